@@ -1,0 +1,32 @@
+//! One file for each command.
+
+mod assertion;
+mod call;
+mod demo;
+mod dry_run;
+mod emulator;
+mod endpoint;
+mod exchange;
+mod token;
+
+use std::process::ExitCode;
+
+use crate::failure::Failure;
+use crate::flags::Command;
+use crate::output::Terminal;
+
+pub(crate) async fn run(command: Command, terminal: Terminal) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Demo => demo::run(terminal).await,
+        Command::Token(flags) => done(token::run(flags, terminal).await),
+        Command::Assertion(flags) => done(assertion::run(flags, terminal).await),
+        Command::Exchange(flags) => done(exchange::run(flags, terminal).await),
+        Command::Call(flags) => done(call::run(flags, terminal).await),
+        Command::Endpoint(flags) => done(endpoint::run(&flags, terminal)),
+        Command::Emulator(command) => emulator::run(command).await,
+    }
+}
+
+fn done(result: Result<(), Failure>) -> Result<ExitCode, Failure> {
+    result.map(|()| ExitCode::SUCCESS)
+}

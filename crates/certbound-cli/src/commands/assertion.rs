@@ -1,0 +1,77 @@
+//! `assertion`: Leg 1 alone.
+
+use std::sync::Arc;
+
+use certbound::BoundAssertion;
+use serde::Serialize;
+
+use super::dry_run::{DryRun, NeverTransport};
+use crate::failure::Failure;
+use crate::flags::{AssertionFlags, Format};
+use crate::observers::{Observers, Trace};
+use crate::output::{self, CertificateResult, Terminal, filled, json, rfc3339};
+use crate::plan;
+use crate::usage::Usage;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AssertionResult<'a> {
+    assertion: &'a str,
+    token_type: String,
+    expires_on: String,
+    #[serde(rename = "expires_on")]
+    expires_on_seconds: u64,
+    endpoint: String,
+    binding_certificate: CertificateResult,
+}
+
+pub(super) async fn run(flags: AssertionFlags, terminal: Terminal) -> Result<(), Failure> {
+    if terminal.format() == Format::Header {
+        return Err(Usage::Format { format: "header" }.into());
+    }
+    if flags.client.run.dry_run {
+        let dry = DryRun::default();
+        let client = plan::by_certificate(&flags.client, &NeverTransport)?.client;
+        return dry.print(client.assertion().observe(dry.observer()).await, terminal);
+    }
+    let network = plan::network(&flags.client.run)?;
+    let plan = plan::by_certificate(&flags.client, &network.transport())?;
+    let observer = Observers::default().and_if(flags.client.run.trace, Trace);
+    let assertion = plan.client.assertion().observe(Arc::new(observer)).await?;
+    print(&assertion, &plan.source, flags.reveal, terminal)
+}
+
+fn print(assertion: &BoundAssertion, source: &str, reveal: bool, terminal: Terminal) -> Result<(), Failure> {
+    let secret = assertion.secret();
+    let report = assertion.report();
+    let result = AssertionResult {
+        assertion: secret.expose(),
+        token_type: report.map(|report| report.token_type.clone()).unwrap_or_default(),
+        expires_on: rfc3339(assertion.expires_at()),
+        expires_on_seconds: assertion.expires_at().as_secs(),
+        endpoint: report.map(|report| report.endpoint.clone()).unwrap_or_default(),
+        binding_certificate: CertificateResult::new(assertion.binding(), source),
+    };
+    match terminal.format() {
+        Format::Json => output::print(&json(&result, secret.len())?),
+        Format::Env => output::print(&filled(secret.len(), "CERTBOUND_ASSERTION=", secret.expose(), "\n")),
+        _ => {
+            let AssertionResult { token_type, expires_on, endpoint, .. } = &result;
+            let text = format!(
+                "token type   {token_type}\nexpires      {expires_on}\nendpoint     {endpoint}\nbound to     {} ({source})\n",
+                assertion.binding().thumbprint()
+            );
+            if reveal {
+                return output::print(&filled(
+                    secret.len(),
+                    &format!("{text}assertion    "),
+                    secret.expose(),
+                    "\n",
+                ));
+            }
+            output::print(
+                format!("{text}assertion    {} bytes, shown with --reveal\n", secret.len()).as_bytes(),
+            )
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `call`: acquire, then call the resource with the certificate the token is bound to.
+
+mod request;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use certbound::{Network, ResourceScope, Via};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderValue, Request, Response};
+use zeroize::Zeroizing;
+
+use super::dry_run::{DryRun, NeverTransport};
+use super::exchange::{dry_exchange, tell_leg_2};
+use crate::failure::{Failure, REFUSED};
+use crate::flags::CallFlags;
+use crate::observers::{Observers, Stations, Trace};
+use crate::output::{self, Terminal, Token, tell};
+use crate::plan::{self, AnyClient, Kind};
+use crate::usage::Usage;
+
+pub(super) async fn run(flags: CallFlags, terminal: Terminal) -> Result<(), Failure> {
+    let request = request::of(&flags)?;
+    let scope = scope(&flags, &request)?;
+    let kind = Kind::from(flags.kind);
+    if flags.client.run.dry_run {
+        return dry_call(&flags, request, &scope, kind, terminal).await;
+    }
+    let network = plan::network(&flags.client.run)?;
+    let client = client(&flags, &network)?;
+    let two_legs = matches!(client, AnyClient::TwoLegs(_));
+    let observer = Observers::default()
+        .and_if(flags.client.run.trace, Trace)
+        .and_if(two_legs && terminal.tells_stations(), Stations);
+    let token = client.token(&scope, kind, Arc::new(observer)).await?;
+    if two_legs && terminal.tells_stations() {
+        tell_leg_2(&token);
+    }
+    let trace = flags.client.run.trace;
+    if trace {
+        tell(&format!(
+            "> {} {} (resource), authorization: {} <redacted>",
+            request.method(),
+            request.uri(),
+            token.scheme()
+        ));
+    }
+    let answer = match &token {
+        // The token just acquired is in the client's cache; a claims challenge is answered by the client too.
+        Token::Bound(_) => client.resource(&scope).call(request).await?,
+        Token::Bearer(token) => call_with_bearer(&network, token, request).await?,
+    };
+    if trace || terminal.tells_stations() {
+        tell(&format!("< resource: status {}", answer.status().as_u16()));
+    }
+    print(&answer, flags.include)?;
+    if answer.status().is_success() { Ok(()) } else { Err(refused(&answer)) }
+}
+
+/// The direct flow when only --certificate is there; else the two-leg flow.
+fn client(flags: &CallFlags, network: &Network) -> Result<AnyClient, Failure> {
+    let transport = network.transport();
+    Ok(if is_direct(flags) {
+        AnyClient::Direct(plan::by_certificate(&flags.client, &transport)?.client)
+    } else {
+        AnyClient::TwoLegs(plan::two_legs(&flags.client, &flags.leg1, &transport)?.client)
+    })
+}
+
+fn is_direct(flags: &CallFlags) -> bool {
+    flags.leg1.leg1_certificate.is_none() && flags.leg1.assertion_file.is_none()
+}
+
+fn scope(flags: &CallFlags, request: &Request<Bytes>) -> Result<ResourceScope, Failure> {
+    if let Some(scope) = &flags.scope {
+        return Ok(ResourceScope::parse(scope)?);
+    }
+    let host = request.uri().host().unwrap_or_default();
+    plan::scope_for_host(host).ok_or_else(|| Usage::NoScope { host: host.to_owned() }.into())
+}
+
+async fn dry_call(
+    flags: &CallFlags,
+    request: Request<Bytes>,
+    scope: &ResourceScope,
+    kind: Kind,
+    terminal: Terminal,
+) -> Result<(), Failure> {
+    let mut dry = DryRun::default();
+    dry.then_call(request);
+    let result = if is_direct(flags) {
+        let client = AnyClient::Direct(plan::by_certificate(&flags.client, &NeverTransport)?.client);
+        client.token(scope, kind, dry.observer()).await
+    } else {
+        dry_exchange(&mut dry, &flags.client, &flags.leg1, scope, kind).await?
+    };
+    dry.print(result, terminal)
+}
+
+async fn call_with_bearer(
+    network: &Network,
+    token: &certbound::BearerToken,
+    mut request: Request<Bytes>,
+) -> Result<Response<Bytes>, Failure> {
+    use certbound::Transport as _;
+
+    let text = Zeroizing::new(format!("Bearer {}", token.secret().expose()));
+    let mut value = HeaderValue::from_str(&text).map_err(|_| Usage::Header)?;
+    value.set_sensitive(true);
+    request.headers_mut().insert(AUTHORIZATION, value);
+    let answer = network.transport().send(request, Via::Tls).await;
+    let answer = answer.map_err(|cause| certbound::Error::Transport { leg: None, cause })?;
+    Ok(answer.response)
+}
+
+fn print(answer: &Response<Bytes>, include: bool) -> Result<(), Failure> {
+    if include {
+        let mut head = format!("{:?} {}\r\n", answer.version(), answer.status()).into_bytes();
+        for (name, value) in answer.headers() {
+            head.extend_from_slice(name.as_str().as_bytes());
+            head.extend_from_slice(b": ");
+            head.extend_from_slice(value.as_bytes());
+            head.extend_from_slice(b"\r\n");
+        }
+        head.extend_from_slice(b"\r\n");
+        output::print(&head)?;
+    }
+    output::print(answer.body())
+}
+
+/// An answer outside 2xx. Its body was printed; the resource's own challenge is the reason, where there is one.
+fn refused(answer: &Response<Bytes>) -> Failure {
+    let status = answer.status();
+    let challenge = answer.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+    let why = match challenge {
+        Some(challenge) => format!("it answered {status}; {challenge}"),
+        None => format!("it answered {status}; its body says more"),
+    };
+    let fix = match status.as_u16() {
+        300..=399 => {
+            "call the place it names; redirects are not followed, so that the token goes nowhere else"
+        }
+        401 => "check the scope, and that this host takes bound tokens (or try --bearer)",
+        403 => "give the application the permission that the resource asks for",
+        404 => "check the URL",
+        429 | 500..=599 => "try again later",
+        _ => "check the request",
+    };
+    let why: String = why.chars().take(1000).collect();
+    Failure::new(REFUSED, "resource_refused", "the resource said no", why, fix)
+}

@@ -1,0 +1,106 @@
+//! The request to the resource, from the flags.
+
+use std::io::Read as _;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Method, Request, Uri};
+
+use crate::flags::CallFlags;
+use crate::usage::Usage;
+
+/// The largest body that is sent.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+pub(super) fn of(flags: &CallFlags) -> Result<Request<Bytes>, Usage> {
+    let body = flags.data.as_deref().map(body).transpose()?;
+    let default = if body.is_some() { Method::POST } else { Method::GET };
+    let method = match &flags.method {
+        None => default,
+        Some(method) => {
+            let method = method.to_ascii_uppercase();
+            Method::from_bytes(method.as_bytes())
+                .map_err(|_| Usage::Method(method.escape_debug().take(32).collect()))?
+        }
+    };
+    let mut request = Request::new(body.unwrap_or_default());
+    *request.method_mut() = method;
+    *request.uri_mut() = url(&flags.url)?;
+    for line in &flags.header {
+        let (name, value) = header(line)?;
+        request.headers_mut().append(name, value);
+    }
+    if !request.body().is_empty() {
+        request.headers_mut().entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    }
+    Ok(request)
+}
+
+fn url(text: &str) -> Result<Uri, Usage> {
+    // What is not a URL at all may be a mistyped secret: only its beginning is repeated.
+    let refuse =
+        || Usage::Url(text.split(['?', '#']).next().unwrap_or_default().escape_debug().take(80).collect());
+    if text.contains('@') && text.split('/').nth(2).is_some_and(|authority| authority.contains('@')) {
+        return Err(Usage::Url("https://...@...".to_owned()));
+    }
+    let uri: Uri = text.parse().map_err(|_| refuse())?;
+    let usable = uri.scheme_str() == Some("https") && uri.host().is_some_and(|host| !host.is_empty());
+    if usable && !text.contains('#') { Ok(uri) } else { Err(refuse()) }
+}
+
+fn header(line: &str) -> Result<(HeaderName, HeaderValue), Usage> {
+    let (name, value) = line.split_once(':').ok_or(Usage::Header)?;
+    let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| Usage::Header)?;
+    if name == AUTHORIZATION {
+        return Err(Usage::Authorization);
+    }
+    let value = HeaderValue::from_str(value.trim()).map_err(|_| Usage::Header)?;
+    Ok((name, value))
+}
+
+fn body(text: &str) -> Result<Bytes, Usage> {
+    let Some(path) = text.strip_prefix('@') else { return Ok(Bytes::from(text.to_owned())) };
+    let unreadable = |reason: String| Usage::Unreadable { path: path.to_owned(), reason };
+    let mut bytes = Vec::new();
+    let read = if path == "-" {
+        std::io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| unreadable(error.to_string()))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(unreadable(format!("it is larger than {MAX_BYTES} bytes")));
+    }
+    Ok(Bytes::from(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_absolute_https_url_is_called() {
+        for text in ["https://a.example/x?y=1", "https://a.example", "https://a.example:8443/user@x"] {
+            assert!(url(text).is_ok(), "{text}");
+        }
+        for text in [
+            "http://a.example/",
+            "a.example/x",
+            "https://u:p@a.example/",
+            "https://a.example/#f",
+            "",
+            "https:///x",
+        ] {
+            assert!(matches!(url(text), Err(Usage::Url(shown)) if !shown.contains("u:p")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_header_is_a_name_and_a_value_and_never_the_authorization() {
+        assert!(header("X-A: b:c").is_ok_and(|(name, value)| name == "x-a" && value == "b:c"));
+        assert_eq!(header("authorization: Bearer x"), Err(Usage::Authorization));
+        for line in ["", "x", "a b: c", "a: b\u{7}"] {
+            assert_eq!(header(line), Err(Usage::Header), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! `--dry-run`: everything up to the first byte, and then the request instead of sending it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use certbound::{Answer, Error, Leg, ObservedRequest, Transport, TransportError, Via};
+use serde_json::{Map, Value, json};
+
+use crate::failure::{Failure, number};
+use crate::flags::Format;
+use crate::observers::{Recorder, describe};
+use crate::output::{self, Terminal};
+
+/// What takes the place of the assertion that Leg 1 was not asked for.
+const UNKNOWN: &str = "<not yet known: Leg 1 brings it>";
+
+/// A transport that sends nothing; the observer has seen the request by then.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct NeverTransport;
+
+impl Transport for NeverTransport {
+    async fn send(&self, _: http::Request<Bytes>, _: Via<'_>) -> Result<Answer, TransportError> {
+        Err(TransportError::Interrupted { host: String::new(), reason: STOPPED.to_owned() })
+    }
+}
+
+const STOPPED: &str = "stopped before the first byte";
+
+/// Requests that were not sent.
+#[derive(Default)]
+pub(super) struct DryRun {
+    recorder: Arc<Recorder>,
+    assertion_unknown: bool,
+    call: Option<http::Request<Bytes>>,
+}
+
+impl DryRun {
+    pub(super) fn observer(&self) -> Arc<Recorder> {
+        Arc::clone(&self.recorder)
+    }
+
+    /// Leg 2's assertion is a stand-in, which must not be shown as if it were known.
+    pub(super) fn assertion_is_a_stand_in(&mut self) {
+        self.assertion_unknown = true;
+    }
+
+    /// The request to the resource that would follow.
+    pub(super) fn then_call(&mut self, request: http::Request<Bytes>) {
+        self.call = Some(request);
+    }
+
+    /// Prints the requests, if the acquisitions went exactly as far as the first byte.
+    pub(super) fn print<T>(&self, result: Result<T, Error>, terminal: Terminal) -> Result<(), Failure> {
+        stopped(result)?;
+        let requests = self.recorder.requests();
+        match terminal.format() {
+            Format::Json => {
+                let token = requests.iter().map(|request| self.token_request(request));
+                let call = self.call.iter().map(call_request);
+                let all: Vec<Value> = token.chain(call).collect();
+                output::print(&output::json(&json!({"dryRun": true, "requests": all}), 0)?)
+            }
+            _ => output::print(self.text(&requests).as_bytes()),
+        }
+    }
+
+    fn token_request(&self, request: &ObservedRequest) -> Value {
+        let pairs = |pairs: Vec<(String, String)>| {
+            pairs.into_iter().map(|(name, value)| (name, value.into())).collect()
+        };
+        let headers: Map<String, Value> = pairs(request.headers.clone());
+        let body = request
+            .body
+            .iter()
+            .map(|(name, value)| (name.clone(), self.value(request, name, &value.to_string())));
+        let body: Map<String, Value> = pairs(body.collect());
+        json!({
+            "leg": request.leg.map(number),
+            "method": "POST",
+            "url": request.url,
+            "certificate": request.presents.map(|thumbprint| thumbprint.x5t_s256()),
+            "headers": headers,
+            "body": body,
+        })
+    }
+
+    fn value(&self, request: &ObservedRequest, name: &str, value: &str) -> String {
+        let unknown = self.assertion_unknown && request.leg == Some(Leg::Two) && name == "client_assertion";
+        if unknown { UNKNOWN.to_owned() } else { value.to_owned() }
+    }
+
+    fn text(&self, requests: &[ObservedRequest]) -> String {
+        let mut text = String::from("Nothing was sent. These requests would be:\n");
+        for request in requests {
+            text.push('\n');
+            for line in describe(request) {
+                let line = match line.split_once('=') {
+                    Some((name @ "client_assertion", value)) => {
+                        format!("{name}={}", self.value(request, name, value))
+                    }
+                    _ => line,
+                };
+                text.push_str(&format!("{}\n", crate::failure::one(&line)));
+            }
+        }
+        if let Some(request) = &self.call {
+            text.push_str(&format!("\n{} {} (resource)\n", request.method(), request.uri()));
+            text.push_str("authorization: <redacted: the token>\n");
+            for (name, value) in request.headers() {
+                text.push_str(&format!("{name}: {}\n", crate::failure::one(&shown(name, value))));
+            }
+            text.push_str(&format!("<a body of {} bytes>\n", request.body().len()));
+        }
+        text
+    }
+}
+
+fn call_request(request: &http::Request<Bytes>) -> Value {
+    let headers: Map<String, Value> =
+        request.headers().iter().map(|(name, value)| (name.to_string(), shown(name, value).into())).collect();
+    json!({
+        "leg": null,
+        "method": request.method().as_str(),
+        "url": request.uri().to_string(),
+        "headers": headers,
+        "authorization": "<redacted: the token>",
+        "bodyBytes": request.body().len(),
+    })
+}
+
+/// A caller's header may hold a secret of the caller's: cookies and keys are not shown.
+fn shown(name: &http::HeaderName, value: &http::HeaderValue) -> String {
+    match name.as_str() {
+        "accept" | "content-type" | "user-agent" => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        _ => format!("<redacted, {} bytes>", value.len()),
+    }
+}
+
+/// The one error that means that the dry run went as far as it should.
+pub(super) fn stopped<T>(result: Result<T, Error>) -> Result<(), Failure> {
+    match result {
+        Err(Error::Transport { cause: TransportError::Interrupted { reason, .. }, .. })
+            if reason == STOPPED =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(()),
+    }
+}

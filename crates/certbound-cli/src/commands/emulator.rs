@@ -1,0 +1,17 @@
+//! `emulator start` and `emulator run`.
+
+mod run;
+mod signals;
+mod start;
+
+use std::process::ExitCode;
+
+use crate::failure::Failure;
+use crate::flags::EmulatorCommand;
+
+pub(super) async fn run(command: EmulatorCommand) -> Result<ExitCode, Failure> {
+    match command {
+        EmulatorCommand::Start(flags) => start::run(&flags).await.map(|()| ExitCode::SUCCESS),
+        EmulatorCommand::Run(flags) => run::run(&flags.command).await,
+    }
+}

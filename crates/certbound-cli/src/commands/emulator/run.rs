@@ -1,0 +1,92 @@
+//! `emulator run`: a program against an emulator of its own.
+
+use std::ffi::OsString;
+use std::io::{ErrorKind, IsTerminal as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitCode, ExitStatus};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use super::signals::Signals;
+use crate::failure::Failure;
+use crate::hosted::Hosted;
+use crate::output::tell;
+
+/// The emulator failed, as env(1) says it of itself.
+const OWN_FAILURE: u8 = 125;
+/// COMMAND was found and cannot be run.
+const NOT_RUN: u8 = 126;
+/// COMMAND was not found.
+const NOT_FOUND: u8 = 127;
+
+pub(super) async fn run(command: &[OsString]) -> Result<ExitCode, Failure> {
+    hosted_run(command).await.map_err(|failure| Failure { exit: OWN_FAILURE, ..failure })
+}
+
+async fn hosted_run(command: &[OsString]) -> Result<ExitCode, Failure> {
+    let mut signals =
+        Signals::watch().map_err(|error| Failure::of_system("signals cannot be received", &error))?;
+    let hosted = Hosted::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await?;
+    let code = match spawn(command, &hosted) {
+        Ok(mut child) => wait(&mut child, &mut signals).await,
+        Err(error) => {
+            let name = command.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            tell(&format!("certbound emulator run: {name}: {error}"));
+            Ok(ExitCode::from(if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_RUN }))
+        }
+    };
+    hosted.stop().await;
+    code
+}
+
+fn spawn(command: &[OsString], hosted: &Hosted) -> std::io::Result<Child> {
+    let (program, arguments) = command.split_first().ok_or(ErrorKind::NotFound)?;
+    let mut child = Command::new(program);
+    child.args(arguments).kill_on_drop(true);
+    for name in ["HTTPS_PROXY", "https_proxy"] {
+        child.env(name, hosted.proxy());
+    }
+    for name in ["NO_PROXY", "no_proxy"] {
+        child.env(name, "127.0.0.1,localhost,169.254.169.254");
+    }
+    for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
+        child.env(name, hosted.ca());
+    }
+    child.env("NODE_USE_ENV_PROXY", "1");
+    child.env("CERTBOUND_EMULATOR_ADMIN", hosted.admin());
+    child.env("CERTBOUND_EMULATOR_CERTIFICATE", hosted.client_certificate());
+    // They would take requests past the emulator, or bring other roots into its world.
+    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "SSL_CERT_DIR"] {
+        child.env_remove(name);
+    }
+    child.spawn()
+}
+
+async fn wait(child: &mut Child, signals: &mut Signals) -> Result<ExitCode, Failure> {
+    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    loop {
+        tokio::select! {
+            status = child.wait() => {
+                let status = status.map_err(|error| Failure::of_system("COMMAND cannot be waited for", &error))?;
+                return Ok(code(status));
+            }
+            signal = signals.next() => forward(pid, signal),
+        }
+    }
+}
+
+fn forward(pid: Option<Pid>, signal: Signal) {
+    // The terminal has sent Ctrl-C to COMMAND too; twice would be another thing than once.
+    let by_terminal = signal == Signal::INT && std::io::stdin().is_terminal();
+    if let Some(pid) = pid.filter(|_| !by_terminal) {
+        // It may have ended in between.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+fn code(status: ExitStatus) -> ExitCode {
+    let number = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    ExitCode::from(u8::try_from(number).unwrap_or(1))
+}

@@ -1,0 +1,31 @@
+//! `emulator start`: until it is told to stop.
+
+use serde_json::json;
+
+use super::signals::Signals;
+use crate::failure::Failure;
+use crate::flags::EmulatorStartFlags;
+use crate::hosted::Hosted;
+use crate::output;
+use crate::usage::Usage;
+
+pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {
+    if !flags.listen.ip().is_loopback() && !flags.listen_on_the_network_anyone_can_mint_tokens {
+        return Err(Usage::NotLoopback(flags.listen).into());
+    }
+    // Before the ready line: who reads it may send a signal at once, and the private directory must go.
+    let signals = Signals::watch();
+    let mut signals = signals.map_err(|error| Failure::of_system("signals cannot be received", &error))?;
+    let hosted = Hosted::start(flags.listen, flags.state.as_deref()).await?;
+    let ready = json!({
+        "ready": true,
+        "proxy": hosted.proxy(),
+        "admin": hosted.admin(),
+        "ca": hosted.ca(),
+        "client_certificate": hosted.client_certificate(),
+    });
+    output::print(format!("{ready}\n").as_bytes())?;
+    signals.next().await;
+    hosted.stop().await;
+    Ok(())
+}

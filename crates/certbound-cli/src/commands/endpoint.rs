@@ -1,0 +1,31 @@
+//! `endpoint`: which token endpoint would be used, and why.
+
+use certbound::Authority;
+use certbound_core::endpoint::{Channel, Flow};
+use serde_json::json;
+
+use crate::failure::Failure;
+use crate::flags::{EndpointFlags, Format};
+use crate::output::{self, Terminal};
+use crate::plan;
+use crate::usage::Usage;
+
+pub(super) fn run(flags: &EndpointFlags, terminal: Terminal) -> Result<(), Failure> {
+    let authority = Authority::parse(&flags.authority)?;
+    let authority = match plan::region(flags.region.as_deref())? {
+        Some(region) => authority.with_region(region),
+        None => authority,
+    };
+    let channel = if flags.mtls { Channel::MutualTls } else { Channel::Plain };
+    let endpoint = authority.token_endpoint(Flow::ClientCredentials, channel)?;
+    let (url, rule) = (endpoint.url(), endpoint.rule());
+    match terminal.format() {
+        Format::Json => output::print(&output::json(&json!({"endpoint": url, "rule": rule.to_string()}), 0)?),
+        Format::Table => {
+            let text = format!("endpoint  {url}\nrule      {rule}\n          {}\n", rule.explain());
+            output::print(text.as_bytes())
+        }
+        Format::Env => output::print(format!("CERTBOUND_ENDPOINT={url}\nCERTBOUND_RULE={rule}\n").as_bytes()),
+        Format::Header => Err(Usage::Format { format: "header" }.into()),
+    }
+}

@@ -1,0 +1,29 @@
+//! `token`: the direct flow.
+
+use std::sync::Arc;
+
+use certbound::ResourceScope;
+
+use super::dry_run::{DryRun, NeverTransport};
+use crate::failure::Failure;
+use crate::flags::TokenFlags;
+use crate::observers::{Observers, Trace};
+use crate::output::{self, Extras, Terminal};
+use crate::plan::{self, AnyClient, Kind};
+
+pub(super) async fn run(flags: TokenFlags, terminal: Terminal) -> Result<(), Failure> {
+    let scope = ResourceScope::parse(&flags.scope)?;
+    let kind = Kind::from(flags.kind);
+    if flags.client.run.dry_run {
+        let dry = DryRun::default();
+        let client = AnyClient::Direct(plan::by_certificate(&flags.client, &NeverTransport)?.client);
+        return dry.print(client.token(&scope, kind, dry.observer()).await, terminal);
+    }
+    let network = plan::network(&flags.client.run)?;
+    let plan = plan::by_certificate(&flags.client, &network.transport())?;
+    let observer = Observers::default().and_if(flags.client.run.trace, Trace);
+    let token = AnyClient::Direct(plan.client).token(&scope, kind, Arc::new(observer)).await?;
+    let extras =
+        Extras { certificate_source: &plan.source, with_legs: false, report: None, reveal: flags.reveal };
+    output::print_token(&token, &extras, terminal)
+}

@@ -1,0 +1,194 @@
+//! From an error to three lines, or one JSON object, and an exit code.
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use certbound::{
+    AssertionError, AuthorityUrlError, BindingCertificateError, BuildError, Error, Leg, NetworkError,
+    RegionError, ScopeError, TenantError, TransportError,
+};
+use certbound_core::endpoint::EndpointError;
+use serde_json::json;
+
+use crate::usage::Usage;
+
+/// The service, the resource or a check said no.
+pub(crate) const REFUSED: u8 = 1;
+/// The command, configuration or input is wrong.
+pub(crate) const USAGE: u8 = 2;
+/// The network failed.
+pub(crate) const NETWORK: u8 = 3;
+
+/// Why a command did not do what it was asked. It never holds a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) code: String,
+    pub(crate) what: String,
+    pub(crate) why: String,
+    pub(crate) fix: String,
+    pub(crate) leg: Option<u8>,
+    pub(crate) aadsts: Option<u32>,
+    pub(crate) correlation_id: Option<String>,
+    pub(crate) exit: u8,
+}
+
+impl Failure {
+    /// A failure without a leg, by the exit code given.
+    pub(crate) fn new(exit: u8, code: &str, what: &str, why: impl Display, fix: impl Into<String>) -> Self {
+        Self {
+            code: code.to_owned(),
+            what: what.to_owned(),
+            why: why.to_string(),
+            fix: fix.into(),
+            leg: None,
+            aadsts: None,
+            correlation_id: None,
+            exit,
+        }
+    }
+
+    /// The machine did not do what every machine does.
+    pub(crate) fn of_system(what: &str, error: &std::io::Error) -> Self {
+        Self::new(USAGE, "system_error", what, error, "check the machine's memory, disk, files and limits")
+    }
+
+    /// clap's error as ours, for `-o json`.
+    pub(crate) fn of_command_line(error: &clap::Error) -> Self {
+        let text = error.render().to_string();
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let more: Vec<&str> =
+            lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("tip:")).collect();
+        let why = if more.is_empty() { first } else { format!("{first} {}", more.join(" ")) };
+        Self::new(USAGE, "usage", "the command line is wrong", why, "see --help")
+    }
+
+    /// An error of the client library.
+    pub(crate) fn of_client(error: &Error) -> Self {
+        let what = match (error.leg(), error) {
+            (Some(Leg::One), Error::Misuse { .. }) => "Leg 1 could not begin",
+            (Some(Leg::Two), Error::Misuse { .. }) => "Leg 2 could not begin",
+            (None, Error::Misuse { .. }) => "the request could not begin",
+            (Some(Leg::One), _) => "Leg 1 brought no assertion",
+            (Some(Leg::Two), _) => "Leg 2 brought no token",
+            (None, Error::Transport { .. }) => "the exchange with the host failed",
+            (None, _) => "there is no token",
+        };
+        let exit = match error {
+            Error::Misuse { .. } => USAGE,
+            Error::Transport { cause: TransportError::CertificateNotRequested { .. }, .. } => REFUSED,
+            Error::Transport { cause: TransportError::NotHttps, .. } => USAGE,
+            Error::Transport { .. } => NETWORK,
+            _ => REFUSED,
+        };
+        // The first line names the leg already.
+        let text = error.to_string();
+        let why = text.strip_prefix("Leg 1: ").or(text.strip_prefix("Leg 2: ")).unwrap_or(&text);
+        Self {
+            leg: error.leg().map(number),
+            aadsts: error.aadsts(),
+            correlation_id: error.correlation_id().map(str::to_owned),
+            ..Self::new(exit, error.code(), what, why, error.fix())
+        }
+    }
+
+    fn lines(&self) -> String {
+        let Self { code, what, why, fix, correlation_id, .. } = self;
+        let mut text = format!("error: {} [{code}]\n  why: {}\n  fix: {}\n", one(what), one(why), one(fix));
+        if let Some(id) = correlation_id.as_deref().filter(|id| !why.contains(*id)) {
+            text.push_str(&format!("  correlation id: {}\n", one(id)));
+        }
+        text
+    }
+
+    fn json(&self) -> String {
+        let message = format!("{}: {}", one(&self.what), one(&self.why));
+        let error = json!({
+            "code": self.code,
+            "message": message,
+            "fix": self.fix,
+            "leg": self.leg,
+            "aadsts": self.aadsts,
+            "correlation_id": self.correlation_id,
+        });
+        format!("{}\n", json!({ "error": error }))
+    }
+}
+
+/// Writes a failure to stderr and says how to exit.
+pub(crate) fn report(failure: &Failure, json: bool) -> ExitCode {
+    let text = if json { failure.json() } else { failure.lines() };
+    // Nobody is left to tell when stderr is gone.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    ExitCode::from(failure.exit)
+}
+
+/// What strangers said, on one line and without the characters that move a cursor.
+pub(crate) fn one(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+pub(crate) fn number(leg: Leg) -> u8 {
+    match leg {
+        Leg::One => 1,
+        Leg::Two => 2,
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::of_client(&error)
+    }
+}
+
+/// Input that a parser of the library refused: its code, words and fix.
+macro_rules! input {
+    ($($error:ty => $what:literal),+ $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                let fix: String = error.fix().into();
+                Self::new(USAGE, error.code(), $what, &error, fix)
+            }
+        })+
+    };
+}
+
+input! {
+    Usage => "the input cannot be used",
+    TenantError => "the tenant cannot be used",
+    RegionError => "the region cannot be used",
+    AuthorityUrlError => "the authority cannot be used",
+    EndpointError => "the authority cannot be used",
+    ScopeError => "the scope cannot be used",
+    BindingCertificateError => "the certificate cannot be used",
+    AssertionError => "the assertion cannot be used",
+    NetworkError => "the network configuration cannot be used",
+    BuildError => "the client cannot be set up",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_three_lines_whatever_a_stranger_wrote_into_it() {
+        let failure = Failure::new(REFUSED, "x", "it\u{1b}[2J failed", "line one\r\nline two", "do that");
+        assert_eq!(failure.lines(), "error: it [2J failed [x]\n  why: line one  line two\n  fix: do that\n");
+        assert_eq!(failure.json().lines().count(), 1);
+    }
+
+    #[test]
+    fn blame_decides_the_exit_code() {
+        let transport = |cause| Failure::of_client(&Error::Transport { leg: Some(Leg::Two), cause }).exit;
+        let host = || "h".to_owned();
+        assert_eq!(transport(TransportError::CertificateNotRequested { host: host() }), REFUSED);
+        assert_eq!(transport(TransportError::NotHttps), USAGE);
+        assert_eq!(transport(TransportError::Connect { host: host(), reason: String::new() }), NETWORK);
+        let misuse = Error::Misuse { leg: None, what: certbound::Misuse::AssertionSpent };
+        assert_eq!(Failure::of_client(&misuse).exit, USAGE);
+        let peer =
+            Error::PeerMisbehaved { leg: Some(Leg::One), what: certbound::PeerMisbehaved::AssertionNotBound };
+        assert_eq!((Failure::of_client(&peer).exit, Failure::of_client(&peer).leg), (REFUSED, Some(1)));
+    }
+}

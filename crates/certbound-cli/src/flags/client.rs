@@ -1,0 +1,149 @@
+//! Flags of the commands that acquire tokens.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::FalseyValueParser;
+
+/// Who asks, and where.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct IdentityFlags {
+    /// The application (client) id, a GUID.
+    #[arg(long, value_name = "GUID", env = "AZURE_CLIENT_ID")]
+    pub(crate) client_id: String,
+    /// The tenant: its id or one of its domains. Not needed when the authority names it.
+    #[arg(long, env = "AZURE_TENANT_ID")]
+    pub(crate) tenant: Option<String>,
+    /// The Azure region, such as westus3. Without one the global endpoint is used. MSAL_FORCE_REGION and
+    /// MSAL_DISABLE_REGION apply.
+    #[arg(long, env = "AZURE_REGIONAL_AUTHORITY_NAME")]
+    pub(crate) region: Option<String>,
+    /// The login host (https://login.microsoftonline.us), or a whole authority with its tenant. Default: the public
+    /// cloud.
+    #[arg(long, value_name = "URL", env = "AZURE_AUTHORITY_HOST")]
+    pub(crate) authority: Option<String>,
+}
+
+/// The certificate with its key. Passwords come from the environment only: arguments are visible to everyone.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CertificateFlags {
+    /// The certificate: a PEM file with chain and key, or a PFX file.
+    #[arg(long, value_name = "FILE", env = "AZURE_CLIENT_CERTIFICATE_PATH")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// The certificate's private key (PEM), when it is in a file of its own.
+    #[arg(long, value_name = "FILE", env = "CERTBOUND_CERTIFICATE_KEY", requires = "certificate")]
+    pub(crate) certificate_key: Option<PathBuf>,
+    /// The environment variable that holds the PFX password. Default: AZURE_CLIENT_CERTIFICATE_PASSWORD.
+    #[arg(long, value_name = "NAME", env = "CERTBOUND_CERTIFICATE_PASSWORD_ENV")]
+    pub(crate) certificate_password_env: Option<String>,
+}
+
+/// Where the assertion comes from.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Leg1Flags {
+    /// Run Leg 1 with this certificate: a PEM file with chain and key, or a PFX file. Leg 2 presents the same.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "CERTBOUND_LEG1_CERTIFICATE",
+        conflicts_with_all = ["assertion_file", "certificate"]
+    )]
+    pub(crate) leg1_certificate: Option<PathBuf>,
+    /// The private key (PEM) of Leg 1's certificate, when it is in a file of its own.
+    #[arg(long, value_name = "FILE", env = "CERTBOUND_LEG1_CERTIFICATE_KEY")]
+    pub(crate) leg1_certificate_key: Option<PathBuf>,
+    /// The application (client) id of Leg 1. Default: that of Leg 2.
+    #[arg(long, value_name = "GUID", env = "CERTBOUND_LEG1_CLIENT_ID")]
+    pub(crate) leg1_client_id: Option<String>,
+    /// The tenant of Leg 1. Default: that of Leg 2.
+    #[arg(long, value_name = "TENANT", env = "CERTBOUND_LEG1_TENANT")]
+    pub(crate) leg1_tenant: Option<String>,
+    /// An assertion made elsewhere (`-` reads stdin), bound to the certificate given with --certificate.
+    #[arg(long, value_name = "FILE", env = "CERTBOUND_ASSERTION_FILE")]
+    pub(crate) assertion_file: Option<PathBuf>,
+}
+
+/// Bound or Bearer.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct KindFlags {
+    /// Ask for a token that is bound to the certificate. The default.
+    #[arg(long, env = "CERTBOUND_BOUND", conflicts_with = "bearer", value_parser = FalseyValueParser::new())]
+    pub(crate) bound: bool,
+    /// Ask for a Bearer token, which works for whoever holds it.
+    #[arg(long, env = "CERTBOUND_BEARER", value_parser = FalseyValueParser::new())]
+    pub(crate) bearer: bool,
+}
+
+/// How the command runs.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RunFlags {
+    /// Stop before the first byte is sent and print the request, with its secrets redacted.
+    #[arg(long, env = "CERTBOUND_DRY_RUN", value_parser = FalseyValueParser::new())]
+    pub(crate) dry_run: bool,
+    /// Print each request and the status of its answer on stderr, with secrets redacted.
+    #[arg(long, env = "CERTBOUND_TRACE", value_parser = FalseyValueParser::new())]
+    pub(crate) trace: bool,
+    /// How long a connection (TCP, tunnel and TLS together) may take.
+    #[arg(long, value_name = "SECONDS", env = "CERTBOUND_CONNECT_TIMEOUT", default_value = "5", value_parser = seconds())]
+    pub(crate) connect_timeout: u64,
+    /// How long a whole exchange may take, connection included.
+    #[arg(long, value_name = "SECONDS", env = "CERTBOUND_TIMEOUT", default_value = "30", value_parser = seconds())]
+    pub(crate) timeout: u64,
+}
+
+fn seconds() -> clap::builder::RangedU64ValueParser {
+    clap::builder::RangedU64ValueParser::new().range(1..=3600)
+}
+
+/// Who asks, and how.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ClientFlags {
+    #[command(flatten)]
+    pub(crate) identity: IdentityFlags,
+    #[command(flatten)]
+    pub(crate) certificate: CertificateFlags,
+    #[command(flatten)]
+    pub(crate) run: RunFlags,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TokenFlags {
+    /// The resource's scope, {resource}/.default.
+    #[arg(long, env = "CERTBOUND_SCOPE")]
+    pub(crate) scope: String,
+    #[command(flatten)]
+    pub(crate) client: ClientFlags,
+    #[command(flatten)]
+    pub(crate) kind: KindFlags,
+    /// Show the token in a table too.
+    #[arg(long, env = "CERTBOUND_REVEAL", value_parser = FalseyValueParser::new())]
+    pub(crate) reveal: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AssertionFlags {
+    #[command(flatten)]
+    pub(crate) client: ClientFlags,
+    /// Show the assertion in a table too.
+    #[arg(long, env = "CERTBOUND_REVEAL", value_parser = FalseyValueParser::new())]
+    pub(crate) reveal: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExchangeFlags {
+    /// The resource's scope, {resource}/.default.
+    #[arg(long, env = "CERTBOUND_SCOPE")]
+    pub(crate) scope: String,
+    #[command(flatten)]
+    pub(crate) client: ClientFlags,
+    #[command(flatten)]
+    pub(crate) leg1: Leg1Flags,
+    #[command(flatten)]
+    pub(crate) kind: KindFlags,
+    /// Add the report on the jwt-pop request of Leg 2, one mark a line.
+    #[arg(long, env = "CERTBOUND_REPORT", value_parser = FalseyValueParser::new())]
+    pub(crate) report: bool,
+    /// Show the token in a table too.
+    #[arg(long, env = "CERTBOUND_REVEAL", value_parser = FalseyValueParser::new())]
+    pub(crate) reveal: bool,
+}

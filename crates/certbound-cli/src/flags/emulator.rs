@@ -1,0 +1,45 @@
+//! Flags of `emulator`.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::builder::FalseyValueParser;
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EmulatorCommand {
+    /// Run until stopped. The first line on stdout is one JSON object: `ready`, `proxy`, `admin`, `ca` and
+    /// `client_certificate`.
+    Start(EmulatorStartFlags),
+    /// Run COMMAND with the environment that points it at an emulator of its own.
+    ///
+    /// Signals are forwarded. Exits with COMMAND's code, 128+n if a signal ended it, 125 if the emulator failed, 126 if
+    /// COMMAND cannot be run and 127 if it cannot be found. CERTBOUND_EMULATOR_CERTIFICATE names the PEM file (chain
+    /// and key) of the built-in application, CERTBOUND_EMULATOR_ADMIN the URL of the admin interface.
+    Run(EmulatorRunFlags),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EmulatorStartFlags {
+    /// Where to listen. Port 0 takes a free one.
+    #[arg(long, value_name = "ADDR:PORT", env = "CERTBOUND_EMULATOR_LISTEN", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// Where to write the CA certificate to trust and the client certificate with its key. Default: a private directory, removed at exit.
+    #[arg(long, value_name = "DIR", env = "CERTBOUND_EMULATOR_STATE")]
+    pub(crate) state: Option<PathBuf>,
+    /// Allow --listen on an address that others can reach. They can then have any token minted, and use the proxy.
+    #[arg(
+        long,
+        env = "CERTBOUND_LISTEN_ON_THE_NETWORK_ANYONE_CAN_MINT_TOKENS",
+        value_parser = FalseyValueParser::new()
+    )]
+    pub(crate) listen_on_the_network_anyone_can_mint_tokens: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EmulatorRunFlags {
+    /// What to run, with its arguments.
+    #[arg(required = true, last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}

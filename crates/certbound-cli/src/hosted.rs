@@ -1,0 +1,127 @@
+//! An emulator of this process: on a socket, with the files that other programs need to use it.
+
+use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use certbound_emulator::serve::Server;
+use certbound_emulator::{Emulator, World};
+use tempfile::TempDir;
+
+use crate::failure::{Failure, USAGE};
+use crate::usage::Usage;
+
+/// A running emulator. Dropping it removes its private directory.
+pub(crate) struct Hosted {
+    server: Server,
+    files: Files,
+}
+
+impl Hosted {
+    pub(crate) async fn start(listen: SocketAddr, state: Option<&Path>) -> Result<Self, Failure> {
+        let emulator = Emulator::new(World::built_in()).map_err(|error| {
+            Failure::new(USAGE, "emulator_failed", "the emulator could not start", error, "report this")
+        })?;
+        let files = Files::write(&emulator, state)?;
+        let server = Server::start(Arc::new(emulator), listen)
+            .await
+            .map_err(|error| Usage::Listen { address: listen, reason: error.to_string() })?;
+        Ok(Self { server, files })
+    }
+
+    pub(crate) fn proxy(&self) -> String {
+        self.server.proxy_url()
+    }
+
+    pub(crate) fn admin(&self) -> String {
+        self.server.admin_url()
+    }
+
+    /// The certificate authority to trust.
+    pub(crate) fn ca(&self) -> &Path {
+        &self.files.ca
+    }
+
+    /// Chain and key of the built-in application's certificate.
+    pub(crate) fn client_certificate(&self) -> &Path {
+        &self.files.client
+    }
+
+    pub(crate) async fn stop(self) {
+        self.server.shutdown().await;
+    }
+}
+
+/// The files, and the directory they go with.
+struct Files {
+    ca: PathBuf,
+    client: PathBuf,
+    _private: Option<TempDir>,
+}
+
+impl Files {
+    fn write(emulator: &Emulator, state: Option<&Path>) -> Result<Self, Failure> {
+        let private = match state {
+            Some(_) => None,
+            None => Some(private_directory().map_err(|error| unusable(&std::env::temp_dir(), &error))?),
+        };
+        let directory = match (state, &private) {
+            (Some(state), _) => {
+                own_directory(state).map_err(|error| unusable(state, &error))?;
+                std::path::absolute(state).map_err(|error| unusable(state, &error))?
+            }
+            (None, Some(private)) => private.path().to_owned(),
+            (None, None) => std::env::temp_dir(),
+        };
+        let files =
+            Self { ca: directory.join("ca.pem"), client: directory.join("client.pem"), _private: private };
+        write(&files.ca, emulator.ca_pem().as_bytes()).map_err(|error| unusable(&directory, &error))?;
+        let bundle = zeroize::Zeroizing::new(emulator.client_identity().bundle_pem());
+        write(&files.client, bundle.as_bytes()).map_err(|error| unusable(&directory, &error))?;
+        Ok(files)
+    }
+}
+
+fn private_directory() -> std::io::Result<TempDir> {
+    tempfile::Builder::new().prefix("certbound-").permissions(Permissions::from_mode(0o700)).tempdir()
+}
+
+/// Makes the directory, or takes one that nobody else can enter: a key will lie in it.
+fn own_directory(path: &Path) -> std::io::Result<()> {
+    match DirBuilder::new().mode(0o700).recursive(true).create(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_dir() {
+        return Err(std::io::Error::other("it is not a directory"));
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(std::io::Error::other("another user owns it"));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        return Err(std::io::Error::other("others can enter it (chmod 700 it)"));
+    }
+    Ok(())
+}
+
+/// Whole or not at all: a new file beside it takes its place.
+fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}", std::process::id()));
+    let beside = PathBuf::from(beside);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    let written = file.write_all(content).and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
+}
+
+fn unusable(path: &Path, error: &std::io::Error) -> Failure {
+    Usage::State { path: path.display().to_string(), reason: error.to_string() }.into()
+}

@@ -1,0 +1,68 @@
+//! The command line of certbound, as a library so that its tests can call it. Not a public interface.
+//!
+//! ```text
+//!  flags (what was typed) ─► plan (what was meant) ─► commands ─► output | failure
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod demo;
+
+mod commands;
+mod failure;
+mod flags;
+mod hosted;
+mod observers;
+mod output;
+mod plan;
+mod usage;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::failure::Failure;
+use crate::flags::Cli;
+use crate::output::Terminal;
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let json = flags::wants_json(&args);
+    let cli = match flags::parse(&args) {
+        Ok(cli) => cli,
+        Err(error) if !error.use_stderr() => {
+            // Help or version. A reader that went away is not an error.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) if json => return failure::report(&Failure::of_command_line(&error), true),
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(failure::USAGE);
+        }
+    };
+    log_to_stderr();
+    match run(cli) {
+        Ok(code) => code,
+        Err(failure) => failure::report(&failure, json),
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let terminal = Terminal::of_process(&cli.common);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::of_system("the program could not start", &error))?;
+    let code = runtime.block_on(commands::run(cli.command, terminal));
+    // A read of stdin that is still waiting must not hold the process.
+    runtime.shutdown_background();
+    code
+}
+
+/// Logs are for people who look for something: none unless `RUST_LOG` asks for them.
+fn log_to_stderr() {
+    use tracing_subscriber::EnvFilter;
+
+    if let Ok(filter) = EnvFilter::try_from_default_env() {
+        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
+        let _ = subscriber.with_writer(std::io::stderr).try_init();
+    }
+}

@@ -1,0 +1,315 @@
+//! Results on stdout, everything else on stderr.
+
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+
+use certbound::{BearerToken, Binding, BoundToken, JwtPopReport, Secret, UnixTime};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::failure::{Failure, number, one};
+use crate::flags::{CommonFlags, Format};
+
+/// Where this process writes, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terminal {
+    asked: Option<Format>,
+    stdout: bool,
+    talkative: bool,
+}
+
+impl Terminal {
+    pub(crate) fn of_process(flags: &CommonFlags) -> Self {
+        let talkative = flags.verbose || std::io::stderr().is_terminal();
+        Self { asked: flags.output, stdout: std::io::stdout().is_terminal(), talkative }
+    }
+
+    /// The format of the result.
+    pub(crate) fn format(self) -> Format {
+        self.asked.unwrap_or(if self.stdout { Format::Table } else { Format::Json })
+    }
+
+    /// Whether the stations of the flow are told on stderr.
+    pub(crate) fn tells_stations(self) -> bool {
+        self.talkative
+    }
+}
+
+/// Writes a result to stdout. A reader that has gone away is not an error.
+pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::of_system("the result could not be written", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a line to stderr. Nobody is left to tell when that fails.
+pub(crate) fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", one(line));
+}
+
+/// A result as JSON, in a buffer that is wiped and was large enough from the start: a growing one leaves copies behind.
+pub(crate) fn json<T: Serialize>(value: &T, secret_bytes: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let mut text = Zeroizing::new(Vec::with_capacity(2 * secret_bytes + 16 * 1024));
+    serde_json::to_writer_pretty(&mut *text, value)
+        .map_err(|error| Failure::of_system("the result could not be written", &error.into()))?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// The result of `token` and `exchange`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TokenResult<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    scheme: &'static str,
+    expires_on: String,
+    #[serde(rename = "expires_on")]
+    expires_on_seconds: u64,
+    tenant: String,
+    scopes: Vec<String>,
+    endpoint: String,
+    region: Option<String>,
+    from_cache: bool,
+    correlation_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binding_certificate: Option<CertificateResult>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    legs: Option<Vec<LegResult>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<ReportResult>,
+}
+
+/// The certificate a token or an assertion is bound to.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CertificateResult {
+    x5t_s256: String,
+    not_after: String,
+    source: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LegResult {
+    leg: u8,
+    endpoint: String,
+    client_assertion_type: Option<&'static str>,
+    token_type: String,
+    milliseconds: u64,
+}
+
+/// The names of `JwtPopReport`.
+#[derive(Serialize)]
+struct ReportResult {
+    token_endpoint: String,
+    request_uri: String,
+    has_client_assertion: bool,
+    has_client_assertion_type: bool,
+    client_assertion_type: Option<String>,
+    checks: Vec<ReportLine>,
+}
+
+#[derive(Serialize)]
+struct ReportLine {
+    id: &'static str,
+    ok: bool,
+    text: String,
+}
+
+/// A token of either kind.
+#[derive(Clone)]
+pub(crate) enum Token {
+    Bound(BoundToken),
+    Bearer(BearerToken),
+}
+
+impl Token {
+    pub(crate) fn secret(&self) -> &Secret {
+        match self {
+            Self::Bound(token) => token.secret(),
+            Self::Bearer(token) => token.secret(),
+        }
+    }
+
+    pub(crate) fn details(&self) -> certbound::Details {
+        match self {
+            Self::Bound(token) => token.details(),
+            Self::Bearer(token) => token.details(),
+        }
+    }
+
+    pub(crate) fn expires_at(&self) -> UnixTime {
+        match self {
+            Self::Bound(token) => token.expires_at(),
+            Self::Bearer(token) => token.expires_at(),
+        }
+    }
+
+    pub(crate) fn scheme(&self) -> &'static str {
+        match self {
+            Self::Bound(_) => BoundToken::SCHEME,
+            Self::Bearer(_) => BearerToken::SCHEME,
+        }
+    }
+
+    fn binding(&self) -> Option<&Binding> {
+        match self {
+            Self::Bound(token) => Some(token.binding()),
+            Self::Bearer(_) => None,
+        }
+    }
+}
+
+/// What goes with a token into the result.
+pub(crate) struct Extras<'a> {
+    pub(crate) certificate_source: &'a str,
+    pub(crate) with_legs: bool,
+    pub(crate) report: Option<&'a JwtPopReport>,
+    pub(crate) reveal: bool,
+}
+
+/// Prints a token in the format asked for.
+pub(crate) fn print_token(token: &Token, extras: &Extras<'_>, terminal: Terminal) -> Result<(), Failure> {
+    let result = TokenResult::new(token, extras);
+    let length = result.access_token.len();
+    match terminal.format() {
+        Format::Json => print(&json(&result, length)?),
+        Format::Table => print(&result.table(extras.reveal)),
+        Format::Header => {
+            tell_report(&result);
+            print(&filled(length, &format!("Authorization: {} ", result.scheme), result.access_token, "\n"))
+        }
+        Format::Env => {
+            tell_report(&result);
+            let before = format!(
+                "CERTBOUND_TOKEN_TYPE={}\nCERTBOUND_EXPIRES_ON={}\nCERTBOUND_ACCESS_TOKEN=",
+                result.token_type, result.expires_on_seconds
+            );
+            print(&filled(length, &before, result.access_token, "\n"))
+        }
+    }
+}
+
+impl<'a> TokenResult<'a> {
+    fn new(token: &'a Token, extras: &Extras<'_>) -> Self {
+        let details = token.details();
+        let legs = details.legs.iter().map(|leg| LegResult {
+            leg: if leg.client_assertion_type.is_some() { 2 } else { 1 },
+            endpoint: leg.endpoint.clone(),
+            client_assertion_type: leg.client_assertion_type,
+            token_type: leg.token_type.clone(),
+            milliseconds: u64::try_from(leg.took.as_millis()).unwrap_or(u64::MAX),
+        });
+        Self {
+            access_token: token.secret().expose(),
+            token_type: token.scheme(),
+            scheme: token.scheme(),
+            expires_on: rfc3339(token.expires_at()),
+            expires_on_seconds: token.expires_at().as_secs(),
+            tenant: details.tenant.clone(),
+            scopes: details.scopes.clone(),
+            endpoint: details.endpoint.clone(),
+            region: details.region.as_ref().map(|region| region.as_str().to_owned()),
+            from_cache: details.source == certbound::Source::Cache,
+            correlation_id: details.correlation_id.to_string(),
+            binding_certificate: token
+                .binding()
+                .map(|binding| CertificateResult::new(binding, extras.certificate_source)),
+            legs: extras.with_legs.then(|| legs.collect()),
+            report: extras.report.and_then(ReportResult::new),
+        }
+    }
+
+    fn table(&self, reveal: bool) -> Zeroizing<Vec<u8>> {
+        let mut text = String::new();
+        let mut row = |name: &str, value: &str| text.push_str(&format!("{name:<13}{}\n", one(value)));
+        row("token type", self.token_type);
+        row("scopes", &self.scopes.join(" "));
+        row("expires", &self.expires_on);
+        row("tenant", &self.tenant);
+        row("endpoint", &self.endpoint);
+        row("region", self.region.as_deref().unwrap_or("none (global endpoint)"));
+        if let Some(certificate) = &self.binding_certificate {
+            row("bound to", &format!("{} ({})", certificate.x5t_s256, certificate.source));
+        }
+        for leg in self.legs.iter().flatten() {
+            let proof = leg.client_assertion_type.unwrap_or("the TLS certificate");
+            row(
+                &format!("Leg {}", leg.leg),
+                &format!("{} in {} ms, by {proof}", leg.token_type, leg.milliseconds),
+            );
+        }
+        row("correlation", &self.correlation_id);
+        for line in self.report.iter().flat_map(ReportResult::marks) {
+            text.push_str(&line);
+        }
+        if !reveal {
+            text.push_str(&format!("token        {} bytes, shown with --reveal\n", self.access_token.len()));
+            return Zeroizing::new(text.into_bytes());
+        }
+        text.push_str("token        ");
+        filled(self.access_token.len(), &text, self.access_token, "\n")
+    }
+}
+
+impl CertificateResult {
+    pub(crate) fn new(binding: &Binding, source: &str) -> Self {
+        Self {
+            x5t_s256: binding.thumbprint().x5t_s256(),
+            not_after: rfc3339(binding.chain().not_after()),
+            source: source.to_owned(),
+        }
+    }
+}
+
+impl ReportResult {
+    fn new(report: &JwtPopReport) -> Option<Self> {
+        let facts = report.facts()?;
+        let checks = facts.checks().into_iter();
+        Some(Self {
+            checks: checks.map(|check| ReportLine { id: check.id, ok: check.ok, text: check.text }).collect(),
+            token_endpoint: facts.token_endpoint,
+            request_uri: facts.request_uri,
+            has_client_assertion: facts.has_client_assertion,
+            has_client_assertion_type: facts.has_client_assertion_type,
+            client_assertion_type: facts.client_assertion_type,
+        })
+    }
+
+    fn marks(&self) -> Vec<String> {
+        self.checks.iter().map(|check| format!("{} {}\n", mark(check.ok), one(&check.text))).collect()
+    }
+}
+
+/// Where the result has no place for the report, it is told on stderr.
+fn tell_report(result: &TokenResult<'_>) {
+    for line in result.report.iter().flat_map(ReportResult::marks) {
+        tell(line.trim_end());
+    }
+}
+
+pub(crate) fn mark(ok: bool) -> &'static str {
+    if ok { "✓" } else { "✗" }
+}
+
+/// Text around a secret, in one buffer that is wiped.
+pub(crate) fn filled(length: usize, before: &str, secret: &str, after: &str) -> Zeroizing<Vec<u8>> {
+    let mut text = Zeroizing::new(Vec::with_capacity(before.len() + length + after.len()));
+    text.extend_from_slice(before.as_bytes());
+    text.extend_from_slice(secret.as_bytes());
+    text.extend_from_slice(after.as_bytes());
+    text
+}
+
+pub(crate) fn leg_name(leg: Option<certbound::Leg>) -> String {
+    leg.map_or_else(|| "token request".to_owned(), |leg| format!("Leg {}", number(leg)))
+}
+
+pub(crate) fn rfc3339(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX).to_string()
+}

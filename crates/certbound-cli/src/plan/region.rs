@@ -1,0 +1,48 @@
+//! The region: the flag, and MSAL's two variables with their meaning.
+
+use certbound::Region;
+
+use crate::failure::Failure;
+use crate::usage::Usage;
+
+/// The region to use. `MSAL_DISABLE_REGION` beats everything; `MSAL_FORCE_REGION` fills the gap of a missing flag.
+pub(crate) fn region(flag: Option<&str>) -> Result<Option<Region>, Failure> {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    choose(flag, set("MSAL_DISABLE_REGION").is_some(), set("MSAL_FORCE_REGION").as_deref())
+}
+
+fn choose(flag: Option<&str>, disabled: bool, forced: Option<&str>) -> Result<Option<Region>, Failure> {
+    if disabled || flag.is_some_and(|flag| flag.eq_ignore_ascii_case("DisableMsalForceRegion")) {
+        return Ok(None);
+    }
+    let Some(text) = flag.or(forced) else { return Ok(None) };
+    // The names by which MSAL and the Azure SDKs ask for detection; taken for a region they would be a host name.
+    if ["TryAutoDetect", "AutoDiscoverRegion"].iter().any(|name| text.eq_ignore_ascii_case(name)) {
+        return Err(Usage::RegionDetection(text.to_owned()).into());
+    }
+    Ok(Some(Region::parse(text)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flag_and_msals_variables_keep_their_order() {
+        let region = |flag, disabled, forced| {
+            choose(flag, disabled, forced)
+                .map(|region| region.map(|region| region.as_str().to_owned()))
+                .map_err(|it| it.code)
+        };
+        let some = |name: &str| Ok(Some(name.to_owned()));
+        assert_eq!(region(None, false, None), Ok(None));
+        assert_eq!(region(Some("westus3"), false, Some("eastus")), some("westus3"));
+        assert_eq!(region(None, false, Some("eastus")), some("eastus"));
+        assert_eq!(region(Some("westus3"), true, Some("eastus")), Ok(None));
+        assert_eq!(region(Some("disablemsalforceregion"), false, Some("eastus")), Ok(None));
+        assert_eq!(region(Some("West US 3"), true, None), Ok(None));
+        for bad in ["West US 3", "a.b", "TryAutoDetect", "AutoDiscoverRegion"] {
+            assert_eq!(region(Some(bad), false, None), Err("invalid_region".to_owned()), "{bad}");
+        }
+    }
+}

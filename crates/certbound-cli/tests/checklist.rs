@@ -1,0 +1,233 @@
+//! Self-doubt: each fault makes exactly the lines fail that are about it. A checklist that cannot fail shows nothing.
+
+use std::collections::BTreeSet;
+
+use certbound_cli::demo::{self, How, Report, Tamper};
+use certbound_emulator::{Condition, Fault, FaultResult, LegKind};
+
+/// Every line. Scripts rely on these names.
+const ALL: &[&str] = &[
+    "leg1.exchange-scope",
+    "leg1.bound-token-requested",
+    "leg1.assertion-not-empty",
+    "leg1.real-region",
+    "leg1.certificate-only",
+    "leg2.assertion-provider",
+    "leg2.provider-returns-bound-assertion",
+    "leg2.binding-certificate",
+    "leg2.bound-token-requested",
+    "leg2.no-certificate-credential",
+    "leg2.no-experimental-switch",
+    "jwt-pop.client-assertion",
+    "jwt-pop.client-assertion-type",
+    "jwt-pop.mtls-endpoint",
+    "jwt-pop.provider-invoked",
+    "jwt-pop.token-endpoint-provided",
+    "token.type-mtls-pop",
+    "token.resource-scope",
+    "token.calls-resource",
+    "token.binding-maintained",
+    "token.cached",
+    "call.graph",
+    "call.custom-api",
+    "bearer.jwt-pop",
+    "bearer.calls-resource",
+    "cross-tenant.exchange",
+    "cross-application.exchange",
+    "refused.no-certificate",
+    "refused.other-certificate",
+    "refused.bearer-scheme",
+    "refused.host-that-does-not-ask",
+    "refused.exchange-with-other-certificate",
+    "refused.exchange-as-jwt-bearer",
+    "docs.two-leg",
+    "docs.legs",
+    "docs.assertion",
+    "docs.jwt-pop",
+    "docs.direct-apart",
+];
+
+/// The lines that look at Leg 2's request of the main job: without an assertion it is not sent.
+const LEG_2_REQUEST: &[&str] = &[
+    "leg2.assertion-provider",
+    "leg2.provider-returns-bound-assertion",
+    "leg2.binding-certificate",
+    "leg2.bound-token-requested",
+    "leg2.no-certificate-credential",
+    "jwt-pop.client-assertion",
+    "jwt-pop.client-assertion-type",
+    "jwt-pop.mtls-endpoint",
+    "jwt-pop.provider-invoked",
+    "jwt-pop.token-endpoint-provided",
+];
+
+/// The lines that need the token of the main job.
+const TOKEN: &[&str] = &[
+    "token.type-mtls-pop",
+    "token.resource-scope",
+    "token.calls-resource",
+    "token.binding-maintained",
+    "token.cached",
+    "refused.no-certificate",
+    "refused.other-certificate",
+    "refused.bearer-scheme",
+];
+
+/// The lines that need another bound token than that of the main job.
+const OTHER_BOUND_TOKENS: &[&str] = &[
+    "call.graph",
+    "call.custom-api",
+    "cross-tenant.exchange",
+    "cross-application.exchange",
+    "refused.host-that-does-not-ask",
+];
+
+const BEARER: &[&str] = &["bearer.jwt-pop", "bearer.calls-resource"];
+/// The lines that run Leg 1 and write Leg 2 by hand.
+const BY_HAND: &[&str] = &["refused.exchange-with-other-certificate", "refused.exchange-as-jwt-bearer"];
+
+struct Case {
+    name: &'static str,
+    fault: Fault,
+    must_fail: &'static [&'static [&'static str]],
+}
+
+fn cases() -> Vec<Case> {
+    let (leg1, leg2) = (|| Condition::leg(LegKind::Leg1), || Condition::leg(LegKind::Leg2));
+    let resource = || Condition::leg(LegKind::Resource);
+    let redirect = || FaultResult::Redirect307 { location: "https://login.microsoftonline.com/".to_owned() };
+    let status = |status| FaultResult::Status { status, body: "{}".to_owned(), retry_after: None };
+    let case = |name, fault, must_fail| Case { name, fault, must_fail };
+
+    const NOTHING_AFTER_LEG_1: &[&[&str]] = &[&["leg1.assertion-not-empty"], LEG_2_REQUEST, TOKEN];
+    const NO_LEG_1_AT_ALL: &[&[&str]] =
+        &[&["leg1.assertion-not-empty"], LEG_2_REQUEST, TOKEN, OTHER_BOUND_TOKENS, BEARER, BY_HAND];
+    vec![
+        case(
+            "Leg 1 downgraded once",
+            Fault::once(leg1(), FaultResult::BearerForMtlsPop),
+            NOTHING_AFTER_LEG_1,
+        ),
+        case(
+            "Leg 1 always downgraded",
+            Fault::always(leg1(), FaultResult::BearerForMtlsPop),
+            NO_LEG_1_AT_ALL,
+        ),
+        case("Leg 1 bound to another", Fault::once(leg1(), FaultResult::ForeignCnf), NOTHING_AFTER_LEG_1),
+        case(
+            "Leg 1 always bound to another",
+            Fault::always(leg1(), FaultResult::ForeignCnf),
+            NO_LEG_1_AT_ALL,
+        ),
+        case("Leg 1 not bound", Fault::once(leg1(), FaultResult::NoCnf), NOTHING_AFTER_LEG_1),
+        case("Leg 1 for another scope", Fault::once(leg1(), FaultResult::WrongScope), NOTHING_AFTER_LEG_1),
+        case("Leg 1 empty", Fault::once(leg1(), FaultResult::EmptyToken), NOTHING_AFTER_LEG_1),
+        case("Leg 1 redirected", Fault::once(leg1(), redirect()), NOTHING_AFTER_LEG_1),
+        case("Leg 2 downgraded once", Fault::once(leg2(), FaultResult::BearerForMtlsPop), &[TOKEN]),
+        case(
+            // A Bearer Leg 2 asks for Bearer, so for it this is no fault.
+            "Leg 2 always downgraded",
+            Fault::always(leg2(), FaultResult::BearerForMtlsPop),
+            &[TOKEN, OTHER_BOUND_TOKENS],
+        ),
+        case("Leg 2 bound to another", Fault::once(leg2(), FaultResult::ForeignCnf), &[TOKEN]),
+        case(
+            "Leg 2 always bound to another",
+            Fault::always(leg2(), FaultResult::ForeignCnf),
+            &[TOKEN, OTHER_BOUND_TOKENS, BEARER],
+        ),
+        case(
+            // Entra's tokens are opaque to a client, so it cannot refuse this one; the resource does.
+            "Leg 2 not bound",
+            Fault::once(leg2(), FaultResult::NoCnf),
+            &[&[
+                "token.calls-resource",
+                "token.binding-maintained",
+                "refused.no-certificate",
+                "refused.other-certificate",
+                "refused.bearer-scheme",
+            ]],
+        ),
+        case("Leg 2 for another scope", Fault::once(leg2(), FaultResult::WrongScope), &[TOKEN]),
+        case("Leg 2 empty", Fault::once(leg2(), FaultResult::EmptyToken), &[TOKEN]),
+        case("Leg 2 redirected", Fault::once(leg2(), redirect()), &[TOKEN]),
+        case("Leg 2 reset", Fault::once(leg2(), FaultResult::ConnectionReset), &[TOKEN]),
+        case("Leg 2 truncated", Fault::once(leg2(), FaultResult::TruncatedBody), &[TOKEN]),
+        case("Leg 2 unavailable", Fault::once(leg2(), status(503)), &[TOKEN]),
+        case("the resource fails once", Fault::once(resource(), status(500)), &[&["token.calls-resource"]]),
+        case(
+            "a resource that takes anything",
+            Fault::always(resource(), status(200)),
+            &[&["refused.no-certificate", "refused.other-certificate", "refused.bearer-scheme"]],
+        ),
+        case("late answers", Fault::once(Condition::any(), FaultResult::Delay { milliseconds: 50 }), &[]),
+    ]
+}
+
+#[tokio::test]
+async fn without_a_fault_every_line_holds_and_is_known() {
+    let report = demo::run(&[]).await;
+    assert_eq!(failing(&report), BTreeSet::new(), "{report:#?}");
+    let ids: Vec<&str> = report.checks.iter().map(|check| check.id).collect();
+    assert_eq!(ids, ALL);
+    assert_eq!((report.passed, report.failed), (ALL.len(), 0));
+    assert!(report.checks.iter().all(|check| !check.detail.is_empty() && !check.text.is_empty()));
+    let texts = report.checks.iter().filter(|check| check.how == How::Text).map(|check| check.id);
+    assert!(texts.eq(ALL.iter().copied().filter(|id| id.starts_with("docs."))));
+}
+
+#[tokio::test]
+async fn each_fault_makes_exactly_its_lines_fail() {
+    for Case { name, fault, must_fail } in cases() {
+        let report = demo::run(&[fault]).await;
+        let expected: BTreeSet<&str> = must_fail.iter().copied().flatten().copied().collect();
+        assert_eq!(failing(&report), expected, "{name}: {report:#?}");
+        assert_eq!(report.checks.len(), ALL.len(), "{name}: a line was left out");
+    }
+}
+
+#[tokio::test]
+async fn each_spoiled_request_makes_exactly_its_lines_fail() {
+    let cases: [(Tamper, &[&[&str]]); 4] = [
+        (
+            // The service binds nothing to an assertion sent as jwt-bearer; the Bearer token it does give.
+            Tamper::JwtBearer,
+            &[&["jwt-pop.client-assertion-type", "bearer.jwt-pop"], TOKEN, OTHER_BOUND_TOKENS],
+        ),
+        (
+            Tamper::NoCertificate,
+            &[
+                &["leg1.assertion-not-empty", "leg1.certificate-only"],
+                LEG_2_REQUEST,
+                TOKEN,
+                OTHER_BOUND_TOKENS,
+                BEARER,
+                BY_HAND,
+            ],
+        ),
+        (
+            Tamper::GlobalHost,
+            &[&["leg1.real-region", "jwt-pop.mtls-endpoint", "jwt-pop.token-endpoint-provided"]],
+        ),
+        (Tamper::NotBoundInLeg2, &[&["leg2.bound-token-requested"], TOKEN, OTHER_BOUND_TOKENS]),
+    ];
+    for (tamper, must_fail) in cases {
+        let report = demo::run_tampered(&[], tamper).await;
+        let expected: BTreeSet<&str> = must_fail.iter().copied().flatten().copied().collect();
+        assert_eq!(failing(&report), expected, "{tamper:?}: {report:#?}");
+    }
+}
+
+/// What failed because something before it failed says so.
+#[tokio::test]
+async fn a_failed_leg_1_is_the_reason_of_what_could_not_follow() {
+    let fault = Fault::always(Condition::leg(LegKind::Leg1), FaultResult::BearerForMtlsPop);
+    let report = demo::run(&[fault]).await;
+    for check in report.checks.iter().filter(|check| !check.ok) {
+        assert!(check.detail.contains("token_type_mismatch"), "{}: {}", check.id, check.detail);
+    }
+}
+
+fn failing(report: &Report) -> BTreeSet<&str> {
+    report.checks.iter().filter(|check| !check.ok).map(|check| check.id).collect()
+}

@@ -1,0 +1,251 @@
+//! The clouds, and the login hosts that every client knows without asking.
+
+use std::fmt;
+
+/// A Microsoft Entra cloud.
+///
+/// Does not say whether the cloud is in service: [`Cloud::GermanyLegacy`] was closed in 2021 and is kept because its
+/// login host still names an environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Cloud {
+    /// The worldwide cloud.
+    Public,
+    /// China, operated by 21Vianet.
+    China,
+    /// The United States government.
+    UsGovernment,
+    /// Microsoft Cloud Germany, closed.
+    GermanyLegacy,
+    /// The French sovereign cloud.
+    France,
+    /// The German sovereign cloud.
+    Germany,
+    /// The Singaporean sovereign cloud.
+    Singapore,
+}
+
+impl Cloud {
+    /// Every cloud, the public one first.
+    pub const ALL: &'static [Cloud] = &[
+        Cloud::Public,
+        Cloud::China,
+        Cloud::UsGovernment,
+        Cloud::GermanyLegacy,
+        Cloud::France,
+        Cloud::Germany,
+        Cloud::Singapore,
+    ];
+
+    /// The login host from which a mutual-TLS host can be derived.
+    ///
+    /// For China this is not `login.chinacloudapi.cn`, which answers but has no mutual-TLS host.
+    pub const fn login_host(self) -> &'static str {
+        match self {
+            Cloud::Public => "login.microsoftonline.com",
+            Cloud::China => "login.partner.microsoftonline.cn",
+            Cloud::UsGovernment => "login.microsoftonline.us",
+            Cloud::GermanyLegacy => "login.microsoftonline.de",
+            Cloud::France => "login.sovcloud-identity.fr",
+            Cloud::Germany => "login.sovcloud-identity.de",
+            Cloud::Singapore => "login.sovcloud-identity.sg",
+        }
+    }
+
+    /// The audience of a token exchange: the `aud` of an assertion, and the resource of Leg 1.
+    ///
+    /// Clouds without an audience of their own use the public one.
+    pub const fn exchange_uri(self) -> &'static str {
+        match self {
+            Cloud::UsGovernment => "api://AzureADTokenExchangeUSGov",
+            Cloud::China => "api://AzureADTokenExchangeChina",
+            Cloud::Public | Cloud::GermanyLegacy | Cloud::France | Cloud::Germany | Cloud::Singapore => {
+                "api://AzureADTokenExchange"
+            }
+        }
+    }
+
+    /// The Microsoft Graph resource, without a trailing slash.
+    ///
+    /// It is what a token is asked for; the host that takes a certificate-bound token may be another one.
+    pub const fn graph_uri(self) -> &'static str {
+        match self {
+            Cloud::Public => "https://graph.microsoft.com",
+            Cloud::China => "https://microsoftgraph.chinacloudapi.cn",
+            Cloud::UsGovernment => "https://graph.microsoft.us",
+            Cloud::GermanyLegacy => "https://graph.microsoft.de",
+            Cloud::France => "https://graph.svc.sovcloud.fr",
+            Cloud::Germany => "https://graph.svc.sovcloud.de",
+            Cloud::Singapore => "https://graph.svc.sovcloud.sg",
+        }
+    }
+
+    /// The Key Vault resource, without a trailing slash; one resource for all vaults of the cloud.
+    pub const fn vault_uri(self) -> &'static str {
+        match self {
+            Cloud::Public => "https://vault.azure.net",
+            Cloud::China => "https://vault.azure.cn",
+            Cloud::UsGovernment => "https://vault.usgovcloudapi.net",
+            Cloud::GermanyLegacy => "https://vault.microsoftazure.de",
+            Cloud::France => "https://vault.sovcloud-api.fr",
+            Cloud::Germany => "https://vault.sovcloud-api.de",
+            Cloud::Singapore => "https://vault.sovcloud-api.sg",
+        }
+    }
+
+    /// The cloud a login host belongs to, in its ordinary, regional or mutual-TLS form; any case.
+    ///
+    /// `None` for a host of no known environment. Does not say that the host takes requests in that form.
+    pub fn of_host(host: &str) -> Option<Cloud> {
+        let host = host.to_ascii_lowercase();
+        let login_form = |name: &str| match name.strip_prefix("mtlsauth.") {
+            Some(rest) => format!("login.{rest}"),
+            None => name.to_owned(),
+        };
+        known_environment(&login_form(&host))
+            .or_else(|| known_environment(&login_form(host.split_once('.')?.1)))
+            .map(|environment| environment.cloud)
+    }
+}
+
+/// The stable lower-case name, such as `us_government`.
+impl fmt::Display for Cloud {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cloud::Public => "public",
+            Cloud::China => "china",
+            Cloud::UsGovernment => "us_government",
+            Cloud::GermanyLegacy => "germany_legacy",
+            Cloud::France => "france",
+            Cloud::Germany => "germany",
+            Cloud::Singapore => "singapore",
+        })
+    }
+}
+
+/// A set of login hosts that are one environment, and the two names it is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KnownEnvironment {
+    /// Every login host of the environment, lower case.
+    pub aliases: &'static [&'static str],
+    /// The host that requests go to.
+    pub preferred_network: &'static str,
+    /// The host that cached tokens are filed under.
+    pub preferred_cache: &'static str,
+    /// Whether the regional and mutual-TLS hosts are the shared ones under `microsoft.com`.
+    pub is_public: bool,
+    /// The cloud the environment belongs to.
+    pub cloud: Cloud,
+}
+
+/// The environment that has `host` among its aliases; any case.
+///
+/// Knows login hosts only: a regional or a mutual-TLS host is not an alias.
+pub fn known_environment(host: &str) -> Option<&'static KnownEnvironment> {
+    KNOWN.iter().find(|environment| environment.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(host)))
+}
+
+static KNOWN: [KnownEnvironment; 9] = [
+    KnownEnvironment {
+        aliases: &[
+            "login.microsoftonline.com",
+            "login.windows.net",
+            "login.microsoft.com",
+            "sts.windows.net",
+        ],
+        preferred_network: "login.microsoftonline.com",
+        preferred_cache: "login.windows.net",
+        is_public: true,
+        cloud: Cloud::Public,
+    },
+    of_its_own(
+        &["login.partner.microsoftonline.cn", "login.chinacloudapi.cn"],
+        "login.partner.microsoftonline.cn",
+        Cloud::China,
+    ),
+    of_its_own(&["login.microsoftonline.de"], "login.microsoftonline.de", Cloud::GermanyLegacy),
+    of_its_own(
+        &["login.microsoftonline.us", "login.usgovcloudapi.net"],
+        "login.microsoftonline.us",
+        Cloud::UsGovernment,
+    ),
+    of_its_own(&["login-us.microsoftonline.com"], "login-us.microsoftonline.com", Cloud::UsGovernment),
+    // Microsoft's pre-production ring of the public cloud.
+    of_its_own(
+        &["login.windows-ppe.net", "sts.windows-ppe.net", "login.microsoft-ppe.com"],
+        "login.windows-ppe.net",
+        Cloud::Public,
+    ),
+    of_its_own(&["login.sovcloud-identity.fr"], "login.sovcloud-identity.fr", Cloud::France),
+    of_its_own(&["login.sovcloud-identity.de"], "login.sovcloud-identity.de", Cloud::Germany),
+    of_its_own(&["login.sovcloud-identity.sg"], "login.sovcloud-identity.sg", Cloud::Singapore),
+];
+
+const fn of_its_own(
+    aliases: &'static [&'static str],
+    preferred: &'static str,
+    cloud: Cloud,
+) -> KnownEnvironment {
+    KnownEnvironment {
+        aliases,
+        preferred_network: preferred,
+        preferred_cache: preferred,
+        is_public: false,
+        cloud,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cloud_is_the_cloud_of_its_own_login_host() {
+        for &cloud in Cloud::ALL {
+            assert_eq!(Cloud::of_host(cloud.login_host()), Some(cloud), "{cloud}");
+        }
+    }
+
+    #[test]
+    fn a_look_up_ignores_case_and_nothing_else() {
+        assert!(known_environment("LOGIN.Windows.NET").is_some_and(|known| known.is_public));
+        assert_eq!(known_environment("login.windows.net."), None);
+        assert_eq!(known_environment("login.windows.net.evil.example"), None);
+        assert_eq!(known_environment("mtlsauth.microsoft.com"), None);
+        assert_eq!(known_environment(""), None);
+    }
+
+    #[test]
+    fn no_host_is_an_alias_of_two_environments() {
+        let mut seen = std::collections::HashSet::new();
+        for environment in &KNOWN {
+            assert!(environment.aliases.contains(&environment.preferred_network));
+            assert!(environment.aliases.contains(&environment.preferred_cache));
+            assert!(environment.aliases.iter().all(|alias| seen.insert(*alias)), "{environment:?}");
+        }
+    }
+
+    #[test]
+    fn regional_and_mutual_tls_hosts_belong_to_the_cloud_of_their_login_host() {
+        for (host, cloud) in [
+            ("mtlsauth.microsoft.com", Some(Cloud::Public)),
+            ("westus3.login.microsoft.com", Some(Cloud::Public)),
+            ("westus3.mtlsauth.microsoft.com", Some(Cloud::Public)),
+            ("USGovVirginia.mtlsauth.microsoftonline.us", Some(Cloud::UsGovernment)),
+            ("chinaeast2.mtlsauth.partner.microsoftonline.cn", Some(Cloud::China)),
+            ("mtlsauth.sovcloud-identity.sg", Some(Cloud::Singapore)),
+            ("a.b.login.microsoft.com", None),
+            ("login.example.com", None),
+        ] {
+            assert_eq!(Cloud::of_host(host), cloud, "{host}");
+        }
+    }
+
+    #[test]
+    fn the_exchange_audience_is_by_cloud() {
+        assert_eq!(Cloud::Public.exchange_uri(), "api://AzureADTokenExchange");
+        assert_eq!(Cloud::UsGovernment.exchange_uri(), "api://AzureADTokenExchangeUSGov");
+        assert_eq!(Cloud::China.exchange_uri(), "api://AzureADTokenExchangeChina");
+    }
+}

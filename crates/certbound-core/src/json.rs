@@ -1,0 +1,187 @@
+//! Strict JSON: no member twice, at any depth.
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use std::fmt;
+
+/// The deepest nesting that is read.
+const MAX_DEPTH: usize = 32;
+
+/// Parses a JSON object (RFC 8259) in which no name stands twice at any depth.
+///
+/// Two readers of an ambiguous document may each take another of the two values, so it is refused. It does not bound the
+/// size: the caller has the bytes already.
+///
+/// # Errors
+/// [`JsonError`] for anything that is not one JSON object, or has a duplicate, or nests deeper than 32 levels.
+pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = Strict { depth: 0 }.deserialize(&mut deserializer).map_err(explain)?;
+    deserializer.end().map_err(explain)?;
+    match value {
+        Value::Object(map) => Ok(map),
+        _ => Err(JsonError::NotAnObject),
+    }
+}
+
+/// Why a text is not an acceptable JSON object. Holds nothing of its values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JsonError {
+    /// Not JSON.
+    #[error("it is not JSON (line {line}, column {column})")]
+    NotJson {
+        /// The line of the first fault, from 1.
+        line: usize,
+        /// The column of the first fault.
+        column: usize,
+    },
+    /// JSON, but no object.
+    #[error("it is not a JSON object")]
+    NotAnObject,
+    /// A member twice.
+    #[error("the member `{name}` stands twice")]
+    Duplicate {
+        /// Its name, shortened.
+        name: String,
+    },
+    /// Nested too deeply.
+    #[error("it is nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+}
+
+const DUPLICATE: &str = "duplicate member: ";
+const TOO_DEEP: &str = "nested too deeply";
+
+fn explain(error: serde_json::Error) -> JsonError {
+    let text = error.to_string();
+    if let Some(name) = text.strip_prefix(DUPLICATE) {
+        // The library appends " at line L column C".
+        let name = name.rsplit_once(" at line ").map_or(name, |(name, _)| name);
+        return JsonError::Duplicate { name: name.chars().take(64).collect() };
+    }
+    if text.starts_with(TOO_DEEP) || text.starts_with("recursion limit") {
+        return JsonError::TooDeep;
+    }
+    JsonError::NotJson { line: error.line(), column: error.column() }
+}
+
+#[derive(Clone, Copy)]
+struct Strict {
+    depth: usize,
+}
+
+impl Strict {
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.depth == MAX_DEPTH {
+            return Err(E::custom(TOO_DEEP));
+        }
+        Ok(Self { depth: self.depth + 1 })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut values = Vec::new();
+        while let Some(value) = sequence.next_element_seed(inner)? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut map = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if map.contains_key(&name) {
+                return Err(A::Error::custom(format_args!("{DUPLICATE}{name}")));
+            }
+            let value = members.next_value_seed(inner)?;
+            map.insert(name, value);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn duplicates_are_refused_at_every_depth() {
+        for text in [r#"{"a":1,"a":1}"#, r#"{"x":{"a":1,"a":2}}"#, r#"{"x":[{"a":1,"\u0061":2}]}"#] {
+            assert_eq!(
+                parse_object(text.as_bytes()),
+                Err(JsonError::Duplicate { name: "a".into() }),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_one_object_is_taken() {
+        assert_eq!(parse_object(b"[]"), Err(JsonError::NotAnObject));
+        for text in ["", "{", "{}{}", "{} x", "{\"a\":1e400}", "\u{feff}{}", "{\"a\":nul}"] {
+            assert!(matches!(parse_object(text.as_bytes()), Err(JsonError::NotJson { .. })), "{text}");
+        }
+        assert!(parse_object(b" {\"a\": [1, -2, 0.5, null, true, \"x\"]} ").is_ok());
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(40), "]".repeat(40));
+        assert_eq!(parse_object(deep.as_bytes()), Err(JsonError::TooDeep));
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics(bytes: Vec<u8>) {
+            let _ = parse_object(&bytes);
+        }
+    }
+}

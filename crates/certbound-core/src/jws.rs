@@ -1,0 +1,249 @@
+//! Compact JWS (RFC 7515): read strictly, verified into a type of its own, assembled for whoever signs.
+
+mod key;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::{Map, Value};
+
+pub use self::key::{Algorithm, KeyError, PublicKey};
+use crate::json::{self, JsonError};
+use crate::jwt::Claims;
+use crate::secret::Secret;
+
+/// A compact JWS whose parts were read and whose signature was not verified.
+#[derive(Debug)]
+pub struct UnverifiedJws<'a> {
+    signing_input: &'a str,
+    header: JwsHeader,
+    payload: &'a str,
+    signature: Vec<u8>,
+}
+
+impl<'a> UnverifiedJws<'a> {
+    /// The largest token that is looked at.
+    pub const MAX_BYTES: usize = 16 * 1024;
+
+    /// Splits and decodes a token. The size is checked before anything is allocated.
+    ///
+    /// # Errors
+    /// [`JwsError`] for anything but three parts of unpadded base64url without spare bits, a header that is a JSON object
+    /// without duplicates, with `alg` and without `crit`.
+    pub fn parse(token: &'a str) -> Result<Self, JwsError> {
+        if token.len() > Self::MAX_BYTES {
+            return Err(JwsError::TooLarge { length: token.len() });
+        }
+        let count = token.bytes().filter(|byte| *byte == b'.').count() + 1;
+        let (Some((signing_input, signature)), 3) = (token.rsplit_once('.'), count) else {
+            return Err(JwsError::NotThreeParts { count });
+        };
+        let (header, payload) = signing_input.split_once('.').ok_or(JwsError::NotThreeParts { count })?;
+        if header.is_empty() || payload.is_empty() || signature.is_empty() {
+            return Err(JwsError::EmptyPart);
+        }
+        let header = JwsHeader::parse(&decode(header, "header")?)?;
+        let signature = decode(signature, "signature")?;
+        Ok(Self { signing_input, header, payload, signature })
+    }
+
+    /// The header.
+    pub fn header(&self) -> &JwsHeader {
+        &self.header
+    }
+
+    /// The claims, which anyone may have written.
+    ///
+    /// # Errors
+    /// [`JwsError`] when the payload is not a JSON object without duplicates.
+    pub fn unverified_claims(&self) -> Result<Claims, JwsError> {
+        let payload = decode(self.payload, "payload")?;
+        json::parse_object(&payload)
+            .map(Claims::from_map)
+            .map_err(|error| JwsError::Json { part: "payload", error })
+    }
+
+    /// Verifies the signature with `key`, if the header's algorithm is one of `accepted`.
+    ///
+    /// Claims are not judged here: neither times nor audience nor issuer.
+    ///
+    /// # Errors
+    /// [`JwsError`] for an algorithm that is not accepted or does not fit the key, and for a signature that does not hold.
+    pub fn verify(&self, key: &PublicKey, accepted: &[Algorithm]) -> Result<VerifiedJws, JwsError> {
+        let algorithm =
+            accepted.iter().find(|algorithm| algorithm.name() == self.header.alg).ok_or_else(|| {
+                JwsError::AlgorithmNotAccepted { found: self.header.alg.chars().take(32).collect() }
+            })?;
+        if !key.verifies(*algorithm, self.signing_input.as_bytes(), &self.signature) {
+            return Err(JwsError::BadSignature);
+        }
+        Ok(VerifiedJws { header: self.header.clone(), claims: self.unverified_claims()? })
+    }
+}
+
+/// A JWS whose signature held. Only [`UnverifiedJws::verify`] makes one.
+#[derive(Clone, Debug)]
+pub struct VerifiedJws {
+    header: JwsHeader,
+    claims: Claims,
+}
+
+impl VerifiedJws {
+    /// The header.
+    pub fn header(&self) -> &JwsHeader {
+        &self.header
+    }
+
+    /// The claims its signer wrote.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+}
+
+/// The JOSE header. `jwk`, `jku` and `x5u` are not read: a token does not choose the key it is verified with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JwsHeader {
+    alg: String,
+    typ: Option<String>,
+    kid: Option<String>,
+    x5t: Option<String>,
+    x5t_s256: Option<String>,
+    x5c: Option<Vec<u8>>,
+}
+
+impl JwsHeader {
+    fn parse(bytes: &[u8]) -> Result<Self, JwsError> {
+        let map = json::parse_object(bytes).map_err(|error| JwsError::Json { part: "header", error })?;
+        if map.contains_key("crit") || map.contains_key("b64") {
+            return Err(JwsError::CriticalExtension);
+        }
+        let text = |name: &'static str| match map.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(JwsError::HeaderType { member: name }),
+        };
+        Ok(Self {
+            alg: text("alg")?.ok_or(JwsError::NoAlgorithm)?,
+            typ: text("typ")?,
+            kid: text("kid")?,
+            x5t: text("x5t")?,
+            x5t_s256: text("x5t#S256")?,
+            x5c: first_certificate(&map)?,
+        })
+    }
+
+    /// `alg`.
+    pub fn alg(&self) -> &str {
+        &self.alg
+    }
+
+    /// `typ`.
+    pub fn typ(&self) -> Option<&str> {
+        self.typ.as_deref()
+    }
+
+    /// `kid`.
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// `x5t`: SHA-1 of the signer's certificate.
+    pub fn x5t(&self) -> Option<&str> {
+        self.x5t.as_deref()
+    }
+
+    /// `x5t#S256`: SHA-256 of the signer's certificate.
+    pub fn x5t_s256(&self) -> Option<&str> {
+        self.x5t_s256.as_deref()
+    }
+
+    /// The first certificate of `x5c`, in DER. Whether it is trusted is the reader's business.
+    pub fn x5c(&self) -> Option<&[u8]> {
+        self.x5c.as_deref()
+    }
+}
+
+/// `x5c` is a list (RFC 7515, section 4.1.6); some clients of the token service send one text.
+fn first_certificate(header: &Map<String, Value>) -> Result<Option<Vec<u8>>, JwsError> {
+    let wrong = JwsError::HeaderType { member: "x5c" };
+    let text = match header.get("x5c") {
+        None => return Ok(None),
+        Some(Value::String(text)) => text,
+        Some(Value::Array(list)) => list.first().and_then(Value::as_str).ok_or(wrong.clone())?,
+        Some(_) => return Err(wrong),
+    };
+    STANDARD.decode(text).map(Some).map_err(|_| wrong)
+}
+
+fn decode(part: &str, name: &'static str) -> Result<Vec<u8>, JwsError> {
+    // This engine refuses padding, characters of the standard alphabet, white space and spare bits.
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsError::Base64 { part: name })
+}
+
+/// What a signer has to sign: the two parts in base64url, joined by a dot, members in the order given.
+pub fn signing_input(header: &Map<String, Value>, claims: &Map<String, Value>) -> String {
+    // A map of JSON values always serialises.
+    let part = |map: &Map<String, Value>| URL_SAFE_NO_PAD.encode(serde_json::to_vec(map).unwrap_or_default());
+    format!("{}.{}", part(header), part(claims))
+}
+
+/// Joins what was signed and its signature.
+pub fn assemble(signing_input: String, signature: &[u8]) -> Secret {
+    let signing_input = zeroize::Zeroizing::new(signing_input);
+    Secret::new(format!("{}.{}", *signing_input, URL_SAFE_NO_PAD.encode(signature)))
+}
+
+/// Why a text is not an acceptable token. Holds nothing of its claims.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JwsError {
+    /// Larger than [`UnverifiedJws::MAX_BYTES`].
+    #[error("it is {length} bytes long; at most {} are looked at", UnverifiedJws::MAX_BYTES)]
+    TooLarge {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// Not three parts joined by dots.
+    #[error("it has {count} parts joined by dots instead of three")]
+    NotThreeParts {
+        /// How many it has.
+        count: usize,
+    },
+    /// One of the parts is empty.
+    #[error("one of its parts is empty")]
+    EmptyPart,
+    /// Not strict base64url.
+    #[error("its {part} is not unpadded base64url")]
+    Base64 {
+        /// Which part.
+        part: &'static str,
+    },
+    /// Not strict JSON.
+    #[error("its {part} is not acceptable: {error}")]
+    Json {
+        /// Which part.
+        part: &'static str,
+        /// What is wrong.
+        error: JsonError,
+    },
+    /// A header member of the wrong type.
+    #[error("its header member `{member}` has the wrong type")]
+    HeaderType {
+        /// Which one.
+        member: &'static str,
+    },
+    /// No `alg`.
+    #[error("its header has no `alg`")]
+    NoAlgorithm,
+    /// `crit` or `b64`.
+    #[error("its header demands an extension that is not understood")]
+    CriticalExtension,
+    /// An algorithm outside the accepted ones.
+    #[error("its algorithm `{found}` is not accepted")]
+    AlgorithmNotAccepted {
+        /// What the header says, shortened.
+        found: String,
+    },
+    /// The signature does not hold.
+    #[error("its signature does not hold")]
+    BadSignature,
+}

@@ -1,0 +1,154 @@
+//! The claims of a JWT (RFC 7519), read strictly.
+
+use serde_json::{Map, Value};
+
+use crate::time::UnixTime;
+
+/// The claims of a token. Whether they were verified is told by where they came from: a
+/// [`VerifiedJws`](crate::jws::VerifiedJws), or
+/// [`unverified_claims`](crate::jws::UnverifiedJws::unverified_claims).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claims(Map<String, Value>);
+
+impl Claims {
+    /// Takes claims over; duplicates are the parser's to refuse.
+    pub fn from_map(map: Map<String, Value>) -> Self {
+        Self(map)
+    }
+
+    /// All of them.
+    pub fn map(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
+    /// A claim that is a text; none when it is absent or anything else.
+    pub fn string(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(Value::as_str)
+    }
+
+    /// A claim that is a time: whole seconds, as a number or (from older libraries) as a text of digits.
+    ///
+    /// # Errors
+    /// [`ClaimError`] when it is there and is neither.
+    pub fn time(&self, name: &'static str) -> Result<Option<UnixTime>, ClaimError> {
+        let seconds = match self.0.get(name) {
+            None => return Ok(None),
+            Some(Value::Number(number)) => number.as_u64(),
+            Some(Value::String(text)) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+            Some(_) => None,
+        };
+        seconds.map(|seconds| Some(UnixTime::from_secs(seconds))).ok_or(ClaimError { name })
+    }
+
+    /// The audiences: `aud` is a text, or a list of texts. Empty when it is absent or anything else.
+    pub fn audiences(&self) -> Vec<&str> {
+        match self.0.get("aud") {
+            Some(Value::String(audience)) => vec![audience],
+            Some(Value::Array(list)) => {
+                list.iter().map(Value::as_str).collect::<Option<Vec<_>>>().unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The certificate the token is bound to: `cnf` with `x5t#S256` as its only member (RFC 8705, section 3.1).
+    ///
+    /// None when there is no `cnf`. It is not compared with anything here: see
+    /// [`Thumbprint::matches_claim`](crate::certificate::Thumbprint::matches_claim).
+    ///
+    /// # Errors
+    /// [`CnfError`] for any other `cnf`: a member that is not understood is a condition that is not met.
+    pub fn confirmation(&self) -> Result<Option<&str>, CnfError> {
+        let Some(cnf) = self.0.get("cnf") else { return Ok(None) };
+        let members = cnf.as_object().ok_or(CnfError::NotAnObject)?;
+        let value = members.get("x5t#S256").ok_or(CnfError::NoThumbprint)?;
+        if members.len() != 1 {
+            return Err(CnfError::OtherMembers);
+        }
+        let text = value.as_str().ok_or(CnfError::NotCanonical)?;
+        if is_canonical_thumbprint(text) { Ok(Some(text)) } else { Err(CnfError::NotCanonical) }
+    }
+}
+
+/// 43 characters of base64url whose last has no spare bits set.
+fn is_canonical_thumbprint(text: &str) -> bool {
+    text.len() == 43
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        && text.ends_with(|last| "AEIMQUYcgkosw048".contains(last))
+}
+
+/// A claim of the wrong type.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the claim `{name}` is not a time in whole seconds")]
+pub struct ClaimError {
+    /// Its name.
+    pub name: &'static str,
+}
+
+/// Why a `cnf` is not a certificate binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CnfError {
+    /// Text, list, number or null.
+    #[error("`cnf` is not an object")]
+    NotAnObject,
+    /// No `x5t#S256`.
+    #[error("`cnf` has no `x5t#S256`")]
+    NoThumbprint,
+    /// `x5t#S256` beside something else.
+    #[error("`cnf` has members besides `x5t#S256`")]
+    OtherMembers,
+    /// Not the canonical base64url of a SHA-256.
+    #[error("`x5t#S256` is not 43 characters of canonical base64url")]
+    NotCanonical,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(json: &str) -> Claims {
+        Claims::from_map(crate::json::parse_object(json.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn only_an_understood_cnf_is_a_binding() {
+        // RFC 8705, appendix A; then the sample of its section 3.1, whose last character has spare bits set.
+        let right = "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0";
+        let spare = "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2";
+        let cnf = |value: &str| {
+            claims(&format!("{{\"cnf\":{value}}}")).confirmation().map(|found| found.map(str::to_owned))
+        };
+        assert_eq!(cnf(&format!("{{\"x5t#S256\":\"{right}\"}}")), Ok(Some(right.to_owned())));
+        assert_eq!(claims("{}").confirmation(), Ok(None));
+        let cases = [
+            (format!("{{\"x5t#S256\":\"{spare}\"}}"), CnfError::NotCanonical),
+            (format!("{{\"x5t#S256\":\"{right}=\"}}"), CnfError::NotCanonical),
+            (format!("{{\"x5t#S256\":\"{right}A\"}}"), CnfError::NotCanonical),
+            (format!("{{\"x5t#S256\":\"{}\"}}", "ab".repeat(32)), CnfError::NotCanonical),
+            (format!("{{\"x5t#S256\":\"+{}\"}}", &right[1..]), CnfError::NotCanonical),
+            ("{\"x5t#S256\":7}".to_owned(), CnfError::NotCanonical),
+            (format!("{{\"x5t#S256\":\"{right}\",\"jkt\":\"x\"}}"), CnfError::OtherMembers),
+            (format!("{{\"x5t\":\"{right}\"}}"), CnfError::NoThumbprint),
+            ("{}".to_owned(), CnfError::NoThumbprint),
+            ("null".to_owned(), CnfError::NotAnObject),
+            ("[]".to_owned(), CnfError::NotAnObject),
+            (format!("\"{right}\""), CnfError::NotAnObject),
+        ];
+        for (value, error) in cases {
+            assert_eq!(cnf(&value), Err(error), "{value}");
+        }
+    }
+
+    #[test]
+    fn times_are_whole_seconds() {
+        assert_eq!(claims("{\"exp\":5}").time("exp"), Ok(Some(UnixTime::from_secs(5))));
+        assert_eq!(claims("{\"exp\":\"5\"}").time("exp"), Ok(Some(UnixTime::from_secs(5))));
+        assert_eq!(claims("{}").time("exp"), Ok(None));
+        for wrong in
+            ["-1", "1.5", "\"\"", "\"-1\"", "\" 5\"", "null", "true", "1e3", "\"99999999999999999999\""]
+        {
+            assert!(claims(&format!("{{\"exp\":{wrong}}}")).time("exp").is_err(), "{wrong}");
+        }
+    }
+}

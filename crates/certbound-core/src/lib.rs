@@ -1,0 +1,30 @@
+//! The protocol of certificate-bound (mTLS Proof-of-Possession) tokens for Microsoft Entra.
+//!
+//! Types and pure functions only: no socket, clock, file, thread, environment or private key. The current time is an
+//! argument; whoever holds a key signs. Client and token service are two users of the same wire types.
+//!
+//! ```text
+//!  authority ─► endpoint ─► credential ─► request ─► (transport) ─► response
+//!
+//!  Leg 1   certificate client ─► assertion, bound to the certificate
+//!                                   │
+//!  Leg 2   assertion client  ◄──────┘ ─► token for the resource, bound to the same certificate
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod authority;
+pub mod certificate;
+pub mod credential;
+pub mod endpoint;
+pub mod environment;
+pub mod json;
+pub mod jws;
+pub mod jwt;
+pub mod refusal;
+pub mod region;
+pub mod request;
+pub mod response;
+pub mod scope;
+pub mod secret;
+pub mod tenant;
+pub mod time;

@@ -1,0 +1,203 @@
+//! The token service's "no": parsed by the client, written by the emulator.
+
+mod aadsts;
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+pub use self::aadsts::{Aadsts, aadsts};
+use crate::json;
+use crate::response::HeaderFacts;
+
+/// An error answer (RFC 6749, section 5.2, with the members the token service adds), kept whole.
+///
+/// `Display` is one line without trace ids; the service's own text is in `description`, its whole answer in `body`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorityError {
+    /// The HTTP status.
+    pub status: u16,
+    /// `error`, or what stands in for it: `not_found`, `http_status_not_200`, `non_parsable_oauth_error`,
+    /// `request_throttled`, `service_not_available`.
+    pub code: String,
+    /// `error_description`.
+    pub description: String,
+    /// `suberror`.
+    pub suberror: Option<String>,
+    /// `error_codes`.
+    pub error_codes: Vec<u32>,
+    /// `correlation_id`.
+    pub correlation_id: Option<String>,
+    /// `trace_id`.
+    pub trace_id: Option<String>,
+    /// `timestamp`, as sent.
+    pub timestamp: Option<String>,
+    /// `error_uri`.
+    pub error_uri: Option<String>,
+    /// `claims`, verbatim: to be passed to the next request.
+    pub claims: Option<String>,
+    /// `Retry-After`.
+    pub retry_after: Option<Duration>,
+    /// The body as text, at most 64 KiB.
+    pub body: String,
+}
+
+const MAX_KEPT_BODY: usize = 64 * 1024;
+
+impl AuthorityError {
+    /// Reads an error answer of any shape; it never fails, because saying no needs no form.
+    pub fn parse(status: u16, headers: &HeaderFacts, body: &[u8]) -> Self {
+        let kept = &body[..body.len().min(MAX_KEPT_BODY)];
+        let empty = body.iter().all(u8::is_ascii_whitespace);
+        let members = json::parse_object(body).unwrap_or_default();
+        let text = |name: &str| members.get(name).and_then(Value::as_str).map(str::to_owned);
+        let code = text("error").filter(|error| !error.is_empty()).unwrap_or_else(|| {
+            match status {
+                404 if empty => "not_found",
+                429 => "request_throttled",
+                500..=599 => "service_not_available",
+                _ if empty => "http_status_not_200",
+                _ if members.is_empty() => "non_parsable_oauth_error",
+                _ => "unknown_error",
+            }
+            .to_owned()
+        });
+        Self {
+            status,
+            code,
+            description: text("error_description").unwrap_or_default(),
+            suberror: text("suberror"),
+            error_codes: numbers(members.get("error_codes")),
+            correlation_id: text("correlation_id"),
+            trace_id: text("trace_id"),
+            timestamp: text("timestamp"),
+            error_uri: text("error_uri"),
+            claims: text("claims"),
+            retry_after: headers.retry_after,
+            body: String::from_utf8_lossy(kept).into_owned(),
+        }
+    }
+
+    /// The service's number, such as 500181: the first of `error_codes`, else the one its text begins with.
+    pub fn aadsts(&self) -> Option<u32> {
+        self.error_codes.first().copied().or_else(|| {
+            let digits = self.description.strip_prefix("AADSTS")?;
+            let end = digits.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(digits.len());
+            digits.get(..end)?.parse().ok()
+        })
+    }
+
+    /// What to do about it, for numbers that are known.
+    pub fn fix(&self) -> Option<&'static str> {
+        self.aadsts().and_then(aadsts).map(|known| known.fix)
+    }
+
+    /// Whether the same request may succeed later.
+    pub fn is_transient(&self) -> bool {
+        self.status >= 500 || matches!(self.status, 408 | 429) || self.code == "temporarily_unavailable"
+    }
+
+    /// The answer's body as a service writes it.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let mut members = Map::new();
+        members.insert("error".to_owned(), self.code.clone().into());
+        members.insert("error_description".to_owned(), self.description.clone().into());
+        members.insert("error_codes".to_owned(), self.error_codes.clone().into());
+        let optional = [
+            ("timestamp", &self.timestamp),
+            ("trace_id", &self.trace_id),
+            ("correlation_id", &self.correlation_id),
+            ("error_uri", &self.error_uri),
+            ("suberror", &self.suberror),
+            ("claims", &self.claims),
+        ];
+        for (name, value) in optional {
+            if let Some(value) = value {
+                members.insert(name.to_owned(), value.clone().into());
+            }
+        }
+        members
+    }
+
+    /// The service's own words: without the ids and the time it appends, which bodies part with CRLF or spaces.
+    fn summary(&self) -> &str {
+        let text = self.description.as_str();
+        let end = ["\r\n", "\n", " Trace ID:", " Correlation ID:", " Timestamp:"]
+            .iter()
+            .filter_map(|mark| text.find(mark))
+            .min()
+            .unwrap_or(text.len());
+        text.get(..end).unwrap_or(text).trim()
+    }
+}
+
+fn numbers(value: Option<&Value>) -> Vec<u32> {
+    let numbers = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    numbers.iter().filter_map(Value::as_u64).filter_map(|number| u32::try_from(number).ok()).collect()
+}
+
+impl fmt::Display for AuthorityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let summary = self.summary();
+        if summary.is_empty() {
+            return write!(f, "{} (status {})", self.code, self.status);
+        }
+        // Control characters of a stranger's text do not reach a terminal.
+        let clean: String = summary.chars().filter(|character| !character.is_control()).take(512).collect();
+        write!(f, "{}: {clean}", self.code)
+    }
+}
+
+impl std::error::Error for AuthorityError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(status: u16, body: &str) -> AuthorityError {
+        AuthorityError::parse(status, &HeaderFacts::default(), body.as_bytes())
+    }
+
+    #[test]
+    fn both_shapes_of_a_description_are_read() {
+        let older = "AADSTS500181: The certificate does not match.\\r\\nTrace ID: 1\\r\\nCorrelation ID: 2";
+        let newer =
+            "AADSTS500181: The certificate does not match. Trace ID: 1 Correlation ID: 2 Timestamp: 3";
+        for description in [older, newer] {
+            let body = format!(
+                "{{\"error\":\"invalid_request\",\"error_description\":\"{description}\",\"correlation_id\":\"2\"}}"
+            );
+            let error = parse(400, &body);
+            assert_eq!(error.aadsts(), Some(500_181));
+            assert_eq!(error.to_string(), "invalid_request: AADSTS500181: The certificate does not match.");
+            assert!(error.fix().is_some());
+            assert_eq!(error.correlation_id.as_deref(), Some("2"));
+        }
+    }
+
+    #[test]
+    fn an_answer_without_form_has_a_name_too() {
+        let cases = [
+            (404, "", "not_found", false),
+            (404, "<html>", "non_parsable_oauth_error", false),
+            (400, "", "http_status_not_200", false),
+            (400, "Bad", "non_parsable_oauth_error", false),
+            (400, "{\"message\":\"x\"}", "unknown_error", false),
+            (429, "Too Many Requests", "request_throttled", true),
+            (503, "", "service_not_available", true),
+            (500, "{\"error\":\"server_error\"}", "server_error", true),
+            (204, "", "http_status_not_200", false),
+        ];
+        for (status, body, code, transient) in cases {
+            let error = parse(status, body);
+            assert_eq!((error.code.as_str(), error.is_transient()), (code, transient), "{status} {body:?}");
+        }
+    }
+
+    #[test]
+    fn claims_are_kept_verbatim() {
+        let body = r#"{"error":"interaction_required","claims":"{\"access_token\":{}}"}"#;
+        assert_eq!(parse(400, body).claims.as_deref(), Some(r#"{"access_token":{}}"#));
+    }
+}

@@ -1,0 +1,247 @@
+//! The token request: encoded by the client, decoded by a token service.
+
+use std::borrow::Cow;
+
+use zeroize::Zeroizing;
+
+use crate::credential::ClientProof;
+
+/// The value of `token_type` that asks for a certificate-bound token, and that a bound answer carries.
+pub const MTLS_POP: &str = "mtls_pop";
+
+/// A client-credentials token request, as POSTed to the token endpoint.
+///
+/// It does not hold the TLS certificate, the endpoint or headers. `req_cnf` belongs to another scheme and is never
+/// sent; parameters with an empty value are left out.
+///
+/// ```
+/// use certbound_core::{credential::ClientProof, request::TokenRequest};
+///
+/// let leg_1 = TokenRequest {
+///     client_id: "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e",
+///     proof: ClientProof::CertificateOnly,
+///     scope: "api://AzureADTokenExchange/.default",
+///     bound: true,
+///     claims: None,
+///     fmi_path: None,
+/// };
+/// assert_eq!(
+///     String::from_utf8_lossy(&leg_1.encode()),
+///     "client_id=163ffef9-a313-45b4-ab2f-c7e2f5e0e23e&scope=api%3A%2F%2FAzureADTokenExchange%2F.default\
+///      &grant_type=client_credentials&client_info=2&token_type=mtls_pop"
+/// );
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct TokenRequest<'a> {
+    /// The application's id.
+    pub client_id: &'a str,
+    /// What proves the client.
+    pub proof: ClientProof<'a>,
+    /// The scope, as sent.
+    pub scope: &'a str,
+    /// Whether the token shall be bound to the connection's certificate.
+    pub bound: bool,
+    /// The `claims` parameter, verbatim.
+    pub claims: Option<&'a str>,
+    /// The `fmi_path` parameter.
+    pub fmi_path: Option<&'a str>,
+}
+
+impl<'a> TokenRequest<'a> {
+    /// The body's parameters in wire order, secrets included: redact before showing.
+    pub fn parameters(&self) -> Vec<(&'static str, &'a str)> {
+        let mut parameters = vec![("client_id", self.client_id)];
+        parameters.extend(self.proof.parameters());
+        parameters.push(("scope", self.scope));
+        parameters.extend(self.claims.map(|claims| ("claims", claims)));
+        parameters.push(("grant_type", "client_credentials"));
+        parameters.push(("client_info", "2"));
+        parameters.extend(self.bound.then_some(("token_type", MTLS_POP)));
+        parameters.extend(self.fmi_path.map(|path| ("fmi_path", path)));
+        parameters.retain(|(_, value)| !value.trim().is_empty());
+        parameters
+    }
+
+    /// The body, `application/x-www-form-urlencoded`; wiped when dropped.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let parameters = self.parameters();
+        // Three bytes for each at most, so the buffer never moves and leaves no copy behind.
+        let capacity = parameters.iter().map(|(name, value)| name.len() + 3 * value.len() + 2).sum();
+        let mut body = Zeroizing::new(Vec::with_capacity(capacity));
+        for (name, value) in parameters {
+            if !body.is_empty() {
+                body.push(b'&');
+            }
+            body.extend_from_slice(name.as_bytes());
+            body.push(b'=');
+            for piece in form_urlencoded::byte_serialize(value.as_bytes()) {
+                body.extend_from_slice(piece.as_bytes());
+            }
+        }
+        body
+    }
+}
+
+/// A form as a token service receives it: every name once, every value well encoded.
+///
+/// It does not know which parameters a grant needs.
+#[derive(Debug)]
+pub struct ReceivedForm {
+    fields: Vec<(String, Zeroizing<String>)>,
+}
+
+impl ReceivedForm {
+    /// The most parameters one form may have.
+    pub const MAX_PARAMETERS: usize = 256;
+
+    /// Decodes a body.
+    ///
+    /// # Errors
+    /// [`FormError`] for a name that stands twice (RFC 6749, section 3.2), a percent sign without two hexadecimal
+    /// digits, bytes that are not UTF-8, or too many parameters.
+    pub fn decode(body: &[u8]) -> Result<Self, FormError> {
+        let mut fields: Vec<(String, Zeroizing<String>)> = Vec::new();
+        for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+            if fields.len() == Self::MAX_PARAMETERS {
+                return Err(FormError::TooMany);
+            }
+            let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
+                Some(at) => (&pair[..at], &pair[at + 1..]),
+                None => (pair, &pair[pair.len()..]),
+            };
+            let name = decode(name)?;
+            if fields.iter().any(|(known, _)| *known == name) {
+                return Err(FormError::Duplicate { name: name.chars().take(64).collect() });
+            }
+            fields.push((name, Zeroizing::new(decode(value)?)));
+        }
+        Ok(Self { fields })
+    }
+
+    /// The value of `name`; none when it is absent or empty, which OAuth treats alike (RFC 6749, section 3.2).
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.fields
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// Whether `name` stands in the form at all, be it empty.
+    pub fn has(&self, name: &str) -> bool {
+        self.fields.iter().any(|(known, _)| known == name)
+    }
+
+    /// Every parameter in the order received.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+fn decode(text: &[u8]) -> Result<String, FormError> {
+    for (at, _) in text.iter().enumerate().filter(|(_, byte)| **byte == b'%') {
+        let digits = text.get(at + 1..at + 3).ok_or(FormError::BadPercent)?;
+        if !digits.iter().all(u8::is_ascii_hexdigit) {
+            return Err(FormError::BadPercent);
+        }
+    }
+    let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    let bytes: Cow<'_, [u8]> = percent_decode(&spaced);
+    String::from_utf8(bytes.into_owned()).map_err(|_| FormError::NotUtf8)
+}
+
+/// Decodes `%XX`; the caller has checked that every percent sign is followed by two digits.
+fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
+    percent_encoding::percent_decode(text).into()
+}
+
+/// Why a body is not a form.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FormError {
+    /// A parameter twice.
+    #[error("the parameter `{name}` stands twice")]
+    Duplicate {
+        /// Its name.
+        name: String,
+    },
+    /// `%` without two hexadecimal digits.
+    #[error("a percent sign is not followed by two hexadecimal digits")]
+    BadPercent,
+    /// Not UTF-8 once decoded.
+    #[error("a value is not UTF-8")]
+    NotUtf8,
+    /// More than [`ReceivedForm::MAX_PARAMETERS`].
+    #[error("more than {} parameters", ReceivedForm::MAX_PARAMETERS)]
+    TooMany,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::credential::{JWT_BEARER, JWT_POP};
+    use crate::secret::Secret;
+
+    fn request<'a>(proof: ClientProof<'a>, bound: bool) -> TokenRequest<'a> {
+        TokenRequest {
+            client_id: "B",
+            proof,
+            scope: "https://vault.azure.net/.default",
+            bound,
+            claims: None,
+            fmi_path: None,
+        }
+    }
+
+    #[test]
+    fn the_assertion_type_follows_from_the_proof() {
+        let jwt = Secret::new("a.b.c");
+        for (proof, kind) in
+            [(ClientProof::BoundAssertion(&jwt), JWT_POP), (ClientProof::SignedAssertion(&jwt), JWT_BEARER)]
+        {
+            for bound in [true, false] {
+                let parameters = request(proof, bound).parameters();
+                assert!(parameters.contains(&("client_assertion_type", kind)));
+                assert_eq!(parameters.contains(&("token_type", MTLS_POP)), bound);
+            }
+        }
+        let names: Vec<_> =
+            request(ClientProof::CertificateOnly, true).parameters().into_iter().map(|(n, _)| n).collect();
+        assert_eq!(names, ["client_id", "scope", "grant_type", "client_info", "token_type"]);
+    }
+
+    #[test]
+    fn a_form_that_is_ambiguous_or_badly_encoded_is_refused() {
+        let cases: [(&[u8], FormError); 5] = [
+            (b"scope=a&scope=b", FormError::Duplicate { name: "scope".into() }),
+            (b"client_id=a&client%5Fid=b", FormError::Duplicate { name: "client_id".into() }),
+            (b"scope=%zz", FormError::BadPercent),
+            (b"scope=%2", FormError::BadPercent),
+            (b"scope=%ff", FormError::NotUtf8),
+        ];
+        for (body, error) in cases {
+            assert_eq!(ReceivedForm::decode(body).unwrap_err(), error);
+        }
+        let many =
+            (0..=ReceivedForm::MAX_PARAMETERS).map(|n| format!("p{n}=1")).collect::<Vec<_>>().join("&");
+        assert_eq!(ReceivedForm::decode(many.as_bytes()).unwrap_err(), FormError::TooMany);
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_never_panics(body: Vec<u8>) {
+            let _ = ReceivedForm::decode(&body);
+        }
+
+        #[test]
+        fn what_is_encoded_is_read_back(scope in "\\PC{1,40}", claims in "\\PC{1,40}") {
+            let body = TokenRequest { scope: &scope, claims: Some(&claims), ..request(ClientProof::CertificateOnly, true) }.encode();
+            let form = ReceivedForm::decode(&body).unwrap();
+            let kept = |text: &str| (!text.trim().is_empty()).then(|| text.to_owned());
+            prop_assert_eq!(form.value("scope").map(str::to_owned), kept(&scope));
+            prop_assert_eq!(form.value("claims").map(str::to_owned), kept(&claims));
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! The token service's answer: parsed by the client, written by the emulator.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::json::{self, JsonError};
+pub use crate::refusal::AuthorityError;
+use crate::secret::Secret;
+
+/// The largest answer that is parsed.
+pub const MAX_BYTES: usize = 1024 * 1024;
+
+/// A successful token answer (RFC 6749, section 5.1). Not judged yet: whether type, scope and binding are those asked for
+/// is the client's to check.
+#[derive(Debug)]
+pub struct TokenResponse {
+    /// `token_type`, in the service's spelling.
+    pub token_type: String,
+    /// `access_token`; never empty.
+    pub access_token: Secret,
+    /// `expires_in`.
+    pub expires_in: Duration,
+    /// `ext_expires_in`.
+    pub ext_expires_in: Option<Duration>,
+    /// `refresh_in`: when a new token should be fetched.
+    pub refresh_in: Option<Duration>,
+    /// `scope`, where the answer names it.
+    pub scope: Option<Vec<String>>,
+    /// Every other member.
+    pub extra: Map<String, Value>,
+}
+
+/// What a client reads from an answer's headers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderFacts {
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// `Retry-After`, when it is a number of seconds.
+    pub retry_after: Option<Duration>,
+    /// `Location`.
+    pub location: Option<String>,
+    /// `x-ms-request-id`.
+    pub request_id: Option<String>,
+}
+
+impl TokenResponse {
+    /// Reads an answer. Only status 200 is success.
+    ///
+    /// # Errors
+    /// [`AnswerError::Refused`] for an error answer of any shape, [`AnswerError::Malformed`] for one that breaks the
+    /// protocol: a redirect, no JSON, a member twice, missing or of the wrong type, an empty token.
+    pub fn parse(status: u16, headers: &HeaderFacts, body: &[u8]) -> Result<Self, AnswerError> {
+        if (300..400).contains(&status) {
+            let to = headers.location.as_deref().and_then(host_of).unwrap_or_else(|| "nowhere".to_owned());
+            return Err(MalformedAnswer::Redirect { status, to }.into());
+        }
+        if body.len() > MAX_BYTES {
+            return Err(MalformedAnswer::TooLarge { length: body.len() }.into());
+        }
+        if status != 200 {
+            return Err(AnswerError::Refused(Box::new(AuthorityError::parse(status, headers, body))));
+        }
+        let mut members = json::parse_object(body).map_err(|error| match error {
+            JsonError::Duplicate { name } => MalformedAnswer::DuplicateField(name),
+            error => MalformedAnswer::NotJson(error),
+        })?;
+        let token_type = text(&mut members, "token_type")?.filter(|kind| !kind.trim().is_empty());
+        let token_type = token_type.ok_or(MalformedAnswer::MissingTokenType)?;
+        let access_token =
+            text(&mut members, "access_token")?.ok_or(MalformedAnswer::MissingField("access_token"))?;
+        if access_token.trim().is_empty() {
+            return Err(MalformedAnswer::EmptyToken.into());
+        }
+        let access_token = Secret::new(access_token);
+        let expires_in =
+            seconds(&mut members, "expires_in")?.ok_or(MalformedAnswer::MissingField("expires_in"))?;
+        let scope = text(&mut members, "scope")?;
+        Ok(Self {
+            token_type,
+            access_token,
+            expires_in,
+            ext_expires_in: seconds(&mut members, "ext_expires_in")?,
+            refresh_in: seconds(&mut members, "refresh_in")?,
+            scope: scope.map(|scope| scope.split_ascii_whitespace().map(str::to_owned).collect()),
+            extra: members,
+        })
+    }
+
+    /// The answer as a service writes it; times are numbers.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let mut members = Map::new();
+        members.insert("token_type".to_owned(), self.token_type.clone().into());
+        members.insert("expires_in".to_owned(), self.expires_in.as_secs().into());
+        if let Some(ext) = self.ext_expires_in {
+            members.insert("ext_expires_in".to_owned(), ext.as_secs().into());
+        }
+        if let Some(refresh) = self.refresh_in {
+            members.insert("refresh_in".to_owned(), refresh.as_secs().into());
+        }
+        if let Some(scope) = &self.scope {
+            members.insert("scope".to_owned(), scope.join(" ").into());
+        }
+        members.extend(self.extra.iter().map(|(name, value)| (name.clone(), value.clone())));
+        members.insert("access_token".to_owned(), self.access_token.expose().into());
+        members
+    }
+}
+
+fn text(members: &mut Map<String, Value>, field: &'static str) -> Result<Option<String>, MalformedAnswer> {
+    match members.remove(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(MalformedAnswer::WrongType { field, expected: "a text" }),
+    }
+}
+
+/// Whole seconds, as a number or a text of digits; some services send one, some the other.
+fn seconds(
+    members: &mut Map<String, Value>,
+    field: &'static str,
+) -> Result<Option<Duration>, MalformedAnswer> {
+    let number = match members.remove(field) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Number(number)) => number.as_u64(),
+        Some(Value::String(text)) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            text.parse().ok()
+        }
+        Some(_) => None,
+    };
+    let number = number.filter(|seconds| *seconds <= MAX_SECONDS);
+    number
+        .map(|seconds| Some(Duration::from_secs(seconds)))
+        .ok_or(MalformedAnswer::WrongType { field, expected: "a number of seconds, at most ten years" })
+}
+
+/// A longer life than this is a mistake of the service, not a token to keep.
+const MAX_SECONDS: u64 = 3650 * 24 * 60 * 60;
+
+fn host_of(location: &str) -> Option<String> {
+    let url = url::Url::parse(location).ok()?;
+    url.host_str().map(|host| host.chars().take(253).collect())
+}
+
+/// Why there is no token.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnswerError {
+    /// The service said no.
+    Refused(Box<AuthorityError>),
+    /// The answer breaks the protocol.
+    Malformed(MalformedAnswer),
+}
+
+impl From<MalformedAnswer> for AnswerError {
+    fn from(malformed: MalformedAnswer) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+/// How an answer breaks the protocol. Holds nothing of a token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MalformedAnswer {
+    /// A redirect, which is never followed: an assertion does not travel to where a redirect says.
+    #[error("the token service redirected (status {status}) to {to}; redirects are not followed")]
+    Redirect {
+        /// The status.
+        status: u16,
+        /// The host it points to.
+        to: String,
+    },
+    /// Larger than [`MAX_BYTES`].
+    #[error("the answer is {length} bytes long; at most {MAX_BYTES} are accepted")]
+    TooLarge {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// Not a JSON object.
+    #[error("the token service's answer cannot be read: {0}")]
+    NotJson(JsonError),
+    /// A member twice.
+    #[error("the token service's answer holds `{0}` twice")]
+    DuplicateField(String),
+    /// No `token_type`.
+    #[error("the token service's answer has no `token_type`")]
+    MissingTokenType,
+    /// A member that must be there.
+    #[error("the token service's answer has no `{0}`")]
+    MissingField(&'static str),
+    /// A member of the wrong type.
+    #[error("`{field}` in the token service's answer is not {expected}")]
+    WrongType {
+        /// Which one.
+        field: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// An empty `access_token`.
+    #[error("the token service's answer holds an empty token")]
+    EmptyToken,
+}
+
+impl MalformedAnswer {
+    /// MSAL's name where it has one, else ours.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Redirect { .. } => "redirect_refused",
+            Self::TooLarge { .. } => "answer_too_large",
+            Self::NotJson(_) => "json_parse_failed",
+            Self::DuplicateField(_) => "answer_duplicate_field",
+            Self::MissingTokenType => "token_type_missing",
+            Self::MissingField(_) => "answer_missing_field",
+            Self::WrongType { .. } => "answer_wrong_type",
+            Self::EmptyToken => "answer_empty_token",
+        }
+    }
+
+    /// What to do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Redirect { .. } => {
+                "try again; if it stays, use the host it names as the authority, or drop the region"
+            }
+            _ => {
+                "check that nothing between here and the token service answers in its place (a proxy, a portal)"
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(body: &str) -> Result<TokenResponse, AnswerError> {
+        TokenResponse::parse(200, &HeaderFacts::default(), body.as_bytes())
+    }
+
+    #[test]
+    fn numbers_may_be_texts_and_unknown_members_are_kept() {
+        let answer = parse(
+            r#"{"token_type":"mtls_pop","access_token":"a.b.c","expires_in":"3599","refresh_in":1800,
+                "scope":"https://vault.azure.net/.default other","resource":"x"}"#,
+        )
+        .unwrap();
+        assert_eq!(answer.expires_in, Duration::from_secs(3599));
+        assert_eq!(answer.refresh_in, Some(Duration::from_secs(1800)));
+        assert_eq!(answer.scope.unwrap().len(), 2);
+        assert_eq!(answer.extra.get("resource").and_then(Value::as_str), Some("x"));
+    }
+
+    #[test]
+    fn a_broken_answer_is_its_own_error() {
+        let whole = r#""token_type":"Bearer","access_token":"a","expires_in":1"#;
+        let cases = [
+            ("<html>".to_owned(), "json_parse_failed"),
+            (String::new(), "json_parse_failed"),
+            ("[]".to_owned(), "json_parse_failed"),
+            (format!("{{{whole}"), "json_parse_failed"),
+            (format!("{{{whole},\"access_token\":\"b\"}}"), "answer_duplicate_field"),
+            ("{\"access_token\":\"a\",\"expires_in\":1}".to_owned(), "token_type_missing"),
+            (
+                "{\"token_type\":\" \",\"access_token\":\"a\",\"expires_in\":1}".to_owned(),
+                "token_type_missing",
+            ),
+            ("{\"token_type\":\"Bearer\",\"expires_in\":1}".to_owned(), "answer_missing_field"),
+            ("{\"token_type\":\"Bearer\",\"access_token\":\"a\"}".to_owned(), "answer_missing_field"),
+            (
+                "{\"token_type\":\"Bearer\",\"access_token\":\"\",\"expires_in\":1}".to_owned(),
+                "answer_empty_token",
+            ),
+            ("{\"token_type\":7,\"access_token\":\"a\",\"expires_in\":1}".to_owned(), "answer_wrong_type"),
+            (
+                "{\"token_type\":\"Bearer\",\"access_token\":{},\"expires_in\":1}".to_owned(),
+                "answer_wrong_type",
+            ),
+            (
+                "{\"token_type\":\"Bearer\",\"access_token\":\"a\",\"expires_in\":-1}".to_owned(),
+                "answer_wrong_type",
+            ),
+            (
+                "{\"token_type\":\"Bearer\",\"access_token\":\"a\",\"expires_in\":\"soon\"}".to_owned(),
+                "answer_wrong_type",
+            ),
+            (
+                "{\"token_type\":\"Bearer\",\"access_token\":\"a\",\"expires_in\":1e18}".to_owned(),
+                "answer_wrong_type",
+            ),
+        ];
+        for (body, code) in cases {
+            match parse(&body) {
+                Err(AnswerError::Malformed(error)) => assert_eq!(error.code(), code, "{body}"),
+                other => panic!("{body}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn redirects_name_the_host_and_nothing_else() {
+        let headers = HeaderFacts {
+            location: Some("https://evil.example/x?code=secret".into()),
+            ..HeaderFacts::default()
+        };
+        let Err(AnswerError::Malformed(error)) = TokenResponse::parse(307, &headers, b"") else {
+            panic!("accepted")
+        };
+        assert_eq!(error, MalformedAnswer::Redirect { status: 307, to: "evil.example".into() });
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let answer =
+            parse(r#"{"token_type":"mtls_pop","expires_in":3599,"scope":"a b","access_token":"t"}"#).unwrap();
+        let again = parse(&serde_json::to_string(&answer.to_json()).unwrap()).unwrap();
+        assert_eq!(again.to_json(), answer.to_json());
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics(status: u16, body: Vec<u8>) {
+            let _ = TokenResponse::parse(status, &HeaderFacts::default(), &body);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What a token is for: a resource's scope, which a user types, and the exchange scope, which nobody does.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::environment::Cloud;
+
+const DEFAULT_SUFFIX: &str = "/.default";
+const MAX_LENGTH: usize = 1024;
+
+/// The scope of a resource in the client-credentials flow: `{resource}/.default`.
+///
+/// It does not say whether the resource exists or takes bound tokens; the service does. It is never the exchange
+/// audience: Leg 1 derives that from the cloud ([`ExchangeScope`]).
+///
+/// ```
+/// use certbound_core::scope::ResourceScope;
+///
+/// let vault = ResourceScope::parse("https://vault.azure.net/.default")?;
+/// assert_eq!(vault.resource(), "https://vault.azure.net");
+/// assert!(ResourceScope::parse("api://AzureADTokenExchange/.default").is_err());
+/// # Ok::<(), certbound_core::scope::ScopeError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ResourceScope(Arc<str>);
+
+impl ResourceScope {
+    /// Parses `{resource}/.default`.
+    ///
+    /// # Errors
+    /// [`ScopeError`] for an empty text, spaces or control characters, anything but exactly one scope, a missing
+    /// `/.default`, and the audience of the token exchange in any cloud.
+    pub fn parse(text: &str) -> Result<Self, ScopeError> {
+        if text.is_empty() {
+            return Err(ScopeError::Empty);
+        }
+        if text.len() > MAX_LENGTH {
+            return Err(ScopeError::TooLong { length: text.len() });
+        }
+        if text.split_ascii_whitespace().nth(1).is_some() {
+            return Err(ScopeError::Several);
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\') {
+            return Err(ScopeError::Malformed { scope: text.escape_debug().take(64).collect() });
+        }
+        let Some(resource) = text.strip_suffix(DEFAULT_SUFFIX).filter(|resource| !resource.is_empty()) else {
+            return Err(ScopeError::NotDefault { scope: text.chars().take(64).collect() });
+        };
+        if is_exchange_audience(resource) {
+            return Err(ScopeError::ExchangeAudience);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// Microsoft Graph in `cloud`.
+    pub fn graph(cloud: Cloud) -> Self {
+        Self::of_resource(cloud.graph_uri())
+    }
+
+    /// Key Vault in `cloud`.
+    pub fn key_vault(cloud: Cloud) -> Self {
+        Self::of_resource(cloud.vault_uri())
+    }
+
+    fn of_resource(resource: &str) -> Self {
+        Self(format!("{resource}{DEFAULT_SUFFIX}").into())
+    }
+
+    /// The whole scope, as sent.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The resource: the scope without `/.default`.
+    pub fn resource(&self) -> &str {
+        self.0.strip_suffix(DEFAULT_SUFFIX).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for ResourceScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for ResourceScope {
+    type Err = ScopeError;
+
+    fn from_str(text: &str) -> Result<Self, ScopeError> {
+        Self::parse(text)
+    }
+}
+
+/// The scope of Leg 1: the token-exchange audience of a cloud, derived and never typed in.
+///
+/// ```
+/// use certbound_core::{environment::Cloud, scope::ExchangeScope};
+///
+/// assert_eq!(ExchangeScope::of(Cloud::Public).as_str(), "api://AzureADTokenExchange/.default");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ExchangeScope {
+    audience: &'static str,
+    scope: Arc<str>,
+}
+
+impl ExchangeScope {
+    /// The exchange scope of `cloud`.
+    pub fn of(cloud: Cloud) -> Self {
+        let audience = cloud.exchange_uri();
+        Self { audience, scope: format!("{audience}{DEFAULT_SUFFIX}").into() }
+    }
+
+    /// The whole scope, as sent.
+    pub fn as_str(&self) -> &str {
+        &self.scope
+    }
+
+    /// The audience a federated credential names: a URI, although the token's own `aud` is a GUID.
+    pub fn audience_uri(&self) -> &'static str {
+        self.audience
+    }
+}
+
+impl fmt::Display for ExchangeScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.scope)
+    }
+}
+
+/// Whether `granted` (scopes named by an answer) covers `asked`, ignoring case; a managed identity's bare resource
+/// equals its `/.default`.
+pub fn covers(granted: &[String], asked: &str) -> bool {
+    let bare = asked.strip_suffix(DEFAULT_SUFFIX).unwrap_or(asked);
+    granted.iter().any(|scope| {
+        let scope = scope.strip_suffix(DEFAULT_SUFFIX).unwrap_or(scope);
+        scope.eq_ignore_ascii_case(bare)
+    })
+}
+
+fn is_exchange_audience(resource: &str) -> bool {
+    let resource = resource.trim_end_matches('/');
+    Cloud::ALL.iter().any(|cloud| cloud.exchange_uri().eq_ignore_ascii_case(resource))
+}
+
+/// Why a text is not the scope of a resource.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScopeError {
+    /// Nothing was given.
+    #[error("the scope is empty")]
+    Empty,
+    /// More than one scope.
+    #[error("more than one scope was given; the client-credentials flow takes exactly one")]
+    Several,
+    /// Longer than any resource's.
+    #[error("the scope is {length} bytes long; at most {MAX_LENGTH} are accepted")]
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// Spaces, control characters, quotes or characters outside ASCII.
+    #[error("the scope `{scope}` has a character that no scope may have")]
+    Malformed {
+        /// The beginning of what was given, escaped.
+        scope: String,
+    },
+    /// A scope that does not end in `/.default`.
+    #[error("the scope `{scope}` does not end in `/.default`")]
+    NotDefault {
+        /// The beginning of what was given.
+        scope: String,
+    },
+    /// The audience of the token exchange.
+    #[error("the token-exchange audience is not a resource")]
+    ExchangeAudience,
+}
+
+impl ScopeError {
+    /// MSAL's name for this error where it has one, else ours.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Empty => "scopes_required_client_credentials",
+            Self::ExchangeAudience => "exchange_scope_not_a_resource",
+            _ => "invalid_scope",
+        }
+    }
+
+    /// What to do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Several => "acquire one token per resource",
+            Self::ExchangeAudience => {
+                "Leg 1 asks for it by itself (`assertion`); name the resource that Leg 2 is for"
+            }
+            _ => "give one scope of the form {resource}/.default, such as https://vault.azure.net/.default",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_one_resource_scope_is_refused_by_its_own_error() {
+        let cases = [
+            ("", "scopes_required_client_credentials"),
+            ("https://vault.azure.net", "invalid_scope"),
+            ("/.default", "invalid_scope"),
+            ("https://a/.default https://b/.default", "invalid_scope"),
+            ("https://a/.default ", "invalid_scope"),
+            ("https://a\u{0}/.default", "invalid_scope"),
+            ("https://\u{441}loud/.default", "invalid_scope"),
+            ("api://AzureADTokenExchange/.default", "exchange_scope_not_a_resource"),
+            ("API://azureadtokenexchange/.default", "exchange_scope_not_a_resource"),
+            ("api://AzureADTokenExchange//.default", "exchange_scope_not_a_resource"),
+            ("api://AzureADTokenExchangeUSGov/.default", "exchange_scope_not_a_resource"),
+            ("api://AzureADTokenExchangeChina/.default", "exchange_scope_not_a_resource"),
+        ];
+        for (text, code) in cases {
+            let error = ResourceScope::parse(text).unwrap_err();
+            assert_eq!(error.code(), code, "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_answer_covers_the_scope_with_or_without_default() {
+        let named = |scope: &str| vec![scope.to_owned()];
+        assert!(covers(&named("https://vault.azure.net/.default"), "https://vault.azure.net/.default"));
+        assert!(covers(&named("https://vault.azure.net"), "https://vault.azure.net/.default"));
+        assert!(!covers(&named("https://vault.azure.net.evil/.default"), "https://vault.azure.net/.default"));
+        assert!(!covers(&[], "https://vault.azure.net/.default"));
+    }
+}

@@ -1,0 +1,171 @@
+//! Every worked case of the host rule for Microsoft Entra authorities, numbered; the numbers are stable.
+//!
+//! `T` stands for a tenant. Rows about other types of authority are at the end; rows 53 and 54 need metadata from
+//! outside, which the core does not take.
+
+use certbound_core::authority::Authority;
+use certbound_core::endpoint::{Channel, Flow, TokenEndpoint};
+use certbound_core::region::Region;
+
+use self::Expected::{Goes, Refused};
+
+/// Written in upper case in the authority of every row, and expected in lower case.
+const TENANT: &str = "bea21ebe-8b64-4d06-9f6d-6a889b120a7c";
+
+const NO_REGION: &[Option<&str>] = &[None];
+const ANY_REGION: &[Option<&str>] = &[None, Some("westus3"), Some("usgovvirginia"), Some("login")];
+const CC: &[Flow] = &[Flow::ClientCredentials];
+const USER: &[Flow] = &[Flow::User];
+const ANY_FLOW: &[Flow] = &[Flow::ClientCredentials, Flow::User];
+const PLAIN: &[Channel] = &[Channel::Plain];
+const MTLS: &[Channel] = &[Channel::MutualTls];
+const ANY_CHANNEL: &[Channel] = &[Channel::Plain, Channel::MutualTls];
+
+/// Authority, regions, flows, channels; then the endpoint and the environment its tokens are cached under, or the code.
+/// A detected region (rows 22 and 23) is an argument here like a configured one.
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    row(1, "https://login.microsoftonline.com/T", NO_REGION, CC, PLAIN, Goes("https://login.microsoftonline.com/T/oauth2/v2.0/token", "login.windows.net")),
+    row(2, "https://login.windows.net/T", NO_REGION, CC, PLAIN, Goes("https://login.microsoftonline.com/T/oauth2/v2.0/token", "login.windows.net")),
+    row(3, "https://sts.windows.net/T", NO_REGION, CC, PLAIN, Goes("https://login.microsoftonline.com/T/oauth2/v2.0/token", "login.windows.net")),
+    row(4, "https://login.microsoft.com/T", NO_REGION, CC, PLAIN, Goes("https://login.microsoftonline.com/T/oauth2/v2.0/token", "login.windows.net")),
+    row(5, "https://login.usgovcloudapi.net/T", NO_REGION, CC, PLAIN, Goes("https://login.microsoftonline.us/T/oauth2/v2.0/token", "login.microsoftonline.us")),
+    row(6, "https://login.chinacloudapi.cn/T", NO_REGION, CC, PLAIN, Goes("https://login.partner.microsoftonline.cn/T/oauth2/v2.0/token", "login.partner.microsoftonline.cn")),
+    row(7, "https://login.microsoftonline.com/T", &[Some("westus3")], CC, PLAIN, Goes("https://westus3.login.microsoft.com/T/oauth2/v2.0/token", "login.microsoftonline.com")),
+    row(8, "https://login.windows.net/T", &[Some("westus3")], CC, PLAIN, Goes("https://westus3.login.microsoft.com/T/oauth2/v2.0/token", "login.windows.net")),
+    row(9, "https://sts.windows.net/T", &[Some("westus3")], CC, PLAIN, Goes("https://westus3.login.microsoft.com/T/oauth2/v2.0/token", "sts.windows.net")),
+    row(10, "https://login.microsoftonline.us/T", &[Some("usgovvirginia")], CC, PLAIN, Goes("https://usgovvirginia.login.microsoftonline.us/T/oauth2/v2.0/token", "login.microsoftonline.us")),
+    row(11, "https://login.usgovcloudapi.net/T", &[Some("usgovvirginia")], CC, PLAIN, Goes("https://usgovvirginia.login.microsoftonline.us/T/oauth2/v2.0/token", "login.usgovcloudapi.net")),
+    row(12, "https://login.chinacloudapi.cn/T", &[Some("chinaeast2")], CC, PLAIN, Goes("https://chinaeast2.login.partner.microsoftonline.cn/T/oauth2/v2.0/token", "login.chinacloudapi.cn")),
+    row(13, "https://login.sovcloud-identity.fr/T", &[Some("francecentral")], CC, PLAIN, Goes("https://francecentral.login.sovcloud-identity.fr/T/oauth2/v2.0/token", "login.sovcloud-identity.fr")),
+    row(14, "https://login.someenv.com/T", &[Some("centralus")], CC, PLAIN, Goes("https://centralus.login.someenv.com/T/oauth2/v2.0/token", "login.someenv.com")),
+    row(15, "https://westus3.login.microsoft.com/T", &[Some("westus3")], CC, PLAIN, Goes("https://westus3.login.microsoft.com/T/oauth2/v2.0/token", "westus3.login.microsoft.com")),
+    row(16, "https://login.microsoftonline.com/T", &[Some("westus3")], USER, PLAIN, Goes("https://login.microsoftonline.com/T/oauth2/v2.0/token", "login.windows.net")),
+    row(17, "https://login.microsoftonline.com/T", NO_REGION, CC, MTLS, Goes("https://mtlsauth.microsoft.com/T/oauth2/v2.0/token", "login.microsoftonline.com")),
+    row(18, "https://login.windows.net/T", NO_REGION, CC, MTLS, Goes("https://mtlsauth.microsoft.com/T/oauth2/v2.0/token", "login.windows.net")),
+    row(19, "https://login.microsoft.com/T", NO_REGION, CC, MTLS, Goes("https://mtlsauth.microsoft.com/T/oauth2/v2.0/token", "login.microsoft.com")),
+    row(20, "https://login.microsoftonline.com/T", &[Some("westus3")], CC, MTLS, Goes("https://westus3.mtlsauth.microsoft.com/T/oauth2/v2.0/token", "login.microsoftonline.com")),
+    row(21, "https://LOGIN.MicrosoftOnline.com/T", &[Some("eastus")], CC, MTLS, Goes("https://eastus.mtlsauth.microsoft.com/T/oauth2/v2.0/token", "login.microsoftonline.com")),
+    row(22, "https://login.microsoftonline.com/T", &[Some("eastus")], CC, MTLS, Goes("https://eastus.mtlsauth.microsoft.com/T/oauth2/v2.0/token", "login.microsoftonline.com")),
+    row(23, "https://login.microsoftonline.com/T", NO_REGION, CC, MTLS, Goes("https://mtlsauth.microsoft.com/T/oauth2/v2.0/token", "login.microsoftonline.com")),
+    row(24, "https://login.microsoftonline.com/T", &[Some("evil.com/x")], CC, MTLS, Refused("invalid_region")),
+    row(25, "https://login.microsoftonline.us/T", NO_REGION, CC, MTLS, Goes("https://mtlsauth.microsoftonline.us/T/oauth2/v2.0/token", "login.microsoftonline.us")),
+    row(26, "https://login.microsoftonline.us/T", &[Some("usgovvirginia")], CC, MTLS, Goes("https://usgovvirginia.mtlsauth.microsoftonline.us/T/oauth2/v2.0/token", "login.microsoftonline.us")),
+    row(27, "https://login.partner.microsoftonline.cn/T", NO_REGION, CC, MTLS, Goes("https://mtlsauth.partner.microsoftonline.cn/T/oauth2/v2.0/token", "login.partner.microsoftonline.cn")),
+    row(28, "https://login.partner.microsoftonline.cn/T", &[Some("chinaeast2")], CC, MTLS, Goes("https://chinaeast2.mtlsauth.partner.microsoftonline.cn/T/oauth2/v2.0/token", "login.partner.microsoftonline.cn")),
+    row(29, "https://login.sovcloud-identity.fr/T", NO_REGION, CC, MTLS, Goes("https://mtlsauth.sovcloud-identity.fr/T/oauth2/v2.0/token", "login.sovcloud-identity.fr")),
+    row(30, "https://login.sovcloud-identity.de/T", &[Some("germanywestcentral")], CC, MTLS, Goes("https://germanywestcentral.mtlsauth.sovcloud-identity.de/T/oauth2/v2.0/token", "login.sovcloud-identity.de")),
+    row(31, "https://login.sovcloud-identity.sg/T", NO_REGION, CC, MTLS, Goes("https://mtlsauth.sovcloud-identity.sg/T/oauth2/v2.0/token", "login.sovcloud-identity.sg")),
+    row(32, "https://login.microsoftonline.de/T", NO_REGION, CC, MTLS, Goes("https://mtlsauth.microsoftonline.de/T/oauth2/v2.0/token", "login.microsoftonline.de")),
+    row(33, "https://login.windows-ppe.net/T", &[Some("eastus")], CC, MTLS, Goes("https://eastus.mtlsauth.windows-ppe.net/T/oauth2/v2.0/token", "login.windows-ppe.net")),
+    row(34, "https://login.microsoft-ppe.com/T", NO_REGION, CC, MTLS, Goes("https://mtlsauth.windows-ppe.net/T/oauth2/v2.0/token", "login.microsoft-ppe.com")),
+    row(35, "https://login.mylocalaad.com/T", NO_REGION, CC, MTLS, Goes("https://mtlsauth.mylocalaad.com/T/oauth2/v2.0/token", "login.mylocalaad.com")),
+    row(36, "https://login.mylocalaad.com/T", &[Some("westus3")], CC, MTLS, Goes("https://westus3.mtlsauth.mylocalaad.com/T/oauth2/v2.0/token", "login.mylocalaad.com")),
+    row(37, "https://login.usgovcloudapi.net/T", ANY_REGION, ANY_FLOW, MTLS, Refused("mtls_pop_not_supported_for_environment")),
+    row(38, "https://login.chinacloudapi.cn/T", ANY_REGION, ANY_FLOW, MTLS, Refused("mtls_pop_not_supported_for_environment")),
+    row(39, "https://sts.windows.net/T", ANY_REGION, ANY_FLOW, MTLS, Refused("mtls_pop_not_supported_for_environment")),
+    row(40, "https://login-us.microsoftonline.com/T", ANY_REGION, ANY_FLOW, MTLS, Refused("mtls_pop_not_supported_for_environment")),
+    row(41, "https://mtlsauth.microsoft.com/T", ANY_REGION, ANY_FLOW, MTLS, Refused("mtls_pop_not_supported_for_environment")),
+    row(42, "https://westus3.login.microsoft.com/T", &[Some("westus3")], ANY_FLOW, MTLS, Refused("mtls_pop_not_supported_for_environment")),
+    row(43, "https://login.microsoftonline.com/common", ANY_REGION, CC, MTLS, Refused("missing_tenanted_authority")),
+    row(44, "https://login.microsoftonline.com/organizations", ANY_REGION, CC, MTLS, Refused("missing_tenanted_authority")),
+    row(45, "https://login.microsoftonline.com/common", NO_REGION, CC, MTLS, Refused("missing_tenanted_authority")),
+    row(46, "https://login.microsoftonline.com/T", &[Some("westus3")], USER, MTLS, Goes("https://westus3.mtlsauth.microsoft.com/T/oauth2/v2.0/token", "login.microsoftonline.com")),
+    row(47, "https://login.microsoftonline.com/T", NO_REGION, USER, MTLS, Goes("https://mtlsauth.microsoft.com/T/oauth2/v2.0/token", "login.microsoftonline.com")),
+    row(55, "http://login.microsoftonline.com/T", NO_REGION, ANY_FLOW, ANY_CHANNEL, Refused("authority_not_https")),
+    row(56, "https://login.microsoftonline.com/", NO_REGION, ANY_FLOW, ANY_CHANNEL, Refused("authority_path_required")),
+];
+
+#[test]
+fn every_worked_case_has_its_endpoint_and_cache_environment_or_its_error() {
+    for row in ROWS {
+        for &region in row.regions {
+            for &flow in row.flows {
+                for &channel in row.channels {
+                    let found = endpoint(row.authority, region, flow, channel);
+                    let found = found.as_ref().map(|found| (found.url(), found.cache_environment()));
+                    let expected = match row.expected {
+                        Goes(url, environment) => Ok((with_tenant(url, TENANT), environment)),
+                        Refused(code) => Err(code),
+                    };
+                    let expected = expected.as_ref().map(|(url, environment)| (url.as_str(), *environment));
+                    assert_eq!(found, expected, "row {}: {region:?} {flow:?} {channel:?}", row.number);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_row_is_present_once_and_in_order() {
+    let present: Vec<u8> = ROWS.iter().map(|row| row.number).collect();
+    let wanted: Vec<u8> = (1..=47).chain([55, 56]).collect();
+    assert_eq!(present, wanted);
+}
+
+/// Rows 48 to 52, 57 and 58: refused as a type, whatever their path.
+#[test]
+fn other_types_of_authority_are_refused() {
+    for (number, authority) in [
+        (48, "https://host.dsts.core.azure-test.net/dstsv2/T"),
+        (49, "https://host.dsts.core.azure-test.net/dstsv2/common"),
+        (50, "https://fs.contoso.com/adfs"),
+        (51, "https://contoso.b2clogin.com/tfp/contoso.onmicrosoft.com/b2c_1_x"),
+        (52, "https://contoso.ciamlogin.com/"),
+        (57, "https://host/dstsv2"),
+        (58, "https://host/tfp/T"),
+    ] {
+        for &channel in ANY_CHANNEL {
+            let found = endpoint(authority, None, Flow::ClientCredentials, channel);
+            assert_eq!(found.err(), Some("authority_type_not_supported"), "row {number}");
+        }
+    }
+}
+
+struct Row {
+    number: u8,
+    authority: &'static str,
+    regions: &'static [Option<&'static str>],
+    flows: &'static [Flow],
+    channels: &'static [Channel],
+    expected: Expected,
+}
+
+#[derive(Clone, Copy)]
+enum Expected {
+    /// The endpoint, and the cache environment.
+    Goes(&'static str, &'static str),
+    /// The code of the error.
+    Refused(&'static str),
+}
+
+const fn row(
+    number: u8,
+    authority: &'static str,
+    regions: &'static [Option<&'static str>],
+    flows: &'static [Flow],
+    channels: &'static [Channel],
+    expected: Expected,
+) -> Row {
+    Row { number, authority, regions, flows, channels, expected }
+}
+
+/// What a caller does, from the strings to the endpoint; errors as their code.
+fn endpoint(
+    authority: &str,
+    region: Option<&str>,
+    flow: Flow,
+    channel: Channel,
+) -> Result<TokenEndpoint, &'static str> {
+    let written = with_tenant(authority, &TENANT.to_ascii_uppercase());
+    let mut authority = Authority::parse(&written).map_err(|error| error.code())?;
+    if let Some(region) = region {
+        authority = authority.with_region(Region::parse(region).map_err(|error| error.code())?);
+    }
+    authority.token_endpoint(flow, channel).map_err(|error| error.code())
+}
+
+/// The URL with its path segment `T` replaced.
+fn with_tenant(url: &str, tenant: &str) -> String {
+    url.split('/').map(|segment| if segment == "T" { tenant } else { segment }).collect::<Vec<_>>().join("/")
+}

@@ -1,0 +1,182 @@
+//! Wire forms and signatures against files that other implementations or the protocol's description made.
+
+use certbound_core::certificate::{CertificateChain, CertificateError, Thumbprint};
+use certbound_core::credential::ClientProof;
+use certbound_core::jws::{Algorithm, JwsError, PublicKey, UnverifiedJws};
+use certbound_core::request::{ReceivedForm, TokenRequest};
+use certbound_core::secret::Secret;
+
+macro_rules! testdata {
+    ($path:literal) => {
+        include_bytes!(concat!("../../../testdata/", $path))
+    };
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn the_three_forms_of_a_token_request() {
+    let assertion = Secret::new("J.J.J");
+    let leg1 = TokenRequest {
+        client_id: "A",
+        proof: ClientProof::CertificateOnly,
+        scope: "api://AzureADTokenExchange/.default",
+        bound: true,
+        claims: None,
+        fmi_path: None,
+    };
+    let bound = TokenRequest {
+        client_id: "B",
+        proof: ClientProof::BoundAssertion(&assertion),
+        scope: "https://vault.azure.net/.default",
+        ..leg1
+    };
+    let bearer = TokenRequest { bound: false, ..bound };
+    let cases: [(TokenRequest<'_>, &[u8]); 3] = [
+        (leg1, testdata!("wire/leg1.form")),
+        (bound, testdata!("wire/leg2-bound.form")),
+        (bearer, testdata!("wire/leg2-bearer.form")),
+    ];
+    for (request, golden) in cases {
+        assert_eq!(text(&request.encode()), text(golden));
+        // The other direction, from the file and not from our own encoder.
+        let form = ReceivedForm::decode(golden).unwrap();
+        let read: Vec<_> = form.iter().collect();
+        assert_eq!(read, request.parameters());
+    }
+}
+
+fn der_of(pem: &[u8]) -> Vec<u8> {
+    use base64::Engine as _;
+    let body: String = text(pem).lines().filter(|line| !line.starts_with("-----")).collect();
+    base64::engine::general_purpose::STANDARD.decode(body).unwrap()
+}
+
+#[test]
+fn thumbprints_are_what_openssl_says() {
+    let cases: [(&[u8], &[u8], &[u8]); 3] = [
+        (
+            testdata!("certificates/rsa.pem"),
+            testdata!("certificates/rsa.sha256"),
+            testdata!("certificates/rsa.x5t-s256"),
+        ),
+        (
+            testdata!("certificates/p256.pem"),
+            testdata!("certificates/p256.sha256"),
+            testdata!("certificates/p256.x5t-s256"),
+        ),
+        (
+            testdata!("certificates/p384.pem"),
+            testdata!("certificates/p384.sha256"),
+            testdata!("certificates/p384.x5t-s256"),
+        ),
+    ];
+    for (pem, hex, x5t) in cases {
+        let thumbprint = Thumbprint::of_der(&der_of(pem));
+        assert_eq!(thumbprint.hex(), text(hex).trim());
+        assert_eq!(thumbprint.x5t_s256(), text(x5t));
+        assert!(thumbprint.matches_claim(text(x5t)));
+        for wrong in
+            [text(x5t).to_lowercase(), format!("{}=", text(x5t)), text(hex).trim().to_owned(), String::new()]
+        {
+            assert!(!thumbprint.matches_claim(&wrong), "{wrong}");
+        }
+    }
+}
+
+#[test]
+fn a_chain_tells_its_facts_and_refuses_what_is_no_certificate() {
+    let der = der_of(testdata!("certificates/rsa.pem"));
+    let chain = CertificateChain::from_der(vec![der.clone()]).unwrap();
+    assert!(chain.is_rsa());
+    assert_eq!(chain.subject(), "CN=rsa, O=certbound tests");
+    assert_eq!(chain.issuer(), "CN=certbound test CA");
+    assert!(chain.not_before() < chain.not_after());
+
+    let trailing = [der.as_slice(), b"x"].concat();
+    assert_eq!(CertificateChain::from_der(vec![trailing]), Err(CertificateError::TrailingBytes { at: 0 }));
+    assert_eq!(CertificateChain::from_der(vec![]), Err(CertificateError::Empty));
+    let second = vec![der.clone(), b"\x30\x03\x02\x01\x01".to_vec()];
+    assert_eq!(CertificateChain::from_der(second), Err(CertificateError::Malformed { at: 1 }));
+    assert_eq!(CertificateChain::from_der(vec![der; 17]), Err(CertificateError::TooLong { length: 17 }));
+}
+
+const ALL: &[Algorithm] = &[Algorithm::Rs256, Algorithm::Ps256, Algorithm::Es256];
+
+#[test]
+fn signatures_of_openssl_hold_and_a_changed_byte_does_not() {
+    let rsa = PublicKey::from_certificate(&der_of(testdata!("certificates/rsa.pem"))).unwrap();
+    let p256 = PublicKey::from_certificate(&der_of(testdata!("certificates/p256.pem"))).unwrap();
+    let cases: [(&[u8], &PublicKey); 3] = [
+        (testdata!("jws/rs256.jwt"), &rsa),
+        (testdata!("jws/ps256.jwt"), &rsa),
+        (testdata!("jws/es256.jwt"), &p256),
+    ];
+    for (token, key) in cases {
+        let token = text(token);
+        let verified = UnverifiedJws::parse(token).unwrap().verify(key, ALL).unwrap();
+        assert_eq!(verified.claims().audiences(), ["x"]);
+        let other = if std::ptr::eq(key, &rsa) { &p256 } else { &rsa };
+        assert_eq!(
+            UnverifiedJws::parse(token).unwrap().verify(other, ALL).unwrap_err(),
+            JwsError::BadSignature
+        );
+        // One character of the payload: the same length, another claim.
+        let at = token.find('.').unwrap() + 5;
+        let replacement = if token.as_bytes()[at] == b'A' { "B" } else { "A" };
+        let forged = format!("{}{replacement}{}", &token[..at], &token[at + 1..]);
+        assert!(UnverifiedJws::parse(&forged).unwrap().verify(key, ALL).is_err());
+    }
+    let only_es = UnverifiedJws::parse(text(testdata!("jws/rs256.jwt"))).unwrap();
+    assert!(matches!(only_es.verify(&rsa, &[Algorithm::Es256]), Err(JwsError::AlgorithmNotAccepted { .. })));
+}
+
+#[test]
+fn an_unsigned_token_and_a_public_key_as_a_secret_are_refused() {
+    let rsa = PublicKey::from_certificate(&der_of(testdata!("certificates/rsa.pem"))).unwrap();
+    assert_eq!(UnverifiedJws::parse(text(testdata!("jws/none.jwt"))).unwrap_err(), JwsError::EmptyPart);
+    let confused = UnverifiedJws::parse(text(testdata!("jws/hs256-with-rsa-key.jwt"))).unwrap();
+    assert!(
+        matches!(confused.verify(&rsa, ALL), Err(JwsError::AlgorithmNotAccepted { found }) if found == "HS256")
+    );
+    assert!(PublicKey::from_certificate(&der_of(testdata!("certificates/rsa1024.pem"))).is_err());
+}
+
+#[test]
+fn a_compact_jws_has_one_spelling() {
+    let token = text(testdata!("jws/rs256.jwt"));
+    let code = |token: &str| UnverifiedJws::parse(token).map(|_| ()).unwrap_err();
+    assert!(matches!(code(&format!("{token}.")), JwsError::NotThreeParts { count: 4 }));
+    assert!(matches!(code(&format!("{token}.x.y")), JwsError::NotThreeParts { count: 5 }));
+    assert!(matches!(code("a.b"), JwsError::NotThreeParts { count: 2 }));
+    assert!(matches!(code(&format!("{token}=")), JwsError::Base64 { part: "signature" }));
+    assert!(matches!(code(&format!(" {token}")), JwsError::Base64 { part: "header" }));
+    assert!(matches!(code(&token.replacen('.', "+.", 1)), JwsError::Base64 { part: "header" }));
+    assert!(matches!(code(&"a".repeat(UnverifiedJws::MAX_BYTES + 1)), JwsError::TooLarge { .. }));
+    // {"alg":"RS256","crit":["x"]}, {"alg":"RS256","alg":"none"}, {"typ":"JWT"}, {"alg":7}
+    let with_header = |header: &str| {
+        let (_, rest) = token.split_once('.').unwrap();
+        code(&format!("{header}.{rest}"))
+    };
+    assert_eq!(with_header("eyJhbGciOiJSUzI1NiIsImNyaXQiOlsieCJdfQ"), JwsError::CriticalExtension);
+    assert!(matches!(
+        with_header("eyJhbGciOiJSUzI1NiIsImFsZyI6Im5vbmUifQ"),
+        JwsError::Json { part: "header", .. }
+    ));
+    assert_eq!(with_header("eyJ0eXAiOiJKV1QifQ"), JwsError::NoAlgorithm);
+    assert_eq!(with_header("eyJhbGciOjd9"), JwsError::HeaderType { member: "alg" });
+}
+
+proptest::proptest! {
+    #[test]
+    fn reading_a_token_never_panics(token in ".*") {
+        let _ = UnverifiedJws::parse(&token);
+    }
+
+    #[test]
+    fn reading_a_certificate_never_panics(der: Vec<u8>) {
+        let _ = CertificateChain::from_der(vec![der]);
+    }
+}

@@ -1,0 +1,189 @@
+//! The token service's answers: success, and refusals in its own words and shape.
+
+use bytes::Bytes;
+use certbound_core::time::UnixTime;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, PRAGMA, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// Why the token service says no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) code: u32,
+    text: String,
+}
+
+/// A refusal by AADSTS number; error name and status follow from the number.
+pub(crate) fn refusal(code: u32, text: impl Into<String>) -> Refusal {
+    // The text repeats parts of the request: nothing in it may end a line or grow without limit.
+    let text: String = text.into().chars().filter(|c| !c.is_control()).take(1_000).collect();
+    Refusal { code, text }
+}
+
+/// What every answer to one request shares.
+pub(crate) struct AnswerContext<'a> {
+    pub(crate) now: UnixTime,
+    pub(crate) login_host: &'a str,
+    correlation_id: String,
+    trace_id: String,
+    echo: bool,
+}
+
+impl<'a> AnswerContext<'a> {
+    pub(crate) fn new(now: UnixTime, login_host: &'a str, request: &HeaderMap) -> Self {
+        let text = |name: &str| request.get(name).and_then(|value| value.to_str().ok());
+        // Anything but a GUID is dropped: it would be a way to write into our headers and logs.
+        let given = text("client-request-id").filter(|id| is_guid(id)).map(str::to_owned);
+        Self {
+            now,
+            login_host,
+            echo: given.is_some()
+                && text("return-client-request-id").is_some_and(|echo| echo.eq_ignore_ascii_case("true")),
+            correlation_id: given.unwrap_or_else(|| Uuid::new_v4().to_string()),
+            trace_id: Uuid::new_v4().to_string(),
+        }
+    }
+
+    pub(crate) fn json(&self, status: u16, body: &Value) -> Response<Bytes> {
+        let mut response = json_response(status, body);
+        self.add_headers(response.headers_mut());
+        response
+    }
+
+    pub(crate) fn refuse(&self, refusal: &Refusal) -> Response<Bytes> {
+        let Refusal { code, text } = refusal;
+        let (error, status) = error_and_status(*code);
+        let timestamp = timestamp(self.now);
+        let (trace, correlation) = (&self.trace_id, &self.correlation_id);
+        let mut response = self.json(
+            status,
+            &json!({
+                "error": error,
+                "error_description": format!(
+                    "AADSTS{code}: {text} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {timestamp}"
+                ),
+                "error_codes": [code],
+                "timestamp": timestamp,
+                "trace_id": trace,
+                "correlation_id": correlation,
+                "error_uri": format!("https://{}/error?code={code}", self.login_host),
+            }),
+        );
+        response.extensions_mut().insert(Aadsts(*code));
+        response
+    }
+
+    fn add_headers(&self, headers: &mut HeaderMap) {
+        let fixed = [
+            (CACHE_CONTROL, "no-store, no-cache"),
+            (PRAGMA, "no-cache"),
+            (EXPIRES, "-1"),
+            (STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains"),
+            (HeaderName::from_static("x-content-type-options"), "nosniff"),
+            (HeaderName::from_static("p3p"), "CP=\"DSP CUR OTPi IND OTRi ONL FIN\""),
+            (HeaderName::from_static("x-ms-ests-server"), "certbound-emulator"),
+            (SET_COOKIE, "stsservicecookie=estsfd; path=/; secure; samesite=none; httponly"),
+        ];
+        headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        let mut add = |name: &'static str, value: &str| {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        };
+        add("x-ms-request-id", &self.trace_id);
+        if self.echo {
+            add("client-request-id", &self.correlation_id);
+        }
+    }
+}
+
+/// The number of a refusal, for the journal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Aadsts(pub(crate) u32);
+
+/// A JSON response without the token service's headers.
+pub(crate) fn json_response(status: u16, body: &Value) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(body.to_string()));
+    *response.status_mut() =
+        http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    response
+}
+
+/// `error` and status by number; the rule for the rest is 400 `invalid_request`.
+fn error_and_status(code: u32) -> (&'static str, u16) {
+    match code {
+        51_000 => ("invalid_request", 412),
+        392_204 | 50_171 | 5_002_738 | 5_002_723 | 5_002_730 | 50_012 => ("invalid_client", 401),
+        700_021 | 700_023 | 700_024 | 700_027 | 700_030 => ("invalid_client", 401),
+        7_000_215 | 7_000_216 | 7_000_218 | 7_000_222 => ("invalid_client", 401),
+        70_025 | 700_211 | 700_212 | 700_213 => ("invalid_client", 401),
+        700_226 | 700_227 | 700_229 | 700_231 | 700_236 => ("invalid_client", 401),
+        700_016 | 7_000_112 => ("unauthorized_client", 400),
+        70_003 => ("unsupported_grant_type", 400),
+        70_011 | 1_002_012 => ("invalid_scope", 400),
+        500_011 => ("invalid_resource", 400),
+        50_049 => ("invalid_instance", 400),
+        900_382 => ("invalid_client", 400),
+        90_033 => ("temporarily_unavailable", 503),
+        _ => ("invalid_request", 400),
+    }
+}
+
+/// `yyyy-MM-dd HH:mm:ssZ`.
+pub(crate) fn timestamp(now: UnixTime) -> String {
+    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let moment = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
+    moment.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+fn is_guid(text: &str) -> bool {
+    text.len() == 36 && Uuid::try_parse(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(header: Option<&[u8]>) -> AnswerContext<'static> {
+        let mut headers = HeaderMap::new();
+        headers.insert("return-client-request-id", HeaderValue::from_static("true"));
+        if let Some(value) = header {
+            headers.insert("client-request-id", HeaderValue::from_bytes(value).unwrap());
+        }
+        AnswerContext::new(UnixTime::from_secs(1_785_000_000), "login.microsoftonline.com", &headers)
+    }
+
+    #[test]
+    fn a_refusal_has_the_documented_shape_and_no_line_breaks() {
+        let response = context(None).refuse(&refusal(392_200, "a\r\nSet-Cookie: b"));
+        assert_eq!(response.status(), 400);
+        let body: Value = serde_json::from_slice(response.body()).unwrap();
+        let description = body["error_description"].as_str().unwrap();
+        assert!(description.starts_with("AADSTS392200: aSet-Cookie: b Trace ID: "), "{description}");
+        assert!(!description.contains(['\r', '\n']));
+        assert_eq!(body["timestamp"], "2026-07-25 17:20:00Z");
+        assert_eq!(body["error_codes"], json!([392_200]));
+        assert_eq!(body["error_uri"], "https://login.microsoftonline.com/error?code=392200");
+    }
+
+    #[test]
+    fn only_a_guid_is_taken_as_correlation_id() {
+        let guid = "6b1f2a63-94cf-4f0e-8f6b-0a2f4d5f3c11";
+        let echoed = |header: &[u8]| {
+            let response = context(Some(header)).refuse(&refusal(700_016, "x"));
+            let body: Value = serde_json::from_slice(response.body()).unwrap();
+            (response.headers().contains_key("client-request-id"), body["correlation_id"] == guid)
+        };
+        assert_eq!(echoed(guid.as_bytes()), (true, true));
+        for bad in [
+            &b"{6b1f2a63-94cf-4f0e-8f6b-0a2f4d5f3c11}"[..],
+            b"x",
+            b"\xff",
+            b"6b1f2a6394cf4f0e8f6b0a2f4d5f3c11",
+        ] {
+            assert_eq!(echoed(bad), (false, false), "{bad:?}");
+        }
+    }
+}

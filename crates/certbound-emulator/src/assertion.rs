@@ -1,0 +1,214 @@
+//! Client assertions: what every one must have, and those the client signed itself (RFC 7523, section 2.2).
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use certbound_core::certificate::{CertificateChain, Thumbprint};
+use certbound_core::jws::{Algorithm, JwsHeader, PublicKey, UnverifiedJws};
+use certbound_core::jwt::Claims;
+use certbound_core::time::UnixTime;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use crate::answers::{Refusal, refusal};
+use crate::authority::{Caller, TOKEN_PATH, TokenService};
+use crate::hosts::Host;
+use crate::issue::Proof;
+use crate::world::Application;
+
+/// How far clocks may differ, in seconds; the real service bears about five minutes.
+const LEEWAY: u64 = 300;
+/// The longest an assertion may still be good for, in seconds.
+const MAX_REMAINING: u64 = 24 * 60 * 60;
+
+/// An assertion that is well-formed, and proves nothing yet.
+pub(crate) struct Assertion<'f> {
+    pub(crate) jws: UnverifiedJws<'f>,
+    pub(crate) claims: Claims,
+    pub(crate) issuer: String,
+    pub(crate) subject: String,
+}
+
+/// Reads an assertion: well-formed, with the claims that every one has.
+pub(crate) fn parse(text: &str) -> Result<Assertion<'_>, Refusal> {
+    let malformed = |error: &dyn std::fmt::Display| {
+        refusal(50_027, format!("JWT token is invalid or malformed: {error}."))
+    };
+    let jws = UnverifiedJws::parse(text).map_err(|error| malformed(&error))?;
+    let claims = jws.unverified_claims().map_err(|error| malformed(&error))?;
+    let absent =
+        |name: &str| refusal(90_014, format!("The required claim '{name}' is missing from the assertion."));
+    let issuer = claims.string("iss").ok_or_else(|| absent("iss"))?.to_owned();
+    let subject = claims.string("sub").ok_or_else(|| absent("sub"))?.to_owned();
+    if claims.audiences().is_empty() {
+        return Err(absent("aud"));
+    }
+    if claims.time("exp").map_err(|error| malformed(&error))?.is_none() {
+        return Err(absent("exp"));
+    }
+    Ok(Assertion { jws, claims, issuer, subject })
+}
+
+impl Assertion<'_> {
+    /// Whether the client speaks for itself: an issuer is a URL, a client id is not.
+    pub(crate) fn is_self_signed(&self) -> bool {
+        !self.issuer.contains("://")
+    }
+
+    /// Refuses algorithms outside `accepted`, and headers that do not say which key to look for.
+    pub(crate) fn check_header(&self, accepted: &[Algorithm]) -> Result<(), Refusal> {
+        let header = self.jws.header();
+        if !accepted.iter().any(|algorithm| algorithm.name() == header.alg()) {
+            let text = format!("The assertion's algorithm '{}' is not allowed.", header.alg());
+            return Err(refusal(5_002_738, text));
+        }
+        if header.kid().is_none() && header.x5t().is_none() && header.x5t_s256().is_none() {
+            return Err(refusal(
+                5_002_723,
+                "The assertion's header has none of 'x5t', 'x5t#S256' and 'kid'.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses assertions outside their time range.
+    pub(crate) fn check_time(&self, now: UnixTime) -> Result<(), Refusal> {
+        let time = |name| {
+            self.claims.time(name).map_err(|error| refusal(50_027, format!("JWT token is invalid: {error}.")))
+        };
+        let (not_before, expiry) = (time("nbf")?, time("exp")?);
+        let now = now.as_secs();
+        let early = not_before.is_some_and(|from| from.as_secs() > now.saturating_add(LEEWAY));
+        let late = expiry.is_none_or(|until| until.as_secs().saturating_add(LEEWAY) < now);
+        let endless =
+            expiry.is_some_and(|until| until.as_secs() > now.saturating_add(MAX_REMAINING + LEEWAY));
+        if early || late || endless {
+            let shown =
+                |time: Option<UnixTime>| time.map_or_else(|| "none".to_owned(), |time| time.to_string());
+            return Err(refusal(
+                700_024,
+                format!(
+                    "Client assertion is not within its valid time range. Current time: {now}, assertion valid from \
+                     {}, expiry time of assertion {}.",
+                    shown(not_before),
+                    shown(expiry)
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Proves the client by an assertion it signed with a registered certificate.
+pub(crate) fn prove(
+    service: &TokenService<'_>,
+    caller: &Caller<'_>,
+    assertion: &Assertion<'_>,
+) -> Result<Proof, Refusal> {
+    assertion.check_header(&[Algorithm::Rs256, Algorithm::Ps256])?;
+    audience(service, caller, assertion)?;
+    let signer = signer(service, caller.application, assertion.jws.header())?;
+    let key = PublicKey::from_certificate(&signer).map_err(|_| unregistered(caller.application))?;
+    assertion.jws.verify(&key, &[Algorithm::Rs256, Algorithm::Ps256]).map_err(|error| {
+        refusal(700_027, format!("Client assertion failed signature validation: {error}."))
+    })?;
+    assertion.check_time(service.now)?;
+    let id = &caller.application.id;
+    if !assertion.issuer.eq_ignore_ascii_case(id) || !assertion.subject.eq_ignore_ascii_case(id) {
+        return Err(refusal(
+            700_021,
+            "Client assertion application identifier doesn't match 'client_id' parameter.",
+        ));
+    }
+    if caller.bound {
+        return Err(refusal(
+            392_199,
+            "'mtls_pop' is not supported for a bearer assertion: send the certificate alone, or a bound assertion.",
+        ));
+    }
+    // Bearer over mutual TLS: the connection and the assertion must be of one certificate.
+    if caller.thumbprint().is_some_and(|thumbprint| thumbprint != Thumbprint::of_der(&signer)) {
+        return Err(refusal(
+            500_181,
+            "The TLS certificate provided does not match the certificate in the assertion.",
+        ));
+    }
+    Ok(Proof::Certificate)
+}
+
+/// The audience must be this service's token endpoint, or its issuer, in this tenant, and nobody else beside.
+fn audience(
+    service: &TokenService<'_>,
+    caller: &Caller<'_>,
+    assertion: &Assertion<'_>,
+) -> Result<(), Refusal> {
+    let found = assertion.claims.audiences();
+    let (host, path) = match found.as_slice() {
+        [one] => one.strip_prefix("https://").and_then(|rest| rest.split_at_checked(rest.find('/')?)),
+        _ => None,
+    }
+    .unwrap_or_default();
+    let tenant = path.strip_suffix(TOKEN_PATH).or_else(|| path.strip_suffix("/v2.0"));
+    let tenant = tenant.and_then(|path| path.strip_prefix('/')).and_then(|name| service.world.tenant(name));
+    let ours = tenant.is_some_and(|tenant| tenant.id == caller.tenant.id);
+    match Host::of(service.world, host) {
+        Some(Host::Login(cloud)) if ours && cloud == service.cloud && !service.mutual_tls => Ok(()),
+        Some(Host::MutualTls(cloud)) if ours && cloud == service.cloud && service.mutual_tls => Ok(()),
+        Some(Host::MutualTls(_)) if !service.mutual_tls => {
+            Err(refusal(50_171, "The given audience can only be used in Mutual-TLS token calls."))
+        }
+        _ => Err(refusal(
+            700_023,
+            format!("Client assertion audience claim does not match Realm issuer: {}.", found.join(", ")),
+        )),
+    }
+}
+
+/// The certificate that signed: named by the header, and registered with the application, DER.
+fn signer(
+    service: &TokenService<'_>,
+    application: &Application,
+    header: &JwsHeader,
+) -> Result<Vec<u8>, Refusal> {
+    let registered = application
+        .registered_certificates
+        .iter()
+        .filter_map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).ok())
+        .map(|certificate| certificate.to_vec());
+    if let Some(certificate) = registered.into_iter().find(|certificate| is_named_by(header, certificate)) {
+        return Ok(certificate);
+    }
+    let sent = header.x5c().map(<[u8]>::to_vec).filter(|certificate| is_named_by(header, certificate));
+    let chain = sent.and_then(|certificate| CertificateChain::from_der(vec![certificate]).ok());
+    match chain {
+        Some(chain)
+            if application.trusted_subjects.iter().any(|subject| subject == chain.subject())
+                && (chain.not_before()..=chain.not_after()).contains(&service.now)
+                && service.trust.vouch_for(chain.ders(), service.now) =>
+        {
+            Ok(chain.leaf_der().to_vec())
+        }
+        _ => Err(unregistered(application)),
+    }
+}
+
+/// Every thumbprint that the header states must be the certificate's, and it must state one.
+fn is_named_by(header: &JwsHeader, certificate: &[u8]) -> bool {
+    let sha1 = || URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate));
+    let by_sha1 = header.x5t().map(|stated| stated == sha1());
+    let by_sha256 = header.x5t_s256().map(|stated| stated == Thumbprint::of_der(certificate).x5t_s256());
+    match (by_sha1, by_sha256) {
+        (None, None) => header.kid().is_some_and(|kid| kid == sha1()),
+        (first, second) => first.unwrap_or(true) && second.unwrap_or(true),
+    }
+}
+
+fn unregistered(application: &Application) -> Refusal {
+    refusal(
+        700_027,
+        format!(
+            "The certificate with identifier used to sign the client assertion is not registered on application '{}'.",
+            application.id
+        ),
+    )
+}

@@ -1,0 +1,115 @@
+//! The request as a form: what can be said about it before anyone is asked who sent it.
+
+use bytes::Bytes;
+use certbound_core::credential::{JWT_BEARER, JWT_POP};
+use certbound_core::json;
+use certbound_core::request::{MTLS_POP, ReceivedForm};
+use http::header::CONTENT_TYPE;
+use http::{Method, Request};
+use serde_json::Value;
+
+use crate::answers::{Refusal, refusal};
+
+/// What the body says to prove the client.
+pub(super) enum Credential<'f> {
+    None,
+    Secret(&'f str),
+    BoundAssertion(&'f str),
+    SignedAssertion(&'f str),
+}
+
+impl<'f> Credential<'f> {
+    /// At most one, and whole: a form that could be read two ways is refused.
+    pub(super) fn of(form: &'f ReceivedForm) -> Result<Self, Refusal> {
+        let secret = form.value("client_secret");
+        match (form.value("client_assertion"), form.value("client_assertion_type"), secret) {
+            (None, None, None) => Ok(Self::None),
+            (None, None, Some(secret)) => Ok(Self::Secret(secret)),
+            (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
+                Err(refusal(9_002_313, "Invalid request. The client is authenticated in two ways at once."))
+            }
+            (Some(_), None, None) => Err(missing("client_assertion_type")),
+            (None, Some(_), None) => Err(missing("client_assertion")),
+            (Some(assertion), Some(JWT_POP), None) => Ok(Self::BoundAssertion(assertion)),
+            (Some(assertion), Some(JWT_BEARER), None) => Ok(Self::SignedAssertion(assertion)),
+            (Some(_), Some(_), None) => Err(refusal(
+                7_000_216,
+                "'client_assertion', 'client_secret' or 'request' is required, with a supported \
+                 'client_assertion_type'.",
+            )),
+        }
+    }
+}
+
+pub(super) fn verb_and_content_type(request: &Request<Bytes>) -> Result<(), Refusal> {
+    if request.method() != Method::POST {
+        return Err(refusal(900_561, "The endpoint only accepts POST requests."));
+    }
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(missing("grant_type"));
+    }
+    Ok(())
+}
+
+pub(super) fn required_parameters(form: &ReceivedForm) -> Result<(), Refusal> {
+    let absent = ["grant_type", "client_id", "scope"].into_iter().find(|name| form.value(name).is_none());
+    absent.map_or(Ok(()), |name| Err(missing(name)))
+}
+
+fn missing(name: &str) -> Refusal {
+    refusal(900_144, format!("The request body must contain the following parameter: '{name}'."))
+}
+
+pub(super) fn grant_type(form: &ReceivedForm) -> Result<(), Refusal> {
+    match form.value("grant_type") {
+        Some("client_credentials") => Ok(()),
+        _ => Err(refusal(
+            70_003,
+            "The app requested an unsupported grant type. This emulator knows 'client_credentials' only.",
+        )),
+    }
+}
+
+pub(super) fn refuse_what_is_not_emulated(form: &ReceivedForm) -> Result<(), Refusal> {
+    match ["fmi_path", "req_cnf", "request", "resource", "code", "username"]
+        .into_iter()
+        .find(|name| form.has(name))
+    {
+        Some(name) => Err(refusal(
+            9_002_313,
+            format!("Invalid request. This emulator does not emulate the parameter '{name}'."),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Anything but the exact value is refused: to read it as "plain" would be a silent downgrade.
+pub(super) fn asks_for_a_bound_token(form: &ReceivedForm) -> Result<bool, Refusal> {
+    match (form.has("token_type"), form.value("token_type")) {
+        (false, _) => Ok(false),
+        (true, Some(MTLS_POP)) => Ok(true),
+        (true, _) => Err(refusal(
+            9_002_313,
+            "Invalid request. The value of 'token_type' is not supported: leave it out, or send 'mtls_pop'.",
+        )),
+    }
+}
+
+/// The client capabilities in the `claims` parameter.
+pub(super) fn capabilities(form: &ReceivedForm) -> Result<Vec<String>, Refusal> {
+    let Some(claims) = form.value("claims") else { return Ok(Vec::new()) };
+    let claims = json::parse_object(claims.as_bytes()).map_err(|error| {
+        refusal(9_002_313, format!("Invalid request. 'claims' is not acceptable: {error}."))
+    })?;
+    let values = claims.get("access_token").and_then(|it| it.get("xms_cc")).and_then(|it| it.get("values"));
+    let values = values.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    Ok(values.iter().take(16).filter_map(Value::as_str).map(str::to_owned).collect())
+}
+
+/// Reads the body: every name once, every value well encoded.
+pub(super) fn decode(body: &[u8]) -> Result<ReceivedForm, Refusal> {
+    ReceivedForm::decode(body)
+        .map_err(|error| refusal(9_002_313, format!("Invalid request. The body is malformed: {error}.")))
+}

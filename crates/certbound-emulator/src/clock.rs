@@ -1,0 +1,86 @@
+//! The only reader of time; tests replace it, and the admin surface moves it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use certbound_core::time::UnixTime;
+
+/// A source of the current time.
+pub trait Clock: Send + Sync + 'static {
+    /// The current time.
+    fn now(&self) -> UnixTime;
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> UnixTime {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        UnixTime::from_secs(since.as_secs())
+    }
+}
+
+/// A base clock and an offset in seconds, which is zero at first.
+///
+/// It does not move the base clock, nor the dates of certificates already issued.
+pub(crate) struct OffsetClock {
+    base: Arc<dyn Clock>,
+    offset: AtomicI64,
+}
+
+impl OffsetClock {
+    pub(crate) fn new(base: Arc<dyn Clock>) -> Self {
+        Self { base, offset: AtomicI64::new(0) }
+    }
+
+    pub(crate) fn now(&self) -> UnixTime {
+        UnixTime::from_secs(self.base.now().as_secs().saturating_add_signed(self.offset_seconds()))
+    }
+
+    pub(crate) fn offset_seconds(&self) -> i64 {
+        self.offset.load(Ordering::SeqCst)
+    }
+
+    /// Moves the clock, backwards if negative, within [`MAX_OFFSET`] of the base clock.
+    pub(crate) fn advance(&self, seconds: i64) {
+        let moved = |offset: i64| Some(offset.saturating_add(seconds).clamp(-MAX_OFFSET, MAX_OFFSET));
+        // The closure always answers, so there is no failure to report.
+        let _ = self.offset.fetch_update(Ordering::SeqCst, Ordering::SeqCst, moved);
+    }
+
+    pub(crate) fn reset(&self) {
+        self.offset.store(0, Ordering::SeqCst);
+    }
+}
+
+/// A hundred years: later times have no place in X.509 or in a four-digit year.
+const MAX_OFFSET: i64 = 100 * 366 * 24 * 60 * 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Noon;
+
+    impl Clock for Noon {
+        fn now(&self) -> UnixTime {
+            UnixTime::from_secs(1_000)
+        }
+    }
+
+    #[test]
+    fn the_offset_moves_both_ways_and_saturates() {
+        let clock = OffsetClock::new(Arc::new(Noon));
+        clock.advance(500);
+        clock.advance(-200);
+        assert_eq!((clock.now().as_secs(), clock.offset_seconds()), (1_300, 300));
+        clock.advance(i64::MAX);
+        assert_eq!(clock.offset_seconds(), MAX_OFFSET);
+        clock.reset();
+        clock.advance(i64::MIN);
+        assert_eq!(clock.now().as_secs(), 0);
+    }
+}

@@ -1,0 +1,214 @@
+//! The emulator without sockets: START HERE. A time, the facts of the connection and a request go in, a response
+//! comes out.
+
+mod control;
+mod error;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use certbound_core::environment::Cloud;
+use certbound_core::time::UnixTime;
+use http::header::HOST;
+use http::{Request, Response};
+use serde_json::json;
+
+pub use self::error::EmulatorError;
+use crate::answers::{AnswerContext, json_response, refusal};
+use crate::authority::{TOKEN_PATH, TokenService};
+use crate::ca::{CertificateAuthority, ClientIdentity, IssueOptions, KeyKind};
+use crate::clock::{Clock, OffsetClock, SystemClock};
+use crate::discovery::Discovery;
+use crate::fault::{FaultResult, Faults, LegKind};
+use crate::hosts::{self, Host};
+use crate::issue;
+use crate::journal::{Journal, JournalEntry};
+use crate::keys::{SigningKeys, TokenKey};
+use crate::resource::ResourceServer;
+use crate::tls_facts::TlsFacts;
+use crate::trust::TrustedAuthorities;
+use crate::world::{World, builtin};
+
+/// The largest request body that is looked at, in bytes.
+pub const MAX_BODY: usize = 1024 * 1024;
+
+/// A token service and its resources.
+///
+/// It opens no socket and reads no clock while it handles a request.
+pub struct Emulator {
+    world: World,
+    keys: EmulatorKeys,
+    signing: SigningKeys,
+    trust: TrustedAuthorities,
+    clock: OffsetClock,
+    journal: Journal,
+    faults: Faults,
+}
+
+/// The key material of an emulator: certificate authority, first token key, client certificate.
+///
+/// Cheap to clone. Making it costs two RSA keys; emulators of one world's host names may share it.
+#[derive(Clone)]
+pub struct EmulatorKeys(Arc<Keys>);
+
+struct Keys {
+    authority: CertificateAuthority,
+    first: Arc<TokenKey>,
+    client: ClientIdentity,
+}
+
+impl EmulatorKeys {
+    /// New keys for the hosts of `world`, good for seven days from `now`.
+    ///
+    /// # Errors
+    /// [`EmulatorError`] when a key or certificate cannot be made.
+    pub fn generate(world: &World, now: UnixTime) -> Result<Self, EmulatorError> {
+        let authority = CertificateAuthority::new(&hosts::domains(world), now)?;
+        let options = IssueOptions::new(builtin::CLIENT_COMMON_NAME).with_key(KeyKind::Rsa2048);
+        let client = authority.issue(&options)?;
+        Ok(Self(Arc::new(Keys { authority, first: Arc::new(TokenKey::generate(now)?), client })))
+    }
+}
+
+impl fmt::Debug for EmulatorKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EmulatorKeys(..)")
+    }
+}
+
+impl Emulator {
+    /// An emulator of `world` by the machine's clock, with new keys.
+    ///
+    /// # Errors
+    /// [`EmulatorError`] when keys cannot be made, or the world holds a certificate that is none.
+    pub fn new(world: World) -> Result<Self, EmulatorError> {
+        Self::with_clock(world, Arc::new(SystemClock))
+    }
+
+    /// An emulator by another clock, with new keys.
+    ///
+    /// # Errors
+    /// As [`Emulator::new`].
+    pub fn with_clock(world: World, clock: Arc<dyn Clock>) -> Result<Self, EmulatorError> {
+        let keys = EmulatorKeys::generate(&world, clock.now())?;
+        Self::with_keys(world, keys, clock)
+    }
+
+    /// An emulator with these keys.
+    ///
+    /// # Errors
+    /// [`EmulatorError`] when the world holds a certificate that is none.
+    pub fn with_keys(world: World, keys: EmulatorKeys, clock: Arc<dyn Clock>) -> Result<Self, EmulatorError> {
+        let trust = TrustedAuthorities::new(&keys.0.authority, &world.trusted_authorities)?;
+        let signing = SigningKeys::new(Arc::clone(&keys.0.first));
+        Ok(Self {
+            world,
+            keys,
+            signing,
+            trust,
+            clock: OffsetClock::new(clock),
+            journal: Journal::default(),
+            faults: Faults::default(),
+        })
+    }
+
+    /// Answers one request, as of `now`.
+    ///
+    /// Faults that only a transport can commit are left to it: see [`FaultEffect`](crate::FaultEffect) among the
+    /// response's extensions.
+    pub fn handle(&self, now: UnixTime, tls: &TlsFacts, request: Request<Bytes>) -> Response<Bytes> {
+        let name = tls.server_name.to_ascii_lowercase();
+        let entry = JournalEntry::begin(now, tls, &name, &request);
+        let (response, fault) = match Host::of(&self.world, &name) {
+            Some(host) if names_host(&request, &name) => self.answer(now, tls, &name, &host, &request),
+            Some(_) => {
+                (sentence(421, "The Host header names another host than the TLS handshake did."), None)
+            }
+            None => (sentence(421, "This host is not emulated."), None),
+        };
+        self.journal.record(entry.end(&response, fault.as_ref().map(FaultResult::name)));
+        response
+    }
+
+    fn answer(
+        &self,
+        now: UnixTime,
+        tls: &TlsFacts,
+        name: &str,
+        host: &Host<'_>,
+        request: &Request<Bytes>,
+    ) -> (Response<Bytes>, Option<FaultResult>) {
+        if request.body().len() > MAX_BODY {
+            return (sentence(413, "The body is larger than 1 MiB."), None);
+        }
+        let path = request.uri().path();
+        let fault = self.faults.take(name, path, LegKind::of(host, path, request.body()));
+        let mut response = fault.as_ref().and_then(FaultResult::instead).unwrap_or_else(|| match *host {
+            Host::Login(cloud) => self.token_service(now, tls, name, cloud, false, request, fault.as_ref()),
+            Host::MutualTls(cloud) => {
+                self.token_service(now, tls, name, cloud, true, request, fault.as_ref())
+            }
+            Host::Resource(resource, _) => {
+                let (world, keys) = (&self.world, &self.signing);
+                ResourceServer { world, keys, resource, now, tls, host: name }.answer(request)
+            }
+        });
+        if let Some(effect) = fault.as_ref().and_then(|fault| fault.effect(&response)) {
+            response.extensions_mut().insert(effect);
+        }
+        (response, fault)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the facts of one request, used once")]
+    fn token_service(
+        &self,
+        now: UnixTime,
+        tls: &TlsFacts,
+        host: &str,
+        cloud: Cloud,
+        mutual_tls: bool,
+        request: &Request<Bytes>,
+        alteration: Option<&FaultResult>,
+    ) -> Response<Bytes> {
+        let context = AnswerContext::new(now, cloud.login_host(), request.headers());
+        let (world, keys, trust) = (&self.world, &self.signing, &self.trust);
+        if request.uri().path().ends_with(TOKEN_PATH) {
+            let service = TokenService { world, keys, trust, now, tls, cloud, mutual_tls };
+            return match service.decide(request) {
+                Err(refusal) => context.refuse(&refusal),
+                Ok(grant) => {
+                    let key = keys.current();
+                    let body = key.and_then(|key| issue::answer(&grant, &key, now, alteration));
+                    body.map_or_else(
+                        || {
+                            context
+                                .refuse(&refusal(90_033, "A transient error has occurred: signing failed."))
+                        },
+                        |body| context.json(200, &body),
+                    )
+                }
+            };
+        }
+        let discovery = Discovery { world, keys, cloud, host };
+        let found = if mutual_tls { None } else { discovery.answer(&context, request) };
+        found.unwrap_or_else(|| sentence(404, "This emulator has nothing at this path."))
+    }
+}
+
+/// Whether the request is for the host of the TLS handshake: RFC 9112 puts it in `Host`, some callers in the URI.
+fn names_host(request: &Request<Bytes>, name: &str) -> bool {
+    let mut stated = request.headers().get_all(HOST).iter().map(|value| value.to_str().unwrap_or_default());
+    let same = |host: &str| host.strip_suffix(":443").unwrap_or(host).eq_ignore_ascii_case(name);
+    stated.all(same) && request.uri().authority().is_none_or(|authority| same(authority.as_str()))
+}
+
+fn sentence(status: u16, text: &str) -> Response<Bytes> {
+    json_response(status, &json!({ "error": "emulator", "error_description": text }))
+}
+
+impl fmt::Debug for Emulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emulator").field("world", &self.world.tenants.len()).finish_non_exhaustive()
+    }
+}

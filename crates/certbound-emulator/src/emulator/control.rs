@@ -1,0 +1,127 @@
+//! What tests and the admin surface ask and change.
+
+use certbound_core::time::UnixTime;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::{Emulator, EmulatorError};
+use crate::ca::{ClientIdentity, IssueOptions};
+use crate::fault::Fault;
+use crate::hosts::Host;
+use crate::journal::JournalEntry;
+use crate::keys::TokenKey;
+use crate::world::World;
+
+impl Emulator {
+    /// The world.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Its time: the base clock and what it was moved by.
+    pub fn now(&self) -> UnixTime {
+        self.clock.now()
+    }
+
+    /// Moves its clock, backwards if negative. Requests given their own `now` do not notice.
+    pub fn advance(&self, seconds: i64) {
+        self.clock.advance(seconds);
+    }
+
+    /// How far the clock was moved, in seconds.
+    pub fn clock_offset(&self) -> i64 {
+        self.clock.offset_seconds()
+    }
+
+    /// The last requests, oldest first; at most [`MAX_ENTRIES`](crate::journal::MAX_ENTRIES).
+    pub fn journal(&self) -> Vec<JournalEntry> {
+        self.journal.list()
+    }
+
+    /// Forgets the requests.
+    pub fn clear_journal(&self) {
+        self.journal.clear();
+    }
+
+    /// Adds a rule after the others; false, and nothing added, when there are a thousand already.
+    pub fn add_fault(&self, fault: Fault) -> bool {
+        self.faults.add(fault)
+    }
+
+    /// The rules in force, with the counts that are left.
+    pub fn faults(&self) -> Vec<Fault> {
+        self.faults.list()
+    }
+
+    /// Drops all rules.
+    pub fn clear_faults(&self) {
+        self.faults.clear();
+    }
+
+    /// Signs with a new key from now on. The key before stays published; tokens of older ones are refused.
+    ///
+    /// # Errors
+    /// [`EmulatorError`] when the key cannot be made.
+    pub fn rotate_keys(&self) -> Result<(), EmulatorError> {
+        self.signing.rotate(TokenKey::generate(self.now())?);
+        Ok(())
+    }
+
+    /// Empties the journal, drops the faults and sets the clock back. Keys and tokens stay good.
+    pub fn reset(&self) {
+        self.journal.clear();
+        self.faults.clear();
+        self.clock.reset();
+    }
+
+    /// Whether requests to this host end here.
+    pub fn is_emulated(&self, host: &str) -> bool {
+        Host::of(&self.world, host).is_some()
+    }
+
+    /// Whether the TLS handshake of this host asks for a client certificate.
+    pub fn asks_for_certificate(&self, host: &str) -> bool {
+        Host::of(&self.world, host).is_some_and(|host| host.asks_for_certificate())
+    }
+
+    /// The certificate authority to trust, PEM. It signs for the emulated hosts only.
+    pub fn ca_pem(&self) -> &str {
+        self.keys.0.authority.pem()
+    }
+
+    /// The certificate authority, DER.
+    pub fn ca_der(&self) -> &[u8] {
+        self.keys.0.authority.der()
+    }
+
+    /// The client certificate of the built-in applications, RSA, subject [`CLIENT_SUBJECT`](crate::world::builtin::CLIENT_SUBJECT).
+    pub fn client_identity(&self) -> &ClientIdentity {
+        &self.keys.0.client
+    }
+
+    /// A client certificate of the emulator's authority, which SN/I trusts.
+    ///
+    /// # Errors
+    /// [`EmulatorError`] for a subject or key that cannot stand in a certificate.
+    pub fn issue_client_certificate(&self, options: &IssueOptions) -> Result<ClientIdentity, EmulatorError> {
+        self.keys.0.authority.issue(options)
+    }
+
+    /// A client certificate that nobody vouches for.
+    ///
+    /// # Errors
+    /// As [`Emulator::issue_client_certificate`].
+    pub fn self_signed_client_certificate(
+        &self,
+        options: &IssueOptions,
+    ) -> Result<ClientIdentity, EmulatorError> {
+        self.keys.0.authority.self_signed(options)
+    }
+
+    /// Certificate and key for an emulated host.
+    pub(crate) fn host_certificate(
+        &self,
+        host: &str,
+    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), EmulatorError> {
+        self.keys.0.authority.host_certificate(host)
+    }
+}

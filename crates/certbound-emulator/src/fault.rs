@@ -1,0 +1,296 @@
+//! Faults as rules: a condition, a result, and how many times. Off unless asked for.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use certbound_core::credential::JWT_POP;
+use certbound_core::environment::Cloud;
+use certbound_core::request::{MTLS_POP, ReceivedForm};
+use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use crate::hosts::Host;
+
+/// The most rules at once.
+const MAX_RULES: usize = 1_000;
+/// The longest delay.
+const MAX_DELAY: Duration = Duration::from_secs(10 * 60);
+
+/// A rule. The first one that fits a request is applied, alone.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// Which requests. Default: all.
+    #[serde(default)]
+    pub condition: Condition,
+    /// What happens to them.
+    pub result: FaultResult,
+    /// How many times; `None` (JSON `null`) for every time. Default: once.
+    #[serde(default = "once")]
+    pub count: Option<u32>,
+}
+
+impl Fault {
+    /// A rule that applies once, to the next request that fits.
+    pub fn once(condition: Condition, result: FaultResult) -> Self {
+        Self { condition, result, count: once() }
+    }
+
+    /// A rule that applies for as long as it stands.
+    pub fn always(condition: Condition, result: FaultResult) -> Self {
+        Self { condition, result, count: None }
+    }
+}
+
+const fn once() -> Option<u32> {
+    Some(1)
+}
+
+/// Which requests a rule is about; what is left out fits every request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Condition {
+    /// The end of the host name, lower case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_suffix: Option<String>,
+    /// A part of the path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_contains: Option<String>,
+    /// The station of the flow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leg: Option<LegKind>,
+}
+
+impl Condition {
+    /// Every request.
+    pub fn any() -> Self {
+        Self::default()
+    }
+
+    /// The requests of one station.
+    pub fn leg(leg: LegKind) -> Self {
+        Self { leg: Some(leg), ..Self::default() }
+    }
+
+    fn fits(&self, host: &str, path: &str, leg: Option<LegKind>) -> bool {
+        self.host_suffix.as_ref().is_none_or(|suffix| host.ends_with(suffix.as_str()))
+            && self.path_contains.as_ref().is_none_or(|part| path.contains(part.as_str()))
+            && self.leg.is_none_or(|wanted| leg == Some(wanted))
+    }
+}
+
+/// A station of the flow, as told from the request alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LegKind {
+    /// A bound token for the exchange audience, by certificate.
+    Leg1,
+    /// Any token, by a `jwt-pop` assertion.
+    Leg2,
+    /// A bound token for a resource, by certificate.
+    Direct,
+    /// A call of a resource.
+    Resource,
+}
+
+impl LegKind {
+    pub(crate) fn of(host: &Host<'_>, path: &str, body: &[u8]) -> Option<Self> {
+        if let Host::Resource(..) = host {
+            return Some(Self::Resource);
+        }
+        let form = ReceivedForm::decode(body).ok().filter(|_| path.ends_with("/oauth2/v2.0/token"))?;
+        if form.value("client_assertion_type") == Some(JWT_POP) {
+            return Some(Self::Leg2);
+        }
+        if form.has("client_assertion") || form.value("token_type") != Some(MTLS_POP) {
+            return None;
+        }
+        let resource = form.value("scope")?.strip_suffix("/.default")?;
+        let exchange = Cloud::ALL.iter().any(|cloud| cloud.exchange_uri() == resource);
+        Some(if exchange { Self::Leg1 } else { Self::Direct })
+    }
+}
+
+/// What happens to a request that a rule fits.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum FaultResult {
+    /// The right answer, late.
+    Delay {
+        /// How late; ten minutes at most.
+        milliseconds: u64,
+    },
+    /// Another answer; the request is not looked at.
+    Status {
+        /// The status.
+        status: u16,
+        /// The body, verbatim.
+        #[serde(default)]
+        body: String,
+        /// `Retry-After`, in seconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after: Option<u32>,
+    },
+    /// A plain token, and `token_type` says so, where a bound one was asked for.
+    BearerForMtlsPop,
+    /// A token bound to a certificate that nobody has.
+    ForeignCnf,
+    /// A token without `cnf`, although `token_type` says `mtls_pop`.
+    NoCnf,
+    /// The connection is reset instead of an answer.
+    ConnectionReset,
+    /// The right answer, of which only the first half of the body arrives.
+    TruncatedBody,
+    /// A redirect to another place, with the same method; the request is not looked at.
+    Redirect307 {
+        /// The `Location`.
+        location: String,
+    },
+    /// The right token, but `scope` names another resource.
+    WrongScope,
+    /// An answer whose `access_token` is empty.
+    EmptyToken,
+}
+
+/// What the transport shall do with a response; an extension of the response.
+///
+/// [`crate::serve`] carries it out; who calls [`crate::Emulator::handle`] directly imitates it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultEffect {
+    /// Reset the connection; send nothing.
+    Reset,
+    /// Announce the whole body, send this many bytes of it, and close.
+    TruncateBody(usize),
+    /// Send it after this long.
+    Delay(Duration),
+}
+
+impl FaultResult {
+    /// The stable snake-case name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Delay { .. } => "delay",
+            Self::Status { .. } => "status",
+            Self::BearerForMtlsPop => "bearer_for_mtls_pop",
+            Self::ForeignCnf => "foreign_cnf",
+            Self::NoCnf => "no_cnf",
+            Self::ConnectionReset => "connection_reset",
+            Self::TruncatedBody => "truncated_body",
+            Self::Redirect307 { .. } => "redirect307",
+            Self::WrongScope => "wrong_scope",
+            Self::EmptyToken => "empty_token",
+        }
+    }
+
+    /// The answer that stands in for the right one, if it is of that kind.
+    pub(crate) fn instead(&self) -> Option<Response<Bytes>> {
+        let mut response = Response::new(Bytes::new());
+        match self {
+            Self::Status { status, body, retry_after } => {
+                *response.status_mut() =
+                    StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                *response.body_mut() = Bytes::from(body.clone());
+                let kind = if body.starts_with('{') { "application/json" } else { "text/plain" };
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+                if let Some(seconds) = retry_after {
+                    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*seconds));
+                }
+            }
+            Self::Redirect307 { location } => {
+                *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+                if let Ok(location) = HeaderValue::from_str(location) {
+                    response.headers_mut().insert(LOCATION, location);
+                }
+            }
+            Self::ConnectionReset => *response.status_mut() = StatusCode::BAD_GATEWAY,
+            _ => return None,
+        }
+        Some(response)
+    }
+
+    /// What the transport must do with `response`.
+    pub(crate) fn effect(&self, response: &Response<Bytes>) -> Option<FaultEffect> {
+        match self {
+            Self::Delay { milliseconds } => {
+                Some(FaultEffect::Delay(Duration::from_millis(*milliseconds).min(MAX_DELAY)))
+            }
+            Self::ConnectionReset => Some(FaultEffect::Reset),
+            Self::TruncatedBody => Some(FaultEffect::TruncateBody(response.body().len() / 2)),
+            _ => None,
+        }
+    }
+}
+
+/// The rules in force.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Mutex<Vec<Fault>>);
+
+impl Faults {
+    /// Adds a rule after the others; false when there are too many.
+    pub(crate) fn add(&self, fault: Fault) -> bool {
+        let mut rules = self.rules();
+        let room = rules.len() < MAX_RULES;
+        if room {
+            rules.push(fault);
+        }
+        room
+    }
+
+    pub(crate) fn list(&self) -> Vec<Fault> {
+        self.rules().clone()
+    }
+
+    pub(crate) fn clear(&self) {
+        self.rules().clear();
+    }
+
+    /// The result of the first rule that fits, which is counted down.
+    pub(crate) fn take(&self, host: &str, path: &str, leg: Option<LegKind>) -> Option<FaultResult> {
+        let mut rules = self.rules();
+        rules.retain(|rule| rule.count != Some(0));
+        let rule = rules.iter_mut().find(|rule| rule.condition.fits(host, path, leg))?;
+        rule.count = rule.count.map(|left| left - 1);
+        Some(rule.result.clone())
+    }
+
+    fn rules(&self) -> std::sync::MutexGuard<'_, Vec<Fault>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_read_from_json_and_applies_as_often_as_it_says() {
+        let rule = |text: &str| serde_json::from_str::<Fault>(text).unwrap();
+        let faults = Faults::default();
+        assert!(faults.add(rule(r#"{"condition":{"leg":"leg2"},"result":"no_cnf","count":2}"#)));
+        assert!(faults.add(rule(r#"{"result":{"delay":{"milliseconds":5}},"count":null}"#)));
+        assert!(faults.add(rule(r#"{"result":{"redirect307":{"location":"https://a/"}}}"#)));
+        let taken: Vec<_> =
+            (0..4).map(|_| faults.take("h", "/p", Some(LegKind::Leg2)).map(|result| result.name())).collect();
+        assert_eq!(taken, [Some("no_cnf"), Some("no_cnf"), Some("delay"), Some("delay")]);
+        faults.clear();
+        assert_eq!(faults.take("h", "/p", None), None);
+        assert!(serde_json::from_str::<Fault>(r#"{"result":"no_such"}"#).is_err());
+        assert!(serde_json::from_str::<Fault>(r#"{"result":"no_cnf","cuont":2}"#).is_err());
+    }
+
+    #[test]
+    fn a_condition_fits_only_what_it_names() {
+        let condition = Condition {
+            host_suffix: Some(".microsoft.com".to_owned()),
+            path_contains: Some("/token".to_owned()),
+            leg: None,
+        };
+        assert!(condition.fits("mtlsauth.microsoft.com", "/t/oauth2/v2.0/token", None));
+        assert!(!condition.fits("mtlsauth.microsoft.com", "/t", None));
+        assert!(!condition.fits("example.com", "/t/oauth2/v2.0/token", None));
+        assert!(!Condition::leg(LegKind::Leg1).fits("a", "/", Some(LegKind::Leg2)));
+        assert!(Condition::any().fits("a", "/", None));
+    }
+}

@@ -1,0 +1,215 @@
+//! Federated identity credentials: another issuer's token as the client's proof, each mismatch by its own number.
+
+use certbound_core::environment::{Cloud, known_environment};
+use certbound_core::jws::{Algorithm, PublicKey};
+
+use crate::answers::{Refusal, refusal};
+use crate::assertion::Assertion;
+use crate::authority::{Caller, TokenService};
+use crate::issue::Proof;
+use crate::world::builtin::EXCHANGE_APP_ID;
+use crate::world::{Application, FederatedCredential};
+
+/// The assertion type it was sent under.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presented {
+    /// `jwt-pop`.
+    AsBound,
+    /// `jwt-bearer`.
+    AsBearer,
+}
+
+/// Proves the client by an assertion that one of its federated credentials names.
+pub(crate) fn prove(
+    service: &TokenService<'_>,
+    caller: &Caller<'_>,
+    assertion: &Assertion<'_>,
+    presented: Presented,
+) -> Result<Proof, Refusal> {
+    assertion.check_header(&[Algorithm::Rs256])?;
+    let issuer = Issuer::of(&assertion.issuer);
+    issuer_is_allowed(service, caller.application, &issuer)?;
+    matching(service.cloud, caller.application, assertion, &issuer)?;
+    signature(service, assertion, &issuer)?;
+    assertion.check_time(service.now)?;
+    kind_of_token(assertion, &issuer)?;
+    binding(caller, assertion, presented)?;
+    Ok(Proof::Federated)
+}
+
+enum Issuer<'a> {
+    /// `https://{login host}/{tenant}/v2.0`.
+    Entra {
+        cloud: Cloud,
+        tenant: &'a str,
+    },
+    /// `https://sts.windows.net/{tenant}/`.
+    EntraV1,
+    External,
+}
+
+impl<'a> Issuer<'a> {
+    fn of(issuer: &'a str) -> Self {
+        let parts = issuer.strip_prefix("https://").and_then(|rest| rest.split_once('/'));
+        match parts {
+            Some(("sts.windows.net", _)) => Self::EntraV1,
+            Some((host, path)) => match (known_environment(host), path.strip_suffix("/v2.0")) {
+                (Some(environment), Some(tenant)) => Self::Entra { cloud: environment.cloud, tenant },
+                _ => Self::External,
+            },
+            None => Self::External,
+        }
+    }
+}
+
+fn issuer_is_allowed(
+    service: &TokenService<'_>,
+    application: &Application,
+    issuer: &Issuer<'_>,
+) -> Result<(), Refusal> {
+    match issuer {
+        _ if application.federated_credentials.is_empty() => Err(refusal(
+            70_025,
+            format!(
+                "The client application '{}' has no configured federated identity credentials.",
+                application.id
+            ),
+        )),
+        Issuer::EntraV1 => Err(refusal(
+            700_227,
+            "Entra ID tokens of version 1.0 may not be used as a federated credential: the issuer must be that of \
+             version 2.0.",
+        )),
+        Issuer::Entra { cloud, .. } if *cloud != service.cloud => {
+            Err(refusal(900_382, "Confidential client is not supported in cross-cloud requests."))
+        }
+        Issuer::Entra { tenant, .. } if *tenant != application.home_tenant => Err(refusal(
+            700_236,
+            "Entra ID tokens issued by another tenant may not be used for federated identity credential flows: the \
+             assertion must come from the application's home tenant.",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Issuer, subject and audience must be those of one credential, byte for byte.
+fn matching(
+    cloud: Cloud,
+    application: &Application,
+    assertion: &Assertion<'_>,
+    issuer: &Issuer<'_>,
+) -> Result<(), Refusal> {
+    let audiences = assertion.claims.audiences();
+    // A credential names the URI although Entra's own tokens carry the GUID it stands for.
+    let audience = match (audiences.as_slice(), issuer) {
+        ([one], Issuer::Entra { .. }) if *one == EXCHANGE_APP_ID => cloud.exchange_uri(),
+        ([one], _) => one,
+        _ => "",
+    };
+    let no_match = |code: u32, what: &str| {
+        refusal(
+            code,
+            format!(
+                "No matching federated identity record found for presented assertion {what}. Assertion issuer: '{}'. \
+                 Assertion subject: '{}'. Assertion audience: '{}'.",
+                assertion.issuer,
+                assertion.subject,
+                audiences.join(", ")
+            ),
+        )
+    };
+    let of_issuer = |it: &&FederatedCredential| it.issuer == assertion.issuer;
+    let of_both = |it: &&FederatedCredential| of_issuer(it) && it.subject == assertion.subject;
+    let credentials = &application.federated_credentials;
+    if !credentials.iter().any(|it| of_issuer(&it)) {
+        return Err(no_match(700_211, "issuer"));
+    }
+    if !credentials.iter().any(|it| of_both(&it)) {
+        return Err(no_match(700_213, "subject"));
+    }
+    let mut candidates = credentials.iter().filter(of_both).peekable();
+    if candidates.peek().is_some_and(|it| it.audience == EXCHANGE_APP_ID) {
+        return Err(refusal(
+            700_214,
+            "The audience of the federated identity credential must be in URI form.",
+        ));
+    }
+    if !candidates.any(|it| !audience.is_empty() && it.audience == audience) {
+        return Err(no_match(700_212, "audience"));
+    }
+    Ok(())
+}
+
+fn signature(
+    service: &TokenService<'_>,
+    assertion: &Assertion<'_>,
+    issuer: &Issuer<'_>,
+) -> Result<(), Refusal> {
+    let failed =
+        || refusal(700_027, "The assertion's signature does not verify with a current key of its issuer.");
+    let kid = assertion.jws.header().kid();
+    let keys: Vec<PublicKey> = match issuer {
+        Issuer::Entra { .. } | Issuer::EntraV1 => {
+            kid.and_then(|kid| service.keys.by_kid(kid)).map(|key| key.public().clone()).into_iter().collect()
+        }
+        Issuer::External => {
+            let known = service.world.external_issuers.iter().filter(|it| it.issuer == assertion.issuer);
+            known
+                .flat_map(|it| &it.keys)
+                .filter(|jwk| jwk.get("kid").and_then(|kid| kid.as_str()) == kid)
+                .filter_map(|jwk| PublicKey::from_jwk(jwk).ok())
+                .collect()
+        }
+    };
+    let holds = |key: &PublicKey| assertion.jws.verify(key, &[Algorithm::Rs256]).is_ok();
+    if keys.iter().any(holds) { Ok(()) } else { Err(failed()) }
+}
+
+/// Entra's own tokens: an application's, and not itself the fruit of a federated credential.
+fn kind_of_token(assertion: &Assertion<'_>, issuer: &Issuer<'_>) -> Result<(), Refusal> {
+    if matches!(issuer, Issuer::External) {
+        return Ok(());
+    }
+    if assertion.claims.string("idtyp") != Some("app") {
+        return Err(refusal(
+            700_229,
+            "Only app-only tokens can be used as federated identity credentials for Entra ID issuers.",
+        ));
+    }
+    if assertion.claims.map().contains_key("xms_ficinfo") {
+        return Err(refusal(
+            700_231,
+            "Tokens obtained by a federated identity credential may not be used as a federated identity credential: \
+             exchanges cannot be chained.",
+        ));
+    }
+    Ok(())
+}
+
+/// The assertion's own binding, against the certificate of this connection.
+fn binding(caller: &Caller<'_>, assertion: &Assertion<'_>, presented: Presented) -> Result<(), Refusal> {
+    let unbound = || {
+        refusal(
+            392_199,
+            "'mtls_pop' is not supported for a bearer assertion in federated flows: the assertion must be bound to a \
+             certificate ('cnf' with 'x5t#S256') and sent as 'jwt-pop'.",
+        )
+    };
+    let confirmation = assertion.claims.confirmation().map_err(|_| unbound())?;
+    if presented == Presented::AsBearer && caller.bound {
+        return Err(unbound());
+    }
+    match (confirmation, caller.thumbprint()) {
+        (None, _) if presented == Presented::AsBearer => Ok(()),
+        (None, _) => Err(unbound()),
+        (Some(claim), Some(thumbprint)) if thumbprint.matches_claim(claim) => Ok(()),
+        (Some(_), Some(_)) => Err(refusal(
+            500_181,
+            "The TLS certificate provided does not match the certificate in the assertion.",
+        )),
+        // Without its certificate a bound assertion is a stolen one.
+        (Some(_), None) => {
+            Err(refusal(50_171, "The given audience can only be used in Mutual-TLS token calls."))
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Which host is which: the token service's hosts in every cloud, and the world's resources.
+
+use certbound_core::environment::{Cloud, known_environment};
+use certbound_core::region::Region;
+
+use crate::world::{Resource, ResourceHost, World};
+
+/// What an emulated host is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Host<'w> {
+    /// An ordinary login host, global or regional; never asks for a certificate.
+    Login(Cloud),
+    /// A mutual-TLS host of the token service, global or regional.
+    MutualTls(Cloud),
+    /// A resource's host.
+    Resource(&'w Resource, &'w ResourceHost),
+}
+
+impl Host<'_> {
+    /// The emulated host of this name, any case; `None` for everyone else's hosts.
+    pub(crate) fn of<'w>(world: &'w World, name: &str) -> Option<Host<'w>> {
+        let name = name.to_ascii_lowercase();
+        token_service(&name).or_else(|| resource(world, &name))
+    }
+
+    /// Whether the TLS handshake asks for a client certificate.
+    pub(crate) fn asks_for_certificate(&self) -> bool {
+        match self {
+            Host::Login(_) => false,
+            Host::MutualTls(_) => true,
+            Host::Resource(_, host) => host.asks_for_certificate,
+        }
+    }
+}
+
+/// The names that a certificate authority of this world needs: itself and what is below each.
+pub(crate) fn domains(world: &World) -> Vec<String> {
+    let mut domains: Vec<String> = Vec::new();
+    for &cloud in Cloud::ALL {
+        domains.push(mutual_tls_host(cloud));
+        if let Some(environment) = known_environment(cloud.login_host()) {
+            domains.extend(environment.aliases.iter().map(|alias| (*alias).to_owned()));
+        }
+    }
+    let hosts = world.resources.iter().flat_map(|resource| &resource.hosts);
+    domains.extend(hosts.map(|host| host.name.trim_start_matches("*.").to_owned()));
+    domains.sort();
+    domains.dedup();
+    domains
+}
+
+/// The one mutual-TLS host of a cloud; the public cloud's aliases share one.
+pub(crate) fn mutual_tls_host(cloud: Cloud) -> String {
+    match cloud {
+        Cloud::Public => "mtlsauth.microsoft.com".to_owned(),
+        cloud => format!("mtlsauth.{}", cloud.login_host().trim_start_matches("login.")),
+    }
+}
+
+fn token_service(name: &str) -> Option<Host<'static>> {
+    global(name).or_else(|| {
+        let (region, rest) = name.split_once('.')?;
+        Region::parse(region).ok()?;
+        global(rest)
+    })
+}
+
+fn global(name: &str) -> Option<Host<'static>> {
+    let mutual_tls = Cloud::ALL.iter().find(|cloud| mutual_tls_host(**cloud) == name);
+    match mutual_tls {
+        Some(cloud) => Some(Host::MutualTls(*cloud)),
+        None => known_environment(name).map(|environment| Host::Login(environment.cloud)),
+    }
+}
+
+fn resource<'w>(world: &'w World, name: &str) -> Option<Host<'w>> {
+    let mut all = world.resources.iter().flat_map(|it| it.hosts.iter().map(move |host| (it, host)));
+    let found = all.find(|(_, host)| match host.name.strip_prefix("*.") {
+        Some(parent) => name
+            .strip_suffix(parent)
+            .and_then(|rest| rest.strip_suffix('.'))
+            .is_some_and(|label| !label.is_empty() && !label.contains('.')),
+        None => host.name == name,
+    });
+    found.map(|(resource, host)| Host::Resource(resource, host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(name: &str) -> String {
+        match Host::of(&World::built_in(), name) {
+            None => "none".to_owned(),
+            Some(Host::Login(cloud)) => format!("login {cloud}"),
+            Some(Host::MutualTls(cloud)) => format!("mtls {cloud}"),
+            Some(Host::Resource(resource, _)) => resource.uris[0].clone(),
+        }
+    }
+
+    #[test]
+    fn each_host_is_what_it_is_in_every_cloud_and_nobody_elses() {
+        for (name, expected) in [
+            ("login.microsoftonline.com", "login public"),
+            ("LOGIN.windows.net", "login public"),
+            ("westus3.login.microsoft.com", "login public"),
+            ("mtlsauth.microsoft.com", "mtls public"),
+            ("westus3.mtlsauth.microsoft.com", "mtls public"),
+            ("mtlsauth.microsoftonline.us", "mtls us_government"),
+            ("chinaeast2.mtlsauth.partner.microsoftonline.cn", "mtls china"),
+            ("mtlsauth.sovcloud-identity.fr", "mtls france"),
+            ("mtlsauth.microsoftonline.com", "none"),
+            ("mtlsauth.usgovcloudapi.net", "none"),
+            ("a.b.mtlsauth.microsoft.com", "none"),
+            ("we-st.mtlsauth.microsoft.com", "none"),
+            ("demo.vault.azure.net", "https://vault.azure.net"),
+            ("a.b.vault.azure.net", "none"),
+            ("vault.azure.net", "none"),
+            ("evilvault.azure.net", "none"),
+            ("graph.microsoft.com", "https://graph.microsoft.com"),
+            ("orders.contoso.example", "api://orders"),
+            ("example.com", "none"),
+            ("", "none"),
+        ] {
+            assert_eq!(kind(name), expected, "{name}");
+        }
+    }
+}

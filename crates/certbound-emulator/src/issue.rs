@@ -1,0 +1,147 @@
+//! The token itself: claims, binding, signature; and the answer that carries it.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use certbound_core::certificate::Thumbprint;
+use certbound_core::environment::Cloud;
+use certbound_core::request::MTLS_POP;
+use certbound_core::time::UnixTime;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::fault::FaultResult;
+use crate::keys::TokenKey;
+use crate::world::{Application, Resource, Tenant, TokenVersion};
+
+/// How long a token is good for, in seconds.
+pub(crate) const LIFETIME: u64 = 3_600;
+/// How far back `iat` and `nbf` are set, in seconds; the real service does so.
+pub(crate) const BACKDATED: u64 = 300;
+
+/// What was decided: everything that goes into the token.
+#[derive(Debug)]
+pub(crate) struct Grant<'w> {
+    pub(crate) tenant: &'w Tenant,
+    pub(crate) application: &'w Application,
+    /// The object id of the application's service principal in the tenant.
+    pub(crate) principal: &'w str,
+    pub(crate) resource: &'w Resource,
+    /// The resource as the request spelled it.
+    pub(crate) audience: String,
+    pub(crate) proof: Proof,
+    /// The certificate to bind to; `None` for a plain token.
+    pub(crate) bound_to: Option<Thumbprint>,
+    /// What the client said it can handle, such as `cp1`.
+    pub(crate) capabilities: Vec<String>,
+    pub(crate) cloud: Cloud,
+}
+
+/// How the client was authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    Secret,
+    Certificate,
+    Federated,
+}
+
+/// The body of the answer; `None` if signing failed. `alteration` spoils it on request.
+pub(crate) fn answer(
+    grant: &Grant<'_>,
+    key: &TokenKey,
+    now: UnixTime,
+    alteration: Option<&FaultResult>,
+) -> Option<Value> {
+    let mut claims = claims(grant, now);
+    let mut token_type = if grant.bound_to.is_some() { MTLS_POP } else { "Bearer" };
+    let mut scope = format!("{}/.default", grant.audience);
+    match alteration {
+        Some(FaultResult::BearerForMtlsPop) => {
+            claims.remove("cnf");
+            claims.remove("xms_tbflags");
+            token_type = "Bearer";
+        }
+        Some(FaultResult::NoCnf) => drop(claims.remove("cnf")),
+        Some(FaultResult::ForeignCnf) => {
+            let foreign = URL_SAFE_NO_PAD.encode(digest(&SHA256, b"a certificate that nobody has"));
+            claims.insert("cnf".to_owned(), json!({ "x5t#S256": foreign }));
+        }
+        Some(FaultResult::WrongScope) => scope = "https://wrong.example/.default".to_owned(),
+        _ => {}
+    }
+    let token = key.sign(&header(grant, key), &claims)?;
+    let token = if alteration == Some(&FaultResult::EmptyToken) { "" } else { token.expose() };
+    Some(json!({
+        "token_type": token_type,
+        "scope": scope,
+        "expires_in": LIFETIME - 1,
+        "ext_expires_in": LIFETIME - 1,
+        "access_token": token,
+    }))
+}
+
+fn header(grant: &Grant<'_>, key: &TokenKey) -> Map<String, Value> {
+    let mut header = Map::new();
+    header.insert("typ".to_owned(), json!("JWT"));
+    header.insert("alg".to_owned(), json!("RS256"));
+    if grant.resource.token_version == TokenVersion::V1 {
+        header.insert("x5t".to_owned(), json!(key.kid()));
+    }
+    header.insert("kid".to_owned(), json!(key.kid()));
+    header
+}
+
+fn claims(grant: &Grant<'_>, now: UnixTime) -> Map<String, Value> {
+    let (now, tenant) = (now.as_secs(), grant.tenant.id.as_str());
+    let v1 = grant.resource.token_version == TokenVersion::V1;
+    let mut claims = Map::new();
+    let mut set = |name: &str, value: Value| drop(claims.insert(name.to_owned(), value));
+    set("aud", json!(if v1 { &grant.audience } else { &grant.resource.app_id }));
+    set("iss", json!(if v1 { issuer_v1(tenant) } else { issuer_v2(grant.cloud, tenant) }));
+    set("iat", json!(now.saturating_sub(BACKDATED)));
+    set("nbf", json!(now.saturating_sub(BACKDATED)));
+    set("exp", json!(now.saturating_add(LIFETIME)));
+    set("aio", json!(opaque()));
+    set(if v1 { "appid" } else { "azp" }, json!(grant.application.id));
+    set(if v1 { "appidacr" } else { "azpacr" }, json!(if grant.proof == Proof::Secret { "1" } else { "2" }));
+    if v1 {
+        set("idp", json!(issuer_v1(tenant)));
+    }
+    set("idtyp", json!("app"));
+    set("oid", json!(grant.principal));
+    set("rh", json!(opaque()));
+    if let Some(roles) = grant.application.roles.get(&grant.resource.app_id).filter(|roles| !roles.is_empty())
+    {
+        set("roles", json!(roles));
+    }
+    set("sub", json!(grant.principal));
+    set("tid", json!(tenant));
+    set("uti", json!(opaque()));
+    set("ver", json!(if v1 { "1.0" } else { "2.0" }));
+    if !grant.capabilities.is_empty() {
+        set("xms_cc", json!(grant.capabilities));
+    }
+    if grant.proof == Proof::Federated {
+        // Its presence is what counts: such a token is no assertion for another exchange.
+        set("xms_ficinfo", json!("CAAQABgAIAAoAjAA"));
+    }
+    if let Some(thumbprint) = &grant.bound_to {
+        set("cnf", json!({ "x5t#S256": thumbprint.x5t_s256() }));
+        set("xms_tbflags", json!(2));
+    }
+    claims
+}
+
+/// The issuer of version 1 tokens, the same in every cloud.
+pub(crate) fn issuer_v1(tenant: &str) -> String {
+    format!("https://sts.windows.net/{tenant}/")
+}
+
+/// The issuer of version 2 tokens.
+pub(crate) fn issuer_v2(cloud: Cloud, tenant: &str) -> String {
+    format!("https://{}/{tenant}/v2.0", cloud.login_host())
+}
+
+fn opaque() -> String {
+    URL_SAFE_NO_PAD.encode(Uuid::new_v4().as_bytes())
+}

@@ -1,0 +1,200 @@
+//! What was asked and answered, without a secret in it; for assertions of tests and for people.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use certbound_core::request::ReceivedForm;
+use certbound_core::time::UnixTime;
+use http::header::AUTHORIZATION;
+use http::{Request, Response};
+use serde::Serialize;
+
+use crate::answers::Aadsts;
+use crate::tls_facts::TlsFacts;
+
+/// The most entries kept; the oldest go first.
+pub const MAX_ENTRIES: usize = 10_000;
+const MAX_PARAMETERS: usize = 32;
+const MAX_TEXT: usize = 512;
+
+/// The parameters whose values are kept; every other value is kept as a hash.
+const PLAIN: [&str; 8] = [
+    "client_id",
+    "client_assertion_type",
+    "scope",
+    "grant_type",
+    "token_type",
+    "client_info",
+    "claims",
+    "api-version",
+];
+
+/// One request and its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct JournalEntry {
+    /// When, in seconds since 1970, by the emulator's clock.
+    pub time: u64,
+    /// The method.
+    pub method: String,
+    /// The emulated host, lower case.
+    pub host: String,
+    /// The path, without the query.
+    pub path: String,
+    /// The status answered.
+    pub status: u16,
+    /// Form and query parameters in the order received, at most 32: the value, or `sha256:` and its hash in
+    /// hexadecimal for everything that may be secret.
+    pub parameters: Vec<(String, String)>,
+    /// The `Authorization` scheme as sent.
+    pub authorization_scheme: Option<String>,
+    /// The hash of the token in `Authorization`, as in `parameters`.
+    pub authorization_token: Option<String>,
+    /// The `client-request-id` header.
+    pub client_request_id: Option<String>,
+    /// The `x5t#S256` of the client certificate on this connection.
+    pub client_certificate: Option<String>,
+    /// The server name of the TLS handshake.
+    pub server_name: String,
+    /// Whether the TLS session was resumed.
+    pub resumed: bool,
+    /// The TLS version.
+    pub protocol: Option<String>,
+    /// The AADSTS number of the refusal, if it was one.
+    pub aadsts: Option<u32>,
+    /// The name of the fault that was applied.
+    pub fault: Option<&'static str>,
+}
+
+impl JournalEntry {
+    /// The recorded value of a parameter; a hash for secret ones.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn begin(now: UnixTime, tls: &TlsFacts, host: &str, request: &Request<Bytes>) -> Self {
+        let header =
+            |name: &str| request.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let authorization = header(AUTHORIZATION.as_str());
+        let split = authorization.as_deref().map(|value| value.split_once(' ').unwrap_or(("", value)));
+        Self {
+            time: now.as_secs(),
+            method: short(request.method().as_str()),
+            host: short(host),
+            path: short(request.uri().path()),
+            status: 0,
+            parameters: parameters(request),
+            authorization_scheme: split.map(|(scheme, _)| short(scheme)),
+            authorization_token: split.map(|(_, token)| hashed(token)),
+            client_request_id: header("client-request-id").as_deref().map(short),
+            client_certificate: tls.client_thumbprint().map(|thumbprint| thumbprint.x5t_s256()),
+            server_name: short(&tls.server_name),
+            resumed: tls.resumed,
+            protocol: tls.protocol.clone(),
+            aadsts: None,
+            fault: None,
+        }
+    }
+
+    pub(crate) fn end(mut self, response: &Response<Bytes>, fault: Option<&'static str>) -> Self {
+        self.status = response.status().as_u16();
+        self.aadsts = response.extensions().get::<Aadsts>().map(|number| number.0);
+        self.fault = fault;
+        self
+    }
+}
+
+fn parameters(request: &Request<Bytes>) -> Vec<(String, String)> {
+    let query = request.uri().query().unwrap_or_default();
+    let forms = [ReceivedForm::decode(query.as_bytes()), ReceivedForm::decode(request.body())];
+    let mut parameters = Vec::new();
+    for form in forms.iter().flatten() {
+        for (name, value) in form.iter().take(MAX_PARAMETERS.saturating_sub(parameters.len())) {
+            let value = if PLAIN.contains(&name) { short(value) } else { hashed(value) };
+            parameters.push((short(name), value));
+        }
+    }
+    parameters
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(MAX_TEXT).collect()
+}
+
+fn hashed(secret: &str) -> String {
+    let mut text = "sha256:".to_owned();
+    for byte in digest(&SHA256, secret.as_bytes()).as_ref() {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// The last [`MAX_ENTRIES`] entries.
+#[derive(Debug, Default)]
+pub(crate) struct Journal(Mutex<VecDeque<JournalEntry>>);
+
+impl Journal {
+    pub(crate) fn record(&self, entry: JournalEntry) {
+        let mut entries = self.entries();
+        if entries.len() == MAX_ENTRIES {
+            entries.pop_front();
+        }
+        entries.push_back(entry);
+    }
+
+    pub(crate) fn list(&self) -> Vec<JournalEntry> {
+        self.entries().iter().cloned().collect()
+    }
+
+    pub(crate) fn clear(&self) {
+        self.entries().clear();
+    }
+
+    fn entries(&self) -> std::sync::MutexGuard<'_, VecDeque<JournalEntry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(body: &'static str) -> JournalEntry {
+        let request = Request::post("/t?access_token=leaked")
+            .header("authorization", "Bearer top-secret")
+            .body(Bytes::from_static(body.as_bytes()))
+            .unwrap();
+        let tls = TlsFacts::without_certificate("h");
+        JournalEntry::begin(UnixTime::from_secs(1), &tls, "h", &request)
+            .end(&Response::new(Bytes::new()), None)
+    }
+
+    #[test]
+    fn no_secret_is_recorded_and_names_are() {
+        let entry = entry("client_id=app&client_secret=hunter2&client_assertion=ey.J.x&unheard_of=abc");
+        let text = serde_json::to_string(&entry).unwrap();
+        for secret in ["hunter2", "ey.J.x", "abc", "leaked", "top-secret"] {
+            assert!(!text.contains(&format!("\"{secret}")), "{secret} in {text}");
+        }
+        assert_eq!(entry.parameter("client_id"), Some("app"));
+        assert_eq!(
+            entry.parameter("client_secret"),
+            Some("sha256:f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7")
+        );
+        assert_eq!(entry.authorization_scheme.as_deref(), Some("Bearer"));
+    }
+
+    #[test]
+    fn the_journal_forgets_the_oldest() {
+        let journal = Journal::default();
+        let entry = entry("");
+        for time in 0..=MAX_ENTRIES as u64 {
+            journal.record(JournalEntry { time, ..entry.clone() });
+        }
+        let entries = journal.list();
+        assert_eq!((entries.len(), entries[0].time), (MAX_ENTRIES, 1));
+    }
+}

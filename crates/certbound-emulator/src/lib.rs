@@ -1,0 +1,47 @@
+//! A local Microsoft Entra token service that really binds tokens to certificates, with resources that enforce it.
+//!
+//! It decides like the real one and answers in its words, but its keys are its own: no token it issues is worth
+//! anything elsewhere. It does not emulate users, consent, Conditional Access or revocation; what it does not emulate
+//! it refuses aloud.
+//!
+//! ```text
+//!  serve ─► emulator ─► fault ─► authority ─► assertion, federation ─► issue ─► answers
+//!  sockets  handle()       │     the token service, in its order of checks
+//!                          └───► resource ─► graph | vault | custom
+//! ```
+//!
+//! [`emulator::Emulator::handle`] is the whole of it without sockets: a time, the facts of the TLS connection and a
+//! request go in, a response comes out. [`serve`] puts that behind one loopback port that speaks HTTP CONNECT.
+#![forbid(unsafe_code)]
+
+pub mod emulator;
+pub mod serve;
+
+pub mod clock;
+pub mod fault;
+pub mod journal;
+pub mod tls_facts;
+pub mod world;
+
+pub mod ca;
+pub mod keys;
+
+mod answers;
+mod assertion;
+mod authority;
+mod discovery;
+mod federation;
+mod hosts;
+mod issue;
+mod resource;
+mod trust;
+
+pub use ca::{ClientIdentity, IssueOptions, KeyKind};
+pub use emulator::{Emulator, EmulatorError, EmulatorKeys};
+pub use fault::{Condition, Fault, FaultEffect, FaultResult, LegKind};
+pub use journal::JournalEntry;
+pub use tls_facts::TlsFacts;
+pub use world::World;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! The sockets around [`Emulator::handle`]: a proxy port whose tunnels end here, and an admin port.
+
+mod admin;
+mod connection;
+mod front_door;
+mod tls;
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use uuid::Uuid;
+
+use crate::emulator::Emulator;
+
+/// The most connections at once, for each port.
+const MAX_CONNECTIONS: usize = 1_024;
+/// The pause after an `accept` that failed, so that running out of files does not become a busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// A running emulator. It stops when dropped.
+pub struct Server {
+    proxy: SocketAddr,
+    admin: SocketAddr,
+    admin_token: String,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Listens at `listen` (port 0 for any) for the proxy, and at another loopback port for the admin surface.
+    ///
+    /// # Errors
+    /// When a port cannot be had, and for an address that is not loopback: the emulator answers under other people's
+    /// names, and its admin surface hands out keys' effects to whoever reaches it.
+    pub async fn start(emulator: Arc<Emulator>, listen: SocketAddr) -> io::Result<Server> {
+        if !listen.ip().is_loopback() {
+            let text = "the emulator listens on loopback only: choose an address such as 127.0.0.1:0";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let tls = Arc::new(tls::Configurations::new(Arc::clone(&emulator)).map_err(io::Error::other)?);
+        let (proxy, admin) =
+            (TcpListener::bind(listen).await?, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?);
+        let (proxy_address, admin_address) = (proxy.local_addr()?, admin.local_addr()?);
+        let admin_token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+        let (stop, stopped) = watch::channel(false);
+
+        let surface =
+            Arc::new(admin::Surface::new(Arc::clone(&emulator), admin_token.clone(), admin_address.port()));
+        let doors = move |stream| front_door::connection(stream, Arc::clone(&emulator), Arc::clone(&tls));
+        let admins = move |stream| admin::connection(stream, Arc::clone(&surface));
+        let tasks = vec![
+            tokio::spawn(accept(proxy, stopped.clone(), doors)),
+            tokio::spawn(accept(admin, stopped, admins)),
+        ];
+        Ok(Server { proxy: proxy_address, admin: admin_address, admin_token, stop, tasks })
+    }
+
+    /// Where the proxy listens.
+    pub fn proxy_address(&self) -> SocketAddr {
+        self.proxy
+    }
+
+    /// The proxy, for `HTTPS_PROXY`: `http://127.0.0.1:port`.
+    pub fn proxy_url(&self) -> String {
+        format!("http://{}", self.proxy)
+    }
+
+    /// The admin surface with its path token, without a slash at the end: who has it commands the emulator.
+    pub fn admin_url(&self) -> String {
+        format!("http://{}/{}", self.admin, self.admin_token)
+    }
+
+    /// Stops listening and closes every connection.
+    pub async fn shutdown(mut self) {
+        // Nobody listening any more is as good.
+        let _ = self.stop.send(true);
+        for task in self.tasks.drain(..) {
+            // A task that panicked has closed its connections too.
+            let _ = task.await;
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("proxy", &self.proxy)
+            .field("admin", &self.admin)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Accepts until told to stop, or until the [`Server`] is gone; then every connection goes too.
+async fn accept<F>(
+    listener: TcpListener,
+    mut stop: watch::Receiver<bool>,
+    mut serve: impl FnMut(TcpStream) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = stop.changed() => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+                Ok((stream, _)) => drop(connections.spawn(serve(stream))),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    connections.shutdown().await;
+}

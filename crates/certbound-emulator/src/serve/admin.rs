@@ -1,0 +1,149 @@
+//! The admin port: JSON over HTTP, under a path that only the ready line tells.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use super::connection::{Answer, http, whole};
+use crate::answers::json_response;
+use crate::emulator::Emulator;
+use crate::fault::Fault;
+
+/// What the admin port offers, and to whom.
+pub(super) struct Surface {
+    emulator: Arc<Emulator>,
+    token: String,
+    hosts: [String; 2],
+}
+
+impl Surface {
+    pub(super) fn new(emulator: Arc<Emulator>, token: String, port: u16) -> Self {
+        Self { emulator, token, hosts: [format!("127.0.0.1:{port}"), format!("localhost:{port}")] }
+    }
+}
+
+/// One client of the admin port.
+pub(super) async fn connection(stream: TcpStream, surface: Arc<Surface>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let surface = Arc::clone(&surface);
+        async move {
+            Ok::<_, Infallible>(match whole(request).await {
+                // Making a key takes a while, and the proxy shall answer meanwhile.
+                Ok(request) => match tokio::task::spawn_blocking(move || surface.answer(&request)).await {
+                    Ok(response) => response.map(Answer::whole),
+                    Err(_) => {
+                        error(StatusCode::INTERNAL_SERVER_ERROR, "the emulator failed").map(Answer::whole)
+                    }
+                },
+                Err(response) => response,
+            })
+        }
+    });
+    if let Err(error) = http().serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "an admin connection ended early");
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    advance_seconds: i64,
+}
+
+impl Surface {
+    fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        // A web page can be made to call us under a name of its own choosing, but not to send our Host.
+        let mut hosts = request.headers().get_all(HOST).iter();
+        let (host, more) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next());
+        if more.is_some() || !host.is_some_and(|host| self.hosts.iter().any(|ours| ours == host)) {
+            return error(StatusCode::FORBIDDEN, "the Host header is not this port's");
+        }
+        let path = request.uri().path().strip_prefix('/').and_then(|path| path.split_once('/'));
+        match path {
+            Some((token, path)) if self.is_token(token) => self.route(request.method(), path, request.body()),
+            _ => {
+                error(StatusCode::NOT_FOUND, "nothing here: the path begins with the token of the ready line")
+            }
+        }
+    }
+
+    fn is_token(&self, token: &str) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(token.as_bytes(), self.token.as_bytes()).is_ok()
+    }
+
+    fn route(&self, method: &Method, path: &str, body: &[u8]) -> Response<Bytes> {
+        let emulator = &self.emulator;
+        match (method.as_str(), path) {
+            ("GET", "journal") => ok(&json!({ "entries": emulator.journal() })),
+            ("DELETE", "journal") => {
+                emulator.clear_journal();
+                done()
+            }
+            ("GET", "clock") => self.clock(),
+            ("PUT", "clock") => match serde_json::from_slice::<Advance>(body) {
+                Ok(advance) => {
+                    emulator.advance(advance.advance_seconds);
+                    self.clock()
+                }
+                Err(why) => {
+                    error(StatusCode::BAD_REQUEST, &format!("send {{\"advance_seconds\": n}}: {why}"))
+                }
+            },
+            ("GET", "faults") => ok(&json!({ "faults": emulator.faults() })),
+            ("POST", "faults") => match serde_json::from_slice::<Fault>(body) {
+                Ok(fault) => match emulator.add_fault(fault) {
+                    true => ok(&json!({ "faults": emulator.faults().len() })),
+                    false => error(StatusCode::CONFLICT, "there are too many faults: DELETE them first"),
+                },
+                Err(why) => error(
+                    StatusCode::BAD_REQUEST,
+                    &format!("send {{\"condition\": .., \"result\": .., \"count\": n}}: {why}"),
+                ),
+            },
+            ("DELETE", "faults") => {
+                emulator.clear_faults();
+                done()
+            }
+            ("POST", "keys/rotate") => match emulator.rotate_keys() {
+                Ok(()) => done(),
+                Err(why) => error(StatusCode::INTERNAL_SERVER_ERROR, &why.to_string()),
+            },
+            ("POST", "reset") => {
+                emulator.reset();
+                done()
+            }
+            ("GET", "world") => ok(&json!(emulator.world())),
+            (_, "journal" | "clock" | "faults" | "keys/rotate" | "reset" | "world") => {
+                error(StatusCode::METHOD_NOT_ALLOWED, "another method is needed here")
+            }
+            _ => {
+                error(StatusCode::NOT_FOUND, "there is journal, clock, faults, keys/rotate, reset and world")
+            }
+        }
+    }
+
+    fn clock(&self) -> Response<Bytes> {
+        ok(&json!({ "now": self.emulator.now().as_secs(), "offset_seconds": self.emulator.clock_offset() }))
+    }
+}
+
+fn ok(body: &Value) -> Response<Bytes> {
+    json_response(200, body)
+}
+
+fn done() -> Response<Bytes> {
+    ok(&json!({}))
+}
+
+fn error(status: StatusCode, text: &str) -> Response<Bytes> {
+    json_response(status.as_u16(), &json!({ "error": text }))
+}

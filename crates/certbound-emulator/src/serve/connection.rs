@@ -1,0 +1,172 @@
+//! What both ports share: a stream that can be reset, bodies in and out, limits of HTTP.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioTimer;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::emulator::MAX_BODY;
+
+/// How long a request's header, or its body, may take.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+const MAX_HEADERS: usize = 100;
+
+/// HTTP/1.1 with limits.
+pub(super) fn http() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .max_headers(MAX_HEADERS);
+    http
+}
+
+/// Reads the whole body.
+///
+/// # Errors
+/// The answer to give instead: 413 for a body above the limit, 408 for a slow one, 400 for a broken one.
+pub(super) async fn whole(request: Request<Incoming>) -> Result<Request<Bytes>, Response<Answer>> {
+    let (head, body) = request.into_parts();
+    match tokio::time::timeout(PATIENCE, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(body)) => Ok(Request::from_parts(head, body.to_bytes())),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(last(StatusCode::PAYLOAD_TOO_LARGE)),
+        Ok(Err(_)) => Err(last(StatusCode::BAD_REQUEST)),
+        Err(_) => Err(last(StatusCode::REQUEST_TIMEOUT)),
+    }
+}
+
+/// An empty answer, after which the connection closes: the rest of the request was not read.
+fn last(status: StatusCode) -> Response<Answer> {
+    let mut response = Response::new(Answer::whole(Bytes::new()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// A body that is sent whole, or breaks off.
+pub(super) struct Answer {
+    bytes: Option<Bytes>,
+    broken: Break,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Break {
+    Never,
+    AfterFlush,
+    Now,
+}
+
+impl Answer {
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()), broken: Break::Never }
+    }
+
+    /// Announces the whole body and sends the first `length` bytes of it.
+    pub(super) fn truncated(response: Response<Bytes>, length: usize) -> Response<Self> {
+        let mut response = response.map(|bytes| (bytes.len(), bytes.slice(..length.min(bytes.len()))));
+        let announced = HeaderValue::from(response.body().0);
+        response.headers_mut().insert(CONTENT_LENGTH, announced);
+        response.map(|(_, bytes)| Self { bytes: Some(bytes), broken: Break::AfterFlush })
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if let Some(bytes) = self.bytes.take() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        match self.broken {
+            Break::Never => Poll::Ready(None),
+            Break::AfterFlush => {
+                // One pause, in which what was given so far is written out.
+                self.broken = Break::Now;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Break::Now => Poll::Ready(Some(Err(io::Error::other("a fault cuts this body short")))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none() && self.broken == Break::Never
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.bytes, self.broken) {
+            (bytes, Break::Never) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            _ => SizeHint::default(),
+        }
+    }
+}
+
+/// A TCP stream that can be made to end in a reset.
+pub(super) struct Resettable {
+    stream: TcpStream,
+    reset: Arc<AtomicBool>,
+}
+
+impl Resettable {
+    /// The stream, and the switch: once true, the stream ends in a reset.
+    pub(super) fn new(stream: TcpStream) -> (Self, Arc<AtomicBool>) {
+        let reset = Arc::new(AtomicBool::new(false));
+        (Self { stream, reset: Arc::clone(&reset) }, reset)
+    }
+}
+
+impl Drop for Resettable {
+    fn drop(&mut self) {
+        if self.reset.load(Ordering::SeqCst) {
+            // If it fails the connection is merely closed.
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
+impl AsyncRead for Resettable {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Resettable {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

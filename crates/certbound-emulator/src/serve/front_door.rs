@@ -1,0 +1,133 @@
+//! The proxy port: CONNECT to an emulated host, TLS by its own certificate, then HTTP into the emulator.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use rustls::server::Acceptor;
+use rustls::{HandshakeKind, ServerConnection};
+use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
+
+use super::connection::{Answer, PATIENCE, Resettable, http, whole};
+use super::tls::Configurations;
+use crate::emulator::Emulator;
+use crate::fault::FaultEffect;
+use crate::tls_facts::TlsFacts;
+
+/// One client of the proxy, from CONNECT to the end of its tunnel.
+pub(super) async fn connection(stream: TcpStream, emulator: Arc<Emulator>, tls: Arc<Configurations>) {
+    // Small answers on loopback: waiting to fill a segment only costs time.
+    let _ = stream.set_nodelay(true);
+    let (stream, reset) = Resettable::new(stream);
+    let Some((host, upgrade)) = connect(stream, &emulator).await else { return };
+    let tunnel = match upgrade.await {
+        Ok(tunnel) => tunnel,
+        Err(error) => return tracing::debug!(%error, "a tunnel did not open"),
+    };
+    if let Err(error) = serve(tunnel, &host, emulator, &tls, reset).await {
+        tracing::debug!(%error, host, "a tunnel ended early");
+    }
+}
+
+/// Answers until there is a CONNECT to an emulated host, or no connection any more.
+async fn connect(stream: Resettable, emulator: &Emulator) -> Option<(String, OnUpgrade)> {
+    let opened = Mutex::new(None);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let answer = match destination(&request, emulator) {
+            Ok(host) => {
+                let upgrade = hyper::upgrade::on(&mut request);
+                *opened.lock().unwrap_or_else(PoisonError::into_inner) = Some((host, upgrade));
+                Response::new(Answer::whole(Bytes::new()))
+            }
+            Err((status, text)) => {
+                let mut response = Response::new(Answer::whole(Bytes::from(format!("{text}\n"))));
+                *response.status_mut() = status;
+                response
+            }
+        };
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    if let Err(error) = http().serve_connection(TokioIo::new(stream), service).with_upgrades().await {
+        tracing::debug!(%error, "a proxy connection ended early");
+    }
+    opened.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn destination(request: &Request<Incoming>, emulator: &Emulator) -> Result<String, (StatusCode, String)> {
+    if request.method() != Method::CONNECT {
+        let text = "This is the emulator's proxy: it knows the method CONNECT only. Use it as HTTPS proxy.";
+        return Err((StatusCode::METHOD_NOT_ALLOWED, text.to_owned()));
+    }
+    let (host, port) = request.uri().authority().map_or(("", None), |to| (to.host(), to.port_u16()));
+    if port != Some(443) || !emulator.is_emulated(host) {
+        tracing::warn!(host, "CONNECT to a host that is not emulated");
+        let text = "This host is not emulated, and the emulator forwards nothing: its tunnels end in itself.";
+        return Err((StatusCode::FORBIDDEN, text.to_owned()));
+    }
+    Ok(host.to_ascii_lowercase())
+}
+
+/// TLS with the tunnel's client, then its requests.
+async fn serve(
+    tunnel: Upgraded,
+    host: &str,
+    emulator: Arc<Emulator>,
+    tls: &Configurations,
+    reset: Arc<AtomicBool>,
+) -> io::Result<()> {
+    let handshake = async {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), TokioIo::new(tunnel)).await?;
+        let same = start.client_hello().server_name().is_some_and(|name| name.eq_ignore_ascii_case(host));
+        let config = if same { tls.of(host).map_err(io::Error::other)? } else { tls.refusing() };
+        start.into_stream(config).await
+    };
+    let stream = tokio::time::timeout(PATIENCE, handshake).await??;
+    let facts = Arc::new(facts(stream.get_ref().1, host));
+    let service = service_fn(move |request: Request<Incoming>| {
+        respond(request, Arc::clone(&emulator), Arc::clone(&facts), Arc::clone(&reset))
+    });
+    http().serve_connection(TokioIo::new(stream), service).await.map_err(io::Error::other)
+}
+
+fn facts(connection: &ServerConnection, host: &str) -> TlsFacts {
+    let chain = connection.peer_certificates().filter(|chain| !chain.is_empty());
+    TlsFacts {
+        server_name: host.to_owned(),
+        client_chain: chain.map(|chain| chain.iter().map(|certificate| certificate.to_vec()).collect()),
+        resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+        protocol: connection.protocol_version().and_then(|version| version.as_str().map(str::to_owned)),
+    }
+}
+
+async fn respond(
+    request: Request<Incoming>,
+    emulator: Arc<Emulator>,
+    facts: Arc<TlsFacts>,
+    reset: Arc<AtomicBool>,
+) -> io::Result<Response<Answer>> {
+    let request = match whole(request).await {
+        Ok(request) => request,
+        Err(response) => return Ok(response),
+    };
+    let response = emulator.handle(emulator.now(), &facts, request);
+    match response.extensions().get::<FaultEffect>().copied() {
+        Some(FaultEffect::Reset) => {
+            reset.store(true, Ordering::SeqCst);
+            Err(io::Error::from(io::ErrorKind::ConnectionReset))
+        }
+        Some(FaultEffect::TruncateBody(length)) => Ok(Answer::truncated(response, length)),
+        Some(FaultEffect::Delay(time)) => {
+            tokio::time::sleep(time).await;
+            Ok(response.map(Answer::whole))
+        }
+        None => Ok(response.map(Answer::whole)),
+    }
+}

@@ -1,0 +1,129 @@
+//! TLS as the real hosts do it: a client certificate is asked for or not, never demanded, and never judged here.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+use crate::emulator::{Emulator, EmulatorError};
+
+/// The most hosts whose certificates are kept; vault names are for strangers to choose.
+const MAX_HOSTS: usize = 256;
+
+/// One TLS configuration per host, made when first needed.
+pub(super) struct Configurations {
+    emulator: Arc<Emulator>,
+    provider: Arc<CryptoProvider>,
+    by_host: Mutex<HashMap<String, Arc<ServerConfig>>>,
+    refusing: Arc<ServerConfig>,
+}
+
+impl Configurations {
+    pub(super) fn new(emulator: Arc<Emulator>) -> Result<Self, EmulatorError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let refusing = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(EmulatorError::key_material)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(NoCertificate));
+        Ok(Self { emulator, provider, by_host: Mutex::default(), refusing: Arc::new(refusing) })
+    }
+
+    /// The configuration for `host`, lower case; the caller has checked that it is emulated.
+    pub(super) fn of(&self, host: &str) -> Result<Arc<ServerConfig>, EmulatorError> {
+        let mut by_host = self.by_host.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = by_host.get(host) {
+            return Ok(Arc::clone(config));
+        }
+        let config = Arc::new(self.make(host)?);
+        if by_host.len() == MAX_HOSTS {
+            by_host.clear();
+        }
+        by_host.insert(host.to_owned(), Arc::clone(&config));
+        Ok(config)
+    }
+
+    /// Fails the handshake with an alert.
+    pub(super) fn refusing(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.refusing)
+    }
+
+    fn make(&self, host: &str) -> Result<ServerConfig, EmulatorError> {
+        let (chain, key) = self.emulator.host_certificate(host)?;
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .map_err(EmulatorError::key_material)?;
+        let builder = if self.emulator.asks_for_certificate(host) {
+            builder.with_client_cert_verifier(Arc::new(AnyCertificate(Arc::clone(&self.provider))))
+        } else {
+            builder.with_no_client_auth()
+        };
+        let mut config = builder.with_single_cert(chain, key).map_err(EmulatorError::key_material)?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // A resumed session repeats no client authentication: neither tickets nor stored sessions.
+        config.send_tls13_tickets = 0;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(config)
+    }
+}
+
+/// Takes any certificate or none; the handshake proves possession of the key, the application judges the rest.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ClientCertVerifier for AnyCertificate {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    /// None: some clients send nothing when no certificate of theirs chains to a name offered.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[derive(Debug)]
+struct NoCertificate;
+
+impl ResolvesServerCert for NoCertificate {
+    fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+}

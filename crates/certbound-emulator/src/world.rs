@@ -1,0 +1,224 @@
+//! What exists: tenants, applications with their credentials, and resources.
+
+pub mod builtin;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything the emulator knows about; fixed while it runs.
+///
+/// It holds no keys and no users. Identifiers are compared byte for byte; write GUIDs in lower case.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct World {
+    /// The directories.
+    #[serde(default)]
+    pub tenants: Vec<Tenant>,
+    /// The applications, each with its home directory.
+    #[serde(default)]
+    pub applications: Vec<Application>,
+    /// The resources tokens are asked for.
+    #[serde(default)]
+    pub resources: Vec<Resource>,
+    /// Certificate authorities that SN/I trusts beside the emulator's own, PEM.
+    #[serde(default)]
+    pub trusted_authorities: Vec<String>,
+    /// Token issuers other than Entra whose keys the emulator knows; it fetches nothing.
+    #[serde(default)]
+    pub external_issuers: Vec<ExternalIssuer>,
+}
+
+/// A directory. It exists in every cloud, under that cloud's issuer.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tenant {
+    /// Its id, a GUID.
+    pub id: String,
+    /// Its verified domain names.
+    #[serde(default)]
+    pub domains: Vec<String>,
+}
+
+/// An application registration.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Application {
+    /// Its client id, a GUID.
+    pub id: String,
+    /// The tenant it is registered in.
+    pub home_tenant: String,
+    /// The object id of its service principal, by tenant id; a tenant not named here does not know the application.
+    pub principals: BTreeMap<String, String>,
+    /// Whether it may sign in at all. Default: true.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Whether Microsoft enabled it for mutual TLS (51000 if not). Default: true.
+    #[serde(default = "yes")]
+    pub mutual_tls_enabled: bool,
+    /// Its client secrets; never written out.
+    #[serde(default, skip_serializing)]
+    pub secrets: Vec<String>,
+    /// Subject names trusted by subject name and issuer (SN/I), such as `CN=certbound-demo-app`.
+    #[serde(default)]
+    pub trusted_subjects: Vec<String>,
+    /// Certificates registered one by one, PEM; good for signed assertions, not for mutual TLS.
+    #[serde(default)]
+    pub registered_certificates: Vec<String>,
+    /// Its federated identity credentials, at most 20.
+    #[serde(default)]
+    pub federated_credentials: Vec<FederatedCredential>,
+    /// Application permissions, by the resource's application id.
+    #[serde(default)]
+    pub roles: BTreeMap<String, Vec<String>>,
+}
+
+/// A federated identity credential: all three are compared exactly.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FederatedCredential {
+    /// The `iss` of the assertion.
+    pub issuer: String,
+    /// The `sub` of the assertion.
+    pub subject: String,
+    /// The audience, a URI such as `api://AzureADTokenExchange`.
+    pub audience: String,
+}
+
+/// An issuer that is not Entra.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalIssuer {
+    /// The `iss` of its tokens.
+    pub issuer: String,
+    /// Its keys: JSON Web Keys (RFC 7517).
+    pub keys: Vec<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// A resource: what a token is for.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resource {
+    /// Its identifier URIs, the first one being the usual one.
+    pub uris: Vec<String>,
+    /// Its application id, a GUID; the `aud` of version 2 tokens.
+    pub app_id: String,
+    /// The version of the tokens it takes. Default: version 2.
+    #[serde(default)]
+    pub token_version: TokenVersion,
+    /// Whether it takes certificate-bound tokens. Default: refused.
+    #[serde(default)]
+    pub bound_tokens: BoundTokens,
+    /// How it answers. Default: custom.
+    #[serde(default)]
+    pub style: ResourceStyle,
+    /// The hosts it is served at; none for a resource that is only a name.
+    #[serde(default)]
+    pub hosts: Vec<ResourceHost>,
+    /// What it holds, by name: secrets of a vault, orders of the custom API.
+    #[serde(default)]
+    pub items: BTreeMap<String, String>,
+}
+
+/// A host of a resource.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResourceHost {
+    /// The host name in lower case; `*.` at the front stands for exactly one label.
+    pub name: String,
+    /// Whether its TLS handshake asks for a client certificate. Default: true.
+    #[serde(default = "yes")]
+    pub asks_for_certificate: bool,
+}
+
+/// The version of the access tokens a resource takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenVersion {
+    /// Version 1.0: issuer `https://sts.windows.net/{tenant}/`, audience as asked for.
+    V1,
+    /// Version 2.0: issuer `https://{login host}/{tenant}/v2.0`, audience the application id.
+    #[default]
+    V2,
+}
+
+/// A resource's attitude to certificate-bound tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BoundTokens {
+    /// None is issued for it (392196).
+    #[default]
+    Refused,
+    /// Taken beside plain ones.
+    Allowed,
+    /// Plain ones are issued, but the resource refuses them.
+    Required,
+}
+
+/// How a resource words its answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResourceStyle {
+    /// Like Microsoft Graph.
+    Graph,
+    /// Like Azure Key Vault; bound tokens need the header `x-ms-tokenboundauth: true`.
+    Vault,
+    /// As RFC 6750 says, with the scheme `mtls_pop`.
+    #[default]
+    Custom,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl World {
+    /// The tenant with this id or domain name, any case.
+    pub fn tenant(&self, id_or_domain: &str) -> Option<&Tenant> {
+        self.tenants.iter().find(|tenant| {
+            tenant.id.eq_ignore_ascii_case(id_or_domain)
+                || tenant.domains.iter().any(|domain| domain.eq_ignore_ascii_case(id_or_domain))
+        })
+    }
+
+    /// The application with this client id, any case, wherever it is provisioned.
+    pub fn application(&self, client_id: &str) -> Option<&Application> {
+        self.applications.iter().find(|application| application.id.eq_ignore_ascii_case(client_id))
+    }
+
+    /// The application to change, for building a world.
+    pub fn application_mut(&mut self, client_id: &str) -> Option<&mut Application> {
+        self.applications.iter_mut().find(|application| application.id.eq_ignore_ascii_case(client_id))
+    }
+
+    /// The resource a scope names without `/.default`: by URI, with or without one more slash, or by application id.
+    pub fn resource(&self, name: &str) -> Option<&Resource> {
+        self.resources.iter().find(|resource| resource.answers_to(name))
+    }
+}
+
+impl Application {
+    /// An application without any credential, provisioned in its home tenant.
+    pub fn new(id: &str, home_tenant: &str, principal: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            home_tenant: home_tenant.to_owned(),
+            principals: BTreeMap::from([(home_tenant.to_owned(), principal.to_owned())]),
+            enabled: true,
+            mutual_tls_enabled: true,
+            secrets: Vec::new(),
+            trusted_subjects: Vec::new(),
+            registered_certificates: Vec::new(),
+            federated_credentials: Vec::new(),
+            roles: BTreeMap::new(),
+        }
+    }
+}
+
+impl Resource {
+    /// Whether a scope or an `aud` of this spelling means this resource.
+    pub fn answers_to(&self, name: &str) -> bool {
+        let bare = name.strip_suffix('/').unwrap_or(name);
+        self.app_id == name || self.uris.iter().any(|uri| uri == name || uri == bare)
+    }
+}

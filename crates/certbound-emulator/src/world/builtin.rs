@@ -1,0 +1,225 @@
+//! The built-in world: two tenants, four applications, a vault, Graph, a custom API, and one resource that takes no
+//! bound tokens.
+
+use std::collections::BTreeMap;
+
+use certbound_core::environment::Cloud;
+
+use super::{
+    Application, BoundTokens, FederatedCredential, Resource, ResourceHost, ResourceStyle, Tenant,
+    TokenVersion, World,
+};
+
+/// The tenant that all applications are registered in; also `contoso.example`.
+pub const TENANT: &str = "bea21ebe-8b64-4d06-9f6d-6a889b120a7c";
+/// Another tenant; only [`MULTI_TENANT_APP`] is provisioned there. Also `fabrikam.example`.
+pub const OTHER_TENANT: &str = "5f1c2a7e-3d94-4b58-9c06-8e2b7a14d3f0";
+
+/// The application of both legs: trusted by [`CLIENT_SUBJECT`], and federated to itself.
+pub const APP: &str = "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e";
+/// The object id of [`APP`]'s service principal in [`TENANT`].
+pub const APP_PRINCIPAL: &str = "0b4d7f52-6e18-4c3a-8f95-21c7d0a9e6b3";
+/// An application without a certificate of its own: only federated, to [`APP`]'s principal.
+pub const TARGET_APP: &str = "c2e9a640-7b15-4d8f-a3c1-5f60e8d2b794";
+/// The object id of [`TARGET_APP`]'s service principal in [`TENANT`].
+pub const TARGET_PRINCIPAL: &str = "84a1c6d3-05f7-4e29-b8d4-9e37f162c05a";
+/// Registered in [`TENANT`], provisioned in [`OTHER_TENANT`] too: trusted by [`CLIENT_SUBJECT`], federated to itself.
+pub const MULTI_TENANT_APP: &str = "7d30b8f1-2c46-4a9e-95e7-b14f8c06d2a8";
+/// The object id of [`MULTI_TENANT_APP`]'s service principal in [`TENANT`].
+pub const MULTI_TENANT_PRINCIPAL: &str = "e65f2b09-93d8-4710-a6cb-48d1f07e3c92";
+/// The object id of [`MULTI_TENANT_APP`]'s service principal in [`OTHER_TENANT`].
+pub const MULTI_TENANT_PRINCIPAL_IN_OTHER_TENANT: &str = "1f97e4c8-b60a-4d53-8e21-c3a5d9704b6f";
+/// An application with a secret and nothing else.
+pub const SECRET_APP: &str = "aa57c903-4e1d-4b62-8d08-73f9e5b1c264";
+/// The object id of [`SECRET_APP`]'s service principal in [`TENANT`].
+pub const SECRET_PRINCIPAL: &str = "3c08d5e7-a2f9-4816-97b4-0de6c1583fa2";
+/// The secret of [`SECRET_APP`].
+pub const SECRET: &str = "certbound-emulator-secret";
+
+/// The subject of the client certificate the emulator hands out, registered with every SN/I application.
+pub const CLIENT_SUBJECT: &str = "CN=certbound-demo-app";
+/// The common name in [`CLIENT_SUBJECT`].
+pub const CLIENT_COMMON_NAME: &str = "certbound-demo-app";
+
+/// Key Vault, as a resource.
+pub const VAULT: &str = "https://vault.azure.net";
+/// A vault's host.
+pub const VAULT_HOST: &str = "demo.vault.azure.net";
+/// Microsoft Graph, as a resource.
+pub const GRAPH: &str = "https://graph.microsoft.com";
+/// Graph's host for bound tokens.
+pub const GRAPH_BOUND_HOST: &str = "mtlstb.graph.microsoft.com";
+/// Graph's ordinary host, which never asks for a certificate.
+pub const GRAPH_HOST: &str = "graph.microsoft.com";
+/// The custom API, as a resource; it refuses plain tokens.
+pub const ORDERS: &str = "api://orders";
+/// The custom API's host.
+pub const ORDERS_HOST: &str = "orders.contoso.example";
+/// Azure Resource Manager, a resource that takes no bound tokens (392196).
+pub const MANAGEMENT: &str = "https://management.azure.com";
+
+/// The application id of the token-exchange audience, the `aud` of a Leg 1 token.
+pub const EXCHANGE_APP_ID: &str = "fb60f99c-7a34-4190-8149-302f77469936";
+const GRAPH_APP_ID: &str = "00000003-0000-0000-c000-000000000000";
+const VAULT_APP_ID: &str = "cfa8b339-82a2-471a-a3c9-0fc0be7a4093";
+const MANAGEMENT_APP_ID: &str = "797f4846-ba00-4fd7-ba43-dac1f8f63013";
+const ORDERS_APP_ID: &str = "d95b1e37-8c04-4f6a-b2e9-60a7c3f81d45";
+
+impl World {
+    /// The world whose names are the constants of [`builtin`](self).
+    pub fn built_in() -> World {
+        World {
+            tenants: vec![tenant(TENANT, "contoso.example"), tenant(OTHER_TENANT, "fabrikam.example")],
+            applications: applications(),
+            resources: vec![exchange(), vault(), graph(), orders(), management()],
+            ..World::default()
+        }
+    }
+}
+
+fn tenant(id: &str, domain: &str) -> Tenant {
+    Tenant { id: id.to_owned(), domains: vec![domain.to_owned()] }
+}
+
+fn applications() -> Vec<Application> {
+    let by_certificate = || vec![CLIENT_SUBJECT.to_owned()];
+    let mut app = with_roles(Application::new(APP, TENANT, APP_PRINCIPAL));
+    app.trusted_subjects = by_certificate();
+    app.federated_credentials = federated_to(APP_PRINCIPAL);
+
+    let mut target = with_roles(Application::new(TARGET_APP, TENANT, TARGET_PRINCIPAL));
+    target.federated_credentials = federated_to(APP_PRINCIPAL);
+
+    let mut multi = with_roles(Application::new(MULTI_TENANT_APP, TENANT, MULTI_TENANT_PRINCIPAL));
+    multi.principals.insert(OTHER_TENANT.to_owned(), MULTI_TENANT_PRINCIPAL_IN_OTHER_TENANT.to_owned());
+    multi.trusted_subjects = by_certificate();
+    multi.federated_credentials = federated_to(MULTI_TENANT_PRINCIPAL);
+
+    let mut secret = with_roles(Application::new(SECRET_APP, TENANT, SECRET_PRINCIPAL));
+    secret.secrets = vec![SECRET.to_owned()];
+    vec![app, target, multi, secret]
+}
+
+fn with_roles(mut application: Application) -> Application {
+    let roles = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    application.roles = BTreeMap::from([
+        (GRAPH_APP_ID.to_owned(), roles(&["Application.Read.All"])),
+        (VAULT_APP_ID.to_owned(), roles(&["Secrets.Read"])),
+        (ORDERS_APP_ID.to_owned(), roles(&["Orders.Read.All"])),
+    ]);
+    application
+}
+
+/// One credential per cloud: issuer and audience are the cloud's.
+fn federated_to(principal: &str) -> Vec<FederatedCredential> {
+    let of = |cloud: &Cloud| FederatedCredential {
+        issuer: format!("https://{}/{TENANT}/v2.0", cloud.login_host()),
+        subject: principal.to_owned(),
+        audience: cloud.exchange_uri().to_owned(),
+    };
+    Cloud::ALL.iter().map(of).collect()
+}
+
+fn exchange() -> Resource {
+    let mut uris: Vec<String> = Cloud::ALL.iter().map(|cloud| cloud.exchange_uri().to_owned()).collect();
+    uris.dedup();
+    Resource {
+        uris,
+        app_id: EXCHANGE_APP_ID.to_owned(),
+        token_version: TokenVersion::V2,
+        bound_tokens: BoundTokens::Allowed,
+        style: ResourceStyle::Custom,
+        hosts: Vec::new(),
+        items: BTreeMap::new(),
+    }
+}
+
+fn vault() -> Resource {
+    let uris: Vec<String> = Cloud::ALL.iter().map(|cloud| cloud.vault_uri().to_owned()).collect();
+    let hosts = uris.iter().map(|uri| asking(&uri.replacen("https://", "*.", 1))).collect();
+    Resource {
+        uris,
+        app_id: VAULT_APP_ID.to_owned(),
+        token_version: TokenVersion::V1,
+        bound_tokens: BoundTokens::Allowed,
+        style: ResourceStyle::Vault,
+        hosts,
+        items: BTreeMap::from([("demo".to_owned(), "a secret that is none".to_owned())]),
+    }
+}
+
+fn graph() -> Resource {
+    Resource {
+        uris: Cloud::ALL.iter().map(|cloud| cloud.graph_uri().to_owned()).collect(),
+        app_id: GRAPH_APP_ID.to_owned(),
+        token_version: TokenVersion::V1,
+        bound_tokens: BoundTokens::Allowed,
+        style: ResourceStyle::Graph,
+        hosts: vec![asking(GRAPH_BOUND_HOST), never_asking(GRAPH_HOST)],
+        items: BTreeMap::new(),
+    }
+}
+
+fn orders() -> Resource {
+    Resource {
+        uris: vec![ORDERS.to_owned()],
+        app_id: ORDERS_APP_ID.to_owned(),
+        token_version: TokenVersion::V2,
+        bound_tokens: BoundTokens::Required,
+        style: ResourceStyle::Custom,
+        hosts: vec![asking(ORDERS_HOST)],
+        items: BTreeMap::from([
+            ("1001".to_owned(), "two lamps".to_owned()),
+            ("1002".to_owned(), "a desk".to_owned()),
+        ]),
+    }
+}
+
+fn management() -> Resource {
+    Resource {
+        uris: vec![MANAGEMENT.to_owned()],
+        app_id: MANAGEMENT_APP_ID.to_owned(),
+        token_version: TokenVersion::V1,
+        bound_tokens: BoundTokens::Refused,
+        style: ResourceStyle::Custom,
+        hosts: Vec::new(),
+        items: BTreeMap::new(),
+    }
+}
+
+fn asking(name: &str) -> ResourceHost {
+    ResourceHost { name: name.to_owned(), asks_for_certificate: true }
+}
+
+fn never_asking(name: &str) -> ResourceHost {
+    ResourceHost { name: name.to_owned(), asks_for_certificate: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_world_is_read_back_from_its_own_json_without_secrets() {
+        let text = serde_json::to_string(&World::built_in()).unwrap();
+        assert!(!text.contains(SECRET), "a secret was written out");
+        let back: World = serde_json::from_str(&text).unwrap();
+        assert_eq!(back.applications.len(), 4);
+        assert_eq!(back.application(APP).unwrap().federated_credentials.len(), Cloud::ALL.len());
+    }
+
+    #[test]
+    fn a_resource_is_found_by_uri_slash_or_application_id_and_by_nothing_close() {
+        let world = World::built_in();
+        for (name, found) in [
+            (VAULT, true),
+            ("https://vault.azure.net/", true),
+            ("https://vault.azure.net//", false),
+            ("https://VAULT.azure.net", false),
+            (VAULT_APP_ID, true),
+            ("api://AzureADTokenExchange", true),
+        ] {
+            assert_eq!(world.resource(name).is_some(), found, "{name}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Client and emulator joined in memory, for certbound's own tests: no ports, no sleeping, no flakes.
+//!
+//! [`Pair`] is for `tests/` folders only: a unit test that imports this crate meets a second copy of its own.
+#![forbid(unsafe_code)]
+
+mod clock;
+mod logs;
+mod memory;
+mod pair;
+
+pub use certbound_emulator as emulator;
+pub use clock::ManualClock;
+pub use logs::CapturedLogs;
+pub use memory::{MemoryTransport, NeverTransport, ScriptedTransport};
+pub use pair::{Pair, certificate_of};

@@ -1,0 +1,108 @@
+//! Transports that touch no network, named by what they do.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use certbound::{Answer, Phase, TlsFacts, Transport, TransportError, Via};
+use certbound_emulator::{Emulator, FaultEffect};
+use http::header::HOST;
+
+use crate::clock::ManualClock;
+use certbound::Clock as _;
+
+/// Hands requests to an emulator in memory, as its sockets would.
+#[derive(Clone)]
+pub struct MemoryTransport {
+    emulator: Arc<Emulator>,
+    clock: ManualClock,
+}
+
+impl MemoryTransport {
+    /// Joins to `emulator`, whose time is `clock`'s.
+    pub fn new(emulator: Arc<Emulator>, clock: ManualClock) -> Self {
+        Self { emulator, clock }
+    }
+}
+
+impl Transport for MemoryTransport {
+    async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
+        let host = request.uri().host().ok_or(TransportError::NotHttps)?.to_owned();
+        if !self.emulator.is_emulated(&host) {
+            return Err(TransportError::Connect { host, reason: "no such host in this world".to_owned() });
+        }
+        let asks = self.emulator.asks_for_certificate(&host);
+        if via.binding().is_some() && !asks {
+            return Err(TransportError::CertificateNotRequested { host });
+        }
+        let presented = via.binding().map(|binding| binding.chain().ders().to_vec());
+        let tls = certbound_emulator::TlsFacts {
+            server_name: host.clone(),
+            client_chain: presented,
+            ..certbound_emulator::TlsFacts::default()
+        };
+        // One turn of the scheduler, so that calls that overlap on a network overlap here too.
+        tokio::task::yield_now().await;
+        let response = self.emulator.handle(self.clock.now(), &tls, as_received(request));
+        match response.extensions().get::<FaultEffect>() {
+            Some(FaultEffect::Reset) => Err(TransportError::Interrupted { host, reason: "reset".to_owned() }),
+            Some(FaultEffect::TruncateBody(_)) => {
+                Err(TransportError::Interrupted { host, reason: "the body ended early".to_owned() })
+            }
+            Some(FaultEffect::Delay(limit)) => {
+                Err(TransportError::TimedOut { host, phase: Phase::Exchange, limit: *limit })
+            }
+            None => {
+                let presented = via.binding().map(certbound::Binding::thumbprint);
+                Ok(Answer {
+                    response,
+                    tls: TlsFacts { certificate_requested: asks, presented, resumed: false },
+                })
+            }
+        }
+    }
+}
+
+/// A server sees the path in the request line and the host in a header.
+fn as_received(request: http::Request<Bytes>) -> http::Request<Bytes> {
+    let (mut head, body) = request.into_parts();
+    if let Some(host) = head.uri.authority().and_then(|authority| authority.as_str().parse().ok()) {
+        head.headers.insert(HOST, host);
+    }
+    if let Some(path) = head.uri.path_and_query().and_then(|path| path.as_str().parse().ok()) {
+        head.uri = path;
+    }
+    http::Request::from_parts(head, body)
+}
+
+/// Fails the test that sends anything.
+#[derive(Clone, Copy, Debug)]
+pub struct NeverTransport;
+
+impl Transport for NeverTransport {
+    async fn send(&self, request: http::Request<Bytes>, _: Via<'_>) -> Result<Answer, TransportError> {
+        panic!("nothing may be sent, and {} was addressed", request.uri())
+    }
+}
+
+/// Answers with what it was given, in order, whatever is asked.
+#[derive(Clone, Default)]
+pub struct ScriptedTransport(Arc<Mutex<VecDeque<http::Response<Bytes>>>>);
+
+impl ScriptedTransport {
+    /// Adds an answer.
+    pub fn then(self, status: u16, body: impl Into<Bytes>) -> Self {
+        let mut response = http::Response::new(body.into());
+        *response.status_mut() = http::StatusCode::from_u16(status).expect("a status from 100 to 999");
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(response);
+        self
+    }
+}
+
+impl Transport for ScriptedTransport {
+    async fn send(&self, request: http::Request<Bytes>, _: Via<'_>) -> Result<Answer, TransportError> {
+        let response = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let response = response.unwrap_or_else(|| panic!("no answer left for {}", request.uri()));
+        Ok(Answer { response, tls: TlsFacts::default() })
+    }
+}

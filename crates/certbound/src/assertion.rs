@@ -1,0 +1,241 @@
+//! The assertion and its certificate, as one value.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use certbound_core::environment::Cloud;
+use certbound_core::jws::{JwsError, UnverifiedJws};
+use certbound_core::jwt::Claims;
+use certbound_core::secret::Secret;
+use certbound_core::time::UnixTime;
+
+use crate::binding::Binding;
+use crate::certificate::BindingCertificate;
+use crate::error::{ASSERTION_MARGIN, Error, Leg, Misuse};
+use crate::leg1::{AssertionRequest, Leg1};
+
+/// An assertion from Leg 1 with the certificate it is bound to: what Leg 2 exchanges.
+///
+/// The two travel as one value, so that neither can be swapped on the way, and it is not `Clone`: as a Leg 1 of its
+/// own it can be exchanged once. It is not verified here, only read; the token service verifies it.
+pub struct BoundAssertion {
+    inner: Arc<Inner>,
+    spent: AtomicBool,
+}
+
+struct Inner {
+    jwt: Secret,
+    binding: Binding,
+    expires_at: UnixTime,
+    leg: Option<LegReport>,
+}
+
+/// What Leg 1's own request looked like, for details.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LegReport {
+    /// The token endpoint.
+    pub endpoint: String,
+    /// The `token_type` of the answer.
+    pub token_type: String,
+    /// `client_assertion_type` of the request, if it carried an assertion.
+    pub client_assertion_type: Option<&'static str>,
+    /// How long the request took.
+    pub took: Duration,
+}
+
+impl BoundAssertion {
+    /// Takes an assertion made elsewhere, with the certificate it is bound to.
+    ///
+    /// Its signature is not checked, and neither is the current time: the exchange compares its `exp` with the clock.
+    ///
+    /// ```no_run
+    /// use certbound::{BindingCertificate, BoundAssertion, Secret};
+    ///
+    /// let jwt = Secret::new(std::fs::read_to_string("assertion.jwt")?.trim());
+    /// let assertion = BoundAssertion::from_jwt(jwt, BindingCertificate::from_pem_file("app.pem")?)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`AssertionError`] when it is empty or no JWT, is for another audience than the token exchange (its URI in any
+    /// cloud, or a GUID, which Entra writes), has no `exp`, is not bound, or is bound to another certificate.
+    pub fn from_jwt(jwt: Secret, certificate: BindingCertificate) -> Result<Self, AssertionError> {
+        if jwt.is_empty() {
+            return Err(AssertionError::Empty);
+        }
+        let claims = UnverifiedJws::parse(jwt.expose())
+            .and_then(|jws| jws.unverified_claims())
+            .map_err(AssertionError::NotJwt)?;
+        check_audience(&claims)?;
+        let expires_at = claims.time("exp").ok().flatten().ok_or(AssertionError::NoExpiry)?;
+        let binding = Binding::new(certificate);
+        match claims.confirmation() {
+            Err(_) => return Err(AssertionError::BadConfirmation),
+            Ok(None) => return Err(AssertionError::NotBound),
+            Ok(Some(found)) if !binding.thumbprint().matches_claim(found) => {
+                return Err(AssertionError::BoundToAnother {
+                    expected: binding.thumbprint().x5t_s256(),
+                    found: found.to_owned(),
+                });
+            }
+            Ok(Some(_)) => {}
+        }
+        Ok(Self::new(jwt, binding, expires_at, None))
+    }
+
+    /// An assertion just received by Leg 1, whose answer was checked.
+    pub(crate) fn new(jwt: Secret, binding: Binding, expires_at: UnixTime, leg: Option<LegReport>) -> Self {
+        Self { inner: Arc::new(Inner { jwt, binding, expires_at, leg }), spent: AtomicBool::new(false) }
+    }
+
+    /// The assertion itself.
+    pub fn secret(&self) -> &Secret {
+        &self.inner.jwt
+    }
+
+    /// The certificate it is bound to.
+    pub fn binding(&self) -> &Binding {
+        &self.inner.binding
+    }
+
+    /// When it ends.
+    pub fn expires_at(&self) -> UnixTime {
+        self.inner.expires_at
+    }
+
+    /// The request that brought it, when this process made it.
+    pub fn report(&self) -> Option<&LegReport> {
+        self.inner.leg.as_ref()
+    }
+
+    /// Refuses an assertion that ends before the service could read it.
+    pub(crate) fn alive_at(&self, now: UnixTime) -> Result<(), Misuse> {
+        if now.plus(ASSERTION_MARGIN) >= self.expires_at() {
+            return Err(Misuse::AssertionExpired { expired: self.expires_at(), now });
+        }
+        Ok(())
+    }
+
+    /// A second handle on the same assertion, for the opted-in reuse only.
+    pub(crate) fn again(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), spent: AtomicBool::new(false) }
+    }
+}
+
+impl fmt::Debug for BoundAssertion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoundAssertion")
+            .field("jwt", &self.inner.jwt)
+            .field("binding", &self.inner.binding)
+            .field("expires_at", &self.inner.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One assertion is a Leg 1 for exactly one exchange.
+impl Leg1 for BoundAssertion {
+    fn current_binding(&self) -> Option<Binding> {
+        Some(self.inner.binding.clone())
+    }
+
+    async fn binding(&self) -> Result<Binding, Error> {
+        Ok(self.inner.binding.clone())
+    }
+
+    async fn assertion_for(
+        &self,
+        _binding: &Binding,
+        _request: &AssertionRequest,
+    ) -> Result<BoundAssertion, Error> {
+        if self.spent.swap(true, Ordering::AcqRel) {
+            return Err(Error::misuse(Some(Leg::Two), Misuse::AssertionSpent));
+        }
+        Ok(self.again())
+    }
+}
+
+fn check_audience(claims: &Claims) -> Result<(), AssertionError> {
+    let audiences = claims.audiences();
+    let for_exchange = |audience: &&str| {
+        let uri = audience.strip_suffix("/.default").unwrap_or(audience);
+        Cloud::ALL.iter().any(|cloud| cloud.exchange_uri() == uri) || is_guid(audience)
+    };
+    if audiences.is_empty() || !audiences.iter().all(for_exchange) {
+        let found =
+            audiences.first().map_or_else(String::new, |audience| audience.chars().take(128).collect());
+        return Err(AssertionError::WrongAudience { found });
+    }
+    Ok(())
+}
+
+fn is_guid(text: &&str) -> bool {
+    text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
+}
+
+/// Why a text is not an assertion that Leg 2 can exchange. Holds nothing of the assertion but claims it names.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AssertionError {
+    /// Nothing was given.
+    #[error("the assertion is empty")]
+    Empty,
+    /// Not a compact JWT.
+    #[error("the assertion is not a JWT: {0}")]
+    NotJwt(JwsError),
+    /// A token for something else than the token exchange.
+    #[error("the assertion is for `{found}`, not for the token exchange")]
+    WrongAudience {
+        /// Its audience, shortened.
+        found: String,
+    },
+    /// No `exp`.
+    #[error("the assertion has no expiry (`exp`)")]
+    NoExpiry,
+    /// No `cnf`.
+    #[error("the assertion is not bound to a certificate (no `cnf`)")]
+    NotBound,
+    /// A `cnf` that is no certificate binding.
+    #[error("the assertion's confirmation claim (`cnf`) is not a certificate binding")]
+    BadConfirmation,
+    /// Bound to another certificate than the one given with it.
+    #[error("the assertion is bound to the certificate {found}; the one given with it is {expected}")]
+    BoundToAnother {
+        /// `x5t#S256` of the certificate given.
+        expected: String,
+        /// What the assertion says.
+        found: String,
+    },
+}
+
+impl AssertionError {
+    /// MSAL's name where it has one, else ours.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Empty => "invalid_client_assertion",
+            Self::NotJwt(_) => "assertion_not_jwt",
+            Self::WrongAudience { .. } => "assertion_wrong_audience",
+            Self::NoExpiry => "assertion_without_expiry",
+            Self::NotBound => "assertion_not_bound",
+            Self::BadConfirmation => "confirmation_invalid",
+            Self::BoundToAnother { .. } => "bound_to_another",
+        }
+    }
+
+    /// What to do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Empty | Self::NotJwt(_) => {
+                "give Leg 1's access token, one line of three parts joined by dots"
+            }
+            Self::WrongAudience { .. } => {
+                "run Leg 1 (`certbound assertion`), which asks for the exchange scope by itself"
+            }
+            Self::NoExpiry | Self::BadConfirmation => "obtain the assertion from the token service again",
+            Self::NotBound => "run Leg 1 bound (`mtls_pop`); a plain token cannot be exchanged as jwt-pop",
+            Self::BoundToAnother { .. } => "give the certificate that Leg 1 ran with",
+        }
+    }
+}

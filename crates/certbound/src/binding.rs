@@ -1,0 +1,75 @@
+//! One certificate with its key, fixed for good: what a token is bound to and what TLS presents.
+
+use std::fmt;
+use std::sync::Arc;
+
+use certbound_core::certificate::{CertificateChain, Thumbprint};
+use certbound_core::time::UnixTime;
+
+use crate::certificate::BindingCertificate;
+use crate::error::Misuse;
+
+/// A binding certificate in use. Cheap to clone; it never changes: rotation makes a new one.
+///
+/// It does not check dates by itself; an acquisition does, before the first byte is sent.
+#[derive(Clone)]
+pub struct Binding {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    thumbprint: Thumbprint,
+    certificate: BindingCertificate,
+}
+
+impl Binding {
+    /// Fixes a certificate for use.
+    pub fn new(certificate: BindingCertificate) -> Self {
+        Self { inner: Arc::new(Inner { thumbprint: certificate.thumbprint(), certificate }) }
+    }
+
+    /// `x5t#S256`: SHA-256 of the whole leaf certificate (RFC 8705, section 3.1).
+    pub fn thumbprint(&self) -> Thumbprint {
+        self.inner.thumbprint
+    }
+
+    /// The public half.
+    pub fn chain(&self) -> &CertificateChain {
+        self.inner.certificate.chain()
+    }
+
+    /// The certificate with its key.
+    pub fn certificate(&self) -> &BindingCertificate {
+        &self.inner.certificate
+    }
+
+    /// Refuses a certificate that is expired or not yet valid.
+    pub(crate) fn valid_at(&self, now: UnixTime) -> Result<(), Misuse> {
+        let (not_before, not_after) = (self.chain().not_before(), self.chain().not_after());
+        if now < not_before || now >= not_after {
+            return Err(Misuse::CertificateNotValidNow { not_before, not_after, now });
+        }
+        Ok(())
+    }
+}
+
+impl From<BindingCertificate> for Binding {
+    fn from(certificate: BindingCertificate) -> Self {
+        Self::new(certificate)
+    }
+}
+
+impl PartialEq for Binding {
+    /// Two bindings are one when their leaf certificates are the same bytes.
+    fn eq(&self, other: &Self) -> bool {
+        self.thumbprint() == other.thumbprint()
+    }
+}
+
+impl Eq for Binding {}
+
+impl fmt::Debug for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Binding").field(&self.thumbprint().x5t_s256()).finish()
+    }
+}

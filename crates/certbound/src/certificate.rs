@@ -1,0 +1,194 @@
+//! The binding certificate: a chain and its private key, proven to belong together.
+
+mod error;
+mod pem;
+mod pfx;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use certbound_core::certificate::{CertificateChain, Thumbprint};
+use certbound_core::secret::Secret;
+use rustls::SignatureScheme;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SigningKey};
+
+pub use self::error::BindingCertificateError;
+use crate::transport::provider;
+
+/// The largest certificate or key file that is read.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// A certificate chain with the private key of its leaf, ready to present in TLS.
+///
+/// The key was checked against the certificate when it was loaded. Dates are not checked here, since they change:
+/// each acquisition checks them. The key stays inside; nothing returns it. RSA and EC (P-256, P-384, P-521) keys work
+/// for bound tokens; a Bearer token by certificate needs an RSA key.
+///
+/// ```no_run
+/// use certbound::BindingCertificate;
+///
+/// let from_one_file = BindingCertificate::from_pem_file("app.pem")?;
+/// println!("{}", from_one_file.thumbprint());
+/// # Ok::<(), certbound::BindingCertificateError>(())
+/// ```
+#[derive(Clone)]
+pub struct BindingCertificate {
+    chain: Arc<CertificateChain>,
+    key: Arc<CertifiedKey>,
+}
+
+impl BindingCertificate {
+    /// Reads a chain (leaf first) and its key from one PEM text, in any order of the two.
+    ///
+    /// The key may be PKCS#8, PKCS#1 or SEC1, not encrypted.
+    ///
+    /// # Errors
+    /// [`BindingCertificateError`] for anything that is not exactly one usable key and at least one certificate, or
+    /// whose key is not the leaf's.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, BindingCertificateError> {
+        Self::from_pem_pair(pem, pem)
+    }
+
+    /// Reads the chain from one PEM text and the key from another.
+    ///
+    /// # Errors
+    /// As [`BindingCertificate::from_pem`].
+    pub fn from_pem_pair(chain: &[u8], key: &[u8]) -> Result<Self, BindingCertificateError> {
+        Self::new(pem::chain(chain)?, pem::key(key)?)
+    }
+
+    /// Reads a PFX (PKCS#12) with its password; `None` and an empty password are the same.
+    ///
+    /// # Errors
+    /// As [`BindingCertificate::from_pem`]; a wrong password is
+    /// [`WrongPassword`](BindingCertificateError::WrongPassword).
+    pub fn from_pfx(pfx: &[u8], password: Option<&Secret>) -> Result<Self, BindingCertificateError> {
+        let (chain, key) = pfx::read(pfx, password.map_or("", Secret::expose))?;
+        Self::new(chain, key)
+    }
+
+    /// [`BindingCertificate::from_pem`] on a file.
+    ///
+    /// # Errors
+    /// Also [`Unreadable`](BindingCertificateError::Unreadable).
+    pub fn from_pem_file(path: impl AsRef<Path>) -> Result<Self, BindingCertificateError> {
+        Self::from_pem(&read_file(path.as_ref())?)
+    }
+
+    /// [`BindingCertificate::from_pem_pair`] on two files.
+    ///
+    /// # Errors
+    /// Also [`Unreadable`](BindingCertificateError::Unreadable).
+    pub fn from_pem_files(
+        chain: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+    ) -> Result<Self, BindingCertificateError> {
+        Self::from_pem_pair(&read_file(chain.as_ref())?, &read_file(key.as_ref())?)
+    }
+
+    /// [`BindingCertificate::from_pfx`] on a file.
+    ///
+    /// # Errors
+    /// Also [`Unreadable`](BindingCertificateError::Unreadable).
+    pub fn from_pfx_file(
+        path: impl AsRef<Path>,
+        password: Option<&Secret>,
+    ) -> Result<Self, BindingCertificateError> {
+        Self::from_pfx(&read_file(path.as_ref())?, password)
+    }
+
+    /// Reads a PEM or a PFX file, whichever it is.
+    ///
+    /// # Errors
+    /// As the two of them.
+    pub fn from_file(
+        path: impl AsRef<Path>,
+        password: Option<&Secret>,
+    ) -> Result<Self, BindingCertificateError> {
+        let bytes = read_file(path.as_ref())?;
+        if pem::looks_like_pem(&bytes) { Self::from_pem(&bytes) } else { Self::from_pfx(&bytes, password) }
+    }
+
+    fn new(ders: Vec<Vec<u8>>, key: PrivateKeyDer<'static>) -> Result<Self, BindingCertificateError> {
+        let chain = CertificateChain::from_der(ders).map_err(BindingCertificateError::Certificate)?;
+        let signing_key = provider()
+            .key_provider
+            .load_private_key(key)
+            .map_err(|_| BindingCertificateError::KeyUnusable)?;
+        let certificates = chain.ders().iter().map(|der| CertificateDer::from(der.clone())).collect();
+        let key = CertifiedKey::new(certificates, signing_key);
+        if !belongs(&*key.key, &chain) {
+            return Err(BindingCertificateError::KeyMismatch);
+        }
+        Ok(Self { chain: Arc::new(chain), key: Arc::new(key) })
+    }
+
+    /// The public half, leaf first.
+    pub fn chain(&self) -> &CertificateChain {
+        &self.chain
+    }
+
+    /// `x5t#S256` of the leaf.
+    pub fn thumbprint(&self) -> Thumbprint {
+        self.chain.thumbprint()
+    }
+
+    /// Whether the key is RSA, which a certificate-signed assertion needs.
+    pub fn is_rsa(&self) -> bool {
+        self.key.key.algorithm() == rustls::SignatureAlgorithm::RSA
+    }
+
+    /// What TLS presents.
+    pub(crate) fn certified_key(&self) -> &Arc<CertifiedKey> {
+        &self.key
+    }
+
+    /// Signs with RSA-PSS, SHA-256, salt as long as the hash: `PS256` (RFC 7518, section 3.5).
+    pub(crate) fn sign_ps256(&self, message: &[u8]) -> Result<Vec<u8>, BindingCertificateError> {
+        if !self.is_rsa() {
+            return Err(BindingCertificateError::NotRsa);
+        }
+        self.key
+            .key
+            .choose_scheme(&[SignatureScheme::RSA_PSS_SHA256])
+            .and_then(|signer| signer.sign(message).ok())
+            .ok_or(BindingCertificateError::KeyUnusable)
+    }
+}
+
+impl fmt::Debug for BindingCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BindingCertificate")
+            .field("subject", &self.chain.subject())
+            .field("x5t#S256", &self.thumbprint().x5t_s256())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether the key is the certificate's. A key that cannot tell its public half is refused: unproven is not equal.
+///
+/// The public halves are compared as they stand, since the TLS library's own check also refuses X.509 version 1.
+fn belongs(key: &dyn SigningKey, chain: &CertificateChain) -> bool {
+    key.public_key().is_some_and(|public| public.as_ref() == chain.public_key_info())
+}
+
+fn read_file(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, BindingCertificateError> {
+    use std::io::Read as _;
+
+    let unreadable =
+        |reason: String| BindingCertificateError::Unreadable { path: path.display().to_string(), reason };
+    let file = std::fs::File::open(path).map_err(|error| unreadable(error.to_string()))?;
+    let length = file.metadata().map_err(|error| unreadable(error.to_string()))?.len();
+    if length > MAX_FILE_BYTES {
+        return Err(unreadable(format!("it is larger than {MAX_FILE_BYTES} bytes")));
+    }
+    // Room for all of it from the start: a growing buffer would leave unwiped copies of the key behind.
+    let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES as usize + 1));
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unreadable(error.to_string()))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(unreadable(format!("it is larger than {MAX_FILE_BYTES} bytes")));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,68 @@
+//! Chain and key from PEM text (RFC 7468).
+
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::{self, PemObject as _, SectionKind};
+use zeroize::Zeroizing;
+
+use super::error::BindingCertificateError;
+
+/// Whether the bytes are text with a PEM section rather than a PFX.
+pub(super) fn looks_like_pem(bytes: &[u8]) -> bool {
+    const MARK: &[u8] = b"-----BEGIN ";
+    // A PFX begins with a DER SEQUENCE; anything else is read as PEM, whose errors say more.
+    bytes.first() != Some(&0x30) || bytes.windows(MARK.len()).any(|window| window == MARK)
+}
+
+/// Every certificate, in the order given.
+pub(super) fn chain(pem: &[u8]) -> Result<Vec<Vec<u8>>, BindingCertificateError> {
+    let mut chain = Vec::new();
+    for section in sections(pem) {
+        let (kind, der) = section?;
+        if kind == SectionKind::Certificate {
+            chain.push(der.to_vec());
+        }
+    }
+    if chain.is_empty() { Err(BindingCertificateError::NoCertificate) } else { Ok(chain) }
+}
+
+/// The one private key.
+pub(super) fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, BindingCertificateError> {
+    if pem.windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED)
+        || pem.windows(LEGACY.len()).any(|window| window == LEGACY)
+    {
+        return Err(BindingCertificateError::EncryptedKey);
+    }
+    let mut keys = Vec::new();
+    for section in sections(pem) {
+        let (kind, der) = section?;
+        keys.extend(PrivateKeyDer::from_pem(kind, der.to_vec()));
+    }
+    let count = keys.len();
+    match keys.pop() {
+        None => Err(BindingCertificateError::NoPrivateKey),
+        Some(key) if count == 1 => Ok(key),
+        Some(_) => Err(BindingCertificateError::SeveralPrivateKeys { count }),
+    }
+}
+
+const ENCRYPTED: &[u8] = b"BEGIN ENCRYPTED PRIVATE KEY";
+const LEGACY: &[u8] = b"Proc-Type: 4,ENCRYPTED";
+
+fn sections(
+    pem: &[u8],
+) -> impl Iterator<Item = Result<(SectionKind, Zeroizing<Vec<u8>>), BindingCertificateError>> + '_ {
+    let sections: pem::SliceIter<'_, (SectionKind, Vec<u8>)> = pem::SliceIter::new(pem);
+    sections.map(|section| match section {
+        Ok((kind, der)) => Ok((kind, Zeroizing::new(der))),
+        Err(error) => Err(BindingCertificateError::BrokenPem { reason: reason(&error) }),
+    })
+}
+
+fn reason(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a section has no END line",
+        pem::Error::IllegalSectionStart { .. } => "a BEGIN line is malformed",
+        pem::Error::Base64Decode(_) => "a section is not base64",
+        _ => "it cannot be read",
+    }
+}

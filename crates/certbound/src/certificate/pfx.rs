@@ -1,0 +1,87 @@
+//! Chain and key from PKCS#12 (RFC 7292). The only place that knows the parser.
+
+use certbound_core::certificate::CertificateChain;
+use p12_keystore::Pkcs12Archive;
+use p12_keystore::error::Error as ParserError;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use zeroize::Zeroizing;
+
+use super::belongs;
+use super::error::BindingCertificateError;
+use crate::transport::provider;
+
+/// The leaf (the certificate the key belongs to) with its issuers behind it, and the key.
+pub(super) fn read(
+    pfx: &[u8],
+    password: &str,
+) -> Result<(Vec<Vec<u8>>, PrivateKeyDer<'static>), BindingCertificateError> {
+    let archive = Pkcs12Archive::from_pkcs12(pfx, password).map_err(explain)?;
+    let count = archive.keys.len();
+    let key = match archive.keys.as_slice() {
+        [] => return Err(BindingCertificateError::NoPrivateKey),
+        [bag] => Zeroizing::new(bag.key.as_der().to_vec()),
+        _ => return Err(BindingCertificateError::SeveralPrivateKeys { count }),
+    };
+    let certificates: Vec<Certificate<'_>> = archive
+        .certs
+        .iter()
+        .map(|bag| Certificate {
+            der: bag.cert.as_der(),
+            subject: bag.cert.subject(),
+            issuer: bag.cert.issuer(),
+        })
+        .collect();
+    if certificates.is_empty() {
+        return Err(BindingCertificateError::NoCertificate);
+    }
+    let leaf = leaf_of(&key, &certificates)?;
+    Ok((order(leaf, &certificates), pkcs8(&key)))
+}
+
+#[derive(Clone, Copy)]
+struct Certificate<'a> {
+    der: &'a [u8],
+    subject: &'a str,
+    issuer: &'a str,
+}
+
+/// Finds the leaf by its key rather than by attributes, which exporters fill in differently.
+fn leaf_of<'a>(
+    key: &[u8],
+    certificates: &[Certificate<'a>],
+) -> Result<Certificate<'a>, BindingCertificateError> {
+    let signing_key = provider()
+        .key_provider
+        .load_private_key(pkcs8(key))
+        .map_err(|_| BindingCertificateError::KeyUnusable)?;
+    let belongs = |certificate: &&Certificate<'_>| {
+        CertificateChain::from_der(vec![certificate.der.to_vec()])
+            .is_ok_and(|chain| belongs(&*signing_key, &chain))
+    };
+    certificates.iter().find(belongs).copied().ok_or(BindingCertificateError::KeyMismatch)
+}
+
+fn order(leaf: Certificate<'_>, certificates: &[Certificate<'_>]) -> Vec<Vec<u8>> {
+    let mut chain = vec![leaf];
+    while let Some(issuer) = certificates.iter().find(|candidate| {
+        chain.last().is_some_and(|last| last.issuer == candidate.subject)
+            && chain.iter().all(|known| known.der != candidate.der)
+    }) {
+        chain.push(*issuer);
+    }
+    chain.into_iter().map(|certificate| certificate.der.to_vec()).collect()
+}
+
+fn pkcs8(der: &[u8]) -> PrivateKeyDer<'static> {
+    PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.to_vec()))
+}
+
+fn explain(error: ParserError) -> BindingCertificateError {
+    match error {
+        // A wrong password shows as a failed MAC, or where there is none as padding that does not fit.
+        ParserError::MacError(_) | ParserError::UnpadError | ParserError::Pkcs5Error(_) => {
+            BindingCertificateError::WrongPassword
+        }
+        other => BindingCertificateError::BrokenPfx { reason: other.to_string() },
+    }
+}

@@ -1,0 +1,36 @@
+//! The id that ties a call to the service's own records.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+/// A correlation id: a GUID, sent as `client-request-id` on every request of one acquisition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CorrelationId(Uuid);
+
+impl CorrelationId {
+    /// A fresh one.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl fmt::Display for CorrelationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for CorrelationId {
+    type Err = NotACorrelationId;
+
+    fn from_str(text: &str) -> Result<Self, NotACorrelationId> {
+        Uuid::try_parse(text).map(Self).map_err(|_| NotACorrelationId)
+    }
+}
+
+/// The text is not a GUID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a correlation id is a GUID, such as 2c7f0f0e-2b73-4f0c-9b1e-0b7d7a2f7c11")]
+pub struct NotACorrelationId;

@@ -1,0 +1,161 @@
+//! Leg 1: whatever can name a certificate and deliver an assertion bound to it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use certbound_core::secret::Secret;
+use certbound_core::tenant::TenantId;
+
+use crate::assertion::BoundAssertion;
+use crate::binding::Binding;
+use crate::certificate::BindingCertificate;
+use crate::correlation::CorrelationId;
+use crate::error::{Error, Leg, Misuse};
+use crate::observe::Observer;
+
+/// A source of assertions for Leg 2.
+///
+/// Implemented by a client with a certificate, by one [`BoundAssertion`] (for one exchange), by [`leg1_fn`], and by
+/// types of your own. `binding()` is asked on every acquisition and must be cheap; `assertion_for()` runs only when a
+/// token has to be fetched, and must deliver an assertion bound to exactly the certificate it is given: anything else
+/// is refused as `binding_changed` after one restart.
+pub trait Leg1: Send + Sync + 'static {
+    /// The certificate in use, when it can be told without waiting; lets a cached token be found without a future.
+    fn current_binding(&self) -> Option<Binding> {
+        None
+    }
+
+    /// The certificate in use.
+    fn binding(&self) -> impl Future<Output = Result<Binding, Error>> + Send;
+
+    /// A fresh assertion bound to `binding`.
+    fn assertion_for(
+        &self,
+        binding: &Binding,
+        request: &AssertionRequest,
+    ) -> impl Future<Output = Result<BoundAssertion, Error>> + Send;
+}
+
+/// What Leg 2 tells Leg 1 about the exchange the assertion is for.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct AssertionRequest {
+    /// The application that will present the assertion.
+    pub client_id: Arc<str>,
+    /// The tenant of the exchange.
+    pub tenant: TenantId,
+    /// The token endpoint that the exchange will really use.
+    pub token_endpoint: String,
+    /// The claims challenge to forward, if any.
+    pub claims: Option<String>,
+    /// The application's declared capabilities.
+    pub capabilities: Vec<String>,
+    /// The FMI path of the assertion, if any.
+    pub fmi_path: Option<String>,
+    /// The correlation id of the whole acquisition.
+    pub correlation_id: CorrelationId,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+}
+
+impl fmt::Debug for AssertionRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AssertionRequest")
+            .field("client_id", &self.client_id)
+            .field("tenant", &self.tenant)
+            .field("token_endpoint", &self.token_endpoint)
+            .field("correlation_id", &self.correlation_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A Leg 1 from a certificate and a function that delivers the assertion's text.
+///
+/// The function is called once for each exchange and never on a cache hit. What it returns is checked like any
+/// assertion from outside ([`BoundAssertion::from_jwt`]).
+///
+/// ```no_run
+/// use certbound::{BindingCertificate, Secret, leg1_fn};
+///
+/// let certificate = BindingCertificate::from_pem_file("app.pem")?;
+/// let leg1 = leg1_fn(certificate, |request| {
+///     println!("assertion asked for {}", request.token_endpoint);
+///     async { std::fs::read_to_string("assertion.jwt").map(Secret::new) }
+/// });
+/// # drop(leg1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn leg1_fn<F, Fut, E>(certificate: BindingCertificate, provider: F) -> impl Leg1
+where
+    F: Fn(&AssertionRequest) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Secret, E>> + Send + 'static,
+    E: fmt::Display,
+{
+    Provided { binding: Binding::new(certificate), provider }
+}
+
+struct Provided<F> {
+    binding: Binding,
+    provider: F,
+}
+
+impl<F, Fut, E> Leg1 for Provided<F>
+where
+    F: Fn(&AssertionRequest) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Secret, E>> + Send + 'static,
+    E: fmt::Display,
+{
+    fn current_binding(&self) -> Option<Binding> {
+        Some(self.binding.clone())
+    }
+
+    async fn binding(&self) -> Result<Binding, Error> {
+        Ok(self.binding.clone())
+    }
+
+    async fn assertion_for(
+        &self,
+        binding: &Binding,
+        request: &AssertionRequest,
+    ) -> Result<BoundAssertion, Error> {
+        let asked = (self.provider)(request);
+        let jwt = asked.await.map_err(|error| {
+            let reason = error.to_string().chars().take(512).collect();
+            Error::misuse(Some(Leg::One), Misuse::AssertionProvider(reason))
+        })?;
+        BoundAssertion::from_jwt(jwt, binding.certificate().clone())
+            .map_err(|error| Error::misuse(Some(Leg::One), error))
+    }
+}
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// The object-safe twin of [`Leg1`].
+pub(crate) trait AnyLeg1: Send + Sync {
+    fn current_binding(&self) -> Option<Binding>;
+    fn binding(&self) -> Boxed<'_, Binding>;
+    fn assertion_for<'a>(
+        &'a self,
+        binding: &'a Binding,
+        request: &'a AssertionRequest,
+    ) -> Boxed<'a, BoundAssertion>;
+}
+
+impl<L: Leg1> AnyLeg1 for L {
+    fn current_binding(&self) -> Option<Binding> {
+        Leg1::current_binding(self)
+    }
+
+    fn binding(&self) -> Boxed<'_, Binding> {
+        Box::pin(Leg1::binding(self))
+    }
+
+    fn assertion_for<'a>(
+        &'a self,
+        binding: &'a Binding,
+        request: &'a AssertionRequest,
+    ) -> Boxed<'a, BoundAssertion> {
+        Box::pin(Leg1::assertion_for(self, binding, request))
+    }
+}

@@ -1,0 +1,79 @@
+//! Certificate-bound (mTLS Proof-of-Possession) tokens for Microsoft Entra.
+//!
+//! A stolen Bearer token works for whoever holds it. A certificate-bound token works only on a TLS connection that
+//! presents the certificate whose SHA-256 stands in the token. This library obtains such tokens by certificate
+//! directly, or by the **FIC two-leg flow**: Leg 1 gets an assertion bound to a certificate, Leg 2 exchanges it over
+//! TLS with the same certificate for the resource's token. It caches them, and calls resources with them.
+//!
+//! ```no_run
+//! use bytes::Bytes;
+//! use certbound::{Authority, BindingCertificate, Client, Cloud, Region, ResourceScope, TenantId};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let tenant = TenantId::parse("bea21ebe-8b64-4d06-9f6d-6a889b120a7c")?;
+//! let authority = Authority::public(tenant).with_region(Region::parse("westus3")?);
+//! let app = "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e";
+//!
+//! let certificate = BindingCertificate::from_pem_file("app.pem")?;
+//! let leg1 = Client::builder(authority.clone(), app).with_certificate(certificate).build()?;
+//! let leg2 = Client::builder(authority, app).with_assertions(leg1).build()?;
+//!
+//! let graph = leg2.resource(&ResourceScope::graph(Cloud::Public));
+//! let url = "https://mtlstb.graph.microsoft.com/v1.0/applications?$top=1";
+//! let answer = graph.call(http::Request::get(url).body(Bytes::new())?).await?;
+//! println!("{}", answer.status());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A newcomer to the source begins in `acquire.rs`.
+#![forbid(unsafe_code)]
+
+mod acquire;
+mod assertion;
+mod binding;
+mod cache;
+mod certificate;
+mod client;
+mod clock;
+mod correlation;
+mod credential;
+mod error;
+mod headers;
+mod leg1;
+mod network;
+mod observe;
+mod rejected;
+mod resource;
+mod signed_assertion;
+mod token;
+mod transport;
+
+pub use certbound_core::authority::{Authority, AuthorityUrlError};
+pub use certbound_core::certificate::{CertificateChain, Thumbprint};
+pub use certbound_core::environment::Cloud;
+pub use certbound_core::refusal::AuthorityError;
+pub use certbound_core::region::{Region, RegionError};
+pub use certbound_core::response::MalformedAnswer;
+pub use certbound_core::scope::{ResourceScope, ScopeError};
+pub use certbound_core::secret::Secret;
+pub use certbound_core::tenant::{TenantError, TenantId};
+pub use certbound_core::time::UnixTime;
+
+pub use crate::acquire::{Acquire, AcquireFuture, AcquireLeg1};
+pub use crate::assertion::{AssertionError, BoundAssertion, LegReport};
+pub use crate::binding::Binding;
+pub use crate::cache::TokenCache;
+pub use crate::certificate::{BindingCertificate, BindingCertificateError};
+pub use crate::client::{BuildError, Client, ClientBuilder};
+pub use crate::clock::{Clock, SystemClock};
+pub use crate::correlation::{CorrelationId, NotACorrelationId};
+pub use crate::credential::{Binds, ByAssertion, ByCertificate, Credential, NoCredential};
+pub use crate::error::{Error, Leg, Misuse, PeerMisbehaved};
+pub use crate::leg1::{AssertionRequest, Leg1, leg1_fn};
+pub use crate::network::{Network, NetworkBuilder, NetworkError};
+pub use crate::observe::{Check, JwtPop, JwtPopReport, ObservedRequest, ObservedValue, Observer};
+pub use crate::rejected::TokenHash;
+pub use crate::resource::{CallFacts, Resource, ResourceProfile, Scheme};
+pub use crate::token::{BearerToken, BoundToken, Details, Source};
+pub use crate::transport::{Answer, HyperTransport, Phase, TlsFacts, Transport, TransportError, Via};

@@ -1,0 +1,197 @@
+//! How this client reaches the network: proxy, trusted roots, limits.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use hyper_util::client::proxy::matcher::Matcher;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use crate::transport::HyperTransport;
+
+/// A network configuration. Clients built with clones of one value share its connections, per certificate.
+///
+/// Redirects are never followed. Loopback and link-local addresses never go through a proxy.
+///
+/// Defaults: proxy by `HTTPS_PROXY` and `NO_PROXY`; the system's trust store (on Linux `SSL_CERT_FILE` is honoured);
+/// connect 5 s; a whole exchange 30 s; answers of at most 1 MiB with headers of at most 64 KiB.
+#[derive(Clone, Debug)]
+pub struct Network {
+    transport: Arc<HyperTransport>,
+}
+
+impl Network {
+    /// The process's default configuration, made at first use and shared from then on.
+    ///
+    /// # Errors
+    /// [`NetworkError`] when the environment's proxy or the system's trust store cannot be used.
+    pub fn from_env() -> Result<Self, NetworkError> {
+        static SHARED: OnceLock<Network> = OnceLock::new();
+        if let Some(network) = SHARED.get() {
+            return Ok(network.clone());
+        }
+        let network = Self::builder().build()?;
+        Ok(SHARED.get_or_init(|| network).clone())
+    }
+
+    /// A configuration of one's own, beginning with the defaults.
+    pub fn builder() -> NetworkBuilder {
+        NetworkBuilder { proxy: Proxy::Environment, roots: None, limits: Limits::default() }
+    }
+
+    /// The transport that carries it out; use it to send requests of your own over the same connections.
+    pub fn transport(&self) -> Arc<HyperTransport> {
+        Arc::clone(&self.transport)
+    }
+}
+
+/// Collects a [`Network`]'s settings.
+#[derive(Clone, Debug)]
+pub struct NetworkBuilder {
+    proxy: Proxy,
+    roots: Option<Vec<u8>>,
+    limits: Limits,
+}
+
+#[derive(Clone, Debug)]
+enum Proxy {
+    Environment,
+    None,
+    Url(String),
+}
+
+/// What a request may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) connect: Duration,
+    pub(crate) exchange: Duration,
+    pub(crate) body: usize,
+    pub(crate) head: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            exchange: Duration::from_secs(30),
+            body: 1024 * 1024,
+            head: 64 * 1024,
+        }
+    }
+}
+
+impl NetworkBuilder {
+    /// Sends everything but loopback and link-local through the HTTP proxy at `url`
+    /// (`http://[user:password@]host:port`), whatever the environment says.
+    pub fn proxy(mut self, url: impl Into<String>) -> Self {
+        self.proxy = Proxy::Url(url.into());
+        self
+    }
+
+    /// Uses no proxy, whatever the environment says.
+    pub fn no_proxy(mut self) -> Self {
+        self.proxy = Proxy::None;
+        self
+    }
+
+    /// Trusts exactly the certificates of this PEM text, and not the system's.
+    pub fn only_roots_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.roots = Some(pem.into());
+        self
+    }
+
+    /// How long a connection (TCP, tunnel and TLS together) may take. Default 5 s.
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.limits.connect = limit;
+        self
+    }
+
+    /// How long a whole exchange, connection included, may take. Default 30 s.
+    pub fn exchange_timeout(mut self, limit: Duration) -> Self {
+        self.limits.exchange = limit;
+        self
+    }
+
+    /// The largest answer body that is read. Default 1 MiB.
+    pub fn max_body_bytes(mut self, limit: usize) -> Self {
+        self.limits.body = limit;
+        self
+    }
+
+    /// Fixes the configuration.
+    ///
+    /// # Errors
+    /// [`NetworkError`] for a proxy that is not an `http://` URL, roots that are no certificates, or a system without
+    /// a usable trust store.
+    pub fn build(self) -> Result<Network, NetworkError> {
+        let proxy = match &self.proxy {
+            Proxy::Environment => Matcher::from_env(),
+            Proxy::None => Matcher::builder().build(),
+            Proxy::Url(url) => {
+                check_proxy(url)?;
+                Matcher::builder().https(url.clone()).build()
+            }
+        };
+        let roots = self.roots.as_deref().map(read_roots).transpose()?;
+        let transport = HyperTransport::new(proxy, roots, self.limits)?;
+        Ok(Network { transport: Arc::new(transport) })
+    }
+}
+
+fn check_proxy(url: &str) -> Result<(), NetworkError> {
+    let parsed = url::Url::parse(url).map_err(|_| NetworkError::Proxy)?;
+    if parsed.scheme() != "http" || parsed.host_str().is_none() {
+        return Err(NetworkError::Proxy);
+    }
+    Ok(())
+}
+
+fn read_roots(pem: &[u8]) -> Result<RootCertStore, NetworkError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|_| NetworkError::Roots)?;
+        roots.add(certificate).map_err(|_| NetworkError::Roots)?;
+    }
+    if roots.is_empty() { Err(NetworkError::Roots) } else { Ok(roots) }
+}
+
+/// Why a network configuration cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetworkError {
+    /// The proxy is not an HTTP proxy's URL. It is not shown, since it may hold a password.
+    #[error("the proxy is not of the form http://[user:password@]host:port")]
+    Proxy,
+    /// The roots are not certificates in PEM.
+    #[error("the trusted roots are not certificates in PEM")]
+    Roots,
+    /// The system's trust store cannot be used.
+    #[error("the system's trust store cannot be used: {reason}")]
+    TrustStore {
+        /// What the TLS library said.
+        reason: String,
+    },
+}
+
+impl NetworkError {
+    /// A stable name.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Proxy => "invalid_proxy",
+            Self::Roots => "invalid_roots",
+            Self::TrustStore { .. } => "trust_store_unusable",
+        }
+    }
+
+    /// What to do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Proxy => "give the URL of an HTTP proxy that speaks CONNECT",
+            Self::Roots => "give a PEM file of CA certificates",
+            Self::TrustStore { .. } => {
+                "install the system's CA certificates (Debian: ca-certificates) or set SSL_CERT_FILE"
+            }
+        }
+    }
+}

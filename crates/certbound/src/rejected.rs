@@ -1,0 +1,26 @@
+//! Naming a token that a resource rejected, without keeping the token.
+
+use std::fmt;
+
+use certbound_core::certificate::Thumbprint;
+use certbound_core::secret::Secret;
+
+/// SHA-256 of an access token; lets `.rejected(..)` replace exactly that token and no newer one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// The hash of a token.
+    pub fn of(token: &Secret) -> Self {
+        // The same function as a certificate's thumbprint: SHA-256 of bytes.
+        Self(*Thumbprint::of_der(token.expose().as_bytes()).as_bytes())
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(")?;
+        self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str("…)")
+    }
+}

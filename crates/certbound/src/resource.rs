@@ -1,0 +1,176 @@
+//! Calling a resource: header and TLS certificate both come from the token, so they cannot disagree.
+
+mod challenge;
+mod profile;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use certbound_core::scope::ResourceScope;
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, StatusCode};
+use zeroize::Zeroizing;
+
+pub use self::profile::{ResourceProfile, Scheme};
+use crate::acquire::{Acquire, CloneableProves};
+use crate::client::ClientCore;
+use crate::error::{Error, Misuse};
+use crate::rejected::TokenHash;
+use crate::token::BoundToken;
+use crate::transport::{AnyTransport, TlsFacts, Via};
+
+/// A resource to call with bound tokens. Cheap to clone.
+///
+/// Every call goes over TLS with the token's own certificate, and the token is sent only after the handshake showed
+/// that the resource asked for it. Redirects are not followed: a 3xx answer is returned as it is. An answer outside
+/// 2xx is an answer, not an error. It does not stream: bodies are whole, answers at most as large as the network's
+/// limit.
+///
+/// ```no_run
+/// # async fn example(leg2: certbound::Client<certbound::ByAssertion>) -> Result<(), Box<dyn std::error::Error>> {
+/// use bytes::Bytes;
+/// use certbound::{Cloud, ResourceScope};
+///
+/// let graph = leg2.resource(&ResourceScope::graph(Cloud::Public));
+/// let url = "https://mtlstb.graph.microsoft.com/v1.0/applications?$top=1";
+/// let answer = graph.call(http::Request::get(url).body(Bytes::new())?).await?;
+/// println!("{}", answer.status());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Resource {
+    tokens: Tokens,
+    profile: Option<ResourceProfile>,
+}
+
+#[derive(Clone)]
+enum Tokens {
+    Client { core: Arc<ClientCore>, credential: Arc<dyn CloneableProves>, scope: ResourceScope },
+    Fixed { token: BoundToken, transport: Arc<dyn AnyTransport> },
+}
+
+/// What TLS showed about the connection of a call; found in the answer's extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallFacts(pub TlsFacts);
+
+impl Resource {
+    pub(crate) fn of_client(
+        core: Arc<ClientCore>,
+        credential: Arc<dyn CloneableProves>,
+        scope: ResourceScope,
+    ) -> Self {
+        Self { tokens: Tokens::Client { core, credential, scope }, profile: None }
+    }
+
+    pub(crate) fn of_token(token: BoundToken, transport: Arc<dyn AnyTransport>) -> Self {
+        Self { tokens: Tokens::Fixed { token, transport }, profile: None }
+    }
+
+    /// Uses a profile of one's own. Default: by the host of each request ([`ResourceProfile::for_host`]).
+    pub fn with_profile(mut self, profile: ResourceProfile) -> Self {
+        self.profile = Some(profile);
+        self
+    }
+
+    /// A live token for the resource, from the cache where there is one. Made from a token, that very token.
+    ///
+    /// # Errors
+    /// As an acquisition.
+    pub async fn token(&self) -> Result<BoundToken, Error> {
+        match &self.tokens {
+            Tokens::Client { core, credential, scope } => {
+                Acquire::<BoundToken>::new(core, &**credential, scope).await
+            }
+            Tokens::Fixed { token, .. } => Ok(token.clone()),
+        }
+    }
+
+    /// Sends a request to the resource with a bound token.
+    ///
+    /// A 401 that asks for other claims (continuous access evaluation) is answered once, with a new token. The URL
+    /// must be absolute and `https`; an `Authorization` header of the caller's is refused.
+    ///
+    /// # Errors
+    /// As an acquisition, and [`Error::Transport`]: notably
+    /// [`CertificateNotRequested`](crate::TransportError::CertificateNotRequested), before the token was sent.
+    pub async fn call(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
+        let host = check(&request)?.to_owned();
+        let profile = self.profile.clone().unwrap_or_else(|| ResourceProfile::for_host(&host));
+        let token = self.token().await?;
+        let again = request.clone();
+        let answer = self.send(request, &token, &profile).await?;
+        match (&self.tokens, challenge::claims_of(&answer)) {
+            (Tokens::Client { core, credential, scope }, Some(claims))
+                if answer.status() == StatusCode::UNAUTHORIZED =>
+            {
+                let rejected = TokenHash::of(token.secret());
+                let renewed =
+                    Acquire::<BoundToken>::new(core, &**credential, scope).claims(claims).rejected(rejected);
+                self.send(again, &renewed.await?, &profile).await
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    async fn send(
+        &self,
+        mut request: http::Request<Bytes>,
+        token: &BoundToken,
+        profile: &ResourceProfile,
+    ) -> Result<http::Response<Bytes>, Error> {
+        for (name, value) in profile.headers() {
+            request.headers_mut().entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        request.headers_mut().insert(AUTHORIZATION, authorization(token, profile)?);
+        let transport = match &self.tokens {
+            Tokens::Client { core, .. } => &core.transport,
+            Tokens::Fixed { transport, .. } => transport,
+        };
+        let answer = transport.send(request, Via::Resource(token.binding())).await;
+        let answer = answer.map_err(|cause| Error::Transport { leg: None, cause })?;
+        let mut response = answer.response;
+        response.extensions_mut().insert(CallFacts(answer.tls));
+        Ok(response)
+    }
+}
+
+/// The host, of a request that a token may be sent with.
+fn check(request: &http::Request<Bytes>) -> Result<&str, Error> {
+    let refuse =
+        |reason: &str| Err(Error::misuse(None, Misuse::ResourceRequest { reason: reason.to_owned() }));
+    if request.uri().scheme_str() != Some("https") {
+        return refuse("its URL does not begin with https://");
+    }
+    if request.uri().authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return refuse("its URL holds a user name");
+    }
+    if request.headers().contains_key(AUTHORIZATION) {
+        return refuse("it already has an Authorization header");
+    }
+    match request.uri().host() {
+        Some(host) if !host.is_empty() => Ok(host),
+        _ => refuse("its URL has no host"),
+    }
+}
+
+fn authorization(token: &BoundToken, profile: &ResourceProfile) -> Result<HeaderValue, Error> {
+    let text = Zeroizing::new(format!("{} {}", profile.scheme(), token.secret().expose()));
+    let mut value = HeaderValue::from_str(&text).map_err(|_| {
+        let reason = "the token has a character that no header may have".to_owned();
+        Error::misuse(None, Misuse::ResourceRequest { reason })
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scope = match &self.tokens {
+            Tokens::Client { scope, .. } => scope.as_str(),
+            Tokens::Fixed { .. } => "(one token)",
+        };
+        f.debug_struct("Resource").field("scope", &scope).field("profile", &self.profile).finish()
+    }
+}

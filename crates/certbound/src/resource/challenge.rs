@@ -1,0 +1,62 @@
+//! Claims challenges of continuous access evaluation, from `WWW-Authenticate`.
+
+use base64::Engine as _;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
+use http::header::WWW_AUTHENTICATE;
+
+/// The largest challenge that is looked at.
+const MAX_BYTES: usize = 16 * 1024;
+
+/// The claims that a resource asks for with `error="insufficient_claims"`, under whatever scheme it names.
+pub(super) fn claims_of(answer: &http::Response<Bytes>) -> Option<String> {
+    let headers = answer.headers().get_all(WWW_AUTHENTICATE);
+    headers
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .filter(|value| value.len() <= MAX_BYTES)
+        .filter_map(|value| http_auth::parse_challenges(value).ok())
+        .flatten()
+        .find_map(|challenge| {
+            let parameter = |wanted: &str| {
+                challenge
+                    .params
+                    .iter()
+                    .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+                    .map(|(_, value)| value.to_unescaped())
+            };
+            (parameter("error")? == "insufficient_claims").then(|| parameter("claims"))?
+        })
+        .and_then(|claims| decode(&claims))
+}
+
+fn decode(claims: &str) -> Option<String> {
+    let forgiving = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let standard = GeneralPurpose::new(&base64::alphabet::STANDARD, forgiving);
+    let url_safe = GeneralPurpose::new(&base64::alphabet::URL_SAFE, forgiving);
+    let bytes = standard.decode(claims).or_else(|_| url_safe.decode(claims)).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(challenge: &str) -> http::Response<Bytes> {
+        http::Response::builder().status(401).header(WWW_AUTHENTICATE, challenge).body(Bytes::new()).unwrap()
+    }
+
+    #[test]
+    fn only_a_challenge_for_claims_is_answered() {
+        let claims = r#"{"access_token":{"nbf":{"essential":true,"value":"1"}}}"#;
+        let coded = base64::engine::general_purpose::STANDARD.encode(claims);
+        let asks = |text: String| claims_of(&answer(&text));
+        let whole = format!(r#"Bearer realm="", error="insufficient_claims", claims="{coded}""#);
+        assert_eq!(asks(whole.clone()).as_deref(), Some(claims));
+        assert_eq!(asks(whole.replace("Bearer", "mtls_pop")).as_deref(), Some(claims));
+        assert_eq!(asks(whole.replace("insufficient_claims", "invalid_token")), None);
+        assert_eq!(asks(r#"Bearer error="insufficient_claims", claims="%%%""#.to_owned()), None);
+        assert_eq!(asks("=".to_owned()), None);
+    }
+}

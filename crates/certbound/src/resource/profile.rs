@@ -1,0 +1,66 @@
+//! What a kind of resource expects beside the token.
+
+use std::fmt;
+
+use http::{HeaderName, HeaderValue};
+
+/// The scheme of the `Authorization` header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Scheme {
+    /// `mtls_pop`: what Entra's resources take for bound tokens; under `Bearer` they refuse them.
+    MtlsPop,
+    /// `Bearer`: what other servers of RFC 8705 take for bound tokens.
+    Bearer,
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MtlsPop => "mtls_pop",
+            Self::Bearer => "Bearer",
+        })
+    }
+}
+
+/// The scheme and the extra headers of a kind of resource. It never says which certificate to present: the token does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourceProfile {
+    scheme: Scheme,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl ResourceProfile {
+    /// Scheme `mtls_pop`, no extra headers: Microsoft Graph and any resource not named otherwise.
+    pub fn standard() -> Self {
+        Self { scheme: Scheme::MtlsPop, headers: Vec::new() }
+    }
+
+    /// As standard, with `x-ms-tokenboundauth: true`, without which a vault does not look for the certificate.
+    pub fn key_vault() -> Self {
+        let name = HeaderName::from_static("x-ms-tokenboundauth");
+        Self { scheme: Scheme::MtlsPop, headers: vec![(name, HeaderValue::from_static("true"))] }
+    }
+
+    /// Scheme `Bearer`, for servers of RFC 8705 other than Entra's.
+    pub fn rfc8705() -> Self {
+        Self { scheme: Scheme::Bearer, headers: Vec::new() }
+    }
+
+    /// The profile of a host: Key Vault's in every cloud, standard for any other.
+    pub fn for_host(host: &str) -> Self {
+        const VAULTS: [&str; 3] = [".vault.azure.net", ".vault.azure.cn", ".vault.usgovcloudapi.net"];
+        let host = host.to_ascii_lowercase();
+        if VAULTS.iter().any(|suffix| host.ends_with(suffix)) { Self::key_vault() } else { Self::standard() }
+    }
+
+    /// The scheme.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The extra headers; a caller's own of the same name wins.
+    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
+    }
+}

@@ -1,0 +1,110 @@
+//! The seam to the network: one request, one answer, and what TLS showed about the connection.
+
+mod connector;
+mod error;
+mod hyper;
+mod tls;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+use certbound_core::certificate::Thumbprint;
+use rustls::crypto::CryptoProvider;
+
+pub use self::error::{Phase, TransportError};
+pub use self::hyper::HyperTransport;
+use crate::binding::Binding;
+
+/// Sends one HTTPS request and returns its answer.
+///
+/// Implement it to put another HTTP stack, or a test double, beneath the client. It does not retry, follow redirects,
+/// or look into bodies.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends `request`, presenting what `via` says.
+    ///
+    /// # Errors
+    /// [`TransportError`], with nothing of the answer kept. For [`Via::Bound`] and [`Via::Resource`] that includes
+    /// [`CertificateNotRequested`](TransportError::CertificateNotRequested), before the first byte of HTTP.
+    fn send(
+        &self,
+        request: http::Request<Bytes>,
+        via: Via<'_>,
+    ) -> impl Future<Output = Result<Answer, TransportError>> + Send;
+}
+
+/// What a request presents in TLS.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Via<'a> {
+    /// No client certificate.
+    Tls,
+    /// The binding certificate, to a token service: connections and sessions are kept, per binding.
+    Bound(&'a Binding),
+    /// The binding certificate, to a resource: connections are kept per binding, sessions are not, so that every
+    /// connection shows anew that the resource asked for the certificate.
+    Resource(&'a Binding),
+}
+
+impl<'a> Via<'a> {
+    /// The certificate that is presented, if any.
+    pub fn binding(self) -> Option<&'a Binding> {
+        match self {
+            Self::Tls => None,
+            Self::Bound(binding) | Self::Resource(binding) => Some(binding),
+        }
+    }
+}
+
+/// An answer, with what TLS showed.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status, headers and the whole body.
+    pub response: http::Response<Bytes>,
+    /// What TLS showed about the connection it came on.
+    pub tls: TlsFacts,
+}
+
+/// What the handshake of a connection showed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// The server asked for a client certificate in the handshake this connection rests on.
+    pub certificate_requested: bool,
+    /// The certificate that was sent.
+    pub presented: Option<Thumbprint>,
+    /// The handshake resumed an earlier session.
+    pub resumed: bool,
+}
+
+/// The one cryptography provider. Passed explicitly everywhere; a process-wide default is the application's business.
+pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+        LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    &PROVIDER
+}
+
+/// The object-safe twin of [`Transport`]: pleasant to implement there, easy to store here.
+pub(crate) trait AnyTransport: Send + Sync {
+    fn send<'a>(
+        &'a self,
+        request: http::Request<Bytes>,
+        via: Via<'a>,
+    ) -> Pin<Box<dyn Future<Output = Result<Answer, TransportError>> + Send + 'a>>;
+}
+
+impl<T: Transport> AnyTransport for T {
+    fn send<'a>(
+        &'a self,
+        request: http::Request<Bytes>,
+        via: Via<'a>,
+    ) -> Pin<Box<dyn Future<Output = Result<Answer, TransportError>> + Send + 'a>> {
+        Box::pin(Transport::send(self, request, via))
+    }
+}
+
+impl<T: Transport> Transport for Arc<T> {
+    async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
+        Transport::send(&**self, request, via).await
+    }
+}

@@ -1,0 +1,177 @@
+//! From a URI to a TLS connection: TCP or proxy tunnel, handshake, and the check that the certificate was asked for.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tower_service::Service;
+
+use super::TlsFacts;
+use super::error::{Phase, TransportError};
+use super::tls::{self, TlsIdentity};
+
+/// Connects with one TLS identity.
+#[derive(Clone)]
+pub(super) struct Connector {
+    pub(super) identity: TlsIdentity,
+    pub(super) proxy: Arc<Matcher>,
+    pub(super) limit: Duration,
+}
+
+impl Service<Uri> for Connector {
+    type Response = FactStream;
+    type Error = TransportError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, TransportError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, target: Uri) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move {
+            let host = target.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+            let limit = connector.limit;
+            match tokio::time::timeout(limit, connector.connect(&target, &host)).await {
+                Ok(result) => result,
+                Err(_) => Err(TransportError::TimedOut { host, phase: Phase::Connect, limit }),
+            }
+        })
+    }
+}
+
+impl Connector {
+    async fn connect(&self, target: &Uri, host: &str) -> Result<FactStream, TransportError> {
+        let tcp = self.reach(target, host).await?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| TransportError::NotHttps)?;
+        let connect = tokio_rustls::TlsConnector::from(Arc::clone(&self.identity.config)).connect(name, tcp);
+        let (stream, asked) = tls::watching(connect).await;
+        let stream = stream
+            .map_err(|error| TransportError::Tls { host: host.to_owned(), reason: tls_reason(&error) })?;
+        let kind = stream.get_ref().1.handshake_kind();
+        let mut facts =
+            TlsFacts { resumed: kind == Some(rustls::HandshakeKind::Resumed), ..TlsFacts::default() };
+        if let Some(binding) = &self.identity.binding {
+            if !self.identity.was_asked(host, asked, kind) {
+                return Err(TransportError::CertificateNotRequested { host: host.to_owned() });
+            }
+            facts.certificate_requested = true;
+            facts.presented = Some(binding.thumbprint());
+        }
+        Ok(FactStream { stream: TokioIo::new(stream), facts })
+    }
+
+    async fn reach(&self, target: &Uri, host: &str) -> Result<TcpStream, TransportError> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        let stream = match self.proxy.intercept(target).filter(|_| !always_direct(host)) {
+            None => tcp
+                .call(target.clone())
+                .await
+                .map_err(|error| TransportError::Connect { host: host.to_owned(), reason: chain(&error) })?,
+            Some(proxy) => {
+                let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
+                if let Some(auth) = proxy.basic_auth() {
+                    tunnel = tunnel.with_auth(auth.clone());
+                }
+                tunnel
+                    .call(with_port(target))
+                    .await
+                    .map_err(|error| TransportError::Proxy { host: host.to_owned(), reason: chain(&error) })?
+            }
+        };
+        Ok(stream.into_inner())
+    }
+}
+
+/// Loopback and link-local addresses are this machine's and its host's own; a proxy has no business with them.
+fn always_direct(host: &str) -> bool {
+    use std::net::IpAddr;
+
+    match host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
+        Ok(IpAddr::V6(address)) => address.is_loopback() || address.is_unicast_link_local(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+/// CONNECT names a port, also the default one.
+fn with_port(target: &Uri) -> Uri {
+    let Some(host) = target.host() else { return target.clone() };
+    let authority = format!("{host}:{}", target.port_u16().unwrap_or(443));
+    Uri::builder()
+        .scheme("https")
+        .authority(authority)
+        .path_and_query("/")
+        .build()
+        .unwrap_or_else(|_| target.clone())
+}
+
+fn tls_reason(error: &std::io::Error) -> String {
+    error.get_ref().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// An error with all its causes in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// A TLS connection that remembers what its handshake showed.
+pub(super) struct FactStream {
+    stream: TokioIo<TlsStream<TcpStream>>,
+    facts: TlsFacts,
+}
+
+impl Connection for FactStream {
+    fn connected(&self) -> Connected {
+        Connected::new().extra(self.facts)
+    }
+}
+
+impl hyper::rt::Read for FactStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl hyper::rt::Write for FactStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

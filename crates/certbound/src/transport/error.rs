@@ -1,0 +1,138 @@
+//! How the network can fail.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Where a time limit struck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// TCP, proxy tunnel and TLS.
+    Connect,
+    /// From the request to the end of the answer.
+    Exchange,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connecting",
+            Self::Exchange => "the exchange",
+        })
+    }
+}
+
+/// Why there is no answer. Names hosts, never contents.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// A limit on time was reached.
+    #[error("{host}: {phase} took longer than {} s", .limit.as_secs_f32())]
+    TimedOut {
+        /// The host that was addressed.
+        host: String,
+        /// What took too long.
+        phase: Phase,
+        /// The limit.
+        limit: Duration,
+    },
+    /// No connection: name, route, port.
+    #[error("{host}: cannot connect: {reason}")]
+    Connect {
+        /// The host that was addressed.
+        host: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The proxy did not open the tunnel.
+    #[error("{host}: the proxy did not connect: {reason}")]
+    Proxy {
+        /// The host that was addressed.
+        host: String,
+        /// What the proxy said.
+        reason: String,
+    },
+    /// The TLS handshake failed.
+    #[error("{host}: the TLS handshake failed: {reason}")]
+    Tls {
+        /// The host that was addressed.
+        host: String,
+        /// What the TLS library said.
+        reason: String,
+    },
+    /// The server did not ask for the client's certificate, so nothing was sent to it.
+    #[error("{host} did not ask for the client certificate, so the token was not sent to it")]
+    CertificateNotRequested {
+        /// The host that was addressed.
+        host: String,
+    },
+    /// The connection ended in the middle.
+    #[error("{host}: the connection broke: {reason}")]
+    Interrupted {
+        /// The host that was addressed.
+        host: String,
+        /// What the HTTP library said.
+        reason: String,
+    },
+    /// The answer is larger than allowed.
+    #[error("{host}: the answer is larger than {limit} bytes")]
+    TooLarge {
+        /// The host that was addressed.
+        host: String,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Not an absolute `https://` URL.
+    #[error("the URL is not an absolute https:// URL with a host")]
+    NotHttps,
+}
+
+impl TransportError {
+    /// A stable name.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TimedOut { .. } => "request_timeout",
+            Self::Connect { .. } => "connect_failed",
+            Self::Proxy { .. } => "proxy_failed",
+            Self::Tls { .. } => "tls_failed",
+            Self::CertificateNotRequested { .. } => "certificate_not_requested",
+            Self::Interrupted { .. } => "connection_interrupted",
+            Self::TooLarge { .. } => "answer_too_large",
+            Self::NotHttps => "url_not_https",
+        }
+    }
+
+    /// What to do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::TimedOut { .. } => "try again, or raise the limit",
+            Self::Connect { .. } => {
+                "check the name, the network and the firewall; set HTTPS_PROXY where one is needed"
+            }
+            Self::Proxy { .. } => "check HTTPS_PROXY, its password, and that it allows CONNECT to this host",
+            Self::Tls { .. } => {
+                "check the trusted roots (SSL_CERT_FILE) and that nothing between here and the host ends TLS"
+            }
+            Self::CertificateNotRequested { host } if host.ends_with("graph.microsoft.com") => {
+                "use https://mtlstb.graph.microsoft.com, which asks for the certificate"
+            }
+            Self::CertificateNotRequested { host } if host.contains(".vault.") => {
+                "today's Key Vault asks after the handshake, which this TLS stack does not do; use a Bearer token there"
+            }
+            Self::CertificateNotRequested { .. } => {
+                "use the resource's mTLS host, or a Bearer token if it has none"
+            }
+            Self::Interrupted { .. } => "try again",
+            Self::TooLarge { .. } => "check that the host is what it should be",
+            Self::NotHttps => "give a URL that begins with https://",
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::TimedOut { .. } | Self::Connect { .. } | Self::Proxy { .. } | Self::Interrupted { .. }
+        )
+    }
+}

@@ -1,0 +1,165 @@
+//! The default transport: HTTP/1.1 by hyper over our own connector, one pool for each TLS identity.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use certbound_core::certificate::Thumbprint;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::RootCertStore;
+use zeroize::Zeroizing;
+
+use super::connector::{Connector, chain};
+use super::error::{Phase, TransportError};
+use super::tls::{ServerTrust, TlsIdentity};
+use super::{Answer, TlsFacts, Transport, Via};
+use crate::binding::Binding;
+use crate::network::{Limits, NetworkError};
+
+type Pool = Client<Connector, Full<Bytes>>;
+
+/// Real HTTPS over TCP.
+///
+/// Every binding certificate has TLS configurations and connection pools of its own, made once and never changed: a
+/// certificate swapped under a live pool would go on sending the old one. They are kept, by thumbprint, for the most
+/// recently used bindings, at most [`HyperTransport::MAX_BINDINGS`].
+pub struct HyperTransport {
+    trust: ServerTrust,
+    proxy: Arc<Matcher>,
+    limits: Limits,
+    plain: Pool,
+    bound: moka::sync::Cache<(Thumbprint, Use), Arc<Pool>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Use {
+    Token,
+    Resource,
+}
+
+impl HyperTransport {
+    /// How many bindings keep their connections.
+    pub const MAX_BINDINGS: u64 = 512;
+
+    pub(crate) fn new(
+        proxy: Matcher,
+        roots: Option<RootCertStore>,
+        limits: Limits,
+    ) -> Result<Self, NetworkError> {
+        let trust = ServerTrust::new(roots)?;
+        let proxy = Arc::new(proxy);
+        let identity = TlsIdentity::new(&trust, None, true)
+            .map_err(|error| NetworkError::TrustStore { reason: error.to_string() })?;
+        let plain = pool(Connector { identity, proxy: Arc::clone(&proxy), limit: limits.connect }, limits);
+        Ok(Self { trust, proxy, limits, plain, bound: moka::sync::Cache::new(2 * Self::MAX_BINDINGS) })
+    }
+
+    fn pool_for(&self, via: Via<'_>, host: &str) -> Result<Arc<Pool>, TransportError> {
+        let (binding, purpose) = match via {
+            Via::Tls => return Ok(Arc::new(self.plain.clone())),
+            Via::Bound(binding) => (binding, Use::Token),
+            Via::Resource(binding) => (binding, Use::Resource),
+        };
+        self.bound.try_get_with((binding.thumbprint(), purpose), || self.new_pool(binding, purpose)).map_err(
+            |error: Arc<rustls::Error>| TransportError::Tls {
+                host: host.to_owned(),
+                reason: error.to_string(),
+            },
+        )
+    }
+
+    fn new_pool(&self, binding: &Binding, purpose: Use) -> Result<Arc<Pool>, rustls::Error> {
+        let identity = TlsIdentity::new(&self.trust, Some(binding), purpose == Use::Token)?;
+        let connector = Connector { identity, proxy: Arc::clone(&self.proxy), limit: self.limits.connect };
+        Ok(Arc::new(pool(connector, self.limits)))
+    }
+
+    async fn exchange(
+        &self,
+        request: http::Request<Bytes>,
+        via: Via<'_>,
+        host: &str,
+    ) -> Result<Answer, TransportError> {
+        let pool = self.pool_for(via, host)?;
+        let response = pool.request(request.map(Full::new)).await.map_err(|error| explain(host, &error))?;
+        let tls = response.extensions().get::<TlsFacts>().copied().unwrap_or_default();
+        let (head, body) = response.into_parts();
+        let mut collected = Zeroizing::new(Vec::new());
+        let mut body = std::pin::pin!(Limited::new(body, self.limits.body));
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| self.explain_body(host, error.as_ref()))?;
+            if let Some(data) = frame.data_ref() {
+                grow(&mut collected, data.len(), self.limits.body);
+                collected.extend_from_slice(data);
+            }
+        }
+        Ok(Answer { response: http::Response::from_parts(head, Bytes::from_owner(collected)), tls })
+    }
+
+    fn explain_body(
+        &self,
+        host: &str,
+        error: &(dyn std::error::Error + Send + Sync + 'static),
+    ) -> TransportError {
+        if error.is::<http_body_util::LengthLimitError>() {
+            return TransportError::TooLarge { host: host.to_owned(), limit: self.limits.body };
+        }
+        TransportError::Interrupted { host: host.to_owned(), reason: chain(error) }
+    }
+}
+
+impl Transport for HyperTransport {
+    async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
+        let host = match (request.uri().scheme_str(), request.uri().host()) {
+            (Some("https"), Some(host)) => host.to_owned(),
+            _ => return Err(TransportError::NotHttps),
+        };
+        let limit = self.limits.exchange;
+        match tokio::time::timeout(limit, self.exchange(request, via, &host)).await {
+            Ok(result) => result,
+            Err(_) => Err(TransportError::TimedOut { host, phase: Phase::Exchange, limit }),
+        }
+    }
+}
+
+impl fmt::Debug for HyperTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HyperTransport")
+            .field("trust", &self.trust)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+fn pool(connector: Connector, limits: Limits) -> Pool {
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .timer(TokioTimer::new())
+        .http1_max_buf_size(limits.head)
+        .build(connector)
+}
+
+/// Makes room by copying into a new buffer and wiping the old one; a plain `Vec` would leave it behind.
+fn grow(buffer: &mut Zeroizing<Vec<u8>>, more: usize, limit: usize) {
+    let needed = buffer.len() + more;
+    if needed > buffer.capacity() {
+        let mut larger = Zeroizing::new(Vec::with_capacity((needed * 2).clamp(4096, limit.max(needed))));
+        larger.extend_from_slice(buffer);
+        *buffer = larger;
+    }
+}
+
+/// Finds our own error beneath the HTTP library's, where there is one.
+fn explain(host: &str, error: &hyper_util::client::legacy::Error) -> TransportError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(ours) = error.downcast_ref::<TransportError>() {
+            return ours.clone();
+        }
+        cause = error.source();
+    }
+    TransportError::Interrupted { host: host.to_owned(), reason: chain(error) }
+}

@@ -1,0 +1,256 @@
+//! The cache: what a hit is, what makes two tokens different, and that one request serves however many wait.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use certbound::{
+    Answer, BoundToken, ByCertificate, Client, Cloud, Error, ResourceScope, Secret, Source, TokenCache,
+    TokenHash, Transport, TransportError, Via, leg1_fn,
+};
+use certbound_testkit::emulator::world::builtin;
+use certbound_testkit::emulator::{Condition, Fault, FaultResult, LegKind};
+use certbound_testkit::{MemoryTransport, Pair};
+
+use crate::two_leg::vault;
+
+/// Acceptance check 7: the second identical call sends nothing, runs no provider, and still carries its certificate.
+#[tokio::test]
+async fn a_hit_runs_nothing() {
+    let pair = Pair::new();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let (counted, client) = (Arc::clone(&calls), pair.leg1());
+    let leg1 = leg1_fn(pair.certificate(), move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let client = client.clone();
+        async move { client.assertion().await.map(|assertion| Secret::new(assertion.secret().expose())) }
+    });
+    let leg2 = pair.builder(builtin::APP).with_assertions(leg1).build().unwrap();
+    let first = leg2.bound_token(&vault()).await.unwrap();
+    let sent = pair.emulator().journal().len();
+    let second = leg2.bound_token(&vault()).await.unwrap();
+    assert_eq!((first.details().source, second.details().source), (Source::Service, Source::Cache));
+    assert_eq!(first, second);
+    assert_eq!(second.binding().thumbprint(), pair.certificate().thumbprint());
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    assert_eq!(pair.emulator().journal().len(), sent);
+}
+
+/// Acceptance check 8.
+#[tokio::test]
+async fn another_certificate_is_another_token() {
+    let pair = Pair::new();
+    let cache = TokenCache::new();
+    let client = |certificate| {
+        pair.builder(builtin::APP).with_cache(cache.clone()).with_certificate(certificate).build().unwrap()
+    };
+    let first = client(pair.certificate()).bound_token(&vault()).await.unwrap();
+    let other = client(pair.other_certificate()).bound_token(&vault()).await.unwrap();
+    assert_ne!(first, other);
+    assert_ne!(first.binding(), other.binding());
+    assert_eq!(client(pair.certificate()).bound_token(&vault()).await.unwrap(), first);
+}
+
+#[tokio::test]
+async fn kind_scope_tenant_and_extras_are_kept_apart() {
+    let pair = Pair::new();
+    let client =
+        pair.builder(builtin::MULTI_TENANT_APP).with_certificate(pair.certificate()).build().unwrap();
+    let graph = ResourceScope::graph(Cloud::Public);
+    let other = certbound::TenantId::parse(builtin::OTHER_TENANT).unwrap();
+    let (vault, sources) = (vault(), std::cell::RefCell::new(Vec::new()));
+    for _ in 0..2 {
+        let push = |source: Source| sources.borrow_mut().push(source);
+        push(client.bound_token(&vault).await.unwrap().details().source);
+        push(client.bearer_token(&vault).await.unwrap().details().source);
+        push(client.bound_token(&graph).await.unwrap().details().source);
+        push(client.bound_token(&vault).tenant(other.clone()).await.unwrap().details().source);
+        push(client.bound_token(&vault).query("dc", "1").await.unwrap().details().source);
+        push(client.bound_token(&vault).query("dc", "2").await.unwrap().details().source);
+    }
+    let sources = sources.into_inner();
+    assert_eq!(&sources[..6], [Source::Service; 6], "six different tokens");
+    assert_eq!(&sources[6..], [Source::Cache; 6], "each found again");
+}
+
+#[tokio::test]
+async fn a_token_is_served_while_more_than_five_minutes_are_left() {
+    let pair = Pair::new();
+    let client = pair.leg1();
+    let token = client.bound_token(&vault()).await.unwrap();
+    let margin = Duration::from_secs(300);
+    pair.clock().set(token.expires_at().minus(margin).minus(Duration::from_secs(1)));
+    assert_eq!(client.bound_token(&vault()).await.unwrap().details().source, Source::Cache);
+    pair.clock().set(token.expires_at().minus(margin));
+    assert_eq!(client.bound_token(&vault()).await.unwrap().details().source, Source::Service);
+}
+
+#[tokio::test]
+async fn a_token_ends_with_its_certificate() {
+    use certbound_testkit::emulator::IssueOptions;
+    let pair = Pair::new();
+    let now = certbound::Clock::now(pair.clock());
+    let ends = now.plus(Duration::from_secs(600));
+    let certificate = pair.issue(
+        IssueOptions::new(builtin::CLIENT_COMMON_NAME).valid(now.minus(Duration::from_secs(60)), ends),
+    );
+    let client = pair.builder(builtin::APP).with_certificate(certificate).build().unwrap();
+    assert_eq!(client.bound_token(&vault()).await.unwrap().expires_at(), ends);
+}
+
+#[tokio::test]
+async fn force_claims_and_a_rejected_hash_each_do_what_they_say() {
+    let pair = Pair::new();
+    let client = pair.leg1();
+    let first = client.bound_token(&vault()).await.unwrap();
+    let hash = TokenHash::of(first.secret());
+    pair.clock().advance(Duration::from_secs(10));
+
+    let forced = client.bound_token(&vault()).force_refresh().await.unwrap();
+    assert_eq!(forced.details().source, Source::Service);
+    assert_ne!(TokenHash::of(forced.secret()), hash);
+    let kept = client.bound_token(&vault()).rejected(hash).claims("{}").await.unwrap();
+    assert_eq!(kept.details().source, Source::Cache, "the cached token is not the rejected one");
+    let replaced = client.bound_token(&vault()).rejected(TokenHash::of(forced.secret())).await.unwrap();
+    assert_eq!(replaced.details().source, Source::Service);
+    let challenged = client.bound_token(&vault()).claims(r#"{"access_token":{}}"#).await.unwrap();
+    assert_eq!(challenged.details().source, Source::Service);
+    let error = client.bound_token(&vault()).force_refresh().rejected(hash).await.unwrap_err();
+    assert_eq!(error.code(), "force_refresh_and_token_hash_not_compatible");
+    let error = client.bound_token(&vault()).query("a b", "c").await.unwrap_err();
+    assert_eq!(error.code(), "invalid_query_parameter");
+}
+
+#[tokio::test]
+async fn however_many_wait_one_request_is_made() {
+    let (pair, gated, client) = gated_client();
+    let results = all_wait(&client, &gated, 10_000).await;
+    let tokens: Vec<_> = results.into_iter().map(Result::unwrap).collect();
+    assert_eq!(pair.emulator().journal().len(), 1);
+    let joined = tokens.iter().filter(|token| token.details().source == Source::Joined).count();
+    assert_eq!(joined, 9_999);
+    assert!(tokens.iter().all(|token| *token == tokens[0]));
+}
+
+#[tokio::test]
+async fn a_failure_reaches_every_waiter_and_is_not_kept() {
+    let (pair, gated, client) = gated_client();
+    pair.emulator().add_fault(Fault::once(Condition::leg(LegKind::Direct), FaultResult::BearerForMtlsPop));
+    let results = all_wait(&client, &gated, 20).await;
+    assert!(
+        results
+            .iter()
+            .all(|result| result.as_ref().is_err_and(|error| error.code() == "token_type_mismatch"))
+    );
+    assert_eq!(pair.emulator().journal().len(), 1);
+    client.bound_token(&vault()).await.unwrap();
+}
+
+/// Starts `count` calls for one token, opens the gate once all of them wait, and collects their results.
+async fn all_wait(
+    client: &Client<ByCertificate>,
+    gated: &Gated<MemoryTransport>,
+    count: usize,
+) -> Vec<Result<BoundToken, Error>> {
+    let scope = vault();
+    let calls =
+        futures_util::future::join_all((0..count).map(|_| async { client.bound_token(&scope).await }));
+    let mut calls = std::pin::pin!(calls);
+    // One round in which every call comes as far as it can: the leader to the gate, the others to its flight.
+    assert!(futures_util::poll!(&mut calls).is_pending());
+    gated.gate.add_permits(count);
+    calls.await
+}
+
+fn gated_client() -> (Pair, Gated<MemoryTransport>, Client<ByCertificate>) {
+    let pair = Pair::new();
+    let closed = || Arc::new(tokio::sync::Semaphore::new(0));
+    let gated = Gated { inner: pair.transport(), gate: closed(), arrived: closed() };
+    let client = Client::builder(pair.authority(), builtin::APP)
+        .with_transport(gated.clone())
+        .with_clock(pair.clock().clone())
+        .with_certificate(pair.certificate())
+        .build()
+        .unwrap();
+    (pair, gated, client)
+}
+
+/// Waits at a gate until the test opens it.
+#[derive(Clone)]
+struct Gated<T> {
+    inner: T,
+    gate: Arc<tokio::sync::Semaphore>,
+    arrived: Arc<tokio::sync::Semaphore>,
+}
+
+impl<T: Transport> Transport for Gated<T> {
+    async fn send(
+        &self,
+        request: http::Request<bytes::Bytes>,
+        via: Via<'_>,
+    ) -> Result<Answer, TransportError> {
+        self.arrived.add_permits(1);
+        let _open = self.gate.acquire().await.unwrap();
+        self.inner.send(request, via).await
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_leader_strands_nobody_and_other_keys_do_not_wait() {
+    let (pair, gated, client) = gated_client();
+    let leader = tokio::spawn({
+        let client = client.clone();
+        async move { client.bound_token(&vault()).await }
+    });
+    gated.arrived.acquire().await.unwrap().forget();
+    let follower = tokio::spawn({
+        let client = client.clone();
+        async move { client.bound_token(&vault()).await }
+    });
+    tokio::task::yield_now().await;
+    leader.abort();
+    assert!(leader.await.unwrap_err().is_cancelled());
+    gated.gate.add_permits(1);
+    let token = follower.await.unwrap().unwrap();
+    assert_eq!(token.details().source, Source::Joined);
+    assert_eq!(pair.emulator().journal().len(), 1, "the follower drove the leader's request to its end");
+
+    // A flight that everybody left leaves no trace: the next call starts one of its own.
+    let lonely = tokio::spawn({
+        let client = client.clone();
+        async move { client.bound_token(&ResourceScope::graph(Cloud::Public)).await }
+    });
+    gated.arrived.acquire().await.unwrap().forget();
+    gated.arrived.try_acquire().ok();
+    lonely.abort();
+    let _ = lonely.await;
+    gated.gate.add_permits(8);
+    client.bound_token(&ResourceScope::graph(Cloud::Public)).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_cache_is_bounded_and_the_soonest_to_end_goes_first() {
+    let pair = Pair::new();
+    let cache = TokenCache::with_capacity(2);
+    let client = pair
+        .builder(builtin::APP)
+        .with_cache(cache.clone())
+        .with_certificate(pair.certificate())
+        .build()
+        .unwrap();
+    let scopes = [
+        vault(),
+        ResourceScope::graph(Cloud::Public),
+        ResourceScope::parse("api://orders/.default").unwrap(),
+    ];
+    for scope in &scopes {
+        client.bound_token(scope).await.unwrap();
+        pair.clock().advance(Duration::from_secs(10));
+    }
+    assert_eq!(cache.len(), 2);
+    assert_eq!(client.bound_token(&scopes[2]).await.unwrap().details().source, Source::Cache);
+    assert_eq!(client.bound_token(&scopes[1]).await.unwrap().details().source, Source::Cache);
+    assert_eq!(client.bound_token(&scopes[0]).await.unwrap().details().source, Source::Service);
+    cache.clear();
+    assert!(cache.is_empty());
+}

@@ -1,0 +1,117 @@
+//! Loading certificates: every form that is read, and every way it can be wrong.
+
+use std::path::PathBuf;
+
+use certbound::{BindingCertificate, BindingCertificateError, Secret};
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/certificates").join(name)
+}
+
+fn read(name: &str) -> Vec<u8> {
+    std::fs::read(path(name)).unwrap()
+}
+
+fn thumbprint(name: &str) -> String {
+    String::from_utf8(read(name)).unwrap()
+}
+
+#[test]
+fn every_form_of_a_key_is_read() {
+    let files = |chain: &str, key: &str| {
+        BindingCertificate::from_pem_files(path(chain), path(key))
+            .unwrap_or_else(|error| panic!("{chain} {key}: {error}"))
+    };
+    let password = Secret::new("right");
+    let rsa = [
+        files("rsa.pem", "rsa.pkcs8.pem"),
+        files("rsa.pem", "rsa.pkcs1.pem"),
+        BindingCertificate::from_pem_file(path("rsa.bundle.pem")).unwrap(),
+        BindingCertificate::from_pfx_file(path("rsa.pfx"), Some(&password)).unwrap(),
+        BindingCertificate::from_pfx_file(path("rsa.legacy.pfx"), Some(&password)).unwrap(),
+        BindingCertificate::from_file(path("rsa.pfx"), Some(&password)).unwrap(),
+        BindingCertificate::from_file(path("rsa.bundle.pem"), None).unwrap(),
+    ];
+    for certificate in rsa {
+        assert_eq!(certificate.thumbprint().x5t_s256(), thumbprint("rsa.x5t-s256"));
+        assert!(certificate.is_rsa());
+    }
+    let p256 = [
+        files("p256.pem", "p256.pkcs8.pem"),
+        files("p256.pem", "p256.sec1.pem"),
+        BindingCertificate::from_pem_file(path("p256.bundle.pem")).unwrap(),
+        BindingCertificate::from_pfx_file(path("p256.empty-password.pfx"), None).unwrap(),
+    ];
+    for certificate in p256 {
+        assert_eq!(certificate.thumbprint().x5t_s256(), thumbprint("p256.x5t-s256"));
+        assert!(!certificate.is_rsa());
+    }
+    assert!(!files("p384.pem", "p384.pkcs8.pem").is_rsa());
+}
+
+#[test]
+fn the_issuers_of_a_chain_come_along_leaf_first() {
+    let password = Secret::new("right");
+    let bundle = BindingCertificate::from_pem_file(path("rsa.bundle.pem")).unwrap();
+    let pfx = BindingCertificate::from_pfx_file(path("rsa.pfx"), Some(&password)).unwrap();
+    assert_eq!(bundle.chain().ders().len(), 2);
+    assert_eq!(bundle.chain(), pfx.chain());
+}
+
+#[test]
+fn what_is_wrong_is_said_and_what_to_do() {
+    let pem = |bytes: &[u8]| BindingCertificate::from_pem(bytes).map(|_| ()).unwrap_err();
+    let pair = |chain: &str, key: &str| {
+        BindingCertificate::from_pem_pair(&read(chain), &read(key)).map(|_| ()).unwrap_err()
+    };
+    let pfx = |name: &str, password: &str| {
+        BindingCertificate::from_pfx(&read(name), Some(&Secret::new(password))).map(|_| ()).unwrap_err()
+    };
+    let bundle = String::from_utf8(read("rsa.bundle.pem")).unwrap();
+    let two_keys = [read("rsa.bundle.pem"), read("p256.pkcs8.pem")].concat();
+    let not_base64 = bundle.replacen("MII", "M!I", 1);
+    let no_end = bundle.split("-----END").next().unwrap().to_owned();
+    let not_a_certificate = bundle.replacen("MII", "MIJ", 1);
+    let cases = [
+        (pem(b""), "certificate_missing"),
+        (pem(b"hello"), "certificate_missing"),
+        (pem(&read("rsa.pkcs8.pem")), "certificate_missing"),
+        (pem(&read("rsa.pem")), "cert_without_private_key"),
+        (pem(not_base64.as_bytes()), "certificate_pem_invalid"),
+        (pem(no_end.as_bytes()), "certificate_pem_invalid"),
+        (pem(not_a_certificate.as_bytes()), "certificate_invalid"),
+        (pem(&two_keys), "certificate_several_keys"),
+        (pair("rsa.pem", "rsa.encrypted.pem"), "certificate_key_encrypted"),
+        (pair("rsa.pem", "other.pkcs8.pem"), "certificate_key_mismatch"),
+        (pair("rsa.pem", "p256.pkcs8.pem"), "certificate_key_mismatch"),
+        (pair("ca.pem", "rsa.pkcs8.pem"), "certificate_key_mismatch"),
+        (pair("rsa1024.pem", "rsa1024.pkcs8.pem"), "cryptographic_error"),
+        (pfx("rsa.pfx", "wrong"), "certificate_password_wrong"),
+        (pfx("rsa.legacy.pfx", "wrong"), "certificate_password_wrong"),
+        (pfx("rsa.pfx", ""), "certificate_password_wrong"),
+        (pfx("no-key.pfx", "right"), "cert_without_private_key"),
+        (pfx("no-certificate.pfx", "right"), "certificate_missing"),
+        (pfx("rsa.pem", "right"), "certificate_pfx_invalid"),
+    ];
+    for (error, code) in cases {
+        assert_eq!(error.code(), code, "{error}");
+        assert!(!error.fix().is_empty() && !error.to_string().is_empty());
+    }
+    let missing = BindingCertificate::from_pem_file(path("nothing.pem")).unwrap_err();
+    assert!(matches!(missing, BindingCertificateError::Unreadable { .. }));
+}
+
+#[test]
+fn damaged_files_are_errors_and_never_panics() {
+    let password = Secret::new("right");
+    for name in ["rsa.pfx", "rsa.legacy.pfx", "p256.bundle.pem"] {
+        let whole = read(name);
+        for at in (0..whole.len()).step_by(whole.len() / 24) {
+            let _ = BindingCertificate::from_pfx(&whole[..at], Some(&password));
+            let _ = BindingCertificate::from_pem(&whole[..at]);
+            let mut flipped = whole.clone();
+            flipped[at] ^= 0x20;
+            let _ = BindingCertificate::from_pem(&flipped);
+        }
+    }
+}

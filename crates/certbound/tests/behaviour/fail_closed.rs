@@ -1,0 +1,160 @@
+//! An answer that is not exactly what was asked for is an error, and nothing of it is cached.
+
+use std::time::Duration;
+
+use certbound::{Error, Leg, MalformedAnswer, PeerMisbehaved, TokenCache, TransportError};
+use certbound_testkit::emulator::world::builtin;
+use certbound_testkit::emulator::{Condition, Fault, FaultResult, LegKind};
+use certbound_testkit::{NeverTransport, Pair, ScriptedTransport};
+
+use crate::two_leg::vault;
+
+async fn with_fault(leg: LegKind, result: FaultResult) -> Error {
+    let pair = Pair::new();
+    pair.emulator().add_fault(Fault::once(Condition::leg(leg), result.clone()));
+    let cache = TokenCache::new();
+    let leg2 =
+        pair.builder(builtin::APP).with_cache(cache.clone()).with_assertions(pair.leg1()).build().unwrap();
+    let error = leg2.bound_token(&vault()).await.unwrap_err();
+    assert!(cache.is_empty(), "{result:?} left something in the cache");
+    // The fault is over, so the next call succeeds: nothing of the failure was kept.
+    leg2.bound_token(&vault()).await.unwrap();
+    let expected = if leg == LegKind::Leg1 { Leg::One } else { Leg::Two };
+    assert_eq!(error.leg(), Some(expected), "{error}");
+    error
+}
+
+fn peer(error: &Error) -> &PeerMisbehaved {
+    match error {
+        Error::PeerMisbehaved { what, .. } => what,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Acceptance check 6, in both legs.
+#[tokio::test]
+async fn a_bearer_answer_is_a_downgrade() {
+    for leg in [LegKind::Leg1, LegKind::Leg2] {
+        let error = with_fault(leg, FaultResult::BearerForMtlsPop).await;
+        assert_eq!(error.code(), "token_type_mismatch");
+        assert!(
+            matches!(peer(&error), PeerMisbehaved::TokenTypeDowngraded { asked: "mtls_pop", .. }),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_token_bound_to_another_certificate_is_refused() {
+    for leg in [LegKind::Leg1, LegKind::Leg2] {
+        let error = with_fault(leg, FaultResult::ForeignCnf).await;
+        assert!(matches!(peer(&error), PeerMisbehaved::BoundToAnother { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_cnf_is_an_error_for_an_assertion_and_a_detail_of_a_token() {
+    let error = with_fault(LegKind::Leg1, FaultResult::NoCnf).await;
+    assert!(matches!(peer(&error), PeerMisbehaved::AssertionNotBound), "{error:?}");
+
+    let pair = Pair::new();
+    pair.emulator().add_fault(Fault::once(Condition::leg(LegKind::Leg2), FaultResult::NoCnf));
+    let token = pair.leg2().bound_token(&vault()).await.unwrap();
+    assert!(!token.details().binding_observed);
+}
+
+#[tokio::test]
+async fn scope_emptiness_and_redirects_are_looked_at() {
+    let error = with_fault(LegKind::Leg2, FaultResult::WrongScope).await;
+    assert!(matches!(peer(&error), PeerMisbehaved::ScopeMismatch { .. }), "{error:?}");
+
+    let error = with_fault(LegKind::Leg2, FaultResult::EmptyToken).await;
+    assert_eq!(*peer(&error), PeerMisbehaved::Malformed(MalformedAnswer::EmptyToken));
+
+    let location = "https://evil.example/token".to_owned();
+    let error = with_fault(LegKind::Leg2, FaultResult::Redirect307 { location }).await;
+    let redirect = MalformedAnswer::Redirect { status: 307, to: "evil.example".to_owned() };
+    assert_eq!(*peer(&error), PeerMisbehaved::Malformed(redirect));
+    assert!(error.is_transient());
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_transient_and_a_refusal_by_status_is_kept() {
+    for result in [FaultResult::ConnectionReset, FaultResult::TruncatedBody] {
+        let error = with_fault(LegKind::Leg2, result).await;
+        assert!(
+            matches!(error, Error::Transport { cause: TransportError::Interrupted { .. }, .. }),
+            "{error:?}"
+        );
+        assert!(error.is_transient());
+    }
+    let busy = FaultResult::Status { status: 429, body: "Too Many Requests".into(), retry_after: Some(60) };
+    let error = with_fault(LegKind::Leg2, busy).await;
+    let Error::Refused { answer, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(
+        (answer.code.as_str(), answer.retry_after),
+        ("request_throttled", Some(Duration::from_secs(60)))
+    );
+    assert!(error.is_transient());
+}
+
+#[tokio::test]
+async fn answers_that_break_the_protocol_each_have_a_code() {
+    let cases: [(&str, &str); 7] = [
+        ("not json", "json_parse_failed"),
+        (r#"{"token_type":"mtls_pop","access_token":"a","expires_in":3599"#, "json_parse_failed"),
+        (r#"{"access_token":"a","expires_in":3599}"#, "token_type_missing"),
+        (r#"{"token_type":"mtls_pop","expires_in":3599}"#, "answer_missing_field"),
+        (
+            r#"{"token_type":"mtls_pop","access_token":"a","access_token":"b","expires_in":1}"#,
+            "answer_duplicate_field",
+        ),
+        (r#"{"token_type":"mtls_pop","access_token":[],"expires_in":3599}"#, "answer_wrong_type"),
+        (r#"{"token_type":"mtls_pop","access_token":"a","expires_in":0}"#, "token_over"),
+    ];
+    let pair = Pair::new();
+    for (body, code) in cases {
+        let client = certbound::Client::builder(pair.authority(), builtin::APP)
+            .with_transport(ScriptedTransport::default().then(200, body))
+            .with_clock(pair.clock().clone())
+            .with_certificate(pair.certificate())
+            .build()
+            .unwrap();
+        let error = client.bound_token(&vault()).await.unwrap_err();
+        assert_eq!(error.code(), code, "{body}");
+        assert!(!error.fix().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_opaque_token_is_taken_and_says_that_its_binding_was_not_seen() {
+    let pair = Pair::new();
+    let body = r#"{"token_type":"MTLS_POP","access_token":"opaque","expires_in":"3599"}"#;
+    let client = certbound::Client::builder(pair.authority(), builtin::APP)
+        .with_transport(ScriptedTransport::default().then(200, body))
+        .with_clock(pair.clock().clone())
+        .with_certificate(pair.certificate())
+        .build()
+        .unwrap();
+    let token = client.bound_token(&vault()).await.unwrap();
+    assert!(!token.details().binding_observed);
+    assert!(!token.details().scopes_granted);
+    assert_eq!(token.scopes(), [vault().as_str()]);
+}
+
+#[tokio::test]
+async fn a_certificate_out_of_its_dates_sends_nothing() {
+    let pair = Pair::new();
+    let client = certbound::Client::builder(pair.authority(), builtin::APP)
+        .with_transport(NeverTransport)
+        .with_clock(pair.clock().clone())
+        .with_certificate(pair.certificate())
+        .build()
+        .unwrap();
+    pair.clock().set(pair.certificate().chain().not_after());
+    let error = client.bound_token(&vault()).await.unwrap_err();
+    assert_eq!(error.code(), "certificate_not_valid_now");
+    assert_eq!(client.assertion().await.unwrap_err().code(), "certificate_not_valid_now");
+    pair.clock().set(pair.certificate().chain().not_before().minus(Duration::from_secs(1)));
+    assert_eq!(client.bound_token(&vault()).await.unwrap_err().code(), "certificate_not_valid_now");
+}

@@ -1,0 +1,8 @@
+//! How the client behaves, against the emulator in memory. One binary, one file per topic.
+
+mod binding;
+mod cache;
+mod certificates;
+mod fail_closed;
+mod resource;
+mod two_leg;

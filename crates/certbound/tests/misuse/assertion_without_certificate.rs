@@ -1,0 +1,8 @@
+//! An assertion without the certificate it is bound to.
+use certbound::{BoundAssertion, Secret};
+
+fn unbound(jwt: Secret) {
+    let _ = BoundAssertion::from_jwt(jwt);
+}
+
+fn main() {}

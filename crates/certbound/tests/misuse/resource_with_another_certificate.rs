@@ -1,0 +1,9 @@
+//! A second certificate for a call.
+use bytes::Bytes;
+use certbound::{BindingCertificate, BoundToken};
+
+async fn swapped(token: BoundToken, request: http::Request<Bytes>, other: BindingCertificate) {
+    let _ = token.resource().call(request, other).await;
+}
+
+fn main() {}

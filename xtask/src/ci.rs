@@ -1,0 +1,23 @@
+//! `cargo xtask ci`: every check beside the tests, the quick ones first.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::process::{cargo, locked, run};
+use crate::{deny, layering};
+
+/// Formatting, layering, clippy, documentation and dependency rules. Stops at the first that fails.
+pub(crate) fn run_all(root: &Path) -> Result<()> {
+    run(cargo(root).args(["fmt", "--all", "--check"]))?;
+    layering::run(root)?;
+    run(cargo(root)
+        .args(["clippy", "--workspace", "--all-targets"])
+        .args(locked(root))
+        .args(["--", "-D", "warnings"]))?;
+    run(cargo(root)
+        .args(["doc", "--workspace", "--no-deps"])
+        .args(locked(root))
+        .env("RUSTDOCFLAGS", "-D warnings"))?;
+    deny::run_all(root)
+}

@@ -1,0 +1,245 @@
+//! `cargo xtask layering`: who may import whom, and what `certbound-core` may not touch.
+//!
+//! Order between the modules of one crate is not checked here; that is for review.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::process::{capture, cargo, locked, say};
+use crate::source_scan::forbidden_uses;
+
+const CORE: &str = "certbound-core";
+const CLIENT: &str = "certbound";
+const VERIFIER: &str = "certbound-verifier";
+const EMULATOR: &str = "certbound-emulator";
+const CLI: &str = "certbound-cli";
+const TESTKIT: &str = "certbound-testkit";
+
+/// Each of our packages, and those of ours it may use outside its dev-dependencies. A package that is not here fails.
+const MAY_IMPORT: [(&str, &[&str]); 7] = [
+    (CORE, &[]),
+    (CLIENT, &[CORE]),
+    (VERIFIER, &[CORE]),
+    (EMULATOR, &[CORE, VERIFIER]),
+    (CLI, &[CORE, CLIENT, VERIFIER, EMULATOR]),
+    (TESTKIT, &[CORE, CLIENT, VERIFIER, EMULATOR]),
+    ("xtask", &[]),
+];
+
+/// What would give the core a runtime, a socket or a TLS stack, however many packages away.
+const NOT_IN_CORE: [&str; 22] = [
+    "async-std",
+    "axum",
+    "curl",
+    "h2",
+    "hyper",
+    "hyper-rustls",
+    "hyper-util",
+    "isahc",
+    "mio",
+    "native-tls",
+    "openssl",
+    "quinn",
+    "reqwest",
+    "rustls",
+    "rustls-native-certs",
+    "rustls-platform-verifier",
+    "smol",
+    "socket2",
+    "surf",
+    "tokio",
+    "tokio-rustls",
+    "ureq",
+];
+
+/// Checks the workspace at `root`; prints every violation before it fails.
+pub(crate) fn run(root: &Path) -> Result<()> {
+    let graph = Graph::read(root)?;
+    let mut violations = imports(&graph);
+    violations.extend(reached_by_core(&graph)?);
+    violations.extend(used_by_core(&graph)?);
+    for violation in &violations {
+        eprintln!("layering: {violation}");
+    }
+    if !violations.is_empty() {
+        bail!("layering: {} violation(s)", violations.len());
+    }
+    say(&format!("layering: {} packages, no violation", graph.ours.len()));
+    Ok(())
+}
+
+fn imports(graph: &Graph) -> Vec<String> {
+    let mut violations = Vec::new();
+    for package in &graph.ours {
+        let name = &package.name;
+        let Some((_, allowed)) = MAY_IMPORT.iter().find(|(known, _)| known == name) else {
+            violations
+                .push(format!("{name} has no place in the layering; give it one in xtask/src/layering.rs"));
+            continue;
+        };
+        for import in package.imports.iter().filter(|import| graph.is_ours(import)) {
+            if import == TESTKIT {
+                violations.push(format!("{name} depends on {TESTKIT}; it is for [dev-dependencies] only"));
+            } else if !allowed.contains(&import.as_str()) {
+                let allowed = if allowed.is_empty() { "none of ours".to_owned() } else { allowed.join(", ") };
+                violations.push(format!("{name} depends on {import}; it may use {allowed}"));
+            }
+        }
+        if name == CORE {
+            // As declared: optional ones and those of other platforms too.
+            for import in package.imports.iter().filter(|import| NOT_IN_CORE.contains(&import.as_str())) {
+                violations
+                    .push(format!("{CORE} depends on {import}; the core has no runtime, socket or TLS"));
+            }
+        }
+    }
+    violations
+}
+
+/// Through third parties; what is declared directly is reported by `imports`.
+fn reached_by_core(graph: &Graph) -> Result<Vec<String>> {
+    let core = graph.core()?;
+    let mut came_from: HashMap<&str, &str> = HashMap::new();
+    let mut queue = VecDeque::from([core.id.as_str()]);
+    let mut violations = Vec::new();
+    while let Some(id) = queue.pop_front() {
+        for next in graph.edges.get(id).into_iter().flatten() {
+            if next == &core.id || came_from.contains_key(next.as_str()) {
+                continue;
+            }
+            came_from.insert(next, id);
+            let name = graph.name(next);
+            if !NOT_IN_CORE.contains(&name) {
+                queue.push_back(next);
+            } else if id != core.id {
+                let mut way = vec![name];
+                let mut at = next.as_str();
+                while let Some(before) = came_from.get(at) {
+                    way.push(graph.name(before));
+                    at = before;
+                }
+                way.reverse();
+                violations.push(format!("{CORE} reaches {name}: {}", way.join(" -> ")));
+            }
+        }
+    }
+    Ok(violations)
+}
+
+fn used_by_core(graph: &Graph) -> Result<Vec<String>> {
+    let folder = &graph.core()?.folder;
+    let mut violations = Vec::new();
+    for file in rust_files(&folder.join("src"))? {
+        let source =
+            fs::read_to_string(&file).with_context(|| format!("could not read {}", file.display()))?;
+        let shown = file.strip_prefix(folder).unwrap_or(&file).display();
+        for found in forbidden_uses(&source) {
+            violations.push(format!("{CORE}/{shown}:{}: uses {}; {}", found.line, found.path, found.instead));
+        }
+    }
+    Ok(violations)
+}
+
+fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("could not list {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(rust_files(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// What `cargo metadata` says, without dev-dependencies: those are not shipped and may point anywhere.
+struct Graph {
+    ours: Vec<Package>,
+    names: HashMap<String, String>,
+    /// Package id to the ids it is built with on this platform.
+    edges: HashMap<String, HashSet<String>>,
+}
+
+struct Package {
+    id: String,
+    name: String,
+    folder: PathBuf,
+    imports: Vec<String>,
+}
+
+impl Graph {
+    fn read(root: &Path) -> Result<Self> {
+        let version = capture(cargo(root).arg("-vV"))?;
+        let host = version
+            .lines()
+            .find_map(|line| line.strip_prefix("host: "))
+            .context("`cargo -vV` names no host")?;
+        let json = capture(
+            cargo(root)
+                .args(["metadata", "--format-version", "1", "--filter-platform", host])
+                .args(locked(root)),
+        )?;
+        Self::parse(&serde_json::from_str(&json)?).context("`cargo metadata` printed what is not understood")
+    }
+
+    fn parse(metadata: &Value) -> Option<Self> {
+        let members: HashSet<&str> = list(metadata, "workspace_members")?.filter_map(Value::as_str).collect();
+        let mut ours = Vec::new();
+        let mut names = HashMap::new();
+        for package in list(metadata, "packages")? {
+            let (id, name) = (text(package, "id")?, text(package, "name")?);
+            names.insert(id.to_owned(), name.to_owned());
+            if members.contains(id) {
+                let imports = list(package, "dependencies")?.filter(|import| is_shipped(import));
+                ours.push(Package {
+                    id: id.to_owned(),
+                    name: name.to_owned(),
+                    folder: Path::new(text(package, "manifest_path")?).parent()?.to_path_buf(),
+                    imports: imports.filter_map(|import| Some(text(import, "name")?.to_owned())).collect(),
+                });
+            }
+        }
+        let mut edges = HashMap::new();
+        for node in list(metadata.get("resolve")?, "nodes")? {
+            let mut to = HashSet::new();
+            for edge in list(node, "deps")? {
+                if list(edge, "dep_kinds")?.any(is_shipped) {
+                    to.insert(text(edge, "pkg")?.to_owned());
+                }
+            }
+            edges.insert(text(node, "id")?.to_owned(), to);
+        }
+        Some(Self { ours, names, edges })
+    }
+
+    fn core(&self) -> Result<&Package> {
+        let core = self.ours.iter().find(|package| package.name == CORE);
+        core.with_context(|| format!("layering: the workspace has no {CORE}"))
+    }
+
+    fn is_ours(&self, name: &str) -> bool {
+        self.ours.iter().any(|package| package.name == name)
+    }
+
+    fn name<'a>(&'a self, id: &'a str) -> &'a str {
+        self.names.get(id).map_or(id, String::as_str)
+    }
+}
+
+fn is_shipped(edge: &Value) -> bool {
+    text(edge, "kind") != Some("dev")
+}
+
+fn text<'a>(value: &'a Value, member: &str) -> Option<&'a str> {
+    value.get(member)?.as_str()
+}
+
+fn list<'a>(value: &'a Value, member: &str) -> Option<std::slice::Iter<'a, Value>> {
+    Some(value.get(member)?.as_array()?.iter())
+}

@@ -1,0 +1,59 @@
+//! The project's own commands, run as `cargo xtask COMMAND`.
+
+mod ci;
+mod deny;
+mod layering;
+mod process;
+mod source_scan;
+mod strangers;
+mod test;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+const USAGE: &str = "\
+Usage: cargo xtask COMMAND
+
+  test                   set up what the tests need (and say so), then run all tests
+  ci                     formatting, layering, clippy, docs and dependency rules; warnings are errors
+  layering [--root DIR]  who may import whom, and what certbound-core may not touch
+  deny                   licences, banned crates and sources of the dependencies (cargo-deny)
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<()> {
+    match arguments {
+        ["test"] => test::run_all(&workspace_root()?),
+        ["ci"] => ci::run_all(&workspace_root()?),
+        ["layering"] => layering::run(&workspace_root()?),
+        ["layering", "--root", root] => layering::run(&PathBuf::from(root)),
+        ["deny"] => deny::run_all(&workspace_root()?),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => bail!("not a command: `{}`\n\n{USAGE}", arguments.join(" ")),
+    }
+}
+
+/// Asked for at run time first: a checkout that moved keeps its built xtask.
+fn workspace_root() -> Result<PathBuf> {
+    let package = env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    let root = package.parent().context("the folder of xtask has no parent")?;
+    Ok(root.to_path_buf())
+}

@@ -1,0 +1,134 @@
+//! What the tests run against that is not ours: openssl, curl, and MSAL for Python.
+//!
+//! Found, or installed, and said either way. What cannot be had is an error that names it: no test is skipped for it.
+
+use std::env;
+use std::fs;
+use std::io::{IsTerminal, stdin};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{capture, on_path, run, say};
+
+/// Programs, and the Debian package of each.
+const PROGRAMS: [(&str, &str); 3] = [("openssl", "openssl"), ("curl", "curl"), ("python3", "python3")];
+
+/// The virtual environment's packages, in pip's own format.
+const PYTHON_PACKAGES: &str = include_str!("../python-packages.txt");
+
+/// Proves that the packages load, not only that files are there.
+const IMPORT_CHECK: &str = "import cryptography, msal; print(msal.__version__, cryptography.__version__)";
+
+/// Where the strangers are that are not simply on PATH.
+pub(crate) struct Strangers {
+    /// The interpreter that has MSAL and cryptography.
+    pub(crate) python: PathBuf,
+}
+
+/// Makes them ready. The second time this looks and installs nothing.
+pub(crate) fn set_up(root: &Path) -> Result<Strangers> {
+    programs()?;
+    let python = virtual_environment(&root.join("target").join("strangers").join("venv"))?;
+    Ok(Strangers { python })
+}
+
+fn programs() -> Result<()> {
+    let missing: Vec<(&str, &str)> =
+        PROGRAMS.into_iter().filter(|(program, _)| on_path(program).is_none()).collect();
+    if !missing.is_empty() {
+        let packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
+        apt_install(&packages)?;
+    }
+    for (program, package) in PROGRAMS {
+        let Some(found) = on_path(program) else {
+            bail!("set-up: {program} is not on PATH, though the package {package} is installed");
+        };
+        let version =
+            capture(Command::new(&found).arg(if program == "openssl" { "version" } else { "--version" }))?;
+        say(&format!("set-up: {program}: {}", version.lines().next().unwrap_or_default()));
+    }
+    Ok(())
+}
+
+fn virtual_environment(folder: &Path) -> Result<PathBuf> {
+    let python = folder.join("bin").join("python");
+    // Written last: a set-up that was interrupted is started over.
+    let complete = folder.join("complete.txt");
+    let is_ours = fs::read_to_string(&complete).is_ok_and(|packages| packages == PYTHON_PACKAGES);
+    if is_ours && let Ok(versions) = capture(&mut import_check(&python)) {
+        say(&format!("set-up: MSAL for Python and cryptography: {}, found", versions.trim()));
+        return Ok(python);
+    }
+    say("set-up: making a Python virtual environment with MSAL in target/strangers/venv");
+    create(folder)?;
+    fs::write(folder.join("packages.txt"), PYTHON_PACKAGES)?;
+    run(Command::new(&python)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", "packages.txt"]))
+    .context("set-up: could not have MSAL for Python (`msal`) and `cryptography` from PyPI; is the network reachable?")?;
+    let versions = capture(&mut import_check(&python)).context("set-up: MSAL for Python does not load")?;
+    fs::write(complete, PYTHON_PACKAGES)?;
+    say(&format!("set-up: MSAL for Python and cryptography: {}, installed", versions.trim()));
+    Ok(python)
+}
+
+fn create(folder: &Path) -> Result<()> {
+    // Debian's python3 comes without what makes a virtual environment.
+    if capture(Command::new("python3").args(["-c", "import ensurepip, venv"])).is_err() {
+        apt_install(&["python3-venv"])?;
+    }
+    make_venv(folder).context("set-up: could not make a Python virtual environment")
+}
+
+fn make_venv(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("could not remove {}", folder.display()))?;
+    }
+    capture(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+    Ok(())
+}
+
+fn import_check(python: &Path) -> Command {
+    let mut command = Command::new(python);
+    command.args(["-c", IMPORT_CHECK]);
+    command
+}
+
+fn apt_install(packages: &[&str]) -> Result<()> {
+    let wanted = packages.join(", ");
+    if on_path("apt-get").is_none() {
+        bail!(
+            "set-up: missing: {wanted}, and there is no apt-get; install them with this system's package manager"
+        );
+    }
+    say(&format!("set-up: installing Debian packages: {wanted}"));
+    let could_not = || format!("set-up: could not have the Debian packages {wanted}");
+    run(apt_get()?.arg("update").arg("-qq")).with_context(could_not)?;
+    run(apt_get()?.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages))
+        .with_context(could_not)
+}
+
+/// apt-get as root: directly, or through sudo, which may ask for a password only where somebody can type one.
+fn apt_get() -> Result<Command> {
+    let mut command = if capture(Command::new("id").arg("-u"))?.trim() == "0" {
+        let mut command = Command::new("env");
+        command.stdin(Stdio::null());
+        command
+    } else if on_path("sudo").is_some() {
+        let mut command = Command::new("sudo");
+        if env::var_os("CI").is_some() || !stdin().is_terminal() {
+            command.arg("--non-interactive");
+        }
+        command.arg("env");
+        command
+    } else {
+        bail!(
+            "set-up: packages are missing, and installing them needs root or sudo; run as root: apt-get install openssl curl python3 python3-venv"
+        );
+    };
+    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+    Ok(command)
+}
