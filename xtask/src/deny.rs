@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 
@@ -27,13 +26,11 @@ fn find_or_install(root: &Path) -> Result<PathBuf> {
     say(&format!(
         "deny: cargo-deny is not on PATH; building {VERSION} into target/tools, once, takes some minutes"
     ));
-    let started = Instant::now();
     run(cargo(root)
         .args(["install", "--quiet", "--locked", &format!("cargo-deny@{VERSION}"), "--root"])
         .arg(&tools))
     .context(
         "cargo-deny could not be installed; with network access, `cargo install cargo-deny` does it by hand",
     )?;
-    say(&format!("deny: installed in {} s", started.elapsed().as_secs()));
     Ok(ours)
 }

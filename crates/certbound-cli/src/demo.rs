@@ -14,8 +14,7 @@ mod stage;
 mod tamper;
 mod watched;
 
-use std::time::Instant;
-
+use certbound::{Clock as _, SystemClock};
 use certbound_emulator::Fault;
 use serde::Serialize;
 
@@ -72,7 +71,8 @@ pub async fn run(faults: &[Fault]) -> Report {
 
 /// As [`run`], with the client's requests tampered with on their way: for the proof that the checklist notices.
 pub async fn run_tampered(faults: &[Fault], tamper: Tamper) -> Report {
-    let begin = Instant::now();
+    let clock = SystemClock::new();
+    let begin = clock.monotonic();
     let evidence = match stage::Stage::set(faults).await {
         Ok(stage) => {
             let evidence = run::run(&stage, tamper).await;
@@ -83,6 +83,6 @@ pub async fn run_tampered(faults: &[Fault], tamper: Tamper) -> Report {
     };
     let checks = checklist::judge(&evidence);
     let passed = checks.iter().filter(|check| check.ok).count();
-    let milliseconds = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let milliseconds = u64::try_from(clock.monotonic().saturating_sub(begin).as_millis()).unwrap_or(u64::MAX);
     Report { failed: checks.len() - passed, passed, checks, milliseconds }
 }

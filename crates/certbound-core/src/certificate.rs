@@ -175,7 +175,7 @@ impl CertificateChain {
 
 fn parse(at: usize, der: &[u8]) -> Result<X509Certificate<'_>, CertificateError> {
     match X509Certificate::from_der(der) {
-        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(([], certificate)) => Ok(certificate),
         Ok(_) => Err(CertificateError::TrailingBytes { at }),
         Err(_) => Err(CertificateError::Malformed { at }),
     }

@@ -1,4 +1,5 @@
 //! Wire forms and signatures against files that other implementations or the protocol's description made.
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use certbound_core::certificate::{CertificateChain, CertificateError, Thumbprint};
 use certbound_core::credential::ClientProof;

@@ -1,4 +1,5 @@
 //! How the client behaves, against the emulator in memory. One binary, one file per topic.
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 mod binding;
 mod cache;

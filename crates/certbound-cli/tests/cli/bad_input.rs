@@ -1,0 +1,119 @@
+//! Input that cannot be used: exit 2, a code, a fix, and no byte on the network.
+
+use crate::support::{APP, Emulator, TENANT, VAULT, file, offline, refusal, stderr, text};
+
+#[test]
+fn each_bad_value_has_its_own_code() {
+    let emulator = Emulator::start();
+    let certificate = emulator.certificate();
+    let good = [("--scope", VAULT), ("--tenant", TENANT), ("--client-id", APP), ("--leg1-certificate", certificate)];
+    for (flag, value, code) in [
+        ("--scope", "", "scopes_required_client_credentials"),
+        ("--scope", "https://vault.azure.net", "invalid_scope"),
+        ("--scope", "a/.default b/.default", "invalid_scope"),
+        ("--scope", "api://AzureADTokenExchange/.default", "exchange_scope_not_a_resource"),
+        ("--tenant", "common", "missing_tenanted_authority"),
+        ("--tenant", "organizations", "missing_tenanted_authority"),
+        ("--tenant", "not a tenant", "invalid_tenant"),
+        ("--tenant", "../etc", "invalid_tenant"),
+        ("--client-id", "my-app", "invalid_client_id"),
+        ("--leg1-certificate", "/no/such/file.pem", "certificate_file_unreadable"),
+        ("--leg1-certificate", "/", "certificate_file_unreadable"),
+        ("--leg1-certificate", "/dev/null", "certificate_missing"),
+    ] {
+        let flags = good.iter().flat_map(|(name, usual)| [*name, if *name == flag { value } else { usual }]);
+        let args: Vec<&str> = ["exchange", "-o", "json"].into_iter().chain(flags).collect();
+        assert_eq!(refusal(&offline(&args)), (2, code.to_owned()), "{flag} {value}");
+    }
+}
+
+#[test]
+fn each_bad_certificate_file_has_its_own_code() {
+    let emulator = Emulator::start();
+    let pem = std::fs::read_to_string(emulator.certificate()).unwrap();
+    let (chain, key) = pem.split_at(pem.find("-----BEGIN PRIVATE KEY").unwrap());
+    let other = Emulator::start();
+    let other_pem = std::fs::read_to_string(other.certificate()).unwrap();
+    let other_key = &other_pem[other_pem.find("-----BEGIN PRIVATE KEY").unwrap()..];
+    let directory = tempfile::tempdir().unwrap();
+    let whole = file(&directory, "whole.pem", &pem);
+    for (name, content, code) in [
+        ("chain.pem", chain.to_owned(), "cert_without_private_key"),
+        ("key.pem", key.to_owned(), "certificate_missing"),
+        ("mixed.pem", format!("{chain}{other_key}"), "certificate_key_mismatch"),
+        ("two.pem", format!("{pem}{other_key}"), "certificate_several_keys"),
+        ("cut.pem", pem[..pem.len() / 3].to_owned(), "certificate_pem_invalid"),
+        ("encrypted.pem", format!("{chain}-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n"), "certificate_key_encrypted"),
+        ("not.pfx", "0\u{3}nonsense".to_owned(), "certificate_pfx_invalid"),
+        ("empty.pem", String::new(), "certificate_missing"),
+    ] {
+        let path = file(&directory, name, content);
+        let output = offline(&token(text(&path)));
+        assert_eq!(refusal(&output), (2, code.to_owned()), "{name}");
+        assert!(!stderr(&output).contains("PRIVATE KEY"), "{name}");
+    }
+    // Two files are as good as one.
+    let (chain, key) = (file(&directory, "c.pem", chain), file(&directory, "k.pem", key));
+    let two = [&token(text(&chain))[..], &["--certificate-key", text(&key), "--dry-run"]].concat();
+    assert_eq!(offline(&two).status.code(), Some(0));
+    assert_eq!(offline(&[&token(text(&whole))[..], &["--dry-run"]].concat()).status.code(), Some(0));
+}
+
+fn token(certificate: &str) -> Vec<&str> {
+    vec!["token", "-o", "json", "--scope", VAULT, "--tenant", TENANT, "--client-id", APP, "--certificate", certificate]
+}
+
+#[test]
+fn flags_that_do_not_fit_together_are_refused() {
+    let emulator = Emulator::start();
+    let certificate = emulator.certificate();
+    let base = ["exchange", "-o", "json", "--scope", VAULT, "--client-id", APP];
+    for (flags, code) in [
+        (&["--tenant", TENANT][..], "leg1_required"),
+        (&["--leg1-certificate", certificate], "tenant_required"),
+        (&["--tenant", TENANT, "--assertion-file", "/dev/null"], "mtls_certificate_not_provided"),
+        (&["--tenant", TENANT, "--assertion-file", "/dev/null", "--certificate", certificate], "invalid_client_assertion"),
+        (&["--tenant", TENANT, "--assertion-file", "/no/such", "--certificate", certificate], "file_unreadable"),
+        (&["--tenant", TENANT, "--assertion-file", certificate, "--certificate", certificate], "assertion_not_jwt"),
+        (
+            &["--tenant", TENANT, "--assertion-file", "/dev/null", "--certificate", certificate, "--leg1-tenant", TENANT],
+            "leg1_flag_unused",
+        ),
+        (
+            &["--tenant", TENANT, "--authority", "https://login.microsoftonline.com/contoso.com", "--leg1-certificate", certificate],
+            "tenant_conflict",
+        ),
+        (
+            &["--tenant", TENANT, "--leg1-certificate", certificate, "--certificate-password-env", "NO_SUCH_VARIABLE"],
+            "certificate_password_unset",
+        ),
+        (&["--tenant", TENANT, "--leg1-certificate", certificate, "--certificate", certificate], "usage"),
+        (&["--tenant", TENANT, "--leg1-certificate", certificate, "--assertion-file", "-"], "usage"),
+        (&["--tenant", TENANT, "--leg1-certificate", certificate, "--bound", "--bearer"], "usage"),
+        (&["--tenant", TENANT, "--leg1-certificate", certificate, "--timeout", "0"], "usage"),
+    ] {
+        let args = [&base[..], flags].concat();
+        assert_eq!(refusal(&offline(&args)), (2, code.to_owned()), "{flags:?}");
+    }
+}
+
+#[test]
+fn a_call_that_no_token_may_go_with_is_refused() {
+    let emulator = Emulator::start();
+    let base = ["call", "-o", "json", "--tenant", TENANT, "--client-id", APP, "--leg1-certificate", emulator.certificate()];
+    let graph = "https://mtlstb.graph.microsoft.com/";
+    for (flags, code) in [
+        (&["http://mtlstb.graph.microsoft.com/"][..], "url_not_https"),
+        (&["https://user:secret@mtlstb.graph.microsoft.com/"], "url_not_https"),
+        (&["nonsense"], "url_not_https"),
+        (&[graph, "-H", "Authorization: Bearer mine"], "invalid_resource_request"),
+        (&[graph, "-H", "no colon"], "invalid_header"),
+        (&[graph, "-X", "G ET"], "invalid_method"),
+        (&[graph, "-d", "@/no/such/file"], "file_unreadable"),
+        (&["https://a.example/"], "scopes_required_client_credentials"),
+    ] {
+        let output = offline(&[&base[..], flags].concat());
+        assert_eq!(refusal(&output), (2, code.to_owned()), "{flags:?}");
+        assert!(!stderr(&output).contains("secret") && !stderr(&output).contains("mine"), "{flags:?}");
+    }
+}

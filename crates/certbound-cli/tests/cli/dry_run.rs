@@ -1,0 +1,53 @@
+//! `--dry-run`: the whole request, nothing of a secret, and not one byte.
+
+use crate::support::{APP, Emulator, TENANT, VAULT, file, json, offline, stderr, stdout, text};
+
+const JWT_POP: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-pop";
+
+#[test]
+fn both_legs_are_shown_and_the_assertion_is_not_yet_known() {
+    let emulator = Emulator::start();
+    let identity = ["--tenant", TENANT, "--client-id", APP, "--region", "westus3"];
+    let base = ["exchange", "--dry-run", "--scope", VAULT, "--leg1-certificate", emulator.certificate()];
+    let output = offline(&[&base[..], &identity].concat());
+    let shown = json(&output);
+    let requests = shown["requests"].as_array().unwrap();
+    assert_eq!((output.status.code(), requests.len(), &shown["dryRun"]), (Some(0), 2, &true.into()));
+    assert_eq!((&requests[0]["leg"], &requests[1]["leg"]), (&1.into(), &2.into()));
+    assert_eq!(requests[0]["body"]["scope"], "api://AzureADTokenExchange/.default");
+    assert!(requests[0]["body"].get("client_assertion").is_none());
+    assert_eq!(requests[1]["body"]["client_assertion_type"], JWT_POP);
+    assert!(requests[1]["body"]["client_assertion"].as_str().unwrap().contains("not yet known"));
+    assert!(requests.iter().all(|request| request["certificate"] == requests[0]["certificate"]));
+    let table = stdout(&offline(&[&base[..], &identity, &["-o", "table"]].concat()));
+    assert!(table.starts_with("Nothing was sent.") && table.contains("not yet known"), "{table}");
+    assert!(!table.contains("eyJ"), "{table}");
+}
+
+#[test]
+fn nothing_secret_is_shown_and_nothing_is_sent() {
+    let emulator = Emulator::start();
+    let made = json(&emulator.run(&["assertion", "--certificate", emulator.certificate()]));
+    let assertion = made["assertion"].as_str().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(&directory, "assertion.jwt", assertion);
+    let leg2 = ["--assertion-file", text(&path), "--certificate", emulator.certificate()];
+    let identity = ["--tenant", TENANT, "--client-id", APP];
+    let vault = "https://demo.vault.azure.net/secrets/demo";
+    let certificate = ["--certificate", emulator.certificate()];
+    for command in [
+        [&["exchange", "--scope", VAULT], &leg2[..], &identity].concat(),
+        [&["call", vault, "-d", "hidden body", "-H", "X-Key: hidden key"], &leg2[..], &identity].concat(),
+        [&["token", "--scope", VAULT, "--bearer"], &certificate[..], &identity].concat(),
+        [&["assertion"], &certificate[..], &identity].concat(),
+    ] {
+        for format in ["json", "table"] {
+            let output = offline(&[&command[..], &["--dry-run", "-v", "--trace", "-o", format]].concat());
+            let shown = stdout(&output) + &stderr(&output);
+            assert_eq!(output.status.code(), Some(0), "{shown}");
+            for secret in [assertion, "eyJ", "hidden", "PRIVATE KEY"] {
+                assert!(!shown.contains(secret), "{secret} in {shown}");
+            }
+        }
+    }
+}

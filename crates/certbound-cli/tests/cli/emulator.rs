@@ -1,0 +1,147 @@
+//! `emulator start` and `emulator run`.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use rustix::process::Signal;
+
+use crate::support::{APP, Emulator, TENANT, certbound, offline, refusal, signal, stderr, stdout, text};
+
+fn run(command: &[&str]) -> Output {
+    certbound().args(["emulator", "run", "--"]).args(command).output().unwrap()
+}
+
+#[test]
+fn the_first_line_says_where_everything_is() {
+    let emulator = Emulator::start();
+    assert_eq!(emulator.ready["ready"], true);
+    let members: Vec<&str> = emulator.ready.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(members, ["ready", "proxy", "admin", "ca", "client_certificate"]);
+    assert!(emulator.text("proxy").starts_with("http://127.0.0.1:"));
+    let token = emulator.text("admin").rsplit('/').next().unwrap();
+    assert!(emulator.text("admin").starts_with("http://127.0.0.1:") && token.len() >= 32);
+    let ca = std::fs::read_to_string(emulator.text("ca")).unwrap();
+    assert_eq!((ca.matches("BEGIN CERTIFICATE").count(), ca.contains("PRIVATE KEY")), (1, false));
+    let client = std::fs::read_to_string(emulator.certificate()).unwrap();
+    assert!(client.contains("BEGIN CERTIFICATE") && client.contains("PRIVATE KEY"));
+}
+
+#[test]
+fn its_files_are_private_and_go_with_it_whatever_ends_it() {
+    for with in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let emulator = Emulator::start();
+        let client = Path::new(emulator.certificate()).to_owned();
+        let directory = client.parent().unwrap().to_owned();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&directory), mode(&client), mode(Path::new(emulator.text("ca")))), (0o700, 0o600, 0o600));
+        assert_eq!(emulator.stop(with), Some(0), "{with:?}");
+        assert!(!directory.exists(), "{with:?}");
+    }
+}
+
+#[test]
+fn a_state_directory_stays_and_must_be_ones_own() {
+    let home = tempfile::tempdir().unwrap();
+    let state = home.path().join("a/state");
+    let emulator = Emulator::start_with(&["--state", text(&state)]);
+    assert_eq!(Path::new(emulator.certificate()), state.join("client.pem"));
+    assert_eq!(emulator.stop(Signal::TERM), Some(0));
+    assert!(state.join("client.pem").exists() && state.join("ca.pem").exists());
+    // Again in the same place.
+    assert_eq!(Emulator::start_with(&["--state", text(&state)]).stop(Signal::TERM), Some(0));
+
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let start = |path: &Path| refusal(&offline(&["emulator", "start", "-o", "json", "--state", text(path)]));
+    assert_eq!(start(&state), (2, "state_directory_unusable".to_owned()));
+    assert_eq!(start(&state.join("ca.pem")), (2, "state_directory_unusable".to_owned()));
+}
+
+#[test]
+fn other_peoples_addresses_need_the_dangers_name() {
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        let output = offline(&["emulator", "start", "-o", "json", "--listen", address]);
+        assert_eq!(refusal(&output), (2, "listen_address_not_loopback".to_owned()), "{address}");
+        assert!(stderr(&output).contains("--listen-on-the-network-anyone-can-mint-tokens"));
+    }
+    let taken = Emulator::start();
+    let address = taken.text("proxy").trim_start_matches("http://");
+    let output = offline(&["emulator", "start", "-o", "json", "--listen", address]);
+    assert_eq!(refusal(&output), (2, "listen_failed".to_owned()));
+}
+
+#[test]
+fn it_exits_as_the_command_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let not_executable = crate::support::file(&directory, "plain.txt", "x");
+    for (command, code) in [
+        (&["true"][..], 0),
+        (&["sh", "-c", "exit 3"], 3),
+        (&["sh", "-c", "kill -TERM $$"], 128 + 15),
+        (&["sh", "-c", "kill -KILL $$"], 128 + 9),
+        (&["/no/such/command"], 127),
+        (&["no-such-command-anywhere"], 127),
+        (&[text(&not_executable)], 126),
+        (&["/"], 126),
+    ] {
+        assert_eq!(run(command).status.code(), Some(code), "{command:?}");
+    }
+}
+
+#[test]
+fn signals_are_passed_on() {
+    for (with, code) in [(Signal::TERM, 7), (Signal::HUP, 8), (Signal::INT, 9)] {
+        let script = "trap 'exit 7' TERM; trap 'exit 8' HUP; trap 'exit 9' INT; echo ready; while :; do sleep 0.05; done";
+        let mut command = certbound();
+        command.args(["emulator", "run", "--", "sh", "-c", script]).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        signal(&child, with);
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{with:?}");
+    }
+}
+
+#[test]
+fn the_command_finds_the_emulator_by_its_environment() {
+    let mut command = certbound();
+    command.args(["emulator", "run", "--", "env"]);
+    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HTTPS_PROXY", "no_proxy"] {
+        command.env(name, "http://elsewhere.example");
+    }
+    let environment = stdout(&command.output().unwrap());
+    let value = |name: &str| {
+        environment.lines().find_map(|line| line.split_once('=').filter(|(found, _)| *found == name)).map(|(_, value)| value.to_owned())
+    };
+    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+        assert_eq!(value(name), None, "{name}");
+    }
+    let proxy = value("HTTPS_PROXY").unwrap();
+    assert!(proxy.starts_with("http://127.0.0.1:"));
+    assert_eq!(value("https_proxy"), Some(proxy));
+    assert_eq!(value("NO_PROXY").unwrap(), "127.0.0.1,localhost,169.254.169.254");
+    let ca = value("SSL_CERT_FILE").unwrap();
+    for name in ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
+        assert_eq!(value(name).as_ref(), Some(&ca), "{name}");
+    }
+    assert_eq!(value("NODE_USE_ENV_PROXY").unwrap(), "1");
+    assert!(value("CERTBOUND_EMULATOR_ADMIN").unwrap().starts_with("http://127.0.0.1:"));
+    let certificate = value("CERTBOUND_EMULATOR_CERTIFICATE").unwrap();
+    assert!(!Path::new(&certificate).exists() && !Path::new(&ca).exists(), "files were left behind");
+}
+
+#[test]
+fn certbound_itself_runs_under_it() {
+    let binary = env!("CARGO_BIN_EXE_certbound");
+    let flags = format!("--leg1-certificate \"$CERTBOUND_EMULATOR_CERTIFICATE\" --client-id {APP} --tenant {TENANT} --region westus3");
+    let script = format!(
+        "{binary} exchange --scope https://vault.azure.net/.default {flags} -o table && {binary} call {flags} \
+         'https://mtlstb.graph.microsoft.com/v1.0/applications?$top=1'"
+    );
+    let output = run(&["sh", "-c", &script]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("token type   mtls_pop") && text.contains(APP), "{text}");
+}

@@ -1,0 +1,159 @@
+//! Tokens, exchanges and calls against an emulator in another process.
+
+use std::io::Write as _;
+use std::process::{Output, Stdio};
+
+use crate::support::{APP, Emulator, NOWHERE, TENANT, VAULT, json, refusal, stderr, stdout};
+
+fn exchange<'a>(emulator: &'a Emulator, more: &[&'a str]) -> Vec<&'a str> {
+    [&["exchange", "--scope", VAULT, "--leg1-certificate", emulator.certificate()], more].concat()
+}
+
+#[test]
+fn both_legs_in_one_command() {
+    let emulator = Emulator::start();
+    let output = emulator.run(&exchange(&emulator, &["--report", "-v", "--trace"]));
+    let result = json(&output);
+    let token = result["accessToken"].as_str().unwrap();
+    assert_eq!((result["tokenType"].as_str(), result["scheme"].as_str()), (Some("mtls_pop"), Some("mtls_pop")));
+    assert_eq!(result["tenant"], TENANT);
+    assert_eq!(result["scopes"], serde_json::json!([VAULT]));
+    assert_eq!((result["region"].as_str(), &result["fromCache"]), (Some("westus3"), &false.into()));
+    assert!(result["expiresOn"].as_str().unwrap().ends_with('Z') && result["expires_on"].is_u64());
+    assert_eq!(result["correlationId"].as_str().unwrap().len(), 36);
+    assert_eq!(result["bindingCertificate"]["x5tS256"].as_str().unwrap().len(), 43);
+    assert_eq!(result["bindingCertificate"]["source"], format!("file:{}", emulator.certificate()));
+    let legs = result["legs"].as_array().unwrap();
+    assert_eq!((legs.len(), &legs[0]["clientAssertionType"]), (2, &serde_json::Value::Null));
+    assert_eq!(legs[1]["clientAssertionType"], "urn:ietf:params:oauth:client-assertion-type:jwt-pop");
+    assert!(legs.iter().all(|leg| leg["endpoint"] == result["endpoint"] && leg["milliseconds"].is_u64()));
+    assert!(result["report"]["checks"].as_array().unwrap().iter().all(|check| check["ok"] == true));
+
+    let told = stderr(&output);
+    for station in ["Leg 1 done: token type mtls_pop", "Assertion provided for: https://westus3.mtlsauth", "Leg 2 done: "] {
+        assert!(told.contains(station), "{station} in {told}");
+    }
+    assert!(told.contains("client_assertion=<redacted, ") && told.contains("< Leg 2: status 200"), "{told}");
+    assert!(!told.contains("eyJ") && !told.contains(token), "a token was told");
+}
+
+#[test]
+fn leg_2_alone_with_an_assertion_made_elsewhere() {
+    let emulator = Emulator::start();
+    let made = json(&emulator.run(&["assertion", "--certificate", emulator.certificate()]));
+    let assertion = made["assertion"].as_str().unwrap();
+    assert_eq!((made["tokenType"].as_str(), made["bindingCertificate"]["x5tS256"].as_str().unwrap().len()), (Some("mtls_pop"), 43));
+
+    let exchange = ["exchange", "--scope", VAULT, "--assertion-file", "-", "--certificate", emulator.certificate()];
+    let mut child =
+        emulator.certbound().args(exchange).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    writeln!(child.stdin.take().unwrap(), "{assertion}").unwrap();
+    let result = json(&child.wait_with_output().unwrap());
+    assert_eq!((result["tokenType"].as_str(), result["legs"].as_array().unwrap().len()), (Some("mtls_pop"), 1));
+
+    // The environment's certificate is not Leg 1's then.
+    let directory = tempfile::tempdir().unwrap();
+    let file = crate::support::file(&directory, "assertion.jwt", assertion);
+    let mut command = emulator.certbound();
+    command.env("AZURE_CLIENT_CERTIFICATE_PATH", emulator.certificate());
+    command.args(["exchange", "--scope", VAULT, "--bearer", "--assertion-file", crate::support::text(&file)]);
+    let bearer = json(&command.output().unwrap());
+    assert_eq!((bearer["tokenType"].as_str(), bearer.get("bindingCertificate")), (Some("Bearer"), None));
+}
+
+#[test]
+fn the_direct_flow_in_every_format() {
+    let emulator = Emulator::start();
+    let token = |more: &[&str]| emulator.run(&[&["token", "--scope", VAULT, "--certificate", emulator.certificate()], more].concat());
+    let result = json(&token(&[]));
+    assert_eq!((result["tokenType"].as_str(), result.get("legs")), (Some("mtls_pop"), None));
+    assert!(stdout(&token(&["-o", "header"])).starts_with("Authorization: mtls_pop eyJ"));
+    assert!(stdout(&token(&["-o", "header", "--bearer"])).starts_with("Authorization: Bearer eyJ"));
+    assert!(stdout(&token(&["-o", "env"])).contains("\nCERTBOUND_ACCESS_TOKEN=eyJ"));
+    let table = stdout(&token(&["-o", "table"]));
+    assert!(table.contains("shown with --reveal") && !table.contains("eyJ"), "{table}");
+    assert!(stdout(&token(&["-o", "table", "--reveal"])).contains("eyJ"));
+}
+
+#[test]
+fn what_is_typed_beats_the_environment() {
+    let emulator = Emulator::start();
+    let kind = |variables: &[(&str, &str)], flags: &[&str]| {
+        let mut command = emulator.certbound();
+        command.args(exchange(&emulator, flags)).envs(variables.iter().copied());
+        let output = command.output().unwrap();
+        json(&output)["tokenType"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(kind(&[("CERTBOUND_BEARER", "1")], &[]), "Bearer");
+    assert_eq!(kind(&[("CERTBOUND_BEARER", "0")], &[]), "mtls_pop");
+    assert_eq!(kind(&[("CERTBOUND_BEARER", "1")], &["--bound"]), "mtls_pop");
+    assert_eq!(kind(&[("AZURE_CLIENT_CERTIFICATE_PATH", "/no/such"), ("CERTBOUND_ASSERTION_FILE", "/no/such")], &[]), "mtls_pop");
+    // The Azure SDKs' certificate is the application's own: Leg 1's.
+    let mut command = emulator.certbound();
+    command.env("AZURE_CLIENT_CERTIFICATE_PATH", emulator.certificate()).env("CERTBOUND_SCOPE", VAULT).arg("exchange");
+    assert_eq!(json(&command.output().unwrap())["legs"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn resources_are_called_with_the_certificate() {
+    let emulator = Emulator::start();
+    let call = |flags: &[&str]| emulator.run(&[&["call", "--leg1-certificate", emulator.certificate()], flags].concat());
+    let graph = call(&["https://mtlstb.graph.microsoft.com/v1.0/applications?$top=1"]);
+    assert_eq!(json(&graph)["value"][0]["appId"], APP);
+    let vault = call(&["-i", "https://demo.vault.azure.net/secrets/demo?api-version=7.4"]);
+    assert!(stdout(&vault).starts_with("HTTP/1.1 200 OK\r\n"), "{}", stdout(&vault));
+    let orders = call(&["--scope", "api://orders/.default", "https://orders.contoso.example/orders"]);
+    assert_eq!(json(&orders)["certificate"].as_str().unwrap().len(), 43);
+    let direct = emulator.run(&[
+        "call",
+        "--certificate",
+        emulator.certificate(),
+        "https://mtlstb.graph.microsoft.com/v1.0/applications",
+    ]);
+    assert_eq!(direct.status.code(), Some(0), "{}", stderr(&direct));
+    let bearer = call(&["--bearer", "https://graph.microsoft.com/v1.0/applications"]);
+    assert_eq!(bearer.status.code(), Some(0), "{}", stderr(&bearer));
+}
+
+#[test]
+fn who_says_no_decides_the_exit_code() {
+    let emulator = Emulator::start();
+    let certificate = emulator.certificate();
+    let call = ["call", "-o", "json", "--leg1-certificate", certificate];
+    let missing = emulator.run(&[&call[..], &["https://demo.vault.azure.net/secrets/none?api-version=7.4"]].concat());
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(stdout(&missing).contains("\"error\"") && stderr(&missing).contains("resource_refused"));
+
+    let never_asks = emulator.run(&[&call[..], &["https://graph.microsoft.com/v1.0/applications"]].concat());
+    assert_eq!(refusal(&never_asks), (1, "certificate_not_requested".to_owned()));
+    let no_scope = emulator.run(&[&call[..], &["https://orders.contoso.example/orders"]].concat());
+    assert_eq!(refusal(&no_scope), (2, "scopes_required_client_credentials".to_owned()));
+
+    let refused = |scope: &str, more: &[&str]| {
+        let flags = ["exchange", "-o", "json", "--scope", scope, "--leg1-certificate", certificate];
+        emulator.run(&[&flags[..], more].concat())
+    };
+    let not_enabled = refused("https://management.azure.com/.default", &[]);
+    assert_eq!(refusal(&not_enabled).0, 1);
+    assert_eq!(error(&not_enabled), (Some(2), Some(392_196)));
+    let unknown = refused(VAULT, &["--leg1-client-id", "00000000-0000-4000-8000-000000000001"]);
+    assert_eq!((refusal(&unknown), error(&unknown)), ((1, "unauthorized_client".to_owned()), (Some(1), Some(700_016))));
+    let other_tenant = refused(VAULT, &["--tenant", "5f1c2a7e-3d94-4b58-9c06-8e2b7a14d3f0"]);
+    assert_eq!(refusal(&other_tenant).0, 1);
+
+    let mut unreachable = emulator.certbound();
+    unreachable.env("HTTPS_PROXY", NOWHERE).args(exchange(&emulator, &["-o", "json"]));
+    assert_eq!(refusal(&unreachable.output().unwrap()), (3, "proxy_failed".to_owned()));
+    let mut distrusted = emulator.certbound();
+    let directory = tempfile::tempdir().unwrap();
+    let none = crate::support::file(&directory, "none.pem", "");
+    distrusted.env("SSL_CERT_FILE", none).args(exchange(&emulator, &["-o", "json"]));
+    assert_eq!(distrusted.output().unwrap().status.code(), Some(3));
+}
+
+/// Leg and AADSTS number of the JSON error.
+fn error(output: &Output) -> (Option<u64>, Option<u64>) {
+    let error: serde_json::Value = serde_json::from_str(stderr(output).lines().last().unwrap()).unwrap();
+    assert!(error["error"]["correlation_id"].is_string());
+    (error["error"]["leg"].as_u64(), error["error"]["aadsts"].as_u64())
+}

@@ -1,0 +1,9 @@
+//! The command as scripts meet it: the real binary, separate processes, real sockets.
+
+mod support;
+
+mod bad_input;
+mod demo_and_endpoint;
+mod dry_run;
+mod emulator;
+mod flow;

@@ -1,0 +1,130 @@
+//! Running the binary, and an emulator for it.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+pub(crate) const TENANT: &str = "bea21ebe-8b64-4d06-9f6d-6a889b120a7c";
+pub(crate) const APP: &str = "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e";
+pub(crate) const VAULT: &str = "https://vault.azure.net/.default";
+/// Nothing listens there: who tries the network fails with exit 3.
+pub(crate) const NOWHERE: &str = "http://127.0.0.1:9";
+
+/// The binary, in an environment of its own.
+pub(crate) fn certbound() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_certbound"));
+    command.env_clear().stdin(Stdio::null());
+    for name in ["PATH", "HOME", "TMPDIR"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command
+}
+
+/// Runs it without a network.
+pub(crate) fn offline(args: &[&str]) -> Output {
+    certbound().args(args).env("HTTPS_PROXY", NOWHERE).output().unwrap()
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+pub(crate) fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}{}", stdout(output), stderr(output)))
+}
+
+/// Exit code and code of the JSON error.
+pub(crate) fn refusal(output: &Output) -> (i32, String) {
+    let text = stderr(output);
+    let line = text.lines().last().unwrap_or_default();
+    let error: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let error = &error["error"];
+    assert_eq!(stdout(output), "", "a refusal has no result");
+    for member in ["message", "fix"] {
+        assert!(error[member].as_str().is_some_and(|text| text.len() > 5), "{member}: {text}");
+    }
+    for member in ["leg", "aadsts", "correlation_id"] {
+        assert!(error.get(member).is_some(), "{member}: {text}");
+    }
+    (output.status.code().unwrap(), error["code"].as_str().unwrap().to_owned())
+}
+
+/// A running `emulator start`.
+pub(crate) struct Emulator {
+    child: Child,
+    pub(crate) ready: Value,
+}
+
+impl Emulator {
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    pub(crate) fn start_with(args: &[&str]) -> Self {
+        let mut child = certbound().args(["emulator", "start"]).args(args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self { ready: serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")), child }
+    }
+
+    pub(crate) fn text(&self, member: &str) -> &str {
+        self.ready[member].as_str().unwrap()
+    }
+
+    pub(crate) fn certificate(&self) -> &str {
+        self.text("client_certificate")
+    }
+
+    /// The binary, pointed at this emulator.
+    pub(crate) fn certbound(&self) -> Command {
+        let mut command = certbound();
+        command.env("HTTPS_PROXY", self.text("proxy")).env("SSL_CERT_FILE", self.text("ca"));
+        command.env("AZURE_TENANT_ID", TENANT).env("AZURE_CLIENT_ID", APP);
+        command.env("AZURE_REGIONAL_AUTHORITY_NAME", "westus3");
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.certbound().args(args).output().unwrap()
+    }
+
+    /// Ends it by a signal, and says with which code it went.
+    pub(crate) fn stop(mut self, with: Signal) -> Option<i32> {
+        signal(&self.child, with);
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            signal(&self.child, Signal::TERM);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+pub(crate) fn signal(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+/// A file in a directory that goes with the test.
+pub(crate) fn file(directory: &tempfile::TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    let path = directory.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    path
+}
+
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
