@@ -9,6 +9,7 @@ use certbound_core::jwt::Claims;
 use certbound_core::time::UnixTime;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use serde_json::Value;
 
 use crate::answers::{Refusal, refusal};
 use crate::authority::{Caller, TOKEN_PATH, TokenService};
@@ -43,7 +44,7 @@ pub(crate) fn parse(text: &str) -> Result<Assertion<'_>, Refusal> {
     if claims.audiences().is_empty() {
         return Err(absent("aud"));
     }
-    if claims.time("exp").map_err(|error| malformed(&error))?.is_none() {
+    if time(&claims, "exp")?.is_none() {
         return Err(absent("exp"));
     }
     Ok(Assertion { jws, claims, issuer, subject })
@@ -73,10 +74,7 @@ impl Assertion<'_> {
 
     /// Refuses assertions outside their time range.
     pub(crate) fn check_time(&self, now: UnixTime) -> Result<(), Refusal> {
-        let time = |name| {
-            self.claims.time(name).map_err(|error| refusal(50_027, format!("JWT token is invalid: {error}.")))
-        };
-        let (not_before, expiry) = (time("nbf")?, time("exp")?);
+        let (not_before, expiry) = (time(&self.claims, "nbf")?, time(&self.claims, "exp")?);
         let now = now.as_secs();
         let early = not_before.is_some_and(|from| from.as_secs() > now.saturating_add(LEEWAY));
         let late = expiry.is_none_or(|until| until.as_secs().saturating_add(LEEWAY) < now);
@@ -96,6 +94,18 @@ impl Assertion<'_> {
             ));
         }
         Ok(())
+    }
+}
+
+/// A time, of which the fraction is dropped: RFC 7519, section 2, allows one, and MSAL for Python sends one.
+fn time(claims: &Claims, name: &'static str) -> Result<Option<UnixTime>, Refusal> {
+    let fraction =
+        claims.map().get(name).and_then(Value::as_f64).filter(|seconds| (0.0..1e15).contains(seconds));
+    match claims.time(name) {
+        Ok(time) => Ok(time),
+        // In range, so the cast only drops the fraction.
+        Err(_) if fraction.is_some() => Ok(fraction.map(|seconds| UnixTime::from_secs(seconds as u64))),
+        Err(error) => Err(refusal(50_027, format!("JWT token is invalid or malformed: {error}."))),
     }
 }
 
@@ -194,11 +204,13 @@ fn signer(
 
 /// Every thumbprint that the header states must be the certificate's, and it must state one.
 fn is_named_by(header: &JwsHeader, certificate: &[u8]) -> bool {
-    let sha1 = || URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate));
-    let by_sha1 = header.x5t().map(|stated| stated == sha1());
-    let by_sha256 = header.x5t_s256().map(|stated| stated == Thumbprint::of_der(certificate).x5t_s256());
+    let sha1 = URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate));
+    let sha256 = Thumbprint::of_der(certificate).x5t_s256();
+    // MSAL for Python pads them.
+    let by_sha1 = header.x5t().map(|stated| stated.trim_end_matches('=') == sha1);
+    let by_sha256 = header.x5t_s256().map(|stated| stated.trim_end_matches('=') == sha256);
     match (by_sha1, by_sha256) {
-        (None, None) => header.kid().is_some_and(|kid| kid == sha1()),
+        (None, None) => header.kid() == Some(&sha1),
         (first, second) => first.unwrap_or(true) && second.unwrap_or(true),
     }
 }

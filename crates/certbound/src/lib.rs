@@ -77,3 +77,8 @@ pub use crate::rejected::TokenHash;
 pub use crate::resource::{CallFacts, Resource, ResourceProfile, Scheme};
 pub use crate::token::{BearerToken, BoundToken, Details, Source};
 pub use crate::transport::{Answer, HyperTransport, Phase, TlsFacts, Transport, TransportError, Via};
+
+/// The README's example is compiled with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

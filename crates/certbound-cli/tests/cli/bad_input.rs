@@ -6,7 +6,8 @@ use crate::support::{APP, Emulator, TENANT, VAULT, file, offline, refusal, stder
 fn each_bad_value_has_its_own_code() {
     let emulator = Emulator::start();
     let certificate = emulator.certificate();
-    let good = [("--scope", VAULT), ("--tenant", TENANT), ("--client-id", APP), ("--leg1-certificate", certificate)];
+    let good =
+        [("--scope", VAULT), ("--tenant", TENANT), ("--client-id", APP), ("--leg1-certificate", certificate)];
     for (flag, value, code) in [
         ("--scope", "", "scopes_required_client_credentials"),
         ("--scope", "https://vault.azure.net", "invalid_scope"),
@@ -43,7 +44,13 @@ fn each_bad_certificate_file_has_its_own_code() {
         ("mixed.pem", format!("{chain}{other_key}"), "certificate_key_mismatch"),
         ("two.pem", format!("{pem}{other_key}"), "certificate_several_keys"),
         ("cut.pem", pem[..pem.len() / 3].to_owned(), "certificate_pem_invalid"),
-        ("encrypted.pem", format!("{chain}-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n"), "certificate_key_encrypted"),
+        (
+            "encrypted.pem",
+            format!(
+                "{chain}-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n"
+            ),
+            "certificate_key_encrypted",
+        ),
         ("not.pfx", "0\u{3}nonsense".to_owned(), "certificate_pfx_invalid"),
         ("empty.pem", String::new(), "certificate_missing"),
     ] {
@@ -60,7 +67,19 @@ fn each_bad_certificate_file_has_its_own_code() {
 }
 
 fn token(certificate: &str) -> Vec<&str> {
-    vec!["token", "-o", "json", "--scope", VAULT, "--tenant", TENANT, "--client-id", APP, "--certificate", certificate]
+    vec![
+        "token",
+        "-o",
+        "json",
+        "--scope",
+        VAULT,
+        "--tenant",
+        TENANT,
+        "--client-id",
+        APP,
+        "--certificate",
+        certificate,
+    ]
 }
 
 #[test]
@@ -72,19 +91,51 @@ fn flags_that_do_not_fit_together_are_refused() {
         (&["--tenant", TENANT][..], "leg1_required"),
         (&["--leg1-certificate", certificate], "tenant_required"),
         (&["--tenant", TENANT, "--assertion-file", "/dev/null"], "mtls_certificate_not_provided"),
-        (&["--tenant", TENANT, "--assertion-file", "/dev/null", "--certificate", certificate], "invalid_client_assertion"),
-        (&["--tenant", TENANT, "--assertion-file", "/no/such", "--certificate", certificate], "file_unreadable"),
-        (&["--tenant", TENANT, "--assertion-file", certificate, "--certificate", certificate], "assertion_not_jwt"),
         (
-            &["--tenant", TENANT, "--assertion-file", "/dev/null", "--certificate", certificate, "--leg1-tenant", TENANT],
+            &["--tenant", TENANT, "--assertion-file", "/dev/null", "--certificate", certificate],
+            "invalid_client_assertion",
+        ),
+        (
+            &["--tenant", TENANT, "--assertion-file", "/no/such", "--certificate", certificate],
+            "file_unreadable",
+        ),
+        (
+            &["--tenant", TENANT, "--assertion-file", certificate, "--certificate", certificate],
+            "assertion_not_jwt",
+        ),
+        (
+            &[
+                "--tenant",
+                TENANT,
+                "--assertion-file",
+                "/dev/null",
+                "--certificate",
+                certificate,
+                "--leg1-tenant",
+                TENANT,
+            ],
             "leg1_flag_unused",
         ),
         (
-            &["--tenant", TENANT, "--authority", "https://login.microsoftonline.com/contoso.com", "--leg1-certificate", certificate],
+            &[
+                "--tenant",
+                TENANT,
+                "--authority",
+                "https://login.microsoftonline.com/contoso.com",
+                "--leg1-certificate",
+                certificate,
+            ],
             "tenant_conflict",
         ),
         (
-            &["--tenant", TENANT, "--leg1-certificate", certificate, "--certificate-password-env", "NO_SUCH_VARIABLE"],
+            &[
+                "--tenant",
+                TENANT,
+                "--leg1-certificate",
+                certificate,
+                "--certificate-password-env",
+                "NO_SUCH_VARIABLE",
+            ],
             "certificate_password_unset",
         ),
         (&["--tenant", TENANT, "--leg1-certificate", certificate, "--certificate", certificate], "usage"),
@@ -100,7 +151,17 @@ fn flags_that_do_not_fit_together_are_refused() {
 #[test]
 fn a_call_that_no_token_may_go_with_is_refused() {
     let emulator = Emulator::start();
-    let base = ["call", "-o", "json", "--tenant", TENANT, "--client-id", APP, "--leg1-certificate", emulator.certificate()];
+    let base = [
+        "call",
+        "-o",
+        "json",
+        "--tenant",
+        TENANT,
+        "--client-id",
+        APP,
+        "--leg1-certificate",
+        emulator.certificate(),
+    ];
     let graph = "https://mtlstb.graph.microsoft.com/";
     for (flags, code) in [
         (&["http://mtlstb.graph.microsoft.com/"][..], "url_not_https"),

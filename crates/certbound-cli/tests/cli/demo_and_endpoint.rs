@@ -29,9 +29,17 @@ fn the_demo_holds_in_every_line() {
 fn the_endpoint_is_told_with_its_rule() {
     let authority = "https://login.microsoftonline.com/contoso.com";
     for (flags, endpoint, rule) in [
-        (&["--region", "westus3", "--mtls"][..], "https://westus3.mtlsauth.microsoft.com/contoso.com/oauth2/v2.0/token", "regional_mtls"),
+        (
+            &["--region", "westus3", "--mtls"][..],
+            "https://westus3.mtlsauth.microsoft.com/contoso.com/oauth2/v2.0/token",
+            "regional_mtls",
+        ),
         (&["--mtls"], "https://mtlsauth.microsoft.com/contoso.com/oauth2/v2.0/token", "global_mtls"),
-        (&["--region", "westus3"], "https://westus3.login.microsoft.com/contoso.com/oauth2/v2.0/token", "regional"),
+        (
+            &["--region", "westus3"],
+            "https://westus3.login.microsoft.com/contoso.com/oauth2/v2.0/token",
+            "regional",
+        ),
     ] {
         let args = [&["endpoint", "--authority", authority], flags].concat();
         let found = json(&offline(&args));
@@ -46,11 +54,17 @@ fn the_endpoint_is_told_with_its_rule() {
 fn msals_variables_choose_the_region() {
     let endpoint = |variables: &[(&str, &str)], flags: &[&str]| {
         let mut command = certbound();
-        command.args(["endpoint", "--mtls", "--authority", "https://login.microsoftonline.com/contoso.com"]).args(flags);
+        command
+            .args(["endpoint", "--mtls", "--authority", "https://login.microsoftonline.com/contoso.com"])
+            .args(flags);
         let output = command.envs(variables.iter().copied()).output().unwrap();
         json(&output)["endpoint"].as_str().unwrap().split('/').nth(2).unwrap().to_owned()
     };
-    let (azure, force, disable) = (("AZURE_REGIONAL_AUTHORITY_NAME", "eastus"), ("MSAL_FORCE_REGION", "westeurope"), ("MSAL_DISABLE_REGION", "1"));
+    let (azure, force, disable) = (
+        ("AZURE_REGIONAL_AUTHORITY_NAME", "eastus"),
+        ("MSAL_FORCE_REGION", "westeurope"),
+        ("MSAL_DISABLE_REGION", "1"),
+    );
     assert_eq!(endpoint(&[azure], &[]), "eastus.mtlsauth.microsoft.com");
     assert_eq!(endpoint(&[azure], &["--region", "westus3"]), "westus3.mtlsauth.microsoft.com");
     assert_eq!(endpoint(&[force], &[]), "westeurope.mtlsauth.microsoft.com");
@@ -90,7 +104,13 @@ fn an_error_for_people_is_what_why_and_what_to_do() {
 
 #[test]
 fn a_wrong_command_line_is_exit_2_and_json_when_asked_for() {
-    for args in [&["--no-such-flag"][..], &["endpoint"], &["token", "--bearer", "--bound"], &["emulator", "run"], &["nonsense"]] {
+    for args in [
+        &["--no-such-flag"][..],
+        &["endpoint"],
+        &["token", "--bearer", "--bound"],
+        &["emulator", "run"],
+        &["nonsense"],
+    ] {
         assert_eq!(offline(args).status.code(), Some(2), "{args:?}");
         let output = offline(&[&["-o", "json"], args].concat());
         assert_eq!(refusal(&output), (2, "usage".to_owned()), "{args:?}");
@@ -103,7 +123,11 @@ fn a_wrong_command_line_is_exit_2_and_json_when_asked_for() {
 
 #[test]
 fn results_have_only_the_forms_that_make_sense() {
-    for args in [&["demo", "-o", "header"][..], &["demo", "-o", "env"], &["endpoint", "--authority", "https://login.microsoftonline.com/a.b", "-o", "header"]] {
+    for args in [
+        &["demo", "-o", "header"][..],
+        &["demo", "-o", "env"],
+        &["endpoint", "--authority", "https://login.microsoftonline.com/a.b", "-o", "header"],
+    ] {
         let output = offline(args);
         assert_eq!(output.status.code(), Some(2));
         assert!(stderr(&output).contains("[output_format_unsupported]"));
@@ -112,7 +136,12 @@ fn results_have_only_the_forms_that_make_sense() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    let mut child = certbound().args(["demo", "-o", "json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = certbound()
+        .args(["demo", "-o", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();

@@ -35,7 +35,10 @@ fn its_files_are_private_and_go_with_it_whatever_ends_it() {
         let client = Path::new(emulator.certificate()).to_owned();
         let directory = client.parent().unwrap().to_owned();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&directory), mode(&client), mode(Path::new(emulator.text("ca")))), (0o700, 0o600, 0o600));
+        assert_eq!(
+            (mode(&directory), mode(&client), mode(Path::new(emulator.text("ca")))),
+            (0o700, 0o600, 0o600)
+        );
         assert_eq!(emulator.stop(with), Some(0), "{with:?}");
         assert!(!directory.exists(), "{with:?}");
     }
@@ -113,7 +116,10 @@ fn the_command_finds_the_emulator_by_its_environment() {
     }
     let environment = stdout(&command.output().unwrap());
     let value = |name: &str| {
-        environment.lines().find_map(|line| line.split_once('=').filter(|(found, _)| *found == name)).map(|(_, value)| value.to_owned())
+        environment
+            .lines()
+            .find_map(|line| line.split_once('=').filter(|(found, _)| *found == name))
+            .map(|(_, value)| value.to_owned())
     };
     for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
         assert_eq!(value(name), None, "{name}");
@@ -135,7 +141,9 @@ fn the_command_finds_the_emulator_by_its_environment() {
 #[test]
 fn certbound_itself_runs_under_it() {
     let binary = env!("CARGO_BIN_EXE_certbound");
-    let flags = format!("--leg1-certificate \"$CERTBOUND_EMULATOR_CERTIFICATE\" --client-id {APP} --tenant {TENANT} --region westus3");
+    let flags = format!(
+        "--leg1-certificate \"$CERTBOUND_EMULATOR_CERTIFICATE\" --client-id {APP} --tenant {TENANT} --region westus3"
+    );
     let script = format!(
         "{binary} exchange --scope https://vault.azure.net/.default {flags} -o table && {binary} call {flags} \
          'https://mtlstb.graph.microsoft.com/v1.0/applications?$top=1'"

@@ -15,7 +15,10 @@ fn both_legs_in_one_command() {
     let output = emulator.run(&exchange(&emulator, &["--report", "-v", "--trace"]));
     let result = json(&output);
     let token = result["accessToken"].as_str().unwrap();
-    assert_eq!((result["tokenType"].as_str(), result["scheme"].as_str()), (Some("mtls_pop"), Some("mtls_pop")));
+    assert_eq!(
+        (result["tokenType"].as_str(), result["scheme"].as_str()),
+        (Some("mtls_pop"), Some("mtls_pop"))
+    );
     assert_eq!(result["tenant"], TENANT);
     assert_eq!(result["scopes"], serde_json::json!([VAULT]));
     assert_eq!((result["region"].as_str(), &result["fromCache"]), (Some("westus3"), &false.into()));
@@ -30,7 +33,11 @@ fn both_legs_in_one_command() {
     assert!(result["report"]["checks"].as_array().unwrap().iter().all(|check| check["ok"] == true));
 
     let told = stderr(&output);
-    for station in ["Leg 1 done: token type mtls_pop", "Assertion provided for: https://westus3.mtlsauth", "Leg 2 done: "] {
+    for station in [
+        "Leg 1 done: token type mtls_pop",
+        "Assertion provided for: https://westus3.mtlsauth",
+        "Leg 2 done: ",
+    ] {
         assert!(told.contains(station), "{station} in {told}");
     }
     assert!(told.contains("client_assertion=<redacted, ") && told.contains("< Leg 2: status 200"), "{told}");
@@ -38,18 +45,43 @@ fn both_legs_in_one_command() {
 }
 
 #[test]
+fn the_logs_at_their_loudest_hold_no_secret() {
+    let emulator = Emulator::start();
+    let mut command = emulator.certbound();
+    command.env("RUST_LOG", "trace").args(exchange(&emulator, &[]));
+    let output = command.output().unwrap();
+    let (token, logs) = (json(&output)["accessToken"].as_str().unwrap().to_owned(), stderr(&output));
+    assert!(logs.contains("token request"), "nothing was logged, so nothing is shown: {logs}");
+    let signature = token.rsplit('.').next().unwrap();
+    assert!(!logs.contains("eyJ") && !logs.contains(signature) && !logs.contains("PRIVATE KEY"), "{logs}");
+}
+
+#[test]
 fn leg_2_alone_with_an_assertion_made_elsewhere() {
     let emulator = Emulator::start();
     let made = json(&emulator.run(&["assertion", "--certificate", emulator.certificate()]));
     let assertion = made["assertion"].as_str().unwrap();
-    assert_eq!((made["tokenType"].as_str(), made["bindingCertificate"]["x5tS256"].as_str().unwrap().len()), (Some("mtls_pop"), 43));
+    assert_eq!(
+        (made["tokenType"].as_str(), made["bindingCertificate"]["x5tS256"].as_str().unwrap().len()),
+        (Some("mtls_pop"), 43)
+    );
 
-    let exchange = ["exchange", "--scope", VAULT, "--assertion-file", "-", "--certificate", emulator.certificate()];
-    let mut child =
-        emulator.certbound().args(exchange).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let exchange =
+        ["exchange", "--scope", VAULT, "--assertion-file", "-", "--certificate", emulator.certificate()];
+    let mut child = emulator
+        .certbound()
+        .args(exchange)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     writeln!(child.stdin.take().unwrap(), "{assertion}").unwrap();
     let result = json(&child.wait_with_output().unwrap());
-    assert_eq!((result["tokenType"].as_str(), result["legs"].as_array().unwrap().len()), (Some("mtls_pop"), 1));
+    assert_eq!(
+        (result["tokenType"].as_str(), result["legs"].as_array().unwrap().len()),
+        (Some("mtls_pop"), 1)
+    );
 
     // The environment's certificate is not Leg 1's then.
     let directory = tempfile::tempdir().unwrap();
@@ -64,7 +96,9 @@ fn leg_2_alone_with_an_assertion_made_elsewhere() {
 #[test]
 fn the_direct_flow_in_every_format() {
     let emulator = Emulator::start();
-    let token = |more: &[&str]| emulator.run(&[&["token", "--scope", VAULT, "--certificate", emulator.certificate()], more].concat());
+    let token = |more: &[&str]| {
+        emulator.run(&[&["token", "--scope", VAULT, "--certificate", emulator.certificate()], more].concat())
+    };
     let result = json(&token(&[]));
     assert_eq!((result["tokenType"].as_str(), result.get("legs")), (Some("mtls_pop"), None));
     assert!(stdout(&token(&["-o", "header"])).starts_with("Authorization: mtls_pop eyJ"));
@@ -87,17 +121,25 @@ fn what_is_typed_beats_the_environment() {
     assert_eq!(kind(&[("CERTBOUND_BEARER", "1")], &[]), "Bearer");
     assert_eq!(kind(&[("CERTBOUND_BEARER", "0")], &[]), "mtls_pop");
     assert_eq!(kind(&[("CERTBOUND_BEARER", "1")], &["--bound"]), "mtls_pop");
-    assert_eq!(kind(&[("AZURE_CLIENT_CERTIFICATE_PATH", "/no/such"), ("CERTBOUND_ASSERTION_FILE", "/no/such")], &[]), "mtls_pop");
+    assert_eq!(
+        kind(&[("AZURE_CLIENT_CERTIFICATE_PATH", "/no/such"), ("CERTBOUND_ASSERTION_FILE", "/no/such")], &[]),
+        "mtls_pop"
+    );
     // The Azure SDKs' certificate is the application's own: Leg 1's.
     let mut command = emulator.certbound();
-    command.env("AZURE_CLIENT_CERTIFICATE_PATH", emulator.certificate()).env("CERTBOUND_SCOPE", VAULT).arg("exchange");
+    command
+        .env("AZURE_CLIENT_CERTIFICATE_PATH", emulator.certificate())
+        .env("CERTBOUND_SCOPE", VAULT)
+        .arg("exchange");
     assert_eq!(json(&command.output().unwrap())["legs"].as_array().unwrap().len(), 2);
 }
 
 #[test]
 fn resources_are_called_with_the_certificate() {
     let emulator = Emulator::start();
-    let call = |flags: &[&str]| emulator.run(&[&["call", "--leg1-certificate", emulator.certificate()], flags].concat());
+    let call = |flags: &[&str]| {
+        emulator.run(&[&["call", "--leg1-certificate", emulator.certificate()], flags].concat())
+    };
     let graph = call(&["https://mtlstb.graph.microsoft.com/v1.0/applications?$top=1"]);
     assert_eq!(json(&graph)["value"][0]["appId"], APP);
     let vault = call(&["-i", "https://demo.vault.azure.net/secrets/demo?api-version=7.4"]);
@@ -120,7 +162,8 @@ fn who_says_no_decides_the_exit_code() {
     let emulator = Emulator::start();
     let certificate = emulator.certificate();
     let call = ["call", "-o", "json", "--leg1-certificate", certificate];
-    let missing = emulator.run(&[&call[..], &["https://demo.vault.azure.net/secrets/none?api-version=7.4"]].concat());
+    let missing =
+        emulator.run(&[&call[..], &["https://demo.vault.azure.net/secrets/none?api-version=7.4"]].concat());
     assert_eq!(missing.status.code(), Some(1));
     assert!(stdout(&missing).contains("\"error\"") && stderr(&missing).contains("resource_refused"));
 
@@ -137,7 +180,10 @@ fn who_says_no_decides_the_exit_code() {
     assert_eq!(refusal(&not_enabled).0, 1);
     assert_eq!(error(&not_enabled), (Some(2), Some(392_196)));
     let unknown = refused(VAULT, &["--leg1-client-id", "00000000-0000-4000-8000-000000000001"]);
-    assert_eq!((refusal(&unknown), error(&unknown)), ((1, "unauthorized_client".to_owned()), (Some(1), Some(700_016))));
+    assert_eq!(
+        (refusal(&unknown), error(&unknown)),
+        ((1, "unauthorized_client".to_owned()), (Some(1), Some(700_016)))
+    );
     let other_tenant = refused(VAULT, &["--tenant", "5f1c2a7e-3d94-4b58-9c06-8e2b7a14d3f0"]);
     assert_eq!(refusal(&other_tenant).0, 1);
 
@@ -145,10 +191,9 @@ fn who_says_no_decides_the_exit_code() {
     unreachable.env("HTTPS_PROXY", NOWHERE).args(exchange(&emulator, &["-o", "json"]));
     assert_eq!(refusal(&unreachable.output().unwrap()), (3, "proxy_failed".to_owned()));
     let mut distrusted = emulator.certbound();
-    let directory = tempfile::tempdir().unwrap();
-    let none = crate::support::file(&directory, "none.pem", "");
-    distrusted.env("SSL_CERT_FILE", none).args(exchange(&emulator, &["-o", "json"]));
-    assert_eq!(distrusted.output().unwrap().status.code(), Some(3));
+    let other = Emulator::start();
+    distrusted.env("SSL_CERT_FILE", other.text("ca")).args(exchange(&emulator, &["-o", "json"]));
+    assert_eq!(refusal(&distrusted.output().unwrap()), (3, "tls_failed".to_owned()));
 }
 
 /// Leg and AADSTS number of the JSON error.

@@ -1,4 +1,5 @@
 //! The command as scripts meet it: the real binary, separate processes, real sockets.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 

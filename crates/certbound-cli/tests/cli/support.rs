@@ -39,7 +39,8 @@ pub(crate) fn stderr(output: &Output) -> String {
 }
 
 pub(crate) fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}{}", stdout(output), stderr(output)))
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}{}", stdout(output), stderr(output)))
 }
 
 /// Exit code and code of the JSON error.
@@ -70,7 +71,8 @@ impl Emulator {
     }
 
     pub(crate) fn start_with(args: &[&str]) -> Self {
-        let mut child = certbound().args(["emulator", "start"]).args(args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            certbound().args(["emulator", "start"]).args(args).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         Self { ready: serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")), child }
