@@ -2,11 +2,12 @@
 # Makes this folder's files with openssl; run it here to make them anew. Nothing trusts them.
 set -eu
 openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key.pem -out ca.pem -days 36500 -subj "/CN=certbound test CA" 2>/dev/null
+printf 'basicConstraints=critical,CA:FALSE\nextendedKeyUsage=clientAuth\n' > v3.ext
 leaf() { # name, algorithm options of `openssl genpkey`
     name=$1; shift
     openssl genpkey "$@" -out "$name.pkcs8.pem" 2>/dev/null
     openssl req -new -key "$name.pkcs8.pem" -subj "/CN=$name/O=certbound tests" -out "$name.csr" 2>/dev/null
-    openssl x509 -req -in "$name.csr" -CA ca.pem -CAkey ca.key.pem -days 36500 -set_serial "$((0x$(printf %s "$name" | cksum | cut -c1-6)))" -out "$name.pem" 2>/dev/null
+    openssl x509 -req -in "$name.csr" -CA ca.pem -CAkey ca.key.pem -days 36500 -extfile v3.ext -set_serial "$((0x$(printf %s "$name" | cksum | cut -c1-6)))" -out "$name.pem" 2>/dev/null
     rm "$name.csr"
 }
 leaf rsa -algorithm RSA -pkeyopt rsa_keygen_bits:2048
@@ -14,6 +15,8 @@ leaf rsa1024 -algorithm RSA -pkeyopt rsa_keygen_bits:1024
 leaf p256 -algorithm EC -pkeyopt ec_paramgen_curve:P-256
 leaf p384 -algorithm EC -pkeyopt ec_paramgen_curve:P-384
 leaf other -algorithm RSA -pkeyopt rsa_keygen_bits:2048
+openssl req -new -key rsa.pkcs8.pem -subj "/CN=rsa/O=certbound tests" -out v1.csr
+openssl x509 -req -in v1.csr -CA ca.pem -CAkey ca.key.pem -days 36500 -set_serial 1 -out v1.pem 2>/dev/null
 openssl rsa -in rsa.pkcs8.pem -traditional -out rsa.pkcs1.pem 2>/dev/null
 openssl ec -in p256.pkcs8.pem -out p256.sec1.pem 2>/dev/null
 openssl pkcs8 -topk8 -in rsa.pkcs8.pem -passout pass:right -out rsa.encrypted.pem
@@ -46,4 +49,4 @@ sign es256.jwt ES256 es256
 sign none.jwt none true
 rsa_as_secret() { openssl dgst -sha256 -mac HMAC -macopt "hexkey:$(openssl x509 -in rsa.pem -noout -pubkey | od -An -tx1 | tr -d ' \n')" -binary; }
 sign hs256-with-rsa-key.jwt HS256 rsa_as_secret
-rm ca.key.pem
+rm ca.key.pem v3.ext v1.csr

@@ -167,6 +167,19 @@ fn only_the_leaf_of_this_connection_counts() {
 }
 
 #[test]
+fn a_token_does_not_outlive_its_certificate_at_the_resource() {
+    let emulator = emulator();
+    let options = IssueOptions::new("certbound-demo-app").valid(NOW, later(600));
+    let brief = emulator.issue_client_certificate(&options).unwrap();
+    let scope = format!("{ORDERS}/.default");
+    let bound = Ask { tls: with(MTLS, &brief), scope: &scope, ..Ask::leg1(&emulator) }.token(&emulator);
+    let mut call = call(&emulator, ORDERS_HOST, "/orders", format!("mtls_pop {bound}"));
+    call.tls = with(ORDERS_HOST, &brief);
+    assert_eq!(call.send(&emulator).status(), 200);
+    assert_eq!(Call { now: later(601), ..call }.send(&emulator).status(), 401);
+}
+
+#[test]
 fn an_application_without_a_role_is_forbidden_not_unauthorised() {
     let emulator = emulator_with(|world| world.application_mut(APP).unwrap().roles.clear());
     for (resource, host, path) in [

@@ -87,12 +87,16 @@ impl HyperTransport {
         let response = pool.request(request.map(Full::new)).await.map_err(|error| explain(host, &error))?;
         let tls = response.extensions().get::<TlsFacts>().copied().unwrap_or_default();
         let (head, body) = response.into_parts();
+        // The HTTP library bounds its buffer, which may hold a little more than its limit: the limit itself is here.
+        if head_bytes(&head.headers) > self.limits.head {
+            return Err(TransportError::TooLarge { host: host.to_owned(), limit: self.limits.head });
+        }
         let mut collected = Zeroizing::new(Vec::new());
         let mut body = std::pin::pin!(Limited::new(body, self.limits.body));
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| self.explain_body(host, error.as_ref()))?;
             if let Some(data) = frame.data_ref() {
-                grow(&mut collected, data.len(), self.limits.body);
+                grow(&mut collected, data.len());
                 collected.extend_from_slice(data);
             }
         }
@@ -142,11 +146,15 @@ fn pool(connector: Connector, limits: Limits) -> Pool {
         .build(connector)
 }
 
+fn head_bytes(headers: &http::HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
 /// Makes room by copying into a new buffer and wiping the old one; a plain `Vec` would leave it behind.
-fn grow(buffer: &mut Zeroizing<Vec<u8>>, more: usize, limit: usize) {
+fn grow(buffer: &mut Zeroizing<Vec<u8>>, more: usize) {
     let needed = buffer.len() + more;
     if needed > buffer.capacity() {
-        let mut larger = Zeroizing::new(Vec::with_capacity((needed * 2).clamp(4096, limit.max(needed))));
+        let mut larger = Zeroizing::new(Vec::with_capacity((needed * 2).max(4096)));
         larger.extend_from_slice(buffer);
         *buffer = larger;
     }

@@ -46,6 +46,8 @@ fn every_form_of_a_key_is_read() {
         assert_eq!(certificate.thumbprint().x5t_s256(), thumbprint("p256.x5t-s256"));
         assert!(!certificate.is_rsa());
     }
+    // Version 1, without extensions, is a certificate too.
+    assert!(files("v1.pem", "rsa.pkcs8.pem").is_rsa());
     assert!(!files("p384.pem", "p384.pkcs8.pem").is_rsa());
 }
 

@@ -1,0 +1,43 @@
+//! The whole flow over sockets: CONNECT, TLS with the binding certificate, both legs, the resource.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use certbound::{Authority, CallFacts, Client, Cloud, Network, Region, ResourceScope, Source, TenantId};
+use certbound_testkit::certificate_of;
+use certbound_testkit::emulator::serve::Server;
+use certbound_testkit::emulator::world::builtin;
+use certbound_testkit::emulator::{Emulator, World};
+
+#[tokio::test]
+async fn both_legs_and_the_call_on_real_connections() {
+    let emulator = Arc::new(Emulator::new(World::built_in()).unwrap());
+    let server = Server::start(Arc::clone(&emulator), "127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let network =
+        Network::builder().proxy(server.proxy_url()).only_roots_pem(emulator.ca_pem()).build().unwrap();
+    let certificate = certificate_of(emulator.client_identity());
+    let authority = Authority::public(TenantId::parse(builtin::TENANT).unwrap())
+        .with_region(Region::parse("westus3").unwrap());
+
+    let builder = || Client::builder(authority.clone(), builtin::APP).with_network(&network);
+    let leg1 = builder().with_certificate(certificate.clone()).build().unwrap();
+    let leg2 = builder().with_assertions(leg1).build().unwrap();
+    let graph = leg2.resource(&ResourceScope::graph(Cloud::Public));
+    let url = "https://mtlstb.graph.microsoft.com/v1.0/applications?$top=1";
+    let answer = graph.call(http::Request::get(url).body(Bytes::new()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let facts = answer.extensions().get::<CallFacts>().unwrap().0;
+    assert!(facts.certificate_requested && !facts.resumed);
+    assert_eq!(facts.presented, Some(certificate.thumbprint()));
+
+    let journal = emulator.journal();
+    assert_eq!(journal.len(), 3, "{journal:#?}");
+    assert!(
+        journal.iter().all(|entry| entry.client_certificate == Some(certificate.thumbprint().x5t_s256()))
+    );
+    assert_eq!(graph.token().await.unwrap().details().source, Source::Cache);
+
+    let elsewhere = graph.call(http::Request::get("https://example.com/").body(Bytes::new()).unwrap()).await;
+    assert_eq!(elsewhere.unwrap_err().code(), "proxy_failed", "a host that is not emulated is not reached");
+    server.shutdown().await;
+}

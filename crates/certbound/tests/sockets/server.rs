@@ -1,0 +1,155 @@
+//! A TLS server that does what a test tells it, on a loopback port of its own.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use certbound::{Network, NetworkBuilder, Thumbprint};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+/// What the server saw of one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) certificate: Option<Thumbprint>,
+    pub(crate) resumed: bool,
+    pub(crate) http_bytes: usize,
+}
+
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
+    root_pem: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asks {
+    ForCertificate,
+    ForNothing,
+}
+
+impl TestServer {
+    /// Answers every request of a connection with `answer`, verbatim, and then closes it.
+    pub(crate) async fn start(asks: Asks, answer: impl Into<Vec<u8>>) -> Self {
+        let (config, root_pem) = config(asks);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (log, answer) = (Arc::clone(&seen), Arc::new(answer.into()));
+        tokio::spawn(async move {
+            let acceptor = tokio_rustls::TlsAcceptor::from(config);
+            while let Ok((tcp, _)) = listener.accept().await {
+                let (acceptor, log, answer) = (acceptor.clone(), Arc::clone(&log), Arc::clone(&answer));
+                tokio::spawn(async move {
+                    let Ok(mut tls) = acceptor.accept(tcp).await else { return };
+                    let mut buffer = [0; 16 * 1024];
+                    let http_bytes = tls.read(&mut buffer).await.unwrap_or(0);
+                    let connection = tls.get_ref().1;
+                    let leaf = connection.peer_certificates().and_then(|chain| chain.first());
+                    let seen = Seen {
+                        certificate: leaf.map(|leaf| Thumbprint::of_der(leaf)),
+                        resumed: connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+                        http_bytes,
+                    };
+                    log.lock().unwrap().push(seen);
+                    if http_bytes > 0 {
+                        let _ = tls.write_all(&answer).await;
+                    }
+                    let _ = tls.shutdown().await;
+                });
+            }
+        });
+        Self { address, root_pem, seen }
+    }
+
+    pub(crate) fn network(&self) -> NetworkBuilder {
+        Network::builder().no_proxy().only_roots_pem(self.root_pem.clone())
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("https://127.0.0.1:{}/", self.address.port())
+    }
+
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+/// The server's configuration, with the root to trust it by. It issues tickets, so that clients could resume.
+fn config(asks: Asks) -> (Arc<ServerConfig>, String) {
+    let certified =
+        rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+    let chain = vec![CertificateDer::from(certified.cert.der().to_vec())];
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let builder = match asks {
+        Asks::ForCertificate => builder.with_client_cert_verifier(Arc::new(AnyClient(provider))),
+        Asks::ForNothing => builder.with_client_cert_verifier(WebPkiClientVerifier::no_client_auth()),
+    };
+    (Arc::new(builder.with_single_cert(chain, key).unwrap()), certified.cert.pem())
+}
+
+/// An answer that says to keep nothing open.
+pub(crate) fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+}
+
+#[derive(Debug)]
+struct AnyClient(Arc<rustls::crypto::CryptoProvider>);
+
+impl ClientCertVerifier for AnyClient {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[rustls::DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::server::danger::ClientCertVerified, rustls::Error> {
+        Ok(rustls::server::danger::ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
