@@ -26,7 +26,8 @@ impl Hosted {
             Failure::new(USAGE, "emulator_failed", "the emulator could not start", error, "report this")
         })?;
         let files = Files::write(&emulator, state)?;
-        let server = Server::start(Arc::new(emulator), listen)
+        // Whether it may leave loopback is decided by who was asked for the address.
+        let server = Server::start_on_the_network_anyone_can_mint_tokens(Arc::new(emulator), listen)
             .await
             .map_err(|error| Usage::Listen { address: listen, reason: error.to_string() })?;
         Ok(Self { server, files })

@@ -43,6 +43,18 @@ impl Server {
             let text = "the emulator listens on loopback only: choose an address such as 127.0.0.1:0";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
+        Self::start_on_the_network_anyone_can_mint_tokens(emulator, listen).await
+    }
+
+    /// As [`Server::start`], at an address that others may reach: they can have any token minted, and use the proxy. The
+    /// admin surface stays on loopback.
+    ///
+    /// # Errors
+    /// When a port cannot be had.
+    pub async fn start_on_the_network_anyone_can_mint_tokens(
+        emulator: Arc<Emulator>,
+        listen: SocketAddr,
+    ) -> io::Result<Server> {
         let tls = Arc::new(tls::Configurations::new(Arc::clone(&emulator)).map_err(io::Error::other)?);
         let (proxy, admin) =
             (TcpListener::bind(listen).await?, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?);
