@@ -4,6 +4,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
+use crate::tenant::shown;
+
 /// The deepest nesting that is read.
 const MAX_DEPTH: usize = 32;
 
@@ -42,7 +44,7 @@ pub enum JsonError {
     /// A member twice.
     #[error("the member `{name}` stands twice")]
     Duplicate {
-        /// Its name, shortened.
+        /// Its name, shortened and escaped.
         name: String,
     },
     /// Nested too deeply.
@@ -58,7 +60,7 @@ fn explain(error: serde_json::Error) -> JsonError {
     if let Some(name) = text.strip_prefix(DUPLICATE) {
         // The library appends " at line L column C".
         let name = name.rsplit_once(" at line ").map_or(name, |(name, _)| name);
-        return JsonError::Duplicate { name: name.chars().take(64).collect() };
+        return JsonError::Duplicate { name: shown(name) };
     }
     if text.starts_with(TOO_DEEP) || text.starts_with("recursion limit") {
         return JsonError::TooDeep;
@@ -161,6 +163,12 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_name_cannot_steer_a_terminal() {
+        let error = parse_object(br#"{"\u001b[2J at line 1":1,"\u001b[2J at line 1":1}"#).unwrap_err();
+        assert_eq!(error, JsonError::Duplicate { name: r"\u{1b}[2J at line 1".into() });
     }
 
     #[test]

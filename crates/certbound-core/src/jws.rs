@@ -2,6 +2,8 @@
 
 mod key;
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
@@ -10,9 +12,11 @@ pub use self::key::{Algorithm, KeyError, PublicKey};
 use crate::json::{self, JsonError};
 use crate::jwt::Claims;
 use crate::secret::Secret;
+use crate::tenant::shown;
 
 /// A compact JWS whose parts were read and whose signature was not verified.
-#[derive(Debug)]
+///
+/// `Debug` prints the header only: whoever has the rest has the token.
 pub struct UnverifiedJws<'a> {
     signing_input: &'a str,
     header: JwsHeader,
@@ -69,14 +73,20 @@ impl<'a> UnverifiedJws<'a> {
     /// # Errors
     /// [`JwsError`] for an algorithm that is not accepted or does not fit the key, and for a signature that does not hold.
     pub fn verify(&self, key: &PublicKey, accepted: &[Algorithm]) -> Result<VerifiedJws, JwsError> {
-        let algorithm =
-            accepted.iter().find(|algorithm| algorithm.name() == self.header.alg).ok_or_else(|| {
-                JwsError::AlgorithmNotAccepted { found: self.header.alg.chars().take(32).collect() }
-            })?;
+        let algorithm = accepted
+            .iter()
+            .find(|algorithm| algorithm.name() == self.header.alg)
+            .ok_or_else(|| JwsError::AlgorithmNotAccepted { found: shown(&self.header.alg) })?;
         if !key.verifies(*algorithm, self.signing_input.as_bytes(), &self.signature) {
             return Err(JwsError::BadSignature);
         }
         Ok(VerifiedJws { header: self.header.clone(), claims: self.unverified_claims()? })
+    }
+}
+
+impl fmt::Debug for UnverifiedJws<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnverifiedJws").field("header", &self.header).finish_non_exhaustive()
     }
 }
 
@@ -171,6 +181,8 @@ fn first_certificate(header: &Map<String, Value>) -> Result<Option<Vec<u8>>, Jws
         Some(Value::Array(list)) => list.first().and_then(Value::as_str).ok_or(wrong.clone())?,
         Some(_) => return Err(wrong),
     };
+    // MSAL for Python leaves the line breaks of the PEM file in.
+    let text: String = text.split_ascii_whitespace().collect();
     STANDARD.decode(text).map(Some).map_err(|_| wrong)
 }
 
@@ -240,10 +252,98 @@ pub enum JwsError {
     /// An algorithm outside the accepted ones.
     #[error("its algorithm `{found}` is not accepted")]
     AlgorithmNotAccepted {
-        /// What the header says, shortened.
+        /// What the header says, shortened and escaped.
         found: String,
     },
     /// The signature does not hold.
     #[error("its signature does not hold")]
     BadSignature,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn compact(header: &[u8], payload: &[u8], signature: &[u8]) -> String {
+        [header, payload, signature].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")
+    }
+
+    fn header(json: &str) -> Result<JwsHeader, JwsError> {
+        UnverifiedJws::parse(&compact(json.as_bytes(), b"{}", b"s")).map(|jws| jws.header().clone())
+    }
+
+    #[test]
+    fn debug_shows_nothing_that_makes_a_token() {
+        let token = compact(br#"{"alg":"RS256"}"#, br#"{"sub":"payload"}"#, b"signature");
+        let jws = UnverifiedJws::parse(&token).unwrap();
+        let shown = format!("{jws:?} {jws:#?}");
+        assert!(shown.contains("RS256"), "{shown}");
+        for part in token.split('.') {
+            assert!(!shown.contains(part), "{shown}");
+        }
+        let bytes = format!("{:?}", b"signature");
+        assert!(!shown.contains(bytes.trim_matches(['[', ']'])), "{shown}");
+    }
+
+    #[test]
+    fn x5c_is_one_text_or_a_list() {
+        for json in [
+            r#"{"alg":"RS256","x5c":"MAA="}"#,
+            r#"{"alg":"RS256","x5c":["MAA=","AAAA"]}"#,
+            r#"{"alg":"RS256","x5c":["\nMA\r\nA=\n"]}"#,
+        ] {
+            assert_eq!(header(json).unwrap().x5c(), Some(&[0x30, 0][..]), "{json}");
+        }
+        assert_eq!(header(r#"{"alg":"RS256"}"#).unwrap().x5c(), None);
+        for wrong in ["7", "[]", "[7]", "{}", "null", r#""MAA""#, r#"["-_==="]"#] {
+            let json = format!("{{\"alg\":\"RS256\",\"x5c\":{wrong}}}");
+            assert_eq!(header(&json), Err(JwsError::HeaderType { member: "x5c" }), "{json}");
+        }
+    }
+
+    #[test]
+    fn demands_and_spare_bits_are_refused() {
+        for json in [r#"{"alg":"RS256","crit":[]}"#, r#"{"alg":"RS256","b64":false}"#] {
+            assert_eq!(header(json), Err(JwsError::CriticalExtension), "{json}");
+        }
+        // One byte takes two characters; the second has four bits to spare.
+        let token = compact(br#"{"alg":"RS256"}"#, b"{}", b"s");
+        let spare = format!("{}{}", &token[..token.len() - 1], "x");
+        assert_eq!(UnverifiedJws::parse(&spare).unwrap_err(), JwsError::Base64 { part: "signature" });
+    }
+
+    #[test]
+    fn an_unknown_algorithm_is_named_without_its_control_characters() {
+        let token = compact(br#"{"alg":"\u001b[2J"}"#, b"{}", b"s");
+        let jws = UnverifiedJws::parse(&token).unwrap();
+        let key = PublicKey::rsa(&[0xff; 256], &[1, 0, 1]).unwrap();
+        let error = jws.verify(&key, &[Algorithm::Rs256]).unwrap_err();
+        assert_eq!(error, JwsError::AlgorithmNotAccepted { found: r"\u{1b}[2J".into() });
+    }
+
+    #[test]
+    fn what_is_assembled_is_read_back() {
+        let object = |json: &str| json::parse_object(json.as_bytes()).unwrap();
+        let input = signing_input(&object(r#"{"alg":"PS256","typ":"JWT"}"#), &object(r#"{"aud":"x"}"#));
+        let token = assemble(input.clone(), b"signature");
+        assert!(token.expose().starts_with(&input));
+        let jws = UnverifiedJws::parse(token.expose()).unwrap();
+        assert_eq!((jws.header().alg(), jws.header().typ()), ("PS256", Some("JWT")));
+        assert_eq!(jws.unverified_claims().unwrap().audiences(), ["x"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_payload_or_signature_panics(header: Vec<u8>, payload: Vec<u8>, signature: Vec<u8>) {
+            let _ = UnverifiedJws::parse(&compact(&header, &payload, &signature));
+            let token = compact(br#"{"alg":"RS256"}"#, &payload, &[signature.as_slice(), b"s"].concat());
+            if let Ok(jws) = UnverifiedJws::parse(&token) {
+                let _ = jws.unverified_claims();
+                let key = PublicKey::rsa(&[0xff; 256], &[1, 0, 1]).unwrap();
+                prop_assert!(jws.verify(&key, &[Algorithm::Rs256]).is_err());
+            }
+        }
+    }
 }

@@ -29,7 +29,7 @@ pub struct AuthorityError {
     pub error_codes: Vec<u32>,
     /// `correlation_id`.
     pub correlation_id: Option<String>,
-    /// `trace_id`.
+    /// `trace_id`, else the header `x-ms-request-id`.
     pub trace_id: Option<String>,
     /// `timestamp`, as sent.
     pub timestamp: Option<String>,
@@ -39,7 +39,7 @@ pub struct AuthorityError {
     pub claims: Option<String>,
     /// `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// The body as text, at most 64 KiB.
+    /// The body as text, at most 64 KiB; empty when it may hold a token, under whatever status.
     pub body: String,
 }
 
@@ -48,7 +48,6 @@ const MAX_KEPT_BODY: usize = 64 * 1024;
 impl AuthorityError {
     /// Reads an error answer of any shape; it never fails, because saying no needs no form.
     pub fn parse(status: u16, headers: &HeaderFacts, body: &[u8]) -> Self {
-        let kept = &body[..body.len().min(MAX_KEPT_BODY)];
         let empty = body.iter().all(u8::is_ascii_whitespace);
         let members = json::parse_object(body).unwrap_or_default();
         let text = |name: &str| members.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -70,12 +69,12 @@ impl AuthorityError {
             suberror: text("suberror"),
             error_codes: numbers(members.get("error_codes")),
             correlation_id: text("correlation_id"),
-            trace_id: text("trace_id"),
+            trace_id: text("trace_id").or_else(|| headers.request_id.clone()),
             timestamp: text("timestamp"),
             error_uri: text("error_uri"),
             claims: text("claims"),
             retry_after: headers.retry_after,
-            body: String::from_utf8_lossy(kept).into_owned(),
+            body: if may_hold_a_token(status, &members) { String::new() } else { kept(body) },
         }
     }
 
@@ -132,6 +131,17 @@ impl AuthorityError {
     }
 }
 
+/// A refusal is shown to people; a token never is. What has no form under a success status is not looked into.
+fn may_hold_a_token(status: u16, members: &Map<String, Value>) -> bool {
+    (200..300).contains(&status)
+        || ["access_token", "refresh_token", "id_token"].iter().any(|name| members.contains_key(*name))
+}
+
+fn kept(body: &[u8]) -> String {
+    let start = body.get(..MAX_KEPT_BODY).unwrap_or(body);
+    String::from_utf8_lossy(start).into_owned()
+}
+
 fn numbers(value: Option<&Value>) -> Vec<u32> {
     let numbers = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     numbers.iter().filter_map(Value::as_u64).filter_map(|number| u32::try_from(number).ok()).collect()
@@ -139,14 +149,21 @@ fn numbers(value: Option<&Value>) -> Vec<u32> {
 
 impl fmt::Display for AuthorityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let summary = self.summary();
-        if summary.is_empty() {
-            return write!(f, "{} (status {})", self.code, self.status);
+        let summary = clean(self.summary());
+        write!(f, "{}", clean(&self.code))?;
+        // The description names the number, as a rule.
+        match self.aadsts().filter(|_| !summary.starts_with("AADSTS")) {
+            Some(number) => write!(f, ": AADSTS{number}")?,
+            None if summary.is_empty() => return write!(f, " (status {})", self.status),
+            None => {}
         }
-        // Control characters of a stranger's text do not reach a terminal.
-        let clean: String = summary.chars().filter(|character| !character.is_control()).take(512).collect();
-        write!(f, "{}: {clean}", self.code)
+        if summary.is_empty() { Ok(()) } else { write!(f, ": {summary}") }
     }
+}
+
+/// Control characters of a stranger's text do not reach a terminal.
+fn clean(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(512).collect()
 }
 
 impl std::error::Error for AuthorityError {}
@@ -193,6 +210,41 @@ mod tests {
             let error = parse(status, body);
             assert_eq!((error.code.as_str(), error.is_transient()), (code, transient), "{status} {body:?}");
         }
+    }
+
+    #[test]
+    fn one_line_is_shown_with_the_number_and_without_control_characters() {
+        let cases = [
+            (r#"{"error":"a\u001b[2J\nb","error_description":"x\ry"}"#, "a[2Jb: xy"),
+            (r#"{"error":"e","error_codes":[500181]}"#, "e: AADSTS500181"),
+            (r#"{"error":"e","error_codes":[500181],"error_description":"No."}"#, "e: AADSTS500181: No."),
+            (r#"{"error":"e","error_codes":[-1,1e9,"7",99999999999]}"#, "e (status 400)"),
+            (r#"{"error":"e"}"#, "e (status 400)"),
+        ];
+        for (body, shown) in cases {
+            assert_eq!(parse(400, body).to_string(), shown, "{body}");
+        }
+    }
+
+    #[test]
+    fn the_request_id_of_the_headers_stands_in_for_the_trace_id() {
+        let headers = HeaderFacts { request_id: Some("h".into()), ..HeaderFacts::default() };
+        let trace = |body: &str| AuthorityError::parse(429, &headers, body.as_bytes()).trace_id;
+        assert_eq!(trace("Too Many Requests").as_deref(), Some("h"));
+        assert_eq!(trace(r#"{"trace_id":"b"}"#).as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn a_body_is_kept_to_its_limit_and_what_is_written_is_read_back() {
+        assert_eq!(parse(400, &"x".repeat(MAX_KEPT_BODY + 1)).body.len(), MAX_KEPT_BODY);
+        let body = r#"{"error":"e","error_description":"AADSTS5: d","error_codes":[5],"suberror":"s",
+            "claims":"{}","trace_id":"t","correlation_id":"c","timestamp":"z","error_uri":"u"}"#;
+        let first = parse(400, body);
+        let second = parse(400, &serde_json::to_string(&first.to_json()).unwrap());
+        assert_eq!(
+            AuthorityError { body: String::new(), ..second },
+            AuthorityError { body: String::new(), ..first }
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The token service's answer: parsed by the client, written by the emulator.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -13,7 +14,8 @@ pub const MAX_BYTES: usize = 1024 * 1024;
 
 /// A successful token answer (RFC 6749, section 5.1). Not judged yet: whether type, scope and binding are those asked for
 /// is the client's to check.
-#[derive(Debug)]
+///
+/// `Debug` prints the names of other members and never their values: a `refresh_token` may be among them.
 pub struct TokenResponse {
     /// `token_type`, in the service's spelling.
     pub token_type: String,
@@ -25,7 +27,7 @@ pub struct TokenResponse {
     pub ext_expires_in: Option<Duration>,
     /// `refresh_in`: when a new token should be fetched.
     pub refresh_in: Option<Duration>,
-    /// `scope`, where the answer names it.
+    /// `scope`, where the answer names one.
     pub scope: Option<Vec<String>>,
     /// Every other member.
     pub extra: Map<String, Value>,
@@ -82,7 +84,9 @@ impl TokenResponse {
             expires_in,
             ext_expires_in: seconds(&mut members, "ext_expires_in")?,
             refresh_in: seconds(&mut members, "refresh_in")?,
-            scope: scope.map(|scope| scope.split_ascii_whitespace().map(str::to_owned).collect()),
+            scope: scope
+                .map(|scope| scope.split_ascii_whitespace().map(str::to_owned).collect())
+                .filter(|scopes: &Vec<String>| !scopes.is_empty()),
             extra: members,
         })
     }
@@ -104,6 +108,20 @@ impl TokenResponse {
         members.extend(self.extra.iter().map(|(name, value)| (name.clone(), value.clone())));
         members.insert("access_token".to_owned(), self.access_token.expose().into());
         members
+    }
+}
+
+impl fmt::Debug for TokenResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenResponse")
+            .field("token_type", &self.token_type)
+            .field("access_token", &self.access_token)
+            .field("expires_in", &self.expires_in)
+            .field("ext_expires_in", &self.ext_expires_in)
+            .field("refresh_in", &self.refresh_in)
+            .field("scope", &self.scope)
+            .field("extra", &self.extra.keys().collect::<Vec<_>>())
+            .finish()
     }
 }
 
@@ -143,11 +161,13 @@ fn host_of(location: &str) -> Option<String> {
 }
 
 /// Why there is no token.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum AnswerError {
     /// The service said no.
+    #[error("the token service refused: {0}")]
     Refused(Box<AuthorityError>),
     /// The answer breaks the protocol.
+    #[error(transparent)]
     Malformed(MalformedAnswer),
 }
 
@@ -249,6 +269,47 @@ mod tests {
         assert_eq!(answer.refresh_in, Some(Duration::from_secs(1800)));
         assert_eq!(answer.scope.unwrap().len(), 2);
         assert_eq!(answer.extra.get("resource").and_then(Value::as_str), Some("x"));
+    }
+
+    #[test]
+    fn a_scope_that_names_nothing_is_none() {
+        for scope in ["", r#","scope":"""#, r#","scope":"  ""#, r#","scope":null"#] {
+            let body = format!(r#"{{"token_type":"Bearer","access_token":"a","expires_in":1{scope}}}"#);
+            assert_eq!(parse(&body).unwrap().scope, None, "{body}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_token_of_any_kind() {
+        let answer = parse(
+            r#"{"token_type":"Bearer","access_token":"hidden1","expires_in":1,
+                "refresh_token":"hidden2","id_token":"hidden3","client_info":"hidden4"}"#,
+        )
+        .unwrap();
+        let shown = format!("{answer:?} {answer:#?}");
+        assert!(shown.contains("refresh_token") && !shown.contains("hidden"), "{shown}");
+    }
+
+    #[test]
+    fn only_status_200_is_success_and_a_token_elsewhere_is_not_kept() {
+        let body = br#"{"token_type":"Bearer","access_token":"hidden","expires_in":1}"#;
+        for status in [0, 100, 201, 204, 206, 400, 500, 599, u16::MAX] {
+            match TokenResponse::parse(status, &HeaderFacts::default(), body) {
+                Err(AnswerError::Refused(error)) => {
+                    assert!(!format!("{error:?} {error}").contains("hidden"), "{status}: {error:?}");
+                }
+                other => panic!("{status}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_overlong_answer_is_not_read() {
+        let body = vec![b' '; MAX_BYTES + 1];
+        for status in [200, 400] {
+            let error = TokenResponse::parse(status, &HeaderFacts::default(), &body).unwrap_err();
+            assert_eq!(error, MalformedAnswer::TooLarge { length: MAX_BYTES + 1 }.into());
+        }
     }
 
     #[test]

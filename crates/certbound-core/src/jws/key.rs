@@ -4,8 +4,10 @@ use aws_lc_rs::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
+use x509_parser::oid_registry::OID_EC_P256;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::public_key::PublicKey as SubjectKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 /// A signature algorithm (RFC 7518, section 3.1). There is no `none` and no shared-secret one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +50,7 @@ impl PublicKey {
     /// An RSA key from modulus and exponent, big-endian.
     ///
     /// # Errors
-    /// [`KeyError`] for less than 2048 or more than 8192 bits, and for an exponent that is even, 1, or above 2^33.
+    /// [`KeyError`] for less than 2048 or more than 8192 bits, and for an exponent that is even, 1, or of more than 32 bits.
     pub fn rsa(n: &[u8], e: &[u8]) -> Result<Self, KeyError> {
         let (n, e) = (without_leading_zeros(n), without_leading_zeros(e));
         let bits = n.len() * 8 - n.first().map_or(0, |byte| byte.leading_zeros() as usize);
@@ -64,12 +66,15 @@ impl PublicKey {
     /// The key of a certificate in DER.
     ///
     /// # Errors
-    /// [`KeyError`] when it does not parse or its key is neither RSA nor on P-256.
+    /// [`KeyError`] when it does not parse, has bytes behind its end, or its key is neither RSA nor on P-256.
     pub fn from_certificate(der: &[u8]) -> Result<Self, KeyError> {
-        let (_, certificate) = X509Certificate::from_der(der).map_err(|_| KeyError::NotACertificate)?;
-        match certificate.public_key().parsed() {
+        let Ok(([], certificate)) = X509Certificate::from_der(der) else {
+            return Err(KeyError::NotACertificate);
+        };
+        let info = certificate.public_key();
+        match info.parsed() {
             Ok(SubjectKey::RSA(key)) => Self::rsa(key.modulus, key.exponent),
-            Ok(SubjectKey::EC(point)) if point.data().len() == P256_POINT_BYTES => {
+            Ok(SubjectKey::EC(point)) if is_on_p256(info) && point.data().len() == P256_POINT_BYTES => {
                 Ok(Self(Key::P256 { point: point.data().to_vec() }))
             }
             _ => Err(KeyError::Unsupported),
@@ -117,6 +122,12 @@ impl PublicKey {
     }
 }
 
+/// By the curve's name: other curves have points of the same length.
+fn is_on_p256(info: &SubjectPublicKeyInfo<'_>) -> bool {
+    let curve = info.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
+    curve.is_some_and(|curve| curve == OID_EC_P256)
+}
+
 fn without_leading_zeros(bytes: &[u8]) -> &[u8] {
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
     &bytes[zeros..]
@@ -144,4 +155,41 @@ pub enum KeyError {
     /// Neither RSA nor P-256, or not for signatures.
     #[error("the key is neither RSA nor P-256, or not for signatures")]
     Unsupported,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weak_rsa_keys_are_refused() {
+        let n = [0xff; 256];
+        assert!(PublicKey::rsa(&n, &[1, 0, 1]).is_ok());
+        assert_eq!(PublicKey::rsa(&[&[0][..], &n].concat(), &[0, 3]), PublicKey::rsa(&n, &[3]));
+        for e in [&[][..], &[0], &[1], &[0, 1], &[2], &[1, 0, 0], &[1, 0, 0, 0, 1]] {
+            assert_eq!(PublicKey::rsa(&n, e), Err(KeyError::RsaExponent), "{e:?}");
+        }
+        let mut short = n;
+        short[0] = 0x7f;
+        assert_eq!(PublicKey::rsa(&short, &[3]), Err(KeyError::RsaSize { bits: 2047 }));
+        assert_eq!(PublicKey::rsa(&[0xff; 1025], &[3]), Err(KeyError::RsaSize { bits: 8200 }));
+        assert_eq!(PublicKey::rsa(&[], &[3]), Err(KeyError::RsaSize { bits: 0 }));
+    }
+
+    #[test]
+    fn only_a_signing_key_of_rsa_is_read_from_a_jwk() {
+        let n = URL_SAFE_NO_PAD.encode([0xff; 256]);
+        let read = |json: String| PublicKey::from_jwk(&crate::json::parse_object(json.as_bytes()).unwrap());
+        assert!(read(format!(r#"{{"kty":"RSA","use":"sig","n":"{n}","e":"AQAB"}}"#)).is_ok());
+        for (json, error) in [
+            (format!(r#"{{"kty":"RSA","use":"enc","n":"{n}","e":"AQAB"}}"#), KeyError::Unsupported),
+            (format!(r#"{{"kty":"EC","n":"{n}","e":"AQAB"}}"#), KeyError::Unsupported),
+            (format!(r#"{{"kty":"RSA","n":"{n}=","e":"AQAB"}}"#), KeyError::BadJwk),
+            (format!(r#"{{"kty":"RSA","n":"{n}"}}"#), KeyError::BadJwk),
+            (format!(r#"{{"kty":"RSA","n":"{n}","e":65537}}"#), KeyError::BadJwk),
+            (r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#.to_owned(), KeyError::RsaSize { bits: 17 }),
+        ] {
+            assert_eq!(read(json.clone()), Err(error), "{json}");
+        }
+    }
 }
