@@ -1,5 +1,5 @@
 //! The command as scripts meet it: the real binary, separate processes, real sockets.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod support;
 
@@ -8,3 +8,4 @@ mod demo_and_endpoint;
 mod dry_run;
 mod emulator;
 mod flow;
+mod strangers;

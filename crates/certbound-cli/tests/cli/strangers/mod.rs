@@ -1,0 +1,9 @@
+//! Programs that nobody here wrote, against the emulator in a process of its own: curl, openssl, MSAL for Python.
+//!
+//! `cargo xtask test` installs them. Without one of them its tests fail: none is skipped.
+
+mod curl;
+mod legs_by_hand;
+mod msal;
+mod openssl;
+mod python;

@@ -1,0 +1,37 @@
+//! MSAL for Python, unmodified, as the command of `emulator run`.
+
+use super::python;
+
+/// Bearer tokens with each of MSAL's three credentials, and what it makes of refusals.
+const TOKENS: &str = include_str!("msal_tokens.py");
+
+#[test]
+fn it_gets_bearer_tokens_with_secret_certificate_and_assertion() {
+    let result = python::script_under_run(TOKENS);
+    for credential in ["secret", "certificate", "assertion"] {
+        let answer = &result[credential];
+        assert_eq!(answer["token_type"], "Bearer", "{credential}: {answer}");
+        assert_eq!(answer["cnf"], serde_json::Value::Null, "{credential}: {answer}");
+        assert_eq!(answer["token_source"], "identity_provider", "{credential}: {answer}");
+        assert_eq!(answer["again"], "cache", "{credential}: {answer}");
+    }
+    assert_eq!(result["secret"]["appidacr"], "1");
+    assert_eq!(result["certificate"]["appidacr"], "2");
+    assert_eq!(result["assertion"]["appidacr"], "2");
+    // With the certificate's token the resource answers, over a connection without a certificate.
+    assert_eq!(result["certificate"]["resource"], 200, "{result}");
+}
+
+#[test]
+fn it_understands_each_refusal() {
+    let result = python::script_under_run(TOKENS);
+    let refused = &result["refused"];
+    let expected = serde_json::json!({
+        "wrong secret": ["invalid_client", [7_000_215]],
+        "unknown application": ["unauthorized_client", [700_016]],
+        "unknown resource": ["invalid_resource", [500_011]],
+        "another certificate": ["invalid_client", [700_027]],
+        "assertion for another audience": ["invalid_client", [700_212]],
+    });
+    assert_eq!(refused, &expected);
+}
