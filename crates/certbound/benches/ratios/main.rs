@@ -1,0 +1,16 @@
+//! What the client costs, as ratios to a floor measured in the same run: `cargo bench`.
+#![expect(clippy::unwrap_used, reason = "a benchmark")]
+
+mod hit;
+mod support;
+mod two_legs;
+
+fn main() {
+    let mut criterion = support::criterion();
+    hit::measure(&mut criterion);
+    two_legs::measure(&mut criterion);
+    criterion.final_summary();
+    println!();
+    hit::print();
+    two_legs::print();
+}

@@ -1,0 +1,152 @@
+//! A token service that answers at once, always the same: what is measured is the client.
+
+use std::convert::Infallible;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use certbound::{BindingCertificate, Thumbprint};
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use super::{APP, HOST};
+
+/// How long a connection lives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    Open,
+    /// Until two requests were answered: both legs share one handshake, and the next pair makes its own.
+    ForTwoRequests,
+}
+
+/// The service, in a thread of its own behind a proxy port, until the process ends.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    /// What a client trusts it by.
+    pub(crate) root_pem: String,
+    pub(crate) certificate: BindingCertificate,
+    pub(crate) client_pem: String,
+    assertion: String,
+}
+
+impl Server {
+    pub(crate) fn start(keep: Keep) -> Self {
+        let (host, host_key) = rsa(HOST);
+        let (client, client_key) = rsa("client.example");
+        let client_pem = format!("{}{}", client.pem(), client_key.serialize_pem());
+        let certificate = BindingCertificate::from_pem(client_pem.as_bytes()).unwrap();
+        let assertion = token(certificate.thumbprint());
+        let answer = Bytes::from(format!(
+            r#"{{"token_type":"mtls_pop","expires_in":3599,"ext_expires_in":3599,"access_token":"{assertion}"}}"#
+        ));
+
+        let tls = TlsAcceptor::from(Arc::new(tls(&host, &host_key, &client)));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || serve(listener, &tls, &answer, keep));
+        Self { address, root_pem: host.pem(), certificate, client_pem, assertion }
+    }
+
+    /// The form of Leg 1, as the client sends it.
+    pub(crate) fn leg1_form(&self) -> Bytes {
+        Bytes::from(format!(
+            "grant_type=client_credentials&client_id={APP}&scope=api%3A%2F%2FAzureADTokenExchange%2F.default&token_type=mtls_pop"
+        ))
+    }
+
+    /// The form of Leg 2.
+    pub(crate) fn leg2_form(&self) -> Bytes {
+        Bytes::from(format!(
+            "grant_type=client_credentials&client_id={APP}&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-pop&client_assertion={}&scope=https%3A%2F%2Fvault.azure.net%2F.default&token_type=mtls_pop",
+            self.assertion
+        ))
+    }
+}
+
+fn rsa(name: &str) -> (rcgen::Certificate, KeyPair) {
+    let key = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
+    (CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap(), key)
+}
+
+/// A token of 1.5 kB, bound to the client's certificate.
+fn token(thumbprint: Thumbprint) -> String {
+    let claims =
+        serde_json::json!({ "cnf": { "x5t#S256": thumbprint.x5t_s256() }, "padding": "p".repeat(780) });
+    let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let header = part(br#"{"typ":"JWT","alg":"RS256","kid":"0123456789abcdef0123456789a"}"#);
+    format!("{header}.{}.{}", part(claims.to_string().as_bytes()), part(&[0x5a; 256]))
+}
+
+fn tls(host: &rcgen::Certificate, key: &KeyPair, client: &rcgen::Certificate) -> ServerConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(client.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(clients.build().unwrap())
+        .with_single_cert(vec![CertificateDer::from(host.der().to_vec())], key)
+        .unwrap();
+    // No resumption: a fresh handshake is a full one.
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config
+}
+
+fn serve(listener: TcpListener, tls: &TlsAcceptor, answer: &Bytes, keep: Keep) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        listener.set_nonblocking(true).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        loop {
+            let (tcp, _) = listener.accept().await.unwrap();
+            tcp.set_nodelay(true).unwrap();
+            tokio::spawn(connection(tcp, tls.clone(), answer.clone(), keep));
+        }
+    });
+}
+
+async fn connection(mut tcp: TcpStream, tls: TlsAcceptor, answer: Bytes, keep: Keep) {
+    connect_request(&mut tcp).await;
+    // A client that has gone is no matter here.
+    let Ok(stream) = tls.accept(tcp).await else { return };
+    let answered = AtomicUsize::new(0);
+    let service = service_fn(|request: Request<Incoming>| {
+        let last = keep == Keep::ForTwoRequests && answered.fetch_add(1, Ordering::Relaxed) == 1;
+        let answer = answer.clone();
+        async move {
+            request.into_body().collect().await.unwrap();
+            let mut response = Response::builder().header("content-type", "application/json; charset=utf-8");
+            if last {
+                response = response.header("connection", "close");
+            }
+            Ok::<_, Infallible>(response.body(Full::new(answer)).unwrap())
+        }
+    });
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// Reads `CONNECT` with its headers and agrees to it.
+async fn connect_request(tcp: &mut TcpStream) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(tcp.read_u8().await.unwrap());
+    }
+    tcp.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+}
