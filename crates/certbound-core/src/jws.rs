@@ -34,17 +34,7 @@ impl<'a> UnverifiedJws<'a> {
     /// [`JwsError`] for anything but three parts of unpadded base64url without spare bits, a header that is a JSON object
     /// without duplicates, with `alg` and without `crit`.
     pub fn parse(token: &'a str) -> Result<Self, JwsError> {
-        if token.len() > Self::MAX_BYTES {
-            return Err(JwsError::TooLarge { length: token.len() });
-        }
-        let count = token.bytes().filter(|byte| *byte == b'.').count() + 1;
-        let (Some((signing_input, signature)), 3) = (token.rsplit_once('.'), count) else {
-            return Err(JwsError::NotThreeParts { count });
-        };
-        let (header, payload) = signing_input.split_once('.').ok_or(JwsError::NotThreeParts { count })?;
-        if header.is_empty() || payload.is_empty() || signature.is_empty() {
-            return Err(JwsError::EmptyPart);
-        }
+        let Parts { signing_input, header, payload, signature } = split(token)?;
         let header = JwsHeader::parse(&decode(header, "header")?)?;
         let signature = decode(signature, "signature")?;
         Ok(Self { signing_input, header, payload, signature })
@@ -60,10 +50,7 @@ impl<'a> UnverifiedJws<'a> {
     /// # Errors
     /// [`JwsError`] when the payload is not a JSON object without duplicates.
     pub fn unverified_claims(&self) -> Result<Claims, JwsError> {
-        let payload = decode(self.payload, "payload")?;
-        json::parse_object(&payload)
-            .map(Claims::from_map)
-            .map_err(|error| JwsError::Json { part: "payload", error })
+        claims_of(self.payload)
     }
 
     /// Verifies the signature with `key`, if the header's algorithm is one of `accepted`.
@@ -184,6 +171,46 @@ fn first_certificate(header: &Map<String, Value>) -> Result<Option<Vec<u8>>, Jws
     // MSAL for Python leaves the line breaks of the PEM file in.
     let text: String = text.split_ascii_whitespace().collect();
     STANDARD.decode(text).map(Some).map_err(|_| wrong)
+}
+
+/// The claims of a token of one's own, which its header and signature do not concern.
+///
+/// Anyone may have written them. Neither header nor signature is decoded: use [`UnverifiedJws`] to verify.
+///
+/// # Errors
+/// [`JwsError`] for anything but three parts, and for a payload that is not a JSON object without duplicates in unpadded
+/// base64url.
+pub fn unverified_claims(token: &str) -> Result<Claims, JwsError> {
+    claims_of(split(token)?.payload)
+}
+
+struct Parts<'a> {
+    signing_input: &'a str,
+    header: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+}
+
+fn split(token: &str) -> Result<Parts<'_>, JwsError> {
+    if token.len() > UnverifiedJws::MAX_BYTES {
+        return Err(JwsError::TooLarge { length: token.len() });
+    }
+    let count = token.bytes().filter(|byte| *byte == b'.').count() + 1;
+    let (Some((signing_input, signature)), 3) = (token.rsplit_once('.'), count) else {
+        return Err(JwsError::NotThreeParts { count });
+    };
+    let (header, payload) = signing_input.split_once('.').ok_or(JwsError::NotThreeParts { count })?;
+    if header.is_empty() || payload.is_empty() || signature.is_empty() {
+        return Err(JwsError::EmptyPart);
+    }
+    Ok(Parts { signing_input, header, payload, signature })
+}
+
+fn claims_of(payload: &str) -> Result<Claims, JwsError> {
+    let payload = decode(payload, "payload")?;
+    json::parse_object(&payload)
+        .map(Claims::from_map)
+        .map_err(|error| JwsError::Json { part: "payload", error })
 }
 
 fn decode(part: &str, name: &'static str) -> Result<Vec<u8>, JwsError> {

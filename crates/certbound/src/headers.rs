@@ -1,7 +1,7 @@
 //! The headers of a token request.
 
 use certbound_core::endpoint::TokenEndpoint;
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 
 use crate::correlation::CorrelationId;
 use crate::token::Kind;
@@ -19,25 +19,31 @@ pub(crate) enum RefreshReason {
     NoCachedToken = 2,
 }
 
-/// Names and values in the order sent.
+/// The headers, in the order sent.
 pub(crate) fn token_request(
     endpoint: &TokenEndpoint,
     kind: Kind,
     reason: RefreshReason,
     correlation_id: CorrelationId,
-) -> Vec<(HeaderName, String)> {
+) -> [(HeaderName, HeaderValue); 9] {
     let name = HeaderName::from_static;
-    vec![
-        (http::header::ACCEPT, "application/json".to_owned()),
-        (http::header::CONTENT_TYPE, "application/x-www-form-urlencoded".to_owned()),
-        (name("x-client-sku"), PRODUCT.to_owned()),
-        (name("x-client-ver"), env!("CARGO_PKG_VERSION").to_owned()),
-        (name("x-client-os"), operating_system().to_owned()),
-        (name("client-request-id"), correlation_id.to_string()),
-        (name("return-client-request-id"), "true".to_owned()),
-        (name("x-client-current-telemetry"), telemetry(endpoint, kind, reason)),
-        (name("x-ms-lib-capability"), "retry-after, h429".to_owned()),
+    let value = HeaderValue::from_static;
+    [
+        (http::header::ACCEPT, value("application/json")),
+        (http::header::CONTENT_TYPE, value("application/x-www-form-urlencoded")),
+        (name("x-client-sku"), value(PRODUCT)),
+        (name("x-client-ver"), value(env!("CARGO_PKG_VERSION"))),
+        (name("x-client-os"), value(operating_system())),
+        (name("client-request-id"), ascii(correlation_id.to_string())),
+        (name("return-client-request-id"), value("true")),
+        (name("x-client-current-telemetry"), ascii(telemetry(endpoint, kind, reason))),
+        (name("x-ms-lib-capability"), value("retry-after, h429")),
     ]
+}
+
+/// A GUID, or digits, commas, bars and a region's letters: always a header's value.
+fn ascii(text: String) -> HeaderValue {
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// `5|api,reason,region,source,outcome|serialized,legacy,token type,,,`: an explicit region leaves its source empty.

@@ -1,9 +1,8 @@
 //! A cold two-leg exchange, against the same two HTTP requests on the same TLS done bare.
 
-use std::cell::RefCell;
-
 use certbound::ResourceScope;
 use criterion::{BenchmarkGroup, Criterion};
+use tokio::sync::Mutex;
 
 use crate::support::bare::Bare;
 use crate::support::server::{Keep, Server};
@@ -36,9 +35,9 @@ fn measure_in(group: &mut BenchmarkGroup<'_, ThreadCpu>, keep: Keep) {
     let scope = ResourceScope::parse(VAULT).unwrap();
     for round in 0..ROUNDS {
         group.bench_function(in_round(FLOOR, round), |bencher| {
-            let bare = RefCell::new(Bare::new(&server));
+            let bare = Mutex::new(Bare::new(&server));
             bencher.to_async(&runtime).iter(|| async {
-                let mut bare = bare.borrow_mut();
+                let mut bare = bare.lock().await;
                 bare.post(server.leg1_form()).await;
                 bare.post(server.leg2_form()).await
             });

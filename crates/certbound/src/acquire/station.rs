@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use certbound_core::credential::ClientProof;
 use certbound_core::endpoint::TokenEndpoint;
-use certbound_core::jws::UnverifiedJws;
+use certbound_core::jws;
 use certbound_core::request::{MTLS_POP, TokenRequest};
 use certbound_core::response::{AnswerError, HeaderFacts, TokenResponse};
 use certbound_core::scope;
@@ -84,20 +84,19 @@ impl Sent<'_> {
         let url = with_query(self.endpoint.url(), &self.options.extras.query);
         let headers = headers::token_request(self.endpoint, self.kind, self.reason(), self.correlation_id);
         let observed = self.options.observer.is_some().then(|| self.observed(&url, &headers, request));
-        let mut http = http::Request::post(url);
-        for (name, value) in headers {
-            http = http.header(name, value);
-        }
-        let http = http.body(Bytes::from_owner(request.encode())).map_err(|_| {
+        let http = http::Request::post(url).body(Bytes::from_owner(request.encode()));
+        let mut http = http.map_err(|_| {
             Error::misuse(self.leg, Misuse::QueryParameter { name: "(one of them)".to_owned() })
         })?;
+        http.headers_mut().reserve(headers.len() + 1);
+        http.headers_mut().extend(headers);
         Ok((http, observed))
     }
 
     fn observed(
         &self,
         url: &str,
-        headers: &[(http::HeaderName, String)],
+        headers: &[(http::HeaderName, http::HeaderValue)],
         request: &TokenRequest<'_>,
     ) -> ObservedRequest {
         let value = |name: &str, value: &str| match name {
@@ -108,7 +107,10 @@ impl Sent<'_> {
             leg: self.leg,
             url: url.to_owned(),
             token_endpoint: self.endpoint.url().to_owned(),
-            headers: headers.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()))
+                .collect(),
             body: request
                 .parameters()
                 .into_iter()
@@ -209,8 +211,7 @@ pub(super) fn accept(
         let found = scopes.join(" ").chars().take(256).collect();
         return Err(peer(PeerMisbehaved::ScopeMismatch { asked: request.scope.to_owned(), found }));
     }
-    let readable =
-        UnverifiedJws::parse(response.access_token.expose()).and_then(|jws| jws.unverified_claims());
+    let readable = jws::unverified_claims(response.access_token.expose());
     let binding_observed = match (&readable, request.bound) {
         (Ok(claims), true) => match claims.confirmation() {
             Err(error) => return Err(peer(PeerMisbehaved::BadConfirmation(error.to_string()))),

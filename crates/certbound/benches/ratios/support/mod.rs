@@ -58,6 +58,8 @@ impl Measurement for ThreadCpu {
 
 /// Criterion measuring CPU time, its results in the build's own directory.
 pub(crate) fn criterion() -> Criterion<ThreadCpu> {
+    // Ratios are of one run: an earlier one's results would be read where a filter leaves rows out.
+    let _ = std::fs::remove_dir_all(results());
     Criterion::default()
         .with_measurement(ThreadCpu)
         .output_directory(&results())
