@@ -27,6 +27,9 @@ pub struct World {
     /// Token issuers other than Entra whose keys the emulator knows; it fetches nothing.
     #[serde(default)]
     pub external_issuers: Vec<ExternalIssuer>,
+    /// Whether TLS sessions may be resumed. Off: every connection proves the client's key anew.
+    #[serde(default)]
+    pub session_resumption: bool,
 }
 
 /// A directory. It exists in every cloud, under that cloud's issuer.

@@ -34,16 +34,28 @@ struct Fixture {
 }
 
 async fn start() -> Fixture {
-    let emulator = Arc::new(Emulator::new(World::built_in()).unwrap());
+    start_with(World::built_in()).await
+}
+
+async fn start_with(world: World) -> Fixture {
+    let emulator = Arc::new(Emulator::new(world).unwrap());
     let server = Server::start(Arc::clone(&emulator), ANY.parse().unwrap()).await.unwrap();
     Fixture { emulator, server }
 }
 
 fn tls(emulator: &Emulator, identity: Option<&ClientIdentity>) -> Arc<ClientConfig> {
+    tls_of(rustls::DEFAULT_VERSIONS, emulator, identity)
+}
+
+fn tls_of(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    emulator: &Emulator,
+    identity: Option<&ClientIdentity>,
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(emulator.ca_pem().as_bytes()).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots);
     let config = match identity {
@@ -163,29 +175,41 @@ async fn an_ordinary_login_host_never_asks_for_the_certificate() {
     assert_eq!(fixture.emulator.journal()[0].client_certificate, None);
 }
 
-#[tokio::test]
-async fn sessions_are_never_resumed_in_either_version() {
-    let fixture = start().await;
+/// Version, whether resumed, and whether the certificate is known, of two connections by each version.
+async fn twice_by_each_version(fixture: &Fixture) -> Vec<(String, bool, bool)> {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from(fixture.emulator.ca_der().to_vec())).unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let config = Arc::new(config);
+        let config = tls_of(&[version], &fixture.emulator, fixture.identity());
         for _ in 0..2 {
-            fixture.send(MTLS, Arc::clone(&config), post(MTLS, LEG_1)).await.unwrap();
+            let answer = fixture.send(MTLS, Arc::clone(&config), post(MTLS, LEG_1)).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
         }
     }
-    let told: Vec<_> = fixture
-        .emulator
-        .journal()
+    let journal = fixture.emulator.journal();
+    let known = fixture.emulator.client_identity().leaf_der();
+    let known = certbound_core::certificate::Thumbprint::of_der(known).x5t_s256();
+    journal
         .iter()
-        .map(|entry| (entry.protocol.clone().unwrap(), entry.resumed))
-        .collect();
-    let expected = ["TLSv1_2", "TLSv1_2", "TLSv1_3", "TLSv1_3"].map(|version| (version.to_owned(), false));
+        .map(|entry| {
+            let certificate = entry.client_certificate.as_ref() == Some(&known);
+            (entry.protocol.clone().unwrap(), entry.resumed, certificate)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn sessions_are_never_resumed_in_either_version() {
+    let told = twice_by_each_version(&start().await).await;
+    let expected =
+        ["TLSv1_2", "TLSv1_2", "TLSv1_3", "TLSv1_3"].map(|version| (version.to_owned(), false, true));
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn a_world_may_allow_it_and_a_resumed_session_still_knows_its_certificate() {
+    let fixture = start_with(World { session_resumption: true, ..World::built_in() }).await;
+    let told = twice_by_each_version(&fixture).await;
+    let expected = [("TLSv1_2", false), ("TLSv1_2", true), ("TLSv1_3", false), ("TLSv1_3", true)]
+        .map(|(version, resumed)| (version.to_owned(), resumed, true));
     assert_eq!(told, expected);
 }
 

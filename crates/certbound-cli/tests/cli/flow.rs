@@ -158,6 +158,24 @@ fn resources_are_called_with_the_certificate() {
 }
 
 #[test]
+fn names_that_need_no_proxy_are_reached_without_one() {
+    let emulator = Emulator::start();
+    // No such name exists (RFC 6761, section 6.4): whoever looks it up himself finds nothing.
+    let code = |no_proxy: &str| {
+        let mut command = emulator.certbound();
+        command.args(["call", "-o", "json", "--leg1-certificate", emulator.certificate()]);
+        command.args(["--scope", "api://orders/.default", "https://orders.invalid/orders"]);
+        refusal(&command.env("NO_PROXY", no_proxy).output().unwrap())
+    };
+    for no_proxy in ["", "elsewhere.invalid", "rders.invalid"] {
+        assert_eq!(code(no_proxy), (3, "proxy_failed".to_owned()), "{no_proxy}");
+    }
+    for no_proxy in ["orders.invalid", "elsewhere.invalid, .invalid"] {
+        assert_eq!(code(no_proxy), (3, "connect_failed".to_owned()), "{no_proxy}");
+    }
+}
+
+#[test]
 fn who_says_no_decides_the_exit_code() {
     let emulator = Emulator::start();
     let certificate = emulator.certificate();

@@ -66,9 +66,11 @@ impl Configurations {
         };
         let mut config = builder.with_single_cert(chain, key).map_err(EmulatorError::key_material)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // A resumed session repeats no client authentication: neither tickets nor stored sessions.
-        config.send_tls13_tickets = 0;
-        config.session_storage = Arc::new(NoServerSessionStorage {});
+        if !self.emulator.world().session_resumption {
+            // A resumed session repeats no client authentication: neither tickets nor stored sessions.
+            config.send_tls13_tickets = 0;
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+        }
         Ok(config)
     }
 }
