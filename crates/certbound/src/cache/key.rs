@@ -153,3 +153,131 @@ impl Equivalent<CacheKey> for KeyRef<'_> {
         *self == key.as_ref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::hash_map::RandomState;
+
+    use certbound_core::environment::Cloud;
+    use certbound_core::region::Region;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Everything a key is made of, as plain values whose equality nobody wrote by hand.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Ingredients {
+        cloud: usize,
+        tenant: String,
+        region: Option<String>,
+        client_id: String,
+        credential: usize,
+        capabilities: Vec<String>,
+        bound: bool,
+        certificate: Option<u8>,
+        scope: String,
+        other_tenant: Option<String>,
+        fmi_path: Option<String>,
+        query: Vec<(String, String)>,
+    }
+
+    const CREDENTIALS: [&str; 2] = ["certificate", "assertion"];
+
+    /// A small alphabet, so that values which run into one another when joined do occur.
+    fn word() -> impl Strategy<Value = String> {
+        "[ab]{1,3}"
+    }
+
+    fn ingredients() -> impl Strategy<Value = Ingredients> {
+        let tenant = || "[ab]{1,2}\\.example";
+        let who = (0..Cloud::ALL.len(), tenant(), proptest::option::of(word()), word(), 0..2_usize);
+        let what = (proptest::collection::vec(word(), 0..3), any::<bool>(), proptest::option::of(0..3_u8));
+        let extras = (
+            word(),
+            proptest::option::of(tenant()),
+            proptest::option::of(word()),
+            proptest::collection::vec((word(), word()), 0..3),
+        );
+        (who, what, extras).prop_map(|(who, what, extras)| Ingredients {
+            cloud: who.0,
+            tenant: who.1,
+            region: who.2,
+            client_id: who.3,
+            credential: who.4,
+            capabilities: what.0,
+            bound: what.1,
+            certificate: what.2,
+            scope: format!("api://{}/.default", extras.0),
+            other_tenant: extras.1,
+            fmi_path: extras.2,
+            query: extras.3,
+        })
+    }
+
+    /// Two that differ in one ingredient only, or in none: whole random pairs would differ everywhere.
+    fn neighbours() -> impl Strategy<Value = (Ingredients, Ingredients)> {
+        (ingredients(), ingredients(), 0..13_usize).prop_map(|(one, donor, at)| {
+            let mut other = one.clone();
+            match at {
+                0 => other.cloud = donor.cloud,
+                1 => other.tenant = donor.tenant,
+                2 => other.region = donor.region,
+                3 => other.client_id = donor.client_id,
+                4 => other.credential = donor.credential,
+                5 => other.capabilities = donor.capabilities,
+                6 => other.bound = donor.bound,
+                7 => other.certificate = donor.certificate,
+                8 => other.scope = donor.scope,
+                9 => other.other_tenant = donor.other_tenant,
+                10 => other.fmi_path = donor.fmi_path,
+                11 => other.query = donor.query,
+                _ => {}
+            }
+            (one, other)
+        })
+    }
+
+    fn key(of: &Ingredients) -> CacheKey {
+        let tenant = |text: &str| TenantId::parse(text).unwrap();
+        let mut authority = Authority::in_cloud(Cloud::ALL[of.cloud], tenant(&of.tenant));
+        if let Some(region) = &of.region {
+            authority = authority.with_region(Region::parse(region).unwrap());
+        }
+        let extras = Extras {
+            tenant: of.other_tenant.as_deref().map(tenant),
+            fmi_path: of.fmi_path.clone(),
+            query: of.query.clone(),
+        };
+        let key = KeyRef {
+            client: &ClientKey::new(
+                &authority,
+                &Arc::from(of.client_id.as_str()),
+                CREDENTIALS[of.credential],
+                &of.capabilities,
+            ),
+            kind: if of.bound { Kind::Bound } else { Kind::Bearer },
+            thumbprint: of.certificate.map(|byte| Thumbprint::of_der(&[byte])),
+            scope: &ResourceScope::parse(&of.scope).unwrap(),
+            extras: (extras != Extras::default()).then_some(&extras),
+        };
+        key.to_key()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn keys_are_equal_exactly_when_everything_is((one, other) in neighbours()) {
+            prop_assert_eq!(key(&one) == key(&other), one == other);
+        }
+
+        #[test]
+        fn equal_keys_hash_alike_stored_or_borrowed(of in ingredients()) {
+            let hasher = RandomState::new();
+            let (one, again) = (key(&of), key(&of));
+            prop_assert_eq!(hasher.hash_one(&one), hasher.hash_one(&again));
+            prop_assert_eq!(hasher.hash_one(&one), hasher.hash_one(again.as_ref()));
+            prop_assert!(one.as_ref().equivalent(&again));
+        }
+    }
+}
