@@ -44,7 +44,7 @@ impl Acquisition {
         self.options.check().map_err(|misuse| self.blame(misuse))?;
         let binding = self.credential.binding().await?; // the certificate, chosen once: cache key, TLS, token
         let key = self.key(&binding);
-        if let Some(held) = self.cached(&key, &binding)? {
+        if let Some(held) = self.cached(&key) {
             return Ok((held, Source::Cache));
         }
         let flight = FlightKey {
@@ -59,14 +59,13 @@ impl Acquisition {
         Ok((held?, if joined { Source::Joined } else { Source::Service }))
     }
 
-    /// The cached token, unless the options ask for a new one or the certificate has ended.
-    fn cached(&self, key: &KeyRef<'_>, binding: &Binding) -> Result<Option<Held>, Error> {
-        let now = self.client.clock.now();
-        binding.valid_at(now).map_err(|misuse| self.blame(misuse))?;
+    /// The cached token, unless the options ask for a new one.
+    fn cached(&self, key: &KeyRef<'_>) -> Option<Held> {
         if self.options.skip_cache() {
-            return Ok(None);
+            return None;
         }
-        Ok(self.client.cache.live(key, now).filter(|held| !self.options.rejects(held)))
+        // No token outlives its certificate, so a live token says that the certificate is valid too.
+        self.client.cache.live(key, self.client.clock.now()).filter(|held| !self.options.rejects(held))
     }
 
     /// Fetches a token and stores it. A certificate that changed on the way is given one restart.

@@ -1,11 +1,14 @@
 //! Calling resources: scheme, headers and certificate all come from the token.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::Bytes;
 use certbound::{
-    Cloud, Error, Resource, ResourceProfile, ResourceScope, Transport as _, TransportError, Via,
+    Answer, Cloud, Error, Resource, ResourceProfile, ResourceScope, Transport, TransportError, Via,
 };
-use certbound_testkit::Pair;
 use certbound_testkit::emulator::world::builtin;
+use certbound_testkit::{MemoryTransport, Pair};
 
 use crate::two_leg::vault;
 
@@ -110,4 +113,49 @@ fn the_vault_profile_goes_with_vault_hosts_only() {
     );
     assert!(!has_header("vault.azure.net.evil.example") && !has_header("mtlstb.graph.microsoft.com"));
     assert_eq!(builtin::VAULT_HOST, "demo.vault.azure.net");
+}
+
+/// `{"access_token":{"nbf":{"essential":true,"value":"1785000000"}}}` in base64, as continuous access evaluation sends it.
+const CHALLENGE: &str = "Bearer realm=\"\", error=\"insufficient_claims\", \
+    claims=\"eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZSwidmFsdWUiOiIxNzg1MDAwMDAwIn19fQ==\"";
+
+/// Resources that ask for other claims, a number of times; then they answer.
+struct Challenging {
+    inner: MemoryTransport,
+    status: u16,
+    left: Arc<AtomicUsize>,
+}
+
+impl Transport for Challenging {
+    async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
+        let mut answer = self.inner.send(request, via).await?;
+        let one_less = |left: usize| left.checked_sub(1);
+        if matches!(via, Via::Resource(_))
+            && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+        {
+            *answer.response.status_mut() = http::StatusCode::from_u16(self.status).unwrap();
+            answer.response.headers_mut().insert("www-authenticate", CHALLENGE.parse().unwrap());
+        }
+        Ok(answer)
+    }
+}
+
+/// The status of a call, and what Leg 2 sent as `claims` each time it ran.
+async fn challenged(status: u16, times: usize) -> (u16, Vec<Option<String>>) {
+    let pair = Pair::new();
+    let transport = Challenging { inner: pair.transport(), status, left: Arc::new(AtomicUsize::new(times)) };
+    let leg2 =
+        pair.builder(builtin::APP).with_transport(transport).with_assertions(pair.leg1()).build().unwrap();
+    let answer = leg2.resource(&vault()).call(get(SECRET_URL)).await.unwrap();
+    let journal = pair.emulator().journal();
+    let legs_2 = journal.iter().filter(|entry| entry.parameter("client_assertion").is_some());
+    (answer.status().as_u16(), legs_2.map(|entry| entry.parameter("claims").map(str::to_owned)).collect())
+}
+
+#[tokio::test]
+async fn a_claims_challenge_is_answered_once_with_a_new_token() {
+    let claims = Some(r#"{"access_token":{"nbf":{"essential":true,"value":"1785000000"}}}"#.to_owned());
+    assert_eq!(challenged(401, 1).await, (200, vec![None, claims.clone()]));
+    assert_eq!(challenged(401, 2).await, (401, vec![None, claims]), "once, not until it is content");
+    assert_eq!(challenged(403, 1).await, (403, vec![None]), "a challenge comes with 401");
 }
