@@ -78,6 +78,12 @@ impl fmt::Debug for EmulatorKeys {
 }
 
 impl Emulator {
+    /// The key that signs tokens now.
+    #[cfg(test)]
+    pub(crate) fn current_key(&self) -> Option<Arc<TokenKey>> {
+        self.signing.current()
+    }
+
     /// An emulator of `world` by the machine's clock, with new keys.
     ///
     /// # Errors

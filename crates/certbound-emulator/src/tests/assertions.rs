@@ -354,6 +354,18 @@ fn a_forged_or_unsuitable_entra_token_is_refused() {
     let v1 = json!(format!("https://sts.windows.net/{TENANT}/"));
     assert_eq!(forged(&|body| changed(body, "iss", v1.clone())), 700_227);
 
+    // Really ours, and everything right but that it is an application's.
+    let key = emulator.current_key().unwrap();
+    let resigned = |body: Value| {
+        let token = key.sign(&map(json!({ "alg": "RS256", "kid": key.kid() })), &map(body)).unwrap();
+        let assertion = Some((JWT_POP, token.expose().to_owned()));
+        Ask { assertion, ..Ask::leg2(&emulator) }.code(&emulator)
+    };
+    let body = Value::Object(claims(&leg_1).map().clone());
+    assert_eq!(resigned(body.clone()), 0);
+    assert_eq!(resigned(changed(body.clone(), "idtyp", json!("user"))), 700_229);
+    assert_eq!(resigned(changed(body, "idtyp", Value::Null)), 700_229);
+
     // A token for a resource, really ours, is no assertion.
     let orders = Ask { scope: "api://orders/.default", ..Ask::leg1(&emulator) }.token(&emulator);
     let misused = Ask { assertion: Some((JWT_POP, orders)), ..Ask::leg2(&emulator) };

@@ -58,6 +58,11 @@ fn leg_2_is_a_token_for_the_resource_bound_to_the_same_certificate() {
         assert_eq!(claims.confirmation(), leg_1.confirmation());
         assert_eq!((claims.string("ver"), claims.audiences()), (Some(version), vec![audience]));
         assert!(claims.map().contains_key("xms_ficinfo"), "it came by federation");
+        // Version 1 repeats the issuer, and names its key by the certificate's hash too.
+        let first = version == "1.0";
+        assert_eq!(claims.string("idp"), claims.string("iss").filter(|_| first));
+        let token = UnverifiedJws::parse(body["access_token"].as_str().unwrap()).unwrap();
+        assert_eq!(token.header().x5t(), token.header().kid().filter(|_| first));
     }
 }
 

@@ -180,6 +180,19 @@ fn a_token_does_not_outlive_its_certificate_at_the_resource() {
 }
 
 #[test]
+fn a_token_is_refused_before_its_time() {
+    let emulator = emulator();
+    let bound = token(&emulator, ORDERS, true);
+    let mut call = call(&emulator, ORDERS_HOST, "/orders", format!("mtls_pop {bound}"));
+    let status = |call: &Call<'_>| call.send(&emulator).status().as_u16();
+    // `nbf` is five minutes ago; the resource's clock may be a minute behind that.
+    for (early, expected) in [(0, 200), (360, 200), (361, 401)] {
+        call.now = NOW.minus(Duration::from_secs(early));
+        assert_eq!(status(&call), expected, "{early} seconds early");
+    }
+}
+
+#[test]
 fn an_application_without_a_role_is_forbidden_not_unauthorised() {
     let emulator = emulator_with(|world| world.application_mut(APP).unwrap().roles.clear());
     for (resource, host, path) in [
