@@ -314,6 +314,23 @@ mod tests {
     }
 
     #[test]
+    fn a_part_too_many_is_named_and_the_length_is_bounded() {
+        for (url, part) in [
+            ("https://user@login.example/contoso.com", "a user name or password"),
+            ("https://login.example/contoso.com?x=1", "a query"),
+            ("https://login.example/contoso.com#x", "a fragment"),
+        ] {
+            assert_eq!(Authority::parse(url), Err(AuthorityUrlError::ExtraPart { part }), "{url}");
+        }
+        let long = |bytes: usize| {
+            let start = "https://login.example/contoso.com/";
+            format!("{start}{}", "a".repeat(bytes - start.len()))
+        };
+        assert_eq!(code(&long(MAX_URL_BYTES)), "accepted");
+        assert_eq!(code(&long(MAX_URL_BYTES + 1)), "authority_invalid");
+    }
+
+    #[test]
     fn what_is_not_an_entra_authority_is_refused_by_name() {
         for (url, expected) in [
             ("", "authority_invalid"),

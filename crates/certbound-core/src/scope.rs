@@ -226,6 +226,16 @@ mod tests {
     }
 
     #[test]
+    fn two_scopes_and_too_long_a_scope_are_told_apart() {
+        let several = ResourceScope::parse("https://a/.default https://b/.default");
+        assert_eq!(several, Err(ScopeError::Several));
+        let long = |bytes: usize| format!("{}{DEFAULT_SUFFIX}", "a".repeat(bytes - DEFAULT_SUFFIX.len()));
+        assert!(ResourceScope::parse(&long(MAX_LENGTH)).is_ok());
+        let length = MAX_LENGTH + 1;
+        assert_eq!(ResourceScope::parse(&long(length)), Err(ScopeError::TooLong { length }));
+    }
+
+    #[test]
     fn an_answer_covers_the_scope_with_or_without_default() {
         let named = |scope: &str| vec![scope.to_owned()];
         assert!(covers(&named("https://vault.azure.net/.default"), "https://vault.azure.net/.default"));

@@ -123,6 +123,12 @@ mod tests {
     }
 
     #[test]
+    fn an_error_shows_no_more_than_64_characters() {
+        assert_eq!(shown(&"a".repeat(64)), "a".repeat(64));
+        assert_eq!(shown(&"a".repeat(65)), format!("{}...", "a".repeat(64)));
+    }
+
+    #[test]
     fn a_guid_a_domain_and_consumers_are_tenants_in_lower_case() {
         for (written, read) in [
             ("BEA21EBE-8B64-4D06-9F6D-6A889B120A7C", "bea21ebe-8b64-4d06-9f6d-6a889b120a7c"),
