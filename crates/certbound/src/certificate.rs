@@ -180,10 +180,6 @@ fn read_file(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, BindingCertific
     let unreadable =
         |reason: String| BindingCertificateError::Unreadable { path: path.display().to_string(), reason };
     let file = std::fs::File::open(path).map_err(|error| unreadable(error.to_string()))?;
-    let length = file.metadata().map_err(|error| unreadable(error.to_string()))?.len();
-    if length > MAX_FILE_BYTES {
-        return Err(unreadable(format!("it is larger than {MAX_FILE_BYTES} bytes")));
-    }
     // Room for all of it from the start: a growing buffer would leave unwiped copies of the key behind.
     let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES as usize + 1));
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unreadable(error.to_string()))?;

@@ -23,9 +23,6 @@ pub(crate) fn sign(
 ) -> Result<Secret, BindingCertificateError> {
     use base64::Engine as _;
 
-    if !certificate.is_rsa() {
-        return Err(BindingCertificateError::NotRsa);
-    }
     let leaf = base64::engine::general_purpose::STANDARD.encode(certificate.chain().leaf_der());
     let header = object([
         ("alg", "PS256".to_owned()),

@@ -78,3 +78,51 @@ impl Drop for Landing<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use certbound_core::authority::Authority;
+    use certbound_core::environment::Cloud;
+    use certbound_core::scope::ResourceScope;
+    use certbound_core::tenant::TenantId;
+
+    use super::*;
+    use crate::cache::key::{ClientKey, KeyRef};
+    use crate::error::Misuse;
+    use crate::token::Kind;
+
+    fn key() -> FlightKey {
+        let authority = Authority::public(TenantId::parse("contoso.example").unwrap());
+        let client = ClientKey::new(&authority, &Arc::from("app"), "certificate", &[]);
+        let scope = ResourceScope::key_vault(Cloud::Public);
+        let key =
+            KeyRef { client: &client, kind: Kind::Bound, thumbprint: None, scope: &scope, extras: None };
+        FlightKey { token: key.to_key(), claims: None, forced: false }
+    }
+
+    fn fails() -> Load {
+        Box::pin(std::future::ready(Err(Error::misuse(None, Misuse::ForceAndRejected))))
+    }
+
+    /// Else the list would grow with every token that was ever asked for.
+    #[tokio::test]
+    async fn a_flight_that_ended_or_was_left_is_not_on_the_list() {
+        let flights = Flights::default();
+        let count = || flights.under_way.lock().unwrap().len();
+        assert!(flights.fly(key(), fails).await.0.is_err());
+        assert_eq!(count(), 0);
+        {
+            let mut left = std::pin::pin!(flights.fly(key(), || Box::pin(std::future::pending())));
+            assert!(futures_util::poll!(&mut left).is_pending());
+            assert_eq!(count(), 1);
+            // One of two leaves: whoever is left still flies.
+            let mut other = Box::pin(flights.fly(key(), fails));
+            assert!(futures_util::poll!(&mut other).is_pending());
+            drop(other);
+            assert_eq!(count(), 1);
+        }
+        assert_eq!(count(), 0);
+    }
+}

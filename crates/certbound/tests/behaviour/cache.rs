@@ -117,8 +117,33 @@ async fn force_claims_and_a_rejected_hash_each_do_what_they_say() {
     assert_eq!(challenged.details().source, Source::Service);
     let error = client.bound_token(&vault()).force_refresh().rejected(hash).await.unwrap_err();
     assert_eq!(error.code(), "force_refresh_and_token_hash_not_compatible");
-    let error = client.bound_token(&vault()).query("a b", "c").await.unwrap_err();
-    assert_eq!(error.code(), "invalid_query_parameter");
+}
+
+/// They go into the URL as they stand, so nothing in them may end a parameter or the query.
+#[tokio::test]
+async fn a_query_parameter_that_would_change_the_url_is_refused() {
+    let pair = Pair::new();
+    let client = pair.leg1();
+    let cases = [
+        ("a b", "c"),
+        ("a&b", "c"),
+        ("a=b", "c"),
+        ("a#b", "c"),
+        ("", "c"),
+        ("a", ""),
+        ("a", "b c"),
+        ("a", "b&c"),
+        ("a", "b#c"),
+        ("a", "b\r\nc"),
+        ("a", "\u{e9}"),
+    ];
+    for (name, value) in cases {
+        let error = client.bound_token(&vault()).query(name, value).await.unwrap_err();
+        assert_eq!(error.code(), "invalid_query_parameter", "{name:?} {value:?}");
+    }
+    assert!(pair.emulator().journal().is_empty(), "nothing was sent");
+    client.bound_token(&vault()).query("dc", "a=b?c%20d").await.unwrap();
+    assert!(pair.emulator().journal()[0].path.ends_with("/token"));
 }
 
 #[tokio::test]

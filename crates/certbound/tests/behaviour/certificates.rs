@@ -117,3 +117,19 @@ fn damaged_files_are_errors_and_never_panics() {
         }
     }
 }
+
+/// The limit is there so that a wrong path, a disk image say, is not read into memory.
+#[test]
+fn a_file_larger_than_a_mebibyte_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("app.pem");
+    let mut text = read("rsa.bundle.pem");
+    text.resize(1024 * 1024, b'\n');
+    std::fs::write(&file, &text).unwrap();
+    BindingCertificate::from_pem_file(&file).unwrap();
+    text.push(b'\n');
+    std::fs::write(&file, &text).unwrap();
+    let error = BindingCertificate::from_pem_file(&file).unwrap_err();
+    assert!(matches!(error, BindingCertificateError::Unreadable { .. }), "{error:?}");
+    assert!(error.to_string().contains("larger than 1048576 bytes"), "{error}");
+}

@@ -5,5 +5,6 @@ mod binding;
 mod cache;
 mod certificates;
 mod fail_closed;
+mod headers;
 mod resource;
 mod two_leg;

@@ -50,6 +50,18 @@ async fn sni_assertion_flow_uses_jwt_pop_and_succeeds() {
     assert!(!second.secret().is_empty());
 }
 
+/// The report is on `jwt-pop`, which only Leg 2 has: other requests leave it empty.
+#[tokio::test]
+async fn the_report_is_empty_unless_a_leg_2_was_sent() {
+    let pair = Pair::new();
+    let report = Arc::new(JwtPopReport::default());
+    pair.leg1().assertion().observe(report.clone()).await.unwrap();
+    pair.leg1().bound_token(&vault()).observe(report.clone()).await.unwrap();
+    assert_eq!((report.facts(), report.checks()), (None, vec![]));
+    pair.leg2().bound_token(&vault()).observe(report.clone()).await.unwrap();
+    assert!(report.checks().iter().all(|check| check.ok), "{:?}", report.checks());
+}
+
 /// Acceptance checks 1 to 3 and 9 of the mission, read from the emulator's journal rather than from our own encoder.
 #[tokio::test]
 async fn both_legs_as_the_wire_saw_them() {
