@@ -32,8 +32,8 @@ pub(crate) enum Usage {
     Method(String),
     #[error("a header is not of the form `Name: value`")]
     Header,
-    #[error("the header Authorization is set by this command")]
-    Authorization,
+    #[error("the header {0} is set by this command")]
+    HeaderOurs(http::HeaderName),
     #[error("-o {format} is not a form of this result")]
     Format { format: &'static str },
     #[error(
@@ -62,7 +62,7 @@ impl Usage {
             Self::Url(_) => "url_not_https",
             Self::Method(_) => "invalid_method",
             Self::Header => "invalid_header",
-            Self::Authorization => "invalid_resource_request",
+            Self::HeaderOurs(_) => "invalid_resource_request",
             Self::Format { .. } => "output_format_unsupported",
             Self::NotLoopback(_) => "listen_address_not_loopback",
             Self::Listen { .. } => "listen_failed",
@@ -87,7 +87,7 @@ impl Usage {
             Self::Url(_) => "give a URL that begins with https:// and holds no user name or fragment",
             Self::Method(_) => "give a method such as GET or POST",
             Self::Header => "write it as `Name: value`, in printable characters",
-            Self::Authorization => "leave it out; the token and its scheme go there",
+            Self::HeaderOurs(_) => "leave it out; it follows from the token, the URL and the body",
             Self::Format { .. } => "use -o json or -o table",
             Self::NotLoopback(_) => {
                 "listen on 127.0.0.1 or [::1], or add --listen-on-the-network-anyone-can-mint-tokens"

@@ -14,7 +14,7 @@ use crate::transport::HyperTransport;
 ///
 /// Redirects are never followed. Loopback and link-local addresses never go through a proxy.
 ///
-/// Defaults: proxy by `HTTPS_PROXY` and `NO_PROXY`; the system's trust store (on Linux `SSL_CERT_FILE` is honoured);
+/// Defaults: proxy by `HTTPS_PROXY` (else `ALL_PROXY`) and `NO_PROXY`; the system's trust store (on Linux `SSL_CERT_FILE` is honoured);
 /// connect 5 s; a whole exchange 30 s; answers of at most 1 MiB with headers of at most 64 KiB.
 #[derive(Clone, Debug)]
 pub struct Network {
@@ -126,10 +126,13 @@ impl NetworkBuilder {
     /// a usable trust store.
     pub fn build(self) -> Result<Network, NetworkError> {
         let proxy = match &self.proxy {
-            Proxy::Environment => Matcher::from_env(),
+            Proxy::Environment => {
+                check_environment(|name| std::env::var_os(name))?;
+                Matcher::from_env()
+            }
             Proxy::None => Matcher::builder().build(),
             Proxy::Url(url) => {
-                check_proxy(url)?;
+                check_proxy(url).map_err(|()| NetworkError::Proxy { from: "the configuration" })?;
                 Matcher::builder().https(url.clone()).build()
             }
         };
@@ -139,12 +142,27 @@ impl NetworkBuilder {
     }
 }
 
-fn check_proxy(url: &str) -> Result<(), NetworkError> {
-    let parsed = url::Url::parse(url).map_err(|_| NetworkError::Proxy)?;
-    if parsed.scheme() != "http" || parsed.host_str().is_none() {
-        return Err(NetworkError::Proxy);
-    }
-    Ok(())
+/// In each pair the first that is set counts, as curl has it; an empty value means none.
+const PROXY_VARIABLES: [[&str; 2]; 2] = [["HTTPS_PROXY", "https_proxy"], ["ALL_PROXY", "all_proxy"]];
+
+/// The matcher takes a proxy it cannot read for none, and would go past it.
+fn check_environment(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<(), NetworkError> {
+    let set = PROXY_VARIABLES
+        .iter()
+        .filter_map(|pair| pair.iter().find_map(|name| variable(name).map(|value| (*name, value))));
+    // The second pair counts only where the first has nothing.
+    let Some((from, url)) = set.into_iter().find(|(_, value)| !value.is_empty()) else { return Ok(()) };
+    let url = url.to_str().ok_or(NetworkError::Proxy { from })?;
+    let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+    check_proxy(&url).map_err(|()| NetworkError::Proxy { from })
+}
+
+fn check_proxy(url: &str) -> Result<(), ()> {
+    // Both readers must agree: the first is strict, the second is the one that connects.
+    let parsed = url::Url::parse(url).map_err(drop)?;
+    let readable = url.parse::<http::Uri>().is_ok_and(|uri| uri.authority().is_some());
+    let usable = parsed.scheme() == "http" && parsed.host_str().is_some() && readable;
+    if usable { Ok(()) } else { Err(()) }
 }
 
 fn read_roots(pem: &[u8]) -> Result<RootCertStore, NetworkError> {
@@ -161,8 +179,11 @@ fn read_roots(pem: &[u8]) -> Result<RootCertStore, NetworkError> {
 #[non_exhaustive]
 pub enum NetworkError {
     /// The proxy is not an HTTP proxy's URL. It is not shown, since it may hold a password.
-    #[error("the proxy is not of the form http://[user:password@]host:port")]
-    Proxy,
+    #[error("the proxy in {from} is not of the form http://[user:password@]host:port")]
+    Proxy {
+        /// Where it stands: the environment variable's name, or the configuration.
+        from: &'static str,
+    },
     /// The roots are not certificates in PEM.
     #[error("the trusted roots are not certificates in PEM")]
     Roots,
@@ -178,7 +199,7 @@ impl NetworkError {
     /// A stable name.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Proxy => "invalid_proxy",
+            Self::Proxy { .. } => "invalid_proxy",
             Self::Roots => "invalid_roots",
             Self::TrustStore { .. } => "trust_store_unusable",
         }
@@ -187,11 +208,50 @@ impl NetworkError {
     /// What to do.
     pub fn fix(&self) -> &'static str {
         match self {
-            Self::Proxy => "give the URL of an HTTP proxy that speaks CONNECT",
+            Self::Proxy { .. } => {
+                "give the URL of an HTTP proxy that speaks CONNECT, with special characters of the password in %XX"
+            }
             Self::Roots => "give a PEM file of CA certificates",
             Self::TrustStore { .. } => {
                 "install the system's CA certificates (Debian: ca-certificates) or set SSL_CERT_FILE"
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(set: &[(&str, &str)]) -> Result<(), NetworkError> {
+        check_environment(|name| {
+            set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into())
+        })
+    }
+
+    #[test]
+    fn a_proxy_that_cannot_be_used_is_not_passed_by() {
+        let usable =
+            ["", "http://proxy:3128", "http://user:p%40ss@proxy:3128/", "proxy:3128", "http://[::1]:80"];
+        for url in usable {
+            assert_eq!(check(&[("HTTPS_PROXY", url)]), Ok(()), "{url}");
+        }
+        let unusable = [
+            "garbage://",
+            "socks5://proxy:1080",
+            "https://proxy:443",
+            "http://",
+            "http://a b",
+            "http://x:99999",
+        ];
+        for url in unusable {
+            for from in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+                assert_eq!(check(&[(from, url)]), Err(NetworkError::Proxy { from }), "{url}");
+            }
+        }
+        assert_eq!(check(&[]), Ok(()));
+        assert_eq!(check(&[("HTTPS_PROXY", "http://proxy:1"), ("ALL_PROXY", "socks5://x")]), Ok(()));
+        assert_eq!(check(&[("HTTPS_PROXY", ""), ("https_proxy", "garbage://")]), Ok(()), "as curl has it");
+        assert!(check(&[("HTTPS_PROXY", ""), ("ALL_PROXY", "socks5://x")]).is_err());
     }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use certbound_core::scope::ResourceScope;
-use http::header::AUTHORIZATION;
-use http::{HeaderValue, StatusCode};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use zeroize::Zeroizing;
 
 pub use self::profile::{ResourceProfile, Scheme};
@@ -90,7 +90,8 @@ impl Resource {
     /// Sends a request to the resource with a bound token.
     ///
     /// A 401 that asks for other claims (continuous access evaluation) is answered once, with a new token. The URL
-    /// must be absolute and `https`; an `Authorization` header of the caller's is refused.
+    /// must be absolute and `https`. `Authorization`, `Host` and the headers that frame or reroute a request
+    /// (`Content-Length`, `Transfer-Encoding`, `Connection`, `TE`, `Upgrade`) are refused, and so is `CONNECT`.
     ///
     /// # Errors
     /// As an acquisition, and [`Error::Transport`]: notably
@@ -136,6 +137,11 @@ impl Resource {
     }
 }
 
+/// Who is called, with which token, and where the request ends: a header that says otherwise would be believed by some
+/// server on the way.
+const OURS: [HeaderName; 7] =
+    [AUTHORIZATION, HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, TE, UPGRADE];
+
 /// The host, of a request that a token may be sent with.
 fn check(request: &http::Request<Bytes>) -> Result<&str, Error> {
     let refuse =
@@ -146,8 +152,13 @@ fn check(request: &http::Request<Bytes>) -> Result<&str, Error> {
     if request.uri().authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return refuse("its URL holds a user name");
     }
-    if request.headers().contains_key(AUTHORIZATION) {
-        return refuse("it already has an Authorization header");
+    if request.method() == Method::CONNECT {
+        return refuse("its method is CONNECT, which asks for a tunnel");
+    }
+    if let Some(name) = OURS.iter().find(|name| request.headers().contains_key(*name)) {
+        return refuse(&format!(
+            "it already has the header {name}, which follows from the token, URL and body"
+        ));
     }
     match request.uri().host() {
         Some(host) if !host.is_empty() => Ok(host),

@@ -2,6 +2,7 @@
 
 mod request;
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -125,7 +126,12 @@ fn print(answer: &Response<Bytes>, include: bool) -> Result<(), Failure> {
         head.extend_from_slice(b"\r\n");
         output::print(&head)?;
     }
-    output::print(answer.body())
+    output::print(answer.body())?;
+    // What is written next, a prompt or an error, begins on a line of its own.
+    if std::io::stdout().is_terminal() && answer.body().last().is_some_and(|last| *last != b'\n') {
+        output::print(b"\n")?;
+    }
+    Ok(())
 }
 
 /// An answer outside 2xx. Its body was printed; the resource's own challenge is the reason, where there is one.

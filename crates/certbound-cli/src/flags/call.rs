@@ -15,8 +15,8 @@ pub(crate) struct CallFlags {
     /// The body: text, @FILE, or @- for stdin. Sent as application/json unless a header says otherwise.
     #[arg(short, long, value_name = "BODY", env = "CERTBOUND_DATA")]
     pub(crate) data: Option<String>,
-    /// A header, `Name: value`. May be repeated.
-    #[arg(short = 'H', long, value_name = "HEADER", env = "CERTBOUND_HEADER", value_delimiter = '\n')]
+    /// A header, `Name: value`. May be repeated; the environment variable holds one.
+    #[arg(short = 'H', long, value_name = "HEADER", env = "CERTBOUND_HEADER")]
     pub(crate) header: Vec<String>,
     /// Print status and headers of the answer before its body.
     #[arg(short, long, env = "CERTBOUND_INCLUDE", value_parser = FalseyValueParser::new())]

@@ -1,6 +1,6 @@
 //! Input that cannot be used: exit 2, a code, a fix, and no byte on the network.
 
-use crate::support::{APP, Emulator, TENANT, VAULT, file, offline, refusal, stderr, text};
+use crate::support::{APP, Emulator, TENANT, VAULT, certbound, file, offline, refusal, stderr, text};
 
 #[test]
 fn each_bad_value_has_its_own_code() {
@@ -168,13 +168,33 @@ fn a_call_that_no_token_may_go_with_is_refused() {
         (&["https://user:secret@mtlstb.graph.microsoft.com/"], "url_not_https"),
         (&["nonsense"], "url_not_https"),
         (&[graph, "-H", "Authorization: Bearer mine"], "invalid_resource_request"),
+        (&[graph, "-H", "Host: elsewhere.example"], "invalid_resource_request"),
+        (&[graph, "-H", "Content-Length: 5"], "invalid_resource_request"),
         (&[graph, "-H", "no colon"], "invalid_header"),
+        (&[graph, "-H", "X: a\nY: b"], "invalid_header"),
         (&[graph, "-X", "G ET"], "invalid_method"),
+        (&[graph, "-X", "CONNECT"], "invalid_method"),
         (&[graph, "-d", "@/no/such/file"], "file_unreadable"),
         (&["https://a.example/"], "scopes_required_client_credentials"),
     ] {
         let output = offline(&[&base[..], flags].concat());
         assert_eq!(refusal(&output), (2, code.to_owned()), "{flags:?}");
         assert!(!stderr(&output).contains("secret") && !stderr(&output).contains("mine"), "{flags:?}");
+    }
+}
+
+/// A proxy that cannot be read is not passed by, and its password is not shown.
+#[test]
+fn a_proxy_that_cannot_be_used_is_named() {
+    let emulator = Emulator::start();
+    for proxy in
+        ["garbage://user:secret@proxy", "socks5://user:secret@proxy:1080", "https://user:secret@proxy"]
+    {
+        let mut command = certbound();
+        command.env("HTTPS_PROXY", proxy).args(token(emulator.certificate()));
+        let output = command.output().unwrap();
+        assert_eq!(refusal(&output), (2, "invalid_proxy".to_owned()), "{proxy}");
+        let said = stderr(&output);
+        assert!(said.contains("HTTPS_PROXY") && !said.contains("secret"), "{said}");
     }
 }

@@ -88,15 +88,29 @@ async fn a_host_that_does_not_ask_for_the_certificate_never_sees_the_token() {
 async fn requests_that_no_token_may_go_with_are_refused() {
     let pair = Pair::new();
     let resource: Resource = pair.leg2().resource(&vault());
-    let mut with_header = get(SECRET_URL);
-    with_header.headers_mut().insert("authorization", "Bearer x".parse().unwrap());
+    let with_header = |(name, value): (&'static str, &str)| {
+        let mut request = get(SECRET_URL);
+        request.headers_mut().insert(name, value.parse().unwrap());
+        request
+    };
+    let headers = [
+        ("authorization", "Bearer x"),
+        ("host", "demo.vault.azure.net"),
+        ("content-length", "5"),
+        ("transfer-encoding", "chunked"),
+        ("connection", "close"),
+        ("te", "trailers"),
+        ("upgrade", "h2c"),
+    ];
+    let mut tunnel = get(SECRET_URL);
+    *tunnel.method_mut() = http::Method::CONNECT;
     let cases = [
         get("http://demo.vault.azure.net/"),
         get("/secrets/demo"),
         get("https://user@demo.vault.azure.net/"),
-        with_header,
+        tunnel,
     ];
-    for request in cases {
+    for request in cases.into_iter().chain(headers.map(with_header)) {
         let error = resource.call(request).await.unwrap_err();
         assert_eq!(error.code(), "invalid_resource_request", "{error}");
     }

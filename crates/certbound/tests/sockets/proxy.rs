@@ -59,7 +59,7 @@ async fn loopback_is_always_direct() {
 fn what_is_no_proxy_and_no_root_is_refused_without_showing_it() {
     for proxy in ["", "proxy", "socks5://proxy:1", "https://proxy:1", "http://"] {
         let error = Network::builder().proxy(proxy).build().unwrap_err();
-        assert_eq!(error, NetworkError::Proxy, "{proxy}");
+        assert_eq!(error, NetworkError::Proxy { from: "the configuration" }, "{proxy}");
     }
     for roots in ["", "hello", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
         assert_eq!(

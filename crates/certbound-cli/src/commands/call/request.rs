@@ -3,7 +3,9 @@
 use std::io::Read as _;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 
 use crate::flags::CallFlags;
@@ -11,6 +13,10 @@ use crate::usage::Usage;
 
 /// The largest body that is sent.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Who is called, with which token, and where the request ends: none of it is a header's to say.
+const OURS: [HeaderName; 7] =
+    [AUTHORIZATION, HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, TE, UPGRADE];
 
 pub(super) fn of(flags: &CallFlags) -> Result<Request<Bytes>, Usage> {
     let body = flags.data.as_deref().map(body).transpose()?;
@@ -20,7 +26,9 @@ pub(super) fn of(flags: &CallFlags) -> Result<Request<Bytes>, Usage> {
         Some(method) => {
             let method = method.to_ascii_uppercase();
             Method::from_bytes(method.as_bytes())
-                .map_err(|_| Usage::Method(method.escape_debug().take(32).collect()))?
+                .ok()
+                .filter(|method| method != Method::CONNECT)
+                .ok_or_else(|| Usage::Method(method.escape_debug().take(32).collect()))?
         }
     };
     let mut request = Request::new(body.unwrap_or_default());
@@ -51,8 +59,8 @@ fn url(text: &str) -> Result<Uri, Usage> {
 fn header(line: &str) -> Result<(HeaderName, HeaderValue), Usage> {
     let (name, value) = line.split_once(':').ok_or(Usage::Header)?;
     let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| Usage::Header)?;
-    if name == AUTHORIZATION {
-        return Err(Usage::Authorization);
+    if OURS.contains(&name) {
+        return Err(Usage::HeaderOurs(name));
     }
     let value = HeaderValue::from_str(value.trim()).map_err(|_| Usage::Header)?;
     Ok((name, value))
@@ -98,8 +106,15 @@ mod tests {
     #[test]
     fn a_header_is_a_name_and_a_value_and_never_the_authorization() {
         assert!(header("X-A: b:c").is_ok_and(|(name, value)| name == "x-a" && value == "b:c"));
-        assert_eq!(header("authorization: Bearer x"), Err(Usage::Authorization));
-        for line in ["", "x", "a b: c", "a: b\u{7}"] {
+        for (line, name) in [
+            ("authorization: Bearer x", AUTHORIZATION),
+            ("Host: b.example", HOST),
+            ("Content-Length : 5", CONTENT_LENGTH),
+            ("transfer-encoding: chunked", TRANSFER_ENCODING),
+        ] {
+            assert_eq!(header(line), Err(Usage::HeaderOurs(name)), "{line}");
+        }
+        for line in ["", "x", "a b: c", "a: b\u{7}", "a: b\nc: d", "a: b\r\nc: d"] {
             assert_eq!(header(line), Err(Usage::Header), "{line:?}");
         }
     }
