@@ -8,7 +8,8 @@ use url::{Host, Url};
 
 use crate::environment::Cloud;
 use crate::region::Region;
-use crate::tenant::{TenantError, TenantId, is_host_name, shown};
+use crate::shown::shown;
+use crate::tenant::{TenantError, TenantId, is_host_name};
 
 /// A Microsoft Entra authority, `https://host[:port]/tenant/`, with the region to use there.
 ///

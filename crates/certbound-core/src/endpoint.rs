@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::authority::Authority;
 use crate::environment::known_environment;
 use crate::region::Region;
-use crate::tenant::{TenantId, shown};
+use crate::shown::shown;
+use crate::tenant::TenantId;
 
 /// On whose behalf the token is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

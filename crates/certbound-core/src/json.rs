@@ -4,7 +4,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
-use crate::tenant::shown;
+use crate::shown::shown;
 
 /// The deepest nesting that is read.
 const MAX_DEPTH: usize = 32;

@@ -3,6 +3,7 @@
 mod key;
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -12,7 +13,7 @@ pub use self::key::{Algorithm, KeyError, PublicKey};
 use crate::json::{self, JsonError};
 use crate::jwt::Claims;
 use crate::secret::Secret;
-use crate::tenant::shown;
+use crate::shown::shown;
 
 /// A compact JWS whose parts were read and whose signature was not verified.
 ///
@@ -22,6 +23,7 @@ pub struct UnverifiedJws<'a> {
     header: JwsHeader,
     payload: &'a str,
     signature: Vec<u8>,
+    claims: OnceLock<Result<Claims, JwsError>>,
 }
 
 impl<'a> UnverifiedJws<'a> {
@@ -37,7 +39,7 @@ impl<'a> UnverifiedJws<'a> {
         let Parts { signing_input, header, payload, signature } = split(token)?;
         let header = JwsHeader::parse(&decode(header, "header")?)?;
         let signature = decode(signature, "signature")?;
-        Ok(Self { signing_input, header, payload, signature })
+        Ok(Self { signing_input, header, payload, signature, claims: OnceLock::new() })
     }
 
     /// The header.
@@ -45,12 +47,36 @@ impl<'a> UnverifiedJws<'a> {
         &self.header
     }
 
-    /// The claims, which anyone may have written.
+    /// The claims, which anyone may have written. Read once.
     ///
     /// # Errors
     /// [`JwsError`] when the payload is not a JSON object without duplicates.
-    pub fn unverified_claims(&self) -> Result<Claims, JwsError> {
-        claims_of(self.payload)
+    pub fn unverified_claims(&self) -> Result<&Claims, JwsError> {
+        self.claims.get_or_init(|| claims_of(self.payload)).as_ref().map_err(Clone::clone)
+    }
+
+    /// The algorithm of the header, if it is one of `accepted`.
+    ///
+    /// # Errors
+    /// [`JwsError::AlgorithmNotAccepted`].
+    pub fn algorithm(&self, accepted: &[Algorithm]) -> Result<Algorithm, JwsError> {
+        let found = accepted.iter().find(|algorithm| algorithm.name() == self.header.alg);
+        found.copied().ok_or_else(|| JwsError::AlgorithmNotAccepted { found: shown(&self.header.alg) })
+    }
+
+    /// Looks whether the signature holds under one of `keys`, and leaves the token as unverified as it was.
+    ///
+    /// # Errors
+    /// As [`UnverifiedJws::verify`].
+    pub fn check_signature<'k>(
+        &self,
+        keys: impl IntoIterator<Item = &'k PublicKey>,
+        accepted: &[Algorithm],
+    ) -> Result<(), JwsError> {
+        let algorithm = self.algorithm(accepted)?;
+        let message = self.signing_input.as_bytes();
+        let holds = keys.into_iter().any(|key| key.verifies(algorithm, message, &self.signature));
+        if holds { Ok(()) } else { Err(JwsError::BadSignature) }
     }
 
     /// Verifies the signature with `key`, if the header's algorithm is one of `accepted`.
@@ -59,15 +85,22 @@ impl<'a> UnverifiedJws<'a> {
     ///
     /// # Errors
     /// [`JwsError`] for an algorithm that is not accepted or does not fit the key, and for a signature that does not hold.
-    pub fn verify(&self, key: &PublicKey, accepted: &[Algorithm]) -> Result<VerifiedJws, JwsError> {
-        let algorithm = accepted
-            .iter()
-            .find(|algorithm| algorithm.name() == self.header.alg)
-            .ok_or_else(|| JwsError::AlgorithmNotAccepted { found: shown(&self.header.alg) })?;
-        if !key.verifies(*algorithm, self.signing_input.as_bytes(), &self.signature) {
-            return Err(JwsError::BadSignature);
-        }
-        Ok(VerifiedJws { header: self.header.clone(), claims: self.unverified_claims()? })
+    pub fn verify(self, key: &PublicKey, accepted: &[Algorithm]) -> Result<VerifiedJws, JwsError> {
+        self.verify_with_any([key], accepted)
+    }
+
+    /// Verifies the signature with the first of `keys` under which it holds.
+    ///
+    /// # Errors
+    /// As [`UnverifiedJws::verify`], when it holds under none of them.
+    pub fn verify_with_any<'k>(
+        self,
+        keys: impl IntoIterator<Item = &'k PublicKey>,
+        accepted: &[Algorithm],
+    ) -> Result<VerifiedJws, JwsError> {
+        self.check_signature(keys, accepted)?;
+        let claims = self.claims.into_inner().unwrap_or_else(|| claims_of(self.payload))?;
+        Ok(VerifiedJws { header: self.header, claims })
     }
 }
 
@@ -93,6 +126,11 @@ impl VerifiedJws {
     /// The claims its signer wrote.
     pub fn claims(&self) -> &Claims {
         &self.claims
+    }
+
+    /// The claims alone.
+    pub fn into_claims(self) -> Claims {
+        self.claims
     }
 }
 

@@ -26,5 +26,6 @@ pub mod request;
 pub mod response;
 pub mod scope;
 pub mod secret;
+pub mod shown;
 pub mod tenant;
 pub mod time;

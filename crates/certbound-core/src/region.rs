@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::tenant::shown;
+use crate::shown::shown;
 
 /// An Azure region name such as `westus3`: one to 63 ASCII letters and digits, kept as written.
 ///

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::shown::shown;
+
 /// A tenant: a GUID, a DNS domain name, or `consumers`; lower case.
 ///
 /// Does not check that the tenant exists. `common` and `organizations` name no tenant and are refused: a bound token
@@ -31,6 +33,11 @@ impl TenantId {
     /// The tenant in lower case.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is the tenant's id rather than one of its names: only ids stand in tokens.
+    pub fn is_id(&self) -> bool {
+        is_guid(&self.0)
     }
 }
 
@@ -91,17 +98,6 @@ pub(crate) fn is_host_name(name: &str) -> bool {
             && !label.ends_with('-')
     };
     name.len() <= 253 && name.split('.').all(is_label)
-}
-
-/// The first 64 characters of an input for an error message; control characters and non-ASCII are escaped, so that
-/// neither a terminal nor a look-alike letter can mislead.
-pub(crate) fn shown(input: &str) -> String {
-    const MOST: usize = 64;
-    let mut text: String = input.chars().take(MOST).flat_map(char::escape_default).collect();
-    if input.chars().nth(MOST).is_some() {
-        text.push_str("...");
-    }
-    text
 }
 
 fn is_guid(lower: &str) -> bool {

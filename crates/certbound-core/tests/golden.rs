@@ -3,7 +3,7 @@
 
 use certbound_core::certificate::{CertificateChain, CertificateError, Thumbprint};
 use certbound_core::credential::ClientProof;
-use certbound_core::jws::{Algorithm, JwsError, PublicKey, UnverifiedJws};
+use certbound_core::jws::{Algorithm, JwsError, KeyError, PublicKey, UnverifiedJws};
 use certbound_core::request::{ReceivedForm, TokenRequest};
 use certbound_core::secret::Secret;
 
@@ -132,6 +132,54 @@ fn signatures_of_openssl_hold_and_a_changed_byte_does_not() {
     }
     let only_es = UnverifiedJws::parse(text(testdata!("jws/rs256.jwt"))).unwrap();
     assert!(matches!(only_es.verify(&rsa, &[Algorithm::Es256]), Err(JwsError::AlgorithmNotAccepted { .. })));
+}
+
+/// The keys and signatures of RFC 7515, appendix A.3 (ES256), and of RFC 8037, appendix A.4 (EdDSA).
+#[test]
+fn the_examples_of_the_standards_verify_with_their_jwks() {
+    let key = |jwk: &str| {
+        PublicKey::from_jwk(&certbound_core::json::parse_object(jwk.as_bytes()).unwrap()).unwrap()
+    };
+    let p256 = key(
+        r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#,
+    );
+    let ed25519 = key(r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#);
+    let es256 = concat!(
+        "eyJhbGciOiJFUzI1NiJ9.",
+        "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.",
+        "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q"
+    );
+    let eddsa = concat!(
+        "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.",
+        "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
+    );
+    let all = [Algorithm::Es256, Algorithm::EdDsa];
+    for (token, key, other) in [(es256, &p256, &ed25519), (eddsa, &ed25519, &p256)] {
+        let jws = UnverifiedJws::parse(token).unwrap();
+        assert_eq!(jws.check_signature([key], &all), Ok(()));
+        assert_eq!(jws.check_signature([other, key], &all), Ok(()), "any of several");
+        assert_eq!(jws.check_signature([other], &all), Err(JwsError::BadSignature));
+        assert_eq!(jws.check_signature([], &all), Err(JwsError::BadSignature));
+    }
+    let verified = UnverifiedJws::parse(es256).unwrap().verify(&p256, &all).unwrap();
+    assert_eq!(verified.claims().string("iss"), Some("joe"));
+}
+
+#[test]
+fn points_off_the_curve_and_short_coordinates_are_no_keys() {
+    let key = |jwk: &str| {
+        PublicKey::from_jwk(&certbound_core::json::parse_object(jwk.as_bytes()).unwrap())
+            .map(|_| ())
+            .unwrap_err()
+    };
+    let coordinate = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
+    let ec = |x: &str, y: &str| key(&format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#));
+    assert_eq!(ec(coordinate, coordinate), KeyError::NotAKey);
+    assert_eq!(ec(coordinate, "AA"), KeyError::BadJwk);
+    assert_eq!(ec("AA", coordinate), KeyError::BadJwk);
+    assert_eq!(key(r#"{"kty":"EC","crv":"P-384","x":"AA","y":"AA"}"#), KeyError::Unsupported);
+    assert_eq!(key(r#"{"kty":"OKP","crv":"Ed25519","x":"AA"}"#), KeyError::BadJwk);
+    assert_eq!(key(r#"{"kty":"OKP","crv":"X25519","x":"AA"}"#), KeyError::Unsupported);
 }
 
 #[test]

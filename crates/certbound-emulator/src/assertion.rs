@@ -44,9 +44,10 @@ pub(crate) fn parse(text: &str) -> Result<Assertion<'_>, Refusal> {
     if claims.audiences().is_empty() {
         return Err(absent("aud"));
     }
-    if time(&claims, "exp")?.is_none() {
+    if time(claims, "exp")?.is_none() {
         return Err(absent("exp"));
     }
+    let claims = claims.clone();
     Ok(Assertion { jws, claims, issuer, subject })
 }
 
@@ -119,7 +120,7 @@ pub(crate) fn prove(
     audience(service, caller, assertion)?;
     let signer = signer(service, caller.application, assertion.jws.header())?;
     let key = PublicKey::from_certificate(&signer).map_err(|_| unregistered(caller.application))?;
-    assertion.jws.verify(&key, &[Algorithm::Rs256, Algorithm::Ps256]).map_err(|error| {
+    assertion.jws.check_signature([&key], &[Algorithm::Rs256, Algorithm::Ps256]).map_err(|error| {
         refusal(700_027, format!("Client assertion failed signature validation: {error}."))
     })?;
     assertion.check_time(service.now)?;

@@ -161,8 +161,7 @@ fn signature(
                 .collect()
         }
     };
-    let holds = |key: &PublicKey| assertion.jws.verify(key, &[Algorithm::Rs256]).is_ok();
-    if keys.iter().any(holds) { Ok(()) } else { Err(failed()) }
+    assertion.jws.check_signature(&keys, &[Algorithm::Rs256]).map_err(|_| failed())
 }
 
 /// Entra's own tokens: an application's, and not itself the fruit of a federated credential.

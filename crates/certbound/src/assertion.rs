@@ -66,10 +66,9 @@ impl BoundAssertion {
         if jwt.is_empty() {
             return Err(AssertionError::Empty);
         }
-        let claims = UnverifiedJws::parse(jwt.expose())
-            .and_then(|jws| jws.unverified_claims())
-            .map_err(AssertionError::NotJwt)?;
-        check_audience(&claims)?;
+        let jws = UnverifiedJws::parse(jwt.expose()).map_err(AssertionError::NotJwt)?;
+        let claims = jws.unverified_claims().map_err(AssertionError::NotJwt)?;
+        check_audience(claims)?;
         let expires_at = claims.time("exp").ok().flatten().ok_or(AssertionError::NoExpiry)?;
         let binding = Binding::new(certificate);
         match claims.confirmation() {

@@ -1,7 +1,7 @@
 //! What the run left behind for the checklist to look at.
 
 use certbound::{BoundAssertion, BoundToken, CallFacts, Thumbprint};
-use certbound_core::jws::UnverifiedJws;
+use certbound_core::jws;
 use certbound_emulator::JournalEntry;
 
 /// The outcome of one scene: what it brought, or why it brought nothing.
@@ -183,6 +183,6 @@ pub(super) fn digest(secret: &str) -> String {
 }
 
 fn confirmation(jwt: &str) -> Option<String> {
-    let claims = UnverifiedJws::parse(jwt).and_then(|jws| jws.unverified_claims()).ok()?;
+    let claims = jws::unverified_claims(jwt).ok()?;
     claims.confirmation().ok().flatten().map(str::to_owned)
 }

@@ -1,6 +1,8 @@
 //! Public keys and the algorithms they verify.
 
-use aws_lc_rs::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey};
+use std::fmt;
+
+use aws_lc_rs::signature::{self, ParsedPublicKey, RsaPublicKeyComponents};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
@@ -19,6 +21,8 @@ pub enum Algorithm {
     Ps256,
     /// ECDSA on P-256 with SHA-256.
     Es256,
+    /// EdDSA on Ed25519 (RFC 8037).
+    EdDsa,
 }
 
 impl Algorithm {
@@ -28,18 +32,58 @@ impl Algorithm {
             Self::Rs256 => "RS256",
             Self::Ps256 => "PS256",
             Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
         }
     }
 }
 
-/// A key that signatures are verified with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A key that signatures are verified with. Parsed once; cheap to clone.
+#[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey(Key);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 enum Key {
-    Rsa { n: Vec<u8>, e: Vec<u8> },
-    P256 { point: Vec<u8> },
+    Rsa { n: Vec<u8>, e: Vec<u8>, pkcs1: ParsedPublicKey, pss: ParsedPublicKey },
+    P256(ParsedPublicKey),
+    Ed25519(ParsedPublicKey),
+}
+
+impl Key {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Rsa { .. } => "RSA",
+            Self::P256(_) => "P-256",
+            Self::Ed25519(_) => "Ed25519",
+        }
+    }
+
+    /// What makes two keys of one kind the same.
+    fn material(&self) -> (&[u8], &[u8]) {
+        match self {
+            Self::Rsa { n, e, .. } => (n, e),
+            Self::P256(point) | Self::Ed25519(point) => (point.as_ref(), &[]),
+        }
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind() == other.kind() && self.material() == other.material()
+    }
+}
+
+impl Eq for Key {}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({})", self.0.kind())
+    }
 }
 
 const MIN_RSA_BITS: usize = 2048;
@@ -60,7 +104,17 @@ impl PublicKey {
         if e.len() > 4 || e == [1] || e.last().is_none_or(|byte| byte % 2 == 0) {
             return Err(KeyError::RsaExponent);
         }
-        Ok(Self(Key::Rsa { n: n.to_vec(), e: e.to_vec() }))
+        let components = RsaPublicKeyComponents { n, e };
+        let parsed = |parameters| components.to_parsed_public_key(parameters).map_err(|_| KeyError::NotAKey);
+        let pkcs1 = parsed(&signature::RSA_PKCS1_2048_8192_SHA256)?;
+        let pss = parsed(&signature::RSA_PSS_2048_8192_SHA256)?;
+        Ok(Self(Key::Rsa { n: n.to_vec(), e: e.to_vec(), pkcs1, pss }))
+    }
+
+    /// A P-256 key from its uncompressed point.
+    fn p256(point: &[u8]) -> Result<Self, KeyError> {
+        let parsed = ParsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point);
+        parsed.map(|key| Self(Key::P256(key))).map_err(|_| KeyError::NotAKey)
     }
 
     /// The key of a certificate in DER.
@@ -75,50 +129,77 @@ impl PublicKey {
         match info.parsed() {
             Ok(SubjectKey::RSA(key)) => Self::rsa(key.modulus, key.exponent),
             Ok(SubjectKey::EC(point)) if is_on_p256(info) && point.data().len() == P256_POINT_BYTES => {
-                Ok(Self(Key::P256 { point: point.data().to_vec() }))
+                Self::p256(point.data())
             }
             _ => Err(KeyError::Unsupported),
         }
     }
 
-    /// An RSA key from a JWK (RFC 7517).
+    /// A key from a JWK (RFC 7517): RSA, EC on P-256, or Ed25519.
+    ///
+    /// `kid` and `alg` are the reader's business. Members it does not need, `x5c` among them, are not looked at.
     ///
     /// # Errors
-    /// [`KeyError`] for another `kty`, a `use` other than `sig`, and members that are missing or not base64url.
+    /// [`KeyError`] for another `kty` or curve, a `use` other than `sig`, `key_ops` without `verify`, and members that
+    /// are missing, of the wrong length or not base64url.
     pub fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, KeyError> {
         let text = |name| jwk.get(name).and_then(Value::as_str);
-        if text("kty") != Some("RSA") || text("use").is_some_and(|purpose| purpose != "sig") {
+        let may_verify = match jwk.get("key_ops") {
+            None => true,
+            Some(operations) => {
+                operations.as_array().is_some_and(|list| list.iter().any(|name| name == "verify"))
+            }
+        };
+        if jwk.get("use").is_some_and(|purpose| purpose != "sig") || !may_verify {
             return Err(KeyError::Unsupported);
         }
-        let number =
+        let bytes =
             |name| text(name).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).ok_or(KeyError::BadJwk);
-        Self::rsa(&number("n")?, &number("e")?)
+        match (text("kty"), text("crv")) {
+            (Some("RSA"), _) => Self::rsa(&bytes("n")?, &bytes("e")?),
+            (Some("EC"), Some("P-256")) => {
+                let (x, y) = (bytes("x")?, bytes("y")?);
+                if x.len() != 32 || y.len() != 32 {
+                    return Err(KeyError::BadJwk);
+                }
+                Self::p256(&[&[0x04], x.as_slice(), y.as_slice()].concat())
+            }
+            (Some("OKP"), Some("Ed25519")) => {
+                let x = bytes("x")?;
+                if x.len() != 32 {
+                    return Err(KeyError::BadJwk);
+                }
+                let parsed = ParsedPublicKey::new(&signature::ED25519, &x);
+                parsed.map(|key| Self(Key::Ed25519(key))).map_err(|_| KeyError::NotAKey)
+            }
+            _ => Err(KeyError::Unsupported),
+        }
     }
 
     /// Modulus and exponent of an RSA key, big-endian without leading zeros.
     pub fn rsa_components(&self) -> Option<(&[u8], &[u8])> {
         match &self.0 {
-            Key::Rsa { n, e } => Some((n, e)),
-            Key::P256 { .. } => None,
+            Key::Rsa { n, e, .. } => Some((n, e)),
+            Key::P256(_) | Key::Ed25519(_) => None,
+        }
+    }
+
+    /// Whether the key can verify signatures of this algorithm at all.
+    pub fn fits(&self, algorithm: Algorithm) -> bool {
+        self.parsed_for(algorithm).is_some()
+    }
+
+    fn parsed_for(&self, algorithm: Algorithm) -> Option<&ParsedPublicKey> {
+        match (&self.0, algorithm) {
+            (Key::Rsa { pkcs1, .. }, Algorithm::Rs256) => Some(pkcs1),
+            (Key::Rsa { pss, .. }, Algorithm::Ps256) => Some(pss),
+            (Key::P256(key), Algorithm::Es256) | (Key::Ed25519(key), Algorithm::EdDsa) => Some(key),
+            _ => None,
         }
     }
 
     pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
-        match (&self.0, algorithm) {
-            (Key::Rsa { n, e }, Algorithm::Rs256 | Algorithm::Ps256) => {
-                let parameters = match algorithm {
-                    Algorithm::Ps256 => &signature::RSA_PSS_2048_8192_SHA256,
-                    _ => &signature::RSA_PKCS1_2048_8192_SHA256,
-                };
-                RsaPublicKeyComponents { n, e }.verify(parameters, message, signature).is_ok()
-            }
-            (Key::P256 { point }, Algorithm::Es256) => {
-                UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point)
-                    .verify(message, signature)
-                    .is_ok()
-            }
-            _ => false,
-        }
+        self.parsed_for(algorithm).is_some_and(|key| key.verify_sig(message, signature).is_ok())
     }
 }
 
@@ -152,9 +233,12 @@ pub enum KeyError {
     /// A JWK member missing or not base64url.
     #[error("the JWK lacks a member or holds one that is not base64url")]
     BadJwk,
-    /// Neither RSA nor P-256, or not for signatures.
-    #[error("the key is neither RSA nor P-256, or not for signatures")]
+    /// A kind of key that is not used here, or one that is not for verifying signatures.
+    #[error("the key is neither RSA, P-256 nor Ed25519, or not for verifying signatures")]
     Unsupported,
+    /// The right members, but no key: a point off the curve, for instance.
+    #[error("its members make no key")]
+    NotAKey,
 }
 
 #[cfg(test)]
