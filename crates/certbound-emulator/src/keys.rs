@@ -100,7 +100,7 @@ impl SigningKeys {
         json!({ "keys": self.live().iter().map(|key| key.jwk(issuer)).collect::<Vec<_>>() })
     }
 
-    fn live(&self) -> Vec<Arc<TokenKey>> {
+    pub(crate) fn live(&self) -> Vec<Arc<TokenKey>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

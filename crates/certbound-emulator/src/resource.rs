@@ -1,26 +1,22 @@
-//! A resource that enforces the binding: token, scheme, certificate, in this order, and then its own kind of answer.
+//! A resource that enforces the binding, by the verifier that real resources use, and then its own kind of answer.
 
 mod custom;
 mod graph;
 mod vault;
 
 use bytes::Bytes;
-use certbound_core::certificate::CertificateChain;
 use certbound_core::environment::Cloud;
-use certbound_core::jws::{Algorithm, UnverifiedJws};
-use certbound_core::jwt::Claims;
-use certbound_core::request::MTLS_POP;
+use certbound_core::tenant::TenantId;
 use certbound_core::time::UnixTime;
-use http::header::AUTHORIZATION;
+use certbound_verifier::{
+    AnswerStyle, Authorization, BindingPolicy, Issuer, KeySet, PeerCertificate, Refusal, Scheme, Verifier,
+    opted_in,
+};
 use http::{HeaderMap, Request, Response};
 
-use crate::issue::{issuer_v1, issuer_v2};
 use crate::keys::SigningKeys;
 use crate::tls_facts::TlsFacts;
 use crate::world::{BoundTokens, Resource, ResourceStyle, TokenVersion, World};
-
-/// How far clocks may differ, in seconds.
-const LEEWAY: u64 = 60;
 
 /// A resource as one request sees it.
 pub(crate) struct ResourceServer<'e> {
@@ -39,33 +35,6 @@ pub(crate) struct Caller {
     pub(crate) bound_to: Option<String>,
 }
 
-/// Why a call is refused; each style words it its own way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rejection {
-    /// No `Authorization`, or a scheme the resource does not know.
-    NoCredentials,
-    /// More than one `Authorization`, or one that is not scheme, space, token.
-    Malformed,
-    /// The token itself, and why.
-    InvalidToken(&'static str),
-    /// A bound token under `Bearer`, whatever the certificate.
-    BoundUnderBearer,
-    /// A plain token under `mtls_pop`.
-    UnboundUnderPop,
-    /// A plain token where the resource wants bound ones.
-    BindingRequired,
-    /// The vault's opt-in header is missing.
-    OptInMissing,
-    /// No client certificate on this connection.
-    MissingCertificate,
-    /// A certificate, but not the token's.
-    Mismatch,
-    /// The token's certificate, outside its dates.
-    CertificateDates,
-    /// Everything is right but the permission.
-    NoPermission,
-}
-
 impl ResourceServer<'_> {
     pub(crate) fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let outcome = self.check(request.headers());
@@ -76,124 +45,70 @@ impl ResourceServer<'_> {
         }
     }
 
-    fn check(&self, headers: &HeaderMap) -> Result<Caller, Rejection> {
-        let (scheme, token) = credentials(headers)?;
-        let claims = self.verified(token)?;
-        let confirmation = claims.confirmation();
-        let confirmation =
-            confirmation.map_err(|_| Rejection::InvalidToken("its confirmation is not understood"))?;
-        self.scheme(scheme, confirmation.is_some())?;
-        if confirmation.is_some() && self.resource.style == ResourceStyle::Vault {
-            vault::opted_in(headers)?;
+    fn check(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        let authorization = Authorization::from_headers(headers)?;
+        let of_a_vault = self.resource.style == ResourceStyle::Vault;
+        if of_a_vault && authorization.scheme() == Scheme::MtlsPop && !opted_in(headers) {
+            return Err(Refusal::OptInMissing);
         }
-        confirmation.map_or(Ok(()), |claim| self.binding(claim))?;
-        permission(&claims)?;
-        let application = claims.string("azp").or(claims.string("appid")).unwrap_or_default().to_owned();
-        Ok(Caller { application, bound_to: confirmation.map(str::to_owned) })
-    }
-
-    /// Signature, issuer, audience, time.
-    fn verified(&self, token: &str) -> Result<Claims, Rejection> {
-        let invalid = Rejection::InvalidToken;
-        let jws = UnverifiedJws::parse(token).map_err(|_| invalid("it is malformed"))?;
-        let key = jws.header().kid().and_then(|kid| self.keys.by_kid(kid));
-        let key = key.ok_or(invalid("its signing key is unknown"))?;
-        let verified = jws
-            .verify(key.public(), &[Algorithm::Rs256])
-            .map_err(|_| invalid("its signature does not verify"))?;
-        let claims = verified.claims().clone();
-        self.issuer(&claims)?;
-        let ours = match claims.audiences().as_slice() {
-            [one] => self.resource.answers_to(one),
-            _ => false,
+        let peer = match self.tls.client_leaf() {
+            None => PeerCertificate::none(),
+            // What is no certificate cannot be the token's.
+            Some(leaf) => PeerCertificate::from_der(leaf).map_err(|_| Refusal::NoCertificate)?,
         };
-        if !ours {
-            return Err(invalid("it is for another audience"));
+        let (verifier, keys) = self.verifier().ok_or_else(misconfigured)?;
+        let verified = verifier.check(&keys, &authorization, &peer, self.now)?;
+        if verified.roles().next().is_none() {
+            return Err(Refusal::NoPermission);
         }
-        let time = |name| claims.time(name).map_err(|_| invalid("a time in it is malformed"));
-        let (now, expiry, start) = (self.now.as_secs(), time("exp")?, time("nbf")?);
-        if expiry.is_none_or(|expiry| expiry.as_secs().saturating_add(LEEWAY) < now) {
-            return Err(invalid("its lifetime is over"));
-        }
-        if start.is_some_and(|start| start.as_secs() > now.saturating_add(LEEWAY)) {
-            return Err(invalid("it is not valid yet"));
-        }
-        Ok(claims)
+        Ok(Caller {
+            application: verified.client_id().unwrap_or_default().to_owned(),
+            bound_to: verified.thumbprint().map(|thumbprint| thumbprint.x5t_s256()),
+        })
     }
 
-    fn issuer(&self, claims: &Claims) -> Result<(), Rejection> {
-        let tenant =
-            claims.string("tid").filter(|id| self.world.tenants.iter().any(|tenant| tenant.id == *id));
-        let tenant = tenant.ok_or(Rejection::InvalidToken("its tenant is unknown"))?;
-        let (issuer, version) = (claims.string("iss").unwrap_or_default(), claims.string("ver"));
-        let right = match self.resource.token_version {
-            TokenVersion::V1 => version == Some("1.0") && issuer == issuer_v1(tenant),
-            TokenVersion::V2 => {
-                version == Some("2.0") && Cloud::ALL.iter().any(|cloud| issuer == issuer_v2(*cloud, tenant))
+    /// Tokens of this world's tenants in every cloud, for this resource under each of its names.
+    fn verifier(&self) -> Option<(Verifier, KeySet)> {
+        let tenants = self.world.tenants.iter().filter_map(|tenant| TenantId::parse(&tenant.id).ok());
+        let tenants: Vec<TenantId> = tenants.collect();
+        let (mut builder, mut keys) = (Verifier::builder(), KeySet::new());
+        for cloud in Cloud::ALL {
+            let issuer = Issuer::entra(*cloud, tenants.clone()).ok()?;
+            for key in self.keys.live() {
+                keys = keys.with_key(&issuer, key.kid(), key.public().clone());
             }
+            builder = builder.issuer_with_keys(issuer, KeySet::new());
+        }
+        builder = builder.audience(&self.resource.app_id);
+        if self.resource.token_version == TokenVersion::V1 {
+            for uri in &self.resource.uris {
+                builder = builder.audience(uri).audience(format!("{uri}/"));
+            }
+        }
+        let policy = match self.resource.bound_tokens {
+            BoundTokens::Required => BindingPolicy::Required,
+            BoundTokens::Refused | BoundTokens::Allowed => BindingPolicy::WhenBound,
         };
-        if right { Ok(()) } else { Err(Rejection::InvalidToken("its issuer is not trusted")) }
+        // Any role will do, which is looked at afterwards.
+        builder.binding(policy).dangerous_any_caller().build().ok().map(|verifier| (verifier, keys))
     }
+}
 
-    fn scheme(&self, scheme: Scheme, bound: bool) -> Result<(), Rejection> {
-        match (scheme, bound) {
-            (Scheme::Bearer, true) => Err(Rejection::BoundUnderBearer),
-            (Scheme::MtlsPop, false) => Err(Rejection::UnboundUnderPop),
-            (Scheme::Bearer, false) if self.resource.bound_tokens == BoundTokens::Required => {
-                Err(Rejection::BindingRequired)
+fn misconfigured() -> Refusal {
+    Refusal::KeysUnavailable { reason: "the world has no tenant with an id".to_owned() }
+}
+
+impl ResourceStyle {
+    fn words(self, server: &ResourceServer<'_>) -> AnswerStyle {
+        match self {
+            Self::Custom => AnswerStyle::MtlsPop,
+            Self::Graph => AnswerStyle::Graph,
+            Self::Vault => {
+                // Clients refuse a challenge whose resource does not fit the vault's host.
+                let host = server.host.split_once('.').map_or(server.host, |(_, domain)| domain);
+                let tenant = server.world.tenants.first().map(|tenant| tenant.id.clone()).unwrap_or_default();
+                AnswerStyle::Vault { tenant, resource: format!("https://{host}") }
             }
-            _ => Ok(()),
         }
-    }
-
-    /// RFC 8705, section 3: the certificate of *this* connection, the leaf alone.
-    fn binding(&self, claim: &str) -> Result<(), Rejection> {
-        let leaf = self.tls.client_leaf().ok_or(Rejection::MissingCertificate)?;
-        let chain = CertificateChain::from_der(vec![leaf.to_vec()]).map_err(|_| Rejection::Mismatch)?;
-        if !chain.thumbprint().matches_claim(claim) {
-            return Err(Rejection::Mismatch);
-        }
-        if self.now < chain.not_before() || self.now > chain.not_after() {
-            return Err(Rejection::CertificateDates);
-        }
-        Ok(())
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Scheme {
-    Bearer,
-    MtlsPop,
-}
-
-fn credentials(headers: &HeaderMap) -> Result<(Scheme, &str), Rejection> {
-    let mut all = headers.get_all(AUTHORIZATION).iter();
-    let value = all.next().ok_or(Rejection::NoCredentials)?;
-    if all.next().is_some() {
-        return Err(Rejection::Malformed);
-    }
-    let text = value.to_str().map_err(|_| Rejection::Malformed)?;
-    let (scheme, token) = text.split_once(' ').ok_or(Rejection::Malformed)?;
-    if token.is_empty() || token.contains([' ', '\t', ',']) {
-        return Err(Rejection::Malformed);
-    }
-    if scheme.eq_ignore_ascii_case("Bearer") {
-        Ok((Scheme::Bearer, token))
-    } else if scheme.eq_ignore_ascii_case(MTLS_POP) {
-        Ok((Scheme::MtlsPop, token))
-    } else {
-        Err(Rejection::NoCredentials)
-    }
-}
-
-fn permission(claims: &Claims) -> Result<(), Rejection> {
-    let roles = claims.map().get("roles").and_then(|roles| roles.as_array());
-    if roles.is_some_and(|roles| !roles.is_empty()) { Ok(()) } else { Err(Rejection::NoPermission) }
-}
-
-/// Adds `WWW-Authenticate`; the text is ours, never the request's.
-fn challenge(response: &mut Response<Bytes>, value: &str) {
-    if let Ok(value) = http::HeaderValue::from_str(value) {
-        response.headers_mut().insert(http::header::WWW_AUTHENTICATE, value);
     }
 }

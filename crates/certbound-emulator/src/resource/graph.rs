@@ -1,54 +1,29 @@
 //! Answers like Microsoft Graph's.
 
 use bytes::Bytes;
+use certbound_verifier::{Answer, Refusal};
 use http::{Method, Request, Response};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Caller, Rejection, ResourceServer, challenge};
+use super::{Caller, ResourceServer};
 use crate::answers::{json_response, timestamp};
 
 pub(super) fn answer(
     server: &ResourceServer<'_>,
     request: &Request<Bytes>,
-    outcome: Result<Caller, Rejection>,
+    outcome: Result<Caller, Refusal>,
 ) -> Response<Bytes> {
     match outcome {
         Ok(caller) => success(server, request, &caller),
-        Err(Rejection::NoPermission) => {
-            let message = "Insufficient privileges to complete the operation.";
-            error(server, 403, "Authorization_RequestDenied", message)
-        }
-        Err(rejection) => {
-            let mut response = error(server, 401, "InvalidAuthenticationToken", &message(rejection));
-            challenge(
-                &mut response,
-                "Bearer realm=\"\", \
-                 authorization_uri=\"https://login.microsoftonline.com/common/oauth2/authorize\", \
-                 client_id=\"00000003-0000-0000-c000-000000000000\"",
-            );
+        Err(refusal) => {
+            let answer = Answer::new(&refusal, &server.resource.style.words(server));
+            let mut response = answer.response();
+            // The verifier's own words, with what Graph adds to every error.
+            let told = error(server, answer.status(), answer.code(), answer.message());
+            *response.body_mut() = told.into_body();
             response
         }
-    }
-}
-
-fn message(rejection: Rejection) -> String {
-    match rejection {
-        Rejection::NoCredentials => "Access token is empty.".to_owned(),
-        Rejection::Malformed => "CompactToken parsing failed.".to_owned(),
-        Rejection::InvalidToken(why) => format!("Access token validation failure: {why}."),
-        Rejection::BoundUnderBearer => "Cnf claim not supported over Bearer protocol.".to_owned(),
-        Rejection::UnboundUnderPop => {
-            "MtlsCnfClaimMissing: the token is not bound to a certificate.".to_owned()
-        }
-        Rejection::MissingCertificate | Rejection::OptInMissing => {
-            "MtlsMissingClientCertificate: the request has no client certificate.".to_owned()
-        }
-        Rejection::Mismatch | Rejection::CertificateDates => {
-            "MtlsCnfClaimRequestDataValidationFailed: the client certificate is not the token's.".to_owned()
-        }
-        Rejection::BindingRequired => "A certificate-bound token is required.".to_owned(),
-        Rejection::NoPermission => "Insufficient privileges to complete the operation.".to_owned(),
     }
 }
 

@@ -128,8 +128,8 @@ fn the_custom_api_answers_as_rfc_6750_says() {
     let mut twice = orders(format!("mtls_pop {bound}"));
     twice.headers.push(("authorization", format!("mtls_pop {bound}")));
     let plain = token(&emulator, ORDERS, false);
-    let late = Call { now: later(3_661), ..orders(format!("mtls_pop {bound}")) };
-    let still = Call { now: later(3_660), ..orders(format!("mtls_pop {bound}")) };
+    let late = Call { now: later(3_660), ..orders(format!("mtls_pop {bound}")) };
+    let still = Call { now: later(3_659), ..orders(format!("mtls_pop {bound}")) };
     assert_eq!(still.send(&emulator).status(), 200, "within the leeway");
     let invalid = "mtls_pop error=\"invalid_token\"";
     for (name, call, status, challenge) in [

@@ -1,0 +1,230 @@
+//! How a refusal is told over HTTP: RFC 6750, or in the words of the resources that clients know.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+use crate::refusal::Refusal;
+
+/// How refusals are worded. All of them have one shape for each kind of refusal, and repeat nothing of the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AnswerStyle {
+    /// RFC 6750 with the scheme `mtls_pop`: `error` and `error_description` in the challenge and as JSON. The default.
+    #[default]
+    MtlsPop,
+    /// RFC 6750 with the scheme `Bearer`, for clients of RFC 8705.
+    Bearer,
+    /// As Microsoft Graph: `{"error":{"code","message"}}`.
+    Graph,
+    /// As Azure Key Vault; clients refuse its challenge unless `resource` fits the vault's host.
+    Vault {
+        /// The tenant's id.
+        tenant: String,
+        /// Such as `https://vault.azure.net`.
+        resource: String,
+    },
+    /// For gRPC: status 16 or 7 in the headers of an answer without a body.
+    Grpc,
+}
+
+/// A refusal, worded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    status: u16,
+    challenge: Option<String>,
+    code: &'static str,
+    message: String,
+    grpc: bool,
+    nested: bool,
+    retry: bool,
+}
+
+/// Where clients of continuous access evaluation look for the authority; they parse this very form.
+const CLAIMS_CHALLENGE: &str =
+    "Bearer realm=\"\", authorization_uri=\"https://login.microsoftonline.com/common/oauth2/authorize\"";
+
+impl Answer {
+    /// Words `refusal` in `style`.
+    pub fn new(refusal: &Refusal, style: &AnswerStyle) -> Self {
+        let (code, message) = match style {
+            AnswerStyle::MtlsPop | AnswerStyle::Bearer | AnswerStyle::Grpc => {
+                (refusal.error().unwrap_or("unauthorized"), refusal.description().to_owned())
+            }
+            AnswerStyle::Graph => graph(refusal),
+            AnswerStyle::Vault { .. } => vault(refusal),
+        };
+        // Graph and vaults know 401 and 403 only.
+        let status = match (refusal.status(), style) {
+            (400, AnswerStyle::Graph | AnswerStyle::Vault { .. }) => 401,
+            (status, _) => status,
+        };
+        Self {
+            status,
+            challenge: challenge(refusal, style, status),
+            code,
+            message,
+            grpc: *style == AnswerStyle::Grpc,
+            nested: matches!(style, AnswerStyle::Graph | AnswerStyle::Vault { .. }),
+            retry: matches!(refusal, Refusal::KeysUnavailable { .. }),
+        }
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// `WWW-Authenticate`, if the status asks for it.
+    pub fn challenge(&self) -> Option<&str> {
+        self.challenge.as_deref()
+    }
+
+    /// The error's code in the body.
+    pub fn code(&self) -> &str {
+        self.code
+    }
+
+    /// The error's text in the body.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The whole response. It is not to be cached.
+    pub fn response(&self) -> Response<Bytes> {
+        if self.grpc {
+            return self.grpc_response();
+        }
+        let body = if self.nested {
+            json!({ "error": { "code": self.code, "message": self.message } })
+        } else {
+            json!({ "error": self.code, "error_description": self.message })
+        };
+        let mut response = Response::new(Bytes::from(body.to_string()));
+        // Every status above is one.
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::UNAUTHORIZED);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = self.challenge.as_ref().and_then(|text| HeaderValue::from_str(text).ok()) {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if self.retry {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("30"));
+        }
+        response
+    }
+
+    /// gRPC over HTTP/2: the status stands in the headers, and HTTP's own is 200.
+    fn grpc_response(&self) -> Response<Bytes> {
+        let status = match self.status {
+            403 => "7",
+            503 => "14",
+            _ => "16",
+        };
+        let mut response = Response::new(Bytes::new());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", HeaderValue::from_static(status));
+        // Our own words: ASCII without `%`, so nothing needs encoding.
+        if let Ok(message) = HeaderValue::from_str(&self.message) {
+            headers.insert("grpc-message", message);
+        }
+        response
+    }
+}
+
+fn challenge(refusal: &Refusal, style: &AnswerStyle, status: u16) -> Option<String> {
+    if let Refusal::ClaimsDemanded { claims } = refusal {
+        let claims = STANDARD.encode(claims);
+        return Some(format!("{CLAIMS_CHALLENGE}, error=\"insufficient_claims\", claims=\"{claims}\""));
+    }
+    let scheme = match style {
+        _ if status == 503 => return None,
+        AnswerStyle::Graph => {
+            return (status == 401)
+                .then(|| format!("{CLAIMS_CHALLENGE}, client_id=\"00000003-0000-0000-c000-000000000000\""));
+        }
+        AnswerStyle::Vault { tenant, resource } => {
+            return (status == 401).then(|| {
+                format!(
+                    "Bearer authorization=\"https://login.windows.net/{tenant}\", resource=\"{resource}\""
+                )
+            });
+        }
+        AnswerStyle::Bearer => "Bearer",
+        AnswerStyle::MtlsPop | AnswerStyle::Grpc => "mtls_pop",
+    };
+    let mut text = scheme.to_owned();
+    // No error code when no credentials were offered (RFC 6750, section 3).
+    if let Some(error) = refusal.error() {
+        // Writing to a text cannot fail.
+        let _ = write!(text, " error=\"{error}\", error_description=\"{}\"", refusal.description());
+    }
+    Some(text)
+}
+
+fn graph(refusal: &Refusal) -> (&'static str, String) {
+    let message = match refusal {
+        Refusal::CallerKind | Refusal::ClientNotAllowed { .. } | Refusal::NoPermission => {
+            let text = "Insufficient privileges to complete the operation.";
+            return ("Authorization_RequestDenied", text.to_owned());
+        }
+        Refusal::KeysUnavailable { .. } => {
+            return ("ServiceNotAvailable", "Tokens cannot be verified at the moment.".to_owned());
+        }
+        Refusal::NoCredentials | Refusal::UnknownScheme => "Access token is empty.".to_owned(),
+        Refusal::MalformedAuthorization => "CompactToken parsing failed.".to_owned(),
+        Refusal::BoundUnderBearer => "Cnf claim not supported over Bearer protocol.".to_owned(),
+        Refusal::UnboundUnderPop => {
+            "MtlsCnfClaimMissing: the token is not bound to a certificate.".to_owned()
+        }
+        Refusal::BindingRequired => "A certificate-bound token is required.".to_owned(),
+        Refusal::NoCertificate | Refusal::OptInMissing => {
+            "MtlsMissingClientCertificate: the request has no client certificate.".to_owned()
+        }
+        Refusal::CertificateMismatch { .. } | Refusal::CertificateDates { .. } => {
+            "MtlsCnfClaimRequestDataValidationFailed: the client certificate is not the token's.".to_owned()
+        }
+        other => format!("Access token validation failure: {}.", other.description()),
+    };
+    ("InvalidAuthenticationToken", message)
+}
+
+fn vault(refusal: &Refusal) -> (&'static str, String) {
+    let message = match refusal {
+        Refusal::CallerKind | Refusal::ClientNotAllowed { .. } | Refusal::NoPermission => {
+            return ("Forbidden", "AccessDenied: the caller has no permission.".to_owned());
+        }
+        Refusal::KeysUnavailable { .. } => {
+            return ("ServiceUnavailable", "Tokens cannot be verified at the moment.".to_owned());
+        }
+        Refusal::NoCredentials | Refusal::UnknownScheme | Refusal::MalformedAuthorization => {
+            "AKV10000: Request is missing a Bearer or PoP token.".to_owned()
+        }
+        Refusal::BoundUnderBearer => {
+            let text = "S2S17001: a token with a confirmation claim was sent as Bearer.";
+            return ("AggregatedAuthenticationFailure", text.to_owned());
+        }
+        Refusal::UnboundUnderPop => "AKV10023: the MTLS_POP token has no confirmation claim.".to_owned(),
+        Refusal::BindingRequired => {
+            let text = "This vault takes certificate-bound tokens only.";
+            return ("BearerAuthenticationDisabledForKeyVault", text.to_owned());
+        }
+        Refusal::OptInMissing => {
+            "A client certificate is required for the MTLS_POP token: send 'x-ms-tokenboundauth: true'."
+                .to_owned()
+        }
+        Refusal::NoCertificate => "MissingClientCertificate: the request has no certificate.".to_owned(),
+        Refusal::CertificateMismatch { .. } | Refusal::CertificateDates { .. } => {
+            "The client certificate is not the one the MTLS_POP token is bound to.".to_owned()
+        }
+        other => format!("AKV10022: Invalid token: {}.", other.description()),
+    };
+    ("Unauthorized", message)
+}

@@ -1,0 +1,265 @@
+//! Putting a verifier together.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use certbound_core::jwt::Claims;
+
+use crate::clock::{Clock, SystemClock};
+use crate::fetch::{AnyFetch, Fetch, HttpsFetch};
+use crate::issuer::Issuer;
+use crate::key_set::KeySet;
+use crate::keys::Keys;
+use crate::policy::{BindingPolicy, Callers, Policy};
+use crate::remembered::Remembered;
+use crate::verifier::{Inner, Verifier};
+
+/// How far clocks may differ, unless set.
+const LEEWAY: Duration = Duration::from_secs(60);
+/// More leeway than this is no difference of clocks any more.
+const MOST_LEEWAY: Duration = Duration::from_secs(600);
+/// Longer than the longest token that Entra issues: 28 hours for continuous access evaluation.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(29 * 3600);
+
+/// Collects what a [`Verifier`] accepts. Issuer, audience and who may call have no default.
+#[derive(Clone, Default)]
+pub struct VerifierBuilder {
+    issuers: Vec<(Issuer, Option<KeySet>)>,
+    audiences: HashSet<String>,
+    several_audiences: bool,
+    binding: BindingPolicy,
+    callers: Callers,
+    clients: Option<HashSet<String>>,
+    roles: HashSet<String>,
+    scopes: HashSet<String>,
+    any_caller: bool,
+    leeway: Option<Duration>,
+    max_age: Option<Duration>,
+    longest_lifetime: Option<Duration>,
+    any_certificate_dates: bool,
+    demand: Option<crate::policy::Demand>,
+    remember: Option<u64>,
+    clock: Option<Arc<dyn Clock>>,
+    fetch: Option<Arc<dyn AnyFetch>>,
+}
+
+impl VerifierBuilder {
+    /// Trusts an issuer; its keys are fetched from where it publishes them. May be repeated.
+    pub fn issuer(mut self, issuer: Issuer) -> Self {
+        self.issuers.push((issuer, None));
+        self
+    }
+
+    /// Trusts an issuer by keys that never change, on a host that cannot or shall not fetch them.
+    pub fn issuer_with_keys(mut self, issuer: Issuer, keys: KeySet) -> Self {
+        self.issuers.push((issuer, Some(keys)));
+        self
+    }
+
+    /// Accepts tokens for this audience, exactly as it stands in `aud`. May be repeated: Entra's version 1 tokens have
+    /// the resource's URI, version 2 tokens its client id.
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audiences.insert(audience.into());
+        self
+    }
+
+    /// Accepts a token that is for others too, as long as it is for this resource. Default: refused.
+    pub fn accept_several_audiences(mut self) -> Self {
+        self.several_audiences = true;
+        self
+    }
+
+    /// What binding a token must have. Default: [`BindingPolicy::Required`].
+    pub fn binding(mut self, policy: BindingPolicy) -> Self {
+        self.binding = policy;
+        self
+    }
+
+    /// Which kind of caller is accepted. Default: [`Callers::Applications`].
+    pub fn callers(mut self, callers: Callers) -> Self {
+        self.callers = callers;
+        self
+    }
+
+    /// Accepts these applications only, by client id.
+    pub fn only_clients<S: Into<String>>(mut self, clients: impl IntoIterator<Item = S>) -> Self {
+        let clients = clients.into_iter().map(|client| client.into().to_ascii_lowercase());
+        self.clients.get_or_insert_default().extend(clients);
+        self
+    }
+
+    /// Requires one of these application roles (or one of the scopes, if there are any).
+    pub fn any_role<S: Into<String>>(mut self, roles: impl IntoIterator<Item = S>) -> Self {
+        self.roles.extend(roles.into_iter().map(Into::into));
+        self
+    }
+
+    /// Requires one of these delegated scopes (or one of the roles, if there are any).
+    pub fn any_scope<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
+        self.scopes.extend(scopes.into_iter().map(Into::into));
+        self
+    }
+
+    /// Accepts every application that gets a token for the audience. In Entra that is every application of the tenant,
+    /// with or without a role, unless assignment is required there.
+    pub fn dangerous_any_caller(mut self) -> Self {
+        self.any_caller = true;
+        self
+    }
+
+    /// How far clocks may differ, for `exp`, `nbf` and `iat`. Default 60 s, at most 10 minutes.
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = Some(leeway);
+        self
+    }
+
+    /// Refuses tokens issued longer ago, by `iat`, which is required then. Default: no limit. Entra writes `iat` five
+    /// minutes back.
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = Some(age);
+        self
+    }
+
+    /// The longest time between `nbf` or `iat` and `exp` that is believed. Default 29 hours.
+    pub fn longest_lifetime(mut self, lifetime: Duration) -> Self {
+        self.longest_lifetime = Some(lifetime);
+        self
+    }
+
+    /// Accepts a client certificate outside its dates, as long as the token is bound to it.
+    pub fn accept_any_certificate_dates(mut self) -> Self {
+        self.any_certificate_dates = true;
+        self
+    }
+
+    /// Looks at the claims of every verified token; an answer is the claims that it should satisfy instead, as a JSON
+    /// object, which the caller is challenged with (continuous access evaluation).
+    pub fn demand(mut self, demand: impl Fn(&Claims) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.demand = Some(Arc::new(demand));
+        self
+    }
+
+    /// Remembers up to `capacity` accepted tokens, each with its certificate, until they end. Default: none.
+    ///
+    /// [`Verifier::verify`] then skips form, signature and permission of a token it accepted on a connection with the
+    /// same certificate. What is revoked in the meantime is noticed when the token ends, or when keys change.
+    pub fn remember(mut self, capacity: u64) -> Self {
+        self.remember = Some(capacity);
+        self
+    }
+
+    /// Reads the time from a clock of one's own.
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Fetches metadata and keys by a client of one's own. Default: HTTPS with the system's trust store and
+    /// `HTTPS_PROXY`.
+    pub fn with_fetch(mut self, fetch: impl Fetch) -> Self {
+        self.fetch = Some(Arc::new(fetch));
+        self
+    }
+
+    /// Fixes the settings. Nothing is fetched here.
+    ///
+    /// # Errors
+    /// [`BuildError`] when nothing says which tokens or which callers are accepted, or settings contradict each other.
+    pub fn build(self) -> Result<Verifier, BuildError> {
+        let leeway = self.leeway.unwrap_or(LEEWAY);
+        let has_rule = self.clients.is_some() || !self.roles.is_empty() || !self.scopes.is_empty();
+        if self.issuers.is_empty() {
+            return Err(BuildError::NoIssuer);
+        }
+        if self.audiences.iter().all(String::is_empty) {
+            return Err(BuildError::NoAudience);
+        }
+        if !has_rule && !self.any_caller {
+            return Err(BuildError::NoRule);
+        }
+        if leeway > MOST_LEEWAY {
+            return Err(BuildError::Leeway { found: leeway });
+        }
+        let mut fetch = self.fetch;
+        let (mut issuers, mut keys) = (Vec::new(), Vec::new());
+        for (issuer, fixed) in self.issuers {
+            if issuers.iter().any(|known: &Issuer| known.is(&issuer.id())) {
+                return Err(BuildError::IssuerTwice);
+            }
+            keys.push(match fixed {
+                Some(fixed) => Keys::fixed(fixed),
+                None => {
+                    let fetch = fetch.get_or_insert_with(|| Arc::new(HttpsFetch::new()));
+                    Keys::fetched(&issuer, Arc::clone(fetch))
+                }
+            });
+            issuers.push(issuer);
+        }
+        let policy = Policy {
+            audiences: self.audiences,
+            several_audiences: self.several_audiences,
+            binding: self.binding,
+            callers: self.callers,
+            clients: self.clients,
+            roles: self.roles,
+            scopes: self.scopes,
+            leeway,
+            max_age: self.max_age,
+            longest_lifetime: self.longest_lifetime.unwrap_or(LONGEST_LIFETIME),
+            certificate_dates: !self.any_certificate_dates,
+            demand: self.demand,
+        };
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
+        let remembered = self.remember.filter(|capacity| *capacity > 0).map(Remembered::new);
+        Ok(Verifier { inner: Arc::new(Inner { issuers, keys, policy, clock, remembered }) })
+    }
+}
+
+/// Why a verifier cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// No issuer.
+    #[error("no issuer is trusted")]
+    NoIssuer,
+    /// The same issuer twice.
+    #[error("an issuer is named twice")]
+    IssuerTwice,
+    /// No audience.
+    #[error("no audience is named")]
+    NoAudience,
+    /// Nothing says who may call.
+    #[error("nothing says who may call: neither roles, nor scopes, nor clients")]
+    NoRule,
+    /// Too much leeway.
+    #[error("a leeway of {} s is more than 600 s", .found.as_secs())]
+    Leeway {
+        /// What was asked for.
+        found: Duration,
+    },
+}
+
+impl BuildError {
+    /// A stable name.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoIssuer => "issuer_required",
+            Self::IssuerTwice => "issuer_twice",
+            Self::NoAudience => "audience_required",
+            Self::NoRule => "rule_required",
+            Self::Leeway { .. } => "leeway_too_large",
+        }
+    }
+
+    /// What to do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::NoIssuer => "name a tenant or an issuer",
+            Self::IssuerTwice => "name all tenants of a cloud in one issuer",
+            Self::NoAudience => "name the audience that callers ask their tokens for",
+            Self::NoRule => "require a role or a scope, or list the clients",
+            Self::Leeway { .. } => "set the clocks right instead",
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What a resource needs to accept certificate-bound (mTLS Proof-of-Possession) tokens safely.
+//!
+//! A bound token works only on a connection whose client proved the key of one certificate: the one whose SHA-256 stands
+//! in the token's `cnf`. That holds only if the resource looks. [`Verifier`] does: signature, issuer, audience, times,
+//! scheme, binding, caller; [`VerifyLayer`] puts it before an axum, tonic or hyper service; [`ForwardAuth`] answers
+//! proxies that ask.
+//!
+//! ```text
+//!  Authorization header ─► Authorization ─┐
+//!  TLS, or a trusted proxy ─► PeerCertificate ─┼─► Verifier ─► Verified │ Refusal ─► Answer
+//!  issuer's JWKS ─► KeySet ───────────────┘
+//! ```
+#![forbid(unsafe_code)]
+
+mod answer;
+mod authorization;
+mod builder;
+mod clock;
+mod fetch;
+mod forward_auth;
+mod forwarded;
+mod issuer;
+mod key_set;
+mod keys;
+mod layer;
+mod peer;
+mod policy;
+mod refusal;
+mod remembered;
+mod steps;
+mod verified;
+mod verifier;
+
+pub use certbound_core::certificate::{CertificateError, Thumbprint};
+pub use certbound_core::environment::Cloud;
+pub use certbound_core::jws::{Algorithm, JwsError, PublicKey};
+pub use certbound_core::jwt::{Claims, CnfError};
+pub use certbound_core::tenant::TenantId;
+pub use certbound_core::time::UnixTime;
+pub use ipnet::IpNet;
+
+pub use self::answer::{Answer, AnswerStyle};
+pub use self::authorization::{Authorization, Scheme};
+pub use self::builder::{BuildError, VerifierBuilder};
+pub use self::clock::{Clock, SystemClock};
+pub use self::fetch::{Fetch, FetchError, HttpsFetch};
+pub use self::forward_auth::ForwardAuth;
+pub use self::forwarded::{ForwardedError, TrustedProxy};
+pub use self::issuer::{Issuer, IssuerError};
+pub use self::key_set::{KeySet, KeySetError};
+pub use self::layer::{AnswerBody, Verify, VerifyLayer, opted_in};
+pub use self::peer::PeerCertificate;
+pub use self::policy::{BindingPolicy, Callers};
+pub use self::refusal::Refusal;
+pub use self::steps::{Explanation, Outcome, Step};
+pub use self::verified::Verified;
+pub use self::verifier::Verifier;

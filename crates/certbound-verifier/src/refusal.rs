@@ -1,0 +1,326 @@
+//! Every reason for which a request is refused.
+
+use certbound_core::certificate::Thumbprint;
+use certbound_core::jws::JwsError;
+use certbound_core::jwt::CnfError;
+use certbound_core::time::UnixTime;
+
+use crate::forwarded::ForwardedError;
+
+/// Why a request is refused. Of several reasons the first in the order of these variants is told.
+///
+/// `Display` is for the log of the resource: it may hold what the token says, shortened and escaped, and never the token.
+/// What the caller is told is [`Refusal::description`], in which nothing of the request stands.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// No `Authorization` header.
+    #[error("the request has no Authorization header")]
+    NoCredentials,
+    /// A scheme that is neither `mtls_pop` nor `Bearer`.
+    #[error("the Authorization scheme is neither mtls_pop nor Bearer")]
+    UnknownScheme,
+    /// Several `Authorization` headers, or one that is not scheme, one space, token.
+    #[error(
+        "there is more than one Authorization header, or one that is not of the form: scheme, space, token"
+    )]
+    MalformedAuthorization,
+    /// A token in the URL (RFC 6750, section 2.3, which nobody should use).
+    #[error("the URL holds an access_token parameter")]
+    TokenInUrl,
+    /// The header by which a vault's callers opt in is missing, or not `true`.
+    #[error("x-ms-tokenboundauth is not there exactly once with the value true")]
+    OptInMissing,
+    /// The proxy's certificate header is not acceptable.
+    #[error("the certificate header is refused: {0}")]
+    CertificateHeader(#[from] ForwardedError),
+    /// Not an acceptable JWS: form, base64url, JSON, size.
+    #[error("the token is malformed: {0}")]
+    Malformed(JwsError),
+    /// A `cnf` that is not exactly one canonical `x5t#S256`.
+    #[error("the token's confirmation is not understood: {0}")]
+    Confirmation(#[from] CnfError),
+    /// A bound token under `Bearer`.
+    #[error("a certificate-bound token was sent under Bearer")]
+    BoundUnderBearer,
+    /// A token without `cnf` under `mtls_pop`.
+    #[error("a token without cnf was sent under mtls_pop")]
+    UnboundUnderPop,
+    /// A token without `cnf` where a bound one is required.
+    #[error("the token has no cnf, and a bound one is required")]
+    BindingRequired,
+    /// `typ` is not that of a JWT.
+    #[error("the token's header says it is not a JWT")]
+    NotAJwt,
+    /// `iss` is none of the trusted issuers'.
+    #[error("the issuer is not trusted: {found}")]
+    IssuerNotTrusted {
+        /// What the token says, shortened and escaped.
+        found: String,
+    },
+    /// The right issuer, but a tenant that is not accepted.
+    #[error("the tenant {found} is not accepted")]
+    TenantNotAllowed {
+        /// What the token says, shortened and escaped.
+        found: String,
+    },
+    /// `ver` does not fit `iss`, or the client's claim is that of the other version.
+    #[error("the token's version does not fit its issuer or its claims")]
+    VersionMismatch,
+    /// `aud` is none of the resource's.
+    #[error("the token is for another audience: {found}")]
+    Audience {
+        /// What the token says, shortened and escaped.
+        found: String,
+    },
+    /// A time that is missing where it must be there, or is not a whole number of seconds.
+    #[error("the claim `{claim}` is missing or is not a time in whole seconds")]
+    MalformedTime {
+        /// Which one.
+        claim: &'static str,
+    },
+    /// `exp` is over.
+    #[error("the token ended at {expired}; it is {now}")]
+    Expired {
+        /// `exp`.
+        expired: UnixTime,
+        /// The time of the check.
+        now: UnixTime,
+    },
+    /// `nbf` or `iat` lies ahead.
+    #[error("the token is valid from {from}; it is {now}")]
+    NotYetValid {
+        /// `nbf` or `iat`.
+        from: UnixTime,
+        /// The time of the check.
+        now: UnixTime,
+    },
+    /// It ends before it begins, or lives longer than is believed.
+    #[error("the token's lifetime is not believed: from {from} to {to}")]
+    Lifetime {
+        /// `nbf` or `iat`.
+        from: UnixTime,
+        /// `exp`.
+        to: UnixTime,
+    },
+    /// Issued longer ago than the resource accepts.
+    #[error("the token was issued at {issued}, too long ago; it is {now}")]
+    TooOld {
+        /// `iat`.
+        issued: UnixTime,
+        /// The time of the check.
+        now: UnixTime,
+    },
+    /// An algorithm that is not pinned for the issuer.
+    #[error("the signature is refused: {0}")]
+    Algorithm(JwsError),
+    /// No key of the issuer has the token's `kid`.
+    #[error("no key of the issuer has the token's key id")]
+    UnknownKey,
+    /// The key is another tenant's.
+    #[error("the signing key belongs to another issuer")]
+    KeyOfAnotherIssuer,
+    /// The signature does not hold.
+    #[error("the signature does not hold")]
+    BadSignature,
+    /// No client certificate on this connection.
+    #[error("the connection has no client certificate")]
+    NoCertificate,
+    /// A client certificate, but not the token's.
+    #[error("the token is bound to {bound_to}, the connection has {found}")]
+    CertificateMismatch {
+        /// The token's `x5t#S256`.
+        bound_to: String,
+        /// The connection's.
+        found: Thumbprint,
+    },
+    /// The token's certificate, outside its dates.
+    #[error("the client certificate is valid from {from} to {to}; it is {now}")]
+    CertificateDates {
+        /// Its start.
+        from: UnixTime,
+        /// Its end.
+        to: UnixTime,
+        /// The time of the check.
+        now: UnixTime,
+    },
+    /// The token has to satisfy claims that it does not (continuous access evaluation).
+    #[error("the token does not satisfy the demanded claims")]
+    ClaimsDemanded {
+        /// The demanded claims, a JSON object.
+        claims: String,
+    },
+    /// A user's token where an application's is required, or the reverse.
+    #[error("the token is not of the kind of caller that is accepted")]
+    CallerKind,
+    /// An application that is not on the list.
+    #[error("the client {found} is not accepted")]
+    ClientNotAllowed {
+        /// What the token says, shortened and escaped.
+        found: String,
+    },
+    /// Neither a role nor a scope that is required.
+    #[error("the token has none of the required roles or scopes")]
+    NoPermission,
+    /// The resource's own fault: the issuer's keys cannot be had.
+    #[error("the issuer's keys cannot be had: {reason}")]
+    KeysUnavailable {
+        /// What failed.
+        reason: String,
+    },
+}
+
+impl Refusal {
+    /// The HTTP status (RFC 6750, section 3.1).
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::MalformedAuthorization | Self::TokenInUrl | Self::CertificateHeader(_) => 400,
+            Self::CallerKind | Self::ClientNotAllowed { .. } | Self::NoPermission => 403,
+            Self::KeysUnavailable { .. } => 503,
+            _ => 401,
+        }
+    }
+
+    /// The error code of RFC 6750; none when no credentials were offered, or the fault is not the caller's.
+    pub fn error(&self) -> Option<&'static str> {
+        match self {
+            Self::NoCredentials | Self::UnknownScheme | Self::KeysUnavailable { .. } => None,
+            Self::ClaimsDemanded { .. } => Some("insufficient_claims"),
+            _ => Some(match self.status() {
+                400 => "invalid_request",
+                403 => "insufficient_scope",
+                _ => "invalid_token",
+            }),
+        }
+    }
+
+    /// A stable name for logs, metrics and scripts.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoCredentials => "no_credentials",
+            Self::UnknownScheme => "unknown_scheme",
+            Self::MalformedAuthorization => "malformed_authorization",
+            Self::TokenInUrl => "token_in_url",
+            Self::OptInMissing => "opt_in_missing",
+            Self::CertificateHeader(_) => "certificate_header_refused",
+            Self::Malformed(_) => "malformed_token",
+            Self::Confirmation(_) => "confirmation_not_understood",
+            Self::BoundUnderBearer => "bound_token_under_bearer",
+            Self::UnboundUnderPop => "unbound_token_under_mtls_pop",
+            Self::BindingRequired => "binding_required",
+            Self::NotAJwt => "not_a_jwt",
+            Self::IssuerNotTrusted { .. } => "issuer_not_trusted",
+            Self::TenantNotAllowed { .. } => "tenant_not_allowed",
+            Self::VersionMismatch => "version_mismatch",
+            Self::Audience { .. } => "audience_mismatch",
+            Self::MalformedTime { .. } => "malformed_time",
+            Self::Expired { .. } => "token_expired",
+            Self::NotYetValid { .. } => "token_not_yet_valid",
+            Self::Lifetime { .. } => "token_lifetime_refused",
+            Self::TooOld { .. } => "token_too_old",
+            Self::Algorithm(_) => "algorithm_not_accepted",
+            Self::UnknownKey => "unknown_key",
+            Self::KeyOfAnotherIssuer => "key_of_another_issuer",
+            Self::BadSignature => "bad_signature",
+            Self::NoCertificate => "client_certificate_missing",
+            Self::CertificateMismatch { .. } => "client_certificate_mismatch",
+            Self::CertificateDates { .. } => "client_certificate_dates",
+            Self::ClaimsDemanded { .. } => "insufficient_claims",
+            Self::CallerKind => "caller_kind_not_accepted",
+            Self::ClientNotAllowed { .. } => "client_not_allowed",
+            Self::NoPermission => "no_permission",
+            Self::KeysUnavailable { .. } => "keys_unavailable",
+        }
+    }
+
+    /// What the caller is told. One fixed text for each reason: nothing of the request is repeated.
+    pub fn description(&self) -> &'static str {
+        match self {
+            Self::NoCredentials => "a token is required",
+            Self::UnknownScheme => "the scheme is not mtls_pop",
+            Self::MalformedAuthorization => "the Authorization header is malformed",
+            Self::TokenInUrl => "a token may not stand in the URL",
+            Self::OptInMissing => "the header x-ms-tokenboundauth is required",
+            Self::CertificateHeader(_) => "the certificate header is not acceptable",
+            Self::Malformed(_) => "the token is malformed",
+            Self::Confirmation(_) => "the token's confirmation is not understood",
+            Self::BoundUnderBearer => "a certificate-bound token was sent under Bearer",
+            Self::UnboundUnderPop | Self::BindingRequired => "the token is not bound to a certificate",
+            Self::NotAJwt => "the token is not an access token",
+            Self::IssuerNotTrusted { .. } => "the token's issuer is not trusted",
+            Self::TenantNotAllowed { .. } => "the token's tenant is not accepted",
+            Self::VersionMismatch => "the token's version does not fit its claims",
+            Self::Audience { .. } => "the token is for another audience",
+            Self::MalformedTime { .. } => "a time in the token is malformed",
+            Self::Expired { .. } => "the token is over",
+            Self::NotYetValid { .. } => "the token is not valid yet",
+            Self::Lifetime { .. } => "the token's lifetime is not accepted",
+            Self::TooOld { .. } => "the token was issued too long ago",
+            Self::Algorithm(_) => "the token's algorithm is not accepted",
+            Self::UnknownKey => "the token's signing key is unknown",
+            Self::KeyOfAnotherIssuer => "the token's signing key is another issuer's",
+            Self::BadSignature => "the token's signature does not hold",
+            Self::NoCertificate => "the connection has no client certificate",
+            Self::CertificateMismatch { .. } => "the client certificate is not the one the token is bound to",
+            Self::CertificateDates { .. } => "the client certificate is outside its validity",
+            Self::ClaimsDemanded { .. } => "the token does not satisfy the demanded claims",
+            Self::CallerKind => "this kind of caller is not accepted",
+            Self::ClientNotAllowed { .. } => "the client is not accepted",
+            Self::NoPermission => "the caller has no role or scope that is required",
+            Self::KeysUnavailable { .. } => "tokens cannot be verified at the moment",
+        }
+    }
+
+    /// What to do about it, for whoever reads the resource's log.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::NoCredentials | Self::UnknownScheme => "the caller sends `Authorization: mtls_pop TOKEN`",
+            Self::MalformedAuthorization | Self::TokenInUrl => {
+                "the caller sends the token in one Authorization header and nowhere else"
+            }
+            Self::OptInMissing => "the caller sends `x-ms-tokenboundauth: true`",
+            Self::CertificateHeader(_) => {
+                "let the proxy remove the header from what clients send and set it exactly once"
+            }
+            Self::Malformed(_) | Self::NotAJwt | Self::MalformedTime { .. } => {
+                "the caller sends the access token as it got it"
+            }
+            Self::Confirmation(_) => {
+                "the issuer writes `cnf` with `x5t#S256` alone, base64url, 43 characters"
+            }
+            Self::BoundUnderBearer => {
+                "the caller sends it under mtls_pop; for RFC 8705 clients use BindingPolicy::Rfc8705"
+            }
+            Self::UnboundUnderPop | Self::BindingRequired => {
+                "the caller asks the token service for a token of type mtls_pop"
+            }
+            Self::IssuerNotTrusted { .. } | Self::TenantNotAllowed { .. } | Self::VersionMismatch => {
+                "add the issuer or tenant to the verifier if its tokens shall be accepted"
+            }
+            Self::Audience { .. } => {
+                "the caller asks for a token of this resource, or the audience is added here"
+            }
+            Self::Expired { .. } | Self::TooOld { .. } => "the caller gets a new token; compare the clocks",
+            Self::NotYetValid { .. } => "compare the clocks",
+            Self::Lifetime { .. } => "raise the longest lifetime only if the issuer is known to exceed it",
+            Self::Algorithm(_) => "Entra signs with RS256; for other issuers name their algorithms",
+            Self::UnknownKey | Self::BadSignature | Self::KeyOfAnotherIssuer => {
+                "look whether the token is of this issuer and unchanged; application-specific keys are not looked up"
+            }
+            Self::NoCertificate => {
+                "let the listener ask for a client certificate in the handshake, or configure the proxy's header"
+            }
+            Self::CertificateMismatch { .. } => {
+                "the caller uses the certificate that it got the token with, on this very connection"
+            }
+            Self::CertificateDates { .. } => "the caller renews its certificate and gets a new token with it",
+            Self::ClaimsDemanded { .. } => "the caller gets a new token with the claims of the challenge",
+            Self::CallerKind | Self::ClientNotAllowed { .. } | Self::NoPermission => {
+                "assign the caller a role or scope of this resource, or add it to the verifier"
+            }
+            Self::KeysUnavailable { .. } => {
+                "look whether the issuer's discovery and keys can be reached from here"
+            }
+        }
+    }
+}

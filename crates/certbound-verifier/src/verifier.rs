@@ -1,0 +1,291 @@
+//! The decision: is this token good on this connection?
+
+use std::sync::Arc;
+
+use certbound_core::jws::{JwsError, UnverifiedJws};
+use certbound_core::jwt::Claims;
+use certbound_core::shown::shown;
+use certbound_core::time::UnixTime;
+
+use crate::authorization::Authorization;
+use crate::builder::VerifierBuilder;
+use crate::clock::Clock;
+use crate::issuer::{Issuer, tenant_of};
+use crate::key_set::{Candidates, KeySet};
+use crate::keys::Keys;
+use crate::peer::PeerCertificate;
+use crate::policy::Policy;
+use crate::refusal::Refusal;
+use crate::remembered::{Entry, Remembered};
+use crate::steps::{Explanation, NoTrail, Recorded, Step, Trail};
+use crate::verified::Verified;
+
+/// Decides whether a request's token is acceptable on the connection it came over. Cheap to clone.
+///
+/// It checks form, scheme, issuer, tenant, version, audience, times, algorithm, key, signature, binding, the
+/// certificate's dates, the kind of caller, the client, and roles or scopes. It does **not** check who issued the client
+/// certificate or whether it was revoked (a binding needs neither), whether the token was used before, or what its caller
+/// may do beyond roles and scopes.
+///
+/// ```
+/// use certbound_core::environment::Cloud;
+/// use certbound_core::tenant::TenantId;
+/// use certbound_verifier::{Issuer, Verifier};
+///
+/// let tenant = TenantId::parse("bea21ebe-8b64-4d06-9f6d-6a889b120a7c")?;
+/// let verifier = Verifier::builder()
+///     .issuer(Issuer::entra(Cloud::Public, [tenant])?)
+///     .audience("api://orders")
+///     .any_role(["Orders.Read"])
+///     .build()?;
+/// # let _ = verifier;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Verifier {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) issuers: Vec<Issuer>,
+    pub(crate) keys: Vec<Keys>,
+    pub(crate) policy: Policy,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) remembered: Option<Remembered>,
+}
+
+/// A token whose claims were read and judged, and whose signature was not yet.
+struct Read<'t> {
+    jws: UnverifiedJws<'t>,
+    issuer: usize,
+    expires_at: UnixTime,
+}
+
+impl Verifier {
+    /// Begins a verifier.
+    pub fn builder() -> VerifierBuilder {
+        VerifierBuilder::default()
+    }
+
+    /// Decides by the keys at hand, at the given time. Does no I/O, reads no clock, remembers nothing.
+    ///
+    /// # Errors
+    /// [`Refusal`], the first in the order of its variants.
+    pub fn check(
+        &self,
+        keys: &KeySet,
+        authorization: &Authorization<'_>,
+        peer: &PeerCertificate,
+        now: UnixTime,
+    ) -> Result<Verified, Refusal> {
+        self.decide(keys, authorization, peer, now, &mut NoTrail)
+    }
+
+    /// Decides as [`Verifier::check`] does, and tells how each step ended.
+    pub fn explain(
+        &self,
+        keys: &KeySet,
+        authorization: &Authorization<'_>,
+        peer: &PeerCertificate,
+        now: UnixTime,
+    ) -> Explanation {
+        let mut trail = Recorded::default();
+        let decision = self.decide(keys, authorization, peer, now, &mut trail);
+        trail.explain(decision)
+    }
+
+    /// Decides with the issuer's keys, fetching them where they are missing or old.
+    ///
+    /// Whatever can be refused without a key is refused first, so a stranger's token causes no fetch. A token whose key
+    /// is unknown causes one at most every five minutes for each issuer.
+    ///
+    /// # Errors
+    /// [`Refusal`]; [`Refusal::KeysUnavailable`] when there are no keys and none can be had.
+    pub async fn verify(
+        &self,
+        authorization: &Authorization<'_>,
+        peer: &PeerCertificate,
+    ) -> Result<Verified, Refusal> {
+        let now = self.inner.clock.now();
+        let remembered = self.inner.remembered.as_ref();
+        let memory = remembered.map(|memory| (memory, Remembered::key(authorization, peer)));
+        if let Some((memory, key)) = &memory
+            && let Some(verified) = memory.get(key, now, |issuer| self.generation(issuer))
+        {
+            self.inner.policy.check_certificate_dates(peer, now)?;
+            self.inner.policy.check_demand(verified.claims())?;
+            return Ok(verified);
+        }
+        let read = self.read(authorization, now, &mut NoTrail)?;
+        let issuer = read.issuer;
+        let (keys, generation) = self.keys_for(&read, now).await?;
+        let verified = self.judge(read, &keys, authorization, peer, now, &mut NoTrail)?;
+        if let Some((memory, key)) = memory {
+            let until = self.inner.policy.good_until(&verified);
+            memory.put(key, Entry { verified: verified.clone(), until, generation, issuer });
+        }
+        Ok(verified)
+    }
+
+    /// The keys that [`Verifier::verify`] would decide with, fetched if need be: for [`Verifier::explain`].
+    ///
+    /// # Errors
+    /// [`Refusal::KeysUnavailable`]; for a token of no trusted issuer the set is empty.
+    pub async fn keys_of(&self, authorization: &Authorization<'_>) -> Result<Arc<KeySet>, Refusal> {
+        let now = self.inner.clock.now();
+        match self.read(authorization, now, &mut NoTrail) {
+            Ok(read) => self.keys_for(&read, now).await.map(|(keys, _)| keys),
+            Err(_) => Ok(Arc::default()),
+        }
+    }
+
+    async fn keys_for(&self, read: &Read<'_>, now: UnixTime) -> Result<(Arc<KeySet>, u64), Refusal> {
+        let issuer = &self.inner.issuers[read.issuer];
+        let kid = read.jws.header().kid();
+        self.inner.keys[read.issuer].current(now, |keys| keys.has(issuer, kid)).await
+    }
+
+    fn generation(&self, issuer: usize) -> u64 {
+        self.inner.keys.get(issuer).map_or(0, Keys::generation)
+    }
+
+    fn decide(
+        &self,
+        keys: &KeySet,
+        authorization: &Authorization<'_>,
+        peer: &PeerCertificate,
+        now: UnixTime,
+        trail: &mut impl Trail,
+    ) -> Result<Verified, Refusal> {
+        let read = self.read(authorization, now, trail)?;
+        self.judge(read, keys, authorization, peer, now, trail)
+    }
+
+    /// Everything that needs no key. Refusing by what anyone may have written is safe; accepting is not done here.
+    fn read<'t>(
+        &self,
+        authorization: &Authorization<'t>,
+        now: UnixTime,
+        trail: &mut impl Trail,
+    ) -> Result<Read<'t>, Refusal> {
+        let policy = &self.inner.policy;
+        let jws = UnverifiedJws::parse(authorization.token()).map_err(Refusal::Malformed)?;
+        let claims = jws.unverified_claims().map_err(Refusal::Malformed)?;
+        trail.passed(Step::Form, || format!("a signed JWT of {} bytes", authorization.token().len()));
+
+        let confirmation = claims.confirmation()?;
+        policy.check_scheme(authorization.scheme(), confirmation.is_some())?;
+        trail.passed(Step::Scheme, || match confirmation {
+            Some(_) => format!("a bound token under {}", authorization.scheme()),
+            None => format!("a plain token under {}", authorization.scheme()),
+        });
+
+        check_type(jws.header().typ())?;
+        let (at, issuer) = self.issuer_of(claims)?;
+        issuer.check_family(claims)?;
+        trail.passed(Step::Issuer, || shown_or_none(claims.string("iss")));
+
+        policy.check_audience(claims)?;
+        trail.passed(Step::Audience, || shown(&claims.audiences().join(" ")));
+        let expires_at = policy.check_times(claims, now)?;
+        trail.passed(Step::Times, || format!("ends in {} s", expires_at.since(now).as_secs()));
+        Ok(Read { jws, issuer: at, expires_at })
+    }
+
+    /// The rest, beginning with the signature.
+    fn judge(
+        &self,
+        read: Read<'_>,
+        keys: &KeySet,
+        authorization: &Authorization<'_>,
+        peer: &PeerCertificate,
+        now: UnixTime,
+        trail: &mut impl Trail,
+    ) -> Result<Verified, Refusal> {
+        let (policy, issuer) = (&self.inner.policy, &self.inner.issuers[read.issuer]);
+        let claims = self.signed(read.jws, issuer, keys, trail)?;
+
+        let confirmation = claims.confirmation()?;
+        if let Some(claim) = confirmation {
+            policy.check_binding(claim, peer)?;
+        }
+        trail.passed(Step::Binding, || match confirmation {
+            Some(claim) => format!("the connection has the certificate {claim}"),
+            None => "the token is not bound".to_owned(),
+        });
+        if confirmation.is_some() {
+            policy.check_certificate_dates(peer, now)?;
+        }
+        trail.passed(Step::CertificateDates, || match (confirmation, peer.validity()) {
+            (Some(_), Some((_, to))) => format!("ends in {} s", to.since(now).as_secs()),
+            _ => "not looked at".to_owned(),
+        });
+
+        policy.check_demand(&claims)?;
+        policy.check_caller(issuer, &claims)?;
+        trail.passed(Step::Caller, || shown_or_none(crate::policy::client_of(&claims)));
+        policy.check_permission(&claims)?;
+        trail.passed(Step::Permission, || match (policy.roles.is_empty(), policy.scopes.is_empty()) {
+            (true, true) => "none is required".to_owned(),
+            _ => "a required role or scope is there".to_owned(),
+        });
+        let thumbprint = confirmation.and_then(|_| peer.thumbprint());
+        Ok(Verified::new(claims, authorization.scheme(), thumbprint, read.expires_at))
+    }
+
+    fn signed(
+        &self,
+        jws: UnverifiedJws<'_>,
+        issuer: &Issuer,
+        keys: &KeySet,
+        trail: &mut impl Trail,
+    ) -> Result<Claims, Refusal> {
+        let accepted = issuer.algorithms();
+        let algorithm = jws.algorithm(accepted).map_err(Refusal::Algorithm)?;
+        let tenant = jws.unverified_claims().ok().and_then(tenant_of);
+        let kid = jws.header().kid();
+        let candidates = match keys.candidates(issuer, kid, tenant, algorithm) {
+            Candidates::Keys(candidates) => candidates,
+            Candidates::OfAnother => return Err(Refusal::KeyOfAnotherIssuer),
+            Candidates::Unknown => return Err(Refusal::UnknownKey),
+        };
+        trail.passed(Step::Key, || shown_or_none(kid));
+        let verified = jws.verify_with_any(candidates, accepted).map_err(|error| match error {
+            JwsError::BadSignature => Refusal::BadSignature,
+            error => Refusal::Algorithm(error),
+        })?;
+        trail.passed(Step::Signature, || format!("holds, by {algorithm}"));
+        Ok(verified.into_claims())
+    }
+
+    /// Which trusted issuer the token names.
+    fn issuer_of(&self, claims: &Claims) -> Result<(usize, &Issuer), Refusal> {
+        let named = claims.string("iss").unwrap_or_default();
+        let tenant = tenant_of(claims);
+        let mut issuers = self.inner.issuers.iter().enumerate();
+        let found = issuers.find(|(_, issuer)| issuer.claims(named, tenant));
+        found.ok_or_else(|| Refusal::IssuerNotTrusted { found: shown(named) })
+    }
+}
+
+impl std::fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verifier")
+            .field("issuers", &self.inner.issuers)
+            .field("policy", &self.inner.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An access token is a `JWT`, or by RFC 9068 an `at+jwt`; absent means nothing.
+fn check_type(typ: Option<&str>) -> Result<(), Refusal> {
+    let known = ["JWT", "at+jwt", "application/at+jwt"];
+    match typ {
+        Some(typ) if !known.iter().any(|known| known.eq_ignore_ascii_case(typ)) => Err(Refusal::NotAJwt),
+        _ => Ok(()),
+    }
+}
+
+fn shown_or_none(text: Option<&str>) -> String {
+    text.map_or_else(|| "(none)".to_owned(), shown)
+}

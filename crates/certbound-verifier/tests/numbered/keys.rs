@@ -1,0 +1,421 @@
+//! 45, 55 to 60: keys over time.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use certbound_verifier::{
+    Authorization, Clock, Fetch, FetchError, Issuer, KeySet, KeySetError, Scheme, UnixTime, Verifier,
+};
+use serde_json::{Value, json};
+
+use crate::support::{AUDIENCE, KID, NOW, TENANT, base64, client, code, issuer, public_key, token};
+
+/// A clock that stands until it is set.
+#[derive(Clone)]
+pub(crate) struct At(Arc<AtomicU64>);
+
+impl At {
+    pub(crate) fn now() -> Self {
+        Self(Arc::new(AtomicU64::new(NOW.as_secs())))
+    }
+
+    pub(crate) fn advance(&self, seconds: u64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for At {
+    fn now(&self) -> UnixTime {
+        UnixTime::from_secs(self.0.load(Ordering::SeqCst))
+    }
+}
+
+type Known = HashMap<String, Result<Vec<u8>, FetchError>>;
+
+/// Documents by URL, and how often each was asked for.
+#[derive(Clone, Default)]
+pub(crate) struct Documents {
+    pub(crate) known: Arc<Mutex<Known>>,
+    pub(crate) asked: Arc<AtomicUsize>,
+    gate: Option<Arc<tokio::sync::Semaphore>>,
+}
+
+impl Fetch for Documents {
+    async fn get(&self, url: &str) -> Result<Vec<u8>, FetchError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if let Some(gate) = &self.gate {
+            gate.acquire().await.unwrap().forget();
+        }
+        self.known.lock().unwrap().get(url).cloned().unwrap_or(Err(FetchError::Status { status: 404 }))
+    }
+}
+
+pub(crate) const METADATA: &str = "https://login.microsoftonline.com/bea21ebe-8b64-4d06-9f6d-6a889b120a7c/v2.0/.well-known/openid-configuration";
+pub(crate) const JWKS: &str =
+    "https://login.microsoftonline.com/bea21ebe-8b64-4d06-9f6d-6a889b120a7c/discovery/v2.0/keys";
+
+impl Documents {
+    pub(crate) fn entra() -> Self {
+        let documents = Self::default();
+        let issuer = format!("https://login.microsoftonline.com/{TENANT}/v2.0");
+        documents.set(METADATA, &json!({ "issuer": issuer, "jwks_uri": JWKS }));
+        documents.set(JWKS, &json!({ "keys": [jwk(KID)] }));
+        documents
+    }
+
+    pub(crate) fn set(&self, url: &str, document: &Value) {
+        self.known.lock().unwrap().insert(url.to_owned(), Ok(document.to_string().into_bytes()));
+    }
+
+    pub(crate) fn fail(&self, url: &str, error: FetchError) {
+        self.known.lock().unwrap().insert(url.to_owned(), Err(error));
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+pub(crate) fn jwk(kid: &str) -> Value {
+    let key = public_key();
+    let (n, e) = key.rsa_components().unwrap();
+    json!({ "kty": "RSA", "use": "sig", "kid": kid, "x5t": kid, "n": base64(n), "e": base64(e) })
+}
+
+pub(crate) fn verifier(documents: &Documents, clock: &At) -> Verifier {
+    Verifier::builder()
+        .issuer(issuer())
+        .audience(AUDIENCE)
+        .any_role(["Orders.Read"])
+        .with_clock(clock.clone())
+        .with_fetch(documents.clone())
+        .build()
+        .unwrap()
+}
+
+/// A token that lives as long as any test.
+fn signed(kid: &str, clock: &At) -> String {
+    let now = clock.now_secs();
+    token()
+        .header("kid", json!(kid))
+        .claim("iat", json!(now))
+        .claim("nbf", json!(now))
+        .claim("exp", json!(now + 3600))
+        .sign()
+}
+
+impl At {
+    fn now_secs(&self) -> u64 {
+        Clock::now(self).as_secs()
+    }
+}
+
+pub(crate) async fn decide(verifier: &Verifier, clock: &At, kid: &str) -> &'static str {
+    let token = signed(kid, clock);
+    code(verifier.verify(&Authorization::new(Scheme::MtlsPop, &token), &client()).await)
+}
+
+#[test]
+fn v45_keys_that_are_not_for_verifying_are_skipped() {
+    let with = |name: &str, value: Value| {
+        let mut key = jwk(KID);
+        key.as_object_mut().unwrap().insert(name.to_owned(), value);
+        let document = json!({ "keys": [key] }).to_string();
+        KeySet::of_jwks(&issuer(), document.as_bytes())
+    };
+    assert_eq!(with("extra", json!(7)).unwrap().len(), 1);
+    assert_eq!(with("alg", json!("RS256")).unwrap().len(), 1);
+    assert_eq!(with("key_ops", json!(["verify"])).unwrap().len(), 1);
+    for (name, value) in [
+        ("use", json!("enc")),
+        ("use", json!(7)),
+        ("key_ops", json!(["encrypt"])),
+        ("key_ops", json!("verify")),
+        ("kty", json!("EC")),
+        ("kty", json!("oct")),
+        ("alg", json!("RS384")),
+        ("alg", json!("PS256")),
+        ("alg", json!(7)),
+        ("kid", json!(7)),
+        ("issuer", json!(7)),
+        ("n", json!(base64(&[0xff; 255]))),
+        ("n", json!("=")),
+        ("e", json!("AQ")),
+        ("e", json!("AQAA")),
+        ("e", json!(65537)),
+    ] {
+        assert_eq!(with(name, value.clone()), Err(KeySetError::NoneUsable { count: 1 }), "{name} {value}");
+    }
+}
+
+#[test]
+fn v45_documents_that_are_no_key_sets() {
+    let read = |document: &str| KeySet::of_jwks(&issuer(), document.as_bytes()).unwrap_err();
+    assert!(matches!(read("<html></html>"), KeySetError::Json(_)));
+    assert!(matches!(read("[]"), KeySetError::Json(_)));
+    assert!(matches!(read("{\"keys\":[],\"keys\":[]}"), KeySetError::Json(_)));
+    assert_eq!(read("{}"), KeySetError::NoKeys);
+    assert_eq!(read("{\"keys\":{}}"), KeySetError::NoKeys);
+    assert_eq!(read("{\"keys\":[]}"), KeySetError::NoneUsable { count: 0 });
+    assert_eq!(read("{\"keys\":[7,null,[]]}"), KeySetError::NoneUsable { count: 3 });
+    let many = json!({ "keys": vec![json!({}); 129] }).to_string();
+    assert_eq!(read(&many), KeySetError::TooMany { count: 129 });
+    let large = " ".repeat(KeySet::MAX_BYTES + 1);
+    assert_eq!(read(&large), KeySetError::TooLarge { length: KeySet::MAX_BYTES + 1 });
+}
+
+#[tokio::test]
+async fn v55_a_flood_of_unknown_keys_causes_one_fetch_an_interval() {
+    let (documents, clock) = (Documents::entra(), At::now());
+    let verifier = verifier(&documents, &clock);
+    assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
+    assert_eq!(documents.count(), 2, "metadata and keys");
+    for kid in 0..50 {
+        assert_eq!(decide(&verifier, &clock, &format!("unknown-{kid}")).await, "unknown_key");
+    }
+    assert_eq!(documents.count(), 2, "the last fetch is younger than five minutes");
+    clock.advance(300);
+    for kid in 0..50 {
+        assert_eq!(decide(&verifier, &clock, &format!("unknown-{kid}")).await, "unknown_key");
+    }
+    assert_eq!(documents.count(), 4);
+    assert_eq!(decide(&verifier, &clock, KID).await, "accepted", "known keys do not wait");
+}
+
+#[tokio::test]
+async fn v55_what_needs_no_key_causes_no_fetch() {
+    let (documents, clock) = (Documents::entra(), At::now());
+    let verifier = verifier(&documents, &clock);
+    for bad in [
+        token().claim("iss", json!("https://evil.example")),
+        token().claim("aud", json!("api://other")),
+        token().claim("exp", json!(NOW.as_secs() - 3600)).claim("nbf", json!(1)).claim("iat", json!(1)),
+        token().without("cnf"),
+    ] {
+        let token = bad.sign();
+        let authorization = Authorization::new(Scheme::MtlsPop, &token);
+        assert_ne!(code(verifier.verify(&authorization, &client()).await), "accepted");
+    }
+    assert_eq!(documents.count(), 0);
+}
+
+#[tokio::test]
+async fn v56_failing_fetches_are_survived_for_a_while_and_then_closed() {
+    let (documents, clock) = (Documents::entra(), At::now());
+    let verifier = verifier(&documents, &clock);
+    assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
+    documents.fail(METADATA, FetchError::Status { status: 500 });
+    clock.advance(47 * 3600);
+    assert_eq!(decide(&verifier, &clock, KID).await, "accepted", "the last good keys");
+    clock.advance(3600);
+    assert_eq!(decide(&verifier, &clock, KID).await, "keys_unavailable", "not for ever");
+    documents.set(
+        METADATA,
+        &json!({ "issuer": format!("https://login.microsoftonline.com/{TENANT}/v2.0"), "jwks_uri": JWKS }),
+    );
+    clock.advance(10);
+    assert_eq!(decide(&verifier, &clock, KID).await, "accepted", "and back again");
+}
+
+#[tokio::test]
+async fn v56_no_keys_at_all_is_tried_again_but_not_at_every_request() {
+    let (documents, clock) = (Documents::entra(), At::now());
+    let errors = [
+        FetchError::Status { status: 302 },
+        FetchError::TooLarge { limit: 1 },
+        FetchError::Timeout { seconds: 10 },
+    ];
+    let verifier = verifier(&documents, &clock);
+    for error in errors {
+        documents.fail(JWKS, error.clone());
+        let before = documents.count();
+        for _ in 0..20 {
+            let token = signed(KID, &clock);
+            let refusal =
+                verifier.verify(&Authorization::new(Scheme::MtlsPop, &token), &client()).await.unwrap_err();
+            assert_eq!(refusal.code(), "keys_unavailable");
+            assert!(refusal.to_string().contains(&error.to_string()), "{refusal}");
+        }
+        assert_eq!(documents.count() - before, 2);
+        clock.advance(10);
+    }
+    for document in ["<html>", "{\"keys\":[]}", "{}"] {
+        documents.known.lock().unwrap().insert(JWKS.to_owned(), Ok(document.as_bytes().to_vec()));
+        assert_eq!(decide(&verifier, &clock, KID).await, "keys_unavailable", "{document}");
+        clock.advance(10);
+    }
+}
+
+#[tokio::test]
+async fn old_keys_are_refreshed_in_the_background() {
+    let (documents, clock) = (Documents::entra(), At::now());
+    let verifier = verifier(&documents, &clock);
+    assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
+    clock.advance(24 * 3600);
+    documents.set(JWKS, &json!({ "keys": [jwk("k2")] }));
+    assert_eq!(decide(&verifier, &clock, KID).await, "accepted", "this request does not wait");
+    while documents.count() < 4 {
+        tokio::task::yield_now().await;
+    }
+    while decide(&verifier, &clock, KID).await == "accepted" {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(decide(&verifier, &clock, "k2").await, "accepted");
+    assert_eq!(documents.count(), 4);
+}
+
+#[tokio::test]
+async fn v58_rotation() {
+    let (documents, clock) = (Documents::entra(), At::now());
+    let verifier = verifier(&documents, &clock);
+    assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
+    // A new key appears: one refresh finds it. The old one is gone with it.
+    documents.set(JWKS, &json!({ "keys": [jwk("k2")] }));
+    clock.advance(300);
+    assert_eq!(decide(&verifier, &clock, "k2").await, "accepted");
+    assert_eq!(decide(&verifier, &clock, KID).await, "unknown_key");
+}
+
+/// A decision made with a key that is gone is not remembered beyond it.
+#[tokio::test]
+async fn v58_remembered_decisions_end_with_their_keys() {
+    let (documents, clock) = (Documents::entra(), At::now());
+    let verifier = Verifier::builder()
+        .issuer(issuer())
+        .audience(AUDIENCE)
+        .any_role(["Orders.Read"])
+        .with_clock(clock.clone())
+        .with_fetch(documents.clone())
+        .remember(16)
+        .build()
+        .unwrap();
+    let old = signed(KID, &clock);
+    let verify = async |token: &str| {
+        code(verifier.verify(&Authorization::new(Scheme::MtlsPop, token), &client()).await)
+    };
+    assert_eq!(verify(&old).await, "accepted");
+    assert_eq!(verify(&old).await, "accepted");
+    documents.set(JWKS, &json!({ "keys": [jwk("k2")] }));
+    clock.advance(300);
+    assert_eq!(verify(&signed("k2", &clock)).await, "accepted");
+    assert_eq!(verify(&old).await, "unknown_key");
+    clock.advance(3600);
+    let second = signed("k2", &clock);
+    assert_eq!(verify(&second).await, "accepted");
+    clock.advance(3660);
+    assert_eq!(verify(&second).await, "token_expired", "nor beyond the token");
+}
+
+#[test]
+fn v59_keys_of_one_name_are_all_tried() {
+    use crate::support::verifier;
+    let stranger = {
+        let other = certbound_verifier::PublicKey::from_certificate(&crate::support::der("rsa.pem")).unwrap();
+        let (n, e) = other.rsa_components().map(|(n, e)| (base64(n), base64(e))).unwrap();
+        json!({ "kty": "RSA", "kid": KID, "n": n, "e": e })
+    };
+    let token = token().sign();
+    let decide = |keys: &[Value]| {
+        let keys = KeySet::of_jwks(&issuer(), json!({ "keys": keys }).to_string().as_bytes()).unwrap();
+        code(verifier().check(&keys, &Authorization::new(Scheme::MtlsPop, &token), &client(), NOW))
+    };
+    assert_eq!(decide(&[stranger.clone(), jwk(KID)]), "accepted");
+    assert_eq!(decide(&[jwk(KID), stranger.clone()]), "accepted");
+    assert_eq!(decide(&[stranger.clone(), stranger.clone()]), "bad_signature");
+    let many = [vec![stranger; 4], vec![jwk(KID)]].concat();
+    assert_eq!(decide(&many), "bad_signature", "at most four are tried");
+}
+
+#[test]
+fn a_key_that_names_its_issuer_signs_for_it_alone() {
+    let verifier = crate::support::verifier();
+    let token = token().sign();
+    let decide = |named: &str| {
+        let mut key = jwk(KID);
+        key.as_object_mut().unwrap().insert("issuer".to_owned(), json!(named));
+        let keys = KeySet::of_jwks(&issuer(), json!({ "keys": [key] }).to_string().as_bytes()).unwrap();
+        code(verifier.check(&keys, &Authorization::new(Scheme::MtlsPop, &token), &client(), NOW))
+    };
+    assert_eq!(decide(&format!("https://login.microsoftonline.com/{TENANT}/v2.0")), "accepted");
+    assert_eq!(decide("https://login.microsoftonline.com/{tenantid}/v2.0"), "accepted");
+    assert_eq!(decide(&format!("https://sts.windows.net/{TENANT}/")), "accepted");
+    let other = crate::support::OTHER_TENANT;
+    assert_eq!(decide(&format!("https://login.microsoftonline.com/{other}/v2.0")), "key_of_another_issuer");
+    assert_eq!(decide("https://evil.example/{tenantid}/v2.0"), "key_of_another_issuer");
+}
+
+/// A slow issuer keeps nobody waiting but those who need its keys, and those share one fetch.
+#[tokio::test]
+async fn no_request_waits_behind_another_issuers_fetch() {
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let documents = Documents { gate: Some(Arc::clone(&gate)), ..Documents::entra() };
+    let clock = At::now();
+    let fixed = Issuer::oidc("https://idp.example", [certbound_verifier::Algorithm::Rs256]).unwrap();
+    let keys = KeySet::new().with_key(&fixed, KID, public_key());
+    let verifier = Verifier::builder()
+        .issuer(issuer())
+        .issuer_with_keys(fixed, keys)
+        .audience(AUDIENCE)
+        .dangerous_any_caller()
+        .with_clock(clock.clone())
+        .with_fetch(documents.clone())
+        .build()
+        .unwrap();
+    let slow = signed(KID, &clock);
+    let authorization = Authorization::new(Scheme::MtlsPop, &slow);
+    let peer = client();
+    let mut waiting = std::pin::pin!(futures(&verifier, &authorization, &peer));
+    tokio::select! {
+        biased;
+        _ = &mut waiting => panic!("the gate is closed"),
+        () = async { while documents.count() == 0 { tokio::task::yield_now().await } } => {}
+    }
+    let of_idp = token()
+        .claim("iss", json!("https://idp.example"))
+        .claim("client_id", json!("c"))
+        .claim("sub", json!("c"))
+        .without("azp")
+        .sign();
+    let quick = verifier.verify(&Authorization::new(Scheme::MtlsPop, &of_idp), &client()).await;
+    assert_eq!(code(quick), "accepted");
+    gate.add_permits(8);
+    assert_eq!(waiting.await, vec!["accepted"; 20]);
+    assert_eq!(documents.count(), 2, "twenty requests, one fetch of two documents");
+}
+
+async fn futures(
+    verifier: &Verifier,
+    authorization: &Authorization<'_>,
+    peer: &certbound_verifier::PeerCertificate,
+) -> Vec<&'static str> {
+    let mut set = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (verifier, token, peer) = (verifier.clone(), authorization.token().to_owned(), peer.clone());
+        set.spawn(
+            async move { code(verifier.verify(&Authorization::new(Scheme::MtlsPop, &token), &peer).await) },
+        );
+    }
+    set.join_all().await
+}
+
+/// The caller that began a fetch may go away; the fetch goes on for those who wait.
+#[tokio::test]
+async fn a_caller_that_gives_up_does_not_end_the_fetch() {
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let documents = Documents { gate: Some(Arc::clone(&gate)), ..Documents::entra() };
+    let clock = At::now();
+    let verifier = verifier(&documents, &clock);
+    let first = tokio::spawn({
+        let (verifier, clock) = (verifier.clone(), clock.clone());
+        async move { decide(&verifier, &clock, KID).await }
+    });
+    while documents.count() == 0 {
+        tokio::task::yield_now().await;
+    }
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    gate.add_permits(8);
+    assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
+    assert_eq!(documents.count(), 2);
+}

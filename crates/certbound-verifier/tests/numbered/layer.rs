@@ -1,0 +1,213 @@
+//! 19, 50, 53: the layer, on requests with the facts of their connections.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use certbound_verifier::{AnswerStyle, ForwardAuth, PeerCertificate, TrustedProxy, Verified, VerifyLayer};
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use serde_json::json;
+use tower_layer::Layer as _;
+use tower_service::Service;
+
+use crate::keys::{At, Documents, verifier};
+use crate::support::{CLIENT, client, peer, token};
+
+/// The resource: it must never be reached without a [`Verified`].
+#[derive(Clone)]
+struct Resource;
+
+impl Service<Request<Bytes>> for Resource {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        let verified = request.extensions().get::<Verified>().unwrap();
+        let body = verified.client_id().unwrap().to_owned();
+        std::future::ready(Ok(Response::new(Full::new(Bytes::from(body)))))
+    }
+}
+
+fn layer() -> VerifyLayer {
+    VerifyLayer::new(verifier(&Documents::entra(), &At::now()))
+}
+
+async fn call(layer: VerifyLayer, request: Request<Bytes>) -> (u16, String) {
+    let mut service = layer.layer(Resource);
+    std::future::poll_fn(|cx| service.poll_ready(cx)).await.unwrap();
+    let answer = service.call(request).await.unwrap();
+    let status = answer.status().as_u16();
+    let grpc = answer.headers().get("grpc-status").map(|status| status.to_str().unwrap().to_owned());
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    (status, grpc.unwrap_or_else(|| String::from_utf8(body.to_vec()).unwrap()))
+}
+
+fn request(peer: Option<PeerCertificate>) -> Request<Bytes> {
+    let mut request = Request::get("https://orders.example/orders")
+        .header("authorization", format!("mtls_pop {}", token().sign()))
+        .body(Bytes::new())
+        .unwrap();
+    request.extensions_mut().extend(http::Extensions::new());
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(peer);
+    }
+    request
+}
+
+#[tokio::test]
+async fn only_accepted_requests_reach_the_resource() {
+    assert_eq!(call(layer(), request(Some(client()))).await, (200, CLIENT.to_owned()));
+    for (peer, part) in [
+        (Some(peer("p256.pem")), "not the one the token is bound to"),
+        (Some(PeerCertificate::none()), "no client certificate"),
+        // v19: nobody says what the connection has.
+        (None, "no client certificate"),
+    ] {
+        let (status, body) = call(layer(), request(peer)).await;
+        assert_eq!(status, 401);
+        assert!(body.contains(part), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_verified_that_was_there_before_is_replaced() {
+    let mut forged = request(Some(client()));
+    let other = Request::get("/").header("authorization", "mtls_pop x").body(Bytes::new()).unwrap();
+    assert_eq!(call(layer(), other).await.0, 401);
+    let before = layer().verify(&forged.clone().into_parts().0).await.unwrap();
+    forged.extensions_mut().insert(before);
+    forged.headers_mut().remove("authorization");
+    assert_eq!(call(layer(), forged).await.0, 401);
+}
+
+#[tokio::test]
+async fn v50_certificate_headers_on_a_direct_connection_are_ignored() {
+    use base64::Engine as _;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(crate::support::der("rsa.pem"));
+    for (name, value) in [
+        ("client-cert", format!(":{encoded}:")),
+        ("x-arr-clientcert", encoded.clone()),
+        ("x-forwarded-client-cert", format!("Cert=\"{encoded}\"")),
+        ("ssl-client-cert", encoded.clone()),
+    ] {
+        for peer in [None, Some(peer("p256.pem"))] {
+            let mut request = request(peer);
+            request.headers_mut().insert(name, value.parse().unwrap());
+            assert_eq!(call(layer(), request).await.0, 401, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn behind_a_proxy_only_its_header_counts() {
+    use base64::Engine as _;
+    let encoded =
+        format!(":{}:", base64::engine::general_purpose::STANDARD.encode(crate::support::der("rsa.pem")));
+    let behind = || layer().behind(TrustedProxy::rfc9440(["10.0.0.0/8".parse().unwrap()]));
+    let ask = |header: bool, from: Option<&str>, connection: bool| {
+        let mut request = request(connection.then(client));
+        if header {
+            request.headers_mut().insert("client-cert", encoded.parse().unwrap());
+        }
+        if let Some(from) = from {
+            request.extensions_mut().insert::<SocketAddr>(from.parse().unwrap());
+        }
+        call(behind(), request)
+    };
+    assert_eq!(ask(true, Some("10.1.2.3:5"), false).await.0, 200);
+    assert_eq!(ask(true, Some("11.1.2.3:5"), false).await.0, 400, "not the proxy");
+    assert_eq!(ask(true, None, false).await.0, 400, "nobody knows from where");
+    assert_eq!(ask(false, Some("10.1.2.3:5"), true).await.0, 401, "no fall-back to the connection's own");
+    // The address may stand elsewhere.
+    let elsewhere = behind().address_from(|extensions| extensions.get::<std::net::IpAddr>().copied());
+    let mut other = request(None);
+    other.headers_mut().insert("client-cert", encoded.parse().unwrap());
+    other.extensions_mut().insert::<std::net::IpAddr>("10.9.9.9".parse().unwrap());
+    assert_eq!(call(elsewhere, other).await.0, 200);
+}
+
+#[tokio::test]
+async fn the_certificate_may_stand_elsewhere_among_the_extensions() {
+    struct Mine(PeerCertificate);
+    impl Clone for Mine {
+        fn clone(&self) -> Self {
+            Self(self.0.clone())
+        }
+    }
+    let layer = layer().certificate_from(|extensions| {
+        extensions.get::<Mine>().map_or(PeerCertificate::none(), |mine| mine.0.clone())
+    });
+    let mut with = request(None);
+    with.extensions_mut().insert(Mine(client()));
+    assert_eq!(call(layer.clone(), with).await.0, 200);
+    assert_eq!(call(layer, request(Some(client()))).await.0, 401);
+}
+
+#[tokio::test]
+async fn v53_a_vaults_callers_opt_in() {
+    let style = AnswerStyle::Vault {
+        tenant: crate::support::TENANT.to_owned(),
+        resource: "https://vault.azure.net".to_owned(),
+    };
+    let vault = || layer().style(style.clone()).require_opt_in();
+    let with = |values: &[&str]| {
+        let mut request = request(Some(client()));
+        for value in values {
+            request.headers_mut().append("x-ms-tokenboundauth", value.parse().unwrap());
+        }
+        call(vault(), request)
+    };
+    assert_eq!(with(&["true"]).await.0, 200);
+    for values in [&[][..], &["false"], &["True"], &["1"], &["true", "true"], &["true,true"], &[""]] {
+        let (status, body) = with(values).await;
+        assert_eq!(status, 401, "{values:?}");
+        assert!(body.contains("x-ms-tokenboundauth: true"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn grpc_has_its_own_statuses() {
+    let grpc = || layer().style(AnswerStyle::Grpc);
+    assert_eq!(call(grpc(), request(None)).await, (200, "16".to_owned()));
+    let mut forbidden = request(Some(client()));
+    let token = token().claim("roles", json!([])).sign();
+    forbidden.headers_mut().insert("authorization", format!("mtls_pop {token}").parse().unwrap());
+    assert_eq!(call(grpc(), forbidden).await, (200, "7".to_owned()));
+}
+
+#[tokio::test]
+async fn a_proxy_that_asks_is_told_who_calls() {
+    let ask = async |request: Request<Bytes>| {
+        let answer = ForwardAuth::new(layer()).answer(&request.into_parts().0).await;
+        let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        (
+            answer.status().as_u16(),
+            header("x-certbound-client-id"),
+            header("x-certbound-roles"),
+            header("x-certbound-certificate"),
+            header("www-authenticate"),
+        )
+    };
+    let thumbprint = client().thumbprint().unwrap().x5t_s256();
+    assert_eq!(
+        ask(request(Some(client()))).await,
+        (200, Some(CLIENT.to_owned()), Some("Orders.Read".to_owned()), Some(thumbprint), None)
+    );
+    let (status, client_id, .., challenge) = ask(request(None)).await;
+    assert_eq!((status, client_id), (401, None));
+    assert!(challenge.unwrap().contains("invalid_token"));
+    // nginx takes 400 for a fault of its own.
+    let mut twice = request(Some(client()));
+    twice.headers_mut().append("authorization", "mtls_pop x".parse().unwrap());
+    assert_eq!(ask(twice).await.0, 401);
+    let mut original = request(Some(client()));
+    original.headers_mut().insert("x-original-uri", "/orders?access_token=x".parse().unwrap());
+    assert_eq!(ask(original).await.0, 401);
+}

@@ -1,0 +1,12 @@
+//! The refusals that a resource owes its callers, by the numbers of the security test list: `vNN` is item NN.
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+mod binding;
+mod discovery;
+mod http_form;
+mod jwt;
+mod jwt_claims;
+mod keys;
+mod layer;
+mod proxy;
+mod support;
