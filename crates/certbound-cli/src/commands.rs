@@ -7,7 +7,9 @@ mod dry_run;
 mod emulator;
 mod endpoint;
 mod exchange;
+mod inspect;
 mod token;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -23,6 +25,8 @@ pub(crate) async fn run(command: Command, terminal: Terminal) -> Result<ExitCode
         Command::Exchange(flags) => done(exchange::run(flags, terminal).await),
         Command::Call(flags) => done(call::run(flags, terminal).await),
         Command::Endpoint(flags) => done(endpoint::run(&flags, terminal)),
+        Command::Inspect(flags) => done(inspect::run(&flags, terminal)),
+        Command::Verify(flags) => done(verify::run(&flags, terminal).await),
         Command::Emulator(command) => emulator::run(command).await,
     }
 }

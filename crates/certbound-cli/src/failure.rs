@@ -165,6 +165,8 @@ input! {
     AssertionError => "the assertion cannot be used",
     NetworkError => "the network configuration cannot be used",
     BuildError => "the client cannot be set up",
+    certbound_verifier::BuildError => "the verifier cannot be set up",
+    certbound_verifier::IssuerError => "the issuer cannot be used",
 }
 
 #[cfg(test)]

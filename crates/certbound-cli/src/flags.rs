@@ -6,6 +6,7 @@ mod call;
 mod client;
 mod emulator;
 mod rivals;
+mod verify;
 
 use std::ffi::OsString;
 
@@ -18,6 +19,7 @@ pub(crate) use self::client::{
     RunFlags, TokenFlags,
 };
 pub(crate) use self::emulator::{EmulatorCommand, EmulatorStartFlags};
+pub(crate) use self::verify::{BindingFlag, InspectFlags, ProxyFlag, SchemeFlag, VerifyFlags};
 
 /// Certificate-bound (mTLS Proof-of-Possession) tokens for Microsoft Entra.
 ///
@@ -80,6 +82,16 @@ pub(crate) enum Command {
     Call(CallFlags),
     /// Print the token endpoint that would be used and the rule that chose it. No network.
     Endpoint(EndpointFlags),
+    /// Show what a token says, without trusting it, and whether it is bound to a certificate.
+    ///
+    /// Nothing is verified: anyone may have written it. With --certificate it is also said whether the token is bound to
+    /// that one; exit 1 if not. The signature is never printed.
+    Inspect(InspectFlags),
+    /// Decide on a token as a resource would, and tell how each step ended.
+    ///
+    /// Keys are fetched from the issuer, or read from --keys. Exit 0 if the token is accepted, 1 if it is refused. With
+    /// --serve, answer the questions of a proxy instead: nginx `auth_request`, Envoy `ext_authz` over HTTP.
+    Verify(VerifyFlags),
     /// A local token service with resources that really enforce the binding.
     #[command(subcommand)]
     Emulator(EmulatorCommand),

@@ -14,6 +14,7 @@ mod hosted;
 mod observers;
 mod output;
 mod plan;
+mod signals;
 mod usage;
 
 use std::ffi::OsString;

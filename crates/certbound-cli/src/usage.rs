@@ -34,6 +34,24 @@ pub(crate) enum Usage {
     Header,
     #[error("the header {0} is set by this command")]
     HeaderOurs(http::HeaderName),
+    #[error("no token is given")]
+    NoToken,
+    #[error("the token is not a JWT: {0}")]
+    NotAJwt(certbound_core::jws::JwsError),
+    #[error("{path} holds no certificate: {reason}")]
+    NotACertificate { path: String, reason: String },
+    #[error("{path} is not a usable key set: {reason}")]
+    NotAKeySet { path: String, reason: String },
+    #[error("`{0}` is not the login host of a Microsoft cloud")]
+    NoCloud(String),
+    #[error("neither a tenant nor an issuer is given")]
+    NoIssuer,
+    #[error("`{0}` is not an algorithm that signatures are verified by")]
+    Algorithm(String),
+    #[error("`{0}` is not the name of a header")]
+    HeaderName(String),
+    #[error("--serve needs --certificate-header and --trust-proxy")]
+    NoProxy,
     #[error("-o {format} is not a form of this result")]
     Format { format: &'static str },
     #[error(
@@ -63,6 +81,15 @@ impl Usage {
             Self::Method(_) => "invalid_method",
             Self::Header => "invalid_header",
             Self::HeaderOurs(_) => "invalid_resource_request",
+            Self::NoToken => "token_required",
+            Self::NotAJwt(_) => "malformed_token",
+            Self::NotACertificate { .. } => "certificate_missing",
+            Self::NotAKeySet { .. } => "invalid_key_set",
+            Self::NoCloud(_) => "authority_host_unknown",
+            Self::NoIssuer => "issuer_required",
+            Self::Algorithm(_) => "invalid_algorithm",
+            Self::HeaderName(_) => "invalid_header",
+            Self::NoProxy => "trusted_proxy_required",
             Self::Format { .. } => "output_format_unsupported",
             Self::NotLoopback(_) => "listen_address_not_loopback",
             Self::Listen { .. } => "listen_failed",
@@ -88,6 +115,17 @@ impl Usage {
             Self::Method(_) => "give a method such as GET or POST",
             Self::Header => "write it as `Name: value`, in printable characters",
             Self::HeaderOurs(_) => "leave it out; it follows from the token, the URL and the body",
+            Self::NoToken => "give the token as an argument, or - to read it from stdin",
+            Self::NotAJwt(_) => "give the token alone, as the token service answered it",
+            Self::NotACertificate { .. } => "give a PEM file with BEGIN CERTIFICATE, or a DER file",
+            Self::NotAKeySet { .. } => "give the document that the issuer's jwks_uri leads to",
+            Self::NoCloud(_) => "give a login host such as https://login.microsoftonline.us",
+            Self::NoIssuer => "give --tenant, or --issuer with --algorithm",
+            Self::Algorithm(_) => "give one of RS256, PS256, ES256, EdDSA",
+            Self::HeaderName(_) => "give a name such as x-ssl-client-cert",
+            Self::NoProxy => {
+                "say which header the proxy puts the certificate into, and which addresses it has (127.0.0.1/32)"
+            }
             Self::Format { .. } => "use -o json or -o table",
             Self::NotLoopback(_) => {
                 "listen on 127.0.0.1 or [::1], or add --listen-on-the-network-anyone-can-mint-tokens"

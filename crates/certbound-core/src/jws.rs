@@ -222,6 +222,15 @@ pub fn unverified_claims(token: &str) -> Result<Claims, JwsError> {
     claims_of(split(token)?.payload)
 }
 
+/// The header of a token as it stands there, for showing it to people.
+///
+/// # Errors
+/// [`JwsError`] for anything but three parts, and for a header that is not a JSON object without duplicates.
+pub fn unverified_header(token: &str) -> Result<Map<String, Value>, JwsError> {
+    let header = decode(split(token)?.header, "header")?;
+    json::parse_object(&header).map_err(|error| JwsError::Json { part: "header", error })
+}
+
 struct Parts<'a> {
     signing_input: &'a str,
     header: &'a str,

@@ -1,5 +1,7 @@
 //! Decisions for a proxy that asks before it forwards: nginx `auth_request`, Envoy `ext_authz` over HTTP.
 
+mod serve;
+
 use bytes::Bytes;
 use http::header::CACHE_CONTROL;
 use http::request::Parts;

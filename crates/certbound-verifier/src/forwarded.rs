@@ -187,6 +187,3 @@ pub enum ForwardedError {
     #[error("its certificate is not usable: {0}")]
     Certificate(CertificateError),
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use certbound_core::certificate::{CertificateChain, CertificateError, Thumbprint};
 use certbound_core::time::UnixTime;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 
 /// The certificate whose key the client proved, or that there is none.
 ///
@@ -45,6 +47,15 @@ impl PeerCertificate {
             not_before: chain.not_before(),
             not_after: chain.not_after(),
         }))))
+    }
+
+    /// The first certificate of a PEM text. Keys and further certificates in it are not read.
+    ///
+    /// # Errors
+    /// As [`PeerCertificate::from_der`]; [`CertificateError::Empty`] when there is none.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, CertificateError> {
+        let der = CertificateDer::from_pem_slice(pem).map_err(|_| CertificateError::Empty)?;
+        Self::from_der(&der)
     }
 
     /// The certificates that a TLS library reports for a connection, leaf first. Only the first counts: it is the one

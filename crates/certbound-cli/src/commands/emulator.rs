@@ -1,7 +1,6 @@
 //! `emulator start` and `emulator run`.
 
 mod run;
-mod signals;
 mod start;
 
 use std::process::ExitCode;

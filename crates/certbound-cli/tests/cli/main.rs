@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod support;
+mod verify;
 
 mod bad_input;
 mod demo_and_endpoint;

@@ -9,10 +9,10 @@ use std::process::{ExitCode, ExitStatus};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-use super::signals::Signals;
 use crate::failure::Failure;
 use crate::hosted::Hosted;
 use crate::output::tell;
+use crate::signals::Signals;
 
 /// The emulator failed, as env(1) says it of itself.
 const OWN_FAILURE: u8 = 125;

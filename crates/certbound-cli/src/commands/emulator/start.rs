@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::signals::Signals;
 use crate::failure::Failure;
 use crate::flags::EmulatorStartFlags;
 use crate::hosted::Hosted;
 use crate::output;
+use crate::signals::Signals;
 use crate::usage::Usage;
 
 pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {

@@ -1,0 +1,148 @@
+//! `inspect`: what a token says, without trusting it.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use certbound::Secret;
+use certbound_core::certificate::Thumbprint;
+use certbound_core::jws;
+use certbound_core::jwt::Claims;
+use certbound_verifier::{Clock as _, PeerCertificate, SystemClock};
+use serde_json::{Value, json};
+
+use crate::failure::{Failure, REFUSED, one};
+use crate::flags::{Format, InspectFlags};
+use crate::output::{self, Terminal, mark, rfc3339};
+use crate::usage::Usage;
+
+/// The largest token or certificate file that is read.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+pub(super) fn run(flags: &InspectFlags, terminal: Terminal) -> Result<(), Failure> {
+    let token = token(flags.token.as_deref())?;
+    let header = jws::unverified_header(token.expose()).map_err(Usage::NotAJwt)?;
+    let claims = jws::unverified_claims(token.expose()).map_err(Usage::NotAJwt)?;
+    let certificate = flags.certificate.as_deref().map(certificate).transpose()?;
+    let given = certificate.as_ref().and_then(PeerCertificate::thumbprint);
+    let bound_to =
+        claims.confirmation().map(|claim| claim.map(str::to_owned)).map_err(|error| error.to_string());
+    let matches = given.map(|given| matches!(&bound_to, Ok(Some(claim)) if given.matches_claim(claim)));
+
+    match terminal.format() {
+        Format::Json => {
+            let result = json!({
+                "verified": false,
+                "header": header,
+                "claims": claims.map(),
+                "bound": matches!(bound_to, Ok(Some(_))),
+                "x5tS256": bound_to.as_ref().ok().cloned().flatten(),
+                "confirmationError": bound_to.as_ref().err(),
+                "certificate": given.map(|given| json!({ "x5tS256": given.x5t_s256(), "matches": matches })),
+            });
+            output::print(&output::json(&result, token.len())?)?;
+        }
+        Format::Table => output::print(table(&header, &claims, &bound_to, given, matches).as_bytes())?,
+        Format::Header => return Err(Usage::Format { format: "header" }.into()),
+        Format::Env => return Err(Usage::Format { format: "env" }.into()),
+    }
+    match matches {
+        Some(false) => Err(Failure::new(
+            REFUSED,
+            "client_certificate_mismatch",
+            "the token is not bound to this certificate",
+            bound_to.map_or_else(
+                |error| error,
+                |claim| match claim {
+                    Some(claim) => format!("it is bound to {claim}"),
+                    None => "it is not bound at all".to_owned(),
+                },
+            ),
+            "use the certificate that the token was got with",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn table(
+    header: &serde_json::Map<String, Value>,
+    claims: &Claims,
+    bound_to: &Result<Option<String>, String>,
+    given: Option<Thumbprint>,
+    matches: Option<bool>,
+) -> String {
+    let now = SystemClock.now();
+    let mut text = "not verified: anyone may have written this\n".to_owned();
+    let mut row = |name: &str, value: &str| text.push_str(&format!("{name:<13}{}\n", one(value)));
+    for (name, value) in header {
+        row(name, &plain(value));
+    }
+    for (name, value) in claims.map() {
+        let value = match name.as_str() {
+            "exp" | "nbf" | "iat" => match value.as_u64().map(certbound::UnixTime::from_secs) {
+                Some(time) if name == "exp" && time <= now => format!("{} (over)", rfc3339(time)),
+                Some(time) if name != "exp" && time > now => format!("{} (ahead)", rfc3339(time)),
+                Some(time) => rfc3339(time),
+                None => plain(value),
+            },
+            _ => plain(value),
+        };
+        row(name, &value);
+    }
+    match bound_to {
+        Ok(Some(claim)) => row("bound to", claim),
+        Ok(None) => row("bound to", "nothing: it works for whoever holds it"),
+        Err(error) => row("bound to", &format!("not understood: {error}")),
+    }
+    if let (Some(given), Some(matches)) = (given, matches) {
+        row("certificate", &format!("{given} {}", mark(matches)));
+    }
+    text
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The token of the argument, or of stdin.
+pub(super) fn token(argument: Option<&str>) -> Result<Secret, Failure> {
+    let text = match argument {
+        None => return Err(Usage::NoToken.into()),
+        Some("-") => {
+            // Room for all of it from the start: a growing buffer would leave unwiped copies behind.
+            let mut text = zeroize::Zeroizing::new(String::with_capacity(64 * 1024));
+            let read = std::io::stdin().lock().take(MAX_BYTES).read_to_string(&mut text);
+            read.map_err(|error| Usage::Unreadable { path: "-".to_owned(), reason: error.to_string() })?;
+            text
+        }
+        Some(text) => zeroize::Zeroizing::new(text.to_owned()),
+    };
+    match text.trim() {
+        "" => Err(Usage::NoToken.into()),
+        token => Ok(Secret::new(token)),
+    }
+}
+
+/// The public half of the first certificate in a PEM or DER file.
+pub(super) fn certificate(path: &Path) -> Result<PeerCertificate, Failure> {
+    let shown = path.display().to_string();
+    let bytes = bounded(path)?;
+    let refuse = |reason: String| Usage::NotACertificate { path: shown.clone(), reason };
+    let peer = if bytes.starts_with(&[0x30]) {
+        PeerCertificate::from_der(&bytes)
+    } else {
+        PeerCertificate::from_pem(&bytes)
+    };
+    Ok(peer.map_err(|error| refuse(error.to_string()))?)
+}
+
+/// A file of at most a mebibyte.
+pub(super) fn bounded(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, Failure> {
+    let refuse = |reason: String| Usage::Unreadable { path: path.display().to_string(), reason };
+    let file = std::fs::File::open(path).map_err(|error| refuse(error.to_string()))?;
+    let mut bytes = zeroize::Zeroizing::new(Vec::new());
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| refuse(error.to_string()))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(refuse(format!("it is larger than {MAX_BYTES} bytes")).into());
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,133 @@
+//! `verify`: what a resource would decide, and why; or the answers to a proxy that asks.
+
+mod policy;
+
+use certbound_verifier::{
+    Authorization, Clock as _, Explanation, ForwardAuth, Outcome, PeerCertificate, Refusal, Scheme,
+    SystemClock, Verifier, VerifyLayer,
+};
+use serde_json::json;
+
+use super::inspect;
+use crate::failure::{Failure, NETWORK, REFUSED, one};
+use crate::flags::{Format, SchemeFlag, VerifyFlags};
+use crate::output::{self, Terminal, mark, rfc3339};
+use crate::signals::Signals;
+use crate::usage::Usage;
+
+pub(super) async fn run(flags: &VerifyFlags, terminal: Terminal) -> Result<(), Failure> {
+    let (verifier, fixed) = policy::verifier(flags)?;
+    if let Some(address) = flags.serve {
+        return serve(flags, verifier, address).await;
+    }
+    let format = terminal.format();
+    match format {
+        Format::Json | Format::Table => {}
+        Format::Header => return Err(Usage::Format { format: "header" }.into()),
+        Format::Env => return Err(Usage::Format { format: "env" }.into()),
+    }
+    let token = inspect::token(flags.token.as_deref())?;
+    let peer = match &flags.certificate {
+        Some(path) => inspect::certificate(path)?,
+        None => PeerCertificate::none(),
+    };
+    let scheme = match flags.scheme {
+        SchemeFlag::MtlsPop => Scheme::MtlsPop,
+        SchemeFlag::Bearer => Scheme::Bearer,
+    };
+    let authorization = Authorization::new(scheme, token.expose());
+    let keys = match fixed {
+        Some(keys) => std::sync::Arc::new(keys),
+        None => verifier.keys_of(&authorization).await.map_err(|refusal| failure(&refusal))?,
+    };
+    let explanation = verifier.explain(&keys, &authorization, &peer, SystemClock.now());
+    match format {
+        Format::Json => output::print(&output::json(&as_json(&explanation), 0)?)?,
+        _ => output::print(as_table(&explanation).as_bytes())?,
+    }
+    explanation.decision.map(drop).map_err(|refusal| failure(&refusal))
+}
+
+async fn serve(
+    flags: &VerifyFlags,
+    verifier: Verifier,
+    address: std::net::SocketAddr,
+) -> Result<(), Failure> {
+    let layer = VerifyLayer::new(verifier).behind(policy::proxy(flags)?);
+    let signals = Signals::watch();
+    let mut signals = signals.map_err(|error| Failure::of_system("signals cannot be received", &error))?;
+    let refused = |error: std::io::Error| Usage::Listen { address, reason: error.to_string() };
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(refused)?;
+    let listen = listener.local_addr().map_err(refused)?;
+    let ready = json!({ "ready": true, "listen": format!("http://{listen}") });
+    output::print(format!("{ready}\n").as_bytes())?;
+    ForwardAuth::new(layer)
+        .serve(listener, async {
+            signals.next().await;
+        })
+        .await;
+    Ok(())
+}
+
+fn failure(refusal: &Refusal) -> Failure {
+    let (exit, what) = match refusal {
+        Refusal::KeysUnavailable { .. } => (NETWORK, "the token could not be verified"),
+        _ => (REFUSED, "a resource would refuse this token"),
+    };
+    Failure::new(exit, refusal.code(), what, refusal, refusal.fix())
+}
+
+fn as_json(explanation: &Explanation) -> serde_json::Value {
+    let steps = explanation.steps.iter().map(|(step, outcome)| {
+        let (outcome, text) = words(outcome);
+        json!({ "id": step.id(), "outcome": outcome, "text": text })
+    });
+    let steps: Vec<_> = steps.collect();
+    match &explanation.decision {
+        Ok(verified) => json!({
+            "accepted": true,
+            "steps": steps,
+            "clientId": verified.client_id(),
+            "tenantId": verified.tenant_id(),
+            "roles": verified.roles().collect::<Vec<_>>(),
+            "scopes": verified.scopes().collect::<Vec<_>>(),
+            "expiresOn": rfc3339(verified.expires_at()),
+            "x5tS256": verified.thumbprint().map(|thumbprint| thumbprint.x5t_s256()),
+        }),
+        Err(refusal) => json!({
+            "accepted": false,
+            "steps": steps,
+            "refusal": {
+                "code": refusal.code(),
+                "status": refusal.status(),
+                "error": refusal.error(),
+                "description": refusal.description(),
+            },
+        }),
+    }
+}
+
+fn as_table(explanation: &Explanation) -> String {
+    let mut text = String::new();
+    for (step, outcome) in &explanation.steps {
+        let (sign, said) = match outcome {
+            Outcome::Passed(seen) => (mark(true), seen.clone()),
+            Outcome::NotReached => ("-", "not reached".to_owned()),
+            other => (mark(false), words(other).1),
+        };
+        text.push_str(&format!("{sign} {:<18}{}\n", step.id(), one(&said)));
+    }
+    text.push_str(match &explanation.decision {
+        Ok(_) => "accepted\n",
+        Err(_) => "refused\n",
+    });
+    text
+}
+
+fn words(outcome: &Outcome) -> (&'static str, String) {
+    match outcome {
+        Outcome::Passed(seen) => ("passed", seen.clone()),
+        Outcome::Refused(refusal) => ("refused", refusal.to_string()),
+        _ => ("not_reached", String::new()),
+    }
+}

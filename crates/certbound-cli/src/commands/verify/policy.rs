@@ -1,0 +1,104 @@
+//! From the flags to a verifier.
+
+use std::time::Duration;
+
+use certbound_verifier::{
+    Algorithm, BindingPolicy, Callers, Cloud, Issuer, KeySet, TenantId, TrustedProxy, Verifier,
+};
+use http::HeaderName;
+
+use crate::commands::inspect::bounded;
+use crate::failure::Failure;
+use crate::flags::{BindingFlag, ProxyFlag, VerifyFlags};
+use crate::usage::Usage;
+
+/// The verifier, and the keys if they do not have to be fetched.
+pub(super) fn verifier(flags: &VerifyFlags) -> Result<(Verifier, Option<KeySet>), Failure> {
+    let issuers = issuers(flags)?;
+    let mut builder = Verifier::builder();
+    let mut fixed = None;
+    for issuer in issuers {
+        builder = match &flags.keys {
+            None => builder.issuer(issuer),
+            Some(path) => {
+                let document = bounded(path)?;
+                let keys = KeySet::of_jwks(&issuer, &document).map_err(|error| Usage::NotAKeySet {
+                    path: path.display().to_string(),
+                    reason: error.to_string(),
+                })?;
+                fixed = Some(fixed.unwrap_or_else(KeySet::new).and(keys.clone()));
+                builder.issuer_with_keys(issuer, keys)
+            }
+        };
+    }
+    for audience in &flags.audience {
+        builder = builder.audience(audience);
+    }
+    builder = builder.any_role(&flags.require_role).any_scope(&flags.require_scope);
+    if !flags.require_scope.is_empty() {
+        builder = builder.callers(Callers::Any);
+    }
+    if !flags.allow_client.is_empty() {
+        builder = builder.only_clients(&flags.allow_client);
+    }
+    if flags.dangerous_any_caller {
+        builder = builder.dangerous_any_caller();
+    }
+    if let Some(age) = flags.max_age {
+        builder = builder.max_age(Duration::from_secs(age));
+    }
+    let binding = match flags.binding {
+        BindingFlag::Required => BindingPolicy::Required,
+        BindingFlag::WhenBound => BindingPolicy::WhenBound,
+        BindingFlag::Rfc8705 => BindingPolicy::Rfc8705,
+    };
+    let builder = builder.binding(binding).leeway(Duration::from_secs(flags.leeway)).remember(flags.remember);
+    Ok((builder.build()?, fixed))
+}
+
+fn issuers(flags: &VerifyFlags) -> Result<Vec<Issuer>, Failure> {
+    let mut issuers = Vec::new();
+    if !flags.tenant.is_empty() {
+        let tenants = flags.tenant.iter().map(|tenant| TenantId::parse(tenant));
+        let tenants = tenants.collect::<Result<Vec<_>, _>>()?;
+        issuers.push(Issuer::entra(cloud(flags.authority.as_deref())?, tenants)?);
+    }
+    if let Some(url) = &flags.issuer {
+        let algorithms = flags.algorithm.iter().map(|name| algorithm(name)).collect::<Result<Vec<_>, _>>()?;
+        let mut issuer = Issuer::oidc(url, algorithms)?;
+        if let Some(host) = &flags.keys_host {
+            issuer = issuer.with_keys_at_host(host);
+        }
+        issuers.push(issuer);
+    }
+    if issuers.is_empty() { Err(Usage::NoIssuer.into()) } else { Ok(issuers) }
+}
+
+/// The cloud that the login host belongs to; a tenant behind the host is not looked at.
+fn cloud(authority: Option<&str>) -> Result<Cloud, Usage> {
+    let Some(url) = authority else { return Ok(Cloud::Public) };
+    let host = url.strip_prefix("https://").and_then(|rest| rest.split('/').next());
+    host.and_then(Cloud::of_host).ok_or_else(|| Usage::NoCloud(url.escape_debug().take(64).collect()))
+}
+
+fn algorithm(name: &str) -> Result<Algorithm, Usage> {
+    let known = [Algorithm::Rs256, Algorithm::Ps256, Algorithm::Es256, Algorithm::EdDsa];
+    let found = known.into_iter().find(|algorithm| algorithm.name() == name);
+    found.ok_or_else(|| Usage::Algorithm(name.escape_debug().take(32).collect()))
+}
+
+pub(super) fn proxy(flags: &VerifyFlags) -> Result<TrustedProxy, Usage> {
+    let sources = flags.trust_proxy.iter().copied();
+    let form = flags.certificate_header.filter(|_| !flags.trust_proxy.is_empty()).ok_or(Usage::NoProxy)?;
+    Ok(match form {
+        ProxyFlag::Rfc9440 => TrustedProxy::rfc9440(sources),
+        ProxyFlag::Envoy => TrustedProxy::envoy(sources),
+        ProxyFlag::AppService => TrustedProxy::app_service(sources),
+        ProxyFlag::Nginx => {
+            let name = flags.certificate_header_name.as_deref().unwrap_or("x-ssl-client-cert");
+            let parsed = HeaderName::from_bytes(name.as_bytes());
+            let name = parsed.map_err(|_| Usage::HeaderName(name.escape_debug().take(64).collect()))?;
+            TrustedProxy::nginx(name, sources)
+        }
+    })
+}

@@ -1,0 +1,125 @@
+//! Flags of `inspect` and `verify`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use certbound_verifier::IpNet;
+use clap::builder::FalseyValueParser;
+use clap::{Args, ValueEnum};
+
+#[derive(Args, Debug)]
+pub(crate) struct InspectFlags {
+    /// The token; `-` reads stdin. Arguments are visible to other users of the machine.
+    pub(crate) token: Option<String>,
+    /// Say whether the token is bound to this certificate (PEM or DER; a key in the file is not read).
+    #[arg(long, value_name = "FILE", env = "AZURE_CLIENT_CERTIFICATE_PATH")]
+    pub(crate) certificate: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyFlags {
+    /// The token; `-` reads stdin. Arguments are visible to other users of the machine.
+    pub(crate) token: Option<String>,
+    /// Accept tokens of this Entra tenant, by its id. May be repeated.
+    #[arg(long, value_name = "TENANT", env = "AZURE_TENANT_ID")]
+    pub(crate) tenant: Vec<String>,
+    /// The cloud of the tenants, by its login host. Default: the public cloud.
+    #[arg(long, value_name = "URL", env = "AZURE_AUTHORITY_HOST")]
+    pub(crate) authority: Option<String>,
+    /// Accept tokens of this OpenID issuer, exactly as it stands in `iss`.
+    #[arg(long, value_name = "URL", env = "CERTBOUND_ISSUER", requires = "algorithm")]
+    pub(crate) issuer: Option<String>,
+    /// The algorithm that --issuer signs with: RS256, PS256, ES256 or EdDSA. May be repeated.
+    #[arg(long, env = "CERTBOUND_ALGORITHM")]
+    pub(crate) algorithm: Vec<String>,
+    /// Another host that --issuer publishes its keys at.
+    #[arg(long, value_name = "HOST", env = "CERTBOUND_KEYS_HOST")]
+    pub(crate) keys_host: Option<String>,
+    /// Read the issuer's keys from this file (a JSON Web Key Set) instead of fetching them.
+    #[arg(long, value_name = "FILE", env = "CERTBOUND_KEYS")]
+    pub(crate) keys: Option<PathBuf>,
+    /// Accept tokens for this audience, exactly as it stands in `aud`. May be repeated.
+    #[arg(long, required = true, env = "CERTBOUND_AUDIENCE")]
+    pub(crate) audience: Vec<String>,
+    /// Require this application role; one of several is enough.
+    #[arg(long, value_name = "ROLE", env = "CERTBOUND_REQUIRE_ROLE")]
+    pub(crate) require_role: Vec<String>,
+    /// Require this delegated scope; one of several is enough. Accepts users' tokens.
+    #[arg(long, value_name = "SCOPE", env = "CERTBOUND_REQUIRE_SCOPE")]
+    pub(crate) require_scope: Vec<String>,
+    /// Accept this client only, by its id. May be repeated.
+    #[arg(long, value_name = "GUID", env = "CERTBOUND_ALLOW_CLIENT")]
+    pub(crate) allow_client: Vec<String>,
+    /// Accept every application that gets a token for the audience: in Entra that is every one of the tenant.
+    #[arg(long, env = "CERTBOUND_DANGEROUS_ANY_CALLER", value_parser = FalseyValueParser::new())]
+    pub(crate) dangerous_any_caller: bool,
+    /// What binding a token must have.
+    #[arg(long, value_enum, env = "CERTBOUND_BINDING", default_value = "required")]
+    pub(crate) binding: BindingFlag,
+    /// How far clocks may differ.
+    #[arg(long, value_name = "SECONDS", env = "CERTBOUND_LEEWAY", default_value = "60")]
+    pub(crate) leeway: u64,
+    /// Refuse tokens issued longer ago.
+    #[arg(long, value_name = "SECONDS", env = "CERTBOUND_MAX_AGE")]
+    pub(crate) max_age: Option<u64>,
+    /// The client certificate of the connection (PEM or DER; a key in the file is not read). Default: none.
+    #[arg(long, value_name = "FILE", env = "AZURE_CLIENT_CERTIFICATE_PATH")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// The scheme that the token is sent under.
+    #[arg(long, value_enum, env = "CERTBOUND_SCHEME", default_value = "mtls_pop")]
+    pub(crate) scheme: SchemeFlag,
+    /// Answer a proxy's questions on this address until stopped. Port 0 takes a free one.
+    #[arg(long, value_name = "ADDR:PORT", env = "CERTBOUND_VERIFY_SERVE", conflicts_with = "token")]
+    pub(crate) serve: Option<SocketAddr>,
+    /// The form of the header in which the proxy sends the client certificate.
+    #[arg(long, value_enum, env = "CERTBOUND_CERTIFICATE_HEADER", requires = "serve")]
+    pub(crate) certificate_header: Option<ProxyFlag>,
+    /// The name of that header, for nginx. Default: x-ssl-client-cert.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "CERTBOUND_CERTIFICATE_HEADER_NAME",
+        requires = "certificate_header"
+    )]
+    pub(crate) certificate_header_name: Option<String>,
+    /// Addresses that the header is believed from, such as 127.0.0.1/32. May be repeated.
+    #[arg(long, value_name = "CIDR", env = "CERTBOUND_TRUST_PROXY")]
+    pub(crate) trust_proxy: Vec<IpNet>,
+    /// Remember up to this many accepted tokens, each with its certificate (with --serve).
+    #[arg(long, value_name = "COUNT", env = "CERTBOUND_REMEMBER", default_value = "0")]
+    pub(crate) remember: u64,
+}
+
+/// What binding a token must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BindingFlag {
+    /// Every token is bound and comes under mtls_pop.
+    Required,
+    /// Plain tokens are accepted under Bearer.
+    WhenBound,
+    /// Every token is bound and may come under Bearer.
+    Rfc8705,
+}
+
+/// How a token is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemeFlag {
+    /// Microsoft's scheme for bound tokens.
+    #[value(name = "mtls_pop")]
+    MtlsPop,
+    /// RFC 6750.
+    Bearer,
+}
+
+/// Who writes the certificate header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProxyFlag {
+    /// Client-Cert, a structured byte sequence.
+    Rfc9440,
+    /// X-Forwarded-Client-Cert with Cert.
+    Envoy,
+    /// A header filled with $ssl_client_escaped_cert.
+    Nginx,
+    /// X-ARR-ClientCert.
+    AppService,
+}
