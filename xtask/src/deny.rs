@@ -13,7 +13,11 @@ const VERSION: &str = "0.20.2";
 /// `cargo deny check advisories`.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
     let cargo_deny = find_or_install(root)?;
-    run(Command::new(cargo_deny).current_dir(root).args(["--locked", "check", "bans", "licenses", "sources"]))
+    // What tests and benchmarks bring along is not shipped: it may have a runtime of its own, but not any licence.
+    let check =
+        |arguments: &[&str]| run(Command::new(&cargo_deny).current_dir(root).arg("--locked").args(arguments));
+    check(&["--exclude-dev", "check", "bans"])?;
+    check(&["check", "licenses", "sources"])
 }
 
 fn find_or_install(root: &Path) -> Result<PathBuf> {

@@ -50,7 +50,10 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
 /// Where `program` stands on PATH, if it does.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|folder| folder.join(program)).find(|file| is_executable(file))
+    // Where Debian has servers, and not everybody's PATH leads.
+    let more = [PathBuf::from("/usr/sbin")];
+    let folders = env::split_paths(&path).chain(more);
+    folders.map(|folder| folder.join(program)).find(|file| is_executable(file))
 }
 
 fn line(command: &Command) -> String {

@@ -1,4 +1,4 @@
-//! What the tests run against that is not ours: openssl, curl, and MSAL for Python.
+//! What the tests run against that is not ours: openssl, curl, nginx, and MSAL for Python.
 //!
 //! Found, or installed, and said either way. What cannot be had is an error that names it: no test is skipped for it.
 
@@ -12,8 +12,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{capture, on_path, run, say};
 
-/// Programs, and the Debian package of each.
-const PROGRAMS: [(&str, &str); 3] = [("openssl", "openssl"), ("curl", "curl"), ("python3", "python3")];
+/// Programs, the Debian package of each, and the argument that makes it tell its version.
+const PROGRAMS: [(&str, &str, &str); 4] = [
+    ("openssl", "openssl", "version"),
+    ("curl", "curl", "--version"),
+    ("python3", "python3", "--version"),
+    ("nginx", "nginx", "-v"),
+];
 
 /// The virtual environment's packages, in pip's own format.
 const PYTHON_PACKAGES: &str = include_str!("../python-packages.txt");
@@ -35,21 +40,27 @@ pub(crate) fn set_up(root: &Path) -> Result<Strangers> {
 }
 
 fn programs() -> Result<()> {
-    let missing: Vec<(&str, &str)> =
-        PROGRAMS.into_iter().filter(|(program, _)| on_path(program).is_none()).collect();
-    if !missing.is_empty() {
-        let packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
+    let missing = PROGRAMS.into_iter().filter(|(program, ..)| on_path(program).is_none());
+    let packages: Vec<&str> = missing.map(|(_, package, _)| package).collect();
+    if !packages.is_empty() {
         apt_install(&packages)?;
     }
-    for (program, package) in PROGRAMS {
+    for (program, package, argument) in PROGRAMS {
         let Some(found) = on_path(program) else {
             bail!("set-up: {program} is not on PATH, though the package {package} is installed");
         };
-        let version =
-            capture(Command::new(&found).arg(if program == "openssl" { "version" } else { "--version" }))?;
-        say(&format!("set-up: {program}: {}", version.lines().next().unwrap_or_default()));
+        let version = version(Command::new(&found).arg(argument))?;
+        say(&format!("set-up: {program}: {version}"));
     }
     Ok(())
+}
+
+/// The first line that a program prints of itself; nginx does so on stderr.
+fn version(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output()?;
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed);
+    Ok(printed.lines().next().unwrap_or_default().to_owned())
 }
 
 fn virtual_environment(folder: &Path) -> Result<PathBuf> {
@@ -126,7 +137,7 @@ fn apt_get() -> Result<Command> {
         command
     } else {
         bail!(
-            "set-up: packages are missing, and installing them needs root or sudo; run as root: apt-get install openssl curl python3 python3-venv"
+            "set-up: packages are missing, and installing them needs root or sudo; run as root: apt-get install openssl curl nginx python3 python3-venv"
         );
     };
     command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);

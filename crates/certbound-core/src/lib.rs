@@ -20,6 +20,7 @@ pub mod environment;
 pub mod json;
 pub mod jws;
 pub mod jwt;
+pub mod local;
 pub mod refusal;
 pub mod region;
 pub mod request;

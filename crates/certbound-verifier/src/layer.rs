@@ -30,7 +30,7 @@ type AddressOf = Arc<dyn Fn(&Extensions) -> Option<IpAddr> + Send + Sync>;
 /// connections puts there; without one there is no certificate. Nothing of a request is believed that the connection
 /// did not say, unless [`VerifyLayer::behind`] names a proxy.
 ///
-/// A token in a form body is never read. A request that has one there and another in the header is judged by the header.
+/// The body of a refused request is not read. A token in a form body is never read either. A request that has one there and another in the header is judged by the header.
 #[derive(Clone)]
 pub struct VerifyLayer {
     settings: Arc<Settings>,

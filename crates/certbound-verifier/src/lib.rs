@@ -27,6 +27,8 @@ mod peer;
 mod policy;
 mod refusal;
 mod remembered;
+#[cfg(feature = "rustls-0_23")]
+pub mod rustls_0_23;
 mod steps;
 mod verified;
 mod verifier;

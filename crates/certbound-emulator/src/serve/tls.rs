@@ -3,13 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use certbound_verifier::rustls_0_23::{AnyClientCertificate, never_resume};
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
-use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::emulator::{Emulator, EmulatorError};
 
@@ -60,64 +58,17 @@ impl Configurations {
             .with_safe_default_protocol_versions()
             .map_err(EmulatorError::key_material)?;
         let builder = if self.emulator.asks_for_certificate(host) {
-            builder.with_client_cert_verifier(Arc::new(AnyCertificate(Arc::clone(&self.provider))))
+            builder.with_client_cert_verifier(Arc::new(AnyClientCertificate::new(Arc::clone(&self.provider))))
         } else {
             builder.with_no_client_auth()
         };
         let mut config = builder.with_single_cert(chain, key).map_err(EmulatorError::key_material)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         if !self.emulator.world().session_resumption {
-            // A resumed session repeats no client authentication: neither tickets nor stored sessions.
-            config.send_tls13_tickets = 0;
-            config.session_storage = Arc::new(NoServerSessionStorage {});
+            // A resumed session repeats no client authentication.
+            never_resume(&mut config);
         }
         Ok(config)
-    }
-}
-
-/// Takes any certificate or none; the handshake proves possession of the key, the application judges the rest.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ClientCertVerifier for AnyCertificate {
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-
-    /// None: some clients send nothing when no certificate of theirs chains to a name offered.
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use certbound_core::local::is_local;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
@@ -37,7 +38,7 @@ impl HttpsFetch {
     }
 
     async fn document(&self, url: &http::Uri, host: &str) -> Result<Vec<u8>, FetchError> {
-        let stream = self.connect(url).await?;
+        let stream = self.connect(url, host).await?;
         let config = self.tls.get_or_init(tls_config).clone()?;
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
             .map_err(|_| FetchError::NotHttps)?;
@@ -80,11 +81,11 @@ impl HttpsFetch {
         }
     }
 
-    async fn connect(&self, url: &http::Uri) -> Result<TcpStream, FetchError> {
+    async fn connect(&self, url: &http::Uri, host: &str) -> Result<TcpStream, FetchError> {
         let connect = |reason: String| FetchError::Connect { reason };
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
-        let stream = match self.proxy.intercept(url) {
+        let stream = match self.proxy.intercept(url).filter(|_| !is_local(host.trim_matches(['[', ']']))) {
             None => tcp.call(url.clone()).await.map_err(|error| connect(error.to_string()))?,
             Some(proxy) if proxy.uri().scheme_str() == Some("http") => {
                 let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use certbound_core::local::is_local;
 use http::Uri;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
@@ -75,7 +76,7 @@ impl Connector {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        let stream = match self.proxy.intercept(target).filter(|_| !always_direct(host)) {
+        let stream = match self.proxy.intercept(target).filter(|_| !is_local(host)) {
             None => tcp
                 .call(target.clone())
                 .await
@@ -92,17 +93,6 @@ impl Connector {
             }
         };
         Ok(stream.into_inner())
-    }
-}
-
-/// Loopback and link-local addresses are this machine's and its host's own; a proxy has no business with them.
-fn always_direct(host: &str) -> bool {
-    use std::net::IpAddr;
-
-    match host.parse::<IpAddr>() {
-        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
-        Ok(IpAddr::V6(address)) => address.is_loopback() || address.is_unicast_link_local(),
-        Err(_) => host.eq_ignore_ascii_case("localhost"),
     }
 }
 

@@ -1,0 +1,21 @@
+//! Hosts that are this machine, or the host it runs on.
+
+use std::net::IpAddr;
+
+/// Whether a host is loopback or link-local: no proxy has any business with it.
+///
+/// Names are not resolved: `localhost` is the only one.
+///
+/// ```
+/// use certbound_core::local::is_local;
+///
+/// assert!(is_local("127.0.0.1") && is_local("::1") && is_local("LOCALHOST") && is_local("169.254.169.254"));
+/// assert!(!is_local("10.0.0.1") && !is_local("localhost.example"));
+/// ```
+pub fn is_local(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
+        Ok(IpAddr::V6(address)) => address.is_loopback() || address.is_unicast_link_local(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
