@@ -126,7 +126,12 @@ pub(crate) fn report(failure: &Failure, json: bool) -> ExitCode {
 
 /// What strangers said, on one line and without the characters that move a cursor.
 pub(crate) fn one(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() || turns_text(c) { ' ' } else { c }).collect()
+}
+
+/// Invisible characters that end a line or change the direction of what follows.
+fn turns_text(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 pub(crate) fn number(leg: Leg) -> u8 {
@@ -175,7 +180,8 @@ mod tests {
 
     #[test]
     fn an_error_is_three_lines_whatever_a_stranger_wrote_into_it() {
-        let failure = Failure::new(REFUSED, "x", "it\u{1b}[2J failed", "line one\r\nline two", "do that");
+        let failure =
+            Failure::new(REFUSED, "x", "it\u{1b}[2J\u{202e}failed", "line one\r\nline two", "do\u{2028}that");
         assert_eq!(failure.lines(), "error: it [2J failed [x]\n  why: line one  line two\n  fix: do that\n");
         assert_eq!(failure.json().lines().count(), 1);
     }

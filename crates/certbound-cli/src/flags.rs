@@ -10,7 +10,6 @@ mod verify;
 
 use std::ffi::OsString;
 
-use clap::builder::FalseyValueParser;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::call::CallFlags;
@@ -41,7 +40,7 @@ pub(crate) struct CommonFlags {
     #[arg(short, long, global = true, value_name = "FORMAT", env = "CERTBOUND_OUTPUT", value_enum)]
     pub(crate) output: Option<Format>,
     /// Tell on stderr which stations of the flow are passed: lengths, never content. Always on at a terminal.
-    #[arg(short, long, global = true, env = "CERTBOUND_VERBOSE", value_parser = FalseyValueParser::new())]
+    #[arg(short, long, global = true, env = "CERTBOUND_VERBOSE", value_parser = switch())]
     pub(crate) verbose: bool,
 }
 
@@ -106,8 +105,20 @@ pub(crate) struct EndpointFlags {
     #[arg(long, env = "AZURE_REGIONAL_AUTHORITY_NAME")]
     pub(crate) region: Option<String>,
     /// For a connection that presents a client certificate.
-    #[arg(long, env = "CERTBOUND_MTLS", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CERTBOUND_MTLS", value_parser = switch())]
     pub(crate) mtls: bool,
+}
+
+/// A switch's environment variable: what everybody writes for yes and no, empty for no, and nothing else. A mistyped
+/// `CERTBOUND_BEARER` must not give up the binding.
+pub(crate) fn switch() -> impl clap::builder::TypedValueParser<Value = bool> {
+    use clap::builder::TypedValueParser as _;
+
+    clap::builder::StringValueParser::new().try_map(|text| match text.to_ascii_lowercase().as_str() {
+        "" | "0" | "false" | "no" | "n" | "off" | "f" => Ok(false),
+        "1" | "true" | "yes" | "y" | "on" | "t" => Ok(true),
+        _ => Err("write true or false"),
+    })
 }
 
 /// Parses a command line.

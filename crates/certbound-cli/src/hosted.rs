@@ -77,6 +77,9 @@ impl Files {
             (None, Some(private)) => private.path().to_owned(),
             (None, None) => std::env::temp_dir(),
         };
+        if directory.to_str().is_none() {
+            return Err(unusable(&directory, &std::io::Error::other("its name is not UTF-8")));
+        }
         let files =
             Self { ca: directory.join("ca.pem"), client: directory.join("client.pem"), _private: private };
         write(&files.ca, emulator.ca_pem().as_bytes()).map_err(|error| unusable(&directory, &error))?;

@@ -3,11 +3,15 @@
 use rustix::process::Signal;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
-/// SIGINT, SIGTERM and SIGHUP, from the moment it is made.
+/// SIGINT, SIGTERM, SIGHUP, SIGQUIT, and those without a meaning of their own, from the moment it is made.
 pub(crate) struct Signals {
     interrupt: Stream,
     terminate: Stream,
     hangup: Stream,
+    quit: Stream,
+    alarm: Stream,
+    user1: Stream,
+    user2: Stream,
 }
 
 impl Signals {
@@ -16,6 +20,10 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            quit: signal(SignalKind::quit())?,
+            alarm: signal(SignalKind::alarm())?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -25,6 +33,10 @@ impl Signals {
             _ = self.interrupt.recv() => Signal::INT,
             _ = self.terminate.recv() => Signal::TERM,
             _ = self.hangup.recv() => Signal::HUP,
+            _ = self.quit.recv() => Signal::QUIT,
+            _ = self.alarm.recv() => Signal::ALARM,
+            _ = self.user1.recv() => Signal::USR1,
+            _ = self.user2.recv() => Signal::USR2,
         }
     }
 }

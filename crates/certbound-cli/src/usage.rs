@@ -34,6 +34,8 @@ pub(crate) enum Usage {
     Header,
     #[error("the header {0} is set by this command")]
     HeaderOurs(http::HeaderName),
+    #[error("--data @- and --assertion-file - cannot both read stdin")]
+    StdinTwice,
     #[error("no token is given")]
     NoToken,
     #[error("the token is not a JWT: {0}")]
@@ -81,6 +83,7 @@ impl Usage {
             Self::Method(_) => "invalid_method",
             Self::Header => "invalid_header",
             Self::HeaderOurs(_) => "invalid_resource_request",
+            Self::StdinTwice => "stdin_twice",
             Self::NoToken => "token_required",
             Self::NotAJwt(_) => "malformed_token",
             Self::NotACertificate { .. } => "certificate_missing",
@@ -115,6 +118,7 @@ impl Usage {
             Self::Method(_) => "give a method such as GET or POST",
             Self::Header => "write it as `Name: value`, in printable characters",
             Self::HeaderOurs(_) => "leave it out; it follows from the token, the URL and the body",
+            Self::StdinTwice => "put one of the two into a file",
             Self::NoToken => "give the token as an argument, or - to read it from stdin",
             Self::NotAJwt(_) => "give the token alone, as the token service answered it",
             Self::NotACertificate { .. } => "give a PEM file with BEGIN CERTIFICATE, or a DER file",

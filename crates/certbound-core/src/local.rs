@@ -1,6 +1,6 @@
 //! Hosts that are this machine, or the host it runs on.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 /// Whether a host is loopback or link-local: no proxy has any business with it.
 ///

@@ -50,7 +50,7 @@ impl AuthorityError {
     pub fn parse(status: u16, headers: &HeaderFacts, body: &[u8]) -> Self {
         let empty = body.iter().all(u8::is_ascii_whitespace);
         let members = json::parse_object(body).unwrap_or_default();
-        let text = |name: &str| members.get(name).and_then(Value::as_str).map(str::to_owned);
+        let text = |name: &str| members.get(name).and_then(Value::as_str).map(without_tokens);
         let code = text("error").filter(|error| !error.is_empty()).unwrap_or_else(|| {
             match status {
                 404 if empty => "not_found",
@@ -139,7 +139,24 @@ fn may_hold_a_token(status: u16, members: &Map<String, Value>) -> bool {
 
 fn kept(body: &[u8]) -> String {
     let start = body.get(..MAX_KEPT_BODY).unwrap_or(body);
-    String::from_utf8_lossy(start).into_owned()
+    without_tokens(&String::from_utf8_lossy(start))
+}
+
+/// Some services repeat the request in their errors, and with it the client assertion: every JWT begins with `eyJ`.
+fn without_tokens(text: &str) -> String {
+    const BEGIN: &str = "eyJ";
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(BEGIN) {
+        let (before, token) = rest.split_at(at);
+        let of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let end = token.find(|c| !of_token(c)).unwrap_or(token.len());
+        shown.push_str(before);
+        shown.push_str("eyJ...");
+        rest = token.get(end..).unwrap_or_default();
+    }
+    shown.push_str(rest);
+    shown
 }
 
 fn numbers(value: Option<&Value>) -> Vec<u32> {
@@ -245,6 +262,15 @@ mod tests {
             AuthorityError { body: String::new(), ..second },
             AuthorityError { body: String::new(), ..first }
         );
+    }
+
+    #[test]
+    fn a_token_that_is_repeated_is_not_kept() {
+        let body = r#"{"error":"invalid_client","error_description":"AADSTS50027: in client_assertion=eyJhbGci.eyJpc3Mi.c2ln&scope=x, and eyJ again"}"#;
+        let error = parse(400, body);
+        assert_eq!(error.description, "AADSTS50027: in client_assertion=eyJ...&scope=x, and eyJ... again");
+        assert!(!format!("{error:?}").contains("c2ln"));
+        assert_eq!(parse(400, "no JSON: eyJhbGci.x.y").body, "no JSON: eyJ...");
     }
 
     #[test]

@@ -74,6 +74,11 @@ impl TokenResponse {
         if access_token.trim().is_empty() {
             return Err(MalformedAnswer::EmptyToken.into());
         }
+        // RFC 6750, section 2.1. Whatever else would go into a header, a shell or a terminal as it stands.
+        let is_b64token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+        if !access_token.bytes().all(is_b64token) {
+            return Err(MalformedAnswer::TokenCharacters.into());
+        }
         let access_token = Secret::new(access_token);
         let expires_in =
             seconds(&mut members, "expires_in")?.ok_or(MalformedAnswer::MissingField("expires_in"))?;
@@ -218,6 +223,9 @@ pub enum MalformedAnswer {
     /// An empty `access_token`.
     #[error("the token service's answer holds an empty token")]
     EmptyToken,
+    /// An `access_token` with characters that no token has.
+    #[error("the token service's answer holds a token with characters that no token has")]
+    TokenCharacters,
 }
 
 impl MalformedAnswer {
@@ -232,6 +240,7 @@ impl MalformedAnswer {
             Self::MissingField(_) => "answer_missing_field",
             Self::WrongType { .. } => "answer_wrong_type",
             Self::EmptyToken => "answer_empty_token",
+            Self::TokenCharacters => "answer_token_malformed",
         }
     }
 
@@ -331,6 +340,18 @@ mod tests {
             (
                 "{\"token_type\":\"Bearer\",\"access_token\":\"\",\"expires_in\":1}".to_owned(),
                 "answer_empty_token",
+            ),
+            (
+                "{\"token_type\":\"Bearer\",\"access_token\":\"a$(b)\",\"expires_in\":1}".to_owned(),
+                "answer_token_malformed",
+            ),
+            (
+                "{\"token_type\":\"Bearer\",\"access_token\":\"a\\nb: c\",\"expires_in\":1}".to_owned(),
+                "answer_token_malformed",
+            ),
+            (
+                "{\"token_type\":\"Bearer\",\"access_token\":\"\\u001b[2J\",\"expires_in\":1}".to_owned(),
+                "answer_token_malformed",
             ),
             ("{\"token_type\":7,\"access_token\":\"a\",\"expires_in\":1}".to_owned(), "answer_wrong_type"),
             (

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use certbound_core::certificate::{CertificateChain, Thumbprint};
 use certbound_core::secret::Secret;
-use rustls::SignatureScheme;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::{SignatureAlgorithm, SignatureScheme};
 
 pub use self::error::BindingCertificateError;
 use crate::transport::provider;
@@ -117,6 +117,10 @@ impl BindingCertificate {
             .key_provider
             .load_private_key(key)
             .map_err(|_| BindingCertificateError::KeyUnusable)?;
+        // The token service knows no other kinds.
+        if !matches!(signing_key.algorithm(), SignatureAlgorithm::RSA | SignatureAlgorithm::ECDSA) {
+            return Err(BindingCertificateError::KeyUnusable);
+        }
         let certificates = chain.ders().iter().map(|der| CertificateDer::from(der.clone())).collect();
         let key = CertifiedKey::new(certificates, signing_key);
         if !belongs(&*key.key, &chain) {
@@ -137,7 +141,7 @@ impl BindingCertificate {
 
     /// Whether the key is RSA, which a certificate-signed assertion needs.
     pub fn is_rsa(&self) -> bool {
-        self.key.key.algorithm() == rustls::SignatureAlgorithm::RSA
+        self.key.key.algorithm() == SignatureAlgorithm::RSA
     }
 
     /// What TLS presents.

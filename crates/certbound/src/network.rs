@@ -137,6 +137,9 @@ impl NetworkBuilder {
             }
         };
         let roots = self.roots.as_deref().map(read_roots).transpose()?;
+        if roots.is_none() && cfg!(target_os = "linux") {
+            check_trust_file(std::env::var_os("SSL_CERT_FILE"))?;
+        }
         let transport = HyperTransport::new(proxy, roots, self.limits)?;
         Ok(Network { transport: Arc::new(transport) })
     }
@@ -163,6 +166,24 @@ fn check_proxy(url: &str) -> Result<(), ()> {
     let readable = url.parse::<http::Uri>().is_ok_and(|uri| uri.authority().is_some());
     let usable = parsed.scheme() == "http" && parsed.host_str().is_some() && readable;
     if usable { Ok(()) } else { Err(()) }
+}
+
+/// The largest file of trusted roots; a system's own has a quarter of a megabyte.
+const MAX_TRUST_FILE: u64 = 16 * 1024 * 1024;
+
+/// What reads the file next reads whatever it is to its end, a device's as well, and does not say which file it was.
+fn check_trust_file(path: Option<std::ffi::OsString>) -> Result<(), NetworkError> {
+    let Some(path) = path else { return Ok(()) };
+    let shown = path.to_string_lossy().into_owned();
+    let refuse = |reason: &str| {
+        Err(NetworkError::TrustStore { reason: format!("SSL_CERT_FILE names {shown}, {reason}") })
+    };
+    match std::fs::metadata(&path) {
+        Err(error) => refuse(&format!("which cannot be read: {error}")),
+        Ok(facts) if !facts.is_file() => refuse("which is no file"),
+        Ok(facts) if facts.len() > MAX_TRUST_FILE => refuse("which is larger than 16 MiB"),
+        Ok(_) => Ok(()),
+    }
 }
 
 fn read_roots(pem: &[u8]) -> Result<RootCertStore, NetworkError> {
@@ -213,7 +234,7 @@ impl NetworkError {
             }
             Self::Roots => "give a PEM file of CA certificates",
             Self::TrustStore { .. } => {
-                "install the system's CA certificates (Debian: ca-certificates) or set SSL_CERT_FILE"
+                "install the system's CA certificates (Debian: ca-certificates), or let SSL_CERT_FILE name a PEM file of them"
             }
         }
     }
@@ -227,6 +248,16 @@ mod tests {
         check_environment(|name| {
             set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into())
         })
+    }
+
+    #[test]
+    fn a_trust_file_is_a_file() {
+        let refused = |path: &str| check_trust_file(Some(path.into())).unwrap_err().to_string();
+        for path in ["/dev/zero", "/no/such/file", "/", ""] {
+            assert!(refused(path).contains("SSL_CERT_FILE"), "{path}");
+        }
+        assert_eq!(check_trust_file(None), Ok(()));
+        assert_eq!(check_trust_file(Some(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").into())), Ok(()));
     }
 
     #[test]

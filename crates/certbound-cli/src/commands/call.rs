@@ -21,6 +21,10 @@ use crate::plan::{self, AnyClient, Kind};
 use crate::usage::Usage;
 
 pub(super) async fn run(flags: CallFlags, terminal: Terminal) -> Result<(), Failure> {
+    let from_stdin = flags.leg1.assertion_file.as_deref() == Some(std::path::Path::new("-"));
+    if from_stdin && flags.data.as_deref() == Some("@-") {
+        return Err(Usage::StdinTwice.into());
+    }
     let request = request::of(&flags)?;
     let scope = scope(&flags, &request)?;
     let kind = Kind::from(flags.kind);
@@ -140,6 +144,7 @@ fn refused(answer: &Response<Bytes>) -> Failure {
     let challenge = answer.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
     let why = match challenge {
         Some(challenge) => format!("it answered {status}; {challenge}"),
+        None if answer.body().is_empty() => format!("it answered {status}"),
         None => format!("it answered {status}; its body says more"),
     };
     let fix = match status.as_u16() {

@@ -1,9 +1,8 @@
 //! Flags of `call`.
 
 use clap::Args;
-use clap::builder::FalseyValueParser;
 
-use super::{ClientFlags, KindFlags, Leg1Flags};
+use super::{ClientFlags, KindFlags, Leg1Flags, switch};
 
 #[derive(Args, Debug)]
 pub(crate) struct CallFlags {
@@ -19,7 +18,7 @@ pub(crate) struct CallFlags {
     #[arg(short = 'H', long, value_name = "HEADER", env = "CERTBOUND_HEADER")]
     pub(crate) header: Vec<String>,
     /// Print status and headers of the answer before its body.
-    #[arg(short, long, env = "CERTBOUND_INCLUDE", value_parser = FalseyValueParser::new())]
+    #[arg(short, long, env = "CERTBOUND_INCLUDE", value_parser = switch())]
     pub(crate) include: bool,
     /// The resource's scope, {resource}/.default. Derived for the hosts of Graph and Key Vault.
     #[arg(long, env = "CERTBOUND_SCOPE")]

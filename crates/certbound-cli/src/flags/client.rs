@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::FalseyValueParser;
+
+use super::switch;
 
 /// Who asks, and where.
 #[derive(Args, Clone, Debug)]
@@ -67,10 +68,10 @@ pub(crate) struct Leg1Flags {
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct KindFlags {
     /// Ask for a token that is bound to the certificate. The default.
-    #[arg(long, env = "CERTBOUND_BOUND", conflicts_with = "bearer", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CERTBOUND_BOUND", conflicts_with = "bearer", value_parser = switch())]
     pub(crate) bound: bool,
     /// Ask for a Bearer token, which works for whoever holds it.
-    #[arg(long, env = "CERTBOUND_BEARER", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CERTBOUND_BEARER", value_parser = switch())]
     pub(crate) bearer: bool,
 }
 
@@ -78,10 +79,10 @@ pub(crate) struct KindFlags {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunFlags {
     /// Stop before the first byte is sent and print the request, with its secrets redacted.
-    #[arg(long, env = "CERTBOUND_DRY_RUN", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CERTBOUND_DRY_RUN", value_parser = switch())]
     pub(crate) dry_run: bool,
     /// Print each request and the status of its answer on stderr, with secrets redacted.
-    #[arg(long, env = "CERTBOUND_TRACE", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CERTBOUND_TRACE", value_parser = switch())]
     pub(crate) trace: bool,
     /// How long a connection (TCP, tunnel and TLS together) may take.
     #[arg(long, value_name = "SECONDS", env = "CERTBOUND_CONNECT_TIMEOUT", default_value = "5", value_parser = seconds())]
@@ -116,7 +117,7 @@ pub(crate) struct TokenFlags {
     #[command(flatten)]
     pub(crate) kind: KindFlags,
     /// Show the token in a table too.
-    #[arg(long, env = "CERTBOUND_REVEAL", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CERTBOUND_REVEAL", value_parser = switch())]
     pub(crate) reveal: bool,
 }
 
@@ -125,7 +126,7 @@ pub(crate) struct AssertionFlags {
     #[command(flatten)]
     pub(crate) client: ClientFlags,
     /// Show the assertion in a table too.
-    #[arg(long, env = "CERTBOUND_REVEAL", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CERTBOUND_REVEAL", value_parser = switch())]
     pub(crate) reveal: bool,
 }
 
@@ -141,9 +142,9 @@ pub(crate) struct ExchangeFlags {
     #[command(flatten)]
     pub(crate) kind: KindFlags,
     /// Add the report on the jwt-pop request of Leg 2, one mark a line.
-    #[arg(long, env = "CERTBOUND_REPORT", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CERTBOUND_REPORT", value_parser = switch())]
     pub(crate) report: bool,
     /// Show the token in a table too.
-    #[arg(long, env = "CERTBOUND_REVEAL", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CERTBOUND_REVEAL", value_parser = switch())]
     pub(crate) reveal: bool,
 }

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
+
+use super::switch;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EmulatorCommand {
@@ -32,7 +33,7 @@ pub(crate) struct EmulatorStartFlags {
     #[arg(
         long,
         env = "CERTBOUND_LISTEN_ON_THE_NETWORK_ANYONE_CAN_MINT_TOKENS",
-        value_parser = FalseyValueParser::new()
+        value_parser = switch()
     )]
     pub(crate) listen_on_the_network_anyone_can_mint_tokens: bool,
 }

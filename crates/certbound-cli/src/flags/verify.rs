@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use certbound_verifier::IpNet;
-use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
+
+use super::switch;
 
 #[derive(Args, Debug)]
 pub(crate) struct InspectFlags {
@@ -51,7 +52,7 @@ pub(crate) struct VerifyFlags {
     #[arg(long, value_name = "GUID", env = "CERTBOUND_ALLOW_CLIENT")]
     pub(crate) allow_client: Vec<String>,
     /// Accept every application that gets a token for the audience: in Entra that is every one of the tenant.
-    #[arg(long, env = "CERTBOUND_DANGEROUS_ANY_CALLER", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CERTBOUND_DANGEROUS_ANY_CALLER", value_parser = switch())]
     pub(crate) dangerous_any_caller: bool,
     /// What binding a token must have.
     #[arg(long, value_enum, env = "CERTBOUND_BINDING", default_value = "required")]

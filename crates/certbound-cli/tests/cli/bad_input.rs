@@ -198,3 +198,48 @@ fn a_proxy_that_cannot_be_used_is_named() {
         assert!(said.contains("HTTPS_PROXY") && !said.contains("secret"), "{said}");
     }
 }
+
+/// A mistyped switch must not give up the binding.
+#[test]
+fn a_switch_in_the_environment_is_yes_or_no() {
+    let emulator = Emulator::start();
+    let run = |value: &str| {
+        let mut command = certbound();
+        command
+            .env("CERTBOUND_BEARER", value)
+            .args(token(emulator.certificate()))
+            .arg("--dry-run")
+            .output()
+            .unwrap()
+    };
+    for (value, bearer) in
+        [("true", true), ("1", true), ("YES", true), ("", false), ("0", false), ("off", false)]
+    {
+        let output = run(value);
+        assert_eq!(output.status.code(), Some(0), "{value} {}", stderr(&output));
+        assert_eq!(!crate::support::stdout(&output).contains("mtls_pop"), bearer, "{value}");
+    }
+    for value in ["maybe", "treu", "2"] {
+        assert_eq!(refusal(&run(value)), (2, "usage".to_owned()), "{value}");
+    }
+}
+
+#[test]
+fn one_stdin_is_read_once() {
+    let emulator = Emulator::start();
+    let call =
+        ["call", "-o", "json", "https://mtlstb.graph.microsoft.com/", "--tenant", TENANT, "--client-id", APP];
+    let twice = ["--certificate", emulator.certificate(), "--assertion-file", "-", "-d", "@-"];
+    assert_eq!(refusal(&offline(&[&call[..], &twice].concat())), (2, "stdin_twice".to_owned()));
+}
+
+#[test]
+fn a_trust_file_that_is_none_is_named() {
+    let emulator = Emulator::start();
+    for path in ["/no/such/file", "/dev/zero", "/tmp"] {
+        let output =
+            certbound().env("SSL_CERT_FILE", path).args(token(emulator.certificate())).output().unwrap();
+        assert_eq!(refusal(&output), (2, "trust_store_unusable".to_owned()), "{path}");
+        assert!(stderr(&output).contains(path), "{}", stderr(&output));
+    }
+}

@@ -59,6 +59,13 @@ fn a_state_directory_stays_and_must_be_ones_own() {
     let start = |path: &Path| refusal(&offline(&["emulator", "start", "-o", "json", "--state", text(path)]));
     assert_eq!(start(&state), (2, "state_directory_unusable".to_owned()));
     assert_eq!(start(&state.join("ca.pem")), (2, "state_directory_unusable".to_owned()));
+    // The ready line is JSON, which has no place for such a name; no key is written there either.
+    use std::os::unix::ffi::OsStrExt as _;
+    let odd = home.path().join(std::ffi::OsStr::from_bytes(b"d\xff"));
+    let mut command = certbound();
+    let output = command.args(["emulator", "start", "-o", "json", "--state"]).arg(&odd).output().unwrap();
+    assert_eq!(refusal(&output), (2, "state_directory_unusable".to_owned()));
+    assert!(!odd.join("client.pem").exists());
 }
 
 #[test]
@@ -94,8 +101,10 @@ fn it_exits_as_the_command_does() {
 
 #[test]
 fn signals_are_passed_on() {
-    for (with, code) in [(Signal::TERM, 7), (Signal::HUP, 8), (Signal::INT, 9)] {
-        let script = "trap 'exit 7' TERM; trap 'exit 8' HUP; trap 'exit 9' INT; echo ready; while :; do sleep 0.05; done";
+    for (with, code) in
+        [(Signal::TERM, 7), (Signal::HUP, 8), (Signal::INT, 9), (Signal::QUIT, 10), (Signal::USR1, 11)]
+    {
+        let script = "trap 'exit 7' TERM; trap 'exit 8' HUP; trap 'exit 9' INT; trap 'exit 10' QUIT; trap 'exit 11' USR1; echo ready; while :; do sleep 0.05; done";
         let mut command = certbound();
         command.args(["emulator", "run", "--", "sh", "-c", script]).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();

@@ -96,7 +96,9 @@ impl BindingCertificateError {
             Self::KeyMismatch => "pair the certificate with the key it was issued for; the leaf comes first",
             Self::NotRsa => "ask for a bound token, which works with any key, or use an RSA certificate",
             Self::BrokenPfx { .. } => "export it again with one certificate and its private key",
-            Self::WrongPassword => "give the password the PFX was exported with",
+            Self::WrongPassword => {
+                "give the password the PFX was exported with; the command line reads it from AZURE_CLIENT_CERTIFICATE_PASSWORD"
+            }
             Self::Certificate(_) => "export the certificate again; the leaf comes first",
         }
     }

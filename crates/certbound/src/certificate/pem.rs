@@ -51,6 +51,8 @@ const LEGACY: &[u8] = b"Proc-Type: 4,ENCRYPTED";
 fn sections(
     pem: &[u8],
 ) -> impl Iterator<Item = Result<(SectionKind, Zeroizing<Vec<u8>>), BindingCertificateError>> + '_ {
+    // Editors on Windows put a byte order mark before the first line, which would hide the leaf.
+    let pem = pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pem);
     let sections: pem::SliceIter<'_, (SectionKind, Vec<u8>)> = pem::SliceIter::new(pem);
     sections.map(|section| match section {
         Ok((kind, der)) => Ok((kind, Zeroizing::new(der))),

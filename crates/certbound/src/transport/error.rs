@@ -61,7 +61,7 @@ pub enum TransportError {
         reason: String,
     },
     /// The server did not ask for the client's certificate, so nothing was sent to it.
-    #[error("{host} did not ask for the client certificate, so the token was not sent to it")]
+    #[error("{host} did not ask for the client certificate, so nothing was sent to it")]
     CertificateNotRequested {
         /// The host that was addressed.
         host: String,
@@ -120,7 +120,7 @@ impl TransportError {
                 "today's Key Vault asks after the handshake, which this TLS stack does not do; use a Bearer token there"
             }
             Self::CertificateNotRequested { .. } => {
-                "use the resource's mTLS host, or a Bearer token if it has none"
+                "use the host that takes client certificates (a resource's mTLS host, a cloud's mtlsauth host), or a Bearer token"
             }
             Self::Interrupted { .. } => "try again",
             Self::TooLarge { .. } => "check that the host is what it should be",

@@ -79,7 +79,8 @@ async fn wait(child: &mut Child, signals: &mut Signals) -> Result<ExitCode, Fail
 
 fn forward(pid: Option<Pid>, signal: Signal) {
     // The terminal has sent Ctrl-C to COMMAND too; twice would be another thing than once.
-    let by_terminal = signal == Signal::INT && std::io::stdin().is_terminal();
+    let from_keyboard = signal == Signal::INT || signal == Signal::QUIT;
+    let by_terminal = from_keyboard && std::io::stdin().is_terminal();
     if let Some(pid) = pid.filter(|_| !by_terminal) {
         // It may have ended in between.
         let _ = kill_process(pid, signal);
