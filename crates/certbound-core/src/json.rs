@@ -1,9 +1,12 @@
 //! Strict JSON: no member twice, at any depth.
 
+mod members;
+
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
+pub use self::members::Members;
 use crate::shown::shown;
 
 /// The deepest nesting that is read.
@@ -47,6 +50,9 @@ pub enum JsonError {
         /// Its name, shortened and escaped.
         name: String,
     },
+    /// More members than [`Members::MAX`].
+    #[error("it has more than {} members", Members::MAX)]
+    TooMany,
     /// Nested too deeply.
     #[error("it is nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
@@ -54,6 +60,7 @@ pub enum JsonError {
 
 const DUPLICATE: &str = "duplicate member: ";
 const TOO_DEEP: &str = "nested too deeply";
+const TOO_MANY: &str = "too many members";
 
 fn explain(error: serde_json::Error) -> JsonError {
     let text = error.to_string();
@@ -61,6 +68,9 @@ fn explain(error: serde_json::Error) -> JsonError {
         // The library appends " at line L column C".
         let name = name.rsplit_once(" at line ").map_or(name, |(name, _)| name);
         return JsonError::Duplicate { name: shown(name) };
+    }
+    if text.starts_with(TOO_MANY) {
+        return JsonError::TooMany;
     }
     if text.starts_with(TOO_DEEP) || text.starts_with("recursion limit") {
         return JsonError::TooDeep;
@@ -74,6 +84,11 @@ struct Strict {
 }
 
 impl Strict {
+    /// For a value that stands in an object which was begun elsewhere.
+    fn inside() -> Self {
+        Self { depth: 1 }
+    }
+
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.depth == MAX_DEPTH {
             return Err(E::custom(TOO_DEEP));

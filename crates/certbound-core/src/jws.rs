@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
 pub use self::key::{Algorithm, KeyError, PublicKey};
-use crate::json::{self, JsonError};
+use crate::json::{self, JsonError, Members};
 use crate::jwt::Claims;
 use crate::secret::Secret;
 use crate::shown::shown;
@@ -37,7 +37,7 @@ impl<'a> UnverifiedJws<'a> {
     /// without duplicates, with `alg` and without `crit`.
     pub fn parse(token: &'a str) -> Result<Self, JwsError> {
         let Parts { signing_input, header, payload, signature } = split(token)?;
-        let header = JwsHeader::parse(&decode(header, "header")?)?;
+        let header = JwsHeader::parse(decode(header, "header")?)?;
         let signature = decode(signature, "signature")?;
         Ok(Self { signing_input, header, payload, signature, claims: OnceLock::new() })
     }
@@ -146,15 +146,14 @@ pub struct JwsHeader {
 }
 
 impl JwsHeader {
-    fn parse(bytes: &[u8]) -> Result<Self, JwsError> {
-        let map = json::parse_object(bytes).map_err(|error| JwsError::Json { part: "header", error })?;
-        if map.contains_key("crit") || map.contains_key("b64") {
+    fn parse(bytes: Vec<u8>) -> Result<Self, JwsError> {
+        let members = Members::parse(bytes).map_err(|error| JwsError::Json { part: "header", error })?;
+        if members.contains("crit") || members.contains("b64") {
             return Err(JwsError::CriticalExtension);
         }
-        let text = |name: &'static str| match map.get(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(JwsError::HeaderType { member: name }),
+        let text = |name: &'static str| match members.string(name) {
+            None if members.contains(name) => Err(JwsError::HeaderType { member: name }),
+            text => Ok(text.map(str::to_owned)),
         };
         Ok(Self {
             alg: text("alg")?.ok_or(JwsError::NoAlgorithm)?,
@@ -162,7 +161,7 @@ impl JwsHeader {
             kid: text("kid")?,
             x5t: text("x5t")?,
             x5t_s256: text("x5t#S256")?,
-            x5c: first_certificate(&map)?,
+            x5c: first_certificate(&members)?,
         })
     }
 
@@ -198,14 +197,13 @@ impl JwsHeader {
 }
 
 /// `x5c` is a list (RFC 7515, section 4.1.6); some clients of the token service send one text.
-fn first_certificate(header: &Map<String, Value>) -> Result<Option<Vec<u8>>, JwsError> {
+fn first_certificate(header: &Members) -> Result<Option<Vec<u8>>, JwsError> {
+    if !header.contains("x5c") {
+        return Ok(None);
+    }
     let wrong = JwsError::HeaderType { member: "x5c" };
-    let text = match header.get("x5c") {
-        None => return Ok(None),
-        Some(Value::String(text)) => text,
-        Some(Value::Array(list)) => list.first().and_then(Value::as_str).ok_or(wrong.clone())?,
-        Some(_) => return Err(wrong),
-    };
+    let first = || header.other("x5c")?.as_array()?.first()?.as_str();
+    let text = header.string("x5c").or_else(first).ok_or(wrong.clone())?;
     // MSAL for Python leaves the line breaks of the PEM file in.
     let text: String = text.split_ascii_whitespace().collect();
     STANDARD.decode(text).map(Some).map_err(|_| wrong)
@@ -242,11 +240,13 @@ fn split(token: &str) -> Result<Parts<'_>, JwsError> {
     if token.len() > UnverifiedJws::MAX_BYTES {
         return Err(JwsError::TooLarge { length: token.len() });
     }
-    let count = token.bytes().filter(|byte| *byte == b'.').count() + 1;
-    let (Some((signing_input, signature)), 3) = (token.rsplit_once('.'), count) else {
-        return Err(JwsError::NotThreeParts { count });
+    let mut parts = token.splitn(4, '.');
+    let (Some(header), Some(payload), Some(signature), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(JwsError::NotThreeParts { count: token.split('.').count() });
     };
-    let (header, payload) = signing_input.split_once('.').ok_or(JwsError::NotThreeParts { count })?;
+    let signing_input = token.get(..header.len() + 1 + payload.len()).unwrap_or_default();
     if header.is_empty() || payload.is_empty() || signature.is_empty() {
         return Err(JwsError::EmptyPart);
     }
@@ -255,9 +255,7 @@ fn split(token: &str) -> Result<Parts<'_>, JwsError> {
 
 fn claims_of(payload: &str) -> Result<Claims, JwsError> {
     let payload = decode(payload, "payload")?;
-    json::parse_object(&payload)
-        .map(Claims::from_map)
-        .map_err(|error| JwsError::Json { part: "payload", error })
+    Claims::parse(payload).map_err(|error| JwsError::Json { part: "payload", error })
 }
 
 fn decode(part: &str, name: &'static str) -> Result<Vec<u8>, JwsError> {

@@ -1,29 +1,55 @@
 //! The claims of a JWT (RFC 7519), read strictly.
 
+use std::fmt;
+use std::sync::OnceLock;
+
 use serde_json::{Map, Value};
 
+use crate::json::{JsonError, Members};
 use crate::time::UnixTime;
 
 /// The claims of a token. Whether they were verified is told by where they came from: a
 /// [`VerifiedJws`](crate::jws::VerifiedJws), or
 /// [`unverified_claims`](crate::jws::UnverifiedJws::unverified_claims).
-#[derive(Clone, Debug, PartialEq)]
-pub struct Claims(Map<String, Value>);
+#[derive(Clone)]
+pub struct Claims {
+    members: Members,
+    /// Made when somebody wants to see all of them.
+    map: OnceLock<Map<String, Value>>,
+}
 
 impl Claims {
-    /// Takes claims over; duplicates are the parser's to refuse.
-    pub fn from_map(map: Map<String, Value>) -> Self {
-        Self(map)
+    /// Reads a payload, strictly: no name twice, at most [`Members::MAX`] claims.
+    ///
+    /// # Errors
+    /// [`JsonError`].
+    pub fn parse(payload: Vec<u8>) -> Result<Self, JsonError> {
+        Members::parse(payload).map(|members| Self { members, map: OnceLock::new() })
     }
 
     /// All of them.
     pub fn map(&self) -> &Map<String, Value> {
-        &self.0
+        self.map.get_or_init(|| self.members.to_map())
+    }
+
+    /// Whether there is such a claim at all.
+    pub fn contains(&self, name: &str) -> bool {
+        self.members.contains(name)
     }
 
     /// A claim that is a text; none when it is absent or anything else.
     pub fn string(&self, name: &str) -> Option<&str> {
-        self.0.get(name).and_then(Value::as_str)
+        self.members.string(name)
+    }
+
+    /// A claim that is a whole number and not negative; none when it is absent or anything else.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.members.number(name)
+    }
+
+    /// A claim that is a list; none when it is absent or anything else.
+    pub fn list(&self, name: &str) -> Option<&[Value]> {
+        self.members.other(name)?.as_array().map(Vec::as_slice)
     }
 
     /// A claim that is a time: whole seconds, as a number or (from older libraries) as a text of digits.
@@ -31,23 +57,21 @@ impl Claims {
     /// # Errors
     /// [`ClaimError`] when it is there and is neither.
     pub fn time(&self, name: &'static str) -> Result<Option<UnixTime>, ClaimError> {
-        let seconds = match self.0.get(name) {
-            None => return Ok(None),
-            Some(Value::Number(number)) => number.as_u64(),
-            Some(Value::String(text)) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
-            Some(_) => None,
-        };
-        seconds.map(|seconds| Some(UnixTime::from_secs(seconds))).ok_or(ClaimError { name })
+        let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let text = || self.string(name).filter(digits).and_then(|text| text.parse().ok());
+        match self.number(name).or_else(text) {
+            Some(seconds) => Ok(Some(UnixTime::from_secs(seconds))),
+            None if self.contains(name) => Err(ClaimError { name }),
+            None => Ok(None),
+        }
     }
 
     /// The audiences: `aud` is a text, or a list of texts. Empty when it is absent or anything else.
     pub fn audiences(&self) -> Vec<&str> {
-        match self.0.get("aud") {
-            Some(Value::String(audience)) => vec![audience],
-            Some(Value::Array(list)) => {
-                list.iter().map(Value::as_str).collect::<Option<Vec<_>>>().unwrap_or_default()
-            }
-            _ => Vec::new(),
+        match (self.string("aud"), self.list("aud")) {
+            (Some(audience), _) => vec![audience],
+            (None, Some(list)) => list.iter().map(Value::as_str).collect::<Option<_>>().unwrap_or_default(),
+            (None, None) => Vec::new(),
         }
     }
 
@@ -59,14 +83,28 @@ impl Claims {
     /// # Errors
     /// [`CnfError`] for any other `cnf`: a member that is not understood is a condition that is not met.
     pub fn confirmation(&self) -> Result<Option<&str>, CnfError> {
-        let Some(cnf) = self.0.get("cnf") else { return Ok(None) };
-        let members = cnf.as_object().ok_or(CnfError::NotAnObject)?;
+        if !self.contains("cnf") {
+            return Ok(None);
+        }
+        let members = self.members.other("cnf").and_then(Value::as_object).ok_or(CnfError::NotAnObject)?;
         let value = members.get("x5t#S256").ok_or(CnfError::NoThumbprint)?;
         if members.len() != 1 {
             return Err(CnfError::OtherMembers);
         }
         let text = value.as_str().ok_or(CnfError::NotCanonical)?;
         if is_canonical_thumbprint(text) { Ok(Some(text)) } else { Err(CnfError::NotCanonical) }
+    }
+}
+
+impl PartialEq for Claims {
+    fn eq(&self, other: &Self) -> bool {
+        self.map() == other.map()
+    }
+}
+
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Claims").field(self.map()).finish()
     }
 }
 
@@ -108,7 +146,7 @@ mod tests {
     use super::*;
 
     fn claims(json: &str) -> Claims {
-        Claims::from_map(crate::json::parse_object(json.as_bytes()).unwrap())
+        Claims::parse(json.as_bytes().to_vec()).unwrap()
     }
 
     #[test]

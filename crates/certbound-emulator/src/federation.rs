@@ -175,7 +175,7 @@ fn kind_of_token(assertion: &Assertion<'_>, issuer: &Issuer<'_>) -> Result<(), R
             "Only app-only tokens can be used as federated identity credentials for Entra ID issuers.",
         ));
     }
-    if assertion.claims.map().contains_key("xms_ficinfo") {
+    if assertion.claims.contains("xms_ficinfo") {
         return Err(refusal(
             700_231,
             "Tokens obtained by a federated identity credential may not be used as a federated identity credential: \

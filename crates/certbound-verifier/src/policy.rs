@@ -103,12 +103,9 @@ impl Policy {
 
     /// RFC 7519, sections 4.1.4 to 4.1.6, with `exp` required. Whole numbers only.
     pub(crate) fn check_times(&self, claims: &Claims, now: UnixTime) -> Result<UnixTime, Refusal> {
-        let time = |claim: &'static str| match claims.map().get(claim) {
-            None => Ok::<_, Refusal>(None),
-            Some(value) => {
-                let seconds = value.as_u64().ok_or(Refusal::MalformedTime { claim })?;
-                Ok(Some(UnixTime::from_secs(seconds)))
-            }
+        let time = |claim: &'static str| match claims.number(claim) {
+            None if claims.contains(claim) => Err(Refusal::MalformedTime { claim }),
+            seconds => Ok(seconds.map(UnixTime::from_secs)),
         };
         let (not_before, issued) = (time("nbf")?, time("iat")?);
         let expires = time("exp")?.ok_or(Refusal::MalformedTime { claim: "exp" })?;
@@ -157,7 +154,7 @@ impl Policy {
 
     /// Until when an accepted token may be remembered.
     pub(crate) fn good_until(&self, verified: &Verified) -> UnixTime {
-        let issued = verified.claims().map().get("iat").and_then(|issued| issued.as_u64());
+        let issued = verified.claims().number("iat");
         match (self.max_age, issued) {
             (Some(max_age), Some(issued)) => {
                 verified.expires_at().min(UnixTime::from_secs(issued).plus(max_age))
@@ -214,8 +211,7 @@ pub(crate) fn client_of(claims: &Claims) -> Option<&str> {
 }
 
 pub(crate) fn roles_of(claims: &Claims) -> impl Iterator<Item = &str> {
-    let roles = claims.map().get("roles").and_then(|roles| roles.as_array());
-    roles.into_iter().flatten().filter_map(|role| role.as_str())
+    claims.list("roles").into_iter().flatten().filter_map(|role| role.as_str())
 }
 
 pub(crate) fn scopes_of(claims: &Claims) -> impl Iterator<Item = &str> {

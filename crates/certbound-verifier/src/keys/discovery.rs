@@ -76,7 +76,7 @@ impl Discovery {
 /// The tenant, if there is exactly one: its own document is the one to read then.
 fn only(tenants: &Tenants) -> Option<&str> {
     match tenants {
-        Tenants::Listed(ids) if ids.len() == 1 => ids.iter().next().map(String::as_str),
+        Tenants::Listed(ids) if ids.len() == 1 => ids.first().map(String::as_str),
         _ => None,
     }
 }

@@ -52,5 +52,5 @@ pub(crate) fn measure(criterion: &mut Criterion<ThreadCpu>) {
 }
 
 pub(crate) fn print() {
-    print_ratios(GROUP, FLOOR, &[("bound_token", 3.0), ("resource.token", 3.0)]);
+    print_ratios(GROUP, FLOOR, &[("bound_token", Some(3.0)), ("resource.token", Some(3.0))]);
 }

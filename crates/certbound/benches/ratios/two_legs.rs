@@ -24,7 +24,7 @@ pub(crate) fn measure(criterion: &mut Criterion<ThreadCpu>) {
 
 pub(crate) fn print() {
     for (name, _) in KINDS {
-        print_ratios(name, FLOOR, &[(OURS, 1.5)]);
+        print_ratios(name, FLOOR, &[(OURS, Some(1.5))]);
     }
 }
 

@@ -1,109 +1,14 @@
-//! What both benchmarks need: CPU time, and ratios of what was measured in one run.
-//!
-//! A time alone says little on a shared machine. Each benchmark therefore measures ours and a floor in alternating
-//! rounds, and prints the median of the rounds' ratios.
+//! What both benchmarks need.
 
 pub(crate) mod bare;
 pub(crate) mod clients;
+pub(crate) mod ratio;
 pub(crate) mod server;
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use criterion::Criterion;
-use criterion::measurement::{Measurement, ValueFormatter, WallTime};
-use rustix::time::{ClockId, clock_gettime};
+pub(crate) use self::ratio::{ROUNDS, ThreadCpu, criterion, in_round, print_ratios};
 
 pub(crate) const TENANT: &str = "bea21ebe-8b64-4d06-9f6d-6a889b120a7c";
 pub(crate) const APP: &str = "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e";
 pub(crate) const HOST: &str = "westus3.mtlsauth.microsoft.com";
 pub(crate) const PATH: &str = "/bea21ebe-8b64-4d06-9f6d-6a889b120a7c/oauth2/v2.0/token";
 pub(crate) const VAULT: &str = "https://vault.azure.net/.default";
-
-/// Rounds in which floor and ours alternate.
-pub(crate) const ROUNDS: usize = 5;
-
-/// CPU time of the measuring thread: what a server in another thread does, and who else uses the machine, is left out.
-pub(crate) struct ThreadCpu;
-
-impl Measurement for ThreadCpu {
-    type Intermediate = Duration;
-    type Value = Duration;
-
-    fn start(&self) -> Duration {
-        let now = clock_gettime(ClockId::ThreadCPUTime);
-        Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
-    }
-
-    fn end(&self, started: Duration) -> Duration {
-        self.start().saturating_sub(started)
-    }
-
-    fn add(&self, one: &Duration, other: &Duration) -> Duration {
-        *one + *other
-    }
-
-    fn zero(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn to_f64(&self, value: &Duration) -> f64 {
-        WallTime.to_f64(value)
-    }
-
-    fn formatter(&self) -> &dyn ValueFormatter {
-        WallTime.formatter()
-    }
-}
-
-/// Criterion measuring CPU time, its results in the build's own directory.
-pub(crate) fn criterion() -> Criterion<ThreadCpu> {
-    // Ratios are of one run: an earlier one's results would be read where a filter leaves rows out.
-    let _ = std::fs::remove_dir_all(results());
-    Criterion::default()
-        .with_measurement(ThreadCpu)
-        .output_directory(&results())
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1))
-        .configure_from_args()
-}
-
-/// Prints how many times the floor each row costs: the median over the rounds, and the rounds themselves.
-///
-/// Rows that this run did not measure (a filter was given) are left out.
-pub(crate) fn print_ratios(group: &str, floor: &str, rows: &[(&str, f64)]) {
-    for (row, aim) in rows {
-        let mut ratios: Vec<f64> = (0..ROUNDS)
-            .filter_map(|round| Some(nanoseconds(group, row, round)? / nanoseconds(group, floor, round)?))
-            .collect();
-        if ratios.is_empty() {
-            continue;
-        }
-        let rounds = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect::<Vec<_>>().join(" ");
-        ratios.sort_by(f64::total_cmp);
-        let median = ratios[ratios.len() / 2];
-        println!("{group}: {row} / {floor} = {median:.2}x (aim {aim}x; rounds {rounds})");
-    }
-}
-
-/// The name of a row in one round.
-pub(crate) fn in_round(row: &str, round: usize) -> String {
-    format!("{row}, round {}", round + 1)
-}
-
-fn nanoseconds(group: &str, row: &str, round: usize) -> Option<f64> {
-    let folder = results().join(file_name(group)).join(file_name(&in_round(row, round)));
-    let text = std::fs::read_to_string(folder.join("new/estimates.json")).ok()?;
-    let estimates: serde_json::Value = serde_json::from_str(&text).ok()?;
-    estimates["median"]["point_estimate"].as_f64()
-}
-
-fn results() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("criterion")
-}
-
-/// What criterion makes of a name in the file system. Ours hold nothing that it changes.
-fn file_name(name: &str) -> &str {
-    assert!(!name.contains(['/', '\\', ':', '?', '"', '*', '<', '>', '|', '^']), "{name}");
-    name
-}

@@ -1,0 +1,332 @@
+//! The members of one JSON object, without a tree: most of a token's claims are never asked for.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use super::{DUPLICATE, JsonError, Strict, TOO_MANY, explain, parse_object};
+
+/// An object's members, read as strictly as [`parse_object`] reads them. Texts stay where they stand in the document.
+#[derive(Clone, Debug)]
+pub struct Members {
+    document: String,
+    list: Vec<(Text, Slot)>,
+}
+
+/// A text without escapes is a place in the document.
+#[derive(Clone, Debug)]
+enum Text {
+    Here(Range<usize>),
+    Apart(String),
+}
+
+#[derive(Clone, Debug)]
+enum Slot {
+    Text(Text),
+    Number(u64),
+    Other(Value),
+}
+
+impl Members {
+    /// The most members that are read. Every name is compared with those before it.
+    pub const MAX: usize = 256;
+
+    /// Reads one JSON object.
+    ///
+    /// # Errors
+    /// As [`parse_object`]; and for more members than [`Members::MAX`].
+    pub fn parse(document: Vec<u8>) -> Result<Self, JsonError> {
+        let is_object = document.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+        let document = match String::from_utf8(document) {
+            Ok(document) if is_object => document,
+            // Whatever is wrong with it, the other reader says it.
+            Ok(document) => {
+                return Err(parse_object(document.as_bytes()).err().unwrap_or(JsonError::NotAnObject));
+            }
+            Err(error) => return Err(parse_object(error.as_bytes()).err().unwrap_or(JsonError::NotAnObject)),
+        };
+        let mut deserializer = serde_json::Deserializer::from_str(&document);
+        let list = Object { document: &document }.deserialize(&mut deserializer).map_err(explain)?;
+        deserializer.end().map_err(explain)?;
+        Ok(Self { document, list })
+    }
+
+    /// A member that is a text.
+    pub fn string(&self, name: &str) -> Option<&str> {
+        match self.slot(name)? {
+            Slot::Text(text) => Some(text.of(&self.document)),
+            _ => None,
+        }
+    }
+
+    /// A member that is a whole number, not negative.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        match self.slot(name)? {
+            Slot::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// A member that is neither a text nor a whole number: a list, an object, and what else there is.
+    pub fn other(&self, name: &str) -> Option<&Value> {
+        match self.slot(name)? {
+            Slot::Other(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Whether there is such a member at all.
+    pub fn contains(&self, name: &str) -> bool {
+        self.slot(name).is_some()
+    }
+
+    /// All of them as a tree, in the order of the document.
+    pub fn to_map(&self) -> Map<String, Value> {
+        let value = |slot: &Slot| match slot {
+            Slot::Text(text) => Value::String(text.of(&self.document).to_owned()),
+            Slot::Number(number) => Value::Number(Number::from(*number)),
+            Slot::Other(value) => value.clone(),
+        };
+        self.list.iter().map(|(name, slot)| (name.of(&self.document).to_owned(), value(slot))).collect()
+    }
+
+    fn slot(&self, name: &str) -> Option<&Slot> {
+        self.list.iter().find(|(known, _)| known.of(&self.document) == name).map(|(_, slot)| slot)
+    }
+}
+
+impl Text {
+    fn of<'t>(&'t self, document: &'t str) -> &'t str {
+        match self {
+            // Made from a part of this very document.
+            Self::Here(place) => document.get(place.clone()).unwrap_or_default(),
+            Self::Apart(text) => text,
+        }
+    }
+
+    fn here(document: &str, part: &str) -> Self {
+        let start = (part.as_ptr() as usize).wrapping_sub(document.as_ptr() as usize);
+        Self::Here(start..start.wrapping_add(part.len()))
+    }
+}
+
+struct Object<'d> {
+    document: &'d str,
+}
+
+impl<'de> DeserializeSeed<'de> for Object<'_> {
+    type Value = Vec<(Text, Slot)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Object<'_> {
+    type Value = Vec<(Text, Slot)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let document = self.document;
+        let mut list: Vec<(Text, Slot)> = Vec::with_capacity(32);
+        while let Some(name) = members.next_key_seed(Name { document })? {
+            let text = name.of(document);
+            if list.iter().any(|(known, _)| known.of(document) == text) {
+                return Err(A::Error::custom(format_args!("{DUPLICATE}{text}")));
+            }
+            if list.len() == Members::MAX {
+                return Err(A::Error::custom(TOO_MANY));
+            }
+            let slot = members.next_value_seed(Member { document })?;
+            list.push((name, slot));
+        }
+        Ok(list)
+    }
+}
+
+struct Name<'d> {
+    document: &'d str,
+}
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = Text;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Text, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name<'_> {
+    type Value = Text;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text, E> {
+        Ok(Text::here(self.document, text))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Text, E> {
+        Ok(Text::Apart(text.to_owned()))
+    }
+}
+
+/// The value of a member of the object itself; what is nested goes the way of every value.
+struct Member<'d> {
+    document: &'d str,
+}
+
+impl<'de> DeserializeSeed<'de> for Member<'_> {
+    type Value = Slot;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Slot, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Member<'_> {
+    type Value = Slot;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Slot, E> {
+        Ok(Slot::Text(Text::here(self.document, text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Slot, E> {
+        Ok(Slot::Text(Text::Apart(text.to_owned())))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Slot, E> {
+        Ok(Slot::Number(number))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Slot, E> {
+        Ok(Slot::Other(number.into()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Slot, E> {
+        Strict::inside().visit_f64(number).map(Slot::Other)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Slot, E> {
+        Ok(Slot::Other(Value::Bool(value)))
+    }
+
+    fn visit_unit<E>(self) -> Result<Slot, E> {
+        Ok(Slot::Other(Value::Null))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, sequence: A) -> Result<Slot, A::Error> {
+        Strict::inside().visit_seq(sequence).map(Slot::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Slot, A::Error> {
+        Strict::inside().visit_map(members).map(Slot::Other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<Members, JsonError> {
+        Members::parse(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn each_kind_of_member_is_found_as_what_it_is() {
+        let members = parse(
+            r#" {"a":"x","\u0062":"\u0079","c":7,"d":-7,"e":1.5,"f":[1],"g":{"h":null},"i":true,"j":null} "#,
+        )
+        .unwrap();
+        assert_eq!(
+            (members.string("a"), members.string("b"), members.string("c")),
+            (Some("x"), Some("y"), None)
+        );
+        assert_eq!((members.number("c"), members.number("d"), members.number("a")), (Some(7), None, None));
+        assert_eq!(members.other("d"), Some(&json!(-7)));
+        assert_eq!(members.other("f"), Some(&json!([1])));
+        assert_eq!((members.other("a"), members.other("c"), members.other("z")), (None, None, None));
+        assert!(members.contains("j") && !members.contains("h"));
+        let map = members.to_map();
+        assert_eq!(
+            Value::Object(map.clone()),
+            json!({"a":"x","b":"y","c":7,"d":-7,"e":1.5,"f":[1],"g":{"h":null},"i":true,"j":null})
+        );
+        assert_eq!(map.keys().map(String::as_str).collect::<String>(), "abcdefgij");
+    }
+
+    #[test]
+    fn as_many_members_as_are_read() {
+        let object = |count: usize| {
+            let members: Vec<String> = (0..count).map(|at| format!("\"m{at}\":{at}")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        assert_eq!(parse(&object(Members::MAX)).unwrap().number("m255"), Some(255));
+        assert_eq!(parse(&object(Members::MAX + 1)).unwrap_err(), JsonError::TooMany);
+    }
+
+    /// Whatever the other reader refuses is refused alike, and whatever it takes is taken as the same.
+    fn agree(text: &[u8]) {
+        match (Members::parse(text.to_vec()), parse_object(text)) {
+            (Ok(members), Ok(map)) => assert_eq!(members.to_map(), map),
+            (Err(one), Err(other)) => {
+                assert_eq!(std::mem::discriminant(&one), std::mem::discriminant(&other), "{one:?} {other:?}");
+            }
+            (one, other) => panic!("{one:?} {other:?}"),
+        }
+    }
+
+    #[test]
+    fn both_readers_agree() {
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(40), "]".repeat(40));
+        for text in [
+            "",
+            "{",
+            "{}",
+            " {} ",
+            "{}{}",
+            "{} x",
+            "[]",
+            "7",
+            "\"x\"",
+            "null",
+            "{\"a\":1,\"a\":2}",
+            "{\"a\":1,\"\\u0061\":2}",
+            "{\"x\":{\"a\":1,\"a\":2}}",
+            "{\"a\":1e400}",
+            "{\"a\":1e3}",
+            "\u{feff}{}",
+            "{\"a\":nul}",
+            "{\"a\":18446744073709551616}",
+            "{\"a\":\"\\ud800\"}",
+            "{\"a\":\"\u{0}\"}",
+            &deep,
+            "{\"\":\"\"}",
+            "{\"a\":-0}",
+            "{7:1}",
+        ] {
+            agree(text.as_bytes());
+        }
+        agree(b"{\"a\":\"\xff\"}");
+    }
+
+    proptest! {
+        #[test]
+        fn both_readers_agree_on_anything(text in r#"[{}\[\]":,a1\\u0 .e-]{0,24}"#) {
+            agree(text.as_bytes());
+        }
+    }
+}
