@@ -12,21 +12,39 @@ use super::{DUPLICATE, JsonError, Strict, TOO_MANY, explain, parse_object};
 #[derive(Clone, Debug)]
 pub struct Members {
     document: String,
-    list: Vec<(Text, Slot)>,
+    list: Vec<Entry>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    /// Of the name: nearly every comparison ends with it.
+    tag: u64,
+    name: Text,
+    slot: Slot,
+}
+
+/// The length and the first seven bytes of a name. Equal tags of up to seven bytes are equal names.
+fn tag(name: &str) -> u64 {
+    let mut bytes = [0; 8];
+    for (place, byte) in bytes.iter_mut().zip(name.bytes().take(7)) {
+        *place = byte;
+    }
+    bytes[7] = u8::try_from(name.len()).unwrap_or(u8::MAX);
+    u64::from_le_bytes(bytes)
 }
 
 /// A text without escapes is a place in the document.
 #[derive(Clone, Debug)]
 enum Text {
-    Here(Range<usize>),
-    Apart(String),
+    Here(Range<u32>),
+    Apart(Box<str>),
 }
 
 #[derive(Clone, Debug)]
 enum Slot {
     Text(Text),
     Number(u64),
-    Other(Value),
+    Other(Box<Value>),
 }
 
 impl Members {
@@ -87,28 +105,36 @@ impl Members {
         let value = |slot: &Slot| match slot {
             Slot::Text(text) => Value::String(text.of(&self.document).to_owned()),
             Slot::Number(number) => Value::Number(Number::from(*number)),
-            Slot::Other(value) => value.clone(),
+            Slot::Other(value) => (**value).clone(),
         };
-        self.list.iter().map(|(name, slot)| (name.of(&self.document).to_owned(), value(slot))).collect()
+        let member = |entry: &Entry| (entry.name.of(&self.document).to_owned(), value(&entry.slot));
+        self.list.iter().map(member).collect()
     }
 
     fn slot(&self, name: &str) -> Option<&Slot> {
-        self.list.iter().find(|(known, _)| known.of(&self.document) == name).map(|(_, slot)| slot)
+        find(&self.list, &self.document, tag(name), name).map(|entry| &entry.slot)
     }
+}
+
+fn find<'l>(list: &'l [Entry], document: &str, tag: u64, name: &str) -> Option<&'l Entry> {
+    list.iter().find(|entry| entry.tag == tag && (name.len() <= 7 || entry.name.of(document) == name))
 }
 
 impl Text {
     fn of<'t>(&'t self, document: &'t str) -> &'t str {
         match self {
             // Made from a part of this very document.
-            Self::Here(place) => document.get(place.clone()).unwrap_or_default(),
+            Self::Here(place) => document.get(place.start as usize..place.end as usize).unwrap_or_default(),
             Self::Apart(text) => text,
         }
     }
 
     fn here(document: &str, part: &str) -> Self {
         let start = (part.as_ptr() as usize).wrapping_sub(document.as_ptr() as usize);
-        Self::Here(start..start.wrapping_add(part.len()))
+        match (u32::try_from(start), u32::try_from(start.wrapping_add(part.len()))) {
+            (Ok(start), Ok(end)) => Self::Here(start..end),
+            _ => Self::Apart(part.into()),
+        }
     }
 }
 
@@ -117,7 +143,7 @@ struct Object<'d> {
 }
 
 impl<'de> DeserializeSeed<'de> for Object<'_> {
-    type Value = Vec<(Text, Slot)>;
+    type Value = Vec<Entry>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
@@ -125,7 +151,7 @@ impl<'de> DeserializeSeed<'de> for Object<'_> {
 }
 
 impl<'de> Visitor<'de> for Object<'_> {
-    type Value = Vec<(Text, Slot)>;
+    type Value = Vec<Entry>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
@@ -133,17 +159,19 @@ impl<'de> Visitor<'de> for Object<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
         let document = self.document;
-        let mut list: Vec<(Text, Slot)> = Vec::with_capacity(32);
+        // A claim takes some forty characters.
+        let mut list: Vec<Entry> = Vec::with_capacity((document.len() / 32 + 4).min(32));
         while let Some(name) = members.next_key_seed(Name { document })? {
             let text = name.of(document);
-            if list.iter().any(|(known, _)| known.of(document) == text) {
+            let tag = tag(text);
+            if find(&list, document, tag, text).is_some() {
                 return Err(A::Error::custom(format_args!("{DUPLICATE}{text}")));
             }
             if list.len() == Members::MAX {
                 return Err(A::Error::custom(TOO_MANY));
             }
             let slot = members.next_value_seed(Member { document })?;
-            list.push((name, slot));
+            list.push(Entry { tag, name, slot });
         }
         Ok(list)
     }
@@ -173,8 +201,12 @@ impl<'de> Visitor<'de> for Name<'_> {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Text, E> {
-        Ok(Text::Apart(text.to_owned()))
+        Ok(Text::Apart(text.into()))
     }
+}
+
+fn other(value: Value) -> Slot {
+    Slot::Other(Box::new(value))
 }
 
 /// The value of a member of the object itself; what is nested goes the way of every value.
@@ -202,7 +234,7 @@ impl<'de> Visitor<'de> for Member<'_> {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Slot, E> {
-        Ok(Slot::Text(Text::Apart(text.to_owned())))
+        Ok(Slot::Text(Text::Apart(text.into())))
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Slot, E> {
@@ -210,27 +242,27 @@ impl<'de> Visitor<'de> for Member<'_> {
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<Slot, E> {
-        Ok(Slot::Other(number.into()))
+        Ok(other(number.into()))
     }
 
     fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Slot, E> {
-        Strict::inside().visit_f64(number).map(Slot::Other)
+        Strict::inside().visit_f64(number).map(other)
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Slot, E> {
-        Ok(Slot::Other(Value::Bool(value)))
+        Ok(other(Value::Bool(value)))
     }
 
     fn visit_unit<E>(self) -> Result<Slot, E> {
-        Ok(Slot::Other(Value::Null))
+        Ok(other(Value::Null))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, sequence: A) -> Result<Slot, A::Error> {
-        Strict::inside().visit_seq(sequence).map(Slot::Other)
+        Strict::inside().visit_seq(sequence).map(other)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Slot, A::Error> {
-        Strict::inside().visit_map(members).map(Slot::Other)
+        Strict::inside().visit_map(members).map(other)
     }
 }
 
@@ -315,6 +347,10 @@ mod tests {
             "{\"a\":\"\u{0}\"}",
             &deep,
             "{\"\":\"\"}",
+            "{\"abcdefgh\":1,\"abcdefgi\":2}",
+            "{\"abcdefgh\":1,\"abcdefgh\":2}",
+            "{\"abcdefg\":1,\"abcdefg\":2}",
+            "{\"a\":1,\"a\\u0000\":2}",
             "{\"a\":-0}",
             "{7:1}",
         ] {
