@@ -5,11 +5,12 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::process::{cargo, locked, run};
-use crate::{deny, layering};
+use crate::{deny, fuzz, layering};
 
-/// Formatting, layering, clippy, documentation and dependency rules. Stops at the first that fails.
+/// Formatting, layering, clippy, documentation and dependency rules, then every fuzz target for a while. Stops at the first that fails.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
     run(cargo(root).args(["fmt", "--all", "--check"]))?;
+    run(cargo(root).args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))?;
     layering::run(root)?;
     run(cargo(root)
         .args(["clippy", "--workspace", "--all-targets"])
@@ -19,5 +20,6 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
         .args(["doc", "--workspace", "--no-deps"])
         .args(locked(root))
         .env("RUSTDOCFLAGS", "-D warnings"))?;
-    deny::run_all(root)
+    deny::run_all(root)?;
+    fuzz::run_all(root, fuzz::SMOKE)
 }

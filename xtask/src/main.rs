@@ -2,6 +2,7 @@
 
 mod ci;
 mod deny;
+mod fuzz;
 mod layering;
 mod process;
 mod source_scan;
@@ -20,6 +21,7 @@ Usage: cargo xtask COMMAND
   test                   set up what the tests need (and say so), then run all tests
   ci                     formatting, layering, clippy, docs and dependency rules; warnings are errors
   layering [--root DIR]  who may import whom, and what certbound-core may not touch
+  fuzz [SECONDS]         every fuzz target for so long (20 by default; 600 before a release)
   deny                   licences, banned crates and sources of the dependencies (cargo-deny)
 ";
 
@@ -41,6 +43,11 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["ci"] => ci::run_all(&workspace_root()?),
         ["layering"] => layering::run(&workspace_root()?),
         ["layering", "--root", root] => layering::run(&PathBuf::from(root)),
+        ["fuzz"] => fuzz::run_all(&workspace_root()?, fuzz::SMOKE),
+        ["fuzz", seconds] => {
+            let seconds = seconds.parse().with_context(|| format!("not a number of seconds: `{seconds}`"))?;
+            fuzz::run_all(&workspace_root()?, seconds)
+        }
         ["deny"] => deny::run_all(&workspace_root()?),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

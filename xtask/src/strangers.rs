@@ -108,7 +108,7 @@ fn import_check(python: &Path) -> Command {
     command
 }
 
-fn apt_install(packages: &[&str]) -> Result<()> {
+pub(crate) fn apt_install(packages: &[&str]) -> Result<()> {
     let wanted = packages.join(", ");
     if on_path("apt-get").is_none() {
         bail!(

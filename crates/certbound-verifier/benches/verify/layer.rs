@@ -88,9 +88,7 @@ pub(crate) fn measure(criterion: &mut Criterion<ThreadCpu>) {
         for (row, sender) in &mut senders {
             let sender = tokio::sync::Mutex::new(sender);
             group.bench_function(in_round(row, round), |bencher| {
-                bencher
-                    .to_async(&runtime)
-                    .iter(|| async { ask(&mut *sender.lock().await, &authorization).await });
+                bencher.to_async(&runtime).iter(|| async { ask(*sender.lock().await, &authorization).await });
             });
         }
     }

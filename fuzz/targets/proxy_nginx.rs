@@ -1,0 +1,14 @@
+//! Any header `x-ssl-client-cert`: a certificate or an error.
+#![no_main]
+
+mod proxy;
+
+use certbound_verifier::TrustedProxy;
+use http::HeaderName;
+
+use crate::proxy::{read, sources};
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let proxy = TrustedProxy::nginx(HeaderName::from_static("x-ssl-client-cert"), sources());
+    read(&proxy, HeaderName::from_static("x-ssl-client-cert"), data);
+});

@@ -1,0 +1,54 @@
+//! `cargo xtask fuzz`: what strangers send, varied at random for a while.
+//!
+//! libFuzzer on the stable toolchain: the coverage it steers by is a pass of the compiler, no sanitizer.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{capture, cargo, on_path, run, say};
+use crate::strangers::apt_install;
+
+const TARGETS: [&str; 7] =
+    ["token", "cnf", "jwks", "proxy_rfc9440", "proxy_envoy", "proxy_nginx", "proxy_app_service"];
+
+/// Long enough to see that a target runs and that its seeds pass.
+pub(crate) const SMOKE: u64 = 20;
+
+/// As `cargo fuzz` sets them.
+const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares";
+
+/// Runs every target for so many seconds; new inputs are kept in `target/fuzz/corpus`.
+pub(crate) fn run_all(root: &Path, seconds: u64) -> Result<()> {
+    if on_path("c++").is_none() {
+        apt_install(&["g++"]).context("fuzz: libFuzzer is C++ and needs a compiler")?;
+    }
+    let version = capture(cargo(root).arg("-vV"))?;
+    let Some(host) = version.lines().find_map(|line| line.strip_prefix("host: ")) else {
+        bail!("fuzz: `cargo -vV` names no host");
+    };
+    let output = root.join("target").join("fuzz");
+    // With --target, build scripts and macros of the compiler stay uninstrumented.
+    run(cargo(root)
+        .args(["build", "--release", "--locked", "--manifest-path"])
+        .arg(root.join("fuzz").join("Cargo.toml"))
+        .args(["--target", host, "--target-dir"])
+        .arg(&output)
+        .env("RUSTFLAGS", FLAGS))?;
+    for target in TARGETS {
+        let corpus = output.join("corpus").join(target);
+        std::fs::create_dir_all(&corpus).with_context(|| format!("could not make {}", corpus.display()))?;
+        let program = output.join(host).join("release").join(target);
+        say(&format!("fuzz: {target} for {seconds} s"));
+        run(Command::new(program)
+            .current_dir(&output)
+            .arg(format!("-max_total_time={seconds}"))
+            .args(["-timeout=5", "-rss_limit_mb=1024", "-max_len=20000", "-verbosity=0", "-print_funcs=0"])
+            .arg(&corpus)
+            .arg(root.join("fuzz").join("seeds").join(target)))?;
+    }
+    Ok(())
+}
