@@ -226,3 +226,36 @@ fn a_claims_challenge_is_what_clients_parse() {
         assert_eq!(decoded, claims.as_bytes());
     }
 }
+
+#[test]
+fn a_challenge_comes_with_401_and_grpc_has_its_own_statuses() {
+    let vault = AnswerStyle::Vault { tenant: "t".to_owned(), resource: "https://vault.azure.net".to_owned() };
+    let refusals =
+        [Refusal::BadSignature, Refusal::NoPermission, Refusal::KeysUnavailable { reason: String::new() }];
+    for (style, expected) in [
+        (AnswerStyle::MtlsPop, [true, true, false]),
+        (AnswerStyle::Bearer, [true, true, false]),
+        (AnswerStyle::Graph, [true, false, false]),
+        (vault, [true, false, false]),
+    ] {
+        let challenged: Vec<bool> =
+            refusals.iter().map(|refusal| Answer::new(refusal, &style).challenge().is_some()).collect();
+        assert_eq!(challenged, expected, "{style:?}");
+    }
+    let grpc: Vec<String> = refusals
+        .iter()
+        .map(|refusal| {
+            let answer = Answer::new(refusal, &AnswerStyle::Grpc).response();
+            assert_eq!((answer.status().as_u16(), answer.body().len()), (200, 0));
+            answer.headers()["grpc-status"].to_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(grpc, ["16", "7", "14"]);
+    let retry = |refusal: &Refusal| {
+        Answer::new(refusal, &AnswerStyle::MtlsPop).response().headers().contains_key("retry-after")
+    };
+    assert_eq!(refusals.each_ref().map(retry), [false, false, true]);
+    // Graph and vaults do not know 400.
+    assert_eq!(Answer::new(&Refusal::TokenInUrl, &AnswerStyle::Graph).status(), 401);
+    assert_eq!(Answer::new(&Refusal::TokenInUrl, &AnswerStyle::MtlsPop).status(), 400);
+}

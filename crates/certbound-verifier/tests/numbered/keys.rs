@@ -248,7 +248,7 @@ async fn v56_no_keys_at_all_is_tried_again_but_not_at_every_request() {
 }
 
 #[tokio::test]
-async fn old_keys_are_refreshed_in_the_background() {
+async fn v58_old_keys_are_refreshed_in_the_background() {
     let (documents, clock) = (Documents::entra(), At::now());
     let verifier = verifier(&documents, &clock);
     assert_eq!(decide(&verifier, &clock, KID).await, "accepted");

@@ -62,7 +62,7 @@ fn request(peer: Option<PeerCertificate>) -> Request<Bytes> {
 }
 
 #[tokio::test]
-async fn only_accepted_requests_reach_the_resource() {
+async fn v01_v02_v19_only_accepted_requests_reach_the_resource() {
     assert_eq!(call(layer(), request(Some(client()))).await, (200, CLIENT.to_owned()));
     for (peer, part) in [
         (Some(peer("p256.pem")), "not the one the token is bound to"),
@@ -106,7 +106,7 @@ async fn v50_certificate_headers_on_a_direct_connection_are_ignored() {
 }
 
 #[tokio::test]
-async fn behind_a_proxy_only_its_header_counts() {
+async fn v23_behind_a_proxy_only_its_header_counts() {
     use base64::Engine as _;
     let encoded =
         format!(":{}:", base64::engine::general_purpose::STANDARD.encode(crate::support::der("rsa.pem")));

@@ -60,7 +60,7 @@ fn read(
 }
 
 #[test]
-fn every_form_is_read_from_the_proxy_and_from_nobody_else() {
+fn v51_every_form_is_read_from_the_proxy_and_from_nobody_else() {
     for (proxy, name, value) in proxies() {
         for from in [PROXY, "::1", "::ffff:10.0.0.9"] {
             assert_eq!(read(&proxy, from, &[(name, &value)]), Ok(client()), "{name} {from}");
@@ -76,7 +76,7 @@ fn every_form_is_read_from_the_proxy_and_from_nobody_else() {
 }
 
 #[test]
-fn v51_a_header_twice_or_of_another_spelling() {
+fn v51_v52_a_header_twice_or_of_another_spelling() {
     for (proxy, name, value) in proxies() {
         assert_eq!(read(&proxy, PROXY, &[(name, &value), (name, &value)]), Err(ForwardedError::Repeated));
         // v52: some servers take `_` for `-`.
