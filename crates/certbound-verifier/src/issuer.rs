@@ -24,10 +24,10 @@ use crate::refusal::Refusal;
 /// let other = Issuer::oidc("https://idp.example", [Algorithm::Es256])?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Issuer(pub(crate) Kind);
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Kind {
     Entra { cloud: Cloud, tenants: Tenants },
     Oidc { issuer: String, algorithms: Vec<Algorithm>, keys_host: Option<String> },
@@ -38,16 +38,6 @@ pub(crate) enum Kind {
 pub(crate) enum Tenants {
     Listed(Vec<String>),
     Rule(Arc<dyn Fn(&str) -> bool + Send + Sync>),
-}
-
-impl PartialEq for Tenants {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Listed(one), Self::Listed(two)) => one == two,
-            (Self::Rule(one), Self::Rule(two)) => Arc::ptr_eq(one, two),
-            _ => false,
-        }
-    }
 }
 
 impl fmt::Debug for Tenants {

@@ -54,6 +54,13 @@ fn v37_a_token_that_is_too_old_by_choice() {
 }
 
 #[test]
+fn v37_the_longest_lifetime_by_choice() {
+    let verifier = builder().longest_lifetime(Duration::from_secs(4000)).build().unwrap();
+    assert_eq!(by(&verifier, &token().claim("exp", json!(N - 300 + 4000))), "accepted");
+    assert_eq!(by(&verifier, &token().claim("exp", json!(N - 300 + 4001))), "token_lifetime_refused");
+}
+
+#[test]
 fn v38_the_audience_is_exactly_ours() {
     for wrong in [
         json!("https://graph.microsoft.com"),
@@ -250,6 +257,9 @@ fn a_verifier_that_says_too_little_is_not_built() {
     let leeway = Duration::from_secs(601);
     assert_eq!(build(builder().leeway(leeway)), BuildError::Leeway { found: leeway });
     assert!(builder().leeway(Duration::from_secs(600)).build().is_ok());
+    for error in [BuildError::NoIssuer, BuildError::IssuerTwice, BuildError::NoAudience, BuildError::NoRule] {
+        assert!(error.code().contains('_') && error.fix().len() > 10, "{error}");
+    }
     let by_name = Issuer::entra(Cloud::Public, [TenantId::parse("contoso.example").unwrap()]).unwrap_err();
     assert_eq!(by_name, IssuerError::TenantName { found: "contoso.example".to_owned() });
     assert_eq!(Issuer::entra(Cloud::Public, []).unwrap_err(), IssuerError::NoTenant);

@@ -200,6 +200,9 @@ async fn a_proxy_that_asks_is_told_who_calls() {
         ask(request(Some(client()))).await,
         (200, Some(CLIENT.to_owned()), Some("Orders.Read".to_owned()), Some(thumbprint), None)
     );
+    let answer = ForwardAuth::new(layer()).answer(&request(Some(client())).into_parts().0).await;
+    assert!(!answer.headers().contains_key("x-certbound-scopes"), "there are none");
+    assert_eq!(answer.headers()["cache-control"], "no-store");
     let (status, client_id, .., challenge) = ask(request(None)).await;
     assert_eq!((status, client_id), (401, None));
     assert!(challenge.unwrap().contains("invalid_token"));

@@ -111,6 +111,12 @@ fn v51_values_that_are_not_one_certificate() {
         }
     }
     let [(rfc9440, ..), (envoy, ..), (nginx, ..), (app_service, ..)] = proxies();
+    // The last length that is read, of a value that is then found to be none.
+    let longest = "A".repeat(16 * 1024);
+    assert!(!matches!(
+        read(&app_service, PROXY, &[("x-arr-clientcert", &longest)]),
+        Err(ForwardedError::TooLarge { .. })
+    ));
     let sfv = |bytes: &[u8]| format!(":{}:", STANDARD.encode(bytes));
     assert!(matches!(
         read(&rfc9440, PROXY, &[("client-cert", &sfv(&trailing))]),
