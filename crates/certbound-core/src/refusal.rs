@@ -72,7 +72,8 @@ impl AuthorityError {
             trace_id: text("trace_id").or_else(|| headers.request_id.clone()),
             timestamp: text("timestamp"),
             error_uri: text("error_uri"),
-            claims: text("claims"),
+            // Verbatim: it is sent back as it stands.
+            claims: members.get("claims").and_then(Value::as_str).map(str::to_owned),
             retry_after: headers.retry_after,
             body: if may_hold_a_token(status, &members) { String::new() } else { kept(body) },
         }
@@ -275,6 +276,8 @@ mod tests {
 
     #[test]
     fn claims_are_kept_verbatim() {
+        let nested = r#"{"error":"interaction_required","claims":"{\"x\":\"eyJh.b.c\"}"}"#;
+        assert_eq!(parse(400, nested).claims.as_deref(), Some(r#"{"x":"eyJh.b.c"}"#));
         let body = r#"{"error":"interaction_required","claims":"{\"access_token\":{}}"}"#;
         assert_eq!(parse(400, body).claims.as_deref(), Some(r#"{"access_token":{}}"#));
     }

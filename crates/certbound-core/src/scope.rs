@@ -139,8 +139,15 @@ pub fn covers(granted: &[String], asked: &str) -> bool {
     })
 }
 
+/// The client id of the token exchange in the public cloud, under which it can be asked for as well.
+const EXCHANGE_APPLICATION: &str = "fb60f99c-7a34-4190-8149-302f77469936";
+
 fn is_exchange_audience(resource: &str) -> bool {
     let resource = resource.trim_end_matches('/');
+    let id = resource.strip_prefix("api://").unwrap_or(resource);
+    if id.eq_ignore_ascii_case(EXCHANGE_APPLICATION) {
+        return true;
+    }
     Cloud::ALL.iter().any(|cloud| cloud.exchange_uri().eq_ignore_ascii_case(resource))
 }
 
@@ -218,6 +225,8 @@ mod tests {
             ("api://AzureADTokenExchange//.default", "exchange_scope_not_a_resource"),
             ("api://AzureADTokenExchangeUSGov/.default", "exchange_scope_not_a_resource"),
             ("api://AzureADTokenExchangeChina/.default", "exchange_scope_not_a_resource"),
+            ("fb60f99c-7a34-4190-8149-302f77469936/.default", "exchange_scope_not_a_resource"),
+            ("api://FB60F99C-7a34-4190-8149-302f77469936/.default", "exchange_scope_not_a_resource"),
         ];
         for (text, code) in cases {
             let error = ResourceScope::parse(text).unwrap_err();

@@ -118,7 +118,11 @@ impl Acquisition {
             correlation_id: asked.correlation_id,
             options: &self.options,
         };
-        let (response, in_http) = sent.exchange(&request).await?;
+        let answer = sent.exchange(&request).await;
+        if let Err(Error::Refused { .. }) = &answer {
+            self.credential.refused();
+        }
+        let (response, in_http) = answer?;
         let token = station::accept(response, &request, binding, self.leg(), self.client.clock.now())?;
         Ok(Fetched { token, endpoint, tenant: authority.tenant().clone(), proof, asked, in_leg1, in_http })
     }

@@ -92,6 +92,8 @@ mod sealed {
             request: &'a AssertionRequest,
             now: UnixTime,
         ) -> Boxed<'a, Proof>;
+        /// The service refused a request with this credential's proof.
+        fn refused(&self) {}
         /// The leg that a request with this credential is; none in the direct flow.
         fn leg(&self) -> Option<Leg>;
         /// Distinguishes credentials in cache keys.
@@ -163,7 +165,8 @@ impl Proves for ByAssertion {
         now: UnixTime,
     ) -> sealed::Boxed<'a, Proof> {
         Box::pin(async move {
-            if let Some(assertion) = self.kept(binding, now) {
+            // A challenge is for Leg 1 as well, which an earlier assertion knows nothing of.
+            if let Some(assertion) = self.kept(binding, now).filter(|_| request.claims.is_none()) {
                 return Ok(Proof::Bound(assertion));
             }
             let assertion = self.leg1.assertion_for(binding, request).await?;
@@ -172,6 +175,13 @@ impl Proves for ByAssertion {
             }
             Ok(Proof::Bound(assertion))
         })
+    }
+
+    /// Whatever the reason, the assertion is not offered again.
+    fn refused(&self) {
+        if let Some(kept) = &self.reused {
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 
     fn leg(&self) -> Option<Leg> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use certbound_core::environment::Cloud;
 use http::{HeaderName, HeaderValue};
 
 /// The scheme of the `Authorization` header.
@@ -49,9 +50,13 @@ impl ResourceProfile {
 
     /// The profile of a host: Key Vault's in every cloud, standard for any other.
     pub fn for_host(host: &str) -> Self {
-        const VAULTS: [&str; 3] = [".vault.azure.net", ".vault.azure.cn", ".vault.usgovcloudapi.net"];
         let host = host.to_ascii_lowercase();
-        if VAULTS.iter().any(|suffix| host.ends_with(suffix)) { Self::key_vault() } else { Self::standard() }
+        let is_vault = Cloud::ALL.iter().any(|cloud| {
+            // The resource's host is that of all vaults, but for the vault's own name.
+            let domain = cloud.vault_uri().trim_start_matches("https://");
+            host.strip_suffix(domain).is_some_and(|name| name.len() > 1 && name.ends_with('.'))
+        });
+        if is_vault { Self::key_vault() } else { Self::standard() }
     }
 
     /// The scheme.

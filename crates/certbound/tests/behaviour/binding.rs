@@ -8,7 +8,9 @@ use certbound::{
     AssertionRequest, Binding, BindingCertificate, BoundAssertion, ByCertificate, Client, Error, Leg1,
     Misuse, Secret, TokenCache, leg1_fn,
 };
-use certbound_testkit::emulator::{IssueOptions, KeyKind, world::builtin};
+use certbound_testkit::emulator::{
+    Condition, Fault, FaultResult, IssueOptions, KeyKind, LegKind, world::builtin,
+};
 use certbound_testkit::{NeverTransport, Pair};
 
 use crate::two_leg::vault;
@@ -113,6 +115,18 @@ async fn each_exchange_gets_a_fresh_assertion_unless_reuse_was_opted_into() {
     assert_eq!(exchange_twice(&pair.leg2()).await, 2);
     let reusing = pair.builder(builtin::APP).with_assertions(pair.leg1()).reuse_assertions().build().unwrap();
     assert_eq!(exchange_twice(&reusing).await, 1);
+    // One that was refused is not offered again, and a challenge is for Leg 1 as well.
+    let refusal = FaultResult::Status {
+        status: 401,
+        body: r#"{"error":"invalid_client"}"#.to_owned(),
+        retry_after: None,
+    };
+    pair.emulator().add_fault(Fault::once(Condition::leg(LegKind::Leg2), refusal));
+    reusing.bound_token(&vault()).force_refresh().await.unwrap_err();
+    assert_eq!(exchange_twice(&reusing).await, 1, "a new one, and that one again");
+    pair.emulator().clear_journal();
+    reusing.bound_token(&vault()).claims("{}").await.unwrap();
+    assert_eq!(pair.emulator().journal().len(), 2);
     // With less than five minutes left of it, it is not used again.
     pair.clock().advance(Duration::from_secs(3600 - 299));
     pair.emulator().clear_journal();

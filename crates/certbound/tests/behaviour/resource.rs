@@ -124,6 +124,7 @@ fn the_vault_profile_goes_with_vault_hosts_only() {
         has_header("demo.vault.azure.net")
             && has_header("X.VAULT.AZURE.CN")
             && has_header("a.vault.usgovcloudapi.net")
+            && has_header("a.vault.sovcloud-api.fr")
     );
     assert!(!has_header("vault.azure.net.evil.example") && !has_header("mtlstb.graph.microsoft.com"));
     assert_eq!(builtin::VAULT_HOST, "demo.vault.azure.net");
