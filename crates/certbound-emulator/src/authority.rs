@@ -199,7 +199,8 @@ impl<'e> TokenService<'e> {
                 "The provided value for the input parameter 'scope' names no resource.",
             ));
         }
-        let Some(resource) = self.world.resource(name) else {
+        let elsewhere = is_only_elsewhere(self.cloud, name);
+        let Some(resource) = self.world.resource(name).filter(|_| !elsewhere) else {
             return Err(refusal(
                 500_011,
                 format!("The resource principal named {name} was not found in the tenant."),
@@ -259,4 +260,11 @@ fn mutual_tls_enabled(caller: &Caller<'_>, mutual_tls: bool) -> Result<(), Refus
         return Err(refusal(51_000, "Required feature not enabled: MtlsClientAuth is/are disabled."));
     }
     Ok(())
+}
+
+/// Whether a URI is a well-known resource of other clouds and not of this one.
+fn is_only_elsewhere(cloud: Cloud, name: &str) -> bool {
+    let bare = name.strip_suffix('/').unwrap_or(name);
+    let has = |cloud: &Cloud| [cloud.exchange_uri(), cloud.vault_uri(), cloud.graph_uri()].contains(&bare);
+    !has(&cloud) && Cloud::ALL.iter().any(has)
 }

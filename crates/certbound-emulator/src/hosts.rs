@@ -61,8 +61,18 @@ fn token_service(name: &str) -> Option<Host<'static>> {
     global(name).or_else(|| {
         let (region, rest) = name.split_once('.')?;
         Region::parse(region).ok()?;
-        global(rest)
+        global(rest).filter(|_| has_regions(rest))
     })
+}
+
+/// Regions stand before `login.microsoft.com` in the public cloud, before the usual login host of any other, and before
+/// the mutual-TLS hosts; not before other aliases.
+fn has_regions(name: &str) -> bool {
+    match known_environment(name) {
+        None => true,
+        Some(environment) if environment.is_public => name == "login.microsoft.com",
+        Some(environment) => name == environment.preferred_network,
+    }
 }
 
 fn global(name: &str) -> Option<Host<'static>> {
@@ -104,6 +114,10 @@ mod tests {
             ("login.microsoftonline.com", "login public"),
             ("LOGIN.windows.net", "login public"),
             ("westus3.login.microsoft.com", "login public"),
+            ("westus3.login.microsoftonline.com", "none"),
+            ("eastus.sts.windows.net", "none"),
+            ("chinaeast2.login.chinacloudapi.cn", "none"),
+            ("chinaeast2.login.partner.microsoftonline.cn", "login china"),
             ("mtlsauth.microsoft.com", "mtls public"),
             ("westus3.mtlsauth.microsoft.com", "mtls public"),
             ("mtlsauth.microsoftonline.us", "mtls us_government"),

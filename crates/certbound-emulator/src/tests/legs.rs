@@ -111,23 +111,59 @@ fn the_direct_flow_needs_no_legs() {
 #[test]
 fn both_legs_work_in_every_cloud_and_region_by_its_own_names() {
     let emulator = emulator();
-    for (host, exchange, issuer) in [
-        ("westus3.mtlsauth.microsoft.com", "api://AzureADTokenExchange", "login.microsoftonline.com"),
-        ("mtlsauth.microsoftonline.us", "api://AzureADTokenExchangeUSGov", "login.microsoftonline.us"),
+    for (host, exchange, issuer, vault) in [
+        (
+            "westus3.mtlsauth.microsoft.com",
+            "api://AzureADTokenExchange",
+            "login.microsoftonline.com",
+            "https://vault.azure.net",
+        ),
+        (
+            "mtlsauth.microsoftonline.us",
+            "api://AzureADTokenExchangeUSGov",
+            "login.microsoftonline.us",
+            "https://vault.usgovcloudapi.net",
+        ),
         (
             "chinaeast2.mtlsauth.partner.microsoftonline.cn",
             "api://AzureADTokenExchangeChina",
             "login.partner.microsoftonline.cn",
+            "https://vault.azure.cn",
         ),
-        ("mtlsauth.sovcloud-identity.fr", "api://AzureADTokenExchange", "login.sovcloud-identity.fr"),
+        (
+            "mtlsauth.sovcloud-identity.fr",
+            "api://AzureADTokenExchange",
+            "login.sovcloud-identity.fr",
+            "https://vault.sovcloud-api.fr",
+        ),
     ] {
         let scope = format!("{exchange}/.default");
         let tls = with(host, emulator.client_identity());
         let leg_1 = Ask { tls: tls.clone(), scope: &scope, ..Ask::leg1(&emulator) }.token(&emulator);
         assert_eq!(claims(&leg_1).string("iss"), Some(&*format!("https://{issuer}/{TENANT}/v2.0")));
-        let leg_2 =
-            Ask { tls, scope: VAULT_SCOPE, assertion: Some((JWT_POP, leg_1)), ..Ask::leg1(&emulator) };
-        assert_eq!(leg_2.code(&emulator), 0, "{host}");
+        let vault = format!("{vault}/.default");
+        let leg_2 = |scope| Ask {
+            tls: tls.clone(),
+            scope,
+            assertion: Some((JWT_POP, leg_1.clone())),
+            ..Ask::leg1(&emulator)
+        };
+        assert_eq!(leg_2(&vault).code(&emulator), 0, "{host}");
+        // Another cloud's vault or exchange is nobody's resource here.
+        let elsewhere =
+            if issuer.ends_with(".com") { "https://vault.azure.cn/.default" } else { VAULT_SCOPE };
+        assert_eq!(leg_2(elsewhere).code(&emulator), 500_011, "{host}");
+        let exchange = if exchange.ends_with("USGov") {
+            "api://AzureADTokenExchange"
+        } else {
+            "api://AzureADTokenExchangeUSGov"
+        };
+        let scope = format!("{exchange}/.default");
+        assert_eq!(
+            Ask { tls: tls.clone(), scope: &scope, ..Ask::leg1(&emulator) }.code(&emulator),
+            500_011,
+            "{host}"
+        );
     }
 }
 
