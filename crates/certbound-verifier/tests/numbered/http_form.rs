@@ -66,6 +66,8 @@ async fn v48_a_token_in_the_url_or_a_form() {
         let both = Request::get(&url).header("authorization", format!("mtls_pop {token}")).body(()).unwrap();
         assert_eq!(layer(both).await, "token_in_url", "{query}");
     }
+    let ordinary = Request::get("https://orders.example/?$top=1&token=x").body(()).unwrap();
+    assert_eq!(layer(ordinary).await, "no_credentials", "a query of another kind");
     assert_eq!(Refusal::TokenInUrl.status(), 400);
     // A form's body is never read: the token there does not count.
     let form = Request::post("https://orders.example/")

@@ -145,6 +145,15 @@ fn v40_tenants_by_a_list_or_a_rule() {
         assert_eq!(by(&verifier, &of(OTHER_TENANT)), "accepted");
         assert_eq!(by(&verifier, &of(third)), "tenant_not_allowed");
     }
+    // Where any tenant will do, it must still be one, in the only spelling an issuer has.
+    let any = Issuer::entra_where(Cloud::Public, |_| true);
+    let verifier = Verifier::builder().issuer(any).audience(AUDIENCE).dangerous_any_caller().build().unwrap();
+    assert_eq!(by(&verifier, &of(third)), "accepted");
+    for bad in
+        ["0", &third[1..], &third.replace('-', "0"), &third.replace('0', "g"), &third.replace('1', "A")]
+    {
+        assert_eq!(by(&verifier, &of(bad)), "issuer_not_trusted", "{bad}");
+    }
 }
 
 #[test]
@@ -241,6 +250,33 @@ fn issuers_of_every_cloud_and_of_no_other() {
         if *cloud != Cloud::Public {
             assert_eq!(decide(&crate::support::keys()), "unknown_key", "keys of another cloud");
         }
+    }
+}
+
+#[test]
+fn issuers_of_version_one_are_one_host_in_every_cloud_and_two_in_china() {
+    for (cloud, host, expected) in [
+        (Cloud::Public, "sts.windows.net", "accepted"),
+        (Cloud::UsGovernment, "sts.windows.net", "accepted"),
+        (Cloud::China, "sts.windows.net", "accepted"),
+        (Cloud::China, "sts.chinacloudapi.cn", "accepted"),
+        (Cloud::Public, "sts.chinacloudapi.cn", "issuer_not_trusted"),
+    ] {
+        let issuer = Issuer::entra(cloud, [TenantId::parse(TENANT).unwrap()]).unwrap();
+        let (kid, key) = (crate::support::KID, crate::support::public_key());
+        let keys = certbound_verifier::KeySet::new().with_key(&issuer, kid, key);
+        let verifier =
+            Verifier::builder().issuer(issuer).audience(AUDIENCE).any_role(["Orders.Read"]).build().unwrap();
+        let of_version_one = token()
+            .claim("ver", json!("1.0"))
+            .claim("iss", json!(format!("https://{host}/{TENANT}/")))
+            .claim("appid", json!(crate::support::CLIENT))
+            .claim("appidacr", json!("2"))
+            .without("azp")
+            .without("azpacr")
+            .sign();
+        let authorization = certbound_verifier::Authorization::new(Scheme::MtlsPop, &of_version_one);
+        assert_eq!(code(verifier.check(&keys, &authorization, &client(), NOW)), expected, "{cloud} {host}");
     }
 }
 

@@ -175,8 +175,42 @@ fn v45_documents_that_are_no_key_sets() {
     assert_eq!(read("{\"keys\":[7,null,[]]}"), KeySetError::NoneUsable { count: 3 });
     let many = json!({ "keys": vec![json!({}); 129] }).to_string();
     assert_eq!(read(&many), KeySetError::TooMany { count: 129 });
-    let large = " ".repeat(KeySet::MAX_BYTES + 1);
-    assert_eq!(read(&large), KeySetError::TooLarge { length: KeySet::MAX_BYTES + 1 });
+    let most = json!({ "keys": vec![json!({}); 128] }).to_string();
+    assert_eq!(read(&most), KeySetError::NoneUsable { count: 128 });
+    let padded = |length: usize| format!("{{}}{}", " ".repeat(length - 2));
+    assert_eq!(read(&padded(KeySet::MAX_BYTES)), KeySetError::NoKeys);
+    let length = KeySet::MAX_BYTES + 1;
+    assert_eq!(read(&padded(length)), KeySetError::TooLarge { length });
+}
+
+#[test]
+fn sets_can_be_joined_and_counted() {
+    let one = KeySet::new().with_key(&issuer(), "k1", public_key());
+    let two = KeySet::new().with_key(&issuer(), "k2", public_key()).and(one.clone());
+    assert_eq!((KeySet::new().len(), one.len(), two.len()), (0, 1, 2));
+    assert_eq!((KeySet::new().is_empty(), one.is_empty()), (true, false));
+    let token = token().sign();
+    let authorization = Authorization::new(Scheme::MtlsPop, &token);
+    assert_eq!(code(crate::support::verifier().check(&two, &authorization, &client(), NOW)), "accepted");
+}
+
+/// A key that names its algorithm serves tokens of that one only.
+#[test]
+fn a_key_that_names_its_algorithm_serves_no_other() {
+    use certbound_verifier::Algorithm;
+    let pinned = [Algorithm::Rs256, Algorithm::Ps256];
+    let issuer = Issuer::oidc("https://idp.example", pinned).unwrap();
+    let verifier = Verifier::builder().issuer_with_keys(issuer.clone(), KeySet::new()).audience(AUDIENCE);
+    let verifier = verifier.dangerous_any_caller().build().unwrap();
+    let token = token().claim("iss", json!("https://idp.example")).claim("azp", json!("c"));
+    let token = token.claim("sub", json!("c")).sign();
+    for (alg, expected) in [("RS256", "accepted"), ("PS256", "unknown_key")] {
+        let mut key = jwk(KID);
+        key.as_object_mut().unwrap().insert("alg".to_owned(), json!(alg));
+        let keys = KeySet::of_jwks(&issuer, json!({ "keys": [key] }).to_string().as_bytes()).unwrap();
+        let decision = verifier.check(&keys, &Authorization::new(Scheme::MtlsPop, &token), &client(), NOW);
+        assert_eq!(code(decision), expected, "{alg}");
+    }
 }
 
 #[tokio::test]
@@ -282,6 +316,29 @@ async fn v58_old_keys_are_refreshed_in_the_background() {
 }
 
 #[tokio::test]
+async fn v55_a_background_refresh_that_fails_is_not_tried_at_every_request() {
+    let (documents, clock) = (Documents::entra(), At::now());
+    let verifier = verifier(&documents, &clock);
+    assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
+    documents.fail(METADATA, FetchError::Status { status: 500 });
+    clock.advance(24 * 3600);
+    for interval in 1..=3 {
+        // Twenty at once, and one after each fetch has ended.
+        for _ in 0..20 {
+            assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
+        }
+        until(|| documents.count() == 2 + interval).await;
+        for _ in 0..20 {
+            clock.advance(1);
+            assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(documents.count(), 2 + interval);
+        clock.advance(280);
+    }
+}
+
+#[tokio::test]
 async fn v58_rotation() {
     let (documents, clock) = (Documents::entra(), At::now());
     let verifier = verifier(&documents, &clock);
@@ -291,6 +348,11 @@ async fn v58_rotation() {
     clock.advance(300);
     assert_eq!(decide(&verifier, &clock, "k2").await, "accepted");
     assert_eq!(decide(&verifier, &clock, KID).await, "unknown_key");
+    for kid in ["k3", "k4"] {
+        documents.set(JWKS, &json!({ "keys": [jwk(kid)] }));
+        clock.advance(300);
+        assert_eq!(decide(&verifier, &clock, kid).await, "accepted");
+    }
 }
 
 /// A decision made with a key that is gone is not remembered beyond it.
