@@ -1,6 +1,6 @@
 //! 1 to 23: the token and the certificate.
 
-use certbound_verifier::{BindingPolicy, PeerCertificate, Refusal, Scheme};
+use certbound_verifier::{Authorization, BindingPolicy, PeerCertificate, Refusal, Scheme, UnixTime};
 use serde_json::json;
 
 use crate::support::{NOW, builder, client, code, decide, decide_as, der, keys, peer, token, verifier};
@@ -188,6 +188,30 @@ fn v17_a_certificate_outside_its_dates() {
         let lenient = builder().accept_any_certificate_dates().build().unwrap();
         assert_eq!(code(decide_as(&lenient, Scheme::MtlsPop, &token, &peer)), "accepted");
     }
+}
+
+#[test]
+fn v17_a_certificate_counts_from_its_first_second_to_its_last() {
+    let peer = client();
+    let decide_at = |now: UnixTime| {
+        let now_secs = now.as_secs();
+        let token = token()
+            .claim("iat", json!(now_secs))
+            .claim("nbf", json!(now_secs))
+            .claim("exp", json!(now_secs + 3600))
+            .sign();
+        verifier().check(&keys(), &Authorization::new(Scheme::MtlsPop, &token), &peer, now)
+    };
+    let early = UnixTime::from_secs(4000);
+    let Err(Refusal::CertificateDates { from, to, now }) = decide_at(early) else {
+        panic!("it was not valid in 1970");
+    };
+    assert_eq!(now, early);
+    let at = |now| code(decide_at(now));
+    let second = std::time::Duration::from_secs(1);
+    assert_eq!((at(from), at(to)), ("accepted", "accepted"));
+    assert_eq!(at(UnixTime::from_secs(from.as_secs() - 1)), "client_certificate_dates");
+    assert_eq!(at(to.plus(second)), "client_certificate_dates");
 }
 
 /// RFC 8705, appendix A: the certificate and its thumbprint; then the sample of section 3.1, which no certificate has.

@@ -217,6 +217,7 @@ fn a_claims_challenge_is_what_clients_parse() {
     use base64::Engine as _;
     let claims = r#"{"access_token":{"nbf":{"essential":true,"value":"1800000000"}}}"#;
     let refusal = Refusal::ClaimsDemanded { claims: claims.to_owned() };
+    assert_eq!(refusal.error(), Some("insufficient_claims"));
     for style in [AnswerStyle::MtlsPop, AnswerStyle::Graph] {
         let answer = Answer::new(&refusal, &style);
         assert_eq!(answer.status(), 401);

@@ -200,6 +200,7 @@ fn v42_users_scopes_and_clients_by_choice() {
     assert_eq!(by(&users, &user), "accepted");
     assert_eq!(by(&users, &user.clone().claim("scp", json!("Orders.Read"))), "no_permission");
     assert_eq!(by(&users, &token()), "caller_kind_not_accepted");
+    assert_eq!(by(&users, &user.clone().without("scp")), "caller_kind_not_accepted");
     let any =
         base().callers(Callers::Any).any_scope(["Orders.Write"]).any_role(["Orders.Read"]).build().unwrap();
     assert_eq!((by(&any, &user), by(&any, &token())), ("accepted", "accepted"));

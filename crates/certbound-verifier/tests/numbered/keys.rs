@@ -385,6 +385,28 @@ async fn v58_remembered_decisions_end_with_their_keys() {
     assert_eq!(verify(&second).await, "token_expired", "nor beyond the token");
 }
 
+#[tokio::test]
+async fn a_remembered_token_is_too_old_in_time() {
+    let clock = At::now();
+    let keys = crate::support::keys();
+    let verifier = Verifier::builder()
+        .issuer_with_keys(issuer(), keys)
+        .audience(AUDIENCE)
+        .any_role(["Orders.Read"])
+        .max_age(std::time::Duration::from_secs(600))
+        .leeway(std::time::Duration::ZERO)
+        .with_clock(clock.clone())
+        .remember(16)
+        .build()
+        .unwrap();
+    let token = signed(KID, &clock);
+    let verify =
+        async || code(verifier.verify(&Authorization::new(Scheme::MtlsPop, &token), &client()).await);
+    assert_eq!((verify().await, verify().await), ("accepted", "accepted"));
+    clock.advance(601);
+    assert_eq!(verify().await, "token_too_old");
+}
+
 #[test]
 fn v59_keys_of_one_name_are_all_tried() {
     use crate::support::verifier;
