@@ -254,3 +254,38 @@ fn builder_at_now() -> certbound_verifier::VerifierBuilder {
         .any_role(["Orders.Read"])
         .with_clock(crate::keys::At::now())
 }
+
+/// Each step says how it ended; what comes after a refusal is not reached.
+#[test]
+fn a_decision_is_explained_step_by_step() {
+    use certbound_verifier::{Outcome, Step};
+    let explain = |token: &str, peer: &PeerCertificate| {
+        verifier().explain(&keys(), &Authorization::new(Scheme::MtlsPop, token), peer, NOW)
+    };
+    let good = explain(&token().sign(), &client());
+    assert!(good.decision.is_ok());
+    assert_eq!(good.steps.iter().map(|(step, _)| *step).collect::<Vec<_>>(), Step::ALL);
+    let seen = |step: Step| {
+        good.steps.iter().find_map(|(of, outcome)| match outcome {
+            Outcome::Passed(seen) if *of == step => Some(seen.clone()),
+            _ => None,
+        })
+    };
+    assert!(seen(Step::Binding).unwrap().contains(&client().thumbprint().unwrap().x5t_s256()));
+    assert!(seen(Step::CertificateDates).unwrap().starts_with("ends in "));
+    assert_eq!(seen(Step::Caller).unwrap(), crate::support::CLIENT);
+    assert_eq!(seen(Step::Permission).unwrap(), "a required role or scope is there");
+
+    let bad = explain(&token().sign(), &peer("p256.pem"));
+    let refusal = bad.decision.unwrap_err();
+    for (at, (step, outcome)) in bad.steps.iter().enumerate() {
+        let binding = Step::ALL.iter().position(|step| *step == Step::Binding).unwrap();
+        match at.cmp(&binding) {
+            std::cmp::Ordering::Less => assert!(matches!(outcome, Outcome::Passed(_)), "{step}"),
+            std::cmp::Ordering::Equal => assert_eq!(*outcome, Outcome::Refused(refusal.clone())),
+            std::cmp::Ordering::Greater => assert_eq!(*outcome, Outcome::NotReached, "{step}"),
+        }
+    }
+    let ids: std::collections::HashSet<_> = Step::ALL.iter().map(ToString::to_string).collect();
+    assert_eq!(ids.len(), Step::ALL.len());
+}

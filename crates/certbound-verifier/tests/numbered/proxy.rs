@@ -177,8 +177,15 @@ fn v51_only_the_last_element_of_envoys_header_counts() {
     );
     let upper = peer("p256.pem").thumbprint().unwrap().hex().to_ascii_uppercase();
     assert_eq!(get(&format!("Hash={upper};{theirs}")), Ok(peer("p256.pem")));
+    // An escaped quote is part of the value, where it stands in the certificate itself; a bare one is no value at all.
+    let escaped_value = theirs.replacen("CERTIFICATE", "C\\ERTI\\FICATE", 1);
+    assert_eq!(get(&escaped_value), Ok(peer("p256.pem")), "a backslash takes the next character as it is");
+    let quote_inside = theirs.replacen("CERTIFICATE", "\\\"CERTIFICATE", 1);
+    assert!(matches!(get(&quote_inside), Err(ForwardedError::Malformed | ForwardedError::Certificate(_))));
+
     for wrong in [
         format!("{theirs},"),
+        "Cert=\"a\"b\"\"".to_owned(),
         format!("Subject=\"a,{theirs}"),
         format!("{theirs};x"),
         format!("{theirs};Unknown=1"),
