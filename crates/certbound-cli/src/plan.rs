@@ -154,7 +154,11 @@ fn leg1_client<T: Transport + Clone>(
     transport: &T,
 ) -> Result<Client<ByCertificate>, Failure> {
     let authority = match &flags.leg1_tenant {
-        Some(tenant) => authority.clone().with_tenant(TenantId::parse(tenant)?),
+        Some(tenant) => {
+            let kind = authority.kind();
+            let other = authority.for_tenant(TenantId::parse(tenant)?);
+            other.ok_or_else(|| Usage::NoTenantToChoose { kind })?
+        }
         None => authority.clone(),
     };
     let app = flags.leg1_client_id.as_deref().unwrap_or(app);
@@ -216,11 +220,15 @@ fn at_host(url: &str, tenant: Option<TenantId>) -> Result<Authority, Failure> {
         (true, tenant) => {
             let authority = Authority::parse(&url)?;
             match tenant {
-                Some(flag) if flag != *authority.tenant() => {
-                    let authority = authority.tenant().to_string();
-                    Err(Usage::TwoTenants { authority, flag: flag.to_string() }.into())
-                }
-                _ => Ok(authority),
+                Some(flag) => match authority.tenant() {
+                    Some(tenant) if *tenant == flag => Ok(authority),
+                    Some(tenant) => {
+                        let authority = tenant.to_string();
+                        Err(Usage::TwoTenants { authority, flag: flag.to_string() }.into())
+                    }
+                    None => Err(Usage::NoTenantToChoose { kind: authority.kind() }.into()),
+                },
+                None => Ok(authority),
             }
         }
     }

@@ -10,6 +10,8 @@ pub(crate) enum Usage {
     NoTenant,
     #[error("the authority names the tenant {authority}, and --tenant another: {flag}")]
     TwoTenants { authority: String, flag: String },
+    #[error("the authority is of the kind {kind}, which has no tenant to choose")]
+    NoTenantToChoose { kind: certbound::AuthorityKind },
     #[error("`{0}` asks for the region to be detected, which is not done here")]
     RegionDetection(String),
     #[error("no certificate is given")]
@@ -71,6 +73,7 @@ impl Usage {
         match self {
             Self::NoTenant => "tenant_required",
             Self::TwoTenants { .. } => "tenant_conflict",
+            Self::NoTenantToChoose { .. } => "tenant_override_not_supported",
             Self::RegionDetection(_) => "invalid_region",
             Self::NoCertificate => "certificate_required",
             Self::NoLeg1 => "leg1_required",
@@ -104,6 +107,7 @@ impl Usage {
         match self {
             Self::NoTenant => "give --tenant or set AZURE_TENANT_ID",
             Self::TwoTenants { .. } => "name the tenant in one of the two places",
+            Self::NoTenantToChoose { .. } => "leave --tenant and --leg1-tenant out",
             Self::RegionDetection(_) => {
                 "name the region, such as westus3, or leave it out to use the global endpoint"
             }

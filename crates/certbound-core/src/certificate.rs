@@ -140,6 +140,15 @@ impl CertificateChain {
         self.thumbprint
     }
 
+    /// SHA-1 of the leaf: `x5t` (RFC 7515, section 4.1.7), the name of a certificate in a header that older servers read.
+    /// It names, it does not protect; nothing is decided by it.
+    pub fn sha1(&self) -> [u8; 20] {
+        let mut sha1 = [0; 20];
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, self.leaf_der());
+        sha1.copy_from_slice(digest.as_ref());
+        sha1
+    }
+
     /// The start of the leaf's validity.
     pub fn not_before(&self) -> UnixTime {
         self.not_before

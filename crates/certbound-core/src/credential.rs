@@ -20,6 +20,8 @@ pub enum ClientProof<'a> {
     BoundAssertion(&'a Secret),
     /// A JWT signed by the client itself, or an unbound federated token.
     SignedAssertion(&'a Secret),
+    /// A client secret (RFC 6749, section 2.3.1).
+    Secret(&'a Secret),
 }
 
 impl<'a> ClientProof<'a> {
@@ -29,6 +31,7 @@ impl<'a> ClientProof<'a> {
             Self::CertificateOnly => return Vec::new(),
             Self::BoundAssertion(assertion) => (JWT_POP, assertion),
             Self::SignedAssertion(assertion) => (JWT_BEARER, assertion),
+            Self::Secret(secret) => return vec![("client_secret", secret.expose())],
         };
         vec![("client_assertion_type", kind), ("client_assertion", assertion.expose())]
     }

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::authority::Authority;
+use crate::authority::{Authority, AuthorityKind};
 use crate::environment::known_environment;
+use crate::instance::Environment;
 use crate::region::Region;
 use crate::shown::shown;
 use crate::tenant::TenantId;
@@ -30,11 +31,25 @@ pub enum Channel {
 impl Authority {
     /// The endpoint this authority's tokens are requested from.
     ///
-    /// Asks nobody: an unknown host is taken as it is, or derived from by the rule of the known ones.
+    /// Asks nobody: an unknown host is taken as it is, or derived from by the rule of the known ones. Kinds other than
+    /// Entra have one host for everything, and no regions.
     ///
     /// # Errors
-    /// [`EndpointError`] over mutual TLS, when the login host has no mutual-TLS host; whatever the region.
+    /// [`EndpointError`] over mutual TLS, when the login host has no mutual-TLS host, whatever the region; and for an
+    /// OpenID issuer whose metadata is not known yet.
     pub fn token_endpoint(&self, flow: Flow, channel: Channel) -> Result<TokenEndpoint, EndpointError> {
+        let Some(path) = self.token_path() else { return self.by_metadata(channel) };
+        if let Some(environment) = self.environment() {
+            let choice = Choice {
+                host: environment.preferred_network().to_owned(),
+                cache_environment: environment.preferred_cache().to_owned(),
+                rule: HostRule::CustomMetadata,
+            };
+            return Ok(TokenEndpoint::new(self, None, choice, &path));
+        }
+        if self.kind() != AuthorityKind::Entra {
+            return Ok(TokenEndpoint::new(self, None, as_it_is(self.host(), HostRule::OnlyHost), &path));
+        }
         if channel == Channel::MutualTls {
             refuse_host_without_mtls(self.host())?;
         }
@@ -45,10 +60,49 @@ impl Authority {
         let choice = match (region, channel) {
             (Some(region), Channel::Plain) => regional(self.host(), region),
             (Some(region), Channel::MutualTls) => regional_mtls(self.host(), region),
-            (None, Channel::Plain) => preferred(self.host()),
+            (None, Channel::Plain) => preferred(self.host(), self.discovered()),
             (None, Channel::MutualTls) => global_mtls(self.host()),
         };
-        Ok(TokenEndpoint::new(self, region, choice))
+        Ok(TokenEndpoint::new(self, region, choice, &path))
+    }
+
+    fn by_metadata(&self, channel: Channel) -> Result<TokenEndpoint, EndpointError> {
+        let metadata =
+            self.metadata().ok_or_else(|| EndpointError::NotDiscovered { authority: self.url() })?;
+        let url = match channel {
+            Channel::Plain => metadata.token_endpoint(),
+            Channel::MutualTls => metadata.mtls_token_endpoint(),
+        };
+        // The metadata was checked to hold URLs of this form.
+        let rest = url.strip_prefix(SCHEME).unwrap_or_default();
+        let authority_end = SCHEME.len() + rest.find(['/', '?']).unwrap_or(rest.len());
+        let host_end =
+            url[..authority_end].rfind(':').filter(|at| *at > SCHEME.len()).unwrap_or(authority_end);
+        Ok(TokenEndpoint {
+            url: url.into(),
+            host_end,
+            authority_end,
+            rule: HostRule::Discovered,
+            region: None,
+            cache_environment: self.host().into(),
+            tenant: None,
+        })
+    }
+
+    /// Whether a bound token can be asked for here at all.
+    ///
+    /// # Errors
+    /// [`EndpointError::DoesNotBind`] and [`EndpointError::TakesNoCertificate`], for an OpenID issuer that says so;
+    /// `by_certificate`: the client authenticates by its certificate alone.
+    pub fn check_binding(&self, by_certificate: bool) -> Result<(), EndpointError> {
+        let Some(metadata) = self.metadata() else { return Ok(()) };
+        if !metadata.binds_tokens() {
+            return Err(EndpointError::DoesNotBind { issuer: shown(metadata.issuer()) });
+        }
+        if by_certificate && !metadata.takes_certificates() {
+            return Err(EndpointError::TakesNoCertificate { issuer: shown(metadata.issuer()) });
+        }
+        Ok(())
     }
 }
 
@@ -61,19 +115,18 @@ pub struct TokenEndpoint {
     rule: HostRule,
     region: Option<Region>,
     cache_environment: Arc<str>,
-    tenant: TenantId,
+    tenant: Option<TenantId>,
 }
 
 impl TokenEndpoint {
-    fn new(authority: &Authority, region: Option<&Region>, choice: Choice) -> Self {
-        let tenant = authority.tenant().clone();
+    fn new(authority: &Authority, region: Option<&Region>, choice: Choice, path: &str) -> Self {
         let mut url = format!("{SCHEME}{}", choice.host);
         let host_end = url.len();
         if let Some(port) = authority.port() {
             url.push_str(&format!(":{port}"));
         }
         let authority_end = url.len();
-        url.push_str(&format!("/{tenant}/oauth2/v2.0/token"));
+        url.push_str(path);
         Self {
             url: url.into(),
             host_end,
@@ -81,7 +134,7 @@ impl TokenEndpoint {
             rule: choice.rule,
             region: region.cloned(),
             cache_environment: choice.cache_environment.into(),
-            tenant,
+            tenant: authority.tenant().cloned(),
         }
     }
 
@@ -100,7 +153,7 @@ impl TokenEndpoint {
         &self.url[SCHEME.len()..self.authority_end]
     }
 
-    /// The path, `/tenant/oauth2/v2.0/token`.
+    /// The path, for Entra `/tenant/oauth2/v2.0/token`.
     pub fn path(&self) -> &str {
         &self.url[self.authority_end..]
     }
@@ -122,9 +175,9 @@ impl TokenEndpoint {
         &self.cache_environment
     }
 
-    /// The tenant.
-    pub fn tenant(&self) -> &TenantId {
-        &self.tenant
+    /// The tenant; AD FS and OpenID issuers have none.
+    pub fn tenant(&self) -> Option<&TenantId> {
+        self.tenant.as_ref()
     }
 }
 
@@ -151,6 +204,12 @@ pub enum HostRule {
     PreferredNetwork,
     /// The configured host, which is of no known environment.
     AsConfigured,
+    /// The host of an authority that is not Entra's.
+    OnlyHost,
+    /// The host that metadata of the caller's own prefers.
+    CustomMetadata,
+    /// The endpoint that the issuer's metadata names.
+    Discovered,
 }
 
 impl HostRule {
@@ -162,6 +221,9 @@ impl HostRule {
         HostRule::AlreadyRegional,
         HostRule::PreferredNetwork,
         HostRule::AsConfigured,
+        HostRule::OnlyHost,
+        HostRule::CustomMetadata,
+        HostRule::Discovered,
     ];
 
     /// The rule in one sentence.
@@ -185,6 +247,15 @@ impl HostRule {
             Self::AsConfigured => {
                 "The authority's host belongs to no known environment, so it is used as it is."
             }
+            Self::OnlyHost => {
+                "The authority is not Microsoft Entra, so its host is used as it is, without a region."
+            }
+            Self::CustomMetadata => {
+                "Instance metadata was supplied, so the host it prefers is used, whatever the region and the channel."
+            }
+            Self::Discovered => {
+                "The authority is an OpenID issuer, so the endpoint is the one its metadata names."
+            }
         }
     }
 }
@@ -199,6 +270,9 @@ impl fmt::Display for HostRule {
             Self::AlreadyRegional => "already_regional",
             Self::PreferredNetwork => "preferred_network",
             Self::AsConfigured => "as_configured",
+            Self::OnlyHost => "only_host",
+            Self::CustomMetadata => "custom_metadata",
+            Self::Discovered => "discovered",
         })
     }
 }
@@ -225,12 +299,37 @@ pub enum EndpointError {
         /// The configured host, escaped.
         host: String,
     },
+    /// The issuer's metadata was not fetched, and only it names the token endpoint.
+    #[error("the token endpoint of {authority} is not known before its metadata is fetched")]
+    NotDiscovered {
+        /// The authority.
+        authority: String,
+    },
+    /// The issuer does not say that it binds tokens (RFC 8705, section 3.3).
+    #[error(
+        "{issuer} does not issue certificate-bound tokens: its metadata lacks `tls_client_certificate_bound_access_tokens`"
+    )]
+    DoesNotBind {
+        /// The issuer, escaped.
+        issuer: String,
+    },
+    /// The issuer lists no way to authenticate by a certificate.
+    #[error(
+        "{issuer} does not authenticate clients by certificate: it lists neither `tls_client_auth` nor `self_signed_tls_client_auth`"
+    )]
+    TakesNoCertificate {
+        /// The issuer, escaped.
+        issuer: String,
+    },
 }
 
 impl EndpointError {
     /// The stable code.
     pub fn code(&self) -> &'static str {
-        "mtls_pop_not_supported_for_environment"
+        match self {
+            Self::NotDiscovered { .. } => "authority_not_discovered",
+            _ => "mtls_pop_not_supported_for_environment",
+        }
     }
 
     /// What to do about it.
@@ -241,6 +340,11 @@ impl EndpointError {
             Self::NotALoginHost { .. } => {
                 "Use the cloud's ordinary host, which starts with `login.` (login.microsoftonline.com for the public \
                  cloud), and set the region apart from it; the mutual-TLS host is derived from the two."
+            }
+            Self::NotDiscovered { .. } => "Acquire a token: the metadata is fetched on the way.",
+            Self::DoesNotBind { .. } => "Ask for a Bearer token, or have the issuer enable RFC 8705.",
+            Self::TakesNoCertificate { .. } => {
+                "Use another credential, or have the issuer enable tls_client_auth."
             }
         }
     }
@@ -267,10 +371,17 @@ struct Choice {
     rule: HostRule,
 }
 
-fn preferred(host: &str) -> Choice {
-    let (host, cache_environment, rule) = match known_environment(host) {
-        Some(known) => (known.preferred_network, known.preferred_cache, HostRule::PreferredNetwork),
-        None => (host, host, HostRule::AsConfigured),
+fn as_it_is(host: &str, rule: HostRule) -> Choice {
+    Choice { host: host.to_owned(), cache_environment: host.to_owned(), rule }
+}
+
+fn preferred(host: &str, discovered: Option<&Environment>) -> Choice {
+    let (host, cache_environment, rule) = match (known_environment(host), discovered) {
+        (Some(known), _) => (known.preferred_network, known.preferred_cache, HostRule::PreferredNetwork),
+        (None, Some(environment)) => {
+            (environment.preferred_network(), environment.preferred_cache(), HostRule::PreferredNetwork)
+        }
+        (None, None) => (host, host, HostRule::AsConfigured),
     };
     Choice { host: host.to_owned(), cache_environment: cache_environment.to_owned(), rule }
 }
@@ -343,7 +454,7 @@ mod tests {
             assert_eq!(format!("{}:8443", endpoint.host()), expected);
             assert_eq!(endpoint.path(), "/contoso.com/oauth2/v2.0/token");
             assert_eq!(endpoint.url(), format!("https://{expected}/contoso.com/oauth2/v2.0/token"));
-            assert_eq!(endpoint.tenant().as_str(), "contoso.com");
+            assert_eq!(endpoint.tenant().map(TenantId::as_str), Some("contoso.com"));
         }
     }
 

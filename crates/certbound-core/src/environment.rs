@@ -146,6 +146,11 @@ pub fn known_environment(host: &str) -> Option<&'static KnownEnvironment> {
     KNOWN.iter().find(|environment| environment.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(host)))
 }
 
+/// Whether two login hosts are known names of one environment; any case.
+pub fn same_environment(one: &str, other: &str) -> bool {
+    matches!((known_environment(one), known_environment(other)), (Some(one), Some(other)) if std::ptr::eq(one, other))
+}
+
 static KNOWN: [KnownEnvironment; 9] = [
     KnownEnvironment {
         aliases: &[

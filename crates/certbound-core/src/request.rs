@@ -5,25 +5,55 @@ use std::borrow::Cow;
 use zeroize::Zeroizing;
 
 use crate::credential::ClientProof;
+use crate::secret::Secret;
 
 /// The value of `token_type` that asks for a certificate-bound token, and that a bound answer carries.
 pub const MTLS_POP: &str = "mtls_pop";
 
-/// A client-credentials token request, as POSTed to the token endpoint.
+/// On whose behalf a token is asked for.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Grant<'a> {
+    /// The application's own (RFC 6749, section 4.4).
+    ClientCredentials,
+    /// A user's, whose access token for this application is exchanged (RFC 7523, section 2.1, as Entra profiles it).
+    OnBehalfOf {
+        /// The user's token.
+        assertion: &'a Secret,
+    },
+}
+
+impl<'a> Grant<'a> {
+    fn parameters(self) -> Vec<(&'a str, &'a str)> {
+        match self {
+            Self::ClientCredentials => vec![("grant_type", "client_credentials"), ("client_info", "2")],
+            Self::OnBehalfOf { assertion } => vec![
+                ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+                ("assertion", assertion.expose()),
+                ("requested_token_use", "on_behalf_of"),
+                ("client_info", "1"),
+            ],
+        }
+    }
+}
+
+/// A token request, as POSTed to the token endpoint.
 ///
 /// It does not hold the TLS certificate, the endpoint or headers. `req_cnf` belongs to another scheme and is never
 /// sent; parameters with an empty value are left out.
 ///
 /// ```
-/// use certbound_core::{credential::ClientProof, request::TokenRequest};
+/// use certbound_core::{credential::ClientProof, request::{Grant, TokenRequest}};
 ///
 /// let leg_1 = TokenRequest {
 ///     client_id: "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e",
+///     grant: Grant::ClientCredentials,
 ///     proof: ClientProof::CertificateOnly,
 ///     scope: "api://AzureADTokenExchange/.default",
 ///     bound: true,
 ///     claims: None,
 ///     fmi_path: None,
+///     extra: &[],
 /// };
 /// assert_eq!(
 ///     String::from_utf8_lossy(&leg_1.encode()),
@@ -35,6 +65,8 @@ pub const MTLS_POP: &str = "mtls_pop";
 pub struct TokenRequest<'a> {
     /// The application's id.
     pub client_id: &'a str,
+    /// On whose behalf.
+    pub grant: Grant<'a>,
     /// What proves the client.
     pub proof: ClientProof<'a>,
     /// The scope, as sent.
@@ -45,19 +77,39 @@ pub struct TokenRequest<'a> {
     pub claims: Option<&'a str>,
     /// The `fmi_path` parameter.
     pub fmi_path: Option<&'a str>,
+    /// Parameters behind all others; their names must not be among [`TokenRequest::OWN_PARAMETERS`].
+    pub extra: &'a [(String, String)],
 }
 
 impl<'a> TokenRequest<'a> {
+    /// The names that this type writes itself, and `req_cnf`, which another scheme owns.
+    pub const OWN_PARAMETERS: [&'static str; 14] = [
+        "client_id",
+        "client_secret",
+        "client_assertion_type",
+        "client_assertion",
+        "scope",
+        "claims",
+        "grant_type",
+        "assertion",
+        "requested_token_use",
+        "client_info",
+        "token_type",
+        "fmi_path",
+        "req_cnf",
+        "code",
+    ];
+
     /// The body's parameters in wire order, secrets included: redact before showing.
-    pub fn parameters(&self) -> Vec<(&'static str, &'a str)> {
+    pub fn parameters(&self) -> Vec<(&'a str, &'a str)> {
         let mut parameters = vec![("client_id", self.client_id)];
         parameters.extend(self.proof.parameters());
         parameters.push(("scope", self.scope));
         parameters.extend(self.claims.map(|claims| ("claims", claims)));
-        parameters.push(("grant_type", "client_credentials"));
-        parameters.push(("client_info", "2"));
+        parameters.extend(self.grant.parameters());
         parameters.extend(self.bound.then_some(("token_type", MTLS_POP)));
         parameters.extend(self.fmi_path.map(|path| ("fmi_path", path)));
+        parameters.extend(self.extra.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         parameters.retain(|(_, value)| !value.trim().is_empty());
         parameters
     }
@@ -66,13 +118,15 @@ impl<'a> TokenRequest<'a> {
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let parameters = self.parameters();
         // Three bytes for each at most, so the buffer never moves and leaves no copy behind.
-        let capacity = parameters.iter().map(|(name, value)| name.len() + 3 * value.len() + 2).sum();
+        let capacity = parameters.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
         let mut body = Zeroizing::new(Vec::with_capacity(capacity));
         for (name, value) in parameters {
             if !body.is_empty() {
                 body.push(b'&');
             }
-            body.extend_from_slice(name.as_bytes());
+            for piece in form_urlencoded::byte_serialize(name.as_bytes()) {
+                body.extend_from_slice(piece.as_bytes());
+            }
             body.push(b'=');
             for piece in form_urlencoded::byte_serialize(value.as_bytes()) {
                 body.extend_from_slice(piece.as_bytes());
@@ -182,16 +236,17 @@ mod tests {
 
     use super::*;
     use crate::credential::{JWT_BEARER, JWT_POP};
-    use crate::secret::Secret;
 
     fn request<'a>(proof: ClientProof<'a>, bound: bool) -> TokenRequest<'a> {
         TokenRequest {
             client_id: "B",
+            grant: Grant::ClientCredentials,
             proof,
             scope: "https://vault.azure.net/.default",
             bound,
             claims: None,
             fmi_path: None,
+            extra: &[],
         }
     }
 

@@ -53,6 +53,46 @@ impl ResourceScope {
         Ok(Self(text.into()))
     }
 
+    /// Scopes as an authority other than Entra names them: one or more, with a space between them.
+    ///
+    /// Entra's application flow refuses everything but one `{resource}/.default`; [`ResourceScope::parse`] says so early.
+    ///
+    /// # Errors
+    /// [`ScopeError`] for an empty or malformed text, and for the audience of the token exchange.
+    pub fn of_other_authority(text: &str) -> Result<Self, ScopeError> {
+        let scopes: Vec<&str> = text.split(' ').filter(|scope| !scope.is_empty()).collect();
+        let joined = scopes.join(" ");
+        if joined.is_empty() {
+            return Err(ScopeError::Empty);
+        }
+        if joined.len() > MAX_LENGTH {
+            return Err(ScopeError::TooLong { length: joined.len() });
+        }
+        let allowed = |byte: u8| (byte.is_ascii_graphic() && byte != b'"' && byte != b'\\') || byte == b' ';
+        if !joined.bytes().all(allowed) {
+            return Err(ScopeError::Malformed { scope: text.escape_debug().take(64).collect() });
+        }
+        if scopes
+            .iter()
+            .any(|scope| is_exchange_audience(scope.strip_suffix(DEFAULT_SUFFIX).unwrap_or(scope)))
+        {
+            return Err(ScopeError::ExchangeAudience);
+        }
+        Ok(Self(joined.into()))
+    }
+
+    /// Scopes of a user's token: those given, with the ones every user flow asks for, in the order of the alphabet.
+    ///
+    /// # Errors
+    /// As [`ResourceScope::of_other_authority`].
+    pub fn for_user(text: &str) -> Result<Self, ScopeError> {
+        let asked = Self::of_other_authority(text)?;
+        let mut scopes: Vec<&str> = asked.0.split(' ').chain(RESERVED).collect();
+        scopes.sort_by_key(|scope| scope.to_ascii_lowercase());
+        scopes.dedup_by_key(|scope| scope.to_ascii_lowercase());
+        Ok(Self(scopes.join(" ").into()))
+    }
+
     /// Microsoft Graph in `cloud`.
     pub fn graph(cloud: Cloud) -> Self {
         Self::of_resource(cloud.graph_uri())
@@ -131,13 +171,20 @@ impl fmt::Display for ExchangeScope {
 
 /// Whether `granted` (scopes named by an answer) covers `asked`, ignoring case; a managed identity's bare resource
 /// equals its `/.default`.
+///
+/// Scopes that every user flow asks for need not be named, and a user's `/.default` is answered by what it stands for.
 pub fn covers(granted: &[String], asked: &str) -> bool {
-    let bare = asked.strip_suffix(DEFAULT_SUFFIX).unwrap_or(asked);
-    granted.iter().any(|scope| {
-        let scope = scope.strip_suffix(DEFAULT_SUFFIX).unwrap_or(scope);
-        scope.eq_ignore_ascii_case(bare)
-    })
+    let bare = |scope: &str| scope.strip_suffix(DEFAULT_SUFFIX).unwrap_or(scope).to_ascii_lowercase();
+    let granted: Vec<String> = granted.iter().map(|scope| bare(scope)).collect();
+    let of_a_user = RESERVED.iter().all(|reserved| asked.split(' ').any(|scope| scope == *reserved));
+    asked
+        .split(' ')
+        .filter(|scope| !of_a_user || !(RESERVED.contains(scope) || scope.ends_with(DEFAULT_SUFFIX)))
+        .all(|scope| granted.contains(&bare(scope)))
 }
+
+/// What every user flow asks for.
+const RESERVED: [&str; 3] = ["offline_access", "openid", "profile"];
 
 /// The client id of the token exchange in the public cloud, under which it can be asked for as well.
 const EXCHANGE_APPLICATION: &str = "fb60f99c-7a34-4190-8149-302f77469936";

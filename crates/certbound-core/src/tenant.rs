@@ -30,6 +30,14 @@ impl TenantId {
         Err(TenantError::Malformed { shown: shown(tenant) })
     }
 
+    /// As [`TenantId::parse`], for token services at which `common` and `organizations` are names like any other.
+    pub(crate) fn parse_or_common(tenant: &str) -> Result<Self, TenantError> {
+        match Self::parse(tenant) {
+            Err(TenantError::Tenantless { tenant }) => Ok(Self(tenant.into())),
+            result => result,
+        }
+    }
+
     /// The tenant in lower case.
     pub fn as_str(&self) -> &str {
         &self.0

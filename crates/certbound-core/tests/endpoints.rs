@@ -1,11 +1,12 @@
-//! Every worked case of the host rule for Microsoft Entra authorities, numbered; the numbers are stable.
+//! Every worked case of the host rule, numbered; the numbers are stable.
 //!
-//! `T` stands for a tenant. Rows about other types of authority are at the end; rows 53 and 54 need metadata from
-//! outside, which the core does not take.
+//! `T` stands for a tenant. Rows 53 and 54 need metadata and are tests of their own.
 
 use certbound_core::authority::Authority;
 use certbound_core::endpoint::{Channel, Flow, TokenEndpoint};
+use certbound_core::instance::InstanceMetadata;
 use certbound_core::region::Region;
+use certbound_core::server_metadata::ServerMetadata;
 
 use self::Expected::{Goes, Refused};
 
@@ -72,8 +73,15 @@ const ROWS: &[Row] = &[
     row(45, "https://login.microsoftonline.com/common", NO_REGION, CC, MTLS, Refused("missing_tenanted_authority")),
     row(46, "https://login.microsoftonline.com/T", &[Some("westus3")], USER, MTLS, Goes("https://westus3.mtlsauth.microsoft.com/T/oauth2/v2.0/token", "login.microsoftonline.com")),
     row(47, "https://login.microsoftonline.com/T", NO_REGION, USER, MTLS, Goes("https://mtlsauth.microsoft.com/T/oauth2/v2.0/token", "login.microsoftonline.com")),
+    row(48, "https://host.dsts.core.azure-test.net/dstsv2/T", ANY_REGION, ANY_FLOW, ANY_CHANNEL, Goes("https://host.dsts.core.azure-test.net/dstsv2/T/oauth2/v2.0/token", "host.dsts.core.azure-test.net")),
+    row(49, "https://host.dsts.core.azure-test.net/dstsv2/common", ANY_REGION, CC, ANY_CHANNEL, Goes("https://host.dsts.core.azure-test.net/dstsv2/common/oauth2/v2.0/token", "host.dsts.core.azure-test.net")),
+    row(50, "https://fs.contoso.com/adfs", ANY_REGION, CC, ANY_CHANNEL, Goes("https://fs.contoso.com/adfs/oauth2/token", "fs.contoso.com")),
+    row(51, "https://contoso.b2clogin.com/tfp/contoso.onmicrosoft.com/b2c_1_x", ANY_REGION, CC, ANY_CHANNEL, Goes("https://contoso.b2clogin.com/tfp/contoso.onmicrosoft.com/b2c_1_x/oauth2/v2.0/token", "contoso.b2clogin.com")),
+    row(52, "https://contoso.ciamlogin.com/", ANY_REGION, CC, ANY_CHANNEL, Goes("https://contoso.ciamlogin.com/contoso.onmicrosoft.com/oauth2/v2.0/token", "contoso.ciamlogin.com")),
     row(55, "http://login.microsoftonline.com/T", NO_REGION, ANY_FLOW, ANY_CHANNEL, Refused("authority_not_https")),
     row(56, "https://login.microsoftonline.com/", NO_REGION, ANY_FLOW, ANY_CHANNEL, Refused("authority_path_required")),
+    row(57, "https://host/dstsv2", NO_REGION, ANY_FLOW, ANY_CHANNEL, Refused("authority_path_required")),
+    row(58, "https://host/tfp/T", NO_REGION, ANY_FLOW, ANY_CHANNEL, Refused("authority_path_required")),
 ];
 
 #[test]
@@ -99,25 +107,70 @@ fn every_worked_case_has_its_endpoint_and_cache_environment_or_its_error() {
 #[test]
 fn every_row_is_present_once_and_in_order() {
     let present: Vec<u8> = ROWS.iter().map(|row| row.number).collect();
-    let wanted: Vec<u8> = (1..=47).chain([55, 56]).collect();
+    let wanted: Vec<u8> = (1..=52).chain(55..=58).collect();
     assert_eq!(present, wanted);
 }
 
-/// Rows 48 to 52, 57 and 58: refused as a type, whatever their path.
+/// Row 53: only the issuer's metadata names its endpoint, and the one for mutual TLS beside it.
 #[test]
-fn other_types_of_authority_are_refused() {
-    for (number, authority) in [
-        (48, "https://host.dsts.core.azure-test.net/dstsv2/T"),
-        (49, "https://host.dsts.core.azure-test.net/dstsv2/common"),
-        (50, "https://fs.contoso.com/adfs"),
-        (51, "https://contoso.b2clogin.com/tfp/contoso.onmicrosoft.com/b2c_1_x"),
-        (52, "https://contoso.ciamlogin.com/"),
-        (57, "https://host/dstsv2"),
-        (58, "https://host/tfp/T"),
-    ] {
-        for &channel in ANY_CHANNEL {
-            let found = endpoint(authority, None, Flow::ClientCredentials, channel);
-            assert_eq!(found.err(), Some("authority_type_not_supported"), "row {number}");
+fn row_53_an_openid_issuers_endpoint_is_what_its_metadata_names() {
+    let authority = Authority::oidc("https://idp.example.com/x").unwrap();
+    assert_eq!(
+        ServerMetadata::url_of(&authority),
+        "https://idp.example.com/x/.well-known/openid-configuration"
+    );
+    let found = |authority: &Authority, channel| {
+        let authority = authority.clone().with_region(Region::parse("westus3").unwrap());
+        authority
+            .token_endpoint(Flow::ClientCredentials, channel)
+            .map(|found| {
+                (found.url().to_owned(), found.cache_environment().to_owned(), found.region().cloned())
+            })
+            .map_err(|error| error.code())
+    };
+    for channel in ANY_CHANNEL {
+        assert_eq!(found(&authority, *channel), Err("authority_not_discovered"));
+    }
+    let document = |mtls: &str| {
+        format!(
+            r#"{{"issuer":"https://idp.example.com","token_endpoint":"https://idp.example.com/t/token"{mtls}}}"#
+        )
+    };
+    let with = |mtls: &str| {
+        let metadata = ServerMetadata::parse(&authority, document(mtls).as_bytes()).unwrap();
+        authority.clone().with_metadata(metadata.into())
+    };
+    let plain = Ok(("https://idp.example.com/t/token".to_owned(), "idp.example.com".to_owned(), None));
+    assert_eq!(found(&with(""), Channel::Plain), plain);
+    assert_eq!(found(&with(""), Channel::MutualTls), plain);
+    let aliased =
+        with(r#","mtls_endpoint_aliases":{"token_endpoint":"https://mtls.example.com:8443/token"}"#);
+    assert_eq!(found(&aliased, Channel::Plain), plain);
+    assert_eq!(found(&aliased, Channel::MutualTls).unwrap().0, "https://mtls.example.com:8443/token");
+    let endpoint = aliased.token_endpoint(Flow::ClientCredentials, Channel::MutualTls).unwrap();
+    assert_eq!(
+        (endpoint.host(), endpoint.authority_part(), endpoint.path()),
+        ("mtls.example.com", "mtls.example.com:8443", "/token")
+    );
+}
+
+/// Row 54: metadata of the caller's own decides the host, for mutual TLS and with a region too.
+#[test]
+fn row_54_metadata_of_ones_own_is_the_last_word() {
+    let metadata =
+        br#"{"metadata":[{"preferred_network":"net.custom.example","preferred_cache":"cache.custom.example",
+        "aliases":["login.microsoftonline.com","login.usgovcloudapi.net"]}]}"#;
+    let metadata = InstanceMetadata::parse(metadata).unwrap();
+    for host in ["login.microsoftonline.com", "login.usgovcloudapi.net"] {
+        let authority = Authority::parse(&format!("https://{host}/contoso.com")).unwrap();
+        let authority = authority.with_instance_metadata(&metadata).unwrap();
+        for authority in [authority.clone(), authority.with_region(Region::parse("westus3").unwrap())] {
+            for channel in ANY_CHANNEL {
+                let found = authority.token_endpoint(Flow::ClientCredentials, *channel).unwrap();
+                assert_eq!(found.url(), "https://net.custom.example/contoso.com/oauth2/v2.0/token");
+                assert_eq!(found.cache_environment(), "cache.custom.example");
+                assert_eq!(found.region(), None);
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 use certbound_core::certificate::{CertificateChain, CertificateError, Thumbprint};
 use certbound_core::credential::ClientProof;
 use certbound_core::jws::{Algorithm, JwsError, KeyError, PublicKey, UnverifiedJws};
-use certbound_core::request::{ReceivedForm, TokenRequest};
+use certbound_core::request::{Grant, ReceivedForm, TokenRequest};
 use certbound_core::secret::Secret;
 
 macro_rules! testdata {
@@ -22,11 +22,13 @@ fn the_three_forms_of_a_token_request() {
     let assertion = Secret::new("J.J.J");
     let leg1 = TokenRequest {
         client_id: "A",
+        grant: Grant::ClientCredentials,
         proof: ClientProof::CertificateOnly,
         scope: "api://AzureADTokenExchange/.default",
         bound: true,
         claims: None,
         fmi_path: None,
+        extra: &[],
     };
     let bound = TokenRequest {
         client_id: "B",

@@ -1,31 +1,38 @@
 //! Start here: the whole flow, one line per station.
 //!
 //! ```text
-//!  certificate ─► cache ─► endpoint ─► proof ─► request ─► transport ─► answer ─► token ─► cache
-//!                                        │
-//!                                        └─ in Leg 2 this runs Leg 1, which is the same walk
+//!  certificate ─► cache ─► authority ─► endpoint ─► proof ─► request ─► transport ─► answer ─► token ─► cache
+//!                                                     │
+//!                                                     └─ in Leg 2 this runs Leg 1, which is the same walk
 //! ```
 
+mod accept;
+mod authority;
+mod claims;
 mod leg1;
 mod options;
+mod settings;
 mod station;
 
 use std::sync::Arc;
 
-use certbound_core::endpoint::{Channel, Flow};
+use certbound_core::endpoint::Channel;
 use certbound_core::request::TokenRequest;
 
+use self::accept::Expected;
 pub use self::leg1::AcquireLeg1;
 pub(crate) use self::options::CloneableProves;
-pub(crate) use self::options::Options;
 pub use self::options::{Acquire, AcquireFuture};
+pub(crate) use self::settings::Options;
 use self::station::Fetched;
 use crate::binding::Binding;
 use crate::cache::flight::FlightKey;
 use crate::cache::key::KeyRef;
 use crate::client::ClientCore;
+use crate::correlation::CorrelationId;
 use crate::credential::{Proof, Proves};
 use crate::error::{Error, Leg, Misuse};
+use crate::headers::RefreshReason;
 use crate::token::{Held, Kind, Source};
 
 /// One acquisition, with everything it needs, so that it can outlive its caller.
@@ -42,8 +49,9 @@ impl Acquisition {
     /// A live token: from the cache, from another's flight, or from the service.
     pub(crate) async fn run(self) -> Result<(Held, Source), Error> {
         self.options.check().map_err(|misuse| self.blame(misuse))?;
-        let binding = self.credential.binding().await?; // the certificate, chosen once: cache key, TLS, token
-        let key = self.key(&binding);
+        // The certificate, chosen once: cache key, TLS, token.
+        let certificate = self.credential.certificate().await?;
+        let key = self.key(certificate.as_ref());
         if let Some(held) = self.cached(&key) {
             return Ok((held, Source::Cache));
         }
@@ -54,7 +62,7 @@ impl Acquisition {
         };
         let flights = self.client.cache.clone();
         let load =
-            move || -> std::pin::Pin<Box<dyn Future<Output = _> + Send>> { Box::pin(self.load(binding)) };
+            move || -> std::pin::Pin<Box<dyn Future<Output = _> + Send>> { Box::pin(self.load(certificate)) };
         let (held, joined) = flights.flights().fly(flight, load).await;
         Ok((held?, if joined { Source::Joined } else { Source::Service }))
     }
@@ -69,53 +77,69 @@ impl Acquisition {
     }
 
     /// Fetches a token and stores it. A certificate that changed on the way is given one restart.
-    async fn load(self, binding: Binding) -> Result<Held, Error> {
-        let (binding, fetched) = match self.fetch(&binding).await {
+    async fn load(self, certificate: Option<Binding>) -> Result<Held, Error> {
+        let (certificate, fetched) = match self.fetch(certificate.as_ref()).await {
             Err(Error::Misuse { what: Misuse::BindingChanged { .. }, .. }) => {
-                let binding = self.credential.binding().await?;
-                let fetched = self.fetch(&binding).await?;
-                (binding, fetched)
+                let certificate = self.credential.certificate().await?;
+                let fetched = self.fetch(certificate.as_ref()).await?;
+                (certificate, fetched)
             }
-            result => (binding, result?),
+            result => (certificate, result?),
         };
-        let held = fetched.into_held(&self, &binding);
-        self.client.cache.put(self.key(&binding).to_key(), held.clone());
+        let held = fetched.into_held(&self, certificate.as_ref())?;
+        self.client.cache.put(self.key(certificate.as_ref()).to_key(), held.clone());
         Ok(held)
     }
 
     /// One request to the token service: the walk itself.
-    async fn fetch(&self, binding: &Binding) -> Result<Fetched, Error> {
-        binding.valid_at(self.client.clock.now()).map_err(|misuse| self.blame(misuse))?;
-        let authority = self.options.authority(&self.client.authority);
-        let presents = self.credential.presents(self.kind);
-        let channel = if presents { Channel::MutualTls } else { Channel::Plain };
-        let endpoint =
-            authority.token_endpoint(Flow::ClientCredentials, channel).map_err(|error| self.blame(error))?;
+    async fn fetch(&self, certificate: Option<&Binding>) -> Result<Fetched, Error> {
+        let bound = self.kind == Kind::Bound;
+        match certificate {
+            Some(binding) => {
+                binding.valid_at(self.client.clock.now()).map_err(|misuse| self.blame(misuse))?
+            }
+            None if bound => return Err(self.blame(Misuse::CertificateNotProvided)),
+            None => {}
+        }
+        let correlation_id = self.options.correlation_id.unwrap_or_else(CorrelationId::random);
+        let authority = self.authority(correlation_id).await?;
+        let presents = certificate.filter(|_| self.credential.presents(self.kind));
+        let channel = if presents.is_some() { Channel::MutualTls } else { Channel::Plain };
+        let flow = self.options.flow();
+        let endpoint = authority.token_endpoint(flow, channel).map_err(|error| self.blame(error))?;
+        if bound {
+            let by_certificate = self.leg().is_none();
+            authority.check_binding(by_certificate).map_err(|error| self.blame(error))?;
+        }
 
-        let asked = self.options.assertion_request(&self.client, &authority, &endpoint);
+        let asked = self.options.assertion_request(&self.client, &authority, &endpoint, correlation_id);
         let before_proof = self.client.clock.monotonic();
         let now = self.client.clock.now();
-        let proof = self.credential.proof(binding, self.kind, &asked, now).await?; // in Leg 2 this runs Leg 1
+        let proof = self.credential.proof(certificate, self.kind, &asked, now).await?; // in Leg 2 this runs Leg 1
         let in_leg1 = self.client.clock.monotonic().saturating_sub(before_proof);
-        self.accept_proof(&proof, binding)?;
+        self.accept_proof(&proof, certificate)?;
 
         let claims =
             self.options.merged_claims(&self.client.capabilities).map_err(|misuse| self.blame(misuse))?;
         let request = TokenRequest {
             client_id: &self.client.client_id,
+            grant: self.options.grant(),
             proof: station::wire_proof(&proof),
             scope: self.scope.as_str(),
-            bound: self.kind == Kind::Bound,
+            bound: bound && authority.kind().speaks_mtls_pop(),
             claims: claims.as_deref(),
-            fmi_path: self.options.fmi_path(),
+            fmi_path: self.options.extras.fmi_path.as_deref(),
+            extra: &self.options.extras.body,
         };
         let sent = station::Sent {
             client: &self.client,
             leg: self.leg(),
             endpoint: &endpoint,
             kind: self.kind,
-            presents: presents.then_some(binding),
-            correlation_id: asked.correlation_id,
+            flow,
+            presents,
+            correlation_id,
+            reason: self.reason(certificate),
             options: &self.options,
         };
         let answer = sent.exchange(&request).await;
@@ -123,13 +147,16 @@ impl Acquisition {
             self.credential.refused();
         }
         let (response, in_http) = answer?;
-        let token = station::accept(response, &request, binding, self.leg(), self.client.clock.now())?;
-        Ok(Fetched { token, endpoint, tenant: authority.tenant().clone(), proof, asked, in_leg1, in_http })
+        let expected = Expected { binding: certificate.filter(|_| bound), leg: self.leg() };
+        let token = accept::accept(response, &request, expected, self.client.clock.now())?;
+        let tenant = authority.tenant().cloned();
+        Ok(Fetched { token, endpoint, tenant, proof, asked, in_leg1, in_http })
     }
 
     /// The assertion must be bound to the certificate this acquisition began with, and still be alive.
-    fn accept_proof(&self, proof: &Proof, binding: &Binding) -> Result<(), Error> {
+    fn accept_proof(&self, proof: &Proof, certificate: Option<&Binding>) -> Result<(), Error> {
         let Proof::Bound(assertion) = proof else { return Ok(()) };
+        let Some(binding) = certificate else { return Err(self.blame(Misuse::CertificateNotProvided)) };
         if assertion.binding() != binding {
             let (expected, found) = (binding.thumbprint(), assertion.binding().thumbprint());
             return Err(self.blame(Misuse::BindingChanged { expected, found }));
@@ -137,11 +164,23 @@ impl Acquisition {
         assertion.alive_at(self.client.clock.now()).map_err(|misuse| self.blame(misuse))
     }
 
-    fn key(&self, binding: &Binding) -> KeyRef<'_> {
+    /// Why the cache was not enough.
+    fn reason(&self, certificate: Option<&Binding>) -> RefreshReason {
+        let options = &self.options;
+        if options.force_refresh || options.claims.is_some() || options.rejected.is_some() {
+            RefreshReason::ForcedOrClaims
+        } else if self.client.cache.had(&self.key(certificate)) {
+            RefreshReason::Expired
+        } else {
+            RefreshReason::NoCachedToken
+        }
+    }
+
+    fn key<'a>(&'a self, certificate: Option<&Binding>) -> KeyRef<'a> {
         KeyRef {
             client: &self.client.cache_key,
             kind: self.kind,
-            thumbprint: Some(binding.thumbprint()),
+            thumbprint: certificate.map(Binding::thumbprint),
             scope: &self.scope,
             extras: self.options.extras(),
         }

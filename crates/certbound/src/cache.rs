@@ -93,9 +93,14 @@ impl TokenCache {
         (entry.expires_at > now.plus(MARGIN)).then(|| entry.held.clone())
     }
 
+    /// Whether there was a token for `key`, live or not.
+    pub(crate) fn had(&self, key: &KeyRef<'_>) -> bool {
+        self.inner.tokens.pin().contains_key(key)
+    }
+
     /// Stores a token, making room by dropping those that end soonest.
     pub(crate) fn put(&self, key: CacheKey, held: Held) {
-        let expires_at = held.0.body.expires_at;
+        let expires_at = held.body().expires_at;
         let mut order = self.order();
         let place = (expires_at, order.next);
         order.next += 1;

@@ -151,12 +151,21 @@ impl BindingCertificate {
 
     /// Signs with RSA-PSS, SHA-256, salt as long as the hash: `PS256` (RFC 7518, section 3.5).
     pub(crate) fn sign_ps256(&self, message: &[u8]) -> Result<Vec<u8>, BindingCertificateError> {
+        self.sign_rsa(SignatureScheme::RSA_PSS_SHA256, message)
+    }
+
+    /// Signs with RSA PKCS #1 v1.5, SHA-256: `RS256` (RFC 7518, section 3.3).
+    pub(crate) fn sign_rs256(&self, message: &[u8]) -> Result<Vec<u8>, BindingCertificateError> {
+        self.sign_rsa(SignatureScheme::RSA_PKCS1_SHA256, message)
+    }
+
+    fn sign_rsa(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, BindingCertificateError> {
         if !self.is_rsa() {
             return Err(BindingCertificateError::NotRsa);
         }
         self.key
             .key
-            .choose_scheme(&[SignatureScheme::RSA_PSS_SHA256])
+            .choose_scheme(&[scheme])
             .and_then(|signer| signer.sign(message).ok())
             .ok_or(BindingCertificateError::KeyUnusable)
     }

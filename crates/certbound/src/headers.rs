@@ -1,6 +1,9 @@
 //! The headers of a token request.
 
-use certbound_core::endpoint::TokenEndpoint;
+use std::time::Duration;
+
+use certbound_core::endpoint::{Flow, TokenEndpoint};
+use certbound_core::response::HeaderFacts;
 use http::{HeaderName, HeaderValue};
 
 use crate::correlation::CorrelationId;
@@ -10,6 +13,7 @@ use crate::token::Kind;
 pub(crate) const PRODUCT: &str = "certbound";
 
 const API_CLIENT_CREDENTIALS: u16 = 1004;
+const API_ON_BEHALF_OF: u16 = 1006;
 const REGION_GIVEN_BY_USER: u8 = 6;
 
 /// Why the cache was not enough, as the telemetry header numbers it.
@@ -17,13 +21,23 @@ const REGION_GIVEN_BY_USER: u8 = 6;
 pub(crate) enum RefreshReason {
     ForcedOrClaims = 1,
     NoCachedToken = 2,
+    Expired = 3,
+}
+
+/// What the telemetry header tells of one request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Telemetry<'a> {
+    pub(crate) flow: Flow,
+    pub(crate) kind: Kind,
+    pub(crate) reason: RefreshReason,
+    /// A library above this one, its version, and the mark of a managed certificate; empty when unset.
+    pub(crate) caller: [&'a str; 3],
 }
 
 /// The headers, in the order sent.
 pub(crate) fn token_request(
     endpoint: &TokenEndpoint,
-    kind: Kind,
-    reason: RefreshReason,
+    telemetry: Telemetry<'_>,
     correlation_id: CorrelationId,
 ) -> [(HeaderName, HeaderValue); 9] {
     let name = HeaderName::from_static;
@@ -36,9 +50,36 @@ pub(crate) fn token_request(
         (name("x-client-os"), value(operating_system())),
         (name("client-request-id"), ascii(correlation_id.to_string())),
         (name("return-client-request-id"), value("true")),
-        (name("x-client-current-telemetry"), ascii(telemetry(endpoint, kind, reason))),
+        (name("x-client-current-telemetry"), ascii(telemetry.text(endpoint))),
         (name("x-ms-lib-capability"), value("retry-after, h429")),
     ]
+}
+
+/// The headers of a request for a document about an authority.
+pub(crate) fn discovery(correlation_id: CorrelationId) -> [(HeaderName, HeaderValue); 6] {
+    let name = HeaderName::from_static;
+    let value = HeaderValue::from_static;
+    [
+        (http::header::ACCEPT, value("application/json")),
+        (name("x-client-sku"), value(PRODUCT)),
+        (name("x-client-ver"), value(env!("CARGO_PKG_VERSION"))),
+        (name("x-client-os"), value(operating_system())),
+        (name("client-request-id"), ascii(correlation_id.to_string())),
+        (name("return-client-request-id"), value("true")),
+    ]
+}
+
+/// What is read from an answer's headers.
+pub(crate) fn facts(headers: &http::HeaderMap) -> HeaderFacts {
+    let text =
+        |name: http::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let retry_after = text(http::header::RETRY_AFTER).and_then(|value| value.trim().parse().ok());
+    HeaderFacts {
+        content_type: text(http::header::CONTENT_TYPE),
+        retry_after: retry_after.map(Duration::from_secs),
+        location: text(http::header::LOCATION),
+        request_id: text(http::HeaderName::from_static("x-ms-request-id")),
+    }
 }
 
 /// A GUID, or digits, commas, bars and a region's letters: always a header's value.
@@ -46,15 +87,24 @@ fn ascii(text: String) -> HeaderValue {
     HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// `5|api,reason,region,source,outcome|serialized,legacy,token type,,,`: an explicit region leaves its source empty.
-fn telemetry(endpoint: &TokenEndpoint, kind: Kind, reason: RefreshReason) -> String {
-    let region = endpoint.region().map_or("", |region| region.as_str());
-    let outcome = endpoint.region().map_or_else(String::new, |_| REGION_GIVEN_BY_USER.to_string());
-    let token_type = match kind {
-        Kind::Bound => 6,
-        Kind::Bearer => 1,
-    };
-    format!("5|{API_CLIENT_CREDENTIALS},{},{region},,{outcome}|0,1,{token_type},,,", reason as u8)
+impl Telemetry<'_> {
+    /// `5|api,reason,region,source,outcome|serialized,legacy,token type,caller,its version,managed certificate`: an
+    /// explicit region leaves its source empty.
+    fn text(self, endpoint: &TokenEndpoint) -> String {
+        let api = match self.flow {
+            Flow::ClientCredentials => API_CLIENT_CREDENTIALS,
+            Flow::User => API_ON_BEHALF_OF,
+        };
+        let region = endpoint.region().map_or("", |region| region.as_str());
+        let outcome = endpoint.region().map_or_else(String::new, |_| REGION_GIVEN_BY_USER.to_string());
+        let token_type = match self.kind {
+            Kind::Bound => 6,
+            Kind::Bearer => 1,
+        };
+        let [caller, version, managed] = self.caller;
+        let reason = self.reason as u8;
+        format!("5|{api},{reason},{region},,{outcome}|0,1,{token_type},{caller},{version},{managed}")
+    }
 }
 
 fn operating_system() -> &'static str {

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use certbound_core::authority::AuthorityKind;
 use certbound_core::secret::Secret;
 use certbound_core::tenant::TenantId;
 
@@ -44,8 +45,8 @@ pub trait Leg1: Send + Sync + 'static {
 pub struct AssertionRequest {
     /// The application that will present the assertion.
     pub client_id: Arc<str>,
-    /// The tenant of the exchange.
-    pub tenant: TenantId,
+    /// The tenant of the exchange; authorities that are not Microsoft's have none.
+    pub tenant: Option<TenantId>,
     /// The token endpoint that the exchange will really use.
     pub token_endpoint: String,
     /// The claims challenge to forward, if any.
@@ -57,6 +58,8 @@ pub struct AssertionRequest {
     /// The correlation id of the whole acquisition.
     pub correlation_id: CorrelationId,
     pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) authority_kind: AuthorityKind,
+    pub(crate) assertion_claims: Option<String>,
 }
 
 impl fmt::Debug for AssertionRequest {

@@ -38,6 +38,7 @@ mod client;
 mod clock;
 mod correlation;
 mod credential;
+mod discovery;
 mod error;
 mod headers;
 mod leg1;
@@ -49,9 +50,10 @@ mod signed_assertion;
 mod token;
 mod transport;
 
-pub use certbound_core::authority::{Authority, AuthorityUrlError};
+pub use certbound_core::authority::{Authority, AuthorityKind, AuthorityUrlError};
 pub use certbound_core::certificate::{CertificateChain, Thumbprint};
 pub use certbound_core::environment::Cloud;
+pub use certbound_core::instance::{InstanceError, InstanceMetadata};
 pub use certbound_core::refusal::AuthorityError;
 pub use certbound_core::region::{Region, RegionError};
 pub use certbound_core::response::MalformedAnswer;
@@ -68,7 +70,10 @@ pub use crate::certificate::{BindingCertificate, BindingCertificateError};
 pub use crate::client::{BuildError, Client, ClientBuilder};
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::correlation::{CorrelationId, NotACorrelationId};
-pub use crate::credential::{Binds, ByAssertion, ByCertificate, Credential, NoCredential};
+pub use crate::credential::{
+    AssertionFile, Binds, ByAssertion, ByCertificate, BySecret, ByUnboundAssertion, Credential, NoCredential,
+    UnboundAssertions, unbound_fn,
+};
 pub use crate::error::{Error, Leg, Misuse, PeerMisbehaved};
 pub use crate::leg1::{AssertionRequest, Leg1, leg1_fn};
 pub use crate::network::{Network, NetworkBuilder, NetworkError};

@@ -68,7 +68,8 @@ impl Resource {
         Self { tokens: Tokens::Fixed { token, transport }, profile: None }
     }
 
-    /// Uses a profile of one's own. Default: by the host of each request ([`ResourceProfile::for_host`]).
+    /// Uses a profile of one's own. Default: by the host of each request ([`ResourceProfile::for_host`]), and for a token
+    /// of an OpenID issuer [`ResourceProfile::rfc8705`].
     pub fn with_profile(mut self, profile: ResourceProfile) -> Self {
         self.profile = Some(profile);
         self
@@ -98,8 +99,12 @@ impl Resource {
     /// [`CertificateNotRequested`](crate::TransportError::CertificateNotRequested), before the token was sent.
     pub async fn call(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
         let host = check(&request)?.to_owned();
-        let profile = self.profile.clone().unwrap_or_else(|| ResourceProfile::for_host(&host));
         let token = self.token().await?;
+        let profile = match &self.profile {
+            Some(profile) => profile.clone(),
+            None if token.scheme() == Scheme::Bearer => ResourceProfile::rfc8705(),
+            None => ResourceProfile::for_host(&host),
+        };
         let again = request.clone();
         let answer = self.send(request, &token, &profile).await?;
         match (&self.tokens, challenge::claims_of(&answer)) {

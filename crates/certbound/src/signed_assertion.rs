@@ -1,46 +1,124 @@
 //! The client's own signed assertion, for a Bearer token by certificate (RFC 7523, section 2.2).
 
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use certbound_core::authority::AuthorityKind;
+use certbound_core::json;
 use certbound_core::jws;
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 use serde_json::{Map, Value};
-use std::time::Duration;
 use uuid::Uuid;
 
 use crate::certificate::{BindingCertificate, BindingCertificateError};
+use crate::error::Misuse;
 use crate::leg1::AssertionRequest;
 
 /// How long a signed assertion is good for.
 const LIFETIME: Duration = Duration::from_secs(600);
 
-/// `PS256` with `x5t#S256` and the leaf as `x5c`; the audience is the token endpoint of this very request.
-///
-/// The times are strings and the certificate one string, as the service's own clients send them.
-pub(crate) fn sign(
-    certificate: &BindingCertificate,
-    request: &AssertionRequest,
-    now: UnixTime,
-) -> Result<Secret, BindingCertificateError> {
-    use base64::Engine as _;
+/// Header and claims together, encoded; the service reads no more.
+const MAX_CHARACTERS: usize = 65_536;
 
-    let leaf = base64::engine::general_purpose::STANDARD.encode(certificate.chain().leaf_der());
-    let header = object([
-        ("alg", "PS256".to_owned()),
-        ("typ", "JWT".to_owned()),
-        ("x5t#S256", certificate.thumbprint().x5t_s256()),
-        ("x5c", leaf),
-    ]);
-    let claims = object([
-        ("aud", request.token_endpoint.clone()),
-        ("iss", request.client_id.to_string()),
-        ("sub", request.client_id.to_string()),
-        ("nbf", now.to_string()),
-        ("exp", now.plus(LIFETIME).to_string()),
-        ("jti", Uuid::new_v4().as_hyphenated().to_string()),
-    ]);
-    let input = jws::signing_input(&header, &claims);
-    let signature = certificate.sign_ps256(input.as_bytes())?;
-    Ok(jws::assemble(input, &signature))
+/// An assertion that is complete but for its signature.
+///
+/// `PS256` with `x5t#S256`, where the authority reads it, else `RS256` with `x5t`; `x5c` is the leaf. The audience is
+/// the token endpoint of this very request. For Microsoft's servers the times are strings and the certificate one
+/// string, as their own clients send them; an OpenID issuer gets what RFC 7519 and RFC 7515 say.
+pub(crate) struct Signing {
+    certificate: BindingCertificate,
+    sha2: bool,
+    by_the_standard: bool,
+    x5c: bool,
+    claims: Map<String, Value>,
+}
+
+impl Signing {
+    pub(crate) fn of(
+        certificate: &BindingCertificate,
+        request: &AssertionRequest,
+        now: UnixTime,
+        x5c: bool,
+    ) -> Result<Self, Misuse> {
+        let mut claims = object([
+            ("aud", request.token_endpoint.clone()),
+            ("iss", request.client_id.to_string()),
+            ("sub", request.client_id.to_string()),
+            ("nbf", now.to_string()),
+            ("exp", now.plus(LIFETIME).to_string()),
+            ("jti", Uuid::new_v4().as_hyphenated().to_string()),
+        ]);
+        let by_the_standard = request.authority_kind == AuthorityKind::Oidc;
+        if by_the_standard {
+            claims.insert("nbf".to_owned(), now.as_secs().into());
+            claims.insert("exp".to_owned(), now.plus(LIFETIME).as_secs().into());
+        }
+        if let Some(extra) = &request.assertion_claims {
+            claims.extend(extra_claims(extra)?);
+        }
+        let sha2 = request.authority_kind.takes_sha2_assertions();
+        Ok(Self { certificate: certificate.clone(), sha2, by_the_standard, x5c, claims })
+    }
+
+    /// Signs, by `PS256` first where it may be: some key providers cannot, and the service takes `RS256` from them.
+    fn sign(&self) -> Result<Secret, Misuse> {
+        if self.sha2 {
+            let (input, certificate) = (self.input(true)?, &self.certificate);
+            match certificate.sign_ps256(input.as_bytes()) {
+                Ok(signature) => return Ok(jws::assemble(input, &signature)),
+                Err(BindingCertificateError::KeyUnusable) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let input = self.input(false)?;
+        let signature = self.certificate.sign_rs256(input.as_bytes())?;
+        Ok(jws::assemble(input, &signature))
+    }
+
+    fn input(&self, pss: bool) -> Result<String, Misuse> {
+        let chain = self.certificate.chain();
+        let mut header = match pss {
+            true => object([
+                ("alg", "PS256".to_owned()),
+                ("typ", "JWT".to_owned()),
+                ("x5t#S256", chain.thumbprint().x5t_s256()),
+            ]),
+            false => object([
+                ("alg", "RS256".to_owned()),
+                ("typ", "JWT".to_owned()),
+                ("x5t", URL_SAFE_NO_PAD.encode(chain.sha1())),
+            ]),
+        };
+        if self.x5c {
+            let leaf = Value::from(STANDARD.encode(chain.leaf_der()));
+            let leaf = if self.by_the_standard { Value::Array(vec![leaf]) } else { leaf };
+            header.insert("x5c".to_owned(), leaf);
+        }
+        let input = jws::signing_input(&header, &self.claims);
+        if input.len() > MAX_CHARACTERS {
+            return Err(Misuse::AssertionTooLong { length: input.len() });
+        }
+        Ok(input)
+    }
+}
+
+/// Signs off the async threads: an RSA signature takes a millisecond, and a key in hardware many.
+pub(crate) async fn sign(signing: Signing) -> Result<Secret, Misuse> {
+    let signed = tokio::task::spawn_blocking(move || signing.sign()).await;
+    signed.unwrap_or(Err(Misuse::Certificate(BindingCertificateError::KeyUnusable)))
+}
+
+/// Claims of the caller's own: an object, none of whose names is one of ours.
+pub(crate) fn extra_claims(text: &str) -> Result<Map<String, Value>, Misuse> {
+    const OURS: [&str; 6] = ["aud", "iss", "sub", "nbf", "exp", "jti"];
+    let refused = |reason: String| Misuse::AssertionClaims { reason };
+    let claims = json::parse_object(text.as_bytes()).map_err(|error| refused(error.to_string()))?;
+    match OURS.iter().find(|name| claims.contains_key(**name)) {
+        Some(name) => Err(refused(format!("`{name}` is written by the library"))),
+        None => Ok(claims),
+    }
 }
 
 fn object<const N: usize>(members: [(&str, String); N]) -> Map<String, Value> {

@@ -1,5 +1,6 @@
 //! Tokens as callers hold them, and how they were come by.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::assertion::LegReport;
 use crate::binding::Binding;
 use crate::correlation::CorrelationId;
 use crate::network::Network;
-use crate::resource::Resource;
+use crate::resource::{Resource, Scheme};
 use crate::transport::AnyTransport;
 
 /// A token that works only on a TLS connection that presents its certificate (`token_type=mtls_pop`; RFC 8705).
@@ -28,11 +29,11 @@ pub struct BoundToken {
 /// A token that works for whoever holds it.
 #[derive(Clone)]
 pub struct BearerToken {
-    inner: Arc<Inner>,
+    body: Arc<TokenBody>,
     source: Source,
 }
 
-/// A token with its certificate, and the connections of the client that acquired it.
+/// A bound token with its certificate, and the connections of the client that acquired it.
 pub(crate) struct Inner {
     pub(crate) body: TokenBody,
     pub(crate) binding: Binding,
@@ -52,6 +53,7 @@ pub(crate) struct TokenBody {
     pub(crate) correlation_id: CorrelationId,
     pub(crate) binding_observed: bool,
     pub(crate) token_type: String,
+    pub(crate) additional: BTreeMap<String, String>,
     pub(crate) legs: Vec<LegReport>,
     pub(crate) http: Duration,
     pub(crate) leg1: Duration,
@@ -79,7 +81,7 @@ pub struct Details {
     pub endpoint: String,
     /// The region that was used, if any.
     pub region: Option<Region>,
-    /// The tenant that was asked.
+    /// The tenant that was asked; empty where the authority has none.
     pub tenant: String,
     /// Scopes: as granted where the answer names them, else as requested.
     pub scopes: Vec<String>,
@@ -91,6 +93,8 @@ pub struct Details {
     pub binding_observed: bool,
     /// The service's spelling of the token type.
     pub token_type: String,
+    /// Other members of the service's answer in text form; never a token.
+    pub additional: BTreeMap<String, String>,
     /// When the service suggests a new one, if it does.
     pub refresh_at: Option<UnixTime>,
     /// The requests that were made: one, or Leg 1 (where this process made it) and Leg 2.
@@ -114,6 +118,7 @@ impl TokenBody {
             correlation_id: self.correlation_id,
             binding_observed: self.binding_observed,
             token_type: self.token_type.clone(),
+            additional: self.additional.clone(),
             refresh_at: self.refresh_at,
             legs: if fresh { self.legs.clone() } else { Vec::new() },
             in_http: if fresh { self.http } else { Duration::ZERO },
@@ -123,8 +128,17 @@ impl TokenBody {
 }
 
 impl BoundToken {
-    /// The scheme of the `Authorization` header, unless a resource's profile says otherwise.
+    /// The scheme of the `Authorization` header for a token of Microsoft's, unless a resource's profile says otherwise.
     pub const SCHEME: &'static str = "mtls_pop";
+
+    /// The scheme of the `Authorization` header, unless a resource's profile says otherwise: [`BoundToken::SCHEME`], or
+    /// `Bearer` for a token of an OpenID issuer (RFC 8705, section 3).
+    pub fn scheme(&self) -> Scheme {
+        match self.inner.body.token_type.eq_ignore_ascii_case("Bearer") {
+            true => Scheme::Bearer,
+            false => Scheme::MtlsPop,
+        }
+    }
 
     /// The token itself.
     pub fn secret(&self) -> &Secret {
@@ -168,22 +182,22 @@ impl BearerToken {
 
     /// The token itself.
     pub fn secret(&self) -> &Secret {
-        &self.inner.body.secret
+        &self.body.secret
     }
 
     /// Scopes: as granted where the answer named them, else as requested.
     pub fn scopes(&self) -> &[String] {
-        &self.inner.body.scopes
+        &self.body.scopes
     }
 
     /// When it ends.
     pub fn expires_at(&self) -> UnixTime {
-        self.inner.body.expires_at
+        self.body.expires_at
     }
 
     /// How it was come by.
     pub fn details(&self) -> Details {
-        self.inner.body.details(self.source)
+        self.body.details(self.source)
     }
 }
 
@@ -219,19 +233,31 @@ impl PartialEq for BoundToken {
 
 impl PartialEq for BearerToken {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.inner, &other.inner)
+        Arc::ptr_eq(&self.body, &other.body)
     }
 }
 
-/// A token as the cache holds it. For a Bearer token the certificate is the one its request presented.
+/// A token as the cache holds it.
 #[derive(Clone)]
-pub(crate) struct Held(pub(crate) Arc<Inner>);
+pub(crate) enum Held {
+    Bound(Arc<Inner>),
+    Bearer(Arc<TokenBody>),
+}
+
+impl Held {
+    pub(crate) fn body(&self) -> &TokenBody {
+        match self {
+            Self::Bound(inner) => &inner.body,
+            Self::Bearer(body) => body,
+        }
+    }
+}
 
 /// The two kinds of token a caller can ask for. The kind is part of the cache key, so what is found under the key of a
-/// kind is of that kind.
+/// kind is of that kind; were it not, it would not become a token.
 pub(crate) trait Token: Sized {
     const KIND: Kind;
-    fn from_held(held: Held, source: Source) -> Self;
+    fn from_held(held: Held, source: Source) -> Option<Self>;
 }
 
 /// What was asked for.
@@ -246,15 +272,21 @@ pub enum Kind {
 impl Token for BoundToken {
     const KIND: Kind = Kind::Bound;
 
-    fn from_held(held: Held, source: Source) -> Self {
-        Self { inner: held.0, source }
+    fn from_held(held: Held, source: Source) -> Option<Self> {
+        match held {
+            Held::Bound(inner) => Some(Self { inner, source }),
+            Held::Bearer(_) => None,
+        }
     }
 }
 
 impl Token for BearerToken {
     const KIND: Kind = Kind::Bearer;
 
-    fn from_held(held: Held, source: Source) -> Self {
-        Self { inner: held.0, source }
+    fn from_held(held: Held, source: Source) -> Option<Self> {
+        match held {
+            Held::Bearer(body) => Some(Self { body, source }),
+            Held::Bound(_) => None,
+        }
     }
 }

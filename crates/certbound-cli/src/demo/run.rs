@@ -7,7 +7,7 @@ use certbound::{
 };
 use certbound_core::credential::{ClientProof, JWT_BEARER, JWT_POP};
 use certbound_core::endpoint::{Channel, Flow};
-use certbound_core::request::TokenRequest;
+use certbound_core::request::{Grant, TokenRequest};
 use certbound_emulator::world::builtin::{
     APP, GRAPH_BOUND_HOST, GRAPH_HOST, MULTI_TENANT_APP, ORDERS, ORDERS_HOST, OTHER_TENANT, TARGET_APP,
     TENANT, VAULT_HOST,
@@ -162,7 +162,8 @@ impl Actors {
 
     /// Leg 1 at home, Leg 2 in the other tenant.
     async fn cross_tenant(&self, stage: &Stage) -> Outcome<TokenSeen> {
-        let other = self.authority.clone().with_tenant(TenantId::parse(OTHER_TENANT).map_err(said_input)?);
+        let other = self.authority.for_tenant(TenantId::parse(OTHER_TENANT).map_err(said_input)?);
+        let other = other.ok_or("the authority has no tenant to choose")?;
         let leg1 = by_certificate(&self.authority, MULTI_TENANT_APP, stage, &self.transport)?;
         let leg2 = self.leg2(&other, MULTI_TENANT_APP, leg1)?;
         let token =
@@ -218,11 +219,13 @@ impl Actors {
         };
         let request = TokenRequest {
             client_id: APP,
+            grant: Grant::ClientCredentials,
             proof,
             scope: self.vault.as_str(),
             bound: true,
             claims: None,
             fmi_path: None,
+            extra: &[],
         };
         let request = Request::post(endpoint.url())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")

@@ -81,7 +81,7 @@ fn a_refused_authority_or_region_is_exit_2_with_its_code() {
         ("https://login.microsoftonline.com/common", &[], "missing_tenanted_authority"),
         ("https://login.microsoftonline.com/a b", &[], "authority_invalid"),
         ("https://login.microsoftonline.com/a..b", &[], "invalid_tenant"),
-        ("https://contoso.ciamlogin.com/contoso.com", &[], "authority_type_not_supported"),
+        ("https://contoso.b2clogin.com/tfp/contoso.com", &[], "authority_path_required"),
         ("https://login.microsoftonline.com/contoso.com", &["--region", "West US 3"], "invalid_region"),
         ("https://login.microsoftonline.com/contoso.com", &["--region", "TryAutoDetect"], "invalid_region"),
         ("https://login.chinacloudapi.cn/contoso.com", &["--mtls"], "mtls_pop_not_supported_for_environment"),

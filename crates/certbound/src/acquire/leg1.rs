@@ -4,17 +4,21 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use certbound_core::authority::AuthorityKind;
 use certbound_core::endpoint::{Channel, Flow};
-use certbound_core::request::TokenRequest;
+use certbound_core::request::{Grant, TokenRequest};
 
 use super::Options;
+use super::accept::{Expected, accept};
 use super::station::{self, Sent};
 use crate::assertion::{AssertionError, BoundAssertion};
 use crate::binding::Binding;
 use crate::client::Client;
 use crate::correlation::CorrelationId;
 use crate::credential::{ByCertificate, Proof};
+use crate::discovery::Asks;
 use crate::error::{Error, Leg, Misuse, PeerMisbehaved};
+use crate::headers::RefreshReason;
 use crate::leg1::AssertionRequest;
 use crate::observe::Observer;
 use crate::token::Kind;
@@ -24,11 +28,13 @@ use crate::token::Kind;
 pub struct AcquireLeg1<'a> {
     client: &'a Client<ByCertificate>,
     options: Options,
+    /// What the application of Leg 2 declares beside this client's own.
+    capabilities: Vec<String>,
 }
 
 impl<'a> AcquireLeg1<'a> {
     pub(crate) fn new(client: &'a Client<ByCertificate>) -> Self {
-        Self { client, options: Options::default() }
+        Self { client, options: Options::default(), capabilities: client.core.capabilities.clone() }
     }
 
     /// Forwards what belongs to the whole exchange. The tenant, region and endpoint stay Leg 1's own.
@@ -37,6 +43,17 @@ impl<'a> AcquireLeg1<'a> {
         self.options.extras.fmi_path.clone_from(&request.fmi_path);
         self.options.correlation_id = Some(request.correlation_id);
         self.options.observer.clone_from(&request.observer);
+        for capability in &request.capabilities {
+            if !self.capabilities.contains(capability) {
+                self.capabilities.push(capability.clone());
+            }
+        }
+        self
+    }
+
+    /// Sends `fmi_path`.
+    pub fn fmi_path(mut self, path: impl Into<String>) -> Self {
+        self.options.extras.fmi_path = Some(path.into());
         self
     }
 
@@ -56,31 +73,46 @@ impl<'a> AcquireLeg1<'a> {
         let core = &self.client.core;
         let blame = |misuse: Misuse| Error::misuse(Some(Leg::One), misuse);
         binding.valid_at(core.clock.now()).map_err(blame)?;
-        let endpoint = core
-            .authority
+        let kind = core.authority.kind();
+        if !matches!(kind, AuthorityKind::Entra | AuthorityKind::Dsts) {
+            return Err(blame(Misuse::NoTokenExchange { kind }));
+        }
+        let correlation_id = self.options.correlation_id.unwrap_or_else(CorrelationId::random);
+        let asks = Asks { transport: &*core.transport, leg: Some(Leg::One), correlation_id };
+        let authority =
+            core.discovery.resolve(core.authority.clone(), core.validates_authority, asks).await?;
+        let endpoint = authority
             .token_endpoint(Flow::ClientCredentials, Channel::MutualTls)
             .map_err(|error| blame(error.into()))?;
         let scope = self.client.exchange_scope();
-        let claims = self.options.merged_claims(&core.capabilities).map_err(blame)?;
+        let claims = self.options.merged_claims(&self.capabilities).map_err(blame)?;
         let request = TokenRequest {
             client_id: &core.client_id,
+            grant: Grant::ClientCredentials,
             proof: station::wire_proof(&Proof::CertificateOnly), // the handshake is the proof
             scope: scope.as_str(),
             bound: true,
             claims: claims.as_deref(),
-            fmi_path: self.options.fmi_path(),
+            fmi_path: self.options.extras.fmi_path.as_deref(),
+            extra: &[],
         };
         let sent = Sent {
             client: core,
             leg: Some(Leg::One),
             endpoint: &endpoint,
             kind: Kind::Bound,
+            flow: Flow::ClientCredentials,
             presents: Some(binding),
-            correlation_id: self.options.correlation_id.unwrap_or_else(CorrelationId::random),
+            correlation_id,
+            reason: match self.options.claims {
+                Some(_) => RefreshReason::ForcedOrClaims,
+                None => RefreshReason::NoCachedToken,
+            },
             options: &self.options,
         };
         let (response, took) = sent.exchange(&request).await?;
-        let token = station::accept(response, &request, binding, Some(Leg::One), core.clock.now())?;
+        let expected = Expected { binding: Some(binding), leg: Some(Leg::One) };
+        let token = accept(response, &request, expected, core.clock.now())?;
         if !token.binding_observed {
             let what = if token.readable {
                 PeerMisbehaved::AssertionNotBound

@@ -7,21 +7,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use certbound_core::authority::Authority;
-use certbound_core::endpoint::TokenEndpoint;
 use certbound_core::scope::ResourceScope;
+use certbound_core::secret::Secret;
 use certbound_core::tenant::TenantId;
-use serde_json::{Map, Value, json};
 
 use super::Acquisition;
-use crate::cache::key::{Extras, KeyRef};
+use super::settings::Options;
+use crate::cache::key::KeyRef;
 use crate::client::ClientCore;
 use crate::correlation::CorrelationId;
-use crate::credential::Proves;
+use crate::credential::{Now, Proves};
 use crate::error::{Error, Misuse};
-use crate::leg1::AssertionRequest;
 use crate::observe::Observer;
 use crate::rejected::TokenHash;
-use crate::token::{BearerToken, BoundToken, Held, Source, Token};
+use crate::token::{BearerToken, BoundToken, Source, Token};
 
 /// An acquisition about to happen: add options, then await it.
 ///
@@ -33,17 +32,6 @@ pub struct Acquire<'a, T> {
     scope: &'a ResourceScope,
     options: Option<Box<Options>>,
     token: PhantomData<fn() -> T>,
-}
-
-/// The options of one acquisition.
-#[derive(Clone, Default)]
-pub(crate) struct Options {
-    pub(crate) extras: Extras,
-    pub(crate) claims: Option<String>,
-    pub(crate) force_refresh: bool,
-    pub(crate) rejected: Option<TokenHash>,
-    pub(crate) correlation_id: Option<CorrelationId>,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
 }
 
 impl<'a, T> Acquire<'a, T> {
@@ -59,7 +47,29 @@ impl<'a, T> Acquire<'a, T> {
         self.options.get_or_insert_default()
     }
 
+    /// Exchanges a user's token, instead of acting as the application itself.
+    pub(crate) fn on_behalf_of(mut self, user: &Secret) -> Self {
+        let options = self.option();
+        options.extras.user = Some(TokenHash::of(user));
+        options.user = Some(Arc::new(Secret::new(user.expose())));
+        self
+    }
+
+    /// Asks another authority than the client's, which must be of the same kind and environment. Together with
+    /// [`Acquire::tenant`] the tenant given there is asked.
+    ///
+    /// # Errors
+    /// When awaited: `authority_type_mismatch`, `authority_host_mismatch`, `B2C_authority_host_mismatch`, and
+    /// `authority_override_regional` for another host than that of a client with a region.
+    pub fn authority(mut self, authority: Authority) -> Self {
+        self.option().extras.authority = Some(authority);
+        self
+    }
+
     /// Asks another tenant than the client's: for a multi-tenant application.
+    ///
+    /// # Errors
+    /// When awaited: `tenant_override_not_supported`, where the kind of authority has no tenant to choose.
     pub fn tenant(mut self, tenant: TenantId) -> Self {
         self.option().extras.tenant = Some(tenant);
         self
@@ -68,6 +78,24 @@ impl<'a, T> Acquire<'a, T> {
     /// Answers a claims challenge (JSON). The cache is not read, and the new token replaces the cached one.
     pub fn claims(mut self, claims: impl Into<String>) -> Self {
         self.option().claims = Some(claims.into());
+        self
+    }
+
+    /// Adds claims of the application's own (JSON) to the `claims` parameter. The cache is read, and each text has
+    /// tokens of its own there: texts that differ in white space only are different. A blank text is none.
+    pub fn client_claims(mut self, claims: impl Into<String>) -> Self {
+        let claims = claims.into();
+        self.option().extras.client_claims = Some(claims).filter(|claims| !claims.trim().is_empty());
+        self
+    }
+
+    /// Adds claims (a JSON object) to the assertion that a certificate client signs for a Bearer token, which makes a
+    /// token of its own in the cache. A bound token needs no such assertion, and other credentials sign none.
+    ///
+    /// # Errors
+    /// When awaited: `invalid_assertion_claims` for what is no object, or has a claim that the library writes.
+    pub fn assertion_claims(mut self, claims: impl Into<String>) -> Self {
+        self.option().extras.assertion_claims = Some(claims.into());
         self
     }
 
@@ -96,9 +124,58 @@ impl<'a, T> Acquire<'a, T> {
         self
     }
 
-    /// Adds a query parameter to the token endpoint, which makes a token of its own in the cache.
+    /// Asks Leg 1 for an assertion with this `fmi_path`, which makes a token of its own in the cache.
+    pub fn assertion_fmi_path(mut self, path: impl Into<String>) -> Self {
+        self.option().extras.assertion_fmi_path = Some(path.into());
+        self
+    }
+
+    /// Sends `attributes` (JSON), which makes a token of its own in the cache.
+    pub fn attributes(self, json: impl Into<String>) -> Self {
+        self.own_body("attributes", json.into())
+    }
+
+    /// Sends `attribute_tokens`, each once and in order, which makes a token of its own in the cache.
+    ///
+    /// # Errors
+    /// When awaited: `invalid_attribute_token` for one that is empty or has white space inside.
+    pub fn attribute_tokens<S: AsRef<str>>(self, tokens: impl IntoIterator<Item = S>) -> Self {
+        let tokens: std::collections::BTreeSet<String> =
+            tokens.into_iter().map(|token| token.as_ref().trim().to_owned()).collect();
+        let fit = tokens.iter().all(|token| !token.is_empty() && !token.contains(char::is_whitespace));
+        let mut this = self;
+        this.option().unfit_attribute_token |= !fit;
+        this.own_body("attribute_tokens", tokens.into_iter().collect::<Vec<_>>().join(" "))
+    }
+
+    fn own_body(mut self, name: &str, value: String) -> Self {
+        let body = &mut self.option().extras.body;
+        body.retain(|(known, _)| known != name);
+        if !value.trim().is_empty() {
+            body.push((name.to_owned(), value));
+        }
+        self
+    }
+
+    /// Adds a parameter to the request's body, which makes a token of its own in the cache. Observers see its length
+    /// only.
+    ///
+    /// # Errors
+    /// When awaited: `invalid_body_parameter` for a parameter of the library's own, one given twice, or an empty one.
+    pub fn body(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.option().extras.body.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds a query parameter to the token endpoint, which makes a token of its own in the cache. Sent as it
+    /// stands, so it must be percent-encoded already.
+    ///
+    /// `caller-sdk-id`, `caller-sdk-ver` and `ManagedCert` are not sent but told in the telemetry header.
+    ///
+    /// # Errors
+    /// When awaited: `invalid_query_parameter` for what cannot stand in a URL.
     pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.option().extras.query.push((name.into(), value.into()));
+        self.option().add_query(name.into(), value.into());
         self
     }
 
@@ -151,8 +228,10 @@ fn start<'a, T: Token + Send + 'a>(acquire: Acquire<'a, T>) -> AcquireFuture<'a,
         options: acquire.options.map(|options| *options).unwrap_or_default(),
     };
     AcquireFuture(State::Miss(Box::pin(async move {
+        let leg = acquisition.leg();
         let (held, source) = acquisition.run().await?;
-        Ok(T::from_held(held, source))
+        // A walk for one kind ends with that kind; the types do not know it.
+        T::from_held(held, source).ok_or_else(|| Error::misuse(leg, Misuse::CertificateNotProvided))
     })))
 }
 
@@ -164,17 +243,21 @@ fn hit<T: Token>(acquire: &Acquire<'_, T>) -> Option<T> {
         Some(options) if !options.plain() => return None,
         Some(options) => options.extras(),
     };
-    let binding = acquire.credential.binding_now()?;
+    let certificate = match acquire.credential.certificate_now() {
+        Now::Nobody => None,
+        Now::Known(binding) => Some(binding.thumbprint()),
+        Now::MustWait => return None,
+    };
     let key = KeyRef {
         client: &acquire.client.cache_key,
         kind: T::KIND,
-        thumbprint: Some(binding.thumbprint()),
+        thumbprint: certificate,
         scope: acquire.scope,
         extras,
     };
     // No token outlives its certificate, so a live token says that the certificate is valid too.
     let held = acquire.client.cache.live(&key, acquire.client.clock.now())?;
-    Some(T::from_held(held, Source::Cache))
+    T::from_held(held, Source::Cache)
 }
 
 /// The future of an [`Acquire`]: ready at once on a hit, and boxed on a miss.
@@ -198,97 +281,5 @@ impl<T: Unpin> Future for AcquireFuture<'_, T> {
             },
             State::Miss(future) => future.as_mut().poll(cx),
         }
-    }
-}
-
-impl Options {
-    /// Refuses options that contradict each other or cannot be sent.
-    pub(crate) fn check(&self) -> Result<(), Misuse> {
-        if self.force_refresh && self.rejected.is_some() {
-            return Err(Misuse::ForceAndRejected);
-        }
-        let printable =
-            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
-        for (name, value) in &self.extras.query {
-            if !printable(name) || !printable(value) || name.contains(['&', '=']) || value.contains('&') {
-                return Err(Misuse::QueryParameter { name: name.chars().take(64).collect() });
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a cached token may be served without a closer look.
-    fn plain(&self) -> bool {
-        !self.skip_cache() && self.rejected.is_none() && self.extras.query.is_empty()
-    }
-
-    pub(crate) fn skip_cache(&self) -> bool {
-        self.force_refresh || (self.claims.is_some() && self.rejected.is_none())
-    }
-
-    /// Whether the cached token is the one that a resource rejected.
-    pub(crate) fn rejects(&self, held: &Held) -> bool {
-        self.rejected.is_some_and(|hash| hash == TokenHash::of(&held.0.body.secret))
-    }
-
-    pub(crate) fn extras(&self) -> Option<&Extras> {
-        (self.extras != Extras::default()).then_some(&self.extras)
-    }
-
-    pub(crate) fn fmi_path(&self) -> Option<&str> {
-        self.extras.fmi_path.as_deref()
-    }
-
-    pub(crate) fn authority(&self, configured: &Authority) -> Authority {
-        match &self.extras.tenant {
-            Some(tenant) => configured.clone().with_tenant(tenant.clone()),
-            None => configured.clone(),
-        }
-    }
-
-    pub(crate) fn assertion_request(
-        &self,
-        client: &ClientCore,
-        authority: &Authority,
-        endpoint: &TokenEndpoint,
-    ) -> AssertionRequest {
-        AssertionRequest {
-            client_id: Arc::clone(&client.client_id),
-            tenant: authority.tenant().clone(),
-            token_endpoint: endpoint.url().to_owned(),
-            claims: self.claims.clone(),
-            capabilities: client.capabilities.clone(),
-            fmi_path: None,
-            correlation_id: self.correlation_id.unwrap_or_else(CorrelationId::random),
-            observer: self.observer.clone(),
-        }
-    }
-
-    /// The `claims` parameter: the challenge verbatim, or merged behind the declared capabilities.
-    pub(crate) fn merged_claims(&self, capabilities: &[String]) -> Result<Option<String>, Misuse> {
-        if capabilities.is_empty() {
-            return Ok(self.claims.clone());
-        }
-        let mut merged = json!({"access_token": {"xms_cc": {"values": capabilities}}});
-        if let Some(claims) = &self.claims {
-            let challenge: Map<String, Value> =
-                serde_json::from_str(claims).map_err(|_| Misuse::ClaimsNotJson)?;
-            merge(&mut merged, Value::Object(challenge));
-        }
-        Ok(Some(merged.to_string()))
-    }
-}
-
-/// Objects are merged member by member, arrays joined, other values replaced; a null changes nothing.
-fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (_, Value::Null) => {}
-        (Value::Object(into), Value::Object(from)) => {
-            for (name, value) in from {
-                merge(into.entry(name).or_insert(Value::Null), value);
-            }
-        }
-        (Value::Array(into), Value::Array(from)) => into.extend(from),
-        (into, from) => *into = from,
     }
 }

@@ -1,27 +1,24 @@
-//! The stations between a request and a token: sending it, and what an answer must be before it is used.
+//! The stations between a proof and a token: the request, sent, and what came of it as the cache keeps it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use certbound_core::credential::ClientProof;
-use certbound_core::endpoint::TokenEndpoint;
-use certbound_core::jws;
-use certbound_core::request::{MTLS_POP, TokenRequest};
-use certbound_core::response::{AnswerError, HeaderFacts, TokenResponse};
-use certbound_core::scope;
-use certbound_core::secret::Secret;
+use certbound_core::endpoint::{Flow, TokenEndpoint};
+use certbound_core::request::TokenRequest;
+use certbound_core::response::{AnswerError, TokenResponse};
 use certbound_core::tenant::TenantId;
-use certbound_core::time::UnixTime;
 
+use super::accept::Accepted;
 use super::{Acquisition, Options};
 use crate::assertion::LegReport;
 use crate::binding::Binding;
 use crate::client::ClientCore;
 use crate::correlation::CorrelationId;
 use crate::credential::Proof;
-use crate::error::{Error, Leg, Misuse, PeerMisbehaved};
-use crate::headers::{self, RefreshReason};
+use crate::error::{Error, Leg, Misuse};
+use crate::headers::{self, RefreshReason, Telemetry};
 use crate::leg1::AssertionRequest;
 use crate::observe::{ObservedRequest, ObservedValue};
 use crate::token::{Held, Inner, Kind, TokenBody};
@@ -32,7 +29,8 @@ pub(super) fn wire_proof(proof: &Proof) -> ClientProof<'_> {
     match proof {
         Proof::CertificateOnly => ClientProof::CertificateOnly,
         Proof::Bound(assertion) => ClientProof::BoundAssertion(assertion.secret()),
-        Proof::Signed(jwt) => ClientProof::SignedAssertion(jwt),
+        Proof::Jwt(jwt) => ClientProof::SignedAssertion(jwt),
+        Proof::Secret(secret) => ClientProof::Secret(secret),
     }
 }
 
@@ -42,8 +40,10 @@ pub(super) struct Sent<'a> {
     pub(super) leg: Option<Leg>,
     pub(super) endpoint: &'a TokenEndpoint,
     pub(super) kind: Kind,
+    pub(super) flow: Flow,
     pub(super) presents: Option<&'a Binding>,
     pub(super) correlation_id: CorrelationId,
+    pub(super) reason: RefreshReason,
     pub(super) options: &'a Options,
 }
 
@@ -68,7 +68,7 @@ impl Sent<'_> {
             observer.after_answer(observed, status);
         }
         tracing::debug!(host = self.endpoint.host(), status, correlation_id = %self.correlation_id, "token answer");
-        let facts = header_facts(answer.response.headers());
+        let facts = headers::facts(answer.response.headers());
         TokenResponse::parse(status, &facts, answer.response.body()).map(|response| (response, took)).map_err(
             |error| match error {
                 AnswerError::Refused(answer) => Error::Refused { leg: self.leg, answer: Arc::from(answer) },
@@ -82,7 +82,13 @@ impl Sent<'_> {
         request: &TokenRequest<'_>,
     ) -> Result<(http::Request<Bytes>, Option<ObservedRequest>), Error> {
         let url = with_query(self.endpoint.url(), &self.options.extras.query);
-        let headers = headers::token_request(self.endpoint, self.kind, self.reason(), self.correlation_id);
+        let telemetry = Telemetry {
+            flow: self.flow,
+            kind: self.kind,
+            reason: self.reason,
+            caller: self.options.caller.each_ref().map(String::as_str),
+        };
+        let headers = headers::token_request(self.endpoint, telemetry, self.correlation_id);
         let observed = self.options.observer.is_some().then(|| self.observed(&url, &headers, request));
         let http = http::Request::post(url).body(Bytes::from_owner(request.encode()));
         let mut http = http.map_err(|_| {
@@ -99,9 +105,11 @@ impl Sent<'_> {
         headers: &[(http::HeaderName, http::HeaderValue)],
         request: &TokenRequest<'_>,
     ) -> ObservedRequest {
-        let value = |name: &str, value: &str| match name {
-            "client_assertion" | "client_secret" => ObservedValue::Redacted(value.len()),
-            _ => ObservedValue::Plain(value.to_owned()),
+        // What the library does not know may be a secret too.
+        const SECRET: [&str; 3] = ["client_assertion", "client_secret", "assertion"];
+        let value = |name: &str, value: &str| {
+            let plain = !SECRET.contains(&name) && TokenRequest::OWN_PARAMETERS.contains(&name);
+            if plain { ObservedValue::Plain(value.to_owned()) } else { ObservedValue::Redacted(value.len()) }
         };
         ObservedRequest {
             leg: self.leg,
@@ -117,14 +125,6 @@ impl Sent<'_> {
                 .map(|(name, text)| (name.to_owned(), value(name, text)))
                 .collect(),
             presents: self.presents.map(Binding::thumbprint),
-        }
-    }
-
-    fn reason(&self) -> RefreshReason {
-        if self.options.force_refresh || self.options.claims.is_some() || self.options.rejected.is_some() {
-            RefreshReason::ForcedOrClaims
-        } else {
-            RefreshReason::NoCachedToken
         }
     }
 
@@ -166,87 +166,11 @@ fn with_query(url: &str, query: &[(String, String)]) -> String {
     url
 }
 
-fn header_facts(headers: &http::HeaderMap) -> HeaderFacts {
-    let text =
-        |name: http::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let retry_after = text(http::header::RETRY_AFTER).and_then(|value| value.trim().parse().ok());
-    HeaderFacts {
-        content_type: text(http::header::CONTENT_TYPE),
-        retry_after: retry_after.map(Duration::from_secs),
-        location: text(http::header::LOCATION),
-        request_id: text(http::HeaderName::from_static("x-ms-request-id")),
-    }
-}
-
-/// A token that passed every check of the client; only [`accept`] makes one.
-pub(super) struct Accepted {
-    pub(super) secret: Secret,
-    pub(super) token_type: String,
-    pub(super) scopes: Vec<String>,
-    pub(super) scopes_granted: bool,
-    pub(super) expires_at: UnixTime,
-    pub(super) refresh_at: Option<UnixTime>,
-    pub(super) binding_observed: bool,
-    /// Whether the token reads as a JWT.
-    pub(super) readable: bool,
-}
-
-/// Fails closed: the right type, the right scope, bound to our certificate, alive. Anything else is an error.
-pub(super) fn accept(
-    response: TokenResponse,
-    request: &TokenRequest<'_>,
-    binding: &Binding,
-    leg: Option<Leg>,
-    now: UnixTime,
-) -> Result<Accepted, Error> {
-    let peer = |what| Error::peer(leg, what);
-    let asked = if request.bound { MTLS_POP } else { "Bearer" };
-    if !response.token_type.eq_ignore_ascii_case(asked) {
-        let found = response.token_type.chars().take(64).collect();
-        return Err(peer(PeerMisbehaved::TokenTypeDowngraded { asked, found }));
-    }
-    if let Some(scopes) = response.scope.as_deref().filter(|scopes| !scopes.is_empty())
-        && !scope::covers(scopes, request.scope)
-    {
-        let found = scopes.join(" ").chars().take(256).collect();
-        return Err(peer(PeerMisbehaved::ScopeMismatch { asked: request.scope.to_owned(), found }));
-    }
-    let readable = jws::unverified_claims(response.access_token.expose());
-    let binding_observed = match (&readable, request.bound) {
-        (Ok(claims), true) => match claims.confirmation() {
-            Err(error) => return Err(peer(PeerMisbehaved::BadConfirmation(error.to_string()))),
-            Ok(Some(found)) if !binding.thumbprint().matches_claim(found) => {
-                let found = found.to_owned();
-                return Err(peer(PeerMisbehaved::BoundToAnother { expected: binding.thumbprint(), found }));
-            }
-            Ok(cnf) => cnf.is_some(),
-        },
-        _ => false,
-    };
-    let own_expiry = now.plus(response.expires_in);
-    // A bound token is useless once its certificate has ended.
-    let expires_at = if request.bound { own_expiry.min(binding.chain().not_after()) } else { own_expiry };
-    if expires_at <= now {
-        return Err(peer(PeerMisbehaved::TokenOver { expired: expires_at, now }));
-    }
-    let granted = response.scope.filter(|scopes| !scopes.is_empty());
-    Ok(Accepted {
-        secret: response.access_token,
-        token_type: response.token_type,
-        scopes_granted: granted.is_some(),
-        scopes: granted.unwrap_or_else(|| vec![request.scope.to_owned()]),
-        expires_at,
-        refresh_at: response.refresh_in.map(|after| now.plus(after)),
-        binding_observed,
-        readable: readable.is_ok(),
-    })
-}
-
 /// A token with everything that led to it.
 pub(super) struct Fetched {
     pub(super) token: Accepted,
     pub(super) endpoint: TokenEndpoint,
-    pub(super) tenant: TenantId,
+    pub(super) tenant: Option<TenantId>,
     pub(super) proof: Proof,
     pub(super) asked: AssertionRequest,
     pub(super) in_leg1: Duration,
@@ -254,8 +178,12 @@ pub(super) struct Fetched {
 }
 
 impl Fetched {
-    /// The token as the cache holds it, together with its certificate.
-    pub(super) fn into_held(self, acquisition: &Acquisition, binding: &Binding) -> Held {
+    /// The token as the cache holds it, a bound one together with its certificate.
+    pub(super) fn into_held(
+        self,
+        acquisition: &Acquisition,
+        certificate: Option<&Binding>,
+    ) -> Result<Held, Error> {
         let last = LegReport {
             endpoint: self.endpoint.url().to_owned(),
             token_type: self.token.token_type.clone(),
@@ -272,17 +200,24 @@ impl Fetched {
             scopes_granted: self.token.scopes_granted,
             expires_at: self.token.expires_at,
             refresh_at: self.token.refresh_at,
-            tenant: self.tenant.to_string(),
+            tenant: self.tenant.map_or_else(String::new, |tenant| tenant.to_string()),
             endpoint: self.endpoint.url().to_owned(),
             region: self.endpoint.region().cloned(),
             correlation_id: self.asked.correlation_id,
             binding_observed: self.token.binding_observed,
             token_type: self.token.token_type,
+            additional: self.token.additional,
             legs: first.into_iter().chain([last]).collect(),
             http: self.in_http,
             leg1: self.in_leg1,
         };
-        let transport = Arc::clone(&acquisition.client.transport);
-        Held(Arc::new(Inner { body, binding: binding.clone(), transport }))
+        match (acquisition.kind, certificate) {
+            (Kind::Bearer, _) => Ok(Held::Bearer(Arc::new(body))),
+            (Kind::Bound, Some(binding)) => {
+                let transport = Arc::clone(&acquisition.client.transport);
+                Ok(Held::Bound(Arc::new(Inner { body, binding: binding.clone(), transport })))
+            }
+            (Kind::Bound, None) => Err(acquisition.blame(Misuse::CertificateNotProvided)),
+        }
     }
 }

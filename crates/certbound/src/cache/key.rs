@@ -9,6 +9,7 @@ use certbound_core::scope::ResourceScope;
 use certbound_core::tenant::TenantId;
 use equivalent::Equivalent;
 
+use crate::rejected::TokenHash;
 use crate::token::Kind;
 
 /// The part of a key that a client has for good, hashed once.
@@ -56,9 +57,18 @@ impl Eq for ClientKey {}
 /// What an acquisition adds by its options.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Extras {
+    pub(crate) authority: Option<Authority>,
     pub(crate) tenant: Option<TenantId>,
     pub(crate) fmi_path: Option<String>,
+    /// The path that Leg 1 is asked for: it makes another token though it is not in this request.
+    pub(crate) assertion_fmi_path: Option<String>,
     pub(crate) query: Vec<(String, String)>,
+    pub(crate) body: Vec<(String, String)>,
+    /// Verbatim: what differs in white space only is another entry.
+    pub(crate) client_claims: Option<String>,
+    pub(crate) assertion_claims: Option<String>,
+    /// The user's token that is exchanged, by its hash.
+    pub(crate) user: Option<TokenHash>,
 }
 
 /// A key as it is looked up: borrowed, so that a hit allocates nothing.
@@ -160,6 +170,7 @@ mod tests {
 
     use certbound_core::environment::Cloud;
     use certbound_core::region::Region;
+    use certbound_core::secret::Secret;
     use proptest::prelude::*;
 
     use super::*;
@@ -177,11 +188,17 @@ mod tests {
         certificate: Option<u8>,
         scope: String,
         other_tenant: Option<String>,
+        other_authority: Option<String>,
         fmi_path: Option<String>,
+        assertion_fmi_path: Option<String>,
         query: Vec<(String, String)>,
+        body: Vec<(String, String)>,
+        client_claims: Option<String>,
+        assertion_claims: Option<String>,
+        user: Option<String>,
     }
 
-    const CREDENTIALS: [&str; 2] = ["certificate", "assertion"];
+    const CREDENTIALS: [&str; 4] = ["certificate", "assertion", "unbound assertion", "secret"];
 
     /// A small alphabet, so that values which run into one another when joined do occur.
     fn word() -> impl Strategy<Value = String> {
@@ -190,7 +207,7 @@ mod tests {
 
     fn ingredients() -> impl Strategy<Value = Ingredients> {
         let tenant = || "[ab]{1,2}\\.example";
-        let who = (0..Cloud::ALL.len(), tenant(), proptest::option::of(word()), word(), 0..2_usize);
+        let who = (0..Cloud::ALL.len(), tenant(), proptest::option::of(word()), word(), 0..4_usize);
         let what = (proptest::collection::vec(word(), 0..3), any::<bool>(), proptest::option::of(0..3_u8));
         let extras = (
             word(),
@@ -198,7 +215,15 @@ mod tests {
             proptest::option::of(word()),
             proptest::collection::vec((word(), word()), 0..3),
         );
-        (who, what, extras).prop_map(|(who, what, extras)| Ingredients {
+        let more = (
+            proptest::option::of(tenant()),
+            proptest::option::of(word()),
+            proptest::collection::vec((word(), word()), 0..3),
+            proptest::option::of(word()),
+            proptest::option::of(word()),
+            proptest::option::of(word()),
+        );
+        (who, what, extras, more).prop_map(|(who, what, extras, more)| Ingredients {
             cloud: who.0,
             tenant: who.1,
             region: who.2,
@@ -211,12 +236,18 @@ mod tests {
             other_tenant: extras.1,
             fmi_path: extras.2,
             query: extras.3,
+            other_authority: more.0,
+            assertion_fmi_path: more.1,
+            body: more.2,
+            client_claims: more.3,
+            assertion_claims: more.4,
+            user: more.5,
         })
     }
 
     /// Two that differ in one ingredient only, or in none: whole random pairs would differ everywhere.
     fn neighbours() -> impl Strategy<Value = (Ingredients, Ingredients)> {
-        (ingredients(), ingredients(), 0..13_usize).prop_map(|(one, donor, at)| {
+        (ingredients(), ingredients(), 0..19_usize).prop_map(|(one, donor, at)| {
             let mut other = one.clone();
             match at {
                 0 => other.cloud = donor.cloud,
@@ -231,6 +262,12 @@ mod tests {
                 9 => other.other_tenant = donor.other_tenant,
                 10 => other.fmi_path = donor.fmi_path,
                 11 => other.query = donor.query,
+                12 => other.other_authority = donor.other_authority,
+                13 => other.assertion_fmi_path = donor.assertion_fmi_path,
+                14 => other.body = donor.body,
+                15 => other.client_claims = donor.client_claims,
+                16 => other.assertion_claims = donor.assertion_claims,
+                17 => other.user = donor.user,
                 _ => {}
             }
             (one, other)
@@ -245,8 +282,14 @@ mod tests {
         }
         let extras = Extras {
             tenant: of.other_tenant.as_deref().map(tenant),
+            authority: of.other_authority.as_deref().map(|it| Authority::public(tenant(it))),
             fmi_path: of.fmi_path.clone(),
+            assertion_fmi_path: of.assertion_fmi_path.clone(),
             query: of.query.clone(),
+            body: of.body.clone(),
+            client_claims: of.client_claims.clone(),
+            assertion_claims: of.assertion_claims.clone(),
+            user: of.user.as_deref().map(|token| TokenHash::of(&Secret::new(token))),
         };
         let key = KeyRef {
             client: &ClientKey::new(

@@ -1,0 +1,77 @@
+//! Why a text is not an authority.
+
+use super::AuthorityKind;
+use crate::tenant::TenantError;
+
+/// Why a string is not an authority URL.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthorityUrlError {
+    /// The text is no absolute URL with a plain host name, or is not written the way a URL parser would write it.
+    #[error("`{shown}` is not the URL of an authority")]
+    Malformed {
+        /// The start of the text, escaped, without user information, query and fragment.
+        shown: String,
+    },
+    /// The scheme is not `https`.
+    #[error("the authority's scheme is `{scheme}`, and credentials are sent over `https` only")]
+    NotHttps {
+        /// The scheme, escaped.
+        scheme: String,
+    },
+    /// The URL has a part that an authority has no use for. It is not shown, because it may be secret.
+    #[error("the authority URL has {part}, which an authority never has")]
+    ExtraPart {
+        /// Which part.
+        part: &'static str,
+    },
+    /// The URL ends before the path that its kind of authority needs.
+    #[error(
+        "the authority on `{host}` is of the kind {kind}, and its path is too short: a tenant or policy is missing"
+    )]
+    PathRequired {
+        /// The host, escaped.
+        host: String,
+        /// The kind of authority it is.
+        kind: AuthorityKind,
+    },
+    /// The last path segment is not a B2C policy.
+    #[error("`{shown}` is not the name of a B2C policy")]
+    Policy {
+        /// The start of it, escaped.
+        shown: String,
+    },
+    /// The path segment of the tenant is not one.
+    #[error(transparent)]
+    Tenant(#[from] TenantError),
+}
+
+impl AuthorityUrlError {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed { .. } | Self::ExtraPart { .. } => "authority_invalid",
+            Self::NotHttps { .. } => "authority_not_https",
+            Self::PathRequired { .. } => "authority_path_required",
+            Self::Policy { .. } => "authority_policy_invalid",
+            Self::Tenant(error) => error.code(),
+        }
+    }
+
+    /// What to do about it.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Malformed { .. } | Self::ExtraPart { .. } => {
+                "Write the authority as https://host/tenant, for example https://login.microsoftonline.com/contoso.com."
+            }
+            Self::NotHttps { .. } => "Begin the authority with https://.",
+            Self::PathRequired { kind: AuthorityKind::Dsts, .. } => "Write https://host/dstsv2/tenant.",
+            Self::PathRequired { kind: AuthorityKind::B2c, .. } => "Write https://host/tfp/tenant/policy.",
+            Self::PathRequired { .. } => "Add the tenant to the authority: https://host/tenant.",
+            Self::Policy { .. } => {
+                "Write https://host/tfp/tenant/policy, the policy being such as b2c_1_signin."
+            }
+            Self::Tenant(error) => error.fix(),
+        }
+    }
+}

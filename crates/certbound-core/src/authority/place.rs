@@ -1,0 +1,142 @@
+//! The kinds of authority, and what stands in the path of each.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::AuthorityUrlError;
+use crate::shown::shown;
+use crate::tenant::TenantId;
+
+/// What kind of token service an authority is. All but [`AuthorityKind::Oidc`] are told by the URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AuthorityKind {
+    /// Microsoft Entra, the rule: `https://host/tenant`.
+    Entra,
+    /// A customer directory, `https://{name}.ciamlogin.com[/tenant]`.
+    Ciam,
+    /// Active Directory Federation Services, `https://host/adfs`.
+    Adfs,
+    /// The datacenter security token service, `https://host/dstsv2/tenant`.
+    Dsts,
+    /// Azure AD B2C, `https://host/tfp/tenant/policy`.
+    B2c,
+    /// Any OpenID Connect issuer, known by its metadata; only by `Authority::oidc`.
+    Oidc,
+}
+
+impl AuthorityKind {
+    /// Whether certificate-signed assertions are PS256 with a SHA-256 thumbprint; the others take RS256 with SHA-1.
+    pub const fn takes_sha2_assertions(self) -> bool {
+        matches!(self, Self::Entra | Self::Ciam | Self::B2c)
+    }
+
+    /// Whether a bound token is asked for by `token_type=mtls_pop`. Any other server binds what it issues over mutual
+    /// TLS (RFC 8705, section 3) and calls it Bearer.
+    pub const fn speaks_mtls_pop(self) -> bool {
+        !matches!(self, Self::Oidc)
+    }
+}
+
+/// The stable lower-case name.
+impl fmt::Display for AuthorityKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Entra => "entra",
+            Self::Ciam => "ciam",
+            Self::Adfs => "adfs",
+            Self::Dsts => "dsts",
+            Self::B2c => "b2c",
+            Self::Oidc => "oidc",
+        })
+    }
+}
+
+/// The path of an authority, parsed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    Entra(TenantId),
+    Ciam(TenantId),
+    Adfs,
+    Dsts(TenantId),
+    B2c { tenant: TenantId, policy: Arc<str> },
+    Oidc { path: Arc<str> },
+}
+
+impl Place {
+    /// Reads the path of a lower-case URL; more segments than the kind has are dropped.
+    pub(super) fn read(host: &str, path: &str) -> Result<Self, AuthorityUrlError> {
+        let mut segments = path.split('/').skip(1);
+        let first = segments.next().unwrap_or_default();
+        let missing = |kind: AuthorityKind| AuthorityUrlError::PathRequired { host: shown(host), kind };
+        let mut next = |kind| segments.next().filter(|text| !text.is_empty()).ok_or_else(|| missing(kind));
+        match (host.strip_suffix(".ciamlogin.com"), first) {
+            (Some(name), "") => Ok(Self::Ciam(TenantId::parse(&format!("{name}.onmicrosoft.com"))?)),
+            (Some(_), tenant) => Ok(Self::Ciam(TenantId::parse(tenant)?)),
+            (None, "") => Err(missing(AuthorityKind::Entra)),
+            (None, "adfs") => Ok(Self::Adfs),
+            // Here `common` is a tenant like any other.
+            (None, "dstsv2") => Ok(Self::Dsts(TenantId::parse_or_common(next(AuthorityKind::Dsts)?)?)),
+            (None, "tfp") => {
+                let tenant = TenantId::parse(next(AuthorityKind::B2c)?)?;
+                let policy = next(AuthorityKind::B2c)?;
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+                if !policy.bytes().all(plain) {
+                    return Err(AuthorityUrlError::Policy { shown: shown(policy) });
+                }
+                Ok(Self::B2c { tenant, policy: policy.into() })
+            }
+            (None, tenant) => Ok(Self::Entra(TenantId::parse(tenant)?)),
+        }
+    }
+
+    pub(super) const fn kind(&self) -> AuthorityKind {
+        match self {
+            Self::Entra(_) => AuthorityKind::Entra,
+            Self::Ciam(_) => AuthorityKind::Ciam,
+            Self::Adfs => AuthorityKind::Adfs,
+            Self::Dsts(_) => AuthorityKind::Dsts,
+            Self::B2c { .. } => AuthorityKind::B2c,
+            Self::Oidc { .. } => AuthorityKind::Oidc,
+        }
+    }
+
+    pub(super) fn tenant(&self) -> Option<&TenantId> {
+        match self {
+            Self::Entra(tenant) | Self::Ciam(tenant) | Self::Dsts(tenant) | Self::B2c { tenant, .. } => {
+                Some(tenant)
+            }
+            Self::Adfs | Self::Oidc { .. } => None,
+        }
+    }
+
+    /// The same place for another tenant; none where a request cannot choose the tenant.
+    pub(super) fn for_tenant(&self, tenant: TenantId) -> Option<Self> {
+        match self {
+            Self::Entra(_) => Some(Self::Entra(tenant)),
+            Self::Ciam(_) => Some(Self::Ciam(tenant)),
+            Self::Dsts(_) => Some(Self::Dsts(tenant)),
+            Self::Adfs | Self::B2c { .. } | Self::Oidc { .. } => None,
+        }
+    }
+
+    /// The canonical path, `/` at both ends; an OpenID issuer's as it was written.
+    pub(super) fn path(&self) -> String {
+        match self {
+            Self::Entra(tenant) | Self::Ciam(tenant) => format!("/{tenant}/"),
+            Self::Adfs => "/adfs/".to_owned(),
+            Self::Dsts(tenant) => format!("/dstsv2/{tenant}/"),
+            Self::B2c { tenant, policy } => format!("/tfp/{tenant}/{policy}/"),
+            Self::Oidc { path } => path.to_string(),
+        }
+    }
+
+    /// The path of the token endpoint, where the kind fixes it.
+    pub(super) fn token_path(&self) -> Option<String> {
+        match self {
+            Self::Oidc { .. } => None,
+            Self::Adfs => Some("/adfs/oauth2/token".to_owned()),
+            other => Some(format!("{}oauth2/v2.0/token", other.path())),
+        }
+    }
+}

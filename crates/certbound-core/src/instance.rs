@@ -1,0 +1,215 @@
+//! Instance discovery: which login hosts are one environment, as a document says it.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::authority::Authority;
+use crate::environment::known_environment;
+use crate::json::{self, JsonError};
+use crate::shown::shown;
+use crate::tenant::is_host_name;
+
+/// A set of login hosts that are one environment, as a document tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Environment {
+    preferred_network: String,
+    preferred_cache: String,
+    aliases: Vec<String>,
+}
+
+impl Environment {
+    /// The host that requests go to, lower case.
+    pub fn preferred_network(&self) -> &str {
+        &self.preferred_network
+    }
+
+    /// The host that tokens are filed under, lower case.
+    pub fn preferred_cache(&self) -> &str {
+        &self.preferred_cache
+    }
+
+    /// Every login host of the environment, lower case.
+    pub fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+}
+
+/// The answer of instance discovery, or a document of the same form that the caller supplies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceMetadata(Vec<Arc<Environment>>);
+
+impl InstanceMetadata {
+    /// The largest document that is read.
+    pub const MAX_BYTES: usize = 256 * 1024;
+    /// The most environments in one.
+    pub const MAX_ENVIRONMENTS: usize = 256;
+
+    /// Reads `{"metadata":[{"preferred_network":…,"preferred_cache":…,"aliases":[…]}]}`.
+    ///
+    /// Other members are ignored. Hosts are lower-cased.
+    ///
+    /// # Errors
+    /// [`InstanceError`]
+    pub fn parse(document: &[u8]) -> Result<Self, InstanceError> {
+        if document.len() > Self::MAX_BYTES {
+            return Err(InstanceError::TooLarge { length: document.len() });
+        }
+        let document = json::parse_object(document)?;
+        let listed = document.get("metadata").and_then(Value::as_array).ok_or(InstanceError::NoMetadata)?;
+        if listed.is_empty() || listed.len() > Self::MAX_ENVIRONMENTS {
+            return Err(InstanceError::NoMetadata);
+        }
+        listed.iter().map(environment).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The environment that has `host` among its aliases; any case.
+    pub fn of_host(&self, host: &str) -> Option<&Arc<Environment>> {
+        self.0.iter().find(|it| it.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(host)))
+    }
+}
+
+fn environment(entry: &Value) -> Result<Arc<Environment>, InstanceError> {
+    let host = |value: Option<&Value>| {
+        let text = value.and_then(Value::as_str).ok_or(InstanceError::NoMetadata)?.to_ascii_lowercase();
+        if is_host_name(&text) { Ok(text) } else { Err(InstanceError::NotAHost { shown: shown(&text) }) }
+    };
+    let aliases = entry.get("aliases").and_then(Value::as_array).ok_or(InstanceError::NoMetadata)?;
+    Ok(Arc::new(Environment {
+        preferred_network: host(entry.get("preferred_network"))?,
+        preferred_cache: host(entry.get("preferred_cache"))?,
+        aliases: aliases.iter().map(|alias| host(Some(alias))).collect::<Result<_, _>>()?,
+    }))
+}
+
+/// Where to ask about an authority's host. A host that is known is asked itself, any other at the public cloud's.
+///
+/// ```
+/// use certbound_core::{authority::Authority, instance::discovery_url};
+///
+/// let authority = Authority::parse("https://login.example/contoso.com")?;
+/// assert_eq!(
+///     discovery_url(&authority),
+///     "https://login.microsoftonline.com/common/discovery/instance?api-version=1.1&authorization_endpoint=\
+///      https%3A%2F%2Flogin.example%2Fcontoso.com%2Foauth2%2Fv2.0%2Fauthorize"
+/// );
+/// # Ok::<(), certbound_core::authority::AuthorityUrlError>(())
+/// ```
+pub fn discovery_url(authority: &Authority) -> String {
+    let at = match known_environment(authority.host()) {
+        Some(_) => authority.host_and_port(),
+        None => "login.microsoftonline.com".to_owned(),
+    };
+    let endpoint = format!("{}oauth2/v2.0/authorize", authority.url());
+    let endpoint: String = form_urlencoded::byte_serialize(endpoint.as_bytes()).collect();
+    format!("https://{at}/common/discovery/instance?api-version=1.1&authorization_endpoint={endpoint}")
+}
+
+/// Why a document is no instance metadata.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InstanceError {
+    /// Larger than [`InstanceMetadata::MAX_BYTES`].
+    #[error("the instance metadata is {length} bytes long; at most {} are read", InstanceMetadata::MAX_BYTES)]
+    TooLarge {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// Not JSON.
+    #[error("the instance metadata cannot be read: {0}")]
+    Json(#[from] JsonError),
+    /// No list of environments, or one that lacks its three members.
+    #[error(
+        "the instance metadata has no `metadata` array of objects with `preferred_network`, `preferred_cache` and `aliases`"
+    )]
+    NoMetadata,
+    /// A name in it is not a host.
+    #[error("`{shown}` in the instance metadata is not a host name")]
+    NotAHost {
+        /// The start of it, escaped.
+        shown: String,
+    },
+    /// The authority's host is in no environment.
+    #[error("the instance metadata does not mention the authority's host `{host}`")]
+    HostMissing {
+        /// The host, escaped.
+        host: String,
+    },
+}
+
+impl InstanceError {
+    /// MSAL's code, hyphens included.
+    pub fn code(&self) -> &'static str {
+        "invalid-custom-instance-metadata"
+    }
+
+    /// What to do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::HostMissing { .. } => "add the authority's host to the aliases of its environment",
+            _ => "give the document that the discovery endpoint answers, `{\"metadata\":[{...}]}`",
+        }
+    }
+}
+
+impl Authority {
+    /// The same authority in the environment that `metadata` says its host is in.
+    ///
+    /// # Errors
+    /// [`InstanceError::HostMissing`]
+    pub fn with_instance_metadata(self, metadata: &InstanceMetadata) -> Result<Self, InstanceError> {
+        match metadata.of_host(self.host()) {
+            Some(environment) => Ok(self.in_environment(Arc::clone(environment))),
+            None => Err(InstanceError::HostMissing { host: shown(self.host()) }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = r#"{"tenant_discovery_endpoint":"x","api-version":"1.1","metadata":[
+        {"preferred_network":"Login.Custom.Example","preferred_cache":"cache.custom.example",
+         "aliases":["login.custom.example","sts.custom.example"]}]}"#;
+
+    #[test]
+    fn an_environment_is_found_by_any_of_its_hosts() {
+        let metadata = InstanceMetadata::parse(DOCUMENT.as_bytes()).unwrap();
+        let found = metadata.of_host("STS.custom.example").unwrap();
+        assert_eq!(found.preferred_network(), "login.custom.example");
+        assert_eq!(found.preferred_cache(), "cache.custom.example");
+        assert_eq!(metadata.of_host("login.other.example"), None);
+        let other = Authority::parse("https://login.other.example/contoso.com").unwrap();
+        assert!(matches!(other.with_instance_metadata(&metadata), Err(InstanceError::HostMissing { .. })));
+    }
+
+    #[test]
+    fn what_is_no_metadata_is_refused() {
+        let entry = |network: &str, aliases: &str| {
+            format!(
+                r#"{{"metadata":[{{"preferred_network":{network},"preferred_cache":"a.b","aliases":{aliases}}}]}}"#
+            )
+        };
+        for document in [
+            String::new(),
+            "[]".into(),
+            "{}".into(),
+            r#"{"metadata":{}}"#.into(),
+            r#"{"metadata":[]}"#.into(),
+            r#"{"metadata":[7]}"#.into(),
+            r#"{"metadata":[],"metadata":[]}"#.into(),
+            entry("7", "[]"),
+            entry("\"a.b\"", "7"),
+            entry("\"a.b\"", "[7]"),
+            entry("\"a.b/evil\"", "[]"),
+            entry("\"a.b:443\"", "[]"),
+            entry("\"user@a.b\"", "[]"),
+            entry("\"a.b\"", "[\"\"]"),
+            " ".repeat(InstanceMetadata::MAX_BYTES + 1),
+        ] {
+            let error = InstanceMetadata::parse(document.as_bytes()).unwrap_err();
+            assert_eq!(error.code(), "invalid-custom-instance-metadata", "{document:.60}");
+        }
+    }
+}

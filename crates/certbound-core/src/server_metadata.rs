@@ -1,0 +1,208 @@
+//! What an OpenID Connect issuer says of itself (RFC 8414), with the members of RFC 8705.
+
+use serde_json::{Map, Value};
+use url::Url;
+
+use crate::authority::Authority;
+use crate::environment::known_environment;
+use crate::json::{self, JsonError};
+use crate::shown::shown;
+
+/// The parts of an issuer's metadata that a token request needs, checked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ServerMetadata {
+    issuer: String,
+    token_endpoint: String,
+    mtls_token_endpoint: Option<String>,
+    binds_tokens: bool,
+    authentication_methods: Option<Vec<String>>,
+}
+
+/// Client authentication by the certificate of the connection (RFC 8705, section 2).
+const BY_CERTIFICATE: [&str; 2] = ["tls_client_auth", "self_signed_tls_client_auth"];
+
+impl ServerMetadata {
+    /// The largest document that is read.
+    pub const MAX_BYTES: usize = 256 * 1024;
+
+    /// Where the metadata of an authority is: its URL without a slash at the end, and the well-known path.
+    pub fn url_of(authority: &Authority) -> String {
+        format!("{}/.well-known/openid-configuration", authority.url().trim_end_matches('/'))
+    }
+
+    /// Reads a document that came from [`ServerMetadata::url_of`].
+    ///
+    /// The issuer it names must have scheme, host and port of the authority, be or be below a known login host, or be
+    /// the CIAM issuer of the authority's first path segment; its path is not compared.
+    ///
+    /// # Errors
+    /// [`MetadataError`]
+    pub fn parse(authority: &Authority, document: &[u8]) -> Result<Self, MetadataError> {
+        if document.len() > Self::MAX_BYTES {
+            return Err(MetadataError::TooLarge { length: document.len() });
+        }
+        let document = json::parse_object(document)?;
+        let issuer = text(&document, "issuer")?.unwrap_or_default();
+        if !is_acceptable(authority, issuer) {
+            return Err(MetadataError::Issuer { authority: authority.url(), found: shown(issuer) });
+        }
+        let token_endpoint = endpoint(text(&document, "token_endpoint")?, "token_endpoint")?
+            .ok_or(MetadataError::Missing("token_endpoint"))?;
+        let aliases = match document.get("mtls_endpoint_aliases") {
+            None | Some(Value::Null) => None,
+            Some(Value::Object(aliases)) => Some(aliases),
+            Some(_) => return Err(MetadataError::WrongType("mtls_endpoint_aliases")),
+        };
+        let alias = aliases.map(|aliases| text(aliases, "token_endpoint")).transpose()?.flatten();
+        Ok(Self {
+            issuer: issuer.to_owned(),
+            token_endpoint,
+            mtls_token_endpoint: endpoint(alias, "mtls_endpoint_aliases")?,
+            binds_tokens: match document.get("tls_client_certificate_bound_access_tokens") {
+                None | Some(Value::Null) => false,
+                Some(Value::Bool(binds)) => *binds,
+                Some(_) => {
+                    return Err(MetadataError::WrongType("tls_client_certificate_bound_access_tokens"));
+                }
+            },
+            authentication_methods: methods(&document)?,
+        })
+    }
+
+    /// The issuer, as its tokens name it.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The token endpoint for a connection without a client certificate.
+    pub fn token_endpoint(&self) -> &str {
+        &self.token_endpoint
+    }
+
+    /// The token endpoint for a connection with a client certificate: the alias where there is one.
+    pub fn mtls_token_endpoint(&self) -> &str {
+        self.mtls_token_endpoint.as_deref().unwrap_or(&self.token_endpoint)
+    }
+
+    /// Whether it says that it binds tokens to the client's certificate.
+    pub fn binds_tokens(&self) -> bool {
+        self.binds_tokens
+    }
+
+    /// Whether a client may authenticate by its certificate alone. An issuer that lists no methods is not asked.
+    pub fn takes_certificates(&self) -> bool {
+        let by_certificate = |method: &String| BY_CERTIFICATE.contains(&method.as_str());
+        self.authentication_methods.as_ref().is_none_or(|methods| methods.iter().any(by_certificate))
+    }
+}
+
+fn text<'d>(document: &'d Map<String, Value>, name: &'static str) -> Result<Option<&'d str>, MetadataError> {
+    match document.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(MetadataError::WrongType(name)),
+    }
+}
+
+fn methods(document: &Map<String, Value>) -> Result<Option<Vec<String>>, MetadataError> {
+    const NAME: &str = "token_endpoint_auth_methods_supported";
+    let listed = match document.get(NAME) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Array(listed)) => listed,
+        Some(_) => return Err(MetadataError::WrongType(NAME)),
+    };
+    let method = |value: &Value| value.as_str().map(str::to_owned).ok_or(MetadataError::WrongType(NAME));
+    listed.iter().map(method).collect::<Result<_, _>>().map(Some)
+}
+
+/// An `https` URL that says the same to every reader.
+fn endpoint(url: Option<&str>, name: &'static str) -> Result<Option<String>, MetadataError> {
+    let Some(written) = url else { return Ok(None) };
+    let malformed = || MetadataError::Endpoint { name, found: shown(written) };
+    let url = Url::parse(written).map_err(|_| malformed())?;
+    let plain = url.scheme() == "https"
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.fragment().is_none()
+        && url.host_str().is_some()
+        && url.as_str().len() <= 2048
+        && (url.as_str() == written || url.as_str() == format!("{written}/"));
+    if plain { Ok(Some(url.into())) } else { Err(malformed()) }
+}
+
+fn is_acceptable(authority: &Authority, issuer: &str) -> bool {
+    let Ok(url) = Url::parse(issuer) else { return false };
+    let Some(host) = url.host_str().filter(|_| url.scheme() == "https" && url.username().is_empty()) else {
+        return false;
+    };
+    if host == authority.host() && url.port() == authority.port() {
+        return true;
+    }
+    let below = |host: &str| host.split_once('.').is_some_and(|(_, rest)| known_environment(rest).is_some());
+    if known_environment(host).is_some() || below(host) {
+        return true;
+    }
+    let canonical = authority.url();
+    let segment = canonical.split('/').nth(3).filter(|segment| !segment.is_empty());
+    segment.is_some_and(|tenant| {
+        let base = format!("https://{tenant}.ciamlogin.com");
+        [base.clone(), format!("{base}/{tenant}"), format!("{base}/{tenant}/v2.0")]
+            .iter()
+            .any(|known| issuer.trim_end_matches('/') == known)
+    })
+}
+
+/// Why a document is not an issuer's metadata.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MetadataError {
+    /// Larger than [`ServerMetadata::MAX_BYTES`].
+    #[error("the issuer's metadata is {length} bytes long; at most {} are read", ServerMetadata::MAX_BYTES)]
+    TooLarge {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// Not JSON.
+    #[error("the issuer's metadata cannot be read: {0}")]
+    Json(#[from] JsonError),
+    /// A member that must be there.
+    #[error("the issuer's metadata has no `{0}`")]
+    Missing(&'static str),
+    /// A member of the wrong type.
+    #[error("`{0}` in the issuer's metadata is of the wrong type")]
+    WrongType(&'static str),
+    /// An endpoint that no credential may be sent to.
+    #[error("`{name}` in the issuer's metadata is not an https URL: `{found}`")]
+    Endpoint {
+        /// The member.
+        name: &'static str,
+        /// The start of it, escaped.
+        found: String,
+    },
+    /// The issuer it names is somebody else.
+    #[error("the metadata of {authority} names another issuer: `{found}`")]
+    Issuer {
+        /// The authority that was asked.
+        authority: String,
+        /// The start of what it names, escaped.
+        found: String,
+    },
+}
+
+impl MetadataError {
+    /// MSAL's code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Issuer { .. } => "authority_validation_failed",
+            _ => "oidc_failure",
+        }
+    }
+
+    /// What to do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Issuer { .. } => "configure the issuer that the metadata names, if it is the one you mean",
+            _ => "check that the authority is an OpenID Connect issuer; its metadata must be a JSON document",
+        }
+    }
+}

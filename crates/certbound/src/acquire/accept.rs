@@ -1,0 +1,128 @@
+//! What an answer must be before its token is used.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use certbound_core::json;
+use certbound_core::jws;
+use certbound_core::request::{MTLS_POP, TokenRequest};
+use certbound_core::response::TokenResponse;
+use certbound_core::scope;
+use certbound_core::secret::Secret;
+use certbound_core::time::UnixTime;
+use serde_json::{Map, Value};
+
+use crate::binding::Binding;
+use crate::error::{Error, Leg, PeerMisbehaved};
+
+/// What the answer is held against, beside the request.
+pub(super) struct Expected<'a> {
+    /// The certificate, where a bound token was asked for.
+    pub(super) binding: Option<&'a Binding>,
+    pub(super) leg: Option<Leg>,
+}
+
+/// A token that passed every check of the client; only [`accept`] makes one.
+pub(super) struct Accepted {
+    pub(super) secret: Secret,
+    pub(super) token_type: String,
+    pub(super) scopes: Vec<String>,
+    pub(super) scopes_granted: bool,
+    pub(super) expires_at: UnixTime,
+    pub(super) refresh_at: Option<UnixTime>,
+    pub(super) binding_observed: bool,
+    /// Whether the token reads as a JWT.
+    pub(super) readable: bool,
+    /// Other members of the answer, as texts.
+    pub(super) additional: BTreeMap<String, String>,
+}
+
+/// Fails closed: the right type, the right scope, bound to our certificate, alive. Anything else is an error.
+pub(super) fn accept(
+    response: TokenResponse,
+    request: &TokenRequest<'_>,
+    expected: Expected<'_>,
+    now: UnixTime,
+) -> Result<Accepted, Error> {
+    let peer = |what| Error::peer(expected.leg, what);
+    let asked = if request.bound { MTLS_POP } else { "Bearer" };
+    if !response.token_type.eq_ignore_ascii_case(asked) {
+        let found = response.token_type.chars().take(64).collect();
+        return Err(peer(PeerMisbehaved::TokenTypeDowngraded { asked, found }));
+    }
+    if let Some(scopes) = response.scope.as_deref().filter(|scopes| !scopes.is_empty())
+        && !scope::covers(scopes, request.scope)
+    {
+        let found = scopes.join(" ").chars().take(256).collect();
+        return Err(peer(PeerMisbehaved::ScopeMismatch { asked: request.scope.to_owned(), found }));
+    }
+    let (readable, binding_observed) = match expected.binding {
+        Some(binding) => observe(&response.access_token, binding, request.bound).map_err(peer)?,
+        None => (false, false),
+    };
+    let own_expiry = now.plus(response.expires_in);
+    // A bound token is useless once its certificate has ended.
+    let expires_at =
+        expected.binding.map_or(own_expiry, |binding| own_expiry.min(binding.chain().not_after()));
+    if expires_at <= now {
+        return Err(peer(PeerMisbehaved::TokenOver { expired: expires_at, now }));
+    }
+    let granted = response.scope.filter(|scopes| !scopes.is_empty());
+    Ok(Accepted {
+        secret: response.access_token,
+        token_type: response.token_type,
+        scopes_granted: granted.is_some(),
+        scopes: granted.unwrap_or_else(|| request.scope.split(' ').map(str::to_owned).collect()),
+        expires_at,
+        refresh_at: response.refresh_in.map(|after| now.plus(after)),
+        binding_observed,
+        readable,
+        additional: additional(&response.extra),
+    })
+}
+
+/// Whether the token can be read, and whether it was seen to be bound to our certificate.
+///
+/// `by_type`: the answer's type says that the token is bound, so one that does not say it itself is taken. Elsewhere
+/// (RFC 8705 alone, type Bearer) only the token can say it.
+fn observe(token: &Secret, binding: &Binding, by_type: bool) -> Result<(bool, bool), PeerMisbehaved> {
+    let Ok(claims) = jws::unverified_claims(token.expose()) else {
+        let reason = "it cannot be read";
+        return if by_type { Ok((false, false)) } else { Err(PeerMisbehaved::NotBound { reason }) };
+    };
+    match claims.confirmation() {
+        Err(error) => Err(PeerMisbehaved::BadConfirmation(error.to_string())),
+        Ok(Some(found)) if !binding.thumbprint().matches_claim(found) => {
+            Err(PeerMisbehaved::BoundToAnother { expected: binding.thumbprint(), found: found.to_owned() })
+        }
+        Ok(None) if !by_type => {
+            Err(PeerMisbehaved::NotBound { reason: "it has no confirmation claim (`cnf`)" })
+        }
+        Ok(cnf) => Ok((true, cnf.is_some())),
+    }
+}
+
+/// Members that are read, or that hold what must not be shown.
+const KNOWN: [&str; 6] = ["refresh_token", "id_token", "client_info", "foci", "spa_code", "authority"];
+
+/// Every other member, and those that `client_info` holds beside the user's two ids, each in its text form.
+fn additional(extra: &Map<String, Value>) -> BTreeMap<String, String> {
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let mut additional: BTreeMap<String, String> = extra
+        .iter()
+        .filter(|(name, _)| !KNOWN.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), text(value)))
+        .collect();
+    let info = extra.get("client_info").and_then(Value::as_str);
+    let info = info.and_then(|info| base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(info).ok());
+    if let Some(Ok(info)) = info.map(|info| json::parse_object(&info)) {
+        let beside_ids = info.iter().filter(|(name, _)| !matches!(name.as_str(), "uid" | "utid"));
+        for (name, value) in beside_ids {
+            additional.entry(name.clone()).or_insert_with(|| text(value));
+        }
+    }
+    additional
+}

@@ -1,0 +1,100 @@
+//! Which authority one acquisition asks: the client's, unless its options name another one that goes with it.
+
+use certbound_core::authority::{Authority, AuthorityKind};
+use certbound_core::environment::same_environment;
+
+use super::Acquisition;
+use crate::client::ClientCore;
+use crate::correlation::CorrelationId;
+use crate::discovery::Asks;
+use crate::error::{Error, Misuse};
+
+impl Acquisition {
+    /// The authority, with what discovery knows of it. Nothing was sent to it yet.
+    pub(super) async fn authority(&self, correlation_id: CorrelationId) -> Result<Authority, Error> {
+        let core = &*self.client;
+        let asks = Asks { transport: &*core.transport, leg: self.leg(), correlation_id };
+        let authority = match &self.options.extras.authority {
+            None => core.authority.clone(),
+            Some(other) => {
+                let other = overriding(core, other).map_err(|misuse| self.blame(misuse))?;
+                self.check_host(&other, asks).await?;
+                other
+            }
+        };
+        let authority = match &self.options.extras.tenant {
+            None => authority,
+            Some(tenant) => {
+                let kind = authority.kind();
+                let other = authority.for_tenant(tenant.clone());
+                other.ok_or_else(|| self.blame(Misuse::NoTenantToChoose { kind }))?
+            }
+        };
+        core.discovery.resolve(authority, core.validates_authority, asks).await
+    }
+
+    /// Another host must be the same environment under another name, where that can be told.
+    async fn check_host(&self, other: &Authority, asks: Asks<'_>) -> Result<(), Error> {
+        let configured = &self.client.authority;
+        if configured.host_and_port() == other.host_and_port() {
+            return Ok(());
+        }
+        let (kind, ours, theirs) = (other.kind(), configured.host_and_port(), other.host_and_port());
+        let mismatch = Misuse::AuthorityHost { kind, configured: ours.clone(), asked: theirs.clone() };
+        match kind {
+            AuthorityKind::Ciam | AuthorityKind::Oidc => Ok(()),
+            AuthorityKind::Entra if configured.region().is_some() => {
+                Err(self.blame(Misuse::AuthorityOverrideRegional { configured: ours, asked: theirs }))
+            }
+            AuthorityKind::Entra if configured.port() == other.port() => {
+                if self.are_aliases(configured, other, asks).await? {
+                    Ok(())
+                } else {
+                    Err(self.blame(mismatch))
+                }
+            }
+            _ => Err(self.blame(mismatch)),
+        }
+    }
+
+    async fn are_aliases(
+        &self,
+        configured: &Authority,
+        other: &Authority,
+        asks: Asks<'_>,
+    ) -> Result<bool, Error> {
+        let core = &*self.client;
+        if let Some(metadata) = &core.instance_metadata {
+            return Ok(metadata.of_host(configured.host()) == metadata.of_host(other.host()));
+        }
+        if same_environment(configured.host(), other.host()) {
+            return Ok(true);
+        }
+        // Known hosts are in no environment but the known one; only two strangers can still be aliases.
+        if configured.cloud_if_known().is_some()
+            || other.cloud_if_known().is_some()
+            || !core.validates_authority
+        {
+            return Ok(false);
+        }
+        let environment = core.discovery.environment_of(configured, asks).await?;
+        let host = other.host();
+        Ok(environment.is_some_and(|it| it.aliases().iter().any(|alias| alias == host)))
+    }
+}
+
+/// The request's authority with the client's region, and in the client's own metadata.
+fn overriding(core: &ClientCore, other: &Authority) -> Result<Authority, Misuse> {
+    let (configured, asked) = (core.authority.kind(), other.kind());
+    if configured != asked {
+        return Err(Misuse::AuthorityType { configured, asked });
+    }
+    let other = match (other.region(), core.authority.region()) {
+        (None, Some(region)) => other.clone().with_region(region.clone()),
+        _ => other.clone(),
+    };
+    match &core.instance_metadata {
+        Some(metadata) if asked == AuthorityKind::Entra => Ok(other.with_instance_metadata(metadata)?),
+        _ => Ok(other),
+    }
+}

@@ -1,0 +1,159 @@
+//! The options of one acquisition, and what they mean for its request.
+
+use std::sync::Arc;
+
+use certbound_core::authority::Authority;
+use certbound_core::endpoint::{Flow, TokenEndpoint};
+use certbound_core::request::{Grant, TokenRequest};
+use certbound_core::secret::Secret;
+
+use super::claims;
+use crate::cache::key::Extras;
+use crate::client::ClientCore;
+use crate::correlation::CorrelationId;
+use crate::error::Misuse;
+use crate::leg1::AssertionRequest;
+use crate::observe::Observer;
+use crate::rejected::TokenHash;
+use crate::signed_assertion;
+use crate::token::Held;
+
+/// The options of one acquisition.
+#[derive(Clone, Default)]
+pub(crate) struct Options {
+    pub(crate) extras: Extras,
+    /// The user's token that is exchanged; its hash is among the extras.
+    pub(crate) user: Option<Arc<Secret>>,
+    pub(crate) claims: Option<String>,
+    pub(crate) force_refresh: bool,
+    pub(crate) rejected: Option<TokenHash>,
+    pub(crate) correlation_id: Option<CorrelationId>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) unfit_attribute_token: bool,
+    /// For the telemetry header only.
+    pub(crate) caller: [String; 3],
+}
+
+/// Query parameters that are told in the telemetry header instead, and how many characters of them.
+const CALLER: [(&str, usize); 3] = [("caller-sdk-id", 10), ("caller-sdk-ver", 20), ("ManagedCert", 1)];
+
+/// Body parameters that have options of their own.
+const BY_OPTION: [&str; 2] = ["attributes", "attribute_tokens"];
+
+impl Options {
+    pub(super) fn add_query(&mut self, name: String, value: String) {
+        let told = CALLER.iter().position(|(known, _)| known.eq_ignore_ascii_case(&name));
+        match told.and_then(|at| Some((self.caller.get_mut(at)?, CALLER.get(at)?))) {
+            Some((slot, (_, length))) => {
+                let safe = |c: &char| c.is_ascii_graphic() && !matches!(c, ',' | '|');
+                *slot = value.chars().filter(safe).take(*length).collect();
+            }
+            None => self.extras.query.push((name, value)),
+        }
+    }
+
+    /// Refuses options that contradict each other or cannot be sent.
+    pub(crate) fn check(&self) -> Result<(), Misuse> {
+        if self.force_refresh && self.rejected.is_some() {
+            return Err(Misuse::ForceAndRejected);
+        }
+        if self.unfit_attribute_token {
+            return Err(Misuse::AttributeToken);
+        }
+        let printable =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        for (name, value) in &self.extras.query {
+            if !printable(name) || !printable(value) || name.contains(['&', '=']) || value.contains('&') {
+                return Err(Misuse::QueryParameter { name: shown(name) });
+            }
+        }
+        self.check_body()?;
+        match &self.extras.assertion_claims {
+            Some(claims) => signed_assertion::extra_claims(claims).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn check_body(&self) -> Result<(), Misuse> {
+        for (at, (name, value)) in self.extras.body.iter().enumerate() {
+            let refuse = |reason| Err(Misuse::BodyParameter { name: shown(name), reason });
+            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return refuse("its name is not of printable characters");
+            }
+            if TokenRequest::OWN_PARAMETERS.contains(&name.as_str()) {
+                return refuse("the library writes it itself");
+            }
+            if value.trim().is_empty() {
+                return refuse("it has no value");
+            }
+            if self.extras.body.iter().take(at).any(|(earlier, _)| earlier == name) {
+                let by_option = BY_OPTION.contains(&name.as_str());
+                return refuse(if by_option { "it has an option of its own" } else { "it is there twice" });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a cached token may be served without a closer look.
+    pub(super) fn plain(&self) -> bool {
+        let nothing_to_check = self.extras.query.is_empty()
+            && self.extras.body.is_empty()
+            && self.extras.assertion_claims.is_none()
+            && !self.unfit_attribute_token;
+        !self.skip_cache() && self.rejected.is_none() && nothing_to_check
+    }
+
+    pub(crate) fn skip_cache(&self) -> bool {
+        self.force_refresh || (self.claims.is_some() && self.rejected.is_none())
+    }
+
+    /// Whether the cached token is the one that a resource rejected.
+    pub(crate) fn rejects(&self, held: &Held) -> bool {
+        self.rejected.is_some_and(|hash| hash == TokenHash::of(&held.body().secret))
+    }
+
+    pub(crate) fn extras(&self) -> Option<&Extras> {
+        (self.extras != Extras::default()).then_some(&self.extras)
+    }
+
+    pub(super) fn flow(&self) -> Flow {
+        if self.user.is_some() { Flow::User } else { Flow::ClientCredentials }
+    }
+
+    pub(super) fn grant(&self) -> Grant<'_> {
+        match &self.user {
+            Some(assertion) => Grant::OnBehalfOf { assertion },
+            None => Grant::ClientCredentials,
+        }
+    }
+
+    pub(super) fn assertion_request(
+        &self,
+        client: &ClientCore,
+        authority: &Authority,
+        endpoint: &TokenEndpoint,
+        correlation_id: CorrelationId,
+    ) -> AssertionRequest {
+        AssertionRequest {
+            client_id: Arc::clone(&client.client_id),
+            tenant: authority.tenant().cloned(),
+            token_endpoint: endpoint.url().to_owned(),
+            claims: self.claims.clone(),
+            capabilities: client.capabilities.clone(),
+            fmi_path: self.extras.assertion_fmi_path.clone(),
+            correlation_id,
+            observer: self.observer.clone(),
+            authority_kind: authority.kind(),
+            assertion_claims: self.extras.assertion_claims.clone(),
+        }
+    }
+
+    /// The `claims` parameter.
+    pub(super) fn merged_claims(&self, capabilities: &[String]) -> Result<Option<String>, Misuse> {
+        claims::merged(capabilities, self.claims.as_deref(), self.extras.client_claims.as_deref())
+    }
+}
+
+fn shown(name: &str) -> String {
+    name.chars().take(64).collect()
+}

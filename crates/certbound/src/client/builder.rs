@@ -1,0 +1,222 @@
+//! How clients are built.
+
+use std::sync::{Arc, Mutex};
+
+use certbound_core::authority::{Authority, AuthorityKind};
+use certbound_core::endpoint::{Channel, Flow};
+use certbound_core::instance::InstanceMetadata;
+use certbound_core::secret::Secret;
+
+use super::{BuildError, Client, ClientCore};
+use crate::binding::Binding;
+use crate::cache::TokenCache;
+use crate::cache::key::ClientKey;
+use crate::certificate::BindingCertificate;
+use crate::clock::{Clock, SystemClock};
+use crate::credential::{
+    ByAssertion, ByCertificate, BySecret, ByUnboundAssertion, Credential, NoCredential, UnboundAssertions,
+};
+use crate::discovery::Discovery;
+use crate::leg1::{AnyLeg1, Leg1};
+use crate::network::Network;
+use crate::token::Kind;
+use crate::transport::{AnyTransport, Transport};
+
+/// Collects a client's settings. The credential is part of its type: certificate *and* assertion does not compile.
+pub struct ClientBuilder<C> {
+    authority: Authority,
+    client_id: String,
+    capabilities: Vec<String>,
+    cache: Option<TokenCache>,
+    clock: Option<Arc<dyn Clock>>,
+    transport: Option<Arc<dyn AnyTransport>>,
+    instance_metadata: Option<Arc<InstanceMetadata>>,
+    validates_authority: bool,
+    credential: C,
+}
+
+impl ClientBuilder<NoCredential> {
+    pub(super) fn new(authority: Authority, client_id: String) -> Self {
+        Self {
+            authority,
+            client_id,
+            capabilities: Vec::new(),
+            cache: None,
+            clock: None,
+            transport: None,
+            instance_metadata: None,
+            validates_authority: true,
+            credential: NoCredential { _private: () },
+        }
+    }
+
+    /// Authenticates by a certificate: bound tokens directly, or as Leg 1.
+    pub fn with_certificate(self, certificate: BindingCertificate) -> ClientBuilder<ByCertificate> {
+        self.with(ByCertificate::new(Binding::new(certificate)))
+    }
+
+    /// Authenticates by assertions from `leg1`: Leg 2.
+    pub fn with_assertions(self, leg1: impl Leg1) -> ClientBuilder<ByAssertion> {
+        let leg1: Arc<dyn AnyLeg1> = Arc::new(leg1);
+        self.with(ByAssertion { leg1, reused: None })
+    }
+
+    /// Authenticates by assertions that are bound to no certificate, such as a workload's federated token: Bearer
+    /// tokens only.
+    pub fn with_unbound_assertions(
+        self,
+        source: impl UnboundAssertions,
+    ) -> ClientBuilder<ByUnboundAssertion> {
+        self.with(ByUnboundAssertion::new(source))
+    }
+
+    /// Authenticates by a secret: Bearer tokens only.
+    pub fn with_secret(self, secret: Secret) -> ClientBuilder<BySecret> {
+        self.with(BySecret { secret: Arc::new(secret) })
+    }
+
+    fn with<C>(self, credential: C) -> ClientBuilder<C> {
+        ClientBuilder {
+            authority: self.authority,
+            client_id: self.client_id,
+            capabilities: self.capabilities,
+            cache: self.cache,
+            clock: self.clock,
+            transport: self.transport,
+            instance_metadata: self.instance_metadata,
+            validates_authority: self.validates_authority,
+            credential,
+        }
+    }
+}
+
+impl ClientBuilder<ByCertificate> {
+    /// Presents the certificate in TLS for Bearer tokens too, beside the signed assertion. Off by default.
+    pub fn bearer_over_mtls(mut self) -> Self {
+        self.credential.bearer_over_mtls = true;
+        self
+    }
+
+    /// Leaves the certificate (`x5c`) out of signed assertions. By default it is in them, since an application that
+    /// trusts certificates by subject name and issuer needs it; over mutual TLS it always is.
+    pub fn without_x5c(mut self) -> Self {
+        self.credential.omits_x5c = true;
+        self
+    }
+}
+
+impl ClientBuilder<ByAssertion> {
+    /// Uses one assertion for several exchanges while five minutes are left of it. Off by default: each exchange gets
+    /// a fresh one. Meant for fan-out over many tenants.
+    pub fn reuse_assertions(mut self) -> Self {
+        self.credential.reused = Some(Arc::new(Mutex::new(None)));
+        self
+    }
+}
+
+impl<C> ClientBuilder<C> {
+    /// Shares a cache. Default: one of the client's own.
+    pub fn with_cache(mut self, cache: TokenCache) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
+    /// Uses a network configuration. Default: [`Network::from_env`].
+    pub fn with_network(self, network: &Network) -> Self {
+        self.with_transport(network.transport())
+    }
+
+    /// Sends requests by a transport of one's own.
+    pub fn with_transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Reads the time from a clock of one's own. Default: the machine's.
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Declares what the application can handle, such as `cp1` for claims challenges.
+    pub fn with_capabilities<S: Into<String>>(mut self, capabilities: impl IntoIterator<Item = S>) -> Self {
+        self.capabilities = capabilities.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Takes hosts from instance metadata of one's own, for an environment that the library does not know: they are
+    /// used as they are, for mutual TLS too. Entra authorities only; not together with a region.
+    pub fn with_instance_metadata(mut self, metadata: InstanceMetadata) -> Self {
+        self.instance_metadata = Some(Arc::new(metadata));
+        self
+    }
+
+    /// Trusts the authority's host as configured. By default a host of no known cloud is first looked up in Microsoft's
+    /// directory (Entra) or asked by webfinger (AD FS), so that no credential goes to a mistyped host.
+    pub fn without_authority_validation(mut self) -> Self {
+        self.validates_authority = false;
+        self
+    }
+
+    /// Fixes the settings.
+    ///
+    /// # Errors
+    /// [`BuildError`] when the application id is not a GUID at an authority that has only such, the secret is empty, the
+    /// instance metadata does not fit, the credential always needs an mTLS host and the authority has none, or the
+    /// default network cannot be used.
+    pub fn build(self) -> Result<Client<C>, BuildError>
+    where
+        C: Credential,
+    {
+        let client_id = client_id(&self.client_id, self.authority.kind())?;
+        self.credential.check()?;
+        let authority = match &self.instance_metadata {
+            Some(metadata) if self.authority.kind() == AuthorityKind::Entra => {
+                if self.authority.region().is_some() {
+                    return Err(BuildError::RegionWithInstanceMetadata);
+                }
+                self.authority.with_instance_metadata(metadata)?
+            }
+            _ => self.authority,
+        };
+        // An issuer's endpoint is known later; any other is refused here rather than at the first request.
+        if self.credential.presents(Kind::Bearer) && authority.kind() != AuthorityKind::Oidc {
+            authority.token_endpoint(Flow::ClientCredentials, Channel::MutualTls)?;
+        }
+        let transport = match self.transport {
+            Some(transport) => transport,
+            None => Network::from_env()?.transport(),
+        };
+        let cache_key = ClientKey::new(&authority, &client_id, self.credential.name(), &self.capabilities);
+        let core = ClientCore {
+            authority,
+            client_id,
+            capabilities: self.capabilities,
+            cache: self.cache.unwrap_or_default(),
+            cache_key,
+            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            transport,
+            discovery: Discovery::new(),
+            validates_authority: self.validates_authority && self.instance_metadata.is_none(),
+            instance_metadata: self.instance_metadata,
+        };
+        Ok(Client { core: Arc::new(core), credential: self.credential })
+    }
+}
+
+/// In lower case where it is a GUID, which it must be at Microsoft's directories.
+fn client_id(text: &str, kind: AuthorityKind) -> Result<Arc<str>, BuildError> {
+    const GUID_LENGTH: usize = 36;
+    /// The platform's own application of federated managed identities.
+    const FMI: &str = "urn:microsoft:identity:fmi";
+
+    if text.len() == GUID_LENGTH && uuid::Uuid::try_parse(text).is_ok() {
+        return Ok(text.to_ascii_lowercase().into());
+    }
+    let free = matches!(kind, AuthorityKind::Adfs | AuthorityKind::Dsts | AuthorityKind::Oidc);
+    let printable = !text.is_empty() && text.len() <= 256 && !text.contains(char::is_control);
+    if text == FMI || (free && printable) {
+        return Ok(text.into());
+    }
+    Err(BuildError::ClientId { found: text.chars().take(64).collect() })
+}

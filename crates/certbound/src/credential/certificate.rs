@@ -1,0 +1,65 @@
+//! By certificate: the handshake proves the client of a bound token, a signed assertion that of a Bearer token.
+
+use certbound_core::time::UnixTime;
+
+use super::sealed::{Boxed, Now, Proof, Proves};
+use crate::binding::Binding;
+use crate::error::{Error, Leg, Misuse};
+use crate::leg1::AssertionRequest;
+use crate::signed_assertion::{self, Signing};
+use crate::token::Kind;
+
+/// The client proves itself by its certificate: in TLS for a bound token, by a signed assertion for a Bearer token.
+#[derive(Clone, Debug)]
+pub struct ByCertificate {
+    pub(crate) binding: Binding,
+    pub(crate) bearer_over_mtls: bool,
+    pub(crate) omits_x5c: bool,
+}
+
+impl ByCertificate {
+    pub(crate) fn new(binding: Binding) -> Self {
+        Self { binding, bearer_over_mtls: false, omits_x5c: false }
+    }
+}
+
+impl Proves for ByCertificate {
+    fn certificate_now(&self) -> Now {
+        Now::Known(self.binding.clone())
+    }
+
+    fn certificate(&self) -> Boxed<'_, Option<Binding>> {
+        Box::pin(async { Ok(Some(self.binding.clone())) })
+    }
+
+    fn presents(&self, kind: Kind) -> bool {
+        kind == Kind::Bound || self.bearer_over_mtls
+    }
+
+    fn proof<'a>(
+        &'a self,
+        _certificate: Option<&'a Binding>,
+        kind: Kind,
+        request: &'a AssertionRequest,
+        now: UnixTime,
+    ) -> Boxed<'a, Proof> {
+        Box::pin(async move {
+            if kind == Kind::Bound {
+                return Ok(Proof::CertificateOnly);
+            }
+            let blame = |error: Misuse| Error::misuse(None, error);
+            // A server that has the certificate from TLS is told in the assertion too, as its own clients do.
+            let x5c = self.bearer_over_mtls || !self.omits_x5c;
+            let signing = Signing::of(self.binding.certificate(), request, now, x5c).map_err(blame)?;
+            signed_assertion::sign(signing).await.map(Proof::Jwt).map_err(blame)
+        })
+    }
+
+    fn leg(&self) -> Option<Leg> {
+        None
+    }
+
+    fn name(&self) -> &'static str {
+        "certificate"
+    }
+}

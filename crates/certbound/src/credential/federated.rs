@@ -1,0 +1,95 @@
+//! By assertions from a Leg 1, each bound to the certificate it is presented with.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use certbound_core::time::UnixTime;
+
+use super::sealed::{Boxed, Now, Proof, Proves};
+use crate::assertion::BoundAssertion;
+use crate::binding::Binding;
+use crate::error::{Error, Leg, Misuse};
+use crate::leg1::{AnyLeg1, AssertionRequest};
+use crate::token::Kind;
+
+/// The client proves itself by assertions from a Leg 1, presented as `jwt-pop` over TLS with their certificate.
+#[derive(Clone)]
+pub struct ByAssertion {
+    pub(crate) leg1: Arc<dyn AnyLeg1>,
+    pub(crate) reused: Option<Arc<Mutex<Option<BoundAssertion>>>>,
+}
+
+impl fmt::Debug for ByAssertion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByAssertion")
+            .field("reuses_assertions", &self.reused.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// With less than this left, an assertion is not used again.
+const REUSE_MARGIN: Duration = Duration::from_secs(5 * 60);
+
+impl Proves for ByAssertion {
+    fn certificate_now(&self) -> Now {
+        self.leg1.current_binding().map_or(Now::MustWait, Now::Known)
+    }
+
+    fn certificate(&self) -> Boxed<'_, Option<Binding>> {
+        Box::pin(async { self.leg1.binding().await.map(Some) })
+    }
+
+    fn presents(&self, _kind: Kind) -> bool {
+        true
+    }
+
+    fn proof<'a>(
+        &'a self,
+        certificate: Option<&'a Binding>,
+        _kind: Kind,
+        request: &'a AssertionRequest,
+        now: UnixTime,
+    ) -> Boxed<'a, Proof> {
+        Box::pin(async move {
+            // `certificate` above always tells one.
+            let missing = || Error::misuse(Some(Leg::Two), Misuse::CertificateNotProvided);
+            let binding = certificate.ok_or_else(missing)?;
+            // What is asked of Leg 1 in particular, an earlier assertion knows nothing of.
+            let reusable = request.claims.is_none() && request.fmi_path.is_none();
+            if let Some(assertion) = self.kept(binding, now).filter(|_| reusable) {
+                return Ok(Proof::Bound(assertion));
+            }
+            let assertion = self.leg1.assertion_for(binding, request).await?;
+            if let Some(kept) = self.reused.as_ref().filter(|_| reusable) {
+                *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(assertion.again());
+            }
+            Ok(Proof::Bound(assertion))
+        })
+    }
+
+    /// Whatever the reason, the assertion is not offered again.
+    fn refused(&self) {
+        if let Some(kept) = &self.reused {
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
+    fn leg(&self) -> Option<Leg> {
+        Some(Leg::Two)
+    }
+
+    fn name(&self) -> &'static str {
+        "assertion"
+    }
+}
+
+impl ByAssertion {
+    /// An earlier assertion, where reuse was opted into and enough is left of it.
+    fn kept(&self, binding: &Binding, now: UnixTime) -> Option<BoundAssertion> {
+        let kept = self.reused.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let assertion = kept.as_ref()?;
+        (assertion.binding() == binding && assertion.expires_at() > now.plus(REUSE_MARGIN))
+            .then(|| assertion.again())
+    }
+}

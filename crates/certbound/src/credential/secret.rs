@@ -1,0 +1,55 @@
+//! By a client secret.
+
+use std::sync::Arc;
+
+use certbound_core::secret::Secret;
+use certbound_core::time::UnixTime;
+
+use super::sealed::{Boxed, Now, Proof, Proves};
+use crate::binding::Binding;
+use crate::client::BuildError;
+use crate::error::Leg;
+use crate::leg1::AssertionRequest;
+use crate::token::Kind;
+
+/// The client proves itself by a secret (RFC 6749, section 2.3.1): for Bearer tokens only.
+#[derive(Clone, Debug)]
+pub struct BySecret {
+    pub(crate) secret: Arc<Secret>,
+}
+
+impl Proves for BySecret {
+    fn certificate_now(&self) -> Now {
+        Now::Nobody
+    }
+
+    fn certificate(&self) -> Boxed<'_, Option<Binding>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn presents(&self, _kind: Kind) -> bool {
+        false
+    }
+
+    fn proof<'a>(
+        &'a self,
+        _certificate: Option<&'a Binding>,
+        _kind: Kind,
+        _request: &'a AssertionRequest,
+        _now: UnixTime,
+    ) -> Boxed<'a, Proof> {
+        Box::pin(async { Ok(Proof::Secret(Arc::clone(&self.secret))) })
+    }
+
+    fn check(&self) -> Result<(), BuildError> {
+        if self.secret.expose().trim().is_empty() { Err(BuildError::EmptySecret) } else { Ok(()) }
+    }
+
+    fn leg(&self) -> Option<Leg> {
+        None
+    }
+
+    fn name(&self) -> &'static str {
+        "secret"
+    }
+}

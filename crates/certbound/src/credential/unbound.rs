@@ -1,0 +1,207 @@
+//! By an assertion that is bound to no certificate: a federated token from elsewhere, for Bearer tokens.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use certbound_core::secret::Secret;
+use certbound_core::time::UnixTime;
+
+use super::sealed::{Boxed, Now, Proof, Proves};
+use crate::assertion::AssertionError;
+use crate::binding::Binding;
+use crate::error::{Error, Leg, Misuse};
+use crate::leg1::AssertionRequest;
+use crate::token::Kind;
+
+/// A source of unbound assertions (RFC 7523, section 2.2), such as a workload's federated token.
+///
+/// Asked once for each token request and never on a cache hit. What it returns is sent as it is, but for white space
+/// around it; the token service verifies it. Implemented by a [`Secret`] (one text for good), by [`AssertionFile`], and
+/// by [`unbound_fn`].
+pub trait UnboundAssertions: Send + Sync + 'static {
+    /// The assertion for one request.
+    fn assertion(
+        &self,
+        request: &AssertionRequest,
+    ) -> impl Future<Output = Result<Arc<Secret>, Error>> + Send;
+}
+
+/// A file that holds an assertion and is read again at each use, since whoever writes it rotates it: the
+/// `AZURE_FEDERATED_TOKEN_FILE` of Kubernetes workload identity.
+///
+/// At most 64 KiB are read, off the async threads.
+///
+/// ```no_run
+/// use certbound::{AssertionFile, Authority, Client, TenantId};
+///
+/// let authority = Authority::public(TenantId::parse("contoso.com")?);
+/// let client = Client::builder(authority, "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e")
+///     .with_unbound_assertions(AssertionFile::new("/var/run/secrets/azure/tokens/azure-identity-token"))
+///     .build()?;
+/// # drop(client);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct AssertionFile {
+    path: Arc<Path>,
+}
+
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+impl AssertionFile {
+    /// Names the file. It need not be there yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into().into() }
+    }
+}
+
+impl UnboundAssertions for AssertionFile {
+    async fn assertion(&self, _request: &AssertionRequest) -> Result<Arc<Secret>, Error> {
+        let path = Arc::clone(&self.path);
+        let read = tokio::task::spawn_blocking(move || read(&path)).await;
+        let failed = |reason: String| {
+            let reason = format!("cannot read {}: {reason}", self.path.display());
+            Error::misuse(None, Misuse::AssertionProvider(reason))
+        };
+        match read {
+            Ok(Ok(assertion)) => Ok(Arc::new(assertion)),
+            Ok(Err(reason)) => Err(failed(reason)),
+            Err(_) => Err(failed("the runtime is shutting down".to_owned())),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Secret, String> {
+    use std::io::Read as _;
+
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    // Room for all of it from the start, so that no unwiped copy is left behind.
+    let mut text = zeroize::Zeroizing::new(String::with_capacity(MAX_FILE_BYTES as usize + 1));
+    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("it is larger than {MAX_FILE_BYTES} bytes, which no assertion is"));
+    }
+    Ok(Secret::new(text.trim()))
+}
+
+impl UnboundAssertions for Secret {
+    async fn assertion(&self, _request: &AssertionRequest) -> Result<Arc<Secret>, Error> {
+        Ok(Arc::new(Secret::new(self.expose())))
+    }
+}
+
+/// Unbound assertions from a function, called once for each token request.
+///
+/// ```
+/// use certbound::{Authority, Client, Secret, TenantId, unbound_fn};
+///
+/// let authority = Authority::public(TenantId::parse("contoso.com")?);
+/// let client = Client::builder(authority, "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e")
+///     .with_unbound_assertions(unbound_fn(|request| {
+///         println!("assertion asked for {}", request.token_endpoint);
+///         async { std::env::var("MY_ASSERTION").map(Secret::new) }
+///     }))
+///     .build()?;
+/// # drop(client);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn unbound_fn<F, Fut, E>(provider: F) -> impl UnboundAssertions
+where
+    F: Fn(&AssertionRequest) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Secret, E>> + Send + 'static,
+    E: fmt::Display,
+{
+    Provided(provider)
+}
+
+struct Provided<F>(F);
+
+impl<F, Fut, E> UnboundAssertions for Provided<F>
+where
+    F: Fn(&AssertionRequest) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Secret, E>> + Send + 'static,
+    E: fmt::Display,
+{
+    async fn assertion(&self, request: &AssertionRequest) -> Result<Arc<Secret>, Error> {
+        (self.0)(request).await.map(Arc::new).map_err(|error| {
+            let reason = error.to_string().chars().take(512).collect();
+            Error::misuse(None, Misuse::AssertionProvider(reason))
+        })
+    }
+}
+
+/// The client proves itself by assertions that are bound to no certificate: for Bearer tokens only.
+#[derive(Clone)]
+pub struct ByUnboundAssertion {
+    source: Arc<dyn AnyUnbound>,
+}
+
+impl ByUnboundAssertion {
+    pub(crate) fn new(source: impl UnboundAssertions) -> Self {
+        Self { source: Arc::new(source) }
+    }
+}
+
+impl fmt::Debug for ByUnboundAssertion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByUnboundAssertion").finish_non_exhaustive()
+    }
+}
+
+impl Proves for ByUnboundAssertion {
+    fn certificate_now(&self) -> Now {
+        Now::Nobody
+    }
+
+    fn certificate(&self) -> Boxed<'_, Option<Binding>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn presents(&self, _kind: Kind) -> bool {
+        false
+    }
+
+    fn proof<'a>(
+        &'a self,
+        _certificate: Option<&'a Binding>,
+        _kind: Kind,
+        request: &'a AssertionRequest,
+        _now: UnixTime,
+    ) -> Boxed<'a, Proof> {
+        Box::pin(async move {
+            let assertion = self.source.assertion(request).await?;
+            let text = assertion.expose();
+            match text.trim() {
+                "" => Err(Error::misuse(None, AssertionError::Empty)),
+                trimmed => Ok(Proof::Jwt(Secret::new(trimmed))),
+            }
+        })
+    }
+
+    fn leg(&self) -> Option<Leg> {
+        None
+    }
+
+    fn name(&self) -> &'static str {
+        "unbound assertion"
+    }
+}
+
+/// The object-safe twin of [`UnboundAssertions`].
+trait AnyUnbound: Send + Sync {
+    fn assertion<'a>(
+        &'a self,
+        request: &'a AssertionRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<Arc<Secret>, Error>> + Send + 'a>>;
+}
+
+impl<S: UnboundAssertions> AnyUnbound for S {
+    fn assertion<'a>(
+        &'a self,
+        request: &'a AssertionRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<Arc<Secret>, Error>> + Send + 'a>> {
+        Box::pin(UnboundAssertions::assertion(self, request))
+    }
+}

@@ -1,0 +1,136 @@
+//! Answers that broke the protocol.
+
+use certbound_core::certificate::Thumbprint;
+use certbound_core::instance::InstanceError;
+use certbound_core::response::MalformedAnswer;
+use certbound_core::server_metadata::MetadataError;
+use certbound_core::time::UnixTime;
+
+use crate::assertion::AssertionError;
+
+/// An answer that broke the protocol. It was refused whole: nothing of it was cached or handed on.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeerMisbehaved {
+    /// Not an OAuth answer.
+    #[error(transparent)]
+    Malformed(#[from] MalformedAnswer),
+    /// Another token type than the one asked for: a bound request never accepts a plain token.
+    #[error("asked for a token of type `{asked}` and got `{found}`")]
+    TokenTypeDowngraded {
+        /// What was asked for.
+        asked: &'static str,
+        /// What came.
+        found: String,
+    },
+    /// A token for which a binding was asked names none, where nothing else would say that it is bound.
+    #[error("the token cannot be seen to be bound to our certificate: {reason}")]
+    NotBound {
+        /// What was seen.
+        reason: &'static str,
+    },
+    /// An issuer's metadata.
+    #[error(transparent)]
+    Metadata(MetadataError),
+    /// The answer of instance discovery.
+    #[error("instance discovery: {0}")]
+    InstanceMetadata(InstanceError),
+    /// An AD FS host that does not say that it is one.
+    #[error("{host} does not say of itself that it is an AD FS server")]
+    NotAFederationServer {
+        /// The host.
+        host: String,
+    },
+    /// The URL of a document about the authority cannot be asked for.
+    #[error("`{url}` is not a URL that can be asked for")]
+    DiscoveryUrl {
+        /// Its start.
+        url: String,
+    },
+    /// The token is bound to another certificate.
+    #[error("the token is bound to the certificate {found}, not to ours, {expected}")]
+    BoundToAnother {
+        /// Our certificate.
+        expected: Thumbprint,
+        /// What the token's `cnf` says.
+        found: String,
+    },
+    /// The token's `cnf` is not a certificate binding.
+    #[error("the token's confirmation claim is not a certificate binding: {0}")]
+    BadConfirmation(String),
+    /// An assertion without a binding.
+    #[error("the assertion from Leg 1 is not bound to any certificate")]
+    AssertionNotBound,
+    /// An assertion that cannot be read.
+    #[error("the assertion from Leg 1 is not usable: {0}")]
+    BadAssertion(AssertionError),
+    /// The answer names scopes, and not the one asked for.
+    #[error("asked for the scope `{asked}`; the answer is for `{found}`")]
+    ScopeMismatch {
+        /// What was asked for.
+        asked: String,
+        /// What the answer names.
+        found: String,
+    },
+    /// The token has no life left.
+    #[error("the token was already over when it came: it ends at {expired}, and it is {now}")]
+    TokenOver {
+        /// When it ends.
+        expired: UnixTime,
+        /// The time it was compared with.
+        now: UnixTime,
+    },
+}
+
+impl PeerMisbehaved {
+    /// MSAL's name where it has one, else ours.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(error) => error.code(),
+            Self::TokenTypeDowngraded { .. } => "token_type_mismatch",
+            Self::NotBound { .. } => "token_not_bound",
+            Self::Metadata(error) => error.code(),
+            Self::InstanceMetadata(_) => "invalid_instance_metadata",
+            Self::NotAFederationServer { .. } => "invalid_authority",
+            Self::DiscoveryUrl { .. } => "invalid_authority",
+            Self::BoundToAnother { .. } => "bound_to_another",
+            Self::BadConfirmation(_) => "confirmation_invalid",
+            Self::AssertionNotBound => "assertion_not_bound",
+            Self::BadAssertion(error) => error.code(),
+            Self::ScopeMismatch { .. } => "scope_mismatch",
+            Self::TokenOver { .. } => "token_over",
+        }
+    }
+
+    /// What to do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Malformed(error) => error.fix(),
+            Self::TokenTypeDowngraded { .. } => {
+                "the service or region does not bind tokens for this application or resource: try without a region, \
+                 and have the application and resource enabled"
+            }
+            Self::NotBound { .. } => {
+                "have the issuer bind this client's tokens and issue them as JWTs, or ask for a Bearer token"
+            }
+            Self::Metadata(error) => error.fix(),
+            Self::InstanceMetadata(_) | Self::NotAFederationServer { .. } | Self::DiscoveryUrl { .. } => {
+                "check the authority's host; build the client without_authority_validation() if you trust it"
+            }
+            Self::BoundToAnother { .. } | Self::BadConfirmation(_) => {
+                "do not use the token; something between here and the service presents another certificate"
+            }
+            Self::AssertionNotBound => {
+                "Leg 1 must ask for a bound token; use a client with a certificate as Leg 1"
+            }
+            Self::BadAssertion(error) => error.fix(),
+            Self::ScopeMismatch { .. } => "check the scope; report it to the service if it is right",
+            Self::TokenOver { .. } => "set the clock right",
+        }
+    }
+
+    pub(crate) fn is_transient(&self) -> bool {
+        // A cold global endpoint has been seen answering 307; a later request may not meet it.
+        matches!(self, Self::Malformed(MalformedAnswer::Redirect { .. }))
+    }
+}
