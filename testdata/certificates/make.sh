@@ -20,6 +20,10 @@ openssl x509 -req -in v1.csr -CA ca.pem -CAkey ca.key.pem -days 36500 -set_seria
 openssl rsa -in rsa.pkcs8.pem -traditional -out rsa.pkcs1.pem 2>/dev/null
 openssl ec -in p256.pkcs8.pem -out p256.sec1.pem 2>/dev/null
 openssl pkcs8 -topk8 -in rsa.pkcs8.pem -passout pass:right -out rsa.encrypted.pem
+openssl pkcs8 -topk8 -in p256.pkcs8.pem -scrypt -passout pass:right -out p256.encrypted-scrypt.pem
+openssl pkcs8 -topk8 -in rsa.pkcs8.pem -v2 des3 -v2prf hmacWithSHA1 -passout pass:right -out rsa.encrypted-3des.pem
+openssl rsa -in rsa.pkcs8.pem -traditional -aes256 -passout pass:right -out rsa.encrypted-traditional.pem 2>/dev/null
+cat rsa.pem rsa.encrypted.pem > rsa.encrypted-bundle.pem
 cat rsa.pem ca.pem rsa.pkcs8.pem > rsa.bundle.pem
 cat p256.pkcs8.pem p256.pem > p256.bundle.pem
 openssl pkcs12 -export -in rsa.pem -certfile ca.pem -inkey rsa.pkcs8.pem -passout pass:right -out rsa.pfx

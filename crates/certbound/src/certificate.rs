@@ -1,5 +1,6 @@
 //! The binding certificate: a chain and its private key, proven to belong together.
 
+mod encrypted;
 mod error;
 mod pem;
 mod pfx;
@@ -42,7 +43,8 @@ pub struct BindingCertificate {
 impl BindingCertificate {
     /// Reads a chain (leaf first) and its key from one PEM text, in any order of the two.
     ///
-    /// The key may be PKCS#8, PKCS#1 or SEC1, not encrypted.
+    /// The key may be PKCS#8, PKCS#1 or SEC1, not encrypted; for one under a password there is
+    /// [`BindingCertificate::from_encrypted_pem`].
     ///
     /// # Errors
     /// [`BindingCertificateError`] for anything that is not exactly one usable key and at least one certificate, or
@@ -56,7 +58,23 @@ impl BindingCertificate {
     /// # Errors
     /// As [`BindingCertificate::from_pem`].
     pub fn from_pem_pair(chain: &[u8], key: &[u8]) -> Result<Self, BindingCertificateError> {
-        Self::new(pem::chain(chain)?, pem::key(key)?)
+        Self::new(pem::chain(chain)?, pem::key(key, None)?)
+    }
+
+    /// Reads a chain and its key, the key encrypted as PKCS#8 (`BEGIN ENCRYPTED PRIVATE KEY`), from one PEM text or two.
+    ///
+    /// PBES2 is read, by PBKDF2 or scrypt and AES or 3DES: what `openssl pkcs8 -topk8` writes. A key that is not
+    /// encrypted is taken too. Slow by design: the password's derivation is.
+    ///
+    /// # Errors
+    /// As [`BindingCertificate::from_pem`]; a wrong password is
+    /// [`WrongPassword`](BindingCertificateError::WrongPassword).
+    pub fn from_encrypted_pem(
+        chain: &[u8],
+        key: &[u8],
+        password: &Secret,
+    ) -> Result<Self, BindingCertificateError> {
+        Self::new(pem::chain(chain)?, pem::key(key, Some(password))?)
     }
 
     /// Reads a PFX (PKCS#12) with its password; `None` and an empty password are the same.
@@ -88,6 +106,18 @@ impl BindingCertificate {
         Self::from_pem_pair(&read_file(chain.as_ref())?, &read_file(key.as_ref())?)
     }
 
+    /// [`BindingCertificate::from_encrypted_pem`] on two files, which may be the same.
+    ///
+    /// # Errors
+    /// Also [`Unreadable`](BindingCertificateError::Unreadable).
+    pub fn from_encrypted_pem_files(
+        chain: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+        password: &Secret,
+    ) -> Result<Self, BindingCertificateError> {
+        Self::from_encrypted_pem(&read_file(chain.as_ref())?, &read_file(key.as_ref())?, password)
+    }
+
     /// [`BindingCertificate::from_pfx`] on a file.
     ///
     /// # Errors
@@ -99,7 +129,7 @@ impl BindingCertificate {
         Self::from_pfx(&read_file(path.as_ref())?, password)
     }
 
-    /// Reads a PEM or a PFX file, whichever it is.
+    /// Reads a PEM or a PFX file, whichever it is. The password opens the PFX, or the key in the PEM if it is encrypted.
     ///
     /// # Errors
     /// As the two of them.
@@ -108,7 +138,11 @@ impl BindingCertificate {
         password: Option<&Secret>,
     ) -> Result<Self, BindingCertificateError> {
         let bytes = read_file(path.as_ref())?;
-        if pem::looks_like_pem(&bytes) { Self::from_pem(&bytes) } else { Self::from_pfx(&bytes, password) }
+        match (pem::looks_like_pem(&bytes), password) {
+            (true, Some(password)) => Self::from_encrypted_pem(&bytes, &bytes, password),
+            (true, None) => Self::from_pem(&bytes),
+            (false, password) => Self::from_pfx(&bytes, password),
+        }
     }
 
     fn new(ders: Vec<Vec<u8>>, key: PrivateKeyDer<'static>) -> Result<Self, BindingCertificateError> {

@@ -23,9 +23,10 @@ pub(super) fn load(
     password_env: Option<&str>,
 ) -> Result<(BindingCertificate, String), Failure> {
     let password = password(password_env)?;
-    let certificate = match key {
-        Some(key) => BindingCertificate::from_pem_files(path, key)?,
-        None => BindingCertificate::from_file(path, password.as_ref())?,
+    let certificate = match (key, &password) {
+        (Some(key), Some(password)) => BindingCertificate::from_encrypted_pem_files(path, key, password)?,
+        (Some(key), None) => BindingCertificate::from_pem_files(path, key)?,
+        (None, _) => BindingCertificate::from_file(path, password.as_ref())?,
     };
     Ok((certificate, format!("file:{}", path.display())))
 }

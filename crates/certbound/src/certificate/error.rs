@@ -32,9 +32,17 @@ pub enum BindingCertificateError {
         /// How many.
         count: usize,
     },
-    /// The key is encrypted.
-    #[error("the private key is encrypted")]
+    /// The key is encrypted, and no password was given.
+    #[error("the private key is encrypted, and no password is given")]
     EncryptedKey,
+    /// The key is encrypted in OpenSSL's way from before PKCS #8.
+    #[error(
+        "the private key is encrypted in OpenSSL's traditional way, which is not read (`Proc-Type: 4,ENCRYPTED`)"
+    )]
+    EncryptedTraditionally,
+    /// The key is encrypted by a scheme that is not known here.
+    #[error("the private key is encrypted by a scheme that is not read; PBES2 with AES or 3DES is")]
+    UnknownEncryption,
     /// The key cannot be parsed, or is of a kind TLS does not take.
     #[error(
         "the private key cannot be used: it is damaged, or not RSA (2048 bits or more) or EC (P-256, P-384, P-521)"
@@ -52,8 +60,8 @@ pub enum BindingCertificateError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The password does not open the PFX.
-    #[error("the password does not open the PFX")]
+    /// The password does not open the PFX or the private key.
+    #[error("the password is not the one that the key was encrypted with")]
     WrongPassword,
     /// The certificate itself.
     #[error(transparent)]
@@ -70,6 +78,7 @@ impl BindingCertificateError {
             Self::NoPrivateKey => "cert_without_private_key",
             Self::SeveralPrivateKeys { .. } => "certificate_several_keys",
             Self::EncryptedKey => "certificate_key_encrypted",
+            Self::EncryptedTraditionally | Self::UnknownEncryption => "certificate_key_encryption_unknown",
             Self::KeyUnusable => "cryptographic_error",
             Self::KeyMismatch => "certificate_key_mismatch",
             Self::NotRsa => "certificate_not_rsa",
@@ -90,14 +99,17 @@ impl BindingCertificateError {
             }
             Self::SeveralPrivateKeys { .. } => "keep only the key of the first certificate",
             Self::EncryptedKey => {
-                "decrypt it (`openssl pkey -in key.pem -out plain.pem`), or use a PFX with its password"
+                "give its password; the command line reads it from AZURE_CLIENT_CERTIFICATE_PASSWORD"
+            }
+            Self::EncryptedTraditionally | Self::UnknownEncryption => {
+                "encrypt it anew: `openssl pkcs8 -topk8 -in key.pem -out new.pem`"
             }
             Self::KeyUnusable => "use an RSA key of 2048 bits or more, or an EC key on P-256, P-384 or P-521",
             Self::KeyMismatch => "pair the certificate with the key it was issued for; the leaf comes first",
             Self::NotRsa => "ask for a bound token, which works with any key, or use an RSA certificate",
             Self::BrokenPfx { .. } => "export it again with one certificate and its private key",
             Self::WrongPassword => {
-                "give the password the PFX was exported with; the command line reads it from AZURE_CLIENT_CERTIFICATE_PASSWORD"
+                "give the password that the PFX or the key was encrypted with; the command line reads it from AZURE_CLIENT_CERTIFICATE_PASSWORD"
             }
             Self::Certificate(_) => "export the certificate again; the leaf comes first",
         }

@@ -1,9 +1,11 @@
 //! Chain and key from PEM text (RFC 7468).
 
+use certbound_core::secret::Secret;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::{self, PemObject as _, SectionKind};
 use zeroize::Zeroizing;
 
+use super::encrypted;
 use super::error::BindingCertificateError;
 
 /// Whether the bytes are text with a PEM section rather than a PFX.
@@ -25,14 +27,19 @@ pub(super) fn chain(pem: &[u8]) -> Result<Vec<Vec<u8>>, BindingCertificateError>
     if chain.is_empty() { Err(BindingCertificateError::NoCertificate) } else { Ok(chain) }
 }
 
-/// The one private key.
-pub(super) fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, BindingCertificateError> {
-    if pem.windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED)
-        || pem.windows(LEGACY.len()).any(|window| window == LEGACY)
-    {
-        return Err(BindingCertificateError::EncryptedKey);
+/// The one private key; `password` opens it when it is encrypted (PKCS #8).
+pub(super) fn key(
+    pem: &[u8],
+    password: Option<&Secret>,
+) -> Result<PrivateKeyDer<'static>, BindingCertificateError> {
+    if pem.windows(TRADITIONAL.len()).any(|window| window == TRADITIONAL) {
+        return Err(BindingCertificateError::EncryptedTraditionally);
     }
     let mut keys = Vec::new();
+    // The sections that the reader of PEM passes over: it knows no encrypted keys.
+    for encrypted in encrypted::sections(pem)? {
+        keys.push(encrypted::open(&encrypted, password)?);
+    }
     for section in sections(pem) {
         let (kind, der) = section?;
         keys.extend(PrivateKeyDer::from_pem(kind, der.to_vec()));
@@ -45,8 +52,8 @@ pub(super) fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, BindingCertifica
     }
 }
 
-const ENCRYPTED: &[u8] = b"BEGIN ENCRYPTED PRIVATE KEY";
-const LEGACY: &[u8] = b"Proc-Type: 4,ENCRYPTED";
+/// OpenSSL's own encryption, from before PKCS #8; its key is one MD5 of the password.
+const TRADITIONAL: &[u8] = b"Proc-Type: 4,ENCRYPTED";
 
 fn sections(
     pem: &[u8],

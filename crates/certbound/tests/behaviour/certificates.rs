@@ -23,6 +23,10 @@ fn every_form_of_a_key_is_read() {
             .unwrap_or_else(|error| panic!("{chain} {key}: {error}"))
     };
     let password = Secret::new("right");
+    let encrypted = |chain: &str, key: &str| {
+        BindingCertificate::from_encrypted_pem_files(path(chain), path(key), &password)
+            .unwrap_or_else(|error| panic!("{chain} {key}: {error}"))
+    };
     let rsa = [
         files("rsa.pem", "rsa.pkcs8.pem"),
         files("rsa.pem", "rsa.pkcs1.pem"),
@@ -31,6 +35,11 @@ fn every_form_of_a_key_is_read() {
         BindingCertificate::from_pfx_file(path("rsa.legacy.pfx"), Some(&password)).unwrap(),
         BindingCertificate::from_file(path("rsa.pfx"), Some(&password)).unwrap(),
         BindingCertificate::from_file(path("rsa.bundle.pem"), None).unwrap(),
+        BindingCertificate::from_file(path("rsa.bundle.pem"), Some(&password)).unwrap(),
+        encrypted("rsa.pem", "rsa.encrypted.pem"),
+        encrypted("rsa.pem", "rsa.encrypted-3des.pem"),
+        encrypted("rsa.pem", "rsa.pkcs8.pem"),
+        BindingCertificate::from_file(path("rsa.encrypted-bundle.pem"), Some(&password)).unwrap(),
     ];
     for certificate in rsa {
         assert_eq!(certificate.thumbprint().x5t_s256(), thumbprint("rsa.x5t-s256"));
@@ -39,6 +48,7 @@ fn every_form_of_a_key_is_read() {
     let p256 = [
         files("p256.pem", "p256.pkcs8.pem"),
         files("p256.pem", "p256.sec1.pem"),
+        encrypted("p256.pem", "p256.encrypted-scrypt.pem"),
         BindingCertificate::from_pem_file(path("p256.bundle.pem")).unwrap(),
         BindingCertificate::from_pfx_file(path("p256.empty-password.pfx"), None).unwrap(),
     ];
@@ -69,6 +79,12 @@ fn what_is_wrong_is_said_and_what_to_do() {
     let pfx = |name: &str, password: &str| {
         BindingCertificate::from_pfx(&read(name), Some(&Secret::new(password))).map(|_| ()).unwrap_err()
     };
+    let opened = |key: &str, password: &str| {
+        let password = Secret::new(password);
+        BindingCertificate::from_encrypted_pem(&read("rsa.pem"), &read(key), &password)
+            .map(|_| ())
+            .unwrap_err()
+    };
     let bundle = String::from_utf8(read("rsa.bundle.pem")).unwrap();
     let two_keys = [read("rsa.bundle.pem"), read("p256.pkcs8.pem")].concat();
     let not_base64 = bundle.replacen("MII", "M!I", 1);
@@ -84,6 +100,13 @@ fn what_is_wrong_is_said_and_what_to_do() {
         (pem(not_a_certificate.as_bytes()), "certificate_invalid"),
         (pem(&two_keys), "certificate_several_keys"),
         (pair("rsa.pem", "rsa.encrypted.pem"), "certificate_key_encrypted"),
+        (pair("rsa.pem", "rsa.encrypted-traditional.pem"), "certificate_key_encryption_unknown"),
+        (opened("rsa.encrypted.pem", "wrong"), "certificate_password_wrong"),
+        (opened("rsa.encrypted.pem", ""), "certificate_password_wrong"),
+        (opened("rsa.encrypted-3des.pem", "wrong"), "certificate_password_wrong"),
+        (opened("p256.encrypted-scrypt.pem", "wrong"), "certificate_password_wrong"),
+        (opened("p256.encrypted-scrypt.pem", "right"), "certificate_key_mismatch"),
+        (opened("rsa.encrypted-traditional.pem", "right"), "certificate_key_encryption_unknown"),
         (pair("rsa.pem", "other.pkcs8.pem"), "certificate_key_mismatch"),
         (pair("rsa.pem", "p256.pkcs8.pem"), "certificate_key_mismatch"),
         (pair("ca.pem", "rsa.pkcs8.pem"), "certificate_key_mismatch"),
@@ -106,7 +129,7 @@ fn what_is_wrong_is_said_and_what_to_do() {
 #[test]
 fn damaged_files_are_errors_and_never_panics() {
     let password = Secret::new("right");
-    for name in ["rsa.pfx", "rsa.legacy.pfx", "p256.bundle.pem"] {
+    for name in ["rsa.pfx", "rsa.legacy.pfx", "p256.bundle.pem", "rsa.encrypted-bundle.pem"] {
         let whole = read(name);
         for at in (0..whole.len()).step_by(whole.len() / 24) {
             let _ = BindingCertificate::from_pfx(&whole[..at], Some(&password));
@@ -114,6 +137,7 @@ fn damaged_files_are_errors_and_never_panics() {
             let mut flipped = whole.clone();
             flipped[at] ^= 0x20;
             let _ = BindingCertificate::from_pem(&flipped);
+            let _ = BindingCertificate::from_encrypted_pem(&flipped, &flipped, &password);
         }
     }
 }
