@@ -14,8 +14,8 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, V
 
 pub(crate) use self::call::CallFlags;
 pub(crate) use self::client::{
-    AssertionFlags, CertificateFlags, ClientFlags, ExchangeFlags, IdentityFlags, KindFlags, Leg1Flags,
-    RunFlags, TokenFlags,
+    AssertionFlags, CertificateFlags, ClientFlags, CredentialFlags, ExchangeFlags, IdentityFlags, KindFlags,
+    Leg1Flags, RunFlags, SecretFlags, TokenFlags,
 };
 pub(crate) use self::emulator::{EmulatorCommand, EmulatorStartFlags};
 pub(crate) use self::verify::{BindingFlag, InspectFlags, ProxyFlag, SchemeFlag, VerifyFlags};
@@ -64,7 +64,10 @@ pub(crate) enum Command {
     /// On real TLS connections: Leg 1, Leg 2 bound and Bearer, calls of a vault, Graph and a custom API, an exchange
     /// across tenants, and every way in which a bound token must be refused. Each line is checked, not assumed.
     Demo,
-    /// Get a token by a certificate, in one step (the direct flow).
+    /// Get a token in one step (the direct flow): bound by a certificate, Bearer by any credential.
+    ///
+    /// The credential is that of a flag, else of AZURE_CLIENT_CERTIFICATE_PATH, AZURE_CLIENT_SECRET or
+    /// AZURE_FEDERATED_TOKEN_FILE, in this order.
     Token(TokenFlags),
     /// Run Leg 1 alone: an assertion for the token exchange, bound to the certificate.
     ///

@@ -16,6 +16,14 @@ pub(crate) enum Usage {
     RegionDetection(String),
     #[error("no certificate is given")]
     NoCertificate,
+    #[error("no credential is given: neither a certificate, nor a secret, nor an assertion")]
+    NoCredential,
+    #[error("{what} has no certificate to bind a token to")]
+    NotBound { what: &'static str },
+    #[error("{what} cannot be used over mutual TLS: it has no certificate to present")]
+    NotOverMtls { what: &'static str },
+    #[error("the environment variable {0}, named for the client secret, is not set")]
+    NoSecret(String),
     #[error("neither a certificate for Leg 1 nor an assertion is given")]
     NoLeg1,
     #[error("--assertion-file needs the certificate that the assertion is bound to")]
@@ -76,6 +84,10 @@ impl Usage {
             Self::NoTenantToChoose { .. } => "tenant_override_not_supported",
             Self::RegionDetection(_) => "invalid_region",
             Self::NoCertificate => "certificate_required",
+            Self::NoCredential => "Client_Credentials_Required_In_Confidential_Client_Application",
+            Self::NotBound { .. } => "mtls_certificate_not_provided",
+            Self::NotOverMtls { .. } => "invalid_credential_material",
+            Self::NoSecret(_) => "client_secret_unset",
             Self::NoLeg1 => "leg1_required",
             Self::AssertionWithoutCertificate => "mtls_certificate_not_provided",
             Self::Leg1Unused { .. } => "leg1_flag_unused",
@@ -112,6 +124,12 @@ impl Usage {
                 "name the region, such as westus3, or leave it out to use the global endpoint"
             }
             Self::NoCertificate => "give --certificate or set AZURE_CLIENT_CERTIFICATE_PATH",
+            Self::NoCredential => {
+                "give --certificate (or set AZURE_CLIENT_CERTIFICATE_PATH), --client-secret-env or --assertion-file"
+            }
+            Self::NotBound { .. } => "give --certificate, or ask for a Bearer token with --bearer",
+            Self::NotOverMtls { .. } => "leave --bearer-over-mtls out, or give --certificate",
+            Self::NoSecret(_) => "set it to the secret's value",
             Self::NoLeg1 => "give --leg1-certificate, or --assertion-file with --certificate",
             Self::AssertionWithoutCertificate => "give --certificate with the file that Leg 1 ran with",
             Self::Leg1Unused { .. } => "leave it out, or run Leg 1 with --leg1-certificate",

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::dry_run::{DryRun, NeverTransport};
 use super::exchange::{dry_exchange, tell_leg_2};
 use crate::failure::{Failure, REFUSED};
-use crate::flags::CallFlags;
+use crate::flags::{CallFlags, CredentialFlags};
 use crate::observers::{Observers, Stations, Trace};
 use crate::output::{self, Terminal, Token, tell};
 use crate::plan::{self, AnyClient, Kind};
@@ -32,7 +32,7 @@ pub(super) async fn run(flags: CallFlags, terminal: Terminal) -> Result<(), Fail
         return dry_call(&flags, request, &scope, kind, terminal).await;
     }
     let network = plan::network(&flags.client.run)?;
-    let client = client(&flags, &network)?;
+    let client = client(&flags, kind, &network)?;
     let two_legs = matches!(client, AnyClient::TwoLegs(_));
     let observer = Observers::default()
         .and_if(flags.client.run.trace, Trace)
@@ -52,7 +52,7 @@ pub(super) async fn run(flags: CallFlags, terminal: Terminal) -> Result<(), Fail
     }
     let answer = match &token {
         // The token just acquired is in the client's cache; a claims challenge is answered by the client too.
-        Token::Bound(_) => client.resource(&scope).call(request).await?,
+        Token::Bound(_) => client.resource(&scope)?.call(request).await?,
         Token::Bearer(token) => call_with_bearer(&network, token, request).await?,
     };
     if trace || terminal.tells_stations() {
@@ -62,18 +62,24 @@ pub(super) async fn run(flags: CallFlags, terminal: Terminal) -> Result<(), Fail
     if answer.status().is_success() { Ok(()) } else { Err(refused(&answer)) }
 }
 
-/// The direct flow when only --certificate is there; else the two-leg flow.
-fn client(flags: &CallFlags, network: &Network) -> Result<AnyClient, Failure> {
+fn client(flags: &CallFlags, kind: Kind, network: &Network) -> Result<AnyClient, Failure> {
     let transport = network.transport();
-    Ok(if is_direct(flags) {
-        AnyClient::Direct(plan::by_certificate(&flags.client, &transport)?.client)
-    } else {
-        AnyClient::TwoLegs(plan::two_legs(&flags.client, &flags.leg1, &transport)?.client)
-    })
+    match direct(flags, kind) {
+        Some(credential) => Ok(plan::direct(&flags.client, &credential, kind, &transport)?.client),
+        None => Ok(AnyClient::TwoLegs(plan::two_legs(&flags.client, &flags.leg1, &transport)?.client)),
+    }
 }
 
-fn is_direct(flags: &CallFlags) -> bool {
-    flags.leg1.leg1_certificate.is_none() && flags.leg1.assertion_file.is_none()
+/// The credential of the direct flow, when neither a Leg 1 nor an assertion with its certificate is there.
+fn direct(flags: &CallFlags, kind: Kind) -> Option<CredentialFlags> {
+    let (leg1, has_certificate) = (&flags.leg1, flags.client.certificate.certificate.is_some());
+    let is_direct = match (&leg1.leg1_certificate, &leg1.assertion_file) {
+        _ if flags.secret.client_secret_env.is_some() => true,
+        (Some(_), _) => false,
+        (None, Some(_)) => !has_certificate && kind == Kind::Bearer,
+        (None, None) => true,
+    };
+    is_direct.then(|| flags.secret.with_assertion(leg1.assertion_file.clone()))
 }
 
 fn scope(flags: &CallFlags, request: &Request<Bytes>) -> Result<ResourceScope, Failure> {
@@ -93,11 +99,12 @@ async fn dry_call(
 ) -> Result<(), Failure> {
     let mut dry = DryRun::default();
     dry.then_call(request);
-    let result = if is_direct(flags) {
-        let client = AnyClient::Direct(plan::by_certificate(&flags.client, &NeverTransport)?.client);
-        client.token(scope, kind, dry.observer()).await
-    } else {
-        dry_exchange(&mut dry, &flags.client, &flags.leg1, scope, kind).await?
+    let result = match direct(flags, kind) {
+        Some(credential) => {
+            let client = plan::direct(&flags.client, &credential, kind, &NeverTransport)?.client;
+            client.token(scope, kind, dry.observer()).await
+        }
+        None => dry_exchange(&mut dry, &flags.client, &flags.leg1, scope, kind).await?,
     };
     dry.print(result, terminal)
 }

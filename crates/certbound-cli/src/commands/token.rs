@@ -9,20 +9,21 @@ use crate::failure::Failure;
 use crate::flags::TokenFlags;
 use crate::observers::{Observers, Trace};
 use crate::output::{self, Extras, Terminal};
-use crate::plan::{self, AnyClient, Kind};
+use crate::plan::{self, Kind};
 
 pub(super) async fn run(flags: TokenFlags, terminal: Terminal) -> Result<(), Failure> {
     let scope = ResourceScope::parse(&flags.scope)?;
     let kind = Kind::from(flags.kind);
+    let credential = flags.secret.with_assertion(flags.assertion_file);
     if flags.client.run.dry_run {
         let dry = DryRun::default();
-        let client = AnyClient::Direct(plan::by_certificate(&flags.client, &NeverTransport)?.client);
+        let client = plan::direct(&flags.client, &credential, kind, &NeverTransport)?.client;
         return dry.print(client.token(&scope, kind, dry.observer()).await, terminal);
     }
     let network = plan::network(&flags.client.run)?;
-    let plan = plan::by_certificate(&flags.client, &network.transport())?;
+    let plan = plan::direct(&flags.client, &credential, kind, &network.transport())?;
     let observer = Observers::default().and_if(flags.client.run.trace, Trace);
-    let token = AnyClient::Direct(plan.client).token(&scope, kind, Arc::new(observer)).await?;
+    let token = plan.client.token(&scope, kind, Arc::new(observer)).await?;
     let extras =
         Extras { certificate_source: &plan.source, with_legs: false, report: None, reveal: flags.reveal };
     output::print_token(&token, &extras, terminal)

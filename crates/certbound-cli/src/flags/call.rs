@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{ClientFlags, KindFlags, Leg1Flags, switch};
+use super::{ClientFlags, KindFlags, Leg1Flags, SecretFlags, switch};
 
 #[derive(Args, Debug)]
 pub(crate) struct CallFlags {
@@ -25,6 +25,8 @@ pub(crate) struct CallFlags {
     pub(crate) scope: Option<String>,
     #[command(flatten)]
     pub(crate) client: ClientFlags,
+    #[command(flatten)]
+    pub(crate) secret: SecretFlags,
     #[command(flatten)]
     pub(crate) leg1: Leg1Flags,
     #[command(flatten)]

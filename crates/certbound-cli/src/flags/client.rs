@@ -34,9 +34,46 @@ pub(crate) struct CertificateFlags {
     /// The certificate's private key (PEM), when it is in a file of its own.
     #[arg(long, value_name = "FILE", env = "CERTBOUND_CERTIFICATE_KEY", requires = "certificate")]
     pub(crate) certificate_key: Option<PathBuf>,
-    /// The environment variable that holds the PFX password. Default: AZURE_CLIENT_CERTIFICATE_PASSWORD.
+    /// The environment variable that holds the password of the PFX or of the encrypted key. Default:
+    /// AZURE_CLIENT_CERTIFICATE_PASSWORD.
     #[arg(long, value_name = "NAME", env = "CERTBOUND_CERTIFICATE_PASSWORD_ENV")]
     pub(crate) certificate_password_env: Option<String>,
+}
+
+/// What the direct flow knows beside the certificate.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SecretFlags {
+    /// The environment variable that holds a client secret, for a Bearer token. Without a credential's flag
+    /// AZURE_CLIENT_SECRET and then AZURE_FEDERATED_TOKEN_FILE are read.
+    #[arg(long, value_name = "NAME", env = "CERTBOUND_CLIENT_SECRET_ENV", conflicts_with = "certificate")]
+    pub(crate) client_secret_env: Option<String>,
+    /// Present the certificate in TLS for a Bearer token too, beside the signed assertion.
+    #[arg(long, env = "CERTBOUND_BEARER_OVER_MTLS", value_parser = switch())]
+    pub(crate) bearer_over_mtls: bool,
+    /// Leave the certificate (x5c) out of the signed assertion; only a certificate registered by itself works then.
+    #[arg(long, env = "CERTBOUND_NO_X5C", value_parser = switch())]
+    pub(crate) no_x5c: bool,
+}
+
+/// The credential of the direct flow, but for the certificate.
+#[derive(Clone, Debug)]
+pub(crate) struct CredentialFlags {
+    pub(crate) client_secret_env: Option<String>,
+    pub(crate) assertion_file: Option<PathBuf>,
+    pub(crate) bearer_over_mtls: bool,
+    pub(crate) no_x5c: bool,
+}
+
+impl SecretFlags {
+    /// Together with an assertion that no Leg 1 here brought.
+    pub(crate) fn with_assertion(&self, assertion_file: Option<PathBuf>) -> CredentialFlags {
+        CredentialFlags {
+            client_secret_env: self.client_secret_env.clone(),
+            assertion_file,
+            bearer_over_mtls: self.bearer_over_mtls,
+            no_x5c: self.no_x5c,
+        }
+    }
 }
 
 /// Where the assertion comes from.
@@ -114,6 +151,17 @@ pub(crate) struct TokenFlags {
     pub(crate) scope: String,
     #[command(flatten)]
     pub(crate) client: ClientFlags,
+    #[command(flatten)]
+    pub(crate) secret: SecretFlags,
+    /// An assertion made elsewhere (`-` reads stdin) that is bound to no certificate, for a Bearer token. Read when it
+    /// is needed.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "CERTBOUND_ASSERTION_FILE",
+        conflicts_with_all = ["client_secret_env", "certificate"]
+    )]
+    pub(crate) assertion_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) kind: KindFlags,
     /// Show the token in a table too.

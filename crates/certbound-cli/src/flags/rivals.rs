@@ -13,6 +13,19 @@ const RIVALS: &[(&str, &str)] = &[
     ("leg1-certificate", "certificate-key"),
     ("assertion-file", "leg1-certificate"),
     ("certificate", "leg1-certificate"),
+    ("certificate", "client-secret-env"),
+    ("client-secret-env", "certificate"),
+    ("client-secret-env", "certificate-key"),
+    ("client-secret-env", "assertion-file"),
+    ("client-secret-env", "leg1-certificate"),
+];
+
+/// In `token` an assertion is bound to nothing, so it stands against a certificate; in the others it goes with one.
+const RIVALS_IN_THE_DIRECT_FLOW: &[(&str, &str)] = &[
+    ("assertion-file", "certificate"),
+    ("assertion-file", "certificate-key"),
+    ("assertion-file", "client-secret-env"),
+    ("certificate", "assertion-file"),
 ];
 
 /// Our own variable for Leg 1's certificate says more than the one that every Azure SDK reads.
@@ -33,7 +46,8 @@ fn settle_one(arg: Arg, args: &[OsString], two_legs: bool) -> Arg {
 }
 
 fn is_silenced(long: &str, args: &[OsString], two_legs: bool) -> bool {
-    let beaten = RIVALS.iter().any(|(by, silenced)| *silenced == long && is_typed(by, args));
+    let more = if two_legs { &[] } else { RIVALS_IN_THE_DIRECT_FLOW };
+    let beaten = RIVALS.iter().chain(more).any(|(by, silenced)| *silenced == long && is_typed(by, args));
     let ours_is_meant = two_legs && is_set(LEG1_CERTIFICATE) && !is_typed("assertion-file", args);
     beaten
         || (ours_is_meant

@@ -20,7 +20,7 @@ pub(super) fn read(path: &Path, certificate: BindingCertificate) -> Result<Bound
     Ok(BoundAssertion::from_jwt(Secret::new(text.trim()), certificate)?)
 }
 
-fn read_text(path: &Path) -> Result<Zeroizing<String>, Usage> {
+pub(super) fn read_text(path: &Path) -> Result<Zeroizing<String>, Usage> {
     let shown = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
     let unreadable = |reason: String| Usage::Unreadable { path: shown.clone(), reason };
     // Room for all of it from the start: a growing buffer leaves copies behind.

@@ -9,4 +9,5 @@ mod demo_and_endpoint;
 mod dry_run;
 mod emulator;
 mod flow;
+mod matrix;
 mod strangers;

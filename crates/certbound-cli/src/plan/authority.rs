@@ -1,0 +1,89 @@
+//! The authority: a host and a tenant, given together or apart.
+
+use certbound::{Authority, TenantId};
+
+use super::region;
+use crate::failure::Failure;
+use crate::flags::IdentityFlags;
+use crate::usage::Usage;
+
+/// The authority of the client: host, tenant and region together.
+pub(super) fn authority(flags: &IdentityFlags) -> Result<Authority, Failure> {
+    let tenant = flags.tenant.as_deref().map(TenantId::parse).transpose()?;
+    let authority = match (&flags.authority, tenant) {
+        (None, None) => return Err(Usage::NoTenant.into()),
+        (None, Some(tenant)) => Authority::public(tenant),
+        (Some(url), tenant) => at_host(url, tenant)?,
+    };
+    Ok(match region(flags.region.as_deref())? {
+        Some(region) => authority.with_region(region),
+        None => authority,
+    })
+}
+
+/// `url` is a bare host, a URL without tenant, or a whole authority.
+fn at_host(url: &str, tenant: Option<TenantId>) -> Result<Authority, Failure> {
+    let url = if url.contains("://") { url.to_owned() } else { format!("https://{url}") };
+    let names_tenant = url
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split_once('/'))
+        .is_some_and(|(_, path)| !path.is_empty());
+    match (names_tenant, tenant) {
+        (false, Some(tenant)) => Ok(Authority::parse(&format!("{}/{tenant}", url.trim_end_matches('/')))?),
+        (false, None) => match Authority::parse(&url) {
+            Err(certbound::AuthorityUrlError::PathRequired { .. }) => Err(Usage::NoTenant.into()),
+            other => Ok(other?),
+        },
+        (true, tenant) => {
+            let authority = Authority::parse(&url)?;
+            match tenant {
+                Some(flag) => match authority.tenant() {
+                    Some(tenant) if *tenant == flag => Ok(authority),
+                    Some(tenant) => {
+                        let authority = tenant.to_string();
+                        Err(Usage::TwoTenants { authority, flag: flag.to_string() }.into())
+                    }
+                    None => Err(Usage::NoTenantToChoose { kind: authority.kind() }.into()),
+                },
+                None => Ok(authority),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(authority: &str, tenant: Option<&str>) -> Result<String, String> {
+        let tenant = tenant.map(|tenant| TenantId::parse(tenant).unwrap());
+        at_host(authority, tenant).map(|authority| authority.url()).map_err(|failure| failure.code)
+    }
+
+    #[test]
+    fn the_authority_is_a_host_a_url_or_the_whole() {
+        let whole = Ok("https://login.microsoftonline.us/contoso.com/".to_owned());
+        for host in [
+            "login.microsoftonline.us",
+            "https://login.microsoftonline.us",
+            "https://login.microsoftonline.us/",
+        ] {
+            assert_eq!(url(host, Some("contoso.com")), whole, "{host}");
+            assert_eq!(url(host, None), Err("tenant_required".to_owned()), "{host}");
+        }
+        assert_eq!(url("https://login.microsoftonline.us/contoso.com", None), whole);
+        assert_eq!(url("https://login.microsoftonline.us/contoso.com", Some("contoso.com")), whole);
+        assert_eq!(
+            url("https://login.microsoftonline.us/contoso.com", Some("b.com")),
+            Err("tenant_conflict".to_owned())
+        );
+        assert_eq!(
+            url("http://login.microsoftonline.us", Some("b.com")),
+            Err("authority_not_https".to_owned())
+        );
+        assert_eq!(
+            url("https://login.microsoftonline.us/common", None),
+            Err("missing_tenanted_authority".to_owned())
+        );
+    }
+}

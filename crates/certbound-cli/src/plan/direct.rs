@@ -1,0 +1,112 @@
+//! The direct flow: one credential, chosen from the flags or else from the variables of the Azure SDKs.
+
+use std::path::PathBuf;
+
+use certbound::{AssertionFile, ByCertificate, Client, Secret, Transport};
+
+use super::authority::authority;
+use super::{AnyClient, Kind, Plan, assertion, certificate};
+use crate::failure::Failure;
+use crate::flags::{ClientFlags, CredentialFlags};
+use crate::usage::Usage;
+
+/// The Azure SDKs' variables, read where no flag names a credential.
+const SECRET: &str = "AZURE_CLIENT_SECRET";
+const FEDERATED_TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+
+/// Leg 1 alone, which only a certificate can run.
+pub(crate) fn by_certificate<T: Transport + Clone>(
+    flags: &ClientFlags,
+    transport: &T,
+) -> Result<Plan<Client<ByCertificate>>, Failure> {
+    let authority = authority(&flags.identity)?;
+    let (certificate, source) = certificate::binding(&flags.certificate)?.ok_or(Usage::NoCertificate)?;
+    let builder = Client::builder(authority, flags.identity.client_id.as_str()).with_certificate(certificate);
+    Ok(Plan { client: builder.with_transport(transport.clone()).build()?, source })
+}
+
+/// The direct flow.
+pub(crate) fn direct<T: Transport + Clone>(
+    flags: &ClientFlags,
+    credential: &CredentialFlags,
+    kind: Kind,
+    transport: &T,
+) -> Result<Plan<AnyClient>, Failure> {
+    let chosen = choose(flags, credential)?;
+    // Before anything is read or sent: which combinations there are depends on the flags alone.
+    chosen.suits(kind, credential.bearer_over_mtls)?;
+    let authority = authority(&flags.identity)?;
+    let builder = Client::builder(authority, flags.identity.client_id.as_str());
+    let builder = builder.with_transport(transport.clone());
+    let without_source = |client| Plan { client, source: String::new() };
+    Ok(match chosen {
+        Chosen::Certificate => {
+            let found = certificate::binding(&flags.certificate)?.ok_or(Usage::NoCredential)?;
+            let mut builder = builder.with_certificate(found.0);
+            if credential.bearer_over_mtls {
+                builder = builder.bearer_over_mtls();
+            }
+            if credential.no_x5c {
+                builder = builder.without_x5c();
+            }
+            Plan { client: AnyClient::Direct(builder.build()?), source: found.1 }
+        }
+        Chosen::Secret(name) => {
+            let secret =
+                std::env::var(&name).map_err(|_| Usage::NoSecret(name.chars().take(64).collect()))?;
+            without_source(AnyClient::Secret(builder.with_secret(Secret::new(secret)).build()?))
+        }
+        Chosen::Assertion(path) if path.as_os_str() == "-" => {
+            let assertion = Secret::new(assertion::read_text(&path)?.trim());
+            without_source(AnyClient::Unbound(builder.with_unbound_assertions(assertion).build()?))
+        }
+        Chosen::Assertion(path) => {
+            let file = AssertionFile::new(path);
+            without_source(AnyClient::Unbound(builder.with_unbound_assertions(file).build()?))
+        }
+    })
+}
+
+/// The credential of the direct flow.
+enum Chosen {
+    Certificate,
+    /// By the name of its variable.
+    Secret(String),
+    Assertion(PathBuf),
+}
+
+/// A flag beats the SDKs' variables; among these the certificate comes first, since it alone leads to bound tokens.
+fn choose(flags: &ClientFlags, credential: &CredentialFlags) -> Result<Chosen, Usage> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(name) = &credential.client_secret_env {
+        return Ok(Chosen::Secret(name.clone()));
+    }
+    if let Some(path) = &credential.assertion_file {
+        return Ok(Chosen::Assertion(path.clone()));
+    }
+    if flags.certificate.certificate.is_some() {
+        return Ok(Chosen::Certificate);
+    }
+    if set(SECRET).is_some() {
+        return Ok(Chosen::Secret(SECRET.to_owned()));
+    }
+    match set(FEDERATED_TOKEN_FILE) {
+        Some(path) => Ok(Chosen::Assertion(path.into())),
+        None => Err(Usage::NoCredential),
+    }
+}
+
+impl Chosen {
+    fn suits(&self, kind: Kind, over_mtls: bool) -> Result<(), Usage> {
+        let what = match self {
+            Self::Certificate => return Ok(()),
+            Self::Secret(_) => "a client secret",
+            Self::Assertion(_) => "an assertion without a certificate",
+        };
+        match (kind, over_mtls) {
+            (_, true) => Err(Usage::NotOverMtls { what }),
+            (Kind::Bound, _) => Err(Usage::NotBound { what }),
+            (Kind::Bearer, _) => Ok(()),
+        }
+    }
+}

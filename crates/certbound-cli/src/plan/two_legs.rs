@@ -1,0 +1,111 @@
+//! The two-leg flow: Leg 1 by certificate, or an assertion made elsewhere.
+
+use certbound::{
+    Authority, Binding, BindingCertificate, ByAssertion, ByCertificate, Client, Leg1, TenantId, Transport,
+};
+
+use super::authority::authority;
+use super::{Plan, assertion, certificate, stand_in};
+use crate::failure::Failure;
+use crate::flags::{ClientFlags, Leg1Flags};
+use crate::usage::Usage;
+
+/// Both legs, or Leg 2 with an assertion made elsewhere.
+pub(crate) fn two_legs<T: Transport + Clone>(
+    flags: &ClientFlags,
+    leg1: &Leg1Flags,
+    transport: &T,
+) -> Result<Plan<Client<ByAssertion>>, Failure> {
+    let authority = authority(&flags.identity)?;
+    let app = flags.identity.client_id.as_str();
+    if let Some(path) = &leg1.assertion_file {
+        refuse_leg1_flags(leg1)?;
+        let found = certificate::binding(&flags.certificate)?.ok_or(Usage::AssertionWithoutCertificate)?;
+        let assertion = assertion::read(path, found.0)?;
+        return leg2(authority, app, assertion, transport, found.1);
+    }
+    let (certificate, source) = certificate_of_leg1(flags, leg1)?;
+    let client = leg1_client(&authority, app, leg1, certificate, transport)?;
+    leg2(authority, app, client, transport, source)
+}
+
+/// Both legs where Leg 1 will never answer: its place is taken by a stand-in that is never sent.
+pub(crate) fn two_legs_in_the_dry<T: Transport + Clone>(
+    flags: &ClientFlags,
+    leg1: &Leg1Flags,
+    transport: &T,
+) -> Result<DryPlan, Failure> {
+    if leg1.assertion_file.is_some() {
+        return Ok(DryPlan { leg1: None, leg2: two_legs(flags, leg1, transport)?.client });
+    }
+    let authority = authority(&flags.identity)?;
+    let app = flags.identity.client_id.as_str();
+    let (certificate, source) = certificate_of_leg1(flags, leg1)?;
+    let first = leg1_client(&authority, app, leg1, certificate.clone(), transport)?;
+    let stand_in = stand_in(&Binding::new(certificate), authority.cloud())?;
+    Ok(DryPlan { leg1: Some(first), leg2: leg2(authority, app, stand_in, transport, source)?.client })
+}
+
+/// The two requests of a dry run, each by a client of its own.
+pub(crate) struct DryPlan {
+    pub(crate) leg1: Option<Client<ByCertificate>>,
+    pub(crate) leg2: Client<ByAssertion>,
+}
+
+fn certificate_of_leg1(
+    flags: &ClientFlags,
+    leg1: &Leg1Flags,
+) -> Result<(BindingCertificate, String), Failure> {
+    match &leg1.leg1_certificate {
+        Some(path) => {
+            let password_env = flags.certificate.certificate_password_env.as_deref();
+            certificate::load(path, leg1.leg1_certificate_key.as_deref(), password_env)
+        }
+        // The certificate that the Azure SDKs' variable names is the application's own, which is Leg 1's.
+        None => Ok(certificate::binding(&flags.certificate)?.ok_or(Usage::NoLeg1)?),
+    }
+}
+
+fn leg1_client<T: Transport + Clone>(
+    authority: &Authority,
+    app: &str,
+    flags: &Leg1Flags,
+    certificate: BindingCertificate,
+    transport: &T,
+) -> Result<Client<ByCertificate>, Failure> {
+    let authority = match &flags.leg1_tenant {
+        Some(tenant) => {
+            let kind = authority.kind();
+            let other = authority.for_tenant(TenantId::parse(tenant)?);
+            other.ok_or_else(|| Usage::NoTenantToChoose { kind })?
+        }
+        None => authority.clone(),
+    };
+    let app = flags.leg1_client_id.as_deref().unwrap_or(app);
+    let client = Client::builder(authority, app).with_certificate(certificate);
+    Ok(client.with_transport(transport.clone()).build()?)
+}
+
+fn leg2<T: Transport + Clone>(
+    authority: Authority,
+    app: &str,
+    leg1: impl Leg1,
+    transport: &T,
+    source: String,
+) -> Result<Plan<Client<ByAssertion>>, Failure> {
+    let client =
+        Client::builder(authority, app).with_assertions(leg1).with_transport(transport.clone()).build()?;
+    Ok(Plan { client, source })
+}
+
+fn refuse_leg1_flags(flags: &Leg1Flags) -> Result<(), Usage> {
+    let unused = [
+        ("--leg1-certificate-key", flags.leg1_certificate_key.is_some()),
+        ("--leg1-client-id", flags.leg1_client_id.is_some()),
+        ("--leg1-tenant", flags.leg1_tenant.is_some()),
+    ];
+    match unused.into_iter().find(|(_, given)| *given) {
+        Some((flag, _)) => Err(Usage::Leg1Unused { flag }),
+        None => Ok(()),
+    }
+}
