@@ -1,6 +1,8 @@
-//! What the tests run against that is not ours: openssl, curl, nginx, and MSAL for Python.
+//! What the tests run against that is not ours: openssl, curl, nginx, and packages of Python and Node.
 //!
 //! Found, or installed, and said either way. What cannot be had is an error that names it: no test is skipped for it.
+
+mod node;
 
 use std::env;
 use std::fs;
@@ -10,6 +12,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+pub(crate) use self::node::Node;
 use crate::process::{capture, on_path, run, say};
 
 /// Programs, the Debian package of each, and the argument that makes it tell its version.
@@ -30,13 +33,17 @@ const IMPORT_CHECK: &str = "import cryptography, msal; print(msal.__version__, c
 pub(crate) struct Strangers {
     /// The interpreter that has MSAL and cryptography.
     pub(crate) python: PathBuf,
+    /// MSAL for Node, and a token service.
+    pub(crate) node: Node,
 }
 
 /// Makes them ready. The second time this looks and installs nothing.
 pub(crate) fn set_up(root: &Path) -> Result<Strangers> {
     programs()?;
-    let python = virtual_environment(&root.join("target").join("strangers").join("venv"))?;
-    Ok(Strangers { python })
+    let folder = root.join("target").join("strangers");
+    let python = virtual_environment(&folder.join("venv"))?;
+    let node = node::set_up(&folder.join("node"))?;
+    Ok(Strangers { python, node })
 }
 
 fn programs() -> Result<()> {

@@ -12,7 +12,8 @@ const TARGETS: [&str; 4] = ["--lib", "--bins", "--tests", "--examples"];
 
 /// Sets up the programs the tests run against, then runs unit, integration and documentation tests.
 ///
-/// Tests find the Python that has MSAL in `CERTBOUND_PYTHON`.
+/// Tests find the Python that has MSAL in `CERTBOUND_PYTHON`, Node in `CERTBOUND_NODE`, and the folder with its packages
+/// in `CERTBOUND_NODE_PACKAGES`.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
     let strangers = strangers::set_up(root)?;
     for what in [TARGETS.as_slice(), &["--doc"]] {
@@ -20,7 +21,9 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
             .args(["test", "--workspace"])
             .args(what)
             .args(locked(root))
-            .env("CERTBOUND_PYTHON", &strangers.python))?;
+            .env("CERTBOUND_PYTHON", &strangers.python)
+            .env("CERTBOUND_NODE", &strangers.node.interpreter)
+            .env("CERTBOUND_NODE_PACKAGES", &strangers.node.packages))?;
     }
     Ok(())
 }

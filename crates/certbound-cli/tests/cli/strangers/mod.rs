@@ -6,6 +6,8 @@
 mod curl;
 mod legs_by_hand;
 mod msal;
+mod node;
+mod oidc_provider;
 mod openssl;
 mod python;
 mod resource_axum;

@@ -1,0 +1,177 @@
+//! `oidc-provider` for Node: a token service of RFC 8705 that nobody here wrote, with a resource that checks its tokens
+//! by `jose`.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use bytes::Bytes;
+use certbound::{
+    Authority, Binding, BindingCertificate, Client, ClientBuilder, Network, NoCredential, ResourceScope,
+    Secret, Transport as _, Via,
+};
+use certbound_core::jws::Algorithm;
+use certbound_verifier::{
+    Authorization, BindingPolicy, Fetch, FetchError, Issuer, PeerCertificate, Verifier,
+};
+use serde_json::Value;
+
+use super::node;
+
+struct Provider {
+    child: Child,
+    ready: Value,
+    folder: tempfile::TempDir,
+}
+
+impl Provider {
+    /// With other arguments it lacks what they name.
+    fn start(lacks: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let write = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).unwrap();
+        write("tls.pem", server.cert.pem().as_bytes());
+        write("tls.key.pem", server.signing_key.serialize_pem().as_bytes());
+        write("client.pem", &std::fs::read(certificates("rsa.pem")).unwrap());
+        let mut child = Command::new(node::interpreter())
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/strangers/oidc_provider.mjs"))
+            .args([folder.path(), &node::packages()])
+            .arg(lacks)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        Self { child, ready, folder }
+    }
+
+    fn network(&self) -> Network {
+        let roots = std::fs::read(self.folder.path().join("tls.pem")).unwrap();
+        Network::builder().no_proxy().only_roots_pem(roots).build().unwrap()
+    }
+
+    fn issuer(&self) -> &str {
+        self.ready["issuer"].as_str().unwrap()
+    }
+
+    fn client(&self, id: &str) -> ClientBuilder<NoCredential> {
+        Client::builder(Authority::oidc(self.issuer()).unwrap(), id).with_network(&self.network())
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn certificates(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/certificates").join(name)
+}
+
+fn certificate(name: &str) -> BindingCertificate {
+    let key = certificates(&format!("{name}.pkcs8.pem"));
+    BindingCertificate::from_pem_files(certificates(&format!("{name}.pem")), key).unwrap()
+}
+
+fn read() -> ResourceScope {
+    ResourceScope::of_other_authority("read").unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_binds_a_token_to_our_certificate_and_its_resource_accepts_it() {
+    let provider = Provider::start("nothing");
+    let orders = provider.ready["resource"].as_str().unwrap();
+    for id in ["by-name", "self-signed"] {
+        let client = provider.client(id).with_certificate(certificate("rsa")).build().unwrap();
+        let scope = read();
+        let token = client.bound_token(&scope).await.unwrap();
+        assert!(token.details().binding_observed);
+        assert_eq!(token.scheme().to_string(), "Bearer");
+        // The alias for certificates was used, which is another port than the issuer's.
+        assert!(!token.details().endpoint.starts_with(provider.issuer()), "{:?}", token.details());
+
+        let get = || http::Request::get(orders).body(Bytes::new()).unwrap();
+        let answer = client.resource(&scope).call(get()).await.unwrap();
+        let text = String::from_utf8_lossy(answer.body()).into_owned();
+        assert_eq!((answer.status().as_u16(), text), (200, format!("orders of {id}")));
+
+        // Whoever stole it: no certificate, or another one.
+        let other = Binding::new(certificate("other"));
+        for via in [Via::Tls, Via::Resource(&other)] {
+            let mut stolen = get();
+            let header = format!("Bearer {}", token.secret().expose()).parse().unwrap();
+            stolen.headers_mut().insert(http::header::AUTHORIZATION, header);
+            let answer = provider.network().transport().send(stolen, via).await.unwrap();
+            let text = String::from_utf8_lossy(answer.response.body()).into_owned();
+            assert_eq!((answer.response.status().as_u16(), text.as_str()), (401, "not bound"));
+        }
+
+        // And by our own verifier, with the keys that the issuer publishes.
+        let verifier = Verifier::builder()
+            .issuer(Issuer::oidc(provider.issuer(), [Algorithm::Rs256]).unwrap())
+            .audience("urn:orders")
+            .binding(BindingPolicy::Rfc8705)
+            .only_clients([id])
+            .with_fetch(ByNetwork(provider.network()))
+            .build()
+            .unwrap();
+        let header = format!("Bearer {}", token.secret().expose());
+        let authorization = Authorization::parse(header.as_bytes()).unwrap();
+        let peer = |binding: &Binding| PeerCertificate::from_der(binding.chain().leaf_der()).unwrap();
+        verifier.verify(&authorization, &peer(token.binding())).await.unwrap();
+        let refused = verifier.verify(&authorization, &peer(&other)).await.unwrap_err();
+        assert_eq!(refused.code(), "client_certificate_mismatch");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_does_not_bind_is_no_bound_token() {
+    let provider = Provider::start("nothing");
+    let scope = read();
+    let by = |id: &str, name: &str| provider.client(id).with_certificate(certificate(name)).build().unwrap();
+    // It gives this client plain tokens, over the same connections and under the same type.
+    let refused = by("unbound", "rsa").bound_token(&scope).await.unwrap_err();
+    assert_eq!(refused.code(), "token_not_bound", "{refused}");
+    // A certificate that it does not know.
+    let refused = by("self-signed", "other").bound_token(&scope).await.unwrap_err();
+    assert_eq!(refused.code(), "invalid_client", "{refused}");
+    let refused = by("by-name", "other").bound_token(&scope).await.unwrap_err();
+    assert_eq!(refused.code(), "invalid_client", "{refused}");
+
+    let provider = Provider::start("no-certificates");
+    let client = provider.client("secret").with_certificate(certificate("rsa")).build().unwrap();
+    let refused = client.bound_token(&scope).await.unwrap_err();
+    assert!(refused.to_string().contains("tls_client_auth"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_gives_bearer_tokens_for_a_secret_and_a_signed_assertion() {
+    let provider = Provider::start("nothing");
+    let scope = read();
+    let secret = provider.client("secret").with_secret(Secret::new("correct horse battery staple"));
+    assert_eq!(secret.build().unwrap().bearer_token(&scope).await.unwrap().scopes(), ["read"]);
+    let signed = provider.client("signed").with_certificate(certificate("rsa")).build().unwrap();
+    assert_eq!(signed.bearer_token(&scope).await.unwrap().scopes(), ["read"]);
+
+    let wrong = provider.client("secret").with_secret(Secret::new("wrong")).build().unwrap();
+    assert_eq!(wrong.bearer_token(&scope).await.unwrap_err().code(), "invalid_client");
+    // The certificate's owner is another client's.
+    let other = provider.client("signed").with_certificate(certificate("other")).build().unwrap();
+    assert_eq!(other.bearer_token(&scope).await.unwrap_err().code(), "invalid_client");
+}
+
+/// Metadata and keys over the network of the test, which alone knows the server's certificate.
+struct ByNetwork(Network);
+
+impl Fetch for ByNetwork {
+    async fn get(&self, url: &str) -> Result<Vec<u8>, FetchError> {
+        let request = http::Request::get(url).body(Bytes::new()).unwrap();
+        let answer = self.0.transport().send(request, Via::Tls).await.unwrap();
+        assert_eq!(answer.response.status(), 200, "{url}");
+        Ok(answer.response.body().to_vec())
+    }
+}
