@@ -3,11 +3,13 @@
 //! [`Pair`] is for `tests/` folders only: a unit test that imports this crate meets a second copy of its own.
 #![forbid(unsafe_code)]
 
+mod answering;
 mod clock;
 mod logs;
 mod memory;
 mod pair;
 
+pub use answering::{AnsweringTransport, Seen};
 pub use certbound_emulator as emulator;
 pub use clock::ManualClock;
 pub use logs::CapturedLogs;

@@ -163,6 +163,13 @@ impl BindingCertificate {
         Ok(Self { chain: Arc::new(chain), key: Arc::new(key) })
     }
 
+    /// The same certificate with a key that behaves otherwise.
+    #[cfg(test)]
+    pub(crate) fn with_key(&self, key: Arc<dyn SigningKey>) -> Self {
+        let key = CertifiedKey { key, ..(*self.key).clone() };
+        Self { chain: Arc::clone(&self.chain), key: Arc::new(key) }
+    }
+
     /// The public half, leaf first.
     pub fn chain(&self) -> &CertificateChain {
         &self.chain

@@ -124,3 +124,76 @@ pub(crate) fn extra_claims(text: &str) -> Result<Map<String, Value>, Misuse> {
 fn object<const N: usize>(members: [(&str, String); N]) -> Map<String, Value> {
     members.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use certbound_core::jws::{Algorithm, PublicKey, UnverifiedJws};
+    use rustls::sign::{Signer, SigningKey};
+    use rustls::{SignatureAlgorithm, SignatureScheme};
+
+    use super::*;
+    use crate::correlation::CorrelationId;
+
+    /// A key provider without RSA-PSS.
+    #[derive(Debug)]
+    struct WithoutPss(Arc<dyn SigningKey>);
+
+    impl SigningKey for WithoutPss {
+        fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+            self.0
+                .choose_scheme(offered)
+                .filter(|signer| signer.scheme() == SignatureScheme::RSA_PKCS1_SHA256)
+        }
+
+        fn algorithm(&self) -> SignatureAlgorithm {
+            self.0.algorithm()
+        }
+    }
+
+    fn certificate(name: &str) -> BindingCertificate {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/certificates");
+        BindingCertificate::from_pem_file(folder.join(name)).unwrap()
+    }
+
+    fn request() -> AssertionRequest {
+        AssertionRequest {
+            client_id: "app".into(),
+            tenant: None,
+            token_endpoint: "https://login.example/t/oauth2/v2.0/token".to_owned(),
+            claims: None,
+            capabilities: Vec::new(),
+            fmi_path: None,
+            correlation_id: CorrelationId::random(),
+            observer: None,
+            authority_kind: AuthorityKind::Entra,
+            assertion_claims: None,
+        }
+    }
+
+    #[test]
+    fn without_pss_it_is_signed_by_rs256_with_the_same_claims() {
+        let whole = certificate("rsa.bundle.pem");
+        let certificate = whole.with_key(Arc::new(WithoutPss(Arc::clone(&whole.certified_key().key))));
+        let signing =
+            Signing::of(&certificate, &request(), UnixTime::from_secs(1_785_000_000), true).unwrap();
+        let jwt = signing.sign().unwrap();
+        let jws = UnverifiedJws::parse(jwt.expose()).unwrap();
+        assert_eq!(jws.unverified_claims().unwrap().map()["jti"], signing.claims["jti"]);
+        let header = jws::unverified_header(jwt.expose()).unwrap();
+        assert_eq!(header["alg"], "RS256");
+        assert_eq!(header["x5t"], URL_SAFE_NO_PAD.encode(whole.chain().sha1()));
+        assert!(!header.contains_key("x5t#S256"));
+        let key = PublicKey::from_certificate(whole.chain().leaf_der()).unwrap();
+        jws.verify(&key, &[Algorithm::Rs256]).unwrap();
+    }
+
+    #[test]
+    fn a_key_that_is_not_rsa_signs_nothing() {
+        let certificate = certificate("p256.bundle.pem");
+        let signing = Signing::of(&certificate, &request(), UnixTime::from_secs(1), true).unwrap();
+        assert_eq!(signing.sign().unwrap_err().code(), "certificate_not_rsa");
+    }
+}

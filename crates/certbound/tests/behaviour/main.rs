@@ -1,10 +1,14 @@
 //! How the client behaves, against the emulator in memory. One binary, one file per topic.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
+mod authorities;
 mod binding;
 mod cache;
 mod certificates;
+mod credentials;
+mod discovery;
 mod fail_closed;
 mod headers;
+mod requests;
 mod resource;
 mod two_leg;

@@ -1,0 +1,91 @@
+//! A transport that answers by a function and remembers what it was asked.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use certbound::{Answer, TlsFacts, Transport, TransportError, Via};
+
+/// Answers by a function from the URL, and keeps every request.
+#[derive(Clone)]
+pub struct AnsweringTransport {
+    answer: Arc<AnswerFn>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+type AnswerFn = dyn Fn(&Seen) -> (u16, String) + Send + Sync;
+
+/// A request as it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// `GET` or `POST`.
+    pub method: String,
+    /// The whole URL.
+    pub url: String,
+    /// Headers by name, lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body as text.
+    pub body: String,
+    /// Whether TLS would present a certificate.
+    pub certificate: bool,
+}
+
+impl Seen {
+    /// A header, or nothing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+
+    /// A parameter of the body as it stands there, encoded, or nothing.
+    pub fn parameter(&self, name: &str) -> &str {
+        let mut pairs = self.body.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(known, _)| *known == name).map_or("", |(_, value)| value)
+    }
+}
+
+impl AnsweringTransport {
+    /// Answers with status and body.
+    pub fn new(answer: impl Fn(&Seen) -> (u16, String) + Send + Sync + 'static) -> Self {
+        Self { answer: Arc::new(answer), seen: Arc::default() }
+    }
+
+    /// Answers every request with a plain token that lives an hour.
+    pub fn with_tokens() -> Self {
+        Self::new(|seen| {
+            let kind = if seen.parameter("token_type") == "mtls_pop" { "mtls_pop" } else { "Bearer" };
+            (200, format!(r#"{{"token_type":"{kind}","access_token":"T","expires_in":3600}}"#))
+        })
+    }
+
+    /// Everything that was asked so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The only request there was since the last call.
+    pub fn only(&self) -> Seen {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        seen.remove(0)
+    }
+}
+
+impl Transport for AnsweringTransport {
+    async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
+        let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers = request.headers().iter().map(|(name, value)| (name.to_string(), text(value)));
+        let seen = Seen {
+            method: request.method().to_string(),
+            url: request.uri().to_string(),
+            headers: headers.collect(),
+            body: String::from_utf8_lossy(request.body()).into_owned(),
+            certificate: via.binding().is_some(),
+        };
+        // One turn of the scheduler, so that calls that overlap on a network overlap here too.
+        tokio::task::yield_now().await;
+        let (status, body) = (self.answer)(&seen);
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
+        let mut response = http::Response::new(Bytes::from(body));
+        *response.status_mut() = http::StatusCode::from_u16(status).expect("a status from 100 to 999");
+        Ok(Answer { response, tls: TlsFacts::default() })
+    }
+}

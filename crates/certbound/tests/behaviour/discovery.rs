@@ -1,0 +1,269 @@
+//! What is asked about an authority before anything is sent to it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use certbound::{Authority, BySecret, Client, ClientBuilder, Error, NoCredential, ResourceScope, Secret};
+use certbound_testkit::{AnsweringTransport, Seen};
+
+const ISSUER: &str = "https://idp.example/realm";
+const TOKEN: &str = r#"{"token_type":"Bearer","access_token":"T","expires_in":3600}"#;
+
+fn metadata(issuer: &str) -> String {
+    format!(r#"{{"issuer":"{issuer}","token_endpoint":"https://idp.example/realm/token"}}"#)
+}
+
+fn scope() -> ResourceScope {
+    ResourceScope::of_other_authority("read").unwrap()
+}
+
+fn builder(authority: Authority, transport: &AnsweringTransport) -> ClientBuilder<NoCredential> {
+    let app = "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e";
+    Client::builder(authority, app).with_transport(transport.clone())
+}
+
+fn client(authority: Authority, transport: &AnsweringTransport) -> Client<BySecret> {
+    builder(authority, transport).with_secret(Secret::new("s")).build().unwrap()
+}
+
+fn issuer(
+    answer: impl Fn(&Seen) -> (u16, String) + Send + Sync + 'static,
+) -> (Client<BySecret>, AnsweringTransport) {
+    let transport = AnsweringTransport::new(move |seen| match seen.method.as_str() {
+        "GET" => answer(seen),
+        _ => (200, TOKEN.to_owned()),
+    });
+    (client(Authority::oidc(ISSUER).unwrap(), &transport), transport)
+}
+
+fn gets(transport: &AnsweringTransport) -> Vec<String> {
+    transport.seen().into_iter().filter(|seen| seen.method == "GET").map(|seen| seen.url).collect()
+}
+
+#[tokio::test]
+async fn an_issuer_is_asked_once_however_many_wait() {
+    let (client, transport) = issuer(|_| (200, metadata(ISSUER)));
+    let scopes: Vec<ResourceScope> =
+        (0..50).map(|n| ResourceScope::of_other_authority(&format!("read{n}")).unwrap()).collect();
+    let all = scopes.iter().map(|scope| async { client.bearer_token(scope).await });
+    for token in futures_util::future::join_all(all).await {
+        token.unwrap();
+    }
+    assert_eq!(gets(&transport), ["https://idp.example/realm/.well-known/openid-configuration"]);
+    let get = transport.seen().into_iter().find(|seen| seen.method == "GET").unwrap();
+    assert!(!get.certificate);
+    assert_eq!(get.header("accept"), "application/json");
+    assert_eq!(get.header("client-request-id").len(), 36);
+    assert_eq!(get.header("return-client-request-id"), "true");
+    assert_eq!(get.header("x-client-sku"), "certbound");
+    assert!(
+        transport
+            .seen()
+            .iter()
+            .all(|seen| seen.method == "GET" || seen.url == "https://idp.example/realm/token")
+    );
+}
+
+#[tokio::test]
+async fn a_failure_is_not_remembered() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let (client, transport) = issuer(move |_| match count.fetch_add(1, Ordering::SeqCst) {
+        0 => (503, String::new()),
+        1 => (200, "<html>".to_owned()),
+        _ => (200, metadata(ISSUER)),
+    });
+    let scope = scope();
+    let error = client.bearer_token(&scope).await.unwrap_err();
+    assert_eq!((error.code(), error.is_transient()), ("service_not_available", true));
+    assert_eq!(client.bearer_token(&scope).await.unwrap_err().code(), "oidc_failure");
+    assert_eq!(transport.seen().len(), 2, "no credential was sent");
+    client.bearer_token(&scope).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_an_issuer_must_not_say_sends_nothing_to_it() {
+    let with = |member: &str| {
+        format!(r#"{{"issuer":"{ISSUER}","token_endpoint":"https://idp.example/t",{member}}}"#)
+    };
+    let long = format!(r#"{{"issuer":"{ISSUER}","x":"{}"}}"#, "y".repeat(256 * 1024));
+    for (status, body, code) in [
+        (404, String::new(), "not_found"),
+        (400, String::new(), "http_status_not_200"),
+        (302, String::new(), "redirect_refused"),
+        (201, metadata(ISSUER), "unknown_error"),
+        (200, String::new(), "oidc_failure"),
+        (200, "[]".to_owned(), "oidc_failure"),
+        (200, long, "oidc_failure"),
+        (200, format!(r#"{{"issuer":"{ISSUER}"}}"#), "oidc_failure"),
+        (200, format!(r#"{{"issuer":"{ISSUER}","token_endpoint":7}}"#), "oidc_failure"),
+        (200, format!(r#"{{"issuer":"{ISSUER}","token_endpoint":"http://idp.example/t"}}"#), "oidc_failure"),
+        (
+            200,
+            format!(r#"{{"issuer":"{ISSUER}","token_endpoint":"https://u:p@idp.example/t"}}"#),
+            "oidc_failure",
+        ),
+        (
+            200,
+            format!(r#"{{"issuer":"{ISSUER}","token_endpoint":"https://idp.example/t\nx"}}"#),
+            "oidc_failure",
+        ),
+        (
+            200,
+            format!(r#"{{"issuer":"{ISSUER}","token_endpoint":"https://idp.example/t#x"}}"#),
+            "oidc_failure",
+        ),
+        (200, with(r#""issuer":"https://evil.example""#), "oidc_failure"),
+        (200, with(r#""mtls_endpoint_aliases":[]"#), "oidc_failure"),
+        (200, with(r#""mtls_endpoint_aliases":{"token_endpoint":"ftp://x"}"#), "oidc_failure"),
+        (200, with(r#""tls_client_certificate_bound_access_tokens":"yes""#), "oidc_failure"),
+        (200, with(r#""token_endpoint_auth_methods_supported":[1]"#), "oidc_failure"),
+        (200, metadata("https://evil.example/realm"), "authority_validation_failed"),
+        (200, metadata("http://idp.example/realm"), "authority_validation_failed"),
+        (200, metadata("https://idp.example:8443/realm"), "authority_validation_failed"),
+        (200, metadata("https://idp.example.evil.example"), "authority_validation_failed"),
+        (200, metadata("https://login.microsoftonline.com.evil.example"), "authority_validation_failed"),
+        (200, metadata(""), "authority_validation_failed"),
+        (200, r#"{"token_endpoint":"https://idp.example/t"}"#.to_owned(), "authority_validation_failed"),
+    ] {
+        let answer = body.clone();
+        let (client, transport) = issuer(move |_| (status, answer.clone()));
+        let scope = scope();
+        for _ in 0..2 {
+            let error = client.bearer_token(&scope).await.unwrap_err();
+            assert_eq!(error.code(), code, "{status} {body:.200}: {error}");
+            assert!(!error.fix().is_empty());
+        }
+        assert_eq!(gets(&transport).len(), 2, "{body:.200}");
+        assert_eq!(transport.seen().len(), 2, "{body:.200}");
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_may_be_microsofts_own_or_a_customer_directory() {
+    for name in [
+        "https://login.microsoftonline.com/x/v2.0",
+        "https://westus3.login.microsoftonline.us/x",
+        "https://realm.ciamlogin.com",
+        "https://realm.ciamlogin.com/realm/v2.0",
+        "https://idp.example/another/path/",
+    ] {
+        let (client, _) = issuer(move |_| (200, metadata(name)));
+        client.bearer_token(&scope()).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
+
+fn unknown(answer: impl Fn(&Seen) -> (u16, String) + Send + Sync + 'static) -> AnsweringTransport {
+    AnsweringTransport::new(move |seen| match seen.method.as_str() {
+        "GET" => answer(seen),
+        _ => (200, TOKEN.to_owned()),
+    })
+}
+
+fn vault() -> ResourceScope {
+    ResourceScope::key_vault(certbound::Cloud::Public)
+}
+
+#[tokio::test]
+async fn a_host_nobody_knows_is_looked_up_before_a_credential_goes_there() {
+    let invalid = r#"{"error":"invalid_instance","error_description":"AADSTS50049: Unknown or invalid instance.","error_codes":[50049]}"#;
+    let transport = unknown(move |_| (400, invalid.to_owned()));
+    let authority = Authority::parse("https://login.mistyped.example/contoso.com").unwrap();
+    let scope = vault();
+    let refused = client(authority.clone(), &transport).bearer_token(&scope).await.unwrap_err();
+    assert_eq!((refused.code(), refused.aadsts()), ("invalid_instance", Some(50_049)));
+    assert_eq!(
+        transport.only().url,
+        "https://login.microsoftonline.com/common/discovery/instance?api-version=1.1&authorization_endpoint=\
+         https%3A%2F%2Flogin.mistyped.example%2Fcontoso.com%2Foauth2%2Fv2.0%2Fauthorize"
+    );
+
+    // Trusted as it is.
+    let trusting = builder(authority.clone(), &transport).with_secret(Secret::new("s"));
+    let trusting = trusting.without_authority_validation().build().unwrap();
+    trusting.bearer_token(&scope).await.unwrap();
+    assert_eq!(transport.only().url, "https://login.mistyped.example/contoso.com/oauth2/v2.0/token");
+
+    // Known hosts are asked about nowhere, in whatever form.
+    for known in ["login.microsoftonline.com", "sts.windows.net", "westus3.login.microsoft.com"] {
+        let authority = Authority::parse(&format!("https://{known}/contoso.com")).unwrap();
+        client(authority, &transport).bearer_token(&scope).await.unwrap();
+        assert_eq!(transport.only().method, "POST", "{known}");
+    }
+}
+
+#[tokio::test]
+async fn the_answer_names_the_host_to_use_and_is_remembered() {
+    let list = |preferred: &str| {
+        format!(
+            r#"{{"tenant_discovery_endpoint":"x","metadata":[{{"preferred_network":"{preferred}","preferred_cache":"{preferred}","aliases":["login.new.example","{preferred}"]}}]}}"#
+        )
+    };
+    let transport = unknown(move |_| (200, list("login.preferred.example")));
+    let authority = Authority::parse("https://login.new.example/contoso.com").unwrap();
+    let client = client(authority, &transport);
+    client.bearer_token(&vault()).await.unwrap();
+    client.bearer_token(&ResourceScope::graph(certbound::Cloud::Public)).await.unwrap();
+    let urls: Vec<String> = transport.seen().into_iter().skip(1).map(|seen| seen.url).collect();
+    assert_eq!(urls, ["https://login.preferred.example/contoso.com/oauth2/v2.0/token"; 2]);
+    assert_eq!(gets(&transport).len(), 1);
+
+    // One that only says that the host exists.
+    let transport = unknown(|_| (200, r#"{"tenant_discovery_endpoint":"x"}"#.to_owned()));
+    let authority = Authority::parse("https://login.new.example/contoso.com").unwrap();
+    self::client(authority, &transport).bearer_token(&vault()).await.unwrap();
+    assert_eq!(transport.seen()[1].url, "https://login.new.example/contoso.com/oauth2/v2.0/token");
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_no_permission() {
+    for (status, body, code) in [
+        (500, "", "service_not_available"),
+        (200, "", "invalid_instance_metadata"),
+        (200, "{}", "invalid_instance_metadata"),
+        (200, r#"{"metadata":[]}"#, "invalid_instance_metadata"),
+        (
+            200,
+            r#"{"metadata":[{"preferred_network":"a/b","preferred_cache":"a.b","aliases":[]}]}"#,
+            "invalid_instance_metadata",
+        ),
+        (301, "", "redirect_refused"),
+    ] {
+        let transport = unknown(move |_| (status, body.to_owned()));
+        let authority = Authority::parse("https://login.new.example/contoso.com").unwrap();
+        let error = client(authority, &transport).bearer_token(&vault()).await.unwrap_err();
+        assert_eq!(error.code(), code, "{body}");
+        assert_eq!(transport.only().method, "GET");
+    }
+}
+
+#[tokio::test]
+async fn a_federation_server_says_itself_that_it_is_one() {
+    let webfinger = |href: &str| {
+        format!(r#"{{"links":[{{"rel":"http://schemas.microsoft.com/rel/trusted-realm","href":"{href}"}}]}}"#)
+    };
+    for (status, body, is_one) in [
+        (200, webfinger("https://fs.contoso.com"), true),
+        (200, webfinger("https://evil.example"), false),
+        (200, r#"{"links":[]}"#.to_owned(), false),
+        (200, String::new(), false),
+        (404, webfinger("https://fs.contoso.com"), false),
+    ] {
+        let answer = body.clone();
+        let transport = unknown(move |_| (status, answer.clone()));
+        let authority = Authority::parse("https://fs.contoso.com/adfs").unwrap();
+        let token = client(authority, &transport).bearer_token(&scope()).await;
+        let get = &transport.seen()[0];
+        assert_eq!(
+            get.url,
+            "https://fs.contoso.com/.well-known/webfinger?rel=http://schemas.microsoft.com/rel/trusted-realm&resource=https://fs.contoso.com"
+        );
+        match token {
+            Ok(_) => assert!(is_one, "{body}"),
+            Err(error) => {
+                assert!(!is_one && matches!(error, Error::PeerMisbehaved { .. }), "{body}: {error}");
+                assert_eq!((error.code(), transport.seen().len()), ("invalid_authority", 1));
+            }
+        }
+    }
+}
