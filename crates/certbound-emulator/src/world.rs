@@ -1,15 +1,23 @@
 //! What exists: tenants, applications with their credentials, and resources.
 
 pub mod builtin;
+mod check;
+mod document;
+mod error;
+#[cfg(test)]
+mod schema;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::error::{WorldError, WorldMistake};
+
 /// Everything the emulator knows about; fixed while it runs.
 ///
 /// It holds no keys and no users. Identifiers are compared byte for byte; write GUIDs in lower case.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct World {
     /// The directories.
@@ -33,7 +41,8 @@ pub struct World {
 }
 
 /// A directory. It exists in every cloud, under that cloud's issuer.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Tenant {
     /// Its id, a GUID.
@@ -44,7 +53,8 @@ pub struct Tenant {
 }
 
 /// An application registration.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Application {
     /// Its client id, a GUID.
@@ -78,6 +88,7 @@ pub struct Application {
 
 /// A federated identity credential: all three are compared exactly.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FederatedCredential {
     /// The `iss` of the assertion.
@@ -89,7 +100,8 @@ pub struct FederatedCredential {
 }
 
 /// An issuer that is not Entra.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ExternalIssuer {
     /// The `iss` of its tokens.
@@ -99,7 +111,8 @@ pub struct ExternalIssuer {
 }
 
 /// A resource: what a token is for.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Resource {
     /// Its identifier URIs, the first one being the usual one.
@@ -124,7 +137,8 @@ pub struct Resource {
 }
 
 /// A host of a resource.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ResourceHost {
     /// The host name in lower case; `*.` at the front stands for exactly one label.
@@ -136,6 +150,7 @@ pub struct ResourceHost {
 
 /// The version of the access tokens a resource takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TokenVersion {
     /// Version 1.0: issuer `https://sts.windows.net/{tenant}/`, audience as asked for.
@@ -147,6 +162,7 @@ pub enum TokenVersion {
 
 /// A resource's attitude to certificate-bound tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BoundTokens {
     /// None is issued for it (392196).
@@ -160,6 +176,7 @@ pub enum BoundTokens {
 
 /// How a resource words its answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ResourceStyle {
     /// Like Microsoft Graph.

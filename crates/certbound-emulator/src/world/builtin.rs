@@ -121,8 +121,13 @@ fn federated_to(principal: &str) -> Vec<FederatedCredential> {
 }
 
 fn exchange() -> Resource {
-    let mut uris: Vec<String> = Cloud::ALL.iter().map(|cloud| cloud.exchange_uri().to_owned()).collect();
-    uris.dedup();
+    let mut uris: Vec<String> = Vec::new();
+    for cloud in Cloud::ALL {
+        // Some clouds share one.
+        if !uris.iter().any(|uri| uri == cloud.exchange_uri()) {
+            uris.push(cloud.exchange_uri().to_owned());
+        }
+    }
     Resource {
         uris,
         app_id: EXCHANGE_APP_ID.to_owned(),

@@ -1,0 +1,39 @@
+//! Resources: ids, URIs and hosts, each of one resource only and none of the token service's.
+
+use super::{Mistakes, Seen, is_host_name};
+use crate::hosts::Host;
+use crate::world::World;
+
+pub(super) fn check(world: &World, found: &mut Mistakes) {
+    let (mut ids, mut uris, mut hosts) = (Seen::new(), Seen::new(), Seen::new());
+    for (index, resource) in world.resources.iter().enumerate() {
+        let at = format!("resources[{index}]");
+        found.guid(&format!("{at}.app_id"), &resource.app_id);
+        ids.once(&resource.app_id, &format!("{at}.app_id"), found);
+        if resource.uris.is_empty() {
+            found.add(format!("{at}.uris"), "at least one is needed: scopes name the resource by it");
+        }
+        for (index, uri) in resource.uris.iter().enumerate() {
+            let at = format!("{at}.uris[{index}]");
+            found.text(&at, uri);
+            if uri.contains(char::is_whitespace) {
+                found.add(&at, format!("'{uri}' holds white space, where a scope would end"));
+            }
+            uris.once(uri, &at, found);
+        }
+        for (index, host) in resource.hosts.iter().enumerate() {
+            let at = format!("{at}.hosts[{index}].name");
+            host_name(&host.name, &at, found);
+            hosts.once(&host.name, &at, found);
+        }
+    }
+}
+
+fn host_name(name: &str, at: &str, found: &mut Mistakes) {
+    let below = name.strip_prefix("*.");
+    if !is_host_name(below.unwrap_or(name)) {
+        found.add(at, format!("'{name}' is not a host name in lower case, nor one behind '*.'"));
+    } else if Host::of(&World::default(), below.unwrap_or(name)).is_some() {
+        found.add(at, format!("'{name}' is a host of the token service"));
+    }
+}

@@ -1,0 +1,129 @@
+use super::*;
+use crate::world::FederatedCredential;
+use crate::world::builtin::{APP, CLIENT_SUBJECT, OTHER_TENANT, SECRET_APP, TENANT};
+
+/// The mistakes of the built-in world after a change, each as `path: text`.
+fn mistakes(change: impl FnOnce(&mut World)) -> Vec<String> {
+    let mut world = World::built_in();
+    change(&mut world);
+    let found = world.check().map_or_else(|error| error.mistakes().to_vec(), |()| Vec::new());
+    found.into_iter().map(|WorldMistake { at, what }| format!("{at}: {what}")).collect()
+}
+
+type Change = Box<dyn FnOnce(&mut World)>;
+
+fn case(expected: &str, change: impl FnOnce(&mut World) + 'static) -> (String, Change) {
+    (expected.to_owned(), Box::new(change))
+}
+
+#[test]
+fn each_mistake_is_named_by_its_place() {
+    let long = || "x".repeat(601);
+    let credential = |n: usize| FederatedCredential {
+        issuer: "https://issuer.example".to_owned(),
+        subject: n.to_string(),
+        audience: "api://AzureADTokenExchange".to_owned(),
+    };
+    let key = |text: &str| {
+        vec![crate::world::ExternalIssuer {
+            issuer: "https://issuer.example".to_owned(),
+            keys: vec![serde_json::from_str(text).unwrap()],
+        }]
+    };
+    let no_key = key("{\"kty\":\"RSA\"}");
+    let unnamed = no_key.clone();
+    for (expected, change) in [
+        case("tenants[0].id: 'x' is not a GUID", |it| it.tenants[0].id = "x".to_owned()),
+        case("tenants[1].id: 'BEA", |it| it.tenants[1].id = TENANT.to_uppercase()),
+        case("tenants[1].id: is the same as tenants[0].id", |it| it.tenants[1].id = TENANT.to_owned()),
+        case("tenants[1].domains[0]: is the same as tenants[0].domains[0]", |it| {
+            it.tenants[1].domains = vec!["contoso.example".to_owned()]
+        }),
+        case("tenants[0].domains[0]: 'Contoso.example' is not a domain", |it| {
+            it.tenants[0].domains = vec!["Contoso.example".to_owned()]
+        }),
+        case("tenants[0].domains[0]: '127.0.0.1' is not", |it| {
+            it.tenants[0].domains = vec!["127.0.0.1".to_owned()]
+        }),
+        case("applications[0].id: 'nobody' is not a GUID", |it| it.applications[0].id = "nobody".to_owned()),
+        case("applications[3].id: is the same as applications[0].id", |it| {
+            it.applications[3].id = APP.to_owned()
+        }),
+        case("applications[0].home_tenant: there is no tenant with the id 'x'", |it| {
+            it.applications[0].home_tenant = "x".to_owned()
+        }),
+        case("applications[0].principals.x: there is no tenant", |it| {
+            it.applications[0].principals.insert("x".to_owned(), SECRET_APP.to_owned());
+        }),
+        case("applications[0].principals.5f1c2a7e-3d94-4b58-9c06-8e2b7a14d3f0: 'y' is not a GUID", |it| {
+            it.applications[0].principals.insert(OTHER_TENANT.to_owned(), "y".to_owned());
+        }),
+        case("applications[1].principals.bea21ebe-8b64-4d06-9f6d-6a889b120a7c: is the same as", |it| {
+            it.applications[1].principals = it.applications[0].principals.clone()
+        }),
+        case("applications[3].secrets[1]: is empty", |it| it.applications[3].secrets.push(String::new())),
+        case("applications[0].trusted_subjects[1]: 'my-app' is not a subject name", |it| {
+            it.applications[0].trusted_subjects.push("my-app".to_owned())
+        }),
+        case("applications[0].registered_certificates[0]: is not PEM", |it| {
+            it.applications[0].registered_certificates = vec![CLIENT_SUBJECT.to_owned()]
+        }),
+        case("applications[0].registered_certificates[0]: holds a certificate that cannot be read", |it| {
+            let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+            it.applications[0].registered_certificates = vec![pem.to_owned()]
+        }),
+        case("trusted_authorities[0]: is not PEM", |it| it.trusted_authorities = vec![String::new()]),
+        case("applications[3].federated_credentials: there are 21", move |it| {
+            it.applications[3].federated_credentials = (0..21).map(credential).collect()
+        }),
+        case("applications[3].federated_credentials[1]: is the same as", move |it| {
+            it.applications[3].federated_credentials = vec![credential(1), credential(1)]
+        }),
+        case("applications[0].federated_credentials[0].audience: is longer than 600", move |it| {
+            it.applications[0].federated_credentials[0].audience = long()
+        }),
+        case("applications[0].federated_credentials[0].issuer: is empty", |it| {
+            it.applications[0].federated_credentials[0].issuer.clear()
+        }),
+        case("applications[0].roles.none: there is no resource with the app_id 'none'", |it| {
+            it.applications[0].roles.insert("none".to_owned(), Vec::new());
+        }),
+        case("resources[4].uris: at least one", |it| it.resources[4].uris.clear()),
+        case("resources[4].uris[0]: is the same as resources[3].uris[0]", |it| {
+            it.resources[4].uris = it.resources[3].uris.clone()
+        }),
+        case("resources[3].uris[0]: 'api://a b' holds white space", |it| {
+            it.resources[3].uris = vec!["api://a b".to_owned()]
+        }),
+        case("resources[3].hosts[0].name: 'mtlsauth.microsoft.com' is a host of the token service", |it| {
+            it.resources[3].hosts[0].name = "mtlsauth.microsoft.com".to_owned()
+        }),
+        case("resources[3].hosts[0].name: '*.login.microsoft.com' is a host of the token service", |it| {
+            it.resources[3].hosts[0].name = "*.login.microsoft.com".to_owned()
+        }),
+        case("resources[3].hosts[0].name: 'https://a.example' is not a host name", |it| {
+            it.resources[3].hosts[0].name = "https://a.example".to_owned()
+        }),
+        case("resources[3].hosts[0].name: is the same as resources[2].hosts[1].name", |it| {
+            it.resources[3].hosts[0].name = "graph.microsoft.com".to_owned()
+        }),
+        case("external_issuers[0].keys[0]: has no `kid`", |it| it.external_issuers = unnamed),
+    ] {
+        let found = mistakes(change);
+        assert!(found.iter().any(|mistake| mistake.starts_with(&expected)), "{expected}\n{found:?}");
+    }
+    let found = mistakes(|it| it.external_issuers = no_key);
+    assert!(found.iter().any(|mistake| mistake.contains("is not a public key")), "{found:?}");
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_and_the_built_in_world_has_none() {
+    assert_eq!(mistakes(|_| {}), Vec::<String>::new());
+    let found = mistakes(|it| {
+        it.tenants[1].id = "x".to_owned();
+        it.applications[3].id = "y".to_owned();
+        it.resources[0].app_id = "z".to_owned();
+    });
+    // The application of both tenants lost one of them.
+    assert_eq!(found.len(), 4, "{found:?}");
+}

@@ -1,0 +1,185 @@
+//! The world as a TOML document, to be read and to be edited.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::builtin::SECRET;
+use super::{Application, World, WorldError};
+
+const HEAD: &str = "\
+# The world of the certbound emulator: everything it knows about. Edit it, then start the emulator with
+#   certbound emulator start --world FILE
+# What each key means: docs/world.md. Write GUIDs and host names in lower case.
+";
+const TENANTS: &str = "\
+# ---- Tenants: the directories, each with its verified domain names.
+";
+const APPLICATIONS: &str = "\
+# ---- Applications. `principals` is the object id of the service principal in each tenant that knows it. Proofs:
+#   secrets                  client secrets (of other worlds than the built-in one they are never written out)
+#   trusted_subjects         certificates by subject name and issuer (SN/I): the ones good for mutual TLS
+#   registered_certificates  certificates one by one, PEM: they sign assertions
+#   federated_credentials    tokens of another issuer, at most 20
+# `roles` are its permissions, by the resource's app_id.
+";
+const RESOURCES: &str = "\
+# ---- Resources. `bound_tokens` is refused, allowed or required; `style` graph, vault or custom; `token_version` v1 or
+# v2. A host `*.NAME` stands for exactly one label. Leg 1 needs the one with api://AzureADTokenExchange.
+";
+const ISSUERS: &str = "\
+# ---- Token issuers other than Entra, with their public keys (JSON Web Keys).
+";
+
+/// The keys that belong to no list.
+#[derive(Serialize)]
+struct Settings<'w> {
+    session_resumption: bool,
+    trusted_authorities: &'w [String],
+}
+
+/// An application with the secrets that may be shown.
+#[derive(Serialize)]
+struct Shown<'w> {
+    #[serde(flatten)]
+    application: &'w Application,
+    secrets: Vec<&'w str>,
+}
+
+impl World {
+    /// Reads a world from TOML. Unknown keys are refused.
+    ///
+    /// # Errors
+    /// [`WorldError`] when the text is not TOML or not of a world's shape, with line and column; or else with everything
+    /// that [`World::check`] finds.
+    pub fn from_toml(text: &str) -> Result<World, WorldError> {
+        let world: World = toml::from_str(text).map_err(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            WorldError::one(place(text, offset), without_value(error.message()))
+        })?;
+        world.check()?;
+        Ok(world)
+    }
+
+    /// The world as TOML with comments, to be edited and read back by [`World::from_toml`].
+    ///
+    /// Secrets are left out, except the built-in world's, which is no secret: every copy of this program has it.
+    ///
+    /// # Errors
+    /// [`WorldError`] for a JSON Web Key with a value that TOML cannot write, such as `null`.
+    pub fn to_toml(&self) -> Result<String, WorldError> {
+        let World {
+            tenants,
+            applications,
+            resources,
+            trusted_authorities,
+            external_issuers,
+            session_resumption,
+        } = self;
+        let settings = Settings { session_resumption: *session_resumption, trusted_authorities };
+        let applications: Vec<Shown<'_>> = applications.iter().map(Shown::of).collect();
+        Ok([
+            format!("{HEAD}\n{}", write(&settings, "settings")?),
+            list(TENANTS, "tenants", tenants)?,
+            list(APPLICATIONS, "applications", &applications)?,
+            list(RESOURCES, "resources", resources)?,
+            list(ISSUERS, "external_issuers", external_issuers)?,
+        ]
+        .concat())
+    }
+}
+
+impl<'w> Shown<'w> {
+    fn of(application: &'w Application) -> Self {
+        let public = application.secrets.iter().map(String::as_str).filter(|secret| *secret == SECRET);
+        Self { application, secrets: public.collect() }
+    }
+}
+
+/// The elements of a list as tables of that name, under a comment; nothing for none.
+fn list<T: Serialize>(comment: &str, name: &str, elements: &[T]) -> Result<String, WorldError> {
+    let mut text = if elements.is_empty() { String::new() } else { format!("\n{comment}") };
+    for (index, element) in elements.iter().enumerate() {
+        text.push('\n');
+        text.push_str(&write(&BTreeMap::from([(name, [element])]), &format!("{name}[{index}]"))?);
+    }
+    Ok(text)
+}
+
+fn write(value: &impl Serialize, at: &str) -> Result<String, WorldError> {
+    toml::to_string_pretty(value).map_err(|error| WorldError::one(at, error))
+}
+
+/// Line and column of a byte, both from 1, the column in characters.
+fn place(text: &str, offset: usize) -> String {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("line {line}, column {column}")
+}
+
+/// The reader's message without the text it found: that may be a secret in the wrong place.
+fn without_value(message: &str) -> String {
+    match (message.split_once(" string \""), message.rsplit_once("\", ")) {
+        (Some((before, _)), Some((_, after))) => format!("{before} string, {after}"),
+        _ => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::builtin::{APP, SECRET_APP};
+
+    #[test]
+    fn the_built_in_world_comes_back_whole() {
+        let text = World::built_in().to_toml().unwrap();
+        assert_eq!(World::from_toml(&text).unwrap(), World::built_in(), "{text}");
+        assert!(text.starts_with("# The world"));
+    }
+
+    #[test]
+    fn other_secrets_are_not_written_out() {
+        let mut world = World::built_in();
+        world.application_mut(SECRET_APP).unwrap().secrets.push("hunter2".to_owned());
+        let text = world.to_toml().unwrap();
+        assert!(text.contains(SECRET) && !text.contains("hunter2"));
+        assert!(!serde_json::to_string(&world).unwrap().contains("hunter2"));
+    }
+
+    #[test]
+    fn text_that_looks_like_toml_stays_text() {
+        let mut world = World::built_in();
+        let odd = "\"\"\"\n[[tenants]]\nid = 'x'\n# \u{e9}";
+        world.resources[1].items.insert("a.b \"c\"".to_owned(), odd.to_owned());
+        assert_eq!(World::from_toml(&world.to_toml().unwrap()).unwrap(), world);
+    }
+
+    #[test]
+    fn what_is_no_world_is_named_by_line_and_column() {
+        for (text, expected) in [
+            ("tenants = [", "line 1, column 12: unclosed array, expected `]`"),
+            ("\n\ntenant = []", "line 3, column 1: unknown field `tenant`"),
+            ("[[tenants]]\nid = 'a'\n\u{e9} = 1", "line 3, column 1: "),
+            ("[[tenants]]\ndomains = []", "line 1, column 1: missing field `id`"),
+            (
+                "[[applications]]\nid = 'a'\nsecrets = 'x\", y'",
+                "line 3, column 11: invalid type: string, expected a sequence",
+            ),
+        ] {
+            let error = World::from_toml(text).unwrap_err();
+            assert_eq!(error.mistakes().len(), 1);
+            assert!(error.to_string().starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_example_of_the_documentation_is_a_world() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/world.md");
+        let text = std::fs::read_to_string(file).unwrap();
+        let example = text.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```")).unwrap().0;
+        let mut world = World::from_toml(example).unwrap();
+        assert!(world.application_mut(APP).unwrap().mutual_tls_enabled, "the default");
+        assert_eq!(world.resources[1].items["1001"], "two lamps");
+    }
+}
