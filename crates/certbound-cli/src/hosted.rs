@@ -21,8 +21,12 @@ pub(crate) struct Hosted {
 }
 
 impl Hosted {
-    pub(crate) async fn start(listen: SocketAddr, state: Option<&Path>) -> Result<Self, Failure> {
-        let emulator = Emulator::new(World::built_in()).map_err(|error| {
+    pub(crate) async fn start(
+        world: World,
+        listen: SocketAddr,
+        state: Option<&Path>,
+    ) -> Result<Self, Failure> {
+        let emulator = Emulator::new(world).map_err(|error| {
             Failure::new(USAGE, "emulator_failed", "the emulator could not start", error, "report this")
         })?;
         let files = Files::write(&emulator, state)?;
@@ -46,7 +50,7 @@ impl Hosted {
         &self.files.ca
     }
 
-    /// Chain and key of the built-in application's certificate.
+    /// Chain and key of a client certificate, with the subject that the built-in applications trust.
     pub(crate) fn client_certificate(&self) -> &Path {
         &self.files.client
     }

@@ -74,6 +74,8 @@ pub(crate) enum Usage {
     Listen { address: SocketAddr, reason: String },
     #[error("the state directory {path} cannot be used: {reason}")]
     State { path: String, reason: String },
+    #[error("{path} is not a usable world: {reason}")]
+    World { path: String, reason: String },
 }
 
 impl Usage {
@@ -112,6 +114,7 @@ impl Usage {
             Self::NotLoopback(_) => "listen_address_not_loopback",
             Self::Listen { .. } => "listen_failed",
             Self::State { .. } => "state_directory_unusable",
+            Self::World { .. } => "world_unusable",
         }
     }
 
@@ -158,6 +161,9 @@ impl Usage {
             }
             Self::Listen { .. } => "choose another address or port; port 0 takes a free one",
             Self::State { .. } => "name a directory that this user owns and nobody else can enter",
+            Self::World { .. } => {
+                "correct these places; `certbound emulator world` prints a world that works"
+            }
         }
     }
 }

@@ -17,12 +17,17 @@ pub(crate) enum EmulatorCommand {
     ///
     /// Signals are forwarded. Exits with COMMAND's code, 128+n if a signal ended it, 125 if the emulator failed, 126 if
     /// COMMAND cannot be run and 127 if it cannot be found. CERTBOUND_EMULATOR_CERTIFICATE names the PEM file (chain
-    /// and key) of the built-in application, CERTBOUND_EMULATOR_ADMIN the URL of the admin interface.
+    /// and key) with the subject CN=certbound-demo-app, CERTBOUND_EMULATOR_ADMIN the URL of the admin interface.
     Run(EmulatorRunFlags),
+    /// Print the built-in world as TOML, to be edited and given back with --world.
+    World,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct EmulatorStartFlags {
+    /// The world to emulate, TOML. Default: the built-in one, which `certbound emulator world` prints.
+    #[arg(long, value_name = "FILE", env = "CERTBOUND_EMULATOR_WORLD")]
+    pub(crate) world: Option<PathBuf>,
     /// Where to listen. Port 0 takes a free one.
     #[arg(long, value_name = "ADDR:PORT", env = "CERTBOUND_EMULATOR_LISTEN", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
@@ -40,6 +45,9 @@ pub(crate) struct EmulatorStartFlags {
 
 #[derive(Args, Debug)]
 pub(crate) struct EmulatorRunFlags {
+    /// The world to emulate, TOML. Default: the built-in one, which `certbound emulator world` prints.
+    #[arg(long, value_name = "FILE", env = "CERTBOUND_EMULATOR_WORLD")]
+    pub(crate) world: Option<PathBuf>,
     /// What to run, with its arguments.
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,

@@ -1,4 +1,4 @@
-//! `emulator start` and `emulator run`.
+//! `emulator start`, `emulator run` and `emulator world`.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
@@ -161,4 +161,46 @@ fn certbound_itself_runs_under_it() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let text = stdout(&output);
     assert!(text.contains("token type   mtls_pop") && text.contains(APP), "{text}");
+}
+
+#[test]
+fn a_world_is_printed_edited_and_given_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let printed = stdout(&offline(&["emulator", "world"]));
+    assert!(printed.starts_with("# The world of the certbound emulator"), "{printed}");
+    // Nobody trusts the client certificate's subject here; it is written all the same.
+    let edited =
+        printed.replace("contoso.example", "tailspin.example").replace("CN=certbound-demo-app", "CN=x");
+    let file = crate::support::file(&directory, "world.toml", edited);
+    let emulator = Emulator::start_with(&["--world", text(&file)]);
+    assert!(std::fs::read_to_string(emulator.certificate()).unwrap().contains("PRIVATE KEY"));
+    let flags =
+        ["exchange", "-o", "json", "--scope", "https://vault.azure.net/.default", "--leg1-certificate"];
+    let exchange = |tenant: &str| {
+        let output = emulator.run(&[&flags[..], &[emulator.certificate(), "--tenant", tenant]].concat());
+        let error: serde_json::Value = serde_json::from_str(stderr(&output).lines().last().unwrap()).unwrap();
+        error["error"]["aadsts"].as_u64()
+    };
+    assert_eq!(exchange("tailspin.example"), Some(700_030), "the tenant is known, the subject is not");
+    assert_eq!(exchange("contoso.example"), Some(90_002));
+
+    let mut command = certbound();
+    command.args(["emulator", "run", "--", "true"]).env("CERTBOUND_EMULATOR_WORLD", &file);
+    assert_eq!(command.output().unwrap().status.code(), Some(0));
+}
+
+#[test]
+fn a_world_that_is_none_is_refused_with_every_mistake() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |content: &str| crate::support::file(&directory, "world.toml", content);
+    let start = |path: &Path| offline(&["emulator", "start", "-o", "json", "--world", text(path)]);
+    let two = start(&file("[[tenants]]\nid = 'x'\n[[tenants]]\nid = 'y'"));
+    assert_eq!(refusal(&two), (2, "world_unusable".to_owned()));
+    assert!(stderr(&two).contains("tenants[0].id: 'x' is not a GUID; tenants[1].id"), "{}", stderr(&two));
+    let syntax = start(&file("[[tenants]"));
+    assert_eq!(refusal(&syntax), (2, "world_unusable".to_owned()));
+    assert!(stderr(&syntax).contains("line 1, column 11"), "{}", stderr(&syntax));
+    assert_eq!(refusal(&start(directory.path())), (2, "file_unreadable".to_owned()));
+    let run = ["emulator", "run", "-o", "json", "--world", "/no/such/file", "--", "true"];
+    assert_eq!(refusal(&offline(&run)), (125, "file_unreadable".to_owned()));
 }

@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use crate::failure::Failure;
+use crate::flags::EmulatorRunFlags;
 use crate::hosted::Hosted;
 use crate::output::tell;
 use crate::signals::Signals;
@@ -21,14 +22,15 @@ const NOT_RUN: u8 = 126;
 /// COMMAND was not found.
 const NOT_FOUND: u8 = 127;
 
-pub(super) async fn run(command: &[OsString]) -> Result<ExitCode, Failure> {
-    hosted_run(command).await.map_err(|failure| Failure { exit: OWN_FAILURE, ..failure })
+pub(super) async fn run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
+    hosted_run(flags).await.map_err(|failure| Failure { exit: OWN_FAILURE, ..failure })
 }
 
-async fn hosted_run(command: &[OsString]) -> Result<ExitCode, Failure> {
+async fn hosted_run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
+    let (world, command) = (super::world::load(flags.world.as_deref())?, &flags.command);
     let mut signals =
         Signals::watch().map_err(|error| Failure::of_system("signals cannot be received", &error))?;
-    let hosted = Hosted::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await?;
+    let hosted = Hosted::start(world, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await?;
     let code = match spawn(command, &hosted) {
         Ok(mut child) => wait(&mut child, &mut signals).await,
         Err(error) => {

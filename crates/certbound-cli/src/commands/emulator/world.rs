@@ -1,0 +1,27 @@
+//! `emulator world`, and the world that --world names.
+
+use std::path::Path;
+
+use certbound_emulator::World;
+
+use crate::failure::{Failure, REFUSED};
+use crate::output;
+use crate::usage::Usage;
+
+pub(super) fn print() -> Result<(), Failure> {
+    let text = World::built_in().to_toml().map_err(|error| {
+        Failure::new(REFUSED, "emulator_failed", "the world could not be written", error, "report this")
+    })?;
+    output::print(text.as_bytes())
+}
+
+/// The world of the file, or the built-in one.
+pub(super) fn load(file: Option<&Path>) -> Result<World, Failure> {
+    let Some(file) = file else { return Ok(World::built_in()) };
+    let path = || file.display().to_string();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Usage::Unreadable { path: path(), reason: error.to_string() })?;
+    let world =
+        World::from_toml(&text).map_err(|error| Usage::World { path: path(), reason: error.to_string() })?;
+    Ok(world)
+}
