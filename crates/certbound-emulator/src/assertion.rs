@@ -12,7 +12,7 @@ use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use crate::answers::{Refusal, refusal};
-use crate::authority::{Caller, TOKEN_PATH, TokenService};
+use crate::authority::{Caller, TOKEN_PATH, TokenService, only_subject_name_or_federation};
 use crate::hosts::Host;
 use crate::issue::Proof;
 use crate::world::Application;
@@ -144,7 +144,9 @@ pub(crate) fn prove(
             "The TLS certificate provided does not match the certificate in the assertion.",
         ));
     }
-    Ok(Proof::Certificate)
+    // A certificate registered by itself may sign, but is no client certificate of the mutual-TLS hosts.
+    let by_subject = caller.certificate.map(|chain| service.by_certificate(caller.application, chain));
+    by_subject.unwrap_or(Ok(Proof::Certificate)).map_err(|_| only_subject_name_or_federation())
 }
 
 /// The audience must be this service's token endpoint, or its issuer, in this tenant, and nobody else beside.
@@ -187,20 +189,30 @@ fn signer(
         .filter_map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).ok())
         .map(|certificate| certificate.to_vec());
     if let Some(certificate) = registered.into_iter().find(|certificate| is_named_by(header, certificate)) {
-        return Ok(certificate);
+        let chain = CertificateChain::from_der(vec![certificate]).map_err(|_| unregistered(application))?;
+        return in_date(service, &chain).map(|()| chain.leaf_der().to_vec());
     }
     let sent = header.x5c().map(<[u8]>::to_vec).filter(|certificate| is_named_by(header, certificate));
     let chain = sent.and_then(|certificate| CertificateChain::from_der(vec![certificate]).ok());
     match chain {
-        Some(chain)
-            if application.trusted_subjects.iter().any(|subject| subject == chain.subject())
-                && (chain.not_before()..=chain.not_after()).contains(&service.now)
-                && service.trust.vouch_for(chain.ders(), service.now) =>
-        {
-            Ok(chain.leaf_der().to_vec())
+        Some(chain) if application.trusted_subjects.iter().any(|subject| subject == chain.subject()) => {
+            in_date(service, &chain)?;
+            let vouched = service.trust.vouch_for(chain.ders(), service.now);
+            vouched.then(|| chain.leaf_der().to_vec()).ok_or_else(|| unregistered(application))
         }
         _ => Err(unregistered(application)),
     }
+}
+
+fn in_date(service: &TokenService<'_>, chain: &CertificateChain) -> Result<(), Refusal> {
+    let (from, until) = (chain.not_before(), chain.not_after());
+    if (from..=until).contains(&service.now) {
+        return Ok(());
+    }
+    Err(refusal(
+        1_000_502,
+        format!("The provided certificate is not within its specified validity window: {from} to {until}."),
+    ))
 }
 
 /// Every thumbprint that the header states must be the certificate's, and it must state one.

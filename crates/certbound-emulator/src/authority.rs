@@ -133,7 +133,8 @@ impl<'e> TokenService<'e> {
 
     fn prove(&self, caller: &Caller<'_>, credential: &Credential<'_>) -> Result<Proof, Refusal> {
         match credential {
-            Credential::None => match caller.certificate {
+            // The certificate alone proves the client of a bound token only: a plain one needs an assertion too.
+            Credential::None => match caller.certificate.filter(|_| caller.bound) {
                 Some(certificate) => self.by_certificate(caller.application, certificate),
                 None => Err(refusal(
                     7_000_218,
@@ -157,8 +158,12 @@ impl<'e> TokenService<'e> {
         }
     }
 
-    /// The TLS certificate alone, by subject name and issuer.
-    fn by_certificate(&self, application: &Application, chain: &CertificateChain) -> Result<Proof, Refusal> {
+    /// The TLS certificate, by subject name and issuer.
+    pub(crate) fn by_certificate(
+        &self,
+        application: &Application,
+        chain: &CertificateChain,
+    ) -> Result<Proof, Refusal> {
         if application.trusted_subjects.is_empty() {
             return Err(only_subject_name_or_federation());
         }
@@ -247,7 +252,7 @@ fn by_secret(application: &Application, secret: &str) -> Result<Proof, Refusal> 
     ))
 }
 
-fn only_subject_name_or_federation() -> Refusal {
+pub(crate) fn only_subject_name_or_federation() -> Refusal {
     refusal(
         392_189,
         "The mutual-TLS endpoint supports only certificates trusted by subject name and issuer, or federated \

@@ -1,11 +1,15 @@
 //! The emulator through its front: a time, a connection and a request in, an answer out. No sockets, no waiting.
 
 mod assertions;
+mod certificates;
 mod discovery;
 mod faults;
+mod federation;
+mod forms;
 mod legs;
 mod refusals;
 mod resources;
+mod signed;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -128,6 +132,13 @@ impl<'a> Ask<'a> {
     pub(crate) fn leg2(emulator: &Emulator) -> Self {
         let assertion = Ask::leg1(emulator).token(emulator);
         Self { scope: VAULT_SCOPE, assertion: Some((JWT_POP, assertion)), ..Self::leg1(emulator) }
+    }
+
+    /// A plain token for the same resource as Leg 1, by a self-signed assertion on the ordinary host.
+    pub(crate) fn plain(emulator: &Emulator) -> Self {
+        let identity = emulator.client_identity();
+        let assertion = signed_by(identity, signed::header(identity), signed::body(LOGIN));
+        Self { scope: EXCHANGE, ..signed::classic(assertion) }
     }
 
     pub(crate) fn send(&self, emulator: &Emulator) -> Response<Bytes> {

@@ -10,9 +10,17 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::ca::CertificateAuthority;
 use crate::emulator::EmulatorError;
+
+/// Whether the certificate says that clients may authenticate by it; saying nothing, which webpki takes, is no yes.
+fn is_for_clients(der: &[u8]) -> bool {
+    X509Certificate::from_der(der).is_ok_and(|(_, certificate)| {
+        matches!(certificate.extended_key_usage(), Ok(Some(usage)) if usage.value.client_auth)
+    })
+}
 
 /// The authorities whose client certificates may be registered by subject name.
 pub(crate) struct TrustedAuthorities {
@@ -44,7 +52,9 @@ impl TrustedAuthorities {
     /// The leaf's own dates are the caller's business. An emulator whose clock was moved keeps trusting its own
     /// authority: the path is looked at within that authority's dates.
     pub(crate) fn vouch_for(&self, chain: &[Vec<u8>], now: UnixTime) -> bool {
-        let Some((leaf, rest)) = chain.split_first() else { return false };
+        let Some((leaf, rest)) = chain.split_first().filter(|(leaf, _)| is_for_clients(leaf)) else {
+            return false;
+        };
         let leaf = CertificateDer::from(leaf.as_slice());
         let rest: Vec<CertificateDer<'_>> =
             rest.iter().map(|der| CertificateDer::from(der.as_slice())).collect();

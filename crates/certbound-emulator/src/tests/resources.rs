@@ -26,7 +26,8 @@ fn call<'a>(emulator: &Emulator, host: &str, path: &'a str, authorization: Strin
 }
 
 fn token(emulator: &Emulator, resource: &str, bound: bool) -> String {
-    Ask { scope: &format!("{resource}/.default"), bound, ..Ask::leg1(emulator) }.token(emulator)
+    let ask = if bound { Ask::leg1(emulator) } else { Ask::plain(emulator) };
+    Ask { scope: &format!("{resource}/.default"), ..ask }.token(emulator)
 }
 
 #[test]
