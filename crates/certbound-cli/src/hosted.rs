@@ -7,12 +7,30 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use certbound_emulator::clock::{Clock as _, SystemClock};
 use certbound_emulator::serve::Server;
-use certbound_emulator::{Emulator, World};
+use certbound_emulator::{Emulator, EmulatorError, EmulatorKeys, World};
 use tempfile::TempDir;
 
 use crate::failure::{Failure, USAGE};
 use crate::usage::Usage;
+
+/// What is to be emulated.
+pub(crate) struct What {
+    pub(crate) world: World,
+    pub(crate) seed: Option<String>,
+}
+
+impl What {
+    fn emulator(self) -> Result<Emulator, EmulatorError> {
+        let clock = SystemClock;
+        let keys = match &self.seed {
+            Some(seed) => EmulatorKeys::from_seed(&self.world, clock.now(), seed)?,
+            None => EmulatorKeys::generate(&self.world, clock.now())?,
+        };
+        Emulator::with_keys(self.world, keys, Arc::new(clock))
+    }
+}
 
 /// A running emulator. Dropping it removes its private directory.
 pub(crate) struct Hosted {
@@ -21,12 +39,8 @@ pub(crate) struct Hosted {
 }
 
 impl Hosted {
-    pub(crate) async fn start(
-        world: World,
-        listen: SocketAddr,
-        state: Option<&Path>,
-    ) -> Result<Self, Failure> {
-        let emulator = Emulator::new(world).map_err(|error| {
+    pub(crate) async fn start(what: What, listen: SocketAddr, state: Option<&Path>) -> Result<Self, Failure> {
+        let emulator = what.emulator().map_err(|error| {
             Failure::new(USAGE, "emulator_failed", "the emulator could not start", error, "report this")
         })?;
         let files = Files::write(&emulator, state)?;

@@ -1,5 +1,7 @@
 //! Client assertions: what every one must have, and those the client signed itself (RFC 7523, section 2.2).
 
+use std::time::Duration;
+
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,10 +19,10 @@ use crate::hosts::Host;
 use crate::issue::Proof;
 use crate::world::Application;
 
-/// How far clocks may differ, in seconds; the real service bears about five minutes.
-const LEEWAY: u64 = 300;
-/// The longest an assertion may still be good for, in seconds.
-const MAX_REMAINING: u64 = 24 * 60 * 60;
+/// How far clocks may differ; the real service bears about five minutes.
+pub(crate) const LEEWAY: Duration = Duration::from_secs(300);
+/// The longest an assertion may still be good for.
+const MAX_REMAINING: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An assertion that is well-formed, and proves nothing yet.
 pub(crate) struct Assertion<'f> {
@@ -73,14 +75,24 @@ impl Assertion<'_> {
         Ok(())
     }
 
+    /// Where assertions work once, refuses one that was used; `text` is the whole of it.
+    pub(crate) fn check_first_use(&self, service: &TokenService<'_>, text: &str) -> Result<(), Refusal> {
+        if !service.world.one_time_assertions {
+            return Ok(());
+        }
+        let expiry = time(&self.claims, "exp")?.unwrap_or(service.now);
+        match self.claims.string("jti") {
+            Some(jti) => service.used.use_once(&[&self.issuer, jti], expiry, service.now),
+            None => service.used.use_once(&[text], expiry, service.now),
+        }
+    }
+
     /// Refuses assertions outside their time range.
     pub(crate) fn check_time(&self, now: UnixTime) -> Result<(), Refusal> {
         let (not_before, expiry) = (time(&self.claims, "nbf")?, time(&self.claims, "exp")?);
-        let now = now.as_secs();
-        let early = not_before.is_some_and(|from| from.as_secs() > now.saturating_add(LEEWAY));
-        let late = expiry.is_none_or(|until| until.as_secs().saturating_add(LEEWAY) < now);
-        let endless =
-            expiry.is_some_and(|until| until.as_secs() > now.saturating_add(MAX_REMAINING + LEEWAY));
+        let early = not_before.is_some_and(|from| from > now.plus(LEEWAY));
+        let late = expiry.is_none_or(|until| until.plus(LEEWAY) < now);
+        let endless = expiry.is_some_and(|until| until > now.plus(MAX_REMAINING).plus(LEEWAY));
         if early || late || endless {
             let shown =
                 |time: Option<UnixTime>| time.map_or_else(|| "none".to_owned(), |time| time.to_string());

@@ -13,7 +13,9 @@ use http::Request;
 use self::form::Credential;
 use crate::answers::{Refusal, refusal};
 use crate::issue::{Grant, Proof};
+use crate::issuers::FetchedKeys;
 use crate::keys::SigningKeys;
+use crate::replay::UsedAssertions;
 use crate::tls_facts::TlsFacts;
 use crate::trust::TrustedAuthorities;
 use crate::world::{Application, BoundTokens, Resource, Tenant, World};
@@ -32,6 +34,10 @@ pub(crate) struct TokenService<'e> {
     pub(crate) cloud: Cloud,
     /// Whether the request came to a mutual-TLS host.
     pub(crate) mutual_tls: bool,
+    /// Since when the world is as it is.
+    pub(crate) since: UnixTime,
+    pub(crate) fetched: &'e FetchedKeys,
+    pub(crate) used: &'e UsedAssertions,
 }
 
 impl<'e> TokenService<'e> {
@@ -52,6 +58,10 @@ impl<'e> TokenService<'e> {
         let proof = self.prove(&caller, &credential)?;
         mutual_tls_enabled(&caller, self.mutual_tls)?;
         let (resource, audience) = self.resource(&form, bound)?;
+        // Last of all: what is refused for another reason may be tried again.
+        if let Credential::BoundAssertion(text) | Credential::SignedAssertion(text) = credential {
+            assertion::parse(text)?.check_first_use(self, text)?;
+        }
         Ok(Grant {
             tenant,
             application,

@@ -13,6 +13,7 @@ use rcgen::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::emulator::EmulatorError;
+use crate::seed::KeySource;
 
 /// How long the authority and, unless told otherwise, what it issues are valid.
 pub const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -114,7 +115,11 @@ pub(crate) struct CertificateAuthority {
 
 impl CertificateAuthority {
     /// An authority that can vouch for `domains` and what is below them, and for nothing else.
-    pub(crate) fn new(domains: &[String], now: UnixTime) -> Result<Self, EmulatorError> {
+    pub(crate) fn new(
+        domains: &[String],
+        now: UnixTime,
+        keys: &mut KeySource,
+    ) -> Result<Self, EmulatorError> {
         let (not_before, not_after) = (now.minus(BACKDATED), now.plus(LIFETIME));
         let mut params = params("certbound emulator, for tests only", not_before, not_after);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -126,9 +131,9 @@ impl CertificateAuthority {
                 GeneralSubtree::IpAddress(CidrSubnet::from_v6_prefix(Ipv6Addr::UNSPECIFIED.octets(), 0)),
             ],
         });
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        let issuer = CertifiedIssuer::self_signed(params, keys.any()?)?;
         let pem = issuer.pem();
-        Ok(Self { issuer, pem, host_key: KeyPair::generate()?, not_before, not_after })
+        Ok(Self { issuer, pem, host_key: keys.any()?, not_before, not_after })
     }
 
     pub(crate) fn pem(&self) -> &str {

@@ -5,7 +5,7 @@ mod control;
 mod error;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use certbound_core::environment::Cloud;
@@ -23,9 +23,12 @@ use crate::discovery::Discovery;
 use crate::fault::{FaultResult, Faults, LegKind};
 use crate::hosts::{self, Host};
 use crate::issue;
+use crate::issuers::FetchedKeys;
 use crate::journal::{Journal, JournalEntry};
 use crate::keys::{SigningKeys, TokenKey};
+use crate::replay::UsedAssertions;
 use crate::resource::ResourceServer;
+use crate::seed::KeySource;
 use crate::tls_facts::TlsFacts;
 use crate::trust::TrustedAuthorities;
 use crate::world::{World, builtin};
@@ -44,6 +47,10 @@ pub struct Emulator {
     clock: OffsetClock,
     journal: Journal,
     faults: Faults,
+    /// Since when the world is as it is: the start, or the last reset.
+    since: RwLock<UnixTime>,
+    fetched: FetchedKeys,
+    used: UsedAssertions,
 }
 
 /// The key material of an emulator: certificate authority, first token key, client certificate.
@@ -56,6 +63,8 @@ struct Keys {
     authority: CertificateAuthority,
     first: Arc<TokenKey>,
     client: ClientIdentity,
+    /// Where the keys of rotations come from.
+    source: Mutex<KeySource>,
 }
 
 impl EmulatorKeys {
@@ -64,10 +73,24 @@ impl EmulatorKeys {
     /// # Errors
     /// [`EmulatorError`] when a key or certificate cannot be made.
     pub fn generate(world: &World, now: UnixTime) -> Result<Self, EmulatorError> {
-        let authority = CertificateAuthority::new(&hosts::domains(world), now)?;
-        let options = IssueOptions::new(builtin::CLIENT_COMMON_NAME).with_key(KeyKind::Rsa2048);
-        let client = authority.issue(&options)?;
-        Ok(Self(Arc::new(Keys { authority, first: Arc::new(TokenKey::generate(now)?), client })))
+        Self::from(world, now, KeySource::Chance)
+    }
+
+    /// The same keys for the same `seed`, so that a test can name them; the certificates have the dates of `now`.
+    /// Whoever knows the seed has the keys: for tests only.
+    ///
+    /// # Errors
+    /// As [`EmulatorKeys::generate`].
+    pub fn from_seed(world: &World, now: UnixTime, seed: &str) -> Result<Self, EmulatorError> {
+        Self::from(world, now, KeySource::of_seed(seed))
+    }
+
+    fn from(world: &World, now: UnixTime, mut source: KeySource) -> Result<Self, EmulatorError> {
+        let authority = CertificateAuthority::new(&hosts::domains(world), now, &mut source)?;
+        let key = KeyKind::Existing(source.rsa()?.serialize_pem());
+        let client = authority.issue(&IssueOptions::new(builtin::CLIENT_COMMON_NAME).with_key(key))?;
+        let first = Arc::new(TokenKey::generate(now, &mut source)?);
+        Ok(Self(Arc::new(Keys { authority, first, client, source: Mutex::new(source) })))
     }
 }
 
@@ -113,9 +136,12 @@ impl Emulator {
             keys,
             signing,
             trust,
+            since: RwLock::new(clock.now()),
             clock: OffsetClock::new(clock),
             journal: Journal::default(),
             faults: Faults::default(),
+            fetched: FetchedKeys::default(),
+            used: UsedAssertions::default(),
         })
     }
 
@@ -180,7 +206,10 @@ impl Emulator {
         let context = AnswerContext::new(now, cloud.login_host(), request.headers());
         let (world, keys, trust) = (&self.world, &self.signing, &self.trust);
         if request.uri().path().ends_with(TOKEN_PATH) {
-            let service = TokenService { world, keys, trust, now, tls, cloud, mutual_tls };
+            let since = *self.since.read().unwrap_or_else(PoisonError::into_inner);
+            let (fetched, used) = (&self.fetched, &self.used);
+            let service =
+                TokenService { world, keys, trust, now, tls, cloud, mutual_tls, since, fetched, used };
             return match service.decide(request) {
                 Err(refusal) => context.refuse(&refusal),
                 Ok(grant) => {

@@ -1,5 +1,7 @@
 //! Federated identity credentials: another issuer's token as the client's proof, each mismatch by its own number.
 
+use std::time::Duration;
+
 use certbound_core::environment::{Cloud, known_environment};
 use certbound_core::jws::{Algorithm, PublicKey};
 
@@ -7,7 +9,9 @@ use crate::answers::{Refusal, refusal};
 use crate::assertion::Assertion;
 use crate::authority::{Caller, TokenService};
 use crate::issue::Proof;
+use crate::issuers;
 use crate::world::builtin::EXCHANGE_APP_ID;
+use crate::world::expression::Expression;
 use crate::world::{Application, FederatedCredential};
 
 /// The assertion type it was sent under.
@@ -29,7 +33,7 @@ pub(crate) fn prove(
     assertion.check_header(&[Algorithm::Rs256])?;
     let issuer = Issuer::of(&assertion.issuer);
     issuer_is_allowed(service, caller.application, &issuer)?;
-    matching(service.cloud, caller.application, assertion, &issuer)?;
+    matching(service, caller.application, assertion, &issuer)?;
     signature(service, assertion, &issuer)?;
     assertion.check_time(service.now)?;
     kind_of_token(assertion, &issuer)?;
@@ -94,15 +98,27 @@ fn issuer_is_allowed(
 
 /// Issuer, subject and audience must be those of one credential, byte for byte.
 fn matching(
-    cloud: Cloud,
+    service: &TokenService<'_>,
     application: &Application,
     assertion: &Assertion<'_>,
     issuer: &Issuer<'_>,
 ) -> Result<(), Refusal> {
     let audiences = assertion.claims.audiences();
+    if service.now < service.since.plus(Duration::from_secs(service.world.propagation_seconds)) {
+        return Err(refusal(
+            70_021,
+            format!(
+                "No matching federated identity record found for presented assertion. Assertion Issuer: '{}'. \
+                 Assertion Subject: '{}'. Assertion Audience: '{}'. New credentials take a while to be known.",
+                assertion.issuer,
+                assertion.subject,
+                audiences.join(", ")
+            ),
+        ));
+    }
     // A credential names the URI although Entra's own tokens carry the GUID it stands for.
     let audience = match (audiences.as_slice(), issuer) {
-        ([one], Issuer::Entra { .. }) if *one == EXCHANGE_APP_ID => cloud.exchange_uri(),
+        ([one], Issuer::Entra { .. }) if *one == EXCHANGE_APP_ID => service.cloud.exchange_uri(),
         ([one], _) => one,
         _ => "",
     };
@@ -119,12 +135,16 @@ fn matching(
         )
     };
     let of_issuer = |it: &&FederatedCredential| it.issuer == assertion.issuer;
-    let of_both = |it: &&FederatedCredential| of_issuer(it) && it.subject == assertion.subject;
+    let of_both = |it: &&FederatedCredential| of_issuer(it) && of_subject(it, assertion);
     let credentials = &application.federated_credentials;
     if !credentials.iter().any(|it| of_issuer(&it)) {
         return Err(no_match(700_211, "issuer"));
     }
+    let is_flexible = |it: &FederatedCredential| it.claims_matching_expression.is_some();
     if !credentials.iter().any(|it| of_both(&it)) {
+        if credentials.iter().filter(of_issuer).any(is_flexible) {
+            return Err(no_match(7_002_131, "subject with the claims matching expression"));
+        }
         return Err(no_match(700_213, "subject"));
     }
     let mut candidates = credentials.iter().filter(of_both).peekable();
@@ -140,6 +160,15 @@ fn matching(
     Ok(())
 }
 
+/// The credential's subject, or its expression over the assertion's claims.
+fn of_subject(credential: &FederatedCredential, assertion: &Assertion<'_>) -> bool {
+    match &credential.claims_matching_expression {
+        None => credential.subject == assertion.subject,
+        // A world whose expressions cannot be read does not start.
+        Some(text) => Expression::parse(text).is_ok_and(|expression| expression.holds(&assertion.claims)),
+    }
+}
+
 fn signature(
     service: &TokenService<'_>,
     assertion: &Assertion<'_>,
@@ -153,12 +182,18 @@ fn signature(
             kid.and_then(|kid| service.keys.by_kid(kid)).map(|key| key.public().clone()).into_iter().collect()
         }
         Issuer::External => {
-            let known = service.world.external_issuers.iter().filter(|it| it.issuer == assertion.issuer);
-            known
-                .flat_map(|it| &it.keys)
-                .filter(|jwk| jwk.get("kid").and_then(|kid| kid.as_str()) == kid)
-                .filter_map(|jwk| PublicKey::from_jwk(jwk).ok())
-                .collect()
+            let known = service.world.external_issuers.iter().find(|it| it.issuer == assertion.issuer);
+            let keys = match known {
+                Some(issuer) if issuer.keys.is_empty() => {
+                    service.fetched.of(&issuer.issuer).map_err(|why| {
+                        refusal(90_061, format!("Request to External OIDC endpoint failed: {why}."))
+                    })?
+                }
+                Some(issuer) => issuer.keys.clone(),
+                None => Vec::new(),
+            };
+            let of_that_name = keys.iter().filter(|jwk| issuers::kid(jwk) == kid);
+            of_that_name.filter_map(|jwk| PublicKey::from_jwk(jwk).ok()).collect()
         }
     };
     assertion.jws.check_signature(&keys, &[Algorithm::Rs256]).map_err(|_| failed())

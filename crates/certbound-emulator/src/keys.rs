@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::ca;
 use crate::emulator::EmulatorError;
+use crate::seed::KeySource;
 
 /// How many keys are live at once: the one that signs and the one before it.
 const LIVE_KEYS: usize = 2;
@@ -28,8 +29,8 @@ pub(crate) struct TokenKey {
 }
 
 impl TokenKey {
-    pub(crate) fn generate(now: UnixTime) -> Result<Self, EmulatorError> {
-        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256)?;
+    pub(crate) fn generate(now: UnixTime, keys: &mut KeySource) -> Result<Self, EmulatorError> {
+        let pair = keys.rsa()?;
         let certificate = ca::for_token_key(&pair, now)?;
         let key = RsaKeyPair::from_pkcs8(pair.serialized_der()).map_err(EmulatorError::key_material)?;
         let public = PublicKey::from_certificate(&certificate).map_err(EmulatorError::key_material)?;

@@ -33,7 +33,10 @@ mod discovery;
 mod federation;
 mod hosts;
 mod issue;
+mod issuers;
+mod replay;
 mod resource;
+mod seed;
 mod trust;
 
 pub use ca::{ClientIdentity, IssueOptions, KeyKind};

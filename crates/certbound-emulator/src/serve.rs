@@ -1,7 +1,9 @@
 //! The sockets around [`Emulator::handle`]: a proxy port whose tunnels end here, and an admin port.
 
+mod address;
 mod admin;
 mod connection;
+mod fetch;
 mod front_door;
 mod tls;
 

@@ -6,6 +6,7 @@ mod discovery;
 mod faults;
 mod federation;
 mod forms;
+mod issuers;
 mod legs;
 mod refusals;
 mod resources;
@@ -142,13 +143,17 @@ impl<'a> Ask<'a> {
     }
 
     pub(crate) fn send(&self, emulator: &Emulator) -> Response<Bytes> {
+        emulator.handle(self.now, &self.tls, post(self.tenant, self.body()))
+    }
+
+    pub(crate) fn body(&self) -> Bytes {
         let mut parameters = vec![("client_id", self.client_id)];
         if let Some((kind, assertion)) = &self.assertion {
             parameters.extend([("client_assertion_type", *kind), ("client_assertion", assertion.as_str())]);
         }
         parameters.extend([("scope", self.scope), ("grant_type", "client_credentials")]);
         parameters.extend(self.bound.then_some(("token_type", "mtls_pop")));
-        emulator.handle(self.now, &self.tls, post(self.tenant, form(&parameters)))
+        form(&parameters)
     }
 
     pub(crate) fn code(&self, emulator: &Emulator) -> u64 {

@@ -4,6 +4,7 @@ pub mod builtin;
 mod check;
 mod document;
 mod error;
+pub(crate) mod expression;
 #[cfg(test)]
 mod schema;
 
@@ -32,9 +33,15 @@ pub struct World {
     /// Certificate authorities that SN/I trusts beside the emulator's own, PEM.
     #[serde(default)]
     pub trusted_authorities: Vec<String>,
-    /// Token issuers other than Entra whose keys the emulator knows; it fetches nothing.
+    /// Token issuers other than Entra.
     #[serde(default)]
     pub external_issuers: Vec<ExternalIssuer>,
+    /// How long after the start, or a reset, federated credentials are still unknown (70021), in seconds. Default: 0.
+    #[serde(default)]
+    pub propagation_seconds: u64,
+    /// Whether an assertion works once only (700024 from then on). Default: as long as it lives.
+    #[serde(default)]
+    pub one_time_assertions: bool,
     /// Whether TLS sessions may be resumed. Off: every connection proves the client's key anew.
     #[serde(default)]
     pub session_resumption: bool,
@@ -86,28 +93,40 @@ pub struct Application {
     pub roles: BTreeMap<String, Vec<String>>,
 }
 
-/// A federated identity credential: all three are compared exactly.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+/// A federated identity credential: issuer, audience, and the subject where it has one, are compared exactly.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FederatedCredential {
     /// The `iss` of the assertion.
     pub issuer: String,
-    /// The `sub` of the assertion.
+    /// The `sub` of the assertion. Empty with an expression.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subject: String,
+    /// Instead of a subject, a flexible credential: `claims['sub'] matches 'repo:contoso/*'`, by `eq` or `matches`
+    /// (`?` one character, `*` any number), several joined by `and`. For GitHub, GitLab and Terraform Cloud.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claims_matching_expression: Option<String>,
     /// The audience, a URI such as `api://AzureADTokenExchange`.
     pub audience: String,
 }
 
 /// An issuer that is not Entra.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ExternalIssuer {
     /// The `iss` of its tokens.
     pub issuer: String,
-    /// Its keys: JSON Web Keys (RFC 7517).
+    /// Its keys: JSON Web Keys (RFC 7517). None: they are fetched, by discovery, when they are needed.
+    #[serde(default)]
     pub keys: Vec<serde_json::Map<String, serde_json::Value>>,
+    /// Certificate authorities (PEM) trusted for fetching, instead of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted_roots: Option<String>,
+    /// Whether its keys may be fetched from loopback and private addresses, for an issuer on this machine.
+    #[serde(default)]
+    pub private_address_allowed: bool,
 }
 
 /// A resource: what a token is for.

@@ -23,11 +23,21 @@ pub(crate) enum EmulatorCommand {
     World,
 }
 
+/// What is emulated.
 #[derive(Args, Debug)]
-pub(crate) struct EmulatorStartFlags {
+pub(crate) struct WhatFlags {
     /// The world to emulate, TOML. Default: the built-in one, which `certbound emulator world` prints.
     #[arg(long, value_name = "FILE", env = "CERTBOUND_EMULATOR_WORLD")]
     pub(crate) world: Option<PathBuf>,
+    /// Make all keys from this text: the same text, the same keys. For tests; whoever knows the text has the keys.
+    #[arg(long, value_name = "TEXT", env = "CERTBOUND_EMULATOR_SEED")]
+    pub(crate) seed: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EmulatorStartFlags {
+    #[command(flatten)]
+    pub(crate) what: WhatFlags,
     /// Where to listen. Port 0 takes a free one.
     #[arg(long, value_name = "ADDR:PORT", env = "CERTBOUND_EMULATOR_LISTEN", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
@@ -45,9 +55,8 @@ pub(crate) struct EmulatorStartFlags {
 
 #[derive(Args, Debug)]
 pub(crate) struct EmulatorRunFlags {
-    /// The world to emulate, TOML. Default: the built-in one, which `certbound emulator world` prints.
-    #[arg(long, value_name = "FILE", env = "CERTBOUND_EMULATOR_WORLD")]
-    pub(crate) world: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) what: WhatFlags,
     /// What to run, with its arguments.
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,

@@ -204,3 +204,15 @@ fn a_world_that_is_none_is_refused_with_every_mistake() {
     let run = ["emulator", "run", "-o", "json", "--world", "/no/such/file", "--", "true"];
     assert_eq!(refusal(&offline(&run)), (125, "file_unreadable".to_owned()));
 }
+
+#[test]
+fn a_seed_gives_the_same_client_key_again() {
+    let key = |args: &[&str]| {
+        let emulator = Emulator::start_with(args);
+        let pem = std::fs::read_to_string(emulator.certificate()).unwrap();
+        pem.split_once("PRIVATE KEY").unwrap().1.to_owned()
+    };
+    let one = key(&["--seed", "one"]);
+    assert_eq!(key(&["--seed", "one"]), one);
+    assert_ne!(key(&[]), one);
+}

@@ -1,6 +1,10 @@
 //! What tests and the admin surface ask and change.
 
+use std::sync::PoisonError;
+
+use bytes::Bytes;
 use certbound_core::time::UnixTime;
+use http::Request;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{Emulator, EmulatorError};
@@ -9,7 +13,7 @@ use crate::fault::Fault;
 use crate::hosts::Host;
 use crate::journal::JournalEntry;
 use crate::keys::TokenKey;
-use crate::world::World;
+use crate::world::{ExternalIssuer, World};
 
 impl Emulator {
     /// The world.
@@ -62,15 +66,38 @@ impl Emulator {
     /// # Errors
     /// [`EmulatorError`] when the key cannot be made.
     pub fn rotate_keys(&self) -> Result<(), EmulatorError> {
-        self.signing.rotate(TokenKey::generate(self.now())?);
+        self.signing.rotate(TokenKey::generate(
+            self.now(),
+            &mut self.keys.0.source.lock().unwrap_or_else(PoisonError::into_inner),
+        )?);
         Ok(())
     }
 
-    /// Empties the journal, drops the faults and sets the clock back. Keys and tokens stay good.
+    /// Empties the journal, drops the faults and sets the clock back; forgets fetched keys and used assertions, and
+    /// begins the propagation of credentials anew. Keys and tokens stay good.
     pub fn reset(&self) {
         self.journal.clear();
         self.faults.clear();
         self.clock.reset();
+        self.fetched.clear();
+        self.used.clear();
+        *self.since.write().unwrap_or_else(PoisonError::into_inner) = self.now();
+    }
+
+    /// The issuer outside whose keys must be fetched, and given to [`Emulator::learn_issuer`], before this request can
+    /// be decided. None, as a rule; [`Server`](crate::Server) does both by itself.
+    pub fn issuer_to_ask(&self, now: UnixTime, request: &Request<Bytes>) -> Option<&ExternalIssuer> {
+        self.fetched.wanted(&self.world, now, request)
+    }
+
+    /// What came of asking an issuer: its keys, or why there are none.
+    pub fn learn_issuer(
+        &self,
+        issuer: &str,
+        keys: Result<Vec<serde_json::Map<String, serde_json::Value>>, String>,
+        now: UnixTime,
+    ) {
+        self.fetched.learn(issuer, keys, now);
     }
 
     /// Whether requests to this host end here.

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::connection::{Answer, PATIENCE, Resettable, http, whole};
+use super::fetch;
 use super::tls::Configurations;
 use crate::emulator::Emulator;
 use crate::fault::FaultEffect;
@@ -117,6 +118,10 @@ async fn respond(
         Ok(request) => request,
         Err(response) => return Ok(response),
     };
+    if let Some(issuer) = emulator.issuer_to_ask(emulator.now(), &request) {
+        let keys = fetch::keys(issuer).await;
+        emulator.learn_issuer(&issuer.issuer, keys.map_err(|why| why.to_string()), emulator.now());
+    }
     let response = emulator.handle(emulator.now(), &facts, request);
     match response.extensions().get::<FaultEffect>().copied() {
         Some(FaultEffect::Reset) => {

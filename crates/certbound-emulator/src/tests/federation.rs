@@ -58,6 +58,7 @@ fn right() -> FederatedCredential {
         issuer: format!("https://login.microsoftonline.com/{TENANT}/v2.0"),
         subject: APP_PRINCIPAL.to_owned(),
         audience: "api://AzureADTokenExchange".to_owned(),
+        ..FederatedCredential::default()
     }
 }
 

@@ -52,6 +52,11 @@ pub(crate) fn changed(mut value: Value, name: &str, to: Value) -> Value {
 
 /// A world that trusts tokens signed by the key of an otherwise unused certificate.
 pub(crate) fn with_external_issuer() -> Emulator {
+    with_external_issuer_and(|_| {})
+}
+
+/// As that, changed.
+pub(crate) fn with_external_issuer_and(change: impl FnOnce(&mut crate::world::World)) -> Emulator {
     let der = unused_rsa().leaf_der().to_vec();
     let key = jws::PublicKey::from_certificate(&der).unwrap();
     let (n, e) = key.rsa_components().unwrap();
@@ -59,12 +64,18 @@ pub(crate) fn with_external_issuer() -> Emulator {
         "kty": "RSA", "kid": "k1", "n": URL_SAFE_NO_PAD.encode(n), "e": URL_SAFE_NO_PAD.encode(e),
     }));
     emulator_with(|world| {
-        world.external_issuers = vec![ExternalIssuer { issuer: EXTERNAL.to_owned(), keys: vec![jwk] }];
+        world.external_issuers = vec![ExternalIssuer {
+            issuer: EXTERNAL.to_owned(),
+            keys: vec![jwk],
+            ..ExternalIssuer::default()
+        }];
         world.application_mut(BARE_APP).unwrap().federated_credentials = vec![FederatedCredential {
             issuer: EXTERNAL.to_owned(),
             subject: EXTERNAL_SUBJECT.to_owned(),
             audience: "api://AzureADTokenExchange".to_owned(),
+            ..FederatedCredential::default()
         }];
+        change(world);
     })
 }
 

@@ -116,6 +116,7 @@ fn federated_to(principal: &str) -> Vec<FederatedCredential> {
         issuer: format!("https://{}/{TENANT}/v2.0", cloud.login_host()),
         subject: principal.to_owned(),
         audience: cloud.exchange_uri().to_owned(),
+        ..FederatedCredential::default()
     };
     Cloud::ALL.iter().map(of).collect()
 }

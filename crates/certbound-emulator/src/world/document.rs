@@ -35,6 +35,8 @@ const ISSUERS: &str = "\
 #[derive(Serialize)]
 struct Settings<'w> {
     session_resumption: bool,
+    propagation_seconds: u64,
+    one_time_assertions: bool,
     trusted_authorities: &'w [String],
 }
 
@@ -75,8 +77,15 @@ impl World {
             trusted_authorities,
             external_issuers,
             session_resumption,
+            propagation_seconds,
+            one_time_assertions,
         } = self;
-        let settings = Settings { session_resumption: *session_resumption, trusted_authorities };
+        let settings = Settings {
+            session_resumption: *session_resumption,
+            propagation_seconds: *propagation_seconds,
+            one_time_assertions: *one_time_assertions,
+            trusted_authorities,
+        };
         let applications: Vec<Shown<'_>> = applications.iter().map(Shown::of).collect();
         Ok([
             format!("{HEAD}\n{}", write(&settings, "settings")?),

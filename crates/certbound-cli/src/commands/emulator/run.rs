@@ -27,10 +27,10 @@ pub(super) async fn run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
 }
 
 async fn hosted_run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
-    let (world, command) = (super::world::load(flags.world.as_deref())?, &flags.command);
+    let (what, command) = (super::world::load(&flags.what)?, &flags.command);
     let mut signals =
         Signals::watch().map_err(|error| Failure::of_system("signals cannot be received", &error))?;
-    let hosted = Hosted::start(world, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await?;
+    let hosted = Hosted::start(what, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await?;
     let code = match spawn(command, &hosted) {
         Ok(mut child) => wait(&mut child, &mut signals).await,
         Err(error) => {

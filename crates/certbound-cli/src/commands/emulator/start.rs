@@ -13,11 +13,11 @@ pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {
     if !flags.listen.ip().is_loopback() && !flags.listen_on_the_network_anyone_can_mint_tokens {
         return Err(Usage::NotLoopback(flags.listen).into());
     }
-    let world = super::world::load(flags.world.as_deref())?;
+    let what = super::world::load(&flags.what)?;
     // Before the ready line: who reads it may send a signal at once, and the private directory must go.
     let signals = Signals::watch();
     let mut signals = signals.map_err(|error| Failure::of_system("signals cannot be received", &error))?;
-    let hosted = Hosted::start(world, flags.listen, flags.state.as_deref()).await?;
+    let hosted = Hosted::start(what, flags.listen, flags.state.as_deref()).await?;
     let ready = json!({
         "ready": true,
         "proxy": hosted.proxy(),

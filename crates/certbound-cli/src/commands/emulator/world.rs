@@ -5,6 +5,8 @@ use std::path::Path;
 use certbound_emulator::World;
 
 use crate::failure::{Failure, REFUSED};
+use crate::flags::WhatFlags;
+use crate::hosted::What;
 use crate::output;
 use crate::usage::Usage;
 
@@ -15,8 +17,13 @@ pub(super) fn print() -> Result<(), Failure> {
     output::print(text.as_bytes())
 }
 
+/// What the flags ask to emulate.
+pub(super) fn load(flags: &WhatFlags) -> Result<What, Failure> {
+    Ok(What { world: world(flags.world.as_deref())?, seed: flags.seed.clone() })
+}
+
 /// The world of the file, or the built-in one.
-pub(super) fn load(file: Option<&Path>) -> Result<World, Failure> {
+fn world(file: Option<&Path>) -> Result<World, Failure> {
     let Some(file) = file else { return Ok(World::built_in()) };
     let path = || file.display().to_string();
     let text = std::fs::read_to_string(file)

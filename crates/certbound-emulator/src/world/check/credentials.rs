@@ -6,6 +6,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use super::{Mistakes, Seen};
+use crate::world::expression::Expression;
 use crate::world::{Application, ExternalIssuer, FederatedCredential};
 
 /// How many federated credentials an application may have.
@@ -62,9 +63,40 @@ fn federated(credentials: &[FederatedCredential], at: &str, found: &mut Mistakes
     for (index, credential) in credentials.iter().enumerate() {
         let at = format!("{at}[{index}]");
         found.text(&format!("{at}.issuer"), &credential.issuer);
-        found.text(&format!("{at}.subject"), &credential.subject);
         found.text(&format!("{at}.audience"), &credential.audience);
-        pairs.once((&credential.issuer, &credential.subject), &at, found);
+        match &credential.claims_matching_expression {
+            None => found.text(&format!("{at}.subject"), &credential.subject),
+            Some(_) if !credential.subject.is_empty() => {
+                found.add(&at, "has a subject and an expression; it is one of the two");
+            }
+            Some(text) => expression(&credential.issuer, text, &at, found),
+        }
+        let subject = credential.claims_matching_expression.as_ref().unwrap_or(&credential.subject);
+        pairs.once((&credential.issuer, subject), &at, found);
+    }
+}
+
+/// The issuers whose tokens a flexible credential can look into, and at which claims.
+const FLEXIBLE: [(&str, &[&str]); 3] = [
+    ("https://token.actions.githubusercontent.com", &["sub", "job_workflow_ref"]),
+    ("https://gitlab.com", &["sub"]),
+    ("https://app.terraform.io", &["sub"]),
+];
+
+fn expression(issuer: &str, text: &str, at: &str, found: &mut Mistakes) {
+    let Some((_, allowed)) = FLEXIBLE.iter().find(|(known, _)| *known == issuer) else {
+        let known = FLEXIBLE.map(|(issuer, _)| issuer).join(", ");
+        return found.add(format!("{at}.issuer"), format!("an expression is for {known} only"));
+    };
+    let at = format!("{at}.claims_matching_expression");
+    match Expression::parse(text) {
+        Err(why) => found.add(at, why),
+        Ok(expression) => {
+            if let Some(claim) = expression.claims().find(|claim| !allowed.contains(claim)) {
+                found
+                    .add(at, format!("cannot look at '{claim}': of this issuer only {}", allowed.join(", ")));
+            }
+        }
     }
 }
 
@@ -74,6 +106,12 @@ pub(super) fn issuers(issuers: &[ExternalIssuer], found: &mut Mistakes) {
         let at = format!("external_issuers[{index}]");
         found.text(&format!("{at}.issuer"), &external.issuer);
         names.once(&external.issuer, &format!("{at}.issuer"), found);
+        if external.keys.is_empty() && !external.issuer.starts_with("https://") {
+            found.add(format!("{at}.issuer"), "must begin with https:// when its keys are to be fetched");
+        }
+        if let Some(roots) = &external.trusted_roots {
+            certificates(roots, None, &format!("{at}.trusted_roots"), found);
+        }
         for (index, key) in external.keys.iter().enumerate() {
             let at = format!("{at}.keys[{index}]");
             if key.get("kid").and_then(|kid| kid.as_str()).is_none() {

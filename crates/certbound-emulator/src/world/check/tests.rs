@@ -23,11 +23,13 @@ fn each_mistake_is_named_by_its_place() {
         issuer: "https://issuer.example".to_owned(),
         subject: n.to_string(),
         audience: "api://AzureADTokenExchange".to_owned(),
+        ..FederatedCredential::default()
     };
     let key = |text: &str| {
         vec![crate::world::ExternalIssuer {
             issuer: "https://issuer.example".to_owned(),
             keys: vec![serde_json::from_str(text).unwrap()],
+            ..crate::world::ExternalIssuer::default()
         }]
     };
     let no_key = key("{\"kty\":\"RSA\"}");

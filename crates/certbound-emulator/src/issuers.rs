@@ -1,0 +1,92 @@
+//! Keys of issuers outside: fetched by whoever has a network, remembered here.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use certbound_core::jws::UnverifiedJws;
+use certbound_core::request::ReceivedForm;
+use certbound_core::time::UnixTime;
+use http::Request;
+use serde_json::{Map, Value};
+
+use crate::authority::TOKEN_PATH;
+use crate::world::{ExternalIssuer, World};
+
+/// Keys are asked for again after this.
+const LIFETIME: Duration = Duration::from_secs(300);
+/// An unknown key, or a failure, leads to another question after this at the earliest.
+const PAUSE: Duration = Duration::from_secs(10);
+
+type Jwk = Map<String, Value>;
+
+/// What is known of issuers whose keys the world does not name.
+#[derive(Default)]
+pub(crate) struct FetchedKeys(Mutex<HashMap<String, Known>>);
+
+struct Known {
+    keys: Result<Vec<Jwk>, String>,
+    at: UnixTime,
+}
+
+impl FetchedKeys {
+    /// The issuer whose keys must be fetched before the request can be decided; none, as a rule.
+    pub(crate) fn wanted<'w, B: AsRef<[u8]>>(
+        &self,
+        world: &'w World,
+        now: UnixTime,
+        request: &Request<B>,
+    ) -> Option<&'w ExternalIssuer> {
+        let to_be_fetched = |it: &&ExternalIssuer| it.keys.is_empty();
+        if !world.external_issuers.iter().any(|it| to_be_fetched(&it))
+            || !request.uri().path().ends_with(TOKEN_PATH)
+        {
+            return None;
+        }
+        let form = ReceivedForm::decode(request.body().as_ref()).ok()?;
+        let jws = UnverifiedJws::parse(form.value("client_assertion")?).ok()?;
+        let name = jws.unverified_claims().ok()?.string("iss")?;
+        let issuer = world.external_issuers.iter().filter(to_be_fetched).find(|it| it.issuer == name)?;
+        // Nobody makes us ask an issuer that the application does not trust.
+        let application = world.application(form.value("client_id")?)?;
+        if !application.federated_credentials.iter().any(|credential| credential.issuer == name) {
+            return None;
+        }
+        let known = self.known();
+        let fresh = known.get(name).is_some_and(|known| {
+            let has_key =
+                known.keys.as_ref().is_ok_and(|keys| keys.iter().any(|key| kid(key) == jws.header().kid()));
+            now < known.at.plus(if has_key { LIFETIME } else { PAUSE })
+        });
+        (!fresh).then_some(issuer)
+    }
+
+    /// What came of asking.
+    pub(crate) fn learn(&self, issuer: &str, keys: Result<Vec<Jwk>, String>, now: UnixTime) {
+        self.known().insert(issuer.to_owned(), Known { keys, at: now });
+    }
+
+    /// The keys of an issuer.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub(crate) fn of(&self, issuer: &str) -> Result<Vec<Jwk>, String> {
+        match self.known().get(issuer) {
+            Some(known) => known.keys.clone(),
+            None => Err("its keys were not fetched".to_owned()),
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        self.known().clear();
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The name of a key.
+pub(crate) fn kid(key: &Jwk) -> Option<&str> {
+    key.get("kid").and_then(Value::as_str)
+}

@@ -1,0 +1,145 @@
+//! Fetching an external issuer's keys: by discovery, over HTTPS, from the public internet, within limits.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use certbound_core::json;
+use http::{Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_platform_verifier::BuilderVerifierExt as _;
+use serde_json::{Map, Value};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::address::is_public;
+use crate::world::ExternalIssuer;
+
+/// For both documents together.
+const LIMIT: Duration = Duration::from_secs(10);
+const MAX_BYTES: usize = 256 * 1024;
+const MAX_KEYS: usize = 64;
+
+/// Why an issuer's keys could not be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    #[error("'{0}' is not an https URL with a host name")]
+    Url(String),
+    #[error("{0} is at {1}, which is not an address of the public internet")]
+    Address(String, std::net::IpAddr),
+    #[error("{0} cannot be reached: {1}")]
+    Unreachable(String, io::Error),
+    #[error("{0} broke off: {1}")]
+    Http(String, hyper::Error),
+    #[error("{0} answered {1}; redirects are not followed")]
+    Status(String, StatusCode),
+    #[error("{0} sent more than {MAX_BYTES} bytes, or broke off")]
+    Body(String),
+    #[error("{0} is not {1}")]
+    Document(String, &'static str),
+    #[error("it took longer than {} s", LIMIT.as_secs())]
+    Slow,
+    #[error("the trusted roots cannot be used: {0}")]
+    Roots(rustls::Error),
+}
+
+/// The keys that the issuer publishes now.
+pub(super) async fn keys(issuer: &ExternalIssuer) -> Result<Vec<Map<String, Value>>, FetchError> {
+    let fetch =
+        Fetch { tls: tls(issuer).map_err(FetchError::Roots)?, private: issuer.private_address_allowed };
+    let both = async {
+        let url = format!("{}/.well-known/openid-configuration", issuer.issuer.trim_end_matches('/'));
+        let discovery = fetch.document(&url).await?;
+        let named = discovery.get("issuer").and_then(Value::as_str);
+        if named != Some(issuer.issuer.as_str()) {
+            return Err(FetchError::Document(url, "a document of this issuer, byte for byte"));
+        }
+        let jwks = discovery.get("jwks_uri").and_then(Value::as_str).unwrap_or_default();
+        let set = fetch.document(jwks).await?;
+        let keys = set.get("keys").and_then(Value::as_array).filter(|keys| keys.len() <= MAX_KEYS);
+        let keys = keys.map(|keys| keys.iter().filter_map(|key| key.as_object().cloned()).collect());
+        keys.ok_or_else(|| FetchError::Document(jwks.to_owned(), "a set of at most 64 keys"))
+    };
+    tokio::time::timeout(LIMIT, both).await.unwrap_or(Err(FetchError::Slow))
+}
+
+struct Fetch {
+    tls: TlsConnector,
+    private: bool,
+}
+
+impl Fetch {
+    async fn document(&self, url: &str) -> Result<Map<String, Value>, FetchError> {
+        let shown = || url.chars().filter(|c| !c.is_control()).take(256).collect::<String>();
+        let uri: Uri = url.parse().map_err(|_| FetchError::Url(shown()))?;
+        let host = uri.host().unwrap_or_default().to_owned();
+        let name = ServerName::try_from(host.clone()).map_err(|_| FetchError::Url(shown()))?;
+        let plain = uri.scheme_str() == Some("https")
+            && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        if !plain || !matches!(name, ServerName::DnsName(_)) {
+            return Err(FetchError::Url(shown()));
+        }
+        let unreachable = |error| FetchError::Unreachable(host.clone(), error);
+        let address = self.address(&host, uri.port_u16().unwrap_or(443)).await?;
+        let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+        let stream = self.tls.connect(name, stream).await.map_err(unreachable)?;
+        let http = |error| FetchError::Http(host.clone(), error);
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        let request = Request::get(path).header(http::header::HOST, authority).body(Empty::<Bytes>::new());
+        let request = request.map_err(|_| FetchError::Url(shown()))?;
+        let answer = async {
+            let answer = sender.send_request(request).await.map_err(http)?;
+            if answer.status() != StatusCode::OK {
+                return Err(FetchError::Status(host.clone(), answer.status()));
+            }
+            let body = Limited::new(answer.into_body(), MAX_BYTES).collect().await;
+            Ok(body.map_err(|_| FetchError::Body(host.clone()))?.to_bytes())
+        };
+        // The connection is driven until the answer is whole, and dropped with it.
+        let body = tokio::select! {
+            answer = answer => answer?,
+            Err(error) = connection => return Err(http(error)),
+        };
+        json::parse_object(&body).map_err(|_| FetchError::Document(shown(), "a JSON object"))
+    }
+
+    /// The address to connect to: looked up once, and connected to as it was judged.
+    async fn address(&self, host: &str, port: u16) -> Result<SocketAddr, FetchError> {
+        let unreachable = |error| FetchError::Unreachable(host.to_owned(), error);
+        let found: Vec<SocketAddr> =
+            tokio::net::lookup_host((host, port)).await.map_err(unreachable)?.collect();
+        // One private address among public ones is no accident either.
+        if let Some(private) = found.iter().find(|found| !self.private && !is_public(found.ip())) {
+            return Err(FetchError::Address(host.to_owned(), private.ip()));
+        }
+        found.first().copied().ok_or_else(|| unreachable(io::Error::from(io::ErrorKind::AddrNotAvailable)))
+    }
+}
+
+fn tls(issuer: &ExternalIssuer) -> Result<TlsConnector, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let config = match &issuer.trusted_roots {
+        None => builder.with_platform_verifier()?.with_no_client_auth(),
+        Some(pem) => {
+            let mut roots = rustls::RootCertStore::empty();
+            // The world's check has read them.
+            roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem.as_bytes()).flatten());
+            builder.with_root_certificates(roots).with_no_client_auth()
+        }
+    };
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests;
