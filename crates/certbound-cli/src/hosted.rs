@@ -35,6 +35,7 @@ impl What {
 /// A running emulator. Dropping it removes its private directory.
 pub(crate) struct Hosted {
     server: Server,
+    emulator: Arc<Emulator>,
     files: Files,
 }
 
@@ -45,10 +46,20 @@ impl Hosted {
         })?;
         let files = Files::write(&emulator, state)?;
         // Whether it may leave loopback is decided by who was asked for the address.
-        let server = Server::start_on_the_network_anyone_can_mint_tokens(Arc::new(emulator), listen)
+        let emulator = Arc::new(emulator);
+        let server = Server::start_on_the_network_anyone_can_mint_tokens(Arc::clone(&emulator), listen)
             .await
             .map_err(|error| Usage::Listen { address: listen, reason: error.to_string() })?;
-        Ok(Self { server, files })
+        Ok(Self { server, emulator, files })
+    }
+
+    pub(crate) fn emulator(&self) -> &Arc<Emulator> {
+        &self.emulator
+    }
+
+    /// Answers where the real hosts would, in a network of its own.
+    pub(crate) async fn listen_as_the_real_hosts(&mut self, listen: SocketAddr) -> std::io::Result<()> {
+        self.server.listen_as_the_real_hosts(listen).await.map(drop)
     }
 
     pub(crate) fn proxy(&self) -> String {

@@ -11,6 +11,7 @@ mod commands;
 mod failure;
 mod flags;
 mod hosted;
+mod isolated;
 mod observers;
 mod output;
 mod plan;

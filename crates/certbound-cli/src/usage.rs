@@ -72,6 +72,12 @@ pub(crate) enum Usage {
     NotLoopback(SocketAddr),
     #[error("cannot listen on {address}: {reason}")]
     Listen { address: SocketAddr, reason: String },
+    #[error("there is no `unshare` on PATH, by which a program gets a network of its own")]
+    NoUnshare,
+    #[error("this machine lets no user make namespaces: {reason}")]
+    NoNamespaces { reason: String },
+    #[error("{what} cannot be set up: {reason}")]
+    Isolation { what: &'static str, reason: String },
     #[error("the state directory {path} cannot be used: {reason}")]
     State { path: String, reason: String },
     #[error("{path} is not a usable world: {reason}")]
@@ -113,6 +119,9 @@ impl Usage {
             Self::Format { .. } => "output_format_unsupported",
             Self::NotLoopback(_) => "listen_address_not_loopback",
             Self::Listen { .. } => "listen_failed",
+            Self::NoUnshare => "unshare_missing",
+            Self::NoNamespaces { .. } => "namespaces_forbidden",
+            Self::Isolation { .. } => "isolation_failed",
             Self::State { .. } => "state_directory_unusable",
             Self::World { .. } => "world_unusable",
         }
@@ -160,6 +169,12 @@ impl Usage {
                 "listen on 127.0.0.1 or [::1], or add --listen-on-the-network-anyone-can-mint-tokens"
             }
             Self::Listen { .. } => "choose another address or port; port 0 takes a free one",
+            Self::NoUnshare => "install util-linux, or run without --isolated",
+            Self::NoNamespaces { .. } => {
+                "allow them (`sysctl -w kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0`; \
+                 in a container `--security-opt seccomp=unconfined --cap-add SYS_ADMIN`), or run without --isolated"
+            }
+            Self::Isolation { .. } => "run without --isolated, and report this",
             Self::State { .. } => "name a directory that this user owns and nobody else can enter",
             Self::World { .. } => {
                 "correct these places; `certbound emulator world` prints a world that works"

@@ -32,6 +32,8 @@ pub struct Server {
     admin_token: String,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+    emulator: Arc<Emulator>,
+    tls: Arc<tls::Configurations>,
 }
 
 impl Server {
@@ -66,13 +68,35 @@ impl Server {
 
         let surface =
             Arc::new(admin::Surface::new(Arc::clone(&emulator), admin_token.clone(), admin_address.port()));
-        let doors = move |stream| front_door::connection(stream, Arc::clone(&emulator), Arc::clone(&tls));
+        let (of_doors, tls_of_doors) = (Arc::clone(&emulator), Arc::clone(&tls));
+        let doors =
+            move |stream| front_door::connection(stream, Arc::clone(&of_doors), Arc::clone(&tls_of_doors));
         let admins = move |stream| admin::connection(stream, Arc::clone(&surface));
         let tasks = vec![
             tokio::spawn(accept(proxy, stopped.clone(), doors)),
             tokio::spawn(accept(admin, stopped, admins)),
         ];
-        Ok(Server { proxy: proxy_address, admin: admin_address, admin_token, stop, tasks })
+        Ok(Server { proxy: proxy_address, admin: admin_address, admin_token, stop, tasks, emulator, tls })
+    }
+
+    /// Also answers at `listen` as the real hosts would: TLS at once, for the name that the client asks for. For a
+    /// network of its own in which those names lead there.
+    ///
+    /// # Errors
+    /// When the port cannot be had, and for an address that is not loopback.
+    pub async fn listen_as_the_real_hosts(&mut self, listen: SocketAddr) -> io::Result<SocketAddr> {
+        if !listen.ip().is_loopback() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "real names are answered on loopback only",
+            ));
+        }
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let (emulator, tls) = (Arc::clone(&self.emulator), Arc::clone(&self.tls));
+        let doors = move |stream| front_door::direct(stream, Arc::clone(&emulator), Arc::clone(&tls));
+        self.tasks.push(tokio::spawn(accept(listener, self.stop.subscribe(), doors)));
+        Ok(address)
     }
 
     /// Where the proxy listens.

@@ -57,6 +57,10 @@ pub(crate) struct EmulatorStartFlags {
 pub(crate) struct EmulatorRunFlags {
     #[command(flatten)]
     pub(crate) what: WhatFlags,
+    /// Give COMMAND a network of its own, in which the real names and addresses are the emulator's: for clients that
+    /// take no proxy. There is no other network inside. Linux only, by user namespaces (`unshare` of util-linux).
+    #[arg(long, env = "CERTBOUND_EMULATOR_ISOLATED", value_parser = switch())]
+    pub(crate) isolated: bool,
     /// What to run, with its arguments.
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,

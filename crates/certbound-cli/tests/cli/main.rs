@@ -9,5 +9,6 @@ mod demo_and_endpoint;
 mod dry_run;
 mod emulator;
 mod flow;
+mod isolated;
 mod matrix;
 mod strangers;

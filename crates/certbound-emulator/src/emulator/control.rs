@@ -10,7 +10,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::{Emulator, EmulatorError};
 use crate::ca::{ClientIdentity, IssueOptions};
 use crate::fault::Fault;
-use crate::hosts::Host;
+use crate::hosts::{self, Host};
 use crate::journal::JournalEntry;
 use crate::keys::TokenKey;
 use crate::world::{ExternalIssuer, World};
@@ -103,6 +103,11 @@ impl Emulator {
     /// Whether requests to this host end here.
     pub fn is_emulated(&self, host: &str) -> bool {
         Host::of(&self.world, host).is_some()
+    }
+
+    /// The emulated hosts that have a fixed name. There are more: regions before some, any label before others.
+    pub fn host_names(&self) -> Vec<String> {
+        hosts::domains(&self.world).into_iter().filter(|name| self.is_emulated(name)).collect()
     }
 
     /// Whether the TLS handshake of this host asks for a client certificate.

@@ -9,10 +9,11 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use rustls::server::Acceptor;
 use rustls::{HandshakeKind, ServerConnection};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 
@@ -33,8 +34,17 @@ pub(super) async fn connection(stream: TcpStream, emulator: Arc<Emulator>, tls: 
         Ok(tunnel) => tunnel,
         Err(error) => return tracing::debug!(%error, "a tunnel did not open"),
     };
-    if let Err(error) = serve(tunnel, &host, emulator, &tls, reset).await {
+    if let Err(error) = serve(TokioIo::new(tunnel), Some(&host), emulator, &tls, reset).await {
         tracing::debug!(%error, host, "a tunnel ended early");
+    }
+}
+
+/// One client that means the real host: its name is the one of the TLS handshake.
+pub(super) async fn direct(stream: TcpStream, emulator: Arc<Emulator>, tls: Arc<Configurations>) {
+    let _ = stream.set_nodelay(true);
+    let (stream, reset) = Resettable::new(stream);
+    if let Err(error) = serve(stream, None, emulator, &tls, reset).await {
+        tracing::debug!(%error, "a connection ended early");
     }
 }
 
@@ -76,22 +86,27 @@ fn destination(request: &Request<Incoming>, emulator: &Emulator) -> Result<Strin
     Ok(host.to_ascii_lowercase())
 }
 
-/// TLS with the tunnel's client, then its requests.
+/// TLS with the client, then its requests. `host`: the one that the tunnel was asked for; without a tunnel the handshake
+/// names it.
 async fn serve(
-    tunnel: Upgraded,
-    host: &str,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    host: Option<&str>,
     emulator: Arc<Emulator>,
     tls: &Configurations,
     reset: Arc<AtomicBool>,
 ) -> io::Result<()> {
     let handshake = async {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), TokioIo::new(tunnel)).await?;
-        let same = start.client_hello().server_name().is_some_and(|name| name.eq_ignore_ascii_case(host));
-        let config = if same { tls.of(host).map_err(io::Error::other)? } else { tls.refusing() };
-        start.into_stream(config).await
+        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let name = start.client_hello().server_name().map(str::to_ascii_lowercase).unwrap_or_default();
+        let same = match host {
+            Some(host) => name == host,
+            None => emulator.is_emulated(&name),
+        };
+        let config = if same { tls.of(&name).map_err(io::Error::other)? } else { tls.refusing() };
+        Ok::<_, io::Error>((start.into_stream(config).await?, name))
     };
-    let stream = tokio::time::timeout(PATIENCE, handshake).await??;
-    let facts = Arc::new(facts(stream.get_ref().1, host));
+    let (stream, name) = tokio::time::timeout(PATIENCE, handshake).await??;
+    let facts = Arc::new(facts(stream.get_ref().1, &name));
     let service = service_fn(move |request: Request<Incoming>| {
         respond(request, Arc::clone(&emulator), Arc::clone(&facts), Arc::clone(&reset))
     });

@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 use crate::failure::Failure;
 use crate::flags::EmulatorRunFlags;
 use crate::hosted::Hosted;
+use crate::isolated;
 use crate::output::tell;
 use crate::signals::Signals;
 
@@ -27,11 +28,22 @@ pub(super) async fn run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
 }
 
 async fn hosted_run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
+    if flags.isolated && !isolated::is_inside() {
+        return Err(isolated::enter());
+    }
     let (what, command) = (super::world::load(&flags.what)?, &flags.command);
     let mut signals =
         Signals::watch().map_err(|error| Failure::of_system("signals cannot be received", &error))?;
-    let hosted = Hosted::start(what, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await?;
-    let code = match spawn(command, &hosted) {
+    let mut hosted = Hosted::start(what, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await?;
+    let isolation = match flags.isolated {
+        true => Some(isolated::inhabit(&mut hosted).await?),
+        false => None,
+    };
+    let spawned = match &isolation {
+        Some(_) => spawn(&isolated::as_caller(command), &hosted, true),
+        None => spawn(command, &hosted, false),
+    };
+    let code = match spawned {
         Ok(mut child) => wait(&mut child, &mut signals).await,
         Err(error) => {
             let name = command.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -43,12 +55,20 @@ async fn hosted_run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
     code
 }
 
-fn spawn(command: &[OsString], hosted: &Hosted) -> std::io::Result<Child> {
+fn spawn(command: &[OsString], hosted: &Hosted, isolated: bool) -> std::io::Result<Child> {
     let (program, arguments) = command.split_first().ok_or(ErrorKind::NotFound)?;
     let mut child = Command::new(program);
     child.args(arguments).kill_on_drop(true);
+    for name in isolated::INTERNAL_VARIABLES {
+        child.env_remove(name);
+    }
     for name in ["HTTPS_PROXY", "https_proxy"] {
-        child.env(name, hosted.proxy());
+        // Inside, the real names lead to the emulator by themselves.
+        if isolated {
+            child.env_remove(name)
+        } else {
+            child.env(name, hosted.proxy())
+        };
     }
     for name in ["NO_PROXY", "no_proxy"] {
         child.env(name, "127.0.0.1,localhost,169.254.169.254");
@@ -56,7 +76,9 @@ fn spawn(command: &[OsString], hosted: &Hosted) -> std::io::Result<Child> {
     for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
         child.env(name, hosted.ca());
     }
-    child.env("NODE_USE_ENV_PROXY", "1");
+    if !isolated {
+        child.env("NODE_USE_ENV_PROXY", "1");
+    }
     child.env("CERTBOUND_EMULATOR_ADMIN", hosted.admin());
     child.env("CERTBOUND_EMULATOR_CERTIFICATE", hosted.client_certificate());
     // They would take requests past the emulator, or bring other roots into its world.

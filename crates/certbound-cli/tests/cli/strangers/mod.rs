@@ -1,11 +1,12 @@
-//! Programs that nobody here wrote, against the emulator in a process of its own: curl, openssl, MSAL for Python; and as
-//! servers that the verifier stands before: axum, tonic, nginx.
+//! Programs that nobody here wrote, against the emulator in a process of its own: curl, openssl, MSAL for Python and for
+//! Node; as servers that the verifier stands before: axum, tonic, nginx; and as a token service: oidc-provider.
 //!
 //! `cargo xtask test` installs them. Without one of them its tests fail: none is skipped.
 
 mod curl;
 mod legs_by_hand;
 mod msal;
+mod msal_node;
 mod node;
 mod oidc_provider;
 mod openssl;

@@ -1,0 +1,96 @@
+//! A network of its own for one program, in which the real names lead to the emulator.
+//!
+//! `certbound emulator run --isolated` starts itself anew under `unshare -Urnm`: as root of a user namespace, with a
+//! network that has nothing but loopback, and mounts that nobody else sees. In there names are answered by `names`, the
+//! emulator listens where the real hosts would, and COMMAND runs under its caller's user id again.
+
+mod names;
+mod network;
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+
+use certbound_emulator::Emulator;
+
+use self::names::Names;
+use crate::failure::Failure;
+use crate::hosted::Hosted;
+use crate::usage::Usage;
+
+/// Set for the inner process: who called, `uid:gid`.
+const INSIDE: &str = "CERTBOUND_EMULATOR_INSIDE";
+
+const UNSHARE: [&str; 1] = ["-Urnm"];
+
+/// Whether this process is the one inside.
+pub(crate) fn is_inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
+/// Starts this program anew inside. Returns only if that fails.
+pub(crate) fn enter() -> Failure {
+    // Tried once for its error: afterwards the exit code is COMMAND's.
+    let probe = Command::new("unshare").args(UNSHARE).arg("true").stdin(Stdio::null()).output();
+    let reason = match probe {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Usage::NoUnshare.into();
+        }
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(reason) = reason {
+        return Usage::NoNamespaces { reason }.into();
+    }
+    let error = match std::env::current_exe() {
+        Err(error) => error,
+        Ok(program) => {
+            let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+            let mut command = Command::new("unshare");
+            command.args(UNSHARE).arg("--").arg(program).args(std::env::args_os().skip(1));
+            command.env(INSIDE, format!("{uid}:{gid}")).exec()
+        }
+    };
+    Usage::NoNamespaces { reason: error.to_string() }.into()
+}
+
+/// What runs while COMMAND does.
+pub(crate) struct Isolation {
+    _names: Names,
+}
+
+/// Makes the network usable and the emulator its only inhabitant.
+pub(crate) async fn inhabit(hosted: &mut Hosted) -> Result<Isolation, Failure> {
+    let unusable = |what: &'static str| {
+        move |error: std::io::Error| Failure::from(Usage::Isolation { what, reason: error.to_string() })
+    };
+    network::bring_up().await.map_err(unusable("the network inside"))?;
+    let names = Names::answer(hosted.emulator()).await.map_err(unusable("the names inside"))?;
+    let https = SocketAddr::from((Ipv4Addr::LOCALHOST, 443));
+    hosted.listen_as_the_real_hosts(https).await.map_err(unusable("port 443 inside"))?;
+    Ok(Isolation { _names: names })
+}
+
+/// COMMAND under its caller's user and group: in here that caller is root, which programs notice.
+pub(crate) fn as_caller(command: &[OsString]) -> Vec<OsString> {
+    let caller = std::env::var(INSIDE).unwrap_or_default();
+    match caller.split_once(':') {
+        Some((uid, gid)) if uid != "0" => {
+            let mut all: Vec<OsString> =
+                ["unshare".into(), "-U".into(), format!("--map-user={uid}").into()].to_vec();
+            all.extend([format!("--map-group={gid}").into(), "--".into()]);
+            all.extend_from_slice(command);
+            all
+        }
+        _ => command.to_vec(),
+    }
+}
+
+/// Nobody below need know how it came about.
+pub(crate) const INTERNAL_VARIABLES: [&str; 2] = [INSIDE, "CERTBOUND_EMULATOR_ISOLATED"];
+
+fn is_emulated(emulator: &Emulator, name: &str) -> bool {
+    emulator.is_emulated(name)
+}

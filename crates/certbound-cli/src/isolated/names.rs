@@ -1,0 +1,86 @@
+//! Names inside: emulated hosts are on this machine, and nobody else exists.
+
+use std::io::{self, Write as _};
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
+
+use certbound_emulator::Emulator;
+use rustix::mount::mount_bind;
+use simple_dns::rdata::{A, RData};
+use simple_dns::{CLASS, Packet, QTYPE, RCODE, ResourceRecord, TYPE};
+use tempfile::NamedTempFile;
+use tokio::net::UdpSocket;
+use tokio::task::JoinHandle;
+
+use super::is_emulated;
+
+/// Answers while it lives.
+pub(super) struct Names {
+    server: JoinHandle<()>,
+    _files: [NamedTempFile; 2],
+}
+
+impl Drop for Names {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Names {
+    /// Puts files of its own in the place of `/etc/hosts` and `/etc/resolv.conf`, for the processes inside only, and
+    /// answers the questions that the second leads to: regions and vaults have too many names for a list.
+    pub(super) async fn answer(emulator: &Arc<Emulator>) -> io::Result<Self> {
+        let mut hosts = "127.0.0.1 localhost\n".to_owned();
+        let machine = rustix::system::uname();
+        hosts.push_str(&format!("127.0.0.1 {}\n", machine.nodename().to_string_lossy()));
+        for name in emulator.host_names() {
+            hosts.push_str(&format!("127.0.0.1 {name}\n"));
+        }
+        let hosts = replace(Path::new("/etc/hosts"), &hosts)?;
+        let resolver = replace(Path::new("/etc/resolv.conf"), "nameserver 127.0.0.1\noptions ndots:0\n")?;
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 53)).await?;
+        let server = tokio::spawn(serve(socket, Arc::clone(emulator)));
+        Ok(Self { server, _files: [hosts, resolver] })
+    }
+}
+
+/// Covers a file with another, until the last process inside is gone.
+fn replace(path: &Path, content: &str) -> io::Result<NamedTempFile> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let mut file = NamedTempFile::new()?;
+    file.write_all(content.as_bytes())?;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    let target = path.canonicalize()?;
+    mount_bind(file.path(), &target)?;
+    Ok(file)
+}
+
+async fn serve(socket: UdpSocket, emulator: Arc<Emulator>) {
+    let mut buffer = [0; 1232];
+    loop {
+        let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
+        let answer = buffer.get(..length).and_then(|question| reply(question, &emulator));
+        if let Some(answer) = answer {
+            // Who does not wait for it any more asks again.
+            let _ = socket.send_to(&answer, from).await;
+        }
+    }
+}
+
+/// The answer to one question; nothing for what is none.
+fn reply(question: &[u8], emulator: &Emulator) -> Option<Vec<u8>> {
+    let question = Packet::parse(question).ok()?;
+    let mut answer = Packet::new_reply(question.id());
+    answer.questions = question.questions.clone();
+    let [asked] = question.questions.as_slice() else { return None };
+    let name = asked.qname.to_string();
+    if !is_emulated(emulator, &name) {
+        *answer.rcode_mut() = RCODE::NameError;
+    } else if matches!(asked.qtype, QTYPE::TYPE(TYPE::A) | QTYPE::ANY) {
+        let address = RData::A(A { address: u32::from(Ipv4Addr::LOCALHOST) });
+        answer.answers.push(ResourceRecord::new(asked.qname.clone(), CLASS::IN, 60, address));
+    }
+    answer.build_bytes_vec().ok()
+}

@@ -1,0 +1,73 @@
+//! `emulator run --isolated`: a network in which the real names are the emulator's.
+
+use std::process::Output;
+
+use crate::support::{certbound, stderr, stdout};
+
+fn isolated(script: &str) -> Output {
+    certbound().args(["emulator", "run", "--isolated", "--", "sh", "-c", script]).output().unwrap()
+}
+
+fn said(script: &str) -> String {
+    let output = isolated(script);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    stdout(&output)
+}
+
+#[test]
+fn the_real_names_lead_to_the_emulator_and_no_other_name_leads_anywhere() {
+    let curl = |url: &str| format!("curl -sS -o /dev/null -w '%{{http_code}} ' {url};");
+    let all = [
+        "https://login.microsoftonline.com/common/discovery/instance",
+        "https://westus3.mtlsauth.microsoft.com/x",
+        "https://graph.microsoft.com/v1.0/applications",
+        "https://any-vault-at-all.vault.azure.net/secrets/x",
+    ];
+    assert_eq!(said(&all.map(curl).concat()), "400 404 401 401 ");
+    let elsewhere = said("curl -sS https://www.example.com 2>&1; curl -sS https://192.0.2.1 2>&1; true");
+    assert!(elsewhere.contains("Could not resolve host") && !elsewhere.contains("HTTP/"), "{elsewhere}");
+}
+
+#[test]
+fn it_binds_tokens_there_as_elsewhere() {
+    let program = env!("CARGO_BIN_EXE_certbound");
+    let call = format!(
+        "{program} call https://demo.vault.azure.net/secrets/demo --tenant bea21ebe-8b64-4d06-9f6d-6a889b120a7c \
+         --client-id 163ffef9-a313-45b4-ab2f-c7e2f5e0e23e --leg1-certificate $CERTBOUND_EMULATOR_CERTIFICATE -i | head -1"
+    );
+    assert!(said(&call).contains("200"), "{}", said(&call));
+}
+
+#[test]
+fn the_command_is_its_callers_and_its_code_comes_back() {
+    let own = std::process::Command::new("id").arg("-u").output().unwrap();
+    assert_eq!(said("id -u"), stdout(&own));
+    assert_eq!(said("env | grep -i -E 'https_proxy|INSIDE|ISOLATED' || echo none"), "none\n");
+    assert_eq!(isolated("exit 7").status.code(), Some(7));
+    assert_eq!(isolated("kill -TERM $$").status.code(), Some(128 + 15));
+    let missing =
+        certbound().args(["emulator", "run", "--isolated", "--", "no-such-program"]).output().unwrap();
+    assert_eq!(missing.status.code(), Some(127));
+    // What was covered inside is as it was outside.
+    assert!(!std::fs::read_to_string("/etc/hosts").unwrap().contains("mtlsauth"));
+}
+
+#[test]
+fn where_it_cannot_be_had_the_reason_and_the_way_out_are_told() {
+    // A PATH without `unshare`, and one whose `unshare` is not allowed to.
+    let folder = tempfile::tempdir().unwrap();
+    let run = || {
+        let mut command = certbound();
+        command
+            .args(["emulator", "run", "-o", "json", "--isolated", "--", "true"])
+            .env("PATH", folder.path());
+        crate::support::refusal(&command.output().unwrap())
+    };
+    assert_eq!(run(), (125, "unshare_missing".to_owned()));
+    let unshare = folder.path().join("unshare");
+    std::fs::write(&unshare, "#!/bin/sh\necho 'unshare failed: Operation not permitted' >&2\nexit 1\n")
+        .unwrap();
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(&unshare, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(run(), (125, "namespaces_forbidden".to_owned()));
+}

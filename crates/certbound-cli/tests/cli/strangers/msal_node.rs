@@ -1,0 +1,31 @@
+//! MSAL for Node, unmodified, as the command of an isolated `emulator run`: it knows nothing of proxies.
+
+use super::node;
+use crate::support::{certbound, json, stderr, text};
+
+#[test]
+fn it_gets_tokens_with_each_credential_and_understands_each_refusal() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/strangers/msal_tokens.mjs");
+    let (node, packages) = (node::interpreter(), node::packages());
+    let mut command = certbound();
+    command.args(["emulator", "run", "--isolated", "--", text(&node), script, text(&packages)]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let result = json(&output);
+    for (credential, appidacr) in
+        [("secret", "1"), ("certificate", "2"), ("assertion", "2"), ("callback", "2")]
+    {
+        let expected = serde_json::json!({
+            "tokenType": "Bearer", "fromCache": false, "cnf": null, "appidacr": appidacr, "resource": 200, "again": true,
+        });
+        assert_eq!(result[credential], expected, "{credential}");
+    }
+    let expected = serde_json::json!({
+        "wrong secret": ["ServerError", "invalid_client", "7000215", 7_000_215],
+        "unknown application": ["ServerError", "unauthorized_client", "700016", 700_016],
+        "unknown resource": ["ServerError", "invalid_resource", "500011", 500_011],
+        "another key": ["ServerError", "invalid_client", "700027", 700_027],
+        "assertion for another audience": ["ServerError", "invalid_client", "700212", 700_212],
+    });
+    assert_eq!(result["refused"], expected);
+}
