@@ -17,6 +17,7 @@ use certbound::{
 };
 
 pub(crate) use self::assertion::stand_in;
+pub(crate) use self::authority::scope;
 pub(crate) use self::direct::{by_certificate, direct};
 pub(crate) use self::region::region;
 pub(crate) use self::scope::scope_for_host;

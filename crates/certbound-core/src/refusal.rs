@@ -98,6 +98,14 @@ impl AuthorityError {
         self.status >= 500 || matches!(self.status, 408 | 429) || self.code == "temporarily_unavailable"
     }
 
+    /// Whether only the user can help, by signing in or consenting again: `interaction_required`, or `invalid_grant`
+    /// that is not about a device's or an application's policy.
+    pub fn needs_user(&self) -> bool {
+        let of_policy =
+            matches!(self.suberror.as_deref(), Some("client_mismatch" | "protection_policy_required"));
+        self.code == "interaction_required" || (self.code == "invalid_grant" && !of_policy)
+    }
+
     /// The answer's body as a service writes it.
     pub fn to_json(&self) -> Map<String, Value> {
         let mut members = Map::new();
@@ -192,6 +200,20 @@ mod tests {
 
     fn parse(status: u16, body: &str) -> AuthorityError {
         AuthorityError::parse(status, &HeaderFacts::default(), body.as_bytes())
+    }
+
+    #[test]
+    fn only_the_user_can_help_with_some_refusals() {
+        for (body, user) in [
+            (r#"{"error":"interaction_required"}"#, true),
+            (r#"{"error":"invalid_grant","suberror":"consent_required"}"#, true),
+            (r#"{"error":"invalid_grant"}"#, true),
+            (r#"{"error":"invalid_grant","suberror":"client_mismatch"}"#, false),
+            (r#"{"error":"invalid_grant","suberror":"protection_policy_required"}"#, false),
+            (r#"{"error":"invalid_client"}"#, false),
+        ] {
+            assert_eq!(parse(400, body).needs_user(), user, "{body}");
+        }
     }
 
     #[test]

@@ -159,8 +159,7 @@ impl Leg1 for BoundAssertion {
 fn check_audience(claims: &Claims) -> Result<(), AssertionError> {
     let audiences = claims.audiences();
     let for_exchange = |audience: &&str| {
-        let uri = audience.strip_suffix("/.default").unwrap_or(audience);
-        Cloud::ALL.iter().any(|cloud| cloud.exchange_uri() == uri) || is_guid(audience)
+        Cloud::ALL.iter().any(|cloud| cloud.exchange_uri() == *audience) || is_guid(audience)
     };
     if audiences.is_empty() || !audiences.iter().all(for_exchange) {
         let found =

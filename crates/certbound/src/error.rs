@@ -112,6 +112,19 @@ impl Error {
         }
     }
 
+    /// The claims challenge of a refusal, verbatim: what [`Acquire::claims`](crate::Acquire::claims) takes.
+    pub fn claims(&self) -> Option<&str> {
+        match self {
+            Self::Refused { answer, .. } => answer.claims.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether only the user can help, by signing in or consenting again: for tokens on behalf of one.
+    pub fn needs_user(&self) -> bool {
+        matches!(self, Self::Refused { answer, .. } if answer.needs_user())
+    }
+
     /// The service's correlation id, where it gave one.
     pub fn correlation_id(&self) -> Option<&str> {
         match self {

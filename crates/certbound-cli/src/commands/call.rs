@@ -84,7 +84,7 @@ fn direct(flags: &CallFlags, kind: Kind) -> Option<CredentialFlags> {
 
 fn scope(flags: &CallFlags, request: &Request<Bytes>) -> Result<ResourceScope, Failure> {
     if let Some(scope) = &flags.scope {
-        return Ok(ResourceScope::parse(scope)?);
+        return plan::scope(&flags.client.identity, scope);
     }
     let host = request.uri().host().unwrap_or_default();
     plan::scope_for_host(host).ok_or_else(|| Usage::NoScope { host: host.to_owned() }.into())

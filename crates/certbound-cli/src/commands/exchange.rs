@@ -12,7 +12,7 @@ use crate::output::{self, Extras, Terminal, Token, rfc3339, tell};
 use crate::plan::{self, AnyClient, Kind};
 
 pub(super) async fn run(flags: ExchangeFlags, terminal: Terminal) -> Result<(), Failure> {
-    let scope = ResourceScope::parse(&flags.scope)?;
+    let scope = plan::scope(&flags.client.identity, &flags.scope)?;
     let kind = Kind::from(flags.kind);
     if flags.client.run.dry_run {
         let mut dry = DryRun::default();

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use certbound::ResourceScope;
-
 use super::dry_run::{DryRun, NeverTransport};
 use crate::failure::Failure;
 use crate::flags::TokenFlags;
@@ -12,7 +10,7 @@ use crate::output::{self, Extras, Terminal};
 use crate::plan::{self, Kind};
 
 pub(super) async fn run(flags: TokenFlags, terminal: Terminal) -> Result<(), Failure> {
-    let scope = ResourceScope::parse(&flags.scope)?;
+    let scope = plan::scope(&flags.client.identity, &flags.scope)?;
     let kind = Kind::from(flags.kind);
     let credential = flags.secret.with_assertion(flags.assertion_file);
     if flags.client.run.dry_run {

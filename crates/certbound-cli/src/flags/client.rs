@@ -9,8 +9,8 @@ use super::switch;
 /// Who asks, and where.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct IdentityFlags {
-    /// The application (client) id, a GUID.
-    #[arg(long, value_name = "GUID", env = "AZURE_CLIENT_ID")]
+    /// The application (client) id, at Entra a GUID.
+    #[arg(long, value_name = "ID", env = "AZURE_CLIENT_ID")]
     pub(crate) client_id: String,
     /// The tenant: its id or one of its domains. Not needed when the authority names it.
     #[arg(long, env = "AZURE_TENANT_ID")]
@@ -23,6 +23,13 @@ pub(crate) struct IdentityFlags {
     /// cloud.
     #[arg(long, value_name = "URL", env = "AZURE_AUTHORITY_HOST")]
     pub(crate) authority: Option<String>,
+    /// An OpenID issuer other than Microsoft's, instead of tenant, region and authority; scopes are its own.
+    #[arg(long, value_name = "URL", env = "CERTBOUND_ISSUER", conflicts_with_all = ["tenant", "region", "authority"])]
+    pub(crate) issuer: Option<String>,
+    /// Trust the authority's host as it is. By default a host of no known cloud is looked up in Microsoft's directory
+    /// first.
+    #[arg(long, env = "CERTBOUND_NO_AUTHORITY_VALIDATION", value_parser = switch())]
+    pub(crate) no_authority_validation: bool,
 }
 
 /// The certificate with its key. Passwords come from the environment only: arguments are visible to everyone.
@@ -146,7 +153,7 @@ pub(crate) struct ClientFlags {
 
 #[derive(Args, Debug)]
 pub(crate) struct TokenFlags {
-    /// The resource's scope, {resource}/.default.
+    /// The resource's scope, {resource}/.default; with --issuer whatever the issuer knows.
     #[arg(long, env = "CERTBOUND_SCOPE")]
     pub(crate) scope: String,
     #[command(flatten)]
@@ -180,7 +187,7 @@ pub(crate) struct AssertionFlags {
 
 #[derive(Args, Debug)]
 pub(crate) struct ExchangeFlags {
-    /// The resource's scope, {resource}/.default.
+    /// The resource's scope, {resource}/.default; with --issuer whatever the issuer knows.
     #[arg(long, env = "CERTBOUND_SCOPE")]
     pub(crate) scope: String,
     #[command(flatten)]

@@ -1,14 +1,36 @@
 //! The authority: a host and a tenant, given together or apart.
 
-use certbound::{Authority, TenantId};
+use certbound::{Authority, Client, ClientBuilder, NoCredential, ResourceScope, TenantId, Transport};
 
 use super::region;
 use crate::failure::Failure;
 use crate::flags::IdentityFlags;
 use crate::usage::Usage;
 
-/// The authority of the client: host, tenant and region together.
+/// A client of this authority, without a credential yet.
+pub(super) fn builder<T: Transport + Clone>(
+    flags: &IdentityFlags,
+    authority: Authority,
+    app: &str,
+    transport: &T,
+) -> ClientBuilder<NoCredential> {
+    let builder = Client::builder(authority, app).with_transport(transport.clone());
+    if flags.no_authority_validation { builder.without_authority_validation() } else { builder }
+}
+
+/// The scope, as the kind of authority has it: `{resource}/.default`, or an issuer's own words.
+pub(crate) fn scope(flags: &IdentityFlags, text: &str) -> Result<ResourceScope, Failure> {
+    Ok(match flags.issuer {
+        Some(_) => ResourceScope::of_other_authority(text)?,
+        None => ResourceScope::parse(text)?,
+    })
+}
+
+/// The authority of the client: host, tenant and region together, or an OpenID issuer.
 pub(super) fn authority(flags: &IdentityFlags) -> Result<Authority, Failure> {
+    if let Some(issuer) = &flags.issuer {
+        return Ok(Authority::oidc(issuer)?);
+    }
     let tenant = flags.tenant.as_deref().map(TenantId::parse).transpose()?;
     let authority = match (&flags.authority, tenant) {
         (None, None) => return Err(Usage::NoTenant.into()),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use certbound::{AssertionFile, ByCertificate, Client, Secret, Transport};
 
-use super::authority::authority;
+use super::authority::{authority, builder};
 use super::{AnyClient, Kind, Plan, assertion, certificate};
 use crate::failure::Failure;
 use crate::flags::{ClientFlags, CredentialFlags};
@@ -21,8 +21,8 @@ pub(crate) fn by_certificate<T: Transport + Clone>(
 ) -> Result<Plan<Client<ByCertificate>>, Failure> {
     let authority = authority(&flags.identity)?;
     let (certificate, source) = certificate::binding(&flags.certificate)?.ok_or(Usage::NoCertificate)?;
-    let builder = Client::builder(authority, flags.identity.client_id.as_str()).with_certificate(certificate);
-    Ok(Plan { client: builder.with_transport(transport.clone()).build()?, source })
+    let builder = builder(&flags.identity, authority, &flags.identity.client_id, transport);
+    Ok(Plan { client: builder.with_certificate(certificate).build()?, source })
 }
 
 /// The direct flow.
@@ -36,8 +36,7 @@ pub(crate) fn direct<T: Transport + Clone>(
     // Before anything is read or sent: which combinations there are depends on the flags alone.
     chosen.suits(kind, credential.bearer_over_mtls)?;
     let authority = authority(&flags.identity)?;
-    let builder = Client::builder(authority, flags.identity.client_id.as_str());
-    let builder = builder.with_transport(transport.clone());
+    let builder = builder(&flags.identity, authority, &flags.identity.client_id, transport);
     let without_source = |client| Plan { client, source: String::new() };
     Ok(match chosen {
         Chosen::Certificate => {

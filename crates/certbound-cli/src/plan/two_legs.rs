@@ -4,7 +4,7 @@ use certbound::{
     Authority, Binding, BindingCertificate, ByAssertion, ByCertificate, Client, Leg1, TenantId, Transport,
 };
 
-use super::authority::authority;
+use super::authority::{authority, builder};
 use super::{Plan, assertion, certificate, stand_in};
 use crate::failure::Failure;
 use crate::flags::{ClientFlags, Leg1Flags};
@@ -17,16 +17,15 @@ pub(crate) fn two_legs<T: Transport + Clone>(
     transport: &T,
 ) -> Result<Plan<Client<ByAssertion>>, Failure> {
     let authority = authority(&flags.identity)?;
-    let app = flags.identity.client_id.as_str();
     if let Some(path) = &leg1.assertion_file {
         refuse_leg1_flags(leg1)?;
         let found = certificate::binding(&flags.certificate)?.ok_or(Usage::AssertionWithoutCertificate)?;
         let assertion = assertion::read(path, found.0)?;
-        return leg2(authority, app, assertion, transport, found.1);
+        return leg2(flags, authority, assertion, transport, found.1);
     }
     let (certificate, source) = certificate_of_leg1(flags, leg1)?;
-    let client = leg1_client(&authority, app, leg1, certificate, transport)?;
-    leg2(authority, app, client, transport, source)
+    let client = leg1_client(flags, &authority, leg1, certificate, transport)?;
+    leg2(flags, authority, client, transport, source)
 }
 
 /// Both legs where Leg 1 will never answer: its place is taken by a stand-in that is never sent.
@@ -39,11 +38,10 @@ pub(crate) fn two_legs_in_the_dry<T: Transport + Clone>(
         return Ok(DryPlan { leg1: None, leg2: two_legs(flags, leg1, transport)?.client });
     }
     let authority = authority(&flags.identity)?;
-    let app = flags.identity.client_id.as_str();
     let (certificate, source) = certificate_of_leg1(flags, leg1)?;
-    let first = leg1_client(&authority, app, leg1, certificate.clone(), transport)?;
+    let first = leg1_client(flags, &authority, leg1, certificate.clone(), transport)?;
     let stand_in = stand_in(&Binding::new(certificate), authority.cloud())?;
-    Ok(DryPlan { leg1: Some(first), leg2: leg2(authority, app, stand_in, transport, source)?.client })
+    Ok(DryPlan { leg1: Some(first), leg2: leg2(flags, authority, stand_in, transport, source)?.client })
 }
 
 /// The two requests of a dry run, each by a client of its own.
@@ -67,8 +65,8 @@ fn certificate_of_leg1(
 }
 
 fn leg1_client<T: Transport + Clone>(
+    client: &ClientFlags,
     authority: &Authority,
-    app: &str,
     flags: &Leg1Flags,
     certificate: BindingCertificate,
     transport: &T,
@@ -81,20 +79,19 @@ fn leg1_client<T: Transport + Clone>(
         }
         None => authority.clone(),
     };
-    let app = flags.leg1_client_id.as_deref().unwrap_or(app);
-    let client = Client::builder(authority, app).with_certificate(certificate);
-    Ok(client.with_transport(transport.clone()).build()?)
+    let app = flags.leg1_client_id.as_deref().unwrap_or(&client.identity.client_id);
+    Ok(builder(&client.identity, authority, app, transport).with_certificate(certificate).build()?)
 }
 
 fn leg2<T: Transport + Clone>(
+    flags: &ClientFlags,
     authority: Authority,
-    app: &str,
     leg1: impl Leg1,
     transport: &T,
     source: String,
 ) -> Result<Plan<Client<ByAssertion>>, Failure> {
-    let client =
-        Client::builder(authority, app).with_assertions(leg1).with_transport(transport.clone()).build()?;
+    let app = flags.identity.client_id.as_str();
+    let client = builder(&flags.identity, authority, app, transport).with_assertions(leg1).build()?;
     Ok(Plan { client, source })
 }
 

@@ -17,6 +17,7 @@ use certbound_verifier::{
 use serde_json::Value;
 
 use super::node;
+use crate::support::{certbound, stderr, stdout};
 
 struct Provider {
     child: Child,
@@ -162,6 +163,20 @@ async fn it_gives_bearer_tokens_for_a_secret_and_a_signed_assertion() {
     // The certificate's owner is another client's.
     let other = provider.client("signed").with_certificate(certificate("other")).build().unwrap();
     assert_eq!(other.bearer_token(&scope).await.unwrap_err().code(), "invalid_client");
+}
+
+/// The same by the command line, which is told of an issuer instead of a tenant.
+#[test]
+fn the_command_line_calls_its_resource_with_a_bound_token() {
+    let provider = Provider::start("nothing");
+    let mut command = certbound();
+    command
+        .env("SSL_CERT_FILE", provider.folder.path().join("tls.pem"))
+        .env("AZURE_TENANT_ID", "contoso.com");
+    command.args(["call", provider.ready["resource"].as_str().unwrap(), "--issuer", provider.issuer()]);
+    command.args(["--scope", "read", "--client-id", "by-name", "--certificate"]).arg(certificates("rsa.pem"));
+    let output = command.arg("--certificate-key").arg(certificates("rsa.pkcs8.pem")).output().unwrap();
+    assert_eq!(stdout(&output), "orders of by-name", "{}", stderr(&output));
 }
 
 /// Metadata and keys over the network of the test, which alone knows the server's certificate.
