@@ -4,17 +4,15 @@
 //! network that has nothing but loopback, and mounts that nobody else sees. In there names are answered by `names`, the
 //! emulator listens where the real hosts would, and COMMAND runs under its caller's user id again.
 
+#[cfg(target_os = "linux")]
 mod names;
+#[cfg(target_os = "linux")]
 mod network;
 
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
-use certbound_emulator::Emulator;
-
-use self::names::Names;
 use crate::failure::Failure;
 use crate::hosted::Hosted;
 use crate::usage::Usage;
@@ -31,6 +29,9 @@ pub(crate) fn is_inside() -> bool {
 
 /// Starts this program anew inside. Returns only if that fails.
 pub(crate) fn enter() -> Failure {
+    if !cfg!(target_os = "linux") {
+        return Usage::NotLinux.into();
+    }
     // Tried once for its error: afterwards the exit code is COMMAND's.
     let probe = Command::new("unshare").args(UNSHARE).arg("true").stdin(Stdio::null()).output();
     let reason = match probe {
@@ -58,19 +59,29 @@ pub(crate) fn enter() -> Failure {
 
 /// What runs while COMMAND does.
 pub(crate) struct Isolation {
-    _names: Names,
+    #[cfg(target_os = "linux")]
+    _names: names::Names,
 }
 
 /// Makes the network usable and the emulator its only inhabitant.
+#[cfg(target_os = "linux")]
 pub(crate) async fn inhabit(hosted: &mut Hosted) -> Result<Isolation, Failure> {
+    use std::net::{Ipv4Addr, SocketAddr};
+
     let unusable = |what: &'static str| {
         move |error: std::io::Error| Failure::from(Usage::Isolation { what, reason: error.to_string() })
     };
     network::bring_up().await.map_err(unusable("the network inside"))?;
-    let names = Names::answer(hosted.emulator()).await.map_err(unusable("the names inside"))?;
+    let names = names::Names::answer(hosted.emulator()).await.map_err(unusable("the names inside"))?;
     let https = SocketAddr::from((Ipv4Addr::LOCALHOST, 443));
     hosted.listen_as_the_real_hosts(https).await.map_err(unusable("port 443 inside"))?;
     Ok(Isolation { _names: names })
+}
+
+/// There are no namespaces here, so nobody is inside one.
+#[cfg(not(target_os = "linux"))]
+pub(crate) async fn inhabit(_: &mut Hosted) -> Result<Isolation, Failure> {
+    Err(Usage::NotLinux.into())
 }
 
 /// COMMAND under its caller's user and group: in here that caller is root, which programs notice.
@@ -90,7 +101,3 @@ pub(crate) fn as_caller(command: &[OsString]) -> Vec<OsString> {
 
 /// Nobody below need know how it came about.
 pub(crate) const INTERNAL_VARIABLES: [&str; 2] = [INSIDE, "CERTBOUND_EMULATOR_ISOLATED"];
-
-fn is_emulated(emulator: &Emulator, name: &str) -> bool {
-    emulator.is_emulated(name)
-}

@@ -72,6 +72,8 @@ pub(crate) enum Usage {
     NotLoopback(SocketAddr),
     #[error("cannot listen on {address}: {reason}")]
     Listen { address: SocketAddr, reason: String },
+    #[error("--isolated needs the namespaces of Linux")]
+    NotLinux,
     #[error("there is no `unshare` on PATH, by which a program gets a network of its own")]
     NoUnshare,
     #[error("this machine lets no user make namespaces: {reason}")]
@@ -119,6 +121,7 @@ impl Usage {
             Self::Format { .. } => "output_format_unsupported",
             Self::NotLoopback(_) => "listen_address_not_loopback",
             Self::Listen { .. } => "listen_failed",
+            Self::NotLinux => "namespaces_unavailable",
             Self::NoUnshare => "unshare_missing",
             Self::NoNamespaces { .. } => "namespaces_forbidden",
             Self::Isolation { .. } => "isolation_failed",
@@ -169,6 +172,7 @@ impl Usage {
                 "listen on 127.0.0.1 or [::1], or add --listen-on-the-network-anyone-can-mint-tokens"
             }
             Self::Listen { .. } => "choose another address or port; port 0 takes a free one",
+            Self::NotLinux => "run without --isolated, or in a Linux container",
             Self::NoUnshare => "install util-linux, or run without --isolated",
             Self::NoNamespaces { .. } => {
                 "allow them (`sysctl -w kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0`; \

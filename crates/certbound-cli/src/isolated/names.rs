@@ -13,8 +13,6 @@ use tempfile::NamedTempFile;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-use super::is_emulated;
-
 /// Answers while it lives.
 pub(super) struct Names {
     server: JoinHandle<()>,
@@ -76,7 +74,7 @@ fn reply(question: &[u8], emulator: &Emulator) -> Option<Vec<u8>> {
     answer.questions = question.questions.clone();
     let [asked] = question.questions.as_slice() else { return None };
     let name = asked.qname.to_string();
-    if !is_emulated(emulator, &name) {
+    if !emulator.is_emulated(&name) {
         *answer.rcode_mut() = RCODE::NameError;
     } else if matches!(asked.qtype, QTYPE::TYPE(TYPE::A) | QTYPE::ANY) {
         let address = RData::A(A { address: u32::from(Ipv4Addr::LOCALHOST) });

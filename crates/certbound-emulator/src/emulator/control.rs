@@ -85,7 +85,7 @@ impl Emulator {
     }
 
     /// The issuer outside whose keys must be fetched, and given to [`Emulator::learn_issuer`], before this request can
-    /// be decided. None, as a rule; [`Server`](crate::Server) does both by itself.
+    /// be decided. None, as a rule; [`Server`](crate::serve::Server) does both by itself.
     pub fn issuer_to_ask(&self, now: UnixTime, request: &Request<Bytes>) -> Option<&ExternalIssuer> {
         self.fetched.wanted(&self.world, now, request)
     }
