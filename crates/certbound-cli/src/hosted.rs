@@ -40,14 +40,19 @@ pub(crate) struct Hosted {
 }
 
 impl Hosted {
-    pub(crate) async fn start(what: What, listen: SocketAddr, state: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) async fn start(
+        what: What,
+        listen: SocketAddr,
+        machine: SocketAddr,
+        state: Option<&Path>,
+    ) -> Result<Self, Failure> {
         let emulator = what.emulator().map_err(|error| {
             Failure::new(USAGE, "emulator_failed", "the emulator could not start", error, "report this")
         })?;
         let files = Files::write(&emulator, state)?;
         // Whether it may leave loopback is decided by who was asked for the address.
         let emulator = Arc::new(emulator);
-        let server = Server::start_on_the_network_anyone_can_mint_tokens(Arc::clone(&emulator), listen)
+        let server = Server::start_with_machine_at(Arc::clone(&emulator), listen, machine)
             .await
             .map_err(|error| Usage::Listen { address: listen, reason: error.to_string() })?;
         Ok(Self { server, emulator, files })
@@ -60,6 +65,16 @@ impl Hosted {
     /// Answers where the real hosts would, in a network of its own.
     pub(crate) async fn listen_as_the_real_hosts(&mut self, listen: SocketAddr) -> std::io::Result<()> {
         self.server.listen_as_the_real_hosts(listen).await.map(drop)
+    }
+
+    /// Answers at the real metadata service's address too, where there is such an address.
+    pub(crate) async fn listen_as_the_real_metadata_service(&mut self) -> std::io::Result<()> {
+        self.server.listen_as_the_real_metadata_service().await
+    }
+
+    /// The machine's metadata service.
+    pub(crate) fn imds(&self) -> String {
+        self.server.metadata_url()
     }
 
     pub(crate) fn proxy(&self) -> String {

@@ -75,6 +75,7 @@ pub(crate) async fn inhabit(hosted: &mut Hosted) -> Result<Isolation, Failure> {
     let names = names::Names::answer(hosted.emulator()).await.map_err(unusable("the names inside"))?;
     let https = SocketAddr::from((Ipv4Addr::LOCALHOST, 443));
     hosted.listen_as_the_real_hosts(https).await.map_err(unusable("port 443 inside"))?;
+    hosted.listen_as_the_real_metadata_service().await.map_err(unusable("the metadata service inside"))?;
     Ok(Isolation { _names: names })
 }
 

@@ -70,6 +70,8 @@ pub(crate) enum Usage {
         "{0} is not a loopback address: others on the network could have any token minted, and use the proxy"
     )]
     NotLoopback(SocketAddr),
+    #[error("{0} is not a loopback address: others on the network could have the machine's tokens")]
+    ImdsNotLoopback(SocketAddr),
     #[error("cannot listen on {address}: {reason}")]
     Listen { address: SocketAddr, reason: String },
     #[error("--isolated needs the namespaces of Linux")]
@@ -119,7 +121,7 @@ impl Usage {
             Self::HeaderName(_) => "invalid_header",
             Self::NoProxy => "trusted_proxy_required",
             Self::Format { .. } => "output_format_unsupported",
-            Self::NotLoopback(_) => "listen_address_not_loopback",
+            Self::NotLoopback(_) | Self::ImdsNotLoopback(_) => "listen_address_not_loopback",
             Self::Listen { .. } => "listen_failed",
             Self::NotLinux => "namespaces_unavailable",
             Self::NoUnshare => "unshare_missing",
@@ -171,6 +173,7 @@ impl Usage {
             Self::NotLoopback(_) => {
                 "listen on 127.0.0.1 or [::1], or add --listen-on-the-network-anyone-can-mint-tokens"
             }
+            Self::ImdsNotLoopback(_) => "listen on 127.0.0.1 or [::1]",
             Self::Listen { .. } => "choose another address or port; port 0 takes a free one",
             Self::NotLinux => "run without --isolated, or in a Linux container",
             Self::NoUnshare => "install util-linux, or run without --isolated",

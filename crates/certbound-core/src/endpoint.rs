@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::authority::{Authority, AuthorityKind};
 use crate::environment::known_environment;
 use crate::instance::Environment;
+use crate::managed_identity::IssuedCredential;
 use crate::region::Region;
 use crate::shown::shown;
 use crate::tenant::TenantId;
@@ -73,20 +74,7 @@ impl Authority {
             Channel::Plain => metadata.token_endpoint(),
             Channel::MutualTls => metadata.mtls_token_endpoint(),
         };
-        // The metadata was checked to hold URLs of this form.
-        let rest = url.strip_prefix(SCHEME).unwrap_or_default();
-        let authority_end = SCHEME.len() + rest.find(['/', '?']).unwrap_or(rest.len());
-        let host_end =
-            url[..authority_end].rfind(':').filter(|at| *at > SCHEME.len()).unwrap_or(authority_end);
-        Ok(TokenEndpoint {
-            url: url.into(),
-            host_end,
-            authority_end,
-            rule: HostRule::Discovered,
-            region: None,
-            cache_environment: self.host().into(),
-            tenant: None,
-        })
+        Ok(TokenEndpoint::named(url, self.host(), None))
     }
 
     /// Whether a bound token can be asked for here at all.
@@ -136,6 +124,28 @@ impl TokenEndpoint {
             cache_environment: choice.cache_environment.into(),
             tenant: authority.tenant().cloned(),
         }
+    }
+
+    /// An endpoint that a checked document names: `https://host[:port]/…`.
+    fn named(url: &str, cache_environment: &str, tenant: Option<TenantId>) -> Self {
+        let rest = url.strip_prefix(SCHEME).unwrap_or_default();
+        let authority_end = SCHEME.len() + rest.find(['/', '?']).unwrap_or(rest.len());
+        let host_end =
+            url[..authority_end].rfind(':').filter(|at| *at > SCHEME.len()).unwrap_or(authority_end);
+        Self {
+            url: url.into(),
+            host_end,
+            authority_end,
+            rule: HostRule::Discovered,
+            region: None,
+            cache_environment: cache_environment.into(),
+            tenant,
+        }
+    }
+
+    /// The endpoint for a certificate that the machine's metadata service issued.
+    pub fn of_machine(issued: &IssuedCredential) -> Self {
+        Self::named(&issued.token_endpoint(), "managed_identity", TenantId::parse(&issued.tenant_id).ok())
     }
 
     /// The whole URL.

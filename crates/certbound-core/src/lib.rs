@@ -22,6 +22,7 @@ pub mod json;
 pub mod jws;
 pub mod jwt;
 pub mod local;
+pub mod managed_identity;
 pub mod refusal;
 pub mod region;
 pub mod request;

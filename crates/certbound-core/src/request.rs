@@ -16,6 +16,8 @@ pub const MTLS_POP: &str = "mtls_pop";
 pub enum Grant<'a> {
     /// The application's own (RFC 6749, section 4.4).
     ClientCredentials,
+    /// A managed identity's own, by the certificate that its machine was issued.
+    ManagedIdentity,
     /// A user's, whose access token for this application is exchanged (RFC 7523, section 2.1, as Entra profiles it).
     OnBehalfOf {
         /// The user's token.
@@ -27,6 +29,7 @@ impl<'a> Grant<'a> {
     fn parameters(self) -> Vec<(&'a str, &'a str)> {
         match self {
             Self::ClientCredentials => vec![("grant_type", "client_credentials"), ("client_info", "2")],
+            Self::ManagedIdentity => vec![("grant_type", "client_credentials")],
             Self::OnBehalfOf { assertion } => vec![
                 ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
                 ("assertion", assertion.expose()),

@@ -108,7 +108,7 @@ pub(crate) fn is_host_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }
 
-fn is_guid(lower: &str) -> bool {
+pub(crate) fn is_guid(lower: &str) -> bool {
     lower.len() == 36
         && lower.bytes().enumerate().all(|(index, byte)| match index {
             8 | 13 | 18 | 23 => byte == b'-',

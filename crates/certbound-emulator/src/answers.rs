@@ -116,7 +116,9 @@ pub(crate) fn json_response(status: u16, body: &Value) -> Response<Bytes> {
 fn error_and_status(code: u32) -> (&'static str, u16) {
     match code {
         51_000 => ("invalid_request", 412),
-        392_204 | 1_000_502 | 50_171 | 5_002_738 | 5_002_723 | 5_002_730 | 50_012 => ("invalid_client", 401),
+        1_000_610..=1_000_614 | 392_204 | 1_000_502 | 50_171 | 5_002_738 | 5_002_723 | 5_002_730 | 50_012 => {
+            ("invalid_client", 401)
+        }
         700_021 | 700_023 | 700_024 | 700_027 | 700_030 => ("invalid_client", 401),
         7_000_215 | 7_000_216 | 7_000_218 | 7_000_222 => ("invalid_client", 401),
         70_025 | 700_211 | 700_212 | 700_213 | 7_002_131 => ("invalid_client", 401),

@@ -15,6 +15,7 @@ use crate::answers::{Refusal, refusal};
 use crate::issue::{Grant, Proof};
 use crate::issuers::FetchedKeys;
 use crate::keys::SigningKeys;
+use crate::machine_ca::{Issued, MachineAuthority};
 use crate::replay::UsedAssertions;
 use crate::tls_facts::TlsFacts;
 use crate::trust::TrustedAuthorities;
@@ -29,6 +30,7 @@ pub(crate) struct TokenService<'e> {
     pub(crate) world: &'e World,
     pub(crate) keys: &'e SigningKeys,
     pub(crate) trust: &'e TrustedAuthorities,
+    pub(crate) machines: &'e MachineAuthority,
     pub(crate) now: UnixTime,
     pub(crate) tls: &'e TlsFacts,
     pub(crate) cloud: Cloud,
@@ -174,6 +176,9 @@ impl<'e> TokenService<'e> {
         application: &Application,
         chain: &CertificateChain,
     ) -> Result<Proof, Refusal> {
+        if let Some(issued) = self.machines.known(chain.thumbprint()) {
+            return by_machine(application, &issued);
+        }
         if application.trusted_subjects.is_empty() {
             return Err(only_subject_name_or_federation());
         }
@@ -242,6 +247,23 @@ pub(crate) struct Caller<'a> {
 impl Caller<'_> {
     pub(crate) fn thumbprint(&self) -> Option<Thumbprint> {
         self.certificate.map(CertificateChain::thumbprint)
+    }
+}
+
+/// A certificate that the machine's metadata service issued.
+fn by_machine(application: &Application, issued: &Issued) -> Result<Proof, Refusal> {
+    if issued.client_id != application.id {
+        let text = format!(
+            "Invalid certificate. The certificate's subject name is not authorized for application '{}'.",
+            application.id
+        );
+        return Err(refusal(700_030, text));
+    }
+    match issued.attestation_fault {
+        None => Ok(Proof::Certificate),
+        Some(code) => {
+            Err(refusal(code, "The attestation that the certificate was issued with is not accepted."))
+        }
     }
 }
 

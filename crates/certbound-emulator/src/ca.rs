@@ -18,7 +18,7 @@ use crate::seed::KeySource;
 /// How long the authority and, unless told otherwise, what it issues are valid.
 pub const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How far back validity begins, for peers whose clock is behind.
-const BACKDATED: Duration = Duration::from_secs(60 * 60);
+pub(crate) const BACKDATED: Duration = Duration::from_secs(60 * 60);
 /// The end of the year 9999, the last that X.509 can write.
 const LAST_SECOND: u64 = 253_402_300_799;
 
@@ -193,7 +193,7 @@ impl CertificateAuthority {
     }
 }
 
-fn params(common_name: &str, not_before: UnixTime, not_after: UnixTime) -> CertificateParams {
+pub(crate) fn params(common_name: &str, not_before: UnixTime, not_after: UnixTime) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name);

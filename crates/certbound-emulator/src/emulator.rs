@@ -26,6 +26,8 @@ use crate::issue;
 use crate::issuers::FetchedKeys;
 use crate::journal::{Journal, JournalEntry};
 use crate::keys::{SigningKeys, TokenKey};
+use crate::machine_ca::MachineAuthority;
+use crate::platform::{IMDS_HOST, Platform, Throttle};
 use crate::replay::UsedAssertions;
 use crate::resource::ResourceServer;
 use crate::seed::KeySource;
@@ -51,6 +53,7 @@ pub struct Emulator {
     since: RwLock<UnixTime>,
     fetched: FetchedKeys,
     used: UsedAssertions,
+    throttle: Throttle,
 }
 
 /// The key material of an emulator: certificate authority, first token key, client certificate.
@@ -63,6 +66,7 @@ struct Keys {
     authority: CertificateAuthority,
     first: Arc<TokenKey>,
     client: ClientIdentity,
+    machines: MachineAuthority,
     /// Where the keys of rotations come from.
     source: Mutex<KeySource>,
 }
@@ -90,7 +94,8 @@ impl EmulatorKeys {
         let key = KeyKind::Existing(source.rsa()?.serialize_pem());
         let client = authority.issue(&IssueOptions::new(builtin::CLIENT_COMMON_NAME).with_key(key))?;
         let first = Arc::new(TokenKey::generate(now, &mut source)?);
-        Ok(Self(Arc::new(Keys { authority, first, client, source: Mutex::new(source) })))
+        let machines = MachineAuthority::new(now, &mut source)?;
+        Ok(Self(Arc::new(Keys { authority, first, client, machines, source: Mutex::new(source) })))
     }
 }
 
@@ -142,6 +147,7 @@ impl Emulator {
             faults: Faults::default(),
             fetched: FetchedKeys::default(),
             used: UsedAssertions::default(),
+            throttle: Throttle::default(),
         })
     }
 
@@ -159,6 +165,23 @@ impl Emulator {
             }
             None => (sentence(421, "This host is not emulated."), None),
         };
+        self.journal.record(entry.end(&response, fault.as_ref().map(FaultResult::name)));
+        response
+    }
+
+    /// Answers one request to the machine's metadata service, as of `now`: plain HTTP, at the link-local address or at
+    /// the listener's own `host:port`.
+    pub fn handle_machine(&self, now: UnixTime, own_host: &str, request: Request<Bytes>) -> Response<Bytes> {
+        let entry = JournalEntry::begin(now, &TlsFacts::default(), IMDS_HOST, &request);
+        let path = request.uri().path();
+        let fault = self.faults.take(IMDS_HOST, path, None);
+        let mut response = fault.as_ref().and_then(FaultResult::instead).unwrap_or_else(|| {
+            let (world, keys, machines) = (&self.world, &self.signing, &self.keys.0.machines);
+            Platform { world, keys, machines, throttle: &self.throttle, now, own_host }.answer(&request)
+        });
+        if let Some(effect) = fault.as_ref().and_then(|fault| fault.effect(&response)) {
+            response.extensions_mut().insert(effect);
+        }
         self.journal.record(entry.end(&response, fault.as_ref().map(FaultResult::name)));
         response
     }
@@ -208,8 +231,20 @@ impl Emulator {
         if request.uri().path().ends_with(TOKEN_PATH) {
             let since = *self.since.read().unwrap_or_else(PoisonError::into_inner);
             let (fetched, used) = (&self.fetched, &self.used);
-            let service =
-                TokenService { world, keys, trust, now, tls, cloud, mutual_tls, since, fetched, used };
+            let machines = &self.keys.0.machines;
+            let service = TokenService {
+                world,
+                keys,
+                trust,
+                machines,
+                now,
+                tls,
+                cloud,
+                mutual_tls,
+                since,
+                fetched,
+                used,
+            };
             return match service.decide(request) {
                 Err(refusal) => context.refuse(&refusal),
                 Ok(grant) => {

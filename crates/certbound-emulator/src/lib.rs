@@ -34,6 +34,8 @@ mod federation;
 mod hosts;
 mod issue;
 mod issuers;
+mod machine_ca;
+mod platform;
 mod replay;
 mod resource;
 mod seed;
@@ -43,6 +45,7 @@ pub use ca::{ClientIdentity, IssueOptions, KeyKind};
 pub use emulator::{Emulator, EmulatorError, EmulatorKeys};
 pub use fault::{Condition, Fault, FaultEffect, FaultResult, LegKind};
 pub use journal::JournalEntry;
+pub use platform::IMDS_HOST;
 pub use tls_facts::TlsFacts;
 pub use world::World;
 

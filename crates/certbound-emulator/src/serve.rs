@@ -5,11 +5,13 @@ mod admin;
 mod connection;
 mod fetch;
 mod front_door;
+mod machine;
 mod tls;
 
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 pub struct Server {
     proxy: SocketAddr,
     admin: SocketAddr,
+    machine: SocketAddr,
     admin_token: String,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -59,10 +62,28 @@ impl Server {
         emulator: Arc<Emulator>,
         listen: SocketAddr,
     ) -> io::Result<Server> {
+        Self::start_with_machine_at(emulator, listen, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+    }
+
+    /// As that, with the machine's metadata service at `machine`.
+    ///
+    /// # Errors
+    /// When a port cannot be had, and for a metadata service that is not on loopback: it gives tokens to whoever asks.
+    pub async fn start_with_machine_at(
+        emulator: Arc<Emulator>,
+        listen: SocketAddr,
+        machine: SocketAddr,
+    ) -> io::Result<Server> {
+        if !machine.ip().is_loopback() {
+            let text = "the metadata service listens on loopback only: choose an address such as 127.0.0.1:0";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         let tls = Arc::new(tls::Configurations::new(Arc::clone(&emulator)).map_err(io::Error::other)?);
         let (proxy, admin) =
             (TcpListener::bind(listen).await?, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?);
+        let machine = TcpListener::bind(machine).await?;
         let (proxy_address, admin_address) = (proxy.local_addr()?, admin.local_addr()?);
+        let machine_address = machine.local_addr()?;
         let admin_token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let (stop, stopped) = watch::channel(false);
 
@@ -74,9 +95,19 @@ impl Server {
         let admins = move |stream| admin::connection(stream, Arc::clone(&surface));
         let tasks = vec![
             tokio::spawn(accept(proxy, stopped.clone(), doors)),
-            tokio::spawn(accept(admin, stopped, admins)),
+            tokio::spawn(accept(admin, stopped.clone(), admins)),
+            tokio::spawn(accept(machine, stopped, machines(&emulator, machine_address))),
         ];
-        Ok(Server { proxy: proxy_address, admin: admin_address, admin_token, stop, tasks, emulator, tls })
+        Ok(Server {
+            proxy: proxy_address,
+            admin: admin_address,
+            machine: machine_address,
+            admin_token,
+            stop,
+            tasks,
+            emulator,
+            tls,
+        })
     }
 
     /// Also answers at `listen` as the real hosts would: TLS at once, for the name that the client asks for. For a
@@ -97,6 +128,23 @@ impl Server {
         let doors = move |stream| front_door::direct(stream, Arc::clone(&emulator), Arc::clone(&tls));
         self.tasks.push(tokio::spawn(accept(listener, self.stop.subscribe(), doors)));
         Ok(address)
+    }
+
+    /// Also answers at the link-local address of the real metadata service, for a network of its own that has it.
+    ///
+    /// # Errors
+    /// When the port cannot be had.
+    pub async fn listen_as_the_real_metadata_service(&mut self) -> io::Result<()> {
+        let address: SocketAddr = ([169, 254, 169, 254], 80).into();
+        let listener = TcpListener::bind(address).await?;
+        let doors = machines(&self.emulator, address);
+        self.tasks.push(tokio::spawn(accept(listener, self.stop.subscribe(), doors)));
+        Ok(())
+    }
+
+    /// The machine's metadata service, for `AZURE_POD_IDENTITY_AUTHORITY_HOST`: `http://127.0.0.1:port`.
+    pub fn metadata_url(&self) -> String {
+        format!("http://{}", self.machine)
     }
 
     /// Where the proxy listens.
@@ -132,6 +180,15 @@ impl fmt::Debug for Server {
             .field("admin", &self.admin)
             .finish_non_exhaustive()
     }
+}
+
+/// Answers for the machine at an address.
+fn machines(
+    emulator: &Arc<Emulator>,
+    address: SocketAddr,
+) -> impl FnMut(TcpStream) -> Pin<Box<dyn Future<Output = ()> + Send>> + use<> {
+    let (emulator, own_host): (_, Arc<str>) = (Arc::clone(emulator), address.to_string().into());
+    move |stream| Box::pin(machine::connection(stream, Arc::clone(&emulator), Arc::clone(&own_host)))
 }
 
 /// Accepts until told to stop, or until the [`Server`] is gone; then every connection goes too.

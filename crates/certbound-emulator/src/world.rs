@@ -42,6 +42,12 @@ pub struct World {
     /// Whether an assertion works once only (700024 from then on). Default: as long as it lives.
     #[serde(default)]
     pub one_time_assertions: bool,
+    /// The identities of the machine that programs believe to run on; each is an application too, of the same client id.
+    #[serde(default)]
+    pub managed_identities: Vec<ManagedIdentity>,
+    /// That machine.
+    #[serde(default)]
+    pub machine: Machine,
     /// Whether TLS sessions may be resumed. Off: every connection proves the client's key anew.
     #[serde(default)]
     pub session_resumption: bool,
@@ -127,6 +133,50 @@ pub struct ExternalIssuer {
     /// Whether its keys may be fetched from loopback and private addresses, for an issuer on this machine.
     #[serde(default)]
     pub private_address_allowed: bool,
+}
+
+/// A managed identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ManagedIdentity {
+    /// Its client id: that of one of the applications, which has its principal and its roles.
+    pub client_id: String,
+    /// Its Azure resource id. None: the machine's own (system-assigned) identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_id: Option<String>,
+}
+
+/// The machine.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Machine {
+    /// The virtual machine's id.
+    pub vm_id: String,
+    /// The id of its scale set; empty for none.
+    pub vmss_id: String,
+    /// Its region, in which its certificates are used.
+    pub location: String,
+    /// Whether its metadata service issues certificates (version 2). Default: true.
+    pub issues_certificates: bool,
+    /// Whether it does so only with an attestation token.
+    pub attestation_required: bool,
+    /// Whether it refuses more than 20 calls a second (429).
+    pub throttled: bool,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            vm_id: "01234567-89ab-cdef-0123-456789abcdef".to_owned(),
+            vmss_id: String::new(),
+            location: "westus3".to_owned(),
+            issues_certificates: true,
+            attestation_required: false,
+            throttled: false,
+        }
+    }
 }
 
 /// A resource: what a token is for.

@@ -10,8 +10,8 @@ use super::switch;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EmulatorCommand {
-    /// Run until stopped. The first line on stdout is one JSON object: `ready`, `proxy`, `admin`, `ca` and
-    /// `client_certificate`.
+    /// Run until stopped. The first line on stdout is one JSON object: `ready`, `proxy`, `imds`, `admin`,
+    /// `ca` and `client_certificate`.
     Start(EmulatorStartFlags),
     /// Run COMMAND with the environment that points it at an emulator of its own.
     ///
@@ -41,6 +41,14 @@ pub(crate) struct EmulatorStartFlags {
     /// Where to listen. Port 0 takes a free one.
     #[arg(long, value_name = "ADDR:PORT", env = "CERTBOUND_EMULATOR_LISTEN", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
+    /// Where the machine's metadata service listens, on loopback. Port 0 takes a free one.
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        env = "CERTBOUND_EMULATOR_IMDS_LISTEN",
+        default_value = "127.0.0.1:0"
+    )]
+    pub(crate) imds_listen: SocketAddr,
     /// Where to write the CA certificate to trust and the client certificate with its key. Default: a private directory, removed at exit.
     #[arg(long, value_name = "DIR", env = "CERTBOUND_EMULATOR_STATE")]
     pub(crate) state: Option<PathBuf>,

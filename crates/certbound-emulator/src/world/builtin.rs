@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use certbound_core::environment::Cloud;
 
 use super::{
-    Application, BoundTokens, FederatedCredential, Resource, ResourceHost, ResourceStyle, Tenant,
-    TokenVersion, World,
+    Application, BoundTokens, FederatedCredential, ManagedIdentity, Resource, ResourceHost, ResourceStyle,
+    Tenant, TokenVersion, World,
 };
 
 /// The tenant that all applications are registered in; also `contoso.example`.
@@ -35,6 +35,18 @@ pub const SECRET_APP: &str = "aa57c903-4e1d-4b62-8d08-73f9e5b1c264";
 pub const SECRET_PRINCIPAL: &str = "3c08d5e7-a2f9-4816-97b4-0de6c1583fa2";
 /// The secret of [`SECRET_APP`].
 pub const SECRET: &str = "certbound-emulator-secret";
+
+/// The machine's own (system-assigned) identity.
+pub const SYSTEM_IDENTITY: &str = "5e1d0c8f-6a37-4b92-8f04-d7c3a9e16b25";
+/// The object id of [`SYSTEM_IDENTITY`]'s service principal in [`TENANT`].
+pub const SYSTEM_IDENTITY_PRINCIPAL: &str = "f27b94a3-0e5c-4d18-b6a9-3c81d50e7f42";
+/// A user-assigned identity.
+pub const USER_IDENTITY: &str = "98c4f2e7-1b60-4a5d-9e83-0f7d26b8c514";
+/// The object id of [`USER_IDENTITY`]'s service principal in [`TENANT`].
+pub const USER_IDENTITY_PRINCIPAL: &str = "41d8e6b2-7f93-4c0a-a5e1-b90c38f2d76e";
+/// The resource id of [`USER_IDENTITY`].
+pub const USER_IDENTITY_RESOURCE: &str = "/subscriptions/6c1f0e4a-2d8b-4937-8a5e-f30b7d91c246/resourcegroups/demo/providers/\
+     Microsoft.ManagedIdentity/userAssignedIdentities/demo";
 
 /// The subject of the client certificate the emulator hands out, registered with every SN/I application.
 pub const CLIENT_SUBJECT: &str = "CN=certbound-demo-app";
@@ -72,6 +84,13 @@ impl World {
             tenants: vec![tenant(TENANT, "contoso.example"), tenant(OTHER_TENANT, "fabrikam.example")],
             applications: applications(),
             resources: vec![exchange(), vault(), graph(), orders(), management()],
+            managed_identities: vec![
+                ManagedIdentity { client_id: SYSTEM_IDENTITY.to_owned(), resource_id: None },
+                ManagedIdentity {
+                    client_id: USER_IDENTITY.to_owned(),
+                    resource_id: Some(USER_IDENTITY_RESOURCE.to_owned()),
+                },
+            ],
             ..World::default()
         }
     }
@@ -89,6 +108,10 @@ fn applications() -> Vec<Application> {
 
     let mut target = with_roles(Application::new(TARGET_APP, TENANT, TARGET_PRINCIPAL));
     target.federated_credentials = federated_to(APP_PRINCIPAL);
+    for principal in [SYSTEM_IDENTITY_PRINCIPAL, USER_IDENTITY_PRINCIPAL] {
+        // The machine is in the public cloud.
+        target.federated_credentials.extend(federated_to(principal).into_iter().take(1));
+    }
 
     let mut multi = with_roles(Application::new(MULTI_TENANT_APP, TENANT, MULTI_TENANT_PRINCIPAL));
     multi.principals.insert(OTHER_TENANT.to_owned(), MULTI_TENANT_PRINCIPAL_IN_OTHER_TENANT.to_owned());
@@ -97,7 +120,9 @@ fn applications() -> Vec<Application> {
 
     let mut secret = with_roles(Application::new(SECRET_APP, TENANT, SECRET_PRINCIPAL));
     secret.secrets = vec![SECRET.to_owned()];
-    vec![app, target, multi, secret]
+    let system = with_roles(Application::new(SYSTEM_IDENTITY, TENANT, SYSTEM_IDENTITY_PRINCIPAL));
+    let user = with_roles(Application::new(USER_IDENTITY, TENANT, USER_IDENTITY_PRINCIPAL));
+    vec![app, target, multi, secret, system, user]
 }
 
 fn with_roles(mut application: Application) -> Application {
@@ -210,7 +235,7 @@ mod tests {
         let text = serde_json::to_string(&World::built_in()).unwrap();
         assert!(!text.contains(SECRET), "a secret was written out");
         let back: World = serde_json::from_str(&text).unwrap();
-        assert_eq!(back.applications.len(), 4);
+        assert_eq!(back.applications.len(), 6);
         assert_eq!(back.application(APP).unwrap().federated_credentials.len(), Cloud::ALL.len());
     }
 

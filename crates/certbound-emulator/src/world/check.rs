@@ -28,6 +28,7 @@ impl World {
         resources::check(self, &mut found);
         credentials::authorities(&self.trusted_authorities, &mut found);
         credentials::issuers(&self.external_issuers, &mut found);
+        identities(self, &mut found);
         WorldError::of(found.0)
     }
 }
@@ -122,6 +123,26 @@ fn roles(world: &World, application: &Application, at: &str, found: &mut Mistake
                 format!("there is no resource with the app_id '{resource}'"),
             );
         }
+    }
+}
+
+fn identities(world: &World, found: &mut Mistakes) {
+    let (mut ids, mut resources) = (Seen::new(), Seen::new());
+    for (index, identity) in world.managed_identities.iter().enumerate() {
+        let at = format!("managed_identities[{index}]");
+        ids.once(&identity.client_id, &format!("{at}.client_id"), found);
+        resources.once(&identity.resource_id, &format!("{at}.resource_id"), found);
+        let application = world.applications.iter().find(|known| known.id == identity.client_id);
+        match application {
+            None => found.add(&at, format!("there is no application with the id '{}'", identity.client_id)),
+            Some(application) if !application.principals.contains_key(&application.home_tenant) => {
+                found.add(&at, "its application has no principal in its home tenant");
+            }
+            Some(_) => {}
+        }
+    }
+    if world.machine.vm_id.is_empty() && world.machine.vmss_id.is_empty() {
+        found.add("machine", "has neither a vm_id nor a vmss_id");
     }
 }
 

@@ -31,6 +31,15 @@ const ISSUERS: &str = "\
 # ---- Token issuers other than Entra, with their public keys (JSON Web Keys).
 ";
 
+const IDENTITIES: &str = "\
+# The identities of the machine that programs believe to run on. Each is an application too, of the same client id; one
+# without a resource_id is the machine's own.
+";
+
+const MACHINE: &str = "\
+# That machine, and what its metadata service does.
+";
+
 /// The keys that belong to no list.
 #[derive(Serialize)]
 struct Settings<'w> {
@@ -79,6 +88,8 @@ impl World {
             session_resumption,
             propagation_seconds,
             one_time_assertions,
+            managed_identities,
+            machine,
         } = self;
         let settings = Settings {
             session_resumption: *session_resumption,
@@ -93,6 +104,8 @@ impl World {
             list(APPLICATIONS, "applications", &applications)?,
             list(RESOURCES, "resources", resources)?,
             list(ISSUERS, "external_issuers", external_issuers)?,
+            list(IDENTITIES, "managed_identities", managed_identities)?,
+            format!("\n{MACHINE}\n{}", write(&BTreeMap::from([("machine", machine)]), "machine")?),
         ]
         .concat())
     }

@@ -34,7 +34,8 @@ async fn hosted_run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
     let (what, command) = (super::world::load(&flags.what)?, &flags.command);
     let mut signals =
         Signals::watch().map_err(|error| Failure::of_system("signals cannot be received", &error))?;
-    let mut hosted = Hosted::start(what, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await?;
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let mut hosted = Hosted::start(what, anywhere, anywhere, None).await?;
     let isolation = match flags.isolated {
         true => Some(isolated::inhabit(&mut hosted).await?),
         false => None,
@@ -78,6 +79,9 @@ fn spawn(command: &[OsString], hosted: &Hosted, isolated: bool) -> std::io::Resu
     }
     if !isolated {
         child.env("NODE_USE_ENV_PROXY", "1");
+    }
+    if !isolated {
+        child.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", hosted.imds());
     }
     child.env("CERTBOUND_EMULATOR_ADMIN", hosted.admin());
     child.env("CERTBOUND_EMULATOR_CERTIFICATE", hosted.client_certificate());

@@ -13,14 +13,18 @@ pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {
     if !flags.listen.ip().is_loopback() && !flags.listen_on_the_network_anyone_can_mint_tokens {
         return Err(Usage::NotLoopback(flags.listen).into());
     }
+    if !flags.imds_listen.ip().is_loopback() {
+        return Err(Usage::ImdsNotLoopback(flags.imds_listen).into());
+    }
     let what = super::world::load(&flags.what)?;
     // Before the ready line: who reads it may send a signal at once, and the private directory must go.
     let signals = Signals::watch();
     let mut signals = signals.map_err(|error| Failure::of_system("signals cannot be received", &error))?;
-    let hosted = Hosted::start(what, flags.listen, flags.state.as_deref()).await?;
+    let hosted = Hosted::start(what, flags.listen, flags.imds_listen, flags.state.as_deref()).await?;
     let ready = json!({
         "ready": true,
         "proxy": hosted.proxy(),
+        "imds": hosted.imds(),
         "admin": hosted.admin(),
         "ca": hosted.ca(),
         "client_certificate": hosted.client_certificate(),

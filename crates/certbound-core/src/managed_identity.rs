@@ -1,0 +1,175 @@
+//! Managed identities: which one, where the platform offers it, and what is exchanged with it. No I/O.
+
+mod answer;
+mod csr;
+mod platform;
+mod source;
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use self::answer::{BearerAnswer, MachineError, MalformedMachineAnswer};
+pub use self::csr::{CertificationRequest, CertificationRequestError};
+pub use self::platform::{CuId, IssuedCredential, PlatformMetadata};
+pub use self::source::{MachineSource, SourceError};
+use crate::shown::shown;
+
+/// Which managed identity: the machine's own, or one that was assigned to it, by one of its three names.
+///
+/// The text form is that of the command line: `system`, `client-id:GUID`, `object-id:GUID`, `resource-id:/subscriptions/…`.
+///
+/// ```
+/// use certbound_core::managed_identity::IdentityId;
+///
+/// let id: IdentityId = "client-id:163ffef9-a313-45b4-ab2f-c7e2f5e0e23e".parse()?;
+/// assert_eq!(id.to_string(), "client-id:163ffef9-a313-45b4-ab2f-c7e2f5e0e23e");
+/// assert!("163ffef9-a313-45b4-ab2f-c7e2f5e0e23e".parse::<IdentityId>().is_err());
+/// # Ok::<(), certbound_core::managed_identity::IdentityIdError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IdentityId {
+    /// The machine's own.
+    System,
+    /// A user-assigned one, by its client (application) id.
+    ClientId(String),
+    /// A user-assigned one, by the object (principal) id of its service principal.
+    ObjectId(String),
+    /// A user-assigned one, by its Azure resource id.
+    ResourceId(String),
+}
+
+/// What selects an identity where resource ids have this name.
+const RESOURCE_ID_PREFIX: &str = "/subscriptions/";
+
+impl IdentityId {
+    /// A user-assigned identity by client id.
+    ///
+    /// # Errors
+    /// [`IdentityIdError`] for what is not a GUID.
+    pub fn client_id(id: &str) -> Result<Self, IdentityIdError> {
+        guid(id).map(Self::ClientId)
+    }
+
+    /// A user-assigned identity by object id.
+    ///
+    /// # Errors
+    /// [`IdentityIdError`] for what is not a GUID.
+    pub fn object_id(id: &str) -> Result<Self, IdentityIdError> {
+        guid(id).map(Self::ObjectId)
+    }
+
+    /// A user-assigned identity by resource id; its case is kept.
+    ///
+    /// # Errors
+    /// [`IdentityIdError`] for what does not begin with `/subscriptions/`, or has a space or a control character.
+    pub fn resource_id(id: &str) -> Result<Self, IdentityIdError> {
+        let start = id.get(..RESOURCE_ID_PREFIX.len()).unwrap_or_default();
+        let fits = start.eq_ignore_ascii_case(RESOURCE_ID_PREFIX) && id.len() <= 1024;
+        if fits && id.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Ok(Self::ResourceId(id.to_owned()));
+        }
+        Err(IdentityIdError::ResourceId { shown: shown(id) })
+    }
+
+    /// Whether it is the machine's own.
+    pub fn is_system(&self) -> bool {
+        matches!(self, Self::System)
+    }
+}
+
+fn guid(id: &str) -> Result<String, IdentityIdError> {
+    match crate::tenant::is_guid(&id.to_ascii_lowercase()) {
+        true => Ok(id.to_ascii_lowercase()),
+        false => Err(IdentityIdError::NotAGuid { shown: shown(id) }),
+    }
+}
+
+impl fmt::Display for IdentityId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("system"),
+            Self::ClientId(id) => write!(f, "client-id:{id}"),
+            Self::ObjectId(id) => write!(f, "object-id:{id}"),
+            Self::ResourceId(id) => write!(f, "resource-id:{id}"),
+        }
+    }
+}
+
+impl FromStr for IdentityId {
+    type Err = IdentityIdError;
+
+    fn from_str(text: &str) -> Result<Self, IdentityIdError> {
+        match text.split_once(':') {
+            None if text == "system" => Ok(Self::System),
+            Some(("client-id", id)) => Self::client_id(id),
+            Some(("object-id", id)) => Self::object_id(id),
+            Some(("resource-id", id)) => Self::resource_id(id),
+            _ => Err(IdentityIdError::Unknown { shown: shown(text) }),
+        }
+    }
+}
+
+/// Why a text names no managed identity.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentityIdError {
+    /// A client or object id that is no GUID.
+    #[error("`{shown}` is not a GUID")]
+    NotAGuid {
+        /// The start of it, escaped.
+        shown: String,
+    },
+    /// Not a resource id.
+    #[error("`{shown}` is not the resource id of an identity, which begins with /subscriptions/")]
+    ResourceId {
+        /// The start of it, escaped.
+        shown: String,
+    },
+    /// None of the four forms.
+    #[error("`{shown}` names no managed identity")]
+    Unknown {
+        /// The start of it, escaped.
+        shown: String,
+    },
+}
+
+impl IdentityIdError {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        "invalid_managed_identity_id"
+    }
+
+    /// What to do.
+    pub fn fix(&self) -> &'static str {
+        "write system, client-id:GUID, object-id:GUID or resource-id:/subscriptions/..."
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_named_in_four_ways() {
+        let resource = "resource-id:/Subscriptions/a/resourcegroups/b/providers/c/userAssignedIdentities/D";
+        for text in ["system", "object-id:163ffef9-a313-45b4-ab2f-c7e2f5e0e23e", resource] {
+            assert_eq!(text.parse::<IdentityId>().unwrap().to_string(), text);
+        }
+        for bad in [
+            "",
+            "System",
+            "system:",
+            "client-id:",
+            "client-id:x",
+            "client-id:{163ffef9-a313-45b4-ab2f-c7e2f5e0e23e}",
+            "resource-id:",
+            "resource-id:/other",
+            "resource-id:/subscriptions/a b",
+            "resource-id:/subscriptions/\n",
+            "app-id:163ffef9-a313-45b4-ab2f-c7e2f5e0e23e",
+        ] {
+            assert!(bad.parse::<IdentityId>().is_err(), "{bad:?}");
+        }
+    }
+}

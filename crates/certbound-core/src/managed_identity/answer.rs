@@ -1,0 +1,262 @@
+//! Answers of the platforms' token endpoints, which are not those of a token service.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::json::{self, JsonError};
+use crate::refusal::AuthorityError;
+use crate::response::HeaderFacts;
+use crate::secret::Secret;
+use crate::shown::shown;
+use crate::time::UnixTime;
+
+/// A plain token from a platform.
+#[derive(Debug)]
+pub struct BearerAnswer {
+    /// `access_token`; never empty.
+    pub access_token: Secret,
+    /// When it ends.
+    pub expires_at: UnixTime,
+    /// When a new one should be asked for: at half of a life of more than two hours.
+    pub refresh_at: Option<UnixTime>,
+    /// `client_id`, `object_id` and `mi_res_id` or `msi_res_id`, where the answer says for whom it is.
+    pub identity: [Option<String>; 3],
+}
+
+/// Below this a number is a duration, from here on a moment: 2001-01-01.
+const FIRST_MOMENT: u64 = 978_307_200;
+const HALVED_ABOVE: Duration = Duration::from_secs(7200);
+
+impl BearerAnswer {
+    /// Reads the body of a 200 answer. `expires_on` counts before `expires_in`; both may be numbers or texts, and a moment
+    /// or a duration.
+    ///
+    /// # Errors
+    /// [`MalformedMachineAnswer`], also for a token that is over already.
+    pub fn parse(body: &[u8], now: UnixTime) -> Result<Self, MalformedMachineAnswer> {
+        let members = json::parse_object(body)?;
+        let token = text(&members, "access_token").ok_or(MalformedMachineAnswer::Missing("access_token"))?;
+        let is_b64token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+        if !token.bytes().all(is_b64token) {
+            return Err(MalformedMachineAnswer::TokenCharacters);
+        }
+        let stated = ["expires_on", "expires_in"].into_iter().find_map(|name| {
+            let value = members.get(name).filter(|value| !matches!(value, Value::Null))?;
+            (value.as_str() != Some("")).then_some(value)
+        });
+        let stated = stated.ok_or(MalformedMachineAnswer::Missing("expires_on"))?;
+        let number = stated.as_u64().or_else(|| stated.as_str()?.trim().parse().ok());
+        let expires_at = match number
+            .ok_or_else(|| MalformedMachineAnswer::Expiry { shown: shown(&stated.to_string()) })?
+        {
+            seconds if seconds < FIRST_MOMENT => now.plus(Duration::from_secs(seconds)),
+            moment => UnixTime::from_secs(moment),
+        };
+        if expires_at <= now {
+            return Err(MalformedMachineAnswer::Over { expired: expires_at, now });
+        }
+        let life = Duration::from_secs(expires_at.as_secs() - now.as_secs());
+        let resource = text(&members, "mi_res_id").or_else(|| text(&members, "msi_res_id"));
+        Ok(Self {
+            access_token: Secret::new(token),
+            expires_at,
+            refresh_at: (life > HALVED_ABOVE).then(|| now.plus(life / 2)),
+            identity: [text(&members, "client_id"), text(&members, "object_id"), resource],
+        })
+    }
+}
+
+fn text(members: &Map<String, Value>, name: &str) -> Option<String> {
+    members.get(name).and_then(Value::as_str).filter(|text| !text.trim().is_empty()).map(str::to_owned)
+}
+
+/// A platform's "no", in any of the forms that platforms give it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineError {
+    /// The HTTP status.
+    pub status: u16,
+    /// Its own code, such as `invalid_request`; empty when it gave none.
+    pub reason: String,
+    /// Its own words.
+    pub message: String,
+    /// Its correlation id.
+    pub correlation_id: Option<String>,
+}
+
+impl MachineError {
+    /// Reads an answer that is not 200; it never fails, because saying no needs no form.
+    pub fn parse(status: u16, body: &[u8]) -> Self {
+        // The reader of a token service's refusals keeps tokens out of what is shown.
+        let plain = AuthorityError::parse(status, &HeaderFacts::default(), body);
+        let members = json::parse_object(body).unwrap_or_default();
+        let nested = members.get("error").and_then(Value::as_object);
+        let (reason, message) = match nested {
+            Some(nested) => (text(nested, "code"), text(nested, "message")),
+            None => (
+                text(&members, "error"),
+                Some(plain.description.clone())
+                    .filter(|text| !text.is_empty())
+                    .or_else(|| text(&members, "message")),
+            ),
+        };
+        let message = message.unwrap_or_else(|| match body.is_empty() {
+            true => "it gave no reason".to_owned(),
+            false => plain.body.clone(),
+        });
+        Self {
+            status,
+            reason: shown(&reason.unwrap_or_default()),
+            message: message.chars().filter(|c| !c.is_control()).take(512).collect(),
+            correlation_id: text(&members, "correlationId").or(plain.correlation_id),
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.status, 404 | 408 | 410 | 429 | 500..=599)
+    }
+}
+
+impl fmt::Display for MachineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status {}", self.status)?;
+        if !self.reason.is_empty() {
+            write!(f, ", {}", self.reason)?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl std::error::Error for MachineError {}
+
+/// An answer of a platform that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MalformedMachineAnswer {
+    /// Not JSON.
+    #[error("the platform's answer cannot be read: {0}")]
+    Json(#[from] JsonError),
+    /// A member that must be there.
+    #[error("the platform's answer has no `{0}`")]
+    Missing(&'static str),
+    /// A member that is no GUID.
+    #[error("`{0}` in the platform's answer is not a GUID")]
+    NotAGuid(&'static str),
+    /// A member that is no URL to go to.
+    #[error("`{0}` in the platform's answer is not an https URL")]
+    NotAUrl(&'static str),
+    /// Another server than the metadata service answered.
+    #[error("what answers at the metadata service's address does not say that it is IMDS")]
+    NotImds,
+    /// The certificate cannot be decoded.
+    #[error("the issued certificate is not base64")]
+    Certificate,
+    /// A token with a character that no header may have.
+    #[error("the platform's token has a character that no token has")]
+    TokenCharacters,
+    /// An expiry in no known form.
+    #[error("the platform's answer ends at `{shown}`, which is no time")]
+    Expiry {
+        /// The start of it, escaped.
+        shown: String,
+    },
+    /// The token is over.
+    #[error("the platform's token was over when it came: it ends at {expired}, and it is {now}")]
+    Over {
+        /// When it ends.
+        expired: UnixTime,
+        /// The time it was compared with.
+        now: UnixTime,
+    },
+}
+
+impl MalformedMachineAnswer {
+    /// MSAL's code where it has one.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Json(_) => "managed_identity_response_parse_failure",
+            Self::Certificate => "invalid_certificate",
+            Self::Expiry { .. } => "invalid_timestamp_format",
+            Self::Over { .. } => "invalid_token_provider_response_value",
+            _ => "managed_identity_request_failed",
+        }
+    }
+
+    /// What to do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::NotImds => "see what stands between this program and 169.254.169.254; a proxy must not",
+            Self::Over { .. } => "set the clock right",
+            _ => "ask the platform's support; name the source's own correlation id",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime::from_secs(1_785_000_000);
+
+    fn expiry(members: &str) -> Result<(u64, Option<u64>), &'static str> {
+        let body = format!(r#"{{"access_token":"a.b.c",{members}}}"#);
+        let answer = BearerAnswer::parse(body.as_bytes(), NOW).map_err(|error| error.code())?;
+        Ok((answer.expires_at.as_secs(), answer.refresh_at.map(UnixTime::as_secs)))
+    }
+
+    #[test]
+    fn an_expiry_is_a_moment_or_a_duration_in_either_member() {
+        let now = NOW.as_secs();
+        for (members, expected) in [
+            (r#""expires_on":"1785003600""#, Ok((now + 3600, None))),
+            (r#""expires_on":1785003600,"expires_in":"7""#, Ok((now + 3600, None))),
+            (r#""expires_in":"3599""#, Ok((now + 3599, None))),
+            (r#""expires_on":"","expires_in":60"#, Ok((now + 60, None))),
+            (r#""expires_on":null,"expires_in":60"#, Ok((now + 60, None))),
+            (r#""expires_in":1785003600"#, Ok((now + 3600, None))),
+            (r#""expires_on":7200"#, Ok((now + 7200, None))),
+            (r#""expires_on":7202"#, Ok((now + 7202, Some(now + 3601)))),
+            (r#""expires_on":"1785000000""#, Err("invalid_token_provider_response_value")),
+            (r#""expires_in":0"#, Err("invalid_token_provider_response_value")),
+            (r#""expires_on":"soon""#, Err("invalid_timestamp_format")),
+            (r#""expires_on":-5"#, Err("invalid_timestamp_format")),
+            (r#""expires_on":[]"#, Err("invalid_timestamp_format")),
+            (r#""x":1"#, Err("managed_identity_request_failed")),
+        ] {
+            assert_eq!(expiry(members), expected, "{members}");
+        }
+        for body in [
+            "",
+            "[]",
+            r#"{"expires_in":1}"#,
+            r#"{"access_token":"","expires_in":1}"#,
+            r#"{"access_token":"a b","expires_in":1}"#,
+        ] {
+            assert!(BearerAnswer::parse(body.as_bytes(), NOW).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_no_is_read_in_every_form() {
+        for (body, reason, message) in [
+            (
+                r#"{"error":"invalid_request","error_description":"Identity not found"}"#,
+                "invalid_request",
+                "Identity not found",
+            ),
+            (r#"{"error":{"code":"AudienceNotSupported","message":"no"}}"#, "AudienceNotSupported", "no"),
+            (r#"{"message":"busy","correlationId":"c"}"#, "", "busy"),
+            ("", "", "it gave no reason"),
+            ("<html>", "", "<html>"),
+            (r#"{"error":7}"#, "", r#"{"error":7}"#),
+        ] {
+            let error = MachineError::parse(400, body.as_bytes());
+            assert_eq!((error.reason.as_str(), error.message.as_str()), (reason, message), "{body}");
+        }
+        assert!(
+            MachineError::parse(410, b"").is_transient() && !MachineError::parse(403, b"").is_transient()
+        );
+    }
+}

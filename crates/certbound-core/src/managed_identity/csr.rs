@@ -1,0 +1,132 @@
+//! The certificate request of a managed identity (PKCS #10, RFC 2986), signed elsewhere.
+
+use x509_cert::attr::{Attribute, AttributeTypeAndValue, AttributeValue};
+use x509_cert::der::asn1::{Any, BitString, Ia5StringRef, PrintableStringRef, SetOfVec, Utf8StringRef};
+use x509_cert::der::oid::ObjectIdentifier;
+use x509_cert::der::{Decode as _, Encode as _};
+use x509_cert::name::{Name, RdnSequence, RelativeDistinguishedName};
+use x509_cert::request::{CertReq, CertReqInfo, Version};
+use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
+
+use super::PlatformMetadata;
+
+const DOMAIN_COMPONENT: ObjectIdentifier = ObjectIdentifier::new_unwrap("0.9.2342.19200300.100.1.25");
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+/// Microsoft's attribute for the compute unit.
+const COMPUTE_UNIT: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.90.2.10");
+
+/// RSASSA-PSS with SHA-256, MGF1 of SHA-256 and a salt of 32 bytes (RFC 4055, section 3.1), hash parameters absent.
+const PSS: &[u8] = &[
+    0x30, 0x3d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a, 0x30, 0x30, 0xa0, 0x0d,
+    0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0xa1, 0x1a, 0x30, 0x18,
+    0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x08, 0x30, 0x0b, 0x06, 0x09, 0x60, 0x86,
+    0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0xa2, 0x03, 0x02, 0x01, 0x20,
+];
+
+/// A request that lacks its signature.
+pub struct CertificationRequest {
+    info: CertReqInfo,
+    der: Vec<u8>,
+}
+
+impl CertificationRequest {
+    /// A request for the identity's certificate over the public key `spki` (DER, as a certificate holds it).
+    ///
+    /// The subject is the tenant as DC and then the client id as CN; the one attribute is the compute unit.
+    ///
+    /// # Errors
+    /// [`CertificationRequestError`] when the public key is none.
+    pub fn new(metadata: &PlatformMetadata, spki: &[u8]) -> Result<Self, CertificationRequestError> {
+        let info = info(metadata, spki).map_err(|_| CertificationRequestError)?;
+        let der = info.to_der().map_err(|_| CertificationRequestError)?;
+        Ok(Self { info, der })
+    }
+
+    /// What is to be signed, by RSA-PSS with SHA-256 and a salt of 32 bytes.
+    pub fn to_be_signed(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The whole request, DER.
+    ///
+    /// # Errors
+    /// [`CertificationRequestError`], for a signature that no DER can hold.
+    pub fn with_signature(self, signature: &[u8]) -> Result<Vec<u8>, CertificationRequestError> {
+        let whole = || -> x509_cert::der::Result<Vec<u8>> {
+            CertReq {
+                info: self.info,
+                algorithm: AlgorithmIdentifierOwned::from_der(PSS)?,
+                signature: BitString::from_bytes(signature)?,
+            }
+            .to_der()
+        };
+        whole().map_err(|_| CertificationRequestError)
+    }
+}
+
+fn info(metadata: &PlatformMetadata, spki: &[u8]) -> x509_cert::der::Result<CertReqInfo> {
+    let domain = Any::encode_from(&Ia5StringRef::new(&metadata.tenant_id)?)?;
+    let name = Any::encode_from(&PrintableStringRef::new(&metadata.client_id)?)?;
+    let rdn = |oid, value| -> x509_cert::der::Result<RelativeDistinguishedName> {
+        RelativeDistinguishedName::try_from(vec![AttributeTypeAndValue { oid, value }])
+    };
+    let names = RdnSequence::from(vec![rdn(DOMAIN_COMPONENT, domain)?, rdn(COMMON_NAME, name)?]);
+    let cu_id = metadata.cu_id.to_json();
+    let value: AttributeValue = Any::encode_from(&Utf8StringRef::new(&cu_id)?)?;
+    let attribute = Attribute { oid: COMPUTE_UNIT, values: SetOfVec::try_from(vec![value])? };
+    Ok(CertReqInfo {
+        version: Version::V1,
+        subject: Name::from_der(&names.to_der()?)?,
+        public_key: SubjectPublicKeyInfoOwned::from_der(spki)?,
+        attributes: SetOfVec::try_from(vec![attribute])?,
+    })
+}
+
+/// The request cannot be made: the public key is not one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no certificate request can be made of this public key")]
+pub struct CertificationRequestError;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::managed_identity::CuId;
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digits: String = text.split_whitespace().collect();
+        (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+    }
+
+    /// The vectors of the protocol's description.
+    #[test]
+    fn name_attribute_and_algorithm_are_the_known_bytes() {
+        let metadata = PlatformMetadata {
+            client_id: "11111111-2222-3333-4444-555555555555".to_owned(),
+            tenant_id: "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee".to_owned(),
+            cu_id: CuId { vm_id: Some("01234567-89ab-cdef-0123-456789abcdef".to_owned()), vmss_id: None },
+            attestation_endpoint: "https://x".to_owned(),
+        };
+        let name = hex(
+            "306531343032060a0992268993f22c640119162461616161616161612d626262622d636363632d646464642d656565656565656565656565
+             312d302b0603550403132431313131313131312d323232322d333333332d343434342d353535353535353535353535",
+        );
+        let attributes = hex(
+            "a041303f060a2b0601040182375a020a31310c2f7b22766d4964223a2230313233343536372d383961622d636465662d303132332d
+             343536373839616263646566227d",
+        );
+        let pem = include_bytes!("../../../../testdata/certificates/rsa.pem");
+        let (_, pem) = x509_parser::pem::parse_x509_pem(pem).unwrap();
+        let spki = pem.parse_x509().unwrap().public_key().raw.to_vec();
+        let request = CertificationRequest::new(&metadata, &spki).unwrap();
+        let mut expected = hex("020100");
+        expected.extend([name, spki, attributes].concat());
+        assert_eq!(request.to_be_signed()[4..], expected);
+        let whole = request.with_signature(&[7; 256]).unwrap();
+        let algorithm = hex(
+            "303d06092a864886f70d01010a3030a00d300b0609608648016503040201a11a301806092a864886f70d010108300b06096086480165
+             03040201a203020120",
+        );
+        assert!(whole.windows(algorithm.len()).any(|window| window == algorithm));
+        assert!(CertificationRequest::new(&metadata, b"no key").is_err());
+    }
+}

@@ -1,0 +1,180 @@
+//! Which platform offers managed identities here, told by the environment alone.
+
+use std::fmt;
+
+use super::IdentityId;
+
+/// A platform's source of managed-identity tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MachineSource {
+    /// App Service, Functions, Container Apps.
+    AppService,
+    /// Service Fabric.
+    ServiceFabric,
+    /// Azure Machine Learning.
+    MachineLearning,
+    /// Cloud Shell.
+    CloudShell,
+    /// Azure Arc: a server outside Azure with the Connected Machine agent.
+    AzureArc,
+    /// The instance metadata service of virtual machines and scale sets.
+    Imds,
+}
+
+impl MachineSource {
+    /// Every source, in the order in which they are looked for.
+    pub const ALL: [MachineSource; 6] = [
+        Self::ServiceFabric,
+        Self::AppService,
+        Self::MachineLearning,
+        Self::CloudShell,
+        Self::AzureArc,
+        Self::Imds,
+    ];
+
+    /// The source of this machine. Nothing is asked: `variable` reads the environment, `has_arc_agent` says whether the
+    /// agent's program is there. An empty variable is as good as none.
+    pub fn detect(variable: impl Fn(&str) -> Option<String>, has_arc_agent: bool) -> Self {
+        let set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
+        if set("IDENTITY_ENDPOINT") && set("IDENTITY_HEADER") {
+            return match set("IDENTITY_SERVER_THUMBPRINT") {
+                true => Self::ServiceFabric,
+                false => Self::AppService,
+            };
+        }
+        if set("MSI_ENDPOINT") {
+            return if set("MSI_SECRET") { Self::MachineLearning } else { Self::CloudShell };
+        }
+        if (set("IDENTITY_ENDPOINT") && set("IMDS_ENDPOINT")) || has_arc_agent {
+            return Self::AzureArc;
+        }
+        Self::Imds
+    }
+
+    /// Whether tokens from here can be bound to a certificate.
+    pub const fn binds(self) -> bool {
+        matches!(self, Self::Imds)
+    }
+
+    /// Refuses an identity that this source cannot name.
+    ///
+    /// # Errors
+    /// [`SourceError`]
+    pub fn check_identity(self, id: &IdentityId) -> Result<(), SourceError> {
+        let fits = match (self, id) {
+            (Self::AppService | Self::Imds, _) | (_, IdentityId::System) => true,
+            (Self::ServiceFabric, IdentityId::ObjectId(_)) => true,
+            (Self::MachineLearning, IdentityId::ClientId(_)) => true,
+            // Newer agents take all three; an older one that passes by the selector is found out by its answer.
+            (Self::AzureArc, _) => true,
+            _ => false,
+        };
+        if fits { Ok(()) } else { Err(SourceError { origin: self, id: id.clone() }) }
+    }
+}
+
+impl fmt::Display for MachineSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::AppService => "app-service",
+            Self::ServiceFabric => "service-fabric",
+            Self::MachineLearning => "ml",
+            Self::CloudShell => "cloud-shell",
+            Self::AzureArc => "arc",
+            Self::Imds => "imds",
+        })
+    }
+}
+
+/// A source that cannot name the identity.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the source {origin} cannot be asked for the identity {id}")]
+pub struct SourceError {
+    /// The source.
+    pub origin: MachineSource,
+    /// The identity.
+    pub id: IdentityId,
+}
+
+impl SourceError {
+    /// MSAL's code.
+    pub fn code(&self) -> &'static str {
+        match self.origin {
+            MachineSource::ServiceFabric => "user_assigned_managed_identity_not_configurable_at_runtime",
+            MachineSource::MachineLearning => "invalid_managed_identity_id_type",
+            _ => "user_assigned_managed_identity_not_supported",
+        }
+    }
+
+    /// What to do.
+    pub fn fix(&self) -> &'static str {
+        match self.origin {
+            MachineSource::ServiceFabric => {
+                "use the system-assigned identity, or name the other by its object id"
+            }
+            MachineSource::MachineLearning => {
+                "use the system-assigned identity, or name the other by its client id"
+            }
+            _ => "use the system-assigned identity",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_decides_in_this_order() {
+        const IDENTITY: [&str; 2] = ["IDENTITY_ENDPOINT", "IDENTITY_HEADER"];
+        const MSI: [&str; 2] = ["MSI_ENDPOINT", "MSI_SECRET"];
+        let all = [&IDENTITY[..], &MSI[..]].concat();
+        let rows: [(Vec<&str>, bool, MachineSource); 11] = [
+            (vec![], false, MachineSource::Imds),
+            (vec![], true, MachineSource::AzureArc),
+            (IDENTITY.to_vec(), true, MachineSource::AppService),
+            // Hosts in transition have both.
+            (all.clone(), false, MachineSource::AppService),
+            (
+                [&all[..], &["IDENTITY_SERVER_THUMBPRINT", "IMDS_ENDPOINT"]].concat(),
+                true,
+                MachineSource::ServiceFabric,
+            ),
+            (MSI.to_vec(), true, MachineSource::MachineLearning),
+            (vec!["MSI_ENDPOINT"], true, MachineSource::CloudShell),
+            (vec!["MSI_SECRET"], false, MachineSource::Imds),
+            (vec!["IDENTITY_ENDPOINT", "IMDS_ENDPOINT"], false, MachineSource::AzureArc),
+            (vec!["IDENTITY_ENDPOINT"], false, MachineSource::Imds),
+            (vec!["IDENTITY_SERVER_THUMBPRINT", "IDENTITY_HEADER"], false, MachineSource::Imds),
+        ];
+        for (set, agent, expected) in rows {
+            let variable = |name: &str| set.contains(&name).then(|| "x".to_owned());
+            assert_eq!(MachineSource::detect(variable, agent), expected, "{set:?}");
+            let empty = |name: &str| set.contains(&name).then(String::new);
+            let without = if agent { MachineSource::AzureArc } else { MachineSource::Imds };
+            assert_eq!(MachineSource::detect(empty, agent), without, "{set:?}");
+        }
+    }
+
+    #[test]
+    fn each_source_knows_some_names_of_an_identity() {
+        let ids = [
+            IdentityId::System,
+            IdentityId::ClientId("c".to_owned()),
+            IdentityId::ObjectId("o".to_owned()),
+            IdentityId::ResourceId("r".to_owned()),
+        ];
+        for (source, expected) in [
+            (MachineSource::AppService, [true, true, true, true]),
+            (MachineSource::Imds, [true, true, true, true]),
+            (MachineSource::AzureArc, [true, true, true, true]),
+            (MachineSource::ServiceFabric, [true, false, true, false]),
+            (MachineSource::MachineLearning, [true, true, false, false]),
+            (MachineSource::CloudShell, [true, false, false, false]),
+        ] {
+            let fits = ids.each_ref().map(|id| source.check_identity(id).is_ok());
+            assert_eq!(fits, expected, "{source}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The authority that issues certificates to managed identities, and what it remembers of each.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use certbound_core::certificate::Thumbprint;
+use certbound_core::time::UnixTime;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, DnValue,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SubjectPublicKeyInfo,
+};
+
+use crate::ca::{self, BACKDATED};
+use crate::emulator::EmulatorError;
+use crate::seed::KeySource;
+
+/// How long a certificate is good for: what the real service gives.
+pub(crate) const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+const AUTHORITY_LIFETIME: Duration = Duration::from_secs(3650 * 24 * 3600);
+const NAME: &str = "managedidentitysnissuer.login.microsoft.com";
+/// `DC` (RFC 4519, section 2.4).
+const DOMAIN_COMPONENT: &[u64] = &[0, 9, 2342, 19_200_300, 100, 1, 25];
+
+/// Issues, and knows again what it issued.
+pub(crate) struct MachineAuthority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    issued: Mutex<HashMap<Thumbprint, Issued>>,
+}
+
+/// What is remembered of a certificate.
+#[derive(Clone, Debug)]
+pub(crate) struct Issued {
+    /// For which identity.
+    pub(crate) client_id: String,
+    /// Why the attestation that it was issued with is refused when it is used, if it is.
+    pub(crate) attestation_fault: Option<u32>,
+}
+
+impl MachineAuthority {
+    pub(crate) fn new(now: UnixTime, keys: &mut KeySource) -> Result<Self, EmulatorError> {
+        let mut params = ca::params(NAME, now.minus(BACKDATED), now.plus(AUTHORITY_LIFETIME));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        Ok(Self { issuer: CertifiedIssuer::self_signed(params, keys.any()?)?, issued: Mutex::default() })
+    }
+
+    /// A certificate (DER) for an identity's key, given as DER of a `SubjectPublicKeyInfo`.
+    pub(crate) fn issue(
+        &self,
+        tenant: &str,
+        public_key: &[u8],
+        until: UnixTime,
+        now: UnixTime,
+        issued: Issued,
+    ) -> Result<Vec<u8>, EmulatorError> {
+        let key = SubjectPublicKeyInfo::from_der(public_key)?;
+        let mut params: CertificateParams = ca::params("", now.minus(BACKDATED), until);
+        params.distinguished_name = DistinguishedName::new();
+        let domain = DnValue::Ia5String(tenant.try_into()?);
+        params.distinguished_name.push(DnType::CustomDnType(DOMAIN_COMPONENT.to_vec()), domain);
+        params.distinguished_name.push(DnType::CommonName, issued.client_id.as_str());
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let der = params.signed_by(&key, &self.issuer)?.der().to_vec();
+        self.remembered().insert(Thumbprint::of_der(&der), issued);
+        Ok(der)
+    }
+
+    /// What is known of a certificate, if it was issued here.
+    pub(crate) fn known(&self, thumbprint: Thumbprint) -> Option<Issued> {
+        self.remembered().get(&thumbprint).cloned()
+    }
+
+    fn remembered(&self) -> std::sync::MutexGuard<'_, HashMap<Thumbprint, Issued>> {
+        self.issued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,102 @@
+//! What a certificate request and an attestation must be.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use certbound_core::jws::{Algorithm, UnverifiedJws};
+use serde_json::{Value, json};
+use x509_cert::der::Decode as _;
+use x509_cert::der::asn1::Utf8StringRef;
+use x509_cert::request::CertReq;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::public_key::PublicKey;
+
+use super::Platform;
+use crate::world::World;
+
+/// Microsoft's attribute for the compute unit.
+const COMPUTE_UNIT: &str = "1.3.6.1.4.1.311.90.2.10";
+const PSS: &str = "1.2.840.113549.1.1.10";
+
+/// The public key (DER) of a request that is this identity's, on this machine, signed by its own key.
+pub(super) fn check(der: &[u8], client_id: &str, tenant: &str, world: &World) -> Result<Vec<u8>, String> {
+    let (rest, request) = X509CertificationRequest::from_der(der)
+        .map_err(|_| "The certificate request cannot be read.".to_owned())?;
+    if !rest.is_empty() {
+        return Err("There are bytes behind the certificate request.".to_owned());
+    }
+    let info = &request.certification_request_info;
+    let subject = format!("DC={tenant}, CN={client_id}");
+    if info.subject.to_string() != subject {
+        return Err(format!("The request's subject is '{}', not '{subject}'.", info.subject));
+    }
+    let key = &info.subject_pki;
+    let is_rsa_2048 = matches!(key.parsed(), Ok(PublicKey::RSA(rsa)) if rsa.key_size() >= 2048);
+    if !is_rsa_2048 {
+        return Err("The request's key is not RSA of 2048 bits or more.".to_owned());
+    }
+    let mut expected = json!({ "vmId": world.machine.vm_id });
+    if !world.machine.vmss_id.is_empty() {
+        expected["vmssId"] = json!(world.machine.vmss_id);
+    }
+    if compute_unit(der)? != Some(expected) {
+        return Err("The compute unit is not this machine's.".to_owned());
+    }
+    let signature = request.signature_value.data.as_ref();
+    let right = request.signature_algorithm.algorithm.to_id_string() == PSS
+        && UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, key.raw).verify(info.raw, signature).is_ok();
+    if !right {
+        return Err("The request is not signed by its key, by RSA-PSS with SHA-256.".to_owned());
+    }
+    Ok(key.raw.to_vec())
+}
+
+/// The one attribute that a request has; its reader above passes by the values of attributes it does not know.
+fn compute_unit(der: &[u8]) -> Result<Option<Value>, String> {
+    let request = CertReq::from_der(der).map_err(|_| "The certificate request is not DER.".to_owned())?;
+    let [attribute] = request.info.attributes.as_slice() else {
+        return Err("The request must have one attribute, the compute unit.".to_owned());
+    };
+    let [value] = attribute.values.as_slice() else {
+        return Err("The compute unit is not one value.".to_owned());
+    };
+    if attribute.oid.to_string() != COMPUTE_UNIT {
+        return Err("The request's attribute is not the compute unit.".to_owned());
+    }
+    let text = value
+        .decode_as::<Utf8StringRef<'_>>()
+        .map_err(|_| "The compute unit is not a UTF-8 text.".to_owned())?;
+    Ok(serde_json::from_str(text.as_str()).ok())
+}
+
+/// The number by which the token service will refuse a certificate that came by this attestation; none for a right one.
+///
+/// Right is a JWT of this emulator's own key that names the request's public key by its SHA-256 in `key`.
+pub(super) fn attestation_fault(token: &str, public_key: &[u8], platform: &Platform<'_>) -> Option<u32> {
+    const BAD_TIME: u32 = 1_000_610;
+    const BAD_ISSUER: u32 = 1_000_611;
+    const BAD_CLAIM: u32 = 1_000_612;
+    const BAD_JKU: u32 = 1_000_613;
+    const BAD_SIGNATURE: u32 = 1_000_614;
+
+    let Ok(jws) = UnverifiedJws::parse(token) else { return Some(BAD_SIGNATURE) };
+    let foreign_keys =
+        certbound_core::jws::unverified_header(token).is_ok_and(|header| header.contains_key("jku"));
+    if foreign_keys {
+        return Some(BAD_JKU);
+    }
+    let key = jws.header().kid().and_then(|kid| platform.keys.by_kid(kid));
+    let Some(key) = key else { return Some(BAD_SIGNATURE) };
+    let Ok(verified) = jws.verify(key.public(), &[Algorithm::Rs256]) else { return Some(BAD_SIGNATURE) };
+    let claims = verified.claims();
+    if claims.string("iss") != Some("https://certbound.attest.azure.net") {
+        return Some(BAD_ISSUER);
+    }
+    if claims.time("exp").ok().flatten().is_none_or(|until| until <= platform.now) {
+        return Some(BAD_TIME);
+    }
+    let thumbprint = URL_SAFE_NO_PAD.encode(digest(&SHA256, public_key));
+    (claims.string("key") != Some(thumbprint.as_str())).then_some(BAD_CLAIM)
+}

@@ -1,0 +1,40 @@
+//! A plain token for an identity of the machine.
+
+use certbound_core::environment::Cloud;
+use serde_json::Value;
+
+use super::{No, Platform, no};
+use crate::issue::{self, Grant, Proof};
+use crate::world::{ManagedIdentity, Resource, Tenant};
+
+impl Platform<'_> {
+    /// The answer of a token service in which the token stands; the platforms word theirs otherwise.
+    pub(super) fn plain_token(&self, identity: &ManagedIdentity, resource: &str) -> Result<Value, No> {
+        let gone = || no(400, "invalid_request", "Identity not found");
+        let application = self.world.application(&identity.client_id).ok_or_else(gone)?;
+        let tenant: &Tenant = self.world.tenant(&application.home_tenant).ok_or_else(gone)?;
+        let principal = application.principals.get(&tenant.id).ok_or_else(gone)?;
+        let audience = resource.strip_suffix('/').unwrap_or(resource);
+        let found: Option<&Resource> =
+            self.world.resources.iter().find(|known| known.uris.iter().any(|uri| uri == audience));
+        let found = found.ok_or_else(|| {
+            let text =
+                format!("AADSTS500011: The resource principal named {resource} was not found in the tenant.");
+            no(400, "invalid_resource", text)
+        })?;
+        let grant = Grant {
+            tenant,
+            application,
+            principal,
+            resource: found,
+            audience: resource.to_owned(),
+            proof: Proof::Certificate,
+            bound_to: None,
+            capabilities: Vec::new(),
+            cloud: Cloud::Public,
+        };
+        let key = self.keys.current();
+        let answer = key.and_then(|key| issue::answer(&grant, &key, self.now, None));
+        answer.ok_or_else(|| no(500, "server_error", "The token could not be signed."))
+    }
+}
