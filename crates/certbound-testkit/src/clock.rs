@@ -1,5 +1,6 @@
 //! A clock that stands still until it is moved.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -34,5 +35,11 @@ impl Clock for ManualClock {
 
     fn monotonic(&self) -> Duration {
         Duration::from_secs(self.0.load(Ordering::SeqCst))
+    }
+
+    /// Moves itself forward instead of waiting.
+    fn wait(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.advance(time);
+        Box::pin(tokio::task::yield_now())
     }
 }

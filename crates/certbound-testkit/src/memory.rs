@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use certbound::{Answer, Phase, TlsFacts, Transport, TransportError, Via};
-use certbound_emulator::{Emulator, FaultEffect};
+use certbound_emulator::{Emulator, FaultEffect, IMDS_HOST};
 use http::header::HOST;
 
 use crate::clock::ManualClock;
@@ -28,6 +28,18 @@ impl MemoryTransport {
 impl Transport for MemoryTransport {
     async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
         let host = request.uri().host().ok_or(TransportError::NotHttps)?.to_owned();
+        if matches!(via, Via::Local) {
+            tokio::task::yield_now().await;
+            let now = self.clock.now();
+            let response = self.emulator.handle_machine(now, IMDS_HOST, as_received(request));
+            return match response.extensions().get::<FaultEffect>() {
+                Some(FaultEffect::Delay(limit)) => {
+                    Err(TransportError::TimedOut { host, phase: Phase::Exchange, limit: *limit })
+                }
+                Some(_) => Err(TransportError::Interrupted { host, reason: "a fault".to_owned() }),
+                None => Ok(Answer { response, tls: TlsFacts::default() }),
+            };
+        }
         if !self.emulator.is_emulated(&host) {
             return Err(TransportError::Connect { host, reason: "no such host in this world".to_owned() });
         }

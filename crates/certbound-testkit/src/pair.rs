@@ -3,8 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use certbound::{
-    Authority, BindingCertificate, ByAssertion, ByCertificate, Client, ClientBuilder, NoCredential, Region,
-    TenantId, UnixTime,
+    Authority, BindingCertificate, ByAssertion, ByCertificate, Client, ClientBuilder, IdentityId,
+    ManagedIdentity, ManagedIdentityBuilder, NoCredential, Region, TenantId, UnixTime,
 };
 use certbound_emulator::world::builtin;
 use certbound_emulator::{ClientIdentity, Emulator, EmulatorKeys, IssueOptions, World};
@@ -81,6 +81,14 @@ impl Pair {
     /// A builder joined to the emulator, at another authority.
     pub fn builder_at(&self, authority: Authority, client_id: &str) -> ClientBuilder<NoCredential> {
         Client::builder(authority, client_id).with_transport(self.transport()).with_clock(self.clock.clone())
+    }
+
+    /// A managed identity of the emulator's machine, with certificates of its own; the test process's key.
+    pub fn managed_identity(&self, id: IdentityId) -> ManagedIdentityBuilder {
+        ManagedIdentity::builder(id)
+            .with_environment(|_| None)
+            .with_transport(self.transport())
+            .with_clock(self.clock.clone())
     }
 
     /// Leg 1 by the built-in application's certificate.

@@ -6,13 +6,13 @@
 //!                                                     └─ in Leg 2 this runs Leg 1, which is the same walk
 //! ```
 
-mod accept;
+pub(crate) mod accept;
 mod authority;
 mod claims;
 mod leg1;
 mod options;
 mod settings;
-mod station;
+pub(crate) mod station;
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ use crate::client::ClientCore;
 use crate::correlation::CorrelationId;
 use crate::credential::{Proof, Proves};
 use crate::error::{Error, Leg, Misuse};
-use crate::headers::RefreshReason;
+use crate::headers::{self, RefreshReason};
 use crate::token::{Held, Kind, Source};
 
 /// One acquisition, with everything it needs, so that it can outlive its caller.
@@ -132,11 +132,12 @@ impl Acquisition {
             extra: &self.options.extras.body,
         };
         let sent = station::Sent {
-            client: &self.client,
+            transport: &*self.client.transport,
+            clock: &*self.client.clock,
             leg: self.leg(),
             endpoint: &endpoint,
             kind: self.kind,
-            flow,
+            api: headers::api(flow),
             presents,
             correlation_id,
             reason: self.reason(certificate),

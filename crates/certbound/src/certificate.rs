@@ -163,6 +163,20 @@ impl BindingCertificate {
         Ok(Self { chain: Arc::new(chain), key: Arc::new(key) })
     }
 
+    /// A single certificate, DER, with the key it was issued for.
+    pub(crate) fn from_der_and_key(
+        der: Vec<u8>,
+        key: &Arc<dyn SigningKey>,
+    ) -> Result<Self, BindingCertificateError> {
+        let chain = CertificateChain::from_der(vec![der]).map_err(BindingCertificateError::Certificate)?;
+        if !belongs(&**key, &chain) {
+            return Err(BindingCertificateError::KeyMismatch);
+        }
+        let certificates = chain.ders().iter().map(|der| CertificateDer::from(der.clone())).collect();
+        let key = CertifiedKey::new(certificates, Arc::clone(key));
+        Ok(Self { chain: Arc::new(chain), key: Arc::new(key) })
+    }
+
     /// The same certificate with a key that behaves otherwise.
     #[cfg(test)]
     pub(crate) fn with_key(&self, key: Arc<dyn SigningKey>) -> Self {

@@ -1,5 +1,6 @@
 //! The only reader of time.
 
+use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use certbound_core::time::UnixTime;
@@ -11,6 +12,11 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Time since an arbitrary fixed moment, never running backwards; used for durations in details only.
     fn monotonic(&self) -> Duration;
+
+    /// Waits before a request is tried again. Default: by the runtime's timer.
+    fn wait(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(tokio::time::sleep(time))
+    }
 }
 
 /// The machine's clock.

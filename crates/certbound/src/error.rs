@@ -11,6 +11,7 @@ use certbound_core::refusal::AuthorityError;
 
 pub use self::misuse::Misuse;
 pub use self::peer::PeerMisbehaved;
+use crate::managed_identity::PlatformError;
 use crate::transport::TransportError;
 
 /// Which half of the two-leg flow an error belongs to. The direct flow has no legs.
@@ -59,6 +60,13 @@ pub enum Error {
         /// What it said.
         answer: Arc<AuthorityError>,
     },
+    /// The platform that this program runs on gave no token of a managed identity.
+    Platform {
+        /// The leg it happened in.
+        leg: Option<Leg>,
+        /// What happened.
+        what: PlatformError,
+    },
     /// The network, TLS or a limit ended the exchange before an answer was there.
     Transport {
         /// The leg it happened in.
@@ -75,6 +83,7 @@ impl Error {
             Self::Misuse { what, .. } => what.code(),
             Self::PeerMisbehaved { what, .. } => what.code(),
             Self::Refused { answer, .. } => &answer.code,
+            Self::Platform { what, .. } => what.code(),
             Self::Transport { cause, .. } => cause.code(),
         }
     }
@@ -84,6 +93,7 @@ impl Error {
         match self {
             Self::Misuse { what, .. } => what.fix(),
             Self::PeerMisbehaved { what, .. } => what.fix().to_owned(),
+            Self::Platform { what, .. } => what.fix().to_owned(),
             Self::Refused { answer, .. } => answer
                 .fix()
                 .unwrap_or(
@@ -100,6 +110,7 @@ impl Error {
             Self::Misuse { leg, .. }
             | Self::PeerMisbehaved { leg, .. }
             | Self::Refused { leg, .. }
+            | Self::Platform { leg, .. }
             | Self::Transport { leg, .. } => *leg,
         }
     }
@@ -138,6 +149,7 @@ impl Error {
         match self {
             Self::Misuse { .. } => false,
             Self::PeerMisbehaved { what, .. } => what.is_transient(),
+            Self::Platform { what, .. } => what.is_transient(),
             Self::Refused { answer, .. } => answer.is_transient(),
             Self::Transport { cause, .. } => cause.is_transient(),
         }
@@ -160,6 +172,7 @@ impl fmt::Display for Error {
         match self {
             Self::Misuse { what, .. } => what.fmt(f),
             Self::PeerMisbehaved { what, .. } => what.fmt(f),
+            Self::Platform { what, .. } => what.fmt(f),
             Self::Refused { answer, .. } => write!(f, "the token service refused: {answer}"),
             Self::Transport { cause, .. } => cause.fmt(f),
         }

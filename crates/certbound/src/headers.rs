@@ -14,6 +14,21 @@ pub(crate) const PRODUCT: &str = "certbound";
 
 const API_CLIENT_CREDENTIALS: u16 = 1004;
 const API_ON_BEHALF_OF: u16 = 1006;
+const API_SYSTEM_IDENTITY: u16 = 1015;
+const API_USER_IDENTITY: u16 = 1016;
+
+/// The number of an application's or a user's flow.
+pub(crate) fn api(flow: Flow) -> u16 {
+    match flow {
+        Flow::ClientCredentials => API_CLIENT_CREDENTIALS,
+        Flow::User => API_ON_BEHALF_OF,
+    }
+}
+
+/// The number of a managed identity's flow.
+pub(crate) fn api_of_identity(is_system: bool) -> u16 {
+    if is_system { API_SYSTEM_IDENTITY } else { API_USER_IDENTITY }
+}
 const REGION_GIVEN_BY_USER: u8 = 6;
 
 /// Why the cache was not enough, as the telemetry header numbers it.
@@ -27,7 +42,7 @@ pub(crate) enum RefreshReason {
 /// What the telemetry header tells of one request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Telemetry<'a> {
-    pub(crate) flow: Flow,
+    pub(crate) api: u16,
     pub(crate) kind: Kind,
     pub(crate) reason: RefreshReason,
     /// A library above this one, its version, and the mark of a managed certificate; empty when unset.
@@ -91,10 +106,6 @@ impl Telemetry<'_> {
     /// `5|api,reason,region,source,outcome|serialized,legacy,token type,caller,its version,managed certificate`: an
     /// explicit region leaves its source empty.
     fn text(self, endpoint: &TokenEndpoint) -> String {
-        let api = match self.flow {
-            Flow::ClientCredentials => API_CLIENT_CREDENTIALS,
-            Flow::User => API_ON_BEHALF_OF,
-        };
         let region = endpoint.region().map_or("", |region| region.as_str());
         let outcome = endpoint.region().map_or_else(String::new, |_| REGION_GIVEN_BY_USER.to_string());
         let token_type = match self.kind {
@@ -102,7 +113,7 @@ impl Telemetry<'_> {
             Kind::Bearer => 1,
         };
         let [caller, version, managed] = self.caller;
-        let reason = self.reason as u8;
+        let (api, reason) = (self.api, self.reason as u8);
         format!("5|{api},{reason},{region},,{outcome}|0,1,{token_type},{caller},{version},{managed}")
     }
 }

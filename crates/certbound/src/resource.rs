@@ -16,6 +16,7 @@ pub use self::profile::{ResourceProfile, Scheme};
 use crate::acquire::{Acquire, CloneableProves};
 use crate::client::ClientCore;
 use crate::error::{Error, Misuse};
+use crate::managed_identity::{AcquireFromMachine, Machine};
 use crate::rejected::TokenHash;
 use crate::token::BoundToken;
 use crate::transport::{AnyTransport, TlsFacts, Via};
@@ -48,6 +49,7 @@ pub struct Resource {
 #[derive(Clone)]
 enum Tokens {
     Client { core: Arc<ClientCore>, credential: Arc<dyn CloneableProves>, scope: ResourceScope },
+    Machine { machine: Arc<Machine>, scope: ResourceScope },
     Fixed { token: BoundToken, transport: Arc<dyn AnyTransport> },
 }
 
@@ -62,6 +64,10 @@ impl Resource {
         scope: ResourceScope,
     ) -> Self {
         Self { tokens: Tokens::Client { core, credential, scope }, profile: None }
+    }
+
+    pub(crate) fn of_machine(machine: Arc<Machine>, scope: ResourceScope) -> Self {
+        Self { tokens: Tokens::Machine { machine, scope }, profile: None }
     }
 
     pub(crate) fn of_token(token: BoundToken, transport: Arc<dyn AnyTransport>) -> Self {
@@ -84,6 +90,7 @@ impl Resource {
             Tokens::Client { core, credential, scope } => {
                 Acquire::<BoundToken>::new(core, &**credential, scope).await
             }
+            Tokens::Machine { machine, scope } => AcquireFromMachine::<BoundToken>::new(machine, scope).await,
             Tokens::Fixed { token, .. } => Ok(token.clone()),
         }
     }
@@ -107,17 +114,22 @@ impl Resource {
         };
         let again = request.clone();
         let answer = self.send(request, &token, &profile).await?;
-        match (&self.tokens, challenge::claims_of(&answer)) {
-            (Tokens::Client { core, credential, scope }, Some(claims))
-                if answer.status() == StatusCode::UNAUTHORIZED =>
-            {
-                let rejected = TokenHash::of(token.secret());
-                let renewed =
-                    Acquire::<BoundToken>::new(core, &**credential, scope).claims(claims).rejected(rejected);
-                self.send(again, &renewed.await?, &profile).await
+        let challenge = challenge::claims_of(&answer).filter(|_| answer.status() == StatusCode::UNAUTHORIZED);
+        let Some(claims) = challenge else { return Ok(answer) };
+        let rejected = TokenHash::of(token.secret());
+        let renewed = match &self.tokens {
+            Tokens::Client { core, credential, scope } => {
+                let acquire = Acquire::<BoundToken>::new(core, &**credential, scope);
+                acquire.claims(claims).rejected(rejected).await?
             }
-            _ => Ok(answer),
-        }
+            Tokens::Machine { machine, scope } => {
+                let acquire = AcquireFromMachine::<BoundToken>::new(machine, scope);
+                acquire.claims(claims).rejected(rejected).await?
+            }
+            // One token is what was given; another would be another's wish.
+            Tokens::Fixed { .. } => return Ok(answer),
+        };
+        self.send(again, &renewed, &profile).await
     }
 
     async fn send(
@@ -132,6 +144,7 @@ impl Resource {
         request.headers_mut().insert(AUTHORIZATION, authorization(token, profile)?);
         let transport = match &self.tokens {
             Tokens::Client { core, .. } => &core.transport,
+            Tokens::Machine { machine, .. } => &machine.transport,
             Tokens::Fixed { transport, .. } => transport,
         };
         let answer = transport.send(request, Via::Resource(token.binding())).await;
@@ -184,7 +197,7 @@ fn authorization(token: &BoundToken, profile: &ResourceProfile) -> Result<Header
 impl fmt::Debug for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scope = match &self.tokens {
-            Tokens::Client { scope, .. } => scope.as_str(),
+            Tokens::Client { scope, .. } | Tokens::Machine { scope, .. } => scope.as_str(),
             Tokens::Fixed { .. } => "(one token)",
         };
         f.debug_struct("Resource").field("scope", &scope).field("profile", &self.profile).finish()

@@ -40,6 +40,8 @@ pub trait Transport: Send + Sync + 'static {
 pub enum Via<'a> {
     /// No client certificate.
     Tls,
+    /// Plain HTTP, to the platform's own service on this machine or at its link-local address; never through a proxy.
+    Local,
     /// The binding certificate, to a token service: connections and sessions are kept, per binding.
     Bound(&'a Binding),
     /// The binding certificate, to a resource: connections are kept per binding, sessions are not, so that every
@@ -51,7 +53,7 @@ impl<'a> Via<'a> {
     /// The certificate that is presented, if any.
     pub fn binding(self) -> Option<&'a Binding> {
         match self {
-            Self::Tls => None,
+            Self::Tls | Self::Local => None,
             Self::Bound(binding) | Self::Resource(binding) => Some(binding),
         }
     }

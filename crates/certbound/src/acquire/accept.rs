@@ -16,29 +16,29 @@ use crate::binding::Binding;
 use crate::error::{Error, Leg, PeerMisbehaved};
 
 /// What the answer is held against, beside the request.
-pub(super) struct Expected<'a> {
+pub(crate) struct Expected<'a> {
     /// The certificate, where a bound token was asked for.
-    pub(super) binding: Option<&'a Binding>,
-    pub(super) leg: Option<Leg>,
+    pub(crate) binding: Option<&'a Binding>,
+    pub(crate) leg: Option<Leg>,
 }
 
 /// A token that passed every check of the client; only [`accept`] makes one.
-pub(super) struct Accepted {
-    pub(super) secret: Secret,
-    pub(super) token_type: String,
-    pub(super) scopes: Vec<String>,
-    pub(super) scopes_granted: bool,
-    pub(super) expires_at: UnixTime,
-    pub(super) refresh_at: Option<UnixTime>,
-    pub(super) binding_observed: bool,
+pub(crate) struct Accepted {
+    pub(crate) secret: Secret,
+    pub(crate) token_type: String,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) scopes_granted: bool,
+    pub(crate) expires_at: UnixTime,
+    pub(crate) refresh_at: Option<UnixTime>,
+    pub(crate) binding_observed: bool,
     /// Whether the token reads as a JWT.
-    pub(super) readable: bool,
+    pub(crate) readable: bool,
     /// Other members of the answer, as texts.
-    pub(super) additional: BTreeMap<String, String>,
+    pub(crate) additional: BTreeMap<String, String>,
 }
 
 /// Fails closed: the right type, the right scope, bound to our certificate, alive. Anything else is an error.
-pub(super) fn accept(
+pub(crate) fn accept(
     response: TokenResponse,
     request: &TokenRequest<'_>,
     expected: Expected<'_>,

@@ -18,7 +18,7 @@ use crate::correlation::CorrelationId;
 use crate::credential::{ByCertificate, Proof};
 use crate::discovery::Asks;
 use crate::error::{Error, Leg, Misuse, PeerMisbehaved};
-use crate::headers::RefreshReason;
+use crate::headers::{self, RefreshReason};
 use crate::leg1::AssertionRequest;
 use crate::observe::Observer;
 use crate::token::Kind;
@@ -97,11 +97,12 @@ impl<'a> AcquireLeg1<'a> {
             extra: &[],
         };
         let sent = Sent {
-            client: core,
+            transport: &*core.transport,
+            clock: &*core.clock,
             leg: Some(Leg::One),
             endpoint: &endpoint,
             kind: Kind::Bound,
-            flow: Flow::ClientCredentials,
+            api: headers::api(Flow::ClientCredentials),
             presents: Some(binding),
             correlation_id,
             reason: match self.options.claims {

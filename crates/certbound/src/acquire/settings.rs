@@ -149,7 +149,7 @@ impl Options {
     }
 
     /// The `claims` parameter.
-    pub(super) fn merged_claims(&self, capabilities: &[String]) -> Result<Option<String>, Misuse> {
+    pub(crate) fn merged_claims(&self, capabilities: &[String]) -> Result<Option<String>, Misuse> {
         claims::merged(capabilities, self.claims.as_deref(), self.extras.client_claims.as_deref())
     }
 }

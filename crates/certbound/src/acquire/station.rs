@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use certbound_core::credential::ClientProof;
-use certbound_core::endpoint::{Flow, TokenEndpoint};
+use certbound_core::endpoint::TokenEndpoint;
 use certbound_core::request::TokenRequest;
 use certbound_core::response::{AnswerError, TokenResponse};
 use certbound_core::tenant::TenantId;
@@ -14,7 +14,7 @@ use super::accept::Accepted;
 use super::{Acquisition, Options};
 use crate::assertion::LegReport;
 use crate::binding::Binding;
-use crate::client::ClientCore;
+use crate::clock::Clock;
 use crate::correlation::CorrelationId;
 use crate::credential::Proof;
 use crate::error::{Error, Leg, Misuse};
@@ -22,10 +22,10 @@ use crate::headers::{self, RefreshReason, Telemetry};
 use crate::leg1::AssertionRequest;
 use crate::observe::{ObservedRequest, ObservedValue};
 use crate::token::{Held, Inner, Kind, TokenBody};
-use crate::transport::Via;
+use crate::transport::{AnyTransport, Via};
 
 /// The proof as the wire has it. The assertion type follows from what the proof is.
-pub(super) fn wire_proof(proof: &Proof) -> ClientProof<'_> {
+pub(crate) fn wire_proof(proof: &Proof) -> ClientProof<'_> {
     match proof {
         Proof::CertificateOnly => ClientProof::CertificateOnly,
         Proof::Bound(assertion) => ClientProof::BoundAssertion(assertion.secret()),
@@ -35,21 +35,23 @@ pub(super) fn wire_proof(proof: &Proof) -> ClientProof<'_> {
 }
 
 /// A request on its way.
-pub(super) struct Sent<'a> {
-    pub(super) client: &'a ClientCore,
-    pub(super) leg: Option<Leg>,
-    pub(super) endpoint: &'a TokenEndpoint,
-    pub(super) kind: Kind,
-    pub(super) flow: Flow,
-    pub(super) presents: Option<&'a Binding>,
-    pub(super) correlation_id: CorrelationId,
-    pub(super) reason: RefreshReason,
-    pub(super) options: &'a Options,
+pub(crate) struct Sent<'a> {
+    pub(crate) transport: &'a dyn AnyTransport,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) leg: Option<Leg>,
+    pub(crate) endpoint: &'a TokenEndpoint,
+    pub(crate) kind: Kind,
+    /// Which of the service's flows it is, as the telemetry header numbers them.
+    pub(crate) api: u16,
+    pub(crate) presents: Option<&'a Binding>,
+    pub(crate) correlation_id: CorrelationId,
+    pub(crate) reason: RefreshReason,
+    pub(crate) options: &'a Options,
 }
 
 impl Sent<'_> {
     /// Sends the request and parses its answer; nothing else is looked at here.
-    pub(super) async fn exchange(
+    pub(crate) async fn exchange(
         &self,
         request: &TokenRequest<'_>,
     ) -> Result<(TokenResponse, Duration), Error> {
@@ -59,9 +61,9 @@ impl Sent<'_> {
             observer.before_request(observed);
         }
         tracing::debug!(host = self.endpoint.host(), leg = ?self.leg, correlation_id = %self.correlation_id, "token request");
-        let before = self.client.clock.monotonic();
-        let answer = self.client.transport.send(http, via).await;
-        let took = self.client.clock.monotonic().saturating_sub(before);
+        let before = self.clock.monotonic();
+        let answer = self.transport.send(http, via).await;
+        let took = self.clock.monotonic().saturating_sub(before);
         let answer = answer.map_err(|cause| Error::Transport { leg: self.leg, cause })?;
         let status = answer.response.status().as_u16();
         if let (Some(observer), Some(observed)) = (&self.options.observer, &observed) {
@@ -83,7 +85,7 @@ impl Sent<'_> {
     ) -> Result<(http::Request<Bytes>, Option<ObservedRequest>), Error> {
         let url = with_query(self.endpoint.url(), &self.options.extras.query);
         let telemetry = Telemetry {
-            flow: self.flow,
+            api: self.api,
             kind: self.kind,
             reason: self.reason,
             caller: self.options.caller.each_ref().map(String::as_str),
@@ -128,7 +130,7 @@ impl Sent<'_> {
         }
     }
 
-    pub(super) fn report(&self, request: &TokenRequest<'_>, token_type: &str, took: Duration) -> LegReport {
+    pub(crate) fn report(&self, request: &TokenRequest<'_>, token_type: &str, took: Duration) -> LegReport {
         LegReport::new(self.endpoint, request, token_type, took)
     }
 }
@@ -169,7 +171,7 @@ fn with_query(url: &str, query: &[(String, String)]) -> String {
 /// A token with everything that led to it.
 pub(super) struct Fetched {
     pub(super) token: Accepted,
-    pub(super) endpoint: TokenEndpoint,
+    pub(crate) endpoint: TokenEndpoint,
     pub(super) tenant: Option<TenantId>,
     pub(super) proof: Proof,
     pub(super) asked: AssertionRequest,

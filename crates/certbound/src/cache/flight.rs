@@ -95,7 +95,7 @@ mod tests {
 
     fn key() -> FlightKey {
         let authority = Authority::public(TenantId::parse("contoso.example").unwrap());
-        let client = ClientKey::new(&authority, &Arc::from("app"), "certificate", &[]);
+        let client = ClientKey::new(Some(&authority), &Arc::from("app"), "certificate", &[]);
         let scope = ResourceScope::key_vault(Cloud::Public);
         let key =
             KeyRef { client: &client, kind: Kind::Bound, thumbprint: None, scope: &scope, extras: None };

@@ -16,7 +16,8 @@ use crate::token::Kind;
 #[derive(Debug)]
 pub(crate) struct ClientKey {
     hash: u64,
-    authority: Authority,
+    /// None for a managed identity, which is the machine's.
+    authority: Option<Authority>,
     client_id: Arc<str>,
     credential: &'static str,
     capabilities: Vec<String>,
@@ -24,14 +25,14 @@ pub(crate) struct ClientKey {
 
 impl ClientKey {
     pub(crate) fn new(
-        authority: &Authority,
+        authority: Option<&Authority>,
         client_id: &Arc<str>,
         credential: &'static str,
         capabilities: &[String],
     ) -> Arc<Self> {
         let mut key = Self {
             hash: 0,
-            authority: authority.clone(),
+            authority: authority.cloned(),
             client_id: Arc::clone(client_id),
             credential,
             capabilities: capabilities.to_vec(),
@@ -41,8 +42,8 @@ impl ClientKey {
         Arc::new(key)
     }
 
-    fn parts(&self) -> (&Authority, &str, &str, &[String]) {
-        (&self.authority, &self.client_id, self.credential, &self.capabilities)
+    fn parts(&self) -> (Option<&Authority>, &str, &str, &[String]) {
+        (self.authority.as_ref(), &self.client_id, self.credential, &self.capabilities)
     }
 }
 
@@ -293,7 +294,7 @@ mod tests {
         };
         let key = KeyRef {
             client: &ClientKey::new(
-                &authority,
+                Some(&authority),
                 &Arc::from(of.client_id.as_str()),
                 CREDENTIALS[of.credential],
                 &of.capabilities,

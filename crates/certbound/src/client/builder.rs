@@ -187,7 +187,8 @@ impl<C> ClientBuilder<C> {
             Some(transport) => transport,
             None => Network::from_env()?.transport(),
         };
-        let cache_key = ClientKey::new(&authority, &client_id, self.credential.name(), &self.capabilities);
+        let cache_key =
+            ClientKey::new(Some(&authority), &client_id, self.credential.name(), &self.capabilities);
         let core = ClientCore {
             authority,
             client_id,

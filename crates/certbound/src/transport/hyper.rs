@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use certbound_core::certificate::Thumbprint;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::RootCertStore;
@@ -32,6 +34,7 @@ pub struct HyperTransport {
     limits: Limits,
     plain: Pool,
     bound: moka::sync::Cache<(Thumbprint, Use), Arc<Pool>>,
+    local: Client<HttpConnector, Full<Bytes>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,12 +57,14 @@ impl HyperTransport {
         let identity = TlsIdentity::new(&trust, None, true)
             .map_err(|error| NetworkError::TrustStore { reason: error.to_string() })?;
         let plain = pool(Connector { identity, proxy: Arc::clone(&proxy), limit: limits.connect }, limits);
-        Ok(Self { trust, proxy, limits, plain, bound: moka::sync::Cache::new(2 * Self::MAX_BINDINGS) })
+        let bound = moka::sync::Cache::new(2 * Self::MAX_BINDINGS);
+        Ok(Self { trust, proxy, limits, plain, bound, local: local(limits) })
     }
 
     fn pool_for(&self, via: Via<'_>, host: &str) -> Result<Arc<Pool>, TransportError> {
         let (binding, purpose) = match via {
-            Via::Tls => return Ok(Arc::new(self.plain.clone())),
+            // Plain HTTP has a pool of its own.
+            Via::Tls | Via::Local => return Ok(Arc::new(self.plain.clone())),
             Via::Bound(binding) => (binding, Use::Token),
             Via::Resource(binding) => (binding, Use::Resource),
         };
@@ -83,8 +88,12 @@ impl HyperTransport {
         via: Via<'_>,
         host: &str,
     ) -> Result<Answer, TransportError> {
-        let pool = self.pool_for(via, host)?;
-        let response = pool.request(request.map(Full::new)).await.map_err(|error| explain(host, &error))?;
+        let request = request.map(Full::new);
+        let response = match via {
+            Via::Local => self.local.request(request).await,
+            via => self.pool_for(via, host)?.request(request).await,
+        };
+        let response = response.map_err(|error| explain(host, &error))?;
         let tls = response.extensions().get::<TlsFacts>().copied().unwrap_or_default();
         let (head, body) = response.into_parts();
         // The HTTP library bounds its buffer, which may hold a little more than its limit: the limit itself is here.
@@ -117,8 +126,9 @@ impl HyperTransport {
 
 impl Transport for HyperTransport {
     async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
+        let scheme = if matches!(via, Via::Local) { "http" } else { "https" };
         let host = match (request.uri().scheme_str(), request.uri().host()) {
-            (Some("https"), Some(host)) => host.to_owned(),
+            (Some(found), Some(host)) if found == scheme => host.to_owned(),
             _ => return Err(TransportError::NotHttps),
         };
         let limit = self.limits.exchange;
@@ -139,6 +149,20 @@ impl fmt::Debug for HyperTransport {
 }
 
 fn pool(connector: Connector, limits: Limits) -> Pool {
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .timer(TokioTimer::new())
+        .http1_max_buf_size(limits.head)
+        .build(connector)
+}
+
+/// The longest that the platform's own service may take to be connected to: it is next door, or not there.
+const LOCAL_CONNECT: Duration = Duration::from_secs(1);
+
+fn local(limits: Limits) -> Client<HttpConnector, Full<Bytes>> {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(limits.connect.min(LOCAL_CONNECT)));
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .timer(TokioTimer::new())
@@ -168,6 +192,9 @@ fn explain(host: &str, error: &hyper_util::client::legacy::Error) -> TransportEr
             return ours.clone();
         }
         cause = error.source();
+    }
+    if error.is_connect() {
+        return TransportError::Connect { host: host.to_owned(), reason: chain(error) };
     }
     TransportError::Interrupted { host: host.to_owned(), reason: chain(error) }
 }

@@ -9,6 +9,7 @@ mod credentials;
 mod discovery;
 mod fail_closed;
 mod headers;
+mod managed_identity;
 mod requests;
 mod resource;
 mod two_leg;

@@ -1,0 +1,139 @@
+//! Managed identities: tokens without a credential in anybody's hands, from the platform that a program runs on.
+
+mod acquire;
+mod attestation;
+mod bearer;
+mod builder;
+mod certificates;
+mod error;
+mod imds;
+mod keys;
+mod leg1;
+mod place;
+mod retry;
+
+use std::fmt;
+use std::sync::Arc;
+
+use certbound_core::managed_identity::{IdentityId, MachineSource};
+use certbound_core::scope::ResourceScope;
+
+pub use self::acquire::AcquireFromMachine;
+use self::attestation::AnyAttestation;
+pub use self::attestation::{Attestation, AttestationRequest};
+pub use self::builder::{ManagedIdentityBuildError, ManagedIdentityBuilder};
+pub use self::certificates::MachineCertificates;
+pub use self::error::PlatformError;
+use self::keys::AnyKeys;
+pub use self::keys::{KeyError, KeyProvider, KeyStrength, MachineKey, SoftwareKeys};
+use self::place::Place;
+use crate::cache::TokenCache;
+use crate::cache::key::ClientKey;
+use crate::clock::Clock;
+use crate::resource::Resource;
+use crate::token::{BearerToken, BoundToken};
+use crate::transport::AnyTransport;
+
+/// A managed identity of the machine or platform that this program runs on. Cheap to clone.
+///
+/// Bearer tokens come from every platform; tokens bound to a certificate from the instance metadata service, which issues
+/// one (version 2). It is a Leg 1: give it to [`ClientBuilder::with_assertions`](crate::ClientBuilder::with_assertions).
+/// It is never Leg 2. Nothing is probed: the environment says where tokens are had.
+///
+/// ```no_run
+/// use certbound::{Cloud, ManagedIdentity, ResourceScope};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let identity = ManagedIdentity::system_assigned().build()?;
+/// let vault = ResourceScope::key_vault(Cloud::Public);
+/// let token = identity.bound_token(&vault).await?;
+/// println!("{}", token.binding().thumbprint());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ManagedIdentity {
+    pub(crate) machine: Arc<Machine>,
+}
+
+/// What an identity has.
+pub(crate) struct Machine {
+    pub(crate) id: IdentityId,
+    pub(crate) place: Place,
+    pub(crate) capabilities: Vec<String>,
+    pub(crate) cache: TokenCache,
+    pub(crate) cache_key: Arc<ClientKey>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) transport: Arc<dyn AnyTransport>,
+    pub(crate) certificates: MachineCertificates,
+    pub(crate) keys: Arc<dyn AnyKeys>,
+    pub(crate) attestation: Option<Arc<dyn AnyAttestation>>,
+    pub(crate) min_strength: Option<KeyStrength>,
+}
+
+/// What this machine's identity can do, as told without asking anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Where tokens are had.
+    pub origin: MachineSource,
+    /// Whether tokens can be bound to a certificate there. An older metadata service still refuses them.
+    pub binds: bool,
+    /// How well the key of the certificate is kept.
+    pub strength: KeyStrength,
+}
+
+impl ManagedIdentity {
+    /// The machine's own identity.
+    pub fn system_assigned() -> ManagedIdentityBuilder {
+        Self::builder(IdentityId::System)
+    }
+
+    /// An identity by any of its names.
+    pub fn builder(id: IdentityId) -> ManagedIdentityBuilder {
+        ManagedIdentityBuilder::new(id)
+    }
+
+    /// A token for `scope` that is bound to a certificate issued to this machine. Await it, after any options.
+    ///
+    /// # Errors
+    /// [`PlatformError::SourceCannotBind`] before any byte is sent, where the platform issues no certificates.
+    pub fn bound_token<'a>(&'a self, scope: &'a ResourceScope) -> AcquireFromMachine<'a, BoundToken> {
+        AcquireFromMachine::new(&self.machine, scope)
+    }
+
+    /// A Bearer token for `scope`. Await it, after any options.
+    pub fn bearer_token<'a>(&'a self, scope: &'a ResourceScope) -> AcquireFromMachine<'a, BearerToken> {
+        AcquireFromMachine::new(&self.machine, scope)
+    }
+
+    /// A resource prepared for repeated calls with bound tokens.
+    pub fn resource(&self, scope: &ResourceScope) -> Resource {
+        Resource::of_machine(Arc::clone(&self.machine), scope.clone())
+    }
+
+    /// Which identity it is.
+    pub fn id(&self) -> &IdentityId {
+        &self.machine.id
+    }
+
+    /// Where its tokens come from.
+    pub fn origin(&self) -> MachineSource {
+        self.machine.place.origin()
+    }
+
+    /// What it can do. Asks nobody.
+    pub fn capabilities(&self) -> Capabilities {
+        let origin = self.origin();
+        Capabilities { origin, binds: origin.binds(), strength: self.machine.keys.strength() }
+    }
+}
+
+impl fmt::Debug for ManagedIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagedIdentity")
+            .field("id", &self.machine.id)
+            .field("origin", &self.origin())
+            .finish_non_exhaustive()
+    }
+}

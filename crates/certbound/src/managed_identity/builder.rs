@@ -1,0 +1,218 @@
+//! How a managed identity is set up.
+
+use std::sync::Arc;
+
+use certbound_core::managed_identity::{IdentityId, MachineSource, SourceError};
+
+use super::attestation::{AnyAttestation, Attestation, Remembering};
+use super::certificates::MachineCertificates;
+use super::keys::{AnyKeys, KeyProvider, KeyStrength, SoftwareKeys};
+use super::place::{EnvironmentError, Place};
+use super::{Machine, ManagedIdentity};
+use crate::cache::TokenCache;
+use crate::cache::key::ClientKey;
+use crate::clock::{Clock, SystemClock};
+use crate::network::{Network, NetworkError};
+use crate::transport::{AnyTransport, Transport};
+
+type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// Collects the settings of a [`ManagedIdentity`].
+pub struct ManagedIdentityBuilder {
+    id: IdentityId,
+    origin: Option<MachineSource>,
+    variable: Option<Box<Variables>>,
+    capabilities: Vec<String>,
+    cache: Option<TokenCache>,
+    clock: Option<Arc<dyn Clock>>,
+    transport: Option<Arc<dyn AnyTransport>>,
+    certificates: Option<MachineCertificates>,
+    keys: Option<Arc<dyn AnyKeys>>,
+    attestation: Option<Arc<dyn AnyAttestation>>,
+    min_strength: Option<KeyStrength>,
+}
+
+impl ManagedIdentityBuilder {
+    pub(super) fn new(id: IdentityId) -> Self {
+        Self {
+            id,
+            origin: None,
+            variable: None,
+            capabilities: Vec::new(),
+            cache: None,
+            clock: None,
+            transport: None,
+            certificates: None,
+            keys: None,
+            attestation: None,
+            min_strength: None,
+        }
+    }
+
+    /// Takes tokens from this source, and looks for no other. Default: told by the environment.
+    pub fn at(mut self, origin: MachineSource) -> Self {
+        self.origin = Some(origin);
+        self
+    }
+
+    /// Reads the environment by a function. Default: the process's, once, when it is built.
+    pub fn with_environment(
+        mut self,
+        variable: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.variable = Some(Box::new(variable));
+        self
+    }
+
+    /// Declares what the application can handle, such as `cp1` for claims challenges.
+    pub fn with_capabilities<S: Into<String>>(mut self, capabilities: impl IntoIterator<Item = S>) -> Self {
+        self.capabilities = capabilities.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Shares a token cache. Default: one of its own.
+    pub fn with_cache(mut self, cache: TokenCache) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
+    /// Uses a network configuration. Default: [`Network::from_env`]. The platform itself is never reached by a proxy.
+    pub fn with_network(self, network: &Network) -> Self {
+        self.with_transport(network.transport())
+    }
+
+    /// Sends requests by a transport of one's own. Its certificates then are in a store of their own, unless
+    /// [`ManagedIdentityBuilder::with_certificates`] names one.
+    pub fn with_transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Reads the time from a clock of one's own. Default: the machine's.
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Shares certificates. Default: all identities of the process do.
+    pub fn with_certificates(mut self, certificates: MachineCertificates) -> Self {
+        self.certificates = Some(certificates);
+        self
+    }
+
+    /// Has the key kept by `keys`. Default: [`SoftwareKeys`], one key for the process.
+    pub fn with_keys(mut self, keys: impl KeyProvider) -> Self {
+        self.keys = Some(Arc::new(keys));
+        self
+    }
+
+    /// Attests the key before a certificate is issued. Default: nobody does.
+    pub fn with_attestation(mut self, hook: impl Attestation) -> Self {
+        self.attestation = Some(Arc::new(Remembering::new(hook)));
+        self
+    }
+
+    /// Refuses bound tokens, before any byte, when the key is kept less well than this.
+    pub fn min_strength(mut self, strength: KeyStrength) -> Self {
+        self.min_strength = Some(strength);
+        self
+    }
+
+    /// Fixes the settings; the environment is read now. Nothing is sent.
+    ///
+    /// # Errors
+    /// [`ManagedIdentityBuildError`] when a variable of the platform is not usable, the platform cannot name the identity,
+    /// or the default network cannot be used.
+    pub fn build(self) -> Result<ManagedIdentity, ManagedIdentityBuildError> {
+        let of_process = |name: &str| std::env::var(name).ok();
+        let variable: &dyn Fn(&str) -> Option<String> = match &self.variable {
+            Some(variable) => variable,
+            None => &of_process,
+        };
+        let has_arc_agent = self.variable.is_none() && Place::has_arc_agent();
+        let place = Place::find(self.origin, variable, has_arc_agent)?;
+        if place.origin() == MachineSource::ServiceFabric {
+            return Err(ManagedIdentityBuildError::ServiceFabric);
+        }
+        place.origin().check_identity(&self.id)?;
+        let own_transport = self.transport.is_some();
+        let transport = match self.transport {
+            Some(transport) => transport,
+            None => Arc::new(Network::from_env()?.transport()) as Arc<dyn AnyTransport>,
+        };
+        let certificates = self.certificates.unwrap_or_else(|| match own_transport {
+            true => MachineCertificates::new(),
+            false => MachineCertificates::shared(),
+        });
+        // Machines, sources, keys and attestations that differ have tokens that differ.
+        let who = format!("{} {} {} {}", place.origin(), place.base(), self.attestation.is_some(), self.id);
+        let strength = match self.min_strength {
+            None => "managed identity",
+            Some(KeyStrength::Software) => "managed identity, software",
+            Some(KeyStrength::Hardware) => "managed identity, hardware",
+            Some(KeyStrength::Attested) => "managed identity, attested",
+        };
+        let cache_key = ClientKey::new(None, &who.into(), strength, &self.capabilities);
+        let machine = Machine {
+            id: self.id,
+            place,
+            capabilities: self.capabilities,
+            cache: self.cache.unwrap_or_default(),
+            cache_key,
+            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            transport,
+            certificates,
+            keys: self.keys.unwrap_or_else(shared_keys),
+            attestation: self.attestation,
+            min_strength: self.min_strength,
+        };
+        Ok(ManagedIdentity { machine: Arc::new(machine) })
+    }
+}
+
+/// The process's key.
+fn shared_keys() -> Arc<dyn AnyKeys> {
+    static SHARED: std::sync::OnceLock<Arc<SoftwareKeys>> = std::sync::OnceLock::new();
+    let keys = SHARED.get_or_init(|| Arc::new(SoftwareKeys::new()));
+    Arc::clone(keys) as Arc<dyn AnyKeys>
+}
+
+/// Why a managed identity cannot be set up.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManagedIdentityBuildError {
+    /// A variable of the platform.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    /// The platform cannot name the identity.
+    #[error(transparent)]
+    Identity(#[from] SourceError),
+    /// Service Fabric, whose server is known by a pinned certificate, which is not done here yet.
+    #[error("managed identities of Service Fabric are not read here yet")]
+    ServiceFabric,
+    /// The default network configuration.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+}
+
+impl ManagedIdentityBuildError {
+    /// MSAL's name where it has one, else ours.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Environment(_) => "invalid_managed_identity_endpoint",
+            Self::Identity(error) => error.code(),
+            Self::ServiceFabric => "managed_identity_source_not_supported",
+            Self::Network(error) => error.code(),
+        }
+    }
+
+    /// What to do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Environment(_) => "run where the platform sets it, or name another source",
+            Self::Identity(error) => error.fix(),
+            Self::ServiceFabric => "use an application's certificate there",
+            Self::Network(error) => error.fix(),
+        }
+    }
+}

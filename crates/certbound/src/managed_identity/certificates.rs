@@ -1,0 +1,244 @@
+//! Certificates that were issued to this machine: each minted once, renewed before its time, kept in memory.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use certbound_core::certificate::Thumbprint;
+use certbound_core::endpoint::TokenEndpoint;
+use certbound_core::managed_identity::CertificationRequest;
+use certbound_core::time::UnixTime;
+
+use super::Machine;
+use super::attestation::AttestationRequest;
+use super::error::PlatformError;
+use crate::binding::Binding;
+use crate::certificate::BindingCertificate;
+use crate::correlation::CorrelationId;
+
+/// With this much left or less, a certificate is not used for new tokens: none may outlive it.
+const LAST_DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The certificates of a machine's identities. Clones are one store; the default one is the process's.
+///
+/// One certificate for an identity, however it is named and however many ask. It is renewed in the background once half
+/// of its life is over; a token keeps the certificate that it came with. Keys and certificates are in memory only.
+#[derive(Clone, Default)]
+pub struct MachineCertificates {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// By the canonical name.
+    issued: Mutex<HashMap<Name, Arc<Minted>>>,
+    /// The canonical name, by the one it was asked for.
+    names: Mutex<HashMap<Name, Name>>,
+    /// Who mints: one for each name, asked for or canonical.
+    minting: Mutex<HashMap<Name, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+/// Machine, identity, and whether its key was attested.
+type Name = (String, String, bool);
+
+/// A certificate with what it is for.
+pub(crate) struct Minted {
+    pub(crate) binding: Binding,
+    pub(crate) client_id: String,
+    pub(crate) endpoint: TokenEndpoint,
+    minted_at: UnixTime,
+}
+
+impl Minted {
+    /// Half of its life is over.
+    fn is_half_over(&self, now: UnixTime) -> bool {
+        let end = self.binding.chain().not_after().as_secs();
+        let life = end.saturating_sub(self.minted_at.as_secs());
+        now.as_secs() >= self.minted_at.as_secs() + life / 2
+    }
+
+    fn is_good_at(&self, now: UnixTime) -> bool {
+        self.binding.chain().not_after() > now.plus(LAST_DAY)
+    }
+}
+
+impl MachineCertificates {
+    /// A store of its own.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The process's store.
+    pub(super) fn shared() -> Self {
+        static SHARED: std::sync::OnceLock<MachineCertificates> = std::sync::OnceLock::new();
+        SHARED.get_or_init(Self::default).clone()
+    }
+
+    /// How many identities have a certificate.
+    pub fn len(&self) -> usize {
+        lock(&self.inner.issued).len()
+    }
+
+    /// Whether no identity has one.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn kept(&self, asked: &Name, now: UnixTime) -> Option<Arc<Minted>> {
+        let canonical = lock(&self.inner.names).get(asked).cloned()?;
+        lock(&self.inner.issued).get(&canonical).filter(|minted| minted.is_good_at(now)).cloned()
+    }
+
+    fn keep(&self, asked: &Name, canonical: Name, minted: Arc<Minted>) {
+        lock(&self.inner.issued).insert(canonical.clone(), minted);
+        lock(&self.inner.names).insert(asked.clone(), canonical);
+    }
+
+    /// The right to mint for a name; whoever waits for it looks again afterwards.
+    fn turn(&self, name: &Name) -> Arc<tokio::sync::Mutex<()>> {
+        let mut minting = lock(&self.inner.minting);
+        minting.retain(|_, turn| turn.strong_count() > 0);
+        let turn = minting.get(name).and_then(Weak::upgrade).unwrap_or_default();
+        minting.insert(name.clone(), Arc::downgrade(&turn));
+        turn
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Nothing can panic while it is held, and every state it passes through is usable.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Machine {
+    fn name(&self, identity: String) -> Name {
+        (self.place.base().to_owned(), identity, self.attestation.is_some())
+    }
+
+    /// The certificate in use, when it can be told without waiting.
+    pub(crate) fn minted_now(&self) -> Option<Arc<Minted>> {
+        self.certificates.kept(&self.name(self.id.to_string()), self.clock.now())
+    }
+
+    /// The certificate in use, issued if there is none; `not` is one that was refused.
+    pub(crate) async fn minted(
+        self: &Arc<Self>,
+        not: Option<Thumbprint>,
+        correlation_id: CorrelationId,
+    ) -> Result<Arc<Minted>, PlatformError> {
+        self.check_binds()?;
+        let asked = self.name(self.id.to_string());
+        let fits = |minted: &Arc<Minted>| not != Some(minted.binding.thumbprint());
+        if let Some(minted) = self.certificates.kept(&asked, self.clock.now()).filter(fits) {
+            self.renew_in_time(&minted);
+            return Ok(minted);
+        }
+        let turn = self.certificates.turn(&asked);
+        let _mine = turn.lock().await;
+        if let Some(minted) = self.certificates.kept(&asked, self.clock.now()).filter(fits) {
+            return Ok(minted);
+        }
+        self.mint(&asked, not, correlation_id).await
+    }
+
+    /// Refuses what can be refused before any byte.
+    pub(crate) fn check_binds(&self) -> Result<(), PlatformError> {
+        let origin = self.place.origin();
+        if !origin.binds() {
+            return Err(PlatformError::SourceCannotBind { origin });
+        }
+        let actual = self.keys.strength();
+        match self.min_strength.filter(|required| actual < *required) {
+            Some(required) => Err(PlatformError::Strength { actual, required }),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks the platform. The identity may turn out to be one that has a certificate already, by another name.
+    async fn mint(
+        &self,
+        asked: &Name,
+        not: Option<Thumbprint>,
+        correlation_id: CorrelationId,
+    ) -> Result<Arc<Minted>, PlatformError> {
+        let metadata = self.metadata(correlation_id).await?;
+        let canonical = self.name(format!("={}", metadata.client_id));
+        let turn = self.certificates.turn(&canonical);
+        let _mine = turn.lock().await;
+        let known = lock(&self.certificates.inner.issued).get(&canonical).cloned();
+        let usable = |known: &Arc<Minted>| {
+            not != Some(known.binding.thumbprint()) && known.is_good_at(self.clock.now())
+        };
+        // Renewal asks for another one than the one there is; anybody else takes it.
+        if let Some(known) = known.filter(usable) {
+            lock(&self.certificates.inner.names).insert(asked.clone(), canonical);
+            return Ok(known);
+        }
+        let key = self.keys.key().await?;
+        let attestation = match &self.attestation {
+            None => None,
+            Some(hook) => {
+                let endpoint = metadata.attestation_endpoint.clone();
+                let request =
+                    AttestationRequest { endpoint, client_id: metadata.client_id.clone(), key: key.clone() };
+                Some(hook.token(&request, self.clock.now()).await?)
+            }
+        };
+        let unusable = |reason: &str| PlatformError::Certificate { reason: reason.to_owned() };
+        let request = CertificationRequest::new(&metadata, key.public_key());
+        let request = request.map_err(|error| unusable(&error.to_string()))?;
+        let (signer, message) = (key.clone(), request.to_be_signed().to_vec());
+        // A key in hardware takes its time.
+        let signed = tokio::task::spawn_blocking(move || signer.sign(&message)).await;
+        let signature = signed.map_err(|_| unusable("the runtime is shutting down"))??;
+        let request = request.with_signature(&signature).map_err(|error| unusable(&error.to_string()))?;
+        let issued = self.issue(&request, attestation.as_deref(), correlation_id).await?;
+        if issued.client_id != metadata.client_id || issued.tenant_id != metadata.tenant_id {
+            return Err(unusable("it is for another identity than the one asked for"));
+        }
+        let certificate = BindingCertificate::from_der_and_key(issued.certificate.clone(), key.signing_key());
+        let certificate = certificate.map_err(|error| PlatformError::certificate(&error))?;
+        let names_identity = format!("CN={}", issued.client_id);
+        if !certificate.chain().subject().split(", ").any(|part| part.eq_ignore_ascii_case(&names_identity)) {
+            return Err(unusable("its subject is not the identity"));
+        }
+        let now = self.clock.now();
+        if certificate.chain().not_after() <= now {
+            return Err(unusable("it is over already"));
+        }
+        let endpoint = TokenEndpoint::of_machine(&issued);
+        let binding = Binding::new(certificate);
+        let minted = Arc::new(Minted { binding, client_id: issued.client_id, endpoint, minted_at: now });
+        tracing::info!(client_id = %minted.client_id, not_after = %minted.binding.chain().not_after(), "certificate issued");
+        // One that ends within a day is used, and not kept.
+        if minted.is_good_at(now) {
+            self.certificates.keep(asked, canonical, Arc::clone(&minted));
+        }
+        Ok(minted)
+    }
+
+    /// Renews in the background once half of the life is over. Who asks meanwhile has the old one; a failure shows when
+    /// there is none any more.
+    fn renew_in_time(self: &Arc<Self>, minted: &Arc<Minted>) {
+        if !minted.is_half_over(self.clock.now()) {
+            return;
+        }
+        let asked = self.name(self.id.to_string());
+        let turn = self.certificates.turn(&asked);
+        // Somebody else does it already.
+        let Ok(mine) = turn.try_lock_owned() else { return };
+        let (machine, old) = (Arc::clone(self), minted.binding.thumbprint());
+        tokio::spawn(async move {
+            let _mine = mine;
+            if let Err(error) = machine.mint(&asked, Some(old), CorrelationId::random()).await {
+                tracing::warn!(%error, "the machine's certificate could not be renewed yet");
+            }
+        });
+    }
+}
+
+impl fmt::Debug for MachineCertificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MachineCertificates").field("len", &self.len()).finish()
+    }
+}

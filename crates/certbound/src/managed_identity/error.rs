@@ -1,0 +1,143 @@
+//! What a platform can refuse or get wrong.
+
+use certbound_core::managed_identity::{MachineError, MachineSource, MalformedMachineAnswer, SourceError};
+
+use super::keys::{KeyError, KeyStrength};
+use crate::certificate::BindingCertificateError;
+use crate::transport::TransportError;
+
+/// Why the platform gave no token.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlatformError {
+    /// It said no.
+    #[error("{origin} refused: {answer}")]
+    Refused {
+        /// The source.
+        origin: MachineSource,
+        /// Its answer.
+        answer: MachineError,
+    },
+    /// Its answer cannot be used.
+    #[error("{origin}: {answer}")]
+    Malformed {
+        /// The source.
+        origin: MachineSource,
+        /// What is wrong with it.
+        answer: MalformedMachineAnswer,
+    },
+    /// It could not be reached.
+    #[error("{origin} cannot be reached: {cause}")]
+    Unreachable {
+        /// The source.
+        origin: MachineSource,
+        /// What happened.
+        cause: TransportError,
+    },
+    /// A bound token was asked for where none can be had. Nothing was sent.
+    #[error("tokens from {origin} cannot be bound to a certificate")]
+    SourceCannotBind {
+        /// The source.
+        origin: MachineSource,
+    },
+    /// The metadata service issues no certificates.
+    #[error("this machine's metadata service issues no certificates, so its tokens cannot be bound to one")]
+    NoCertificates,
+    /// The source cannot name the identity.
+    #[error(transparent)]
+    Identity(#[from] SourceError),
+    /// The issued certificate is not what was asked for.
+    #[error("the issued certificate is not usable: {reason}")]
+    Certificate {
+        /// Why.
+        reason: String,
+    },
+    /// The machine's key.
+    #[error("the machine's key: {0}")]
+    Key(#[from] KeyError),
+    /// The key is kept less well than demanded.
+    #[error("the key is kept in {actual}, and {required} is demanded")]
+    Strength {
+        /// How it is kept.
+        actual: KeyStrength,
+        /// What was demanded.
+        required: KeyStrength,
+    },
+    /// The attestation hook brought nothing.
+    #[error("the key could not be attested: {reason}")]
+    Attestation {
+        /// Why.
+        reason: String,
+    },
+    /// The challenge of an Arc agent.
+    #[error("the agent's challenge cannot be answered: {reason}")]
+    Challenge {
+        /// Why.
+        reason: String,
+    },
+    /// An agent that does not say that it looked at the identity asked for.
+    #[error("the agent gave a token without saying that it is for the identity asked for")]
+    IdentityNotConfirmed,
+}
+
+impl PlatformError {
+    pub(super) fn certificate(error: &BindingCertificateError) -> Self {
+        Self::Certificate { reason: error.to_string() }
+    }
+
+    /// MSAL's name where it has one, else ours.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused { .. } | Self::Challenge { .. } | Self::IdentityNotConfirmed => {
+                "managed_identity_request_failed"
+            }
+            Self::Malformed { answer, .. } => answer.code(),
+            Self::Unreachable { .. } => "managed_identity_unreachable_network",
+            Self::SourceCannotBind { .. } => "mtls_pop_not_supported_for_environment",
+            Self::NoCertificates => "mtls_pop_token_not_supported_in_imds_v1",
+            Self::Identity(error) => error.code(),
+            Self::Certificate { .. } => "invalid_certificate",
+            Self::Key(_) => "cryptographic_error",
+            Self::Strength { .. } => "min_strength_not_met",
+            Self::Attestation { .. } => "attestation_failed",
+        }
+    }
+
+    /// What to do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Refused { answer, .. } if answer.message.contains("ttestation") => {
+                "this machine must attest its key; give an attestation hook, or ask for a Bearer token"
+            }
+            Self::Refused { answer, .. } if answer.status == 400 => {
+                "assign the identity to this machine, and check its id and the resource"
+            }
+            Self::Refused { .. } => "try again later; look the platform's own words up",
+            Self::Malformed { answer, .. } => answer.fix(),
+            Self::Unreachable { origin: MachineSource::Imds, .. } => {
+                "run on a machine that has managed identities; 169.254.169.254 must be reached without a proxy"
+            }
+            Self::Unreachable { .. } => "see whether the platform's agent runs",
+            Self::SourceCannotBind { .. } => {
+                "ask for a Bearer token here, or bind by an application's certificate"
+            }
+            Self::NoCertificates => "ask for a Bearer token, or use a newer image or region",
+            Self::Identity(error) => error.fix(),
+            Self::Certificate { .. } => "try again; report it to the platform if it stays",
+            Self::Key(_) => "see the key store's own error",
+            Self::Strength { .. } => "use a key provider that keeps keys so well, or demand less",
+            Self::Attestation { .. } => "see the attestation hook's own error",
+            Self::Challenge { .. } => "run as a user that may read the agent's tokens (group himds)",
+            Self::IdentityNotConfirmed => "update the agent, or use the system-assigned identity",
+        }
+    }
+
+    /// Whether the same call may succeed later without a change.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Refused { answer, .. } => answer.is_transient(),
+            Self::Unreachable { cause, .. } => cause.is_transient(),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Talking to a platform: one request, repeated by its own table, and what the metadata service says in version 2.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use certbound_core::managed_identity::{
+    IdentityId, IssuedCredential, MachineError, MachineSource, PlatformMetadata,
+};
+use certbound_core::secret::Secret;
+use http::header::{CONTENT_TYPE, RETRY_AFTER, SERVER};
+use http::{HeaderName, HeaderValue, Request, Response};
+use serde_json::{Map, Value};
+
+use super::Machine;
+use super::error::PlatformError;
+use super::retry::Policy;
+use crate::correlation::CorrelationId;
+use crate::transport::Via;
+
+impl Machine {
+    /// Sends a request, again where the table says so, and returns the last answer.
+    pub(super) async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, PlatformError> {
+        let origin = self.place.origin();
+        let policy = if origin == MachineSource::Imds { Policy::Imds } else { Policy::Platform };
+        let (mut attempt, mut first) = (0, None);
+        loop {
+            let sent = self.transport.send(request.clone(), Via::Local).await;
+            // A connection that cannot be had is not tried again: what is next door is there, or not.
+            let response = sent.map_err(|cause| PlatformError::Unreachable { origin, cause })?.response;
+            attempt += 1;
+            let status = response.status().as_u16();
+            let first = *first.get_or_insert(status);
+            let after = response
+                .headers()
+                .get(RETRY_AFTER)
+                .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+            match policy.delay(attempt, first, status, after.map(Duration::from_secs)) {
+                Some(delay) => {
+                    tracing::debug!(%origin, status, attempt, "the platform is asked again");
+                    self.clock.wait(delay).await;
+                }
+                None => return Ok(response),
+            }
+        }
+    }
+
+    pub(super) fn refused(&self, answer: &Response<Bytes>) -> PlatformError {
+        let origin = self.place.origin();
+        PlatformError::Refused {
+            origin,
+            answer: MachineError::parse(answer.status().as_u16(), answer.body()),
+        }
+    }
+
+    /// What the machine is, and the identity's canonical name.
+    pub(super) async fn metadata(
+        &self,
+        correlation_id: CorrelationId,
+    ) -> Result<PlatformMetadata, PlatformError> {
+        let url = self.credential_url("/metadata/identity/getplatformmetadata");
+        let answer = self.ask(self.request(Request::get(url), correlation_id, Bytes::new())?).await?;
+        match answer.status().as_u16() {
+            200 => {
+                let server = answer.headers().get(SERVER).and_then(|server| server.to_str().ok());
+                PlatformMetadata::parse(server, answer.body()).map_err(|answer| self.malformed(answer))
+            }
+            404 => Err(PlatformError::NoCertificates),
+            _ => Err(self.refused(&answer)),
+        }
+    }
+
+    /// A certificate for a signed request (DER).
+    pub(super) async fn issue(
+        &self,
+        request: &[u8],
+        attestation: Option<&Secret>,
+        correlation_id: CorrelationId,
+    ) -> Result<IssuedCredential, PlatformError> {
+        let mut body = Map::new();
+        body.insert("csr".to_owned(), STANDARD.encode(request).into());
+        if let Some(token) = attestation {
+            body.insert("attestation_token".to_owned(), token.expose().into());
+        }
+        let url = self.credential_url("/metadata/identity/issuecredential");
+        let builder = Request::post(url).header(CONTENT_TYPE, "application/json; charset=utf-8");
+        let request = self.request(builder, correlation_id, Value::Object(body).to_string().into())?;
+        let answer = self.ask(request).await?;
+        if answer.status() != 200 {
+            return Err(self.refused(&answer));
+        }
+        IssuedCredential::parse(answer.body()).map_err(|answer| self.malformed(answer))
+    }
+
+    pub(super) fn malformed(
+        &self,
+        answer: certbound_core::managed_identity::MalformedMachineAnswer,
+    ) -> PlatformError {
+        PlatformError::Malformed { origin: self.place.origin(), answer }
+    }
+
+    fn credential_url(&self, path: &str) -> String {
+        let mut query = vec![("cred-api-version", "2.0")];
+        match &self.id {
+            IdentityId::ClientId(id) => query.push(("client_id", id)),
+            IdentityId::ObjectId(id) => query.push(("object_id", id)),
+            // This operation knows it by another name than the older one.
+            IdentityId::ResourceId(id) => query.push(("mi_res_id", id)),
+            _ => {}
+        }
+        self.place.imds(path, &query)
+    }
+
+    fn request(
+        &self,
+        builder: http::request::Builder,
+        correlation_id: CorrelationId,
+        body: Bytes,
+    ) -> Result<Request<Bytes>, PlatformError> {
+        let builder = builder
+            .header("metadata", "true")
+            .header("accept", "application/json")
+            .header("x-ms-client-request-id", correlation_id.to_string());
+        builder
+            .body(body)
+            .map_err(|_| PlatformError::Certificate { reason: "its URL cannot be asked for".to_owned() })
+    }
+}
+
+/// Puts a request for a plain token together.
+pub(super) fn assemble(
+    plain: super::place::PlainRequest,
+    more: Option<(HeaderName, HeaderValue)>,
+) -> Option<Request<Bytes>> {
+    let mut request =
+        Request::builder().method(plain.method).uri(plain.url).body(Bytes::from(plain.body)).ok()?;
+    request.headers_mut().extend(plain.headers.into_iter().chain(more));
+    Some(request)
+}

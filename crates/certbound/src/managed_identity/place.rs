@@ -1,0 +1,194 @@
+//! Where a platform's tokens are had, and how a plain one is asked for.
+
+use certbound_core::managed_identity::{IdentityId, MachineSource, SourceError};
+use certbound_core::secret::Secret;
+use http::{HeaderName, HeaderValue, Method};
+use url::Url;
+
+use crate::correlation::CorrelationId;
+use crate::headers::PRODUCT;
+
+/// Where the real metadata service is.
+pub(crate) const IMDS: &str = "http://169.254.169.254";
+const ARC: &str = "http://127.0.0.1:40342/metadata/identity/oauth2/token";
+const ARC_AGENT: &str = "/opt/azcmagent/bin/himds";
+
+/// A platform's endpoint, with what it wants to see.
+pub(crate) struct Place {
+    origin: MachineSource,
+    endpoint: Url,
+    header: Option<Secret>,
+    default_identity: Option<String>,
+}
+
+/// A request for a plain token.
+pub(crate) struct PlainRequest {
+    pub(crate) method: Method,
+    pub(crate) url: String,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) body: String,
+}
+
+/// Why the environment does not say where tokens are had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the environment variable {variable} is {what}")]
+pub struct EnvironmentError {
+    pub(super) variable: &'static str,
+    pub(super) what: &'static str,
+}
+
+impl Place {
+    /// By the environment. `named` takes one source without looking for the others.
+    pub(super) fn find(
+        named: Option<MachineSource>,
+        variable: &dyn Fn(&str) -> Option<String>,
+        has_arc_agent: bool,
+    ) -> Result<Self, EnvironmentError> {
+        let origin = named.unwrap_or_else(|| MachineSource::detect(variable, has_arc_agent));
+        let set = |name: &'static str| variable(name).filter(|value| !value.is_empty());
+        let needed =
+            |name: &'static str| set(name).ok_or(EnvironmentError { variable: name, what: "not set" });
+        let url = |name: &'static str, text: String| {
+            let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+            url.filter(Url::has_host).ok_or(EnvironmentError { variable: name, what: "not a URL" })
+        };
+        let endpoint = match origin {
+            MachineSource::AppService | MachineSource::ServiceFabric => {
+                url("IDENTITY_ENDPOINT", needed("IDENTITY_ENDPOINT")?)?
+            }
+            MachineSource::MachineLearning | MachineSource::CloudShell => {
+                url("MSI_ENDPOINT", needed("MSI_ENDPOINT")?)?
+            }
+            MachineSource::AzureArc => {
+                url("IDENTITY_ENDPOINT", set("IDENTITY_ENDPOINT").unwrap_or_else(|| ARC.to_owned()))?
+            }
+            _ => {
+                let name = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
+                // Its path is not its business: each operation has its own.
+                let mut base = url(name, set(name).unwrap_or_else(|| IMDS.to_owned()))?;
+                base.set_path("");
+                base.set_query(None);
+                base
+            }
+        };
+        let header = match origin {
+            MachineSource::AppService | MachineSource::ServiceFabric => Some(needed("IDENTITY_HEADER")?),
+            MachineSource::MachineLearning => Some(needed("MSI_SECRET")?),
+            _ => None,
+        };
+        let default_identity = match origin {
+            MachineSource::MachineLearning => set("DEFAULT_IDENTITY_CLIENT_ID"),
+            _ => None,
+        };
+        Ok(Self { origin, endpoint, header: header.map(Secret::new), default_identity })
+    }
+
+    /// Whether the agent of Azure Arc is installed.
+    pub(super) fn has_arc_agent() -> bool {
+        cfg!(target_os = "linux") && std::path::Path::new(ARC_AGENT).exists()
+    }
+
+    pub(crate) fn origin(&self) -> MachineSource {
+        self.origin
+    }
+
+    /// The base of the metadata service, to tell machines of tests apart.
+    pub(crate) fn base(&self) -> &str {
+        self.endpoint.as_str().trim_end_matches('/')
+    }
+
+    /// A path of the metadata service with its query.
+    pub(crate) fn imds(&self, path: &str, query: &[(&str, &str)]) -> String {
+        let mut url = self.endpoint.clone();
+        url.set_path(path);
+        url.query_pairs_mut().clear().extend_pairs(query);
+        url.into()
+    }
+
+    /// The request for a plain token.
+    ///
+    /// # Errors
+    /// [`SourceError`] for an identity that this source cannot name.
+    pub(crate) fn plain(
+        &self,
+        id: &IdentityId,
+        resource: &str,
+        correlation_id: CorrelationId,
+    ) -> Result<PlainRequest, SourceError> {
+        self.origin.check_identity(id)?;
+        let mut query: Vec<(&str, &str)> = Vec::new();
+        let mut headers: Vec<(HeaderName, HeaderValue)> =
+            vec![(http::header::ACCEPT, HeaderValue::from_static("application/json"))];
+        let mut header = |name: &'static str, value: &str| {
+            if let Ok(mut value) = HeaderValue::from_str(value) {
+                value.set_sensitive(name == "secret" || name == "x-identity-header");
+                headers.push((HeaderName::from_static(name), value));
+            }
+        };
+        let secret = self.header.as_ref().map(Secret::expose).unwrap_or_default();
+        let version = match self.origin {
+            MachineSource::AppService => "2019-08-01",
+            MachineSource::ServiceFabric => "2020-05-01",
+            MachineSource::MachineLearning => "2017-09-01",
+            MachineSource::AzureArc => "2020-06-01",
+            MachineSource::CloudShell => "",
+            _ => "2018-02-01",
+        };
+        if !version.is_empty() {
+            query.push(("api-version", version));
+        }
+        query.push(("resource", resource));
+        query.extend(self.selector(id)?);
+        match self.origin {
+            MachineSource::AppService => header("x-identity-header", secret),
+            MachineSource::ServiceFabric => header("secret", secret),
+            MachineSource::MachineLearning => {
+                header("metadata", "true");
+                header("secret", secret);
+            }
+            _ => header("metadata", "true"),
+        }
+        if self.origin == MachineSource::Imds {
+            header("x-client-sku", PRODUCT);
+            header("x-client-ver", env!("CARGO_PKG_VERSION"));
+            header("x-ms-client-request-id", &correlation_id.to_string());
+        }
+        if self.origin == MachineSource::CloudShell {
+            header("content-type", "application/x-www-form-urlencoded");
+            let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+            return Ok(PlainRequest {
+                method: Method::POST,
+                url: self.endpoint.as_str().to_owned(),
+                headers,
+                body,
+            });
+        }
+        let mut url = self.endpoint.clone();
+        if self.origin == MachineSource::Imds {
+            url.set_path("/metadata/identity/oauth2/token");
+        }
+        url.query_pairs_mut().extend_pairs(query);
+        Ok(PlainRequest { method: Method::GET, url: url.into(), headers, body: String::new() })
+    }
+
+    /// The parameter that selects an identity here.
+    fn selector<'a>(&'a self, id: &'a IdentityId) -> Result<Option<(&'static str, &'a str)>, SourceError> {
+        let cannot = || SourceError { origin: self.origin, id: id.clone() };
+        Ok(match (self.origin, id) {
+            (MachineSource::MachineLearning, IdentityId::System) => {
+                // There is always one: the workspace's, by its variable.
+                Some(("clientid", self.default_identity.as_deref().ok_or_else(cannot)?))
+            }
+            (MachineSource::MachineLearning, IdentityId::ClientId(id)) => Some(("clientid", id)),
+            (_, IdentityId::System) => None,
+            (MachineSource::ServiceFabric, IdentityId::ObjectId(id)) => Some(("principalId", id)),
+            (_, IdentityId::ClientId(id)) => Some(("client_id", id)),
+            (_, IdentityId::ObjectId(id)) => Some(("object_id", id)),
+            (MachineSource::Imds | MachineSource::AzureArc, IdentityId::ResourceId(id)) => {
+                Some(("msi_res_id", id))
+            }
+            (_, IdentityId::ResourceId(id)) => Some(("mi_res_id", id)),
+            _ => return Err(cannot()),
+        })
+    }
+}
