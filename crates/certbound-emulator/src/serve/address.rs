@@ -11,9 +11,13 @@ pub(super) fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// The platform's own host in every Azure network: it hands out credentials, and its address looks like any other.
+const AZURE_PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
-    !(address.is_private()
+    !(address == AZURE_PLATFORM
+        || address.is_private()
         || address.is_loopback()
         || address.is_link_local()
         || address.is_multicast()
@@ -51,9 +55,15 @@ mod tests {
 
     #[test]
     fn s72_only_addresses_of_the_public_internet_are_public() {
-        for public in
-            ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
-        {
+        for public in [
+            "8.8.8.8",
+            "168.63.129.17",
+            "172.32.0.1",
+            "100.128.0.1",
+            "2606:4700::1111",
+            "::ffff:8.8.8.8",
+            "64:ff9b::808:808",
+        ] {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }
         for private in [
@@ -74,7 +84,8 @@ mod tests {
             "224.0.0.1",
             "240.0.0.1",
             "255.255.255.255",
-            "168.63.129.16.0",
+            "168.63.129.16",
+            "::ffff:168.63.129.16",
             "::",
             "::1",
             "fe80::1",
@@ -90,8 +101,7 @@ mod tests {
             "::127.0.0.1",
             "3fff::1",
         ] {
-            let Ok(address) = private.parse() else { continue };
-            assert!(!is_public(address), "{private}");
+            assert!(!is_public(private.parse().unwrap()), "{private}");
         }
     }
 }
