@@ -1,11 +1,15 @@
 //! The token service's answers: success, and refusals in its own words and shape.
 
+mod codes;
+
 use bytes::Bytes;
 use certbound_core::time::UnixTime;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, PRAGMA, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
+
+use self::codes::error_and_status;
 
 /// Why the token service says no.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +56,20 @@ impl<'a> AnswerContext<'a> {
     }
 
     pub(crate) fn refuse(&self, refusal: &Refusal) -> Response<Bytes> {
+        self.refuse_with(refusal, None, None, |_| {})
+    }
+
+    /// As [`AnswerContext::refuse`], with another `error` or status than the number's, and `more` in the body.
+    pub(crate) fn refuse_with(
+        &self,
+        refusal: &Refusal,
+        error: Option<&str>,
+        status: Option<u16>,
+        more: impl FnOnce(&mut Map<String, Value>),
+    ) -> Response<Bytes> {
         let Refusal { code, text } = refusal;
-        let (error, status) = error_and_status(*code);
+        let (usual_error, usual_status) = error_and_status(*code);
+        let (error, status) = (error.unwrap_or(usual_error), status.unwrap_or(usual_status));
         let timestamp = timestamp(self.now);
         let (trace, correlation) = (&self.trace_id, &self.correlation_id);
         let mut body = json!({
@@ -69,6 +85,9 @@ impl<'a> AnswerContext<'a> {
         // The real service's answers with these two come without it.
         if !matches!(code, 50_171 | 500_181) {
             body["error_uri"] = json!(format!("https://{}/error?code={code}", self.login_host));
+        }
+        if let Some(members) = body.as_object_mut() {
+            more(members);
         }
         let mut response = self.json(status, &body);
         response.extensions_mut().insert(Aadsts(*code));
@@ -110,28 +129,6 @@ pub(crate) fn json_response(status: u16, body: &Value) -> Response<Bytes> {
         http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     response
-}
-
-/// `error` and status by number; the rule for the rest is 400 `invalid_request`.
-fn error_and_status(code: u32) -> (&'static str, u16) {
-    match code {
-        51_000 => ("invalid_request", 412),
-        1_000_610..=1_000_614 | 392_204 | 1_000_502 | 50_171 | 5_002_738 | 5_002_723 | 5_002_730 | 50_012 => {
-            ("invalid_client", 401)
-        }
-        700_021 | 700_023 | 700_024 | 700_027 | 700_030 => ("invalid_client", 401),
-        7_000_215 | 7_000_216 | 7_000_218 | 7_000_222 => ("invalid_client", 401),
-        70_025 | 700_211 | 700_212 | 700_213 | 7_002_131 => ("invalid_client", 401),
-        700_226 | 700_227 | 700_229 | 700_231 | 700_236 => ("invalid_client", 401),
-        700_016 | 7_000_112 => ("unauthorized_client", 400),
-        70_003 => ("unsupported_grant_type", 400),
-        70_011 | 1_002_012 => ("invalid_scope", 400),
-        500_011 => ("invalid_resource", 400),
-        50_049 => ("invalid_instance", 400),
-        900_382 => ("invalid_client", 400),
-        90_033 => ("temporarily_unavailable", 503),
-        _ => ("invalid_request", 400),
-    }
 }
 
 /// `yyyy-MM-dd HH:mm:ssZ`.

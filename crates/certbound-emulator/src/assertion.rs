@@ -133,7 +133,10 @@ pub(crate) fn prove(
     let signer = signer(service, caller.application, assertion.jws.header())?;
     let key = PublicKey::from_certificate(&signer).map_err(|_| unregistered(caller.application))?;
     assertion.jws.check_signature([&key], &[Algorithm::Rs256, Algorithm::Ps256]).map_err(|error| {
-        refusal(700_027, format!("Client assertion failed signature validation: {error}."))
+        // The real service tells the two schemes apart.
+        let is_pss = assertion.jws.header().alg() == Algorithm::Ps256.name();
+        let code = if is_pss { 5_002_730 } else { 700_027 };
+        refusal(code, format!("Client assertion failed signature validation: {error}."))
     })?;
     assertion.check_time(service.now)?;
     let id = &caller.application.id;

@@ -274,6 +274,10 @@ fn by_secret(application: &Application, secret: &str) -> Result<Proof, Refusal> 
     if application.secrets.iter().any(same) {
         return Ok(Proof::Secret);
     }
+    if application.expired_secrets.iter().any(same) {
+        let text = format!("The provided client secret keys for app '{}' are expired.", application.id);
+        return Err(refusal(7_000_222, text));
+    }
     Err(refusal(
         7_000_215,
         format!(

@@ -8,7 +8,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
-use certbound_core::environment::Cloud;
 use certbound_core::time::UnixTime;
 use http::header::HOST;
 use http::{Request, Response};
@@ -199,10 +198,11 @@ impl Emulator {
         }
         let path = request.uri().path();
         let fault = self.faults.take(name, path, LegKind::of(host, path, request.body()));
-        let mut response = fault.as_ref().and_then(FaultResult::instead).unwrap_or_else(|| match *host {
-            Host::Login(cloud) => self.token_service(now, tls, name, cloud, false, request, fault.as_ref()),
-            Host::MutualTls(cloud) => {
-                self.token_service(now, tls, name, cloud, true, request, fault.as_ref())
+        let context = AnswerContext::new(now, host.cloud().login_host(), request.headers());
+        let instead = fault.as_ref().and_then(|fault| fault.instead(&context));
+        let mut response = instead.unwrap_or_else(|| match *host {
+            Host::Login(_) | Host::MutualTls(_) => {
+                self.token_service(&context, tls, name, host, request, fault.as_ref())
             }
             Host::Resource(resource, _) => {
                 let (world, keys) = (&self.world, &self.signing);
@@ -215,18 +215,16 @@ impl Emulator {
         (response, fault)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the facts of one request, used once")]
     fn token_service(
         &self,
-        now: UnixTime,
+        context: &AnswerContext<'_>,
         tls: &TlsFacts,
-        host: &str,
-        cloud: Cloud,
-        mutual_tls: bool,
+        name: &str,
+        host: &Host<'_>,
         request: &Request<Bytes>,
         alteration: Option<&FaultResult>,
     ) -> Response<Bytes> {
-        let context = AnswerContext::new(now, cloud.login_host(), request.headers());
+        let (now, cloud, mutual_tls) = (context.now, host.cloud(), matches!(host, Host::MutualTls(_)));
         let (world, keys, trust) = (&self.world, &self.signing, &self.trust);
         if request.uri().path().ends_with(TOKEN_PATH) {
             let since = *self.since.read().unwrap_or_else(PoisonError::into_inner);
@@ -260,8 +258,8 @@ impl Emulator {
                 }
             };
         }
-        let discovery = Discovery { world, keys, cloud, host };
-        let found = if mutual_tls { None } else { discovery.answer(&context, request) };
+        let discovery = Discovery { world, keys, cloud, host: name };
+        let found = if mutual_tls { None } else { discovery.answer(context, request) };
         found.unwrap_or_else(|| sentence(404, "This emulator has nothing at this path."))
     }
 }

@@ -10,7 +10,9 @@ use certbound_core::request::{MTLS_POP, ReceivedForm};
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
+use crate::answers::{AnswerContext, refusal};
 use crate::hosts::Host;
 
 /// The most rules at once.
@@ -133,6 +135,24 @@ pub enum FaultResult {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after: Option<u32>,
     },
+    /// The token service's refusal of this number, for what the emulator has no reason of its own to refuse; the request
+    /// is not looked at.
+    Refusal {
+        /// The AADSTS number.
+        aadsts: u32,
+        /// The OAuth `error`, instead of the one that goes with the number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        /// The status, instead of the one that goes with the number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
+        /// `suberror`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        suberror: Option<String>,
+        /// `claims`: a claims challenge, verbatim.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        claims: Option<String>,
+    },
     /// A plain token, and `token_type` says so, where a bound one was asked for.
     BearerForMtlsPop,
     /// A token bound to a certificate that nobody has.
@@ -173,6 +193,7 @@ impl FaultResult {
         match self {
             Self::Delay { .. } => "delay",
             Self::Status { .. } => "status",
+            Self::Refusal { .. } => "refusal",
             Self::BearerForMtlsPop => "bearer_for_mtls_pop",
             Self::ForeignCnf => "foreign_cnf",
             Self::NoCnf => "no_cnf",
@@ -185,9 +206,16 @@ impl FaultResult {
     }
 
     /// The answer that stands in for the right one, if it is of that kind.
-    pub(crate) fn instead(&self) -> Option<Response<Bytes>> {
+    pub(crate) fn instead(&self, context: &AnswerContext<'_>) -> Option<Response<Bytes>> {
         let mut response = Response::new(Bytes::new());
         match self {
+            Self::Refusal { aadsts, error, status, suberror, claims } => {
+                let because = refusal(*aadsts, "A rule of this emulator refuses the request.");
+                response = context.refuse_with(&because, error.as_deref(), *status, |body| {
+                    body.extend(suberror.as_ref().map(|text| ("suberror".to_owned(), json!(text))));
+                    body.extend(claims.as_ref().map(|text| ("claims".to_owned(), json!(text))));
+                });
+            }
             Self::Status { status, body, retry_after } => {
                 *response.status_mut() =
                     StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -32,7 +32,7 @@ pub(crate) fn prove(
 ) -> Result<Proof, Refusal> {
     assertion.check_header(&[Algorithm::Rs256])?;
     let issuer = Issuer::of(&assertion.issuer);
-    issuer_is_allowed(service, caller.application, &issuer)?;
+    issuer_is_allowed(service, caller.application, assertion, &issuer)?;
     matching(service, caller.application, assertion, &issuer)?;
     signature(service, assertion, &issuer)?;
     assertion.check_time(service.now)?;
@@ -69,6 +69,7 @@ impl<'a> Issuer<'a> {
 fn issuer_is_allowed(
     service: &TokenService<'_>,
     application: &Application,
+    assertion: &Assertion<'_>,
     issuer: &Issuer<'_>,
 ) -> Result<(), Refusal> {
     match issuer {
@@ -92,8 +93,19 @@ fn issuer_is_allowed(
             "Entra ID tokens issued by another tenant may not be used for federated identity credential flows: the \
              assertion must come from the application's home tenant.",
         )),
+        // Any organization of that service can make tokens there; only a single-tenant application may trust one.
+        Issuer::External if is_azure_devops(assertion) && application.principals.len() > 1 => Err(refusal(
+            70_052,
+            "The identity must be a managed identity, a single-tenant application or a service account: this issuer \
+             is not allowed for multitenant applications.",
+        )),
         _ => Ok(()),
     }
+}
+
+/// Azure DevOps' own token issuer, `https://vstoken.dev.azure.com/{organization}`.
+fn is_azure_devops(assertion: &Assertion<'_>) -> bool {
+    assertion.issuer.starts_with("https://vstoken.dev.azure.com/")
 }
 
 /// Issuer, subject and audience must be those of one credential, byte for byte.
@@ -144,6 +156,13 @@ fn matching(
     if !credentials.iter().any(|it| of_both(&it)) {
         if credentials.iter().filter(of_issuer).any(is_flexible) {
             return Err(no_match(7_002_131, "subject with the claims matching expression"));
+        }
+        let same_but_case = |it: &FederatedCredential| it.subject.eq_ignore_ascii_case(&assertion.subject);
+        if credentials.iter().filter(of_issuer).any(same_but_case) {
+            return Err(no_match(
+                7_002_138,
+                "subject, which differs from a credential's in upper and lower case",
+            ));
         }
         return Err(no_match(700_213, "subject"));
     }

@@ -23,6 +23,14 @@ impl Host<'_> {
         token_service(&name).or_else(|| resource(world, &name))
     }
 
+    /// The cloud of a token service's host; of any other, the public one.
+    pub(crate) fn cloud(&self) -> Cloud {
+        match self {
+            Host::Login(cloud) | Host::MutualTls(cloud) => *cloud,
+            Host::Resource(..) => Cloud::Public,
+        }
+    }
+
     /// Whether the TLS handshake asks for a client certificate.
     pub(crate) fn asks_for_certificate(&self) -> bool {
         match self {

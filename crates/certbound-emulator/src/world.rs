@@ -85,6 +85,9 @@ pub struct Application {
     /// Its client secrets; never written out.
     #[serde(default, skip_serializing)]
     pub secrets: Vec<String>,
+    /// Client secrets that have expired (7000222); never written out.
+    #[serde(default, skip_serializing)]
+    pub expired_secrets: Vec<String>,
     /// Subject names trusted by subject name and issuer (SN/I), such as `CN=certbound-demo-app`.
     #[serde(default)]
     pub trusted_subjects: Vec<String>,
@@ -296,6 +299,7 @@ impl Application {
             enabled: true,
             mutual_tls_enabled: true,
             secrets: Vec::new(),
+            expired_secrets: Vec::new(),
             trusted_subjects: Vec::new(),
             registered_certificates: Vec::new(),
             federated_credentials: Vec::new(),

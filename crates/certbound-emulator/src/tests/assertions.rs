@@ -66,6 +66,10 @@ fn a_self_signed_assertion_that_is_wrong_is_refused_by_number() {
             let forged = emulator.self_signed_client_certificate(&options).unwrap();
             classic(signed_by(&forged, header(&forged), body(LOGIN))).code(&emulator)
         }),
+        ("another key, PSS", 5_002_730, {
+            let pss = changed(good.clone(), "alg", json!("PS256"));
+            classic(signed_by(&other, pss, body(LOGIN))).code(&emulator)
+        }),
         ("no x5c", 700_027, heads("x5c", Value::Null)),
         ("x5t of another", 700_027, heads("x5t", header(&other)["x5t"].clone())),
         ("no hint at the key", 5_002_723, heads("x5t", Value::Null)),

@@ -39,6 +39,30 @@ fn each_altered_token_is_wrong_in_the_way_it_says() {
 }
 
 #[test]
+fn a_refusal_by_number_has_the_services_shape() {
+    let emulator = emulator();
+    let refuse = |text: &str| {
+        emulator.add_fault(serde_json::from_str(text).unwrap());
+        let response = Ask::leg1(&emulator).send(&emulator);
+        (response.status().as_u16(), json_of(&response))
+    };
+    let (status, body) = refuse(r#"{"result":{"refusal":{"aadsts":700223}}}"#);
+    assert_eq!((status, body["error"].as_str()), (401, Some("invalid_client")));
+    assert_eq!(emulator.journal().last().unwrap().aadsts, Some(700_223));
+    assert!(body["error_description"].as_str().unwrap().starts_with("AADSTS700223: A rule of this emulator"));
+    assert_eq!((body.get("suberror"), body.get("claims")), (None, None));
+
+    let claims = r#"{"access_token":{"acrs":{"essential":true}}}"#;
+    let fault = serde_json::json!({ "result": { "refusal": {
+        "aadsts": 53003, "error": "invalid_grant", "status": 403, "suberror": "message_only", "claims": claims,
+    }}});
+    let (status, body) = refuse(&fault.to_string());
+    assert_eq!((status, body["error"].as_str()), (403, Some("invalid_grant")));
+    assert_eq!((body["suberror"].as_str(), body["claims"].as_str()), (Some("message_only"), Some(claims)));
+    assert_eq!(Ask::leg1(&emulator).code(&emulator), 0, "once");
+}
+
+#[test]
 fn what_only_a_transport_can_do_is_left_to_it() {
     let emulator = emulator();
     let effect = |result: FaultResult| {

@@ -5,10 +5,11 @@ use serde_json::json;
 
 use super::signed::{
     EXTERNAL, EXTERNAL_SUBJECT, changed, external, external_body, external_header, with_external_issuer,
+    with_external_issuer_and,
 };
 use super::*;
 use crate::world::FederatedCredential;
-use crate::world::builtin::{APP_PRINCIPAL, TARGET_APP};
+use crate::world::builtin::{APP_PRINCIPAL, OTHER_TENANT, TARGET_APP};
 
 #[test]
 fn s64_a_bound_assertion_works_with_its_certificate_only() {
@@ -105,7 +106,7 @@ fn s69_the_subject_is_matched_byte_for_byte() {
         &APP_PRINCIPAL[..8],
         &format!("{APP_PRINCIPAL}0"),
         "*",
-        &APP_PRINCIPAL.to_uppercase(),
+        "\u{430}b4d7f52-6e18-4c3a-8f95-21c7d0a9e6b3",
     ] {
         assert_eq!(
             leg_2_with(vec![FederatedCredential { subject: near.to_owned(), ..right() }]),
@@ -113,6 +114,8 @@ fn s69_the_subject_is_matched_byte_for_byte() {
             "{near}"
         );
     }
+    let case = FederatedCredential { subject: APP_PRINCIPAL.to_uppercase(), ..right() };
+    assert_eq!(leg_2_with(vec![case]), 7_002_138, "the one mistake with a number of its own");
     let of_two = vec![
         FederatedCredential { subject: BARE_PRINCIPAL.to_owned(), ..right() },
         FederatedCredential { issuer: EXTERNAL.to_owned(), ..right() },
@@ -120,7 +123,7 @@ fn s69_the_subject_is_matched_byte_for_byte() {
     assert_eq!(leg_2_with(of_two), 700_213, "each part is right, but of another credential");
     let emulator = with_external_issuer();
     for (subject, expected) in [
-        (json!("repo:Contoso/app:ref:refs/heads/main"), 700_213),
+        (json!("repo:Contoso/app:ref:refs/heads/main"), 7_002_138),
         (json!(""), 700_213),
         (Value::Null, 90_014),
         (json!([EXTERNAL_SUBJECT]), 90_014),
@@ -177,6 +180,23 @@ fn a_token_of_another_issuer_is_taken_for_a_plain_token_only() {
         ..right
     };
     assert_eq!(bound.code(&emulator), 392_199);
+}
+
+#[test]
+fn azure_devops_is_no_issuer_for_an_application_of_many_tenants() {
+    const DEVOPS: &str = "https://vstoken.dev.azure.com/5a3b1c2d";
+    for (tenants, expected) in [(1, 0), (2, 70_052)] {
+        let emulator = with_external_issuer_and(|world| {
+            world.external_issuers[0].issuer = DEVOPS.to_owned();
+            let application = world.application_mut(BARE_APP).unwrap();
+            application.federated_credentials[0].issuer = DEVOPS.to_owned();
+            if tenants == 2 {
+                application.principals.insert(OTHER_TENANT.to_owned(), "z".to_owned());
+            }
+        });
+        let body = changed(external_body(), "iss", json!(DEVOPS));
+        assert_eq!(external(external_header(), body).code(&emulator), expected);
+    }
 }
 
 #[test]

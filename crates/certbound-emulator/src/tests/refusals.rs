@@ -50,6 +50,7 @@ fn every_cause_has_its_own_number_and_status() {
         let mut not_enabled = Application::new("44444444-aaaa-4aaa-8aaa-444444444444", TENANT, "y");
         not_enabled.mutual_tls_enabled = false;
         not_enabled.trusted_subjects = vec!["CN=certbound-demo-app".to_owned()];
+        world.application_mut(SECRET_APP).unwrap().expired_secrets = vec!["of last year".to_owned()];
         world.applications.extend([disabled, not_enabled]);
     });
     let rows = [
@@ -131,6 +132,12 @@ fn every_cause_has_its_own_number_and_status() {
         row("the right secret", 0, 200, plain(&[("client_id", SECRET_APP), ("client_secret", SECRET)])),
         row("no credential", 7_000_218, 401, plain(&[("client_id", SECRET_APP)])),
         row("wrong secret", 7_000_215, 401, plain(&[("client_id", SECRET_APP), ("client_secret", "guess")])),
+        row(
+            "expired secret",
+            7_000_222,
+            401,
+            plain(&[("client_id", SECRET_APP), ("client_secret", "of last year")]),
+        ),
         row(
             "an application without secrets",
             7_000_215,

@@ -18,6 +18,7 @@ const TENANTS: &str = "\
 const APPLICATIONS: &str = "\
 # ---- Applications. `principals` is the object id of the service principal in each tenant that knows it. Proofs:
 #   secrets                  client secrets (of other worlds than the built-in one they are never written out)
+#   expired_secrets          client secrets that are refused by 7000222, and never written out
 #   trusted_subjects         certificates by subject name and issuer (SN/I): the ones good for mutual TLS
 #   registered_certificates  certificates one by one, PEM: they sign assertions
 #   federated_credentials    tokens of another issuer, at most 20
@@ -164,6 +165,7 @@ mod tests {
     fn other_secrets_are_not_written_out() {
         let mut world = World::built_in();
         world.application_mut(SECRET_APP).unwrap().secrets.push("hunter2".to_owned());
+        world.application_mut(SECRET_APP).unwrap().expired_secrets.push("hunter2 of old".to_owned());
         let text = world.to_toml().unwrap();
         assert!(text.contains(SECRET) && !text.contains("hunter2"));
         assert!(!serde_json::to_string(&world).unwrap().contains("hunter2"));

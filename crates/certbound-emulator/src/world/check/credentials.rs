@@ -13,9 +13,15 @@ use crate::world::{Application, ExternalIssuer, FederatedCredential};
 const MAX_FEDERATED: usize = 20;
 
 pub(super) fn check(application: &Application, at: &str, found: &mut Mistakes) {
-    for (index, secret) in application.secrets.iter().enumerate() {
-        if secret.is_empty() {
-            found.add(format!("{at}.secrets[{index}]"), "is empty");
+    let mut secrets = Seen::new();
+    for (list, all) in [("secrets", &application.secrets), ("expired_secrets", &application.expired_secrets)]
+    {
+        for (index, secret) in all.iter().enumerate() {
+            let at = format!("{at}.{list}[{index}]");
+            if secret.is_empty() {
+                found.add(&at, "is empty");
+            }
+            secrets.once(secret, &at, found);
         }
     }
     for (index, subject) in application.trusted_subjects.iter().enumerate() {

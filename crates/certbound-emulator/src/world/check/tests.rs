@@ -63,6 +63,9 @@ fn each_mistake_is_named_by_its_place() {
         case("applications[1].principals.bea21ebe-8b64-4d06-9f6d-6a889b120a7c: is the same as", |it| {
             it.applications[1].principals = it.applications[0].principals.clone()
         }),
+        case("applications[3].expired_secrets[0]: is the same as applications[3].secrets[0]", |it| {
+            it.applications[3].expired_secrets = it.applications[3].secrets.clone();
+        }),
         case("applications[3].secrets[1]: is empty", |it| it.applications[3].secrets.push(String::new())),
         case("applications[0].trusted_subjects[1]: 'my-app' is not a subject name", |it| {
             it.applications[0].trusted_subjects.push("my-app".to_owned())

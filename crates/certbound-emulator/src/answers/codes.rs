@@ -1,0 +1,73 @@
+//! What goes with an AADSTS number: the OAuth `error` and the status.
+
+/// `error` and status by number; the rule for the rest is 400 `invalid_request`.
+pub(super) fn error_and_status(code: u32) -> (&'static str, u16) {
+    match code {
+        // What disables a feature.
+        51_000 => ("invalid_request", 412),
+        // The proof itself: certificate, assertion, secret.
+        392_204 | 1_000_502 | 50_171 | 5_002_738 | 5_002_723 | 5_002_730 | 50_012 => ("invalid_client", 401),
+        1_000_610..=1_000_614 => ("invalid_client", 401),
+        700_021 | 700_023 | 700_024 | 700_027 | 700_030 => ("invalid_client", 401),
+        7_000_215 | 7_000_216 | 7_000_218 | 7_000_222 => ("invalid_client", 401),
+        // Federation.
+        70_025 | 700_211 | 700_212 | 7_002_121 | 700_213 => ("invalid_client", 401),
+        7_002_131 | 7_002_137 | 7_002_138 => ("invalid_client", 401),
+        700_223 | 700_226 | 700_227 | 700_229 | 700_231 | 700_236 | 700_238 => ("invalid_client", 401),
+        7_002_203 | 7_002_381 => ("invalid_client", 401),
+        // The application, the scope, the resource, the cloud.
+        700_016 | 7_000_112 => ("unauthorized_client", 400),
+        70_003 => ("unsupported_grant_type", 400),
+        70_011 | 1_002_012 => ("invalid_scope", 400),
+        500_011 => ("invalid_resource", 400),
+        50_049 => ("invalid_instance", 400),
+        900_382 | 650_053 => ("invalid_client", 400),
+        // Policies and people.
+        65_001 | 50_196 => ("invalid_grant", 400),
+        53_003 => ("interaction_required", 400),
+        90_033 => ("temporarily_unavailable", 503),
+        _ => ("invalid_request", 400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By the documented list of refusals, row by row.
+    #[test]
+    fn every_documented_number_has_its_error_and_status() {
+        let rows: [(&[u32], &str, u16); 13] = [
+            (&[392_189, 392_196, 392_199, 392_200, 500_181, 3_921_996, 1_000_604], "invalid_request", 400),
+            (&[100_007, 5_000_224, 90_014, 50_027, 90_002, 900_023, 900_144], "invalid_request", 400),
+            (&[900_561, 9_002_313, 90_010, 9_001_023], "invalid_request", 400),
+            (&[70_021, 700_214, 700_222, 70_052], "invalid_request", 400),
+            (&[392_204, 50_171, 1_000_502, 5_002_738, 5_002_723, 5_002_730, 50_012], "invalid_client", 401),
+            (&[1_000_610, 1_000_611, 1_000_612, 1_000_613, 1_000_614], "invalid_client", 401),
+            (&[700_021, 700_023, 700_024, 700_027, 700_030], "invalid_client", 401),
+            (&[7_000_215, 7_000_216, 7_000_218, 7_000_222], "invalid_client", 401),
+            (&[70_025, 700_211, 700_212, 7_002_121, 700_213, 7_002_131, 7_002_137], "invalid_client", 401),
+            (&[7_002_138, 700_223, 700_238, 700_226, 700_229, 700_227, 700_231], "invalid_client", 401),
+            (&[700_236, 7_002_203, 7_002_381], "invalid_client", 401),
+            (&[900_382, 650_053], "invalid_client", 400),
+            (&[65_001, 50_196], "invalid_grant", 400),
+        ];
+        for (codes, error, status) in rows {
+            for code in codes {
+                assert_eq!(error_and_status(*code), (error, status), "{code}");
+            }
+        }
+        for (code, error, status) in [
+            (51_000, "invalid_request", 412),
+            (700_016, "unauthorized_client", 400),
+            (7_000_112, "unauthorized_client", 400),
+            (70_011, "invalid_scope", 400),
+            (1_002_012, "invalid_scope", 400),
+            (500_011, "invalid_resource", 400),
+            (50_049, "invalid_instance", 400),
+            (53_003, "interaction_required", 400),
+        ] {
+            assert_eq!(error_and_status(code), (error, status), "{code}");
+        }
+    }
+}
