@@ -15,6 +15,7 @@ use crate::answers::{Refusal, refusal};
 use crate::issue::{Grant, Proof};
 use crate::issuers::FetchedKeys;
 use crate::keys::SigningKeys;
+use crate::local_issuer::IssuerKeys;
 use crate::machine_ca::{Issued, MachineAuthority};
 use crate::replay::UsedAssertions;
 use crate::tls_facts::TlsFacts;
@@ -38,6 +39,8 @@ pub(crate) struct TokenService<'e> {
     pub(crate) mutual_tls: bool,
     /// Since when the world is as it is.
     pub(crate) since: UnixTime,
+    /// The keys of issuers that are served here.
+    pub(crate) issuers: &'e IssuerKeys,
     pub(crate) fetched: &'e FetchedKeys,
     pub(crate) used: &'e UsedAssertions,
 }

@@ -25,6 +25,7 @@ use crate::issue;
 use crate::issuers::FetchedKeys;
 use crate::journal::{Journal, JournalEntry};
 use crate::keys::{SigningKeys, TokenKey};
+use crate::local_issuer::{IssuerKeys, LocalIssuers};
 use crate::machine_ca::MachineAuthority;
 use crate::platform::{IMDS_HOST, Platform, Throttle};
 use crate::replay::UsedAssertions;
@@ -50,6 +51,7 @@ pub struct Emulator {
     faults: Faults,
     /// Since when the world is as it is: the start, or the last reset.
     since: RwLock<UnixTime>,
+    issuers: IssuerKeys,
     fetched: FetchedKeys,
     used: UsedAssertions,
     throttle: Throttle,
@@ -66,7 +68,7 @@ struct Keys {
     first: Arc<TokenKey>,
     client: ClientIdentity,
     machines: MachineAuthority,
-    /// Where the keys of rotations come from.
+    /// Where the keys of rotations and of served issuers come from.
     source: Mutex<KeySource>,
 }
 
@@ -95,6 +97,11 @@ impl EmulatorKeys {
         let first = Arc::new(TokenKey::generate(now, &mut source)?);
         let machines = MachineAuthority::new(now, &mut source)?;
         Ok(Self(Arc::new(Keys { authority, first, client, machines, source: Mutex::new(source) })))
+    }
+
+    /// One more key that signs tokens.
+    fn another(&self, now: UnixTime) -> Result<TokenKey, EmulatorError> {
+        TokenKey::generate(now, &mut self.0.source.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -128,13 +135,14 @@ impl Emulator {
         Self::with_keys(world, keys, clock)
     }
 
-    /// An emulator with these keys.
+    /// An emulator with these keys; those of issuers that the world has served are made here.
     ///
     /// # Errors
-    /// [`EmulatorError`] when the world holds a certificate that is none.
+    /// [`EmulatorError`] when the world holds a certificate that is none, or a key cannot be made.
     pub fn with_keys(world: World, keys: EmulatorKeys, clock: Arc<dyn Clock>) -> Result<Self, EmulatorError> {
         let trust = TrustedAuthorities::new(&keys.0.authority, &world.trusted_authorities)?;
         let signing = SigningKeys::new(Arc::clone(&keys.0.first));
+        let issuers = issuer_keys(&world, &keys, clock.now())?;
         Ok(Self {
             world,
             keys,
@@ -144,6 +152,7 @@ impl Emulator {
             clock: OffsetClock::new(clock),
             journal: Journal::default(),
             faults: Faults::default(),
+            issuers,
             fetched: FetchedKeys::default(),
             used: UsedAssertions::default(),
             throttle: Throttle::default(),
@@ -174,7 +183,9 @@ impl Emulator {
         let entry = JournalEntry::begin(now, &TlsFacts::default(), IMDS_HOST, &request);
         let path = request.uri().path();
         let fault = self.faults.take(IMDS_HOST, path, None);
-        let mut response = fault.as_ref().and_then(FaultResult::instead).unwrap_or_else(|| {
+        let context = AnswerContext::new(now, Cloud::Public.login_host(), request.headers());
+        let instead = fault.as_ref().and_then(|fault| fault.instead(&context));
+        let mut response = instead.unwrap_or_else(|| {
             let (world, keys, machines) = (&self.world, &self.signing, &self.keys.0.machines);
             Platform { world, keys, machines, throttle: &self.throttle, now, own_host }.answer(&request)
         });
@@ -204,6 +215,10 @@ impl Emulator {
             Host::Login(_) | Host::MutualTls(_) => {
                 self.token_service(&context, tls, name, host, request, fault.as_ref())
             }
+            Host::Issuers => {
+                let (world, keys) = (&self.world, &self.issuers);
+                LocalIssuers { world, keys, host: name, now }.answer(request)
+            }
             Host::Resource(resource, _) => {
                 let (world, keys) = (&self.world, &self.signing);
                 ResourceServer { world, keys, resource, now, tls, host: name }.answer(request)
@@ -228,7 +243,6 @@ impl Emulator {
         let (world, keys, trust) = (&self.world, &self.signing, &self.trust);
         if request.uri().path().ends_with(TOKEN_PATH) {
             let since = *self.since.read().unwrap_or_else(PoisonError::into_inner);
-            let (fetched, used) = (&self.fetched, &self.used);
             let machines = &self.keys.0.machines;
             let service = TokenService {
                 world,
@@ -240,8 +254,9 @@ impl Emulator {
                 cloud,
                 mutual_tls,
                 since,
-                fetched,
-                used,
+                issuers: &self.issuers,
+                fetched: &self.fetched,
+                used: &self.used,
             };
             return match service.decide(request) {
                 Err(refusal) => context.refuse(&refusal),
@@ -262,6 +277,11 @@ impl Emulator {
         let found = if mutual_tls { None } else { discovery.answer(context, request) };
         found.unwrap_or_else(|| sentence(404, "This emulator has nothing at this path."))
     }
+}
+
+fn issuer_keys(world: &World, keys: &EmulatorKeys, now: UnixTime) -> Result<IssuerKeys, EmulatorError> {
+    let served = world.external_issuers.iter().filter(|it| it.served);
+    served.map(|it| Ok((it.issuer.clone(), SigningKeys::new(Arc::new(keys.another(now)?))))).collect()
 }
 
 /// Whether the request is for the host of the TLS handshake: RFC 9112 puts it in `Host`, some callers in the URI.

@@ -202,12 +202,17 @@ fn signature(
         }
         Issuer::External => {
             let known = service.world.external_issuers.iter().find(|it| it.issuer == assertion.issuer);
+            if let Some(keys) = service.issuers.get(&assertion.issuer) {
+                let key = kid.and_then(|kid| keys.by_kid(kid)).ok_or_else(failed)?;
+                return assertion
+                    .jws
+                    .check_signature([key.public()], &[Algorithm::Rs256])
+                    .map_err(|_| failed());
+            }
             let keys = match known {
-                Some(issuer) if issuer.keys.is_empty() => {
-                    service.fetched.of(&issuer.issuer).map_err(|why| {
-                        refusal(90_061, format!("Request to External OIDC endpoint failed: {why}."))
-                    })?
-                }
+                Some(issuer) if issuer.is_fetched() => service.fetched.of(&issuer.issuer).map_err(|why| {
+                    refusal(90_061, format!("Request to External OIDC endpoint failed: {why}."))
+                })?,
                 Some(issuer) => issuer.keys.clone(),
                 None => Vec::new(),
             };

@@ -14,27 +14,29 @@ pub(crate) enum Host<'w> {
     MutualTls(Cloud),
     /// A resource's host.
     Resource(&'w Resource, &'w ResourceHost),
+    /// A host of issuers outside that are served here.
+    Issuers,
 }
 
 impl Host<'_> {
     /// The emulated host of this name, any case; `None` for everyone else's hosts.
     pub(crate) fn of<'w>(world: &'w World, name: &str) -> Option<Host<'w>> {
         let name = name.to_ascii_lowercase();
-        token_service(&name).or_else(|| resource(world, &name))
+        token_service(&name).or_else(|| resource(world, &name)).or_else(|| issuers(world, &name))
     }
 
     /// The cloud of a token service's host; of any other, the public one.
     pub(crate) fn cloud(&self) -> Cloud {
         match self {
             Host::Login(cloud) | Host::MutualTls(cloud) => *cloud,
-            Host::Resource(..) => Cloud::Public,
+            Host::Resource(..) | Host::Issuers => Cloud::Public,
         }
     }
 
     /// Whether the TLS handshake asks for a client certificate.
     pub(crate) fn asks_for_certificate(&self) -> bool {
         match self {
-            Host::Login(_) => false,
+            Host::Login(_) | Host::Issuers => false,
             Host::MutualTls(_) => true,
             Host::Resource(_, host) => host.asks_for_certificate,
         }
@@ -52,6 +54,7 @@ pub(crate) fn domains(world: &World) -> Vec<String> {
     }
     let hosts = world.resources.iter().flat_map(|resource| &resource.hosts);
     domains.extend(hosts.map(|host| host.name.trim_start_matches("*.").to_owned()));
+    domains.extend(world.external_issuers.iter().filter_map(|it| it.served_host()).map(str::to_owned));
     domains.sort();
     domains.dedup();
     domains
@@ -103,6 +106,10 @@ fn resource<'w>(world: &'w World, name: &str) -> Option<Host<'w>> {
     found.map(|(resource, host)| Host::Resource(resource, host))
 }
 
+fn issuers(world: &World, name: &str) -> Option<Host<'static>> {
+    world.external_issuers.iter().any(|it| it.served_host() == Some(name)).then_some(Host::Issuers)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +120,7 @@ mod tests {
             Some(Host::Login(cloud)) => format!("login {cloud}"),
             Some(Host::MutualTls(cloud)) => format!("mtls {cloud}"),
             Some(Host::Resource(resource, _)) => resource.uris[0].clone(),
+            Some(Host::Issuers) => "issuers".to_owned(),
         }
     }
 

@@ -37,8 +37,7 @@ impl FetchedKeys {
         now: UnixTime,
         request: &Request<B>,
     ) -> Option<&'w ExternalIssuer> {
-        let to_be_fetched = |it: &&ExternalIssuer| it.keys.is_empty();
-        if !world.external_issuers.iter().any(|it| to_be_fetched(&it))
+        if !world.external_issuers.iter().any(ExternalIssuer::is_fetched)
             || !request.uri().path().ends_with(TOKEN_PATH)
         {
             return None;
@@ -46,7 +45,7 @@ impl FetchedKeys {
         let form = ReceivedForm::decode(request.body().as_ref()).ok()?;
         let jws = UnverifiedJws::parse(form.value("client_assertion")?).ok()?;
         let name = jws.unverified_claims().ok()?.string("iss")?;
-        let issuer = world.external_issuers.iter().filter(to_be_fetched).find(|it| it.issuer == name)?;
+        let issuer = world.external_issuers.iter().find(|it| it.is_fetched() && it.issuer == name)?;
         // Nobody makes us ask an issuer that the application does not trust.
         let application = world.application(form.value("client_id")?)?;
         if !application.federated_credentials.iter().any(|credential| credential.issuer == name) {

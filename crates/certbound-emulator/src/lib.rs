@@ -7,7 +7,8 @@
 //! ```text
 //!  serve ─► emulator ─► fault ─► authority ─► assertion, federation ─► issue ─► answers
 //!  sockets  handle()       │     the token service, in its order of checks
-//!                          └───► resource ─► graph | vault | custom
+//!                          ├───► resource ─► graph | vault | custom
+//!                          └───► local_issuer
 //! ```
 //!
 //! [`emulator::Emulator::handle`] is the whole of it without sockets: a time, the facts of the TLS connection and a
@@ -34,6 +35,7 @@ mod federation;
 mod hosts;
 mod issue;
 mod issuers;
+mod local_issuer;
 mod machine_ca;
 mod platform;
 mod replay;

@@ -8,6 +8,7 @@ mod federation;
 mod forms;
 mod issuers;
 mod legs;
+mod local_issuer;
 mod refusals;
 mod resources;
 mod signed;

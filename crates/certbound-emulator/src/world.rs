@@ -127,6 +127,10 @@ pub struct FederatedCredential {
 pub struct ExternalIssuer {
     /// The `iss` of its tokens.
     pub issuer: String,
+    /// The emulator itself is this issuer: it serves metadata and keys, and signs a token for whoever posts its claims
+    /// to `{issuer}/token`. Default: false.
+    #[serde(default)]
+    pub served: bool,
     /// Its keys: JSON Web Keys (RFC 7517). None: they are fetched, by discovery, when they are needed.
     #[serde(default)]
     pub keys: Vec<serde_json::Map<String, serde_json::Value>>,
@@ -305,6 +309,19 @@ impl Application {
             federated_credentials: Vec::new(),
             roles: BTreeMap::new(),
         }
+    }
+}
+
+impl ExternalIssuer {
+    /// Whether its keys come over the network.
+    pub(crate) fn is_fetched(&self) -> bool {
+        self.keys.is_empty() && !self.served
+    }
+
+    /// The host that it is served at, if it is: `https://` and a name, then nothing or a path.
+    pub(crate) fn served_host(&self) -> Option<&str> {
+        let rest = self.issuer.strip_prefix("https://").filter(|_| self.served)?;
+        rest.split('/').next()
     }
 }
 

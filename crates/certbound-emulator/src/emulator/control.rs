@@ -12,7 +12,6 @@ use crate::ca::{ClientIdentity, IssueOptions};
 use crate::fault::Fault;
 use crate::hosts::{self, Host};
 use crate::journal::JournalEntry;
-use crate::keys::TokenKey;
 use crate::world::{ExternalIssuer, World};
 
 impl Emulator {
@@ -61,15 +60,15 @@ impl Emulator {
         self.faults.clear();
     }
 
-    /// Signs with a new key from now on. The key before stays published; tokens of older ones are refused.
+    /// The token service, and each issuer that is served here, signs with a new key from now on. The key before stays
+    /// published; tokens of older ones are refused.
     ///
     /// # Errors
     /// [`EmulatorError`] when the key cannot be made.
     pub fn rotate_keys(&self) -> Result<(), EmulatorError> {
-        self.signing.rotate(TokenKey::generate(
-            self.now(),
-            &mut self.keys.0.source.lock().unwrap_or_else(PoisonError::into_inner),
-        )?);
+        for keys in std::iter::once(&self.signing).chain(self.issuers.values()) {
+            keys.rotate(self.keys.another(self.now())?);
+        }
         Ok(())
     }
 

@@ -27,7 +27,7 @@ impl World {
         applications(self, &mut found);
         resources::check(self, &mut found);
         credentials::authorities(&self.trusted_authorities, &mut found);
-        credentials::issuers(&self.external_issuers, &mut found);
+        credentials::issuers(self, &mut found);
         identities(self, &mut found);
         WorldError::of(found.0)
     }

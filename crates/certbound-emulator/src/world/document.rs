@@ -29,7 +29,8 @@ const RESOURCES: &str = "\
 # v2. A host `*.NAME` stands for exactly one label. Leg 1 needs the one with api://AzureADTokenExchange.
 ";
 const ISSUERS: &str = "\
-# ---- Token issuers other than Entra, with their public keys (JSON Web Keys).
+# ---- Token issuers other than Entra: with their public keys (JSON Web Keys), `served` by the emulator itself, or
+# neither, and the keys are fetched.
 ";
 
 const IDENTITIES: &str = "\

@@ -41,9 +41,9 @@ async fn issuer(answer: impl Fn(&str, &str) -> Option<String> + Send + Sync + 's
     });
     ExternalIssuer {
         issuer: name,
-        keys: Vec::new(),
         trusted_roots: Some(made.cert.pem()),
         private_address_allowed: true,
+        ..ExternalIssuer::default()
     }
 }
 

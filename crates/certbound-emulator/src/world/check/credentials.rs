@@ -5,9 +5,11 @@ use certbound_core::jws::PublicKey;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
-use super::{Mistakes, Seen};
+use super::{Mistakes, Seen, is_host_name};
+use crate::hosts::Host;
+use crate::local_issuer::base_of;
 use crate::world::expression::Expression;
-use crate::world::{Application, ExternalIssuer, FederatedCredential};
+use crate::world::{Application, ExternalIssuer, FederatedCredential, World};
 
 /// How many federated credentials an application may have.
 const MAX_FEDERATED: usize = 20;
@@ -106,13 +108,17 @@ fn expression(issuer: &str, text: &str, at: &str, found: &mut Mistakes) {
     }
 }
 
-pub(super) fn issuers(issuers: &[ExternalIssuer], found: &mut Mistakes) {
-    let mut names = Seen::new();
-    for (index, external) in issuers.iter().enumerate() {
+pub(super) fn issuers(world: &World, found: &mut Mistakes) {
+    let (mut names, mut bases) = (Seen::new(), Seen::new());
+    for (index, external) in world.external_issuers.iter().enumerate() {
         let at = format!("external_issuers[{index}]");
         found.text(&format!("{at}.issuer"), &external.issuer);
         names.once(&external.issuer, &format!("{at}.issuer"), found);
-        if external.keys.is_empty() && !external.issuer.starts_with("https://") {
+        if external.served {
+            served(world, external, &at, found);
+            bases.once(base_of(external), &format!("{at}.issuer"), found);
+        }
+        if external.is_fetched() && !external.issuer.starts_with("https://") {
             found.add(format!("{at}.issuer"), "must begin with https:// when its keys are to be fetched");
         }
         if let Some(roots) = &external.trusted_roots {
@@ -127,5 +133,21 @@ pub(super) fn issuers(issuers: &[ExternalIssuer], found: &mut Mistakes) {
                 found.add(&at, format!("is not a public key: {error}"));
             }
         }
+    }
+}
+
+/// An issuer that the emulator plays needs a host that is nobody else's.
+fn served(world: &World, external: &ExternalIssuer, at: &str, found: &mut Mistakes) {
+    if !external.keys.is_empty() {
+        found.add(at, "is served and has keys; the emulator makes those of issuers that it serves");
+    }
+    let at = format!("{at}.issuer");
+    let host = external.served_host().unwrap_or_default();
+    if !is_host_name(host) || external.issuer.contains(['?', '#', '%']) {
+        let text = "must be https:// and a host name in lower case, then nothing or a path, to be served";
+        found.add(at, text);
+    } else if matches!(Host::of(world, host), Some(Host::Login(_) | Host::MutualTls(_) | Host::Resource(..)))
+    {
+        found.add(at, format!("'{host}' is a host of the token service or of a resource"));
     }
 }

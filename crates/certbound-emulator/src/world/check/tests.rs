@@ -10,6 +10,11 @@ fn mistakes(change: impl FnOnce(&mut World)) -> Vec<String> {
     found.into_iter().map(|WorldMistake { at, what }| format!("{at}: {what}")).collect()
 }
 
+fn served(issuer: &str) -> crate::world::ExternalIssuer {
+    let issuer = issuer.to_owned();
+    crate::world::ExternalIssuer { issuer, served: true, ..crate::world::ExternalIssuer::default() }
+}
+
 type Change = Box<dyn FnOnce(&mut World)>;
 
 fn case(expected: &str, change: impl FnOnce(&mut World) + 'static) -> (String, Change) {
@@ -65,6 +70,30 @@ fn each_mistake_is_named_by_its_place() {
         }),
         case("applications[3].expired_secrets[0]: is the same as applications[3].secrets[0]", |it| {
             it.applications[3].expired_secrets = it.applications[3].secrets.clone();
+        }),
+        case("external_issuers[0].issuer: must be https:// and a host name", |it| {
+            it.external_issuers = vec![served("https://Tokens.example")];
+        }),
+        case("external_issuers[0].issuer: must be https:// and a host name", |it| {
+            it.external_issuers = vec![served("https://tokens.example:8443")];
+        }),
+        case("external_issuers[0].issuer: must be https:// and a host name", |it| {
+            it.external_issuers = vec![served("https://tokens.example/?a")];
+        }),
+        case(
+            "external_issuers[0].issuer: 'login.microsoftonline.com' is a host of the token service",
+            |it| {
+                it.external_issuers = vec![served("https://login.microsoftonline.com/x")];
+            },
+        ),
+        case(
+            "external_issuers[0].issuer: 'orders.contoso.example' is a host of the token service or",
+            |it| {
+                it.external_issuers = vec![served("https://orders.contoso.example")];
+            },
+        ),
+        case("external_issuers[1].issuer: is the same as external_issuers[0].issuer", |it| {
+            it.external_issuers = vec![served("https://tokens.example"), served("https://tokens.example/")];
         }),
         case("applications[3].secrets[1]: is empty", |it| it.applications[3].secrets.push(String::new())),
         case("applications[0].trusted_subjects[1]: 'my-app' is not a subject name", |it| {

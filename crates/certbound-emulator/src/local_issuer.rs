@@ -1,0 +1,119 @@
+//! Issuers outside that the emulator itself serves: their metadata, their keys, and tokens for whoever asks.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use certbound_core::environment::Cloud;
+use certbound_core::request::ReceivedForm;
+use certbound_core::time::UnixTime;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Response};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::answers::json_response;
+use crate::keys::SigningKeys;
+use crate::world::{ExternalIssuer, World};
+
+/// How long a token is good for, in seconds; those of build services live about as long.
+const LIFETIME: u64 = 600;
+/// The claims that are the issuer's own to make.
+const ITS_OWN: [&str; 5] = ["iss", "iat", "nbf", "exp", "jti"];
+
+/// The keys of the served issuers, by `iss`.
+pub(crate) type IssuerKeys = BTreeMap<String, SigningKeys>;
+
+/// A host of served issuers as one request sees it; several may share it, each below a path of its own.
+pub(crate) struct LocalIssuers<'e> {
+    pub(crate) world: &'e World,
+    pub(crate) keys: &'e IssuerKeys,
+    pub(crate) host: &'e str,
+    pub(crate) now: UnixTime,
+}
+
+impl LocalIssuers<'_> {
+    pub(crate) fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        let path = request.uri().path();
+        let below = |suffix: &str| {
+            let base = format!("https://{}{}", self.host, path.strip_suffix(suffix)?);
+            let issuer = self.world.external_issuers.iter().find(|it| it.served && base_of(it) == base)?;
+            Some((issuer, self.keys.get(&issuer.issuer)?))
+        };
+        if let Some((issuer, _)) = below("/.well-known/openid-configuration") {
+            return only(Method::GET, request, || json_response(200, &metadata(issuer)));
+        }
+        if let Some((issuer, keys)) = below("/keys") {
+            return only(Method::GET, request, || json_response(200, &keys.jwks(&issuer.issuer)));
+        }
+        match below("/token") {
+            Some((issuer, keys)) => only(Method::POST, request, || self.token(issuer, keys, request.body())),
+            None => refuse(
+                404,
+                "this issuer has /.well-known/openid-configuration, /keys and /token, and nothing else",
+            ),
+        }
+    }
+
+    /// A token that says what the form says.
+    fn token(&self, issuer: &ExternalIssuer, keys: &SigningKeys, body: &[u8]) -> Response<Bytes> {
+        let form = match ReceivedForm::decode(body) {
+            Ok(form) => form,
+            Err(error) => return refuse(400, &format!("the body is malformed: {error}")),
+        };
+        if let Some((name, _)) = form.iter().find(|(name, _)| ITS_OWN.contains(name)) {
+            return refuse(400, &format!("'{name}' is for the issuer to say"));
+        }
+        if form.value("sub").is_none() {
+            return refuse(400, "'sub' is missing: whom is the token about?");
+        }
+        let now = self.now.as_secs();
+        let mut claims = Map::from_iter([
+            ("iss".to_owned(), json!(issuer.issuer)),
+            ("aud".to_owned(), json!(Cloud::Public.exchange_uri())),
+            ("jti".to_owned(), json!(Uuid::new_v4().to_string())),
+            ("iat".to_owned(), json!(now)),
+            ("nbf".to_owned(), json!(now)),
+            ("exp".to_owned(), json!(now.saturating_add(LIFETIME))),
+        ]);
+        claims.extend(form.iter().map(|(name, value)| (name.to_owned(), json!(value))));
+        let signed = keys.current().and_then(|key| {
+            let header = [("typ", "JWT"), ("alg", "RS256"), ("kid", key.kid())];
+            key.sign(
+                &header.map(|(name, value)| (name.to_owned(), json!(value))).into_iter().collect(),
+                &claims,
+            )
+        });
+        let Some(token) = signed else { return refuse(500, "signing failed") };
+        let mut response = Response::new(Bytes::from(token.expose().to_owned()));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/jwt"));
+        response
+    }
+}
+
+/// Without the slash that some issuers end in: what stands before the paths.
+pub(crate) fn base_of(issuer: &ExternalIssuer) -> &str {
+    issuer.issuer.trim_end_matches('/')
+}
+
+fn metadata(issuer: &ExternalIssuer) -> Value {
+    json!({
+        "issuer": issuer.issuer,
+        "jwks_uri": format!("{}/keys", base_of(issuer)),
+        "token_endpoint": format!("{}/token", base_of(issuer)),
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+    })
+}
+
+fn only(
+    method: Method,
+    request: &Request<Bytes>,
+    answer: impl FnOnce() -> Response<Bytes>,
+) -> Response<Bytes> {
+    if *request.method() == method { answer() } else { refuse(405, &format!("this takes {method} only")) }
+}
+
+fn refuse(status: u16, text: &str) -> Response<Bytes> {
+    json_response(status, &json!({ "error": "invalid_request", "error_description": text }))
+}
