@@ -1,6 +1,9 @@
 //! The emulator behind its sockets: CONNECT, TLS, HTTP, by a client that is not ours.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod framing;
+mod issuers;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
