@@ -216,3 +216,51 @@ fn a_seed_gives_the_same_client_key_again() {
     assert_eq!(key(&["--seed", "one"]), one);
     assert_ne!(key(&[]), one);
 }
+
+/// The recipe of docs/world.md: a token of an issuer that the emulator serves proves an application.
+#[test]
+fn an_issuer_that_it_serves_gives_tokens_to_curl() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = format!(
+        r#"
+        [[tenants]]
+        id = "{TENANT}"
+
+        [[applications]]
+        id = "{APP}"
+        home_tenant = "{TENANT}"
+        principals = {{ {TENANT} = "0b4d7f52-6e18-4c3a-8f95-21c7d0a9e6b3" }}
+        [[applications.federated_credentials]]
+        issuer = "https://tokens.contoso.example"
+        subject = "repo:contoso/app"
+        audience = "api://AzureADTokenExchange"
+
+        [[resources]]
+        uris = ["api://orders"]
+        app_id = "d95b1e37-8c04-4f6a-b2e9-60a7c3f81d45"
+
+        [[external_issuers]]
+        issuer = "https://tokens.contoso.example"
+        served = true
+        "#
+    );
+    let world = crate::support::file(&directory, "world.toml", world);
+    let assertion = directory.path().join("assertion.jwt");
+    let token = |subject: &str| {
+        let script = format!(
+            "curl --fail --silent --show-error -d sub={subject} https://tokens.contoso.example/token > {file} && \
+             {binary} token --bearer --scope api://orders/.default --client-id {APP} --tenant {TENANT} \
+             --assertion-file {file} -o json",
+            file = text(&assertion),
+            binary = env!("CARGO_BIN_EXE_certbound"),
+        );
+        let mut command = certbound();
+        command.args(["emulator", "run", "--world", text(&world), "--", "sh", "-c", &script]);
+        command.output().unwrap()
+    };
+    let given = token("repo:contoso/app");
+    assert_eq!(given.status.code(), Some(0), "{}", stderr(&given));
+    assert_eq!(crate::support::json(&given)["tokenType"], "Bearer");
+    let refused = token("repo:contoso/other");
+    assert!(stderr(&refused).contains("700213"), "{}", stderr(&refused));
+}
