@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
+use certbound_core::environment::Cloud;
 use certbound_core::time::UnixTime;
 use http::header::HOST;
 use http::{Request, Response};

@@ -24,7 +24,7 @@ fn it_gets_tokens_with_each_credential_and_understands_each_refusal() {
         "wrong secret": ["ServerError", "invalid_client", "7000215", 7_000_215],
         "unknown application": ["ServerError", "unauthorized_client", "700016", 700_016],
         "unknown resource": ["ServerError", "invalid_resource", "500011", 500_011],
-        "another key": ["ServerError", "invalid_client", "700027", 700_027],
+        "another key": ["ServerError", "invalid_client", "5002730", 5_002_730],
         "assertion for another audience": ["ServerError", "invalid_client", "700212", 700_212],
     });
     assert_eq!(result["refused"], expected);
