@@ -9,6 +9,7 @@ mod forms;
 mod issuers;
 mod legs;
 mod local_issuer;
+mod machine;
 mod refusals;
 mod resources;
 mod signed;
