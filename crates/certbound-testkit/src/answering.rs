@@ -10,6 +10,7 @@ use certbound::{Answer, TlsFacts, Transport, TransportError, Via};
 pub struct AnsweringTransport {
     answer: Arc<AnswerFn>,
     seen: Arc<Mutex<Vec<Seen>>>,
+    header: Option<(&'static str, &'static str)>,
 }
 
 type AnswerFn = dyn Fn(&Seen) -> (u16, String) + Send + Sync;
@@ -45,7 +46,7 @@ impl Seen {
 impl AnsweringTransport {
     /// Answers with status and body.
     pub fn new(answer: impl Fn(&Seen) -> (u16, String) + Send + Sync + 'static) -> Self {
-        Self { answer: Arc::new(answer), seen: Arc::default() }
+        Self { answer: Arc::new(answer), seen: Arc::default(), header: None }
     }
 
     /// Answers every request with a plain token that lives an hour.
@@ -54,6 +55,11 @@ impl AnsweringTransport {
             let kind = if seen.parameter("token_type") == "mtls_pop" { "mtls_pop" } else { "Bearer" };
             (200, format!(r#"{{"token_type":"{kind}","access_token":"T","expires_in":3600}}"#))
         })
+    }
+
+    /// Every answer has this header too.
+    pub fn with_header(self, name: &'static str, value: &'static str) -> Self {
+        Self { header: Some((name, value)), ..self }
     }
 
     /// Everything that was asked so far.
@@ -86,6 +92,9 @@ impl Transport for AnsweringTransport {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
         let mut response = http::Response::new(Bytes::from(body));
         *response.status_mut() = http::StatusCode::from_u16(status).expect("a status from 100 to 999");
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, http::HeaderValue::from_static(value));
+        }
         Ok(Answer { response, tls: TlsFacts::default() })
     }
 }

@@ -99,6 +99,38 @@ impl Emulator {
         self.fetched.learn(issuer, keys, now);
     }
 
+    /// An attestation token for a key (DER of its public half), good for a day: what an attestation service would give.
+    /// `fault` spoils it in one way: `expired`, `issuer`, `key`, `jku` or `signature`; any other word spoils nothing.
+    pub fn attest_for_tests(&self, public_key: &[u8], now: UnixTime, fault: &str) -> String {
+        use aws_lc_rs::digest::{SHA256, digest};
+        use base64::Engine as _;
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        use serde_json::json;
+
+        let Some(key) = self.signing.current() else { return String::new() };
+        let hash = URL_SAFE_NO_PAD.encode(digest(&SHA256, public_key));
+        let mut header = serde_json::Map::new();
+        header.insert("alg".to_owned(), json!("RS256"));
+        header.insert("kid".to_owned(), json!(key.kid()));
+        if fault == "jku" {
+            header.insert("jku".to_owned(), json!("https://evil.example/keys"));
+        }
+        let mut claims = serde_json::Map::new();
+        let issuer =
+            if fault == "issuer" { "https://evil.example" } else { "https://certbound.attest.azure.net" };
+        let expiry = if fault == "expired" { now.as_secs() - 1 } else { now.as_secs() + 24 * 3600 };
+        claims.insert("iss".to_owned(), json!(issuer));
+        claims.insert("exp".to_owned(), json!(expiry));
+        claims.insert("key".to_owned(), json!(if fault == "key" { "another" } else { &hash }));
+        let token = key.sign(&header, &claims);
+        let mut token = token.map(|token| token.expose().to_owned()).unwrap_or_default();
+        if fault == "signature" {
+            token.truncate(token.len() - 8);
+            token.push_str("AAAAAAAA");
+        }
+        token
+    }
+
     /// Whether requests to this host end here.
     pub fn is_emulated(&self, host: &str) -> bool {
         Host::of(&self.world, host).is_some()
