@@ -5,8 +5,9 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use certbound::{
-    AssertionError, AuthorityUrlError, BindingCertificateError, BuildError, Error, Leg, NetworkError,
-    RegionError, ScopeError, TenantError, TransportError,
+    AssertionError, AuthorityUrlError, BindingCertificateError, BuildError, Error, IdentityIdError, Leg,
+    ManagedIdentityBuildError, NetworkError, PlatformError, RegionError, ScopeError, TenantError,
+    TransportError,
 };
 use certbound_core::endpoint::EndpointError;
 use serde_json::json;
@@ -80,6 +81,14 @@ impl Failure {
             Error::Transport { cause: TransportError::CertificateNotRequested { .. }, .. } => REFUSED,
             Error::Transport { cause: TransportError::NotHttps, .. } => USAGE,
             Error::Transport { .. } => NETWORK,
+            Error::Platform { what: PlatformError::Unreachable { .. }, .. } => NETWORK,
+            Error::Platform {
+                what:
+                    PlatformError::SourceCannotBind { .. }
+                    | PlatformError::Identity(_)
+                    | PlatformError::Strength { .. },
+                ..
+            } => USAGE,
             _ => REFUSED,
         };
         // The first line names the leg already.
@@ -161,6 +170,8 @@ macro_rules! input {
 
 input! {
     Usage => "the input cannot be used",
+    IdentityIdError => "the managed identity cannot be used",
+    ManagedIdentityBuildError => "the managed identity cannot be used",
     TenantError => "the tenant cannot be used",
     RegionError => "the region cannot be used",
     AuthorityUrlError => "the authority cannot be used",

@@ -15,7 +15,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, V
 pub(crate) use self::call::CallFlags;
 pub(crate) use self::client::{
     AssertionFlags, CertificateFlags, ClientFlags, CredentialFlags, ExchangeFlags, IdentityFlags, KindFlags,
-    Leg1Flags, RunFlags, SecretFlags, TokenFlags,
+    Leg1Flags, MachineFlags, RunFlags, SecretFlags, TokenFlags,
 };
 pub(crate) use self::emulator::{EmulatorCommand, EmulatorRunFlags, EmulatorStartFlags, WhatFlags};
 pub(crate) use self::verify::{BindingFlag, InspectFlags, ProxyFlag, SchemeFlag, VerifyFlags};
@@ -84,6 +84,8 @@ pub(crate) enum Command {
     Call(CallFlags),
     /// Print the token endpoint that would be used and the rule that chose it. No network.
     Endpoint(EndpointFlags),
+    /// Tell what this machine's managed identity can do. Nobody is asked: the environment says it.
+    Capabilities(MachineFlags),
     /// Show what a token says, without trusting it, and whether it is bound to a certificate.
     ///
     /// Nothing is verified: anyone may have written it. With --certificate it is also said whether the token is bound to

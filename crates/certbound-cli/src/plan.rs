@@ -4,6 +4,7 @@ mod assertion;
 mod authority;
 mod certificate;
 mod direct;
+mod machine;
 mod region;
 mod scope;
 mod two_legs;
@@ -12,13 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certbound::{
-    ByAssertion, ByCertificate, BySecret, ByUnboundAssertion, Client, Credential, Error, Network, Observer,
-    Resource, ResourceScope,
+    ByAssertion, ByCertificate, BySecret, ByUnboundAssertion, Client, Credential, Error, ManagedIdentity,
+    Network, Observer, Resource, ResourceScope,
 };
 
 pub(crate) use self::assertion::stand_in;
 pub(crate) use self::authority::scope;
 pub(crate) use self::direct::{by_certificate, direct};
+pub(crate) use self::machine::machine;
 pub(crate) use self::region::region;
 pub(crate) use self::scope::scope_for_host;
 pub(crate) use self::two_legs::{two_legs, two_legs_in_the_dry};
@@ -32,6 +34,8 @@ pub(crate) enum AnyClient {
     Direct(Client<ByCertificate>),
     /// Leg 2, with Leg 1 inside or done elsewhere.
     TwoLegs(Client<ByAssertion>),
+    /// One step, as a managed identity.
+    Machine(ManagedIdentity),
     /// One step, by secret: Bearer tokens only.
     Secret(Client<BySecret>),
     /// One step, by an assertion that is bound to nothing: Bearer tokens only.
@@ -52,6 +56,12 @@ impl AnyClient {
             (Self::TwoLegs(client), Kind::Bound) => {
                 client.bound_token(scope).observe(observer).await.map(Token::Bound)
             }
+            (Self::Machine(identity), Kind::Bound) => {
+                identity.bound_token(scope).observe(observer).await.map(Token::Bound)
+            }
+            (Self::Machine(identity), Kind::Bearer) => {
+                identity.bearer_token(scope).observe(observer).await.map(Token::Bearer)
+            }
             (Self::Direct(client), Kind::Bearer) => bearer(client, scope, observer).await,
             (Self::TwoLegs(client), Kind::Bearer) => bearer(client, scope, observer).await,
             (Self::Secret(client), Kind::Bearer) => bearer(client, scope, observer).await,
@@ -65,6 +75,7 @@ impl AnyClient {
         match self {
             Self::Direct(client) => Ok(client.resource(scope)),
             Self::TwoLegs(client) => Ok(client.resource(scope)),
+            Self::Machine(identity) => Ok(identity.resource(scope)),
             Self::Secret(_) | Self::Unbound(_) => Err(without_certificate()),
         }
     }

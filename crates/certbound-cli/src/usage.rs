@@ -14,6 +14,12 @@ pub(crate) enum Usage {
     NoTenantToChoose { kind: certbound::AuthorityKind },
     #[error("`{0}` asks for the region to be detected, which is not done here")]
     RegionDetection(String),
+    #[error("no client id is given")]
+    NoClientId,
+    #[error("a managed identity cannot be Leg 2: it has no assertion to present")]
+    MachineIsNotLeg2,
+    #[error("a managed identity is asked for its token by its platform, which --dry-run must not ask")]
+    NoDryRun,
     #[error("no certificate is given")]
     NoCertificate,
     #[error("no credential is given: neither a certificate, nor a secret, nor an assertion")]
@@ -95,6 +101,9 @@ impl Usage {
             Self::TwoTenants { .. } => "tenant_conflict",
             Self::NoTenantToChoose { .. } => "tenant_override_not_supported",
             Self::RegionDetection(_) => "invalid_region",
+            Self::NoClientId => "client_id_required",
+            Self::MachineIsNotLeg2 => "managed_identity_cannot_be_leg2",
+            Self::NoDryRun => "dry_run_not_possible",
             Self::NoCertificate => "certificate_required",
             Self::NoCredential => "Client_Credentials_Required_In_Confidential_Client_Application",
             Self::NotBound { .. } => "mtls_certificate_not_provided",
@@ -140,6 +149,11 @@ impl Usage {
             Self::RegionDetection(_) => {
                 "name the region, such as westus3, or leave it out to use the global endpoint"
             }
+            Self::NoClientId => "give --client-id or set AZURE_CLIENT_ID",
+            Self::MachineIsNotLeg2 => {
+                "make it Leg 1 with --leg1-managed-identity, or run `token --managed-identity`"
+            }
+            Self::NoDryRun => "leave --dry-run out; --trace shows the request to the token service",
             Self::NoCertificate => "give --certificate or set AZURE_CLIENT_CERTIFICATE_PATH",
             Self::NoCredential => {
                 "give --certificate (or set AZURE_CLIENT_CERTIFICATE_PATH), --client-secret-env or --assertion-file"

@@ -29,6 +29,14 @@ pub(super) async fn run(flags: AssertionFlags, terminal: Terminal) -> Result<(),
     if terminal.format() == Format::Header {
         return Err(Usage::Format { format: "header" }.into());
     }
+    if let Some(identity) = &flags.client.machine.managed_identity {
+        if flags.client.run.dry_run {
+            return Err(Usage::NoDryRun.into());
+        }
+        let network = plan::network(&flags.client.run)?;
+        let (identity, source) = plan::machine(identity, &network.transport())?;
+        return print(&identity.assertion().await?, &source, flags.reveal, terminal);
+    }
     if flags.client.run.dry_run {
         let dry = DryRun::default();
         let client = plan::by_certificate(&flags.client, &NeverTransport)?.client;

@@ -74,7 +74,10 @@ fn client(flags: &CallFlags, kind: Kind, network: &Network) -> Result<AnyClient,
 fn direct(flags: &CallFlags, kind: Kind) -> Option<CredentialFlags> {
     let (leg1, has_certificate) = (&flags.leg1, flags.client.certificate.certificate.is_some());
     let is_direct = match (&leg1.leg1_certificate, &leg1.assertion_file) {
-        _ if flags.secret.client_secret_env.is_some() => true,
+        _ if flags.secret.client_secret_env.is_some() || flags.client.machine.managed_identity.is_some() => {
+            true
+        }
+        _ if leg1.leg1_managed_identity.is_some() => false,
         (Some(_), _) => false,
         (None, Some(_)) => !has_certificate && kind == Kind::Bearer,
         (None, None) => true,

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::switch;
+use crate::usage::Usage;
 
 /// Who asks, and where.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct IdentityFlags {
-    /// The application (client) id, at Entra a GUID.
-    #[arg(long, value_name = "ID", env = "AZURE_CLIENT_ID")]
-    pub(crate) client_id: String,
+    /// The application (client) id, at Entra a GUID. Needed unless --managed-identity is given.
+    #[arg(long, value_name = "ID", env = "AZURE_CLIENT_ID", required_unless_present = "managed_identity")]
+    pub(crate) client_id: Option<String>,
     /// The tenant: its id or one of its domains. Not needed when the authority names it.
     #[arg(long, env = "AZURE_TENANT_ID")]
     pub(crate) tenant: Option<String>,
@@ -71,6 +72,13 @@ pub(crate) struct CredentialFlags {
     pub(crate) no_x5c: bool,
 }
 
+impl IdentityFlags {
+    /// The application's id.
+    pub(crate) fn client_id(&self) -> Result<&str, Usage> {
+        self.client_id.as_deref().ok_or(Usage::NoClientId)
+    }
+}
+
 impl SecretFlags {
     /// Together with an assertion that no Leg 1 here brought.
     pub(crate) fn with_assertion(&self, assertion_file: Option<PathBuf>) -> CredentialFlags {
@@ -94,6 +102,15 @@ pub(crate) struct Leg1Flags {
         conflicts_with_all = ["assertion_file", "certificate"]
     )]
     pub(crate) leg1_certificate: Option<PathBuf>,
+    /// Run Leg 1 as a managed identity of this machine: `system`, `client-id:GUID`, `object-id:GUID` or `resource-id:ID`.
+    /// Leg 2 presents the certificate that the machine is issued.
+    #[arg(
+        long,
+        value_name = "IDENTITY",
+        env = "CERTBOUND_LEG1_MANAGED_IDENTITY",
+        conflicts_with_all = ["leg1_certificate", "assertion_file", "certificate"]
+    )]
+    pub(crate) leg1_managed_identity: Option<String>,
     /// The private key (PEM) of Leg 1's certificate, when it is in a file of its own.
     #[arg(long, value_name = "FILE", env = "CERTBOUND_LEG1_CERTIFICATE_KEY")]
     pub(crate) leg1_certificate_key: Option<PathBuf>,
@@ -140,9 +157,20 @@ fn seconds() -> clap::builder::RangedU64ValueParser {
     clap::builder::RangedU64ValueParser::new().range(1..=3600)
 }
 
+/// The platform's identity instead of an application's.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct MachineFlags {
+    /// Ask as a managed identity of this machine: `system`, `client-id:GUID`, `object-id:GUID` or `resource-id:ID`. It
+    /// needs neither client id nor tenant. In the two-leg flow it is Leg 1: --leg1-managed-identity.
+    #[arg(long, value_name = "IDENTITY", env = "CERTBOUND_MANAGED_IDENTITY")]
+    pub(crate) managed_identity: Option<String>,
+}
+
 /// Who asks, and how.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ClientFlags {
+    #[command(flatten)]
+    pub(crate) machine: MachineFlags,
     #[command(flatten)]
     pub(crate) identity: IdentityFlags,
     #[command(flatten)]

@@ -21,7 +21,7 @@ pub(crate) fn by_certificate<T: Transport + Clone>(
 ) -> Result<Plan<Client<ByCertificate>>, Failure> {
     let authority = authority(&flags.identity)?;
     let (certificate, source) = certificate::binding(&flags.certificate)?.ok_or(Usage::NoCertificate)?;
-    let builder = builder(&flags.identity, authority, &flags.identity.client_id, transport);
+    let builder = builder(&flags.identity, authority, flags.identity.client_id()?, transport);
     Ok(Plan { client: builder.with_certificate(certificate).build()?, source })
 }
 
@@ -32,11 +32,18 @@ pub(crate) fn direct<T: Transport + Clone>(
     kind: Kind,
     transport: &T,
 ) -> Result<Plan<AnyClient>, Failure> {
+    if let Some(identity) = &flags.machine.managed_identity {
+        if flags.run.dry_run {
+            return Err(Usage::NoDryRun.into());
+        }
+        let (identity, source) = super::machine(identity, transport)?;
+        return Ok(Plan { client: AnyClient::Machine(identity), source });
+    }
     let chosen = choose(flags, credential)?;
     // Before anything is read or sent: which combinations there are depends on the flags alone.
     chosen.suits(kind, credential.bearer_over_mtls)?;
     let authority = authority(&flags.identity)?;
-    let builder = builder(&flags.identity, authority, &flags.identity.client_id, transport);
+    let builder = builder(&flags.identity, authority, flags.identity.client_id()?, transport);
     let without_source = |client| Plan { client, source: String::new() };
     Ok(match chosen {
         Chosen::Certificate => {

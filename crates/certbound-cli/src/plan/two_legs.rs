@@ -16,7 +16,15 @@ pub(crate) fn two_legs<T: Transport + Clone>(
     leg1: &Leg1Flags,
     transport: &T,
 ) -> Result<Plan<Client<ByAssertion>>, Failure> {
+    if flags.machine.managed_identity.is_some() {
+        return Err(Usage::MachineIsNotLeg2.into());
+    }
     let authority = authority(&flags.identity)?;
+    if let Some(identity) = &leg1.leg1_managed_identity {
+        refuse_leg1_flags(leg1)?;
+        let (identity, source) = super::machine(identity, transport)?;
+        return leg2(flags, authority, identity, transport, source);
+    }
     if let Some(path) = &leg1.assertion_file {
         refuse_leg1_flags(leg1)?;
         let found = certificate::binding(&flags.certificate)?.ok_or(Usage::AssertionWithoutCertificate)?;
@@ -34,6 +42,12 @@ pub(crate) fn two_legs_in_the_dry<T: Transport + Clone>(
     leg1: &Leg1Flags,
     transport: &T,
 ) -> Result<DryPlan, Failure> {
+    if flags.machine.managed_identity.is_some() {
+        return Err(Usage::MachineIsNotLeg2.into());
+    }
+    if leg1.leg1_managed_identity.is_some() {
+        return Err(Usage::NoDryRun.into());
+    }
     if leg1.assertion_file.is_some() {
         return Ok(DryPlan { leg1: None, leg2: two_legs(flags, leg1, transport)?.client });
     }
@@ -79,7 +93,10 @@ fn leg1_client<T: Transport + Clone>(
         }
         None => authority.clone(),
     };
-    let app = flags.leg1_client_id.as_deref().unwrap_or(&client.identity.client_id);
+    let app = match flags.leg1_client_id.as_deref() {
+        Some(app) => app,
+        None => client.identity.client_id()?,
+    };
     Ok(builder(&client.identity, authority, app, transport).with_certificate(certificate).build()?)
 }
 
@@ -90,7 +107,7 @@ fn leg2<T: Transport + Clone>(
     transport: &T,
     source: String,
 ) -> Result<Plan<Client<ByAssertion>>, Failure> {
-    let app = flags.identity.client_id.as_str();
+    let app = flags.identity.client_id()?;
     let client = builder(&flags.identity, authority, app, transport).with_assertions(leg1).build()?;
     Ok(Plan { client, source })
 }
