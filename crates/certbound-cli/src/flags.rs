@@ -17,7 +17,9 @@ pub(crate) use self::client::{
     AssertionFlags, CertificateFlags, ClientFlags, CredentialFlags, ExchangeFlags, IdentityFlags, KindFlags,
     Leg1Flags, MachineFlags, RunFlags, SecretFlags, TokenFlags,
 };
-pub(crate) use self::emulator::{EmulatorCommand, EmulatorRunFlags, EmulatorStartFlags, WhatFlags};
+pub(crate) use self::emulator::{
+    EmulatorCommand, EmulatorRunFlags, EmulatorStartFlags, PlatformFlag, WhatFlags,
+};
 pub(crate) use self::verify::{BindingFlag, InspectFlags, ProxyFlag, SchemeFlag, VerifyFlags};
 
 /// Certificate-bound (mTLS Proof-of-Possession) tokens for Microsoft Entra.

@@ -2,6 +2,7 @@
 
 mod credential;
 mod csr;
+pub(crate) mod hosted;
 mod imds;
 mod token;
 
@@ -67,7 +68,12 @@ impl Platform<'_> {
         let query = request.uri().query().unwrap_or_default();
         let query = ReceivedForm::decode(query.as_bytes())
             .map_err(|why| no(400, "invalid_request", format!("The query is malformed: {why}.")))?;
+        if let Some(answer) = hosted::answer(self, request, &query) {
+            return answer;
+        }
+        // MSAL for Node puts a slash behind the paths of an address from the environment.
         let path = request.uri().path();
+        let path = path.strip_suffix('/').unwrap_or(path);
         let method = match path {
             "/metadata/identity/issuecredential" => Method::POST,
             _ => Method::GET,

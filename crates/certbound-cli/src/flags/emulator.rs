@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::switch;
 
@@ -61,10 +61,26 @@ pub(crate) struct EmulatorStartFlags {
     pub(crate) listen_on_the_network_anyone_can_mint_tokens: bool,
 }
 
+/// A platform with managed identities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlatformFlag {
+    /// A virtual machine: the instance metadata service.
+    Imds,
+    /// App Service, Functions, Container Apps.
+    AppService,
+    /// Azure Machine Learning.
+    Ml,
+    /// Cloud Shell.
+    CloudShell,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct EmulatorRunFlags {
     #[command(flatten)]
     pub(crate) what: WhatFlags,
+    /// The platform that COMMAND believes to run on, by its environment variables: its managed identities are had there.
+    #[arg(long, value_enum, env = "CERTBOUND_EMULATOR_PLATFORM", default_value_t = PlatformFlag::Imds)]
+    pub(crate) platform: PlatformFlag,
     /// Give COMMAND a network of its own, in which the real names and addresses are the emulator's: for clients that
     /// take no proxy. There is no other network inside. Linux only, by user namespaces (`unshare` of util-linux).
     #[arg(long, env = "CERTBOUND_EMULATOR_ISOLATED", value_parser = switch())]

@@ -10,5 +10,6 @@ mod dry_run;
 mod emulator;
 mod flow;
 mod isolated;
+mod managed_identity;
 mod matrix;
 mod strangers;

@@ -6,11 +6,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitCode, ExitStatus};
 
+use certbound_emulator::world::builtin::SYSTEM_IDENTITY;
+use certbound_emulator::{APP_SERVICE, CLOUD_SHELL, MACHINE_LEARNING, PLATFORM_SECRET};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use crate::failure::Failure;
-use crate::flags::EmulatorRunFlags;
+use crate::flags::{EmulatorRunFlags, PlatformFlag};
 use crate::hosted::Hosted;
 use crate::isolated;
 use crate::output::tell;
@@ -41,8 +43,8 @@ async fn hosted_run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
         false => None,
     };
     let spawned = match &isolation {
-        Some(_) => spawn(&isolated::as_caller(command), &hosted, true),
-        None => spawn(command, &hosted, false),
+        Some(_) => spawn(&isolated::as_caller(command), &hosted, flags.platform, true),
+        None => spawn(command, &hosted, flags.platform, false),
     };
     let code = match spawned {
         Ok(mut child) => wait(&mut child, &mut signals).await,
@@ -56,7 +58,12 @@ async fn hosted_run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
     code
 }
 
-fn spawn(command: &[OsString], hosted: &Hosted, isolated: bool) -> std::io::Result<Child> {
+fn spawn(
+    command: &[OsString],
+    hosted: &Hosted,
+    platform: PlatformFlag,
+    isolated: bool,
+) -> std::io::Result<Child> {
     let (program, arguments) = command.split_first().ok_or(ErrorKind::NotFound)?;
     let mut child = Command::new(program);
     child.args(arguments).kill_on_drop(true);
@@ -83,6 +90,10 @@ fn spawn(command: &[OsString], hosted: &Hosted, isolated: bool) -> std::io::Resu
     if !isolated {
         child.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", hosted.imds());
     }
+    for name in PLATFORM_VARIABLES {
+        child.env_remove(name);
+    }
+    child.envs(platform_variables(platform, &hosted.imds()));
     child.env("CERTBOUND_EMULATOR_ADMIN", hosted.admin());
     child.env("CERTBOUND_EMULATOR_CERTIFICATE", hosted.client_certificate());
     // They would take requests past the emulator, or bring other roots into its world.
@@ -90,6 +101,34 @@ fn spawn(command: &[OsString], hosted: &Hosted, isolated: bool) -> std::io::Resu
         child.env_remove(name);
     }
     child.spawn()
+}
+
+/// Every variable by which a platform tells programs where their identity is: a real one's would lead past the emulator.
+const PLATFORM_VARIABLES: [&str; 7] = [
+    "IDENTITY_ENDPOINT",
+    "IDENTITY_HEADER",
+    "IDENTITY_SERVER_THUMBPRINT",
+    "IMDS_ENDPOINT",
+    "MSI_ENDPOINT",
+    "MSI_SECRET",
+    "DEFAULT_IDENTITY_CLIENT_ID",
+];
+
+/// What the platform sets.
+fn platform_variables(platform: PlatformFlag, imds: &str) -> Vec<(&'static str, String)> {
+    let secret = || PLATFORM_SECRET.to_owned();
+    match platform {
+        PlatformFlag::Imds => Vec::new(),
+        PlatformFlag::AppService => {
+            vec![("IDENTITY_ENDPOINT", format!("{imds}{APP_SERVICE}")), ("IDENTITY_HEADER", secret())]
+        }
+        PlatformFlag::Ml => vec![
+            ("MSI_ENDPOINT", format!("{imds}{MACHINE_LEARNING}")),
+            ("MSI_SECRET", secret()),
+            ("DEFAULT_IDENTITY_CLIENT_ID", SYSTEM_IDENTITY.to_owned()),
+        ],
+        PlatformFlag::CloudShell => vec![("MSI_ENDPOINT", format!("{imds}{CLOUD_SHELL}"))],
+    }
 }
 
 async fn wait(child: &mut Child, signals: &mut Signals) -> Result<ExitCode, Failure> {

@@ -6,6 +6,7 @@
 mod curl;
 mod legs_by_hand;
 mod msal;
+mod msal_machine;
 mod msal_node;
 mod node;
 mod oidc_provider;

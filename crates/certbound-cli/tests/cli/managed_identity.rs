@@ -1,0 +1,137 @@
+//! Managed identities on the command line, against the emulated machine.
+
+use std::process::Output;
+
+use crate::support::{Emulator, TENANT, VAULT, certbound, json, refusal, stdout};
+
+const TARGET: &str = "c2e9a640-7b15-4d8f-a3c1-5f60e8d2b794";
+const USER: &str = "client-id:98c4f2e7-1b60-4a5d-9e83-0f7d26b8c514";
+
+/// The binary on the emulator's machine: no application is named.
+fn on_machine(emulator: &Emulator, args: &[&str]) -> Output {
+    let mut command = certbound();
+    command.env("HTTPS_PROXY", emulator.text("proxy")).env("SSL_CERT_FILE", emulator.text("ca"));
+    command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", emulator.text("imds"));
+    command.args(args).args(["-o", "json"]).output().unwrap()
+}
+
+#[test]
+fn the_four_combinations_and_one_step() {
+    let emulator = Emulator::start();
+    for identity in ["system", USER] {
+        let token =
+            json(&on_machine(&emulator, &["token", "--managed-identity", identity, "--scope", VAULT]));
+        assert_eq!(token["tokenType"], "mtls_pop");
+        assert_eq!(token["bindingCertificate"]["source"], format!("managed-identity:{identity}"));
+        let plain = ["token", "--bearer", "--managed-identity", identity, "--scope", VAULT];
+        assert_eq!(json(&on_machine(&emulator, &plain))["tokenType"], "Bearer");
+        let exchange = [
+            "exchange",
+            "--leg1-managed-identity",
+            identity,
+            "--client-id",
+            TARGET,
+            "--tenant",
+            TENANT,
+            "--scope",
+            VAULT,
+        ];
+        for (kind, expected) in [("--bound", "mtls_pop"), ("--bearer", "Bearer")] {
+            let token = json(&on_machine(&emulator, &[&exchange[..], &[kind]].concat()));
+            assert_eq!(token["tokenType"], expected);
+            let legs = token["legs"].as_array().unwrap();
+            assert_eq!((legs.len(), &legs[0]["clientAssertionType"]), (2, &serde_json::Value::Null));
+            assert!(legs[1]["clientAssertionType"].as_str().unwrap().ends_with("jwt-pop"));
+        }
+        let assertion = json(&on_machine(&emulator, &["assertion", "--managed-identity", identity]));
+        assert!(assertion["assertion"].as_str().unwrap().starts_with("eyJ"));
+    }
+    let url = "https://demo.vault.azure.net/secrets/demo";
+    let called = on_machine(&emulator, &["call", "--managed-identity", "system", url]);
+    assert!(stdout(&called).contains("a secret that is none"), "{}", stdout(&called));
+    let by_legs = ["call", "--leg1-managed-identity", USER, "--client-id", TARGET, "--tenant", TENANT, url];
+    assert!(stdout(&on_machine(&emulator, &by_legs)).contains("a secret that is none"));
+}
+
+#[test]
+fn what_cannot_be_is_refused_by_its_name() {
+    let emulator = Emulator::start();
+    let system = ["--managed-identity", "system", "--scope", VAULT];
+    let id = "client-id:00000000-0000-4000-8000-000000000000";
+    let rows: [(Vec<&str>, (i32, &str)); 7] = [
+        (
+            [&["exchange", "--client-id", TARGET, "--tenant", TENANT], &system[..]].concat(),
+            (2, "managed_identity_cannot_be_leg2"),
+        ),
+        ([&["token", "--dry-run"], &system[..]].concat(), (2, "dry_run_not_possible")),
+        (vec!["token", "--managed-identity", "me", "--scope", VAULT], (2, "invalid_managed_identity_id")),
+        (vec!["token", "--managed-identity", id, "--scope", VAULT], (1, "managed_identity_request_failed")),
+        (
+            vec!["token", "--managed-identity", "system", "--scope", "https://management.azure.com/.default"],
+            (1, "invalid_request"),
+        ),
+        (
+            vec![
+                "exchange",
+                "--leg1-managed-identity",
+                "system",
+                "--leg1-tenant",
+                TENANT,
+                "--client-id",
+                TARGET,
+                "--tenant",
+                TENANT,
+                "--scope",
+                VAULT,
+            ],
+            (2, "leg1_flag_unused"),
+        ),
+        (
+            vec![
+                "exchange",
+                "--leg1-managed-identity",
+                "system",
+                "--client-id",
+                TARGET,
+                "--tenant",
+                TENANT,
+                "--scope",
+                VAULT,
+                "--dry-run",
+            ],
+            (2, "dry_run_not_possible"),
+        ),
+    ];
+    for (args, (exit, code)) in rows {
+        assert_eq!(refusal(&on_machine(&emulator, &args)), (exit, code.to_owned()), "{args:?}");
+    }
+    // Nobody there.
+    let mut command = certbound();
+    command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9").args(["token"]).args(system);
+    assert_eq!(
+        refusal(&command.args(["-o", "json"]).output().unwrap()),
+        (3, "managed_identity_unreachable_network".to_owned())
+    );
+    // A platform that binds nothing says so before anything is sent.
+    let mut command = certbound();
+    command.env("MSI_ENDPOINT", "http://127.0.0.1:9").args(["token"]).args(system);
+    assert_eq!(
+        refusal(&command.args(["-o", "json"]).output().unwrap()),
+        (2, "mtls_pop_not_supported_for_environment".to_owned())
+    );
+}
+
+#[test]
+fn capabilities_are_told_without_asking() {
+    let told = |variables: &[(&str, &str)]| {
+        let mut command = certbound();
+        json(&command.args(["capabilities", "-o", "json"]).envs(variables.iter().copied()).output().unwrap())
+    };
+    let machine = told(&[]);
+    assert_eq!(
+        (&machine["source"], &machine["bound"], &machine["keyStrength"]),
+        (&"imds".into(), &true.into(), &"software".into())
+    );
+    let app = told(&[("IDENTITY_ENDPOINT", "http://127.0.0.1:9/x"), ("IDENTITY_HEADER", "x")]);
+    assert_eq!((&app["source"], &app["bound"]), (&"app-service".into(), &false.into()));
+}

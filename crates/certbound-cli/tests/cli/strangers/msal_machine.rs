@@ -1,0 +1,43 @@
+//! Managed identities by MSAL for Python and for Node, unmodified: by the variables of each platform, and at the real
+//! link-local address.
+
+use serde_json::json;
+
+use super::{node, python};
+use crate::support::{certbound, json as printed, stderr, text};
+
+const SYSTEM: &str = "f27b94a3-0e5c-4d18-b6a9-3c81d50e7f42";
+const USER: &str = "41d8e6b2-7f93-4c0a-a5e1-b90c38f2d76e";
+
+/// What the program prints as the command of `emulator run`.
+fn run(flags: &[&str], command: &[&str]) -> serde_json::Value {
+    let output = certbound().args(["emulator", "run"]).args(flags).arg("--").args(command).output().unwrap();
+    assert!(output.status.success(), "{flags:?}: {}", stderr(&output));
+    printed(&output)
+}
+
+#[test]
+fn python_finds_each_identity_on_each_platform() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/strangers/msal_machine.py");
+    let python = python::interpreter();
+    for flags in
+        [&["--platform", "imds"][..], &["--platform", "app-service"], &["--platform", "ml"], &["--isolated"]]
+    {
+        let result = run(flags, &[text(&python), script]);
+        assert_eq!(result, json!({ "system": SYSTEM, "user": USER }), "{flags:?}");
+    }
+}
+
+#[test]
+fn node_finds_each_identity_on_each_platform() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/strangers/msal_machine.mjs");
+    let (node, packages) = (node::interpreter(), node::packages());
+    for flags in
+        [&["--platform", "imds"][..], &["--platform", "app-service"], &["--platform", "ml"], &["--isolated"]]
+    {
+        let result = run(flags, &[text(&node), script, text(&packages)]);
+        assert_eq!(result, json!({ "system": SYSTEM, "user": USER }), "{flags:?}");
+    }
+    let result = run(&["--platform", "cloud-shell"], &[text(&node), script, text(&packages)]);
+    assert_eq!(result["system"], SYSTEM);
+}
