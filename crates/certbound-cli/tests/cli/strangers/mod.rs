@@ -3,6 +3,7 @@
 //!
 //! `cargo xtask test` installs them. Without one of them its tests fail: none is skipped.
 
+mod azure_identity;
 mod curl;
 mod legs_by_hand;
 mod msal;
