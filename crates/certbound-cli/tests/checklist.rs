@@ -34,6 +34,10 @@ const ALL: &[&str] = &[
     "bearer.calls-resource",
     "cross-tenant.exchange",
     "cross-application.exchange",
+    "machine.leg1-certificate",
+    "machine.leg2-bound",
+    "machine.leg2-bearer",
+    "machine.is-not-leg2",
     "refused.no-certificate",
     "refused.other-certificate",
     "refused.bearer-scheme",
@@ -83,6 +87,9 @@ const OTHER_BOUND_TOKENS: &[&str] = &[
 ];
 
 const BEARER: &[&str] = &["bearer.jwt-pop", "bearer.calls-resource"];
+/// The lines with a managed identity as Leg 1.
+const MACHINE: &[&str] = &["machine.leg1-certificate", "machine.leg2-bound", "machine.leg2-bearer"];
+const MACHINES_LEG_2: &[&str] = &["machine.leg2-bound", "machine.leg2-bearer"];
 /// The lines that run Leg 1 and write Leg 2 by hand.
 const BY_HAND: &[&str] = &["refused.exchange-with-other-certificate", "refused.exchange-as-jwt-bearer"];
 
@@ -101,7 +108,7 @@ fn cases() -> Vec<Case> {
 
     const NOTHING_AFTER_LEG_1: &[&[&str]] = &[&["leg1.assertion-not-empty"], LEG_2_REQUEST, TOKEN];
     const NO_LEG_1_AT_ALL: &[&[&str]] =
-        &[&["leg1.assertion-not-empty"], LEG_2_REQUEST, TOKEN, OTHER_BOUND_TOKENS, BEARER, BY_HAND];
+        &[&["leg1.assertion-not-empty"], LEG_2_REQUEST, TOKEN, OTHER_BOUND_TOKENS, BEARER, BY_HAND, MACHINE];
     vec![
         case(
             "Leg 1 downgraded once",
@@ -128,13 +135,13 @@ fn cases() -> Vec<Case> {
             // A Bearer Leg 2 asks for Bearer, so for it this is no fault.
             "Leg 2 always downgraded",
             Fault::always(leg2(), FaultResult::BearerForMtlsPop),
-            &[TOKEN, OTHER_BOUND_TOKENS],
+            &[TOKEN, OTHER_BOUND_TOKENS, &["machine.leg2-bound"]],
         ),
         case("Leg 2 bound to another", Fault::once(leg2(), FaultResult::ForeignCnf), &[TOKEN]),
         case(
             "Leg 2 always bound to another",
             Fault::always(leg2(), FaultResult::ForeignCnf),
-            &[TOKEN, OTHER_BOUND_TOKENS, BEARER],
+            &[TOKEN, OTHER_BOUND_TOKENS, BEARER, MACHINES_LEG_2],
         ),
         case(
             // Entra's tokens are opaque to a client, so it cannot refuse this one; the resource does.
@@ -192,7 +199,12 @@ async fn each_spoiled_request_makes_exactly_its_lines_fail() {
         (
             // The service binds nothing to an assertion sent as jwt-bearer; the Bearer token it does give.
             Tamper::JwtBearer,
-            &[&["jwt-pop.client-assertion-type", "bearer.jwt-pop"], TOKEN, OTHER_BOUND_TOKENS],
+            &[
+                &["jwt-pop.client-assertion-type", "bearer.jwt-pop"],
+                TOKEN,
+                OTHER_BOUND_TOKENS,
+                MACHINES_LEG_2,
+            ],
         ),
         (
             Tamper::NoCertificate,
@@ -203,13 +215,17 @@ async fn each_spoiled_request_makes_exactly_its_lines_fail() {
                 OTHER_BOUND_TOKENS,
                 BEARER,
                 BY_HAND,
+                MACHINE,
             ],
         ),
         (
             Tamper::GlobalHost,
             &[&["leg1.real-region", "jwt-pop.mtls-endpoint", "jwt-pop.token-endpoint-provided"]],
         ),
-        (Tamper::NotBoundInLeg2, &[&["leg2.bound-token-requested"], TOKEN, OTHER_BOUND_TOKENS]),
+        (
+            Tamper::NotBoundInLeg2,
+            &[&["leg2.bound-token-requested", "machine.leg2-bound"], TOKEN, OTHER_BOUND_TOKENS],
+        ),
     ];
     for (tamper, must_fail) in cases {
         let report = demo::run_tampered(&[], tamper).await;

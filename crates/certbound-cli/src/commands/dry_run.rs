@@ -16,7 +16,7 @@ const UNKNOWN: &str = "<not yet known: Leg 1 brings it>";
 
 /// A transport that sends nothing; the observer has seen the request by then.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct NeverTransport;
+pub(crate) struct NeverTransport;
 
 impl Transport for NeverTransport {
     async fn send(&self, _: http::Request<Bytes>, _: Via<'_>) -> Result<Answer, TransportError> {

@@ -2,6 +2,7 @@
 
 mod exchange;
 mod leg1;
+mod machine;
 mod outcome;
 mod refusals;
 
@@ -24,7 +25,7 @@ struct Line {
 
 /// Every line, in the order of the flow.
 pub(super) fn judge(evidence: &Evidence) -> Vec<CheckedLine> {
-    [leg1::LINES, exchange::LINES, outcome::LINES, refusals::LINES, DOCUMENTATION]
+    [leg1::LINES, exchange::LINES, outcome::LINES, machine::LINES, refusals::LINES, DOCUMENTATION]
         .into_iter()
         .flatten()
         .map(|line| line.judge(evidence))

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use certbound::{
     Authority, BearerToken, Binding, BoundAssertion, BoundToken, ByAssertion, ByCertificate, Client, Cloud,
-    Error, Leg1, Region, ResourceScope, TenantId, Transport as _, Via,
+    Error, Leg1, ManagedIdentity, Region, ResourceScope, TenantId, Transport as _, Via,
 };
 use certbound_core::credential::{ClientProof, JWT_BEARER, JWT_POP};
 use certbound_core::endpoint::{Channel, Flow};
@@ -79,6 +79,12 @@ impl Actors {
         let cross_application =
             stage.scene(async { cross_application.await.map(|token| TokenSeen::bound(&token)) }).await;
 
+        let machine = self.machine(stage);
+        let machine_leg1 = async { machine.clone()?.assertion().await.map_err(|error| said(&error)) };
+        let (machine_leg1, _) = split(stage.scene(machine_leg1).await, AssertionSeen::of);
+        let machine_bound = stage.scene(self.by_machine(machine.clone(), true)).await;
+        let machine_bearer = stage.scene(self.by_machine(machine, false)).await;
+
         let token = token.as_ref();
         let steal = |via, scheme| self.stolen(token, &vault_url, via, scheme);
         let without_certificate = stage.scene(steal(Via::Tls, "mtls_pop")).await;
@@ -100,6 +106,9 @@ impl Actors {
             bearer_call,
             cross_tenant,
             cross_application,
+            machine_leg1,
+            machine_bound,
+            machine_bearer,
             without_certificate,
             other_certificate,
             wrong_scheme,
@@ -169,6 +178,26 @@ impl Actors {
         let token =
             leg2.bound_token(&ResourceScope::graph(Cloud::Public)).await.map_err(|error| said(&error))?;
         Ok(TokenSeen::bound(&token))
+    }
+
+    /// The machine's own identity.
+    fn machine(&self, stage: &Stage) -> Outcome<ManagedIdentity> {
+        let service = stage.metadata_service();
+        let variable =
+            move |name: &str| (name == "AZURE_POD_IDENTITY_AUTHORITY_HOST").then(|| service.clone());
+        let builder = ManagedIdentity::system_assigned().with_environment(variable);
+        builder.with_transport(self.transport.clone()).build().map_err(said_input)
+    }
+
+    /// Leg 2 with a managed identity as Leg 1.
+    async fn by_machine(&self, machine: Outcome<ManagedIdentity>, bound: bool) -> Outcome<TokenSeen> {
+        let leg2 = self.leg2(&self.authority, TARGET_APP, machine?)?;
+        if bound {
+            let token = leg2.bound_token(&self.vault).await.map_err(|error| said(&error))?;
+            return Ok(TokenSeen::bound(&token));
+        }
+        let token = leg2.bearer_token(&self.vault).await.map_err(|error| said(&error))?;
+        Ok(TokenSeen::bearer(&token))
     }
 
     fn leg2(&self, authority: &Authority, app: &str, leg1: impl Leg1) -> Outcome<Client<ByAssertion>> {

@@ -46,6 +46,11 @@ impl Stage {
         Scene { outcome, journal: self.emulator.journal() }
     }
 
+    /// Where the emulated machine's metadata service is.
+    pub(super) fn metadata_service(&self) -> String {
+        self.server.metadata_url()
+    }
+
     /// Takes everything down.
     pub(super) async fn strike(self) {
         self.server.shutdown().await;

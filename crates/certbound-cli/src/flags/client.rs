@@ -161,7 +161,7 @@ fn seconds() -> clap::builder::RangedU64ValueParser {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct MachineFlags {
     /// Ask as a managed identity of this machine: `system`, `client-id:GUID`, `object-id:GUID` or `resource-id:ID`. It
-    /// needs neither client id nor tenant. In the two-leg flow it is Leg 1: --leg1-managed-identity.
+    /// needs neither client id nor tenant. `exchange` has another for it.
     #[arg(long, value_name = "IDENTITY", env = "CERTBOUND_MANAGED_IDENTITY")]
     pub(crate) managed_identity: Option<String>,
 }
