@@ -4,6 +4,7 @@
 //! network that has nothing but loopback, and mounts that nobody else sees. In there names are answered by `names`, the
 //! emulator listens where the real hosts would, and COMMAND runs under its caller's user id again.
 
+mod caller;
 #[cfg(target_os = "linux")]
 mod names;
 #[cfg(target_os = "linux")]
@@ -13,18 +14,16 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
+use self::caller::Caller;
 use crate::failure::Failure;
 use crate::hosted::Hosted;
 use crate::usage::Usage;
-
-/// Set for the inner process: who called, `uid:gid`.
-const INSIDE: &str = "CERTBOUND_EMULATOR_INSIDE";
 
 const UNSHARE: [&str; 1] = ["-Urnm"];
 
 /// Whether this process is the one inside.
 pub(crate) fn is_inside() -> bool {
-    std::env::var_os(INSIDE).is_some()
+    Caller::of_inner_process().is_some()
 }
 
 /// Starts this program anew inside. Returns only if that fails.
@@ -45,16 +44,18 @@ pub(crate) fn enter() -> Failure {
     if let Some(reason) = reason {
         return Usage::NoNamespaces { reason }.into();
     }
-    let error = match std::env::current_exe() {
-        Err(error) => error,
-        Ok(program) => {
-            let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-            let mut command = Command::new("unshare");
-            command.args(UNSHARE).arg("--").arg(program).args(std::env::args_os().skip(1));
-            command.env(INSIDE, format!("{uid}:{gid}")).exec()
-        }
+    Usage::NoNamespaces { reason: start_anew().to_string() }.into()
+}
+
+fn start_anew() -> std::io::Error {
+    let known = std::env::current_exe().and_then(|program| Ok((program, Caller::of_process()?)));
+    let (program, caller) = match known {
+        Ok(known) => known,
+        Err(error) => return error,
     };
-    Usage::NoNamespaces { reason: error.to_string() }.into()
+    let mut command = Command::new("unshare");
+    command.args(UNSHARE).arg("--").arg(program).args(std::env::args_os().skip(1));
+    command.env(caller::VARIABLE, caller.to_variable()).exec()
 }
 
 /// What runs while COMMAND does.
@@ -87,9 +88,8 @@ pub(crate) async fn inhabit(_: &mut Hosted) -> Result<Isolation, Failure> {
 
 /// COMMAND under its caller's user and group: in here that caller is root, which programs notice.
 pub(crate) fn as_caller(command: &[OsString]) -> Vec<OsString> {
-    let caller = std::env::var(INSIDE).unwrap_or_default();
-    match caller.split_once(':') {
-        Some((uid, gid)) if uid != "0" => {
+    match Caller::of_inner_process() {
+        Some(Caller { uid, gid, .. }) if uid != 0 => {
             let mut all: Vec<OsString> =
                 ["unshare".into(), "-U".into(), format!("--map-user={uid}").into()].to_vec();
             all.extend([format!("--map-group={gid}").into(), "--".into()]);
@@ -101,4 +101,4 @@ pub(crate) fn as_caller(command: &[OsString]) -> Vec<OsString> {
 }
 
 /// Nobody below need know how it came about.
-pub(crate) const INTERNAL_VARIABLES: [&str; 2] = [INSIDE, "CERTBOUND_EMULATOR_ISOLATED"];
+pub(crate) const INTERNAL_VARIABLES: [&str; 2] = [caller::VARIABLE, "CERTBOUND_EMULATOR_ISOLATED"];

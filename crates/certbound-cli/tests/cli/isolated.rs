@@ -42,7 +42,7 @@ fn it_binds_tokens_there_as_elsewhere() {
 fn the_command_is_its_callers_and_its_code_comes_back() {
     let own = std::process::Command::new("id").arg("-u").output().unwrap();
     assert_eq!(said("id -u"), stdout(&own));
-    assert_eq!(said("env | grep -i -E 'https_proxy|INSIDE|ISOLATED' || echo none"), "none\n");
+    assert_eq!(said("env | cut -d= -f1 | grep -i -E 'https_proxy|INSIDE|ISOLATED' || echo none"), "none\n");
     assert_eq!(isolated("exit 7").status.code(), Some(7));
     assert_eq!(isolated("kill -TERM $$").status.code(), Some(128 + 15));
     let missing =
@@ -50,6 +50,20 @@ fn the_command_is_its_callers_and_its_code_comes_back() {
     assert_eq!(missing.status.code(), Some(127));
     // What was covered inside is as it was outside.
     assert!(!std::fs::read_to_string("/etc/hosts").unwrap().contains("mtlsauth"));
+}
+
+/// As root it would cover the machine's own files: tried in a machine that goes away with the test.
+#[test]
+fn a_variable_alone_makes_nobody_believe_to_be_inside() {
+    let program = env!("CARGO_BIN_EXE_certbound");
+    let here = "$(readlink /proc/self/ns/mnt),$(readlink /proc/self/ns/net)";
+    for value in ["0:0", &format!("0:0:{here}")] {
+        let run = format!("CERTBOUND_EMULATOR_INSIDE={value} {program} emulator run --isolated -- true");
+        let script = format!("{run}; echo $?; grep -c mtlsauth /etc/hosts");
+        let mut command = std::process::Command::new("unshare");
+        let output = command.args(["-Urnm", "sh", "-c", &script]).output().unwrap();
+        assert_eq!(stdout(&output), "0\n0\n", "{value}: {}", stderr(&output));
+    }
 }
 
 #[test]
