@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 /// Answers while it lives.
 pub(super) struct Names {
     server: JoinHandle<()>,
-    _files: [NamedTempFile; 2],
+    _files: Vec<NamedTempFile>,
 }
 
 impl Drop for Names {
@@ -26,8 +26,8 @@ impl Drop for Names {
 }
 
 impl Names {
-    /// Puts files of its own in the place of `/etc/hosts` and `/etc/resolv.conf`, for the processes inside only, and
-    /// answers the questions that the second leads to: regions and vaults have too many names for a list.
+    /// Puts files of its own in the place of the machine's, for the processes inside only, and answers the questions
+    /// that `/etc/resolv.conf` leads to: regions and vaults have too many names for a list.
     pub(super) async fn answer(emulator: &Arc<Emulator>) -> io::Result<Self> {
         let mut hosts = "127.0.0.1 localhost\n".to_owned();
         let machine = rustix::system::uname();
@@ -35,24 +35,40 @@ impl Names {
         for name in emulator.host_names() {
             hosts.push_str(&format!("127.0.0.1 {name}\n"));
         }
-        let hosts = replace(Path::new("/etc/hosts"), &hosts)?;
-        let resolver = replace(Path::new("/etc/resolv.conf"), "nameserver 127.0.0.1\noptions ndots:0\n")?;
+        let switch = std::fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
+        let files = [
+            replace("/etc/hosts", &hosts)?,
+            replace("/etc/resolv.conf", "nameserver 127.0.0.1\noptions ndots:0\n")?,
+            replace("/etc/nsswitch.conf", &by_files_and_dns(&switch))?,
+        ];
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 53)).await?;
         let server = tokio::spawn(serve(socket, Arc::clone(emulator)));
-        Ok(Self { server, _files: [hosts, resolver] })
+        Ok(Self { server, _files: files.into_iter().flatten().collect() })
     }
 }
 
-/// Covers a file with another, until the last process inside is gone.
-fn replace(path: &Path, content: &str) -> io::Result<NamedTempFile> {
+/// Covers a file with another, until the last process inside is gone. None where there is no such file: what programs
+/// do then is to ask the name server of their own machine, which is ours.
+fn replace(path: &str, content: &str) -> io::Result<Option<NamedTempFile>> {
     use std::os::unix::fs::PermissionsExt as _;
 
+    let about = |error: io::Error| io::Error::new(error.kind(), format!("{path}: {error}"));
+    let target = match Path::new(path).canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        target => target.map_err(about)?,
+    };
     let mut file = NamedTempFile::new()?;
     file.write_all(content.as_bytes())?;
     file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    let target = path.canonicalize()?;
-    mount_bind(file.path(), &target)?;
-    Ok(file)
+    mount_bind(file.path(), &target).map_err(|error| about(error.into()))?;
+    Ok(Some(file))
+}
+
+/// How the machine looks things up, but hosts by nothing else: modules such as `resolve` ask a service of the machine, by
+/// a socket that no network namespace keeps from them.
+fn by_files_and_dns(switch: &str) -> String {
+    let others = switch.lines().filter(|line| !line.trim_start().starts_with("hosts:"));
+    others.chain(["hosts: files dns"]).flat_map(|line| [line, "\n"]).collect()
 }
 
 async fn serve(socket: UdpSocket, emulator: Arc<Emulator>) {

@@ -52,7 +52,34 @@ fn the_command_is_its_callers_and_its_code_comes_back() {
     assert!(!std::fs::read_to_string("/etc/hosts").unwrap().contains("mtlsauth"));
 }
 
-/// As root it would cover the machine's own files: tried in a machine that goes away with the test.
+/// What a script prints as root of a machine that goes away with the test.
+fn on_a_throwaway_machine(script: &str) -> String {
+    let mut command = std::process::Command::new("unshare");
+    let output = command.args(["-Urnm", "sh", "-c", script]).output().unwrap();
+    stdout(&output) + &stderr(&output)
+}
+
+#[test]
+fn names_are_found_on_machines_that_look_them_up_in_other_ways() {
+    let program = env!("CARGO_BIN_EXE_certbound");
+    let curl = "curl -sS -o /dev/null -w '%{http_code}' https://westus3.mtlsauth.microsoft.com/x";
+    // Without `resolv.conf`, with one that leads nowhere, and with a service of the machine that is asked first.
+    for machine in [
+        "true",
+        "ln -s /run/no/such/file /etc/resolv.conf",
+        "echo 'hosts: files resolve [!UNAVAIL=return] dns' > /etc/nsswitch.conf",
+    ] {
+        let run = format!(
+            "{program} emulator run --isolated -- sh -c \"grep -s hosts: /etc/nsswitch.conf; {curl}\""
+        );
+        let script =
+            format!("mount -t tmpfs none /etc; echo 127.0.0.1 localhost > /etc/hosts; {machine}; {run}");
+        let said = on_a_throwaway_machine(&script);
+        assert!(said.contains("404") && !said.contains("resolve ["), "{machine}: {said}");
+    }
+}
+
+/// As root it would cover the machine's own files: tried on one that goes away.
 #[test]
 fn a_variable_alone_makes_nobody_believe_to_be_inside() {
     let program = env!("CARGO_BIN_EXE_certbound");
@@ -60,9 +87,7 @@ fn a_variable_alone_makes_nobody_believe_to_be_inside() {
     for value in ["0:0", &format!("0:0:{here}")] {
         let run = format!("CERTBOUND_EMULATOR_INSIDE={value} {program} emulator run --isolated -- true");
         let script = format!("{run}; echo $?; grep -c mtlsauth /etc/hosts");
-        let mut command = std::process::Command::new("unshare");
-        let output = command.args(["-Urnm", "sh", "-c", &script]).output().unwrap();
-        assert_eq!(stdout(&output), "0\n0\n", "{value}: {}", stderr(&output));
+        assert_eq!(on_a_throwaway_machine(&script), "0\n0\n", "{value}");
     }
 }
 
