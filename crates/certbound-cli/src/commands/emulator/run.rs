@@ -70,12 +70,17 @@ fn spawn(
     for name in isolated::INTERNAL_VARIABLES {
         child.env_remove(name);
     }
-    for name in ["HTTPS_PROXY", "https_proxy"] {
-        // Inside, the real names lead to the emulator by themselves.
+    for (name, value) in [
+        ("HTTPS_PROXY", hosted.proxy()),
+        ("https_proxy", hosted.proxy()),
+        ("NODE_USE_ENV_PROXY", "1".to_owned()),
+        ("AZURE_POD_IDENTITY_AUTHORITY_HOST", hosted.imds()),
+    ] {
+        // Inside, the real names and addresses lead to the emulator by themselves; the caller's would lead nowhere.
         if isolated {
             child.env_remove(name)
         } else {
-            child.env(name, hosted.proxy())
+            child.env(name, value)
         };
     }
     for name in ["NO_PROXY", "no_proxy"] {
@@ -83,12 +88,6 @@ fn spawn(
     }
     for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
         child.env(name, hosted.ca());
-    }
-    if !isolated {
-        child.env("NODE_USE_ENV_PROXY", "1");
-    }
-    if !isolated {
-        child.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", hosted.imds());
     }
     for name in PLATFORM_VARIABLES {
         child.env_remove(name);
