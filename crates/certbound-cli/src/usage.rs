@@ -192,7 +192,8 @@ impl Usage {
             Self::NotLinux => "run without --isolated, or in a Linux container",
             Self::NoUnshare => "install util-linux, or run without --isolated",
             Self::NoNamespaces { .. } => {
-                "allow them (`sysctl -w kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0`; \
+                "allow them (`sysctl -w` whichever of these there is: user.max_user_namespaces=15000 \
+                 kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0; \
                  in a container `--security-opt seccomp=unconfined --cap-add SYS_ADMIN`), or run without --isolated"
             }
             Self::Isolation { .. } => "run without --isolated, and report this",

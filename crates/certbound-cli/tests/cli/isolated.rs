@@ -1,8 +1,11 @@
 //! `emulator run --isolated`: a network in which the real names are the emulator's.
 
-use std::process::Output;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Output, Stdio};
 
-use crate::support::{certbound, stderr, stdout};
+use rustix::process::Signal;
+
+use crate::support::{certbound, signal, stderr, stdout};
 
 fn isolated(script: &str) -> Output {
     certbound().args(["emulator", "run", "--isolated", "--", "sh", "-c", script]).output().unwrap()
@@ -43,6 +46,12 @@ fn the_command_is_its_callers_and_its_code_comes_back() {
     let own = std::process::Command::new("id").arg("-u").output().unwrap();
     assert_eq!(said("id -u"), stdout(&own));
     assert_eq!(said("env | cut -d= -f1 | grep -i -E 'https_proxy|INSIDE|ISOLATED' || echo none"), "none\n");
+    let mut given = certbound();
+    for name in ["HTTPS_PROXY", "ALL_PROXY", "NODE_USE_ENV_PROXY", "AZURE_POD_IDENTITY_AUTHORITY_HOST"] {
+        given.env(name, "http://elsewhere.example");
+    }
+    let output = given.args(["emulator", "run", "--isolated", "--", "env"]).output().unwrap();
+    assert!(!stdout(&output).contains("elsewhere"), "{}", stdout(&output));
     assert_eq!(isolated("exit 7").status.code(), Some(7));
     assert_eq!(isolated("kill -TERM $$").status.code(), Some(128 + 15));
     let missing =
@@ -50,6 +59,40 @@ fn the_command_is_its_callers_and_its_code_comes_back() {
     assert_eq!(missing.status.code(), Some(127));
     // What was covered inside is as it was outside.
     assert!(!std::fs::read_to_string("/etc/hosts").unwrap().contains("mtlsauth"));
+}
+
+/// A user who is not root, also where the tests are run by root.
+#[test]
+fn a_user_without_rights_stays_one() {
+    let mut command = std::process::Command::new("unshare");
+    command.args(["-U", "--map-user=4321", "--map-group=4322", env!("CARGO_BIN_EXE_certbound")]);
+    let script = "id -u; id -g; grep CapEff /proc/self/status; head -1 $CERTBOUND_EMULATOR_CERTIFICATE";
+    let output = command.args(["emulator", "run", "--isolated", "--", "sh", "-c", script]).output().unwrap();
+    let expected = "4321\n4322\nCapEff:\t0000000000000000\n-----BEGIN CERTIFICATE-----\n";
+    assert_eq!(stdout(&output), expected, "{}", stderr(&output));
+}
+
+#[test]
+fn signals_reach_the_command() {
+    for (with, code) in [(Signal::TERM, 7), (Signal::INT, 9), (Signal::USR1, 11)] {
+        let script = "trap 'exit 7' TERM; trap 'exit 9' INT; trap 'exit 11' USR1; echo ready; while :; do sleep 0.05; done";
+        let mut command = certbound();
+        command.args(["emulator", "run", "--isolated", "--", "sh", "-c", script]).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        signal(&child, with);
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{with:?}");
+    }
+}
+
+#[test]
+fn the_metadata_service_has_its_real_address() {
+    let url = "http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01";
+    let curl = format!("curl -sS -H Metadata:true '{url}&resource=https://vault.azure.net'");
+    let answer: serde_json::Value = serde_json::from_str(&said(&curl)).unwrap();
+    assert_eq!(answer["token_type"], "Bearer", "{answer}");
 }
 
 /// What a script prints as root of a machine that goes away with the test.
@@ -109,4 +152,9 @@ fn where_it_cannot_be_had_the_reason_and_the_way_out_are_told() {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(&unshare, std::fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(run(), (125, "namespaces_forbidden".to_owned()));
+    // The machine's own refusal, where its limit is used up.
+    let limit = "echo 0 > /proc/sys/user/max_user_namespaces";
+    let run = format!("{} emulator run --isolated -- true; echo $?", env!("CARGO_BIN_EXE_certbound"));
+    let said = on_a_throwaway_machine(&format!("{limit}; {run}"));
+    assert!(said.starts_with("125\n") && said.contains("user.max_user_namespaces"), "{said}");
 }
