@@ -8,7 +8,7 @@ const TOKENS: &str = include_str!("msal_tokens.py");
 #[test]
 fn it_gets_bearer_tokens_with_secret_certificate_and_assertion() {
     let result = python::script_under_run(TOKENS);
-    for credential in ["secret", "certificate", "assertion"] {
+    for credential in ["secret", "certificate", "assertion", "callback"] {
         let answer = &result[credential];
         assert_eq!(answer["token_type"], "Bearer", "{credential}: {answer}");
         assert_eq!(answer["cnf"], serde_json::Value::Null, "{credential}: {answer}");
@@ -32,6 +32,16 @@ fn it_understands_each_refusal() {
         "unknown resource": ["invalid_resource", [500_011]],
         "another certificate": ["invalid_client", [700_027]],
         "assertion for another audience": ["invalid_client", [700_212]],
+        "no assertion at all": ["invalid_request", [50_027]],
+        "expired assertion": ["invalid_client", [700_024]],
+        "expired proof by certificate": ["invalid_client", [700_024]],
     });
     assert_eq!(refused, &expected);
+    let expected = serde_json::json!({
+        "error": ["interaction_required", "message_only", [53_003]],
+        "claims": r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#,
+        "token_source": "identity_provider",
+        "sent": {"acrs": {"essential": true, "value": "c1"}},
+    });
+    assert_eq!(result["challenged"], expected);
 }

@@ -26,6 +26,16 @@ fn it_gets_tokens_with_each_credential_and_understands_each_refusal() {
         "unknown resource": ["ServerError", "invalid_resource", "500011", 500_011],
         "another key": ["ServerError", "invalid_client", "5002730", 5_002_730],
         "assertion for another audience": ["ServerError", "invalid_client", "700212", 700_212],
+        "no assertion at all": ["ServerError", "invalid_request", "50027", 50_027],
+        "expired assertion": ["ServerError", "invalid_client", "700024", 700_024],
+        "expired proof by certificate": ["ServerError", "invalid_client", "700024", 700_024],
     });
     assert_eq!(result["refused"], expected);
+    let expected = serde_json::json!({
+        "error": [true, "interaction_required", "message_only", 53_003],
+        "claims": r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#,
+        "fromCache": false,
+        "sent": {"acrs": {"essential": true, "value": "c1"}},
+    });
+    assert_eq!(result["challenged"], expected);
 }

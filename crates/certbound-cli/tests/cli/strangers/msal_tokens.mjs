@@ -29,7 +29,8 @@ const certificateOf = (privateKey) => ({
     x5c: leaf.toString(),
   },
 });
-const certificate = client(certificateOf(pem.slice(pem.indexOf('-----BEGIN PRIVATE KEY'))));
+const byCertificate = certificateOf(pem.slice(pem.indexOf('-----BEGIN PRIVATE KEY')));
+const certificate = client(byCertificate);
 const otherKey = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ type: 'pkcs8', format: 'pem' });
 
 const claims = (token) => JSON.parse(Buffer.from(token.split('.')[1], 'base64url').toString());
@@ -59,6 +60,30 @@ const refused = async (application, scope = GRAPH) => {
   }
 };
 
+// The emulator's own controls: rules, its clock, what it was asked.
+const control = async (method, path, body) => {
+  const answer = await fetch(`${process.env.CERTBOUND_EMULATOR_ADMIN}/${path}`, { method, body: JSON.stringify(body) });
+  if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status}`);
+  return answer.json();
+};
+const CHALLENGE = '{"access_token":{"acrs":{"essential":true,"value":"c1"}}}';
+// A policy asks for more: what MSAL makes of it, and whether the next request carries the answer past its cache.
+const challenged = async (application) => {
+  const request = { scopes: [GRAPH] };
+  await application.acquireTokenByClientCredential(request);
+  const refusal = { aadsts: 53003, suberror: 'message_only', claims: CHALLENGE };
+  await control('POST', 'faults', { condition: { path_contains: '/oauth2/v2.0/token' }, result: { refusal } });
+  const error = await application.acquireTokenByClientCredential({ ...request, skipCache: true }).catch((it) => it);
+  const answer = await application.acquireTokenByClientCredential({ ...request, claims: error.claims });
+  const { entries } = await control('GET', 'journal');
+  return {
+    error: [error instanceof InteractionRequiredAuthError, error.errorCode, error.subError, error.errorNo],
+    claims: error.claims,
+    fromCache: answer.fromCache,
+    sent: JSON.parse(Object.fromEntries(entries.at(-1).parameters).claims).access_token,
+  };
+};
+
 const assertion = (await certificate.acquireTokenByClientCredential({ scopes: [EXCHANGE] })).accessToken;
 const notForExchange = (await certificate.acquireTokenByClientCredential({ scopes: ['api://orders/.default'] }))
   .accessToken;
@@ -73,6 +98,12 @@ const result = {
     'unknown resource': await refused(certificate, 'https://nowhere.example/.default'),
     'another key': await refused(client(certificateOf(otherKey))),
     'assertion for another audience': await refused(client({ clientAssertion: notForExchange })),
+    'no assertion at all': await refused(client({ clientAssertion: 'nonsense' })),
   },
+  challenged: await challenged(client({ clientSecret: SECRET }, SECRET_APP)),
 };
+// Last, since it moves the time: what was good above is too old.
+await control('PUT', 'clock', { advance_seconds: 3 * 3600 });
+result.refused['expired assertion'] = await refused(client({ clientAssertion: async () => assertion }));
+result.refused['expired proof by certificate'] = await refused(client(byCertificate));
 console.log(JSON.stringify(result));

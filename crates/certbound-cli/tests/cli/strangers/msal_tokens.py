@@ -84,6 +84,32 @@ def refused(application, scope=GRAPH):
     return [answer.get("error"), answer.get("error_codes")]
 
 
+def control(method, path, body=None):
+    """The emulator's own controls: rules, its clock, what it was asked."""
+    answer = requests.request(method, f"{os.environ['CERTBOUND_EMULATOR_ADMIN']}/{path}", json=body, timeout=60)
+    answer.raise_for_status()
+    return answer.json()
+
+
+CHALLENGE = '{"access_token":{"acrs":{"essential":true,"value":"c1"}}}'
+
+
+def challenged(application):
+    """A policy asks for more: what MSAL makes of it, and whether the next request carries the answer past its cache."""
+    refusal = {"aadsts": 53003, "suberror": "message_only", "claims": CHALLENGE}
+    control("POST", "faults", {"condition": {"path_contains": "/oauth2/v2.0/token"}, "result": {"refusal": refusal}})
+    error = application.acquire_token_for_client(scopes=[GRAPH])
+    application.acquire_token_for_client(scopes=[GRAPH])
+    answer = application.acquire_token_for_client(scopes=[GRAPH], claims_challenge=error["claims"])
+    sent = dict(control("GET", "journal")["entries"][-1]["parameters"])
+    return {
+        "error": [error["error"], error["suberror"], error["error_codes"]],
+        "claims": error["claims"],
+        "token_source": answer["token_source"],
+        "sent": json.loads(sent["claims"])["access_token"],
+    }
+
+
 certificate = client(certificate_credential())
 assertion = certificate.acquire_token_for_client(scopes=[EXCHANGE])["access_token"]
 not_for_exchange = certificate.acquire_token_for_client(scopes=["api://orders/.default"])
@@ -91,12 +117,19 @@ result = {
     "secret": obtained(client(SECRET, SECRET_APP)),
     "certificate": obtained(certificate),
     "assertion": obtained(client({"client_assertion": assertion})),
+    "callback": obtained(client({"client_assertion": lambda: assertion})),
     "refused": {
         "wrong secret": refused(client("not the secret", SECRET_APP)),
         "unknown application": refused(client(SECRET, "00000000-0000-4000-8000-000000000001")),
         "unknown resource": refused(certificate, "https://nowhere.example/.default"),
         "another certificate": refused(client(other_certificate())),
         "assertion for another audience": refused(client({"client_assertion": not_for_exchange["access_token"]})),
+        "no assertion at all": refused(client({"client_assertion": "nonsense"})),
     },
+    "challenged": challenged(client(SECRET, SECRET_APP)),
 }
+# Last, since it moves the time: what was good above is too old.
+control("PUT", "clock", {"advance_seconds": 3 * 3600})
+result["refused"]["expired assertion"] = refused(client({"client_assertion": lambda: assertion}))
+result["refused"]["expired proof by certificate"] = refused(client(certificate_credential()))
 print(json.dumps(result))
