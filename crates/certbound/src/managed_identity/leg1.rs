@@ -7,6 +7,7 @@ use certbound_core::scope::ExchangeScope;
 use certbound_core::secret::Secret;
 
 use super::acquire::{TokenCall, blame, blames_certificate};
+use super::certificates::Minted;
 use super::{ManagedIdentity, bearer};
 use crate::acquire::Options;
 use crate::assertion::{AssertionError, BoundAssertion};
@@ -27,32 +28,36 @@ impl ManagedIdentity {
     /// As [`ManagedIdentity::bound_token`].
     pub async fn assertion(&self) -> Result<BoundAssertion, Error> {
         let id = CorrelationId::random();
-        let minted = self.machine.minted(None, id).await.map_err(blame(LEG))?;
-        let binding = minted.binding.clone();
         let options = Options { correlation_id: Some(id), ..Options::default() };
-        match self.exchange(&binding, &options, id).await {
+        self.exchange(&options, id).await
+    }
+
+    /// With the certificate in use; where the service blames that, once more with a new one.
+    async fn exchange(
+        &self,
+        options: &Options,
+        correlation_id: CorrelationId,
+    ) -> Result<BoundAssertion, Error> {
+        let minted = self.machine.minted(None, correlation_id).await.map_err(blame(LEG))?;
+        match self.ask(&minted, options, correlation_id).await {
             Err(error) if blames_certificate(&error) => {
-                let refused = Some(binding.thumbprint());
-                let minted = self.machine.minted(refused, id).await.map_err(blame(LEG))?;
-                let binding = minted.binding.clone();
-                self.exchange(&binding, &options, id).await
+                let refused = Some(minted.binding.thumbprint());
+                let minted = self.machine.minted(refused, correlation_id).await.map_err(blame(LEG))?;
+                self.ask(&minted, options, correlation_id).await
             }
             result => result,
         }
     }
 
-    async fn exchange(
+    async fn ask(
         &self,
-        binding: &Binding,
+        minted: &Minted,
         options: &Options,
         correlation_id: CorrelationId,
     ) -> Result<BoundAssertion, Error> {
-        let minted = self.machine.minted(None, correlation_id).await.map_err(blame(LEG))?;
-        // A renewal may have come between; what is delivered says so itself, and the exchange begins anew.
-        let minted = if minted.binding == *binding { minted } else { Arc::clone(&minted) };
         let cloud = Cloud::of_host(minted.endpoint.host()).unwrap_or(Cloud::Public);
         let scope = ExchangeScope::of(cloud);
-        let call = TokenCall { machine: &self.machine, minted: &minted, leg: LEG, options, correlation_id };
+        let call = TokenCall { machine: &self.machine, minted, leg: LEG, options, correlation_id };
         let (token, report) = call.send(scope.as_str(), false).await?;
         if !token.binding_observed {
             let what = match token.readable {
@@ -75,28 +80,15 @@ impl Leg1 for ManagedIdentity {
         Ok(minted.binding.clone())
     }
 
-    async fn assertion_for(
-        &self,
-        binding: &Binding,
-        request: &AssertionRequest,
-    ) -> Result<BoundAssertion, Error> {
+    /// A certificate renewed or re-issued in between comes with the assertion, and the exchange begins anew with it, once.
+    async fn assertion_for(&self, _: &Binding, request: &AssertionRequest) -> Result<BoundAssertion, Error> {
         let options = Options {
             claims: request.claims.clone(),
             correlation_id: Some(request.correlation_id),
             observer: request.observer.clone(),
             ..Options::default()
         };
-        match self.exchange(binding, &options, request.correlation_id).await {
-            // The assertion then is bound to another certificate, for which the exchange begins anew, once.
-            Err(error) if blames_certificate(&error) => {
-                let refused = Some(binding.thumbprint());
-                let minted =
-                    self.machine.minted(refused, request.correlation_id).await.map_err(blame(LEG))?;
-                let binding = minted.binding.clone();
-                self.exchange(&binding, &options, request.correlation_id).await
-            }
-            result => result,
-        }
+        self.exchange(&options, request.correlation_id).await
     }
 }
 
