@@ -230,9 +230,15 @@ impl<'a> TokenResult<'a> {
         row("token type", self.token_type);
         row("scopes", &self.scopes.join(" "));
         row("expires", &self.expires_on);
-        row("tenant", &self.tenant);
+        // A platform tells neither tenant nor region with a plain token.
+        let told = !self.tenant.is_empty();
+        if told {
+            row("tenant", &self.tenant);
+        }
         row("endpoint", &self.endpoint);
-        row("region", self.region.as_deref().unwrap_or("none (global endpoint)"));
+        if told || self.region.is_some() {
+            row("region", self.region.as_deref().unwrap_or("none (global endpoint)"));
+        }
         if let Some(certificate) = &self.binding_certificate {
             row("bound to", &format!("{} ({})", certificate.x5t_s256, certificate.source));
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::authority::{Authority, AuthorityKind};
-use crate::environment::known_environment;
+use crate::environment::{Cloud, known_environment};
 use crate::instance::Environment;
 use crate::managed_identity::IssuedCredential;
 use crate::region::Region;
@@ -143,9 +143,13 @@ impl TokenEndpoint {
         }
     }
 
-    /// The endpoint for a certificate that the machine's metadata service issued.
+    /// The endpoint for a certificate that the machine's metadata service issued. Its region is told by its host's name.
     pub fn of_machine(issued: &IssuedCredential) -> Self {
-        Self::named(&issued.token_endpoint(), "managed_identity", TenantId::parse(&issued.tenant_id).ok())
+        let tenant = TenantId::parse(&issued.tenant_id).ok();
+        let mut endpoint = Self::named(&issued.token_endpoint(), "managed_identity", tenant);
+        let (first, rest) = endpoint.host().split_once('.').unwrap_or_default();
+        endpoint.region = Cloud::of_host(rest).and_then(|_| Region::parse(first).ok());
+        endpoint
     }
 
     /// The whole URL.

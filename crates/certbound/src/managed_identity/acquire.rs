@@ -208,7 +208,7 @@ impl Walk {
             refresh_at: token.refresh_at,
             tenant,
             endpoint: minted.endpoint.url().to_owned(),
-            region: None,
+            region: minted.endpoint.region().cloned(),
             correlation_id,
             binding_observed: token.binding_observed,
             token_type: token.token_type,

@@ -34,6 +34,7 @@ async fn a_machine_binds_tokens_to_the_certificate_it_is_issued() {
     let token = identity.bound_token(&vault).await.unwrap();
     assert_eq!(asked(&pair), ["getplatformmetadata", "issuecredential", "token"]);
     assert!(token.details().binding_observed);
+    assert_eq!(token.details().region.as_ref().map(|region| region.as_str()), Some("westus3"));
     assert!(token.binding().chain().subject().contains(builtin::SYSTEM_IDENTITY));
     assert_eq!(
         token.details().endpoint,
