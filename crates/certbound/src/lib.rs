@@ -90,6 +90,11 @@ pub use crate::resource::{CallFacts, Resource, ResourceProfile, Scheme};
 pub use crate::token::{BearerToken, BoundToken, Details, Source};
 pub use crate::transport::{Answer, HyperTransport, Phase, TlsFacts, Transport, TransportError, Via};
 
+/// The examples of the page on managed identities are compiled with the documentation tests, as the README's.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/managed-identity.md")]
+struct ManagedIdentities;
+
 /// The README's example is compiled with the documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
