@@ -5,7 +5,7 @@ mod control;
 mod error;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use bytes::Bytes;
 use certbound_core::environment::Cloud;
@@ -28,6 +28,7 @@ use crate::journal::{Journal, JournalEntry};
 use crate::keys::{SigningKeys, TokenKey};
 use crate::local_issuer::{IssuerKeys, LocalIssuers};
 use crate::machine_ca::MachineAuthority;
+use crate::platform::arc::ArcKey;
 use crate::platform::{IMDS_HOST, Platform, Throttle};
 use crate::replay::UsedAssertions;
 use crate::resource::ResourceServer;
@@ -56,6 +57,7 @@ pub struct Emulator {
     fetched: FetchedKeys,
     used: UsedAssertions,
     throttle: Throttle,
+    arc: OnceLock<ArcKey>,
 }
 
 /// The key material of an emulator: certificate authority, first token key, client certificate.
@@ -157,6 +159,7 @@ impl Emulator {
             fetched: FetchedKeys::default(),
             used: UsedAssertions::default(),
             throttle: Throttle::default(),
+            arc: OnceLock::new(),
         })
     }
 
@@ -178,6 +181,12 @@ impl Emulator {
         response
     }
 
+    /// Has the machine an agent of Azure Arc, which wants `key` to be read; its file is the caller's to write. The first
+    /// one stays.
+    pub fn install_arc_agent(&self, key: ArcKey) {
+        let _ = self.arc.set(key);
+    }
+
     /// Answers one request to the machine's metadata service, as of `now`: plain HTTP, at the link-local address or at
     /// the listener's own `host:port`.
     pub fn handle_machine(&self, now: UnixTime, own_host: &str, request: Request<Bytes>) -> Response<Bytes> {
@@ -188,7 +197,8 @@ impl Emulator {
         let instead = fault.as_ref().and_then(|fault| fault.instead(&context));
         let mut response = instead.unwrap_or_else(|| {
             let (world, keys, machines) = (&self.world, &self.signing, &self.keys.0.machines);
-            Platform { world, keys, machines, throttle: &self.throttle, now, own_host }.answer(&request)
+            let (throttle, arc) = (&self.throttle, self.arc.get());
+            Platform { world, keys, machines, throttle, arc, now, own_host }.answer(&request)
         });
         if let Some(effect) = fault.as_ref().and_then(|fault| fault.effect(&response)) {
             response.extensions_mut().insert(effect);

@@ -48,6 +48,7 @@ pub use emulator::{Emulator, EmulatorError, EmulatorKeys};
 pub use fault::{Condition, Fault, FaultEffect, FaultResult, LegKind};
 pub use journal::JournalEntry;
 pub use platform::IMDS_HOST;
+pub use platform::arc::{AZURE_ARC, ArcKey};
 pub use platform::hosted::{APP_SERVICE, CLOUD_SHELL, MACHINE_LEARNING, PLATFORM_SECRET};
 pub use tls_facts::TlsFacts;
 pub use world::World;

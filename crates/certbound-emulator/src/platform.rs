@@ -1,5 +1,6 @@
 //! The machine: what programs on it find at addresses without a name, over plain HTTP.
 
+pub(crate) mod arc;
 mod credential;
 mod csr;
 pub(crate) mod hosted;
@@ -31,6 +32,7 @@ pub(crate) struct Platform<'e> {
     pub(crate) keys: &'e SigningKeys,
     pub(crate) machines: &'e MachineAuthority,
     pub(crate) throttle: &'e Throttle,
+    pub(crate) arc: Option<&'e arc::ArcKey>,
     pub(crate) now: UnixTime,
     /// The listener's own `host:port`, which is as good as the link-local address.
     pub(crate) own_host: &'e str,
@@ -47,24 +49,27 @@ pub(crate) fn no(status: u16, error: &'static str, description: impl Into<String
     No { status, error, description: description.into() }
 }
 
+impl No {
+    fn response(&self) -> Response<Bytes> {
+        json_response(self.status, &json!({ "error": self.error, "error_description": self.description }))
+    }
+}
+
 impl Platform<'_> {
     pub(crate) fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
-        let answer = self.metadata_service(request);
-        let mut response = match answer {
+        if let Some(response) = arc::answer(self, request) {
+            return response;
+        }
+        let mut response = match self.metadata_service(request) {
             Ok(body) => json_response(200, &body),
-            Err(no) => {
-                json_response(no.status, &json!({ "error": no.error, "error_description": no.description }))
-            }
+            Err(no) => no.response(),
         };
         response.headers_mut().insert(SERVER, HeaderValue::from_static(SERVER_NAME));
         response
     }
 
     fn metadata_service(&self, request: &Request<Bytes>) -> Result<Value, No> {
-        self.check_host(request.headers())?;
-        if request.headers().contains_key("x-forwarded-for") {
-            return Err(no(400, "invalid_request", "A request that came through a proxy is not answered."));
-        }
+        self.check_caller(request.headers())?;
         let query = request.uri().query().unwrap_or_default();
         let query = ReceivedForm::decode(query.as_bytes())
             .map_err(|why| no(400, "invalid_request", format!("The query is malformed: {why}.")))?;
@@ -92,6 +97,15 @@ impl Platform<'_> {
             "/metadata/instance/compute" => imds::compute(self, &query),
             _ => Err(no(404, "not_found", "There is nothing at this path.")),
         }
+    }
+
+    /// Only who is on this machine, and means this service, is answered.
+    fn check_caller(&self, headers: &HeaderMap) -> Result<(), No> {
+        self.check_host(headers)?;
+        if headers.contains_key("x-forwarded-for") {
+            return Err(no(400, "invalid_request", "A request that came through a proxy is not answered."));
+        }
+        Ok(())
     }
 
     /// A web page can be made to ask under a name of its own choosing, but not under this one.

@@ -10,6 +10,7 @@ mod issuers;
 mod legs;
 mod local_issuer;
 mod machine;
+mod platforms;
 mod refusals;
 mod resources;
 mod signed;

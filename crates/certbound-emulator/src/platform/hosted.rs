@@ -87,7 +87,7 @@ fn version(query: &ReceivedForm, known: &str) -> Result<(), No> {
     }
 }
 
-fn answered(
+pub(super) fn answered(
     platform: &Platform<'_>,
     identity: &ManagedIdentity,
     resource: Option<&str>,

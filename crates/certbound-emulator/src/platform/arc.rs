@@ -1,0 +1,90 @@
+//! The agent of Azure Arc: it gives a token to who can read a file that only the machine's trusted users can.
+
+use bytes::Bytes;
+use certbound_core::request::ReceivedForm;
+use certbound_core::secret::Secret;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, Request, Response};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::hosted::answered;
+use super::{No, Platform, no};
+use crate::answers::json_response;
+use crate::issue::LIFETIME;
+
+/// The path of the agent's endpoint.
+pub const AZURE_ARC: &str = "/arc/token";
+
+/// The file that the agent's challenge names. The real agent writes one for each challenge, and removes it.
+#[derive(Debug)]
+pub struct ArcKey {
+    path: String,
+    content: Secret,
+}
+
+impl ArcKey {
+    /// A key to be written to `path`, which clients want to be in `/var/opt/azcmagent/tokens` and to end with `.key`.
+    pub fn new(path: impl Into<String>) -> Self {
+        let content = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+        Self { path: path.into(), content: Secret::new(content) }
+    }
+
+    /// What the file must hold.
+    pub fn content(&self) -> &Secret {
+        &self.content
+    }
+}
+
+/// Answers at the agent's path; nothing for any other, or on a machine without an agent.
+pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Option<Response<Bytes>> {
+    let path = request.uri().path();
+    let key = platform.arc.filter(|_| path.strip_suffix('/').unwrap_or(path) == AZURE_ARC)?;
+    Some(match token(platform, key, request) {
+        Ok(Some(body)) => json_response(200, &body),
+        Ok(None) => challenge(key),
+        Err(no) => no.response(),
+    })
+}
+
+/// Nothing where the file was not read.
+fn token(platform: &Platform<'_>, key: &ArcKey, request: &Request<Bytes>) -> Result<Option<Value>, No> {
+    platform.check_caller(request.headers())?;
+    if request.method() != Method::GET {
+        return Err(no(405, "method_not_allowed", "Send GET."));
+    }
+    platform.check_metadata_header(request.headers())?;
+    let query = ReceivedForm::decode(request.uri().query().unwrap_or_default().as_bytes())
+        .map_err(|why| no(400, "invalid_request", format!("The query is malformed: {why}.")))?;
+    if query.value("api-version").is_none_or(|version| version < "2019-11-01") {
+        return Err(no(400, "invalid_request", "api-version must be 2019-11-01 or later."));
+    }
+    let proof = format!("Basic {}", key.content.expose());
+    let mut given = request.headers().get_all(AUTHORIZATION).iter();
+    if given.next().is_none_or(|given| given != proof.as_str()) || given.next().is_some() {
+        return Ok(None);
+    }
+    let identity = platform.identity(&query, &["msi_res_id"])?;
+    let mut body = answered(platform, identity, query.value("resource"))?;
+    body["expires_in"] = json!(LIFETIME.to_string());
+    // Who asked for an identity is told that it was looked at: an old agent does not.
+    for name in ["object_id", "msi_res_id"] {
+        if let Some(value) = query.value(name) {
+            body[name] = json!(value);
+        }
+    }
+    Ok(Some(body))
+}
+
+fn challenge(key: &ArcKey) -> Response<Bytes> {
+    let mut response = json_response(
+        401,
+        &json!({
+            "error": { "code": "unauthorized", "message": "The file that WWW-Authenticate names must be read." }
+        }),
+    );
+    if let Ok(header) = HeaderValue::try_from(format!("Basic realm={}", key.path)) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, header);
+    }
+    response
+}

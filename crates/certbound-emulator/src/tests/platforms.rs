@@ -1,0 +1,156 @@
+//! The platforms that have an endpoint of their own for plain tokens, and what each wants to see.
+
+use super::*;
+use crate::world::builtin::{
+    SYSTEM_IDENTITY, USER_IDENTITY, USER_IDENTITY_PRINCIPAL, USER_IDENTITY_RESOURCE,
+};
+use crate::{APP_SERVICE, AZURE_ARC, ArcKey, CLOUD_SHELL, MACHINE_LEARNING, PLATFORM_SECRET};
+
+const RESOURCE: &str = "resource=https%3A%2F%2Fvault.azure.net";
+const KEY_FILE: &str = "/var/opt/azcmagent/tokens/some.key";
+
+struct Asked<'a> {
+    method: &'a str,
+    path: String,
+    headers: Vec<(&'a str, &'a str)>,
+    body: &'a str,
+}
+
+fn asked<'a>(path: &str, query: &str, headers: &[(&'a str, &'a str)]) -> Asked<'a> {
+    Asked { method: "GET", path: format!("{path}?{query}"), headers: headers.to_vec(), body: "" }
+}
+
+fn send(emulator: &Emulator, asked: &Asked<'_>) -> Response<Bytes> {
+    let mut request =
+        Request::builder().method(asked.method).uri(&asked.path).header("host", "127.0.0.1:4444");
+    for (name, value) in &asked.headers {
+        request = request.header(*name, *value);
+    }
+    emulator.handle_machine(NOW, "127.0.0.1:4444", request.body(Bytes::from(asked.body.to_owned())).unwrap())
+}
+
+fn status(emulator: &Emulator, asked: &Asked<'_>) -> u16 {
+    send(emulator, asked).status().as_u16()
+}
+
+/// Whose token it is: the client id of the answer.
+fn owner(emulator: &Emulator, asked: &Asked<'_>) -> String {
+    let response = send(emulator, asked);
+    assert_eq!(response.status(), 200, "{}: {:?}", asked.path, response.body());
+    let answer: Value = serde_json::from_slice(response.body()).unwrap();
+    assert_eq!(
+        (&answer["token_type"], &answer["resource"]),
+        (&"Bearer".into(), &"https://vault.azure.net".into())
+    );
+    answer["client_id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn app_service_wants_its_header_and_its_version() {
+    let emulator = emulator();
+    let query = format!("api-version=2019-08-01&{RESOURCE}");
+    let header = [("x-identity-header", PLATFORM_SECRET)];
+    assert_eq!(owner(&emulator, &asked(APP_SERVICE, &query, &header)), SYSTEM_IDENTITY);
+    for id in [
+        format!("client_id={USER_IDENTITY}"),
+        format!("object_id={USER_IDENTITY_PRINCIPAL}"),
+        format!("mi_res_id={USER_IDENTITY_RESOURCE}"),
+    ] {
+        assert_eq!(
+            owner(&emulator, &asked(APP_SERVICE, &format!("{query}&{id}"), &header)),
+            USER_IDENTITY,
+            "{id}"
+        );
+    }
+    for (query, headers, expected) in [
+        (query.clone(), vec![], 401),
+        (query.clone(), vec![("x-identity-header", "another")], 401),
+        (query.clone(), vec![header[0], header[0]], 401),
+        (format!("api-version=2017-09-01&{RESOURCE}"), header.to_vec(), 400),
+        (RESOURCE.to_owned(), header.to_vec(), 400),
+        ("api-version=2019-08-01".to_owned(), header.to_vec(), 400),
+        ("api-version=2019-08-01&resource=".to_owned(), header.to_vec(), 400),
+        (format!("{query}&client_id=00000000-0000-4000-8000-000000000000"), header.to_vec(), 400),
+        (
+            format!("{query}&client_id={USER_IDENTITY}&object_id={USER_IDENTITY_PRINCIPAL}"),
+            header.to_vec(),
+            400,
+        ),
+        // The metadata service's own name of it.
+        (format!("{query}&msi_res_id={USER_IDENTITY_RESOURCE}"), header.to_vec(), 400),
+    ] {
+        assert_eq!(status(&emulator, &asked(APP_SERVICE, &query, &headers)), expected, "{query} {headers:?}");
+    }
+    let post = Asked { method: "POST", ..asked(APP_SERVICE, &query, &header) };
+    assert_eq!(status(&emulator, &post), 405);
+}
+
+#[test]
+fn machine_learning_wants_its_secret_and_names_identities_by_client_id() {
+    let emulator = emulator();
+    let query = format!("api-version=2017-09-01&{RESOURCE}");
+    let secret = [("secret", PLATFORM_SECRET)];
+    let of = |id: &str| owner(&emulator, &asked(MACHINE_LEARNING, &format!("{query}{id}"), &secret));
+    assert_eq!(of(""), SYSTEM_IDENTITY);
+    assert_eq!(of(&format!("&clientid={SYSTEM_IDENTITY}")), SYSTEM_IDENTITY);
+    assert_eq!(of(&format!("&clientid={USER_IDENTITY}")), USER_IDENTITY);
+    assert_eq!(status(&emulator, &asked(MACHINE_LEARNING, &query, &[])), 401);
+    assert_eq!(status(&emulator, &asked(MACHINE_LEARNING, &format!("{query}&clientid=x"), &secret)), 400);
+    let newer = format!("api-version=2019-08-01&{RESOURCE}");
+    assert_eq!(status(&emulator, &asked(MACHINE_LEARNING, &newer, &secret)), 400);
+}
+
+#[test]
+fn cloud_shell_wants_a_form() {
+    let emulator = emulator();
+    let form = |body| Asked { method: "POST", body, ..asked(CLOUD_SHELL, "", &[("metadata", "true")]) };
+    assert_eq!(owner(&emulator, &form(RESOURCE)), SYSTEM_IDENTITY);
+    for body in ["", "resource=", "%", "resource=a&resource=b"] {
+        assert_eq!(status(&emulator, &form(body)), 400, "{body}");
+    }
+    assert_eq!(status(&emulator, &Asked { headers: vec![], ..form(RESOURCE) }), 401);
+    assert_eq!(status(&emulator, &asked(CLOUD_SHELL, RESOURCE, &[("metadata", "true")])), 405);
+}
+
+#[test]
+fn the_agent_of_arc_wants_its_file_read() {
+    let emulator = emulator();
+    let query = format!("api-version=2020-06-01&{RESOURCE}");
+    let metadata = ("metadata", "true");
+    // A machine without the agent.
+    assert_eq!(status(&emulator, &asked(AZURE_ARC, &query, &[metadata])), 404);
+
+    let key = ArcKey::new(KEY_FILE);
+    let proof = format!("Basic {}", key.content().expose());
+    emulator.install_arc_agent(key);
+    let response = send(&emulator, &asked(AZURE_ARC, &query, &[metadata]));
+    assert_eq!(response.status(), 401);
+    assert_eq!(response.headers()["www-authenticate"], format!("Basic realm={KEY_FILE}").as_str());
+
+    let with_proof = [metadata, ("authorization", proof.as_str())];
+    assert_eq!(owner(&emulator, &asked(AZURE_ARC, &query, &with_proof)), SYSTEM_IDENTITY);
+    // An identity asked for is confirmed by the name it was asked by.
+    for (name, value) in [
+        ("client_id", USER_IDENTITY),
+        ("object_id", USER_IDENTITY_PRINCIPAL),
+        ("msi_res_id", USER_IDENTITY_RESOURCE),
+    ] {
+        let asked = asked(AZURE_ARC, &format!("{query}&{name}={value}"), &with_proof);
+        assert_eq!(owner(&emulator, &asked), USER_IDENTITY);
+        let answer: Value = serde_json::from_slice(send(&emulator, &asked).body()).unwrap();
+        assert_eq!(answer[name], value);
+    }
+    for (query, headers, expected) in [
+        (query.as_str(), vec![metadata, ("authorization", "Basic wrong")], 401),
+        (query.as_str(), vec![metadata, with_proof[1], with_proof[1]], 401),
+        (query.as_str(), vec![with_proof[1]], 400),
+        (query.as_str(), vec![metadata, with_proof[1], ("x-forwarded-for", "10.0.0.1")], 400),
+        (RESOURCE, with_proof.to_vec(), 400),
+        ("api-version=2018-02-01&resource=https%3A%2F%2Fvault.azure.net", with_proof.to_vec(), 400),
+        ("api-version=2020-06-01", with_proof.to_vec(), 400),
+    ] {
+        assert_eq!(status(&emulator, &asked(AZURE_ARC, query, &headers)), expected, "{query} {headers:?}");
+    }
+    let post = Asked { method: "POST", ..asked(AZURE_ARC, &query, &with_proof) };
+    assert_eq!(status(&emulator, &post), 405);
+}
