@@ -4,6 +4,8 @@
 //! network that has nothing but loopback, and mounts that nobody else sees. In there names are answered by `names`, the
 //! emulator listens where the real hosts would, and COMMAND runs under its caller's user id again.
 
+#[cfg(target_os = "linux")]
+mod arc;
 mod caller;
 #[cfg(target_os = "linux")]
 mod names;
@@ -78,6 +80,22 @@ pub(crate) async fn inhabit(hosted: &mut Hosted) -> Result<Isolation, Failure> {
     hosted.listen_as_the_real_hosts(https).await.map_err(unusable("port 443 inside"))?;
     hosted.listen_as_the_real_metadata_service().await.map_err(unusable("the metadata service inside"))?;
     Ok(Isolation { _names: names })
+}
+
+/// Gives the machine inside an agent of Azure Arc.
+#[cfg(target_os = "linux")]
+pub(crate) fn install_arc_agent(hosted: &Hosted) -> Result<(), Failure> {
+    let unusable = |error: std::io::Error| Usage::Isolation {
+        what: "the folder of Azure Arc's agent inside",
+        reason: error.to_string(),
+    };
+    Ok(arc::install(hosted.emulator()).map_err(unusable)?)
+}
+
+/// Nobody is inside.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn install_arc_agent(_: &Hosted) -> Result<(), Failure> {
+    Err(Usage::NotLinux.into())
 }
 
 /// There are no namespaces here, so nobody is inside one.

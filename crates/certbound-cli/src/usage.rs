@@ -84,6 +84,8 @@ pub(crate) enum Usage {
     NotLinux,
     #[error("there is no `unshare` on PATH, by which a program gets a network of its own")]
     NoUnshare,
+    #[error("clients of Azure Arc look for its agent's files at a fixed place, which is not the emulator's")]
+    ArcOutside,
     #[error("this machine lets no user make namespaces: {reason}")]
     NoNamespaces { reason: String },
     #[error("{what} cannot be set up: {reason}")]
@@ -134,6 +136,7 @@ impl Usage {
             Self::Listen { .. } => "listen_failed",
             Self::NotLinux => "namespaces_unavailable",
             Self::NoUnshare => "unshare_missing",
+            Self::ArcOutside => "arc_needs_isolation",
             Self::NoNamespaces { .. } => "namespaces_forbidden",
             Self::Isolation { .. } => "isolation_failed",
             Self::State { .. } => "state_directory_unusable",
@@ -190,6 +193,7 @@ impl Usage {
             Self::ImdsNotLoopback(_) => "listen on 127.0.0.1 or [::1]",
             Self::Listen { .. } => "choose another address or port; port 0 takes a free one",
             Self::NotLinux => "run without --isolated, or in a Linux container",
+            Self::ArcOutside => "add --isolated (Linux)",
             Self::NoUnshare => "install util-linux, or run without --isolated",
             Self::NoNamespaces { .. } => {
                 "allow them (`sysctl -w` whichever of these there is: user.max_user_namespaces=15000 \

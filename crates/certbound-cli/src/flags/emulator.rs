@@ -68,6 +68,8 @@ pub(crate) enum PlatformFlag {
     Imds,
     /// App Service, Functions, Container Apps.
     AppService,
+    /// A server elsewhere with the agent of Azure Arc; needs --isolated.
+    Arc,
     /// Azure Machine Learning.
     Ml,
     /// Cloud Shell.

@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use crate::support::{Emulator, TENANT, VAULT, certbound, json, refusal, stdout};
+use crate::support::{Emulator, TENANT, VAULT, certbound, json, refusal, stderr, stdout};
 
 const TARGET: &str = "c2e9a640-7b15-4d8f-a3c1-5f60e8d2b794";
 const USER: &str = "client-id:98c4f2e7-1b60-4a5d-9e83-0f7d26b8c514";
@@ -119,6 +119,22 @@ fn what_cannot_be_is_refused_by_its_name() {
         refusal(&command.args(["-o", "json"]).output().unwrap()),
         (2, "mtls_pop_not_supported_for_environment".to_owned())
     );
+}
+
+/// Clients look for the files of the agent's challenges at one place only.
+#[test]
+fn the_agent_of_arc_is_there_inside_only() {
+    for identity in ["system", USER] {
+        let ours = [env!("CARGO_BIN_EXE_certbound"), "token", "--bearer", "--scope", VAULT, "-o", "json"];
+        let mut command = certbound();
+        command.args(["emulator", "run", "--isolated", "--platform", "arc", "--"]).args(ours);
+        let token = json(&command.args(["--managed-identity", identity]).output().unwrap());
+        assert_eq!(token["tokenType"], "Bearer", "{token}");
+        assert!(token["endpoint"].as_str().unwrap().ends_with("/arc/token"), "{token}");
+    }
+    let outside = certbound().args(["emulator", "run", "--platform", "arc", "--", "true"]).output().unwrap();
+    assert_eq!(outside.status.code(), Some(125));
+    assert!(stderr(&outside).contains("arc_needs_isolation"), "{}", stderr(&outside));
 }
 
 #[test]

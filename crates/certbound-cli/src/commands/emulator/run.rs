@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitCode, ExitStatus};
 
 use certbound_emulator::world::builtin::SYSTEM_IDENTITY;
-use certbound_emulator::{APP_SERVICE, CLOUD_SHELL, MACHINE_LEARNING, PLATFORM_SECRET};
+use certbound_emulator::{APP_SERVICE, AZURE_ARC, CLOUD_SHELL, MACHINE_LEARNING, PLATFORM_SECRET};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
@@ -17,6 +17,7 @@ use crate::hosted::Hosted;
 use crate::isolated;
 use crate::output::tell;
 use crate::signals::Signals;
+use crate::usage::Usage;
 
 /// The emulator failed, as env(1) says it of itself.
 const OWN_FAILURE: u8 = 125;
@@ -30,6 +31,10 @@ pub(super) async fn run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
 }
 
 async fn hosted_run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
+    let with_arc = flags.platform == PlatformFlag::Arc;
+    if with_arc && !flags.isolated {
+        return Err(Usage::ArcOutside.into());
+    }
     if flags.isolated && !isolated::is_inside() {
         return Err(isolated::enter());
     }
@@ -42,6 +47,9 @@ async fn hosted_run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
         true => Some(isolated::inhabit(&mut hosted).await?),
         false => None,
     };
+    if with_arc {
+        isolated::install_arc_agent(&hosted)?;
+    }
     let spawned = match &isolation {
         Some(_) => spawn(&isolated::as_caller(command), &hosted, flags.platform, true),
         None => spawn(command, &hosted, flags.platform, false),
@@ -120,6 +128,9 @@ fn platform_variables(platform: PlatformFlag, imds: &str) -> Vec<(&'static str, 
         PlatformFlag::Imds => Vec::new(),
         PlatformFlag::AppService => {
             vec![("IDENTITY_ENDPOINT", format!("{imds}{APP_SERVICE}")), ("IDENTITY_HEADER", secret())]
+        }
+        PlatformFlag::Arc => {
+            vec![("IDENTITY_ENDPOINT", format!("{imds}{AZURE_ARC}")), ("IMDS_ENDPOINT", imds.to_owned())]
         }
         PlatformFlag::Ml => vec![
             ("MSI_ENDPOINT", format!("{imds}{MACHINE_LEARNING}")),

@@ -12,7 +12,7 @@ const USER_CLIENT: &str = "98c4f2e7-1b60-4a5d-9e83-0f7d26b8c514";
 const MARK: &str = "owner of the token: ";
 
 #[test]
-fn it_finds_each_identity_at_the_link_local_address_and_on_app_service() {
+fn it_finds_each_identity_on_each_platform_it_knows() {
     let this = std::env::current_exe().unwrap();
     for flags in [&["--isolated"][..], &["--platform", "app-service"]] {
         let mut command = certbound();

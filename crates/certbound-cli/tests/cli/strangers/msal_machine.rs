@@ -9,6 +9,8 @@ use crate::support::{certbound, json as printed, stderr, text};
 const SYSTEM: &str = "f27b94a3-0e5c-4d18-b6a9-3c81d50e7f42";
 const USER: &str = "41d8e6b2-7f93-4c0a-a5e1-b90c38f2d76e";
 
+const ARC: &[&str] = &["--isolated", "--platform", "arc"];
+
 /// What the program prints as the command of `emulator run`.
 fn run(flags: &[&str], command: &[&str]) -> serde_json::Value {
     let output = certbound().args(["emulator", "run"]).args(flags).arg("--").args(command).output().unwrap();
@@ -20,9 +22,13 @@ fn run(flags: &[&str], command: &[&str]) -> serde_json::Value {
 fn python_finds_each_identity_on_each_platform() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/strangers/msal_machine.py");
     let python = python::interpreter();
-    for flags in
-        [&["--platform", "imds"][..], &["--platform", "app-service"], &["--platform", "ml"], &["--isolated"]]
-    {
+    for flags in [
+        &["--platform", "imds"][..],
+        &["--platform", "app-service"],
+        &["--platform", "ml"],
+        &["--isolated"],
+        ARC,
+    ] {
         let result = run(flags, &[text(&python), script]);
         assert_eq!(result, json!({ "system": SYSTEM, "user": USER }), "{flags:?}");
     }
@@ -38,6 +44,8 @@ fn node_finds_each_identity_on_each_platform() {
         let result = run(flags, &[text(&node), script, text(&packages)]);
         assert_eq!(result, json!({ "system": SYSTEM, "user": USER }), "{flags:?}");
     }
+    let result = run(ARC, &[text(&node), script, text(&packages)]);
+    assert_eq!(result["system"], SYSTEM);
     let result = run(&["--platform", "cloud-shell"], &[text(&node), script, text(&packages)]);
     assert_eq!(result["system"], SYSTEM);
 }
