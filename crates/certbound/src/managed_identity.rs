@@ -13,7 +13,7 @@ mod place;
 mod retry;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use certbound_core::managed_identity::{IdentityId, MachineSource};
 use certbound_core::scope::ResourceScope;
@@ -23,6 +23,7 @@ use self::attestation::AnyAttestation;
 pub use self::attestation::{Attestation, AttestationRequest};
 pub use self::builder::{ManagedIdentityBuildError, ManagedIdentityBuilder};
 pub use self::certificates::MachineCertificates;
+use self::certificates::Slot;
 pub use self::error::PlatformError;
 use self::keys::AnyKeys;
 pub use self::keys::{KeyError, KeyProvider, KeyStrength, MachineKey, SoftwareKeys};
@@ -66,6 +67,8 @@ pub(crate) struct Machine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) transport: Arc<dyn AnyTransport>,
     pub(crate) certificates: MachineCertificates,
+    /// This identity's place among them, once it is known.
+    slot: Mutex<Option<Arc<Slot>>>,
     pub(crate) keys: Arc<dyn AnyKeys>,
     pub(crate) attestation: Option<Arc<dyn AnyAttestation>>,
     pub(crate) min_strength: Option<KeyStrength>,

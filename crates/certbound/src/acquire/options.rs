@@ -218,7 +218,7 @@ impl<'a> IntoFuture for Acquire<'a, BearerToken> {
 /// Ready with the cached token, or a future that runs the walk.
 fn start<'a, T: Token + Send + 'a>(acquire: Acquire<'a, T>) -> AcquireFuture<'a, T> {
     if let Some(token) = hit(&acquire) {
-        return AcquireFuture(State::Hit(Some(token)));
+        return AcquireFuture::hit(token);
     }
     let acquisition = Acquisition {
         client: Arc::clone(acquire.client),
@@ -227,12 +227,12 @@ fn start<'a, T: Token + Send + 'a>(acquire: Acquire<'a, T>) -> AcquireFuture<'a,
         scope: acquire.scope.clone(),
         options: acquire.options.map(|options| *options).unwrap_or_default(),
     };
-    AcquireFuture(State::Miss(Box::pin(async move {
+    AcquireFuture::miss(async move {
         let leg = acquisition.leg();
         let (held, source) = acquisition.run().await?;
         // A walk for one kind ends with that kind; the types do not know it.
         T::from_held(held, source).ok_or_else(|| Error::misuse(leg, Misuse::CertificateNotProvided))
-    })))
+    })
 }
 
 /// A live cached token, when the certificate can be told without waiting and no option stands in the way.
@@ -260,13 +260,23 @@ fn hit<T: Token>(acquire: &Acquire<'_, T>) -> Option<T> {
     T::from_held(held, Source::Cache)
 }
 
-/// The future of an [`Acquire`]: ready at once on a hit, and boxed on a miss.
+/// The future of an acquisition: ready at once on a hit, and boxed on a miss.
 #[must_use = "futures do nothing unless polled"]
 pub struct AcquireFuture<'a, T>(State<'a, T>);
 
 enum State<'a, T> {
     Hit(Option<T>),
     Miss(Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>),
+}
+
+impl<'a, T> AcquireFuture<'a, T> {
+    pub(crate) fn hit(token: T) -> Self {
+        Self(State::Hit(Some(token)))
+    }
+
+    pub(crate) fn miss(walk: impl Future<Output = Result<T, Error>> + Send + 'a) -> Self {
+        Self(State::Miss(Box::pin(walk)))
+    }
 }
 
 impl<T: Unpin> Future for AcquireFuture<'_, T> {

@@ -95,7 +95,7 @@ impl Options {
     }
 
     /// Whether a cached token may be served without a closer look.
-    pub(super) fn plain(&self) -> bool {
+    pub(crate) fn plain(&self) -> bool {
         let nothing_to_check = self.extras.query.is_empty()
             && self.extras.body.is_empty()
             && self.extras.assertion_claims.is_none()

@@ -14,9 +14,9 @@ use super::Machine;
 use super::bearer;
 use super::certificates::Minted;
 use super::error::PlatformError;
-use crate::acquire::Options;
 use crate::acquire::accept::{Accepted, Expected, accept};
 use crate::acquire::station::{Sent, wire_proof};
+use crate::acquire::{AcquireFuture, Options};
 use crate::assertion::LegReport;
 use crate::cache::flight::FlightKey;
 use crate::cache::key::KeyRef;
@@ -78,31 +78,55 @@ impl<'a, T> AcquireFromMachine<'a, T> {
 
 impl<'a> IntoFuture for AcquireFromMachine<'a, BoundToken> {
     type Output = Result<BoundToken, Error>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+    type IntoFuture = AcquireFuture<'a, BoundToken>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(run(self))
+        start(self)
     }
 }
 
 impl<'a> IntoFuture for AcquireFromMachine<'a, BearerToken> {
     type Output = Result<BearerToken, Error>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+    type IntoFuture = AcquireFuture<'a, BearerToken>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(run(self))
+        start(self)
     }
 }
 
-async fn run<T: Token>(acquire: AcquireFromMachine<'_, T>) -> Result<T, Error> {
+/// Ready with the cached token, or a future that runs the walk.
+fn start<'a, T: Token + Send + 'a>(acquire: AcquireFromMachine<'a, T>) -> AcquireFuture<'a, T> {
+    if let Some(token) = hit(&acquire) {
+        return AcquireFuture::hit(token);
+    }
     let walk = Walk {
         machine: Arc::clone(acquire.machine),
         kind: T::KIND,
         scope: acquire.scope.clone(),
         options: acquire.options,
     };
-    let (held, source) = walk.run().await?;
-    T::from_held(held, source).ok_or_else(|| Error::misuse(None, Misuse::CertificateNotProvided))
+    AcquireFuture::miss(async move {
+        let (held, source) = walk.run().await?;
+        T::from_held(held, source).ok_or_else(|| Error::misuse(None, Misuse::CertificateNotProvided))
+    })
+}
+
+/// A live cached token, when there is nothing else to do.
+fn hit<T: Token>(acquire: &AcquireFromMachine<'_, T>) -> Option<T> {
+    let machine = acquire.machine;
+    if !acquire.options.plain() {
+        return None;
+    }
+    let thumbprint = match T::KIND {
+        Kind::Bearer => None,
+        Kind::Bound => {
+            machine.check_binds().ok()?;
+            Some(machine.minted_and_young()?.binding.thumbprint())
+        }
+    };
+    let key =
+        KeyRef { client: &machine.cache_key, kind: T::KIND, thumbprint, scope: acquire.scope, extras: None };
+    T::from_held(machine.cache.live(&key, machine.clock.now())?, Source::Cache)
 }
 
 pub(super) fn blame(leg: Option<Leg>) -> impl Fn(PlatformError) -> Error + Copy {
@@ -121,21 +145,27 @@ struct Walk {
 impl Walk {
     async fn run(mut self) -> Result<(Held, Source), Error> {
         self.options.check().map_err(|misuse| Error::misuse(None, misuse))?;
-        let correlation_id = *self.options.correlation_id.get_or_insert_with(CorrelationId::random);
+        // The certificate, chosen once: cache key, TLS, token.
         let minted = match self.kind {
             Kind::Bearer => None,
-            // The certificate, chosen once: cache key, TLS, token.
-            Kind::Bound => Some(self.machine.minted(None, correlation_id).await.map_err(blame(None))?),
+            Kind::Bound => match self.machine.ready().map_err(blame(None))? {
+                Some(minted) => Some(minted),
+                None => {
+                    let id = self.correlation_id();
+                    // Apart, so that a hit does not carry its state.
+                    Some(Box::pin(self.machine.minted(None, id)).await.map_err(blame(None))?)
+                }
+            },
         };
-        let key = self.key(minted.as_deref());
         if !self.options.skip_cache() {
-            let live = self.machine.cache.live(&key, self.machine.clock.now());
+            let live = self.machine.cache.live(&self.key(minted.as_deref()), self.machine.clock.now());
             if let Some(held) = live.filter(|held| !self.options.rejects(held)) {
                 return Ok((held, Source::Cache));
             }
         }
+        let correlation_id = self.correlation_id();
         let flight = FlightKey {
-            token: key.to_key(),
+            token: self.key(minted.as_deref()).to_key(),
             claims: self.options.claims.clone(),
             forced: self.options.force_refresh || self.options.rejected.is_some(),
         };
@@ -145,6 +175,11 @@ impl Walk {
         };
         let (held, joined) = flights.flights().fly(flight, load).await;
         Ok((held?, if joined { Source::Joined } else { Source::Service }))
+    }
+
+    /// Not made for a token from the cache, which it would cost as much as the rest.
+    fn correlation_id(&mut self) -> CorrelationId {
+        *self.options.correlation_id.get_or_insert_with(CorrelationId::random)
     }
 
     async fn load(self, minted: Option<Arc<Minted>>, correlation_id: CorrelationId) -> Result<Held, Error> {

@@ -1,6 +1,6 @@
 //! How a managed identity is set up.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use certbound_core::managed_identity::{IdentityId, MachineSource, SourceError};
 
@@ -162,6 +162,7 @@ impl ManagedIdentityBuilder {
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             transport,
             certificates,
+            slot: Mutex::default(),
             keys: self.keys.unwrap_or_else(shared_keys),
             attestation: self.attestation,
             min_strength: self.min_strength,

@@ -32,15 +32,25 @@ pub struct MachineCertificates {
 #[derive(Default)]
 struct Inner {
     /// By the canonical name.
-    issued: Mutex<HashMap<Name, Arc<Minted>>>,
-    /// The canonical name, by the one it was asked for.
-    names: Mutex<HashMap<Name, Name>>,
+    issued: Mutex<HashMap<Name, Arc<Slot>>>,
+    /// The same, by the names they were asked for.
+    names: Mutex<HashMap<Name, Arc<Slot>>>,
     /// Who mints: one for each name, asked for or canonical.
     minting: Mutex<HashMap<Name, Weak<tokio::sync::Mutex<()>>>>,
 }
 
+/// The place of an identity's certificate, the newest one.
+#[derive(Default)]
+pub(crate) struct Slot(Mutex<Option<Arc<Minted>>>);
+
+impl Slot {
+    fn kept(&self, now: UnixTime) -> Option<Arc<Minted>> {
+        lock(&self.0).as_ref().filter(|minted| minted.is_good_at(now)).cloned()
+    }
+}
+
 /// Machine, identity, and whether its key was attested.
-type Name = (String, String, bool);
+pub(super) type Name = (String, String, bool);
 
 /// A certificate with what it is for.
 pub(crate) struct Minted {
@@ -77,7 +87,7 @@ impl MachineCertificates {
 
     /// How many identities have a certificate.
     pub fn len(&self) -> usize {
-        lock(&self.inner.issued).len()
+        lock(&self.inner.issued).values().filter(|slot| lock(&slot.0).is_some()).count()
     }
 
     /// Whether no identity has one.
@@ -85,14 +95,11 @@ impl MachineCertificates {
         self.len() == 0
     }
 
-    fn kept(&self, asked: &Name, now: UnixTime) -> Option<Arc<Minted>> {
-        let canonical = lock(&self.inner.names).get(asked).cloned()?;
-        lock(&self.inner.issued).get(&canonical).filter(|minted| minted.is_good_at(now)).cloned()
-    }
-
-    fn keep(&self, asked: &Name, canonical: Name, minted: Arc<Minted>) {
-        lock(&self.inner.issued).insert(canonical.clone(), minted);
-        lock(&self.inner.names).insert(asked.clone(), canonical);
+    /// The place of an identity's certificate, from now on found by the name it was asked for.
+    fn slot(&self, asked: &Name, canonical: &Name) -> Arc<Slot> {
+        let slot = Arc::clone(lock(&self.inner.issued).entry(canonical.clone()).or_default());
+        lock(&self.inner.names).insert(asked.clone(), Arc::clone(&slot));
+        slot
     }
 
     /// The right to mint for a name; whoever waits for it looks again afterwards.
@@ -115,9 +122,35 @@ impl Machine {
         (self.place.base().to_owned(), identity, self.attestation.is_some())
     }
 
+    fn asked(&self) -> Name {
+        self.name(self.id.to_string())
+    }
+
     /// The certificate in use, when it can be told without waiting.
     pub(crate) fn minted_now(&self) -> Option<Arc<Minted>> {
-        self.certificates.kept(&self.name(self.id.to_string()), self.clock.now())
+        let mut slot = lock(&self.slot);
+        if slot.is_none() {
+            *slot = lock(&self.certificates.inner.names).get(&self.asked()).cloned();
+        }
+        slot.as_ref()?.kept(self.clock.now())
+    }
+
+    /// The certificate in use, if there is one that need not be renewed yet.
+    pub(crate) fn minted_and_young(&self) -> Option<Arc<Minted>> {
+        self.minted_now().filter(|minted| !minted.is_half_over(self.clock.now()))
+    }
+
+    /// The certificate in use, if there is one, and its renewal begun when it is time.
+    ///
+    /// # Errors
+    /// As [`Machine::check_binds`].
+    pub(crate) fn ready(self: &Arc<Self>) -> Result<Option<Arc<Minted>>, PlatformError> {
+        self.check_binds()?;
+        let minted = self.minted_now();
+        if let Some(minted) = &minted {
+            self.renew_in_time(minted);
+        }
+        Ok(minted)
     }
 
     /// The certificate in use, issued if there is none; `not` is one that was refused.
@@ -126,16 +159,14 @@ impl Machine {
         not: Option<Thumbprint>,
         correlation_id: CorrelationId,
     ) -> Result<Arc<Minted>, PlatformError> {
-        self.check_binds()?;
-        let asked = self.name(self.id.to_string());
         let fits = |minted: &Arc<Minted>| not != Some(minted.binding.thumbprint());
-        if let Some(minted) = self.certificates.kept(&asked, self.clock.now()).filter(fits) {
-            self.renew_in_time(&minted);
+        if let Some(minted) = self.ready()?.filter(fits) {
             return Ok(minted);
         }
+        let asked = self.asked();
         let turn = self.certificates.turn(&asked);
         let _mine = turn.lock().await;
-        if let Some(minted) = self.certificates.kept(&asked, self.clock.now()).filter(fits) {
+        if let Some(minted) = self.minted_now().filter(fits) {
             return Ok(minted);
         }
         self.mint(&asked, not, correlation_id).await
@@ -165,13 +196,12 @@ impl Machine {
         let canonical = self.name(format!("={}", metadata.client_id));
         let turn = self.certificates.turn(&canonical);
         let _mine = turn.lock().await;
-        let known = lock(&self.certificates.inner.issued).get(&canonical).cloned();
-        let usable = |known: &Arc<Minted>| {
-            not != Some(known.binding.thumbprint()) && known.is_good_at(self.clock.now())
-        };
+        let slot = self.certificates.slot(asked, &canonical);
+        // Which identity a name means can have changed.
+        *lock(&self.slot) = Some(Arc::clone(&slot));
         // Renewal asks for another one than the one there is; anybody else takes it.
-        if let Some(known) = known.filter(usable) {
-            lock(&self.certificates.inner.names).insert(asked.clone(), canonical);
+        let another = |known: &Arc<Minted>| not != Some(known.binding.thumbprint());
+        if let Some(known) = slot.kept(self.clock.now()).filter(another) {
             return Ok(known);
         }
         let key = self.keys.key().await?;
@@ -212,7 +242,7 @@ impl Machine {
         tracing::info!(client_id = %minted.client_id, not_after = %minted.binding.chain().not_after(), "certificate issued");
         // One that ends within a day is used, and not kept.
         if minted.is_good_at(now) {
-            self.certificates.keep(asked, canonical, Arc::clone(&minted));
+            *lock(&slot.0) = Some(Arc::clone(&minted));
         }
         Ok(minted)
     }
@@ -223,7 +253,7 @@ impl Machine {
         if !minted.is_half_over(self.clock.now()) {
             return;
         }
-        let asked = self.name(self.id.to_string());
+        let asked = self.asked();
         let turn = self.certificates.turn(&asked);
         // Somebody else does it already.
         let Ok(mine) = turn.try_lock_owned() else { return };

@@ -1,0 +1,44 @@
+//! A managed identity's cached token, against that of an application's client: one cache, one way to it.
+
+use std::hint::black_box;
+
+use certbound::{IdentityId, ResourceScope, Source};
+use certbound_testkit::Pair;
+use certbound_testkit::emulator::world::builtin;
+use criterion::Criterion;
+
+use crate::support::{ROUNDS, ThreadCpu, VAULT, in_round, print_ratios};
+
+const GROUP: &str = "managed identity's hit";
+const FLOOR: &str = "an application's hit";
+const OURS: &str = "bound_token";
+
+pub(crate) fn measure(criterion: &mut Criterion<ThreadCpu>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut group = criterion.benchmark_group(GROUP);
+    let pair = Pair::new();
+    let scope = ResourceScope::parse(VAULT).unwrap();
+    let machine = pair.managed_identity(IdentityId::System).build().unwrap();
+    let leg1 = pair.managed_identity(IdentityId::System).build().unwrap();
+    let application = pair.builder(builtin::TARGET_APP).with_assertions(leg1).build().unwrap();
+    for source in [Source::Service, Source::Cache] {
+        let tokens = async {
+            (machine.bound_token(&scope).await.unwrap(), application.bound_token(&scope).await.unwrap())
+        };
+        let (token, other) = runtime.block_on(tokens);
+        assert_eq!((token.details().source, other.details().source), (source, source));
+    }
+    for round in 0..ROUNDS {
+        group.bench_function(in_round(FLOOR, round), |bencher| {
+            bencher.to_async(&runtime).iter(|| async { application.bound_token(black_box(&scope)).await });
+        });
+        group.bench_function(in_round(OURS, round), |bencher| {
+            bencher.to_async(&runtime).iter(|| async { machine.bound_token(black_box(&scope)).await });
+        });
+    }
+    group.finish();
+}
+
+pub(crate) fn print() {
+    print_ratios(GROUP, FLOOR, &[(OURS, Some(1.25))]);
+}
