@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use certbound::{
     AssertionError, AuthorityUrlError, BindingCertificateError, BuildError, Error, IdentityIdError, Leg,
-    ManagedIdentityBuildError, NetworkError, PlatformError, RegionError, ScopeError, TenantError,
+    ManagedIdentityBuildError, NetworkError, PlatformError, RegionError, ScopeError, StateError, TenantError,
     TransportError,
 };
 use certbound_core::endpoint::EndpointError;
@@ -86,6 +86,7 @@ impl Failure {
                 what:
                     PlatformError::SourceCannotBind { .. }
                     | PlatformError::Identity(_)
+                    | PlatformError::State(_)
                     | PlatformError::Strength { .. },
                 ..
             } => USAGE,
@@ -172,6 +173,7 @@ input! {
     Usage => "the input cannot be used",
     IdentityIdError => "the managed identity cannot be used",
     ManagedIdentityBuildError => "the managed identity cannot be used",
+    StateError => "the machine's state cannot be kept",
     TenantError => "the tenant cannot be used",
     RegionError => "the region cannot be used",
     AuthorityUrlError => "the authority cannot be used",

@@ -81,7 +81,7 @@ pub use crate::leg1::{AssertionRequest, Leg1, leg1_fn};
 pub use crate::managed_identity::{
     AcquireFromMachine, Attestation, AttestationRequest, Capabilities, KeyError, KeyProvider, KeyStrength,
     MachineCertificates, MachineKey, ManagedIdentity, ManagedIdentityBuildError, ManagedIdentityBuilder,
-    PlatformError, SoftwareKeys,
+    PlatformError, SoftwareKeys, StateDirectory, StateError,
 };
 pub use crate::network::{Network, NetworkBuilder, NetworkError};
 pub use crate::observe::{Check, JwtPop, JwtPopReport, ObservedRequest, ObservedValue, Observer};

@@ -34,7 +34,7 @@ pub(super) async fn run(flags: AssertionFlags, terminal: Terminal) -> Result<(),
             return Err(Usage::NoDryRun.into());
         }
         let network = plan::network(&flags.client.run)?;
-        let (identity, source) = plan::machine(identity, &network.transport())?;
+        let (identity, source) = plan::machine(identity, &flags.client.machine_state, &network.transport())?;
         return print(&identity.assertion().await?, &source, flags.reveal, terminal);
     }
     if flags.client.run.dry_run {

@@ -166,11 +166,22 @@ pub(crate) struct MachineFlags {
     pub(crate) managed_identity: Option<String>,
 }
 
+/// What outlives the command.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct MachineStateFlags {
+    /// Keep the machine's key and certificates in this folder (mode 0700), so that the next command issues none. The
+    /// private key is written, not encrypted. With a managed identity. Default: both end with the command.
+    #[arg(long, value_name = "DIR", env = "CERTBOUND_MACHINE_STATE")]
+    pub(crate) machine_state: Option<PathBuf>,
+}
+
 /// Who asks, and how.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ClientFlags {
     #[command(flatten)]
     pub(crate) machine: MachineFlags,
+    #[command(flatten)]
+    pub(crate) machine_state: MachineStateFlags,
     #[command(flatten)]
     pub(crate) identity: IdentityFlags,
     #[command(flatten)]

@@ -36,7 +36,7 @@ pub(crate) fn direct<T: Transport + Clone>(
         if flags.run.dry_run {
             return Err(Usage::NoDryRun.into());
         }
-        let (identity, source) = super::machine(identity, transport)?;
+        let (identity, source) = super::machine(identity, &flags.machine_state, transport)?;
         return Ok(Plan { client: AnyClient::Machine(identity), source });
     }
     let chosen = choose(flags, credential)?;

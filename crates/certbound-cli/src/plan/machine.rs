@@ -1,15 +1,24 @@
 //! Managed identities of the machine that this program runs on.
 
-use certbound::{IdentityId, ManagedIdentity, Transport};
+use certbound::{IdentityId, MachineCertificates, ManagedIdentity, SoftwareKeys, StateDirectory, Transport};
 
 use crate::failure::Failure;
+use crate::flags::MachineStateFlags;
 
 /// The identity, and what its certificate's source is called.
 pub(crate) fn machine<T: Transport + Clone>(
     identity: &str,
+    state: &MachineStateFlags,
     transport: &T,
 ) -> Result<(ManagedIdentity, String), Failure> {
     let id: IdentityId = identity.parse()?;
     let source = format!("managed-identity:{id}");
-    Ok((ManagedIdentity::builder(id).with_transport(transport.clone()).build()?, source))
+    let mut builder = ManagedIdentity::builder(id).with_transport(transport.clone());
+    if let Some(path) = &state.machine_state {
+        let state = StateDirectory::open(path)?;
+        builder = builder
+            .with_certificates(MachineCertificates::kept_in(&state))
+            .with_keys(SoftwareKeys::kept_in(&state));
+    }
+    Ok((builder.build()?, source))
 }

@@ -22,7 +22,7 @@ pub(crate) fn two_legs<T: Transport + Clone>(
     let authority = authority(&flags.identity)?;
     if let Some(identity) = &leg1.leg1_managed_identity {
         refuse_leg1_flags(leg1)?;
-        let (identity, source) = super::machine(identity, transport)?;
+        let (identity, source) = super::machine(identity, &flags.machine_state, transport)?;
         return leg2(flags, authority, identity, transport, source);
     }
     if let Some(path) = &leg1.assertion_file {

@@ -1,6 +1,7 @@
 //! Running the binary, and an emulator for it.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -97,6 +98,26 @@ impl Emulator {
 
     pub(crate) fn run(&self, args: &[&str]) -> Output {
         self.certbound().args(args).output().unwrap()
+    }
+
+    /// What it was asked since the last time.
+    pub(crate) fn journal(&self) -> Vec<Value> {
+        let read = self.admin("GET", "journal");
+        self.admin("DELETE", "journal");
+        serde_json::from_str::<Value>(&read).unwrap()["entries"].as_array().unwrap().clone()
+    }
+
+    /// A request to its admin address; the body of the answer.
+    pub(crate) fn admin(&self, method: &str, path: &str) -> String {
+        let (address, token) = self.text("admin").strip_prefix("http://").unwrap().split_once('/').unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        let head =
+            format!("{method} /{token}/{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 2"), "{answer}");
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
     /// Ends it by a signal, and says with which code it went.

@@ -7,14 +7,12 @@ use std::time::Duration;
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::endpoint::TokenEndpoint;
-use certbound_core::managed_identity::CertificationRequest;
 use certbound_core::time::UnixTime;
 
 use super::Machine;
-use super::attestation::AttestationRequest;
 use super::error::PlatformError;
+use super::state::StateDirectory;
 use crate::binding::Binding;
-use crate::certificate::BindingCertificate;
 use crate::correlation::CorrelationId;
 
 /// With this much left or less, a certificate is not used for new tokens: none may outlive it.
@@ -23,7 +21,8 @@ const LAST_DAY: Duration = Duration::from_secs(24 * 3600);
 /// The certificates of a machine's identities. Clones are one store; the default one is the process's.
 ///
 /// One certificate for an identity, however it is named and however many ask. It is renewed in the background once half
-/// of its life is over; a token keeps the certificate that it came with. Keys and certificates are in memory only.
+/// of its life is over; a token keeps the certificate that it came with. They are in memory only, unless they are
+/// [`kept_in`](MachineCertificates::kept_in) a folder.
 #[derive(Clone, Default)]
 pub struct MachineCertificates {
     inner: Arc<Inner>,
@@ -31,6 +30,8 @@ pub struct MachineCertificates {
 
 #[derive(Default)]
 struct Inner {
+    /// Where they outlive the process.
+    state: Option<StateDirectory>,
     /// By the canonical name.
     issued: Mutex<HashMap<Name, Arc<Slot>>>,
     /// The same, by the names they were asked for.
@@ -44,7 +45,11 @@ struct Inner {
 pub(crate) struct Slot(Mutex<Option<Arc<Minted>>>);
 
 impl Slot {
-    fn kept(&self, now: UnixTime) -> Option<Arc<Minted>> {
+    pub(super) fn put(&self, minted: &Arc<Minted>) {
+        *lock(&self.0) = Some(Arc::clone(minted));
+    }
+
+    pub(super) fn kept(&self, now: UnixTime) -> Option<Arc<Minted>> {
         lock(&self.0).as_ref().filter(|minted| minted.is_good_at(now)).cloned()
     }
 }
@@ -57,7 +62,7 @@ pub(crate) struct Minted {
     pub(crate) binding: Binding,
     pub(crate) client_id: String,
     pub(crate) endpoint: TokenEndpoint,
-    minted_at: UnixTime,
+    pub(super) minted_at: UnixTime,
 }
 
 impl Minted {
@@ -68,7 +73,7 @@ impl Minted {
         now.as_secs() >= self.minted_at.as_secs() + life / 2
     }
 
-    fn is_good_at(&self, now: UnixTime) -> bool {
+    pub(super) fn is_good_at(&self, now: UnixTime) -> bool {
         self.binding.chain().not_after() > now.plus(LAST_DAY)
     }
 }
@@ -77,6 +82,19 @@ impl MachineCertificates {
     /// A store of its own.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A store of its own, whose certificates the next process finds in a folder.
+    ///
+    /// A certificate is found again with its key only: keep the key too, in hardware or by
+    /// [`SoftwareKeys::kept_in`](crate::SoftwareKeys::kept_in). Processes that share the folder mint once for an identity.
+    /// No private key is written by this.
+    pub fn kept_in(state: &StateDirectory) -> Self {
+        Self { inner: Arc::new(Inner { state: Some(state.clone()), ..Inner::default() }) }
+    }
+
+    pub(super) fn state(&self) -> Option<&StateDirectory> {
+        self.inner.state.as_ref()
     }
 
     /// The process's store.
@@ -96,14 +114,14 @@ impl MachineCertificates {
     }
 
     /// The place of an identity's certificate, from now on found by the name it was asked for.
-    fn slot(&self, asked: &Name, canonical: &Name) -> Arc<Slot> {
+    pub(super) fn slot(&self, asked: &Name, canonical: &Name) -> Arc<Slot> {
         let slot = Arc::clone(lock(&self.inner.issued).entry(canonical.clone()).or_default());
         lock(&self.inner.names).insert(asked.clone(), Arc::clone(&slot));
         slot
     }
 
     /// The right to mint for a name; whoever waits for it looks again afterwards.
-    fn turn(&self, name: &Name) -> Arc<tokio::sync::Mutex<()>> {
+    pub(super) fn turn(&self, name: &Name) -> Arc<tokio::sync::Mutex<()>> {
         let mut minting = lock(&self.inner.minting);
         minting.retain(|_, turn| turn.strong_count() > 0);
         let turn = minting.get(name).and_then(Weak::upgrade).unwrap_or_default();
@@ -112,13 +130,13 @@ impl MachineCertificates {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // Nothing can panic while it is held, and every state it passes through is usable.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Machine {
-    fn name(&self, identity: String) -> Name {
+    pub(super) fn name(&self, identity: String) -> Name {
         (self.place.base().to_owned(), identity, self.attestation.is_some())
     }
 
@@ -183,68 +201,6 @@ impl Machine {
             Some(required) => Err(PlatformError::Strength { actual, required }),
             None => Ok(()),
         }
-    }
-
-    /// Asks the platform. The identity may turn out to be one that has a certificate already, by another name.
-    async fn mint(
-        &self,
-        asked: &Name,
-        not: Option<Thumbprint>,
-        correlation_id: CorrelationId,
-    ) -> Result<Arc<Minted>, PlatformError> {
-        let metadata = self.metadata(correlation_id).await?;
-        let canonical = self.name(format!("={}", metadata.client_id));
-        let turn = self.certificates.turn(&canonical);
-        let _mine = turn.lock().await;
-        let slot = self.certificates.slot(asked, &canonical);
-        // Which identity a name means can have changed.
-        *lock(&self.slot) = Some(Arc::clone(&slot));
-        // Renewal asks for another one than the one there is; anybody else takes it.
-        let another = |known: &Arc<Minted>| not != Some(known.binding.thumbprint());
-        if let Some(known) = slot.kept(self.clock.now()).filter(another) {
-            return Ok(known);
-        }
-        let key = self.keys.key().await?;
-        let attestation = match &self.attestation {
-            None => None,
-            Some(hook) => {
-                let endpoint = metadata.attestation_endpoint.clone();
-                let request =
-                    AttestationRequest { endpoint, client_id: metadata.client_id.clone(), key: key.clone() };
-                Some(hook.token(&request, self.clock.now()).await?)
-            }
-        };
-        let unusable = |reason: &str| PlatformError::Certificate { reason: reason.to_owned() };
-        let request = CertificationRequest::new(&metadata, key.public_key());
-        let request = request.map_err(|error| unusable(&error.to_string()))?;
-        let (signer, message) = (key.clone(), request.to_be_signed().to_vec());
-        // A key in hardware takes its time.
-        let signed = tokio::task::spawn_blocking(move || signer.sign(&message)).await;
-        let signature = signed.map_err(|_| unusable("the runtime is shutting down"))??;
-        let request = request.with_signature(&signature).map_err(|error| unusable(&error.to_string()))?;
-        let issued = self.issue(&request, attestation.as_deref(), correlation_id).await?;
-        if issued.client_id != metadata.client_id || issued.tenant_id != metadata.tenant_id {
-            return Err(unusable("it is for another identity than the one asked for"));
-        }
-        let certificate = BindingCertificate::from_der_and_key(issued.certificate.clone(), key.signing_key());
-        let certificate = certificate.map_err(|error| PlatformError::certificate(&error))?;
-        let names_identity = format!("CN={}", issued.client_id);
-        if !certificate.chain().subject().split(", ").any(|part| part.eq_ignore_ascii_case(&names_identity)) {
-            return Err(unusable("its subject is not the identity"));
-        }
-        let now = self.clock.now();
-        if certificate.chain().not_after() <= now {
-            return Err(unusable("it is over already"));
-        }
-        let endpoint = TokenEndpoint::of_machine(&issued);
-        let binding = Binding::new(certificate);
-        let minted = Arc::new(Minted { binding, client_id: issued.client_id, endpoint, minted_at: now });
-        tracing::info!(client_id = %minted.client_id, not_after = %minted.binding.chain().not_after(), "certificate issued");
-        // One that ends within a day is used, and not kept.
-        if minted.is_good_at(now) {
-            *lock(&slot.0) = Some(Arc::clone(&minted));
-        }
-        Ok(minted)
     }
 
     /// Renews in the background once half of the life is over. Who asks meanwhile has the old one; a failure shows when

@@ -3,6 +3,7 @@
 use certbound_core::managed_identity::{MachineError, MachineSource, MalformedMachineAnswer, SourceError};
 
 use super::keys::{KeyError, KeyStrength};
+use super::state::StateError;
 use crate::certificate::BindingCertificateError;
 use crate::transport::TransportError;
 
@@ -55,6 +56,9 @@ pub enum PlatformError {
     /// The machine's key.
     #[error("the machine's key: {0}")]
     Key(#[from] KeyError),
+    /// The folder that certificates are kept in.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The key is kept less well than demanded.
     #[error("the key is kept in {actual}, and {required} is demanded")]
     Strength {
@@ -98,6 +102,7 @@ impl PlatformError {
             Self::Identity(error) => error.code(),
             Self::Certificate { .. } => "invalid_certificate",
             Self::Key(_) => "cryptographic_error",
+            Self::State(error) => error.code(),
             Self::Strength { .. } => "min_strength_not_met",
             Self::Attestation { .. } => "attestation_failed",
         }
@@ -125,6 +130,7 @@ impl PlatformError {
             Self::Identity(error) => error.fix(),
             Self::Certificate { .. } => "try again; report it to the platform if it stays",
             Self::Key(_) => "see the key store's own error",
+            Self::State(error) => error.fix(),
             Self::Strength { .. } => "use a key provider that keeps keys so well, or demand less",
             Self::Attestation { .. } => "see the attestation hook's own error",
             Self::Challenge { .. } => "run as a user that may read the agent's tokens (group himds)",

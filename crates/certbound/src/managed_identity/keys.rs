@@ -1,15 +1,16 @@
 //! The key that a machine's certificate is issued for, and who keeps it.
 
+mod software;
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use rustls::SignatureScheme;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::SigningKey;
 use tokio::sync::OnceCell;
 
-use crate::transport::provider;
+use super::state::StateDirectory;
 
 /// How well a key is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,15 +104,24 @@ impl KeyError {
 }
 
 /// RSA-2048 in memory: one key for as long as the provider lives, made off the async threads when it is first needed.
+///
+/// Nothing is written, unless it is [`kept_in`](SoftwareKeys::kept_in) a folder.
 #[derive(Default)]
 pub struct SoftwareKeys {
     key: OnceCell<MachineKey>,
+    state: Option<StateDirectory>,
 }
 
 impl SoftwareKeys {
     /// A provider without a key yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A provider whose key the next process finds in a folder: the private key is written there, not encrypted (PKCS#8
+    /// DER, mode 0600). Whoever reads the file can use every certificate issued for it.
+    pub fn kept_in(state: &StateDirectory) -> Self {
+        Self { state: Some(state.clone()), ..Self::default() }
     }
 }
 
@@ -122,23 +132,16 @@ impl KeyProvider for SoftwareKeys {
 
     async fn key(&self) -> Result<MachineKey, KeyError> {
         let make = || async {
-            let made = tokio::task::spawn_blocking(generate).await;
+            let state = self.state.clone();
+            let made = tokio::task::spawn_blocking(move || match state {
+                None => software::generate().map(|(key, _)| key),
+                Some(state) => software::kept(&state),
+            });
+            let made = made.await;
             made.unwrap_or_else(|_| Err(KeyError::new("the runtime is shutting down")))
         };
         self.key.get_or_try_init(make).await.cloned()
     }
-}
-
-fn generate() -> Result<MachineKey, KeyError> {
-    use aws_lc_rs::encoding::AsDer as _;
-    use aws_lc_rs::rsa::{KeyPair, KeySize};
-
-    let failed = || KeyError::new("an RSA key could not be made");
-    let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| failed())?;
-    let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = pair.as_der().map_err(|_| failed())?;
-    let der = zeroize::Zeroizing::new(der.as_ref().to_vec());
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.to_vec()));
-    MachineKey::new(provider().key_provider.load_private_key(key).map_err(|_| failed())?)
 }
 
 impl fmt::Debug for SoftwareKeys {

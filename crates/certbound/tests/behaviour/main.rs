@@ -9,6 +9,7 @@ mod credentials;
 mod discovery;
 mod fail_closed;
 mod headers;
+mod machine_state;
 mod managed_identity;
 mod requests;
 mod resource;

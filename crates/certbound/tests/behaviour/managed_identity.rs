@@ -117,7 +117,7 @@ async fn plain_tokens_come_from_the_older_version_and_are_cached() {
 }
 
 /// Refuses the next token request as the service refuses a certificate.
-fn refuse_once(pair: &Pair, aadsts: u32) {
+pub(crate) fn refuse_once(pair: &Pair, aadsts: u32) {
     let body = format!(
         r#"{{"error":"invalid_client","error_description":"AADSTS{aadsts}: no.","error_codes":[{aadsts}]}}"#
     );

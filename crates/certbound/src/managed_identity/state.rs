@@ -1,0 +1,165 @@
+//! A folder of one's own, in which a machine's key and certificates outlive the process.
+
+#[cfg(unix)]
+mod folder;
+#[cfg(not(unix))]
+#[path = "state/no_folder.rs"]
+mod folder;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use self::folder::Folder;
+pub(super) use self::folder::Lock;
+
+/// A folder that only its owner reads, for what is to be found again by the next process. Cheap to clone.
+///
+/// It holds nothing by itself: give it to [`MachineCertificates::kept_in`](crate::MachineCertificates::kept_in) and to
+/// [`SoftwareKeys::kept_in`](crate::SoftwareKeys::kept_in). Processes may share it: files are written whole or not at all,
+/// under a lock. A file in it that is damaged, or somebody else's, is ignored with a warning and replaced. On Unix only.
+///
+/// ```no_run
+/// use certbound::{MachineCertificates, ManagedIdentity, SoftwareKeys, StateDirectory};
+///
+/// let state = StateDirectory::open("/var/lib/my-service/certbound")?;
+/// let identity = ManagedIdentity::system_assigned()
+///     .with_certificates(MachineCertificates::kept_in(&state))
+///     .with_keys(SoftwareKeys::kept_in(&state))
+///     .build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct StateDirectory {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: PathBuf,
+    folder: Folder,
+}
+
+impl StateDirectory {
+    /// Opens the folder, and makes it (mode 0700) if it is not there; what it is to be in must be.
+    ///
+    /// # Errors
+    /// [`StateError`] when it cannot be had, is not a folder, belongs to somebody else, or lets others in.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, StateError> {
+        let path = path.into();
+        let folder = Folder::open(&path)?;
+        Ok(Self { inner: Arc::new(Inner { path, folder }) })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Whether it is still the folder that was opened, and still its owner's alone.
+    pub(super) fn check(&self) -> Result<(), StateError> {
+        self.inner.folder.check(&self.inner.path)
+    }
+
+    /// A file's content, if there is one that is ours alone; why it was ignored is logged.
+    pub(super) fn read(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        match self.inner.folder.read(name) {
+            Ok(content) => Some(content),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                self.ignored(name, &error);
+                None
+            }
+        }
+    }
+
+    /// Writes a file whole or not at all; its lock must be held. What went wrong is logged.
+    pub(super) fn write(&self, name: &str, content: &[u8], lock: &Lock) {
+        if let Err(error) = self.inner.folder.write(name, content, lock) {
+            let file = self.inner.path.join(name);
+            tracing::warn!(file = %file.display(), %error, "not written; the next process will not find it");
+        }
+    }
+
+    /// The right to write a file, if nobody has it.
+    pub(super) fn try_lock(&self, name: &str) -> Result<Option<Lock>, StateError> {
+        self.inner.folder.try_lock(name).map_err(|error| StateError::unusable(&self.inner.path, &error))
+    }
+
+    /// Says that a file is not used.
+    pub(super) fn ignored(&self, name: &str, why: &dyn fmt::Display) {
+        tracing::warn!(file = %self.inner.path.join(name).display(), %why, "ignored");
+    }
+}
+
+impl fmt::Debug for StateDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StateDirectory").field(&self.inner.path).finish()
+    }
+}
+
+/// Why a folder cannot keep a machine's key and certificates.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The system's own word.
+    #[error("the state directory {} cannot be used: {reason}", .path.display())]
+    Unusable {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// A file, or a symbolic link.
+    #[error("the state directory {} is not a folder; symbolic links are not followed", .path.display())]
+    NotAFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Somebody else's.
+    #[error("the state directory {} belongs to the user with id {owner}", .path.display())]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
+    /// Others can look into it, or its owner cannot.
+    #[error("the state directory {} has mode {mode:04o}, and must have 0700", .path.display())]
+    Mode {
+        /// The folder.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// It is not the one any more that was opened.
+    #[error("the state directory {} was replaced or removed since it was opened", .path.display())]
+    Swapped {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl StateError {
+    fn unusable(path: &Path, error: &io::Error) -> Self {
+        Self::Unusable { path: path.to_owned(), reason: error.to_string() }
+    }
+
+    /// What it is called.
+    pub fn code(&self) -> &'static str {
+        "state_directory_unusable"
+    }
+
+    /// What to do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Unusable { .. } => "name a folder that this user can make, read and write",
+            Self::NotAFolder { .. } => "name the folder itself",
+            Self::Foreign { .. } => "name a folder of the user that this program runs as",
+            Self::Mode { .. } => "chmod 700 it, after a look at who could read the key in it",
+            Self::Swapped { .. } => "see who did it; start the program again to use the new one",
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The folder's files, by its handle: a path that is swapped meanwhile leads nowhere else.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use zeroize::Zeroizing;
+
+use super::StateError;
+
+/// No file in it is as large as this.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+pub(super) struct Folder(OwnedFd);
+
+/// The right to write a file, until it is dropped. The system takes it back from a process that dies.
+pub(in crate::managed_identity) struct Lock {
+    _file: File,
+}
+
+impl Folder {
+    pub(super) fn open(path: &Path) -> Result<Self, StateError> {
+        let unusable = |errno: Errno| StateError::unusable(path, &errno.into());
+        match rustix::fs::mkdir(path, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(unusable(errno)),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
+            Errno::LOOP | Errno::NOTDIR => StateError::NotAFolder { path: path.to_owned() },
+            errno => unusable(errno),
+        })?;
+        let folder = Self(handle);
+        folder.check(path)?;
+        Ok(folder)
+    }
+
+    /// Whether the path still leads here, and only its owner is let in.
+    pub(super) fn check(&self, path: &Path) -> Result<(), StateError> {
+        let held = rustix::fs::fstat(&self.0).map_err(|errno| StateError::unusable(path, &errno.into()))?;
+        let there = rustix::fs::lstat(path);
+        if !there.is_ok_and(|there| (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)) {
+            return Err(StateError::Swapped { path: path.to_owned() });
+        }
+        if held.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(StateError::Foreign { path: path.to_owned(), owner: held.st_uid });
+        }
+        match held.st_mode & 0o777 {
+            0o700 => Ok(()),
+            mode => Err(StateError::Mode { path: path.to_owned(), mode }),
+        }
+    }
+
+    /// A file that is its owner's alone.
+    pub(super) fn read(&self, name: &str) -> io::Result<Zeroizing<Vec<u8>>> {
+        // A pipe of that name must not make us wait.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.0, name, flags, Mode::empty())?;
+        let facts = rustix::fs::fstat(&file)?;
+        let file = File::from(file);
+        let refuse = |what| Err(io::Error::other(what));
+        if !file.metadata()?.is_file() {
+            return refuse("it is not a file");
+        }
+        if facts.st_uid != rustix::process::geteuid().as_raw() {
+            return refuse("it belongs to another user");
+        }
+        if facts.st_mode & 0o077 != 0 {
+            return refuse("others may read or write it");
+        }
+        // Room for all of it from the start: a growing buffer would leave unwiped copies of a key behind.
+        let mut content = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES as usize + 1));
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content)?;
+        if content.len() as u64 > MAX_FILE_BYTES {
+            return refuse("it is too large");
+        }
+        Ok(content)
+    }
+
+    pub(super) fn write(&self, name: &str, content: &[u8], _lock: &Lock) -> io::Result<()> {
+        let handle = &self.0;
+        let new = format!("{name}.new");
+        // What a process left that was killed here.
+        match rustix::fs::unlinkat(handle, &new, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(rustix::fs::openat(handle, &new, flags, Mode::RUSR | Mode::WUSR)?);
+        file.write_all(content)?;
+        file.sync_all()?;
+        rustix::fs::renameat(handle, &new, handle, name)?;
+        rustix::fs::fsync(handle)?;
+        Ok(())
+    }
+
+    pub(super) fn try_lock(&self, name: &str) -> io::Result<Option<Lock>> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = File::from(rustix::fs::openat(&self.0, format!("{name}.lock"), flags, mode)?);
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
