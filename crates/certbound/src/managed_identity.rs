@@ -3,6 +3,7 @@
 mod acquire;
 mod attestation;
 mod bearer;
+mod blame;
 mod builder;
 mod certificates;
 mod error;

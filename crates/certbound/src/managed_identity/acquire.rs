@@ -12,6 +12,7 @@ use certbound_core::scope::ResourceScope;
 
 use super::Machine;
 use super::bearer;
+use super::blame::{blames_attestation, blames_certificate};
 use super::certificates::Minted;
 use super::error::PlatformError;
 use crate::acquire::accept::{Accepted, Expected, accept};
@@ -27,7 +28,6 @@ use crate::headers::{self, RefreshReason};
 use crate::observe::Observer;
 use crate::rejected::TokenHash;
 use crate::token::{BearerToken, BoundToken, Held, Inner, Kind, Source, Token, TokenBody};
-use crate::transport::TransportError;
 
 /// A token of a managed identity about to be acquired: add options, then await it.
 #[must_use = "nothing happens until it is awaited"]
@@ -316,34 +316,4 @@ impl TokenCall<'_> {
         let report = sent.report(&request, &token.token_type, took);
         Ok((token, report))
     }
-}
-
-/// Whether another certificate may be taken where this one was refused.
-pub(super) fn blames_certificate(error: &Error) -> bool {
-    match error {
-        Error::Refused { answer, .. } => answer.code.eq_ignore_ascii_case("invalid_client"),
-        // What a server says of a client's certificate in TLS; never what we say of the server's.
-        Error::Transport {
-            cause: TransportError::Tls { reason, .. } | TransportError::Interrupted { reason, .. },
-            ..
-        } => {
-            const ALERTS: [&str; 8] = [
-                "BadCertificate",
-                "CertificateExpired",
-                "CertificateRevoked",
-                "CertificateUnknown",
-                "UnsupportedCertificate",
-                "CertificateRequired",
-                "AccessDenied",
-                "UnknownCA",
-            ];
-            ALERTS.iter().any(|alert| reason.contains(&format!("received fatal alert: {alert}")))
-        }
-        _ => false,
-    }
-}
-
-/// The five numbers by which the token service refuses the attestation that a certificate came with.
-fn blames_attestation(error: &Error) -> bool {
-    matches!(error.aadsts(), Some(1_000_610..=1_000_614))
 }

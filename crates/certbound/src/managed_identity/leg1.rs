@@ -6,7 +6,8 @@ use certbound_core::environment::Cloud;
 use certbound_core::scope::ExchangeScope;
 use certbound_core::secret::Secret;
 
-use super::acquire::{TokenCall, blame, blames_certificate};
+use super::acquire::{TokenCall, blame};
+use super::blame::blames_certificate;
 use super::certificates::Minted;
 use super::{ManagedIdentity, bearer};
 use crate::acquire::Options;
