@@ -2,6 +2,7 @@
 
 mod answer;
 mod csr;
+mod pin;
 mod platform;
 mod source;
 
@@ -10,6 +11,7 @@ use std::str::FromStr;
 
 pub use self::answer::{BearerAnswer, MachineError, MalformedMachineAnswer};
 pub use self::csr::{CertificationRequest, CertificationRequestError};
+pub use self::pin::{ServerThumbprint, ServerThumbprintError};
 pub use self::platform::{CuId, IssuedCredential, PlatformMetadata};
 pub use self::source::{MachineSource, SourceError};
 use crate::shown::shown;

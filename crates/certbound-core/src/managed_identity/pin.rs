@@ -1,0 +1,152 @@
+//! The certificate that a platform's own server is known by.
+
+use std::fmt;
+use std::str::FromStr;
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+
+use crate::shown::shown;
+
+/// The SHA-1 of a server certificate's whole DER: what Service Fabric says in `IDENTITY_SERVER_THUMBPRINT`.
+///
+/// SHA-1 is the platform's choice. To deceive by it takes a second certificate of a given hash; a collision is not enough.
+///
+/// ```
+/// use certbound_core::managed_identity::ServerThumbprint;
+///
+/// let pin: ServerThumbprint = "84:98:3e:44:1c:3b:d2:6e:ba:ae:4a:a1:f9:51:29:e5:e5:46:70:f1".parse()?;
+/// assert_eq!(pin.to_string(), "84983E441C3BD26EBAAE4AA1F95129E5E54670F1");
+/// # Ok::<(), certbound_core::managed_identity::ServerThumbprintError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ServerThumbprint([u8; 20]);
+
+impl ServerThumbprint {
+    /// The thumbprint of a certificate in DER.
+    pub fn of_der(der: &[u8]) -> Self {
+        let mut bytes = [0; 20];
+        bytes.copy_from_slice(digest(&SHA1_FOR_LEGACY_USE_ONLY, der).as_ref());
+        Self(bytes)
+    }
+
+    /// The 20 bytes.
+    pub fn as_bytes(&self) -> &[u8; 20] {
+        &self.0
+    }
+}
+
+/// In upper-case hexadecimal, as Windows writes it.
+impl fmt::Display for ServerThumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
+    }
+}
+
+impl fmt::Debug for ServerThumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServerThumbprint({self})")
+    }
+}
+
+/// Reads 40 hexadecimal digits in either case; colons and white space between them do not count.
+impl FromStr for ServerThumbprint {
+    type Err = ServerThumbprintError;
+
+    fn from_str(text: &str) -> Result<Self, ServerThumbprintError> {
+        let digits = text.chars().filter(|c| *c != ':' && !c.is_whitespace());
+        let digits: Vec<u8> = digits
+            .map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+            .collect::<Option<_>>()
+            .ok_or_else(|| ServerThumbprintError::NotHexadecimal { shown: shown(text) })?;
+        let mut bytes = [0; 20];
+        if digits.len() != 2 * bytes.len() {
+            return Err(ServerThumbprintError::Length { found: digits.len() });
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = pair.iter().fold(0, |byte, digit| (byte << 4) | digit);
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// Why a text is no thumbprint of a server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerThumbprintError {
+    /// A character that is no hexadecimal digit.
+    #[error("`{shown}` is not written in hexadecimal digits")]
+    NotHexadecimal {
+        /// The start of it, escaped.
+        shown: String,
+    },
+    /// Too few or too many digits.
+    #[error("it has {found} hexadecimal digits, and the SHA-1 thumbprint of a certificate has 40")]
+    Length {
+        /// How many there are.
+        found: usize,
+    },
+}
+
+impl ServerThumbprintError {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        "invalid_server_thumbprint"
+    }
+
+    /// What to do.
+    pub fn fix(&self) -> &'static str {
+        "give the SHA-1 thumbprint of the server's certificate, 40 hexadecimal digits, as Service Fabric sets it"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_the_sha_1_of_the_bytes() {
+        // FIPS 180-2, appendix A.
+        for (bytes, expected) in [
+            (&b"abc"[..], "A9993E364706816ABA3E25717850C26C9CD0D89D"),
+            (
+                b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+                "84983E441C3BD26EBAAE4AA1F95129E5E54670F1",
+            ),
+        ] {
+            assert_eq!(ServerThumbprint::of_der(bytes).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn it_is_read_as_people_and_systems_write_it() {
+        let pin = ServerThumbprint::of_der(b"abc");
+        for text in [
+            "A9993E364706816ABA3E25717850C26C9CD0D89D",
+            "a9993e364706816aba3e25717850c26c9cd0d89d",
+            "A9:99:3E:36:47:06:81:6A:BA:3E:25:71:78:50:C2:6C:9C:D0:D8:9D",
+            " a9 99 3e 36 47 06 81 6a ba 3e\t25 71 78 50 c2 6c 9c d0 d8 9d\r\n",
+        ] {
+            assert_eq!(text.parse(), Ok(pin), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let length = |found| ServerThumbprintError::Length { found };
+        let right = "a9993e364706816aba3e25717850c26c9cd0d89d";
+        for (text, expected) in [
+            (String::new(), length(0)),
+            (" : ".to_owned(), length(0)),
+            (right[1..].to_owned(), length(39)),
+            (format!("{right}0"), length(41)),
+            // A SHA-256 of the same certificate is another thing.
+            ("0".repeat(64), length(64)),
+        ] {
+            assert_eq!(text.parse::<ServerThumbprint>(), Err(expected), "{text:?}");
+        }
+        for odd in ["g9993e364706816aba3e25717850c26c9cd0d89d", "0x993e", "a9-99", "\u{661}\u{200e}a9"] {
+            let refused = odd.parse::<ServerThumbprint>();
+            assert!(matches!(refused, Err(ServerThumbprintError::NotHexadecimal { .. })), "{odd:?}");
+        }
+    }
+}
