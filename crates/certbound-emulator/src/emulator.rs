@@ -29,6 +29,7 @@ use crate::keys::{SigningKeys, TokenKey};
 use crate::local_issuer::{IssuerKeys, LocalIssuers};
 use crate::machine_ca::MachineAuthority;
 use crate::platform::arc::ArcKey;
+use crate::platform::service_fabric::FabricCertificate;
 use crate::platform::{IMDS_HOST, Platform, Throttle};
 use crate::replay::UsedAssertions;
 use crate::resource::ResourceServer;
@@ -60,7 +61,7 @@ pub struct Emulator {
     arc: OnceLock<ArcKey>,
 }
 
-/// The key material of an emulator: certificate authority, first token key, client certificate.
+/// The key material of an emulator: certificate authority, first token key, client certificate, Service Fabric's server.
 ///
 /// Cheap to clone. Making it costs two RSA keys; emulators of one world's host names may share it.
 #[derive(Clone)]
@@ -71,6 +72,7 @@ struct Keys {
     first: Arc<TokenKey>,
     client: ClientIdentity,
     machines: MachineAuthority,
+    fabric: FabricCertificate,
     /// Where the keys of rotations and of served issuers come from.
     source: Mutex<KeySource>,
 }
@@ -84,7 +86,8 @@ impl EmulatorKeys {
         Self::from(world, now, KeySource::Chance)
     }
 
-    /// The same keys for the same `seed`, so that a test can name them; the certificates have the dates of `now`.
+    /// The same keys for the same `seed`, so that a test can name them; the certificates have the dates of `now`, and
+    /// Service Fabric's server has a key of its own each time.
     /// Whoever knows the seed has the keys: for tests only.
     ///
     /// # Errors
@@ -99,7 +102,8 @@ impl EmulatorKeys {
         let client = authority.issue(&IssueOptions::new(builtin::CLIENT_COMMON_NAME).with_key(key))?;
         let first = Arc::new(TokenKey::generate(now, &mut source)?);
         let machines = MachineAuthority::new(now, &mut source)?;
-        Ok(Self(Arc::new(Keys { authority, first, client, machines, source: Mutex::new(source) })))
+        let fabric = FabricCertificate::new(now)?;
+        Ok(Self(Arc::new(Keys { authority, first, client, machines, fabric, source: Mutex::new(source) })))
     }
 
     /// One more key that signs tokens.
@@ -190,7 +194,32 @@ impl Emulator {
     /// Answers one request to the machine's metadata service, as of `now`: plain HTTP, at the link-local address or at
     /// the listener's own `host:port`.
     pub fn handle_machine(&self, now: UnixTime, own_host: &str, request: Request<Bytes>) -> Response<Bytes> {
-        let entry = JournalEntry::begin(now, &TlsFacts::default(), IMDS_HOST, &request);
+        self.on_machine(now, &TlsFacts::default(), own_host, &request, |platform, request| {
+            platform.answer(request)
+        })
+    }
+
+    /// Answers one request to the token service of the machine as a node of Service Fabric, as of `now`: by TLS, at the
+    /// listener's own `host:port`.
+    pub fn handle_service_fabric(
+        &self,
+        now: UnixTime,
+        tls: &TlsFacts,
+        own_host: &str,
+        request: Request<Bytes>,
+    ) -> Response<Bytes> {
+        self.on_machine(now, tls, own_host, &request, |platform, request| platform.answer_as_node(request))
+    }
+
+    fn on_machine(
+        &self,
+        now: UnixTime,
+        tls: &TlsFacts,
+        own_host: &str,
+        request: &Request<Bytes>,
+        answer: impl FnOnce(&Platform<'_>, &Request<Bytes>) -> Response<Bytes>,
+    ) -> Response<Bytes> {
+        let entry = JournalEntry::begin(now, tls, IMDS_HOST, request);
         let path = request.uri().path();
         let fault = self.faults.take(IMDS_HOST, path, None);
         let context = AnswerContext::new(now, Cloud::Public.login_host(), request.headers());
@@ -198,7 +227,7 @@ impl Emulator {
         let mut response = instead.unwrap_or_else(|| {
             let (world, keys, machines) = (&self.world, &self.signing, &self.keys.0.machines);
             let (throttle, arc) = (&self.throttle, self.arc.get());
-            Platform { world, keys, machines, throttle, arc, now, own_host }.answer(&request)
+            answer(&Platform { world, keys, machines, throttle, arc, now, own_host }, request)
         });
         if let Some(effect) = fault.as_ref().and_then(|fault| fault.effect(&response)) {
             response.extensions_mut().insert(effect);

@@ -21,7 +21,7 @@ const MAX_PARAMETERS: usize = 32;
 const MAX_TEXT: usize = 512;
 
 /// The parameters whose values are kept; every other value is kept as a hash.
-const PLAIN: [&str; 8] = [
+const PLAIN: [&str; 11] = [
     "client_id",
     "client_assertion_type",
     "scope",
@@ -30,6 +30,9 @@ const PLAIN: [&str; 8] = [
     "client_info",
     "claims",
     "api-version",
+    "principalId",
+    "xms_cc",
+    "token_sha256_to_refresh",
 ];
 
 /// One request and its answer.

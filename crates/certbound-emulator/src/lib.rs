@@ -50,6 +50,7 @@ pub use journal::JournalEntry;
 pub use platform::IMDS_HOST;
 pub use platform::arc::{AZURE_ARC, ArcKey};
 pub use platform::hosted::{APP_SERVICE, CLOUD_SHELL, MACHINE_LEARNING, PLATFORM_SECRET};
+pub use platform::service_fabric::SERVICE_FABRIC;
 pub use tls_facts::TlsFacts;
 pub use world::World;
 

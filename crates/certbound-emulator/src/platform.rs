@@ -1,10 +1,11 @@
-//! The machine: what programs on it find at addresses without a name, over plain HTTP.
+//! The machine: what programs on it find at addresses without a name, over plain HTTP but for one.
 
 pub(crate) mod arc;
 mod credential;
 mod csr;
 pub(crate) mod hosted;
 mod imds;
+pub(crate) mod service_fabric;
 mod token;
 
 use std::sync::{Mutex, PoisonError};
@@ -66,6 +67,11 @@ impl Platform<'_> {
         };
         response.headers_mut().insert(SERVER, HeaderValue::from_static(SERVER_NAME));
         response
+    }
+
+    /// What the node of a Service Fabric cluster answers, under TLS.
+    pub(crate) fn answer_as_node(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        service_fabric::answer(self, request)
     }
 
     fn metadata_service(&self, request: &Request<Bytes>) -> Result<Value, No> {

@@ -1,4 +1,4 @@
-//! The sockets around [`Emulator::handle`]: a proxy port whose tunnels end here, and an admin port.
+//! The sockets around [`Emulator::handle`]: a proxy port whose tunnels end here, an admin port, and the machine's own.
 
 mod address;
 mod admin;
@@ -15,12 +15,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use uuid::Uuid;
 
 use crate::emulator::Emulator;
+use crate::platform::service_fabric::SERVICE_FABRIC;
 
 /// The most connections at once, for each port.
 const MAX_CONNECTIONS: usize = 1_024;
@@ -32,6 +34,7 @@ pub struct Server {
     proxy: SocketAddr,
     admin: SocketAddr,
     machine: SocketAddr,
+    node: SocketAddr,
     admin_token: String,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -84,6 +87,9 @@ impl Server {
         let machine = TcpListener::bind(machine).await?;
         let (proxy_address, admin_address) = (proxy.local_addr()?, admin.local_addr()?);
         let machine_address = machine.local_addr()?;
+        let node = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let node_address = node.local_addr()?;
+        let nodes = nodes(&emulator, tls.of_service_fabric().map_err(io::Error::other)?, node_address);
         let admin_token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let (stop, stopped) = watch::channel(false);
 
@@ -96,12 +102,14 @@ impl Server {
         let tasks = vec![
             tokio::spawn(accept(proxy, stopped.clone(), doors)),
             tokio::spawn(accept(admin, stopped.clone(), admins)),
-            tokio::spawn(accept(machine, stopped, machines(&emulator, machine_address))),
+            tokio::spawn(accept(machine, stopped.clone(), machines(&emulator, machine_address))),
+            tokio::spawn(accept(node, stopped, nodes)),
         ];
         Ok(Server {
             proxy: proxy_address,
             admin: admin_address,
             machine: machine_address,
+            node: node_address,
             admin_token,
             stop,
             tasks,
@@ -147,6 +155,12 @@ impl Server {
         format!("http://{}", self.machine)
     }
 
+    /// The token service of the machine as a node of Service Fabric, for `IDENTITY_ENDPOINT`: `https://127.0.0.1:port`
+    /// and its path. It is known by [`Emulator::service_fabric_thumbprint`].
+    pub fn service_fabric_url(&self) -> String {
+        format!("https://{}{SERVICE_FABRIC}", self.node)
+    }
+
     /// Where the proxy listens.
     pub fn proxy_address(&self) -> SocketAddr {
         self.proxy
@@ -189,6 +203,19 @@ fn machines(
 ) -> impl FnMut(TcpStream) -> Pin<Box<dyn Future<Output = ()> + Send>> + use<> {
     let (emulator, own_host): (_, Arc<str>) = (Arc::clone(emulator), address.to_string().into());
     move |stream| Box::pin(machine::connection(stream, Arc::clone(&emulator), Arc::clone(&own_host)))
+}
+
+/// Answers for the machine as a node of Service Fabric.
+fn nodes(
+    emulator: &Arc<Emulator>,
+    tls: Arc<ServerConfig>,
+    address: SocketAddr,
+) -> impl FnMut(TcpStream) -> Pin<Box<dyn Future<Output = ()> + Send>> + use<> {
+    let (emulator, own_host): (_, Arc<str>) = (Arc::clone(emulator), address.to_string().into());
+    move |stream| {
+        let (emulator, tls, own_host) = (Arc::clone(&emulator), Arc::clone(&tls), Arc::clone(&own_host));
+        Box::pin(machine::node_connection(stream, emulator, tls, own_host))
+    }
 }
 
 /// Accepts until told to stop, or until the [`Server`] is gone; then every connection goes too.

@@ -13,6 +13,7 @@ mod machine;
 mod platforms;
 mod refusals;
 mod resources;
+mod service_fabric;
 mod signed;
 
 use std::sync::{Arc, LazyLock};

@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 
 use bytes::Bytes;
+use certbound_core::managed_identity::ServerThumbprint;
 use certbound_core::time::UnixTime;
 use http::Request;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -181,6 +182,22 @@ impl Emulator {
     }
 
     /// Certificate and key for an emulated host.
+    /// The SHA-1 thumbprint of Service Fabric's server on this machine, for `IDENTITY_SERVER_THUMBPRINT`.
+    pub fn service_fabric_thumbprint(&self) -> ServerThumbprint {
+        self.keys.0.fabric.thumbprint()
+    }
+
+    /// The certificate of that server, PEM, for clients that know servers by trust and not by a thumbprint.
+    pub fn service_fabric_pem(&self) -> &str {
+        self.keys.0.fabric.pem()
+    }
+
+    pub(crate) fn service_fabric_certificate(
+        &self,
+    ) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        self.keys.0.fabric.for_tls()
+    }
+
     pub(crate) fn host_certificate(
         &self,
         host: &str,

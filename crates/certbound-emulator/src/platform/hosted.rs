@@ -94,7 +94,7 @@ pub(super) fn answered(
 ) -> Result<Value, No> {
     let resource = resource.filter(|resource| !resource.is_empty());
     let resource = resource.ok_or_else(|| no(400, "invalid_request", "The resource is missing."))?;
-    let token = platform.plain_token(identity, resource)?;
+    let token = platform.plain_token(identity, resource, Vec::new())?;
     Ok(json!({
         "access_token": token["access_token"],
         "client_id": identity.client_id,

@@ -17,7 +17,7 @@ pub(super) fn token(platform: &Platform<'_>, query: &ReceivedForm) -> Result<Val
     let resource = resource
         .ok_or_else(|| no(400, "invalid_request", "Required query variable 'resource' is missing"))?;
     let identity = platform.identity(query, &["msi_res_id", "mi_res_id"])?;
-    let token = platform.plain_token(identity, resource)?;
+    let token = platform.plain_token(identity, resource, Vec::new())?;
     let now = platform.now.as_secs();
     // Everything is a text here.
     Ok(json!({

@@ -9,7 +9,12 @@ use crate::world::{ManagedIdentity, Resource, Tenant};
 
 impl Platform<'_> {
     /// The answer of a token service in which the token stands; the platforms word theirs otherwise.
-    pub(super) fn plain_token(&self, identity: &ManagedIdentity, resource: &str) -> Result<Value, No> {
+    pub(super) fn plain_token(
+        &self,
+        identity: &ManagedIdentity,
+        resource: &str,
+        capabilities: Vec<String>,
+    ) -> Result<Value, No> {
         let gone = || no(400, "invalid_request", "Identity not found");
         let application = self.world.application(&identity.client_id).ok_or_else(gone)?;
         let tenant: &Tenant = self.world.tenant(&application.home_tenant).ok_or_else(gone)?;
@@ -30,7 +35,7 @@ impl Platform<'_> {
             audience: resource.to_owned(),
             proof: Proof::Certificate,
             bound_to: None,
-            capabilities: Vec::new(),
+            capabilities,
             cloud: Cloud::Public,
         };
         let key = self.keys.current();

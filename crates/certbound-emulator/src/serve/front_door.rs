@@ -113,7 +113,7 @@ async fn serve(
     http().serve_connection(TokioIo::new(stream), service).await.map_err(io::Error::other)
 }
 
-fn facts(connection: &ServerConnection, host: &str) -> TlsFacts {
+pub(super) fn facts(connection: &ServerConnection, host: &str) -> TlsFacts {
     let chain = connection.peer_certificates().filter(|chain| !chain.is_empty());
     TlsFacts {
         server_name: host.to_owned(),

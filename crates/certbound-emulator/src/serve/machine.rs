@@ -1,16 +1,20 @@
-//! The machine's metadata service: plain HTTP.
+//! The machine's own services: its metadata service by plain HTTP, and Service Fabric's token service by TLS.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
-use super::connection::{Answer, Resettable, http, whole};
+use super::connection::{Answer, PATIENCE, Resettable, http, whole};
+use super::front_door::facts;
 use crate::emulator::Emulator;
 use crate::fault::FaultEffect;
 
@@ -19,26 +23,53 @@ pub(super) async fn connection(stream: TcpStream, emulator: Arc<Emulator>, own_h
     let _ = stream.set_nodelay(true);
     let (stream, reset) = Resettable::new(stream);
     let service = service_fn(move |request: Request<Incoming>| {
-        respond(request, Arc::clone(&emulator), Arc::clone(&own_host), Arc::clone(&reset))
+        let (emulator, own_host) = (Arc::clone(&emulator), Arc::clone(&own_host));
+        let answer = move |request| emulator.handle_machine(emulator.now(), &own_host, request);
+        respond(request, answer, Arc::clone(&reset))
     });
     if let Err(error) = http().serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!(%error, "a connection to the metadata service ended early");
     }
 }
 
+/// One client of Service Fabric's token service, which is known by its certificate.
+pub(super) async fn node_connection(
+    stream: TcpStream,
+    emulator: Arc<Emulator>,
+    tls: Arc<ServerConfig>,
+    own_host: Arc<str>,
+) {
+    let _ = stream.set_nodelay(true);
+    let (stream, reset) = Resettable::new(stream);
+    let handshake = tokio::time::timeout(PATIENCE, TlsAcceptor::from(tls).accept(stream)).await;
+    let stream = match handshake {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%error, "a handshake with Service Fabric's service failed"),
+        Err(_) => return tracing::debug!("a handshake with Service Fabric's service took too long"),
+    };
+    let name = stream.get_ref().1.server_name().unwrap_or_default().to_owned();
+    let facts = Arc::new(facts(stream.get_ref().1, &name));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (emulator, own_host, facts) = (Arc::clone(&emulator), Arc::clone(&own_host), Arc::clone(&facts));
+        let answer =
+            move |request| emulator.handle_service_fabric(emulator.now(), &facts, &own_host, request);
+        respond(request, answer, Arc::clone(&reset))
+    });
+    if let Err(error) = http().serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "a connection to Service Fabric's service ended early");
+    }
+}
+
 async fn respond(
     request: Request<Incoming>,
-    emulator: Arc<Emulator>,
-    own_host: Arc<str>,
+    answer: impl FnOnce(Request<Bytes>) -> Response<Bytes> + Send + 'static,
     reset: Arc<AtomicBool>,
 ) -> io::Result<Response<Answer>> {
     let request = match whole(request).await {
         Ok(request) => request,
         Err(response) => return Ok(response),
     };
-    let emulator_now = emulator.now();
-    let handled =
-        tokio::task::spawn_blocking(move || emulator.handle_machine(emulator_now, &own_host, request)).await;
+    let handled = tokio::task::spawn_blocking(move || answer(request)).await;
     let Ok(response) = handled else { return Err(io::Error::other("the emulator failed")) };
     match response.extensions().get::<FaultEffect>().copied() {
         Some(FaultEffect::Reset) => {

@@ -52,6 +52,18 @@ impl Configurations {
         Arc::clone(&self.refusing)
     }
 
+    /// The configuration of Service Fabric's server: one certificate for whoever connects, and no question for another.
+    pub(super) fn of_service_fabric(&self) -> Result<Arc<ServerConfig>, EmulatorError> {
+        let (chain, key) = self.emulator.service_fabric_certificate();
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .map_err(EmulatorError::key_material)?
+            .with_no_client_auth();
+        let mut config = builder.with_single_cert(chain, key).map_err(EmulatorError::key_material)?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
     fn make(&self, host: &str) -> Result<ServerConfig, EmulatorError> {
         let (chain, key) = self.emulator.host_certificate(host)?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))

@@ -1,0 +1,163 @@
+//! The token service of a Service Fabric node: under TLS, by a certificate that nobody vouches for and everybody is told.
+
+use std::net::Ipv4Addr;
+
+use bytes::Bytes;
+use certbound_core::managed_identity::ServerThumbprint;
+use certbound_core::request::ReceivedForm;
+use certbound_core::time::UnixTime;
+use http::{Method, Request, Response};
+use rcgen::{ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::hosted::PLATFORM_SECRET;
+use super::{No, Platform};
+use crate::answers::json_response;
+use crate::ca::{self, BACKDATED};
+use crate::emulator::EmulatorError;
+use crate::issue::LIFETIME;
+use crate::world::ManagedIdentity;
+
+/// The path of Service Fabric's endpoint.
+pub const SERVICE_FABRIC: &str = "/service-fabric/token";
+
+/// The one that we speak, and the older one that others do.
+const VERSIONS: [&str; 2] = ["2020-05-01", "2019-07-01-preview"];
+/// Names of identities that other platforms take, and this one does not know.
+const OTHER_SELECTORS: [&str; 6] =
+    ["client_id", "clientid", "object_id", "mi_res_id", "msi_res_id", "resource_id"];
+
+/// The certificate of the endpoint with its key: always new, and in memory.
+pub(crate) struct FabricCertificate {
+    der: CertificateDer<'static>,
+    pem: String,
+    key: KeyPair,
+}
+
+impl FabricCertificate {
+    pub(crate) fn new(now: UnixTime) -> Result<Self, EmulatorError> {
+        let key = KeyPair::generate()?;
+        let until = now.plus(ca::LIFETIME);
+        let mut params = ca::params("certbound emulator node", now.minus(BACKDATED), until);
+        params.subject_alt_names = vec![
+            SanType::IpAddress(Ipv4Addr::LOCALHOST.into()),
+            SanType::DnsName("localhost".to_owned().try_into()?),
+        ];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let certificate = params.self_signed(&key)?;
+        Ok(Self { der: certificate.der().clone(), pem: certificate.pem(), key })
+    }
+
+    pub(crate) fn thumbprint(&self) -> ServerThumbprint {
+        ServerThumbprint::of_der(&self.der)
+    }
+
+    pub(crate) fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    pub(crate) fn for_tls(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let key = PrivatePkcs8KeyDer::from(self.key.serialized_der().to_vec());
+        (vec![self.der.clone()], key.into())
+    }
+}
+
+/// Answers at the endpoint's listener, where there is nothing else.
+pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Response<Bytes> {
+    match token(platform, request) {
+        Ok(body) => json_response(200, &body),
+        Err(No { status, error, description }) => {
+            let correlation_id = Uuid::new_v4().to_string();
+            let error = json!({ "correlationId": correlation_id, "code": error, "message": description });
+            json_response(status, &json!({ "error": error }))
+        }
+    }
+}
+
+fn no(status: u16, code: &'static str, message: impl Into<String>) -> No {
+    No { status, error: code, description: message.into() }
+}
+
+fn token(platform: &Platform<'_>, request: &Request<Bytes>) -> Result<Value, No> {
+    platform.check_caller(request.headers())?;
+    let path = request.uri().path();
+    if path.strip_suffix('/').unwrap_or(path) != SERVICE_FABRIC {
+        return Err(no(404, "NotFound", "There is nothing at this path."));
+    }
+    if request.method() != Method::GET {
+        return Err(no(405, "MethodNotAllowed", "Send GET."));
+    }
+    check_secret(request)?;
+    let query = ReceivedForm::decode(request.uri().query().unwrap_or_default().as_bytes())
+        .map_err(|why| no(400, "InvalidRequest", format!("The query is malformed: {why}.")))?;
+    check_version(&query)?;
+    let resource = query.value("resource").filter(|resource| !resource.is_empty()).ok_or_else(|| {
+        no(400, "ArgumentNullOrEmpty", "The parameter 'resource' should not be null or empty string.")
+    })?;
+    let identity = identity(platform, &query)?;
+    check_hash(&query)?;
+    let capabilities = query.value("xms_cc").unwrap_or_default();
+    let capabilities = capabilities.split(',').filter(|one| !one.is_empty()).map(str::to_owned).collect();
+    let token = platform.plain_token(identity, resource, capabilities);
+    // What the token service says reaches the caller as the node's own failure.
+    let token = token.map_err(|no| No { status: 500, error: "InternalServerError", ..no })?;
+    Ok(json!({
+        "token_type": "Bearer",
+        "access_token": token["access_token"],
+        "expires_on": platform.now.as_secs() + LIFETIME,
+        "resource": resource,
+    }))
+}
+
+fn check_secret(request: &Request<Bytes>) -> Result<(), No> {
+    let mut values = request.headers().get_all("secret").iter();
+    match (values.next(), values.next()) {
+        (Some(secret), None) if secret == PLATFORM_SECRET => Ok(()),
+        (Some(_), None) => Err(not_found()),
+        _ => Err(no(400, "SecretHeaderNotFound", "Secret is not found in the request headers.")),
+    }
+}
+
+fn check_version(query: &ReceivedForm) -> Result<(), No> {
+    let version = query.value("api-version").unwrap_or_default();
+    if VERSIONS.contains(&version) {
+        return Ok(());
+    }
+    let known = VERSIONS.join("' and '");
+    let text = format!("The api-version '{version}' is not supported. Supported are '{known}'.");
+    Err(no(400, "InvalidApiVersion", text))
+}
+
+/// The application's own identity, or the one whose object id is given.
+fn identity<'e>(platform: &Platform<'e>, query: &ReceivedForm) -> Result<&'e ManagedIdentity, No> {
+    if let Some(name) = OTHER_SELECTORS.iter().find(|name| query.has(name)) {
+        let text = format!("An identity is selected by 'principalId' here; '{name}' is not known.");
+        return Err(no(400, "InvalidParameter", text));
+    }
+    let id = query.value("principalId");
+    let named = |identity: &&ManagedIdentity| match id {
+        Some(id) => platform.is_named(identity, "object_id", id),
+        None => identity.resource_id.is_none(),
+    };
+    platform.world.managed_identities.iter().find(named).ok_or_else(not_found)
+}
+
+/// Every token here is new, so the hash of the one to be replaced changes nothing; that it is one is checked.
+fn check_hash(query: &ReceivedForm) -> Result<(), No> {
+    let is_hash =
+        |hash: &str| hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    match query.value("token_sha256_to_refresh") {
+        Some(hash) if !is_hash(hash) => {
+            let text = "token_sha256_to_refresh must be a SHA-256 in lower-case hexadecimal.";
+            Err(no(400, "InvalidParameter", text))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn not_found() -> No {
+    no(404, "ManagedIdentityNotFound", "Managed identity not found for the specified application host.")
+}
