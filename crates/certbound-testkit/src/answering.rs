@@ -28,6 +28,8 @@ pub struct Seen {
     pub body: String,
     /// Whether TLS would present a certificate.
     pub certificate: bool,
+    /// The thumbprint that the server would have to have, as it is written; empty where there is none.
+    pub pinned: String,
 }
 
 impl Seen {
@@ -85,6 +87,10 @@ impl Transport for AnsweringTransport {
             headers: headers.collect(),
             body: String::from_utf8_lossy(request.body()).into_owned(),
             certificate: via.binding().is_some(),
+            pinned: match via {
+                Via::Pinned(pin) => pin.to_string(),
+                _ => String::new(),
+            },
         };
         // One turn of the scheduler, so that calls that overlap on a network overlap here too.
         tokio::task::yield_now().await;

@@ -28,10 +28,22 @@ impl MemoryTransport {
 impl Transport for MemoryTransport {
     async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
         let host = request.uri().host().ok_or(TransportError::NotHttps)?.to_owned();
-        if matches!(via, Via::Local) {
+        if let Via::Pinned(pin) = via {
+            let (pinned, presented) = (*pin, self.emulator.service_fabric_thumbprint());
+            if pinned != presented {
+                return Err(TransportError::ServerNotPinned { host, pinned, presented });
+            }
+        }
+        if matches!(via, Via::Local | Via::Pinned(_)) {
             tokio::task::yield_now().await;
-            let now = self.clock.now();
-            let response = self.emulator.handle_machine(now, IMDS_HOST, as_received(request));
+            let (now, request) = (self.clock.now(), as_received(request));
+            let response = match via {
+                Via::Local => self.emulator.handle_machine(now, IMDS_HOST, request),
+                _ => {
+                    let tls = certbound_emulator::TlsFacts::default();
+                    self.emulator.handle_service_fabric(now, &tls, IMDS_HOST, request)
+                }
+            };
             return match response.extensions().get::<FaultEffect>() {
                 Some(FaultEffect::Delay(limit)) => {
                     Err(TransportError::TimedOut { host, phase: Phase::Exchange, limit: *limit })

@@ -59,6 +59,7 @@ impl Acquisition {
             token: key.to_key(),
             claims: self.options.claims.clone(),
             forced: self.options.force_refresh || self.options.rejected.is_some(),
+            replaces: None,
         };
         let flights = self.client.cache.clone();
         let load =

@@ -98,6 +98,11 @@ impl TokenCache {
         self.inner.tokens.pin().contains_key(key)
     }
 
+    /// The token for `key`, live or not.
+    pub(crate) fn kept(&self, key: &KeyRef<'_>) -> Option<Held> {
+        self.inner.tokens.pin().get(key).map(|entry| entry.held.clone())
+    }
+
     /// Stores a token, making room by dropping those that end soonest.
     pub(crate) fn put(&self, key: CacheKey, held: Held) {
         let expires_at = held.body().expires_at;

@@ -55,7 +55,9 @@ pub use certbound_core::authority::{Authority, AuthorityKind, AuthorityUrlError}
 pub use certbound_core::certificate::{CertificateChain, Thumbprint};
 pub use certbound_core::environment::Cloud;
 pub use certbound_core::instance::{InstanceError, InstanceMetadata};
-pub use certbound_core::managed_identity::{IdentityId, IdentityIdError, MachineError, MachineSource};
+pub use certbound_core::managed_identity::{
+    IdentityId, IdentityIdError, MachineError, MachineSource, ServerThumbprint, ServerThumbprintError,
+};
 pub use certbound_core::refusal::AuthorityError;
 pub use certbound_core::region::{Region, RegionError};
 pub use certbound_core::response::MalformedAnswer;
@@ -79,9 +81,9 @@ pub use crate::credential::{
 pub use crate::error::{Error, Leg, Misuse, PeerMisbehaved};
 pub use crate::leg1::{AssertionRequest, Leg1, leg1_fn};
 pub use crate::managed_identity::{
-    AcquireFromMachine, Attestation, AttestationRequest, Capabilities, KeyError, KeyProvider, KeyStrength,
-    MachineCertificates, MachineKey, ManagedIdentity, ManagedIdentityBuildError, ManagedIdentityBuilder,
-    PlatformError, SoftwareKeys, StateDirectory, StateError,
+    AcquireFromMachine, Attestation, AttestationRequest, Capabilities, EnvironmentError, KeyError,
+    KeyProvider, KeyStrength, MachineCertificates, MachineKey, ManagedIdentity, ManagedIdentityBuildError,
+    ManagedIdentityBuilder, PlatformError, SoftwareKeys, StateDirectory, StateError,
 };
 pub use crate::network::{Network, NetworkBuilder, NetworkError};
 pub use crate::observe::{Check, JwtPop, JwtPopReport, ObservedRequest, ObservedValue, Observer};

@@ -31,6 +31,7 @@ use self::certificates::Slot;
 pub use self::error::PlatformError;
 use self::keys::AnyKeys;
 pub use self::keys::{KeyError, KeyProvider, KeyStrength, MachineKey, SoftwareKeys};
+pub use self::place::EnvironmentError;
 use self::place::Place;
 pub use self::state::{StateDirectory, StateError};
 use crate::cache::TokenCache;

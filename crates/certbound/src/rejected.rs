@@ -15,6 +15,11 @@ impl TokenHash {
         // The same function as a certificate's thumbprint: SHA-256 of bytes.
         Self(*Thumbprint::of_der(token.expose().as_bytes()).as_bytes())
     }
+
+    /// In lower-case hexadecimal.
+    pub(crate) fn hex(self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 impl fmt::Debug for TokenHash {
@@ -22,5 +27,17 @@ impl fmt::Debug for TokenHash {
         f.write_str("TokenHash(")?;
         self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str("…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_named_by_its_hash() {
+        // The vector of MSAL's own tests.
+        let hash = TokenHash::of(&Secret::new("test_token"));
+        assert_eq!(hash.hex(), "cc0af97287543b65da2c7e1476426021826cab166f1e063ed012b855ff819656");
     }
 }

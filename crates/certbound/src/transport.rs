@@ -3,6 +3,7 @@
 mod connector;
 mod error;
 mod hyper;
+mod pinned;
 mod tls;
 
 use std::future::Future;
@@ -11,6 +12,7 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use certbound_core::certificate::Thumbprint;
+use certbound_core::managed_identity::ServerThumbprint;
 use rustls::crypto::CryptoProvider;
 
 pub use self::error::{Phase, TransportError};
@@ -26,7 +28,8 @@ pub trait Transport: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`TransportError`], with nothing of the answer kept. For [`Via::Bound`] and [`Via::Resource`] that includes
-    /// [`CertificateNotRequested`](TransportError::CertificateNotRequested), before the first byte of HTTP.
+    /// [`CertificateNotRequested`](TransportError::CertificateNotRequested), before the first byte of HTTP; for
+    /// [`Via::Pinned`] it includes [`ServerNotPinned`](TransportError::ServerNotPinned), in the handshake.
     fn send(
         &self,
         request: http::Request<Bytes>,
@@ -34,7 +37,7 @@ pub trait Transport: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Answer, TransportError>> + Send;
 }
 
-/// What a request presents in TLS.
+/// What a request presents in TLS, and how its server is known.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Via<'a> {
@@ -42,6 +45,9 @@ pub enum Via<'a> {
     Tls,
     /// Plain HTTP, to the platform's own service on this machine or at its link-local address; never through a proxy.
     Local,
+    /// No client certificate, to the platform's own service under TLS: the server is the one whose certificate has this
+    /// thumbprint, whatever it is called and whoever signed it. Never through a proxy; connections are kept, per pin.
+    Pinned(&'a ServerThumbprint),
     /// The binding certificate, to a token service: connections and sessions are kept, per binding.
     Bound(&'a Binding),
     /// The binding certificate, to a resource: connections are kept per binding, sessions are not, so that every
@@ -53,7 +59,7 @@ impl<'a> Via<'a> {
     /// The certificate that is presented, if any.
     pub fn binding(self) -> Option<&'a Binding> {
         match self {
-            Self::Tls | Self::Local => None,
+            Self::Tls | Self::Local | Self::Pinned(_) => None,
             Self::Bound(binding) | Self::Resource(binding) => Some(binding),
         }
     }

@@ -10,6 +10,7 @@ use futures_util::future::{Shared, WeakShared};
 
 use super::key::CacheKey;
 use crate::error::Error;
+use crate::rejected::TokenHash;
 use crate::token::Held;
 
 type Load = Pin<Box<dyn Future<Output = Result<Held, Error>> + Send>>;
@@ -20,6 +21,8 @@ pub(crate) struct FlightKey {
     pub(crate) token: CacheKey,
     pub(crate) claims: Option<String>,
     pub(crate) forced: bool,
+    /// The token that the service is told to replace: who names none may be given that one again.
+    pub(crate) replaces: Option<TokenHash>,
 }
 
 /// Requests under way. The lock is held to look up and to register, never while anything is awaited.
@@ -99,7 +102,7 @@ mod tests {
         let scope = ResourceScope::key_vault(Cloud::Public);
         let key =
             KeyRef { client: &client, kind: Kind::Bound, thumbprint: None, scope: &scope, extras: None };
-        FlightKey { token: key.to_key(), claims: None, forced: false }
+        FlightKey { token: key.to_key(), claims: None, forced: false, replaces: None }
     }
 
     fn fails() -> Load {

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use certbound_core::managed_identity::BearerAnswer;
+use certbound_core::managed_identity::{BearerAnswer, MachineSource};
 use certbound_core::request::{Grant, TokenRequest};
 use certbound_core::scope::ResourceScope;
 
@@ -44,7 +44,7 @@ impl<'a, T> AcquireFromMachine<'a, T> {
     }
 
     /// Answers a claims challenge (JSON). The cache is not read. Only a bound token's request carries it: platforms that
-    /// give plain tokens have no place for it.
+    /// give plain tokens have no place for it. Service Fabric is told by its hash which cached token to replace.
     pub fn claims(mut self, claims: impl Into<String>) -> Self {
         self.options.claims = Some(claims.into());
         self
@@ -164,14 +164,16 @@ impl Walk {
             }
         }
         let correlation_id = self.correlation_id();
+        let replaces = self.replaces();
         let flight = FlightKey {
             token: self.key(minted.as_deref()).to_key(),
             claims: self.options.claims.clone(),
             forced: self.options.force_refresh || self.options.rejected.is_some(),
+            replaces,
         };
         let flights = self.machine.cache.clone();
         let load = move || -> Pin<Box<dyn Future<Output = _> + Send>> {
-            Box::pin(self.load(minted, correlation_id))
+            Box::pin(self.load(minted, replaces, correlation_id))
         };
         let (held, joined) = flights.flights().fly(flight, load).await;
         Ok((held?, if joined { Source::Joined } else { Source::Service }))
@@ -182,9 +184,26 @@ impl Walk {
         *self.options.correlation_id.get_or_insert_with(CorrelationId::random)
     }
 
-    async fn load(self, minted: Option<Arc<Minted>>, correlation_id: CorrelationId) -> Result<Held, Error> {
+    /// The token that the platform is told to replace: the cached one, if it drew a challenge or was rejected. Told to
+    /// Service Fabric only, which otherwise may give it again.
+    fn replaces(&self) -> Option<TokenHash> {
+        let asked = self.options.claims.is_some() || self.options.rejected.is_some();
+        if !asked || self.options.force_refresh || self.machine.place.origin() != MachineSource::ServiceFabric
+        {
+            return None;
+        }
+        let cached = TokenHash::of(&self.machine.cache.kept(&self.key(None))?.body().secret);
+        self.options.rejected.is_none_or(|rejected| rejected == cached).then_some(cached)
+    }
+
+    async fn load(
+        self,
+        minted: Option<Arc<Minted>>,
+        replaces: Option<TokenHash>,
+        correlation_id: CorrelationId,
+    ) -> Result<Held, Error> {
         let Some(minted) = minted else {
-            let held = self.plain(correlation_id).await.map_err(blame(None))?;
+            let held = self.plain(replaces, correlation_id).await.map_err(blame(None))?;
             self.machine.cache.put(self.key(None).to_key(), held.clone());
             return Ok(held);
         };
@@ -205,9 +224,13 @@ impl Walk {
         Ok(held)
     }
 
-    async fn plain(&self, correlation_id: CorrelationId) -> Result<Held, PlatformError> {
+    async fn plain(
+        &self,
+        replaces: Option<TokenHash>,
+        correlation_id: CorrelationId,
+    ) -> Result<Held, PlatformError> {
         let before = self.machine.clock.monotonic();
-        let answer = bearer::token(&self.machine, self.scope.resource(), correlation_id).await?;
+        let answer = bearer::token(&self.machine, self.scope.resource(), replaces, correlation_id).await?;
         let took = self.machine.clock.monotonic().saturating_sub(before);
         let BearerAnswer { access_token, expires_at, refresh_at, .. } = answer;
         Ok(Held::Bearer(Arc::new(TokenBody {

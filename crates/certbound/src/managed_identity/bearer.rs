@@ -12,17 +12,21 @@ use zeroize::Zeroizing;
 use super::Machine;
 use super::error::PlatformError;
 use super::imds::assemble;
+use super::place::Asked;
 use crate::correlation::CorrelationId;
+use crate::rejected::TokenHash;
 
-/// A token for `resource`, a name without `/.default`.
+/// A token for `resource`, a name without `/.default`, in the place of one that is of no use any more.
 pub(super) async fn token(
     machine: &Machine,
     resource: &str,
+    replaces: Option<TokenHash>,
     correlation_id: CorrelationId,
 ) -> Result<BearerAnswer, PlatformError> {
+    let asked =
+        Asked { id: &machine.id, resource, capabilities: &machine.capabilities, replaces, correlation_id };
     let origin = machine.place.origin();
-    let plain =
-        || machine.place.plain(&machine.id, resource, correlation_id).map_err(PlatformError::Identity);
+    let plain = || machine.place.plain(asked).map_err(PlatformError::Identity);
     let unusable =
         || PlatformError::Challenge { reason: "the platform's URL cannot be asked for".to_owned() };
     let request = assemble(plain()?, None).ok_or_else(unusable)?;

@@ -64,7 +64,8 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Declares what the application can handle, such as `cp1` for claims challenges.
+    /// Declares what the application can handle, such as `cp1` for claims challenges. Told with requests for bound tokens,
+    /// and to Service Fabric; the other platforms have no place for it.
     pub fn with_capabilities<S: Into<String>>(mut self, capabilities: impl IntoIterator<Item = S>) -> Self {
         self.capabilities = capabilities.into_iter().map(Into::into).collect();
         self
@@ -131,9 +132,6 @@ impl ManagedIdentityBuilder {
         };
         let has_arc_agent = self.variable.is_none() && Place::has_arc_agent();
         let place = Place::find(self.origin, variable, has_arc_agent)?;
-        if place.origin() == MachineSource::ServiceFabric {
-            return Err(ManagedIdentityBuildError::ServiceFabric);
-        }
         place.origin().check_identity(&self.id)?;
         let own_transport = self.transport.is_some();
         let transport = match self.transport {
@@ -145,7 +143,9 @@ impl ManagedIdentityBuilder {
             false => MachineCertificates::shared(),
         });
         // Machines, sources, keys and attestations that differ have tokens that differ.
-        let who = format!("{} {} {} {}", place.origin(), place.base(), self.attestation.is_some(), self.id);
+        let server =
+            place.pin().map_or_else(|| place.base().to_owned(), |pin| format!("{} {pin}", place.base()));
+        let who = format!("{} {server} {} {}", place.origin(), self.attestation.is_some(), self.id);
         let strength = match self.min_strength {
             None => "managed identity",
             Some(KeyStrength::Software) => "managed identity, software",
@@ -188,9 +188,6 @@ pub enum ManagedIdentityBuildError {
     /// The platform cannot name the identity.
     #[error(transparent)]
     Identity(#[from] SourceError),
-    /// Service Fabric, whose server is known by a pinned certificate, which is not done here yet.
-    #[error("managed identities of Service Fabric are not read here yet")]
-    ServiceFabric,
     /// The default network configuration.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -200,9 +197,8 @@ impl ManagedIdentityBuildError {
     /// MSAL's name where it has one, else ours.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Environment(_) => "invalid_managed_identity_endpoint",
+            Self::Environment(error) => error.code(),
             Self::Identity(error) => error.code(),
-            Self::ServiceFabric => "managed_identity_source_not_supported",
             Self::Network(error) => error.code(),
         }
     }
@@ -210,9 +206,8 @@ impl ManagedIdentityBuildError {
     /// What to do.
     pub fn fix(&self) -> &'static str {
         match self {
-            Self::Environment(_) => "run where the platform sets it, or name another source",
+            Self::Environment(error) => error.fix(),
             Self::Identity(error) => error.fix(),
-            Self::ServiceFabric => "use an application's certificate there",
             Self::Network(error) => error.fix(),
         }
     }

@@ -122,6 +122,7 @@ impl PlatformError {
             Self::Unreachable { origin: MachineSource::Imds, .. } => {
                 "run on a machine that has managed identities; 169.254.169.254 must be reached without a proxy"
             }
+            Self::Unreachable { cause: cause @ TransportError::ServerNotPinned { .. }, .. } => cause.fix(),
             Self::Unreachable { .. } => "see whether the platform's agent runs",
             Self::SourceCannotBind { .. } => {
                 "ask for a Bearer token here, or bind by an application's certificate"

@@ -17,7 +17,6 @@ use super::Machine;
 use super::error::PlatformError;
 use super::retry::Policy;
 use crate::correlation::CorrelationId;
-use crate::transport::Via;
 
 impl Machine {
     /// Sends a request, again where the table says so, and returns the last answer.
@@ -26,7 +25,7 @@ impl Machine {
         let policy = if origin == MachineSource::Imds { Policy::Imds } else { Policy::Platform };
         let (mut attempt, mut first) = (0, None);
         loop {
-            let sent = self.transport.send(request.clone(), Via::Local).await;
+            let sent = self.transport.send(request.clone(), self.place.via()).await;
             // A connection that cannot be had is not tried again: what is next door is there, or not.
             let response = sent.map_err(|cause| PlatformError::Unreachable { origin, cause })?.response;
             attempt += 1;

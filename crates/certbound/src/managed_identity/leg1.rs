@@ -99,7 +99,7 @@ impl UnboundAssertions for ManagedIdentity {
         let cloud =
             request.token_endpoint.strip_prefix("https://").and_then(|rest| rest.split(['/', ':']).next());
         let cloud = cloud.and_then(Cloud::of_host).unwrap_or(Cloud::Public);
-        let answer = bearer::token(&self.machine, cloud.exchange_uri(), request.correlation_id).await;
+        let answer = bearer::token(&self.machine, cloud.exchange_uri(), None, request.correlation_id).await;
         answer.map(|answer| Arc::new(answer.access_token)).map_err(blame(LEG))
     }
 }

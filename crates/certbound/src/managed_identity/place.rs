@@ -1,12 +1,16 @@
 //! Where a platform's tokens are had, and how a plain one is asked for.
 
-use certbound_core::managed_identity::{IdentityId, MachineSource, SourceError};
+use certbound_core::managed_identity::{
+    IdentityId, MachineSource, ServerThumbprint, ServerThumbprintError, SourceError,
+};
 use certbound_core::secret::Secret;
 use http::{HeaderName, HeaderValue, Method};
 use url::Url;
 
 use crate::correlation::CorrelationId;
 use crate::headers::PRODUCT;
+use crate::rejected::TokenHash;
+use crate::transport::Via;
 
 /// Where the real metadata service is.
 pub(crate) const IMDS: &str = "http://169.254.169.254";
@@ -19,6 +23,20 @@ pub(crate) struct Place {
     endpoint: Url,
     header: Option<Secret>,
     default_identity: Option<String>,
+    /// The only server that is spoken to, where the platform names it.
+    pin: Option<ServerThumbprint>,
+}
+
+/// What a plain token is asked for with.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) id: &'a IdentityId,
+    /// A name without `/.default`.
+    pub(crate) resource: &'a str,
+    pub(crate) capabilities: &'a [String],
+    /// The token that the new one is to replace.
+    pub(crate) replaces: Option<TokenHash>,
+    pub(crate) correlation_id: CorrelationId,
 }
 
 /// A request for a plain token.
@@ -31,10 +49,55 @@ pub(crate) struct PlainRequest {
 
 /// Why the environment does not say where tokens are had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the environment variable {variable} is {what}")]
-pub struct EnvironmentError {
-    pub(super) variable: &'static str,
-    pub(super) what: &'static str,
+#[non_exhaustive]
+pub enum EnvironmentError {
+    /// The source needs it.
+    #[error("the environment variable {variable} is not set")]
+    NotSet {
+        /// Its name.
+        variable: &'static str,
+    },
+    /// No URL that can be asked.
+    #[error("the environment variable {variable} is not a URL")]
+    NotAUrl {
+        /// Its name.
+        variable: &'static str,
+    },
+    /// A URL without TLS, where the server must be known by its certificate.
+    #[error(
+        "the environment variable {variable} is not an https:// URL, and its server is to be known by its certificate"
+    )]
+    NotHttps {
+        /// Its name.
+        variable: &'static str,
+    },
+    /// Not the thumbprint of a certificate.
+    #[error("the environment variable {variable} is no thumbprint: {cause}")]
+    Thumbprint {
+        /// Its name.
+        variable: &'static str,
+        /// Why.
+        cause: ServerThumbprintError,
+    },
+}
+
+impl EnvironmentError {
+    /// MSAL's name where it has one, else ours.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Thumbprint { cause, .. } => cause.code(),
+            _ => "invalid_managed_identity_endpoint",
+        }
+    }
+
+    /// What to do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Thumbprint { cause, .. } => cause.fix(),
+            Self::NotHttps { .. } => "give the endpoint as Service Fabric sets it, with https://",
+            _ => "run where the platform sets it, or name another source",
+        }
+    }
 }
 
 impl Place {
@@ -46,11 +109,10 @@ impl Place {
     ) -> Result<Self, EnvironmentError> {
         let origin = named.unwrap_or_else(|| MachineSource::detect(variable, has_arc_agent));
         let set = |name: &'static str| variable(name).filter(|value| !value.is_empty());
-        let needed =
-            |name: &'static str| set(name).ok_or(EnvironmentError { variable: name, what: "not set" });
+        let needed = |variable: &'static str| set(variable).ok_or(EnvironmentError::NotSet { variable });
         let url = |name: &'static str, text: String| {
             let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-            url.filter(Url::has_host).ok_or(EnvironmentError { variable: name, what: "not a URL" })
+            url.filter(Url::has_host).ok_or(EnvironmentError::NotAUrl { variable: name })
         };
         let endpoint = match origin {
             MachineSource::AppService | MachineSource::ServiceFabric => {
@@ -76,11 +138,22 @@ impl Place {
             MachineSource::MachineLearning => Some(needed("MSI_SECRET")?),
             _ => None,
         };
+        let pin = match origin {
+            MachineSource::ServiceFabric if endpoint.scheme() != "https" => {
+                return Err(EnvironmentError::NotHttps { variable: "IDENTITY_ENDPOINT" });
+            }
+            MachineSource::ServiceFabric => {
+                let variable = "IDENTITY_SERVER_THUMBPRINT";
+                let pin = needed(variable)?.parse();
+                Some(pin.map_err(|cause| EnvironmentError::Thumbprint { variable, cause })?)
+            }
+            _ => None,
+        };
         let default_identity = match origin {
             MachineSource::MachineLearning => set("DEFAULT_IDENTITY_CLIENT_ID"),
             _ => None,
         };
-        Ok(Self { origin, endpoint, header: header.map(Secret::new), default_identity })
+        Ok(Self { origin, endpoint, header: header.map(Secret::new), default_identity, pin })
     }
 
     /// Whether the agent of Azure Arc is installed.
@@ -97,6 +170,16 @@ impl Place {
         self.endpoint.as_str().trim_end_matches('/')
     }
 
+    /// The certificate that the server is known by, if the platform names one.
+    pub(crate) fn pin(&self) -> Option<&ServerThumbprint> {
+        self.pin.as_ref()
+    }
+
+    /// How the platform is reached: directly, and by its own certificate where that is named.
+    pub(crate) fn via(&self) -> Via<'_> {
+        self.pin.as_ref().map_or(Via::Local, Via::Pinned)
+    }
+
     /// A path of the metadata service with its query.
     pub(crate) fn imds(&self, path: &str, query: &[(&str, &str)]) -> String {
         let mut url = self.endpoint.clone();
@@ -109,13 +192,10 @@ impl Place {
     ///
     /// # Errors
     /// [`SourceError`] for an identity that this source cannot name.
-    pub(crate) fn plain(
-        &self,
-        id: &IdentityId,
-        resource: &str,
-        correlation_id: CorrelationId,
-    ) -> Result<PlainRequest, SourceError> {
+    pub(crate) fn plain(&self, asked: Asked<'_>) -> Result<PlainRequest, SourceError> {
+        let Asked { id, resource, correlation_id, .. } = asked;
         self.origin.check_identity(id)?;
+        let (capabilities, replaces) = self.told(asked);
         let mut query: Vec<(&str, &str)> = Vec::new();
         let mut headers: Vec<(HeaderName, HeaderValue)> =
             vec![(http::header::ACCEPT, HeaderValue::from_static("application/json"))];
@@ -139,6 +219,8 @@ impl Place {
         }
         query.push(("resource", resource));
         query.extend(self.selector(id)?);
+        query.extend(capabilities.as_deref().map(|all| ("xms_cc", all)));
+        query.extend(replaces.as_deref().map(|hash| ("token_sha256_to_refresh", hash)));
         match self.origin {
             MachineSource::AppService => header("x-identity-header", secret),
             MachineSource::ServiceFabric => header("secret", secret),
@@ -169,6 +251,16 @@ impl Place {
         }
         url.query_pairs_mut().extend_pairs(query);
         Ok(PlainRequest { method: Method::GET, url: url.into(), headers, body: String::new() })
+    }
+
+    /// What the application can handle, and which token it has no use for any more: Service Fabric alone has a place for
+    /// either.
+    fn told(&self, asked: Asked<'_>) -> (Option<String>, Option<String>) {
+        if self.origin != MachineSource::ServiceFabric {
+            return (None, None);
+        }
+        let capabilities = (!asked.capabilities.is_empty()).then(|| asked.capabilities.join(","));
+        (capabilities, asked.replaces.map(|token| token.hex()))
     }
 
     /// The parameter that selects an identity here.

@@ -19,6 +19,7 @@ use tower_service::Service;
 
 use super::TlsFacts;
 use super::error::{Phase, TransportError};
+use super::pinned::NotPinned;
 use super::tls::{self, TlsIdentity};
 
 /// Connects with one TLS identity.
@@ -57,8 +58,7 @@ impl Connector {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| TransportError::NotHttps)?;
         let connect = tokio_rustls::TlsConnector::from(Arc::clone(&self.identity.config)).connect(name, tcp);
         let (stream, asked) = tls::watching(connect).await;
-        let stream = stream
-            .map_err(|error| TransportError::Tls { host: host.to_owned(), reason: tls_reason(&error) })?;
+        let stream = stream.map_err(|error| tls_failure(host, &error))?;
         let kind = stream.get_ref().1.handshake_kind();
         let mut facts =
             TlsFacts { resumed: kind == Some(rustls::HandshakeKind::Resumed), ..TlsFacts::default() };
@@ -108,8 +108,13 @@ fn with_port(target: &Uri) -> Uri {
         .unwrap_or_else(|_| target.clone())
 }
 
-fn tls_reason(error: &std::io::Error) -> String {
-    error.get_ref().map_or_else(|| error.to_string(), ToString::to_string)
+fn tls_failure(host: &str, error: &std::io::Error) -> TransportError {
+    let (host, cause) = (host.to_owned(), error.get_ref());
+    if let Some(NotPinned { pinned, presented }) = cause.and_then(NotPinned::beneath) {
+        return TransportError::ServerNotPinned { host, pinned, presented };
+    }
+    let reason = cause.map_or_else(|| error.to_string(), ToString::to_string);
+    TransportError::Tls { host, reason }
 }
 
 /// An error with all its causes in one line.

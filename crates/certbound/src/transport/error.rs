@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use certbound_core::managed_identity::ServerThumbprint;
+
 /// Where a time limit struck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -60,6 +62,18 @@ pub enum TransportError {
         /// What the TLS library said.
         reason: String,
     },
+    /// The server is not the one that was pinned, so nothing was sent to it.
+    #[error(
+        "{host}: the server's certificate has the SHA-1 thumbprint {presented}, and {pinned} is pinned, so nothing was sent to it"
+    )]
+    ServerNotPinned {
+        /// The host that was addressed.
+        host: String,
+        /// What was pinned.
+        pinned: ServerThumbprint,
+        /// The thumbprint of the certificate that the server presented.
+        presented: ServerThumbprint,
+    },
     /// The server did not ask for the client's certificate, so nothing was sent to it.
     #[error("{host} did not ask for the client certificate, so nothing was sent to it")]
     CertificateNotRequested {
@@ -95,6 +109,7 @@ impl TransportError {
             Self::Connect { .. } => "connect_failed",
             Self::Proxy { .. } => "proxy_failed",
             Self::Tls { .. } => "tls_failed",
+            Self::ServerNotPinned { .. } => "server_not_pinned",
             Self::CertificateNotRequested { .. } => "certificate_not_requested",
             Self::Interrupted { .. } => "connection_interrupted",
             Self::TooLarge { .. } => "answer_too_large",
@@ -112,6 +127,9 @@ impl TransportError {
             Self::Proxy { .. } => "check HTTPS_PROXY, its password, and that it allows CONNECT to this host",
             Self::Tls { .. } => {
                 "check the trusted roots (SSL_CERT_FILE) and that nothing between here and the host ends TLS"
+            }
+            Self::ServerNotPinned { .. } => {
+                "restart this program where the platform sets the thumbprint, which changes with its certificate; if it stays, another server answers there"
             }
             Self::CertificateNotRequested { host } if host.ends_with("graph.microsoft.com") => {
                 "use https://mtlstb.graph.microsoft.com, which asks for the certificate"

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use certbound_core::certificate::Thumbprint;
+use certbound_core::managed_identity::ServerThumbprint;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -33,8 +34,15 @@ pub struct HyperTransport {
     proxy: Arc<Matcher>,
     limits: Limits,
     plain: Pool,
-    bound: moka::sync::Cache<(Thumbprint, Use), Arc<Pool>>,
+    pools: moka::sync::Cache<Peers, Arc<Pool>>,
     local: Client<HttpConnector, Full<Bytes>>,
+}
+
+/// Whose connections a pool holds: what we present on them, or by what the server is known.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Peers {
+    Bound(Thumbprint, Use),
+    Pinned(ServerThumbprint),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,29 +65,38 @@ impl HyperTransport {
         let identity = TlsIdentity::new(&trust, None, true)
             .map_err(|error| NetworkError::TrustStore { reason: error.to_string() })?;
         let plain = pool(Connector { identity, proxy: Arc::clone(&proxy), limit: limits.connect }, limits);
-        let bound = moka::sync::Cache::new(2 * Self::MAX_BINDINGS);
-        Ok(Self { trust, proxy, limits, plain, bound, local: local(limits) })
+        let pools = moka::sync::Cache::new(2 * Self::MAX_BINDINGS);
+        Ok(Self { trust, proxy, limits, plain, pools, local: local(limits) })
     }
 
     fn pool_for(&self, via: Via<'_>, host: &str) -> Result<Arc<Pool>, TransportError> {
-        let (binding, purpose) = match via {
+        let pool = match via {
             // Plain HTTP has a pool of its own.
             Via::Tls | Via::Local => return Ok(Arc::new(self.plain.clone())),
-            Via::Bound(binding) => (binding, Use::Token),
-            Via::Resource(binding) => (binding, Use::Resource),
+            Via::Bound(binding) => self.pool_of_binding(binding, Use::Token),
+            Via::Resource(binding) => self.pool_of_binding(binding, Use::Resource),
+            Via::Pinned(pin) => self.pools.try_get_with(Peers::Pinned(*pin), || self.new_pinned(*pin)),
         };
-        self.bound.try_get_with((binding.thumbprint(), purpose), || self.new_pool(binding, purpose)).map_err(
-            |error: Arc<rustls::Error>| TransportError::Tls {
-                host: host.to_owned(),
-                reason: error.to_string(),
-            },
-        )
+        pool.map_err(|error| TransportError::Tls { host: host.to_owned(), reason: error.to_string() })
     }
 
-    fn new_pool(&self, binding: &Binding, purpose: Use) -> Result<Arc<Pool>, rustls::Error> {
-        let identity = TlsIdentity::new(&self.trust, Some(binding), purpose == Use::Token)?;
-        let connector = Connector { identity, proxy: Arc::clone(&self.proxy), limit: self.limits.connect };
-        Ok(Arc::new(pool(connector, self.limits)))
+    fn pool_of_binding(&self, binding: &Binding, purpose: Use) -> Result<Arc<Pool>, Arc<rustls::Error>> {
+        let peers = Peers::Bound(binding.thumbprint(), purpose);
+        self.pools.try_get_with(peers, || {
+            let identity = TlsIdentity::new(&self.trust, Some(binding), purpose == Use::Token)?;
+            Ok(self.new_pool(identity, &self.proxy))
+        })
+    }
+
+    /// No proxy stands between a program and its platform, and no session takes the place of the certificate.
+    fn new_pinned(&self, pin: ServerThumbprint) -> Result<Arc<Pool>, rustls::Error> {
+        let identity = TlsIdentity::new(&ServerTrust::Pinned(pin), None, false)?;
+        Ok(self.new_pool(identity, &Arc::new(Matcher::builder().build())))
+    }
+
+    fn new_pool(&self, identity: TlsIdentity, proxy: &Arc<Matcher>) -> Arc<Pool> {
+        let connector = Connector { identity, proxy: Arc::clone(proxy), limit: self.limits.connect };
+        Arc::new(pool(connector, self.limits))
     }
 
     async fn exchange(

@@ -6,10 +6,12 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use certbound_core::managed_identity::ServerThumbprint;
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, HandshakeKind, RootCertStore, SignatureScheme};
 
+use super::pinned::OnlyPinned;
 use super::provider;
 use crate::binding::Binding;
 use crate::network::NetworkError;
@@ -25,6 +27,8 @@ tokio::task_local! {
 pub(super) enum ServerTrust {
     Roots(Arc<RootCertStore>),
     Platform(Arc<rustls_platform_verifier::Verifier>),
+    /// One certificate, and no authority beside it.
+    Pinned(ServerThumbprint),
 }
 
 impl ServerTrust {
@@ -46,6 +50,9 @@ impl ServerTrust {
             Self::Platform(verifier) => {
                 builder.dangerous().with_custom_certificate_verifier(Arc::clone(verifier) as _)
             }
+            Self::Pinned(pin) => {
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(OnlyPinned::new(*pin)))
+            }
         };
         let mut config = match identity {
             None => builder.with_no_client_auth(),
@@ -66,6 +73,7 @@ impl fmt::Debug for ServerTrust {
         f.write_str(match self {
             Self::Roots(_) => "ServerTrust(own roots)",
             Self::Platform(_) => "ServerTrust(system)",
+            Self::Pinned(_) => "ServerTrust(pin)",
         })
     }
 }

@@ -13,4 +13,5 @@ mod machine_state;
 mod managed_identity;
 mod requests;
 mod resource;
+mod service_fabric;
 mod two_leg;

@@ -4,5 +4,6 @@
 mod emulator;
 mod handshake;
 mod hostile;
+mod pinned;
 mod proxy;
 mod server;

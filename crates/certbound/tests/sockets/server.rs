@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use certbound::{Network, NetworkBuilder, Thumbprint};
-use rustls::ServerConfig;
+use certbound::{Network, NetworkBuilder, ServerThumbprint, Thumbprint};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -22,6 +23,7 @@ pub(crate) struct Seen {
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     root_pem: String,
+    pin: ServerThumbprint,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
@@ -34,7 +36,22 @@ pub(crate) enum Asks {
 impl TestServer {
     /// Answers every request of a connection with `answer`, verbatim, and then closes it.
     pub(crate) async fn start(asks: Asks, answer: impl Into<Vec<u8>>) -> Self {
-        let (config, root_pem) = config(asks);
+        Self::serve(config(asks, rustls::ALL_VERSIONS, true), answer).await
+    }
+
+    /// The same by these versions of TLS, asking for nothing; without the key of its certificate it signs by another.
+    pub(crate) async fn start_with(
+        versions: &[&'static SupportedProtocolVersion],
+        has_key: bool,
+        answer: impl Into<Vec<u8>>,
+    ) -> Self {
+        Self::serve(config(Asks::ForNothing, versions, has_key), answer).await
+    }
+
+    async fn serve(
+        (config, root_pem, pin): (Arc<ServerConfig>, String, ServerThumbprint),
+        answer: impl Into<Vec<u8>>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -62,7 +79,11 @@ impl TestServer {
                 });
             }
         });
-        Self { address, root_pem, seen }
+        Self { address, root_pem, pin, seen }
+    }
+
+    pub(crate) fn pin(&self) -> ServerThumbprint {
+        self.pin
     }
 
     pub(crate) fn network(&self) -> NetworkBuilder {
@@ -79,20 +100,38 @@ impl TestServer {
 }
 
 /// The server's configuration, with the root to trust it by. It issues tickets, so that clients could resume.
-fn config(asks: Asks) -> (Arc<ServerConfig>, String) {
+fn config(
+    asks: Asks,
+    versions: &[&'static SupportedProtocolVersion],
+    has_key: bool,
+) -> (Arc<ServerConfig>, String, ServerThumbprint) {
     let certified =
         rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+    let other = rcgen::KeyPair::generate().unwrap();
+    let key = if has_key { &certified.signing_key } else { &other };
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let chain = vec![CertificateDer::from(certified.cert.der().to_vec())];
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .unwrap();
+    let builder =
+        ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).unwrap();
     let builder = match asks {
-        Asks::ForCertificate => builder.with_client_cert_verifier(Arc::new(AnyClient(provider))),
+        Asks::ForCertificate => builder.with_client_cert_verifier(Arc::new(AnyClient(Arc::clone(&provider)))),
         Asks::ForNothing => builder.with_client_cert_verifier(WebPkiClientVerifier::no_client_auth()),
     };
-    (Arc::new(builder.with_single_cert(chain, key).unwrap()), certified.cert.pem())
+    let pin = ServerThumbprint::of_der(certified.cert.der());
+    // The library compares key and certificate only where it is given both at once.
+    let signs = provider.key_provider.load_private_key(key).unwrap();
+    let config = builder.with_cert_resolver(Arc::new(Presents(Arc::new(CertifiedKey::new(chain, signs)))));
+    (Arc::new(config), certified.cert.pem(), pin)
+}
+
+#[derive(Debug)]
+struct Presents(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Presents {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
 }
 
 /// An answer that says to keep nothing open.
