@@ -79,6 +79,10 @@ impl Failure {
         let exit = match error {
             Error::Misuse { .. } => USAGE,
             Error::Transport { cause: TransportError::CertificateNotRequested { .. }, .. } => REFUSED,
+            Error::Platform {
+                what: PlatformError::Unreachable { cause: TransportError::ServerNotPinned { .. }, .. },
+                ..
+            } => REFUSED,
             Error::Transport { cause: TransportError::NotHttps, .. } => USAGE,
             Error::Transport { .. } => NETWORK,
             Error::Platform { what: PlatformError::Unreachable { .. }, .. } => NETWORK,

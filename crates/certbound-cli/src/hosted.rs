@@ -77,6 +77,11 @@ impl Hosted {
         self.server.metadata_url()
     }
 
+    /// The token service of Service Fabric on this machine.
+    pub(crate) fn service_fabric(&self) -> String {
+        self.server.service_fabric_url()
+    }
+
     pub(crate) fn proxy(&self) -> String {
         self.server.proxy_url()
     }
@@ -88,6 +93,14 @@ impl Hosted {
     /// The certificate authority to trust.
     pub(crate) fn ca(&self) -> &Path {
         &self.files.ca
+    }
+
+    /// A file beside it with the certificate of Service Fabric's server too, for programs that know no thumbprints.
+    pub(crate) fn ca_with_service_fabric(&self) -> Result<PathBuf, Failure> {
+        let path = self.files.ca.with_file_name("ca-and-service-fabric.pem");
+        let both = format!("{}{}", self.emulator.ca_pem(), self.emulator.service_fabric_pem());
+        write(&path, both.as_bytes()).map_err(|error| unusable(&path, &error))?;
+        Ok(path)
     }
 
     /// Chain and key of a client certificate, with the subject that the built-in applications trust.

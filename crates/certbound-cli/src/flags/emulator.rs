@@ -10,8 +10,8 @@ use super::switch;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EmulatorCommand {
-    /// Run until stopped. The first line on stdout is one JSON object: `ready`, `proxy`, `imds`, `admin`,
-    /// `ca` and `client_certificate`.
+    /// Run until stopped. The first line on stdout is one JSON object: `ready`, `proxy`, `imds`, `service_fabric`
+    /// (`endpoint` and `thumbprint`), `admin`, `ca` and `client_certificate`.
     Start(EmulatorStartFlags),
     /// Run COMMAND with the environment that points it at an emulator of its own.
     ///
@@ -68,6 +68,8 @@ pub(crate) enum PlatformFlag {
     Imds,
     /// App Service, Functions, Container Apps.
     AppService,
+    /// A node of Service Fabric. Its server is known by a thumbprint; Node trusts its certificate by NODE_EXTRA_CA_CERTS.
+    ServiceFabric,
     /// A server elsewhere with the agent of Azure Arc; needs --isolated.
     Arc,
     /// Azure Machine Learning.

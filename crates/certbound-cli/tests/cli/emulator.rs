@@ -18,7 +18,7 @@ fn the_first_line_says_where_everything_is() {
     let emulator = Emulator::start();
     assert_eq!(emulator.ready["ready"], true);
     let members: Vec<&str> = emulator.ready.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(members, ["ready", "proxy", "imds", "admin", "ca", "client_certificate"]);
+    assert_eq!(members, ["ready", "proxy", "imds", "service_fabric", "admin", "ca", "client_certificate"]);
     assert!(emulator.text("proxy").starts_with("http://127.0.0.1:"));
     let token = emulator.text("admin").rsplit('/').next().unwrap();
     assert!(emulator.text("admin").starts_with("http://127.0.0.1:") && token.len() >= 32);

@@ -137,6 +137,64 @@ fn the_agent_of_arc_is_there_inside_only() {
     assert!(stderr(&outside).contains("arc_needs_isolation"), "{}", stderr(&outside));
 }
 
+/// What `emulator run` prints of our own token command on a node of Service Fabric.
+fn on_node(flags: &[&str], token: &[&str]) -> Output {
+    let mut command = certbound();
+    command.args(["emulator", "run", "--platform", "service-fabric"]).args(flags).arg("--");
+    command.args([env!("CARGO_BIN_EXE_certbound"), "token", "--scope", VAULT, "-o", "json"]);
+    command.args(token).output().unwrap()
+}
+
+#[test]
+fn a_node_of_service_fabric_is_known_by_its_thumbprint() {
+    let user = "object-id:41d8e6b2-7f93-4c0a-a5e1-b90c38f2d76e";
+    for flags in [&[][..], &["--isolated"]] {
+        for identity in ["system", user] {
+            let token = json(&on_node(flags, &["--bearer", "--managed-identity", identity]));
+            assert_eq!(token["tokenType"], "Bearer", "{token}");
+            let endpoint = token["endpoint"].as_str().unwrap();
+            assert!(
+                endpoint.starts_with("https://127.0.0.1:") && endpoint.ends_with("/service-fabric/token")
+            );
+        }
+    }
+    let other_name = on_node(&[], &["--bearer", "--managed-identity", USER]);
+    assert_eq!(
+        refusal(&other_name),
+        (2, "user_assigned_managed_identity_not_configurable_at_runtime".to_owned())
+    );
+    let bound = on_node(&[], &["--managed-identity", "system"]);
+    assert_eq!(refusal(&bound), (2, "mtls_pop_not_supported_for_environment".to_owned()));
+}
+
+#[test]
+fn another_thumbprint_or_none_is_refused_by_its_name() {
+    let emulator = Emulator::start();
+    let node = &emulator.ready["service_fabric"];
+    let (endpoint, thumbprint) = (node["endpoint"].as_str().unwrap(), node["thumbprint"].as_str().unwrap());
+    let with = |endpoint: &str, thumbprint: &str| {
+        let mut command = certbound();
+        command.env("IDENTITY_ENDPOINT", endpoint).env("IDENTITY_HEADER", "certbound-emulator-platform");
+        command.env("IDENTITY_SERVER_THUMBPRINT", thumbprint);
+        let token = ["token", "--bearer", "--managed-identity", "system", "--scope", VAULT, "-o", "json"];
+        command.args(token).output().unwrap()
+    };
+    assert_eq!(json(&with(endpoint, &thumbprint.to_lowercase()))["tokenType"], "Bearer");
+    let other = "A9993E364706816ABA3E25717850C26C9CD0D89D";
+    let refused = with(endpoint, other);
+    assert_eq!(refusal(&refused), (1, "managed_identity_unreachable_network".to_owned()));
+    let text = stderr(&refused);
+    assert!(text.contains(other) && text.contains(thumbprint), "{text}");
+    assert!(!text.contains("certbound-emulator-platform"), "{text}");
+    for (endpoint, thumbprint, code) in [
+        (endpoint, &thumbprint[1..], "invalid_server_thumbprint"),
+        (endpoint, "none", "invalid_server_thumbprint"),
+        (&endpoint.replace("https", "http"), thumbprint, "invalid_managed_identity_endpoint"),
+    ] {
+        assert_eq!(refusal(&with(endpoint, thumbprint)), (2, code.to_owned()));
+    }
+}
+
 #[test]
 fn capabilities_are_told_without_asking() {
     let told = |variables: &[(&str, &str)]| {
@@ -150,4 +208,10 @@ fn capabilities_are_told_without_asking() {
     );
     let app = told(&[("IDENTITY_ENDPOINT", "http://127.0.0.1:9/x"), ("IDENTITY_HEADER", "x")]);
     assert_eq!((&app["source"], &app["bound"]), (&"app-service".into(), &false.into()));
+    let node = told(&[
+        ("IDENTITY_ENDPOINT", "https://127.0.0.1:9/x"),
+        ("IDENTITY_HEADER", "x"),
+        ("IDENTITY_SERVER_THUMBPRINT", "A9993E364706816ABA3E25717850C26C9CD0D89D"),
+    ]);
+    assert_eq!((&node["source"], &node["bound"]), (&"service-fabric".into(), &false.into()));
 }

@@ -50,9 +50,10 @@ async fn hosted_run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
     if with_arc {
         isolated::install_arc_agent(&hosted)?;
     }
+    let variables = platform_variables(flags.platform, &hosted)?;
     let spawned = match &isolation {
-        Some(_) => spawn(&isolated::as_caller(command), &hosted, flags.platform, true),
-        None => spawn(command, &hosted, flags.platform, false),
+        Some(_) => spawn(&isolated::as_caller(command), &hosted, variables, true),
+        None => spawn(command, &hosted, variables, false),
     };
     let code = match spawned {
         Ok(mut child) => wait(&mut child, &mut signals).await,
@@ -69,7 +70,7 @@ async fn hosted_run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
 fn spawn(
     command: &[OsString],
     hosted: &Hosted,
-    platform: PlatformFlag,
+    platform: Vec<(&'static str, OsString)>,
     isolated: bool,
 ) -> std::io::Result<Child> {
     let (program, arguments) = command.split_first().ok_or(ErrorKind::NotFound)?;
@@ -100,7 +101,7 @@ fn spawn(
     for name in PLATFORM_VARIABLES {
         child.env_remove(name);
     }
-    child.envs(platform_variables(platform, &hosted.imds()));
+    child.envs(platform);
     child.env("CERTBOUND_EMULATOR_ADMIN", hosted.admin());
     child.env("CERTBOUND_EMULATOR_CERTIFICATE", hosted.client_certificate());
     // They would take requests past the emulator, or bring other roots into its world.
@@ -122,23 +123,33 @@ const PLATFORM_VARIABLES: [&str; 7] = [
 ];
 
 /// What the platform sets.
-fn platform_variables(platform: PlatformFlag, imds: &str) -> Vec<(&'static str, String)> {
-    let secret = || PLATFORM_SECRET.to_owned();
-    match platform {
+fn platform_variables(
+    platform: PlatformFlag,
+    hosted: &Hosted,
+) -> Result<Vec<(&'static str, OsString)>, Failure> {
+    let imds = hosted.imds();
+    let at = |path: &str| OsString::from(format!("{imds}{path}"));
+    let secret = || OsString::from(PLATFORM_SECRET);
+    Ok(match platform {
         PlatformFlag::Imds => Vec::new(),
         PlatformFlag::AppService => {
-            vec![("IDENTITY_ENDPOINT", format!("{imds}{APP_SERVICE}")), ("IDENTITY_HEADER", secret())]
+            vec![("IDENTITY_ENDPOINT", at(APP_SERVICE)), ("IDENTITY_HEADER", secret())]
         }
-        PlatformFlag::Arc => {
-            vec![("IDENTITY_ENDPOINT", format!("{imds}{AZURE_ARC}")), ("IMDS_ENDPOINT", imds.to_owned())]
-        }
-        PlatformFlag::Ml => vec![
-            ("MSI_ENDPOINT", format!("{imds}{MACHINE_LEARNING}")),
-            ("MSI_SECRET", secret()),
-            ("DEFAULT_IDENTITY_CLIENT_ID", SYSTEM_IDENTITY.to_owned()),
+        PlatformFlag::ServiceFabric => vec![
+            ("IDENTITY_ENDPOINT", hosted.service_fabric().into()),
+            ("IDENTITY_HEADER", secret()),
+            ("IDENTITY_SERVER_THUMBPRINT", hosted.emulator().service_fabric_thumbprint().to_string().into()),
+            // MSAL for Node knows no thumbprint, so to it the certificate must be a trusted one.
+            ("NODE_EXTRA_CA_CERTS", hosted.ca_with_service_fabric()?.into()),
         ],
-        PlatformFlag::CloudShell => vec![("MSI_ENDPOINT", format!("{imds}{CLOUD_SHELL}"))],
-    }
+        PlatformFlag::Arc => vec![("IDENTITY_ENDPOINT", at(AZURE_ARC)), ("IMDS_ENDPOINT", at(""))],
+        PlatformFlag::Ml => vec![
+            ("MSI_ENDPOINT", at(MACHINE_LEARNING)),
+            ("MSI_SECRET", secret()),
+            ("DEFAULT_IDENTITY_CLIENT_ID", SYSTEM_IDENTITY.into()),
+        ],
+        PlatformFlag::CloudShell => vec![("MSI_ENDPOINT", at(CLOUD_SHELL))],
+    })
 }
 
 async fn wait(child: &mut Child, signals: &mut Signals) -> Result<ExitCode, Failure> {

@@ -25,6 +25,10 @@ pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {
         "ready": true,
         "proxy": hosted.proxy(),
         "imds": hosted.imds(),
+        "service_fabric": {
+            "endpoint": hosted.service_fabric(),
+            "thumbprint": hosted.emulator().service_fabric_thumbprint().to_string(),
+        },
         "admin": hosted.admin(),
         "ca": hosted.ca(),
         "client_certificate": hosted.client_certificate(),

@@ -10,6 +10,7 @@ const SYSTEM: &str = "f27b94a3-0e5c-4d18-b6a9-3c81d50e7f42";
 const USER: &str = "41d8e6b2-7f93-4c0a-a5e1-b90c38f2d76e";
 
 const ARC: &[&str] = &["--isolated", "--platform", "arc"];
+const SERVICE_FABRIC: &[&str] = &["--platform", "service-fabric"];
 
 /// What the program prints as the command of `emulator run`.
 fn run(flags: &[&str], command: &[&str]) -> serde_json::Value {
@@ -32,6 +33,9 @@ fn python_finds_each_identity_on_each_platform() {
         let result = run(flags, &[text(&python), script]);
         assert_eq!(result, json!({ "system": SYSTEM, "user": USER }), "{flags:?}");
     }
+    // It pins the certificate too, and sends no selector: there the cluster says which identity it is.
+    let result = run(SERVICE_FABRIC, &[text(&python), script]);
+    assert_eq!(result, json!({ "system": SYSTEM, "user": SYSTEM }));
 }
 
 #[test]
@@ -46,6 +50,9 @@ fn node_finds_each_identity_on_each_platform() {
     }
     let result = run(ARC, &[text(&node), script, text(&packages)]);
     assert_eq!(result["system"], SYSTEM);
+    // It selects by the client id, which is not known there.
+    let result = run(SERVICE_FABRIC, &[text(&node), script, text(&packages)]);
+    assert_eq!(result, json!({ "system": SYSTEM, "user": "InvalidParameter" }));
     let result = run(&["--platform", "cloud-shell"], &[text(&node), script, text(&packages)]);
     assert_eq!(result["system"], SYSTEM);
 }
