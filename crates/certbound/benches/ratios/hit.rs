@@ -9,13 +9,13 @@ use certbound::{ResourceScope, Source};
 use criterion::Criterion;
 
 use crate::support::server::{Keep, Server};
-use crate::support::{ROUNDS, ThreadCpu, VAULT, clients, in_round, print_ratios};
+use crate::support::{Cpu, ROUNDS, VAULT, clients, in_round, print_ratios};
 
 const GROUP: &str = "hit";
 const FLOOR: &str = "map look-up, Arc clone, clock";
 
 #[expect(clippy::disallowed_methods, reason = "the floor reads the clock as it comes")]
-pub(crate) fn measure(criterion: &mut Criterion<ThreadCpu>) {
+pub(crate) fn measure(criterion: &mut Criterion<Cpu>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut group = criterion.benchmark_group(GROUP);
 

@@ -7,13 +7,13 @@ use certbound_testkit::Pair;
 use certbound_testkit::emulator::world::builtin;
 use criterion::Criterion;
 
-use crate::support::{ROUNDS, ThreadCpu, VAULT, in_round, print_ratios};
+use crate::support::{Cpu, ROUNDS, VAULT, in_round, print_ratios};
 
 const GROUP: &str = "managed identity's hit";
 const FLOOR: &str = "an application's hit";
 const OURS: &str = "bound_token";
 
-pub(crate) fn measure(criterion: &mut Criterion<ThreadCpu>) {
+pub(crate) fn measure(criterion: &mut Criterion<Cpu>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut group = criterion.benchmark_group(GROUP);
     let pair = Pair::new();

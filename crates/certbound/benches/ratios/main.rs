@@ -1,19 +1,35 @@
 //! What the client costs, as ratios to a floor measured in the same run: `cargo bench`.
 #![expect(clippy::unwrap_used, reason = "a benchmark")]
 
+mod first_token;
 mod hit;
 mod machine;
 mod support;
 mod two_legs;
+mod worker;
 
-fn main() {
-    let mut criterion = support::criterion();
+use std::process::ExitCode;
+
+use support::Cpu;
+
+fn main() -> ExitCode {
+    if support::emulated::is_asked_for() {
+        support::emulated::serve();
+    }
+    support::forget_earlier_results();
+    let mut criterion = support::criterion(Cpu::THREAD);
     hit::measure(&mut criterion);
     machine::measure(&mut criterion);
     two_legs::measure(&mut criterion);
     criterion.final_summary();
+    let mut criterion = support::criterion(Cpu::PROCESS);
+    first_token::measure(&mut criterion);
+    criterion.final_summary();
+    let rows = worker::measure();
     println!();
     hit::print();
     machine::print();
     two_legs::print();
+    first_token::print();
+    if worker::print(&rows) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -6,7 +6,7 @@ use tokio::sync::Mutex;
 
 use crate::support::bare::Bare;
 use crate::support::server::{Keep, Server};
-use crate::support::{ROUNDS, ThreadCpu, VAULT, clients, in_round, print_ratios};
+use crate::support::{Cpu, ROUNDS, VAULT, clients, in_round, print_ratios};
 
 const FLOOR: &str = "hyper and rustls, bare";
 const OURS: &str = "Leg 1 and Leg 2";
@@ -14,7 +14,7 @@ const OURS: &str = "Leg 1 and Leg 2";
 const KINDS: [(&str, Keep); 2] =
     [("two legs, connection kept", Keep::Open), ("two legs, fresh RSA handshake", Keep::ForTwoRequests)];
 
-pub(crate) fn measure(criterion: &mut Criterion<ThreadCpu>) {
+pub(crate) fn measure(criterion: &mut Criterion<Cpu>) {
     for (name, keep) in KINDS {
         let mut group = criterion.benchmark_group(name);
         measure_in(&mut group, keep);
@@ -28,7 +28,7 @@ pub(crate) fn print() {
     }
 }
 
-fn measure_in(group: &mut BenchmarkGroup<'_, ThreadCpu>, keep: Keep) {
+fn measure_in(group: &mut BenchmarkGroup<'_, Cpu>, keep: Keep) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let server = Server::start(keep);
     let (leg2, cache) = clients::legs(&server);

@@ -39,7 +39,12 @@ impl Bare {
             .with_client_auth_cert(vec![certificate], key)
             .unwrap();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Self { proxy: server.address, tls: TlsConnector::from(Arc::new(config)), connection: None }
+        Self::over(server.address, config)
+    }
+
+    /// Behind a proxy, with TLS as it is configured.
+    pub(crate) fn over(proxy: SocketAddr, config: ClientConfig) -> Self {
+        Self { proxy, tls: TlsConnector::from(Arc::new(config)), connection: None }
     }
 
     /// Sends a form with the client's headers, and reads the whole answer.
@@ -75,9 +80,11 @@ impl Bare {
         tcp.write_all(format!("CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\n\r\n").as_bytes())
             .await
             .unwrap();
-        let mut head = [0; 19];
-        tcp.read_exact(&mut head).await.unwrap();
-        assert_eq!(&head, b"HTTP/1.1 200 OK\r\n\r\n");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            assert_ne!(tcp.read_buf(&mut head).await.unwrap(), 0);
+        }
+        assert!(head.starts_with(b"HTTP/1.1 200 "));
         let stream = self.tls.connect(ServerName::try_from(HOST).unwrap(), tcp).await.unwrap();
         let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);

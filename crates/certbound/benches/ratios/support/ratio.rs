@@ -13,16 +13,28 @@ use rustix::time::{ClockId, clock_gettime};
 /// Rounds in which floor and ours alternate.
 pub(crate) const ROUNDS: usize = 5;
 
-/// CPU time of the measuring thread: what a server in another thread does, and who else uses the machine, is left out.
-pub(crate) struct ThreadCpu;
+/// CPU time: what somebody else does on the machine is left out.
+pub(crate) struct Cpu(ClockId);
 
-impl Measurement for ThreadCpu {
+impl Cpu {
+    /// Of the measuring thread: what a server in another thread does is left out.
+    pub(crate) const THREAD: Self = Self(ClockId::ThreadCPUTime);
+    /// Of all threads, for what is done in several: the server is then another process.
+    pub(crate) const PROCESS: Self = Self(ClockId::ProcessCPUTime);
+
+    /// What was used until now.
+    pub(crate) fn used(&self) -> Duration {
+        let now = clock_gettime(self.0);
+        Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
+    }
+}
+
+impl Measurement for Cpu {
     type Intermediate = Duration;
     type Value = Duration;
 
     fn start(&self) -> Duration {
-        let now = clock_gettime(ClockId::ThreadCPUTime);
-        Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
+        self.used()
     }
 
     fn end(&self, started: Duration) -> Duration {
@@ -46,12 +58,15 @@ impl Measurement for ThreadCpu {
     }
 }
 
-/// Criterion measuring CPU time, its results in the build's own directory.
-pub(crate) fn criterion() -> Criterion<ThreadCpu> {
-    // Ratios are of one run: an earlier one's results would be read where a filter leaves rows out.
+/// Ratios are of one run: an earlier one's results would be read where a filter leaves rows out.
+pub(crate) fn forget_earlier_results() {
     let _ = std::fs::remove_dir_all(results());
+}
+
+/// Criterion measuring CPU time, its results in the build's own directory.
+pub(crate) fn criterion(cpu: Cpu) -> Criterion<Cpu> {
     Criterion::default()
-        .with_measurement(ThreadCpu)
+        .with_measurement(cpu)
         .output_directory(&results())
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1))
@@ -75,6 +90,15 @@ pub(crate) fn print_ratios(group: &str, floor: &str, rows: &[(&str, Option<f64>)
         let median = ratios[ratios.len() / 2];
         println!("{group}: {row} / {floor} = {median:.2}x ({aim}rounds {rounds})");
     }
+}
+
+/// Whether the command line asks for a row that is not criterion's; its own it looks for itself.
+pub(crate) fn is_wanted(row: &str) -> bool {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut filters = arguments.iter().filter(|argument| !argument.starts_with('-')).peekable();
+    let any = filters.peek().is_none();
+    arguments.iter().any(|argument| argument == "--bench")
+        && (any || filters.any(|filter| row.contains(filter.as_str())))
 }
 
 /// The name of a row in one round.

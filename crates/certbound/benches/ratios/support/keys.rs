@@ -1,0 +1,99 @@
+//! Keys that are there already, and tell what their signatures cost.
+
+use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use certbound::{KeyError, KeyProvider, KeyStrength, MachineKey};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
+use rustls::sign::{Signer, SigningKey};
+use rustls::{SignatureAlgorithm, SignatureScheme};
+
+use super::Cpu;
+
+/// A key made beforehand: how long that takes differs by a factor of five from key to key, and would hide the rest.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    pub(crate) key: Arc<dyn SigningKey>,
+    signed: Arc<Mutex<Vec<Signed>>>,
+}
+
+/// One signature: where it was made, and the CPU time it took there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Signed {
+    pub(crate) thread: ThreadId,
+    pub(crate) took: Duration,
+}
+
+impl Prepared {
+    /// RSA-2048, by the provider that the client uses.
+    pub(crate) fn new() -> Self {
+        let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+        let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
+        let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.as_ref().to_vec()));
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        Self { key: provider.key_provider.load_private_key(der).unwrap(), signed: Arc::default() }
+    }
+
+    /// The signatures since the last time.
+    pub(crate) fn take_signed(&self) -> Vec<Signed> {
+        std::mem::take(&mut self.signed.lock().unwrap())
+    }
+
+    /// The public half, DER.
+    pub(crate) fn public(&self) -> Vec<u8> {
+        self.key.public_key().unwrap().as_ref().to_vec()
+    }
+
+    /// As the client signs a certificate request.
+    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.key.choose_scheme(&[SignatureScheme::RSA_PSS_SHA256]).unwrap().sign(message).unwrap()
+    }
+}
+
+impl KeyProvider for Prepared {
+    fn strength(&self) -> KeyStrength {
+        KeyStrength::Software
+    }
+
+    async fn key(&self) -> Result<MachineKey, KeyError> {
+        MachineKey::new(Arc::new(self.clone()))
+    }
+}
+
+impl SigningKey for Prepared {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let signer = self.key.choose_scheme(offered)?;
+        Some(Box::new(Watched { signer, signed: Arc::clone(&self.signed) }))
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        self.key.public_key()
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        self.key.algorithm()
+    }
+}
+
+#[derive(Debug)]
+struct Watched {
+    signer: Box<dyn Signer>,
+    signed: Arc<Mutex<Vec<Signed>>>,
+}
+
+impl Signer for Watched {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        let before = Cpu::THREAD.used();
+        let signature = self.signer.sign(message);
+        let took = Cpu::THREAD.used() - before;
+        self.signed.lock().unwrap().push(Signed { thread: std::thread::current().id(), took });
+        signature
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.signer.scheme()
+    }
+}
