@@ -1,0 +1,92 @@
+//! What takes long for a machine's certificate is not done where other futures wait for their turn.
+
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::ThreadId;
+
+use certbound::{IdentityId, KeyError, KeyProvider, KeyStrength, MachineKey, SoftwareKeys};
+use certbound_testkit::Pair;
+use rustls::pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
+use rustls::sign::{Signer, SigningKey};
+use rustls::{SignatureAlgorithm, SignatureScheme};
+
+use crate::two_leg::vault;
+
+/// With the one blocking thread taken, a key that is made there cannot be had yet.
+#[test]
+fn a_key_is_made_on_a_blocking_thread() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let (release, released) = mpsc::channel::<()>();
+        let taken = tokio::task::spawn_blocking(move || released.recv());
+        let keys = SoftwareKeys::new();
+        let mut key = std::pin::pin!(keys.key());
+        assert!(futures_util::poll!(&mut key).is_pending(), "it was made on the worker");
+        release.send(()).unwrap();
+        taken.await.unwrap().unwrap();
+        key.await.unwrap();
+    });
+}
+
+#[tokio::test]
+async fn a_certificate_request_is_signed_on_a_blocking_thread() {
+    let pair = Pair::new();
+    let key = RecordingKey::new();
+    let builder = pair.managed_identity(IdentityId::System).with_keys(key.clone());
+    builder.build().unwrap().bound_token(&vault()).await.unwrap();
+    // In memory there is no handshake: the one signature is that of the request.
+    let signed = key.signed.lock().unwrap().clone();
+    assert_eq!(signed.len(), 1);
+    assert_ne!(signed[0], std::thread::current().id(), "it was signed on the worker");
+}
+
+/// Remembers on which thread it signed.
+#[derive(Clone, Debug)]
+struct RecordingKey {
+    key: Arc<dyn SigningKey>,
+    signed: Arc<Mutex<Vec<ThreadId>>>,
+}
+
+impl RecordingKey {
+    fn new() -> Self {
+        let der = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap().serialize_der();
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let key = provider.key_provider.load_private_key(PrivateKeyDer::try_from(der).unwrap()).unwrap();
+        Self { key, signed: Arc::default() }
+    }
+}
+
+impl KeyProvider for RecordingKey {
+    fn strength(&self) -> KeyStrength {
+        KeyStrength::Software
+    }
+
+    async fn key(&self) -> Result<MachineKey, KeyError> {
+        MachineKey::new(Arc::new(self.clone()))
+    }
+}
+
+impl SigningKey for RecordingKey {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        offered.contains(&SignatureScheme::RSA_PSS_SHA256).then(|| Box::new(self.clone()) as Box<dyn Signer>)
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        self.key.public_key()
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        self.key.algorithm()
+    }
+}
+
+impl Signer for RecordingKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        self.signed.lock().unwrap().push(std::thread::current().id());
+        let signer = self.key.choose_scheme(&[SignatureScheme::RSA_PSS_SHA256]);
+        signer.ok_or_else(|| rustls::Error::General("no PSS".to_owned()))?.sign(message)
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        SignatureScheme::RSA_PSS_SHA256
+    }
+}
