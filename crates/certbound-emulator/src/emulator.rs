@@ -20,7 +20,7 @@ use crate::authority::{TOKEN_PATH, TokenService};
 use crate::ca::{CertificateAuthority, ClientIdentity, IssueOptions, KeyKind};
 use crate::clock::{Clock, OffsetClock, SystemClock};
 use crate::discovery::Discovery;
-use crate::fault::{FaultResult, Faults, LegKind};
+use crate::fault::{Asked, FaultResult, Faults, LegKind, PlatformKind};
 use crate::hosts::{self, Host};
 use crate::issue;
 use crate::issuers::FetchedKeys;
@@ -220,15 +220,22 @@ impl Emulator {
         answer: impl FnOnce(&Platform<'_>, &Request<Bytes>) -> Response<Bytes>,
     ) -> Response<Bytes> {
         let entry = JournalEntry::begin(now, tls, IMDS_HOST, request);
-        let path = request.uri().path();
-        let fault = self.faults.take(IMDS_HOST, path, None);
+        let asked = Asked::of_platform(IMDS_HOST, request.uri().path());
+        let fault = self.faults.take(&asked);
         let context = AnswerContext::new(now, Cloud::Public.login_host(), request.headers());
         let instead = fault.as_ref().and_then(|fault| fault.instead(&context));
         let mut response = instead.unwrap_or_else(|| {
             let (world, keys, machines) = (&self.world, &self.signing, &self.keys.0.machines);
-            let (throttle, arc) = (&self.throttle, self.arc.get());
-            answer(&Platform { world, keys, machines, throttle, arc, now, own_host }, request)
+            let (throttle, arc, alteration) = (&self.throttle, self.arc.get(), fault.as_ref());
+            answer(&Platform { world, keys, machines, throttle, arc, alteration, now, own_host }, request)
         });
+        if asked.platform == Some(PlatformKind::Imds) {
+            // Else every fault would be seen as a server that is no metadata service.
+            crate::platform::sign(&mut response);
+        }
+        if let Some(fault) = &fault {
+            fault.spoil(&mut response);
+        }
         if let Some(effect) = fault.as_ref().and_then(|fault| fault.effect(&response)) {
             response.extensions_mut().insert(effect);
         }
@@ -248,7 +255,8 @@ impl Emulator {
             return (sentence(413, "The body is larger than 1 MiB."), None);
         }
         let path = request.uri().path();
-        let fault = self.faults.take(name, path, LegKind::of(host, path, request.body()));
+        let leg = LegKind::of(host, path, request.body());
+        let fault = self.faults.take(&Asked { host: name, path, leg, ..Asked::default() });
         let context = AnswerContext::new(now, host.cloud().login_host(), request.headers());
         let instead = fault.as_ref().and_then(|fault| fault.instead(&context));
         let mut response = instead.unwrap_or_else(|| match *host {
@@ -264,6 +272,9 @@ impl Emulator {
                 ResourceServer { world, keys, resource, now, tls, host: name }.answer(request)
             }
         });
+        if let Some(fault) = &fault {
+            fault.spoil(&mut response);
+        }
         if let Some(effect) = fault.as_ref().and_then(|fault| fault.effect(&response)) {
             response.extensions_mut().insert(effect);
         }

@@ -1,17 +1,20 @@
 //! Faults as rules: a condition, a result, and how many times. Off unless asked for.
 
 mod condition;
+mod platform;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, SERVER};
 use http::{HeaderValue, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+pub(crate) use self::condition::Asked;
 pub use self::condition::{Condition, LegKind};
+pub use self::platform::{PlatformEndpoint, PlatformKind};
 use crate::answers::{AnswerContext, refusal};
 
 /// The most rules at once.
@@ -106,6 +109,16 @@ pub enum FaultResult {
     WrongScope,
     /// An answer whose `access_token` is empty.
     EmptyToken,
+    /// The right answer, whose body stops in the middle of the JSON; as HTTP nothing is missing.
+    MalformedJson,
+    /// The right answer, but `Server` names another product: a metadata service that is none.
+    WrongServer,
+    /// A machine's certificate is issued for a key that is not the request's.
+    ForeignKeyCertificate,
+    /// A machine's certificate is issued to another identity; the rest of the answer is right.
+    ForeignIdentityCertificate,
+    /// A machine's certificate is issued whose time is over.
+    ExpiredCertificate,
 }
 
 /// What the transport shall do with a response; an extension of the response.
@@ -136,6 +149,11 @@ impl FaultResult {
             Self::Redirect307 { .. } => "redirect307",
             Self::WrongScope => "wrong_scope",
             Self::EmptyToken => "empty_token",
+            Self::MalformedJson => "malformed_json",
+            Self::WrongServer => "wrong_server",
+            Self::ForeignKeyCertificate => "foreign_key_certificate",
+            Self::ForeignIdentityCertificate => "foreign_identity_certificate",
+            Self::ExpiredCertificate => "expired_certificate",
         }
     }
 
@@ -170,6 +188,20 @@ impl FaultResult {
             _ => return None,
         }
         Some(response)
+    }
+
+    /// Spoils a response that is right otherwise, as far as that needs nothing but the response.
+    pub(crate) fn spoil(&self, response: &mut Response<Bytes>) {
+        match self {
+            Self::MalformedJson => {
+                let half = response.body().len() / 2;
+                response.body_mut().truncate(half);
+            }
+            Self::WrongServer => {
+                response.headers_mut().insert(SERVER, HeaderValue::from_static("nginx"));
+            }
+            _ => {}
+        }
     }
 
     /// What the transport must do with `response`.
@@ -209,10 +241,10 @@ impl Faults {
     }
 
     /// The result of the first rule that fits, which is counted down.
-    pub(crate) fn take(&self, host: &str, path: &str, leg: Option<LegKind>) -> Option<FaultResult> {
+    pub(crate) fn take(&self, asked: &Asked<'_>) -> Option<FaultResult> {
         let mut rules = self.rules();
         rules.retain(|rule| rule.count != Some(0));
-        let rule = rules.iter_mut().find(|rule| rule.condition.fits(host, path, leg))?;
+        let rule = rules.iter_mut().find(|rule| rule.condition.fits(asked))?;
         rule.count = rule.count.map(|left| left - 1);
         Some(rule.result.clone())
     }
@@ -233,12 +265,44 @@ mod tests {
         assert!(faults.add(rule(r#"{"condition":{"leg":"leg2"},"result":"no_cnf","count":2}"#)));
         assert!(faults.add(rule(r#"{"result":{"delay":{"milliseconds":5}},"count":null}"#)));
         assert!(faults.add(rule(r#"{"result":{"redirect307":{"location":"https://a/"}}}"#)));
-        let taken: Vec<_> =
-            (0..4).map(|_| faults.take("h", "/p", Some(LegKind::Leg2)).map(|result| result.name())).collect();
+        let asked = Asked { host: "h", path: "/p", leg: Some(LegKind::Leg2), ..Asked::default() };
+        let taken: Vec<_> = (0..4).map(|_| faults.take(&asked).map(|result| result.name())).collect();
         assert_eq!(taken, [Some("no_cnf"), Some("no_cnf"), Some("delay"), Some("delay")]);
         faults.clear();
-        assert_eq!(faults.take("h", "/p", None), None);
+        assert_eq!(faults.take(&asked), None);
         assert!(serde_json::from_str::<Fault>(r#"{"result":"no_such"}"#).is_err());
         assert!(serde_json::from_str::<Fault>(r#"{"result":"no_cnf","cuont":2}"#).is_err());
+        let spelt =
+            |text: &str| rule(&format!(r#"{{"condition":{text},"result":"malformed_json"}}"#)).condition;
+        let hyphens = spelt(r#"{"platform":"app-service","endpoint":"issue-credential"}"#);
+        assert_eq!(spelt(r#"{"platform":"app_service","endpoint":"issue_credential"}"#), hyphens);
+        assert_eq!(spelt(r#"{"platform":"ml"}"#), Condition::platform(PlatformKind::MachineLearning));
+    }
+
+    /// The page is what people plan their tests by.
+    #[test]
+    fn the_page_on_faults_names_every_condition_and_result() {
+        let page = include_str!("../../../docs/faults.md");
+        for unknown in [
+            r#"{"result":"?"}"#,
+            r#"{"condition":{"?":0},"result":"no_cnf"}"#,
+            r#"{"condition":{"leg":"?"},"result":"no_cnf"}"#,
+            r#"{"condition":{"platform":"?"},"result":"no_cnf"}"#,
+            r#"{"condition":{"endpoint":"?"},"result":"no_cnf"}"#,
+        ] {
+            let error = serde_json::from_str::<Fault>(unknown).unwrap_err().to_string();
+            let (_, known) = error.split_once("expected").expect("it lists what it knows");
+            let names: Vec<_> = known.split('`').skip(1).step_by(2).collect();
+            assert!(names.len() > 3, "{error}");
+            for name in names {
+                let hyphens = name.contains('-');
+                assert!(
+                    hyphens
+                        || page.contains(&format!("`{name}`"))
+                        || page.contains(&format!("{{\"{name}\":")),
+                    "{name}"
+                );
+            }
+        }
     }
 }

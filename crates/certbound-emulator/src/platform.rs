@@ -18,6 +18,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use serde_json::{Value, json};
 
 use crate::answers::json_response;
+use crate::fault::FaultResult;
 use crate::keys::SigningKeys;
 use crate::machine_ca::MachineAuthority;
 use crate::world::{ManagedIdentity, World};
@@ -34,6 +35,8 @@ pub(crate) struct Platform<'e> {
     pub(crate) machines: &'e MachineAuthority,
     pub(crate) throttle: &'e Throttle,
     pub(crate) arc: Option<&'e arc::ArcKey>,
+    /// Spoils the answer on request.
+    pub(crate) alteration: Option<&'e FaultResult>,
     pub(crate) now: UnixTime,
     /// The listener's own `host:port`, which is as good as the link-local address.
     pub(crate) own_host: &'e str,
@@ -56,6 +59,11 @@ impl No {
     }
 }
 
+/// Says who answers, as the metadata service does.
+pub(crate) fn sign(response: &mut Response<Bytes>) {
+    response.headers_mut().insert(SERVER, HeaderValue::from_static(SERVER_NAME));
+}
+
 impl Platform<'_> {
     pub(crate) fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
         if let Some(response) = arc::answer(self, request) {
@@ -65,7 +73,7 @@ impl Platform<'_> {
             Ok(body) => json_response(200, &body),
             Err(no) => no.response(),
         };
-        response.headers_mut().insert(SERVER, HeaderValue::from_static(SERVER_NAME));
+        sign(&mut response);
         response
     }
 

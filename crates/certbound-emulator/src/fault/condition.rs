@@ -5,6 +5,7 @@ use certbound_core::environment::Cloud;
 use certbound_core::request::{MTLS_POP, ReceivedForm};
 use serde::{Deserialize, Serialize};
 
+use super::platform::{PlatformEndpoint, PlatformKind};
 use crate::hosts::Host;
 
 /// Which requests a rule is about; what is left out fits every request.
@@ -20,6 +21,22 @@ pub struct Condition {
     /// The station of the flow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leg: Option<LegKind>,
+    /// The platform whose own endpoint is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<PlatformKind>,
+    /// What it is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<PlatformEndpoint>,
+}
+
+/// A request as conditions see it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked<'r> {
+    pub(crate) host: &'r str,
+    pub(crate) path: &'r str,
+    pub(crate) leg: Option<LegKind>,
+    pub(crate) platform: Option<PlatformKind>,
+    pub(crate) endpoint: Option<PlatformEndpoint>,
 }
 
 impl Condition {
@@ -33,10 +50,22 @@ impl Condition {
         Self { leg: Some(leg), ..Self::default() }
     }
 
-    pub(super) fn fits(&self, host: &str, path: &str, leg: Option<LegKind>) -> bool {
-        self.host_suffix.as_ref().is_none_or(|suffix| host.ends_with(suffix.as_str()))
-            && self.path_contains.as_ref().is_none_or(|part| path.contains(part.as_str()))
-            && self.leg.is_none_or(|wanted| leg == Some(wanted))
+    /// Every request to one platform's own endpoints.
+    pub fn platform(platform: PlatformKind) -> Self {
+        Self { platform: Some(platform), ..Self::default() }
+    }
+
+    /// One operation of a platform, whichever platform it is.
+    pub fn endpoint(endpoint: PlatformEndpoint) -> Self {
+        Self { endpoint: Some(endpoint), ..Self::default() }
+    }
+
+    pub(super) fn fits(&self, asked: &Asked<'_>) -> bool {
+        self.host_suffix.as_ref().is_none_or(|suffix| asked.host.ends_with(suffix.as_str()))
+            && self.path_contains.as_ref().is_none_or(|part| asked.path.contains(part.as_str()))
+            && self.leg.is_none_or(|wanted| asked.leg == Some(wanted))
+            && self.platform.is_none_or(|wanted| asked.platform == Some(wanted))
+            && self.endpoint.is_none_or(|wanted| asked.endpoint == Some(wanted))
     }
 }
 
@@ -81,12 +110,22 @@ mod tests {
         let condition = Condition {
             host_suffix: Some(".microsoft.com".to_owned()),
             path_contains: Some("/token".to_owned()),
-            leg: None,
+            ..Condition::any()
         };
-        assert!(condition.fits("mtlsauth.microsoft.com", "/t/oauth2/v2.0/token", None));
-        assert!(!condition.fits("mtlsauth.microsoft.com", "/t", None));
-        assert!(!condition.fits("example.com", "/t/oauth2/v2.0/token", None));
-        assert!(!Condition::leg(LegKind::Leg1).fits("a", "/", Some(LegKind::Leg2)));
-        assert!(Condition::any().fits("a", "/", None));
+        let at = |host, path| Asked { host, path, ..Asked::default() };
+        assert!(condition.fits(&at("mtlsauth.microsoft.com", "/t/oauth2/v2.0/token")));
+        assert!(!condition.fits(&at("mtlsauth.microsoft.com", "/t")));
+        assert!(!condition.fits(&at("example.com", "/t/oauth2/v2.0/token")));
+        let leg2 = Asked { leg: Some(LegKind::Leg2), ..at("a", "/") };
+        assert!(!Condition::leg(LegKind::Leg1).fits(&leg2));
+        assert!(Condition::any().fits(&at("a", "/")));
+
+        let plain = Asked::of_platform("a", "/metadata/identity/oauth2/token");
+        assert!(Condition::platform(PlatformKind::Imds).fits(&plain));
+        assert!(Condition::endpoint(PlatformEndpoint::Token).fits(&plain));
+        assert!(!Condition::platform(PlatformKind::Arc).fits(&plain));
+        assert!(!Condition::endpoint(PlatformEndpoint::IssueCredential).fits(&plain));
+        assert!(!Condition::platform(PlatformKind::Imds).fits(&leg2));
+        assert!(!Condition::endpoint(PlatformEndpoint::Token).fits(&leg2), "that is the token service's");
     }
 }

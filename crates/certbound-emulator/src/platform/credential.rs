@@ -1,16 +1,22 @@
 //! The instance metadata service, version 2: a certificate for the identity, over a key of the machine's.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use certbound_core::json;
 use certbound_core::request::ReceivedForm;
+use rcgen::{KeyPair, PublicKeyData as _};
 use serde_json::{Value, json};
 
 use super::{No, Platform, csr, no};
+use crate::fault::FaultResult;
 use crate::machine_ca::{Issued, LIFETIME};
 use crate::world::ManagedIdentity;
 
 const VERSION: &str = "2.0";
+/// An identity that no machine has.
+const NOBODY: &str = "00000000-0000-0000-0000-00000000dead";
 
 /// `/metadata/identity/getplatformmetadata`
 pub(super) fn platform(platform: &Platform<'_>, query: &ReceivedForm) -> Result<Value, No> {
@@ -50,8 +56,17 @@ pub(super) fn issue(platform: &Platform<'_>, query: &ReceivedForm, body: &[u8]) 
         None => None,
         Some(token) => csr::attestation_fault(token, &public_key, platform),
     };
-    let issued = Issued { client_id: identity.client_id.clone(), attestation_fault };
-    let until = platform.now.plus(LIFETIME);
+    let mut issued = Issued { client_id: identity.client_id.clone(), attestation_fault };
+    let (mut public_key, mut until) = (public_key, platform.now.plus(LIFETIME));
+    match platform.alteration {
+        Some(FaultResult::ForeignKeyCertificate) => {
+            let other = KeyPair::generate().map_err(|why| no(500, "server_error", why.to_string()))?;
+            public_key = other.subject_public_key_info();
+        }
+        Some(FaultResult::ForeignIdentityCertificate) => issued.client_id = NOBODY.to_owned(),
+        Some(FaultResult::ExpiredCertificate) => until = platform.now.minus(Duration::from_secs(1)),
+        _ => {}
+    }
     let certificate = platform.machines.issue(tenant, &public_key, until, platform.now, issued);
     let certificate =
         certificate.map_err(|why| bad(format!("No certificate can be issued for this key: {why}.")))?;

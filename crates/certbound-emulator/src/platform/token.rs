@@ -39,7 +39,7 @@ impl Platform<'_> {
             cloud: Cloud::Public,
         };
         let key = self.keys.current();
-        let answer = key.and_then(|key| issue::answer(&grant, &key, self.now, None));
+        let answer = key.and_then(|key| issue::answer(&grant, &key, self.now, self.alteration));
         answer.ok_or_else(|| no(500, "server_error", "The token could not be signed."))
     }
 }

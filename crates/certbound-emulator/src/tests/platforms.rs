@@ -154,3 +154,30 @@ fn the_agent_of_arc_wants_its_file_read() {
     let post = Asked { method: "POST", ..asked(AZURE_ARC, &query, &with_proof) };
     assert_eq!(status(&emulator, &post), 405);
 }
+
+#[test]
+fn a_fault_by_a_platforms_name_befalls_that_platform_alone() {
+    use crate::fault::Asked as Seen;
+    use crate::{Condition, Fault, FaultResult, PlatformKind};
+
+    let paths = [
+        (PlatformKind::AppService, APP_SERVICE),
+        (PlatformKind::MachineLearning, MACHINE_LEARNING),
+        (PlatformKind::CloudShell, CLOUD_SHELL),
+        (PlatformKind::ServiceFabric, crate::SERVICE_FABRIC),
+        (PlatformKind::Arc, AZURE_ARC),
+        (PlatformKind::Imds, "/metadata/identity/oauth2/token"),
+        (PlatformKind::Imds, "/metadata/identity/issuecredential"),
+    ];
+    for (kind, path) in paths {
+        let emulator = emulator();
+        let result = FaultResult::Status { status: 418, body: String::new(), retry_after: None };
+        emulator.add_fault(Fault { count: None, ..Fault::once(Condition::platform(kind), result) });
+        let query = format!("api-version=1&{RESOURCE}");
+        for (other, elsewhere) in paths {
+            let found = status(&emulator, &asked(elsewhere, &query, &[]));
+            assert_eq!(found == 418, other == kind, "{kind:?} is meant, {elsewhere} asked: {found}");
+        }
+        assert_eq!(Seen::of_platform("h", path).platform, Some(kind));
+    }
+}

@@ -9,6 +9,7 @@ mod credentials;
 mod discovery;
 mod fail_closed;
 mod headers;
+mod machine_faults;
 mod machine_state;
 mod machine_threads;
 mod managed_identity;
