@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use certbound_verifier::{Authorization, Clock, Scheme, UnixTime, Verifier};
 use criterion::Criterion;
 
-use crate::ratio::{ROUNDS, ThreadCpu, in_round, print_ratios};
+use crate::ratio::{Cpu, ROUNDS, in_round, print_ratios};
 use crate::support::{AUDIENCE, NOW, client, issuer, keys, public_key, token, verifier};
 
 const GROUP: &str = "decision";
@@ -38,7 +38,7 @@ pub(crate) fn remembering(capacity: u64) -> Verifier {
         .unwrap()
 }
 
-pub(crate) fn measure(criterion: &mut Criterion<ThreadCpu>) {
+pub(crate) fn measure(criterion: &mut Criterion<Cpu>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     // As long as the tokens of the token service.
     let token = token()

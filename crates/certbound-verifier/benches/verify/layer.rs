@@ -16,7 +16,7 @@ use tower_layer::Layer as _;
 use tower_service::Service;
 
 use crate::decision::remembering;
-use crate::ratio::{ROUNDS, ThreadCpu, in_round, print_ratios};
+use crate::ratio::{Cpu, ROUNDS, in_round, print_ratios};
 use crate::support::{client, token};
 
 const GROUP: &str = "layer";
@@ -67,7 +67,7 @@ async fn ask(sender: &mut SendRequest<Empty<Bytes>>, authorization: &str) {
     answer.into_body().collect().await.unwrap();
 }
 
-pub(crate) fn measure(criterion: &mut Criterion<ThreadCpu>) {
+pub(crate) fn measure(criterion: &mut Criterion<Cpu>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let authorization = format!("mtls_pop {}", token().sign());
     let behind = |verifier: Verifier| {

@@ -5,13 +5,15 @@ mod decision;
 mod layer;
 
 #[path = "../../../certbound/benches/ratios/support/ratio.rs"]
+#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
 mod ratio;
 #[path = "../../tests/numbered/support.rs"]
 #[expect(dead_code, reason = "shared with the tests, which need more of it")]
 mod support;
 
 fn main() {
-    let mut criterion = ratio::criterion();
+    ratio::forget_earlier_results();
+    let mut criterion = ratio::criterion(ratio::Cpu::THREAD);
     decision::measure(&mut criterion);
     layer::measure(&mut criterion);
     criterion.final_summary();
