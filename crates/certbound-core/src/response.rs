@@ -25,7 +25,7 @@ pub struct TokenResponse {
     pub expires_in: Duration,
     /// `ext_expires_in`.
     pub ext_expires_in: Option<Duration>,
-    /// `refresh_in`: when a new token should be fetched.
+    /// `refresh_in`: when a new token should be fetched. None where it is no such number.
     pub refresh_in: Option<Duration>,
     /// `scope`, where the answer names one.
     pub scope: Option<Vec<String>>,
@@ -88,7 +88,8 @@ impl TokenResponse {
             access_token,
             expires_in,
             ext_expires_in: seconds(&mut members, "ext_expires_in")?,
-            refresh_in: seconds(&mut members, "refresh_in")?,
+            // A hint: a service that gets it wrong has still given a token.
+            refresh_in: seconds(&mut members, "refresh_in").ok().flatten(),
             scope: scope
                 .map(|scope| scope.split_ascii_whitespace().map(str::to_owned).collect())
                 .filter(|scopes: &Vec<String>| !scopes.is_empty()),
@@ -278,6 +279,16 @@ mod tests {
         assert_eq!(answer.refresh_in, Some(Duration::from_secs(1800)));
         assert_eq!(answer.scope.unwrap().len(), 2);
         assert_eq!(answer.extra.get("resource").and_then(Value::as_str), Some("x"));
+    }
+
+    #[test]
+    fn a_hint_that_makes_no_sense_is_none() {
+        for refresh_in in ["-1", "1.5", r#""soon""#, "{}", "99999999999999999999", "null"] {
+            let body = format!(
+                r#"{{"token_type":"Bearer","access_token":"a","expires_in":1,"refresh_in":{refresh_in}}}"#
+            );
+            assert_eq!(parse(&body).unwrap().refresh_in, None, "{body}");
+        }
     }
 
     #[test]
