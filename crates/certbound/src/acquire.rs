@@ -11,6 +11,7 @@ mod authority;
 mod claims;
 mod leg1;
 mod options;
+mod refresh;
 mod settings;
 pub(crate) mod station;
 
@@ -26,14 +27,15 @@ pub use self::options::{Acquire, AcquireFuture};
 pub(crate) use self::settings::Options;
 use self::station::Fetched;
 use crate::binding::Binding;
-use crate::cache::flight::FlightKey;
+use crate::cache::Counted;
+use crate::cache::flight::{FlightKey, Load};
 use crate::cache::key::KeyRef;
 use crate::client::ClientCore;
 use crate::correlation::CorrelationId;
 use crate::credential::{Proof, Proves};
 use crate::error::{Error, Leg, Misuse};
 use crate::headers::{self, RefreshReason};
-use crate::token::{Held, Kind, Source};
+use crate::token::{Came, Held, Kind, Landed};
 
 /// One acquisition, with everything it needs, so that it can outlive its caller.
 #[derive(Clone)]
@@ -43,42 +45,65 @@ pub(crate) struct Acquisition {
     pub(crate) kind: Kind,
     pub(crate) scope: certbound_core::scope::ResourceScope,
     pub(crate) options: Options,
+    /// Begun in the background, while the token it is to replace still lives.
+    pub(crate) ahead: bool,
 }
 
 impl Acquisition {
     /// A live token: from the cache, from another's flight, or from the service.
-    pub(crate) async fn run(self) -> Result<(Held, Source), Error> {
+    pub(crate) async fn run(self) -> Result<(Held, Came), Error> {
         self.options.check().map_err(|misuse| self.blame(misuse))?;
         // The certificate, chosen once: cache key, TLS, token.
         let certificate = self.credential.certificate().await?;
         let key = self.key(certificate.as_ref());
         if let Some(held) = self.cached(&key) {
-            return Ok((held, Source::Cache));
+            return Ok((held, Came::FROM_CACHE));
         }
-        let flight = FlightKey {
+        let (flight, wants_new) = (self.flight(&key), self.options.wants_new());
+        let (cache, clock) = (self.client.cache.clone(), Arc::clone(&self.client.clock));
+        cache.count(Counted::Miss);
+        let token = flight.token.clone();
+        let load = move || -> Load { Box::pin(self.load(certificate)) };
+        let (landed, joined) = cache.flights().fly(flight, load).await;
+        if joined {
+            cache.count(Counted::Joined);
+        }
+        match landed {
+            Ok(Landed { held, report }) => Ok((held, Came::by_flight(joined, report))),
+            // The last minutes of a token are for this.
+            Err(error) if error.is_transient() && !wants_new => {
+                let held = cache.in_outage(&token.as_ref(), clock.now()).ok_or(error)?;
+                Ok((held, Came::FROM_CACHE))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn flight(&self, key: &KeyRef<'_>) -> FlightKey {
+        FlightKey {
             token: key.to_key(),
             claims: self.options.claims.clone(),
             forced: self.options.force_refresh || self.options.rejected.is_some(),
             replaces: None,
-        };
-        let flights = self.client.cache.clone();
-        let load =
-            move || -> std::pin::Pin<Box<dyn Future<Output = _> + Send>> { Box::pin(self.load(certificate)) };
-        let (held, joined) = flights.flights().fly(flight, load).await;
-        Ok((held?, if joined { Source::Joined } else { Source::Service }))
+        }
     }
 
     /// The cached token, unless the options ask for a new one.
     fn cached(&self, key: &KeyRef<'_>) -> Option<Held> {
-        if self.options.skip_cache() {
+        let cache = &self.client.cache;
+        if self.options.skip_cache() || cache.kept(key).is_none_or(|held| self.options.rejects(&held)) {
             return None;
         }
         // No token outlives its certificate, so a live token says that the certificate is valid too.
-        self.client.cache.live(key, self.client.clock.now()).filter(|held| !self.options.rejects(held))
+        let (held, refresh) = cache.live(key, self.client.clock.now())?;
+        if refresh {
+            self.clone().refresh_ahead();
+        }
+        Some(held)
     }
 
     /// Fetches a token and stores it. A certificate that changed on the way is given one restart.
-    async fn load(self, certificate: Option<Binding>) -> Result<Held, Error> {
+    async fn load(self, certificate: Option<Binding>) -> Result<Landed, Error> {
         let (certificate, fetched) = match self.fetch(certificate.as_ref()).await {
             Err(Error::Misuse { what: Misuse::BindingChanged { .. }, .. }) => {
                 let certificate = self.credential.certificate().await?;
@@ -87,9 +112,9 @@ impl Acquisition {
             }
             result => (certificate, result?),
         };
-        let held = fetched.into_held(&self, certificate.as_ref())?;
-        self.client.cache.put(self.key(certificate.as_ref()).to_key(), held.clone());
-        Ok(held)
+        let landed = fetched.land(&self, certificate.as_ref())?;
+        self.client.cache.put(landed.held.clone(), self.client.clock.now());
+        Ok(landed)
     }
 
     /// One request to the token service: the walk itself.
@@ -171,6 +196,10 @@ impl Acquisition {
         let options = &self.options;
         if options.force_refresh || options.claims.is_some() || options.rejected.is_some() {
             RefreshReason::ForcedOrClaims
+        } else if self.ahead {
+            RefreshReason::Proactive
+        } else if self.client.cache.is_none() {
+            RefreshReason::CacheDisabled
         } else if self.client.cache.had(&self.key(certificate)) {
             RefreshReason::Expired
         } else {

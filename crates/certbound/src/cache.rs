@@ -1,72 +1,97 @@
-//! Tokens in memory: found without a lock, bounded, gone when they expire.
+//! Tokens in memory: found without a lock, bounded, gone some time after their end.
 
+mod end;
 pub(crate) mod flight;
 pub(crate) mod key;
+mod statistics;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use certbound_core::time::UnixTime;
 
-use self::flight::Flights;
-use self::key::{CacheKey, KeyRef};
+use self::end::ByEnd;
+use self::flight::{FlightKey, Flights, Load};
+use self::key::KeyRef;
+pub use self::statistics::CacheStatistics;
+pub(crate) use self::statistics::Counted;
+use self::statistics::Counters;
+use crate::error::Error;
 use crate::token::Held;
 
-/// A token is served while more than this is left of it.
-pub(crate) const MARGIN: Duration = Duration::from_secs(5 * 60);
+/// What the map takes for each token, beside the token itself.
+const PER_ENTRY: usize = 80;
+/// How long a token that is over may stay, so that a clock that jumped and came back costs nothing.
+const LINGERS: Duration = Duration::from_secs(60 * 60);
+/// How many of those one `put` takes away at most.
+const SWEPT_AT_ONCE: usize = 4;
 
 /// Tokens in memory. Clones are one cache; give them to several clients to share it.
 ///
-/// Bounded: past its capacity the tokens that end soonest go first. A token is served while more than five minutes are
-/// left of it. Nothing is written to disk. Tokens of different certificates, tenants, clients, scopes and kinds never
-/// meet.
+/// Bounded by count and by bytes: past either, the tokens that end soonest go first. A token is served while more than
+/// five minutes are left of it, and to its end while the token service is away. Nothing is written to disk. Tokens of
+/// different certificates, tenants, clients, scopes and kinds never meet.
+///
+/// ```
+/// use certbound::TokenCache;
+///
+/// let cache = TokenCache::with_limits(1_000, 4 * 1024 * 1024);
+/// assert_eq!((cache.len(), cache.statistics().hits), (0, 0));
+/// ```
 #[derive(Clone)]
 pub struct TokenCache {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    tokens: papaya::HashMap<CacheKey, Entry, foldhash::quality::RandomState>,
+    tokens: papaya::HashMap<Held, (), foldhash::quality::RandomState>,
     /// Only writers take this lock; a hit never does.
     order: Mutex<Order>,
-    capacity: usize,
+    tokens_at_most: usize,
+    bytes_at_most: usize,
     flights: Flights,
+    counters: Counters,
 }
-
-#[derive(Clone)]
-struct Entry {
-    held: Held,
-    expires_at: UnixTime,
-    /// Its place in `Order`.
-    place: Place,
-}
-
-type Place = (UnixTime, u64);
 
 #[derive(Default)]
 struct Order {
-    soonest_first: BTreeMap<Place, CacheKey>,
-    next: u64,
+    soonest_first: BTreeSet<ByEnd>,
+    bytes: usize,
 }
 
 impl TokenCache {
     /// How many tokens a cache holds unless told otherwise.
     pub const DEFAULT_CAPACITY: usize = 10_000;
+    /// How many bytes of tokens a cache holds unless told otherwise: 64 MiB.
+    pub const DEFAULT_BYTES: usize = 64 * 1024 * 1024;
 
-    /// A cache of the default capacity.
+    /// A cache of the default limits.
     pub fn new() -> Self {
         Self::with_capacity(Self::DEFAULT_CAPACITY)
     }
 
-    /// A cache of at most `capacity` tokens, at least one.
+    /// A cache of at most `capacity` tokens, at least one, and of the default bytes.
     pub fn with_capacity(capacity: usize) -> Self {
+        Self::with_limits(capacity, Self::DEFAULT_BYTES)
+    }
+
+    /// A cache of at most `tokens`, at least one, that take at most `bytes`. A token that takes more by itself is not kept.
+    pub fn with_limits(tokens: usize, bytes: usize) -> Self {
+        Self::limited(tokens.max(1), bytes)
+    }
+
+    /// A cache that keeps nothing: each acquisition asks the service, but those under way at the same time for the same
+    /// token still share one request.
+    pub fn none() -> Self {
+        Self::limited(0, 0)
+    }
+
+    fn limited(tokens_at_most: usize, bytes_at_most: usize) -> Self {
         let tokens = papaya::HashMap::builder().hasher(foldhash::quality::RandomState::default()).build();
-        let capacity = capacity.max(1);
-        Self {
-            inner: Arc::new(Inner { tokens, order: Mutex::default(), capacity, flights: Flights::default() }),
-        }
+        let (order, flights, counters) = (Mutex::default(), Flights::default(), Counters::default());
+        Self { inner: Arc::new(Inner { tokens, order, tokens_at_most, bytes_at_most, flights, counters }) }
     }
 
     /// How many tokens are held, expired ones that nobody asked for since included.
@@ -79,18 +104,64 @@ impl TokenCache {
         self.len() == 0
     }
 
+    /// How much memory the tokens take, in bytes; about, since allocators round.
+    pub fn bytes(&self) -> usize {
+        self.order().bytes
+    }
+
+    /// What the cache did since it was made.
+    pub fn statistics(&self) -> CacheStatistics {
+        self.inner.counters.read(self.len(), self.bytes())
+    }
+
     /// Forgets every token. Acquisitions under way still end and store theirs.
     pub fn clear(&self) {
         let mut order = self.order();
         self.inner.tokens.pin().clear();
-        order.soonest_first.clear();
+        *order = Order::default();
     }
 
-    /// The token for `key`, if more than the margin is left of it.
-    pub(crate) fn live(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<Held> {
+    /// Whether it keeps nothing.
+    pub(crate) fn is_none(&self) -> bool {
+        self.inner.tokens_at_most == 0
+    }
+
+    /// The token for `key` that is served without a question, and whether the caller is to refresh it.
+    pub(crate) fn live(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<(Held, bool)> {
         let tokens = self.inner.tokens.pin();
-        let entry = tokens.get(key)?;
-        (entry.expires_at > now.plus(MARGIN)).then(|| entry.held.clone())
+        let (held, ()) = tokens.get_key_value(key)?;
+        let life = held.life();
+        if !life.serves(now) {
+            return None;
+        }
+        self.count(Counted::Hit);
+        Some((held.clone(), life.take_refresh(now)))
+    }
+
+    /// The token for `key` while the service is away: to its very end.
+    pub(crate) fn in_outage(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<Held> {
+        let held = self.kept(key).filter(|held| held.life().outlast(now))?;
+        self.count(Counted::InOutage);
+        Some(held)
+    }
+
+    /// Fetches the token for `flight` while its predecessor serves, which it goes on to do while the service is away.
+    pub(crate) async fn refresh(
+        &self,
+        flight: FlightKey,
+        load: impl FnOnce() -> Load,
+        now: impl FnOnce() -> UnixTime,
+    ) -> Result<(), Error> {
+        self.count(Counted::Refresh);
+        let token = flight.token.clone();
+        let result = self.inner.flights.fly(flight, load).await.0;
+        if let Err(error) = &result {
+            self.count(Counted::FailedRefresh);
+            if let (true, Some(held)) = (error.is_transient(), self.kept(&token.as_ref())) {
+                held.life().outlast(now());
+            }
+        }
+        result.map(drop)
     }
 
     /// Whether there was a token for `key`, live or not.
@@ -100,33 +171,78 @@ impl TokenCache {
 
     /// The token for `key`, live or not.
     pub(crate) fn kept(&self, key: &KeyRef<'_>) -> Option<Held> {
-        self.inner.tokens.pin().get(key).map(|entry| entry.held.clone())
+        self.inner.tokens.pin().get_key_value(key).map(|(held, ())| held.clone())
     }
 
-    /// Stores a token, making room by dropping those that end soonest.
-    pub(crate) fn put(&self, key: CacheKey, held: Held) {
-        let expires_at = held.body().expires_at;
+    /// Stores a token in the place of its predecessor, making room by dropping those that end soonest.
+    pub(crate) fn put(&self, held: Held, now: UnixTime) {
+        let bytes = held.bytes() + PER_ENTRY;
+        if self.is_none() || bytes > self.inner.bytes_at_most {
+            return;
+        }
         let mut order = self.order();
-        let place = (expires_at, order.next);
-        order.next += 1;
         let tokens = self.inner.tokens.pin();
-        if let Some(previous) = tokens.insert(key.clone(), Entry { held, expires_at, place }) {
-            order.soonest_first.remove(&previous.place);
+        if let Some((previous, ())) = tokens.get_key_value(&held) {
+            order.remove(previous);
         }
-        order.soonest_first.insert(place, key);
-        while order.soonest_first.len() > self.inner.capacity {
-            let Some((_, key)) = order.soonest_first.pop_first() else { break };
-            tokens.remove(&key);
+        tokens.insert(held.clone(), ());
+        order.bytes += bytes;
+        order.soonest_first.insert(ByEnd(held));
+        self.count(Counted::Stored);
+
+        let swept = (0..SWEPT_AT_ONCE).map_while(|_| order.over_since(now.minus(LINGERS)));
+        for held in swept {
+            tokens.remove(&held);
         }
+        while order.soonest_first.len() > self.inner.tokens_at_most || order.bytes > self.inner.bytes_at_most
+        {
+            let Some(held) = order.first() else { break };
+            tokens.remove(&held);
+            self.count(Counted::Evicted);
+        }
+    }
+
+    /// Forgets the token for `key`; tells whether there was one.
+    pub(crate) fn remove(&self, key: &KeyRef<'_>) -> bool {
+        let mut order = self.order();
+        let tokens = self.inner.tokens.pin();
+        let Some((held, ())) = tokens.remove_entry(key) else { return false };
+        order.remove(held);
+        true
     }
 
     pub(crate) fn flights(&self) -> &Flights {
         &self.inner.flights
     }
 
-    fn order(&self) -> std::sync::MutexGuard<'_, Order> {
+    pub(crate) fn count(&self, what: Counted) {
+        self.inner.counters.count(what);
+    }
+
+    fn order(&self) -> MutexGuard<'_, Order> {
         // Nothing can panic while it is held, and every state it passes through is usable.
         self.inner.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Order {
+    fn remove(&mut self, held: &Held) {
+        if self.soonest_first.remove(&ByEnd(held.clone())) {
+            self.bytes -= held.bytes() + PER_ENTRY;
+        }
+    }
+
+    /// Takes the one that ends soonest.
+    fn first(&mut self) -> Option<Held> {
+        let ByEnd(held) = self.soonest_first.pop_first()?;
+        self.bytes -= held.bytes() + PER_ENTRY;
+        Some(held)
+    }
+
+    /// Takes the one that ends soonest, if it was over at `time`.
+    fn over_since(&mut self, time: UnixTime) -> Option<Held> {
+        let over = self.soonest_first.first().is_some_and(|ByEnd(held)| held.life().expires_at() <= time);
+        if over { self.first() } else { None }
     }
 }
 
@@ -140,7 +256,8 @@ impl fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenCache")
             .field("len", &self.len())
-            .field("capacity", &self.inner.capacity)
+            .field("capacity", &self.inner.tokens_at_most)
+            .field("bytes", &self.bytes())
             .finish()
     }
 }

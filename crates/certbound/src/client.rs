@@ -4,7 +4,7 @@ mod builder;
 mod error;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use certbound_core::authority::Authority;
 use certbound_core::instance::InstanceMetadata;
@@ -15,6 +15,7 @@ pub use self::builder::ClientBuilder;
 pub use self::error::BuildError;
 use crate::acquire::{Acquire, AcquireLeg1};
 use crate::assertion::BoundAssertion;
+use crate::background::Background;
 use crate::binding::Binding;
 use crate::cache::TokenCache;
 use crate::cache::key::ClientKey;
@@ -24,7 +25,7 @@ use crate::discovery::Discovery;
 use crate::error::Error;
 use crate::leg1::{AssertionRequest, Leg1};
 use crate::resource::Resource;
-use crate::token::{BearerToken, BoundToken};
+use crate::token::{BearerToken, BoundToken, Origins};
 use crate::transport::AnyTransport;
 
 /// A confidential client: one application in one tenant, with one kind of credential.
@@ -34,6 +35,8 @@ use crate::transport::AnyTransport;
 #[derive(Clone)]
 pub struct Client<C> {
     pub(crate) core: Arc<ClientCore>,
+    /// Ends with the last of those who can ask for tokens.
+    pub(crate) background: Arc<Background>,
     pub(crate) credential: C,
 }
 
@@ -44,6 +47,8 @@ pub(crate) struct ClientCore {
     pub(crate) capabilities: Vec<String>,
     pub(crate) cache: TokenCache,
     pub(crate) cache_key: Arc<ClientKey>,
+    pub(crate) origins: Origins,
+    pub(crate) background: Weak<Background>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) transport: Arc<dyn AnyTransport>,
     pub(crate) discovery: Discovery,
@@ -87,7 +92,13 @@ impl<C: Credential> Client<C> {
     where
         C: Binds,
     {
-        Resource::of_client(Arc::clone(&self.core), Arc::new(self.credential.clone()), scope.clone())
+        let background = Arc::clone(&self.background);
+        Resource::of_client(
+            Arc::clone(&self.core),
+            background,
+            Arc::new(self.credential.clone()),
+            scope.clone(),
+        )
     }
 
     /// The authority the client was built for.

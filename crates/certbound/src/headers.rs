@@ -37,6 +37,8 @@ pub(crate) enum RefreshReason {
     ForcedOrClaims = 1,
     NoCachedToken = 2,
     Expired = 3,
+    Proactive = 4,
+    CacheDisabled = 5,
 }
 
 /// What the telemetry header tells of one request.

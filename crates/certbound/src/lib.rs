@@ -31,6 +31,7 @@
 
 mod acquire;
 mod assertion;
+mod background;
 mod binding;
 mod cache;
 mod certificate;
@@ -69,7 +70,7 @@ pub use certbound_core::time::UnixTime;
 pub use crate::acquire::{Acquire, AcquireFuture, AcquireLeg1};
 pub use crate::assertion::{AssertionError, BoundAssertion, LegReport};
 pub use crate::binding::Binding;
-pub use crate::cache::TokenCache;
+pub use crate::cache::{CacheStatistics, TokenCache};
 pub use crate::certificate::{BindingCertificate, BindingCertificateError};
 pub use crate::client::{BuildError, Client, ClientBuilder};
 pub use crate::clock::{Clock, SystemClock};

@@ -5,6 +5,7 @@ mod attestation;
 mod bearer;
 mod blame;
 mod builder;
+mod call;
 mod certificates;
 mod error;
 mod imds;
@@ -15,9 +16,10 @@ mod mint;
 mod place;
 mod retry;
 mod state;
+mod walk;
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use certbound_core::managed_identity::{IdentityId, MachineSource};
 use certbound_core::scope::ResourceScope;
@@ -34,11 +36,12 @@ pub use self::keys::{KeyError, KeyProvider, KeyStrength, MachineKey, SoftwareKey
 pub use self::place::EnvironmentError;
 use self::place::Place;
 pub use self::state::{StateDirectory, StateError};
+use crate::background::Background;
 use crate::cache::TokenCache;
 use crate::cache::key::ClientKey;
 use crate::clock::Clock;
 use crate::resource::Resource;
-use crate::token::{BearerToken, BoundToken};
+use crate::token::{BearerToken, BoundToken, Origins};
 use crate::transport::AnyTransport;
 
 /// A managed identity of the machine or platform that this program runs on. Cheap to clone.
@@ -61,6 +64,8 @@ use crate::transport::AnyTransport;
 #[derive(Clone)]
 pub struct ManagedIdentity {
     pub(crate) machine: Arc<Machine>,
+    /// Ends with the last of those who can ask for tokens.
+    background: Arc<Background>,
 }
 
 /// What an identity has.
@@ -70,6 +75,8 @@ pub(crate) struct Machine {
     pub(crate) capabilities: Vec<String>,
     pub(crate) cache: TokenCache,
     pub(crate) cache_key: Arc<ClientKey>,
+    pub(crate) origins: Origins,
+    pub(crate) background: Weak<Background>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) transport: Arc<dyn AnyTransport>,
     pub(crate) certificates: MachineCertificates,
@@ -118,7 +125,7 @@ impl ManagedIdentity {
 
     /// A resource prepared for repeated calls with bound tokens.
     pub fn resource(&self, scope: &ResourceScope) -> Resource {
-        Resource::of_machine(Arc::clone(&self.machine), scope.clone())
+        Resource::of_machine(Arc::clone(&self.machine), Arc::clone(&self.background), scope.clone())
     }
 
     /// Which identity it is.

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 pub use self::profile::{ResourceProfile, Scheme};
 use crate::acquire::{Acquire, CloneableProves};
+use crate::background::Background;
 use crate::client::ClientCore;
 use crate::error::{Error, Misuse};
 use crate::managed_identity::{AcquireFromMachine, Machine};
@@ -48,9 +49,22 @@ pub struct Resource {
 
 #[derive(Clone)]
 enum Tokens {
-    Client { core: Arc<ClientCore>, credential: Arc<dyn CloneableProves>, scope: ResourceScope },
-    Machine { machine: Arc<Machine>, scope: ResourceScope },
-    Fixed { token: BoundToken, transport: Arc<dyn AnyTransport> },
+    Client {
+        core: Arc<ClientCore>,
+        /// Refreshes go on for as long as the resource can be called.
+        _background: Arc<Background>,
+        credential: Arc<dyn CloneableProves>,
+        scope: ResourceScope,
+    },
+    Machine {
+        machine: Arc<Machine>,
+        _background: Arc<Background>,
+        scope: ResourceScope,
+    },
+    Fixed {
+        token: BoundToken,
+        transport: Arc<dyn AnyTransport>,
+    },
 }
 
 /// What TLS showed about the connection of a call; found in the answer's extensions.
@@ -60,14 +74,19 @@ pub struct CallFacts(pub TlsFacts);
 impl Resource {
     pub(crate) fn of_client(
         core: Arc<ClientCore>,
+        background: Arc<Background>,
         credential: Arc<dyn CloneableProves>,
         scope: ResourceScope,
     ) -> Self {
-        Self { tokens: Tokens::Client { core, credential, scope }, profile: None }
+        Self { tokens: Tokens::Client { core, _background: background, credential, scope }, profile: None }
     }
 
-    pub(crate) fn of_machine(machine: Arc<Machine>, scope: ResourceScope) -> Self {
-        Self { tokens: Tokens::Machine { machine, scope }, profile: None }
+    pub(crate) fn of_machine(
+        machine: Arc<Machine>,
+        background: Arc<Background>,
+        scope: ResourceScope,
+    ) -> Self {
+        Self { tokens: Tokens::Machine { machine, _background: background, scope }, profile: None }
     }
 
     pub(crate) fn of_token(token: BoundToken, transport: Arc<dyn AnyTransport>) -> Self {
@@ -87,10 +106,12 @@ impl Resource {
     /// As an acquisition.
     pub async fn token(&self) -> Result<BoundToken, Error> {
         match &self.tokens {
-            Tokens::Client { core, credential, scope } => {
+            Tokens::Client { core, credential, scope, .. } => {
                 Acquire::<BoundToken>::new(core, &**credential, scope).await
             }
-            Tokens::Machine { machine, scope } => AcquireFromMachine::<BoundToken>::new(machine, scope).await,
+            Tokens::Machine { machine, scope, .. } => {
+                AcquireFromMachine::<BoundToken>::new(machine, scope).await
+            }
             Tokens::Fixed { token, .. } => Ok(token.clone()),
         }
     }
@@ -118,11 +139,11 @@ impl Resource {
         let Some(claims) = challenge else { return Ok(answer) };
         let rejected = TokenHash::of(token.secret());
         let renewed = match &self.tokens {
-            Tokens::Client { core, credential, scope } => {
+            Tokens::Client { core, credential, scope, .. } => {
                 let acquire = Acquire::<BoundToken>::new(core, &**credential, scope);
                 acquire.claims(claims).rejected(rejected).await?
             }
-            Tokens::Machine { machine, scope } => {
+            Tokens::Machine { machine, scope, .. } => {
                 let acquire = AcquireFromMachine::<BoundToken>::new(machine, scope);
                 acquire.claims(claims).rejected(rejected).await?
             }

@@ -1,5 +1,8 @@
 //! Tokens as callers hold them, and how they were come by.
 
+mod life;
+mod stored;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -9,12 +12,13 @@ use certbound_core::region::Region;
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
+pub(crate) use self::life::Life;
+pub(crate) use self::stored::{Bond, Held, Landed, Origin, Origins, Report, Scopes, Stored, TokenBody};
 use crate::assertion::LegReport;
 use crate::binding::Binding;
 use crate::correlation::CorrelationId;
 use crate::network::Network;
 use crate::resource::{Resource, Scheme};
-use crate::transport::AnyTransport;
 
 /// A token that works only on a TLS connection that presents its certificate (`token_type=mtls_pop`; RFC 8705).
 ///
@@ -22,41 +26,30 @@ use crate::transport::AnyTransport;
 /// again, which costs next to nothing while it lives.
 #[derive(Clone)]
 pub struct BoundToken {
-    inner: Arc<Inner>,
-    source: Source,
+    stored: Arc<Stored<Bond>>,
+    came: Came,
 }
 
 /// A token that works for whoever holds it.
 #[derive(Clone)]
 pub struct BearerToken {
-    body: Arc<TokenBody>,
+    stored: Arc<Stored<()>>,
+    came: Came,
+}
+
+/// How a token reached its caller.
+#[derive(Clone)]
+pub(crate) struct Came {
     source: Source,
+    report: Option<Arc<Report>>,
 }
 
-/// A bound token with its certificate, and the connections of the client that acquired it.
-pub(crate) struct Inner {
-    pub(crate) body: TokenBody,
-    pub(crate) binding: Binding,
-    pub(crate) transport: Arc<dyn AnyTransport>,
-}
+impl Came {
+    pub(crate) const FROM_CACHE: Self = Self { source: Source::Cache, report: None };
 
-/// What came from the service, and how.
-pub(crate) struct TokenBody {
-    pub(crate) secret: Secret,
-    pub(crate) scopes: Vec<String>,
-    pub(crate) scopes_granted: bool,
-    pub(crate) expires_at: UnixTime,
-    pub(crate) refresh_at: Option<UnixTime>,
-    pub(crate) tenant: String,
-    pub(crate) endpoint: String,
-    pub(crate) region: Option<Region>,
-    pub(crate) correlation_id: CorrelationId,
-    pub(crate) binding_observed: bool,
-    pub(crate) token_type: String,
-    pub(crate) additional: BTreeMap<String, String>,
-    pub(crate) legs: Vec<LegReport>,
-    pub(crate) http: Duration,
-    pub(crate) leg1: Duration,
+    pub(crate) fn by_flight(joined: bool, report: Arc<Report>) -> Self {
+        Self { source: if joined { Source::Joined } else { Source::Service }, report: Some(report) }
+    }
 }
 
 /// Where a token came from.
@@ -97,7 +90,7 @@ pub struct Details {
     pub additional: BTreeMap<String, String>,
     /// When the service suggests a new one, if it does.
     pub refresh_at: Option<UnixTime>,
-    /// The requests that were made: one, or Leg 1 (where this process made it) and Leg 2.
+    /// The requests that were made: one, or Leg 1 (where this process made it) and Leg 2. None from the cache.
     pub legs: Vec<LegReport>,
     /// Time in HTTP of the last request; zero from the cache.
     pub in_http: Duration,
@@ -105,24 +98,24 @@ pub struct Details {
     pub in_leg1: Duration,
 }
 
-impl TokenBody {
-    fn details(&self, source: Source) -> Details {
-        let fresh = source != Source::Cache;
+impl<B> Stored<B> {
+    fn details(&self, came: &Came) -> Details {
+        let (body, origin, report) = (&self.body, &self.body.origin, came.report.as_deref());
         Details {
-            source,
-            endpoint: self.endpoint.clone(),
-            region: self.region.clone(),
-            tenant: self.tenant.clone(),
-            scopes: self.scopes.clone(),
-            scopes_granted: self.scopes_granted,
-            correlation_id: self.correlation_id,
-            binding_observed: self.binding_observed,
-            token_type: self.token_type.clone(),
-            additional: self.additional.clone(),
-            refresh_at: self.refresh_at,
-            legs: if fresh { self.legs.clone() } else { Vec::new() },
-            in_http: if fresh { self.http } else { Duration::ZERO },
-            in_leg1: if fresh { self.leg1 } else { Duration::ZERO },
+            source: came.source,
+            endpoint: origin.endpoint.to_string(),
+            region: origin.region.clone(),
+            tenant: origin.tenant.to_string(),
+            scopes: self.scopes().map(str::to_owned).collect(),
+            scopes_granted: matches!(body.scopes, Scopes::Granted(_)),
+            correlation_id: body.correlation_id,
+            binding_observed: body.binding_observed,
+            token_type: origin.token_type.to_string(),
+            additional: body.additional.as_deref().cloned().unwrap_or_default(),
+            refresh_at: self.life.refresh_at(),
+            legs: report.map(|report| report.legs.clone()).unwrap_or_default(),
+            in_http: report.map_or(Duration::ZERO, |report| report.http),
+            in_leg1: report.map_or(Duration::ZERO, |report| report.leg1),
         }
     }
 }
@@ -134,7 +127,7 @@ impl BoundToken {
     /// The scheme of the `Authorization` header, unless a resource's profile says otherwise: [`BoundToken::SCHEME`], or
     /// `Bearer` for a token of an OpenID issuer (RFC 8705, section 3).
     pub fn scheme(&self) -> Scheme {
-        match self.inner.body.token_type.eq_ignore_ascii_case("Bearer") {
+        match self.stored.body.origin.token_type.eq_ignore_ascii_case("Bearer") {
             true => Scheme::Bearer,
             false => Scheme::MtlsPop,
         }
@@ -142,32 +135,32 @@ impl BoundToken {
 
     /// The token itself.
     pub fn secret(&self) -> &Secret {
-        &self.inner.body.secret
+        &self.stored.body.secret
     }
 
     /// Scopes: as granted where the answer named them, else as requested.
-    pub fn scopes(&self) -> &[String] {
-        &self.inner.body.scopes
+    pub fn scopes(&self) -> impl Iterator<Item = &str> {
+        self.stored.scopes()
     }
 
     /// When the token can no longer be used: its own expiry or the certificate's end, whichever is first.
     pub fn expires_at(&self) -> UnixTime {
-        self.inner.body.expires_at
+        self.stored.expires_at()
     }
 
     /// The certificate it is bound to; the same that must be presented with it.
     pub fn binding(&self) -> &Binding {
-        &self.inner.binding
+        &self.stored.bond.binding
     }
 
     /// How it was come by.
     pub fn details(&self) -> Details {
-        self.inner.body.details(self.source)
+        self.stored.details(&self.came)
     }
 
     /// Calls a resource with exactly this token, over the connections of the client that acquired it.
     pub fn resource(&self) -> Resource {
-        Resource::of_token(self.clone(), Arc::clone(&self.inner.transport))
+        Resource::of_token(self.clone(), Arc::clone(&self.stored.bond.transport))
     }
 
     /// As [`BoundToken::resource`], over another network configuration.
@@ -182,22 +175,22 @@ impl BearerToken {
 
     /// The token itself.
     pub fn secret(&self) -> &Secret {
-        &self.body.secret
+        &self.stored.body.secret
     }
 
     /// Scopes: as granted where the answer named them, else as requested.
-    pub fn scopes(&self) -> &[String] {
-        &self.body.scopes
+    pub fn scopes(&self) -> impl Iterator<Item = &str> {
+        self.stored.scopes()
     }
 
     /// When it ends.
     pub fn expires_at(&self) -> UnixTime {
-        self.body.expires_at
+        self.stored.expires_at()
     }
 
     /// How it was come by.
     pub fn details(&self) -> Details {
-        self.body.details(self.source)
+        self.stored.details(&self.came)
     }
 }
 
@@ -205,10 +198,10 @@ impl fmt::Debug for BoundToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BoundToken")
             .field("secret", self.secret())
-            .field("scopes", &self.scopes())
+            .field("scopes", &self.scopes().collect::<Vec<_>>())
             .field("expires_at", &self.expires_at())
             .field("binding", self.binding())
-            .field("source", &self.source)
+            .field("source", &self.came.source)
             .finish_non_exhaustive()
     }
 }
@@ -217,9 +210,9 @@ impl fmt::Debug for BearerToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BearerToken")
             .field("secret", self.secret())
-            .field("scopes", &self.scopes())
+            .field("scopes", &self.scopes().collect::<Vec<_>>())
             .field("expires_at", &self.expires_at())
-            .field("source", &self.source)
+            .field("source", &self.came.source)
             .finish_non_exhaustive()
     }
 }
@@ -227,29 +220,13 @@ impl fmt::Debug for BearerToken {
 /// Equal when they are the same token.
 impl PartialEq for BoundToken {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.inner, &other.inner)
+        Arc::ptr_eq(&self.stored, &other.stored)
     }
 }
 
 impl PartialEq for BearerToken {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.body, &other.body)
-    }
-}
-
-/// A token as the cache holds it.
-#[derive(Clone)]
-pub(crate) enum Held {
-    Bound(Arc<Inner>),
-    Bearer(Arc<TokenBody>),
-}
-
-impl Held {
-    pub(crate) fn body(&self) -> &TokenBody {
-        match self {
-            Self::Bound(inner) => &inner.body,
-            Self::Bearer(body) => body,
-        }
+        Arc::ptr_eq(&self.stored, &other.stored)
     }
 }
 
@@ -257,7 +234,7 @@ impl Held {
 /// kind is of that kind; were it not, it would not become a token.
 pub(crate) trait Token: Sized {
     const KIND: Kind;
-    fn from_held(held: Held, source: Source) -> Option<Self>;
+    fn from_held(held: Held, came: Came) -> Option<Self>;
 }
 
 /// What was asked for.
@@ -272,9 +249,9 @@ pub enum Kind {
 impl Token for BoundToken {
     const KIND: Kind = Kind::Bound;
 
-    fn from_held(held: Held, source: Source) -> Option<Self> {
+    fn from_held(held: Held, came: Came) -> Option<Self> {
         match held {
-            Held::Bound(inner) => Some(Self { inner, source }),
+            Held::Bound(stored) => Some(Self { stored, came }),
             Held::Bearer(_) => None,
         }
     }
@@ -283,9 +260,9 @@ impl Token for BoundToken {
 impl Token for BearerToken {
     const KIND: Kind = Kind::Bearer;
 
-    fn from_held(held: Held, source: Source) -> Option<Self> {
+    fn from_held(held: Held, came: Came) -> Option<Self> {
         match held {
-            Held::Bearer(body) => Some(Self { body, source }),
+            Held::Bearer(stored) => Some(Self { stored, came }),
             Held::Bound(_) => None,
         }
     }

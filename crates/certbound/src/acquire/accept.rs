@@ -1,6 +1,7 @@
 //! What an answer must be before its token is used.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use certbound_core::json;
@@ -13,7 +14,9 @@ use certbound_core::time::UnixTime;
 use serde_json::{Map, Value};
 
 use crate::binding::Binding;
+use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg, PeerMisbehaved};
+use crate::token::{Life, Origin, Scopes, TokenBody};
 
 /// What the answer is held against, beside the request.
 pub(crate) struct Expected<'a> {
@@ -26,8 +29,10 @@ pub(crate) struct Expected<'a> {
 pub(crate) struct Accepted {
     pub(crate) secret: Secret,
     pub(crate) token_type: String,
-    pub(crate) scopes: Vec<String>,
-    pub(crate) scopes_granted: bool,
+    /// As the answer named them, with spaces between.
+    pub(crate) granted: Option<Box<str>>,
+    /// When it came, by the client's clock.
+    pub(crate) at: UnixTime,
     pub(crate) expires_at: UnixTime,
     pub(crate) refresh_at: Option<UnixTime>,
     pub(crate) binding_observed: bool,
@@ -35,6 +40,23 @@ pub(crate) struct Accepted {
     pub(crate) readable: bool,
     /// Other members of the answer, as texts.
     pub(crate) additional: BTreeMap<String, String>,
+}
+
+impl Accepted {
+    /// What the cache keeps of it.
+    pub(crate) fn stored(self, origin: Arc<Origin>, correlation_id: CorrelationId) -> (Life, TokenBody) {
+        let life = Life::new(self.at, self.expires_at, self.refresh_at, Life::random());
+        let additional = Some(self.additional).filter(|members| !members.is_empty()).map(Arc::new);
+        let body = TokenBody {
+            secret: self.secret,
+            scopes: self.granted.map_or(Scopes::Requested, Scopes::Granted),
+            origin,
+            correlation_id,
+            binding_observed: self.binding_observed,
+            additional,
+        };
+        (life, body)
+    }
 }
 
 /// Fails closed: the right type, the right scope, bound to our certificate, alive. Anything else is an error.
@@ -71,8 +93,8 @@ pub(crate) fn accept(
     Ok(Accepted {
         secret: response.access_token,
         token_type: response.token_type,
-        scopes_granted: granted.is_some(),
-        scopes: granted.unwrap_or_else(|| request.scope.split(' ').map(str::to_owned).collect()),
+        granted: granted.map(|scopes| scopes.join(" ").into()),
+        at: now,
         expires_at,
         refresh_at: response.refresh_in.map(|after| now.plus(after)),
         binding_observed,

@@ -20,7 +20,7 @@ use crate::credential::{Now, Proves};
 use crate::error::{Error, Misuse};
 use crate::observe::Observer;
 use crate::rejected::TokenHash;
-use crate::token::{BearerToken, BoundToken, Source, Token};
+use crate::token::{BearerToken, BoundToken, Came, Token};
 
 /// An acquisition about to happen: add options, then await it.
 ///
@@ -186,6 +186,22 @@ impl<'a, T> Acquire<'a, T> {
     }
 }
 
+#[expect(private_bounds, reason = "the two kinds of token are all there are")]
+impl<T: Token> Acquire<'_, T> {
+    /// Forgets the cached token of this very request, if there is one; nothing is sent. Tells whether there was one.
+    ///
+    /// For a token that must not be used any more, such as after a change of the application's permissions. A request
+    /// under way still stores its token.
+    ///
+    /// # Errors
+    /// When the credential cannot name its certificate.
+    pub async fn forget(self) -> Result<bool, Error> {
+        let acquisition = walk(self);
+        let certificate = acquisition.credential.certificate().await?;
+        Ok(acquisition.client.cache.remove(&acquisition.key(certificate.as_ref())))
+    }
+}
+
 /// A credential that can be kept beyond the borrow of its client.
 pub(crate) trait CloneableProves: Proves {
     fn to_arc(&self) -> Arc<dyn Proves>;
@@ -220,19 +236,24 @@ fn start<'a, T: Token + Send + 'a>(acquire: Acquire<'a, T>) -> AcquireFuture<'a,
     if let Some(token) = hit(&acquire) {
         return AcquireFuture::hit(token);
     }
-    let acquisition = Acquisition {
+    let acquisition = walk(acquire);
+    AcquireFuture::miss(async move {
+        let leg = acquisition.leg();
+        let (held, came) = acquisition.run().await?;
+        // A walk for one kind ends with that kind; the types do not know it.
+        T::from_held(held, came).ok_or_else(|| Error::misuse(leg, Misuse::CertificateNotProvided))
+    })
+}
+
+fn walk<T: Token>(acquire: Acquire<'_, T>) -> Acquisition {
+    Acquisition {
         client: Arc::clone(acquire.client),
         credential: acquire.credential.to_arc(),
         kind: T::KIND,
         scope: acquire.scope.clone(),
         options: acquire.options.map(|options| *options).unwrap_or_default(),
-    };
-    AcquireFuture::miss(async move {
-        let leg = acquisition.leg();
-        let (held, source) = acquisition.run().await?;
-        // A walk for one kind ends with that kind; the types do not know it.
-        T::from_held(held, source).ok_or_else(|| Error::misuse(leg, Misuse::CertificateNotProvided))
-    })
+        ahead: false,
+    }
 }
 
 /// A live cached token, when the certificate can be told without waiting and no option stands in the way.
@@ -256,8 +277,18 @@ fn hit<T: Token>(acquire: &Acquire<'_, T>) -> Option<T> {
         extras,
     };
     // No token outlives its certificate, so a live token says that the certificate is valid too.
-    let held = acquire.client.cache.live(&key, acquire.client.clock.now())?;
-    T::from_held(held, Source::Cache)
+    let (held, refresh) = acquire.client.cache.live(&key, acquire.client.clock.now())?;
+    if refresh {
+        refresh_ahead(acquire);
+    }
+    T::from_held(held, Came::FROM_CACHE)
+}
+
+#[cold]
+fn refresh_ahead<T: Token>(acquire: &Acquire<'_, T>) {
+    let Acquire { client, credential, scope, ref options, .. } = *acquire;
+    walk(Acquire::<T> { client, credential, scope, options: options.clone(), token: PhantomData })
+        .refresh_ahead();
 }
 
 /// The future of an acquisition: ready at once on a hit, and boxed on a miss.

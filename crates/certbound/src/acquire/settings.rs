@@ -107,6 +107,18 @@ impl Options {
         self.force_refresh || (self.claims.is_some() && self.rejected.is_none())
     }
 
+    /// Whether only a new token will do.
+    pub(crate) fn wants_new(&self) -> bool {
+        self.skip_cache() || self.rejected.is_some()
+    }
+
+    /// The same request without what concerns its caller alone.
+    pub(crate) fn of_nobody(mut self) -> Self {
+        self.observer = None;
+        self.correlation_id = None;
+        self
+    }
+
     /// Whether the cached token is the one that a resource rejected.
     pub(crate) fn rejects(&self, held: &Held) -> bool {
         self.rejected.is_some_and(|hash| hash == TokenHash::of(&held.body().secret))

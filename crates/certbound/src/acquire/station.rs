@@ -21,7 +21,7 @@ use crate::error::{Error, Leg, Misuse};
 use crate::headers::{self, RefreshReason, Telemetry};
 use crate::leg1::AssertionRequest;
 use crate::observe::{ObservedRequest, ObservedValue};
-use crate::token::{Held, Inner, Kind, TokenBody};
+use crate::token::{Bond, Held, Kind, Landed, Origin, Report, Stored};
 use crate::transport::{AnyTransport, Via};
 
 /// The proof as the wire has it. The assertion type follows from what the proof is.
@@ -180,12 +180,12 @@ pub(super) struct Fetched {
 }
 
 impl Fetched {
-    /// The token as the cache holds it, a bound one together with its certificate.
-    pub(super) fn into_held(
+    /// The token as the cache holds it, a bound one together with its certificate; and how it was fetched.
+    pub(super) fn land(
         self,
         acquisition: &Acquisition,
         certificate: Option<&Binding>,
-    ) -> Result<Held, Error> {
+    ) -> Result<Landed, Error> {
         let last = LegReport {
             endpoint: self.endpoint.url().to_owned(),
             token_type: self.token.token_type.clone(),
@@ -196,30 +196,28 @@ impl Fetched {
             Proof::Bound(assertion) => assertion.report().cloned(),
             _ => None,
         };
-        let body = TokenBody {
-            secret: self.token.secret,
-            scopes: self.token.scopes,
-            scopes_granted: self.token.scopes_granted,
-            expires_at: self.token.expires_at,
-            refresh_at: self.token.refresh_at,
-            tenant: self.tenant.map_or_else(String::new, |tenant| tenant.to_string()),
-            endpoint: self.endpoint.url().to_owned(),
-            region: self.endpoint.region().cloned(),
-            correlation_id: self.asked.correlation_id,
-            binding_observed: self.token.binding_observed,
-            token_type: self.token.token_type,
-            additional: self.token.additional,
+        let report = Report {
             legs: first.into_iter().chain([last]).collect(),
             http: self.in_http,
             leg1: self.in_leg1,
         };
-        match (acquisition.kind, certificate) {
-            (Kind::Bearer, _) => Ok(Held::Bearer(Arc::new(body))),
+        let origin = Origin {
+            endpoint: self.endpoint.url().into(),
+            tenant: self.tenant.map_or_else(Box::default, |tenant| tenant.as_str().into()),
+            region: self.endpoint.region().cloned(),
+            token_type: self.token.token_type.as_str().into(),
+        };
+        let client = &acquisition.client;
+        let key = acquisition.key(certificate).to_key();
+        let (life, body) = self.token.stored(client.origins.shared(origin), self.asked.correlation_id);
+        let held = match (acquisition.kind, certificate) {
+            (Kind::Bearer, _) => Held::Bearer(Arc::new(Stored { key, life, body, bond: () })),
             (Kind::Bound, Some(binding)) => {
-                let transport = Arc::clone(&acquisition.client.transport);
-                Ok(Held::Bound(Arc::new(Inner { body, binding: binding.clone(), transport })))
+                let bond = Bond { binding: binding.clone(), transport: Arc::clone(&client.transport) };
+                Held::Bound(Arc::new(Stored { key, life, body, bond }))
             }
-            (Kind::Bound, None) => Err(acquisition.blame(Misuse::CertificateNotProvided)),
-        }
+            (Kind::Bound, None) => return Err(acquisition.blame(Misuse::CertificateNotProvided)),
+        };
+        Ok(Landed { held, report: Arc::new(report) })
     }
 }

@@ -117,6 +117,28 @@ impl CacheKey {
     }
 }
 
+impl CacheKey {
+    pub(crate) fn scope(&self) -> &ResourceScope {
+        &self.scope
+    }
+
+    /// What it takes beside its own fields and what it shares with its client, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let extras = self.extras.as_deref().map_or(0, Extras::bytes);
+        self.scope.as_str().len() + extras
+    }
+}
+
+impl Extras {
+    fn bytes(&self) -> usize {
+        let texts = [&self.fmi_path, &self.assertion_fmi_path, &self.client_claims, &self.assertion_claims];
+        let pairs = self.query.iter().chain(&self.body);
+        size_of::<Self>()
+            + texts.into_iter().flatten().map(String::len).sum::<usize>()
+            + pairs.map(|(name, value)| name.len() + value.len() + 2 * size_of::<String>()).sum::<usize>()
+    }
+}
+
 impl Hash for KeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.client.hash);

@@ -8,6 +8,7 @@ use certbound_core::instance::InstanceMetadata;
 use certbound_core::secret::Secret;
 
 use super::{BuildError, Client, ClientCore};
+use crate::background::Background;
 use crate::binding::Binding;
 use crate::cache::TokenCache;
 use crate::cache::key::ClientKey;
@@ -19,7 +20,7 @@ use crate::credential::{
 use crate::discovery::Discovery;
 use crate::leg1::{AnyLeg1, Leg1};
 use crate::network::Network;
-use crate::token::Kind;
+use crate::token::{Kind, Origins};
 use crate::transport::{AnyTransport, Transport};
 
 /// Collects a client's settings. The credential is part of its type: certificate *and* assertion does not compile.
@@ -189,19 +190,22 @@ impl<C> ClientBuilder<C> {
         };
         let cache_key =
             ClientKey::new(Some(&authority), &client_id, self.credential.name(), &self.capabilities);
+        let background = Arc::new(Background::default());
         let core = ClientCore {
             authority,
             client_id,
             capabilities: self.capabilities,
             cache: self.cache.unwrap_or_default(),
             cache_key,
+            origins: Origins::default(),
+            background: Arc::downgrade(&background),
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             transport,
             discovery: Discovery::new(),
             validates_authority: self.validates_authority && self.instance_metadata.is_none(),
             instance_metadata: self.instance_metadata,
         };
-        Ok(Client { core: Arc::new(core), credential: self.credential })
+        Ok(Client { core: Arc::new(core), background, credential: self.credential })
     }
 }
 

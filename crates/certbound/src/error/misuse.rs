@@ -56,6 +56,9 @@ pub enum Misuse {
     /// Leg 1's own code failed.
     #[error("Leg 1 could not provide an assertion: {0}")]
     AssertionProvider(String),
+    /// Code of the caller's, such as a Leg 1, a clock or an observer, panicked while a token was acquired.
+    #[error("code that the acquisition called panicked; all who waited for this token are told so")]
+    ProviderPanicked,
     /// `.force_refresh()` and `.rejected(..)` on one call.
     #[error("a forced refresh and a rejected token's hash were given together")]
     ForceAndRejected,
@@ -157,6 +160,7 @@ impl Misuse {
             Self::AssertionSpent => "assertion_spent",
             Self::BindingChanged { .. } => "binding_changed",
             Self::AssertionProvider(_) => "assertion_provider_failed",
+            Self::ProviderPanicked => "provider_panicked",
             Self::ForceAndRejected => "force_refresh_and_token_hash_not_compatible",
             Self::ClaimsNotJson => "invalid_json_claims_format",
             Self::QueryParameter { .. } => "invalid_query_parameter",
@@ -191,6 +195,7 @@ impl Misuse {
             }
             Self::BindingChanged { .. } => "name and deliver one certificate for the whole of an exchange",
             Self::AssertionProvider(_) => "see the provider's own error",
+            Self::ProviderPanicked => "see the panic's own message on stderr, and return an error there instead",
             Self::ForceAndRejected => "use one of the two",
             Self::ClaimsNotJson => "pass the challenge on as the resource gave it, decoded from base64",
             Self::QueryParameter { .. } => "use a name and a value of printable characters without spaces",

@@ -9,10 +9,12 @@ use super::certificates::MachineCertificates;
 use super::keys::{AnyKeys, KeyProvider, KeyStrength, SoftwareKeys};
 use super::place::{EnvironmentError, Place};
 use super::{Machine, ManagedIdentity};
+use crate::background::Background;
 use crate::cache::TokenCache;
 use crate::cache::key::ClientKey;
 use crate::clock::{Clock, SystemClock};
 use crate::network::{Network, NetworkError};
+use crate::token::Origins;
 use crate::transport::{AnyTransport, Transport};
 
 type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -153,12 +155,15 @@ impl ManagedIdentityBuilder {
             Some(KeyStrength::Attested) => "managed identity, attested",
         };
         let cache_key = ClientKey::new(None, &who.into(), strength, &self.capabilities);
+        let background = Arc::new(Background::default());
         let machine = Machine {
             id: self.id,
             place,
             capabilities: self.capabilities,
             cache: self.cache.unwrap_or_default(),
             cache_key,
+            origins: Origins::default(),
+            background: Arc::downgrade(&background),
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             transport,
             certificates,
@@ -167,7 +172,7 @@ impl ManagedIdentityBuilder {
             attestation: self.attestation,
             min_strength: self.min_strength,
         };
-        Ok(ManagedIdentity { machine: Arc::new(machine) })
+        Ok(ManagedIdentity { machine: Arc::new(machine), background })
     }
 }
 

@@ -12,6 +12,7 @@ use certbound_core::time::UnixTime;
 use super::Machine;
 use super::error::PlatformError;
 use super::state::StateDirectory;
+use crate::background::Background;
 use crate::binding::Binding;
 use crate::correlation::CorrelationId;
 
@@ -214,7 +215,7 @@ impl Machine {
         // Somebody else does it already.
         let Ok(mine) = turn.try_lock_owned() else { return };
         let (machine, old) = (Arc::clone(self), minted.binding.thumbprint());
-        tokio::spawn(async move {
+        Background::spawn(&self.background, async move {
             let _mine = mine;
             if let Err(error) = machine.mint(&asked, Some(old), CorrelationId::random()).await {
                 tracing::warn!(%error, "the machine's certificate could not be renewed yet");

@@ -6,8 +6,8 @@ use certbound_core::environment::Cloud;
 use certbound_core::scope::ExchangeScope;
 use certbound_core::secret::Secret;
 
-use super::acquire::{TokenCall, blame};
 use super::blame::blames_certificate;
+use super::call::{TokenCall, blame};
 use super::certificates::Minted;
 use super::{ManagedIdentity, bearer};
 use crate::acquire::Options;
@@ -16,6 +16,7 @@ use crate::binding::Binding;
 use crate::correlation::CorrelationId;
 use crate::credential::UnboundAssertions;
 use crate::error::{Error, Leg, PeerMisbehaved};
+use crate::headers::RefreshReason;
 use crate::leg1::{AssertionRequest, Leg1};
 
 const LEG: Option<Leg> = Some(Leg::One);
@@ -59,7 +60,7 @@ impl ManagedIdentity {
         let cloud = Cloud::of_host(minted.endpoint.host()).unwrap_or(Cloud::Public);
         let scope = ExchangeScope::of(cloud);
         let call = TokenCall { machine: &self.machine, minted, leg: LEG, options, correlation_id };
-        let (token, report) = call.send(scope.as_str(), false).await?;
+        let (token, report) = call.send(scope.as_str(), RefreshReason::NoCachedToken).await?;
         if !token.binding_observed {
             let what = match token.readable {
                 true => PeerMisbehaved::AssertionNotBound,

@@ -93,7 +93,7 @@ async fn both_legs_as_the_wire_saw_them() {
     assert!(leg2.parameter("client_assertion").is_some());
 
     assert_eq!(token.binding().thumbprint().x5t_s256(), thumbprint);
-    assert_eq!(token.scopes(), ["https://vault.azure.net/.default"]);
+    assert!(token.scopes().eq(["https://vault.azure.net/.default"]));
     let details = token.details();
     assert_eq!(details.source, Source::Service);
     assert!(details.binding_observed);

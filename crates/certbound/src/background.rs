@@ -1,0 +1,54 @@
+//! Work that goes on without a caller, and ends with the last handle.
+
+use std::sync::{Mutex, PoisonError, Weak};
+
+use tokio::task::JoinSet;
+
+/// Tasks of one client. Its handles own it, and what they share only points to it: so dropping the last handle drops the
+/// tasks, wherever they are.
+#[derive(Default)]
+pub(crate) struct Background(Mutex<JoinSet<()>>);
+
+impl Background {
+    /// Starts `work`, if there are a handle and a runtime.
+    pub(crate) fn spawn(owner: &Weak<Self>, work: impl Future<Output = ()> + Send + 'static) {
+        let (Some(owner), Ok(runtime)) = (owner.upgrade(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        let mut tasks = owner.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn_on(work, &runtime);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_ends_with_its_owner_and_without_one_nothing_begins() {
+        let owner = Arc::new(Background::default());
+        let (held, watched) = (Arc::new(()), Arc::downgrade(&owner));
+        let alive = Arc::downgrade(&held);
+        Background::spawn(&watched, async move {
+            std::future::pending::<()>().await;
+            drop(held);
+        });
+        tokio::task::yield_now().await;
+        assert!(alive.upgrade().is_some());
+        drop(owner);
+        while alive.upgrade().is_some() {
+            tokio::task::yield_now().await;
+        }
+        Background::spawn(&watched, async { panic!("nobody is left") });
+        tokio::task::yield_now().await;
+    }
+
+    #[test]
+    fn without_a_runtime_nothing_begins() {
+        let owner = Arc::new(Background::default());
+        Background::spawn(&Arc::downgrade(&owner), async { panic!("who runs this?") });
+    }
+}

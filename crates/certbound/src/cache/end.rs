@@ -1,0 +1,34 @@
+//! Tokens in the order in which they end.
+
+use std::cmp::Ordering;
+
+use crate::token::Held;
+
+/// A token by its end, and among those that end together by where it is.
+pub(super) struct ByEnd(pub(super) Held);
+
+impl ByEnd {
+    fn place(&self) -> (u64, usize) {
+        (self.0.life().expires_at().as_secs(), self.0.address())
+    }
+}
+
+impl Ord for ByEnd {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place().cmp(&other.place())
+    }
+}
+
+impl PartialOrd for ByEnd {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ByEnd {
+    fn eq(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+}
+
+impl Eq for ByEnd {}

@@ -1,0 +1,230 @@
+//! The walk of a managed identity's token, for both kinds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use certbound_core::managed_identity::{BearerAnswer, MachineSource};
+use certbound_core::scope::ResourceScope;
+
+use super::Machine;
+use super::bearer;
+use super::blame::{blames_attestation, blames_certificate};
+use super::call::{TokenCall, blame};
+use super::certificates::Minted;
+use super::error::PlatformError;
+use crate::acquire::Options;
+use crate::background::Background;
+use crate::cache::Counted;
+use crate::cache::flight::{FlightKey, Load};
+use crate::cache::key::KeyRef;
+use crate::correlation::CorrelationId;
+use crate::error::Error;
+use crate::headers::RefreshReason;
+use crate::rejected::TokenHash;
+use crate::token::{Bond, Came, Held, Kind, Landed, Life, Origin, Report, Scopes, Stored, TokenBody};
+
+/// One acquisition, with everything it needs, so that it can outlive its caller.
+#[derive(Clone)]
+pub(super) struct Walk {
+    pub(super) machine: Arc<Machine>,
+    pub(super) kind: Kind,
+    pub(super) scope: ResourceScope,
+    pub(super) options: Options,
+    /// Begun in the background, while the token it is to replace still lives.
+    pub(super) ahead: bool,
+}
+
+impl Walk {
+    pub(super) async fn run(mut self) -> Result<(Held, Came), Error> {
+        self.options.check().map_err(|misuse| Error::misuse(None, misuse))?;
+        // The certificate, chosen once: cache key, TLS, token.
+        let minted = match self.kind {
+            Kind::Bearer => None,
+            Kind::Bound => match self.machine.ready().map_err(blame(None))? {
+                Some(minted) => Some(minted),
+                None => {
+                    let id = self.correlation_id();
+                    // Apart, so that a hit does not carry its state.
+                    Some(Box::pin(self.machine.minted(None, id)).await.map_err(blame(None))?)
+                }
+            },
+        };
+        if let Some(held) = self.cached(minted.as_deref()) {
+            return Ok((held, Came::FROM_CACHE));
+        }
+        let correlation_id = self.correlation_id();
+        let replaces = self.replaces();
+        let flight = FlightKey {
+            token: self.key(minted.as_deref()).to_key(),
+            claims: self.options.claims.clone(),
+            forced: self.options.force_refresh || self.options.rejected.is_some(),
+            replaces,
+        };
+        let (cache, clock, wants_new) =
+            (self.machine.cache.clone(), Arc::clone(&self.machine.clock), self.options.wants_new());
+        cache.count(Counted::Miss);
+        let token = flight.token.clone();
+        let load = move || -> Load { Box::pin(self.load(minted, replaces, correlation_id)) };
+        let (landed, joined) = cache.flights().fly(flight, load).await;
+        if joined {
+            cache.count(Counted::Joined);
+        }
+        match landed {
+            Ok(Landed { held, report }) => Ok((held, Came::by_flight(joined, report))),
+            // The last minutes of a token are for this.
+            Err(error) if error.is_transient() && !wants_new => {
+                let held = cache.in_outage(&token.as_ref(), clock.now()).ok_or(error)?;
+                Ok((held, Came::FROM_CACHE))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn cached(&self, minted: Option<&Minted>) -> Option<Held> {
+        let (cache, key) = (&self.machine.cache, self.key(minted));
+        if self.options.skip_cache() || cache.kept(&key).is_none_or(|held| self.options.rejects(&held)) {
+            return None;
+        }
+        let (held, refresh) = cache.live(&key, self.machine.clock.now())?;
+        if refresh {
+            self.clone().refresh_ahead();
+        }
+        Some(held)
+    }
+
+    /// Fetches anew in the background. Nobody waits for it: a failure shows when the old token is over.
+    #[cold]
+    pub(super) fn refresh_ahead(mut self) {
+        self.options = self.options.of_nobody();
+        self.ahead = true;
+        let owner = self.machine.background.clone();
+        Background::spawn(&owner, async move {
+            if let Err(error) = self.refresh().await {
+                tracing::warn!(%error, "a token could not be refreshed ahead of its end yet");
+            }
+        });
+    }
+
+    /// A flight like any other: who needs the token meanwhile joins it.
+    async fn refresh(mut self) -> Result<(), Error> {
+        let correlation_id = self.correlation_id();
+        let minted = match self.kind {
+            Kind::Bearer => None,
+            Kind::Bound => Some(self.machine.minted(None, correlation_id).await.map_err(blame(None))?),
+        };
+        let token = self.key(minted.as_deref()).to_key();
+        let flight = FlightKey { token, claims: None, forced: false, replaces: None };
+        let (cache, clock) = (self.machine.cache.clone(), Arc::clone(&self.machine.clock));
+        let load = || -> Load { Box::pin(self.load(minted, None, correlation_id)) };
+        cache.refresh(flight, load, || clock.now()).await
+    }
+
+    /// Not made for a token from the cache, which it would cost as much as the rest.
+    fn correlation_id(&mut self) -> CorrelationId {
+        *self.options.correlation_id.get_or_insert_with(CorrelationId::random)
+    }
+
+    /// The token that the platform is told to replace: the cached one, if it drew a challenge or was rejected. Told to
+    /// Service Fabric only, which otherwise may give it again.
+    fn replaces(&self) -> Option<TokenHash> {
+        let asked = self.options.claims.is_some() || self.options.rejected.is_some();
+        if !asked || self.options.force_refresh || self.machine.place.origin() != MachineSource::ServiceFabric
+        {
+            return None;
+        }
+        let cached = TokenHash::of(&self.machine.cache.kept(&self.key(None))?.body().secret);
+        self.options.rejected.is_none_or(|rejected| rejected == cached).then_some(cached)
+    }
+
+    async fn load(
+        self,
+        minted: Option<Arc<Minted>>,
+        replaces: Option<TokenHash>,
+        correlation_id: CorrelationId,
+    ) -> Result<Landed, Error> {
+        let Some(minted) = minted else {
+            let landed = self.plain(replaces, correlation_id).await.map_err(blame(None))?;
+            self.machine.cache.put(landed.held.clone(), self.machine.clock.now());
+            return Ok(landed);
+        };
+        let landed = match self.bound(&minted, correlation_id).await {
+            // The certificate is blamed: one other is tried, once.
+            Err(error) if blames_certificate(&error) => {
+                if let Some(hook) = self.machine.attestation.as_ref().filter(|_| blames_attestation(&error)) {
+                    hook.forget();
+                }
+                let refused = Some(minted.binding.thumbprint());
+                let minted = self.machine.minted(refused, correlation_id).await.map_err(blame(None))?;
+                self.bound(&minted, correlation_id).await?
+            }
+            result => result?,
+        };
+        self.machine.cache.put(landed.held.clone(), self.machine.clock.now());
+        Ok(landed)
+    }
+
+    async fn plain(
+        &self,
+        replaces: Option<TokenHash>,
+        correlation_id: CorrelationId,
+    ) -> Result<Landed, PlatformError> {
+        let before = self.machine.clock.monotonic();
+        let answer = bearer::token(&self.machine, self.scope.resource(), replaces, correlation_id).await?;
+        let took = self.machine.clock.monotonic().saturating_sub(before);
+        let BearerAnswer { access_token, expires_at, refresh_at, .. } = answer;
+        let origin = Origin {
+            endpoint: self.machine.place.base().into(),
+            tenant: Box::default(),
+            region: None,
+            token_type: "Bearer".into(),
+        };
+        let body = TokenBody {
+            secret: access_token,
+            scopes: Scopes::Resource,
+            origin: self.machine.origins.shared(origin),
+            correlation_id,
+            binding_observed: false,
+            additional: None,
+        };
+        let life = Life::new(self.machine.clock.now(), expires_at, refresh_at, Life::random());
+        let held = Held::Bearer(Arc::new(Stored { key: self.key(None).to_key(), life, body, bond: () }));
+        let report = Report { legs: Vec::new(), http: took, leg1: Duration::ZERO };
+        Ok(Landed { held, report: Arc::new(report) })
+    }
+
+    async fn bound(&self, minted: &Minted, correlation_id: CorrelationId) -> Result<Landed, Error> {
+        let reason = match (self.ahead, self.machine.cache.had(&self.key(Some(minted)))) {
+            (true, _) => RefreshReason::Proactive,
+            (false, _) if self.machine.cache.is_none() => RefreshReason::CacheDisabled,
+            (false, true) => RefreshReason::Expired,
+            (false, false) => RefreshReason::NoCachedToken,
+        };
+        let call =
+            TokenCall { machine: &self.machine, minted, leg: None, options: &self.options, correlation_id };
+        let (token, leg) = call.send(self.scope.as_str(), reason).await?;
+        let endpoint = &minted.endpoint;
+        let origin = Origin {
+            endpoint: endpoint.url().into(),
+            tenant: endpoint.tenant().map_or_else(Box::default, |tenant| tenant.as_str().into()),
+            region: endpoint.region().cloned(),
+            token_type: token.token_type.as_str().into(),
+        };
+        let (life, body) = token.stored(self.machine.origins.shared(origin), correlation_id);
+        let (binding, transport) = (minted.binding.clone(), Arc::clone(&self.machine.transport));
+        let key = self.key(Some(minted)).to_key();
+        let bond = Bond { binding, transport };
+        let report = Report { http: leg.took, legs: vec![leg], leg1: Duration::ZERO };
+        let held = Held::Bound(Arc::new(Stored { key, life, body, bond }));
+        Ok(Landed { held, report: Arc::new(report) })
+    }
+
+    pub(super) fn key<'a>(&'a self, minted: Option<&Minted>) -> KeyRef<'a> {
+        KeyRef {
+            client: &self.machine.cache_key,
+            kind: self.kind,
+            thumbprint: minted.map(|minted| minted.binding.thumbprint()),
+            scope: &self.scope,
+            extras: None,
+        }
+    }
+}

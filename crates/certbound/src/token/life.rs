@@ -1,0 +1,182 @@
+//! When a token is served, when a new one is fetched ahead, and when it is over.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use certbound_core::time::UnixTime;
+
+/// A token is served without a question while more than this is left of it.
+pub(crate) const MARGIN: Duration = Duration::from_secs(5 * 60);
+/// How far from the suggested time it may be refreshed, to either side: clients that started together do not ask together.
+const JITTER: Duration = Duration::from_secs(5 * 60);
+/// A refresh that failed is not tried again for so long.
+const PAUSE: Duration = Duration::from_secs(30);
+/// When the service was away, a token is served for so long before a caller has to wait for another attempt. Refreshes in
+/// the background come first.
+const REPRIEVE: Duration = Duration::from_secs(60);
+
+const NEVER: u64 = u64::MAX;
+
+/// The times of one token, in seconds of the client's clock.
+#[derive(Debug)]
+pub(crate) struct Life {
+    /// Before this the clock was set back since the token came, and nothing is known of how old it is.
+    from: u64,
+    /// Until this it is served without a question; moved on when the service is away, never past `expires_at`.
+    until: AtomicU64,
+    expires_at: u64,
+    /// When the next refresh ahead may begin.
+    refresh: AtomicU64,
+    /// As the service suggested it.
+    refresh_at: u64,
+}
+
+impl Life {
+    /// The life of a token that came at `now`; `random` spreads its refresh. A `refresh_at` that has come already, or
+    /// never comes within the life, is none.
+    pub(crate) fn new(
+        now: UnixTime,
+        expires_at: UnixTime,
+        refresh_at: Option<UnixTime>,
+        random: u64,
+    ) -> Self {
+        let (now, expires_at) = (now.as_secs(), expires_at.as_secs());
+        let until = expires_at.saturating_sub(MARGIN.as_secs());
+        let refresh = refresh_at.map(UnixTime::as_secs).filter(|at| *at > now && *at < expires_at);
+        let jittered = refresh.map_or(NEVER, |at| {
+            let jitter = JITTER.as_secs().min((at - now) / 10);
+            at - jitter + random % (2 * jitter + 1)
+        });
+        Self {
+            from: now.saturating_sub(MARGIN.as_secs()),
+            until: AtomicU64::new(until),
+            expires_at,
+            refresh: AtomicU64::new(jittered),
+            refresh_at: refresh_at.map_or(NEVER, UnixTime::as_secs),
+        }
+    }
+
+    /// A number to spread refreshes by.
+    pub(crate) fn random() -> u64 {
+        use std::hash::BuildHasher as _;
+        std::hash::RandomState::new().hash_one(0)
+    }
+
+    pub(crate) fn expires_at(&self) -> UnixTime {
+        UnixTime::from_secs(self.expires_at)
+    }
+
+    pub(crate) fn refresh_at(&self) -> Option<UnixTime> {
+        (self.refresh_at != NEVER).then(|| UnixTime::from_secs(self.refresh_at))
+    }
+
+    /// Whether it is served without a question.
+    pub(crate) fn serves(&self, now: UnixTime) -> bool {
+        let now = now.as_secs();
+        self.from <= now && now < self.until.load(Ordering::Relaxed)
+    }
+
+    /// Whether it still works, if only for minutes.
+    pub(crate) fn lasts(&self, now: UnixTime) -> bool {
+        let now = now.as_secs();
+        self.from <= now && now < self.expires_at
+    }
+
+    /// Whether it is time for a refresh. Says so to one of those who ask, and not again for a while.
+    pub(crate) fn take_refresh(&self, now: UnixTime) -> bool {
+        let now = now.as_secs();
+        let due = self.refresh.load(Ordering::Relaxed);
+        if now < due {
+            return false;
+        }
+        let next = now.saturating_add(PAUSE.as_secs());
+        self.refresh.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// The service is away: serves it a while longer, if it lasts. Tells whether it does.
+    pub(crate) fn outlast(&self, now: UnixTime) -> bool {
+        if !self.lasts(now) {
+            return false;
+        }
+        let now = now.as_secs();
+        self.until.fetch_max(now.saturating_add(REPRIEVE.as_secs()).min(self.expires_at), Ordering::Relaxed);
+        self.refresh.store(now.saturating_add(PAUSE.as_secs()), Ordering::Relaxed);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_000_000;
+    const HOUR: u64 = 3_600;
+
+    fn at(seconds: u64) -> UnixTime {
+        UnixTime::from_secs(seconds)
+    }
+
+    fn life(expires_in: u64, refresh_in: Option<u64>, random: u64) -> Life {
+        Life::new(at(NOW), at(NOW + expires_in), refresh_in.map(|after| at(NOW + after)), random)
+    }
+
+    #[test]
+    fn it_is_served_until_five_minutes_before_its_end_and_lasts_to_the_end() {
+        let life = life(HOUR, None, 0);
+        for (second, serves, lasts) in [
+            (NOW, true, true),
+            (NOW + HOUR - 301, true, true),
+            (NOW + HOUR - 300, false, true),
+            (NOW + HOUR - 1, false, true),
+            (NOW + HOUR, false, false),
+        ] {
+            assert_eq!((life.serves(at(second)), life.lasts(at(second))), (serves, lasts), "{second}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_ends_it_and_one_that_comes_back_does_not() {
+        let life = life(HOUR, None, 0);
+        // Back by minutes is what the margin is for; by more, its age is unknown.
+        assert!(life.serves(at(NOW - 300)));
+        assert!(!life.serves(at(NOW - 301)) && !life.lasts(at(NOW - 301)));
+        assert!(!life.serves(at(NOW + 24 * HOUR)));
+        assert!(life.serves(at(NOW + 60)));
+    }
+
+    #[test]
+    fn a_refresh_is_due_near_its_time_once_and_after_a_pause_again() {
+        for random in [0, 1, 359, 360, 361, u64::MAX] {
+            let life = life(HOUR, Some(HOUR / 2), random);
+            assert!(!life.take_refresh(at(NOW + 1_619)), "{random}");
+            assert!(life.take_refresh(at(NOW + 1_980)), "{random}");
+            assert!(!life.take_refresh(at(NOW + 2_009)));
+            assert!(life.take_refresh(at(NOW + 2_010)));
+        }
+        let spread: Vec<_> =
+            (0..361).map(|random| life(HOUR, Some(1_800), random).refresh.into_inner()).collect();
+        assert_eq!((spread.first(), spread.last()), (Some(&(NOW + 1_620)), Some(&(NOW + 1_980))));
+    }
+
+    #[test]
+    fn a_refresh_that_makes_no_sense_is_none() {
+        for refresh_in in [Some(0), Some(HOUR), Some(2 * HOUR), None] {
+            let life = life(HOUR, refresh_in, 7);
+            assert!((0..=HOUR).all(|after| !life.take_refresh(at(NOW + after))), "{refresh_in:?}");
+            assert_eq!(life.refresh_at(), refresh_in.map(|after| at(NOW + after)), "it is told as it came");
+        }
+    }
+
+    #[test]
+    fn while_the_service_is_away_it_is_served_to_its_end_and_no_further() {
+        let life = life(HOUR, None, 0);
+        let late = NOW + HOUR - 200;
+        assert!(!life.serves(at(late)) && life.outlast(at(late)));
+        assert!(life.serves(at(late + 59)) && !life.serves(at(late + 60)));
+        assert!(!life.take_refresh(at(late + 29)) && life.take_refresh(at(late + 30)));
+        let last = NOW + HOUR - 10;
+        assert!(life.outlast(at(last)));
+        assert!(life.serves(at(last + 9)) && !life.serves(at(last + 10)));
+        assert!(!life.outlast(at(NOW + HOUR)));
+    }
+}

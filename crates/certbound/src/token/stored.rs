@@ -1,0 +1,189 @@
+//! A token as the cache holds it: one allocation, shared by every handle on it.
+
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use certbound_core::region::Region;
+use certbound_core::secret::Secret;
+use certbound_core::time::UnixTime;
+use equivalent::Equivalent;
+
+use super::life::Life;
+use crate::assertion::LegReport;
+use crate::binding::Binding;
+use crate::cache::key::{CacheKey, KeyRef};
+use crate::correlation::CorrelationId;
+use crate::transport::AnyTransport;
+
+/// A token of either kind.
+#[derive(Clone)]
+pub(crate) enum Held {
+    Bound(Arc<Stored<Bond>>),
+    Bearer(Arc<Stored<()>>),
+}
+
+/// What a bound token has and a Bearer token has not.
+pub(crate) struct Bond {
+    pub(crate) binding: Binding,
+    /// The connections of the client that acquired it.
+    pub(crate) transport: Arc<dyn AnyTransport>,
+}
+
+pub(crate) struct Stored<B> {
+    pub(crate) key: CacheKey,
+    pub(crate) life: Life,
+    pub(crate) body: TokenBody,
+    pub(crate) bond: B,
+}
+
+/// What came from the service.
+pub(crate) struct TokenBody {
+    pub(crate) secret: Secret,
+    pub(crate) scopes: Scopes,
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) correlation_id: CorrelationId,
+    pub(crate) binding_observed: bool,
+    pub(crate) additional: Option<Arc<BTreeMap<String, String>>>,
+}
+
+/// What a token is good for.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Scopes {
+    /// As its key has it.
+    Requested,
+    /// The resource of its key: managed identities are asked so.
+    Resource,
+    /// As the answer named them, with spaces between.
+    Granted(Box<str>),
+}
+
+/// What is the same for most tokens of a client.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Origin {
+    pub(crate) endpoint: Box<str>,
+    pub(crate) tenant: Box<str>,
+    pub(crate) region: Option<Region>,
+    pub(crate) token_type: Box<str>,
+}
+
+/// How one token was fetched; kept by those who waited for it, not by the cache.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) legs: Vec<LegReport>,
+    pub(crate) http: Duration,
+    pub(crate) leg1: Duration,
+}
+
+/// What a flight brings.
+#[derive(Clone)]
+pub(crate) struct Landed {
+    pub(crate) held: Held,
+    pub(crate) report: Arc<Report>,
+}
+
+impl<B> Stored<B> {
+    /// Each scope by itself.
+    pub(crate) fn scopes(&self) -> impl Iterator<Item = &str> {
+        let scopes = match &self.body.scopes {
+            Scopes::Requested => self.key.scope().as_str(),
+            Scopes::Resource => self.key.scope().resource(),
+            Scopes::Granted(scopes) => scopes,
+        };
+        scopes.split(' ')
+    }
+
+    pub(crate) fn expires_at(&self) -> UnixTime {
+        self.life.expires_at()
+    }
+
+    fn bytes(&self) -> usize {
+        let additional = self.body.additional.iter().flat_map(|members| members.iter());
+        let granted = match &self.body.scopes {
+            Scopes::Granted(scopes) => scopes.len(),
+            _ => 0,
+        };
+        size_of::<Self>()
+            + self.body.secret.len()
+            + granted
+            + additional
+                .map(|(name, value)| name.len() + value.len() + 2 * size_of::<String>())
+                .sum::<usize>()
+            + self.key.bytes()
+    }
+}
+
+impl Held {
+    pub(crate) fn key(&self) -> &CacheKey {
+        match self {
+            Self::Bound(stored) => &stored.key,
+            Self::Bearer(stored) => &stored.key,
+        }
+    }
+
+    pub(crate) fn life(&self) -> &Life {
+        match self {
+            Self::Bound(stored) => &stored.life,
+            Self::Bearer(stored) => &stored.life,
+        }
+    }
+
+    pub(crate) fn body(&self) -> &TokenBody {
+        match self {
+            Self::Bound(stored) => &stored.body,
+            Self::Bearer(stored) => &stored.body,
+        }
+    }
+
+    /// How much memory it takes by itself, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Bound(stored) => stored.bytes(),
+            Self::Bearer(stored) => stored.bytes(),
+        }
+    }
+
+    /// Where it is in memory: another token, another place.
+    pub(crate) fn address(&self) -> usize {
+        match self {
+            Self::Bound(stored) => Arc::as_ptr(stored).addr(),
+            Self::Bearer(stored) => Arc::as_ptr(stored).addr(),
+        }
+    }
+}
+
+/// Tokens are told apart by what was asked for.
+impl PartialEq for Held {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Held {}
+
+impl Hash for Held {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl Equivalent<Held> for KeyRef<'_> {
+    fn equivalent(&self, held: &Held) -> bool {
+        *self == held.key().as_ref()
+    }
+}
+
+/// The origin that a client's tokens had last: most have the same, and share it.
+#[derive(Default)]
+pub(crate) struct Origins(Mutex<Option<Arc<Origin>>>);
+
+impl Origins {
+    pub(crate) fn shared(&self, origin: Origin) -> Arc<Origin> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some(known) if **known == origin => Arc::clone(known),
+            _ => Arc::clone(last.insert(Arc::new(origin))),
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! Refresh ahead, outages, clocks that jump, and background work that ends with its client.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use certbound::{
+    Answer, Authority, BySecret, Client, ClientBuilder, Clock, Secret, Source, TenantId, TokenCache,
+    TokenHash, Transport, TransportError, UnixTime, Via,
+};
+use certbound_testkit::{AnsweringTransport, ManualClock};
+
+use crate::two_leg::vault;
+
+const NOW: UnixTime = UnixTime::from_secs(1_785_000_000);
+const APP: &str = "11111111-2222-3333-4444-555555555555";
+
+/// A service with one token after the other, each with its number in it, and with moods.
+#[derive(Clone, Default)]
+struct Service {
+    /// Members beside the token.
+    times: Arc<Mutex<String>>,
+    away: Arc<AtomicBool>,
+    refuses: Arc<AtomicBool>,
+    asked: Arc<AtomicU64>,
+    /// What the telemetry header said of the last request.
+    reason: Arc<Mutex<String>>,
+}
+
+impl Service {
+    fn new(times: &str) -> Self {
+        let service = Self::default();
+        service.gives(times);
+        service
+    }
+
+    fn gives(&self, times: &str) {
+        *self.times.lock().unwrap() = times.to_owned();
+    }
+
+    fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    fn transport(&self) -> AnsweringTransport {
+        let service = self.clone();
+        AnsweringTransport::new(move |seen| {
+            let number = service.asked.fetch_add(1, Ordering::SeqCst) + 1;
+            *service.reason.lock().unwrap() =
+                seen.header("x-client-current-telemetry").split(['|', ',']).nth(2).unwrap_or("").to_owned();
+            if service.away.load(Ordering::SeqCst) {
+                return (503, r#"{"error":"temporarily_unavailable"}"#.to_owned());
+            }
+            if service.refuses.load(Ordering::SeqCst) {
+                return (401, r#"{"error":"invalid_client","error_codes":[7000215]}"#.to_owned());
+            }
+            let times = service.times.lock().unwrap();
+            (200, format!(r#"{{"token_type":"Bearer","access_token":"T{number}",{times}}}"#))
+        })
+    }
+
+    fn reason(&self) -> String {
+        self.reason.lock().unwrap().clone()
+    }
+}
+
+fn builder(clock: &ManualClock, transport: impl Transport) -> ClientBuilder<BySecret> {
+    let authority = Authority::public(TenantId::parse("contoso.example").unwrap());
+    Client::builder(authority, APP)
+        .with_clock(clock.clone())
+        .with_transport(transport)
+        .with_secret(Secret::new("s"))
+}
+
+fn client(clock: &ManualClock, service: &Service) -> Client<BySecret> {
+    builder(clock, service.transport()).build().unwrap()
+}
+
+async fn token(client: &Client<BySecret>) -> String {
+    client.bearer_token(&vault()).await.unwrap().secret().expose().to_owned()
+}
+
+/// Lets background work run until `done`; it has nothing to wait for but its turn.
+async fn until(what: &str, done: impl Fn() -> bool) {
+    for _ in 0..1_000 {
+        if done() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it never came to this: {what}");
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[tokio::test]
+async fn a_token_is_refreshed_ahead_once_while_the_old_one_is_served() {
+    let (clock, service) = (ManualClock::at(NOW), Service::new(r#""expires_in":3600,"refresh_in":1800"#));
+    let cache = TokenCache::new();
+    let client = builder(&clock, service.transport()).with_cache(cache.clone()).build().unwrap();
+    assert_eq!(token(&client).await, "T1");
+    clock.advance(seconds(1_600));
+    assert_eq!((token(&client).await, service.asked()), ("T1".to_owned(), 1), "it is too early");
+    clock.advance(seconds(400));
+    for _ in 0..50 {
+        let token = client.bearer_token(&vault()).await.unwrap();
+        assert_eq!(token.details().source, Source::Cache);
+    }
+    until("a second token", || service.asked() == 2 && cache.statistics().stored == 2).await;
+    assert_eq!(service.reason(), "4", "the service is told that it is a refresh ahead");
+    assert_eq!((token(&client).await, service.asked()), ("T2".to_owned(), 2));
+    let statistics = cache.statistics();
+    assert_eq!((statistics.refreshes, statistics.failed_refreshes, statistics.misses), (1, 0, 1));
+    assert_eq!(statistics.hits, 52);
+}
+
+#[tokio::test]
+async fn a_refresh_that_makes_no_sense_is_not_made() {
+    for refresh_in in ["0", "-5", "3600", "999999", r#""never""#] {
+        let clock = ManualClock::at(NOW);
+        let service = Service::new(&format!(r#""expires_in":3600,"refresh_in":{refresh_in}"#));
+        let client = client(&clock, &service);
+        for _ in 0..10 {
+            assert_eq!(token(&client).await, "T1", "{refresh_in}");
+            tokio::task::yield_now().await;
+            clock.advance(seconds(329));
+        }
+        tokio::task::yield_now().await;
+        assert_eq!(service.asked(), 1, "{refresh_in}");
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_invisible_until_the_token_is_really_over() {
+    let (clock, service) = (ManualClock::at(NOW), Service::new(r#""expires_in":3600,"refresh_in":1800"#));
+    let cache = TokenCache::new();
+    let client = builder(&clock, service.transport()).with_cache(cache.clone()).build().unwrap();
+    assert_eq!(token(&client).await, "T1");
+    service.away.store(true, Ordering::SeqCst);
+    // Each second from the refresh to the end: the token is served, and the service is asked now and then only.
+    clock.advance(seconds(1_700));
+    for _ in 1_700..3_600 {
+        assert_eq!(token(&client).await, "T1");
+        tokio::task::yield_now().await;
+        clock.advance(seconds(1));
+    }
+    let asked = service.asked();
+    assert!((30..=70).contains(&asked), "asked {asked} times in 1900 s");
+    assert_eq!(cache.statistics().misses, 1, "no caller had to wait for an attempt");
+    assert_eq!(cache.statistics().failed_refreshes, asked - 1);
+    // Now it is over, and no error is kept back any longer.
+    let error = client.bearer_token(&vault()).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    service.away.store(false, Ordering::SeqCst);
+    assert_ne!(token(&client).await, "T1");
+}
+
+/// Without a time to refresh at, the first who asks in the last minutes finds that the service is away.
+#[tokio::test]
+async fn an_outage_in_the_last_minutes_makes_one_caller_wait() {
+    let (clock, service) = (ManualClock::at(NOW), Service::new(r#""expires_in":3600"#));
+    let cache = TokenCache::new();
+    let client = builder(&clock, service.transport()).with_cache(cache.clone()).build().unwrap();
+    token(&client).await;
+    service.away.store(true, Ordering::SeqCst);
+    clock.advance(seconds(3_300));
+    for _ in 3_300..3_600 {
+        assert_eq!(token(&client).await, "T1");
+        tokio::task::yield_now().await;
+        clock.advance(seconds(1));
+    }
+    assert_eq!((cache.statistics().misses, cache.statistics().in_outage), (2, 1));
+    client.bearer_token(&vault()).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_refusal_or_a_wish_for_a_new_token_is_not_answered_with_the_old_one() {
+    let (clock, service) = (ManualClock::at(NOW), Service::new(r#""expires_in":3600"#));
+    let client = client(&clock, &service);
+    let first = client.bearer_token(&vault()).await.unwrap();
+    clock.advance(seconds(3_400));
+    service.away.store(true, Ordering::SeqCst);
+    client.bearer_token(&vault()).force_refresh().await.unwrap_err();
+    client.bearer_token(&vault()).claims(r#"{"access_token":{}}"#).await.unwrap_err();
+    client.bearer_token(&vault()).rejected(TokenHash::of(first.secret())).await.unwrap_err();
+    assert_eq!(token(&client).await, "T1", "an ordinary call is still served");
+    service.refuses.store(true, Ordering::SeqCst);
+    service.away.store(false, Ordering::SeqCst);
+    clock.advance(seconds(60));
+    let error = client.bearer_token(&vault()).await.unwrap_err();
+    assert!(!error.is_transient(), "{error}");
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_serves_nothing_wrong_and_loses_nothing() {
+    let (clock, service) = (ManualClock::at(NOW), Service::new(r#""expires_in":3600"#));
+    let client = client(&clock, &service);
+    assert_eq!(token(&client).await, "T1");
+    // Forward by a day: for all that is known the token is over. Back again: it was not, nor is its successor, which came
+    // when the clock was wrong, of any known age.
+    clock.advance(seconds(86_400));
+    assert_eq!(token(&client).await, "T2");
+    clock.set(NOW);
+    assert_eq!(token(&client).await, "T3");
+    // A small step back, as time services make it.
+    clock.set(UnixTime::from_secs(NOW.as_secs() - 60));
+    assert_eq!(token(&client).await, "T3");
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_and_comes_back_before_anybody_asks_costs_nothing() {
+    let (clock, service) = (ManualClock::at(NOW), Service::new(r#""expires_in":3600"#));
+    let cache = TokenCache::new();
+    let client = builder(&clock, service.transport()).with_cache(cache.clone()).build().unwrap();
+    assert_eq!(token(&client).await, "T1");
+    clock.advance(seconds(3_700));
+    let other = certbound::ResourceScope::graph(certbound::Cloud::Public);
+    client.bearer_token(&other).await.unwrap();
+    clock.set(UnixTime::from_secs(NOW.as_secs() + 10));
+    assert_eq!(token(&client).await, "T1");
+    // What is over for good makes room for others.
+    clock.advance(seconds(3_600 + 3_700));
+    client.bearer_token(&other).await.unwrap();
+    assert_eq!(cache.len(), 1, "the vault's token was over for an hour");
+}
+
+#[tokio::test]
+async fn a_token_that_is_over_on_arrival_is_an_error_and_is_not_kept() {
+    let (clock, service) = (ManualClock::at(NOW), Service::new(r#""expires_in":0"#));
+    let cache = TokenCache::new();
+    let client = builder(&clock, service.transport()).with_cache(cache.clone()).build().unwrap();
+    assert_eq!(client.bearer_token(&vault()).await.unwrap_err().code(), "token_over");
+    assert!(cache.is_empty());
+    // One that lives for less than the margin is of use once, and each call asks again.
+    service.gives(r#""expires_in":200"#);
+    assert_eq!((token(&client).await, token(&client).await), ("T2".to_owned(), "T3".to_owned()));
+}
+
+/// Waits until the test is over, or it itself is dropped.
+#[derive(Clone, Default)]
+struct Stuck {
+    under_way: Arc<AtomicU64>,
+    first: Arc<AtomicBool>,
+    service: Service,
+}
+
+impl Transport for Stuck {
+    async fn send(
+        &self,
+        request: http::Request<bytes::Bytes>,
+        via: Via<'_>,
+    ) -> Result<Answer, TransportError> {
+        struct UnderWay(Arc<AtomicU64>);
+        impl Drop for UnderWay {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        if !self.first.swap(true, Ordering::SeqCst) {
+            return self.service.transport().send(request, via).await;
+        }
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        let _mark = UnderWay(Arc::clone(&self.under_way));
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn dropping_the_last_handle_ends_what_goes_on_in_the_background() {
+    let clock = ManualClock::at(NOW);
+    let stuck = Stuck { service: Service::new(r#""expires_in":3600,"refresh_in":1000"#), ..Stuck::default() };
+    let client = builder(&clock, stuck.clone()).build().unwrap();
+    let clone = client.clone();
+    token(&client).await;
+    clock.advance(seconds(2_000));
+    token(&client).await;
+    until("a refresh under way", || stuck.under_way.load(Ordering::SeqCst) == 1).await;
+    drop(client);
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(stuck.under_way.load(Ordering::SeqCst), 1, "a clone is left");
+    drop(clone);
+    until("the refresh dropped", || stuck.under_way.load(Ordering::SeqCst) == 0).await;
+}
+
+#[tokio::test]
+async fn who_needs_the_token_joins_the_refresh_in_the_background() {
+    let clock = ManualClock::at(NOW);
+    let stuck = Stuck { service: Service::new(r#""expires_in":3600,"refresh_in":1000"#), ..Stuck::default() };
+    let client = builder(&clock, stuck.clone()).build().unwrap();
+    token(&client).await;
+    clock.advance(seconds(2_000));
+    token(&client).await;
+    until("a refresh under way", || stuck.under_way.load(Ordering::SeqCst) == 1).await;
+    clock.advance(seconds(1_500));
+    let scope = vault();
+    let mut waits = std::pin::pin!(std::future::IntoFuture::into_future(client.bearer_token(&scope)));
+    assert!(futures_util::poll!(&mut waits).is_pending());
+    assert_eq!(stuck.under_way.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_cache_that_keeps_nothing_still_shares_requests_under_way() {
+    let (clock, service) = (ManualClock::at(NOW), Service::new(r#""expires_in":3600"#));
+    let cache = TokenCache::none();
+    let client = builder(&clock, service.transport()).with_cache(cache.clone()).build().unwrap();
+    assert_eq!((token(&client).await, token(&client).await), ("T1".to_owned(), "T2".to_owned()));
+    assert_eq!(service.reason(), "5", "the service is told that there is no cache");
+    assert_eq!((cache.len(), cache.statistics().stored), (0, 0));
+
+    let stuck = Stuck { first: Arc::new(AtomicBool::new(true)), ..Stuck::default() };
+    let client = builder(&clock, stuck.clone()).with_cache(TokenCache::none()).build().unwrap();
+    let scope = vault();
+    let both = futures_util::future::join(
+        std::future::IntoFuture::into_future(client.bearer_token(&scope)),
+        std::future::IntoFuture::into_future(client.bearer_token(&scope)),
+    );
+    assert!(futures_util::poll!(std::pin::pin!(both)).is_pending());
+    assert_eq!(stuck.under_way.load(Ordering::SeqCst), 0, "both gave up");
+}
+
+#[tokio::test]
+async fn a_token_can_be_forgotten_by_the_request_it_was_for() {
+    let (clock, service) = (ManualClock::at(NOW), Service::new(r#""expires_in":3600"#));
+    let cache = TokenCache::new();
+    let client = builder(&clock, service.transport()).with_cache(cache.clone()).build().unwrap();
+    assert!(!client.bearer_token(&vault()).forget().await.unwrap());
+    token(&client).await;
+    client.bearer_token(&vault()).fmi_path("a").await.unwrap();
+    assert!(!client.bearer_token(&vault()).fmi_path("b").forget().await.unwrap());
+    let bytes = cache.bytes();
+    assert!(client.bearer_token(&vault()).fmi_path("a").forget().await.unwrap());
+    assert!(cache.bytes() < bytes);
+    assert_eq!((cache.len(), token(&client).await), (1, "T1".to_owned()));
+    assert!(client.bearer_token(&vault()).forget().await.unwrap());
+    assert_eq!((cache.bytes(), token(&client).await), (0, "T3".to_owned()));
+}
+
+#[tokio::test]
+async fn bytes_are_bounded_and_a_token_that_is_too_large_by_itself_is_not_kept() {
+    let (clock, service) = (ManualClock::at(NOW), Service::new(r#""expires_in":3600"#));
+    let cache = TokenCache::with_limits(1_000, 4_000);
+    let client = builder(&clock, service.transport()).with_cache(cache.clone()).build().unwrap();
+    for path in 0..100 {
+        client.bearer_token(&vault()).fmi_path(path.to_string()).await.unwrap();
+        assert!(cache.bytes() <= 4_000);
+    }
+    let statistics = cache.statistics();
+    assert!(statistics.tokens > 3, "{statistics:?}");
+    assert_eq!(statistics.evicted, 100 - statistics.tokens as u64);
+    let before = cache.statistics();
+    client.bearer_token(&vault()).fmi_path("x".repeat(5_000)).await.unwrap();
+    assert_eq!(cache.statistics().stored, before.stored, "others would have had to go for it");
+    cache.clear();
+    assert_eq!((cache.len(), cache.bytes()), (0, 0));
+}
+
+/// A clock that panics when it is told to: code of the caller's.
+#[derive(Clone)]
+struct Panicking(ManualClock, Arc<AtomicBool>);
+
+impl Clock for Panicking {
+    fn now(&self) -> UnixTime {
+        self.0.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        assert!(!self.1.load(Ordering::SeqCst), "as the test wants it");
+        self.0.monotonic()
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_a_callers_code_is_an_error_for_all_who_wait_and_the_next_call_works() {
+    let (clock, service) = (ManualClock::at(NOW), Service::new(r#""expires_in":3600"#));
+    let panics = Arc::new(AtomicBool::new(true));
+    let client = builder(&clock, service.transport())
+        .with_clock(Panicking(clock.clone(), Arc::clone(&panics)))
+        .build()
+        .unwrap();
+    let scope = vault();
+    let all = (0..20).map(|_| std::future::IntoFuture::into_future(client.bearer_token(&scope)));
+    for result in futures_util::future::join_all(all).await {
+        let error = result.unwrap_err();
+        assert_eq!(error.code(), "provider_panicked");
+        assert!(!error.is_transient() && error.fix().contains("stderr"), "{error}");
+    }
+    panics.store(false, Ordering::SeqCst);
+    assert_eq!(token(&client).await, "T1");
+}
+
+/// Ten thousand tasks, one request; and each of them is told how it came by its token.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_tasks_that_ask_for_one_key_cost_one_request() {
+    let (clock, service) = (ManualClock::at(NOW), Service::new(r#""expires_in":3600"#));
+    let cache = TokenCache::new();
+    let client = builder(&clock, service.transport()).with_cache(cache.clone()).build().unwrap();
+    let tasks: Vec<_> = (0..10_000)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.bearer_token(&vault()).await.unwrap().details().source })
+        })
+        .collect();
+    let mut by_service = 0;
+    for task in tasks {
+        by_service += u64::from(task.await.unwrap() == Source::Service);
+    }
+    assert_eq!((service.asked(), by_service), (1, 1));
+    let statistics = cache.statistics();
+    assert_eq!(statistics.hits + statistics.misses, 10_000);
+    assert_eq!(statistics.misses - statistics.joined, 1);
+}
