@@ -4,6 +4,8 @@
 mod first_token;
 mod hit;
 mod machine;
+mod many;
+mod memory;
 mod support;
 mod two_legs;
 mod worker;
@@ -16,6 +18,9 @@ fn main() -> ExitCode {
     if support::emulated::is_asked_for() {
         support::emulated::serve();
     }
+    if memory::hold_if_asked() {
+        return ExitCode::SUCCESS;
+    }
     support::forget_earlier_results();
     let mut criterion = support::criterion(Cpu::THREAD);
     hit::measure(&mut criterion);
@@ -27,6 +32,8 @@ fn main() -> ExitCode {
     criterion.final_summary();
     let rows = worker::measure();
     println!();
+    many::measure();
+    memory::print();
     hit::print();
     machine::print();
     two_legs::print();

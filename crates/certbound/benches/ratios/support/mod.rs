@@ -3,7 +3,9 @@
 pub(crate) mod bare;
 pub(crate) mod clients;
 pub(crate) mod emulated;
+pub(crate) mod instant;
 pub(crate) mod keys;
+pub(crate) mod loops;
 pub(crate) mod ratio;
 pub(crate) mod server;
 
