@@ -30,6 +30,7 @@ use crate::binding::Binding;
 use crate::cache::Counted;
 use crate::cache::flight::{FlightKey, Load};
 use crate::cache::key::KeyRef;
+use crate::certificate::is_blamed;
 use crate::client::ClientCore;
 use crate::correlation::CorrelationId;
 use crate::credential::{Proof, Proves};
@@ -61,6 +62,7 @@ impl Acquisition {
         }
         let (flight, wants_new) = (self.flight(&key), self.options.wants_new());
         let (cache, clock) = (self.client.cache.clone(), Arc::clone(&self.client.clock));
+        let earlier = self.credential.earlier();
         cache.count(Counted::Miss);
         let token = flight.token.clone();
         let load = move || -> Load { Box::pin(self.load(certificate)) };
@@ -72,7 +74,7 @@ impl Acquisition {
             Ok(Landed { held, report }) => Ok((held, Came::by_flight(joined, report))),
             // The last minutes of a token are for this.
             Err(error) if error.is_transient() && !wants_new => {
-                let held = cache.in_outage(&token.as_ref(), clock.now()).ok_or(error)?;
+                let held = cache.in_outage(&token.as_ref(), &earlier, clock.now()).ok_or(error)?;
                 Ok((held, Came::FROM_CACHE))
             }
             Err(error) => Err(error),
@@ -102,10 +104,18 @@ impl Acquisition {
         Some(held)
     }
 
-    /// Fetches a token and stores it. A certificate that changed on the way is given one restart.
+    /// Fetches a token and stores it. A certificate that changed on the way, or is refused and has a successor, is given one
+    /// restart.
     async fn load(self, certificate: Option<Binding>) -> Result<Landed, Error> {
+        let cache = &self.client.cache;
+        if !self.ahead
+            && !self.options.wants_new()
+            && let Some(landed) = cache.landed(&self.key(certificate.as_ref()), self.client.clock.now())
+        {
+            return Ok(landed);
+        }
         let (certificate, fetched) = match self.fetch(certificate.as_ref()).await {
-            Err(Error::Misuse { what: Misuse::BindingChanged { .. }, .. }) => {
+            Err(error) if self.begins_anew(&error, certificate.as_ref()).await? => {
                 let certificate = self.credential.certificate().await?;
                 let fetched = self.fetch(certificate.as_ref()).await?;
                 (certificate, fetched)
@@ -115,6 +125,15 @@ impl Acquisition {
         let landed = fetched.land(&self, certificate.as_ref())?;
         self.client.cache.put(landed.held.clone(), self.client.clock.now());
         Ok(landed)
+    }
+
+    /// Whether there is another certificate than the one that `error` is about.
+    async fn begins_anew(&self, error: &Error, certificate: Option<&Binding>) -> Result<bool, Error> {
+        match (error, certificate) {
+            (Error::Misuse { what: Misuse::BindingChanged { .. }, .. }, _) => Ok(true),
+            (error, Some(binding)) if is_blamed(error) => self.credential.replace(binding.thumbprint()).await,
+            _ => Ok(false),
+        }
     }
 
     /// One request to the token service: the walk itself.

@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 
 use self::end::ByEnd;
@@ -19,7 +20,7 @@ pub use self::statistics::CacheStatistics;
 pub(crate) use self::statistics::Counted;
 use self::statistics::Counters;
 use crate::error::Error;
-use crate::token::Held;
+use crate::token::{Held, Landed};
 
 /// What the map takes for each token, beside the token itself.
 const PER_ENTRY: usize = 80;
@@ -138,11 +139,20 @@ impl TokenCache {
         Some((held.clone(), life.take_refresh(now)))
     }
 
-    /// The token for `key` while the service is away: to its very end.
-    pub(crate) fn in_outage(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<Held> {
-        let held = self.kept(key).filter(|held| held.life().outlast(now))?;
+    /// The token for `key` while the service is away: to its very end. Without one, that of the newest certificate among
+    /// `earlier` that has one, to be used with its own certificate.
+    pub(crate) fn in_outage(&self, key: &KeyRef<'_>, earlier: &[Thumbprint], now: UnixTime) -> Option<Held> {
+        let lasting = |key: &KeyRef<'_>| self.kept(key).filter(|held| held.life().outlast(now));
+        let of = |thumbprint: &Thumbprint| lasting(&KeyRef { thumbprint: Some(*thumbprint), ..*key });
+        let held = lasting(key).or_else(|| earlier.iter().find_map(of))?;
         self.count(Counted::InOutage);
         Some(held)
+    }
+
+    /// The token for `key` of a flight that landed between a caller's look-up and the start of its own flight.
+    pub(crate) fn landed(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<Landed> {
+        let held = self.kept(key).filter(|held| held.life().serves(now))?;
+        Some(Landed { held, report: None })
     }
 
     /// Fetches the token for `flight` while its predecessor serves, which it goes on to do while the service is away.

@@ -4,6 +4,8 @@ mod encrypted;
 mod error;
 mod pem;
 mod pfx;
+mod source;
+mod watched;
 
 use std::fmt;
 use std::path::Path;
@@ -16,6 +18,9 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme};
 
 pub use self::error::BindingCertificateError;
+pub use self::source::CertificateSource;
+pub(crate) use self::source::{is_blamed, is_blamed_in_tls};
+pub use self::watched::{CertificateEvent, CertificateWatch, WatchError, WatchedCertificate};
 use crate::transport::provider;
 
 /// The largest certificate or key file that is read.

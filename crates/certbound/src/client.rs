@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use certbound_core::authority::Authority;
+use certbound_core::certificate::Thumbprint;
 use certbound_core::instance::InstanceMetadata;
 use certbound_core::scope::{ExchangeScope, ResourceScope};
 use certbound_core::secret::Secret;
@@ -118,19 +119,31 @@ impl Client<ByCertificate> {
         AcquireLeg1::new(self)
     }
 
-    /// The certificate the client authenticates with.
-    pub fn binding(&self) -> &Binding {
-        &self.credential.binding
+    /// The certificate the client authenticates with; of watched files the one in use now.
+    pub fn binding(&self) -> Binding {
+        self.credential.certificate.current()
     }
 }
 
 impl Leg1 for Client<ByCertificate> {
     fn current_binding(&self) -> Option<Binding> {
-        Some(self.credential.binding.clone())
+        Some(self.credential.certificate.current())
+    }
+
+    fn current_thumbprint(&self) -> Option<Thumbprint> {
+        Some(self.credential.certificate.thumbprint())
+    }
+
+    fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
+        self.credential.certificate.earlier()
+    }
+
+    async fn replace(&self, blamed: Thumbprint) -> bool {
+        self.credential.certificate.replace(blamed).await
     }
 
     async fn binding(&self) -> Result<Binding, Error> {
-        Ok(self.credential.binding.clone())
+        Ok(self.credential.certificate.current())
     }
 
     async fn assertion_for(

@@ -5,6 +5,7 @@ mod federated;
 mod secret;
 mod unbound;
 
+use certbound_core::certificate::Thumbprint;
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
@@ -66,7 +67,7 @@ mod sealed {
     pub enum Now {
         /// The credential has none, ever.
         Nobody,
-        Known(Binding),
+        Known(Thumbprint),
         MustWait,
     }
 
@@ -91,6 +92,14 @@ mod sealed {
         /// Refuses a credential that cannot be meant.
         fn check(&self) -> Result<(), BuildError> {
             Ok(())
+        }
+        /// Certificates before the present one, newest first: their tokens may still live.
+        fn earlier(&self) -> Vec<Thumbprint> {
+            Vec::new()
+        }
+        /// The service refused the certificate: looks for another one, and tells whether there is one now.
+        fn replace(&self, _blamed: Thumbprint) -> Boxed<'_, bool> {
+            Box::pin(async { Ok(false) })
         }
         /// The service refused a request with this credential's proof.
         fn refused(&self) {}

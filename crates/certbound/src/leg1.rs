@@ -6,12 +6,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use certbound_core::authority::AuthorityKind;
+use certbound_core::certificate::Thumbprint;
 use certbound_core::secret::Secret;
 use certbound_core::tenant::TenantId;
 
 use crate::assertion::BoundAssertion;
 use crate::binding::Binding;
-use crate::certificate::BindingCertificate;
+use crate::certificate::CertificateSource;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg, Misuse};
 use crate::observe::Observer;
@@ -26,6 +27,25 @@ pub trait Leg1: Send + Sync + 'static {
     /// The certificate in use, when it can be told without waiting; lets a cached token be found without a future.
     fn current_binding(&self) -> Option<Binding> {
         None
+    }
+
+    /// The thumbprint of the certificate in use, when it can be told without waiting. Every cache hit asks for it, so a Leg 1
+    /// that can name it without a copy of the certificate should. Default: by [`Leg1::current_binding`].
+    fn current_thumbprint(&self) -> Option<Thumbprint> {
+        self.current_binding().map(|binding| binding.thumbprint())
+    }
+
+    /// Thumbprints of certificates before the present one, newest first. While the service is away, their live tokens are
+    /// served. Default: none.
+    fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
+        Vec::new()
+    }
+
+    /// The token service refused the certificate `blamed`: looks for another one, once for each, and tells whether there is
+    /// one now; the exchange then begins anew with it. Default: there is none.
+    fn replace(&self, blamed: Thumbprint) -> impl Future<Output = bool> + Send {
+        let _ = blamed;
+        std::future::ready(false)
     }
 
     /// The certificate in use.
@@ -89,17 +109,17 @@ impl fmt::Debug for AssertionRequest {
 /// # drop(leg1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn leg1_fn<F, Fut, E>(certificate: BindingCertificate, provider: F) -> impl Leg1
+pub fn leg1_fn<F, Fut, E>(certificate: impl Into<CertificateSource>, provider: F) -> impl Leg1
 where
     F: Fn(&AssertionRequest) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Secret, E>> + Send + 'static,
     E: fmt::Display,
 {
-    Provided { binding: Binding::new(certificate), provider }
+    Provided { certificate: certificate.into(), provider }
 }
 
 struct Provided<F> {
-    binding: Binding,
+    certificate: CertificateSource,
     provider: F,
 }
 
@@ -110,11 +130,23 @@ where
     E: fmt::Display,
 {
     fn current_binding(&self) -> Option<Binding> {
-        Some(self.binding.clone())
+        Some(self.certificate.current())
+    }
+
+    fn current_thumbprint(&self) -> Option<Thumbprint> {
+        Some(self.certificate.thumbprint())
+    }
+
+    fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
+        self.certificate.earlier()
+    }
+
+    async fn replace(&self, blamed: Thumbprint) -> bool {
+        self.certificate.replace(blamed).await
     }
 
     async fn binding(&self) -> Result<Binding, Error> {
-        Ok(self.binding.clone())
+        Ok(self.certificate.current())
     }
 
     async fn assertion_for(
@@ -136,7 +168,9 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 /// The object-safe twin of [`Leg1`].
 pub(crate) trait AnyLeg1: Send + Sync {
-    fn current_binding(&self) -> Option<Binding>;
+    fn current_thumbprint(&self) -> Option<Thumbprint>;
+    fn earlier_thumbprints(&self) -> Vec<Thumbprint>;
+    fn replace(&self, blamed: Thumbprint) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
     fn binding(&self) -> Boxed<'_, Binding>;
     fn assertion_for<'a>(
         &'a self,
@@ -146,8 +180,16 @@ pub(crate) trait AnyLeg1: Send + Sync {
 }
 
 impl<L: Leg1> AnyLeg1 for L {
-    fn current_binding(&self) -> Option<Binding> {
-        Leg1::current_binding(self)
+    fn current_thumbprint(&self) -> Option<Thumbprint> {
+        Leg1::current_thumbprint(self)
+    }
+
+    fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
+        Leg1::earlier_thumbprints(self)
+    }
+
+    fn replace(&self, blamed: Thumbprint) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(Leg1::replace(self, blamed))
     }
 
     fn binding(&self) -> Boxed<'_, Binding> {

@@ -71,7 +71,10 @@ pub use crate::acquire::{Acquire, AcquireFuture, AcquireLeg1};
 pub use crate::assertion::{AssertionError, BoundAssertion, LegReport};
 pub use crate::binding::Binding;
 pub use crate::cache::{CacheStatistics, TokenCache};
-pub use crate::certificate::{BindingCertificate, BindingCertificateError};
+pub use crate::certificate::{
+    BindingCertificate, BindingCertificateError, CertificateEvent, CertificateSource, CertificateWatch,
+    WatchError, WatchedCertificate,
+};
 pub use crate::client::{BuildError, Client, ClientBuilder};
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::correlation::{CorrelationId, NotACorrelationId};
@@ -97,6 +100,11 @@ pub use crate::transport::{Answer, HyperTransport, Phase, TlsFacts, Transport, T
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/managed-identity.md")]
 struct ManagedIdentities;
+
+/// The example of the page on rotation, likewise.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/rotation.md")]
+struct Rotation;
 
 /// The README's example is compiled with the documentation tests.
 #[cfg(doctest)]

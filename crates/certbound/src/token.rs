@@ -47,8 +47,13 @@ pub(crate) struct Came {
 impl Came {
     pub(crate) const FROM_CACHE: Self = Self { source: Source::Cache, report: None };
 
-    pub(crate) fn by_flight(joined: bool, report: Arc<Report>) -> Self {
-        Self { source: if joined { Source::Joined } else { Source::Service }, report: Some(report) }
+    pub(crate) fn by_flight(joined: bool, report: Option<Arc<Report>>) -> Self {
+        let source = match (&report, joined) {
+            (None, _) => Source::Cache,
+            (Some(_), true) => Source::Joined,
+            (Some(_), false) => Source::Service,
+        };
+        Self { source, report }
     }
 }
 

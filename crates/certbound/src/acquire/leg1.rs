@@ -13,6 +13,7 @@ use super::accept::{Expected, accept};
 use super::station::{self, Sent};
 use crate::assertion::{AssertionError, BoundAssertion};
 use crate::binding::Binding;
+use crate::certificate::is_blamed;
 use crate::client::Client;
 use crate::correlation::CorrelationId;
 use crate::credential::{ByCertificate, Proof};
@@ -25,6 +26,7 @@ use crate::token::Kind;
 
 /// An assertion about to be acquired: add options, then await it.
 #[must_use = "nothing happens until it is awaited"]
+#[derive(Clone)]
 pub struct AcquireLeg1<'a> {
     client: &'a Client<ByCertificate>,
     options: Options,
@@ -133,8 +135,15 @@ impl<'a> IntoFuture for AcquireLeg1<'a> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let binding = self.client.credential.binding.clone();
-            self.run(&binding).await
+            let certificate = &self.client.credential.certificate;
+            let binding = certificate.current();
+            let again = self.clone();
+            match self.run(&binding).await {
+                Err(error) if is_blamed(&error) && certificate.replace(binding.thumbprint()).await => {
+                    again.run(&certificate.current()).await
+                }
+                result => result,
+            }
         })
     }
 }

@@ -266,7 +266,7 @@ fn hit<T: Token>(acquire: &Acquire<'_, T>) -> Option<T> {
     };
     let certificate = match acquire.credential.certificate_now() {
         Now::Nobody => None,
-        Now::Known(binding) => Some(binding.thumbprint()),
+        Now::Known(thumbprint) => Some(thumbprint),
         Now::MustWait => return None,
     };
     let key = KeyRef {

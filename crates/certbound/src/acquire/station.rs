@@ -218,6 +218,6 @@ impl Fetched {
             }
             (Kind::Bound, None) => return Err(acquisition.blame(Misuse::CertificateNotProvided)),
         };
-        Ok(Landed { held, report: Arc::new(report) })
+        Ok(Landed { held, report: Some(Arc::new(report)) })
     }
 }

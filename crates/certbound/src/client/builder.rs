@@ -9,10 +9,9 @@ use certbound_core::secret::Secret;
 
 use super::{BuildError, Client, ClientCore};
 use crate::background::Background;
-use crate::binding::Binding;
 use crate::cache::TokenCache;
 use crate::cache::key::ClientKey;
-use crate::certificate::BindingCertificate;
+use crate::certificate::CertificateSource;
 use crate::clock::{Clock, SystemClock};
 use crate::credential::{
     ByAssertion, ByCertificate, BySecret, ByUnboundAssertion, Credential, NoCredential, UnboundAssertions,
@@ -51,9 +50,11 @@ impl ClientBuilder<NoCredential> {
         }
     }
 
-    /// Authenticates by a certificate: bound tokens directly, or as Leg 1.
-    pub fn with_certificate(self, certificate: BindingCertificate) -> ClientBuilder<ByCertificate> {
-        self.with(ByCertificate::new(Binding::new(certificate)))
+    /// Authenticates by a certificate: bound tokens directly, or as Leg 1. It is a
+    /// [`BindingCertificate`](crate::BindingCertificate), or a [`WatchedCertificate`](crate::WatchedCertificate) that is
+    /// renewed while the client runs.
+    pub fn with_certificate(self, certificate: impl Into<CertificateSource>) -> ClientBuilder<ByCertificate> {
+        self.with(ByCertificate::new(certificate.into()))
     }
 
     /// Authenticates by assertions from `leg1`: Leg 2.

@@ -1,9 +1,11 @@
 //! By certificate: the handshake proves the client of a bound token, a signed assertion that of a Bearer token.
 
+use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 
 use super::sealed::{Boxed, Now, Proof, Proves};
 use crate::binding::Binding;
+use crate::certificate::CertificateSource;
 use crate::error::{Error, Leg, Misuse};
 use crate::leg1::AssertionRequest;
 use crate::signed_assertion::{self, Signing};
@@ -12,24 +14,24 @@ use crate::token::Kind;
 /// The client proves itself by its certificate: in TLS for a bound token, by a signed assertion for a Bearer token.
 #[derive(Clone, Debug)]
 pub struct ByCertificate {
-    pub(crate) binding: Binding,
+    pub(crate) certificate: CertificateSource,
     pub(crate) bearer_over_mtls: bool,
     pub(crate) omits_x5c: bool,
 }
 
 impl ByCertificate {
-    pub(crate) fn new(binding: Binding) -> Self {
-        Self { binding, bearer_over_mtls: false, omits_x5c: false }
+    pub(crate) fn new(certificate: CertificateSource) -> Self {
+        Self { certificate, bearer_over_mtls: false, omits_x5c: false }
     }
 }
 
 impl Proves for ByCertificate {
     fn certificate_now(&self) -> Now {
-        Now::Known(self.binding.clone())
+        Now::Known(self.certificate.thumbprint())
     }
 
     fn certificate(&self) -> Boxed<'_, Option<Binding>> {
-        Box::pin(async { Ok(Some(self.binding.clone())) })
+        Box::pin(async { Ok(Some(self.certificate.current())) })
     }
 
     fn presents(&self, kind: Kind) -> bool {
@@ -38,7 +40,7 @@ impl Proves for ByCertificate {
 
     fn proof<'a>(
         &'a self,
-        _certificate: Option<&'a Binding>,
+        certificate: Option<&'a Binding>,
         kind: Kind,
         request: &'a AssertionRequest,
         now: UnixTime,
@@ -48,11 +50,21 @@ impl Proves for ByCertificate {
                 return Ok(Proof::CertificateOnly);
             }
             let blame = |error: Misuse| Error::misuse(None, error);
+            // `certificate` above always tells one.
+            let binding = certificate.ok_or_else(|| blame(Misuse::CertificateNotProvided))?;
             // A server that has the certificate from TLS is told in the assertion too, as its own clients do.
             let x5c = self.bearer_over_mtls || !self.omits_x5c;
-            let signing = Signing::of(self.binding.certificate(), request, now, x5c).map_err(blame)?;
+            let signing = Signing::of(binding.certificate(), request, now, x5c).map_err(blame)?;
             signed_assertion::sign(signing).await.map(Proof::Jwt).map_err(blame)
         })
+    }
+
+    fn earlier(&self) -> Vec<Thumbprint> {
+        self.certificate.earlier()
+    }
+
+    fn replace(&self, blamed: Thumbprint) -> Boxed<'_, bool> {
+        Box::pin(async move { Ok(self.certificate.replace(blamed).await) })
     }
 
     fn leg(&self) -> Option<Leg> {

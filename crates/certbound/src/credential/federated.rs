@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 
 use super::sealed::{Boxed, Now, Proof, Proves};
@@ -33,7 +34,7 @@ const REUSE_MARGIN: Duration = Duration::from_secs(5 * 60);
 
 impl Proves for ByAssertion {
     fn certificate_now(&self) -> Now {
-        self.leg1.current_binding().map_or(Now::MustWait, Now::Known)
+        self.leg1.current_thumbprint().map_or(Now::MustWait, Now::Known)
     }
 
     fn certificate(&self) -> Boxed<'_, Option<Binding>> {
@@ -66,6 +67,14 @@ impl Proves for ByAssertion {
             }
             Ok(Proof::Bound(assertion))
         })
+    }
+
+    fn earlier(&self) -> Vec<Thumbprint> {
+        self.leg1.earlier_thumbprints()
+    }
+
+    fn replace(&self, blamed: Thumbprint) -> Boxed<'_, bool> {
+        Box::pin(async move { Ok(self.leg1.replace(blamed).await) })
     }
 
     /// Whatever the reason, the assertion is not offered again.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use certbound_core::certificate::Thumbprint;
 use certbound_core::environment::Cloud;
 use certbound_core::scope::ExchangeScope;
 use certbound_core::secret::Secret;
@@ -75,6 +76,10 @@ impl ManagedIdentity {
 impl Leg1 for ManagedIdentity {
     fn current_binding(&self) -> Option<Binding> {
         self.machine.minted_now().map(|minted| minted.binding.clone())
+    }
+
+    fn current_thumbprint(&self) -> Option<Thumbprint> {
+        self.machine.minted_now().map(|minted| minted.binding.thumbprint())
     }
 
     async fn binding(&self) -> Result<Binding, Error> {

@@ -73,7 +73,7 @@ impl Walk {
             Ok(Landed { held, report }) => Ok((held, Came::by_flight(joined, report))),
             // The last minutes of a token are for this.
             Err(error) if error.is_transient() && !wants_new => {
-                let held = cache.in_outage(&token.as_ref(), clock.now()).ok_or(error)?;
+                let held = cache.in_outage(&token.as_ref(), &[], clock.now()).ok_or(error)?;
                 Ok((held, Came::FROM_CACHE))
             }
             Err(error) => Err(error),
@@ -142,6 +142,13 @@ impl Walk {
         replaces: Option<TokenHash>,
         correlation_id: CorrelationId,
     ) -> Result<Landed, Error> {
+        if !self.ahead
+            && !self.options.wants_new()
+            && let Some(landed) =
+                self.machine.cache.landed(&self.key(minted.as_deref()), self.machine.clock.now())
+        {
+            return Ok(landed);
+        }
         let Some(minted) = minted else {
             let landed = self.plain(replaces, correlation_id).await.map_err(blame(None))?;
             self.machine.cache.put(landed.held.clone(), self.machine.clock.now());
@@ -189,7 +196,7 @@ impl Walk {
         let life = Life::new(self.machine.clock.now(), expires_at, refresh_at, Life::random());
         let held = Held::Bearer(Arc::new(Stored { key: self.key(None).to_key(), life, body, bond: () }));
         let report = Report { legs: Vec::new(), http: took, leg1: Duration::ZERO };
-        Ok(Landed { held, report: Arc::new(report) })
+        Ok(Landed { held, report: Some(Arc::new(report)) })
     }
 
     async fn bound(&self, minted: &Minted, correlation_id: CorrelationId) -> Result<Landed, Error> {
@@ -215,7 +222,7 @@ impl Walk {
         let bond = Bond { binding, transport };
         let report = Report { http: leg.took, legs: vec![leg], leg1: Duration::ZERO };
         let held = Held::Bound(Arc::new(Stored { key, life, body, bond }));
-        Ok(Landed { held, report: Arc::new(report) })
+        Ok(Landed { held, report: Some(Arc::new(report)) })
     }
 
     pub(super) fn key<'a>(&'a self, minted: Option<&Minted>) -> KeyRef<'a> {

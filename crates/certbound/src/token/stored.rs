@@ -80,7 +80,8 @@ pub(crate) struct Report {
 #[derive(Clone)]
 pub(crate) struct Landed {
     pub(crate) held: Held,
-    pub(crate) report: Arc<Report>,
+    /// None where the cache had the token after all.
+    pub(crate) report: Option<Arc<Report>>,
 }
 
 impl<B> Stored<B> {

@@ -37,7 +37,7 @@ impl Leg1 for Fickle {
     async fn assertion_for(&self, _: &Binding, request: &AssertionRequest) -> Result<BoundAssertion, Error> {
         self.turns.fetch_add(1, Ordering::SeqCst);
         let leg1 = self.now();
-        Leg1::assertion_for(leg1, leg1.binding(), request).await
+        Leg1::assertion_for(leg1, &leg1.binding(), request).await
     }
 }
 

@@ -16,5 +16,6 @@ mod managed_identity;
 mod refresh;
 mod requests;
 mod resource;
+mod rotation;
 mod service_fabric;
 mod two_leg;

@@ -1,0 +1,94 @@
+//! Where a client's certificate comes from: one for good, or watched files.
+
+use certbound_core::certificate::Thumbprint;
+
+use super::{BindingCertificate, WatchedCertificate};
+use crate::binding::Binding;
+use crate::error::Error;
+use crate::transport::TransportError;
+
+/// One certificate for good, or watched files. Made from either by `into()`.
+#[derive(Clone, Debug)]
+pub struct CertificateSource(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Fixed(Binding),
+    Watched(WatchedCertificate),
+}
+
+impl From<BindingCertificate> for CertificateSource {
+    fn from(certificate: BindingCertificate) -> Self {
+        Self(Kind::Fixed(Binding::new(certificate)))
+    }
+}
+
+impl From<WatchedCertificate> for CertificateSource {
+    fn from(certificate: WatchedCertificate) -> Self {
+        Self(Kind::Watched(certificate))
+    }
+}
+
+impl CertificateSource {
+    /// The certificate in use.
+    pub(crate) fn current(&self) -> Binding {
+        match &self.0 {
+            Kind::Fixed(binding) => binding.clone(),
+            Kind::Watched(watched) => watched.current(),
+        }
+    }
+
+    /// Its name, without a handle on it: every hit asks for it.
+    pub(crate) fn thumbprint(&self) -> Thumbprint {
+        match &self.0 {
+            Kind::Fixed(binding) => binding.thumbprint(),
+            Kind::Watched(watched) => watched.thumbprint(),
+        }
+    }
+
+    /// Certificates before this one, newest first.
+    pub(crate) fn earlier(&self) -> Vec<Thumbprint> {
+        match &self.0 {
+            Kind::Fixed(_) => Vec::new(),
+            Kind::Watched(watched) => watched.earlier(),
+        }
+    }
+
+    /// The service refused `blamed`: looks once whether there is another one, and tells.
+    pub(crate) async fn replace(&self, blamed: Thumbprint) -> bool {
+        match &self.0 {
+            Kind::Fixed(_) => false,
+            Kind::Watched(watched) => watched.replace(blamed).await,
+        }
+    }
+}
+
+/// Numbers by which the token service blames the certificate: not registered, its subject not authorised, none registered
+/// at all, and over.
+const BLAMED_BY: [u32; 4] = [700_027, 700_030, 392_189, 392_204];
+
+/// Whether the token service, or a server in TLS, blames our certificate.
+pub(crate) fn is_blamed(error: &Error) -> bool {
+    error.aadsts().is_some_and(|number| BLAMED_BY.contains(&number)) || is_blamed_in_tls(error)
+}
+
+/// What a server says of a client's certificate in TLS; never what we say of the server's.
+pub(crate) fn is_blamed_in_tls(error: &Error) -> bool {
+    const ALERTS: [&str; 8] = [
+        "BadCertificate",
+        "CertificateExpired",
+        "CertificateRevoked",
+        "CertificateUnknown",
+        "UnsupportedCertificate",
+        "CertificateRequired",
+        "AccessDenied",
+        "UnknownCA",
+    ];
+    match error {
+        Error::Transport {
+            cause: TransportError::Tls { reason, .. } | TransportError::Interrupted { reason, .. },
+            ..
+        } => ALERTS.iter().any(|alert| reason.contains(&format!("received fatal alert: {alert}"))),
+        _ => false,
+    }
+}

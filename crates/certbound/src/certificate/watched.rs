@@ -1,0 +1,329 @@
+//! A certificate in files that somebody renews: each new one is checked, and then used.
+
+mod event;
+mod place;
+mod thread;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use certbound_core::certificate::Thumbprint;
+use certbound_core::secret::Secret;
+use certbound_core::time::UnixTime;
+
+pub use self::event::{CertificateEvent, WatchError};
+use self::place::{Contents, Paths, Place};
+use self::thread::{Signal, Watch};
+use crate::binding::Binding;
+use crate::clock::{Clock, SystemClock};
+
+/// So many certificates before the present one are known by name, for the tokens that still have them.
+const REMEMBERED: usize = 8;
+
+/// A certificate and its key in files, replaced while the program runs. Cheap to clone; clones are one.
+///
+/// The files are watched by a thread that needs no async runtime, and polled besides, since not every file system tells
+/// of changes. What is new is used once it parses, its key fits, it is valid now and its subject is the present one's;
+/// until then the present one stays. Nothing is asked of the network. It does not renew certificates.
+///
+/// Watching ends when the last clone is dropped, those inside clients included.
+///
+/// ```no_run
+/// use certbound::WatchedCertificate;
+///
+/// // A Kubernetes secret of type kubernetes.io/tls, mounted as a volume.
+/// let certificate = WatchedCertificate::directory("/var/run/secrets/app")
+///     .on_event(|event| eprintln!("{event}"))
+///     .start()?;
+/// println!("{}", certificate.current().thumbprint());
+/// # Ok::<(), certbound::WatchError>(())
+/// ```
+#[derive(Clone)]
+pub struct WatchedCertificate {
+    inner: Arc<Inner>,
+}
+
+/// Collects what a [`WatchedCertificate`] is to watch.
+#[must_use = "nothing is read until `start`"]
+pub struct CertificateWatch {
+    place: Place,
+    poll: Duration,
+    on_event: Option<Box<OnEvent>>,
+    clock: Arc<dyn Clock>,
+    other_subjects: bool,
+}
+
+type OnEvent = dyn Fn(&CertificateEvent) + Send + Sync;
+
+struct Inner {
+    place: Place,
+    on_event: Option<Box<OnEvent>>,
+    clock: Arc<dyn Clock>,
+    other_subjects: bool,
+    current: ArcSwap<Binding>,
+    seen: Mutex<Seen>,
+    signal: Sender<Signal>,
+}
+
+/// What is known of the files, and of earlier certificates.
+struct Seen {
+    contents: Contents,
+    /// Why they are not used, if they are not.
+    refused: Option<WatchError>,
+    /// Newest first, each with its end.
+    earlier: VecDeque<(Thumbprint, UnixTime)>,
+    /// A certificate that the service refused, for which the files were read anew.
+    blamed: Option<Thumbprint>,
+}
+
+impl WatchedCertificate {
+    /// One file with chain and key: PEM, or PFX.
+    pub fn file(path: impl Into<PathBuf>) -> CertificateWatch {
+        CertificateWatch::new(Paths::File(path.into()))
+    }
+
+    /// A PEM file with the chain, and one with the key. While only one of them has been replaced, the two do not fit, and
+    /// the present certificate stays.
+    pub fn files(chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> CertificateWatch {
+        CertificateWatch::new(Paths::Files(chain.into(), key.into()))
+    }
+
+    /// A directory with `tls.crt` and `tls.key`, as Kubernetes mounts a secret: both files change at once there, by the
+    /// link `..data`, and are read as one.
+    pub fn directory(path: impl Into<PathBuf>) -> CertificateWatch {
+        CertificateWatch::new(Paths::Directory(path.into()))
+    }
+
+    /// The certificate in use.
+    pub fn current(&self) -> Binding {
+        Binding::clone(&self.inner.current.load())
+    }
+
+    pub(crate) fn thumbprint(&self) -> Thumbprint {
+        self.inner.current.load().thumbprint()
+    }
+
+    /// Reads the files now, as the thread does when they change. Blocks for as long as that takes. Tells whether another
+    /// certificate is in use afterwards.
+    ///
+    /// # Errors
+    /// Why what is there is not used; the present certificate stays.
+    pub fn reload(&self) -> Result<bool, WatchError> {
+        self.inner.reload()
+    }
+
+    /// Certificates before the present one that have not ended yet, newest first.
+    pub(crate) fn earlier(&self) -> Vec<Thumbprint> {
+        let now = self.inner.clock.now();
+        let mut seen = self.inner.seen();
+        seen.earlier.retain(|(_, not_after)| *not_after > now);
+        seen.earlier.iter().map(|(thumbprint, _)| *thumbprint).collect()
+    }
+
+    /// The service refused `blamed`: reads the files once for it, and tells whether there is another certificate now.
+    pub(crate) async fn replace(&self, blamed: Thumbprint) -> bool {
+        if self.thumbprint() != blamed {
+            return true;
+        }
+        if self.inner.seen().blamed.replace(blamed) == Some(blamed) {
+            return false;
+        }
+        let this = self.clone();
+        // Files can be slow; no other task waits for them.
+        let reloaded = tokio::task::spawn_blocking(move || this.reload()).await;
+        matches!(reloaded, Ok(Ok(true)))
+    }
+}
+
+impl CertificateWatch {
+    fn new(paths: Paths) -> Self {
+        Self {
+            place: Place::new(paths),
+            poll: Duration::from_secs(60),
+            on_event: None,
+            clock: Arc::new(SystemClock::new()),
+            other_subjects: false,
+        }
+    }
+
+    /// The password of a PFX, or of an encrypted key.
+    pub fn password(mut self, password: Secret) -> Self {
+        self.place = self.place.with_password(password);
+        self
+    }
+
+    /// How often the files are looked at even if nobody told of a change. Default: a minute; at least a second.
+    pub fn poll_every(mut self, interval: Duration) -> Self {
+        self.poll = interval.max(Duration::from_secs(1));
+        self
+    }
+
+    /// Is told what becomes of the files, by the thread that watches them or by whoever reloads. It must not block for
+    /// long. The same is told by `tracing`.
+    pub fn on_event(mut self, listener: impl Fn(&CertificateEvent) + Send + Sync + 'static) -> Self {
+        self.on_event = Some(Box::new(listener));
+        self
+    }
+
+    /// Reads the time from a clock of one's own. Default: the machine's.
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Takes a certificate of another subject too. By default that is refused: it is rather another application's, put in
+    /// the wrong place, than the same one's under a new name.
+    pub fn allow_other_subjects(mut self) -> Self {
+        self.other_subjects = true;
+        self
+    }
+
+    /// Reads the files for the first time, and begins to watch them.
+    ///
+    /// # Errors
+    /// [`WatchError`] when there is no certificate to begin with: the first one must be good.
+    pub fn start(self) -> Result<WatchedCertificate, WatchError> {
+        // Watched before they are read, so that no change is missed in between.
+        let (watch, signal) = Watch::begin(&self.place.folder());
+        let contents = self.place.read();
+        let first = Binding::new(self.place.parse(&contents)?);
+        in_time(&first, self.clock.now())?;
+        let inner = Arc::new(Inner {
+            place: self.place,
+            on_event: self.on_event,
+            clock: self.clock,
+            other_subjects: self.other_subjects,
+            current: ArcSwap::from_pointee(first),
+            seen: Mutex::new(Seen {
+                contents: contents.forgetting(),
+                refused: None,
+                earlier: VecDeque::new(),
+                blamed: None,
+            }),
+            signal,
+        });
+        watch.follow(Arc::downgrade(&inner), self.poll)?;
+        Ok(WatchedCertificate { inner })
+    }
+}
+
+/// # Errors
+/// When it is not valid at `now`.
+fn in_time(binding: &Binding, now: UnixTime) -> Result<(), WatchError> {
+    let (not_before, not_after) = (binding.chain().not_before(), binding.chain().not_after());
+    if now < not_before {
+        return Err(WatchError::NotYetValid { not_before, now });
+    }
+    if now >= not_after {
+        return Err(WatchError::Expired { not_after, now });
+    }
+    Ok(())
+}
+
+impl Inner {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        // A listener of the caller's may panic while it is held; every state it passes through is usable.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reload(&self) -> Result<bool, WatchError> {
+        let mut seen = self.seen();
+        let contents = self.place.read();
+        let known = seen.refused.take().filter(|_| contents == seen.contents);
+        if contents == seen.contents {
+            match &known {
+                None => return Ok(false),
+                // That changes with time alone.
+                Some(WatchError::NotYetValid { .. }) => {}
+                Some(error) => {
+                    let error = error.clone();
+                    seen.refused = known;
+                    return Err(error);
+                }
+            }
+        }
+        let outcome = self.consider(&contents);
+        seen.contents = contents.forgetting();
+        match outcome {
+            Ok(None) => Ok(false),
+            Ok(Some(next)) => {
+                let previous = self.current.swap(Arc::new(next.clone()));
+                seen.earlier.retain(|(thumbprint, _)| *thumbprint != next.thumbprint());
+                seen.earlier.push_front((previous.thumbprint(), previous.chain().not_after()));
+                seen.earlier.truncate(REMEMBERED);
+                drop(seen);
+                self.tell(&CertificateEvent::Rotated {
+                    from: previous.thumbprint(),
+                    to: next.thumbprint(),
+                    not_after: next.chain().not_after(),
+                });
+                Ok(true)
+            }
+            Err(error) => {
+                seen.refused = Some(error.clone());
+                drop(seen);
+                // Told once for the same contents, however often they are looked at.
+                if known.is_none() {
+                    let in_use = self.current.load().thumbprint();
+                    self.tell(&CertificateEvent::Refused { error: error.clone(), in_use });
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The certificate that is to be used from now on; none where it is the present one.
+    fn consider(&self, contents: &Contents) -> Result<Option<Binding>, WatchError> {
+        let next = Binding::new(self.place.parse(contents)?);
+        let current = self.current.load();
+        if next.thumbprint() == current.thumbprint() {
+            return Ok(None);
+        }
+        in_time(&next, self.clock.now())?;
+        let (expected, found) = (current.chain().subject(), next.chain().subject());
+        if !self.other_subjects && expected != found {
+            return Err(WatchError::OtherSubject {
+                expected: expected.to_string(),
+                found: found.to_string(),
+            });
+        }
+        Ok(Some(next))
+    }
+
+    fn tell(&self, event: &CertificateEvent) {
+        match event {
+            CertificateEvent::Rotated { .. } => tracing::info!(%event, "binding certificate"),
+            CertificateEvent::Refused { .. } => tracing::warn!(%event, "binding certificate"),
+        }
+        if let Some(on_event) = &self.on_event {
+            on_event(event);
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The thread may have ended already.
+        let _ = self.signal.send(Signal::Stop);
+    }
+}
+
+impl fmt::Debug for WatchedCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatchedCertificate")
+            .field("place", &self.inner.place)
+            .field("current", &self.current())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for CertificateWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CertificateWatch").field("place", &self.place).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,127 @@
+//! Where the certificate and its key are, and how they are read as one.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use certbound_core::secret::Secret;
+use zeroize::Zeroizing;
+
+use crate::certificate::{BindingCertificate, BindingCertificateError, pem, read_file};
+
+/// The names in a Kubernetes secret of type `kubernetes.io/tls`.
+const CHAIN: &str = "tls.crt";
+const KEY: &str = "tls.key";
+/// The link that Kubernetes swaps to change all files of a volume at once.
+const DATA: &str = "..data";
+
+#[derive(Clone)]
+pub(super) struct Place {
+    paths: Paths,
+    password: Option<Arc<Secret>>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Paths {
+    File(PathBuf),
+    Files(PathBuf, PathBuf),
+    Directory(PathBuf),
+}
+
+/// What the files held, compared by hash; the bytes are there until they were parsed.
+#[derive(Clone)]
+pub(super) struct Contents {
+    hash: Result<Vec<u8>, BindingCertificateError>,
+    chain: Option<Arc<Zeroizing<Vec<u8>>>>,
+    key: Option<Arc<Zeroizing<Vec<u8>>>>,
+}
+
+impl Place {
+    pub(super) fn new(paths: Paths) -> Self {
+        Self { paths, password: None }
+    }
+
+    pub(super) fn with_password(self, password: Secret) -> Self {
+        Self { password: Some(Arc::new(password)), ..self }
+    }
+
+    /// The folders in which a change shows: the files themselves may be links, or be replaced.
+    pub(super) fn folder(&self) -> Vec<PathBuf> {
+        let parent = |path: &Path| match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        match &self.paths {
+            Paths::File(path) => vec![parent(path)],
+            Paths::Files(chain, key) => vec![parent(chain), parent(key)],
+            Paths::Directory(path) => vec![path.clone()],
+        }
+    }
+
+    /// What the files hold now.
+    pub(super) fn read(&self) -> Contents {
+        let (chain, key) = match &self.paths {
+            Paths::File(path) => (path.clone(), None),
+            Paths::Files(chain, key) => (chain.clone(), Some(key.clone())),
+            Paths::Directory(path) => {
+                // Followed once, so that both files are of one generation whenever the link is swapped.
+                let folder = std::fs::canonicalize(path.join(DATA)).unwrap_or_else(|_| path.clone());
+                (folder.join(CHAIN), Some(folder.join(KEY)))
+            }
+        };
+        let read = || {
+            let chain = read_file(&chain)?;
+            let key = key.as_deref().map(read_file).transpose()?;
+            Ok((chain, key))
+        };
+        match read() {
+            Ok((chain, key)) => Contents::of(chain, key),
+            Err(error) => Contents { hash: Err(error), chain: None, key: None },
+        }
+    }
+
+    pub(super) fn parse(&self, contents: &Contents) -> Result<BindingCertificate, BindingCertificateError> {
+        if let Err(error) = &contents.hash {
+            return Err(error.clone());
+        }
+        let chain = contents.chain.as_ref().map_or(&[][..], |chain| chain);
+        let password = self.password.as_deref();
+        match (&contents.key, password) {
+            (Some(key), Some(password)) => BindingCertificate::from_encrypted_pem(chain, key, password),
+            (Some(key), None) => BindingCertificate::from_pem_pair(chain, key),
+            (None, Some(password)) if pem::looks_like_pem(chain) => {
+                BindingCertificate::from_encrypted_pem(chain, chain, password)
+            }
+            (None, None) if pem::looks_like_pem(chain) => BindingCertificate::from_pem(chain),
+            (None, password) => BindingCertificate::from_pfx(chain, password),
+        }
+    }
+}
+
+impl Contents {
+    fn of(chain: Zeroizing<Vec<u8>>, key: Option<Zeroizing<Vec<u8>>>) -> Self {
+        let mut hash = digest(&SHA256, &chain).as_ref().to_vec();
+        if let Some(key) = &key {
+            hash.extend_from_slice(digest(&SHA256, key).as_ref());
+        }
+        Self { hash: Ok(hash), chain: Some(Arc::new(chain)), key: key.map(Arc::new) }
+    }
+
+    /// The same without the bytes.
+    pub(super) fn forgetting(self) -> Self {
+        Self { chain: None, key: None, ..self }
+    }
+}
+
+impl PartialEq for Contents {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.paths.fmt(f)
+    }
+}

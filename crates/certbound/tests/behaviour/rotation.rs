@@ -1,0 +1,538 @@
+//! Certificates in files that are replaced: what is used, what is refused, and that no request is lost over it.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use certbound::{
+    ByAssertion, ByCertificate, CertificateEvent, CertificateWatch, Client, Cloud, Network, ResourceScope,
+    Source, TokenCache, UnixTime, WatchError, WatchedCertificate, leg1_fn,
+};
+use certbound_testkit::Pair;
+use certbound_testkit::emulator::serve::Server;
+use certbound_testkit::emulator::world::builtin::{APP, CLIENT_COMMON_NAME};
+use certbound_testkit::emulator::{
+    ClientIdentity, Condition, Emulator, Fault, FaultResult, IssueOptions, LegKind, World,
+};
+
+use crate::two_leg::vault;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// No poll of the thread's during a test: only changes that it is told of, and `reload`.
+const NEVER: Duration = Duration::from_secs(100_000);
+
+/// A volume as Kubernetes mounts it, whose files are links through `..data`.
+struct Volume {
+    folder: tempfile::TempDir,
+    generation: usize,
+}
+
+impl Volume {
+    fn new(identity: &ClientIdentity) -> Self {
+        let mut volume = Self { folder: tempfile::tempdir().unwrap(), generation: 0 };
+        volume.swap(identity);
+        for name in ["tls.crt", "tls.key"] {
+            symlink(Path::new("..data").join(name), volume.path().join(name)).unwrap();
+        }
+        volume
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// All files at once, by renaming a link over the present one.
+    fn swap(&mut self, identity: &ClientIdentity) {
+        self.generation += 1;
+        let next = format!("..generation_{}", self.generation);
+        let (folder, link) = (self.path().join(&next), self.path().join("..data_tmp"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("tls.crt"), &identity.certificate_pem).unwrap();
+        fs::write(folder.join("tls.key"), &identity.key_pem).unwrap();
+        symlink(&next, &link).unwrap();
+        fs::rename(&link, self.path().join("..data")).unwrap();
+        if let Some(before) = self.generation.checked_sub(2).filter(|before| *before > 0) {
+            fs::remove_dir_all(self.path().join(format!("..generation_{before}"))).unwrap();
+        }
+    }
+}
+
+/// A file that is reached by a link, so that no change of it is told of: it is read when the test says so.
+struct Unseen {
+    real: tempfile::TempDir,
+    links: tempfile::TempDir,
+}
+
+impl Unseen {
+    fn new(identity: &ClientIdentity) -> Self {
+        let unseen = Self { real: tempfile::tempdir().unwrap(), links: tempfile::tempdir().unwrap() };
+        unseen.write(identity.bundle_pem());
+        symlink(unseen.file(), unseen.link()).unwrap();
+        unseen
+    }
+
+    fn file(&self) -> PathBuf {
+        self.real.path().join("app.pem")
+    }
+
+    fn link(&self) -> PathBuf {
+        self.links.path().join("app.pem")
+    }
+
+    fn write(&self, text: impl AsRef<[u8]>) {
+        fs::write(self.file(), text).unwrap();
+    }
+
+    fn remove(&self) {
+        let file = self.file();
+        if file.is_dir() {
+            fs::remove_dir(file).unwrap()
+        } else {
+            let _ = fs::remove_file(file);
+        }
+    }
+}
+
+type Events = Arc<Mutex<Vec<CertificateEvent>>>;
+
+fn watched(watch: CertificateWatch, pair: &Pair) -> (WatchedCertificate, Events) {
+    let events = Events::default();
+    let told = Arc::clone(&events);
+    let watch = watch.with_clock(pair.clock().clone()).poll_every(NEVER);
+    (watch.on_event(move |event| told.lock().unwrap().push(event.clone())).start().unwrap(), events)
+}
+
+fn issue(pair: &Pair) -> ClientIdentity {
+    pair.emulator().issue_client_certificate(&IssueOptions::new(CLIENT_COMMON_NAME)).unwrap()
+}
+
+fn issued(pair: &Pair, options: &IssueOptions) -> ClientIdentity {
+    pair.emulator().issue_client_certificate(options).unwrap()
+}
+
+fn thumbprint(identity: &ClientIdentity) -> String {
+    certbound_testkit::certificate_of(identity).thumbprint().x5t_s256()
+}
+
+fn in_use(watched: &WatchedCertificate) -> String {
+    watched.current().thumbprint().x5t_s256()
+}
+
+fn clients(
+    pair: &Pair,
+    watched: &WatchedCertificate,
+    cache: &TokenCache,
+) -> (Client<ByCertificate>, Client<ByAssertion>) {
+    let builder = || pair.builder(APP).with_cache(cache.clone());
+    let direct = builder().with_certificate(watched.clone()).build().unwrap();
+    let leg1 = builder().with_certificate(watched.clone()).build().unwrap();
+    (direct, builder().with_assertions(leg1).build().unwrap())
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_used_from_then_on_and_each_token_keeps_its_own() {
+    let pair = Pair::new();
+    let [first, second] = [issue(&pair), issue(&pair)];
+    let files = Unseen::new(&first);
+    let (watched, events) = watched(WatchedCertificate::file(files.link()), &pair);
+    let (direct, leg2) = clients(&pair, &watched, &TokenCache::new());
+    let by_function = {
+        let leg1 = pair.builder(APP).with_certificate(watched.clone()).build().unwrap();
+        leg1_fn(watched.clone(), move |_| {
+            let leg1 = leg1.clone();
+            async move { leg1.assertion().await.map(|it| certbound::Secret::new(it.secret().expose())) }
+        })
+    };
+    let by_function = pair.builder(APP).with_assertions(by_function).build().unwrap();
+    assert_eq!(in_use(&watched), thumbprint(&first));
+    let old = [direct.bound_token(&vault()).await.unwrap(), leg2.bound_token(&vault()).await.unwrap()];
+
+    assert!(!watched.reload().unwrap(), "nothing has changed");
+    files.write(second.bundle_pem());
+    assert!(watched.reload().unwrap());
+    assert!(!watched.reload().unwrap());
+    let rotated = CertificateEvent::Rotated {
+        from: old[0].binding().thumbprint(),
+        to: watched.current().thumbprint(),
+        not_after: watched.current().chain().not_after(),
+    };
+    assert_eq!(*events.lock().unwrap(), [rotated]);
+    assert_eq!(direct.binding().thumbprint().x5t_s256(), thumbprint(&second));
+    let new = [
+        direct.bound_token(&vault()).await.unwrap(),
+        leg2.bound_token(&vault()).await.unwrap(),
+        by_function.bound_token(&vault()).await.unwrap(),
+    ];
+    for token in &new {
+        assert_eq!(token.details().source, Source::Service);
+        assert_eq!(token.binding().thumbprint().x5t_s256(), thumbprint(&second));
+    }
+    for token in old.iter().chain(&new) {
+        let request =
+            http::Request::get("https://certbound-demo.vault.azure.net/secrets/demo?api-version=7.4");
+        let answer = token.resource().call(request.body(Bytes::new()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 200, "each goes with its own certificate");
+    }
+}
+
+/// What is put in the place of the present certificate.
+enum Put<'a> {
+    Text(String),
+    Directory,
+    Nothing,
+    Huge,
+    Unfit(&'a IssueOptions),
+}
+
+#[tokio::test]
+async fn what_is_no_good_is_told_once_and_the_present_certificate_stays() {
+    let pair = Pair::new();
+    let [first, other, next] = [issue(&pair), issue(&pair), issue(&pair)];
+    let now = UnixTime::from_secs(1_785_000_000).max(certbound::Clock::now(pair.clock()));
+    let over = IssueOptions::new(CLIENT_COMMON_NAME).valid(now.minus(DAY), now.minus(DAY / 2));
+    let early = IssueOptions::new(CLIENT_COMMON_NAME).valid(now.plus(DAY / 24), now.plus(DAY));
+    let somebody = IssueOptions::new("somebody-else");
+    let half = next.bundle_pem()[..next.bundle_pem().len() / 2].to_owned();
+    let rows = [
+        ("half-written", Put::Text(half), "certificate_pem_invalid"),
+        ("empty", Put::Text(String::new()), "certificate_missing"),
+        ("without its key", Put::Text(next.certificate_pem.clone()), "cert_without_private_key"),
+        (
+            "another's key",
+            Put::Text(format!("{}{}", next.certificate_pem, other.key_pem)),
+            "certificate_key_mismatch",
+        ),
+        ("a directory", Put::Directory, "certificate_file_unreadable"),
+        ("deleted", Put::Nothing, "certificate_file_unreadable"),
+        ("too large", Put::Huge, "certificate_file_unreadable"),
+        ("over", Put::Unfit(&over), "certificate_not_valid_now"),
+        ("not yet valid", Put::Unfit(&early), "certificate_not_valid_now"),
+        ("somebody else's", Put::Unfit(&somebody), "certificate_other_subject"),
+    ];
+    for (what, put, code) in rows {
+        let files = Unseen::new(&first);
+        let (watched, events) = watched(WatchedCertificate::file(files.link()), &pair);
+        let (direct, _) = clients(&pair, &watched, &TokenCache::new());
+        files.remove();
+        match put {
+            Put::Text(text) => files.write(text),
+            Put::Directory => fs::create_dir(files.file()).unwrap(),
+            Put::Nothing => {}
+            Put::Huge => files.write(vec![b'-'; 2 * 1024 * 1024]),
+            Put::Unfit(options) => files.write(issued(&pair, options).bundle_pem()),
+        }
+        let error = watched.reload().unwrap_err();
+        assert_eq!(error.code(), code, "{what}: {error}");
+        assert!(!format!("{error} {error:?} {}", error.fix()).contains("PRIVATE KEY"), "{what}");
+        assert_eq!(watched.reload().as_ref(), Err(&error), "{what}");
+        let told = events.lock().unwrap().clone();
+        let stays = watched.current().thumbprint();
+        assert_eq!(told, [CertificateEvent::Refused { error, in_use: stays }], "{what}: once");
+        assert_eq!(in_use(&watched), thumbprint(&first), "{what}");
+        direct.bound_token(&vault()).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+
+        files.remove();
+        files.write(next.bundle_pem());
+        assert!(watched.reload().unwrap(), "{what}: what is good afterwards is used");
+        assert_eq!(in_use(&watched), thumbprint(&next), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_whose_time_has_not_come_is_used_when_it_has() {
+    let pair = Pair::new();
+    let files = Unseen::new(&issue(&pair));
+    let (watched, _) = watched(WatchedCertificate::file(files.link()), &pair);
+    let now = certbound::Clock::now(pair.clock());
+    let early = issued(&pair, &IssueOptions::new(CLIENT_COMMON_NAME).valid(now.plus(DAY), now.plus(2 * DAY)));
+    files.write(early.bundle_pem());
+    assert!(matches!(watched.reload(), Err(WatchError::NotYetValid { .. })));
+    pair.clock().advance(DAY);
+    assert!(watched.reload().unwrap());
+    assert_eq!(in_use(&watched), thumbprint(&early));
+}
+
+#[tokio::test]
+async fn another_subject_is_used_where_that_is_allowed() {
+    let pair = Pair::new();
+    let files = Unseen::new(&issue(&pair));
+    let (watched, _) = watched(WatchedCertificate::file(files.link()).allow_other_subjects(), &pair);
+    files.write(issued(&pair, &IssueOptions::new("renamed")).bundle_pem());
+    assert!(watched.reload().unwrap());
+}
+
+#[test]
+fn there_must_be_a_good_one_to_begin_with() {
+    let folder = tempfile::tempdir().unwrap();
+    for watch in [
+        WatchedCertificate::file(folder.path().join("none.pem")),
+        WatchedCertificate::files(folder.path().join("a"), folder.path().join("b")),
+        WatchedCertificate::directory(folder.path()),
+    ] {
+        assert_eq!(watch.start().unwrap_err().code(), "certificate_file_unreadable");
+    }
+}
+
+/// Waits for what another thread does; a minute is far more than it takes.
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    for _ in 0..2_000 {
+        if done() {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    panic!("it never came to this: {what}");
+}
+
+#[test]
+fn changes_are_noticed_of_files_pairs_volumes_and_by_the_poll() {
+    let pair = Pair::new();
+    let [first, second] = [issue(&pair), issue(&pair)];
+    let noticed =
+        |watched: &WatchedCertificate, what: &str| until(what, || in_use(watched) == thumbprint(&second));
+
+    let mut volume = Volume::new(&first);
+    let (by_volume, _) = watched(WatchedCertificate::directory(volume.path()), &pair);
+    volume.swap(&second);
+    noticed(&by_volume, "a volume");
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("chain.pem"), &first.certificate_pem).unwrap();
+    fs::write(path("key.pem"), &first.key_pem).unwrap();
+    let (by_pair, _) = watched(WatchedCertificate::files(path("chain.pem"), path("key.pem")), &pair);
+    fs::write(path("chain.pem"), &second.certificate_pem).unwrap();
+    fs::write(path("key.pem"), &second.key_pem).unwrap();
+    noticed(&by_pair, "two files");
+
+    fs::write(path("one.pem"), first.bundle_pem()).unwrap();
+    let (by_file, _) = watched(WatchedCertificate::file(path("one.pem")), &pair);
+    fs::write(path("new.pem"), second.bundle_pem()).unwrap();
+    fs::rename(path("new.pem"), path("one.pem")).unwrap();
+    noticed(&by_file, "a file, by renaming");
+
+    let unseen = Unseen::new(&first);
+    let watch = WatchedCertificate::file(unseen.link()).with_clock(pair.clock().clone());
+    let by_poll = watch.poll_every(Duration::ZERO).start().unwrap();
+    unseen.write(second.bundle_pem());
+    noticed(&by_poll, "what only the poll can see");
+}
+
+/// The files are openssl's.
+#[test]
+fn a_pfx_is_watched_with_its_password() {
+    let certificates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/certificates");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.pfx");
+    fs::copy(certificates.join("rsa.pfx"), &path).unwrap();
+    let password = || certbound::Secret::new("right");
+    let valid = certbound::BindingCertificate::from_pfx_file(&path, Some(&password())).unwrap();
+    let clock = certbound_testkit::ManualClock::at(valid.chain().not_before());
+    let watch = || WatchedCertificate::file(&path).with_clock(clock.clone()).poll_every(NEVER);
+    let watched = watch().password(password()).start().unwrap();
+    assert_eq!(watched.current().thumbprint(), valid.thumbprint());
+    assert_eq!(watch().start().unwrap_err().code(), "certificate_password_wrong");
+
+    fs::copy(certificates.join("rsa.legacy.pfx"), &path).unwrap();
+    assert!(!watched.reload().unwrap(), "the same certificate in another wrapping");
+    fs::copy(certificates.join("no-key.pfx"), &path).unwrap();
+    assert_eq!(watched.reload().unwrap_err().code(), "cert_without_private_key");
+    fs::write(&path, &fs::read(certificates.join("rsa.pfx")).unwrap()[..500]).unwrap();
+    assert_eq!(watched.reload().unwrap_err().code(), "certificate_pfx_invalid");
+    assert_eq!(watched.current().thumbprint(), valid.thumbprint());
+}
+
+#[tokio::test]
+async fn while_the_service_is_away_a_token_of_the_certificate_before_is_served_with_that() {
+    let pair = Pair::new();
+    let [first, second] = [issue(&pair), issue(&pair)];
+    let files = Unseen::new(&first);
+    let (watched, _) = watched(WatchedCertificate::file(files.link()), &pair);
+    let (direct, leg2) = clients(&pair, &watched, &TokenCache::new());
+    let graph = ResourceScope::graph(Cloud::Public);
+    let old = [direct.bound_token(&vault()).await.unwrap(), leg2.bound_token(&graph).await.unwrap()];
+    files.write(second.bundle_pem());
+    assert!(watched.reload().unwrap());
+    let away = FaultResult::Status { status: 503, body: String::new(), retry_after: None };
+    pair.emulator().add_fault(Fault::always(Condition::any(), away));
+    for (served, kept) in
+        [(direct.bound_token(&vault()).await, &old[0]), (leg2.bound_token(&graph).await, &old[1])]
+    {
+        let served = served.unwrap();
+        assert_eq!(&served, kept);
+        assert_eq!(served.binding().thumbprint().x5t_s256(), thumbprint(&first));
+        assert_eq!(served.details().source, Source::Cache);
+    }
+    direct.bound_token(&vault()).force_refresh().await.unwrap_err();
+    direct.bound_token(&graph).await.unwrap_err();
+    pair.clock().set(old[0].expires_at());
+    direct.bound_token(&vault()).await.unwrap_err();
+    pair.emulator().clear_faults();
+    let new = direct.bound_token(&vault()).await.unwrap();
+    assert_eq!(new.binding().thumbprint().x5t_s256(), thumbprint(&second));
+}
+
+fn certificates_asked_with(pair: &Pair) -> Vec<String> {
+    let journal = pair.emulator().journal();
+    pair.emulator().clear_journal();
+    journal.iter().filter_map(|entry| entry.client_certificate.clone()).collect()
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_blamed_is_looked_for_anew_once() {
+    let pair = Pair::new();
+    let [first, second] = [issue(&pair), issue(&pair)];
+    let files = Unseen::new(&first);
+    let (watched, events) = watched(WatchedCertificate::file(files.link()), &pair);
+    let (direct, leg2) = clients(&pair, &watched, &TokenCache::none());
+    let blame =
+        |aadsts| FaultResult::Refusal { aadsts, error: None, status: None, suberror: None, claims: None };
+    // There is no other: the refusal is told as it is, each time after one request.
+    pair.emulator().add_fault(Fault::always(Condition::any(), blame(700_027)));
+    for _ in 0..2 {
+        assert_eq!(direct.bound_token(&vault()).await.unwrap_err().aadsts(), Some(700_027));
+        assert_eq!(leg2.bound_token(&vault()).await.unwrap_err().aadsts(), Some(700_027));
+        assert_eq!(leg2_leg1(&pair, &watched).await.unwrap_err().aadsts(), Some(700_027));
+        assert_eq!(certificates_asked_with(&pair), vec![thumbprint(&first); 3]);
+    }
+    pair.emulator().clear_faults();
+    assert!(events.lock().unwrap().is_empty());
+    // A refusal that blames something else is no reason to look.
+    files.write(second.bundle_pem());
+    pair.emulator().add_fault(Fault::once(Condition::any(), blame(700_016)));
+    direct.bound_token(&vault()).await.unwrap_err();
+    assert_eq!(in_use(&watched), thumbprint(&first));
+}
+
+async fn leg2_leg1(pair: &Pair, watched: &WatchedCertificate) -> Result<(), certbound::Error> {
+    let leg1 = pair.builder(APP).with_certificate(watched.clone()).build().unwrap();
+    leg1.assertion().await.map(drop)
+}
+
+#[tokio::test]
+async fn a_blamed_certificate_that_has_a_successor_is_replaced_within_the_call() {
+    for leg in [LegKind::Direct, LegKind::Leg1, LegKind::Leg2] {
+        for aadsts in [700_027, 700_030, 392_189, 392_204] {
+            let pair = Pair::new();
+            let [first, second] = [issue(&pair), issue(&pair)];
+            let files = Unseen::new(&first);
+            let (watched, _) = watched(WatchedCertificate::file(files.link()), &pair);
+            let (direct, leg2) = clients(&pair, &watched, &TokenCache::new());
+            files.write(second.bundle_pem());
+            let blame =
+                FaultResult::Refusal { aadsts, error: None, status: None, suberror: None, claims: None };
+            pair.emulator().add_fault(Fault::once(Condition::leg(leg), blame));
+            let token = match leg {
+                LegKind::Direct => direct.bound_token(&vault()).await,
+                _ => leg2.bound_token(&vault()).await,
+            };
+            assert_eq!(
+                token.unwrap().binding().thumbprint().x5t_s256(),
+                thumbprint(&second),
+                "{leg:?} {aadsts}"
+            );
+        }
+    }
+}
+
+#[test]
+fn watching_ends_with_the_last_handle() {
+    let pair = Pair::new();
+    let files = Unseen::new(&issue(&pair));
+    let held = Arc::new(());
+    let alive = Arc::downgrade(&held);
+    let watch = WatchedCertificate::file(files.link()).with_clock(pair.clock().clone()).poll_every(NEVER);
+    let watched = watch.on_event(move |_| drop(Arc::clone(&held))).start().unwrap();
+    let client = pair.builder(APP).with_certificate(watched.clone()).build().unwrap();
+    drop(watched);
+    assert!(alive.upgrade().is_some(), "the client needs it");
+    drop(client);
+    until("the listener is gone, and the thread with it", || alive.upgrade().is_none());
+}
+
+/// The certificate is replaced again and again while tokens are fetched and resources called, over real sockets: no
+/// request fails, and every token goes with the certificate that it names.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rotating_under_load_loses_no_request_and_mixes_no_binding() {
+    const GENERATIONS: usize = 12;
+    const CALL: &str = "https://certbound-demo.vault.azure.net/secrets/demo?api-version=7.4";
+
+    let emulator = Arc::new(Emulator::new(World::built_in()).unwrap());
+    let listen: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let server = Server::start(Arc::clone(&emulator), listen).await.unwrap();
+    let network = Network::builder().proxy(server.proxy_url()).only_roots_pem(emulator.ca_pem().to_owned());
+    let network = network.build().unwrap();
+    let issue = || emulator.issue_client_certificate(&IssueOptions::new(CLIENT_COMMON_NAME)).unwrap();
+    let mut volume = Volume::new(&issue());
+    let certificate = WatchedCertificate::directory(volume.path()).start().unwrap();
+
+    let builder = || Client::builder(Pair::new().authority(), APP).with_network(&network);
+    let leg1 = builder().with_certificate(certificate.clone()).build().unwrap();
+    let leg2 = builder().with_assertions(leg1).build().unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let tasks: Vec<_> = (0..4)
+        .map(|task| {
+            let (leg2, done) = (leg2.clone(), Arc::clone(&done));
+            tokio::spawn(async move {
+                let resource = leg2.resource(&vault());
+                let mut calls = 0;
+                while !done.load(Ordering::SeqCst) {
+                    if (calls + task) % 5 == 0 {
+                        leg2.bound_token(&vault()).force_refresh().await.unwrap();
+                    }
+                    let request = http::Request::get(CALL).body(Bytes::new()).unwrap();
+                    let answer = resource.call(request).await.unwrap();
+                    assert_eq!(answer.status(), 200, "{:?}", answer.body());
+                    calls += 1;
+                }
+                calls
+            })
+        })
+        .collect();
+    let mut names = vec![in_use(&certificate)];
+    for _ in 1..GENERATIONS {
+        let next = issue();
+        volume.swap(&next);
+        // Until it was noticed, and at least one call was made with it.
+        let name = thumbprint(&next);
+        let used = || {
+            let journal = emulator.journal();
+            journal.iter().any(|entry| {
+                entry.authorization_token.is_some() && entry.client_certificate.as_deref() == Some(&*name)
+            })
+        };
+        for _ in 0..2_000 {
+            if used() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(used(), "the certificate was never used");
+        names.push(name);
+    }
+    done.store(true, Ordering::SeqCst);
+    let mut calls = 0;
+    for task in tasks {
+        calls += task.await.unwrap();
+    }
+    let journal = emulator.journal();
+    let failed: Vec<_> = journal.iter().filter(|entry| entry.status != 200).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    let resource: Vec<_> = journal.iter().filter(|entry| entry.authorization_token.is_some()).collect();
+    assert!(calls >= GENERATIONS && resource.len() >= GENERATIONS);
+    // The resource compares the token's `cnf` with the connection's certificate: 200 says that they are one. A token is
+    // never seen under two.
+    let mut seen = std::collections::HashMap::new();
+    for entry in &resource {
+        let certificate = entry.client_certificate.as_ref().unwrap();
+        let token = entry.authorization_token.as_ref().unwrap();
+        assert_eq!(seen.entry(token).or_insert(certificate), &certificate);
+    }
+    assert_eq!(names.len(), GENERATIONS);
+    server.shutdown().await;
+}
