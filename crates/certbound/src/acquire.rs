@@ -188,12 +188,13 @@ impl Acquisition {
             reason: self.reason(certificate),
             options: &self.options,
         };
+        let sent_at = self.client.clock.now();
         let answer = sent.exchange(&request).await;
         if let Err(Error::Refused { .. }) = &answer {
             self.credential.refused();
         }
         let (response, in_http) = answer?;
-        let expected = Expected { binding: certificate.filter(|_| bound), leg: self.leg() };
+        let expected = Expected { binding: certificate.filter(|_| bound), leg: self.leg(), sent_at };
         let token = accept::accept(response, &request, expected, self.client.clock.now())?;
         let tenant = authority.tenant().cloned();
         Ok(Fetched { token, endpoint, tenant, proof, asked, in_leg1, in_http })

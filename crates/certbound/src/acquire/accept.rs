@@ -23,6 +23,8 @@ pub(crate) struct Expected<'a> {
     /// The certificate, where a bound token was asked for.
     pub(crate) binding: Option<&'a Binding>,
     pub(crate) leg: Option<Leg>,
+    /// When the request was sent: the token may be as old as that.
+    pub(crate) sent_at: UnixTime,
 }
 
 /// A token that passed every check of the client; only [`accept`] makes one.
@@ -31,7 +33,7 @@ pub(crate) struct Accepted {
     pub(crate) token_type: String,
     /// As the answer named them, with spaces between.
     pub(crate) granted: Option<Box<str>>,
-    /// When it came, by the client's clock.
+    /// From when its life counts, by the client's clock.
     pub(crate) at: UnixTime,
     pub(crate) expires_at: UnixTime,
     pub(crate) refresh_at: Option<UnixTime>,
@@ -82,7 +84,9 @@ pub(crate) fn accept(
         Some(binding) => observe(&response.access_token, binding, request.bound).map_err(peer)?,
         None => (false, false),
     };
-    let own_expiry = now.plus(response.expires_in);
+    // A machine can sleep between the two, and its clock be set: the earlier one errs on the safe side.
+    let at = now.min(expected.sent_at);
+    let own_expiry = at.plus(response.expires_in);
     // A bound token is useless once its certificate has ended.
     let expires_at =
         expected.binding.map_or(own_expiry, |binding| own_expiry.min(binding.chain().not_after()));
@@ -94,9 +98,9 @@ pub(crate) fn accept(
         secret: response.access_token,
         token_type: response.token_type,
         granted: granted.map(|scopes| scopes.join(" ").into()),
-        at: now,
+        at,
         expires_at,
-        refresh_at: response.refresh_in.map(|after| now.plus(after)),
+        refresh_at: response.refresh_in.map(|after| at.plus(after)),
         binding_observed,
         readable,
         additional: additional(&response.extra),

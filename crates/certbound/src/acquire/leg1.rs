@@ -113,8 +113,9 @@ impl<'a> AcquireLeg1<'a> {
             },
             options: &self.options,
         };
+        let sent_at = core.clock.now();
         let (response, took) = sent.exchange(&request).await?;
-        let expected = Expected { binding: Some(binding), leg: Some(Leg::One) };
+        let expected = Expected { binding: Some(binding), leg: Some(Leg::One), sent_at };
         let token = accept(response, &request, expected, core.clock.now())?;
         if !token.binding_observed {
             let what = if token.readable {

@@ -62,8 +62,9 @@ impl TokenCall<'_> {
             reason: if asked_anew { RefreshReason::ForcedOrClaims } else { reason },
             options: self.options,
         };
+        let sent_at = machine.clock.now();
         let (response, took) = sent.exchange(&request).await?;
-        let expected = Expected { binding: Some(binding), leg: self.leg };
+        let expected = Expected { binding: Some(binding), leg: self.leg, sent_at };
         let token = accept(response, &request, expected, machine.clock.now())?;
         let report = sent.report(&request, &token.token_type, took);
         Ok((token, report))

@@ -13,6 +13,7 @@ mod machine_faults;
 mod machine_state;
 mod machine_threads;
 mod managed_identity;
+mod oracle;
 mod refresh;
 mod requests;
 mod resource;

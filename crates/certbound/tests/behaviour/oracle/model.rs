@@ -1,0 +1,247 @@
+//! The plain model: which token may be served for which request, and which must be.
+
+use std::collections::HashMap;
+use std::ops::AddAssign;
+
+use certbound::{Error, Thumbprint, UnixTime};
+
+use super::service::{Issued, Service};
+
+const MARGIN: u64 = 300;
+const LINGERS: u64 = 3_600;
+/// After a passing failure a token is served without a question for so long.
+const REPRIEVE: u64 = 60;
+
+/// What was asked for, and what was known then.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) app: String,
+    pub(super) tenant: String,
+    pub(super) scope: String,
+    pub(super) path: Option<String>,
+    pub(super) bound: bool,
+    pub(super) forced: bool,
+    pub(super) claims: Option<String>,
+    pub(super) rejected: Option<String>,
+    /// The certificate in use.
+    pub(super) certificate: Option<Thumbprint>,
+    /// How many answers the service had given.
+    pub(super) since: u64,
+    /// How often the cache had been cleared.
+    pub(super) clears: u64,
+    /// Which time of the clock's it was.
+    pub(super) asked_at: usize,
+    /// The cache has a token that can be served at once: the service is not to be asked.
+    pub(super) fresh: Option<String>,
+    /// The cache has a token that still works: a passing failure is not to be seen.
+    pub(super) lasting: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) token: String,
+    pub(super) from_cache: bool,
+    pub(super) by_own_request: bool,
+    pub(super) binding: Option<Thumbprint>,
+}
+
+type Key = (String, String, String, Option<String>, bool, Option<Thumbprint>);
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    epochs: u64,
+    asked: u64,
+    hits: u64,
+    fetched: u64,
+    joined: u64,
+    in_outage: u64,
+    earlier: u64,
+    errors: u64,
+}
+
+impl AddAssign for Totals {
+    fn add_assign(&mut self, other: Self) {
+        self.epochs += other.epochs;
+        self.asked += other.asked;
+        self.hits += other.hits;
+        self.fetched += other.fetched;
+        self.joined += other.joined;
+        self.in_outage += other.in_outage;
+        self.earlier += other.earlier;
+        self.errors += other.errors;
+    }
+}
+
+impl Totals {
+    /// A run in which one of these never happened has shown nothing of it.
+    pub(super) fn check(&self) {
+        let Self { epochs, asked, hits, fetched, joined, in_outage, earlier, errors } = *self;
+        let all = [epochs, asked, hits, fetched, joined, in_outage, earlier, errors];
+        assert!(all.iter().all(|count| *count > 0), "{self:?}");
+    }
+}
+
+pub(super) struct Model {
+    pub(super) seed: u64,
+    /// Whether the cache loses nothing by being full.
+    keeps_all: bool,
+    /// What the cache must have: the last token that somebody was served for each key.
+    cached: HashMap<Key, String>,
+    clears: u64,
+    totals: Totals,
+}
+
+impl Model {
+    pub(super) fn new(seed: u64, keeps_all: bool) -> Self {
+        Self {
+            seed,
+            keeps_all,
+            cached: HashMap::new(),
+            clears: 0,
+            totals: Totals { epochs: 1, ..Totals::default() },
+        }
+    }
+
+    pub(super) fn cleared(&mut self) {
+        self.cached.clear();
+        self.clears += 1;
+    }
+
+    /// What was over for an hour may have been taken away, and is missing if the clock comes back.
+    pub(super) fn passed(&mut self, now: UnixTime, service: &Service) {
+        self.cached.retain(|_, token| service.issued(token).expires_at() + LINGERS > now.as_secs());
+    }
+
+    /// A token that may be rejected.
+    pub(super) fn any_of(&self, wanted: &Wanted) -> Option<String> {
+        self.cached.get(&key(wanted, wanted.certificate)).cloned()
+    }
+
+    /// Notes what the cache must have for a request that is about to be made.
+    pub(super) fn expect(&self, wanted: &mut Wanted, service: &Service, now: UnixTime) {
+        if !self.keeps_all || wanted.forced || wanted.claims.is_some() {
+            return;
+        }
+        let Some(token) = self.cached.get(&key(wanted, wanted.certificate)) else { return };
+        // What was fetched for it meanwhile, by whomever, may have taken its place.
+        let known = service.issued(token);
+        let wanted_key = key(wanted, wanted.certificate);
+        let successors = service.all(|issued| issued.came >= known.came && key_of(issued) == wanted_key);
+        let holds = |enough: &dyn Fn(&Issued) -> bool| {
+            successors.iter().all(|(token, issued)| {
+                enough(issued)
+                    && issued.counts_from.as_secs() <= now.as_secs() + MARGIN
+                    && wanted.rejected.as_ref() != Some(token)
+            })
+        };
+        let (now, token) = (now.as_secs(), token.clone());
+        let fresh = holds(&|issued| issued.expires_at() > now + MARGIN);
+        let lasting = holds(&|issued| issued.expires_at() > now);
+        wanted.clears = self.clears;
+        wanted.fresh = fresh.then(|| token.clone());
+        wanted.lasting = (lasting && wanted.rejected.is_none()).then_some(token);
+    }
+
+    pub(super) fn judge(
+        &mut self,
+        wanted: &Wanted,
+        result: Result<Served, Error>,
+        service: &Service,
+        times: &[UnixTime],
+    ) {
+        self.totals.asked += 1;
+        match result {
+            Ok(served) => self.served(wanted, &served, service, times),
+            Err(error) => {
+                self.totals.errors += 1;
+                assert!(wanted.fresh.is_none(), "seed {}: {wanted:?} lost a good token: {error}", self.seed);
+                let lost = error.is_transient()
+                    && wanted.lasting.is_some()
+                    && wanted.clears == self.clears
+                    // Time went on while it waited.
+                    && wanted.lasting.as_ref().is_some_and(|token| {
+                        let issued = service.issued(token);
+                        times.iter().all(|now| issued.expires_at() > now.as_secs() && issued.counts_from.as_secs() <= now.as_secs() + MARGIN)
+                            && service.all(|it| it.came >= issued.came && key_of(it) == key_of(&issued)).len() == 1
+                    });
+                assert!(!lost, "seed {}: {wanted:?} saw a failure that passes: {error}", self.seed);
+            }
+        }
+    }
+
+    fn served(&mut self, wanted: &Wanted, served: &Served, service: &Service, times: &[UnixTime]) {
+        let seed = self.seed;
+        let issued = service.issued(&served.token);
+        let Issued { app, tenant, scope, path, bound, .. } = &issued;
+        assert_eq!(
+            (app, tenant, scope, path, *bound),
+            (&wanted.app, &wanted.tenant, &wanted.scope, &wanted.path, wanted.bound),
+            "seed {seed}: another's token"
+        );
+        assert_eq!(served.binding, issued.certificate, "seed {seed}: a token with another's certificate");
+        if let Some(claims) = &wanted.claims {
+            assert!(issued.claims.as_ref() == Some(claims), "seed {seed}: the claims were not sent");
+        }
+        if wanted.forced || wanted.claims.is_some() {
+            assert!(
+                !served.from_cache && issued.number > wanted.since,
+                "seed {seed}: an old token instead of a new one"
+            );
+        }
+        assert_ne!(Some(&served.token), wanted.rejected.as_ref(), "seed {seed}: the rejected token");
+        if let Some(fresh) = &wanted.fresh {
+            assert!(
+                !served.by_own_request,
+                "seed {seed}: {fresh} was there, and the service was asked: {wanted:?} {served:?} {issued:?} {:?} {times:?}",
+                service.issued(fresh)
+            );
+        }
+        let failed = service.failed_since(wanted.since);
+        if wanted.bound && issued.certificate != wanted.certificate {
+            // Of an earlier certificate while the service was away, or of one that came while it waited.
+            let earlier = issued.number <= wanted.since;
+            assert!(!earlier || failed, "seed {seed}: an earlier certificate without need");
+            self.totals.earlier += u64::from(earlier);
+        }
+        if served.from_cache {
+            // Time may have passed since it was decided: it was good at some moment in between.
+            let (from, to) = (*times.iter().min().unwrap(), *times.iter().max().unwrap());
+            assert!(issued.is_over_at() > from.as_secs(), "seed {seed}: {issued:?} was over at {from}");
+            assert!(
+                issued.counts_from.as_secs() <= to.as_secs() + MARGIN,
+                "seed {seed}: {issued:?} is of no known age at {to}"
+            );
+            let late = issued.expires_at() <= from.as_secs() + MARGIN;
+            if late && issued.number <= wanted.since {
+                let away = failed || service.failed_lately(from, REPRIEVE);
+                assert!(away, "seed {seed}: {issued:?} in its last minutes without need");
+                self.totals.in_outage += 1;
+            }
+            self.totals.hits += 1;
+        } else if served.by_own_request {
+            self.totals.fetched += 1;
+        } else {
+            self.totals.joined += 1;
+        }
+        let key = key_of(&issued);
+        let newer = self.cached.get(&key).is_none_or(|known| service.issued(known).came <= issued.came);
+        // After a `clear`, what was under way may or may not be there.
+        if newer && !served.from_cache {
+            self.cached.insert(key, served.token.clone());
+        }
+    }
+
+    pub(super) fn totals(self, _: &Service) -> Totals {
+        self.totals
+    }
+}
+
+fn key(wanted: &Wanted, certificate: Option<Thumbprint>) -> Key {
+    let Wanted { app, tenant, scope, path, bound, .. } = wanted.clone();
+    (app, tenant, scope, path, bound, certificate)
+}
+
+fn key_of(issued: &Issued) -> Key {
+    let Issued { app, tenant, scope, path, bound, certificate, .. } = issued.clone();
+    (app, tenant, scope, path, bound, certificate)
+}
