@@ -18,19 +18,24 @@ pub struct Binding {
 }
 
 struct Inner {
-    thumbprint: Thumbprint,
+    /// Shared with the keys of its tokens.
+    thumbprint: Arc<Thumbprint>,
     certificate: BindingCertificate,
 }
 
 impl Binding {
     /// Fixes a certificate for use.
     pub fn new(certificate: BindingCertificate) -> Self {
-        Self { inner: Arc::new(Inner { thumbprint: certificate.thumbprint(), certificate }) }
+        Self { inner: Arc::new(Inner { thumbprint: Arc::new(certificate.thumbprint()), certificate }) }
     }
 
     /// `x5t#S256`: SHA-256 of the whole leaf certificate (RFC 8705, section 3.1).
     pub fn thumbprint(&self) -> Thumbprint {
-        self.inner.thumbprint
+        *self.inner.thumbprint
+    }
+
+    pub(crate) fn shared_thumbprint(&self) -> Arc<Thumbprint> {
+        Arc::clone(&self.inner.thumbprint)
     }
 
     /// The public half.

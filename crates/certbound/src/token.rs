@@ -13,7 +13,7 @@ use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
 pub(crate) use self::life::Life;
-pub(crate) use self::stored::{Bond, Held, Landed, Origin, Origins, Report, Scopes, Stored, TokenBody};
+pub(crate) use self::stored::{Bond, Held, Landed, Origin, Origins, Rare, Report, Stored, TokenBody};
 use crate::assertion::LegReport;
 use crate::binding::Binding;
 use crate::correlation::CorrelationId;
@@ -112,11 +112,11 @@ impl<B> Stored<B> {
             region: origin.region.clone(),
             tenant: origin.tenant.to_string(),
             scopes: self.scopes().map(str::to_owned).collect(),
-            scopes_granted: matches!(body.scopes, Scopes::Granted(_)),
+            scopes_granted: body.granted().is_some(),
             correlation_id: body.correlation_id,
-            binding_observed: body.binding_observed,
+            binding_observed: origin.binding_observed,
             token_type: origin.token_type.to_string(),
-            additional: body.additional.as_deref().cloned().unwrap_or_default(),
+            additional: body.rare.as_deref().map(|rare| rare.additional.clone()).unwrap_or_default(),
             refresh_at: self.life.refresh_at(),
             legs: report.map(|report| report.legs.clone()).unwrap_or_default(),
             in_http: report.map_or(Duration::ZERO, |report| report.http),

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use crate::binding::Binding;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg, PeerMisbehaved};
-use crate::token::{Life, Origin, Scopes, TokenBody};
+use crate::token::{Life, Origin, Rare, TokenBody};
 
 /// What the answer is held against, beside the request.
 pub(crate) struct Expected<'a> {
@@ -48,15 +48,9 @@ impl Accepted {
     /// What the cache keeps of it.
     pub(crate) fn stored(self, origin: Arc<Origin>, correlation_id: CorrelationId) -> (Life, TokenBody) {
         let life = Life::new(self.at, self.expires_at, self.refresh_at, Life::random());
-        let additional = Some(self.additional).filter(|members| !members.is_empty()).map(Arc::new);
-        let body = TokenBody {
-            secret: self.secret,
-            scopes: self.granted.map_or(Scopes::Requested, Scopes::Granted),
-            origin,
-            correlation_id,
-            binding_observed: self.binding_observed,
-            additional,
-        };
+        let rare = (self.granted.is_some() || !self.additional.is_empty())
+            .then(|| Box::new(Rare { granted: self.granted, additional: self.additional }));
+        let body = TokenBody { secret: self.secret, origin, correlation_id, rare };
         (life, body)
     }
 }

@@ -206,9 +206,11 @@ impl Fetched {
             tenant: self.tenant.map_or_else(Box::default, |tenant| tenant.as_str().into()),
             region: self.endpoint.region().cloned(),
             token_type: self.token.token_type.as_str().into(),
+            binding_observed: self.token.binding_observed,
+            by_resource: false,
         };
         let client = &acquisition.client;
-        let key = acquisition.key(certificate).to_key();
+        let key = acquisition.key(certificate).to_key_of(certificate);
         let (life, body) = self.token.stored(client.origins.shared(origin), self.asked.correlation_id);
         let held = match (acquisition.kind, certificate) {
             (Kind::Bearer, _) => Held::Bearer(Arc::new(Stored { key, life, body, bond: () })),

@@ -9,6 +9,7 @@ use certbound_core::scope::ResourceScope;
 use certbound_core::tenant::TenantId;
 use equivalent::Equivalent;
 
+use crate::binding::Binding;
 use crate::rejected::TokenHash;
 use crate::token::Kind;
 
@@ -88,17 +89,27 @@ pub(crate) struct KeyRef<'a> {
 pub(crate) struct CacheKey {
     client: Arc<ClientKey>,
     kind: Kind,
-    thumbprint: Option<Thumbprint>,
+    thumbprint: Option<Arc<Thumbprint>>,
     scope: ResourceScope,
     extras: Option<Arc<Extras>>,
 }
 
 impl KeyRef<'_> {
     pub(crate) fn to_key(self) -> CacheKey {
+        let thumbprint = self.thumbprint.map(Arc::new);
+        self.with(thumbprint)
+    }
+
+    /// As it stays in the cache, where many tokens have one certificate.
+    pub(crate) fn to_key_of(self, certificate: Option<&Binding>) -> CacheKey {
+        self.with(certificate.map(Binding::shared_thumbprint))
+    }
+
+    fn with(self, thumbprint: Option<Arc<Thumbprint>>) -> CacheKey {
         CacheKey {
             client: Arc::clone(self.client),
             kind: self.kind,
-            thumbprint: self.thumbprint,
+            thumbprint,
             scope: self.scope.clone(),
             extras: self.extras.map(|extras| Arc::new(extras.clone())),
         }
@@ -110,7 +121,7 @@ impl CacheKey {
         KeyRef {
             client: &self.client,
             kind: self.kind,
-            thumbprint: self.thumbprint,
+            thumbprint: self.thumbprint.as_deref().copied(),
             scope: &self.scope,
             extras: self.extras.as_deref(),
         }

@@ -21,7 +21,7 @@ use crate::correlation::CorrelationId;
 use crate::error::Error;
 use crate::headers::RefreshReason;
 use crate::rejected::TokenHash;
-use crate::token::{Bond, Came, Held, Kind, Landed, Life, Origin, Report, Scopes, Stored, TokenBody};
+use crate::token::{Bond, Came, Held, Kind, Landed, Life, Origin, Report, Stored, TokenBody};
 
 /// One acquisition, with everything it needs, so that it can outlive its caller.
 #[derive(Clone)]
@@ -184,14 +184,14 @@ impl Walk {
             tenant: Box::default(),
             region: None,
             token_type: "Bearer".into(),
+            binding_observed: false,
+            by_resource: true,
         };
         let body = TokenBody {
             secret: access_token,
-            scopes: Scopes::Resource,
             origin: self.machine.origins.shared(origin),
             correlation_id,
-            binding_observed: false,
-            additional: None,
+            rare: None,
         };
         let life = Life::new(self.machine.clock.now(), expires_at, refresh_at, Life::random());
         let held = Held::Bearer(Arc::new(Stored { key: self.key(None).to_key(), life, body, bond: () }));
@@ -215,10 +215,12 @@ impl Walk {
             tenant: endpoint.tenant().map_or_else(Box::default, |tenant| tenant.as_str().into()),
             region: endpoint.region().cloned(),
             token_type: token.token_type.as_str().into(),
+            binding_observed: token.binding_observed,
+            by_resource: false,
         };
         let (life, body) = token.stored(self.machine.origins.shared(origin), correlation_id);
         let (binding, transport) = (minted.binding.clone(), Arc::clone(&self.machine.transport));
-        let key = self.key(Some(minted)).to_key();
+        let key = self.key(Some(minted)).to_key_of(Some(&minted.binding));
         let bond = Bond { binding, transport };
         let report = Report { http: leg.took, legs: vec![leg], leg1: Duration::ZERO };
         let held = Held::Bound(Arc::new(Stored { key, life, body, bond }));

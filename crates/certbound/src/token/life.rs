@@ -1,6 +1,6 @@
 //! When a token is served, when a new one is fetched ahead, and when it is over.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use certbound_core::time::UnixTime;
@@ -15,20 +15,20 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// the background come first.
 const REPRIEVE: Duration = Duration::from_secs(60);
 
-const NEVER: u64 = u64::MAX;
+const NEVER: u32 = u32::MAX;
 
-/// The times of one token, in seconds of the client's clock.
+/// The times of one token, by the client's clock, in seconds after `from`: of 136 years the rest is cut off.
 #[derive(Debug)]
 pub(crate) struct Life {
     /// Before this the clock was set back since the token came, and nothing is known of how old it is.
-    from: u64,
+    from: UnixTime,
     /// Until this it is served without a question; moved on when the service is away, never past `expires_at`.
-    until: AtomicU64,
-    expires_at: u64,
+    until: AtomicU32,
+    expires_at: u32,
     /// When the next refresh ahead may begin.
-    refresh: AtomicU64,
+    refresh: AtomicU32,
     /// As the service suggested it.
-    refresh_at: u64,
+    refresh_at: u32,
 }
 
 impl Life {
@@ -40,19 +40,23 @@ impl Life {
         refresh_at: Option<UnixTime>,
         random: u64,
     ) -> Self {
-        let (now, expires_at) = (now.as_secs(), expires_at.as_secs());
-        let until = expires_at.saturating_sub(MARGIN.as_secs());
-        let refresh = refresh_at.map(UnixTime::as_secs).filter(|at| *at > now && *at < expires_at);
+        let from = now.minus(MARGIN);
+        let after = |time: UnixTime| u32::try_from(time.as_secs() - from.as_secs()).unwrap_or(NEVER - 1);
+        // Times before `from` were over before the token came.
+        let after = |time: UnixTime| after(time.max(from));
+        let expires_at = after(expires_at);
+        let refresh = refresh_at.filter(|at| *at > now).map(after).filter(|at| *at < expires_at);
         let jittered = refresh.map_or(NEVER, |at| {
-            let jitter = JITTER.as_secs().min((at - now) / 10);
-            at - jitter + random % (2 * jitter + 1)
+            let jitter = seconds(JITTER).min((at - after(now)) / 10);
+            let spread = random % (2 * u64::from(jitter) + 1);
+            (at - jitter).saturating_add(u32::try_from(spread).unwrap_or(0))
         });
         Self {
-            from: now.saturating_sub(MARGIN.as_secs()),
-            until: AtomicU64::new(until),
+            from,
+            until: AtomicU32::new(expires_at.saturating_sub(seconds(MARGIN))),
             expires_at,
-            refresh: AtomicU64::new(jittered),
-            refresh_at: refresh_at.map_or(NEVER, UnixTime::as_secs),
+            refresh: AtomicU32::new(jittered),
+            refresh_at: refresh_at.map_or(NEVER, after),
         }
     }
 
@@ -63,33 +67,31 @@ impl Life {
     }
 
     pub(crate) fn expires_at(&self) -> UnixTime {
-        UnixTime::from_secs(self.expires_at)
+        self.at(self.expires_at)
     }
 
     pub(crate) fn refresh_at(&self) -> Option<UnixTime> {
-        (self.refresh_at != NEVER).then(|| UnixTime::from_secs(self.refresh_at))
+        (self.refresh_at != NEVER).then(|| self.at(self.refresh_at))
     }
 
     /// Whether it is served without a question.
     pub(crate) fn serves(&self, now: UnixTime) -> bool {
-        let now = now.as_secs();
-        self.from <= now && now < self.until.load(Ordering::Relaxed)
+        self.age(now).is_some_and(|age| age < self.until.load(Ordering::Relaxed))
     }
 
     /// Whether it still works, if only for minutes.
     pub(crate) fn lasts(&self, now: UnixTime) -> bool {
-        let now = now.as_secs();
-        self.from <= now && now < self.expires_at
+        self.age(now).is_some_and(|age| age < self.expires_at)
     }
 
     /// Whether it is time for a refresh. Says so to one of those who ask, and not again for a while.
     pub(crate) fn take_refresh(&self, now: UnixTime) -> bool {
-        let now = now.as_secs();
+        let Some(age) = self.age(now) else { return false };
         let due = self.refresh.load(Ordering::Relaxed);
-        if now < due {
+        if age < due {
             return false;
         }
-        let next = now.saturating_add(PAUSE.as_secs());
+        let next = age.saturating_add(seconds(PAUSE));
         self.refresh.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
@@ -98,11 +100,26 @@ impl Life {
         if !self.lasts(now) {
             return false;
         }
-        let now = now.as_secs();
-        self.until.fetch_max(now.saturating_add(REPRIEVE.as_secs()).min(self.expires_at), Ordering::Relaxed);
-        self.refresh.store(now.saturating_add(PAUSE.as_secs()), Ordering::Relaxed);
+        let age = self.age(now).unwrap_or(self.expires_at);
+        self.until.fetch_max(age.saturating_add(seconds(REPRIEVE)).min(self.expires_at), Ordering::Relaxed);
+        self.refresh.store(age.saturating_add(seconds(PAUSE)), Ordering::Relaxed);
         true
     }
+
+    /// Seconds since `from`, if the clock was not set back before it.
+    fn age(&self, now: UnixTime) -> Option<u32> {
+        let age = now.as_secs().checked_sub(self.from.as_secs())?;
+        Some(u32::try_from(age).unwrap_or(NEVER - 1))
+    }
+
+    fn at(&self, after: u32) -> UnixTime {
+        self.from.plus(Duration::from_secs(after.into()))
+    }
+}
+
+/// Of the times above, all of which are minutes.
+fn seconds(of: Duration) -> u32 {
+    u32::try_from(of.as_secs()).unwrap_or(NEVER)
 }
 
 #[cfg(test)]
@@ -135,6 +152,18 @@ mod tests {
     }
 
     #[test]
+    fn centuries_are_cut_off_and_nothing_wraps_around() {
+        let life = Life::new(at(NOW), at(u64::MAX), Some(at(u64::MAX - 1)), 3);
+        assert!(life.serves(at(NOW)) && life.lasts(at(NOW + (1 << 31))));
+        assert!(!life.serves(at(u64::MAX)) && !life.lasts(at(u64::MAX)) && !life.outlast(at(u64::MAX)));
+        assert!(life.expires_at() > at(NOW + (1 << 31)));
+        let over = Life::new(at(NOW), at(0), Some(at(0)), 3);
+        assert!(!over.lasts(at(NOW)) && !over.take_refresh(at(NOW)));
+        let new_year_1970 = Life::new(at(0), at(HOUR), None, 0);
+        assert!(new_year_1970.serves(at(0)) && new_year_1970.expires_at() == at(HOUR));
+    }
+
+    #[test]
     fn a_clock_that_was_set_back_ends_it_and_one_that_comes_back_does_not() {
         let life = life(HOUR, None, 0);
         // Back by minutes is what the margin is for; by more, its age is unknown.
@@ -155,7 +184,7 @@ mod tests {
         }
         let spread: Vec<_> =
             (0..361).map(|random| life(HOUR, Some(1_800), random).refresh.into_inner()).collect();
-        assert_eq!((spread.first(), spread.last()), (Some(&(NOW + 1_620)), Some(&(NOW + 1_980))));
+        assert_eq!((spread.first(), spread.last()), (Some(&(300 + 1_620)), Some(&(300 + 1_980))));
     }
 
     #[test]

@@ -41,22 +41,17 @@ pub(crate) struct Stored<B> {
 /// What came from the service.
 pub(crate) struct TokenBody {
     pub(crate) secret: Secret,
-    pub(crate) scopes: Scopes,
     pub(crate) origin: Arc<Origin>,
     pub(crate) correlation_id: CorrelationId,
-    pub(crate) binding_observed: bool,
-    pub(crate) additional: Option<Arc<BTreeMap<String, String>>>,
+    pub(crate) rare: Option<Box<Rare>>,
 }
 
-/// What a token is good for.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Scopes {
-    /// As its key has it.
-    Requested,
-    /// The resource of its key: managed identities are asked so.
-    Resource,
-    /// As the answer named them, with spaces between.
-    Granted(Box<str>),
+/// What most answers do not have.
+pub(crate) struct Rare {
+    /// The scopes as the answer named them, with spaces between.
+    pub(crate) granted: Option<Box<str>>,
+    /// Other members, as texts.
+    pub(crate) additional: BTreeMap<String, String>,
 }
 
 /// What is the same for most tokens of a client.
@@ -66,6 +61,9 @@ pub(crate) struct Origin {
     pub(crate) tenant: Box<str>,
     pub(crate) region: Option<Region>,
     pub(crate) token_type: Box<str>,
+    pub(crate) binding_observed: bool,
+    /// Asked for by the bare resource, as managed identities are.
+    pub(crate) by_resource: bool,
 }
 
 /// How one token was fetched; kept by those who waited for it, not by the cache.
@@ -87,10 +85,10 @@ pub(crate) struct Landed {
 impl<B> Stored<B> {
     /// Each scope by itself.
     pub(crate) fn scopes(&self) -> impl Iterator<Item = &str> {
-        let scopes = match &self.body.scopes {
-            Scopes::Requested => self.key.scope().as_str(),
-            Scopes::Resource => self.key.scope().resource(),
-            Scopes::Granted(scopes) => scopes,
+        let scopes = match self.body.granted() {
+            Some(granted) => granted,
+            None if self.body.origin.by_resource => self.key.scope().resource(),
+            None => self.key.scope().as_str(),
         };
         scopes.split(' ')
     }
@@ -100,18 +98,23 @@ impl<B> Stored<B> {
     }
 
     fn bytes(&self) -> usize {
-        let additional = self.body.additional.iter().flat_map(|members| members.iter());
-        let granted = match &self.body.scopes {
-            Scopes::Granted(scopes) => scopes.len(),
-            _ => 0,
-        };
+        let rare = self.body.rare.as_deref().map_or(0, Rare::bytes);
+        size_of::<Self>() + self.body.secret.len() + rare + self.key.bytes()
+    }
+}
+
+impl TokenBody {
+    pub(crate) fn granted(&self) -> Option<&str> {
+        self.rare.as_deref()?.granted.as_deref()
+    }
+}
+
+impl Rare {
+    fn bytes(&self) -> usize {
+        let member = |(name, value): (&String, &String)| name.len() + value.len() + 2 * size_of::<String>();
         size_of::<Self>()
-            + self.body.secret.len()
-            + granted
-            + additional
-                .map(|(name, value)| name.len() + value.len() + 2 * size_of::<String>())
-                .sum::<usize>()
-            + self.key.bytes()
+            + self.granted.as_deref().map_or(0, str::len)
+            + self.additional.iter().map(member).sum::<usize>()
     }
 }
 
