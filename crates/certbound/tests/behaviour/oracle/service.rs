@@ -105,9 +105,9 @@ impl Service {
         self.state().failed_at.iter().any(|(number, _)| *number > answers)
     }
 
-    /// Whether there was a passing failure within the last seconds of the clock, whichever way it went.
-    pub(super) fn failed_lately(&self, now: UnixTime, seconds: u64) -> bool {
-        self.state().failed_at.iter().any(|(_, at)| at.as_secs().abs_diff(now.as_secs()) <= seconds)
+    /// Whether there was a passing failure between two moments of the clock, both in seconds.
+    pub(super) fn failed_between(&self, from: u64, to: u64) -> bool {
+        self.state().failed_at.iter().any(|(_, at)| (from..=to).contains(&at.as_secs()))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
