@@ -49,6 +49,7 @@ mod observe;
 mod rejected;
 mod resource;
 mod signed_assertion;
+mod state;
 mod token;
 mod transport;
 
@@ -87,12 +88,13 @@ pub use crate::leg1::{AssertionRequest, Leg1, leg1_fn};
 pub use crate::managed_identity::{
     AcquireFromMachine, Attestation, AttestationRequest, Capabilities, EnvironmentError, KeyError,
     KeyProvider, KeyStrength, MachineCertificates, MachineKey, ManagedIdentity, ManagedIdentityBuildError,
-    ManagedIdentityBuilder, PlatformError, SoftwareKeys, StateDirectory, StateError,
+    ManagedIdentityBuilder, PlatformError, SoftwareKeys,
 };
 pub use crate::network::{Network, NetworkBuilder, NetworkError};
 pub use crate::observe::{Check, JwtPop, JwtPopReport, ObservedRequest, ObservedValue, Observer};
 pub use crate::rejected::TokenHash;
 pub use crate::resource::{CallFacts, Resource, ResourceProfile, Scheme};
+pub use crate::state::{StateDirectory, StateError};
 pub use crate::token::{BearerToken, BoundToken, Details, Source};
 pub use crate::transport::{Answer, HyperTransport, Phase, TlsFacts, Transport, TransportError, Via};
 

@@ -15,7 +15,6 @@ mod leg1;
 mod mint;
 mod place;
 mod retry;
-mod state;
 mod walk;
 
 use std::fmt;
@@ -35,7 +34,7 @@ use self::keys::AnyKeys;
 pub use self::keys::{KeyError, KeyProvider, KeyStrength, MachineKey, SoftwareKeys};
 pub use self::place::EnvironmentError;
 use self::place::Place;
-pub use self::state::{StateDirectory, StateError};
+
 use crate::background::Background;
 use crate::cache::TokenCache;
 use crate::cache::key::ClientKey;

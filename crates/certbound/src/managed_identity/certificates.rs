@@ -11,10 +11,10 @@ use certbound_core::time::UnixTime;
 
 use super::Machine;
 use super::error::PlatformError;
-use super::state::StateDirectory;
 use crate::background::Background;
 use crate::binding::Binding;
 use crate::correlation::CorrelationId;
+use crate::state::StateDirectory;
 
 /// With this much left or less, a certificate is not used for new tokens: none may outlive it.
 const LAST_DAY: Duration = Duration::from_secs(24 * 3600);

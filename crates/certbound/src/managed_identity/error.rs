@@ -3,8 +3,8 @@
 use certbound_core::managed_identity::{MachineError, MachineSource, MalformedMachineAnswer, SourceError};
 
 use super::keys::{KeyError, KeyStrength};
-use super::state::StateError;
 use crate::certificate::BindingCertificateError;
+use crate::state::StateError;
 use crate::transport::TransportError;
 
 /// Why the platform gave no token.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::Machine;
 use super::certificates::Name;
 use super::error::PlatformError;
-use super::state::{Lock, StateDirectory};
+use crate::state::{Lock, StateDirectory};
 
 /// The form that is written, and the only one that is read.
 const VERSION: u64 = 1;

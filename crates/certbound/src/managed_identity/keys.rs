@@ -10,7 +10,7 @@ use rustls::SignatureScheme;
 use rustls::sign::SigningKey;
 use tokio::sync::OnceCell;
 
-use super::state::StateDirectory;
+use crate::state::StateDirectory;
 
 /// How well a key is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -32,7 +32,7 @@ fn load(der: &[u8]) -> Result<MachineKey, KeyError> {
 
 /// The folder's key, made if there is none. It waits, so it must not be called on an async thread.
 pub(super) fn kept(state: &StateDirectory) -> Result<MachineKey, KeyError> {
-    let unusable = |error: super::super::state::StateError| KeyError::new(error.to_string());
+    let unusable = |error: crate::state::StateError| KeyError::new(error.to_string());
     for _ in 0..LOOKS {
         state.check().map_err(unusable)?;
         let Some(lock) = state.try_lock(FILE).map_err(unusable)? else {

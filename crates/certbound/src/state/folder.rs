@@ -17,7 +17,7 @@ const MAX_FILE_BYTES: u64 = 64 * 1024;
 pub(super) struct Folder(OwnedFd);
 
 /// The right to write a file, until it is dropped. The system takes it back from a process that dies.
-pub(in crate::managed_identity) struct Lock {
+pub(crate) struct Lock {
     _file: File,
 }
 

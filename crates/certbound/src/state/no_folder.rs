@@ -10,7 +10,7 @@ use super::StateError;
 
 pub(super) struct Folder(Infallible);
 
-pub(in crate::managed_identity) struct Lock(Infallible);
+pub(crate) struct Lock(Infallible);
 
 impl Folder {
     pub(super) fn open(path: &Path) -> Result<Self, StateError> {

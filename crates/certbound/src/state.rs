@@ -14,7 +14,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use self::folder::Folder;
-pub(super) use self::folder::Lock;
+pub(crate) use self::folder::Lock;
 
 /// A folder that only its owner reads, for what is to be found again by the next process. Cheap to clone.
 ///
@@ -59,12 +59,12 @@ impl StateDirectory {
     }
 
     /// Whether it is still the folder that was opened, and still its owner's alone.
-    pub(super) fn check(&self) -> Result<(), StateError> {
+    pub(crate) fn check(&self) -> Result<(), StateError> {
         self.inner.folder.check(&self.inner.path)
     }
 
     /// A file's content, if there is one that is ours alone; why it was ignored is logged.
-    pub(super) fn read(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+    pub(crate) fn read(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
         match self.inner.folder.read(name) {
             Ok(content) => Some(content),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -76,7 +76,7 @@ impl StateDirectory {
     }
 
     /// Writes a file whole or not at all; its lock must be held. What went wrong is logged.
-    pub(super) fn write(&self, name: &str, content: &[u8], lock: &Lock) {
+    pub(crate) fn write(&self, name: &str, content: &[u8], lock: &Lock) {
         if let Err(error) = self.inner.folder.write(name, content, lock) {
             let file = self.inner.path.join(name);
             tracing::warn!(file = %file.display(), %error, "not written; the next process will not find it");
@@ -84,12 +84,12 @@ impl StateDirectory {
     }
 
     /// The right to write a file, if nobody has it.
-    pub(super) fn try_lock(&self, name: &str) -> Result<Option<Lock>, StateError> {
+    pub(crate) fn try_lock(&self, name: &str) -> Result<Option<Lock>, StateError> {
         self.inner.folder.try_lock(name).map_err(|error| StateError::unusable(&self.inner.path, &error))
     }
 
     /// Says that a file is not used.
-    pub(super) fn ignored(&self, name: &str, why: &dyn fmt::Display) {
+    pub(crate) fn ignored(&self, name: &str, why: &dyn fmt::Display) {
         tracing::warn!(file = %self.inner.path.join(name).display(), %why, "ignored");
     }
 }
