@@ -214,7 +214,7 @@ impl<'a> TokenResult<'a> {
             scopes: details.scopes.clone(),
             endpoint: details.endpoint.clone(),
             region: details.region.as_ref().map(|region| region.as_str().to_owned()),
-            from_cache: details.source == certbound::Source::Cache,
+            from_cache: matches!(details.source, certbound::Source::Cache | certbound::Source::Store),
             correlation_id: details.correlation_id.to_string(),
             binding_certificate: token
                 .binding()

@@ -27,9 +27,9 @@ pub use self::options::{Acquire, AcquireFuture};
 pub(crate) use self::settings::Options;
 use self::station::Fetched;
 use crate::binding::Binding;
-use crate::cache::Counted;
 use crate::cache::flight::{FlightKey, Load};
 use crate::cache::key::KeyRef;
+use crate::cache::{Counted, Wanted};
 use crate::certificate::is_blamed;
 use crate::client::ClientCore;
 use crate::correlation::CorrelationId;
@@ -71,7 +71,7 @@ impl Acquisition {
             cache.count(Counted::Joined);
         }
         match landed {
-            Ok(Landed { held, report }) => Ok((held, Came::by_flight(joined, report))),
+            Ok(Landed { held, from }) => Ok((held, Came::by_flight(joined, from))),
             // The last minutes of a token are for this.
             Err(error) if error.is_transient() && !wants_new => {
                 let held = cache.in_outage(&token.as_ref(), &earlier, clock.now()).ok_or(error)?;
@@ -109,8 +109,7 @@ impl Acquisition {
     async fn load(self, certificate: Option<Binding>) -> Result<Landed, Error> {
         let cache = &self.client.cache;
         if !self.ahead
-            && !self.options.wants_new()
-            && let Some(landed) = cache.landed(&self.key(certificate.as_ref()), self.client.clock.now())
+            && let Some(landed) = self.landed(certificate.as_ref()).await
         {
             return Ok(landed);
         }
@@ -123,8 +122,23 @@ impl Acquisition {
             result => (certificate, result?),
         };
         let landed = fetched.land(&self, certificate.as_ref())?;
-        self.client.cache.put(landed.held.clone(), self.client.clock.now());
+        cache.keep(&landed.held, self.client.clock.now()).await;
         Ok(landed)
+    }
+
+    /// The token that is there after all: by a flight that just ended, or in the store.
+    async fn landed(&self, certificate: Option<&Binding>) -> Option<Landed> {
+        let (client, key) = (&self.client, self.key(certificate));
+        if !self.options.wants_new()
+            && let Some(landed) = client.cache.landed(&key, client.clock.now())
+        {
+            return Some(landed);
+        }
+        if self.options.skip_cache() {
+            return None;
+        }
+        let wanted = Wanted { key, certificate, transport: &client.transport, origins: &client.origins };
+        client.cache.shelved(wanted, |held| self.options.rejects(held), client.clock.now()).await
     }
 
     /// Whether there is another certificate than the one that `error` is about.

@@ -4,6 +4,7 @@ mod end;
 pub(crate) mod flight;
 pub(crate) mod key;
 mod statistics;
+mod store;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,8 +20,12 @@ use self::key::KeyRef;
 pub use self::statistics::CacheStatistics;
 pub(crate) use self::statistics::Counted;
 use self::statistics::Counters;
+use self::store::Shelf;
+pub use self::store::{StoreEntry, StoreError, StoreKey, TokenStore};
+use crate::binding::Binding;
 use crate::error::Error;
-use crate::token::{Held, Landed};
+use crate::token::{Bond, Held, Kind, Landed, LandedFrom, Origins};
+use crate::transport::AnyTransport;
 
 /// What the map takes for each token, beside the token itself.
 const PER_ENTRY: usize = 80;
@@ -32,7 +37,8 @@ const SWEPT_AT_ONCE: usize = 4;
 /// Tokens in memory. Clones are one cache; give them to several clients to share it.
 ///
 /// Bounded by count and by bytes: past either, the tokens that end soonest go first. A token is served while more than
-/// five minutes are left of it, and to its end while the token service is away. Nothing is written to disk. Tokens of
+/// five minutes are left of it, and to its end while the token service is away. Nothing is written to disk, unless
+/// [a store](TokenCache::with_store) does. Tokens of
 /// different certificates, tenants, clients, scopes and kinds never meet.
 ///
 /// ```
@@ -46,12 +52,29 @@ pub struct TokenCache {
     inner: Arc<Inner>,
 }
 
+/// A token that may be in the store, and what it takes to use it.
+pub(crate) struct Wanted<'a> {
+    pub(crate) key: KeyRef<'a>,
+    pub(crate) certificate: Option<&'a Binding>,
+    pub(crate) transport: &'a Arc<dyn AnyTransport>,
+    pub(crate) origins: &'a Origins,
+}
+
+impl Wanted<'_> {
+    /// What a bound token is held together with.
+    fn bond(&self) -> Option<Bond> {
+        let binding = self.certificate.filter(|_| self.key.kind == Kind::Bound)?;
+        Some(Bond { binding: binding.clone(), transport: Arc::clone(self.transport) })
+    }
+}
+
 struct Inner {
     tokens: papaya::HashMap<Held, (), foldhash::quality::RandomState>,
     /// Only writers take this lock; a hit never does.
     order: Mutex<Order>,
     tokens_at_most: usize,
     bytes_at_most: usize,
+    shelf: Option<Shelf>,
     flights: Flights,
     counters: Counters,
 }
@@ -80,19 +103,27 @@ impl TokenCache {
 
     /// A cache of at most `tokens`, at least one, that take at most `bytes`. A token that takes more by itself is not kept.
     pub fn with_limits(tokens: usize, bytes: usize) -> Self {
-        Self::limited(tokens.max(1), bytes)
+        Self::limited(tokens.max(1), bytes, None)
     }
 
     /// A cache that keeps nothing: each acquisition asks the service, but those under way at the same time for the same
     /// token still share one request.
     pub fn none() -> Self {
-        Self::limited(0, 0)
+        Self::limited(0, 0, None)
     }
 
-    fn limited(tokens_at_most: usize, bytes_at_most: usize) -> Self {
+    /// An empty cache of the same limits with `store` behind it: asked before the token service is, and told what that
+    /// answers. [`TokenCache::none`] with a store keeps nothing in memory.
+    #[must_use]
+    pub fn with_store(self, store: impl TokenStore) -> Self {
+        Self::limited(self.inner.tokens_at_most, self.inner.bytes_at_most, Some(Shelf::new(store)))
+    }
+
+    fn limited(tokens_at_most: usize, bytes_at_most: usize, shelf: Option<Shelf>) -> Self {
         let tokens = papaya::HashMap::builder().hasher(foldhash::quality::RandomState::default()).build();
         let (order, flights, counters) = (Mutex::default(), Flights::default(), Counters::default());
-        Self { inner: Arc::new(Inner { tokens, order, tokens_at_most, bytes_at_most, flights, counters }) }
+        let inner = Inner { tokens, order, tokens_at_most, bytes_at_most, shelf, flights, counters };
+        Self { inner: Arc::new(inner) }
     }
 
     /// How many tokens are held, expired ones that nobody asked for since included.
@@ -115,7 +146,7 @@ impl TokenCache {
         self.inner.counters.read(self.len(), self.bytes())
     }
 
-    /// Forgets every token. Acquisitions under way still end and store theirs.
+    /// Forgets every token in memory; a store keeps its own. Acquisitions under way still end and store theirs.
     pub fn clear(&self) {
         let mut order = self.order();
         self.inner.tokens.pin().clear();
@@ -124,7 +155,7 @@ impl TokenCache {
 
     /// Whether it keeps nothing.
     pub(crate) fn is_none(&self) -> bool {
-        self.inner.tokens_at_most == 0
+        self.inner.tokens_at_most == 0 && self.inner.shelf.is_none()
     }
 
     /// The token for `key` that is served without a question, and whether the caller is to refresh it.
@@ -152,7 +183,7 @@ impl TokenCache {
     /// The token for `key` of a flight that landed between a caller's look-up and the start of its own flight.
     pub(crate) fn landed(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<Landed> {
         let held = self.kept(key).filter(|held| held.life().serves(now))?;
-        Some(Landed { held, report: None })
+        Some(Landed { held, from: LandedFrom::Cache })
     }
 
     /// Fetches the token for `flight` while its predecessor serves, which it goes on to do while the service is away.
@@ -184,10 +215,48 @@ impl TokenCache {
         self.inner.tokens.pin().get_key_value(key).map(|(held, ())| held.clone())
     }
 
+    /// The token that the store has. One that is in its last minutes is kept for an outage only.
+    pub(crate) async fn shelved(
+        &self,
+        wanted: Wanted<'_>,
+        rejects: impl Fn(&Held) -> bool,
+        now: UnixTime,
+    ) -> Option<Landed> {
+        let shelf = self.inner.shelf.as_ref()?;
+        let held = match shelf.load(wanted).await {
+            Ok(held) => held.filter(|held| held.life().lasts(now) && !rejects(held))?,
+            Err(error) => {
+                self.store_failed(&error);
+                return None;
+            }
+        };
+        self.put(held.clone(), now);
+        let serves = held.life().serves(now);
+        serves.then(|| {
+            self.count(Counted::FromStore);
+            Landed { held, from: LandedFrom::Store }
+        })
+    }
+
+    /// Stores a new token, behind the cache too where there is a store.
+    pub(crate) async fn keep(&self, held: &Held, now: UnixTime) {
+        self.put(held.clone(), now);
+        if let Some(shelf) = &self.inner.shelf
+            && let Err(error) = shelf.save(held).await
+        {
+            self.store_failed(&error);
+        }
+    }
+
+    fn store_failed(&self, error: &StoreError) {
+        self.count(Counted::StoreFailed);
+        tracing::warn!(%error, "the token service is asked instead, and tokens are kept in memory only");
+    }
+
     /// Stores a token in the place of its predecessor, making room by dropping those that end soonest.
     pub(crate) fn put(&self, held: Held, now: UnixTime) {
         let bytes = held.bytes() + PER_ENTRY;
-        if self.is_none() || bytes > self.inner.bytes_at_most {
+        if self.inner.tokens_at_most == 0 || bytes > self.inner.bytes_at_most {
             return;
         }
         let mut order = self.order();
@@ -216,9 +285,12 @@ impl TokenCache {
     pub(crate) fn remove(&self, key: &KeyRef<'_>) -> bool {
         let mut order = self.order();
         let tokens = self.inner.tokens.pin();
-        let Some((held, ())) = tokens.remove_entry(key) else { return false };
-        order.remove(held);
-        true
+        let known = tokens.remove_entry(key).map(|(held, ())| order.remove(held)).is_some();
+        drop((tokens, order));
+        if let Some(shelf) = &self.inner.shelf {
+            shelf.forget(key);
+        }
+        known
     }
 
     pub(crate) fn flights(&self) -> &Flights {

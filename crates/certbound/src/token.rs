@@ -13,7 +13,9 @@ use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
 pub(crate) use self::life::Life;
-pub(crate) use self::stored::{Bond, Held, Landed, Origin, Origins, Rare, Report, Stored, TokenBody};
+pub(crate) use self::stored::{
+    Bond, Held, Landed, LandedFrom, Origin, Origins, Rare, Report, Stored, TokenBody,
+};
 use crate::assertion::LegReport;
 use crate::binding::Binding;
 use crate::correlation::CorrelationId;
@@ -47,11 +49,12 @@ pub(crate) struct Came {
 impl Came {
     pub(crate) const FROM_CACHE: Self = Self { source: Source::Cache, report: None };
 
-    pub(crate) fn by_flight(joined: bool, report: Option<Arc<Report>>) -> Self {
-        let source = match (&report, joined) {
-            (None, _) => Source::Cache,
-            (Some(_), true) => Source::Joined,
-            (Some(_), false) => Source::Service,
+    pub(crate) fn by_flight(joined: bool, from: LandedFrom) -> Self {
+        let (source, report) = match from {
+            LandedFrom::Cache => (Source::Cache, None),
+            LandedFrom::Store => (Source::Store, None),
+            LandedFrom::Service(report) if joined => (Source::Joined, Some(report)),
+            LandedFrom::Service(report) => (Source::Service, Some(report)),
         };
         Self { source, report }
     }
@@ -63,6 +66,8 @@ impl Came {
 pub enum Source {
     /// The cache; nothing was sent.
     Cache,
+    /// The store behind the cache; nothing was sent to the token service.
+    Store,
     /// The token service, by this call.
     Service,
     /// The token service, by another call that was already under way for the same token.
@@ -73,7 +78,7 @@ pub enum Source {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Details {
-    /// Cache, service, or joined another's flight.
+    /// Cache, store, service, or joined another's flight.
     pub source: Source,
     /// The token endpoint that was used.
     pub endpoint: String,

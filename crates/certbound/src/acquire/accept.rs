@@ -105,7 +105,11 @@ pub(crate) fn accept(
 ///
 /// `by_type`: the answer's type says that the token is bound, so one that does not say it itself is taken. Elsewhere
 /// (RFC 8705 alone, type Bearer) only the token can say it.
-fn observe(token: &Secret, binding: &Binding, by_type: bool) -> Result<(bool, bool), PeerMisbehaved> {
+pub(crate) fn observe(
+    token: &Secret,
+    binding: &Binding,
+    by_type: bool,
+) -> Result<(bool, bool), PeerMisbehaved> {
     let Ok(claims) = jws::unverified_claims(token.expose()) else {
         let reason = "it cannot be read";
         return if by_type { Ok((false, false)) } else { Err(PeerMisbehaved::NotBound { reason }) };

@@ -21,7 +21,7 @@ use crate::error::{Error, Leg, Misuse};
 use crate::headers::{self, RefreshReason, Telemetry};
 use crate::leg1::AssertionRequest;
 use crate::observe::{ObservedRequest, ObservedValue};
-use crate::token::{Bond, Held, Kind, Landed, Origin, Report, Stored};
+use crate::token::{Bond, Held, Kind, Landed, LandedFrom, Origin, Report, Stored};
 use crate::transport::{AnyTransport, Via};
 
 /// The proof as the wire has it. The assertion type follows from what the proof is.
@@ -220,6 +220,6 @@ impl Fetched {
             }
             (Kind::Bound, None) => return Err(acquisition.blame(Misuse::CertificateNotProvided)),
         };
-        Ok(Landed { held, report: Some(Arc::new(report)) })
+        Ok(Landed { held, from: LandedFrom::Service(Arc::new(report)) })
     }
 }

@@ -43,7 +43,7 @@ impl ClientKey {
         Arc::new(key)
     }
 
-    fn parts(&self) -> (Option<&Authority>, &str, &str, &[String]) {
+    pub(super) fn parts(&self) -> (Option<&Authority>, &str, &str, &[String]) {
         (self.authority.as_ref(), &self.client_id, self.credential, &self.capabilities)
     }
 }
@@ -208,6 +208,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::cache::StoreKey;
 
     /// Everything a key is made of, as plain values whose equality nobody wrote by hand.
     #[derive(Clone, Debug, PartialEq)]
@@ -346,6 +347,8 @@ mod tests {
         #[test]
         fn keys_are_equal_exactly_when_everything_is((one, other) in neighbours()) {
             prop_assert_eq!(key(&one) == key(&other), one == other);
+            let name = |of| StoreKey::of(&key(of).as_ref());
+            prop_assert_eq!(name(&one) == name(&other), one == other);
         }
 
         #[test]

@@ -24,6 +24,10 @@ pub struct CacheStatistics {
     pub refreshes: u64,
     /// Refreshes in the background that failed.
     pub failed_refreshes: u64,
+    /// Misses for which the store behind the cache had the token.
+    pub from_store: u64,
+    /// Times that the store behind the cache failed.
+    pub store_failures: u64,
     /// Acquisitions served in the last minutes of a token, since the service was away.
     pub in_outage: u64,
 }
@@ -38,6 +42,8 @@ pub(crate) enum Counted {
     Refresh,
     FailedRefresh,
     InOutage,
+    FromStore,
+    StoreFailed,
 }
 
 /// Threads count hits apart from one another, so that no two fight for one number.
@@ -46,7 +52,7 @@ const SHARDS: usize = 16;
 #[derive(Default)]
 pub(super) struct Counters {
     hits: [Shard; SHARDS],
-    others: [AtomicU64; 7],
+    others: [AtomicU64; 9],
 }
 
 /// Alone on its lines of the processor's cache.
@@ -65,6 +71,8 @@ impl Counters {
             Counted::Refresh => 4,
             Counted::FailedRefresh => 5,
             Counted::InOutage => 6,
+            Counted::FromStore => 7,
+            Counted::StoreFailed => 8,
         };
         if let Some(counter) = self.others.get(other) {
             counter.fetch_add(1, Ordering::Relaxed);
@@ -83,8 +91,17 @@ impl Counters {
 
     pub(super) fn read(&self, tokens: usize, bytes: usize) -> CacheStatistics {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let [misses, joined, stored, evicted, refreshes, failed_refreshes, in_outage] =
-            self.others.each_ref().map(read);
+        let [
+            misses,
+            joined,
+            stored,
+            evicted,
+            refreshes,
+            failed_refreshes,
+            in_outage,
+            from_store,
+            store_failures,
+        ] = self.others.each_ref().map(read);
         CacheStatistics {
             tokens,
             bytes,
@@ -96,6 +113,8 @@ impl Counters {
             refreshes,
             failed_refreshes,
             in_outage,
+            from_store,
+            store_failures,
         }
     }
 }

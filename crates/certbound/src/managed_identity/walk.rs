@@ -14,14 +14,14 @@ use super::certificates::Minted;
 use super::error::PlatformError;
 use crate::acquire::Options;
 use crate::background::Background;
-use crate::cache::Counted;
 use crate::cache::flight::{FlightKey, Load};
 use crate::cache::key::KeyRef;
+use crate::cache::{Counted, Wanted};
 use crate::correlation::CorrelationId;
 use crate::error::Error;
 use crate::headers::RefreshReason;
 use crate::rejected::TokenHash;
-use crate::token::{Bond, Came, Held, Kind, Landed, Life, Origin, Report, Stored, TokenBody};
+use crate::token::{Bond, Came, Held, Kind, Landed, LandedFrom, Life, Origin, Report, Stored, TokenBody};
 
 /// One acquisition, with everything it needs, so that it can outlive its caller.
 #[derive(Clone)]
@@ -70,7 +70,7 @@ impl Walk {
             cache.count(Counted::Joined);
         }
         match landed {
-            Ok(Landed { held, report }) => Ok((held, Came::by_flight(joined, report))),
+            Ok(Landed { held, from }) => Ok((held, Came::by_flight(joined, from))),
             // The last minutes of a token are for this.
             Err(error) if error.is_transient() && !wants_new => {
                 let held = cache.in_outage(&token.as_ref(), &[], clock.now()).ok_or(error)?;
@@ -143,15 +143,13 @@ impl Walk {
         correlation_id: CorrelationId,
     ) -> Result<Landed, Error> {
         if !self.ahead
-            && !self.options.wants_new()
-            && let Some(landed) =
-                self.machine.cache.landed(&self.key(minted.as_deref()), self.machine.clock.now())
+            && let Some(landed) = self.landed(minted.as_deref()).await
         {
             return Ok(landed);
         }
         let Some(minted) = minted else {
             let landed = self.plain(replaces, correlation_id).await.map_err(blame(None))?;
-            self.machine.cache.put(landed.held.clone(), self.machine.clock.now());
+            self.machine.cache.keep(&landed.held, self.machine.clock.now()).await;
             return Ok(landed);
         };
         let landed = match self.bound(&minted, correlation_id).await {
@@ -166,8 +164,24 @@ impl Walk {
             }
             result => result?,
         };
-        self.machine.cache.put(landed.held.clone(), self.machine.clock.now());
+        self.machine.cache.keep(&landed.held, self.machine.clock.now()).await;
         Ok(landed)
+    }
+
+    /// The token that is there after all: by a flight that just ended, or in the store.
+    async fn landed(&self, minted: Option<&Minted>) -> Option<Landed> {
+        let (machine, key) = (&self.machine, self.key(minted));
+        if !self.options.wants_new()
+            && let Some(landed) = machine.cache.landed(&key, machine.clock.now())
+        {
+            return Some(landed);
+        }
+        if self.options.skip_cache() {
+            return None;
+        }
+        let certificate = minted.map(|minted| &minted.binding);
+        let wanted = Wanted { key, certificate, transport: &machine.transport, origins: &machine.origins };
+        machine.cache.shelved(wanted, |held| self.options.rejects(held), machine.clock.now()).await
     }
 
     async fn plain(
@@ -196,7 +210,7 @@ impl Walk {
         let life = Life::new(self.machine.clock.now(), expires_at, refresh_at, Life::random());
         let held = Held::Bearer(Arc::new(Stored { key: self.key(None).to_key(), life, body, bond: () }));
         let report = Report { legs: Vec::new(), http: took, leg1: Duration::ZERO };
-        Ok(Landed { held, report: Some(Arc::new(report)) })
+        Ok(Landed { held, from: LandedFrom::Service(Arc::new(report)) })
     }
 
     async fn bound(&self, minted: &Minted, correlation_id: CorrelationId) -> Result<Landed, Error> {
@@ -224,7 +238,7 @@ impl Walk {
         let bond = Bond { binding, transport };
         let report = Report { http: leg.took, legs: vec![leg], leg1: Duration::ZERO };
         let held = Held::Bound(Arc::new(Stored { key, life, body, bond }));
-        Ok(Landed { held, report: Some(Arc::new(report)) })
+        Ok(Landed { held, from: LandedFrom::Service(Arc::new(report)) })
     }
 
     pub(super) fn key<'a>(&'a self, minted: Option<&Minted>) -> KeyRef<'a> {

@@ -66,6 +66,11 @@ impl Life {
         std::hash::RandomState::new().hash_one(0)
     }
 
+    /// When the token came.
+    pub(crate) fn counts_from(&self) -> UnixTime {
+        self.from.plus(MARGIN)
+    }
+
     pub(crate) fn expires_at(&self) -> UnixTime {
         self.at(self.expires_at)
     }

@@ -78,8 +78,16 @@ pub(crate) struct Report {
 #[derive(Clone)]
 pub(crate) struct Landed {
     pub(crate) held: Held,
-    /// None where the cache had the token after all.
-    pub(crate) report: Option<Arc<Report>>,
+    pub(crate) from: LandedFrom,
+}
+
+/// Where a flight found its token.
+#[derive(Clone)]
+pub(crate) enum LandedFrom {
+    /// The cache had it after all.
+    Cache,
+    Store,
+    Service(Arc<Report>),
 }
 
 impl<B> Stored<B> {
@@ -110,7 +118,7 @@ impl TokenBody {
 }
 
 impl Rare {
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let member = |(name, value): (&String, &String)| name.len() + value.len() + 2 * size_of::<String>();
         size_of::<Self>()
             + self.granted.as_deref().map_or(0, str::len)

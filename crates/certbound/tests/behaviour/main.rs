@@ -19,4 +19,5 @@ mod requests;
 mod resource;
 mod rotation;
 mod service_fabric;
+mod store;
 mod two_leg;

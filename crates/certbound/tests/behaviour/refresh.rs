@@ -12,15 +12,15 @@ use certbound_testkit::{AnsweringTransport, ManualClock};
 
 use crate::two_leg::vault;
 
-const NOW: UnixTime = UnixTime::from_secs(1_785_000_000);
+pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_785_000_000);
 const APP: &str = "11111111-2222-3333-4444-555555555555";
 
 /// A service with one token after the other, each with its number in it, and with moods.
 #[derive(Clone, Default)]
-struct Service {
+pub(crate) struct Service {
     /// Members beside the token.
     times: Arc<Mutex<String>>,
-    away: Arc<AtomicBool>,
+    pub(crate) away: Arc<AtomicBool>,
     refuses: Arc<AtomicBool>,
     asked: Arc<AtomicU64>,
     /// What the telemetry header said of the last request.
@@ -28,7 +28,7 @@ struct Service {
 }
 
 impl Service {
-    fn new(times: &str) -> Self {
+    pub(crate) fn new(times: &str) -> Self {
         let service = Self::default();
         service.gives(times);
         service
@@ -38,11 +38,11 @@ impl Service {
         *self.times.lock().unwrap() = times.to_owned();
     }
 
-    fn asked(&self) -> u64 {
+    pub(crate) fn asked(&self) -> u64 {
         self.asked.load(Ordering::SeqCst)
     }
 
-    fn transport(&self) -> AnsweringTransport {
+    pub(crate) fn transport(&self) -> AnsweringTransport {
         let service = self.clone();
         AnsweringTransport::new(move |seen| {
             let number = service.asked.fetch_add(1, Ordering::SeqCst) + 1;
@@ -64,7 +64,7 @@ impl Service {
     }
 }
 
-fn builder(clock: &ManualClock, transport: impl Transport) -> ClientBuilder<BySecret> {
+pub(crate) fn builder(clock: &ManualClock, transport: impl Transport) -> ClientBuilder<BySecret> {
     let authority = Authority::public(TenantId::parse("contoso.example").unwrap());
     Client::builder(authority, APP)
         .with_clock(clock.clone())
@@ -76,7 +76,7 @@ fn client(clock: &ManualClock, service: &Service) -> Client<BySecret> {
     builder(clock, service.transport()).build().unwrap()
 }
 
-async fn token(client: &Client<BySecret>) -> String {
+pub(crate) async fn token(client: &Client<BySecret>) -> String {
     client.bearer_token(&vault()).await.unwrap().secret().expose().to_owned()
 }
 
@@ -91,7 +91,7 @@ async fn until(what: &str, done: impl Fn() -> bool) {
     panic!("it never came to this: {what}");
 }
 
-fn seconds(seconds: u64) -> Duration {
+pub(crate) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 

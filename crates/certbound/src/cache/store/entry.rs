@@ -1,0 +1,156 @@
+//! A token as bytes, and back: written once, read with suspicion.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use certbound_core::region::Region;
+use certbound_core::request::MTLS_POP;
+use certbound_core::secret::Secret;
+use certbound_core::time::UnixTime;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::{StoreEntry, StoreKey};
+use crate::acquire::accept::observe;
+use crate::binding::Binding;
+use crate::cache::key::CacheKey;
+use crate::correlation::CorrelationId;
+use crate::token::{Bond, Held, Life, Origin, Origins, Rare, Stored, TokenBody};
+
+/// The form that is written, and the only one that is read.
+const VERSION: u32 = 1;
+/// More than everything beside the token itself takes, mostly.
+const BESIDE: usize = 4 * 1024;
+
+#[derive(Serialize)]
+struct Written<'a> {
+    version: u32,
+    /// The key again: an entry that was put under another one is not used.
+    key: String,
+    token: &'a str,
+    /// From when its life counts.
+    from: u64,
+    expires_at: u64,
+    refresh_at: Option<u64>,
+    correlation_id: String,
+    endpoint: &'a str,
+    tenant: &'a str,
+    region: Option<&'a str>,
+    token_type: &'a str,
+    by_resource: bool,
+    granted: Option<&'a str>,
+    additional: Option<&'a BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Read {
+    version: u32,
+    key: String,
+    token: SecretText,
+    from: u64,
+    expires_at: u64,
+    refresh_at: Option<u64>,
+    correlation_id: String,
+    endpoint: Box<str>,
+    tenant: Box<str>,
+    region: Option<String>,
+    token_type: Box<str>,
+    by_resource: bool,
+    granted: Option<Box<str>>,
+    additional: Option<BTreeMap<String, String>>,
+}
+
+/// A secret in the moment it is read.
+struct SecretText(Secret);
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from).map(|text| Self(Secret::new(text)))
+    }
+}
+
+/// The token as a store is to keep it.
+pub(super) fn write(held: &Held, key: &StoreKey) -> Option<StoreEntry> {
+    let (life, body) = (held.life(), held.body());
+    let written = Written {
+        version: VERSION,
+        key: key.to_string(),
+        token: body.secret.expose(),
+        from: life.counts_from().as_secs(),
+        expires_at: life.expires_at().as_secs(),
+        refresh_at: life.refresh_at().map(UnixTime::as_secs),
+        correlation_id: body.correlation_id.to_string(),
+        endpoint: &body.origin.endpoint,
+        tenant: &body.origin.tenant,
+        region: body.origin.region.as_ref().map(Region::as_str),
+        token_type: &body.origin.token_type,
+        by_resource: body.origin.by_resource,
+        granted: body.granted(),
+        additional: body.rare.as_deref().map(|rare| &rare.additional),
+    };
+    // Room for all of it from the start: a growing buffer would leave unwiped copies behind.
+    let room = body.secret.len() + body.rare.as_deref().map_or(0, |rare| 2 * rare.bytes()) + BESIDE;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+    serde_json::to_writer(&mut *bytes, &written).ok()?;
+    Some(StoreEntry { bytes, expires_at: life.expires_at() })
+}
+
+/// The token that an entry holds, if it is for this key and what it says of itself holds: an entry is believed no more
+/// than an answer of the service.
+pub(super) fn read(
+    entry: &StoreEntry,
+    name: &StoreKey,
+    key: CacheKey,
+    bond: Option<Bond>,
+    origins: &Origins,
+) -> Result<Held, &'static str> {
+    let read: Read =
+        serde_json::from_slice(&entry.bytes).map_err(|_| "it is damaged, or of another version")?;
+    if read.version != VERSION {
+        return Err("it is of another version");
+    }
+    if read.key != name.to_string() {
+        return Err("it is another token's");
+    }
+    let binding_observed = check_kind(&read, bond.as_ref().map(|bond| &bond.binding))?;
+    let at = UnixTime::from_secs;
+    let mut expires_at = at(read.expires_at);
+    if let Some(bond) = &bond {
+        expires_at = expires_at.min(bond.binding.chain().not_after());
+    }
+    let life = Life::new(at(read.from), expires_at, read.refresh_at.map(at), Life::random());
+    let correlation_id: CorrelationId = read.correlation_id.parse().map_err(|_| "its id is no GUID")?;
+    let region = read.region.as_deref().map(Region::parse).transpose().map_err(|_| "its region is none")?;
+    let origin = Origin {
+        endpoint: read.endpoint,
+        tenant: read.tenant,
+        region,
+        token_type: read.token_type,
+        binding_observed,
+        by_resource: read.by_resource,
+    };
+    let additional = read.additional.unwrap_or_default();
+    let rare = (read.granted.is_some() || !additional.is_empty())
+        .then(|| Box::new(Rare { granted: read.granted, additional }));
+    let body = TokenBody { secret: read.token.0, origin: origins.shared(origin), correlation_id, rare };
+    Ok(match bond {
+        Some(bond) => Held::Bound(Arc::new(Stored { key, life, body, bond })),
+        None => Held::Bearer(Arc::new(Stored { key, life, body, bond: () })),
+    })
+}
+
+/// Whether the token is seen to be bound to the certificate.
+fn check_kind(read: &Read, binding: Option<&Binding>) -> Result<bool, &'static str> {
+    if read.token.0.expose().is_empty() {
+        return Err("its token is empty");
+    }
+    let is = |kind: &str| read.token_type.eq_ignore_ascii_case(kind);
+    match binding {
+        Some(binding) if is(MTLS_POP) || is("Bearer") => observe(&read.token.0, binding, is(MTLS_POP))
+            .map(|(_, observed)| observed)
+            .map_err(|_| "its token is not bound to this certificate"),
+        None if is("Bearer") => Ok(false),
+        _ => Err("its token is of another kind"),
+    }
+}

@@ -1,0 +1,234 @@
+//! A store behind the cache: asked first, believed in nothing, and never in the way.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use certbound::{
+    BySecret, Client, Cloud, ResourceScope, Secret, Source, StoreEntry, StoreError, StoreKey, TokenCache,
+    TokenHash, TokenStore,
+};
+use certbound_testkit::emulator::world::builtin;
+use certbound_testkit::{ManualClock, Pair};
+
+use crate::refresh::{NOW, Service, builder, seconds, token};
+use crate::two_leg::vault;
+
+#[derive(Default)]
+struct Shared {
+    entries: Mutex<HashMap<StoreKey, StoreEntry>>,
+    fails: AtomicBool,
+    hangs: AtomicBool,
+}
+
+impl Shared {
+    async fn mood(&self) -> Result<(), StoreError> {
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        match self.fails.load(Ordering::SeqCst) {
+            true => Err(StoreError::new("no disk")),
+            false => Ok(()),
+        }
+    }
+
+    fn only(&self) -> (StoreKey, StoreEntry) {
+        let entries = self.entries.lock().unwrap();
+        assert_eq!(entries.len(), 1);
+        let (key, entry) = entries.iter().next().unwrap();
+        (*key, entry.clone())
+    }
+
+    fn put(&self, key: StoreKey, bytes: &[u8]) {
+        let entry = StoreEntry::new(bytes.to_vec(), NOW);
+        self.entries.lock().unwrap().insert(key, entry);
+    }
+}
+
+impl TokenStore for Shared {
+    async fn load(&self, key: &StoreKey) -> Result<Option<StoreEntry>, StoreError> {
+        self.mood().await?;
+        Ok(self.entries.lock().unwrap().get(key).cloned())
+    }
+
+    async fn save(&self, key: &StoreKey, entry: StoreEntry) -> Result<(), StoreError> {
+        self.mood().await?;
+        self.entries.lock().unwrap().insert(*key, entry);
+        Ok(())
+    }
+
+    async fn remove(&self, key: &StoreKey) -> Result<(), StoreError> {
+        self.mood().await?;
+        self.entries.lock().unwrap().remove(key);
+        Ok(())
+    }
+}
+
+/// A process of its own, as it were: its memory is empty.
+fn process(clock: &ManualClock, service: &Service, store: &Arc<Shared>) -> (Client<BySecret>, TokenCache) {
+    let cache = TokenCache::new().with_store(Arc::clone(store));
+    (builder(clock, service.transport()).with_cache(cache.clone()).build().unwrap(), cache)
+}
+
+fn hour() -> (ManualClock, Service, Arc<Shared>) {
+    (ManualClock::at(NOW), Service::new(r#""expires_in":3600,"refresh_in":1800,"more":"x""#), Arc::default())
+}
+
+#[tokio::test]
+async fn what_one_process_fetched_the_next_one_finds() {
+    let (clock, service, store) = hour();
+    let (first, _) = process(&clock, &service, &store);
+    let fetched = first.bearer_token(&vault()).await.unwrap();
+    let (second, cache) = process(&clock, &service, &store);
+    let found = second.bearer_token(&vault()).await.unwrap();
+    assert_eq!((found.secret().expose(), service.asked()), (fetched.secret().expose(), 1));
+    assert_eq!(found.expires_at(), fetched.expires_at());
+    let (mut fetched, found) = (fetched.details(), found.details());
+    assert_eq!((fetched.source, found.source), (Source::Service, Source::Store));
+    // Everything but how it was come by is as it was.
+    (fetched.source, fetched.legs) = (Source::Store, Vec::new());
+    fetched.in_http = found.in_http;
+    assert_eq!(fetched, found);
+    assert_eq!(found.additional.get("more").unwrap(), "x");
+    // From here on it is in memory.
+    assert_eq!(second.bearer_token(&vault()).await.unwrap().details().source, Source::Cache);
+    let statistics = cache.statistics();
+    assert_eq!((statistics.from_store, statistics.misses, statistics.hits), (1, 1, 1));
+    // And it says nothing of itself.
+    let (key, entry) = store.only();
+    assert!(!format!("{entry:?} {key:?}").contains("T1") && format!("{entry:?}").contains("<redacted"));
+}
+
+#[tokio::test]
+async fn a_bound_token_comes_back_with_its_certificate_and_for_no_other() {
+    let pair = Pair::new();
+    let store = Arc::<Shared>::default();
+    let client = |certificate| {
+        let cache = TokenCache::new().with_store(Arc::clone(&store));
+        pair.builder(builtin::APP).with_cache(cache).with_certificate(certificate).build().unwrap()
+    };
+    let first = client(pair.certificate()).bound_token(&vault()).await.unwrap();
+    let again = client(pair.certificate()).bound_token(&vault()).await.unwrap();
+    assert_eq!((again.secret().expose(), again.binding()), (first.secret().expose(), first.binding()));
+    assert!(again.details().source == Source::Store && again.details().binding_observed);
+    let other = client(pair.other_certificate()).bound_token(&vault()).await.unwrap();
+    assert_eq!(other.details().source, Source::Service);
+
+    // The token of one under the name of the other: its own words give it away, whatever is changed in them.
+    let entries = store.entries.lock().unwrap().clone();
+    let [(one, entry), (two, _)] = entries.iter().collect::<Vec<_>>()[..] else { panic!("{entries:?}") };
+    let renamed =
+        String::from_utf8(entry.expose().to_vec()).unwrap().replace(&one.to_string(), &two.to_string());
+    for forged in [entry.expose(), renamed.as_bytes()] {
+        store.entries.lock().unwrap().clear();
+        store.put(*two, forged);
+        for certificate in [pair.certificate(), pair.other_certificate()] {
+            let token = client(certificate).bound_token(&vault()).await.unwrap();
+            assert_eq!(token.details().source, Source::Service);
+        }
+    }
+}
+
+/// Each is passed by, and replaced by what the service answers.
+#[tokio::test]
+async fn a_damaged_or_foreign_entry_is_not_used() {
+    let (clock, service, store) = hour();
+    token(&process(&clock, &service, &store).0).await;
+    let (key, entry) = store.only();
+    let text = String::from_utf8(entry.expose().to_vec()).unwrap();
+    let change = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from} in {text}");
+        text.replace(from, to)
+    };
+    let mut bad: Vec<Vec<u8>> = (0..text.len()).map(|length| text.as_bytes()[..length].to_vec()).collect();
+    bad.extend([
+        change(r#""version":1"#, r#""version":2"#).into_bytes(),
+        change(r#""version":1"#, r#""version":1,"new":true"#).into_bytes(),
+        change(r#""T1""#, r#""""#).into_bytes(),
+        change(r#""T1""#, "null").into_bytes(),
+        change(r#""Bearer""#, r#""mtls_pop""#).into_bytes(),
+        change(r#""expires_at":1785003600"#, r#""expires_at":1784999999"#).into_bytes(),
+        change(r#""expires_at":1785003600"#, r#""expires_at":-1"#).into_bytes(),
+        change(r#""from":1785000000"#, r#""from":1785000301"#).into_bytes(),
+        change(&key.to_string(), &key.to_string().to_uppercase()).into_bytes(),
+        [text.as_bytes(), b"x"].concat(),
+        vec![0xFF; 100],
+    ]);
+    for (number, bytes) in bad.into_iter().enumerate() {
+        store.put(key, &bytes);
+        let asked = service.asked();
+        let found = process(&clock, &service, &store).0.bearer_token(&vault()).await.unwrap();
+        assert_eq!((found.details().source, service.asked()), (Source::Service, asked + 1), "{number}");
+    }
+    // As it was, it is used.
+    store.put(key, text.as_bytes());
+    let found = process(&clock, &service, &store).0.bearer_token(&vault()).await.unwrap();
+    assert_eq!((found.details().source, found.secret().expose()), (Source::Store, "T1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_or_hangs_is_passed_by() {
+    for mood in ["fails", "hangs"] {
+        let (clock, service, store) = hour();
+        let (client, cache) = process(&clock, &service, &store);
+        match mood {
+            "fails" => store.fails.store(true, Ordering::SeqCst),
+            _ => store.hangs.store(true, Ordering::SeqCst),
+        }
+        assert_eq!(
+            (token(&client).await, token(&client).await),
+            ("T1".to_owned(), "T1".to_owned()),
+            "{mood}"
+        );
+        assert_eq!((cache.statistics().store_failures, service.asked()), (2, 1), "{mood}");
+        assert!(store.entries.lock().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn who_wants_a_new_token_is_not_given_the_store_s() {
+    let (clock, service, store) = hour();
+    assert_eq!(token(&process(&clock, &service, &store).0).await, "T1");
+    let (client, _) = process(&clock, &service, &store);
+    let claims = r#"{"access_token":{"acrs":{"value":"c1"}}}"#;
+    let forced = client.bearer_token(&vault()).force_refresh().await.unwrap();
+    let challenged = client.bearer_token(&vault()).claims(claims).await.unwrap();
+    assert_eq!((forced.secret().expose(), challenged.secret().expose()), ("T2", "T3"));
+    // A rejected token that the store has is not given again; one that another process fetched since is.
+    let (client, _) = process(&clock, &service, &store);
+    let third = TokenHash::of(&Secret::new("T3"));
+    assert_eq!(client.bearer_token(&vault()).rejected(third).await.unwrap().secret().expose(), "T4");
+    let (client, _) = process(&clock, &service, &store);
+    let fourth = client.bearer_token(&vault()).rejected(third).await.unwrap();
+    assert_eq!((fourth.secret().expose(), fourth.details().source), ("T4", Source::Store));
+    // A forgotten one is dropped from the store by who asks next.
+    assert!(client.bearer_token(&vault()).forget().await.unwrap());
+    assert_eq!(token(&client).await, "T5");
+    let graph = ResourceScope::graph(Cloud::Public);
+    assert!(!client.bearer_token(&graph).forget().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_token_in_its_last_minutes_is_kept_for_an_outage() {
+    let (clock, service, store) = hour();
+    assert_eq!(token(&process(&clock, &service, &store).0).await, "T1");
+    clock.advance(seconds(3_400));
+    service.away.store(true, Ordering::SeqCst);
+    let (client, _) = process(&clock, &service, &store);
+    assert_eq!((token(&client).await, service.asked()), ("T1".to_owned(), 2));
+    clock.advance(seconds(200));
+    assert!(process(&clock, &service, &store).0.bearer_token(&vault()).await.unwrap_err().is_transient());
+    service.away.store(false, Ordering::SeqCst);
+    assert_eq!(token(&process(&clock, &service, &store).0).await, "T4");
+}
+
+#[tokio::test]
+async fn without_memory_each_acquisition_asks_the_store() {
+    let (clock, service, store) = hour();
+    let cache = TokenCache::none().with_store(Arc::clone(&store));
+    let client = builder(&clock, service.transport()).with_cache(cache.clone()).build().unwrap();
+    for source in [Source::Service, Source::Store, Source::Store] {
+        assert_eq!(client.bearer_token(&vault()).await.unwrap().details().source, source);
+    }
+    assert!(cache.is_empty() && service.asked() == 1);
+}
