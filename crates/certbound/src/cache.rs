@@ -21,7 +21,7 @@ pub use self::statistics::CacheStatistics;
 pub(crate) use self::statistics::Counted;
 use self::statistics::Counters;
 use self::store::Shelf;
-pub use self::store::{StoreEntry, StoreError, StoreKey, TokenStore};
+pub use self::store::{SealedStore, SealingKey, StoreEntry, StoreError, StoreKey, TokenStore};
 use crate::binding::Binding;
 use crate::error::Error;
 use crate::token::{Bond, Held, Kind, Landed, LandedFrom, Origins};

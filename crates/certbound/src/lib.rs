@@ -71,7 +71,9 @@ pub use certbound_core::time::UnixTime;
 pub use crate::acquire::{Acquire, AcquireFuture, AcquireLeg1};
 pub use crate::assertion::{AssertionError, BoundAssertion, LegReport};
 pub use crate::binding::Binding;
-pub use crate::cache::{CacheStatistics, StoreEntry, StoreError, StoreKey, TokenCache, TokenStore};
+pub use crate::cache::{
+    CacheStatistics, SealedStore, SealingKey, StoreEntry, StoreError, StoreKey, TokenCache, TokenStore,
+};
 pub use crate::certificate::{
     BindingCertificate, BindingCertificateError, CertificateEvent, CertificateSource, CertificateWatch,
     WatchError, WatchedCertificate,

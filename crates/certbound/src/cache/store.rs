@@ -2,6 +2,8 @@
 
 mod entry;
 mod key;
+mod sealed;
+mod sealing_key;
 mod shelf;
 
 use std::fmt;
@@ -13,6 +15,8 @@ use certbound_core::time::UnixTime;
 use zeroize::Zeroizing;
 
 pub use self::key::StoreKey;
+pub use self::sealed::SealedStore;
+pub use self::sealing_key::SealingKey;
 pub(crate) use self::shelf::Shelf;
 
 /// Keeps tokens outside of the process: a file, a shared cache.

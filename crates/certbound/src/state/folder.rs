@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::StateError;
 
 /// No file in it is as large as this.
-const MAX_FILE_BYTES: u64 = 64 * 1024;
+const MAX_FILE_BYTES: u64 = 512 * 1024;
 
 pub(super) struct Folder(OwnedFd);
 
@@ -71,8 +71,9 @@ impl Folder {
         if facts.st_mode & 0o077 != 0 {
             return refuse("others may read or write it");
         }
+        let room = u64::try_from(facts.st_size).unwrap_or(0).min(MAX_FILE_BYTES) as usize + 1;
         // Room for all of it from the start: a growing buffer would leave unwiped copies of a key behind.
-        let mut content = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES as usize + 1));
+        let mut content = Zeroizing::new(Vec::with_capacity(room));
         file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content)?;
         if content.len() as u64 > MAX_FILE_BYTES {
             return refuse("it is too large");

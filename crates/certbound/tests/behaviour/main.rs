@@ -18,6 +18,7 @@ mod refresh;
 mod requests;
 mod resource;
 mod rotation;
+mod sealed;
 mod service_fabric;
 mod store;
 mod two_leg;

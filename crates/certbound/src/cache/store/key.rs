@@ -18,6 +18,11 @@ const VERSION: u32 = 1;
 pub struct StoreKey([u8; 32]);
 
 impl StoreKey {
+    /// A name that a store has kept.
+    pub fn from_bytes(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
+
     /// The hash itself.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -1,0 +1,150 @@
+//! Tokens in a sealed file that processes share and that anything can happen to.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use certbound::{
+    SealedStore, SealingKey, StateDirectory, StoreEntry, StoreKey, TokenCache, TokenStore, UnixTime,
+};
+use certbound_testkit::ManualClock;
+
+use crate::refresh::{NOW, Service, builder, seconds, token};
+
+struct Place {
+    folder: tempfile::TempDir,
+    clock: ManualClock,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), clock: ManualClock::at(NOW) }
+    }
+
+    fn state(&self) -> StateDirectory {
+        StateDirectory::open(self.folder.path().join("tokens")).unwrap()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join("tokens").join(name)
+    }
+
+    fn store(&self) -> SealedStore {
+        SealedStore::with_key_file(&self.state()).unwrap().with_clock(self.clock.clone())
+    }
+}
+
+fn name(number: u8) -> StoreKey {
+    StoreKey::from_bytes([number; 32])
+}
+
+fn entry(text: &str, lasts: u64) -> StoreEntry {
+    StoreEntry::new(text.as_bytes().to_vec(), NOW.plus(seconds(lasts)))
+}
+
+async fn found(store: &SealedStore, number: u8) -> Option<String> {
+    let entry = store.load(&name(number)).await.unwrap()?;
+    Some(String::from_utf8(entry.expose().to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn a_token_is_found_by_the_next_process_and_by_nobody_else() {
+    let place = Place::new();
+    let service = Service::new(r#""expires_in":3600"#);
+    for _ in 0..3 {
+        let cache = TokenCache::new().with_store(place.store());
+        let client = builder(&place.clock, service.transport()).with_cache(cache).build().unwrap();
+        assert_eq!((token(&client).await.as_str(), service.asked()), ("T1", 1));
+    }
+    // In another part of the world it is another token.
+    let cache = TokenCache::new().with_store(place.store().within(b"behind a proxy"));
+    let client = builder(&place.clock, service.transport()).with_cache(cache).build().unwrap();
+    assert_eq!(token(&client).await, "T2");
+    for name in ["tokens.sealed", "tokens.key"] {
+        let path = place.file(name);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+        let content = fs::read(path).unwrap();
+        for secret in [&b"T1"[..], b"Bearer", b"contoso"] {
+            // The names of both files' forms are all that can be read.
+            let visible = content.windows(secret.len()).any(|window| window == secret);
+            assert!(!visible || secret.len() < 3, "{name}: {}", String::from_utf8_lossy(secret));
+        }
+    }
+    assert!(!format!("{:?}", place.store()).contains("T1"));
+}
+
+#[tokio::test]
+async fn a_file_cut_anywhere_changed_anywhere_or_somebody_elses_is_replaced() {
+    let place = Place::new();
+    let store = place.store();
+    store.save(&name(1), entry("one", 100)).await.unwrap();
+    let whole = fs::read(place.file("tokens.sealed")).unwrap();
+    let mut bad: Vec<Vec<u8>> = (0..whole.len()).map(|length| whole[..length].to_vec()).collect();
+    bad.extend((0..whole.len()).map(|at| {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        changed
+    }));
+    bad.push([whole.as_slice(), b"x"].concat());
+    bad.push(b"{}".to_vec());
+    // The next version's.
+    bad.push([b"certbound tokens 2\n", &whole[19..]].concat());
+    for (number, content) in bad.iter().enumerate() {
+        fs::write(place.file("tokens.sealed"), content).unwrap();
+        assert_eq!(found(&store, 1).await, None, "{number}");
+    }
+    // What comes next stands in its place.
+    store.save(&name(2), entry("two", 100)).await.unwrap();
+    assert_eq!((found(&store, 1).await, found(&store, 2).await.as_deref()), (None, Some("two")));
+    // By another key, or with a key that is none: the same.
+    for key in [&[7; 32][..], &[7; 31], b""] {
+        fs::write(place.file("tokens.key"), key).unwrap();
+        let store = place.store();
+        assert_eq!(found(&store, 2).await, None);
+        store.save(&name(3), entry("three", 100)).await.unwrap();
+        assert_eq!(found(&place.store(), 3).await.as_deref(), Some("three"));
+    }
+    // A key of one's own has a file of its own.
+    let own = || SealedStore::with_key(&place.state(), SealingKey::from_bytes([9; 32].into()));
+    own().with_clock(place.clock.clone()).save(&name(4), entry("four", 100)).await.unwrap();
+    assert_eq!((found(&own(), 4).await.as_deref(), found(&place.store(), 4).await), (Some("four"), None));
+    assert_eq!(found(&place.store(), 3).await.as_deref(), Some("three"));
+}
+
+#[tokio::test]
+async fn it_is_bounded_and_what_is_over_goes() {
+    let place = Place::new();
+    let store = place.store();
+    for number in 0..200 {
+        store.save(&name(number), entry("t", 100 + u64::from(number))).await.unwrap();
+    }
+    let mut kept = 0;
+    for number in 0..200 {
+        let is_kept = found(&store, number).await.is_some();
+        assert_eq!(is_kept, number >= 72, "{number}: those that end soonest go first");
+        kept += usize::from(is_kept);
+    }
+    assert_eq!(kept, 128);
+    let large = "l".repeat(100 * 1024);
+    store.save(&name(201), entry(&large, 9_000)).await.unwrap();
+    store.save(&name(202), entry(&large, 9_001)).await.unwrap();
+    assert_eq!((found(&store, 201).await.is_some(), found(&store, 202).await.is_some()), (false, true));
+    place.clock.advance(seconds(9_000));
+    store.save(&name(203), StoreEntry::new(vec![1], UnixTime::from_secs(u64::MAX))).await.unwrap();
+    place.clock.advance(seconds(10));
+    store.remove(&name(203)).await.unwrap();
+    assert_eq!((found(&store, 202).await, found(&store, 203).await), (None, None));
+    store.remove(&name(203)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_that_was_swapped_is_written_to_no_more() {
+    let place = Place::new();
+    let store = place.store();
+    store.save(&name(1), entry("one", 100)).await.unwrap();
+    fs::rename(place.file(""), place.folder.path().join("moved")).unwrap();
+    drop(place.state());
+    let error = store.save(&name(2), entry("two", 100)).await.unwrap_err();
+    assert!(error.to_string().contains("replaced"), "{error}");
+    assert!(!place.file("tokens.sealed").exists());
+}
