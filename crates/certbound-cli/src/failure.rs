@@ -177,7 +177,7 @@ input! {
     Usage => "the input cannot be used",
     IdentityIdError => "the managed identity cannot be used",
     ManagedIdentityBuildError => "the managed identity cannot be used",
-    StateError => "the machine's state cannot be kept",
+    StateError => "the folder cannot be used",
     TenantError => "the tenant cannot be used",
     RegionError => "the region cannot be used",
     AuthorityUrlError => "the authority cannot be used",

@@ -22,6 +22,8 @@ pub(crate) enum Usage {
     NoDryRun,
     #[error("no certificate is given")]
     NoCertificate,
+    #[error("tokens cannot be kept for the next command: {reason}")]
+    CacheKey { reason: String },
     #[error("no credential is given: neither a certificate, nor a secret, nor an assertion")]
     NoCredential,
     #[error("{what} has no certificate to bind a token to")]
@@ -107,6 +109,7 @@ impl Usage {
             Self::MachineIsNotLeg2 => "managed_identity_cannot_be_leg2",
             Self::NoDryRun => "dry_run_not_possible",
             Self::NoCertificate => "certificate_required",
+            Self::CacheKey { .. } => "cache_unusable",
             Self::NoCredential => "Client_Credentials_Required_In_Confidential_Client_Application",
             Self::NotBound { .. } => "mtls_certificate_not_provided",
             Self::NotOverMtls { .. } => "invalid_credential_material",
@@ -157,6 +160,7 @@ impl Usage {
                 "make it Leg 1 with --leg1-managed-identity, or run `token --managed-identity`"
             }
             Self::NoDryRun => "leave --dry-run out; --trace shows the request to the token service",
+            Self::CacheKey { .. } => "look who can write the folder of --cache-dir, or use --no-cache",
             Self::NoCertificate => "give --certificate or set AZURE_CLIENT_CERTIFICATE_PATH",
             Self::NoCredential => {
                 "give --certificate (or set AZURE_CLIENT_CERTIFICATE_PATH), --client-secret-env or --assertion-file"

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::flags::{AssertionFlags, Format};
 use crate::observers::{Observers, Trace};
 use crate::output::{self, CertificateResult, Terminal, filled, json, rfc3339};
-use crate::plan;
+use crate::plan::{self, Reach};
 use crate::usage::Usage;
 
 #[derive(Serialize)]
@@ -34,16 +34,17 @@ pub(super) async fn run(flags: AssertionFlags, terminal: Terminal) -> Result<(),
             return Err(Usage::NoDryRun.into());
         }
         let network = plan::network(&flags.client.run)?;
-        let (identity, source) = plan::machine(identity, &flags.client.machine_state, &network.transport())?;
+        let (identity, source) =
+            plan::machine(identity, &flags.client.machine_state, &Reach::fresh(network.transport()))?;
         return print(&identity.assertion().await?, &source, flags.reveal, terminal);
     }
     if flags.client.run.dry_run {
         let dry = DryRun::default();
-        let client = plan::by_certificate(&flags.client, &NeverTransport)?.client;
+        let client = plan::by_certificate(&flags.client, &Reach::fresh(NeverTransport))?.client;
         return dry.print(client.assertion().observe(dry.observer()).await, terminal);
     }
     let network = plan::network(&flags.client.run)?;
-    let plan = plan::by_certificate(&flags.client, &network.transport())?;
+    let plan = plan::by_certificate(&flags.client, &Reach::fresh(network.transport()))?;
     let observer = Observers::default().and_if(flags.client.run.trace, Trace);
     let assertion = plan.client.assertion().observe(Arc::new(observer)).await?;
     print(&assertion, &plan.source, flags.reveal, terminal)

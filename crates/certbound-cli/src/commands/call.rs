@@ -12,12 +12,12 @@ use http::{HeaderValue, Request, Response};
 use zeroize::Zeroizing;
 
 use super::dry_run::{DryRun, NeverTransport};
-use super::exchange::{dry_exchange, tell_leg_2};
+use super::exchange::{dry_exchange, tell_kept, tell_leg_2};
 use crate::failure::{Failure, REFUSED};
 use crate::flags::{CallFlags, CredentialFlags};
 use crate::observers::{Observers, Stations, Trace};
 use crate::output::{self, Terminal, Token, tell};
-use crate::plan::{self, AnyClient, Kind};
+use crate::plan::{self, AnyClient, Kind, Reach};
 use crate::usage::Usage;
 
 pub(super) async fn run(flags: CallFlags, terminal: Terminal) -> Result<(), Failure> {
@@ -40,6 +40,8 @@ pub(super) async fn run(flags: CallFlags, terminal: Terminal) -> Result<(), Fail
     let token = client.token(&scope, kind, Arc::new(observer)).await?;
     if two_legs && terminal.tells_stations() {
         tell_leg_2(&token);
+    } else if flags.client.run.trace || terminal.tells_stations() {
+        tell_kept(&token);
     }
     let trace = flags.client.run.trace;
     if trace {
@@ -63,10 +65,10 @@ pub(super) async fn run(flags: CallFlags, terminal: Terminal) -> Result<(), Fail
 }
 
 fn client(flags: &CallFlags, kind: Kind, network: &Network) -> Result<AnyClient, Failure> {
-    let transport = network.transport();
+    let reach = Reach::kept(network.transport(), &flags.cache)?;
     match direct(flags, kind) {
-        Some(credential) => Ok(plan::direct(&flags.client, &credential, kind, &transport)?.client),
-        None => Ok(AnyClient::TwoLegs(plan::two_legs(&flags.client, &flags.leg1, &transport)?.client)),
+        Some(credential) => Ok(plan::direct(&flags.client, &credential, kind, &reach)?.client),
+        None => Ok(AnyClient::TwoLegs(plan::two_legs(&flags.client, &flags.leg1, &reach)?.client)),
     }
 }
 
@@ -104,7 +106,8 @@ async fn dry_call(
     dry.then_call(request);
     let result = match direct(flags, kind) {
         Some(credential) => {
-            let client = plan::direct(&flags.client, &credential, kind, &NeverTransport)?.client;
+            let client =
+                plan::direct(&flags.client, &credential, kind, &Reach::fresh(NeverTransport))?.client;
             client.token(scope, kind, dry.observer()).await
         }
         None => dry_exchange(&mut dry, &flags.client, &flags.leg1, scope, kind).await?,

@@ -59,7 +59,7 @@ pub(super) fn machine_is_not_leg2() -> Result<String, String> {
     let Command::Exchange(flags) = cli.command else {
         return Err("`exchange` is no command".to_owned());
     };
-    match plan::two_legs(&flags.client, &flags.leg1, &NeverTransport) {
+    match plan::two_legs(&flags.client, &flags.leg1, &plan::Reach::fresh(NeverTransport)) {
         Ok(_) => Err("`exchange --managed-identity` is taken".to_owned()),
         Err(failure) if failure.code == "managed_identity_cannot_be_leg2" && failure.exit == USAGE => {
             Ok(format!("`exchange --managed-identity`: exit {}, {}", failure.exit, failure.code))

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{ClientFlags, KindFlags, Leg1Flags, SecretFlags, switch};
+use super::{CacheFlags, ClientFlags, KindFlags, Leg1Flags, SecretFlags, switch};
 
 #[derive(Args, Debug)]
 pub(crate) struct CallFlags {
@@ -31,4 +31,6 @@ pub(crate) struct CallFlags {
     pub(crate) leg1: Leg1Flags,
     #[command(flatten)]
     pub(crate) kind: KindFlags,
+    #[command(flatten)]
+    pub(crate) cache: CacheFlags,
 }

@@ -175,6 +175,18 @@ pub(crate) struct MachineStateFlags {
     pub(crate) machine_state: Option<PathBuf>,
 }
 
+/// Tokens that outlive the command.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CacheFlags {
+    /// Neither use a token that an earlier command got, nor leave one to the next.
+    #[arg(long, env = "CERTBOUND_NO_CACHE", value_parser = switch())]
+    pub(crate) no_cache: bool,
+    /// Where tokens are kept for the next command, in one sealed file (mode 0600) with its key beside it: whoever can
+    /// read the folder (mode 0700) can use them. Default: `certbound` in XDG_CACHE_HOME, else in ~/.cache.
+    #[arg(long, value_name = "DIR", env = "CERTBOUND_CACHE_DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+}
+
 /// Who asks, and how.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ClientFlags {
@@ -210,6 +222,8 @@ pub(crate) struct TokenFlags {
     pub(crate) assertion_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) kind: KindFlags,
+    #[command(flatten)]
+    pub(crate) cache: CacheFlags,
     /// Show the token in a table too.
     #[arg(long, env = "CERTBOUND_REVEAL", value_parser = switch())]
     pub(crate) reveal: bool,
@@ -235,6 +249,8 @@ pub(crate) struct ExchangeFlags {
     pub(crate) leg1: Leg1Flags,
     #[command(flatten)]
     pub(crate) kind: KindFlags,
+    #[command(flatten)]
+    pub(crate) cache: CacheFlags,
     /// Add the report on the jwt-pop request of Leg 2, one mark a line.
     #[arg(long, env = "CERTBOUND_REPORT", value_parser = switch())]
     pub(crate) report: bool,

@@ -2,7 +2,7 @@
 
 use certbound::{Authority, Client, ClientBuilder, NoCredential, ResourceScope, TenantId, Transport};
 
-use super::region;
+use super::{Reach, region};
 use crate::failure::Failure;
 use crate::flags::IdentityFlags;
 use crate::usage::Usage;
@@ -12,9 +12,11 @@ pub(super) fn builder<T: Transport + Clone>(
     flags: &IdentityFlags,
     authority: Authority,
     app: &str,
-    transport: &T,
+    reach: &Reach<T>,
 ) -> ClientBuilder<NoCredential> {
-    let builder = Client::builder(authority, app).with_transport(transport.clone());
+    let builder = Client::builder(authority, app)
+        .with_transport(reach.transport.clone())
+        .with_cache(reach.cache.clone());
     if flags.no_authority_validation { builder.without_authority_validation() } else { builder }
 }
 

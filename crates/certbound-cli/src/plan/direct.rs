@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use certbound::{AssertionFile, ByCertificate, Client, Secret, Transport};
 
 use super::authority::{authority, builder};
-use super::{AnyClient, Kind, Plan, assertion, certificate};
+use super::{AnyClient, Kind, Plan, Reach, assertion, certificate};
 use crate::failure::Failure;
 use crate::flags::{ClientFlags, CredentialFlags};
 use crate::usage::Usage;
@@ -17,11 +17,11 @@ const FEDERATED_TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
 /// Leg 1 alone, which only a certificate can run.
 pub(crate) fn by_certificate<T: Transport + Clone>(
     flags: &ClientFlags,
-    transport: &T,
+    reach: &Reach<T>,
 ) -> Result<Plan<Client<ByCertificate>>, Failure> {
     let authority = authority(&flags.identity)?;
     let (certificate, source) = certificate::binding(&flags.certificate)?.ok_or(Usage::NoCertificate)?;
-    let builder = builder(&flags.identity, authority, flags.identity.client_id()?, transport);
+    let builder = builder(&flags.identity, authority, flags.identity.client_id()?, reach);
     Ok(Plan { client: builder.with_certificate(certificate).build()?, source })
 }
 
@@ -30,20 +30,20 @@ pub(crate) fn direct<T: Transport + Clone>(
     flags: &ClientFlags,
     credential: &CredentialFlags,
     kind: Kind,
-    transport: &T,
+    reach: &Reach<T>,
 ) -> Result<Plan<AnyClient>, Failure> {
     if let Some(identity) = &flags.machine.managed_identity {
         if flags.run.dry_run {
             return Err(Usage::NoDryRun.into());
         }
-        let (identity, source) = super::machine(identity, &flags.machine_state, transport)?;
+        let (identity, source) = super::machine(identity, &flags.machine_state, reach)?;
         return Ok(Plan { client: AnyClient::Machine(identity), source });
     }
     let chosen = choose(flags, credential)?;
     // Before anything is read or sent: which combinations there are depends on the flags alone.
     chosen.suits(kind, credential.bearer_over_mtls)?;
     let authority = authority(&flags.identity)?;
-    let builder = builder(&flags.identity, authority, flags.identity.client_id()?, transport);
+    let builder = builder(&flags.identity, authority, flags.identity.client_id()?, reach);
     let without_source = |client| Plan { client, source: String::new() };
     Ok(match chosen {
         Chosen::Certificate => {

@@ -2,6 +2,7 @@
 
 use certbound::{IdentityId, MachineCertificates, ManagedIdentity, SoftwareKeys, StateDirectory, Transport};
 
+use super::Reach;
 use crate::failure::Failure;
 use crate::flags::MachineStateFlags;
 
@@ -9,11 +10,12 @@ use crate::flags::MachineStateFlags;
 pub(crate) fn machine<T: Transport + Clone>(
     identity: &str,
     state: &MachineStateFlags,
-    transport: &T,
+    reach: &Reach<T>,
 ) -> Result<(ManagedIdentity, String), Failure> {
     let id: IdentityId = identity.parse()?;
     let source = format!("managed-identity:{id}");
-    let mut builder = ManagedIdentity::builder(id).with_transport(transport.clone());
+    let mut builder =
+        ManagedIdentity::builder(id).with_transport(reach.transport.clone()).with_cache(reach.cache.clone());
     if let Some(path) = &state.machine_state {
         let state = StateDirectory::open(path)?;
         builder = builder

@@ -5,7 +5,7 @@ use certbound::{
 };
 
 use super::authority::{authority, builder};
-use super::{Plan, assertion, certificate, stand_in};
+use super::{Plan, Reach, assertion, certificate, stand_in};
 use crate::failure::Failure;
 use crate::flags::{ClientFlags, Leg1Flags};
 use crate::usage::Usage;
@@ -14,7 +14,7 @@ use crate::usage::Usage;
 pub(crate) fn two_legs<T: Transport + Clone>(
     flags: &ClientFlags,
     leg1: &Leg1Flags,
-    transport: &T,
+    reach: &Reach<T>,
 ) -> Result<Plan<Client<ByAssertion>>, Failure> {
     if flags.machine.managed_identity.is_some() {
         return Err(Usage::MachineIsNotLeg2.into());
@@ -22,25 +22,25 @@ pub(crate) fn two_legs<T: Transport + Clone>(
     let authority = authority(&flags.identity)?;
     if let Some(identity) = &leg1.leg1_managed_identity {
         refuse_leg1_flags(leg1)?;
-        let (identity, source) = super::machine(identity, &flags.machine_state, transport)?;
-        return leg2(flags, authority, identity, transport, source);
+        let (identity, source) = super::machine(identity, &flags.machine_state, reach)?;
+        return leg2(flags, authority, identity, reach, source);
     }
     if let Some(path) = &leg1.assertion_file {
         refuse_leg1_flags(leg1)?;
         let found = certificate::binding(&flags.certificate)?.ok_or(Usage::AssertionWithoutCertificate)?;
         let assertion = assertion::read(path, found.0)?;
-        return leg2(flags, authority, assertion, transport, found.1);
+        return leg2(flags, authority, assertion, reach, found.1);
     }
     let (certificate, source) = certificate_of_leg1(flags, leg1)?;
-    let client = leg1_client(flags, &authority, leg1, certificate, transport)?;
-    leg2(flags, authority, client, transport, source)
+    let client = leg1_client(flags, &authority, leg1, certificate, reach)?;
+    leg2(flags, authority, client, reach, source)
 }
 
 /// Both legs where Leg 1 will never answer: its place is taken by a stand-in that is never sent.
 pub(crate) fn two_legs_in_the_dry<T: Transport + Clone>(
     flags: &ClientFlags,
     leg1: &Leg1Flags,
-    transport: &T,
+    reach: &Reach<T>,
 ) -> Result<DryPlan, Failure> {
     if flags.machine.managed_identity.is_some() {
         return Err(Usage::MachineIsNotLeg2.into());
@@ -49,13 +49,13 @@ pub(crate) fn two_legs_in_the_dry<T: Transport + Clone>(
         return Err(Usage::NoDryRun.into());
     }
     if leg1.assertion_file.is_some() {
-        return Ok(DryPlan { leg1: None, leg2: two_legs(flags, leg1, transport)?.client });
+        return Ok(DryPlan { leg1: None, leg2: two_legs(flags, leg1, reach)?.client });
     }
     let authority = authority(&flags.identity)?;
     let (certificate, source) = certificate_of_leg1(flags, leg1)?;
-    let first = leg1_client(flags, &authority, leg1, certificate.clone(), transport)?;
+    let first = leg1_client(flags, &authority, leg1, certificate.clone(), reach)?;
     let stand_in = stand_in(&Binding::new(certificate), authority.cloud())?;
-    Ok(DryPlan { leg1: Some(first), leg2: leg2(flags, authority, stand_in, transport, source)?.client })
+    Ok(DryPlan { leg1: Some(first), leg2: leg2(flags, authority, stand_in, reach, source)?.client })
 }
 
 /// The two requests of a dry run, each by a client of its own.
@@ -83,7 +83,7 @@ fn leg1_client<T: Transport + Clone>(
     authority: &Authority,
     flags: &Leg1Flags,
     certificate: BindingCertificate,
-    transport: &T,
+    reach: &Reach<T>,
 ) -> Result<Client<ByCertificate>, Failure> {
     let authority = match &flags.leg1_tenant {
         Some(tenant) => {
@@ -97,18 +97,18 @@ fn leg1_client<T: Transport + Clone>(
         Some(app) => app,
         None => client.identity.client_id()?,
     };
-    Ok(builder(&client.identity, authority, app, transport).with_certificate(certificate).build()?)
+    Ok(builder(&client.identity, authority, app, reach).with_certificate(certificate).build()?)
 }
 
 fn leg2<T: Transport + Clone>(
     flags: &ClientFlags,
     authority: Authority,
     leg1: impl Leg1,
-    transport: &T,
+    reach: &Reach<T>,
     source: String,
 ) -> Result<Plan<Client<ByAssertion>>, Failure> {
     let app = flags.identity.client_id()?;
-    let client = builder(&flags.identity, authority, app, transport).with_assertions(leg1).build()?;
+    let client = builder(&flags.identity, authority, app, reach).with_assertions(leg1).build()?;
     Ok(Plan { client, source })
 }
 

@@ -10,6 +10,7 @@ mod dry_run;
 mod emulator;
 mod flow;
 mod isolated;
+mod kept_tokens;
 mod machine_state;
 mod managed_identity;
 mod matrix;

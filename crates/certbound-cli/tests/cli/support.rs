@@ -17,7 +17,7 @@ pub(crate) const NOWHERE: &str = "http://127.0.0.1:9";
 /// The binary, in an environment of its own.
 pub(crate) fn certbound() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_certbound"));
-    command.env_clear().stdin(Stdio::null());
+    command.env_clear().stdin(Stdio::null()).env("CERTBOUND_NO_CACHE", "true");
     for name in ["PATH", "HOME", "TMPDIR"] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);

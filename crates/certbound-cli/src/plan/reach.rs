@@ -1,0 +1,101 @@
+//! What a client reaches: the network, and tokens that an earlier command left.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use certbound::{SealedStore, StateDirectory, TokenCache};
+
+use crate::failure::Failure;
+use crate::flags::CacheFlags;
+use crate::output::tell;
+use crate::usage::Usage;
+
+/// A transport, and the cache in front of it.
+pub(crate) struct Reach<T> {
+    pub(super) transport: T,
+    pub(super) cache: TokenCache,
+}
+
+impl<T> Reach<T> {
+    /// With nothing of earlier commands.
+    pub(crate) fn fresh(transport: T) -> Self {
+        Self { transport, cache: TokenCache::new() }
+    }
+
+    /// With the tokens of earlier commands, unless the flags forbid it. A folder that cannot be used is an error where it
+    /// was named, and else a warning: the command works without.
+    pub(crate) fn kept(transport: T, flags: &CacheFlags) -> Result<Self, Failure> {
+        if flags.no_cache {
+            return Ok(Self::fresh(transport));
+        }
+        let store = match (&flags.cache_dir, usual_place()) {
+            (Some(folder), _) => open(folder.clone())?,
+            (None, Some(folder)) => match open(folder) {
+                Ok(store) => store,
+                Err(failure) => {
+                    tell(&format!("warning: tokens are not kept for the next command: {}", failure.why));
+                    tell(&format!("fix: {}; or --no-cache", failure.fix));
+                    return Ok(Self::fresh(transport));
+                }
+            },
+            (None, None) => return Ok(Self::fresh(transport)),
+        };
+        let cache = TokenCache::new().with_store(store.within(&surroundings()));
+        Ok(Self { transport, cache })
+    }
+}
+
+fn open(folder: PathBuf) -> Result<SealedStore, Failure> {
+    if let Some(above) = folder.parent() {
+        // What cannot be made is told by what comes next.
+        let _ = std::fs::create_dir_all(above);
+    }
+    let folder = StateDirectory::open(folder)?;
+    SealedStore::with_key_file(&folder).map_err(|error| Usage::CacheKey { reason: error.to_string() }.into())
+}
+
+/// Where the system wants such things.
+fn usual_place() -> Option<PathBuf> {
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home =
+        || Some(set("HOME")?.join(if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" }));
+    let caches = set("XDG_CACHE_HOME").filter(|path| path.is_absolute()).or_else(home)?;
+    Some(caches.join("certbound"))
+}
+
+/// Variables that decide who answers under a name.
+const SURROUNDINGS: [&str; 14] = [
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+    "IDENTITY_ENDPOINT",
+    "IDENTITY_SERVER_THUMBPRINT",
+    "IMDS_ENDPOINT",
+    "MSI_ENDPOINT",
+    "AZUREPS_HOST_ENVIRONMENT",
+];
+
+/// Tokens from one trust store or proxy are not those of another: an emulator's must not go to the real service, nor the
+/// other way round.
+fn surroundings() -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut add = |bytes: &[u8]| {
+        text.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+        text.extend_from_slice(bytes);
+    };
+    for name in SURROUNDINGS {
+        let value: Option<OsString> = env::var_os(name);
+        add(name.as_bytes());
+        add(value.unwrap_or_default().as_encoded_bytes());
+    }
+    let roots = env::var_os("SSL_CERT_FILE").and_then(|path| std::fs::read(path).ok());
+    add(&roots.unwrap_or_default());
+    text
+}
