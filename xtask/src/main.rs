@@ -4,6 +4,7 @@ mod ci;
 mod deny;
 mod fuzz;
 mod layering;
+mod peers;
 mod process;
 mod source_scan;
 mod strangers;
@@ -22,6 +23,7 @@ Usage: cargo xtask COMMAND
   ci                     formatting, layering, clippy, docs and dependency rules; warnings are errors
   layering [--root DIR]  who may import whom, and what certbound-core may not touch
   fuzz [SECONDS]         every fuzz target for so long (20 by default; 600 before a release)
+  peers                  certbound beside azure_identity and MSAL for Python and Node, as a table of ratios
   deny                   licences, banned crates and sources of the dependencies (cargo-deny)
 ";
 
@@ -48,6 +50,7 @@ fn run(arguments: &[&str]) -> Result<()> {
             let seconds = seconds.parse().with_context(|| format!("not a number of seconds: `{seconds}`"))?;
             fuzz::run_all(&workspace_root()?, seconds)
         }
+        ["peers"] => peers::run(&workspace_root()?),
         ["deny"] => deny::run_all(&workspace_root()?),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -110,6 +110,11 @@ struct ManagedIdentities;
 #[doc = include_str!("../../../docs/rotation.md")]
 struct Rotation;
 
+/// The example of the page on the cache, likewise.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/cache.md")]
+struct Caching;
+
 /// The README's example is compiled with the documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]

@@ -1,0 +1,80 @@
+//! certbound beside what a user would pick instead, against one and the same local service: `cargo xtask peers`.
+//!
+//! Everything runs in an emulator's own network, where the real names are its own, so that each library is used as it comes
+//! and none goes through a proxy. Each is a process of its own, measured by its own CPU time, in rounds that alternate.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark")]
+
+mod azure;
+mod floor;
+mod ours;
+mod table;
+mod work;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use table::Table;
+use work::{Task, Worker};
+
+/// Rounds in which all alternate.
+const ROUNDS: usize = 5;
+/// Where the emulator's network says that it is one.
+const INSIDE: &str = "CERTBOUND_EMULATOR_CERTIFICATE";
+const WORKER: &str = "--worker";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == WORKER) {
+        work::serve(&arguments[at + 1], arguments.get(at + 2).map(String::as_str));
+        return ExitCode::SUCCESS;
+    }
+    // `cargo test` runs it without.
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        return ExitCode::SUCCESS;
+    }
+    if std::env::var_os(INSIDE).is_none() {
+        return in_a_network_of_its_own();
+    }
+    measure();
+    ExitCode::SUCCESS
+}
+
+fn in_a_network_of_its_own() -> ExitCode {
+    let this = std::env::current_exe().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_certbound"));
+    command.args(["emulator", "run", "--isolated", "--"]).arg(this).arg("--bench");
+    match command.status().unwrap().success() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+fn measure() {
+    let mut workers = Worker::all();
+    let mut table = Table::new(workers.iter().map(|worker| worker.name));
+    for task in Task::ALL {
+        for worker in &mut workers {
+            worker.run(task, true);
+        }
+        for _ in 0..ROUNDS {
+            for (at, worker) in workers.iter_mut().enumerate() {
+                if let Some(nanoseconds) = worker.run(task, false) {
+                    table.add(task.text(), "ns of CPU", at, nanoseconds);
+                }
+            }
+        }
+    }
+    for _ in 0..ROUNDS {
+        for (at, worker) in workers.iter().enumerate() {
+            if let Some(start) = worker.start_anew() {
+                table.add("start to first token and end, wall", "ns", at, start.wall.as_nanos() as f64);
+                table.add("start to first token and end", "ns of CPU", at, start.cpu);
+                table.add("memory at its peak, then", "bytes", at, start.peak);
+            }
+        }
+    }
+    print!("{}", table.text());
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("peers.json");
+    std::fs::write(&path, table.json()).unwrap();
+    println!("\nas JSON: {}", path.display());
+}
