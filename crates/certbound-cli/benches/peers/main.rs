@@ -32,6 +32,10 @@ fn main() -> ExitCode {
     if !arguments.iter().any(|argument| argument == "--bench") {
         return ExitCode::SUCCESS;
     }
+    if std::env::var_os("CERTBOUND_PYTHON").is_none() {
+        println!("peers: left out; `cargo xtask peers` installs what it needs and runs it");
+        return ExitCode::SUCCESS;
+    }
     if std::env::var_os(INSIDE).is_none() {
         return in_a_network_of_its_own();
     }
