@@ -2,28 +2,25 @@
 
 mod event;
 mod place;
+mod succession;
 mod thread;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use certbound_core::certificate::Thumbprint;
 use certbound_core::secret::Secret;
-use certbound_core::time::UnixTime;
 
 pub use self::event::{CertificateEvent, WatchError};
-use self::place::{Contents, Paths, Place};
-use self::thread::{Signal, Watch};
+use self::place::{Paths, Place};
+use self::succession::{OnEvent, Seen, Succession, in_time};
+use self::thread::Watch;
 use crate::binding::Binding;
 use crate::clock::{Clock, SystemClock};
-
-/// So many certificates before the present one are known by name, for the tokens that still have them.
-const REMEMBERED: usize = 8;
 
 /// A certificate and its key in files, replaced while the program runs. Cheap to clone; clones are one.
 ///
@@ -45,7 +42,7 @@ const REMEMBERED: usize = 8;
 /// ```
 #[derive(Clone)]
 pub struct WatchedCertificate {
-    inner: Arc<Inner>,
+    inner: Arc<Succession>,
 }
 
 /// Collects what a [`WatchedCertificate`] is to watch.
@@ -56,29 +53,6 @@ pub struct CertificateWatch {
     on_event: Option<Box<OnEvent>>,
     clock: Arc<dyn Clock>,
     other_subjects: bool,
-}
-
-type OnEvent = dyn Fn(&CertificateEvent) + Send + Sync;
-
-struct Inner {
-    place: Place,
-    on_event: Option<Box<OnEvent>>,
-    clock: Arc<dyn Clock>,
-    other_subjects: bool,
-    current: ArcSwap<Binding>,
-    seen: Mutex<Seen>,
-    signal: Sender<Signal>,
-}
-
-/// What is known of the files, and of earlier certificates.
-struct Seen {
-    contents: Contents,
-    /// Why they are not used, if they are not.
-    refused: Option<WatchError>,
-    /// Newest first, each with its end.
-    earlier: VecDeque<(Thumbprint, UnixTime)>,
-    /// A certificate that the service refused, for which the files were read anew.
-    blamed: Option<Thumbprint>,
 }
 
 impl WatchedCertificate {
@@ -193,7 +167,7 @@ impl CertificateWatch {
         let contents = self.place.read();
         let first = Binding::new(self.place.parse(&contents)?);
         in_time(&first, self.clock.now())?;
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(Succession {
             place: self.place,
             on_event: self.on_event,
             clock: self.clock,
@@ -209,107 +183,6 @@ impl CertificateWatch {
         });
         watch.follow(Arc::downgrade(&inner), self.poll)?;
         Ok(WatchedCertificate { inner })
-    }
-}
-
-/// # Errors
-/// When it is not valid at `now`.
-fn in_time(binding: &Binding, now: UnixTime) -> Result<(), WatchError> {
-    let (not_before, not_after) = (binding.chain().not_before(), binding.chain().not_after());
-    if now < not_before {
-        return Err(WatchError::NotYetValid { not_before, now });
-    }
-    if now >= not_after {
-        return Err(WatchError::Expired { not_after, now });
-    }
-    Ok(())
-}
-
-impl Inner {
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        // A listener of the caller's may panic while it is held; every state it passes through is usable.
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn reload(&self) -> Result<bool, WatchError> {
-        let mut seen = self.seen();
-        let contents = self.place.read();
-        let known = seen.refused.take().filter(|_| contents == seen.contents);
-        if contents == seen.contents {
-            match &known {
-                None => return Ok(false),
-                // That changes with time alone.
-                Some(WatchError::NotYetValid { .. }) => {}
-                Some(error) => {
-                    let error = error.clone();
-                    seen.refused = known;
-                    return Err(error);
-                }
-            }
-        }
-        let outcome = self.consider(&contents);
-        seen.contents = contents.forgetting();
-        match outcome {
-            Ok(None) => Ok(false),
-            Ok(Some(next)) => {
-                let previous = self.current.swap(Arc::new(next.clone()));
-                seen.earlier.retain(|(thumbprint, _)| *thumbprint != next.thumbprint());
-                seen.earlier.push_front((previous.thumbprint(), previous.chain().not_after()));
-                seen.earlier.truncate(REMEMBERED);
-                drop(seen);
-                self.tell(&CertificateEvent::Rotated {
-                    from: previous.thumbprint(),
-                    to: next.thumbprint(),
-                    not_after: next.chain().not_after(),
-                });
-                Ok(true)
-            }
-            Err(error) => {
-                seen.refused = Some(error.clone());
-                drop(seen);
-                // Told once for the same contents, however often they are looked at.
-                if known.is_none() {
-                    let in_use = self.current.load().thumbprint();
-                    self.tell(&CertificateEvent::Refused { error: error.clone(), in_use });
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// The certificate that is to be used from now on; none where it is the present one.
-    fn consider(&self, contents: &Contents) -> Result<Option<Binding>, WatchError> {
-        let next = Binding::new(self.place.parse(contents)?);
-        let current = self.current.load();
-        if next.thumbprint() == current.thumbprint() {
-            return Ok(None);
-        }
-        in_time(&next, self.clock.now())?;
-        let (expected, found) = (current.chain().subject(), next.chain().subject());
-        if !self.other_subjects && expected != found {
-            return Err(WatchError::OtherSubject {
-                expected: expected.to_string(),
-                found: found.to_string(),
-            });
-        }
-        Ok(Some(next))
-    }
-
-    fn tell(&self, event: &CertificateEvent) {
-        match event {
-            CertificateEvent::Rotated { .. } => tracing::info!(%event, "binding certificate"),
-            CertificateEvent::Refused { .. } => tracing::warn!(%event, "binding certificate"),
-        }
-        if let Some(on_event) = &self.on_event {
-            on_event(event);
-        }
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        // The thread may have ended already.
-        let _ = self.signal.send(Signal::Stop);
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
-use super::{Inner, WatchError};
+use super::WatchError;
+use super::succession::Succession;
 
 /// Writing takes several steps, and each is told of: the files are read when nothing more came for so long.
 const QUIET: Duration = Duration::from_millis(50);
@@ -35,7 +36,7 @@ impl Watch {
     }
 
     /// Starts the thread. It ends when `inner` is gone.
-    pub(super) fn follow(self, inner: Weak<Inner>, poll: Duration) -> Result<(), WatchError> {
+    pub(super) fn follow(self, inner: Weak<Succession>, poll: Duration) -> Result<(), WatchError> {
         let Self { signals, watcher } = self;
         let run = move || {
             // It ends with the thread.
