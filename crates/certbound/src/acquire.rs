@@ -145,7 +145,7 @@ impl Acquisition {
     async fn begins_anew(&self, error: &Error, certificate: Option<&Binding>) -> Result<bool, Error> {
         match (error, certificate) {
             (Error::Misuse { what: Misuse::BindingChanged { .. }, .. }, _) => Ok(true),
-            (error, Some(binding)) if is_blamed(error) => self.credential.replace(binding.thumbprint()).await,
+            (error, Some(binding)) if is_blamed(error) => self.credential.replace(binding).await,
             _ => Ok(false),
         }
     }

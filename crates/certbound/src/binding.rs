@@ -9,6 +9,10 @@ use certbound_core::time::UnixTime;
 use crate::certificate::BindingCertificate;
 use crate::error::Misuse;
 
+/// What TLS presents, by hash: the leaf and its issuers. The same leaf can come with others later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ChainHash(Thumbprint);
+
 /// A binding certificate in use. Cheap to clone; it never changes: rotation makes a new one.
 ///
 /// It does not check dates by itself; an acquisition does, before the first byte is sent.
@@ -20,13 +24,17 @@ pub struct Binding {
 struct Inner {
     /// Shared with the keys of its tokens.
     thumbprint: Arc<Thumbprint>,
+    chain: ChainHash,
     certificate: BindingCertificate,
 }
 
 impl Binding {
     /// Fixes a certificate for use.
     pub fn new(certificate: BindingCertificate) -> Self {
-        Self { inner: Arc::new(Inner { thumbprint: Arc::new(certificate.thumbprint()), certificate }) }
+        let thumbprint = Arc::new(certificate.thumbprint());
+        // Each says by itself where it ends, so that no two chains read alike.
+        let chain = ChainHash(Thumbprint::of_der(&certificate.chain().ders().concat()));
+        Self { inner: Arc::new(Inner { thumbprint, chain, certificate }) }
     }
 
     /// `x5t#S256`: SHA-256 of the whole leaf certificate (RFC 8705, section 3.1).
@@ -36,6 +44,11 @@ impl Binding {
 
     pub(crate) fn shared_thumbprint(&self) -> Arc<Thumbprint> {
         Arc::clone(&self.inner.thumbprint)
+    }
+
+    /// More than the thumbprint tells: two bindings of one leaf differ here when their issuers do.
+    pub(crate) fn chain_hash(&self) -> ChainHash {
+        self.inner.chain
     }
 
     /// The public half.

@@ -138,7 +138,7 @@ impl Leg1 for Client<ByCertificate> {
         self.credential.certificate.earlier()
     }
 
-    async fn replace(&self, blamed: Thumbprint) -> bool {
+    async fn replace(&self, blamed: &Binding) -> bool {
         self.credential.certificate.replace(blamed).await
     }
 

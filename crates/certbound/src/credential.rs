@@ -98,7 +98,7 @@ mod sealed {
             Vec::new()
         }
         /// The service refused the certificate: looks for another one, and tells whether there is one now.
-        fn replace(&self, _blamed: Thumbprint) -> Boxed<'_, bool> {
+        fn replace<'a>(&'a self, _blamed: &'a Binding) -> Boxed<'a, bool> {
             Box::pin(async { Ok(false) })
         }
         /// The service refused a request with this credential's proof.

@@ -42,8 +42,8 @@ pub trait Leg1: Send + Sync + 'static {
     }
 
     /// The token service refused the certificate `blamed`: looks for another one, once for each, and tells whether there is
-    /// one now; the exchange then begins anew with it. Default: there is none.
-    fn replace(&self, blamed: Thumbprint) -> impl Future<Output = bool> + Send {
+    /// one now, however many ask at the same time; the exchange then begins anew with it. Default: there is none.
+    fn replace(&self, blamed: &Binding) -> impl Future<Output = bool> + Send {
         let _ = blamed;
         std::future::ready(false)
     }
@@ -141,7 +141,7 @@ where
         self.certificate.earlier()
     }
 
-    async fn replace(&self, blamed: Thumbprint) -> bool {
+    async fn replace(&self, blamed: &Binding) -> bool {
         self.certificate.replace(blamed).await
     }
 
@@ -170,7 +170,7 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 pub(crate) trait AnyLeg1: Send + Sync {
     fn current_thumbprint(&self) -> Option<Thumbprint>;
     fn earlier_thumbprints(&self) -> Vec<Thumbprint>;
-    fn replace(&self, blamed: Thumbprint) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
+    fn replace<'a>(&'a self, blamed: &'a Binding) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
     fn binding(&self) -> Boxed<'_, Binding>;
     fn assertion_for<'a>(
         &'a self,
@@ -188,7 +188,7 @@ impl<L: Leg1> AnyLeg1 for L {
         Leg1::earlier_thumbprints(self)
     }
 
-    fn replace(&self, blamed: Thumbprint) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+    fn replace<'a>(&'a self, blamed: &'a Binding) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
         Box::pin(Leg1::replace(self, blamed))
     }
 

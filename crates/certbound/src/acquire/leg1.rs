@@ -140,7 +140,7 @@ impl<'a> IntoFuture for AcquireLeg1<'a> {
             let binding = certificate.current();
             let again = self.clone();
             match self.run(&binding).await {
-                Err(error) if is_blamed(&error) && certificate.replace(binding.thumbprint()).await => {
+                Err(error) if is_blamed(&error) && certificate.replace(&binding).await => {
                     again.run(&certificate.current()).await
                 }
                 result => result,

@@ -55,7 +55,7 @@ impl CertificateSource {
     }
 
     /// The service refused `blamed`: looks once whether there is another one, and tells.
-    pub(crate) async fn replace(&self, blamed: Thumbprint) -> bool {
+    pub(crate) async fn replace(&self, blamed: &Binding) -> bool {
         match &self.0 {
             Kind::Fixed(_) => false,
             Kind::Watched(watched) => watched.replace(blamed).await,

@@ -100,17 +100,19 @@ impl WatchedCertificate {
     }
 
     /// The service refused `blamed`: reads the files once for it, and tells whether there is another certificate now.
-    pub(crate) async fn replace(&self, blamed: Thumbprint) -> bool {
-        if self.thumbprint() != blamed {
+    pub(crate) async fn replace(&self, blamed: &Binding) -> bool {
+        if self.inner.is_another(blamed) {
             return true;
         }
-        if self.inner.seen().blamed.replace(blamed) == Some(blamed) {
-            return false;
+        // One reads the files; all who are refused meanwhile wait for what comes of it.
+        let mut read_for = self.inner.read_for.lock().await;
+        if !self.inner.is_another(blamed) && *read_for != Some(blamed.chain_hash()) {
+            let this = self.clone();
+            // Files can be slow; no other task waits for them. Whatever comes of it, the certificate in use decides.
+            let _ = tokio::task::spawn_blocking(move || this.reload()).await;
+            *read_for = Some(blamed.chain_hash());
         }
-        let this = self.clone();
-        // Files can be slow; no other task waits for them.
-        let reloaded = tokio::task::spawn_blocking(move || this.reload()).await;
-        matches!(reloaded, Ok(Ok(true)))
+        self.inner.is_another(blamed)
     }
 }
 
@@ -177,8 +179,8 @@ impl CertificateWatch {
                 contents: contents.forgetting(),
                 refused: None,
                 earlier: VecDeque::new(),
-                blamed: None,
             }),
+            read_for: tokio::sync::Mutex::default(),
             signal,
         });
         watch.follow(Arc::downgrade(&inner), self.poll)?;

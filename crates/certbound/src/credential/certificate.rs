@@ -63,7 +63,7 @@ impl Proves for ByCertificate {
         self.certificate.earlier()
     }
 
-    fn replace(&self, blamed: Thumbprint) -> Boxed<'_, bool> {
+    fn replace<'a>(&'a self, blamed: &'a Binding) -> Boxed<'a, bool> {
         Box::pin(async move { Ok(self.certificate.replace(blamed).await) })
     }
 

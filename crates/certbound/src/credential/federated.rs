@@ -73,7 +73,7 @@ impl Proves for ByAssertion {
         self.leg1.earlier_thumbprints()
     }
 
-    fn replace(&self, blamed: Thumbprint) -> Boxed<'_, bool> {
+    fn replace<'a>(&'a self, blamed: &'a Binding) -> Boxed<'a, bool> {
         Box::pin(async move { Ok(self.leg1.replace(blamed).await) })
     }
 

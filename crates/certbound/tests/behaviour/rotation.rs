@@ -377,6 +377,10 @@ async fn while_the_service_is_away_a_token_of_the_certificate_before_is_served_w
     assert_eq!(new.binding().thumbprint().x5t_s256(), thumbprint(&second));
 }
 
+fn blamed_by(aadsts: u32) -> FaultResult {
+    FaultResult::Refusal { aadsts, error: None, status: None, suberror: None, claims: None }
+}
+
 fn certificates_asked_with(pair: &Pair) -> Vec<String> {
     let journal = pair.emulator().journal();
     pair.emulator().clear_journal();
@@ -390,10 +394,8 @@ async fn a_certificate_that_is_blamed_is_looked_for_anew_once() {
     let files = Unseen::new(&first);
     let (watched, events) = watched(WatchedCertificate::file(files.link()), &pair);
     let (direct, leg2) = clients(&pair, &watched, &TokenCache::none());
-    let blame =
-        |aadsts| FaultResult::Refusal { aadsts, error: None, status: None, suberror: None, claims: None };
     // There is no other: the refusal is told as it is, each time after one request.
-    pair.emulator().add_fault(Fault::always(Condition::any(), blame(700_027)));
+    pair.emulator().add_fault(Fault::always(Condition::any(), blamed_by(700_027)));
     for _ in 0..2 {
         assert_eq!(direct.bound_token(&vault()).await.unwrap_err().aadsts(), Some(700_027));
         assert_eq!(leg2.bound_token(&vault()).await.unwrap_err().aadsts(), Some(700_027));
@@ -404,7 +406,7 @@ async fn a_certificate_that_is_blamed_is_looked_for_anew_once() {
     assert!(events.lock().unwrap().is_empty());
     // A refusal that blames something else is no reason to look.
     files.write(second.bundle_pem());
-    pair.emulator().add_fault(Fault::once(Condition::any(), blame(700_016)));
+    pair.emulator().add_fault(Fault::once(Condition::any(), blamed_by(700_016)));
     direct.bound_token(&vault()).await.unwrap_err();
     assert_eq!(in_use(&watched), thumbprint(&first));
 }
@@ -424,9 +426,7 @@ async fn a_blamed_certificate_that_has_a_successor_is_replaced_within_the_call()
             let (watched, _) = watched(WatchedCertificate::file(files.link()), &pair);
             let (direct, leg2) = clients(&pair, &watched, &TokenCache::new());
             files.write(second.bundle_pem());
-            let blame =
-                FaultResult::Refusal { aadsts, error: None, status: None, suberror: None, claims: None };
-            pair.emulator().add_fault(Fault::once(Condition::leg(leg), blame));
+            pair.emulator().add_fault(Fault::once(Condition::leg(leg), blamed_by(aadsts)));
             let token = match leg {
                 LegKind::Direct => direct.bound_token(&vault()).await,
                 _ => leg2.bound_token(&vault()).await,
@@ -438,6 +438,51 @@ async fn a_blamed_certificate_that_has_a_successor_is_replaced_within_the_call()
             );
         }
     }
+}
+
+/// All are refused before the files are read: who comes while they are being read waits, and loses nothing by it.
+#[tokio::test]
+async fn however_many_are_refused_at_once_all_go_on_with_the_successor() {
+    const CALLERS: u32 = 8;
+    let pair = Pair::new();
+    let [first, second] = [issue(&pair), issue(&pair)];
+    let files = Unseen::new(&first);
+    let (watched, events) = watched(WatchedCertificate::file(files.link()), &pair);
+    let callers: Vec<_> = (0..CALLERS).map(|_| clients(&pair, &watched, &TokenCache::new())).collect();
+    let (scope, blame) = (vault(), blamed_by(700_027));
+    pair.emulator().add_fault(Fault { count: Some(CALLERS), ..Fault::once(Condition::any(), blame.clone()) });
+    let all = |callers: Vec<_>| {
+        let scope = &scope;
+        async move {
+            let calls = callers.iter().enumerate().map(
+                |(at, (direct, leg2)): (_, &(Client<_>, Client<_>))| async move {
+                    match at % 2 {
+                        0 => direct.bound_token(scope).force_refresh().await,
+                        _ => leg2.bound_token(scope).force_refresh().await,
+                    }
+                },
+            );
+            futures_util::future::join_all(calls).await
+        }
+    };
+    files.write(second.bundle_pem());
+    for token in all(callers.clone()).await {
+        assert_eq!(token.unwrap().binding().thumbprint().x5t_s256(), thumbprint(&second));
+    }
+    assert_eq!(events.lock().unwrap().len(), 1, "{events:?}");
+
+    // And where there is none, all are told so.
+    pair.emulator().clear_faults();
+    pair.emulator().add_fault(Fault::always(Condition::any(), blame));
+    pair.emulator().clear_journal();
+    for token in all(callers).await {
+        assert_eq!(token.unwrap_err().aadsts(), Some(700_027));
+    }
+    assert_eq!(
+        certificates_asked_with(&pair),
+        vec![thumbprint(&second); CALLERS as usize],
+        "nobody asked twice"
+    );
 }
 
 #[test]

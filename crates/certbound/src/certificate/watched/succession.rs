@@ -11,7 +11,7 @@ use certbound_core::time::UnixTime;
 use super::place::{Contents, Place};
 use super::thread::Signal;
 use super::{CertificateEvent, WatchError};
-use crate::binding::Binding;
+use crate::binding::{Binding, ChainHash};
 use crate::clock::Clock;
 
 /// So many certificates before the present one are known by name, for the tokens that still have them.
@@ -26,6 +26,8 @@ pub(super) struct Succession {
     pub(super) other_subjects: bool,
     pub(super) current: ArcSwap<Binding>,
     pub(super) seen: Mutex<Seen>,
+    /// The certificate that the service refused last, once the files were read for it.
+    pub(super) read_for: tokio::sync::Mutex<Option<ChainHash>>,
     pub(super) signal: Sender<Signal>,
 }
 
@@ -36,8 +38,6 @@ pub(super) struct Seen {
     pub(super) refused: Option<WatchError>,
     /// Newest first, each with its end.
     pub(super) earlier: VecDeque<(Thumbprint, UnixTime)>,
-    /// A certificate that the service refused, for which the files were read anew.
-    pub(super) blamed: Option<Thumbprint>,
 }
 
 /// # Errors
@@ -55,8 +55,13 @@ pub(super) fn in_time(binding: &Binding, now: UnixTime) -> Result<(), WatchError
 
 impl Succession {
     pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
-        // A listener of the caller's may panic while it is held; every state it passes through is usable.
+        // Every state it passes through is usable.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether another certificate is in use than this, or the same with other issuers.
+    pub(super) fn is_another(&self, than: &Binding) -> bool {
+        self.current.load().chain_hash() != than.chain_hash()
     }
 
     pub(super) fn reload(&self) -> Result<bool, WatchError> {
