@@ -62,7 +62,7 @@ impl Acquisition {
         }
         let (flight, wants_new) = (self.flight(&key), self.options.wants_new());
         let (cache, clock) = (self.client.cache.clone(), Arc::clone(&self.client.clock));
-        let earlier = self.credential.earlier();
+        let credential = Arc::clone(&self.credential);
         cache.count(Counted::Miss);
         let token = flight.token.clone();
         let load = move || -> Load { Box::pin(self.load(certificate)) };
@@ -74,7 +74,8 @@ impl Acquisition {
             Ok(Landed { held, from }) => Ok((held, Came::by_flight(joined, from))),
             // The last minutes of a token are for this.
             Err(error) if error.is_transient() && !wants_new => {
-                let held = cache.in_outage(&token.as_ref(), &earlier, clock.now()).ok_or(error)?;
+                let held =
+                    cache.in_outage(&token.as_ref(), &credential.earlier(), clock.now()).ok_or(error)?;
                 Ok((held, Came::FROM_CACHE))
             }
             Err(error) => Err(error),

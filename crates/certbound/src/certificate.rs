@@ -8,6 +8,8 @@ mod source;
 mod watched;
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,6 +18,7 @@ use certbound_core::secret::Secret;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme};
+use zeroize::Zeroizing;
 
 pub use self::error::BindingCertificateError;
 pub use self::source::CertificateSource;
@@ -247,17 +250,39 @@ fn belongs(key: &dyn SigningKey, chain: &CertificateChain) -> bool {
     key.public_key().is_some_and(|public| public.as_ref() == chain.public_key_info())
 }
 
-fn read_file(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, BindingCertificateError> {
-    use std::io::Read as _;
+fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, BindingCertificateError> {
+    let file = File::open(path).map_err(|error| unreadable(path, error.to_string()))?;
+    read_all(path, file)
+}
 
-    let unreadable =
-        |reason: String| BindingCertificateError::Unreadable { path: path.display().to_string(), reason };
-    let file = std::fs::File::open(path).map_err(|error| unreadable(error.to_string()))?;
+/// The same of nothing but a file: a pipe of that name must not make a program wait that goes on without it.
+fn read_regular_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, BindingCertificateError> {
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    }
+    let file = options.open(path).map_err(|error| unreadable(path, error.to_string()))?;
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Err(unreadable(path, "it is not a file".to_owned()));
+    }
+    read_all(path, file)
+}
+
+fn read_all(path: &Path, file: File) -> Result<Zeroizing<Vec<u8>>, BindingCertificateError> {
     // Room for all of it from the start: a growing buffer would leave unwiped copies of the key behind.
-    let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES as usize + 1));
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unreadable(error.to_string()))?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES as usize + 1));
+    file.take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| unreadable(path, error.to_string()))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(unreadable(format!("it is larger than {MAX_FILE_BYTES} bytes")));
+        return Err(unreadable(path, format!("it is larger than {MAX_FILE_BYTES} bytes")));
     }
     Ok(bytes)
+}
+
+fn unreadable(path: &Path, reason: String) -> BindingCertificateError {
+    BindingCertificateError::Unreadable { path: path.display().to_string(), reason }
 }

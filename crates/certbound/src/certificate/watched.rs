@@ -5,7 +5,6 @@ mod place;
 mod succession;
 mod thread;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -17,7 +16,7 @@ use certbound_core::secret::Secret;
 
 pub use self::event::{CertificateEvent, WatchError};
 use self::place::{Paths, Place};
-use self::succession::{OnEvent, Seen, Succession, in_time};
+use self::succession::{Files, OnEvent, Succession, in_time};
 use self::thread::Watch;
 use crate::binding::Binding;
 use crate::clock::{Clock, SystemClock};
@@ -93,10 +92,7 @@ impl WatchedCertificate {
 
     /// Certificates before the present one that have not ended yet, newest first.
     pub(crate) fn earlier(&self) -> Vec<Thumbprint> {
-        let now = self.inner.clock.now();
-        let mut seen = self.inner.seen();
-        seen.earlier.retain(|(_, not_after)| *not_after > now);
-        seen.earlier.iter().map(|(thumbprint, _)| *thumbprint).collect()
+        self.inner.earlier()
     }
 
     /// The service refused `blamed`: reads the files once for it, and tells whether there is another certificate now.
@@ -175,11 +171,8 @@ impl CertificateWatch {
             clock: self.clock,
             other_subjects: self.other_subjects,
             current: ArcSwap::from_pointee(first),
-            seen: Mutex::new(Seen {
-                contents: contents.forgetting(),
-                refused: None,
-                earlier: VecDeque::new(),
-            }),
+            files: Mutex::new(Files { contents: contents.forgetting(), refused: None }),
+            earlier: Mutex::default(),
             read_for: tokio::sync::Mutex::default(),
             signal,
         });

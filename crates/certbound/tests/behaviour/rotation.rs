@@ -323,6 +323,98 @@ fn changes_are_noticed_of_files_pairs_volumes_and_by_the_poll() {
     noticed(&by_poll, "what only the poll can see");
 }
 
+/// A clock that holds up one thread for as long as the test says: what that thread does takes long.
+#[derive(Clone)]
+struct Slow {
+    clock: certbound_testkit::ManualClock,
+    held: Arc<Mutex<Option<std::thread::ThreadId>>>,
+    waits: Arc<AtomicBool>,
+}
+
+impl Slow {
+    fn of(pair: &Pair) -> Self {
+        Self { clock: pair.clock().clone(), held: Arc::default(), waits: Arc::default() }
+    }
+
+    fn hold(&self, thread: Option<std::thread::ThreadId>) {
+        *self.held.lock().unwrap() = thread;
+    }
+}
+
+impl certbound::Clock for Slow {
+    fn now(&self) -> UnixTime {
+        while *self.held.lock().unwrap() == Some(std::thread::current().id()) {
+            self.waits.store(true, Ordering::SeqCst);
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        self.clock.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+}
+
+/// Runs in a thread of its own what must not wait for anything.
+fn at_once<T: Send + 'static>(what: &str, does: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread = std::thread::spawn(does);
+    until(what, || thread.is_finished());
+    thread.join().unwrap()
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+#[test]
+fn files_that_take_long_to_read_hold_up_no_acquisition() {
+    let pair = Pair::new();
+    let [first, second] = [issue(&pair), issue(&pair)];
+    let files = Unseen::new(&first);
+    let slow = Slow::of(&pair);
+    let watch = WatchedCertificate::file(files.link()).with_clock(slow.clone()).poll_every(NEVER);
+    let watched = watch.start().unwrap();
+    let (direct, _) = clients(&pair, &watched, &TokenCache::new());
+    files.write(second.bundle_pem());
+    let reading = {
+        let (watched, slow) = (watched.clone(), slow.clone());
+        std::thread::spawn(move || {
+            slow.hold(Some(std::thread::current().id()));
+            watched.reload()
+        })
+    };
+    until("the files are being read", || slow.waits.load(Ordering::SeqCst));
+    // One fetches, and one looks for a token of an earlier certificate.
+    let away = FaultResult::Status { status: 503, body: String::new(), retry_after: None };
+    pair.emulator().add_fault(Fault::once(Condition::any(), away));
+    let error = at_once("the error is told", {
+        let direct = direct.clone();
+        move || block_on(async { direct.bound_token(&vault()).await }).unwrap_err()
+    });
+    assert!(error.is_transient(), "{error}");
+    let token = at_once("the token is there", move || block_on(async { direct.bound_token(&vault()).await }));
+    assert_eq!(token.unwrap().binding().thumbprint().x5t_s256(), thumbprint(&first));
+    slow.hold(None);
+    assert!(reading.join().unwrap().unwrap());
+    assert_eq!(in_use(&watched), thumbprint(&second));
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_holds_up_nobody() {
+    let pair = Pair::new();
+    let first = issue(&pair);
+    let files = Unseen::new(&first);
+    let (watched, _) = watched(WatchedCertificate::file(files.link()), &pair);
+    files.remove();
+    assert!(std::process::Command::new("mkfifo").arg(files.file()).status().unwrap().success());
+    let (read, start) = (watched.clone(), WatchedCertificate::file(files.link()));
+    let error = at_once("the pipe is refused", move || read.reload().unwrap_err());
+    assert_eq!(error.code(), "certificate_file_unreadable");
+    let error = at_once("also to begin with", move || start.start().unwrap_err());
+    assert_eq!(error.code(), "certificate_file_unreadable");
+    assert_eq!(in_use(&watched), thumbprint(&first));
+}
+
 /// The files are openssl's.
 #[test]
 fn a_pfx_is_watched_with_its_password() {

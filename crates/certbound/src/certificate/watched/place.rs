@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use certbound_core::secret::Secret;
 use zeroize::Zeroizing;
 
-use crate::certificate::{BindingCertificate, BindingCertificateError, pem, read_file};
+use crate::certificate::{BindingCertificate, BindingCertificateError, pem, read_regular_file};
 
 /// The names in a Kubernetes secret of type `kubernetes.io/tls`.
 const CHAIN: &str = "tls.crt";
@@ -71,8 +71,8 @@ impl Place {
             }
         };
         let read = || {
-            let chain = read_file(&chain)?;
-            let key = key.as_deref().map(read_file).transpose()?;
+            let chain = read_regular_file(&chain)?;
+            let key = key.as_deref().map(read_regular_file).transpose()?;
             Ok((chain, key))
         };
         match read() {

@@ -25,19 +25,20 @@ pub(super) struct Succession {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) other_subjects: bool,
     pub(super) current: ArcSwap<Binding>,
-    pub(super) seen: Mutex<Seen>,
+    /// Held while the files are read and parsed, which can take long: only who reads them too waits for it.
+    pub(super) files: Mutex<Files>,
+    /// Certificates before the present one, newest first, each with its end. Held for a moment only.
+    pub(super) earlier: Mutex<VecDeque<(Thumbprint, UnixTime)>>,
     /// The certificate that the service refused last, once the files were read for it.
     pub(super) read_for: tokio::sync::Mutex<Option<ChainHash>>,
     pub(super) signal: Sender<Signal>,
 }
 
-/// What is known of the files, and of earlier certificates.
-pub(super) struct Seen {
+/// What is known of the files.
+pub(super) struct Files {
     pub(super) contents: Contents,
     /// Why they are not used, if they are not.
     pub(super) refused: Option<WatchError>,
-    /// Newest first, each with its end.
-    pub(super) earlier: VecDeque<(Thumbprint, UnixTime)>,
 }
 
 /// # Errors
@@ -54,9 +55,12 @@ pub(super) fn in_time(binding: &Binding, now: UnixTime) -> Result<(), WatchError
 }
 
 impl Succession {
-    pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
-        // Every state it passes through is usable.
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Certificates before the present one that have not ended yet, newest first.
+    pub(super) fn earlier(&self) -> Vec<Thumbprint> {
+        let now = self.clock.now();
+        let mut earlier = lock(&self.earlier);
+        earlier.retain(|(_, not_after)| *not_after > now);
+        earlier.iter().map(|(thumbprint, _)| *thumbprint).collect()
     }
 
     /// Whether another certificate is in use than this, or the same with other issuers.
@@ -65,41 +69,34 @@ impl Succession {
     }
 
     pub(super) fn reload(&self) -> Result<bool, WatchError> {
-        let mut seen = self.seen();
+        let mut files = lock(&self.files);
         let contents = self.place.read();
-        let known = seen.refused.take().filter(|_| contents == seen.contents);
-        if contents == seen.contents {
+        let known = files.refused.take().filter(|_| contents == files.contents);
+        if contents == files.contents {
             match &known {
                 None => return Ok(false),
                 // That changes with time alone.
                 Some(WatchError::NotYetValid { .. }) => {}
                 Some(error) => {
                     let error = error.clone();
-                    seen.refused = known;
+                    files.refused = known;
                     return Err(error);
                 }
             }
         }
         let outcome = self.consider(&contents);
-        seen.contents = contents.forgetting();
+        files.contents = contents.forgetting();
         match outcome {
             Ok(None) => Ok(false),
             Ok(Some(next)) => {
-                let previous = self.current.swap(Arc::new(next.clone()));
-                seen.earlier.retain(|(thumbprint, _)| *thumbprint != next.thumbprint());
-                seen.earlier.push_front((previous.thumbprint(), previous.chain().not_after()));
-                seen.earlier.truncate(REMEMBERED);
-                drop(seen);
-                self.tell(&CertificateEvent::Rotated {
-                    from: previous.thumbprint(),
-                    to: next.thumbprint(),
-                    not_after: next.chain().not_after(),
-                });
+                let event = self.succeed(next);
+                drop(files);
+                self.tell(&event);
                 Ok(true)
             }
             Err(error) => {
-                seen.refused = Some(error.clone());
-                drop(seen);
+                files.refused = Some(error.clone());
+                drop(files);
                 // Told once for the same contents, however often they are looked at.
                 if known.is_none() {
                     let in_use = self.current.load().thumbprint();
@@ -108,6 +105,17 @@ impl Succession {
                 Err(error)
             }
         }
+    }
+
+    fn succeed(&self, next: Binding) -> CertificateEvent {
+        let (to, not_after) = (next.thumbprint(), next.chain().not_after());
+        // Whoever finds the new one in use finds the one before among the earlier ones.
+        let mut earlier = lock(&self.earlier);
+        let previous = self.current.swap(Arc::new(next));
+        earlier.retain(|(thumbprint, _)| *thumbprint != to);
+        earlier.push_front((previous.thumbprint(), previous.chain().not_after()));
+        earlier.truncate(REMEMBERED);
+        CertificateEvent::Rotated { from: previous.thumbprint(), to, not_after }
     }
 
     /// The certificate that is to be used from now on; none where it is the present one.
@@ -137,6 +145,11 @@ impl Succession {
             on_event(event);
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every state that they pass through is usable.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Succession {
