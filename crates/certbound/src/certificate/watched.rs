@@ -136,7 +136,8 @@ impl CertificateWatch {
     }
 
     /// Is told what becomes of the files, by the thread that watches them or by whoever reloads. It must not block for
-    /// long. The same is told by `tracing`.
+    /// long; one that panics is told the next event all the same. The same is told by `tracing`. A listener that holds the
+    /// certificate itself, or a client with it, keeps it watched for good.
     pub fn on_event(mut self, listener: impl Fn(&CertificateEvent) + Send + Sync + 'static) -> Self {
         self.on_event = Some(Box::new(listener));
         self

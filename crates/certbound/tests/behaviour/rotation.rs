@@ -578,6 +578,53 @@ async fn however_many_are_refused_at_once_all_go_on_with_the_successor() {
 }
 
 #[test]
+fn a_listener_that_panics_hears_of_the_next_certificate_too() {
+    let pair = Pair::new();
+    let [first, second, third] = [issue(&pair), issue(&pair), issue(&pair)];
+    let mut volume = Volume::new(&first);
+    let heard = Arc::new(Mutex::new(0));
+    let listener = {
+        let heard = Arc::clone(&heard);
+        move |_: &CertificateEvent| {
+            *heard.lock().unwrap() += 1;
+            panic!("a listener's own fault, on purpose")
+        }
+    };
+    let watch = WatchedCertificate::directory(volume.path()).with_clock(pair.clock().clone());
+    let watched = watch.poll_every(NEVER).on_event(listener).start().unwrap();
+    for next in [second, third] {
+        volume.swap(&next);
+        until("the next one is used", || in_use(&watched) == thumbprint(&next));
+    }
+    until("both were told", || *heard.lock().unwrap() == 2);
+}
+
+/// The thread outlives what panics in it, here the clock.
+#[test]
+fn a_panic_while_the_files_are_looked_at_does_not_end_the_watching() {
+    struct Panics(certbound_testkit::ManualClock, AtomicBool);
+    impl certbound::Clock for Panics {
+        fn now(&self) -> UnixTime {
+            let in_the_thread = std::thread::current().name() == Some("certbound-certificate");
+            assert!(!in_the_thread || self.1.swap(true, Ordering::SeqCst), "once, on purpose");
+            self.0.now()
+        }
+
+        fn monotonic(&self) -> Duration {
+            self.0.monotonic()
+        }
+    }
+    let pair = Pair::new();
+    let [first, second] = [issue(&pair), issue(&pair)];
+    let unseen = Unseen::new(&first);
+    let clock = Panics(pair.clock().clone(), AtomicBool::new(false));
+    let watch = WatchedCertificate::file(unseen.link()).with_clock(clock).poll_every(Duration::ZERO);
+    let watched = watch.start().unwrap();
+    unseen.write(second.bundle_pem());
+    until("it is looked at again", || in_use(&watched) == thumbprint(&second));
+}
+
+#[test]
 fn watching_ends_with_the_last_handle() {
     let pair = Pair::new();
     let files = Unseen::new(&issue(&pair));

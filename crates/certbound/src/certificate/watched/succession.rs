@@ -1,6 +1,7 @@
 //! Which certificate is in use, and how the one in the files takes its place.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -141,8 +142,10 @@ impl Succession {
             CertificateEvent::Rotated { .. } => tracing::info!(%event, "binding certificate"),
             CertificateEvent::Refused { .. } => tracing::warn!(%event, "binding certificate"),
         }
-        if let Some(on_event) = &self.on_event {
-            on_event(event);
+        if let Some(on_event) = &self.on_event
+            && catch_unwind(AssertUnwindSafe(|| on_event(event))).is_err()
+        {
+            tracing::error!("the listener to a certificate's events panicked");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The thread that looks at the files: when somebody tells of a change, and from time to time.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Weak;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -43,8 +44,10 @@ impl Watch {
             let _watcher = watcher;
             while next(&signals, poll) {
                 let Some(inner) = inner.upgrade() else { return };
-                // What is wrong is told by an event.
-                let _ = inner.reload();
+                // What is wrong is told by an event; and whatever panics, the next change is looked at.
+                if catch_unwind(AssertUnwindSafe(|| inner.reload())).is_err() {
+                    tracing::error!("looking at the certificate's files panicked");
+                }
             }
         };
         let thread = std::thread::Builder::new().name("certbound-certificate".to_owned());
