@@ -10,7 +10,7 @@ use certbound_core::certificate::Thumbprint;
 use certbound_core::secret::Secret;
 use certbound_core::tenant::TenantId;
 
-use crate::assertion::BoundAssertion;
+use crate::assertion::{AssertionError, BoundAssertion};
 use crate::binding::Binding;
 use crate::certificate::CertificateSource;
 use crate::correlation::CorrelationId;
@@ -96,7 +96,8 @@ impl fmt::Debug for AssertionRequest {
 /// A Leg 1 from a certificate and a function that delivers the assertion's text.
 ///
 /// The function is called once for each exchange and never on a cache hit. What it returns is checked like any
-/// assertion from outside ([`BoundAssertion::from_jwt`]).
+/// assertion from outside ([`BoundAssertion::from_jwt`]). One that is bound to the certificate that took the place of the
+/// present one meanwhile is no error: the exchange begins anew, once, and the function is called again.
 ///
 /// ```no_run
 /// use certbound::{BindingCertificate, Secret, leg1_fn};
@@ -159,8 +160,19 @@ where
             let reason = error.to_string().chars().take(512).collect();
             Error::misuse(Some(Leg::One), Misuse::AssertionProvider(reason))
         })?;
-        BoundAssertion::from_jwt(jwt, binding.certificate().clone())
-            .map_err(|error| Error::misuse(Some(Leg::One), error))
+        let error = match BoundAssertion::from_jwt(jwt, binding.certificate().clone()) {
+            Ok(assertion) => return Ok(assertion),
+            Err(error) => error,
+        };
+        // The function may see the files' next certificate before this exchange does, which then begins anew.
+        if let AssertionError::BoundToAnother { found, .. } = &error
+            && self.certificate.replace(binding).await
+            && self.certificate.thumbprint().matches_claim(found)
+        {
+            let (expected, found) = (binding.thumbprint(), self.certificate.thumbprint());
+            return Err(Error::misuse(Some(Leg::One), Misuse::BindingChanged { expected, found }));
+        }
+        Err(Error::misuse(Some(Leg::One), error))
     }
 }
 

@@ -624,6 +624,46 @@ fn a_panic_while_the_files_are_looked_at_does_not_end_the_watching() {
     until("it is looked at again", || in_use(&watched) == thumbprint(&second));
 }
 
+/// The function's own client may notice a new certificate before the exchange does, or after it began.
+#[tokio::test]
+async fn a_function_that_delivers_for_the_next_certificate_is_called_again_with_it() {
+    for noticed in [true, false] {
+        let pair = Pair::new();
+        let [first, second, third] = [issue(&pair), issue(&pair), issue(&pair)];
+        let files = Unseen::new(&first);
+        let (watched, events) = watched(WatchedCertificate::file(files.link()), &pair);
+        let by = |identity| {
+            let certificate = certbound_testkit::certificate_of(identity);
+            pair.builder(APP).with_certificate(certificate).build().unwrap()
+        };
+        let leg2 = |leg1: Client<ByCertificate>, calls: Arc<Mutex<Vec<String>>>| {
+            let of = watched.clone();
+            let leg1 = leg1_fn(watched.clone(), move |_| {
+                calls.lock().unwrap().push(in_use(&of));
+                if noticed {
+                    // It was in the files all along, and nobody had looked.
+                    let _ = of.reload();
+                }
+                let leg1 = leg1.clone();
+                async move { leg1.assertion().await.map(|it| certbound::Secret::new(it.secret().expose())) }
+            });
+            pair.builder(APP).with_assertions(leg1).build().unwrap()
+        };
+        let calls = Arc::<Mutex<Vec<String>>>::default();
+        files.write(second.bundle_pem());
+        let token = leg2(by(&second), Arc::clone(&calls)).bound_token(&vault()).await.unwrap();
+        assert_eq!(token.binding().thumbprint().x5t_s256(), thumbprint(&second), "{noticed}");
+        assert_eq!(*calls.lock().unwrap(), [thumbprint(&first), thumbprint(&second)], "{noticed}");
+        assert_eq!(events.lock().unwrap().len(), 1);
+
+        // For a certificate that is in no file it is an error, at once.
+        calls.lock().unwrap().clear();
+        let error = leg2(by(&third), Arc::clone(&calls)).bound_token(&vault()).await.unwrap_err();
+        assert_eq!(error.code(), "bound_to_another", "{error}");
+        assert_eq!(calls.lock().unwrap().len(), 1);
+    }
+}
+
 #[test]
 fn watching_ends_with_the_last_handle() {
     let pair = Pair::new();
