@@ -258,6 +258,24 @@ async fn a_certificate_whose_time_has_not_come_is_used_when_it_has() {
 }
 
 #[tokio::test]
+async fn a_clock_that_jumps_and_comes_back_costs_no_certificate() {
+    let pair = Pair::new();
+    let files = Unseen::new(&issue(&pair));
+    let (watched, events) = watched(WatchedCertificate::file(files.link()), &pair);
+    let now = certbound::Clock::now(pair.clock());
+    let next = issued(&pair, &IssueOptions::new(CLIENT_COMMON_NAME).valid(now, now.plus(DAY)));
+    files.write(next.bundle_pem());
+    pair.clock().advance(2 * DAY);
+    for _ in 0..2 {
+        assert!(matches!(watched.reload(), Err(WatchError::Expired { .. })));
+    }
+    assert_eq!(events.lock().unwrap().len(), 1, "told once");
+    pair.clock().set(now);
+    assert!(watched.reload().unwrap());
+    assert_eq!(in_use(&watched), thumbprint(&next));
+}
+
+#[tokio::test]
 async fn another_subject_is_used_where_that_is_allowed() {
     let pair = Pair::new();
     let files = Unseen::new(&issue(&pair));
