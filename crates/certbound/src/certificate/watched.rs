@@ -82,7 +82,7 @@ impl WatchedCertificate {
     }
 
     /// Reads the files now, as the thread does when they change. Blocks for as long as that takes. Tells whether another
-    /// certificate is in use afterwards.
+    /// certificate is in use afterwards, or the same with other issuers.
     ///
     /// # Errors
     /// Why what is there is not used; the present certificate stays.

@@ -257,6 +257,41 @@ async fn a_certificate_whose_time_has_not_come_is_used_when_it_has() {
     assert_eq!(in_use(&watched), thumbprint(&early));
 }
 
+/// A file that was read before the issuers were written to it.
+#[tokio::test]
+async fn a_chain_that_is_completed_is_used_and_no_token_is_lost() {
+    let pair = Pair::new();
+    let first = issue(&pair);
+    let issuer = pair.emulator().ca_pem().to_owned();
+    let files = Unseen::new(&first);
+    let (watched, events) = watched(WatchedCertificate::file(files.link()), &pair);
+    let (direct, leg2) = clients(&pair, &watched, &TokenCache::new());
+    let length = |token: &certbound::BoundToken| token.binding().chain().ders().len();
+    let kept = direct.bound_token(&vault()).await.unwrap();
+    let alone = length(&kept);
+
+    // The service misses the issuers, and says so of the certificate.
+    files.write(format!("{}{issuer}{}", first.certificate_pem, first.key_pem));
+    pair.emulator().add_fault(Fault::once(Condition::leg(LegKind::Leg2), blamed_by(700_027)));
+    assert_eq!(length(&leg2.bound_token(&vault()).await.unwrap()), alone + 1);
+    let certificate = watched.current().thumbprint();
+    assert_eq!(
+        *events.lock().unwrap(),
+        [CertificateEvent::IssuersChanged { certificate, issuers: alone }],
+        "one, beside those that came before"
+    );
+    let again = direct.bound_token(&vault()).await.unwrap();
+    assert_eq!((&again, again.details().source), (&kept, Source::Cache));
+    let new = direct.bound_token(&vault()).force_refresh().await.unwrap();
+    assert_eq!((length(&new), new.binding()), (alone + 1, kept.binding()));
+
+    // One that was cut off behind the leaf takes nothing away.
+    files.write(first.bundle_pem());
+    assert!(!watched.reload().unwrap());
+    assert_eq!(watched.current().chain().ders().len(), alone + 1);
+    assert_eq!(events.lock().unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn a_clock_that_jumps_and_comes_back_costs_no_certificate() {
     let pair = Pair::new();

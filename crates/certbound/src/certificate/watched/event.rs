@@ -20,6 +20,13 @@ pub enum CertificateEvent {
         /// Its end.
         not_after: UnixTime,
     },
+    /// There was the same certificate with other issuers, and they are presented with it from now on. Its tokens stay.
+    IssuersChanged {
+        /// The certificate.
+        certificate: Thumbprint,
+        /// How many issuers come with it.
+        issuers: usize,
+    },
     /// What is there now is not used. Told once for the same contents.
     Refused {
         /// Why not.
@@ -98,6 +105,9 @@ impl fmt::Display for CertificateEvent {
         match self {
             Self::Rotated { from, to, not_after } => {
                 write!(f, "{} is used instead of {}, until {not_after}", to.x5t_s256(), from.x5t_s256())
+            }
+            Self::IssuersChanged { certificate, issuers } => {
+                write!(f, "{} is presented with {issuers} issuers", certificate.x5t_s256())
             }
             Self::Refused { error, in_use } => {
                 write!(f, "{error}; {} stays in use; {}", in_use.x5t_s256(), error.fix())

@@ -110,9 +110,13 @@ impl Succession {
 
     fn succeed(&self, next: Binding) -> CertificateEvent {
         let (to, not_after) = (next.thumbprint(), next.chain().not_after());
+        let issuers = next.chain().ders().len() - 1;
         // Whoever finds the new one in use finds the one before among the earlier ones.
         let mut earlier = lock(&self.earlier);
         let previous = self.current.swap(Arc::new(next));
+        if previous.thumbprint() == to {
+            return CertificateEvent::IssuersChanged { certificate: to, issuers };
+        }
         earlier.retain(|(thumbprint, _)| *thumbprint != to);
         earlier.push_front((previous.thumbprint(), previous.chain().not_after()));
         earlier.truncate(REMEMBERED);
@@ -123,7 +127,8 @@ impl Succession {
     fn consider(&self, contents: &Contents) -> Result<Option<Binding>, WatchError> {
         let next = Binding::new(self.place.parse(contents)?);
         let current = self.current.load();
-        if next.thumbprint() == current.thumbprint() {
+        // The same, or cut off behind a certificate: issuers that are there already are not given up.
+        if current.chain().ders().starts_with(next.chain().ders()) {
             return Ok(None);
         }
         in_time(&next, self.clock.now())?;
@@ -139,7 +144,9 @@ impl Succession {
 
     fn tell(&self, event: &CertificateEvent) {
         match event {
-            CertificateEvent::Rotated { .. } => tracing::info!(%event, "binding certificate"),
+            CertificateEvent::Rotated { .. } | CertificateEvent::IssuersChanged { .. } => {
+                tracing::info!(%event, "binding certificate");
+            }
             CertificateEvent::Refused { .. } => tracing::warn!(%event, "binding certificate"),
         }
         if let Some(on_event) = &self.on_event
