@@ -1,7 +1,7 @@
 //! One certificate with its key, fixed for good: what a token is bound to and what TLS presents.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use certbound_core::certificate::{CertificateChain, Thumbprint};
 use certbound_core::time::UnixTime;
@@ -26,6 +26,13 @@ struct Inner {
     thumbprint: Arc<Thumbprint>,
     chain: ChainHash,
     certificate: BindingCertificate,
+    leases: Mutex<Vec<Arc<dyn Lease>>>,
+}
+
+/// What somebody keeps for a binding, for as long as this is held by one.
+pub(crate) trait Lease: Send + Sync {
+    /// Nothing is kept by it any more.
+    fn is_over(&self) -> bool;
 }
 
 impl Binding {
@@ -34,7 +41,7 @@ impl Binding {
         let thumbprint = Arc::new(certificate.thumbprint());
         // Each says by itself where it ends, so that no two chains read alike.
         let chain = ChainHash(Thumbprint::of_der(&certificate.chain().ders().concat()));
-        Self { inner: Arc::new(Inner { thumbprint, chain, certificate }) }
+        Self { inner: Arc::new(Inner { thumbprint, chain, certificate, leases: Mutex::default() }) }
     }
 
     /// `x5t#S256`: SHA-256 of the whole leaf certificate (RFC 8705, section 3.1).
@@ -59,6 +66,20 @@ impl Binding {
     /// The certificate with its key.
     pub fn certificate(&self) -> &BindingCertificate {
         &self.inner.certificate
+    }
+
+    /// Holds `lease` until the last handle is dropped; those that are over are given up.
+    pub(crate) fn hold(&self, lease: Arc<dyn Lease>) {
+        let mut leases = self.inner.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        if !leases.iter().any(|held| Arc::ptr_eq(held, &lease)) {
+            leases.retain(|held| !held.is_over());
+            leases.push(lease);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn leases(&self) -> usize {
+        self.inner.leases.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Refuses a certificate that is expired or not yet valid.

@@ -4,6 +4,7 @@ mod connector;
 mod error;
 mod hyper;
 mod pinned;
+mod pools;
 mod tls;
 
 use std::future::Future;

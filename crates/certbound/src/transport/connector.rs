@@ -62,12 +62,12 @@ impl Connector {
         let kind = stream.get_ref().1.handshake_kind();
         let mut facts =
             TlsFacts { resumed: kind == Some(rustls::HandshakeKind::Resumed), ..TlsFacts::default() };
-        if let Some(binding) = &self.identity.binding {
+        if let Some(thumbprint) = self.identity.presents {
             if !self.identity.was_asked(host, asked, kind) {
                 return Err(TransportError::CertificateNotRequested { host: host.to_owned() });
             }
             facts.certificate_requested = true;
-            facts.presented = Some(binding.thumbprint());
+            facts.presented = Some(thumbprint);
         }
         Ok(FactStream { stream: TokioIo::new(stream), facts })
     }

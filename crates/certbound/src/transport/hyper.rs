@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use certbound_core::certificate::Thumbprint;
 use certbound_core::managed_identity::ServerThumbprint;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
@@ -17,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::connector::{Connector, chain};
 use super::error::{Phase, TransportError};
+use super::pools::{Pools, Use};
 use super::tls::{ServerTrust, TlsIdentity};
 use super::{Answer, TlsFacts, Transport, Via};
 use crate::binding::Binding;
@@ -27,33 +27,20 @@ type Pool = Client<Connector, Full<Bytes>>;
 /// Real HTTPS over TCP.
 ///
 /// Every binding certificate has TLS configurations and connection pools of its own, made once and never changed: a
-/// certificate swapped under a live pool would go on sending the old one. They are kept, by thumbprint, for the most
-/// recently used bindings, at most [`HyperTransport::MAX_BINDINGS`].
+/// certificate swapped under a live pool would go on sending the old one. They are kept, by the whole chain, for the most
+/// recently used bindings, at most [`HyperTransport::MAX_BINDINGS`], and end with the last handle on the binding.
 pub struct HyperTransport {
     trust: ServerTrust,
     proxy: Arc<Matcher>,
     limits: Limits,
     plain: Pool,
-    pools: moka::sync::Cache<Peers, Arc<Pool>>,
+    pools: Pools<Pool>,
     local: Client<HttpConnector, Full<Bytes>>,
-}
-
-/// Whose connections a pool holds: what we present on them, or by what the server is known.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Peers {
-    Bound(Thumbprint, Use),
-    Pinned(ServerThumbprint),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Use {
-    Token,
-    Resource,
 }
 
 impl HyperTransport {
     /// How many bindings keep their connections.
-    pub const MAX_BINDINGS: u64 = 512;
+    pub const MAX_BINDINGS: usize = 512;
 
     pub(crate) fn new(
         proxy: Matcher,
@@ -65,7 +52,7 @@ impl HyperTransport {
         let identity = TlsIdentity::new(&trust, None, true)
             .map_err(|error| NetworkError::TrustStore { reason: error.to_string() })?;
         let plain = pool(Connector { identity, proxy: Arc::clone(&proxy), limit: limits.connect }, limits);
-        let pools = moka::sync::Cache::new(2 * Self::MAX_BINDINGS);
+        let pools = Pools::new(2 * Self::MAX_BINDINGS);
         Ok(Self { trust, proxy, limits, plain, pools, local: local(limits) })
     }
 
@@ -75,28 +62,27 @@ impl HyperTransport {
             Via::Tls | Via::Local => return Ok(Arc::new(self.plain.clone())),
             Via::Bound(binding) => self.pool_of_binding(binding, Use::Token),
             Via::Resource(binding) => self.pool_of_binding(binding, Use::Resource),
-            Via::Pinned(pin) => self.pools.try_get_with(Peers::Pinned(*pin), || self.new_pinned(*pin)),
+            Via::Pinned(pin) => self.pools.of_pin(*pin, || self.new_pinned(*pin)),
         };
         pool.map_err(|error| TransportError::Tls { host: host.to_owned(), reason: error.to_string() })
     }
 
-    fn pool_of_binding(&self, binding: &Binding, purpose: Use) -> Result<Arc<Pool>, Arc<rustls::Error>> {
-        let peers = Peers::Bound(binding.thumbprint(), purpose);
-        self.pools.try_get_with(peers, || {
+    fn pool_of_binding(&self, binding: &Binding, purpose: Use) -> Result<Arc<Pool>, rustls::Error> {
+        self.pools.of_binding(binding, purpose, || {
             let identity = TlsIdentity::new(&self.trust, Some(binding), purpose == Use::Token)?;
             Ok(self.new_pool(identity, &self.proxy))
         })
     }
 
     /// No proxy stands between a program and its platform, and no session takes the place of the certificate.
-    fn new_pinned(&self, pin: ServerThumbprint) -> Result<Arc<Pool>, rustls::Error> {
+    fn new_pinned(&self, pin: ServerThumbprint) -> Result<Pool, rustls::Error> {
         let identity = TlsIdentity::new(&ServerTrust::Pinned(pin), None, false)?;
         Ok(self.new_pool(identity, &Arc::new(Matcher::builder().build())))
     }
 
-    fn new_pool(&self, identity: TlsIdentity, proxy: &Arc<Matcher>) -> Arc<Pool> {
+    fn new_pool(&self, identity: TlsIdentity, proxy: &Arc<Matcher>) -> Pool {
         let connector = Connector { identity, proxy: Arc::clone(proxy), limit: self.limits.connect };
-        Arc::new(pool(connector, self.limits))
+        pool(connector, self.limits)
     }
 
     async fn exchange(
@@ -215,3 +201,6 @@ fn explain(host: &str, error: &hyper_util::client::legacy::Error) -> TransportEr
     }
     TransportError::Interrupted { host: host.to_owned(), reason: chain(error) }
 }
+
+#[cfg(test)]
+mod tests;

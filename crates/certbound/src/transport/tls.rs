@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use certbound_core::certificate::Thumbprint;
 use certbound_core::managed_identity::ServerThumbprint;
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::sign::CertifiedKey;
@@ -82,7 +83,8 @@ impl fmt::Debug for ServerTrust {
 #[derive(Clone)]
 pub(super) struct TlsIdentity {
     pub(super) config: Arc<ClientConfig>,
-    pub(super) binding: Option<Binding>,
+    /// By name only: the connections of a binding must not keep it.
+    pub(super) presents: Option<Thumbprint>,
     /// Hosts whose full handshake asked for the certificate: a resumed session counts only for these.
     asking_hosts: Arc<Mutex<HashSet<String>>>,
 }
@@ -95,7 +97,7 @@ impl TlsIdentity {
     ) -> Result<Self, rustls::Error> {
         Ok(Self {
             config: Arc::new(trust.config(binding, keep_sessions)?),
-            binding: binding.cloned(),
+            presents: binding.map(Binding::thumbprint),
             asking_hosts: Arc::default(),
         })
     }

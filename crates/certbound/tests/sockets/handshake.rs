@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use certbound::{Binding, BindingCertificate, Transport as _, TransportError, Via};
 
-use crate::server::{Asks, TestServer, ok};
+use crate::server::{Asks, TestServer, ok, stays_open};
 
 fn binding(name: &str) -> Binding {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/certificates/");
@@ -52,6 +52,51 @@ async fn token_hosts_resume_within_a_binding_and_resources_never_do() {
     // The server's own view is the same: a resumed session is the same client's.
     let seen: Vec<_> = server.seen().iter().map(|seen| (seen.certificate, seen.resumed)).collect();
     assert_eq!(seen, presented);
+}
+
+/// One leaf, loaded once without and once with its issuer: each is presented as it is.
+#[tokio::test]
+async fn the_same_leaf_with_other_issuers_has_connections_of_its_own() {
+    let server = TestServer::start(Asks::ForCertificate, ok("x")).await;
+    let transport = server.network().build().unwrap().transport();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/certificates/rsa.bundle.pem");
+    let (leaf, chain) = (binding("rsa"), Binding::new(BindingCertificate::from_pem_file(file).unwrap()));
+    assert_eq!(leaf, chain);
+    for binding in [&leaf, &chain, &leaf] {
+        let via = Via::Resource(binding);
+        assert_eq!(
+            transport.send(get(&server.url()), via).await.unwrap().tls.presented,
+            Some(leaf.thumbprint())
+        );
+    }
+    let seen: Vec<_> = server.seen().iter().map(|seen| (seen.certificate, seen.chain)).collect();
+    let thumbprint = Some(leaf.thumbprint());
+    assert_eq!(seen, [(thumbprint, 1), (thumbprint, 2), (thumbprint, 1)]);
+}
+
+/// Else the key would stay for as long as the connection does.
+#[tokio::test]
+async fn connections_that_are_kept_end_with_the_last_handle_on_their_binding() {
+    let server = TestServer::start(Asks::ForCertificate, stays_open("x")).await;
+    let transport = server.network().build().unwrap().transport();
+    let (ends, stays) = (binding("rsa"), binding("p256"));
+    for binding in [&ends, &stays] {
+        transport.send(get(&server.url()), Via::Bound(binding)).await.unwrap();
+        transport.send(get(&server.url()), Via::Resource(binding)).await.unwrap();
+    }
+    assert_eq!(server.open(), 4);
+    let clone = ends.clone();
+    drop(ends);
+    assert_eq!(server.open(), 4);
+    drop(clone);
+    for _ in 0..2_000 {
+        if server.open() == 2 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(server.open(), 2, "those of the other binding are kept");
+    drop(stays);
 }
 
 #[tokio::test]

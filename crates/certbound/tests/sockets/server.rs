@@ -18,6 +18,8 @@ pub(crate) struct Seen {
     pub(crate) certificate: Option<Thumbprint>,
     pub(crate) resumed: bool,
     pub(crate) http_bytes: usize,
+    /// How many certificates came, the leaf included.
+    pub(crate) chain: usize,
 }
 
 pub(crate) struct TestServer {
@@ -25,6 +27,7 @@ pub(crate) struct TestServer {
     root_pem: String,
     pin: ServerThumbprint,
     seen: Arc<Mutex<Vec<Seen>>>,
+    open: Arc<()>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,7 +37,8 @@ pub(crate) enum Asks {
 }
 
 impl TestServer {
-    /// Answers every request of a connection with `answer`, verbatim, and then closes it.
+    /// Answers the first request of a connection with `answer`, verbatim, and closes it; unless the answer does not say so
+    /// (`close`): then the client does.
     pub(crate) async fn start(asks: Asks, answer: impl Into<Vec<u8>>) -> Self {
         Self::serve(config(asks, rustls::ALL_VERSIONS, true), answer).await
     }
@@ -56,11 +60,15 @@ impl TestServer {
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (log, answer) = (Arc::clone(&seen), Arc::new(answer.into()));
+        let open = Arc::new(());
+        let each = Arc::clone(&open);
         tokio::spawn(async move {
             let acceptor = tokio_rustls::TlsAcceptor::from(config);
             while let Ok((tcp, _)) = listener.accept().await {
                 let (acceptor, log, answer) = (acceptor.clone(), Arc::clone(&log), Arc::clone(&answer));
+                let open = Arc::clone(&each);
                 tokio::spawn(async move {
+                    let _open = open;
                     let Ok(mut tls) = acceptor.accept(tcp).await else { return };
                     let mut buffer = [0; 16 * 1024];
                     let http_bytes = tls.read(&mut buffer).await.unwrap_or(0);
@@ -70,16 +78,27 @@ impl TestServer {
                         certificate: leaf.map(|leaf| Thumbprint::of_der(leaf)),
                         resumed: connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
                         http_bytes,
+                        chain: connection.peer_certificates().map_or(0, <[_]>::len),
                     };
                     log.lock().unwrap().push(seen);
                     if http_bytes > 0 {
                         let _ = tls.write_all(&answer).await;
                     }
+                    if !answer.windows(5).any(|window| window == b"close") {
+                        // Until the client ends it.
+                        let _ = tls.read(&mut buffer).await;
+                    }
                     let _ = tls.shutdown().await;
                 });
             }
         });
-        Self { address, root_pem, pin, seen }
+        Self { address, root_pem, pin, seen, open }
+    }
+
+    /// How many connections there are now.
+    pub(crate) fn open(&self) -> usize {
+        // One handle is ours, and one of whoever accepts.
+        Arc::strong_count(&self.open) - 2
     }
 
     pub(crate) fn pin(&self) -> ServerThumbprint {
@@ -132,6 +151,11 @@ impl ResolvesServerCert for Presents {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.0))
     }
+}
+
+/// An answer after which the connection stays open.
+pub(crate) fn stays_open(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// An answer that says to keep nothing open.
