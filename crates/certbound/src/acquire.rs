@@ -78,6 +78,15 @@ impl Acquisition {
                     cache.in_outage(&token.as_ref(), &credential.earlier(), clock.now()).ok_or(error)?;
                 Ok((held, Came::FROM_CACHE))
             }
+            // A certificate that the service does not know yet takes away no token of those before it.
+            Err(error) if is_blamed(&error) && !wants_new => {
+                let (key, now) = (token.as_ref(), clock.now());
+                let of =
+                    |thumbprint| cache.in_outage(&KeyRef { thumbprint: Some(thumbprint), ..key }, &[], now);
+                let Some(held) = credential.earlier().into_iter().find_map(of) else { return Err(error) };
+                tracing::warn!(%error, "a token of an earlier certificate is served");
+                Ok((held, Came::FROM_CACHE))
+            }
             Err(error) => Err(error),
         }
     }

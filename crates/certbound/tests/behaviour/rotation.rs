@@ -525,6 +525,44 @@ fn blamed_by(aadsts: u32) -> FaultResult {
     FaultResult::Refusal { aadsts, error: None, status: None, suberror: None, claims: None }
 }
 
+/// Registering a new certificate takes a while at the service.
+#[tokio::test]
+async fn while_the_new_certificate_is_blamed_a_token_of_the_one_before_is_served_with_that() {
+    let pair = Pair::new();
+    let [first, second] = [issue(&pair), issue(&pair)];
+    let files = Unseen::new(&first);
+    let (watched, _) = watched(WatchedCertificate::file(files.link()), &pair);
+    let (direct, leg2) = clients(&pair, &watched, &TokenCache::new());
+    let graph = ResourceScope::graph(Cloud::Public);
+    let old = [direct.bound_token(&vault()).await.unwrap(), leg2.bound_token(&graph).await.unwrap()];
+    files.write(second.bundle_pem());
+    assert!(watched.reload().unwrap());
+    pair.emulator().add_fault(Fault::always(Condition::any(), blamed_by(700_027)));
+    assert_eq!(direct.bound_token(&vault()).await.unwrap(), old[0]);
+    assert_eq!(leg2.bound_token(&graph).await.unwrap(), old[1]);
+    for refused in [
+        direct.bound_token(&vault()).force_refresh().await,
+        direct.bound_token(&vault()).claims("{}").await,
+        direct.bound_token(&graph).await,
+    ] {
+        assert_eq!(
+            refused.unwrap_err().aadsts(),
+            Some(700_027),
+            "no token of a certificate before is asked for"
+        );
+    }
+    pair.clock().set(old[0].expires_at());
+    assert_eq!(direct.bound_token(&vault()).await.unwrap_err().aadsts(), Some(700_027));
+    pair.emulator().clear_faults();
+    let new = direct.bound_token(&vault()).await.unwrap();
+    assert_eq!(new.binding().thumbprint().x5t_s256(), thumbprint(&second));
+
+    // In its own last minutes no token of the blamed certificate is: the service may be taking it away.
+    pair.emulator().add_fault(Fault::always(Condition::any(), blamed_by(700_027)));
+    pair.clock().set(new.expires_at().minus(Duration::from_secs(60)));
+    assert_eq!(direct.bound_token(&vault()).await.unwrap_err().aadsts(), Some(700_027));
+}
+
 fn certificates_asked_with(pair: &Pair) -> Vec<String> {
     let journal = pair.emulator().journal();
     pair.emulator().clear_journal();
