@@ -27,6 +27,7 @@ cat rsa.pem rsa.encrypted.pem > rsa.encrypted-bundle.pem
 cat rsa.pem ca.pem rsa.pkcs8.pem > rsa.bundle.pem
 cat p256.pkcs8.pem p256.pem > p256.bundle.pem
 openssl pkcs12 -export -in rsa.pem -certfile ca.pem -inkey rsa.pkcs8.pem -passout pass:right -out rsa.pfx
+openssl pkcs12 -export -in p256.pem -inkey p256.pkcs8.pem -passout pass:right -out p256.pfx
 openssl pkcs12 -export -in p256.pem -inkey p256.pkcs8.pem -passout pass: -out p256.empty-password.pfx
 openssl pkcs12 -export -legacy -in rsa.pem -inkey rsa.pkcs8.pem -passout pass:right -out rsa.legacy.pfx
 openssl pkcs12 -export -nokeys -in rsa.pem -passout pass:right -out no-key.pfx

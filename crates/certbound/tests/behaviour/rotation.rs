@@ -184,6 +184,7 @@ async fn a_new_certificate_is_used_from_then_on_and_each_token_keeps_its_own() {
 enum Put<'a> {
     Text(String),
     Directory,
+    Loop,
     Nothing,
     Huge,
     Unfit(&'a IssueOptions),
@@ -207,6 +208,14 @@ async fn what_is_no_good_is_told_once_and_the_present_certificate_stays() {
             Put::Text(format!("{}{}", next.certificate_pem, other.key_pem)),
             "certificate_key_mismatch",
         ),
+        (
+            "the present one with another's key",
+            Put::Text(format!("{}{}", first.certificate_pem, other.key_pem)),
+            "certificate_key_mismatch",
+        ),
+        ("the other's key only", Put::Text(other.key_pem.clone()), "certificate_missing"),
+        // A superuser may read every file, but no link that leads to itself.
+        ("made unreadable", Put::Loop, "certificate_file_unreadable"),
         ("a directory", Put::Directory, "certificate_file_unreadable"),
         ("deleted", Put::Nothing, "certificate_file_unreadable"),
         ("too large", Put::Huge, "certificate_file_unreadable"),
@@ -222,6 +231,7 @@ async fn what_is_no_good_is_told_once_and_the_present_certificate_stays() {
         match put {
             Put::Text(text) => files.write(text),
             Put::Directory => fs::create_dir(files.file()).unwrap(),
+            Put::Loop => symlink(files.file(), files.file()).unwrap(),
             Put::Nothing => {}
             Put::Huge => files.write(vec![b'-'; 2 * 1024 * 1024]),
             Put::Unfit(options) => files.write(issued(&pair, options).bundle_pem()),
@@ -477,7 +487,8 @@ fn a_pfx_is_watched_with_its_password() {
     let password = || certbound::Secret::new("right");
     let valid = certbound::BindingCertificate::from_pfx_file(&path, Some(&password())).unwrap();
     let clock = certbound_testkit::ManualClock::at(valid.chain().not_before());
-    let watch = || WatchedCertificate::file(&path).with_clock(clock.clone()).poll_every(NEVER);
+    let watch =
+        || WatchedCertificate::file(&path).with_clock(clock.clone()).poll_every(NEVER).allow_other_subjects();
     let watched = watch().password(password()).start().unwrap();
     assert_eq!(watched.current().thumbprint(), valid.thumbprint());
     assert_eq!(watch().start().unwrap_err().code(), "certificate_password_wrong");
@@ -486,9 +497,17 @@ fn a_pfx_is_watched_with_its_password() {
     assert!(!watched.reload().unwrap(), "the same certificate in another wrapping");
     fs::copy(certificates.join("no-key.pfx"), &path).unwrap();
     assert_eq!(watched.reload().unwrap_err().code(), "cert_without_private_key");
-    fs::write(&path, &fs::read(certificates.join("rsa.pfx")).unwrap()[..500]).unwrap();
-    assert_eq!(watched.reload().unwrap_err().code(), "certificate_pfx_invalid");
-    assert_eq!(watched.current().thumbprint(), valid.thumbprint());
+    let next = fs::read(certificates.join("p256.pfx")).unwrap();
+    for half in [1, 2, 100, 500, next.len() / 2, next.len() - 1] {
+        fs::write(&path, &next[..half]).unwrap();
+        assert_eq!(watched.reload().unwrap_err().code(), "certificate_pfx_invalid", "{half}");
+        assert_eq!(watched.current().thumbprint(), valid.thumbprint());
+    }
+    clock.advance(DAY);
+    fs::write(&path, &next).unwrap();
+    let _ = watched.reload();
+    let text = fs::read_to_string(certificates.join("p256.x5t-s256")).unwrap();
+    assert_eq!(in_use(&watched), text.trim());
 }
 
 #[tokio::test]
