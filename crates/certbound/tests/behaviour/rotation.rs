@@ -4,16 +4,17 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use certbound::{
-    ByAssertion, ByCertificate, CertificateEvent, CertificateWatch, Client, Cloud, Network, ResourceScope,
-    Source, TokenCache, UnixTime, WatchError, WatchedCertificate, leg1_fn,
+    ByAssertion, ByCertificate, CallFacts, CertificateEvent, CertificateWatch, Client, Cloud, Network,
+    ResourceScope, Source, Thumbprint, TokenCache, UnixTime, WatchError, WatchedCertificate, leg1_fn,
 };
 use certbound_testkit::Pair;
+use certbound_testkit::emulator::journal::MAX_ENTRIES;
 use certbound_testkit::emulator::serve::Server;
 use certbound_testkit::emulator::world::builtin::{APP, CLIENT_COMMON_NAME};
 use certbound_testkit::emulator::{
@@ -788,12 +789,79 @@ fn watching_ends_with_the_last_handle() {
     until("the listener is gone, and the thread with it", || alive.upgrade().is_none());
 }
 
-/// The certificate is replaced again and again while tokens are fetched and resources called, over real sockets: no
-/// request fails, and every token goes with the certificate that it names.
+/// Calls of two resources, by a few tasks at once: as many as the test allows, each told of when it is done.
+struct Load {
+    allowed: Arc<tokio::sync::Semaphore>,
+    done: tokio::sync::mpsc::UnboundedReceiver<Result<Thumbprint, String>>,
+    /// No token is to be had: none is asked for by force.
+    away: Arc<AtomicBool>,
+    calls: usize,
+}
+
+impl Load {
+    const TASKS: usize = 4;
+
+    fn of(client: &Client<ByAssertion>) -> Self {
+        let (tell, done) = tokio::sync::mpsc::unbounded_channel();
+        let allowed = Arc::new(tokio::sync::Semaphore::new(0));
+        let (away, number) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        for _ in 0..Self::TASKS {
+            let (client, tell, allowed) = (client.clone(), tell.clone(), Arc::clone(&allowed));
+            let (away, number) = (Arc::clone(&away), Arc::clone(&number));
+            tokio::spawn(async move {
+                while let Ok(permit) = allowed.acquire().await {
+                    permit.forget();
+                    let number = number.fetch_add(1, Ordering::SeqCst);
+                    let forced = number % 5 == 0 && !away.load(Ordering::SeqCst);
+                    tell.send(call(&client, number % 2, forced).await).unwrap();
+                }
+            });
+        }
+        Self { allowed, done, away, calls: 0 }
+    }
+
+    /// Lets tasks make `calls` and waits for them; what they presented.
+    async fn run(&mut self, calls: usize, meanwhile: impl Future<Output = ()>) -> Vec<Thumbprint> {
+        self.calls += calls;
+        self.allowed.add_permits(calls);
+        meanwhile.await;
+        let mut presented = Vec::new();
+        for _ in 0..calls {
+            let done = tokio::time::timeout(Duration::from_secs(60), self.done.recv()).await;
+            presented.push(done.expect("it ends").unwrap().unwrap());
+        }
+        presented
+    }
+}
+
+/// One call of one of two resources; the certificate that was presented to it.
+async fn call(client: &Client<ByAssertion>, which: usize, forced: bool) -> Result<Thumbprint, String> {
+    let (scope, url) = match which {
+        0 => (vault(), "https://certbound-demo.vault.azure.net/secrets/demo?api-version=7.4"),
+        _ => (
+            ResourceScope::graph(Cloud::Public),
+            "https://mtlstb.graph.microsoft.com/v1.0/applications?$top=1",
+        ),
+    };
+    if forced {
+        client.bound_token(&scope).force_refresh().await.map_err(|error| error.to_string())?;
+    }
+    let request = http::Request::get(url).body(Bytes::new()).unwrap();
+    let answer = client.resource(&scope).call(request).await.map_err(|error| error.to_string())?;
+    let presented = answer.extensions().get::<CallFacts>().and_then(|facts| facts.0.presented);
+    match (answer.status().as_u16(), presented) {
+        (200, Some(presented)) => Ok(presented),
+        _ => Err(format!("{answer:?}")),
+    }
+}
+
+/// The certificate is replaced again and again while tokens are fetched and resources called, over real sockets, and once
+/// while the token service is away: no request fails, and every token goes with the certificate that it names.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotating_under_load_loses_no_request_and_mixes_no_binding() {
     const GENERATIONS: usize = 12;
-    const CALL: &str = "https://certbound-demo.vault.azure.net/secrets/demo?api-version=7.4";
+    const OUTAGE: usize = 6;
+    const CALLS: usize = 40;
 
     let emulator = Arc::new(Emulator::new(World::built_in()).unwrap());
     let listen: SocketAddr = "127.0.0.1:0".parse().unwrap();
@@ -802,70 +870,66 @@ async fn rotating_under_load_loses_no_request_and_mixes_no_binding() {
     let network = network.build().unwrap();
     let issue = || emulator.issue_client_certificate(&IssueOptions::new(CLIENT_COMMON_NAME)).unwrap();
     let mut volume = Volume::new(&issue());
-    let certificate = WatchedCertificate::directory(volume.path()).start().unwrap();
-
+    let (tell, mut events) = tokio::sync::mpsc::unbounded_channel();
+    let certificate = WatchedCertificate::directory(volume.path())
+        .on_event(move |event| tell.send(event.clone()).unwrap())
+        .start()
+        .unwrap();
     let builder = || Client::builder(Pair::new().authority(), APP).with_network(&network);
     let leg1 = builder().with_certificate(certificate.clone()).build().unwrap();
-    let leg2 = builder().with_assertions(leg1).build().unwrap();
-    let done = Arc::new(AtomicBool::new(false));
-    let tasks: Vec<_> = (0..4)
-        .map(|task| {
-            let (leg2, done) = (leg2.clone(), Arc::clone(&done));
-            tokio::spawn(async move {
-                let resource = leg2.resource(&vault());
-                let mut calls = 0;
-                while !done.load(Ordering::SeqCst) {
-                    if (calls + task) % 5 == 0 {
-                        leg2.bound_token(&vault()).force_refresh().await.unwrap();
-                    }
-                    let request = http::Request::get(CALL).body(Bytes::new()).unwrap();
-                    let answer = resource.call(request).await.unwrap();
-                    assert_eq!(answer.status(), 200, "{:?}", answer.body());
-                    calls += 1;
-                }
-                calls
-            })
-        })
-        .collect();
-    let mut names = vec![in_use(&certificate)];
-    for _ in 1..GENERATIONS {
-        let next = issue();
-        volume.swap(&next);
-        // Until it was noticed, and at least one call was made with it.
-        let name = thumbprint(&next);
-        let used = || {
-            let journal = emulator.journal();
-            journal.iter().any(|entry| {
-                entry.authorization_token.is_some() && entry.client_certificate.as_deref() == Some(&*name)
-            })
-        };
-        for _ in 0..2_000 {
-            if used() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+    let mut load = Load::of(&builder().with_assertions(leg1).build().unwrap());
+
+    let mut before = certificate.current().thumbprint();
+    assert_eq!(load.run(CALLS, async {}).await, [before; CALLS]);
+    for generation in 1..GENERATIONS {
+        let away = generation == OUTAGE;
+        load.away.store(away, Ordering::SeqCst);
+        for leg in [LegKind::Leg1, LegKind::Leg2].into_iter().filter(|_| away) {
+            let gone = FaultResult::Status { status: 503, body: String::new(), retry_after: None };
+            emulator.add_fault(Fault::always(Condition::leg(leg), gone));
         }
-        assert!(used(), "the certificate was never used");
-        names.push(name);
+        let next = issue();
+        let name = certbound_testkit::certificate_of(&next).thumbprint();
+        volume.swap(&next);
+        let noticed = async {
+            let event = tokio::time::timeout(Duration::from_secs(60), events.recv()).await;
+            let event = event.expect("it is noticed").unwrap();
+            assert!(
+                matches!(event, CertificateEvent::Rotated { from, to, .. } if (from, to) == (before, name)),
+                "{event}"
+            );
+        };
+        for presented in load.run(CALLS, noticed).await {
+            assert!([before, name].contains(&presented));
+        }
+        if away {
+            assert_eq!(load.run(CALLS, async {}).await, [before; CALLS], "with the tokens that there are");
+            emulator.clear_faults();
+            load.away.store(false, Ordering::SeqCst);
+        }
+        assert_eq!(load.run(CALLS, async {}).await, [name; CALLS]);
+        before = name;
     }
-    done.store(true, Ordering::SeqCst);
-    let mut calls = 0;
-    for task in tasks {
-        calls += task.await.unwrap();
-    }
+    load.allowed.close();
+
     let journal = emulator.journal();
-    let failed: Vec<_> = journal.iter().filter(|entry| entry.status != 200).collect();
+    assert!(journal.len() < MAX_ENTRIES, "it forgot nothing");
+    let failed: Vec<_> =
+        journal.iter().filter(|entry| entry.status != 200 && entry.fault.is_none()).collect();
     assert!(failed.is_empty(), "{failed:?}");
+    assert!(journal.iter().any(|entry| entry.fault.is_some()), "the service was away");
     let resource: Vec<_> = journal.iter().filter(|entry| entry.authorization_token.is_some()).collect();
-    assert!(calls >= GENERATIONS && resource.len() >= GENERATIONS);
+    assert_eq!(resource.len(), load.calls, "each call arrived once");
     // The resource compares the token's `cnf` with the connection's certificate: 200 says that they are one. A token is
     // never seen under two.
     let mut seen = std::collections::HashMap::new();
+    let mut certificates = std::collections::HashSet::new();
     for entry in &resource {
         let certificate = entry.client_certificate.as_ref().unwrap();
         let token = entry.authorization_token.as_ref().unwrap();
         assert_eq!(seen.entry(token).or_insert(certificate), &certificate);
+        certificates.insert(certificate);
     }
-    assert_eq!(names.len(), GENERATIONS);
+    assert_eq!(certificates.len(), GENERATIONS);
     server.shutdown().await;
 }
