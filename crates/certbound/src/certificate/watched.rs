@@ -163,7 +163,7 @@ impl CertificateWatch {
     pub fn start(self) -> Result<WatchedCertificate, WatchError> {
         // Watched before they are read, so that no change is missed in between.
         let (watch, signal) = Watch::begin(&self.place.folder());
-        let contents = self.place.read();
+        let contents = self.place.read(None);
         let first = Binding::new(self.place.parse(&contents)?);
         in_time(&first, self.clock.now())?;
         let inner = Arc::new(Succession {

@@ -59,8 +59,13 @@ impl Place {
         }
     }
 
-    /// What the files hold now.
-    pub(super) fn read(&self) -> Contents {
+    /// What the files hold now. What is not as `known` is read until two looks are alike: files of two generations, or of a
+    /// folder that is swapped again, are the middle of a change.
+    pub(super) fn read(&self, known: Option<&Contents>) -> Contents {
+        settled(known, || self.look())
+    }
+
+    fn look(&self) -> Contents {
         let (chain, key) = match &self.paths {
             Paths::File(path) => (path.clone(), None),
             Paths::Files(chain, key) => (chain.clone(), Some(key.clone())),
@@ -99,6 +104,24 @@ impl Place {
     }
 }
 
+/// Who never stops writing is taken at the last of so many looks.
+const LOOKS: usize = 5;
+
+fn settled(known: Option<&Contents>, mut look: impl FnMut() -> Contents) -> Contents {
+    let mut last = look();
+    for _ in 1..LOOKS {
+        if known == Some(&last) {
+            break;
+        }
+        let next = look();
+        if next == last {
+            break;
+        }
+        last = next;
+    }
+    last
+}
+
 impl Contents {
     fn of(chain: Zeroizing<Vec<u8>>, key: Option<Zeroizing<Vec<u8>>>) -> Self {
         let mut hash = digest(&SHA256, &chain).as_ref().to_vec();
@@ -123,5 +146,40 @@ impl PartialEq for Contents {
 impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.paths.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is read of contents that change from look to look, and the looks it took.
+    fn read(known: Option<&str>, looks: &[&str]) -> (String, usize) {
+        let contents = |text: &str| match text {
+            "gone" => Contents { hash: Err(BindingCertificateError::NoCertificate), chain: None, key: None },
+            text => Contents::of(Zeroizing::new(text.as_bytes().to_vec()), None),
+        };
+        let mut count = 0;
+        let read = settled(known.map(contents).as_ref(), || {
+            count += 1;
+            contents(looks[(count - 1).min(looks.len() - 1)])
+        });
+        let text = read.chain.map_or("gone".to_owned(), |chain| String::from_utf8_lossy(&chain).into_owned());
+        (text, count)
+    }
+
+    #[test]
+    fn files_in_the_middle_of_a_change_are_read_again() {
+        assert_eq!(read(Some("old"), &["old", "new"]), ("old".to_owned(), 1), "nothing new: one look");
+        assert_eq!(read(Some("old"), &["new"]), ("new".to_owned(), 2));
+        assert_eq!(read(Some("old"), &["mixed", "new"]), ("new".to_owned(), 3));
+        assert_eq!(
+            read(Some("old"), &["gone", "new"]),
+            ("new".to_owned(), 3),
+            "swapped away while it was read"
+        );
+        assert_eq!(read(None, &["gone"]), ("gone".to_owned(), 2), "what is gone is told so");
+        assert_eq!(read(Some("old"), &["mixed", "old"]), ("old".to_owned(), 2));
+        assert_eq!(read(None, &["1", "2", "3", "4", "5", "6"]), ("5".to_owned(), LOOKS), "not for ever");
     }
 }

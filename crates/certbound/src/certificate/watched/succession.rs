@@ -71,7 +71,7 @@ impl Succession {
 
     pub(super) fn reload(&self) -> Result<bool, WatchError> {
         let mut files = lock(&self.files);
-        let contents = self.place.read();
+        let contents = self.place.read(Some(&files.contents));
         let known = files.refused.take().filter(|_| contents == files.contents);
         if contents == files.contents {
             match &known {
