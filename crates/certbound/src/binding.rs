@@ -36,7 +36,7 @@ pub(crate) trait Lease: Send + Sync {
 }
 
 impl Binding {
-    /// Fixes a certificate for use.
+    /// Fixes a certificate for use. Keep a clone for as long as it is used: its connections end with the last one.
     pub fn new(certificate: BindingCertificate) -> Self {
         let thumbprint = Arc::new(certificate.thumbprint());
         // Each says by itself where it ends, so that no two chains read alike.

@@ -151,6 +151,7 @@ impl TokenCache {
         let mut order = self.order();
         self.inner.tokens.pin().clear();
         *order = Order::default();
+        self.free();
     }
 
     /// Whether it keeps nothing.
@@ -279,6 +280,12 @@ impl TokenCache {
             tokens.remove(&held);
             self.count(Counted::Evicted);
         }
+        self.free();
+    }
+
+    /// The map frees what was taken from it in batches. A token, and the key of its certificate, do not wait for the next.
+    fn free(&self) {
+        papaya::Guard::flush(&self.inner.tokens.guard());
     }
 
     /// Forgets the token for `key`; tells whether there was one.
@@ -287,6 +294,7 @@ impl TokenCache {
         let tokens = self.inner.tokens.pin();
         let known = tokens.remove_entry(key).map(|(held, ())| order.remove(held)).is_some();
         drop((tokens, order));
+        self.free();
         if let Some(shelf) = &self.inner.shelf {
             shelf.forget(key);
         }
