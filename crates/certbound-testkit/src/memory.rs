@@ -111,22 +111,38 @@ impl Transport for NeverTransport {
 
 /// Answers with what it was given, in order, whatever is asked.
 #[derive(Clone, Default)]
-pub struct ScriptedTransport(Arc<Mutex<VecDeque<http::Response<Bytes>>>>);
+pub struct ScriptedTransport(Arc<Mutex<VecDeque<Scripted>>>);
+
+type Scripted = Result<http::Response<Bytes>, TransportError>;
 
 impl ScriptedTransport {
     /// Adds an answer.
     pub fn then(self, status: u16, body: impl Into<Bytes>) -> Self {
         let mut response = http::Response::new(body.into());
         *response.status_mut() = http::StatusCode::from_u16(status).expect("a status from 100 to 999");
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(response);
+        self.also(Ok(response))
+    }
+
+    /// Adds a failure of the network.
+    pub fn then_fails(self, error: TransportError) -> Self {
+        self.also(Err(error))
+    }
+
+    /// How many answers nobody has asked for yet.
+    pub fn left(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn also(self, scripted: Scripted) -> Self {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(scripted);
         self
     }
 }
 
 impl Transport for ScriptedTransport {
     async fn send(&self, request: http::Request<Bytes>, _: Via<'_>) -> Result<Answer, TransportError> {
-        let response = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let response = response.unwrap_or_else(|| panic!("no answer left for {}", request.uri()));
+        let scripted = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let response = scripted.unwrap_or_else(|| panic!("no answer left for {}", request.uri()))?;
         Ok(Answer { response, tls: TlsFacts::default() })
     }
 }
