@@ -44,7 +44,8 @@ pub trait Transport: Send + Sync + 'static {
 pub enum Via<'a> {
     /// No client certificate.
     Tls,
-    /// Plain HTTP, to the platform's own service on this machine or at its link-local address; never through a proxy.
+    /// No client certificate, to the platform's own service on this machine or at its link-local address: plain HTTP, or
+    /// HTTPS verified as anywhere else, as the URL has it. Never through a proxy.
     Local,
     /// No client certificate, to the platform's own service under TLS: the server is the one whose certificate has this
     /// thumbprint, whatever it is called and whoever signed it. Never through a proxy; connections are kept, per pin.

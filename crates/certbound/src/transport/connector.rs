@@ -25,9 +25,11 @@ use super::tls::{self, TlsIdentity};
 /// Connects with one TLS identity.
 #[derive(Clone)]
 pub(super) struct Connector {
-    pub(super) identity: TlsIdentity,
-    pub(super) proxy: Arc<Matcher>,
-    pub(super) limit: Duration,
+    identity: TlsIdentity,
+    proxy: Arc<Matcher>,
+    limit: Duration,
+    /// For TCP alone, where that has one.
+    tcp_limit: Option<Duration>,
 }
 
 impl Service<Uri> for Connector {
@@ -53,6 +55,16 @@ impl Service<Uri> for Connector {
 }
 
 impl Connector {
+    /// Connects with `identity`, through what `proxy` says, within `limit` in all.
+    pub(super) fn new(identity: TlsIdentity, proxy: &Arc<Matcher>, limit: Duration) -> Self {
+        Self { identity, proxy: Arc::clone(proxy), limit, tcp_limit: None }
+    }
+
+    /// Bounds TCP alone.
+    pub(super) fn within(self, tcp_limit: Duration) -> Self {
+        Self { tcp_limit: Some(tcp_limit), ..self }
+    }
+
     async fn connect(&self, target: &Uri, host: &str) -> Result<FactStream, TransportError> {
         let tcp = self.reach(target, host).await?;
         let name = ServerName::try_from(host.to_owned()).map_err(|_| TransportError::NotHttps)?;
@@ -76,6 +88,7 @@ impl Connector {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        tcp.set_connect_timeout(self.tcp_limit);
         let stream = match self.proxy.intercept(target).filter(|_| !is_local(host)) {
             None => tcp
                 .call(target.clone())

@@ -36,6 +36,7 @@ pub struct HyperTransport {
     plain: Pool,
     pools: Pools<Pool>,
     local: Client<HttpConnector, Full<Bytes>>,
+    local_tls: Pool,
 }
 
 impl HyperTransport {
@@ -51,15 +52,19 @@ impl HyperTransport {
         let proxy = Arc::new(proxy);
         let identity = TlsIdentity::new(&trust, None, true)
             .map_err(|error| NetworkError::TrustStore { reason: error.to_string() })?;
-        let plain = pool(Connector { identity, proxy: Arc::clone(&proxy), limit: limits.connect }, limits);
+        let plain = Connector::new(identity.clone(), &proxy, limits.connect);
+        // No proxy stands between a program and its platform.
+        let local_tls = Connector::new(identity, &no_proxy(), limits.connect).within(local_connect(limits));
         let pools = Pools::new(2 * Self::MAX_BINDINGS);
-        Ok(Self { trust, proxy, limits, plain, pools, local: local(limits) })
+        let (plain, local_tls) = (pool(plain, limits), pool(local_tls, limits));
+        Ok(Self { trust, proxy, limits, plain, pools, local: local(limits), local_tls })
     }
 
     fn pool_for(&self, via: Via<'_>, host: &str) -> Result<Arc<Pool>, TransportError> {
         let pool = match via {
+            Via::Tls => return Ok(Arc::new(self.plain.clone())),
             // Plain HTTP has a pool of its own.
-            Via::Tls | Via::Local => return Ok(Arc::new(self.plain.clone())),
+            Via::Local => return Ok(Arc::new(self.local_tls.clone())),
             Via::Bound(binding) => self.pool_of_binding(binding, Use::Token),
             Via::Resource(binding) => self.pool_of_binding(binding, Use::Resource),
             Via::Pinned(pin) => self.pools.of_pin(*pin, || self.new_pinned(*pin)),
@@ -74,15 +79,14 @@ impl HyperTransport {
         })
     }
 
-    /// No proxy stands between a program and its platform, and no session takes the place of the certificate.
+    /// No session takes the place of the certificate.
     fn new_pinned(&self, pin: ServerThumbprint) -> Result<Pool, rustls::Error> {
         let identity = TlsIdentity::new(&ServerTrust::Pinned(pin), None, false)?;
-        Ok(self.new_pool(identity, &Arc::new(Matcher::builder().build())))
+        Ok(self.new_pool(identity, &no_proxy()))
     }
 
     fn new_pool(&self, identity: TlsIdentity, proxy: &Arc<Matcher>) -> Pool {
-        let connector = Connector { identity, proxy: Arc::clone(proxy), limit: self.limits.connect };
-        pool(connector, self.limits)
+        pool(Connector::new(identity, proxy, self.limits.connect), self.limits)
     }
 
     async fn exchange(
@@ -93,7 +97,7 @@ impl HyperTransport {
     ) -> Result<Answer, TransportError> {
         let request = request.map(Full::new);
         let response = match via {
-            Via::Local => self.local.request(request).await,
+            Via::Local if is_plain(request.uri()) => self.local.request(request).await,
             via => self.pool_for(via, host)?.request(request).await,
         };
         let response = response.map_err(|error| explain(host, &error))?;
@@ -129,11 +133,9 @@ impl HyperTransport {
 
 impl Transport for HyperTransport {
     async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
-        let scheme = if matches!(via, Via::Local) { "http" } else { "https" };
-        let host = match (request.uri().scheme_str(), request.uri().host()) {
-            (Some(found), Some(host)) if found == scheme => host.to_owned(),
-            _ => return Err(TransportError::NotHttps),
-        };
+        let uri = request.uri();
+        let fits = uri.scheme_str() == Some("https") || (matches!(via, Via::Local) && is_plain(uri));
+        let host = uri.host().filter(|_| fits).ok_or(TransportError::NotHttps)?.to_owned();
         let limit = self.limits.exchange;
         match tokio::time::timeout(limit, self.exchange(request, via, &host)).await {
             Ok(result) => result,
@@ -162,10 +164,22 @@ fn pool(connector: Connector, limits: Limits) -> Pool {
 /// The longest that the platform's own service may take to be connected to: it is next door, or not there.
 const LOCAL_CONNECT: Duration = Duration::from_secs(1);
 
+fn local_connect(limits: Limits) -> Duration {
+    limits.connect.min(LOCAL_CONNECT)
+}
+
+fn no_proxy() -> Arc<Matcher> {
+    Arc::new(Matcher::builder().build())
+}
+
+fn is_plain(uri: &http::Uri) -> bool {
+    uri.scheme_str() == Some("http")
+}
+
 fn local(limits: Limits) -> Client<HttpConnector, Full<Bytes>> {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(limits.connect.min(LOCAL_CONNECT)));
+    connector.set_connect_timeout(Some(local_connect(limits)));
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .timer(TokioTimer::new())

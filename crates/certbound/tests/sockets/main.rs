@@ -4,6 +4,7 @@
 mod emulator;
 mod handshake;
 mod hostile;
+mod local;
 mod pinned;
 mod proxy;
 mod server;
