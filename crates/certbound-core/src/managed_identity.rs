@@ -2,6 +2,7 @@
 
 mod answer;
 mod csr;
+mod expiry;
 mod pin;
 mod platform;
 mod source;

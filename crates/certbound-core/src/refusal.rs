@@ -152,7 +152,7 @@ fn kept(body: &[u8]) -> String {
 }
 
 /// Some services repeat the request in their errors, and with it the client assertion: every JWT begins with `eyJ`.
-fn without_tokens(text: &str) -> String {
+pub(crate) fn without_tokens(text: &str) -> String {
     const BEGIN: &str = "eyJ";
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::expiry;
 use crate::json::{self, JsonError};
-use crate::refusal::AuthorityError;
+use crate::refusal::{AuthorityError, without_tokens};
 use crate::response::HeaderFacts;
 use crate::secret::Secret;
 use crate::shown::shown;
@@ -25,46 +26,41 @@ pub struct BearerAnswer {
     pub identity: [Option<String>; 3],
 }
 
-/// Below this a number is a duration, from here on a moment: 2001-01-01.
-const FIRST_MOMENT: u64 = 978_307_200;
 const HALVED_ABOVE: Duration = Duration::from_secs(7200);
 
 impl BearerAnswer {
-    /// Reads the body of a 200 answer. `expires_on` counts before `expires_in`; both may be numbers or texts, and a moment
-    /// or a duration.
+    /// Reads the body of a 200 answer. `expires_on` counts before `expires_in`; both may be numbers or texts, a moment, a
+    /// duration, or a date with its offset.
     ///
     /// # Errors
     /// [`MalformedMachineAnswer`], also for a token that is over already.
     pub fn parse(body: &[u8], now: UnixTime) -> Result<Self, MalformedMachineAnswer> {
-        let members = json::parse_object(body)?;
-        let token = text(&members, "access_token").ok_or(MalformedMachineAnswer::Missing("access_token"))?;
+        let mut members = json::parse_object(body)?;
+        let token = secret(&mut members, "access_token");
+        // Nobody asks for it, and what is not kept is wiped.
+        drop(secret(&mut members, "refresh_token"));
+        let token = token.ok_or(MalformedMachineAnswer::Missing("access_token"))?;
         let is_b64token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-        if !token.bytes().all(is_b64token) {
+        if !token.expose().bytes().all(is_b64token) {
             return Err(MalformedMachineAnswer::TokenCharacters);
         }
-        let stated = ["expires_on", "expires_in"].into_iter().find_map(|name| {
-            let value = members.get(name).filter(|value| !matches!(value, Value::Null))?;
-            (value.as_str() != Some("")).then_some(value)
-        });
-        let stated = stated.ok_or(MalformedMachineAnswer::Missing("expires_on"))?;
-        let number = stated.as_u64().or_else(|| stated.as_str()?.trim().parse().ok());
-        let expires_at = match number
-            .ok_or_else(|| MalformedMachineAnswer::Expiry { shown: shown(&stated.to_string()) })?
-        {
-            seconds if seconds < FIRST_MOMENT => now.plus(Duration::from_secs(seconds)),
-            moment => UnixTime::from_secs(moment),
-        };
-        if expires_at <= now {
-            return Err(MalformedMachineAnswer::Over { expired: expires_at, now });
-        }
+        let expires_at = expiry::of_answer(&members, now)?;
         let life = Duration::from_secs(expires_at.as_secs() - now.as_secs());
         let resource = text(&members, "mi_res_id").or_else(|| text(&members, "msi_res_id"));
         Ok(Self {
-            access_token: Secret::new(token),
+            access_token: token,
             expires_at,
             refresh_at: (life > HALVED_ABOVE).then(|| now.plus(life / 2)),
             identity: [text(&members, "client_id"), text(&members, "object_id"), resource],
         })
+    }
+}
+
+/// A member taken out of the answer, so that no copy of it is left there.
+fn secret(members: &mut Map<String, Value>, name: &str) -> Option<Secret> {
+    match members.remove(name) {
+        Some(Value::String(text)) => Some(Secret::new(text)).filter(|text| !text.expose().trim().is_empty()),
+        _ => None,
     }
 }
 
@@ -91,25 +87,29 @@ impl MachineError {
         // The reader of a token service's refusals keeps tokens out of what is shown.
         let plain = AuthorityError::parse(status, &HeaderFacts::default(), body);
         let members = json::parse_object(body).unwrap_or_default();
+        let said =
+            |members: &Map<String, Value>, name: &str| text(members, name).map(|text| without_tokens(&text));
         let nested = members.get("error").and_then(Value::as_object);
         let (reason, message) = match nested {
-            Some(nested) => (text(nested, "code"), text(nested, "message")),
+            Some(nested) => (said(nested, "code"), said(nested, "message")),
             None => (
-                text(&members, "error"),
+                said(&members, "error"),
                 Some(plain.description.clone())
                     .filter(|text| !text.is_empty())
-                    .or_else(|| text(&members, "message")),
+                    .or_else(|| said(&members, "message")),
             ),
         };
         let message = message.unwrap_or_else(|| match body.is_empty() {
             true => "it gave no reason".to_owned(),
             false => plain.body.clone(),
         });
+        // What is left out must not join the halves of a token.
+        let message: String = message.chars().filter(|c| !c.is_control()).collect();
         Self {
             status,
             reason: shown(&reason.unwrap_or_default()),
-            message: message.chars().filter(|c| !c.is_control()).take(512).collect(),
-            correlation_id: text(&members, "correlationId").or(plain.correlation_id),
+            message: without_tokens(&message).chars().take(512).collect(),
+            correlation_id: said(&members, "correlationId").or(plain.correlation_id),
         }
     }
 
@@ -220,8 +220,22 @@ mod tests {
             (r#""expires_on":7202"#, Ok((now + 7202, Some(now + 3601)))),
             (r#""expires_on":"1785000000""#, Err("invalid_token_provider_response_value")),
             (r#""expires_in":0"#, Err("invalid_token_provider_response_value")),
+            (r#""expires_on":"2026-07-25T18:20:00Z""#, Ok((now + 3600, None))),
+            (r#""expires_on":"2026-07-25T20:20:00.5+02:00""#, Ok((now + 3600, None))),
+            (r#""expires_on":"07/25/2026 06:20:00 PM +00:00""#, Ok((now + 3600, None))),
+            (r#""expires_on":"7/25/2026 6:20:00 PM +00:00""#, Ok((now + 3600, None))),
+            (r#""expires_on":"07/25/2026 18:20:00 +00:00""#, Ok((now + 3600, None))),
+            // Which moment that is nobody knows.
+            (r#""expires_on":"2026-07-25T18:20:00""#, Err("invalid_timestamp_format")),
+            (r#""expires_on":"2026-07-25T17:20:00Z""#, Err("invalid_token_provider_response_value")),
+            (r#""expires_on":"1960-01-01T00:00:00Z""#, Err("invalid_token_provider_response_value")),
             (r#""expires_on":"soon""#, Err("invalid_timestamp_format")),
             (r#""expires_on":-5"#, Err("invalid_timestamp_format")),
+            (r#""expires_on":"soon","expires_in":60"#, Ok((now + 60, None))),
+            (r#""expires_on":-5,"expires_in":"60""#, Ok((now + 60, None))),
+            (r#""expires_on":{},"expires_in":"then""#, Err("invalid_timestamp_format")),
+            // One that can be read counts, even where the other says something else.
+            (r#""expires_on":"1785000000","expires_in":60"#, Err("invalid_token_provider_response_value")),
             (r#""expires_on":[]"#, Err("invalid_timestamp_format")),
             (r#""x":1"#, Err("managed_identity_request_failed")),
         ] {
@@ -251,6 +265,13 @@ mod tests {
             ("", "", "it gave no reason"),
             ("<html>", "", "<html>"),
             (r#"{"error":7}"#, "", r#"{"error":7}"#),
+            // Some repeat what they were given.
+            (
+                r#"{"error":{"code":"eyJa.b.c","message":"not eyJhbGci.eyJpc3Mi.c2ln"}}"#,
+                "eyJ...",
+                "not eyJ...",
+            ),
+            (r#"{"error":"eyJa.b.c","message":"eyJhbGci.eyJpc3Mi.c2ln"}"#, "eyJ...", "eyJ..."),
         ] {
             let error = MachineError::parse(400, body.as_bytes());
             assert_eq!((error.reason.as_str(), error.message.as_str()), (reason, message), "{body}");
