@@ -92,41 +92,37 @@ mod tests {
     use super::*;
     use crate::managed_identity::CuId;
 
-    fn hex(text: &str) -> Vec<u8> {
-        let digits: String = text.split_whitespace().collect();
-        (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
-    }
+    const ALGORITHM: &[u8] = include_bytes!("../../../../testdata/csr/algorithm.der");
+    const VM: &[u8] = include_bytes!("../../../../testdata/csr/vm.info.der");
+    const VM_OF_SCALE_SET: &[u8] = include_bytes!("../../../../testdata/csr/vm-vmss.info.der");
 
-    /// The vectors of the protocol's description.
-    #[test]
-    fn name_attribute_and_algorithm_are_the_known_bytes() {
+    fn request(vmss_id: Option<&str>) -> CertificationRequest {
         let metadata = PlatformMetadata {
             client_id: "11111111-2222-3333-4444-555555555555".to_owned(),
             tenant_id: "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee".to_owned(),
-            cu_id: CuId { vm_id: Some("01234567-89ab-cdef-0123-456789abcdef".to_owned()), vmss_id: None },
+            cu_id: CuId {
+                vm_id: Some("01234567-89ab-cdef-0123-456789abcdef".to_owned()),
+                vmss_id: vmss_id.map(str::to_owned),
+            },
             attestation_endpoint: "https://x".to_owned(),
         };
-        let name = hex(
-            "306531343032060a0992268993f22c640119162461616161616161612d626262622d636363632d646464642d656565656565656565656565
-             312d302b0603550403132431313131313131312d323232322d333333332d343434342d353535353535353535353535",
-        );
-        let attributes = hex(
-            "a041303f060a2b0601040182375a020a31310c2f7b22766d4964223a2230313233343536372d383961622d636465662d303132332d
-             343536373839616263646566227d",
-        );
         let pem = include_bytes!("../../../../testdata/certificates/rsa.pem");
         let (_, pem) = x509_parser::pem::parse_x509_pem(pem).unwrap();
         let spki = pem.parse_x509().unwrap().public_key().raw.to_vec();
-        let request = CertificationRequest::new(&metadata, &spki).unwrap();
-        let mut expected = hex("020100");
-        expected.extend([name, spki, attributes].concat());
-        assert_eq!(request.to_be_signed()[4..], expected);
-        let whole = request.with_signature(&[7; 256]).unwrap();
-        let algorithm = hex(
-            "303d06092a864886f70d01010a3030a00d300b0609608648016503040201a11a301806092a864886f70d010108300b06096086480165
-             03040201a203020120",
-        );
-        assert!(whole.windows(algorithm.len()).any(|window| window == algorithm));
         assert!(CertificationRequest::new(&metadata, b"no key").is_err());
+        CertificationRequest::new(&metadata, &spki).unwrap()
+    }
+
+    #[test]
+    fn a_request_is_the_golden_one_byte_for_byte() {
+        for (vmss_id, golden) in [(None, VM), (Some("fedcba98-7654-3210-fedc-ba9876543210"), VM_OF_SCALE_SET)]
+        {
+            let request = request(vmss_id);
+            assert_eq!(request.to_be_signed(), golden);
+            let whole = request.with_signature(&[7; 256]).unwrap();
+            // SEQUENCE { info, algorithm, BIT STRING { no unused bits, signature } }
+            let signature = [&[0x03, 0x82, 0x01, 0x01, 0x00][..], &[7; 256]].concat();
+            assert_eq!(whole[4..], [golden, ALGORITHM, &signature].concat());
+        }
     }
 }
