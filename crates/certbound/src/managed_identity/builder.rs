@@ -6,8 +6,9 @@ use certbound_core::managed_identity::{IdentityId, MachineSource, SourceError};
 
 use super::attestation::{AnyAttestation, Attestation, Remembering};
 use super::certificates::MachineCertificates;
+use super::environment::EnvironmentError;
 use super::keys::{AnyKeys, KeyProvider, KeyStrength, SoftwareKeys};
-use super::place::{EnvironmentError, Place};
+use super::place::Place;
 use super::{Machine, ManagedIdentity};
 use crate::background::Background;
 use crate::cache::TokenCache;
@@ -133,7 +134,7 @@ impl ManagedIdentityBuilder {
             None => &of_process,
         };
         let has_arc_agent = self.variable.is_none() && Place::has_arc_agent();
-        let place = Place::find(self.origin, variable, has_arc_agent)?;
+        let place = Place::find(&self.id, self.origin, variable, has_arc_agent)?;
         place.origin().check_identity(&self.id)?;
         let own_transport = self.transport.is_some();
         let transport = match self.transport {

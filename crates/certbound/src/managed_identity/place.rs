@@ -1,12 +1,11 @@
 //! Where a platform's tokens are had, and how a plain one is asked for.
 
-use certbound_core::managed_identity::{
-    IdentityId, MachineSource, ServerThumbprint, ServerThumbprintError, SourceError,
-};
+use certbound_core::managed_identity::{IdentityId, MachineSource, ServerThumbprint, SourceError};
 use certbound_core::secret::Secret;
 use http::{HeaderName, HeaderValue, Method};
 use url::Url;
 
+use super::environment::{DEFAULT_IDENTITY, EnvironmentError};
 use crate::correlation::CorrelationId;
 use crate::headers::PRODUCT;
 use crate::rejected::TokenHash;
@@ -22,6 +21,7 @@ pub(crate) struct Place {
     origin: MachineSource,
     endpoint: Url,
     header: Option<Secret>,
+    /// Who the system's identity is, where it must be named.
     default_identity: Option<String>,
     /// The only server that is spoken to, where the platform names it.
     pin: Option<ServerThumbprint>,
@@ -47,62 +47,10 @@ pub(crate) struct PlainRequest {
     pub(crate) body: String,
 }
 
-/// Why the environment does not say where tokens are had.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EnvironmentError {
-    /// The source needs it.
-    #[error("the environment variable {variable} is not set")]
-    NotSet {
-        /// Its name.
-        variable: &'static str,
-    },
-    /// No URL that can be asked.
-    #[error("the environment variable {variable} is not a URL")]
-    NotAUrl {
-        /// Its name.
-        variable: &'static str,
-    },
-    /// A URL without TLS, where the server must be known by its certificate.
-    #[error(
-        "the environment variable {variable} is not an https:// URL, and its server is to be known by its certificate"
-    )]
-    NotHttps {
-        /// Its name.
-        variable: &'static str,
-    },
-    /// Not the thumbprint of a certificate.
-    #[error("the environment variable {variable} is no thumbprint: {cause}")]
-    Thumbprint {
-        /// Its name.
-        variable: &'static str,
-        /// Why.
-        cause: ServerThumbprintError,
-    },
-}
-
-impl EnvironmentError {
-    /// MSAL's name where it has one, else ours.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Thumbprint { cause, .. } => cause.code(),
-            _ => "invalid_managed_identity_endpoint",
-        }
-    }
-
-    /// What to do.
-    pub fn fix(&self) -> &'static str {
-        match self {
-            Self::Thumbprint { cause, .. } => cause.fix(),
-            Self::NotHttps { .. } => "give the endpoint as Service Fabric sets it, with https://",
-            _ => "run where the platform sets it, or name another source",
-        }
-    }
-}
-
 impl Place {
-    /// By the environment. `named` takes one source without looking for the others.
+    /// For an identity, by the environment. `named` takes one source without looking for the others.
     pub(super) fn find(
+        id: &IdentityId,
         named: Option<MachineSource>,
         variable: &dyn Fn(&str) -> Option<String>,
         has_arc_agent: bool,
@@ -112,7 +60,15 @@ impl Place {
         let needed = |variable: &'static str| set(variable).ok_or(EnvironmentError::NotSet { variable });
         let url = |name: &'static str, text: String| {
             let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-            url.filter(Url::has_host).ok_or(EnvironmentError::NotAUrl { variable: name })
+            let url = url.filter(|url| url.has_host() && url.as_str().parse::<http::Uri>().is_ok());
+            url.ok_or(EnvironmentError::NotAUrl { variable: name })
+        };
+        let secret = |variable: &'static str| {
+            let secret = Secret::new(needed(variable)?);
+            match HeaderValue::from_str(secret.expose()) {
+                Ok(_) => Ok(Some(secret)),
+                Err(_) => Err(EnvironmentError::NotAHeader { variable }),
+            }
         };
         let endpoint = match origin {
             MachineSource::AppService | MachineSource::ServiceFabric => {
@@ -134,8 +90,8 @@ impl Place {
             }
         };
         let header = match origin {
-            MachineSource::AppService | MachineSource::ServiceFabric => Some(needed("IDENTITY_HEADER")?),
-            MachineSource::MachineLearning => Some(needed("MSI_SECRET")?),
+            MachineSource::AppService | MachineSource::ServiceFabric => secret("IDENTITY_HEADER")?,
+            MachineSource::MachineLearning => secret("MSI_SECRET")?,
             _ => None,
         };
         let pin = match origin {
@@ -150,10 +106,10 @@ impl Place {
             _ => None,
         };
         let default_identity = match origin {
-            MachineSource::MachineLearning => set("DEFAULT_IDENTITY_CLIENT_ID"),
+            MachineSource::MachineLearning if id.is_system() => Some(needed(DEFAULT_IDENTITY)?),
             _ => None,
         };
-        Ok(Self { origin, endpoint, header: header.map(Secret::new), default_identity, pin })
+        Ok(Self { origin, endpoint, header, default_identity, pin })
     }
 
     /// Whether the agent of Azure Arc is installed.
@@ -200,6 +156,7 @@ impl Place {
         let mut headers: Vec<(HeaderName, HeaderValue)> =
             vec![(http::header::ACCEPT, HeaderValue::from_static("application/json"))];
         let mut header = |name: &'static str, value: &str| {
+            // The platform's secret was looked at when the identity was built.
             if let Ok(mut value) = HeaderValue::from_str(value) {
                 value.set_sensitive(name == "secret" || name == "x-identity-header");
                 headers.push((HeaderName::from_static(name), value));

@@ -10,6 +10,7 @@ mod discovery;
 mod fail_closed;
 mod headers;
 mod machine_faults;
+mod machine_requests;
 mod machine_state;
 mod machine_threads;
 mod managed_identity;
