@@ -1,6 +1,7 @@
 //! Managed identities: tokens without a credential in anybody's hands, from the platform that a program runs on.
 
 mod acquire;
+mod arc;
 mod attestation;
 mod bearer;
 mod blame;

@@ -79,6 +79,15 @@ pub enum PlatformError {
         /// Why.
         reason: String,
     },
+    /// What would be asked has no URL.
+    #[error("{origin} cannot be asked, because what is asked for makes no URL")]
+    Url {
+        /// The source.
+        origin: MachineSource,
+    },
+    /// The program ends.
+    #[error("the runtime is shutting down")]
+    ShuttingDown,
     /// An agent that does not say that it looked at the identity asked for.
     #[error("the agent gave a token without saying that it is for the identity asked for")]
     IdentityNotConfirmed,
@@ -97,6 +106,8 @@ impl PlatformError {
             }
             Self::Malformed { answer, .. } => answer.code(),
             Self::Unreachable { .. } => "managed_identity_unreachable_network",
+            Self::Url { .. } => "invalid_managed_identity_endpoint",
+            Self::ShuttingDown => "runtime_shut_down",
             Self::SourceCannotBind { .. } => "mtls_pop_not_supported_for_environment",
             Self::NoCertificates => "mtls_pop_token_not_supported_in_imds_v1",
             Self::Identity(error) => error.code(),
@@ -124,6 +135,8 @@ impl PlatformError {
             }
             Self::Unreachable { cause: cause @ TransportError::ServerNotPinned { .. }, .. } => cause.fix(),
             Self::Unreachable { .. } => "see whether the platform's agent runs",
+            Self::Url { .. } => "check the endpoint in the environment, and that resource and identity are short",
+            Self::ShuttingDown => "let the runtime run until the token is there",
             Self::SourceCannotBind { .. } => {
                 "ask for a Bearer token here, or bind by an application's certificate"
             }

@@ -121,9 +121,7 @@ impl Machine {
             .header("metadata", "true")
             .header("accept", "application/json")
             .header("x-ms-client-request-id", correlation_id.to_string());
-        builder
-            .body(body)
-            .map_err(|_| PlatformError::Certificate { reason: "its URL cannot be asked for".to_owned() })
+        builder.body(body).map_err(|_| PlatformError::Url { origin: self.place.origin() })
     }
 }
 

@@ -111,6 +111,5 @@ impl Kept {
 
 /// Files are not for the async threads.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PlatformError> {
-    let stopped = |_| PlatformError::Certificate { reason: "the runtime is shutting down".to_owned() };
-    tokio::task::spawn_blocking(work).await.map_err(stopped)
+    tokio::task::spawn_blocking(work).await.map_err(|_| PlatformError::ShuttingDown)
 }

@@ -59,7 +59,7 @@ impl Machine {
         let (signer, message) = (key.clone(), request.to_be_signed().to_vec());
         // A key in hardware takes its time.
         let signed = tokio::task::spawn_blocking(move || signer.sign(&message)).await;
-        let signature = signed.map_err(|_| unusable("the runtime is shutting down"))??;
+        let signature = signed.map_err(|_| PlatformError::ShuttingDown)??;
         let request = request.with_signature(&signature).map_err(|error| unusable(&error.to_string()))?;
         let issued = self.issue(&request, attestation.as_deref(), correlation_id).await?;
         let minted = Arc::new(Minted::new(&issued, &metadata, &key, self.clock.now())?);

@@ -1,0 +1,108 @@
+//! The challenge of Azure Arc's agent: whoever can read a file of its folder may have a token.
+
+use std::path::{Path, PathBuf};
+
+use certbound_core::managed_identity::{BearerAnswer, IdentityId};
+use certbound_core::secret::Secret;
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, Response};
+use zeroize::Zeroizing;
+
+use super::error::PlatformError;
+
+/// Where the agent puts the files of its challenges.
+pub(super) const TOKENS: &str = "/var/opt/azcmagent/tokens";
+const MAX_KEY_BYTES: u64 = 4096;
+
+fn challenge(reason: &str) -> PlatformError {
+    PlatformError::Challenge { reason: reason.to_owned() }
+}
+
+/// The header that answers a challenge.
+pub(super) async fn answer<B>(challenge: &Response<B>, folder: &Path) -> Result<HeaderValue, PlatformError> {
+    let key = challenged(challenge, folder).await?;
+    let mut header = HeaderValue::from_str(&Zeroizing::new(format!("Basic {}", key.expose())))
+        .map_err(|_| self::challenge("the file holds what no header can"))?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+/// What stands in the file that the challenge names: reading it proves who asks.
+async fn challenged<B>(answer: &Response<B>, folder: &Path) -> Result<Secret, PlatformError> {
+    let header = answer.headers().get(WWW_AUTHENTICATE).and_then(|header| header.to_str().ok());
+    let header = header.ok_or_else(|| challenge("there is none in the answer"))?;
+    let path = header.strip_prefix("Basic realm=").filter(|path| !path.contains('='));
+    let path = PathBuf::from(path.ok_or_else(|| challenge("it is not of the form `Basic realm=FILE`"))?);
+    let folder = folder.to_owned();
+    let read = tokio::task::spawn_blocking(move || read_key(&path, &folder)).await;
+    read.unwrap_or(Err(PlatformError::ShuttingDown))
+}
+
+/// Reads a key file that lies in the agent's folder itself, is called `.key`, is a file and not a link to one, and is
+/// small.
+fn read_key(path: &Path, folder: &Path) -> Result<Secret, PlatformError> {
+    use std::io::Read as _;
+
+    let is_key = path.extension().is_some_and(|extension| extension == "key");
+    let name = path.file_name().filter(|_| is_key);
+    // Compared as text: a path may say the same in several ways.
+    let name = name.filter(|name| folder.join(name).as_os_str() == path.as_os_str());
+    let name = name.ok_or_else(|| challenge("its file is not a .key file in the agent's folder"))?;
+    let file = open(name, folder)?;
+    // Room for all of it from the start, so that no unwiped copy is left behind.
+    let mut text = Zeroizing::new(String::with_capacity(MAX_KEY_BYTES as usize + 1));
+    let read = file.take(MAX_KEY_BYTES + 1).read_to_string(&mut text);
+    read.map_err(|error| challenge(&format!("its file: {error}")))?;
+    if text.len() as u64 > MAX_KEY_BYTES {
+        return Err(challenge("its file is larger than 4096 bytes"));
+    }
+    Ok(Secret::new(text.strip_suffix('\n').unwrap_or(&text)))
+}
+
+/// Opens a file by the handle of its folder, and looks at what was opened: what is swapped meanwhile is not followed.
+#[cfg(target_os = "linux")]
+fn open(name: &std::ffi::OsStr, folder: &Path) -> Result<std::fs::File, PlatformError> {
+    use rustix::fs::{Mode, OFlags};
+
+    let failed = |error: std::io::Error| challenge(&format!("its file: {error}"));
+    if std::fs::canonicalize(folder).map_err(failed)? != folder {
+        return Err(challenge("the agent's folder is reached by a symbolic link"));
+    }
+    // The agent need not let us list it.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(folder, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
+    // A pipe of that name must not make us wait.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file =
+        rustix::fs::openat(&folder, name, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
+    let file = std::fs::File::from(file);
+    match file.metadata().map_err(failed)?.is_file() {
+        true => Ok(file),
+        false => Err(challenge("its file is no regular file")),
+    }
+}
+
+/// The agent's folder is known on Linux only.
+#[cfg(not(target_os = "linux"))]
+fn open(_: &std::ffi::OsStr, _: &Path) -> Result<std::fs::File, PlatformError> {
+    Err(challenge("it can be answered on Linux only"))
+}
+
+/// An old agent passes by the selector and gives the machine's own token: a new one says whose it is.
+pub(super) fn confirm(id: &IdentityId, answer: &BearerAnswer) -> Result<(), PlatformError> {
+    let [client, object, resource] = &answer.identity;
+    let (asked, found) = match id {
+        IdentityId::ClientId(id) => (id, client),
+        IdentityId::ObjectId(id) => (id, object),
+        IdentityId::ResourceId(id) => (id, resource),
+        _ => return Ok(()),
+    };
+    match found {
+        Some(found) if found.eq_ignore_ascii_case(asked) => Ok(()),
+        _ => Err(PlatformError::IdentityNotConfirmed),
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+#[path = "arc_tests.rs"]
+mod tests;
