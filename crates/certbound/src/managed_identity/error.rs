@@ -27,6 +27,14 @@ pub enum PlatformError {
         /// What is wrong with it.
         answer: MalformedMachineAnswer,
     },
+    /// It issues certificates for attested keys only, and there was no attestation.
+    #[error("{origin} refused, because the key is not attested: {answer}")]
+    AttestationRequired {
+        /// The source.
+        origin: MachineSource,
+        /// Its answer.
+        answer: MachineError,
+    },
     /// It could not be reached.
     #[error("{origin} cannot be reached: {cause}")]
     Unreachable {
@@ -94,6 +102,19 @@ pub enum PlatformError {
 }
 
 impl PlatformError {
+    /// The refusal of a request without an attestation, by what it says that it lacks: the platform has no code for it.
+    pub(super) fn or_attestation_required(self) -> Self {
+        match self {
+            Self::Refused { origin, answer }
+                if answer.status == 400
+                    && answer.message.to_ascii_lowercase().contains("attestation token") =>
+            {
+                Self::AttestationRequired { origin, answer }
+            }
+            other => other,
+        }
+    }
+
     pub(super) fn certificate(error: &BindingCertificateError) -> Self {
         Self::Certificate { reason: error.to_string() }
     }
@@ -101,9 +122,10 @@ impl PlatformError {
     /// MSAL's name where it has one, else ours.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Refused { .. } | Self::Challenge { .. } | Self::IdentityNotConfirmed => {
-                "managed_identity_request_failed"
-            }
+            Self::Refused { .. }
+            | Self::AttestationRequired { .. }
+            | Self::Challenge { .. }
+            | Self::IdentityNotConfirmed => "managed_identity_request_failed",
             Self::Malformed { answer, .. } => answer.code(),
             Self::Unreachable { .. } => "managed_identity_unreachable_network",
             Self::Url { .. } => "invalid_managed_identity_endpoint",
@@ -122,7 +144,7 @@ impl PlatformError {
     /// What to do.
     pub fn fix(&self) -> &'static str {
         match self {
-            Self::Refused { answer, .. } if answer.message.contains("ttestation") => {
+            Self::AttestationRequired { .. } => {
                 "this machine must attest its key; give an attestation hook, or ask for a Bearer token"
             }
             Self::Refused { answer, .. } if answer.status == 400 => {
@@ -135,7 +157,9 @@ impl PlatformError {
             }
             Self::Unreachable { cause: cause @ TransportError::ServerNotPinned { .. }, .. } => cause.fix(),
             Self::Unreachable { .. } => "see whether the platform's agent runs",
-            Self::Url { .. } => "check the endpoint in the environment, and that resource and identity are short",
+            Self::Url { .. } => {
+                "check the endpoint in the environment, and that resource and identity are short"
+            }
             Self::ShuttingDown => "let the runtime run until the token is there",
             Self::SourceCannotBind { .. } => {
                 "ask for a Bearer token here, or bind by an application's certificate"

@@ -11,7 +11,8 @@ use certbound_core::managed_identity::{
 use certbound_core::secret::Secret;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, SERVER};
 use http::{HeaderName, HeaderValue, Request, Response};
-use serde_json::{Map, Value};
+use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::Machine;
 use super::error::PlatformError;
@@ -77,17 +78,15 @@ impl Machine {
         attestation: Option<&Secret>,
         correlation_id: CorrelationId,
     ) -> Result<IssuedCredential, PlatformError> {
-        let mut body = Map::new();
-        body.insert("csr".to_owned(), STANDARD.encode(request).into());
-        if let Some(token) = attestation {
-            body.insert("attestation_token".to_owned(), token.expose().into());
-        }
+        let body =
+            IssueBody { csr: &STANDARD.encode(request), attestation_token: attestation.map(Secret::expose) };
         let url = self.credential_url("/metadata/identity/issuecredential");
         let builder = Request::post(url).header(CONTENT_TYPE, "application/json; charset=utf-8");
-        let request = self.request(builder, correlation_id, Value::Object(body).to_string().into())?;
+        let request = self.request(builder, correlation_id, body.bytes())?;
         let answer = self.ask(request).await?;
         if answer.status() != 200 {
-            return Err(self.refused(&answer));
+            let refused = self.refused(&answer);
+            return Err(if attestation.is_none() { refused.or_attestation_required() } else { refused });
         }
         IssuedCredential::parse(answer.body()).map_err(|answer| self.malformed(answer))
     }
@@ -122,6 +121,27 @@ impl Machine {
             .header("accept", "application/json")
             .header("x-ms-client-request-id", correlation_id.to_string());
         builder.body(body).map_err(|_| PlatformError::Url { origin: self.place.origin() })
+    }
+}
+
+/// What a certificate is asked for with.
+#[derive(Serialize)]
+struct IssueBody<'a> {
+    csr: &'a str,
+    /// Absent, not empty, where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attestation_token: Option<&'a str>,
+}
+
+impl IssueBody<'_> {
+    /// In a buffer that is wiped and has room for all of it from the start.
+    fn bytes(&self) -> Bytes {
+        // A character takes six bytes at most.
+        let room = self.csr.len() + 6 * self.attestation_token.map_or(0, str::len) + 64;
+        let mut body = Zeroizing::new(Vec::with_capacity(room));
+        // Nothing can fail in memory.
+        serde_json::to_writer(&mut *body, self).unwrap_or_default();
+        Bytes::from_owner(body)
     }
 }
 
