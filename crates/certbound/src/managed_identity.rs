@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use certbound_core::managed_identity::{IdentityId, MachineSource};
 use certbound_core::scope::ResourceScope;
+use tokio::sync::Semaphore;
 
 pub use self::acquire::AcquireFromMachine;
 use self::attestation::AnyAttestation;
@@ -86,6 +87,8 @@ pub(crate) struct Machine {
     pub(crate) keys: Arc<dyn AnyKeys>,
     pub(crate) attestation: Option<Arc<dyn AnyAttestation>>,
     pub(crate) min_strength: Option<KeyStrength>,
+    /// How many calls the metadata service may have to answer at once.
+    pub(crate) imds_calls: Arc<Semaphore>,
 }
 
 /// What this machine's identity can do, as told without asking anybody.

@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex};
 
 use certbound_core::managed_identity::{IdentityId, MachineSource, SourceError};
+use tokio::sync::Semaphore;
 
 use super::attestation::{AnyAttestation, Attestation, Remembering};
 use super::certificates::MachineCertificates;
 use super::environment::EnvironmentError;
 use super::keys::{AnyKeys, KeyProvider, KeyStrength, SoftwareKeys};
 use super::place::Place;
-use super::{Machine, ManagedIdentity};
+use super::{Machine, ManagedIdentity, imds};
 use crate::background::Background;
 use crate::cache::TokenCache;
 use crate::cache::key::ClientKey;
@@ -33,6 +34,7 @@ pub struct ManagedIdentityBuilder {
     keys: Option<Arc<dyn AnyKeys>>,
     attestation: Option<Arc<dyn AnyAttestation>>,
     min_strength: Option<KeyStrength>,
+    imds_calls: Option<Arc<Semaphore>>,
 }
 
 impl ManagedIdentityBuilder {
@@ -49,6 +51,7 @@ impl ManagedIdentityBuilder {
             keys: None,
             attestation: None,
             min_strength: None,
+            imds_calls: None,
         }
     }
 
@@ -82,13 +85,14 @@ impl ManagedIdentityBuilder {
 
     /// Uses a network configuration. Default: [`Network::from_env`]. The platform itself is never reached by a proxy.
     pub fn with_network(self, network: &Network) -> Self {
-        self.with_transport(network.transport())
+        Self { imds_calls: Some(imds::shared_calls()), ..self.with_transport(network.transport()) }
     }
 
     /// Sends requests by a transport of one's own. Its certificates then are in a store of their own, unless
     /// [`ManagedIdentityBuilder::with_certificates`] names one.
     pub fn with_transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
+        self.imds_calls = Some(imds::calls());
         self
     }
 
@@ -172,6 +176,7 @@ impl ManagedIdentityBuilder {
             keys: self.keys.unwrap_or_else(shared_keys),
             attestation: self.attestation,
             min_strength: self.min_strength,
+            imds_calls: self.imds_calls.unwrap_or_else(imds::shared_calls),
         };
         Ok(ManagedIdentity { machine: Arc::new(machine), background })
     }

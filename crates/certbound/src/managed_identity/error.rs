@@ -5,7 +5,7 @@ use certbound_core::managed_identity::{MachineError, MachineSource, MalformedMac
 use super::keys::{KeyError, KeyStrength};
 use crate::certificate::BindingCertificateError;
 use crate::state::StateError;
-use crate::transport::TransportError;
+use crate::transport::{Phase, TransportError};
 
 /// Why the platform gave no token.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -35,7 +35,7 @@ pub enum PlatformError {
         /// Its answer.
         answer: MachineError,
     },
-    /// It could not be reached.
+    /// It could not be reached, or did not answer in time.
     #[error("{origin} cannot be reached: {cause}")]
     Unreachable {
         /// The source.
@@ -127,6 +127,10 @@ impl PlatformError {
             | Self::Challenge { .. }
             | Self::IdentityNotConfirmed => "managed_identity_request_failed",
             Self::Malformed { answer, .. } => answer.code(),
+            Self::Unreachable {
+                cause: cause @ TransportError::TimedOut { phase: Phase::Exchange, .. },
+                ..
+            } => cause.code(),
             Self::Unreachable { .. } => "managed_identity_unreachable_network",
             Self::Url { .. } => "invalid_managed_identity_endpoint",
             Self::ShuttingDown => "runtime_shut_down",

@@ -1,5 +1,6 @@
 //! Talking to a platform: one request, repeated by its own table, and what the metadata service says in version 2.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -12,38 +13,75 @@ use certbound_core::secret::Secret;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, SERVER};
 use http::{HeaderName, HeaderValue, Request, Response};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::Machine;
 use super::error::PlatformError;
-use super::retry::Policy;
+use super::retry::{Outcome, Policy, asked_to_wait};
 use crate::correlation::CorrelationId;
+use crate::transport::{Phase, TransportError};
+
+/// The service answers five calls for identities at once, and refuses more.
+const CALLS: usize = 5;
+
+/// The right to call it, for a transport of one's own.
+pub(super) fn calls() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(CALLS))
+}
+
+/// The right to call the machine's own: one for the process.
+pub(super) fn shared_calls() -> Arc<Semaphore> {
+    static SHARED: OnceLock<Arc<Semaphore>> = OnceLock::new();
+    Arc::clone(SHARED.get_or_init(calls))
+}
 
 impl Machine {
-    /// Sends a request, again where the table says so, and returns the last answer.
+    /// Sends a request, again where the platform's table says so, and returns the last answer.
     pub(super) async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, PlatformError> {
+        let policy = match self.place.origin() {
+            MachineSource::Imds => Policy::Imds,
+            _ => Policy::Platform,
+        };
+        self.ask_by(policy, request).await
+    }
+
+    pub(super) async fn ask_by(
+        &self,
+        policy: Policy,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, PlatformError> {
         let origin = self.place.origin();
-        let policy = if origin == MachineSource::Imds { Policy::Imds } else { Policy::Platform };
         let (mut attempt, mut first) = (0, None);
         loop {
-            let sent = self.transport.send(request.clone(), self.place.via()).await;
-            // A connection that cannot be had is not tried again: what is next door is there, or not.
-            let response = sent.map_err(|cause| PlatformError::Unreachable { origin, cause })?.response;
+            let sent = self.send(request.clone()).await;
+            let (outcome, after) = match &sent {
+                Ok(answer) => (Outcome::Status(answer.status().as_u16()), self.asked_to_wait(answer)),
+                Err(TransportError::TimedOut { phase: Phase::Exchange, .. }) => (Outcome::TimedOut, None),
+                Err(cause) => return Err(PlatformError::Unreachable { origin, cause: cause.clone() }),
+            };
             attempt += 1;
-            let status = response.status().as_u16();
-            let first = *first.get_or_insert(status);
-            let after = response
-                .headers()
-                .get(RETRY_AFTER)
-                .and_then(|value| value.to_str().ok()?.trim().parse().ok());
-            match policy.delay(attempt, first, status, after.map(Duration::from_secs)) {
-                Some(delay) => {
-                    tracing::debug!(%origin, status, attempt, "the platform is asked again");
-                    self.clock.wait(delay).await;
-                }
-                None => return Ok(response),
-            }
+            let first = *first.get_or_insert(outcome);
+            let Some(delay) = policy.delay(attempt, first, outcome, after) else {
+                return sent.map_err(|cause| PlatformError::Unreachable { origin, cause });
+            };
+            tracing::debug!(%origin, ?outcome, attempt, "the platform is asked again");
+            self.clock.wait(delay).await;
         }
+    }
+
+    /// One try. The metadata service is not asked by too many at once; who waits to ask again does not count.
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+        let _turn = match self.place.origin() {
+            // Nobody closes it.
+            MachineSource::Imds => self.imds_calls.acquire().await.ok(),
+            _ => None,
+        };
+        Ok(self.transport.send(request, self.place.via()).await?.response)
+    }
+
+    fn asked_to_wait(&self, answer: &Response<Bytes>) -> Option<Duration> {
+        asked_to_wait(answer.headers().get(RETRY_AFTER)?.to_str().ok()?, self.clock.now())
     }
 
     pub(super) fn refused(&self, answer: &Response<Bytes>) -> PlatformError {

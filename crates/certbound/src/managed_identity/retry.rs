@@ -1,15 +1,28 @@
 //! When a platform is asked again: its own tables, by the status of its answers.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
+
+use certbound_core::time::UnixTime;
 
 /// Which table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Policy {
-    /// The instance metadata service: 404, 408, 410, 429 and 5xx, after 1, 2 and 4 s; seven times after 10 s while it
-    /// updates itself (410). It is asked by its own table: `Retry-After` is not looked at.
+    /// The instance metadata service: 404, 408, 410, 429, 5xx and no answer in time, after 1, 2 and 4 s; seven times after
+    /// 10 s while it updates itself (410). It is asked by its own table: `Retry-After` is not looked at.
     Imds,
-    /// Every other platform: 404, 408, 429, 500, 503 and 504, three times after 1 s, or what `Retry-After` says.
+    /// Whether that service is there: the same, except that 404 and no answer in time say that it is not.
+    Probe,
+    /// Every other platform: 404, 408, 429, 500, 503, 504 and no answer in time, three times after 1 s, or what
+    /// `Retry-After` says.
     Platform,
+}
+
+/// What one try came to. A connection that cannot be had, or breaks, is none: what is next door is there, or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Status(u16),
+    /// Connected, and not answered in time.
+    TimedOut,
 }
 
 /// What `Retry-After` may ask for at most.
@@ -17,67 +30,113 @@ const LONGEST: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Policy {
-    /// How long to wait after the answer `status`, before try number `attempt` (the first repetition is 1); nothing when
-    /// there is none. The first answer decides how many there are.
+    /// How long to wait after `outcome`, before try number `attempt` (the first repetition is 1); nothing when there is
+    /// none. The first outcome decides how many there are.
     pub(super) fn delay(
         self,
         attempt: u32,
-        first: u16,
-        status: u16,
+        first: Outcome,
+        outcome: Outcome,
         retry_after: Option<Duration>,
     ) -> Option<Duration> {
-        let repeats = match self {
-            Self::Imds => matches!(status, 404 | 408 | 410 | 429 | 500..=599),
-            Self::Platform => matches!(status, 404 | 408 | 429 | 500 | 503 | 504),
+        use Outcome::{Status, TimedOut};
+
+        let repeats = match (self, outcome) {
+            (Self::Imds, Status(404) | TimedOut) => true,
+            (Self::Imds | Self::Probe, Status(408 | 410 | 429 | 500..=599)) => true,
+            (Self::Platform, Status(404 | 408 | 429 | 500 | 503 | 504) | TimedOut) => true,
+            _ => false,
         };
-        let most = if self == Self::Imds && first == 410 { 7 } else { 3 };
+        let most = if self != Self::Platform && first == Status(410) { 7 } else { 3 };
         if !repeats || attempt > most {
             return None;
         }
         Some(match self {
-            Self::Imds if status == 410 => 10 * SECOND,
-            Self::Imds => SECOND * 2_u32.pow((attempt - 1).min(2)),
             Self::Platform => retry_after.unwrap_or(SECOND).clamp(SECOND, LONGEST),
+            _ if outcome == Status(410) => 10 * SECOND,
+            _ => SECOND * 2_u32.pow((attempt - 1).min(2)),
         })
     }
 }
 
+/// What a `Retry-After` asks for: seconds, or a date (RFC 9110, section 10.2.3).
+pub(super) fn asked_to_wait(value: &str, now: UnixTime) -> Option<Duration> {
+    let value = value.trim();
+    if let Some(seconds) = value.parse().ok().filter(|seconds: &f64| *seconds >= 0.0) {
+        // More than `LONGEST` is as much as that.
+        return Some(Duration::from_secs_f64(seconds.min(2.0 * LONGEST.as_secs_f64())));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    let date = date.duration_since(UNIX_EPOCH).ok()?;
+    Some(date.saturating_sub(Duration::from_secs(now.as_secs())))
+}
+
 #[cfg(test)]
 mod tests {
+    use super::Outcome::{Status, TimedOut};
     use super::*;
 
-    /// The delays, in seconds, of a platform that always answers the same.
-    fn delays(policy: Policy, status: u16, retry_after: Option<u64>) -> Vec<u64> {
+    /// The delays, in seconds, of a platform that always does the same.
+    fn delays(policy: Policy, outcome: Outcome, retry_after: Option<u64>) -> Vec<u64> {
         let after = retry_after.map(Duration::from_secs);
         (1..)
-            .map_while(|attempt| policy.delay(attempt, status, status, after))
+            .map_while(|attempt| policy.delay(attempt, outcome, outcome, after))
             .map(|delay| delay.as_secs())
             .collect()
     }
 
     #[test]
     fn each_platform_has_its_table() {
-        for status in [404, 408, 429, 500, 502, 599] {
-            assert_eq!(delays(Policy::Imds, status, Some(30)), [1, 2, 4], "{status}");
+        for status in [408, 429, 500, 502, 599] {
+            assert_eq!(delays(Policy::Imds, Status(status), Some(30)), [1, 2, 4], "{status}");
+            assert_eq!(delays(Policy::Probe, Status(status), Some(30)), [1, 2, 4], "{status}");
         }
-        assert_eq!(delays(Policy::Imds, 410, None), [10; 7]);
+        for outcome in [Status(404), TimedOut] {
+            assert_eq!(delays(Policy::Imds, outcome, None), [1, 2, 4], "{outcome:?}");
+            assert!(delays(Policy::Probe, outcome, None).is_empty(), "{outcome:?}");
+            assert_eq!(delays(Policy::Platform, outcome, None), [1, 1, 1], "{outcome:?}");
+        }
+        assert_eq!(delays(Policy::Imds, Status(410), None), [10; 7]);
+        assert_eq!(delays(Policy::Probe, Status(410), None), [10; 7]);
         for status in [200, 400, 401, 403, 405, 409] {
-            assert!(
-                delays(Policy::Imds, status, None).is_empty()
-                    && delays(Policy::Platform, status, None).is_empty()
-            );
+            for policy in [Policy::Imds, Policy::Probe, Policy::Platform] {
+                assert!(delays(policy, Status(status), None).is_empty(), "{policy:?} {status}");
+            }
         }
-        for status in [404, 408, 429, 500, 503, 504] {
-            assert_eq!(delays(Policy::Platform, status, None), [1, 1, 1], "{status}");
+        for status in [408, 429, 500, 503, 504] {
+            assert_eq!(delays(Policy::Platform, Status(status), None), [1, 1, 1], "{status}");
         }
-        assert!(
-            delays(Policy::Platform, 502, None).is_empty() && delays(Policy::Platform, 410, None).is_empty()
-        );
-        assert_eq!(delays(Policy::Platform, 429, Some(5)), [5, 5, 5]);
-        assert_eq!(delays(Policy::Platform, 429, Some(0)), [1, 1, 1]);
-        assert_eq!(delays(Policy::Platform, 429, Some(3_600)), [60, 60, 60]);
+        for status in [410, 502] {
+            assert!(delays(Policy::Platform, Status(status), None).is_empty(), "{status}");
+        }
+        assert_eq!(delays(Policy::Platform, Status(429), Some(5)), [5, 5, 5]);
+        assert_eq!(delays(Policy::Platform, Status(429), Some(0)), [1, 1, 1]);
+        assert_eq!(delays(Policy::Platform, Status(429), Some(3_600)), [60, 60, 60]);
         // An update first, other trouble later: seven repetitions, by the table of the trouble.
-        assert_eq!(Policy::Imds.delay(5, 410, 500, None), Some(4 * SECOND));
-        assert_eq!(Policy::Imds.delay(4, 500, 410, None), None);
+        assert_eq!(Policy::Imds.delay(5, Status(410), Status(500), None), Some(4 * SECOND));
+        assert_eq!(Policy::Imds.delay(4, Status(500), Status(410), None), None);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_seconds_or_a_date() {
+        // Sun, 06 Nov 1994 08:49:37 GMT
+        let now = UnixTime::from_secs(784_111_777);
+        for (value, expected) in [
+            ("5", Some(5_000)),
+            (" 1.5 ", Some(1_500)),
+            ("0", Some(0)),
+            ("99999999999999999999", Some(120_000)),
+            ("Sun, 06 Nov 1994 08:49:50 GMT", Some(13_000)),
+            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
+            ("Sunday, 06-Nov-94 08:49:50 GMT", Some(13_000)),
+            ("Sun Nov  6 08:49:50 1994", Some(13_000)),
+            ("-5", None),
+            ("NaN", None),
+            ("", None),
+            ("soon", None),
+        ] {
+            let asked = asked_to_wait(value, now).map(|asked| asked.as_millis());
+            assert_eq!(asked, expected, "{value:?}");
+        }
     }
 }

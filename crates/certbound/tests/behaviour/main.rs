@@ -11,6 +11,7 @@ mod fail_closed;
 mod headers;
 mod machine_faults;
 mod machine_requests;
+mod machine_retries;
 mod machine_state;
 mod machine_threads;
 mod managed_identity;
