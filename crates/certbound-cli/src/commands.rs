@@ -27,7 +27,7 @@ pub(crate) async fn run(command: Command, terminal: Terminal) -> Result<ExitCode
         Command::Exchange(flags) => done(exchange::run(flags, terminal).await),
         Command::Call(flags) => done(call::run(flags, terminal).await),
         Command::Endpoint(flags) => done(endpoint::run(&flags, terminal)),
-        Command::Capabilities(flags) => done(capabilities::run(&flags, terminal)),
+        Command::Capabilities(flags) => done(capabilities::run(&flags, terminal).await),
         Command::Inspect(flags) => done(inspect::run(&flags, terminal)),
         Command::Verify(flags) => done(verify::run(&flags, terminal).await),
         Command::Emulator(command) => emulator::run(command).await,

@@ -86,6 +86,7 @@ impl Failure {
             Error::Transport { cause: TransportError::NotHttps, .. } => USAGE,
             Error::Transport { .. } => NETWORK,
             Error::Platform { what: PlatformError::Unreachable { .. }, .. } => NETWORK,
+            Error::Platform { what: PlatformError::NoSource(found), .. } if found.is_unreachable() => NETWORK,
             Error::Platform {
                 what:
                     PlatformError::SourceCannotBind { .. }

@@ -1,6 +1,7 @@
 //! Managed identities: which one, where the platform offers it, and what is exchanged with it. No I/O.
 
 mod answer;
+mod compute;
 mod csr;
 mod expiry;
 mod pin;
@@ -11,6 +12,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use self::answer::{BearerAnswer, MachineError, MalformedMachineAnswer};
+pub use self::compute::ComputeMetadata;
 pub use self::csr::{CertificationRequest, CertificationRequestError};
 pub use self::pin::{ServerThumbprint, ServerThumbprintError};
 pub use self::platform::{CuId, IssuedCredential, PlatformMetadata};

@@ -88,9 +88,9 @@ pub use crate::credential::{
 pub use crate::error::{Error, Leg, Misuse, PeerMisbehaved};
 pub use crate::leg1::{AssertionRequest, Leg1, leg1_fn};
 pub use crate::managed_identity::{
-    AcquireFromMachine, Attestation, AttestationRequest, Capabilities, EnvironmentError, KeyError,
-    KeyProvider, KeyStrength, MachineCertificates, MachineKey, ManagedIdentity, ManagedIdentityBuildError,
-    ManagedIdentityBuilder, PlatformError, SoftwareKeys,
+    AcquireFromMachine, Attestation, AttestationRequest, Capabilities, EnvironmentError, ImdsVersion,
+    KeyError, KeyProvider, KeyStrength, MachineCertificates, MachineKey, ManagedIdentity,
+    ManagedIdentityBuildError, ManagedIdentityBuilder, NotFound, PlatformError, ProbeFailure, SoftwareKeys,
 };
 pub use crate::network::{Network, NetworkBuilder, NetworkError};
 pub use crate::observe::{Check, JwtPop, JwtPopReport, ObservedRequest, ObservedValue, Observer};

@@ -7,6 +7,7 @@ mod bearer;
 mod blame;
 mod builder;
 mod call;
+mod capabilities;
 mod certificates;
 mod environment;
 mod error;
@@ -30,6 +31,8 @@ pub use self::acquire::AcquireFromMachine;
 use self::attestation::AnyAttestation;
 pub use self::attestation::{Attestation, AttestationRequest};
 pub use self::builder::{ManagedIdentityBuildError, ManagedIdentityBuilder};
+use self::capabilities::Discovered;
+pub use self::capabilities::{Capabilities, ImdsVersion, NotFound, ProbeFailure};
 pub use self::certificates::MachineCertificates;
 use self::certificates::Slot;
 pub use self::environment::EnvironmentError;
@@ -40,6 +43,7 @@ use self::place::Place;
 
 use crate::background::Background;
 use crate::cache::TokenCache;
+use crate::cache::flight::single::Flights;
 use crate::cache::key::ClientKey;
 use crate::clock::Clock;
 use crate::resource::Resource;
@@ -50,7 +54,7 @@ use crate::transport::AnyTransport;
 ///
 /// Bearer tokens come from every platform; tokens bound to a certificate from the instance metadata service, which issues
 /// one (version 2). It is a Leg 1: give it to [`ClientBuilder::with_assertions`](crate::ClientBuilder::with_assertions).
-/// It is never Leg 2. Nothing is probed: the environment says where tokens are had.
+/// It is never Leg 2. A request for a token probes nothing: the environment says where tokens are had.
 ///
 /// ```no_run
 /// use certbound::{Cloud, ManagedIdentity, ResourceScope};
@@ -89,18 +93,7 @@ pub(crate) struct Machine {
     pub(crate) min_strength: Option<KeyStrength>,
     /// How many calls the metadata service may have to answer at once.
     pub(crate) imds_calls: Arc<Semaphore>,
-}
-
-/// What this machine's identity can do, as told without asking anybody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Capabilities {
-    /// Where tokens are had.
-    pub origin: MachineSource,
-    /// Whether tokens can be bound to a certificate there. An older metadata service still refuses them.
-    pub binds: bool,
-    /// How well the key of the certificate is kept.
-    pub strength: KeyStrength,
+    discoveries: Flights<(), Result<Discovered, PlatformError>>,
 }
 
 impl ManagedIdentity {
@@ -137,15 +130,10 @@ impl ManagedIdentity {
         &self.machine.id
     }
 
-    /// Where its tokens come from.
+    /// Where its tokens come from: told by the environment, or named. Whether they can be bound there,
+    /// [`ManagedIdentity::capabilities`] finds out.
     pub fn origin(&self) -> MachineSource {
         self.machine.place.origin()
-    }
-
-    /// What it can do. Asks nobody.
-    pub fn capabilities(&self) -> Capabilities {
-        let origin = self.origin();
-        Capabilities { origin, binds: origin.binds(), strength: self.machine.keys.strength() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `capabilities`: what this machine's managed identity can do.
 
-use certbound::{IdentityId, ManagedIdentity};
+use certbound::{Capabilities, IdentityId, ManagedIdentity};
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -8,38 +8,51 @@ use crate::flags::{Format, MachineFlags};
 use crate::output::{self, Terminal};
 use crate::usage::Usage;
 
-pub(super) fn run(flags: &MachineFlags, terminal: Terminal) -> Result<(), Failure> {
+pub(super) async fn run(flags: &MachineFlags, terminal: Terminal) -> Result<(), Failure> {
+    let format = terminal.format();
+    if matches!(format, Format::Header) {
+        return Err(Usage::Format { format: "header" }.into());
+    }
     let id: IdentityId = flags.managed_identity.as_deref().unwrap_or("system").parse()?;
     let identity = ManagedIdentity::builder(id).build()?;
-    let can = identity.capabilities();
-    let (id, source, strength) =
-        (identity.id().to_string(), can.origin.to_string(), can.strength.to_string());
-    match terminal.format() {
-        Format::Json => {
-            let result = json!({
-                "identity": id,
-                "source": source,
-                "bearer": true,
-                "bound": can.binds,
-                "keyStrength": can.binds.then_some(strength),
-            });
-            output::print(&output::json(&result, 0)?)
-        }
-        Format::Table => {
-            let bound = match can.binds {
-                true => {
-                    format!("yes, where the metadata service issues certificates; key kept in {strength}")
-                }
-                false => "no".to_owned(),
-            };
-            output::print(
-                format!("identity  {id}\nsource    {source}\nBearer    yes\nbound     {bound}\n").as_bytes(),
-            )
-        }
-        Format::Env => {
-            let bound = u8::from(can.binds);
-            output::print(format!("CERTBOUND_SOURCE={source}\nCERTBOUND_BOUND={bound}\n").as_bytes())
-        }
-        Format::Header => Err(Usage::Format { format: "header" }.into()),
+    let can = identity.capabilities().await?;
+    let id = identity.id().to_string();
+    output::print(&match format {
+        Format::Json => output::json(&as_json(&id, &can), 0)?.to_vec(),
+        Format::Env => as_env(&can).into_bytes(),
+        _ => as_table(&id, &can).into_bytes(),
+    })
+}
+
+fn as_json(id: &str, can: &Capabilities) -> serde_json::Value {
+    json!({
+        "identity": id,
+        "source": can.origin.to_string(),
+        "metadataService": can.imds.map(|version| version.to_string()),
+        "bearer": true,
+        "bound": can.binds,
+        "keyStrength": can.strength.map(|strength| strength.to_string()),
+    })
+}
+
+fn as_env(can: &Capabilities) -> String {
+    let mut text = format!("CERTBOUND_SOURCE={}\nCERTBOUND_BOUND={}\n", can.origin, u8::from(can.binds));
+    if let Some(strength) = can.strength {
+        text.push_str(&format!("CERTBOUND_KEY_STRENGTH={strength}\n"));
     }
+    text
+}
+
+fn as_table(id: &str, can: &Capabilities) -> String {
+    let version = can.imds.map(|version| format!(", version {version}")).unwrap_or_default();
+    let bound = match (can.binds, can.imds) {
+        (true, _) => {
+            let strength =
+                can.strength.map_or_else(String::new, |strength| format!("; key kept in {strength}"));
+            format!("yes{strength}")
+        }
+        (false, Some(_)) => "no: this metadata service issues no certificates".to_owned(),
+        (false, None) => "no: this platform issues no certificates".to_owned(),
+    };
+    format!("identity  {id}\nsource    {}{version}\nBearer    yes\nbound     {bound}\n", can.origin)
 }

@@ -1,8 +1,10 @@
 //! Managed identities on the command line, against the emulated machine.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::process::Output;
 
-use crate::support::{Emulator, TENANT, VAULT, certbound, json, refusal, stderr, stdout};
+use crate::support::{Emulator, NOWHERE, TENANT, VAULT, certbound, json, refusal, stderr, stdout};
 
 const TARGET: &str = "c2e9a640-7b15-4d8f-a3c1-5f60e8d2b794";
 const USER: &str = "client-id:98c4f2e7-1b60-4a5d-9e83-0f7d26b8c514";
@@ -195,23 +197,97 @@ fn another_thumbprint_or_none_is_refused_by_its_name() {
     }
 }
 
+/// `capabilities` where the metadata service is at `imds`.
+fn capabilities(imds: &str, variables: &[(&str, &str)], args: &[&str]) -> Output {
+    let mut command = certbound();
+    command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", imds).envs(variables.iter().copied());
+    command.arg("capabilities").args(args).output().unwrap()
+}
+
 #[test]
-fn capabilities_are_told_without_asking() {
-    let told = |variables: &[(&str, &str)]| {
-        let mut command = certbound();
-        json(&command.args(["capabilities", "-o", "json"]).envs(variables.iter().copied()).output().unwrap())
-    };
-    let machine = told(&[]);
+fn what_a_machine_can_do_is_found_out() {
+    let emulator = Emulator::start();
+    let imds = emulator.text("imds");
+    let machine = json(&capabilities(imds, &[], &["-o", "json", "--managed-identity", USER]));
+    let expected = serde_json::json!({
+        "identity": USER, "source": "imds", "metadataService": "2", "bearer": true, "bound": true,
+        "keyStrength": "software",
+    });
+    assert_eq!(machine, expected);
+    let table = stdout(&capabilities(imds, &[], &["-o", "table"]));
+    let expected =
+        "identity  system\nsource    imds, version 2\nBearer    yes\nbound     yes; key kept in software\n";
+    assert_eq!(table, expected);
+    let env = stdout(&capabilities(imds, &[], &["-o", "env"]));
+    assert_eq!(env, "CERTBOUND_SOURCE=imds\nCERTBOUND_BOUND=1\nCERTBOUND_KEY_STRENGTH=software\n");
+    let header = capabilities(imds, &[], &["-o", "header"]);
+    assert_eq!((header.status.code(), header.stdout.len()), (Some(2), 0));
+}
+
+#[test]
+fn the_older_metadata_service_binds_nothing() {
+    let imds = answering(|path| match path {
+        path if path.contains("getplatformmetadata") => 404,
+        path if path.contains("oauth2/token") => 400,
+        _ => 403,
+    });
+    let machine = json(&capabilities(&imds, &[], &["-o", "json"]));
     assert_eq!(
-        (&machine["source"], &machine["bound"], &machine["keyStrength"]),
-        (&"imds".into(), &true.into(), &"software".into())
+        (&machine["metadataService"], &machine["bound"], &machine["keyStrength"]),
+        (&"1".into(), &false.into(), &serde_json::Value::Null)
     );
+    let table = stdout(&capabilities(&imds, &[], &["-o", "table"]));
+    assert!(table.contains("version 1") && table.contains("bound     no: this metadata service"), "{table}");
+    let env = stdout(&capabilities(&imds, &[], &["-o", "env"]));
+    assert_eq!(env, "CERTBOUND_SOURCE=imds\nCERTBOUND_BOUND=0\n");
+}
+
+#[test]
+fn no_metadata_service_is_an_error_with_both_reasons() {
+    const CODE: &str = "managed_identity_all_sources_unavailable";
+    let nobody = capabilities(NOWHERE, &[], &["-o", "json"]);
+    assert_eq!(refusal(&nobody), (3, CODE.to_owned()));
+    assert_eq!(stderr(&nobody).matches("cannot connect").count(), 2, "{}", stderr(&nobody));
+    let another = capabilities(&answering(|_| 403), &[], &["-o", "json"]);
+    assert_eq!(refusal(&another), (1, CODE.to_owned()));
+    assert_eq!(stderr(&another).matches("status 403").count(), 2, "{}", stderr(&another));
+}
+
+#[test]
+fn another_platform_is_believed_without_asking() {
+    let told = |variables: &[(&str, &str)]| json(&capabilities(NOWHERE, variables, &["-o", "json"]));
     let app = told(&[("IDENTITY_ENDPOINT", "http://127.0.0.1:9/x"), ("IDENTITY_HEADER", "x")]);
     assert_eq!((&app["source"], &app["bound"]), (&"app-service".into(), &false.into()));
+    assert_eq!(app["keyStrength"], serde_json::Value::Null);
     let node = told(&[
         ("IDENTITY_ENDPOINT", "https://127.0.0.1:9/x"),
         ("IDENTITY_HEADER", "x"),
         ("IDENTITY_SERVER_THUMBPRINT", "A9993E364706816ABA3E25717850C26C9CD0D89D"),
     ]);
     assert_eq!((&node["source"], &node["bound"]), (&"service-fabric".into(), &false.into()));
+    let unnamed = [("MSI_ENDPOINT", "http://127.0.0.1:9/x"), ("MSI_SECRET", "x")];
+    let unnamed = refusal(&capabilities(NOWHERE, &unnamed, &["-o", "json"]));
+    assert_eq!(unnamed, (2, "invalid_managed_identity_id_type".to_owned()));
+}
+
+/// The URL of a server that answers by a status for each path, and has nothing to say.
+fn answering(status: fn(&str) -> u16) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
+    std::thread::spawn(move || {
+        for mut tcp in listener.incoming().flatten() {
+            let mut line = String::new();
+            let mut lines = BufReader::new(&tcp).lines().map_while(Result::ok);
+            for next in lines.by_ref().take_while(|next| !next.is_empty()) {
+                if line.is_empty() {
+                    line = next;
+                }
+            }
+            let path = line.split(' ').nth(1).unwrap_or_default();
+            let answer =
+                format!("HTTP/1.1 {} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status(path));
+            let _ = tcp.write_all(answer.as_bytes());
+        }
+    });
+    url
 }

@@ -1,6 +1,6 @@
 //! Which acquisitions are one: the key of a flight, and what it brings.
 
-mod single;
+pub(crate) mod single;
 mod sync;
 
 use self::single::{Flights as Single, Load as AnyLoad};

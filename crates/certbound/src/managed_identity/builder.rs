@@ -13,6 +13,7 @@ use super::place::Place;
 use super::{Machine, ManagedIdentity, imds};
 use crate::background::Background;
 use crate::cache::TokenCache;
+use crate::cache::flight::single::Flights;
 use crate::cache::key::ClientKey;
 use crate::clock::{Clock, SystemClock};
 use crate::network::{Network, NetworkError};
@@ -177,6 +178,7 @@ impl ManagedIdentityBuilder {
             attestation: self.attestation,
             min_strength: self.min_strength,
             imds_calls: self.imds_calls.unwrap_or_else(imds::shared_calls),
+            discoveries: Flights::default(),
         };
         Ok(ManagedIdentity { machine: Arc::new(machine), background })
     }

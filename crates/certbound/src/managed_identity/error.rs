@@ -2,6 +2,7 @@
 
 use certbound_core::managed_identity::{MachineError, MachineSource, MalformedMachineAnswer, SourceError};
 
+use super::capabilities::NotFound;
 use super::keys::{KeyError, KeyStrength};
 use crate::certificate::BindingCertificateError;
 use crate::state::StateError;
@@ -87,6 +88,9 @@ pub enum PlatformError {
         /// Why.
         reason: String,
     },
+    /// There is no metadata service of either version, and no other source either.
+    #[error("no managed identity was found: {0}")]
+    NoSource(Box<NotFound>),
     /// What would be asked has no URL.
     #[error("{origin} cannot be asked, because what is asked for makes no URL")]
     Url {
@@ -132,6 +136,7 @@ impl PlatformError {
                 ..
             } => cause.code(),
             Self::Unreachable { .. } => "managed_identity_unreachable_network",
+            Self::NoSource(_) => "managed_identity_all_sources_unavailable",
             Self::Url { .. } => "invalid_managed_identity_endpoint",
             Self::ShuttingDown => "runtime_shut_down",
             Self::SourceCannotBind { .. } => "mtls_pop_not_supported_for_environment",
@@ -161,6 +166,9 @@ impl PlatformError {
             }
             Self::Unreachable { cause: cause @ TransportError::ServerNotPinned { .. }, .. } => cause.fix(),
             Self::Unreachable { .. } => "see whether the platform's agent runs",
+            Self::NoSource(_) => {
+                "run on a machine that has managed identities, or set the platform's variables; 169.254.169.254 must be reached without a proxy"
+            }
             Self::Url { .. } => {
                 "check the endpoint in the environment, and that resource and identity are short"
             }
@@ -185,6 +193,7 @@ impl PlatformError {
         match self {
             Self::Refused { answer, .. } => answer.is_transient(),
             Self::Unreachable { cause, .. } => cause.is_transient(),
+            Self::NoSource(found) => found.is_transient(),
             _ => false,
         }
     }

@@ -137,18 +137,22 @@ impl Machine {
     }
 
     fn credential_url(&self, path: &str) -> String {
-        let mut query = vec![("cred-api-version", "2.0")];
+        self.imds_url(path, ("cred-api-version", "2.0"))
+    }
+
+    /// With the identity as all but the older version's tokens select it.
+    pub(super) fn imds_url(&self, path: &str, version: (&str, &str)) -> String {
+        let mut query = vec![version];
         match &self.id {
             IdentityId::ClientId(id) => query.push(("client_id", id)),
             IdentityId::ObjectId(id) => query.push(("object_id", id)),
-            // This operation knows it by another name than the older one.
             IdentityId::ResourceId(id) => query.push(("mi_res_id", id)),
             _ => {}
         }
         self.place.imds(path, &query)
     }
 
-    fn request(
+    pub(super) fn request(
         &self,
         builder: http::request::Builder,
         correlation_id: CorrelationId,

@@ -9,6 +9,7 @@ mod credentials;
 mod discovery;
 mod fail_closed;
 mod headers;
+mod machine_capabilities;
 mod machine_faults;
 mod machine_requests;
 mod machine_retries;

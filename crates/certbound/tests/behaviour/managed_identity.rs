@@ -302,7 +302,7 @@ async fn each_platform_is_asked_in_its_own_way() {
             error.to_string().contains(&identity.origin().to_string()) && transport.seen().is_empty(),
             "{error}"
         );
-        assert!(!identity.capabilities().binds);
+        assert!(!identity.capabilities().await.unwrap().binds);
     }
 }
 

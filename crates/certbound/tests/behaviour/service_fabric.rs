@@ -210,7 +210,7 @@ async fn what_it_cannot_do_is_refused_before_any_byte() {
     let (identity, transport) = given(on_node(IdentityId::System, ENDPOINT, PIN), &[]);
     let error = identity.bound_token(&vault()).await.unwrap_err();
     assert_eq!(error.code(), "mtls_pop_not_supported_for_environment");
-    assert!(transport.seen().is_empty() && !identity.capabilities().binds);
+    assert!(transport.seen().is_empty() && !identity.capabilities().await.unwrap().binds);
 }
 
 #[test]
