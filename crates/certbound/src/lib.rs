@@ -52,6 +52,7 @@ mod signed_assertion;
 mod state;
 mod token;
 mod transport;
+mod workload_identity;
 
 pub use certbound_core::authority::{Authority, AuthorityKind, AuthorityUrlError};
 pub use certbound_core::certificate::{CertificateChain, Thumbprint};
@@ -99,6 +100,7 @@ pub use crate::resource::{CallFacts, Resource, ResourceProfile, Scheme};
 pub use crate::state::{StateDirectory, StateError};
 pub use crate::token::{BearerToken, BoundToken, Details, Source};
 pub use crate::transport::{Answer, HyperTransport, Phase, TlsFacts, Transport, TransportError, Via};
+pub use crate::workload_identity::{WorkloadIdentity, WorkloadIdentityError};
 
 /// The examples of the page on managed identities are compiled with the documentation tests, as the README's.
 #[cfg(doctest)]

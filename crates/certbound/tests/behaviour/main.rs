@@ -25,3 +25,4 @@ mod sealed;
 mod service_fabric;
 mod store;
 mod two_leg;
+mod workload_identity;

@@ -1,0 +1,147 @@
+//! Workload identity of Kubernetes: a client by the variables that its webhook sets.
+
+use certbound_core::authority::{Authority, AuthorityUrlError};
+use certbound_core::environment::Cloud;
+use certbound_core::tenant::{TenantError, TenantId};
+
+use crate::client::{Client, ClientBuilder};
+use crate::credential::{AssertionFile, ByUnboundAssertion};
+
+const FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+const CLIENT: &str = "AZURE_CLIENT_ID";
+const TENANT: &str = "AZURE_TENANT_ID";
+const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
+
+/// A workload's identity in Kubernetes: an application, or a user-assigned identity, that trusts the cluster's tokens.
+///
+/// The cluster's token is bound to no certificate, so it brings Bearer tokens only. Its file is read at each use, since the
+/// cluster rotates it.
+///
+/// ```no_run
+/// use certbound::{Cloud, ResourceScope, WorkloadIdentity};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = WorkloadIdentity::from_env()?.client().build()?;
+/// let token = client.bearer_token(&ResourceScope::key_vault(Cloud::Public)).await?;
+/// # drop(token);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct WorkloadIdentity {
+    authority: Authority,
+    client_id: String,
+    file: AssertionFile,
+}
+
+impl WorkloadIdentity {
+    /// By the process's environment, read now: `AZURE_FEDERATED_TOKEN_FILE`, `AZURE_CLIENT_ID`, `AZURE_TENANT_ID`, and
+    /// `AZURE_AUTHORITY_HOST` (default: the public cloud's). An empty variable is as good as none.
+    ///
+    /// # Errors
+    /// [`WorkloadIdentityError`] names the variable that is missing or cannot be used. The file need not be there yet.
+    pub fn from_env() -> Result<Self, WorkloadIdentityError> {
+        Self::from_environment(|name| std::env::var(name).ok())
+    }
+
+    /// By an environment that a function reads.
+    ///
+    /// # Errors
+    /// As [`WorkloadIdentity::from_env`].
+    pub fn from_environment(
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, WorkloadIdentityError> {
+        let set = |name: &'static str| variable(name).filter(|value| !value.is_empty());
+        let needed = |variable: &'static str| set(variable).ok_or(WorkloadIdentityError::NotSet { variable });
+        let file = AssertionFile::new(needed(FILE)?);
+        let client_id = needed(CLIENT)?;
+        if client_id.len() != 36 || uuid::Uuid::try_parse(&client_id).is_err() {
+            return Err(WorkloadIdentityError::ClientId { variable: CLIENT });
+        }
+        let tenant = TenantId::parse(&needed(TENANT)?)
+            .map_err(|cause| WorkloadIdentityError::Tenant { variable: TENANT, cause })?;
+        let authority = match set(AUTHORITY_HOST) {
+            None => Authority::in_cloud(Cloud::Public, tenant),
+            Some(host) => Authority::parse(&url_of(&host, &tenant))
+                .map_err(|cause| WorkloadIdentityError::Authority { variable: AUTHORITY_HOST, cause })?,
+        };
+        Ok(Self { authority, client_id, file })
+    }
+
+    /// Where tokens are asked for.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Who asks for them.
+    pub fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    /// A client that proves itself by the cluster's token, with its other settings still to be made.
+    pub fn client(self) -> ClientBuilder<ByUnboundAssertion> {
+        Client::builder(self.authority, self.client_id).with_unbound_assertions(self.file)
+    }
+}
+
+/// The host may stand without `https://`.
+fn url_of(host: &str, tenant: &TenantId) -> String {
+    let scheme = if host.contains("://") { "" } else { "https://" };
+    format!("{scheme}{}/{}", host.trim_end_matches('/'), tenant.as_str())
+}
+
+/// Why the environment describes no workload identity.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkloadIdentityError {
+    /// It is needed.
+    #[error("the environment variable {variable} is not set")]
+    NotSet {
+        /// Its name.
+        variable: &'static str,
+    },
+    /// Not the id of an application or identity.
+    #[error("the environment variable {variable} is not a GUID")]
+    ClientId {
+        /// Its name.
+        variable: &'static str,
+    },
+    /// Not a tenant.
+    #[error("the environment variable {variable}: {cause}")]
+    Tenant {
+        /// Its name.
+        variable: &'static str,
+        /// Why.
+        cause: TenantError,
+    },
+    /// Not the URL of an authority.
+    #[error("the environment variable {variable}: {cause}")]
+    Authority {
+        /// Its name.
+        variable: &'static str,
+        /// Why.
+        cause: AuthorityUrlError,
+    },
+}
+
+impl WorkloadIdentityError {
+    /// MSAL's name where it has one, else ours.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotSet { .. } => "workload_identity_not_configured",
+            Self::ClientId { .. } => "invalid_client_id",
+            Self::Tenant { cause, .. } => cause.code(),
+            Self::Authority { cause, .. } => cause.code(),
+        }
+    }
+
+    /// What to do.
+    pub fn fix(&self) -> String {
+        match self {
+            Self::NotSet { .. } => "label the pod azure.workload.identity/use: \"true\", and annotate its service account with the client id, so that the cluster's webhook sets the variable; or set it".to_owned(),
+            Self::ClientId { .. } => "annotate the service account with the client id of the application or identity".to_owned(),
+            Self::Tenant { cause, .. } => cause.fix().to_owned(),
+            Self::Authority { cause, .. } => cause.fix().to_owned(),
+        }
+    }
+}
