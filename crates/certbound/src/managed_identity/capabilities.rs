@@ -129,7 +129,7 @@ impl Machine {
         (path, version): (&str, (&str, &str)),
         id: CorrelationId,
     ) -> Result<Result<(), ProbeFailure>, PlatformError> {
-        let request = Request::get(self.imds_url(path, version));
+        let request = Request::get(self.imds_url(path, version, &[]));
         let request = request.header("x-ms-client-request-id", id.to_string()).body(Bytes::new());
         let request = request.map_err(|_| PlatformError::Url { origin: self.place.origin() })?;
         let answer = match self.ask_by(Policy::Probe, request).await {

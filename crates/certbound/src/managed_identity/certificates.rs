@@ -188,7 +188,7 @@ impl Machine {
         if let Some(minted) = self.minted_now().filter(fits) {
             return Ok(minted);
         }
-        self.mint(&asked, not, correlation_id).await
+        self.mint(&asked, not, not.is_some(), correlation_id).await
     }
 
     /// Refuses what can be refused before any byte.
@@ -217,7 +217,7 @@ impl Machine {
         let (machine, old) = (Arc::clone(self), minted.binding.thumbprint());
         Background::spawn(&self.background, async move {
             let _mine = mine;
-            if let Err(error) = machine.mint(&asked, Some(old), CorrelationId::random()).await {
+            if let Err(error) = machine.mint(&asked, Some(old), false, CorrelationId::random()).await {
                 tracing::warn!(%error, "the machine's certificate could not be renewed yet");
             }
         });

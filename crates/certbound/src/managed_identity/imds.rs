@@ -97,7 +97,7 @@ impl Machine {
         &self,
         correlation_id: CorrelationId,
     ) -> Result<PlatformMetadata, PlatformError> {
-        let url = self.credential_url("/metadata/identity/getplatformmetadata");
+        let url = self.credential_url("/metadata/identity/getplatformmetadata", &[]);
         let answer = self.ask(self.request(Request::get(url), correlation_id, Bytes::new())?).await?;
         match answer.status().as_u16() {
             200 => {
@@ -109,16 +109,18 @@ impl Machine {
         }
     }
 
-    /// A certificate for a signed request (DER).
+    /// A certificate for a signed request (DER). `anew`: not one that the service has, since that was refused.
     pub(super) async fn issue(
         &self,
         request: &[u8],
         attestation: Option<&Secret>,
+        anew: bool,
         correlation_id: CorrelationId,
     ) -> Result<IssuedCredential, PlatformError> {
         let body =
             IssueBody { csr: &STANDARD.encode(request), attestation_token: attestation.map(Secret::expose) };
-        let url = self.credential_url("/metadata/identity/issuecredential");
+        let more: &[_] = if anew { &[("bypass_cache", "true")] } else { &[] };
+        let url = self.credential_url("/metadata/identity/issuecredential", more);
         let builder = Request::post(url).header(CONTENT_TYPE, "application/json; charset=utf-8");
         let request = self.request(builder, correlation_id, body.bytes())?;
         let answer = self.ask(request).await?;
@@ -136,12 +138,12 @@ impl Machine {
         PlatformError::Malformed { origin: self.place.origin(), answer }
     }
 
-    fn credential_url(&self, path: &str) -> String {
-        self.imds_url(path, ("cred-api-version", "2.0"))
+    fn credential_url(&self, path: &str, more: &[(&str, &str)]) -> String {
+        self.imds_url(path, ("cred-api-version", "2.0"), more)
     }
 
     /// With the identity as all but the older version's tokens select it.
-    pub(super) fn imds_url(&self, path: &str, version: (&str, &str)) -> String {
+    pub(super) fn imds_url(&self, path: &str, version: (&str, &str), more: &[(&str, &str)]) -> String {
         let mut query = vec![version];
         match &self.id {
             IdentityId::ClientId(id) => query.push(("client_id", id)),
@@ -149,6 +151,7 @@ impl Machine {
             IdentityId::ResourceId(id) => query.push(("mi_res_id", id)),
             _ => {}
         }
+        query.extend(more);
         self.place.imds(path, &query)
     }
 

@@ -18,11 +18,13 @@ use crate::certificate::BindingCertificate;
 use crate::correlation::CorrelationId;
 
 impl Machine {
-    /// Asks the platform. The identity may turn out to be one that has a certificate already, by another name.
+    /// Asks the platform. The identity may turn out to be one that has a certificate already, by another name. `not` is one
+    /// that is to be replaced, because it was refused or has grown old.
     pub(super) async fn mint(
         &self,
         asked: &Name,
         not: Option<Thumbprint>,
+        refused: bool,
         correlation_id: CorrelationId,
     ) -> Result<Arc<Minted>, PlatformError> {
         let metadata = self.metadata(correlation_id).await?;
@@ -61,7 +63,7 @@ impl Machine {
         let signed = tokio::task::spawn_blocking(move || signer.sign(&message)).await;
         let signature = signed.map_err(|_| PlatformError::ShuttingDown)??;
         let request = request.with_signature(&signature).map_err(|error| unusable(&error.to_string()))?;
-        let issued = self.issue(&request, attestation.as_deref(), correlation_id).await?;
+        let issued = self.issue(&request, attestation.as_deref(), refused, correlation_id).await?;
         let minted = Arc::new(Minted::new(&issued, &metadata, &key, self.clock.now())?);
         tracing::info!(client_id = %minted.client_id, not_after = %minted.binding.chain().not_after(), "certificate issued");
         // One that ends within a day is used, and not kept.
