@@ -1,7 +1,15 @@
 //! No secret is logged, at any level, and the test that says so can see one.
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
-use certbound::{Cloud, ManagedIdentity, ResourceScope, Secret};
-use certbound_testkit::emulator::PLATFORM_SECRET;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use certbound::{
+    Attestation, AttestationRequest, Clock as _, Cloud, IdentityId, MachineCertificates, ManagedIdentity,
+    ResourceScope, Secret, SoftwareKeys, StateDirectory, UnixTime,
+};
+use certbound_testkit::emulator::{Emulator, PLATFORM_SECRET, World};
 use certbound_testkit::{CapturedLogs, Pair};
 
 fn vault() -> ResourceScope {
@@ -33,10 +41,16 @@ async fn the_whole_flow_logs_no_secret() {
     let of_node = node.bearer_token(&vault()).await.unwrap();
     tracing::trace!("{node:?} {of_node:?}");
 
+    let (machine, of_machine, attestation, key) = attested_machine().await;
+    tracing::trace!("{machine:?} {of_machine:?}");
+
     let text = logs.text();
+    assert!(text.contains("certificate issued"), "nothing of the machine was captured:\n{text}");
+    assert_holds_no_key(&text, &key);
     assert!(!text.contains(PLATFORM_SECRET), "the platform's secret was logged");
     assert!(text.contains("token request"), "nothing was captured:\n{text}");
-    for secret in [assertion.secret(), bound.secret(), bearer.secret(), of_node.secret()] {
+    let tokens = [assertion.secret(), bound.secret(), bearer.secret(), of_node.secret()];
+    for secret in tokens.into_iter().chain([of_machine.secret(), &attestation]) {
         let secret = secret.expose();
         assert!(!text.contains(secret), "a whole token was logged");
         // Not a piece of it either: the signature is what makes it worth something.
@@ -44,10 +58,67 @@ async fn the_whole_flow_logs_no_secret() {
     }
     assert!(!text.contains("PRIVATE KEY"));
 
-    // The positive control: a planted secret is found by the same means.
+    // The positive controls: a key in every spelling, and a planted secret.
+    for spelt in [STANDARD.encode(&key), format!("{key:?}"), hex(&key), format!("{:x?}", key)] {
+        let found = std::panic::catch_unwind(|| assert_holds_no_key(&spelt, &key));
+        assert!(found.is_err(), "a key would not be seen: {spelt}");
+    }
     let planted = Secret::new("planted-secret-value");
     tracing::trace!("{}", planted.expose());
     assert!(logs.text().contains("planted-secret-value"));
     log::trace!("{} by log", planted.expose());
     assert!(logs.text().contains("planted-secret-value by log"));
+}
+
+/// Attests keys by the emulator's word, and remembers it.
+struct Remembers(Arc<Emulator>, Arc<Mutex<String>>, UnixTime);
+
+impl Attestation for Remembers {
+    async fn attest(&self, request: &AttestationRequest) -> Result<Secret, String> {
+        let now = self.2;
+        let token = self.0.attest_for_tests(request.key.public_key(), now, "right");
+        *self.1.lock().unwrap() = token.clone();
+        Ok(Secret::new(token))
+    }
+}
+
+/// A machine whose key is attested and kept in a folder: its bound token, the attestation, and the private key.
+async fn attested_machine() -> (ManagedIdentity, certbound::BoundToken, Secret, Vec<u8>) {
+    let mut world = World::built_in();
+    world.machine.attestation_required = true;
+    let pair = Pair::with_world(world);
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("state");
+    let state = StateDirectory::open(&folder).unwrap();
+    let said = Arc::new(Mutex::new(String::new()));
+    let machine = pair
+        .managed_identity(IdentityId::System)
+        .with_certificates(MachineCertificates::kept_in(&state))
+        .with_keys(SoftwareKeys::kept_in(&state))
+        .with_attestation(Remembers(Arc::clone(pair.emulator()), Arc::clone(&said), pair.clock().now()))
+        .build()
+        .unwrap();
+    let token = machine.bound_token(&vault()).await.unwrap();
+    let attestation = Secret::new(said.lock().unwrap().clone());
+    assert!(attestation.len() > 100);
+    (machine, token, attestation, std::fs::read(folder.join("software-key.der")).unwrap())
+}
+
+/// Looks for the middle of a key, where its secret numbers are, in the spellings that a log could have.
+fn assert_holds_no_key(text: &str, key: &[u8]) {
+    let middle = &key[key.len() / 3..key.len() / 3 + 24];
+    let listed = format!("{middle:?}");
+    let in_hex = format!("{middle:x?}");
+    assert!(!text.contains(listed.trim_matches(['[', ']'])), "a key was logged as numbers");
+    assert!(!text.contains(in_hex.trim_matches(['[', ']'])), "a key was logged as numbers");
+    assert!(!text.contains(&hex(middle)), "a key was logged in hexadecimal");
+    // Three alignments of base64; the ends depend on what stands beside.
+    for skip in 0..3 {
+        let part = STANDARD.encode(&middle[skip..skip + 21]);
+        assert!(!text.contains(&part), "a key was logged in base64");
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,8 +1,16 @@
 //! A machine's platform that misbehaves, by the emulator's faults: a typed error, nothing kept, and the next attempt works.
 
-use certbound::{IdentityId, ResourceScope};
-use certbound_testkit::Pair;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use certbound::{
+    Answer, IdentityId, MachineCertificates, ResourceScope, SoftwareKeys, StateDirectory, Transport,
+    TransportError, Via,
+};
+use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Condition, Fault, FaultResult, PlatformEndpoint, PlatformKind};
+use certbound_testkit::{MemoryTransport, Pair};
 
 use crate::two_leg::vault;
 
@@ -50,4 +58,71 @@ async fn what_a_platform_answers_wrongly_is_an_error_and_leaves_nothing() {
         };
         again.unwrap_or_else(|error| panic!("{endpoint:?} {name}: it left something behind: {error}"));
     }
+}
+
+/// The emulated machine, whose answers of one operation are altered once.
+#[derive(Clone)]
+struct Altered {
+    beneath: MemoryTransport,
+    operation: &'static str,
+    change: (&'static str, &'static str),
+    done: Arc<AtomicBool>,
+}
+
+impl Transport for Altered {
+    async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
+        let concerned = request.uri().path().ends_with(self.operation);
+        let answer = self.beneath.send(request, via).await?;
+        if !concerned || self.done.swap(true, Ordering::SeqCst) {
+            return Ok(answer);
+        }
+        let (from, to) = self.change;
+        let body = String::from_utf8(answer.response.body().to_vec()).unwrap();
+        assert!(body.contains(from), "{from}: {body}");
+        let response = answer.response.map(|_| Bytes::from(body.replace(from, to)));
+        Ok(Answer { response, tls: answer.tls })
+    }
+}
+
+const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+
+#[tokio::test]
+async fn a_wrong_certificate_is_kept_neither_in_memory_nor_in_the_folder() {
+    for (operation, change, code) in [
+        ("issuecredential", (builtin::SYSTEM_IDENTITY, NOBODY), "invalid_certificate"),
+        ("issuecredential", (builtin::TENANT, NOBODY), "invalid_certificate"),
+        ("issuecredential", ("\"certificate\":\"", "\"certificate\":\"AAAA"), "invalid_certificate"),
+        ("issuecredential", ("\"certificate\":\"", "\"certificate\":\"?"), "invalid_certificate"),
+        ("issuecredential", ("mtls_authentication_endpoint", "x"), "managed_identity_request_failed"),
+        ("issuecredential", ("identity_type", "x"), "managed_identity_request_failed"),
+        ("issuecredential", ("{", "["), "managed_identity_response_parse_failure"),
+        ("getplatformmetadata", ("attestationEndpoint", "x"), "managed_identity_request_failed"),
+        ("getplatformmetadata", ("cuId", "x"), "managed_identity_request_failed"),
+        ("getplatformmetadata", ("vmId", "x"), "managed_identity_request_failed"),
+        ("getplatformmetadata", ("{", "["), "managed_identity_response_parse_failure"),
+        ("getplatformmetadata", (builtin::SYSTEM_IDENTITY, "me"), "managed_identity_request_failed"),
+    ] {
+        let pair = Pair::new();
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("state");
+        let state = StateDirectory::open(&folder).unwrap();
+        let certificates = MachineCertificates::kept_in(&state);
+        let transport = Altered { beneath: pair.transport(), operation, change, done: Arc::default() };
+        let identity = pair.managed_identity(IdentityId::System).with_transport(transport);
+        let identity = identity.with_keys(SoftwareKeys::kept_in(&state));
+        let identity = identity.with_certificates(certificates.clone()).build().unwrap();
+        let error = identity.bound_token(&vault()).await.unwrap_err();
+        assert_eq!(error.code(), code, "{operation} {change:?}: {error}");
+        assert!(certificates.is_empty(), "{operation} {change:?}");
+        assert_eq!(kept(&folder), 0, "{operation} {change:?}");
+        // The next one is right, and kept.
+        identity.bound_token(&vault()).await.unwrap();
+        assert_eq!((certificates.len(), kept(&folder)), (1, 1), "{operation} {change:?}");
+    }
+}
+
+/// How many certificates are in the folder.
+fn kept(folder: &std::path::Path) -> usize {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|end| end == "json")).count()
 }
