@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use crate::process::{capture, cargo, on_path, run, say};
 use crate::strangers::apt_install;
 
-const TARGETS: [&str; 7] =
-    ["token", "cnf", "jwks", "proxy_rfc9440", "proxy_envoy", "proxy_nginx", "proxy_app_service"];
+const TARGETS: [&str; 8] =
+    ["token", "cnf", "jwks", "platform", "proxy_rfc9440", "proxy_envoy", "proxy_nginx", "proxy_app_service"];
 
 /// Long enough to see that a target runs and that its seeds pass.
 pub(crate) const SMOKE: u64 = 20;
