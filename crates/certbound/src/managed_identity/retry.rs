@@ -41,11 +41,10 @@ impl Policy {
     ) -> Option<Duration> {
         use Outcome::{Status, TimedOut};
 
-        let repeats = match (self, outcome) {
-            (Self::Imds, Status(404) | TimedOut) => true,
-            (Self::Imds | Self::Probe, Status(408 | 410 | 429 | 500..=599)) => true,
-            (Self::Platform, Status(404 | 408 | 429 | 500 | 503 | 504) | TimedOut) => true,
-            _ => false,
+        let repeats = match self {
+            Self::Imds => matches!(outcome, Status(404 | 408 | 410 | 429 | 500..=599) | TimedOut),
+            Self::Probe => matches!(outcome, Status(408 | 410 | 429 | 500..=599)),
+            Self::Platform => matches!(outcome, Status(404 | 408 | 429 | 500 | 503 | 504) | TimedOut),
         };
         let most = if self != Self::Platform && first == Status(410) { 7 } else { 3 };
         if !repeats || attempt > most {
