@@ -108,6 +108,15 @@ impl Cloud {
     }
 }
 
+/// Of clouds whose hosts are not public, and which are no [`Cloud`] therefore.
+const CLOSED_EXCHANGE_URIS: [&str; 2] =
+    ["api://AzureADTokenExchangeUSNat", "api://AzureADTokenExchangeUSSec"];
+
+/// The audiences of a token exchange, in every cloud that has one of its own: also in the two whose hosts are not public.
+pub fn exchange_uris() -> impl Iterator<Item = &'static str> {
+    Cloud::ALL.iter().map(|cloud| cloud.exchange_uri()).chain(CLOSED_EXCHANGE_URIS)
+}
+
 /// The stable lower-case name, such as `us_government`.
 impl fmt::Display for Cloud {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::environment::Cloud;
+use crate::environment::{Cloud, exchange_uris};
 
 const DEFAULT_SUFFIX: &str = "/.default";
 const MAX_LENGTH: usize = 1024;
@@ -195,7 +195,7 @@ fn is_exchange_audience(resource: &str) -> bool {
     if id.eq_ignore_ascii_case(EXCHANGE_APPLICATION) {
         return true;
     }
-    Cloud::ALL.iter().any(|cloud| cloud.exchange_uri().eq_ignore_ascii_case(resource))
+    exchange_uris().any(|uri| uri.eq_ignore_ascii_case(resource))
 }
 
 /// Why a text is not the scope of a resource.
@@ -272,6 +272,8 @@ mod tests {
             ("api://AzureADTokenExchange//.default", "exchange_scope_not_a_resource"),
             ("api://AzureADTokenExchangeUSGov/.default", "exchange_scope_not_a_resource"),
             ("api://AzureADTokenExchangeChina/.default", "exchange_scope_not_a_resource"),
+            ("api://AzureADTokenExchangeUSNat/.default", "exchange_scope_not_a_resource"),
+            ("api://AzureADTokenExchangeUSSec/.default", "exchange_scope_not_a_resource"),
             ("fb60f99c-7a34-4190-8149-302f77469936/.default", "exchange_scope_not_a_resource"),
             ("api://FB60F99C-7a34-4190-8149-302f77469936/.default", "exchange_scope_not_a_resource"),
         ];

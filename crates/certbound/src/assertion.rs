@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use certbound_core::environment::Cloud;
+use certbound_core::environment::exchange_uris;
 use certbound_core::jws::{JwsError, UnverifiedJws};
 use certbound_core::jwt::Claims;
 use certbound_core::secret::Secret;
@@ -158,9 +158,7 @@ impl Leg1 for BoundAssertion {
 
 fn check_audience(claims: &Claims) -> Result<(), AssertionError> {
     let audiences = claims.audiences();
-    let for_exchange = |audience: &&str| {
-        Cloud::ALL.iter().any(|cloud| cloud.exchange_uri() == *audience) || is_guid(audience)
-    };
+    let for_exchange = |audience: &&str| exchange_uris().any(|uri| uri == *audience) || is_guid(audience);
     if audiences.is_empty() || !audiences.iter().all(for_exchange) {
         let found =
             audiences.first().map_or_else(String::new, |audience| audience.chars().take(128).collect());

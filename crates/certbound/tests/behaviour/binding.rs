@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use certbound::{
     AssertionRequest, Binding, BindingCertificate, BoundAssertion, ByCertificate, Client, Error, Leg1,
     Misuse, Secret, TokenCache, leg1_fn,
@@ -149,6 +151,19 @@ async fn an_assertion_from_outside_is_read_when_it_is_wrapped() {
     let vault_token = pair.leg1().bound_token(&vault()).await.unwrap();
     let other_audience = vault_token.secret().expose();
     assert_eq!(wrap(other_audience, pair.certificate()), Err("assertion_wrong_audience"));
+    // Clouds whose hosts are not public have audiences of their own too.
+    for (audience, expected) in [
+        ("api://AzureADTokenExchangeUSNat", Ok(())),
+        ("api://AzureADTokenExchangeUSSec", Ok(())),
+        ("api://AzureADTokenExchangeMars", Err("assertion_wrong_audience")),
+    ] {
+        let thumbprint = Binding::new(pair.certificate()).thumbprint().x5t_s256();
+        let claims =
+            format!(r#"{{"aud":"{audience}","exp":1790000000,"cnf":{{"x5t#S256":"{thumbprint}"}}}}"#);
+        let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let jwt = format!("{}.{}.c2ln", part(r#"{"alg":"RS256"}"#), part(&claims));
+        assert_eq!(wrap(&jwt, pair.certificate()), expected, "{audience}");
+    }
 }
 
 #[tokio::test]
