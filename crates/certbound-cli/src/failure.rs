@@ -91,6 +91,7 @@ impl Failure {
                 what:
                     PlatformError::SourceCannotBind { .. }
                     | PlatformError::Identity(_)
+                    | PlatformError::Url { .. }
                     | PlatformError::State(_)
                     | PlatformError::Strength { .. },
                 ..

@@ -86,7 +86,8 @@ pub(crate) enum Command {
     Call(CallFlags),
     /// Print the token endpoint that would be used and the rule that chose it. No network.
     Endpoint(EndpointFlags),
-    /// Tell what this machine's managed identity can do. Nobody is asked: the environment says it.
+    /// Find out what this machine's managed identity can do. Another platform's variables are believed; otherwise the
+    /// metadata service is probed, and where there is none it is an error.
     Capabilities(MachineFlags),
     /// Show what a token says, without trusting it, and whether it is bound to a certificate.
     ///
