@@ -37,8 +37,8 @@ pub(crate) enum Asks {
 }
 
 impl TestServer {
-    /// Answers the first request of a connection with `answer`, verbatim, and closes it; unless the answer does not say so
-    /// (`close`): then the client does.
+    /// Answers the first request of a connection with `answer`, verbatim, and closes it, unless the answer says to
+    /// keep it: then the client does.
     pub(crate) async fn start(asks: Asks, answer: impl Into<Vec<u8>>) -> Self {
         Self::serve(config(asks, rustls::ALL_VERSIONS, true), answer).await
     }
@@ -84,7 +84,7 @@ impl TestServer {
                     if http_bytes > 0 {
                         let _ = tls.write_all(&answer).await;
                     }
-                    if !answer.windows(5).any(|window| window == b"close") {
+                    if answer.windows(KEEPS.len()).any(|window| window == KEEPS.as_bytes()) {
                         // Until the client ends it.
                         let _ = tls.read(&mut buffer).await;
                     }
@@ -155,8 +155,10 @@ impl ResolvesServerCert for Presents {
 
 /// An answer after which the connection stays open.
 pub(crate) fn stays_open(body: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{KEEPS}\r\n\r\n{body}", body.len())
 }
+
+const KEEPS: &str = "Connection: keep-alive";
 
 /// An answer that says to keep nothing open.
 pub(crate) fn ok(body: &str) -> String {
