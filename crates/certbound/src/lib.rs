@@ -91,7 +91,7 @@ pub use crate::leg1::{AssertionRequest, Leg1, leg1_fn};
 pub use crate::managed_identity::{
     AcquireFromMachine, Attestation, AttestationRequest, Capabilities, EnvironmentError, ImdsVersion,
     KeyError, KeyProvider, KeyStrength, MachineCertificates, MachineKey, ManagedIdentity,
-    ManagedIdentityBuildError, ManagedIdentityBuilder, NotFound, PlatformError, ProbeFailure, SoftwareKeys,
+    ManagedIdentityBuildError, ManagedIdentityBuilder, NoImds, PlatformError, ProbeFailure, SoftwareKeys,
 };
 pub use crate::network::{Network, NetworkBuilder, NetworkError};
 pub use crate::observe::{Check, JwtPop, JwtPopReport, ObservedRequest, ObservedValue, Observer};

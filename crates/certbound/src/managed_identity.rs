@@ -32,7 +32,7 @@ use self::attestation::AnyAttestation;
 pub use self::attestation::{Attestation, AttestationRequest};
 pub use self::builder::{ManagedIdentityBuildError, ManagedIdentityBuilder};
 use self::capabilities::Discovered;
-pub use self::capabilities::{Capabilities, ImdsVersion, NotFound, ProbeFailure};
+pub use self::capabilities::{Capabilities, ImdsVersion, NoImds, ProbeFailure};
 pub use self::certificates::MachineCertificates;
 use self::certificates::Slot;
 pub use self::environment::EnvironmentError;

@@ -62,7 +62,7 @@ pub(super) enum Discovered {
 /// Why neither version of the metadata service was found.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct NotFound {
+pub struct NoImds {
     /// What became of the probe for version 2.
     pub v2: ProbeFailure,
     /// What became of the probe for version 1.
@@ -119,7 +119,7 @@ impl Machine {
         let Err(v2) = self.probe(v2, id).await? else { return Ok(Discovered::V2) };
         match self.probe(v1, id).await? {
             Ok(()) => Ok(Discovered::V1 { guards_keys: self.guards_keys(id).await }),
-            Err(v1) => Err(PlatformError::NoSource(Box::new(NotFound { v2, v1 }))),
+            Err(v1) => Err(PlatformError::NoSource(Box::new(NoImds { v2, v1 }))),
         }
     }
 
@@ -156,7 +156,7 @@ impl Machine {
     }
 }
 
-impl NotFound {
+impl NoImds {
     /// Whether nothing answered at all.
     pub fn is_unreachable(&self) -> bool {
         [&self.v2, &self.v1].iter().all(|failure| matches!(failure, ProbeFailure::Unreachable(_)))
@@ -170,7 +170,7 @@ impl NotFound {
     }
 }
 
-impl fmt::Display for NotFound {
+impl fmt::Display for NoImds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the metadata service in version 2: {}; in version 1: {}", self.v2, self.v1)
     }

@@ -2,7 +2,7 @@
 
 use certbound_core::managed_identity::{MachineError, MachineSource, MalformedMachineAnswer, SourceError};
 
-use super::capabilities::NotFound;
+use super::capabilities::NoImds;
 use super::keys::{KeyError, KeyStrength};
 use crate::certificate::BindingCertificateError;
 use crate::state::StateError;
@@ -90,7 +90,7 @@ pub enum PlatformError {
     },
     /// There is no metadata service of either version, and no other source either.
     #[error("no managed identity was found: {0}")]
-    NoSource(Box<NotFound>),
+    NoSource(Box<NoImds>),
     /// What would be asked has no URL.
     #[error("{origin} cannot be asked, because what is asked for makes no URL")]
     Url {
