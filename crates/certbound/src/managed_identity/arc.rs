@@ -103,6 +103,7 @@ pub(super) fn confirm(id: &IdentityId, answer: &BearerAnswer) -> Result<(), Plat
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 #[path = "arc_tests.rs"]
 mod tests;
