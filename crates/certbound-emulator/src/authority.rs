@@ -12,7 +12,7 @@ use http::Request;
 
 use self::form::Credential;
 use crate::answers::{Refusal, refusal};
-use crate::issue::{Grant, Proof};
+use crate::issue::{Grant, MachineClaims, Proof};
 use crate::issuers::FetchedKeys;
 use crate::keys::SigningKeys;
 use crate::local_issuer::IssuerKeys;
@@ -67,6 +67,10 @@ impl<'e> TokenService<'e> {
         if let Credential::BoundAssertion(text) | Credential::SignedAssertion(text) = credential {
             assertion::parse(text)?.check_first_use(self, text)?;
         }
+        let machine = match proof {
+            Proof::Machine => self.world.managed_identity(&application.id),
+            _ => None,
+        };
         Ok(Grant {
             tenant,
             application,
@@ -74,6 +78,7 @@ impl<'e> TokenService<'e> {
             resource,
             audience,
             proof,
+            machine: machine.map(|identity| MachineClaims::of(self.world, identity)),
             bound_to: certificate.filter(|_| bound).map(|certificate| certificate.thumbprint()),
             capabilities,
             cloud: self.cloud,
@@ -179,7 +184,9 @@ impl<'e> TokenService<'e> {
         application: &Application,
         chain: &CertificateChain,
     ) -> Result<Proof, Refusal> {
-        if let Some(issued) = self.machines.known(chain.thumbprint()) {
+        // A machine's certificate is its own cloud's.
+        let at_home = self.cloud == self.world.machine.cloud;
+        if let Some(issued) = self.machines.known(chain.thumbprint()).filter(|_| at_home) {
             return by_machine(application, &issued);
         }
         if application.trusted_subjects.is_empty() {
@@ -263,7 +270,7 @@ fn by_machine(application: &Application, issued: &Issued) -> Result<Proof, Refus
         return Err(refusal(700_030, text));
     }
     match issued.attestation_fault {
-        None => Ok(Proof::Certificate),
+        None => Ok(Proof::Machine),
         Some(code) => {
             Err(refusal(code, "The attestation that the certificate was issued with is not accepted."))
         }
@@ -307,7 +314,7 @@ fn mutual_tls_enabled(caller: &Caller<'_>, mutual_tls: bool) -> Result<(), Refus
 }
 
 /// Whether a URI is a well-known resource of other clouds and not of this one.
-fn is_only_elsewhere(cloud: Cloud, name: &str) -> bool {
+pub(crate) fn is_only_elsewhere(cloud: Cloud, name: &str) -> bool {
     let bare = name.strip_suffix('/').unwrap_or(name);
     let has = |cloud: &Cloud| [cloud.exchange_uri(), cloud.vault_uri(), cloud.graph_uri()].contains(&bare);
     !has(&cloud) && Cloud::ALL.iter().any(has)

@@ -30,7 +30,7 @@ use crate::local_issuer::{IssuerKeys, LocalIssuers};
 use crate::machine_ca::MachineAuthority;
 use crate::platform::arc::ArcKey;
 use crate::platform::service_fabric::FabricCertificate;
-use crate::platform::{IMDS_HOST, Platform, Throttle};
+use crate::platform::{IMDS_HOST, Memory, Platform};
 use crate::replay::UsedAssertions;
 use crate::resource::ResourceServer;
 use crate::seed::KeySource;
@@ -57,7 +57,7 @@ pub struct Emulator {
     issuers: IssuerKeys,
     fetched: FetchedKeys,
     used: UsedAssertions,
-    throttle: Throttle,
+    machine: Memory,
     arc: OnceLock<ArcKey>,
 }
 
@@ -162,7 +162,7 @@ impl Emulator {
             issuers,
             fetched: FetchedKeys::default(),
             used: UsedAssertions::default(),
-            throttle: Throttle::default(),
+            machine: Memory::default(),
             arc: OnceLock::new(),
         })
     }
@@ -226,8 +226,8 @@ impl Emulator {
         let instead = fault.as_ref().and_then(|fault| fault.instead(&context));
         let mut response = instead.unwrap_or_else(|| {
             let (world, keys, machines) = (&self.world, &self.signing, &self.keys.0.machines);
-            let (throttle, arc, alteration) = (&self.throttle, self.arc.get(), fault.as_ref());
-            answer(&Platform { world, keys, machines, throttle, arc, alteration, now, own_host }, request)
+            let (memory, arc, alteration) = (&self.machine, self.arc.get(), fault.as_ref());
+            answer(&Platform { world, keys, machines, memory, arc, alteration, now, own_host }, request)
         });
         if asked.platform == Some(PlatformKind::Imds) {
             // Else every fault would be seen as a server that is no metadata service.

@@ -119,6 +119,8 @@ pub enum FaultResult {
     ForeignIdentityCertificate,
     /// A machine's certificate is issued whose time is over.
     ExpiredCertificate,
+    /// A machine's certificate is issued whose time comes in an hour.
+    FutureCertificate,
 }
 
 /// What the transport shall do with a response; an extension of the response.
@@ -154,7 +156,16 @@ impl FaultResult {
             Self::ForeignKeyCertificate => "foreign_key_certificate",
             Self::ForeignIdentityCertificate => "foreign_identity_certificate",
             Self::ExpiredCertificate => "expired_certificate",
+            Self::FutureCertificate => "future_certificate",
         }
+    }
+
+    /// Whether it makes the token in an answer another one than the right one.
+    pub(crate) fn alters_token(&self) -> bool {
+        matches!(
+            self,
+            Self::BearerForMtlsPop | Self::ForeignCnf | Self::NoCnf | Self::WrongScope | Self::EmptyToken
+        )
     }
 
     /// The answer that stands in for the right one, if it is of that kind.

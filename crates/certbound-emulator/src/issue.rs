@@ -12,10 +12,14 @@ use uuid::Uuid;
 
 use crate::fault::FaultResult;
 use crate::keys::TokenKey;
-use crate::world::{Application, Resource, Tenant, TokenVersion};
+use crate::world::{Application, ManagedIdentity, Resource, Tenant, TokenVersion, World};
 
 /// How long a token is good for, in seconds.
 pub(crate) const LIFETIME: u64 = 3_600;
+/// How long a managed identity's own token is good for, in seconds.
+pub(crate) const MACHINE_LIFETIME: u64 = 86_400;
+/// From this lifetime on the answer says when to ask again, in seconds.
+const LONG: u64 = 2 * 3_600;
 /// How far back `iat` and `nbf` are set, in seconds; the real service does so.
 pub(crate) const BACKDATED: u64 = 300;
 
@@ -30,6 +34,8 @@ pub(crate) struct Grant<'w> {
     /// The resource as the request spelled it.
     pub(crate) audience: String,
     pub(crate) proof: Proof,
+    /// For a managed identity's own token.
+    pub(crate) machine: Option<MachineClaims>,
     /// The certificate to bind to; `None` for a plain token.
     pub(crate) bound_to: Option<Thumbprint>,
     /// What the client said it can handle, such as `cp1`.
@@ -42,7 +48,43 @@ pub(crate) struct Grant<'w> {
 pub(crate) enum Proof {
     Secret,
     Certificate,
+    /// By a certificate that the machine's metadata service issued.
+    Machine,
     Federated,
+}
+
+/// What a managed identity's token says of it and of the machine: resource ids.
+#[derive(Debug)]
+pub(crate) struct MachineClaims {
+    /// `xms_mirid`
+    identity: String,
+    /// `xms_az_rid`: only for an identity that is not the machine's own.
+    used_by: Option<String>,
+}
+
+impl MachineClaims {
+    pub(crate) fn of(world: &World, identity: &ManagedIdentity) -> Self {
+        let machine = lower_case_group(&world.machine.resource_id());
+        match &identity.resource_id {
+            None => Self { identity: machine, used_by: None },
+            Some(id) => Self { identity: lower_case_group(id), used_by: Some(machine) },
+        }
+    }
+}
+
+/// Tokens write this one segment in lower case, whatever else does.
+fn lower_case_group(resource_id: &str) -> String {
+    let lower = |segment: &str| match segment.eq_ignore_ascii_case("resourcegroups") {
+        true => "resourcegroups".to_owned(),
+        false => segment.to_owned(),
+    };
+    resource_id.split('/').map(lower).collect::<Vec<_>>().join("/")
+}
+
+impl Grant<'_> {
+    fn lifetime(&self) -> u64 {
+        if self.machine.is_some() { MACHINE_LIFETIME } else { LIFETIME }
+    }
 }
 
 /// The body of the answer; `None` if signing failed. `alteration` spoils it on request.
@@ -71,13 +113,18 @@ pub(crate) fn answer(
     }
     let token = key.sign(&header(grant, key), &claims)?;
     let token = if alteration == Some(&FaultResult::EmptyToken) { "" } else { token.expose() };
-    Some(json!({
+    let lifetime = grant.lifetime();
+    let mut body = json!({
         "token_type": token_type,
         "scope": scope,
-        "expires_in": LIFETIME - 1,
-        "ext_expires_in": LIFETIME - 1,
+        "expires_in": lifetime - 1,
+        "ext_expires_in": lifetime - 1,
         "access_token": token,
-    }))
+    });
+    if lifetime >= LONG {
+        body["refresh_in"] = json!(lifetime / 2);
+    }
+    Some(body)
 }
 
 fn header(grant: &Grant<'_>, key: &TokenKey) -> Map<String, Value> {
@@ -100,7 +147,7 @@ fn claims(grant: &Grant<'_>, now: UnixTime) -> Map<String, Value> {
     set("iss", json!(if v1 { issuer_v1(tenant) } else { issuer_v2(grant.cloud, tenant) }));
     set("iat", json!(now.saturating_sub(BACKDATED)));
     set("nbf", json!(now.saturating_sub(BACKDATED)));
-    set("exp", json!(now.saturating_add(LIFETIME)));
+    set("exp", json!(now.saturating_add(grant.lifetime())));
     set("aio", json!(opaque()));
     set(if v1 { "appid" } else { "azp" }, json!(grant.application.id));
     set(if v1 { "appidacr" } else { "azpacr" }, json!(if grant.proof == Proof::Secret { "1" } else { "2" }));
@@ -124,6 +171,12 @@ fn claims(grant: &Grant<'_>, now: UnixTime) -> Map<String, Value> {
     if grant.proof == Proof::Federated {
         // Its presence is what counts: such a token is no assertion for another exchange.
         set("xms_ficinfo", json!("CAAQABgAIAAoAjAA"));
+    }
+    if let Some(machine) = &grant.machine {
+        set("xms_mirid", json!(machine.identity));
+        if let Some(machine) = &machine.used_by {
+            set("xms_az_rid", json!(machine));
+        }
     }
     if let Some(thumbprint) = &grant.bound_to {
         set("cnf", json!({ "x5t#S256": thumbprint.x5t_s256() }));

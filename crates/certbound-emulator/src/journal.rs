@@ -21,8 +21,16 @@ const MAX_PARAMETERS: usize = 32;
 const MAX_TEXT: usize = 512;
 
 /// The parameters whose values are kept; every other value is kept as a hash.
-const PLAIN: [&str; 11] = [
+const PLAIN: [&str; 19] = [
     "client_id",
+    "clientid",
+    "object_id",
+    "mi_res_id",
+    "msi_res_id",
+    "resource",
+    "cred-api-version",
+    "bypass_cache",
+    "format",
     "client_assertion_type",
     "scope",
     "grant_type",
@@ -55,7 +63,7 @@ pub struct JournalEntry {
     pub authorization_scheme: Option<String>,
     /// The hash of the token in `Authorization`, as in `parameters`.
     pub authorization_token: Option<String>,
-    /// The `client-request-id` header.
+    /// The `client-request-id` header, or a machine's own `x-ms-client-request-id`.
     pub client_request_id: Option<String>,
     /// The `x5t#S256` of the client certificate on this connection.
     pub client_certificate: Option<String>,
@@ -91,7 +99,10 @@ impl JournalEntry {
             parameters: parameters(request),
             authorization_scheme: split.map(|(scheme, _)| short(scheme)),
             authorization_token: split.map(|(_, token)| hashed(token)),
-            client_request_id: header("client-request-id").as_deref().map(short),
+            client_request_id: header("client-request-id")
+                .or_else(|| header("x-ms-client-request-id"))
+                .as_deref()
+                .map(short),
             client_certificate: tls.client_thumbprint().map(|thumbprint| thumbprint.x5t_s256()),
             server_name: short(&tls.server_name),
             resumed: tls.resumed,
@@ -111,7 +122,9 @@ impl JournalEntry {
 
 fn parameters(request: &Request<Bytes>) -> Vec<(String, String)> {
     let query = request.uri().query().unwrap_or_default();
-    let forms = [ReceivedForm::decode(query.as_bytes()), ReceivedForm::decode(request.body())];
+    // JSON without an equals sign would be the name of a parameter, and names are kept.
+    let body: &[u8] = if request.body().trim_ascii_start().starts_with(b"{") { b"" } else { request.body() };
+    let forms = [ReceivedForm::decode(query.as_bytes()), ReceivedForm::decode(body)];
     let mut parameters = Vec::new();
     for form in forms.iter().flatten() {
         for (name, value) in form.iter().take(MAX_PARAMETERS.saturating_sub(parameters.len())) {

@@ -49,7 +49,8 @@ pub use fault::{Condition, Fault, FaultEffect, FaultResult, LegKind, PlatformEnd
 pub use journal::JournalEntry;
 pub use platform::IMDS_HOST;
 pub use platform::arc::{AZURE_ARC, ArcKey};
-pub use platform::hosted::{APP_SERVICE, CLOUD_SHELL, MACHINE_LEARNING, PLATFORM_SECRET};
+pub use platform::cloud_shell::CLOUD_SHELL;
+pub use platform::hosted::{APP_SERVICE, MACHINE_LEARNING, PLATFORM_SECRET};
 pub use platform::service_fabric::SERVICE_FABRIC;
 pub use tls_facts::TlsFacts;
 pub use world::World;

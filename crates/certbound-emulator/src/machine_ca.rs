@@ -1,6 +1,6 @@
 //! The authority that issues certificates to managed identities, and what it remembers of each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,13 +19,35 @@ use crate::seed::KeySource;
 pub(crate) const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 const AUTHORITY_LIFETIME: Duration = Duration::from_secs(3650 * 24 * 3600);
 const NAME: &str = "managedidentitysnissuer.login.microsoft.com";
+/// The most certificates that are known again.
+const MAX_ISSUED: usize = 10_000;
 /// `DC` (RFC 4519, section 2.4).
 const DOMAIN_COMPONENT: &[u64] = &[0, 9, 2342, 19_200_300, 100, 1, 25];
 
 /// Issues, and knows again what it issued.
 pub(crate) struct MachineAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    issued: Mutex<HashMap<Thumbprint, Issued>>,
+    issued: Mutex<Remembered>,
+}
+
+/// The last [`MAX_ISSUED`] certificates; one that was forgotten is nobody's.
+#[derive(Default)]
+struct Remembered {
+    by_thumbprint: HashMap<Thumbprint, Issued>,
+    oldest_first: VecDeque<Thumbprint>,
+}
+
+impl Remembered {
+    fn add(&mut self, thumbprint: Thumbprint, issued: Issued) {
+        if self.by_thumbprint.insert(thumbprint, issued).is_none() {
+            self.oldest_first.push_back(thumbprint);
+        }
+        if self.oldest_first.len() > MAX_ISSUED
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            self.by_thumbprint.remove(&oldest);
+        }
+    }
 }
 
 /// What is remembered of a certificate.
@@ -50,12 +72,12 @@ impl MachineAuthority {
         &self,
         tenant: &str,
         public_key: &[u8],
+        from: UnixTime,
         until: UnixTime,
-        now: UnixTime,
         issued: Issued,
     ) -> Result<Vec<u8>, EmulatorError> {
         let key = SubjectPublicKeyInfo::from_der(public_key)?;
-        let mut params: CertificateParams = ca::params("", now.minus(BACKDATED), until);
+        let mut params: CertificateParams = ca::params("", from, until);
         params.distinguished_name = DistinguishedName::new();
         let domain = DnValue::Ia5String(tenant.try_into()?);
         params.distinguished_name.push(DnType::CustomDnType(DOMAIN_COMPONENT.to_vec()), domain);
@@ -63,16 +85,33 @@ impl MachineAuthority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let der = params.signed_by(&key, &self.issuer)?.der().to_vec();
-        self.remembered().insert(Thumbprint::of_der(&der), issued);
+        self.remembered().add(Thumbprint::of_der(&der), issued);
         Ok(der)
     }
 
     /// What is known of a certificate, if it was issued here.
     pub(crate) fn known(&self, thumbprint: Thumbprint) -> Option<Issued> {
-        self.remembered().get(&thumbprint).cloned()
+        self.remembered().by_thumbprint.get(&thumbprint).cloned()
     }
 
-    fn remembered(&self) -> std::sync::MutexGuard<'_, HashMap<Thumbprint, Issued>> {
+    fn remembered(&self) -> std::sync::MutexGuard<'_, Remembered> {
         self.issued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_ones_are_remembered() {
+        let mut remembered = Remembered::default();
+        let of = |n: usize| Thumbprint::of_der(&n.to_be_bytes());
+        for n in 0..=MAX_ISSUED {
+            remembered.add(of(n), Issued { client_id: n.to_string(), attestation_fault: None });
+        }
+        assert_eq!((remembered.by_thumbprint.len(), remembered.oldest_first.len()), (MAX_ISSUED, MAX_ISSUED));
+        assert!(!remembered.by_thumbprint.contains_key(&of(0)));
+        assert!(remembered.by_thumbprint.contains_key(&of(1)));
     }
 }

@@ -1,27 +1,32 @@
 //! The machine: what programs on it find at addresses without a name, over plain HTTP but for one.
 
 pub(crate) mod arc;
+mod caller;
+pub(crate) mod cloud_shell;
 mod credential;
 mod csr;
 pub(crate) mod hosted;
 mod imds;
+pub(crate) mod instance;
+mod memory;
+mod selector;
 pub(crate) mod service_fabric;
+mod throttle;
 mod token;
-
-use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use certbound_core::request::ReceivedForm;
 use certbound_core::time::UnixTime;
-use http::header::{HOST, SERVER};
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
-use serde_json::{Value, json};
+use http::header::SERVER;
+use http::{HeaderValue, Method, Request, Response};
+use serde_json::json;
 
+pub(crate) use self::memory::Memory;
 use crate::answers::json_response;
-use crate::fault::FaultResult;
+use crate::fault::{FaultResult, PlatformEndpoint};
 use crate::keys::SigningKeys;
 use crate::machine_ca::MachineAuthority;
-use crate::world::{ManagedIdentity, World};
+use crate::world::World;
 
 /// Where real machines have it.
 pub const IMDS_HOST: &str = "169.254.169.254";
@@ -33,7 +38,7 @@ pub(crate) struct Platform<'e> {
     pub(crate) world: &'e World,
     pub(crate) keys: &'e SigningKeys,
     pub(crate) machines: &'e MachineAuthority,
-    pub(crate) throttle: &'e Throttle,
+    pub(crate) memory: &'e Memory,
     pub(crate) arc: Option<&'e arc::ArcKey>,
     /// Spoils the answer on request.
     pub(crate) alteration: Option<&'e FaultResult>,
@@ -47,15 +52,29 @@ pub(crate) struct No {
     status: u16,
     error: &'static str,
     description: String,
+    /// The versions that are known, where an unknown one was asked for.
+    newest: Vec<&'static str>,
 }
 
 pub(crate) fn no(status: u16, error: &'static str, description: impl Into<String>) -> No {
-    No { status, error, description: description.into() }
+    No { status, error, description: description.into(), newest: Vec::new() }
+}
+
+fn nothing_here() -> No {
+    no(404, "not_found", "There is nothing at this path.")
+}
+
+fn malformed(why: &certbound_core::request::FormError) -> No {
+    no(400, "invalid_request", format!("The query is malformed: {why}."))
 }
 
 impl No {
     fn response(&self) -> Response<Bytes> {
-        json_response(self.status, &json!({ "error": self.error, "error_description": self.description }))
+        let body = match self.newest.as_slice() {
+            [] => json!({ "error": self.error, "error_description": self.description }),
+            newest => json!({ "error": self.description, "newest-versions": newest }),
+        };
+        json_response(self.status, &body)
     }
 }
 
@@ -64,17 +83,22 @@ pub(crate) fn sign(response: &mut Response<Bytes>) {
     response.headers_mut().insert(SERVER, HeaderValue::from_static(SERVER_NAME));
 }
 
+/// The path as the platforms compare it: MSAL for Node puts a slash behind those of an address from the environment.
+pub(crate) fn without_slash(path: &str) -> &str {
+    path.strip_suffix('/').unwrap_or(path)
+}
+
 impl Platform<'_> {
     pub(crate) fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
-        if let Some(response) = arc::answer(self, request) {
-            return response;
-        }
-        let mut response = match self.metadata_service(request) {
-            Ok(body) => json_response(200, &body),
-            Err(no) => no.response(),
+        let path = without_slash(request.uri().path());
+        let answer = match path {
+            arc::AZURE_ARC if self.arc.is_some() => return arc::answer(self, request),
+            cloud_shell::CLOUD_SHELL | cloud_shell::REAL_PATH => return cloud_shell::answer(self, request),
+            hosted::APP_SERVICE => hosted::app_service(self, request),
+            hosted::MACHINE_LEARNING => hosted::machine_learning(self, request),
+            _ => self.metadata_service(path, request),
         };
-        sign(&mut response);
-        response
+        answer.unwrap_or_else(|no| no.response())
     }
 
     /// What the node of a Service Fabric cluster answers, under TLS.
@@ -82,120 +106,46 @@ impl Platform<'_> {
         service_fabric::answer(self, request)
     }
 
-    fn metadata_service(&self, request: &Request<Bytes>) -> Result<Value, No> {
-        self.check_caller(request.headers())?;
-        let query = request.uri().query().unwrap_or_default();
-        let query = ReceivedForm::decode(query.as_bytes())
-            .map_err(|why| no(400, "invalid_request", format!("The query is malformed: {why}.")))?;
-        if let Some(answer) = hosted::answer(self, request, &query) {
-            return answer;
+    fn metadata_service(&self, path: &str, request: &Request<Bytes>) -> Result<Response<Bytes>, No> {
+        use PlatformEndpoint::{InstanceMetadata, IssueCredential, PlatformMetadata, Token};
+
+        self.check_caller(request)?;
+        // Before the header: a probe sends none, and tells the versions apart by this.
+        let operation = PlatformEndpoint::at(path).ok_or_else(nothing_here)?;
+        let of_version_2 = matches!(operation, PlatformMetadata | IssueCredential);
+        if of_version_2 && !self.world.machine.issues_certificates {
+            return Err(nothing_here());
         }
-        // MSAL for Node puts a slash behind the paths of an address from the environment.
-        let path = request.uri().path();
-        let path = path.strip_suffix('/').unwrap_or(path);
-        let method = match path {
-            "/metadata/identity/issuecredential" => Method::POST,
-            _ => Method::GET,
-        };
-        if !path.starts_with("/metadata/") {
-            return Err(no(404, "not_found", "There is nothing at this path."));
-        }
+        let method = if operation == IssueCredential { Method::POST } else { Method::GET };
         if request.method() != method {
             return Err(no(405, "method_not_allowed", format!("Send {method}.")));
         }
-        self.check_metadata_header(request.headers())?;
-        match path {
-            "/metadata/identity/oauth2/token" => imds::token(self, &query),
-            "/metadata/identity/getplatformmetadata" => credential::platform(self, &query),
-            "/metadata/identity/issuecredential" => credential::issue(self, &query, request.body()),
-            "/metadata/instance/compute" => imds::compute(self, &query),
-            _ => Err(no(404, "not_found", "There is nothing at this path.")),
-        }
-    }
-
-    /// Only who is on this machine, and means this service, is answered.
-    fn check_caller(&self, headers: &HeaderMap) -> Result<(), No> {
-        self.check_host(headers)?;
-        if headers.contains_key("x-forwarded-for") {
-            return Err(no(400, "invalid_request", "A request that came through a proxy is not answered."));
-        }
-        Ok(())
-    }
-
-    /// A web page can be made to ask under a name of its own choosing, but not under this one.
-    fn check_host(&self, headers: &HeaderMap) -> Result<(), No> {
-        let mut hosts = headers.get_all(HOST).iter();
-        let host = hosts.next().and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let known = [IMDS_HOST, self.own_host].contains(&host.strip_suffix(":80").unwrap_or(host));
-        if known && hosts.next().is_none() {
-            return Ok(());
-        }
-        Err(no(400, "invalid_request", "The Host header is not this service's."))
-    }
-
-    fn check_metadata_header(&self, headers: &HeaderMap) -> Result<(), No> {
-        let mut values = headers.get_all("metadata").iter();
-        let right = values.next().is_some_and(|value| value == "true");
-        if right && values.next().is_none() {
-            return Ok(());
-        }
-        Err(no(400, "invalid_request", "Required metadata header not specified"))
-    }
-
-    /// The identity that the query selects, by one name at most.
-    fn identity(&self, query: &ReceivedForm, resource_id: &[&str]) -> Result<&ManagedIdentity, No> {
-        let given: Vec<(&str, &str)> = ["client_id", "object_id"]
-            .into_iter()
-            .chain(resource_id.iter().copied())
-            .filter_map(|name| Some((name, query.value(name)?)))
-            .collect();
-        let unknown = || no(400, "invalid_request", "Identity not found");
-        if let Some(name) =
-            ["mi_res_id", "msi_res_id"].iter().find(|name| query.has(name) && !resource_id.contains(name))
-        {
-            return Err(no(
-                400,
-                "invalid_request",
-                format!("The query parameter '{name}' is not supported here."),
-            ));
-        }
-        let mut all = self.world.managed_identities.iter();
-        match given.as_slice() {
-            [] => all.find(|identity| identity.resource_id.is_none()).ok_or_else(unknown),
-            [(name, value)] => all.find(|identity| self.is_named(identity, name, value)).ok_or_else(unknown),
-            _ => Err(no(400, "invalid_request", "An identity is selected by one name, not by several.")),
-        }
-    }
-
-    fn is_named(&self, identity: &ManagedIdentity, name: &str, value: &str) -> bool {
-        match name {
-            "client_id" => identity.client_id.eq_ignore_ascii_case(value),
-            "object_id" => {
-                let application = self.world.application(&identity.client_id);
-                let principal = application.and_then(|it| it.principals.get(&it.home_tenant));
-                principal.is_some_and(|principal| principal.eq_ignore_ascii_case(value))
-            }
-            _ => identity.resource_id.as_ref().is_some_and(|id| id.eq_ignore_ascii_case(value)),
-        }
+        self.check_metadata_header(request)?;
+        let turn = self.memory.throttle.enter(self.world, operation, self.now)?;
+        let query = request.uri().query().unwrap_or_default();
+        let query = ReceivedForm::decode(query.as_bytes()).map_err(|why| malformed(&why))?;
+        let json = |body| json_response(200, &body);
+        let mut response = match operation {
+            Token => json(imds::token(self, &query)?),
+            PlatformMetadata => json(credential::platform(self, &query)?),
+            IssueCredential => json(credential::issue(self, &query, request.body())?),
+            InstanceMetadata => instance::answer(self, path, &query)?,
+        };
+        response.extensions_mut().insert(turn);
+        Ok(response)
     }
 }
 
-/// How many calls there were in this second.
-#[derive(Default)]
-pub(crate) struct Throttle(Mutex<(u64, u32)>);
-
-/// More than these in one second are too many.
-const CALLS_PER_SECOND: u32 = 20;
-
-impl Throttle {
-    fn check(&self, world: &World, now: UnixTime) -> Result<(), No> {
-        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = now.as_secs();
-        let before = if calls.0 == now { calls.1 } else { 0 };
-        *calls = (now, before.saturating_add(1));
-        match world.machine.throttled && before >= CALLS_PER_SECOND {
-            true => Err(no(429, "too_many_requests", "Requests come faster than they are served.")),
-            false => Ok(()),
+/// Whether the version asked for is one of `known`, oldest first.
+fn check_version(query: &ReceivedForm, name: &str, known: &[&'static str]) -> Result<(), No> {
+    match query.value(name) {
+        Some(version) if known.contains(&version) => Ok(()),
+        _ => {
+            let text = format!("Bad request. {name} is invalid or was not specified in the request.");
+            Err(No {
+                newest: known.iter().rev().take(3).copied().collect(),
+                ..no(400, "invalid_request", text)
+            })
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod builtin;
 mod check;
+mod cloud;
 mod document;
 mod error;
 pub(crate) mod expression;
@@ -10,6 +11,7 @@ mod schema;
 
 use std::collections::BTreeMap;
 
+use certbound_core::environment::Cloud;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::{WorldError, WorldMistake};
@@ -165,11 +167,25 @@ pub struct Machine {
     pub vmss_id: String,
     /// Its region, in which its certificates are used.
     pub location: String,
+    /// Its cloud: that of its certificates and tokens. Default: `public`.
+    #[serde(with = "cloud")]
+    #[cfg_attr(test, schemars(schema_with = "cloud::schema"))]
+    pub cloud: Cloud,
+    /// Its name.
+    pub name: String,
+    /// The subscription it is in.
+    pub subscription_id: String,
+    /// The resource group it is in.
+    pub resource_group: String,
     /// Whether its metadata service issues certificates (version 2). Default: true.
     pub issues_certificates: bool,
     /// Whether it does so only with an attestation token.
     pub attestation_required: bool,
-    /// Whether it refuses more than 20 calls a second (429).
+    /// Whether it gives the same certificate again for the same identity and key, for half of its life, unless it is
+    /// asked with `bypass_cache=true`.
+    pub keeps_certificates: bool,
+    /// Whether it refuses more than 20 calls a second, or 5 at once, for tokens and certificates, and more than 5 a second
+    /// for the rest (429).
     pub throttled: bool,
 }
 
@@ -179,8 +195,13 @@ impl Default for Machine {
             vm_id: "01234567-89ab-cdef-0123-456789abcdef".to_owned(),
             vmss_id: String::new(),
             location: "westus3".to_owned(),
+            cloud: Cloud::Public,
+            name: "demo".to_owned(),
+            subscription_id: "6c1f0e4a-2d8b-4937-8a5e-f30b7d91c246".to_owned(),
+            resource_group: "demo".to_owned(),
             issues_certificates: true,
             attestation_required: false,
+            keeps_certificates: false,
             throttled: false,
         }
     }
@@ -287,6 +308,11 @@ impl World {
         self.applications.iter_mut().find(|application| application.id.eq_ignore_ascii_case(client_id))
     }
 
+    /// The managed identity with this client id, any case.
+    pub(crate) fn managed_identity(&self, client_id: &str) -> Option<&ManagedIdentity> {
+        self.managed_identities.iter().find(|identity| identity.client_id.eq_ignore_ascii_case(client_id))
+    }
+
     /// The resource a scope names without `/.default`: by URI, with or without one more slash, or by application id.
     pub fn resource(&self, name: &str) -> Option<&Resource> {
         self.resources.iter().find(|resource| resource.answers_to(name))
@@ -309,6 +335,16 @@ impl Application {
             federated_credentials: Vec::new(),
             roles: BTreeMap::new(),
         }
+    }
+}
+
+impl Machine {
+    /// Its Azure resource id.
+    pub fn resource_id(&self) -> String {
+        format!(
+            "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.Compute/virtualMachines/{}",
+            self.subscription_id, self.resource_group, self.name
+        )
     }
 }
 

@@ -73,14 +73,16 @@ impl Emulator {
         Ok(())
     }
 
-    /// Empties the journal, drops the faults and sets the clock back; forgets fetched keys and used assertions, and
-    /// begins the propagation of credentials anew. Keys and tokens stay good.
+    /// Empties the journal, drops the faults and sets the clock back; forgets fetched keys, used assertions, and
+    /// what the machine's services keep and count, and begins the propagation of credentials anew. Keys and tokens stay
+    /// good.
     pub fn reset(&self) {
         self.journal.clear();
         self.faults.clear();
         self.clock.reset();
         self.fetched.clear();
         self.used.clear();
+        self.machine.clear();
         *self.since.write().unwrap_or_else(PoisonError::into_inner) = self.now();
     }
 
@@ -181,7 +183,6 @@ impl Emulator {
         self.keys.0.authority.self_signed(options)
     }
 
-    /// Certificate and key for an emulated host.
     /// The SHA-1 thumbprint of Service Fabric's server on this machine, for `IDENTITY_SERVER_THUMBPRINT`.
     pub fn service_fabric_thumbprint(&self) -> ServerThumbprint {
         self.keys.0.fabric.thumbprint()
@@ -198,6 +199,7 @@ impl Emulator {
         self.keys.0.fabric.for_tls()
     }
 
+    /// Certificate and key for an emulated host.
     pub(crate) fn host_certificate(
         &self,
         host: &str,

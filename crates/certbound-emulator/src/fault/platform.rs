@@ -4,8 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::Asked;
 use crate::platform::arc::AZURE_ARC;
-use crate::platform::hosted::{APP_SERVICE, CLOUD_SHELL, MACHINE_LEARNING};
+use crate::platform::cloud_shell::{CLOUD_SHELL, REAL_PATH};
+use crate::platform::hosted::{APP_SERVICE, MACHINE_LEARNING};
+use crate::platform::instance::{COMPUTE_PATH, VERSIONS_PATH};
 use crate::platform::service_fabric::SERVICE_FABRIC;
+use crate::platform::without_slash;
 
 /// A platform with managed identities, as `emulator run --platform` calls it; with `_` or `-`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -48,24 +51,39 @@ pub enum PlatformEndpoint {
     InstanceMetadata,
 }
 
+impl PlatformEndpoint {
+    /// The operation of the metadata service at this path, without a slash at the end.
+    pub(crate) fn at(path: &str) -> Option<Self> {
+        match path {
+            "/metadata/identity/oauth2/token" => Some(Self::Token),
+            "/metadata/identity/getplatformmetadata" => Some(Self::PlatformMetadata),
+            "/metadata/identity/issuecredential" => Some(Self::IssueCredential),
+            VERSIONS_PATH => Some(Self::InstanceMetadata),
+            other => {
+                let below = other.strip_prefix(COMPUTE_PATH)?;
+                (below.is_empty() || below.starts_with('/')).then_some(Self::InstanceMetadata)
+            }
+        }
+    }
+}
+
 impl<'r> Asked<'r> {
     /// A request to the machine itself, where each platform has paths of its own.
     pub(crate) fn of_platform(host: &'r str, path: &'r str) -> Self {
-        use PlatformEndpoint::{InstanceMetadata, IssueCredential, PlatformMetadata, Token};
         use PlatformKind::{AppService, Arc, CloudShell, Imds, MachineLearning, ServiceFabric};
 
-        let (platform, endpoint) = match path.strip_suffix('/').unwrap_or(path) {
-            APP_SERVICE => (Some(AppService), Some(Token)),
-            MACHINE_LEARNING => (Some(MachineLearning), Some(Token)),
-            CLOUD_SHELL => (Some(CloudShell), Some(Token)),
-            SERVICE_FABRIC => (Some(ServiceFabric), Some(Token)),
-            AZURE_ARC => (Some(Arc), Some(Token)),
-            "/metadata/identity/oauth2/token" => (Some(Imds), Some(Token)),
-            "/metadata/identity/getplatformmetadata" => (Some(Imds), Some(PlatformMetadata)),
-            "/metadata/identity/issuecredential" => (Some(Imds), Some(IssueCredential)),
-            "/metadata/instance/compute" => (Some(Imds), Some(InstanceMetadata)),
-            other if other.starts_with("/metadata/") => (Some(Imds), None),
-            _ => (None, None),
+        let own = without_slash(path);
+        let platform = match own {
+            APP_SERVICE => Some(AppService),
+            MACHINE_LEARNING => Some(MachineLearning),
+            CLOUD_SHELL | REAL_PATH => Some(CloudShell),
+            SERVICE_FABRIC => Some(ServiceFabric),
+            AZURE_ARC => Some(Arc),
+            other => other.starts_with("/metadata/").then_some(Imds),
+        };
+        let endpoint = match platform {
+            Some(Imds) => PlatformEndpoint::at(own),
+            other => other.map(|_| PlatformEndpoint::Token),
         };
         Self { host, path, leg: None, platform, endpoint }
     }

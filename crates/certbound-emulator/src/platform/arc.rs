@@ -8,13 +8,17 @@ use http::{HeaderValue, Method, Request, Response};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::caller::has_once;
 use super::hosted::answered;
-use super::{No, Platform, no};
+use super::{No, Platform, malformed, no, nothing_here};
 use crate::answers::json_response;
-use crate::issue::LIFETIME;
+use crate::issue::MACHINE_LIFETIME;
 
 /// The path of the agent's endpoint.
 pub const AZURE_ARC: &str = "/arc/token";
+
+/// Those with a challenge.
+const VERSIONS: [&str; 3] = ["2019-11-01", "2020-06-01", "2021-02-01"];
 
 /// The file that the agent's challenge names. The real agent writes one for each challenge, and removes it.
 #[derive(Debug)]
@@ -36,37 +40,36 @@ impl ArcKey {
     }
 }
 
-/// Answers at the agent's path; nothing for any other, or on a machine without an agent.
-pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Option<Response<Bytes>> {
-    let path = request.uri().path();
-    let key = platform.arc.filter(|_| path.strip_suffix('/').unwrap_or(path) == AZURE_ARC)?;
-    Some(match token(platform, key, request) {
+/// Answers at the agent's path, on a machine that has one.
+pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Response<Bytes> {
+    let Some(key) = platform.arc else { return nothing_here().response() };
+    match token(platform, key, request) {
         Ok(Some(body)) => json_response(200, &body),
         Ok(None) => challenge(key),
         Err(no) => no.response(),
-    })
+    }
 }
 
 /// Nothing where the file was not read.
 fn token(platform: &Platform<'_>, key: &ArcKey, request: &Request<Bytes>) -> Result<Option<Value>, No> {
-    platform.check_caller(request.headers())?;
+    platform.check_caller(request)?;
     if request.method() != Method::GET {
         return Err(no(405, "method_not_allowed", "Send GET."));
     }
-    platform.check_metadata_header(request.headers())?;
-    let query = ReceivedForm::decode(request.uri().query().unwrap_or_default().as_bytes())
-        .map_err(|why| no(400, "invalid_request", format!("The query is malformed: {why}.")))?;
-    if query.value("api-version").is_none_or(|version| version < "2019-11-01") {
-        return Err(no(400, "invalid_request", "api-version must be 2019-11-01 or later."));
+    platform.check_metadata_header(request)?;
+    let query = request.uri().query().unwrap_or_default();
+    let query = ReceivedForm::decode(query.as_bytes()).map_err(|why| malformed(&why))?;
+    if !query.value("api-version").is_some_and(|version| VERSIONS.contains(&version)) {
+        let text = format!("api-version must be one of {}.", VERSIONS.join(", "));
+        return Err(no(400, "invalid_request", text));
     }
     let proof = format!("Basic {}", key.content.expose());
-    let mut given = request.headers().get_all(AUTHORIZATION).iter();
-    if given.next().is_none_or(|given| given != proof.as_str()) || given.next().is_some() {
+    if !has_once(request, AUTHORIZATION.as_str(), &proof) {
         return Ok(None);
     }
-    let identity = platform.identity(&query, &["msi_res_id"])?;
+    let identity = platform.identity(&query, &["client_id", "object_id", "msi_res_id"])?;
     let mut body = answered(platform, identity, query.value("resource"))?;
-    body["expires_in"] = json!(LIFETIME.to_string());
+    body["expires_in"] = json!((MACHINE_LIFETIME - 1).to_string());
     // Who asked for an identity is told that it was looked at: an old agent does not.
     for name in ["object_id", "msi_res_id"] {
         if let Some(value) = query.value(name) {

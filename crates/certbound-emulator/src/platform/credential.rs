@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use certbound_core::certificate::Thumbprint;
 use certbound_core::json;
 use certbound_core::request::ReceivedForm;
 use rcgen::{KeyPair, PublicKeyData as _};
 use serde_json::{Value, json};
 
-use super::{No, Platform, csr, no};
+use super::{No, Platform, check_version, csr, no};
+use crate::ca::BACKDATED;
 use crate::fault::FaultResult;
+use crate::hosts::mutual_tls_host;
 use crate::machine_ca::{Issued, LIFETIME};
 use crate::world::ManagedIdentity;
 
-const VERSION: &str = "2.0";
 /// An identity that no machine has.
 const NOBODY: &str = "00000000-0000-0000-0000-00000000dead";
 
@@ -56,45 +58,65 @@ pub(super) fn issue(platform: &Platform<'_>, query: &ReceivedForm, body: &[u8]) 
         None => None,
         Some(token) => csr::attestation_fault(token, &public_key, platform),
     };
-    let mut issued = Issued { client_id: identity.client_id.clone(), attestation_fault };
-    let (mut public_key, mut until) = (public_key, platform.now.plus(LIFETIME));
+    // A machine that keeps certificates gives the same one for the same key, as long as it is told nothing else.
+    let key_hash = Thumbprint::of_der(&public_key).x5t_s256();
+    let names = (identity.client_id.as_str(), key_hash.as_str());
+    let again = platform.world.machine.keeps_certificates && query.value("bypass_cache") != Some("true");
+    let kept = platform.memory.certificates.get(names, platform.now).filter(|_| again);
+    let certificate = match kept {
+        Some(certificate) => certificate,
+        None => {
+            let issued = Issued { client_id: identity.client_id.clone(), attestation_fault };
+            let certificate = certificate(platform, tenant, public_key, issued)?;
+            if platform.alteration.is_none() {
+                // Clients renew at half of its life, and mean another one.
+                let until = platform.now.plus(LIFETIME / 2);
+                platform.memory.certificates.put(names, platform.now, until, certificate.clone());
+            }
+            certificate
+        }
+    };
+    let machine = &platform.world.machine;
+    Ok(json!({
+        "client_id": identity.client_id,
+        "tenant_id": tenant,
+        "certificate": STANDARD.encode(certificate),
+        "identity_type": if identity.resource_id.is_some() { "UserAssigned" } else { "SystemAssigned" },
+        "mtls_authentication_endpoint": format!("https://{}.{}", machine.location, mutual_tls_host(machine.cloud)),
+    }))
+}
+
+/// A new certificate (DER), unless a fault wants a wrong one.
+fn certificate(
+    platform: &Platform<'_>,
+    tenant: &str,
+    mut public_key: Vec<u8>,
+    mut issued: Issued,
+) -> Result<Vec<u8>, No> {
+    let now = platform.now;
+    let (mut from, mut until) = (now.minus(BACKDATED), now.plus(LIFETIME));
     match platform.alteration {
         Some(FaultResult::ForeignKeyCertificate) => {
             let other = KeyPair::generate().map_err(|why| no(500, "server_error", why.to_string()))?;
             public_key = other.subject_public_key_info();
         }
         Some(FaultResult::ForeignIdentityCertificate) => issued.client_id = NOBODY.to_owned(),
-        Some(FaultResult::ExpiredCertificate) => until = platform.now.minus(Duration::from_secs(1)),
+        Some(FaultResult::ExpiredCertificate) => until = now.minus(Duration::from_secs(1)),
+        Some(FaultResult::FutureCertificate) => from = now.plus(BACKDATED),
         _ => {}
     }
-    let certificate = platform.machines.issue(tenant, &public_key, until, platform.now, issued);
-    let certificate =
-        certificate.map_err(|why| bad(format!("No certificate can be issued for this key: {why}.")))?;
-    Ok(json!({
-        "client_id": identity.client_id,
-        "tenant_id": tenant,
-        "certificate": STANDARD.encode(certificate),
-        "identity_type": if identity.resource_id.is_some() { "UserAssigned" } else { "SystemAssigned" },
-        "mtls_authentication_endpoint": format!("https://{}.mtlsauth.microsoft.com", platform.world.machine.location),
-    }))
+    let certificate = platform.machines.issue(tenant, &public_key, from, until, issued);
+    certificate.map_err(|why| {
+        no(400, "invalid_request", format!("No certificate can be issued for this key: {why}."))
+    })
 }
 
 fn selected<'p>(
     platform: &'p Platform<'_>,
     query: &ReceivedForm,
 ) -> Result<(&'p ManagedIdentity, &'p str), No> {
-    if !platform.world.machine.issues_certificates {
-        return Err(no(404, "not_found", "There is nothing at this path."));
-    }
-    platform.throttle.check(platform.world, platform.now)?;
-    if query.value("cred-api-version") != Some(VERSION) {
-        return Err(no(
-            400,
-            "invalid_request",
-            "cred-api-version is invalid or was not specified in the request.",
-        ));
-    }
-    let identity = platform.identity(query, &["mi_res_id"])?;
+    check_version(query, "cred-api-version", &["2.0"])?;
+    let identity = platform.identity(query, &["client_id", "object_id", "mi_res_id"])?;
     let application = platform.world.application(&identity.client_id);
     let application = application.ok_or_else(|| no(400, "invalid_request", "Identity not found"))?;
     Ok((identity, &application.home_tenant))

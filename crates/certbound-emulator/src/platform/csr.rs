@@ -12,13 +12,18 @@ use x509_cert::request::CertReq;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
+use x509_parser::signature_algorithm::SignatureAlgorithm;
+use x509_parser::x509::{AlgorithmIdentifier, X509Name};
 
 use super::Platform;
 use crate::world::World;
 
 /// Microsoft's attribute for the compute unit.
 const COMPUTE_UNIT: &str = "1.3.6.1.4.1.311.90.2.10";
-const PSS: &str = "1.2.840.113549.1.1.10";
+const DOMAIN_COMPONENT: &str = "0.9.2342.19200300.100.1.25";
+const COMMON_NAME: &str = "2.5.4.3";
+const MGF1: &str = "1.2.840.113549.1.1.8";
+const SHA_256: &str = "2.16.840.1.101.3.4.2.1";
 
 /// The public key (DER) of a request that is this identity's, on this machine, signed by its own key.
 pub(super) fn check(der: &[u8], client_id: &str, tenant: &str, world: &World) -> Result<Vec<u8>, String> {
@@ -28,9 +33,9 @@ pub(super) fn check(der: &[u8], client_id: &str, tenant: &str, world: &World) ->
         return Err("There are bytes behind the certificate request.".to_owned());
     }
     let info = &request.certification_request_info;
-    let subject = format!("DC={tenant}, CN={client_id}");
-    if info.subject.to_string() != subject {
-        return Err(format!("The request's subject is '{}', not '{subject}'.", info.subject));
+    if !names(&info.subject, tenant, client_id) {
+        let expected = format!("DC={tenant}, CN={client_id}");
+        return Err(format!("The request's subject is '{}', not '{expected}'.", info.subject));
     }
     let key = &info.subject_pki;
     let is_rsa_2048 = matches!(key.parsed(), Ok(PublicKey::RSA(rsa)) if rsa.key_size() >= 2048);
@@ -45,12 +50,38 @@ pub(super) fn check(der: &[u8], client_id: &str, tenant: &str, world: &World) ->
         return Err("The compute unit is not this machine's.".to_owned());
     }
     let signature = request.signature_value.data.as_ref();
-    let right = request.signature_algorithm.algorithm.to_id_string() == PSS
+    let right = is_pss_of_sha_256(&request.signature_algorithm)
         && UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, key.raw).verify(info.raw, signature).is_ok();
     if !right {
         return Err("The request is not signed by its key, by RSA-PSS with SHA-256.".to_owned());
     }
     Ok(key.raw.to_vec())
+}
+
+/// Whether it is two names, each alone: the tenant as DC, then the client id as CN. As a text, one name can pass for two.
+fn names(subject: &X509Name<'_>, tenant: &str, client_id: &str) -> bool {
+    let mut names = subject.iter_rdn().map(|rdn| {
+        let mut parts = rdn.iter();
+        let only = parts.next().filter(|_| rdn.iter().count() == 1)?;
+        Some((only.attr_type().to_id_string(), only.as_str().ok()?))
+    });
+    let mut is = |oid: &str, value: &str| {
+        names.next().flatten().is_some_and(|(found, text)| found == oid && text == value)
+    };
+    is(DOMAIN_COMPONENT, tenant) && is(COMMON_NAME, client_id) && names.next().is_none()
+}
+
+/// Whether it says RSASSA-PSS with SHA-256, MGF1 of SHA-256 and a salt of 32 bytes (RFC 4055, section 3.1); what it
+/// leaves out is SHA-1 and 20.
+fn is_pss_of_sha_256(algorithm: &AlgorithmIdentifier<'_>) -> bool {
+    let Ok(SignatureAlgorithm::RSASSA_PSS(pss)) = SignatureAlgorithm::try_from(algorithm) else {
+        return false;
+    };
+    let mask = pss.mask_gen_algorithm();
+    pss.hash_algorithm_oid().to_id_string() == SHA_256
+        && mask.is_ok_and(|it| it.mgf.to_id_string() == MGF1 && it.hash.to_id_string() == SHA_256)
+        && pss.salt_length() == 32
+        && pss.trailer_field() == 1
 }
 
 /// The one attribute that a request has; its reader above passes by the values of attributes it does not know.
@@ -68,7 +99,7 @@ fn compute_unit(der: &[u8]) -> Result<Option<Value>, String> {
     let text = value
         .decode_as::<Utf8StringRef<'_>>()
         .map_err(|_| "The compute unit is not a UTF-8 text.".to_owned())?;
-    Ok(serde_json::from_str(text.as_str()).ok())
+    Ok(certbound_core::json::parse_object(text.as_str().as_bytes()).ok().map(Value::Object))
 }
 
 /// The number by which the token service will refuse a certificate that came by this attestation; none for a right one.

@@ -1,58 +1,69 @@
-//! The instance metadata service, version 1: plain tokens, and what the machine is.
+//! The instance metadata service, version 1: plain tokens.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use certbound_core::request::ReceivedForm;
+use certbound_core::secret::Secret;
+use certbound_core::time::UnixTime;
 use serde_json::{Value, json};
 
-use super::{No, Platform, no};
-use crate::issue::LIFETIME;
+use super::{No, Platform, check_version, no};
+use crate::fault::FaultResult;
+use crate::issue::{BACKDATED, MACHINE_LIFETIME};
+use crate::world::ManagedIdentity;
 
-const TOKEN_VERSIONS: [&str; 4] = ["2018-02-01", "2019-08-01", "2021-01-01", "2021-12-13"];
-const INSTANCE_VERSIONS: [&str; 3] = ["2020-06-01", "2021-02-01", "2021-12-13"];
+const VERSIONS: [&str; 4] = ["2018-02-01", "2019-08-01", "2021-01-01", "2021-12-13"];
+/// How long before its end a token is not given again, in seconds.
+const NEAR_THE_END: u64 = 300;
 
 /// `/metadata/identity/oauth2/token`
 pub(super) fn token(platform: &Platform<'_>, query: &ReceivedForm) -> Result<Value, No> {
-    platform.throttle.check(platform.world, platform.now)?;
-    version(query, &TOKEN_VERSIONS)?;
-    let resource = query.value("resource").filter(|resource| !resource.is_empty());
-    let resource = resource
+    check_version(query, "api-version", &VERSIONS)?;
+    let resource = query
+        .value("resource")
         .ok_or_else(|| no(400, "invalid_request", "Required query variable 'resource' is missing"))?;
-    let identity = platform.identity(query, &["msi_res_id", "mi_res_id"])?;
-    let token = platform.plain_token(identity, resource, Vec::new())?;
-    let now = platform.now.as_secs();
+    // The oldest version has one name for a resource id, those after it know the other one too.
+    let oldest = query.value("api-version") == Some(VERSIONS[0]);
+    let names: &[&str] = match oldest {
+        true => &["client_id", "object_id", "msi_res_id"],
+        false => &["client_id", "object_id", "msi_res_id", "mi_res_id"],
+    };
+    let identity = platform.identity(query, names)?;
+    let (token, issued) = kept_or_new(platform, identity, resource)?;
+    let until = issued.as_secs() + MACHINE_LIFETIME;
+    let left = until - platform.now.as_secs() - 1;
     // Everything is a text here.
     Ok(json!({
-        "access_token": token["access_token"],
+        "access_token": token.expose(),
         "client_id": identity.client_id,
-        "expires_in": (LIFETIME - 1).to_string(),
-        "expires_on": (now + LIFETIME).to_string(),
-        "ext_expires_in": (LIFETIME - 1).to_string(),
-        "not_before": now.to_string(),
+        "expires_in": left.to_string(),
+        "expires_on": until.to_string(),
+        "ext_expires_in": left.to_string(),
+        "not_before": issued.as_secs().saturating_sub(BACKDATED).to_string(),
+        "refresh_token": "",
         "resource": resource,
         "token_type": "Bearer",
     }))
 }
 
-/// `/metadata/instance/compute`
-pub(super) fn compute(platform: &Platform<'_>, query: &ReceivedForm) -> Result<Value, No> {
-    version(query, &INSTANCE_VERSIONS)?;
-    let machine = &platform.world.machine;
-    Ok(json!({
-        "location": machine.location,
-        "name": "demo",
-        "osType": "Linux",
-        "resourceGroupName": "demo",
-        "securityProfile": { "secureBootEnabled": "true", "securityType": "TrustedLaunch", "virtualTpmEnabled": "true" },
-        "vmId": machine.vm_id,
-    }))
-}
-
-fn version(query: &ReceivedForm, known: &[&str]) -> Result<(), No> {
-    match query.value("api-version") {
-        Some(version) if known.contains(&version) => Ok(()),
-        _ => Err(no(
-            400,
-            "Bad request. api-version is invalid or was not specified in the request.",
-            known.join(", "),
-        )),
+/// The token that was given before, until its end is near, with the time of its issue.
+fn kept_or_new(
+    platform: &Platform<'_>,
+    identity: &ManagedIdentity,
+    resource: &str,
+) -> Result<(Arc<Secret>, UnixTime), No> {
+    let (now, tokens) = (platform.now, &platform.memory.tokens);
+    let names = (identity.client_id.as_str(), resource);
+    let spoilt = platform.alteration.is_some_and(FaultResult::alters_token);
+    if let Some(kept) = tokens.get(names, now).filter(|_| !spoilt) {
+        return Ok(kept);
     }
+    let answer = platform.plain_token(identity, resource, Vec::new())?;
+    let token = (Arc::new(Secret::new(answer["access_token"].as_str().unwrap_or_default())), now);
+    if !spoilt {
+        let until = now.plus(Duration::from_secs(MACHINE_LIFETIME - NEAR_THE_END));
+        tokens.put(names, now, until, token.clone());
+    }
+    Ok(token)
 }

@@ -13,11 +13,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::hosted::PLATFORM_SECRET;
-use super::{No, Platform};
+use super::selector::unknown_selector;
+use super::{No, Platform, without_slash};
 use crate::answers::json_response;
 use crate::ca::{self, BACKDATED};
 use crate::emulator::EmulatorError;
-use crate::issue::LIFETIME;
+use crate::issue::MACHINE_LIFETIME;
 use crate::world::ManagedIdentity;
 
 /// The path of Service Fabric's endpoint.
@@ -25,9 +26,6 @@ pub const SERVICE_FABRIC: &str = "/service-fabric/token";
 
 /// The one that we speak, and the older one that others do.
 const VERSIONS: [&str; 2] = ["2020-05-01", "2019-07-01-preview"];
-/// Names of identities that other platforms take, and this one does not know.
-const OTHER_SELECTORS: [&str; 6] =
-    ["client_id", "clientid", "object_id", "mi_res_id", "msi_res_id", "resource_id"];
 
 /// The certificate of the endpoint with its key: always new, and in memory.
 pub(crate) struct FabricCertificate {
@@ -69,7 +67,7 @@ impl FabricCertificate {
 pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Response<Bytes> {
     match token(platform, request) {
         Ok(body) => json_response(200, &body),
-        Err(No { status, error, description }) => {
+        Err(No { status, error, description, .. }) => {
             let correlation_id = Uuid::new_v4().to_string();
             let error = json!({ "correlationId": correlation_id, "code": error, "message": description });
             json_response(status, &json!({ "error": error }))
@@ -78,13 +76,12 @@ pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Respo
 }
 
 fn no(status: u16, code: &'static str, message: impl Into<String>) -> No {
-    No { status, error: code, description: message.into() }
+    super::no(status, code, message)
 }
 
 fn token(platform: &Platform<'_>, request: &Request<Bytes>) -> Result<Value, No> {
-    platform.check_caller(request.headers())?;
-    let path = request.uri().path();
-    if path.strip_suffix('/').unwrap_or(path) != SERVICE_FABRIC {
+    platform.check_caller(request).map_err(|no| No { error: "InvalidRequest", ..no })?;
+    if without_slash(request.uri().path()) != SERVICE_FABRIC {
         return Err(no(404, "NotFound", "There is nothing at this path."));
     }
     if request.method() != Method::GET {
@@ -94,7 +91,7 @@ fn token(platform: &Platform<'_>, request: &Request<Bytes>) -> Result<Value, No>
     let query = ReceivedForm::decode(request.uri().query().unwrap_or_default().as_bytes())
         .map_err(|why| no(400, "InvalidRequest", format!("The query is malformed: {why}.")))?;
     check_version(&query)?;
-    let resource = query.value("resource").filter(|resource| !resource.is_empty()).ok_or_else(|| {
+    let resource = query.value("resource").ok_or_else(|| {
         no(400, "ArgumentNullOrEmpty", "The parameter 'resource' should not be null or empty string.")
     })?;
     let identity = identity(platform, &query)?;
@@ -107,7 +104,7 @@ fn token(platform: &Platform<'_>, request: &Request<Bytes>) -> Result<Value, No>
     Ok(json!({
         "token_type": "Bearer",
         "access_token": token["access_token"],
-        "expires_on": platform.now.as_secs() + LIFETIME,
+        "expires_on": platform.now.as_secs() + MACHINE_LIFETIME,
         "resource": resource,
     }))
 }
@@ -133,16 +130,11 @@ fn check_version(query: &ReceivedForm) -> Result<(), No> {
 
 /// The application's own identity, or the one whose object id is given.
 fn identity<'e>(platform: &Platform<'e>, query: &ReceivedForm) -> Result<&'e ManagedIdentity, No> {
-    if let Some(name) = OTHER_SELECTORS.iter().find(|name| query.has(name)) {
+    if let Some(name) = unknown_selector(query, &["principalId"]) {
         let text = format!("An identity is selected by 'principalId' here; '{name}' is not known.");
         return Err(no(400, "InvalidParameter", text));
     }
-    let id = query.value("principalId");
-    let named = |identity: &&ManagedIdentity| match id {
-        Some(id) => platform.is_named(identity, "object_id", id),
-        None => identity.resource_id.is_none(),
-    };
-    platform.world.managed_identities.iter().find(named).ok_or_else(not_found)
+    platform.identity(query, &["principalId"]).map_err(|_| not_found())
 }
 
 /// Every token here is new, so the hash of the one to be replaced changes nothing; that it is one is checked.

@@ -1,10 +1,10 @@
 //! A plain token for an identity of the machine.
 
-use certbound_core::environment::Cloud;
 use serde_json::Value;
 
 use super::{No, Platform, no};
-use crate::issue::{self, Grant, Proof};
+use crate::authority::is_only_elsewhere;
+use crate::issue::{self, Grant, MachineClaims, Proof};
 use crate::world::{ManagedIdentity, Resource, Tenant};
 
 impl Platform<'_> {
@@ -22,7 +22,8 @@ impl Platform<'_> {
         let audience = resource.strip_suffix('/').unwrap_or(resource);
         let found: Option<&Resource> =
             self.world.resources.iter().find(|known| known.uris.iter().any(|uri| uri == audience));
-        let found = found.ok_or_else(|| {
+        let cloud = self.world.machine.cloud;
+        let found = found.filter(|_| !is_only_elsewhere(cloud, audience)).ok_or_else(|| {
             let text =
                 format!("AADSTS500011: The resource principal named {resource} was not found in the tenant.");
             no(400, "invalid_resource", text)
@@ -34,9 +35,10 @@ impl Platform<'_> {
             resource: found,
             audience: resource.to_owned(),
             proof: Proof::Certificate,
+            machine: Some(MachineClaims::of(self.world, identity)),
             bound_to: None,
             capabilities,
-            cloud: Cloud::Public,
+            cloud,
         };
         let key = self.keys.current();
         let answer = key.and_then(|key| issue::answer(&grant, &key, self.now, self.alteration));

@@ -1,164 +1,263 @@
 //! The machine's metadata service. Numbers are those of the list of security tests.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use rcgen::{
-    CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue, KeyPair, PKCS_RSA_SHA256,
-};
+mod instance;
+mod limits;
+mod requests;
+mod tokens;
+
+use http::Method;
 use serde_json::json;
 
 use super::*;
-use crate::world::builtin::{
-    SYSTEM_IDENTITY, USER_IDENTITY, USER_IDENTITY_PRINCIPAL, USER_IDENTITY_RESOURCE,
-};
+use crate::world::builtin::{USER_IDENTITY, USER_IDENTITY_PRINCIPAL, USER_IDENTITY_RESOURCE};
 
 const HOST: &str = "169.254.169.254";
+const OWN_HOST: &str = "127.0.0.1:4444";
 const TOKEN: &str = "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net";
 const METADATA: &str = "/metadata/identity/getplatformmetadata?cred-api-version=2.0";
 const ISSUE: &str = "/metadata/identity/issuecredential?cred-api-version=2.0";
+const COMPUTE: &str = "/metadata/instance/compute?api-version=2021-02-01";
+const LOCATION: &str = "/metadata/instance/compute/location?api-version=2021-02-01&format=text";
+
+/// Every operation with its method, and with the status of an answer to a request without a body.
+const OPERATIONS: [(Method, &str, u16); 6] = [
+    (Method::GET, TOKEN, 200),
+    (Method::GET, METADATA, 200),
+    (Method::POST, ISSUE, 400),
+    (Method::GET, COMPUTE, 200),
+    (Method::GET, LOCATION, 200),
+    (Method::GET, "/metadata/versions", 200),
+];
+
+fn bare(method: &Method, path: &str) -> http::request::Builder {
+    Request::builder().method(method.clone()).uri(path)
+}
 
 fn get(path: &str) -> http::request::Builder {
-    Request::get(path).header("host", HOST).header("metadata", "true")
+    bare(&Method::GET, path).header("host", HOST).header("metadata", "true")
 }
 
 fn send(emulator: &Emulator, request: http::request::Builder, body: impl Into<Bytes>) -> Response<Bytes> {
-    emulator.handle_machine(NOW, "127.0.0.1:4444", request.body(body.into()).unwrap())
+    emulator.handle_machine(NOW, OWN_HOST, request.body(body.into()).unwrap())
 }
 
 fn status(emulator: &Emulator, request: http::request::Builder) -> u16 {
     send(emulator, request, "").status().as_u16()
 }
 
+/// Status and the description of the error.
+fn refused(emulator: &Emulator, request: http::request::Builder) -> (u16, String) {
+    let response = send(emulator, request, "");
+    let body = json_of(&response);
+    (response.status().as_u16(), body["error_description"].as_str().unwrap_or_default().to_owned())
+}
+
 #[test]
 fn s80_the_metadata_header_is_true_once() {
     let emulator = emulator();
-    assert_eq!(status(&emulator, get(TOKEN)), 200);
-    let bare = || Request::get(TOKEN).header("host", HOST);
-    assert_eq!(status(&emulator, bare()), 400);
-    for value in ["True", "1", "", " true", "true,true"] {
-        assert_eq!(status(&emulator, bare().header("metadata", value)), 400, "{value:?}");
+    for (method, path, right) in OPERATIONS {
+        let asked = || bare(&method, path).header("host", HOST);
+        assert_eq!(status(&emulator, asked().header("metadata", "true")), right, "{path}");
+        let missing = (400, "Required metadata header not specified".to_owned());
+        assert_eq!(refused(&emulator, asked()), missing, "{path}");
+        for value in ["True", "1", "", " true", "true,true"] {
+            assert_eq!(refused(&emulator, asked().header("metadata", value)), missing, "{path} {value:?}");
+        }
+        let twice = asked().header("metadata", "true").header("metadata", "true");
+        assert_eq!(refused(&emulator, twice), missing, "{path}");
     }
-    assert_eq!(status(&emulator, get(TOKEN).header("metadata", "true")), 400);
 }
 
 #[test]
 fn s81_neither_proxies_nor_other_names_reach_it() {
     let emulator = emulator();
-    for host in ["169.254.169.254:80", "127.0.0.1:4444"] {
-        assert_eq!(
-            status(&emulator, Request::get(TOKEN).header("host", host).header("metadata", "true")),
-            200
-        );
+    for (method, path, right) in OPERATIONS {
+        let asked = || bare(&method, path).header("metadata", "true");
+        for host in ["169.254.169.254:80", OWN_HOST] {
+            assert_eq!(status(&emulator, asked().header("host", host)), right, "{path} {host}");
+        }
+        let foreign = (400, "The Host header is not this service's.".to_owned());
+        for host in ["evil.example", "127.0.0.1", "localhost:4444", "169.254.169.254.evil.example", ""] {
+            assert_eq!(refused(&emulator, asked().header("host", host)), foreign, "{path} {host}");
+        }
+        assert_eq!(refused(&emulator, asked()), foreign, "{path}");
+        assert_eq!(refused(&emulator, asked().header("host", HOST).header("host", HOST)), foreign, "{path}");
+        let forwarded = asked().header("host", HOST).header("x-forwarded-for", "10.0.0.1");
+        let (status, text) = refused(&emulator, forwarded);
+        assert!(status == 400 && text.contains("proxy"), "{path}: {text}");
     }
-    for host in ["evil.example", "127.0.0.1", "localhost:4444", "169.254.169.254.evil.example", ""] {
-        let request = Request::get(TOKEN).header("host", host).header("metadata", "true");
-        assert_eq!(status(&emulator, request), 400, "{host}");
-    }
-    assert_eq!(status(&emulator, Request::get(TOKEN).header("metadata", "true")), 400);
-    assert_eq!(status(&emulator, get(TOKEN).header("host", HOST)), 400);
-    assert_eq!(status(&emulator, get(TOKEN).header("x-forwarded-for", "10.0.0.1")), 400);
 }
 
 #[test]
 fn s82_each_operation_has_its_method_version_and_selector() {
     let emulator = emulator();
-    let post = |path: &str| Request::post(path).header("host", HOST).header("metadata", "true");
-    assert_eq!(status(&emulator, post(TOKEN)), 405);
-    assert_eq!(status(&emulator, get(ISSUE)), 405);
-    assert_eq!(status(&emulator, post(METADATA)), 405);
-    assert_eq!(status(&emulator, get("/metadata/other")), 404);
-    for bad in [
-        "/metadata/identity/oauth2/token?resource=https://vault.azure.net".to_owned(),
-        TOKEN.replace("2018-02-01", "2017-01-01"),
-        "/metadata/identity/oauth2/token?api-version=2018-02-01".to_owned(),
-        format!("{TOKEN}&resource=https://graph.microsoft.com"),
-        format!("{TOKEN}&client_id={USER_IDENTITY}&object_id={USER_IDENTITY_PRINCIPAL}"),
-        format!("{TOKEN}&client_id=00000000-0000-4000-8000-000000000000"),
-        TOKEN.replace("vault.azure.net", "nowhere.example"),
-        METADATA.replace("2.0", "1.0"),
-        // Each version has its own name for a resource id.
-        format!("{METADATA}&msi_res_id={USER_IDENTITY_RESOURCE}"),
-    ] {
-        assert_eq!(status(&emulator, get(&bad)), 400, "{bad}");
+    for (right, path, _) in OPERATIONS {
+        for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD] {
+            let asked = bare(&method, path).header("host", HOST).header("metadata", "true");
+            assert_eq!(status(&emulator, asked) == 405, method != right, "{method} {path}");
+        }
     }
-    for good in [
-        format!("{TOKEN}&client_id={USER_IDENTITY}"),
-        format!("{TOKEN}&object_id={USER_IDENTITY_PRINCIPAL}"),
-        format!("{TOKEN}&msi_res_id={USER_IDENTITY_RESOURCE}"),
-        format!("{METADATA}&mi_res_id={USER_IDENTITY_RESOURCE}"),
-        "/metadata/instance/compute?api-version=2021-02-01".to_owned(),
+    for unknown in [
+        "/metadata/other",
+        "/metadata",
+        "/metadata/identity/oauth2/tokens",
+        "/metadata/identity/issuecredential/more",
+        "/metadata/instance",
+        "/metadata/instance/computer?api-version=2021-02-01",
+        "/other",
     ] {
-        assert_eq!(status(&emulator, get(&good)), 200, "{good}");
+        for method in [Method::GET, Method::POST] {
+            assert_eq!(status(&emulator, bare(&method, unknown).header("host", HOST)), 404, "{unknown}");
+        }
     }
-    let older = emulator_with(|world| world.machine.issues_certificates = false);
-    assert_eq!((status(&older, get(METADATA)), status(&older, get(TOKEN))), (404, 200));
+    let both = format!("client_id={USER_IDENTITY}&object_id={USER_IDENTITY_PRINCIPAL}");
+    for (method, bad) in [
+        (Method::GET, "/metadata/identity/oauth2/token?api-version=2018-02-01".to_owned()),
+        (Method::GET, "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=".to_owned()),
+        (Method::GET, format!("{TOKEN}&resource=https://graph.microsoft.com")),
+        (Method::GET, format!("{TOKEN}&{both}")),
+        (Method::GET, format!("{METADATA}&{both}")),
+        (Method::POST, format!("{ISSUE}&{both}")),
+        (Method::GET, format!("{METADATA}&cred-api-version=2.0")),
+        (Method::POST, format!("{ISSUE}&cred-api-version=2.0")),
+        (Method::GET, format!("{TOKEN}&api-version=2018-02-01")),
+        (Method::GET, format!("{TOKEN}&%zz=1")),
+        (Method::GET, TOKEN.replace("vault.azure.net", "nowhere.example")),
+    ] {
+        let asked = bare(&method, &bad).header("host", HOST).header("metadata", "true");
+        assert_eq!(status(&emulator, asked), 400, "{bad}");
+    }
 }
 
-/// A request as the real clients make it, but signed by PKCS #1: nothing here signs by PSS but the client.
-fn request(change: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    let domain = DnValue::Ia5String(TENANT.try_into().unwrap());
-    params.distinguished_name.push(DnType::CustomDnType(vec![0, 9, 2342, 19_200_300, 100, 1, 25]), domain);
-    params.distinguished_name.push(DnType::CommonName, SYSTEM_IDENTITY);
-    change(&mut params);
-    let key = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
-    params.serialize_request(&key).unwrap().der().to_vec()
-}
-
-/// That a right request is taken, the client's own tests show.
 #[test]
-fn s83_a_certificate_request_is_exactly_what_it_must_be() {
+fn a_version_that_is_not_known_is_answered_by_those_that_are() {
     let emulator = emulator();
-    let issue = |body: Value| {
-        let request = Request::post(ISSUE).header("host", HOST).header("metadata", "true");
-        let response = send(&emulator, request, body.to_string());
-        (response.status().as_u16(), String::from_utf8_lossy(response.body()).into_owned())
-    };
-    let csr = |der: &[u8]| issue(json!({ "csr": STANDARD.encode(der) }));
-    let plain = request(|_| {});
-    for (der, expected) in [
-        (plain.clone(), "one attribute"),
-        ([&plain[..], &plain[..]].concat(), "bytes behind"),
-        (plain[..plain.len() - 1].to_vec(), "cannot be read"),
-        (b"-----BEGIN CERTIFICATE REQUEST-----".to_vec(), "cannot be read"),
-        (request(|it| it.distinguished_name.push(DnType::CommonName, USER_IDENTITY)), "subject"),
-        (request(|it| it.distinguished_name.push(DnType::OrganizationName, "x")), "subject"),
-        (
-            request(|it| {
-                let is_ca = vec![0x30, 0x03, 0x01, 0x01, 0xff];
-                it.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, 19], is_ca));
-            }),
-            "attribute",
-        ),
+    let v1 = json!(["2021-12-13", "2021-01-01", "2019-08-01"]);
+    let instance = json!(["2023-07-01", "2021-12-13", "2021-11-15"]);
+    for (method, path, name, newest) in [
+        (Method::GET, TOKEN.replace("2018-02-01", "2017-01-01"), "api-version", &v1),
+        (Method::GET, TOKEN.replace("2018-02-01", ""), "api-version", &v1),
+        (Method::GET, "/metadata/identity/oauth2/token?resource=a".to_owned(), "api-version", &v1),
+        (Method::GET, METADATA.replace("2.0", "1.0"), "cred-api-version", &json!(["2.0"])),
+        (Method::GET, METADATA.replace("cred-", ""), "cred-api-version", &json!(["2.0"])),
+        (Method::POST, ISSUE.replace("2.0", "2.1"), "cred-api-version", &json!(["2.0"])),
+        (Method::GET, COMPUTE.replace("2021-02-01", "2010-01-01"), "api-version", &instance),
+        (Method::GET, LOCATION.replace("2021-02-01", "x"), "api-version", &instance),
     ] {
-        let (status, body) = csr(&der);
-        assert!(status == 400 && body.contains(expected), "{expected}: {status} {body}");
-    }
-    for body in [json!({}), json!({ "csr": 7 }), json!({ "csr": "no base64" }), json!([])] {
-        assert_eq!(issue(body.clone()).0, 400, "{body}");
+        let asked = bare(&method, &path).header("host", HOST).header("metadata", "true");
+        let response = send(&emulator, asked, "");
+        let text = format!("Bad request. {name} is invalid or was not specified in the request.");
+        let expected = json!({ "error": text, "newest-versions": newest });
+        assert_eq!((response.status().as_u16(), json_of(&response)), (400, expected), "{path}");
     }
 }
 
 #[test]
-fn s85_too_many_calls_in_a_second_are_refused_and_the_next_second_is_another() {
-    let emulator = emulator_with(|world| world.machine.throttled = true);
-    let at = |seconds| {
-        let request = get(TOKEN).body(Bytes::new()).unwrap();
-        emulator.handle_machine(later(seconds), HOST, request).status().as_u16()
-    };
-    let first: Vec<u16> = (0..25).map(|_| at(0)).collect();
+fn an_identity_is_selected_by_the_names_of_its_operation_and_version_alone() {
+    let emulator = emulator();
+    let newer = TOKEN.replace("2018-02-01", "2019-08-01");
+    let (client, object) =
+        (format!("client_id={USER_IDENTITY}"), format!("object_id={USER_IDENTITY_PRINCIPAL}"));
+    let (resource, older) =
+        (format!("mi_res_id={USER_IDENTITY_RESOURCE}"), format!("msi_res_id={USER_IDENTITY_RESOURCE}"));
+    for (path, selector) in [
+        (TOKEN, &client),
+        (TOKEN, &object),
+        (TOKEN, &older),
+        (&newer, &older),
+        (&newer, &resource),
+        (METADATA, &client),
+        (METADATA, &object),
+        (METADATA, &resource),
+    ] {
+        let body = json_of(&send(&emulator, get(&format!("{path}&{selector}")), ""));
+        let found = body.get("client_id").or(body.get("clientId")).and_then(Value::as_str);
+        assert_eq!(found, Some(USER_IDENTITY), "{path}&{selector}: {body}");
+    }
+    let not_here = |name: &str| format!("The query parameter '{name}' is not supported here.");
+    let unknown = || "Identity not found".to_owned();
+    let with = |path: &str, name: &str, value: &str| format!("{path}&{name}={value}");
+    for (path, expected) in [
+        (with(TOKEN, "mi_res_id", USER_IDENTITY_RESOURCE), not_here("mi_res_id")),
+        (with(METADATA, "msi_res_id", USER_IDENTITY_RESOURCE), not_here("msi_res_id")),
+        (with(TOKEN, "clientid", USER_IDENTITY), not_here("clientid")),
+        (with(TOKEN, "principalId", USER_IDENTITY_PRINCIPAL), not_here("principalId")),
+        (with(METADATA, "clientid", USER_IDENTITY), not_here("clientid")),
+        // Passed by, they would give the machine's own token to who asked for another.
+        (with(TOKEN, "client_id", ""), unknown()),
+        (with(METADATA, "object_id", ""), unknown()),
+        (with(TOKEN, "client_id", "00000000-0000-4000-8000-000000000000"), unknown()),
+        (with(TOKEN, "client_id", USER_IDENTITY_PRINCIPAL), unknown()),
+    ] {
+        assert_eq!(refused(&emulator, get(&path)), (400, expected), "{path}");
+    }
+}
+
+/// Both as clients send them: without the Metadata header.
+#[test]
+fn probes_tell_a_host_with_version_2_from_one_without() {
+    let (newer, older) = (emulator(), emulator_with(|world| world.machine.issues_certificates = false));
+    let probe = |path: &str| bare(&Method::GET, path).header("host", HOST);
+    let v1 = "/metadata/identity/oauth2/token?api-version=2018-02-01";
+    assert_eq!((status(&newer, probe(METADATA)), status(&newer, probe(v1))), (400, 400));
+    assert_eq!((status(&older, probe(METADATA)), status(&older, probe(v1))), (404, 400));
+    let post = bare(&Method::POST, ISSUE).header("host", HOST).header("metadata", "true");
     assert_eq!(
-        (first.iter().filter(|status| **status == 200).count(), first[20..].to_vec()),
-        (20, vec![429; 5])
+        (status(&older, get(METADATA)), status(&older, post), status(&older, get(TOKEN))),
+        (404, 404, 200)
     );
-    assert_eq!(at(1), 200);
-    // Whose token it is depends on who was asked for, however many ask.
-    let whose = |selector: &str| {
-        let request = get(&format!("{TOKEN}{selector}")).body(Bytes::new()).unwrap();
-        let token = json_of(&emulator.handle_machine(later(2), HOST, request));
-        claims(token["access_token"].as_str().unwrap()).string("oid").unwrap().to_owned()
+}
+
+#[test]
+fn it_says_who_it_is_in_every_answer_and_nobody_else_says_so() {
+    let emulator = emulator();
+    let server = |request: http::request::Builder| {
+        let response = send(&emulator, request, "");
+        response.headers().get("server").map(|server| server.to_str().unwrap().to_owned())
     };
-    assert_eq!(whose(&format!("&client_id={USER_IDENTITY}")), USER_IDENTITY_PRINCIPAL);
-    assert_ne!(whose(""), USER_IDENTITY_PRINCIPAL);
+    for (method, path, _) in OPERATIONS {
+        for asked in [
+            bare(&method, path).header("host", HOST).header("metadata", "true"),
+            bare(&method, path).header("host", HOST),
+            bare(&method, path).header("host", "evil.example"),
+            bare(&Method::DELETE, path).header("host", HOST),
+        ] {
+            assert!(server(asked).is_some_and(|server| server.starts_with("IMDS/")), "{path}");
+        }
+    }
+    assert!(server(get("/metadata/other")).is_some());
+    let secret = crate::PLATFORM_SECRET;
+    emulator.install_arc_agent(crate::ArcKey::new("/var/opt/azcmagent/tokens/a.key"));
+    for asked in [
+        get("/app-service/token?api-version=2019-08-01&resource=https://vault.azure.net")
+            .header("x-identity-header", secret),
+        get("/app-service/token"),
+        get("/ml/token"),
+        get("/cloud-shell/token"),
+        get("/arc/token?api-version=2020-06-01"),
+        get("/other"),
+    ] {
+        assert_eq!(server(asked), None);
+    }
+}
+
+#[test]
+fn the_journal_shows_what_was_asked_for_and_nothing_that_is_secret() {
+    let emulator = emulator();
+    let path = format!("{METADATA}&mi_res_id={USER_IDENTITY_RESOURCE}");
+    send(&emulator, get(&path).header("x-ms-client-request-id", "the-request"), "");
+    let ask = bare(&Method::POST, &format!("{ISSUE}&bypass_cache=true")).header("host", HOST);
+    send(
+        &emulator,
+        ask.header("metadata", "true"),
+        r#"{"csr":"MIICsecret","attestation_token":"eyJsecret"}"#,
+    );
+    send(&emulator, get(TOKEN), "");
+    let journal = emulator.journal();
+    assert_eq!(journal[0].client_request_id.as_deref(), Some("the-request"));
+    assert_eq!(journal[0].parameter("mi_res_id"), Some(USER_IDENTITY_RESOURCE));
+    assert_eq!(journal[0].parameter("cred-api-version"), Some("2.0"));
+    assert_eq!(journal[1].parameter("bypass_cache"), Some("true"));
+    assert_eq!(journal[2].parameter("resource"), Some("https://vault.azure.net"));
+    assert!(!serde_json::to_string(&journal).unwrap().contains("secret"));
 }

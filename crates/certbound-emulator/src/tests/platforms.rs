@@ -76,8 +76,12 @@ fn app_service_wants_its_header_and_its_version() {
             header.to_vec(),
             400,
         ),
-        // The metadata service's own name of it.
+        // Other platforms' names of it, and none at all.
         (format!("{query}&msi_res_id={USER_IDENTITY_RESOURCE}"), header.to_vec(), 400),
+        (format!("{query}&clientid={USER_IDENTITY}"), header.to_vec(), 400),
+        (format!("{query}&client_id="), header.to_vec(), 400),
+        (format!("{query}&{RESOURCE}"), header.to_vec(), 400),
+        (query.clone(), vec![header[0], ("x-forwarded-for", "10.0.0.1")], 400),
     ] {
         assert_eq!(status(&emulator, &asked(APP_SERVICE, &query, &headers)), expected, "{query} {headers:?}");
     }
@@ -94,22 +98,108 @@ fn machine_learning_wants_its_secret_and_names_identities_by_client_id() {
     assert_eq!(of(""), SYSTEM_IDENTITY);
     assert_eq!(of(&format!("&clientid={SYSTEM_IDENTITY}")), SYSTEM_IDENTITY);
     assert_eq!(of(&format!("&clientid={USER_IDENTITY}")), USER_IDENTITY);
-    assert_eq!(status(&emulator, &asked(MACHINE_LEARNING, &query, &[])), 401);
-    assert_eq!(status(&emulator, &asked(MACHINE_LEARNING, &format!("{query}&clientid=x"), &secret)), 400);
-    let newer = format!("api-version=2019-08-01&{RESOURCE}");
-    assert_eq!(status(&emulator, &asked(MACHINE_LEARNING, &newer, &secret)), 400);
+    for (query, headers, expected) in [
+        (query.clone(), vec![], 401),
+        (query.clone(), vec![("secret", "another")], 401),
+        (query.clone(), vec![secret[0], secret[0]], 401),
+        (query.clone(), vec![secret[0], ("x-forwarded-for", "10.0.0.1")], 400),
+        (format!("{query}&clientid=x"), secret.to_vec(), 400),
+        // Passed by, these would give the workspace's own token to who asked for another.
+        (format!("{query}&clientid="), secret.to_vec(), 400),
+        (format!("{query}&client_id={USER_IDENTITY}"), secret.to_vec(), 400),
+        (format!("{query}&object_id={USER_IDENTITY_PRINCIPAL}"), secret.to_vec(), 400),
+        (format!("{query}&mi_res_id={USER_IDENTITY_RESOURCE}"), secret.to_vec(), 400),
+        (format!("{query}&{RESOURCE}"), secret.to_vec(), 400),
+        (format!("api-version=2019-08-01&{RESOURCE}"), secret.to_vec(), 400),
+        (RESOURCE.to_owned(), secret.to_vec(), 400),
+        ("api-version=2017-09-01".to_owned(), secret.to_vec(), 400),
+    ] {
+        let found = status(&emulator, &asked(MACHINE_LEARNING, &query, &headers));
+        assert_eq!(found, expected, "{query} {headers:?}");
+    }
+    let post = Asked { method: "POST", ..asked(MACHINE_LEARNING, &query, &secret) };
+    assert_eq!(status(&emulator, &post), 405);
 }
 
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+
 #[test]
-fn cloud_shell_wants_a_form() {
+fn cloud_shell_wants_a_form_and_words_its_refusals_within_one_another() {
     let emulator = emulator();
-    let form = |body| Asked { method: "POST", body, ..asked(CLOUD_SHELL, "", &[("metadata", "true")]) };
-    assert_eq!(owner(&emulator, &form(RESOURCE)), SYSTEM_IDENTITY);
-    for body in ["", "resource=", "%", "resource=a&resource=b"] {
-        assert_eq!(status(&emulator, &form(body)), 400, "{body}");
+    let metadata = ("metadata", "true");
+    let form = |body, headers: &[(&'static str, &'static str)]| Asked {
+        method: "POST",
+        body,
+        ..asked(CLOUD_SHELL, "", headers)
+    };
+    let right = [metadata, FORM];
+    assert_eq!(owner(&emulator, &form(RESOURCE, &right)), SYSTEM_IDENTITY);
+    let answer = json_of(&send(&emulator, &form(RESOURCE, &right)));
+    assert_eq!(answer["expires_in"], "86399");
+    let with_charset = ("content-type", "application/x-www-form-urlencoded; charset=utf-8");
+    assert_eq!(owner(&emulator, &form(RESOURCE, &[metadata, with_charset])), SYSTEM_IDENTITY);
+
+    let unknown = "resource=https%3A%2F%2Fnowhere.example";
+    let client_id = format!("{RESOURCE}&client_id={USER_IDENTITY}");
+    for (asked, expected, code) in [
+        (form("", &right), 400, "invalid_request"),
+        (form("resource=", &right), 400, "invalid_request"),
+        (form("%", &right), 400, "invalid_request"),
+        (form("resource=a&resource=b", &right), 400, "invalid_request"),
+        (form(&client_id, &right), 400, "invalid_request"),
+        (form("resource=a&client_id=", &right), 400, "invalid_request"),
+        (form(unknown, &right), 400, "AudienceNotSupported"),
+        (form(RESOURCE, &[FORM]), 401, "unauthorized"),
+        (form(RESOURCE, &[("metadata", "True"), FORM]), 401, "unauthorized"),
+        (form(RESOURCE, &[metadata, metadata, FORM]), 401, "unauthorized"),
+        (form(RESOURCE, &[metadata]), 415, "unsupported_media_type"),
+        (form(RESOURCE, &[metadata, ("content-type", "application/json")]), 415, "unsupported_media_type"),
+        (form(RESOURCE, &[metadata, FORM, ("x-forwarded-for", "10.0.0.1")]), 400, "invalid_request"),
+        (asked(CLOUD_SHELL, RESOURCE, &right), 405, "method_not_allowed"),
+    ] {
+        let response = send(&emulator, &asked);
+        let body = json_of(&response);
+        assert_eq!(
+            (response.status().as_u16(), &body["error"]["code"]),
+            (expected, &code.into()),
+            "{} {:?}",
+            asked.body,
+            asked.headers
+        );
+        assert!(body["error"]["message"].is_string());
     }
-    assert_eq!(status(&emulator, &Asked { headers: vec![], ..form(RESOURCE) }), 401);
-    assert_eq!(status(&emulator, &asked(CLOUD_SHELL, RESOURCE, &[("metadata", "true")])), 405);
+    let refused = json_of(&send(&emulator, &form(unknown, &right)));
+    assert_eq!(
+        refused["error"]["message"],
+        "Audience https://nowhere.example is not a supported MSI token audience."
+    );
+    let in_the_query =
+        Asked { path: format!("{CLOUD_SHELL}?client_id={USER_IDENTITY}"), ..form(RESOURCE, &right) };
+    assert_eq!(status(&emulator, &in_the_query), 400);
+}
+
+/// Some clients know its real address only.
+#[test]
+fn cloud_shell_is_also_where_the_real_one_is() {
+    let emulator = emulator();
+    let at = |host: &str, path: &str| {
+        let request =
+            Request::post(path).header("host", host).header("metadata", "true").header(FORM.0, FORM.1);
+        let request = request.body(Bytes::from(RESOURCE)).unwrap();
+        emulator.handle_machine(NOW, "127.0.0.1:4444", request)
+    };
+    let answer = json_of(&at("localhost:50342", "/oauth2/token"));
+    assert_eq!(answer["client_id"], SYSTEM_IDENTITY, "{answer}");
+    for (host, path) in [
+        ("127.0.0.1:4444", "/oauth2/token"),
+        ("localhost:50343", "/oauth2/token"),
+        ("localhost", "/oauth2/token"),
+        ("evil.example:50342", "/oauth2/token"),
+        ("localhost:50342", CLOUD_SHELL),
+        ("localhost:50342", "/metadata/identity/oauth2/token"),
+    ] {
+        assert_eq!(at(host, path).status(), 400, "{host} {path}");
+    }
 }
 
 #[test]
@@ -147,6 +237,11 @@ fn the_agent_of_arc_wants_its_file_read() {
         (query.as_str(), vec![metadata, with_proof[1], ("x-forwarded-for", "10.0.0.1")], 400),
         (RESOURCE, with_proof.to_vec(), 400),
         ("api-version=2018-02-01&resource=https%3A%2F%2Fvault.azure.net", with_proof.to_vec(), 400),
+        ("api-version=zzz&resource=https%3A%2F%2Fvault.azure.net", with_proof.to_vec(), 400),
+        ("api-version=9999-01-01&resource=https%3A%2F%2Fvault.azure.net", with_proof.to_vec(), 400),
+        (&format!("{query}&client_id="), with_proof.to_vec(), 400),
+        (&format!("{query}&clientid={USER_IDENTITY}"), with_proof.to_vec(), 400),
+        (&format!("{query}&mi_res_id={USER_IDENTITY_RESOURCE}"), with_proof.to_vec(), 400),
         ("api-version=2020-06-01", with_proof.to_vec(), 400),
     ] {
         assert_eq!(status(&emulator, &asked(AZURE_ARC, query, &headers)), expected, "{query} {headers:?}");
@@ -164,6 +259,7 @@ fn a_fault_by_a_platforms_name_befalls_that_platform_alone() {
         (PlatformKind::AppService, APP_SERVICE),
         (PlatformKind::MachineLearning, MACHINE_LEARNING),
         (PlatformKind::CloudShell, CLOUD_SHELL),
+        (PlatformKind::CloudShell, "/oauth2/token"),
         (PlatformKind::ServiceFabric, crate::SERVICE_FABRIC),
         (PlatformKind::Arc, AZURE_ARC),
         (PlatformKind::Imds, "/metadata/identity/oauth2/token"),

@@ -35,7 +35,7 @@ fn it_gives_tokens_to_who_has_the_secret() {
     let emulator = emulator();
     let (status, answer) = get(&emulator, ASKED, &SECRET);
     assert_eq!((status, &answer["token_type"]), (200, &"Bearer".into()));
-    assert_eq!(answer["expires_on"], NOW.as_secs() + 3600, "a number here");
+    assert_eq!(answer["expires_on"], NOW.as_secs() + 86_400, "a number here");
     assert_eq!(answer["resource"], "https://vault.azure.net");
     assert_eq!(answer.as_object().unwrap().len(), 4);
     assert_eq!(claims(&answer).string("appid"), Some(SYSTEM_IDENTITY));
@@ -73,7 +73,7 @@ fn what_is_wrong_is_told_in_its_own_words() {
         (ASKED.to_owned(), vec![], 400, "SecretHeaderNotFound"),
         (ASKED.to_owned(), vec![SECRET[0], SECRET[0]], 400, "SecretHeaderNotFound"),
         (ASKED.to_owned(), vec![("secret", "another")], 404, "ManagedIdentityNotFound"),
-        (ASKED.to_owned(), vec![SECRET[0], ("x-forwarded-for", "10.0.0.1")], 400, "invalid_request"),
+        (ASKED.to_owned(), vec![SECRET[0], ("x-forwarded-for", "10.0.0.1")], 400, "InvalidRequest"),
         (ASKED.replace("2020-05-01", "2019-08-01"), SECRET.to_vec(), 400, "InvalidApiVersion"),
         ("resource=x".to_owned(), SECRET.to_vec(), 400, "InvalidApiVersion"),
         ("api-version=2020-05-01".to_owned(), SECRET.to_vec(), 400, "ArgumentNullOrEmpty"),
@@ -86,6 +86,7 @@ fn what_is_wrong_is_told_in_its_own_words() {
         (and(&format!("client_id={USER_IDENTITY}")), SECRET.to_vec(), 400, "InvalidParameter"),
         (and(&format!("object_id={USER_IDENTITY_PRINCIPAL}")), SECRET.to_vec(), 400, "InvalidParameter"),
         (and(&format!("mi_res_id={USER_IDENTITY_RESOURCE}")), SECRET.to_vec(), 400, "InvalidParameter"),
+        (and("principalId="), SECRET.to_vec(), 404, "ManagedIdentityNotFound"),
         (and("token_sha256_to_refresh=abc"), SECRET.to_vec(), 400, "InvalidParameter"),
         (
             and(&format!("token_sha256_to_refresh={}", HASH.to_uppercase())),

@@ -1,0 +1,48 @@
+//! Who is answered: what runs on this machine, and means the service that it asks.
+
+use bytes::Bytes;
+use http::Request;
+use http::header::HOST;
+
+use super::cloud_shell::{REAL_HOST, REAL_PATH};
+use super::{IMDS_HOST, No, Platform, no, without_slash};
+
+impl Platform<'_> {
+    /// Whether the request names this service, and came by no proxy.
+    pub(super) fn check_caller(&self, request: &Request<Bytes>) -> Result<(), No> {
+        self.check_host(request)?;
+        if request.headers().contains_key("x-forwarded-for") {
+            return Err(no(400, "invalid_request", "A request that came through a proxy is not answered."));
+        }
+        Ok(())
+    }
+
+    /// A web page can be made to ask under a name of its own choosing, but not under this one.
+    fn check_host(&self, request: &Request<Bytes>) -> Result<(), No> {
+        let mut hosts = request.headers().get_all(HOST).iter();
+        let host = hosts.next().and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let known = match without_slash(request.uri().path()) {
+            // Clients have this address of Cloud Shell's from its own environment, with its name.
+            REAL_PATH => host == REAL_HOST,
+            _ => [IMDS_HOST, self.own_host].contains(&host.strip_suffix(":80").unwrap_or(host)),
+        };
+        if known && hosts.next().is_none() {
+            return Ok(());
+        }
+        Err(no(400, "invalid_request", "The Host header is not this service's."))
+    }
+
+    /// A page or a redirect cannot add this header.
+    pub(super) fn check_metadata_header(&self, request: &Request<Bytes>) -> Result<(), No> {
+        if has_once(request, "metadata", "true") {
+            return Ok(());
+        }
+        Err(no(400, "invalid_request", "Required metadata header not specified"))
+    }
+}
+
+/// Whether the header is there once, with this value.
+pub(super) fn has_once(request: &Request<Bytes>, header: &str, value: &str) -> bool {
+    let mut values = request.headers().get_all(header).iter();
+    values.next().is_some_and(|found| found == value) && values.next().is_none()
+}

@@ -1,0 +1,93 @@
+//! What the machine is: the metadata that the metadata service is named for.
+
+use bytes::Bytes;
+use certbound_core::environment::Cloud;
+use certbound_core::request::ReceivedForm;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response};
+use serde_json::{Value, json};
+
+use super::{No, Platform, check_version, no, nothing_here};
+use crate::answers::json_response;
+
+/// Those that have all that is answered here.
+const VERSIONS: [&str; 14] = [
+    "2020-06-01",
+    "2020-07-15",
+    "2020-09-01",
+    "2020-10-01",
+    "2020-12-01",
+    "2021-01-01",
+    "2021-02-01",
+    "2021-03-01",
+    "2021-05-01",
+    "2021-10-01",
+    "2021-11-01",
+    "2021-11-15",
+    "2021-12-13",
+    "2023-07-01",
+];
+/// `/metadata/versions`, which itself has none.
+pub(crate) const VERSIONS_PATH: &str = "/metadata/versions";
+/// The compute unit; what is below is a part of it.
+pub(crate) const COMPUTE_PATH: &str = "/metadata/instance/compute";
+
+/// The whole as JSON, or a part of it: a leaf as text, which is the only form it has.
+pub(super) fn answer(
+    platform: &Platform<'_>,
+    path: &str,
+    query: &ReceivedForm,
+) -> Result<Response<Bytes>, No> {
+    if path == VERSIONS_PATH {
+        return Ok(json_response(200, &json!({ "apiVersions": VERSIONS })));
+    }
+    check_version(query, "api-version", &VERSIONS)?;
+    let compute = compute(platform);
+    let below = path.strip_prefix(COMPUTE_PATH).unwrap_or_default().split('/').skip(1);
+    let found =
+        below.into_iter().try_fold(&compute, |value, name| value.get(name)).ok_or_else(nothing_here)?;
+    match (query.value("format").unwrap_or("json"), found) {
+        ("json", Value::Object(_)) => Ok(json_response(200, found)),
+        ("text", Value::Object(members)) => {
+            let names = members.iter().map(|(name, value)| match value {
+                Value::Object(_) => format!("{name}/"),
+                _ => name.clone(),
+            });
+            Ok(text(names.collect::<Vec<_>>().join("\n")))
+        }
+        ("text", leaf) => Ok(text(leaf.as_str().unwrap_or_default().to_owned())),
+        ("json", _) => Err(no(400, "Bad request", "A single value has the format 'text' only.")),
+        _ => Err(no(400, "Bad request", "The format is neither 'json' nor 'text'.")),
+    }
+}
+
+/// Every scalar is a text.
+fn compute(platform: &Platform<'_>) -> Value {
+    let machine = &platform.world.machine;
+    let mut compute = json!({
+        "location": machine.location,
+        "name": machine.name,
+        "osType": "Linux",
+        "resourceGroupName": machine.resource_group,
+        "resourceId": machine.resource_id(),
+        "securityProfile": { "secureBootEnabled": "true", "securityType": "TrustedLaunch", "virtualTpmEnabled": "true" },
+        "subscriptionId": machine.subscription_id,
+        "vmId": machine.vm_id,
+    });
+    let environment = match machine.cloud {
+        Cloud::Public => "AzurePublicCloud",
+        Cloud::UsGovernment => "AzureUSGovernmentCloud",
+        Cloud::China => "AzureChinaCloud",
+        Cloud::GermanyLegacy => "AzureGermanCloud",
+        // What the newer ones call themselves is not known.
+        _ => return compute,
+    };
+    compute["azEnvironment"] = json!(environment);
+    compute
+}
+
+fn text(text: String) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(text));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

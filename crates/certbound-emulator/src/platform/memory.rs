@@ -1,0 +1,102 @@
+//! What the machine's services remember from one request to the next.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use certbound_core::secret::Secret;
+use certbound_core::time::UnixTime;
+
+use super::throttle::Throttle;
+
+/// The most entries of each kind; strangers choose the names.
+const MAX_KEPT: usize = 1_000;
+
+/// All of it; a reset empties it.
+#[derive(Default)]
+pub(crate) struct Memory {
+    pub(super) throttle: Throttle,
+    /// Plain tokens of the metadata service, by identity and resource, with the time of their issue.
+    pub(super) tokens: Kept<(Arc<Secret>, UnixTime)>,
+    /// Certificates (DER), by identity and the hash of their key.
+    pub(super) certificates: Kept<Vec<u8>>,
+}
+
+impl Memory {
+    pub(crate) fn clear(&self) {
+        self.throttle.clear();
+        self.tokens.clear();
+        self.certificates.clear();
+    }
+}
+
+/// Values by two names, each for a time.
+pub(crate) struct Kept<V>(Mutex<HashMap<(String, String), Entry<V>>>);
+
+struct Entry<V> {
+    value: V,
+    from: UnixTime,
+    until: UnixTime,
+}
+
+impl<V> Default for Kept<V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<V: Clone> Kept<V> {
+    /// What was put under the two names, if `now` is its time.
+    pub(super) fn get(&self, names: (&str, &str), now: UnixTime) -> Option<V> {
+        let key = (names.0.to_owned(), names.1.to_owned());
+        let entries = self.entries();
+        let entry = entries.get(&key).filter(|entry| entry.from <= now && now < entry.until)?;
+        Some(entry.value.clone())
+    }
+
+    /// Keeps `value`; what is over goes, and where there is no room, everything.
+    pub(super) fn put(&self, names: (&str, &str), from: UnixTime, until: UnixTime, value: V) {
+        let mut entries = self.entries();
+        if entries.len() >= MAX_KEPT {
+            entries.retain(|_, entry| from < entry.until);
+        }
+        if entries.len() >= MAX_KEPT {
+            entries.clear();
+        }
+        entries.insert((names.0.to_owned(), names.1.to_owned()), Entry { value, from, until });
+    }
+
+    fn clear(&self) {
+        self.entries().clear();
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<(String, String), Entry<V>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_keeps_for_a_time_and_never_more_than_its_bound() {
+        let at = UnixTime::from_secs;
+        let kept = Kept::default();
+        kept.put(("a", "b"), at(10), at(20), 1);
+        assert_eq!([9, 10, 19, 20].map(|now| kept.get(("a", "b"), at(now))), [None, Some(1), Some(1), None]);
+        assert_eq!((kept.get(("b", "a"), at(10)), kept.get(("ab", ""), at(10))), (None, None));
+        for n in 0..3 * MAX_KEPT {
+            kept.put((&n.to_string(), ""), at(10), at(20), 2);
+            assert!(kept.entries().len() <= MAX_KEPT);
+        }
+        // Those that are over make room first.
+        let kept = Kept::default();
+        kept.put(("a", ""), at(0), at(100), 0);
+        for n in 1..=MAX_KEPT {
+            kept.put((&n.to_string(), ""), at(n as u64 / 1_000 * 10), at(n as u64 / 1_000 * 10 + 5), n);
+        }
+        assert_eq!(kept.get(("a", ""), at(10)), Some(0));
+        kept.clear();
+        assert_eq!(kept.get(("a", ""), at(10)), None);
+    }
+}

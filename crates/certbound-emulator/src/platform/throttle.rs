@@ -1,0 +1,71 @@
+//! How many calls the metadata service takes: so many in a second, and of those for identities so many at once.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use certbound_core::time::UnixTime;
+
+use super::{No, no};
+use crate::fault::PlatformEndpoint;
+use crate::world::World;
+
+/// More calls for tokens and certificates in one second are too many.
+const IDENTITY_PER_SECOND: u32 = 20;
+/// More of them at the same time are too many.
+const IDENTITY_AT_ONCE: usize = 5;
+/// More other calls in one second are too many.
+const GENERAL_PER_SECOND: u32 = 5;
+
+/// The calls so far; counted always, and refused where the world says so.
+#[derive(Default)]
+pub(crate) struct Throttle(Mutex<Calls>);
+
+#[derive(Default)]
+struct Calls {
+    identity: Second,
+    general: Second,
+    running: Arc<()>,
+}
+
+/// A second, and the calls in it.
+#[derive(Default)]
+struct Second(u64, u32);
+
+/// A call for an identity; it lasts until this is dropped, with the answer.
+#[derive(Clone)]
+pub(crate) struct Turn {
+    _running: Option<Arc<()>>,
+}
+
+impl Throttle {
+    pub(super) fn enter(
+        &self,
+        world: &World,
+        operation: PlatformEndpoint,
+        now: UnixTime,
+    ) -> Result<Turn, No> {
+        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let general = operation == PlatformEndpoint::InstanceMetadata;
+        let (second, limit) = match general {
+            true => (&mut calls.general, GENERAL_PER_SECOND),
+            false => (&mut calls.identity, IDENTITY_PER_SECOND),
+        };
+        let too_fast = second.count(now) > limit;
+        let too_many = !general && Arc::strong_count(&calls.running) > IDENTITY_AT_ONCE;
+        if world.machine.throttled && (too_fast || too_many) {
+            return Err(no(429, "too_many_requests", "Requests come faster than they are served."));
+        }
+        Ok(Turn { _running: (!general).then(|| Arc::clone(&calls.running)) })
+    }
+
+    pub(super) fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Calls::default();
+    }
+}
+
+impl Second {
+    fn count(&mut self, now: UnixTime) -> u32 {
+        let before = if self.0 == now.as_secs() { self.1 } else { 0 };
+        *self = Self(now.as_secs(), before.saturating_add(1));
+        self.1
+    }
+}

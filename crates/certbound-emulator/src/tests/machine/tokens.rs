@@ -1,0 +1,126 @@
+//! What is in a managed identity's token, and in which cloud.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use certbound_core::environment::Cloud;
+
+use super::requests::{issued, right};
+use super::*;
+use crate::world::builtin::{GRAPH, SYSTEM_IDENTITY, VAULT};
+
+const MACHINE: &str = "/subscriptions/6c1f0e4a-2d8b-4937-8a5e-f30b7d91c246/resourcegroups/demo/providers/\
+     Microsoft.Compute/virtualMachines/demo";
+
+/// A bound token by the certificate that was issued for a key: the answer of the token service.
+fn bound(emulator: &Emulator, host: &str, resource: &str) -> Response<Bytes> {
+    let answer = issued(emulator, "", &right());
+    let certificate = STANDARD.decode(answer["certificate"].as_str().unwrap()).unwrap();
+    let body = form(&[
+        ("client_id", SYSTEM_IDENTITY),
+        ("scope", &format!("{resource}/.default")),
+        ("grant_type", "client_credentials"),
+        ("token_type", "mtls_pop"),
+    ]);
+    emulator.handle(NOW, &TlsFacts::with_certificate(host, vec![certificate]), post(TENANT, body))
+}
+
+#[test]
+fn a_plain_token_lives_a_day_and_names_its_identity() {
+    let emulator = emulator();
+    let body = json_of(&send(&emulator, get(TOKEN), ""));
+    let names: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut expected = [
+        "access_token",
+        "client_id",
+        "expires_in",
+        "expires_on",
+        "ext_expires_in",
+        "not_before",
+        "refresh_token",
+        "resource",
+        "token_type",
+    ];
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+    assert!(body.as_object().unwrap().values().all(Value::is_string), "{body}");
+    assert_eq!((&body["expires_in"], &body["ext_expires_in"]), (&json!("86399"), &json!("86399")));
+    assert_eq!(body["expires_on"], (NOW.as_secs() + 86_400).to_string());
+    assert_eq!(body["not_before"], (NOW.as_secs() - 300).to_string());
+    assert_eq!(body["refresh_token"], "");
+    let found = claims(body["access_token"].as_str().unwrap());
+    assert_eq!(
+        (found.number("exp"), found.number("iat")),
+        (Some(NOW.as_secs() + 86_400), Some(NOW.as_secs() - 300))
+    );
+    assert_eq!((found.string("xms_mirid"), found.string("xms_az_rid")), (Some(MACHINE), None));
+
+    let path = format!("{TOKEN}&client_id={USER_IDENTITY}");
+    let body = json_of(&send(&emulator, get(&path), ""));
+    let found = claims(body["access_token"].as_str().unwrap());
+    assert_eq!(
+        (found.string("xms_mirid"), found.string("xms_az_rid")),
+        (Some(USER_IDENTITY_RESOURCE), Some(MACHINE))
+    );
+}
+
+#[test]
+fn a_bound_token_of_a_machine_lives_as_long_and_says_when_to_ask_again() {
+    let emulator = emulator();
+    let body = json_of(&bound(&emulator, "westus3.mtlsauth.microsoft.com", VAULT));
+    assert_eq!((&body["token_type"], &body["expires_in"]), (&json!("mtls_pop"), &json!(86_399)), "{body}");
+    assert_eq!(body["refresh_in"], 43_200);
+    let found = claims(body["access_token"].as_str().unwrap());
+    assert_eq!(
+        (found.string("xms_mirid"), found.number("exp")),
+        (Some(MACHINE), Some(NOW.as_secs() + 86_400))
+    );
+    // An hour is too short for that, and an application is no machine.
+    let body = json_of(&Ask::leg1(&emulator).send(&emulator));
+    assert_eq!((&body["expires_in"], body.get("refresh_in")), (&json!(3_599), None));
+    assert!(!claims(body["access_token"].as_str().unwrap()).contains("xms_mirid"));
+}
+
+#[test]
+fn a_machine_in_another_cloud_has_that_clouds_hosts_tokens_and_resources() {
+    let emulator = emulator_with(|world| {
+        world.machine.cloud = Cloud::UsGovernment;
+        world.machine.location = "usgovvirginia".to_owned();
+    });
+    let answer = issued(&emulator, "", &right());
+    let host = "usgovvirginia.mtlsauth.microsoftonline.us";
+    assert_eq!(answer["mtls_authentication_endpoint"], format!("https://{host}"));
+    let body = json_of(&bound(&emulator, host, Cloud::UsGovernment.vault_uri()));
+    assert_eq!(body["token_type"], "mtls_pop", "{body}");
+    // Elsewhere nobody knows the certificate.
+    assert_eq!(code(&bound(&emulator, "mtlsauth.microsoft.com", VAULT)), 392_189);
+
+    let plain = |resource: &str| {
+        let path = format!("/metadata/identity/oauth2/token?api-version=2018-02-01&resource={resource}");
+        send(&emulator, get(&path), "")
+    };
+    let exchange = json_of(&plain(Cloud::UsGovernment.exchange_uri()));
+    let found = claims(exchange["access_token"].as_str().unwrap());
+    let issuer = format!("https://login.microsoftonline.us/{TENANT}/v2.0");
+    assert_eq!(found.string("iss"), Some(issuer.as_str()));
+    for elsewhere in [VAULT, GRAPH] {
+        let response = plain(elsewhere);
+        assert_eq!(
+            (response.status().as_u16(), &json_of(&response)["error"]),
+            (400, &json!("invalid_resource"))
+        );
+    }
+    let compute = json_of(&send(&emulator, get(COMPUTE), ""));
+    assert_eq!(compute["azEnvironment"], "AzureUSGovernmentCloud");
+}
+
+#[test]
+fn a_world_file_names_the_machines_cloud() {
+    let text = |cloud: &str| {
+        let world = World::built_in().to_toml().unwrap();
+        assert!(world.contains("cloud = \"public\""));
+        world.replace("cloud = \"public\"", &format!("cloud = \"{cloud}\""))
+    };
+    assert_eq!(World::from_toml(&text("china")).unwrap().machine.cloud, Cloud::China);
+    let error = World::from_toml(&text("moon")).unwrap_err().to_string();
+    assert!(error.contains("us_government"), "{error}");
+}

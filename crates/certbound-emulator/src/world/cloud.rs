@@ -1,0 +1,36 @@
+//! A cloud by its name, as the world file has it.
+
+use certbound_core::environment::Cloud;
+use serde::de::Error as _;
+use serde::{Deserialize as _, Deserializer, Serializer};
+
+/// Every name, in the order of [`Cloud::ALL`].
+const NAMES: &[&str] =
+    &["public", "china", "us_government", "germany_legacy", "france", "germany", "singapore"];
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+pub(super) fn serialize<S: Serializer>(cloud: &Cloud, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(cloud)
+}
+
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cloud, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let found = Cloud::ALL.iter().find(|cloud| cloud.to_string() == name);
+    found.copied().ok_or_else(|| D::Error::unknown_variant(&name, NAMES))
+}
+
+#[cfg(test)]
+pub(super) fn schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "string", "enum": NAMES })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cloud_has_its_name() {
+        let names: Vec<String> = Cloud::ALL.iter().map(ToString::to_string).collect();
+        assert_eq!(names, NAMES);
+    }
+}
