@@ -103,7 +103,8 @@ fn cases() -> Vec<Case> {
     let (leg1, leg2) = (|| Condition::leg(LegKind::Leg1), || Condition::leg(LegKind::Leg2));
     let resource = || Condition::leg(LegKind::Resource);
     let redirect = || FaultResult::Redirect307 { location: "https://login.microsoftonline.com/".to_owned() };
-    let status = |status| FaultResult::Status { status, body: "{}".to_owned(), retry_after: None };
+    let status =
+        |status| FaultResult::Status { status, body: "{}".to_owned(), retry_after: None, headers: [].into() };
     let case = |name, fault, must_fail| Case { name, fault, must_fail };
 
     const NOTHING_AFTER_LEG_1: &[&[&str]] = &[&["leg1.assertion-not-empty"], LEG_2_REQUEST, TOKEN];

@@ -29,7 +29,7 @@ use crate::keys::{SigningKeys, TokenKey};
 use crate::local_issuer::{IssuerKeys, LocalIssuers};
 use crate::machine_ca::MachineAuthority;
 use crate::platform::arc::ArcKey;
-use crate::platform::service_fabric::FabricCertificate;
+use crate::platform::service_fabric::{FabricCertificate, SERVICE_FABRIC};
 use crate::platform::{IMDS_HOST, Memory, Platform};
 use crate::replay::UsedAssertions;
 use crate::resource::ResourceServer;
@@ -209,6 +209,19 @@ impl Emulator {
         request: Request<Bytes>,
     ) -> Response<Bytes> {
         self.on_machine(now, tls, own_host, &request, |platform, request| platform.answer_as_node(request))
+    }
+
+    /// Whether the node's TLS server shall present another certificate than its own, this time.
+    pub(crate) fn node_is_foreign(&self) -> bool {
+        let asked = Asked::of_platform(IMDS_HOST, SERVICE_FABRIC);
+        self.faults.take_of_handshake(&asked, &FaultResult::ForeignServerCertificate)
+    }
+
+    /// Whether the TLS server of a host that asks for certificates shall refuse the client's, this time.
+    pub(crate) fn refuses_certificates(&self, host: &str) -> bool {
+        let asked = Asked { host, ..Asked::default() };
+        self.asks_for_certificate(host)
+            && self.faults.take_of_handshake(&asked, &FaultResult::ClientCertificateRefused)
     }
 
     fn on_machine(

@@ -69,11 +69,20 @@ impl Faults {
         self.rules().clear();
     }
 
-    /// The result of the first rule that fits, which is counted down.
+    /// The result of the first rule that fits the request, which is counted down.
     pub(crate) fn take(&self, asked: &Asked<'_>) -> Option<FaultResult> {
+        self.first(asked, |result| !result.is_of_handshake())
+    }
+
+    /// Whether a rule wants this of the handshake; if so, it is counted down.
+    pub(crate) fn take_of_handshake(&self, asked: &Asked<'_>, wanted: &FaultResult) -> bool {
+        self.first(asked, |result| result == wanted).is_some()
+    }
+
+    fn first(&self, asked: &Asked<'_>, of_kind: impl Fn(&FaultResult) -> bool) -> Option<FaultResult> {
         let mut rules = self.rules();
         rules.retain(|rule| rule.count != Some(0));
-        let rule = rules.iter_mut().find(|rule| rule.condition.fits(asked))?;
+        let rule = rules.iter_mut().find(|rule| of_kind(&rule.result) && rule.condition.fits(asked))?;
         rule.count = rule.count.map(|left| left - 1);
         Some(rule.result.clone())
     }

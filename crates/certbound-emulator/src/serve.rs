@@ -15,7 +15,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -89,7 +88,9 @@ impl Server {
         let machine_address = machine.local_addr()?;
         let node = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let node_address = node.local_addr()?;
-        let nodes = nodes(&emulator, tls.of_service_fabric().map_err(io::Error::other)?, node_address);
+        let of_node = |foreign| tls.of_service_fabric(foreign).map_err(io::Error::other);
+        let node_tls = machine::NodeTls { own: of_node(false)?, foreign: of_node(true)? };
+        let nodes = nodes(&emulator, Arc::new(node_tls), node_address);
         let admin_token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let (stop, stopped) = watch::channel(false);
 
@@ -208,7 +209,7 @@ fn machines(
 /// Answers for the machine as a node of Service Fabric.
 fn nodes(
     emulator: &Arc<Emulator>,
-    tls: Arc<ServerConfig>,
+    tls: Arc<machine::NodeTls>,
     address: SocketAddr,
 ) -> impl FnMut(TcpStream) -> Pin<Box<dyn Future<Output = ()> + Send>> + use<> {
     let (emulator, own_host): (_, Arc<str>) = (Arc::clone(emulator), address.to_string().into());

@@ -13,6 +13,7 @@ use crate::ca::{ClientIdentity, IssueOptions};
 use crate::fault::Fault;
 use crate::hosts::{self, Host};
 use crate::journal::JournalEntry;
+use crate::platform::service_fabric::FabricCertificate;
 use crate::world::{ExternalIssuer, World};
 
 impl Emulator {
@@ -193,10 +194,15 @@ impl Emulator {
         self.keys.0.fabric.pem()
     }
 
+    /// Certificate and key of that server, or, if it shall be foreign, of one that nobody knows.
     pub(crate) fn service_fabric_certificate(
         &self,
-    ) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-        self.keys.0.fabric.for_tls()
+        foreign: bool,
+    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), EmulatorError> {
+        match foreign {
+            true => Ok(FabricCertificate::new(self.now())?.for_tls()),
+            false => Ok(self.keys.0.fabric.for_tls()),
+        }
     }
 
     /// Certificate and key for an emulated host.

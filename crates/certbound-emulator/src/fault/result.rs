@@ -1,12 +1,15 @@
 //! What a rule does to the requests that it fits.
 
+use std::collections::BTreeMap;
+use std::str::FromStr as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, SERVER};
-use http::{HeaderValue, Response, StatusCode};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, SERVER, TRANSFER_ENCODING};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value, json};
 
 use crate::answers::{AnswerContext, refusal};
 
@@ -32,6 +35,9 @@ pub enum FaultResult {
         /// `Retry-After`, in seconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after: Option<u32>,
+        /// Headers by name, instead of those that the answer would have.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "headers")]
+        headers: BTreeMap<String, String>,
     },
     /// The token service's refusal of this number, for what the emulator has no reason of its own to refuse; the request
     /// is not looked at.
@@ -72,6 +78,11 @@ pub enum FaultResult {
     EmptyToken,
     /// The right answer, whose body stops in the middle of the JSON; as HTTP nothing is missing.
     MalformedJson,
+    /// The right answer, whose JSON lacks a member.
+    WithoutMember {
+        /// The member, at the top.
+        name: String,
+    },
     /// The right answer, but `Server` names another product: a metadata service that is none.
     WrongServer,
     /// A machine's certificate is issued for a key that is not the request's.
@@ -82,6 +93,17 @@ pub enum FaultResult {
     ExpiredCertificate,
     /// A machine's certificate is issued whose time comes in an hour.
     FutureCertificate,
+    /// The agent of Azure Arc names another file in its challenge. Of what is in it the emulator knows nothing.
+    ArcChallenge {
+        /// The file; `None` (JSON `null`) for a challenge that names none.
+        file: Option<String>,
+    },
+    /// Service Fabric's server has another certificate than the one it is known by. A fault of the handshake: it is
+    /// looked at when a connection begins, and no request meets it.
+    ForeignServerCertificate,
+    /// A token host refuses the client's certificate in the handshake, by the TLS alert `certificate_revoked`. A fault of
+    /// the handshake as well; of its condition, `leg` and `path_contains` are not known yet.
+    ClientCertificateRefused,
 }
 
 /// What the transport shall do with a response; an extension of the response.
@@ -118,7 +140,16 @@ impl FaultResult {
             Self::ForeignIdentityCertificate => "foreign_identity_certificate",
             Self::ExpiredCertificate => "expired_certificate",
             Self::FutureCertificate => "future_certificate",
+            Self::WithoutMember { .. } => "without_member",
+            Self::ArcChallenge { .. } => "arc_challenge",
+            Self::ForeignServerCertificate => "foreign_server_certificate",
+            Self::ClientCertificateRefused => "client_certificate_refused",
         }
+    }
+
+    /// Whether it happens in the TLS handshake, before any request.
+    pub(super) fn is_of_handshake(&self) -> bool {
+        matches!(self, Self::ForeignServerCertificate | Self::ClientCertificateRefused)
     }
 
     /// Whether it makes the token in an answer another one than the right one.
@@ -140,7 +171,7 @@ impl FaultResult {
                     body.extend(claims.as_ref().map(|text| ("claims".to_owned(), json!(text))));
                 });
             }
-            Self::Status { status, body, retry_after } => {
+            Self::Status { status, body, retry_after, .. } => {
                 *response.status_mut() =
                     StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 *response.body_mut() = Bytes::from(body.clone());
@@ -169,6 +200,20 @@ impl FaultResult {
                 let half = response.body().len() / 2;
                 response.body_mut().truncate(half);
             }
+            Self::Status { headers, .. } => {
+                for (name, value) in headers {
+                    if let (Ok(name), Ok(value)) = (HeaderName::from_str(name), HeaderValue::from_str(value))
+                    {
+                        response.headers_mut().insert(name, value);
+                    }
+                }
+            }
+            Self::WithoutMember { name } => {
+                if let Ok(mut members) = serde_json::from_slice::<Map<String, Value>>(response.body()) {
+                    members.remove(name);
+                    *response.body_mut() = Bytes::from(Value::Object(members).to_string());
+                }
+            }
             Self::WrongServer => {
                 response.headers_mut().insert(SERVER, HeaderValue::from_static("nginx"));
             }
@@ -186,5 +231,18 @@ impl FaultResult {
             Self::TruncatedBody => Some(FaultEffect::TruncateBody(response.body().len() / 2)),
             _ => None,
         }
+    }
+}
+
+/// Headers that can be sent; how long a body is says the transport.
+fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let headers = BTreeMap::<String, String>::deserialize(deserializer)?;
+    let fits = |(name, value): (&String, &String)| {
+        HeaderName::from_str(name).is_ok_and(|name| name != CONTENT_LENGTH && name != TRANSFER_ENCODING)
+            && HeaderValue::from_str(value).is_ok()
+    };
+    match headers.iter().find(|header| !fits(*header)) {
+        Some((name, _)) => Err(D::Error::custom(format!("the header '{name}' cannot be sent"))),
+        None => Ok(headers),
     }
 }

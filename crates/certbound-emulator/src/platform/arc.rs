@@ -12,6 +12,7 @@ use super::caller::has_once;
 use super::hosted::answered;
 use super::{No, Platform, malformed, no, nothing_here};
 use crate::answers::json_response;
+use crate::fault::FaultResult;
 use crate::issue::MACHINE_LIFETIME;
 
 /// The path of the agent's endpoint.
@@ -45,7 +46,10 @@ pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Respo
     let Some(key) = platform.arc else { return nothing_here().response() };
     match token(platform, key, request) {
         Ok(Some(body)) => json_response(200, &body),
-        Ok(None) => challenge(key),
+        Ok(None) => match platform.alteration {
+            Some(FaultResult::ArcChallenge { file }) => challenge(file.as_deref()),
+            _ => challenge(Some(&key.path)),
+        },
         Err(no) => no.response(),
     }
 }
@@ -79,14 +83,15 @@ fn token(platform: &Platform<'_>, key: &ArcKey, request: &Request<Bytes>) -> Res
     Ok(Some(body))
 }
 
-fn challenge(key: &ArcKey) -> Response<Bytes> {
+/// `file`: the one to read, if it is named.
+fn challenge(file: Option<&str>) -> Response<Bytes> {
     let mut response = json_response(
         401,
         &json!({
             "error": { "code": "unauthorized", "message": "The file that WWW-Authenticate names must be read." }
         }),
     );
-    if let Ok(header) = HeaderValue::try_from(format!("Basic realm={}", key.path)) {
+    if let Some(Ok(header)) = file.map(|file| HeaderValue::try_from(format!("Basic realm={file}"))) {
         response.headers_mut().insert(WWW_AUTHENTICATE, header);
     }
     response

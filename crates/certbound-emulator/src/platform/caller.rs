@@ -19,14 +19,16 @@ impl Platform<'_> {
 
     /// A web page can be made to ask under a name of its own choosing, but not under this one.
     fn check_host(&self, request: &Request<Bytes>) -> Result<(), No> {
-        let mut hosts = request.headers().get_all(HOST).iter();
-        let host = hosts.next().and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let known = match without_slash(request.uri().path()) {
+        let known = |host: &str| match without_slash(request.uri().path()) {
             // Clients have this address of Cloud Shell's from its own environment, with its name.
             REAL_PATH => host == REAL_HOST,
             _ => [IMDS_HOST, self.own_host].contains(&host.strip_suffix(":80").unwrap_or(host)),
         };
-        if known && hosts.next().is_none() {
+        let mut hosts = request.headers().get_all(HOST).iter();
+        let host = hosts.next().and_then(|host| host.to_str().ok()).unwrap_or_default();
+        // What stands in the request line goes before (RFC 9112, section 3.2.2).
+        let line = request.uri().authority().is_none_or(|line| known(line.as_str()));
+        if line && known(host) && hosts.next().is_none() {
             return Ok(());
         }
         Err(no(400, "invalid_request", "The Host header is not this service's."))

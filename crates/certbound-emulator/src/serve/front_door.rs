@@ -102,7 +102,11 @@ async fn serve(
             Some(host) => name == host,
             None => emulator.is_emulated(&name),
         };
-        let config = if same { tls.of(&name).map_err(io::Error::other)? } else { tls.refusing() };
+        let config = match same {
+            false => tls.refusing(),
+            true if emulator.refuses_certificates(&name) => tls.blaming(&name).map_err(io::Error::other)?,
+            true => tls.of(&name).map_err(io::Error::other)?,
+        };
         Ok::<_, io::Error>((start.into_stream(config).await?, name))
     };
     let (stream, name) = tokio::time::timeout(PATIENCE, handshake).await??;

@@ -32,16 +32,24 @@ pub(super) async fn connection(stream: TcpStream, emulator: Arc<Emulator>, own_h
     }
 }
 
+/// The TLS of Service Fabric's token service: with its own certificate, and with one that is not.
+pub(super) struct NodeTls {
+    pub(super) own: Arc<ServerConfig>,
+    pub(super) foreign: Arc<ServerConfig>,
+}
+
 /// One client of Service Fabric's token service, which is known by its certificate.
 pub(super) async fn node_connection(
     stream: TcpStream,
     emulator: Arc<Emulator>,
-    tls: Arc<ServerConfig>,
+    tls: Arc<NodeTls>,
     own_host: Arc<str>,
 ) {
     let _ = stream.set_nodelay(true);
     let (stream, reset) = Resettable::new(stream);
-    let handshake = tokio::time::timeout(PATIENCE, TlsAcceptor::from(tls).accept(stream)).await;
+    let config = if emulator.node_is_foreign() { &tls.foreign } else { &tls.own };
+    let acceptor = TlsAcceptor::from(Arc::clone(config));
+    let handshake = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await;
     let stream = match handshake {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%error, "a handshake with Service Fabric's service failed"),

@@ -4,10 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use certbound_verifier::rustls_0_23::{AnyClientCertificate, never_resume};
-use rustls::ServerConfig;
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::emulator::{Emulator, EmulatorError};
 
@@ -52,9 +55,23 @@ impl Configurations {
         Arc::clone(&self.refusing)
     }
 
-    /// The configuration of Service Fabric's server: one certificate for whoever connects, and no question for another.
-    pub(super) fn of_service_fabric(&self) -> Result<Arc<ServerConfig>, EmulatorError> {
-        let (chain, key) = self.emulator.service_fabric_certificate();
+    /// As [`Configurations::of`], but every client certificate is refused by an alert. Not kept.
+    pub(super) fn blaming(&self, host: &str) -> Result<Arc<ServerConfig>, EmulatorError> {
+        let (chain, key) = self.emulator.host_certificate(host)?;
+        let any = AnyClientCertificate::new(Arc::clone(&self.provider));
+        let config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .map_err(EmulatorError::key_material)?
+            .with_client_cert_verifier(Arc::new(RevokedClientCertificate(any)))
+            .with_single_cert(chain, key)
+            .map_err(EmulatorError::key_material)?;
+        Ok(Arc::new(config))
+    }
+
+    /// The configuration of Service Fabric's server: one certificate for whoever connects, its own or a foreign one, and
+    /// no question for another.
+    pub(super) fn of_service_fabric(&self, foreign: bool) -> Result<Arc<ServerConfig>, EmulatorError> {
+        let (chain, key) = self.emulator.service_fabric_certificate(foreign)?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()
             .map_err(EmulatorError::key_material)?
@@ -81,6 +98,51 @@ impl Configurations {
             never_resume(&mut config);
         }
         Ok(config)
+    }
+}
+
+/// Asks for a certificate as every token host does, and refuses whichever comes.
+#[derive(Debug)]
+struct RevokedClientCertificate(AnyClientCertificate);
+
+impl ClientCertVerifier for RevokedClientCertificate {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.client_auth_mandatory()
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Err(rustls::Error::InvalidCertificate(CertificateError::Revoked))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }
 

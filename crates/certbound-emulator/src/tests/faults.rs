@@ -79,8 +79,12 @@ fn what_only_a_transport_can_do_is_left_to_it() {
         effect(FaultResult::Redirect307 { location: "https://elsewhere.example/".to_owned() });
     assert_eq!((none, response.status().as_u16()), (None, 307));
     assert_eq!(response.headers()["location"], "https://elsewhere.example/");
-    let busy =
-        FaultResult::Status { status: 429, body: "Too Many Requests".to_owned(), retry_after: Some(60) };
+    let busy = FaultResult::Status {
+        status: 429,
+        body: "Too Many Requests".to_owned(),
+        retry_after: Some(60),
+        headers: [].into(),
+    };
     let (_, response) = effect(busy);
     assert_eq!(
         (response.status().as_u16(), &response.headers()["retry-after"]),

@@ -1,5 +1,6 @@
 //! The machine's metadata service. Numbers are those of the list of security tests.
 
+mod faults;
 mod instance;
 mod limits;
 mod requests;
@@ -82,6 +83,13 @@ fn s81_neither_proxies_nor_other_names_reach_it() {
         }
         assert_eq!(refused(&emulator, asked()), foreign, "{path}");
         assert_eq!(refused(&emulator, asked().header("host", HOST).header("host", HOST)), foreign, "{path}");
+        // What the request line names is looked at as well.
+        let absolute = bare(&method, &format!("http://evil.example{path}"));
+        assert_eq!(
+            refused(&emulator, absolute.header("host", HOST).header("metadata", "true")),
+            foreign,
+            "{path}"
+        );
         let forwarded = asked().header("host", HOST).header("x-forwarded-for", "10.0.0.1");
         let (status, text) = refused(&emulator, forwarded);
         assert!(status == 400 && text.contains("proxy"), "{path}: {text}");

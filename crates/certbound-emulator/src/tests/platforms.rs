@@ -267,7 +267,8 @@ fn a_fault_by_a_platforms_name_befalls_that_platform_alone() {
     ];
     for (kind, path) in paths {
         let emulator = emulator();
-        let result = FaultResult::Status { status: 418, body: String::new(), retry_after: None };
+        let result =
+            FaultResult::Status { status: 418, body: String::new(), retry_after: None, headers: [].into() };
         emulator.add_fault(Fault { count: None, ..Fault::once(Condition::platform(kind), result) });
         let query = format!("api-version=1&{RESOURCE}");
         for (other, elsewhere) in paths {

@@ -3,6 +3,7 @@
 
 mod framing;
 mod issuers;
+mod machine;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

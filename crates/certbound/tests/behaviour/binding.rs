@@ -122,6 +122,7 @@ async fn each_exchange_gets_a_fresh_assertion_unless_reuse_was_opted_into() {
         status: 401,
         body: r#"{"error":"invalid_client"}"#.to_owned(),
         retry_after: None,
+        headers: [].into(),
     };
     pair.emulator().add_fault(Fault::once(Condition::leg(LegKind::Leg2), refusal));
     reusing.bound_token(&vault()).force_refresh().await.unwrap_err();

@@ -88,7 +88,12 @@ async fn a_broken_connection_is_transient_and_a_refusal_by_status_is_kept() {
         );
         assert!(error.is_transient());
     }
-    let busy = FaultResult::Status { status: 429, body: "Too Many Requests".into(), retry_after: Some(60) };
+    let busy = FaultResult::Status {
+        status: 429,
+        body: "Too Many Requests".into(),
+        retry_after: Some(60),
+        headers: [].into(),
+    };
     let error = with_fault(LegKind::Leg2, busy).await;
     let Error::Refused { answer, .. } = &error else { panic!("{error:?}") };
     assert_eq!(

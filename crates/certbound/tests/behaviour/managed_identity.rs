@@ -121,7 +121,7 @@ pub(crate) fn refuse_once(pair: &Pair, aadsts: u32) {
     let body = format!(
         r#"{{"error":"invalid_client","error_description":"AADSTS{aadsts}: no.","error_codes":[{aadsts}]}}"#
     );
-    let result = FaultResult::Status { status: 401, body, retry_after: None };
+    let result = FaultResult::Status { status: 401, body, retry_after: None, headers: [].into() };
     let condition = Condition { host_suffix: Some("mtlsauth.microsoft.com".to_owned()), ..Condition::any() };
     pair.emulator().add_fault(Fault::once(condition, result));
 }
@@ -188,7 +188,7 @@ async fn a_certificate_is_renewed_at_half_of_its_life_and_never_under_a_token() 
     pair.clock().advance(6 * day + Duration::from_secs(60));
     pair.emulator().add_fault(Fault::once(
         refused,
-        FaultResult::Status { status: 403, body: String::new(), retry_after: None },
+        FaultResult::Status { status: 403, body: String::new(), retry_after: None, headers: [].into() },
     ));
     assert_eq!(identity.bound_token(&vault()).await.unwrap_err().code(), "managed_identity_request_failed");
     assert_ne!(identity.bound_token(&vault()).await.unwrap().binding(), renewed.binding());

@@ -448,7 +448,8 @@ fn files_that_take_long_to_read_hold_up_no_acquisition() {
     };
     until("the files are being read", || slow.waits.load(Ordering::SeqCst));
     // One fetches, and one looks for a token of an earlier certificate.
-    let away = FaultResult::Status { status: 503, body: String::new(), retry_after: None };
+    let away =
+        FaultResult::Status { status: 503, body: String::new(), retry_after: None, headers: [].into() };
     pair.emulator().add_fault(Fault::once(Condition::any(), away));
     let error = at_once("the error is told", {
         let direct = direct.clone();
@@ -522,7 +523,8 @@ async fn while_the_service_is_away_a_token_of_the_certificate_before_is_served_w
     let old = [direct.bound_token(&vault()).await.unwrap(), leg2.bound_token(&graph).await.unwrap()];
     files.write(second.bundle_pem());
     assert!(watched.reload().unwrap());
-    let away = FaultResult::Status { status: 503, body: String::new(), retry_after: None };
+    let away =
+        FaultResult::Status { status: 503, body: String::new(), retry_after: None, headers: [].into() };
     pair.emulator().add_fault(Fault::always(Condition::any(), away));
     for (served, kept) in
         [(direct.bound_token(&vault()).await, &old[0]), (leg2.bound_token(&graph).await, &old[1])]
@@ -885,7 +887,12 @@ async fn rotating_under_load_loses_no_request_and_mixes_no_binding() {
         let away = generation == OUTAGE;
         load.away.store(away, Ordering::SeqCst);
         for leg in [LegKind::Leg1, LegKind::Leg2].into_iter().filter(|_| away) {
-            let gone = FaultResult::Status { status: 503, body: String::new(), retry_after: None };
+            let gone = FaultResult::Status {
+                status: 503,
+                body: String::new(),
+                retry_after: None,
+                headers: [].into(),
+            };
             emulator.add_fault(Fault::always(Condition::leg(leg), gone));
         }
         let next = issue();
