@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -13,7 +14,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use rustls::server::Acceptor;
 use rustls::{HandshakeKind, ServerConnection};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 
@@ -23,6 +24,9 @@ use super::tls::Configurations;
 use crate::emulator::Emulator;
 use crate::fault::FaultEffect;
 use crate::tls_facts::TlsFacts;
+
+/// How long a client may take to close after an alert.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// One client of the proxy, from CONNECT to the end of its tunnel.
 pub(super) async fn connection(stream: TcpStream, emulator: Arc<Emulator>, tls: Arc<Configurations>) {
@@ -107,7 +111,13 @@ async fn serve(
             true if emulator.refuses_certificates(&name) => tls.blaming(&name).map_err(io::Error::other)?,
             true => tls.of(&name).map_err(io::Error::other)?,
         };
-        Ok::<_, io::Error>((start.into_stream(config).await?, name))
+        match start.into_stream(config).into_fallible().await {
+            Ok(stream) => Ok((stream, name)),
+            Err((error, stream)) => {
+                leave(stream).await;
+                Err(error)
+            }
+        }
     };
     let (stream, name) = tokio::time::timeout(PATIENCE, handshake).await??;
     let facts = Arc::new(facts(stream.get_ref().1, &name));
@@ -115,6 +125,17 @@ async fn serve(
         respond(request, Arc::clone(&emulator), Arc::clone(&facts), Arc::clone(&reset))
     });
     http().serve_connection(TokioIo::new(stream), service).await.map_err(io::Error::other)
+}
+
+/// Ends a connection whose handshake failed. What the client sent meanwhile is read: left there, it would end the
+/// connection by a reset, which can overtake the alert.
+async fn leave(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let rest = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
+    // Nothing is owed to a client that does not close.
+    let _ = tokio::time::timeout(FAREWELL, rest).await;
 }
 
 pub(super) fn facts(connection: &ServerConnection, host: &str) -> TlsFacts {
