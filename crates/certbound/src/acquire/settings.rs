@@ -112,11 +112,16 @@ impl Options {
         self.skip_cache() || self.rejected.is_some()
     }
 
-    /// The same request without what concerns its caller alone.
-    pub(crate) fn of_nobody(mut self) -> Self {
-        self.observer = None;
-        self.correlation_id = None;
-        self
+    /// The same request without what concerns its caller alone, his quarrel with an earlier token included.
+    pub(crate) fn of_nobody(self) -> Self {
+        Self {
+            observer: None,
+            correlation_id: None,
+            claims: None,
+            rejected: None,
+            force_refresh: false,
+            ..self
+        }
     }
 
     /// Whether the cached token is the one that a resource rejected.

@@ -81,7 +81,7 @@ pub(crate) async fn token(client: &Client<BySecret>) -> String {
 }
 
 /// Lets background work run until `done`; it has nothing to wait for but its turn.
-async fn until(what: &str, done: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, done: impl Fn() -> bool) {
     for _ in 0..1_000 {
         if done() {
             return;

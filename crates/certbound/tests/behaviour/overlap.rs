@@ -1,0 +1,143 @@
+//! Requests for one token that overlap: which of them are one, and whose token stays.
+
+use std::future::IntoFuture as _;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use certbound::{
+    Answer, BearerToken, BySecret, Client, Secret, Source, TlsFacts, TokenCache, TokenHash, Transport,
+    TransportError, Via,
+};
+use certbound_testkit::ManualClock;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use crate::refresh::{NOW, builder, seconds, until};
+use crate::two_leg::vault;
+
+/// Answers each request when the test says so. The n-th one, from 1, is given the token `Tn`.
+#[derive(Clone, Default)]
+pub(crate) struct OneByOne(Arc<Mutex<Vec<Asked>>>);
+
+struct Asked {
+    body: String,
+    answer: Arc<Semaphore>,
+    /// Those that were dropped are over too.
+    over: bool,
+}
+
+const LIVES: &str = r#""expires_in":3600,"refresh_in":1800"#;
+
+impl OneByOne {
+    /// How many requests came.
+    pub(crate) fn asked(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    /// How many of them are not over yet.
+    pub(crate) fn under_way(&self) -> usize {
+        self.0.lock().unwrap().iter().filter(|asked| !asked.over).count()
+    }
+
+    pub(crate) fn body(&self, number: usize) -> String {
+        self.0.lock().unwrap()[number - 1].body.clone()
+    }
+
+    pub(crate) fn answer(&self, number: usize) {
+        self.0.lock().unwrap()[number - 1].answer.add_permits(1);
+    }
+
+    /// Waits until that many came.
+    pub(crate) async fn came(&self, count: usize) {
+        until("a request", || self.asked() >= count).await;
+        assert_eq!(self.asked(), count);
+    }
+}
+
+struct Over(OneByOne, usize);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.0.lock().unwrap()[self.1 - 1].over = true;
+    }
+}
+
+impl Transport for OneByOne {
+    async fn send(&self, request: http::Request<Bytes>, _: Via<'_>) -> Result<Answer, TransportError> {
+        let body = String::from_utf8(request.body().to_vec()).unwrap();
+        let kind = if body.contains("token_type=mtls_pop") { "mtls_pop" } else { "Bearer" };
+        let answer = Arc::new(Semaphore::new(0));
+        let number = {
+            let mut all = self.0.lock().unwrap();
+            all.push(Asked { body, answer: Arc::clone(&answer), over: false });
+            all.len()
+        };
+        let _over = Over(self.clone(), number);
+        answer.acquire().await.unwrap().forget();
+        let text = format!(r#"{{"token_type":"{kind}","access_token":"T{number}",{LIVES}}}"#);
+        let response = http::Response::new(Bytes::from(text));
+        Ok(Answer { response, tls: TlsFacts::default() })
+    }
+}
+
+struct World {
+    clock: ManualClock,
+    service: OneByOne,
+    cache: TokenCache,
+    client: Client<BySecret>,
+}
+
+type Waits = JoinHandle<Result<BearerToken, certbound::Error>>;
+
+/// The one kind of acquisition in many ways.
+macro_rules! begin {
+    ($world:expr $(, $option:ident($($value:expr)?))*) => {{
+        let client = $world.client.clone();
+        tokio::spawn(async move { client.bearer_token(&vault())$(.$option($($value)?))*.await })
+    }};
+}
+
+fn world() -> World {
+    let (clock, service, cache) = (ManualClock::at(NOW), OneByOne::default(), TokenCache::new());
+    let client = builder(&clock, service.clone()).with_cache(cache.clone()).build().unwrap();
+    World { clock, service, cache, client }
+}
+
+impl World {
+    /// With the first token in the cache.
+    async fn with_a_token() -> Self {
+        let world = world();
+        let first = begin!(world);
+        world.service.came(1).await;
+        world.service.answer(1);
+        assert_eq!(name(first).await, "T1");
+        world
+    }
+}
+
+async fn name(waits: Waits) -> String {
+    waits.await.unwrap().unwrap().secret().expose().to_owned()
+}
+
+fn hash(token: &str) -> TokenHash {
+    TokenHash::of(&Secret::new(token))
+}
+
+#[tokio::test]
+async fn a_refresh_in_the_background_has_nothing_of_the_quarrel_of_who_began_it() {
+    let world = World::with_a_token().await;
+    world.clock.advance(seconds(2_000));
+    let claims = r#"{"access_token":{"acrs":{"value":"c1"}}}"#;
+    let hit = world.client.bearer_token(&vault()).claims(claims).rejected(hash("T9")).await.unwrap();
+    assert_eq!((hit.secret().expose(), hit.details().source), ("T1", Source::Cache));
+    world.service.came(2).await;
+    assert!(!world.service.body(2).contains("claims"), "{}", world.service.body(2));
+    // It is one like any other: who needs the token joins it.
+    world.clock.advance(seconds(1_600));
+    let scope = vault();
+    let mut joins = std::pin::pin!(world.client.bearer_token(&scope).into_future());
+    assert!(futures_util::poll!(&mut joins).is_pending());
+    world.service.answer(2);
+    assert_eq!(joins.await.unwrap().details().source, Source::Joined);
+    assert_eq!(world.service.asked(), 2);
+}
