@@ -95,7 +95,8 @@ impl Acquisition {
         FlightKey {
             token: key.to_key(),
             claims: self.options.claims.clone(),
-            forced: self.options.force_refresh || self.options.rejected.is_some(),
+            forced: self.options.force_refresh,
+            rejected: self.options.rejected,
             replaces: None,
         }
     }
@@ -139,13 +140,12 @@ impl Acquisition {
     /// The token that is there after all: by a flight that just ended, or in the store.
     async fn landed(&self, certificate: Option<&Binding>) -> Option<Landed> {
         let (client, key) = (&self.client, self.key(certificate));
-        if !self.options.wants_new()
-            && let Some(landed) = client.cache.landed(&key, client.clock.now())
-        {
-            return Some(landed);
-        }
         if self.options.skip_cache() {
             return None;
+        }
+        let landed = client.cache.landed(&key, client.clock.now());
+        if let Some(landed) = landed.filter(|landed| !self.options.rejects(&landed.held)) {
+            return Some(landed);
         }
         let wanted = Wanted { key, certificate, transport: &client.transport, origins: &client.origins };
         client.cache.shelved(wanted, |held| self.options.rejects(held), client.clock.now()).await

@@ -18,6 +18,8 @@ pub(crate) struct FlightKey {
     pub(crate) token: CacheKey,
     pub(crate) claims: Option<String>,
     pub(crate) forced: bool,
+    /// The token that will not do: who rejects another one may be content with it.
+    pub(crate) rejected: Option<TokenHash>,
     /// The token that the service is told to replace: who names none may be given that one again.
     pub(crate) replaces: Option<TokenHash>,
 }
@@ -63,7 +65,7 @@ mod tests {
         let scope = ResourceScope::key_vault(Cloud::Public);
         let key =
             KeyRef { client: &client, kind: Kind::Bound, thumbprint: None, scope: &scope, extras: None };
-        FlightKey { token: key.to_key(), claims: None, forced: false, replaces: None }
+        FlightKey { token: key.to_key(), claims: None, forced: false, rejected: None, replaces: None }
     }
 
     fn fails() -> Load {

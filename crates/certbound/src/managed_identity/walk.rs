@@ -57,7 +57,8 @@ impl Walk {
         let flight = FlightKey {
             token: self.key(minted.as_deref()).to_key(),
             claims: self.options.claims.clone(),
-            forced: self.options.force_refresh || self.options.rejected.is_some(),
+            forced: self.options.force_refresh,
+            rejected: self.options.rejected,
             replaces,
         };
         let (cache, clock, wants_new) =
@@ -113,7 +114,7 @@ impl Walk {
             Kind::Bound => Some(self.machine.minted(None, correlation_id).await.map_err(blame(None))?),
         };
         let token = self.key(minted.as_deref()).to_key();
-        let flight = FlightKey { token, claims: None, forced: false, replaces: None };
+        let flight = FlightKey { token, claims: None, forced: false, rejected: None, replaces: None };
         let (cache, clock) = (self.machine.cache.clone(), Arc::clone(&self.machine.clock));
         let load = || -> Load { Box::pin(self.load(minted, None, correlation_id)) };
         cache.refresh(flight, load, || clock.now()).await
@@ -171,13 +172,12 @@ impl Walk {
     /// The token that is there after all: by a flight that just ended, or in the store.
     async fn landed(&self, minted: Option<&Minted>) -> Option<Landed> {
         let (machine, key) = (&self.machine, self.key(minted));
-        if !self.options.wants_new()
-            && let Some(landed) = machine.cache.landed(&key, machine.clock.now())
-        {
-            return Some(landed);
-        }
         if self.options.skip_cache() {
             return None;
+        }
+        let landed = machine.cache.landed(&key, machine.clock.now());
+        if let Some(landed) = landed.filter(|landed| !self.options.rejects(&landed.held)) {
+            return Some(landed);
         }
         let certificate = minted.map(|minted| &minted.binding);
         let wanted = Wanted { key, certificate, transport: &machine.transport, origins: &machine.origins };

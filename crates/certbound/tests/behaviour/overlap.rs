@@ -12,7 +12,7 @@ use certbound_testkit::ManualClock;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::refresh::{NOW, builder, seconds, until};
+use crate::refresh::{NOW, Service, builder, seconds, token, until};
 use crate::two_leg::vault;
 
 /// Answers each request when the test says so. The n-th one, from 1, is given the token `Tn`.
@@ -121,6 +121,46 @@ async fn name(waits: Waits) -> String {
 
 fn hash(token: &str) -> TokenHash {
     TokenHash::of(&Secret::new(token))
+}
+
+#[tokio::test]
+async fn those_who_reject_different_tokens_do_not_share_a_request() {
+    let world = world();
+    let one = begin!(world, rejected(hash("T9")));
+    world.service.came(1).await;
+    let other = begin!(world, rejected(hash("T1")));
+    world.service.came(2).await;
+    let forced = begin!(world, force_refresh());
+    world.service.came(3).await;
+    // Who rejects the same, joins.
+    let same = begin!(world, rejected(hash("T9")));
+    tokio::task::yield_now().await;
+    (1..=3).for_each(|number| world.service.answer(number));
+    assert_eq!((name(one).await, name(other).await, name(forced).await), pairs("T1", "T2", "T3"));
+    assert_eq!((name(same).await.as_str(), world.service.asked()), ("T1", 3));
+}
+
+fn pairs(one: &str, two: &str, three: &str) -> (String, String, String) {
+    (one.to_owned(), two.to_owned(), three.to_owned())
+}
+
+/// Those who come when the new token has just landed take it, and do not ask again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_many_reject_one_token_it_is_fetched_anew_once() {
+    let clock = ManualClock::at(NOW);
+    let service = Service::new(r#""expires_in":3600"#);
+    let client = builder(&clock, service.transport()).build().unwrap();
+    let first = hash(&token(&client).await);
+    let tasks: Vec<_> = (0..10_000)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.bearer_token(&vault()).rejected(first).await })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(name(task).await, "T2");
+    }
+    assert_eq!(service.asked(), 2);
 }
 
 #[tokio::test]
