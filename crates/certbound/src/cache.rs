@@ -1,22 +1,21 @@
-//! Tokens in memory: found without a lock, bounded, gone some time after their end.
+//! The cache of tokens: what is in memory, what is under way, and what is in a store behind.
 
 mod end;
 pub(crate) mod flight;
 pub(crate) mod key;
+mod memory;
 mod statistics;
 mod store;
 
-use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 
-use self::end::ByEnd;
 use self::flight::{FlightKey, Flights, Load};
 use self::key::KeyRef;
+use self::memory::Memory;
 pub use self::statistics::CacheStatistics;
 pub(crate) use self::statistics::Counted;
 use self::statistics::Counters;
@@ -26,13 +25,6 @@ use crate::binding::Binding;
 use crate::error::Error;
 use crate::token::{Bond, Held, Kind, Landed, LandedFrom, Origins};
 use crate::transport::AnyTransport;
-
-/// What the map takes for each token, beside the token itself.
-const PER_ENTRY: usize = 80;
-/// How long a token that is over may stay, so that a clock that jumped and came back costs nothing.
-const LINGERS: Duration = Duration::from_secs(60 * 60);
-/// How many of those one `put` takes away at most.
-const SWEPT_AT_ONCE: usize = 4;
 
 /// Tokens in memory. Clones are one cache; give them to several clients to share it.
 ///
@@ -69,20 +61,10 @@ impl Wanted<'_> {
 }
 
 struct Inner {
-    tokens: papaya::HashMap<Held, (), foldhash::quality::RandomState>,
-    /// Only writers take this lock; a hit never does.
-    order: Mutex<Order>,
-    tokens_at_most: usize,
-    bytes_at_most: usize,
+    memory: Memory,
     shelf: Option<Shelf>,
     flights: Flights,
     counters: Counters,
-}
-
-#[derive(Default)]
-struct Order {
-    soonest_first: BTreeSet<ByEnd>,
-    bytes: usize,
 }
 
 impl TokenCache {
@@ -103,32 +85,30 @@ impl TokenCache {
 
     /// A cache of at most `tokens`, at least one, that take at most `bytes`. A token that takes more by itself is not kept.
     pub fn with_limits(tokens: usize, bytes: usize) -> Self {
-        Self::limited(tokens.max(1), bytes, None)
+        Self::of(Memory::limited(tokens.max(1), bytes), None)
     }
 
     /// A cache that keeps nothing: each acquisition asks the service, but those under way at the same time for the same
     /// token still share one request.
     pub fn none() -> Self {
-        Self::limited(0, 0, None)
+        Self::of(Memory::limited(0, 0), None)
     }
 
     /// An empty cache of the same limits with `store` behind it: asked before the token service is, and told what that
     /// answers. [`TokenCache::none`] with a store keeps nothing in memory.
     #[must_use]
     pub fn with_store(self, store: impl TokenStore) -> Self {
-        Self::limited(self.inner.tokens_at_most, self.inner.bytes_at_most, Some(Shelf::new(store)))
+        Self::of(self.inner.memory.emptied(), Some(Shelf::new(store)))
     }
 
-    fn limited(tokens_at_most: usize, bytes_at_most: usize, shelf: Option<Shelf>) -> Self {
-        let tokens = papaya::HashMap::builder().hasher(foldhash::quality::RandomState::default()).build();
-        let (order, flights, counters) = (Mutex::default(), Flights::default(), Counters::default());
-        let inner = Inner { tokens, order, tokens_at_most, bytes_at_most, shelf, flights, counters };
-        Self { inner: Arc::new(inner) }
+    fn of(memory: Memory, shelf: Option<Shelf>) -> Self {
+        let (flights, counters) = (Flights::default(), Counters::default());
+        Self { inner: Arc::new(Inner { memory, shelf, flights, counters }) }
     }
 
     /// How many tokens are held, expired ones that nobody asked for since included.
     pub fn len(&self) -> usize {
-        self.inner.tokens.len()
+        self.inner.memory.len()
     }
 
     /// Whether no token is held.
@@ -138,7 +118,7 @@ impl TokenCache {
 
     /// How much memory the tokens take, in bytes; about, since allocators round.
     pub fn bytes(&self) -> usize {
-        self.order().bytes
+        self.inner.memory.bytes()
     }
 
     /// What the cache did since it was made.
@@ -148,27 +128,24 @@ impl TokenCache {
 
     /// Forgets every token in memory; a store keeps its own. Acquisitions under way still end and store theirs.
     pub fn clear(&self) {
-        let mut order = self.order();
-        self.inner.tokens.pin().clear();
-        *order = Order::default();
-        self.free();
+        self.inner.memory.clear();
     }
 
     /// Whether it keeps nothing.
     pub(crate) fn is_none(&self) -> bool {
-        self.inner.tokens_at_most == 0 && self.inner.shelf.is_none()
+        self.inner.memory.capacity() == 0 && self.inner.shelf.is_none()
     }
 
     /// The token for `key` that is served without a question, and whether the caller is to refresh it.
     pub(crate) fn live(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<(Held, bool)> {
-        let tokens = self.inner.tokens.pin();
-        let (held, ()) = tokens.get_key_value(key)?;
-        let life = held.life();
-        if !life.serves(now) {
-            return None;
-        }
-        self.count(Counted::Hit);
-        Some((held.clone(), life.take_refresh(now)))
+        self.inner.memory.look(key, |held| {
+            let life = held.life();
+            if !life.serves(now) {
+                return None;
+            }
+            self.count(Counted::Hit);
+            Some((held.clone(), life.take_refresh(now)))
+        })
     }
 
     /// The token for `key` while the service is away: to its very end. Without one, that of the newest certificate among
@@ -208,12 +185,12 @@ impl TokenCache {
 
     /// Whether there was a token for `key`, live or not.
     pub(crate) fn had(&self, key: &KeyRef<'_>) -> bool {
-        self.inner.tokens.pin().contains_key(key)
+        self.inner.memory.contains(key)
     }
 
     /// The token for `key`, live or not.
     pub(crate) fn kept(&self, key: &KeyRef<'_>) -> Option<Held> {
-        self.inner.tokens.pin().get_key_value(key).map(|(held, ())| held.clone())
+        self.inner.memory.look(key, |held| Some(held.clone()))
     }
 
     /// The token that the store has. One that is in its last minutes is kept for an outage only.
@@ -254,47 +231,17 @@ impl TokenCache {
         tracing::warn!(%error, "the token service is asked instead, and tokens are kept in memory only");
     }
 
-    /// Stores a token in the place of its predecessor, making room by dropping those that end soonest.
-    pub(crate) fn put(&self, held: Held, now: UnixTime) {
-        let bytes = held.bytes() + PER_ENTRY;
-        if self.inner.tokens_at_most == 0 || bytes > self.inner.bytes_at_most {
-            return;
+    /// Stores a token in memory, in the place of its predecessor.
+    fn put(&self, held: Held, now: UnixTime) {
+        if let Some(evicted) = self.inner.memory.put(held, now) {
+            self.count(Counted::Stored);
+            (0..evicted).for_each(|_| self.count(Counted::Evicted));
         }
-        let mut order = self.order();
-        let tokens = self.inner.tokens.pin();
-        if let Some((previous, ())) = tokens.get_key_value(&held) {
-            order.remove(previous);
-        }
-        tokens.insert(held.clone(), ());
-        order.bytes += bytes;
-        order.soonest_first.insert(ByEnd(held));
-        self.count(Counted::Stored);
-
-        let swept = (0..SWEPT_AT_ONCE).map_while(|_| order.over_since(now.minus(LINGERS)));
-        for held in swept {
-            tokens.remove(&held);
-        }
-        while order.soonest_first.len() > self.inner.tokens_at_most || order.bytes > self.inner.bytes_at_most
-        {
-            let Some(held) = order.first() else { break };
-            tokens.remove(&held);
-            self.count(Counted::Evicted);
-        }
-        self.free();
-    }
-
-    /// The map frees what was taken from it in batches. A token, and the key of its certificate, do not wait for the next.
-    fn free(&self) {
-        papaya::Guard::flush(&self.inner.tokens.guard());
     }
 
     /// Forgets the token for `key`; tells whether there was one.
     pub(crate) fn remove(&self, key: &KeyRef<'_>) -> bool {
-        let mut order = self.order();
-        let tokens = self.inner.tokens.pin();
-        let known = tokens.remove_entry(key).map(|(held, ())| order.remove(held)).is_some();
-        drop((tokens, order));
-        self.free();
+        let known = self.inner.memory.remove(key);
         if let Some(shelf) = &self.inner.shelf {
             shelf.forget(key);
         }
@@ -308,32 +255,6 @@ impl TokenCache {
     pub(crate) fn count(&self, what: Counted) {
         self.inner.counters.count(what);
     }
-
-    fn order(&self) -> MutexGuard<'_, Order> {
-        // Nothing can panic while it is held, and every state it passes through is usable.
-        self.inner.order.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Order {
-    fn remove(&mut self, held: &Held) {
-        if self.soonest_first.remove(&ByEnd(held.clone())) {
-            self.bytes -= held.bytes() + PER_ENTRY;
-        }
-    }
-
-    /// Takes the one that ends soonest.
-    fn first(&mut self) -> Option<Held> {
-        let ByEnd(held) = self.soonest_first.pop_first()?;
-        self.bytes -= held.bytes() + PER_ENTRY;
-        Some(held)
-    }
-
-    /// Takes the one that ends soonest, if it was over at `time`.
-    fn over_since(&mut self, time: UnixTime) -> Option<Held> {
-        let over = self.soonest_first.first().is_some_and(|ByEnd(held)| held.life().expires_at() <= time);
-        if over { self.first() } else { None }
-    }
 }
 
 impl Default for TokenCache {
@@ -346,7 +267,7 @@ impl fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenCache")
             .field("len", &self.len())
-            .field("capacity", &self.inner.tokens_at_most)
+            .field("capacity", &self.inner.memory.capacity())
             .field("bytes", &self.bytes())
             .finish()
     }
