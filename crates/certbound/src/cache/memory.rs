@@ -82,20 +82,21 @@ impl Memory {
         if let Some((previous, ())) = tokens.get_key_value(&held) {
             order.remove(previous);
         }
-        tokens.insert(held.clone(), ());
-        order.bytes += bytes;
-        order.soonest_first.insert(ByEnd(held));
-
         let swept = (0..SWEPT_AT_ONCE).map_while(|_| order.over_since(now.minus(LINGERS)));
         for held in swept {
             tokens.remove(&held);
         }
+        // Others go before it comes: it may be the one that ends soonest, and is what somebody wants.
         let mut evicted = 0;
-        while order.soonest_first.len() > self.tokens_at_most || order.bytes > self.bytes_at_most {
-            let Some(held) = order.first() else { break };
-            tokens.remove(&held);
+        while order.soonest_first.len() >= self.tokens_at_most || order.bytes + bytes > self.bytes_at_most {
+            let Some(other) = order.first() else { break };
+            tokens.remove(&other);
             evicted += 1;
         }
+        tokens.insert(held.clone(), ());
+        order.bytes += bytes;
+        order.soonest_first.insert(ByEnd(held));
+        drop((tokens, order));
         self.free();
         Some(evicted)
     }

@@ -358,6 +358,26 @@ async fn bytes_are_bounded_and_a_token_that_is_too_large_by_itself_is_not_kept()
     assert_eq!((cache.len(), cache.bytes()), (0, 0));
 }
 
+/// Somebody wants it now; what ends later can be fetched again as well.
+#[tokio::test]
+async fn the_token_that_just_came_is_kept_though_all_others_end_later() {
+    for cache in [TokenCache::with_capacity(2), TokenCache::with_limits(100, 1_500)] {
+        let (clock, service) = (ManualClock::at(NOW), Service::new(r#""expires_in":86400"#));
+        let client = builder(&clock, service.transport()).with_cache(cache.clone()).build().unwrap();
+        for path in ["a", "b", "c", "d", "e", "f"] {
+            client.bearer_token(&vault()).fmi_path(path).await.unwrap();
+        }
+        let evicted = cache.statistics().evicted;
+        assert!(evicted > 0, "it is full");
+        service.gives(r#""expires_in":3600"#);
+        for source in [Source::Service, Source::Cache, Source::Cache] {
+            let token = client.bearer_token(&vault()).fmi_path("g").await.unwrap();
+            assert_eq!(token.details().source, source);
+        }
+        assert_eq!(cache.statistics().evicted, evicted + 1);
+    }
+}
+
 /// A clock that panics when it is told to: code of the caller's.
 #[derive(Clone)]
 struct Panicking(ManualClock, Arc<AtomicBool>);
