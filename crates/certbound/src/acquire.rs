@@ -163,6 +163,7 @@ impl Acquisition {
     /// One request to the token service: the walk itself.
     async fn fetch(&self, certificate: Option<&Binding>) -> Result<Fetched, Error> {
         let bound = self.kind == Kind::Bound;
+        let begun = self.client.cache.begin();
         match certificate {
             Some(binding) => {
                 binding.valid_at(self.client.clock.now()).map_err(|misuse| self.blame(misuse))?
@@ -221,7 +222,7 @@ impl Acquisition {
         let expected = Expected { binding: certificate.filter(|_| bound), leg: self.leg(), sent_at };
         let token = accept::accept(response, &request, expected, self.client.clock.now())?;
         let tenant = authority.tenant().cloned();
-        Ok(Fetched { token, endpoint, tenant, proof, asked, in_leg1, in_http })
+        Ok(Fetched { begun, token, endpoint, tenant, proof, asked, in_leg1, in_http })
     }
 
     /// The assertion must be bound to the certificate this acquisition began with, and still be alive.

@@ -1,5 +1,6 @@
 //! The cache of tokens: what is in memory, what is under way, and what is in a store behind.
 
+mod begun;
 mod end;
 pub(crate) mod flight;
 pub(crate) mod key;
@@ -13,9 +14,11 @@ use std::sync::Arc;
 use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 
+pub(crate) use self::begun::Begun;
+use self::begun::Requests;
 use self::flight::{FlightKey, Flights, Load};
 use self::key::KeyRef;
-use self::memory::Memory;
+use self::memory::{Memory, Put};
 pub use self::statistics::CacheStatistics;
 pub(crate) use self::statistics::Counted;
 use self::statistics::Counters;
@@ -62,6 +65,7 @@ impl Wanted<'_> {
 
 struct Inner {
     memory: Memory,
+    requests: Requests,
     shelf: Option<Shelf>,
     flights: Flights,
     counters: Counters,
@@ -103,7 +107,7 @@ impl TokenCache {
 
     fn of(memory: Memory, shelf: Option<Shelf>) -> Self {
         let (flights, counters) = (Flights::default(), Counters::default());
-        Self { inner: Arc::new(Inner { memory, shelf, flights, counters }) }
+        Self { inner: Arc::new(Inner { memory, requests: Requests::random(), shelf, flights, counters }) }
     }
 
     /// How many tokens are held, expired ones that nobody asked for since included.
@@ -134,6 +138,11 @@ impl TokenCache {
     /// Whether it keeps nothing.
     pub(crate) fn is_none(&self) -> bool {
         self.inner.memory.capacity() == 0 && self.inner.shelf.is_none()
+    }
+
+    /// A request to the token service begins.
+    pub(crate) fn begin(&self) -> Begun {
+        self.inner.requests.begin()
     }
 
     /// The token for `key` that is served without a question, and whether the caller is to refresh it.
@@ -201,14 +210,23 @@ impl TokenCache {
         now: UnixTime,
     ) -> Option<Landed> {
         let shelf = self.inner.shelf.as_ref()?;
-        let held = match shelf.load(wanted).await {
+        let (key, begun) = (wanted.key, self.begin());
+        let held = match shelf.load(wanted, begun).await {
             Ok(held) => held.filter(|held| held.life().lasts(now) && !rejects(held))?,
             Err(error) => {
                 self.store_failed(&error);
                 return None;
             }
         };
-        self.put(held.clone(), now);
+        // Another process may have fetched it before ours fetched its own.
+        let succeeds = |previous: &Held| {
+            let came = |held: &Held| held.life().counts_from();
+            let newer = !previous.life().lasts(now) || came(&held) > came(previous);
+            newer && held.life().is_newer_than(previous.life())
+        };
+        if let Put::HasNewer = self.put(held.clone(), succeeds, now) {
+            return self.landed(&key, now).filter(|landed| !rejects(&landed.held));
+        }
         let serves = held.life().serves(now);
         serves.then(|| {
             self.count(Counted::FromStore);
@@ -218,7 +236,10 @@ impl TokenCache {
 
     /// Stores a new token, behind the cache too where there is a store.
     pub(crate) async fn keep(&self, held: &Held, now: UnixTime) {
-        self.put(held.clone(), now);
+        let succeeds = |previous: &Held| held.life().is_newer_than(previous.life());
+        if let Put::HasNewer = self.put(held.clone(), succeeds, now) {
+            return;
+        }
         if let Some(shelf) = &self.inner.shelf
             && let Err(error) = shelf.save(held).await
         {
@@ -231,12 +252,14 @@ impl TokenCache {
         tracing::warn!(%error, "the token service is asked instead, and tokens are kept in memory only");
     }
 
-    /// Stores a token in memory, in the place of its predecessor.
-    fn put(&self, held: Held, now: UnixTime) {
-        if let Some(evicted) = self.inner.memory.put(held, now) {
+    /// Stores a token in memory, in the place of its predecessor if it `succeeds` that.
+    fn put(&self, held: Held, succeeds: impl FnOnce(&Held) -> bool, now: UnixTime) -> Put {
+        let put = self.inner.memory.put(held, succeeds, now);
+        if let Put::Kept { evicted } = put {
             self.count(Counted::Stored);
             (0..evicted).for_each(|_| self.count(Counted::Evicted));
         }
+        put
     }
 
     /// Forgets the token for `key`; tells whether there was one.

@@ -14,6 +14,7 @@ use certbound_core::time::UnixTime;
 use serde_json::{Map, Value};
 
 use crate::binding::Binding;
+use crate::cache::Begun;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg, PeerMisbehaved};
 use crate::token::{Life, Origin, Rare, TokenBody};
@@ -46,8 +47,13 @@ pub(crate) struct Accepted {
 
 impl Accepted {
     /// What the cache keeps of it.
-    pub(crate) fn stored(self, origin: Arc<Origin>, correlation_id: CorrelationId) -> (Life, TokenBody) {
-        let life = Life::new(self.at, self.expires_at, self.refresh_at, Life::random());
+    pub(crate) fn stored(
+        self,
+        begun: Begun,
+        origin: Arc<Origin>,
+        correlation_id: CorrelationId,
+    ) -> (Life, TokenBody) {
+        let life = Life::new(self.at, self.expires_at, self.refresh_at, begun);
         let rare = (self.granted.is_some() || !self.additional.is_empty())
             .then(|| Box::new(Rare { granted: self.granted, additional: self.additional }));
         let body = TokenBody { secret: self.secret, origin, correlation_id, rare };

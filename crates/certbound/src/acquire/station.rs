@@ -14,6 +14,7 @@ use super::accept::Accepted;
 use super::{Acquisition, Options};
 use crate::assertion::LegReport;
 use crate::binding::Binding;
+use crate::cache::Begun;
 use crate::clock::Clock;
 use crate::correlation::CorrelationId;
 use crate::credential::Proof;
@@ -170,6 +171,7 @@ fn with_query(url: &str, query: &[(String, String)]) -> String {
 
 /// A token with everything that led to it.
 pub(super) struct Fetched {
+    pub(super) begun: Begun,
     pub(super) token: Accepted,
     pub(crate) endpoint: TokenEndpoint,
     pub(super) tenant: Option<TenantId>,
@@ -211,7 +213,8 @@ impl Fetched {
         };
         let client = &acquisition.client;
         let key = acquisition.key(certificate).to_key_of(certificate);
-        let (life, body) = self.token.stored(client.origins.shared(origin), self.asked.correlation_id);
+        let (life, body) =
+            self.token.stored(self.begun, client.origins.shared(origin), self.asked.correlation_id);
         let held = match (acquisition.kind, certificate) {
             (Kind::Bearer, _) => Held::Bearer(Arc::new(Stored { key, life, body, bond: () })),
             (Kind::Bound, Some(binding)) => {

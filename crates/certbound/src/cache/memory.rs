@@ -25,6 +25,17 @@ pub(super) struct Memory {
     bytes_at_most: usize,
 }
 
+/// What became of a token.
+pub(super) enum Put {
+    Kept {
+        /// How many others had to go for it.
+        evicted: usize,
+    },
+    /// The one that is there is newer.
+    HasNewer,
+    NoRoom,
+}
+
 #[derive(Default)]
 struct Order {
     soonest_first: BTreeSet<ByEnd>,
@@ -70,16 +81,18 @@ impl Memory {
         self.tokens.pin().get_key_value(key).and_then(|(held, ())| look(held))
     }
 
-    /// Puts a token in the place of its predecessor, making room by dropping those that end soonest. Tells how many those
-    /// were, if it could be kept.
-    pub(super) fn put(&self, held: Held, now: UnixTime) -> Option<usize> {
+    /// Puts a token in the place of its predecessor if it `succeeds` that, making room by dropping those that end soonest.
+    pub(super) fn put(&self, held: Held, succeeds: impl FnOnce(&Held) -> bool, now: UnixTime) -> Put {
         let bytes = held.bytes() + PER_ENTRY;
         if self.tokens_at_most == 0 || bytes > self.bytes_at_most {
-            return None;
+            return Put::NoRoom;
         }
         let mut order = self.order();
         let tokens = self.tokens.pin();
         if let Some((previous, ())) = tokens.get_key_value(&held) {
+            if !succeeds(previous) {
+                return Put::HasNewer;
+            }
             order.remove(previous);
         }
         let swept = (0..SWEPT_AT_ONCE).map_while(|_| order.over_since(now.minus(LINGERS)));
@@ -93,12 +106,13 @@ impl Memory {
             tokens.remove(&other);
             evicted += 1;
         }
+        // The map replaces the key too, where there was an equal one: else a forced refresh would change nothing.
         tokens.insert(held.clone(), ());
         order.bytes += bytes;
         order.soonest_first.insert(ByEnd(held));
         drop((tokens, order));
         self.free();
-        Some(evicted)
+        Put::Kept { evicted }
     }
 
     /// Takes the token for `key` away; tells whether there was one.

@@ -189,6 +189,7 @@ impl Walk {
         replaces: Option<TokenHash>,
         correlation_id: CorrelationId,
     ) -> Result<Landed, PlatformError> {
+        let begun = self.machine.cache.begin();
         let before = self.machine.clock.monotonic();
         let answer = bearer::token(&self.machine, self.scope.resource(), replaces, correlation_id).await?;
         let took = self.machine.clock.monotonic().saturating_sub(before);
@@ -207,13 +208,14 @@ impl Walk {
             correlation_id,
             rare: None,
         };
-        let life = Life::new(self.machine.clock.now(), expires_at, refresh_at, Life::random());
+        let life = Life::new(self.machine.clock.now(), expires_at, refresh_at, begun);
         let held = Held::Bearer(Arc::new(Stored { key: self.key(None).to_key(), life, body, bond: () }));
         let report = Report { legs: Vec::new(), http: took, leg1: Duration::ZERO };
         Ok(Landed { held, from: LandedFrom::Service(Arc::new(report)) })
     }
 
     async fn bound(&self, minted: &Minted, correlation_id: CorrelationId) -> Result<Landed, Error> {
+        let begun = self.machine.cache.begin();
         let reason = match (self.ahead, self.machine.cache.had(&self.key(Some(minted)))) {
             (true, _) => RefreshReason::Proactive,
             (false, _) if self.machine.cache.is_none() => RefreshReason::CacheDisabled,
@@ -232,7 +234,7 @@ impl Walk {
             binding_observed: token.binding_observed,
             by_resource: false,
         };
-        let (life, body) = token.stored(self.machine.origins.shared(origin), correlation_id);
+        let (life, body) = token.stored(begun, self.machine.origins.shared(origin), correlation_id);
         let (binding, transport) = (minted.binding.clone(), Arc::clone(&self.machine.transport));
         let key = self.key(Some(minted)).to_key_of(Some(&minted.binding));
         let bond = Bond { binding, transport };

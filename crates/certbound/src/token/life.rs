@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use certbound_core::time::UnixTime;
 
+use crate::cache::Begun;
+
 /// A token is served without a question while more than this is left of it.
 pub(crate) const MARGIN: Duration = Duration::from_secs(5 * 60);
 /// How far from the suggested time it may be refreshed, to either side: clients that started together do not ask together.
@@ -29,16 +31,18 @@ pub(crate) struct Life {
     refresh: AtomicU32,
     /// As the service suggested it.
     refresh_at: u32,
+    /// Which of the cache's requests brought the token.
+    serial: u32,
 }
 
 impl Life {
-    /// The life of a token that came at `now`; `random` spreads its refresh. A `refresh_at` that has come already, or
+    /// The life of a token that came at `now` by the request that `begun`. A `refresh_at` that has come already, or
     /// never comes within the life, is none.
     pub(crate) fn new(
         now: UnixTime,
         expires_at: UnixTime,
         refresh_at: Option<UnixTime>,
-        random: u64,
+        begun: Begun,
     ) -> Self {
         let from = now.minus(MARGIN);
         let after = |time: UnixTime| u32::try_from(time.as_secs() - from.as_secs()).unwrap_or(NEVER - 1);
@@ -48,7 +52,7 @@ impl Life {
         let refresh = refresh_at.filter(|at| *at > now).map(after).filter(|at| *at < expires_at);
         let jittered = refresh.map_or(NEVER, |at| {
             let jitter = seconds(JITTER).min((at - after(now)) / 10);
-            let spread = random % (2 * u64::from(jitter) + 1);
+            let spread = begun.random % (2 * u64::from(jitter) + 1);
             (at - jitter).saturating_add(u32::try_from(spread).unwrap_or(0))
         });
         Self {
@@ -57,13 +61,14 @@ impl Life {
             expires_at,
             refresh: AtomicU32::new(jittered),
             refresh_at: refresh_at.map_or(NEVER, after),
+            serial: begun.serial,
         }
     }
 
-    /// A number to spread refreshes by.
-    pub(crate) fn random() -> u64 {
-        use std::hash::BuildHasher as _;
-        std::hash::RandomState::new().hash_one(0)
+    /// Whether its request began after that of `other`.
+    pub(crate) fn is_newer_than(&self, other: &Self) -> bool {
+        // Serial numbers begin anew at some time.
+        self.serial != other.serial && self.serial.wrapping_sub(other.serial) <= u32::MAX / 2
     }
 
     /// When the token came.
@@ -133,13 +138,15 @@ mod tests {
 
     const NOW: u64 = 1_000_000;
     const HOUR: u64 = 3_600;
+    const BEGUN: Begun = Begun { serial: 0, random: 3 };
 
     fn at(seconds: u64) -> UnixTime {
         UnixTime::from_secs(seconds)
     }
 
     fn life(expires_in: u64, refresh_in: Option<u64>, random: u64) -> Life {
-        Life::new(at(NOW), at(NOW + expires_in), refresh_in.map(|after| at(NOW + after)), random)
+        let begun = Begun { serial: 0, random };
+        Life::new(at(NOW), at(NOW + expires_in), refresh_in.map(|after| at(NOW + after)), begun)
     }
 
     #[test]
@@ -157,14 +164,23 @@ mod tests {
     }
 
     #[test]
+    fn the_newer_one_is_that_of_the_later_request_also_when_their_numbers_begin_anew() {
+        let of = |serial| Life::new(at(NOW), at(NOW + HOUR), None, Begun { serial, random: 0 });
+        for (older, newer) in [(0, 1), (1, 1_000_000), (u32::MAX, 0), (u32::MAX - 5, 5)] {
+            assert!(of(newer).is_newer_than(&of(older)) && !of(older).is_newer_than(&of(newer)), "{older}");
+        }
+        assert!(!of(7).is_newer_than(&of(7)));
+    }
+
+    #[test]
     fn centuries_are_cut_off_and_nothing_wraps_around() {
-        let life = Life::new(at(NOW), at(u64::MAX), Some(at(u64::MAX - 1)), 3);
+        let life = Life::new(at(NOW), at(u64::MAX), Some(at(u64::MAX - 1)), BEGUN);
         assert!(life.serves(at(NOW)) && life.lasts(at(NOW + (1 << 31))));
         assert!(!life.serves(at(u64::MAX)) && !life.lasts(at(u64::MAX)) && !life.outlast(at(u64::MAX)));
         assert!(life.expires_at() > at(NOW + (1 << 31)));
-        let over = Life::new(at(NOW), at(0), Some(at(0)), 3);
+        let over = Life::new(at(NOW), at(0), Some(at(0)), BEGUN);
         assert!(!over.lasts(at(NOW)) && !over.take_refresh(at(NOW)));
-        let new_year_1970 = Life::new(at(0), at(HOUR), None, 0);
+        let new_year_1970 = Life::new(at(0), at(HOUR), None, BEGUN);
         assert!(new_year_1970.serves(at(0)) && new_year_1970.expires_at() == at(HOUR));
     }
 

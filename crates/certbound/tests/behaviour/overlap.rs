@@ -181,3 +181,34 @@ async fn a_refresh_in_the_background_has_nothing_of_the_quarrel_of_who_began_it(
     assert_eq!(joins.await.unwrap().details().source, Source::Joined);
     assert_eq!(world.service.asked(), 2);
 }
+
+/// Whoever lands last, the token of the request that began last is the one that stays.
+#[tokio::test]
+async fn an_older_token_does_not_take_the_place_of_a_newer_one() {
+    let world = World::with_a_token().await;
+    world.clock.advance(seconds(2_000));
+    // A refresh ahead begins, then one is forced, and the refresh lands last.
+    assert_eq!(token(&world.client).await, "T1");
+    world.service.came(2).await;
+    let forced = begin!(world, force_refresh());
+    world.service.came(3).await;
+    world.service.answer(3);
+    assert_eq!(name(forced).await, "T3");
+    world.service.answer(2);
+    until("the refresh to land", || world.service.under_way() == 0).await;
+    for _ in 0..20 {
+        assert_eq!(token(&world.client).await, "T3");
+        tokio::task::yield_now().await;
+    }
+    // The same the other way round, and with a clock that is set back in between.
+    let claimed = begin!(world, claims(r#"{"access_token":{}}"#));
+    world.service.came(4).await;
+    let forced = begin!(world, force_refresh());
+    world.service.came(5).await;
+    world.clock.set(NOW.plus(seconds(1_990)));
+    world.service.answer(4);
+    assert_eq!((name(claimed).await, token(&world.client).await), ("T4".to_owned(), "T4".to_owned()));
+    world.service.answer(5);
+    assert_eq!((name(forced).await, token(&world.client).await), ("T5".to_owned(), "T5".to_owned()));
+    assert_eq!(world.cache.len(), 1);
+}

@@ -232,3 +232,25 @@ async fn without_memory_each_acquisition_asks_the_store() {
     }
     assert!(cache.is_empty() && service.asked() == 1);
 }
+
+/// Whoever rejects a token is not given one that is older still: the store may have been left behind.
+#[tokio::test]
+async fn a_token_of_the_store_that_is_older_than_the_rejected_one_is_not_used() {
+    let (clock, service, store) = hour();
+    let (client, _) = process(&clock, &service, &store);
+    token(&client).await;
+    let (key, first) = store.only();
+    clock.advance(seconds(10));
+    assert_eq!(client.bearer_token(&vault()).force_refresh().await.unwrap().secret().expose(), "T2");
+    store.put(key, first.expose());
+    let second = TokenHash::of(&Secret::new("T2"));
+    assert_eq!(client.bearer_token(&vault()).rejected(second).await.unwrap().secret().expose(), "T3");
+    // Another process's that is newer is used, and stays.
+    clock.advance(seconds(10));
+    let other = process(&clock, &service, &store).0;
+    assert_eq!(other.bearer_token(&vault()).force_refresh().await.unwrap().secret().expose(), "T4");
+    let third = TokenHash::of(&Secret::new("T3"));
+    let found = client.bearer_token(&vault()).rejected(third).await.unwrap();
+    assert_eq!((found.secret().expose(), found.details().source), ("T4", Source::Store));
+    assert_eq!((token(&client).await.as_str(), service.asked()), ("T4", 4));
+}

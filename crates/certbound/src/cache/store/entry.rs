@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::{StoreEntry, StoreKey};
 use crate::acquire::accept::observe;
 use crate::binding::Binding;
+use crate::cache::Begun;
 use crate::cache::key::CacheKey;
 use crate::correlation::CorrelationId;
 use crate::token::{Bond, Held, Life, Origin, Origins, Rare, Stored, TokenBody};
@@ -104,6 +105,7 @@ pub(super) fn read(
     key: CacheKey,
     bond: Option<Bond>,
     origins: &Origins,
+    begun: Begun,
 ) -> Result<Held, &'static str> {
     let read: Read =
         serde_json::from_slice(&entry.bytes).map_err(|_| "it is damaged, or of another version")?;
@@ -119,7 +121,7 @@ pub(super) fn read(
     if let Some(bond) = &bond {
         expires_at = expires_at.min(bond.binding.chain().not_after());
     }
-    let life = Life::new(at(read.from), expires_at, read.refresh_at.map(at), Life::random());
+    let life = Life::new(at(read.from), expires_at, read.refresh_at.map(at), begun);
     let correlation_id: CorrelationId = read.correlation_id.parse().map_err(|_| "its id is no GUID")?;
     let region = read.region.as_deref().map(Region::parse).transpose().map_err(|_| "its region is none")?;
     let origin = Origin {

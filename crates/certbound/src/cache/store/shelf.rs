@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::entry;
 use super::{Answer, AnyStore, StoreError, StoreKey, TokenStore};
-use crate::cache::Wanted;
 use crate::cache::key::KeyRef;
+use crate::cache::{Begun, Wanted};
 use crate::token::Held;
 
 /// How long a store may take. Asking the token service anew costs less than waiting for ever.
@@ -25,7 +25,7 @@ impl Shelf {
     }
 
     /// The token that is wanted, alive or not, if the store has one that is what it should be.
-    pub(crate) async fn load(&self, wanted: Wanted<'_>) -> Result<Option<Held>, StoreError> {
+    pub(crate) async fn load(&self, wanted: Wanted<'_>, begun: Begun) -> Result<Option<Held>, StoreError> {
         let name = StoreKey::of(&wanted.key);
         if self.forgotten().contains(&name) {
             limited(self.store.remove(&name)).await?;
@@ -34,7 +34,7 @@ impl Shelf {
         }
         let Some(entry) = limited(self.store.load(&name)).await? else { return Ok(None) };
         let key = wanted.key.to_key_of(wanted.certificate);
-        match entry::read(&entry, &name, key, wanted.bond(), wanted.origins) {
+        match entry::read(&entry, &name, key, wanted.bond(), wanted.origins, begun) {
             Ok(held) => Ok(Some(held)),
             Err(why) => {
                 tracing::warn!(why, "an entry of the token store is not used");

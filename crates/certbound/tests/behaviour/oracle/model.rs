@@ -126,7 +126,7 @@ impl Model {
         // What was fetched for it meanwhile, by whomever, may have taken its place.
         let known = service.issued(token);
         let wanted_key = key(wanted, wanted.certificate);
-        let successors = service.all(|issued| issued.came >= known.came && key_of(issued) == wanted_key);
+        let successors = service.all(|issued| issued.began >= known.began && key_of(issued) == wanted_key);
         let holds = |enough: &dyn Fn(&Issued) -> bool| {
             successors.iter().all(|(token, issued)| {
                 enough(issued)
@@ -162,7 +162,7 @@ impl Model {
                     && wanted.lasting.as_ref().is_some_and(|token| {
                         let issued = service.issued(token);
                         times.iter().all(|now| issued.expires_at() > now.as_secs() && issued.counts_from.as_secs() <= now.as_secs() + MARGIN)
-                            && service.all(|it| it.came >= issued.came && key_of(it) == key_of(&issued)).len() == 1
+                            && service.all(|it| it.began >= issued.began && key_of(it) == key_of(&issued)).len() == 1
                     });
                 assert!(!lost, "seed {}: {wanted:?} saw a failure that passes: {error}", self.seed);
             }
@@ -196,6 +196,10 @@ impl Model {
                 service.issued(fresh)
             );
         }
+        if let (true, Some(fresh)) = (served.from_cache, &wanted.fresh) {
+            let newest = service.issued(fresh).began;
+            assert!(issued.began >= newest, "seed {seed}: {issued:?} in the place of the newer {fresh}");
+        }
         let failed = service.failed_since(wanted.since);
         if wanted.bound && issued.certificate != wanted.certificate {
             // Of an earlier certificate while the service was away, or of one that came while it waited.
@@ -226,7 +230,7 @@ impl Model {
             self.totals.joined += 1;
         }
         let key = key_of(&issued);
-        let newer = self.cached.get(&key).is_none_or(|known| service.issued(known).came <= issued.came);
+        let newer = self.cached.get(&key).is_none_or(|known| service.issued(known).began <= issued.began);
         // After a `clear`, what was under way may or may not be there.
         if newer && !served.from_cache {
             self.cached.insert(key, served.token.clone());

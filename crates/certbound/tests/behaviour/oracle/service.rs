@@ -36,8 +36,8 @@ pub(super) struct Issued {
     pub(super) lives: u64,
     /// From when a client counts its life: the sending of the request, or the coming of the answer if that is earlier.
     pub(super) counts_from: UnixTime,
-    /// In which order answers came to their clients: the last one is what the cache has.
-    pub(super) came: u64,
+    /// In which order the requests began: of two tokens that came, that of the later one is what the cache has.
+    pub(super) began: u64,
 }
 
 impl Issued {
@@ -61,7 +61,7 @@ struct State {
     issued: HashMap<String, Issued>,
     /// Answers of any kind until now.
     answered: u64,
-    came: u64,
+    began: u64,
     /// The last failure that may pass, by the clock.
     failed_at: Vec<(u64, UnixTime)>,
 }
@@ -73,7 +73,7 @@ impl Service {
             mood: Mood::Well,
             issued: HashMap::new(),
             answered: 0,
-            came: 0,
+            began: 0,
             failed_at: Vec::new(),
         };
         Self(Arc::new(Mutex::new(state)), clock)
@@ -114,7 +114,12 @@ impl Service {
         self.0.lock().unwrap()
     }
 
-    fn answer(&self, request: &http::Request<Bytes>, certificate: Option<Thumbprint>) -> (u16, String) {
+    fn answer(
+        &self,
+        request: &http::Request<Bytes>,
+        began: u64,
+        certificate: Option<Thumbprint>,
+    ) -> (u16, String) {
         let form: HashMap<String, String> =
             url::form_urlencoded::parse(request.body()).into_owned().collect();
         let now = self.1.now();
@@ -147,7 +152,7 @@ impl Service {
             at: now,
             lives,
             counts_from: now,
-            came: u64::MAX,
+            began,
         };
         state.issued.insert(token.clone(), issued);
         let kind = if bound { "mtls_pop" } else { "Bearer" };
@@ -161,7 +166,11 @@ impl Transport for Service {
     async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
         let certificate = via.binding().map(certbound::Binding::thumbprint);
         let sent_at = self.1.now();
-        let turns = self.state().chance.below(25);
+        let (began, turns) = {
+            let mut state = self.state();
+            state.began += 1;
+            (state.began, state.chance.below(25))
+        };
         for _ in 0..turns {
             tokio::task::yield_now().await;
         }
@@ -173,17 +182,15 @@ impl Transport for Service {
             let host = request.uri().host().unwrap_or_default().to_owned();
             return Err(TransportError::Connect { host, reason: "nobody is there".to_owned() });
         }
-        let (status, body) = self.answer(&request, certificate);
+        let (status, body) = self.answer(&request, began, certificate);
         let number = self.answered();
         let response = http::Response::builder().status(status).body(Bytes::from(body)).unwrap();
         // On the way back a caller can give up too.
         tokio::task::yield_now().await;
         let counts_from = sent_at.min(self.1.now());
         let mut state = self.state();
-        state.came += 1;
-        let came = state.came;
         if let Some(issued) = state.issued.values_mut().find(|issued| issued.number == number) {
-            (issued.counts_from, issued.came) = (counts_from, came);
+            issued.counts_from = counts_from;
         }
         drop(state);
         Ok(Answer { response, tls: TlsFacts::default() })
