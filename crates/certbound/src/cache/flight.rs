@@ -3,6 +3,13 @@
 pub(crate) mod single;
 mod sync;
 
+use std::pin::pin;
+use std::task::Poll;
+
+use futures_util::poll;
+use tokio::runtime::Handle;
+use tracing::Instrument as _;
+
 use self::single::{Flights as Single, Load as AnyLoad};
 use super::key::CacheKey;
 use crate::error::{Error, Misuse};
@@ -38,10 +45,19 @@ impl Flights {
         key: FlightKey,
         load: impl FnOnce() -> Load,
     ) -> (Result<Landed, Error>, bool) {
-        let boarded = self.0.board(key, load);
+        let mut boarded = pin!(self.0.board(key, load));
         let joined = boarded.joined();
-        let landed = boarded.await.unwrap_or_else(|_| Err(Error::misuse(None, Misuse::ProviderPanicked)));
-        (landed, joined)
+        let landed = match poll!(boarded.as_mut()) {
+            Poll::Ready(landed) => landed,
+            Poll::Pending => {
+                // From here on it goes on whether or not its callers are polled. Outside of a runtime they drive it.
+                if !joined && let Ok(runtime) = Handle::try_current() {
+                    runtime.spawn(boarded.driver().in_current_span());
+                }
+                boarded.await
+            }
+        };
+        (landed.unwrap_or_else(|_| Err(Error::misuse(None, Misuse::ProviderPanicked))), joined)
     }
 }
 

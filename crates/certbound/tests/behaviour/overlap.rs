@@ -22,6 +22,7 @@ pub(crate) struct OneByOne(Arc<Mutex<Vec<Asked>>>);
 struct Asked {
     body: String,
     answer: Arc<Semaphore>,
+    fails: bool,
     /// Those that were dropped are over too.
     over: bool,
 }
@@ -47,6 +48,12 @@ impl OneByOne {
         self.0.lock().unwrap()[number - 1].answer.add_permits(1);
     }
 
+    /// That the service is away.
+    pub(crate) fn fail(&self, number: usize) {
+        self.0.lock().unwrap()[number - 1].fails = true;
+        self.answer(number);
+    }
+
     /// Waits until that many came.
     pub(crate) async fn came(&self, count: usize) {
         until("a request", || self.asked() >= count).await;
@@ -69,13 +76,16 @@ impl Transport for OneByOne {
         let answer = Arc::new(Semaphore::new(0));
         let number = {
             let mut all = self.0.lock().unwrap();
-            all.push(Asked { body, answer: Arc::clone(&answer), over: false });
+            all.push(Asked { body, answer: Arc::clone(&answer), fails: false, over: false });
             all.len()
         };
         let _over = Over(self.clone(), number);
         answer.acquire().await.unwrap().forget();
-        let text = format!(r#"{{"token_type":"{kind}","access_token":"T{number}",{LIVES}}}"#);
-        let response = http::Response::new(Bytes::from(text));
+        let (status, text) = match self.0.lock().unwrap()[number - 1].fails {
+            true => (503, r#"{"error":"temporarily_unavailable"}"#.to_owned()),
+            false => (200, format!(r#"{{"token_type":"{kind}","access_token":"T{number}",{LIVES}}}"#)),
+        };
+        let response = http::Response::builder().status(status).body(Bytes::from(text)).unwrap();
         Ok(Answer { response, tls: TlsFacts::default() })
     }
 }
@@ -161,6 +171,28 @@ async fn however_many_reject_one_token_it_is_fetched_anew_once() {
         assert_eq!(name(task).await, "T2");
     }
     assert_eq!(service.asked(), 2);
+}
+
+/// Such as one in a `select!` that went another way: its request goes on, and so does what others wait for.
+#[tokio::test]
+async fn one_who_waits_and_is_not_polled_any_more_holds_up_nobody() {
+    let world = world();
+    let scope = vault();
+    let mut held = std::pin::pin!(world.client.bearer_token(&scope).into_future());
+    assert!(futures_util::poll!(&mut held).is_pending());
+    world.service.came(1).await;
+    world.service.answer(1);
+    until("the request to end", || world.service.under_way() == 0).await;
+    assert_eq!(token(&world.client).await, "T1");
+    // The same for those who joined it.
+    let mut held = std::pin::pin!(world.client.bearer_token(&scope).force_refresh().into_future());
+    assert!(futures_util::poll!(&mut held).is_pending());
+    let joins = begin!(world, force_refresh());
+    tokio::task::yield_now().await;
+    world.service.came(2).await;
+    world.service.answer(2);
+    assert_eq!(name(joins).await, "T2");
+    assert_eq!(held.await.unwrap().details().source, Source::Service);
 }
 
 #[tokio::test]

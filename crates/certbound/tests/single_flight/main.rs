@@ -201,3 +201,94 @@ fn another_key_is_another_flight() {
         assert_eq!(flights.len(), 1);
     });
 }
+
+/// Held and never polled again, as a future in a `select!` that went another way is.
+struct Held<F>(F);
+
+impl<F: std::future::Future + Unpin> Held<F> {
+    fn polled_once(mut future: F) -> Self {
+        let _ = std::pin::Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop()));
+        Self(future)
+    }
+}
+
+#[test]
+fn one_who_is_held_and_never_polled_again_holds_up_nobody() {
+    every_order(|| {
+        let (flights, gate) = (Shared::default(), Arc::new(Gate::default()));
+        let held = Held::polled_once(flights.board("key", || gate.load()));
+        let other = {
+            let (flights, gate) = (Arc::clone(&flights), Arc::clone(&gate));
+            loom::thread::spawn(move || loom::future::block_on(flights.board("key", || gate.load())))
+        };
+        let opener = {
+            let gate = Arc::clone(&gate);
+            loom::thread::spawn(move || gate.open())
+        };
+        assert_eq!(other.join().unwrap(), Ok(0));
+        opener.join().unwrap();
+        drop(held.0);
+        assert_eq!(flights.len(), 0);
+    });
+}
+
+/// The flight goes on though nobody who waits is polled.
+#[test]
+fn a_driver_lands_a_flight_whose_waiters_are_not_polled() {
+    every_order(|| {
+        let (flights, gate) = (Shared::default(), Arc::new(Gate::default()));
+        let boarded = flights.board("key", || gate.load());
+        let driver = boarded.driver();
+        let held = Held::polled_once(boarded);
+        let driver = loom::thread::spawn(move || loom::future::block_on(driver));
+        let opener = {
+            let gate = Arc::clone(&gate);
+            loom::thread::spawn(move || gate.open())
+        };
+        driver.join().unwrap();
+        opener.join().unwrap();
+        assert_eq!(Arc::strong_count(&gate), 1, "the fetch is over");
+        assert_eq!(loom::future::block_on(held.0), Ok(0));
+        assert_eq!(flights.len(), 0);
+    });
+}
+
+#[test]
+fn a_driver_ends_when_all_have_left_whatever_it_does() {
+    every_order(|| {
+        let (flights, gate) = (Shared::default(), Arc::new(Gate::default()));
+        let boarded = flights.board("key", || gate.load());
+        let driver = boarded.driver();
+        let driver = loom::thread::spawn(move || loom::future::block_on(driver));
+        let mut boarded = pin!(boarded);
+        let _ = boarded.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let opener = {
+            let gate = Arc::clone(&gate);
+            loom::thread::spawn(move || gate.open())
+        };
+        boarded.set(flights.board("other", || Box::pin(std::future::pending())));
+        driver.join().unwrap();
+        opener.join().unwrap();
+        assert_eq!(Arc::strong_count(&gate), 1, "a fetch that nobody waits for is still there");
+        assert_eq!(flights.len(), 1);
+    });
+}
+
+/// Its runtime ends: those who wait in another one go on by themselves.
+#[test]
+fn a_driver_that_is_dropped_strands_nobody() {
+    every_order(|| {
+        let (flights, gate) = (Shared::default(), Arc::new(Gate::default()));
+        let boarded = flights.board("key", || gate.load());
+        let driver = boarded.driver();
+        let ends = loom::thread::spawn(move || drop(Held::polled_once(driver)));
+        let opener = {
+            let gate = Arc::clone(&gate);
+            loom::thread::spawn(move || gate.open())
+        };
+        assert_eq!(loom::future::block_on(boarded), Ok(0));
+        ends.join().unwrap();
+        opener.join().unwrap();
+        assert_eq!(flights.len(), 0);
+    });
+}

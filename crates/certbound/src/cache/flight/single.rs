@@ -1,8 +1,8 @@
 //! Single flight: however many wait for one thing, it is fetched once.
 //!
-//! A flight is driven by whoever waits for it. Of its waiters one at a time is woken to poll it, and hands that duty on
-//! when it gives up; all are woken when it lands. So a caller that gives up strands nobody, and when the last one does,
-//! the fetch is dropped with it. `tests/single_flight` runs this file under every order of its locks.
+//! A flight is driven by a task of its own ([`Driver`]), so that one who waits and is not polled holds up nobody. Where
+//! there is no such task, and until it runs, whoever waits and is polled drives it. When the last one who waits gives up,
+//! the fetch is dropped. `tests/single_flight` runs this file under every order of its locks.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -21,7 +21,7 @@ pub(crate) type Load<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Panicked;
 
-/// Flights under way. No lock is held while anything is awaited, polled, woken or dropped.
+/// Flights under way. No lock is held while anything is awaited, polled, woken, cloned for waking or dropped.
 pub(crate) struct Flights<K, T> {
     under_way: Mutex<HashMap<K, Arc<Flight<T>>>>,
 }
@@ -34,19 +34,31 @@ struct Flight<T> {
 
 struct State<T> {
     seat: Seat<T>,
-    /// The fetch can go on, and whoever is woken or polls next must poll it.
+    /// The fetch can go on, and whoever polls next must poll it.
     due: bool,
     /// Those who are still there, woken or not.
     aboard: usize,
     waiting: BTreeMap<u64, Waker>,
     next: u64,
+    driver: Wheel,
 }
 
 enum Seat<T> {
     Ready(Load<T>),
-    /// One of the waiters is polling it.
+    /// Somebody is polling it.
     Taken,
     Landed(Result<T, Panicked>),
+    /// Nobody wanted it any more.
+    Left,
+}
+
+/// Who is woken when the fetch can go on.
+enum Wheel {
+    /// All who wait.
+    Nobody,
+    /// The driver, which has not been polled since it was made or woken: it looks by itself.
+    Held,
+    Waits(Waker),
 }
 
 impl<K: Eq + Hash + Clone, T: Clone + Send + 'static> Flights<K, T> {
@@ -75,16 +87,6 @@ impl<K: Eq + Hash + Clone, T: Clone + Send + 'static> Flights<K, T> {
     pub(crate) fn len(&self) -> usize {
         lock(&self.under_way).len()
     }
-
-    /// Takes `flight` off the list, if it is still the one that is listed.
-    fn unlist(&self, key: &K, flight: &Arc<Flight<T>>) {
-        let mut under_way = lock(&self.under_way);
-        if under_way.get(key).is_some_and(|listed| Arc::ptr_eq(listed, flight)) {
-            let unlisted = under_way.remove(key);
-            drop(under_way);
-            drop(unlisted);
-        }
-    }
 }
 
 impl<K, T> Default for Flights<K, T> {
@@ -102,56 +104,84 @@ impl<T: Clone + Send + 'static> Flight<T> {
                 aboard: 0,
                 waiting: BTreeMap::new(),
                 next: 0,
+                driver: Wheel::Nobody,
             }),
             waker: Waker::from(Arc::new(Signal(flight.clone()))),
         })
     }
 
-    /// Polls on behalf of one waiter; tells whether this made it land.
-    fn poll(&self, id: u64, context: &mut Context<'_>) -> (Poll<Result<T, Panicked>>, bool) {
+    /// Polls on behalf of one who waits.
+    fn poll(&self, id: u64, context: &mut Context<'_>) -> Poll<Result<T, Panicked>> {
+        let waker = context.waker().clone();
         let mut state = lock(&self.state);
         if let Seat::Landed(result) = &state.seat {
-            return (Poll::Ready(result.clone()), false);
-        }
-        let replaced = state.waiting.insert(id, context.waker().clone());
-        let seat = if state.due { std::mem::replace(&mut state.seat, Seat::Taken) } else { Seat::Taken };
-        let Seat::Ready(mut load) = seat else {
-            // It has nothing to do, or somebody else does it already.
+            let result = result.clone();
             drop(state);
-            drop(replaced);
-            return (Poll::Pending, false);
-        };
-        state.due = false;
+            return Poll::Ready(result);
+        }
+        let replaced = state.waiting.insert(id, waker);
+        let load = state.take_the_wheel();
         drop(state);
         drop(replaced);
+        // If it has nothing to do, or somebody else does it already, that is all.
+        load.map_or(Poll::Pending, |load| self.go_on(load))
+    }
+
+    /// Polls on behalf of all who wait; ready when there is no more to do.
+    fn drive(&self, context: &mut Context<'_>) -> Poll<()> {
+        let waker = context.waker().clone();
+        let mut state = lock(&self.state);
+        if matches!(state.seat, Seat::Landed(_) | Seat::Left) {
+            return Poll::Ready(());
+        }
+        let replaced = std::mem::replace(&mut state.driver, Wheel::Waits(waker));
+        let load = state.take_the_wheel();
+        drop(state);
+        drop(replaced);
+        load.map_or(Poll::Pending, |load| self.go_on(load).map(drop))
+    }
+
+    fn go_on(&self, mut load: Load<T>) -> Poll<Result<T, Panicked>> {
         let mut inner = Context::from_waker(&self.waker);
         // The others must not wait for ever because of one caller's code; `Panicked` is told to all alike.
         match catch_unwind(AssertUnwindSafe(|| load.as_mut().poll(&mut inner))) {
             Ok(Poll::Pending) => {
                 let mut state = lock(&self.state);
+                if state.aboard == 0 {
+                    state.seat = Seat::Left;
+                    drop(state);
+                    dispose(load);
+                    return Poll::Pending;
+                }
                 state.seat = Seat::Ready(load);
-                // It went on while it was polled.
-                let again = if state.due { state.waiting.get(&id).cloned() } else { None };
+                // It may have gone on while it was polled.
+                let (waiting, driver) = state.those_who_can_poll();
                 drop(state);
-                again.inspect(Waker::wake_by_ref);
-                (Poll::Pending, false)
+                waiting.into_values().chain(driver.waker()).for_each(Waker::wake);
+                Poll::Pending
             }
-            Ok(Poll::Ready(result)) => (Poll::Ready(self.land(Ok(result), load)), true),
-            Err(_) => (Poll::Ready(self.land(Err(Panicked), load)), true),
+            Ok(Poll::Ready(result)) => Poll::Ready(self.land(Ok(result), load)),
+            Err(_) => Poll::Ready(self.land(Err(Panicked), load)),
         }
     }
 
     fn land(&self, result: Result<T, Panicked>, load: Load<T>) -> Result<T, Panicked> {
-        // Also what it holds may panic.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(load)));
+        dispose(load);
         let mut state = lock(&self.state);
         state.seat = Seat::Landed(result.clone());
-        let waiting = std::mem::take(&mut state.waiting);
+        let (waiting, driver) = state.everybody();
         drop(state);
-        waiting.into_values().for_each(Waker::wake);
+        waiting.into_values().chain(driver.waker()).for_each(Waker::wake);
         result
     }
 }
+
+/// Also what it holds may panic.
+fn dispose<T>(load: Load<T>) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(load)));
+}
+
+type Waiting = BTreeMap<u64, Waker>;
 
 impl<T> State<T> {
     fn seated(&mut self) -> u64 {
@@ -161,12 +191,45 @@ impl<T> State<T> {
         id
     }
 
-    /// Somebody who can poll, if that is due and nobody does.
-    fn pilot(&mut self) -> Option<Waker> {
-        if self.due && matches!(self.seat, Seat::Ready(_)) {
-            return self.waiting.pop_first().map(|(_, waker)| waker);
+    /// The fetch, if it can go on and nobody polls it.
+    fn take_the_wheel(&mut self) -> Option<Load<T>> {
+        if !self.due || !matches!(self.seat, Seat::Ready(_)) {
+            return None;
         }
-        None
+        self.due = false;
+        match std::mem::replace(&mut self.seat, Seat::Taken) {
+            Seat::Ready(load) => Some(load),
+            _ => None,
+        }
+    }
+
+    /// Who is to be woken so that somebody polls, if that is due and nobody does. Whoever is woken and does not poll holds
+    /// up nobody: without a driver all are.
+    fn those_who_can_poll(&mut self) -> (Waiting, Wheel) {
+        if !self.due || !matches!(self.seat, Seat::Ready(_)) {
+            return (Waiting::new(), Wheel::Nobody);
+        }
+        match &mut self.driver {
+            Wheel::Nobody => (std::mem::take(&mut self.waiting), Wheel::Nobody),
+            driver => (Waiting::new(), std::mem::replace(driver, Wheel::Held)),
+        }
+    }
+
+    fn everybody(&mut self) -> (Waiting, Wheel) {
+        let driver = match &mut self.driver {
+            Wheel::Nobody => Wheel::Nobody,
+            driver => std::mem::replace(driver, Wheel::Held),
+        };
+        (std::mem::take(&mut self.waiting), driver)
+    }
+}
+
+impl Wheel {
+    fn waker(self) -> Option<Waker> {
+        match self {
+            Self::Waits(waker) => Some(waker),
+            Self::Nobody | Self::Held => None,
+        }
     }
 }
 
@@ -178,9 +241,9 @@ impl<T: Send> Wake for Signal<T> {
         let Some(flight) = self.0.upgrade() else { return };
         let mut state = lock(&flight.state);
         state.due = true;
-        let pilot = state.pilot();
+        let (waiting, driver) = state.those_who_can_poll();
         drop(state);
-        pilot.into_iter().for_each(Waker::wake);
+        waiting.into_values().chain(driver.waker()).for_each(Waker::wake);
     }
 }
 
@@ -198,17 +261,19 @@ impl<K: Eq + Hash + Clone, T: Clone + Send + 'static> Boarded<'_, K, T> {
     pub(crate) fn joined(&self) -> bool {
         self.joined
     }
+
+    /// What drives the flight for all who wait, as long as somebody does; to be polled by itself. One for each flight.
+    pub(crate) fn driver(&self) -> Driver<T> {
+        lock(&self.flight.state).driver = Wheel::Held;
+        Driver(Arc::clone(&self.flight))
+    }
 }
 
 impl<K: Eq + Hash + Clone + Unpin, T: Clone + Send + 'static> Future for Boarded<'_, K, T> {
     type Output = Result<T, Panicked>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let (poll, landed) = self.flight.poll(self.id, context);
-        if landed {
-            self.flights.unlist(&self.key, &self.flight);
-        }
-        poll
+        self.flight.poll(self.id, context)
     }
 }
 
@@ -218,14 +283,44 @@ impl<K: Eq + Hash + Clone, T: Clone + Send + 'static> Drop for Boarded<'_, K, T>
         let mut state = lock(&self.flight.state);
         state.aboard -= 1;
         let own = state.waiting.remove(&self.id);
-        // It may have been woken for all of them.
-        let pilot = state.pilot();
         let last = state.aboard == 0;
+        let (waiting, driver) = if last { state.everybody() } else { state.those_who_can_poll() };
+        // Whoever is polling it finds out afterwards.
+        let load = match &mut state.seat {
+            seat @ Seat::Ready(_) if last => Some(std::mem::replace(seat, Seat::Left)),
+            _ => None,
+        };
         drop(state);
         let listed = under_way.get(&self.key).is_some_and(|listed| Arc::ptr_eq(listed, &self.flight));
         let unlisted = if last && listed { under_way.remove(&self.key) } else { None };
         drop(under_way);
+        if let Some(Seat::Ready(load)) = load {
+            dispose(load);
+        }
         drop((own, unlisted));
-        pilot.into_iter().for_each(Waker::wake);
+        waiting.into_values().chain(driver.waker()).for_each(Waker::wake);
+    }
+}
+
+/// Polls a flight on behalf of all who wait for it.
+pub(crate) struct Driver<T: Clone + Send + 'static>(Arc<Flight<T>>);
+
+impl<T: Clone + Send + 'static> Future for Driver<T> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.0.drive(context)
+    }
+}
+
+impl<T: Clone + Send + 'static> Drop for Driver<T> {
+    /// A runtime that ends leaves the flight to those who wait elsewhere.
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        let driver = std::mem::replace(&mut state.driver, Wheel::Nobody);
+        let (waiting, _) = state.those_who_can_poll();
+        drop(state);
+        drop(driver);
+        waiting.into_values().for_each(Waker::wake);
     }
 }
