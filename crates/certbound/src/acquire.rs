@@ -29,7 +29,7 @@ use self::station::Fetched;
 use crate::binding::Binding;
 use crate::cache::flight::{FlightKey, Load};
 use crate::cache::key::KeyRef;
-use crate::cache::{Counted, Wanted};
+use crate::cache::{Miss, Wanted};
 use crate::certificate::is_blamed;
 use crate::client::ClientCore;
 use crate::correlation::CorrelationId;
@@ -60,35 +60,17 @@ impl Acquisition {
         if let Some(held) = self.cached(&key) {
             return Ok((held, Came::FROM_CACHE));
         }
-        let (flight, wants_new) = (self.flight(&key), self.options.wants_new());
-        let (cache, clock) = (self.client.cache.clone(), Arc::clone(&self.client.clock));
         let credential = Arc::clone(&self.credential);
-        cache.count(Counted::Miss);
-        let token = flight.token.clone();
-        let load = move || -> Load { Box::pin(self.load(certificate)) };
-        let (landed, joined) = cache.flights().fly(flight, load).await;
-        if joined {
-            cache.count(Counted::Joined);
-        }
-        match landed {
-            Ok(Landed { held, from }) => Ok((held, Came::by_flight(joined, from))),
-            // The last minutes of a token are for this.
-            Err(error) if error.is_transient() && !wants_new => {
-                let held =
-                    cache.in_outage(&token.as_ref(), &credential.earlier(), clock.now()).ok_or(error)?;
-                Ok((held, Came::FROM_CACHE))
-            }
-            // A certificate that the service does not know yet takes away no token of those before it.
-            Err(error) if is_blamed(&error) && !wants_new => {
-                let (key, now) = (token.as_ref(), clock.now());
-                let of =
-                    |thumbprint| cache.in_outage(&KeyRef { thumbprint: Some(thumbprint), ..key }, &[], now);
-                let Some(held) = credential.earlier().into_iter().find_map(of) else { return Err(error) };
-                tracing::warn!(%error, "a token of an earlier certificate is served");
-                Ok((held, Came::FROM_CACHE))
-            }
-            Err(error) => Err(error),
-        }
+        let miss = Miss {
+            flight: self.flight(&key),
+            wants_new: self.options.wants_new(),
+            earlier: move || credential.earlier(),
+            blames: is_blamed,
+            clock: Arc::clone(&self.client.clock),
+            background: self.client.background.clone(),
+        };
+        let cache = self.client.cache.clone();
+        cache.acquire(miss, move || -> Load { Box::pin(self.load(certificate)) }).await
     }
 
     fn flight(&self, key: &KeyRef<'_>) -> FlightKey {
@@ -104,11 +86,15 @@ impl Acquisition {
     /// The cached token, unless the options ask for a new one.
     fn cached(&self, key: &KeyRef<'_>) -> Option<Held> {
         let cache = &self.client.cache;
-        if self.options.skip_cache() || cache.kept(key).is_none_or(|held| self.options.rejects(&held)) {
+        if self.options.skip_cache() || cache.kept(key).is_some_and(|held| self.options.rejects(&held)) {
             return None;
         }
+        let now = self.client.clock.now();
         // No token outlives its certificate, so a live token says that the certificate is valid too.
-        let (held, refresh) = cache.live(key, self.client.clock.now())?;
+        let (held, refresh) = match cache.live(key, now) {
+            None if !self.options.wants_new() => cache.stand_in(key, &self.credential.earlier(), now)?,
+            live => live?,
+        };
         if refresh {
             self.clone().refresh_ahead();
         }

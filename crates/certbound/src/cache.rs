@@ -5,27 +5,27 @@ mod end;
 pub(crate) mod flight;
 pub(crate) mod key;
 mod memory;
+mod miss;
 mod statistics;
 mod store;
 
 use std::fmt;
 use std::sync::Arc;
 
-use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 
 pub(crate) use self::begun::Begun;
 use self::begun::Requests;
-use self::flight::{FlightKey, Flights, Load};
+use self::flight::Flights;
 use self::key::KeyRef;
 use self::memory::{Memory, Put};
+pub(crate) use self::miss::Miss;
 pub use self::statistics::CacheStatistics;
 pub(crate) use self::statistics::Counted;
 use self::statistics::Counters;
 use self::store::Shelf;
 pub use self::store::{SealedStore, SealingKey, StoreEntry, StoreError, StoreKey, TokenStore};
 use crate::binding::Binding;
-use crate::error::Error;
 use crate::token::{Bond, Held, Kind, Landed, LandedFrom, Origins};
 use crate::transport::AnyTransport;
 
@@ -157,39 +157,10 @@ impl TokenCache {
         })
     }
 
-    /// The token for `key` while the service is away: to its very end. Without one, that of the newest certificate among
-    /// `earlier` that has one, to be used with its own certificate.
-    pub(crate) fn in_outage(&self, key: &KeyRef<'_>, earlier: &[Thumbprint], now: UnixTime) -> Option<Held> {
-        let lasting = |key: &KeyRef<'_>| self.kept(key).filter(|held| held.life().outlast(now));
-        let of = |thumbprint: &Thumbprint| lasting(&KeyRef { thumbprint: Some(*thumbprint), ..*key });
-        let held = lasting(key).or_else(|| earlier.iter().find_map(of))?;
-        self.count(Counted::InOutage);
-        Some(held)
-    }
-
     /// The token for `key` of a flight that landed between a caller's look-up and the start of its own flight.
     pub(crate) fn landed(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<Landed> {
         let held = self.kept(key).filter(|held| held.life().serves(now))?;
         Some(Landed { held, from: LandedFrom::Cache })
-    }
-
-    /// Fetches the token for `flight` while its predecessor serves, which it goes on to do while the service is away.
-    pub(crate) async fn refresh(
-        &self,
-        flight: FlightKey,
-        load: impl FnOnce() -> Load,
-        now: impl FnOnce() -> UnixTime,
-    ) -> Result<(), Error> {
-        self.count(Counted::Refresh);
-        let token = flight.token.clone();
-        let result = self.inner.flights.fly(flight, load).await.0;
-        if let Err(error) = &result {
-            self.count(Counted::FailedRefresh);
-            if let (true, Some(held)) = (error.is_transient(), self.kept(&token.as_ref())) {
-                held.life().outlast(now());
-            }
-        }
-        result.map(drop)
     }
 
     /// Whether there was a token for `key`, live or not.
@@ -269,10 +240,6 @@ impl TokenCache {
             shelf.forget(key);
         }
         known
-    }
-
-    pub(crate) fn flights(&self) -> &Flights {
-        &self.inner.flights
     }
 
     pub(crate) fn count(&self, what: Counted) {

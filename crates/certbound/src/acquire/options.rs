@@ -198,7 +198,13 @@ impl<T: Token> Acquire<'_, T> {
     pub async fn forget(self) -> Result<bool, Error> {
         let acquisition = walk(self);
         let certificate = acquisition.credential.certificate().await?;
-        Ok(acquisition.client.cache.remove(&acquisition.key(certificate.as_ref())))
+        let (cache, key) = (&acquisition.client.cache, acquisition.key(certificate.as_ref()));
+        // Those of earlier certificates would be served for it while the service is away.
+        let earlier = acquisition.credential.earlier().into_iter();
+        let earlier = earlier.filter(|_| key.thumbprint.is_some());
+        let known =
+            earlier.map(|it| cache.remove(&KeyRef { thumbprint: Some(it), ..key })).fold(false, |a, b| a | b);
+        Ok(cache.remove(&key) | known)
     }
 }
 

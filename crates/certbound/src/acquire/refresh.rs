@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Acquisition;
 use crate::background::Background;
 use crate::cache::flight::Load;
+use crate::certificate::is_blamed;
 use crate::error::Error;
 
 impl Acquisition {
@@ -26,6 +27,8 @@ impl Acquisition {
         let certificate = self.credential.certificate().await?;
         let flight = self.flight(&self.key(certificate.as_ref()));
         let (cache, clock) = (self.client.cache.clone(), Arc::clone(&self.client.clock));
-        cache.refresh(flight, || -> Load { Box::pin(self.load(certificate)) }, || clock.now()).await
+        let earlier = self.credential.earlier();
+        let load = || -> Load { Box::pin(self.load(certificate)) };
+        cache.refresh(flight, &earlier, is_blamed, load, &*clock).await
     }
 }

@@ -16,7 +16,7 @@ use crate::acquire::Options;
 use crate::background::Background;
 use crate::cache::flight::{FlightKey, Load};
 use crate::cache::key::KeyRef;
-use crate::cache::{Counted, Wanted};
+use crate::cache::{Miss, Wanted};
 use crate::correlation::CorrelationId;
 use crate::error::Error;
 use crate::headers::RefreshReason;
@@ -61,24 +61,16 @@ impl Walk {
             rejected: self.options.rejected,
             replaces,
         };
-        let (cache, clock, wants_new) =
-            (self.machine.cache.clone(), Arc::clone(&self.machine.clock), self.options.wants_new());
-        cache.count(Counted::Miss);
-        let token = flight.token.clone();
-        let load = move || -> Load { Box::pin(self.load(minted, replaces, correlation_id)) };
-        let (landed, joined) = cache.flights().fly(flight, load).await;
-        if joined {
-            cache.count(Counted::Joined);
-        }
-        match landed {
-            Ok(Landed { held, from }) => Ok((held, Came::by_flight(joined, from))),
-            // The last minutes of a token are for this.
-            Err(error) if error.is_transient() && !wants_new => {
-                let held = cache.in_outage(&token.as_ref(), &[], clock.now()).ok_or(error)?;
-                Ok((held, Came::FROM_CACHE))
-            }
-            Err(error) => Err(error),
-        }
+        let miss = Miss {
+            flight,
+            wants_new: self.options.wants_new(),
+            earlier: Vec::new,
+            blames: |_| false,
+            clock: Arc::clone(&self.machine.clock),
+            background: self.machine.background.clone(),
+        };
+        let cache = self.machine.cache.clone();
+        cache.acquire(miss, move || -> Load { Box::pin(self.load(minted, replaces, correlation_id)) }).await
     }
 
     fn cached(&self, minted: Option<&Minted>) -> Option<Held> {
@@ -117,7 +109,7 @@ impl Walk {
         let flight = FlightKey { token, claims: None, forced: false, rejected: None, replaces: None };
         let (cache, clock) = (self.machine.cache.clone(), Arc::clone(&self.machine.clock));
         let load = || -> Load { Box::pin(self.load(minted, None, correlation_id)) };
-        cache.refresh(flight, load, || clock.now()).await
+        cache.refresh(flight, &[], |_| false, load, &*clock).await
     }
 
     /// Not made for a token from the cache, which it would cost as much as the rest.

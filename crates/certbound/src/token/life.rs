@@ -13,9 +13,9 @@ pub(crate) const MARGIN: Duration = Duration::from_secs(5 * 60);
 const JITTER: Duration = Duration::from_secs(5 * 60);
 /// A refresh that failed is not tried again for so long.
 const PAUSE: Duration = Duration::from_secs(30);
-/// When the service was away, a token is served for so long before a caller has to wait for another attempt. Refreshes in
-/// the background come first.
-const REPRIEVE: Duration = Duration::from_secs(60);
+/// When the service was away, a token is served for so long before a caller has to wait for another attempt. One in the
+/// background comes first, and both its legs may take all the time they have.
+const REPRIEVE: Duration = Duration::from_secs(120);
 
 const NEVER: u32 = u32::MAX;
 
@@ -26,6 +26,8 @@ pub(crate) struct Life {
     from: UnixTime,
     /// Until this it is served without a question; moved on when the service is away, never past `expires_at`.
     until: AtomicU32,
+    /// Until this it is served in the place of a newer certificate's token that cannot be had.
+    stands_in: AtomicU32,
     expires_at: u32,
     /// When the next refresh ahead may begin.
     refresh: AtomicU32,
@@ -58,6 +60,7 @@ impl Life {
         Self {
             from,
             until: AtomicU32::new(expires_at.saturating_sub(seconds(MARGIN))),
+            stands_in: AtomicU32::new(0),
             expires_at,
             refresh: AtomicU32::new(jittered),
             refresh_at: refresh_at.map_or(NEVER, after),
@@ -89,6 +92,11 @@ impl Life {
         self.age(now).is_some_and(|age| age < self.until.load(Ordering::Relaxed))
     }
 
+    /// Whether it is served without a question in the place of a newer certificate's token.
+    pub(crate) fn stands_in(&self, now: UnixTime) -> bool {
+        self.age(now).is_some_and(|age| age < self.stands_in.load(Ordering::Relaxed))
+    }
+
     /// Whether it still works, if only for minutes.
     pub(crate) fn lasts(&self, now: UnixTime) -> bool {
         self.age(now).is_some_and(|age| age < self.expires_at)
@@ -111,7 +119,9 @@ impl Life {
             return false;
         }
         let age = self.age(now).unwrap_or(self.expires_at);
-        self.until.fetch_max(age.saturating_add(seconds(REPRIEVE)).min(self.expires_at), Ordering::Relaxed);
+        let until = age.saturating_add(seconds(REPRIEVE)).min(self.expires_at);
+        self.until.fetch_max(until, Ordering::Relaxed);
+        self.stands_in.fetch_max(until, Ordering::Relaxed);
         self.refresh.store(age.saturating_add(seconds(PAUSE)), Ordering::Relaxed);
         true
     }
@@ -221,8 +231,9 @@ mod tests {
     fn while_the_service_is_away_it_is_served_to_its_end_and_no_further() {
         let life = life(HOUR, None, 0);
         let late = NOW + HOUR - 200;
-        assert!(!life.serves(at(late)) && life.outlast(at(late)));
-        assert!(life.serves(at(late + 59)) && !life.serves(at(late + 60)));
+        assert!(!life.serves(at(late)) && !life.stands_in(at(late)) && life.outlast(at(late)));
+        assert!(life.serves(at(late + 119)) && !life.serves(at(late + 120)));
+        assert!(life.stands_in(at(late + 119)) && !life.stands_in(at(late + 120)));
         assert!(!life.take_refresh(at(late + 29)) && life.take_refresh(at(late + 30)));
         let last = NOW + HOUR - 10;
         assert!(life.outlast(at(last)));

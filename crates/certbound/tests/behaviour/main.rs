@@ -17,6 +17,7 @@ mod machine_state;
 mod machine_threads;
 mod managed_identity;
 mod oracle;
+mod outage;
 mod overlap;
 mod refresh;
 mod requests;

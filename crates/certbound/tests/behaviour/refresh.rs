@@ -188,7 +188,7 @@ async fn a_refusal_or_a_wish_for_a_new_token_is_not_answered_with_the_old_one() 
     assert_eq!(token(&client).await, "T1", "an ordinary call is still served");
     service.refuses.store(true, Ordering::SeqCst);
     service.away.store(false, Ordering::SeqCst);
-    clock.advance(seconds(60));
+    clock.advance(seconds(120));
     let error = client.bearer_token(&vault()).await.unwrap_err();
     assert!(!error.is_transient(), "{error}");
 }

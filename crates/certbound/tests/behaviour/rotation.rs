@@ -16,7 +16,8 @@ use certbound::{
 use certbound_testkit::Pair;
 use certbound_testkit::emulator::journal::MAX_ENTRIES;
 use certbound_testkit::emulator::serve::Server;
-use certbound_testkit::emulator::world::builtin::{APP, CLIENT_COMMON_NAME};
+pub(crate) use certbound_testkit::emulator::world::builtin::APP;
+use certbound_testkit::emulator::world::builtin::CLIENT_COMMON_NAME;
 use certbound_testkit::emulator::{
     ClientIdentity, Condition, Emulator, Fault, FaultResult, IssueOptions, LegKind, World,
 };
@@ -64,13 +65,13 @@ impl Volume {
 }
 
 /// A file that is reached by a link, so that no change of it is told of: it is read when the test says so.
-struct Unseen {
+pub(crate) struct Unseen {
     real: tempfile::TempDir,
     links: tempfile::TempDir,
 }
 
 impl Unseen {
-    fn new(identity: &ClientIdentity) -> Self {
+    pub(crate) fn new(identity: &ClientIdentity) -> Self {
         let unseen = Self { real: tempfile::tempdir().unwrap(), links: tempfile::tempdir().unwrap() };
         unseen.write(identity.bundle_pem());
         symlink(unseen.file(), unseen.link()).unwrap();
@@ -81,11 +82,11 @@ impl Unseen {
         self.real.path().join("app.pem")
     }
 
-    fn link(&self) -> PathBuf {
+    pub(crate) fn link(&self) -> PathBuf {
         self.links.path().join("app.pem")
     }
 
-    fn write(&self, text: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, text: impl AsRef<[u8]>) {
         fs::write(self.file(), text).unwrap();
     }
 
@@ -99,16 +100,16 @@ impl Unseen {
     }
 }
 
-type Events = Arc<Mutex<Vec<CertificateEvent>>>;
+pub(crate) type Events = Arc<Mutex<Vec<CertificateEvent>>>;
 
-fn watched(watch: CertificateWatch, pair: &Pair) -> (WatchedCertificate, Events) {
+pub(crate) fn watched(watch: CertificateWatch, pair: &Pair) -> (WatchedCertificate, Events) {
     let events = Events::default();
     let told = Arc::clone(&events);
     let watch = watch.with_clock(pair.clock().clone()).poll_every(NEVER);
     (watch.on_event(move |event| told.lock().unwrap().push(event.clone())).start().unwrap(), events)
 }
 
-fn issue(pair: &Pair) -> ClientIdentity {
+pub(crate) fn issue(pair: &Pair) -> ClientIdentity {
     pair.emulator().issue_client_certificate(&IssueOptions::new(CLIENT_COMMON_NAME)).unwrap()
 }
 
@@ -879,7 +880,8 @@ async fn rotating_under_load_loses_no_request_and_mixes_no_binding() {
         .unwrap();
     let builder = || Client::builder(Pair::new().authority(), APP).with_network(&network);
     let leg1 = builder().with_certificate(certificate.clone()).build().unwrap();
-    let mut load = Load::of(&builder().with_assertions(leg1).build().unwrap());
+    let leg2 = builder().with_assertions(leg1).build().unwrap();
+    let mut load = Load::of(&leg2);
 
     let mut before = certificate.current().thumbprint();
     assert_eq!(load.run(CALLS, async {}).await, [before; CALLS]);
@@ -913,6 +915,10 @@ async fn rotating_under_load_loses_no_request_and_mixes_no_binding() {
             assert_eq!(load.run(CALLS, async {}).await, [before; CALLS], "with the tokens that there are");
             emulator.clear_faults();
             load.away.store(false, Ordering::SeqCst);
+            // By itself it is tried again half a minute later.
+            for scope in [vault(), ResourceScope::graph(Cloud::Public)] {
+                leg2.bound_token(&scope).force_refresh().await.unwrap();
+            }
         }
         assert_eq!(load.run(CALLS, async {}).await, [name; CALLS]);
         before = name;

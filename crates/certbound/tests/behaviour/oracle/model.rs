@@ -10,7 +10,7 @@ use super::service::{Issued, Service};
 const MARGIN: u64 = 300;
 const LINGERS: u64 = 3_600;
 /// After a passing failure a token is served without a question for so long.
-const REPRIEVE: u64 = 60;
+const REPRIEVE: u64 = 120;
 
 /// What was asked for, and what was known then.
 #[derive(Clone, Debug)]
@@ -204,7 +204,9 @@ impl Model {
         if wanted.bound && issued.certificate != wanted.certificate {
             // Of an earlier certificate while the service was away, or of one that came while it waited.
             let earlier = issued.number <= wanted.since;
-            assert!(!earlier || failed, "seed {seed}: an earlier certificate without need");
+            let since = times.iter().min().unwrap().as_secs().saturating_sub(REPRIEVE);
+            let away = failed || service.failed_between(since, issued.expires_at());
+            assert!(!earlier || away, "seed {seed}: an earlier certificate without need");
             self.totals.earlier += u64::from(earlier);
         }
         if served.from_cache {
