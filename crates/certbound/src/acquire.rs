@@ -119,7 +119,7 @@ impl Acquisition {
             result => (certificate, result?),
         };
         let landed = fetched.land(&self, certificate.as_ref())?;
-        cache.keep(&landed.held, self.client.clock.now()).await;
+        cache.keep(&landed.held, self.client.clock.now());
         Ok(landed)
     }
 

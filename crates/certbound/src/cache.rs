@@ -127,7 +127,19 @@ impl TokenCache {
 
     /// What the cache did since it was made.
     pub fn statistics(&self) -> CacheStatistics {
-        self.inner.counters.read(self.len(), self.bytes())
+        let store_failures = self.inner.shelf.as_ref().map_or(0, Shelf::failures);
+        self.inner.counters.read(self.len(), self.bytes(), store_failures)
+    }
+
+    /// Waits until the store has every token that came so far, or failed to keep it, at most five seconds; without a store,
+    /// for nothing.
+    ///
+    /// For a program that is about to end: tokens are written when those who asked for them have them. What is not written
+    /// by then goes on to be, also after the last handle, for as long as the runtime runs and the store does not fail.
+    pub async fn flush(&self) {
+        if let Some(shelf) = &self.inner.shelf {
+            shelf.flush().await;
+        }
     }
 
     /// Forgets every token in memory; a store keeps its own. Acquisitions under way still end and store theirs.
@@ -182,13 +194,8 @@ impl TokenCache {
     ) -> Option<Landed> {
         let shelf = self.inner.shelf.as_ref()?;
         let (key, begun) = (wanted.key, self.begin());
-        let held = match shelf.load(wanted, begun).await {
-            Ok(held) => held.filter(|held| held.life().lasts(now) && !rejects(held))?,
-            Err(error) => {
-                self.store_failed(&error);
-                return None;
-            }
-        };
+        let held = shelf.load(wanted, begun).await;
+        let held = held.filter(|held| held.life().lasts(now) && !rejects(held))?;
         // Another process may have fetched it before ours fetched its own.
         let succeeds = |previous: &Held| {
             let came = |held: &Held| held.life().counts_from();
@@ -205,22 +212,15 @@ impl TokenCache {
         })
     }
 
-    /// Stores a new token, behind the cache too where there is a store.
-    pub(crate) async fn keep(&self, held: &Held, now: UnixTime) {
+    /// Stores a new token, and soon behind the cache too where there is a store.
+    pub(crate) fn keep(&self, held: &Held, now: UnixTime) {
         let succeeds = |previous: &Held| held.life().is_newer_than(previous.life());
         if let Put::HasNewer = self.put(held.clone(), succeeds, now) {
             return;
         }
-        if let Some(shelf) = &self.inner.shelf
-            && let Err(error) = shelf.save(held).await
-        {
-            self.store_failed(&error);
+        if let Some(shelf) = &self.inner.shelf {
+            shelf.save(held);
         }
-    }
-
-    fn store_failed(&self, error: &StoreError) {
-        self.count(Counted::StoreFailed);
-        tracing::warn!(%error, "the token service is asked instead, and tokens are kept in memory only");
     }
 
     /// Stores a token in memory, in the place of its predecessor if it `succeeds` that.
@@ -234,10 +234,10 @@ impl TokenCache {
     }
 
     /// Forgets the token for `key`; tells whether there was one.
-    pub(crate) fn remove(&self, key: &KeyRef<'_>) -> bool {
+    pub(crate) fn remove(&self, key: &KeyRef<'_>, now: UnixTime) -> bool {
         let known = self.inner.memory.remove(key);
         if let Some(shelf) = &self.inner.shelf {
-            shelf.forget(key);
+            shelf.forget(key, now);
         }
         known
     }

@@ -6,7 +6,7 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use certbound::{Network, ResourceScope, Via};
+use certbound::{Network, ResourceScope, Transport, Via};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response};
 use zeroize::Zeroizing;
@@ -32,7 +32,20 @@ pub(super) async fn run(flags: CallFlags, terminal: Terminal) -> Result<(), Fail
         return dry_call(&flags, request, &scope, kind, terminal).await;
     }
     let network = plan::network(&flags.client.run)?;
-    let client = client(&flags, kind, &network)?;
+    let reach = Reach::kept(network.transport(), &flags.cache)?;
+    let result = acquire_and_call(&flags, &network, &reach, (request, scope, kind), terminal).await;
+    reach.saved().await;
+    result
+}
+
+async fn acquire_and_call<T: Transport + Clone>(
+    flags: &CallFlags,
+    network: &Network,
+    reach: &Reach<T>,
+    (request, scope, kind): (Request<Bytes>, ResourceScope, Kind),
+    terminal: Terminal,
+) -> Result<(), Failure> {
+    let client = client(flags, kind, reach)?;
     let two_legs = matches!(client, AnyClient::TwoLegs(_));
     let observer = Observers::default()
         .and_if(flags.client.run.trace, Trace)
@@ -55,7 +68,7 @@ pub(super) async fn run(flags: CallFlags, terminal: Terminal) -> Result<(), Fail
     let answer = match &token {
         // The token just acquired is in the client's cache; a claims challenge is answered by the client too.
         Token::Bound(_) => client.resource(&scope)?.call(request).await?,
-        Token::Bearer(token) => call_with_bearer(&network, token, request).await?,
+        Token::Bearer(token) => call_with_bearer(network, token, request).await?,
     };
     if trace || terminal.tells_stations() {
         tell(&format!("< resource: status {}", answer.status().as_u16()));
@@ -64,11 +77,14 @@ pub(super) async fn run(flags: CallFlags, terminal: Terminal) -> Result<(), Fail
     if answer.status().is_success() { Ok(()) } else { Err(refused(&answer)) }
 }
 
-fn client(flags: &CallFlags, kind: Kind, network: &Network) -> Result<AnyClient, Failure> {
-    let reach = Reach::kept(network.transport(), &flags.cache)?;
+fn client<T: Transport + Clone>(
+    flags: &CallFlags,
+    kind: Kind,
+    reach: &Reach<T>,
+) -> Result<AnyClient, Failure> {
     match direct(flags, kind) {
-        Some(credential) => Ok(plan::direct(&flags.client, &credential, kind, &reach)?.client),
-        None => Ok(AnyClient::TwoLegs(plan::two_legs(&flags.client, &flags.leg1, &reach)?.client)),
+        Some(credential) => Ok(plan::direct(&flags.client, &credential, kind, reach)?.client),
+        None => Ok(AnyClient::TwoLegs(plan::two_legs(&flags.client, &flags.leg1, reach)?.client)),
     }
 }
 

@@ -39,7 +39,9 @@ pub(super) async fn run(flags: ExchangeFlags, terminal: Terminal) -> Result<(), 
     }
     let report = flags.report.then_some(&*report);
     let extras = Extras { certificate_source: &plan.source, with_legs: true, report, reveal: flags.reveal };
-    output::print_token(&token, &extras, terminal)
+    let printed = output::print_token(&token, &extras, terminal);
+    reach.saved().await;
+    printed
 }
 
 /// Leg 1's request, and then Leg 2's with a stand-in for the assertion.

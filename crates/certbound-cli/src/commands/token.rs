@@ -29,5 +29,7 @@ pub(super) async fn run(flags: TokenFlags, terminal: Terminal) -> Result<(), Fai
     }
     let extras =
         Extras { certificate_source: &plan.source, with_legs: false, report: None, reveal: flags.reveal };
-    output::print_token(&token, &extras, terminal)
+    let printed = output::print_token(&token, &extras, terminal);
+    reach.saved().await;
+    printed
 }

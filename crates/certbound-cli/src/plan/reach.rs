@@ -44,6 +44,11 @@ impl<T> Reach<T> {
         let cache = TokenCache::new().with_store(store.within(&surroundings()));
         Ok(Self { transport, cache })
     }
+
+    /// Before the command ends: the next one is to find what came.
+    pub(crate) async fn saved(&self) {
+        self.cache.flush().await;
+    }
 }
 
 fn open(folder: PathBuf) -> Result<SealedStore, Failure> {

@@ -202,9 +202,9 @@ impl<T: Token> Acquire<'_, T> {
         // Those of earlier certificates would be served for it while the service is away.
         let earlier = acquisition.credential.earlier().into_iter();
         let earlier = earlier.filter(|_| key.thumbprint.is_some());
-        let known =
-            earlier.map(|it| cache.remove(&KeyRef { thumbprint: Some(it), ..key })).fold(false, |a, b| a | b);
-        Ok(cache.remove(&key) | known)
+        let all = earlier.map(|it| KeyRef { thumbprint: Some(it), ..key }).chain([key]);
+        let now = acquisition.client.clock.now();
+        Ok(all.filter(|key| cache.remove(key, now)).count() > 0)
     }
 }
 

@@ -43,7 +43,6 @@ pub(crate) enum Counted {
     FailedRefresh,
     InOutage,
     FromStore,
-    StoreFailed,
 }
 
 /// Threads count hits apart from one another, so that no two fight for one number.
@@ -52,7 +51,7 @@ const SHARDS: usize = 16;
 #[derive(Default)]
 pub(super) struct Counters {
     hits: [Shard; SHARDS],
-    others: [AtomicU64; 9],
+    others: [AtomicU64; 8],
 }
 
 /// Alone on its lines of the processor's cache.
@@ -72,7 +71,6 @@ impl Counters {
             Counted::FailedRefresh => 5,
             Counted::InOutage => 6,
             Counted::FromStore => 7,
-            Counted::StoreFailed => 8,
         };
         if let Some(counter) = self.others.get(other) {
             counter.fetch_add(1, Ordering::Relaxed);
@@ -89,19 +87,10 @@ impl Counters {
         }
     }
 
-    pub(super) fn read(&self, tokens: usize, bytes: usize) -> CacheStatistics {
+    pub(super) fn read(&self, tokens: usize, bytes: usize, store_failures: u64) -> CacheStatistics {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let [
-            misses,
-            joined,
-            stored,
-            evicted,
-            refreshes,
-            failed_refreshes,
-            in_outage,
-            from_store,
-            store_failures,
-        ] = self.others.each_ref().map(read);
+        let [misses, joined, stored, evicted, refreshes, failed_refreshes, in_outage, from_store] =
+            self.others.each_ref().map(read);
         CacheStatistics {
             tokens,
             bytes,

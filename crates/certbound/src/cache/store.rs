@@ -5,6 +5,7 @@ mod key;
 mod sealed;
 mod sealing_key;
 mod shelf;
+mod writer;
 
 use std::fmt;
 use std::future::Future;
@@ -21,10 +22,11 @@ pub(crate) use self::shelf::Shelf;
 
 /// Keeps tokens outside of the process: a file, a shared cache.
 ///
-/// It is asked on a miss, before the token service is, by one of those who wait for a token; and told each new token. It
+/// It is asked on a miss, before the token service is, by one of those who wait for a token. It is told each new token
+/// when those who waited have it, one after the other; [`TokenCache::flush`](crate::TokenCache::flush) waits for that. It
 /// does not judge: what it gives back is checked like an answer of the service (for this very request, not over, bound to
-/// the certificate) and is not used when it fails. A store that fails, or takes longer than two seconds, is passed by with
-/// a warning. Entries are secrets that work for whoever holds them, unless bound; seal them where others can read.
+/// the certificate) and is not used when it fails. A store that fails, panics, or takes longer than two seconds, is passed by
+/// with a warning. Entries are secrets that work for whoever holds them, unless bound; seal them where others can read.
 ///
 /// ```
 /// use std::collections::HashMap;

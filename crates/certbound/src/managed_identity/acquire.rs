@@ -76,7 +76,7 @@ impl<T: Token> AcquireFromMachine<'_, T> {
             },
         };
         let walk = walk(&self, T::KIND);
-        self.machine.cache.remove(&walk.key(minted.as_deref()))
+        self.machine.cache.remove(&walk.key(minted.as_deref()), self.machine.clock.now())
     }
 }
 

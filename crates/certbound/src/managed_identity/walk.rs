@@ -142,7 +142,7 @@ impl Walk {
         }
         let Some(minted) = minted else {
             let landed = self.plain(replaces, correlation_id).await.map_err(blame(None))?;
-            self.machine.cache.keep(&landed.held, self.machine.clock.now()).await;
+            self.machine.cache.keep(&landed.held, self.machine.clock.now());
             return Ok(landed);
         };
         let landed = match self.bound(&minted, correlation_id).await {
@@ -157,7 +157,7 @@ impl Walk {
             }
             result => result?,
         };
-        self.machine.cache.keep(&landed.held, self.machine.clock.now()).await;
+        self.machine.cache.keep(&landed.held, self.machine.clock.now());
         Ok(landed)
     }
 

@@ -17,18 +17,28 @@ use crate::two_leg::vault;
 #[derive(Default)]
 struct Shared {
     entries: Mutex<HashMap<StoreKey, StoreEntry>>,
-    fails: AtomicBool,
-    hangs: AtomicBool,
+    mood: Mutex<Mood>,
+    /// By a second.
+    slow_to_save: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Mood {
+    #[default]
+    Well,
+    Fails,
+    Hangs,
+    Panics,
 }
 
 impl Shared {
     async fn mood(&self) -> Result<(), StoreError> {
-        if self.hangs.load(Ordering::SeqCst) {
-            std::future::pending::<()>().await;
-        }
-        match self.fails.load(Ordering::SeqCst) {
-            true => Err(StoreError::new("no disk")),
-            false => Ok(()),
+        let mood = *self.mood.lock().unwrap();
+        match mood {
+            Mood::Well => Ok(()),
+            Mood::Fails => Err(StoreError::new("no disk")),
+            Mood::Hangs => std::future::pending().await,
+            Mood::Panics => panic!("as the test wants it"),
         }
     }
 
@@ -53,6 +63,9 @@ impl TokenStore for Shared {
 
     async fn save(&self, key: &StoreKey, entry: StoreEntry) -> Result<(), StoreError> {
         self.mood().await?;
+        if self.slow_to_save.load(Ordering::SeqCst) {
+            tokio::time::sleep(seconds(1)).await;
+        }
         self.entries.lock().unwrap().insert(*key, entry);
         Ok(())
     }
@@ -70,6 +83,14 @@ fn process(clock: &ManualClock, service: &Service, store: &Arc<Shared>) -> (Clie
     (builder(clock, service.transport()).with_cache(cache.clone()).build().unwrap(), cache)
 }
 
+/// The token, and all of it in the store.
+async fn fetched(clock: &ManualClock, service: &Service, store: &Arc<Shared>) -> String {
+    let (client, cache) = process(clock, service, store);
+    let token = token(&client).await;
+    cache.flush().await;
+    token
+}
+
 fn hour() -> (ManualClock, Service, Arc<Shared>) {
     (ManualClock::at(NOW), Service::new(r#""expires_in":3600,"refresh_in":1800,"more":"x""#), Arc::default())
 }
@@ -77,8 +98,9 @@ fn hour() -> (ManualClock, Service, Arc<Shared>) {
 #[tokio::test]
 async fn what_one_process_fetched_the_next_one_finds() {
     let (clock, service, store) = hour();
-    let (first, _) = process(&clock, &service, &store);
+    let (first, cache) = process(&clock, &service, &store);
     let fetched = first.bearer_token(&vault()).await.unwrap();
+    cache.flush().await;
     let (second, cache) = process(&clock, &service, &store);
     let found = second.bearer_token(&vault()).await.unwrap();
     assert_eq!((found.secret().expose(), service.asked()), (fetched.secret().expose(), 1));
@@ -103,15 +125,19 @@ async fn what_one_process_fetched_the_next_one_finds() {
 async fn a_bound_token_comes_back_with_its_certificate_and_for_no_other() {
     let pair = Pair::new();
     let store = Arc::<Shared>::default();
-    let client = |certificate| {
+    let fetch = async |certificate| {
         let cache = TokenCache::new().with_store(Arc::clone(&store));
-        pair.builder(builtin::APP).with_cache(cache).with_certificate(certificate).build().unwrap()
+        let client = pair.builder(builtin::APP).with_cache(cache.clone());
+        let client = client.with_certificate(certificate).build().unwrap();
+        let token = client.bound_token(&vault()).await.unwrap();
+        cache.flush().await;
+        token
     };
-    let first = client(pair.certificate()).bound_token(&vault()).await.unwrap();
-    let again = client(pair.certificate()).bound_token(&vault()).await.unwrap();
+    let first = fetch(pair.certificate()).await;
+    let again = fetch(pair.certificate()).await;
     assert_eq!((again.secret().expose(), again.binding()), (first.secret().expose(), first.binding()));
     assert!(again.details().source == Source::Store && again.details().binding_observed);
-    let other = client(pair.other_certificate()).bound_token(&vault()).await.unwrap();
+    let other = fetch(pair.other_certificate()).await;
     assert_eq!(other.details().source, Source::Service);
 
     // The token of one under the name of the other: its own words give it away, whatever is changed in them.
@@ -123,7 +149,7 @@ async fn a_bound_token_comes_back_with_its_certificate_and_for_no_other() {
         store.entries.lock().unwrap().clear();
         store.put(*two, forged);
         for certificate in [pair.certificate(), pair.other_certificate()] {
-            let token = client(certificate).bound_token(&vault()).await.unwrap();
+            let token = fetch(certificate).await;
             assert_eq!(token.details().source, Source::Service);
         }
     }
@@ -133,7 +159,7 @@ async fn a_bound_token_comes_back_with_its_certificate_and_for_no_other() {
 #[tokio::test]
 async fn a_damaged_or_foreign_entry_is_not_used() {
     let (clock, service, store) = hour();
-    token(&process(&clock, &service, &store).0).await;
+    fetched(&clock, &service, &store).await;
     let (key, entry) = store.only();
     let text = String::from_utf8(entry.expose().to_vec()).unwrap();
     let change = |from: &str, to: &str| {
@@ -157,8 +183,10 @@ async fn a_damaged_or_foreign_entry_is_not_used() {
     for (number, bytes) in bad.into_iter().enumerate() {
         store.put(key, &bytes);
         let asked = service.asked();
-        let found = process(&clock, &service, &store).0.bearer_token(&vault()).await.unwrap();
+        let (client, cache) = process(&clock, &service, &store);
+        let found = client.bearer_token(&vault()).await.unwrap();
         assert_eq!((found.details().source, service.asked()), (Source::Service, asked + 1), "{number}");
+        cache.flush().await;
     }
     // As it was, it is used.
     store.put(key, text.as_bytes());
@@ -167,42 +195,124 @@ async fn a_damaged_or_foreign_entry_is_not_used() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_fails_or_hangs_is_passed_by() {
-    for mood in ["fails", "hangs"] {
+async fn a_store_that_fails_hangs_or_panics_is_passed_by() {
+    for mood in [Mood::Fails, Mood::Hangs, Mood::Panics] {
         let (clock, service, store) = hour();
         let (client, cache) = process(&clock, &service, &store);
-        match mood {
-            "fails" => store.fails.store(true, Ordering::SeqCst),
-            _ => store.hangs.store(true, Ordering::SeqCst),
-        }
+        *store.mood.lock().unwrap() = mood;
         assert_eq!(
             (token(&client).await, token(&client).await),
             ("T1".to_owned(), "T1".to_owned()),
-            "{mood}"
+            "{mood:?}"
         );
-        assert_eq!((cache.statistics().store_failures, service.asked()), (2, 1), "{mood}");
+        cache.flush().await;
+        assert_eq!((cache.statistics().store_failures, service.asked()), (2, 1), "{mood:?}");
         assert!(store.entries.lock().unwrap().is_empty());
     }
+}
+
+/// Whoever waits for a token does not wait for a disk.
+#[tokio::test(start_paused = true)]
+async fn a_token_is_served_before_it_is_saved_and_saved_in_order() {
+    let (clock, service, store) = hour();
+    let (client, cache) = process(&clock, &service, &store);
+    store.slow_to_save.store(true, Ordering::SeqCst);
+    let began = tokio::time::Instant::now();
+    for number in 1..=5 {
+        let token = client.bearer_token(&vault()).force_refresh().await.unwrap();
+        assert_eq!(token.secret().expose(), format!("T{number}"));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(began.elapsed(), seconds(0));
+    assert!(store.entries.lock().unwrap().is_empty());
+    // The client may be gone; what it fetched last is what the next one finds, and what came in between was left out.
+    drop(client);
+    cache.flush().await;
+    assert_eq!(began.elapsed(), seconds(2), "the first, and the last");
+    assert_eq!(fetched(&clock, &service, &store).await, "T5");
+    // Without anybody who waits it comes to the same.
+    let (client, cache) = process(&clock, &service, &store);
+    client.bearer_token(&vault()).force_refresh().await.unwrap();
+    drop((client, cache));
+    tokio::time::sleep(seconds(2)).await;
+    assert_eq!((fetched(&clock, &service, &store).await.as_str(), service.asked()), ("T6", 6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_that_is_given_up_loses_nothing_and_one_of_a_store_that_hangs_ends() {
+    let (clock, service, store) = hour();
+    let (client, cache) = process(&clock, &service, &store);
+    store.slow_to_save.store(true, Ordering::SeqCst);
+    token(&client).await;
+    assert!(tokio::time::timeout(seconds(0), cache.flush()).await.is_err());
+    assert!(store.entries.lock().unwrap().is_empty());
+    cache.flush().await;
+    assert_eq!(fetched(&clock, &service, &store).await, "T1");
+    *store.mood.lock().unwrap() = Mood::Hangs;
+    for path in 0..20 {
+        client.bearer_token(&vault()).fmi_path(path.to_string()).force_refresh().await.unwrap();
+    }
+    let began = tokio::time::Instant::now();
+    cache.flush().await;
+    assert_eq!(began.elapsed().as_secs(), 5);
+}
+
+/// What is forgotten is not found, before the store has dropped it and also if it cannot.
+#[tokio::test(start_paused = true)]
+async fn a_forgotten_token_is_not_taken_from_a_store_that_fails_to_drop_it() {
+    let (clock, service, store) = hour();
+    fetched(&clock, &service, &store).await;
+    let (client, cache) = process(&clock, &service, &store);
+    assert_eq!(client.bearer_token(&vault()).await.unwrap().details().source, Source::Store);
+    *store.mood.lock().unwrap() = Mood::Fails;
+    assert!(client.bearer_token(&vault()).forget().await.unwrap());
+    cache.flush().await;
+    *store.mood.lock().unwrap() = Mood::Well;
+    store.slow_to_save.store(true, Ordering::SeqCst);
+    assert_eq!(store.entries.lock().unwrap().len(), 1);
+    clock.advance(seconds(1));
+    assert_eq!((token(&client).await.as_str(), service.asked()), ("T2", 2));
+    cache.flush().await;
+    // However many: what was there when there were too many is not believed, what came later is.
+    for path in 0..10_002 {
+        client.bearer_token(&vault()).fmi_path(path.to_string()).forget().await.unwrap();
+    }
+    cache.flush().await;
+    let old = process(&clock, &service, &store).0;
+    assert_eq!(old.bearer_token(&vault()).await.unwrap().details().source, Source::Store);
+    cache.clear();
+    assert_eq!(client.bearer_token(&vault()).await.unwrap().details().source, Source::Service);
+    cache.flush().await;
+    cache.clear();
+    clock.advance(seconds(1));
+    client.bearer_token(&vault()).force_refresh().await.unwrap();
+    cache.flush().await;
+    cache.clear();
+    assert_eq!(client.bearer_token(&vault()).await.unwrap().details().source, Source::Store);
 }
 
 #[tokio::test]
 async fn who_wants_a_new_token_is_not_given_the_store_s() {
     let (clock, service, store) = hour();
-    assert_eq!(token(&process(&clock, &service, &store).0).await, "T1");
-    let (client, _) = process(&clock, &service, &store);
+    assert_eq!(fetched(&clock, &service, &store).await, "T1");
+    let (client, cache) = process(&clock, &service, &store);
     let claims = r#"{"access_token":{"acrs":{"value":"c1"}}}"#;
     let forced = client.bearer_token(&vault()).force_refresh().await.unwrap();
     let challenged = client.bearer_token(&vault()).claims(claims).await.unwrap();
     assert_eq!((forced.secret().expose(), challenged.secret().expose()), ("T2", "T3"));
+    cache.flush().await;
     // A rejected token that the store has is not given again; one that another process fetched since is.
-    let (client, _) = process(&clock, &service, &store);
+    let (client, cache) = process(&clock, &service, &store);
     let third = TokenHash::of(&Secret::new("T3"));
     assert_eq!(client.bearer_token(&vault()).rejected(third).await.unwrap().secret().expose(), "T4");
-    let (client, _) = process(&clock, &service, &store);
+    cache.flush().await;
+    let (client, cache) = process(&clock, &service, &store);
     let fourth = client.bearer_token(&vault()).rejected(third).await.unwrap();
     assert_eq!((fourth.secret().expose(), fourth.details().source), ("T4", Source::Store));
-    // A forgotten one is dropped from the store by who asks next.
+    // A forgotten one is dropped from the store too.
     assert!(client.bearer_token(&vault()).forget().await.unwrap());
+    cache.flush().await;
+    assert!(store.entries.lock().unwrap().is_empty());
     assert_eq!(token(&client).await, "T5");
     let graph = ResourceScope::graph(Cloud::Public);
     assert!(!client.bearer_token(&graph).forget().await.unwrap());
@@ -211,7 +321,7 @@ async fn who_wants_a_new_token_is_not_given_the_store_s() {
 #[tokio::test]
 async fn a_token_in_its_last_minutes_is_kept_for_an_outage() {
     let (clock, service, store) = hour();
-    assert_eq!(token(&process(&clock, &service, &store).0).await, "T1");
+    assert_eq!(fetched(&clock, &service, &store).await, "T1");
     clock.advance(seconds(3_400));
     service.away.store(true, Ordering::SeqCst);
     let (client, _) = process(&clock, &service, &store);
@@ -219,7 +329,7 @@ async fn a_token_in_its_last_minutes_is_kept_for_an_outage() {
     clock.advance(seconds(200));
     assert!(process(&clock, &service, &store).0.bearer_token(&vault()).await.unwrap_err().is_transient());
     service.away.store(false, Ordering::SeqCst);
-    assert_eq!(token(&process(&clock, &service, &store).0).await, "T4");
+    assert_eq!(fetched(&clock, &service, &store).await, "T4");
 }
 
 #[tokio::test]
@@ -237,18 +347,22 @@ async fn without_memory_each_acquisition_asks_the_store() {
 #[tokio::test]
 async fn a_token_of_the_store_that_is_older_than_the_rejected_one_is_not_used() {
     let (clock, service, store) = hour();
-    let (client, _) = process(&clock, &service, &store);
+    let (client, cache) = process(&clock, &service, &store);
     token(&client).await;
+    cache.flush().await;
     let (key, first) = store.only();
     clock.advance(seconds(10));
     assert_eq!(client.bearer_token(&vault()).force_refresh().await.unwrap().secret().expose(), "T2");
+    cache.flush().await;
     store.put(key, first.expose());
     let second = TokenHash::of(&Secret::new("T2"));
     assert_eq!(client.bearer_token(&vault()).rejected(second).await.unwrap().secret().expose(), "T3");
     // Another process's that is newer is used, and stays.
     clock.advance(seconds(10));
-    let other = process(&clock, &service, &store).0;
+    cache.flush().await;
+    let (other, others) = process(&clock, &service, &store);
     assert_eq!(other.bearer_token(&vault()).force_refresh().await.unwrap().secret().expose(), "T4");
+    others.flush().await;
     let third = TokenHash::of(&Secret::new("T3"));
     let found = client.bearer_token(&vault()).rejected(third).await.unwrap();
     assert_eq!((found.secret().expose(), found.details().source), ("T4", Source::Store));

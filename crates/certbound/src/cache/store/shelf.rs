@@ -1,11 +1,16 @@
 //! A store as the cache uses it: limited in time, believed in nothing, and never in the way.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use certbound_core::time::UnixTime;
+use futures_util::FutureExt as _;
+
 use super::entry;
-use super::{Answer, AnyStore, StoreError, StoreKey, TokenStore};
+use super::writer::Writer;
+use super::{AnyStore, StoreError, StoreKey, TokenStore};
 use crate::cache::key::KeyRef;
 use crate::cache::{Begun, Wanted};
 use crate::token::Held;
@@ -13,59 +18,85 @@ use crate::token::Held;
 /// How long a store may take. Asking the token service anew costs less than waiting for ever.
 const LIMIT: Duration = Duration::from_secs(2);
 
+/// How long whoever wants to end may be held up by all that waits for a store.
+const FLUSH: Duration = Duration::from_secs(5);
+
+pub(super) type AnyShared = Arc<dyn AnyStore>;
+
 pub(crate) struct Shelf {
-    store: Arc<dyn AnyStore>,
-    /// Tokens that a caller wants to be forgotten and that are in the store still, perhaps.
-    forgotten: Mutex<HashSet<StoreKey>>,
+    store: AnyShared,
+    writer: Arc<Writer>,
 }
 
 impl Shelf {
     pub(crate) fn new(store: impl TokenStore) -> Self {
-        Self { store: Arc::new(store), forgotten: Mutex::default() }
+        let store: AnyShared = Arc::new(store);
+        Self { writer: Writer::new(Arc::clone(&store)), store }
     }
 
     /// The token that is wanted, alive or not, if the store has one that is what it should be.
-    pub(crate) async fn load(&self, wanted: Wanted<'_>, begun: Begun) -> Result<Option<Held>, StoreError> {
+    pub(crate) async fn load(&self, wanted: Wanted<'_>, begun: Begun) -> Option<Held> {
         let name = StoreKey::of(&wanted.key);
-        if self.forgotten().contains(&name) {
-            limited(self.store.remove(&name)).await?;
-            self.forgotten().remove(&name);
-            return Ok(None);
+        if let Some(held) = self.writer.pending(&name) {
+            return Some(held);
         }
-        let Some(entry) = limited(self.store.load(&name)).await? else { return Ok(None) };
+        if self.writer.distrusts(&name, None) {
+            return None;
+        }
+        let entry = match passed_by(async { self.store.load(&name).await }).await {
+            Ok(entry) => entry?,
+            Err(error) => {
+                self.writer.failed(&error);
+                return None;
+            }
+        };
         let key = wanted.key.to_key_of(wanted.certificate);
         match entry::read(&entry, &name, key, wanted.bond(), wanted.origins, begun) {
-            Ok(held) => Ok(Some(held)),
+            Ok(held) => Some(held).filter(|held| !self.writer.distrusts(&name, Some(held))),
             Err(why) => {
                 tracing::warn!(why, "an entry of the token store is not used");
-                limited(self.store.remove(&name)).await?;
-                Ok(None)
+                self.writer.remove(name);
+                None
             }
         }
     }
 
-    pub(crate) async fn save(&self, held: &Held) -> Result<(), StoreError> {
-        let name = StoreKey::of(&held.key().as_ref());
-        let entry = entry::write(held, &name).ok_or_else(|| StoreError::new("it cannot be written down"))?;
-        limited(self.store.save(&name, entry)).await?;
-        self.forgotten().remove(&name);
-        Ok(())
+    /// Keeps a token, soon.
+    pub(crate) fn save(&self, held: &Held) {
+        self.writer.save(held);
     }
 
-    /// The next who asks drops it. Nothing is known of whether it is there.
-    pub(crate) fn forget(&self, key: &KeyRef<'_>) {
-        self.forgotten().insert(StoreKey::of(key));
+    /// Drops a token, soon; it is not given any more from now on.
+    pub(crate) fn forget(&self, key: &KeyRef<'_>, now: UnixTime) {
+        self.writer.forget(StoreKey::of(key), now);
     }
 
-    fn forgotten(&self) -> MutexGuard<'_, HashSet<StoreKey>> {
-        // Nothing can panic while it is held.
-        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until everything is written, or was given up, or it takes too long.
+    pub(crate) async fn flush(&self) {
+        if tokio::time::timeout(FLUSH, self.writer.write_all()).await.is_err() {
+            tracing::warn!("the token store is too slow to be waited for");
+        }
+    }
+
+    /// How often the store failed.
+    pub(crate) fn failures(&self) -> u64 {
+        self.writer.failures()
     }
 }
 
-async fn limited<T>(answer: Answer<'_, T>) -> Result<T, StoreError> {
-    match tokio::time::timeout(LIMIT, answer).await {
-        Ok(answer) => answer,
+impl Drop for Shelf {
+    fn drop(&mut self) {
+        self.writer.orphaned.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What a store answers. One that fails, panics or takes too long must not be in the way.
+pub(super) async fn passed_by<T>(
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(LIMIT, AssertUnwindSafe(answer).catch_unwind()).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(StoreError::new("it panicked")),
         Err(_) => Err(StoreError::new(format!("no answer within {} s", LIMIT.as_secs()))),
     }
 }

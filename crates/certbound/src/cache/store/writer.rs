@@ -1,0 +1,211 @@
+//! What is to be written to a store: one thing after another, when those who waited have their token.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use certbound_core::time::UnixTime;
+use tokio::runtime::Handle;
+
+use super::shelf::{AnyShared, passed_by};
+use super::{StoreError, StoreKey, entry};
+use crate::token::Held;
+
+/// How many tokens wait for a store that is slow; the oldest are given up.
+const QUEUE: usize = 1_000;
+/// How many names of forgotten tokens are remembered until the store has dropped them.
+const FORGOTTEN: usize = 10_000;
+
+pub(super) struct Writer {
+    store: AnyShared,
+    jobs: Mutex<Jobs>,
+    /// One writes at a time, so that what was decided last is what stays.
+    turn: tokio::sync::Mutex<()>,
+    /// Nobody is left who would ask for it.
+    pub(super) orphaned: AtomicBool,
+    failures: AtomicU64,
+}
+
+#[derive(Default)]
+struct Jobs {
+    waiting: VecDeque<StoreKey>,
+    by_name: HashMap<StoreKey, (u64, Job)>,
+    last: u64,
+    /// A task is at it.
+    writing: bool,
+    /// Tokens that a caller wants to be forgotten and that are in the store still, perhaps.
+    forgotten: HashSet<StoreKey>,
+    /// There were too many of those: nothing that is as old as this is believed.
+    distrusted: Option<UnixTime>,
+}
+
+#[derive(Clone)]
+enum Job {
+    Save(Held),
+    Remove,
+}
+
+impl Writer {
+    pub(super) fn new(store: AnyShared) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            jobs: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            orphaned: AtomicBool::new(false),
+            failures: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn save(self: &Arc<Self>, held: &Held) {
+        self.add(StoreKey::of(&held.key().as_ref()), Job::Save(held.clone()));
+    }
+
+    /// Drops what the store has under a name. Nothing is known of whether there is anything.
+    pub(super) fn remove(self: &Arc<Self>, name: StoreKey) {
+        self.add(name, Job::Remove);
+    }
+
+    /// As [`Writer::remove`], and nothing that was there at `now` is believed any more.
+    pub(super) fn forget(self: &Arc<Self>, name: StoreKey, now: UnixTime) {
+        {
+            let mut jobs = self.jobs();
+            jobs.forgotten.insert(name);
+            if jobs.forgotten.len() > FORGOTTEN {
+                jobs.forgotten.clear();
+                jobs.distrusted = jobs.distrusted.max(Some(now));
+            }
+        }
+        self.remove(name);
+    }
+
+    /// The token that the store is about to have.
+    pub(super) fn pending(&self, name: &StoreKey) -> Option<Held> {
+        match self.jobs().by_name.get(name) {
+            Some((_, Job::Save(held))) => Some(held.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether a token that the store has is not to be used. If so, it is dropped.
+    pub(super) fn distrusts(self: &Arc<Self>, name: &StoreKey, found: Option<&Held>) -> bool {
+        let jobs = self.jobs();
+        let forgotten = jobs.forgotten.contains(name);
+        let known = jobs.by_name.contains_key(name);
+        let old = found.is_some_and(|held| Some(held.life().counts_from()) <= jobs.distrusted);
+        drop(jobs);
+        if (forgotten || old) && !known {
+            self.remove(*name);
+        }
+        forgotten || old
+    }
+
+    fn add(self: &Arc<Self>, name: StoreKey, job: Job) {
+        let mut jobs = self.jobs();
+        jobs.last += 1;
+        let job = (jobs.last, job);
+        if jobs.by_name.insert(name, job).is_none() {
+            jobs.waiting.push_back(name);
+        }
+        let given_up = if jobs.by_name.len() > QUEUE { jobs.waiting.pop_front() } else { None };
+        let given_up = given_up.and_then(|name| jobs.by_name.remove(&name));
+        let begins = !jobs.writing && Handle::try_current().is_ok();
+        jobs.writing |= begins;
+        drop(jobs);
+        if given_up.is_some() {
+            self.failed(&StoreError::new("it is too slow: a token was given up"));
+        }
+        if begins && let Ok(runtime) = Handle::try_current() {
+            let writes = Writes(Arc::clone(self));
+            runtime.spawn(async move { writes.0.write_all().await });
+        }
+    }
+
+    /// Writes what there is to write; whoever calls it meanwhile waits for his turn.
+    pub(super) async fn write_all(&self) {
+        let _mine = self.turn.lock().await;
+        while let Some((name, number, job)) = self.next() {
+            let mut at = At { writer: self, name, given_up: true };
+            let written = match job {
+                Job::Save(held) => match entry::write(&held, &name) {
+                    Some(entry) => passed_by(async { self.store.save(&name, entry).await }).await,
+                    None => Err(StoreError::new("it cannot be written down")),
+                },
+                Job::Remove => passed_by(async { self.store.remove(&name).await }).await,
+            };
+            at.given_up = false;
+            self.done(&name, number, written);
+        }
+    }
+
+    fn next(&self) -> Option<(StoreKey, u64, Job)> {
+        let mut jobs = self.jobs();
+        while let Some(name) = jobs.waiting.pop_front() {
+            // Otherwise it was given up.
+            if let Some((number, job)) = jobs.by_name.get(&name) {
+                return Some((name, *number, job.clone()));
+            }
+        }
+        jobs.writing = false;
+        None
+    }
+
+    fn done(&self, name: &StoreKey, number: u64, written: Result<(), StoreError>) {
+        let mut jobs = self.jobs();
+        match jobs.by_name.get(name) {
+            // Something else is to be done by now.
+            Some((current, _)) if *current != number => jobs.waiting.push_back(*name),
+            _ => {
+                jobs.by_name.remove(name);
+                if written.is_ok() {
+                    jobs.forgotten.remove(name);
+                }
+            }
+        }
+        if let Err(error) = written {
+            // What is left is not worth waiting for, if nobody does.
+            if self.orphaned.load(Ordering::Relaxed) {
+                (jobs.waiting, jobs.by_name) = Default::default();
+            }
+            drop(jobs);
+            self.failed(&error);
+        }
+    }
+
+    pub(super) fn failed(&self, error: &StoreError) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(%error, "the token service is asked instead, and tokens are kept in memory only");
+    }
+
+    pub(super) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        // Nothing can panic while it is held.
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is being written. If whoever writes is given up, it is the next to be written.
+struct At<'w> {
+    writer: &'w Writer,
+    name: StoreKey,
+    given_up: bool,
+}
+
+impl Drop for At<'_> {
+    fn drop(&mut self) {
+        if self.given_up {
+            self.writer.jobs().waiting.push_front(self.name);
+        }
+    }
+}
+
+/// A task that writes. If its runtime ends, the next thing to be written begins another.
+struct Writes(Arc<Writer>);
+
+impl Drop for Writes {
+    fn drop(&mut self) {
+        self.0.jobs().writing = false;
+    }
+}
