@@ -77,10 +77,15 @@ impl StateDirectory {
 
     /// Writes a file whole or not at all; its lock must be held. What went wrong is logged.
     pub(crate) fn write(&self, name: &str, content: &[u8], lock: &Lock) {
-        if let Err(error) = self.inner.folder.write(name, content, lock) {
+        if let Err(error) = self.try_write(name, content, lock) {
             let file = self.inner.path.join(name);
             tracing::warn!(file = %file.display(), %error, "not written; the next process will not find it");
         }
+    }
+
+    /// As [`StateDirectory::write`], and it is the caller who says what went wrong.
+    pub(crate) fn try_write(&self, name: &str, content: &[u8], lock: &Lock) -> io::Result<()> {
+        self.inner.folder.write(name, content, lock)
     }
 
     /// The right to write a file, if nobody has it.

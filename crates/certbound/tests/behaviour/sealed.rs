@@ -30,7 +30,7 @@ impl Place {
     }
 
     fn store(&self) -> SealedStore {
-        SealedStore::with_key_file(&self.state()).unwrap().with_clock(self.clock.clone())
+        SealedStore::with_key_file(&self.state()).unwrap()
     }
 }
 
@@ -107,13 +107,13 @@ async fn a_file_cut_anywhere_changed_anywhere_or_somebody_elses_is_replaced() {
     }
     // A key of one's own has a file of its own.
     let own = || SealedStore::with_key(&place.state(), SealingKey::from_bytes([9; 32].into()));
-    own().with_clock(place.clock.clone()).save(&name(4), entry("four", 100)).await.unwrap();
+    own().save(&name(4), entry("four", 100)).await.unwrap();
     assert_eq!((found(&own(), 4).await.as_deref(), found(&place.store(), 4).await), (Some("four"), None));
     assert_eq!(found(&place.store(), 3).await.as_deref(), Some("three"));
 }
 
 #[tokio::test]
-async fn it_is_bounded_and_what_is_over_goes() {
+async fn it_is_bounded_and_those_that_end_soonest_go() {
     let place = Place::new();
     let store = place.store();
     for number in 0..200 {
@@ -130,12 +130,39 @@ async fn it_is_bounded_and_what_is_over_goes() {
     store.save(&name(201), entry(&large, 9_000)).await.unwrap();
     store.save(&name(202), entry(&large, 9_001)).await.unwrap();
     assert_eq!((found(&store, 201).await.is_some(), found(&store, 202).await.is_some()), (false, true));
-    place.clock.advance(seconds(9_000));
-    store.save(&name(203), StoreEntry::new(vec![1], UnixTime::from_secs(u64::MAX))).await.unwrap();
-    place.clock.advance(seconds(10));
-    store.remove(&name(203)).await.unwrap();
-    assert_eq!((found(&store, 202).await, found(&store, 203).await), (None, None));
-    store.remove(&name(203)).await.unwrap();
+    store.remove(&name(202)).await.unwrap();
+    assert_eq!(found(&store, 202).await, None);
+    store.remove(&name(202)).await.unwrap();
+}
+
+/// Else a clock that is wrong for a moment would cost all tokens.
+#[tokio::test]
+async fn what_seems_to_be_over_stays_until_there_is_no_room() {
+    let place = Place::new();
+    let store = place.store();
+    store.save(&name(1), StoreEntry::new(b"one".to_vec(), UnixTime::from_secs(1))).await.unwrap();
+    store.save(&name(2), entry("two", 100)).await.unwrap();
+    assert_eq!(found(&store, 1).await.as_deref(), Some("one"));
+    for number in 3..=129 {
+        store.save(&name(number), entry("t", 200)).await.unwrap();
+    }
+    assert_eq!((found(&store, 1).await, found(&store, 2).await.as_deref()), (None, Some("two")));
+}
+
+/// So that it is told and counted.
+#[tokio::test]
+async fn what_could_not_be_written_is_an_error() {
+    let place = Place::new();
+    let cache = TokenCache::new().with_store(place.store());
+    // A folder in the place of the file that is written first.
+    fs::create_dir(place.file("tokens.sealed.new")).unwrap();
+    let error = place.store().save(&name(1), entry("one", 100)).await.unwrap_err();
+    assert!(error.to_string().contains("tokens.sealed was not written"), "{error}");
+    let service = Service::new(r#""expires_in":3600"#);
+    let client = builder(&place.clock, service.transport()).with_cache(cache.clone()).build().unwrap();
+    assert_eq!(token(&client).await, "T1");
+    cache.flush().await;
+    assert_eq!(cache.statistics().store_failures, 1);
 }
 
 #[tokio::test]

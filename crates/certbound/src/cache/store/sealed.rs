@@ -13,13 +13,12 @@ use zeroize::Zeroizing;
 
 use super::sealing_key::SealingKey;
 use super::{StoreEntry, StoreError, StoreKey, TokenStore};
-use crate::clock::{Clock, SystemClock};
 use crate::state::{Lock, StateDirectory};
 
 const FILE: &str = "tokens.sealed";
 /// Sealed by a key that is not beside it.
 const FILE_BY_OTHER_KEY: &str = "tokens-by-other-key.sealed";
-/// Those that end soonest go first.
+/// Those that end soonest go first, and so those that are over. Only then: a clock can be wrong for a while.
 const TOKENS: usize = 128;
 const BYTES: usize = 256 * 1024;
 /// How long another process that writes is waited for, and how often it is looked after.
@@ -49,7 +48,6 @@ struct Inner {
     key: SealingKey,
     file: &'static str,
     namespace: Vec<u8>,
-    clock: Arc<dyn Clock>,
 }
 
 /// What the file holds, by the hexadecimal name.
@@ -80,24 +78,15 @@ impl SealedStore {
     }
 
     fn new(folder: &StateDirectory, key: SealingKey, file: &'static str) -> Self {
-        let (state, clock) = (folder.clone(), Arc::new(SystemClock::new()));
-        Self { inner: Arc::new(Inner { state, key, file, namespace: Vec::new(), clock }) }
+        Self { inner: Arc::new(Inner { state: folder.clone(), key, file, namespace: Vec::new() }) }
     }
 
     /// The same file for a part of the world that must not see another's tokens.
     #[must_use]
     pub fn within(self, namespace: &[u8]) -> Self {
-        let Inner { state, key, file, clock, .. } = &*self.inner;
-        let (state, key, clock) = (state.clone(), key.clone(), Arc::clone(clock));
-        Self { inner: Arc::new(Inner { state, key, file, namespace: namespace.to_vec(), clock }) }
-    }
-
-    /// Tells the time by another clock.
-    #[must_use]
-    pub fn with_clock(self, clock: impl Clock) -> Self {
-        let Inner { state, key, file, namespace, .. } = &*self.inner;
-        let (state, key, namespace) = (state.clone(), key.clone(), namespace.clone());
-        Self { inner: Arc::new(Inner { state, key, file, namespace, clock: Arc::new(clock) }) }
+        let Inner { state, key, file, .. } = &*self.inner;
+        let (state, key) = (state.clone(), key.clone());
+        Self { inner: Arc::new(Inner { state, key, file, namespace: namespace.to_vec() }) }
     }
 
     /// Files are not for the async threads.
@@ -163,19 +152,18 @@ impl Inner {
         if !change(&mut tokens) {
             return Ok(());
         }
-        tokens.make_room(self.clock.now());
+        tokens.make_room();
         // Room for all of it from the start: a growing buffer would leave unwiped copies behind.
         let mut text = Zeroizing::new(Vec::with_capacity(tokens.bytes() + SealingKey::OVERHEAD));
         serde_json::to_writer(&mut *text, &tokens).map_err(|error| StoreError::new(error.to_string()))?;
         let sealed = self.key.seal(text)?;
-        self.state.write(self.file, &sealed, &lock);
-        Ok(())
+        let not_written = |error| StoreError::new(format!("{} was not written: {error}", self.file));
+        self.state.try_write(self.file, &sealed, &lock).map_err(not_written)
     }
 }
 
 impl Tokens {
-    fn make_room(&mut self, now: UnixTime) {
-        self.0.retain(|_, kept| kept.expires_at > now.as_secs());
+    fn make_room(&mut self) {
         while self.0.len() > TOKENS || self.bytes() > BYTES {
             let soonest = self.0.iter().min_by_key(|(_, kept)| kept.expires_at).map(|(name, _)| name.clone());
             let Some(name) = soonest else { break };
