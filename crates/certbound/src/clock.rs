@@ -13,7 +13,8 @@ pub trait Clock: Send + Sync + 'static {
     /// Time since an arbitrary fixed moment, never running backwards; used for durations in details only.
     fn monotonic(&self) -> Duration;
 
-    /// Waits before a request is tried again. Default: by the runtime's timer.
+    /// Waits: before a request is tried again, and for a service that does not answer while a token still works. Default:
+    /// by the runtime's timer.
     fn wait(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(tokio::time::sleep(time))
     }

@@ -28,7 +28,8 @@ pub struct CacheStatistics {
     pub from_store: u64,
     /// Times that the store behind the cache failed.
     pub store_failures: u64,
-    /// Acquisitions served in the last minutes of a token, since the service was away.
+    /// Acquisitions that waited for the service, which was away, and were served a token in its last minutes, or one of an
+    /// earlier certificate.
     pub in_outage: u64,
 }
 
