@@ -1,5 +1,6 @@
 //! What a token is for: a resource's scope, which a user types, and the exchange scope, which nobody does.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -23,9 +24,42 @@ const MAX_LENGTH: usize = 1024;
 /// # Ok::<(), certbound_core::scope::ScopeError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ResourceScope(Arc<str>);
+pub struct ResourceScope {
+    text: Arc<str>,
+    set: ScopeSet,
+}
+
+/// Scopes as a set: each once, in the order of their bytes, with a space between them. Equal for requests that ask for the
+/// same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ScopeSet(Arc<str>);
+
+impl ScopeSet {
+    /// All of them.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The resource, of one scope: without `/.default`.
+    pub fn resource(&self) -> &str {
+        self.0.strip_suffix(DEFAULT_SUFFIX).unwrap_or(&self.0)
+    }
+}
 
 impl ResourceScope {
+    fn of(text: Arc<str>) -> Self {
+        let scopes: BTreeSet<&str> = text.split(' ').collect();
+        let mut set = String::with_capacity(text.len());
+        for scope in scopes {
+            if !set.is_empty() {
+                set.push(' ');
+            }
+            set.push_str(scope);
+        }
+        let set = if *set == *text { Arc::clone(&text) } else { set.into() };
+        Self { text, set: ScopeSet(set) }
+    }
+
     /// Parses `{resource}/.default`.
     ///
     /// # Errors
@@ -50,7 +84,7 @@ impl ResourceScope {
         if is_exchange_audience(resource) {
             return Err(ScopeError::ExchangeAudience);
         }
-        Ok(Self(text.into()))
+        Ok(Self::of(text.into()))
     }
 
     /// Scopes as an authority other than Entra names them: one or more, with a space between them.
@@ -78,7 +112,7 @@ impl ResourceScope {
         {
             return Err(ScopeError::ExchangeAudience);
         }
-        Ok(Self(joined.into()))
+        Ok(Self::of(joined.into()))
     }
 
     /// Scopes of a user's token: those given, with the ones every user flow asks for, in the order of the alphabet.
@@ -87,10 +121,10 @@ impl ResourceScope {
     /// As [`ResourceScope::of_other_authority`].
     pub fn for_user(text: &str) -> Result<Self, ScopeError> {
         let asked = Self::of_other_authority(text)?;
-        let mut scopes: Vec<&str> = asked.0.split(' ').chain(RESERVED).collect();
+        let mut scopes: Vec<&str> = asked.text.split(' ').chain(RESERVED).collect();
         scopes.sort_by_key(|scope| scope.to_ascii_lowercase());
         scopes.dedup_by_key(|scope| scope.to_ascii_lowercase());
-        Ok(Self(scopes.join(" ").into()))
+        Ok(Self::of(scopes.join(" ").into()))
     }
 
     /// Microsoft Graph in `cloud`.
@@ -104,23 +138,28 @@ impl ResourceScope {
     }
 
     fn of_resource(resource: &str) -> Self {
-        Self(format!("{resource}{DEFAULT_SUFFIX}").into())
+        Self::of(format!("{resource}{DEFAULT_SUFFIX}").into())
     }
 
     /// The whole scope, as sent.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The same whatever the order, and however often one is named.
+    pub fn as_set(&self) -> &ScopeSet {
+        &self.set
     }
 
     /// The resource: the scope without `/.default`.
     pub fn resource(&self) -> &str {
-        self.0.strip_suffix(DEFAULT_SUFFIX).unwrap_or(&self.0)
+        self.text.strip_suffix(DEFAULT_SUFFIX).unwrap_or(&self.text)
     }
 }
 
 impl fmt::Display for ResourceScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -291,6 +330,18 @@ mod tests {
         assert!(ResourceScope::parse(&long(MAX_LENGTH)).is_ok());
         let length = MAX_LENGTH + 1;
         assert_eq!(ResourceScope::parse(&long(length)), Err(ScopeError::TooLong { length }));
+    }
+
+    #[test]
+    fn scopes_in_any_order_are_one_set_and_are_sent_as_they_were_given() {
+        let scopes = |text| ResourceScope::of_other_authority(text).unwrap();
+        for text in ["a b", "b a", "b  a b", "a a b"] {
+            assert_eq!(scopes(text).as_set().as_str(), "a b", "{text}");
+        }
+        assert_eq!((scopes("b  a b").as_str(), scopes("a a").as_set().as_str()), ("b a b", "a"));
+        assert_ne!(scopes("a b").as_set(), scopes("ab").as_set());
+        let one = ResourceScope::parse("https://vault.azure.net/.default").unwrap();
+        assert_eq!((one.as_set().as_str(), one.as_set().resource()), (one.as_str(), one.resource()));
     }
 
     #[test]

@@ -22,13 +22,13 @@ use certbound_core::request::TokenRequest;
 
 use self::accept::Expected;
 pub use self::leg1::AcquireLeg1;
-pub(crate) use self::options::CloneableProves;
 pub use self::options::{Acquire, AcquireFuture};
+pub(crate) use self::options::{CloneableProves, hit_of_prepared};
 pub(crate) use self::settings::Options;
 use self::station::Fetched;
 use crate::binding::Binding;
 use crate::cache::flight::{FlightKey, Load};
-use crate::cache::key::KeyRef;
+use crate::cache::key::{KeyHead, KeyRef};
 use crate::cache::{Miss, Wanted};
 use crate::certificate::is_blamed;
 use crate::client::ClientCore;
@@ -240,10 +240,8 @@ impl Acquisition {
 
     fn key<'a>(&'a self, certificate: Option<&Binding>) -> KeyRef<'a> {
         KeyRef {
-            client: &self.client.cache_key,
-            kind: self.kind,
+            head: KeyHead::new(&self.client.cache_key, self.kind, &self.scope),
             thumbprint: certificate.map(Binding::thumbprint),
-            scope: &self.scope,
             extras: self.options.extras(),
         }
     }

@@ -58,7 +58,7 @@ pub(crate) struct Wanted<'a> {
 impl Wanted<'_> {
     /// What a bound token is held together with.
     fn bond(&self) -> Option<Bond> {
-        let binding = self.certificate.filter(|_| self.key.kind == Kind::Bound)?;
+        let binding = self.certificate.filter(|_| self.key.head.kind == Kind::Bound)?;
         Some(Bond { binding: binding.clone(), transport: Arc::clone(self.transport) })
     }
 }

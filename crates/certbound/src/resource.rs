@@ -13,13 +13,14 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use zeroize::Zeroizing;
 
 pub use self::profile::{ResourceProfile, Scheme};
-use crate::acquire::{Acquire, CloneableProves};
+use crate::acquire::{Acquire, CloneableProves, hit_of_prepared};
 use crate::background::Background;
+use crate::cache::key::{HeadHash, KeyHead};
 use crate::client::ClientCore;
 use crate::error::{Error, Misuse};
 use crate::managed_identity::{AcquireFromMachine, Machine};
 use crate::rejected::TokenHash;
-use crate::token::BoundToken;
+use crate::token::{BoundToken, Kind};
 use crate::transport::{AnyTransport, TlsFacts, Via};
 
 /// A resource to call with bound tokens. Cheap to clone.
@@ -55,6 +56,8 @@ enum Tokens {
         _background: Arc<Background>,
         credential: Arc<dyn CloneableProves>,
         scope: ResourceScope,
+        /// Of the key of its tokens.
+        hash: HeadHash,
     },
     Machine {
         machine: Arc<Machine>,
@@ -78,7 +81,9 @@ impl Resource {
         credential: Arc<dyn CloneableProves>,
         scope: ResourceScope,
     ) -> Self {
-        Self { tokens: Tokens::Client { core, _background: background, credential, scope }, profile: None }
+        let hash = KeyHead::new(&core.cache_key, Kind::Bound, &scope).hash();
+        let tokens = Tokens::Client { core, _background: background, credential, scope, hash };
+        Self { tokens, profile: None }
     }
 
     pub(crate) fn of_machine(
@@ -106,8 +111,11 @@ impl Resource {
     /// As an acquisition.
     pub async fn token(&self) -> Result<BoundToken, Error> {
         match &self.tokens {
-            Tokens::Client { core, credential, scope, .. } => {
-                Acquire::<BoundToken>::new(core, &**credential, scope).await
+            Tokens::Client { core, credential, scope, hash, .. } => {
+                match hit_of_prepared(core, &**credential, scope, *hash) {
+                    Some(token) => Ok(token),
+                    None => Acquire::<BoundToken>::new(core, &**credential, scope).await,
+                }
             }
             Tokens::Machine { machine, scope, .. } => {
                 AcquireFromMachine::<BoundToken>::new(machine, scope).await

@@ -13,14 +13,14 @@ use certbound_core::tenant::TenantId;
 
 use super::Acquisition;
 use super::settings::Options;
-use crate::cache::key::KeyRef;
+use crate::cache::key::{Extras, HeadHash, KeyHead, KeyRef};
 use crate::client::ClientCore;
 use crate::correlation::CorrelationId;
 use crate::credential::{Now, Proves};
 use crate::error::{Error, Misuse};
 use crate::observe::Observer;
 use crate::rejected::TokenHash;
-use crate::token::{BearerToken, BoundToken, Came, Token};
+use crate::token::{BearerToken, BoundToken, Came, Held, Token};
 
 /// An acquisition about to happen: add options, then await it.
 ///
@@ -270,24 +270,42 @@ fn hit<T: Token>(acquire: &Acquire<'_, T>) -> Option<T> {
         Some(options) if !options.plain() => return None,
         Some(options) => options.extras(),
     };
-    let certificate = match acquire.credential.certificate_now() {
-        Now::Nobody => None,
-        Now::Known(thumbprint) => Some(thumbprint),
-        Now::MustWait => return None,
-    };
-    let key = KeyRef {
-        client: &acquire.client.cache_key,
-        kind: T::KIND,
-        thumbprint: certificate,
-        scope: acquire.scope,
-        extras,
-    };
-    // No token outlives its certificate, so a live token says that the certificate is valid too.
-    let (held, refresh) = acquire.client.cache.live(&key, acquire.client.clock.now())?;
+    let head = KeyHead::new(&acquire.client.cache_key, T::KIND, acquire.scope);
+    let (held, refresh) = live(acquire.client, acquire.credential, head, extras)?;
     if refresh {
         refresh_ahead(acquire);
     }
     T::from_held(held, Came::FROM_CACHE)
+}
+
+/// The same for a request that is made again and again without options: the hash of its key is known.
+pub(crate) fn hit_of_prepared(
+    client: &Arc<ClientCore>,
+    credential: &dyn CloneableProves,
+    scope: &ResourceScope,
+    hash: HeadHash,
+) -> Option<BoundToken> {
+    let head = KeyHead::hashed(&client.cache_key, BoundToken::KIND, scope, hash);
+    let (held, refresh) = live(client, credential, head, None)?;
+    if refresh {
+        refresh_ahead(&Acquire::<BoundToken>::new(client, credential, scope));
+    }
+    BoundToken::from_held(held, Came::FROM_CACHE)
+}
+
+fn live(
+    client: &ClientCore,
+    credential: &dyn CloneableProves,
+    head: KeyHead<'_>,
+    extras: Option<&Extras>,
+) -> Option<(Held, bool)> {
+    let thumbprint = match credential.certificate_now() {
+        Now::Nobody => None,
+        Now::Known(thumbprint) => Some(thumbprint),
+        Now::MustWait => return None,
+    };
+    // No token outlives its certificate, so a live token says that the certificate is valid too.
+    client.cache.live(&KeyRef { head, thumbprint, extras }, client.clock.now())
 }
 
 #[cold]

@@ -71,7 +71,7 @@ mod tests {
     use certbound_core::tenant::TenantId;
 
     use super::*;
-    use crate::cache::key::{ClientKey, KeyRef};
+    use crate::cache::key::{ClientKey, KeyHead, KeyRef};
     use crate::error::Misuse;
     use crate::token::Kind;
 
@@ -79,8 +79,8 @@ mod tests {
         let authority = Authority::public(TenantId::parse("contoso.example").unwrap());
         let client = ClientKey::new(Some(&authority), &Arc::from("app"), "certificate", &[]);
         let scope = ResourceScope::key_vault(Cloud::Public);
-        let key =
-            KeyRef { client: &client, kind: Kind::Bound, thumbprint: None, scope: &scope, extras: None };
+        let head = KeyHead::new(&client, Kind::Bound, &scope);
+        let key = KeyRef { head, thumbprint: None, extras: None };
         FlightKey { token: key.to_key(), claims: None, forced: false, rejected: None, replaces: None }
     }
 

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use certbound_core::authority::Authority;
 use certbound_core::certificate::Thumbprint;
-use certbound_core::scope::ResourceScope;
+use certbound_core::scope::{ResourceScope, ScopeSet};
 use certbound_core::tenant::TenantId;
 use equivalent::Equivalent;
+use foldhash::SharedSeed;
+use foldhash::quality::SeedableRandomState;
 
 use crate::binding::Binding;
 use crate::rejected::TokenHash;
@@ -38,14 +40,19 @@ impl ClientKey {
             credential,
             capabilities: capabilities.to_vec(),
         };
-        // Fixed, so that equal clients hash alike; the map's own hasher is seeded.
-        key.hash = foldhash::quality::FixedState::default().hash_one(key.parts());
+        key.hash = hasher().hash_one(key.parts());
         Arc::new(key)
     }
 
     pub(super) fn parts(&self) -> (Option<&Authority>, &str, &str, &[String]) {
         (self.authority.as_ref(), &self.client_id, self.credential, &self.capabilities)
     }
+}
+
+/// The same for all caches of a process, so that a hash can be kept with what is hashed; and another in each process, so
+/// that nobody can choose scopes or tenants whose hashes collide.
+fn hasher() -> SeedableRandomState {
+    SeedableRandomState::with_seed(0, SharedSeed::global_random())
 }
 
 impl PartialEq for ClientKey {
@@ -73,14 +80,52 @@ pub(crate) struct Extras {
     pub(crate) user: Option<TokenHash>,
 }
 
+/// What a key has whatever certificate and options: hashed once, where one asks again and again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyHead<'a> {
+    pub(crate) client: &'a Arc<ClientKey>,
+    pub(crate) kind: Kind,
+    pub(crate) scope: &'a ScopeSet,
+    hash: HeadHash,
+}
+
+/// The hash of a [`KeyHead`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeadHash(u32);
+
+impl<'a> KeyHead<'a> {
+    pub(crate) fn new(client: &'a Arc<ClientKey>, kind: Kind, scope: &'a ResourceScope) -> Self {
+        let scope = scope.as_set();
+        let mut state = hasher().build_hasher();
+        state.write_u64(client.hash);
+        state.write_u8(kind as u8);
+        state.write(scope.as_str().as_bytes());
+        // Half of it fits where a key has room, and tells a million scopes apart.
+        let [low @ .., _, _, _, _] = state.finish().to_le_bytes();
+        Self { client, kind, scope, hash: HeadHash(u32::from_le_bytes(low)) }
+    }
+
+    /// Of what was hashed before.
+    pub(crate) fn hashed(
+        client: &'a Arc<ClientKey>,
+        kind: Kind,
+        scope: &'a ResourceScope,
+        hash: HeadHash,
+    ) -> Self {
+        Self { client, kind, scope: scope.as_set(), hash }
+    }
+
+    pub(crate) fn hash(&self) -> HeadHash {
+        self.hash
+    }
+}
+
 /// A key as it is looked up: borrowed, so that a hit allocates nothing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyRef<'a> {
-    pub(crate) client: &'a Arc<ClientKey>,
-    pub(crate) kind: Kind,
+    pub(crate) head: KeyHead<'a>,
     /// The certificate, for a Bearer token too: two certificates never share an entry.
     pub(crate) thumbprint: Option<Thumbprint>,
-    pub(crate) scope: &'a ResourceScope,
     pub(crate) extras: Option<&'a Extras>,
 }
 
@@ -89,8 +134,9 @@ pub(crate) struct KeyRef<'a> {
 pub(crate) struct CacheKey {
     client: Arc<ClientKey>,
     kind: Kind,
+    hash: HeadHash,
     thumbprint: Option<Arc<Thumbprint>>,
-    scope: ResourceScope,
+    scope: ScopeSet,
     extras: Option<Arc<Extras>>,
 }
 
@@ -107,10 +153,11 @@ impl KeyRef<'_> {
 
     fn with(self, thumbprint: Option<Arc<Thumbprint>>) -> CacheKey {
         CacheKey {
-            client: Arc::clone(self.client),
-            kind: self.kind,
+            client: Arc::clone(self.head.client),
+            kind: self.head.kind,
+            hash: self.head.hash,
             thumbprint,
-            scope: self.scope.clone(),
+            scope: self.head.scope.clone(),
             extras: self.extras.map(|extras| Arc::new(extras.clone())),
         }
     }
@@ -118,18 +165,13 @@ impl KeyRef<'_> {
 
 impl CacheKey {
     pub(crate) fn as_ref(&self) -> KeyRef<'_> {
-        KeyRef {
-            client: &self.client,
-            kind: self.kind,
-            thumbprint: self.thumbprint.as_deref().copied(),
-            scope: &self.scope,
-            extras: self.extras.as_deref(),
-        }
+        let head = KeyHead { client: &self.client, kind: self.kind, scope: &self.scope, hash: self.hash };
+        KeyRef { head, thumbprint: self.thumbprint.as_deref().copied(), extras: self.extras.as_deref() }
     }
 }
 
 impl CacheKey {
-    pub(crate) fn scope(&self) -> &ResourceScope {
+    pub(crate) fn scope(&self) -> &ScopeSet {
         &self.scope
     }
 
@@ -152,14 +194,12 @@ impl Extras {
 
 impl Hash for KeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.client.hash);
-        state.write_u8(self.kind as u8);
+        state.write_u32(self.head.hash.0);
         // Eight bytes of a SHA-256 spread as well as all of them; equality still compares the whole.
         if let Some(thumbprint) = &self.thumbprint {
             let (head, _) = thumbprint.as_bytes().split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
             state.write_u64(u64::from_le_bytes(*head));
         }
-        self.scope.as_str().hash(state);
         if let Some(extras) = self.extras {
             extras.hash(state);
         }
@@ -168,10 +208,13 @@ impl Hash for KeyRef<'_> {
 
 impl PartialEq for KeyRef<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.kind == other.kind
+        let (head, theirs) = (&self.head, &other.head);
+        // The hash first: it tells most of them apart.
+        head.hash == theirs.hash
+            && head.kind == theirs.kind
             && self.thumbprint == other.thumbprint
-            && self.client == other.client
-            && self.scope == other.scope
+            && head.client == theirs.client
+            && head.scope == theirs.scope
             && self.extras == other.extras
     }
 }
@@ -200,6 +243,7 @@ impl Equivalent<CacheKey> for KeyRef<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::collections::hash_map::RandomState;
 
     use certbound_core::environment::Cloud;
@@ -213,6 +257,8 @@ mod tests {
     /// Everything a key is made of, as plain values whose equality nobody wrote by hand.
     #[derive(Clone, Debug, PartialEq)]
     struct Ingredients {
+        /// A managed identity's, without an authority.
+        of_machine: bool,
         cloud: usize,
         tenant: String,
         region: Option<String>,
@@ -221,7 +267,7 @@ mod tests {
         capabilities: Vec<String>,
         bound: bool,
         certificate: Option<u8>,
-        scope: String,
+        scopes: BTreeSet<String>,
         other_tenant: Option<String>,
         other_authority: Option<String>,
         fmi_path: Option<String>,
@@ -245,10 +291,11 @@ mod tests {
         let who = (0..Cloud::ALL.len(), tenant(), proptest::option::of(word()), word(), 0..4_usize);
         let what = (proptest::collection::vec(word(), 0..3), any::<bool>(), proptest::option::of(0..3_u8));
         let extras = (
-            word(),
+            proptest::collection::btree_set(word(), 1..4),
             proptest::option::of(tenant()),
             proptest::option::of(word()),
             proptest::collection::vec((word(), word()), 0..3),
+            any::<bool>(),
         );
         let more = (
             proptest::option::of(tenant()),
@@ -259,15 +306,17 @@ mod tests {
             proptest::option::of(word()),
         );
         (who, what, extras, more).prop_map(|(who, what, extras, more)| Ingredients {
-            cloud: who.0,
-            tenant: who.1,
-            region: who.2,
+            of_machine: extras.4,
+            // What has no authority does not differ by it.
+            cloud: if extras.4 { 0 } else { who.0 },
+            tenant: if extras.4 { "a.example".to_owned() } else { who.1 },
+            region: who.2.filter(|_| !extras.4),
             client_id: who.3,
             credential: who.4,
             capabilities: what.0,
             bound: what.1,
             certificate: what.2,
-            scope: format!("api://{}/.default", extras.0),
+            scopes: extras.0,
             other_tenant: extras.1,
             fmi_path: extras.2,
             query: extras.3,
@@ -282,8 +331,9 @@ mod tests {
 
     /// Two that differ in one ingredient only, or in none: whole random pairs would differ everywhere.
     fn neighbours() -> impl Strategy<Value = (Ingredients, Ingredients)> {
-        (ingredients(), ingredients(), 0..19_usize).prop_map(|(one, donor, at)| {
+        (ingredients(), ingredients(), 0..20_usize).prop_map(|(one, donor, at)| {
             let mut other = one.clone();
+            let at = if one.of_machine != donor.of_machine && at < 3 { 18 } else { at };
             match at {
                 0 => other.cloud = donor.cloud,
                 1 => other.tenant = donor.tenant,
@@ -293,7 +343,7 @@ mod tests {
                 5 => other.capabilities = donor.capabilities,
                 6 => other.bound = donor.bound,
                 7 => other.certificate = donor.certificate,
-                8 => other.scope = donor.scope,
+                8 => other.scopes = donor.scopes,
                 9 => other.other_tenant = donor.other_tenant,
                 10 => other.fmi_path = donor.fmi_path,
                 11 => other.query = donor.query,
@@ -303,6 +353,10 @@ mod tests {
                 15 => other.client_claims = donor.client_claims,
                 16 => other.assertion_claims = donor.assertion_claims,
                 17 => other.user = donor.user,
+                18 if !other.of_machine => {
+                    other.of_machine = true;
+                    (other.cloud, other.tenant, other.region) = (0, "a.example".to_owned(), None);
+                }
                 _ => {}
             }
             (one, other)
@@ -310,6 +364,11 @@ mod tests {
     }
 
     fn key(of: &Ingredients) -> CacheKey {
+        let scopes: Vec<&str> = of.scopes.iter().map(String::as_str).collect();
+        key_with(of, &scopes.join(" "))
+    }
+
+    fn key_with(of: &Ingredients, scopes: &str) -> CacheKey {
         let tenant = |text: &str| TenantId::parse(text).unwrap();
         let mut authority = Authority::in_cloud(Cloud::ALL[of.cloud], tenant(&of.tenant));
         if let Some(region) = &of.region {
@@ -326,16 +385,17 @@ mod tests {
             assertion_claims: of.assertion_claims.clone(),
             user: of.user.as_deref().map(|token| TokenHash::of(&Secret::new(token))),
         };
+        let client = ClientKey::new(
+            Some(&authority).filter(|_| !of.of_machine),
+            &Arc::from(of.client_id.as_str()),
+            CREDENTIALS[of.credential],
+            &of.capabilities,
+        );
+        let kind = if of.bound { Kind::Bound } else { Kind::Bearer };
+        let scope = ResourceScope::of_other_authority(scopes).unwrap();
         let key = KeyRef {
-            client: &ClientKey::new(
-                Some(&authority),
-                &Arc::from(of.client_id.as_str()),
-                CREDENTIALS[of.credential],
-                &of.capabilities,
-            ),
-            kind: if of.bound { Kind::Bound } else { Kind::Bearer },
+            head: KeyHead::new(&client, kind, &scope),
             thumbprint: of.certificate.map(|byte| Thumbprint::of_der(&[byte])),
-            scope: &ResourceScope::parse(&of.scope).unwrap(),
             extras: (extras != Extras::default()).then_some(&extras),
         };
         key.to_key()
@@ -349,6 +409,20 @@ mod tests {
             prop_assert_eq!(key(&one) == key(&other), one == other);
             let name = |of| StoreKey::of(&key(of).as_ref());
             prop_assert_eq!(name(&one) == name(&other), one == other);
+        }
+
+        #[test]
+        fn the_order_of_scopes_and_how_often_they_are_named_makes_no_other_key(
+            of in ingredients(),
+            order in proptest::collection::vec(any::<proptest::sample::Index>(), 0..6),
+        ) {
+            let scopes: Vec<&str> = of.scopes.iter().map(String::as_str).collect();
+            let named: Vec<&str> = order.iter().map(|at| *at.get(&scopes)).chain(scopes.iter().rev().copied()).collect();
+            let (one, other) = (key(&of), key_with(&of, &named.join(" ")));
+            let hasher = RandomState::new();
+            prop_assert_eq!(&one, &other);
+            prop_assert_eq!(hasher.hash_one(&one), hasher.hash_one(&other));
+            prop_assert_eq!(StoreKey::of(&one.as_ref()), StoreKey::of(&other.as_ref()));
         }
 
         #[test]

@@ -9,7 +9,7 @@ use certbound_core::scope::ResourceScope;
 use super::Machine;
 use super::walk::Walk;
 use crate::acquire::{AcquireFuture, Options};
-use crate::cache::key::KeyRef;
+use crate::cache::key::{KeyHead, KeyRef};
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Misuse};
 use crate::observe::Observer;
@@ -123,8 +123,8 @@ fn hit<T: Token>(acquire: &AcquireFromMachine<'_, T>) -> Option<T> {
             Some(machine.minted_and_young()?.binding.thumbprint())
         }
     };
-    let key =
-        KeyRef { client: &machine.cache_key, kind: T::KIND, thumbprint, scope: acquire.scope, extras: None };
+    let head = KeyHead::new(&machine.cache_key, T::KIND, acquire.scope);
+    let key = KeyRef { head, thumbprint, extras: None };
     let (held, refresh) = machine.cache.live(&key, machine.clock.now())?;
     if refresh {
         refresh_ahead(acquire, T::KIND);

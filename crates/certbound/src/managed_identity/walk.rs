@@ -15,7 +15,7 @@ use super::error::PlatformError;
 use crate::acquire::Options;
 use crate::background::Background;
 use crate::cache::flight::{FlightKey, Load};
-use crate::cache::key::KeyRef;
+use crate::cache::key::{KeyHead, KeyRef};
 use crate::cache::{Miss, Wanted};
 use crate::correlation::CorrelationId;
 use crate::error::Error;
@@ -237,10 +237,8 @@ impl Walk {
 
     pub(super) fn key<'a>(&'a self, minted: Option<&Minted>) -> KeyRef<'a> {
         KeyRef {
-            client: &self.machine.cache_key,
-            kind: self.kind,
+            head: KeyHead::new(&self.machine.cache_key, self.kind, &self.scope),
             thumbprint: minted.map(|minted| minted.binding.thumbprint()),
-            scope: &self.scope,
             extras: None,
         }
     }

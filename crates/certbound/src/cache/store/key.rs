@@ -108,10 +108,10 @@ impl Hasher for Digest {
 impl KeyRef<'_> {
     /// Every part whole, where a map needs only as much as spreads well.
     fn each_part(&self, state: &mut Digest) {
-        self.client.parts().hash(state);
-        self.kind.hash(state);
+        self.head.client.parts().hash(state);
+        self.head.kind.hash(state);
         self.thumbprint.hash(state);
-        self.scope.as_str().hash(state);
+        self.head.scope.as_str().hash(state);
         self.extras.hash(state);
     }
 }
