@@ -180,13 +180,21 @@ impl CacheKey {
         let extras = self.extras.as_deref().map_or(0, Extras::bytes);
         self.scope.as_str().len() + extras
     }
+
+    /// Whether its token is of another tenant or authority than most of its client's.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.extras.as_deref().is_some_and(|extras| extras.tenant.is_some() || extras.authority.is_some())
+    }
 }
 
 impl Extras {
     fn bytes(&self) -> usize {
         let texts = [&self.fmi_path, &self.assertion_fmi_path, &self.client_claims, &self.assertion_claims];
         let pairs = self.query.iter().chain(&self.body);
+        let authority = self.authority.as_ref().map_or(0, |authority| authority.url().len());
         size_of::<Self>()
+            + authority
+            + self.tenant.as_ref().map_or(0, |tenant| tenant.as_str().len())
             + texts.into_iter().flatten().map(String::len).sum::<usize>()
             + pairs.map(|(name, value)| name.len() + value.len() + 2 * size_of::<String>()).sum::<usize>()
     }

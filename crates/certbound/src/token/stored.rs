@@ -107,13 +107,21 @@ impl<B> Stored<B> {
 
     fn bytes(&self) -> usize {
         let rare = self.body.rare.as_deref().map_or(0, Rare::bytes);
-        size_of::<Self>() + self.body.secret.len() + rare + self.key.bytes()
+        // That of most of a client's tokens is one, and is not counted to any of them.
+        let origin = if self.key.is_elsewhere() { self.body.origin.bytes() } else { 0 };
+        size_of::<Self>() + self.body.secret.len() + rare + origin + self.key.bytes()
     }
 }
 
 impl TokenBody {
     pub(crate) fn granted(&self) -> Option<&str> {
         self.rare.as_deref()?.granted.as_deref()
+    }
+}
+
+impl Origin {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.endpoint.len() + self.tenant.len() + self.token_type.len()
     }
 }
 

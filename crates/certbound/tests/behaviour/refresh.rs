@@ -358,6 +358,21 @@ async fn bytes_are_bounded_and_a_token_that_is_too_large_by_itself_is_not_kept()
     assert_eq!((cache.len(), cache.bytes()), (0, 0));
 }
 
+/// Each tenant's token brings what is known of where it came from.
+#[tokio::test]
+async fn bytes_include_what_a_tenant_of_its_own_takes() {
+    let (clock, service, cache) =
+        (ManualClock::at(NOW), Service::new(r#""expires_in":3600"#), TokenCache::new());
+    let client = builder(&clock, service.transport()).with_cache(cache.clone()).build().unwrap();
+    let tenant = "11111111-2222-3333-4444-555555555555";
+    client.bearer_token(&vault()).fmi_path(tenant).await.unwrap();
+    let with_path = cache.bytes();
+    client.bearer_token(&vault()).tenant(TenantId::parse(tenant).unwrap()).await.unwrap();
+    let with_tenant = cache.bytes() - with_path;
+    let endpoint = client.bearer_token(&vault()).await.unwrap().details().endpoint;
+    assert!(with_tenant > with_path + endpoint.len(), "{with_tenant} and {with_path}");
+}
+
 /// Somebody wants it now; what ends later can be fetched again as well.
 #[tokio::test]
 async fn the_token_that_just_came_is_kept_though_all_others_end_later() {
