@@ -10,7 +10,7 @@ use certbound::{
 };
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Condition, Fault, FaultResult, LegKind};
-use certbound_testkit::{MemoryTransport, Pair};
+use certbound_testkit::{AnsweringTransport, MemoryTransport, Pair};
 
 use crate::two_leg::vault;
 
@@ -251,6 +251,56 @@ async fn a_cancelled_leader_strands_nobody_and_other_keys_do_not_wait() {
     let _ = lonely.await;
     gated.gate.add_permits(8);
     client.bound_token(&ResourceScope::graph(Cloud::Public)).await.unwrap();
+}
+
+/// What is found and what is counted are two structures: they must agree whatever threads do to them.
+#[test]
+fn threads_that_fetch_forget_and_clear_leave_map_and_order_in_agreement() {
+    const PATHS: usize = 12;
+    for cache in [TokenCache::new(), TokenCache::with_capacity(5), TokenCache::with_limits(100, 3_000)] {
+        let client = Client::builder(Pair::new().authority(), builtin::APP)
+            .with_cache(cache.clone())
+            .with_clock(Pair::new().clock().clone())
+            .with_transport(AnsweringTransport::with_tokens())
+            .with_secret(Secret::new("s"))
+            .build()
+            .unwrap();
+        let (client, cache) = (&client, &cache);
+        let work = |thread: usize| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                for round in 0..400 {
+                    let path = ((round * (thread + 1)) % PATHS).to_string();
+                    let acquire = client.bearer_token(&vault()).fmi_path(&path).await.unwrap();
+                    assert_eq!(acquire.secret().expose(), "T");
+                    match (round + thread) % 7 {
+                        0 => drop(client.bearer_token(&vault()).fmi_path(&path).force_refresh().await),
+                        1 | 2 => drop(client.bearer_token(&vault()).fmi_path(&path).forget().await),
+                        3 if round % 50 == 0 => cache.clear(),
+                        _ => {}
+                    }
+                }
+            });
+        };
+        std::thread::scope(|scope| {
+            let work = &work;
+            (0..4).for_each(|thread| drop(scope.spawn(move || work(thread))));
+        });
+        let statistics = cache.statistics();
+        assert!(statistics.stored > 100 && statistics.hits > 100, "{statistics:?}");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let found = runtime.block_on(async {
+            let mut found = 0;
+            for path in 0..PATHS {
+                let scope = vault();
+                let forget = client.bearer_token(&scope).fmi_path(path.to_string()).forget();
+                found += usize::from(forget.await.unwrap());
+            }
+            found
+        });
+        assert_eq!(found, statistics.tokens, "what is counted is what is found");
+        assert_eq!((cache.len(), cache.bytes()), (0, 0), "and in both");
+    }
 }
 
 #[tokio::test]

@@ -59,6 +59,7 @@ async fn a_service_that_hangs_in_the_last_minutes_keeps_nobody_for_long() {
     service.answer(2);
     until("the new token", || at_once(&client).as_deref() == Some("T2")).await;
     assert_eq!(service.asked(), 2);
+    assert_eq!(cache.statistics().refreshes, 0, "what joins is none of its own");
 }
 
 #[tokio::test]

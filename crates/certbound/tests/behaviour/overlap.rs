@@ -1,21 +1,24 @@
 //! Requests for one token that overlap: which of them are one, and whose token stays.
 
 use std::future::IntoFuture as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
 use bytes::Bytes;
 use certbound::{
-    Answer, BearerToken, BySecret, Client, Secret, Source, TlsFacts, TokenCache, TokenHash, Transport,
-    TransportError, Via,
+    Answer, BearerToken, BySecret, Client, Cloud, CorrelationId, ObservedRequest, ResourceScope, Secret,
+    Source, TlsFacts, TokenCache, TokenHash, Transport, TransportError, Via,
 };
 use certbound_testkit::ManualClock;
+use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::refresh::{NOW, Service, builder, seconds, token, until};
 use crate::two_leg::vault;
 
-/// Answers each request when the test says so. The n-th one, from 1, is given the token `Tn`.
+/// Answers each request when the test says so. The n-th one, from 1, is given the token `Tn`, or a bound assertion.
 #[derive(Clone, Default)]
 pub(crate) struct OneByOne(Arc<Mutex<Vec<Asked>>>);
 
@@ -70,8 +73,10 @@ impl Drop for Over {
 }
 
 impl Transport for OneByOne {
-    async fn send(&self, request: http::Request<Bytes>, _: Via<'_>) -> Result<Answer, TransportError> {
+    async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
         let body = String::from_utf8(request.body().to_vec()).unwrap();
+        let assertion = body.contains("AzureADTokenExchange");
+        let bound_to = via.binding().map(|binding| binding.thumbprint().x5t_s256());
         let kind = if body.contains("token_type=mtls_pop") { "mtls_pop" } else { "Bearer" };
         let answer = Arc::new(Semaphore::new(0));
         let number = {
@@ -83,11 +88,21 @@ impl Transport for OneByOne {
         answer.acquire().await.unwrap().forget();
         let (status, text) = match self.0.lock().unwrap()[number - 1].fails {
             true => (503, r#"{"error":"temporarily_unavailable"}"#.to_owned()),
-            false => (200, format!(r#"{{"token_type":"{kind}","access_token":"T{number}",{LIVES}}}"#)),
+            false => {
+                let token = if assertion { jwt(&bound_to.unwrap_or_default()) } else { format!("T{number}") };
+                (200, format!(r#"{{"token_type":"{kind}","access_token":"{token}",{LIVES}}}"#))
+            }
         };
         let response = http::Response::builder().status(status).body(Bytes::from(text)).unwrap();
         Ok(Answer { response, tls: TlsFacts::default() })
     }
+}
+
+/// What reads as a token that is bound to a certificate.
+fn jwt(thumbprint: &str) -> String {
+    let part = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+    let claims = format!(r#"{{"cnf":{{"x5t#S256":"{thumbprint}"}}}}"#);
+    format!("{}.{}.c2ln", part(r#"{"alg":"RS256"}"#), part(&claims))
 }
 
 struct World {
@@ -212,6 +227,63 @@ async fn a_refresh_in_the_background_has_nothing_of_the_quarrel_of_who_began_it(
     world.service.answer(2);
     assert_eq!(joins.await.unwrap().details().source, Source::Joined);
     assert_eq!(world.service.asked(), 2);
+}
+
+/// One request, one correlation id: those who join are told of it, and so are their logs.
+#[tokio::test]
+async fn correlation_id_and_observer_are_those_of_who_began() {
+    let world = world();
+    let ids = [CorrelationId::random(), CorrelationId::random()];
+    let seen: [Arc<AtomicUsize>; 2] = Default::default();
+    let mut waits = Vec::new();
+    for (id, seen) in ids.into_iter().zip(&seen) {
+        let (client, seen) = (world.client.clone(), Arc::clone(seen));
+        let observer = move |_: &ObservedRequest| {
+            seen.fetch_add(1, Ordering::SeqCst);
+        };
+        waits.push(tokio::spawn(async move {
+            client.bearer_token(&vault()).correlation_id(id).observe(Arc::new(observer)).await
+        }));
+        world.service.came(1).await;
+        tokio::task::yield_now().await;
+    }
+    world.service.answer(1);
+    let mut sources = Vec::new();
+    for waits in waits {
+        let details = waits.await.unwrap().unwrap().details();
+        assert_eq!(details.correlation_id, ids[0]);
+        sources.push(details.source);
+    }
+    assert_eq!(sources, [Source::Service, Source::Joined]);
+    assert_eq!(seen.map(|seen| seen.load(Ordering::SeqCst)), [1, 0]);
+    assert_eq!(world.cache.statistics().joined, 1);
+}
+
+/// However long a miss takes, and however often it is asked for.
+#[tokio::test]
+async fn a_hit_does_not_wait_for_the_misses_of_others() {
+    let world = World::with_a_token().await;
+    let graph = ResourceScope::graph(Cloud::Public);
+    let misses: Vec<_> = (0..3)
+        .map(|_| {
+            let (client, graph) = (world.client.clone(), graph.clone());
+            tokio::spawn(async move { client.bearer_token(&graph).await })
+        })
+        .collect();
+    world.service.came(2).await;
+    let forced = begin!(world, force_refresh());
+    world.service.came(3).await;
+    for _ in 0..100 {
+        let scope = vault();
+        let hit = world.client.bearer_token(&scope).into_future().now_or_never();
+        assert_eq!(hit.expect("it is there").unwrap().details().source, Source::Cache);
+        tokio::task::yield_now().await;
+    }
+    (2..=3).for_each(|number| world.service.answer(number));
+    assert_eq!(name(forced).await, "T3");
+    for miss in misses {
+        assert_eq!(name(miss).await, "T2");
+    }
 }
 
 /// Whoever lands last, the token of the request that began last is the one that stays.

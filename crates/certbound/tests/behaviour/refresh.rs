@@ -8,8 +8,9 @@ use certbound::{
     Answer, Authority, BySecret, Client, ClientBuilder, Clock, Secret, Source, TenantId, TokenCache,
     TokenHash, Transport, TransportError, UnixTime, Via,
 };
-use certbound_testkit::{AnsweringTransport, ManualClock};
+use certbound_testkit::{AnsweringTransport, ManualClock, Pair};
 
+use crate::overlap::OneByOne;
 use crate::two_leg::vault;
 
 pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_785_000_000);
@@ -284,6 +285,39 @@ async fn dropping_the_last_handle_ends_what_goes_on_in_the_background() {
     assert_eq!(stuck.under_way.load(Ordering::SeqCst), 1, "a clone is left");
     drop(clone);
     until("the refresh dropped", || stuck.under_way.load(Ordering::SeqCst) == 0).await;
+}
+
+/// A resource can be called without its client, and Leg 2 has Leg 1 in it.
+#[tokio::test]
+async fn background_work_of_a_resource_ends_with_it_and_so_does_that_of_both_legs() {
+    let (pair, service) = (Pair::new(), OneByOne::default());
+    let builder = || {
+        let builder = Client::builder(pair.authority(), APP).with_transport(service.clone());
+        builder.with_clock(pair.clock().clone())
+    };
+    let leg1 = builder().with_certificate(pair.certificate()).build().unwrap();
+    let leg2 = builder().with_assertions(leg1).build().unwrap();
+    let resource = leg2.resource(&vault());
+    let first = tokio::spawn(async move {
+        let token = resource.token().await.unwrap();
+        (token, resource)
+    });
+    for number in 1..=2 {
+        service.came(number).await;
+        service.answer(number);
+    }
+    let (first, resource) = first.await.unwrap();
+    pair.clock().advance(seconds(2_000));
+    assert_eq!(resource.token().await.unwrap(), first);
+    service.came(3).await;
+    assert!(service.body(3).contains("AzureADTokenExchange"), "Leg 1 is under way");
+    drop(leg2);
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(service.under_way(), 1, "the resource is left");
+    drop(resource);
+    until("Leg 1 dropped", || service.under_way() == 0).await;
 }
 
 #[tokio::test]
