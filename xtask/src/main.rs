@@ -4,6 +4,7 @@ mod ci;
 mod deny;
 mod fuzz;
 mod layering;
+mod oracle;
 mod peers;
 mod process;
 mod source_scan;
@@ -23,6 +24,8 @@ Usage: cargo xtask COMMAND
   ci                     formatting, layering, clippy, docs and dependency rules; warnings are errors
   layering [--root DIR]  who may import whom, and what certbound-core may not touch
   fuzz [SECONDS]         every fuzz target for so long (20 by default; 600 before a release)
+  oracle [SECONDS [SEED]]
+                         the cache beside a model of it, at random, for so long (600 by default)
   peers                  certbound beside azure_identity and MSAL for Python and Node, as a table of ratios
   deny                   licences, banned crates and sources of the dependencies (cargo-deny)
 ";
@@ -46,9 +49,11 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["layering"] => layering::run(&workspace_root()?),
         ["layering", "--root", root] => layering::run(&PathBuf::from(root)),
         ["fuzz"] => fuzz::run_all(&workspace_root()?, fuzz::SMOKE),
-        ["fuzz", seconds] => {
-            let seconds = seconds.parse().with_context(|| format!("not a number of seconds: `{seconds}`"))?;
-            fuzz::run_all(&workspace_root()?, seconds)
+        ["fuzz", seconds] => fuzz::run_all(&workspace_root()?, number(seconds)?),
+        ["oracle"] => oracle::run_for(&workspace_root()?, oracle::LONG, None),
+        ["oracle", seconds] => oracle::run_for(&workspace_root()?, number(seconds)?, None),
+        ["oracle", seconds, seed] => {
+            oracle::run_for(&workspace_root()?, number(seconds)?, Some(number(seed)?))
         }
         ["peers"] => peers::run(&workspace_root()?),
         ["deny"] => deny::run_all(&workspace_root()?),
@@ -58,6 +63,10 @@ fn run(arguments: &[&str]) -> Result<()> {
         }
         _ => bail!("not a command: `{}`\n\n{USAGE}", arguments.join(" ")),
     }
+}
+
+fn number(text: &str) -> Result<u64> {
+    text.parse().with_context(|| format!("not a number: `{text}`"))
 }
 
 /// Asked for at run time first: a checkout that moved keeps its built xtask.

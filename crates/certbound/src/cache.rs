@@ -66,7 +66,7 @@ impl Wanted<'_> {
 struct Inner {
     memory: Memory,
     requests: Requests,
-    shelf: Option<Shelf>,
+    shelf: Option<Arc<Shelf>>,
     flights: Flights,
     counters: Counters,
 }
@@ -89,25 +89,34 @@ impl TokenCache {
 
     /// A cache of at most `tokens`, at least one, that take at most `bytes`. A token that takes more by itself is not kept.
     pub fn with_limits(tokens: usize, bytes: usize) -> Self {
-        Self::of(Memory::limited(tokens.max(1), bytes), None)
+        Self::of(Memory::limited(tokens.max(1), bytes), Requests::random(), None)
     }
 
     /// A cache that keeps nothing: each acquisition asks the service, but those under way at the same time for the same
     /// token still share one request.
     pub fn none() -> Self {
-        Self::of(Memory::limited(0, 0), None)
+        Self::of(Memory::limited(0, 0), Requests::random(), None)
     }
 
     /// An empty cache of the same limits with `store` behind it: asked before the token service is, and told what that
     /// answers. [`TokenCache::none`] with a store keeps nothing in memory.
     #[must_use]
     pub fn with_store(self, store: impl TokenStore) -> Self {
-        Self::of(self.inner.memory.emptied(), Some(Shelf::new(store)))
+        let Inner { memory, requests, .. } = &*self.inner;
+        Self::of(memory.emptied(), requests.anew(), Some(Arc::new(Shelf::new(store))))
     }
 
-    fn of(memory: Memory, shelf: Option<Shelf>) -> Self {
+    /// An empty cache of the same limits and store, whose moments of refresh follow from `seed`: for tests that are to be
+    /// repeated. By default they are random, so that programs that started together do not ask together.
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> Self {
+        let Inner { memory, shelf, .. } = &*self.inner;
+        Self::of(memory.emptied(), Requests::seeded(seed), shelf.clone())
+    }
+
+    fn of(memory: Memory, requests: Requests, shelf: Option<Arc<Shelf>>) -> Self {
         let (flights, counters) = (Flights::default(), Counters::default());
-        Self { inner: Arc::new(Inner { memory, requests: Requests::random(), shelf, flights, counters }) }
+        Self { inner: Arc::new(Inner { memory, requests, shelf, flights, counters }) }
     }
 
     /// How many tokens are held, expired ones that nobody asked for since included.
@@ -127,7 +136,7 @@ impl TokenCache {
 
     /// What the cache did since it was made.
     pub fn statistics(&self) -> CacheStatistics {
-        let store_failures = self.inner.shelf.as_ref().map_or(0, Shelf::failures);
+        let store_failures = self.inner.shelf.as_ref().map_or(0, |shelf| shelf.failures());
         self.inner.counters.read(self.len(), self.bytes(), store_failures)
     }
 

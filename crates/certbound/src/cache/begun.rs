@@ -24,6 +24,11 @@ impl Requests {
         Self { begun: AtomicU32::new(0), seed: foldhash::quality::FixedState::with_seed(seed) }
     }
 
+    /// The same from its beginning.
+    pub(super) fn anew(&self) -> Self {
+        Self { begun: AtomicU32::new(0), seed: self.seed.clone() }
+    }
+
     /// Nobody knows its numbers beforehand.
     pub(super) fn random() -> Self {
         Self::seeded(std::hash::RandomState::new().hash_one(0))

@@ -4,12 +4,14 @@ use std::cmp::Ordering;
 
 use crate::token::Held;
 
-/// A token by its end, and among those that end together by where it is.
+/// A token by its end, and among those that end together by when it was asked for. That can be seen to be another one only
+/// by where it is, once the numbers of requests begin anew.
 pub(super) struct ByEnd(pub(super) Held);
 
 impl ByEnd {
-    fn place(&self) -> (u64, usize) {
-        (self.0.life().expires_at().as_secs(), self.0.address())
+    fn place(&self) -> (u64, u32, usize) {
+        let life = self.0.life();
+        (life.expires_at().as_secs(), life.serial(), self.0.address())
     }
 }
 

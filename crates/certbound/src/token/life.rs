@@ -74,6 +74,10 @@ impl Life {
         self.serial != other.serial && self.serial.wrapping_sub(other.serial) <= u32::MAX / 2
     }
 
+    pub(crate) fn serial(&self) -> u32 {
+        self.serial
+    }
+
     /// When the token came.
     pub(crate) fn counts_from(&self) -> UnixTime {
         self.from.plus(MARGIN)

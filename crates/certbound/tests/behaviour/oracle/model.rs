@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::AddAssign;
 
-use certbound::{Error, Thumbprint, UnixTime};
+use certbound::{Error, Source, Thumbprint, UnixTime};
 
 use super::service::{Issued, Service};
 
@@ -20,6 +20,9 @@ pub(super) struct Wanted {
     pub(super) scope: String,
     pub(super) path: Option<String>,
     pub(super) bound: bool,
+    pub(super) two_legs: bool,
+    /// Which of the clients.
+    pub(super) client: usize,
     pub(super) forced: bool,
     pub(super) claims: Option<String>,
     pub(super) rejected: Option<String>,
@@ -27,6 +30,8 @@ pub(super) struct Wanted {
     pub(super) certificate: Option<Thumbprint>,
     /// How many answers the service had given.
     pub(super) since: u64,
+    /// How many had come when it was last forgotten: none of those is to be served.
+    pub(super) forgotten: u64,
     /// How often the cache had been cleared.
     pub(super) clears: u64,
     /// Which time of the clock's it was.
@@ -40,12 +45,11 @@ pub(super) struct Wanted {
 #[derive(Debug)]
 pub(super) struct Served {
     pub(super) token: String,
-    pub(super) from_cache: bool,
-    pub(super) by_own_request: bool,
+    pub(super) source: Source,
     pub(super) binding: Option<Thumbprint>,
 }
 
-type Key = (String, String, String, Option<String>, bool, Option<Thumbprint>);
+pub(super) type Key = (String, String, String, Option<String>, bool, Option<Thumbprint>);
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Totals {
@@ -56,6 +60,10 @@ pub(super) struct Totals {
     joined: u64,
     in_outage: u64,
     earlier: u64,
+    from_store: u64,
+    forgotten: u64,
+    panicked: u64,
+    two_legs: u64,
     errors: u64,
 }
 
@@ -68,6 +76,10 @@ impl AddAssign for Totals {
         self.joined += other.joined;
         self.in_outage += other.in_outage;
         self.earlier += other.earlier;
+        self.from_store += other.from_store;
+        self.forgotten += other.forgotten;
+        self.panicked += other.panicked;
+        self.two_legs += other.two_legs;
         self.errors += other.errors;
     }
 }
@@ -75,9 +87,11 @@ impl AddAssign for Totals {
 impl Totals {
     /// A run in which one of these never happened has shown nothing of it.
     pub(super) fn check(&self) {
-        let Self { epochs, asked, hits, fetched, joined, in_outage, earlier, errors } = *self;
-        let all = [epochs, asked, hits, fetched, joined, in_outage, earlier, errors];
-        assert!(all.iter().all(|count| *count > 0), "{self:?}");
+        let Self { epochs, asked, hits, fetched, joined, in_outage, earlier, .. } = *self;
+        let Self { from_store, forgotten, panicked, two_legs, errors, .. } = *self;
+        let all = [epochs, asked, hits, fetched, joined, in_outage, earlier];
+        let more = [from_store, forgotten, panicked, two_legs, errors];
+        assert!(all.iter().chain(&more).all(|count| *count > 0), "{self:?}");
     }
 }
 
@@ -87,8 +101,14 @@ pub(super) struct Model {
     keeps_all: bool,
     /// What the cache must have: the last token that somebody was served for each key.
     cached: HashMap<Key, String>,
+    /// How many answers had come when a token was forgotten.
+    forgotten: HashMap<Key, u64>,
     clears: u64,
+    /// How many answers had come when the cache was cleared last: who waited for them may be told later.
+    cleared: u64,
     totals: Totals,
+    /// Everything that was judged, in order.
+    pub(super) trace: Vec<String>,
 }
 
 impl Model {
@@ -97,14 +117,33 @@ impl Model {
             seed,
             keeps_all,
             cached: HashMap::new(),
+            forgotten: HashMap::new(),
             clears: 0,
+            cleared: 0,
             totals: Totals { epochs: 1, ..Totals::default() },
+            trace: Vec::new(),
         }
     }
 
-    pub(super) fn cleared(&mut self) {
+    pub(super) fn cleared(&mut self, service: &Service) {
         self.cached.clear();
+        self.cleared = service.came();
         self.clears += 1;
+    }
+
+    /// Whether the request's token was forgotten is told by the cache; that it is, by what is served from then on.
+    pub(super) fn forgot(&mut self, wanted: &Wanted, service: &Service) {
+        let key = key(wanted, wanted.certificate);
+        // Those of earlier certificates go too.
+        let (mut all, own) = (key.clone(), key.5);
+        self.cached.retain(|known, _| {
+            all.5 = known.5;
+            *known != all || own.is_none()
+        });
+        self.cached.remove(&key);
+        self.forgotten.insert(key, service.came());
+        self.clears += 1;
+        self.totals.forgotten += 1;
     }
 
     /// What was over for an hour may have been taken away, and is missing if the clock comes back.
@@ -119,6 +158,7 @@ impl Model {
 
     /// Notes what the cache must have for a request that is about to be made.
     pub(super) fn expect(&self, wanted: &mut Wanted, service: &Service, now: UnixTime) {
+        wanted.forgotten = self.forgotten.get(&key(wanted, wanted.certificate)).copied().unwrap_or(0);
         if !self.keeps_all || wanted.forced || wanted.claims.is_some() {
             return;
         }
@@ -150,10 +190,15 @@ impl Model {
         times: &[UnixTime],
     ) {
         self.totals.asked += 1;
+        self.trace.push(match &result {
+            Ok(served) => format!("{} {:?}", served.token, served.source),
+            Err(error) => error.code().to_owned(),
+        });
         match result {
             Ok(served) => self.served(wanted, &served, service, times),
             Err(error) => {
                 self.totals.errors += 1;
+                self.totals.panicked += u64::from(error.code() == "provider_panicked");
                 assert!(wanted.fresh.is_none(), "seed {}: {wanted:?} lost a good token: {error}", self.seed);
                 let lost = error.is_transient()
                     && wanted.lasting.is_some()
@@ -179,26 +224,33 @@ impl Model {
             "seed {seed}: another's token"
         );
         assert_eq!(served.binding, issued.certificate, "seed {seed}: a token with another's certificate");
+        let by_own_request = served.source == Source::Service;
+        let from_cache = matches!(served.source, Source::Cache | Source::Store);
+        self.totals.from_store += u64::from(served.source == Source::Store);
+        self.totals.two_legs += u64::from(wanted.two_legs);
         if let Some(claims) = &wanted.claims {
             assert!(issued.claims.as_ref() == Some(claims), "seed {seed}: the claims were not sent");
         }
         if wanted.forced || wanted.claims.is_some() {
             assert!(
-                !served.from_cache && issued.number > wanted.since,
+                !from_cache && issued.number > wanted.since,
                 "seed {seed}: an old token instead of a new one"
             );
         }
         assert_ne!(Some(&served.token), wanted.rejected.as_ref(), "seed {seed}: the rejected token");
         if let Some(fresh) = &wanted.fresh {
             assert!(
-                !served.by_own_request,
+                !by_own_request,
                 "seed {seed}: {fresh} was there, and the service was asked: {wanted:?} {served:?} {issued:?} {:?} {times:?}",
                 service.issued(fresh)
             );
         }
-        if let (true, Some(fresh)) = (served.from_cache, &wanted.fresh) {
+        if let (true, Some(fresh)) = (from_cache, &wanted.fresh) {
             let newest = service.issued(fresh).began;
             assert!(issued.began >= newest, "seed {seed}: {issued:?} in the place of the newer {fresh}");
+        }
+        if from_cache && issued.certificate == wanted.certificate {
+            assert!(issued.came > wanted.forgotten, "seed {seed}: {issued:?} was forgotten");
         }
         let failed = service.failed_since(wanted.since);
         if wanted.bound && issued.certificate != wanted.certificate {
@@ -209,7 +261,7 @@ impl Model {
             assert!(!earlier || away, "seed {seed}: an earlier certificate without need");
             self.totals.earlier += u64::from(earlier);
         }
-        if served.from_cache {
+        if from_cache {
             // Time may have passed since it was decided: it was good at some moment in between.
             let (from, to) = (*times.iter().min().unwrap(), *times.iter().max().unwrap());
             assert!(issued.is_over_at() > from.as_secs(), "seed {seed}: {issued:?} was over at {from}");
@@ -226,21 +278,22 @@ impl Model {
                 self.totals.in_outage += 1;
             }
             self.totals.hits += 1;
-        } else if served.by_own_request {
+        } else if by_own_request {
             self.totals.fetched += 1;
         } else {
             self.totals.joined += 1;
         }
         let key = key_of(&issued);
+        let gone = self.forgotten.get(&key).copied().unwrap_or(0).max(self.cleared);
         let newer = self.cached.get(&key).is_none_or(|known| service.issued(known).began <= issued.began);
         // After a `clear`, what was under way may or may not be there.
-        if newer && !served.from_cache {
+        if newer && !from_cache && issued.came > gone {
             self.cached.insert(key, served.token.clone());
         }
     }
 
-    pub(super) fn totals(self, _: &Service) -> Totals {
-        self.totals
+    pub(super) fn ended(self) -> (Totals, Vec<String>) {
+        (self.totals, self.trace)
     }
 }
 

@@ -8,6 +8,7 @@ use certbound::{Answer, Clock as _, Thumbprint, TlsFacts, Transport, TransportEr
 use certbound_testkit::ManualClock;
 
 use super::chance::Chance;
+use super::hands;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mood {
@@ -18,6 +19,8 @@ pub(super) enum Mood {
     Unreachable,
     /// Refuses for good.
     Refuses,
+    /// Refuses the certificate of who comes with an assertion.
+    Blames,
 }
 
 /// For whom a token was issued.
@@ -38,6 +41,8 @@ pub(super) struct Issued {
     pub(super) counts_from: UnixTime,
     /// In which order the requests began: of two tokens that came, that of the later one is what the cache has.
     pub(super) began: u64,
+    /// In which order answers came to their clients.
+    pub(super) came: u64,
 }
 
 impl Issued {
@@ -62,6 +67,7 @@ struct State {
     /// Answers of any kind until now.
     answered: u64,
     began: u64,
+    came: u64,
     /// The last failure that may pass, by the clock.
     failed_at: Vec<(u64, UnixTime)>,
 }
@@ -74,6 +80,7 @@ impl Service {
             issued: HashMap::new(),
             answered: 0,
             began: 0,
+            came: 0,
             failed_at: Vec::new(),
         };
         Self(Arc::new(Mutex::new(state)), clock)
@@ -85,6 +92,18 @@ impl Service {
 
     pub(super) fn answered(&self) -> u64 {
         self.state().answered
+    }
+
+    /// A request begins: which one it is.
+    pub(super) fn begins(&self) -> u64 {
+        let mut state = self.state();
+        state.began += 1;
+        state.began
+    }
+
+    /// How many answers came to their clients.
+    pub(super) fn came(&self) -> u64 {
+        self.state().came
     }
 
     pub(super) fn issued(&self, token: &str) -> Issued {
@@ -114,14 +133,19 @@ impl Service {
         self.0.lock().unwrap()
     }
 
+    fn is_slow(&self) {
+        let mut state = self.state();
+        let failed = (state.answered + 1, self.1.now());
+        state.failed_at.push(failed);
+    }
+
     fn answer(
         &self,
         request: &http::Request<Bytes>,
+        form: &HashMap<String, String>,
         began: u64,
         certificate: Option<Thumbprint>,
     ) -> (u16, String) {
-        let form: HashMap<String, String> =
-            url::form_urlencoded::parse(request.body()).into_owned().collect();
         let now = self.1.now();
         let mut state = self.state();
         state.answered += 1;
@@ -132,7 +156,12 @@ impl Service {
                 return (503, r#"{"error":"temporarily_unavailable"}"#.to_owned());
             }
             Mood::Refuses => return (400, r#"{"error":"invalid_scope","error_codes":[70011]}"#.to_owned()),
-            Mood::Well | Mood::Unreachable => {}
+            Mood::Blames if form.contains_key("client_assertion") => {
+                // Tokens of earlier certificates are served then too.
+                state.failed_at.push((number, now));
+                return (401, r#"{"error":"invalid_client","error_codes":[700027]}"#.to_owned());
+            }
+            Mood::Well | Mood::Unreachable | Mood::Blames => {}
         }
         let lives = [3_600, 3_600, 86_400, 400, 120][state.chance.below(5)];
         let refresh =
@@ -153,6 +182,7 @@ impl Service {
             lives,
             counts_from: now,
             began,
+            came: u64::MAX,
         };
         state.issued.insert(token.clone(), issued);
         let kind = if bound { "mtls_pop" } else { "Bearer" };
@@ -166,13 +196,23 @@ impl Transport for Service {
     async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
         let certificate = via.binding().map(certbound::Binding::thumbprint);
         let sent_at = self.1.now();
-        let (began, turns) = {
-            let mut state = self.state();
-            state.began += 1;
-            (state.began, state.chance.below(25))
+        let form: HashMap<String, String> =
+            url::form_urlencoded::parse(request.body()).into_owned().collect();
+        let began = match form.get("client_assertion") {
+            Some(assertion) => hands::began(assertion),
+            None => self.begins(),
         };
-        for _ in 0..turns {
-            tokio::task::yield_now().await;
+        let (count, slow) = {
+            let chance = &mut self.state().chance;
+            (chance.below(25), chance.below(20) == 0)
+        };
+        hands::turns(count).await;
+        if slow {
+            // For all that a caller knows it is away.
+            for _ in 0..100 {
+                self.is_slow();
+                hands::turns(4).await;
+            }
         }
         if self.state().mood == Mood::Unreachable {
             let mut state = self.state();
@@ -182,15 +222,17 @@ impl Transport for Service {
             let host = request.uri().host().unwrap_or_default().to_owned();
             return Err(TransportError::Connect { host, reason: "nobody is there".to_owned() });
         }
-        let (status, body) = self.answer(&request, began, certificate);
+        let (status, body) = self.answer(&request, &form, began, certificate);
         let number = self.answered();
         let response = http::Response::builder().status(status).body(Bytes::from(body)).unwrap();
         // On the way back a caller can give up too.
         tokio::task::yield_now().await;
         let counts_from = sent_at.min(self.1.now());
         let mut state = self.state();
+        state.came += 1;
+        let came = state.came;
         if let Some(issued) = state.issued.values_mut().find(|issued| issued.number == number) {
-            issued.counts_from = counts_from;
+            (issued.counts_from, issued.came) = (counts_from, came);
         }
         drop(state);
         Ok(Answer { response, tls: TlsFacts::default() })
