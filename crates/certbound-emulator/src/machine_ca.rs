@@ -72,8 +72,7 @@ impl MachineAuthority {
         &self,
         tenant: &str,
         public_key: &[u8],
-        from: UnixTime,
-        until: UnixTime,
+        (from, until): (UnixTime, UnixTime),
         issued: Issued,
     ) -> Result<Vec<u8>, EmulatorError> {
         let key = SubjectPublicKeyInfo::from_der(public_key)?;

@@ -91,8 +91,15 @@ pub enum FaultResult {
     ForeignIdentityCertificate,
     /// A machine's certificate is issued whose time is over.
     ExpiredCertificate,
-    /// A machine's certificate is issued whose time comes in an hour.
-    FutureCertificate,
+    /// A machine's certificate is issued whose time begins in an hour.
+    NotYetValidCertificate,
+    /// A machine's certificate is issued in another tenant's name; the rest of the answer is right.
+    ForeignTenantCertificate,
+    /// A machine's certificate is issued for another time than the usual week.
+    CertificateLifetime {
+        /// How long it is valid from now on.
+        seconds: u64,
+    },
     /// The agent of Azure Arc names another file in its challenge. Of what is in it the emulator knows nothing.
     ArcChallenge {
         /// The file; `None` (JSON `null`) for a challenge that names none.
@@ -139,7 +146,9 @@ impl FaultResult {
             Self::ForeignKeyCertificate => "foreign_key_certificate",
             Self::ForeignIdentityCertificate => "foreign_identity_certificate",
             Self::ExpiredCertificate => "expired_certificate",
-            Self::FutureCertificate => "future_certificate",
+            Self::NotYetValidCertificate => "not_yet_valid_certificate",
+            Self::ForeignTenantCertificate => "foreign_tenant_certificate",
+            Self::CertificateLifetime { .. } => "certificate_lifetime",
             Self::WithoutMember { .. } => "without_member",
             Self::ArcChallenge { .. } => "arc_challenge",
             Self::ForeignServerCertificate => "foreign_server_certificate",

@@ -17,7 +17,7 @@ use crate::hosts::mutual_tls_host;
 use crate::machine_ca::{Issued, LIFETIME};
 use crate::world::ManagedIdentity;
 
-/// An identity that no machine has.
+/// An identity that no machine has, and a tenant that nobody is.
 const NOBODY: &str = "00000000-0000-0000-0000-00000000dead";
 
 /// `/metadata/identity/getplatformmetadata`
@@ -89,7 +89,7 @@ pub(super) fn issue(platform: &Platform<'_>, query: &ReceivedForm, body: &[u8]) 
 /// A new certificate (DER), unless a fault wants a wrong one.
 fn certificate(
     platform: &Platform<'_>,
-    tenant: &str,
+    mut tenant: &str,
     mut public_key: Vec<u8>,
     mut issued: Issued,
 ) -> Result<Vec<u8>, No> {
@@ -102,10 +102,14 @@ fn certificate(
         }
         Some(FaultResult::ForeignIdentityCertificate) => issued.client_id = NOBODY.to_owned(),
         Some(FaultResult::ExpiredCertificate) => until = now.minus(Duration::from_secs(1)),
-        Some(FaultResult::FutureCertificate) => from = now.plus(BACKDATED),
+        Some(FaultResult::NotYetValidCertificate) => from = now.plus(BACKDATED),
+        Some(FaultResult::ForeignTenantCertificate) => tenant = NOBODY,
+        Some(FaultResult::CertificateLifetime { seconds }) => {
+            until = now.plus(Duration::from_secs(*seconds));
+        }
         _ => {}
     }
-    let certificate = platform.machines.issue(tenant, &public_key, from, until, issued);
+    let certificate = platform.machines.issue(tenant, &public_key, (from, until), issued);
     certificate.map_err(|why| {
         no(400, "invalid_request", format!("No certificate can be issued for this key: {why}."))
     })

@@ -28,7 +28,7 @@ fn each_wrong_certificate_is_wrong_in_the_way_it_says() {
         ("foreign_key_certificate", false, true, true, false),
         ("foreign_identity_certificate", true, false, true, false),
         ("expired_certificate", true, true, true, true),
-        ("future_certificate", true, true, false, false),
+        ("not_yet_valid_certificate", true, true, false, false),
     ] {
         let result = if fault == "delay" {
             r#"{"delay":{"milliseconds":1}}"#.to_owned()
