@@ -78,6 +78,16 @@ pub enum KeyAlgorithm {
     Other,
 }
 
+impl KeyAlgorithm {
+    /// The kind of a public key, DER of a `SubjectPublicKeyInfo`; none for what is no public key, or has bytes behind it.
+    pub fn of_public_key(der: &[u8]) -> Option<Self> {
+        match SubjectPublicKeyInfo::from_der(der) {
+            Ok(([], key)) => Some(key_algorithm(&key)),
+            _ => None,
+        }
+    }
+}
+
 /// A certificate with its issuers, leaf first, each in DER.
 ///
 /// The leaf was parsed; nothing was verified: neither signatures nor dates nor purpose.
@@ -117,7 +127,7 @@ impl CertificateChain {
             not_after: moment(leaf.validity().not_after),
             subject: leaf.subject().to_string(),
             issuer: leaf.issuer().to_string(),
-            key_algorithm: key_algorithm(&leaf),
+            key_algorithm: key_algorithm(leaf.public_key()),
             public_key_info: leaf.public_key().raw.to_vec(),
             ders: Vec::new(),
         };
@@ -198,8 +208,8 @@ fn moment(time: ASN1Time) -> UnixTime {
     UnixTime::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
 }
 
-fn key_algorithm(certificate: &X509Certificate<'_>) -> KeyAlgorithm {
-    match certificate.public_key().parsed() {
+fn key_algorithm(key: &SubjectPublicKeyInfo<'_>) -> KeyAlgorithm {
+    match key.parsed() {
         Ok(SubjectKey::RSA(key)) => KeyAlgorithm::Rsa { bits: key.key_size() },
         Ok(SubjectKey::EC(_)) => KeyAlgorithm::Ec,
         _ => KeyAlgorithm::Other,

@@ -7,6 +7,7 @@ mod expiry;
 mod pin;
 mod platform;
 mod source;
+mod subject;
 
 use std::fmt;
 use std::str::FromStr;
