@@ -90,7 +90,7 @@ pub use crate::error::{Error, Leg, Misuse, PeerMisbehaved};
 pub use crate::leg1::{AssertionRequest, Leg1, leg1_fn};
 pub use crate::managed_identity::{
     AcquireFromMachine, Attestation, AttestationRequest, Capabilities, EnvironmentError, ImdsVersion,
-    KeyError, KeyProvider, KeyStrength, MachineCertificates, MachineKey, ManagedIdentity,
+    KeyError, KeyProvider, KeyStrength, MachineCertificates, MachineKey, MachineSigner, ManagedIdentity,
     ManagedIdentityBuildError, ManagedIdentityBuilder, NoImds, PlatformError, ProbeFailure, SoftwareKeys,
 };
 pub use crate::network::{Network, NetworkBuilder, NetworkError};

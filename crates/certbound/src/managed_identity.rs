@@ -38,7 +38,7 @@ use self::certificates::Slot;
 pub use self::environment::EnvironmentError;
 pub use self::error::PlatformError;
 use self::keys::AnyKeys;
-pub use self::keys::{KeyError, KeyProvider, KeyStrength, MachineKey, SoftwareKeys};
+pub use self::keys::{KeyError, KeyProvider, KeyStrength, MachineKey, MachineSigner, SoftwareKeys};
 use self::place::Place;
 
 use crate::background::Background;

@@ -1,15 +1,19 @@
 //! The key that a machine's certificate is issued for, and who keeps it.
 
+mod signer;
 mod software;
 
+use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use rustls::SignatureScheme;
+use certbound_core::certificate::KeyAlgorithm;
 use rustls::sign::SigningKey;
 use tokio::sync::OnceCell;
 
+use self::signer::InTls;
+pub use self::signer::MachineSigner;
 use crate::state::StateDirectory;
 
 /// How well a key is kept.
@@ -34,25 +38,34 @@ impl fmt::Display for KeyStrength {
     }
 }
 
-/// An RSA key of a machine: it signs, and tells its public half.
+/// An RSA key of a machine: it signs, and tells its public half. Cheap to clone.
 #[derive(Clone)]
 pub struct MachineKey {
-    key: Arc<dyn SigningKey>,
+    signer: Arc<dyn MachineSigner>,
     public: Arc<[u8]>,
+    tls: Arc<dyn SigningKey>,
 }
 
+/// A shorter modulus proves nothing any more.
+const MIN_BITS: usize = 2048;
+
 impl MachineKey {
-    /// Takes a key that signs by RSA-PSS with SHA-256, wherever it is kept.
+    /// Takes a key, wherever it is kept.
     ///
     /// # Errors
-    /// [`KeyError`] when it does not, or cannot tell its public half.
-    pub fn new(key: Arc<dyn SigningKey>) -> Result<Self, KeyError> {
-        let public = key.public_key().map(|public| public.as_ref().into());
-        let public = public.ok_or_else(|| KeyError::new("the key does not tell its public half"))?;
-        if key.choose_scheme(&[SignatureScheme::RSA_PSS_SHA256]).is_none() {
-            return Err(KeyError::new("the key does not sign by RSA-PSS with SHA-256"));
+    /// [`KeyError`] when its public half is not that of an RSA key of 2048 bits or more.
+    pub fn new(signer: impl MachineSigner) -> Result<Self, KeyError> {
+        let public: Arc<[u8]> = signer.public_key().into();
+        match KeyAlgorithm::of_public_key(&public) {
+            Some(KeyAlgorithm::Rsa { bits }) if bits >= MIN_BITS => {}
+            Some(KeyAlgorithm::Rsa { bits }) => {
+                return Err(KeyError::new(format!("the key has {bits} bits, and {MIN_BITS} are wanted")));
+            }
+            _ => return Err(KeyError::new("the key does not tell the public half of an RSA key")),
         }
-        Ok(Self { key, public })
+        let signer: Arc<dyn MachineSigner> = Arc::new(signer);
+        let tls = Arc::new(InTls { signer: Arc::clone(&signer), public: Arc::clone(&public) });
+        Ok(Self { signer, public, tls })
     }
 
     /// The public half, DER of a `SubjectPublicKeyInfo`.
@@ -60,14 +73,18 @@ impl MachineKey {
         &self.public
     }
 
-    pub(crate) fn signing_key(&self) -> &Arc<dyn SigningKey> {
-        &self.key
+    /// The private half as its provider has it, if it is an `S`: for an attestation hook that needs the handle of the key.
+    pub fn signer<S: MachineSigner>(&self) -> Option<&S> {
+        let signer: &dyn Any = &*self.signer;
+        signer.downcast_ref()
+    }
+
+    pub(crate) fn in_tls(&self) -> &Arc<dyn SigningKey> {
+        &self.tls
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let signer = self.key.choose_scheme(&[SignatureScheme::RSA_PSS_SHA256]);
-        let signature = signer.and_then(|signer| signer.sign(message).ok());
-        signature.ok_or_else(|| KeyError::new("the key did not sign"))
+        self.signer.sign_pss_sha256(message)
     }
 }
 
@@ -80,13 +97,23 @@ impl fmt::Debug for MachineKey {
 /// Who keeps the machine's key. Implement it for a key store in hardware.
 ///
 /// The same key is to be given each time: certificates are renewed for it. `key()` is awaited only when a certificate is
-/// issued.
+/// issued. To share a provider, put it into an `Arc`.
 pub trait KeyProvider: Send + Sync + 'static {
     /// How well keys are kept.
     fn strength(&self) -> KeyStrength;
 
     /// The key.
     fn key(&self) -> impl Future<Output = Result<MachineKey, KeyError>> + Send;
+}
+
+impl<K: KeyProvider> KeyProvider for Arc<K> {
+    fn strength(&self) -> KeyStrength {
+        KeyProvider::strength(&**self)
+    }
+
+    async fn key(&self) -> Result<MachineKey, KeyError> {
+        KeyProvider::key(&**self).await
+    }
 }
 
 /// A key that cannot be had or used.

@@ -109,7 +109,7 @@ impl Minted {
         if issued.client_id != metadata.client_id || issued.tenant_id != metadata.tenant_id {
             return Err(unusable("it is for another identity than the one asked for"));
         }
-        let certificate = BindingCertificate::from_der_and_key(issued.certificate.clone(), key.signing_key());
+        let certificate = BindingCertificate::from_der_and_key(issued.certificate.clone(), key.in_tls());
         let certificate = certificate.map_err(|error| PlatformError::certificate(&error))?;
         let names_identity = format!("CN={}", issued.client_id);
         if !certificate.chain().subject().split(", ").any(|part| part.eq_ignore_ascii_case(&names_identity)) {

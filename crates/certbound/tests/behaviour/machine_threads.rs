@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::ThreadId;
 
-use certbound::{IdentityId, KeyError, KeyProvider, KeyStrength, MachineKey, SoftwareKeys};
+use certbound::{IdentityId, KeyError, KeyProvider, KeyStrength, MachineKey, MachineSigner, SoftwareKeys};
 use certbound_testkit::Pair;
-use rustls::pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
-use rustls::sign::{Signer, SigningKey};
-use rustls::{SignatureAlgorithm, SignatureScheme};
+use rustls::SignatureScheme;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::SigningKey;
 
 use crate::two_leg::vault;
 
@@ -61,32 +61,18 @@ impl KeyProvider for RecordingKey {
     }
 
     async fn key(&self) -> Result<MachineKey, KeyError> {
-        MachineKey::new(Arc::new(self.clone()))
+        MachineKey::new(self.clone())
     }
 }
 
-impl SigningKey for RecordingKey {
-    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        offered.contains(&SignatureScheme::RSA_PSS_SHA256).then(|| Box::new(self.clone()) as Box<dyn Signer>)
+impl MachineSigner for RecordingKey {
+    fn public_key(&self) -> Vec<u8> {
+        self.key.public_key().unwrap().as_ref().to_vec()
     }
 
-    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
-        self.key.public_key()
-    }
-
-    fn algorithm(&self) -> SignatureAlgorithm {
-        self.key.algorithm()
-    }
-}
-
-impl Signer for RecordingKey {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+    fn sign_pss_sha256(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         self.signed.lock().unwrap().push(std::thread::current().id());
-        let signer = self.key.choose_scheme(&[SignatureScheme::RSA_PSS_SHA256]);
-        signer.ok_or_else(|| rustls::Error::General("no PSS".to_owned()))?.sign(message)
-    }
-
-    fn scheme(&self) -> SignatureScheme {
-        SignatureScheme::RSA_PSS_SHA256
+        let signer = self.key.choose_scheme(&[SignatureScheme::RSA_PSS_SHA256]).unwrap();
+        signer.sign(message).map_err(|error| KeyError::new(error.to_string()))
     }
 }

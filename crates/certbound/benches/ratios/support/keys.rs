@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
-use certbound::{KeyError, KeyProvider, KeyStrength, MachineKey};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
-use rustls::sign::{Signer, SigningKey};
-use rustls::{SignatureAlgorithm, SignatureScheme};
+use certbound::{KeyError, KeyProvider, KeyStrength, MachineKey, MachineSigner};
+use rustls::SignatureScheme;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::SigningKey;
 
 use super::Cpu;
 
@@ -59,41 +59,20 @@ impl KeyProvider for Prepared {
     }
 
     async fn key(&self) -> Result<MachineKey, KeyError> {
-        MachineKey::new(Arc::new(self.clone()))
+        MachineKey::new(self.clone())
     }
 }
 
-impl SigningKey for Prepared {
-    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        let signer = self.key.choose_scheme(offered)?;
-        Some(Box::new(Watched { signer, signed: Arc::clone(&self.signed) }))
+impl MachineSigner for Prepared {
+    fn public_key(&self) -> Vec<u8> {
+        self.public()
     }
 
-    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
-        self.key.public_key()
-    }
-
-    fn algorithm(&self) -> SignatureAlgorithm {
-        self.key.algorithm()
-    }
-}
-
-#[derive(Debug)]
-struct Watched {
-    signer: Box<dyn Signer>,
-    signed: Arc<Mutex<Vec<Signed>>>,
-}
-
-impl Signer for Watched {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+    fn sign_pss_sha256(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let before = Cpu::THREAD.used();
-        let signature = self.signer.sign(message);
+        let signature = self.sign(message);
         let took = Cpu::THREAD.used() - before;
         self.signed.lock().unwrap().push(Signed { thread: std::thread::current().id(), took });
-        signature
-    }
-
-    fn scheme(&self) -> SignatureScheme {
-        self.signer.scheme()
+        Ok(signature)
     }
 }

@@ -2,18 +2,50 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding};
 use zeroize::Zeroizing;
 
-use super::{KeyError, MachineKey, StateDirectory};
-use crate::transport::provider;
+use super::{KeyError, MachineKey, MachineSigner, StateDirectory};
 
 const FILE: &str = "software-key.der";
 /// How often, and how many times, the file is asked for while another process makes the key: for ten seconds.
 const LOOK: Duration = Duration::from_millis(20);
 const LOOKS: u32 = 500;
+
+/// A key in memory.
+struct InMemory {
+    pair: KeyPair,
+    public: Vec<u8>,
+}
+
+impl InMemory {
+    fn sign(&self, encoding: &'static dyn RsaEncoding, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let mut signature = vec![0; self.pair.public_modulus_len()];
+        let signed = self.pair.sign(encoding, &SystemRandom::new(), message, &mut signature);
+        signed.map(|()| signature).map_err(|_| KeyError::new("the key did not sign"))
+    }
+}
+
+impl MachineSigner for InMemory {
+    fn public_key(&self) -> Vec<u8> {
+        self.public.clone()
+    }
+
+    fn sign_pss_sha256(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.sign(&RSA_PSS_SHA256, message)
+    }
+
+    fn signs_pkcs1(&self) -> bool {
+        true
+    }
+
+    fn sign_pkcs1_sha256(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.sign(&RSA_PKCS1_SHA256, message)
+    }
+}
 
 /// A new key, and its private half.
 pub(super) fn generate() -> Result<(MachineKey, Zeroizing<Vec<u8>>), KeyError> {
@@ -21,13 +53,14 @@ pub(super) fn generate() -> Result<(MachineKey, Zeroizing<Vec<u8>>), KeyError> {
     let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| failed())?;
     let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| failed())?;
     let der = Zeroizing::new(der.as_ref().to_vec());
-    Ok((load(&der)?, der))
+    Ok((load(pair)?, der))
 }
 
-fn load(der: &[u8]) -> Result<MachineKey, KeyError> {
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.to_vec()));
-    let key = provider().key_provider.load_private_key(key);
-    MachineKey::new(key.map_err(|_| KeyError::new("it is not a private key in PKCS#8"))?)
+fn load(pair: KeyPair) -> Result<MachineKey, KeyError> {
+    let public: Result<PublicKeyX509Der<'_>, _> = pair.public_key().as_der();
+    let public = public.map_err(|_| KeyError::new("the key does not tell its public half"))?;
+    let public = public.as_ref().to_vec();
+    MachineKey::new(InMemory { pair, public })
 }
 
 /// The folder's key, made if there is none. It waits, so it must not be called on an async thread.
@@ -40,7 +73,8 @@ pub(super) fn kept(state: &StateDirectory) -> Result<MachineKey, KeyError> {
             continue;
         };
         if let Some(der) = state.read(FILE) {
-            match load(&der) {
+            let pair = KeyPair::from_pkcs8(&der).map_err(|_| KeyError::new("it is no RSA key in PKCS#8"));
+            match pair.and_then(load) {
                 Ok(key) => return Ok(key),
                 Err(error) => state.ignored(FILE, &error),
             }
