@@ -72,7 +72,8 @@ pub(crate) fn is_blamed(error: &Error) -> bool {
     error.aadsts().is_some_and(|number| BLAMED_BY.contains(&number)) || is_blamed_in_tls(error)
 }
 
-/// What a server says of a client's certificate in TLS; never what we say of the server's.
+/// What a server says of a client's certificate in TLS, if only by ending the connection once it was sent; never what we say
+/// of the server's.
 pub(crate) fn is_blamed_in_tls(error: &Error) -> bool {
     const ALERTS: [&str; 8] = [
         "BadCertificate",
@@ -89,6 +90,7 @@ pub(crate) fn is_blamed_in_tls(error: &Error) -> bool {
             cause: TransportError::Tls { reason, .. } | TransportError::Interrupted { reason, .. },
             ..
         } => ALERTS.iter().any(|alert| reason.contains(&format!("received fatal alert: {alert}"))),
+        Error::Transport { cause: TransportError::EndedAfterCertificate { .. }, .. } => true,
         _ => false,
     }
 }

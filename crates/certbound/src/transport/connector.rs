@@ -1,8 +1,9 @@
 //! From a URI to a TLS connection: TCP or proxy tunnel, handshake, and the check that the certificate was asked for.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -70,7 +71,17 @@ impl Connector {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| TransportError::NotHttps)?;
         let connect = tokio_rustls::TlsConnector::from(Arc::clone(&self.identity.config)).connect(name, tcp);
         let (stream, asked) = tls::watching(connect).await;
-        let stream = stream.map_err(|error| tls_failure(host, &error))?;
+        let sent_certificate = asked && self.identity.presents.is_some();
+        if sent_certificate && stream.is_err() {
+            // A session may be kept of it all the same, and be resumed.
+            self.identity.was_asked(host, asked, None);
+        }
+        let stream = stream.map_err(|error| match sent_certificate && is_sudden(&error) {
+            true => {
+                TransportError::EndedAfterCertificate { host: host.to_owned(), reason: error.to_string() }
+            }
+            false => tls_failure(host, &error),
+        })?;
         let kind = stream.get_ref().1.handshake_kind();
         let mut facts =
             TlsFacts { resumed: kind == Some(rustls::HandshakeKind::Resumed), ..TlsFacts::default() };
@@ -81,7 +92,8 @@ impl Connector {
             facts.certificate_requested = true;
             facts.presented = Some(thumbprint);
         }
-        Ok(FactStream { stream: TokioIo::new(stream), facts })
+        let fresh = self.identity.presents.is_some().then(|| host.into());
+        Ok(FactStream { stream: TokioIo::new(stream), facts, fresh, ended: Ended::default() })
     }
 
     async fn reach(&self, target: &Uri, host: &str) -> Result<TcpStream, TransportError> {
@@ -121,13 +133,26 @@ fn with_port(target: &Uri) -> Uri {
         .unwrap_or_else(|_| target.clone())
 }
 
-fn tls_failure(host: &str, error: &std::io::Error) -> TransportError {
+fn tls_failure(host: &str, error: &io::Error) -> TransportError {
     let (host, cause) = (host.to_owned(), error.get_ref());
     if let Some(NotPinned { pinned, presented }) = cause.and_then(NotPinned::beneath) {
         return TransportError::ServerNotPinned { host, pinned, presented };
     }
     let reason = cause.map_or_else(|| error.to_string(), ToString::to_string);
     TransportError::Tls { host, reason }
+}
+
+/// Whether it is how a server ends a connection without a reason: a reset, or the alert that gives none. What we refuse
+/// about the server is neither.
+fn is_sudden(error: &io::Error) -> bool {
+    use rustls::{AlertDescription, Error};
+
+    let alert = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
+    matches!(alert, Some(Error::AlertReceived(AlertDescription::HandshakeFailure)))
+        || matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe
+        )
 }
 
 /// An error with all its causes in one line.
@@ -148,11 +173,41 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 pub(super) struct FactStream {
     stream: TokioIo<TlsStream<TcpStream>>,
     facts: TlsFacts,
+    /// The host, while nothing came since our certificate was sent: by TLS 1.3 the server looks at that afterwards.
+    fresh: Option<Box<str>>,
+    ended: Ended,
+}
+
+/// What ended a connection before anything came on it, kept with the connection: where that happens before the request is
+/// handed over, the HTTP library says no more than that there is no connection.
+#[derive(Clone, Default)]
+pub(super) struct Ended(Arc<OnceLock<TransportError>>);
+
+impl Ended {
+    pub(super) fn of(connection: &Connected) -> Option<TransportError> {
+        let mut extras = http::Extensions::new();
+        connection.get_extras(&mut extras);
+        extras.get::<Self>()?.0.get().cloned()
+    }
+}
+
+impl FactStream {
+    fn explain<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        result.map_err(|error| {
+            let Some(host) = &self.fresh else { return error };
+            let (host, reason) = (host.to_string(), error.to_string());
+            let ended = match is_sudden(&error) {
+                true => TransportError::EndedAfterCertificate { host, reason },
+                false => TransportError::Interrupted { host, reason },
+            };
+            io::Error::other(self.ended.0.get_or_init(|| ended).clone())
+        })
+    }
 }
 
 impl Connection for FactStream {
     fn connected(&self) -> Connected {
-        Connected::new().extra(self.facts)
+        Connected::new().extra(self.facts).extra(self.ended.clone())
     }
 }
 
@@ -161,25 +216,27 @@ impl hyper::rt::Read for FactStream {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: hyper::rt::ReadBufCursor<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    ) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if matches!(result, Poll::Ready(Ok(()))) {
+            self.fresh = None;
+        }
+        self.explain(result)
     }
 }
 
 impl hyper::rt::Write for FactStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.explain(result)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_flush(cx);
+        self.explain(result)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

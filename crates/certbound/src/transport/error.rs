@@ -88,6 +88,15 @@ pub enum TransportError {
         /// What the HTTP library said.
         reason: String,
     },
+    /// The server ended the connection once the client's certificate was sent, and before it answered anything: it may be the
+    /// certificate that it does not take, without saying so.
+    #[error("{host}: the connection ended after the client certificate was sent: {reason}")]
+    EndedAfterCertificate {
+        /// The host that was addressed.
+        host: String,
+        /// What the system or the TLS library said.
+        reason: String,
+    },
     /// The answer is larger than allowed.
     #[error("{host}: the answer is larger than {limit} bytes")]
     TooLarge {
@@ -111,7 +120,7 @@ impl TransportError {
             Self::Tls { .. } => "tls_failed",
             Self::ServerNotPinned { .. } => "server_not_pinned",
             Self::CertificateNotRequested { .. } => "certificate_not_requested",
-            Self::Interrupted { .. } => "connection_interrupted",
+            Self::Interrupted { .. } | Self::EndedAfterCertificate { .. } => "connection_interrupted",
             Self::TooLarge { .. } => "answer_too_large",
             Self::NotHttps => "url_not_https",
         }
@@ -141,6 +150,9 @@ impl TransportError {
                 "use the host that takes client certificates (a resource's mTLS host, a cloud's mtlsauth host), or a Bearer token"
             }
             Self::Interrupted { .. } => "try again",
+            Self::EndedAfterCertificate { .. } => {
+                "try again; if it stays, see whether the certificate is registered"
+            }
             Self::TooLarge { .. } => "check that the host is what it should be",
             Self::NotHttps => "give a URL that begins with https://",
         }
@@ -150,7 +162,11 @@ impl TransportError {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::TimedOut { .. } | Self::Connect { .. } | Self::Proxy { .. } | Self::Interrupted { .. }
+            Self::TimedOut { .. }
+                | Self::Connect { .. }
+                | Self::Proxy { .. }
+                | Self::Interrupted { .. }
+                | Self::EndedAfterCertificate { .. }
         )
     }
 }

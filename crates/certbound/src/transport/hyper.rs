@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::RootCertStore;
 use zeroize::Zeroizing;
 
-use super::connector::{Connector, chain};
+use super::connector::{Connector, Ended, chain};
 use super::error::{Phase, TransportError};
 use super::pools::{Pools, Use};
 use super::tls::{ServerTrust, TlsIdentity};
@@ -205,10 +205,16 @@ fn grow(buffer: &mut Zeroizing<Vec<u8>>, more: usize) {
 fn explain(host: &str, error: &hyper_util::client::legacy::Error) -> TransportError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        if let Some(ours) = error.downcast_ref::<TransportError>() {
+        // What an I/O error wraps is not among its sources.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let wrapped = wrapped.and_then(|wrapped| wrapped.downcast_ref::<TransportError>());
+        if let Some(ours) = error.downcast_ref::<TransportError>().or(wrapped) {
             return ours.clone();
         }
         cause = error.source();
+    }
+    if let Some(ended) = error.connect_info().and_then(Ended::of) {
+        return ended;
     }
     if error.is_connect() {
         return TransportError::Connect { host: host.to_owned(), reason: chain(error) };
