@@ -4,7 +4,6 @@ use std::hint::black_box;
 
 use certbound::{IdentityId, ResourceScope, Source};
 use certbound_testkit::Pair;
-use certbound_testkit::emulator::world::builtin;
 use criterion::Criterion;
 
 use crate::support::{Cpu, ROUNDS, VAULT, in_round, print_ratios};
@@ -19,8 +18,8 @@ pub(crate) fn measure(criterion: &mut Criterion<Cpu>) {
     let pair = Pair::new();
     let scope = ResourceScope::parse(VAULT).unwrap();
     let machine = pair.managed_identity(IdentityId::System).build().unwrap();
-    let leg1 = pair.managed_identity(IdentityId::System).build().unwrap();
-    let application = pair.builder(builtin::TARGET_APP).with_assertions(leg1).build().unwrap();
+    // By a certificate: an application whose Leg 1 is the machine would carry the machine's part too.
+    let application = pair.leg1();
     for source in [Source::Service, Source::Cache] {
         let tokens = async {
             (machine.bound_token(&scope).await.unwrap(), application.bound_token(&scope).await.unwrap())
