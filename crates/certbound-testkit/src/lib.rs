@@ -5,6 +5,7 @@
 
 mod answering;
 mod clock;
+mod gate;
 mod logs;
 mod memory;
 mod pair;
@@ -12,6 +13,7 @@ mod pair;
 pub use answering::{AnsweringTransport, Seen};
 pub use certbound_emulator as emulator;
 pub use clock::ManualClock;
+pub use gate::GatedTransport;
 pub use logs::CapturedLogs;
 pub use memory::{MemoryTransport, NeverTransport, ScriptedTransport};
 pub use pair::{Pair, certificate_of};

@@ -12,17 +12,21 @@ mod certificates;
 mod environment;
 mod error;
 mod imds;
+mod in_use;
 mod kept;
 mod keys;
 mod leg1;
 mod mint;
+mod minted;
 mod place;
 mod retry;
+mod slot;
 mod walk;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
+use arc_swap::ArcSwapOption;
 use certbound_core::managed_identity::{IdentityId, MachineSource};
 use certbound_core::scope::ResourceScope;
 use tokio::sync::Semaphore;
@@ -34,12 +38,12 @@ pub use self::builder::{ManagedIdentityBuildError, ManagedIdentityBuilder};
 use self::capabilities::Discovered;
 pub use self::capabilities::{Capabilities, ImdsVersion, NoImds, ProbeFailure};
 pub use self::certificates::MachineCertificates;
-use self::certificates::Slot;
 pub use self::environment::EnvironmentError;
 pub use self::error::PlatformError;
-use self::keys::AnyKeys;
+use self::keys::{AnyKeys, ProviderId};
 pub use self::keys::{KeyError, KeyProvider, KeyStrength, MachineKey, MachineSigner, SoftwareKeys};
 use self::place::Place;
+use self::slot::Slot;
 
 use crate::background::Background;
 use crate::cache::TokenCache;
@@ -86,9 +90,12 @@ pub(crate) struct Machine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) transport: Arc<dyn AnyTransport>,
     pub(crate) certificates: MachineCertificates,
-    /// This identity's place among them, once it is known.
-    slot: Mutex<Option<Arc<Slot>>>,
+    /// This identity's place among them, once it is known. Each hit reads it, without a lock.
+    slot: ArcSwapOption<Slot>,
     pub(crate) keys: Arc<dyn AnyKeys>,
+    provider: ProviderId,
+    /// As the provider told when the identity was built.
+    strength: KeyStrength,
     pub(crate) attestation: Option<Arc<dyn AnyAttestation>>,
     pub(crate) min_strength: Option<KeyStrength>,
     /// How many calls the metadata service may have to answer at once.

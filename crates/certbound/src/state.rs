@@ -88,6 +88,14 @@ impl StateDirectory {
         self.inner.folder.write(name, content, lock)
     }
 
+    /// Removes a file; its lock must be held. What went wrong is logged.
+    pub(crate) fn remove(&self, name: &str, lock: &Lock) {
+        if let Err(error) = self.inner.folder.remove(name, lock) {
+            let file = self.inner.path.join(name);
+            tracing::warn!(file = %file.display(), %error, "not removed");
+        }
+    }
+
     /// The right to write a file, if nobody has it.
     pub(crate) fn try_lock(&self, name: &str) -> Result<Option<Lock>, StateError> {
         self.inner.folder.try_lock(name).map_err(|error| StateError::unusable(&self.inner.path, &error))

@@ -70,7 +70,7 @@ impl<T: Token> AcquireFromMachine<'_, T> {
     pub fn forget(self) -> bool {
         let minted = match T::KIND {
             Kind::Bearer => None,
-            Kind::Bound => match self.machine.minted_now() {
+            Kind::Bound => match self.machine.lasting(self.machine.clock.now()) {
                 Some(minted) => Some(minted),
                 None => return false,
             },
@@ -116,16 +116,14 @@ fn hit<T: Token>(acquire: &AcquireFromMachine<'_, T>) -> Option<T> {
     if !acquire.options.plain() {
         return None;
     }
+    let now = machine.clock.now();
     let thumbprint = match T::KIND {
         Kind::Bearer => None,
-        Kind::Bound => {
-            machine.check_binds().ok()?;
-            Some(machine.minted_and_young()?.binding.thumbprint())
-        }
+        Kind::Bound => Some(machine.at_hand(now)?),
     };
     let head = KeyHead::new(&machine.cache_key, T::KIND, acquire.scope);
     let key = KeyRef { head, thumbprint, extras: None };
-    let (held, refresh) = machine.cache.live(&key, machine.clock.now())?;
+    let (held, refresh) = machine.cache.live(&key, now)?;
     if refresh {
         refresh_ahead(acquire, T::KIND);
     }

@@ -1,14 +1,15 @@
 //! How a managed identity is set up.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use certbound_core::managed_identity::{IdentityId, MachineSource, SourceError};
 use tokio::sync::Semaphore;
 
-use super::attestation::{AnyAttestation, Attestation, Remembering};
+use super::attestation::{AnyAttestation, Attestation};
 use super::certificates::MachineCertificates;
 use super::environment::EnvironmentError;
-use super::keys::{AnyKeys, KeyProvider, KeyStrength, SoftwareKeys};
+use super::keys::{AnyKeys, KeyProvider, KeyStrength, ProviderId, SoftwareKeys};
 use super::place::Place;
 use super::{Machine, ManagedIdentity, imds};
 use crate::background::Background;
@@ -32,7 +33,7 @@ pub struct ManagedIdentityBuilder {
     clock: Option<Arc<dyn Clock>>,
     transport: Option<Arc<dyn AnyTransport>>,
     certificates: Option<MachineCertificates>,
-    keys: Option<Arc<dyn AnyKeys>>,
+    keys: Option<(ProviderId, Arc<dyn AnyKeys>)>,
     attestation: Option<Arc<dyn AnyAttestation>>,
     min_strength: Option<KeyStrength>,
     imds_calls: Option<Arc<Semaphore>>,
@@ -111,13 +112,13 @@ impl ManagedIdentityBuilder {
 
     /// Has the key kept by `keys`. Default: [`SoftwareKeys`], one key for the process.
     pub fn with_keys(mut self, keys: impl KeyProvider) -> Self {
-        self.keys = Some(Arc::new(keys));
+        self.keys = Some((ProviderId::next(), Arc::new(keys)));
         self
     }
 
     /// Attests the key before a certificate is issued. Default: nobody does.
     pub fn with_attestation(mut self, hook: impl Attestation) -> Self {
-        self.attestation = Some(Arc::new(Remembering::new(hook)));
+        self.attestation = Some(Arc::new(hook));
         self
     }
 
@@ -150,10 +151,14 @@ impl ManagedIdentityBuilder {
             true => MachineCertificates::new(),
             false => MachineCertificates::shared(),
         });
-        // Machines, sources, keys and attestations that differ have tokens that differ.
+        let (provider, keys) = self.keys.unwrap_or_else(shared_keys);
+        let key_strength = keys.strength();
+        // Machines, sources, attestations, and keys as well as they are kept: what differs has tokens that differ. Of keys that
+        // are kept alike the certificates keep them apart.
         let server =
             place.pin().map_or_else(|| place.base().to_owned(), |pin| format!("{} {pin}", place.base()));
-        let who = format!("{} {server} {} {}", place.origin(), self.attestation.is_some(), self.id);
+        let attested = self.attestation.is_some();
+        let who = format!("{} {server} {attested} {key_strength} {}", place.origin(), self.id);
         let strength = match self.min_strength {
             None => "managed identity",
             Some(KeyStrength::Software) => "managed identity, software",
@@ -173,8 +178,10 @@ impl ManagedIdentityBuilder {
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             transport,
             certificates,
-            slot: Mutex::default(),
-            keys: self.keys.unwrap_or_else(shared_keys),
+            slot: ArcSwapOption::empty(),
+            keys,
+            provider,
+            strength: key_strength,
             attestation: self.attestation,
             min_strength: self.min_strength,
             imds_calls: self.imds_calls.unwrap_or_else(imds::shared_calls),
@@ -185,10 +192,10 @@ impl ManagedIdentityBuilder {
 }
 
 /// The process's key.
-fn shared_keys() -> Arc<dyn AnyKeys> {
+fn shared_keys() -> (ProviderId, Arc<dyn AnyKeys>) {
     static SHARED: std::sync::OnceLock<Arc<SoftwareKeys>> = std::sync::OnceLock::new();
     let keys = SHARED.get_or_init(|| Arc::new(SoftwareKeys::new()));
-    Arc::clone(keys) as Arc<dyn AnyKeys>
+    (ProviderId::PROCESS, Arc::clone(keys) as Arc<dyn AnyKeys>)
 }
 
 /// Why a managed identity cannot be set up.

@@ -3,8 +3,8 @@
 use certbound_core::request::{Grant, TokenRequest};
 
 use super::Machine;
-use super::certificates::Minted;
 use super::error::PlatformError;
+use super::minted::Minted;
 use crate::acquire::Options;
 use crate::acquire::accept::{Accepted, Expected, accept};
 use crate::acquire::station::{Sent, wire_proof};
@@ -29,11 +29,21 @@ pub(super) struct TokenCall<'a> {
 }
 
 impl TokenCall<'_> {
+    /// # Errors
+    /// A certificate that the service refuses is taken out of use at once.
     pub(super) async fn send(
         &self,
         scope: &str,
         reason: RefreshReason,
     ) -> Result<(Accepted, LegReport), Error> {
+        let sent = self.exchange(scope, reason).await;
+        if let Err(error) = &sent {
+            self.machine.blamed(self.minted, error).await;
+        }
+        sent
+    }
+
+    async fn exchange(&self, scope: &str, reason: RefreshReason) -> Result<(Accepted, LegReport), Error> {
         let misuse = |misuse: Misuse| Error::misuse(self.leg, misuse);
         let (machine, minted, binding) = (self.machine, self.minted, &self.minted.binding);
         binding.valid_at(machine.clock.now()).map_err(misuse)?;

@@ -103,7 +103,7 @@ impl ManagedIdentity {
         let found = machine.discoveries.board((), discover).await;
         let found = found.map_err(|_| Error::misuse(None, Misuse::ProviderPanicked))?;
         let (imds, strength) = match found.map_err(|what| Error::Platform { leg: None, what })? {
-            Discovered::V2 => (ImdsVersion::V2, Some(machine.keys.strength())),
+            Discovered::V2 => (ImdsVersion::V2, Some(machine.strength)),
             Discovered::V1 { guards_keys } => (ImdsVersion::V1, guards_keys.then_some(KeyStrength::Software)),
         };
         Ok(Capabilities { origin, imds: Some(imds), binds: imds == ImdsVersion::V2, strength })

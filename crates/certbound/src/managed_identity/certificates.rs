@@ -1,29 +1,26 @@
-//! Certificates that were issued to this machine: each minted once, renewed before its time, kept in memory.
+//! Certificates that were issued to this machine: where they are kept, and by which names they are found.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
+use aws_lc_rs::digest;
 use certbound_core::certificate::Thumbprint;
-use certbound_core::endpoint::TokenEndpoint;
 use certbound_core::time::UnixTime;
 
-use super::Machine;
+use super::attestation::Attested;
 use super::error::PlatformError;
-use crate::background::Background;
-use crate::binding::Binding;
-use crate::correlation::CorrelationId;
+use super::keys::{KeyStrength, MachineKey, ProviderId};
+use super::minted::Minted;
+use super::slot::Slot;
+use crate::cache::flight::single::Flights;
 use crate::state::StateDirectory;
-
-/// With this much left or less, a certificate is not used for new tokens: none may outlive it.
-const LAST_DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The certificates of a machine's identities. Clones are one store; the default one is the process's.
 ///
-/// One certificate for an identity, however it is named and however many ask. It is renewed in the background once half
-/// of its life is over; a token keeps the certificate that it came with. They are in memory only, unless they are
-/// [`kept_in`](MachineCertificates::kept_in) a folder.
+/// One certificate for an identity and a key, however the identity is named and however many ask. It is renewed in the
+/// background once half of its life is over; a token keeps the certificate that it came with. They are in memory only,
+/// unless they are [`kept_in`](MachineCertificates::kept_in) a folder.
 #[derive(Clone, Default)]
 pub struct MachineCertificates {
     inner: Arc<Inner>,
@@ -33,49 +30,44 @@ pub struct MachineCertificates {
 struct Inner {
     /// Where they outlive the process.
     state: Option<StateDirectory>,
-    /// By the canonical name.
+    /// By who the platform says it is, and by the key itself.
     issued: Mutex<HashMap<Name, Arc<Slot>>>,
     /// The same, by the names they were asked for.
     names: Mutex<HashMap<Name, Arc<Slot>>>,
-    /// Who mints: one for each name, asked for or canonical.
+    /// Who mints: one for each identity and key.
     minting: Mutex<HashMap<Name, Weak<tokio::sync::Mutex<()>>>>,
+    flights: Mints,
+    attested: Attested,
 }
 
-/// The place of an identity's certificate, the newest one.
-#[derive(Default)]
-pub(crate) struct Slot(Mutex<Option<Arc<Minted>>>);
+/// Mints under way, by the name that was asked for, the certificate that another one is wanted than, and whether that was
+/// blamed.
+pub(super) type Mints = Flights<(Name, Option<Thumbprint>, bool), Result<Arc<Minted>, PlatformError>>;
 
-impl Slot {
-    pub(super) fn put(&self, minted: &Arc<Minted>) {
-        *lock(&self.0) = Some(Arc::clone(minted));
-    }
-
-    pub(super) fn kept(&self, now: UnixTime) -> Option<Arc<Minted>> {
-        lock(&self.0).as_ref().filter(|minted| minted.is_good_at(now)).cloned()
-    }
+/// What makes the certificate of one identity another than the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Name {
+    /// Where the machine is asked.
+    pub(super) machine: String,
+    pub(super) identity: String,
+    /// Whether its key was attested.
+    pub(super) attested: bool,
+    pub(super) strength: KeyStrength,
+    pub(super) key: KeyName,
 }
 
-/// Machine, identity, and whether its key was attested.
-pub(super) type Name = (String, String, bool);
-
-/// A certificate with what it is for.
-pub(crate) struct Minted {
-    pub(crate) binding: Binding,
-    pub(crate) client_id: String,
-    pub(crate) endpoint: TokenEndpoint,
-    pub(super) minted_at: UnixTime,
+/// A key, before and after it is known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum KeyName {
+    Of(ProviderId),
+    Public([u8; 32]),
 }
 
-impl Minted {
-    /// Half of its life is over.
-    fn is_half_over(&self, now: UnixTime) -> bool {
-        let end = self.binding.chain().not_after().as_secs();
-        let life = end.saturating_sub(self.minted_at.as_secs());
-        now.as_secs() >= self.minted_at.as_secs() + life / 2
-    }
-
-    pub(super) fn is_good_at(&self, now: UnixTime) -> bool {
-        self.binding.chain().not_after() > now.plus(LAST_DAY)
+impl KeyName {
+    pub(super) fn of(key: &MachineKey) -> Self {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, key.public_key()).as_ref());
+        Self::Public(hash)
     }
 }
 
@@ -106,7 +98,7 @@ impl MachineCertificates {
 
     /// How many identities have a certificate.
     pub fn len(&self) -> usize {
-        lock(&self.inner.issued).values().filter(|slot| lock(&slot.0).is_some()).count()
+        lock(&self.inner.issued).values().filter(|slot| slot.current().is_some()).count()
     }
 
     /// Whether no identity has one.
@@ -114,114 +106,46 @@ impl MachineCertificates {
         self.len() == 0
     }
 
+    /// The place of an identity's certificate, as far as the name it is asked for tells.
+    pub(super) fn find(&self, asked: &Name) -> Option<Arc<Slot>> {
+        lock(&self.inner.names).get(asked).cloned()
+    }
+
     /// The place of an identity's certificate, from now on found by the name it was asked for.
-    pub(super) fn slot(&self, asked: &Name, canonical: &Name) -> Arc<Slot> {
-        let slot = Arc::clone(lock(&self.inner.issued).entry(canonical.clone()).or_default());
-        lock(&self.inner.names).insert(asked.clone(), Arc::clone(&slot));
+    pub(super) fn slot(&self, asked: &Name, canonical: &Name, now: UnixTime) -> Arc<Slot> {
+        let mut issued = lock(&self.inner.issued);
+        // Keys come and go with their providers, and nobody asks for their places again.
+        issued.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.lasting(now).is_some());
+        let slot = Arc::clone(issued.entry(canonical.clone()).or_default());
+        drop(issued);
+        // A provider of one's own is known by its one identity only, which remembers the place itself.
+        if asked.key == KeyName::Of(ProviderId::PROCESS) {
+            lock(&self.inner.names).insert(asked.clone(), Arc::clone(&slot));
+        }
         slot
     }
 
-    /// The right to mint for a name; whoever waits for it looks again afterwards.
-    pub(super) fn turn(&self, name: &Name) -> Arc<tokio::sync::Mutex<()>> {
+    /// The right to mint; whoever waits for it looks again afterwards.
+    pub(super) fn turn(&self, canonical: &Name) -> Arc<tokio::sync::Mutex<()>> {
         let mut minting = lock(&self.inner.minting);
         minting.retain(|_, turn| turn.strong_count() > 0);
-        let turn = minting.get(name).and_then(Weak::upgrade).unwrap_or_default();
-        minting.insert(name.clone(), Arc::downgrade(&turn));
+        let turn = minting.get(canonical).and_then(Weak::upgrade).unwrap_or_default();
+        minting.insert(canonical.clone(), Arc::downgrade(&turn));
         turn
     }
+
+    pub(super) fn flights(&self) -> &Mints {
+        &self.inner.flights
+    }
+
+    pub(super) fn attested(&self) -> &Attested {
+        &self.inner.attested
+    }
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // Nothing can panic while it is held, and every state it passes through is usable.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Machine {
-    pub(super) fn name(&self, identity: String) -> Name {
-        (self.place.base().to_owned(), identity, self.attestation.is_some())
-    }
-
-    fn asked(&self) -> Name {
-        self.name(self.id.to_string())
-    }
-
-    /// The certificate in use, when it can be told without waiting.
-    pub(crate) fn minted_now(&self) -> Option<Arc<Minted>> {
-        let mut slot = lock(&self.slot);
-        if slot.is_none() {
-            *slot = lock(&self.certificates.inner.names).get(&self.asked()).cloned();
-        }
-        slot.as_ref()?.kept(self.clock.now())
-    }
-
-    /// The certificate in use, if there is one that need not be renewed yet.
-    pub(crate) fn minted_and_young(&self) -> Option<Arc<Minted>> {
-        self.minted_now().filter(|minted| !minted.is_half_over(self.clock.now()))
-    }
-
-    /// The certificate in use, if there is one, and its renewal begun when it is time.
-    ///
-    /// # Errors
-    /// As [`Machine::check_binds`].
-    pub(crate) fn ready(self: &Arc<Self>) -> Result<Option<Arc<Minted>>, PlatformError> {
-        self.check_binds()?;
-        let minted = self.minted_now();
-        if let Some(minted) = &minted {
-            self.renew_in_time(minted);
-        }
-        Ok(minted)
-    }
-
-    /// The certificate in use, issued if there is none; `not` is one that was refused.
-    pub(crate) async fn minted(
-        self: &Arc<Self>,
-        not: Option<Thumbprint>,
-        correlation_id: CorrelationId,
-    ) -> Result<Arc<Minted>, PlatformError> {
-        let fits = |minted: &Arc<Minted>| not != Some(minted.binding.thumbprint());
-        if let Some(minted) = self.ready()?.filter(fits) {
-            return Ok(minted);
-        }
-        let asked = self.asked();
-        let turn = self.certificates.turn(&asked);
-        let _mine = turn.lock().await;
-        if let Some(minted) = self.minted_now().filter(fits) {
-            return Ok(minted);
-        }
-        self.mint(&asked, not, not.is_some(), correlation_id).await
-    }
-
-    /// Refuses what can be refused before any byte.
-    pub(crate) fn check_binds(&self) -> Result<(), PlatformError> {
-        let origin = self.place.origin();
-        if !origin.binds() {
-            return Err(PlatformError::SourceCannotBind { origin });
-        }
-        let actual = self.keys.strength();
-        match self.min_strength.filter(|required| actual < *required) {
-            Some(required) => Err(PlatformError::Strength { actual, required }),
-            None => Ok(()),
-        }
-    }
-
-    /// Renews in the background once half of the life is over. Who asks meanwhile has the old one; a failure shows when
-    /// there is none any more.
-    fn renew_in_time(self: &Arc<Self>, minted: &Arc<Minted>) {
-        if !minted.is_half_over(self.clock.now()) {
-            return;
-        }
-        let asked = self.asked();
-        let turn = self.certificates.turn(&asked);
-        // Somebody else does it already.
-        let Ok(mine) = turn.try_lock_owned() else { return };
-        let (machine, old) = (Arc::clone(self), minted.binding.thumbprint());
-        Background::spawn(&self.background, async move {
-            let _mine = mine;
-            if let Err(error) = machine.mint(&asked, Some(old), false, CorrelationId::random()).await {
-                tracing::warn!(%error, "the machine's certificate could not be renewed yet");
-            }
-        });
-    }
 }
 
 impl fmt::Debug for MachineCertificates {

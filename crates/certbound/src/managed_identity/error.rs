@@ -4,7 +4,6 @@ use certbound_core::managed_identity::{MachineError, MachineSource, MalformedMac
 
 use super::capabilities::NoImds;
 use super::keys::{KeyError, KeyStrength};
-use crate::certificate::BindingCertificateError;
 use crate::state::StateError;
 use crate::transport::{Phase, TransportError};
 
@@ -119,8 +118,8 @@ impl PlatformError {
         }
     }
 
-    pub(super) fn certificate(error: &BindingCertificateError) -> Self {
-        Self::Certificate { reason: error.to_string() }
+    pub(super) fn unusable(reason: &str) -> Self {
+        Self::Certificate { reason: reason.to_owned() }
     }
 
     /// MSAL's name where it has one, else ours.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use certbound_core::certificate::Thumbprint;
 use certbound_core::managed_identity::{IssuedCredential, PlatformMetadata};
 use certbound_core::time::UnixTime;
 use serde_json::{Value, json};
@@ -13,7 +14,8 @@ use serde_json::{Value, json};
 use super::Machine;
 use super::certificates::Name;
 use super::error::PlatformError;
-use crate::state::{Lock, StateDirectory};
+use crate::clock::Clock;
+use crate::state::{Lock, StateDirectory, StateError};
 
 /// The form that is written, and the only one that is read.
 const VERSION: u64 = 1;
@@ -21,12 +23,20 @@ const VERSION: u64 = 1;
 const LOOK: Duration = Duration::from_millis(50);
 const LOOKS: u32 = 1200;
 
-/// The file of one identity's certificate, held by this process alone.
-pub(super) struct Kept {
+/// How many times, when it is to forget a certificate. Who holds the lock for longer brings another one.
+const LOOKS_TO_FORGET: u32 = 20;
+
+/// The file of one identity's certificate.
+pub(super) struct KeptFile {
     state: StateDirectory,
     file: String,
     /// Whose certificate it must be.
     label: Value,
+}
+
+/// The same, held by this process alone.
+pub(super) struct Kept {
+    at: Arc<KeptFile>,
     lock: Option<Arc<Lock>>,
 }
 
@@ -38,44 +48,54 @@ impl Machine {
         metadata: &PlatformMetadata,
     ) -> Result<Option<Kept>, PlatformError> {
         let Some(state) = self.certificates.state() else { return Ok(None) };
-        let (base, identity, attested) = name;
         let label = json!({
-            "version": VERSION, "machine": base, "compute_unit": metadata.cu_id.to_json(),
-            "identity": identity, "attested": attested,
+            "version": VERSION, "machine": name.machine, "compute_unit": metadata.cu_id.to_json(),
+            "identity": name.identity, "attested": name.attested, "strength": name.strength.to_string(),
         });
         let hash = digest::digest(&digest::SHA256, label.to_string().as_bytes());
         let hash: String = hash.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut kept =
-            Kept { state: state.clone(), file: format!("certificate-{hash}.json"), label, lock: None };
+        let file = format!("certificate-{hash}.json");
+        let at = Arc::new(KeptFile { state: state.clone(), file, label });
         for _ in 0..LOOKS {
-            let (state, file) = (state.clone(), kept.file.clone());
-            let locked = blocking(move || state.check().and_then(|()| state.try_lock(&file))).await?;
-            if let Some(lock) = locked? {
-                kept.lock = Some(Arc::new(lock));
-                return Ok(Some(kept));
+            let file = Arc::clone(&at);
+            let locked = blocking(move || file.state.check().and_then(|()| file.state.try_lock(&file.file)));
+            if let Some(lock) = locked.await?? {
+                return Ok(Some(Kept { at, lock: Some(Arc::new(lock)) }));
             }
             self.clock.wait(LOOK).await;
         }
         // One that hangs must not stop everybody; what is minted now stays in memory.
-        kept.state.ignored(&kept.file, &"another process has held its lock for a minute");
-        Ok(Some(kept))
+        at.ignored(&"another process has held its lock for a minute");
+        Ok(Some(Kept { at, lock: None }))
     }
 }
 
-impl Kept {
-    /// What it holds, and since when.
-    pub(super) async fn read(&self) -> Result<Option<(IssuedCredential, UnixTime)>, PlatformError> {
-        let (state, file) = (self.state.clone(), self.file.clone());
-        let Some(content) = blocking(move || state.read(&file)).await? else { return Ok(None) };
-        let read = self.parse(&content);
-        if read.is_none() {
-            self.ignored(&"it is damaged, or of another version or machine");
+impl KeptFile {
+    /// Removes the file if it holds the certificate that was refused. What went wrong is logged: who looks into the file next
+    /// under its lock refuses it again.
+    pub(super) async fn forget(self: &Arc<Self>, refused: Thumbprint, clock: &dyn Clock) {
+        for _ in 0..LOOKS_TO_FORGET {
+            let this = Arc::clone(self);
+            match blocking(move || this.forget_now(refused)).await {
+                Ok(Ok(false)) => clock.wait(LOOK).await,
+                Ok(Ok(true)) | Err(_) => return,
+                Ok(Err(error)) => return self.ignored(&error),
+            }
         }
-        Ok(read)
     }
 
-    /// Says that what it holds is not used.
-    pub(super) fn ignored(&self, why: &dyn std::fmt::Display) {
+    /// Whether nobody else holds it.
+    fn forget_now(&self, refused: Thumbprint) -> Result<bool, StateError> {
+        self.state.check()?;
+        let Some(lock) = self.state.try_lock(&self.file)? else { return Ok(false) };
+        let held = self.state.read(&self.file).and_then(|content| self.parse(&content));
+        if held.is_some_and(|(credential, _)| Thumbprint::of_der(&credential.certificate) == refused) {
+            self.state.remove(&self.file, &lock);
+        }
+        Ok(true)
+    }
+
+    fn ignored(&self, why: &dyn std::fmt::Display) {
         self.state.ignored(&self.file, why);
     }
 
@@ -88,6 +108,35 @@ impl Kept {
         let credential = IssuedCredential::parse(credential.to_string().as_bytes()).ok()?;
         ours.then_some((credential, UnixTime::from_secs(minted_at)))
     }
+}
+
+impl Kept {
+    pub(super) fn file(&self) -> Arc<KeptFile> {
+        Arc::clone(&self.at)
+    }
+
+    /// What it holds, and since when.
+    pub(super) async fn read(&self) -> Result<Option<(IssuedCredential, UnixTime)>, PlatformError> {
+        let at = self.file();
+        let Some(content) = blocking(move || at.state.read(&at.file)).await? else { return Ok(None) };
+        let read = self.at.parse(&content);
+        if read.is_none() {
+            self.ignored(&"it is damaged, or of another version or machine");
+        }
+        Ok(read)
+    }
+
+    /// Says that what it holds is not used.
+    pub(super) fn ignored(&self, why: &dyn std::fmt::Display) {
+        self.at.ignored(why);
+    }
+
+    /// Removes it.
+    pub(super) async fn remove(&self) -> Result<(), PlatformError> {
+        let Some(lock) = self.lock.clone() else { return Ok(()) };
+        let at = self.file();
+        blocking(move || at.state.remove(&at.file, &lock)).await
+    }
 
     /// Keeps a certificate. A failure is logged: the certificate is as good in memory.
     pub(super) async fn write(
@@ -96,20 +145,21 @@ impl Kept {
         minted_at: UnixTime,
     ) -> Result<(), PlatformError> {
         let Some(lock) = self.lock.clone() else { return Ok(()) };
-        let mut content = self.label.clone();
+        let mut content = self.at.label.clone();
         content["minted_at"] = minted_at.as_secs().into();
         content["credential"] = json!({
             "client_id": credential.client_id, "tenant_id": credential.tenant_id,
             "certificate": STANDARD.encode(&credential.certificate), "identity_type": credential.identity_type,
             "mtls_authentication_endpoint": credential.mtls_endpoint,
         });
-        let (state, file) = (self.state.clone(), self.file.clone());
-        blocking(move || state.write(&file, content.to_string().as_bytes(), &lock)).await?;
-        Ok(())
+        let at = self.file();
+        blocking(move || at.state.write(&at.file, content.to_string().as_bytes(), &lock)).await
     }
 }
 
-/// Files are not for the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PlatformError> {
+/// Files, and keys that sign, are not for the async threads.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, PlatformError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| PlatformError::ShuttingDown)
 }

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use certbound_core::certificate::KeyAlgorithm;
 use rustls::sign::SigningKey;
@@ -96,10 +97,11 @@ impl fmt::Debug for MachineKey {
 
 /// Who keeps the machine's key. Implement it for a key store in hardware.
 ///
-/// The same key is to be given each time: certificates are renewed for it. `key()` is awaited only when a certificate is
-/// issued. To share a provider, put it into an `Arc`.
+/// The same key is to be given each time: certificates are renewed for it. `key()` is awaited only when a certificate may have
+/// to be issued, while the platform is asked who the identity is; a minute is all it has. To share a provider, put it into
+/// an `Arc`.
 pub trait KeyProvider: Send + Sync + 'static {
-    /// How well keys are kept.
+    /// How well keys are kept. Asked once, when an identity is built.
     fn strength(&self) -> KeyStrength;
 
     /// The key.
@@ -174,6 +176,20 @@ impl KeyProvider for SoftwareKeys {
 impl fmt::Debug for SoftwareKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SoftwareKeys").field("made", &self.key.initialized()).finish()
+    }
+}
+
+/// Which provider: each that an identity is built with is another one, but for the process's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ProviderId(u64);
+
+impl ProviderId {
+    /// The process's key.
+    pub(super) const PROCESS: Self = Self(0);
+
+    pub(super) fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(1 + LAST.fetch_add(1, Ordering::Relaxed))
     }
 }
 

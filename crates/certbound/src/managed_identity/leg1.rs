@@ -7,9 +7,8 @@ use certbound_core::environment::Cloud;
 use certbound_core::scope::ExchangeScope;
 use certbound_core::secret::Secret;
 
-use super::blame::blames_certificate;
 use super::call::{TokenCall, blame};
-use super::certificates::Minted;
+use super::minted::Minted;
 use super::{ManagedIdentity, bearer};
 use crate::acquire::Options;
 use crate::assertion::{AssertionError, BoundAssertion};
@@ -32,23 +31,23 @@ impl ManagedIdentity {
     pub async fn assertion(&self) -> Result<BoundAssertion, Error> {
         let id = CorrelationId::random();
         let options = Options { correlation_id: Some(id), ..Options::default() };
-        self.exchange(&options, id).await
+        let minted = self.machine.minted(None, id).await.map_err(blame(LEG))?;
+        self.exchange(minted, &options, id).await
     }
 
-    /// With the certificate in use; where the service blames that, once more with a new one.
+    /// With this certificate; where the service blames that, once more with a new one.
     async fn exchange(
         &self,
+        minted: Arc<Minted>,
         options: &Options,
         correlation_id: CorrelationId,
     ) -> Result<BoundAssertion, Error> {
-        let minted = self.machine.minted(None, correlation_id).await.map_err(blame(LEG))?;
         match self.ask(&minted, options, correlation_id).await {
-            Err(error) if blames_certificate(&error) => {
-                let refused = Some(minted.binding.thumbprint());
-                let minted = self.machine.minted(refused, correlation_id).await.map_err(blame(LEG))?;
+            Err(error) => {
+                let minted = self.machine.instead_of(&minted, error, LEG, correlation_id).await?;
                 self.ask(&minted, options, correlation_id).await
             }
-            result => result,
+            assertion => assertion,
         }
     }
 
@@ -75,11 +74,23 @@ impl ManagedIdentity {
 
 impl Leg1 for ManagedIdentity {
     fn current_binding(&self) -> Option<Binding> {
-        self.machine.minted_now().map(|minted| minted.binding.clone())
+        let minted = self.machine.lasting(self.machine.clock.now());
+        minted.map(|minted| minted.binding.clone())
     }
 
     fn current_thumbprint(&self) -> Option<Thumbprint> {
-        self.machine.minted_now().map(|minted| minted.binding.thumbprint())
+        self.machine.at_hand(self.machine.clock.now())
+    }
+
+    fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
+        self.machine.earlier()
+    }
+
+    /// Leg 2's service refused it: another one is issued.
+    async fn replace(&self, blamed: &Binding) -> bool {
+        let blamed = blamed.thumbprint();
+        self.machine.refuse(blamed).await;
+        self.machine.minted(Some(blamed), CorrelationId::random()).await.is_ok()
     }
 
     async fn binding(&self) -> Result<Binding, Error> {
@@ -87,15 +98,25 @@ impl Leg1 for ManagedIdentity {
         Ok(minted.binding.clone())
     }
 
-    /// A certificate renewed or re-issued in between comes with the assertion, and the exchange begins anew with it, once.
-    async fn assertion_for(&self, _: &Binding, request: &AssertionRequest) -> Result<BoundAssertion, Error> {
+    /// By the very certificate that it is given, while that lasts. Another one, where it was refused in between, comes with the
+    /// assertion, and the exchange begins anew with it, once.
+    async fn assertion_for(
+        &self,
+        binding: &Binding,
+        request: &AssertionRequest,
+    ) -> Result<BoundAssertion, Error> {
         let options = Options {
             claims: request.claims.clone(),
             correlation_id: Some(request.correlation_id),
             observer: request.observer.clone(),
             ..Options::default()
         };
-        self.exchange(&options, request.correlation_id).await
+        self.machine.check_binds().map_err(blame(LEG))?;
+        let minted = match self.machine.minted_before(binding.thumbprint()) {
+            Some(minted) => minted,
+            None => self.machine.minted(None, request.correlation_id).await.map_err(blame(LEG))?,
+        };
+        self.exchange(minted, &options, request.correlation_id).await
     }
 }
 

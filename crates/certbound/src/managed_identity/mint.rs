@@ -1,79 +1,119 @@
 //! One certificate of a machine: asked for, and looked at before it is used.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use certbound_core::certificate::Thumbprint;
-use certbound_core::endpoint::TokenEndpoint;
-use certbound_core::managed_identity::{CertificationRequest, IssuedCredential, PlatformMetadata};
-use certbound_core::time::UnixTime;
+use certbound_core::managed_identity::{CertificationRequest, PlatformMetadata};
+use certbound_core::secret::Secret;
+use futures_util::future::join;
 
 use super::Machine;
 use super::attestation::AttestationRequest;
-use super::certificates::{Minted, Name, lock};
 use super::error::PlatformError;
-use super::kept::Kept;
-use super::keys::MachineKey;
-use crate::binding::Binding;
-use crate::certificate::BindingCertificate;
+use super::kept::{Kept, blocking};
+use super::keys::{KeyError, MachineKey};
+use super::minted::Minted;
 use crate::correlation::CorrelationId;
+
+/// The longest that a key store may take to give the key, and to sign.
+const KEY_LIMIT: Duration = Duration::from_secs(60);
 
 impl Machine {
     /// Asks the platform. The identity may turn out to be one that has a certificate already, by another name. `not` is one
-    /// that is to be replaced, because it was refused or has grown old.
+    /// that is to be replaced, because it was `blamed` or has grown old.
     pub(super) async fn mint(
         &self,
-        asked: &Name,
         not: Option<Thumbprint>,
-        refused: bool,
+        blamed: bool,
         correlation_id: CorrelationId,
     ) -> Result<Arc<Minted>, PlatformError> {
-        let metadata = self.metadata(correlation_id).await?;
-        let canonical = self.name(format!("={}", metadata.client_id));
+        let another = |known: &Arc<Minted>| not != Some(known.binding.thumbprint());
+        // It may have landed while this began.
+        let known = self.known_slot().and_then(|slot| slot.in_use(self.clock.now()));
+        if let Some(known) = known.filter(another) {
+            return Ok(known);
+        }
+        if let Some(state) = self.certificates.state().cloned() {
+            blocking(move || state.check()).await??;
+        }
+        // The key is made while the platform is asked: it takes as long as the rest.
+        let (key, metadata) = join(self.key(), self.metadata(correlation_id)).await;
+        let (metadata, key) = (metadata?, key?);
+        let canonical = self.canonical(&metadata.client_id, &key);
         let turn = self.certificates.turn(&canonical);
         let _mine = turn.lock().await;
-        let slot = self.certificates.slot(asked, &canonical);
+        let slot = self.certificates.slot(&self.asked(), &canonical, self.clock.now());
         // Which identity a name means can have changed.
-        *lock(&self.slot) = Some(Arc::clone(&slot));
-        // Renewal asks for another one than the one there is; anybody else takes it.
-        let another = |known: &Arc<Minted>| not != Some(known.binding.thumbprint());
-        if let Some(known) = slot.kept(self.clock.now()).filter(another) {
+        self.slot.store(Some(Arc::clone(&slot)));
+        let fits = |known: &Arc<Minted>| {
+            another(known) && known.binding.chain().public_key_info() == key.public_key()
+        };
+        if let Some(known) = slot.in_use(self.clock.now()).filter(fits) {
             return Ok(known);
         }
         let kept = self.kept(&canonical, &metadata).await?;
-        let key = self.keys.key().await?;
-        if let Some(found) = &kept
-            && let Some(minted) = self.found(found, &metadata, &key).await?.filter(another)
+        if let Some(kept) = &kept
+            && let Some(found) = self.found(kept, &metadata, &key).await?
         {
-            slot.put(&minted);
-            return Ok(minted);
+            if slot.is_refused(found.binding.thumbprint()) {
+                kept.remove().await?;
+            } else if another(&found) {
+                slot.put(&found);
+                return Ok(found);
+            }
         }
-        let attestation = match &self.attestation {
-            None => None,
-            Some(hook) => {
-                let endpoint = metadata.attestation_endpoint.clone();
-                let request =
-                    AttestationRequest { endpoint, client_id: metadata.client_id.clone(), key: key.clone() };
-                Some(hook.token(&request, self.clock.now()).await?)
-            }
-        };
-        let request = CertificationRequest::new(&metadata, key.public_key());
-        let request = request.map_err(|error| unusable(&error.to_string()))?;
-        let (signer, message) = (key.clone(), request.to_be_signed().to_vec());
-        // A key in hardware takes its time.
-        let signed = tokio::task::spawn_blocking(move || signer.sign(&message)).await;
-        let signature = signed.map_err(|_| PlatformError::ShuttingDown)??;
-        let request = request.with_signature(&signature).map_err(|error| unusable(&error.to_string()))?;
-        let issued = self.issue(&request, attestation.as_deref(), refused, correlation_id).await?;
-        let minted = Arc::new(Minted::new(&issued, &metadata, &key, self.clock.now())?);
+        let attestation = self.attest(&metadata, &key).await?;
+        let request = self.signed_request(&metadata, &key).await?;
+        let anew = blamed || slot.lost_its_certificate();
+        let issued = self.issue(&request, attestation.as_deref(), anew, correlation_id).await?;
+        let now = self.clock.now();
+        let minted = Minted::new(&issued, &metadata, &key, now, now)?;
+        if slot.is_refused(minted.binding.thumbprint()) {
+            return Err(PlatformError::unusable("it is the one that the token service refused"));
+        }
+        let minted = Arc::new(minted.at(kept.as_ref().map(Kept::file)));
         tracing::info!(client_id = %minted.client_id, not_after = %minted.binding.chain().not_after(), "certificate issued");
-        // One that ends within a day is used, and not kept.
-        if minted.is_good_at(minted.minted_at) {
-            slot.put(&minted);
-            if let Some(kept) = kept {
-                kept.write(&issued, minted.minted_at).await?;
-            }
+        slot.put(&minted);
+        if let Some(kept) = kept {
+            kept.write(&issued, now).await?;
         }
         Ok(minted)
+    }
+
+    async fn key(&self) -> Result<MachineKey, PlatformError> {
+        let key = tokio::time::timeout(KEY_LIMIT, self.keys.key()).await;
+        Ok(key.unwrap_or_else(|_| Err(too_slow("gave no key")))?)
+    }
+
+    /// The hook's word for the key, where there is a hook.
+    async fn attest(
+        &self,
+        metadata: &PlatformMetadata,
+        key: &MachineKey,
+    ) -> Result<Option<Arc<Secret>>, PlatformError> {
+        let Some(hook) = &self.attestation else { return Ok(None) };
+        let endpoint = metadata.attestation_endpoint.clone();
+        let request =
+            AttestationRequest { endpoint, client_id: metadata.client_id.clone(), key: key.clone() };
+        let attested = self.certificates.attested();
+        attested.token(hook, request, self.clock.now()).await.map(Some)
+    }
+
+    async fn signed_request(
+        &self,
+        metadata: &PlatformMetadata,
+        key: &MachineKey,
+    ) -> Result<Vec<u8>, PlatformError> {
+        let unusable = |error: certbound_core::managed_identity::CertificationRequestError| {
+            KeyError::new(error.to_string())
+        };
+        let request = CertificationRequest::new(metadata, key.public_key()).map_err(unusable)?;
+        let (signer, message) = (key.clone(), request.to_be_signed().to_vec());
+        // A key in hardware takes its time.
+        let signed = tokio::time::timeout(KEY_LIMIT, blocking(move || signer.sign(&message))).await;
+        let signature = signed.map_err(|_| too_slow("did not sign"))???;
+        Ok(request.with_signature(&signature).map_err(unusable)?)
     }
 
     /// The certificate of an earlier process, or of one that was faster, if it is still good.
@@ -83,12 +123,12 @@ impl Machine {
         metadata: &PlatformMetadata,
         key: &MachineKey,
     ) -> Result<Option<Arc<Minted>>, PlatformError> {
-        let Some((credential, minted_at)) = kept.read().await? else { return Ok(None) };
+        let Some((credential, issued_at)) = kept.read().await? else { return Ok(None) };
         let now = self.clock.now();
         // A clock that was set back must not make it young.
-        let minted = Minted::new(&credential, metadata, key, minted_at.min(now));
+        let minted = Minted::new(&credential, metadata, key, issued_at.min(now), now);
         Ok(match minted {
-            Ok(minted) if minted.is_good_at(now) => Some(Arc::new(minted)),
+            Ok(minted) if minted.serves(now) => Some(Arc::new(minted.at(Some(kept.file())))),
             Ok(_) => None,
             Err(error) => {
                 kept.ignored(&error);
@@ -98,32 +138,6 @@ impl Machine {
     }
 }
 
-impl Minted {
-    /// Looks at what was issued before it is used: for this identity, this key, and now.
-    fn new(
-        issued: &IssuedCredential,
-        metadata: &PlatformMetadata,
-        key: &MachineKey,
-        at: UnixTime,
-    ) -> Result<Self, PlatformError> {
-        if issued.client_id != metadata.client_id || issued.tenant_id != metadata.tenant_id {
-            return Err(unusable("it is for another identity than the one asked for"));
-        }
-        let certificate = BindingCertificate::from_der_and_key(issued.certificate.clone(), key.in_tls());
-        let certificate = certificate.map_err(|error| PlatformError::certificate(&error))?;
-        let names_identity = format!("CN={}", issued.client_id);
-        if !certificate.chain().subject().split(", ").any(|part| part.eq_ignore_ascii_case(&names_identity)) {
-            return Err(unusable("its subject is not the identity"));
-        }
-        if certificate.chain().not_after() <= at {
-            return Err(unusable("it is over already"));
-        }
-        let endpoint = TokenEndpoint::of_machine(issued);
-        let binding = Binding::new(certificate);
-        Ok(Self { binding, client_id: issued.client_id.clone(), endpoint, minted_at: at })
-    }
-}
-
-fn unusable(reason: &str) -> PlatformError {
-    PlatformError::Certificate { reason: reason.to_owned() }
+fn too_slow(what: &str) -> KeyError {
+    KeyError::new(format!("the key store {what} within {} s", KEY_LIMIT.as_secs()))
 }

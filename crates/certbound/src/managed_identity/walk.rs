@@ -8,10 +8,10 @@ use certbound_core::scope::ResourceScope;
 
 use super::Machine;
 use super::bearer;
-use super::blame::{blames_attestation, blames_certificate};
+use super::blame::Blame;
 use super::call::{TokenCall, blame};
-use super::certificates::Minted;
 use super::error::PlatformError;
+use super::minted::Minted;
 use crate::acquire::Options;
 use crate::background::Background;
 use crate::cache::flight::{FlightKey, Load};
@@ -45,7 +45,10 @@ impl Walk {
                 None => {
                     let id = self.correlation_id();
                     // Apart, so that a hit does not carry its state.
-                    Some(Box::pin(self.machine.minted(None, id)).await.map_err(blame(None))?)
+                    match Box::pin(self.machine.minted(None, id)).await {
+                        Ok(minted) => Some(minted),
+                        Err(error) => return self.of_earlier(blame(None)(error)),
+                    }
                 }
             },
         };
@@ -61,11 +64,12 @@ impl Walk {
             rejected: self.options.rejected,
             replaces,
         };
+        let machine = Arc::clone(&self.machine);
         let miss = Miss {
             flight,
             wants_new: self.options.wants_new(),
-            earlier: Vec::new,
-            blames: |_| false,
+            earlier: move || machine.earlier(),
+            blames,
             clock: Arc::clone(&self.machine.clock),
             background: self.machine.background.clone(),
         };
@@ -73,12 +77,26 @@ impl Walk {
         cache.acquire(miss, move || -> Load { Box::pin(self.load(minted, replaces, correlation_id)) }).await
     }
 
+    /// Without a certificate in use, for now: a token that lives on with an earlier one.
+    fn of_earlier(&self, error: Error) -> Result<(Held, Came), Error> {
+        let machine = &self.machine;
+        if !error.is_transient() || self.options.wants_new() {
+            return Err(error);
+        }
+        let held = machine.cache.in_outage(&self.key(None), &machine.earlier(), machine.clock.now());
+        held.map(|held| (held, Came::FROM_CACHE)).ok_or(error)
+    }
+
     fn cached(&self, minted: Option<&Minted>) -> Option<Held> {
         let (cache, key) = (&self.machine.cache, self.key(minted));
-        if self.options.skip_cache() || cache.kept(&key).is_none_or(|held| self.options.rejects(&held)) {
+        if self.options.skip_cache() || cache.kept(&key).is_some_and(|held| self.options.rejects(&held)) {
             return None;
         }
-        let (held, refresh) = cache.live(&key, self.machine.clock.now())?;
+        let now = self.machine.clock.now();
+        let (held, refresh) = match cache.live(&key, now) {
+            None if !self.options.wants_new() => cache.stand_in(&key, &self.machine.earlier(), now)?,
+            live => live?,
+        };
         if refresh {
             self.clone().refresh_ahead();
         }
@@ -108,8 +126,9 @@ impl Walk {
         let token = self.key(minted.as_deref()).to_key();
         let flight = FlightKey { token, claims: None, forced: false, rejected: None, replaces: None };
         let (cache, clock) = (self.machine.cache.clone(), Arc::clone(&self.machine.clock));
+        let earlier = self.machine.earlier();
         let load = || -> Load { Box::pin(self.load(minted, None, correlation_id)) };
-        cache.refresh(flight, &[], |_| false, load, &*clock).await
+        cache.refresh(flight, &earlier, blames, load, &*clock).await
     }
 
     /// Not made for a token from the cache, which it would cost as much as the rest.
@@ -147,15 +166,11 @@ impl Walk {
         };
         let landed = match self.bound(&minted, correlation_id).await {
             // The certificate is blamed: one other is tried, once.
-            Err(error) if blames_certificate(&error) => {
-                if let Some(hook) = self.machine.attestation.as_ref().filter(|_| blames_attestation(&error)) {
-                    hook.forget();
-                }
-                let refused = Some(minted.binding.thumbprint());
-                let minted = self.machine.minted(refused, correlation_id).await.map_err(blame(None))?;
+            Err(error) => {
+                let minted = self.machine.instead_of(&minted, error, None, correlation_id).await?;
                 self.bound(&minted, correlation_id).await?
             }
-            result => result?,
+            Ok(landed) => landed,
         };
         self.machine.cache.keep(&landed.held, self.machine.clock.now());
         Ok(landed)
@@ -242,4 +257,8 @@ impl Walk {
             extras: None,
         }
     }
+}
+
+fn blames(error: &Error) -> bool {
+    Blame::of(error).is_some()
 }

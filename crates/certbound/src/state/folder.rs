@@ -98,6 +98,12 @@ impl Folder {
         Ok(())
     }
 
+    pub(super) fn remove(&self, name: &str, _lock: &Lock) -> io::Result<()> {
+        rustix::fs::unlinkat(&self.0, name, AtFlags::empty())?;
+        rustix::fs::fsync(&self.0)?;
+        Ok(())
+    }
+
     pub(super) fn try_lock(&self, name: &str) -> io::Result<Option<Lock>> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;

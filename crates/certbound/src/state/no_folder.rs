@@ -29,6 +29,10 @@ impl Folder {
         match self.0 {}
     }
 
+    pub(super) fn remove(&self, _: &str, _: &Lock) -> io::Result<()> {
+        match self.0 {}
+    }
+
     pub(super) fn try_lock(&self, _: &str) -> io::Result<Option<Lock>> {
         match self.0 {}
     }

@@ -27,7 +27,9 @@ fn rows() -> Vec<(PlatformEndpoint, FaultResult, &'static str, &'static str)> {
         (IssueCredential, F::MalformedJson, unreadable, "JSON"),
         (IssueCredential, F::ForeignKeyCertificate, unfit, "key"),
         (IssueCredential, F::ForeignIdentityCertificate, unfit, "identity"),
+        (IssueCredential, F::ForeignTenantCertificate, unfit, "tenant"),
         (IssueCredential, F::ExpiredCertificate, unfit, "over"),
+        (IssueCredential, F::NotYetValidCertificate, unfit, "not valid before"),
         (Token, F::MalformedJson, unreadable, "JSON"),
         (Token, F::EmptyToken, "managed_identity_request_failed", "access_token"),
     ]

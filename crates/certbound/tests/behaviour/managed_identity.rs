@@ -14,12 +14,12 @@ use certbound_testkit::{AnsweringTransport, ManualClock, Pair, Seen};
 
 use crate::two_leg::vault;
 
-fn system(pair: &Pair) -> ManagedIdentity {
+pub(crate) fn system(pair: &Pair) -> ManagedIdentity {
     pair.managed_identity(IdentityId::System).build().unwrap()
 }
 
 /// What was asked, in short: the last part of each path.
-fn asked(pair: &Pair) -> Vec<String> {
+pub(crate) fn asked(pair: &Pair) -> Vec<String> {
     let journal = pair.emulator().journal();
     pair.emulator().clear_journal();
     let last = |entry: &JournalEntry| entry.path.rsplit('/').next().unwrap_or_default().to_owned();
@@ -127,7 +127,7 @@ pub(crate) fn refuse_once(pair: &Pair, aadsts: u32) {
 }
 
 /// Of each certificate that was asked for, whether it was one past the metadata service's cache.
-fn past_the_cache(pair: &Pair) -> Vec<bool> {
+pub(crate) fn past_the_cache(pair: &Pair) -> Vec<bool> {
     let journal = pair.emulator().journal();
     let issued = journal.iter().filter(|entry| entry.path.ends_with("issuecredential"));
     issued.map(|entry| entry.parameter("bypass_cache").is_some()).collect()
@@ -150,7 +150,10 @@ async fn a_certificate_that_is_blamed_is_replaced_once() {
     refuse_once(&pair, 1_000_901);
     let error = identity.bound_token(&vault()).force_refresh().await.unwrap_err();
     assert_eq!((error.code(), error.aadsts()), ("invalid_client", Some(1_000_901)));
+    // The one that was refused last is not presented again either.
     asked(&pair);
+    identity.bound_token(&vault()).force_refresh().await.unwrap();
+    assert_eq!(asked(&pair), ["getplatformmetadata", "issuecredential", "token"]);
     refuse_once(&pair, 1_000_901);
     identity.assertion().await.unwrap();
     assert_eq!(asked(&pair), ["token", "getplatformmetadata", "issuecredential", "token"]);
@@ -359,7 +362,7 @@ async fn an_agent_that_passes_by_the_identity_is_found_out() {
 }
 
 /// What the hook says for a key, by a word.
-struct Says(&'static str, Arc<AtomicUsize>, Arc<certbound_testkit::emulator::Emulator>, UnixTime);
+pub(crate) struct Says(&'static str, Arc<AtomicUsize>, Arc<certbound_testkit::emulator::Emulator>, UnixTime);
 
 impl Attestation for Says {
     async fn attest(&self, request: &AttestationRequest) -> Result<Secret, String> {

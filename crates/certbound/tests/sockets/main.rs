@@ -5,6 +5,7 @@ mod emulator;
 mod handshake;
 mod hostile;
 mod local;
+mod machine;
 mod pinned;
 mod proxy;
 mod server;

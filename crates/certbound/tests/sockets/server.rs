@@ -34,13 +34,35 @@ pub(crate) struct TestServer {
 pub(crate) enum Asks {
     ForCertificate,
     ForNothing,
+    /// For a certificate, which it then does not take.
+    AndRefuses(Refusal),
+}
+
+/// How a server does not take a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// By the alert for it.
+    Revoked,
+    /// By the alert that says nothing: `handshake_failure`.
+    WithoutReason,
+    /// By a reset once the handshake is over.
+    ByReset,
 }
 
 impl TestServer {
     /// Answers the first request of a connection with `answer`, verbatim, and closes it, unless the answer says to
     /// keep it: then the client does.
     pub(crate) async fn start(asks: Asks, answer: impl Into<Vec<u8>>) -> Self {
-        Self::serve(config(asks, rustls::ALL_VERSIONS, true), answer).await
+        Self::serve(asks, config(asks, rustls::ALL_VERSIONS, true), answer).await
+    }
+
+    /// The same by one version of TLS.
+    pub(crate) async fn start_by(
+        version: &'static SupportedProtocolVersion,
+        asks: Asks,
+        answer: impl Into<Vec<u8>>,
+    ) -> Self {
+        Self::serve(asks, config(asks, &[version], true), answer).await
     }
 
     /// The same by these versions of TLS, asking for nothing; without the key of its certificate it signs by another.
@@ -49,10 +71,11 @@ impl TestServer {
         has_key: bool,
         answer: impl Into<Vec<u8>>,
     ) -> Self {
-        Self::serve(config(Asks::ForNothing, versions, has_key), answer).await
+        Self::serve(Asks::ForNothing, config(Asks::ForNothing, versions, has_key), answer).await
     }
 
     async fn serve(
+        asks: Asks,
         (config, root_pem, pin): (Arc<ServerConfig>, String, ServerThumbprint),
         answer: impl Into<Vec<u8>>,
     ) -> Self {
@@ -70,6 +93,11 @@ impl TestServer {
                 tokio::spawn(async move {
                     let _open = open;
                     let Ok(mut tls) = acceptor.accept(tcp).await else { return };
+                    if asks == Asks::AndRefuses(Refusal::ByReset) {
+                        // What is dropped now is reset.
+                        tls.get_ref().0.set_zero_linger().unwrap();
+                        return;
+                    }
                     let mut buffer = [0; 16 * 1024];
                     let http_bytes = tls.read(&mut buffer).await.unwrap_or(0);
                     let connection = tls.get_ref().1;
@@ -134,7 +162,12 @@ fn config(
     let builder =
         ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).unwrap();
     let builder = match asks {
-        Asks::ForCertificate => builder.with_client_cert_verifier(Arc::new(AnyClient(Arc::clone(&provider)))),
+        Asks::ForCertificate | Asks::AndRefuses(Refusal::ByReset) => {
+            builder.with_client_cert_verifier(Arc::new(AnyClient(Arc::clone(&provider), None)))
+        }
+        Asks::AndRefuses(how) => {
+            builder.with_client_cert_verifier(Arc::new(AnyClient(Arc::clone(&provider), Some(how))))
+        }
         Asks::ForNothing => builder.with_client_cert_verifier(WebPkiClientVerifier::no_client_auth()),
     };
     let pin = ServerThumbprint::of_der(certified.cert.der());
@@ -166,7 +199,7 @@ pub(crate) fn ok(body: &str) -> String {
 }
 
 #[derive(Debug)]
-struct AnyClient(Arc<rustls::crypto::CryptoProvider>);
+struct AnyClient(Arc<rustls::crypto::CryptoProvider>, Option<Refusal>);
 
 impl ClientCertVerifier for AnyClient {
     fn client_auth_mandatory(&self) -> bool {
@@ -183,7 +216,11 @@ impl ClientCertVerifier for AnyClient {
         _: &[CertificateDer<'_>],
         _: rustls::pki_types::UnixTime,
     ) -> Result<rustls::server::danger::ClientCertVerified, rustls::Error> {
-        Ok(rustls::server::danger::ClientCertVerified::assertion())
+        match self.1 {
+            None => Ok(rustls::server::danger::ClientCertVerified::assertion()),
+            Some(Refusal::Revoked) => Err(rustls::CertificateError::Revoked.into()),
+            Some(_) => Err(rustls::Error::General("it is not said why".to_owned())),
+        }
     }
 
     fn verify_tls12_signature(

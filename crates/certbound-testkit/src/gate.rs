@@ -1,0 +1,89 @@
+//! A transport whose requests can be made to wait, to see what happens meanwhile.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use certbound::{Answer, Transport, TransportError, Via};
+use tokio::sync::Notify;
+
+use crate::memory::MemoryTransport;
+
+/// Hands requests to the emulator, and holds back those to closed places. Clones are one.
+#[derive(Clone)]
+pub struct GatedTransport {
+    beyond: MemoryTransport,
+    gates: Arc<Gates>,
+}
+
+#[derive(Default)]
+struct Gates {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// Parts of URLs or bodies.
+    closed: Vec<String>,
+    waiting: usize,
+}
+
+impl GatedTransport {
+    /// All open.
+    pub fn new(beyond: MemoryTransport) -> Self {
+        Self { beyond, gates: Arc::default() }
+    }
+
+    /// Holds back requests that have this in their URL or body.
+    pub fn close(&self, part: &str) {
+        self.state().closed.push(part.to_owned());
+    }
+
+    /// Lets all go on.
+    pub fn open(&self) {
+        self.state().closed.clear();
+        self.gates.changed.notify_waiters();
+    }
+
+    /// How many wait now.
+    pub fn waiting(&self) -> usize {
+        self.state().waiting
+    }
+
+    /// The turn of one that must wait.
+    fn wait(&self, url: &str, body: &str) -> Option<Waiting<'_>> {
+        let mut state = self.state();
+        if !state.closed.iter().any(|part| url.contains(part) || body.contains(part)) {
+            return None;
+        }
+        state.waiting += 1;
+        Some(Waiting(self))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.gates.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One that waits, until it goes on or is dropped.
+struct Waiting<'a>(&'a GatedTransport);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.state().waiting -= 1;
+    }
+}
+
+impl Transport for GatedTransport {
+    async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
+        let (url, body) = (request.uri().to_string(), String::from_utf8_lossy(request.body()).into_owned());
+        loop {
+            let mut changed = std::pin::pin!(self.gates.changed.notified());
+            changed.as_mut().enable();
+            let Some(waiting) = self.wait(&url, &body) else { break };
+            changed.await;
+            drop(waiting);
+        }
+        self.beyond.send(request, via).await
+    }
+}

@@ -1,0 +1,127 @@
+//! The certificate of one identity: the one in use, those before it, and when it is renewed.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::{ArcSwapOption, Guard};
+use certbound_core::certificate::Thumbprint;
+use certbound_core::time::UnixTime;
+
+use super::minted::Minted;
+
+/// So many certificates before the present one are kept, for the tokens that still have them.
+const REMEMBERED: usize = 8;
+/// While a renewal goes on, no other one is begun for so long.
+const UNDER_WAY: Duration = Duration::from_secs(120);
+/// After a renewal that failed the next one begins no sooner than this, and up to as much later as `SPREAD`: machines that
+/// failed together do not ask together.
+const PAUSE: Duration = Duration::from_secs(180);
+const SPREAD: Duration = Duration::from_secs(120);
+
+/// The place of an identity's certificate.
+#[derive(Default)]
+pub(crate) struct Slot {
+    /// Each hit reads it, without a lock.
+    current: ArcSwapOption<Minted>,
+    past: Mutex<Past>,
+    /// When the next renewal may begin, in seconds.
+    renewal: AtomicU64,
+}
+
+#[derive(Default)]
+struct Past {
+    /// Newest first.
+    earlier: VecDeque<Arc<Minted>>,
+    /// By the token service: never to be presented again.
+    refused: VecDeque<Thumbprint>,
+}
+
+impl Slot {
+    /// The newest certificate, whatever its dates.
+    pub(super) fn current(&self) -> Guard<Option<Arc<Minted>>> {
+        self.current.load()
+    }
+
+    /// The certificate for new tokens.
+    pub(super) fn in_use(&self, now: UnixTime) -> Option<Arc<Minted>> {
+        self.current().as_ref().filter(|minted| minted.serves(now)).cloned()
+    }
+
+    /// The certificate while no other can be had: to its very end.
+    pub(super) fn lasting(&self, now: UnixTime) -> Option<Arc<Minted>> {
+        self.current().as_ref().filter(|minted| minted.lasts(now)).cloned()
+    }
+
+    /// The very certificate of this name, while it lasts.
+    pub(super) fn named(&self, thumbprint: Thumbprint, now: UnixTime) -> Option<Arc<Minted>> {
+        let it = |minted: &&Arc<Minted>| minted.binding.thumbprint() == thumbprint && minted.lasts(now);
+        let current = self.current().as_ref().filter(it).cloned();
+        current.or_else(|| self.past().earlier.iter().find(it).cloned())
+    }
+
+    /// Certificates before the present one that last, newest first.
+    pub(super) fn earlier(&self, now: UnixTime) -> Vec<Thumbprint> {
+        let past = self.past();
+        let lasting = past.earlier.iter().filter(|minted| minted.lasts(now));
+        lasting.map(|minted| minted.binding.thumbprint()).collect()
+    }
+
+    pub(super) fn put(&self, minted: &Arc<Minted>) {
+        let (mut past, new) = (self.past(), minted.binding.thumbprint());
+        let previous = self.current.swap(Some(Arc::clone(minted)));
+        let previous = previous.filter(|previous| previous.binding.thumbprint() != new);
+        if let Some(previous) = previous {
+            past.earlier.push_front(previous);
+        }
+        past.earlier.truncate(REMEMBERED);
+        self.renewal.store(0, Ordering::Relaxed);
+    }
+
+    /// Takes a certificate out for good, and tells which one it was.
+    pub(super) fn refuse(&self, thumbprint: Thumbprint) -> Option<Arc<Minted>> {
+        let mut past = self.past();
+        if !past.refused.contains(&thumbprint) {
+            past.refused.push_front(thumbprint);
+            past.refused.truncate(REMEMBERED);
+        }
+        let it = |minted: &Arc<Minted>| minted.binding.thumbprint() == thumbprint;
+        let at = past.earlier.iter().position(it);
+        let earlier = at.and_then(|at| past.earlier.remove(at));
+        if !self.current().as_ref().is_some_and(it) {
+            return earlier;
+        }
+        self.current.swap(None)
+    }
+
+    pub(super) fn is_refused(&self, thumbprint: Thumbprint) -> bool {
+        self.past().refused.contains(&thumbprint)
+    }
+
+    /// Whether the last one was refused, and there is none in its place yet.
+    pub(super) fn lost_its_certificate(&self) -> bool {
+        let past = self.past();
+        self.current().is_none() && !past.refused.is_empty()
+    }
+
+    /// Whether a renewal may begin. Says so to one of those who ask, and not again for a while.
+    pub(super) fn take_renewal(&self, now: UnixTime) -> bool {
+        let due = self.renewal.load(Ordering::Relaxed);
+        // A clock that was set back must not put it off for longer than any pause.
+        let waits = UnixTime::from_secs(due) > now && due <= now.plus(PAUSE + SPREAD).as_secs();
+        let next = now.plus(UNDER_WAY).as_secs();
+        !waits && self.renewal.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// The renewal that began failed; `random` spreads the next one.
+    pub(super) fn renewal_failed(&self, now: UnixTime, random: u64) {
+        let pause = PAUSE + Duration::from_secs(random % (SPREAD.as_secs() + 1));
+        self.renewal.store(now.plus(pause).as_secs(), Ordering::Relaxed);
+    }
+
+    fn past(&self) -> MutexGuard<'_, Past> {
+        // Nothing can panic while it is held, and every state it passes through is usable.
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

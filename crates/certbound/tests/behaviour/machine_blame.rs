@@ -1,0 +1,145 @@
+//! Who is blamed by the token service is not presented again: certificates, and attestations of keys.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use certbound::{
+    Attestation, AttestationRequest, Client, Clock as _, IdentityId, MachineCertificates, Secret,
+    SoftwareKeys, StateDirectory,
+};
+use certbound_testkit::emulator::world::builtin;
+use certbound_testkit::emulator::{
+    Condition, Emulator, Fault, FaultResult, LegKind, PlatformEndpoint, PlatformKind,
+};
+use certbound_testkit::{ManualClock, Pair};
+
+use crate::managed_identity::{asked, past_the_cache, refuse_once, system};
+use crate::two_leg::vault;
+
+/// A hook that says something else at each call; the last word for good.
+pub(crate) struct Words {
+    words: &'static [&'static str],
+    calls: Arc<AtomicUsize>,
+    emulator: Arc<Emulator>,
+    clock: ManualClock,
+}
+
+impl Words {
+    pub(crate) fn of(pair: &Pair, words: &'static [&'static str]) -> (Self, Arc<AtomicUsize>) {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let (emulator, clock) = (Arc::clone(pair.emulator()), pair.clock().clone());
+        (Self { words, calls: Arc::clone(&calls), emulator, clock }, calls)
+    }
+}
+
+impl Attestation for Words {
+    async fn attest(&self, request: &AttestationRequest) -> Result<Secret, String> {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        let word = self.words.get(call).or(self.words.last()).unwrap();
+        Ok(Secret::new(self.emulator.attest_for_tests(request.key.public_key(), self.clock.now(), word)))
+    }
+}
+
+/// Over each way there is to the token service.
+#[tokio::test]
+async fn s84_an_attestation_that_is_blamed_is_obtained_anew() {
+    for way in ["direct", "assertion", "Leg 2"] {
+        let pair = Pair::new();
+        let (hook, calls) = Words::of(&pair, &["issuer", "right"]);
+        let identity = pair.managed_identity(IdentityId::System).with_attestation(hook).build().unwrap();
+        match way {
+            "direct" => drop(identity.bound_token(&vault()).await.unwrap()),
+            "assertion" => drop(identity.assertion().await.unwrap()),
+            _ => {
+                let leg2 = pair.builder(builtin::TARGET_APP).with_assertions(identity).build().unwrap();
+                leg2.bound_token(&vault()).await.unwrap();
+            }
+        }
+        assert_eq!(calls.load(Ordering::SeqCst), 2, "{way}");
+    }
+}
+
+/// The next request for a platform's certificate gets this answer.
+fn refuse_metadata_once(pair: &Pair, status: u16) {
+    let endpoint = Some(PlatformEndpoint::PlatformMetadata);
+    let condition = Condition { endpoint, ..Condition::platform(PlatformKind::Imds) };
+    let result = FaultResult::Status { status, body: String::new(), retry_after: None, headers: [].into() };
+    pair.emulator().add_fault(Fault::once(condition, result));
+}
+
+#[tokio::test]
+async fn a_refused_certificate_is_not_presented_again_even_if_there_is_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = Pair::new();
+    let process = || {
+        let state = StateDirectory::open(folder.path().join("state")).unwrap();
+        let builder = pair.managed_identity(IdentityId::System);
+        let builder = builder.with_certificates(MachineCertificates::kept_in(&state));
+        builder.with_keys(SoftwareKeys::kept_in(&state)).build().unwrap()
+    };
+    let identity = process();
+    let refused = identity.bound_token(&vault()).await.unwrap().binding().thumbprint().x5t_s256();
+    refuse_once(&pair, 1_000_901);
+    refuse_metadata_once(&pair, 403);
+    let error = identity.bound_token(&vault()).force_refresh().await.unwrap_err();
+    assert_eq!(error.code(), "managed_identity_request_failed");
+    pair.emulator().clear_journal();
+    process().bound_token(&vault()).await.unwrap();
+    identity.bound_token(&vault()).await.unwrap();
+    let presented: Vec<_> =
+        pair.emulator().journal().iter().filter_map(|entry| entry.client_certificate.clone()).collect();
+    assert!(presented.len() == 2 && !presented.contains(&refused), "{presented:?} {refused}");
+}
+
+#[tokio::test]
+async fn whoever_comes_next_asks_past_the_cache_for_another_one_too() {
+    let pair = Pair::new();
+    let identity = system(&pair);
+    identity.bound_token(&vault()).await.unwrap();
+    refuse_once(&pair, 1_000_901);
+    refuse_metadata_once(&pair, 403);
+    identity.bound_token(&vault()).force_refresh().await.unwrap_err();
+    pair.emulator().clear_journal();
+    identity.bound_token(&vault()).await.unwrap();
+    assert_eq!(past_the_cache(&pair), [true], "the metadata service may have kept the refused one");
+}
+
+#[tokio::test]
+async fn a_certificate_that_leg_2s_service_blames_is_replaced_and_the_exchange_begins_anew() {
+    let pair = Pair::new();
+    let identity = system(&pair);
+    let leg2 = pair.builder(builtin::TARGET_APP).with_assertions(identity.clone()).build().unwrap();
+    let first = leg2.bound_token(&vault()).await.unwrap();
+    asked(&pair);
+    let blame =
+        FaultResult::Refusal { aadsts: 700_027, error: None, status: None, suberror: None, claims: None };
+    pair.emulator().add_fault(Fault::once(Condition::leg(LegKind::Leg2), blame));
+    let second = leg2.bound_token(&vault()).force_refresh().await.unwrap();
+    assert_ne!(second.binding(), first.binding());
+    let expected = ["token", "token", "getplatformmetadata", "issuecredential", "token", "token"];
+    assert_eq!(asked(&pair), expected);
+    assert_eq!(identity.bound_token(&vault()).await.unwrap().binding(), second.binding());
+}
+
+#[tokio::test]
+async fn a_hundred_who_are_refused_alike_make_one_other_certificate() {
+    let pair = Pair::new();
+    let identity = system(&pair);
+    let first = identity.bound_token(&vault()).await.unwrap();
+    let refused = first.binding().thumbprint();
+    let tokens: Vec<Client<_>> = (0..10)
+        .map(|_| pair.builder(builtin::TARGET_APP).with_assertions(identity.clone()).build().unwrap())
+        .collect();
+    asked(&pair);
+    for _ in 0..10 {
+        refuse_once(&pair, 1_000_901);
+    }
+    let scope = vault();
+    let all =
+        futures_util::future::join_all(tokens.iter().map(|leg2| async { leg2.bound_token(&scope).await }));
+    for token in all.await {
+        assert_ne!(token.unwrap().binding().thumbprint(), refused);
+    }
+    let issued = asked(&pair).iter().filter(|path| *path == "issuecredential").count();
+    assert_eq!(issued, 1);
+}

@@ -1,0 +1,198 @@
+//! Keys of a machine: which are taken, when they are asked for, and how long their stores and hooks may take.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use certbound::{
+    Attestation, AttestationRequest, IdentityId, KeyError, KeyProvider, KeyStrength, MachineCertificates,
+    MachineKey, MachineSigner, Secret, SoftwareKeys,
+};
+use certbound_testkit::emulator::world::builtin;
+use certbound_testkit::{GatedTransport, Pair};
+
+use crate::machine_blame::Words;
+use crate::machine_certificates::{DAY, HOUR, until};
+use crate::managed_identity::refuse_once;
+use crate::two_leg::vault;
+
+/// Tells a public half, and signs nothing.
+struct Public(Vec<u8>);
+
+impl MachineSigner for Public {
+    fn public_key(&self) -> Vec<u8> {
+        self.0.clone()
+    }
+
+    fn sign_pss_sha256(&self, _: &[u8]) -> Result<Vec<u8>, KeyError> {
+        Err(KeyError::new("it is for show"))
+    }
+}
+
+fn openssl(args: &[&str], input: &[u8]) -> Vec<u8> {
+    let mut openssl = Command::new("openssl")
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    openssl.stdin.take().unwrap().write_all(input).unwrap();
+    let output = openssl.wait_with_output().unwrap();
+    assert!(output.status.success());
+    output.stdout
+}
+
+#[tokio::test]
+async fn a_key_is_rsa_of_2048_bits_or_more() {
+    let rsa = |bits: &str| {
+        let private = openssl(&["genrsa", bits], b"");
+        openssl(&["rsa", "-pubout", "-outform", "DER"], &private)
+    };
+    let taken = MachineKey::new(Public(rsa("3072"))).unwrap();
+    assert!(taken.signer::<Public>().is_some(), "a hook gets its own type back");
+    let software = SoftwareKeys::new().key().await.unwrap();
+    assert!(software.signer::<Public>().is_none());
+    let mut trailing = software.public_key().to_vec();
+    trailing.push(0);
+    let ec = rcgen::KeyPair::generate().unwrap();
+    for (public, word) in [
+        (rsa("1024"), "1024 bits"),
+        (rcgen::PublicKeyData::subject_public_key_info(&ec), "RSA"),
+        (trailing, "RSA"),
+        (Vec::new(), "RSA"),
+    ] {
+        let error = MachineKey::new(Public(public)).unwrap_err();
+        assert!(error.to_string().contains(word), "{error}");
+    }
+}
+
+/// Counts how often the key is asked for; gives it, or never does.
+struct Counted {
+    asked: Arc<AtomicUsize>,
+    key: Option<MachineKey>,
+}
+
+impl KeyProvider for Counted {
+    fn strength(&self) -> KeyStrength {
+        KeyStrength::Software
+    }
+
+    async fn key(&self) -> Result<MachineKey, KeyError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        match self.key.clone() {
+            Some(key) => Ok(key),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_key_is_made_while_the_platform_is_asked() {
+    let pair = Pair::new();
+    let gate = GatedTransport::new(pair.transport());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let keys = Counted { asked: Arc::clone(&asked), key: SoftwareKeys::new().key().await.ok() };
+    let builder = pair.managed_identity(IdentityId::System).with_transport(gate.clone()).with_keys(keys);
+    let identity = builder.build().unwrap();
+    gate.close("getplatformmetadata");
+    let minting = tokio::spawn(async move { identity.bound_token(&vault()).await });
+    until(|| gate.waiting() == 1).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "before the platform answered");
+    gate.open();
+    minting.await.unwrap().unwrap();
+}
+
+/// Time moves by itself where everybody waits.
+#[tokio::test(start_paused = true)]
+async fn a_key_store_that_hangs_is_given_up() {
+    let pair = Pair::new();
+    let keys = Counted { asked: Arc::default(), key: None };
+    let identity = pair.managed_identity(IdentityId::System).with_keys(keys).build().unwrap();
+    let error = identity.bound_token(&vault()).await.unwrap_err();
+    assert_eq!(error.code(), "cryptographic_error");
+    assert!(error.to_string().contains("60 s"), "{error}");
+}
+
+/// A hook that says nothing.
+struct Silent;
+
+impl Attestation for Silent {
+    async fn attest(&self, _: &AttestationRequest) -> Result<Secret, String> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attestation_hook_that_hangs_is_given_up() {
+    let pair = Pair::new();
+    let identity = pair.managed_identity(IdentityId::System).with_attestation(Silent).build().unwrap();
+    let error = identity.bound_token(&vault()).await.unwrap_err();
+    assert_eq!(error.code(), "attestation_failed");
+    assert!(error.to_string().contains("60 s"), "{error}");
+}
+
+/// A store, or a hook, that panics: each who waits is told, and the next one may try.
+struct Panics(AtomicUsize, MachineKey);
+
+impl KeyProvider for Panics {
+    fn strength(&self) -> KeyStrength {
+        KeyStrength::Software
+    }
+
+    async fn key(&self) -> Result<MachineKey, KeyError> {
+        tokio::task::yield_now().await;
+        assert!(self.0.fetch_add(1, Ordering::SeqCst) > 0, "the first one panics");
+        Ok(self.1.clone())
+    }
+}
+
+#[tokio::test]
+async fn a_key_store_that_panics_is_an_error_to_all_who_wait() {
+    let pair = Pair::new();
+    let keys = Panics(AtomicUsize::new(0), SoftwareKeys::new().key().await.unwrap());
+    let identity = pair.managed_identity(IdentityId::System).with_keys(keys).build().unwrap();
+    let scope = vault();
+    let both = futures_util::future::join(async { identity.bound_token(&scope).await }, async {
+        identity.assertion().await
+    });
+    let (token, assertion) = both.await;
+    assert_eq!(token.unwrap_err().code(), "cryptographic_error");
+    assert_eq!(assertion.map(drop).unwrap_err().code(), "cryptographic_error");
+    identity.bound_token(&scope).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_attestation_of_a_key_is_used_until_it_nears_its_end() {
+    let pair = Pair::new();
+    let certificates = MachineCertificates::new();
+    let (hook, calls) = Words::of(&pair, &["right"]);
+    let builder = |id| pair.managed_identity(id).with_certificates(certificates.clone());
+    let identity = builder(IdentityId::System).with_attestation(hook).build().unwrap();
+    let calls = || calls.load(Ordering::SeqCst);
+    let mint = async || {
+        refuse_once(&pair, 1_000_901);
+        identity.bound_token(&vault()).force_refresh().await.unwrap();
+    };
+    identity.bound_token(&vault()).await.unwrap();
+    mint().await;
+    assert_eq!((calls(), certificates.len()), (1, 1), "the certificate was blamed, not the attestation");
+    // Another identity, its hook another one, the key the same.
+    let (other_hook, other_calls) = Words::of(&pair, &["right"]);
+    let user = IdentityId::client_id(builtin::USER_IDENTITY).unwrap();
+    let user = builder(user).with_attestation(other_hook).build().unwrap();
+    user.bound_token(&vault()).await.unwrap();
+    assert_eq!((other_calls.load(Ordering::SeqCst), certificates.len()), (0, 2));
+    // It ends after a day.
+    pair.clock().advance(DAY - Duration::from_secs(301));
+    mint().await;
+    assert_eq!(calls(), 1);
+    pair.clock().advance(Duration::from_secs(2));
+    mint().await;
+    assert_eq!(calls(), 2);
+    pair.clock().advance(HOUR);
+    mint().await;
+    assert_eq!(calls(), 2);
+}
