@@ -89,9 +89,10 @@ pub use crate::credential::{
 pub use crate::error::{Error, Leg, Misuse, PeerMisbehaved};
 pub use crate::leg1::{AssertionRequest, Leg1, leg1_fn};
 pub use crate::managed_identity::{
-    AcquireFromMachine, Attestation, AttestationRequest, Capabilities, EnvironmentError, ImdsVersion,
-    KeyError, KeyProvider, KeyStrength, MachineCertificates, MachineKey, MachineSigner, ManagedIdentity,
-    ManagedIdentityBuildError, ManagedIdentityBuilder, NoImds, PlatformError, ProbeFailure, SoftwareKeys,
+    AcquireFromMachine, AcquireMachineLeg1, Attestation, AttestationRequest, Capabilities, EnvironmentError,
+    ImdsVersion, KeyError, KeyProvider, KeyStrength, MachineCertificates, MachineKey, MachineSigner,
+    ManagedIdentity, ManagedIdentityBuildError, ManagedIdentityBuilder, NoImds, PlatformError, ProbeFailure,
+    SoftwareKeys,
 };
 pub use crate::network::{Network, NetworkBuilder, NetworkError};
 pub use crate::observe::{Check, JwtPop, JwtPopReport, ObservedRequest, ObservedValue, Observer};

@@ -42,6 +42,7 @@ pub use self::environment::EnvironmentError;
 pub use self::error::PlatformError;
 use self::keys::{AnyKeys, ProviderId};
 pub use self::keys::{KeyError, KeyProvider, KeyStrength, MachineKey, MachineSigner, SoftwareKeys};
+pub use self::leg1::AcquireMachineLeg1;
 use self::place::Place;
 use self::slot::Slot;
 

@@ -1,5 +1,7 @@
 //! A managed identity as Leg 1: bound assertions, and plain ones where the platform gives no others.
 
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use certbound_core::certificate::Thumbprint;
@@ -18,6 +20,7 @@ use crate::credential::UnboundAssertions;
 use crate::error::{Error, Leg, PeerMisbehaved};
 use crate::headers::RefreshReason;
 use crate::leg1::{AssertionRequest, Leg1};
+use crate::observe::Observer;
 
 const LEG: Option<Leg> = Some(Leg::One);
 
@@ -28,11 +31,8 @@ impl ManagedIdentity {
     ///
     /// # Errors
     /// As [`ManagedIdentity::bound_token`].
-    pub async fn assertion(&self) -> Result<BoundAssertion, Error> {
-        let id = CorrelationId::random();
-        let options = Options { correlation_id: Some(id), ..Options::default() };
-        let minted = self.machine.minted(None, id).await.map_err(blame(LEG))?;
-        self.exchange(minted, &options, id).await
+    pub fn assertion(&self) -> AcquireMachineLeg1<'_> {
+        AcquireMachineLeg1 { identity: self, options: Options::default() }
     }
 
     /// With this certificate; where the service blames that, once more with a new one.
@@ -69,6 +69,41 @@ impl ManagedIdentity {
             return Err(Error::peer(LEG, what));
         }
         Ok(BoundAssertion::new(token.secret, minted.binding.clone(), token.expires_at, Some(report)))
+    }
+}
+
+/// An assertion of a managed identity about to be acquired: add options, then await it.
+#[must_use = "nothing happens until it is awaited"]
+pub struct AcquireMachineLeg1<'a> {
+    identity: &'a ManagedIdentity,
+    options: Options,
+}
+
+impl AcquireMachineLeg1<'_> {
+    /// Uses a correlation id of the caller's, towards the platform and the token service. Default: a fresh one.
+    pub fn correlation_id(mut self, id: CorrelationId) -> Self {
+        self.options.correlation_id = Some(id);
+        self
+    }
+
+    /// Is told of the request to the token service before it is sent; not of those to the platform.
+    pub fn observe(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.options.observer = Some(observer);
+        self
+    }
+}
+
+impl<'a> IntoFuture for AcquireMachineLeg1<'a> {
+    type Output = Result<BoundAssertion, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { identity, mut options } = self;
+        Box::pin(async move {
+            let id = *options.correlation_id.get_or_insert_with(CorrelationId::random);
+            let minted = identity.machine.minted(None, id).await.map_err(blame(LEG))?;
+            identity.exchange(minted, &options, id).await
+        })
     }
 }
 
