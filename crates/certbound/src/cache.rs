@@ -66,6 +66,8 @@ impl Wanted<'_> {
 struct Inner {
     memory: Memory,
     requests: Requests,
+    /// Whether tokens are fetched anew while the old ones still serve.
+    ahead: bool,
     shelf: Option<Arc<Shelf>>,
     flights: Flights,
     counters: Counters,
@@ -89,34 +91,42 @@ impl TokenCache {
 
     /// A cache of at most `tokens`, at least one, that take at most `bytes`. A token that takes more by itself is not kept.
     pub fn with_limits(tokens: usize, bytes: usize) -> Self {
-        Self::of(Memory::limited(tokens.max(1), bytes), Requests::random(), None)
+        Self::of(Memory::limited(tokens.max(1), bytes), Requests::random(), true, None)
     }
 
     /// A cache that keeps nothing: each acquisition asks the service, but those under way at the same time for the same
     /// token still share one request.
     pub fn none() -> Self {
-        Self::of(Memory::limited(0, 0), Requests::random(), None)
+        Self::of(Memory::limited(0, 0), Requests::random(), true, None)
     }
 
     /// An empty cache of the same limits with `store` behind it: asked before the token service is, and told what that
     /// answers. [`TokenCache::none`] with a store keeps nothing in memory.
     #[must_use]
     pub fn with_store(self, store: impl TokenStore) -> Self {
-        let Inner { memory, requests, .. } = &*self.inner;
-        Self::of(memory.emptied(), requests.anew(), Some(Arc::new(Shelf::new(store))))
+        let Inner { memory, requests, ahead, .. } = &*self.inner;
+        Self::of(memory.emptied(), requests.anew(), *ahead, Some(Arc::new(Shelf::new(store))))
+    }
+
+    /// An empty cache of the same limits and store that fetches no token ahead of its last five minutes: for a program that
+    /// ends before a refresh in the background would.
+    #[must_use]
+    pub fn without_refresh_ahead(self) -> Self {
+        let Inner { memory, requests, shelf, .. } = &*self.inner;
+        Self::of(memory.emptied(), requests.anew(), false, shelf.clone())
     }
 
     /// An empty cache of the same limits and store, whose moments of refresh follow from `seed`: for tests that are to be
     /// repeated. By default they are random, so that programs that started together do not ask together.
     #[must_use]
     pub fn with_seed(self, seed: u64) -> Self {
-        let Inner { memory, shelf, .. } = &*self.inner;
-        Self::of(memory.emptied(), Requests::seeded(seed), shelf.clone())
+        let Inner { memory, ahead, shelf, .. } = &*self.inner;
+        Self::of(memory.emptied(), Requests::seeded(seed), *ahead, shelf.clone())
     }
 
-    fn of(memory: Memory, requests: Requests, shelf: Option<Arc<Shelf>>) -> Self {
+    fn of(memory: Memory, requests: Requests, ahead: bool, shelf: Option<Arc<Shelf>>) -> Self {
         let (flights, counters) = (Flights::default(), Counters::default());
-        Self { inner: Arc::new(Inner { memory, requests, shelf, flights, counters }) }
+        Self { inner: Arc::new(Inner { memory, requests, ahead, shelf, flights, counters }) }
     }
 
     /// How many tokens are held, expired ones that nobody asked for since included.
@@ -174,7 +184,7 @@ impl TokenCache {
                 return None;
             }
             self.count(Counted::Hit);
-            Some((held.clone(), life.take_refresh(now)))
+            Some((held.clone(), self.inner.ahead && life.take_refresh(now)))
         })
     }
 

@@ -135,7 +135,9 @@ impl TokenCache {
         earlier: &[Thumbprint],
         now: UnixTime,
     ) -> Option<(Held, bool)> {
-        let held = self.of_earlier(key, earlier, now).filter(|held| held.life().stands_in(now))?;
+        // Who begins no attempts in the background waits for one instead.
+        let stands_in = |held: &Held| self.inner.ahead && held.life().stands_in(now);
+        let held = self.of_earlier(key, earlier, now).filter(stands_in)?;
         self.count(Counted::Hit);
         let retries = held.life().take_refresh(now);
         Some((held, retries))

@@ -117,6 +117,24 @@ async fn a_token_is_refreshed_ahead_once_while_the_old_one_is_served() {
     assert_eq!(statistics.hits, 52);
 }
 
+/// A program that ends at once would only begin it, again and again.
+#[tokio::test]
+async fn a_cache_without_refresh_ahead_fetches_nothing_before_the_last_minutes() {
+    let (clock, service) = (ManualClock::at(NOW), Service::new(r#""expires_in":3600,"refresh_in":1800"#));
+    let cache = TokenCache::new().without_refresh_ahead();
+    let client = builder(&clock, service.transport()).with_cache(cache.clone()).build().unwrap();
+    for after in [0, 2_000, 1_000] {
+        clock.advance(seconds(after));
+        assert_eq!(token(&client).await, "T1");
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!((service.asked(), cache.statistics().refreshes), (1, 0));
+    clock.advance(seconds(400));
+    assert_eq!((token(&client).await, service.asked()), ("T2".to_owned(), 2));
+}
+
 #[tokio::test]
 async fn a_refresh_that_makes_no_sense_is_not_made() {
     for refresh_in in ["0", "-5", "3600", "999999", r#""never""#] {
