@@ -14,7 +14,6 @@ mod verify;
 
 use std::process::ExitCode;
 
-pub(crate) use self::dry_run::NeverTransport;
 use crate::failure::Failure;
 use crate::flags::Command;
 use crate::output::Terminal;

@@ -7,12 +7,15 @@
 //! it, or at the documentation itself.
 
 mod checklist;
+mod commands;
 mod documents;
 mod evidence;
 mod run;
 mod stage;
 mod tamper;
 mod watched;
+
+use std::path::Path;
 
 use certbound::{Clock as _, SystemClock};
 use certbound_emulator::Fault;
@@ -64,18 +67,18 @@ pub enum How {
 }
 
 /// Runs the main job with these faults planted in the emulator, and judges it. It never fails: what could not be done
-/// is a line that does not hold.
-pub async fn run(faults: &[Fault]) -> Report {
-    run_tampered(faults, Tamper::Nothing).await
+/// is a line that does not hold. `program` is the command `certbound`, for the lines about what it refuses.
+pub async fn run(program: &Path, faults: &[Fault]) -> Report {
+    run_tampered(program, faults, Tamper::Nothing).await
 }
 
-/// As [`run`], with the client's requests tampered with on their way: for the proof that the checklist notices.
-pub async fn run_tampered(faults: &[Fault], tamper: Tamper) -> Report {
+/// As [`run`], with what the client sends or types tampered with on its way: for the proof that the checklist notices.
+pub async fn run_tampered(program: &Path, faults: &[Fault], tamper: Tamper) -> Report {
     let clock = SystemClock::new();
     let begin = clock.monotonic();
     let evidence = match stage::Stage::set(faults).await {
         Ok(stage) => {
-            let evidence = run::run(&stage, tamper).await;
+            let evidence = run::run(&stage, program, tamper).await;
             stage.strike().await;
             evidence
         }

@@ -1,9 +1,10 @@
 //! Self-doubt: each fault makes exactly the lines fail that are about it. A checklist that cannot fail shows nothing.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use certbound_cli::demo::{self, How, Report, Tamper};
-use certbound_emulator::{Condition, Fault, FaultResult, LegKind};
+use certbound_emulator::{Condition, Fault, FaultResult, LegKind, PlatformEndpoint};
 
 /// Every line. Scripts rely on these names.
 const ALL: &[&str] = &[
@@ -102,6 +103,7 @@ struct Case {
 fn cases() -> Vec<Case> {
     let (leg1, leg2) = (|| Condition::leg(LegKind::Leg1), || Condition::leg(LegKind::Leg2));
     let resource = || Condition::leg(LegKind::Resource);
+    let issue = || Condition::endpoint(PlatformEndpoint::IssueCredential);
     let redirect = || FaultResult::Redirect307 { location: "https://login.microsoftonline.com/".to_owned() };
     let status =
         |status| FaultResult::Status { status, body: "{}".to_owned(), retry_after: None, headers: [].into() };
@@ -168,13 +170,33 @@ fn cases() -> Vec<Case> {
             Fault::always(resource(), status(200)),
             &[&["refused.no-certificate", "refused.other-certificate", "refused.bearer-scheme"]],
         ),
+        case(
+            "a machine's certificate for another key",
+            Fault::always(issue(), FaultResult::ForeignKeyCertificate),
+            &[MACHINE],
+        ),
+        case(
+            "a machine's certificate that is over",
+            Fault::always(issue(), FaultResult::ExpiredCertificate),
+            &[MACHINE],
+        ),
+        case(
+            "a machine's certificate for another identity, once",
+            Fault::once(issue(), FaultResult::ForeignIdentityCertificate),
+            &[MACHINE],
+        ),
+        case(
+            "a metadata service that is none",
+            Fault::always(Condition::endpoint(PlatformEndpoint::PlatformMetadata), FaultResult::WrongServer),
+            &[MACHINE],
+        ),
         case("late answers", Fault::once(Condition::any(), FaultResult::Delay { milliseconds: 50 }), &[]),
     ]
 }
 
 #[tokio::test]
 async fn without_a_fault_every_line_holds_and_is_known() {
-    let report = demo::run(&[]).await;
+    let report = demo::run(program(), &[]).await;
     assert_eq!(failing(&report), BTreeSet::new(), "{report:#?}");
     let ids: Vec<&str> = report.checks.iter().map(|check| check.id).collect();
     assert_eq!(ids, ALL);
@@ -187,7 +209,7 @@ async fn without_a_fault_every_line_holds_and_is_known() {
 #[tokio::test]
 async fn each_fault_makes_exactly_its_lines_fail() {
     for Case { name, fault, must_fail } in cases() {
-        let report = demo::run(&[fault]).await;
+        let report = demo::run(program(), &[fault]).await;
         let expected: BTreeSet<&str> = must_fail.iter().copied().flatten().copied().collect();
         assert_eq!(failing(&report), expected, "{name}: {report:#?}");
         assert_eq!(report.checks.len(), ALL.len(), "{name}: a line was left out");
@@ -196,7 +218,7 @@ async fn each_fault_makes_exactly_its_lines_fail() {
 
 #[tokio::test]
 async fn each_spoiled_request_makes_exactly_its_lines_fail() {
-    let cases: [(Tamper, &[&[&str]]); 4] = [
+    let cases: [(Tamper, &[&[&str]]); 5] = [
         (
             // The service binds nothing to an assertion sent as jwt-bearer; the Bearer token it does give.
             Tamper::JwtBearer,
@@ -227,9 +249,10 @@ async fn each_spoiled_request_makes_exactly_its_lines_fail() {
             Tamper::NotBoundInLeg2,
             &[&["leg2.bound-token-requested", "machine.leg2-bound"], TOKEN, OTHER_BOUND_TOKENS],
         ),
+        (Tamper::MachineInLeg1, &[&["machine.is-not-leg2"]]),
     ];
     for (tamper, must_fail) in cases {
-        let report = demo::run_tampered(&[], tamper).await;
+        let report = demo::run_tampered(program(), &[], tamper).await;
         let expected: BTreeSet<&str> = must_fail.iter().copied().flatten().copied().collect();
         assert_eq!(failing(&report), expected, "{tamper:?}: {report:#?}");
     }
@@ -239,10 +262,14 @@ async fn each_spoiled_request_makes_exactly_its_lines_fail() {
 #[tokio::test]
 async fn a_failed_leg_1_is_the_reason_of_what_could_not_follow() {
     let fault = Fault::always(Condition::leg(LegKind::Leg1), FaultResult::BearerForMtlsPop);
-    let report = demo::run(&[fault]).await;
+    let report = demo::run(program(), &[fault]).await;
     for check in report.checks.iter().filter(|check| !check.ok) {
         assert!(check.detail.contains("token_type_mismatch"), "{}: {}", check.id, check.detail);
     }
+}
+
+fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_certbound"))
 }
 
 fn failing(report: &Report) -> BTreeSet<&str> {

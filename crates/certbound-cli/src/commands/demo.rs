@@ -15,7 +15,10 @@ pub(super) async fn run(terminal: Terminal) -> Result<ExitCode, Failure> {
         Format::Header => return Err(Usage::Format { format: "header" }.into()),
         Format::Env => return Err(Usage::Format { format: "env" }.into()),
     }
-    let report = demo::run(&[]).await;
+    let program = std::env::current_exe();
+    let program =
+        program.map_err(|error| Failure::of_system("this program cannot be found again", &error))?;
+    let report = demo::run(&program, &[]).await;
     match format {
         Format::Json => output::print(&output::json(&report, 0)?)?,
         _ => output::print(table(&report).as_bytes())?,

@@ -1,13 +1,8 @@
-//! The lines of the checklist that the README, the help and the command line answer.
-
-use std::ffi::OsString;
+//! The lines of the checklist that the README and the help answer.
 
 use clap::CommandFactory as _;
 
-use crate::commands::NeverTransport;
-use crate::failure::USAGE;
-use crate::flags::{self, Cli, Command};
-use crate::plan;
+use crate::flags::Cli;
 
 const README: &str = include_str!("../../../../README.md");
 
@@ -48,25 +43,6 @@ pub(super) fn no_experimental_switch() -> Result<String, String> {
     match all.into_iter().find(|command| says(&help(command), "experimental")) {
         Some(command) => Err(format!("`{command}` has an experimental switch")),
         None => Ok("no command and no call has such a switch; there is nothing to forget".to_owned()),
-    }
-}
-
-/// The command line takes no managed identity for Leg 2.
-pub(super) fn machine_is_not_leg2() -> Result<String, String> {
-    let typed =
-        ["certbound", "exchange", "--managed-identity", "system", "--scope", "https://vault.azure.net"];
-    let cli = flags::parse(&typed.map(OsString::from)).map_err(|error| error.to_string())?;
-    let Command::Exchange(flags) = cli.command else {
-        return Err("`exchange` is no command".to_owned());
-    };
-    match plan::two_legs(&flags.client, &flags.leg1, &plan::Reach::fresh(NeverTransport)) {
-        Ok(_) => Err("`exchange --managed-identity` is taken".to_owned()),
-        Err(failure) if failure.code == "managed_identity_cannot_be_leg2" && failure.exit == USAGE => {
-            Ok(format!("`exchange --managed-identity`: exit {}, {}", failure.exit, failure.code))
-        }
-        Err(failure) => {
-            Err(format!("`exchange --managed-identity`: exit {}, {}", failure.exit, failure.code))
-        }
     }
 }
 

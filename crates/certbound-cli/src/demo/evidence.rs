@@ -27,6 +27,8 @@ pub(super) struct Evidence {
     pub(super) machine_leg1: Scene<AssertionSeen>,
     pub(super) machine_bound: Scene<TokenSeen>,
     pub(super) machine_bearer: Scene<TokenSeen>,
+    /// The commands that make it Leg 2.
+    pub(super) machine_as_leg2: Scene<Vec<Refusal>>,
     pub(super) without_certificate: Scene<Called>,
     pub(super) other_certificate: Scene<Called>,
     pub(super) wrong_scheme: Scene<Called>,
@@ -82,6 +84,14 @@ pub(super) struct Called {
     pub(super) token: String,
 }
 
+/// How a command of ours ended.
+#[derive(Clone)]
+pub(super) struct Refusal {
+    pub(super) command: String,
+    pub(super) exit: Option<i32>,
+    pub(super) code: String,
+}
+
 impl Evidence {
     /// Nothing could be done, for one reason.
     pub(super) fn none(reason: &str) -> Self {
@@ -101,6 +111,7 @@ impl Evidence {
             machine_leg1: Scene::not_played(reason),
             machine_bound: Scene::not_played(reason),
             machine_bearer: Scene::not_played(reason),
+            machine_as_leg2: Scene::not_played(reason),
             without_certificate: Scene::not_played(reason),
             other_certificate: Scene::not_played(reason),
             wrong_scheme: Scene::not_played(reason),

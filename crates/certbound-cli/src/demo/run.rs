@@ -1,5 +1,7 @@
 //! The scenes: what is done, each with the journal of the requests that came of it.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use certbound::{
     Authority, BearerToken, Binding, BoundAssertion, BoundToken, ByAssertion, ByCertificate, Client, Cloud,
@@ -16,6 +18,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request};
 use zeroize::Zeroizing;
 
+use super::commands;
 use super::evidence::{AssertionSeen, Called, Evidence, Outcome, Provided, Scene, TokenSeen, digest};
 use super::stage::Stage;
 use super::tamper::{Tamper, Tampered};
@@ -25,9 +28,9 @@ use super::watched::Watched;
 pub(super) const REGION: &str = "westus3";
 
 /// Plays every scene, also after one has failed.
-pub(super) async fn run(stage: &Stage, tamper: Tamper) -> Evidence {
+pub(super) async fn run(stage: &Stage, program: &Path, tamper: Tamper) -> Evidence {
     match Actors::new(stage, tamper) {
-        Ok(actors) => actors.play(stage).await,
+        Ok(actors) => actors.play(stage, program).await,
         Err(reason) => Evidence::none(&reason),
     }
 }
@@ -58,7 +61,7 @@ impl Actors {
         })
     }
 
-    async fn play(&self, stage: &Stage) -> Evidence {
+    async fn play(&self, stage: &Stage, program: &Path) -> Evidence {
         let (leg1, assertion) = split(stage.scene(self.assertion()).await, AssertionSeen::of);
         let (leg2, provided, main) = self.exchange_watched(stage, assertion).await;
         let (leg2, token) = split(leg2, TokenSeen::bound);
@@ -84,6 +87,8 @@ impl Actors {
         let (machine_leg1, _) = split(stage.scene(machine_leg1).await, AssertionSeen::of);
         let machine_bound = stage.scene(self.by_machine(machine.clone(), true)).await;
         let machine_bearer = stage.scene(self.by_machine(machine, false)).await;
+        let as_leg2 = commands::machine_as_leg2(program, stage, self.transport.with);
+        let machine_as_leg2 = stage.scene(as_leg2).await;
 
         let token = token.as_ref();
         let steal = |via, scheme| self.stolen(token, &vault_url, via, scheme);
@@ -109,6 +114,7 @@ impl Actors {
             machine_leg1,
             machine_bound,
             machine_bearer,
+            machine_as_leg2,
             without_certificate,
             other_certificate,
             wrong_scheme,

@@ -51,6 +51,11 @@ impl Stage {
         self.server.metadata_url()
     }
 
+    /// The way to everything else.
+    pub(super) fn proxy(&self) -> String {
+        self.server.proxy_url()
+    }
+
     /// Takes everything down.
     pub(super) async fn strike(self) {
         self.server.shutdown().await;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use certbound::{Answer, HyperTransport, Transport, TransportError, Via};
 use http::Uri;
 
-/// What happens to the client's token requests.
+/// What happens to the client's token requests, or to what is typed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tamper {
     /// Nothing; the demo itself.
@@ -20,6 +20,8 @@ pub enum Tamper {
     GlobalHost,
     /// Leg 2 does not ask for a bound token: `token_type` is left out.
     NotBoundInLeg2,
+    /// Commands that make a managed identity Leg 2 make it Leg 1 instead.
+    MachineInLeg1,
 }
 
 /// The real transport behind a hand that tampers.
@@ -35,7 +37,7 @@ impl Transport for Tampered {
             return self.inner.send(request, via).await;
         }
         match self.with {
-            Tamper::Nothing => self.inner.send(request, via).await,
+            Tamper::Nothing | Tamper::MachineInLeg1 => self.inner.send(request, via).await,
             Tamper::NoCertificate => self.inner.send(request, Via::Tls).await,
             Tamper::JwtBearer => self.inner.send(replaced(request, "%3Ajwt-pop", "%3Ajwt-bearer"), via).await,
             Tamper::NotBoundInLeg2 if has_assertion(&request) => {

@@ -1,7 +1,7 @@
 //! Leg 1 by a managed identity.
 
-use super::super::evidence::{Evidence, Scene, TokenSeen};
-use super::super::{How, documents};
+use super::super::How;
+use super::super::evidence::{Evidence, Refusal, Scene, TokenSeen};
 use super::{Line, Seen, parameter, want};
 use certbound_core::credential::JWT_POP;
 
@@ -44,9 +44,19 @@ pub(super) const LINES: &[Line] = &[
     Line {
         id: "machine.is-not-leg2",
         leg: Some(2),
-        how: How::Type,
+        how: How::Wire,
         text: "A managed identity cannot be Leg 2",
-        look: |_| documents::machine_is_not_leg2(),
+        look: |it| {
+            let refusals = it.machine_as_leg2.seen()?;
+            let right = |it: &Refusal| it.exit == Some(2) && it.code == "managed_identity_cannot_be_leg2";
+            let told = refusals.iter().map(|it| {
+                let exit = it.exit.map_or_else(|| "no exit code".to_owned(), |exit| format!("exit {exit}"));
+                format!("`{}`: {exit}, {}", it.command, it.code)
+            });
+            let told = told.collect::<Vec<_>>().join("; ");
+            let silent = it.machine_as_leg2.journal.is_empty();
+            want(silent && !refusals.is_empty() && refusals.iter().all(right), told)
+        },
     },
 ];
 
@@ -56,8 +66,10 @@ fn exchanged(evidence: &Evidence, scene: &Scene<TokenSeen>, kind: &str) -> Seen 
     let entry = scene.token_request()?;
     parameter(entry, "client_assertion_type", JWT_POP)?;
     let machines = evidence.machine_leg1.seen()?.confirmation.clone();
-    let right = entry.client_certificate == machines
+    let machines = machines.ok_or("the machine's assertion is bound to nothing")?;
+    let bound_to = (kind == "mtls_pop").then_some(&machines);
+    let right = entry.client_certificate.as_ref() == Some(&machines)
         && token.token_type.eq_ignore_ascii_case(kind)
-        && token.confirmation == machines.filter(|_| kind == "mtls_pop");
+        && token.confirmation.as_ref() == bound_to;
     want(right, format!("{} by {}", token.token_type, entry.client_certificate.clone().unwrap_or_default()))
 }
