@@ -15,7 +15,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, V
 pub(crate) use self::call::CallFlags;
 pub(crate) use self::client::{
     AssertionFlags, CacheFlags, CertificateFlags, ClientFlags, CredentialFlags, ExchangeFlags, IdentityFlags,
-    KindFlags, Leg1Flags, MachineFlags, MachineStateFlags, RunFlags, SecretFlags, TokenFlags,
+    KindFlags, Leg1Flags, MachineFlags, RunFlags, SecretFlags, TokenFlags,
 };
 pub(crate) use self::emulator::{
     EmulatorCommand, EmulatorRunFlags, EmulatorStartFlags, PlatformFlag, WhatFlags,
@@ -68,17 +68,19 @@ pub(crate) enum Command {
     Demo,
     /// Get a token in one step (the direct flow): bound by a certificate, Bearer by any credential.
     ///
-    /// The credential is that of a flag, else of AZURE_CLIENT_CERTIFICATE_PATH, AZURE_CLIENT_SECRET or
-    /// AZURE_FEDERATED_TOKEN_FILE, in this order.
+    /// The credential is that of a flag, else of one of our own variables (CERTBOUND_...), else of
+    /// AZURE_CLIENT_CERTIFICATE_PATH, AZURE_CLIENT_SECRET or AZURE_FEDERATED_TOKEN_FILE, in this order.
     Token(TokenFlags),
-    /// Run Leg 1 alone: an assertion for the token exchange, bound to the certificate.
+    /// Run Leg 1 alone, by --certificate or --managed-identity: an assertion for the token exchange, bound to the
+    /// certificate.
     ///
     /// The scope is derived from the cloud and cannot be given. The assertion is what `exchange --assertion-file` takes.
     Assertion(AssertionFlags),
     /// Get a token by the two-leg flow: Leg 1's assertion is exchanged as `jwt-pop` in Leg 2.
     ///
-    /// Both legs with --leg1-certificate, or Leg 2 alone with an assertion made elsewhere and the certificate it is
-    /// bound to (--assertion-file with --certificate).
+    /// Both legs with --leg1-certificate or --leg1-managed-identity, or Leg 2 alone with an assertion made elsewhere and
+    /// the certificate it is bound to (--assertion-file with --certificate). Where a managed identity's platform binds
+    /// nothing, --bearer exchanges its plain token.
     Exchange(ExchangeFlags),
     /// Get a token as `exchange` or `token` do, and call a resource over TLS with the binding certificate.
     ///

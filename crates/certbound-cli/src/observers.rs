@@ -1,10 +1,15 @@
 //! What is told of requests while they run: nothing of it holds a secret.
 
+mod seen;
+mod witness;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
-use certbound::{Leg, ObservedRequest, ObservedValue, Observer};
+use certbound::{ObservedRequest, ObservedValue, Observer};
 
-use crate::output::{leg_name, tell};
+pub(crate) use self::seen::Seen;
+pub(crate) use self::witness::{Witness, Witnessed};
+use crate::output::tell;
 
 /// Several observers as one.
 #[derive(Default)]
@@ -35,45 +40,56 @@ impl Observer for Observers {
 
 /// Keeps the requests.
 #[derive(Default)]
-pub(crate) struct Recorder(Mutex<Vec<ObservedRequest>>);
+pub(crate) struct Recorder(Mutex<Vec<Seen>>);
 
 impl Recorder {
-    pub(crate) fn requests(&self) -> Vec<ObservedRequest> {
+    pub(crate) fn requests(&self) -> Vec<Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Witness for Recorder {
+    fn before(&self, request: &Seen) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
     }
 }
 
 impl Observer for Recorder {
     fn before_request(&self, request: &ObservedRequest) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
+        self.before(&Seen::of_token_request(request));
     }
 }
 
 /// Tells each request and the status of its answer.
 pub(crate) struct Trace;
 
-impl Observer for Trace {
-    fn before_request(&self, request: &ObservedRequest) {
-        for line in describe(request) {
+impl Trace {
+    /// For the requests to the platform, if they are wanted.
+    pub(crate) fn of_platform(wanted: bool) -> Option<Arc<dyn Witness>> {
+        wanted.then(|| Arc::new(Self) as _)
+    }
+}
+
+impl Witness for Trace {
+    fn before(&self, request: &Seen) {
+        for line in request.lines() {
             tell(&format!("> {line}"));
         }
     }
 
-    fn after_answer(&self, request: &ObservedRequest, status: u16) {
-        tell(&format!("< {}: status {status}", leg_name(request.leg)));
+    fn after(&self, request: &Seen, status: u16) {
+        tell(&format!("< {}: status {status}", request.station));
     }
 }
 
-/// A request in lines: the request line with its leg, TLS, headers, body.
-pub(crate) fn describe(request: &ObservedRequest) -> Vec<String> {
-    let mut lines = vec![format!("POST {} ({})", request.url, leg_name(request.leg))];
-    lines.push(match request.presents {
-        Some(thumbprint) => format!("TLS presents the certificate {thumbprint}"),
-        None => "TLS presents no certificate".to_owned(),
-    });
-    lines.extend(request.headers.iter().map(|(name, value)| format!("{name}: {value}")));
-    lines.extend(request.body.iter().map(|(name, value)| format!("{name}={value}")));
-    lines
+impl Observer for Trace {
+    fn before_request(&self, request: &ObservedRequest) {
+        self.before(&Seen::of_token_request(request));
+    }
+
+    fn after_answer(&self, request: &ObservedRequest, status: u16) {
+        self.after(&Seen::of_token_request(request), status);
+    }
 }
 
 /// Tells that Leg 1 is done, as soon as Leg 2 is about to use its assertion.
@@ -81,16 +97,14 @@ pub(crate) struct Stations;
 
 impl Observer for Stations {
     fn before_request(&self, request: &ObservedRequest) {
-        if request.leg != Some(Leg::Two) {
-            return;
-        }
-        let thumbprint =
-            request.presents.map_or_else(|| "none".to_owned(), |thumbprint| thumbprint.to_string());
-        if let Some(ObservedValue::Redacted(length)) = request.parameter("client_assertion") {
-            tell(&format!(
+        // Leg 1 has none: a certificate proves it, or the platform.
+        let Some(ObservedValue::Redacted(length)) = request.parameter("client_assertion") else { return };
+        tell(&match request.presents {
+            Some(thumbprint) => format!(
                 "Leg 1 done: token type mtls_pop, certificate {thumbprint}, assertion of {length} bytes"
-            ));
-        }
+            ),
+            None => format!("Leg 1 done: token type Bearer, assertion of {length} bytes"),
+        });
         tell(&format!("Assertion provided for: {}", request.token_endpoint));
     }
 }

@@ -18,13 +18,15 @@ pub(crate) enum Usage {
     NoClientId,
     #[error("a managed identity cannot be Leg 2: it has no assertion to present")]
     MachineIsNotLeg2,
-    #[error("a managed identity is asked for its token by its platform, which --dry-run must not ask")]
-    NoDryRun,
+    #[error("{one} and {other} exclude each other")]
+    Conflict { one: &'static str, other: &'static str },
     #[error("no certificate is given")]
     NoCertificate,
     #[error("tokens cannot be kept for the next command: {reason}")]
     CacheKey { reason: String },
-    #[error("no credential is given: neither a certificate, nor a secret, nor an assertion")]
+    #[error(
+        "no credential is given: neither a certificate, nor a secret, nor an assertion, nor a managed identity"
+    )]
     NoCredential,
     #[error("{what} has no certificate to bind a token to")]
     NotBound { what: &'static str },
@@ -32,7 +34,7 @@ pub(crate) enum Usage {
     NotOverMtls { what: &'static str },
     #[error("the environment variable {0}, named for the client secret, is not set")]
     NoSecret(String),
-    #[error("neither a certificate for Leg 1 nor an assertion is given")]
+    #[error("neither a certificate nor a managed identity for Leg 1, nor an assertion, is given")]
     NoLeg1,
     #[error("--assertion-file needs the certificate that the assertion is bound to")]
     AssertionWithoutCertificate,
@@ -107,7 +109,7 @@ impl Usage {
             Self::RegionDetection(_) => "invalid_region",
             Self::NoClientId => "client_id_required",
             Self::MachineIsNotLeg2 => "managed_identity_cannot_be_leg2",
-            Self::NoDryRun => "dry_run_not_possible",
+            Self::Conflict { .. } => "usage",
             Self::NoCertificate => "certificate_required",
             Self::CacheKey { .. } => "cache_unusable",
             Self::NoCredential => "Client_Credentials_Required_In_Confidential_Client_Application",
@@ -159,18 +161,29 @@ impl Usage {
             Self::MachineIsNotLeg2 => {
                 "make it Leg 1 with --leg1-managed-identity, or run `token --managed-identity`"
             }
-            Self::NoDryRun => "leave --dry-run out; --trace shows the request to the token service",
+            Self::Conflict { one: "--managed-identity", .. } => {
+                "leave one of the two out; the platform says who the managed identity is, and where its tokens are had"
+            }
+            Self::Conflict { .. } => "leave one of the two out, or unset its environment variable",
             Self::CacheKey { .. } => "look who can write the folder of --cache-dir, or use --no-cache",
-            Self::NoCertificate => "give --certificate or set AZURE_CLIENT_CERTIFICATE_PATH",
+            Self::NoCertificate => {
+                "give --certificate or set AZURE_CLIENT_CERTIFICATE_PATH, or give --managed-identity"
+            }
             Self::NoCredential => {
-                "give --certificate (or set AZURE_CLIENT_CERTIFICATE_PATH), --client-secret-env or --assertion-file"
+                "give --certificate (or set AZURE_CLIENT_CERTIFICATE_PATH), --client-secret-env, --assertion-file or \
+                 --managed-identity"
             }
             Self::NotBound { .. } => "give --certificate, or ask for a Bearer token with --bearer",
             Self::NotOverMtls { .. } => "leave --bearer-over-mtls out, or give --certificate",
             Self::NoSecret(_) => "set it to the secret's value",
-            Self::NoLeg1 => "give --leg1-certificate, or --assertion-file with --certificate",
+            Self::NoLeg1 => {
+                "give --leg1-certificate or --leg1-managed-identity, or --assertion-file with --certificate"
+            }
             Self::AssertionWithoutCertificate => "give --certificate with the file that Leg 1 ran with",
-            Self::Leg1Unused { .. } => "leave it out, or run Leg 1 with --leg1-certificate",
+            Self::Leg1Unused { .. } => {
+                "leave it out; it goes with --leg1-certificate, and neither with --leg1-managed-identity nor with an \
+                 assertion made elsewhere"
+            }
             Self::NoPassword(_) => "set it, or leave --certificate-password-env out",
             Self::Unreadable { .. } => "check the path and that this user may read it",
             Self::NoScope { .. } => "give --scope {resource}/.default",

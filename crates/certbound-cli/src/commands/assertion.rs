@@ -5,7 +5,7 @@ use std::sync::Arc;
 use certbound::BoundAssertion;
 use serde::Serialize;
 
-use super::dry_run::{DryRun, NeverTransport};
+use super::dry_run::{DryRun, NeverTransport, stopped};
 use crate::failure::Failure;
 use crate::flags::{AssertionFlags, Format};
 use crate::observers::{Observers, Trace};
@@ -31,17 +31,25 @@ pub(super) async fn run(flags: AssertionFlags, terminal: Terminal) -> Result<(),
     }
     if let Some(identity) = &flags.client.machine.managed_identity {
         if flags.client.run.dry_run {
-            return Err(Usage::NoDryRun.into());
+            let mut dry = DryRun::default();
+            let reach = Reach::fresh(NeverTransport).told_to(dry.witness());
+            let (identity, _) = plan::machine_assertion(&flags.client, identity, &reach)?;
+            dry.stops_there();
+            stopped(identity.assertion().await)?;
+            return dry.print(terminal);
         }
         let network = plan::network(&flags.client.run)?;
-        let (identity, source) =
-            plan::machine(identity, &flags.client.machine_state, &Reach::fresh(network.transport()))?;
-        return print(&identity.assertion().await?, &source, flags.reveal, terminal);
+        let reach = Reach::fresh(network.transport()).told_to(Trace::of_platform(flags.client.run.trace));
+        let (identity, source) = plan::machine_assertion(&flags.client, identity, &reach)?;
+        let observer = Observers::default().and_if(flags.client.run.trace, Trace);
+        let assertion = identity.assertion().observe(Arc::new(observer)).await?;
+        return print(&assertion, &source, flags.reveal, terminal);
     }
     if flags.client.run.dry_run {
         let dry = DryRun::default();
         let client = plan::by_certificate(&flags.client, &Reach::fresh(NeverTransport))?.client;
-        return dry.print(client.assertion().observe(dry.observer()).await, terminal);
+        stopped(client.assertion().observe(dry.observer()).await)?;
+        return dry.print(terminal);
     }
     let network = plan::network(&flags.client.run)?;
     let plan = plan::by_certificate(&flags.client, &Reach::fresh(network.transport()))?;

@@ -11,8 +11,9 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response};
 use zeroize::Zeroizing;
 
-use super::dry_run::{DryRun, NeverTransport};
+use super::dry_run::DryRun;
 use super::exchange::{dry_exchange, tell_kept, tell_leg_2};
+use super::token::dry_direct;
 use crate::failure::{Failure, REFUSED};
 use crate::flags::{CallFlags, CredentialFlags};
 use crate::observers::{Observers, Stations, Trace};
@@ -33,6 +34,7 @@ pub(super) async fn run(flags: CallFlags, terminal: Terminal) -> Result<(), Fail
     }
     let network = plan::network(&flags.client.run)?;
     let reach = Reach::kept(network.transport(), &flags.cache)?;
+    let reach = reach.told_to(Trace::of_platform(flags.client.run.trace));
     let result = acquire_and_call(&flags, &network, &reach, (request, scope, kind), terminal).await;
     reach.saved().await;
     result
@@ -45,8 +47,7 @@ async fn acquire_and_call<T: Transport + Clone>(
     (request, scope, kind): (Request<Bytes>, ResourceScope, Kind),
     terminal: Terminal,
 ) -> Result<(), Failure> {
-    let client = client(flags, kind, reach)?;
-    let two_legs = matches!(client, AnyClient::TwoLegs(_));
+    let (client, two_legs) = client(flags, kind, reach)?;
     let observer = Observers::default()
         .and_if(flags.client.run.trace, Trace)
         .and_if(two_legs && terminal.tells_stations(), Stations);
@@ -77,30 +78,47 @@ async fn acquire_and_call<T: Transport + Clone>(
     if answer.status().is_success() { Ok(()) } else { Err(refused(&answer)) }
 }
 
+/// The client, and whether it runs both legs.
 fn client<T: Transport + Clone>(
     flags: &CallFlags,
     kind: Kind,
     reach: &Reach<T>,
-) -> Result<AnyClient, Failure> {
-    match direct(flags, kind) {
-        Some(credential) => Ok(plan::direct(&flags.client, &credential, kind, reach)?.client),
-        None => Ok(AnyClient::TwoLegs(plan::two_legs(&flags.client, &flags.leg1, reach)?.client)),
-    }
+) -> Result<(AnyClient, bool), Failure> {
+    Ok(match direct(flags, kind)? {
+        Some(credential) => (plan::direct(&flags.client, &credential, kind, reach)?.client, false),
+        None => (plan::two_legs(&flags.client, &flags.leg1, kind, reach)?.client, true),
+    })
 }
 
 /// The credential of the direct flow, when neither a Leg 1 nor an assertion with its certificate is there.
-fn direct(flags: &CallFlags, kind: Kind) -> Option<CredentialFlags> {
-    let (leg1, has_certificate) = (&flags.leg1, flags.client.certificate.certificate.is_some());
-    let is_direct = match (&leg1.leg1_certificate, &leg1.assertion_file) {
-        _ if flags.secret.client_secret_env.is_some() || flags.client.machine.managed_identity.is_some() => {
-            true
+fn direct(flags: &CallFlags, kind: Kind) -> Result<Option<CredentialFlags>, Usage> {
+    let (leg1, secret) = (&flags.leg1, &flags.secret);
+    let has_certificate = flags.client.certificate.certificate.is_some();
+    if flags.client.machine.managed_identity.is_some() {
+        if leg1.is_given() || leg1.assertion_file.is_some() {
+            return Err(Usage::MachineIsNotLeg2);
         }
-        _ if leg1.leg1_managed_identity.is_some() => false,
-        (Some(_), _) => false,
-        (None, Some(_)) => !has_certificate && kind == Kind::Bearer,
-        (None, None) => true,
+        return Ok(Some(secret.with_assertion(None)));
+    }
+    let leg1_runs = match (&leg1.leg1_certificate, &leg1.leg1_managed_identity) {
+        (Some(_), _) => Some("--leg1-certificate"),
+        (None, Some(_)) => Some("--leg1-managed-identity"),
+        (None, None) => None,
     };
-    is_direct.then(|| flags.secret.with_assertion(leg1.assertion_file.clone()))
+    if let Some(one) = leg1_runs {
+        return match secret.given() {
+            Some(other) => Err(Usage::Conflict { one, other }),
+            None => Ok(None),
+        };
+    }
+    if secret.client_secret_env.is_some() && leg1.assertion_file.is_some() {
+        return Err(Usage::Conflict { one: "--client-secret-env", other: "--assertion-file" });
+    }
+    let is_direct = match leg1.assertion_file {
+        Some(_) => !has_certificate && kind == Kind::Bearer,
+        None => true,
+    };
+    Ok(is_direct.then(|| secret.with_assertion(leg1.assertion_file.clone())))
 }
 
 fn scope(flags: &CallFlags, request: &Request<Bytes>) -> Result<ResourceScope, Failure> {
@@ -120,15 +138,11 @@ async fn dry_call(
 ) -> Result<(), Failure> {
     let mut dry = DryRun::default();
     dry.then_call(request);
-    let result = match direct(flags, kind) {
-        Some(credential) => {
-            let client =
-                plan::direct(&flags.client, &credential, kind, &Reach::fresh(NeverTransport))?.client;
-            client.token(scope, kind, dry.observer()).await
-        }
+    match direct(flags, kind)? {
+        Some(credential) => dry_direct(&mut dry, &flags.client, &credential, scope, kind).await?,
         None => dry_exchange(&mut dry, &flags.client, &flags.leg1, scope, kind).await?,
-    };
-    dry.print(result, terminal)
+    }
+    dry.print(terminal)
 }
 
 async fn call_with_bearer(

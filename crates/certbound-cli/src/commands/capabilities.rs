@@ -1,11 +1,12 @@
 //! `capabilities`: what this machine's managed identity can do.
 
-use certbound::{Capabilities, IdentityId, ManagedIdentity};
+use certbound::Capabilities;
 use serde_json::json;
 
 use crate::failure::Failure;
 use crate::flags::{Format, MachineFlags};
 use crate::output::{self, Terminal};
+use crate::plan;
 use crate::usage::Usage;
 
 pub(super) async fn run(flags: &MachineFlags, terminal: Terminal) -> Result<(), Failure> {
@@ -13,8 +14,8 @@ pub(super) async fn run(flags: &MachineFlags, terminal: Terminal) -> Result<(), 
     if matches!(format, Format::Header) {
         return Err(Usage::Format { format: "header" }.into());
     }
-    let id: IdentityId = flags.managed_identity.as_deref().unwrap_or("system").parse()?;
-    let identity = ManagedIdentity::builder(id).build()?;
+    let id = flags.managed_identity.as_deref().unwrap_or("system");
+    let identity = plan::machine_at(flags, id)?.build()?;
     let can = identity.capabilities().await?;
     let id = identity.id().to_string();
     output::print(&match format {

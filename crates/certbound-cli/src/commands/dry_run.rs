@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use certbound::{Answer, Error, Leg, ObservedRequest, Transport, TransportError, Via};
+use certbound::{Answer, Error, Leg, PlatformError, Transport, TransportError, Via};
 use serde_json::{Map, Value, json};
 
 use crate::failure::{Failure, number};
 use crate::flags::Format;
-use crate::observers::{Recorder, describe};
+use crate::observers::{Recorder, Seen, Witness};
 use crate::output::{self, Terminal};
 
 /// What takes the place of the assertion that Leg 1 was not asked for.
@@ -31,12 +31,24 @@ const STOPPED: &str = "stopped before the first byte";
 pub(super) struct DryRun {
     recorder: Arc<Recorder>,
     assertion_unknown: bool,
+    /// There are more, and what they are depends on the answer to the last one.
+    incomplete: bool,
     call: Option<http::Request<Bytes>>,
 }
 
 impl DryRun {
     pub(super) fn observer(&self) -> Arc<Recorder> {
         Arc::clone(&self.recorder)
+    }
+
+    /// For the requests to the machine's platform.
+    pub(super) fn witness(&self) -> Option<Arc<dyn Witness>> {
+        Some(Arc::clone(&self.recorder) as _)
+    }
+
+    /// What follows the last request depends on its answer.
+    pub(super) fn stops_there(&mut self) {
+        self.incomplete = true;
     }
 
     /// Leg 2's assertion is a stand-in, which must not be shown as if it were known.
@@ -49,51 +61,48 @@ impl DryRun {
         self.call = Some(request);
     }
 
-    /// Prints the requests, if the acquisitions went exactly as far as the first byte.
-    pub(super) fn print<T>(&self, result: Result<T, Error>, terminal: Terminal) -> Result<(), Failure> {
-        stopped(result)?;
+    /// Prints the requests.
+    pub(super) fn print(&self, terminal: Terminal) -> Result<(), Failure> {
         let requests = self.recorder.requests();
         match terminal.format() {
             Format::Json => {
                 let token = requests.iter().map(|request| self.token_request(request));
                 let call = self.call.iter().map(call_request);
                 let all: Vec<Value> = token.chain(call).collect();
-                output::print(&output::json(&json!({"dryRun": true, "requests": all}), 0)?)
+                let result = json!({"dryRun": true, "complete": !self.incomplete, "requests": all});
+                output::print(&output::json(&result, 0)?)
             }
             _ => output::print(self.text(&requests).as_bytes()),
         }
     }
 
-    fn token_request(&self, request: &ObservedRequest) -> Value {
+    fn token_request(&self, request: &Seen) -> Value {
         let pairs = |pairs: Vec<(String, String)>| {
             pairs.into_iter().map(|(name, value)| (name, value.into())).collect()
         };
         let headers: Map<String, Value> = pairs(request.headers.clone());
-        let body = request
-            .body
-            .iter()
-            .map(|(name, value)| (name.clone(), self.value(request, name, &value.to_string())));
+        let body = request.body.iter().map(|(name, value)| (name.clone(), self.value(request, name, value)));
         let body: Map<String, Value> = pairs(body.collect());
         json!({
             "leg": request.leg.map(number),
-            "method": "POST",
+            "method": request.method,
             "url": request.url,
-            "certificate": request.presents.map(|thumbprint| thumbprint.x5t_s256()),
+            "certificate": request.presents.flatten().map(|thumbprint| thumbprint.x5t_s256()),
             "headers": headers,
             "body": body,
         })
     }
 
-    fn value(&self, request: &ObservedRequest, name: &str, value: &str) -> String {
-        let unknown = self.assertion_unknown && request.leg == Some(Leg::Two) && name == "client_assertion";
+    fn value(&self, request: &Seen, name: &str, value: &str) -> String {
+        let unknown = self.assertion_unknown && request.leg != Some(Leg::One) && name == "client_assertion";
         if unknown { UNKNOWN.to_owned() } else { value.to_owned() }
     }
 
-    fn text(&self, requests: &[ObservedRequest]) -> String {
+    fn text(&self, requests: &[Seen]) -> String {
         let mut text = String::from("Nothing was sent. These requests would be:\n");
         for request in requests {
             text.push('\n');
-            for line in describe(request) {
+            for line in request.lines() {
                 let line = match line.split_once('=') {
                     Some((name @ "client_assertion", value)) => {
                         format!("{name}={}", self.value(request, name, value))
@@ -102,6 +111,9 @@ impl DryRun {
                 };
                 text.push_str(&format!("{}\n", crate::failure::one(&line)));
             }
+        }
+        if self.incomplete {
+            text.push_str("\nWhat follows depends on the answer.\n");
         }
         if let Some(request) = &self.call {
             text.push_str(&format!("\n{} {} (resource)\n", request.method(), request.uri()));
@@ -136,14 +148,16 @@ fn shown(name: &http::HeaderName, value: &http::HeaderValue) -> String {
     }
 }
 
-/// The one error that means that the dry run went as far as it should.
+/// One error means that the acquisition went exactly as far as the first byte.
 pub(super) fn stopped<T>(result: Result<T, Error>) -> Result<(), Failure> {
     match result {
-        Err(Error::Transport { cause: TransportError::Interrupted { reason, .. }, .. })
-            if reason == STOPPED =>
-        {
-            Ok(())
-        }
+        Err(
+            Error::Transport { cause: TransportError::Interrupted { reason, .. }, .. }
+            | Error::Platform {
+                what: PlatformError::Unreachable { cause: TransportError::Interrupted { reason, .. }, .. },
+                ..
+            },
+        ) if reason == STOPPED => Ok(()),
         Err(error) => Err(error.into()),
         Ok(_) => Ok(()),
     }

@@ -9,15 +9,15 @@ use crate::failure::Failure;
 use crate::flags::{ClientFlags, ExchangeFlags, Leg1Flags};
 use crate::observers::{Observers, Stations, Trace};
 use crate::output::{self, Extras, Terminal, Token, rfc3339, tell};
-use crate::plan::{self, AnyClient, Kind, Reach};
+use crate::plan::{self, DryLeg1, Kind, Reach};
 
 pub(super) async fn run(flags: ExchangeFlags, terminal: Terminal) -> Result<(), Failure> {
     let scope = plan::scope(&flags.client.identity, &flags.scope)?;
     let kind = Kind::from(flags.kind);
     if flags.client.run.dry_run {
         let mut dry = DryRun::default();
-        let result = dry_exchange(&mut dry, &flags.client, &flags.leg1, &scope, kind).await?;
-        return dry.print(result, terminal);
+        dry_exchange(&mut dry, &flags.client, &flags.leg1, &scope, kind).await?;
+        return dry.print(terminal);
     }
     let network = plan::network(&flags.client.run)?;
     // The report is on a request: there must be one.
@@ -25,13 +25,14 @@ pub(super) async fn run(flags: ExchangeFlags, terminal: Terminal) -> Result<(), 
         true => Reach::fresh(network.transport()),
         false => Reach::kept(network.transport(), &flags.cache)?,
     };
-    let plan = plan::two_legs(&flags.client, &flags.leg1, &reach)?;
+    let reach = reach.told_to(Trace::of_platform(flags.client.run.trace));
+    let plan = plan::two_legs(&flags.client, &flags.leg1, kind, &reach)?;
     let report = Arc::new(JwtPopReport::default());
     let observer = Observers::default()
         .and(Arc::clone(&report) as _)
         .and_if(flags.client.run.trace, Trace)
         .and_if(terminal.tells_stations(), Stations);
-    let token = AnyClient::TwoLegs(plan.client).token(&scope, kind, Arc::new(observer)).await?;
+    let token = plan.client.token(&scope, kind, Arc::new(observer)).await?;
     if terminal.tells_stations() {
         tell_leg_2(&token);
     } else if flags.client.run.trace {
@@ -51,13 +52,24 @@ pub(super) async fn dry_exchange(
     leg1: &Leg1Flags,
     scope: &ResourceScope,
     kind: Kind,
-) -> Result<Result<Token, certbound::Error>, Failure> {
-    let plan = plan::two_legs_in_the_dry(client, leg1, &Reach::fresh(NeverTransport))?;
+) -> Result<(), Failure> {
+    let reach = Reach::fresh(NeverTransport).told_to(dry.witness());
+    let plan = plan::two_legs_in_the_dry(client, leg1, kind, &reach)?;
     if let Some(leg1) = plan.leg1 {
         dry.assertion_is_a_stand_in();
-        stopped(leg1.assertion().observe(dry.observer()).await)?;
+        let result = match leg1 {
+            DryLeg1::Certificate(client) => client.assertion().observe(dry.observer()).await.map(drop),
+            DryLeg1::Machine(whole) => whole.token(scope, kind, dry.observer()).await.map(drop),
+        };
+        stopped(result)?;
     }
-    Ok(AnyClient::TwoLegs(plan.leg2).token(scope, kind, dry.observer()).await)
+    match plan.leg2 {
+        Some(leg2) => stopped(leg2.token(scope, kind, dry.observer()).await),
+        None => {
+            dry.stops_there();
+            Ok(())
+        }
+    }
 }
 
 /// The last station.

@@ -2,25 +2,28 @@
 
 use std::sync::Arc;
 
-use super::dry_run::{DryRun, NeverTransport};
+use certbound::ResourceScope;
+
+use super::dry_run::{DryRun, NeverTransport, stopped};
 use super::exchange::tell_kept;
 use crate::failure::Failure;
-use crate::flags::TokenFlags;
+use crate::flags::{ClientFlags, CredentialFlags, TokenFlags};
 use crate::observers::{Observers, Trace};
 use crate::output::{self, Extras, Terminal};
-use crate::plan::{self, Kind, Reach};
+use crate::plan::{self, AnyClient, Kind, Reach};
 
 pub(super) async fn run(flags: TokenFlags, terminal: Terminal) -> Result<(), Failure> {
     let scope = plan::scope(&flags.client.identity, &flags.scope)?;
     let kind = Kind::from(flags.kind);
     let credential = flags.secret.with_assertion(flags.assertion_file);
     if flags.client.run.dry_run {
-        let dry = DryRun::default();
-        let client = plan::direct(&flags.client, &credential, kind, &Reach::fresh(NeverTransport))?.client;
-        return dry.print(client.token(&scope, kind, dry.observer()).await, terminal);
+        let mut dry = DryRun::default();
+        dry_direct(&mut dry, &flags.client, &credential, &scope, kind).await?;
+        return dry.print(terminal);
     }
     let network = plan::network(&flags.client.run)?;
     let reach = Reach::kept(network.transport(), &flags.cache)?;
+    let reach = reach.told_to(Trace::of_platform(flags.client.run.trace));
     let plan = plan::direct(&flags.client, &credential, kind, &reach)?;
     let observer = Observers::default().and_if(flags.client.run.trace, Trace);
     let token = plan.client.token(&scope, kind, Arc::new(observer)).await?;
@@ -32,4 +35,20 @@ pub(super) async fn run(flags: TokenFlags, terminal: Terminal) -> Result<(), Fai
     let printed = output::print_token(&token, &extras, terminal);
     reach.saved().await;
     printed
+}
+
+/// The request of the direct flow; a machine's first one, if a certificate is to come of it.
+pub(super) async fn dry_direct(
+    dry: &mut DryRun,
+    client: &ClientFlags,
+    credential: &CredentialFlags,
+    scope: &ResourceScope,
+    kind: Kind,
+) -> Result<(), Failure> {
+    let reach = Reach::fresh(NeverTransport).told_to(dry.witness());
+    let client = plan::direct(client, credential, kind, &reach)?.client;
+    if matches!(client, AnyClient::Machine(_)) && kind == Kind::Bound {
+        dry.stops_there();
+    }
+    stopped(client.token(scope, kind, dry.observer()).await)
 }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use certbound::MachineSource;
+use clap::{Args, ValueEnum};
 
 use super::switch;
 use crate::usage::Usage;
@@ -64,7 +65,7 @@ pub(crate) struct SecretFlags {
 }
 
 /// The credential of the direct flow, but for the certificate.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct CredentialFlags {
     pub(crate) client_secret_env: Option<String>,
     pub(crate) assertion_file: Option<PathBuf>,
@@ -80,6 +81,16 @@ impl IdentityFlags {
 }
 
 impl SecretFlags {
+    /// The first of them that is there.
+    pub(crate) fn given(&self) -> Option<&'static str> {
+        let all = [
+            ("--client-secret-env", self.client_secret_env.is_some()),
+            ("--bearer-over-mtls", self.bearer_over_mtls),
+            ("--no-x5c", self.no_x5c),
+        ];
+        all.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
+
     /// Together with an assertion that no Leg 1 here brought.
     pub(crate) fn with_assertion(&self, assertion_file: Option<PathBuf>) -> CredentialFlags {
         CredentialFlags {
@@ -125,6 +136,17 @@ pub(crate) struct Leg1Flags {
     pub(crate) assertion_file: Option<PathBuf>,
 }
 
+impl Leg1Flags {
+    /// Whether a Leg 1 is spoken of.
+    pub(crate) fn is_given(&self) -> bool {
+        self.leg1_certificate.is_some()
+            || self.leg1_managed_identity.is_some()
+            || self.leg1_certificate_key.is_some()
+            || self.leg1_client_id.is_some()
+            || self.leg1_tenant.is_some()
+    }
+}
+
 /// Bound or Bearer.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct KindFlags {
@@ -160,10 +182,43 @@ fn seconds() -> clap::builder::RangedU64ValueParser {
 /// The platform's identity instead of an application's.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct MachineFlags {
-    /// Ask as a managed identity of this machine: `system`, `client-id:GUID`, `object-id:GUID` or `resource-id:ID`. It
-    /// needs neither client id nor tenant. `exchange` has another for it.
+    /// Ask as a managed identity of this machine: `system`, `client-id:GUID`, `object-id:GUID` or `resource-id:ID`.
+    /// Instead of every flag that says who asks, where, or by what. `exchange` has another for it.
     #[arg(long, value_name = "IDENTITY", env = "CERTBOUND_MANAGED_IDENTITY")]
     pub(crate) managed_identity: Option<String>,
+    /// Take the managed identity's tokens from this platform, and look for no other. Default: told by the environment.
+    #[arg(long, value_enum, value_name = "SOURCE", env = "CERTBOUND_MANAGED_IDENTITY_SOURCE")]
+    pub(crate) managed_identity_source: Option<SourceFlag>,
+}
+
+/// A platform's source of managed-identity tokens, by the library's own names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SourceFlag {
+    /// A virtual machine: the instance metadata service.
+    Imds,
+    /// App Service, Functions, Container Apps.
+    AppService,
+    /// A node of Service Fabric.
+    ServiceFabric,
+    /// A server elsewhere with the agent of Azure Arc.
+    Arc,
+    /// Azure Machine Learning.
+    Ml,
+    /// Cloud Shell.
+    CloudShell,
+}
+
+impl From<SourceFlag> for MachineSource {
+    fn from(flag: SourceFlag) -> Self {
+        match flag {
+            SourceFlag::Imds => Self::Imds,
+            SourceFlag::AppService => Self::AppService,
+            SourceFlag::ServiceFabric => Self::ServiceFabric,
+            SourceFlag::Arc => Self::AzureArc,
+            SourceFlag::Ml => Self::MachineLearning,
+            SourceFlag::CloudShell => Self::CloudShell,
+        }
+    }
 }
 
 /// What outlives the command.

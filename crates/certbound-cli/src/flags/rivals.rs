@@ -1,77 +1,142 @@
-//! Typed flags beat the environment: where two flags exclude each other, a typed one silences the other's variable.
+//! Where two flags exclude each other, what was typed beats the environment, and of two variables ours beats one that
+//! every Azure SDK reads. Two of the same rank are a mistake, which clap or `plan` names.
 
 use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, Command};
 
-/// `(typed, silenced)`: beside the first on the command line, the second's environment variable is not read.
-const RIVALS: &[(&str, &str)] = &[
-    ("bearer", "bound"),
-    ("bound", "bearer"),
-    ("leg1-certificate", "assertion-file"),
-    ("leg1-certificate", "certificate"),
-    ("leg1-certificate", "certificate-key"),
-    ("assertion-file", "leg1-certificate"),
-    ("certificate", "leg1-certificate"),
-    ("certificate", "client-secret-env"),
-    ("leg1-managed-identity", "certificate"),
-    ("leg1-managed-identity", "certificate-key"),
-    ("leg1-managed-identity", "assertion-file"),
-    ("leg1-managed-identity", "leg1-certificate"),
-    ("leg1-managed-identity", "managed-identity"),
-    ("leg1-certificate", "leg1-managed-identity"),
-    ("assertion-file", "leg1-managed-identity"),
-    ("certificate", "leg1-managed-identity"),
-    ("certificate", "managed-identity"),
-    ("client-secret-env", "managed-identity"),
-    ("managed-identity", "certificate"),
-    ("managed-identity", "certificate-key"),
-    ("managed-identity", "client-secret-env"),
-    ("managed-identity", "assertion-file"),
-    ("managed-identity", "leg1-certificate"),
-    ("managed-identity", "leg1-managed-identity"),
-    ("issuer", "tenant"),
-    ("issuer", "region"),
-    ("issuer", "authority"),
-    ("client-secret-env", "certificate"),
-    ("client-secret-env", "certificate-key"),
-    ("client-secret-env", "assertion-file"),
-    ("client-secret-env", "leg1-certificate"),
+/// Each flag on the left stands against each on its right.
+type Rivals = &'static [(&'static str, &'static [&'static str])];
+
+const RIVALS: Rivals = &[
+    ("bearer", &["bound"]),
+    ("issuer", &["tenant", "region", "authority"]),
+    (
+        "managed-identity",
+        &[
+            "client-id",
+            "tenant",
+            "region",
+            "authority",
+            "issuer",
+            "no-authority-validation",
+            "certificate",
+            "certificate-key",
+            "certificate-password-env",
+            "client-secret-env",
+            "bearer-over-mtls",
+            "no-x5c",
+            "assertion-file",
+            "leg1-certificate",
+            "leg1-certificate-key",
+            "leg1-managed-identity",
+            "leg1-client-id",
+            "leg1-tenant",
+        ],
+    ),
+    (
+        "leg1-managed-identity",
+        &[
+            "certificate",
+            "certificate-key",
+            "certificate-password-env",
+            "client-secret-env",
+            "bearer-over-mtls",
+            "no-x5c",
+            "assertion-file",
+            "leg1-certificate",
+            "leg1-certificate-key",
+            "leg1-client-id",
+            "leg1-tenant",
+        ],
+    ),
+    (
+        "leg1-certificate",
+        &[
+            "certificate",
+            "certificate-key",
+            "client-secret-env",
+            "bearer-over-mtls",
+            "no-x5c",
+            "assertion-file",
+        ],
+    ),
+    ("client-secret-env", &["certificate", "certificate-key", "assertion-file"]),
 ];
 
 /// In `token` an assertion is bound to nothing, so it stands against a certificate; in the others it goes with one.
-const RIVALS_IN_THE_DIRECT_FLOW: &[(&str, &str)] = &[
-    ("assertion-file", "certificate"),
-    ("assertion-file", "certificate-key"),
-    ("assertion-file", "client-secret-env"),
-    ("certificate", "assertion-file"),
-];
+const RIVALS_IN_THE_DIRECT_FLOW: Rivals = &[("assertion-file", &["certificate", "certificate-key"])];
 
-/// Our own variable for Leg 1's certificate says more than the one that every Azure SDK reads.
-const LEG1_CERTIFICATE: &str = "CERTBOUND_LEG1_CERTIFICATE";
+/// Beside the Azure SDKs' variables: what says more about their certificate, and means nothing without it.
+const GO_WITH_THE_SDKS: [&str; 2] = ["CERTBOUND_CERTIFICATE_KEY", "CERTBOUND_CERTIFICATE_PASSWORD_ENV"];
 
 /// Takes away the variables that must not be read, and keeps values out of the help: some variables hold file names
 /// that are nobody's business.
 pub(super) fn settle(command: Command, args: &[OsString]) -> Command {
-    let two_legs = command.get_arguments().any(|arg| arg.get_long() == Some("leg1-certificate"));
-    command.mut_args(|arg| settle_one(arg, args, two_legs)).mut_subcommands(|next| settle(next, args))
+    let ring = Ring::of(&command, args);
+    command.mut_args(|arg| ring.settle(arg)).mut_subcommands(|next| settle(next, args))
 }
 
-fn settle_one(arg: Arg, args: &[OsString], two_legs: bool) -> Arg {
-    let Some(name) = arg.get_env().map(OsStr::to_owned) else { return arg };
-    let silenced = is_empty(&name) || arg.get_long().is_some_and(|long| is_silenced(long, args, two_legs));
-    let arg = arg.hide_env_values(true);
-    if silenced { arg.env(None::<&'static str>) } else { arg }
+/// The flags of one command, with the variables that are set.
+struct Ring<'a> {
+    /// By the long name.
+    set: Vec<(String, OsString)>,
+    typed: &'a [OsString],
+    rivals: Vec<(&'static str, &'static str)>,
 }
 
-fn is_silenced(long: &str, args: &[OsString], two_legs: bool) -> bool {
-    let more = if two_legs { &[] } else { RIVALS_IN_THE_DIRECT_FLOW };
-    let beaten = RIVALS.iter().chain(more).any(|(by, silenced)| *silenced == long && is_typed(by, args));
-    let ours_is_meant = two_legs && is_set(LEG1_CERTIFICATE) && !is_typed("assertion-file", args);
-    beaten
-        || (ours_is_meant
-            && matches!(long, "certificate" | "certificate-key")
-            && !is_typed("certificate", args))
+impl<'a> Ring<'a> {
+    fn of(command: &Command, typed: &'a [OsString]) -> Self {
+        let set = command.get_arguments().filter_map(|arg| {
+            let (long, name) = (arg.get_long()?, arg.get_env()?);
+            is_set(name).then(|| (long.to_owned(), name.to_owned()))
+        });
+        let two_legs = command.get_arguments().any(|arg| arg.get_long() == Some("leg1-certificate"));
+        let more = if two_legs { &[] } else { RIVALS_IN_THE_DIRECT_FLOW };
+        let pairs = RIVALS
+            .iter()
+            .chain(more)
+            .flat_map(|(one, others)| others.iter().flat_map(move |other| [(*one, *other), (*other, *one)]));
+        Self { set: set.collect(), typed, rivals: pairs.collect() }
+    }
+
+    fn settle(&self, arg: Arg) -> Arg {
+        let Some(name) = arg.get_env().map(OsStr::to_owned) else { return arg };
+        let silenced = is_empty(&name) || arg.get_long().is_some_and(|long| self.is_silenced(long));
+        let arg = arg.hide_env_values(true);
+        if silenced { arg.env(None::<&'static str>) } else { arg }
+    }
+
+    fn is_silenced(&self, long: &str) -> bool {
+        self.is_beaten(long)
+            || self.is_of_the_sdks(long)
+                && self
+                    .rivals_of(long)
+                    .any(|rival| self.variable(rival).is_some_and(is_ours) && !self.is_beaten(rival))
+    }
+
+    /// By a typed flag.
+    fn is_beaten(&self, long: &str) -> bool {
+        self.rivals_of(long).any(|rival| is_typed(rival, self.typed))
+    }
+
+    fn rivals_of(&self, long: &str) -> impl Iterator<Item = &'static str> {
+        let of = move |(one, other): &(&'static str, &'static str)| (*other == long).then_some(*one);
+        self.rivals.iter().filter_map(of)
+    }
+
+    fn is_of_the_sdks(&self, long: &str) -> bool {
+        self.variable(long).is_some_and(|name| !is_ours(name))
+    }
+
+    /// Of a flag, if it is set.
+    fn variable(&self, long: &str) -> Option<&OsStr> {
+        self.set.iter().find(|(known, _)| known == long).map(|(_, name)| name.as_os_str())
+    }
+}
+
+fn is_ours(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with("CERTBOUND_") && !GO_WITH_THE_SDKS.contains(&name))
 }
 
 fn is_typed(long: &str, args: &[OsString]) -> bool {
@@ -81,7 +146,7 @@ fn is_typed(long: &str, args: &[OsString]) -> bool {
         .any(|arg| arg == long || arg.strip_prefix(long).is_some_and(|rest| rest.starts_with('=')))
 }
 
-fn is_set(name: &str) -> bool {
+fn is_set(name: &OsStr) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 

@@ -7,16 +7,14 @@ use crate::failure::Failure;
 use crate::flags::IdentityFlags;
 use crate::usage::Usage;
 
-/// A client of this authority, without a credential yet.
+/// A client of this authority, without a credential yet, and with a cache of its own.
 pub(super) fn builder<T: Transport + Clone>(
     flags: &IdentityFlags,
     authority: Authority,
     app: &str,
     reach: &Reach<T>,
 ) -> ClientBuilder<NoCredential> {
-    let builder = Client::builder(authority, app)
-        .with_transport(reach.transport.clone())
-        .with_cache(reach.cache.clone());
+    let builder = Client::builder(authority, app).with_transport(reach.transport.clone());
     if flags.no_authority_validation { builder.without_authority_validation() } else { builder }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use certbound::{AssertionFile, ByCertificate, Client, Secret, Transport};
 
 use super::authority::{authority, builder};
-use super::{AnyClient, Kind, Plan, Reach, assertion, certificate};
+use super::{AnyClient, Kind, Plan, Prover, Reach, assertion, certificate, machine};
 use crate::failure::Failure;
 use crate::flags::{ClientFlags, CredentialFlags};
 use crate::usage::Usage;
@@ -33,22 +33,21 @@ pub(crate) fn direct<T: Transport + Clone>(
     reach: &Reach<T>,
 ) -> Result<Plan<AnyClient>, Failure> {
     if let Some(identity) = &flags.machine.managed_identity {
-        if flags.run.dry_run {
-            return Err(Usage::NoDryRun.into());
-        }
-        let (identity, source) = super::machine(identity, &flags.machine_state, reach)?;
+        let (identity, source) = machine::direct(flags, identity, credential, kind, reach)?;
         return Ok(Plan { client: AnyClient::Machine(identity), source });
     }
     let chosen = choose(flags, credential)?;
     // Before anything is read or sent: which combinations there are depends on the flags alone.
     chosen.suits(kind, credential.bearer_over_mtls)?;
     let authority = authority(&flags.identity)?;
-    let builder = builder(&flags.identity, authority, flags.identity.client_id()?, reach);
+    let app = flags.identity.client_id()?;
+    let by =
+        |prover: &Prover| builder(&flags.identity, authority, app, reach).with_cache(reach.cache(prover));
     let without_source = |client| Plan { client, source: String::new() };
     Ok(match chosen {
         Chosen::Certificate => {
             let found = certificate::binding(&flags.certificate)?.ok_or(Usage::NoCredential)?;
-            let mut builder = builder.with_certificate(found.0);
+            let mut builder = by(&Prover::Certificate).with_certificate(found.0);
             if credential.bearer_over_mtls {
                 builder = builder.bearer_over_mtls();
             }
@@ -60,15 +59,21 @@ pub(crate) fn direct<T: Transport + Clone>(
         Chosen::Secret(name) => {
             let secret =
                 std::env::var(&name).map_err(|_| Usage::NoSecret(name.chars().take(64).collect()))?;
-            without_source(AnyClient::Secret(builder.with_secret(Secret::new(secret)).build()?))
+            let secret = Secret::new(secret);
+            let builder = by(&Prover::secret(&secret));
+            without_source(AnyClient::Secret(builder.with_secret(secret).build()?))
         }
         Chosen::Assertion(path) if path.as_os_str() == "-" => {
             let assertion = Secret::new(assertion::read_text(&path)?.trim());
+            let builder = by(&Prover::secret(&assertion));
             without_source(AnyClient::Unbound(builder.with_unbound_assertions(assertion).build()?))
         }
         Chosen::Assertion(path) => {
+            // What cannot be read is told when it is needed.
+            let prover = assertion::read_text(&path)
+                .map_or(Prover::Passing, |text| Prover::secret(&Secret::new(text.trim())));
             let file = AssertionFile::new(path);
-            without_source(AnyClient::Unbound(builder.with_unbound_assertions(file).build()?))
+            without_source(AnyClient::Unbound(by(&prover).with_unbound_assertions(file).build()?))
         }
     })
 }

@@ -1,26 +1,100 @@
 //! Managed identities of the machine that this program runs on.
 
-use certbound::{IdentityId, MachineCertificates, ManagedIdentity, SoftwareKeys, StateDirectory, Transport};
+use certbound::{
+    IdentityId, MachineCertificates, ManagedIdentity, ManagedIdentityBuilder, SoftwareKeys, StateDirectory,
+    TokenCache, Transport,
+};
 
-use super::Reach;
+use super::{Kind, Prover, Reach};
 use crate::failure::Failure;
-use crate::flags::MachineStateFlags;
+use crate::flags::{ClientFlags, CredentialFlags, MachineFlags};
+use crate::usage::Usage;
 
-/// The identity, and what its certificate's source is called.
-pub(crate) fn machine<T: Transport + Clone>(
+/// The identity that asks for its own token, and what its certificate's source is called.
+pub(super) fn direct<T: Transport + Clone>(
+    flags: &ClientFlags,
     identity: &str,
-    state: &MachineStateFlags,
+    credential: &CredentialFlags,
+    kind: Kind,
     reach: &Reach<T>,
 ) -> Result<(ManagedIdentity, String), Failure> {
+    refuse_beside(flags, credential)?;
+    let prover = match kind {
+        Kind::Bound if flags.machine_state.machine_state.is_none() => Prover::Passing,
+        _ => Prover::machine(identity),
+    };
+    build(flags, identity, reach, reach.cache(&prover))
+}
+
+/// The identity as Leg 1. Its assertions are never kept.
+pub(crate) fn leg1<T: Transport + Clone>(
+    flags: &ClientFlags,
+    identity: &str,
+    reach: &Reach<T>,
+) -> Result<(ManagedIdentity, String), Failure> {
+    build(flags, identity, reach, TokenCache::none())
+}
+
+/// The identity's Leg 1 alone, by a command that takes no other flag for it.
+pub(crate) fn assertion<T: Transport + Clone>(
+    flags: &ClientFlags,
+    identity: &str,
+    reach: &Reach<T>,
+) -> Result<(ManagedIdentity, String), Failure> {
+    refuse_beside(flags, &CredentialFlags::default())?;
+    leg1(flags, identity, reach)
+}
+
+/// An identity where the flags say that it is.
+pub(crate) fn at(flags: &MachineFlags, identity: &str) -> Result<ManagedIdentityBuilder, Failure> {
     let id: IdentityId = identity.parse()?;
-    let source = format!("managed-identity:{id}");
-    let mut builder =
-        ManagedIdentity::builder(id).with_transport(reach.transport.clone()).with_cache(reach.cache.clone());
-    if let Some(path) = &state.machine_state {
+    let builder = ManagedIdentity::builder(id);
+    Ok(match flags.managed_identity_source {
+        Some(source) => builder.at(source.into()),
+        None => builder,
+    })
+}
+
+fn build<T: Transport + Clone>(
+    flags: &ClientFlags,
+    identity: &str,
+    reach: &Reach<T>,
+    cache: TokenCache,
+) -> Result<(ManagedIdentity, String), Failure> {
+    let builder = at(&flags.machine, identity)?;
+    let mut builder = builder.with_transport(reach.platform()).with_cache(cache);
+    // A dry run writes nothing, and asks first what it would ask first anyway.
+    if let Some(path) = flags.machine_state.machine_state.as_ref().filter(|_| !flags.run.dry_run) {
         let state = StateDirectory::open(path)?;
         builder = builder
             .with_certificates(MachineCertificates::kept_in(&state))
             .with_keys(SoftwareKeys::kept_in(&state));
     }
-    Ok((builder.build()?, source))
+    let identity = builder.build()?;
+    let source = format!("managed-identity:{}", identity.id());
+    Ok((identity, source))
+}
+
+/// A managed identity says who asks, where and by what: a flag that says it otherwise must not be passed by.
+fn refuse_beside(flags: &ClientFlags, credential: &CredentialFlags) -> Result<(), Usage> {
+    let (identity, certificate) = (&flags.identity, &flags.certificate);
+    let others = [
+        ("--certificate", certificate.certificate.is_some()),
+        ("--certificate-key", certificate.certificate_key.is_some()),
+        ("--certificate-password-env", certificate.certificate_password_env.is_some()),
+        ("--client-secret-env", credential.client_secret_env.is_some()),
+        ("--assertion-file", credential.assertion_file.is_some()),
+        ("--bearer-over-mtls", credential.bearer_over_mtls),
+        ("--no-x5c", credential.no_x5c),
+        ("--issuer", identity.issuer.is_some()),
+        ("--client-id", identity.client_id.is_some()),
+        ("--tenant", identity.tenant.is_some()),
+        ("--region", identity.region.is_some()),
+        ("--authority", identity.authority.is_some()),
+        ("--no-authority-validation", identity.no_authority_validation),
+    ];
+    match others.into_iter().find(|(_, given)| *given) {
+        Some((other, _)) => Err(Usage::Conflict { one: "--managed-identity", other }),
+        None => Ok(()),
+    }
 }

@@ -3,24 +3,50 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use certbound::{SealedStore, StateDirectory, TokenCache};
 
+use super::Prover;
 use crate::failure::Failure;
 use crate::flags::CacheFlags;
+use crate::observers::{Witness, Witnessed};
 use crate::output::tell;
 use crate::usage::Usage;
 
-/// A transport, and the cache in front of it.
+/// A transport, and where tokens are kept.
 pub(crate) struct Reach<T> {
     pub(super) transport: T,
-    pub(super) cache: TokenCache,
+    store: Option<SealedStore>,
+    witness: Option<Arc<dyn Witness>>,
+    /// The caches that were made, to be saved in the end.
+    caches: Mutex<Vec<TokenCache>>,
 }
 
 impl<T> Reach<T> {
     /// With nothing of earlier commands.
     pub(crate) fn fresh(transport: T) -> Self {
-        Self { transport, cache: TokenCache::new() }
+        Self { transport, store: None, witness: None, caches: Mutex::default() }
+    }
+
+    /// Has somebody told of the requests to the machine's platform, which the library's observers do not see.
+    #[must_use]
+    pub(crate) fn told_to(mut self, witness: Option<Arc<dyn Witness>>) -> Self {
+        self.witness = witness;
+        self
+    }
+
+    /// The cache for tokens that `prover` gets. A short command ends before a refresh ahead would: there is none.
+    pub(super) fn cache(&self, prover: &Prover) -> TokenCache {
+        match (&self.store, prover.name()) {
+            (Some(store), Some(name)) => {
+                let store = store.clone().within(&surroundings(name));
+                let cache = TokenCache::new().without_refresh_ahead().with_store(store);
+                self.caches.lock().unwrap_or_else(PoisonError::into_inner).push(cache.clone());
+                cache
+            }
+            _ => TokenCache::new(),
+        }
     }
 
     /// With the tokens of earlier commands, unless the flags forbid it. A folder that cannot be used is an error where it
@@ -41,13 +67,22 @@ impl<T> Reach<T> {
             },
             (None, None) => return Ok(Self::fresh(transport)),
         };
-        let cache = TokenCache::new().with_store(store.within(&surroundings()));
-        Ok(Self { transport, cache })
+        Ok(Self { store: Some(store), ..Self::fresh(transport) })
+    }
+}
+
+impl<T: Clone> Reach<T> {
+    /// The transport of a managed identity.
+    pub(super) fn platform(&self) -> Witnessed<T> {
+        Witnessed::new(self.transport.clone(), self.witness.clone())
     }
 
     /// Before the command ends: the next one is to find what came.
     pub(crate) async fn saved(&self) {
-        self.cache.flush().await;
+        let caches = std::mem::take(&mut *self.caches.lock().unwrap_or_else(PoisonError::into_inner));
+        for cache in caches {
+            cache.flush().await;
+        }
     }
 }
 
@@ -88,8 +123,8 @@ const SURROUNDINGS: [&str; 14] = [
 ];
 
 /// Tokens from one trust store or proxy are not those of another: an emulator's must not go to the real service, nor the
-/// other way round.
-fn surroundings() -> Vec<u8> {
+/// other way round. Nor are one prover's another's.
+fn surroundings(prover: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     let mut add = |bytes: &[u8]| {
         text.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
@@ -102,5 +137,6 @@ fn surroundings() -> Vec<u8> {
     }
     let roots = env::var_os("SSL_CERT_FILE").and_then(|path| std::fs::read(path).ok());
     add(&roots.unwrap_or_default());
+    add(prover);
     text
 }

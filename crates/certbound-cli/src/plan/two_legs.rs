@@ -1,11 +1,12 @@
-//! The two-leg flow: Leg 1 by certificate, or an assertion made elsewhere.
+//! The two-leg flow: Leg 1 by certificate or managed identity, or an assertion made elsewhere.
 
 use certbound::{
-    Authority, Binding, BindingCertificate, ByAssertion, ByCertificate, Client, Leg1, TenantId, Transport,
+    Authority, Binding, BindingCertificate, ByAssertion, ByCertificate, Client, Leg1, ManagedIdentity,
+    Secret, TenantId, Transport,
 };
 
 use super::authority::{authority, builder};
-use super::{Plan, Reach, assertion, certificate, stand_in};
+use super::{AnyClient, Kind, Plan, Prover, Reach, assertion, certificate, machine, stand_in};
 use crate::failure::Failure;
 use crate::flags::{ClientFlags, Leg1Flags};
 use crate::usage::Usage;
@@ -14,54 +15,98 @@ use crate::usage::Usage;
 pub(crate) fn two_legs<T: Transport + Clone>(
     flags: &ClientFlags,
     leg1: &Leg1Flags,
+    kind: Kind,
     reach: &Reach<T>,
-) -> Result<Plan<Client<ByAssertion>>, Failure> {
+) -> Result<Plan<AnyClient>, Failure> {
     if flags.machine.managed_identity.is_some() {
         return Err(Usage::MachineIsNotLeg2.into());
     }
     let authority = authority(&flags.identity)?;
     if let Some(identity) = &leg1.leg1_managed_identity {
         refuse_leg1_flags(leg1)?;
-        let (identity, source) = super::machine(identity, &flags.machine_state, reach)?;
-        return leg2(flags, authority, identity, reach, source);
+        let name = identity;
+        let (identity, source) = machine::leg1(flags, name, reach)?;
+        if kind == Kind::Bearer && !identity.origin().binds() {
+            return unbound(flags, authority, identity, name, reach);
+        }
+        let prover = match flags.machine_state.machine_state {
+            Some(_) => Prover::machine(name),
+            None => Prover::Passing,
+        };
+        let client = leg2(flags, authority, identity, reach, &prover)?;
+        return Ok(Plan { client: AnyClient::TwoLegs(client), source });
     }
     if let Some(path) = &leg1.assertion_file {
         refuse_leg1_flags(leg1)?;
         let found = certificate::binding(&flags.certificate)?.ok_or(Usage::AssertionWithoutCertificate)?;
         let assertion = assertion::read(path, found.0)?;
-        return leg2(flags, authority, assertion, reach, found.1);
+        let client = leg2(flags, authority, assertion, reach, &Prover::Certificate)?;
+        return Ok(Plan { client: AnyClient::TwoLegs(client), source: found.1 });
     }
     let (certificate, source) = certificate_of_leg1(flags, leg1)?;
-    let client = leg1_client(flags, &authority, leg1, certificate, reach)?;
-    leg2(flags, authority, client, reach, source)
+    let first = leg1_client(flags, &authority, leg1, certificate, reach)?;
+    let client = leg2(flags, authority, first, reach, &Prover::Certificate)?;
+    Ok(Plan { client: AnyClient::TwoLegs(client), source })
+}
+
+/// The classic exchange, for a Bearer token where the platform binds nothing: Leg 1 is a plain token of the identity.
+fn unbound<T: Transport + Clone>(
+    flags: &ClientFlags,
+    authority: Authority,
+    identity: ManagedIdentity,
+    name: &str,
+    reach: &Reach<T>,
+) -> Result<Plan<AnyClient>, Failure> {
+    let builder = builder(&flags.identity, authority, flags.identity.client_id()?, reach);
+    let builder = builder.with_cache(reach.cache(&Prover::machine(name)));
+    let client = builder.with_unbound_assertions(identity).build()?;
+    Ok(Plan { client: AnyClient::Unbound(client), source: String::new() })
 }
 
 /// Both legs where Leg 1 will never answer: its place is taken by a stand-in that is never sent.
-pub(crate) fn two_legs_in_the_dry<T: Transport + Clone>(
+pub(crate) fn in_the_dry<T: Transport + Clone>(
     flags: &ClientFlags,
     leg1: &Leg1Flags,
+    kind: Kind,
     reach: &Reach<T>,
 ) -> Result<DryPlan, Failure> {
-    if flags.machine.managed_identity.is_some() {
-        return Err(Usage::MachineIsNotLeg2.into());
+    let as_ever = || two_legs(flags, leg1, kind, reach);
+    if flags.machine.managed_identity.is_some() || leg1.assertion_file.is_some() {
+        return Ok(DryPlan { leg1: None, leg2: Some(as_ever()?.client) });
     }
     if leg1.leg1_managed_identity.is_some() {
-        return Err(Usage::NoDryRun.into());
-    }
-    if leg1.assertion_file.is_some() {
-        return Ok(DryPlan { leg1: None, leg2: two_legs(flags, leg1, reach)?.client });
+        let whole = as_ever()?.client;
+        // Which certificate the machine is issued, nobody knows before; without one Leg 2 can be told.
+        let leg2 = match whole {
+            AnyClient::Unbound(_) => {
+                let builder =
+                    builder(&flags.identity, authority(&flags.identity)?, flags.identity.client_id()?, reach);
+                let stand_in = Secret::new("never sent");
+                Some(AnyClient::Unbound(builder.with_unbound_assertions(stand_in).build()?))
+            }
+            _ => None,
+        };
+        return Ok(DryPlan { leg1: Some(DryLeg1::Machine(whole)), leg2 });
     }
     let authority = authority(&flags.identity)?;
-    let (certificate, source) = certificate_of_leg1(flags, leg1)?;
+    let (certificate, _) = certificate_of_leg1(flags, leg1)?;
     let first = leg1_client(flags, &authority, leg1, certificate.clone(), reach)?;
     let stand_in = stand_in(&Binding::new(certificate), authority.cloud())?;
-    Ok(DryPlan { leg1: Some(first), leg2: leg2(flags, authority, stand_in, reach, source)?.client })
+    let second = leg2(flags, authority, stand_in, reach, &Prover::Passing)?;
+    Ok(DryPlan { leg1: Some(DryLeg1::Certificate(first)), leg2: Some(AnyClient::TwoLegs(second)) })
 }
 
-/// The two requests of a dry run, each by a client of its own.
+/// The requests of a dry run, each by a client of its own.
 pub(crate) struct DryPlan {
-    pub(crate) leg1: Option<Client<ByCertificate>>,
-    pub(crate) leg2: Client<ByAssertion>,
+    pub(crate) leg1: Option<DryLeg1>,
+    /// None if it depends on what Leg 1 brings.
+    pub(crate) leg2: Option<AnyClient>,
+}
+
+pub(crate) enum DryLeg1 {
+    Certificate(Client<ByCertificate>),
+    /// Both legs, of which the first stops at the platform.
+    Machine(AnyClient),
 }
 
 fn certificate_of_leg1(
@@ -105,11 +150,10 @@ fn leg2<T: Transport + Clone>(
     authority: Authority,
     leg1: impl Leg1,
     reach: &Reach<T>,
-    source: String,
-) -> Result<Plan<Client<ByAssertion>>, Failure> {
-    let app = flags.identity.client_id()?;
-    let client = builder(&flags.identity, authority, app, reach).with_assertions(leg1).build()?;
-    Ok(Plan { client, source })
+    prover: &Prover,
+) -> Result<Client<ByAssertion>, Failure> {
+    let builder = builder(&flags.identity, authority, flags.identity.client_id()?, reach);
+    Ok(builder.with_cache(reach.cache(prover)).with_assertions(leg1).build()?)
 }
 
 fn refuse_leg1_flags(flags: &Leg1Flags) -> Result<(), Usage> {

@@ -60,12 +60,11 @@ fn what_cannot_be_is_refused_by_its_name() {
     let emulator = Emulator::start();
     let system = ["--managed-identity", "system", "--scope", VAULT];
     let id = "client-id:00000000-0000-4000-8000-000000000000";
-    let rows: [(Vec<&str>, (i32, &str)); 7] = [
+    let rows: [(Vec<&str>, (i32, &str)); 5] = [
         (
             [&["exchange", "--client-id", TARGET, "--tenant", TENANT], &system[..]].concat(),
             (2, "managed_identity_cannot_be_leg2"),
         ),
-        ([&["token", "--dry-run"], &system[..]].concat(), (2, "dry_run_not_possible")),
         (vec!["token", "--managed-identity", "me", "--scope", VAULT], (2, "invalid_managed_identity_id")),
         (vec!["token", "--managed-identity", id, "--scope", VAULT], (1, "managed_identity_request_failed")),
         (
@@ -87,21 +86,6 @@ fn what_cannot_be_is_refused_by_its_name() {
                 VAULT,
             ],
             (2, "leg1_flag_unused"),
-        ),
-        (
-            vec![
-                "exchange",
-                "--leg1-managed-identity",
-                "system",
-                "--client-id",
-                TARGET,
-                "--tenant",
-                TENANT,
-                "--scope",
-                VAULT,
-                "--dry-run",
-            ],
-            (2, "dry_run_not_possible"),
         ),
     ];
     for (args, (exit, code)) in rows {

@@ -1,0 +1,99 @@
+//! Who proved itself for a token that is kept: a later command must be as good, or it finds nothing.
+
+use std::env;
+
+use certbound::{Secret, Thumbprint};
+
+/// What proves the asker, as far as the cache's own key does not say it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Prover {
+    /// A certificate: each token's key has its hash.
+    Certificate,
+    /// Something else, by a hash of it: a secret must not be right because another one was.
+    Other(String),
+    /// Nothing that the next command will have: a token would lie there for nobody.
+    Passing,
+}
+
+/// Variables that hold a platform's secret, which another program's platform does not have.
+const PLATFORM_SECRETS: [&str; 2] = ["IDENTITY_HEADER", "MSI_SECRET"];
+
+impl Prover {
+    /// A secret, or an assertion.
+    pub(super) fn secret(secret: &Secret) -> Self {
+        Self::Other(hash(&[secret.expose().as_bytes()]))
+    }
+
+    /// A managed identity of this machine. A folder that another machine sees too, or finds on a copied disk, has
+    /// nothing for that one.
+    pub(super) fn machine(identity: &str) -> Self {
+        let secrets = PLATFORM_SECRETS.map(|name| env::var_os(name).unwrap_or_default());
+        Self::machine_since(
+            since_start(),
+            identity,
+            &secrets.each_ref().map(|secret| secret.as_encoded_bytes()),
+        )
+    }
+
+    fn machine_since(start: Option<String>, identity: &str, secrets: &[&[u8]]) -> Self {
+        let Some(start) = start.filter(|start| !start.is_empty()) else { return Self::Passing };
+        let parts = [&[start.as_bytes(), identity.as_bytes()], secrets].concat();
+        Self::Other(hash(&parts))
+    }
+
+    /// As a part of what tokens are kept under; nothing if they are not.
+    pub(super) fn name(&self) -> Option<&[u8]> {
+        match self {
+            Self::Certificate => Some(b""),
+            Self::Other(hash) => Some(hash.as_bytes()),
+            Self::Passing => None,
+        }
+    }
+}
+
+/// What no other machine has, nor this one after its next start: `boot_id` of Linux.
+fn since_start() -> Option<String> {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
+}
+
+/// SHA-256 of the parts, each with its length.
+fn hash(parts: &[&[u8]]) -> String {
+    let mut whole =
+        zeroize::Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum()));
+    for part in parts {
+        whole.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        whole.extend_from_slice(part);
+    }
+    Thumbprint::of_der(&whole).hex()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_machine_start_identity_or_platform_is_another_prover() {
+        let machine = |start: &str, identity: &str, secret: &str| {
+            Prover::machine_since(Some(start.to_owned()), identity, &[secret.as_bytes(), b""])
+        };
+        let one = machine("a", "system", "");
+        assert_eq!(one, machine("a", "system", ""));
+        for other in
+            [machine("b", "system", ""), machine("a", "client-id:x", ""), machine("a", "system", "h")]
+        {
+            assert_ne!(one, other);
+        }
+        assert_ne!(machine("a", "b", "c"), machine("a", "bc", ""));
+        // Where machines cannot be told apart, nothing is kept.
+        assert_eq!(Prover::machine_since(None, "system", &[]), Prover::Passing);
+        assert_eq!(Prover::Passing.name(), None);
+        assert!(Prover::Certificate.name().is_some());
+    }
+
+    #[test]
+    fn a_secret_is_told_by_its_hash_alone() {
+        let (right, wrong) = (Prover::secret(&Secret::new("right")), Prover::secret(&Secret::new("wrong")));
+        assert_ne!(right, wrong);
+        assert!(!format!("{right:?}").contains("right"));
+    }
+}

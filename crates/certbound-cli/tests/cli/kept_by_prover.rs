@@ -1,0 +1,110 @@
+//! Tokens that are kept are there for who proved itself, and for nobody else.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use certbound_emulator::world::builtin::{SECRET, SECRET_APP};
+use serde_json::Value;
+
+use crate::support::{Emulator, TENANT, VAULT, file, json, refusal, stderr, text};
+
+const TARGET: &str = "c2e9a640-7b15-4d8f-a3c1-5f60e8d2b794";
+
+fn command(emulator: &Emulator, cache: &Path, args: &[&str]) -> Command {
+    let mut command = emulator.certbound();
+    command.env_remove("CERTBOUND_NO_CACHE").env("CERTBOUND_CACHE_DIR", cache);
+    command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", emulator.text("imds"));
+    command.args(args).args(["--scope", VAULT, "-o", "json"]);
+    command
+}
+
+fn from_cache(output: &Output) -> bool {
+    json(output)["fromCache"].as_bool().unwrap()
+}
+
+#[test]
+fn a_wrong_secret_or_assertion_finds_nothing() {
+    let (emulator, folder) = (Emulator::start(), tempfile::tempdir().unwrap());
+    let cache = folder.path().join("tokens");
+    let by_secret = |secret: &str| {
+        let args = ["token", "--bearer", "--client-id", SECRET_APP, "--client-secret-env", "THE_SECRET"];
+        command(&emulator, &cache, &args).env("THE_SECRET", secret).output().unwrap()
+    };
+    assert!(!from_cache(&by_secret(SECRET)));
+    assert!(from_cache(&by_secret(SECRET)));
+    assert_eq!(refusal(&by_secret("another")).0, 1);
+    assert!(from_cache(&by_secret(SECRET)), "a refusal takes nothing away");
+
+    let by_assertion = |assertion: &str| {
+        let path = file(&folder, "assertion.jwt", assertion);
+        let args = ["token", "--bearer", "--client-id", TARGET, "--assertion-file", text(&path)];
+        command(&emulator, &cache, &args).output().unwrap()
+    };
+    let assertion = plain_assertion(&emulator);
+    assert!(!from_cache(&by_assertion(&assertion)));
+    assert!(from_cache(&by_assertion(&assertion)));
+    assert_eq!(refusal(&by_assertion("J.J.J")).0, 1);
+}
+
+/// A plain token of the machine for the exchange, which the application trusts.
+fn plain_assertion(emulator: &Emulator) -> String {
+    let address = emulator.text("imds").strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let path = "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=api://AzureADTokenExchange";
+    let head =
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nMetadata: true\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let answer: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    answer["access_token"].as_str().unwrap().to_owned()
+}
+
+/// A token bound to a key that ends with the command would lie there for nobody.
+#[test]
+fn a_machines_bound_token_is_kept_with_its_key_or_not_at_all() {
+    let (emulator, folder) = (Emulator::start(), tempfile::tempdir().unwrap());
+    let (cache, state) = (folder.path().join("tokens"), folder.path().join("state"));
+    let token = ["token", "--managed-identity", "system"];
+    let exchange =
+        ["exchange", "--leg1-managed-identity", "system", "--client-id", TARGET, "--tenant", TENANT];
+    let with_key = ["--machine-state", state.to_str().unwrap()];
+    let bearer = [&exchange[..], &["--bearer"]].concat();
+    for args in [&token[..], &exchange, &bearer] {
+        for _ in 0..2 {
+            assert!(!from_cache(&command(&emulator, &cache, args).output().unwrap()), "{args:?}");
+        }
+        assert!(!cache.join("tokens.sealed").exists(), "{args:?}");
+    }
+    for args in [&token[..], &exchange, &bearer] {
+        let args = [args, &with_key].concat();
+        for expected in [false, true] {
+            let output = command(&emulator, &cache, &args).output().unwrap();
+            assert_eq!(from_cache(&output), expected, "{args:?} {}", stderr(&output));
+        }
+    }
+}
+
+/// A plain token needs no key; what another machine or platform could find is in its name.
+#[test]
+fn a_machines_plain_token_is_kept_for_its_platform() {
+    let (emulator, folder) = (Emulator::start(), tempfile::tempdir().unwrap());
+    let cache = folder.path().join("tokens");
+    let token = |variables: &[(&str, &str)]| {
+        let args = ["token", "--bearer", "--managed-identity", "system"];
+        command(&emulator, &cache, &args).envs(variables.iter().copied()).output().unwrap()
+    };
+    assert!(!from_cache(&token(&[])));
+    assert!(from_cache(&token(&[])));
+    let endpoint = format!("{}/app-service/token", emulator.text("imds"));
+    let at = |header| [("IDENTITY_ENDPOINT", endpoint.as_str()), ("IDENTITY_HEADER", header)];
+    let secret = "certbound-emulator-platform";
+    assert!(!from_cache(&token(&at(secret))));
+    assert!(from_cache(&token(&at(secret))));
+    assert_eq!(refusal(&token(&at("another"))).0, 1, "another application's platform secret");
+    let files = fs::read_dir(&cache).unwrap().count();
+    assert!(files >= 2, "{files}");
+}
