@@ -1,6 +1,7 @@
 // Managed identities by MSAL for Node, on the platform that the environment names.
 //
-// Arguments: the folder that has `node_modules`. Prints one JSON object: the tokens' owners, and what was refused.
+// Arguments: the folder that has `node_modules`, and `alone` for the user-assigned identity alone: the library keeps the
+// first source of a process for all. Prints one JSON object: the tokens' owners, and what was refused.
 import { createRequire } from 'node:module';
 
 const require = createRequire(`${process.argv[2]}/`);
@@ -17,7 +18,7 @@ const owner = async (params) => {
 };
 const userAssignedClientId = '98c4f2e7-1b60-4a5d-9e83-0f7d26b8c514';
 const result = {
-  system: await owner(undefined),
+  system: process.argv[3] === 'alone' ? undefined : await owner(undefined),
   user: await owner({ managedIdentityIdParams: { userAssignedClientId } }),
 };
 console.log(JSON.stringify(result));

@@ -42,17 +42,24 @@ fn python_finds_each_identity_on_each_platform() {
 fn node_finds_each_identity_on_each_platform() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/strangers/msal_machine.mjs");
     let (node, packages) = (node::interpreter(), node::packages());
-    for flags in
-        [&["--platform", "imds"][..], &["--platform", "app-service"], &["--platform", "ml"], &["--isolated"]]
-    {
+    // The agent of Arc must say which identity it took, or this library refuses the token.
+    for flags in [
+        &["--platform", "imds"][..],
+        &["--platform", "app-service"],
+        &["--platform", "ml"],
+        &["--isolated"],
+        ARC,
+    ] {
         let result = run(flags, &[text(&node), script, text(&packages)]);
         assert_eq!(result, json!({ "system": SYSTEM, "user": USER }), "{flags:?}");
     }
-    let result = run(ARC, &[text(&node), script, text(&packages)]);
-    assert_eq!(result["system"], SYSTEM);
     // It selects by the client id, which is not known there.
     let result = run(SERVICE_FABRIC, &[text(&node), script, text(&packages)]);
     assert_eq!(result, json!({ "system": SYSTEM, "user": "InvalidParameter" }));
-    let result = run(&["--platform", "cloud-shell"], &[text(&node), script, text(&packages)]);
+    // The shell has one identity only, and this library says so before it asks.
+    let shell = ["--platform", "cloud-shell"];
+    let result = run(&shell, &[text(&node), script, text(&packages)]);
     assert_eq!(result["system"], SYSTEM);
+    let result = run(&shell, &[text(&node), script, text(&packages), "alone"]);
+    assert_eq!(result, json!({ "user": "unable_to_create_cloud_shell" }));
 }
