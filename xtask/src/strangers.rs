@@ -1,4 +1,5 @@
-//! What the tests run against that is not ours: openssl, curl, nginx, unshare, and packages of Python and Node.
+//! What the tests run against that is not ours: openssl, curl, nginx, unshare, a keychain, and packages of Python and
+//! Node.
 //!
 //! Found, or installed, and said either way. What cannot be had is an error that names it: no test is skipped for it.
 
@@ -16,12 +17,14 @@ pub(crate) use self::node::Node;
 use crate::process::{capture, on_path, run, say};
 
 /// Programs, the Debian package of each, and the argument that makes it tell its version.
-const PROGRAMS: [(&str, &str, &str); 5] = [
+const PROGRAMS: [(&str, &str, &str); 7] = [
     ("openssl", "openssl", "version"),
     ("curl", "curl", "--version"),
     ("python3", "python3", "--version"),
     ("nginx", "nginx", "-v"),
     ("unshare", "util-linux", "--version"),
+    ("dbus-run-session", "dbus", "--version"),
+    ("gnome-keyring-daemon", "gnome-keyring", "--version"),
 ];
 
 /// The virtual environment's packages, in pip's own format.
@@ -145,7 +148,7 @@ fn apt_get() -> Result<Command> {
         command
     } else {
         bail!(
-            "set-up: packages are missing, and installing them needs root or sudo; run as root: apt-get install openssl curl nginx util-linux python3 python3-venv nodejs npm"
+            "set-up: packages are missing, and installing them needs root or sudo; run as root: apt-get install openssl curl nginx util-linux dbus gnome-keyring python3 python3-venv nodejs npm"
         );
     };
     command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);

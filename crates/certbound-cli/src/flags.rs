@@ -14,8 +14,8 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, V
 
 pub(crate) use self::call::CallFlags;
 pub(crate) use self::client::{
-    AssertionFlags, CacheFlags, CertificateFlags, ClientFlags, CredentialFlags, ExchangeFlags, IdentityFlags,
-    KindFlags, Leg1Flags, MachineFlags, RunFlags, SecretFlags, TokenFlags,
+    AssertionFlags, CacheFlags, CacheKeyFlag, CertificateFlags, ClientFlags, CredentialFlags, ExchangeFlags,
+    IdentityFlags, KindFlags, Leg1Flags, MachineFlags, RunFlags, SecretFlags, TokenFlags,
 };
 pub(crate) use self::emulator::{
     EmulatorCommand, EmulatorRunFlags, EmulatorStartFlags, PlatformFlag, WhatFlags,

@@ -12,6 +12,7 @@ mod failure;
 mod flags;
 mod hosted;
 mod isolated;
+mod keychain;
 mod observers;
 mod output;
 mod plan;

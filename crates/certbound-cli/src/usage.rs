@@ -165,7 +165,9 @@ impl Usage {
                 "leave one of the two out; the platform says who the managed identity is, and where its tokens are had"
             }
             Self::Conflict { .. } => "leave one of the two out, or unset its environment variable",
-            Self::CacheKey { .. } => "look who can write the folder of --cache-dir, or use --no-cache",
+            Self::CacheKey { .. } => {
+                "look who can write the folder of --cache-dir; unlock the keychain or give --cache-key file; or --no-cache"
+            }
             Self::NoCertificate => {
                 "give --certificate or set AZURE_CLIENT_CERTIFICATE_PATH, or give --managed-identity"
             }

@@ -33,7 +33,7 @@ pub(super) async fn run(flags: CallFlags, terminal: Terminal) -> Result<(), Fail
         return dry_call(&flags, request, &scope, kind, terminal).await;
     }
     let network = plan::network(&flags.client.run)?;
-    let reach = Reach::kept(network.transport(), &flags.cache)?;
+    let reach = Reach::kept(network.transport(), &flags.cache).await?;
     let reach = reach.told_to(Trace::of_platform(flags.client.run.trace));
     let result = acquire_and_call(&flags, &network, &reach, (request, scope, kind), terminal).await;
     reach.saved().await;

@@ -23,7 +23,7 @@ pub(super) async fn run(flags: ExchangeFlags, terminal: Terminal) -> Result<(), 
     // The report is on a request: there must be one.
     let reach = match flags.report {
         true => Reach::fresh(network.transport()),
-        false => Reach::kept(network.transport(), &flags.cache)?,
+        false => Reach::kept(network.transport(), &flags.cache).await?,
     };
     let reach = reach.told_to(Trace::of_platform(flags.client.run.trace));
     let plan = plan::two_legs(&flags.client, &flags.leg1, kind, &reach)?;

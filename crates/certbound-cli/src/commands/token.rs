@@ -22,7 +22,7 @@ pub(super) async fn run(flags: TokenFlags, terminal: Terminal) -> Result<(), Fai
         return dry.print(terminal);
     }
     let network = plan::network(&flags.client.run)?;
-    let reach = Reach::kept(network.transport(), &flags.cache)?;
+    let reach = Reach::kept(network.transport(), &flags.cache).await?;
     let reach = reach.told_to(Trace::of_platform(flags.client.run.trace));
     let plan = plan::direct(&flags.client, &credential, kind, &reach)?;
     let observer = Observers::default().and_if(flags.client.run.trace, Trace);

@@ -236,10 +236,24 @@ pub(crate) struct CacheFlags {
     /// Neither use a token that an earlier command got, nor leave one to the next.
     #[arg(long, env = "CERTBOUND_NO_CACHE", value_parser = switch())]
     pub(crate) no_cache: bool,
-    /// Where tokens are kept for the next command, in one sealed file (mode 0600) with its key beside it: whoever can
-    /// read the folder (mode 0700) can use them. Default: `certbound` in XDG_CACHE_HOME, else in ~/.cache.
+    /// Where tokens are kept for the next command, in one sealed file (mode 0600) of a folder (mode 0700). Default:
+    /// `certbound` in XDG_CACHE_HOME, else in ~/.cache.
     #[arg(long, value_name = "DIR", env = "CERTBOUND_CACHE_DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
+    /// Where the key is that seals them. Nobody is asked to unlock a keychain.
+    #[arg(long, value_enum, value_name = "PLACE", env = "CERTBOUND_CACHE_KEY", default_value_t = CacheKeyFlag::Auto)]
+    pub(crate) cache_key: CacheKeyFlag,
+}
+
+/// Where the key of kept tokens is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CacheKeyFlag {
+    /// In the session's keychain if one answers at once and is not locked, else in a file.
+    Auto,
+    /// In the session's keychain (on Linux, by the Secret Service), or the command fails.
+    Keychain,
+    /// In a file beside them (mode 0600): whoever can read the folder can use the tokens.
+    File,
 }
 
 /// Who asks, and how.

@@ -9,7 +9,8 @@ use certbound::{SealedStore, StateDirectory, TokenCache};
 
 use super::Prover;
 use crate::failure::Failure;
-use crate::flags::CacheFlags;
+use crate::flags::{CacheFlags, CacheKeyFlag};
+use crate::keychain;
 use crate::observers::{Witness, Witnessed};
 use crate::output::tell;
 use crate::usage::Usage;
@@ -49,16 +50,17 @@ impl<T> Reach<T> {
         }
     }
 
-    /// With the tokens of earlier commands, unless the flags forbid it. A folder that cannot be used is an error where it
-    /// was named, and else a warning: the command works without.
-    pub(crate) fn kept(transport: T, flags: &CacheFlags) -> Result<Self, Failure> {
+    /// With the tokens of earlier commands, unless the flags forbid it. A folder or a keychain that cannot be used is an
+    /// error where it was named, and else a warning: the command works without.
+    pub(crate) async fn kept(transport: T, flags: &CacheFlags) -> Result<Self, Failure> {
         if flags.no_cache {
             return Ok(Self::fresh(transport));
         }
         let store = match (&flags.cache_dir, usual_place()) {
-            (Some(folder), _) => open(folder.clone())?,
-            (None, Some(folder)) => match open(folder) {
+            (Some(folder), _) => open(folder.clone(), flags.cache_key).await?,
+            (None, Some(folder)) => match open(folder, flags.cache_key).await {
                 Ok(store) => store,
+                Err(failure) if flags.cache_key == CacheKeyFlag::Keychain => return Err(failure),
                 Err(failure) => {
                     tell(&format!("warning: tokens are not kept for the next command: {}", failure.why));
                     tell(&format!("fix: {}; or --no-cache", failure.fix));
@@ -86,13 +88,14 @@ impl<T: Clone> Reach<T> {
     }
 }
 
-fn open(folder: PathBuf) -> Result<SealedStore, Failure> {
+async fn open(folder: PathBuf, key: CacheKeyFlag) -> Result<SealedStore, Failure> {
     if let Some(above) = folder.parent() {
         // What cannot be made is told by what comes next.
         let _ = std::fs::create_dir_all(above);
     }
     let folder = StateDirectory::open(folder)?;
-    SealedStore::with_key_file(&folder).map_err(|error| Usage::CacheKey { reason: error.to_string() }.into())
+    let store = keychain::store(&folder, key, &keychain::SystemKeychain).await;
+    store.map_err(|error| Usage::CacheKey { reason: error.to_string() }.into())
 }
 
 /// Where the system wants such things.

@@ -101,6 +101,33 @@ fn a_folder_that_cannot_be_used_is_an_error_if_it_was_named_and_a_warning_else()
     assert_eq!((json(&output)["fromCache"].as_bool(), stderr(&output).as_str()), (Some(false), ""));
 }
 
+/// A keychain is next door or not there: nothing waits for one, and nobody is asked to unlock it.
+#[test]
+fn without_a_keychain_that_answers_the_key_is_a_file() {
+    let (emulator, folder) = (Emulator::start(), tempfile::tempdir().unwrap());
+    // Whoever connects is never answered.
+    let silent = folder.path().join("bus");
+    let _listener = std::os::unix::net::UnixListener::bind(&silent).unwrap();
+    let silent = format!("unix:path={}", silent.display());
+    for (at, bus) in [("a", "unix:path=/no/such/bus"), ("b", &silent)] {
+        let cache = folder.path().join(at);
+        let run = |key: &str| {
+            let mut command = exchange(&emulator, &cache);
+            command.env("DBUS_SESSION_BUS_ADDRESS", bus).env("CERTBOUND_CACHE_KEY", key);
+            command.output().unwrap()
+        };
+        assert_eq!(json(&run("auto"))["fromCache"], false, "{bus}");
+        assert_eq!(json(&run(""))["fromCache"], true, "auto is the default: {bus}");
+        assert_eq!(json(&run("file"))["fromCache"], true, "{bus}");
+        assert!(cache.join("tokens.key").exists() && !cache.join("tokens-by-other-key.sealed").exists());
+    }
+    let mut asked_for = exchange(&emulator, &folder.path().join("c"));
+    asked_for.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/no/such/bus").args(["--cache-key", "keychain"]);
+    let output = asked_for.output().unwrap();
+    assert_eq!(refusal(&output), (2, "cache_unusable".to_owned()));
+    assert!(stderr(&output).contains("keychain") && stderr(&output).contains("--cache-key file"));
+}
+
 #[test]
 fn four_processes_share_a_file() {
     let (emulator, folder) = (Emulator::start(), tempfile::tempdir().unwrap());

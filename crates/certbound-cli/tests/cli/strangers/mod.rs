@@ -5,6 +5,7 @@
 
 mod azure_identity;
 mod curl;
+mod keychain;
 mod legs_by_hand;
 mod msal;
 mod msal_machine;
