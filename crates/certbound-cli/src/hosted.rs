@@ -72,6 +72,11 @@ impl Hosted {
         self.server.listen_as_the_real_metadata_service().await
     }
 
+    /// Answers at the real Cloud Shell's address too.
+    pub(crate) async fn listen_as_the_real_cloud_shell(&mut self) -> std::io::Result<()> {
+        self.server.listen_as_the_real_cloud_shell().await
+    }
+
     /// The machine's metadata service.
     pub(crate) fn imds(&self) -> String {
         self.server.metadata_url()

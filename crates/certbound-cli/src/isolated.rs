@@ -79,6 +79,7 @@ pub(crate) async fn inhabit(hosted: &mut Hosted) -> Result<Isolation, Failure> {
     let https = SocketAddr::from((Ipv4Addr::LOCALHOST, 443));
     hosted.listen_as_the_real_hosts(https).await.map_err(unusable("port 443 inside"))?;
     hosted.listen_as_the_real_metadata_service().await.map_err(unusable("the metadata service inside"))?;
+    hosted.listen_as_the_real_cloud_shell().await.map_err(unusable("port 50342 inside"))?;
     Ok(Isolation { _names: names })
 }
 

@@ -144,7 +144,18 @@ impl Server {
     /// # Errors
     /// When the port cannot be had.
     pub async fn listen_as_the_real_metadata_service(&mut self) -> io::Result<()> {
-        let address: SocketAddr = ([169, 254, 169, 254], 80).into();
+        self.listen_as_a_machine(([169, 254, 169, 254], 80).into()).await
+    }
+
+    /// Also answers where the real Cloud Shell does, `localhost:50342`, for a network of its own.
+    ///
+    /// # Errors
+    /// When the port cannot be had.
+    pub async fn listen_as_the_real_cloud_shell(&mut self) -> io::Result<()> {
+        self.listen_as_a_machine((Ipv4Addr::LOCALHOST, 50342).into()).await
+    }
+
+    async fn listen_as_a_machine(&mut self, address: SocketAddr) -> io::Result<()> {
         let listener = TcpListener::bind(address).await?;
         let doors = machines(&self.emulator, address);
         self.tasks.push(tokio::spawn(accept(listener, self.stop.subscribe(), doors)));

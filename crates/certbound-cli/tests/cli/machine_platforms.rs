@@ -241,6 +241,7 @@ fn the_callers_platform_is_not_the_commands() {
             "MSI_ENDPOINT",
             "MSI_SECRET",
             "DEFAULT_IDENTITY_CLIENT_ID",
+            "AZUREPS_HOST_ENVIRONMENT",
             "AZURE_POD_IDENTITY_AUTHORITY_HOST",
         ] {
             command.env(name, "http://caller.example");

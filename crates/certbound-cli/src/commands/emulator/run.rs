@@ -50,7 +50,7 @@ async fn hosted_run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
     if with_arc {
         isolated::install_arc_agent(&hosted)?;
     }
-    let variables = platform_variables(flags.platform, &hosted)?;
+    let variables = platform_variables(flags.platform, &hosted, flags.isolated)?;
     let spawned = match &isolation {
         Some(_) => spawn(&isolated::as_caller(command), &hosted, variables, true),
         None => spawn(command, &hosted, variables, false),
@@ -112,7 +112,7 @@ fn spawn(
 }
 
 /// Every variable by which a platform tells programs where their identity is: a real one's would lead past the emulator.
-const PLATFORM_VARIABLES: [&str; 7] = [
+const PLATFORM_VARIABLES: [&str; 8] = [
     "IDENTITY_ENDPOINT",
     "IDENTITY_HEADER",
     "IDENTITY_SERVER_THUMBPRINT",
@@ -120,12 +120,14 @@ const PLATFORM_VARIABLES: [&str; 7] = [
     "MSI_ENDPOINT",
     "MSI_SECRET",
     "DEFAULT_IDENTITY_CLIENT_ID",
+    "AZUREPS_HOST_ENVIRONMENT",
 ];
 
 /// What the platform sets.
 fn platform_variables(
     platform: PlatformFlag,
     hosted: &Hosted,
+    isolated: bool,
 ) -> Result<Vec<(&'static str, OsString)>, Failure> {
     let imds = hosted.imds();
     let at = |path: &str| OsString::from(format!("{imds}{path}"));
@@ -148,7 +150,14 @@ fn platform_variables(
             ("MSI_SECRET", secret()),
             ("DEFAULT_IDENTITY_CLIENT_ID", SYSTEM_IDENTITY.into()),
         ],
-        PlatformFlag::CloudShell => vec![("MSI_ENDPOINT", at(CLOUD_SHELL))],
+        PlatformFlag::CloudShell => {
+            let mut variables = vec![("MSI_ENDPOINT", at(CLOUD_SHELL))];
+            // Who knows it by this asks at the real one's address, as MSAL for Python does: it is there inside only.
+            if isolated {
+                variables.push(("AZUREPS_HOST_ENVIRONMENT", "cloud-shell/1.0".into()));
+            }
+            variables
+        }
     })
 }
 

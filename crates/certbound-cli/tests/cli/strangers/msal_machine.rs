@@ -33,6 +33,9 @@ fn python_finds_each_identity_on_each_platform() {
         let result = run(flags, &[text(&python), script]);
         assert_eq!(result, json!({ "system": SYSTEM, "user": USER }), "{flags:?}");
     }
+    // There it is no managed identity to it, and it looks at one place only.
+    let result = run(&["--isolated", "--platform", "cloud-shell"], &[text(&python), script]);
+    assert_eq!(result, json!({ "system": SYSTEM, "unknown": "AudienceNotSupported" }));
     // It pins the certificate too, and sends no selector: there the cluster says which identity it is.
     let result = run(SERVICE_FABRIC, &[text(&python), script]);
     assert_eq!(result, json!({ "system": SYSTEM, "user": SYSTEM }));
