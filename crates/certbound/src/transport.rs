@@ -1,11 +1,13 @@
 //! The seam to the network: one request, one answer, and what TLS showed about the connection.
 
+mod connections;
 mod connector;
 mod error;
 mod hyper;
 mod pinned;
 mod pools;
 mod tls;
+mod watched;
 
 use std::future::Future;
 use std::pin::Pin;

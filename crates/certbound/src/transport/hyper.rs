@@ -1,4 +1,4 @@
-//! The default transport: HTTP/1.1 by hyper over our own connector, one pool for each TLS identity.
+//! The default transport: HTTP/1.1 by hyper, with connections of its own for each TLS identity.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use certbound_core::managed_identity::ServerThumbprint;
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::proxy::matcher::Matcher;
@@ -14,7 +15,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::RootCertStore;
 use zeroize::Zeroizing;
 
-use super::connector::{Connector, Ended, chain};
+use super::connections::Connections;
+use super::connector::{Connector, chain};
 use super::error::{Phase, TransportError};
 use super::pools::{Pools, Use};
 use super::tls::{ServerTrust, TlsIdentity};
@@ -22,7 +24,7 @@ use super::{Answer, TlsFacts, Transport, Via};
 use crate::binding::Binding;
 use crate::network::{Limits, NetworkError};
 
-type Pool = Client<Connector, Full<Bytes>>;
+type Pool = Connections;
 
 /// Real HTTPS over TCP.
 ///
@@ -33,10 +35,10 @@ pub struct HyperTransport {
     trust: ServerTrust,
     proxy: Arc<Matcher>,
     limits: Limits,
-    plain: Pool,
+    plain: Arc<Pool>,
     pools: Pools<Pool>,
     local: Client<HttpConnector, Full<Bytes>>,
-    local_tls: Pool,
+    local_tls: Arc<Pool>,
 }
 
 impl HyperTransport {
@@ -55,16 +57,16 @@ impl HyperTransport {
         let plain = Connector::new(identity.clone(), &proxy, limits.connect);
         // No proxy stands between a program and its platform.
         let local_tls = Connector::new(identity, &no_proxy(), limits.connect).within(local_connect(limits));
+        let [plain, local_tls] = [plain, local_tls].map(|it| Arc::new(Pool::new(it, limits.head)));
         let pools = Pools::new(2 * Self::MAX_BINDINGS);
-        let (plain, local_tls) = (pool(plain, limits), pool(local_tls, limits));
         Ok(Self { trust, proxy, limits, plain, pools, local: local(limits), local_tls })
     }
 
     fn pool_for(&self, via: Via<'_>, host: &str) -> Result<Arc<Pool>, TransportError> {
         let pool = match via {
-            Via::Tls => return Ok(Arc::new(self.plain.clone())),
+            Via::Tls => return Ok(Arc::clone(&self.plain)),
             // Plain HTTP has a pool of its own.
-            Via::Local => return Ok(Arc::new(self.local_tls.clone())),
+            Via::Local => return Ok(Arc::clone(&self.local_tls)),
             Via::Bound(binding) => self.pool_of_binding(binding, Use::Token),
             Via::Resource(binding) => self.pool_of_binding(binding, Use::Resource),
             Via::Pinned(pin) => self.pools.of_pin(*pin, || self.new_pinned(*pin)),
@@ -86,7 +88,7 @@ impl HyperTransport {
     }
 
     fn new_pool(&self, identity: TlsIdentity, proxy: &Arc<Matcher>) -> Pool {
-        pool(Connector::new(identity, proxy, self.limits.connect), self.limits)
+        Pool::new(Connector::new(identity, proxy, self.limits.connect), self.limits.head)
     }
 
     async fn exchange(
@@ -96,18 +98,34 @@ impl HyperTransport {
         host: &str,
     ) -> Result<Answer, TransportError> {
         let request = request.map(Full::new);
-        let response = match via {
-            Via::Local if is_plain(request.uri()) => self.local.request(request).await,
-            via => self.pool_for(via, host)?.request(request).await,
-        };
-        let response = response.map_err(|error| explain(host, &error))?;
-        let tls = response.extensions().get::<TlsFacts>().copied().unwrap_or_default();
+        if matches!(via, Via::Local) && is_plain(request.uri()) {
+            let response = self.local.request(request).await.map_err(|error| explain(host, &error))?;
+            let (head, body) = response.into_parts();
+            let body = self.read(host, &head, body).await?;
+            return Ok(Answer { response: http::Response::from_parts(head, body), tls: TlsFacts::default() });
+        }
+        let (answering, response) = self.pool_for(via, host)?.send(request).await?;
         let (head, body) = response.into_parts();
+        let body = self.read(host, &head, body).await?;
+        let tls = answering.over();
+        Ok(Answer { response: http::Response::from_parts(head, body), tls })
+    }
+
+    /// The whole body.
+    async fn read(
+        &self,
+        host: &str,
+        head: &http::response::Parts,
+        body: Incoming,
+    ) -> Result<Bytes, TransportError> {
         // The HTTP library bounds its buffer, which may hold a little more than its limit: the limit itself is here.
         if head_bytes(&head.headers) > self.limits.head {
             return Err(TransportError::TooLarge { host: host.to_owned(), limit: self.limits.head });
         }
-        let mut collected = Zeroizing::new(Vec::new());
+        // As much as it says, where it says it; a body that says too much is refused when it is longer.
+        let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+        let room = announced.unwrap_or_default().min(self.limits.body).min(ROOM);
+        let mut collected = Zeroizing::new(Vec::with_capacity(room));
         let mut body = std::pin::pin!(Limited::new(body, self.limits.body));
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| self.explain_body(host, error.as_ref()))?;
@@ -116,7 +134,7 @@ impl HyperTransport {
                 collected.extend_from_slice(data);
             }
         }
-        Ok(Answer { response: http::Response::from_parts(head, Bytes::from_owner(collected)), tls })
+        Ok(Bytes::from_owner(collected))
     }
 
     fn explain_body(
@@ -153,13 +171,8 @@ impl fmt::Debug for HyperTransport {
     }
 }
 
-fn pool(connector: Connector, limits: Limits) -> Pool {
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .timer(TokioTimer::new())
-        .http1_max_buf_size(limits.head)
-        .build(connector)
-}
+/// The most that is set aside for a body before it comes.
+const ROOM: usize = 64 * 1024;
 
 /// The longest that the platform's own service may take to be connected to: it is next door, or not there.
 const LOCAL_CONNECT: Duration = Duration::from_secs(1);
@@ -201,25 +214,12 @@ fn grow(buffer: &mut Zeroizing<Vec<u8>>, more: usize) {
     }
 }
 
-/// Finds our own error beneath the HTTP library's, where there is one.
 fn explain(host: &str, error: &hyper_util::client::legacy::Error) -> TransportError {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        // What an I/O error wraps is not among its sources.
-        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let wrapped = wrapped.and_then(|wrapped| wrapped.downcast_ref::<TransportError>());
-        if let Some(ours) = error.downcast_ref::<TransportError>().or(wrapped) {
-            return ours.clone();
-        }
-        cause = error.source();
-    }
-    if let Some(ended) = error.connect_info().and_then(Ended::of) {
-        return ended;
-    }
+    let (host, reason) = (host.to_owned(), chain(error));
     if error.is_connect() {
-        return TransportError::Connect { host: host.to_owned(), reason: chain(error) };
+        return TransportError::Connect { host, reason };
     }
-    TransportError::Interrupted { host: host.to_owned(), reason: chain(error) }
+    TransportError::Interrupted { host, reason }
 }
 
 #[cfg(test)]

@@ -147,7 +147,7 @@ impl TestServer {
 }
 
 /// The server's configuration, with the root to trust it by. It issues tickets, so that clients could resume.
-fn config(
+pub(crate) fn config(
     asks: Asks,
     versions: &[&'static SupportedProtocolVersion],
     has_key: bool,

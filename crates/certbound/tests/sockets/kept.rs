@@ -1,0 +1,182 @@
+//! When a connection is used again, and when it is not.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use certbound::{Answer, Network, Transport as _, TransportError, Via};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use crate::server::{Asks, config};
+
+/// What the server does with a request.
+#[derive(Clone, Copy)]
+enum Then {
+    Answer(usize),
+    AnswerAndHangUp,
+    HangUp,
+}
+
+/// Takes each request as the script says, whatever connection it comes on.
+struct Scripted {
+    port: u16,
+    root_pem: String,
+    log: Arc<Mutex<Vec<Event>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    /// A request on the connection of this number.
+    Request(usize),
+    /// The client closed it.
+    Closed(usize),
+}
+
+impl Scripted {
+    async fn start(script: impl IntoIterator<Item = Then>) -> Self {
+        let (config, root_pem, _) = config(Asks::ForNothing, rustls::ALL_VERSIONS, true);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let script = Arc::new(Mutex::new(script.into_iter().collect::<VecDeque<_>>()));
+        let seen = Arc::clone(&log);
+        tokio::spawn(async move {
+            let acceptor = tokio_rustls::TlsAcceptor::from(config);
+            for connection in 0.. {
+                let (tcp, _) = listener.accept().await.unwrap();
+                let (acceptor, log, script) = (acceptor.clone(), Arc::clone(&seen), Arc::clone(&script));
+                tokio::spawn(async move {
+                    let mut tls = acceptor.accept(tcp).await.unwrap();
+                    let mut buffer = [0; 16 * 1024];
+                    loop {
+                        if tls.read(&mut buffer).await.unwrap_or(0) == 0 {
+                            log.lock().unwrap().push(Event::Closed(connection));
+                            return;
+                        }
+                        log.lock().unwrap().push(Event::Request(connection));
+                        let then = script.lock().unwrap().pop_front().unwrap();
+                        let length = if let Then::Answer(length) = then { length } else { 1 };
+                        if !matches!(then, Then::HangUp) {
+                            let body = "x".repeat(length);
+                            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+                            tls.write_all(answer.as_bytes()).await.unwrap();
+                        }
+                        if !matches!(then, Then::Answer(_)) {
+                            tls.shutdown().await.unwrap();
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { port, root_pem, log }
+    }
+
+    fn network(&self) -> Network {
+        let builder = Network::builder().no_proxy().only_roots_pem(self.root_pem.clone());
+        builder.max_body_bytes(1000).build().unwrap()
+    }
+
+    async fn ask(&self, network: &Network) -> Result<Answer, TransportError> {
+        let request = http::Request::post(format!("https://127.0.0.1:{}/", self.port));
+        network.transport().send(request.body(Bytes::from_static(b"a=b")).unwrap(), Via::Tls).await
+    }
+
+    fn log(&self) -> Vec<Event> {
+        self.log.lock().unwrap().clone()
+    }
+}
+
+/// Time is paused: it passes as soon as nothing else can happen.
+async fn after(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+const MOMENT: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn one_request_after_another_goes_out_on_one_connection() {
+    let server = Scripted::start([Then::Answer(1), Then::Answer(0), Then::Answer(1000)]).await;
+    let network = server.network();
+    for _ in 0..3 {
+        server.ask(&network).await.unwrap();
+    }
+    assert_eq!(server.log(), [Event::Request(0), Event::Request(0), Event::Request(0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_requests_at_once_share_none() {
+    let server = Scripted::start([Then::Answer(1); 3]).await;
+    let network = server.network();
+    let (one, two) = tokio::join!(server.ask(&network), server.ask(&network));
+    one.and(two).unwrap();
+    let mut log = server.log();
+    log.sort_by_key(|event| format!("{event:?}"));
+    assert_eq!(log, [Event::Request(0), Event::Request(1)]);
+    server.ask(&network).await.unwrap();
+    assert_eq!(server.log().len(), 3, "and the third opens none");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_the_server_closed_is_replaced() {
+    let server = Scripted::start([Then::AnswerAndHangUp, Then::Answer(1)]).await;
+    let network = server.network();
+    server.ask(&network).await.unwrap();
+    after(MOMENT).await;
+    server.ask(&network).await.unwrap();
+    assert_eq!(server.log(), [Event::Request(0), Event::Request(1)]);
+}
+
+/// It may have been acted on: only whoever asked can tell whether it may be sent again.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_reached_the_server_is_not_sent_again() {
+    let server = Scripted::start([Then::Answer(1), Then::HangUp, Then::Answer(1)]).await;
+    let network = server.network();
+    server.ask(&network).await.unwrap();
+    let error = server.ask(&network).await.unwrap_err();
+    assert!(matches!(error, TransportError::Interrupted { .. }), "{error:?}");
+    assert_eq!(server.log(), [Event::Request(0), Event::Request(0)]);
+    server.ask(&network).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_whose_answer_was_not_read_is_closed() {
+    let server = Scripted::start([Then::Answer(1001), Then::Answer(1)]).await;
+    let network = server.network();
+    let error = server.ask(&network).await.unwrap_err();
+    assert!(matches!(error, TransportError::TooLarge { .. }), "{error:?}");
+    server.ask(&network).await.unwrap();
+    after(MOMENT).await;
+    assert_eq!(server.log(), [Event::Request(0), Event::Closed(0), Event::Request(1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_nobody_uses_is_closed() {
+    let server = Scripted::start([Then::Answer(1); 3]).await;
+    let network = server.network();
+    server.ask(&network).await.unwrap();
+    after(Duration::from_secs(89)).await;
+    server.ask(&network).await.unwrap();
+    after(Duration::from_secs(91)).await;
+    server.ask(&network).await.unwrap();
+    after(MOMENT).await;
+    assert_eq!(
+        server.log(),
+        [Event::Request(0), Event::Request(0), Event::Closed(0), Event::Request(1)],
+        "used for the last time 90 seconds before"
+    );
+    after(Duration::from_secs(181)).await;
+    assert_eq!(server.log().last(), Some(&Event::Closed(1)), "closed though nobody asks for anything");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_are_closed_with_their_transport() {
+    let server = Scripted::start([Then::Answer(1)]).await;
+    let network = server.network();
+    server.ask(&network).await.unwrap();
+    drop(network);
+    after(MOMENT).await;
+    assert_eq!(server.log(), [Event::Request(0), Event::Closed(0)]);
+}
