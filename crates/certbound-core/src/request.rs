@@ -120,8 +120,8 @@ impl<'a> TokenRequest<'a> {
     /// The body, `application/x-www-form-urlencoded`; wiped when dropped.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let parameters = self.parameters();
-        // Three bytes for each at most, so the buffer never moves and leaves no copy behind.
-        let capacity = parameters.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
+        // As long as it gets, so that the buffer never moves and leaves no copy behind.
+        let capacity = parameters.iter().map(|(name, value)| encoded(name) + encoded(value) + 2).sum();
         let mut body = Zeroizing::new(Vec::with_capacity(capacity));
         for (name, value) in parameters {
             if !body.is_empty() {
@@ -137,6 +137,11 @@ impl<'a> TokenRequest<'a> {
         }
         body
     }
+}
+
+/// How long a text is in a form.
+fn encoded(text: &str) -> usize {
+    form_urlencoded::byte_serialize(text.as_bytes()).map(str::len).sum()
 }
 
 /// A form as a token service receives it: every name once, every value well encoded.
@@ -285,6 +290,14 @@ mod tests {
         let many =
             (0..=ReceivedForm::MAX_PARAMETERS).map(|n| format!("p{n}=1")).collect::<Vec<_>>().join("&");
         assert_eq!(ReceivedForm::decode(many.as_bytes()).unwrap_err(), FormError::TooMany);
+    }
+
+    /// A buffer that grew would leave a copy of what it holds behind.
+    #[test]
+    fn the_body_stays_where_it_was_begun() {
+        let secret = Secret::new("a b&c=%/+~\u{e9}".repeat(50));
+        let body = request(ClientProof::Secret(&secret), true).encode();
+        assert!(body.len() <= body.capacity() && body.capacity() < body.len() + 20, "{}", body.capacity());
     }
 
     proptest! {

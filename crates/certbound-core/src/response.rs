@@ -74,9 +74,8 @@ impl TokenResponse {
         if access_token.trim().is_empty() {
             return Err(MalformedAnswer::EmptyToken.into());
         }
-        // RFC 6750, section 2.1. Whatever else would go into a header, a shell or a terminal as it stands.
-        let is_b64token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-        if !access_token.bytes().all(is_b64token) {
+        // Whatever else would go into a header, a shell or a terminal as it stands.
+        if !access_token.bytes().all(|byte| IS_B64TOKEN[usize::from(byte)]) {
             return Err(MalformedAnswer::TokenCharacters.into());
         }
         let access_token = Secret::new(access_token);
@@ -116,6 +115,19 @@ impl TokenResponse {
         members
     }
 }
+
+/// The characters of a Bearer token (RFC 6750, section 2.1); a table, since every character of every token is looked up.
+const IS_B64TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let it = byte as u8;
+        table[byte] =
+            it.is_ascii_alphanumeric() || matches!(it, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
+        byte += 1;
+    }
+    table
+};
 
 impl fmt::Debug for TokenResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

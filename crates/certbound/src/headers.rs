@@ -51,38 +51,50 @@ pub(crate) struct Telemetry<'a> {
     pub(crate) caller: [&'a str; 3],
 }
 
+/// Names that are no standard header's, made once: reading one from text takes longer than sending it.
+mod name {
+    use http::HeaderName;
+
+    pub(super) const SKU: HeaderName = HeaderName::from_static("x-client-sku");
+    pub(super) const VERSION: HeaderName = HeaderName::from_static("x-client-ver");
+    pub(super) const SYSTEM: HeaderName = HeaderName::from_static("x-client-os");
+    pub(super) const CORRELATION: HeaderName = HeaderName::from_static("client-request-id");
+    pub(super) const RETURN_CORRELATION: HeaderName = HeaderName::from_static("return-client-request-id");
+    pub(super) const TELEMETRY: HeaderName = HeaderName::from_static("x-client-current-telemetry");
+    pub(super) const CAPABILITY: HeaderName = HeaderName::from_static("x-ms-lib-capability");
+    pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
+}
+
 /// The headers, in the order sent.
 pub(crate) fn token_request(
     endpoint: &TokenEndpoint,
     telemetry: Telemetry<'_>,
     correlation_id: CorrelationId,
 ) -> [(HeaderName, HeaderValue); 9] {
-    let name = HeaderName::from_static;
     let value = HeaderValue::from_static;
     [
         (http::header::ACCEPT, value("application/json")),
         (http::header::CONTENT_TYPE, value("application/x-www-form-urlencoded")),
-        (name("x-client-sku"), value(PRODUCT)),
-        (name("x-client-ver"), value(env!("CARGO_PKG_VERSION"))),
-        (name("x-client-os"), value(operating_system())),
-        (name("client-request-id"), ascii(correlation_id.to_string())),
-        (name("return-client-request-id"), value("true")),
-        (name("x-client-current-telemetry"), ascii(telemetry.text(endpoint))),
-        (name("x-ms-lib-capability"), value("retry-after, h429")),
+        (name::SKU, value(PRODUCT)),
+        (name::VERSION, value(env!("CARGO_PKG_VERSION"))),
+        (name::SYSTEM, value(operating_system())),
+        (name::CORRELATION, ascii(correlation_id.to_string())),
+        (name::RETURN_CORRELATION, value("true")),
+        (name::TELEMETRY, ascii(telemetry.text(endpoint))),
+        (name::CAPABILITY, value("retry-after, h429")),
     ]
 }
 
 /// The headers of a request for a document about an authority.
 pub(crate) fn discovery(correlation_id: CorrelationId) -> [(HeaderName, HeaderValue); 6] {
-    let name = HeaderName::from_static;
     let value = HeaderValue::from_static;
     [
         (http::header::ACCEPT, value("application/json")),
-        (name("x-client-sku"), value(PRODUCT)),
-        (name("x-client-ver"), value(env!("CARGO_PKG_VERSION"))),
-        (name("x-client-os"), value(operating_system())),
-        (name("client-request-id"), ascii(correlation_id.to_string())),
-        (name("return-client-request-id"), value("true")),
+        (name::SKU, value(PRODUCT)),
+        (name::VERSION, value(env!("CARGO_PKG_VERSION"))),
+        (name::SYSTEM, value(operating_system())),
+        (name::CORRELATION, ascii(correlation_id.to_string())),
+        (name::RETURN_CORRELATION, value("true")),
     ]
 }
 
@@ -95,7 +107,7 @@ pub(crate) fn facts(headers: &http::HeaderMap) -> HeaderFacts {
         content_type: text(http::header::CONTENT_TYPE),
         retry_after: retry_after.map(Duration::from_secs),
         location: text(http::header::LOCATION),
-        request_id: text(http::HeaderName::from_static("x-ms-request-id")),
+        request_id: text(name::REQUEST_ID),
     }
 }
 
