@@ -124,7 +124,7 @@ impl<T: Clone + Send + 'static> Flight<T> {
         drop(state);
         drop(replaced);
         // If it has nothing to do, or somebody else does it already, that is all.
-        load.map_or(Poll::Pending, |load| self.go_on(load))
+        load.map_or(Poll::Pending, |load| self.go_on(load, Some(id)))
     }
 
     /// Polls on behalf of all who wait; ready when there is no more to do.
@@ -138,10 +138,11 @@ impl<T: Clone + Send + 'static> Flight<T> {
         let load = state.take_the_wheel();
         drop(state);
         drop(replaced);
-        load.map_or(Poll::Pending, |load| self.go_on(load).map(drop))
+        load.map_or(Poll::Pending, |load| self.go_on(load, None).map(drop))
     }
 
-    fn go_on(&self, mut load: Load<T>) -> Poll<Result<T, Panicked>> {
+    /// Polls the fetch, for the waiter `id` or for all.
+    fn go_on(&self, mut load: Load<T>, id: Option<u64>) -> Poll<Result<T, Panicked>> {
         let mut inner = Context::from_waker(&self.waker);
         // The others must not wait for ever because of one caller's code; `Panicked` is told to all alike.
         match catch_unwind(AssertUnwindSafe(|| load.as_mut().poll(&mut inner))) {
@@ -160,17 +161,19 @@ impl<T: Clone + Send + 'static> Flight<T> {
                 waiting.into_values().chain(driver.waker()).for_each(Waker::wake);
                 Poll::Pending
             }
-            Ok(Poll::Ready(result)) => Poll::Ready(self.land(Ok(result), load)),
-            Err(_) => Poll::Ready(self.land(Err(Panicked), load)),
+            Ok(Poll::Ready(result)) => Poll::Ready(self.land(id, Ok(result), load)),
+            Err(_) => Poll::Ready(self.land(id, Err(Panicked), load)),
         }
     }
 
-    fn land(&self, result: Result<T, Panicked>, load: Load<T>) -> Result<T, Panicked> {
+    /// The waiter `id` has the result by this, and needs no waking: that would cost its task another round.
+    fn land(&self, id: Option<u64>, result: Result<T, Panicked>, load: Load<T>) -> Result<T, Panicked> {
         dispose(load);
         let mut state = lock(&self.state);
         state.seat = Seat::Landed(result.clone());
-        let (waiting, driver) = state.everybody();
+        let (mut waiting, driver) = state.everybody();
         drop(state);
+        drop(id.and_then(|id| waiting.remove(&id)));
         waiting.into_values().chain(driver.waker()).for_each(Waker::wake);
         result
     }
