@@ -95,9 +95,11 @@ impl Memory {
             }
             order.remove(previous);
         }
+        let mut gone = false;
         let swept = (0..SWEPT_AT_ONCE).map_while(|_| order.over_since(now.minus(LINGERS)));
         for held in swept {
             tokens.remove(&held);
+            gone = true;
         }
         // Others go before it comes: it may be the one that ends soonest, and is what somebody wants.
         let mut evicted = 0;
@@ -111,7 +113,11 @@ impl Memory {
         order.bytes += bytes;
         order.soonest_first.insert(ByEnd(held));
         drop((tokens, order));
-        self.free();
+        // A token that was only replaced has the certificate of its successor, and may wait: to free interrupts every
+        // processor that runs this process.
+        if gone || evicted > 0 {
+            self.free();
+        }
         Put::Kept { evicted }
     }
 
