@@ -17,6 +17,7 @@ use tower_service::Service;
 
 use crate::decision::remembering;
 use crate::ratio::{Cpu, ROUNDS, in_round, print_ratios};
+use crate::report::Gate;
 use crate::support::{client, token};
 
 const GROUP: &str = "layer";
@@ -96,5 +97,5 @@ pub(crate) fn measure(criterion: &mut Criterion<Cpu>) {
 }
 
 pub(crate) fn print() {
-    print_ratios(GROUP, FLOOR, &[("verifying each", None), ("remembering", None)]);
+    print_ratios(GROUP, FLOOR, &[("verifying each", Gate::None), ("remembering", Gate::None)]);
 }

@@ -7,6 +7,9 @@ mod layer;
 #[path = "../../../certbound/benches/ratios/support/ratio.rs"]
 #[expect(dead_code, reason = "shared with benchmarks that need more of it")]
 mod ratio;
+#[path = "../../../certbound/benches/ratios/support/report.rs"]
+#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
+mod report;
 #[path = "../../tests/numbered/support.rs"]
 #[expect(dead_code, reason = "shared with the tests, which need more of it")]
 mod support;

@@ -26,7 +26,7 @@ use tokio::net::TcpStream;
 use crate::support::bare::Bare;
 use crate::support::emulated::Emulated;
 use crate::support::keys::Prepared;
-use crate::support::{Cpu, ROUNDS, VAULT, in_round, is_wanted, print_ratios};
+use crate::support::{Cpu, Gate, ROUNDS, VAULT, in_round, is_wanted, print_ratios};
 
 pub(crate) const GROUP: &str = "machine's first bound token";
 const FLOOR: &str = "its parts, bare";
@@ -70,7 +70,7 @@ pub(crate) fn measure(criterion: &mut Criterion<Cpu>) {
 }
 
 pub(crate) fn print() {
-    print_ratios(GROUP, FLOOR, &[(OURS, Some(1.25)), (SIGNATURE, None)]);
+    print_ratios(GROUP, FLOOR, &[(OURS, Gate::AtMost(1.25)), (SIGNATURE, Gate::None)]);
     if !is_wanted(GROUP) {
         return;
     }

@@ -6,7 +6,7 @@ use certbound::{IdentityId, ResourceScope, Source};
 use certbound_testkit::Pair;
 use criterion::Criterion;
 
-use crate::support::{Cpu, ROUNDS, VAULT, in_round, print_ratios};
+use crate::support::{Cpu, Gate, ROUNDS, VAULT, in_round, print_ratios};
 
 const GROUP: &str = "managed identity's hit";
 const FLOOR: &str = "an application's hit";
@@ -39,5 +39,5 @@ pub(crate) fn measure(criterion: &mut Criterion<Cpu>) {
 }
 
 pub(crate) fn print() {
-    print_ratios(GROUP, FLOOR, &[(OURS, Some(1.25))]);
+    print_ratios(GROUP, FLOOR, &[(OURS, Gate::AtMost(1.25))]);
 }

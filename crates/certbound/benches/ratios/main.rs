@@ -7,6 +7,7 @@ mod machine;
 mod many;
 mod memory;
 mod support;
+mod threads;
 mod two_legs;
 mod worker;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let rows = worker::measure();
     println!();
     many::measure();
+    threads::measure();
     memory::print();
     hit::print();
     machine::print();

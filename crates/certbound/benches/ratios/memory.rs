@@ -7,8 +7,8 @@ use std::sync::Arc;
 use certbound::TokenCache;
 use futures_util::FutureExt as _;
 
-use crate::support::instant::{Instant, client, scope};
-use crate::support::is_wanted;
+use crate::support::instant::{self, Instant, bound_client, client, scope};
+use crate::support::{Gate, ROUNDS, Row, is_wanted};
 
 const GROUP: &str = "memory of a cached token";
 /// Tells the process that it is one to be measured, and what to hold.
@@ -17,56 +17,75 @@ const COUNT: usize = 50_000;
 /// Of one token, as long as real ones are.
 const LENGTH: usize = 1_500;
 
+const BEARER: &str = "a Bearer token of 1500 bytes";
+const BOUND: &str = "a bound token of 1500 bytes";
+const MAP: &str = "the same in a map, its key 149 bytes";
+
 /// In a process of its own: holds what it is told to, and prints how many bytes that took.
 pub(crate) fn hold_if_asked() -> bool {
     let Ok(what) = std::env::var(HOLDS) else { return false };
-    // What the first of them brings along is not counted to the others.
-    if what == "a map" {
-        let mut map: HashMap<String, Arc<str>> = HashMap::from_iter([entry(COUNT)]);
-        let before = resident();
-        map.extend((0..COUNT).map(entry));
-        println!("{} 0", resident() - before);
-        drop(map);
-    } else {
-        let cache = TokenCache::with_limits(2 * COUNT, usize::MAX);
-        let client = client(Instant::tokens_of(LENGTH), &cache);
-        let fetch = |number| {
-            let scope = scope(number);
-            let token = std::future::IntoFuture::into_future(client.bearer_token(&scope)).now_or_never();
-            drop(token.unwrap().unwrap());
-        };
-        fetch(COUNT);
-        let before = resident();
-        (0..COUNT).for_each(fetch);
-        println!("{} {}", resident() - before, cache.bytes());
+    let cache = TokenCache::with_limits(2 * COUNT, usize::MAX);
+    match what.as_str() {
+        BEARER => {
+            let client = client(Instant::tokens_of(LENGTH), &cache);
+            hold(&cache, |number| drop(now(client.bearer_token(&scope(number)))));
+        }
+        BOUND => {
+            let certificate = instant::certificate();
+            let client = bound_client(Instant::tokens_bound_to(&certificate, LENGTH), &cache, certificate);
+            hold(&cache, |number| drop(now(client.bound_token(&scope(number)))));
+        }
+        _ => {
+            let mut map: HashMap<String, Arc<str>> = HashMap::new();
+            hold(&cache, |number| drop(map.insert(key(number), Arc::from("t".repeat(LENGTH)))));
+        }
     }
     true
+}
+
+fn now<T, E: std::fmt::Debug>(token: impl IntoFuture<Output = Result<T, E>>) -> T {
+    token.into_future().now_or_never().unwrap().unwrap()
+}
+
+/// What the first of them brings along is not counted to the others.
+fn hold(cache: &TokenCache, mut one: impl FnMut(usize)) {
+    one(COUNT);
+    let before = resident();
+    (0..COUNT).for_each(one);
+    println!("{} {}", resident() - before, cache.bytes());
 }
 
 pub(crate) fn print() {
     if !is_wanted(GROUP) {
         return;
     }
-    for what in ["the cache", "a map"] {
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        let output = child.env(HOLDS, what).output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let numbers: Vec<f64> = text.split_whitespace().map(|number| number.parse().unwrap()).collect();
-        let each = |bytes: f64| bytes / (COUNT as f64 * LENGTH as f64);
-        let claimed = match what {
-            "the cache" => format!("; by its own account {:.2}x", each(numbers[1])),
-            _ => String::new(),
+    for what in [BEARER, BOUND, MAP] {
+        let (mut pages, mut claimed) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let mut child = Command::new(std::env::current_exe().unwrap());
+            let output = child.env(HOLDS, what).output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            let each =
+                text.split_whitespace().map(|bytes| bytes.parse::<f64>().unwrap() / (COUNT * LENGTH) as f64);
+            let [page, claim] = each.collect::<Vec<_>>()[..] else { panic!("{what}: {text}") };
+            pages.push(page);
+            claimed.push(claim);
+        }
+        let row = |what: &str, gate, rounds: &[f64]| {
+            Row { what, against: "the token alone", unit: "x", gate, rounds }.report();
         };
-        println!(
-            "{GROUP}: pages of {what} / the tokens alone = {:.2}x (aim 1.25x{claimed})",
-            each(numbers[0])
-        );
+        let ours = what != MAP;
+        let gate = if ours { Gate::AtMost(1.25) } else { Gate::None };
+        row(&format!("memory of {what}, by pages"), gate, &pages);
+        if ours {
+            row(&format!("memory of {what}, by the cache's account"), Gate::None, &claimed);
+        }
     }
 }
 
-/// As a map would have it that nobody thought about: a key of the usual length, and a shared token.
-fn entry(number: usize) -> (String, Arc<str>) {
-    (format!("{:>149}", scope(number).as_str()), Arc::from("t".repeat(LENGTH)))
+/// As long as one that names tenant, client, certificate and scope in text.
+fn key(number: usize) -> String {
+    format!("{:>149}", scope(number).as_str())
 }
 
 /// Pages of this process, in bytes.

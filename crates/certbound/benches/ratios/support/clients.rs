@@ -1,22 +1,32 @@
-//! Our client, joined to the measuring server.
+//! Our clients, joined to the measuring server.
 
-use certbound::{Authority, ByAssertion, Client, Network, Region, TenantId, TokenCache};
+use certbound::{Authority, ByAssertion, ByCertificate, Client, Network, Region, TenantId};
 
 use super::server::Server;
 use super::{APP, TENANT};
 
-/// Leg 2 with its Leg 1, and the one cache of both.
-pub(crate) fn legs(server: &Server) -> (Client<ByAssertion>, TokenCache) {
-    let network = Network::builder()
+/// Leg 2 with its Leg 1.
+pub(crate) fn legs(server: &Server) -> Client<ByAssertion> {
+    let network = network(server);
+    let builder = || Client::builder(authority(), APP).with_network(&network);
+    let leg1 = builder().with_certificate(server.certificate.clone()).build().unwrap();
+    builder().with_assertions(leg1).build().unwrap()
+}
+
+/// The flow without legs.
+pub(crate) fn direct(server: &Server) -> Client<ByCertificate> {
+    let builder = Client::builder(authority(), APP).with_network(&network(server));
+    builder.with_certificate(server.certificate.clone()).build().unwrap()
+}
+
+fn authority() -> Authority {
+    Authority::public(TenantId::parse(TENANT).unwrap()).with_region(Region::parse("westus3").unwrap())
+}
+
+fn network(server: &Server) -> Network {
+    Network::builder()
         .proxy(format!("http://{}", server.address))
         .only_roots_pem(server.root_pem.clone())
         .build()
-        .unwrap();
-    let authority =
-        Authority::public(TenantId::parse(TENANT).unwrap()).with_region(Region::parse("westus3").unwrap());
-    let cache = TokenCache::new();
-    let builder = || Client::builder(authority.clone(), APP).with_network(&network).with_cache(cache.clone());
-    let leg1 = builder().with_certificate(server.certificate.clone()).build().unwrap();
-    let leg2 = builder().with_assertions(leg1).build().unwrap();
-    (leg2, cache)
+        .unwrap()
 }

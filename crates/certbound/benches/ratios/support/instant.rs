@@ -1,9 +1,11 @@
 //! A client whose service answers at once, in the same thread: what is measured is what the client does around it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use certbound::{
-    Answer, Authority, BySecret, Client, ResourceScope, Secret, TenantId, TlsFacts, TokenCache, Transport,
-    TransportError, Via,
+    Answer, Authority, BindingCertificate, ByCertificate, BySecret, Client, ResourceScope, Secret, TenantId,
+    TlsFacts, TokenCache, Transport, TransportError, Via,
 };
 
 use super::{APP, TENANT};
@@ -11,29 +13,38 @@ use super::{APP, TENANT};
 /// Answers every request with one and the same body.
 #[derive(Clone)]
 pub(crate) struct Instant {
-    status: u16,
     body: Bytes,
 }
 
 impl Instant {
-    /// Tokens of this many characters.
+    /// Bearer tokens of this many characters.
     pub(crate) fn tokens_of(length: usize) -> Self {
-        let token = "t".repeat(length);
-        let body = format!(r#"{{"token_type":"Bearer","expires_in":86399,"access_token":"{token}"}}"#);
-        Self { status: 200, body: body.into() }
+        Self::answering("Bearer", &"t".repeat(length))
     }
 
-    /// No tokens.
-    pub(crate) fn refusing() -> Self {
-        Self { status: 400, body: Bytes::from_static(br#"{"error":"invalid_scope","error_codes":[70011]}"#) }
+    /// Tokens of this many characters that name the certificate, as real ones do.
+    pub(crate) fn tokens_bound_to(certificate: &BindingCertificate, length: usize) -> Self {
+        let token = |padding: usize| {
+            let cnf = serde_json::json!({ "x5t#S256": certificate.thumbprint().x5t_s256() });
+            let claims = serde_json::json!({ "cnf": cnf, "padding": "p".repeat(padding) }).to_string();
+            let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+            format!("{}.{}.{}", part(br#"{"alg":"RS256"}"#), part(claims.as_bytes()), part(&[0x5a; 256]))
+        };
+        let padding = (0..length).find(|padding| token(*padding).len() >= length).unwrap();
+        let token = token(padding);
+        assert!(token.len() - length < 2, "{}", token.len());
+        Self::answering("mtls_pop", &token)
+    }
+
+    fn answering(kind: &str, token: &str) -> Self {
+        let body = format!(r#"{{"token_type":"{kind}","expires_in":86399,"access_token":"{token}"}}"#);
+        Self { body: body.into() }
     }
 }
 
 impl Transport for Instant {
     async fn send(&self, _: http::Request<Bytes>, _: Via<'_>) -> Result<Answer, TransportError> {
-        let mut response = http::Response::new(self.body.clone());
-        *response.status_mut() = http::StatusCode::from_u16(self.status).unwrap();
-        Ok(Answer { response, tls: TlsFacts::default() })
+        Ok(Answer { response: http::Response::new(self.body.clone()), tls: TlsFacts::default() })
     }
 }
 
@@ -42,6 +53,27 @@ pub(crate) fn client(transport: impl Transport, cache: &TokenCache) -> Client<By
         .with_transport(transport)
         .with_cache(cache.clone())
         .with_secret(Secret::new("s"))
+        .build()
+        .unwrap()
+}
+
+/// One that is valid for some time.
+pub(crate) fn certificate() -> BindingCertificate {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["client.example".to_owned()]).unwrap();
+    let pem = format!("{}{}", params.self_signed(&key).unwrap().pem(), key.serialize_pem());
+    BindingCertificate::from_pem(pem.as_bytes()).unwrap()
+}
+
+pub(crate) fn bound_client(
+    transport: impl Transport,
+    cache: &TokenCache,
+    certificate: BindingCertificate,
+) -> Client<ByCertificate> {
+    Client::builder(Authority::public(TenantId::parse(TENANT).unwrap()), APP)
+        .with_transport(transport)
+        .with_cache(cache.clone())
+        .with_certificate(certificate)
         .build()
         .unwrap()
 }

@@ -14,11 +14,3 @@ pub(crate) fn each(turns: u32, mut work: impl FnMut()) -> f64 {
 pub(crate) fn alternating(mut floor: impl FnMut() -> f64, mut ours: impl FnMut() -> f64) -> Vec<f64> {
     (0..ROUNDS).map(|_| floor()).map(|floor| ours() / floor).collect()
 }
-
-/// Prints the median of a row's rounds beside what it should be.
-pub(crate) fn print(row: &str, aim: &str, mut rounds: Vec<f64>) {
-    let shown = rounds.iter().map(|ratio| format!("{ratio:.2}")).collect::<Vec<_>>().join(" ");
-    rounds.sort_by(f64::total_cmp);
-    let median = rounds.get(rounds.len() / 2).copied().unwrap_or(f64::NAN);
-    println!("{row} = {median:.2}x (aim {aim}; rounds {shown})");
-}

@@ -7,11 +7,13 @@ pub(crate) mod instant;
 pub(crate) mod keys;
 pub(crate) mod loops;
 pub(crate) mod ratio;
+pub(crate) mod report;
 pub(crate) mod server;
 
 pub(crate) use self::ratio::{
     Cpu, ROUNDS, criterion, forget_earlier_results, in_round, is_wanted, print_ratios,
 };
+pub(crate) use self::report::{Gate, Row};
 
 pub(crate) const TENANT: &str = "bea21ebe-8b64-4d06-9f6d-6a889b120a7c";
 pub(crate) const APP: &str = "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e";

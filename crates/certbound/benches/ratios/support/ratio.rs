@@ -10,6 +10,8 @@ use criterion::Criterion;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::report::{Gate, Row};
+
 /// Rounds in which floor and ours alternate.
 pub(crate) const ROUNDS: usize = 5;
 
@@ -73,22 +75,16 @@ pub(crate) fn criterion(cpu: Cpu) -> Criterion<Cpu> {
         .configure_from_args()
 }
 
-/// Prints how many times the floor each row costs: the median over the rounds, and the rounds themselves.
+/// Tells how many times the floor each row costs, round by round.
 ///
 /// Rows that this run did not measure (a filter was given) are left out.
-pub(crate) fn print_ratios(group: &str, floor: &str, rows: &[(&str, Option<f64>)]) {
-    for (row, aim) in rows {
-        let mut ratios: Vec<f64> = (0..ROUNDS)
+pub(crate) fn print_ratios(group: &str, floor: &str, rows: &[(&str, Gate)]) {
+    for (row, gate) in rows {
+        let rounds: Vec<f64> = (0..ROUNDS)
             .filter_map(|round| Some(nanoseconds(group, row, round)? / nanoseconds(group, floor, round)?))
             .collect();
-        if ratios.is_empty() {
-            continue;
-        }
-        let rounds = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect::<Vec<_>>().join(" ");
-        ratios.sort_by(f64::total_cmp);
-        let aim = aim.map_or_else(String::new, |aim| format!("aim {aim}x; "));
-        let median = ratios[ratios.len() / 2];
-        println!("{group}: {row} / {floor} = {median:.2}x ({aim}rounds {rounds})");
+        let what = format!("{group}: {row}");
+        Row { what: &what, against: floor, unit: "x", gate: *gate, rounds: &rounds }.report();
     }
 }
 

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -32,6 +32,13 @@ pub(crate) enum Keep {
     ForTwoRequests,
 }
 
+/// What the client authenticates with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Key {
+    Rsa,
+    P256,
+}
+
 /// The service, in a thread of its own behind a proxy port, until the process ends.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -43,9 +50,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(keep: Keep) -> Self {
-        let (host, host_key) = rsa(HOST);
-        let (client, client_key) = rsa("client.example");
+    pub(crate) fn start(keep: Keep, key: Key) -> Self {
+        let (host, host_key) = certified(HOST, Key::Rsa);
+        let (client, client_key) = certified("client.example", key);
         let client_pem = format!("{}{}", client.pem(), client_key.serialize_pem());
         let certificate = BindingCertificate::from_pem(client_pem.as_bytes()).unwrap();
         let assertion = token(certificate.thumbprint());
@@ -60,24 +67,35 @@ impl Server {
         Self { address, root_pem: host.pem(), certificate, client_pem, assertion }
     }
 
-    /// The form of Leg 1, as the client sends it.
+    /// The form of Leg 1, byte for byte as long as the client's.
     pub(crate) fn leg1_form(&self) -> Bytes {
         Bytes::from(format!(
-            "grant_type=client_credentials&client_id={APP}&scope=api%3A%2F%2FAzureADTokenExchange%2F.default&token_type=mtls_pop"
+            "client_id={APP}&scope=api%3A%2F%2FAzureADTokenExchange%2F.default&grant_type=client_credentials&client_info=2&token_type=mtls_pop"
         ))
     }
 
     /// The form of Leg 2.
     pub(crate) fn leg2_form(&self) -> Bytes {
         Bytes::from(format!(
-            "grant_type=client_credentials&client_id={APP}&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-pop&client_assertion={}&scope=https%3A%2F%2Fvault.azure.net%2F.default&token_type=mtls_pop",
+            "client_id={APP}&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-pop&client_assertion={}&scope=https%3A%2F%2Fvault.azure.net%2F.default&grant_type=client_credentials&client_info=2&token_type=mtls_pop",
             self.assertion
+        ))
+    }
+
+    /// The form of the direct flow.
+    pub(crate) fn direct_form(&self) -> Bytes {
+        Bytes::from(format!(
+            "client_id={APP}&scope=https%3A%2F%2Fvault.azure.net%2F.default&grant_type=client_credentials&client_info=2&token_type=mtls_pop"
         ))
     }
 }
 
-fn rsa(name: &str) -> (rcgen::Certificate, KeyPair) {
-    let key = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
+fn certified(name: &str, key: Key) -> (rcgen::Certificate, KeyPair) {
+    let algorithm = match key {
+        Key::Rsa => &PKCS_RSA_SHA256,
+        Key::P256 => &PKCS_ECDSA_P256_SHA256,
+    };
+    let key = KeyPair::generate_for(algorithm).unwrap();
     (CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap(), key)
 }
 
