@@ -1,11 +1,11 @@
 //! The project's own commands, run as `cargo xtask COMMAND`.
 
+mod bench;
 mod ci;
 mod deny;
 mod fuzz;
 mod layering;
 mod oracle;
-mod peers;
 mod process;
 mod source_scan;
 mod strangers;
@@ -26,7 +26,7 @@ Usage: cargo xtask COMMAND
   fuzz [SECONDS]         every fuzz target for so long (20 by default; 600 before a release)
   oracle [SECONDS [SEED]]
                          the cache beside a model of it, at random, for so long (600 by default)
-  peers                  certbound beside azure_identity and MSAL for Python and Node, as a table of ratios
+  bench                  every ratio with its gate, and the libraries one would use instead, in one table
   deny                   licences, banned crates and sources of the dependencies (cargo-deny)
 ";
 
@@ -55,7 +55,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["oracle", seconds, seed] => {
             oracle::run_for(&workspace_root()?, number(seconds)?, Some(number(seed)?))
         }
-        ["peers"] => peers::run(&workspace_root()?),
+        ["bench"] => bench::run(&workspace_root()?),
         ["deny"] => deny::run_all(&workspace_root()?),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -3,6 +3,7 @@
 //!
 //! Found, or installed, and said either way. What cannot be had is an error that names it: no test is skipped for it.
 
+pub(crate) mod go;
 mod node;
 
 use std::env;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
@@ -17,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::INSIDE;
-use crate::work::{APP, Does, SCOPE, SECRET, SECRET_APP, TENANT};
+use crate::work::{APP, Does, MANY, SCOPE, SECRET, SECRET_APP, TENANT, scope};
 
 const LOGIN: &str = "login.microsoftonline.com";
 const MTLS: &str = "mtlsauth.microsoft.com";
@@ -26,6 +27,7 @@ const EXCHANGE: &str = "api://AzureADTokenExchange/.default";
 pub(crate) struct Floor {
     tokens: HashMap<String, Arc<str>>,
     key: String,
+    many: Option<(HashMap<String, Arc<str>>, Vec<String>)>,
     login: Connection,
     mtls: Option<Connection>,
 }
@@ -34,7 +36,7 @@ impl Floor {
     pub(crate) async fn new() -> Self {
         let key = format!("{TENANT}/{SECRET_APP}/{SCOPE}");
         let tokens = HashMap::from([(key.clone(), Arc::from("t".repeat(1_500)))]);
-        Self { tokens, key, login: Connection::to(LOGIN, false).await, mtls: None }
+        Self { tokens, key, many: None, login: Connection::to(LOGIN, false).await, mtls: None }
     }
 }
 
@@ -44,9 +46,24 @@ impl Does for Floor {
         black_box((token, clock_gettime(ClockId::Realtime)));
     }
 
+    async fn hit_of_many(&mut self, number: usize) {
+        let (tokens, keys) = self.many.get_or_insert_with(|| {
+            let keys: Vec<_> =
+                (0..MANY).map(|number| format!("{TENANT}/{SECRET_APP}/{}", scope(number))).collect();
+            let tokens = keys.iter().map(|key| (key.clone(), Arc::from("t".repeat(1_500)))).collect();
+            (tokens, keys)
+        });
+        let token = tokens.get(black_box(keys[number].as_str())).map(Arc::clone);
+        black_box((token, clock_gettime(ClockId::Realtime)));
+    }
+
     async fn cold(&mut self) {
         let form = [("client_id", SECRET_APP), ("client_secret", SECRET), ("scope", SCOPE)];
         black_box(self.login.token(&form).await);
+    }
+
+    async fn slowest_hit(&mut self) -> Duration {
+        unreachable!("it is not asked to");
     }
 
     async fn pair(&mut self) {
@@ -104,10 +121,19 @@ impl Connection {
     async fn token(&mut self, form: &[(&str, &str)]) -> String {
         let encoded: Vec<String> =
             form.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
-        let form = format!("grant_type=client_credentials&{}", encoded.join("&"));
+        let form = format!("{}&grant_type=client_credentials&client_info=2", encoded.join("&"));
+        // What the client sends: no less, so that as much is encrypted, sent and read.
         let request = Request::post(format!("/{TENANT}/oauth2/v2.0/token"))
-            .header("host", self.host)
+            .header("accept", "application/json")
             .header("content-type", "application/x-www-form-urlencoded")
+            .header("x-client-sku", "certbound")
+            .header("x-client-ver", "0.1.0")
+            .header("x-client-os", "Linux")
+            .header("client-request-id", "00000000-0000-4000-8000-000000000000")
+            .header("return-client-request-id", "true")
+            .header("x-client-current-telemetry", "5|1004,2,,,|0,1,6,,,")
+            .header("x-ms-lib-capability", "retry-after, h429")
+            .header("host", self.host)
             .body(Full::from(form))
             .unwrap();
         self.sender.ready().await.unwrap();

@@ -1,4 +1,4 @@
-//! certbound beside what a user would pick instead, against one and the same local service: `cargo xtask peers`.
+//! certbound beside what a user would pick instead, against one and the same local service: `cargo xtask bench`.
 //!
 //! Everything runs in an emulator's own network, where the real names are its own, so that each library is used as it comes
 //! and none goes through a proxy. Each is a process of its own, measured by its own CPU time, in rounds that alternate.
@@ -6,11 +6,14 @@
 
 mod azure;
 mod floor;
+mod gates;
 mod ours;
 mod table;
 mod work;
 
-use std::path::PathBuf;
+#[path = "../../../certbound/benches/ratios/support/report.rs"]
+mod report;
+
 use std::process::{Command, ExitCode};
 
 use table::Table;
@@ -21,6 +24,9 @@ const ROUNDS: usize = 5;
 /// Where the emulator's network says that it is one.
 const INSIDE: &str = "CERTBOUND_EMULATOR_CERTIFICATE";
 const WORKER: &str = "--worker";
+const START: &str = "start to first token and end";
+const COMMAND: &str = "`certbound token`";
+const PEAK: &str = "memory at its peak, then";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,7 +39,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if std::env::var_os("CERTBOUND_PYTHON").is_none() {
-        println!("peers: left out; `cargo xtask peers` installs what it needs and runs it");
+        println!("peers: left out; `cargo xtask bench` installs what it needs and runs it");
         return ExitCode::SUCCESS;
     }
     if std::env::var_os(INSIDE).is_none() {
@@ -55,7 +61,7 @@ fn in_a_network_of_its_own() -> ExitCode {
 
 fn measure() {
     let mut workers = Worker::all();
-    let mut table = Table::new(workers.iter().map(|worker| worker.name));
+    let mut table = Table::new(workers.iter().map(|worker| worker.name).chain([COMMAND]));
     for task in Task::ALL {
         for worker in &mut workers {
             worker.run(task, true);
@@ -63,7 +69,7 @@ fn measure() {
         for _ in 0..ROUNDS {
             for (at, worker) in workers.iter_mut().enumerate() {
                 if let Some(nanoseconds) = worker.run(task, false) {
-                    table.add(task.text(), "ns of CPU", at, nanoseconds);
+                    table.add(task.text(), task.unit(), at, nanoseconds);
                 }
             }
         }
@@ -71,14 +77,14 @@ fn measure() {
     for _ in 0..ROUNDS {
         for (at, worker) in workers.iter().enumerate() {
             if let Some(start) = worker.start_anew() {
-                table.add("start to first token and end, wall", "ns", at, start.wall.as_nanos() as f64);
-                table.add("start to first token and end", "ns of CPU", at, start.cpu);
-                table.add("memory at its peak, then", "bytes", at, start.peak);
+                table.add(START, "ns", at, start.wall.as_nanos() as f64);
+                table.add("the same", "ns of CPU", at, start.cpu);
+                table.add(PEAK, "bytes", at, start.peak);
             }
         }
+        table.add(START, "ns", workers.len(), work::start_command().as_nanos() as f64);
     }
+    gates::report(&table);
     print!("{}", table.text());
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("peers.json");
-    std::fs::write(&path, table.json()).unwrap();
-    println!("\nas JSON: {}", path.display());
+    table.report();
 }

@@ -33,6 +33,22 @@ const legs = () => {
   const leg2 = client(APP, { clientAssertion: () => token(leg1, EXCHANGE, true) });
   return () => token(leg2, SCOPE, true);
 };
+// 10000 tokens put into the cache as one that was stored elsewhere; each hit is asserted to be one.
+const many = () => {
+  const scopes = Array.from({ length: 10_000 }, (_, number) => `api://00000000-0000-4000-8000-${String(number).padStart(12, '0')}/.default`);
+  const now = Math.floor(Date.now() / 1000);
+  const entries = scopes.map((scope) => {
+    const entry = {
+      home_account_id: '', environment: 'login.microsoftonline.com', credential_type: 'AccessToken', client_id: SECRET_APP,
+      realm: authority.split('/').pop(), target: scope, secret: 't'.repeat(1500), token_type: 'Bearer',
+      cached_at: String(now), expires_on: String(now + 86399), extended_expires_on: String(now + 86399),
+    };
+    return [`-${entry.environment}-accesstoken-${SECRET_APP}-${entry.realm}-${scope}--`, entry];
+  });
+  const application = client(SECRET_APP, { clientSecret: 'certbound-emulator-secret' });
+  application.getTokenCache().deserialize(JSON.stringify({ AccessToken: Object.fromEntries(entries) }));
+  return () => token(application, [scopes[Math.floor(Math.random() * scopes.length)]], false);
+};
 const used = () => {
   const { user, system } = process.cpuUsage();
   return (user + system) * 1000;
@@ -47,7 +63,7 @@ if (process.argv.includes('once')) {
 const tasks = { hit: () => token(application, SCOPE, false), cold: () => token(application, SCOPE, true) };
 for await (const line of createInterface({ input: process.stdin })) {
   const [name, count] = line.split(' ');
-  tasks[name] ??= legs();
+  tasks[name] ??= { pair: legs, many }[name]();
   const task = tasks[name];
   const before = used();
   for (let at = 0; at < Number(count); at += 1) await task();

@@ -1,6 +1,7 @@
 """MSAL for Python as a worker: does what stdin says, or one token and out."""
 
 import os
+import random
 import resource
 import sys
 import time
@@ -46,6 +47,21 @@ def legs():
     return lambda: cold(leg2)
 
 
+def many():
+    """10000 tokens put straight into the cache; each hit is asserted to be one."""
+    application = client(SECRET_APP, SECRET)
+    scopes = [f"api://00000000-0000-4000-8000-{number:012}/.default" for number in range(10_000)]
+    for scope in scopes:
+        application.token_cache.add({
+            "client_id": SECRET_APP,
+            "scope": [scope],
+            "token_endpoint": f"{AUTHORITY}/oauth2/v2.0/token",
+            "response": {"token_type": "Bearer", "expires_in": 86399, "access_token": "t" * 1500},
+        })
+    order = random.Random(1)
+    return lambda: token(application, [scopes[order.randrange(len(scopes))]], "cache")
+
+
 application = client(SECRET_APP, SECRET)
 token(application, SCOPE, "identity_provider")
 if "once" in sys.argv:
@@ -56,8 +72,8 @@ if "once" in sys.argv:
 tasks = {"hit": lambda: token(application, SCOPE, "cache"), "cold": lambda: cold(application)}
 for line in sys.stdin:
     name, count = line.split()
-    if name == "pair" and name not in tasks:
-        tasks[name] = legs()
+    if name not in tasks:
+        tasks[name] = {"pair": legs, "many": many}[name]()
     if name == "hit":
         token(application, SCOPE, "cache")
     task = tasks[name]

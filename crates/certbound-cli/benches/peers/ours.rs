@@ -1,23 +1,78 @@
 //! certbound.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
 use certbound::{
-    Authority, BindingCertificate, ByAssertion, BySecret, Client, ResourceScope, Secret, TenantId, TokenCache,
+    Answer, Authority, BindingCertificate, ByAssertion, BySecret, Client, ResourceScope, Secret, TenantId,
+    TlsFacts, TokenCache, Transport, TransportError, Via,
 };
 
 use crate::INSIDE;
-use crate::work::{APP, Does, SCOPE, SECRET, SECRET_APP, TENANT};
+use crate::work::{APP, Does, MANY, SCOPE, SECRET, SECRET_APP, SLOW, TENANT, scope, slowest};
 
 pub(crate) struct Ours {
     scope: ResourceScope,
     secret: Client<BySecret>,
-    legs: Option<(Client<ByAssertion>, TokenCache)>,
+    legs: Option<Client<ByAssertion>>,
+    many: Option<Many>,
+}
+
+/// Many tokens, of a service in this process.
+struct Many {
+    client: Client<BySecret>,
+    scopes: Vec<ResourceScope>,
+    service: InProcess,
 }
 
 impl Ours {
     pub(crate) fn new() -> Self {
         let secret =
             Client::builder(authority(), SECRET_APP).with_secret(Secret::new(SECRET)).build().unwrap();
-        Self { scope: ResourceScope::parse(SCOPE).unwrap(), secret, legs: None }
+        Self { scope: ResourceScope::parse(SCOPE).unwrap(), secret, legs: None, many: None }
+    }
+
+    async fn many(&mut self) -> &Many {
+        if self.many.is_none() {
+            self.many = Some(Many::new().await);
+        }
+        self.many.as_ref().unwrap()
+    }
+}
+
+impl Many {
+    async fn new() -> Self {
+        let service = InProcess::default();
+        let client = Client::builder(authority(), SECRET_APP)
+            .with_transport(service.clone())
+            .with_cache(TokenCache::with_capacity(2 * MANY))
+            .with_secret(Secret::new(SECRET))
+            .build()
+            .unwrap();
+        let scopes: Vec<_> = (0..MANY).map(|number| ResourceScope::parse(&scope(number)).unwrap()).collect();
+        for scope in &scopes {
+            client.bearer_token(scope).await.unwrap();
+        }
+        Self { client, scopes, service }
+    }
+}
+
+/// Answers every request alike: at once, or slowly.
+#[derive(Clone, Default)]
+struct InProcess {
+    is_slow: Arc<AtomicBool>,
+}
+
+impl Transport for InProcess {
+    async fn send(&self, _: http::Request<Bytes>, _: Via<'_>) -> Result<Answer, TransportError> {
+        if self.is_slow.load(Ordering::Relaxed) {
+            tokio::time::sleep(SLOW).await;
+        }
+        let token = "t".repeat(1_500);
+        let body = format!(r#"{{"token_type":"Bearer","expires_in":86399,"access_token":"{token}"}}"#);
+        Ok(Answer { response: http::Response::new(body.into()), tls: TlsFacts::default() })
     }
 }
 
@@ -25,12 +80,10 @@ fn authority() -> Authority {
     Authority::public(TenantId::parse(TENANT).unwrap())
 }
 
-fn legs() -> (Client<ByAssertion>, TokenCache) {
+fn legs() -> Client<ByAssertion> {
     let certificate = BindingCertificate::from_pem_file(std::env::var(INSIDE).unwrap()).unwrap();
-    let cache = TokenCache::new();
     let leg1 = Client::builder(authority(), APP).with_certificate(certificate).build().unwrap();
-    let leg2 = Client::builder(authority(), APP).with_cache(cache.clone()).with_assertions(leg1).build();
-    (leg2.unwrap(), cache)
+    Client::builder(authority(), APP).with_assertions(leg1).build().unwrap()
 }
 
 impl Does for Ours {
@@ -38,13 +91,31 @@ impl Does for Ours {
         self.secret.bearer_token(&self.scope).await.unwrap();
     }
 
+    async fn hit_of_many(&mut self, number: usize) {
+        let many = self.many().await;
+        many.client.bearer_token(&many.scopes[number]).await.unwrap();
+    }
+
     async fn cold(&mut self) {
         self.secret.bearer_token(&self.scope).force_refresh().await.unwrap();
     }
 
     async fn pair(&mut self) {
-        let (leg2, cache) = self.legs.get_or_insert_with(legs);
-        cache.clear();
-        leg2.bound_token(&self.scope).await.unwrap();
+        let leg2 = self.legs.get_or_insert_with(legs);
+        leg2.bound_token(&self.scope).force_refresh().await.unwrap();
+    }
+
+    async fn slowest_hit(&mut self) -> Duration {
+        let many = self.many().await;
+        many.service.is_slow.store(true, Ordering::Relaxed);
+        let miss = async {
+            many.client.bearer_token(&many.scopes[1]).force_refresh().await.unwrap();
+        };
+        let slowest = slowest(miss, || async {
+            many.client.bearer_token(&many.scopes[0]).await.unwrap();
+        });
+        let slowest = slowest.await;
+        many.service.is_slow.store(false, Ordering::Relaxed);
+        slowest
     }
 }

@@ -2,6 +2,10 @@
 
 use std::fmt::Write as _;
 
+use serde_json::json;
+
+use crate::report::{add_line, median};
+
 pub(crate) struct Table {
     names: Vec<&'static str>,
     rows: Vec<Row>,
@@ -30,63 +34,66 @@ impl Table {
         self.rows[at].rounds[worker].push(value);
     }
 
+    /// Of each round by itself; none where it was not measured.
+    pub(crate) fn rounds(&self, text: &str, who: &str) -> &[f64] {
+        let row = self.rows.iter().find(|row| row.text == text);
+        let at = self.names.iter().position(|name| *name == who);
+        row.zip(at).map(|(row, at)| row.rounds[at].as_slice()).unwrap_or_default()
+    }
+
+    /// `who` as multiples of `other`, of each round by itself: what the machine did to one, it did to the other.
+    pub(crate) fn ratios(&self, text: &str, who: &str, other: &str) -> Vec<f64> {
+        let (who, other) = (self.rounds(text, who), self.rounds(text, other));
+        who.iter().zip(other).map(|(who, other)| who / other).collect()
+    }
+
     /// As Markdown: ours as it is, all others as multiples of it.
     pub(crate) fn text(&self) -> String {
-        let others = self.names[1..].join(" | ");
-        let mut text =
-            format!("\n| What | {} | {others} |\n|---|{}\n", self.names[0], "---|".repeat(self.names.len()));
-        for row in &self.rows {
-            let ours = shown(median(&row.rounds[0]), row.unit);
-            let ratios: Vec<String> = (1..self.names.len()).map(|at| row.ratio(at)).collect();
-            let _ = writeln!(text, "| {} | {ours} | {} |", row.text, ratios.join(" | "));
+        let mut text = String::from("\n");
+        for cells in self.cells() {
+            let _ = writeln!(text, "| {} |", cells.join(" | "));
         }
         text
     }
 
-    pub(crate) fn json(&self) -> String {
-        let rows: Vec<serde_json::Value> = self
+    /// The same for whoever makes one table of several.
+    pub(crate) fn report(&self) {
+        let rows: Vec<_> = self
             .rows
             .iter()
             .map(|row| {
-                let of = |at: usize| {
-                    let ratio = row.ratios(at);
-                    serde_json::json!({
-                        "who": self.names[at], "rounds": row.rounds[at],
-                        "ratio_to_certbound": (!ratio.is_empty()).then(|| median(&ratio)),
-                    })
-                };
-                let measured: Vec<_> = (0..self.names.len()).map(of).collect();
-                serde_json::json!({ "what": row.text, "unit": row.unit, "measured": measured })
+                let of = |(at, name): (usize, &&str)| json!({ "who": name, "rounds": row.rounds[at] });
+                let measured: Vec<_> = self.names.iter().enumerate().map(of).collect();
+                json!({ "what": row.text, "unit": row.unit, "measured": measured })
             })
             .collect();
-        let mut text = serde_json::to_string_pretty(&serde_json::json!({ "rows": rows })).unwrap();
-        text.push('\n');
-        text
+        add_line(&json!({ "peers": rows, "cells": self.cells() }));
+    }
+
+    fn cells(&self) -> Vec<Vec<String>> {
+        let head = std::iter::once("What").chain(self.names.iter().copied()).map(str::to_owned).collect();
+        let rule = vec!["---".to_owned(); self.names.len() + 1];
+        let rows = self.rows.iter().map(|row| {
+            let ours = shown(median(&row.rounds[0]), row.unit);
+            let others = self.names[1..].iter().map(|name| {
+                let ratios = self.ratios(row.text, name, self.names[0]);
+                times(&ratios)
+            });
+            let unit = if row.unit == "ns of CPU" { ", CPU" } else { "" };
+            [format!("{}{unit}", row.text), ours].into_iter().chain(others).collect()
+        });
+        [head, rule].into_iter().chain(rows).collect()
     }
 }
 
-impl Row {
-    /// Of each round by itself: what the machine did to one, it did to the other.
-    fn ratios(&self, at: usize) -> Vec<f64> {
-        self.rounds[at].iter().zip(&self.rounds[0]).map(|(theirs, ours)| theirs / ours).collect()
+fn times(ratios: &[f64]) -> String {
+    if ratios.is_empty() {
+        return "–".to_owned();
     }
-
-    fn ratio(&self, at: usize) -> String {
-        let ratios = self.ratios(at);
-        if ratios.is_empty() {
-            return "–".to_owned();
-        }
-        match median(&ratios) {
-            ratio if ratio < 10.0 => format!("{ratio:.2}x"),
-            ratio => format!("{ratio:.0}x"),
-        }
+    match median(ratios) {
+        ratio if ratio < 10.0 => format!("{ratio:.2}x"),
+        ratio => format!("{ratio:.0}x"),
     }
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
 }
 
 fn shown(value: f64, unit: &str) -> String {

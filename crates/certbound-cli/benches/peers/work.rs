@@ -1,5 +1,6 @@
 //! The processes that are compared, and what they are told to do.
 
+use std::cell::Cell;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -9,6 +10,13 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::{WORKER, azure, floor, ours};
 
+pub(crate) const OURS: &str = "certbound";
+pub(crate) const FLOOR: &str = "floor";
+pub(crate) const AZURE: &str = "azure_identity (Rust)";
+pub(crate) const PYTHON: &str = "MSAL for Python";
+pub(crate) const NODE: &str = "MSAL for Node";
+pub(crate) const GO: &str = "MSAL for Go";
+
 pub(crate) const TENANT: &str = "bea21ebe-8b64-4d06-9f6d-6a889b120a7c";
 /// It has a certificate, and trusts itself as Leg 1.
 pub(crate) const APP: &str = "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e";
@@ -16,29 +24,52 @@ pub(crate) const SECRET_APP: &str = "aa57c903-4e1d-4b62-8d08-73f9e5b1c264";
 pub(crate) const SECRET: &str = "certbound-emulator-secret";
 pub(crate) const SCOPE: &str = "https://graph.microsoft.com/.default";
 
+/// A scope that nobody asked for before; as long as real ones.
+pub(crate) fn scope(number: usize) -> String {
+    format!("api://00000000-0000-4000-8000-{number:012}/.default")
+}
+
+/// Tokens in the cache where there are many.
+pub(crate) const MANY: usize = 10_000;
+/// What a token takes to come where the service is slow.
+pub(crate) const SLOW: Duration = Duration::from_millis(200);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     Hit,
+    Many,
     Cold,
     Pair,
+    Stall,
 }
 
 impl Task {
-    pub(crate) const ALL: [Self; 3] = [Self::Hit, Self::Cold, Self::Pair];
+    pub(crate) const ALL: [Self; 5] = [Self::Hit, Self::Many, Self::Cold, Self::Pair, Self::Stall];
 
-    pub(crate) fn text(self) -> &'static str {
+    pub(crate) const fn text(self) -> &'static str {
         match self {
-            Self::Hit => "cached token",
-            Self::Cold => "token by secret, kept connection",
+            Self::Hit => "a cached token",
+            Self::Many => "any of 10000 cached tokens",
+            Self::Cold => "a token by secret, kept connection",
             Self::Pair => "two legs, kept connection (ours bound, theirs Bearer)",
+            Self::Stall => "the slowest hit while another token takes 200 ms",
+        }
+    }
+
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Stall => "ns",
+            _ => "ns of CPU",
         }
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::Hit => "hit",
+            Self::Many => "many",
             Self::Cold => "cold",
             Self::Pair => "pair",
+            Self::Stall => "stall",
         }
     }
 
@@ -52,7 +83,7 @@ pub(crate) struct Worker {
     pub(crate) name: &'static str,
     command: Vec<PathBuf>,
     /// How often a task is done in a round; none: it cannot.
-    counts: [u32; 3],
+    counts: [u32; 5],
     starts: bool,
     _child: Child,
     input: ChildStdin,
@@ -71,27 +102,31 @@ impl Worker {
         let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers");
         let this = std::env::current_exe().unwrap();
         let rust = |name: &str| vec![this.clone(), WORKER.into(), name.into()];
-        let named = |name: &str| PathBuf::from(std::env::var_os(name).expect("set by `cargo xtask peers`"));
+        let named = |name: &str| PathBuf::from(std::env::var_os(name).expect("set by `cargo xtask bench`"));
         let python = vec![named("CERTBOUND_PYTHON"), here.join("msal_worker.py")];
         let node =
             vec![named("CERTBOUND_NODE"), here.join("msal_worker.mjs"), named("CERTBOUND_NODE_PACKAGES")];
-        vec![
-            Self::new("certbound", rust("ours"), [200_000, 50, 30], true),
-            Self::new("floor", rust("floor"), [200_000, 50, 30], false),
+        let mut all = vec![
+            Self::new(OURS, rust("ours"), [200_000, 200_000, 200, 100, 1], true),
+            Self::new(FLOOR, rust("floor"), [200_000, 200_000, 200, 100, 0], false),
             // It has no assertion of one's own making for a second leg that it would fetch anew.
-            Self::new("azure_identity (Rust)", rust("azure"), [100_000, 50, 0], true),
-            Self::new("MSAL for Python", python, [5_000, 50, 30], true),
-            Self::new("MSAL for Node", node, [3_000, 50, 30], true),
-        ]
+            Self::new(AZURE, rust("azure"), [100_000, 100_000, 200, 0, 1], true),
+            Self::new(PYTHON, python, [5_000, 5_000, 100, 50, 0], true),
+            Self::new(NODE, node, [3_000, 30, 100, 50, 0], true),
+        ];
+        if let Some(worker) = std::env::var_os("CERTBOUND_GO_WORKER") {
+            all.push(Self::new(GO, vec![worker.into()], [30_000, 200, 100, 50, 0], true));
+        }
+        all
     }
 
-    fn new(name: &'static str, command: Vec<PathBuf>, counts: [u32; 3], starts: bool) -> Self {
+    fn new(name: &'static str, command: Vec<PathBuf>, counts: [u32; 5], starts: bool) -> Self {
         let mut child = process(&command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         Self { name, command, counts, starts, _child: child, input, output }
     }
 
-    /// Nanoseconds of CPU for each, or none where it cannot.
+    /// Nanoseconds of CPU for each, or of the slowest one, or none where it cannot.
     pub(crate) fn run(&mut self, task: Task, warm_up: bool) -> Option<f64> {
         let count = self.counts[task as usize];
         if count == 0 {
@@ -125,6 +160,20 @@ impl Worker {
     }
 }
 
+/// From the start of the command line to its end, with one token in between that no store has.
+#[expect(clippy::disallowed_methods, reason = "how long a process lives is told by a clock outside of it")]
+pub(crate) fn start_command() -> Duration {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_certbound"));
+    command.args(["token", "--bearer", "--no-cache", "--client-secret-env", "CERTBOUND_BENCH_SECRET"]);
+    command.args(["--client-id", SECRET_APP, "--tenant", TENANT, "--scope", SCOPE]);
+    command.env("CERTBOUND_BENCH_SECRET", SECRET);
+    let began = Instant::now();
+    let output = command.output().unwrap();
+    let took = began.elapsed();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    took
+}
+
 fn process(command: &[PathBuf]) -> Command {
     let mut process = Command::new(&command[0]);
     process.args(&command[1..]).stderr(Stdio::inherit());
@@ -134,8 +183,36 @@ fn process(command: &[PathBuf]) -> Command {
 /// What one of Rust can do.
 pub(crate) trait Does {
     async fn hit(&mut self);
+    /// One of many tokens, by its number below [`MANY`].
+    async fn hit_of_many(&mut self, number: usize);
     async fn cold(&mut self);
     async fn pair(&mut self);
+    /// The slowest hit, by the wall's clock, while another token takes [`SLOW`].
+    async fn slowest_hit(&mut self) -> Duration;
+}
+
+/// Hits again and again until `miss` is over; how long the slowest took.
+#[expect(clippy::disallowed_methods, reason = "who waits does so by the wall's clock")]
+pub(crate) async fn slowest<F: Future<Output = ()>>(
+    miss: impl Future<Output = ()>,
+    hit: impl Fn() -> F,
+) -> Duration {
+    let over = Cell::new(false);
+    let slow = async {
+        miss.await;
+        over.set(true);
+    };
+    let hits = async {
+        let mut slowest = Duration::ZERO;
+        while !over.get() {
+            let began = Instant::now();
+            hit().await;
+            slowest = slowest.max(began.elapsed());
+            tokio::task::yield_now().await;
+        }
+        slowest
+    };
+    tokio::join!(slow, hits).1
 }
 
 /// The process of one of Rust: does what stdin says, or one token and out.
@@ -157,20 +234,36 @@ async fn run(mut does: impl Does, once: Option<&str>) {
         return;
     }
     does.hit().await;
+    let mut seed = 1;
     for line in std::io::stdin().lines() {
         let line = line.unwrap();
         let (task, count) = line.split_once(' ').unwrap();
         let (task, count): (_, u32) = (Task::of(task), count.parse().unwrap());
+        if task == Task::Stall {
+            println!("{}", does.slowest_hit().await.as_nanos());
+            continue;
+        }
+        if task == Task::Many {
+            // Filled at its first turn.
+            does.hit_of_many(0).await;
+        }
         let before = used();
         for _ in 0..count {
             match task {
                 Task::Hit => does.hit().await,
+                Task::Many => does.hit_of_many(random(&mut seed)).await,
                 Task::Cold => does.cold().await,
-                Task::Pair => does.pair().await,
+                Task::Pair | Task::Stall => does.pair().await,
             }
         }
         println!("{}", used() - before);
     }
+}
+
+/// A number below [`MANY`], in an order that no processor foresees.
+fn random(seed: &mut u64) -> usize {
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    usize::try_from(*seed >> 33).unwrap() % MANY
 }
 
 /// Of this process, all threads, in nanoseconds.

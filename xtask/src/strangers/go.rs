@@ -1,0 +1,59 @@
+//! Go, and MSAL for it, where this machine has both. They are not installed: no registry of ours has the library, and
+//! Debian does from its thirteenth release on.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{capture, on_path, say};
+
+/// Where Debian puts the sources of Go libraries (`golang-github-azuread-microsoft-authentication-library-for-go-dev`).
+const SOURCES: &str = "/usr/share/gocode";
+/// The library below them.
+const LIBRARY: &str = "src/github.com/AzureAD/microsoft-authentication-library-for-go/apps";
+
+/// The built program that the benchmark drives.
+pub(crate) struct Go {
+    pub(crate) worker: PathBuf,
+    pub(crate) version: String,
+}
+
+/// Builds it from Debian's sources, or from those that `CERTBOUND_GOPATH` names.
+///
+/// # Errors
+/// Why there is none: no Go, or no library.
+pub(crate) fn worker(root: &Path) -> Result<Go> {
+    let Some(go) = on_path("go") else {
+        bail!("there is no go on PATH (Debian: golang-go)");
+    };
+    let sources = std::env::var_os("CERTBOUND_GOPATH").map_or_else(|| PathBuf::from(SOURCES), PathBuf::from);
+    let library = sources.join(LIBRARY);
+    let Ok(version) = fs::read_to_string(library.join("internal/version/version.go")) else {
+        bail!(
+            "MSAL is not in {} (Debian 13: golang-github-azuread-microsoft-authentication-library-for-go-dev)",
+            sources.display()
+        );
+    };
+    let version = version.split('"').nth(1).unwrap_or("of an unknown version");
+    let folder = root.join("target/strangers/go");
+    fs::create_dir_all(&folder)?;
+    let worker = folder.join("msal_worker");
+    capture(
+        Command::new(&go)
+            .args(["build", "-o"])
+            .arg(&worker)
+            .arg(root.join("crates/certbound-cli/benches/peers/msal_worker.go"))
+            .env("GO111MODULE", "off")
+            .env("GOPATH", &sources)
+            .env("GOCACHE", folder.join("cache"))
+            .env("GOFLAGS", "")
+            .env("CGO_ENABLED", "0"),
+    )
+    .context("MSAL for Go does not build")?;
+    let toolchain = capture(Command::new(&go).args(["env", "GOVERSION"]))?;
+    let version = format!("{version} on {}", toolchain.trim());
+    say(&format!("set-up: MSAL for Go: {version}"));
+    Ok(Go { worker, version })
+}
