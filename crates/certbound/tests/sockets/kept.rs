@@ -89,14 +89,22 @@ impl Scripted {
     }
 }
 
-/// Time is paused: it passes as soon as nothing else can happen.
-async fn after(duration: Duration) {
-    tokio::time::sleep(duration).await;
+/// Lets everything happen that needs no time: on loopback what was sent is there.
+async fn settle() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
 }
 
-const MOMENT: Duration = Duration::from_secs(1);
+/// Lets so much time pass that nobody waits for, and what comes of it happen.
+async fn after(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+    settle().await;
+}
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn one_request_after_another_goes_out_on_one_connection() {
     let server = Scripted::start([Then::Answer(1), Then::Answer(0), Then::Answer(1000)]).await;
     let network = server.network();
@@ -106,7 +114,7 @@ async fn one_request_after_another_goes_out_on_one_connection() {
     assert_eq!(server.log(), [Event::Request(0), Event::Request(0), Event::Request(0)]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn two_requests_at_once_share_none() {
     let server = Scripted::start([Then::Answer(1); 3]).await;
     let network = server.network();
@@ -119,18 +127,18 @@ async fn two_requests_at_once_share_none() {
     assert_eq!(server.log().len(), 3, "and the third opens none");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn one_that_the_server_closed_is_replaced() {
     let server = Scripted::start([Then::AnswerAndHangUp, Then::Answer(1)]).await;
     let network = server.network();
     server.ask(&network).await.unwrap();
-    after(MOMENT).await;
+    settle().await;
     server.ask(&network).await.unwrap();
     assert_eq!(server.log(), [Event::Request(0), Event::Request(1)]);
 }
 
 /// It may have been acted on: only whoever asked can tell whether it may be sent again.
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_request_that_reached_the_server_is_not_sent_again() {
     let server = Scripted::start([Then::Answer(1), Then::HangUp, Then::Answer(1)]).await;
     let network = server.network();
@@ -141,42 +149,43 @@ async fn a_request_that_reached_the_server_is_not_sent_again() {
     server.ask(&network).await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn one_whose_answer_was_not_read_is_closed() {
     let server = Scripted::start([Then::Answer(1001), Then::Answer(1)]).await;
     let network = server.network();
     let error = server.ask(&network).await.unwrap_err();
     assert!(matches!(error, TransportError::TooLarge { .. }), "{error:?}");
     server.ask(&network).await.unwrap();
-    after(MOMENT).await;
+    settle().await;
     assert_eq!(server.log(), [Event::Request(0), Event::Closed(0), Event::Request(1)]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn one_that_nobody_uses_is_closed() {
     let server = Scripted::start([Then::Answer(1); 3]).await;
     let network = server.network();
     server.ask(&network).await.unwrap();
-    after(Duration::from_secs(89)).await;
+    after(89).await;
     server.ask(&network).await.unwrap();
-    after(Duration::from_secs(91)).await;
+    after(91).await;
     server.ask(&network).await.unwrap();
-    after(MOMENT).await;
+    settle().await;
     assert_eq!(
         server.log(),
         [Event::Request(0), Event::Request(0), Event::Closed(0), Event::Request(1)],
         "used for the last time 90 seconds before"
     );
-    after(Duration::from_secs(181)).await;
+    after(91).await;
+    after(91).await;
     assert_eq!(server.log().last(), Some(&Event::Closed(1)), "closed though nobody asks for anything");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn all_are_closed_with_their_transport() {
     let server = Scripted::start([Then::Answer(1)]).await;
     let network = server.network();
     server.ask(&network).await.unwrap();
     drop(network);
-    after(MOMENT).await;
+    settle().await;
     assert_eq!(server.log(), [Event::Request(0), Event::Closed(0)]);
 }
