@@ -27,10 +27,13 @@ const EXCHANGE: &str = "api://AzureADTokenExchange/.default";
 pub(crate) struct Floor {
     tokens: HashMap<String, Arc<str>>,
     key: String,
-    many: Option<(HashMap<String, Arc<str>>, Vec<String>)>,
+    many: Option<Many>,
     login: Connection,
     mtls: Option<Connection>,
 }
+
+/// A map, and its keys in order.
+type Many = (HashMap<String, Arc<str>>, Vec<String>);
 
 impl Floor {
     pub(crate) async fn new() -> Self {
