@@ -215,8 +215,12 @@ impl TokenCache {
         let (key, begun) = (wanted.key, self.begin());
         let held = shelf.load(wanted, begun).await;
         let held = held.filter(|held| held.life().lasts(now) && !rejects(held))?;
-        // Another process may have fetched it before ours fetched its own.
+        // Another process may have fetched it before ours fetched its own; and what came meanwhile and serves needs no other,
+        // since clocks that were set disagree on which of the two is older.
         let succeeds = |previous: &Held| {
+            if previous.life().serves(now) && !rejects(previous) {
+                return false;
+            }
             let came = |held: &Held| held.life().counts_from();
             let newer = !previous.life().lasts(now) || came(&held) > came(previous);
             newer && held.life().is_newer_than(previous.life())
