@@ -134,7 +134,7 @@ impl Acquisition {
             return Some(landed);
         }
         let wanted = Wanted { key, certificate, transport: &client.transport, origins: &client.origins };
-        client.cache.shelved(wanted, |held| self.options.rejects(held), client.clock.now()).await
+        client.cache.shelved(wanted, |held| self.options.rejects(held), &*client.clock).await
     }
 
     /// Whether there is another certificate than the one that `error` is about.

@@ -26,6 +26,7 @@ use self::statistics::Counters;
 use self::store::Shelf;
 pub use self::store::{SealedStore, SealingKey, StoreEntry, StoreError, StoreKey, TokenStore};
 use crate::binding::Binding;
+use crate::clock::Clock;
 use crate::token::{Bond, Held, Kind, Landed, LandedFrom, Origins};
 use crate::transport::AnyTransport;
 
@@ -209,21 +210,20 @@ impl TokenCache {
         &self,
         wanted: Wanted<'_>,
         rejects: impl Fn(&Held) -> bool,
-        now: UnixTime,
+        clock: &dyn Clock,
     ) -> Option<Landed> {
         let shelf = self.inner.shelf.as_ref()?;
-        let (key, begun) = (wanted.key, self.begin());
+        let (key, begun) = (wanted.key, self.begin().of_store());
         let held = shelf.load(wanted, begun).await;
+        // Time went on meanwhile, or was set.
+        let now = clock.now();
         let held = held.filter(|held| held.life().lasts(now) && !rejects(held))?;
-        // Another process may have fetched it before ours fetched its own; and what came meanwhile and serves needs no other,
-        // since clocks that were set disagree on which of the two is older.
+        // What came meanwhile and serves needs no other, since clocks that were set disagree on which of the two is older. And
+        // another process may have fetched this one before ours fetched its own.
         let succeeds = |previous: &Held| {
-            if previous.life().serves(now) && !rejects(previous) {
-                return false;
-            }
             let came = |held: &Held| held.life().counts_from();
-            let newer = !previous.life().lasts(now) || came(&held) > came(previous);
-            newer && held.life().is_newer_than(previous.life())
+            let serves = previous.life().serves(now) && !rejects(previous);
+            !serves && (!previous.life().lasts(now) || came(&held) > came(previous))
         };
         if let Put::HasNewer = self.put(held.clone(), succeeds, now) {
             return self.landed(&key, now).filter(|landed| !rejects(&landed.held));

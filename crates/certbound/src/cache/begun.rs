@@ -12,6 +12,14 @@ pub(crate) struct Begun {
     pub(crate) random: u64,
 }
 
+impl Begun {
+    /// For a token that a store had: that of any request of ours is newer, also of one that began before it was found.
+    pub(crate) fn of_store(self) -> Self {
+        // Far from those under way, and from where the numbers begin anew.
+        Self { serial: self.serial.wrapping_sub(1 << 30), ..self }
+    }
+}
+
 /// Counts requests.
 pub(super) struct Requests {
     begun: AtomicU32,

@@ -188,7 +188,7 @@ impl Walk {
         }
         let certificate = minted.map(|minted| &minted.binding);
         let wanted = Wanted { key, certificate, transport: &machine.transport, origins: &machine.origins };
-        machine.cache.shelved(wanted, |held| self.options.rejects(held), machine.clock.now()).await
+        machine.cache.shelved(wanted, |held| self.options.rejects(held), &*machine.clock).await
     }
 
     async fn plain(

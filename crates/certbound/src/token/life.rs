@@ -184,6 +184,17 @@ mod tests {
             assert!(of(newer).is_newer_than(&of(older)) && !of(older).is_newer_than(&of(newer)), "{older}");
         }
         assert!(!of(7).is_newer_than(&of(7)));
+        // What a store has is older than what any request brings, of those under way and of those to come.
+        for (loaded, begun) in
+            [(7, 2), (7, 7), (7, 9), (2, u32::MAX), (u32::MAX, 2), (1 << 30, 100), (1 << 31, 1 << 31)]
+        {
+            let shelved =
+                Life::new(at(NOW), at(NOW + HOUR), None, Begun { serial: loaded, ..BEGUN }.of_store());
+            assert!(
+                of(begun).is_newer_than(&shelved) && !shelved.is_newer_than(&of(begun)),
+                "{loaded} {begun}"
+            );
+        }
     }
 
     #[test]

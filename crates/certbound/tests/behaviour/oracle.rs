@@ -60,7 +60,8 @@ fn what_is_served_is_what_may_be_served() {
 #[test]
 fn a_seed_shows_the_same_again() {
     let certificates = certificates();
-    for seed in 1..=6 {
+    // The last two once showed a token of the store in the place of a newer one.
+    for seed in (1..=6).chain([9_321, 30_161]) {
         let (one, other) = (run(seed, &certificates).1, run(seed, &certificates).1);
         assert!(one.len() > 50, "{one:?}");
         let differs = one.iter().zip(&other).position(|(one, other)| one != other);
@@ -114,10 +115,8 @@ impl<'a> Epoch<'a> {
             2 => (TokenCache::with_limits(1_000, 4_000), false),
             _ => (TokenCache::new(), true),
         };
-        let cache = match chance.below(3) {
-            0 => cache.with_store(Slow::new(seed)),
-            _ => cache,
-        };
+        let has_store = chance.below(3) == 0;
+        let cache = if has_store { cache.with_store(Slow::new(seed)) } else { cache };
         let cache = cache.with_seed(seed);
         // No thread is told of a change: it would come at a moment of its own.
         let file = Unseen::new(&certificates[0]);
@@ -136,7 +135,7 @@ impl<'a> Epoch<'a> {
         let bound = builder(builtin::APP).with_certificate(watched.clone()).build().unwrap();
         let leg1 = InHand::new(seed, certificates, &service);
         let legs = builder(LEGS_APP).with_assertions(leg1.clone()).build().unwrap();
-        let model = Model::new(seed, keeps_all);
+        let model = Model::new(seed, keeps_all, has_store);
         let (running, handles) = (JoinSet::new(), Vec::new());
         let times = vec![NOW];
         Self {
