@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use certbound::{Network, NetworkBuilder, ServerThumbprint, Thumbprint};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -11,6 +12,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 /// What the server saw of one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +29,23 @@ pub(crate) struct TestServer {
     root_pem: String,
     pin: ServerThumbprint,
     seen: Arc<Mutex<Vec<Seen>>>,
-    open: Arc<()>,
+    open: watch::Sender<usize>,
+}
+
+/// A connection, counted while it is there.
+struct Open(watch::Sender<usize>);
+
+impl Open {
+    fn of(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,13 +101,13 @@ impl TestServer {
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (log, answer) = (Arc::clone(&seen), Arc::new(answer.into()));
-        let open = Arc::new(());
-        let each = Arc::clone(&open);
+        let open = watch::Sender::new(0);
+        let each = open.clone();
         tokio::spawn(async move {
             let acceptor = tokio_rustls::TlsAcceptor::from(config);
             while let Ok((tcp, _)) = listener.accept().await {
                 let (acceptor, log, answer) = (acceptor.clone(), Arc::clone(&log), Arc::clone(&answer));
-                let open = Arc::clone(&each);
+                let open = Open::of(&each);
                 tokio::spawn(async move {
                     let _open = open;
                     let Ok(mut tls) = acceptor.accept(tcp).await else { return };
@@ -125,8 +143,14 @@ impl TestServer {
 
     /// How many connections there are now.
     pub(crate) fn open(&self) -> usize {
-        // One handle is ours, and one of whoever accepts.
-        Arc::strong_count(&self.open) - 2
+        *self.open.borrow()
+    }
+
+    /// Waits until there are so many, and not for ever.
+    pub(crate) async fn until_open(&self, count: usize) {
+        let mut open = self.open.subscribe();
+        let reached = tokio::time::timeout(Duration::from_secs(20), open.wait_for(|open| *open == count));
+        assert!(reached.await.is_ok(), "{} are open, and not {count}", self.open());
     }
 
     pub(crate) fn pin(&self) -> ServerThumbprint {
