@@ -21,7 +21,7 @@ use crate::replay::UsedAssertions;
 use crate::tls_facts::TlsFacts;
 use crate::trust::TrustedAuthorities;
 use crate::world::{Application, BoundTokens, Resource, Tenant, World};
-use crate::{assertion, federation};
+use crate::{assertion, federation, scope};
 
 /// What stands behind the tenant in the path of the token endpoint.
 pub(crate) const TOKEN_PATH: &str = "/oauth2/v2.0/token";
@@ -209,11 +209,11 @@ impl<'e> TokenService<'e> {
     }
 
     fn resource(&self, form: &ReceivedForm, bound: bool) -> Result<(&'e Resource, String), Refusal> {
-        let scope = form.value("scope").unwrap_or_default();
-        let mut parts = scope.split(' ').filter(|part| !part.is_empty());
-        let (Some(one), None) = (parts.next(), parts.next()) else {
-            let text =
-                format!("The provided request must include exactly one scope; '{scope}' is not valid.");
+        let asked = form.value("scope").unwrap_or_default();
+        let Some(one) = scope::of_resource(asked) else {
+            let text = format!(
+                "The provided request must include exactly one scope of a resource; '{asked}' is not valid."
+            );
             return Err(refusal(70_011, text));
         };
         let Some(name) = one.strip_suffix("/.default") else {

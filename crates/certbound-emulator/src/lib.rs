@@ -40,6 +40,7 @@ mod machine_ca;
 mod platform;
 mod replay;
 mod resource;
+mod scope;
 mod seed;
 mod trust;
 

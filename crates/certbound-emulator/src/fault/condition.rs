@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::platform::{PlatformEndpoint, PlatformKind};
 use crate::hosts::Host;
+use crate::scope;
 
 /// Which requests a rule is about; what is left out fits every request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -95,7 +96,7 @@ impl LegKind {
         if form.has("client_assertion") || form.value("token_type") != Some(MTLS_POP) {
             return None;
         }
-        let resource = form.value("scope")?.strip_suffix("/.default")?;
+        let resource = scope::of_resource(form.value("scope")?)?.strip_suffix("/.default")?;
         let exchange = Cloud::ALL.iter().any(|cloud| cloud.exchange_uri() == resource);
         Some(if exchange { Self::Leg1 } else { Self::Direct })
     }

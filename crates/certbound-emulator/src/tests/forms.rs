@@ -75,7 +75,12 @@ fn s75_a_scope_is_one_resource_that_takes_bound_tokens() {
         (VAULT_SCOPE, 0),
         ("https://management.azure.com/.default", 392_196),
         ("https://vault.azure.net/.default https://graph.microsoft.com/.default", 70_011),
-        ("https://vault.azure.net/.default openid", 70_011),
+        // As MSAL for Go and for Java have it, beside and without a resource.
+        ("https://vault.azure.net/.default openid offline_access profile", 0),
+        ("openid https://vault.azure.net/.default", 0),
+        ("openid offline_access profile", 1_002_012),
+        ("https://vault.azure.net/.default OpenID", 70_011),
+        ("https://vault.azure.net/.default email", 70_011),
         (" ", 70_011),
         ("/.default", 70_011),
         ("https://vault.azure.net", 1_002_012),
