@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod authority;
+mod bytes;
 pub mod certificate;
 pub mod credential;
 pub mod endpoint;

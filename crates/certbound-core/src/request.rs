@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use zeroize::Zeroizing;
 
+use crate::bytes;
 use crate::credential::ClientProof;
 use crate::secret::Secret;
 
@@ -120,28 +121,54 @@ impl<'a> TokenRequest<'a> {
     /// The body, `application/x-www-form-urlencoded`; wiped when dropped.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let parameters = self.parameters();
+        let parts: Vec<_> =
+            parameters.into_iter().map(|(name, value)| [Part::new(name), Part::new(value)]).collect();
         // As long as it gets, so that the buffer never moves and leaves no copy behind.
-        let capacity = parameters.iter().map(|(name, value)| encoded(name) + encoded(value) + 2).sum();
+        let capacity = parts.iter().map(|[name, value]| name.length + value.length + 2).sum();
         let mut body = Zeroizing::new(Vec::with_capacity(capacity));
-        for (name, value) in parameters {
+        for [name, value] in parts {
             if !body.is_empty() {
                 body.push(b'&');
             }
-            for piece in form_urlencoded::byte_serialize(name.as_bytes()) {
-                body.extend_from_slice(piece.as_bytes());
-            }
+            name.append_to(&mut body);
             body.push(b'=');
-            for piece in form_urlencoded::byte_serialize(value.as_bytes()) {
-                body.extend_from_slice(piece.as_bytes());
-            }
+            value.append_to(&mut body);
         }
         body
     }
 }
 
-/// How long a text is in a form.
-fn encoded(text: &str) -> usize {
-    form_urlencoded::byte_serialize(text.as_bytes()).map(str::len).sum()
+/// A name or a value of a form.
+struct Part<'a> {
+    text: &'a str,
+    /// In the form, in bytes.
+    length: usize,
+    /// It stands in the form as it is. Assertions are long, and nearly always are such.
+    as_it_is: bool,
+}
+
+impl<'a> Part<'a> {
+    fn new(text: &'a str) -> Self {
+        let as_it_is = bytes::all(text.as_bytes(), |byte| {
+            let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+            let digit = byte.wrapping_sub(b'0') < 10;
+            letter | digit | (byte == b'-') | (byte == b'.') | (byte == b'_') | (byte == b'*')
+        });
+        let length = match as_it_is {
+            true => text.len(),
+            false => form_urlencoded::byte_serialize(text.as_bytes()).map(str::len).sum(),
+        };
+        Self { text, length, as_it_is }
+    }
+
+    fn append_to(&self, body: &mut Vec<u8>) {
+        if self.as_it_is {
+            return body.extend_from_slice(self.text.as_bytes());
+        }
+        for piece in form_urlencoded::byte_serialize(self.text.as_bytes()) {
+            body.extend_from_slice(piece.as_bytes());
+        }
+    }
 }
 
 /// A form as a token service receives it: every name once, every value well encoded.
@@ -298,6 +325,19 @@ mod tests {
         let secret = Secret::new("a b&c=%/+~\u{e9}".repeat(50));
         let body = request(ClientProof::Secret(&secret), true).encode();
         assert!(body.len() <= body.capacity() && body.capacity() < body.len() + 20, "{}", body.capacity());
+    }
+
+    #[test]
+    fn every_character_is_written_as_the_url_standard_has_it() {
+        for byte in 0..=127_u8 {
+            let (one, long) = (char::from(byte).to_string(), char::from(byte).to_string().repeat(70));
+            for text in [one, long] {
+                let (part, mut body) = (Part::new(&text), Vec::new());
+                part.append_to(&mut body);
+                let expected: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+                assert_eq!((body, part.length), (expected.clone().into_bytes(), expected.len()));
+            }
+        }
     }
 
     proptest! {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::bytes;
 use crate::json::{self, JsonError};
 pub use crate::refusal::AuthorityError;
 use crate::secret::Secret;
@@ -75,7 +76,7 @@ impl TokenResponse {
             return Err(MalformedAnswer::EmptyToken.into());
         }
         // Whatever else would go into a header, a shell or a terminal as it stands.
-        if !access_token.bytes().all(|byte| IS_B64TOKEN[usize::from(byte)]) {
+        if !is_b64token(access_token.as_bytes()) {
             return Err(MalformedAnswer::TokenCharacters.into());
         }
         let access_token = Secret::new(access_token);
@@ -116,18 +117,15 @@ impl TokenResponse {
     }
 }
 
-/// The characters of a Bearer token (RFC 6750, section 2.1); a table, since every character of every token is looked up.
-const IS_B64TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let it = byte as u8;
-        table[byte] =
-            it.is_ascii_alphanumeric() || matches!(it, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
-        byte += 1;
-    }
-    table
-};
+/// Whether these are characters of a Bearer token (RFC 6750, section 2.1).
+fn is_b64token(text: &[u8]) -> bool {
+    bytes::all(text, |byte| {
+        let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+        // `-./` come before the digits.
+        let digit_or_mark = byte.wrapping_sub(b'-') <= b'9' - b'-';
+        letter | digit_or_mark | (byte == b'_') | (byte == b'~') | (byte == b'+') | (byte == b'=')
+    })
+}
 
 impl fmt::Debug for TokenResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -291,6 +289,18 @@ mod tests {
         assert_eq!(answer.refresh_in, Some(Duration::from_secs(1800)));
         assert_eq!(answer.scope.unwrap().len(), 2);
         assert_eq!(answer.extra.get("resource").and_then(Value::as_str), Some("x"));
+    }
+
+    #[test]
+    fn a_token_has_the_characters_of_its_standard_and_no_others() {
+        const MARKS: &[u8] = b"-._~+/=";
+        for byte in 0..=u8::MAX {
+            let expected = byte.is_ascii_alphanumeric() || MARKS.contains(&byte);
+            for (before, after) in [(0, 0), (31, 0), (31, 1), (70, 70)] {
+                let text = [vec![b'a'; before], vec![byte], vec![b'Z'; after]].concat();
+                assert_eq!(is_b64token(&text), expected, "{byte:#x}, {before} before it");
+            }
+        }
     }
 
     #[test]
