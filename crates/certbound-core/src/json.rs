@@ -62,7 +62,12 @@ const DUPLICATE: &str = "duplicate member: ";
 const TOO_DEEP: &str = "nested too deeply";
 const TOO_MANY: &str = "too many members";
 
-fn explain(error: serde_json::Error) -> JsonError {
+/// Reads the value of one member as strictly.
+pub(crate) fn strictly<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Strict::inside().deserialize(deserializer).map(Some)
+}
+
+pub(crate) fn explain(error: serde_json::Error) -> JsonError {
     let text = error.to_string();
     if let Some(name) = text.strip_prefix(DUPLICATE) {
         // The library appends " at line L column C".

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 pub use self::key::{Algorithm, KeyError, PublicKey};
 use crate::json::{self, JsonError, Members};
-use crate::jwt::Claims;
+use crate::jwt::{Claims, Confirmation};
 use crate::secret::Secret;
 use crate::shown::shown;
 
@@ -218,6 +218,15 @@ fn first_certificate(header: &Members) -> Result<Option<Vec<u8>>, JwsError> {
 /// base64url.
 pub fn unverified_claims(token: &str) -> Result<Claims, JwsError> {
     claims_of(split(token)?.payload)
+}
+
+/// What a token of one's own says of the certificate that it is bound to; everything else in it is passed by.
+///
+/// # Errors
+/// As [`unverified_claims`], but only what concerns its confirmation may not stand there twice.
+pub fn unverified_confirmation(token: &str) -> Result<Confirmation, JwsError> {
+    let payload = decode(split(token)?.payload, "payload")?;
+    Confirmation::parse(&payload).map_err(|error| JwsError::Json { part: "payload", error })
 }
 
 /// The header of a token as it stands there, for showing it to people.

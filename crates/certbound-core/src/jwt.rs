@@ -1,10 +1,13 @@
 //! The claims of a JWT (RFC 7519), read strictly.
 
+mod confirmation;
+
 use std::fmt;
 use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
+pub use self::confirmation::Confirmation;
 use crate::json::{JsonError, Members};
 use crate::time::UnixTime;
 
@@ -86,13 +89,8 @@ impl Claims {
         if !self.contains("cnf") {
             return Ok(None);
         }
-        let members = self.members.other("cnf").and_then(Value::as_object).ok_or(CnfError::NotAnObject)?;
-        let value = members.get("x5t#S256").ok_or(CnfError::NoThumbprint)?;
-        if members.len() != 1 {
-            return Err(CnfError::OtherMembers);
-        }
-        let text = value.as_str().ok_or(CnfError::NotCanonical)?;
-        if is_canonical_thumbprint(text) { Ok(Some(text)) } else { Err(CnfError::NotCanonical) }
+        let cnf = self.members.other("cnf").ok_or(CnfError::NotAnObject)?;
+        confirmation::thumbprint_of(cnf).map(Some)
     }
 }
 
@@ -106,13 +104,6 @@ impl fmt::Debug for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Claims").field(self.map()).finish()
     }
-}
-
-/// 43 characters of base64url whose last has no spare bits set.
-fn is_canonical_thumbprint(text: &str) -> bool {
-    text.len() == 43
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-        && text.ends_with(|last| "AEIMQUYcgkosw048".contains(last))
 }
 
 /// A claim of the wrong type.

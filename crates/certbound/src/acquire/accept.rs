@@ -116,11 +116,11 @@ pub(crate) fn observe(
     binding: &Binding,
     by_type: bool,
 ) -> Result<(bool, bool), PeerMisbehaved> {
-    let Ok(claims) = jws::unverified_claims(token.expose()) else {
+    let Ok(confirmation) = jws::unverified_confirmation(token.expose()) else {
         let reason = "it cannot be read";
         return if by_type { Ok((false, false)) } else { Err(PeerMisbehaved::NotBound { reason }) };
     };
-    match claims.confirmation() {
+    match confirmation.thumbprint() {
         Err(error) => Err(PeerMisbehaved::BadConfirmation(error.to_string())),
         Ok(Some(found)) if !binding.thumbprint().matches_claim(found) => {
             Err(PeerMisbehaved::BoundToAnother { expected: binding.thumbprint(), found: found.to_owned() })
