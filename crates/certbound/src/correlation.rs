@@ -1,7 +1,10 @@
 //! The id that ties a call to the service's own records.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::str::FromStr;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use uuid::Uuid;
 
@@ -12,8 +15,18 @@ pub struct CorrelationId(Uuid);
 impl CorrelationId {
     /// A fresh one.
     pub fn random() -> Self {
-        Self(Uuid::new_v4())
+        Self(uuid::Builder::from_random_bytes(numbers().to_le_bytes()).into_uuid())
     }
+}
+
+/// No two are alike, and none is guessed by another process. They are no secret, so the operating system is asked once, not for
+/// each request.
+fn numbers() -> u128 {
+    static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(Default::default);
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let made = MADE.fetch_add(1, Ordering::Relaxed);
+    let [high, low] = KEYS.each_ref().map(|keys| u128::from(keys.hash_one(made)));
+    high << 64 | low
 }
 
 impl fmt::Display for CorrelationId {

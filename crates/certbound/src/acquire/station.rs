@@ -7,7 +7,7 @@ use bytes::Bytes;
 use certbound_core::credential::ClientProof;
 use certbound_core::endpoint::TokenEndpoint;
 use certbound_core::request::TokenRequest;
-use certbound_core::response::{AnswerError, TokenResponse};
+use certbound_core::response::{AnswerError, HeaderFacts, TokenResponse};
 use certbound_core::tenant::TenantId;
 
 use super::accept::Accepted;
@@ -71,7 +71,9 @@ impl Sent<'_> {
             observer.after_answer(observed, status);
         }
         tracing::debug!(host = self.endpoint.host(), status, correlation_id = %self.correlation_id, "token answer");
-        let facts = headers::facts(answer.response.headers());
+        // Those of a token are not looked at.
+        let facts =
+            if status == 200 { HeaderFacts::default() } else { headers::facts(answer.response.headers()) };
         TokenResponse::parse(status, &facts, answer.response.body()).map(|response| (response, took)).map_err(
             |error| match error {
                 AnswerError::Refused(answer) => Error::Refused { leg: self.leg, answer: Arc::from(answer) },

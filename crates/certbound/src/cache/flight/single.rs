@@ -12,6 +12,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
+use foldhash::quality::RandomState;
+
 use super::sync::{Mutex, lock};
 
 /// What fetches.
@@ -23,7 +25,7 @@ pub(crate) struct Panicked;
 
 /// Flights under way. No lock is held while anything is awaited, polled, woken, cloned for waking or dropped.
 pub(crate) struct Flights<K, T> {
-    under_way: Mutex<HashMap<K, Arc<Flight<T>>>>,
+    under_way: Mutex<HashMap<K, Arc<Flight<T>>, RandomState>>,
 }
 
 struct Flight<T> {
@@ -91,7 +93,7 @@ impl<K: Eq + Hash + Clone, T: Clone + Send + 'static> Flights<K, T> {
 
 impl<K, T> Default for Flights<K, T> {
     fn default() -> Self {
-        Self { under_way: Mutex::new(HashMap::new()) }
+        Self { under_way: Mutex::new(HashMap::default()) }
     }
 }
 
