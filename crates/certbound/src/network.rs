@@ -1,5 +1,6 @@
 //! How this client reaches the network: proxy, trusted roots, limits.
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -54,11 +55,22 @@ pub struct NetworkBuilder {
     limits: Limits,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Proxy {
     Environment,
     None,
     Url(String),
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Environment => "Environment",
+            Self::None => "None",
+            // It may hold a password.
+            Self::Url(_) => "Url(..)",
+        })
+    }
 }
 
 /// What a request may take.
@@ -248,6 +260,12 @@ mod tests {
         check_environment(|name| {
             set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into())
         })
+    }
+
+    #[test]
+    fn a_proxys_password_is_not_shown() {
+        let builder = Network::builder().proxy("http://user:hidden@proxy:3128");
+        assert!(!format!("{builder:?} {builder:#?}").contains("hidden"));
     }
 
     #[test]
