@@ -1,5 +1,6 @@
 //! The seam to the network: one request, one answer, and what TLS showed about the connection.
 
+mod alarm;
 mod connections;
 mod connector;
 mod error;

@@ -10,15 +10,20 @@ use http::{HeaderValue, Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
-use tokio::time::Instant;
+use tokio::runtime::{Handle, Id};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::TlsFacts;
+use super::alarm::Alarm;
 use super::connector::{Connector, Dialled, chain};
 use super::error::TransportError;
 use super::watched::Ended;
 
 /// One that nobody used for so long is closed: services close theirs after two minutes or more.
 const IDLE: Duration = Duration::from_secs(90);
+/// So many are kept for one host; after a burst, those beyond are closed.
+const KEPT_AT_MOST: usize = 64;
 
 /// Connections with one TLS identity, to any host, over HTTP/1.1.
 pub(super) struct Connections {
@@ -40,13 +45,41 @@ struct Kept {
     since: Instant,
 }
 
-struct Connection {
+/// One connection, which no other request has meanwhile.
+pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     facts: TlsFacts,
     ended: Ended,
+    /// None while a request has it.
+    alarm: Option<Alarm>,
+    driver: Driver,
 }
 
-/// A connection on which the body of an answer is still to come. Dropped before that, it is closed.
+/// The task that reads and writes.
+struct Driver {
+    task: AbortHandle,
+    /// Requests of another runtime do not rely on this one's being run.
+    runtime: Id,
+    /// A request is under way.
+    is_busy: bool,
+}
+
+impl Drop for Driver {
+    /// A server that does not go on reading would hold up a farewell too.
+    fn drop(&mut self) {
+        if self.is_busy {
+            self.task.abort();
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn take_alarm(&mut self) -> Option<Alarm> {
+        self.alarm.take()
+    }
+}
+
+/// A connection on which the answer, or its body, is still to come. Dropped before that, it is closed.
 pub(super) struct Answering {
     connection: Connection,
     host: Authority,
@@ -58,23 +91,30 @@ impl Connections {
         Self { connector, head, idle: Arc::default() }
     }
 
-    /// Sends the request to the host of its URL, on a kept connection or a new one.
+    /// The kept connection to the host of `url` that was used last.
+    pub(super) fn kept(&self, url: &Uri) -> Option<Connection> {
+        url.authority().and_then(|host| lock(&self.idle).take(host))
+    }
+
+    /// Sends the request to the host of its URL, on the connection that was `kept`, another such, or a new one.
     ///
     /// A server may close a kept connection at any time. A request of which nothing was written by then goes out on
     /// another; one that may have reached the server is never sent twice.
     pub(super) async fn send(
         &self,
         request: Request<Full<Bytes>>,
+        mut kept: Option<Connection>,
     ) -> Result<(Answering, Response<Incoming>), TransportError> {
         let url = request.uri().clone();
         let host = url.authority().cloned().ok_or(TransportError::NotHttps)?;
         let mut request = as_sent(request, &host);
         loop {
-            let kept = lock(&self.idle).take(&host);
-            let is_new = kept.is_none();
-            let mut connection = match kept {
+            let known = kept.take().or_else(|| self.kept(&url));
+            let is_new = known.is_none();
+            let mut connection = match known {
                 Some(connection) => connection,
-                None => self.connect(&url).await?,
+                // Apart: it is large, and a request on a kept connection would carry it along.
+                None => Box::pin(self.connect(&url)).await?,
             };
             match connection.sender.try_send_request(request).await {
                 Ok(response) => {
@@ -83,14 +123,19 @@ impl Connections {
                 }
                 Err(mut error) => match error.take_message() {
                     Some(unsent) if !is_new => request = unsent,
-                    _ => {
-                        let (host, reason) = (host.host().to_owned(), chain(error.error()));
-                        let interrupted = TransportError::Interrupted { host, reason };
-                        return Err(connection.ended.why().unwrap_or(interrupted));
-                    }
+                    _ => return Err(self.explain(&host, &connection, error.error())),
                 },
             }
         }
+    }
+
+    fn explain(&self, host: &Authority, connection: &Connection, error: &hyper::Error) -> TransportError {
+        let host = host.host().to_owned();
+        if error.is_parse_too_large() {
+            return TransportError::TooLarge { host, limit: self.head };
+        }
+        let interrupted = TransportError::Interrupted { host, reason: chain(error) };
+        connection.ended.why().unwrap_or(interrupted)
     }
 
     async fn connect(&self, url: &Uri) -> Result<Connection, TransportError> {
@@ -101,22 +146,25 @@ impl Connections {
             reason: chain(&error),
         })?;
         // Whoever waits for an answer is told of the error too.
-        tokio::spawn(async move { drop(connection.await) });
-        Ok(Connection { sender, facts, ended })
+        let task = tokio::spawn(async move { drop(connection.await) }).abort_handle();
+        let driver = Driver { task, runtime: Handle::current().id(), is_busy: true };
+        Ok(Connection { sender, facts, ended, alarm: None, driver })
     }
 }
 
 impl Answering {
-    /// Gives the connection back, its answer read to the end, and tells what its handshake showed.
-    pub(super) fn over(self) -> TlsFacts {
+    /// Gives the connection back, its answer read to the end, with the alarm; tells what its handshake showed.
+    pub(super) fn over(self, alarm: Alarm) -> TlsFacts {
         let Self { mut connection, host, idle } = self;
+        connection.alarm = Some(alarm);
         let facts = connection.facts;
         if connection.sender.is_ready() {
             keep(&idle, host, connection);
         } else if !connection.sender.is_closed() {
-            // On another thread, what drives the connection may be a step behind.
+            // On another thread, what drives the connection may be a step behind. Or the server answered and does not go on
+            // reading the request.
             tokio::spawn(async move {
-                if connection.sender.ready().await.is_ok() {
+                if let Ok(Ok(())) = timeout(IDLE, connection.sender.ready()).await {
                     keep(&idle, host, connection);
                 }
             });
@@ -126,11 +174,14 @@ impl Answering {
 }
 
 impl Idle {
-    /// The one that was used last.
+    /// The one of this runtime that was used last.
     fn take(&mut self, host: &Authority) -> Option<Connection> {
         let kept = self.by_host.get_mut(host)?;
-        while let Some(Kept { connection, since }) = kept.pop() {
+        let runtime = Handle::try_current().ok()?.id();
+        while let Some(at) = kept.iter().rposition(|kept| kept.connection.driver.runtime == runtime) {
+            let Kept { mut connection, since } = kept.remove(at);
             if since.elapsed() < IDLE && connection.sender.is_ready() {
+                connection.driver.is_busy = true;
                 return Some(connection);
             }
         }
@@ -145,26 +196,38 @@ impl Idle {
     }
 }
 
-fn keep(idle: &Arc<Mutex<Idle>>, host: Authority, connection: Connection) {
+fn keep(idle: &Arc<Mutex<Idle>>, host: Authority, mut connection: Connection) {
+    connection.driver.is_busy = false;
     let mut locked = lock(idle);
-    locked.by_host.entry(host).or_default().push(Kept { connection, since: Instant::now() });
-    if !locked.is_swept {
-        locked.is_swept = true;
-        tokio::spawn(Sweeper(Arc::downgrade(idle)).run());
+    let kept = locked.by_host.entry(host).or_default();
+    let oldest = (kept.len() == KEPT_AT_MOST).then(|| kept.remove(0));
+    kept.push(Kept { connection, since: Instant::now() });
+    let begins = !std::mem::replace(&mut locked.is_swept, true);
+    drop(locked);
+    drop(oldest);
+    if begins {
+        // Not under the lock: a runtime that ends drops at once what it is to run.
+        tokio::spawn(Sweeper { idle: Arc::downgrade(idle), is_over: false }.run());
     }
 }
 
 /// Closes what nobody uses, until there is nothing left.
-struct Sweeper(Weak<Mutex<Idle>>);
+struct Sweeper {
+    idle: Weak<Mutex<Idle>>,
+    /// It said itself that it is.
+    is_over: bool,
+}
 
 impl Sweeper {
-    async fn run(self) {
+    async fn run(mut self) {
         loop {
-            tokio::time::sleep(IDLE).await;
-            let Some(idle) = self.0.upgrade() else { return };
+            sleep(IDLE).await;
+            let Some(idle) = self.idle.upgrade() else { return };
             let mut idle = lock(&idle);
             idle.sweep();
             if idle.by_host.is_empty() {
+                idle.is_swept = false;
+                self.is_over = true;
                 return;
             }
         }
@@ -174,7 +237,7 @@ impl Sweeper {
 impl Drop for Sweeper {
     fn drop(&mut self) {
         // Also where a runtime ends before the connections do: the next one to be kept starts another.
-        if let Some(idle) = self.0.upgrade() {
+        if let Some(idle) = self.idle.upgrade().filter(|_| !self.is_over) {
             lock(&idle).is_swept = false;
         }
     }

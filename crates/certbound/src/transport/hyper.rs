@@ -1,6 +1,7 @@
 //! The default transport: HTTP/1.1 by hyper, with connections of its own for each TLS identity.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::RootCertStore;
 use zeroize::Zeroizing;
 
-use super::connections::Connections;
+use super::alarm::Alarm;
+use super::connections::{Answering, Connection, Connections};
 use super::connector::{Connector, chain};
 use super::error::{Phase, TransportError};
 use super::pools::{Pools, Use};
@@ -91,33 +93,35 @@ impl HyperTransport {
         Pool::new(Connector::new(identity, proxy, self.limits.connect), self.limits.head)
     }
 
-    async fn exchange(
+    /// By a platform's plain HTTP.
+    async fn exchange_unencrypted(
         &self,
-        request: http::Request<Bytes>,
-        via: Via<'_>,
+        request: http::Request<Full<Bytes>>,
         host: &str,
     ) -> Result<Answer, TransportError> {
-        let request = request.map(Full::new);
-        if matches!(via, Via::Local) && is_plain(request.uri()) {
-            let response = self.local.request(request).await.map_err(|error| explain(host, &error))?;
-            let (head, body) = response.into_parts();
-            let body = self.read(host, &head, body).await?;
-            return Ok(Answer { response: http::Response::from_parts(head, body), tls: TlsFacts::default() });
-        }
-        let (answering, response) = self.pool_for(via, host)?.send(request).await?;
-        let (head, body) = response.into_parts();
-        let body = self.read(host, &head, body).await?;
-        let tls = answering.over();
-        Ok(Answer { response: http::Response::from_parts(head, body), tls })
+        let response = self.local.request(request).await.map_err(|error| explain(host, &error))?;
+        let response = self.read(host, response).await?;
+        Ok(Answer { response, tls: TlsFacts::default() })
+    }
+
+    async fn exchange(
+        &self,
+        request: http::Request<Full<Bytes>>,
+        pool: &Pool,
+        kept: Option<Connection>,
+        host: &str,
+    ) -> Result<(Answering, http::Response<Bytes>), TransportError> {
+        let (answering, response) = pool.send(request, kept).await?;
+        Ok((answering, self.read(host, response).await?))
     }
 
     /// The whole body.
     async fn read(
         &self,
         host: &str,
-        head: &http::response::Parts,
-        body: Incoming,
-    ) -> Result<Bytes, TransportError> {
+        response: http::Response<Incoming>,
+    ) -> Result<http::Response<Bytes>, TransportError> {
+        let (head, body) = response.into_parts();
         // The HTTP library bounds its buffer, which may hold a little more than its limit: the limit itself is here.
         if head_bytes(&head.headers) > self.limits.head {
             return Err(TransportError::TooLarge { host: host.to_owned(), limit: self.limits.head });
@@ -134,7 +138,7 @@ impl HyperTransport {
                 collected.extend_from_slice(data);
             }
         }
-        Ok(Bytes::from_owner(collected))
+        Ok(http::Response::from_parts(head, Bytes::from_owner(collected)))
     }
 
     fn explain_body(
@@ -155,9 +159,25 @@ impl Transport for HyperTransport {
         let fits = uri.scheme_str() == Some("https") || (matches!(via, Via::Local) && is_plain(uri));
         let host = uri.host().filter(|_| fits).ok_or(TransportError::NotHttps)?.to_owned();
         let limit = self.limits.exchange;
-        match tokio::time::timeout(limit, self.exchange(request, via, &host)).await {
-            Ok(result) => result,
-            Err(_) => Err(TransportError::TimedOut { host, phase: Phase::Exchange, limit }),
+        let late = |host| TransportError::TimedOut { host, phase: Phase::Exchange, limit };
+        let plain = is_plain(uri);
+        let request = request.map(Full::new);
+        if plain {
+            let exchange = Box::pin(self.exchange_unencrypted(request, &host));
+            let answer = Alarm::new().within(limit, exchange).await;
+            return answer.unwrap_or_else(|| Err(late(host)));
+        }
+        let pool = self.pool_for(via, &host)?;
+        let mut kept = pool.kept(request.uri());
+        let mut alarm = kept.as_mut().and_then(Connection::take_alarm).unwrap_or_else(Alarm::new);
+        let answer = {
+            let exchange = pin!(self.exchange(request, &pool, kept, &host));
+            alarm.within(limit, exchange).await
+        };
+        match answer {
+            Some(Ok((answering, response))) => Ok(Answer { response, tls: answering.over(alarm) }),
+            Some(Err(error)) => Err(error),
+            None => Err(late(host)),
         }
     }
 }

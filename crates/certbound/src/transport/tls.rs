@@ -1,6 +1,6 @@
 //! TLS identities: one client configuration for each binding and use, and the proof that the certificate was asked for.
 
-use std::collections::HashSet;
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,8 +85,9 @@ pub(super) struct TlsIdentity {
     pub(super) config: Arc<ClientConfig>,
     /// By name only: the connections of a binding must not keep it.
     pub(super) presents: Option<Thumbprint>,
-    /// Hosts whose full handshake asked for the certificate: a resumed session counts only for these.
-    asking_hosts: Arc<Mutex<HashSet<String>>>,
+    /// Hosts whose last full handshake asked for the certificate, the latest at the end: a resumed session counts only for
+    /// these.
+    asking_hosts: Arc<Mutex<VecDeque<Box<str>>>>,
 }
 
 impl TlsIdentity {
@@ -106,16 +107,20 @@ impl TlsIdentity {
     pub(super) fn was_asked(&self, host: &str, asked: bool, kind: Option<HandshakeKind>) -> bool {
         let mut hosts = self.asking_hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if kind == Some(HandshakeKind::Resumed) {
-            return hosts.contains(host);
+            return hosts.iter().any(|known| **known == *host);
         }
-        if asked && hosts.len() < MAX_HOSTS {
-            hosts.insert(host.to_owned());
+        hosts.retain(|known| **known != *host);
+        if asked {
+            hosts.push_back(host.into());
+            if hosts.len() > MAX_HOSTS {
+                hosts.pop_front();
+            }
         }
         asked
     }
 }
 
-/// Sessions are kept for fewer hosts than this, so nothing is lost by forgetting more.
+/// Sessions are kept of the latest 32 hosts, so nothing is lost by forgetting those before these.
 const MAX_HOSTS: usize = 256;
 
 /// Runs a handshake and tells whether the server asked for a certificate.
@@ -144,5 +149,26 @@ impl ResolvesClientCert for Presents {
 impl fmt::Debug for Presents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Presents(binding certificate)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_that_asked_last_are_remembered() {
+        let identity = TlsIdentity::new(&ServerTrust::new(None).unwrap(), None, true).unwrap();
+        let host = |number: usize| format!("{number}.example");
+        let full = Some(HandshakeKind::Full);
+        let resumed = |host: &str| identity.was_asked(host, false, Some(HandshakeKind::Resumed));
+        for number in 0..MAX_HOSTS + 10 {
+            assert!(identity.was_asked(&host(number), true, full));
+            assert!(resumed(&host(number)) && !resumed("other.example"));
+            assert!(identity.was_asked(&host(0), true, full), "the one that comes again and again");
+        }
+        assert!(resumed(&host(0)) && !resumed(&host(1)));
+        assert!(!identity.was_asked(&host(0), false, full), "and that asks no more");
+        assert!(!resumed(&host(0)));
     }
 }

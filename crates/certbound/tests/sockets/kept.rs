@@ -189,3 +189,38 @@ async fn all_are_closed_with_their_transport() {
     settle().await;
     assert_eq!(server.log(), [Event::Request(0), Event::Closed(0)]);
 }
+
+#[tokio::test]
+async fn after_a_burst_not_all_are_kept() {
+    let server = Scripted::start([Then::Answer(1); 70]).await;
+    let network = server.network();
+    for result in futures_util::future::join_all((0..70).map(|_| server.ask(&network))).await {
+        result.unwrap();
+    }
+    settle().await;
+    let log = server.log();
+    let closed = log.iter().filter(|event| matches!(event, Event::Closed(_))).count();
+    assert_eq!((log.len() - closed, closed), (70, 6));
+}
+
+/// Nobody may drive it any more.
+#[test]
+fn a_request_does_not_rely_on_another_runtime() {
+    let elsewhere =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let server = elsewhere.block_on(Scripted::start([Then::Answer(1); 4]));
+    let (network, one, other) = (server.network(), runtime(), runtime());
+    for runtime in [&one, &other, &one, &other] {
+        runtime.block_on(server.ask(&network)).unwrap();
+    }
+    assert_eq!(server.log(), [0, 1, 0, 1].map(Event::Request));
+}
+
+#[tokio::test]
+async fn a_limit_may_be_longer_than_time() {
+    let server = Scripted::start([Then::Answer(1)]).await;
+    let builder = Network::builder().no_proxy().only_roots_pem(server.root_pem.clone());
+    let network = builder.connect_timeout(Duration::MAX).exchange_timeout(Duration::MAX).build().unwrap();
+    server.ask(&network).await.unwrap();
+}
