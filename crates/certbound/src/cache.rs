@@ -27,7 +27,7 @@ use self::store::Shelf;
 pub use self::store::{SealedStore, SealingKey, StoreEntry, StoreError, StoreKey, TokenStore};
 use crate::binding::Binding;
 use crate::clock::Clock;
-use crate::token::{Bond, Held, Kind, Landed, LandedFrom, Origins};
+use crate::token::{Held, Kind, Landed, LandedFrom, Origins};
 use crate::transport::AnyTransport;
 
 /// Tokens in memory. Clones are one cache; give them to several clients to share it.
@@ -56,11 +56,10 @@ pub(crate) struct Wanted<'a> {
     pub(crate) origins: &'a Origins,
 }
 
-impl Wanted<'_> {
-    /// What a bound token is held together with.
-    fn bond(&self) -> Option<Bond> {
-        let binding = self.certificate.filter(|_| self.key.head.kind == Kind::Bound)?;
-        Some(Bond { binding: binding.clone(), transport: Arc::clone(self.transport) })
+impl<'a> Wanted<'a> {
+    /// The certificate that the token is bound to, if it is to be.
+    fn binding(&self) -> Option<&'a Binding> {
+        self.certificate.filter(|_| self.key.head.kind == Kind::Bound)
     }
 }
 

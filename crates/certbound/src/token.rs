@@ -14,7 +14,7 @@ use certbound_core::time::UnixTime;
 
 pub(crate) use self::life::Life;
 pub(crate) use self::stored::{
-    Bond, Held, Landed, LandedFrom, Origin, Origins, Rare, Report, Stored, TokenBody,
+    Connections, Held, Landed, LandedFrom, Origin, Origins, Rare, Report, Stored, TokenBody,
 };
 use crate::assertion::LegReport;
 use crate::binding::Binding;
@@ -28,7 +28,7 @@ use crate::resource::{Resource, Scheme};
 /// again, which costs next to nothing while it lives.
 #[derive(Clone)]
 pub struct BoundToken {
-    stored: Arc<Stored<Bond>>,
+    stored: Arc<Stored<Binding>>,
     came: Came,
 }
 
@@ -160,7 +160,7 @@ impl BoundToken {
 
     /// The certificate it is bound to; the same that must be presented with it.
     pub fn binding(&self) -> &Binding {
-        &self.stored.bond.binding
+        &self.stored.binding
     }
 
     /// How it was come by.
@@ -170,7 +170,7 @@ impl BoundToken {
 
     /// Calls a resource with exactly this token, over the connections of the client that acquired it.
     pub fn resource(&self) -> Resource {
-        Resource::of_token(self.clone(), Arc::clone(&self.stored.bond.transport))
+        Resource::of_token(self.clone(), Arc::clone(&self.stored.body.origin.connections.0))
     }
 
     /// As [`BoundToken::resource`], over another network configuration.

@@ -136,7 +136,11 @@ impl Place {
         match self {
             Self::Oidc { .. } => None,
             Self::Adfs => Some("/adfs/oauth2/token".to_owned()),
-            other => Some(format!("{}oauth2/v2.0/token", other.path())),
+            other => {
+                let mut path = other.path();
+                path.push_str("oauth2/v2.0/token");
+                Some(path)
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::error::{Error, Leg, Misuse};
 use crate::headers::{self, RefreshReason, Telemetry};
 use crate::leg1::AssertionRequest;
 use crate::observe::{ObservedRequest, ObservedValue};
-use crate::token::{Bond, Held, Kind, Landed, LandedFrom, Origin, Report, Stored};
+use crate::token::{Connections, Held, Kind, Landed, LandedFrom, Origin, Report, Stored};
 use crate::transport::{AnyTransport, Via};
 
 /// The proof as the wire has it. The assertion type follows from what the proof is.
@@ -205,6 +205,7 @@ impl Fetched {
             http: self.in_http,
             leg1: self.in_leg1,
         };
+        let client = &acquisition.client;
         let origin = Origin {
             endpoint: self.endpoint.url().into(),
             tenant: self.tenant.map_or_else(Box::default, |tenant| tenant.as_str().into()),
@@ -212,16 +213,15 @@ impl Fetched {
             token_type: self.token.token_type.as_str().into(),
             binding_observed: self.token.binding_observed,
             by_resource: false,
+            connections: Connections(Arc::clone(&client.transport)),
         };
-        let client = &acquisition.client;
         let key = acquisition.key(certificate).to_key_of(certificate);
         let (life, body) =
             self.token.stored(self.begun, client.origins.shared(origin), self.asked.correlation_id);
         let held = match (acquisition.kind, certificate) {
-            (Kind::Bearer, _) => Held::Bearer(Arc::new(Stored { key, life, body, bond: () })),
+            (Kind::Bearer, _) => Held::Bearer(Arc::new(Stored { key, life, body, binding: () })),
             (Kind::Bound, Some(binding)) => {
-                let bond = Bond { binding: binding.clone(), transport: Arc::clone(&client.transport) };
-                Held::Bound(Arc::new(Stored { key, life, body, bond }))
+                Held::Bound(Arc::new(Stored { key, life, body, binding: binding.clone() }))
             }
             (Kind::Bound, None) => return Err(acquisition.blame(Misuse::CertificateNotProvided)),
         };

@@ -21,7 +21,9 @@ use crate::correlation::CorrelationId;
 use crate::error::Error;
 use crate::headers::RefreshReason;
 use crate::rejected::TokenHash;
-use crate::token::{Bond, Came, Held, Kind, Landed, LandedFrom, Life, Origin, Report, Stored, TokenBody};
+use crate::token::{
+    Came, Connections, Held, Kind, Landed, LandedFrom, Life, Origin, Report, Stored, TokenBody,
+};
 
 /// One acquisition, with everything it needs, so that it can outlive its caller.
 #[derive(Clone)]
@@ -208,6 +210,7 @@ impl Walk {
             token_type: "Bearer".into(),
             binding_observed: false,
             by_resource: true,
+            connections: Connections(Arc::clone(&self.machine.transport)),
         };
         let body = TokenBody {
             secret: access_token,
@@ -216,7 +219,7 @@ impl Walk {
             rare: None,
         };
         let life = Life::new(self.machine.clock.now(), expires_at, refresh_at, begun);
-        let held = Held::Bearer(Arc::new(Stored { key: self.key(None).to_key(), life, body, bond: () }));
+        let held = Held::Bearer(Arc::new(Stored { key: self.key(None).to_key(), life, body, binding: () }));
         let report = Report { legs: Vec::new(), http: took, leg1: Duration::ZERO };
         Ok(Landed { held, from: LandedFrom::Service(Arc::new(report)) })
     }
@@ -240,13 +243,13 @@ impl Walk {
             token_type: token.token_type.as_str().into(),
             binding_observed: token.binding_observed,
             by_resource: false,
+            connections: Connections(Arc::clone(&self.machine.transport)),
         };
         let (life, body) = token.stored(begun, self.machine.origins.shared(origin), correlation_id);
-        let (binding, transport) = (minted.binding.clone(), Arc::clone(&self.machine.transport));
+        let binding = minted.binding.clone();
         let key = self.key(Some(minted)).to_key_of(Some(&minted.binding));
-        let bond = Bond { binding, transport };
         let report = Report { http: leg.took, legs: vec![leg], leg1: Duration::ZERO };
-        let held = Held::Bound(Arc::new(Stored { key, life, body, bond }));
+        let held = Held::Bound(Arc::new(Stored { key, life, body, binding }));
         Ok(Landed { held, from: LandedFrom::Service(Arc::new(report)) })
     }
 

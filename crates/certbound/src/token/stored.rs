@@ -1,6 +1,7 @@
 //! A token as the cache holds it: one allocation, shared by every handle on it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,22 +21,16 @@ use crate::transport::AnyTransport;
 /// A token of either kind.
 #[derive(Clone)]
 pub(crate) enum Held {
-    Bound(Arc<Stored<Bond>>),
+    Bound(Arc<Stored<Binding>>),
     Bearer(Arc<Stored<()>>),
-}
-
-/// What a bound token has and a Bearer token has not.
-pub(crate) struct Bond {
-    pub(crate) binding: Binding,
-    /// The connections of the client that acquired it.
-    pub(crate) transport: Arc<dyn AnyTransport>,
 }
 
 pub(crate) struct Stored<B> {
     pub(crate) key: CacheKey,
     pub(crate) life: Life,
     pub(crate) body: TokenBody,
-    pub(crate) bond: B,
+    /// The certificate of a bound token.
+    pub(crate) binding: B,
 }
 
 /// What came from the service.
@@ -64,6 +59,23 @@ pub(crate) struct Origin {
     pub(crate) binding_observed: bool,
     /// Asked for by the bare resource, as managed identities are.
     pub(crate) by_resource: bool,
+    pub(crate) connections: Connections,
+}
+
+/// Those of the client that acquired a token. The same only where they are shared.
+#[derive(Clone)]
+pub(crate) struct Connections(pub(crate) Arc<dyn AnyTransport>);
+
+impl PartialEq for Connections {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connections(..)")
+    }
 }
 
 /// How one token was fetched; kept by those who waited for it, not by the cache.

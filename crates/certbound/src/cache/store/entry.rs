@@ -13,10 +13,9 @@ use zeroize::Zeroizing;
 use super::{StoreEntry, StoreKey};
 use crate::acquire::accept::observe;
 use crate::binding::Binding;
-use crate::cache::Begun;
-use crate::cache::key::CacheKey;
+use crate::cache::{Begun, Wanted};
 use crate::correlation::CorrelationId;
-use crate::token::{Bond, Held, Life, Origin, Origins, Rare, Stored, TokenBody};
+use crate::token::{Connections, Held, Life, Origin, Rare, Stored, TokenBody};
 
 /// The form that is written, and the only one that is read.
 const VERSION: u32 = 1;
@@ -102,9 +101,7 @@ pub(super) fn write(held: &Held, key: &StoreKey) -> Option<StoreEntry> {
 pub(super) fn read(
     entry: &StoreEntry,
     name: &StoreKey,
-    key: CacheKey,
-    bond: Option<Bond>,
-    origins: &Origins,
+    wanted: &Wanted<'_>,
     begun: Begun,
 ) -> Result<Held, &'static str> {
     let read: Read =
@@ -115,11 +112,11 @@ pub(super) fn read(
     if read.key != name.to_string() {
         return Err("it is another token's");
     }
-    let binding_observed = check_kind(&read, bond.as_ref().map(|bond| &bond.binding))?;
+    let binding_observed = check_kind(&read, wanted.binding())?;
     let at = UnixTime::from_secs;
     let mut expires_at = at(read.expires_at);
-    if let Some(bond) = &bond {
-        expires_at = expires_at.min(bond.binding.chain().not_after());
+    if let Some(binding) = wanted.binding() {
+        expires_at = expires_at.min(binding.chain().not_after());
     }
     let life = Life::new(at(read.from), expires_at, read.refresh_at.map(at), begun);
     let correlation_id: CorrelationId = read.correlation_id.parse().map_err(|_| "its id is no GUID")?;
@@ -131,14 +128,17 @@ pub(super) fn read(
         token_type: read.token_type,
         binding_observed,
         by_resource: read.by_resource,
+        connections: Connections(Arc::clone(wanted.transport)),
     };
     let additional = read.additional.unwrap_or_default();
     let rare = (read.granted.is_some() || !additional.is_empty())
         .then(|| Box::new(Rare { granted: read.granted, additional }));
-    let body = TokenBody { secret: read.token.0, origin: origins.shared(origin), correlation_id, rare };
-    Ok(match bond {
-        Some(bond) => Held::Bound(Arc::new(Stored { key, life, body, bond })),
-        None => Held::Bearer(Arc::new(Stored { key, life, body, bond: () })),
+    let body =
+        TokenBody { secret: read.token.0, origin: wanted.origins.shared(origin), correlation_id, rare };
+    let key = wanted.key.to_key_of(wanted.certificate);
+    Ok(match wanted.binding() {
+        Some(binding) => Held::Bound(Arc::new(Stored { key, life, body, binding: binding.clone() })),
+        None => Held::Bearer(Arc::new(Stored { key, life, body, binding: () })),
     })
 }
 

@@ -50,8 +50,7 @@ impl Shelf {
                 return None;
             }
         };
-        let key = wanted.key.to_key_of(wanted.certificate);
-        match entry::read(&entry, &name, key, wanted.bond(), wanted.origins, begun) {
+        match entry::read(&entry, &name, &wanted, begun) {
             Ok(held) => Some(held).filter(|held| !self.writer.distrusts(&name, Some(held))),
             Err(why) => {
                 tracing::warn!(why, "an entry of the token store is not used");
