@@ -16,6 +16,19 @@ fn a_fault_of_leg_2_leaves_leg_1_alone_and_happens_once() {
 }
 
 #[test]
+fn a_leg_is_told_by_its_resource_whatever_scopes_stand_beside_it() {
+    let emulator = emulator();
+    for (leg, scope) in [
+        (LegKind::Direct, "https://vault.azure.net/.default openid offline_access profile"),
+        (LegKind::Leg1, "openid api://AzureADTokenExchange/.default"),
+    ] {
+        emulator.add_fault(Fault::once(Condition::leg(leg), FaultResult::EmptyToken));
+        let body = json_of(&Ask { scope, ..Ask::leg1(&emulator) }.send(&emulator));
+        assert_eq!(body["access_token"], "", "{scope}");
+    }
+}
+
+#[test]
 fn each_altered_token_is_wrong_in_the_way_it_says() {
     let emulator = emulator();
     let spoiled = |result: FaultResult| {

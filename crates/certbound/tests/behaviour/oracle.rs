@@ -60,8 +60,9 @@ fn what_is_served_is_what_may_be_served() {
 #[test]
 fn a_seed_shows_the_same_again() {
     let certificates = certificates();
-    // The last two once showed a token of the store in the place of a newer one.
-    for seed in (1..=6).chain([9_321, 30_161]) {
+    // The next two once showed a token of the store in the place of a newer one. In the last a request has another
+    // certificate than was in use when it was made.
+    for seed in (1..=6).chain([9_321, 30_161, 33_588]) {
         let (one, other) = (run(seed, &certificates).1, run(seed, &certificates).1);
         assert!(one.len() > 50, "{one:?}");
         let differs = one.iter().zip(&other).position(|(one, other)| one != other);
@@ -161,9 +162,14 @@ impl<'a> Epoch<'a> {
         for _ in 0..STEPS {
             match self.chance.below(20) {
                 0..=8 => {
-                    self.ask();
+                    let (number, rotated) = (self.ask(), self.leg1.rotated());
+                    let certificate = self.watched.current().thumbprint();
                     // Until it has looked into the cache: what is expected of it is of this moment.
                     self.settle(3).await;
+                    // Others that run meanwhile may have a certificate exchanged before it looks.
+                    if self.leg1.rotated() != rotated || self.watched.current().thumbprint() != certificate {
+                        self.model.was_overtaken(number);
+                    }
                 }
                 9 => self.give_up(),
                 10..=11 => self.pass_time(),
@@ -205,6 +211,7 @@ impl<'a> Epoch<'a> {
             _ => None,
         };
         let mut wanted = Wanted {
+            number: self.model.next(),
             app: [builtin::APP, OTHER_APP, builtin::APP, LEGS_APP][client].to_owned(),
             tenant: tenant.to_owned(),
             scope: scope.to_owned(),
@@ -230,9 +237,10 @@ impl<'a> Epoch<'a> {
         wanted
     }
 
-    /// Begins an acquisition of any kind.
-    fn ask(&mut self) {
+    /// Begins an acquisition of any kind; tells its number.
+    fn ask(&mut self) -> u64 {
         let wanted = self.wanted();
+        let number = wanted.number;
         let scope = ResourceScope::parse(&wanted.scope).unwrap();
         let tenant = TenantId::parse(&wanted.tenant).unwrap();
         // The same options for both kinds of token.
@@ -280,6 +288,7 @@ impl<'a> Epoch<'a> {
             }
         };
         self.handles.push(handle);
+        number
     }
 
     /// Nothing is waited for in it.

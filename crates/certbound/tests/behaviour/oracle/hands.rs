@@ -55,13 +55,14 @@ struct Hand {
     /// Newest first.
     used: Vec<usize>,
     panics: bool,
+    rotated: u64,
 }
 
 impl InHand {
     pub(super) fn new(seed: u64, certificates: &[ClientIdentity], service: &Service) -> Self {
         let certificates = certificates.iter().map(|it| Binding::new(certificate_of(it))).collect();
         let chance = Chance::new(seed ^ 0x1e61);
-        let hand = Hand { chance, certificates, used: vec![0], panics: false };
+        let hand = Hand { chance, certificates, used: vec![0], panics: false, rotated: 0 };
         Self(Arc::new(Mutex::new(hand)), service.clone())
     }
 
@@ -76,6 +77,12 @@ impl InHand {
         let next = hand.chance.below(count);
         hand.used.retain(|used| *used != next);
         hand.used.insert(0, next);
+        hand.rotated += 1;
+    }
+
+    /// How often the certificate was exchanged.
+    pub(super) fn rotated(&self) -> u64 {
+        self.0.lock().unwrap().rotated
     }
 
     pub(super) fn panics(&self, panics: bool) {

@@ -15,6 +15,7 @@ const REPRIEVE: u64 = 120;
 /// What was asked for, and what was known then.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
+    pub(super) number: u64,
     pub(super) app: String,
     pub(super) tenant: String,
     pub(super) scope: String,
@@ -110,6 +111,10 @@ pub(super) struct Model {
     clears: u64,
     /// How many answers had come when the cache was cleared last: who waited for them may be told later.
     cleared: u64,
+    /// How many were asked for.
+    numbers: u64,
+    /// Requests that had another certificate than was in use when they were made: nothing is expected of them.
+    overtaken: HashSet<u64>,
     totals: Totals,
     /// Everything that was judged, in order.
     pub(super) trace: Vec<String>,
@@ -126,9 +131,20 @@ impl Model {
             forgotten: HashMap::new(),
             clears: 0,
             cleared: 0,
+            numbers: 0,
+            overtaken: HashSet::new(),
             totals: Totals { epochs: 1, ..Totals::default() },
             trace: Vec::new(),
         }
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    pub(super) fn was_overtaken(&mut self, number: u64) {
+        self.overtaken.insert(number);
     }
 
     pub(super) fn cleared(&mut self, service: &Service) {
@@ -201,6 +217,11 @@ impl Model {
         service: &Service,
         times: &[UnixTime],
     ) {
+        let mut wanted = wanted.clone();
+        if self.overtaken.remove(&wanted.number) {
+            (wanted.fresh, wanted.lasting) = (None, None);
+        }
+        let wanted = &wanted;
         self.totals.asked += 1;
         self.trace.push(match &result {
             Ok(served) => format!("{} {:?}", served.token, served.source),
