@@ -30,7 +30,7 @@ use crate::binding::Binding;
 use crate::cache::flight::{FlightKey, Load};
 use crate::cache::key::{KeyHead, KeyRef};
 use crate::cache::{Miss, Wanted};
-use crate::certificate::is_blamed;
+use crate::certificate::{Blame, is_blamed};
 use crate::client::ClientCore;
 use crate::correlation::CorrelationId;
 use crate::credential::{Proof, Proves};
@@ -139,11 +139,13 @@ impl Acquisition {
 
     /// Whether there is another certificate than the one that `error` is about.
     async fn begins_anew(&self, error: &Error, certificate: Option<&Binding>) -> Result<bool, Error> {
-        match (error, certificate) {
-            (Error::Misuse { what: Misuse::BindingChanged { .. }, .. }, _) => Ok(true),
-            (error, Some(binding)) if is_blamed(error) => self.credential.replace(binding).await,
-            _ => Ok(false),
+        if let Error::Misuse { what: Misuse::BindingChanged { .. }, .. } = error {
+            return Ok(true);
         }
+        let (Some(binding), Some(blame)) = (certificate, Blame::of(error)) else { return Ok(false) };
+        // What Leg 1 was told may be of another certificate than this one, and it knows of which.
+        let blame = if error.leg() == self.leg() { blame } else { Blame::Suspected };
+        self.credential.replace(binding, blame).await
     }
 
     /// One request to the token service: the walk itself.

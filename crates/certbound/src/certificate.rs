@@ -21,8 +21,8 @@ use rustls::{SignatureAlgorithm, SignatureScheme};
 use zeroize::Zeroizing;
 
 pub use self::error::BindingCertificateError;
-pub use self::source::CertificateSource;
-pub(crate) use self::source::{is_blamed, is_blamed_in_tls};
+pub(crate) use self::source::is_blamed;
+pub use self::source::{Blame, CertificateSource};
 pub use self::watched::{CertificateEvent, CertificateWatch, WatchError, WatchedCertificate};
 use crate::transport::provider;
 

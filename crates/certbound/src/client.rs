@@ -20,6 +20,7 @@ use crate::background::Background;
 use crate::binding::Binding;
 use crate::cache::TokenCache;
 use crate::cache::key::ClientKey;
+use crate::certificate::Blame;
 use crate::clock::Clock;
 use crate::credential::{Binds, ByCertificate, Credential, NoCredential};
 use crate::discovery::Discovery;
@@ -138,7 +139,7 @@ impl Leg1 for Client<ByCertificate> {
         self.credential.certificate.earlier()
     }
 
-    async fn replace(&self, blamed: &Binding) -> bool {
+    async fn replace(&self, blamed: &Binding, _: Blame) -> bool {
         self.credential.certificate.replace(blamed).await
     }
 

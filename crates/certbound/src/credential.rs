@@ -15,6 +15,7 @@ pub use self::secret::BySecret;
 pub use self::unbound::{AssertionFile, ByUnboundAssertion, UnboundAssertions, unbound_fn};
 use crate::assertion::BoundAssertion;
 use crate::binding::Binding;
+use crate::certificate::Blame;
 use crate::client::BuildError;
 use crate::error::{Error, Leg};
 use crate::leg1::AssertionRequest;
@@ -97,8 +98,8 @@ mod sealed {
         fn earlier(&self) -> Vec<Thumbprint> {
             Vec::new()
         }
-        /// The service refused the certificate: looks for another one, and tells whether there is one now.
-        fn replace<'a>(&'a self, _blamed: &'a Binding) -> Boxed<'a, bool> {
+        /// The service blames the certificate: looks for another one, and tells whether there is one now.
+        fn replace<'a>(&'a self, _blamed: &'a Binding, _blame: Blame) -> Boxed<'a, bool> {
             Box::pin(async { Ok(false) })
         }
         /// The service refused a request with this credential's proof.

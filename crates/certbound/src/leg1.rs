@@ -12,7 +12,7 @@ use certbound_core::tenant::TenantId;
 
 use crate::assertion::{AssertionError, BoundAssertion};
 use crate::binding::Binding;
-use crate::certificate::CertificateSource;
+use crate::certificate::{Blame, CertificateSource};
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg, Misuse};
 use crate::observe::Observer;
@@ -41,10 +41,11 @@ pub trait Leg1: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// The token service refused the certificate `blamed`: looks for another one, once for each, and tells whether there is
-    /// one now, however many ask at the same time; the exchange then begins anew with it. Default: there is none.
-    fn replace(&self, blamed: &Binding) -> impl Future<Output = bool> + Send {
-        let _ = blamed;
+    /// The token service refused the certificate `blamed`, or may have, as `blame` says: looks for another one, once for each,
+    /// and tells whether there is one now, however many ask at the same time; the exchange then begins anew with it. One that
+    /// is only suspected may be as good as ever. Default: there is none.
+    fn replace(&self, blamed: &Binding, blame: Blame) -> impl Future<Output = bool> + Send {
+        let _ = (blamed, blame);
         std::future::ready(false)
     }
 
@@ -142,7 +143,7 @@ where
         self.certificate.earlier()
     }
 
-    async fn replace(&self, blamed: &Binding) -> bool {
+    async fn replace(&self, blamed: &Binding, _: Blame) -> bool {
         self.certificate.replace(blamed).await
     }
 
@@ -182,7 +183,11 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 pub(crate) trait AnyLeg1: Send + Sync {
     fn current_thumbprint(&self) -> Option<Thumbprint>;
     fn earlier_thumbprints(&self) -> Vec<Thumbprint>;
-    fn replace<'a>(&'a self, blamed: &'a Binding) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
+    fn replace<'a>(
+        &'a self,
+        blamed: &'a Binding,
+        blame: Blame,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
     fn binding(&self) -> Boxed<'_, Binding>;
     fn assertion_for<'a>(
         &'a self,
@@ -200,8 +205,12 @@ impl<L: Leg1> AnyLeg1 for L {
         Leg1::earlier_thumbprints(self)
     }
 
-    fn replace<'a>(&'a self, blamed: &'a Binding) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
-        Box::pin(Leg1::replace(self, blamed))
+    fn replace<'a>(
+        &'a self,
+        blamed: &'a Binding,
+        blame: Blame,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        Box::pin(Leg1::replace(self, blamed, blame))
     }
 
     fn binding(&self) -> Boxed<'_, Binding> {

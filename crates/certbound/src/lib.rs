@@ -76,8 +76,8 @@ pub use crate::cache::{
     CacheStatistics, SealedStore, SealingKey, StoreEntry, StoreError, StoreKey, TokenCache, TokenStore,
 };
 pub use crate::certificate::{
-    BindingCertificate, BindingCertificateError, CertificateEvent, CertificateSource, CertificateWatch,
-    WatchError, WatchedCertificate,
+    BindingCertificate, BindingCertificateError, Blame, CertificateEvent, CertificateSource,
+    CertificateWatch, WatchError, WatchedCertificate,
 };
 pub use crate::client::{BuildError, Client, ClientBuilder};
 pub use crate::clock::{Clock, SystemClock};

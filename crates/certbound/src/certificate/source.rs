@@ -67,30 +67,49 @@ impl CertificateSource {
 /// at all, and over.
 const BLAMED_BY: [u32; 4] = [700_027, 700_030, 392_189, 392_204];
 
-/// Whether the token service, or a server in TLS, blames our certificate.
-pub(crate) fn is_blamed(error: &Error) -> bool {
-    error.aadsts().is_some_and(|number| BLAMED_BY.contains(&number)) || is_blamed_in_tls(error)
+/// How sure it is that a certificate is to blame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Blame {
+    /// The service said so, or its TLS did.
+    Refused,
+    /// The connection ended once the certificate was sent, which has other causes too.
+    Suspected,
 }
 
-/// What a server says of a client's certificate in TLS, if only by ending the connection once it was sent; never what we say
-/// of the server's.
-pub(crate) fn is_blamed_in_tls(error: &Error) -> bool {
-    const ALERTS: [&str; 8] = [
-        "BadCertificate",
-        "CertificateExpired",
-        "CertificateRevoked",
-        "CertificateUnknown",
-        "UnsupportedCertificate",
-        "CertificateRequired",
-        "AccessDenied",
-        "UnknownCA",
-    ];
-    match error {
-        Error::Transport {
-            cause: TransportError::Tls { reason, .. } | TransportError::Interrupted { reason, .. },
-            ..
-        } => ALERTS.iter().any(|alert| reason.contains(&format!("received fatal alert: {alert}"))),
-        Error::Transport { cause: TransportError::EndedAfterCertificate { .. }, .. } => true,
-        _ => false,
+impl Blame {
+    /// Of a client's certificate, by the token service or in TLS. None where another certificate would not help.
+    pub(crate) fn of(error: &Error) -> Option<Self> {
+        let refused = error.aadsts().is_some_and(|number| BLAMED_BY.contains(&number));
+        refused.then_some(Self::Refused).or_else(|| Self::in_tls(error))
     }
+
+    /// What a server says of a client's certificate in TLS, if only by ending the connection once it was sent; never what we
+    /// say of the server's.
+    pub(crate) fn in_tls(error: &Error) -> Option<Self> {
+        const ALERTS: [&str; 8] = [
+            "BadCertificate",
+            "CertificateExpired",
+            "CertificateRevoked",
+            "CertificateUnknown",
+            "UnsupportedCertificate",
+            "CertificateRequired",
+            "AccessDenied",
+            "UnknownCA",
+        ];
+        let Error::Transport { cause, .. } = error else { return None };
+        match cause {
+            TransportError::Tls { reason, .. } | TransportError::Interrupted { reason, .. } => {
+                let said = |alert: &&str| reason.contains(&format!("received fatal alert: {alert}"));
+                ALERTS.iter().any(said).then_some(Self::Refused)
+            }
+            TransportError::EndedAfterCertificate { .. } => Some(Self::Suspected),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the token service, or a server in TLS, blames our certificate.
+pub(crate) fn is_blamed(error: &Error) -> bool {
+    Blame::of(error).is_some()
 }

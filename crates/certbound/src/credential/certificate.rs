@@ -5,7 +5,7 @@ use certbound_core::time::UnixTime;
 
 use super::sealed::{Boxed, Now, Proof, Proves};
 use crate::binding::Binding;
-use crate::certificate::CertificateSource;
+use crate::certificate::{Blame, CertificateSource};
 use crate::error::{Error, Leg, Misuse};
 use crate::leg1::AssertionRequest;
 use crate::signed_assertion::{self, Signing};
@@ -63,7 +63,7 @@ impl Proves for ByCertificate {
         self.certificate.earlier()
     }
 
-    fn replace<'a>(&'a self, blamed: &'a Binding) -> Boxed<'a, bool> {
+    fn replace<'a>(&'a self, blamed: &'a Binding, _: Blame) -> Boxed<'a, bool> {
         Box::pin(async move { Ok(self.certificate.replace(blamed).await) })
     }
 

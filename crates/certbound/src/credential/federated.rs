@@ -10,6 +10,7 @@ use certbound_core::time::UnixTime;
 use super::sealed::{Boxed, Now, Proof, Proves};
 use crate::assertion::BoundAssertion;
 use crate::binding::Binding;
+use crate::certificate::Blame;
 use crate::error::{Error, Leg, Misuse};
 use crate::leg1::{AnyLeg1, AssertionRequest};
 use crate::token::Kind;
@@ -73,8 +74,8 @@ impl Proves for ByAssertion {
         self.leg1.earlier_thumbprints()
     }
 
-    fn replace<'a>(&'a self, blamed: &'a Binding) -> Boxed<'a, bool> {
-        Box::pin(async move { Ok(self.leg1.replace(blamed).await) })
+    fn replace<'a>(&'a self, blamed: &'a Binding, blame: Blame) -> Boxed<'a, bool> {
+        Box::pin(async move { Ok(self.leg1.replace(blamed, blame).await) })
     }
 
     /// Whatever the reason, the assertion is not offered again.

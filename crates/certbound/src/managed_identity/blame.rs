@@ -1,30 +1,16 @@
 //! Whom a refusal of the token service blames: the machine's certificate, or the attestation it was issued with.
 
-use crate::certificate::is_blamed_in_tls;
+use crate::certificate::Blame;
 use crate::error::Error;
-use crate::transport::TransportError;
 
-/// How sure it is that a certificate is to blame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Blame {
-    /// The service said so, or its TLS did.
-    Refused,
-    /// The connection ended once the certificate was sent, which has other causes too.
-    Suspected,
-}
-
-impl Blame {
-    /// None where another certificate would not help.
-    pub(super) fn of(error: &Error) -> Option<Self> {
-        match error {
-            Error::Refused { answer, .. } => {
-                answer.code.eq_ignore_ascii_case("invalid_client").then_some(Self::Refused)
-            }
-            Error::Transport { cause: TransportError::EndedAfterCertificate { .. }, .. } => {
-                Some(Self::Suspected)
-            }
-            error => is_blamed_in_tls(error).then_some(Self::Refused),
+/// Of a machine's certificate; none where another one would not help. It is all that proves the identity, so whatever its
+/// service says of the client, it says of the certificate.
+pub(super) fn blame_of(error: &Error) -> Option<Blame> {
+    match error {
+        Error::Refused { answer, .. } => {
+            answer.code.eq_ignore_ascii_case("invalid_client").then_some(Blame::Refused)
         }
+        error => Blame::in_tls(error),
     }
 }
 

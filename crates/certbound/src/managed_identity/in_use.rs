@@ -6,7 +6,7 @@ use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 
 use super::Machine;
-use super::blame::{Blame, blames_attestation};
+use super::blame::{blame_of, blames_attestation};
 use super::call::blame;
 use super::certificates::{KeyName, Name};
 use super::error::PlatformError;
@@ -15,6 +15,7 @@ use super::minted::Minted;
 use super::slot::Slot;
 use crate::background::Background;
 use crate::cache::flight::single::{Load, Panicked};
+use crate::certificate::Blame;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg};
 
@@ -145,7 +146,7 @@ impl Machine {
         leg: Option<Leg>,
         correlation_id: CorrelationId,
     ) -> Result<Arc<Minted>, Error> {
-        if Blame::of(&error).is_none() {
+        if blame_of(&error).is_none() {
             return Err(error);
         }
         // Apart, since it is rare.
@@ -158,7 +159,7 @@ impl Machine {
         if blames_attestation(error) {
             self.certificates.attested().forget(minted.binding.chain().public_key_info());
         }
-        if Blame::of(error) == Some(Blame::Refused) {
+        if blame_of(error) == Some(Blame::Refused) {
             self.refuse(minted.binding.thumbprint()).await;
         }
     }

@@ -15,6 +15,7 @@ use super::{ManagedIdentity, bearer};
 use crate::acquire::Options;
 use crate::assertion::{AssertionError, BoundAssertion};
 use crate::binding::Binding;
+use crate::certificate::Blame;
 use crate::correlation::CorrelationId;
 use crate::credential::UnboundAssertions;
 use crate::error::{Error, Leg, PeerMisbehaved};
@@ -121,10 +122,12 @@ impl Leg1 for ManagedIdentity {
         self.machine.earlier()
     }
 
-    /// Leg 2's service refused it: another one is issued.
-    async fn replace(&self, blamed: &Binding) -> bool {
+    /// Another one is issued. Live tokens stay with one that is only suspected.
+    async fn replace(&self, blamed: &Binding, blame: Blame) -> bool {
         let blamed = blamed.thumbprint();
-        self.machine.refuse(blamed).await;
+        if blame == Blame::Refused {
+            self.machine.refuse(blamed).await;
+        }
         self.machine.minted(Some(blamed), CorrelationId::random()).await.is_ok()
     }
 

@@ -8,7 +8,7 @@ use certbound_core::scope::ResourceScope;
 
 use super::Machine;
 use super::bearer;
-use super::blame::Blame;
+use super::blame::blame_of;
 use super::call::{TokenCall, blame};
 use super::error::PlatformError;
 use super::minted::Minted;
@@ -263,5 +263,5 @@ impl Walk {
 }
 
 fn blames(error: &Error) -> bool {
-    Blame::of(error).is_some()
+    blame_of(error).is_some()
 }

@@ -18,7 +18,7 @@ fn platform_is_away(pair: &Pair) {
     pair.emulator().add_fault(Fault::always(condition, FaultResult::ConnectionReset));
 }
 
-fn token_service_is_away(pair: &Pair) {
+pub(crate) fn token_service_is_away(pair: &Pair) {
     let host = Some("mtlsauth.microsoft.com".to_owned());
     let condition = Condition { host_suffix: host, ..Condition::any() };
     pair.emulator().add_fault(Fault::always(condition, FaultResult::ConnectionReset));

@@ -20,6 +20,7 @@ mod machine_outage;
 mod machine_requests;
 mod machine_retries;
 mod machine_state;
+mod machine_suspected;
 mod machine_threads;
 mod managed_identity;
 mod oracle;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use certbound::{
-    AssertionRequest, Binding, BoundAssertion, Clock, Error, Leg1, Secret, StoreEntry, StoreError, StoreKey,
-    Thumbprint, TokenStore, UnixTime,
+    AssertionRequest, Binding, Blame, BoundAssertion, Clock, Error, Leg1, Secret, StoreEntry, StoreError,
+    StoreKey, Thumbprint, TokenStore, UnixTime,
 };
 use certbound_testkit::emulator::ClientIdentity;
 use certbound_testkit::{ManualClock, certificate_of};
@@ -101,7 +101,7 @@ impl Leg1 for InHand {
     }
 
     /// There is another one, mostly.
-    async fn replace(&self, blamed: &Binding) -> bool {
+    async fn replace(&self, blamed: &Binding, _: Blame) -> bool {
         turns(1).await;
         if self.current() == *blamed {
             self.rotate();

@@ -1,0 +1,112 @@
+//! A connection that ends once a machine's certificate was sent: it may be the certificate, and mostly is not.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use certbound::{Answer, IdentityId, Leg1 as _, TlsFacts, Transport, TransportError, Via};
+use certbound_testkit::emulator::world::builtin;
+use certbound_testkit::{MemoryTransport, Pair};
+
+use crate::machine_certificates::graph;
+use crate::machine_outage::token_service_is_away;
+use crate::managed_identity::{asked, refuse_once, system};
+use crate::two_leg::vault;
+
+/// Ends connections to the token service right after the certificate.
+#[derive(Clone)]
+pub(crate) struct Ending {
+    beneath: MemoryTransport,
+    /// What a request that it concerns has in its body.
+    word: &'static str,
+    times: Arc<AtomicUsize>,
+}
+
+impl Ending {
+    pub(crate) fn of(pair: &Pair, word: &'static str) -> Self {
+        Self { beneath: pair.transport(), word, times: Arc::default() }
+    }
+
+    /// From now on.
+    pub(crate) fn ends(&self, times: usize) {
+        self.times.store(times, Ordering::SeqCst);
+    }
+
+    fn takes_a_turn(&self) -> bool {
+        let less = |times: usize| times.checked_sub(1);
+        self.times.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
+    }
+}
+
+impl Transport for Ending {
+    async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
+        let body = String::from_utf8_lossy(request.body());
+        if via.binding().is_some() && body.contains(self.word) && self.takes_a_turn() {
+            let host = request.uri().host().unwrap_or_default().to_owned();
+            return Err(TransportError::EndedAfterCertificate { host, reason: "reset".to_owned() });
+        }
+        self.beneath.send(request, via).await
+    }
+}
+
+/// A metadata service that gives the same certificate for good.
+#[derive(Clone)]
+struct SameAgain(MemoryTransport, Arc<OnceLock<http::Response<Bytes>>>);
+
+impl Transport for SameAgain {
+    async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
+        let issues = request.uri().path().ends_with("issuecredential");
+        let answer = self.0.send(request, via).await?;
+        if !issues {
+            return Ok(answer);
+        }
+        Ok(Answer { response: self.1.get_or_init(|| answer.response).clone(), tls: TlsFacts::default() })
+    }
+}
+
+#[tokio::test]
+async fn tokens_outlive_a_connection_of_leg_2_that_ends_after_their_certificate() {
+    let pair = Pair::new();
+    let (identity, ending) = (system(&pair), Ending::of(&pair, "client_assertion"));
+    let leg2 = pair.builder(builtin::TARGET_APP).with_transport(ending.clone());
+    let leg2 = leg2.with_assertions(identity.clone()).build().unwrap();
+    let own = identity.bound_token(&vault()).await.unwrap();
+    let exchanged = leg2.bound_token(&vault()).await.unwrap();
+    ending.ends(1);
+    let other = leg2.bound_token(&graph()).await.unwrap();
+    assert_ne!(other.binding(), own.binding(), "it may have been the certificate");
+    assert_eq!(identity.earlier_thumbprints(), [own.binding().thumbprint()]);
+    token_service_is_away(&pair);
+    assert_eq!(identity.bound_token(&vault()).await.unwrap(), own);
+    assert_eq!(leg2.bound_token(&vault()).await.unwrap(), exchanged);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_only_suspected_is_used_again_where_there_is_no_other() {
+    let pair = Pair::new();
+    let ending = Ending::of(&pair, "client_assertion");
+    let builder = pair.managed_identity(IdentityId::System);
+    let identity = builder.with_transport(SameAgain(pair.transport(), Arc::default())).build().unwrap();
+    let leg2 = pair.builder(builtin::TARGET_APP).with_transport(ending.clone());
+    let leg2 = leg2.with_assertions(identity.clone()).build().unwrap();
+    let first = leg2.bound_token(&vault()).await.unwrap();
+    ending.ends(1);
+    let second = leg2.bound_token(&graph()).await.unwrap();
+    assert_eq!(second.binding(), first.binding());
+    assert_eq!(identity.bound_token(&vault()).await.unwrap().binding(), first.binding());
+}
+
+#[tokio::test]
+async fn what_leg_1s_service_says_of_the_next_certificate_is_not_held_against_the_first() {
+    let pair = Pair::new();
+    let ending = Ending::of(&pair, "");
+    let builder = pair.managed_identity(IdentityId::System);
+    let identity = builder.with_transport(ending.clone()).build().unwrap();
+    let leg2 = pair.builder(builtin::TARGET_APP).with_assertions(identity.clone()).build().unwrap();
+    let own = identity.bound_token(&vault()).await.unwrap();
+    asked(&pair);
+    ending.ends(1);
+    refuse_once(&pair, 700_027);
+    drop(leg2.bound_token(&vault()).await);
+    assert!(identity.earlier_thumbprints().contains(&own.binding().thumbprint()));
+}
