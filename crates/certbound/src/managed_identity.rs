@@ -15,6 +15,7 @@ mod imds;
 mod in_use;
 mod kept;
 mod keys;
+mod known;
 mod leg1;
 mod mint;
 mod minted;
@@ -26,7 +27,6 @@ mod walk;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use arc_swap::ArcSwapOption;
 use certbound_core::managed_identity::{IdentityId, MachineSource};
 use certbound_core::scope::ResourceScope;
 use tokio::sync::Semaphore;
@@ -42,10 +42,9 @@ pub use self::environment::EnvironmentError;
 pub use self::error::PlatformError;
 use self::keys::{AnyKeys, ProviderId};
 pub use self::keys::{KeyError, KeyProvider, KeyStrength, MachineKey, MachineSigner, SoftwareKeys};
+use self::known::KnownSlot;
 pub use self::leg1::AcquireMachineLeg1;
 use self::place::Place;
-use self::slot::Slot;
-
 use crate::background::Background;
 use crate::cache::TokenCache;
 use crate::cache::flight::single::Flights;
@@ -92,7 +91,7 @@ pub(crate) struct Machine {
     pub(crate) transport: Arc<dyn AnyTransport>,
     pub(crate) certificates: MachineCertificates,
     /// This identity's place among them, once it is known. Each hit reads it, without a lock.
-    slot: ArcSwapOption<Slot>,
+    slot: KnownSlot,
     pub(crate) keys: Arc<dyn AnyKeys>,
     provider: ProviderId,
     /// As the provider told when the identity was built.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
 use certbound_core::managed_identity::{IdentityId, MachineSource, SourceError};
 use tokio::sync::Semaphore;
 
@@ -10,6 +9,7 @@ use super::attestation::{AnyAttestation, Attestation};
 use super::certificates::MachineCertificates;
 use super::environment::EnvironmentError;
 use super::keys::{AnyKeys, KeyProvider, KeyStrength, ProviderId, SoftwareKeys};
+use super::known::KnownSlot;
 use super::place::Place;
 use super::{Machine, ManagedIdentity, imds};
 use crate::background::Background;
@@ -178,7 +178,7 @@ impl ManagedIdentityBuilder {
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             transport,
             certificates,
-            slot: ArcSwapOption::empty(),
+            slot: KnownSlot::default(),
             keys,
             provider,
             strength: key_strength,

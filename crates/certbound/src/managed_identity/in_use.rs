@@ -24,8 +24,8 @@ impl Machine {
     /// is time. Every hit asks for it: no lock is taken once the identity is known.
     pub(crate) fn at_hand(self: &Arc<Self>, now: UnixTime) -> Option<Thumbprint> {
         self.check_binds().ok()?;
-        match &*self.slot.load() {
-            Some(slot) => self.in_slot(slot, now),
+        match self.slot.look(|slot| self.in_slot(slot, now)) {
+            Some(at_hand) => at_hand,
             None => self.in_slot(&*self.find_slot()?, now),
         }
     }
@@ -174,13 +174,13 @@ impl Machine {
 
     /// The place of this identity's certificate, once it is known.
     pub(super) fn known_slot(&self) -> Option<Arc<Slot>> {
-        self.slot.load_full().or_else(|| self.find_slot())
+        self.slot.get().or_else(|| self.find_slot())
     }
 
     #[cold]
     fn find_slot(&self) -> Option<Arc<Slot>> {
         let slot = self.certificates.find(&self.asked())?;
-        self.slot.store(Some(Arc::clone(&slot)));
+        self.slot.set(&slot);
         Some(slot)
     }
 

@@ -45,7 +45,7 @@ impl Machine {
         let _mine = turn.lock().await;
         let slot = self.certificates.slot(&self.asked(), &canonical, self.clock.now());
         // Which identity a name means can have changed.
-        self.slot.store(Some(Arc::clone(&slot)));
+        self.slot.set(&slot);
         let fits = |known: &Arc<Minted>| {
             another(known) && known.binding.chain().public_key_info() == key.public_key()
         };
