@@ -138,7 +138,7 @@ impl Machine {
     /// Another certificate than `minted`, where `error` blames that.
     ///
     /// # Errors
-    /// `error` itself, where it does not; and why there is no other.
+    /// `error` itself, where it does not, or another one was issued for the same reason just now; and why there is no other.
     pub(super) async fn instead_of(
         self: &Arc<Self>,
         minted: &Minted,
@@ -150,8 +150,23 @@ impl Machine {
             return Err(error);
         }
         // Apart, since it is rare.
-        let another = Box::pin(self.minted(Some(minted.binding.thumbprint()), correlation_id));
-        another.await.map_err(blame(leg))
+        let another = Box::pin(self.another(minted.binding.thumbprint(), correlation_id));
+        another.await.map_err(blame(leg))?.ok_or(error)
+    }
+
+    /// Another certificate than one that was blamed: what others had issued for that already, or a new one. None for a while
+    /// after it did not help.
+    pub(super) async fn another(
+        self: &Arc<Self>,
+        blamed: Thumbprint,
+        correlation_id: CorrelationId,
+    ) -> Result<Option<Arc<Minted>>, PlatformError> {
+        // Before the certificate: what others put in its place in between is taken.
+        let pauses = self.known_slot().is_some_and(|slot| slot.was_just_replaced(self.clock.now()));
+        if pauses {
+            return Ok(self.ready()?.filter(|minted| minted.binding.thumbprint() != blamed));
+        }
+        self.minted(Some(blamed), correlation_id).await.map(Some)
     }
 
     /// What an error says of a certificate: one that was refused is not presented again, whether or not there is another.

@@ -122,13 +122,13 @@ impl Leg1 for ManagedIdentity {
         self.machine.earlier()
     }
 
-    /// Another one is issued. Live tokens stay with one that is only suspected.
+    /// Another one is issued, unless that was done just now. Live tokens stay with one that is only suspected.
     async fn replace(&self, blamed: &Binding, blame: Blame) -> bool {
         let blamed = blamed.thumbprint();
         if blame == Blame::Refused {
             self.machine.refuse(blamed).await;
         }
-        self.machine.minted(Some(blamed), CorrelationId::random()).await.is_ok()
+        matches!(self.machine.another(blamed, CorrelationId::random()).await, Ok(Some(_)))
     }
 
     async fn binding(&self) -> Result<Binding, Error> {

@@ -59,7 +59,7 @@ impl Machine {
             if slot.is_refused(found.binding.thumbprint()) {
                 kept.remove().await?;
             } else if another(&found) {
-                slot.put(&found);
+                slot.put(&found, blamed.then(|| self.clock.now()));
                 return Ok(found);
             }
         }
@@ -74,7 +74,7 @@ impl Machine {
         }
         let minted = Arc::new(minted.at(kept.as_ref().map(Kept::file)));
         tracing::info!(client_id = %minted.client_id, not_after = %minted.binding.chain().not_after(), "certificate issued");
-        slot.put(&minted);
+        slot.put(&minted, anew.then_some(now));
         if let Some(kept) = kept {
             kept.write(&issued, now).await?;
         }

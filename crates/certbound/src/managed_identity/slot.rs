@@ -16,7 +16,7 @@ const REMEMBERED: usize = 8;
 /// While a renewal goes on, no other one is begun for so long.
 const UNDER_WAY: Duration = Duration::from_secs(120);
 /// After a renewal that failed the next one begins no sooner than this, and up to as much later as `SPREAD`: machines that
-/// failed together do not ask together.
+/// failed together do not ask together. As long after one certificate was blamed its successor is not replaced for that.
 const PAUSE: Duration = Duration::from_secs(180);
 const SPREAD: Duration = Duration::from_secs(120);
 
@@ -36,6 +36,8 @@ struct Past {
     earlier: VecDeque<Arc<Minted>>,
     /// By the token service: never to be presented again.
     refused: VecDeque<Thumbprint>,
+    /// When the last one came in the place of one that was blamed.
+    replaced: Option<UnixTime>,
 }
 
 impl Slot {
@@ -68,7 +70,8 @@ impl Slot {
         lasting.map(|minted| minted.binding.thumbprint()).collect()
     }
 
-    pub(super) fn put(&self, minted: &Arc<Minted>) {
+    /// A new certificate; `blamed` is when it came, if it did so because the one before was blamed.
+    pub(super) fn put(&self, minted: &Arc<Minted>, blamed: Option<UnixTime>) {
         let (mut past, new) = (self.past(), minted.binding.thumbprint());
         let previous = self.current.swap(Some(Arc::clone(minted)));
         let previous = previous.filter(|previous| previous.binding.thumbprint() != new);
@@ -76,6 +79,7 @@ impl Slot {
             past.earlier.push_front(previous);
         }
         past.earlier.truncate(REMEMBERED);
+        past.replaced = blamed.or(past.replaced);
         self.renewal.store(0, Ordering::Relaxed);
     }
 
@@ -103,6 +107,12 @@ impl Slot {
     pub(super) fn lost_its_certificate(&self) -> bool {
         let past = self.past();
         self.current().is_none() && !past.refused.is_empty()
+    }
+
+    /// Whether one that was blamed was replaced just now: if that did not help, neither will another one.
+    pub(super) fn was_just_replaced(&self, now: UnixTime) -> bool {
+        // A clock that was set back must not put the next one off.
+        self.past().replaced.is_some_and(|at| at <= now && now < at.plus(PAUSE))
     }
 
     /// Whether a renewal may begin. Says so to one of those who ask, and not again for a while.

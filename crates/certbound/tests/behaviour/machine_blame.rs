@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use certbound::{
-    Attestation, AttestationRequest, Client, Clock as _, IdentityId, MachineCertificates, Secret,
-    SoftwareKeys, StateDirectory,
+    Attestation, AttestationRequest, Client, Clock as _, IdentityId, Leg, MachineCertificates,
+    ObservedRequest, Secret, SoftwareKeys, StateDirectory,
 };
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{
@@ -13,6 +13,7 @@ use certbound_testkit::emulator::{
 };
 use certbound_testkit::{ManualClock, Pair};
 
+use crate::machine_certificates::count;
 use crate::managed_identity::{asked, past_the_cache, refuse_once, system};
 use crate::two_leg::vault;
 
@@ -119,6 +120,38 @@ async fn a_certificate_that_leg_2s_service_blames_is_replaced_and_the_exchange_b
     let expected = ["token", "token", "getplatformmetadata", "issuecredential", "token", "token"];
     assert_eq!(asked(&pair), expected);
     assert_eq!(identity.bound_token(&vault()).await.unwrap().binding(), second.binding());
+}
+
+/// By Leg 1 for good, and by Leg 2 once and from then on by Leg 1.
+#[tokio::test]
+async fn one_acquisition_replaces_one_certificate_whichever_legs_blame_it() {
+    let blame =
+        FaultResult::Refusal { aadsts: 700_027, error: None, status: None, suberror: None, claims: None };
+    for leg2_begins in [false, true] {
+        let pair = Pair::new();
+        let leg2 = pair.builder(builtin::TARGET_APP).with_assertions(system(&pair)).build().unwrap();
+        leg2.bound_token(&vault()).await.unwrap();
+        asked(&pair);
+        let emulator = Arc::clone(pair.emulator());
+        let by_leg1 = Fault::always(Condition::leg(LegKind::Leg1), blame.clone());
+        emulator.add_fault(match leg2_begins {
+            true => Fault::once(Condition::leg(LegKind::Leg2), blame.clone()),
+            false => by_leg1.clone(),
+        });
+        let then_by_leg1 = move |request: &ObservedRequest| {
+            if request.parameter("client_assertion").is_some() {
+                emulator.add_fault(by_leg1.clone());
+            }
+        };
+        let observer = Arc::new(then_by_leg1);
+        let error = leg2.bound_token(&vault()).force_refresh().observe(observer).await.unwrap_err();
+        assert_eq!((error.aadsts(), error.leg()), (Some(700_027), Some(Leg::One)));
+        assert_eq!(count(&asked(&pair), "issuecredential"), 1, "Leg 2 begins: {leg2_begins}");
+        // What was refused last is presented no more, and the next acquisition is well.
+        pair.emulator().clear_faults();
+        leg2.bound_token(&vault()).force_refresh().await.unwrap();
+        assert_eq!(asked(&pair), ["getplatformmetadata", "issuecredential", "token", "token"]);
+    }
 }
 
 #[tokio::test]

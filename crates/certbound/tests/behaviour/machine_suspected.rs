@@ -4,13 +4,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use certbound::{Answer, IdentityId, Leg1 as _, TlsFacts, Transport, TransportError, Via};
+use certbound::{
+    Answer, Blame, IdentityId, Leg1 as _, ResourceScope, TlsFacts, Transport, TransportError, Via,
+};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::{MemoryTransport, Pair};
 
-use crate::machine_certificates::graph;
+use crate::machine_certificates::{count, graph};
 use crate::machine_outage::token_service_is_away;
-use crate::managed_identity::{asked, refuse_once, system};
+use crate::managed_identity::{PAUSE, asked, refuse_once, system};
 use crate::two_leg::vault;
 
 /// Ends connections to the token service right after the certificate.
@@ -107,6 +109,50 @@ async fn what_leg_1s_service_says_of_the_next_certificate_is_not_held_against_th
     asked(&pair);
     ending.ends(1);
     refuse_once(&pair, 700_027);
-    drop(leg2.bound_token(&vault()).await);
+    assert_eq!(leg2.bound_token(&vault()).await.unwrap_err().aadsts(), Some(700_027));
+    assert_eq!(count(&asked(&pair), "issuecredential"), 1);
     assert!(identity.earlier_thumbprints().contains(&own.binding().thumbprint()));
+}
+
+#[tokio::test]
+async fn however_many_tokens_are_missed_while_connections_end_few_certificates_are_issued() {
+    let pair = Pair::new();
+    let ending = Ending::of(&pair, "");
+    let builder = pair.managed_identity(IdentityId::System);
+    let identity = builder.with_transport(ending.clone()).build().unwrap();
+    let leg2 = pair.builder(builtin::TARGET_APP).with_transport(ending.clone());
+    let leg2 = leg2.with_assertions(identity.clone()).build().unwrap();
+    let own = identity.bound_token(&vault()).await.unwrap();
+    let exchanged = leg2.bound_token(&vault()).await.unwrap();
+    ending.ends(usize::MAX);
+    for _ in 0..3 {
+        asked(&pair);
+        for other in 0..10 {
+            let scope = ResourceScope::parse(&format!("https://{other}.example/.default")).unwrap();
+            let ended = [identity.bound_token(&scope).await, leg2.bound_token(&scope).await];
+            assert!(ended.iter().all(|token| token.as_ref().is_err_and(certbound::Error::is_transient)));
+        }
+        assert_eq!(count(&asked(&pair), "issuecredential"), 1);
+        assert_eq!(identity.bound_token(&vault()).await.unwrap(), own);
+        assert_eq!(leg2.bound_token(&vault()).await.unwrap(), exchanged);
+        pair.clock().advance(PAUSE);
+    }
+    ending.ends(0);
+    leg2.bound_token(&graph()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_successor_that_others_had_issued_is_taken_and_not_replaced_before_its_time() {
+    let pair = Pair::new();
+    let identity = system(&pair);
+    let first = identity.binding().await.unwrap();
+    assert!(identity.replace(&first, Blame::Suspected).await);
+    let second = identity.binding().await.unwrap();
+    asked(&pair);
+    assert!(identity.replace(&first, Blame::Suspected).await && asked(&pair).is_empty());
+    assert!(!identity.replace(&second, Blame::Suspected).await && asked(&pair).is_empty());
+    assert_eq!(identity.binding().await.unwrap(), second);
+    pair.clock().advance(PAUSE);
+    assert!(identity.replace(&second, Blame::Suspected).await);
+    assert_ne!(identity.binding().await.unwrap(), second);
 }

@@ -126,6 +126,9 @@ pub(crate) fn refuse_once(pair: &Pair, aadsts: u32) {
     pair.emulator().add_fault(Fault::once(condition, result));
 }
 
+/// After a certificate was blamed its successor is not replaced for that before this.
+pub(crate) const PAUSE: Duration = Duration::from_secs(180);
+
 /// Of each certificate that was asked for, whether it was one past the metadata service's cache.
 pub(crate) fn past_the_cache(pair: &Pair) -> Vec<bool> {
     let journal = pair.emulator().journal();
@@ -146,6 +149,7 @@ async fn a_certificate_that_is_blamed_is_replaced_once() {
     assert_ne!(first.binding(), second.binding());
     assert_eq!(first.binding().chain().ders().len(), 1, "the older one stays what it was");
     // Twice is an error, and the same goes for the assertion.
+    pair.clock().advance(PAUSE);
     refuse_once(&pair, 1_000_901);
     refuse_once(&pair, 1_000_901);
     let error = identity.bound_token(&vault()).force_refresh().await.unwrap_err();
@@ -154,6 +158,7 @@ async fn a_certificate_that_is_blamed_is_replaced_once() {
     asked(&pair);
     identity.bound_token(&vault()).force_refresh().await.unwrap();
     assert_eq!(asked(&pair), ["getplatformmetadata", "issuecredential", "token"]);
+    pair.clock().advance(PAUSE);
     refuse_once(&pair, 1_000_901);
     identity.assertion().await.unwrap();
     assert_eq!(asked(&pair), ["token", "getplatformmetadata", "issuecredential", "token"]);
