@@ -234,9 +234,11 @@ fn in_date(service: &TokenService<'_>, chain: &CertificateChain) -> Result<(), R
 fn is_named_by(header: &JwsHeader, certificate: &[u8]) -> bool {
     let sha1 = URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate));
     let sha256 = Thumbprint::of_der(certificate).x5t_s256();
-    // MSAL for Python pads them.
-    let by_sha1 = header.x5t().map(|stated| stated.trim_end_matches('=') == sha1);
-    let by_sha256 = header.x5t_s256().map(|stated| stated.trim_end_matches('=') == sha256);
+    // MSAL for Python pads them, and MSAL for Go has the other alphabet too.
+    let is =
+        |stated: &str, own: &str| stated.trim_end_matches('=').replace('+', "-").replace('/', "_") == own;
+    let by_sha1 = header.x5t().map(|stated| is(stated, &sha1));
+    let by_sha256 = header.x5t_s256().map(|stated| is(stated, &sha256));
     match (by_sha1, by_sha256) {
         (None, None) => header.kid() == Some(&sha1),
         (first, second) => first.unwrap_or(true) && second.unwrap_or(true),
@@ -251,4 +253,30 @@ fn unregistered(application: &Application) -> Refusal {
             application.id
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_thumbprint_may_be_in_either_alphabet() {
+        let sha1 = |number: u8| digest(&SHA1_FOR_LEGACY_USE_ONLY, &[number]);
+        // One that the two alphabets write in two ways.
+        let differs = |number: &u8| STANDARD.encode(sha1(*number)).contains(['+', '/']);
+        let number = (0..=u8::MAX).find(differs).unwrap();
+        for (stated, is_it) in [
+            (STANDARD.encode(sha1(number)), true),
+            (URL_SAFE_NO_PAD.encode(sha1(number)), true),
+            (STANDARD.encode(sha1(number.wrapping_add(1))), false),
+        ] {
+            let header = URL_SAFE_NO_PAD.encode(json!({ "alg": "RS256", "x5t": stated }).to_string());
+            let token = format!("{header}.e30.c2ln");
+            let jws = UnverifiedJws::parse(&token).unwrap();
+            assert_eq!(is_named_by(jws.header(), &[number]), is_it, "{stated}");
+        }
+    }
 }
