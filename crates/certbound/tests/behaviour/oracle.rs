@@ -60,8 +60,8 @@ fn what_is_served_is_what_may_be_served() {
 #[test]
 fn a_seed_shows_the_same_again() {
     let certificates = certificates();
-    // The next two once showed a token of the store in the place of a newer one. In the last two a request has another
-    // certificate than was in use when it was made.
+    // The next two once showed a token of the store in the place of a newer one. In 33588 a request has another certificate
+    // than was in use when it was made; in 19084 a failure is told after the clock was set.
     for seed in (1..=6).chain([9_321, 30_161, 33_588, 19_084]) {
         let (one, other) = (run(seed, &certificates).1, run(seed, &certificates).1);
         assert!(one.len() > 50, "{one:?}");
@@ -324,6 +324,7 @@ impl<'a> Epoch<'a> {
 
     fn pass_time(&mut self) {
         self.move_clock();
+        self.service.time_passed();
         self.times.push(self.clock.now());
         self.model.passed(self.clock.now(), &self.service);
     }

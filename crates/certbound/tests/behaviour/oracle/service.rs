@@ -70,6 +70,8 @@ struct State {
     came: u64,
     /// The last failure that may pass, by the clock.
     failed_at: Vec<(u64, UnixTime)>,
+    /// When somebody may have been told of one of them, the clock having been set meanwhile.
+    told_at: Vec<UnixTime>,
 }
 
 impl Service {
@@ -82,6 +84,7 @@ impl Service {
             began: 0,
             came: 0,
             failed_at: Vec::new(),
+            told_at: Vec::new(),
         };
         Self(Arc::new(Mutex::new(state)), clock)
     }
@@ -126,7 +129,19 @@ impl Service {
 
     /// Whether there was a passing failure between two moments of the clock, both in seconds.
     pub(super) fn failed_between(&self, from: u64, to: u64) -> bool {
-        self.state().failed_at.iter().any(|(_, at)| (from..=to).contains(&at.as_secs()))
+        let state = self.state();
+        let mut all = state.failed_at.iter().map(|(_, at)| at).chain(&state.told_at);
+        all.any(|at| (from..=to).contains(&at.as_secs()))
+    }
+
+    /// The clock was set: who waits for one of the last answers has not been told yet.
+    pub(super) fn time_passed(&self) {
+        const ON_THEIR_WAY: u64 = 3;
+        let mut state = self.state();
+        let answered = state.answered;
+        if state.failed_at.iter().any(|(number, _)| number + ON_THEIR_WAY >= answered) {
+            state.told_at.push(self.1.now());
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
