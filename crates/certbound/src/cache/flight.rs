@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use futures_util::poll;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 use tracing::Instrument as _;
 
 use self::single::{Flights as Single, Load as AnyLoad};
@@ -33,7 +33,10 @@ pub(crate) struct FlightKey {
 
 /// Requests under way.
 #[derive(Default)]
-pub(crate) struct Flights(Single<FlightKey, Result<Landed, Error>>);
+pub(crate) struct Flights(Single<KeyOfRuntime, Result<Landed, Error>>);
+
+/// A flight is of one runtime: its connection and its timers are, and what another one has begun may not be driven any more.
+type KeyOfRuntime = (FlightKey, Option<Id>);
 
 impl Flights {
     /// Waits for the flight of `key`, starting it with `load` if none is under way; tells whether it was joined.
@@ -45,13 +48,15 @@ impl Flights {
         key: FlightKey,
         load: impl FnOnce() -> Load,
     ) -> (Result<Landed, Error>, bool) {
-        let mut boarded = pin!(self.0.board(key, load));
+        let runtime = Handle::try_current().ok();
+        let of = (key, runtime.as_ref().map(Handle::id));
+        let mut boarded = pin!(self.0.board(of, load));
         let joined = boarded.joined();
         let landed = match poll!(boarded.as_mut()) {
             Poll::Ready(landed) => landed,
             Poll::Pending => {
                 // From here on it goes on whether or not its callers are polled. Outside of a runtime they drive it.
-                if !joined && let Ok(runtime) = Handle::try_current() {
+                if !joined && let Some(runtime) = runtime {
                     runtime.spawn(boarded.driver().in_current_span());
                 }
                 boarded.await
@@ -86,6 +91,21 @@ mod tests {
 
     fn fails() -> Load {
         Box::pin(std::future::ready(Err(Error::misuse(None, Misuse::ForceAndRejected))))
+    }
+
+    #[test]
+    fn a_flight_is_not_shared_with_a_runtime_that_nobody_drives() {
+        let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (one, other, flights) = (runtime(), runtime(), Flights::default());
+        let left = one.block_on(async {
+            let mut left = Box::pin(flights.fly(key(), || Box::pin(std::future::pending())));
+            assert!(futures_util::poll!(&mut left).is_pending());
+            tokio::task::yield_now().await;
+            left
+        });
+        let (result, joined) = other.block_on(flights.fly(key(), fails));
+        assert!(result.is_err() && !joined);
+        drop(left);
     }
 
     /// Else the list would grow with every token that was ever asked for.
