@@ -97,11 +97,10 @@ mod tests {
     fn a_flight_is_not_shared_with_a_runtime_that_nobody_drives() {
         let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (one, other, flights) = (runtime(), runtime(), Flights::default());
-        let left = one.block_on(async {
-            let mut left = Box::pin(flights.fly(key(), || Box::pin(std::future::pending())));
+        let mut left = Box::pin(flights.fly(key(), || Box::pin(std::future::pending())));
+        one.block_on(async {
             assert!(futures_util::poll!(&mut left).is_pending());
             tokio::task::yield_now().await;
-            left
         });
         let (result, joined) = other.block_on(flights.fly(key(), fails));
         assert!(result.is_err() && !joined);
