@@ -52,6 +52,8 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let terminal = Terminal::of_process(&cli.common);
+    // The first cache registers something with the kernel: at once while there is one thread, else after 15 ms.
+    drop(certbound::TokenCache::none());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::of_system("the program could not start", &error))?;
     let code = runtime.block_on(commands::run(cli.command, terminal));
