@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use crate::transport::HyperTransport;
 
-/// A network configuration. Clients built with clones of one value share its connections, per certificate.
+/// A network configuration. Clients built with clones of one value share its connections, per certificate and runtime.
 ///
 /// Redirects are never followed. Loopback and link-local addresses never go through a proxy.
 ///
