@@ -14,15 +14,25 @@ const TARGETS: [&str; 8] =
     ["token", "cnf", "jwks", "platform", "proxy_rfc9440", "proxy_envoy", "proxy_nginx", "proxy_app_service"];
 
 /// Long enough to see that a target runs and that its seeds pass.
-pub(crate) const SMOKE: u64 = 20;
+const SMOKE: u64 = 20;
 
 /// As `cargo fuzz` sets them.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
-/// Runs every target for so many seconds; new inputs are kept in `target/fuzz/corpus`.
-pub(crate) fn run_all(root: &Path, seconds: u64) -> Result<()> {
+/// Every target for 20 seconds, with the same inputs each time: a change fails for what it broke, not for what chance found.
+pub(crate) fn smoke(root: &Path) -> Result<()> {
+    run_all(root, SMOKE, "-seed=1")
+}
+
+/// Every target for so many seconds, with other inputs each time.
+pub(crate) fn search(root: &Path, seconds: u64) -> Result<()> {
+    run_all(root, seconds, "-seed=0")
+}
+
+/// New inputs are kept in `target/fuzz/corpus`. Seed 0 is one of libFuzzer's own choice.
+fn run_all(root: &Path, seconds: u64, seed: &str) -> Result<()> {
     if on_path("c++").is_none() {
         apt_install(&["g++"]).context("fuzz: libFuzzer is C++ and needs a compiler")?;
     }
@@ -46,6 +56,7 @@ pub(crate) fn run_all(root: &Path, seconds: u64) -> Result<()> {
         run(Command::new(program)
             .current_dir(&output)
             .arg(format!("-max_total_time={seconds}"))
+            .arg(seed)
             .args(["-timeout=5", "-rss_limit_mb=1024", "-max_len=20000", "-verbosity=0", "-print_funcs=0"])
             .arg(&corpus)
             .arg(root.join("fuzz").join("seeds").join(target)))?;

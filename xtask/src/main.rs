@@ -23,7 +23,7 @@ Usage: cargo xtask COMMAND
   test                   set up what the tests need (and say so), then run all tests
   ci                     formatting, layering, clippy, docs and dependency rules; warnings are errors
   layering [--root DIR]  who may import whom, and what certbound-core may not touch
-  fuzz [SECONDS]         every fuzz target for so long (20 by default; 600 before a release)
+  fuzz [SECONDS]         every fuzz target for so long (600 before a release); by default 20 with the same inputs
   oracle [SECONDS [SEED]]
                          the cache beside a model of it, at random, for so long (600 by default)
   bench                  every ratio with its gate, and the libraries one would use instead, in one table
@@ -48,8 +48,8 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["ci"] => ci::run_all(&workspace_root()?),
         ["layering"] => layering::run(&workspace_root()?),
         ["layering", "--root", root] => layering::run(&PathBuf::from(root)),
-        ["fuzz"] => fuzz::run_all(&workspace_root()?, fuzz::SMOKE),
-        ["fuzz", seconds] => fuzz::run_all(&workspace_root()?, number(seconds)?),
+        ["fuzz"] => fuzz::smoke(&workspace_root()?),
+        ["fuzz", seconds] => fuzz::search(&workspace_root()?, number(seconds)?),
         ["oracle"] => oracle::run_for(&workspace_root()?, oracle::LONG, None),
         ["oracle", seconds] => oracle::run_for(&workspace_root()?, number(seconds)?, None),
         ["oracle", seconds, seed] => {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::MalformedMachineAnswer;
 use crate::json;
-use crate::tenant::is_guid;
+use crate::tenant::{is_guid, is_host_name};
 
 /// The answer of `getplatformmetadata`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +125,9 @@ fn endpoint(text: &str) -> Result<String, MalformedMachineAnswer> {
         && url.password().is_none()
         && url.query().is_none()
         && url.fragment().is_none()
-        && matches!(url.host(), Some(url::Host::Domain(_)));
+        && matches!(url.host(), Some(url::Host::Domain(name)) if is_host_name(name))
+        // `url` passes by more than the client's requests can name.
+        && url.path().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte));
     if plain { Ok(url.as_str().trim_end_matches('/').to_owned()) } else { Err(refused()) }
 }
 
@@ -203,6 +205,11 @@ mod tests {
             "https://x.example?y",
             "https://127.0.0.1",
             "ftp://x",
+            // A URL to some, and to others none.
+            "h`x.mtlsauth.microsoft.com",
+            "x_y)).mtlsauth.microsoft.com",
+            "x.example/a|b",
+            "x.example/%60",
         ] {
             assert!(IssuedCredential::parse(body(endpoint).as_bytes()).is_err(), "{endpoint}");
         }
