@@ -7,7 +7,8 @@ use certbound_core::time::UnixTime;
 
 use crate::cache::Begun;
 
-/// A token is served without a question while more than this is left of it.
+/// A token is served without a question while more than this is left of it; one that comes with less than twice as much, for
+/// half of its life.
 pub(crate) const MARGIN: Duration = Duration::from_secs(5 * 60);
 /// How far from the suggested time it may be refreshed, to either side: clients that started together do not ask together.
 const JITTER: Duration = Duration::from_secs(5 * 60);
@@ -52,14 +53,19 @@ impl Life {
         let after = |time: UnixTime| after(time.max(from));
         let expires_at = after(expires_at);
         let refresh = refresh_at.filter(|at| *at > now).map(after).filter(|at| *at < expires_at);
+        let margin = seconds(MARGIN).min(expires_at.saturating_sub(after(now)) / 2);
+        let until = expires_at - margin;
         let jittered = refresh.map_or(NEVER, |at| {
             let jitter = seconds(JITTER).min((at - after(now)) / 10);
+            // Any later, and callers would have to wait for it; nor is a short life refreshed as soon as it begins.
+            let last = until.saturating_sub(seconds(PAUSE) + jitter);
+            let at = at.min(last.max(until.midpoint(after(now))));
             let spread = begun.random % (2 * u64::from(jitter) + 1);
             (at - jitter).saturating_add(u32::try_from(spread).unwrap_or(0))
         });
         Self {
             from,
-            until: AtomicU32::new(expires_at.saturating_sub(seconds(MARGIN))),
+            until: AtomicU32::new(until),
             stands_in: AtomicU32::new(0),
             expires_at,
             refresh: AtomicU32::new(jittered),
@@ -231,6 +237,34 @@ mod tests {
         let spread: Vec<_> =
             (0..361).map(|random| life(HOUR, Some(1_800), random).refresh.into_inner()).collect();
         assert_eq!((spread.first(), spread.last()), (Some(&(300 + 1_620)), Some(&(300 + 1_980))));
+    }
+
+    #[test]
+    fn one_that_lives_for_minutes_is_served_for_half_of_them() {
+        for (lives, serves) in [(601, 301), (600, 300), (599, 300), (300, 150), (2, 1), (1, 1)] {
+            let life = life(lives, None, 0);
+            assert!(life.serves(at(NOW + serves - 1)) && !life.serves(at(NOW + serves)), "{lives}");
+            assert!(life.lasts(at(NOW + lives - 1)) && !life.lasts(at(NOW + lives)), "{lives}");
+        }
+    }
+
+    #[test]
+    fn a_refresh_is_due_while_nobody_has_to_wait_for_it() {
+        // Whatever was suggested, and however it is spread.
+        for refresh_in in [3_000, 3_200, 3_299, 3_300, 3_599] {
+            for random in [0, 1, 299, 600, 601, u64::MAX] {
+                let life = life(HOUR, Some(refresh_in), random);
+                assert!(life.take_refresh(at(NOW + HOUR - 300 - 30)), "{refresh_in} {random}");
+                assert_eq!(life.refresh_at(), Some(at(NOW + refresh_in)), "it is told as it came");
+            }
+        }
+        let spread = |random| life(HOUR, Some(3_599), random).refresh.into_inner();
+        assert_ne!(spread(0), spread(1));
+        for lives in 20..700 {
+            let life = life(lives, Some(lives - 1), lives);
+            assert!(!life.take_refresh(at(NOW + lives / 10)), "{lives}");
+            assert!(life.take_refresh(at(NOW + (lives / 2).max(lives.saturating_sub(300)))), "{lives}");
+        }
     }
 
     #[test]

@@ -205,7 +205,7 @@ impl Model {
             })
         };
         let (now, token) = (now.as_secs(), token.clone());
-        let fresh = holds(&|issued| issued.expires_at() > now + MARGIN);
+        let fresh = holds(&|issued| issued.expires_at() > now + margin_of(issued));
         let lasting = holds(&|issued| issued.expires_at() > now);
         wanted.clears = self.clears;
         wanted.fresh = fresh.then(|| token.clone());
@@ -310,7 +310,7 @@ impl Model {
                 issued.counts_from.as_secs() <= to.as_secs() + MARGIN,
                 "seed {seed}: {issued:?} is of no known age at {to}"
             );
-            let late = issued.expires_at() <= from.as_secs() + MARGIN;
+            let late = issued.expires_at() <= from.as_secs() + margin_of(&issued);
             if late && issued.number <= wanted.since {
                 // The reprieve of a failure lasts longer by as much as the clock is set back after it.
                 let since = from.as_secs().saturating_sub(REPRIEVE);
@@ -336,6 +336,11 @@ impl Model {
     pub(super) fn ended(self) -> (Totals, Vec<String>) {
         (self.totals, self.trace)
     }
+}
+
+/// What is left of a token when it is not served without a question any more.
+fn margin_of(issued: &Issued) -> u64 {
+    MARGIN.min(issued.expires_at().saturating_sub(issued.counts_from.as_secs()) / 2)
 }
 
 fn key(wanted: &Wanted, certificate: Option<Thumbprint>) -> Key {
