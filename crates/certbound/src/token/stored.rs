@@ -1,6 +1,6 @@
 //! A token as the cache holds it: one allocation, shared by every handle on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -206,16 +206,58 @@ impl Equivalent<Held> for KeyRef<'_> {
     }
 }
 
-/// The origin that a client's tokens had last: most have the same, and share it.
+/// The origins that a client's tokens had last: most have one of them, and share it.
 #[derive(Default)]
-pub(crate) struct Origins(Mutex<Option<Arc<Origin>>>);
+pub(crate) struct Origins(Mutex<VecDeque<Arc<Origin>>>);
+
+/// Bound and Bearer, their binding seen or not.
+const ORIGINS: usize = 4;
 
 impl Origins {
     pub(crate) fn shared(&self, origin: Origin) -> Arc<Origin> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*last {
-            Some(known) if **known == origin => Arc::clone(known),
-            _ => Arc::clone(last.insert(Arc::new(origin))),
+        if let Some(known) = last.iter().find(|known| ***known == origin) {
+            return Arc::clone(known);
         }
+        let new = Arc::new(origin);
+        last.truncate(ORIGINS - 1);
+        last.push_front(Arc::clone(&new));
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::{Answer, Transport, TransportError, Via};
+
+    struct Nowhere;
+
+    impl Transport for Nowhere {
+        async fn send(&self, _: http::Request<bytes::Bytes>, _: Via<'_>) -> Result<Answer, TransportError> {
+            std::future::pending().await
+        }
+    }
+
+    /// Else each token of a client that asks for both kinds in turn would have one of its own.
+    #[test]
+    fn tokens_of_two_kinds_share_two_origins() {
+        let (origins, connections) = (Origins::default(), Connections(Arc::new(Nowhere)));
+        let origin = |token_type: &str| Origin {
+            endpoint: "https://login.example/token".into(),
+            tenant: "contoso.example".into(),
+            region: None,
+            token_type: token_type.into(),
+            binding_observed: false,
+            by_resource: false,
+            connections: connections.clone(),
+        };
+        let first = ["mtls_pop", "Bearer"].map(|kind| origins.shared(origin(kind)));
+        for (kind, first) in ["mtls_pop", "Bearer"].into_iter().zip(&first) {
+            assert!(Arc::ptr_eq(&origins.shared(origin(kind)), first), "{kind}");
+        }
+        // What was not seen for long is not kept.
+        (0..4).for_each(|other| drop(origins.shared(origin(&other.to_string()))));
+        assert!(!Arc::ptr_eq(&origins.shared(origin("Bearer")), &first[1]));
     }
 }
