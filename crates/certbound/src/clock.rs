@@ -14,9 +14,26 @@ pub trait Clock: Send + Sync + 'static {
     fn monotonic(&self) -> Duration;
 
     /// Waits: before a request is tried again, and for a service that does not answer while a token still works. Default:
-    /// by the runtime's timer.
+    /// by the runtime's timer, which must be enabled; outside of a runtime by a thread.
     fn wait(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(tokio::time::sleep(time))
+        match tokio::runtime::Handle::try_current() {
+            Ok(_) => Box::pin(tokio::time::sleep(time)),
+            Err(_) => Box::pin(by_thread(time)),
+        }
+    }
+}
+
+async fn by_thread(time: Duration) {
+    let (over, waits) = tokio::sync::oneshot::channel();
+    let waiting = std::thread::Builder::new().name("certbound-wait".to_owned()).spawn(move || {
+        std::thread::sleep(time);
+        // Nobody may wait any more.
+        let _ = over.send(());
+    });
+    match waiting {
+        Ok(_) => waits.await.unwrap_or_default(),
+        // Without a thread there is no end to wait for, and whoever asked must not go on at once.
+        Err(_) => std::future::pending().await,
     }
 }
 
@@ -49,5 +66,32 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Duration {
         self.started.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Wake, Waker};
+    use std::thread::Thread;
+
+    use super::*;
+
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    #[test]
+    fn outside_of_a_runtime_it_waits_too() {
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let mut waiting = pin!(SystemClock::new().wait(Duration::from_millis(1)));
+        while waiting.as_mut().poll(&mut Context::from_waker(&waker)) == Poll::Pending {
+            std::thread::park();
+        }
     }
 }
