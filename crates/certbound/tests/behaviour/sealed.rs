@@ -74,6 +74,35 @@ async fn a_token_is_found_by_the_next_process_and_by_nobody_else() {
     assert!(!format!("{:?}", place.store()).contains("T1"));
 }
 
+/// Whoever waited for the first one may have given it up; it goes on.
+#[tokio::test]
+async fn what_was_decided_last_is_what_stays_however_long_the_first_takes() {
+    let place = Place::new();
+    let store = place.store();
+    store.save(&name(0), entry("any", 100)).await.unwrap();
+    for round in 1..20 {
+        let lock = fs::File::open(place.file("tokens.sealed.lock")).unwrap();
+        lock.lock().unwrap();
+        let first = tokio::spawn({
+            let store = store.clone();
+            async move { store.save(&name(round), entry("first", 100)).await }
+        });
+        tokio::task::yield_now().await;
+        first.abort();
+        assert!(first.await.unwrap_err().is_cancelled());
+        // Long enough for its thread to have found the lock taken, mostly.
+        for _ in 0..10 {
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+        }
+        lock.unlock().unwrap();
+        store.save(&name(round), entry("last", 100)).await.unwrap();
+    }
+    // A first one that came late has done so by now, but for that of the last round.
+    for round in 1..20 {
+        assert_eq!(found(&store, round).await.as_deref(), Some("last"), "{round}");
+    }
+}
+
 #[tokio::test]
 async fn a_file_cut_anywhere_changed_anywhere_or_somebody_elses_is_replaced() {
     let place = Place::new();

@@ -48,6 +48,8 @@ struct Inner {
     key: SealingKey,
     file: &'static str,
     namespace: Vec<u8>,
+    /// To change the file, in this process.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What the file holds, by the hexadecimal name.
@@ -78,15 +80,16 @@ impl SealedStore {
     }
 
     fn new(folder: &StateDirectory, key: SealingKey, file: &'static str) -> Self {
-        Self { inner: Arc::new(Inner { state: folder.clone(), key, file, namespace: Vec::new() }) }
+        let (state, turn) = (folder.clone(), Arc::default());
+        Self { inner: Arc::new(Inner { state, key, file, namespace: Vec::new(), turn }) }
     }
 
     /// The same file for a part of the world that must not see another's tokens.
     #[must_use]
     pub fn within(self, namespace: &[u8]) -> Self {
-        let Inner { state, key, file, .. } = &*self.inner;
-        let (state, key) = (state.clone(), key.clone());
-        Self { inner: Arc::new(Inner { state, key, file, namespace: namespace.to_vec() }) }
+        let Inner { state, key, file, turn, .. } = &*self.inner;
+        let (state, key, turn) = (state.clone(), key.clone(), Arc::clone(turn));
+        Self { inner: Arc::new(Inner { state, key, file, namespace: namespace.to_vec(), turn }) }
     }
 
     /// Files are not for the async threads.
@@ -97,6 +100,20 @@ impl SealedStore {
         let inner = Arc::clone(&self.inner);
         let stopped = |_| StoreError::new("the runtime is shutting down");
         tokio::task::spawn_blocking(move || work(&inner)).await.map_err(stopped)?
+    }
+
+    /// As [`SealedStore::blocking`], one after another: what began goes on when nobody waits for it any more, and must not
+    /// come after what was decided later.
+    async fn changing(
+        &self,
+        change: impl FnOnce(&mut Tokens) -> bool + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let turn = Arc::clone(&self.inner.turn).lock_owned().await;
+        self.blocking(move |inner| {
+            let _turn = turn;
+            inner.change(change)
+        })
+        .await
     }
 }
 
@@ -114,22 +131,20 @@ impl TokenStore for SealedStore {
 
     async fn save(&self, key: &StoreKey, entry: StoreEntry) -> Result<(), StoreError> {
         let name = key.within(&self.inner.namespace).to_string();
-        self.blocking(move |inner| {
+        self.changing(move |tokens| {
             let kept = Kept {
                 expires_at: entry.expires_at().as_secs(),
                 entry: Zeroizing::new(STANDARD.encode(entry.expose())),
             };
-            inner.change(|tokens| {
-                tokens.0.insert(name, kept);
-                true
-            })
+            tokens.0.insert(name, kept);
+            true
         })
         .await
     }
 
     async fn remove(&self, key: &StoreKey) -> Result<(), StoreError> {
         let name = key.within(&self.inner.namespace).to_string();
-        self.blocking(move |inner| inner.change(|tokens| tokens.0.remove(&name).is_some())).await
+        self.changing(move |tokens| tokens.0.remove(&name).is_some()).await
     }
 }
 
