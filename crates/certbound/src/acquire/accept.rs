@@ -116,7 +116,9 @@ pub(crate) fn observe(
     binding: &Binding,
     by_type: bool,
 ) -> Result<(bool, bool), PeerMisbehaved> {
-    let Ok(confirmation) = jws::unverified_confirmation(token.expose()) else {
+    // Where the token alone says what it is, all of it must say one thing.
+    let is_strict = by_type || jws::unverified_claims(token.expose()).is_ok();
+    let Some(confirmation) = jws::unverified_confirmation(token.expose()).ok().filter(|_| is_strict) else {
         let reason = "it cannot be read";
         return if by_type { Ok((false, false)) } else { Err(PeerMisbehaved::NotBound { reason }) };
     };

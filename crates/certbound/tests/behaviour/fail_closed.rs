@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use certbound::{Error, Leg, MalformedAnswer, PeerMisbehaved, TokenCache, TransportError};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use certbound::{
+    Authority, Client, Error, Leg, MalformedAnswer, PeerMisbehaved, ResourceScope, TokenCache, TransportError,
+};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Condition, Fault, FaultResult, LegKind};
-use certbound_testkit::{NeverTransport, Pair, ScriptedTransport};
+use certbound_testkit::{AnsweringTransport, NeverTransport, Pair, ScriptedTransport};
 
 use crate::two_leg::vault;
 
@@ -162,4 +166,38 @@ async fn a_certificate_out_of_its_dates_sends_nothing() {
     assert_eq!(client.assertion().await.unwrap_err().code(), "certificate_not_valid_now");
     pair.clock().set(pair.certificate().chain().not_before().minus(Duration::from_secs(1)));
     assert_eq!(client.bound_token(&vault()).await.unwrap_err().code(), "certificate_not_valid_now");
+}
+
+/// Where the type of an answer does not say that the token is bound, the token must, and say nothing twice.
+#[tokio::test]
+async fn a_bearer_token_of_an_issuer_is_bound_only_by_claims_that_say_one_thing() {
+    let pair = Pair::new();
+    let certificate = pair.certificate();
+    let thumbprint = certificate.thumbprint().x5t_s256();
+    let cnf = format!(r#""cnf":{{"x5t#S256":"{thumbprint}"}}"#);
+    let nested = format!("{}{}", "[".repeat(40), "]".repeat(40));
+    for (claims, code) in [
+        (format!(r#"{{"sub":"a",{cnf}}}"#), None),
+        (r#"{"sub":"a"}"#.to_owned(), Some("token_not_bound")),
+        (format!(r#"{{"sub":"a","sub":"b",{cnf}}}"#), Some("token_not_bound")),
+        (format!(r#"{{"deep":{nested},{cnf}}}"#), Some("token_not_bound")),
+    ] {
+        let jwt = format!("eyJhbGciOiJSUzI1NiJ9.{}.AA", URL_SAFE_NO_PAD.encode(&claims));
+        let transport = AnsweringTransport::new(move |seen| match seen.method.as_str() {
+            "GET" => (
+                200,
+                r#"{"issuer":"https://idp.example","token_endpoint":"https://idp.example/t",
+                    "mtls_endpoint_aliases":{"token_endpoint":"https://mtls.idp.example/t"},
+                    "tls_client_certificate_bound_access_tokens":true}"#
+                    .to_owned(),
+            ),
+            _ => (200, format!(r#"{{"token_type":"Bearer","access_token":"{jwt}","expires_in":3600}}"#)),
+        });
+        let builder = Client::builder(Authority::oidc("https://idp.example").unwrap(), "app")
+            .with_clock(pair.clock().clone());
+        let client = builder.with_transport(transport).with_certificate(certificate.clone()).build().unwrap();
+        let scope = ResourceScope::of_other_authority("read").unwrap();
+        let token = client.bound_token(&scope).await;
+        assert_eq!(token.as_ref().err().map(Error::code), code, "{claims}");
+    }
 }
