@@ -15,8 +15,8 @@ pub(crate) fn run_for(root: &Path, seconds: u64, seed: Option<u64>) -> Result<()
     command.args(["test", "--release", "--locked", "--package", "certbound", "--test", "behaviour", "--"]);
     command.args(["oracle::what_is_served", "--nocapture"]);
     command.env("CERTBOUND_ORACLE_SECONDS", seconds.to_string());
-    if let Some(seed) = seed {
-        command.env("CERTBOUND_ORACLE_SEED", seed.to_string());
-    }
+    // Others than the tests have, and others each time.
+    let seed = seed.unwrap_or_else(|| 1_000_000 + u64::from(std::process::id()) * 10_000);
+    command.env("CERTBOUND_ORACLE_SEED", seed.to_string());
     run(&mut command)
 }
