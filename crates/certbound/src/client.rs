@@ -139,6 +139,10 @@ impl Leg1 for Client<ByCertificate> {
         self.credential.certificate.earlier()
     }
 
+    fn identity(&self) -> Option<String> {
+        Some(format!("{} at {}", self.core.client_id, self.core.authority.url()))
+    }
+
     async fn replace(&self, blamed: &Binding, _: Blame) -> bool {
         self.credential.certificate.replace(blamed).await
     }

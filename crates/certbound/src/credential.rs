@@ -8,6 +8,7 @@ mod unbound;
 use certbound_core::certificate::Thumbprint;
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
+use zeroize::Zeroizing;
 
 pub use self::certificate::ByCertificate;
 pub use self::federated::ByAssertion;
@@ -108,5 +109,9 @@ mod sealed {
         fn leg(&self) -> Option<Leg>;
         /// Distinguishes credentials in cache keys.
         fn name(&self) -> &'static str;
+        /// Distinguishes those of one name and certificate, where they can be told apart before they are used.
+        fn identity(&self) -> Option<Zeroizing<String>> {
+            None
+        }
     }
 }

@@ -49,6 +49,12 @@ pub trait Leg1: Send + Sync + 'static {
         std::future::ready(false)
     }
 
+    /// Whose assertions they are, where another Leg 1 may deliver another identity's with the same certificate: clients that
+    /// share a cache share no token of different ones. Asked once, when a client is built. Default: nothing tells.
+    fn identity(&self) -> Option<String> {
+        None
+    }
+
     /// The certificate in use.
     fn binding(&self) -> impl Future<Output = Result<Binding, Error>> + Send;
 
@@ -181,6 +187,7 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 /// The object-safe twin of [`Leg1`].
 pub(crate) trait AnyLeg1: Send + Sync {
+    fn identity(&self) -> Option<String>;
     fn current_thumbprint(&self) -> Option<Thumbprint>;
     fn earlier_thumbprints(&self) -> Vec<Thumbprint>;
     fn replace<'a>(
@@ -197,6 +204,10 @@ pub(crate) trait AnyLeg1: Send + Sync {
 }
 
 impl<L: Leg1> AnyLeg1 for L {
+    fn identity(&self) -> Option<String> {
+        Leg1::identity(self)
+    }
+
     fn current_thumbprint(&self) -> Option<Thumbprint> {
         Leg1::current_thumbprint(self)
     }

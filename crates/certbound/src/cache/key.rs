@@ -1,5 +1,6 @@
 //! What makes two tokens different.
 
+use std::fmt;
 use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::sync::Arc;
 
@@ -23,14 +24,37 @@ pub(crate) struct ClientKey {
     authority: Option<Authority>,
     client_id: Arc<str>,
     credential: &'static str,
+    proof: Option<ProofHash>,
     capabilities: Vec<String>,
 }
+
+/// Who it is that proves the client, by SHA-256: two secrets, or two identities whose assertions come with one certificate.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ProofHash([u8; 32]);
+
+impl ProofHash {
+    pub(crate) fn of(text: &str) -> Self {
+        // The same function as a certificate's thumbprint.
+        Self(*Thumbprint::of_der(text.as_bytes()).as_bytes())
+    }
+}
+
+/// Shows nothing: a secret may be short enough to be found by its hash.
+impl fmt::Debug for ProofHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProofHash(..)")
+    }
+}
+
+/// What a [`ClientKey`] is made of.
+pub(super) type ClientParts<'a> = (Option<&'a Authority>, &'a str, &'a str, Option<ProofHash>, &'a [String]);
 
 impl ClientKey {
     pub(crate) fn new(
         authority: Option<&Authority>,
         client_id: &Arc<str>,
         credential: &'static str,
+        proof: Option<ProofHash>,
         capabilities: &[String],
     ) -> Arc<Self> {
         let mut key = Self {
@@ -38,14 +62,15 @@ impl ClientKey {
             authority: authority.cloned(),
             client_id: Arc::clone(client_id),
             credential,
+            proof,
             capabilities: capabilities.to_vec(),
         };
         key.hash = hasher().hash_one(key.parts());
         Arc::new(key)
     }
 
-    pub(super) fn parts(&self) -> (Option<&Authority>, &str, &str, &[String]) {
-        (self.authority.as_ref(), &self.client_id, self.credential, &self.capabilities)
+    pub(super) fn parts(&self) -> ClientParts<'_> {
+        (self.authority.as_ref(), &self.client_id, self.credential, self.proof, &self.capabilities)
     }
 }
 

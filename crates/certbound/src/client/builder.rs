@@ -6,13 +6,15 @@ use certbound_core::authority::{Authority, AuthorityKind};
 use certbound_core::endpoint::{Channel, Flow};
 use certbound_core::instance::InstanceMetadata;
 use certbound_core::secret::Secret;
+use zeroize::Zeroizing;
 
 use super::{BuildError, Client, ClientCore};
 use crate::background::Background;
 use crate::cache::TokenCache;
-use crate::cache::key::ClientKey;
+use crate::cache::key::{ClientKey, ProofHash};
 use crate::certificate::CertificateSource;
 use crate::clock::{Clock, SystemClock};
+use crate::correlation::CorrelationId;
 use crate::credential::{
     ByAssertion, ByCertificate, BySecret, ByUnboundAssertion, Credential, NoCredential, UnboundAssertions,
 };
@@ -189,8 +191,14 @@ impl<C> ClientBuilder<C> {
             Some(transport) => transport,
             None => Network::from_env()?.transport(),
         };
-        let cache_key =
-            ClientKey::new(Some(&authority), &client_id, self.credential.name(), &self.capabilities);
+        let proof = self.credential.identity().or_else(|| unknown_identity(&client_id));
+        let cache_key = ClientKey::new(
+            Some(&authority),
+            &client_id,
+            self.credential.name(),
+            proof.as_deref().map(|text| ProofHash::of(text)),
+            &self.capabilities,
+        );
         let background = Arc::new(Background::default());
         let core = ClientCore {
             authority,
@@ -210,11 +218,17 @@ impl<C> ClientBuilder<C> {
     }
 }
 
+/// The platform's own application of federated managed identities: which of them it is, only the assertion says.
+const FMI: &str = "urn:microsoft:identity:fmi";
+
+/// Another for each client, where the tokens of two may not be of one identity and nothing else tells them apart.
+fn unknown_identity(client_id: &str) -> Option<Zeroizing<String>> {
+    (client_id == FMI).then(|| Zeroizing::new(CorrelationId::random().to_string()))
+}
+
 /// In lower case where it is a GUID, which it must be at Microsoft's directories.
 fn client_id(text: &str, kind: AuthorityKind) -> Result<Arc<str>, BuildError> {
     const GUID_LENGTH: usize = 36;
-    /// The platform's own application of federated managed identities.
-    const FMI: &str = "urn:microsoft:identity:fmi";
 
     if text.len() == GUID_LENGTH && uuid::Uuid::try_parse(text).is_ok() {
         return Ok(text.to_ascii_lowercase().into());

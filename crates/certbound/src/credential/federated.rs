@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
+use zeroize::Zeroizing;
 
 use super::sealed::{Boxed, Now, Proof, Proves};
 use crate::assertion::BoundAssertion;
@@ -91,6 +92,10 @@ impl Proves for ByAssertion {
 
     fn name(&self) -> &'static str {
         "assertion"
+    }
+
+    fn identity(&self) -> Option<Zeroizing<String>> {
+        self.leg1.identity().map(Zeroizing::new)
     }
 }
 

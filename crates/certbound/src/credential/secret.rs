@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
+use zeroize::Zeroizing;
 
 use super::sealed::{Boxed, Now, Proof, Proves};
 use crate::binding::Binding;
@@ -51,5 +52,10 @@ impl Proves for BySecret {
 
     fn name(&self) -> &'static str {
         "secret"
+    }
+
+    /// Whoever has another secret may have a wrong one, which the cache must not hide.
+    fn identity(&self) -> Option<Zeroizing<String>> {
+        Some(Zeroizing::new(self.secret.expose().to_owned()))
     }
 }

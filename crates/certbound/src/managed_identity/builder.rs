@@ -165,7 +165,7 @@ impl ManagedIdentityBuilder {
             Some(KeyStrength::Hardware) => "managed identity, hardware",
             Some(KeyStrength::Attested) => "managed identity, attested",
         };
-        let cache_key = ClientKey::new(None, &who.into(), strength, &self.capabilities);
+        let cache_key = ClientKey::new(None, &who.into(), strength, None, &self.capabilities);
         let background = Arc::new(Background::default());
         let machine = Machine {
             id: self.id,

@@ -10,6 +10,7 @@ use certbound_core::scope::ExchangeScope;
 use certbound_core::secret::Secret;
 
 use super::call::{TokenCall, blame};
+use super::certificates::Name;
 use super::minted::Minted;
 use super::{ManagedIdentity, bearer};
 use crate::acquire::Options;
@@ -120,6 +121,11 @@ impl Leg1 for ManagedIdentity {
 
     fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
         self.machine.earlier()
+    }
+
+    fn identity(&self) -> Option<String> {
+        let Name { machine, identity, .. } = self.machine.asked();
+        Some(format!("{identity} at {machine}"))
     }
 
     /// Another one is issued, unless that was done just now. Live tokens stay with one that is only suspected.

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use certbound::{
-    Answer, BoundToken, ByCertificate, Client, Cloud, Error, ResourceScope, Secret, Source, TokenCache,
-    TokenHash, Transport, TransportError, Via, leg1_fn,
+    Answer, BoundToken, ByAssertion, ByCertificate, Client, ClientBuilder, Cloud, Error, NoCredential,
+    ResourceScope, Secret, Source, TokenCache, TokenHash, Transport, TransportError, Via, leg1_fn,
 };
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Condition, Fault, FaultResult, LegKind};
@@ -34,6 +36,71 @@ async fn a_hit_runs_nothing() {
     assert_eq!(second.binding().thumbprint(), pair.certificate().thumbprint());
     assert_eq!(calls.load(Ordering::SeqCst), 1);
     assert_eq!(pair.emulator().journal().len(), sent);
+}
+
+#[tokio::test]
+async fn clients_of_one_id_share_no_token_where_their_secrets_differ() {
+    let (pair, cache) = (Pair::new(), TokenCache::new());
+    let transport = AnsweringTransport::with_tokens();
+    for (secret, asked) in [("one", 1), ("other", 2), ("one", 2), ("other", 2)] {
+        let builder = pair.builder(builtin::APP).with_transport(transport.clone());
+        let client = builder.with_cache(cache.clone()).with_secret(Secret::new(secret)).build().unwrap();
+        client.bearer_token(&vault()).await.unwrap();
+        assert_eq!(transport.seen().len(), asked, "{secret}");
+    }
+}
+
+/// Which identity an application of many is, only the assertion says.
+#[tokio::test]
+async fn identities_that_come_with_one_certificate_share_no_token() {
+    let (pair, cache) = (Pair::new(), TokenCache::new());
+    let payload = format!(
+        r#"{{"aud":"api://AzureADTokenExchange","exp":1790000000,"cnf":{{"x5t#S256":"{}"}}}}"#,
+        pair.certificate().thumbprint().x5t_s256()
+    );
+    let jwt = format!("eyJhbGciOiJSUzI1NiJ9.{}.AA", URL_SAFE_NO_PAD.encode(payload));
+    let answer = format!(r#"{{"token_type":"mtls_pop","access_token":"{jwt}","expires_in":3600}}"#);
+    let transport = AnsweringTransport::new(move |_| (200, answer.clone()));
+    let leg1_of = |app: &str| {
+        let builder = pair.builder(app).with_transport(transport.clone());
+        builder.with_certificate(pair.certificate()).build().unwrap()
+    };
+    let by_function = || {
+        let jwt = jwt.clone();
+        leg1_fn(pair.certificate(), move |_| {
+            let jwt = Secret::new(jwt.clone());
+            async move { Ok::<_, Error>(jwt) }
+        })
+    };
+    let leg2 = |leg1: Box<dyn FnOnce(ClientBuilder<NoCredential>) -> ClientBuilder<ByAssertion>>,
+                app: &str| {
+        let builder = pair.builder(app).with_transport(transport.clone()).with_cache(cache.clone());
+        leg1(builder).build().unwrap()
+    };
+    macro_rules! with {
+        ($leg1:expr) => {{
+            let leg1 = $leg1;
+            Box::new(move |builder: ClientBuilder<NoCredential>| builder.with_assertions(leg1))
+        }};
+    }
+    const FMI: &str = "urn:microsoft:identity:fmi";
+    let clients = [
+        (leg2(with!(leg1_of(builtin::APP)), FMI), Source::Service),
+        (leg2(with!(leg1_of(builtin::TARGET_APP)), FMI), Source::Service),
+        (leg2(with!(leg1_of(builtin::APP)), FMI), Source::Cache),
+        // Nothing tells whose assertions a function delivers.
+        (leg2(with!(by_function()), FMI), Source::Service),
+        (leg2(with!(by_function()), FMI), Source::Service),
+        // Of an application of its own it is all the same.
+        (leg2(with!(by_function()), builtin::TARGET_APP), Source::Service),
+        (leg2(with!(by_function()), builtin::TARGET_APP), Source::Cache),
+    ];
+    for (at, (client, source)) in clients.iter().enumerate() {
+        let token = client.bound_token(&vault()).await.unwrap();
+        assert_eq!(token.details().source, *source, "{at}");
+        let again = client.bound_token(&vault()).await.unwrap();
+        assert_eq!(again.details().source, Source::Cache, "{at}");
+    }
 }
 
 /// Acceptance check 8.

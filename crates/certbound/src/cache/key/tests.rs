@@ -21,6 +21,7 @@ struct Ingredients {
     region: Option<String>,
     client_id: String,
     credential: usize,
+    proof: Option<String>,
     capabilities: Vec<String>,
     bound: bool,
     certificate: Option<u8>,
@@ -61,6 +62,7 @@ fn ingredients() -> impl Strategy<Value = Ingredients> {
         proptest::option::of(word()),
         proptest::option::of(word()),
         proptest::option::of(word()),
+        proptest::option::of(word()),
     );
     (who, what, extras, more).prop_map(|(who, what, extras, more)| Ingredients {
         of_machine: extras.4,
@@ -83,12 +85,13 @@ fn ingredients() -> impl Strategy<Value = Ingredients> {
         client_claims: more.3,
         assertion_claims: more.4,
         user: more.5,
+        proof: more.6,
     })
 }
 
 /// Two that differ in one ingredient only, or in none: whole random pairs would differ everywhere.
 fn neighbours() -> impl Strategy<Value = (Ingredients, Ingredients)> {
-    (ingredients(), ingredients(), 0..20_usize).prop_map(|(one, donor, at)| {
+    (ingredients(), ingredients(), 0..21_usize).prop_map(|(one, donor, at)| {
         let mut other = one.clone();
         let at = if one.of_machine != donor.of_machine && at < 3 { 18 } else { at };
         match at {
@@ -110,6 +113,7 @@ fn neighbours() -> impl Strategy<Value = (Ingredients, Ingredients)> {
             15 => other.client_claims = donor.client_claims,
             16 => other.assertion_claims = donor.assertion_claims,
             17 => other.user = donor.user,
+            19 => other.proof = donor.proof,
             18 if !other.of_machine => {
                 other.of_machine = true;
                 (other.cloud, other.tenant, other.region) = (0, "a.example".to_owned(), None);
@@ -146,6 +150,7 @@ fn key_with(of: &Ingredients, scopes: &str) -> CacheKey {
         Some(&authority).filter(|_| !of.of_machine),
         &Arc::from(of.client_id.as_str()),
         CREDENTIALS[of.credential],
+        of.proof.as_deref().map(ProofHash::of),
         &of.capabilities,
     );
     let kind = if of.bound { Kind::Bound } else { Kind::Bearer };

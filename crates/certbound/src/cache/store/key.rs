@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use crate::cache::key::KeyRef;
 
 /// Changes when what a key is made of does: an older version's entries are not found.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The name under which a store keeps one token: SHA-256 of everything that makes it another token than the rest, so that
 /// it tells nothing of tenant, client or scope.
