@@ -68,7 +68,7 @@ impl CertificateSource {
 const BLAMED_BY: [u32; 4] = [700_027, 700_030, 392_189, 392_204];
 
 /// How sure it is that a certificate is to blame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Blame {
     /// The service said so, or its TLS did.

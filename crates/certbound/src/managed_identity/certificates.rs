@@ -14,6 +14,7 @@ use super::keys::{KeyStrength, MachineKey, ProviderId};
 use super::minted::Minted;
 use super::slot::Slot;
 use crate::cache::flight::single::Flights;
+use crate::certificate::Blame;
 use crate::state::StateDirectory;
 
 /// The certificates of a machine's identities. Clones are one store; the default one is the process's.
@@ -40,9 +41,11 @@ struct Inner {
     attested: Attested,
 }
 
-/// Mints under way, by the name that was asked for, the certificate that another one is wanted than, and whether that was
-/// blamed.
-pub(super) type Mints = Flights<(Name, Option<Thumbprint>, bool), Result<Arc<Minted>, PlatformError>>;
+/// Mints under way, by the name that was asked for, the certificate that another one is wanted than, why, and whose
+/// connections it has.
+pub(super) type Mints = Flights<MintKey, Result<Arc<Minted>, PlatformError>>;
+
+type MintKey = (Name, Option<Thumbprint>, Option<Blame>, Option<tokio::runtime::Id>);
 
 /// What makes the certificate of one identity another than the rest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
+use tokio::runtime::Handle;
 
 use super::Machine;
 use super::blame::{blame_of, blames_attestation};
@@ -74,9 +75,10 @@ impl Machine {
     /// present one, to its very end.
     pub(super) async fn minted(
         self: &Arc<Self>,
-        not: Option<Thumbprint>,
+        not: Option<(Thumbprint, Blame)>,
         correlation_id: CorrelationId,
     ) -> Result<Arc<Minted>, PlatformError> {
+        let (not, blame) = not.unzip();
         let fits = |minted: &Arc<Minted>| not != Some(minted.binding.thumbprint());
         if let Some(minted) = self.ready()?.filter(fits) {
             return Ok(minted);
@@ -84,7 +86,7 @@ impl Machine {
         // Whoever finds it too old joins its renewal.
         let present = self.known_slot().and_then(|slot| slot.lasting(self.clock.now()));
         let old = not.or_else(|| Some(present.as_ref()?.binding.thumbprint()));
-        match self.fly(old, not.is_some(), correlation_id).await {
+        match self.fly(old, blame, correlation_id).await {
             Err(error) if error.is_transient() => present.filter(fits).ok_or(error),
             result => result,
         }
@@ -94,14 +96,15 @@ impl Machine {
     async fn fly(
         self: &Arc<Self>,
         not: Option<Thumbprint>,
-        blamed: bool,
+        blame: Option<Blame>,
         correlation_id: CorrelationId,
     ) -> Result<Arc<Minted>, PlatformError> {
         let machine = Arc::clone(self);
         let load =
-            move || -> Load<_> { Box::pin(async move { machine.mint(not, blamed, correlation_id).await }) };
+            move || -> Load<_> { Box::pin(async move { machine.mint(not, blame, correlation_id).await }) };
         let panicked = |_: Panicked| KeyError::new("the key provider or the attestation hook panicked");
-        let landed = self.certificates.flights().board((self.asked(), not, blamed), load).await;
+        let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
+        let landed = self.certificates.flights().board((self.asked(), not, blame, runtime), load).await;
         landed.unwrap_or_else(|error| Err(panicked(error).into()))
     }
 
@@ -127,7 +130,7 @@ impl Machine {
         }
         let (machine, old) = (Arc::clone(self), minted.binding.thumbprint());
         Background::spawn(&self.background, async move {
-            let Err(error) = machine.fly(Some(old), false, CorrelationId::random()).await else { return };
+            let Err(error) = machine.fly(Some(old), None, CorrelationId::random()).await else { return };
             if let Some(slot) = machine.known_slot() {
                 slot.renewal_failed(machine.clock.now(), machine.cache.begin().random);
             }
@@ -146,11 +149,9 @@ impl Machine {
         leg: Option<Leg>,
         correlation_id: CorrelationId,
     ) -> Result<Arc<Minted>, Error> {
-        if blame_of(&error).is_none() {
-            return Err(error);
-        }
+        let Some(of_it) = blame_of(&error) else { return Err(error) };
         // Apart, since it is rare.
-        let another = Box::pin(self.another(minted.binding.thumbprint(), correlation_id));
+        let another = Box::pin(self.another(minted.binding.thumbprint(), of_it, correlation_id));
         another.await.map_err(blame(leg))?.ok_or(error)
     }
 
@@ -159,14 +160,15 @@ impl Machine {
     pub(super) async fn another(
         self: &Arc<Self>,
         blamed: Thumbprint,
+        blame: Blame,
         correlation_id: CorrelationId,
     ) -> Result<Option<Arc<Minted>>, PlatformError> {
         // Before the certificate: what others put in its place in between is taken.
-        let pauses = self.known_slot().is_some_and(|slot| slot.was_just_replaced(self.clock.now()));
+        let pauses = self.known_slot().is_some_and(|slot| slot.was_just_replaced(blame, self.clock.now()));
         if pauses {
             return Ok(self.ready()?.filter(|minted| minted.binding.thumbprint() != blamed));
         }
-        self.minted(Some(blamed), correlation_id).await.map(Some)
+        self.minted(Some((blamed, blame)), correlation_id).await.map(Some)
     }
 
     /// What an error says of a certificate: one that was refused is not presented again, whether or not there is another.

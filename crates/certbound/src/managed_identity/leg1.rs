@@ -134,7 +134,7 @@ impl Leg1 for ManagedIdentity {
         if blame == Blame::Refused {
             self.machine.refuse(blamed).await;
         }
-        matches!(self.machine.another(blamed, CorrelationId::random()).await, Ok(Some(_)))
+        matches!(self.machine.another(blamed, blame, CorrelationId::random()).await, Ok(Some(_)))
     }
 
     async fn binding(&self) -> Result<Binding, Error> {

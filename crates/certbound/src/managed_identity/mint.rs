@@ -14,18 +14,21 @@ use super::error::PlatformError;
 use super::kept::{Kept, blocking};
 use super::keys::{KeyError, MachineKey};
 use super::minted::Minted;
+use crate::certificate::Blame;
 use crate::correlation::CorrelationId;
 
 /// The longest that a key store may take to give the key, and to sign.
 const KEY_LIMIT: Duration = Duration::from_secs(60);
+/// The longest that one waits for another who mints for the same identity.
+const TURN_LIMIT: Duration = Duration::from_secs(180);
 
 impl Machine {
     /// Asks the platform. The identity may turn out to be one that has a certificate already, by another name. `not` is one
-    /// that is to be replaced, because it was `blamed` or has grown old.
+    /// that is to be replaced, because of `blame` or since it has grown old.
     pub(super) async fn mint(
         &self,
         not: Option<Thumbprint>,
-        blamed: bool,
+        blame: Option<Blame>,
         correlation_id: CorrelationId,
     ) -> Result<Arc<Minted>, PlatformError> {
         let another = |known: &Arc<Minted>| not != Some(known.binding.thumbprint());
@@ -42,7 +45,8 @@ impl Machine {
         let (metadata, key) = (metadata?, key?);
         let canonical = self.canonical(&metadata.client_id, &key);
         let turn = self.certificates.turn(&canonical);
-        let _mine = turn.lock().await;
+        // One whose runtime is not driven any more must not stop everybody.
+        let _mine = tokio::time::timeout(TURN_LIMIT, turn.lock()).await.ok();
         let slot = self.certificates.slot(&self.asked(), &canonical, self.clock.now());
         // Which identity a name means can have changed.
         self.slot.set(&slot);
@@ -59,14 +63,14 @@ impl Machine {
             if slot.is_refused(found.binding.thumbprint()) {
                 kept.remove().await?;
             } else if another(&found) {
-                slot.put(&found, blamed.then(|| self.clock.now()));
+                slot.put(&found, blame, self.clock.now());
                 return Ok(found);
             }
         }
         let attestation = self.attest(&metadata, &key).await?;
         let request = self.signed_request(&metadata, &key).await?;
-        let anew = blamed || slot.lost_its_certificate();
-        let issued = self.issue(&request, attestation.as_deref(), anew, correlation_id).await?;
+        let blame = blame.or_else(|| slot.lost_its_certificate().then_some(Blame::Refused));
+        let issued = self.issue(&request, attestation.as_deref(), blame.is_some(), correlation_id).await?;
         let now = self.clock.now();
         let minted = Minted::new(&issued, &metadata, &key, now, now)?;
         if slot.is_refused(minted.binding.thumbprint()) {
@@ -74,7 +78,7 @@ impl Machine {
         }
         let minted = Arc::new(minted.at(kept.as_ref().map(Kept::file)));
         tracing::info!(client_id = %minted.client_id, not_after = %minted.binding.chain().not_after(), "certificate issued");
-        slot.put(&minted, anew.then_some(now));
+        slot.put(&minted, blame, now);
         if let Some(kept) = kept {
             kept.write(&issued, now).await?;
         }

@@ -10,15 +10,19 @@ use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 
 use super::minted::Minted;
+use crate::certificate::Blame;
 
 /// So many certificates before the present one are kept, for the tokens that still have them.
 const REMEMBERED: usize = 8;
 /// While a renewal goes on, no other one is begun for so long.
 const UNDER_WAY: Duration = Duration::from_secs(120);
 /// After a renewal that failed the next one begins no sooner than this, and up to as much later as `SPREAD`: machines that
-/// failed together do not ask together. As long after one certificate was blamed its successor is not replaced for that.
+/// failed together do not ask together. As long after one certificate was blamed its successor is not replaced for that; one
+/// that is only suspected not for four times as long each time: live tokens rest on those before it, and live for a day.
 const PAUSE: Duration = Duration::from_secs(180);
 const SPREAD: Duration = Duration::from_secs(120);
+/// The longest of those pauses. A suspicion that comes later begins anew.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// The place of an identity's certificate.
 #[derive(Default)]
@@ -38,6 +42,8 @@ struct Past {
     refused: VecDeque<Thumbprint>,
     /// When the last one came in the place of one that was blamed.
     replaced: Option<UnixTime>,
+    /// How many in a row came in the place of one that was only suspected.
+    suspected: u32,
 }
 
 impl Slot {
@@ -70,8 +76,8 @@ impl Slot {
         lasting.map(|minted| minted.binding.thumbprint()).collect()
     }
 
-    /// A new certificate; `blamed` is when it came, if it did so because the one before was blamed.
-    pub(super) fn put(&self, minted: &Arc<Minted>, blamed: Option<UnixTime>) {
+    /// A new certificate, which came at `now`; `blame` is that of the one before, if it came for that.
+    pub(super) fn put(&self, minted: &Arc<Minted>, blame: Option<Blame>, now: UnixTime) {
         let (mut past, new) = (self.past(), minted.binding.thumbprint());
         let previous = self.current.swap(Some(Arc::clone(minted)));
         let previous = previous.filter(|previous| previous.binding.thumbprint() != new);
@@ -79,7 +85,14 @@ impl Slot {
             past.earlier.push_front(previous);
         }
         past.earlier.truncate(REMEMBERED);
-        past.replaced = blamed.or(past.replaced);
+        past.suspected = match blame {
+            Some(Blame::Suspected) if past.replaced.is_some_and(|at| now < at.plus(LONGEST)) => {
+                past.suspected + 1
+            }
+            Some(Blame::Suspected) => 1,
+            _ => 0,
+        };
+        past.replaced = blame.map(|_| now).or(past.replaced);
         self.renewal.store(0, Ordering::Relaxed);
     }
 
@@ -110,9 +123,15 @@ impl Slot {
     }
 
     /// Whether one that was blamed was replaced just now: if that did not help, neither will another one.
-    pub(super) fn was_just_replaced(&self, now: UnixTime) -> bool {
+    pub(super) fn was_just_replaced(&self, blame: Blame, now: UnixTime) -> bool {
+        let past = self.past();
+        let pause = match blame {
+            // 4^5 times three minutes are more than a day.
+            Blame::Suspected => (PAUSE * 4_u32.pow(past.suspected.saturating_sub(1).min(5))).min(LONGEST),
+            Blame::Refused => PAUSE,
+        };
         // A clock that was set back must not put the next one off.
-        self.past().replaced.is_some_and(|at| at <= now && now < at.plus(PAUSE))
+        past.replaced.is_some_and(|at| at <= now && now < at.plus(pause))
     }
 
     /// Whether a renewal may begin. Says so to one of those who ask, and not again for a while.

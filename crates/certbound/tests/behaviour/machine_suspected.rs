@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use certbound::{
-    Answer, Blame, IdentityId, Leg1 as _, ResourceScope, TlsFacts, Transport, TransportError, Via,
+    Answer, Blame, Clock as _, IdentityId, Leg1 as _, ResourceScope, TlsFacts, Transport, TransportError, Via,
 };
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::{MemoryTransport, Pair};
@@ -125,7 +125,7 @@ async fn however_many_tokens_are_missed_while_connections_end_few_certificates_a
     let own = identity.bound_token(&vault()).await.unwrap();
     let exchanged = leg2.bound_token(&vault()).await.unwrap();
     ending.ends(usize::MAX);
-    for _ in 0..3 {
+    for round in 0..3 {
         asked(&pair);
         for other in 0..10 {
             let scope = ResourceScope::parse(&format!("https://{other}.example/.default")).unwrap();
@@ -135,10 +135,39 @@ async fn however_many_tokens_are_missed_while_connections_end_few_certificates_a
         assert_eq!(count(&asked(&pair), "issuecredential"), 1);
         assert_eq!(identity.bound_token(&vault()).await.unwrap(), own);
         assert_eq!(leg2.bound_token(&vault()).await.unwrap(), exchanged);
-        pair.clock().advance(PAUSE);
+        // Each helped as little as the one before: the next one is waited for longer.
+        pair.clock().advance(PAUSE * 4_u32.pow(round));
     }
     ending.ends(0);
     leg2.bound_token(&graph()).await.unwrap();
+}
+
+/// Eight are remembered, and live tokens rest on the first of them.
+#[tokio::test]
+async fn however_long_connections_end_live_tokens_are_served() {
+    let pair = Pair::new();
+    let ending = Ending::of(&pair, "");
+    let builder = pair.managed_identity(IdentityId::System);
+    let identity = builder.with_transport(ending.clone()).build().unwrap();
+    let own = identity.bound_token(&vault()).await.unwrap();
+    ending.ends(usize::MAX);
+    asked(&pair);
+    let mut waited = 0;
+    while pair.clock().now() < own.expires_at() {
+        assert!(identity.bound_token(&graph()).await.is_err());
+        assert_eq!(identity.bound_token(&vault()).await.unwrap(), own, "after {waited} pauses");
+        pair.clock().advance(PAUSE);
+        waited += 1;
+    }
+    let issued = count(&asked(&pair), "issuecredential");
+    assert!(waited == 480 && (3..8).contains(&issued), "{issued} in {waited}");
+    // Suspicions of another day begin anew.
+    pair.clock().advance(PAUSE * 481);
+    assert!(identity.bound_token(&graph()).await.is_err());
+    asked(&pair);
+    pair.clock().advance(PAUSE);
+    assert!(identity.bound_token(&graph()).await.is_err());
+    assert_eq!(count(&asked(&pair), "issuecredential"), 1);
 }
 
 #[tokio::test]
