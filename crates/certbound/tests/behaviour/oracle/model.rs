@@ -104,7 +104,7 @@ pub(super) struct Model {
     keeps_all: bool,
     /// Whether there is a store behind it, which may have an older token that ends later.
     has_store: bool,
-    /// Tokens that were over, or of no known age, by a clock that was set again since.
+    /// Tokens that were rejected, or were over, or of no known age, by a clock that was set again since.
     doubted: HashSet<String>,
     /// What the cache must have: the last token that somebody was served for each key.
     cached: HashMap<Key, String>,
@@ -187,8 +187,10 @@ impl Model {
     }
 
     /// Notes what the cache must have for a request that is about to be made.
-    pub(super) fn expect(&self, wanted: &mut Wanted, service: &Service, now: UnixTime) {
+    pub(super) fn expect(&mut self, wanted: &mut Wanted, service: &Service, now: UnixTime) {
         wanted.forgotten = self.forgotten.get(&key(wanted, wanted.certificate)).copied().unwrap_or(0);
+        // One that the store has, and that came later by a clock which was set back since, may take its place.
+        self.doubted.extend(wanted.rejected.clone());
         if !self.keeps_all || wanted.forced || wanted.claims.is_some() {
             return;
         }
@@ -282,10 +284,10 @@ impl Model {
         }
         if let (true, Some(fresh)) = (from_cache, &wanted.fresh) {
             let newest = service.issued(fresh).began;
-            // While it was over, an older one that the store had and that was not might take its place.
-            let was_over = self.has_store && self.doubted.contains(fresh);
+            // While it was not wanted, an older one that the store had and that was might take its place.
+            let was_doubted = self.has_store && self.doubted.contains(fresh);
             assert!(
-                issued.began >= newest || was_over,
+                issued.began >= newest || was_doubted,
                 "seed {seed}: {issued:?} in the place of the newer {fresh}"
             );
         }
