@@ -57,16 +57,7 @@ impl Discovery {
     ) -> Result<Authority, Error> {
         match authority.kind() {
             AuthorityKind::Oidc => {
-                let url = ServerMetadata::url_of(&authority);
-                let fetched = async {
-                    let answer = asks.get(&url).await?;
-                    let document = asks.ok(&answer)?;
-                    ServerMetadata::parse(&authority, document)
-                        .map(Arc::new)
-                        .map_err(|error| Error::peer(asks.leg, PeerMisbehaved::Metadata(error)))
-                };
-                let metadata = self.issuers.try_get_with(authority.url(), fetched).await;
-                let metadata = metadata.map_err(|error| (*error).clone())?;
+                let metadata = known(&self.issuers, authority.url(), || asks.metadata(&authority)).await?;
                 Ok(authority.with_metadata(metadata))
             }
             AuthorityKind::Entra
@@ -74,19 +65,14 @@ impl Discovery {
                     && !authority.has_environment()
                     && Cloud::of_host(authority.host()).is_none() =>
             {
-                let key = authority.host_and_port();
-                let asked = self.environments.try_get_with(key, asks.environment(&authority)).await;
-                let environment = asked.map_err(|error| (*error).clone())?;
-                Ok(match environment {
+                Ok(match self.environment_of(&authority, asks).await? {
                     Some(environment) => authority.in_discovered_environment(environment),
                     None => authority,
                 })
             }
             AuthorityKind::Adfs if validates => {
-                let key = authority.host_and_port();
-                let asked =
-                    self.federation_servers.try_get_with(key, asks.federation_server(&authority)).await;
-                asked.map_err(|error| (*error).clone())?;
+                let host = authority.host_and_port();
+                known(&self.federation_servers, host, || asks.federation_server(&authority)).await?;
                 Ok(authority)
             }
             _ => Ok(authority),
@@ -99,9 +85,24 @@ impl Discovery {
         authority: &Authority,
         asks: Asks<'_>,
     ) -> Result<Option<Arc<Environment>>, Error> {
-        let asked =
-            self.environments.try_get_with(authority.host_and_port(), asks.environment(authority)).await;
-        asked.map_err(|error| (*error).clone())
+        known(&self.environments, authority.host_and_port(), || asks.environment(authority)).await
+    }
+}
+
+/// What is known, or fetched once however many ask. One that fetches it may be of a runtime that is not driven any more: it is
+/// waited for no longer than a request may take.
+async fn known<V: Clone + Send + Sync + 'static, F: Future<Output = Result<V, Error>>>(
+    remembered: &moka::future::Cache<String, V>,
+    key: String,
+    fetch: impl Fn() -> F,
+) -> Result<V, Error> {
+    match tokio::time::timeout(2 * LIMIT, remembered.try_get_with(key.clone(), fetch())).await {
+        Ok(found) => found.map_err(|error| (*error).clone()),
+        Err(_) => {
+            let fetched = fetch().await?;
+            remembered.insert(key, fetched.clone()).await;
+            Ok(fetched)
+        }
     }
 }
 
@@ -110,6 +111,14 @@ fn remembered<V: Clone + Send + Sync + 'static>() -> moka::future::Cache<String,
 }
 
 impl Asks<'_> {
+    async fn metadata(self, authority: &Authority) -> Result<Arc<ServerMetadata>, Error> {
+        let answer = self.get(&ServerMetadata::url_of(authority)).await?;
+        let document = self.ok(&answer)?;
+        ServerMetadata::parse(authority, document)
+            .map(Arc::new)
+            .map_err(|error| Error::peer(self.leg, PeerMisbehaved::Metadata(error)))
+    }
+
     async fn environment(self, authority: &Authority) -> Result<Option<Arc<Environment>>, Error> {
         let answer = self.get(&instance::discovery_url(authority)).await?;
         let document = self.ok(&answer)?;

@@ -100,7 +100,7 @@ pub(crate) struct Machine {
     pub(crate) min_strength: Option<KeyStrength>,
     /// How many calls the metadata service may have to answer at once.
     pub(crate) imds_calls: Arc<Semaphore>,
-    discoveries: Flights<(), Result<Discovered, PlatformError>>,
+    discoveries: Flights<Option<tokio::runtime::Id>, Result<Discovered, PlatformError>>,
 }
 
 impl ManagedIdentity {

@@ -35,8 +35,12 @@ pub(crate) struct FlightKey {
 #[derive(Default)]
 pub(crate) struct Flights(Single<KeyOfRuntime, Result<Landed, Error>>);
 
-/// A flight is of one runtime: its connection and its timers are, and what another one has begun may not be driven any more.
 type KeyOfRuntime = (FlightKey, Option<Id>);
+
+/// A flight is of one runtime: its connection and its timers are, and what another one has begun may not be driven any more.
+pub(crate) fn this_runtime() -> Option<Id> {
+    Handle::try_current().ok().map(|runtime| runtime.id())
+}
 
 impl Flights {
     /// Waits for the flight of `key`, starting it with `load` if none is under way; tells whether it was joined.

@@ -12,6 +12,7 @@ use certbound_core::time::UnixTime;
 use super::error::PlatformError;
 use super::keys::MachineKey;
 use crate::cache::flight::single::{Flights, Load};
+use crate::cache::flight::this_runtime;
 
 /// What is to be attested.
 #[derive(Clone, Debug)]
@@ -62,7 +63,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Attested {
     tokens: Arc<Mutex<Tokens>>,
-    flights: Flights<Of, Result<Arc<Secret>, PlatformError>>,
+    flights: Flights<(Of, Option<tokio::runtime::Id>), Result<Arc<Secret>, PlatformError>>,
 }
 
 type Tokens = HashMap<Of, (Arc<Secret>, UnixTime)>;
@@ -97,7 +98,7 @@ impl Attested {
                 Ok(token)
             })
         };
-        let obtained = self.flights.board(of, load).await;
+        let obtained = self.flights.board((of, this_runtime()), load).await;
         obtained.unwrap_or_else(|_| Err(failed("it panicked")))
     }
 

@@ -11,6 +11,7 @@ use super::error::PlatformError;
 use super::keys::KeyStrength;
 use super::retry::Policy;
 use super::{Machine, ManagedIdentity};
+use crate::cache::flight::this_runtime;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Misuse};
 use crate::transport::TransportError;
@@ -100,7 +101,7 @@ impl ManagedIdentity {
             let machine = Arc::clone(machine);
             Box::pin(async move { machine.discover().await }) as _
         };
-        let found = machine.discoveries.board((), discover).await;
+        let found = machine.discoveries.board(this_runtime(), discover).await;
         let found = found.map_err(|_| Error::misuse(None, Misuse::ProviderPanicked))?;
         let (imds, strength) = match found.map_err(|what| Error::Platform { leg: None, what })? {
             Discovered::V2 => (ImdsVersion::V2, Some(machine.strength)),

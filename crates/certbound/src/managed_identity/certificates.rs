@@ -137,6 +137,14 @@ impl MachineCertificates {
         turn
     }
 
+    /// Whoever has the right does not give it back.
+    pub(super) fn give_up_turn(&self, canonical: &Name, turn: &Arc<tokio::sync::Mutex<()>>) {
+        let mut minting = lock(&self.inner.minting);
+        if minting.get(canonical).is_some_and(|known| known.as_ptr() == Arc::as_ptr(turn)) {
+            minting.remove(canonical);
+        }
+    }
+
     pub(super) fn flights(&self) -> &Mints {
         &self.inner.flights
     }

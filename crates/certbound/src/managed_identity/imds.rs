@@ -14,6 +14,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, SERVER};
 use http::{HeaderName, HeaderValue, Request, Response};
 use serde::Serialize;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::Machine;
@@ -24,6 +25,8 @@ use crate::transport::{Phase, TransportError};
 
 /// The service answers five calls for identities at once, and refuses more.
 const CALLS: usize = 5;
+/// The longest that one waits for its turn: those before it may be of a runtime that is not driven any more.
+const CALLS_LIMIT: Duration = Duration::from_secs(60);
 
 /// The right to call it, for a transport of one's own.
 pub(super) fn calls() -> Arc<Semaphore> {
@@ -74,7 +77,9 @@ impl Machine {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         let _turn = match self.place.origin() {
             // Nobody closes it.
-            MachineSource::Imds => self.imds_calls.acquire().await.ok(),
+            MachineSource::Imds => {
+                timeout(CALLS_LIMIT, self.imds_calls.acquire()).await.ok().and_then(Result::ok)
+            }
             _ => None,
         };
         Ok(self.transport.send(request, self.place.via()).await?.response)

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
-use tokio::runtime::Handle;
 
 use super::Machine;
 use super::blame::{blame_of, blames_attestation};
@@ -16,6 +15,7 @@ use super::minted::Minted;
 use super::slot::Slot;
 use crate::background::Background;
 use crate::cache::flight::single::{Load, Panicked};
+use crate::cache::flight::this_runtime;
 use crate::certificate::Blame;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg};
@@ -103,8 +103,8 @@ impl Machine {
         let load =
             move || -> Load<_> { Box::pin(async move { machine.mint(not, blame, correlation_id).await }) };
         let panicked = |_: Panicked| KeyError::new("the key provider or the attestation hook panicked");
-        let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
-        let landed = self.certificates.flights().board((self.asked(), not, blame, runtime), load).await;
+        let key = (self.asked(), not, blame, this_runtime());
+        let landed = self.certificates.flights().board(key, load).await;
         landed.unwrap_or_else(|error| Err(panicked(error).into()))
     }
 

@@ -6,12 +6,11 @@ mod software;
 use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use certbound_core::certificate::KeyAlgorithm;
 use rustls::sign::SigningKey;
-use tokio::sync::OnceCell;
 
 use self::signer::InTls;
 pub use self::signer::MachineSigner;
@@ -137,7 +136,8 @@ impl KeyError {
 /// Nothing is written, unless it is [`kept_in`](SoftwareKeys::kept_in) a folder.
 #[derive(Default)]
 pub struct SoftwareKeys {
-    key: OnceCell<MachineKey>,
+    /// Made and waited for on blocking threads, which go on where a runtime does not.
+    key: Arc<Mutex<Option<MachineKey>>>,
     state: Option<StateDirectory>,
 }
 
@@ -160,22 +160,32 @@ impl KeyProvider for SoftwareKeys {
     }
 
     async fn key(&self) -> Result<MachineKey, KeyError> {
-        let make = || async {
-            let state = self.state.clone();
-            let made = tokio::task::spawn_blocking(move || match state {
-                None => software::generate().map(|(key, _)| key),
-                Some(state) => software::kept(&state),
-            });
-            let made = made.await;
-            made.unwrap_or_else(|_| Err(KeyError::new("the runtime is shutting down")))
-        };
-        self.key.get_or_try_init(make).await.cloned()
+        let made = self.key.try_lock().ok().and_then(|key| key.clone());
+        if let Some(key) = made {
+            return Ok(key);
+        }
+        let (kept, state) = (Arc::clone(&self.key), self.state.clone());
+        let made = tokio::task::spawn_blocking(move || {
+            // A panic leaves none.
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(key) = &*kept {
+                return Ok(key.clone());
+            }
+            let key = match state {
+                None => software::generate()?.0,
+                Some(state) => software::kept(&state)?,
+            };
+            Ok(kept.insert(key).clone())
+        });
+        made.await.unwrap_or_else(|_| Err(KeyError::new("the runtime is shutting down")))
     }
 }
 
 impl fmt::Debug for SoftwareKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SoftwareKeys").field("made", &self.key.initialized()).finish()
+        f.debug_struct("SoftwareKeys")
+            .field("made", &self.key.try_lock().is_ok_and(|key| key.is_some()))
+            .finish()
     }
 }
 

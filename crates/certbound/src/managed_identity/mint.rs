@@ -45,8 +45,11 @@ impl Machine {
         let (metadata, key) = (metadata?, key?);
         let canonical = self.canonical(&metadata.client_id, &key);
         let turn = self.certificates.turn(&canonical);
-        // One whose runtime is not driven any more must not stop everybody.
-        let _mine = tokio::time::timeout(TURN_LIMIT, turn.lock()).await.ok();
+        let mine = tokio::time::timeout(TURN_LIMIT, turn.lock()).await;
+        if mine.is_err() {
+            // One whose runtime is not driven any more must not stop those who come after either.
+            self.certificates.give_up_turn(&canonical, &turn);
+        }
         let slot = self.certificates.slot(&self.asked(), &canonical, self.clock.now());
         // Which identity a name means can have changed.
         self.slot.set(&slot);

@@ -90,7 +90,8 @@ impl Slot {
                 past.suspected + 1
             }
             Some(Blame::Suspected) => 1,
-            _ => 0,
+            Some(Blame::Refused) => past.suspected,
+            None => 0,
         };
         past.replaced = blame.map(|_| now).or(past.replaced);
         self.renewal.store(0, Ordering::Relaxed);

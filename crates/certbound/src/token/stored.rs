@@ -216,13 +216,11 @@ const ORIGINS: usize = 4;
 impl Origins {
     pub(crate) fn shared(&self, origin: Origin) -> Arc<Origin> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = last.iter().find(|known| ***known == origin) {
-            return Arc::clone(known);
-        }
-        let new = Arc::new(origin);
+        let at = last.iter().position(|known| **known == origin);
+        let known = at.and_then(|at| last.remove(at)).unwrap_or_else(|| Arc::new(origin));
         last.truncate(ORIGINS - 1);
-        last.push_front(Arc::clone(&new));
-        new
+        last.push_front(Arc::clone(&known));
+        known
     }
 }
 

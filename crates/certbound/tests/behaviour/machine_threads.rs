@@ -1,17 +1,10 @@
 //! What takes long for a machine's certificate is not done where other futures wait for their turn.
 
-use std::future::IntoFuture as _;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::ThreadId;
-use std::time::Duration;
 
-use bytes::Bytes;
-use certbound::{
-    Answer, IdentityId, KeyError, KeyProvider, KeyStrength, MachineKey, MachineSigner, SoftwareKeys,
-    Transport, TransportError, Via,
-};
-use certbound_testkit::{MemoryTransport, Pair};
+use certbound::{IdentityId, KeyError, KeyProvider, KeyStrength, MachineKey, MachineSigner, SoftwareKeys};
+use certbound_testkit::Pair;
 use rustls::SignatureScheme;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::SigningKey;
@@ -44,43 +37,6 @@ async fn a_certificate_request_is_signed_on_a_blocking_thread() {
     let signed = key.signed.lock().unwrap().clone();
     assert_eq!(signed.len(), 1);
     assert_ne!(signed[0], std::thread::current().id(), "it was signed on the worker");
-}
-
-/// Never answers the first request for a certificate.
-#[derive(Clone)]
-struct FirstIsStuck(MemoryTransport, Arc<AtomicBool>);
-
-impl Transport for FirstIsStuck {
-    async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
-        if request.uri().path().ends_with("issuecredential") && !self.1.swap(true, Ordering::SeqCst) {
-            std::future::pending::<()>().await;
-        }
-        self.0.send(request, via).await
-    }
-}
-
-/// Its connections and timers stand still with it.
-#[test]
-fn a_runtime_that_nobody_drives_keeps_no_other_one_from_its_certificate() {
-    let pair = Pair::new();
-    let stuck = FirstIsStuck(pair.transport(), Arc::default());
-    let builder = pair.managed_identity(IdentityId::System).with_transport(stuck.clone());
-    let (identity, scope) = (builder.build().unwrap(), vault());
-    let mut runtimes = [(); 2].map(|()| tokio::runtime::Builder::new_current_thread());
-    // Time moves by itself where everybody waits.
-    let [one, other] = runtimes.each_mut().map(|it| it.enable_all().start_paused(true).build().unwrap());
-    let mut left = Box::pin(identity.bound_token(&scope).into_future());
-    one.block_on(async {
-        while !stuck.1.load(Ordering::SeqCst) {
-            assert!(futures_util::poll!(&mut left).is_pending());
-            tokio::task::yield_now().await;
-        }
-    });
-    let token = other.block_on(async {
-        tokio::time::timeout(Duration::from_secs(3_600), identity.bound_token(&scope).into_future()).await
-    });
-    token.expect("it waits for the runtime that is left").unwrap();
-    drop(left);
 }
 
 /// Remembers on which thread it signed.

@@ -30,6 +30,7 @@ mod refresh;
 mod requests;
 mod resource;
 mod rotation;
+mod runtimes;
 mod sealed;
 mod service_fabric;
 mod store;

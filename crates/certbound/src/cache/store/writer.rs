@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use certbound_core::time::UnixTime;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 
 use super::shelf::{AnyShared, passed_by};
 use super::{StoreError, StoreKey, entry};
@@ -13,6 +14,8 @@ use crate::token::Held;
 
 /// How many tokens wait for a store that is slow; the oldest are given up.
 const QUEUE: usize = 1_000;
+/// How long one waits for another that writes one token.
+const TURN_LIMIT: Duration = Duration::from_secs(4);
 /// How many names of forgotten tokens are remembered until the store has dropped them.
 const FORGOTTEN: usize = 10_000;
 
@@ -31,8 +34,8 @@ struct Jobs {
     waiting: VecDeque<StoreKey>,
     by_name: HashMap<StoreKey, (u64, Job)>,
     last: u64,
-    /// A task is at it.
-    writing: bool,
+    /// A task of this runtime is at it.
+    writing: Option<Id>,
     /// Tokens that a caller wants to be forgotten and that are in the store still, perhaps.
     forgotten: HashSet<StoreKey>,
     /// There were too many of those: nothing that is as old as this is believed.
@@ -108,22 +111,25 @@ impl Writer {
         }
         let given_up = if jobs.by_name.len() > QUEUE { jobs.waiting.pop_front() } else { None };
         let given_up = given_up.and_then(|name| jobs.by_name.remove(&name));
-        let begins = !jobs.writing && Handle::try_current().is_ok();
-        jobs.writing |= begins;
+        // What another runtime has begun may not be driven any more.
+        let runtime = Handle::try_current().ok().filter(|runtime| jobs.writing != Some(runtime.id()));
+        jobs.writing = runtime.as_ref().map(Handle::id).or(jobs.writing);
         drop(jobs);
         if given_up.is_some() {
             self.failed(&StoreError::new("it is too slow: a token was given up"));
         }
-        if begins && let Ok(runtime) = Handle::try_current() {
-            let writes = Writes(Arc::clone(self));
+        if let Some(runtime) = runtime {
+            let writes = Writes(Arc::clone(self), runtime.id());
             runtime.spawn(async move { writes.0.write_all().await });
         }
     }
 
     /// Writes what there is to write; whoever calls it meanwhile waits for his turn.
     pub(super) async fn write_all(&self) {
-        let _mine = self.turn.lock().await;
-        while let Some((name, number, job)) = self.next() {
+        loop {
+            // One that does not come to its end is not driven any more: a store has less time than this.
+            let _mine = tokio::time::timeout(TURN_LIMIT, self.turn.lock()).await;
+            let Some((name, number, job)) = self.next() else { return };
             let mut at = At { writer: self, name, given_up: true };
             let written = match job {
                 Job::Save(held) => match entry::write(&held, &name) {
@@ -145,7 +151,7 @@ impl Writer {
                 return Some((name, *number, job.clone()));
             }
         }
-        jobs.writing = false;
+        jobs.writing = None;
         None
     }
 
@@ -202,10 +208,13 @@ impl Drop for At<'_> {
 }
 
 /// A task that writes. If its runtime ends, the next thing to be written begins another.
-struct Writes(Arc<Writer>);
+struct Writes(Arc<Writer>, Id);
 
 impl Drop for Writes {
     fn drop(&mut self) {
-        self.0.jobs().writing = false;
+        let mut jobs = self.0.jobs();
+        if jobs.writing == Some(self.1) {
+            jobs.writing = None;
+        }
     }
 }
