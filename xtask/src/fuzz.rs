@@ -21,18 +21,24 @@ const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
-/// Every target for 20 seconds, with the same inputs each time: a change fails for what it broke, not for what chance found.
+/// Every target for 20 seconds, from the same seed and without what was found before: a change is to fail for what it broke, not
+/// for what chance found.
 pub(crate) fn smoke(root: &Path) -> Result<()> {
-    run_all(root, SMOKE, "-seed=1")
+    let corpus = root.join("target").join("fuzz").join("smoke");
+    if corpus.exists() {
+        std::fs::remove_dir_all(&corpus).with_context(|| format!("could not empty {}", corpus.display()))?;
+    }
+    run_all(root, SMOKE, "-seed=1", &corpus)
 }
 
-/// Every target for so many seconds, with other inputs each time.
+/// Every target for so many seconds, from another seed each time. New inputs are kept in `target/fuzz/corpus`.
 pub(crate) fn search(root: &Path, seconds: u64) -> Result<()> {
-    run_all(root, seconds, "-seed=0")
+    let corpus = root.join("target").join("fuzz").join("corpus");
+    // Seed 0 is one of libFuzzer's own choice.
+    run_all(root, seconds, "-seed=0", &corpus)
 }
 
-/// New inputs are kept in `target/fuzz/corpus`. Seed 0 is one of libFuzzer's own choice.
-fn run_all(root: &Path, seconds: u64, seed: &str) -> Result<()> {
+fn run_all(root: &Path, seconds: u64, seed: &str, corpus: &Path) -> Result<()> {
     if on_path("c++").is_none() {
         apt_install(&["g++"]).context("fuzz: libFuzzer is C++ and needs a compiler")?;
     }
@@ -49,7 +55,7 @@ fn run_all(root: &Path, seconds: u64, seed: &str) -> Result<()> {
         .arg(&output)
         .env("RUSTFLAGS", FLAGS))?;
     for target in TARGETS {
-        let corpus = output.join("corpus").join(target);
+        let corpus = corpus.join(target);
         std::fs::create_dir_all(&corpus).with_context(|| format!("could not make {}", corpus.display()))?;
         let program = output.join(host).join("release").join(target);
         say(&format!("fuzz: {target} for {seconds} s"));

@@ -23,7 +23,7 @@ Usage: cargo xtask COMMAND
   test                   set up what the tests need (and say so), then run all tests
   ci                     formatting, layering, clippy, docs and dependency rules; warnings are errors
   layering [--root DIR]  who may import whom, and what certbound-core may not touch
-  fuzz [SECONDS]         every fuzz target for so long (600 before a release); by default 20 with the same inputs
+  fuzz [SECONDS]         every fuzz target for so long (600 before a release); by default 20 from the same seed
   oracle [SECONDS [SEED]]
                          the cache beside a model of it, at random, for so long (600 by default)
   bench                  every ratio with its gate, and the libraries one would use instead, in one table
