@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use certbound_core::environment::exchange_uris;
-use certbound_core::jws::{JwsError, UnverifiedJws};
+use certbound_core::jws::{self, JwsError, UnverifiedJws};
 use certbound_core::jwt::Claims;
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
@@ -138,6 +138,12 @@ impl fmt::Debug for BoundAssertion {
 impl Leg1 for BoundAssertion {
     fn current_binding(&self) -> Option<Binding> {
         Some(self.inner.binding.clone())
+    }
+
+    /// Whom it names; the next one for the same identity names him too.
+    fn identity(&self) -> Option<String> {
+        let claims = jws::unverified_claims(self.inner.jwt.expose()).ok()?;
+        Some(format!("{} of {}", claims.string("sub")?, claims.string("iss")?))
     }
 
     async fn binding(&self) -> Result<Binding, Error> {

@@ -17,7 +17,7 @@ use certbound_core::time::UnixTime;
 pub(crate) use self::begun::Begun;
 use self::begun::Requests;
 use self::flight::Flights;
-use self::key::KeyRef;
+use self::key::{ClientKey, KeyRef};
 use self::memory::{Memory, Put};
 pub(crate) use self::miss::Miss;
 pub use self::statistics::CacheStatistics;
@@ -33,9 +33,9 @@ use crate::transport::AnyTransport;
 /// Tokens in memory. Clones are one cache; give them to several clients to share it.
 ///
 /// Bounded by count and by bytes: past either, the tokens that end soonest go first. A token is served while more than
-/// five minutes are left of it, and to its end while the token service is away. Nothing is written to disk, unless
-/// [a store](TokenCache::with_store) does. Tokens of
-/// different certificates, tenants, clients, scopes and kinds never meet.
+/// five minutes are left of it, or half of what was left when it came, and to its end while the token service is away.
+/// Nothing is written to disk, unless [a store](TokenCache::with_store) does. Tokens of different certificates, tenants,
+/// clients, scopes and kinds never meet.
 ///
 /// ```
 /// use certbound::TokenCache;
@@ -211,7 +211,7 @@ impl TokenCache {
         rejects: impl Fn(&Held) -> bool,
         clock: &dyn Clock,
     ) -> Option<Landed> {
-        let shelf = self.inner.shelf.as_ref()?;
+        let shelf = self.shelf_of(wanted.key.head.client)?;
         let (key, begun) = (wanted.key, self.begin().of_store());
         let held = shelf.load(wanted, begun).await;
         // Time went on meanwhile, or was set.
@@ -240,9 +240,14 @@ impl TokenCache {
         if let Put::HasNewer = self.put(held.clone(), succeeds, now) {
             return;
         }
-        if let Some(shelf) = &self.inner.shelf {
+        if let Some(shelf) = self.shelf_of(held.key().client()) {
             shelf.save(held);
         }
+    }
+
+    /// The store, for tokens that somebody may look for there.
+    fn shelf_of(&self, client: &ClientKey) -> Option<&Shelf> {
+        self.inner.shelf.as_deref().filter(|_| !client.is_passing())
     }
 
     /// Stores a token in memory, in the place of its predecessor if it `succeeds` that.
@@ -258,7 +263,7 @@ impl TokenCache {
     /// Forgets the token for `key`; tells whether there was one.
     pub(crate) fn remove(&self, key: &KeyRef<'_>, now: UnixTime) -> bool {
         let known = self.inner.memory.remove(key);
-        if let Some(shelf) = &self.inner.shelf {
+        if let Some(shelf) = self.shelf_of(key.head.client) {
             shelf.forget(key, now);
         }
         known

@@ -8,7 +8,6 @@ mod unbound;
 use certbound_core::certificate::Thumbprint;
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
-use zeroize::Zeroizing;
 
 pub use self::certificate::ByCertificate;
 pub use self::federated::ByAssertion;
@@ -16,6 +15,7 @@ pub use self::secret::BySecret;
 pub use self::unbound::{AssertionFile, ByUnboundAssertion, UnboundAssertions, unbound_fn};
 use crate::assertion::BoundAssertion;
 use crate::binding::Binding;
+use crate::cache::key::Prover;
 use crate::certificate::Blame;
 use crate::client::BuildError;
 use crate::error::{Error, Leg};
@@ -110,7 +110,7 @@ mod sealed {
         /// Distinguishes credentials in cache keys.
         fn name(&self) -> &'static str;
         /// Distinguishes those of one name and certificate, where they can be told apart before they are used.
-        fn identity(&self) -> Option<Zeroizing<String>> {
+        fn prover(&self) -> Option<Prover> {
             None
         }
     }

@@ -40,7 +40,8 @@ pub(crate) fn two_legs<T: Transport + Clone>(
         refuse_leg1_flags(leg1)?;
         let found = certificate::binding(&flags.certificate)?.ok_or(Usage::AssertionWithoutCertificate)?;
         let assertion = assertion::read(path, found.0)?;
-        let client = leg2(flags, authority, assertion, reach, &Prover::Certificate)?;
+        let prover = Prover::secret(assertion.secret());
+        let client = leg2(flags, authority, assertion, reach, &prover)?;
         return Ok(Plan { client: AnyClient::TwoLegs(client), source: found.1 });
     }
     let (certificate, source) = certificate_of_leg1(flags, leg1)?;

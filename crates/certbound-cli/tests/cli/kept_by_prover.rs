@@ -47,6 +47,19 @@ fn a_wrong_secret_or_assertion_finds_nothing() {
     assert!(!from_cache(&by_assertion(&assertion)));
     assert!(from_cache(&by_assertion(&assertion)));
     assert_eq!(refusal(&by_assertion("J.J.J")).0, 1);
+
+    let by_bound_assertion = |assertion: &str| {
+        let path = file(&folder, "bound.jwt", assertion);
+        let args = ["exchange", "--certificate", emulator.certificate(), "--assertion-file", text(&path)];
+        command(&emulator, &cache, &args).output().unwrap()
+    };
+    let made = json(&emulator.run(&["assertion", "--certificate", emulator.certificate()]));
+    let assertion = made["assertion"].as_str().unwrap();
+    assert!(!from_cache(&by_bound_assertion(assertion)));
+    assert!(from_cache(&by_bound_assertion(assertion)));
+    let (rest, signature) = assertion.rsplit_once('.').unwrap();
+    let forged = format!("{rest}.{}", signature.chars().rev().collect::<String>());
+    assert_eq!(refusal(&by_bound_assertion(&forged)).0, 1, "one that nobody signed");
 }
 
 /// A plain token of the machine for the exchange, which the application trusts.

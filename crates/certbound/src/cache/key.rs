@@ -7,12 +7,14 @@ use std::sync::Arc;
 use certbound_core::authority::Authority;
 use certbound_core::certificate::Thumbprint;
 use certbound_core::scope::{ResourceScope, ScopeSet};
+use certbound_core::secret::Secret;
 use certbound_core::tenant::TenantId;
 use equivalent::Equivalent;
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 
 use crate::binding::Binding;
+use crate::correlation::CorrelationId;
 use crate::rejected::TokenHash;
 use crate::token::Kind;
 
@@ -24,37 +26,47 @@ pub(crate) struct ClientKey {
     authority: Option<Authority>,
     client_id: Arc<str>,
     credential: &'static str,
-    proof: Option<ProofHash>,
+    prover: Option<Prover>,
     capabilities: Vec<String>,
 }
 
-/// Who it is that proves the client, by SHA-256: two secrets, or two identities whose assertions come with one certificate.
+/// Who proves the client, by a hash, where a certificate does not tell.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct ProofHash([u8; 32]);
+pub enum Prover {
+    /// Another secret may be a wrong one.
+    Secret(TokenHash),
+    /// Whose assertions they are.
+    Identity(TokenHash),
+    /// Nothing tells, and they may be of anybody: of this client alone, for as long as it lives.
+    Unknown(CorrelationId),
+}
 
-impl ProofHash {
-    pub(crate) fn of(text: &str) -> Self {
-        // The same function as a certificate's thumbprint.
-        Self(*Thumbprint::of_der(text.as_bytes()).as_bytes())
+impl Prover {
+    pub(crate) fn identity(name: String) -> Self {
+        Self::Identity(TokenHash::of(&Secret::new(name)))
     }
 }
 
-/// Shows nothing: a secret may be short enough to be found by its hash.
-impl fmt::Debug for ProofHash {
+/// Shows no hash: a secret may be short enough to be found by it.
+impl fmt::Debug for Prover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ProofHash(..)")
+        f.write_str(match self {
+            Self::Secret(_) => "Secret(..)",
+            Self::Identity(_) => "Identity(..)",
+            Self::Unknown(_) => "Unknown(..)",
+        })
     }
 }
 
 /// What a [`ClientKey`] is made of.
-pub(super) type ClientParts<'a> = (Option<&'a Authority>, &'a str, &'a str, Option<ProofHash>, &'a [String]);
+pub(super) type ClientParts<'a> = (Option<&'a Authority>, &'a str, &'a str, Option<Prover>, &'a [String]);
 
 impl ClientKey {
     pub(crate) fn new(
         authority: Option<&Authority>,
         client_id: &Arc<str>,
         credential: &'static str,
-        proof: Option<ProofHash>,
+        prover: Option<Prover>,
         capabilities: &[String],
     ) -> Arc<Self> {
         let mut key = Self {
@@ -62,7 +74,7 @@ impl ClientKey {
             authority: authority.cloned(),
             client_id: Arc::clone(client_id),
             credential,
-            proof,
+            prover,
             capabilities: capabilities.to_vec(),
         };
         key.hash = hasher().hash_one(key.parts());
@@ -70,7 +82,27 @@ impl ClientKey {
     }
 
     pub(super) fn parts(&self) -> ClientParts<'_> {
-        (self.authority.as_ref(), &self.client_id, self.credential, self.proof, &self.capabilities)
+        (self.authority.as_ref(), &self.client_id, self.credential, self.prover, &self.capabilities)
+    }
+
+    /// The same for the name in a store, which anybody may see: a secret could be found by its hash there.
+    pub(super) fn parts_shown(&self) -> ClientParts<'_> {
+        let (authority, client_id, credential, prover, capabilities) = self.parts();
+        let prover = prover.filter(|prover| !matches!(prover, Prover::Secret(_)));
+        (authority, client_id, credential, prover, capabilities)
+    }
+
+    /// What its tokens in a store must have with them, to be used.
+    pub(super) fn secret(&self) -> Option<TokenHash> {
+        match self.prover {
+            Some(Prover::Secret(hash)) => Some(hash),
+            _ => None,
+        }
+    }
+
+    /// Whether nobody else will ever look for its tokens.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self.prover, Some(Prover::Unknown(_)))
     }
 }
 
@@ -198,6 +230,10 @@ impl CacheKey {
 impl CacheKey {
     pub(crate) fn scope(&self) -> &ScopeSet {
         &self.scope
+    }
+
+    pub(super) fn client(&self) -> &ClientKey {
+        &self.client
     }
 
     /// What it takes beside its own fields and what it shares with its client, in bytes.

@@ -6,12 +6,11 @@ use certbound_core::authority::{Authority, AuthorityKind};
 use certbound_core::endpoint::{Channel, Flow};
 use certbound_core::instance::InstanceMetadata;
 use certbound_core::secret::Secret;
-use zeroize::Zeroizing;
 
 use super::{BuildError, Client, ClientCore};
 use crate::background::Background;
 use crate::cache::TokenCache;
-use crate::cache::key::{ClientKey, ProofHash};
+use crate::cache::key::{ClientKey, Prover};
 use crate::certificate::CertificateSource;
 use crate::clock::{Clock, SystemClock};
 use crate::correlation::CorrelationId;
@@ -191,14 +190,9 @@ impl<C> ClientBuilder<C> {
             Some(transport) => transport,
             None => Network::from_env()?.transport(),
         };
-        let proof = self.credential.identity().or_else(|| unknown_identity(&client_id));
-        let cache_key = ClientKey::new(
-            Some(&authority),
-            &client_id,
-            self.credential.name(),
-            proof.as_deref().map(|text| ProofHash::of(text)),
-            &self.capabilities,
-        );
+        let prover = self.credential.prover().or_else(|| unknown_prover(&client_id));
+        let cache_key =
+            ClientKey::new(Some(&authority), &client_id, self.credential.name(), prover, &self.capabilities);
         let background = Arc::new(Background::default());
         let core = ClientCore {
             authority,
@@ -222,8 +216,8 @@ impl<C> ClientBuilder<C> {
 const FMI: &str = "urn:microsoft:identity:fmi";
 
 /// Another for each client, where the tokens of two may not be of one identity and nothing else tells them apart.
-fn unknown_identity(client_id: &str) -> Option<Zeroizing<String>> {
-    (client_id == FMI).then(|| Zeroizing::new(CorrelationId::random().to_string()))
+fn unknown_prover(client_id: &str) -> Option<Prover> {
+    (client_id == FMI).then(|| Prover::Unknown(CorrelationId::random()))
 }
 
 /// In lower case where it is a GUID, which it must be at Microsoft's directories.

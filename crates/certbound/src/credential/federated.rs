@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
-use zeroize::Zeroizing;
 
 use super::sealed::{Boxed, Now, Proof, Proves};
 use crate::assertion::BoundAssertion;
 use crate::binding::Binding;
+use crate::cache::key::Prover;
 use crate::certificate::Blame;
 use crate::error::{Error, Leg, Misuse};
 use crate::leg1::{AnyLeg1, AssertionRequest};
@@ -94,8 +94,8 @@ impl Proves for ByAssertion {
         "assertion"
     }
 
-    fn identity(&self) -> Option<Zeroizing<String>> {
-        self.leg1.identity().map(Zeroizing::new)
+    fn prover(&self) -> Option<Prover> {
+        self.leg1.identity().map(Prover::identity)
     }
 }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
-use zeroize::Zeroizing;
 
 use super::sealed::{Boxed, Now, Proof, Proves};
 use crate::binding::Binding;
+use crate::cache::key::Prover;
 use crate::client::BuildError;
 use crate::error::Leg;
 use crate::leg1::AssertionRequest;
+use crate::rejected::TokenHash;
 use crate::token::Kind;
 
 /// The client proves itself by a secret (RFC 6749, section 2.3.1): for Bearer tokens only.
@@ -55,7 +56,7 @@ impl Proves for BySecret {
     }
 
     /// Whoever has another secret may have a wrong one, which the cache must not hide.
-    fn identity(&self) -> Option<Zeroizing<String>> {
-        Some(Zeroizing::new(self.secret.expose().to_owned()))
+    fn prover(&self) -> Option<Prover> {
+        Some(Prover::Secret(TokenHash::of(&self.secret)))
     }
 }

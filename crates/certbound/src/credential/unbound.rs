@@ -11,8 +11,10 @@ use certbound_core::time::UnixTime;
 use super::sealed::{Boxed, Now, Proof, Proves};
 use crate::assertion::AssertionError;
 use crate::binding::Binding;
+use crate::cache::key::Prover;
 use crate::error::{Error, Leg, Misuse};
 use crate::leg1::AssertionRequest;
+use crate::rejected::TokenHash;
 use crate::token::Kind;
 
 /// A source of unbound assertions (RFC 7523, section 2.2), such as a workload's federated token.
@@ -26,6 +28,11 @@ pub trait UnboundAssertions: Send + Sync + 'static {
         &self,
         request: &AssertionRequest,
     ) -> impl Future<Output = Result<Arc<Secret>, Error>> + Send;
+
+    /// Whose assertions they are, as [`Leg1::identity`](crate::Leg1::identity). Default: nothing tells.
+    fn identity(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A file that holds an assertion and is read again at each use, since whoever writes it rotates it: the
@@ -71,6 +78,10 @@ impl UnboundAssertions for AssertionFile {
             Err(_) => Err(failed("the runtime is shutting down".to_owned())),
         }
     }
+
+    fn identity(&self) -> Option<String> {
+        Some(format!("file {}", self.path.display()))
+    }
 }
 
 fn read(path: &Path) -> Result<Secret, String> {
@@ -89,6 +100,10 @@ fn read(path: &Path) -> Result<Secret, String> {
 impl UnboundAssertions for Secret {
     async fn assertion(&self, _request: &AssertionRequest) -> Result<Arc<Secret>, Error> {
         Ok(Arc::new(Secret::new(self.expose())))
+    }
+
+    fn identity(&self) -> Option<String> {
+        Some(TokenHash::of(self).hex())
     }
 }
 
@@ -187,10 +202,15 @@ impl Proves for ByUnboundAssertion {
     fn name(&self) -> &'static str {
         "unbound assertion"
     }
+
+    fn prover(&self) -> Option<Prover> {
+        self.source.identity().map(Prover::identity)
+    }
 }
 
 /// The object-safe twin of [`UnboundAssertions`].
 trait AnyUnbound: Send + Sync {
+    fn identity(&self) -> Option<String>;
     fn assertion<'a>(
         &'a self,
         request: &'a AssertionRequest,
@@ -198,6 +218,10 @@ trait AnyUnbound: Send + Sync {
 }
 
 impl<S: UnboundAssertions> AnyUnbound for S {
+    fn identity(&self) -> Option<String> {
+        UnboundAssertions::identity(self)
+    }
+
     fn assertion<'a>(
         &'a self,
         request: &'a AssertionRequest,

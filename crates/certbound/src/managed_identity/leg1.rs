@@ -37,6 +37,12 @@ impl ManagedIdentity {
         AcquireMachineLeg1 { identity: self, options: Options::default() }
     }
 
+    /// As whoever shares a cache knows it.
+    fn name(&self) -> String {
+        let Name { machine, identity, .. } = self.machine.asked();
+        format!("{identity} at {machine}")
+    }
+
     /// With this certificate; where the service blames that, once more with a new one.
     async fn exchange(
         &self,
@@ -124,8 +130,7 @@ impl Leg1 for ManagedIdentity {
     }
 
     fn identity(&self) -> Option<String> {
-        let Name { machine, identity, .. } = self.machine.asked();
-        Some(format!("{identity} at {machine}"))
+        Some(self.name())
     }
 
     /// Another one is issued, unless that was done just now. Live tokens stay with one that is only suspected.
@@ -172,5 +177,9 @@ impl UnboundAssertions for ManagedIdentity {
         let cloud = cloud.and_then(Cloud::of_host).unwrap_or(Cloud::Public);
         let answer = bearer::token(&self.machine, cloud.exchange_uri(), None, request.correlation_id).await;
         answer.map(|answer| Arc::new(answer.access_token)).map_err(blame(LEG))
+    }
+
+    fn identity(&self) -> Option<String> {
+        Some(self.name())
     }
 }

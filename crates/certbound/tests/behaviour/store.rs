@@ -168,8 +168,8 @@ async fn a_damaged_or_foreign_entry_is_not_used() {
     };
     let mut bad: Vec<Vec<u8>> = (0..text.len()).map(|length| text.as_bytes()[..length].to_vec()).collect();
     bad.extend([
-        change(r#""version":1"#, r#""version":2"#).into_bytes(),
-        change(r#""version":1"#, r#""version":1,"new":true"#).into_bytes(),
+        change(r#""version":2"#, r#""version":1"#).into_bytes(),
+        change(r#""version":2"#, r#""version":2,"new":true"#).into_bytes(),
         change(r#""T1""#, r#""""#).into_bytes(),
         change(r#""T1""#, "null").into_bytes(),
         change(r#""Bearer""#, r#""mtls_pop""#).into_bytes(),
@@ -367,4 +367,44 @@ async fn a_token_of_the_store_that_is_older_than_the_rejected_one_is_not_used() 
     let found = client.bearer_token(&vault()).rejected(third).await.unwrap();
     assert_eq!((found.secret().expose(), found.details().source), ("T4", Source::Store));
     assert_eq!((token(&client).await.as_str(), service.asked()), ("T4", 4));
+}
+
+/// Anybody may see the names, and a short secret could be found by its hash.
+#[tokio::test]
+async fn what_another_secret_got_is_not_used_though_its_name_does_not_tell() {
+    let (clock, service, store) = hour();
+    let by = async |secret: &str| {
+        let cache = TokenCache::new().with_store(Arc::clone(&store));
+        let builder = Client::builder(Pair::new().authority(), builtin::APP).with_clock(clock.clone());
+        let builder = builder.with_transport(service.transport()).with_cache(cache.clone());
+        let client = builder.with_secret(Secret::new(secret)).build().unwrap();
+        let token = client.bearer_token(&vault()).await.unwrap();
+        cache.flush().await;
+        token.secret().expose().to_owned()
+    };
+    assert_eq!((by("one").await, by("one").await), ("T1".to_owned(), "T1".to_owned()));
+    let (name, _) = store.only();
+    assert_eq!((by("other").await, by("other").await), ("T2".to_owned(), "T2".to_owned()));
+    assert_eq!(store.only().0, name);
+    assert_eq!(by("one").await, "T3");
+}
+
+/// Nobody else would ever look for it.
+#[tokio::test]
+async fn a_token_of_nobody_knows_whom_is_not_written_down() {
+    let (clock, service, store) = hour();
+    let by = async |app: &str| {
+        let cache = TokenCache::new().with_store(Arc::clone(&store));
+        let builder = Client::builder(Pair::new().authority(), app).with_clock(clock.clone());
+        let builder = builder.with_transport(service.transport()).with_cache(cache.clone());
+        let provider = certbound::unbound_fn(|_| async { Ok::<_, StoreError>(Secret::new("J.J.J")) });
+        let client = builder.with_unbound_assertions(provider).build().unwrap();
+        client.bearer_token(&vault()).await.unwrap();
+        assert_eq!(client.bearer_token(&vault()).await.unwrap().details().source, Source::Cache);
+        cache.flush().await;
+    };
+    by("urn:microsoft:identity:fmi").await;
+    assert!(store.entries.lock().unwrap().is_empty());
+    by(builtin::APP).await;
+    store.only();
 }

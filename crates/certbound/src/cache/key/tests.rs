@@ -150,7 +150,7 @@ fn key_with(of: &Ingredients, scopes: &str) -> CacheKey {
         Some(&authority).filter(|_| !of.of_machine),
         &Arc::from(of.client_id.as_str()),
         CREDENTIALS[of.credential],
-        of.proof.as_deref().map(ProofHash::of),
+        of.proof.clone().map(Prover::identity),
         &of.capabilities,
     );
     let kind = if of.bound { Kind::Bound } else { Kind::Bearer };

@@ -15,10 +15,11 @@ use crate::acquire::accept::observe;
 use crate::binding::Binding;
 use crate::cache::{Begun, Wanted};
 use crate::correlation::CorrelationId;
+use crate::rejected::TokenHash;
 use crate::token::{Connections, Held, Life, Origin, Rare, Stored, TokenBody};
 
 /// The form that is written, and the only one that is read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// More than everything beside the token itself takes, mostly.
 const BESIDE: usize = 4 * 1024;
 
@@ -27,6 +28,8 @@ struct Written<'a> {
     version: u32,
     /// The key again: an entry that was put under another one is not used.
     key: String,
+    /// Whose secret it was got by, by its hash.
+    secret: Option<String>,
     token: &'a str,
     /// From when its life counts.
     from: u64,
@@ -47,6 +50,7 @@ struct Written<'a> {
 struct Read {
     version: u32,
     key: String,
+    secret: Option<String>,
     token: SecretText,
     from: u64,
     expires_at: u64,
@@ -76,6 +80,7 @@ pub(super) fn write(held: &Held, key: &StoreKey) -> Option<StoreEntry> {
     let written = Written {
         version: VERSION,
         key: key.to_string(),
+        secret: held.key().client().secret().map(TokenHash::hex),
         token: body.secret.expose(),
         from: life.counts_from().as_secs(),
         expires_at: life.expires_at().as_secs(),
@@ -111,6 +116,9 @@ pub(super) fn read(
     }
     if read.key != name.to_string() {
         return Err("it is another token's");
+    }
+    if read.secret != wanted.key.head.client.secret().map(TokenHash::hex) {
+        return Err("it was got by another secret");
     }
     let binding_observed = check_kind(&read, wanted.binding())?;
     let at = UnixTime::from_secs;

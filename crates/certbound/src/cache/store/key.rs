@@ -108,7 +108,7 @@ impl Hasher for Digest {
 impl KeyRef<'_> {
     /// Every part whole, where a map needs only as much as spreads well.
     fn each_part(&self, state: &mut Digest) {
-        self.head.client.parts().hash(state);
+        self.head.client.parts_shown().hash(state);
         self.head.kind.hash(state);
         self.thumbprint.hash(state);
         self.head.scope.as_str().hash(state);
