@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::bytes;
 use crate::credential::ClientProof;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretBytes};
 
 /// The value of `token_type` that asks for a certificate-bound token, and that a bound answer carries.
 pub const MTLS_POP: &str = "mtls_pop";
@@ -119,13 +119,13 @@ impl<'a> TokenRequest<'a> {
     }
 
     /// The body, `application/x-www-form-urlencoded`; wiped when dropped.
-    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+    pub fn encode(&self) -> SecretBytes {
         let parameters = self.parameters();
         let parts: Vec<_> =
             parameters.into_iter().map(|(name, value)| [Part::new(name), Part::new(value)]).collect();
         // As long as it gets, so that the buffer never moves and leaves no copy behind.
         let capacity = parts.iter().map(|[name, value]| name.length + value.length + 2).sum();
-        let mut body = Zeroizing::new(Vec::with_capacity(capacity));
+        let mut body = SecretBytes::with_capacity(capacity);
         for [name, value] in parts {
             if !body.is_empty() {
                 body.push(b'&');

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use certbound_core::managed_identity::ServerThumbprint;
+use certbound_core::secret::SecretBytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy::Client;
@@ -14,7 +15,6 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::RootCertStore;
-use zeroize::Zeroizing;
 
 use super::alarm::Alarm;
 use super::connections::{Answering, Connection, Connections};
@@ -129,7 +129,7 @@ impl HyperTransport {
         // As much as it says, where it says it; a body that says too much is refused when it is longer.
         let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
         let room = announced.unwrap_or_default().min(self.limits.body).min(ROOM);
-        let mut collected = Zeroizing::new(Vec::with_capacity(room));
+        let mut collected = SecretBytes::with_capacity(room);
         let mut body = std::pin::pin!(Limited::new(body, self.limits.body));
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| self.explain_body(host, error.as_ref()))?;
@@ -225,10 +225,10 @@ fn head_bytes(headers: &http::HeaderMap) -> usize {
 }
 
 /// Makes room by copying into a new buffer and wiping the old one; a plain `Vec` would leave it behind.
-fn grow(buffer: &mut Zeroizing<Vec<u8>>, more: usize) {
+fn grow(buffer: &mut SecretBytes, more: usize) {
     let needed = buffer.len() + more;
     if needed > buffer.capacity() {
-        let mut larger = Zeroizing::new(Vec::with_capacity((needed * 2).max(4096)));
+        let mut larger = SecretBytes::with_capacity((needed * 2).max(4096));
         larger.extend_from_slice(buffer);
         *buffer = larger;
     }
