@@ -1,12 +1,14 @@
 //! Strict JSON: no member twice, at any depth.
 
 mod members;
+mod taken;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
 pub use self::members::Members;
+pub(crate) use self::taken::Taken;
 use crate::shown::shown;
 
 /// The deepest nesting that is read.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::bytes;
-use crate::json::{self, JsonError};
+use crate::json::{JsonError, Taken};
 pub use crate::refusal::AuthorityError;
 use crate::secret::Secret;
 
@@ -64,7 +64,7 @@ impl TokenResponse {
         if status != 200 {
             return Err(AnswerError::Refused(Box::new(AuthorityError::parse(status, headers, body))));
         }
-        let mut members = json::parse_object(body).map_err(|error| match error {
+        let mut members = Taken::parse(body).map_err(|error| match error {
             JsonError::Duplicate { name } => MalformedAnswer::DuplicateField(name),
             error => MalformedAnswer::NotJson(error),
         })?;
@@ -93,7 +93,7 @@ impl TokenResponse {
             scope: scope
                 .map(|scope| scope.split_ascii_whitespace().map(str::to_owned).collect())
                 .filter(|scopes: &Vec<String>| !scopes.is_empty()),
-            extra: members,
+            extra: members.into_map(),
         })
     }
 
@@ -141,8 +141,8 @@ impl fmt::Debug for TokenResponse {
     }
 }
 
-fn text(members: &mut Map<String, Value>, field: &'static str) -> Result<Option<String>, MalformedAnswer> {
-    match members.remove(field) {
+fn text(members: &mut Taken<'_>, field: &'static str) -> Result<Option<String>, MalformedAnswer> {
+    match members.take(field) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(MalformedAnswer::WrongType { field, expected: "a text" }),
@@ -150,11 +150,8 @@ fn text(members: &mut Map<String, Value>, field: &'static str) -> Result<Option<
 }
 
 /// Whole seconds, as a number or a text of digits; some services send one, some the other.
-fn seconds(
-    members: &mut Map<String, Value>,
-    field: &'static str,
-) -> Result<Option<Duration>, MalformedAnswer> {
-    let number = match members.remove(field) {
+fn seconds(members: &mut Taken<'_>, field: &'static str) -> Result<Option<Duration>, MalformedAnswer> {
+    let number = match members.take(field) {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Number(number)) => number.as_u64(),
         Some(Value::String(text)) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {

@@ -65,9 +65,7 @@ impl Members {
             }
             Err(error) => return Err(parse_object(error.as_bytes()).err().unwrap_or(JsonError::NotAnObject)),
         };
-        let mut deserializer = serde_json::Deserializer::from_str(&document);
-        let list = Object { document: &document }.deserialize(&mut deserializer).map_err(explain)?;
-        deserializer.end().map_err(explain)?;
+        let list = read(&document).map_err(explain)?;
         Ok(Self { document, list })
     }
 
@@ -102,12 +100,10 @@ impl Members {
 
     /// All of them as a tree, in the order of the document.
     pub fn to_map(&self) -> Map<String, Value> {
-        let value = |slot: &Slot| match slot {
-            Slot::Text(text) => Value::String(text.of(&self.document).to_owned()),
-            Slot::Number(number) => Value::Number(Number::from(*number)),
-            Slot::Other(value) => (**value).clone(),
+        let member = |entry: &Entry| {
+            let slot = entry.slot.clone();
+            (entry.name.of(&self.document).to_owned(), slot.into_value(&self.document))
         };
-        let member = |entry: &Entry| (entry.name.of(&self.document).to_owned(), value(&entry.slot));
         self.list.iter().map(member).collect()
     }
 
@@ -116,8 +112,56 @@ impl Members {
     }
 }
 
+fn read(document: &str) -> Result<Vec<Entry>, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(document);
+    let list = Object { document }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(list)
+}
+
+/// The members of a document that somebody else keeps, to be taken out of it one by one.
+pub(crate) struct Lent<'d> {
+    document: &'d str,
+    list: Vec<Entry>,
+}
+
+impl<'d> Lent<'d> {
+    /// None for whatever [`Members::parse`] refuses.
+    pub(super) fn read(document: &'d [u8]) -> Option<Self> {
+        let document = str::from_utf8(document).ok()?;
+        let list = read(document).ok()?;
+        Some(Self { document, list })
+    }
+
+    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+        let at = place(&self.list, self.document, tag(name), name)?;
+        Some(self.list.remove(at).slot.into_value(self.document))
+    }
+
+    /// Those that were not taken.
+    pub(super) fn into_map(self) -> Map<String, Value> {
+        let document = self.document;
+        let member = |entry: Entry| (entry.name.into_text(document), entry.slot.into_value(document));
+        self.list.into_iter().map(member).collect()
+    }
+}
+
+impl Slot {
+    fn into_value(self, document: &str) -> Value {
+        match self {
+            Self::Text(text) => Value::String(text.into_text(document)),
+            Self::Number(number) => Value::Number(Number::from(number)),
+            Self::Other(value) => *value,
+        }
+    }
+}
+
+fn place(list: &[Entry], document: &str, tag: u64, name: &str) -> Option<usize> {
+    list.iter().position(|entry| entry.tag == tag && (name.len() <= 7 || entry.name.of(document) == name))
+}
+
 fn find<'l>(list: &'l [Entry], document: &str, tag: u64, name: &str) -> Option<&'l Entry> {
-    list.iter().find(|entry| entry.tag == tag && (name.len() <= 7 || entry.name.of(document) == name))
+    place(list, document, tag, name).and_then(|at| list.get(at))
 }
 
 impl Text {
@@ -126,6 +170,13 @@ impl Text {
             // Made from a part of this very document.
             Self::Here(place) => document.get(place.start as usize..place.end as usize).unwrap_or_default(),
             Self::Apart(text) => text,
+        }
+    }
+
+    fn into_text(self, document: &str) -> String {
+        match self {
+            Self::Apart(text) => text.into(),
+            here @ Self::Here(_) => here.of(document).to_owned(),
         }
     }
 
