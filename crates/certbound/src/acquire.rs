@@ -164,7 +164,8 @@ impl Acquisition {
         let presents = certificate.filter(|_| self.credential.presents(self.kind));
         let channel = if presents.is_some() { Channel::MutualTls } else { Channel::Plain };
         let flow = self.options.flow();
-        let endpoint = authority.token_endpoint(flow, channel).map_err(|error| self.blame(error))?;
+        let endpoint = self.client.endpoints.of(&authority, flow, channel);
+        let endpoint = endpoint.map_err(|error| self.blame(error))?;
         if bound {
             let by_certificate = self.leg().is_none();
             authority.check_binding(by_certificate).map_err(|error| self.blame(error))?;

@@ -1,6 +1,7 @@
 //! Clients: what they are asked for.
 
 mod builder;
+mod endpoints;
 mod error;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use certbound_core::scope::{ExchangeScope, ResourceScope};
 use certbound_core::secret::Secret;
 
 pub use self::builder::ClientBuilder;
+use self::endpoints::Endpoints;
 pub use self::error::BuildError;
 use crate::acquire::{Acquire, AcquireLeg1};
 use crate::assertion::BoundAssertion;
@@ -54,6 +56,7 @@ pub(crate) struct ClientCore {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) transport: Arc<dyn AnyTransport>,
     pub(crate) discovery: Discovery,
+    pub(crate) endpoints: Endpoints,
     pub(crate) validates_authority: bool,
     pub(crate) instance_metadata: Option<Arc<InstanceMetadata>>,
 }

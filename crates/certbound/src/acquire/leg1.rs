@@ -83,9 +83,8 @@ impl<'a> AcquireLeg1<'a> {
         let asks = Asks { transport: &*core.transport, leg: Some(Leg::One), correlation_id };
         let authority =
             core.discovery.resolve(core.authority.clone(), core.validates_authority, asks).await?;
-        let endpoint = authority
-            .token_endpoint(Flow::ClientCredentials, Channel::MutualTls)
-            .map_err(|error| blame(error.into()))?;
+        let endpoint = core.endpoints.of(&authority, Flow::ClientCredentials, Channel::MutualTls);
+        let endpoint = endpoint.map_err(|error| blame(error.into()))?;
         let scope = self.client.exchange_scope();
         let claims = self.options.merged_claims(&self.capabilities).map_err(blame)?;
         let request = TokenRequest {

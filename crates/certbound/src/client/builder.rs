@@ -7,7 +7,7 @@ use certbound_core::endpoint::{Channel, Flow};
 use certbound_core::instance::InstanceMetadata;
 use certbound_core::secret::Secret;
 
-use super::{BuildError, Client, ClientCore};
+use super::{BuildError, Client, ClientCore, Endpoints};
 use crate::background::Background;
 use crate::cache::TokenCache;
 use crate::cache::key::{ClientKey, Prover};
@@ -205,6 +205,7 @@ impl<C> ClientBuilder<C> {
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             transport,
             discovery: Discovery::new(),
+            endpoints: Endpoints::default(),
             validates_authority: self.validates_authority && self.instance_metadata.is_none(),
             instance_metadata: self.instance_metadata,
         };
