@@ -12,13 +12,13 @@ use crate::token::Kind;
 /// The product name the service sees. Its own, since the service keeps statistics by it.
 pub(crate) const PRODUCT: &str = "certbound";
 
-const API_CLIENT_CREDENTIALS: u16 = 1004;
-const API_ON_BEHALF_OF: u16 = 1006;
-const API_SYSTEM_IDENTITY: u16 = 1015;
-const API_USER_IDENTITY: u16 = 1016;
+const API_CLIENT_CREDENTIALS: &str = "1004";
+const API_ON_BEHALF_OF: &str = "1006";
+const API_SYSTEM_IDENTITY: &str = "1015";
+const API_USER_IDENTITY: &str = "1016";
 
 /// The number of an application's or a user's flow.
-pub(crate) fn api(flow: Flow) -> u16 {
+pub(crate) fn api(flow: Flow) -> &'static str {
     match flow {
         Flow::ClientCredentials => API_CLIENT_CREDENTIALS,
         Flow::User => API_ON_BEHALF_OF,
@@ -26,25 +26,37 @@ pub(crate) fn api(flow: Flow) -> u16 {
 }
 
 /// The number of a managed identity's flow.
-pub(crate) fn api_of_identity(is_system: bool) -> u16 {
+pub(crate) fn api_of_identity(is_system: bool) -> &'static str {
     if is_system { API_SYSTEM_IDENTITY } else { API_USER_IDENTITY }
 }
-const REGION_GIVEN_BY_USER: u8 = 6;
+const REGION_GIVEN_BY_USER: &str = "6";
 
 /// Why the cache was not enough, as the telemetry header numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RefreshReason {
-    ForcedOrClaims = 1,
-    NoCachedToken = 2,
-    Expired = 3,
-    Proactive = 4,
-    CacheDisabled = 5,
+    ForcedOrClaims,
+    NoCachedToken,
+    Expired,
+    Proactive,
+    CacheDisabled,
+}
+
+impl RefreshReason {
+    fn number(self) -> &'static str {
+        match self {
+            Self::ForcedOrClaims => "1",
+            Self::NoCachedToken => "2",
+            Self::Expired => "3",
+            Self::Proactive => "4",
+            Self::CacheDisabled => "5",
+        }
+    }
 }
 
 /// What the telemetry header tells of one request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Telemetry<'a> {
-    pub(crate) api: u16,
+    pub(crate) api: &'static str,
     pub(crate) kind: Kind,
     pub(crate) reason: RefreshReason,
     /// A library above this one, its version, and the mark of a managed certificate; empty when unset.
@@ -121,14 +133,19 @@ impl Telemetry<'_> {
     /// explicit region leaves its source empty.
     fn text(self, endpoint: &TokenEndpoint) -> String {
         let region = endpoint.region().map_or("", |region| region.as_str());
-        let outcome = endpoint.region().map_or_else(String::new, |_| REGION_GIVEN_BY_USER.to_string());
+        let outcome = endpoint.region().map_or("", |_| REGION_GIVEN_BY_USER);
         let token_type = match self.kind {
-            Kind::Bound => 6,
-            Kind::Bearer => 1,
+            Kind::Bound => "6",
+            Kind::Bearer => "1",
         };
         let [caller, version, managed] = self.caller;
-        let (api, reason) = (self.api, self.reason as u8);
-        format!("5|{api},{reason},{region},,{outcome}|0,1,{token_type},{caller},{version},{managed}")
+        let (api, reason) = (self.api, self.reason.number());
+        // Joined: to format it takes three times as long, on each request.
+        [
+            "5|", api, ",", reason, ",", region, ",,", outcome, "|0,1,", token_type, ",", caller, ",",
+            version, ",", managed,
+        ]
+        .concat()
     }
 }
 

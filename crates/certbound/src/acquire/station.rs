@@ -43,7 +43,7 @@ pub(crate) struct Sent<'a> {
     pub(crate) endpoint: &'a TokenEndpoint,
     pub(crate) kind: Kind,
     /// Which of the service's flows it is, as the telemetry header numbers them.
-    pub(crate) api: u16,
+    pub(crate) api: &'static str,
     pub(crate) presents: Option<&'a Binding>,
     pub(crate) correlation_id: CorrelationId,
     pub(crate) reason: RefreshReason,
