@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use certbound_core::managed_identity::ServerThumbprint;
+use foldhash::quality::RandomState;
 
 use crate::binding::{Binding, ChainHash, Lease};
 
@@ -31,8 +32,8 @@ pub(super) struct Pools<P: Send + Sync + 'static> {
 }
 
 struct Kept<P: Send + Sync + 'static> {
-    pools: HashMap<Peers, Used<P>>,
-    leases: HashMap<ChainHash, Weak<LeaseOf<P>>>,
+    pools: HashMap<Peers, Used<P>, RandomState>,
+    leases: HashMap<ChainHash, Weak<LeaseOf<P>>, RandomState>,
     /// Counts uses.
     turn: u64,
 }
@@ -49,7 +50,7 @@ struct LeaseOf<P: Send + Sync + 'static> {
 
 impl<P: Send + Sync + 'static> Pools<P> {
     pub(super) fn new(at_most: usize) -> Self {
-        let kept = Kept { pools: HashMap::new(), leases: HashMap::new(), turn: 0 };
+        let kept = Kept { pools: HashMap::default(), leases: HashMap::default(), turn: 0 };
         Self { kept: Arc::new(Mutex::new(kept)), at_most }
     }
 
