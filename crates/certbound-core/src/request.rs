@@ -106,7 +106,9 @@ impl<'a> TokenRequest<'a> {
 
     /// The body's parameters in wire order, secrets included: redact before showing.
     pub fn parameters(&self) -> Vec<(&'a str, &'a str)> {
-        let mut parameters = vec![("client_id", self.client_id)];
+        // As many as there are at most, but for the caller's own.
+        let mut parameters = Vec::with_capacity(12 + self.extra.len());
+        parameters.push(("client_id", self.client_id));
         parameters.extend(self.proof.parameters());
         parameters.push(("scope", self.scope));
         parameters.extend(self.claims.map(|claims| ("claims", claims)));
