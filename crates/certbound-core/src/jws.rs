@@ -10,6 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
 pub use self::key::{Algorithm, KeyError, PublicKey};
+use crate::bytes;
 use crate::json::{self, JsonError, Members};
 use crate::jwt::{Claims, Confirmation};
 use crate::secret::Secret;
@@ -249,10 +250,9 @@ fn split(token: &str) -> Result<Parts<'_>, JwsError> {
     if token.len() > UnverifiedJws::MAX_BYTES {
         return Err(JwsError::TooLarge { length: token.len() });
     }
-    let mut parts = token.splitn(4, '.');
-    let (Some(header), Some(payload), Some(signature), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
+    let parts = split_at_dot(token).and_then(|(header, rest)| Some((header, split_at_dot(rest)?)));
+    let three = parts.filter(|(_, (_, signature))| split_at_dot(signature).is_none());
+    let Some((header, (payload, signature))) = three else {
         return Err(JwsError::NotThreeParts { count: token.split('.').count() });
     };
     let signing_input = token.get(..header.len() + 1 + payload.len()).unwrap_or_default();
@@ -260,6 +260,11 @@ fn split(token: &str) -> Result<Parts<'_>, JwsError> {
         return Err(JwsError::EmptyPart);
     }
     Ok(Parts { signing_input, header, payload, signature })
+}
+
+fn split_at_dot(text: &str) -> Option<(&str, &str)> {
+    let at = bytes::find(text.as_bytes(), b'.')?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 fn claims_of(payload: &str) -> Result<Claims, JwsError> {
