@@ -188,7 +188,7 @@ impl ExchangeScope {
     /// The exchange scope of `cloud`.
     pub fn of(cloud: Cloud) -> Self {
         let audience = cloud.exchange_uri();
-        Self { audience, scope: format!("{audience}{DEFAULT_SUFFIX}").into() }
+        Self { audience, scope: [audience, DEFAULT_SUFFIX].concat().into() }
     }
 
     /// The whole scope, as sent.
