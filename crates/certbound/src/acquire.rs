@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use certbound_core::endpoint::Channel;
 use certbound_core::request::TokenRequest;
+use certbound_core::time::UnixTime;
 
 use self::accept::Expected;
 pub use self::leg1::AcquireLeg1;
@@ -176,7 +177,9 @@ impl Acquisition {
         let now = self.client.clock.now();
         let proof = self.credential.proof(certificate, self.kind, &asked, now).await?; // in Leg 2 this runs Leg 1
         let in_leg1 = self.client.clock.monotonic().saturating_sub(before_proof);
-        self.accept_proof(&proof, certificate)?;
+        // The token may be as old as this.
+        let sent_at = self.client.clock.now();
+        self.accept_proof(&proof, certificate, sent_at)?;
 
         let claims =
             self.options.merged_claims(&self.client.capabilities).map_err(|misuse| self.blame(misuse))?;
@@ -202,7 +205,6 @@ impl Acquisition {
             reason: self.reason(certificate),
             options: &self.options,
         };
-        let sent_at = self.client.clock.now();
         let answer = sent.exchange(&request).await;
         if let Err(Error::Refused { .. }) = &answer {
             self.credential.refused();
@@ -215,14 +217,14 @@ impl Acquisition {
     }
 
     /// The assertion must be bound to the certificate this acquisition began with, and still be alive.
-    fn accept_proof(&self, proof: &Proof, certificate: Option<&Binding>) -> Result<(), Error> {
+    fn accept_proof(&self, proof: &Proof, certificate: Option<&Binding>, now: UnixTime) -> Result<(), Error> {
         let Proof::Bound(assertion) = proof else { return Ok(()) };
         let Some(binding) = certificate else { return Err(self.blame(Misuse::CertificateNotProvided)) };
         if assertion.binding() != binding {
             let (expected, found) = (binding.thumbprint(), assertion.binding().thumbprint());
             return Err(self.blame(Misuse::BindingChanged { expected, found }));
         }
-        assertion.alive_at(self.client.clock.now()).map_err(|misuse| self.blame(misuse))
+        assertion.alive_at(now).map_err(|misuse| self.blame(misuse))
     }
 
     /// Why the cache was not enough.
