@@ -7,7 +7,7 @@ mod thread;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -100,14 +100,20 @@ impl WatchedCertificate {
         if self.inner.is_another(blamed) {
             return true;
         }
-        // One reads the files; all who are refused meanwhile wait for what comes of it.
-        let mut read_for = self.inner.read_for.lock().await;
-        if !self.inner.is_another(blamed) && *read_for != Some(blamed.chain_hash()) {
-            let this = self.clone();
-            // Files can be slow; no other task waits for them. Whatever comes of it, the certificate in use decides.
-            let _ = tokio::task::spawn_blocking(move || this.reload()).await;
-            *read_for = Some(blamed.chain_hash());
+        if self.inner.read_for.try_lock().is_ok_and(|read_for| *read_for == Some(blamed.chain_hash())) {
+            return self.inner.is_another(blamed);
         }
+        let (this, refused) = (self.clone(), blamed.clone());
+        // One reads the files; all who are refused meanwhile wait for what comes of it, on threads that go on where a runtime
+        // does not. Whatever comes of it, the certificate in use decides.
+        let read = tokio::task::spawn_blocking(move || {
+            let mut read_for = this.inner.read_for.lock().unwrap_or_else(PoisonError::into_inner);
+            if !this.inner.is_another(&refused) && *read_for != Some(refused.chain_hash()) {
+                let _ = this.reload();
+                *read_for = Some(refused.chain_hash());
+            }
+        });
+        let _ = read.await;
         self.inner.is_another(blamed)
     }
 }
@@ -174,7 +180,7 @@ impl CertificateWatch {
             current: ArcSwap::from_pointee(first),
             files: Mutex::new(Files { contents: contents.forgetting(), refused: None }),
             earlier: Mutex::default(),
-            read_for: tokio::sync::Mutex::default(),
+            read_for: Mutex::default(),
             signal,
         });
         watch.follow(Arc::downgrade(&inner), self.poll)?;

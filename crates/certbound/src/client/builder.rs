@@ -10,7 +10,7 @@ use certbound_core::secret::Secret;
 use super::{BuildError, Client, ClientCore, Endpoints};
 use crate::background::Background;
 use crate::cache::TokenCache;
-use crate::cache::key::{ClientKey, Prover};
+use crate::cache::key::{ClientKey, FMI, Prover};
 use crate::certificate::CertificateSource;
 use crate::clock::{Clock, SystemClock};
 use crate::correlation::CorrelationId;
@@ -212,9 +212,6 @@ impl<C> ClientBuilder<C> {
         Ok(Client { core: Arc::new(core), background, credential: self.credential })
     }
 }
-
-/// The platform's own application of federated managed identities: which of them it is, only the assertion says.
-const FMI: &str = "urn:microsoft:identity:fmi";
 
 /// Another for each client, where the tokens of two may not be of one identity and nothing else tells them apart.
 fn unknown_prover(client_id: &str) -> Option<Prover> {

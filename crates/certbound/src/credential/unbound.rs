@@ -11,7 +11,7 @@ use certbound_core::time::UnixTime;
 use super::sealed::{Boxed, Now, Proof, Proves};
 use crate::assertion::AssertionError;
 use crate::binding::Binding;
-use crate::cache::key::Prover;
+use crate::cache::key::{Prover, UNBOUND};
 use crate::error::{Error, Leg, Misuse};
 use crate::leg1::AssertionRequest;
 use crate::rejected::TokenHash;
@@ -200,7 +200,7 @@ impl Proves for ByUnboundAssertion {
     }
 
     fn name(&self) -> &'static str {
-        "unbound assertion"
+        UNBOUND
     }
 
     fn prover(&self) -> Option<Prover> {

@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use super::Machine;
 use super::error::PlatformError;
 use super::retry::{Outcome, Policy, asked_to_wait};
+use crate::cache::flight::this_runtime;
 use crate::correlation::CorrelationId;
 use crate::transport::{Phase, TransportError};
 
@@ -76,7 +77,8 @@ impl Machine {
     /// One try. The metadata service is not asked by too many at once; who waits to ask again does not count.
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         let _turn = match self.place.origin() {
-            // Nobody closes it.
+            // Nobody closes it. Outside of a runtime there is no other one that stands still.
+            MachineSource::Imds if this_runtime().is_none() => self.imds_calls.acquire().await.ok(),
             MachineSource::Imds => {
                 timeout(CALLS_LIMIT, self.imds_calls.acquire()).await.ok().and_then(Result::ok)
             }

@@ -387,6 +387,15 @@ async fn what_another_secret_got_is_not_used_though_its_name_does_not_tell() {
     assert_eq!((by("other").await, by("other").await), ("T2".to_owned(), "T2".to_owned()));
     assert_eq!(store.only().0, name);
     assert_eq!(by("one").await, "T3");
+    // A wrong one takes nothing away.
+    service.away.store(true, Ordering::SeqCst);
+    let cache = TokenCache::new().with_store(Arc::clone(&store));
+    let builder = Client::builder(Pair::new().authority(), builtin::APP).with_clock(clock.clone());
+    let builder = builder.with_transport(service.transport()).with_cache(cache.clone());
+    let wrong = builder.with_secret(Secret::new("wrong")).build().unwrap();
+    assert!(wrong.bearer_token(&vault()).await.is_err());
+    cache.flush().await;
+    assert_eq!(by("one").await, "T3");
 }
 
 /// Nobody else would ever look for it.
@@ -407,4 +416,20 @@ async fn a_token_of_nobody_knows_whom_is_not_written_down() {
     assert!(store.entries.lock().unwrap().is_empty());
     by(builtin::APP).await;
     store.only();
+}
+
+/// Also where it is not written yet, and nothing is in memory.
+#[tokio::test(start_paused = true)]
+async fn what_another_secret_got_is_not_used_while_it_is_being_written() {
+    let (clock, service, store) = hour();
+    store.slow_to_save.store(true, Ordering::SeqCst);
+    let cache = TokenCache::none().with_store(Arc::clone(&store));
+    let by = async |secret: &str| {
+        let builder = Client::builder(Pair::new().authority(), builtin::APP).with_clock(clock.clone());
+        let builder = builder.with_transport(service.transport()).with_cache(cache.clone());
+        let client = builder.with_secret(Secret::new(secret)).build().unwrap();
+        client.bearer_token(&vault()).await.unwrap().secret().expose().to_owned()
+    };
+    assert_eq!((by("one").await, by("one").await), ("T1".to_owned(), "T1".to_owned()));
+    assert_eq!(by("other").await, "T2");
 }

@@ -102,13 +102,13 @@ pub(super) fn write(held: &Held, key: &StoreKey) -> Option<StoreEntry> {
 }
 
 /// The token that an entry holds, if it is for this key and what it says of itself holds: an entry is believed no more
-/// than an answer of the service.
+/// than an answer of the service. None where another secret got it, whose it may still be.
 pub(super) fn read(
     entry: &StoreEntry,
     name: &StoreKey,
     wanted: &Wanted<'_>,
     begun: Begun,
-) -> Result<Held, &'static str> {
+) -> Result<Option<Held>, &'static str> {
     let read: Read =
         serde_json::from_slice(&entry.bytes).map_err(|_| "it is damaged, or of another version")?;
     if read.version != VERSION {
@@ -118,7 +118,7 @@ pub(super) fn read(
         return Err("it is another token's");
     }
     if read.secret != wanted.key.head.client.secret().map(TokenHash::hex) {
-        return Err("it was got by another secret");
+        return Ok(None);
     }
     let binding_observed = check_kind(&read, wanted.binding())?;
     let at = UnixTime::from_secs;
@@ -144,10 +144,10 @@ pub(super) fn read(
     let body =
         TokenBody { secret: read.token.0, origin: wanted.origins.shared(origin), correlation_id, rare };
     let key = wanted.key.to_key_of(wanted.certificate);
-    Ok(match wanted.binding() {
+    Ok(Some(match wanted.binding() {
         Some(binding) => Held::Bound(Arc::new(Stored { key, life, body, binding: binding.clone() })),
         None => Held::Bearer(Arc::new(Stored { key, life, body, binding: () })),
-    })
+    }))
 }
 
 /// Whether the token is seen to be bound to the certificate.

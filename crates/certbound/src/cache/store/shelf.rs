@@ -37,7 +37,8 @@ impl Shelf {
     /// The token that is wanted, alive or not, if the store has one that is what it should be.
     pub(crate) async fn load(&self, wanted: Wanted<'_>, begun: Begun) -> Option<Held> {
         let name = StoreKey::of(&wanted.key);
-        if let Some(held) = self.writer.pending(&name) {
+        // By its whole key: the name does not tell a secret.
+        if let Some(held) = self.writer.pending(&name).filter(|held| held.key().as_ref() == wanted.key) {
             return Some(held);
         }
         if self.writer.distrusts(&name, None) {
@@ -51,7 +52,7 @@ impl Shelf {
             }
         };
         match entry::read(&entry, &name, &wanted, begun) {
-            Ok(held) => Some(held).filter(|held| !self.writer.distrusts(&name, Some(held))),
+            Ok(held) => held.filter(|held| !self.writer.distrusts(&name, Some(held))),
             Err(why) => {
                 tracing::warn!(why, "an entry of the token store is not used");
                 self.writer.remove(name);

@@ -22,8 +22,6 @@ const FORGOTTEN: usize = 10_000;
 pub(super) struct Writer {
     store: AnyShared,
     jobs: Mutex<Jobs>,
-    /// One writes at a time, so that what was decided last is what stays.
-    turn: tokio::sync::Mutex<()>,
     /// Nobody is left who would ask for it.
     pub(super) orphaned: AtomicBool,
     failures: AtomicU64,
@@ -34,6 +32,10 @@ struct Jobs {
     waiting: VecDeque<StoreKey>,
     by_name: HashMap<StoreKey, (u64, Job)>,
     last: u64,
+    /// One writes at a time, so that what was decided last is what stays.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// What it writes.
+    at: Option<StoreKey>,
     /// A task of this runtime is at it.
     writing: Option<Id>,
     /// Tokens that a caller wants to be forgotten and that are in the store still, perhaps.
@@ -53,7 +55,6 @@ impl Writer {
         Arc::new(Self {
             store,
             jobs: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
             orphaned: AtomicBool::new(false),
             failures: AtomicU64::new(0),
         })
@@ -127,8 +128,12 @@ impl Writer {
     /// Writes what there is to write; whoever calls it meanwhile waits for his turn.
     pub(super) async fn write_all(&self) {
         loop {
+            let turn = Arc::clone(&self.jobs().turn);
             // One that does not come to its end is not driven any more: a store has less time than this.
-            let _mine = tokio::time::timeout(TURN_LIMIT, self.turn.lock()).await;
+            let Ok(_mine) = tokio::time::timeout(TURN_LIMIT, turn.lock()).await else {
+                self.give_up(&turn);
+                continue;
+            };
             let Some((name, number, job)) = self.next() else { return };
             let mut at = At { writer: self, name, given_up: true };
             let written = match job {
@@ -143,15 +148,27 @@ impl Writer {
         }
     }
 
+    /// Whoever has the turn does not give it back: what he writes is to be written by another.
+    fn give_up(&self, turn: &Arc<tokio::sync::Mutex<()>>) {
+        let mut jobs = self.jobs();
+        if Arc::ptr_eq(&jobs.turn, turn) {
+            jobs.turn = Arc::default();
+            let at = jobs.at.take();
+            jobs.waiting.extend(at);
+        }
+    }
+
     fn next(&self) -> Option<(StoreKey, u64, Job)> {
         let mut jobs = self.jobs();
         while let Some(name) = jobs.waiting.pop_front() {
             // Otherwise it was given up.
             if let Some((number, job)) = jobs.by_name.get(&name) {
-                return Some((name, *number, job.clone()));
+                let next = (name, *number, job.clone());
+                jobs.at = Some(name);
+                return Some(next);
             }
         }
-        jobs.writing = None;
+        (jobs.writing, jobs.at) = (None, None);
         None
     }
 

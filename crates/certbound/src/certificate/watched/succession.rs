@@ -31,7 +31,7 @@ pub(super) struct Succession {
     /// Certificates before the present one, newest first, each with its end. Held for a moment only.
     pub(super) earlier: Mutex<VecDeque<(Thumbprint, UnixTime)>>,
     /// The certificate that the service refused last, once the files were read for it.
-    pub(super) read_for: tokio::sync::Mutex<Option<ChainHash>>,
+    pub(super) read_for: Mutex<Option<ChainHash>>,
     pub(super) signal: Sender<Signal>,
 }
 
