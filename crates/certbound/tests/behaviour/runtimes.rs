@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use certbound::{
-    Answer, Attestation, AttestationRequest, Authority, Blame, Client, IdentityId, KeyProvider as _,
-    Leg1 as _, ResourceScope, Secret, SoftwareKeys, StoreEntry, StoreError, StoreKey, TokenCache, TokenStore,
-    Transport, TransportError, Via,
+    Answer, Attestation, AttestationRequest, Authority, Blame, Client, Clock as _, IdentityId,
+    KeyProvider as _, Leg1 as _, ResourceScope, Secret, SoftwareKeys, StoreEntry, StoreError, StoreKey,
+    TokenCache, TokenStore, Transport, TransportError, UnixTime, Via,
 };
+use certbound_testkit::emulator::Emulator;
 use certbound_testkit::{AnsweringTransport, ManualClock, Pair};
 use tokio::runtime::{Builder, Runtime};
 
@@ -64,16 +65,21 @@ fn runtime() -> Runtime {
 
 type Work<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// Begins `work` in one runtime until all of the first stand still, and does it in another one; tells how long that took.
-fn in_another<'a, T>(first: &First, work: impl Fn() -> Work<'a, T>) -> (T, Duration) {
-    let (one, other) = (runtime(), runtime());
-    let mut left = work();
-    one.block_on(async {
+/// Begins `work` in a runtime that is not driven any more once all of the first stand still.
+fn begun<'a, T>(runtime: &Runtime, first: &First, mut work: Work<'a, T>) -> Work<'a, T> {
+    runtime.block_on(async {
         while !first.all_stopped() {
-            assert!(futures_util::poll!(&mut left).is_pending());
+            assert!(futures_util::poll!(&mut work).is_pending());
             tokio::task::yield_now().await;
         }
     });
+    work
+}
+
+/// Begins `work` in one runtime until all of the first stand still, and does it in another one; tells how long that took.
+fn in_another<'a, T>(first: &First, work: impl Fn() -> Work<'a, T>) -> (T, Duration) {
+    let (one, other) = (runtime(), runtime());
+    let left = begun(&one, first, work());
     let done = timed(&other, work());
     drop(left);
     done
@@ -95,13 +101,7 @@ fn a_certificate_is_issued_and_the_next_one_without_a_pause() {
     let builder = pair.managed_identity(IdentityId::System).with_transport(stuck);
     let (identity, scope) = (builder.build().unwrap(), vault());
     let (one, other) = (runtime(), runtime());
-    let mut left = Box::pin(identity.bound_token(&scope).into_future());
-    one.block_on(async {
-        while !first.all_stopped() {
-            assert!(futures_util::poll!(&mut left).is_pending());
-            tokio::task::yield_now().await;
-        }
-    });
+    let left = begun(&one, &first, Box::pin(identity.bound_token(&scope).into_future()));
     let (token, _) = timed(&other, identity.bound_token(&scope).into_future());
     let token = token.unwrap();
     let (replaced, took) = timed(&other, identity.replace(token.binding(), Blame::Refused));
@@ -109,23 +109,23 @@ fn a_certificate_is_issued_and_the_next_one_without_a_pause() {
     drop(left);
 }
 
-struct FirstIsSilent(First);
+struct FirstIsSilent(First, Arc<Emulator>, UnixTime);
 
 impl Attestation for FirstIsSilent {
-    async fn attest(&self, _: &AttestationRequest) -> Result<Secret, String> {
+    async fn attest(&self, request: &AttestationRequest) -> Result<Secret, String> {
         self.0.stops().await;
-        Ok(Secret::new("attested"))
+        Ok(Secret::new(self.1.attest_for_tests(request.key.public_key(), self.2, "right")))
     }
 }
 
 #[test]
 fn a_key_is_attested() {
     let (pair, first) = (Pair::new(), First::of(1));
-    let hook = FirstIsSilent(first.clone());
+    let hook = FirstIsSilent(first.clone(), Arc::clone(pair.emulator()), pair.clock().now());
     let identity = pair.managed_identity(IdentityId::System).with_attestation(hook).build().unwrap();
     let scope = vault();
-    let _ = in_another(&first, || Box::pin(identity.bound_token(&scope).into_future())).0;
-    assert!(first.all_stopped());
+    let (token, _) = in_another(&first, || Box::pin(identity.bound_token(&scope).into_future()));
+    token.unwrap();
 }
 
 #[test]
