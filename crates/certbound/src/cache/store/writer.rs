@@ -36,6 +36,8 @@ struct Jobs {
     turn: Arc<tokio::sync::Mutex<()>>,
     /// What it writes.
     at: Option<StoreKey>,
+    /// How many were begun.
+    begun: u64,
     /// A task of this runtime is at it.
     writing: Option<Id>,
     /// Tokens that a caller wants to be forgotten and that are in the store still, perhaps.
@@ -128,12 +130,15 @@ impl Writer {
     /// Writes what there is to write; whoever calls it meanwhile waits for his turn.
     pub(super) async fn write_all(&self) {
         loop {
-            let turn = Arc::clone(&self.jobs().turn);
+            let (turn, begun) = self.turn();
             // One that does not come to its end is not driven any more: a store has less time than this.
             let Ok(_mine) = tokio::time::timeout(TURN_LIMIT, turn.lock()).await else {
-                self.give_up(&turn);
+                self.give_up(&turn, begun);
                 continue;
             };
+            if !Arc::ptr_eq(&turn, &self.turn().0) {
+                continue;
+            }
             let Some((name, number, job)) = self.next() else { return };
             let mut at = At { writer: self, name, given_up: true };
             let written = match job {
@@ -148,10 +153,16 @@ impl Writer {
         }
     }
 
-    /// Whoever has the turn does not give it back: what he writes is to be written by another.
-    fn give_up(&self, turn: &Arc<tokio::sync::Mutex<()>>) {
+    /// The turn, and how many jobs were begun by now.
+    fn turn(&self) -> (Arc<tokio::sync::Mutex<()>>, u64) {
+        let jobs = self.jobs();
+        (Arc::clone(&jobs.turn), jobs.begun)
+    }
+
+    /// Whoever has the turn does not give it back, unless a job was begun since: what he writes is to be written by another.
+    fn give_up(&self, turn: &Arc<tokio::sync::Mutex<()>>, begun: u64) {
         let mut jobs = self.jobs();
-        if Arc::ptr_eq(&jobs.turn, turn) {
+        if Arc::ptr_eq(&jobs.turn, turn) && jobs.begun == begun {
             jobs.turn = Arc::default();
             let at = jobs.at.take();
             jobs.waiting.extend(at);
@@ -165,6 +176,7 @@ impl Writer {
             if let Some((number, job)) = jobs.by_name.get(&name) {
                 let next = (name, *number, job.clone());
                 jobs.at = Some(name);
+                jobs.begun += 1;
                 return Some(next);
             }
         }
