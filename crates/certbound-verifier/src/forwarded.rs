@@ -4,18 +4,17 @@
 //! is believed from the proxy's addresses only.
 
 mod envoy;
+mod error;
+mod pem;
 
 use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use certbound_core::certificate::CertificateError;
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
-use percent_encoding::percent_decode;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 
+pub use self::error::ForwardedError;
 use crate::peer::PeerCertificate;
 
 /// The largest header that is read.
@@ -45,7 +44,7 @@ pub struct TrustedProxy {
 enum Format {
     StructuredBytes,
     Envoy,
-    UrlEncodedPem,
+    PemOnOneLine,
     Base64,
 }
 
@@ -55,14 +54,19 @@ impl TrustedProxy {
         Self::new(Format::StructuredBytes, HeaderName::from_static("client-cert"), sources)
     }
 
-    /// `X-Forwarded-Client-Cert` of Envoy, with its `Cert`. Only the last element counts: the nearest proxy wrote it.
+    /// `X-Forwarded-Client-Cert` of Envoy: one element, with `Cert`, and with nothing beside it but `Hash` and `By`.
+    ///
+    /// A second element and every other key are refused. Envoy does not escape the names of the client's certificate
+    /// (`Subject`, `URI`, `DNS`), so a certificate could write elements of its own. Of several Envoys in a row, the first
+    /// writes the header and the others forward it.
     pub fn envoy(sources: impl IntoIterator<Item = IpNet>) -> Self {
         Self::new(Format::Envoy, HeaderName::from_static("x-forwarded-client-cert"), sources)
     }
 
-    /// A header that nginx is told to fill with `$ssl_client_escaped_cert`: the PEM, URL-encoded.
+    /// The PEM, URL-encoded as by nginx (`$ssl_client_escaped_cert`) or with spaces for its line ends as by Apache
+    /// (`%{SSL_CLIENT_CERT}s`).
     pub fn nginx(name: HeaderName, sources: impl IntoIterator<Item = IpNet>) -> Self {
-        Self::new(Format::UrlEncodedPem, name, sources)
+        Self::new(Format::PemOnOneLine, name, sources)
     }
 
     /// `X-ARR-ClientCert` of Azure App Service: the DER in base64.
@@ -114,8 +118,8 @@ impl TrustedProxy {
         }
         let der = match self.format {
             Format::StructuredBytes => structured_bytes(value)?,
-            Format::Envoy => url_encoded_pem(&envoy::certificate(value)?)?,
-            Format::UrlEncodedPem => url_encoded_pem(value)?,
+            Format::Envoy => envoy::certificate(value)?,
+            Format::PemOnOneLine => pem::url_encoded(value)?,
             Format::Base64 => STANDARD.decode(value).map_err(|_| ForwardedError::Malformed)?,
         };
         PeerCertificate::from_der(&der).map_err(ForwardedError::Certificate)
@@ -129,61 +133,4 @@ fn structured_bytes(value: &[u8]) -> Result<Vec<u8>, ForwardedError> {
         sfv::BareItem::ByteSequence(bytes) if item.params.is_empty() => Ok(bytes),
         _ => Err(ForwardedError::Malformed),
     }
-}
-
-fn url_encoded_pem(value: &[u8]) -> Result<Vec<u8>, ForwardedError> {
-    let pem: Vec<u8> = percent_decode(value).collect();
-    let text = std::str::from_utf8(&pem).map_err(|_| ForwardedError::Malformed)?;
-    // One certificate, and nothing before or behind it.
-    let text = text.trim();
-    if !text.starts_with("-----BEGIN CERTIFICATE-----") || !text.ends_with("-----END CERTIFICATE-----") {
-        return Err(ForwardedError::Malformed);
-    }
-    if text.matches("-----BEGIN ").count() != 1 {
-        return Err(ForwardedError::SeveralCertificates);
-    }
-    let der = CertificateDer::from_pem_slice(text.as_bytes()).map_err(|_| ForwardedError::Malformed)?;
-    Ok(der.to_vec())
-}
-
-/// Why a certificate header is not believed. Holds nothing of it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ForwardedError {
-    /// The header comes from an address that is not the proxy's.
-    #[error("it comes from {from}, which is not a trusted proxy")]
-    UntrustedSource {
-        /// The address.
-        from: IpAddr,
-    },
-    /// Nothing says which address the request came from.
-    #[error("the address it comes from is not known")]
-    UnknownSource,
-    /// It stands twice.
-    #[error("it stands more than once")]
-    Repeated,
-    /// A second header whose name differs only in `_` and `-`.
-    #[error("another header's name differs from it only in `_` and `-`")]
-    Ambiguous,
-    /// Larger than is read.
-    #[error("it is {length} bytes long; at most {MAX_BYTES} are read")]
-    TooLarge {
-        /// Its length.
-        length: usize,
-    },
-    /// Not of the configured form.
-    #[error("it is not of the configured form")]
-    Malformed,
-    /// More than one certificate.
-    #[error("it holds more than one certificate")]
-    SeveralCertificates,
-    /// An element without `Cert`.
-    #[error("its last element has no Cert")]
-    NoCertificate,
-    /// `Hash` and `Cert` of one element disagree.
-    #[error("its Hash is not that of its Cert")]
-    HashMismatch,
-    /// Not a certificate.
-    #[error("its certificate is not usable: {0}")]
-    Certificate(CertificateError),
 }

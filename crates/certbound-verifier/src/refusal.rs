@@ -279,9 +279,7 @@ impl Refusal {
                 "the caller sends the token in one Authorization header and nowhere else"
             }
             Self::OptInMissing => "the caller sends `x-ms-tokenboundauth: true`",
-            Self::CertificateHeader(_) => {
-                "let the proxy remove the header from what clients send and set it exactly once"
-            }
+            Self::CertificateHeader(error) => error.fix(),
             Self::Malformed(_) | Self::NotAJwt | Self::MalformedTime { .. } => {
                 "the caller sends the access token as it got it"
             }
