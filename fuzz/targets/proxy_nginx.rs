@@ -9,6 +9,6 @@ use http::HeaderName;
 use crate::proxy::{read, sources};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let proxy = TrustedProxy::nginx(HeaderName::from_static("x-ssl-client-cert"), sources());
+    let proxy = TrustedProxy::nginx(sources());
     read(&proxy, HeaderName::from_static("x-ssl-client-cert"), data);
 });

@@ -72,6 +72,8 @@ pub(crate) enum Usage {
     Algorithm(String),
     #[error("`{0}` is not the name of a header")]
     HeaderName(String),
+    #[error("the certificate cannot be read from that header: {0}")]
+    CertificateHeaderName(certbound_verifier::HeaderNameError),
     #[error("--serve needs --certificate-header and --trust-proxy")]
     NoProxy,
     #[error("-o {format} is not a form of this result")]
@@ -135,6 +137,7 @@ impl Usage {
             Self::NoIssuer => "issuer_required",
             Self::Algorithm(_) => "invalid_algorithm",
             Self::HeaderName(_) => "invalid_header",
+            Self::CertificateHeaderName(error) => error.code(),
             Self::NoProxy => "trusted_proxy_required",
             Self::Format { .. } => "output_format_unsupported",
             Self::NotLoopback(_) | Self::ImdsNotLoopback(_) => "listen_address_not_loopback",
@@ -202,6 +205,7 @@ impl Usage {
             Self::NoIssuer => "give --tenant, or --issuer with --algorithm",
             Self::Algorithm(_) => "give one of RS256, PS256, ES256, EdDSA",
             Self::HeaderName(_) => "give a name such as x-ssl-client-cert",
+            Self::CertificateHeaderName(error) => error.fix(),
             Self::NoProxy => {
                 "say which header the proxy puts the certificate into, and which addresses it has (127.0.0.1/32)"
             }

@@ -5,6 +5,7 @@
 
 mod envoy;
 mod error;
+mod name;
 mod pem;
 
 use std::net::IpAddr;
@@ -14,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
-pub use self::error::ForwardedError;
+pub use self::error::{ForwardedError, HeaderNameError};
 use crate::peer::PeerCertificate;
 
 /// The largest header that is read.
@@ -28,7 +29,8 @@ const MAX_BYTES: usize = 16 * 1024;
 /// use certbound_verifier::TrustedProxy;
 /// use http::HeaderMap;
 ///
-/// let proxy = TrustedProxy::nginx("x-ssl-client-cert".parse()?, ["10.0.0.0/8".parse()?]);
+/// // YARP, with `WithTransformClientCertHeader("X-Client-Cert")`.
+/// let proxy = TrustedProxy::app_service(["10.0.0.0/8".parse()?]).with_header_name("x-client-cert".parse()?)?;
 /// let from_a_stranger = proxy.certificate("203.0.113.7".parse()?, &HeaderMap::new())?;
 /// assert!(from_a_stranger.thumbprint().is_none());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -49,7 +51,7 @@ enum Format {
 }
 
 impl TrustedProxy {
-    /// `Client-Cert` (RFC 9440): a structured byte sequence of the DER.
+    /// A structured byte sequence of the DER (RFC 9440), in `Client-Cert`.
     pub fn rfc9440(sources: impl IntoIterator<Item = IpNet>) -> Self {
         Self::new(Format::StructuredBytes, HeaderName::from_static("client-cert"), sources)
     }
@@ -64,14 +66,30 @@ impl TrustedProxy {
     }
 
     /// The PEM, URL-encoded as by nginx (`$ssl_client_escaped_cert`) or with spaces for its line ends as by Apache
-    /// (`%{SSL_CLIENT_CERT}s`).
-    pub fn nginx(name: HeaderName, sources: impl IntoIterator<Item = IpNet>) -> Self {
-        Self::new(Format::PemOnOneLine, name, sources)
+    /// (`%{SSL_CLIENT_CERT}s`), in `X-SSL-Client-Cert`.
+    pub fn nginx(sources: impl IntoIterator<Item = IpNet>) -> Self {
+        Self::new(Format::PemOnOneLine, HeaderName::from_static("x-ssl-client-cert"), sources)
     }
 
-    /// `X-ARR-ClientCert` of Azure App Service: the DER in base64.
+    /// The DER in base64, as by Azure App Service, in `X-ARR-ClientCert`; under other names also by YARP, Caddy and HAProxy.
     pub fn app_service(sources: impl IntoIterator<Item = IpNet>) -> Self {
         Self::new(Format::Base64, HeaderName::from_static("x-arr-clientcert"), sources)
+    }
+
+    /// Reads the certificate from another header. It is the proxy that has to write it there, and to remove it from what
+    /// clients send.
+    ///
+    /// # Errors
+    /// [`HeaderNameError`] for Envoy, whose header has one name, and for headers that have another meaning.
+    pub fn with_header_name(self, name: HeaderName) -> Result<Self, HeaderNameError> {
+        if name == self.name {
+            return Ok(self);
+        }
+        if self.format == Format::Envoy {
+            return Err(HeaderNameError::Fixed);
+        }
+        name::check(&name)?;
+        Ok(Self { name, ..self })
     }
 
     fn new(format: Format, name: HeaderName, sources: impl IntoIterator<Item = IpNet>) -> Self {

@@ -47,7 +47,7 @@ pub use self::builder::{BuildError, VerifierBuilder};
 pub use self::clock::{Clock, SystemClock};
 pub use self::fetch::{Fetch, FetchError, HttpsFetch};
 pub use self::forward_auth::ForwardAuth;
-pub use self::forwarded::{ForwardedError, TrustedProxy};
+pub use self::forwarded::{ForwardedError, HeaderNameError, TrustedProxy};
 pub use self::issuer::{Issuer, IssuerError};
 pub use self::key_set::{KeySet, KeySetError};
 pub use self::layer::{AnswerBody, Verify, VerifyLayer, opted_in};

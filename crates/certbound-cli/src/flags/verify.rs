@@ -73,9 +73,15 @@ pub(crate) struct VerifyFlags {
     #[arg(long, value_name = "ADDR:PORT", env = "CERTBOUND_VERIFY_SERVE", conflicts_with = "token")]
     pub(crate) serve: Option<SocketAddr>,
     /// The form of the header in which the proxy sends the client certificate.
-    #[arg(long, value_enum, env = "CERTBOUND_CERTIFICATE_HEADER", requires = "serve")]
+    #[arg(
+        long,
+        value_enum,
+        env = "CERTBOUND_CERTIFICATE_HEADER",
+        requires = "serve",
+        conflicts_with = "token"
+    )]
     pub(crate) certificate_header: Option<ProxyFlag>,
-    /// The name of that header, for nginx. Default: x-ssl-client-cert.
+    /// The name of that header, where the proxy writes another than the form's own. Not for envoy.
     #[arg(
         long,
         value_name = "NAME",
@@ -84,7 +90,13 @@ pub(crate) struct VerifyFlags {
     )]
     pub(crate) certificate_header_name: Option<String>,
     /// Addresses that the header is believed from, such as 127.0.0.1/32. May be repeated.
-    #[arg(long, value_name = "CIDR", env = "CERTBOUND_TRUST_PROXY")]
+    #[arg(
+        long,
+        value_name = "CIDR",
+        env = "CERTBOUND_TRUST_PROXY",
+        requires = "serve",
+        conflicts_with = "token"
+    )]
     pub(crate) trust_proxy: Vec<IpNet>,
     /// Remember up to this many accepted tokens, each with its certificate (with --serve).
     #[arg(long, value_name = "COUNT", env = "CERTBOUND_REMEMBER", default_value = "0")]
@@ -112,15 +124,15 @@ pub(crate) enum SchemeFlag {
     Bearer,
 }
 
-/// Who writes the certificate header.
+/// In which form the proxy writes the client certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProxyFlag {
-    /// Client-Cert, a structured byte sequence.
+    /// Client-Cert: a structured byte sequence (RFC 9440; HAProxy).
     Rfc9440,
-    /// X-Forwarded-Client-Cert with Cert.
+    /// X-Forwarded-Client-Cert: one element with Cert, and nothing but By and Hash beside it.
     Envoy,
-    /// A header filled with $ssl_client_escaped_cert.
+    /// X-SSL-Client-Cert: the PEM, URL-encoded (nginx, Apache).
     Nginx,
-    /// X-ARR-ClientCert.
+    /// X-ARR-ClientCert: the DER in base64 (App Service; under other names YARP, Caddy, HAProxy).
     AppService,
 }

@@ -169,26 +169,28 @@ fn input_that_cannot_be_used() {
         (&["--tenant", TENANT, "--serve", "127.0.0.1:0"], "trusted_proxy_required"),
         (&["--tenant", TENANT, "--serve", "nowhere"], "usage"),
         (&["--tenant", TENANT, "--trust-proxy", "10.0.0.0/99"], "usage"),
-        (
-            &[
-                "--tenant",
-                TENANT,
-                "--serve",
-                "127.0.0.1:0",
-                "--certificate-header",
-                "nginx",
-                "--certificate-header-name",
-                "a b",
-                "--trust-proxy",
-                "127.0.0.1/32",
-            ],
-            "invalid_header",
-        ),
+        (&["x", "--tenant", TENANT, "--trust-proxy", "127.0.0.1/32"], "usage"),
+        (&["x", "--tenant", TENANT, "--certificate-header", "nginx"], "usage"),
     ] {
         let rule = if code == "rule_required" { &[][..] } else { &rule };
         let output = offline(&[&base, flags, rule].concat());
         let (exit, found) = refusal(&output);
         assert_eq!((exit, found.as_str()), (2, code), "{flags:?} {}", stderr(&output));
+    }
+    for (form, name, code) in [
+        ("nginx", "a b", "invalid_header"),
+        ("rfc9440", "bad name", "invalid_header"),
+        ("app-service", "x\r\ny: z", "invalid_header"),
+        ("app-service", "", "invalid_header"),
+        ("nginx", "Authorization", "certificate_header_name_taken"),
+        ("app-service", "host", "certificate_header_name_taken"),
+        ("rfc9440", "X-Certbound-Certificate", "certificate_header_name_taken"),
+        ("envoy", "x-client-cert", "certificate_header_name_fixed"),
+    ] {
+        let served = ["--tenant", TENANT, "--serve", "127.0.0.1:0", "--trust-proxy", "127.0.0.1/32"];
+        let header = ["--certificate-header", form, "--certificate-header-name", name];
+        let output = offline(&[&base[..], &rule, &served, &header].concat());
+        assert_eq!(refusal(&output), (2, code.to_owned()), "{form} {name}");
     }
     for (token, code) in [
         ("", "token_required"),

@@ -1,8 +1,9 @@
-//! Why a certificate header is not believed.
+//! Why a certificate header is not believed, and why a name is not taken for one.
 
 use std::net::IpAddr;
 
 use certbound_core::certificate::CertificateError;
+use http::HeaderName;
 
 use super::MAX_BYTES;
 
@@ -72,6 +73,39 @@ impl ForwardedError {
             Self::Repeated | Self::Ambiguous => {
                 "let the proxy remove the header from what clients send and set it exactly once"
             }
+        }
+    }
+}
+
+/// Why a header of this name cannot hold the certificate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeaderNameError {
+    /// Envoy fills one header, and removes no other from what clients send.
+    #[error("Envoy writes the certificate into x-forwarded-client-cert and into no other header")]
+    Fixed,
+    /// The header has another meaning.
+    #[error("the header {name} has another meaning")]
+    Taken {
+        /// The name.
+        name: HeaderName,
+    },
+}
+
+impl HeaderNameError {
+    /// A stable name.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Fixed => "certificate_header_name_fixed",
+            Self::Taken { .. } => "certificate_header_name_taken",
+        }
+    }
+
+    /// What to do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Fixed => "leave the name out",
+            Self::Taken { .. } => "let the proxy write a header of its own, such as x-client-cert",
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use certbound_verifier::{ForwardedError, IpNet, PeerCertificate, TrustedProxy};
+use certbound_verifier::{ForwardedError, HeaderNameError, IpNet, PeerCertificate, TrustedProxy};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::support::{client, der, peer};
@@ -35,11 +35,7 @@ fn proxies() -> [(TrustedProxy, &'static str, String); 4] {
     [
         (TrustedProxy::rfc9440(sources()), "client-cert", format!(":{base64}:")),
         (TrustedProxy::envoy(sources()), "x-forwarded-client-cert", element),
-        (
-            TrustedProxy::nginx(HeaderName::from_static("x-ssl-client-cert"), sources()),
-            "x-ssl-client-cert",
-            escaped(&pem("rsa.pem")),
-        ),
+        (TrustedProxy::nginx(sources()), "x-ssl-client-cert", escaped(&pem("rsa.pem"))),
         (TrustedProxy::app_service(sources()), "x-arr-clientcert", base64),
     ]
 }
@@ -101,9 +97,16 @@ fn v51_values_that_are_not_one_certificate() {
         );
         let huge = "A".repeat(1 << 20);
         assert!(read(&proxy, PROXY, &[(name, &huge)]).is_err());
-        for wrong in
-            ["x", "::", ":=:", "-----BEGIN CERTIFICATE-----", "null", "(null)", &value[..value.len() - 9]]
-        {
+        for wrong in [
+            "x",
+            ":",
+            ":::",
+            ":=:",
+            "-----BEGIN CERTIFICATE-----",
+            "null",
+            "(null)",
+            &value[..value.len() - 9],
+        ] {
             assert!(read(&proxy, PROXY, &[(name, wrong)]).is_err(), "{name} {wrong:.40}");
         }
     }
@@ -156,6 +159,39 @@ fn v51_values_that_are_not_one_certificate() {
         read(&envoy, PROXY, &[("x-forwarded-client-cert", &format!("Cert=\"{cert}\""))]),
         Err(ForwardedError::SeveralCertificates)
     );
+}
+
+#[test]
+fn v51_the_header_may_have_another_name() {
+    let name = |text: &str| HeaderName::from_bytes(text.as_bytes()).unwrap();
+    for (proxy, own, value) in proxies() {
+        let renamed = proxy.clone().with_header_name(name("x-client-cert"));
+        if own == "x-forwarded-client-cert" {
+            // Envoy would not remove the other header from what clients send.
+            assert_eq!(renamed, Err(HeaderNameError::Fixed));
+            assert_eq!(proxy.clone().with_header_name(name(own)), Ok(proxy), "its own name");
+            continue;
+        }
+        let renamed = renamed.unwrap();
+        assert_eq!(read(&renamed, PROXY, &[("X-Client-Cert", &value)]), Ok(client()), "{own}");
+        assert_eq!(read(&renamed, PROXY, &[("x_client_cert", &value)]), Err(ForwardedError::Ambiguous));
+        assert_eq!(read(&renamed, PROXY, &[(own, &value)]), Ok(PeerCertificate::none()), "{own}");
+        for taken in [
+            "authorization",
+            "host",
+            "cookie",
+            "content-length",
+            "transfer-encoding",
+            "x-certbound-client-id",
+            "x-original-uri",
+            "x-forwarded-uri",
+            "client-cert-chain",
+        ] {
+            let error = proxy.clone().with_header_name(name(taken)).unwrap_err();
+            assert_eq!(error, HeaderNameError::Taken { name: name(taken) });
+            assert!(error.to_string().contains(taken) && error.fix().contains("x-client-cert"));
+        }
+    }
 }
 
 /// Text behind the certificate is no part of it, and no reader may take it for nothing.

@@ -90,15 +90,14 @@ fn algorithm(name: &str) -> Result<Algorithm, Usage> {
 pub(super) fn proxy(flags: &VerifyFlags) -> Result<TrustedProxy, Usage> {
     let sources = flags.trust_proxy.iter().copied();
     let form = flags.certificate_header.filter(|_| !flags.trust_proxy.is_empty()).ok_or(Usage::NoProxy)?;
-    Ok(match form {
+    let proxy = match form {
         ProxyFlag::Rfc9440 => TrustedProxy::rfc9440(sources),
         ProxyFlag::Envoy => TrustedProxy::envoy(sources),
+        ProxyFlag::Nginx => TrustedProxy::nginx(sources),
         ProxyFlag::AppService => TrustedProxy::app_service(sources),
-        ProxyFlag::Nginx => {
-            let name = flags.certificate_header_name.as_deref().unwrap_or("x-ssl-client-cert");
-            let parsed = HeaderName::from_bytes(name.as_bytes());
-            let name = parsed.map_err(|_| Usage::HeaderName(name.escape_debug().take(64).collect()))?;
-            TrustedProxy::nginx(name, sources)
-        }
-    })
+    };
+    let Some(name) = &flags.certificate_header_name else { return Ok(proxy) };
+    let parsed = HeaderName::from_bytes(name.as_bytes());
+    let name = parsed.map_err(|_| Usage::HeaderName(name.escape_debug().take(64).collect()))?;
+    proxy.with_header_name(name).map_err(Usage::CertificateHeaderName)
 }
