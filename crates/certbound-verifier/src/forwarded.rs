@@ -135,6 +135,8 @@ impl TrustedProxy {
             return Ok(PeerCertificate::none());
         }
         let der = match self.format {
+            // HAProxy's `:%[ssl_c_der,base64]:` without a certificate.
+            Format::StructuredBytes if value == b"::" => return Ok(PeerCertificate::none()),
             Format::StructuredBytes => structured_bytes(value)?,
             Format::Envoy => envoy::certificate(value)?,
             Format::PemOnOneLine => pem::url_encoded(value)?,

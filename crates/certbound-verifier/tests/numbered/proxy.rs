@@ -111,6 +111,12 @@ fn v51_values_that_are_not_one_certificate() {
         }
     }
     let [(rfc9440, ..), (envoy, ..), (nginx, ..), (app_service, ..)] = proxies();
+    // HAProxy without a certificate. The other forms know no such thing.
+    assert_eq!(read(&rfc9440, PROXY, &[("client-cert", "::")]), Ok(PeerCertificate::none()));
+    assert!(read(&app_service, PROXY, &[("x-arr-clientcert", "::")]).is_err());
+    assert!(read(&nginx, PROXY, &[("x-ssl-client-cert", "::")]).is_err());
+    let empty = escaped("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n");
+    assert!(read(&nginx, PROXY, &[("x-ssl-client-cert", &empty)]).is_err());
     // The last length that is read, of a value that is then found to be none.
     let longest = "A".repeat(16 * 1024);
     assert!(!matches!(
