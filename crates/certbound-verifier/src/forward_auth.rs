@@ -13,6 +13,10 @@ use crate::verified::Verified;
 
 /// Answers a proxy's question: 200 with who calls, or the refusal.
 ///
+/// An acceptance has all seven headers `X-Certbound-Client-Id`, `-Tenant-Id`, `-Object-Id`, `-Subject`, `-Roles`,
+/// `-Scopes` and `-Certificate`, each empty where there is nothing to tell, so that a proxy that copies them leaves none
+/// of what the client sent under the same name. A refusal has none of them: no proxy passes a refused request on.
+///
 /// Method, path and body are the client's and are not looked at, but for a token in the URL, which the proxy names in
 /// `X-Original-URI`. A malformed request is answered with 401 instead of 400, since nginx takes any status but 2xx, 401
 /// and 403 for a fault of its own.
@@ -57,22 +61,41 @@ fn accepted(verified: &Verified) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let roles = verified.roles().collect::<Vec<_>>().join(" ");
-    let scopes = verified.scopes().collect::<Vec<_>>().join(" ");
     let thumbprint = verified.thumbprint().map(|thumbprint| thumbprint.x5t_s256());
     for (name, value) in [
-        ("x-certbound-client-id", verified.client_id()),
-        ("x-certbound-tenant-id", verified.tenant_id()),
-        ("x-certbound-object-id", verified.object_id()),
-        ("x-certbound-subject", verified.subject()),
-        ("x-certbound-roles", Some(roles.as_str()).filter(|roles| !roles.is_empty())),
-        ("x-certbound-scopes", Some(scopes.as_str()).filter(|scopes| !scopes.is_empty())),
-        ("x-certbound-certificate", thumbprint.as_deref()),
+        ("x-certbound-client-id", one(verified.client_id())),
+        ("x-certbound-tenant-id", one(verified.tenant_id())),
+        ("x-certbound-object-id", one(verified.object_id())),
+        ("x-certbound-subject", one(verified.subject())),
+        ("x-certbound-roles", several(verified.roles())),
+        ("x-certbound-scopes", several(verified.scopes())),
+        ("x-certbound-certificate", one(thumbprint.as_deref())),
     ] {
-        // A claim with characters that no header may have is left out: the resource must not see half of it.
-        if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
+        headers.insert(HeaderName::from_static(name), value);
     }
     response
+}
+
+/// A claim as a header, empty where it cannot be one: the resource must not see half of it. Only printable ASCII is the
+/// same to every reader, and white space at either end is lost on the way.
+fn one(claim: Option<&str>) -> HeaderValue {
+    let claim = claim.filter(|claim| {
+        claim.trim() == *claim && claim.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+    });
+    claim.and_then(|claim| HeaderValue::from_str(claim).ok()).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Several values with spaces between them, empty where one of them has a space of its own: it would read as two.
+fn several<'a>(values: impl Iterator<Item = &'a str>) -> HeaderValue {
+    let mut joined = String::new();
+    for value in values {
+        if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return HeaderValue::from_static("");
+        }
+        if !joined.is_empty() {
+            joined.push(' ');
+        }
+        joined.push_str(value);
+    }
+    one(Some(&joined))
 }

@@ -201,7 +201,7 @@ async fn a_proxy_that_asks_is_told_who_calls() {
         (200, Some(CLIENT.to_owned()), Some("Orders.Read".to_owned()), Some(thumbprint), None)
     );
     let answer = ForwardAuth::new(layer()).answer(&request(Some(client())).into_parts().0).await;
-    assert!(!answer.headers().contains_key("x-certbound-scopes"), "there are none");
+    assert_eq!(answer.headers()["x-certbound-scopes"], "", "there are none");
     assert_eq!(answer.headers()["cache-control"], "no-store");
     let (status, client_id, .., challenge) = ask(request(None)).await;
     assert_eq!((status, client_id), (401, None));
@@ -213,4 +213,43 @@ async fn a_proxy_that_asks_is_told_who_calls() {
     let mut original = request(Some(client()));
     original.headers_mut().insert("x-original-uri", "/orders?access_token=x".parse().unwrap());
     assert_eq!(ask(original).await.0, 401);
+}
+
+/// A proxy that copies what is there would leave the client's own header where ours is missing.
+#[tokio::test]
+async fn a_proxy_that_asks_is_told_by_all_seven_headers() {
+    const NAMES: [&str; 7] =
+        ["client-id", "tenant-id", "object-id", "subject", "roles", "scopes", "certificate"];
+    let told = async |token: crate::support::Token| {
+        let mut request = request(Some(client()));
+        let header = format!("mtls_pop {}", token.sign()).parse().unwrap();
+        request.headers_mut().insert("authorization", header);
+        let answer = ForwardAuth::new(layer()).answer(&request.into_parts().0).await;
+        assert_eq!(answer.status(), 200);
+        NAMES.map(|name| {
+            let values: Vec<_> = answer.headers().get_all(format!("x-certbound-{name}")).iter().collect();
+            assert_eq!(values.len(), 1, "{name}");
+            values[0].to_str().unwrap().to_owned()
+        })
+    };
+    let all = told(token()).await;
+    let empty: Vec<&str> =
+        NAMES.into_iter().zip(&all).filter(|(_, value)| value.is_empty()).map(|(name, _)| name).collect();
+    assert_eq!(empty, ["scopes"]);
+    assert_eq!(told(token().without("oid").without("sub")).await[2..4], ["", ""]);
+    for subject in
+        ["Zo\u{eb}", "a\r\nX-Certbound-Roles: Admin", "a\tb", " admin", "admin ", "\u{7f}", "a\0", ""]
+    {
+        assert_eq!(told(token().claim("sub", json!(subject))).await[3], "", "{subject:?}");
+    }
+    assert_eq!(told(token().claim("sub", json!("CN=a b, O=\"c\""))).await[3], "CN=a b, O=\"c\"");
+    // A role of two words would read as two roles.
+    let roles = async |roles: serde_json::Value| told(token().claim("roles", roles)).await[4].clone();
+    assert_eq!(roles(json!(["Orders.Read", "Orders.Write"])).await, "Orders.Read Orders.Write");
+    for second in ["Reader Admin", "", " ", "Zo\u{eb}", "a\tb", "a\nb"] {
+        assert_eq!(roles(json!(["Orders.Read", second])).await, "", "{second:?}");
+    }
+    // Nobody is named with a refusal.
+    let refused = ForwardAuth::new(layer()).answer(&request(None).into_parts().0).await;
+    assert!(refused.headers().keys().all(|name| !name.as_str().starts_with("x-certbound-")));
 }
