@@ -11,14 +11,25 @@ use crate::layer::{VerifyLayer, has_token};
 use crate::refusal::Refusal;
 use crate::verified::Verified;
 
+/// Where proxies put the URL that the client asked for: nginx by convention, its ingress controller, Caddy and Traefik,
+/// Envoy, IIS. A client that writes one of them past its proxy can only have its own request refused.
+const URLS: [&str; 6] = [
+    "x-original-uri",
+    "x-original-url",
+    "x-auth-request-redirect",
+    "x-forwarded-uri",
+    "x-envoy-original-path",
+    "x-rewrite-url",
+];
+
 /// Answers a proxy's question: 200 with who calls, or the refusal.
 ///
 /// An acceptance has all seven headers `X-Certbound-Client-Id`, `-Tenant-Id`, `-Object-Id`, `-Subject`, `-Roles`,
 /// `-Scopes` and `-Certificate`, each empty where there is nothing to tell, so that a proxy that copies them leaves none
 /// of what the client sent under the same name. A refusal has none of them: no proxy passes a refused request on.
 ///
-/// Method, path and body are the client's and are not looked at, but for a token in the URL, which the proxy names in
-/// `X-Original-URI`. A malformed request is answered with 401 instead of 400, since nginx takes any status but 2xx, 401
+/// Method, path and body are the client's and are not looked at, but for a token in the URL: the request's own, and the one
+/// that the proxy names in `X-Original-URI`, `X-Forwarded-Uri` or a header like them. A malformed request is answered with 401 instead of 400, since nginx takes any status but 2xx, 401
 /// and 403 for a fault of its own.
 #[derive(Clone)]
 pub struct ForwardAuth {
@@ -46,15 +57,18 @@ impl ForwardAuth {
     }
 
     async fn decide(&self, request: &Parts) -> Result<Verified, Refusal> {
-        let original = request.headers.get_all("x-original-uri").iter();
-        for uri in original {
-            let query = uri.to_str().ok().and_then(|uri| uri.split_once('?')).map(|(_, query)| query);
-            if query.is_some_and(has_token) {
-                return Err(Refusal::TokenInUrl);
-            }
+        let urls = URLS.into_iter().flat_map(|name| request.headers.get_all(name));
+        let mut queries = urls.filter_map(|url| query_of(url.as_bytes()));
+        if queries.any(has_token) {
+            return Err(Refusal::TokenInUrl);
         }
         self.layer.verify(request).await
     }
+}
+
+fn query_of(url: &[u8]) -> Option<&[u8]> {
+    let at = url.iter().position(|byte| *byte == b'?')?;
+    url.get(at + 1..)
 }
 
 fn accepted(verified: &Verified) -> Response<Bytes> {

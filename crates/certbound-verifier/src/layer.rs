@@ -1,6 +1,7 @@
 //! A tower layer: axum, tonic and plain hyper services get only requests whose token was accepted.
 
 mod body;
+mod request;
 mod service;
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,6 +12,8 @@ use http::request::Parts;
 use http::{Extensions, HeaderMap, Response};
 
 pub use self::body::AnswerBody;
+pub(crate) use self::request::has_token;
+pub use self::request::opted_in;
 pub use self::service::Verify;
 use crate::answer::{Answer, AnswerStyle};
 use crate::authorization::{Authorization, Scheme};
@@ -120,7 +123,7 @@ impl VerifyLayer {
 impl Settings {
     /// What the request says, without the token's content.
     fn request<'r>(&self, query: Option<&str>, headers: &'r HeaderMap) -> Result<Authorization<'r>, Refusal> {
-        if query.is_some_and(has_token) {
+        if query.is_some_and(|query| has_token(query.as_bytes())) {
             return Err(Refusal::TokenInUrl);
         }
         let authorization = Authorization::from_headers(headers)?;
@@ -136,17 +139,6 @@ impl Settings {
             Source::Proxy(proxy, address_of) => Ok(proxy.read(address_of(extensions), headers)?),
         }
     }
-}
-
-/// RFC 6750, section 2.3: a token in the URL ends in logs.
-pub(crate) fn has_token(query: &str) -> bool {
-    url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token")
-}
-
-/// Exactly once and exactly `true`.
-pub fn opted_in(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all("x-ms-tokenboundauth").iter();
-    matches!((values.next(), values.next()), (Some(value), None) if value.as_bytes() == b"true")
 }
 
 impl<S> tower_layer::Layer<S> for VerifyLayer {

@@ -59,7 +59,16 @@ async fn layer(request: Request<()>) -> &'static str {
 #[tokio::test]
 async fn v48_a_token_in_the_url_or_a_form() {
     let token = token().sign();
-    for query in ["access_token=x", "a=b&access_token=x", "access%5Ftoken=x", "access_token"] {
+    for query in [
+        "access_token=x",
+        "a=b&access_token=x",
+        "access%5Ftoken=x",
+        "access_token",
+        "a=b;access_token=x",
+        "%41ccess_Token=x",
+        "a=%ff&access_token=x",
+        "a=\u{e9}&access_token=x",
+    ] {
         let url = format!("https://orders.example/?{query}");
         let alone = Request::get(&url).body(()).unwrap();
         assert_eq!(layer(alone).await, "token_in_url", "{query}");

@@ -253,3 +253,45 @@ async fn a_proxy_that_asks_is_told_by_all_seven_headers() {
     let refused = ForwardAuth::new(layer()).answer(&request(None).into_parts().0).await;
     assert!(refused.headers().keys().all(|name| !name.as_str().starts_with("x-certbound-")));
 }
+
+#[tokio::test]
+async fn v48_a_token_in_the_url_that_a_proxy_names() {
+    let ask = async |name: &str, urls: &[&[u8]]| {
+        let mut request = request(Some(client()));
+        for url in urls {
+            let name: http::HeaderName = name.parse().unwrap();
+            request.headers_mut().append(name, http::HeaderValue::from_bytes(url).unwrap());
+        }
+        ForwardAuth::new(layer()).answer(&request.into_parts().0).await
+    };
+    for name in [
+        "x-original-uri",
+        "x-original-url",
+        "x-forwarded-uri",
+        "x-auth-request-redirect",
+        "x-envoy-original-path",
+        "x-rewrite-url",
+    ] {
+        let hostile: [&[&[u8]]; 10] = [
+            &[b"/orders?access_token=x"],
+            &[b"https://orders.example/orders?a=b&access_token=x"],
+            // No text: the whole header passed unread.
+            &[b"/\xe9?access_token=x"],
+            &[b"/?a=\xff&access_token=x"],
+            &["/\u{e9}?access_token=x".as_bytes()],
+            &[b"/?access%5Ftoken=x"],
+            &[b"/?a=b;access_token=x"],
+            &[b"/?Access_Token=x"],
+            &[b"/orders", b"/?access_token=x"],
+            &[b"/??&access_token"],
+        ];
+        for urls in hostile {
+            let answer = ask(name, urls).await;
+            assert_eq!(answer.status(), 401, "{name} {urls:?}");
+            assert!(String::from_utf8_lossy(answer.body()).contains("may not stand in the URL"));
+        }
+        for url in [&b"/\xe9?q=\xff"[..], b"/access_token=x", b"", b"?", b"/?token=x&q=access_token"] {
+            assert_eq!(ask(name, &[url]).await.status(), 200, "{name} {url:?}");
+        }
+    }
+}
