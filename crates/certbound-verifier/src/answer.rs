@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 
@@ -43,6 +43,7 @@ pub struct Answer {
     grpc: bool,
     nested: bool,
     retry: bool,
+    close: bool,
 }
 
 /// Where clients of continuous access evaluation look for the authority; they parse this very form.
@@ -59,9 +60,10 @@ impl Answer {
             AnswerStyle::Graph => graph(refusal),
             AnswerStyle::Vault { .. } => vault(refusal),
         };
-        // Graph and vaults know 401 and 403 only.
+        let close = *refusal == Refusal::AmbiguousLength;
+        // Graph and vaults know 401 and 403 only. The length is no matter of theirs: the server before them answers 400.
         let status = match (refusal.status(), style) {
-            (400, AnswerStyle::Graph | AnswerStyle::Vault { .. }) => 401,
+            (400, AnswerStyle::Graph | AnswerStyle::Vault { .. }) if !close => 401,
             (status, _) => status,
         };
         Self {
@@ -72,6 +74,7 @@ impl Answer {
             grpc: *style == AnswerStyle::Grpc,
             nested: matches!(style, AnswerStyle::Graph | AnswerStyle::Vault { .. }),
             retry: matches!(refusal, Refusal::KeysUnavailable { .. }),
+            close,
         }
     }
 
@@ -113,6 +116,10 @@ impl Answer {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = self.challenge.as_ref().and_then(|text| HeaderValue::from_str(text).ok()) {
             headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        // Where the next request begins is as doubtful as where this one ends.
+        if self.close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if self.retry {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("30"));

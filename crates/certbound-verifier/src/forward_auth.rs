@@ -7,7 +7,7 @@ use http::header::CACHE_CONTROL;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
-use crate::layer::{VerifyLayer, has_token};
+use crate::layer::{VerifyLayer, has_token, has_two_lengths};
 use crate::refusal::Refusal;
 use crate::verified::Verified;
 
@@ -29,8 +29,8 @@ const URLS: [&str; 6] = [
 /// of what the client sent under the same name. A refusal has none of them: no proxy passes a refused request on.
 ///
 /// Method, path and body are the client's and are not looked at, but for a token in the URL: the request's own, and the one
-/// that the proxy names in `X-Original-URI`, `X-Forwarded-Uri` or a header like them. A malformed request is answered with 401 instead of 400, since nginx takes any status but 2xx, 401
-/// and 403 for a fault of its own.
+/// that the proxy names in `X-Original-URI`, `X-Forwarded-Uri` or a header like them. A malformed request of the client is answered with 401 instead of 400, since nginx takes any status
+/// but 2xx, 401 and 403 for a fault of its own. A question whose length is ambiguous is such a fault and stays 400.
 #[derive(Clone)]
 pub struct ForwardAuth {
     layer: VerifyLayer,
@@ -48,7 +48,7 @@ impl ForwardAuth {
             Ok(verified) => accepted(&verified),
             Err(refusal) => {
                 let mut answer = self.layer.answer(&refusal);
-                if answer.status() == StatusCode::BAD_REQUEST {
+                if answer.status() == StatusCode::BAD_REQUEST && refusal != Refusal::AmbiguousLength {
                     *answer.status_mut() = StatusCode::UNAUTHORIZED;
                 }
                 answer
@@ -57,6 +57,9 @@ impl ForwardAuth {
     }
 
     async fn decide(&self, request: &Parts) -> Result<Verified, Refusal> {
+        if has_two_lengths(&request.headers) {
+            return Err(Refusal::AmbiguousLength);
+        }
         let urls = URLS.into_iter().flat_map(|name| request.headers.get_all(name));
         let mut queries = urls.filter_map(|url| query_of(url.as_bytes()));
         if queries.any(has_token) {

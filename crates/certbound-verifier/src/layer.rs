@@ -12,8 +12,8 @@ use http::request::Parts;
 use http::{Extensions, HeaderMap, Response};
 
 pub use self::body::AnswerBody;
-pub(crate) use self::request::has_token;
 pub use self::request::opted_in;
+pub(crate) use self::request::{has_token, has_two_lengths};
 pub use self::service::Verify;
 use crate::answer::{Answer, AnswerStyle};
 use crate::authorization::{Authorization, Scheme};
@@ -32,6 +32,9 @@ type AddressOf = Arc<dyn Fn(&Extensions) -> Option<IpAddr> + Send + Sync>;
 /// The certificate is the connection's: a [`PeerCertificate`] among the request's extensions, which whoever accepts
 /// connections puts there; without one there is no certificate. Nothing of a request is believed that the connection
 /// did not say, unless [`VerifyLayer::behind`] names a proxy.
+///
+/// A request with both `Content-Length` and `Transfer-Encoding` is refused, and the answer ends its HTTP/1 connection. A
+/// server may have dropped the length before, as hyper does since 1.11: then the chunked body counts.
 ///
 /// The body of a refused request is not read. A token in a form body is never read either. A request that has one there and another in the header is judged by the header.
 #[derive(Clone)]
@@ -123,6 +126,9 @@ impl VerifyLayer {
 impl Settings {
     /// What the request says, without the token's content.
     fn request<'r>(&self, query: Option<&str>, headers: &'r HeaderMap) -> Result<Authorization<'r>, Refusal> {
+        if has_two_lengths(headers) {
+            return Err(Refusal::AmbiguousLength);
+        }
         if query.is_some_and(|query| has_token(query.as_bytes())) {
             return Err(Refusal::TokenInUrl);
         }

@@ -14,6 +14,9 @@ use crate::forwarded::ForwardedError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
+    /// `Content-Length` and `Transfer-Encoding`: two servers on the way could see two requests (RFC 9112, section 6.1).
+    #[error("the request has both Content-Length and Transfer-Encoding")]
+    AmbiguousLength,
     /// No `Authorization` header.
     #[error("the request has no Authorization header")]
     NoCredentials,
@@ -174,7 +177,10 @@ impl Refusal {
     /// The HTTP status (RFC 6750, section 3.1).
     pub fn status(&self) -> u16 {
         match self {
-            Self::MalformedAuthorization | Self::TokenInUrl | Self::CertificateHeader(_) => 400,
+            Self::AmbiguousLength
+            | Self::MalformedAuthorization
+            | Self::TokenInUrl
+            | Self::CertificateHeader(_) => 400,
             Self::CallerKind | Self::ClientNotAllowed { .. } | Self::NoPermission => 403,
             Self::KeysUnavailable { .. } => 503,
             _ => 401,
@@ -197,6 +203,7 @@ impl Refusal {
     /// A stable name for logs, metrics and scripts.
     pub fn code(&self) -> &'static str {
         match self {
+            Self::AmbiguousLength => "ambiguous_length",
             Self::NoCredentials => "no_credentials",
             Self::UnknownScheme => "unknown_scheme",
             Self::MalformedAuthorization => "malformed_authorization",
@@ -236,6 +243,7 @@ impl Refusal {
     /// What the caller is told. One fixed text for each reason: nothing of the request is repeated.
     pub fn description(&self) -> &'static str {
         match self {
+            Self::AmbiguousLength => "the length of the request is ambiguous",
             Self::NoCredentials => "a token is required",
             Self::UnknownScheme => "the scheme is not mtls_pop",
             Self::MalformedAuthorization => "the Authorization header is malformed",
@@ -274,6 +282,9 @@ impl Refusal {
     /// What to do about it, for whoever reads the resource's log.
     pub fn fix(&self) -> &'static str {
         match self {
+            Self::AmbiguousLength => {
+                "the caller, or a proxy before it, sends one of Content-Length and Transfer-Encoding"
+            }
             Self::NoCredentials | Self::UnknownScheme => "the caller sends `Authorization: mtls_pop TOKEN`",
             Self::MalformedAuthorization | Self::TokenInUrl => {
                 "the caller sends the token in one Authorization header and nowhere else"

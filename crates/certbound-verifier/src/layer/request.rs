@@ -1,7 +1,13 @@
 //! What the head of a request says beside the token.
 
 use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use url::form_urlencoded;
+
+/// RFC 9112, section 6.1: a request with both is what smuggles a second one past a server that believes the other.
+pub(crate) fn has_two_lengths(headers: &HeaderMap) -> bool {
+    headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING)
+}
 
 /// RFC 6750, section 2.3: a token in the URL ends in logs.
 ///

@@ -86,6 +86,29 @@ async fn v48_a_token_in_the_url_or_a_form() {
     assert_eq!(layer(form).await, "no_credentials");
 }
 
+/// Whatever the token says: two servers on the way could see two requests.
+#[tokio::test]
+async fn v52_a_request_of_two_lengths() {
+    let request = |headers: &[(&str, &str)]| {
+        let builder = Request::post("https://orders.example/?access_token=x");
+        headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value)).body(()).unwrap()
+    };
+    let both = [("content-length", "5"), ("transfer-encoding", "chunked")];
+    assert_eq!(layer(request(&both)).await, "ambiguous_length");
+    assert_eq!(layer(request(&[both[1], both[0]])).await, "ambiguous_length");
+    for one in both {
+        assert_eq!(layer(request(&[one])).await, "token_in_url");
+    }
+    let vault = AnswerStyle::Vault { tenant: "t".to_owned(), resource: "r".to_owned() };
+    for style in [AnswerStyle::MtlsPop, AnswerStyle::Bearer, AnswerStyle::Graph, vault] {
+        let answer = Answer::new(&Refusal::AmbiguousLength, &style).response();
+        assert_eq!(answer.status(), 400, "{style:?}");
+        assert_eq!(answer.headers()["connection"], "close");
+        let other = Answer::new(&Refusal::TokenInUrl, &style).response();
+        assert!(!other.headers().contains_key("connection"));
+    }
+}
+
 #[test]
 fn v49_other_schemes() {
     for scheme in ["PoP", "DPoP", "mtls-pop", "mtls_pop,", "mtls_popx", "Basic", "Negotiate", "mtls"] {
@@ -99,6 +122,7 @@ fn hostile() -> Vec<Refusal> {
     let text = || "\"\r\nSet-Cookie: a=b\u{1b}[2J".to_owned();
     let time = crate::support::NOW;
     vec![
+        Refusal::AmbiguousLength,
         Refusal::NoCredentials,
         Refusal::UnknownScheme,
         Refusal::MalformedAuthorization,

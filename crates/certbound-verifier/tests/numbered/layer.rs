@@ -295,3 +295,19 @@ async fn v48_a_token_in_the_url_that_a_proxy_names() {
         }
     }
 }
+
+#[tokio::test]
+async fn v52_a_request_of_two_lengths_reaches_no_resource() {
+    let both = |mut request: Request<Bytes>| {
+        request.headers_mut().insert("content-length", "5".parse().unwrap());
+        request.headers_mut().insert("transfer-encoding", "chunked".parse().unwrap());
+        request
+    };
+    let (status, body) = call(layer(), both(request(Some(client())))).await;
+    assert_eq!(status, 400);
+    assert!(body.contains("ambiguous"), "{body}");
+    // The proxy itself asked so: 401 would blame its client.
+    let answer = ForwardAuth::new(layer()).answer(&both(request(Some(client()))).into_parts().0).await;
+    assert_eq!(answer.status(), 400);
+    assert_eq!(answer.headers()["connection"], "close");
+}
