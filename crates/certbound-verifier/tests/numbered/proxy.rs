@@ -167,6 +167,30 @@ fn v51_values_that_are_not_one_certificate() {
     );
 }
 
+/// Headers that other programs write, by their own documents: `testdata/proxies/README.md`.
+#[test]
+fn v51_headers_of_envoy_yarp_and_app_service() {
+    let golden = |name: &str| {
+        let path = format!("{}/../../testdata/proxies/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(path).unwrap().trim_end().to_owned()
+    };
+    let envoy = |name: &str| {
+        let header = ("X-Forwarded-Client-Cert", golden(name));
+        read(&TrustedProxy::envoy(sources()), PROXY, &[(header.0, &header.1)])
+    };
+    assert_eq!(envoy("envoy.txt"), Ok(client()));
+    assert_eq!(envoy("envoy-appended.txt"), Err(ForwardedError::SeveralElements));
+    assert_eq!(envoy("envoy-names.txt"), Err(ForwardedError::UnexpectedKey));
+    assert_eq!(envoy("envoy-forged.txt"), Err(ForwardedError::SeveralElements));
+
+    let app_service = TrustedProxy::app_service(sources());
+    let header = ("X-ARR-ClientCert", golden("app-service.txt"));
+    assert_eq!(read(&app_service, PROXY, &[(header.0, &header.1)]), Ok(client()));
+    let yarp = app_service.with_header_name(HeaderName::from_static("x-client-cert")).unwrap();
+    assert_eq!(read(&yarp, PROXY, &[("X-Client-Cert", &golden("yarp.txt"))]), Ok(client()));
+    assert_eq!(read(&yarp, PROXY, &[]), Ok(PeerCertificate::none()), "it removes the header");
+}
+
 #[test]
 fn v51_the_header_may_have_another_name() {
     let name = |text: &str| HeaderName::from_bytes(text.as_bytes()).unwrap();
