@@ -1,5 +1,5 @@
-//! What the tests run against that is not ours: openssl, curl, nginx, unshare, a keychain, and packages of Python and
-//! Node.
+//! What the tests run against that is not ours: openssl, curl, nginx, HAProxy, Apache, Caddy, unshare, a keychain, and
+//! packages of Python and Node.
 //!
 //! Found, or installed, and said either way. What cannot be had is an error that names it: no test is skipped for it.
 
@@ -18,11 +18,15 @@ pub(crate) use self::node::Node;
 use crate::process::{capture, on_path, run, say};
 
 /// Programs, the Debian package of each, and the argument that makes it tell its version.
-const PROGRAMS: [(&str, &str, &str); 7] = [
+const PROGRAMS: [(&str, &str, &str); 10] = [
     ("openssl", "openssl", "version"),
     ("curl", "curl", "--version"),
     ("python3", "python3", "--version"),
     ("nginx", "nginx", "-v"),
+    ("haproxy", "haproxy", "-v"),
+    // The program and its modules, without a service that starts.
+    ("apache2", "apache2-bin", "-v"),
+    ("caddy", "caddy", "version"),
     ("unshare", "util-linux", "--version"),
     ("dbus-run-session", "dbus", "--version"),
     ("gnome-keyring-daemon", "gnome-keyring", "--version"),
@@ -149,7 +153,7 @@ fn apt_get() -> Result<Command> {
         command
     } else {
         bail!(
-            "set-up: packages are missing, and installing them needs root or sudo; run as root: apt-get install openssl curl nginx util-linux dbus gnome-keyring python3 python3-venv nodejs npm"
+            "set-up: packages are missing, and installing them needs root or sudo; run as root: apt-get install openssl curl nginx haproxy apache2-bin caddy util-linux dbus gnome-keyring python3 python3-venv nodejs npm"
         );
     };
     command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);

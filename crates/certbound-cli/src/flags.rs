@@ -99,7 +99,8 @@ pub(crate) enum Command {
     /// Decide on a token as a resource would, and tell how each step ended.
     ///
     /// Keys are fetched from the issuer, or read from --keys. Exit 0 if the token is accepted, 1 if it is refused. With
-    /// --serve, answer the questions of a proxy instead: nginx `auth_request`, Envoy `ext_authz` over HTTP.
+    /// --serve, answer the questions of a proxy instead: nginx `auth_request`, Caddy `forward_auth`, Envoy `ext_authz` over
+    /// HTTP.
     Verify(VerifyFlags),
     /// A local token service with resources that really enforce the binding.
     #[command(subcommand)]

@@ -1,4 +1,5 @@
-//! Decisions for a proxy that asks before it forwards: nginx `auth_request`, Envoy `ext_authz` over HTTP.
+//! Decisions for a proxy that asks before it forwards: nginx `auth_request`, Caddy `forward_auth`, Envoy `ext_authz` over
+//! HTTP.
 
 mod serve;
 

@@ -1,104 +1,105 @@
-//! A resource behind a real nginx, which asks `certbound verify --serve` before it serves.
+//! An API behind a real nginx, which asks `certbound verify --serve` before it forwards.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
 
-use super::resources::{Fixture, ORDERS_ID, ROLE};
-use crate::support::{TENANT, file, text};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
 
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// `certbound verify --serve`, and where it listens.
-fn decider(fixture: &Fixture) -> (Running, String) {
-    let mut child = fixture
-        .emulator
-        .certbound()
-        .args(["verify", "--serve", "127.0.0.1:0", "--audience", ORDERS_ID, "--require-role", ROLE])
-        .args(["--certificate-header", "nginx", "--trust-proxy", "127.0.0.1/32", "--remember", "100"])
-        .env("AZURE_TENANT_ID", TENANT)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let ready: serde_json::Value =
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-    (Running(child), ready["listen"].as_str().unwrap().to_owned())
-}
+use super::proxies::{self, Configuration, Running};
+use super::resources::Fixture;
+use crate::support::{APP, file, text};
 
 /// nginx on a socket in the file system: it cannot be asked for a free port.
-fn nginx(fixture: &Fixture, decider: &str) -> (Running, PathBuf) {
+fn nginx(fixture: &Fixture, decider: &str) -> (Running, u16) {
     let folder = fixture.directory.path();
     let socket = folder.join("nginx.sock");
-    std::fs::create_dir(folder.join("www")).unwrap();
-    std::fs::write(folder.join("www/orders"), "orders\n").unwrap();
-    let template = include_str!("nginx.conf");
-    let configuration = template
-        .replace("FOLDER", text(folder))
-        .replace("SERVER_PEM", text(&fixture.server_pem))
-        .replace("SERVER_KEY", text(&fixture.server_key))
-        .replace("DECIDER", decider);
-    let configuration = file(&fixture.directory, "nginx.conf", configuration);
-    let program = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists());
-    let child = Command::new(program.unwrap_or("nginx"))
-        .args(["-p", text(folder), "-c", text(&configuration), "-e", "stderr"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("nginx is needed: run the tests by `cargo xtask test`");
-    let mut running = Running(child);
-    // It listens before it tells its limits. One process: a worker would outlive a master that is killed.
-    let stderr = running.0.stderr.take().unwrap();
-    let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
-    let started = lines.by_ref().find(|line| line.contains("getrlimit") || line.contains("[emerg]"));
-    assert!(started.as_ref().is_some_and(|line| !line.contains("[emerg]")), "{started:?}");
-    // What it says later must not fill the pipe.
-    std::thread::spawn(move || lines.for_each(drop));
-    (running, socket)
-}
-
-/// Clients that know TCP only come by a port of ours.
-fn relay(socket: PathBuf) -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    listener.set_nonblocking(true).unwrap();
-    super::resources::in_background(move || async move {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        loop {
-            let (mut stream, _) = listener.accept().await?;
-            let socket = socket.clone();
-            tokio::spawn(async move {
-                let mut nginx = tokio::net::UnixStream::connect(socket).await?;
-                tokio::io::copy_bidirectional(&mut stream, &mut nginx).await
-            });
-        }
-    });
-    port
+    // One process: a worker would outlive a master that is killed.
+    let head = "daemon off;\nmaster_process off;\nerror_log stderr notice;\npid FOLDER/nginx.pid;\nevents {}\nhttp {\n\
+        access_log off;\nclient_body_temp_path FOLDER/body;\nproxy_temp_path FOLDER/proxy;\n\
+        fastcgi_temp_path FOLDER/fastcgi;\nuwsgi_temp_path FOLDER/uwsgi;\nscgi_temp_path FOLDER/scgi;\n";
+    let configuration = Configuration::of("nginx", fixture)
+        .with("listen 443 ssl;", &format!("listen unix:{} ssl;", text(&socket)))
+        .with("127.0.0.1:9000", decider)
+        .with("127.0.0.1:8080", &proxies::api())
+        .after(&head.replace("FOLDER", text(folder)))
+        .before("}\n")
+        .write(fixture, "nginx.conf");
+    let mut command = proxies::server("nginx");
+    command.args(["-p", text(folder), "-c", text(&configuration), "-e", "stderr"]);
+    let mut running = proxies::start(command);
+    // It listens before it tells its limits.
+    assert!(running.says("getrlimit"));
+    (running, proxies::relay(socket))
 }
 
 #[test]
 fn it_accepts_the_right_client_and_refuses_the_attacks() {
     let fixture = Fixture::new();
-    let (_decider, url) = decider(&fixture);
-    let (_nginx, socket) = nginx(&fixture, &url);
-    let port = relay(socket);
-    fixture.drive(&format!("https://localhost:{port}/orders"));
+    let (_decider, address) = proxies::decider(&fixture, &["nginx"]);
+    let (_nginx, port) = nginx(&fixture, &address);
+    let url = format!("https://localhost:{port}/orders");
+    fixture.drive(&url);
+    proxies::attack_what_the_proxy_passes_on(&fixture, &url);
 
     // 51: who reaches the decider past nginx is the proxy's host itself, and must write the header as nginx does.
     let direct = |header: &str| {
-        fixture.get(&url, None, &[&format!("Authorization: mtls_pop {}", fixture.token), header])
+        let bound = format!("Authorization: mtls_pop {}", fixture.token);
+        fixture.get(&format!("http://{address}"), None, &[&bound, header])
     };
     for header in ["X-SSL-Client-Cert: nonsense", "X_SSL_Client_Cert: x", "X-Nothing: x"] {
         assert_eq!(direct(header).0, 401, "{header}");
+    }
+
+    // `optional_no_ca` forgives an unknown issuer and nothing else: nginx answers these itself.
+    for certificate in [expired(&fixture), for_servers(&fixture)] {
+        let bound = format!("Authorization: mtls_pop {}", fixture.token);
+        let (status, shown) = fixture.get(&url, Some(text(&certificate)), &[&bound]);
+        assert_eq!(status, 400, "{shown}");
+        assert!(shown.contains("SSL certificate error") && !shown.contains(APP), "{shown}");
+    }
+}
+
+fn expired(fixture: &Fixture) -> PathBuf {
+    let mut params = CertificateParams::default();
+    (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+    self_signed(fixture, "expired.pem", &params)
+}
+
+fn for_servers(fixture: &Fixture) -> PathBuf {
+    let mut params = CertificateParams::default();
+    params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+    self_signed(fixture, "for-servers.pem", &params)
+}
+
+fn self_signed(fixture: &Fixture, name: &str, params: &CertificateParams) -> PathBuf {
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    file(&fixture.directory, name, format!("{}{}", certificate.pem(), key.serialize_pem()))
+}
+
+/// 52: nginx asks by requests without a body. What asks by two lengths is not nginx.
+#[test]
+fn a_question_of_two_lengths_ends_the_connection() {
+    let fixture = Fixture::new();
+    let (_decider, address) =
+        proxies::decider(&fixture, &["app-service", "--certificate-header-name", "X-Client-Cert"]);
+    let der = proxies::base64_of(fixture.emulator.certificate());
+    let head = |lengths: &str, more: &str| {
+        format!(
+            "POST / HTTP/1.1\r\nHost: x\r\n{lengths}Authorization: mtls_pop {}\r\nX-Client-Cert: {der}\r\n{more}\r\n",
+            fixture.token
+        )
+    };
+    let (length, chunked) = ("Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n");
+    let smuggled = head("", "Connection: close\r\n");
+    // hyper takes the length away and judges by the chunked body; nothing behind it is read.
+    for both in [[length, chunked].concat(), [chunked, length].concat()] {
+        let shown = proxies::raw(&address, &format!("{}0\r\n\r\n{smuggled}", head(&both, "")));
+        assert_eq!(shown.matches("HTTP/1.1").count(), 1, "{shown}");
+        assert!(shown.contains("connection: close\r\n"), "{shown}");
+    }
+    for one in [length, chunked] {
+        let body = if one == length { "12345" } else { "0\r\n\r\n" };
+        let shown = proxies::raw(&address, &format!("{}{body}", head(one, "Connection: close\r\n")));
+        assert!(shown.starts_with("HTTP/1.1 200"), "{shown}");
     }
 }

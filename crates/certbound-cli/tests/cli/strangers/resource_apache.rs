@@ -1,0 +1,61 @@
+//! A resource behind a real Apache, which forwards and asks nobody: the resource decides by the header.
+
+use std::net::TcpListener;
+
+use super::proxies::{self, Configuration, Running};
+use super::resources::Fixture;
+use crate::support::text;
+
+const MODULES: [&str; 6] = ["mpm_event", "authz_core", "headers", "proxy", "proxy_http", "ssl"];
+
+/// Apache can neither be asked for a free port nor be given a socket. Where another process took the port that was free a
+/// moment ago, it tries the next.
+fn apache(fixture: &Fixture, resource: &str) -> (Running, u16) {
+    for _ in 0..16 {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = text(fixture.directory.path());
+        let modules = MODULES
+            .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
+            .concat();
+        // User and Group are for root alone, who must not serve.
+        let head = format!(
+            "ServerName localhost\nServerRoot {folder}\nPidFile {folder}/apache.pid\nMutex file:{folder}\n\
+             ErrorLog /dev/stderr\nLogLevel warn mpm_event:debug\nUser www-data\nGroup www-data\n\
+             Listen 127.0.0.1:{port}\n{modules}"
+        );
+        let configuration = Configuration::of("apache", fixture)
+            .with("<VirtualHost *:443>", &format!("<VirtualHost *:{port}>"))
+            .with("127.0.0.1:8080", resource)
+            .after(&head)
+            .write(fixture, "apache.conf");
+        let mut command = proxies::server("apache2");
+        // One process: children would outlive a parent that is killed.
+        command.args(["-X", "-f", text(&configuration)]);
+        let mut running = proxies::start(command);
+        if running.says("start_threads") {
+            return (running, port);
+        }
+    }
+    panic!("no port is free");
+}
+
+#[test]
+fn it_accepts_the_right_client_and_refuses_the_attacks() {
+    let fixture = Fixture::new();
+    let (_resource, address) = proxies::decider(&fixture, &["nginx"]);
+    let (_apache, port) = apache(&fixture, &address);
+    let url = format!("https://localhost:{port}/orders");
+    fixture.drive(&url);
+
+    let bound = format!("Authorization: mtls_pop {}", fixture.token);
+    let ours = fixture.emulator.certificate();
+    let pem = std::fs::read_to_string(ours).unwrap();
+    let line = pem.split_inclusive("-----END CERTIFICATE-----").next().unwrap().replace('\n', " ");
+    for certificate in [None, Some(text(&fixture.other))] {
+        for name in ["X-SSL-Client-Cert", "X_SSL_Client_Cert"] {
+            let (status, shown) = fixture.get(&url, certificate, &[&bound, &format!("{name}: {line}")]);
+            assert_eq!(status, 401, "{name} {shown}");
+        }
+    }
+    assert_eq!(fixture.get(&url, Some(ours), &[&bound, "X-SSL-Client-Cert: forged"]).0, 200);
+}
