@@ -253,13 +253,25 @@ fn split(token: &str) -> Result<Parts<'_>, JwsError> {
     let parts = split_at_dot(token).and_then(|(header, rest)| Some((header, split_at_dot(rest)?)));
     let three = parts.filter(|(_, (_, signature))| split_at_dot(signature).is_none());
     let Some((header, (payload, signature))) = three else {
-        return Err(JwsError::NotThreeParts { count: token.split('.').count() });
+        let count = token.split('.').count();
+        return Err(if is_encrypted(token, count) {
+            JwsError::Encrypted
+        } else {
+            JwsError::NotThreeParts { count }
+        });
     };
     let signing_input = token.get(..header.len() + 1 + payload.len()).unwrap_or_default();
     if header.is_empty() || payload.is_empty() || signature.is_empty() {
         return Err(JwsError::EmptyPart);
     }
     Ok(Parts { signing_input, header, payload, signature })
+}
+
+/// A compact JWE (RFC 7516, section 3.1): five parts, the first of them a header with `enc` (section 4.1.2).
+fn is_encrypted(token: &str, count: usize) -> bool {
+    let header = || decode(token.split('.').next()?, "header").ok();
+    count == 5
+        && header().and_then(|json| Members::parse(json).ok()).is_some_and(|header| header.contains("enc"))
 }
 
 fn split_at_dot(text: &str) -> Option<(&str, &str)> {
@@ -306,6 +318,9 @@ pub enum JwsError {
         /// How many it has.
         count: usize,
     },
+    /// A JWE (RFC 7516): its claims cannot be read without the key of whoever it was encrypted for.
+    #[error("it is encrypted (a JWE), and only a signed token (a JWS) can be read")]
+    Encrypted,
     /// One of the parts is empty.
     #[error("one of its parts is empty")]
     EmptyPart,

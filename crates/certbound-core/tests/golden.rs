@@ -202,6 +202,11 @@ fn a_compact_jws_has_one_spelling() {
     assert!(matches!(code(&format!("{token}.")), JwsError::NotThreeParts { count: 4 }));
     assert!(matches!(code(&format!("{token}.x.y")), JwsError::NotThreeParts { count: 5 }));
     assert!(matches!(code("a.b"), JwsError::NotThreeParts { count: 2 }));
+    // RFC 7516, appendix A.1: the header of a JWE, and the four other parts of one.
+    let encrypted = "eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ";
+    assert_eq!(code(&format!("{encrypted}.a.b.c.d")), JwsError::Encrypted);
+    assert_eq!(code(&format!("{encrypted}..b.c.d")), JwsError::Encrypted, "direct encryption has no key");
+    assert!(matches!(code(&format!("{encrypted}.a.b.c")), JwsError::NotThreeParts { count: 4 }));
     assert!(matches!(code(&format!("{token}=")), JwsError::Base64 { part: "signature" }));
     assert!(matches!(code(&format!(" {token}")), JwsError::Base64 { part: "header" }));
     assert!(matches!(code(&token.replacen('.', "+.", 1)), JwsError::Base64 { part: "header" }));

@@ -40,6 +40,9 @@ pub enum Refusal {
     /// Not an acceptable JWS: form, base64url, JSON, size.
     #[error("the token is malformed: {0}")]
     Malformed(JwsError),
+    /// A JWE (RFC 7516).
+    #[error("the token is encrypted, and only signed tokens are verified here")]
+    Encrypted,
     /// A `cnf` that is not exactly one canonical `x5t#S256`.
     #[error("the token's confirmation is not understood: {0}")]
     Confirmation(#[from] CnfError),
@@ -174,6 +177,14 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// A token whose parts cannot be read.
+    pub(crate) fn of_form(error: JwsError) -> Self {
+        match error {
+            JwsError::Encrypted => Self::Encrypted,
+            error => Self::Malformed(error),
+        }
+    }
+
     /// The HTTP status (RFC 6750, section 3.1).
     pub fn status(&self) -> u16 {
         match self {
@@ -211,6 +222,7 @@ impl Refusal {
             Self::OptInMissing => "opt_in_missing",
             Self::CertificateHeader(_) => "certificate_header_refused",
             Self::Malformed(_) => "malformed_token",
+            Self::Encrypted => "encrypted_token",
             Self::Confirmation(_) => "confirmation_not_understood",
             Self::BoundUnderBearer => "bound_token_under_bearer",
             Self::UnboundUnderPop => "unbound_token_under_mtls_pop",
@@ -251,6 +263,7 @@ impl Refusal {
             Self::OptInMissing => "the header x-ms-tokenboundauth is required",
             Self::CertificateHeader(_) => "the certificate header is not acceptable",
             Self::Malformed(_) => "the token is malformed",
+            Self::Encrypted => "the token is encrypted",
             Self::Confirmation(_) => "the token's confirmation is not understood",
             Self::BoundUnderBearer => "a certificate-bound token was sent under Bearer",
             Self::UnboundUnderPop | Self::BindingRequired => "the token is not bound to a certificate",
@@ -293,6 +306,9 @@ impl Refusal {
             Self::CertificateHeader(error) => error.fix(),
             Self::Malformed(_) | Self::NotAJwt | Self::MalformedTime { .. } => {
                 "the caller sends the access token as it got it"
+            }
+            Self::Encrypted => {
+                "configure the issuer to send this resource signed tokens instead of encrypted ones"
             }
             Self::Confirmation(_) => {
                 "the issuer writes `cnf` with `x5t#S256` alone, base64url, 43 characters"

@@ -169,8 +169,8 @@ impl Verifier {
         trail: &mut impl Trail,
     ) -> Result<Read<'t>, Refusal> {
         let policy = &self.inner.policy;
-        let jws = UnverifiedJws::parse(authorization.token()).map_err(Refusal::Malformed)?;
-        let claims = jws.unverified_claims().map_err(Refusal::Malformed)?;
+        let jws = UnverifiedJws::parse(authorization.token()).map_err(Refusal::of_form)?;
+        let claims = jws.unverified_claims().map_err(Refusal::of_form)?;
         trail.passed(Step::Form, || format!("a signed JWT of {} bytes", authorization.token().len()));
 
         let confirmation = claims.confirmation()?;

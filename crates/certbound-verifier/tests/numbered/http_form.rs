@@ -128,6 +128,7 @@ fn hostile() -> Vec<Refusal> {
         Refusal::MalformedAuthorization,
         Refusal::TokenInUrl,
         Refusal::OptInMissing,
+        Refusal::Encrypted,
         Refusal::BoundUnderBearer,
         Refusal::UnboundUnderPop,
         Refusal::BindingRequired,

@@ -112,6 +112,19 @@ fn v31_v32_not_three_parts() {
     }
 }
 
+/// OpenIddict encrypts access tokens unless it is told not to: the refusal says what to change.
+#[test]
+fn v31_an_encrypted_token_is_called_encrypted() {
+    let header = base64(br#"{"alg":"RSA-OAEP","enc":"A256CBC-HS512","kid":"k1","typ":"at+jwt","cty":"JWT"}"#);
+    let refusal = decide(&format!("{header}.AAAA.AAAA.AAAA.AAAA")).unwrap_err();
+    assert_eq!((refusal.code(), refusal.status()), ("encrypted_token", 401));
+    assert!(refusal.fix().contains("signed tokens"), "{}", refusal.fix());
+    // Neither the header alone nor the number of parts alone makes one.
+    let signed = base64(HEADER.as_bytes());
+    assert_eq!(code(decide(&format!("{signed}.AAAA.AAAA.AAAA.AAAA"))), "malformed_token");
+    assert_eq!(code(decide(&format!("{header}.AAAA.AAAA"))), "malformed_token");
+}
+
 #[test]
 fn v33_a_member_twice() {
     let claims = payload();
