@@ -75,6 +75,7 @@ pub(crate) struct TokenResult<'a> {
     region: Option<String>,
     from_cache: bool,
     correlation_id: String,
+    binding_observed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     binding_certificate: Option<CertificateResult>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -181,10 +182,12 @@ pub(crate) fn print_token(token: &Token, extras: &Extras<'_>, terminal: Terminal
         Format::Table => print(&result.table(extras.reveal)),
         Format::Header => {
             tell_report(&result);
+            tell_unseen(token);
             print(&filled(length, &format!("Authorization: {} ", result.scheme), result.access_token, "\n"))
         }
         Format::Env => {
             tell_report(&result);
+            tell_unseen(token);
             let before = format!(
                 "CERTBOUND_TOKEN_TYPE={}\nCERTBOUND_EXPIRES_ON={}\nCERTBOUND_ACCESS_TOKEN=",
                 result.token_type, result.expires_on_seconds
@@ -216,6 +219,7 @@ impl<'a> TokenResult<'a> {
             region: details.region.as_ref().map(|region| region.as_str().to_owned()),
             from_cache: matches!(details.source, certbound::Source::Cache | certbound::Source::Store),
             correlation_id: details.correlation_id.to_string(),
+            binding_observed: details.binding_observed,
             binding_certificate: token
                 .binding()
                 .map(|binding| CertificateResult::new(binding, extras.certificate_source)),
@@ -241,6 +245,7 @@ impl<'a> TokenResult<'a> {
         }
         if let Some(certificate) = &self.binding_certificate {
             row("bound to", &format!("{} ({})", certificate.x5t_s256, certificate.source));
+            row("binding", if self.binding_observed { "observed in the token" } else { UNSEEN });
         }
         for leg in self.legs.iter().flatten() {
             let proof = leg.client_assertion_type.unwrap_or("the TLS certificate");
@@ -295,6 +300,16 @@ impl ReportResult {
 fn tell_report(result: &TokenResult<'_>) {
     for line in result.report.iter().flat_map(ReportResult::marks) {
         tell(line.trim_end());
+    }
+}
+
+/// What is told of a bound token that is opaque or encrypted.
+const UNSEEN: &str = "not observed: the token cannot be read, and the answer says that it is bound";
+
+/// Tells on stderr that the binding of a token was not observed, where the result has no place for it.
+pub(crate) fn tell_unseen(token: &Token) {
+    if matches!(token, Token::Bound(_)) && !token.details().binding_observed {
+        tell(&format!("warning: binding {UNSEEN}"));
     }
 }
 

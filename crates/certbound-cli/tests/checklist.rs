@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use certbound_cli::demo::{self, How, Report, Tamper};
-use certbound_emulator::{Condition, Fault, FaultResult, LegKind, PlatformEndpoint};
+use certbound_emulator::{Condition, Fault, FaultResult, LegKind, PlatformEndpoint, TokenForm};
 
 /// Every line. Scripts rely on these names.
 const ALL: &[&str] = &[
@@ -146,10 +146,11 @@ fn cases() -> Vec<Case> {
             Fault::always(leg2(), FaultResult::ForeignCnf),
             &[TOKEN, OTHER_BOUND_TOKENS, BEARER, MACHINES_LEG_2],
         ),
+        case("Leg 2 not bound", Fault::once(leg2(), FaultResult::NoCnf), &[TOKEN]),
         case(
-            // Entra's tokens are opaque to a client, so it cannot refuse this one; the resource does.
-            "Leg 2 not bound",
-            Fault::once(leg2(), FaultResult::NoCnf),
+            // A client cannot read this one, so it cannot refuse it; the resource does.
+            "Leg 2 opaque",
+            Fault::once(leg2(), FaultResult::TokenForm(TokenForm::Opaque)),
             &[&[
                 "token.calls-resource",
                 "token.binding-maintained",

@@ -118,7 +118,7 @@ impl TokenResponse {
 }
 
 /// Whether these are characters of a Bearer token (RFC 6750, section 2.1).
-fn is_b64token(text: &[u8]) -> bool {
+pub fn is_b64token(text: &[u8]) -> bool {
     bytes::all(text, |byte| {
         let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
         // `-./` come before the digits.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::condition::Asked;
 pub use self::condition::{Condition, LegKind};
 pub use self::platform::{PlatformEndpoint, PlatformKind};
-pub use self::result::{FaultEffect, FaultResult};
+pub use self::result::{FaultEffect, FaultResult, TokenForm};
 
 /// The most rules at once.
 const MAX_RULES: usize = 1_000;
@@ -127,6 +127,7 @@ mod tests {
             r#"{"condition":{"leg":"?"},"result":"no_cnf"}"#,
             r#"{"condition":{"platform":"?"},"result":"no_cnf"}"#,
             r#"{"condition":{"endpoint":"?"},"result":"no_cnf"}"#,
+            r#"{"result":{"token_form":"?"}}"#,
         ] {
             let error = serde_json::from_str::<Fault>(unknown).unwrap_err().to_string();
             let (_, known) = error.split_once("expected").expect("it lists what it knows");

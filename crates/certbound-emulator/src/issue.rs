@@ -6,11 +6,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use certbound_core::certificate::Thumbprint;
 use certbound_core::environment::Cloud;
 use certbound_core::request::MTLS_POP;
+use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::fault::FaultResult;
+use crate::fault::{FaultResult, TokenForm};
 use crate::keys::TokenKey;
 use crate::world::{Application, ManagedIdentity, Resource, Tenant, TokenVersion, World};
 
@@ -105,13 +106,16 @@ pub(crate) fn answer(
         }
         Some(FaultResult::NoCnf) => drop(claims.remove("cnf")),
         Some(FaultResult::ForeignCnf) => {
-            let foreign = URL_SAFE_NO_PAD.encode(digest(&SHA256, b"a certificate that nobody has"));
-            claims.insert("cnf".to_owned(), json!({ "x5t#S256": foreign }));
+            claims.insert("cnf".to_owned(), json!({ "x5t#S256": foreign() }));
         }
         Some(FaultResult::WrongScope) => scope = "https://wrong.example/.default".to_owned(),
         _ => {}
     }
-    let token = key.sign(&header(grant, key), &claims)?;
+    let header = header(grant, key);
+    let token = match alteration {
+        Some(FaultResult::TokenForm(form)) => in_form(*form, &header, &claims, key)?,
+        _ => key.sign(&header, &claims)?,
+    };
     let token = if alteration == Some(&FaultResult::EmptyToken) { "" } else { token.expose() };
     let lifetime = grant.lifetime();
     let mut body = json!({
@@ -125,6 +129,42 @@ pub(crate) fn answer(
         body["refresh_in"] = json!(lifetime / 2);
     }
     Some(body)
+}
+
+/// The token in a form that a fault asks for. Where it is signed, the signature is right.
+fn in_form(
+    form: TokenForm,
+    header: &Map<String, Value>,
+    claims: &Map<String, Value>,
+    key: &TokenKey,
+) -> Option<Secret> {
+    let coded = |members: &Map<String, Value>| serde_json::to_string(members).ok().map(|text| base64(&text));
+    match form {
+        TokenForm::Opaque => Some(Secret::new(format!("{}{}", opaque(), opaque()))),
+        TokenForm::Encrypted => {
+            let header = base64(r#"{"alg":"RSA-OAEP","enc":"A256GCM","typ":"JWT"}"#);
+            Some(Secret::new(format!("{header}.{}.{}.{}.{}", opaque(), opaque(), opaque(), opaque())))
+        }
+        TokenForm::CnfTwice => {
+            let text = serde_json::to_string(claims).ok()?;
+            let text = format!(r#"{},"cnf":{{"x5t#S256":"{}"}}}}"#, text.strip_suffix('}')?, foreign());
+            key.sign_input(format!("{}.{}", coded(header)?, base64(&text)))
+        }
+        TokenForm::PaddedPayload => key.sign_input(format!("{}.{}=", coded(header)?, coded(claims)?)),
+        TokenForm::FourthPart => {
+            let token = key.sign(header, claims)?;
+            Some(Secret::new(format!("{}.{}", token.expose(), opaque())))
+        }
+    }
+}
+
+fn base64(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(text)
+}
+
+/// The thumbprint of a certificate that nobody has.
+fn foreign() -> String {
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, b"a certificate that nobody has"))
 }
 
 fn header(grant: &Grant<'_>, key: &TokenKey) -> Map<String, Value> {

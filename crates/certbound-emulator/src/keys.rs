@@ -49,7 +49,11 @@ impl TokenKey {
 
     /// Signs with RS256. The header must say so.
     pub(crate) fn sign(&self, header: &Map<String, Value>, claims: &Map<String, Value>) -> Option<Secret> {
-        let input = jws::signing_input(header, claims);
+        self.sign_input(jws::signing_input(header, claims))
+    }
+
+    /// The same for header and payload as they are to stand there.
+    pub(crate) fn sign_input(&self, input: String) -> Option<Secret> {
         let mut signature = vec![0; self.key.public_modulus_len()];
         let random = SystemRandom::new();
         self.key.sign(&RSA_PKCS1_SHA256, &random, input.as_bytes(), &mut signature).ok()?;

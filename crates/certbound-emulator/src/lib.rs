@@ -46,7 +46,9 @@ mod trust;
 
 pub use ca::{ClientIdentity, IssueOptions, KeyKind};
 pub use emulator::{Emulator, EmulatorError, EmulatorKeys};
-pub use fault::{Condition, Fault, FaultEffect, FaultResult, LegKind, PlatformEndpoint, PlatformKind};
+pub use fault::{
+    Condition, Fault, FaultEffect, FaultResult, LegKind, PlatformEndpoint, PlatformKind, TokenForm,
+};
 pub use journal::JournalEntry;
 pub use platform::IMDS_HOST;
 pub use platform::arc::{AZURE_ARC, ArcKey};

@@ -210,7 +210,12 @@ impl Acquisition {
             self.credential.refused();
         }
         let (response, in_http) = answer?;
-        let expected = Expected { binding: certificate.filter(|_| bound), leg: self.leg(), sent_at };
+        let expected = Expected {
+            binding: certificate.filter(|_| bound),
+            leg: self.leg(),
+            demands_observed: self.client.cache_key.demands_observed(),
+            sent_at,
+        };
         let token = accept::accept(response, &request, expected, self.client.clock.now())?;
         let tenant = authority.tenant().cloned();
         Ok(Fetched { begun, token, endpoint, tenant, proof, asked, in_leg1, in_http })

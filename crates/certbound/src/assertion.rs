@@ -187,6 +187,9 @@ pub enum AssertionError {
     /// Not a compact JWT.
     #[error("the assertion is not a JWT: {0}")]
     NotJwt(JwsError),
+    /// Opaque or encrypted.
+    #[error("the assertion is opaque or encrypted, so it cannot be seen to be bound to the certificate")]
+    Unreadable,
     /// A token for something else than the token exchange.
     #[error("the assertion is for `{found}`, not for the token exchange")]
     WrongAudience {
@@ -217,7 +220,7 @@ impl AssertionError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Empty => "invalid_client_assertion",
-            Self::NotJwt(_) => "assertion_not_jwt",
+            Self::NotJwt(_) | Self::Unreadable => "assertion_not_jwt",
             Self::WrongAudience { .. } => "assertion_wrong_audience",
             Self::NoExpiry => "assertion_without_expiry",
             Self::NotBound => "assertion_not_bound",
@@ -232,6 +235,7 @@ impl AssertionError {
             Self::Empty | Self::NotJwt(_) => {
                 "give Leg 1's access token, one line of three parts joined by dots"
             }
+            Self::Unreadable => "have the token service issue its assertions as signed JWTs",
             Self::WrongAudience { .. } => {
                 "run Leg 1 (`certbound assertion`), which asks for the exchange scope by itself"
             }

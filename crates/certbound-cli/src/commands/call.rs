@@ -17,7 +17,7 @@ use super::token::dry_direct;
 use crate::failure::{Failure, REFUSED};
 use crate::flags::{CallFlags, CredentialFlags};
 use crate::observers::{Observers, Stations, Trace};
-use crate::output::{self, Terminal, Token, tell};
+use crate::output::{self, Terminal, Token, tell, tell_unseen};
 use crate::plan::{self, AnyClient, Kind, Reach};
 use crate::usage::Usage;
 
@@ -35,6 +35,7 @@ pub(super) async fn run(flags: CallFlags, terminal: Terminal) -> Result<(), Fail
     let network = plan::network(&flags.client.run)?;
     let reach = Reach::kept(network.transport(), &flags.cache).await?;
     let reach = reach.told_to(Trace::of_platform(flags.client.run.trace));
+    let reach = reach.seeing_bindings(flags.kind.require_observed_binding);
     let result = acquire_and_call(&flags, &network, &reach, (request, scope, kind), terminal).await;
     reach.saved().await;
     result
@@ -52,6 +53,7 @@ async fn acquire_and_call<T: Transport + Clone>(
         .and_if(flags.client.run.trace, Trace)
         .and_if(two_legs && terminal.tells_stations(), Stations);
     let token = client.token(&scope, kind, Arc::new(observer)).await?;
+    tell_unseen(&token);
     if two_legs && terminal.tells_stations() {
         tell_leg_2(&token);
     } else if flags.client.run.trace || terminal.tells_stations() {

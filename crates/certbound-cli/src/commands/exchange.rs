@@ -26,6 +26,7 @@ pub(super) async fn run(flags: ExchangeFlags, terminal: Terminal) -> Result<(), 
         false => Reach::kept(network.transport(), &flags.cache).await?,
     };
     let reach = reach.told_to(Trace::of_platform(flags.client.run.trace));
+    let reach = reach.seeing_bindings(flags.kind.require_observed_binding);
     let plan = plan::two_legs(&flags.client, &flags.leg1, kind, &reach)?;
     let report = Arc::new(JwtPopReport::default());
     let observer = Observers::default()

@@ -24,6 +24,7 @@ pub(super) async fn run(flags: TokenFlags, terminal: Terminal) -> Result<(), Fai
     let network = plan::network(&flags.client.run)?;
     let reach = Reach::kept(network.transport(), &flags.cache).await?;
     let reach = reach.told_to(Trace::of_platform(flags.client.run.trace));
+    let reach = reach.seeing_bindings(flags.kind.require_observed_binding);
     let plan = plan::direct(&flags.client, &credential, kind, &reach)?;
     let observer = Observers::default().and_if(flags.client.run.trace, Trace);
     let token = plan.client.token(&scope, kind, Arc::new(observer)).await?;

@@ -156,6 +156,15 @@ pub(crate) struct KindFlags {
     /// Ask for a Bearer token, which works for whoever holds it.
     #[arg(long, env = "CERTBOUND_BEARER", value_parser = switch())]
     pub(crate) bearer: bool,
+    /// Refuse a bound token that cannot be seen to name the certificate, because it is opaque or encrypted. Without this
+    /// flag such a token is taken, and the result says `bindingObserved: false`.
+    #[arg(
+        long,
+        env = "CERTBOUND_REQUIRE_OBSERVED_BINDING",
+        conflicts_with = "bearer",
+        value_parser = switch()
+    )]
+    pub(crate) require_observed_binding: bool,
 }
 
 /// How the command runs.

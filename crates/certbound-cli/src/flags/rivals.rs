@@ -9,7 +9,7 @@ use clap::{Arg, Command};
 type Rivals = &'static [(&'static str, &'static [&'static str])];
 
 const RIVALS: Rivals = &[
-    ("bearer", &["bound"]),
+    ("bearer", &["bound", "require-observed-binding"]),
     ("issuer", &["tenant", "region", "authority"]),
     (
         "managed-identity",

@@ -15,6 +15,7 @@ pub(super) fn builder<T: Transport + Clone>(
     reach: &Reach<T>,
 ) -> ClientBuilder<NoCredential> {
     let builder = Client::builder(authority, app).with_transport(reach.transport.clone());
+    let builder = if reach.sees_bindings { builder.require_observed_binding() } else { builder };
     if flags.no_authority_validation { builder.without_authority_validation() } else { builder }
 }
 

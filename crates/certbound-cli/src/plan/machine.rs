@@ -63,6 +63,9 @@ fn build<T: Transport + Clone>(
 ) -> Result<(ManagedIdentity, String), Failure> {
     let builder = at(&flags.machine, identity)?;
     let mut builder = builder.with_transport(reach.platform()).with_cache(cache);
+    if reach.sees_bindings {
+        builder = builder.require_observed_binding();
+    }
     // A dry run writes nothing, and asks first what it would ask first anyway.
     if let Some(path) = flags.machine_state.machine_state.as_ref().filter(|_| !flags.run.dry_run) {
         let state = StateDirectory::open(path)?;

@@ -20,6 +20,8 @@ pub(crate) struct Reach<T> {
     pub(super) transport: T,
     store: Option<SealedStore>,
     witness: Option<Arc<dyn Witness>>,
+    /// Whether bound tokens must be seen to name their certificate.
+    pub(super) sees_bindings: bool,
     /// The caches that were made, to be saved in the end.
     caches: Mutex<Vec<TokenCache>>,
 }
@@ -27,13 +29,20 @@ pub(crate) struct Reach<T> {
 impl<T> Reach<T> {
     /// With nothing of earlier commands.
     pub(crate) fn fresh(transport: T) -> Self {
-        Self { transport, store: None, witness: None, caches: Mutex::default() }
+        Self { transport, store: None, witness: None, sees_bindings: false, caches: Mutex::default() }
     }
 
     /// Has somebody told of the requests to the machine's platform, which the library's observers do not see.
     #[must_use]
     pub(crate) fn told_to(mut self, witness: Option<Arc<dyn Witness>>) -> Self {
         self.witness = witness;
+        self
+    }
+
+    /// Takes no bound token that cannot be seen to name its certificate, if `wanted`.
+    #[must_use]
+    pub(crate) fn seeing_bindings(mut self, wanted: bool) -> Self {
+        self.sees_bindings = wanted;
         self
     }
 

@@ -17,4 +17,5 @@ mod machine_platforms;
 mod machine_state;
 mod managed_identity;
 mod matrix;
+mod observed_binding;
 mod strangers;

@@ -111,11 +111,20 @@ impl Emulator {
 
     /// A request to its admin address; the body of the answer.
     pub(crate) fn admin(&self, method: &str, path: &str) -> String {
+        self.admin_with(method, path, "")
+    }
+
+    /// A fault, as `docs/faults.md` has it.
+    pub(crate) fn plant(&self, fault: &Value) {
+        self.admin_with("POST", "faults", &fault.to_string());
+    }
+
+    fn admin_with(&self, method: &str, path: &str, body: &str) -> String {
         let (address, token) = self.text("admin").strip_prefix("http://").unwrap().split_once('/').unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
-        let head =
-            format!("{method} /{token}/{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(head.as_bytes()).unwrap();
+        let head = format!("{method} /{token}/{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+        let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 2"), "{answer}");

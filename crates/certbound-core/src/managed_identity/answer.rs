@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::expiry;
 use crate::json::{self, JsonError};
 use crate::refusal::{AuthorityError, without_tokens};
-use crate::response::HeaderFacts;
+use crate::response::{HeaderFacts, is_b64token};
 use crate::secret::Secret;
 use crate::shown::shown;
 use crate::time::UnixTime;
@@ -40,8 +40,7 @@ impl BearerAnswer {
         // Nobody asks for it, and what is not kept is wiped.
         drop(secret(&mut members, "refresh_token"));
         let token = token.ok_or(MalformedMachineAnswer::Missing("access_token"))?;
-        let is_b64token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-        if !token.expose().bytes().all(is_b64token) {
+        if !is_b64token(token.expose().as_bytes()) {
             return Err(MalformedMachineAnswer::TokenCharacters);
         }
         let expires_at = expiry::of_answer(&members, now)?;

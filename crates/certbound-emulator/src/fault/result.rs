@@ -63,6 +63,8 @@ pub enum FaultResult {
     ForeignCnf,
     /// A token without `cnf`, although `token_type` says `mtls_pop`.
     NoCnf,
+    /// The right token in another form, although `token_type` says `mtls_pop`: one that no client, or no strict one, can read.
+    TokenForm(TokenForm),
     /// The connection is reset instead of an answer.
     ConnectionReset,
     /// The right answer, of which only the first half of the body arrives.
@@ -113,6 +115,23 @@ pub enum FaultResult {
     ClientCertificateRefused,
 }
 
+/// A form of a token that is not a JWT which every reader reads alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TokenForm {
+    /// A text that is no JWT.
+    Opaque,
+    /// The form of an encrypted JWT; nobody has its key.
+    Encrypted,
+    /// A signed JWT whose payload names the right certificate and then another one.
+    CnfTwice,
+    /// A signed JWT whose payload is padded.
+    PaddedPayload,
+    /// A signed JWT with another part behind its signature.
+    FourthPart,
+}
+
 /// What the transport shall do with a response; an extension of the response.
 ///
 /// [`crate::serve`] carries it out; who calls [`crate::Emulator::handle`] directly imitates it.
@@ -136,6 +155,7 @@ impl FaultResult {
             Self::BearerForMtlsPop => "bearer_for_mtls_pop",
             Self::ForeignCnf => "foreign_cnf",
             Self::NoCnf => "no_cnf",
+            Self::TokenForm(_) => "token_form",
             Self::ConnectionReset => "connection_reset",
             Self::TruncatedBody => "truncated_body",
             Self::Redirect307 { .. } => "redirect307",
@@ -165,7 +185,12 @@ impl FaultResult {
     pub(crate) fn alters_token(&self) -> bool {
         matches!(
             self,
-            Self::BearerForMtlsPop | Self::ForeignCnf | Self::NoCnf | Self::WrongScope | Self::EmptyToken
+            Self::BearerForMtlsPop
+                | Self::ForeignCnf
+                | Self::NoCnf
+                | Self::TokenForm(_)
+                | Self::WrongScope
+                | Self::EmptyToken
         )
     }
 

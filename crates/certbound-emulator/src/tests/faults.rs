@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{Condition, Fault, FaultEffect, FaultResult, LegKind};
+use certbound_core::received::Received;
+
+use crate::{Condition, Fault, FaultEffect, FaultResult, LegKind, TokenForm};
 
 #[test]
 fn a_fault_of_leg_2_leaves_leg_1_alone_and_happens_once() {
@@ -49,6 +51,23 @@ fn each_altered_token_is_wrong_in_the_way_it_says() {
 
     assert_eq!(spoiled(FaultResult::WrongScope)["scope"], "https://wrong.example/.default");
     assert_eq!(spoiled(FaultResult::EmptyToken)["access_token"], "");
+}
+
+#[test]
+fn a_token_comes_in_forms_that_no_strict_client_reads() {
+    let emulator = emulator();
+    let token = |form: TokenForm| {
+        emulator.add_fault(Fault::once(Condition::any(), FaultResult::TokenForm(form)));
+        let body = json_of(&Ask::leg1(&emulator).send(&emulator));
+        assert_eq!(body["token_type"], "mtls_pop");
+        body["access_token"].as_str().unwrap().to_owned()
+    };
+    assert!(matches!(Received::read(&token(TokenForm::Opaque)), Ok(Received::Opaque)));
+    assert!(matches!(Received::read(&token(TokenForm::Encrypted)), Ok(Received::Encrypted)));
+    for form in [TokenForm::CnfTwice, TokenForm::PaddedPayload, TokenForm::FourthPart] {
+        assert!(Received::read(&token(form)).is_err(), "{form:?}");
+    }
+    assert!(matches!(Received::read(&Ask::leg1(&emulator).token(&emulator)), Ok(Received::Signed(_))));
 }
 
 #[test]

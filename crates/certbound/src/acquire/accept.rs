@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use certbound_core::json;
 use certbound_core::jws;
+use certbound_core::received::Received;
 use certbound_core::request::{MTLS_POP, TokenRequest};
 use certbound_core::response::TokenResponse;
 use certbound_core::scope;
@@ -13,6 +14,7 @@ use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 use serde_json::{Map, Value};
 
+use crate::assertion::AssertionError;
 use crate::binding::Binding;
 use crate::cache::Begun;
 use crate::correlation::CorrelationId;
@@ -24,6 +26,8 @@ pub(crate) struct Expected<'a> {
     /// The certificate, where a bound token was asked for.
     pub(crate) binding: Option<&'a Binding>,
     pub(crate) leg: Option<Leg>,
+    /// Whether a token that cannot be read is refused, although the answer says that it is bound.
+    pub(crate) demands_observed: bool,
     /// When the request was sent: the token may be as old as that.
     pub(crate) sent_at: UnixTime,
 }
@@ -39,8 +43,6 @@ pub(crate) struct Accepted {
     pub(crate) expires_at: UnixTime,
     pub(crate) refresh_at: Option<UnixTime>,
     pub(crate) binding_observed: bool,
-    /// Whether the token reads as a JWT.
-    pub(crate) readable: bool,
     /// Other members of the answer, as texts.
     pub(crate) additional: BTreeMap<String, String>,
 }
@@ -80,9 +82,9 @@ pub(crate) fn accept(
         let found = scopes.join(" ").chars().take(256).collect();
         return Err(peer(PeerMisbehaved::ScopeMismatch { asked: request.scope.to_owned(), found }));
     }
-    let (readable, binding_observed) = match expected.binding {
-        Some(binding) => observe(&response.access_token, binding, request.bound).map_err(peer)?,
-        None => (false, false),
+    let binding_observed = match expected.binding {
+        Some(binding) => expected.observed(&response.access_token, binding, request.bound).map_err(peer)?,
+        None => false,
     };
     // A machine can sleep between the two, and its clock be set: the earlier one errs on the safe side.
     let at = now.min(expected.sent_at);
@@ -102,35 +104,49 @@ pub(crate) fn accept(
         expires_at,
         refresh_at: response.refresh_in.map(|after| at.plus(after)),
         binding_observed,
-        readable,
         additional: additional(&response.extra),
     })
 }
 
-/// Whether the token can be read, and whether it was seen to be bound to our certificate.
+impl Expected<'_> {
+    /// Whether the token was seen to name our certificate, as far as that is demanded.
+    fn observed(&self, token: &Secret, binding: &Binding, by_type: bool) -> Result<bool, PeerMisbehaved> {
+        // Leg 1's token is an assertion: the service that is shown it next must read what it is bound to.
+        match (observe(token, binding, by_type), self.leg) {
+            (Err(PeerMisbehaved::ConfirmationMissing), Some(Leg::One)) => {
+                Err(PeerMisbehaved::AssertionNotBound)
+            }
+            (Ok(false), Some(Leg::One)) => Err(PeerMisbehaved::BadAssertion(AssertionError::Unreadable)),
+            (Ok(false), _) if self.demands_observed => Err(PeerMisbehaved::BindingNotObserved),
+            (seen, _) => seen,
+        }
+    }
+}
+
+/// Whether the token was seen to be bound to our certificate; false where it cannot be read.
 ///
-/// `by_type`: the answer's type says that the token is bound, so one that does not say it itself is taken. Elsewhere
-/// (RFC 8705 alone, type Bearer) only the token can say it.
-pub(crate) fn observe(
-    token: &Secret,
-    binding: &Binding,
-    by_type: bool,
-) -> Result<(bool, bool), PeerMisbehaved> {
-    // Where the token alone says what it is, all of it must say one thing.
-    let is_strict = by_type || jws::unverified_claims(token.expose()).is_ok();
-    let Some(confirmation) = jws::unverified_confirmation(token.expose()).ok().filter(|_| is_strict) else {
-        let reason = "it cannot be read";
-        return if by_type { Ok((false, false)) } else { Err(PeerMisbehaved::NotBound { reason }) };
+/// `by_type`: the answer's type says that the token is bound, so an opaque or encrypted token is taken. Elsewhere (RFC 8705
+/// alone, type Bearer) only the token can say it.
+pub(crate) fn observe(token: &Secret, binding: &Binding, by_type: bool) -> Result<bool, PeerMisbehaved> {
+    let confirmation = if by_type {
+        match Received::read(token.expose()).map_err(PeerMisbehaved::TokenUnreadable)? {
+            Received::Signed(confirmation) => confirmation,
+            _ => return Ok(false),
+        }
+    } else {
+        // Where the token alone says what it is, all of it must say one thing.
+        let is_strict = jws::unverified_claims(token.expose()).is_ok();
+        let confirmation = jws::unverified_confirmation(token.expose()).ok().filter(|_| is_strict);
+        confirmation.ok_or(PeerMisbehaved::NotBound { reason: "it cannot be read" })?
     };
     match confirmation.thumbprint() {
         Err(error) => Err(PeerMisbehaved::BadConfirmation(error.to_string())),
         Ok(Some(found)) if !binding.thumbprint().matches_claim(found) => {
             Err(PeerMisbehaved::BoundToAnother { expected: binding.thumbprint(), found: found.to_owned() })
         }
-        Ok(None) if !by_type => {
-            Err(PeerMisbehaved::NotBound { reason: "it has no confirmation claim (`cnf`)" })
-        }
-        Ok(cnf) => Ok((true, cnf.is_some())),
+        Ok(Some(_)) => Ok(true),
+        Ok(None) if by_type => Err(PeerMisbehaved::ConfirmationMissing),
+        Ok(None) => Err(PeerMisbehaved::NotBound { reason: "it has no confirmation claim (`cnf`)" }),
     }
 }
 

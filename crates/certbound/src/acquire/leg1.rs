@@ -11,14 +11,14 @@ use certbound_core::request::{Grant, TokenRequest};
 use super::Options;
 use super::accept::{Expected, accept};
 use super::station::{self, Sent};
-use crate::assertion::{AssertionError, BoundAssertion};
+use crate::assertion::BoundAssertion;
 use crate::binding::Binding;
 use crate::certificate::is_blamed;
 use crate::client::Client;
 use crate::correlation::CorrelationId;
 use crate::credential::{ByCertificate, Proof};
 use crate::discovery::Asks;
-use crate::error::{Error, Leg, Misuse, PeerMisbehaved};
+use crate::error::{Error, Leg, Misuse};
 use crate::headers::{self, RefreshReason};
 use crate::leg1::AssertionRequest;
 use crate::observe::Observer;
@@ -114,16 +114,9 @@ impl<'a> AcquireLeg1<'a> {
         };
         let sent_at = core.clock.now();
         let (response, took) = sent.exchange(&request).await?;
-        let expected = Expected { binding: Some(binding), leg: Some(Leg::One), sent_at };
+        let expected =
+            Expected { binding: Some(binding), leg: Some(Leg::One), demands_observed: true, sent_at };
         let token = accept(response, &request, expected, core.clock.now())?;
-        if !token.binding_observed {
-            let what = if token.readable {
-                PeerMisbehaved::AssertionNotBound
-            } else {
-                PeerMisbehaved::BadAssertion(AssertionError::NoExpiry)
-            };
-            return Err(Error::peer(Some(Leg::One), what));
-        }
         let report = sent.report(&request, &token.token_type, took);
         Ok(BoundAssertion::new(token.secret, binding.clone(), token.expires_at, Some(report)))
     }

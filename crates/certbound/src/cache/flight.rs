@@ -86,7 +86,7 @@ mod tests {
 
     fn key() -> FlightKey {
         let authority = Authority::public(TenantId::parse("contoso.example").unwrap());
-        let client = ClientKey::new(Some(&authority), &Arc::from("app"), "certificate", None, &[]);
+        let client = ClientKey::new(Some(&authority), &Arc::from("app"), "certificate", None, &[], false);
         let scope = ResourceScope::key_vault(Cloud::Public);
         let head = KeyHead::new(&client, Kind::Bound, &scope);
         let key = KeyRef { head, thumbprint: None, extras: None };

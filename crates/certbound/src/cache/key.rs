@@ -28,6 +28,9 @@ pub(crate) struct ClientKey {
     credential: &'static str,
     prover: Option<Prover>,
     capabilities: Vec<String>,
+    /// Whether a bound token must be seen to name its certificate. Clients that demand it have tokens of their own in a
+    /// shared cache, so that none which another client took unseen is found.
+    demands_observed: bool,
 }
 
 /// The platform's own application of federated managed identities: which of them it is, only the assertion says.
@@ -74,6 +77,7 @@ impl ClientKey {
         credential: &'static str,
         prover: Option<Prover>,
         capabilities: &[String],
+        demands_observed: bool,
     ) -> Arc<Self> {
         let mut key = Self {
             hash: 0,
@@ -82,9 +86,15 @@ impl ClientKey {
             credential,
             prover,
             capabilities: capabilities.to_vec(),
+            demands_observed,
         };
-        key.hash = hasher().hash_one(key.parts());
+        key.hash = hasher().hash_one((key.parts(), demands_observed));
         Arc::new(key)
+    }
+
+    /// Whether a bound token must be seen to name its certificate.
+    pub(crate) fn demands_observed(&self) -> bool {
+        self.demands_observed
     }
 
     pub(super) fn parts(&self) -> ClientParts<'_> {
@@ -122,7 +132,10 @@ fn hasher() -> SeedableRandomState {
 
 impl PartialEq for ClientKey {
     fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self, other) || (self.hash == other.hash && self.parts() == other.parts())
+        std::ptr::eq(self, other)
+            || (self.hash == other.hash
+                && self.demands_observed == other.demands_observed
+                && self.parts() == other.parts())
     }
 }
 

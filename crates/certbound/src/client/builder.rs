@@ -33,6 +33,7 @@ pub struct ClientBuilder<C> {
     transport: Option<Arc<dyn AnyTransport>>,
     instance_metadata: Option<Arc<InstanceMetadata>>,
     validates_authority: bool,
+    demands_observed: bool,
     credential: C,
 }
 
@@ -47,6 +48,7 @@ impl ClientBuilder<NoCredential> {
             transport: None,
             instance_metadata: None,
             validates_authority: true,
+            demands_observed: false,
             credential: NoCredential { _private: () },
         }
     }
@@ -88,6 +90,7 @@ impl ClientBuilder<NoCredential> {
             transport: self.transport,
             instance_metadata: self.instance_metadata,
             validates_authority: self.validates_authority,
+            demands_observed: self.demands_observed,
             credential,
         }
     }
@@ -161,6 +164,15 @@ impl<C> ClientBuilder<C> {
         self
     }
 
+    /// Refuses a bound token that cannot be seen to name its certificate, because it is opaque or encrypted
+    /// (`binding_not_observed`). Default: such a token is taken, since its answer says that it is bound, and
+    /// [`Details::binding_observed`](crate::Details::binding_observed) tells. A token that can be read is compared in either
+    /// case. In a shared cache or store, a client that demands this finds only tokens of clients that demand it too.
+    pub fn require_observed_binding(mut self) -> Self {
+        self.demands_observed = true;
+        self
+    }
+
     /// Fixes the settings.
     ///
     /// # Errors
@@ -191,8 +203,14 @@ impl<C> ClientBuilder<C> {
             None => Network::from_env()?.transport(),
         };
         let prover = self.credential.prover().or_else(|| unknown_prover(&client_id));
-        let cache_key =
-            ClientKey::new(Some(&authority), &client_id, self.credential.name(), prover, &self.capabilities);
+        let cache_key = ClientKey::new(
+            Some(&authority),
+            &client_id,
+            self.credential.name(),
+            prover,
+            &self.capabilities,
+            self.demands_observed,
+        );
         let background = Arc::new(Background::default());
         let core = ClientCore {
             authority,

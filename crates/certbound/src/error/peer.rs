@@ -2,6 +2,7 @@
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::instance::InstanceError;
+use certbound_core::jws::JwsError;
 use certbound_core::response::MalformedAnswer;
 use certbound_core::server_metadata::MetadataError;
 use certbound_core::time::UnixTime;
@@ -29,6 +30,17 @@ pub enum PeerMisbehaved {
         /// What was seen.
         reason: &'static str,
     },
+    /// The answer says that the token is bound, and the token names no certificate.
+    #[error(
+        "the answer says `mtls_pop`, but its token has no confirmation claim (`cnf`): it works for whoever holds it"
+    )]
+    ConfirmationMissing,
+    /// The answer says that the token is bound, and the token is a JWT that resources could read in several ways.
+    #[error("the answer says `mtls_pop`, but its token is a JWT that cannot be read without doubt: {0}")]
+    TokenUnreadable(JwsError),
+    /// The token is opaque or encrypted, and the client demands to see the binding.
+    #[error("the token is opaque or encrypted, so it cannot be seen to be bound to our certificate")]
+    BindingNotObserved,
     /// An issuer's metadata.
     #[error(transparent)]
     Metadata(MetadataError),
@@ -89,6 +101,9 @@ impl PeerMisbehaved {
             Self::Malformed(error) => error.code(),
             Self::TokenTypeDowngraded { .. } => "token_type_mismatch",
             Self::NotBound { .. } => "token_not_bound",
+            Self::ConfirmationMissing => "confirmation_missing",
+            Self::TokenUnreadable(_) => "token_unreadable",
+            Self::BindingNotObserved => "binding_not_observed",
             Self::Metadata(error) => error.code(),
             Self::InstanceMetadata(_) => "invalid_instance_metadata",
             Self::NotAFederationServer { .. } => "invalid_authority",
@@ -112,6 +127,15 @@ impl PeerMisbehaved {
             }
             Self::NotBound { .. } => {
                 "have the issuer bind this client's tokens and issue them as JWTs, or ask for a Bearer token"
+            }
+            Self::ConfirmationMissing => {
+                "have the service bind this application's tokens for the resource, or ask for a Bearer token"
+            }
+            Self::TokenUnreadable(_) => {
+                "report it to the service; something between here and the service may have changed the token"
+            }
+            Self::BindingNotObserved => {
+                "have the resource's tokens issued as signed JWTs, or leave the demand to see the binding out"
             }
             Self::Metadata(error) => error.fix(),
             Self::InstanceMetadata(_) | Self::NotAFederationServer { .. } | Self::DiscoveryUrl { .. } => {

@@ -37,6 +37,7 @@ pub struct ManagedIdentityBuilder {
     attestation: Option<Arc<dyn AnyAttestation>>,
     min_strength: Option<KeyStrength>,
     imds_calls: Option<Arc<Semaphore>>,
+    demands_observed: bool,
 }
 
 impl ManagedIdentityBuilder {
@@ -54,6 +55,7 @@ impl ManagedIdentityBuilder {
             attestation: None,
             min_strength: None,
             imds_calls: None,
+            demands_observed: false,
         }
     }
 
@@ -128,6 +130,13 @@ impl ManagedIdentityBuilder {
         self
     }
 
+    /// Refuses a bound token that cannot be seen to name its certificate, because it is opaque or encrypted. Default: such a
+    /// token is taken, since its answer says that it is bound. A token that can be read is compared in either case.
+    pub fn require_observed_binding(mut self) -> Self {
+        self.demands_observed = true;
+        self
+    }
+
     /// Fixes the settings; the environment is read now. Nothing is sent.
     ///
     /// # Errors
@@ -165,7 +174,8 @@ impl ManagedIdentityBuilder {
             Some(KeyStrength::Hardware) => "managed identity, hardware",
             Some(KeyStrength::Attested) => "managed identity, attested",
         };
-        let cache_key = ClientKey::new(None, &who.into(), strength, None, &self.capabilities);
+        let who = who.into();
+        let cache_key = ClientKey::new(None, &who, strength, None, &self.capabilities, self.demands_observed);
         let background = Arc::new(Background::default());
         let machine = Machine {
             id: self.id,

@@ -74,7 +74,12 @@ impl TokenCall<'_> {
         };
         let sent_at = machine.clock.now();
         let (response, took) = sent.exchange(&request).await?;
-        let expected = Expected { binding: Some(binding), leg: self.leg, sent_at };
+        let expected = Expected {
+            binding: Some(binding),
+            leg: self.leg,
+            demands_observed: machine.cache_key.demands_observed(),
+            sent_at,
+        };
         let token = accept(response, &request, expected, machine.clock.now())?;
         let report = sent.report(&request, &token.token_type, took);
         Ok((token, report))

@@ -14,12 +14,12 @@ use super::certificates::Name;
 use super::minted::Minted;
 use super::{ManagedIdentity, bearer};
 use crate::acquire::Options;
-use crate::assertion::{AssertionError, BoundAssertion};
+use crate::assertion::BoundAssertion;
 use crate::binding::Binding;
 use crate::certificate::Blame;
 use crate::correlation::CorrelationId;
 use crate::credential::UnboundAssertions;
-use crate::error::{Error, Leg, PeerMisbehaved};
+use crate::error::{Error, Leg};
 use crate::headers::RefreshReason;
 use crate::leg1::{AssertionRequest, Leg1};
 use crate::observe::Observer;
@@ -69,13 +69,6 @@ impl ManagedIdentity {
         let scope = ExchangeScope::of(cloud);
         let call = TokenCall { machine: &self.machine, minted, leg: LEG, options, correlation_id };
         let (token, report) = call.send(scope.as_str(), RefreshReason::NoCachedToken).await?;
-        if !token.binding_observed {
-            let what = match token.readable {
-                true => PeerMisbehaved::AssertionNotBound,
-                false => PeerMisbehaved::BadAssertion(AssertionError::NoExpiry),
-            };
-            return Err(Error::peer(LEG, what));
-        }
         Ok(BoundAssertion::new(token.secret, minted.binding.clone(), token.expires_at, Some(report)))
     }
 }

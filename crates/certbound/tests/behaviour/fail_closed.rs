@@ -5,10 +5,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use certbound::{
-    Authority, Client, Error, Leg, MalformedAnswer, PeerMisbehaved, ResourceScope, TokenCache, TransportError,
+    AssertionError, Authority, Client, Error, IdentityId, Leg, MalformedAnswer, PeerMisbehaved,
+    ResourceScope, Source, TokenCache, TransportError,
 };
 use certbound_testkit::emulator::world::builtin;
-use certbound_testkit::emulator::{Condition, Fault, FaultResult, LegKind};
+use certbound_testkit::emulator::{Condition, Fault, FaultResult, LegKind, TokenForm};
 use certbound_testkit::{AnsweringTransport, NeverTransport, Pair, ScriptedTransport};
 
 use crate::two_leg::vault;
@@ -57,14 +58,77 @@ async fn a_token_bound_to_another_certificate_is_refused() {
 }
 
 #[tokio::test]
-async fn no_cnf_is_an_error_for_an_assertion_and_a_detail_of_a_token() {
+async fn a_jwt_without_cnf_is_not_bound_whatever_the_answer_says() {
     let error = with_fault(LegKind::Leg1, FaultResult::NoCnf).await;
     assert!(matches!(peer(&error), PeerMisbehaved::AssertionNotBound), "{error:?}");
+    let error = with_fault(LegKind::Leg2, FaultResult::NoCnf).await;
+    assert_eq!((peer(&error), error.code()), (&PeerMisbehaved::ConfirmationMissing, "confirmation_missing"));
+    assert!(!error.is_transient() && !error.fix().is_empty());
+}
 
+#[tokio::test]
+async fn a_jwt_that_can_be_read_in_two_ways_is_refused() {
+    for form in [TokenForm::CnfTwice, TokenForm::PaddedPayload, TokenForm::FourthPart] {
+        for leg in [LegKind::Leg1, LegKind::Leg2] {
+            let error = with_fault(leg, FaultResult::TokenForm(form)).await;
+            assert!(matches!(peer(&error), PeerMisbehaved::TokenUnreadable(_)), "{form:?} {error:?}");
+            assert_eq!(error.code(), "token_unreadable");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_no_assertion_and_is_refused_where_the_binding_must_be_seen() {
+    for form in [TokenForm::Opaque, TokenForm::Encrypted] {
+        let error = with_fault(LegKind::Leg1, FaultResult::TokenForm(form)).await;
+        assert_eq!(*peer(&error), PeerMisbehaved::BadAssertion(AssertionError::Unreadable));
+
+        let pair = Pair::new();
+        let fault = || {
+            let fault = Fault::once(Condition::leg(LegKind::Leg2), FaultResult::TokenForm(form));
+            pair.emulator().add_fault(fault);
+        };
+        let cache = TokenCache::new();
+        let builder = || pair.builder(builtin::APP).with_cache(cache.clone());
+        let any = builder().with_assertions(pair.leg1()).build().unwrap();
+        let seen = builder().require_observed_binding().with_assertions(pair.leg1()).build().unwrap();
+        fault();
+        assert!(!any.bound_token(&vault()).await.unwrap().details().binding_observed, "{form:?}");
+        // That token is in the cache, and is not found by who demands to see its binding.
+        fault();
+        let error = seen.bound_token(&vault()).await.unwrap_err();
+        assert_eq!(
+            (peer(&error), error.code()),
+            (&PeerMisbehaved::BindingNotObserved, "binding_not_observed")
+        );
+        assert_eq!((cache.len(), error.leg()), (1, Some(Leg::Two)));
+        assert!(seen.bound_token(&vault()).await.unwrap().details().binding_observed);
+        assert!(seen.resource(&vault()).token().await.unwrap().details().binding_observed);
+        assert_eq!(any.bound_token(&vault()).await.unwrap().details().source, Source::Cache);
+    }
+}
+
+#[tokio::test]
+async fn a_machines_tokens_are_looked_at_alike() {
     let pair = Pair::new();
-    pair.emulator().add_fault(Fault::once(Condition::leg(LegKind::Leg2), FaultResult::NoCnf));
-    let token = pair.leg2().bound_token(&vault()).await.unwrap();
-    assert!(!token.details().binding_observed);
+    let machine = || pair.managed_identity(IdentityId::System);
+    let (any, seen) = (machine().build().unwrap(), machine().require_observed_binding().build().unwrap());
+    for (result, code) in [
+        (FaultResult::NoCnf, Some("confirmation_missing")),
+        (FaultResult::ForeignCnf, Some("bound_to_another")),
+        (FaultResult::TokenForm(TokenForm::CnfTwice), Some("token_unreadable")),
+        (FaultResult::TokenForm(TokenForm::Opaque), None),
+    ] {
+        let fault = |leg| pair.emulator().add_fault(Fault::once(Condition::leg(leg), result.clone()));
+        fault(LegKind::Direct);
+        let token = any.bound_token(&vault()).force_refresh().await;
+        assert_eq!(token.as_ref().err().map(Error::code), code, "{result:?}");
+        fault(LegKind::Direct);
+        let error = seen.bound_token(&vault()).force_refresh().await.unwrap_err();
+        assert_eq!(error.code(), code.unwrap_or("binding_not_observed"), "{result:?}");
+        fault(LegKind::Leg1);
+        assert!(any.assertion().await.is_err(), "{result:?}");
+    }
 }
 
 #[tokio::test]

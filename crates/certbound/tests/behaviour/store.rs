@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use certbound::{
     BySecret, Client, Cloud, ResourceScope, Secret, Source, StoreEntry, StoreError, StoreKey, TokenCache,
     TokenHash, TokenStore,
 };
 use certbound_testkit::emulator::world::builtin;
+use certbound_testkit::emulator::{Condition, Fault, FaultResult, TokenForm};
 use certbound_testkit::{ManualClock, Pair};
 
 use crate::refresh::{NOW, Service, builder, seconds, token};
@@ -155,6 +158,58 @@ async fn a_bound_token_comes_back_with_its_certificate_and_for_no_other() {
     }
 }
 
+/// What is kept is looked at as the service's answer is: a JWT must name the certificate, and what cannot be read is not
+/// for those who demand to see the binding.
+#[tokio::test]
+async fn a_kept_token_whose_binding_is_not_seen_is_no_better_than_a_fetched_one() {
+    let pair = Pair::new();
+    let store = Arc::<Shared>::default();
+    let fetch = async |demands: bool, form: Option<TokenForm>| {
+        if let Some(form) = form {
+            pair.emulator().add_fault(Fault::once(Condition::any(), FaultResult::TokenForm(form)));
+        }
+        let cache = TokenCache::new().with_store(Arc::clone(&store));
+        let mut builder = pair.builder(builtin::APP).with_cache(cache.clone());
+        if demands {
+            builder = builder.require_observed_binding();
+        }
+        let client = builder.with_certificate(pair.certificate()).build().unwrap();
+        let details = client.bound_token(&vault()).await.unwrap().details();
+        cache.flush().await;
+        pair.emulator().clear_faults();
+        (details.source, details.binding_observed)
+    };
+    fetch(true, None).await;
+    let (demanding, seen) = store.only();
+    store.entries.lock().unwrap().clear();
+    assert_eq!(fetch(false, Some(TokenForm::Opaque)).await, (Source::Service, false));
+    let (other, unseen) = store.only();
+    assert_ne!(demanding, other, "who demands to see the binding has entries of his own");
+    assert_eq!(fetch(false, None).await, (Source::Store, false));
+
+    let renamed = |entry: &StoreEntry, from: &StoreKey, to: &StoreKey| {
+        let text = String::from_utf8(entry.expose().to_vec()).unwrap();
+        store.entries.lock().unwrap().clear();
+        store.put(*to, text.replace(&from.to_string(), &to.to_string()).as_bytes());
+    };
+    renamed(&unseen, &other, &demanding);
+    assert_eq!(fetch(true, None).await, (Source::Service, true));
+    renamed(&seen, &demanding, &other);
+    assert_eq!(fetch(false, None).await, (Source::Store, true));
+
+    // The token without its `cnf`, under its own name.
+    let text = String::from_utf8(seen.expose().to_vec()).unwrap();
+    let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let token = read["token"].as_str().unwrap();
+    let [header, payload, signature] = token.split('.').collect::<Vec<_>>()[..] else { panic!("no JWT") };
+    let payload = URL_SAFE_NO_PAD.decode(payload).unwrap();
+    let mut claims: serde_json::Map<_, _> = serde_json::from_slice(&payload).unwrap();
+    claims.remove("cnf").unwrap();
+    let payload = URL_SAFE_NO_PAD.encode(serde_json::to_string(&claims).unwrap());
+    store.put(demanding, text.replace(token, &format!("{header}.{payload}.{signature}")).as_bytes());
+    assert_eq!(fetch(true, None).await, (Source::Service, true));
+}
+
 /// Each is passed by, and replaced by what the service answers.
 #[tokio::test]
 async fn a_damaged_or_foreign_entry_is_not_used() {
@@ -172,6 +227,8 @@ async fn a_damaged_or_foreign_entry_is_not_used() {
         change(r#""version":2"#, r#""version":2,"new":true"#).into_bytes(),
         change(r#""T1""#, r#""""#).into_bytes(),
         change(r#""T1""#, "null").into_bytes(),
+        change(r#""T1""#, r#""T\n1""#).into_bytes(),
+        change(r#""T1""#, r#""T\u001b[2J""#).into_bytes(),
         change(r#""Bearer""#, r#""mtls_pop""#).into_bytes(),
         change(r#""expires_at":1785003600"#, r#""expires_at":1784999999"#).into_bytes(),
         change(r#""expires_at":1785003600"#, r#""expires_at":-1"#).into_bytes(),

@@ -23,6 +23,7 @@ struct Ingredients {
     credential: usize,
     proof: Option<String>,
     capabilities: Vec<String>,
+    demands_observed: bool,
     bound: bool,
     certificate: Option<u8>,
     scopes: BTreeSet<String>,
@@ -47,7 +48,12 @@ fn word() -> impl Strategy<Value = String> {
 fn ingredients() -> impl Strategy<Value = Ingredients> {
     let tenant = || "[ab]{1,2}\\.example";
     let who = (0..Cloud::ALL.len(), tenant(), proptest::option::of(word()), word(), 0..4_usize);
-    let what = (proptest::collection::vec(word(), 0..3), any::<bool>(), proptest::option::of(0..3_u8));
+    let what = (
+        proptest::collection::vec(word(), 0..3),
+        any::<bool>(),
+        proptest::option::of(0..3_u8),
+        any::<bool>(),
+    );
     let extras = (
         proptest::collection::btree_set(word(), 1..4),
         proptest::option::of(tenant()),
@@ -75,6 +81,7 @@ fn ingredients() -> impl Strategy<Value = Ingredients> {
         capabilities: what.0,
         bound: what.1,
         certificate: what.2,
+        demands_observed: what.3,
         scopes: extras.0,
         other_tenant: extras.1,
         fmi_path: extras.2,
@@ -91,7 +98,7 @@ fn ingredients() -> impl Strategy<Value = Ingredients> {
 
 /// Two that differ in one ingredient only, or in none: whole random pairs would differ everywhere.
 fn neighbours() -> impl Strategy<Value = (Ingredients, Ingredients)> {
-    (ingredients(), ingredients(), 0..21_usize).prop_map(|(one, donor, at)| {
+    (ingredients(), ingredients(), 0..22_usize).prop_map(|(one, donor, at)| {
         let mut other = one.clone();
         let at = if one.of_machine != donor.of_machine && at < 3 { 18 } else { at };
         match at {
@@ -114,6 +121,7 @@ fn neighbours() -> impl Strategy<Value = (Ingredients, Ingredients)> {
             16 => other.assertion_claims = donor.assertion_claims,
             17 => other.user = donor.user,
             19 => other.proof = donor.proof,
+            20 => other.demands_observed = donor.demands_observed,
             18 if !other.of_machine => {
                 other.of_machine = true;
                 (other.cloud, other.tenant, other.region) = (0, "a.example".to_owned(), None);
@@ -152,6 +160,7 @@ fn key_with(of: &Ingredients, scopes: &str) -> CacheKey {
         CREDENTIALS[of.credential],
         of.proof.clone().map(Prover::identity),
         &of.capabilities,
+        of.demands_observed,
     );
     let kind = if of.bound { Kind::Bound } else { Kind::Bearer };
     let scope = ResourceScope::of_other_authority(scopes).unwrap();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use certbound_core::region::Region;
 use certbound_core::request::MTLS_POP;
+use certbound_core::response::is_b64token;
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 use serde::{Deserialize, Serialize};
@@ -120,7 +121,8 @@ pub(super) fn read(
     if read.secret != wanted.key.head.client.secret().map(TokenHash::hex) {
         return Ok(None);
     }
-    let binding_observed = check_kind(&read, wanted.binding())?;
+    let demands_observed = wanted.key.head.client.demands_observed();
+    let binding_observed = check_kind(&read, wanted.binding(), demands_observed)?;
     let at = UnixTime::from_secs;
     let mut expires_at = at(read.expires_at);
     if let Some(binding) = wanted.binding() {
@@ -151,15 +153,25 @@ pub(super) fn read(
 }
 
 /// Whether the token is seen to be bound to the certificate.
-fn check_kind(read: &Read, binding: Option<&Binding>) -> Result<bool, &'static str> {
+fn check_kind(read: &Read, binding: Option<&Binding>, demands_observed: bool) -> Result<bool, &'static str> {
     if read.token.0.expose().is_empty() {
         return Err("its token is empty");
     }
+    // It goes into a header, a shell or a terminal as it stands.
+    if !is_b64token(read.token.0.expose().as_bytes()) {
+        return Err("its token has a character that no token has");
+    }
     let is = |kind: &str| read.token_type.eq_ignore_ascii_case(kind);
     match binding {
-        Some(binding) if is(MTLS_POP) || is("Bearer") => observe(&read.token.0, binding, is(MTLS_POP))
-            .map(|(_, observed)| observed)
-            .map_err(|_| "its token is not bound to this certificate"),
+        Some(binding) if is(MTLS_POP) || is("Bearer") => {
+            match observe(&read.token.0, binding, is(MTLS_POP)) {
+                Ok(false) if demands_observed => {
+                    Err("its token cannot be seen to be bound to this certificate")
+                }
+                Ok(seen) => Ok(seen),
+                Err(_) => Err("its token is not bound to this certificate"),
+            }
+        }
         None if is("Bearer") => Ok(false),
         _ => Err("its token is of another kind"),
     }

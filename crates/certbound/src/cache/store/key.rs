@@ -113,5 +113,9 @@ impl KeyRef<'_> {
         self.thumbprint.hash(state);
         self.head.scope.as_str().hash(state);
         self.extras.hash(state);
+        // The rest is never the beginning of another key's rest, so what follows it makes another name.
+        if self.head.client.demands_observed() {
+            state.write(b"observed");
+        }
     }
 }
