@@ -10,6 +10,9 @@ use certbound::{
     TransportError,
 };
 use certbound_core::endpoint::EndpointError;
+use certbound_core::refusal::without_tokens;
+pub(crate) use certbound_core::shown::one_line as one;
+use certbound_core::shown::{lines, one_line};
 use serde_json::json;
 
 use crate::usage::Usage;
@@ -56,7 +59,7 @@ impl Failure {
 
     /// clap's error as ours, for `-o json`.
     pub(crate) fn of_command_line(error: &clap::Error) -> Self {
-        let text = error.render().to_string();
+        let text = typed(error);
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
         let more: Vec<&str> =
@@ -109,27 +112,56 @@ impl Failure {
         }
     }
 
+    /// The same in lines without a character that acts on a terminal: a part of each may be a stranger's.
+    fn shown(&self) -> Self {
+        let one = |text: &str| one_line(text).into_owned();
+        Self {
+            code: one(&self.code),
+            what: one(&self.what),
+            why: one(&self.why),
+            fix: one(&self.fix),
+            correlation_id: self.correlation_id.as_deref().map(one),
+            ..*self
+        }
+    }
+
     fn lines(&self) -> String {
-        let Self { code, what, why, fix, correlation_id, .. } = self;
-        let mut text = format!("error: {} [{code}]\n  why: {}\n  fix: {}\n", one(what), one(why), one(fix));
-        if let Some(id) = correlation_id.as_deref().filter(|id| !why.contains(*id)) {
-            text.push_str(&format!("  correlation id: {}\n", one(id)));
+        let Self { code, what, why, fix, correlation_id, .. } = self.shown();
+        let mut text = format!("error: {what} [{code}]\n  why: {why}\n  fix: {fix}\n");
+        if let Some(id) = correlation_id.filter(|id| !why.contains(id)) {
+            text.push_str(&format!("  correlation id: {id}\n"));
         }
         text
     }
 
     fn json(&self) -> String {
-        let message = format!("{}: {}", one(&self.what), one(&self.why));
+        let Self { code, what, why, fix, leg, aadsts, correlation_id, .. } = self.shown();
         let error = json!({
-            "code": self.code,
-            "message": message,
-            "fix": self.fix,
-            "leg": self.leg,
-            "aadsts": self.aadsts,
-            "correlation_id": self.correlation_id,
+            "code": code,
+            "message": format!("{what}: {why}"),
+            "fix": fix,
+            "leg": leg,
+            "aadsts": aadsts,
+            "correlation_id": correlation_id,
         });
         format!("{}\n", json!({ "error": error }))
     }
+}
+
+/// What clap says of a command line, which may repeat a token that was typed in the wrong place.
+fn typed(error: &clap::Error) -> String {
+    without_tokens(&lines(&error.render().to_string()))
+}
+
+/// Writes clap's error to stderr: as it is, with its colours, or without what was typed and must not be seen.
+pub(crate) fn report_command_line(error: &clap::Error) -> ExitCode {
+    let text = typed(error);
+    // Nobody is left to tell when stderr is gone.
+    let _ = match text == error.render().to_string() {
+        true => error.print(),
+        false => std::io::stderr().write_all(text.as_bytes()),
+    };
+    ExitCode::from(USAGE)
 }
 
 /// Writes a failure to stderr and says how to exit.
@@ -138,16 +170,6 @@ pub(crate) fn report(failure: &Failure, json: bool) -> ExitCode {
     // Nobody is left to tell when stderr is gone.
     let _ = std::io::stderr().write_all(text.as_bytes());
     ExitCode::from(failure.exit)
-}
-
-/// What strangers said, on one line and without the characters that move a cursor.
-pub(crate) fn one(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || turns_text(c) { ' ' } else { c }).collect()
-}
-
-/// Invisible characters that end a line or change the direction of what follows.
-fn turns_text(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 pub(crate) fn number(leg: Leg) -> u8 {
@@ -195,14 +217,27 @@ input! {
 
 #[cfg(test)]
 mod tests {
+    use certbound_core::shown::is_active;
+
     use super::*;
 
     #[test]
     fn an_error_is_three_lines_whatever_a_stranger_wrote_into_it() {
-        let failure =
-            Failure::new(REFUSED, "x", "it\u{1b}[2J\u{202e}failed", "line one\r\nline two", "do\u{2028}that");
-        assert_eq!(failure.lines(), "error: it [2J failed [x]\n  why: line one  line two\n  fix: do that\n");
-        assert_eq!(failure.json().lines().count(), 1);
+        let code = "x\u{1b}]0;\u{9b}";
+        let failure = Failure::new(
+            REFUSED,
+            code,
+            "it\u{1b}[2J\u{202e}failed",
+            "line one\r\nline two",
+            "do\u{2028}that",
+        );
+        let failure = Failure { correlation_id: Some("\u{1b}c\n".to_owned()), ..failure };
+        assert_eq!(
+            failure.lines(),
+            "error: it [2J failed [x ]0; ]\n  why: line one  line two\n  fix: do that\n  correlation id:  c \n"
+        );
+        let json = failure.json();
+        assert!(json.ends_with('\n') && !json.trim_end().contains(is_active), "{json:?}");
     }
 
     #[test]

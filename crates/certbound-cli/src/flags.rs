@@ -10,6 +10,8 @@ mod verify;
 
 use std::ffi::OsString;
 
+use certbound_core::refusal::without_tokens;
+use certbound_core::shown::one_line;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::call::CallFlags;
@@ -84,7 +86,8 @@ pub(crate) enum Command {
     Exchange(ExchangeFlags),
     /// Get a token as `exchange` or `token` do, and call a resource over TLS with the binding certificate.
     ///
-    /// Prints the body of the answer. An answer outside 2xx is exit 1.
+    /// Prints the body of the answer: in a pipe byte for byte, on a terminal as text, in which control characters are
+    /// spaces. An answer outside 2xx is exit 1.
     Call(CallFlags),
     /// Print the token endpoint that would be used and the rule that chose it. No network.
     Endpoint(EndpointFlags),
@@ -140,6 +143,11 @@ pub(crate) fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
     let command = rivals::settle(Cli::command(), args);
     let matches = command.try_get_matches_from(args)?;
     Cli::from_arg_matches(&matches)
+}
+
+/// A command line as it may be repeated to whoever typed it: in lines, and without tokens.
+pub(crate) fn shown(args: &[OsString]) -> Vec<OsString> {
+    args.iter().map(|arg| without_tokens(&one_line(&arg.to_string_lossy())).into()).collect()
 }
 
 /// Whether errors shall be JSON, told from the raw arguments since parsing them may have failed.

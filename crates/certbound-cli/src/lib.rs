@@ -37,10 +37,13 @@ pub fn main() -> ExitCode {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        Err(error) if json => return failure::report(&Failure::of_command_line(&error), true),
         Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(failure::USAGE);
+            // It repeats what was typed, which may be of any form.
+            let error = flags::parse(&flags::shown(&args)).err().unwrap_or(error);
+            return match json {
+                true => failure::report(&Failure::of_command_line(&error), true),
+                false => failure::report_command_line(&error),
+            };
         }
     };
     log_to_stderr();

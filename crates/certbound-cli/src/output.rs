@@ -1,8 +1,10 @@
 //! Results on stdout, everything else on stderr.
 
+use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
 use certbound::{BearerToken, Binding, BoundToken, JwtPopReport, Secret, UnixTime};
+use certbound_core::shown::{self, lines};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -28,6 +30,11 @@ impl Terminal {
         self.asked.unwrap_or(if self.stdout { Format::Table } else { Format::Json })
     }
 
+    /// Whether the result is read on a terminal.
+    pub(crate) fn is_seen(self) -> bool {
+        self.stdout
+    }
+
     /// Whether the stations of the flow are told on stderr.
     pub(crate) fn tells_stations(self) -> bool {
         self.talkative
@@ -50,13 +57,24 @@ pub(crate) fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "{}", one(line));
 }
 
-/// A result as JSON, in a buffer that is wiped and was large enough from the start: a growing one leaves copies behind.
+/// Writes lines for people to stdout. What is not seen on a terminal, or acts on it, is left out.
+pub(crate) fn print_text(text: &str) -> Result<(), Failure> {
+    print(lines(text).as_bytes())
+}
+
+/// A result as JSON, in a buffer that is wiped and was large enough from the start: a growing one leaves copies behind. What
+/// would act on a terminal is escaped.
 pub(crate) fn json<T: Serialize>(value: &T, secret_bytes: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let mut text = Zeroizing::new(Vec::with_capacity(2 * secret_bytes + 16 * 1024));
     serde_json::to_writer_pretty(&mut *text, value)
         .map_err(|error| Failure::of_system("the result could not be written", &error.into()))?;
     text.push(b'\n');
-    Ok(text)
+    // JSON is UTF-8.
+    let escaped = match str::from_utf8(&text).map(shown::json) {
+        Ok(Cow::Owned(escaped)) => Some(Zeroizing::new(escaped.into_bytes())),
+        _ => None,
+    };
+    Ok(escaped.unwrap_or(text))
 }
 
 /// The result of `token` and `exchange`.
@@ -230,7 +248,7 @@ impl<'a> TokenResult<'a> {
 
     fn table(&self, reveal: bool) -> Zeroizing<Vec<u8>> {
         let mut text = String::new();
-        let mut row = |name: &str, value: &str| text.push_str(&format!("{name:<13}{}\n", one(value)));
+        let mut row = |name: &str, value: &str| text.push_str(&row(name, value));
         row("token type", self.token_type);
         row("scopes", &self.scopes.join(" "));
         row("expires", &self.expires_on);
@@ -265,6 +283,11 @@ impl<'a> TokenResult<'a> {
         text.push_str("token        ");
         filled(self.access_token.len(), &text, self.access_token, "\n")
     }
+}
+
+/// A line of a table.
+pub(crate) fn row(name: &str, value: &str) -> String {
+    format!("{:<13}{}\n", one(name), one(value))
 }
 
 impl CertificateResult {

@@ -10,10 +10,13 @@ use serde_json::{Map, Value};
 pub use self::aadsts::{Aadsts, aadsts};
 use crate::json;
 use crate::response::HeaderFacts;
+use crate::shown::{is_active, one_line};
 
 /// An error answer (RFC 6749, section 5.2, with the members the token service adds), kept whole.
 ///
-/// `Display` is one line without trace ids; the service's own text is in `description`, its whole answer in `body`.
+/// `Display` is one line without trace ids; the service's own text is in `description`, its whole answer in `body`. Those two
+/// and `claims` may hold characters that act on a terminal: see [`shown`](crate::shown). The other texts are lines of at most
+/// 256 characters without any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorityError {
     /// The HTTP status.
@@ -51,7 +54,8 @@ impl AuthorityError {
         let empty = body.iter().all(u8::is_ascii_whitespace);
         let members = json::parse_object(body).unwrap_or_default();
         let text = |name: &str| members.get(name).and_then(Value::as_str).map(without_tokens);
-        let code = text("error").filter(|error| !error.is_empty()).unwrap_or_else(|| {
+        let line = |name: &str| text(name).map(|text| short_line(&text));
+        let code = line("error").filter(|error| !error.is_empty()).unwrap_or_else(|| {
             match status {
                 404 if empty => "not_found",
                 429 => "request_throttled",
@@ -66,12 +70,12 @@ impl AuthorityError {
             status,
             code,
             description: text("error_description").unwrap_or_default(),
-            suberror: text("suberror"),
+            suberror: line("suberror"),
             error_codes: numbers(members.get("error_codes")),
-            correlation_id: text("correlation_id"),
-            trace_id: text("trace_id").or_else(|| headers.request_id.clone()),
-            timestamp: text("timestamp"),
-            error_uri: text("error_uri"),
+            correlation_id: line("correlation_id"),
+            trace_id: line("trace_id").or_else(|| headers.request_id.as_deref().map(short_line)),
+            timestamp: line("timestamp"),
+            error_uri: line("error_uri"),
             // Verbatim: it is sent back as it stands.
             claims: members.get("claims").and_then(Value::as_str).map(str::to_owned),
             retry_after: headers.retry_after,
@@ -151,14 +155,18 @@ fn kept(body: &[u8]) -> String {
     without_tokens(&String::from_utf8_lossy(start))
 }
 
-/// Some services repeat the request in their errors, and with it the client assertion: every JWT begins with `eyJ`.
-pub(crate) fn without_tokens(text: &str) -> String {
+/// A text without what begins as a JWT does (`eyJ`): some services repeat the request in their errors, and with it the client
+/// assertion.
+pub fn without_tokens(text: &str) -> String {
     const BEGIN: &str = "eyJ";
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(BEGIN) {
         let (before, token) = rest.split_at(at);
-        let of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        // A character that is not seen does not end a token.
+        let of_token = |c: char| {
+            c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') || (is_active(c) && !c.is_whitespace())
+        };
         let end = token.find(|c| !of_token(c)).unwrap_or(token.len());
         shown.push_str(before);
         shown.push_str("eyJ...");
@@ -175,8 +183,8 @@ fn numbers(value: Option<&Value>) -> Vec<u32> {
 
 impl fmt::Display for AuthorityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let summary = clean(self.summary());
-        write!(f, "{}", clean(&self.code))?;
+        let summary: String = one_line(self.summary()).chars().take(512).collect();
+        f.write_str(&short_line(&self.code))?;
         // The description names the number, as a rule.
         match self.aadsts().filter(|_| !summary.starts_with("AADSTS")) {
             Some(number) => write!(f, ": AADSTS{number}")?,
@@ -187,9 +195,9 @@ impl fmt::Display for AuthorityError {
     }
 }
 
-/// Control characters of a stranger's text do not reach a terminal.
-fn clean(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(512).collect()
+/// What is a name or an id, and no more.
+fn short_line(text: &str) -> String {
+    one_line(text).chars().take(256).collect()
 }
 
 impl std::error::Error for AuthorityError {}
@@ -255,7 +263,7 @@ mod tests {
     #[test]
     fn one_line_is_shown_with_the_number_and_without_control_characters() {
         let cases = [
-            (r#"{"error":"a\u001b[2J\nb","error_description":"x\ry"}"#, "a[2Jb: xy"),
+            (r#"{"error":"a\u001b[2J\nb","error_description":"x\ry"}"#, "a [2J b: x y"),
             (r#"{"error":"e","error_codes":[500181]}"#, "e: AADSTS500181"),
             (r#"{"error":"e","error_codes":[500181],"error_description":"No."}"#, "e: AADSTS500181: No."),
             (r#"{"error":"e","error_codes":[-1,1e9,"7",99999999999]}"#, "e (status 400)"),
@@ -264,6 +272,20 @@ mod tests {
         for (body, shown) in cases {
             assert_eq!(parse(400, body).to_string(), shown, "{body}");
         }
+    }
+
+    #[test]
+    fn names_and_ids_are_lines_that_do_not_act() {
+        let text = r"a\u001b[2J\u009bb\u202ec\r\nd";
+        let names = ["error", "suberror", "correlation_id", "trace_id", "timestamp", "error_uri"];
+        let body = names.map(|name| format!(r#""{name}":"{text}""#)).join(",");
+        let error = parse(400, &format!("{{{body}}}"));
+        let found =
+            [&error.suberror, &error.correlation_id, &error.trace_id, &error.timestamp, &error.error_uri];
+        for found in found.into_iter().flatten().chain([&error.code]) {
+            assert_eq!(found, "a [2J b c  d");
+        }
+        assert_eq!(parse(400, &format!(r#"{{"error":"{}"}}"#, "e".repeat(1000))).code.len(), 256);
     }
 
     #[test]
@@ -294,6 +316,7 @@ mod tests {
         assert_eq!(error.description, "AADSTS50027: in client_assertion=eyJ...&scope=x, and eyJ... again");
         assert!(!format!("{error:?}").contains("c2ln"));
         assert_eq!(parse(400, "no JSON: eyJhbGci.x.y").body, "no JSON: eyJ...");
+        assert_eq!(parse(400, "eyJhbG\u{0}ci.\u{200b}x.y\r\nz").body, "eyJ...\r\nz");
     }
 
     #[test]

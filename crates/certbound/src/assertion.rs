@@ -9,6 +9,7 @@ use certbound_core::environment::exchange_uris;
 use certbound_core::jws::{self, JwsError, UnverifiedJws};
 use certbound_core::jwt::Claims;
 use certbound_core::secret::Secret;
+use certbound_core::shown::one_line;
 use certbound_core::time::UnixTime;
 
 use crate::binding::Binding;
@@ -166,8 +167,9 @@ fn check_audience(claims: &Claims) -> Result<(), AssertionError> {
     let audiences = claims.audiences();
     let for_exchange = |audience: &&str| exchange_uris().any(|uri| uri == *audience) || is_guid(audience);
     if audiences.is_empty() || !audiences.iter().all(for_exchange) {
-        let found =
-            audiences.first().map_or_else(String::new, |audience| audience.chars().take(128).collect());
+        let found = audiences
+            .first()
+            .map_or_else(String::new, |audience| one_line(audience).chars().take(128).collect());
         return Err(AssertionError::WrongAudience { found });
     }
     Ok(())

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certbound_core::refusal::AuthorityError;
+use certbound_core::shown::OneLine;
 
 pub use self::misuse::Misuse;
 pub use self::peer::PeerMisbehaved;
@@ -164,17 +165,21 @@ impl Error {
     }
 }
 
+/// One line in which no character acts on a terminal or a log, whatever a service or a caller's code wrote.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use std::fmt::Write as _;
+
         if let Some(leg) = self.leg() {
             write!(f, "{leg}: ")?;
         }
+        let mut line = OneLine(f);
         match self {
-            Self::Misuse { what, .. } => what.fmt(f),
-            Self::PeerMisbehaved { what, .. } => what.fmt(f),
-            Self::Platform { what, .. } => what.fmt(f),
-            Self::Refused { answer, .. } => write!(f, "the token service refused: {answer}"),
-            Self::Transport { cause, .. } => cause.fmt(f),
+            Self::Misuse { what, .. } => write!(line, "{what}"),
+            Self::PeerMisbehaved { what, .. } => write!(line, "{what}"),
+            Self::Platform { what, .. } => write!(line, "{what}"),
+            Self::Refused { answer, .. } => write!(line, "the token service refused: {answer}"),
+            Self::Transport { cause, .. } => write!(line, "{cause}"),
         }
     }
 }
@@ -183,3 +188,30 @@ impl std::error::Error for Error {}
 
 /// Margin before an expiry within which an assertion is no longer sent.
 pub(crate) const ASSERTION_MARGIN: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each holds a text of a stranger's, or of a caller's code, as it came.
+    #[test]
+    fn an_error_is_one_line_whatever_was_written_into_it() {
+        let hostile = || "x\u{1b}[2J\u{9b}y\u{202e}\r\nz".to_owned();
+        let body = serde_json::json!({ "error": hostile(), "error_description": hostile() }).to_string();
+        let answer = AuthorityError::parse(400, &Default::default(), body.as_bytes());
+        let peer = |what| Error::PeerMisbehaved { leg: Some(Leg::Two), what };
+        for error in [
+            Error::Misuse { leg: Some(Leg::One), what: Misuse::AssertionProvider(hostile()) },
+            peer(PeerMisbehaved::TokenTypeDowngraded { asked: "mtls_pop", found: hostile() }),
+            peer(PeerMisbehaved::ScopeMismatch { asked: "a".to_owned(), found: hostile() }),
+            Error::Refused { leg: None, answer: Arc::new(answer) },
+            Error::Transport {
+                leg: None,
+                cause: TransportError::Proxy { host: "h".to_owned(), reason: hostile() },
+            },
+        ] {
+            let shown = format!("{error}{}", error.code());
+            assert!(shown.contains('z') && !shown.contains(certbound_core::shown::is_active), "{shown:?}");
+        }
+    }
+}

@@ -74,10 +74,14 @@ fn print(assertion: &BoundAssertion, source: &str, reveal: bool, terminal: Termi
         Format::Env => output::print(&filled(secret.len(), "CERTBOUND_ASSERTION=", secret.expose(), "\n")),
         _ => {
             let AssertionResult { token_type, expires_on, endpoint, .. } = &result;
-            let text = format!(
-                "token type   {token_type}\nexpires      {expires_on}\nendpoint     {endpoint}\nbound to     {} ({source})\n",
-                assertion.binding().thumbprint()
-            );
+            let bound_to = format!("{} ({source})", assertion.binding().thumbprint());
+            let text = [
+                output::row("token type", token_type),
+                output::row("expires", expires_on),
+                output::row("endpoint", endpoint),
+                output::row("bound to", &bound_to),
+            ]
+            .concat();
             if reveal {
                 return output::print(&filled(
                     secret.len(),

@@ -2,11 +2,11 @@
 
 mod request;
 
-use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use certbound::{Network, ResourceScope, Transport, Via};
+use certbound_core::shown::lines;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response};
 use zeroize::Zeroizing;
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::dry_run::DryRun;
 use super::exchange::{dry_exchange, tell_kept, tell_leg_2};
 use super::token::dry_direct;
-use crate::failure::{Failure, REFUSED};
+use crate::failure::{Failure, REFUSED, one};
 use crate::flags::{CallFlags, CredentialFlags};
 use crate::observers::{Observers, Stations, Trace};
 use crate::output::{self, Terminal, Token, tell, tell_unseen};
@@ -76,7 +76,7 @@ async fn acquire_and_call<T: Transport + Clone>(
     if trace || terminal.tells_stations() {
         tell(&format!("< resource: status {}", answer.status().as_u16()));
     }
-    print(&answer, flags.include)?;
+    print(&answer, flags.include, terminal)?;
     if answer.status().is_success() { Ok(()) } else { Err(refused(&answer)) }
 }
 
@@ -163,24 +163,35 @@ async fn call_with_bearer(
     Ok(answer.response)
 }
 
-fn print(answer: &Response<Bytes>, include: bool) -> Result<(), Failure> {
+fn print(answer: &Response<Bytes>, include: bool, terminal: Terminal) -> Result<(), Failure> {
     if include {
-        let mut head = format!("{:?} {}\r\n", answer.version(), answer.status()).into_bytes();
-        for (name, value) in answer.headers() {
-            head.extend_from_slice(name.as_str().as_bytes());
-            head.extend_from_slice(b": ");
-            head.extend_from_slice(value.as_bytes());
-            head.extend_from_slice(b"\r\n");
-        }
-        head.extend_from_slice(b"\r\n");
-        output::print(&head)?;
+        output::print(head(answer).as_bytes())?;
     }
-    output::print(answer.body())?;
-    // What is written next, a prompt or an error, begins on a line of its own.
-    if std::io::stdout().is_terminal() && answer.body().last().is_some_and(|last| *last != b'\n') {
-        output::print(b"\n")?;
+    output::print(&body(answer.body(), terminal.is_seen()))
+}
+
+/// Status and headers, each a line of its own.
+fn head(answer: &Response<Bytes>) -> String {
+    let mut head = format!("{:?} {}\r\n", answer.version(), answer.status());
+    for (name, value) in answer.headers() {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        head.push_str(&format!("{name}: {}\r\n", one(&value)));
     }
-    Ok(())
+    head.push_str("\r\n");
+    head
+}
+
+/// In a pipe the body is the result, byte for byte. On a terminal it is read, so it is text in which nothing acts, and what is
+/// written next, a prompt or an error, begins on a line of its own.
+fn body(body: &Bytes, is_seen: bool) -> Bytes {
+    if !is_seen || body.is_empty() {
+        return body.clone();
+    }
+    let mut text = lines(&String::from_utf8_lossy(body)).into_owned();
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Bytes::from(text)
 }
 
 /// An answer outside 2xx. Its body was printed; the resource's own challenge is the reason, where there is one.
@@ -204,4 +215,26 @@ fn refused(answer: &Response<Bytes>) -> Failure {
     };
     let why: String = why.chars().take(1000).collect();
     Failure::new(REFUSED, "resource_refused", "the resource said no", why, fix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_the_result_in_a_pipe_and_text_on_a_terminal() {
+        let bytes = Bytes::from_static(b"a\tb\x1b[2J\xc2\x9b\xff\r\nc");
+        assert_eq!(body(&bytes, false), bytes);
+        assert_eq!(body(&bytes, true), "a\tb [2J \u{fffd} \nc\n");
+        assert_eq!(body(&Bytes::new(), true), Bytes::new());
+    }
+
+    #[test]
+    fn the_head_is_lines_without_what_acts() {
+        let mut answer = Response::new(Bytes::new());
+        // A header may hold any byte from 0x80 on, which is how some terminals are commanded.
+        let value = HeaderValue::from_bytes(b"a\xc2\x9b2J\xe2\x80\xae b\xff").unwrap();
+        answer.headers_mut().append("x-any", value);
+        assert_eq!(head(&answer), "HTTP/1.1 200 OK\r\nx-any: a 2J  b\u{fffd}\r\n\r\n");
+    }
 }

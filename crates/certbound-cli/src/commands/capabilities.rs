@@ -18,11 +18,11 @@ pub(super) async fn run(flags: &MachineFlags, terminal: Terminal) -> Result<(), 
     let identity = plan::machine_at(flags, id)?.build()?;
     let can = identity.capabilities().await?;
     let id = identity.id().to_string();
-    output::print(&match format {
-        Format::Json => output::json(&as_json(&id, &can), 0)?.to_vec(),
-        Format::Env => as_env(&can).into_bytes(),
-        _ => as_table(&id, &can).into_bytes(),
-    })
+    match format {
+        Format::Json => output::print(&output::json(&as_json(&id, &can), 0)?),
+        Format::Env => output::print_text(&as_env(&can)),
+        _ => output::print_text(&as_table(&id, &can)),
+    }
 }
 
 fn as_json(id: &str, can: &Capabilities) -> serde_json::Value {

@@ -21,7 +21,7 @@ pub(super) async fn run(terminal: Terminal) -> Result<ExitCode, Failure> {
     let report = demo::run(&program, &[]).await;
     match format {
         Format::Json => output::print(&output::json(&report, 0)?)?,
-        _ => output::print(table(&report).as_bytes())?,
+        _ => output::print_text(&table(&report))?,
     }
     // The report has said everything; another error line would only repeat it.
     Ok(if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use certbound::{Answer, Error, Leg, PlatformError, Transport, TransportError, Via};
 use serde_json::{Map, Value, json};
 
-use crate::failure::{Failure, number};
+use crate::failure::{Failure, number, one};
 use crate::flags::Format;
 use crate::observers::{Recorder, Seen, Witness};
 use crate::output::{self, Terminal};
@@ -72,7 +72,7 @@ impl DryRun {
                 let result = json!({"dryRun": true, "complete": !self.incomplete, "requests": all});
                 output::print(&output::json(&result, 0)?)
             }
-            _ => output::print(self.text(&requests).as_bytes()),
+            _ => output::print_text(&self.text(&requests)),
         }
     }
 
@@ -109,7 +109,7 @@ impl DryRun {
                     }
                     _ => line,
                 };
-                text.push_str(&format!("{}\n", crate::failure::one(&line)));
+                text.push_str(&format!("{}\n", one(&line)));
             }
         }
         if self.incomplete {
@@ -119,7 +119,7 @@ impl DryRun {
             text.push_str(&format!("\n{} {} (resource)\n", request.method(), request.uri()));
             text.push_str("authorization: <redacted: the token>\n");
             for (name, value) in request.headers() {
-                text.push_str(&format!("{name}: {}\n", crate::failure::one(&shown(name, value))));
+                text.push_str(&format!("{name}: {}\n", one(&shown(name, value))));
             }
             text.push_str(&format!("<a body of {} bytes>\n", request.body().len()));
         }

@@ -23,7 +23,7 @@ pub(super) fn run(flags: &EndpointFlags, terminal: Terminal) -> Result<(), Failu
         Format::Json => output::print(&output::json(&json!({"endpoint": url, "rule": rule.to_string()}), 0)?),
         Format::Table => {
             let text = format!("endpoint  {url}\nrule      {rule}\n          {}\n", rule.explain());
-            output::print(text.as_bytes())
+            output::print_text(&text)
         }
         Format::Env => output::print(format!("CERTBOUND_ENDPOINT={url}\nCERTBOUND_RULE={rule}\n").as_bytes()),
         Format::Header => Err(Usage::Format { format: "header" }.into()),

@@ -10,7 +10,7 @@ use certbound_core::jwt::Claims;
 use certbound_verifier::{Clock as _, PeerCertificate, SystemClock};
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, REFUSED, one};
+use crate::failure::{Failure, REFUSED};
 use crate::flags::{Format, InspectFlags};
 use crate::output::{self, Terminal, mark, rfc3339};
 use crate::usage::Usage;
@@ -41,7 +41,7 @@ pub(super) fn run(flags: &InspectFlags, terminal: Terminal) -> Result<(), Failur
             });
             output::print(&output::json(&result, token.len())?)?;
         }
-        Format::Table => output::print(table(&header, &claims, &bound_to, given, matches).as_bytes())?,
+        Format::Table => output::print_text(&table(&header, &claims, &bound_to, given, matches))?,
         Format::Header => return Err(Usage::Format { format: "header" }.into()),
         Format::Env => return Err(Usage::Format { format: "env" }.into()),
     }
@@ -72,7 +72,7 @@ fn table(
 ) -> String {
     let now = SystemClock.now();
     let mut text = "not verified: anyone may have written this\n".to_owned();
-    let mut row = |name: &str, value: &str| text.push_str(&format!("{name:<13}{}\n", one(value)));
+    let mut row = |name: &str, value: &str| text.push_str(&output::row(name, value));
     for (name, value) in header {
         row(name, &plain(value));
     }

@@ -43,7 +43,7 @@ pub(super) async fn run(flags: &VerifyFlags, terminal: Terminal) -> Result<(), F
     let explanation = verifier.explain(&keys, &authorization, &peer, SystemClock.now());
     match format {
         Format::Json => output::print(&output::json(&as_json(&explanation), 0)?)?,
-        _ => output::print(as_table(&explanation).as_bytes())?,
+        _ => output::print_text(&as_table(&explanation))?,
     }
     explanation.decision.map(drop).map_err(|refusal| failure(&refusal))
 }

@@ -39,7 +39,7 @@ impl Line {
             Ok(detail) => (true, detail),
             Err(detail) => (false, detail),
         };
-        CheckedLine { id, leg, text, ok, how, detail: crate::failure::one(&detail) }
+        CheckedLine { id, leg, text, ok, how, detail: crate::failure::one(&detail).into_owned() }
     }
 }
 

@@ -9,6 +9,7 @@ mod demo_and_endpoint;
 mod dry_run;
 mod emulator;
 mod flow;
+mod hostile;
 mod isolated;
 mod kept_by_prover;
 mod kept_tokens;

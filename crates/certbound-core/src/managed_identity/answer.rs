@@ -10,7 +10,7 @@ use crate::json::{self, JsonError};
 use crate::refusal::{AuthorityError, without_tokens};
 use crate::response::{HeaderFacts, is_b64token};
 use crate::secret::Secret;
-use crate::shown::shown;
+use crate::shown::{one_line, shown};
 use crate::time::UnixTime;
 
 /// A plain token from a platform.
@@ -102,13 +102,14 @@ impl MachineError {
             true => "it gave no reason".to_owned(),
             false => plain.body.clone(),
         });
-        // What is left out must not join the halves of a token.
-        let message: String = message.chars().filter(|c| !c.is_control()).collect();
+        let message = one_line(&message);
         Self {
             status,
             reason: shown(&reason.unwrap_or_default()),
             message: without_tokens(&message).chars().take(512).collect(),
-            correlation_id: said(&members, "correlationId").or(plain.correlation_id),
+            correlation_id: said(&members, "correlationId")
+                .map(|id| one_line(&id).chars().take(256).collect())
+                .or(plain.correlation_id),
         }
     }
 

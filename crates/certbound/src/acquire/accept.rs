@@ -11,6 +11,7 @@ use certbound_core::request::{MTLS_POP, TokenRequest};
 use certbound_core::response::TokenResponse;
 use certbound_core::scope;
 use certbound_core::secret::Secret;
+use certbound_core::shown::{one_line, shown};
 use certbound_core::time::UnixTime;
 use serde_json::{Map, Value};
 
@@ -73,13 +74,13 @@ pub(crate) fn accept(
     let peer = |what| Error::peer(expected.leg, what);
     let asked = if request.bound { MTLS_POP } else { "Bearer" };
     if !response.token_type.eq_ignore_ascii_case(asked) {
-        let found = response.token_type.chars().take(64).collect();
+        let found = shown(&response.token_type);
         return Err(peer(PeerMisbehaved::TokenTypeDowngraded { asked, found }));
     }
     if let Some(scopes) = response.scope.as_deref().filter(|scopes| !scopes.is_empty())
         && !scope::covers(scopes, request.scope)
     {
-        let found = scopes.join(" ").chars().take(256).collect();
+        let found = one_line(&scopes.join(" ")).chars().take(256).collect();
         return Err(peer(PeerMisbehaved::ScopeMismatch { asked: request.scope.to_owned(), found }));
     }
     let binding_observed = match expected.binding {

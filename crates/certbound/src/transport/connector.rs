@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certbound_core::local::is_local;
+use certbound_core::shown::one_line;
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
@@ -129,8 +130,9 @@ fn tls_failure(host: &str, error: &io::Error) -> TransportError {
     if let Some(NotPinned { pinned, presented }) = cause.and_then(NotPinned::beneath) {
         return TransportError::ServerNotPinned { host, pinned, presented };
     }
+    // It may name what stands in the server's certificate.
     let reason = cause.map_or_else(|| error.to_string(), ToString::to_string);
-    TransportError::Tls { host, reason }
+    TransportError::Tls { host, reason: one_line(&reason).into_owned() }
 }
 
 /// An error with all its causes in one line.
@@ -144,5 +146,5 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         }
         cause = error.source();
     }
-    text
+    one_line(&text).into_owned()
 }

@@ -1,0 +1,146 @@
+//! What a hostile service answers is never a command to the terminal.
+
+use std::process::{Command, Output};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use crate::support::{Emulator, VAULT, certbound, stderr, stdout};
+
+/// A title, a clearing of the screen in its two codings, a bell, a change of direction, and lines of our own form.
+const ACTS: &str = "x\u{1b}]0;t\u{7}\u{1b}[2J\u{9b}2J\u{202e}\u{2066}\u{7f}\r\nerror: all is well [ok]\n";
+const TOKEN: &str = "opaque-token-of-this-test.0123456789";
+
+/// Neither a control character, but the line feeds of our own lines, nor one that is not seen.
+fn assert_shown(output: &Output) {
+    for (name, text) in [("stdout", stdout(output)), ("stderr", stderr(output))] {
+        let acts = |c: char| certbound_core::shown::is_active(c) && c != '\n';
+        assert!(!text.contains(acts), "{name}: {text:?}");
+        // What begins a line is ours.
+        assert!(!text.lines().any(|line| line == "error: all is well [ok]"), "{name}: {text}");
+    }
+    assert!(output.status.code().is_some());
+}
+
+fn status(leg: &str, status: u16, body: &str, headers: &Value) -> Value {
+    json!({
+        "condition": { "leg": leg },
+        "result": { "status": { "status": status, "body": body, "headers": headers } },
+    })
+}
+
+/// Every member that is read, each with `text` in it.
+fn refusal(text: &str) -> String {
+    json!({
+        "error": text, "error_description": text, "suberror": text, "correlation_id": text, "trace_id": text,
+        "timestamp": text, "error_uri": text, "claims": text, "correlationId": text, "message": text,
+    })
+    .to_string()
+}
+
+fn bound(more: Value) -> String {
+    let mut body = json!({ "token_type": "mtls_pop", "access_token": TOKEN, "expires_in": 3600 });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body.to_string()
+}
+
+/// In each format, as loud as it gets.
+fn loud(mut command: impl FnMut() -> Command, mut plant: impl FnMut()) -> Vec<Output> {
+    let formats = ["json", "table", "header", "env"].into_iter();
+    formats
+        .map(|format| {
+            plant();
+            let mut command = command();
+            command.args(["-o", format, "-v", "--trace"]).env("RUST_LOG", "certbound=trace").output().unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn a_token_services_answer_does_not_act_on_the_terminal() {
+    let emulator = Emulator::start();
+    let mut answers = vec![
+        (400, refusal(ACTS)),
+        (503, ACTS.to_owned()),
+        (200, refusal(ACTS)),
+        (200, format!("{{{0}:1,{0}:2}}", json!(ACTS))),
+    ];
+    let more = [
+        json!({ "token_type": ACTS }),
+        json!({ "scope": format!("{VAULT} {ACTS}") }),
+        json!({ "scope": ACTS }),
+        json!({ "access_token": ACTS }),
+        json!({ "expires_in": ACTS, ACTS: ACTS }),
+        json!({ ACTS: ACTS }),
+    ];
+    answers.extend(more.map(|more| (200, bound(more))));
+    for (number, body) in answers {
+        let headers = json!({ "x-ms-request-id": "a\tb", "retry-after": "soon\t" });
+        let plant = || emulator.plant(&status("direct", number, &body, &headers));
+        let command = || {
+            let mut command = emulator.certbound();
+            command.args(["token", "--scope", VAULT, "--certificate", emulator.certificate(), "--reveal"]);
+            command
+        };
+        for output in loud(command, plant) {
+            assert_shown(&output);
+            assert!(output.status.success() || !stderr(&output).is_empty(), "{body}");
+        }
+    }
+}
+
+#[test]
+fn a_platforms_answer_does_not_act_on_the_terminal() {
+    let emulator = Emulator::start();
+    let echo = ACTS.to_owned();
+    for body in
+        [refusal(&echo), json!({ "error": { "code": echo, "message": echo } }).to_string(), echo.clone()]
+    {
+        for number in [400, 200] {
+            let result = json!({ "status": { "status": number, "body": body } });
+            let plant =
+                || emulator.plant(&json!({ "condition": { "platform": "app_service" }, "result": result }));
+            let command = || {
+                let mut command = certbound();
+                command.env("IDENTITY_ENDPOINT", format!("{}/app-service/token", emulator.text("imds")));
+                command.env("IDENTITY_HEADER", "x");
+                command.args(["token", "--bearer", "--managed-identity", "system", "--scope", VAULT]);
+                command
+            };
+            for output in loud(command, plant) {
+                assert_shown(&output);
+                assert!(!stderr(&output).is_empty(), "{output:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_token_says_is_shown_and_does_not_act() {
+    let coded = |value: Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    let header = coded(json!({ "alg": ACTS, ACTS: ACTS }));
+    let token =
+        format!("{header}.{}.AA", coded(json!({ "sub": ACTS, ACTS: [ACTS, { ACTS: ACTS }], "exp": ACTS })));
+    for format in ["json", "table"] {
+        let output = certbound().args(["inspect", "-o", format, &token]).output().unwrap();
+        assert_shown(&output);
+        assert!(output.status.success(), "{output:?}");
+    }
+    // The JSON is the same, escaped.
+    let output = certbound().args(["inspect", "-o", "json", &token]).output().unwrap();
+    assert_eq!(crate::support::json(&output)["claims"]["sub"], ACTS);
+}
+
+#[test]
+fn what_was_typed_in_the_wrong_place_does_not_act_and_a_token_is_not_repeated() {
+    for format in ["json", "table"] {
+        let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl";
+        for typed in [ACTS, token, &format!("--{ACTS}"), &format!("--output={token}")] {
+            let output = certbound().args(["endpoint", "-o", format, typed]).output().unwrap();
+            assert_shown(&output);
+            let told = stderr(&output);
+            assert!(output.status.code() == Some(2) && !told.contains("c2lnbmF0"), "{told}");
+        }
+    }
+}
