@@ -24,6 +24,7 @@ pub mod jws;
 pub mod jwt;
 pub mod local;
 pub mod managed_identity;
+pub mod own_secrets;
 pub mod received;
 pub mod refusal;
 pub mod region;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 pub use self::aadsts::{Aadsts, aadsts};
 use crate::json;
+use crate::own_secrets::OwnSecrets;
 use crate::response::HeaderFacts;
 use crate::shown::{is_active, one_line};
 
@@ -108,6 +109,20 @@ impl AuthorityError {
         let of_policy =
             matches!(self.suberror.as_deref(), Some("client_mismatch" | "protection_policy_required"));
         self.code == "interaction_required" || (self.code == "invalid_grant" && !of_policy)
+    }
+
+    /// Takes our own secrets out of every text, `claims` and `body` among them: some services repeat what they were sent.
+    pub fn redact(&mut self, secrets: &OwnSecrets) {
+        let optional = [
+            &mut self.suberror,
+            &mut self.correlation_id,
+            &mut self.trace_id,
+            &mut self.timestamp,
+            &mut self.error_uri,
+            &mut self.claims,
+        ];
+        let texts = [&mut self.code, &mut self.description, &mut self.body];
+        optional.into_iter().flatten().chain(texts).for_each(|text| secrets.redact(text));
     }
 
     /// The answer's body as a service writes it.

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::bytes;
 use crate::credential::ClientProof;
+use crate::own_secrets::OwnSecrets;
 use crate::secret::{Secret, SecretBytes};
 
 /// The value of `token_type` that asks for a certificate-bound token, and that a bound answer carries.
@@ -103,6 +104,21 @@ impl<'a> TokenRequest<'a> {
         "req_cnf",
         "code",
     ];
+
+    /// Whether a parameter's value must not be seen: assertions, secrets, and what this type does not write itself.
+    pub fn is_secret(name: &str) -> bool {
+        matches!(name, "client_assertion" | "client_secret" | "assertion")
+            || !Self::OWN_PARAMETERS.contains(&name)
+    }
+
+    /// The values that must not be seen in what is answered. Of a caller's own parameters, those of eight bytes and more.
+    pub fn secrets(&self) -> OwnSecrets {
+        let own = |name: &str| Self::OWN_PARAMETERS.contains(&name);
+        let parameters = self.parameters().into_iter();
+        let secret =
+            parameters.filter(|(name, value)| Self::is_secret(name) && (own(name) || value.len() >= 8));
+        secret.fold(OwnSecrets::new(), |secrets, (_, value)| secrets.and(value))
+    }
 
     /// The body's parameters in wire order, secrets included: redact before showing.
     pub fn parameters(&self) -> Vec<(&'a str, &'a str)> {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::bytes;
 use crate::json::{JsonError, Taken};
+use crate::own_secrets::OwnSecrets;
 pub use crate::refusal::AuthorityError;
 use crate::secret::Secret;
 
@@ -237,6 +238,16 @@ pub enum MalformedAnswer {
 }
 
 impl MalformedAnswer {
+    /// Takes our own secrets out of what is quoted of the answer.
+    pub fn redact(&mut self, secrets: &OwnSecrets) {
+        match self {
+            Self::Redirect { to: quoted, .. }
+            | Self::DuplicateField(quoted)
+            | Self::NotJson(JsonError::Duplicate { name: quoted }) => secrets.redact(quoted),
+            _ => {}
+        }
+    }
+
     /// MSAL's name where it has one, else ours.
     pub fn code(&self) -> &'static str {
         match self {

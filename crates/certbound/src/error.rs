@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use certbound_core::own_secrets::OwnSecrets;
 use certbound_core::refusal::AuthorityError;
 use certbound_core::shown::OneLine;
 
@@ -154,6 +155,18 @@ impl Error {
             Self::Refused { answer, .. } => answer.is_transient(),
             Self::Transport { cause, .. } => cause.is_transient(),
         }
+    }
+
+    /// The same error without our own secrets, which some services repeat: an error is shown, and logged.
+    pub(crate) fn without(mut self, secrets: &OwnSecrets) -> Self {
+        match &mut self {
+            Self::Refused { answer, .. } => Arc::make_mut(answer).redact(secrets),
+            Self::PeerMisbehaved { what, .. } => what.redact(secrets),
+            Self::Platform { what, .. } => what.redact(secrets),
+            // Nothing that was answered is in these.
+            Self::Misuse { .. } | Self::Transport { .. } => {}
+        }
+        self
     }
 
     pub(crate) fn misuse(leg: Option<Leg>, what: impl Into<Misuse>) -> Self {

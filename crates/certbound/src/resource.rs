@@ -130,6 +130,9 @@ impl Resource {
     /// must be absolute and `https`. `Authorization`, `Host` and the headers that frame or reroute a request
     /// (`Content-Length`, `Transfer-Encoding`, `Connection`, `TE`, `Upgrade`) are refused, and so is `CONNECT`.
     ///
+    /// The answer is the resource's, unchanged: it may repeat the token. Its extensions hold [`CallFacts`] and the
+    /// [`BoundToken`] that was sent, so that a program can look for it before it shows or logs the answer.
+    ///
     /// # Errors
     /// As an acquisition, and [`Error::Transport`]: notably
     /// [`CertificateNotRequested`](crate::TransportError::CertificateNotRequested), before the token was sent.
@@ -180,6 +183,7 @@ impl Resource {
         let answer = answer.map_err(|cause| Error::Transport { leg: None, cause })?;
         let mut response = answer.response;
         response.extensions_mut().insert(CallFacts(answer.tls));
+        response.extensions_mut().insert(token.clone());
         Ok(response)
     }
 }

@@ -5,7 +5,8 @@ mod request;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use certbound::{Network, ResourceScope, Transport, Via};
+use certbound::{BoundToken, Network, ResourceScope, Transport, Via};
+use certbound_core::own_secrets::OwnSecrets;
 use certbound_core::shown::lines;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response};
@@ -76,8 +77,9 @@ async fn acquire_and_call<T: Transport + Clone>(
     if trace || terminal.tells_stations() {
         tell(&format!("< resource: status {}", answer.status().as_u16()));
     }
-    print(&answer, flags.include, terminal)?;
-    if answer.status().is_success() { Ok(()) } else { Err(refused(&answer)) }
+    let secrets = sent_in(&answer).and(token.secret().expose());
+    print(&answer, flags.include, &secrets, terminal)?;
+    if answer.status().is_success() { Ok(()) } else { Err(refused(&answer, &secrets)) }
 }
 
 /// The client, and whether it runs both legs.
@@ -163,19 +165,30 @@ async fn call_with_bearer(
     Ok(answer.response)
 }
 
-fn print(answer: &Response<Bytes>, include: bool, terminal: Terminal) -> Result<(), Failure> {
+/// The token that the answer's request was sent with: after a claims challenge another one than was acquired first.
+fn sent_in(answer: &Response<Bytes>) -> OwnSecrets {
+    let token = answer.extensions().get::<BoundToken>();
+    OwnSecrets::new().and(token.map(|token| token.secret().expose()).unwrap_or_default())
+}
+
+fn print(
+    answer: &Response<Bytes>,
+    include: bool,
+    secrets: &OwnSecrets,
+    terminal: Terminal,
+) -> Result<(), Failure> {
     if include {
-        output::print(head(answer).as_bytes())?;
+        output::print(head(answer, secrets).as_bytes())?;
     }
     output::print(&body(answer.body(), terminal.is_seen()))
 }
 
-/// Status and headers, each a line of its own.
-fn head(answer: &Response<Bytes>) -> String {
+/// Status and headers, each a line of its own, without the token.
+fn head(answer: &Response<Bytes>, secrets: &OwnSecrets) -> String {
     let mut head = format!("{:?} {}\r\n", answer.version(), answer.status());
     for (name, value) in answer.headers() {
         let value = String::from_utf8_lossy(value.as_bytes());
-        head.push_str(&format!("{name}: {}\r\n", one(&value)));
+        head.push_str(&format!("{name}: {}\r\n", one(&secrets.redacted(&value))));
     }
     head.push_str("\r\n");
     head
@@ -195,9 +208,10 @@ fn body(body: &Bytes, is_seen: bool) -> Bytes {
 }
 
 /// An answer outside 2xx. Its body was printed; the resource's own challenge is the reason, where there is one.
-fn refused(answer: &Response<Bytes>) -> Failure {
+fn refused(answer: &Response<Bytes>, secrets: &OwnSecrets) -> Failure {
     let status = answer.status();
     let challenge = answer.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+    let challenge = challenge.map(|challenge| secrets.redacted(challenge));
     let why = match challenge {
         Some(challenge) => format!("it answered {status}; {challenge}"),
         None if answer.body().is_empty() => format!("it answered {status}"),
@@ -230,11 +244,12 @@ mod tests {
     }
 
     #[test]
-    fn the_head_is_lines_without_what_acts() {
+    fn the_head_is_lines_without_the_token_and_without_what_acts() {
         let mut answer = Response::new(Bytes::new());
         // A header may hold any byte from 0x80 on, which is how some terminals are commanded.
-        let value = HeaderValue::from_bytes(b"a\xc2\x9b2J\xe2\x80\xae b\xff").unwrap();
+        let value = HeaderValue::from_bytes(b"a\xc2\x9b2J\xe2\x80\xae the-token-sent-here\xff").unwrap();
         answer.headers_mut().append("x-any", value);
-        assert_eq!(head(&answer), "HTTP/1.1 200 OK\r\nx-any: a 2J  b\u{fffd}\r\n\r\n");
+        let secrets = OwnSecrets::new().and("the-token-sent-here");
+        assert_eq!(head(&answer, &secrets), "HTTP/1.1 200 OK\r\nx-any: a 2J  <redacted>\u{fffd}\r\n\r\n");
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct CallFlags {
     /// A header, `Name: value`. May be repeated; the environment variable holds one.
     #[arg(short = 'H', long, value_name = "HEADER", env = "CERTBOUND_HEADER")]
     pub(crate) header: Vec<String>,
-    /// Print status and headers of the answer before its body.
+    /// Print status and headers of the answer before its body. A token that the resource repeats there is left out.
     #[arg(short, long, env = "CERTBOUND_INCLUDE", value_parser = switch())]
     pub(crate) include: bool,
     /// The resource's scope, {resource}/.default. Derived for the hosts of Graph and Key Vault.

@@ -1,4 +1,4 @@
-//! What a hostile service answers is never a command to the terminal.
+//! What a hostile service answers reaches neither the terminal, as a command to it, nor a log or an error, as a secret of ours.
 
 use std::process::{Command, Output};
 
@@ -6,10 +6,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use crate::support::{Emulator, VAULT, certbound, stderr, stdout};
+use crate::support::{Emulator, VAULT, certbound, file, stderr, stdout, text};
 
 /// A title, a clearing of the screen in its two codings, a bell, a change of direction, and lines of our own form.
 const ACTS: &str = "x\u{1b}]0;t\u{7}\u{1b}[2J\u{9b}2J\u{202e}\u{2066}\u{7f}\r\nerror: all is well [ok]\n";
+/// Opaque, so that nothing but our own knowledge tells that it is a token.
 const TOKEN: &str = "opaque-token-of-this-test.0123456789";
 
 /// Neither a control character, but the line feeds of our own lines, nor one that is not seen.
@@ -91,9 +92,11 @@ fn a_token_services_answer_does_not_act_on_the_terminal() {
 }
 
 #[test]
-fn a_platforms_answer_does_not_act_on_the_terminal() {
+fn a_platforms_answer_does_not_act_on_the_terminal_and_keeps_its_secret() {
+    const SECRET: &str = "the-platforms/secret+of=this.test";
+
     let emulator = Emulator::start();
-    let echo = ACTS.to_owned();
+    let echo = format!("{ACTS} {SECRET}");
     for body in
         [refusal(&echo), json!({ "error": { "code": echo, "message": echo } }).to_string(), echo.clone()]
     {
@@ -104,16 +107,104 @@ fn a_platforms_answer_does_not_act_on_the_terminal() {
             let command = || {
                 let mut command = certbound();
                 command.env("IDENTITY_ENDPOINT", format!("{}/app-service/token", emulator.text("imds")));
-                command.env("IDENTITY_HEADER", "x");
+                command.env("IDENTITY_HEADER", SECRET);
                 command.args(["token", "--bearer", "--managed-identity", "system", "--scope", VAULT]);
                 command
             };
             for output in loud(command, plant) {
                 assert_shown(&output);
-                assert!(!stderr(&output).is_empty(), "{output:?}");
+                assert!(!stderr(&output).is_empty() && !stderr(&output).contains(SECRET), "{output:?}");
             }
         }
     }
+}
+
+#[test]
+fn a_client_secret_that_is_repeated_is_not_told() {
+    const SECRET: &str = "Cx~8Q.a-very/secret+text";
+
+    let emulator = Emulator::start();
+    let percent = "Cx%7E8Q.a-very%2Fsecret%2Btext";
+    for text in [format!("{ACTS}{SECRET}"), percent.to_owned(), format!("it begins with {}", &SECRET[..10])] {
+        for (number, body) in
+            [(400, refusal(&text)), (400, text.clone()), (200, format!("{{{0}:1,{0}:2}}", json!(text)))]
+        {
+            let plant = || {
+                let result = json!({ "status": { "status": number, "body": body } });
+                emulator.plant(&json!({ "condition": { "path_contains": "/token" }, "result": result }));
+            };
+            let command = || {
+                let mut command = emulator.certbound();
+                command.env("AZURE_CLIENT_SECRET", SECRET).args(["token", "--bearer", "--scope", VAULT]);
+                command
+            };
+            for output in loud(command, plant) {
+                assert_shown(&output);
+                let told = stderr(&output);
+                assert!(told.contains("error"), "{told}");
+                assert!(
+                    ![SECRET, percent, &SECRET[..10]].iter().any(|secret| told.contains(secret)),
+                    "{told}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_assertion_that_is_repeated_is_not_told() {
+    let (emulator, folder) = (Emulator::start(), tempfile::tempdir().unwrap());
+    let made = emulator.run(&["assertion", "--certificate", emulator.certificate(), "-o", "json"]);
+    let made = crate::support::json(&made)["assertion"].as_str().unwrap().to_owned();
+    let path = file(&folder, "assertion.jwt", &made);
+    // The end of it looks like anything.
+    let signature = made.rsplit('.').next().unwrap();
+    let plant =
+        || emulator.plant(&status("leg2", 400, &refusal(&format!("{made} or {signature}")), &json!({})));
+    let command = || {
+        let mut command = emulator.certbound();
+        command.args(["exchange", "--scope", VAULT, "--certificate", emulator.certificate()]);
+        command.args(["--assertion-file", text(&path)]);
+        command
+    };
+    for output in loud(command, plant) {
+        assert!(stderr(&output).contains("<redacted>"), "{output:?}");
+        assert!(
+            !stderr(&output).contains(&signature[..20]) && !stderr(&output).contains("eyJ0"),
+            "{output:?}"
+        );
+    }
+}
+
+/// The resource that repeats the token: its body is the result, and everything else is told.
+#[test]
+fn a_token_that_a_resource_repeats_is_not_told() {
+    let emulator = Emulator::start();
+    let challenge = format!(
+        "Bearer error=\"invalid_token\", error_description=\"{TOKEN} is not known\", x=\"{}\"",
+        &TOKEN[..20]
+    );
+    let headers = json!({ "www-authenticate": challenge, "x-echo": format!("mtls_pop {TOKEN}") });
+    let body = format!("{ACTS}{TOKEN}");
+    let output = |more: &[&str]| {
+        emulator.plant(&status("direct", 200, &bound(json!({})), &json!({})));
+        emulator.plant(&status("resource", 401, &body, &headers));
+        let mut command = emulator.certbound();
+        command.args(["call", "--certificate", emulator.certificate(), "-v", "--trace"]).args(more);
+        command.arg("https://demo.vault.azure.net/secrets/demo?api-version=7.4");
+        command.env("RUST_LOG", "certbound=trace").output().unwrap()
+    };
+    for more in [&["-o", "json"][..], &["-o", "table"]] {
+        let output = output(more);
+        let told = stderr(&output);
+        assert_eq!((output.status.code(), stdout(&output)), (Some(1), body.clone()), "{told}");
+        assert!(told.contains("<redacted> is not known") && !told.contains(&TOKEN[..20]), "{told}");
+        assert!(!told.contains(|c| certbound_core::shown::is_active(c) && c != '\n'), "{told:?}");
+    }
+    let with_head = stdout(&output(&["-i"]));
+    let (head, rest) = with_head.split_once("\r\n\r\n").unwrap();
+    assert_eq!(rest, body);
+    assert!(head.contains("x-echo: mtls_pop <redacted>") && !head.contains(&TOKEN[..20]), "{head}");
 }
 
 #[test]

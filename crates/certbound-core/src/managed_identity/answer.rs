@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::expiry;
 use crate::json::{self, JsonError};
+use crate::own_secrets::OwnSecrets;
 use crate::refusal::{AuthorityError, without_tokens};
 use crate::response::{HeaderFacts, is_b64token};
 use crate::secret::Secret;
@@ -113,6 +114,12 @@ impl MachineError {
         }
     }
 
+    /// Takes our own secrets out of every text: some platforms repeat what they were sent.
+    pub fn redact(&mut self, secrets: &OwnSecrets) {
+        let texts = [&mut self.reason, &mut self.message];
+        texts.into_iter().chain(&mut self.correlation_id).for_each(|text| secrets.redact(text));
+    }
+
     /// Whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         matches!(self.status, 404 | 408 | 410 | 429 | 500..=599)
@@ -173,6 +180,15 @@ pub enum MalformedMachineAnswer {
 }
 
 impl MalformedMachineAnswer {
+    /// Takes our own secrets out of what is quoted of the answer.
+    pub fn redact(&mut self, secrets: &OwnSecrets) {
+        match self {
+            Self::Expiry { shown } => secrets.redact(shown),
+            Self::Json(JsonError::Duplicate { name }) => secrets.redact(name),
+            _ => {}
+        }
+    }
+
     /// MSAL's code where it has one.
     pub fn code(&self) -> &'static str {
         match self {

@@ -64,8 +64,29 @@ impl Accepted {
     }
 }
 
-/// Fails closed: the right type, the right scope, bound to our certificate, alive. Anything else is an error.
+/// What the answer brought, or why it is not taken; neither repeats what the request kept secret.
 pub(crate) fn accept(
+    response: TokenResponse,
+    request: &TokenRequest<'_>,
+    expected: Expected<'_>,
+    now: UnixTime,
+) -> Result<Accepted, Error> {
+    let named = response.scope.as_ref().is_some_and(|scopes| *scopes != [request.scope]);
+    let mut accepted =
+        judge(response, request, expected, now).map_err(|error| error.without(&request.secrets()))?;
+    // Mostly there is neither.
+    if named || !accepted.additional.is_empty() {
+        let secrets = request.secrets().and(accepted.secret.expose());
+        accepted.granted = accepted.granted.map(|scopes| secrets.redacted(&scopes).into());
+        let redacted = |text: String| secrets.redacted(&text).into_owned();
+        let additional = accepted.additional.into_iter();
+        accepted.additional = additional.map(|(name, value)| (redacted(name), redacted(value))).collect();
+    }
+    Ok(accepted)
+}
+
+/// Fails closed: the right type, the right scope, bound to our certificate, alive. Anything else is an error.
+fn judge(
     response: TokenResponse,
     request: &TokenRequest<'_>,
     expected: Expected<'_>,

@@ -74,12 +74,14 @@ impl Sent<'_> {
         // Those of a token are not looked at.
         let facts =
             if status == 200 { HeaderFacts::default() } else { headers::facts(answer.response.headers()) };
-        TokenResponse::parse(status, &facts, answer.response.body()).map(|response| (response, took)).map_err(
-            |error| match error {
+        let response = TokenResponse::parse(status, &facts, answer.response.body());
+        response.map(|response| (response, took)).map_err(|error| {
+            let error = match error {
                 AnswerError::Refused(answer) => Error::Refused { leg: self.leg, answer: Arc::from(answer) },
                 AnswerError::Malformed(malformed) => Error::peer(self.leg, malformed.into()),
-            },
-        )
+            };
+            error.without(&request.secrets())
+        })
     }
 
     fn http(
@@ -110,11 +112,9 @@ impl Sent<'_> {
         headers: &[(http::HeaderName, http::HeaderValue)],
         request: &TokenRequest<'_>,
     ) -> ObservedRequest {
-        // What the library does not know may be a secret too.
-        const SECRET: [&str; 3] = ["client_assertion", "client_secret", "assertion"];
-        let value = |name: &str, value: &str| {
-            let plain = !SECRET.contains(&name) && TokenRequest::OWN_PARAMETERS.contains(&name);
-            if plain { ObservedValue::Plain(value.to_owned()) } else { ObservedValue::Redacted(value.len()) }
+        let value = |name: &str, value: &str| match TokenRequest::is_secret(name) {
+            true => ObservedValue::Redacted(value.len()),
+            false => ObservedValue::Plain(value.to_owned()),
         };
         ObservedRequest {
             leg: self.leg,

@@ -3,6 +3,7 @@
 use certbound_core::certificate::Thumbprint;
 use certbound_core::instance::InstanceError;
 use certbound_core::jws::JwsError;
+use certbound_core::own_secrets::OwnSecrets;
 use certbound_core::response::MalformedAnswer;
 use certbound_core::server_metadata::MetadataError;
 use certbound_core::time::UnixTime;
@@ -150,6 +151,17 @@ impl PeerMisbehaved {
             Self::BadAssertion(error) => error.fix(),
             Self::ScopeMismatch { .. } => "check the scope; report it to the service if it is right",
             Self::TokenOver { .. } => "set the clock right",
+        }
+    }
+
+    /// Takes our own secrets out of what is quoted of the answer.
+    pub(crate) fn redact(&mut self, secrets: &OwnSecrets) {
+        match self {
+            Self::Malformed(malformed) => malformed.redact(secrets),
+            Self::TokenTypeDowngraded { found, .. }
+            | Self::BoundToAnother { found, .. }
+            | Self::ScopeMismatch { found, .. } => secrets.redact(found),
+            _ => {}
         }
     }
 

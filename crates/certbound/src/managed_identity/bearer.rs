@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use certbound_core::managed_identity::{BearerAnswer, MachineSource};
+use certbound_core::own_secrets::OwnSecrets;
+use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use super::Machine;
@@ -25,20 +27,29 @@ pub(super) async fn token(
     let origin = machine.place.origin();
     let plain = || machine.place.plain(asked).map_err(PlatformError::Identity);
     let request = assemble(plain()?, None).ok_or(PlatformError::Url { origin })?;
+    let mut secrets = secrets_of(request.headers());
     let mut answer = machine.ask(request).await?;
     if origin == MachineSource::AzureArc && answer.status() == 401 {
         let header = arc::answer(&answer, Path::new(arc::TOKENS)).await?;
         let request =
             assemble(plain()?, Some((AUTHORIZATION, header))).ok_or(PlatformError::Url { origin })?;
+        secrets = secrets_of(request.headers());
         answer = machine.ask(request).await?;
     }
     if answer.status() != 200 {
-        return Err(machine.refused(&answer));
+        return Err(machine.refused(&answer).without(&secrets));
     }
     let answer = BearerAnswer::parse(answer.body(), machine.clock.now())
-        .map_err(|answer| machine.malformed(answer))?;
+        .map_err(|answer| machine.malformed(answer).without(&secrets))?;
     if origin == MachineSource::AzureArc {
         arc::confirm(&machine.id, &answer)?;
     }
     Ok(answer)
+}
+
+/// The platform's secret and what answers a challenge: some platforms repeat what they were sent.
+fn secrets_of(headers: &HeaderMap) -> OwnSecrets {
+    let sensitive = headers.values().filter(|value| value.is_sensitive());
+    let texts = sensitive.filter_map(|value| str::from_utf8(value.as_bytes()).ok());
+    texts.fold(OwnSecrets::new(), |secrets, text| secrets.and(text.strip_prefix("Basic ").unwrap_or(text)))
 }

@@ -1,6 +1,7 @@
 //! What a platform can refuse or get wrong.
 
 use certbound_core::managed_identity::{MachineError, MachineSource, MalformedMachineAnswer, SourceError};
+use certbound_core::own_secrets::OwnSecrets;
 
 use super::capabilities::NoImds;
 use super::keys::{KeyError, KeyStrength};
@@ -116,6 +117,21 @@ impl PlatformError {
             }
             other => other,
         }
+    }
+
+    /// Takes our own secrets out of what is quoted of an answer.
+    pub(crate) fn redact(&mut self, secrets: &OwnSecrets) {
+        match self {
+            Self::Refused { answer, .. } | Self::AttestationRequired { answer, .. } => answer.redact(secrets),
+            Self::Malformed { answer, .. } => answer.redact(secrets),
+            _ => {}
+        }
+    }
+
+    /// The same error without our own secrets.
+    pub(super) fn without(mut self, secrets: &OwnSecrets) -> Self {
+        self.redact(secrets);
+        self
     }
 
     pub(super) fn unusable(reason: &str) -> Self {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use certbound_core::managed_identity::{
     IdentityId, IssuedCredential, MachineError, MachineSource, PlatformMetadata,
 };
+use certbound_core::own_secrets::OwnSecrets;
 use certbound_core::secret::Secret;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, SERVER};
 use http::{HeaderName, HeaderValue, Request, Response};
@@ -131,11 +132,12 @@ impl Machine {
         let builder = Request::post(url).header(CONTENT_TYPE, "application/json; charset=utf-8");
         let request = self.request(builder, correlation_id, body.bytes())?;
         let answer = self.ask(request).await?;
+        let secrets = OwnSecrets::new().and(attestation.map(Secret::expose).unwrap_or_default());
         if answer.status() != 200 {
-            let refused = self.refused(&answer);
+            let refused = self.refused(&answer).without(&secrets);
             return Err(if attestation.is_none() { refused.or_attestation_required() } else { refused });
         }
-        IssuedCredential::parse(answer.body()).map_err(|answer| self.malformed(answer))
+        IssuedCredential::parse(answer.body()).map_err(|answer| self.malformed(answer).without(&secrets))
     }
 
     pub(super) fn malformed(

@@ -9,6 +9,7 @@ mod credentials;
 mod discovery;
 mod fail_closed;
 mod headers;
+mod hostile_answers;
 mod machine_blame;
 mod machine_cancelled;
 mod machine_capabilities;

@@ -1,0 +1,174 @@
+//! Our own secrets in what strangers answer: some services repeat what they were sent, and errors are shown and logged.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+
+use crate::secret::Secret;
+
+/// What was sent to somebody and must not be seen in what he answers.
+///
+/// A secret is found whole, or in part: any 15 of its characters in a row, and fewer where they are its beginning. It is
+/// found as it is, percent-encoded, and escaped as JSON. It is not found in another coding, such as base64.
+#[derive(Default)]
+pub struct OwnSecrets(Vec<Secret>);
+
+/// How many characters of a secret in a row are looked for.
+const RUN: usize = 8;
+/// Shorter texts are in too many words to be looked for.
+const SHORTEST: usize = 4;
+
+impl OwnSecrets {
+    /// What takes the place of a secret.
+    pub const MARK: &'static str = "<redacted>";
+
+    /// No secrets yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more, unless it is shorter than four bytes.
+    #[must_use]
+    pub fn and(mut self, secret: &str) -> Self {
+        if secret.len() < SHORTEST {
+            return self;
+        }
+        let percent: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        let json = serde_json::Value::from(secret).to_string();
+        let json = json.trim_matches('"').to_owned();
+        // Most secrets are written alike in all of them.
+        let others = [lower_case_digits(&percent), percent, json].into_iter().filter(|other| other != secret);
+        self.0.extend(others.map(Secret::new));
+        self.0.push(Secret::new(secret));
+        self
+    }
+
+    /// The text with a mark in the place of each secret.
+    pub fn redacted<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut found: Vec<Range<usize>> = Vec::new();
+        for secret in &self.0 {
+            find(text.as_bytes(), secret.expose().as_bytes(), &mut found);
+        }
+        if found.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        found.sort_unstable_by_key(|range| range.start);
+        let (mut shown, mut end) = (String::with_capacity(text.len()), 0);
+        for range in found {
+            // A run may begin or end within a character.
+            let (start, stop) = (floor(text, range.start), ceil(text, range.end));
+            if start >= end {
+                shown.push_str(text.get(end..start).unwrap_or_default());
+                shown.push_str(Self::MARK);
+            }
+            end = end.max(stop);
+        }
+        shown.push_str(text.get(end..).unwrap_or_default());
+        Cow::Owned(shown)
+    }
+
+    /// The same in place.
+    pub fn redact(&self, text: &mut String) {
+        if let Cow::Owned(redacted) = self.redacted(text) {
+            *text = redacted;
+        }
+    }
+}
+
+/// Shows how many there are, and nothing of them.
+impl fmt::Debug for OwnSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OwnSecrets({})", self.0.len())
+    }
+}
+
+/// A percent-encoded text whose hexadecimal digits are in upper case, with those in lower case.
+fn lower_case_digits(percent: &str) -> String {
+    let mut parts = percent.split('%');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| match part.split_at_checked(2) {
+        Some((digits, rest)) => format!("{text}%{}{rest}", digits.to_ascii_lowercase()),
+        None => format!("{text}%{part}"),
+    })
+}
+
+/// Where the secret, or a part of it, stands in the text: the text is looked through once, for pieces of the secret.
+fn find(text: &[u8], secret: &[u8], found: &mut Vec<Range<usize>>) {
+    let run = secret.len().min(RUN);
+    let pieces: HashMap<&[u8], usize> =
+        secret.chunks_exact(run).enumerate().map(|(number, piece)| (piece, number * run)).rev().collect();
+    let mut at = 0;
+    while let Some(window) = text.get(at..at + run) {
+        let Some(piece) = pieces.get(window) else {
+            at += 1;
+            continue;
+        };
+        let before = text.iter().take(at).rev().zip(secret.iter().take(*piece).rev());
+        let after = text.iter().skip(at).zip(secret.iter().skip(*piece));
+        let start = at - before.take_while(|(one, other)| one == other).count();
+        at += after.take_while(|(one, other)| one == other).count();
+        found.push(start..at);
+    }
+}
+
+fn floor(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+fn ceil(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at += 1;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_found_whole_in_part_and_in_other_spellings() {
+        let secrets =
+            OwnSecrets::new().and("abcdefghijklmnopqrstuvwxyz").and("P4ss\"w/rd~+ü").and("").and("x");
+        for (text, shown) in [
+            ("it is abcdefghijklmnopqrstuvwxyz.", "it is <redacted>."),
+            ("abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz", "<redacted><redacted>"),
+            ("begins with abcdefgh…", "begins with <redacted>…"),
+            ("ends with lmnopqrstuvwxyz!", "ends with <redacted>!"),
+            ("within: defghijklmnopqr", "within: <redacted>"),
+            ("short: bcdefgh", "short: bcdefgh"),
+            ("P4ss\"w/rd~+ü and x", "<redacted> and x"),
+            ("client_secret=P4ss%22w%2Frd%7E%2B%C3%BC&x=y", "client_secret=<redacted>&x=y"),
+            ("client_secret=P4ss%22w%2frd%7e%2b%c3%bc", "client_secret=<redacted>"),
+            (r#"{"secret":"P4ss\"w/rd~+ü"}"#, r#"{"secret":"<redacted>"}"#),
+            ("nothing of them", "nothing of them"),
+        ] {
+            assert_eq!(secrets.redacted(text), shown, "{text}");
+        }
+        assert!(matches!(secrets.redacted("nothing"), Cow::Borrowed(_)));
+        let short = OwnSecrets::new().and("hunter");
+        assert_eq!(short.redacted("hunter, Hunter, hunte"), "<redacted>, Hunter, hunte");
+        assert_eq!(format!("{:?}", OwnSecrets::new().and("hunter")), "OwnSecrets(1)");
+    }
+
+    proptest! {
+        #[test]
+        fn no_long_part_of_a_secret_is_left(secret in "[a-cü]{4,60}", text in "[a-cü ]{0,80}", at in 0..80_usize) {
+            let at = floor(&text, at.min(text.len()));
+            let text = format!("{}{secret}{}", &text[..at], &text[at..]);
+            let shown = OwnSecrets::new().and(&secret).redacted(&text).into_owned();
+            prop_assert!(!shown.contains(&secret), "{shown}");
+            let parts: Vec<char> = secret.chars().collect();
+            for part in parts.windows(15) {
+                let part: String = part.iter().collect();
+                prop_assert!(!shown.contains(&part), "{part} in {shown}");
+            }
+        }
+    }
+}
