@@ -203,7 +203,9 @@ impl Usage {
             Self::NotAKeySet { .. } => "give the document that the issuer's jwks_uri leads to",
             Self::NoCloud(_) => "give a login host such as https://login.microsoftonline.us",
             Self::NoIssuer => "give --tenant, or --issuer with --algorithm",
-            Self::Algorithm(_) => "give one of RS256, PS256, ES256, EdDSA",
+            Self::Algorithm(_) => {
+                "give one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519"
+            }
             Self::HeaderName(_) => "give a name such as x-ssl-client-cert",
             Self::CertificateHeaderName(error) => error.fix(),
             Self::NoProxy => {

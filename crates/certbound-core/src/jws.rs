@@ -1,5 +1,6 @@
 //! Compact JWS (RFC 7515): read strictly, verified into a type of its own, assembled for whoever signs.
 
+mod algorithm;
 mod key;
 
 use std::fmt;
@@ -9,7 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
-pub use self::key::{Algorithm, KeyError, PublicKey};
+pub use self::algorithm::Algorithm;
+pub use self::key::{KeyError, PublicKey};
 use crate::bytes;
 use crate::json::{self, JsonError, Members};
 use crate::jwt::{Claims, Confirmation};
@@ -62,7 +64,10 @@ impl<'a> UnverifiedJws<'a> {
     /// [`JwsError::AlgorithmNotAccepted`].
     pub fn algorithm(&self, accepted: &[Algorithm]) -> Result<Algorithm, JwsError> {
         let found = accepted.iter().find(|algorithm| algorithm.name() == self.header.alg);
-        found.copied().ok_or_else(|| JwsError::AlgorithmNotAccepted { found: shown(&self.header.alg) })
+        found.copied().ok_or_else(|| JwsError::AlgorithmNotAccepted {
+            found: shown(&self.header.alg),
+            accepted: Algorithm::names(accepted),
+        })
     }
 
     /// Looks whether the signature holds under one of `keys`, and leaves the token as unverified as it was.
@@ -351,10 +356,12 @@ pub enum JwsError {
     #[error("its header demands an extension that is not understood")]
     CriticalExtension,
     /// An algorithm outside the accepted ones.
-    #[error("its algorithm `{found}` is not accepted")]
+    #[error("its algorithm `{found}` is not accepted; accepted: {accepted}")]
     AlgorithmNotAccepted {
         /// What the header says, shortened and escaped.
         found: String,
+        /// The names of the accepted ones.
+        accepted: String,
     },
     /// The signature does not hold.
     #[error("its signature does not hold")]
@@ -421,7 +428,10 @@ mod tests {
         let jws = UnverifiedJws::parse(&token).unwrap();
         let key = PublicKey::rsa(&[0xff; 256], &[1, 0, 1]).unwrap();
         let error = jws.verify(&key, &[Algorithm::Rs256]).unwrap_err();
-        assert_eq!(error, JwsError::AlgorithmNotAccepted { found: r"\u{1b}[2J".into() });
+        assert_eq!(
+            error,
+            JwsError::AlgorithmNotAccepted { found: r"\u{1b}[2J".into(), accepted: "RS256".into() }
+        );
     }
 
     #[test]

@@ -106,7 +106,7 @@ fn a_chain_tells_its_facts_and_refuses_what_is_no_certificate() {
     assert_eq!(CertificateChain::from_der(vec![der; 17]), Err(CertificateError::TooLong { length: 17 }));
 }
 
-const ALL: &[Algorithm] = &[Algorithm::Rs256, Algorithm::Ps256, Algorithm::Es256];
+const ALL: &[Algorithm] = &Algorithm::ALL;
 
 #[test]
 fn signatures_of_openssl_hold_and_a_changed_byte_does_not() {
@@ -134,6 +134,76 @@ fn signatures_of_openssl_hold_and_a_changed_byte_does_not() {
     }
     let only_es = UnverifiedJws::parse(text(testdata!("jws/rs256.jwt"))).unwrap();
     assert!(matches!(only_es.verify(&rsa, &[Algorithm::Es256]), Err(JwsError::AlgorithmNotAccepted { .. })));
+}
+
+/// The keys of `testdata/jws`, by their `kid`.
+fn key_of(kid: &str) -> PublicKey {
+    let set = certbound_core::json::parse_object(testdata!("jws/keys.json")).unwrap();
+    let keys = set.get("keys").unwrap().as_array().unwrap();
+    let jwk = keys.iter().find(|jwk| jwk.get("kid").unwrap() == kid).unwrap();
+    PublicKey::from_jwk(jwk.as_object().unwrap()).unwrap()
+}
+
+/// Each algorithm by its own key; under every other key, and where another algorithm is accepted, it is refused.
+#[test]
+fn every_algorithm_verifies_by_its_own_key_alone() {
+    let cases: [(&[u8], Algorithm, &str); 8] = [
+        (testdata!("jws/rs384.jwt"), Algorithm::Rs384, "rsa"),
+        (testdata!("jws/rs512.jwt"), Algorithm::Rs512, "rsa"),
+        (testdata!("jws/ps384.jwt"), Algorithm::Ps384, "rsa"),
+        (testdata!("jws/ps512.jwt"), Algorithm::Ps512, "rsa"),
+        (testdata!("jws/es384.jwt"), Algorithm::Es384, "p384"),
+        (testdata!("jws/es512.jwt"), Algorithm::Es512, "p521"),
+        (testdata!("jws/eddsa.jwt"), Algorithm::EdDsa, "ed25519"),
+        (testdata!("jws/ed25519.jwt"), Algorithm::Ed25519, "ed25519"),
+    ];
+    for (token, algorithm, kid) in cases {
+        let parse = || UnverifiedJws::parse(text(token)).unwrap();
+        let jws = parse();
+        assert_eq!((jws.header().alg(), jws.header().kid()), (algorithm.name(), Some(kid)));
+        assert_eq!(parse().verify(&key_of(kid), &[algorithm]).unwrap().claims().audiences(), ["x"]);
+        for other in ["rsa", "p384", "p521", "ed25519"].into_iter().filter(|other| *other != kid) {
+            assert_eq!(
+                jws.check_signature([&key_of(other)], ALL),
+                Err(JwsError::BadSignature),
+                "{algorithm}"
+            );
+        }
+        let others: Vec<_> = ALL.iter().copied().filter(|other| *other != algorithm).collect();
+        let accepted = Algorithm::names(&others);
+        let error = JwsError::AlgorithmNotAccepted { found: algorithm.name().to_owned(), accepted };
+        assert_eq!(jws.check_signature([&key_of(kid)], &others), Err(error));
+        // Its last byte, changed.
+        let (rest, last) = text(token).split_at(text(token).len() - 2);
+        let forged = format!("{rest}{}", if last.starts_with('A') { "Bw" } else { "AA" });
+        let forged = UnverifiedJws::parse(&forged).unwrap();
+        assert_eq!(forged.check_signature([&key_of(kid)], ALL), Err(JwsError::BadSignature), "{algorithm}");
+    }
+}
+
+/// The name of an algorithm says its hash, its curve and the length of its salt (RFC 7518, sections 3.4 and 3.5).
+#[test]
+fn signatures_with_another_hash_curve_or_salt_are_refused() {
+    let cases: [(&[u8], &str); 3] = [
+        (testdata!("jws/es384-with-sha256.jwt"), "p384"),
+        (testdata!("jws/es256-on-p384.jwt"), "p384"),
+        (testdata!("jws/ps384-with-salt-of-20.jwt"), "rsa"),
+    ];
+    for (token, kid) in cases {
+        let jws = UnverifiedJws::parse(text(token)).unwrap();
+        let alg = jws.header().alg();
+        assert_eq!(jws.check_signature([&key_of(kid)], ALL), Err(JwsError::BadSignature), "{alg}");
+    }
+}
+
+#[test]
+fn algorithms_are_found_by_their_exact_names() {
+    for algorithm in ALL {
+        assert_eq!(Algorithm::by_name(algorithm.name()), Some(*algorithm));
+    }
+    for unknown in ["", "none", "HS256", "rs256", "ES256K", "EDDSA", "Ed448", "ed25519"] {
+        assert_eq!(Algorithm::by_name(unknown), None, "{unknown}");
+    }
 }
 
 /// The keys and signatures of RFC 7515, appendix A.3 (ES256), and of RFC 8037, appendix A.4 (EdDSA).
@@ -179,7 +249,13 @@ fn points_off_the_curve_and_short_coordinates_are_no_keys() {
     assert_eq!(ec(coordinate, coordinate), KeyError::NotAKey);
     assert_eq!(ec(coordinate, "AA"), KeyError::BadJwk);
     assert_eq!(ec("AA", coordinate), KeyError::BadJwk);
-    assert_eq!(key(r#"{"kty":"EC","crv":"P-384","x":"AA","y":"AA"}"#), KeyError::Unsupported);
+    assert_eq!(key(r#"{"kty":"EC","crv":"P-384","x":"AA","y":"AA"}"#), KeyError::BadJwk);
+    assert_eq!(key(r#"{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}"#), KeyError::Unsupported);
+    // The coordinates of one curve under the name of another.
+    for crv in ["P-384", "P-521"] {
+        let jwk = format!(r#"{{"kty":"EC","crv":"{crv}","x":"{coordinate}","y":"{coordinate}"}}"#);
+        assert_eq!(key(&jwk), KeyError::BadJwk, "{crv}");
+    }
     assert_eq!(key(r#"{"kty":"OKP","crv":"Ed25519","x":"AA"}"#), KeyError::BadJwk);
     assert_eq!(key(r#"{"kty":"OKP","crv":"X25519","x":"AA"}"#), KeyError::Unsupported);
 }
@@ -190,7 +266,7 @@ fn an_unsigned_token_and_a_public_key_as_a_secret_are_refused() {
     assert_eq!(UnverifiedJws::parse(text(testdata!("jws/none.jwt"))).unwrap_err(), JwsError::EmptyPart);
     let confused = UnverifiedJws::parse(text(testdata!("jws/hs256-with-rsa-key.jwt"))).unwrap();
     assert!(
-        matches!(confused.verify(&rsa, ALL), Err(JwsError::AlgorithmNotAccepted { found }) if found == "HS256")
+        matches!(confused.verify(&rsa, ALL), Err(JwsError::AlgorithmNotAccepted { found, .. }) if found == "HS256")
     );
     assert!(PublicKey::from_certificate(&der_of(testdata!("certificates/rsa1024.pem"))).is_err());
 }

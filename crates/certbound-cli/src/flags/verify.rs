@@ -30,7 +30,8 @@ pub(crate) struct VerifyFlags {
     /// Accept tokens of this OpenID issuer, exactly as it stands in `iss`.
     #[arg(long, value_name = "URL", env = "CERTBOUND_ISSUER", requires = "algorithm")]
     pub(crate) issuer: Option<String>,
-    /// The algorithm that --issuer signs with: RS256, PS256, ES256 or EdDSA. May be repeated.
+    /// An algorithm that --issuer signs with: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA or
+    /// Ed25519. May be repeated.
     #[arg(long, env = "CERTBOUND_ALGORITHM")]
     pub(crate) algorithm: Vec<String>,
     /// Another host that --issuer publishes its keys at.

@@ -156,6 +156,7 @@ fn input_that_cannot_be_used() {
         (&["--issuer", "http://idp.example", "--algorithm", "ES256"], "invalid_issuer"),
         (&["--issuer", "https://idp.example", "--algorithm", "HS256"], "invalid_algorithm"),
         (&["--issuer", "https://idp.example", "--algorithm", "none"], "invalid_algorithm"),
+        (&["--issuer", "https://idp.example", "--algorithm", "es384"], "invalid_algorithm"),
         (&["--issuer", "https://idp.example"], "usage"),
         (&["--tenant", TENANT], "token_required"),
         (&["-", "--tenant", TENANT], "token_required"),

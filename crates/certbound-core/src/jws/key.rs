@@ -1,8 +1,11 @@
-//! Public keys and the algorithms they verify.
+//! Public keys, and which algorithms they verify.
+
+mod curve;
 
 use std::fmt;
+use std::sync::Arc;
 
-use aws_lc_rs::signature::{self, ParsedPublicKey, RsaPublicKeyComponents};
+use aws_lc_rs::signature::{self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
@@ -11,37 +14,8 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::public_key::PublicKey as SubjectKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-/// A signature algorithm (RFC 7518, section 3.1). There is no `none` and no shared-secret one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Algorithm {
-    /// RSASSA-PKCS1-v1_5 with SHA-256: what Entra signs its tokens with.
-    Rs256,
-    /// RSASSA-PSS with SHA-256.
-    Ps256,
-    /// ECDSA on P-256 with SHA-256.
-    Es256,
-    /// EdDSA on Ed25519 (RFC 8037).
-    EdDsa,
-}
-
-impl Algorithm {
-    /// Its name in a header.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Rs256 => "RS256",
-            Self::Ps256 => "PS256",
-            Self::Es256 => "ES256",
-            Self::EdDsa => "EdDSA",
-        }
-    }
-}
-
-impl fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+use self::curve::Curve;
+use super::Algorithm;
 
 /// A key that signatures are verified with. Parsed once; cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
@@ -49,16 +23,23 @@ pub struct PublicKey(Key);
 
 #[derive(Clone)]
 enum Key {
-    Rsa { n: Vec<u8>, e: Vec<u8>, pkcs1: ParsedPublicKey, pss: ParsedPublicKey },
-    P256(ParsedPublicKey),
+    Rsa(Arc<Rsa>),
+    Ec(Curve, ParsedPublicKey),
     Ed25519(ParsedPublicKey),
+}
+
+/// An RSA key, parsed for every algorithm it may serve.
+struct Rsa {
+    n: Vec<u8>,
+    e: Vec<u8>,
+    parsed: [(Algorithm, ParsedPublicKey); 6],
 }
 
 impl Key {
     fn kind(&self) -> &'static str {
         match self {
-            Self::Rsa { .. } => "RSA",
-            Self::P256(_) => "P-256",
+            Self::Rsa(_) => "RSA",
+            Self::Ec(curve, _) => curve.name(),
             Self::Ed25519(_) => "Ed25519",
         }
     }
@@ -66,8 +47,8 @@ impl Key {
     /// What makes two keys of one kind the same.
     fn material(&self) -> (&[u8], &[u8]) {
         match self {
-            Self::Rsa { n, e, .. } => (n, e),
-            Self::P256(point) | Self::Ed25519(point) => (point.as_ref(), &[]),
+            Self::Rsa(rsa) => (&rsa.n, &rsa.e),
+            Self::Ec(_, point) | Self::Ed25519(point) => (point.as_ref(), &[]),
         }
     }
 }
@@ -88,7 +69,16 @@ impl fmt::Debug for PublicKey {
 
 const MIN_RSA_BITS: usize = 2048;
 const MAX_RSA_BITS: usize = 8192;
-const P256_POINT_BYTES: usize = 65;
+
+/// What RSA keys are used for. Entra's algorithm is the first: it is looked for first.
+const RSA: [(Algorithm, &RsaParameters); 6] = [
+    (Algorithm::Rs256, &signature::RSA_PKCS1_2048_8192_SHA256),
+    (Algorithm::Rs384, &signature::RSA_PKCS1_2048_8192_SHA384),
+    (Algorithm::Rs512, &signature::RSA_PKCS1_2048_8192_SHA512),
+    (Algorithm::Ps256, &signature::RSA_PSS_2048_8192_SHA256),
+    (Algorithm::Ps384, &signature::RSA_PSS_2048_8192_SHA384),
+    (Algorithm::Ps512, &signature::RSA_PSS_2048_8192_SHA512),
+];
 
 impl PublicKey {
     /// An RSA key from modulus and exponent, big-endian.
@@ -105,16 +95,19 @@ impl PublicKey {
             return Err(KeyError::RsaExponent);
         }
         let components = RsaPublicKeyComponents { n, e };
-        let parsed = |parameters| components.to_parsed_public_key(parameters).map_err(|_| KeyError::NotAKey);
-        let pkcs1 = parsed(&signature::RSA_PKCS1_2048_8192_SHA256)?;
-        let pss = parsed(&signature::RSA_PSS_2048_8192_SHA256)?;
-        Ok(Self(Key::Rsa { n: n.to_vec(), e: e.to_vec(), pkcs1, pss }))
+        let mut parsed = Vec::with_capacity(RSA.len());
+        for (algorithm, parameters) in RSA {
+            let key = components.to_parsed_public_key(parameters).map_err(|_| KeyError::NotAKey)?;
+            parsed.push((algorithm, key));
+        }
+        let parsed = parsed.try_into().map_err(|_| KeyError::NotAKey)?;
+        Ok(Self(Key::Rsa(Arc::new(Rsa { n: n.to_vec(), e: e.to_vec(), parsed }))))
     }
 
-    /// A P-256 key from its uncompressed point.
-    fn p256(point: &[u8]) -> Result<Self, KeyError> {
-        let parsed = ParsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point);
-        parsed.map(|key| Self(Key::P256(key))).map_err(|_| KeyError::NotAKey)
+    /// A key on a curve from its uncompressed point.
+    fn ec(curve: Curve, point: &[u8]) -> Result<Self, KeyError> {
+        let parsed = ParsedPublicKey::new(curve.verification(), point);
+        parsed.map(|key| Self(Key::Ec(curve, key))).map_err(|_| KeyError::NotAKey)
     }
 
     /// The key of a certificate in DER.
@@ -128,14 +121,16 @@ impl PublicKey {
         let info = certificate.public_key();
         match info.parsed() {
             Ok(SubjectKey::RSA(key)) => Self::rsa(key.modulus, key.exponent),
-            Ok(SubjectKey::EC(point)) if is_on_p256(info) && point.data().len() == P256_POINT_BYTES => {
-                Self::p256(point.data())
+            Ok(SubjectKey::EC(point))
+                if is_on_p256(info) && point.data().len() == 1 + 2 * Curve::P256.coordinate_bytes() =>
+            {
+                Self::ec(Curve::P256, point.data())
             }
             _ => Err(KeyError::Unsupported),
         }
     }
 
-    /// A key from a JWK (RFC 7517): RSA, EC on P-256, or Ed25519.
+    /// A key from a JWK (RFC 7517): RSA, EC on P-256, P-384 or P-521, or OKP on Ed25519.
     ///
     /// `kid` and `alg` are the reader's business. Members it does not need, `x5c` among them, are not looked at.
     ///
@@ -157,12 +152,13 @@ impl PublicKey {
             |name| text(name).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).ok_or(KeyError::BadJwk);
         match (text("kty"), text("crv")) {
             (Some("RSA"), _) => Self::rsa(&bytes("n")?, &bytes("e")?),
-            (Some("EC"), Some("P-256")) => {
+            (Some("EC"), Some(name)) => {
+                let curve = Curve::by_name(name).ok_or(KeyError::Unsupported)?;
                 let (x, y) = (bytes("x")?, bytes("y")?);
-                if x.len() != 32 || y.len() != 32 {
+                if [&x, &y].iter().any(|coordinate| coordinate.len() != curve.coordinate_bytes()) {
                     return Err(KeyError::BadJwk);
                 }
-                Self::p256(&[&[0x04], x.as_slice(), y.as_slice()].concat())
+                Self::ec(curve, &[&[0x04], x.as_slice(), y.as_slice()].concat())
             }
             (Some("OKP"), Some("Ed25519")) => {
                 let x = bytes("x")?;
@@ -179,9 +175,14 @@ impl PublicKey {
     /// Modulus and exponent of an RSA key, big-endian without leading zeros.
     pub fn rsa_components(&self) -> Option<(&[u8], &[u8])> {
         match &self.0 {
-            Key::Rsa { n, e, .. } => Some((n, e)),
-            Key::P256(_) | Key::Ed25519(_) => None,
+            Key::Rsa(rsa) => Some((&rsa.n, &rsa.e)),
+            Key::Ec(..) | Key::Ed25519(_) => None,
         }
+    }
+
+    /// What kind of key it is: `RSA`, or the name of its curve.
+    pub fn kind(&self) -> &'static str {
+        self.0.kind()
     }
 
     /// Whether the key can verify signatures of this algorithm at all.
@@ -191,10 +192,12 @@ impl PublicKey {
 
     fn parsed_for(&self, algorithm: Algorithm) -> Option<&ParsedPublicKey> {
         match (&self.0, algorithm) {
-            (Key::Rsa { pkcs1, .. }, Algorithm::Rs256) => Some(pkcs1),
-            (Key::Rsa { pss, .. }, Algorithm::Ps256) => Some(pss),
-            (Key::P256(key), Algorithm::Es256) | (Key::Ed25519(key), Algorithm::EdDsa) => Some(key),
-            _ => None,
+            (Key::Rsa(rsa), _) => {
+                rsa.parsed.iter().find(|(served, _)| *served == algorithm).map(|(_, key)| key)
+            }
+            (Key::Ec(curve, key), _) => (curve.algorithm() == algorithm).then_some(key),
+            (Key::Ed25519(key), Algorithm::EdDsa | Algorithm::Ed25519) => Some(key),
+            (Key::Ed25519(_), _) => None,
         }
     }
 
@@ -234,7 +237,7 @@ pub enum KeyError {
     #[error("the JWK lacks a member or holds one that is not base64url")]
     BadJwk,
     /// A kind of key that is not used here, or one that is not for verifying signatures.
-    #[error("the key is neither RSA, P-256 nor Ed25519, or not for verifying signatures")]
+    #[error("the key is neither RSA, P-256, P-384, P-521 nor Ed25519, or not for verifying signatures")]
     Unsupported,
     /// The right members, but no key: a point off the curve, for instance.
     #[error("its members make no key")]

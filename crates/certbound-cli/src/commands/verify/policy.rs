@@ -82,9 +82,7 @@ fn cloud(authority: Option<&str>) -> Result<Cloud, Usage> {
 }
 
 fn algorithm(name: &str) -> Result<Algorithm, Usage> {
-    let known = [Algorithm::Rs256, Algorithm::Ps256, Algorithm::Es256, Algorithm::EdDsa];
-    let found = known.into_iter().find(|algorithm| algorithm.name() == name);
-    found.ok_or_else(|| Usage::Algorithm(name.escape_debug().take(32).collect()))
+    Algorithm::by_name(name).ok_or_else(|| Usage::Algorithm(name.escape_debug().take(32).collect()))
 }
 
 pub(super) fn proxy(flags: &VerifyFlags) -> Result<TrustedProxy, Usage> {

@@ -1,0 +1,81 @@
+//! Signature algorithms by their names in a header.
+
+use std::fmt;
+
+/// A signature algorithm (RFC 7518, section 3.1). There is no `none` and no shared-secret one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256: what Entra signs its tokens with.
+    Rs256,
+    /// RSASSA-PKCS1-v1_5 with SHA-384.
+    Rs384,
+    /// RSASSA-PKCS1-v1_5 with SHA-512.
+    Rs512,
+    /// RSASSA-PSS with SHA-256 and a salt of 32 bytes.
+    Ps256,
+    /// RSASSA-PSS with SHA-384 and a salt of 48 bytes.
+    Ps384,
+    /// RSASSA-PSS with SHA-512 and a salt of 64 bytes.
+    Ps512,
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+    /// ECDSA on P-384 with SHA-384.
+    Es384,
+    /// ECDSA on P-521 with SHA-512.
+    Es512,
+    /// EdDSA (RFC 8037). Of its curves only Ed25519 is known here.
+    EdDsa,
+    /// EdDSA on Ed25519 under the name that says so (RFC 9864). The signatures are those of [`Algorithm::EdDsa`].
+    Ed25519,
+}
+
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Algorithm; 11] = [
+        Self::Rs256,
+        Self::Rs384,
+        Self::Rs512,
+        Self::Ps256,
+        Self::Ps384,
+        Self::Ps512,
+        Self::Es256,
+        Self::Es384,
+        Self::Es512,
+        Self::EdDsa,
+        Self::Ed25519,
+    ];
+
+    /// Its name in a header.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Rs384 => "RS384",
+            Self::Rs512 => "RS512",
+            Self::Ps256 => "PS256",
+            Self::Ps384 => "PS384",
+            Self::Ps512 => "PS512",
+            Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+            Self::Es512 => "ES512",
+            Self::EdDsa => "EdDSA",
+            Self::Ed25519 => "Ed25519",
+        }
+    }
+
+    /// The algorithm of this name. Names are case-sensitive (RFC 7515, section 4.1.1).
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+
+    /// Their names, joined by a comma and a space.
+    pub fn names(algorithms: &[Self]) -> String {
+        algorithms.iter().map(|algorithm| algorithm.name()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
