@@ -63,6 +63,13 @@ pub enum FetchError {
     },
 }
 
+impl FetchError {
+    /// Whether the server said that there is no such document.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Self::Status { status: 404 | 410 })
+    }
+}
+
 /// The object-safe twin of [`Fetch`].
 pub(crate) trait AnyFetch: Send + Sync {
     fn get<'a>(

@@ -9,6 +9,7 @@ use certbound_core::jwt::Claims;
 use certbound_core::shown::shown;
 use certbound_core::tenant::TenantId;
 
+use crate::keys_host::KeysHost;
 use crate::refusal::Refusal;
 
 /// A trusted issuer, and for Entra the tenants whose tokens are accepted.
@@ -30,7 +31,7 @@ pub struct Issuer(pub(crate) Kind);
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
     Entra { cloud: Cloud, tenants: Tenants },
-    Oidc { issuer: String, algorithms: Vec<Algorithm>, keys_host: Option<String> },
+    Oidc { issuer: String, algorithms: Vec<Algorithm>, keys_host: Option<KeysHost> },
 }
 
 /// The tenants of Entra whose tokens are accepted.
@@ -78,7 +79,8 @@ impl Issuer {
         Self(Kind::Entra { cloud, tenants: Tenants::Rule(Arc::new(rule)) })
     }
 
-    /// Another issuer of certificate-bound tokens (RFC 8705), by its `iss`, which is also where its metadata is.
+    /// Another issuer of certificate-bound tokens (RFC 8705), by its `iss`, which is also where its metadata is: that of
+    /// OpenID, or where there is none (404 or 410) that of RFC 8414.
     ///
     /// # Errors
     /// [`IssuerError`] when it is not an `https` URL without query, fragment and user name, or no algorithm is named.
@@ -101,12 +103,18 @@ impl Issuer {
         Ok(Self(Kind::Oidc { issuer: issuer.to_owned(), algorithms, keys_host: None }))
     }
 
-    /// Lets the keys of an OpenID issuer come from another host than its own. Without effect on Entra.
-    pub fn with_keys_at_host(mut self, host: impl Into<String>) -> Self {
+    /// Lets the keys of an OpenID issuer come from another host instead of its own. Without effect on Entra.
+    ///
+    /// Keys come from every port of a host that is named without one, and otherwise from its port alone.
+    ///
+    /// # Errors
+    /// [`IssuerError::KeysHost`] for anything but a host, or a host and its port.
+    pub fn with_keys_at_host(mut self, host: &str) -> Result<Self, IssuerError> {
+        let named = KeysHost::named(host).ok_or_else(|| IssuerError::KeysHost { found: shown(host) })?;
         if let Kind::Oidc { keys_host, .. } = &mut self.0 {
-            *keys_host = Some(host.into().to_ascii_lowercase());
+            *keys_host = Some(named);
         }
-        self
+        Ok(self)
     }
 
     pub(crate) fn algorithms(&self) -> &[Algorithm] {
@@ -232,6 +240,12 @@ pub enum IssuerError {
     /// No algorithm pinned.
     #[error("no signature algorithm is named for the issuer")]
     NoAlgorithm,
+    /// Not a host that keys could come from.
+    #[error("`{found}` is not a host, nor a host and its port")]
+    KeysHost {
+        /// What was given, shortened and escaped.
+        found: String,
+    },
 }
 
 impl IssuerError {
@@ -241,6 +255,7 @@ impl IssuerError {
             Self::TenantName { .. } | Self::NoTenant => "tenant_id_required",
             Self::Malformed { .. } => "invalid_issuer",
             Self::NoAlgorithm => "algorithm_required",
+            Self::KeysHost { .. } => "invalid_keys_host",
         }
     }
 
@@ -252,6 +267,9 @@ impl IssuerError {
             }
             Self::Malformed { .. } => "write the issuer as it stands in `iss`",
             Self::NoAlgorithm => "name the algorithms that the issuer signs with, such as ES256",
+            Self::KeysHost { .. } => {
+                "give a host such as keys.example, or keys.example:8443, without https:// and path"
+            }
         }
     }
 }

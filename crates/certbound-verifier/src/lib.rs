@@ -22,6 +22,7 @@ mod forwarded;
 mod issuer;
 mod key_set;
 mod keys;
+mod keys_host;
 mod layer;
 mod peer;
 mod policy;

@@ -34,7 +34,7 @@ pub(crate) struct VerifyFlags {
     /// Ed25519. May be repeated.
     #[arg(long, env = "CERTBOUND_ALGORITHM")]
     pub(crate) algorithm: Vec<String>,
-    /// Another host that --issuer publishes its keys at.
+    /// The host that --issuer publishes its keys at, if it is not its own. Without a port, every port of it.
     #[arg(long, value_name = "HOST", env = "CERTBOUND_KEYS_HOST")]
     pub(crate) keys_host: Option<String>,
     /// Read the issuer's keys from this file (a JSON Web Key Set) instead of fetching them.

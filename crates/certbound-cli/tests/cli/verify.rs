@@ -158,6 +158,17 @@ fn input_that_cannot_be_used() {
         (&["--issuer", "https://idp.example", "--algorithm", "none"], "invalid_algorithm"),
         (&["--issuer", "https://idp.example", "--algorithm", "es384"], "invalid_algorithm"),
         (&["--issuer", "https://idp.example"], "usage"),
+        (
+            &[
+                "--issuer",
+                "https://idp.example",
+                "--algorithm",
+                "ES256",
+                "--keys-host",
+                "https://idp.example",
+            ],
+            "invalid_keys_host",
+        ),
         (&["--tenant", TENANT], "token_required"),
         (&["-", "--tenant", TENANT], "token_required"),
         (&["x", "--tenant", TENANT, "--certificate", "/no/such"], "file_unreadable"),

@@ -6,38 +6,49 @@ use certbound_core::shown::shown;
 use crate::fetch::AnyFetch;
 use crate::issuer::{Issuer, Kind, Tenants};
 use crate::key_set::KeySet;
+use crate::keys_host::KeysHost;
 
-const WELL_KNOWN: &str = "/.well-known/openid-configuration";
+const OPENID: &str = "/.well-known/openid-configuration";
+const OAUTH: &str = "/.well-known/oauth-authorization-server";
 
 /// What is asked, and what the answer must say.
 pub(super) struct Discovery {
     issuer: Issuer,
     metadata_url: String,
+    /// Where an authorization server that knows no OpenID has its metadata (RFC 8414, section 3.1).
+    oauth_url: Option<String>,
     /// The metadata's own `issuer`. `{tenantid}` stands there literally for several tenants.
     expected_issuer: String,
-    /// The only host that keys are taken from: metadata of one issuer must not point at keys of another.
-    keys_host: String,
+    /// The only host that keys are taken from: metadata of one issuer must not point at keys of another. An issuer's
+    /// URL has a host; if one had none, nothing would be allowed.
+    keys_host: Option<KeysHost>,
 }
 
 impl Discovery {
     pub(super) fn of(issuer: &Issuer) -> Self {
-        let (metadata_url, expected_issuer, keys_host) = match &issuer.0 {
+        match &issuer.0 {
             Kind::Entra { cloud, tenants } => {
                 let host = cloud.login_host();
                 let (segment, named) = match only(tenants) {
                     Some(tenant) => (tenant, tenant),
                     None => ("common", "{tenantid}"),
                 };
-                let url = format!("https://{host}/{segment}/v2.0{WELL_KNOWN}");
-                (url, format!("https://{host}/{named}/v2.0"), host.to_owned())
+                Self {
+                    issuer: issuer.clone(),
+                    metadata_url: format!("https://{host}/{segment}/v2.0{OPENID}"),
+                    oauth_url: None,
+                    expected_issuer: format!("https://{host}/{named}/v2.0"),
+                    keys_host: KeysHost::of_issuer(&format!("https://{host}")),
+                }
             }
-            Kind::Oidc { issuer, keys_host, .. } => {
-                let url = format!("{}{WELL_KNOWN}", issuer.trim_end_matches('/'));
-                let host = keys_host.clone().or_else(|| host_of(issuer)).unwrap_or_default();
-                (url, issuer.clone(), host)
-            }
-        };
-        Self { issuer: issuer.clone(), metadata_url, expected_issuer, keys_host }
+            Kind::Oidc { issuer: name, keys_host, .. } => Self {
+                issuer: issuer.clone(),
+                metadata_url: format!("{}{OPENID}", name.trim_end_matches('/')),
+                oauth_url: oauth_url(name),
+                expected_issuer: name.clone(),
+                keys_host: keys_host.clone().or_else(|| KeysHost::of_issuer(name)),
+            },
+        }
     }
 
     /// For the log.
@@ -47,12 +58,27 @@ impl Discovery {
 
     /// The keys, or why there are none.
     pub(super) async fn fetch(&self, fetch: &dyn AnyFetch) -> Result<KeySet, String> {
-        let get = async |url: &str| fetch.get(url).await.map_err(|error| format!("{url}: {error}"));
-        let document = get(&self.metadata_url).await?;
-        let jwks_uri =
-            self.keys_url(&document).map_err(|reason| format!("{}: {reason}", self.metadata_url))?;
-        let keys = get(&jwks_uri).await?;
+        let (url, document) = self.metadata(fetch).await?;
+        let jwks_uri = self.keys_url(&document).map_err(|reason| format!("{url}: {reason}"))?;
+        let keys = fetch.get(&jwks_uri).await.map_err(|error| format!("{jwks_uri}: {error}"))?;
         KeySet::of_jwks(&self.issuer, &keys).map_err(|error| format!("{jwks_uri}: {error}"))
+    }
+
+    /// OpenID's metadata. Only where the issuer says that it has none, that of RFC 8414: an issuer that fails has not
+    /// said so.
+    async fn metadata(&self, fetch: &dyn AnyFetch) -> Result<(&str, Vec<u8>), String> {
+        let url = &self.metadata_url;
+        let error = match fetch.get(url).await {
+            Ok(document) => return Ok((url, document)),
+            Err(error) => error,
+        };
+        match &self.oauth_url {
+            Some(other) if error.is_absence() => match fetch.get(other).await {
+                Ok(document) => Ok((other, document)),
+                Err(second) => Err(format!("{url}: {error}; {other}: {second}")),
+            },
+            _ => Err(format!("{url}: {error}")),
+        }
     }
 
     fn keys_url(&self, document: &[u8]) -> Result<String, String> {
@@ -66,10 +92,11 @@ impl Discovery {
             return Err(format!("its issuer is `{}` instead of `{}`", shown(issuer), self.expected_issuer));
         }
         let url = text("jwks_uri").ok_or("it has no jwks_uri")?;
-        match host_of(url) {
-            Some(host) if host == self.keys_host => Ok(url.to_owned()),
-            _ => Err(format!("its jwks_uri is not an https URL at {}", self.keys_host)),
-        }
+        let host = self.keys_host.as_ref();
+        host.and_then(|host| host.allowed(url)).ok_or_else(|| {
+            let host = host.map(KeysHost::to_string).unwrap_or_default();
+            format!("its jwks_uri `{}` is not an https URL at {host}", shown(url))
+        })
     }
 }
 
@@ -81,10 +108,9 @@ fn only(tenants: &Tenants) -> Option<&str> {
     }
 }
 
-/// The host of an https URL without a user name; with its port, if that is not 443.
-fn host_of(url: &str) -> Option<String> {
-    let url = url::Url::parse(url).ok()?;
-    let plain = url.scheme() == "https" && url.username().is_empty() && url.password().is_none();
-    let host = url.host_str().filter(|_| plain)?.to_ascii_lowercase();
-    Some(url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}")))
+/// The well-known path goes between host and path (RFC 8414, section 3.1).
+fn oauth_url(issuer: &str) -> Option<String> {
+    let url = url::Url::parse(issuer).ok()?;
+    let path = url.path().trim_end_matches('/');
+    Some(format!("{}{OAUTH}{path}", url.origin().ascii_serialization()))
 }

@@ -1,6 +1,8 @@
 //! 57 and 60: metadata that leads to somebody else's keys; and what is asked where.
 
-use certbound_verifier::{Algorithm, Authorization, Cloud, Issuer, Scheme, TenantId, Verifier};
+use certbound_verifier::{
+    Algorithm, Authorization, Cloud, FetchError, Issuer, Refusal, Scheme, TenantId, Verified, Verifier,
+};
 use serde_json::{Value, json};
 
 use crate::keys::{At, Documents, JWKS, METADATA, decide, jwk, verifier};
@@ -46,7 +48,119 @@ async fn v60_metadata_of_another_issuer_is_refused() {
     }
 }
 
+const IDP: &str = "https://idp.example/realm";
+const OF_OPENID: &str = "https://idp.example/realm/.well-known/openid-configuration";
+const OF_OAUTH: &str = "https://idp.example/.well-known/oauth-authorization-server/realm";
+
+fn idp() -> (Issuer, Vec<(&'static str, Value)>) {
+    let claims = vec![("iss", json!(IDP)), ("azp", json!("c")), ("sub", json!("c"))];
+    (Issuer::oidc(IDP, [Algorithm::Rs256]).unwrap(), claims)
+}
+
+/// RFC 8414, section 3.1: the well-known path stands between host and path.
+#[tokio::test]
+async fn metadata_of_rfc_8414_where_there_is_none_of_openid() {
+    let keys = "https://idp.example/jwks";
+    for absent in [404, 410] {
+        let documents = Documents::default();
+        documents.fail(OF_OPENID, FetchError::Status { status: absent });
+        documents.set(OF_OAUTH, &json!({ "issuer": IDP, "jwks_uri": keys }));
+        documents.set(keys, &json!({ "keys": [jwk(KID)] }));
+        let (issuer, claims) = idp();
+        assert_eq!(by(issuer, &documents, &claims).await, "accepted", "{absent}");
+        assert_eq!(documents.count(), 3);
+    }
+    // An issuer without a path.
+    let documents = Documents::default();
+    let root = "https://idp.example/";
+    let of_oauth = "https://idp.example/.well-known/oauth-authorization-server";
+    documents.set(of_oauth, &json!({ "issuer": root, "jwks_uri": keys }));
+    documents.set(keys, &json!({ "keys": [jwk(KID)] }));
+    let issuer = Issuer::oidc(root, [Algorithm::Rs256]).unwrap();
+    let claims = [("iss", json!(root)), ("azp", json!("c")), ("sub", json!("c"))];
+    assert_eq!(by(issuer, &documents, &claims).await, "accepted");
+}
+
+/// Only an issuer that says it has no OpenID metadata is asked for the other.
+#[tokio::test]
+async fn metadata_of_rfc_8414_replaces_no_answer_of_openid() {
+    let keys = "https://idp.example/jwks";
+    let failures = [
+        FetchError::Status { status: 500 },
+        FetchError::Status { status: 403 },
+        FetchError::Status { status: 302 },
+        FetchError::Timeout { seconds: 10 },
+        FetchError::Tls { reason: "bad certificate".to_owned() },
+    ];
+    let documents = Documents::default();
+    documents.set(OF_OAUTH, &json!({ "issuer": IDP, "jwks_uri": keys }));
+    documents.set(keys, &json!({ "keys": [jwk(KID)] }));
+    for failure in failures {
+        documents.fail(OF_OPENID, failure);
+        let (issuer, claims) = idp();
+        assert_eq!(by(issuer, &documents, &claims).await, "keys_unavailable");
+    }
+    for wrong in [json!({ "issuer": "https://evil.example", "jwks_uri": keys }), json!([])] {
+        documents.set(OF_OPENID, &wrong);
+        let (issuer, claims) = idp();
+        assert_eq!(by(issuer, &documents, &claims).await, "keys_unavailable");
+    }
+    // And its own issuer must be right too.
+    documents.fail(OF_OPENID, FetchError::Status { status: 404 });
+    documents.set(OF_OAUTH, &json!({ "issuer": "https://idp.example", "jwks_uri": keys }));
+    let (issuer, claims) = idp();
+    assert_eq!(by(issuer, &documents, &claims).await, "keys_unavailable");
+    let (issuer, claims) = idp();
+    documents.fail(OF_OAUTH, FetchError::Status { status: 404 });
+    let told = reason(issuer, &documents, &claims).await;
+    assert!(told.contains(OF_OPENID) && told.contains(OF_OAUTH), "{told}");
+}
+
+/// Entra has OpenID's.
+#[tokio::test]
+async fn entra_is_not_asked_for_metadata_of_rfc_8414() {
+    let (documents, clock) = (Documents::entra(), At::now());
+    documents.fail(METADATA, FetchError::Status { status: 404 });
+    assert_eq!(decide(&verifier(&documents, &clock), &clock, KID).await, "keys_unavailable");
+    assert_eq!(documents.count(), 1);
+}
+
+#[tokio::test]
+async fn a_keys_host_without_a_port_has_every_port() {
+    let keys = "https://keys.example:8443/jwks";
+    let documents = Documents::default();
+    documents.set(OF_OPENID, &json!({ "issuer": IDP, "jwks_uri": keys }));
+    documents.set(keys, &json!({ "keys": [jwk(KID)] }));
+    for (host, expected) in [
+        ("keys.example", "accepted"),
+        ("Keys.Example:8443", "accepted"),
+        ("keys.example:443", "keys_unavailable"),
+        ("idp.example", "keys_unavailable"),
+    ] {
+        let (issuer, claims) = idp();
+        assert_eq!(
+            by(issuer.with_keys_at_host(host).unwrap(), &documents, &claims).await,
+            expected,
+            "{host}"
+        );
+    }
+    let error = idp().0.with_keys_at_host("https://keys.example").unwrap_err();
+    assert_eq!(error.code(), "invalid_keys_host");
+}
+
 async fn by(issuer: Issuer, documents: &Documents, claims: &[(&str, Value)]) -> &'static str {
+    code(decision(issuer, documents, claims).await)
+}
+
+async fn reason(issuer: Issuer, documents: &Documents, claims: &[(&str, Value)]) -> String {
+    decision(issuer, documents, claims).await.unwrap_err().to_string()
+}
+
+async fn decision(
+    issuer: Issuer,
+    documents: &Documents,
+    claims: &[(&str, Value)],
+) -> Result<Verified, Refusal> {
     let clock = At::now();
     let verifier = Verifier::builder()
         .issuer(issuer)
@@ -61,7 +175,7 @@ async fn by(issuer: Issuer, documents: &Documents, claims: &[(&str, Value)]) -> 
         token = token.claim(name, value.clone());
     }
     let token = token.sign();
-    code(verifier.verify(&Authorization::new(Scheme::MtlsPop, &token), &client()).await)
+    verifier.verify(&Authorization::new(Scheme::MtlsPop, &token), &client()).await
 }
 
 #[tokio::test]
@@ -95,11 +209,11 @@ async fn another_issuer_by_openid_discovery() {
     let issuer = Issuer::oidc("https://idp.example/realm", [Algorithm::Rs256]).unwrap();
     let claims = [("iss", json!("https://idp.example/realm")), ("azp", json!("c")), ("sub", json!("c"))];
     assert_eq!(by(issuer.clone(), &documents, &claims).await, "keys_unavailable", "keys of another host");
-    let elsewhere = issuer.with_keys_at_host("keys.example");
+    let elsewhere = issuer.with_keys_at_host("keys.example").unwrap();
     assert_eq!(by(elsewhere.clone(), &documents, &claims).await, "accepted");
     let user = [("iss", json!("https://idp.example/realm")), ("azp", json!("c")), ("sub", json!("u"))];
     assert_eq!(by(elsewhere, &documents, &user).await, "caller_kind_not_accepted");
     let pinned = Issuer::oidc("https://idp.example/realm", [Algorithm::Es256]).unwrap();
-    let pinned = pinned.with_keys_at_host("keys.example");
+    let pinned = pinned.with_keys_at_host("keys.example").unwrap();
     assert_eq!(by(pinned, &documents, &claims).await, "keys_unavailable", "no key fits the pinned algorithm");
 }

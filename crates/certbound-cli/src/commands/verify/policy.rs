@@ -67,7 +67,7 @@ fn issuers(flags: &VerifyFlags) -> Result<Vec<Issuer>, Failure> {
         let algorithms = flags.algorithm.iter().map(|name| algorithm(name)).collect::<Result<Vec<_>, _>>()?;
         let mut issuer = Issuer::oidc(url, algorithms)?;
         if let Some(host) = &flags.keys_host {
-            issuer = issuer.with_keys_at_host(host);
+            issuer = issuer.with_keys_at_host(host)?;
         }
         issuers.push(issuer);
     }
