@@ -59,6 +59,14 @@ pub enum KeySetError {
         /// How many it has.
         count: usize,
     },
+    /// Keys that could be used, but for other algorithms than the accepted ones.
+    #[error("its keys are for {found}, and none is for an accepted algorithm ({accepted})")]
+    NoneAccepted {
+        /// What they are for: algorithms where the keys name them, and kinds of keys otherwise.
+        found: String,
+        /// The names of the accepted algorithms.
+        accepted: String,
+    },
 }
 
 impl KeySet {
@@ -66,8 +74,8 @@ impl KeySet {
     pub const MAX_BYTES: usize = 512 * 1024;
     /// The most keys a document may have.
     pub const MAX_KEYS: usize = 128;
-    /// The most keys of one `kid` that a token is tried with.
-    const MAX_TRIED: usize = 4;
+    /// The most keys that a token is tried with.
+    const MAX_TRIED: usize = 8;
 
     /// No keys at all.
     pub fn new() -> Self {
@@ -77,7 +85,7 @@ impl KeySet {
     /// Reads a JSON Web Key Set for `issuer`.
     ///
     /// Keys that cannot be used are skipped, as the standard asks: for encryption, of unknown kinds, RSA under 2048 bits
-    /// or with an even exponent.
+    /// or with an even exponent, and keys that fit none of the issuer's accepted algorithms.
     ///
     /// # Errors
     /// [`KeySetError`]; a set without any usable key is one too.
@@ -90,11 +98,25 @@ impl KeySet {
         if listed.len() > Self::MAX_KEYS {
             return Err(KeySetError::TooMany { count: listed.len() });
         }
-        let keys: Vec<Key> = listed.iter().filter_map(|jwk| Key::read(issuer, jwk)).collect();
-        if keys.is_empty() {
+        let (mut keys, mut others) = (Vec::new(), Vec::new());
+        for jwk in listed {
+            match Key::read(issuer, jwk) {
+                Ok(key) => keys.push(key),
+                Err(Skipped::OfNoUse) => {}
+                Err(Skipped::NotAccepted(purpose)) if others.contains(&purpose) => {}
+                Err(Skipped::NotAccepted(purpose)) => others.push(purpose),
+            }
+        }
+        if !keys.is_empty() {
+            return Ok(Self(keys));
+        }
+        if others.is_empty() {
             return Err(KeySetError::NoneUsable { count: listed.len() });
         }
-        Ok(Self(keys))
+        Err(KeySetError::NoneAccepted {
+            found: others.join(", "),
+            accepted: Algorithm::names(issuer.algorithms()),
+        })
     }
 
     /// Adds one key under its `kid`.
@@ -120,12 +142,15 @@ impl KeySet {
         self.0.is_empty()
     }
 
-    /// Whether a token of `issuer` with this `kid` finds a key here.
-    pub(crate) fn has(&self, issuer: &Issuer, kid: Option<&str>) -> bool {
-        self.of(issuer, kid).next().is_some()
+    /// Whether there is a key to try: what [`KeySet::candidates`] finds.
+    pub(crate) fn has(&self, issuer: &Issuer, kid: Option<&str>, algorithm: Algorithm) -> bool {
+        self.to_try(issuer, kid, algorithm).next().is_some()
     }
 
-    /// The keys to try: all that have the very same `kid`. A token without one matches keys without one.
+    /// The keys to try, at most [`KeySet::MAX_TRIED`].
+    ///
+    /// They are those of the token's algorithm that have its `kid`, and after them those without a `kid`; for a token
+    /// without one, all of its algorithm.
     pub(crate) fn candidates<'s>(
         &'s self,
         issuer: &Issuer,
@@ -133,24 +158,28 @@ impl KeySet {
         tenant: Option<&str>,
         algorithm: Algorithm,
     ) -> Candidates<'s> {
-        let mut found = Candidates::Unknown;
-        for key in self.of(issuer, kid).take(Self::MAX_TRIED) {
-            if key.issuer.as_deref().is_some_and(|of| !issuer.owns_key(of, tenant)) {
-                if matches!(found, Candidates::Unknown) {
-                    found = Candidates::OfAnother;
-                }
-            } else if key.algorithm.is_none_or(|only| only == algorithm) {
-                match &mut found {
-                    Candidates::Keys(keys) => keys.push(&key.key),
-                    _ => found = Candidates::Keys(vec![&key.key]),
-                }
-            }
+        let is_own = |key: &&Key| key.issuer.as_deref().is_none_or(|of| issuer.owns_key(of, tenant));
+        let own = self.to_try(issuer, kid, algorithm).filter(is_own).map(|key| &key.key);
+        let keys: Vec<_> = own.take(Self::MAX_TRIED).collect();
+        if !keys.is_empty() {
+            Candidates::Keys(keys)
+        } else if self.has(issuer, kid, algorithm) {
+            Candidates::OfAnother
+        } else {
+            Candidates::Unknown
         }
-        found
     }
 
-    fn of<'s>(&'s self, issuer: &Issuer, kid: Option<&str>) -> impl Iterator<Item = &'s Key> {
-        self.0.iter().filter(move |key| key.kid.as_deref() == kid && issuer.is(&key.owner))
+    fn to_try<'s>(
+        &'s self,
+        issuer: &Issuer,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+    ) -> impl Iterator<Item = &'s Key> {
+        let fitting = move |key: &&Key| issuer.is(&key.owner) && key.fits(algorithm);
+        let named = self.0.iter().filter(move |key| kid.is_none() || key.kid.as_deref() == kid);
+        let nameless = self.0.iter().filter(move |key| kid.is_some() && key.kid.is_none());
+        named.chain(nameless).filter(fitting)
     }
 }
 
@@ -161,28 +190,45 @@ pub(crate) enum Candidates<'s> {
     Keys(Vec<&'s PublicKey>),
 }
 
+/// Why a key of a document is not read.
+enum Skipped {
+    OfNoUse,
+    /// Such as `RS256`, or `RSA` where the key names no algorithm.
+    NotAccepted(&'static str),
+}
+
 impl Key {
-    fn read(issuer: &Issuer, jwk: &Value) -> Option<Self> {
-        let jwk = jwk.as_object()?;
+    fn read(issuer: &Issuer, jwk: &Value) -> Result<Self, Skipped> {
+        let jwk = jwk.as_object().ok_or(Skipped::OfNoUse)?;
         let text = |name: &str| match jwk.get(name) {
-            None => Some(None),
-            Some(Value::String(text)) => Some(Some(text.clone())),
-            Some(_) => None,
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(Skipped::OfNoUse),
         };
-        let key = PublicKey::from_jwk(jwk).ok()?;
+        let key = PublicKey::from_jwk(jwk).map_err(|_| Skipped::OfNoUse)?;
         let algorithm = match text("alg")? {
             None => None,
-            // A key for an algorithm that is not accepted is a key that is not used.
-            Some(name) => Some(*issuer.algorithms().iter().find(|known| known.name() == name)?),
+            Some(name) => Some(Algorithm::by_name(&name).ok_or(Skipped::OfNoUse)?),
         };
-        let fits = |algorithm: &Algorithm| key.fits(*algorithm);
-        let usable = algorithm.as_ref().map_or_else(|| issuer.algorithms().iter().any(fits), fits);
-        usable.then_some(Self {
-            owner: issuer.id(),
-            kid: text("kid")?,
-            issuer: text("issuer")?,
-            algorithm,
-            key,
-        })
+        if algorithm.is_some_and(|algorithm| !key.fits(algorithm)) {
+            return Err(Skipped::OfNoUse);
+        }
+        let key = Self { owner: issuer.id(), kid: text("kid")?, issuer: text("issuer")?, algorithm, key };
+        if issuer.algorithms().iter().any(|accepted| key.fits(*accepted)) {
+            Ok(key)
+        } else {
+            Err(Skipped::NotAccepted(algorithm.map_or(key.key.kind(), Algorithm::name)))
+        }
     }
+
+    /// Whether the key verifies tokens of this algorithm. One that names its algorithm serves no other.
+    fn fits(&self, algorithm: Algorithm) -> bool {
+        self.key.fits(algorithm) && self.algorithm.is_none_or(|named| is_same(named, algorithm))
+    }
+}
+
+/// `EdDSA` with a key on Ed25519 is `Ed25519` (RFC 9864, section 2.2).
+fn is_same(named: Algorithm, algorithm: Algorithm) -> bool {
+    let fully = |algorithm| if algorithm == Algorithm::EdDsa { Algorithm::Ed25519 } else { algorithm };
+    fully(named) == fully(algorithm)
 }

@@ -142,7 +142,8 @@ impl Verifier {
     async fn keys_for(&self, read: &Read<'_>, now: UnixTime) -> Result<(Arc<KeySet>, u64), Refusal> {
         let issuer = &self.inner.issuers[read.issuer];
         let kid = read.jws.header().kid();
-        self.inner.keys[read.issuer].current(now, |keys| keys.has(issuer, kid)).await
+        let algorithm = read.jws.algorithm(issuer.algorithms()).map_err(Refusal::Algorithm)?;
+        self.inner.keys[read.issuer].current(now, |keys| keys.has(issuer, kid, algorithm)).await
     }
 
     fn generation(&self, issuer: usize) -> u64 {

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 mod binding;
+mod candidates;
 mod discovery;
 mod http_form;
 mod jwt;
