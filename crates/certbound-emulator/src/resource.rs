@@ -95,7 +95,8 @@ impl ResourceServer<'_> {
 }
 
 fn misconfigured() -> Refusal {
-    Refusal::KeysUnavailable { reason: "the world has no tenant with an id".to_owned() }
+    let reason = "the world has no tenant with an id".to_owned();
+    Refusal::KeysUnavailable { reason, retry_after: std::time::Duration::from_secs(30) }
 }
 
 impl ResourceStyle {

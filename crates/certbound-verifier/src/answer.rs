@@ -42,7 +42,8 @@ pub struct Answer {
     message: String,
     grpc: bool,
     nested: bool,
-    retry: bool,
+    /// In seconds.
+    retry_after: Option<u64>,
     close: bool,
 }
 
@@ -73,7 +74,10 @@ impl Answer {
             message,
             grpc: *style == AnswerStyle::Grpc,
             nested: matches!(style, AnswerStyle::Graph | AnswerStyle::Vault { .. }),
-            retry: matches!(refusal, Refusal::KeysUnavailable { .. }),
+            retry_after: match refusal {
+                Refusal::KeysUnavailable { retry_after, .. } => Some(retry_after.as_secs().max(1)),
+                _ => None,
+            },
             close,
         }
     }
@@ -121,8 +125,8 @@ impl Answer {
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if self.retry {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("30"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -182,6 +182,7 @@ impl VerifierBuilder {
             return Err(BuildError::Leeway { found: leeway });
         }
         let mut fetch = self.fetch;
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let (mut issuers, mut keys) = (Vec::new(), Vec::new());
         for (issuer, fixed) in self.issuers {
             if issuers.iter().any(|known: &Issuer| known.is(&issuer.id())) {
@@ -191,7 +192,7 @@ impl VerifierBuilder {
                 Some(fixed) => Keys::fixed(fixed),
                 None => {
                     let fetch = fetch.get_or_insert_with(|| Arc::new(HttpsFetch::new()));
-                    Keys::fetched(&issuer, Arc::clone(fetch))
+                    Keys::fetched(&issuer, Arc::clone(fetch), Arc::clone(&clock))
                 }
             });
             issuers.push(issuer);
@@ -210,7 +211,6 @@ impl VerifierBuilder {
             certificate_dates: !self.any_certificate_dates,
             demand: self.demand,
         };
-        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let remembered = self.remember.filter(|capacity| *capacity > 0).map(Remembered::new);
         Ok(Verifier { inner: Arc::new(Inner { issuers, keys, policy, clock, remembered }) })
     }

@@ -147,6 +147,11 @@ impl KeySet {
         self.to_try(issuer, kid, algorithm).next().is_some()
     }
 
+    /// Whether a key has the very `kid` of a token. Another key that is tried may not be the one that was meant.
+    pub(crate) fn names(&self, issuer: &Issuer, kid: Option<&str>) -> bool {
+        kid.is_some() && self.0.iter().any(|key| key.kid.as_deref() == kid && issuer.is(&key.owner))
+    }
+
     /// The keys to try, at most [`KeySet::MAX_TRIED`].
     ///
     /// They are those of the token's algorithm that have its `kid`, and after them those without a `kid`; for a token

@@ -1,5 +1,7 @@
 //! Every reason for which a request is refused.
 
+use std::time::Duration;
+
 use certbound_core::certificate::Thumbprint;
 use certbound_core::jws::JwsError;
 use certbound_core::jwt::CnfError;
@@ -173,6 +175,8 @@ pub enum Refusal {
     KeysUnavailable {
         /// What failed.
         reason: String,
+        /// When they are asked for again at the earliest.
+        retry_after: Duration,
     },
 }
 
@@ -344,7 +348,7 @@ impl Refusal {
                 "assign the caller a role or scope of this resource, or add it to the verifier"
             }
             Self::KeysUnavailable { .. } => {
-                "look whether the issuer's discovery and keys can be reached from here"
+                "look whether the issuer's metadata and keys can be reached from here, and are for accepted algorithms"
             }
         }
     }

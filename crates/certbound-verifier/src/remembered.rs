@@ -9,7 +9,7 @@ use crate::peer::PeerCertificate;
 use crate::verified::Verified;
 
 /// Accepted tokens by hash, scheme **and certificate**: a decision is never another connection's. Refusals are not
-/// remembered. Bounded; a token that ended or whose keys changed is judged anew.
+/// remembered. Bounded. A token that ended is judged anew, and so is one whose keys changed or are believed no more.
 #[derive(Debug)]
 pub(crate) struct Remembered(moka::sync::Cache<Key, Entry, foldhash::quality::RandomState>);
 
@@ -42,15 +42,15 @@ impl Remembered {
         Key { token, scheme: authorization.scheme(), certificate: peer.thumbprint() }
     }
 
-    /// The decision, if the token still lives and `generation` of its issuer's keys is the one it was made with.
+    /// The decision, if the token still lives and its issuer's keys vouch for it: by issuer and generation.
     pub(crate) fn get(
         &self,
         key: &Key,
         now: UnixTime,
-        generation: impl FnOnce(usize) -> u64,
+        vouch: impl FnOnce(usize, u64) -> bool,
     ) -> Option<Verified> {
         let entry = self.0.get(key)?;
-        let live = now < entry.until && generation(entry.issuer) == entry.generation;
+        let live = now < entry.until && vouch(entry.issuer, entry.generation);
         live.then_some(entry.verified)
     }
 

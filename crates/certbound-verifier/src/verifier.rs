@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use certbound_core::jws::{JwsError, UnverifiedJws};
+use certbound_core::jws::{Algorithm, JwsError, UnverifiedJws};
 use certbound_core::jwt::Claims;
 use certbound_core::shown::shown;
 use certbound_core::time::UnixTime;
@@ -58,6 +58,7 @@ pub(crate) struct Inner {
 struct Read<'t> {
     jws: UnverifiedJws<'t>,
     issuer: usize,
+    algorithm: Algorithm,
     expires_at: UnixTime,
 }
 
@@ -96,11 +97,13 @@ impl Verifier {
 
     /// Decides with the issuer's keys, fetching them where they are missing or old.
     ///
-    /// Whatever can be refused without a key is refused first, so a stranger's token causes no fetch. A token whose key
-    /// is unknown causes one at most every five minutes for each issuer.
+    /// A token that is refused whatever its key is causes no fetch and waits for none. Unknown keys cause one fetch in
+    /// 30 s for each issuer. A failed fetch is repeated after 10 s, then after 20 s, and so on up to 300 s; meanwhile the
+    /// last keys are believed for 24 hours after they were fetched.
     ///
     /// # Errors
-    /// [`Refusal`]; [`Refusal::KeysUnavailable`] when there are no keys and none can be had.
+    /// [`Refusal`]. [`Refusal::KeysUnavailable`] when there are no keys, or when the token's key is unknown and the last
+    /// fetch failed, for tokens that nothing else speaks against.
     pub async fn verify(
         &self,
         authorization: &Authorization<'_>,
@@ -109,17 +112,16 @@ impl Verifier {
         let now = self.inner.clock.now();
         let remembered = self.inner.remembered.as_ref();
         let memory = remembered.map(|memory| (memory, Remembered::key(authorization, peer)));
-        if let Some((memory, key)) = &memory
-            && let Some(verified) = memory.get(key, now, |issuer| self.generation(issuer))
-        {
-            self.inner.policy.check_certificate_dates(peer, now)?;
-            self.inner.policy.check_demand(verified.claims())?;
-            return Ok(verified);
+        if let Some((memory, key)) = &memory {
+            let dates = self.inner.policy.check_certificate_dates(peer, now);
+            let vouch = |at: usize, generation| self.inner.keys[at].vouch(generation, now, dates.is_ok());
+            if let Some(verified) = memory.get(key, now, vouch) {
+                dates?;
+                self.inner.policy.check_demand(verified.claims())?;
+                return Ok(verified);
+            }
         }
-        let read = self.read(authorization, now, &mut NoTrail)?;
-        let issuer = read.issuer;
-        let (keys, generation) = self.keys_for(&read, now).await?;
-        let verified = self.judge(read, &keys, authorization, peer, now, &mut NoTrail)?;
+        let (verified, issuer, generation) = self.decide_with_fetched(authorization, peer, now).await?;
         if let Some((memory, key)) = memory {
             let until = self.inner.policy.good_until(&verified);
             memory.put(key, Entry { verified: verified.clone(), until, generation, issuer });
@@ -129,25 +131,52 @@ impl Verifier {
 
     /// The keys that [`Verifier::verify`] would decide with, fetched if need be: for [`Verifier::explain`].
     ///
+    /// It does not look at the connection's certificate, so tokens cause fetches here that cause none there. It is for
+    /// one's own tokens.
+    ///
     /// # Errors
-    /// [`Refusal::KeysUnavailable`]; for a token of no trusted issuer the set is empty.
+    /// [`Refusal::KeysUnavailable`]; for a token that is refused before its key is looked for the set is empty.
     pub async fn keys_of(&self, authorization: &Authorization<'_>) -> Result<Arc<KeySet>, Refusal> {
-        let now = self.inner.clock.now();
-        match self.read(authorization, now, &mut NoTrail) {
-            Ok(read) => self.keys_for(&read, now).await.map(|(keys, _)| keys),
+        match self.read(authorization, self.inner.clock.now(), &mut NoTrail) {
+            Ok(read) => {
+                let keys = &self.inner.keys[read.issuer];
+                keys.current(true, |at_hand| self.has_key(&at_hand.keys, &read)).await.map(|found| found.keys)
+            }
             Err(_) => Ok(Arc::default()),
         }
     }
 
-    async fn keys_for(&self, read: &Read<'_>, now: UnixTime) -> Result<(Arc<KeySet>, u64), Refusal> {
-        let issuer = &self.inner.issuers[read.issuer];
-        let kid = read.jws.header().kid();
-        let algorithm = read.jws.algorithm(issuer.algorithms()).map_err(Refusal::Algorithm)?;
-        self.inner.keys[read.issuer].current(now, |keys| keys.has(issuer, kid, algorithm)).await
+    /// The decision, with the issuer and the generation of its keys.
+    async fn decide_with_fetched(
+        &self,
+        authorization: &Authorization<'_>,
+        peer: &PeerCertificate,
+        now: UnixTime,
+    ) -> Result<(Verified, usize, u64), Refusal> {
+        let read = self.read(authorization, now, &mut NoTrail)?;
+        let at = read.issuer;
+        let (issuer, keys) = (&self.inner.issuers[at], &self.inner.keys[at]);
+        // What the token is refused for whatever its key is. It is told where no key can be had; it forbids a fetch.
+        let claims = read.jws.unverified_claims().map_err(Refusal::Malformed)?;
+        let hopeless = self.admit(issuer, claims, peer, now, |_| Ok(()), &mut NoTrail).err();
+        let found = keys.current(hopeless.is_none(), |at_hand| self.has_key(&at_hand.keys, &read)).await;
+        let found = found.map_err(|unavailable| hopeless.clone().unwrap_or(unavailable))?;
+        let named = found.keys.names(issuer, read.jws.header().kid());
+        let decision = self.judge(read, &found.keys, authorization, peer, now, &mut NoTrail);
+        if named || hopeless.is_some() || !matches!(decision, Err(Refusal::BadSignature)) {
+            return decision.map(|verified| (verified, at, found.generation));
+        }
+        // No key has the token's name, and those without one do not verify it: the issuer may have changed them.
+        let newer = keys.current(true, |at_hand| at_hand.generation != found.generation).await?;
+        if newer.generation == found.generation {
+            return Err(Refusal::BadSignature);
+        }
+        let verified = self.decide(&newer.keys, authorization, peer, now, &mut NoTrail)?;
+        Ok((verified, at, newer.generation))
     }
 
-    fn generation(&self, issuer: usize) -> u64 {
-        self.inner.keys.get(issuer).map_or(0, Keys::generation)
+    fn has_key(&self, keys: &KeySet, read: &Read<'_>) -> bool {
+        keys.has(&self.inner.issuers[read.issuer], read.jws.header().kid(), read.algorithm)
     }
 
     fn decide(
@@ -191,7 +220,8 @@ impl Verifier {
         trail.passed(Step::Audience, || shown(&claims.audiences().join(" ")));
         let expires_at = policy.check_times(claims, now)?;
         trail.passed(Step::Times, || format!("ends in {} s", expires_at.since(now).as_secs()));
-        Ok(Read { jws, issuer: at, expires_at })
+        let algorithm = jws.algorithm(issuer.algorithms()).map_err(Refusal::Algorithm)?;
+        Ok(Read { jws, issuer: at, algorithm, expires_at })
     }
 
     /// The rest, beginning with the signature.
@@ -204,9 +234,26 @@ impl Verifier {
         now: UnixTime,
         trail: &mut impl Trail,
     ) -> Result<Verified, Refusal> {
-        let (policy, issuer) = (&self.inner.policy, &self.inner.issuers[read.issuer]);
-        let claims = self.signed(read.jws, issuer, keys, trail)?;
+        let issuer = &self.inner.issuers[read.issuer];
+        let expires_at = read.expires_at;
+        let claims = self.signed(read, issuer, keys, trail)?;
+        self.admit(issuer, &claims, peer, now, |claims| self.inner.policy.check_demand(claims), trail)?;
+        let bound = claims.confirmation()?.is_some();
+        let thumbprint = peer.thumbprint().filter(|_| bound);
+        Ok(Verified::new(claims, authorization.scheme(), thumbprint, expires_at))
+    }
 
+    /// What comes after the signature. `demand` looks at claims that are the issuer's; it is not asked about others.
+    fn admit(
+        &self,
+        issuer: &Issuer,
+        claims: &Claims,
+        peer: &PeerCertificate,
+        now: UnixTime,
+        demand: impl FnOnce(&Claims) -> Result<(), Refusal>,
+        trail: &mut impl Trail,
+    ) -> Result<(), Refusal> {
+        let policy = &self.inner.policy;
         let confirmation = claims.confirmation()?;
         if let Some(claim) = confirmation {
             policy.check_binding(claim, peer)?;
@@ -223,27 +270,25 @@ impl Verifier {
             _ => "not looked at".to_owned(),
         });
 
-        policy.check_demand(&claims)?;
-        policy.check_caller(issuer, &claims)?;
-        trail.passed(Step::Caller, || shown_or_none(crate::policy::client_of(&claims)));
-        policy.check_permission(&claims)?;
+        demand(claims)?;
+        policy.check_caller(issuer, claims)?;
+        trail.passed(Step::Caller, || shown_or_none(crate::policy::client_of(claims)));
+        policy.check_permission(claims)?;
         trail.passed(Step::Permission, || match (policy.roles.is_empty(), policy.scopes.is_empty()) {
             (true, true) => "none is required".to_owned(),
             _ => "a required role or scope is there".to_owned(),
         });
-        let thumbprint = confirmation.and_then(|_| peer.thumbprint());
-        Ok(Verified::new(claims, authorization.scheme(), thumbprint, read.expires_at))
+        Ok(())
     }
 
     fn signed(
         &self,
-        jws: UnverifiedJws<'_>,
+        read: Read<'_>,
         issuer: &Issuer,
         keys: &KeySet,
         trail: &mut impl Trail,
     ) -> Result<Claims, Refusal> {
-        let accepted = issuer.algorithms();
-        let algorithm = jws.algorithm(accepted).map_err(Refusal::Algorithm)?;
+        let Read { jws, algorithm, .. } = read;
         let tenant = jws.unverified_claims().ok().and_then(tenant_of);
         let kid = jws.header().kid();
         let candidates = match keys.candidates(issuer, kid, tenant, algorithm) {
@@ -252,7 +297,7 @@ impl Verifier {
             Candidates::Unknown => return Err(Refusal::UnknownKey),
         };
         trail.passed(Step::Key, || shown_or_none(kid));
-        let verified = jws.verify_with_any(candidates, accepted).map_err(|error| match error {
+        let verified = jws.verify_with_any(candidates, &[algorithm]).map_err(|error| match error {
             JwsError::BadSignature => Refusal::BadSignature,
             error => Refusal::Algorithm(error),
         })?;

@@ -1,4 +1,4 @@
-//! A small HTTPS client: one connection for each document, since there are two a day.
+//! A small HTTPS client: one connection for each document, since there are two an hour.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

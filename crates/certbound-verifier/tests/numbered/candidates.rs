@@ -1,10 +1,10 @@
 //! 29, 55 and 59: which keys a token is tried with, by its `kid`.
 
-use certbound_verifier::{Algorithm, Authorization, Issuer, KeySet, Scheme};
+use certbound_verifier::{Algorithm, Authorization, FetchError, Issuer, KeySet, Scheme, Verifier};
 use serde_json::{Value, json};
 
-use crate::keys::jwk;
-use crate::support::{KID, NOW, Token, base64, client, code, der, issuer, token};
+use crate::keys::{At, Documents, JWKS, METADATA, jwk, of_now, verifier};
+use crate::support::{AUDIENCE, KID, NOW, Token, base64, client, code, der, issuer, token};
 
 /// A key that signed none of the tokens here.
 fn stranger(kid: Option<&str>) -> Value {
@@ -94,4 +94,86 @@ fn v57_keys_without_a_name_stay_with_their_issuer() {
     let decision =
         crate::support::verifier().check(&keys, &Authorization::new(Scheme::MtlsPop, &token), &client(), NOW);
     assert_eq!(code(decision), "unknown_key");
+}
+
+async fn told(verifier: &Verifier, clock: &At, kid: Option<&str>, forged: bool) -> &'static str {
+    let mut token = of_now("", clock);
+    match kid {
+        Some(kid) => token = token.header("kid", json!(kid)),
+        None => drop(token.header.remove("kid")),
+    }
+    let token = if forged { token.forge() } else { token.sign() };
+    code(verifier.verify(&Authorization::new(Scheme::MtlsPop, &token), &client()).await)
+}
+
+/// Nothing else could tell that keys without a name were changed.
+#[tokio::test]
+async fn v58_a_rotation_of_keys_without_names_is_noticed() {
+    for (before, after, kid) in [
+        (stranger(None), right(None), None),
+        (stranger(None), right(None), Some(KID)),
+        (stranger(None), right(Some(KID)), Some(KID)),
+        (stranger(Some("old")), right(Some(KID)), None),
+    ] {
+        let (documents, clock) = (Documents::entra(), At::now());
+        documents.set(JWKS, &json!({ "keys": [before] }));
+        let verifier = verifier(&documents, &clock);
+        assert_eq!(told(&verifier, &clock, kid, false).await, "bad_signature");
+        assert_eq!(documents.fetches(), 2, "it was looked for");
+        documents.set(JWKS, &json!({ "keys": [after] }));
+        assert_eq!(told(&verifier, &clock, kid, false).await, "bad_signature");
+        assert_eq!(documents.fetches(), 2, "but not at once again");
+        clock.advance(30);
+        assert_eq!(told(&verifier, &clock, kid, false).await, "accepted");
+        assert_eq!(documents.fetches(), 3);
+    }
+}
+
+#[tokio::test]
+async fn v55_forged_tokens_cause_no_more_fetches_than_unknown_keys() {
+    let (documents, clock) = (Documents::entra(), At::now());
+    documents.set(JWKS, &json!({ "keys": [right(None)] }));
+    let verifier = verifier(&documents, &clock);
+    assert_eq!(told(&verifier, &clock, None, false).await, "accepted");
+    for second in 0..90 {
+        for kid in [None, Some("unknown")] {
+            assert_eq!(told(&verifier, &clock, kid, true).await, "bad_signature");
+        }
+        assert_eq!(documents.fetches(), 2 + second / 30);
+        clock.advance(1);
+    }
+    documents.fail(METADATA, FetchError::Status { status: 503 });
+    assert_eq!(told(&verifier, &clock, None, true).await, "keys_unavailable");
+    assert_eq!(told(&verifier, &clock, None, false).await, "accepted");
+    assert_eq!(documents.fetches(), 5);
+}
+
+/// A key that the token names was found; its signature is wrong, and no other key would make it right.
+#[tokio::test]
+async fn v55_a_forged_token_of_a_known_key_causes_no_fetch() {
+    let (documents, clock) = (Documents::entra(), At::now());
+    let verifier = verifier(&documents, &clock);
+    assert_eq!(told(&verifier, &clock, Some(KID), false).await, "accepted");
+    for _ in 0..20 {
+        assert_eq!(told(&verifier, &clock, Some(KID), true).await, "bad_signature");
+        clock.advance(30);
+    }
+    assert_eq!(documents.fetches(), 1);
+}
+
+/// Fixed keys cannot be fetched.
+#[tokio::test]
+async fn fixed_keys_are_tried_and_that_is_all() {
+    let document = json!({ "keys": [stranger(None)] }).to_string();
+    let keys = KeySet::of_jwks(&issuer(), document.as_bytes()).unwrap();
+    let clock = At::now();
+    let verifier = Verifier::builder()
+        .issuer_with_keys(issuer(), keys)
+        .audience(AUDIENCE)
+        .dangerous_any_caller()
+        .with_clock(clock.clone())
+        .build()
+        .unwrap();
+    assert_eq!(told(&verifier, &clock, None, false).await, "bad_signature");
+    assert_eq!(told(&verifier, &clock, Some("any"), false).await, "bad_signature");
 }

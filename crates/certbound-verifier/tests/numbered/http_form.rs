@@ -1,9 +1,15 @@
 //! 46 to 49 and 54: how the token comes, and what the answer says.
 
+use std::time::Duration;
+
 use certbound_verifier::{Answer, AnswerStyle, Authorization, Refusal, Scheme, VerifyLayer};
 use http::{HeaderMap, HeaderValue, Request};
 
 use crate::support::{code, token, verifier};
+
+fn unavailable() -> Refusal {
+    Refusal::KeysUnavailable { reason: String::new(), retry_after: Duration::from_secs(20) }
+}
 
 fn parse(values: &[&[u8]]) -> Result<Scheme, &'static str> {
     let mut headers = HeaderMap::new();
@@ -155,7 +161,7 @@ fn hostile() -> Vec<Refusal> {
         Refusal::CallerKind,
         Refusal::ClientNotAllowed { found: text() },
         Refusal::NoPermission,
-        Refusal::KeysUnavailable { reason: text() },
+        Refusal::KeysUnavailable { reason: text(), retry_after: Duration::from_secs(10) },
     ]
 }
 
@@ -204,7 +210,7 @@ fn answers_are_those_of_rfc_6750() {
     let (status, challenge, _) = answer(&Refusal::MalformedAuthorization);
     assert_eq!(status, 400);
     assert!(challenge.unwrap().starts_with("mtls_pop error=\"invalid_request\""));
-    let (status, challenge, _) = answer(&Refusal::KeysUnavailable { reason: String::new() });
+    let (status, challenge, _) = answer(&unavailable());
     assert_eq!((status, challenge), (503, None), "not the caller's fault");
     let bearer = Answer::new(&Refusal::BadSignature, &AnswerStyle::Bearer);
     assert!(bearer.challenge().unwrap().starts_with("Bearer error=\"invalid_token\""));
@@ -267,8 +273,7 @@ fn a_claims_challenge_is_what_clients_parse() {
 #[test]
 fn a_challenge_comes_with_401_and_grpc_has_its_own_statuses() {
     let vault = AnswerStyle::Vault { tenant: "t".to_owned(), resource: "https://vault.azure.net".to_owned() };
-    let refusals =
-        [Refusal::BadSignature, Refusal::NoPermission, Refusal::KeysUnavailable { reason: String::new() }];
+    let refusals = [Refusal::BadSignature, Refusal::NoPermission, unavailable()];
     for (style, expected) in [
         (AnswerStyle::MtlsPop, [true, true, false]),
         (AnswerStyle::Bearer, [true, true, false]),

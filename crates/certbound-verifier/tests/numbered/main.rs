@@ -1,9 +1,11 @@
 //! The refusals that a resource owes its callers, by the numbers of the security test list: `vNN` is item NN.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
+mod algorithms;
 mod binding;
 mod candidates;
 mod discovery;
+mod floods;
 mod http_form;
 mod jwt;
 mod jwt_claims;

@@ -1,0 +1,214 @@
+//! When the keys of an issuer are fetched: a state machine without I/O, lock and clock.
+//!
+//! A demand says that a token needs a key now. The answer to it says what the token is judged by, and whether a fetch
+//! begins. At most one fetch is under way; its end is told by [`Schedule::ended`].
+
+use std::time::Duration;
+
+use certbound_core::time::UnixTime;
+
+/// Keys of this age are fetched again in the background.
+pub(super) const REFRESH_AFTER: Duration = Duration::from_secs(3600);
+/// Keys of this age, which nobody asked for in the meantime, are fetched again before they are used.
+pub(super) const WAIT_AFTER: Duration = Duration::from_secs(3600 + 600);
+/// Keys that cannot be refreshed are believed up to this age.
+pub(super) const KEEP_FOR: Duration = Duration::from_secs(24 * 3600);
+/// The time between two fetches that unknown keys cause.
+pub(super) const UNKNOWN_EVERY: Duration = Duration::from_secs(30);
+/// The pause after a failed fetch. It doubles with each further failure.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(10);
+/// The longest pause after a failed fetch.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// A fetch that has not ended after this time counts as failed: its runtime may be gone.
+pub(super) const LOST_AFTER: Duration = Duration::from_secs(60);
+/// Clocks may differ by this much before a time in the future means that the clock was set back.
+const SET_BACK: Duration = Duration::from_secs(300);
+
+/// What is known of the fetches of one issuer's keys.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Schedule {
+    /// When the fetch of the keys at hand began.
+    fetched: Option<UnixTime>,
+    flight: Option<Flight>,
+    /// How many fetches have begun.
+    begun: u64,
+    /// When the last fetch began that an unknown key caused.
+    unknown: Option<UnixTime>,
+    failed: Option<Failed>,
+}
+
+/// A fetch that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Flight {
+    number: u64,
+    began: UnixTime,
+}
+
+/// The failures since the last success.
+#[derive(Clone, Copy, Debug)]
+struct Failed {
+    times: u32,
+    /// When the last one ended.
+    at: UnixTime,
+}
+
+/// Whether the keys at hand have the key that a token needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Known,
+    Unknown,
+}
+
+/// What a token is judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The keys at hand.
+    Use,
+    /// The keys at hand, which do not have the token's key. They are recent enough to say so.
+    Unknown,
+    /// Nothing: no key is believed, or the token's may be one that could not be fetched.
+    Unavailable,
+    /// What comes of the fetch that is under way: [`Schedule::answer`] after it ended.
+    Wait,
+}
+
+/// The answer to a demand, and the fetch that it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Decision {
+    pub(super) answer: Answer,
+    pub(super) begin: Option<Flight>,
+}
+
+impl Schedule {
+    /// A token needs a key. `may_fetch` is false for tokens that are refused whatever their key is: they cause no fetch
+    /// and wait for none.
+    pub(super) fn demand(&mut self, now: UnixTime, wanted: Wanted, may_fetch: bool) -> Decision {
+        self.notice_a_clock_set_back(now);
+        self.give_up_a_lost_flight(now);
+        let answer = self.answer(now, wanted);
+        if !may_fetch {
+            return Decision { answer, begin: None };
+        }
+        let due = match answer {
+            Answer::Use => self.age(now) >= REFRESH_AFTER,
+            Answer::Unknown => passed(self.unknown, UNKNOWN_EVERY, now),
+            Answer::Unavailable | Answer::Wait => true,
+        };
+        let begin = if due && self.flight.is_none() && self.paused_long_enough(now) {
+            let by_an_unknown_key = wanted == Wanted::Unknown && self.believed(now);
+            Some(self.begin(now, by_an_unknown_key))
+        } else {
+            None
+        };
+        // Failures must not keep tokens of known keys waiting: those are judged by the last good keys at once.
+        let waits = answer != Answer::Use || (self.failed.is_none() && self.age(now) >= WAIT_AFTER);
+        let answer = if waits && self.flight.is_some() { Answer::Wait } else { answer };
+        Decision { answer, begin }
+    }
+
+    /// What a token is judged by that neither causes a fetch nor waits.
+    pub(super) fn answer(&self, now: UnixTime, wanted: Wanted) -> Answer {
+        match wanted {
+            _ if !self.believed(now) => Answer::Unavailable,
+            Wanted::Known => Answer::Use,
+            Wanted::Unknown if self.failed.is_some() => Answer::Unavailable,
+            Wanted::Unknown => Answer::Unknown,
+        }
+    }
+
+    /// A fetch ended. Its result counts only where this returns true: it does not after the fetch was given up.
+    pub(super) fn ended(&mut self, flight: Flight, now: UnixTime, good: bool) -> bool {
+        if self.flight != Some(flight) {
+            return false;
+        }
+        self.flight = None;
+        if good {
+            // The keys are at least as young as their fetch.
+            (self.fetched, self.failed) = (Some(flight.began), None);
+        } else {
+            self.fail(now);
+        }
+        true
+    }
+
+    /// The times between which tokens of known keys begin no fetch and wait for none.
+    pub(super) fn quiet(&self) -> Option<(UnixTime, UnixTime)> {
+        let fetched = self.fetched?;
+        let refresh = fetched.plus(REFRESH_AFTER);
+        let retry = self.failed.map_or(refresh, |failed| failed.at.plus(failed.pause()));
+        Some((fetched, refresh.max(retry).min(fetched.plus(KEEP_FOR))))
+    }
+
+    /// How long to wait before asking again is of use.
+    pub(super) fn retry_after(&self, now: UnixTime) -> Duration {
+        let pause = self.failed.map(|failed| failed.at.plus(failed.pause()).since(now));
+        pause.filter(|left| !left.is_zero()).unwrap_or(FIRST_PAUSE)
+    }
+
+    fn believed(&self, now: UnixTime) -> bool {
+        self.fetched.is_some() && self.age(now) < KEEP_FOR
+    }
+
+    fn age(&self, now: UnixTime) -> Duration {
+        self.fetched.map_or(Duration::MAX, |fetched| now.since(fetched))
+    }
+
+    fn paused_long_enough(&self, now: UnixTime) -> bool {
+        self.failed.is_none_or(|failed| now >= failed.at.plus(failed.pause()))
+    }
+
+    fn begin(&mut self, now: UnixTime, by_an_unknown_key: bool) -> Flight {
+        self.begun += 1;
+        let flight = Flight { number: self.begun, began: now };
+        self.flight = Some(flight);
+        if by_an_unknown_key {
+            self.unknown = Some(now);
+        }
+        flight
+    }
+
+    fn fail(&mut self, now: UnixTime) {
+        let before = self.failed.map_or(0, |failed| failed.times);
+        self.failed = Some(Failed { times: before.saturating_add(1), at: now });
+    }
+
+    fn give_up_a_lost_flight(&mut self, now: UnixTime) {
+        if self.flight.is_some_and(|flight| now.since(flight.began) >= LOST_AFTER) {
+            self.flight = None;
+            self.fail(now);
+        }
+    }
+
+    /// A time in the future is of a clock that ran ahead. The pauses begin anew; keys of unknown age are refreshed.
+    fn notice_a_clock_set_back(&mut self, now: UnixTime) {
+        let set_back = |time: UnixTime| time > now.plus(SET_BACK);
+        if self.fetched.is_some_and(set_back) {
+            self.fetched = Some(now.minus(REFRESH_AFTER));
+        }
+        if self.unknown.is_some_and(set_back) {
+            self.unknown = Some(now);
+        }
+        if let Some(failed) = self.failed.as_mut().filter(|failed| set_back(failed.at)) {
+            failed.at = now;
+        }
+        // Compared as a whole where it ends, so it is given up instead of changed.
+        if self.flight.is_some_and(|flight| set_back(flight.began)) {
+            self.flight = None;
+            self.fail(now);
+        }
+    }
+}
+
+impl Failed {
+    fn pause(self) -> Duration {
+        let doubled = FIRST_PAUSE.saturating_mul(1 << (self.times - 1).min(16));
+        doubled.min(LONGEST_PAUSE)
+    }
+}
+
+fn passed(since: Option<UnixTime>, pause: Duration, now: UnixTime) -> bool {
+    since.is_none_or(|since| now >= since.plus(pause))
+}
+
+#[cfg(test)]
+mod tests;

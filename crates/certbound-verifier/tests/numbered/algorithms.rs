@@ -1,0 +1,173 @@
+//! 26: every algorithm of an OpenID issuer, each by its own key, and none that was not named.
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+use certbound_core::jws;
+use certbound_verifier::{Algorithm, Authorization, Issuer, KeySet, KeySetError, Scheme, Verifier};
+use serde_json::{Value, json};
+
+use crate::keys::{At, Documents};
+use crate::support::{AUDIENCE, NOW, base64, client, code, token};
+
+const ISSUER: &str = "https://idp.example";
+
+type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
+/// A key made for this run: its JWK, and what signs with it.
+struct Signer {
+    jwk: Value,
+    sign: Sign,
+}
+
+fn signer(algorithm: Algorithm) -> Signer {
+    match algorithm {
+        Algorithm::Es256 => ecdsa(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, "P-256"),
+        Algorithm::Es384 => ecdsa(&signature::ECDSA_P384_SHA384_FIXED_SIGNING, "P-384"),
+        Algorithm::Es512 => ecdsa(&signature::ECDSA_P521_SHA512_FIXED_SIGNING, "P-521"),
+        Algorithm::EdDsa | Algorithm::Ed25519 => {
+            let key = Ed25519KeyPair::generate().unwrap();
+            let x = base64(key.public_key().as_ref());
+            let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": x });
+            Signer { jwk, sign: Box::new(move |text| key.sign(text).as_ref().to_vec()) }
+        }
+        Algorithm::Rs256 => rsa(&signature::RSA_PKCS1_SHA256),
+        Algorithm::Rs384 => rsa(&signature::RSA_PKCS1_SHA384),
+        Algorithm::Rs512 => rsa(&signature::RSA_PKCS1_SHA512),
+        Algorithm::Ps256 => rsa(&signature::RSA_PSS_SHA256),
+        Algorithm::Ps384 => rsa(&signature::RSA_PSS_SHA384),
+        Algorithm::Ps512 => rsa(&signature::RSA_PSS_SHA512),
+        other => panic!("no signer for {other}"),
+    }
+}
+
+fn ecdsa(algorithm: &'static signature::EcdsaSigningAlgorithm, crv: &str) -> Signer {
+    let key = EcdsaKeyPair::generate(algorithm).unwrap();
+    let point = key.public_key().as_ref().to_vec();
+    let (x, y) = point[1..].split_at(point.len() / 2);
+    let jwk = json!({ "kty": "EC", "crv": crv, "x": base64(x), "y": base64(y) });
+    let sign = move |text: &[u8]| key.sign(&SystemRandom::new(), text).unwrap().as_ref().to_vec();
+    Signer { jwk, sign: Box::new(sign) }
+}
+
+fn rsa(padding: &'static dyn signature::RsaEncoding) -> Signer {
+    let key = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+    let public = key.public_key();
+    let (n, e) = (public.modulus().big_endian_without_leading_zero(), public.exponent());
+    let jwk = json!({ "kty": "RSA", "n": base64(n), "e": base64(e.big_endian_without_leading_zero()) });
+    let sign = move |text: &[u8]| {
+        let mut signature = vec![0; key.public_modulus_len()];
+        key.sign(padding, &SystemRandom::new(), text, &mut signature).unwrap();
+        signature
+    };
+    Signer { jwk, sign: Box::new(sign) }
+}
+
+fn signed(signer: &Signer, alg: &str) -> String {
+    let token = token().claim("iss", json!(ISSUER)).claim("azp", json!("c")).claim("sub", json!("c"));
+    let token = token.header("alg", json!(alg));
+    let input = jws::signing_input(&token.header, &token.claims);
+    let signature = (signer.sign)(input.as_bytes());
+    jws::assemble(input, &signature).expose().to_owned()
+}
+
+fn keys(accepted: &[Algorithm], jwks: &[&Value]) -> Result<KeySet, KeySetError> {
+    let issuer = Issuer::oidc(ISSUER, accepted.iter().copied()).unwrap();
+    KeySet::of_jwks(&issuer, json!({ "keys": jwks }).to_string().as_bytes())
+}
+
+fn decide(accepted: &[Algorithm], keys: &KeySet, token: &str) -> &'static str {
+    let issuer = Issuer::oidc(ISSUER, accepted.iter().copied()).unwrap();
+    let verifier = Verifier::builder().issuer_with_keys(issuer, KeySet::new()).audience(AUDIENCE);
+    let verifier = verifier.dangerous_any_caller().build().unwrap();
+    code(verifier.check(keys, &Authorization::new(Scheme::MtlsPop, token), &client(), NOW))
+}
+
+#[test]
+fn v26_every_algorithm_is_accepted_where_it_is_named_and_nowhere_else() {
+    for algorithm in Algorithm::ALL {
+        let signer = signer(algorithm);
+        let token = signed(&signer, algorithm.name());
+        let alone = keys(&[algorithm], &[&signer.jwk]).unwrap();
+        assert_eq!(decide(&[algorithm], &alone, &token), "accepted", "{algorithm}");
+        let all = keys(&Algorithm::ALL, &[&signer.jwk]).unwrap();
+        assert_eq!(decide(&Algorithm::ALL, &all, &token), "accepted", "{algorithm}");
+        let others: Vec<_> = Algorithm::ALL.into_iter().filter(|other| *other != algorithm).collect();
+        assert_eq!(decide(&others, &all, &token), "algorithm_not_accepted", "{algorithm}");
+        // The right signature under the name of every other algorithm.
+        for other in others {
+            let renamed = signed(&signer, other.name());
+            let told = decide(&Algorithm::ALL, &all, &renamed);
+            let same = matches!(
+                (algorithm, other),
+                (Algorithm::EdDsa, Algorithm::Ed25519) | (Algorithm::Ed25519, Algorithm::EdDsa)
+            );
+            let refused = ["unknown_key", "bad_signature"].contains(&told);
+            assert!(if same { told == "accepted" } else { refused }, "{algorithm} as {other}: {told}");
+        }
+    }
+}
+
+/// The JWK's name of the algorithm of Ed25519 may be the old one or the new one; the token's must be an accepted one.
+#[test]
+fn ed25519_has_two_names() {
+    let signer = signer(Algorithm::Ed25519);
+    for named in [None, Some("EdDSA"), Some("Ed25519")] {
+        let mut jwk = signer.jwk.clone();
+        if let Some(named) = named {
+            jwk["alg"] = json!(named);
+        }
+        for accepted in [Algorithm::EdDsa, Algorithm::Ed25519] {
+            let keys = keys(&[accepted], &[&jwk]).unwrap();
+            let token = signed(&signer, accepted.name());
+            assert_eq!(decide(&[accepted], &keys, &token), "accepted", "{named:?} {accepted}");
+        }
+    }
+}
+
+#[test]
+fn keys_for_other_algorithms_are_called_that() {
+    let (ec, rsa) = (signer(Algorithm::Es384).jwk, signer(Algorithm::Rs256).jwk);
+    let mut named = rsa.clone();
+    named["alg"] = json!("RS512");
+    let error = keys(&[Algorithm::Es256, Algorithm::EdDsa], &[&ec, &rsa, &named, &rsa]).unwrap_err();
+    assert_eq!(
+        error,
+        KeySetError::NoneAccepted { found: "P-384, RSA, RS512".into(), accepted: "ES256, EdDSA".into() }
+    );
+    assert_eq!(
+        error.to_string(),
+        "its keys are for P-384, RSA, RS512, and none is for an accepted algorithm (ES256, EdDSA)"
+    );
+    assert!(keys(&[Algorithm::Rs384], &[&ec, &rsa]).is_ok(), "one that can be used is enough");
+}
+
+/// The operator named an algorithm that the issuer does not sign with: both what the token has and what the issuer
+/// publishes say so.
+#[tokio::test]
+async fn a_wrong_algorithm_says_so() {
+    let signer = signer(Algorithm::Rs256);
+    let documents = Documents::default();
+    let well_known = format!("{ISSUER}/.well-known/openid-configuration");
+    documents.set(&well_known, &json!({ "issuer": ISSUER, "jwks_uri": format!("{ISSUER}/jwks") }));
+    documents.set(&format!("{ISSUER}/jwks"), &json!({ "keys": [signer.jwk] }));
+    let verifier = Verifier::builder()
+        .issuer(Issuer::oidc(ISSUER, [Algorithm::Es256, Algorithm::Es384]).unwrap())
+        .audience(AUDIENCE)
+        .dangerous_any_caller()
+        .with_clock(At::now())
+        .with_fetch(documents.clone())
+        .build()
+        .unwrap();
+    let refusal = async |alg: &str| {
+        let token = signed(&signer, alg);
+        verifier.verify(&Authorization::new(Scheme::MtlsPop, &token), &client()).await.unwrap_err()
+    };
+    let told = refusal("RS256").await;
+    assert_eq!(told.code(), "algorithm_not_accepted");
+    assert!(told.to_string().contains("`RS256` is not accepted; accepted: ES256, ES384"), "{told}");
+    let told = refusal("ES256").await;
+    assert_eq!(told.code(), "keys_unavailable");
+    let expected = "https://idp.example/jwks: its keys are for RSA, and none is for an accepted algorithm (ES256, ES384)";
+    assert!(told.to_string().ends_with(expected), "{told}");
+    assert!(told.fix().contains("algorithms"), "{}", told.fix());
+}
