@@ -13,6 +13,7 @@ use crate::process::{capture, cargo, locked, say};
 use crate::source_scan::forbidden_uses;
 
 const CORE: &str = "certbound-core";
+const SERVE: &str = "certbound-serve";
 const CLIENT: &str = "certbound";
 const VERIFIER: &str = "certbound-verifier";
 const EMULATOR: &str = "certbound-emulator";
@@ -20,12 +21,13 @@ const CLI: &str = "certbound-cli";
 const TESTKIT: &str = "certbound-testkit";
 
 /// Each of our packages, and those of ours it may use outside its dev-dependencies. A package that is not here fails.
-const MAY_IMPORT: [(&str, &[&str]); 7] = [
+const MAY_IMPORT: [(&str, &[&str]); 8] = [
     (CORE, &[]),
+    (SERVE, &[]),
     (CLIENT, &[CORE]),
-    (VERIFIER, &[CORE]),
-    (EMULATOR, &[CORE, VERIFIER]),
-    (CLI, &[CORE, CLIENT, VERIFIER, EMULATOR]),
+    (VERIFIER, &[CORE, SERVE]),
+    (EMULATOR, &[CORE, SERVE, VERIFIER]),
+    (CLI, &[CORE, SERVE, CLIENT, VERIFIER, EMULATOR]),
     (TESTKIT, &[CORE, CLIENT, VERIFIER, EMULATOR]),
     ("xtask", &[]),
 ];

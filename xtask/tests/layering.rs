@@ -50,9 +50,20 @@ fn the_core_on_a_runtime_through_others_fails() {
 fn client_and_emulator_on_one_another_fail() {
     let fixture = Fixture::new().package("certbound-emulator", &["certbound-core", "certbound"]);
     fixture
-        .fails_with("certbound-emulator depends on certbound; it may use certbound-core, certbound-verifier");
+        .fails_with("certbound-emulator depends on certbound; it may use certbound-core, certbound-serve, certbound-verifier");
     let fixture = Fixture::new().package("certbound", &["certbound-core", "certbound-emulator"]);
     fixture.fails_with("certbound depends on certbound-emulator; it may use certbound-core");
+}
+
+#[test]
+fn the_servers_crate_serves_others_and_uses_none() {
+    let serve = || Fixture::new().package("certbound-serve", &[]);
+    let others = serve().package("certbound-verifier", &["certbound-core", "certbound-serve"]);
+    assert_eq!(others.check(), Ok(()));
+    let fixture = Fixture::new().package("certbound-serve", &["certbound-core"]);
+    fixture.fails_with("certbound-serve depends on certbound-core; it may use none of ours");
+    let fixture = serve().package("certbound", &["certbound-core", "certbound-serve"]);
+    fixture.fails_with("certbound depends on certbound-serve; it may use certbound-core");
 }
 
 #[test]

@@ -1,0 +1,126 @@
+//! Bodies: a request's, with its time limit, and an answer's, whose end is noticed.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::activity::Phase;
+use crate::guarded::Alarm;
+use crate::places::Seat;
+
+/// The body of a request. Reading it fails once it has taken longer than [`Limits::body`].
+///
+/// Its size has no limit here: that is for the service to set.
+///
+/// [`Limits::body`]: crate::Limits::body
+pub struct Body {
+    incoming: Incoming,
+    seat: Seat,
+    alarm: Alarm,
+    due: Option<Instant>,
+}
+
+/// Why the body of a request could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// It took longer than [`Limits::body`](crate::Limits::body). The usual answer is 408.
+    #[error("the body of the request took too long")]
+    Slow,
+    /// It broke off, or it is not a body by RFC 9112, section 6.
+    #[error("the body of the request broke off: {0}")]
+    Broken(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl Body {
+    pub(crate) fn new(incoming: Incoming, seat: Seat) -> Self {
+        Self { incoming, seat, alarm: Alarm::default(), due: None }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let limit = self.seat.places().limits.body;
+        let due = *self.due.get_or_insert_with(|| Instant::now() + limit);
+        // Before the frame: a body that comes in drops is late too.
+        if self.alarm.is_over(due, context) {
+            return Poll::Ready(Some(Err(BodyError::Slow)));
+        }
+        let frame = Pin::new(&mut self.incoming).poll_frame(context);
+        if frame.is_pending() {
+            self.seat.go_on(Phase::Answering, Phase::Body);
+            self.seat.waits_for_client();
+        } else {
+            self.seat.go_on(Phase::Body, Phase::Answering);
+        }
+        let frame = ready!(frame);
+        Poll::Ready(frame.map(|frame| frame.map_err(|error| BodyError::Broken(error.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        // The service goes on without the rest.
+        self.seat.go_on(Phase::Body, Phase::Answering);
+    }
+}
+
+/// The body of an answer.
+pub(crate) struct Answer<B> {
+    body: B,
+    _end: AnswerEnd,
+}
+
+/// Dropped once HTTP has all of an answer, or gave it up.
+pub(crate) struct AnswerEnd(pub(crate) Seat);
+
+impl<B> Answer<B> {
+    pub(crate) fn new(body: B, end: AnswerEnd) -> Self {
+        Self { body, _end: end }
+    }
+}
+
+impl<B: http_body::Body + Unpin> http_body::Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for AnswerEnd {
+    fn drop(&mut self) {
+        self.0.enter(Phase::Answered);
+    }
+}

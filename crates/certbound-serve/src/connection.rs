@@ -1,0 +1,103 @@
+//! One connection: its place, its limits and the HTTP on it.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::io;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+use crate::accept::Stage;
+use crate::activity::Phase;
+use crate::body::{Answer, AnswerEnd, Body};
+use crate::guarded::{Guarded, closed};
+use crate::limits::Limits;
+use crate::places::Seat;
+
+/// A connection's right to be served, and its limits.
+///
+/// A handler gets it beside the stream, and speaks HTTP by it: on the stream itself, or on what a TLS handshake or an
+/// HTTP upgrade made of it, one after the other.
+pub struct Connection {
+    seat: Seat,
+    stage: watch::Receiver<Stage>,
+}
+
+impl Connection {
+    pub(crate) fn new(seat: Seat, stage: watch::Receiver<Stage>) -> Self {
+        Self { seat, stage }
+    }
+
+    /// The limits that apply to it.
+    pub fn limits(&self) -> &Limits {
+        &self.seat.places().limits
+    }
+
+    /// Waits for what must come before HTTP, such as a TLS handshake, for as long as [`Limits::head`].
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::TimedOut`] when it took longer.
+    pub async fn handshake<F: Future>(&self, handshake: F) -> io::Result<F::Output> {
+        self.enter(Phase::Head)?;
+        let timed = tokio::time::timeout(self.limits().head, handshake).await;
+        timed.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long"))
+    }
+
+    /// Serves HTTP/1.1 on `stream` until one side ends it, a limit is passed, or a request was answered after the server
+    /// was told to stop. Requests may be upgraded (`hyper::upgrade`); the future is ready then too.
+    ///
+    /// # Errors
+    /// When the connection broke, a limit was passed, or the service failed. There is nothing to do about it but to log
+    /// it: the stream is closed.
+    pub async fn http1<T, S, F, B, E>(&self, stream: T, service: S) -> io::Result<()>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Fn(Request<Body>) -> F,
+        F: Future<Output = Result<Response<B>, E>>,
+        B: http_body::Body + Unpin + 'static,
+        B::Error: Error + Send + Sync + 'static,
+        E: Error + Send + Sync + 'static,
+    {
+        self.enter(Phase::New)?;
+        let service = service_fn(|request: Request<Incoming>| {
+            // A connection that was chosen to make room begins no answer.
+            let answering = self.enter(Phase::Answering).map(|()| AnswerEnd(self.seat.clone()));
+            let answer = answering
+                .map(|end| (end, service(request.map(|incoming| Body::new(incoming, self.seat.clone())))));
+            async move {
+                let (end, answer) = answer?;
+                let answer = answer.await.map_err(io::Error::other)?;
+                Ok::<_, io::Error>(answer.map(|body| Answer::new(body, end)))
+            }
+        });
+        let stream = TokioIo::new(Guarded::new(stream, self.seat.clone()));
+        // No timer of its own: it would count idle time as a head's.
+        let mut http = http1::Builder::new();
+        http.header_read_timeout(None).max_buf_size(self.limits().head_bytes);
+        let mut http = std::pin::pin!(http.serve_connection(stream, service).with_upgrades());
+        let mut stage = self.stage.clone();
+        tokio::select! {
+            ended = http.as_mut() => return ended.map_err(io::Error::other),
+            // The server is gone if this fails, which ends the whole connection.
+            _ = stage.wait_for(|stage| *stage != Stage::Running) => {}
+        }
+        http.as_mut().graceful_shutdown();
+        http.await.map_err(io::Error::other)
+    }
+
+    fn enter(&self, phase: Phase) -> io::Result<()> {
+        if self.seat.enter(phase) { Ok(()) } else { Err(closed()) }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("limits", self.limits()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,171 @@
+//! A stream with the time limits of its connection.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use crate::activity::{Moment, Phase, millis};
+use crate::places::Seat;
+
+/// A timer that is made when first needed.
+#[derive(Default)]
+pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// Whether `due` has come. If not, the task is woken then.
+    pub(crate) fn is_over(&mut self, due: Instant, context: &mut Context<'_>) -> bool {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        if sleep.deadline() != due {
+            sleep.as_mut().reset(due);
+        }
+        sleep.as_mut().poll(context).is_ready()
+    }
+}
+
+/// The stream that HTTP is spoken on: plain, or the inside of TLS.
+///
+/// Reading fails once the head of a request is late or the connection was idle for too long; writing fails once one
+/// write or flush has waited too long. The body of a request has a limit of its own, in `body`.
+pub(crate) struct Guarded<T> {
+    stream: T,
+    seat: Seat,
+    read: Alarm,
+    write: Alarm,
+    /// Since when a write waits for the client, and since when a flush does. Both count by themselves: TLS accepts writes
+    /// into its own buffer while nothing is sent.
+    writing: Option<Instant>,
+    flushing: Option<Instant>,
+}
+
+impl<T> Guarded<T> {
+    pub(crate) fn new(stream: T, seat: Seat) -> Self {
+        let (read, write) = (Alarm::default(), Alarm::default());
+        Self { stream, seat, read, write, writing: None, flushing: None }
+    }
+
+    /// Something was read.
+    fn came(&self) -> io::Result<()> {
+        let now = self.seat.places().now();
+        let open = self.seat.activity().change(|moment| match moment.phase {
+            // Silence at the start is part of the first head's time.
+            Phase::New => Moment { phase: Phase::Head, ..moment },
+            Phase::Idle => Moment { phase: Phase::Head, since: now },
+            _ => moment,
+        });
+        if open { Ok(()) } else { Err(closed()) }
+    }
+
+    /// Whether the client has taken too long to send a head, or to begin one. If not, the task is woken then.
+    fn is_late(&mut self, context: &mut Context<'_>) -> Option<io::Error> {
+        let (places, moment) = (self.seat.places(), self.seat.activity().moment());
+        let (limit, what) = match moment.phase {
+            Phase::New | Phase::Head => (places.limits.head, "the head of a request took too long"),
+            Phase::Idle => (places.limits.idle, "the connection was idle for too long"),
+            _ => return None,
+        };
+        let due = places.at(moment.since.saturating_add(millis(limit)));
+        self.read.is_over(due, context).then(|| io::Error::new(io::ErrorKind::TimedOut, what))
+    }
+
+    fn written<R>(
+        &mut self,
+        context: &mut Context<'_>,
+        since: fn(&mut Self) -> &mut Option<Instant>,
+        result: Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        if result.is_ready() {
+            *since(self) = None;
+            if self.writing.is_none() && self.flushing.is_none() {
+                self.seat.activity().flow();
+            }
+            return result;
+        }
+        let began = *since(self).get_or_insert_with(Instant::now);
+        if self.seat.activity().stall(self.seat.places().now()) {
+            self.seat.waits_for_client();
+        }
+        let first = self.writing.into_iter().chain(self.flushing).min().unwrap_or(began);
+        match self.write.is_over(first + self.seat.places().limits.write, context) {
+            true => Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the client did not read what was written",
+            ))),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Everything was sent: a complete answer leaves the connection idle.
+    fn sent(&mut self, context: &mut Context<'_>) {
+        if self.seat.activity().moment().phase != Phase::Answered {
+            return;
+        }
+        self.seat.go_on(Phase::Answered, Phase::Idle);
+        self.seat.waits_for_client();
+        // HTTP has perhaps asked for the next request already, and does not ask again by itself.
+        let _: Option<io::Error> = self.is_late(context);
+    }
+}
+
+/// What is read of a connection that was chosen to make room.
+pub(crate) fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was closed to make room for another one")
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Guarded<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.stream).poll_read(context, buffer) {
+            Poll::Ready(Ok(())) if buffer.filled().len() > before => Poll::Ready(self.came()),
+            Poll::Ready(end) => Poll::Ready(end),
+            Poll::Pending => match self.is_late(context) {
+                Some(late) => Poll::Ready(Err(late)),
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.written(context, |guarded| &mut guarded.writing, result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.written(context, |guarded| &mut guarded.writing, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_flush(context);
+        let result = self.written(context, |guarded| &mut guarded.flushing, result);
+        if let Poll::Ready(Ok(())) = result {
+            self.sent(context);
+        }
+        result
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.written(context, |guarded| &mut guarded.flushing, result)
+    }
+}
