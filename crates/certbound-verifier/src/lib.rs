@@ -40,6 +40,7 @@ pub use certbound_core::jws::{Algorithm, JwsError, PublicKey};
 pub use certbound_core::jwt::{Claims, CnfError};
 pub use certbound_core::tenant::TenantId;
 pub use certbound_core::time::UnixTime;
+pub use certbound_serve::{Limits, Listener};
 pub use ipnet::IpNet;
 
 pub use self::answer::{Answer, AnswerStyle};

@@ -12,4 +12,5 @@ mod jwt_claims;
 mod keys;
 mod layer;
 mod proxy;
+mod serve;
 mod support;
