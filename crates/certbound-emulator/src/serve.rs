@@ -11,22 +11,18 @@ mod tls;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use certbound_serve::Connection;
+pub use certbound_serve::Limits;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::emulator::Emulator;
 use crate::platform::service_fabric::SERVICE_FABRIC;
-
-/// The most connections at once, for each port.
-const MAX_CONNECTIONS: usize = 1_024;
-/// The pause after an `accept` that failed, so that running out of files does not become a busy loop.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// A running emulator. It stops when dropped.
 pub struct Server {
@@ -35,6 +31,7 @@ pub struct Server {
     machine: SocketAddr,
     node: SocketAddr,
     admin_token: String,
+    limits: Limits,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     emulator: Arc<Emulator>,
@@ -76,47 +73,49 @@ impl Server {
         listen: SocketAddr,
         machine: SocketAddr,
     ) -> io::Result<Server> {
+        Self::start_within(limits(), emulator, listen, machine).await
+    }
+
+    /// As that, with other limits, which hold for each port. The defaults are those of [`Limits`], but that
+    /// [`Limits::stop`] is zero: nobody needs the last answers of an emulator.
+    ///
+    /// # Errors
+    /// As [`Server::start_with_machine_at`].
+    pub async fn start_within(
+        limits: Limits,
+        emulator: Arc<Emulator>,
+        listen: SocketAddr,
+        machine: SocketAddr,
+    ) -> io::Result<Server> {
         if !machine.ip().is_loopback() {
             let text = "the metadata service listens on loopback only: choose an address such as 127.0.0.1:0";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let tls = Arc::new(tls::Configurations::new(Arc::clone(&emulator)).map_err(io::Error::other)?);
-        let (proxy, admin) =
-            (TcpListener::bind(listen).await?, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?);
-        let machine = TcpListener::bind(machine).await?;
-        let (proxy_address, admin_address) = (proxy.local_addr()?, admin.local_addr()?);
-        let machine_address = machine.local_addr()?;
+        let proxy = TcpListener::bind(listen).await?;
+        let admin = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let metadata = TcpListener::bind(machine).await?;
         let node = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let node_address = node.local_addr()?;
-        let of_node = |foreign| tls.of_service_fabric(foreign).map_err(io::Error::other);
-        let node_tls = machine::NodeTls { own: of_node(false)?, foreign: of_node(true)? };
-        let nodes = nodes(&emulator, Arc::new(node_tls), node_address);
         let admin_token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        let (stop, stopped) = watch::channel(false);
-
-        let surface =
-            Arc::new(admin::Surface::new(Arc::clone(&emulator), admin_token.clone(), admin_address.port()));
-        let (of_doors, tls_of_doors) = (Arc::clone(&emulator), Arc::clone(&tls));
-        let doors =
-            move |stream| front_door::connection(stream, Arc::clone(&of_doors), Arc::clone(&tls_of_doors));
-        let admins = move |stream| admin::connection(stream, Arc::clone(&surface));
-        let tasks = vec![
-            tokio::spawn(accept(proxy, stopped.clone(), doors)),
-            tokio::spawn(accept(admin, stopped.clone(), admins)),
-            tokio::spawn(accept(machine, stopped.clone(), machines(&emulator, machine_address))),
-            tokio::spawn(accept(node, stopped, nodes)),
-        ];
-        Ok(Server {
-            proxy: proxy_address,
-            admin: admin_address,
-            machine: machine_address,
-            node: node_address,
+        let mut server = Server {
+            proxy: proxy.local_addr()?,
+            admin: admin.local_addr()?,
+            machine: metadata.local_addr()?,
+            node: node.local_addr()?,
             admin_token,
-            stop,
-            tasks,
-            emulator,
-            tls,
-        })
+            limits,
+            stop: watch::channel(false).0,
+            tasks: Vec::new(),
+            emulator: Arc::clone(&emulator),
+            tls: Arc::clone(&tls),
+        };
+        server.accept_admins(admin);
+        server.accept_machines(metadata, server.machine);
+        server.accept_nodes(node)?;
+        server.accept(proxy, move |stream, connection| {
+            front_door::connection(stream, connection, Arc::clone(&emulator), Arc::clone(&tls))
+        });
+        Ok(server)
     }
 
     /// Also answers at `listen` as the real hosts would: TLS at once, for the name that the client asks for. For a
@@ -134,8 +133,9 @@ impl Server {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let (emulator, tls) = (Arc::clone(&self.emulator), Arc::clone(&self.tls));
-        let doors = move |stream| front_door::direct(stream, Arc::clone(&emulator), Arc::clone(&tls));
-        self.tasks.push(tokio::spawn(accept(listener, self.stop.subscribe(), doors)));
+        self.accept(listener, move |stream, connection| {
+            front_door::direct(stream, connection, Arc::clone(&emulator), Arc::clone(&tls))
+        });
         Ok(address)
     }
 
@@ -157,9 +157,53 @@ impl Server {
 
     async fn listen_as_a_machine(&mut self, address: SocketAddr) -> io::Result<()> {
         let listener = TcpListener::bind(address).await?;
-        let doors = machines(&self.emulator, address);
-        self.tasks.push(tokio::spawn(accept(listener, self.stop.subscribe(), doors)));
+        self.accept_machines(listener, address);
         Ok(())
+    }
+
+    /// Answers for the machine at an address.
+    fn accept_machines(&mut self, listener: TcpListener, address: SocketAddr) {
+        let (emulator, own_host): (_, Arc<str>) = (Arc::clone(&self.emulator), address.to_string().into());
+        self.accept(listener, move |stream, connection| {
+            machine::connection(stream, connection, Arc::clone(&emulator), Arc::clone(&own_host))
+        });
+    }
+
+    /// Answers for the machine as a node of Service Fabric.
+    fn accept_nodes(&mut self, listener: TcpListener) -> io::Result<()> {
+        let of_node = |foreign| self.tls.of_service_fabric(foreign).map_err(io::Error::other);
+        let tls = Arc::new(machine::NodeTls { own: of_node(false)?, foreign: of_node(true)? });
+        let (emulator, own_host): (_, Arc<str>) = (Arc::clone(&self.emulator), self.node.to_string().into());
+        self.accept(listener, move |stream, connection| {
+            let (emulator, tls, own_host) = (Arc::clone(&emulator), Arc::clone(&tls), Arc::clone(&own_host));
+            machine::node_connection(stream, connection, emulator, tls, own_host)
+        });
+        Ok(())
+    }
+
+    fn accept_admins(&mut self, listener: TcpListener) {
+        let surface =
+            admin::Surface::new(Arc::clone(&self.emulator), self.admin_token.clone(), self.admin.port());
+        let surface = Arc::new(surface);
+        self.accept(listener, move |stream, connection| {
+            admin::connection(stream, connection, Arc::clone(&surface))
+        });
+    }
+
+    /// Accepts until told to stop, or until the server is gone; then every connection goes too.
+    fn accept<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        listener: TcpListener,
+        serve: impl Fn(TcpStream, Connection) -> F + Send + 'static,
+    ) {
+        let (limits, mut stop) = (self.limits.clone(), self.stop.subscribe());
+        let stop = async move { drop(stop.changed().await) };
+        self.tasks.push(tokio::spawn(certbound_serve::serve(
+            listener,
+            limits,
+            stop,
+            move |stream, _, connection| serve(stream, connection),
+        )));
     }
 
     /// The machine's metadata service, for `AZURE_POD_IDENTITY_AUTHORITY_HOST`: `http://127.0.0.1:port`.
@@ -208,49 +252,9 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Answers for the machine at an address.
-fn machines(
-    emulator: &Arc<Emulator>,
-    address: SocketAddr,
-) -> impl FnMut(TcpStream) -> Pin<Box<dyn Future<Output = ()> + Send>> + use<> {
-    let (emulator, own_host): (_, Arc<str>) = (Arc::clone(emulator), address.to_string().into());
-    move |stream| Box::pin(machine::connection(stream, Arc::clone(&emulator), Arc::clone(&own_host)))
-}
-
-/// Answers for the machine as a node of Service Fabric.
-fn nodes(
-    emulator: &Arc<Emulator>,
-    tls: Arc<machine::NodeTls>,
-    address: SocketAddr,
-) -> impl FnMut(TcpStream) -> Pin<Box<dyn Future<Output = ()> + Send>> + use<> {
-    let (emulator, own_host): (_, Arc<str>) = (Arc::clone(emulator), address.to_string().into());
-    move |stream| {
-        let (emulator, tls, own_host) = (Arc::clone(&emulator), Arc::clone(&tls), Arc::clone(&own_host));
-        Box::pin(machine::node_connection(stream, emulator, tls, own_host))
-    }
-}
-
-/// Accepts until told to stop, or until the [`Server`] is gone; then every connection goes too.
-async fn accept<F>(
-    listener: TcpListener,
-    mut stop: watch::Receiver<bool>,
-    mut serve: impl FnMut(TcpStream) -> F,
-) where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            _ = stop.changed() => break,
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(serve(stream))),
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-        }
-    }
-    connections.shutdown().await;
+/// An emulator that ends is not waited for.
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.stop = Duration::ZERO;
+    limits
 }

@@ -4,16 +4,14 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use certbound_serve::{Body, Connection};
 use http::header::HOST;
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use super::connection::{Answer, http, whole};
+use super::connection::{Answer, whole};
 use crate::answers::json_response;
 use crate::emulator::Emulator;
 use crate::fault::Fault;
@@ -32,8 +30,8 @@ impl Surface {
 }
 
 /// One client of the admin port.
-pub(super) async fn connection(stream: TcpStream, surface: Arc<Surface>) {
-    let service = service_fn(move |request: Request<Incoming>| {
+pub(super) async fn connection(stream: TcpStream, connection: Connection, surface: Arc<Surface>) {
+    let service = move |request: Request<Body>| {
         let surface = Arc::clone(&surface);
         async move {
             Ok::<_, Infallible>(match whole(request).await {
@@ -47,8 +45,8 @@ pub(super) async fn connection(stream: TcpStream, surface: Arc<Surface>) {
                 Err(response) => response,
             })
         }
-    });
-    if let Err(error) = http().serve_connection(TokioIo::new(stream), service).await {
+    };
+    if let Err(error) = connection.http1(stream, service).await {
         tracing::debug!(%error, "an admin connection ended early");
     }
 }

@@ -1,51 +1,39 @@
-//! What both ports share: a stream that can be reset, bodies in and out, limits of HTTP.
+//! What the ports share: a stream that can be reset, and bodies in and out.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
+use certbound_serve::BodyError;
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioTimer;
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::emulator::MAX_BODY;
 
-/// How long a request's header, or its body, may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
-const MAX_HEADER_BYTES: usize = 64 * 1024;
-const MAX_HEADERS: usize = 100;
-
-/// HTTP/1.1 with limits.
-pub(super) fn http() -> http1::Builder {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
-        .max_buf_size(MAX_HEADER_BYTES)
-        .max_headers(MAX_HEADERS);
-    http
-}
-
 /// Reads the whole body.
 ///
 /// # Errors
 /// The answer to give instead: 413 for a body above the limit, 408 for a slow one, 400 for a broken one.
-pub(super) async fn whole(request: Request<Incoming>) -> Result<Request<Bytes>, Response<Answer>> {
+pub(super) async fn whole(
+    request: Request<certbound_serve::Body>,
+) -> Result<Request<Bytes>, Response<Answer>> {
     let (head, body) = request.into_parts();
-    match tokio::time::timeout(PATIENCE, Limited::new(body, MAX_BODY).collect()).await {
-        Ok(Ok(body)) => Ok(Request::from_parts(head, body.to_bytes())),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(last(StatusCode::PAYLOAD_TOO_LARGE)),
-        Ok(Err(_)) => Err(last(StatusCode::BAD_REQUEST)),
-        Err(_) => Err(last(StatusCode::REQUEST_TIMEOUT)),
-    }
+    let status = match Limited::new(body, MAX_BODY).collect().await {
+        Ok(body) => return Ok(Request::from_parts(head, body.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => StatusCode::PAYLOAD_TOO_LARGE,
+        Err(error) => match error.downcast_ref() {
+            Some(BodyError::Slow) => StatusCode::REQUEST_TIMEOUT,
+            _ => StatusCode::BAD_REQUEST,
+        },
+    };
+    Err(last(status))
 }
 
 /// An empty answer, after which the connection closes: the rest of the request was not read.

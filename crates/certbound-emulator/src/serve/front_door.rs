@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use certbound_core::shown::shown;
+use certbound_serve::{Body, Connection};
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use rustls::server::Acceptor;
@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 
-use super::connection::{Answer, PATIENCE, Resettable, http, whole};
+use super::connection::{Answer, Resettable, whole};
 use super::fetch;
 use super::tls::Configurations;
 use crate::emulator::Emulator;
@@ -29,33 +29,44 @@ use crate::tls_facts::TlsFacts;
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// One client of the proxy, from CONNECT to the end of its tunnel.
-pub(super) async fn connection(stream: TcpStream, emulator: Arc<Emulator>, tls: Arc<Configurations>) {
-    // Small answers on loopback: waiting to fill a segment only costs time.
-    let _ = stream.set_nodelay(true);
+pub(super) async fn connection(
+    stream: TcpStream,
+    connection: Connection,
+    emulator: Arc<Emulator>,
+    tls: Arc<Configurations>,
+) {
     let (stream, reset) = Resettable::new(stream);
-    let Some((host, upgrade)) = connect(stream, &emulator).await else { return };
+    let Some((host, upgrade)) = connect(stream, &connection, &emulator).await else { return };
     let tunnel = match upgrade.await {
         Ok(tunnel) => tunnel,
         Err(error) => return tracing::debug!(%error, "a tunnel did not open"),
     };
-    if let Err(error) = serve(TokioIo::new(tunnel), Some(&host), emulator, &tls, reset).await {
+    if let Err(error) = serve(TokioIo::new(tunnel), &connection, Some(&host), emulator, &tls, reset).await {
         tracing::debug!(%error, host, "a tunnel ended early");
     }
 }
 
 /// One client that means the real host: its name is the one of the TLS handshake.
-pub(super) async fn direct(stream: TcpStream, emulator: Arc<Emulator>, tls: Arc<Configurations>) {
-    let _ = stream.set_nodelay(true);
+pub(super) async fn direct(
+    stream: TcpStream,
+    connection: Connection,
+    emulator: Arc<Emulator>,
+    tls: Arc<Configurations>,
+) {
     let (stream, reset) = Resettable::new(stream);
-    if let Err(error) = serve(stream, None, emulator, &tls, reset).await {
+    if let Err(error) = serve(stream, &connection, None, emulator, &tls, reset).await {
         tracing::debug!(%error, "a connection ended early");
     }
 }
 
 /// Answers until there is a CONNECT to an emulated host, or no connection any more.
-async fn connect(stream: Resettable, emulator: &Emulator) -> Option<(String, OnUpgrade)> {
+async fn connect(
+    stream: Resettable,
+    connection: &Connection,
+    emulator: &Emulator,
+) -> Option<(String, OnUpgrade)> {
     let opened = Mutex::new(None);
-    let service = service_fn(|mut request: Request<Incoming>| {
+    let service = |mut request: Request<Body>| {
         let answer = match destination(&request, emulator) {
             Ok(host) => {
                 let upgrade = hyper::upgrade::on(&mut request);
@@ -69,21 +80,21 @@ async fn connect(stream: Resettable, emulator: &Emulator) -> Option<(String, OnU
             }
         };
         async move { Ok::<_, Infallible>(answer) }
-    });
-    if let Err(error) = http().serve_connection(TokioIo::new(stream), service).with_upgrades().await {
+    };
+    if let Err(error) = connection.http1(stream, service).await {
         tracing::debug!(%error, "a proxy connection ended early");
     }
     opened.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn destination(request: &Request<Incoming>, emulator: &Emulator) -> Result<String, (StatusCode, String)> {
+fn destination(request: &Request<Body>, emulator: &Emulator) -> Result<String, (StatusCode, String)> {
     if request.method() != Method::CONNECT {
         let text = "This is the emulator's proxy: it knows the method CONNECT only. Use it as HTTPS proxy.";
         return Err((StatusCode::METHOD_NOT_ALLOWED, text.to_owned()));
     }
     let (host, port) = request.uri().authority().map_or(("", None), |to| (to.host(), to.port_u16()));
     if port != Some(443) || !emulator.is_emulated(host) {
-        tracing::warn!(host, "CONNECT to a host that is not emulated");
+        tracing::warn!(host = shown(host), "CONNECT to a host that is not emulated");
         let text = "This host is not emulated, and the emulator forwards nothing: its tunnels end in itself.";
         return Err((StatusCode::FORBIDDEN, text.to_owned()));
     }
@@ -94,6 +105,7 @@ fn destination(request: &Request<Incoming>, emulator: &Emulator) -> Result<Strin
 /// names it.
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    connection: &Connection,
     host: Option<&str>,
     emulator: Arc<Emulator>,
     tls: &Configurations,
@@ -119,12 +131,12 @@ async fn serve(
             }
         }
     };
-    let (stream, name) = tokio::time::timeout(PATIENCE, handshake).await??;
+    let (stream, name) = connection.handshake(handshake).await??;
     let facts = Arc::new(facts(stream.get_ref().1, &name));
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = move |request: Request<Body>| {
         respond(request, Arc::clone(&emulator), Arc::clone(&facts), Arc::clone(&reset))
-    });
-    http().serve_connection(TokioIo::new(stream), service).await.map_err(io::Error::other)
+    };
+    connection.http1(stream, service).await
 }
 
 /// Ends a connection whose handshake failed. What the client sent meanwhile is read: left there, it would end the
@@ -149,7 +161,7 @@ pub(super) fn facts(connection: &ServerConnection, host: &str) -> TlsFacts {
 }
 
 async fn respond(
-    request: Request<Incoming>,
+    request: Request<Body>,
     emulator: Arc<Emulator>,
     facts: Arc<TlsFacts>,
     reset: Arc<AtomicBool>,
