@@ -59,11 +59,8 @@ struct Advance {
 
 impl Surface {
     fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
-        // A web page can be made to call us under a name of its own choosing, but not to send our Host.
-        let mut hosts = request.headers().get_all(HOST).iter();
-        let (host, more) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next());
-        if more.is_some() || !host.is_some_and(|host| self.hosts.iter().any(|ours| ours == host)) {
-            return error(StatusCode::FORBIDDEN, "the Host header is not this port's");
+        if !self.is_named(request) {
+            return error(StatusCode::FORBIDDEN, "the request names another host than this port");
         }
         let path = request.uri().path().strip_prefix('/').and_then(|path| path.split_once('/'));
         match path {
@@ -72,6 +69,16 @@ impl Surface {
                 error(StatusCode::NOT_FOUND, "nothing here: the path begins with the token of the ready line")
             }
         }
+    }
+
+    /// Whether the request names this port. A web page can be made to call it under a name of its own choosing, but not to
+    /// send its `Host`. An authority in the request line goes before that (RFC 9112, section 3.2.2), so it counts too.
+    fn is_named(&self, request: &Request<Bytes>) -> bool {
+        let ours = |host: &str| self.hosts.iter().any(|ours| ours == host);
+        let mut hosts = request.headers().get_all(HOST).iter();
+        let (host, more) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next());
+        let line = request.uri().authority().is_none_or(|line| ours(line.as_str()));
+        line && more.is_none() && host.is_some_and(ours)
     }
 
     fn is_token(&self, token: &str) -> bool {

@@ -347,6 +347,37 @@ async fn the_admin_surface_does_what_it_says_and_only_for_those_who_may() {
     assert_eq!(fixture.admin_raw("GET", &format!("/{token}/world"), "evil.example", "").await.0, 403);
 }
 
+/// A proxy that is led to the port sends the URI whole, with the name that a web page chose.
+#[tokio::test]
+async fn the_admin_surface_answers_under_its_own_name_only() {
+    let fixture = start().await;
+    let url = fixture.server.admin_url();
+    let (address, token) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let port = address.split(':').nth(1).unwrap();
+    let localhost = format!("localhost:{port}");
+    for (authority, host, status) in [
+        (address, address, 200),
+        (&localhost, address, 200),
+        ("evil.example", address, 403),
+        ("evil.example", "evil.example", 403),
+        (&format!("evil.example:{port}"), address, 403),
+        (&format!("a@{address}"), address, 403),
+        (address, "evil.example", 403),
+        ("127.0.0.1", address, 403),
+    ] {
+        let (found, _) = fixture.admin_raw("GET", &format!("http://{authority}/{token}/clock"), host, "").await;
+        assert_eq!(found, status, "{authority} {host}");
+    }
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let two = format!(
+        "GET /{token}/clock HTTP/1.1\r\nHost: {address}\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(two.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+}
+
 #[tokio::test]
 async fn it_listens_on_loopback_only_and_stops_when_told() {
     let emulator = Arc::new(Emulator::new(World::built_in()).unwrap());
