@@ -50,7 +50,7 @@ pub struct Emulator {
     signing: SigningKeys,
     trust: TrustedAuthorities,
     clock: OffsetClock,
-    journal: Journal,
+    pub(crate) journal: Journal,
     faults: Faults,
     /// Since when the world is as it is: the start, or the last reset.
     since: RwLock<UnixTime>,

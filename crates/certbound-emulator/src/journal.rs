@@ -1,8 +1,10 @@
 //! What was asked and answered, without a secret in it; for assertions of tests and for people.
 
+mod text;
+
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
@@ -12,11 +14,14 @@ use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use serde::Serialize;
 
+pub(crate) use self::text::JournalText;
 use crate::answers::Aadsts;
 use crate::tls_facts::TlsFacts;
 
 /// The most entries kept; the oldest go first.
 pub const MAX_ENTRIES: usize = 10_000;
+/// The most memory that the entries take, in bytes; the oldest go first.
+pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 const MAX_PARAMETERS: usize = 32;
 const MAX_TEXT: usize = 512;
 
@@ -136,7 +141,9 @@ fn parameters(request: &Request<Bytes>) -> Vec<(String, String)> {
 }
 
 fn short(text: &str) -> String {
-    text.chars().take(MAX_TEXT).collect()
+    let mut text: String = text.chars().take(MAX_TEXT).collect();
+    text.shrink_to_fit();
+    text
 }
 
 fn hashed(secret: &str) -> String {
@@ -148,28 +155,90 @@ fn hashed(secret: &str) -> String {
     text
 }
 
-/// The last [`MAX_ENTRIES`] entries.
+impl JournalEntry {
+    /// How much memory it takes, in bytes.
+    fn bytes(&self) -> usize {
+        let parameters = self.parameters.iter().map(|(name, value)| name.capacity() + value.capacity());
+        let optional = [
+            &self.authorization_scheme,
+            &self.authorization_token,
+            &self.client_request_id,
+            &self.client_certificate,
+            &self.protocol,
+        ];
+        size_of::<Self>()
+            + self.parameters.capacity() * size_of::<(String, String)>()
+            + parameters.sum::<usize>()
+            + [&self.method, &self.host, &self.path, &self.server_name]
+                .map(String::capacity)
+                .iter()
+                .sum::<usize>()
+            + optional.into_iter().flatten().map(String::capacity).sum::<usize>()
+    }
+}
+
+/// The last entries: at most [`MAX_ENTRIES`], in at most [`MAX_BYTES`].
 #[derive(Debug, Default)]
-pub(crate) struct Journal(Mutex<VecDeque<JournalEntry>>);
+pub(crate) struct Journal(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    entries: VecDeque<Arc<JournalEntry>>,
+    bytes: usize,
+    /// The number of the first entry, counted since the start.
+    first: u64,
+    /// How many went to make room, since it was last emptied.
+    dropped: u64,
+}
+
+impl Kept {
+    fn end(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+}
 
 impl Journal {
     pub(crate) fn record(&self, entry: JournalEntry) {
-        let mut entries = self.entries();
-        if entries.len() == MAX_ENTRIES {
-            entries.pop_front();
+        let (bytes, mut kept) = (entry.bytes(), self.kept());
+        while kept.entries.len() == MAX_ENTRIES || kept.bytes + bytes > MAX_BYTES {
+            let Some(oldest) = kept.entries.pop_front() else { break };
+            kept.bytes -= oldest.bytes();
+            kept.first += 1;
+            kept.dropped += 1;
         }
-        entries.push_back(entry);
+        kept.bytes += bytes;
+        kept.entries.push_back(Arc::new(entry));
     }
 
     pub(crate) fn list(&self) -> Vec<JournalEntry> {
-        self.entries().iter().cloned().collect()
+        self.kept().entries.iter().map(|entry| JournalEntry::clone(entry)).collect()
+    }
+
+    /// The numbers of the first entry and of the one after the last.
+    fn range(&self) -> (u64, u64) {
+        let kept = self.kept();
+        (kept.first, kept.end())
+    }
+
+    /// The first entry from this number on, with its own number: those before it may be gone.
+    fn from(&self, number: u64) -> Option<(u64, Arc<JournalEntry>)> {
+        let kept = self.kept();
+        let number = number.max(kept.first);
+        let at = usize::try_from(number - kept.first).ok()?;
+        Some((number, Arc::clone(kept.entries.get(at)?)))
+    }
+
+    /// How many entries went to make room since it was last emptied.
+    fn dropped(&self) -> u64 {
+        self.kept().dropped
     }
 
     pub(crate) fn clear(&self) {
-        self.entries().clear();
+        let mut kept = self.kept();
+        *kept = Kept { first: kept.end(), ..Kept::default() };
     }
 
-    fn entries(&self) -> std::sync::MutexGuard<'_, VecDeque<JournalEntry>> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -212,5 +281,31 @@ mod tests {
         }
         let entries = journal.list();
         assert_eq!((entries.len(), entries[0].time), (MAX_ENTRIES, 1));
+    }
+
+    /// A request whose every part is as large as it can be recorded.
+    pub(super) fn largest() -> JournalEntry {
+        let name = |n: usize| format!("{n:02}{}", "\u{1d11e}".repeat(MAX_TEXT - 2));
+        let parameters = (0..MAX_PARAMETERS).map(|n| (short(&name(n)), short(&name(n)))).collect();
+        JournalEntry { parameters, ..entry("") }
+    }
+
+    #[test]
+    fn the_journal_keeps_the_newest_within_its_bytes() {
+        let journal = Journal::default();
+        let entry = largest();
+        let fit = MAX_BYTES / entry.bytes();
+        assert!(fit < MAX_ENTRIES / 10, "{fit}");
+        for time in 0..3 * fit as u64 {
+            journal.record(JournalEntry { time, ..entry.clone() });
+            let kept = journal.kept();
+            assert!(kept.bytes <= MAX_BYTES);
+            assert_eq!(kept.bytes, kept.entries.iter().map(|entry| entry.bytes()).sum::<usize>());
+        }
+        let entries = journal.list();
+        assert_eq!((entries.len(), entries[0].time), (fit, 2 * fit as u64));
+        assert_eq!(journal.dropped(), 2 * fit as u64);
+        journal.clear();
+        assert_eq!((journal.kept().bytes, journal.dropped(), journal.list().len()), (0, 0, 0));
     }
 }

@@ -37,7 +37,8 @@ impl Emulator {
         self.clock.offset_seconds()
     }
 
-    /// The last requests, oldest first; at most [`MAX_ENTRIES`](crate::journal::MAX_ENTRIES).
+    /// The last requests, oldest first; at most [`MAX_ENTRIES`](crate::journal::MAX_ENTRIES), in at most
+    /// [`MAX_BYTES`](crate::journal::MAX_BYTES) of memory.
     pub fn journal(&self) -> Vec<JournalEntry> {
         self.journal.list()
     }

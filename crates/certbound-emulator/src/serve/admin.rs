@@ -15,6 +15,10 @@ use super::connection::{Answer, whole};
 use crate::answers::json_response;
 use crate::emulator::Emulator;
 use crate::fault::Fault;
+use crate::journal::JournalText;
+
+/// The largest rule, in bytes of JSON: a thousand of them are kept.
+const MAX_FAULT: usize = 16 * 1024;
 
 /// What the admin port offers, and to whom.
 pub(super) struct Surface {
@@ -36,12 +40,9 @@ pub(super) async fn connection(stream: TcpStream, connection: Connection, surfac
         async move {
             Ok::<_, Infallible>(match whole(request).await {
                 // Making a key takes a while, and the proxy shall answer meanwhile.
-                Ok(request) => match tokio::task::spawn_blocking(move || surface.answer(&request)).await {
-                    Ok(response) => response.map(Answer::whole),
-                    Err(_) => {
-                        error(StatusCode::INTERNAL_SERVER_ERROR, "the emulator failed").map(Answer::whole)
-                    }
-                },
+                Ok(request) => tokio::task::spawn_blocking(move || surface.answer(&request))
+                    .await
+                    .unwrap_or_else(|_| error(StatusCode::INTERNAL_SERVER_ERROR, "the emulator failed")),
                 Err(response) => response,
             })
         }
@@ -58,7 +59,7 @@ struct Advance {
 }
 
 impl Surface {
-    fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
+    fn answer(&self, request: &Request<Bytes>) -> Response<Answer> {
         if !self.is_named(request) {
             return error(StatusCode::FORBIDDEN, "the request names another host than this port");
         }
@@ -85,10 +86,13 @@ impl Surface {
         aws_lc_rs::constant_time::verify_slices_are_equal(token.as_bytes(), self.token.as_bytes()).is_ok()
     }
 
-    fn route(&self, method: &Method, path: &str, body: &[u8]) -> Response<Bytes> {
+    fn route(&self, method: &Method, path: &str, body: &[u8]) -> Response<Answer> {
         let emulator = &self.emulator;
         match (method.as_str(), path) {
-            ("GET", "journal") => ok(&json!({ "entries": emulator.journal() })),
+            ("GET", "journal") => {
+                let text = JournalText::of(Arc::clone(emulator));
+                ok(&Value::Null).map(|_| Answer::in_pieces(text))
+            }
             ("DELETE", "journal") => {
                 emulator.clear_journal();
                 done()
@@ -104,6 +108,9 @@ impl Surface {
                 }
             },
             ("GET", "faults") => ok(&json!({ "faults": emulator.faults() })),
+            ("POST", "faults") if body.len() > MAX_FAULT => {
+                error(StatusCode::PAYLOAD_TOO_LARGE, "a fault has at most 16 KiB")
+            }
             ("POST", "faults") => match serde_json::from_slice::<Fault>(body) {
                 Ok(fault) => match emulator.add_fault(fault) {
                     true => ok(&json!({ "faults": emulator.faults().len() })),
@@ -136,19 +143,19 @@ impl Surface {
         }
     }
 
-    fn clock(&self) -> Response<Bytes> {
+    fn clock(&self) -> Response<Answer> {
         ok(&json!({ "now": self.emulator.now().as_secs(), "offset_seconds": self.emulator.clock_offset() }))
     }
 }
 
-fn ok(body: &Value) -> Response<Bytes> {
-    json_response(200, body)
+fn ok(body: &Value) -> Response<Answer> {
+    json_response(200, body).map(Answer::whole)
 }
 
-fn done() -> Response<Bytes> {
+fn done() -> Response<Answer> {
     ok(&json!({}))
 }
 
-fn error(status: StatusCode, text: &str) -> Response<Bytes> {
-    json_response(status.as_u16(), &json!({ "error": text }))
+fn error(status: StatusCode, text: &str) -> Response<Answer> {
+    json_response(status.as_u16(), &json!({ "error": text })).map(Answer::whole)
 }

@@ -44,9 +44,10 @@ fn last(status: StatusCode) -> Response<Answer> {
     response
 }
 
-/// A body that is sent whole, or breaks off.
+/// A body that is sent whole or piece by piece, or breaks off.
 pub(super) struct Answer {
     bytes: Option<Bytes>,
+    more: Option<Box<dyn Iterator<Item = Bytes> + Send>>,
     broken: Break,
 }
 
@@ -59,7 +60,12 @@ enum Break {
 
 impl Answer {
     pub(super) fn whole(bytes: Bytes) -> Self {
-        Self { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()), broken: Break::Never }
+        Self { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()), more: None, broken: Break::Never }
+    }
+
+    /// Sends each piece before the next one is made.
+    pub(super) fn in_pieces(pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
+        Self { bytes: None, more: Some(Box::new(pieces)), broken: Break::Never }
     }
 
     /// Announces the whole body and sends the first `length` bytes of it.
@@ -67,7 +73,7 @@ impl Answer {
         let mut response = response.map(|bytes| (bytes.len(), bytes.slice(..length.min(bytes.len()))));
         let announced = HeaderValue::from(response.body().0);
         response.headers_mut().insert(CONTENT_LENGTH, announced);
-        response.map(|(_, bytes)| Self { bytes: Some(bytes), broken: Break::AfterFlush })
+        response.map(|(_, bytes)| Self { bytes: Some(bytes), more: None, broken: Break::AfterFlush })
     }
 }
 
@@ -80,6 +86,9 @@ impl Body for Answer {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if let Some(bytes) = self.bytes.take() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        if let Some(bytes) = self.more.as_mut().and_then(Iterator::next) {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
         match self.broken {
@@ -95,12 +104,12 @@ impl Body for Answer {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bytes.is_none() && self.broken == Break::Never
+        self.bytes.is_none() && self.more.is_none() && self.broken == Break::Never
     }
 
     fn size_hint(&self) -> SizeHint {
         match (&self.bytes, self.broken) {
-            (bytes, Break::Never) => {
+            (bytes, Break::Never) if self.more.is_none() => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             _ => SizeHint::default(),

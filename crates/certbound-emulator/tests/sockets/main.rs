@@ -318,7 +318,7 @@ async fn the_admin_surface_does_what_it_says_and_only_for_those_who_may() {
     assert_eq!((status, journal["entries"][0]["host"].as_str()), (200, Some(MTLS)));
     assert_eq!(journal["entries"][0]["status"], 200);
     assert_eq!(fixture.admin("DELETE", "journal", "").await.0, 200);
-    assert_eq!(fixture.admin("GET", "journal", "").await.1, json!({ "entries": [] }));
+    assert_eq!(fixture.admin("GET", "journal", "").await.1, json!({ "entries": [], "dropped": 0 }));
 
     let (_, clock) = fixture.admin("PUT", "clock", r#"{"advance_seconds":800000}"#).await;
     assert_eq!(clock["offset_seconds"], 800_000);
@@ -329,6 +329,8 @@ async fn the_admin_surface_does_what_it_says_and_only_for_those_who_may() {
     assert_eq!(fixture.admin("POST", "faults", fault).await.0, 200);
     assert_eq!(fixture.admin("GET", "faults", "").await.1["faults"][0]["count"], 1);
     assert_eq!(fixture.admin("POST", "faults", "{}").await.0, 400);
+    let large = fault.replace("leg1\"", &format!("leg1\",\"path_contains\":\"{}\"", "a".repeat(16 * 1024)));
+    assert_eq!(fixture.admin("POST", "faults", &large).await.0, 413);
     assert_eq!(fixture.leg_1().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
     fixture.admin("POST", "faults", fault).await;
     assert_eq!(fixture.admin("DELETE", "faults", "").await.0, 200);
@@ -345,6 +347,31 @@ async fn the_admin_surface_does_what_it_says_and_only_for_those_who_may() {
     assert_eq!(fixture.admin_raw("GET", "/world", address, "").await.0, 404);
     assert_eq!(fixture.admin_raw("GET", &format!("/{}/world", &token[1..]), address, "").await.0, 404);
     assert_eq!(fixture.admin_raw("GET", &format!("/{token}/world"), "evil.example", "").await.0, 403);
+}
+
+/// Whoever reads it slowly, or not at all, costs a piece of it: the rest stays where it is.
+#[tokio::test]
+async fn a_full_journal_is_sent_piece_by_piece() {
+    let fixture = start().await;
+    let value = "a".repeat(512);
+    let query = (0..32).map(|n| format!("x{n}{value}=1&")).collect::<String>();
+    let config = tls(&fixture.emulator, None);
+    for _ in 0..40 {
+        let request = Request::get(format!("/?{query}")).header("host", LOGIN).body(Full::default()).unwrap();
+        fixture.send(LOGIN, Arc::clone(&config), request).await.unwrap();
+    }
+    let url = fixture.server.admin_url();
+    let (address, token) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get(format!("/{token}/journal")).header("host", address);
+    let answer = sender.send_request(request.body(Full::<Bytes>::default()).unwrap()).await.unwrap();
+    assert_eq!(answer.headers().get("content-length"), None, "its length is not known before it is sent");
+    assert_eq!(answer.headers()["content-type"], "application/json; charset=utf-8");
+    let journal: Value =
+        serde_json::from_slice(&answer.into_body().collect().await.unwrap().to_bytes()).unwrap();
+    assert_eq!((journal["entries"].as_array().unwrap().len(), &journal["dropped"]), (40, &json!(0)));
 }
 
 /// A proxy that is led to the port sends the URI whole, with the name that a web page chose.
@@ -365,7 +392,8 @@ async fn the_admin_surface_answers_under_its_own_name_only() {
         (address, "evil.example", 403),
         ("127.0.0.1", address, 403),
     ] {
-        let (found, _) = fixture.admin_raw("GET", &format!("http://{authority}/{token}/clock"), host, "").await;
+        let (found, _) =
+            fixture.admin_raw("GET", &format!("http://{authority}/{token}/clock"), host, "").await;
         assert_eq!(found, status, "{authority} {host}");
     }
     let mut stream = TcpStream::connect(address).await.unwrap();

@@ -1,0 +1,167 @@
+//! The journal as JSON, piece by piece: whoever reads it costs the memory of one piece.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize as _;
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
+
+use crate::emulator::Emulator;
+
+/// A piece ends with the entry that makes it larger than this.
+const PIECE: usize = 16 * 1024;
+
+/// `{"entries":[..],"dropped":n}`. Entries that are dropped while it is read are not in it.
+pub(crate) struct JournalText {
+    emulator: Arc<Emulator>,
+    /// The number of the next entry, and of the first one that came after the start.
+    next: u64,
+    end: u64,
+    place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Start,
+    FirstEntry,
+    Entries,
+    Over,
+}
+
+impl JournalText {
+    pub(crate) fn of(emulator: Arc<Emulator>) -> Self {
+        let (next, end) = emulator.journal.range();
+        Self { emulator, next, end, place: Place::Start }
+    }
+}
+
+impl Iterator for JournalText {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let mut piece = Vec::new();
+        match self.place {
+            Place::Over => return None,
+            Place::Start => {
+                piece.extend_from_slice(b"{\"entries\":[");
+                self.place = Place::FirstEntry;
+            }
+            Place::FirstEntry | Place::Entries => {}
+        }
+        while piece.len() < PIECE {
+            let found = self.emulator.journal.from(self.next).filter(|(number, _)| *number < self.end);
+            let Some((number, entry)) = found else {
+                let dropped = self.emulator.journal.dropped();
+                piece.extend_from_slice(format!("],\"dropped\":{dropped}}}").as_bytes());
+                self.place = Place::Over;
+                break;
+            };
+            if self.place == Place::Entries {
+                piece.push(b',');
+            }
+            // It cannot fail: an entry is texts and numbers, and a vector takes everything.
+            let _ = entry.serialize(&mut Serializer::with_formatter(&mut piece, Ascii));
+            self.place = Place::Entries;
+            self.next = number + 1;
+        }
+        Some(Bytes::from(piece))
+    }
+}
+
+/// JSON in printable ASCII: what strangers sent is read in terminals, and some control characters are above U+007F.
+struct Ascii;
+
+impl Formatter for Ascii {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut units = [0; 2];
+        for part in fragment.split_inclusive(|character: char| !(' '..='~').contains(&character)) {
+            let end = part.char_indices().next_back().filter(|(_, last)| !(' '..='~').contains(last));
+            let (plain, last) = end.map_or((part, None), |(at, last)| (&part[..at], Some(last)));
+            writer.write_all(plain.as_bytes())?;
+            for unit in last.into_iter().flat_map(|last| last.encode_utf16(&mut units).to_vec()) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::tests::largest;
+    use super::super::{JournalEntry, MAX_BYTES};
+    use super::*;
+    use crate::world::World;
+
+    fn whole(text: JournalText) -> Value {
+        serde_json::from_slice(&text.flatten().collect::<Vec<u8>>()).unwrap()
+    }
+
+    fn emulator() -> Arc<Emulator> {
+        Arc::new(Emulator::new(World::built_in()).unwrap())
+    }
+
+    #[test]
+    fn a_full_journal_is_read_in_small_pieces_by_however_many() {
+        let emulator = emulator();
+        let entry = largest();
+        for time in 0..2 * (MAX_BYTES / entry.bytes()) as u64 {
+            emulator.journal.record(JournalEntry { time, ..entry.clone() });
+        }
+        let one = serde_json::to_vec(&entry).unwrap().len();
+        let expected: Vec<u64> = emulator.journal().iter().map(|entry| entry.time).collect();
+        let mut readers: Vec<_> =
+            (0..8).map(|_| (JournalText::of(Arc::clone(&emulator)), Vec::new())).collect();
+        for _ in 0..=expected.len() {
+            for (reader, read) in &mut readers {
+                let Some(piece) = reader.next() else { continue };
+                // One entry, here: escaped it is three times as long.
+                assert!(piece.len() < PIECE + 4 * one, "{}", piece.len());
+                read.extend_from_slice(&piece);
+            }
+        }
+        for (mut reader, read) in readers {
+            assert!(reader.next().is_none());
+            let journal: Value = serde_json::from_slice(&read).unwrap();
+            let times = journal["entries"].as_array().unwrap().iter();
+            assert_eq!(times.map(|entry| entry["time"].as_u64().unwrap()).collect::<Vec<_>>(), expected);
+            assert_eq!(journal["dropped"], expected.len());
+        }
+    }
+
+    #[test]
+    fn what_changes_meanwhile_leaves_it_json() {
+        let emulator = emulator();
+        assert_eq!(whole(JournalText::of(Arc::clone(&emulator))), json!({ "entries": [], "dropped": 0 }));
+        let entry = largest();
+        let record = |time| emulator.journal.record(JournalEntry { time, ..entry.clone() });
+        (0..3).for_each(record);
+        let mut text = JournalText::of(Arc::clone(&emulator));
+        let first = text.next().unwrap();
+        // One that came later is not in it, and those that went neither.
+        emulator.clear_journal();
+        (10..12).for_each(record);
+        let rest: Vec<u8> = text.flatten().collect();
+        let journal: Value = serde_json::from_slice(&[&first[..], &rest].concat()).unwrap();
+        assert_eq!(journal["entries"].as_array().unwrap().len(), 1);
+        assert_eq!(whole(JournalText::of(Arc::clone(&emulator)))["entries"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn nothing_in_it_speaks_to_a_terminal() {
+        let emulator = emulator();
+        let path = "/\u{1b}[31m\u{9b}31m\u{7f}\u{202e}é𝄞\"\\~ ";
+        emulator.journal.record(JournalEntry { path: path.to_owned(), ..largest() });
+        let text: Vec<u8> = JournalText::of(Arc::clone(&emulator)).flatten().collect();
+        assert!(text.iter().all(|byte| (b' '..=b'~').contains(byte)));
+        assert_eq!(whole(JournalText::of(emulator))["entries"][0]["path"], path);
+    }
+}
