@@ -6,6 +6,7 @@
 
 #[cfg(target_os = "linux")]
 mod arc;
+#[cfg(target_os = "linux")]
 mod caller;
 #[cfg(target_os = "linux")]
 mod names;
@@ -16,16 +17,35 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
-use self::caller::Caller;
+#[cfg(target_os = "linux")]
+pub(crate) use self::caller::Caller;
 use crate::failure::Failure;
 use crate::hosted::Hosted;
 use crate::usage::Usage;
 
 const UNSHARE: [&str; 1] = ["-Urnm"];
 
-/// Whether this process is the one inside.
-pub(crate) fn is_inside() -> bool {
-    Caller::of_inner_process().is_some()
+/// Set for the process inside. It proves nothing: it says that another attempt to get inside would not help.
+const VARIABLE: &str = "CERTBOUND_EMULATOR_INSIDE";
+
+/// Nobody is inside here.
+#[cfg(not(target_os = "linux"))]
+pub(crate) enum Caller {}
+
+/// Who called, if this process is the one inside.
+#[cfg(target_os = "linux")]
+pub(crate) fn caller() -> Result<Option<Caller>, Failure> {
+    if std::env::var_os(VARIABLE).is_none() {
+        return Ok(None);
+    }
+    let caller = Caller::of_inner_process().map_err(|reason| Usage::NotInside { reason })?;
+    Ok(Some(caller))
+}
+
+/// There are no namespaces here, so nobody is inside one.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn caller() -> Result<Option<Caller>, Failure> {
+    Ok(None)
 }
 
 /// Starts this program anew inside. Returns only if that fails.
@@ -50,25 +70,25 @@ pub(crate) fn enter() -> Failure {
 }
 
 fn start_anew() -> std::io::Error {
-    let known = std::env::current_exe().and_then(|program| Ok((program, Caller::of_process()?)));
-    let (program, caller) = match known {
-        Ok(known) => known,
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
         Err(error) => return error,
     };
     let mut command = Command::new("unshare");
     command.args(UNSHARE).arg("--").arg(program).args(std::env::args_os().skip(1));
-    command.env(caller::VARIABLE, caller.to_variable()).exec()
+    command.env(VARIABLE, "true").exec()
 }
 
 /// What runs while COMMAND does.
 pub(crate) struct Isolation {
+    caller: Caller,
     #[cfg(target_os = "linux")]
     _names: names::Names,
 }
 
 /// Makes the network usable and the emulator its only inhabitant.
 #[cfg(target_os = "linux")]
-pub(crate) async fn inhabit(hosted: &mut Hosted) -> Result<Isolation, Failure> {
+pub(crate) async fn inhabit(hosted: &mut Hosted, caller: Caller) -> Result<Isolation, Failure> {
     use std::net::{Ipv4Addr, SocketAddr};
 
     let unusable = |what: &'static str| {
@@ -80,7 +100,7 @@ pub(crate) async fn inhabit(hosted: &mut Hosted) -> Result<Isolation, Failure> {
     hosted.listen_as_the_real_hosts(https).await.map_err(unusable("port 443 inside"))?;
     hosted.listen_as_the_real_metadata_service().await.map_err(unusable("the metadata service inside"))?;
     hosted.listen_as_the_real_cloud_shell().await.map_err(unusable("port 50342 inside"))?;
-    Ok(Isolation { _names: names })
+    Ok(Isolation { caller, _names: names })
 }
 
 /// Gives the machine inside an agent of Azure Arc.
@@ -99,25 +119,33 @@ pub(crate) fn install_arc_agent(_: &Hosted) -> Result<(), Failure> {
     Err(Usage::NotLinux.into())
 }
 
-/// There are no namespaces here, so nobody is inside one.
+/// Nobody is inside.
 #[cfg(not(target_os = "linux"))]
-pub(crate) async fn inhabit(_: &mut Hosted) -> Result<Isolation, Failure> {
-    Err(Usage::NotLinux.into())
+pub(crate) async fn inhabit(_: &mut Hosted, caller: Caller) -> Result<Isolation, Failure> {
+    match caller {}
 }
 
-/// COMMAND under its caller's user and group: in here that caller is root, which programs notice.
-pub(crate) fn as_caller(command: &[OsString]) -> Vec<OsString> {
-    match Caller::of_inner_process() {
-        Some(Caller { uid, gid, .. }) if uid != 0 => {
-            let mut all: Vec<OsString> =
-                ["unshare".into(), "-U".into(), format!("--map-user={uid}").into()].to_vec();
-            all.extend([format!("--map-group={gid}").into(), "--".into()]);
-            all.extend_from_slice(command);
-            all
+impl Isolation {
+    /// COMMAND under its caller's user and group: in here that caller is root, which programs notice.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn as_caller(&self, command: &[OsString]) -> Vec<OsString> {
+        let Caller { uid, gid } = self.caller;
+        if uid == 0 {
+            return command.to_vec();
         }
-        _ => command.to_vec(),
+        let (user, group) = (format!("--map-user={uid}"), format!("--map-group={gid}"));
+        let mut all: Vec<OsString> =
+            vec!["unshare".into(), "-U".into(), user.into(), group.into(), "--".into()];
+        all.extend_from_slice(command);
+        all
+    }
+
+    /// Nobody is inside.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn as_caller(&self, _: &[OsString]) -> Vec<OsString> {
+        match self.caller {}
     }
 }
 
 /// Nobody below need know how it came about.
-pub(crate) const INTERNAL_VARIABLES: [&str; 2] = [caller::VARIABLE, "CERTBOUND_EMULATOR_ISOLATED"];
+pub(crate) const INTERNAL_VARIABLES: [&str; 2] = [VARIABLE, "CERTBOUND_EMULATOR_ISOLATED"];

@@ -94,6 +94,8 @@ pub(crate) enum Usage {
     ArcOutside,
     #[error("this machine lets no user make namespaces: {reason}")]
     NoNamespaces { reason: String },
+    #[error("CERTBOUND_EMULATOR_INSIDE is set, but this process has no namespaces of its own: {reason}")]
+    NotInside { reason: String },
     #[error("{what} cannot be set up: {reason}")]
     Isolation { what: &'static str, reason: String },
     #[error("the state directory {path} cannot be used: {reason}")]
@@ -146,6 +148,7 @@ impl Usage {
             Self::NoUnshare => "unshare_missing",
             Self::ArcOutside => "arc_needs_isolation",
             Self::NoNamespaces { .. } => "namespaces_forbidden",
+            Self::NotInside { .. } => "not_isolated",
             Self::Isolation { .. } => "isolation_failed",
             Self::State { .. } => "state_directory_unusable",
             Self::World { .. } => "world_unusable",
@@ -225,8 +228,11 @@ impl Usage {
                  kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0; \
                  in a container `--security-opt seccomp=unconfined --cap-add SYS_ADMIN`), or run without --isolated"
             }
+            Self::NotInside { .. } => "unset CERTBOUND_EMULATOR_INSIDE, which the command sets for itself",
             Self::Isolation { .. } => "run without --isolated, and report this",
-            Self::State { .. } => "name a directory that this user owns and nobody else can enter",
+            Self::State { .. } => {
+                "name a directory, not a link, that this user owns and nobody else can enter"
+            }
             Self::World { .. } => {
                 "correct these places; `certbound emulator world` prints a world that works"
             }

@@ -127,11 +127,23 @@ fn names_are_found_on_machines_that_look_them_up_in_other_ways() {
 fn a_variable_alone_makes_nobody_believe_to_be_inside() {
     let program = env!("CARGO_BIN_EXE_certbound");
     let here = "$(readlink /proc/self/ns/mnt),$(readlink /proc/self/ns/net)";
-    for value in ["0:0", &format!("0:0:{here}")] {
-        let run = format!("CERTBOUND_EMULATOR_INSIDE={value} {program} emulator run --isolated -- true");
-        let script = format!("{run}; echo $?; grep -c mtlsauth /etc/hosts");
-        assert_eq!(on_a_throwaway_machine(&script), "0\n0\n", "{value}");
+    // Others than the machine's own namespaces too, which once were enough.
+    for value in ["true", "0:0", &format!("0:0:{here}"), "'0:0:mnt:[1],net:[2]'"] {
+        let run =
+            format!("CERTBOUND_EMULATOR_INSIDE={value} {program} emulator run --isolated -o json -- true");
+        let script = format!("{run} 2>&1 | grep -o not_isolated; grep -c mtlsauth /etc/hosts");
+        assert_eq!(on_a_throwaway_machine(&script), "not_isolated\n0\n", "{value}");
     }
+    // Mounts of its own are not enough: the network here is the machine's.
+    let inside = "CERTBOUND_EMULATOR_INSIDE=true";
+    let run = format!("exec {program} emulator run --isolated -o json -- true");
+    let mut command = std::process::Command::new("unshare");
+    let output = command.args(["-Urm", "sh", "-c", &format!("{inside} {run}")]).output().unwrap();
+    assert_eq!(crate::support::refusal(&output), (125, "not_isolated".to_owned()));
+    // The facts themselves are enough, however they came about.
+    let mut command = std::process::Command::new("unshare");
+    let output = command.args(["-Urnm", "sh", "-c", &format!("{inside} {run}")]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
 
 #[test]

@@ -35,7 +35,8 @@ async fn hosted_run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
     if with_arc && !flags.isolated {
         return Err(Usage::ArcOutside.into());
     }
-    if flags.isolated && !isolated::is_inside() {
+    let inside = if flags.isolated { isolated::caller()? } else { None };
+    if flags.isolated && inside.is_none() {
         return Err(isolated::enter());
     }
     let (what, command) = (super::world::load(&flags.what)?, &flags.command);
@@ -43,16 +44,16 @@ async fn hosted_run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
         Signals::watch().map_err(|error| Failure::of_system("signals cannot be received", &error))?;
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let mut hosted = Hosted::start(what, anywhere, anywhere, None).await?;
-    let isolation = match flags.isolated {
-        true => Some(isolated::inhabit(&mut hosted).await?),
-        false => None,
+    let isolation = match inside {
+        Some(caller) => Some(isolated::inhabit(&mut hosted, caller).await?),
+        None => None,
     };
     if with_arc {
         isolated::install_arc_agent(&hosted)?;
     }
     let variables = platform_variables(flags.platform, &hosted, flags.isolated)?;
     let spawned = match &isolation {
-        Some(_) => spawn(&isolated::as_caller(command), &hosted, variables, true),
+        Some(isolation) => spawn(&isolation.as_caller(command), &hosted, variables, true),
         None => spawn(command, &hosted, variables, false),
     };
     let code = match spawned {
