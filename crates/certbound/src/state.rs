@@ -48,7 +48,8 @@ impl StateDirectory {
     /// # Errors
     /// [`StateError`] when it cannot be had, is not a folder, belongs to somebody else, or lets others in.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StateError> {
-        let path = path.into();
+        // Without a slash at the end, which would have a link followed.
+        let path: PathBuf = path.into().components().collect();
         let folder = Folder::open(&path)?;
         Ok(Self { inner: Arc::new(Inner { path, folder }) })
     }

@@ -228,7 +228,9 @@ fn a_folder_that_is_not_ones_own_is_refused() {
     let own = folder.with_file_name("state-elsewhere");
     StateDirectory::open(&own).unwrap();
     symlink(&own, &folder).unwrap();
-    assert!(matches!(refused(&folder), StateError::NotAFolder { .. }));
+    for link in [&folder, &folder.join(""), &folder.join(".")] {
+        assert!(matches!(refused(link), StateError::NotAFolder { .. }), "{link:?}");
+    }
     for open_to in [0o755, 0o770, 0o701, 0o500] {
         set_mode(&own, open_to);
         match refused(&own) {
