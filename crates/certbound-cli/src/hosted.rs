@@ -1,9 +1,10 @@
 //! An emulator of this process: on a socket, with the files that other programs need to use it.
 
-use std::fs::{DirBuilder, OpenOptions, Permissions};
-use std::io::Write as _;
+mod folder;
+
+use std::fs::Permissions;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use certbound_emulator::serve::Server;
 use certbound_emulator::{Emulator, EmulatorError, EmulatorKeys, World};
 use tempfile::TempDir;
 
+use self::folder::Folder;
 use crate::failure::{Failure, USAGE};
 use crate::usage::Usage;
 
@@ -102,10 +104,10 @@ impl Hosted {
 
     /// A file beside it with the certificate of Service Fabric's server too, for programs that know no thumbprints.
     pub(crate) fn ca_with_service_fabric(&self) -> Result<PathBuf, Failure> {
-        let path = self.files.ca.with_file_name("ca-and-service-fabric.pem");
         let both = format!("{}{}", self.emulator.ca_pem(), self.emulator.service_fabric_pem());
-        write(&path, both.as_bytes()).map_err(|error| unusable(&path, &error))?;
-        Ok(path)
+        let folder = &self.files.folder;
+        let written = folder.write("ca-and-service-fabric.pem", both.as_bytes());
+        written.map_err(|error| unusable(folder.path(), &error))
     }
 
     /// Chain and key of a client certificate, with the subject that the built-in applications trust.
@@ -122,6 +124,7 @@ impl Hosted {
 struct Files {
     ca: PathBuf,
     client: PathBuf,
+    folder: Folder,
     _private: Option<TempDir>,
 }
 
@@ -131,61 +134,23 @@ impl Files {
             Some(_) => None,
             None => Some(private_directory().map_err(|error| unusable(&std::env::temp_dir(), &error))?),
         };
-        let directory = match (state, &private) {
-            (Some(state), _) => {
-                own_directory(state).map_err(|error| unusable(state, &error))?;
-                std::path::absolute(state).map_err(|error| unusable(state, &error))?
-            }
-            (None, Some(private)) => private.path().to_owned(),
-            (None, None) => std::env::temp_dir(),
-        };
-        if directory.to_str().is_none() {
-            return Err(unusable(&directory, &std::io::Error::other("its name is not UTF-8")));
+        let path = state.or(private.as_ref().map(TempDir::path)).unwrap_or(Path::new(""));
+        // The ready line is JSON, which has no place for another name.
+        if path.to_str().is_none() {
+            return Err(unusable(path, &std::io::Error::other("its name is not UTF-8")));
         }
-        let files =
-            Self { ca: directory.join("ca.pem"), client: directory.join("client.pem"), _private: private };
-        write(&files.ca, emulator.ca_pem().as_bytes()).map_err(|error| unusable(&directory, &error))?;
+        let folder = Folder::open(path).map_err(|error| unusable(path, &error))?;
+        let write =
+            |name, content: &[u8]| folder.write(name, content).map_err(|error| unusable(path, &error));
+        let ca = write("ca.pem", emulator.ca_pem().as_bytes())?;
         let bundle = zeroize::Zeroizing::new(emulator.client_identity().bundle_pem());
-        write(&files.client, bundle.as_bytes()).map_err(|error| unusable(&directory, &error))?;
-        Ok(files)
+        let client = write("client.pem", bundle.as_bytes())?;
+        Ok(Self { ca, client, folder, _private: private })
     }
 }
 
 fn private_directory() -> std::io::Result<TempDir> {
     tempfile::Builder::new().prefix("certbound-").permissions(Permissions::from_mode(0o700)).tempdir()
-}
-
-/// Makes the directory, or takes one that nobody else can enter: a key will lie in it.
-fn own_directory(path: &Path) -> std::io::Result<()> {
-    match DirBuilder::new().mode(0o700).recursive(true).create(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error),
-    }
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_dir() {
-        return Err(std::io::Error::other("it is not a directory"));
-    }
-    if metadata.uid() != rustix::process::geteuid().as_raw() {
-        return Err(std::io::Error::other("another user owns it"));
-    }
-    if metadata.mode() & 0o077 != 0 {
-        return Err(std::io::Error::other("others can enter it (chmod 700 it)"));
-    }
-    Ok(())
-}
-
-/// Whole or not at all: a new file beside it takes its place.
-fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}", std::process::id()));
-    let beside = PathBuf::from(beside);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    let written = file.write_all(content).and_then(|()| std::fs::rename(&beside, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&beside);
-    }
-    written
 }
 
 fn unusable(path: &Path, error: &std::io::Error) -> Failure {

@@ -49,7 +49,7 @@ pub(crate) struct EmulatorStartFlags {
         default_value = "127.0.0.1:0"
     )]
     pub(crate) imds_listen: SocketAddr,
-    /// Where to write the CA certificate to trust and the client certificate with its key. Default: a private directory, removed at exit.
+    /// Where to write the CA certificate to trust and the client certificate with its key: a directory that nobody else can enter, and not a link to one. Default: a private directory, removed at exit.
     #[arg(long, value_name = "DIR", env = "CERTBOUND_EMULATOR_STATE")]
     pub(crate) state: Option<PathBuf>,
     /// Allow --listen on an address that others can reach. They can then have any token minted, and use the proxy.

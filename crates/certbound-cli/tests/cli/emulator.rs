@@ -68,6 +68,32 @@ fn a_state_directory_stays_and_must_be_ones_own() {
     assert!(!odd.join("client.pem").exists());
 }
 
+/// A link that somebody planted would lead the key to another directory of ours.
+#[test]
+fn a_link_in_the_place_of_the_state_directory_is_not_followed() {
+    let home = tempfile::tempdir().unwrap();
+    let own = home.path().join("own");
+    std::fs::create_dir(&own).unwrap();
+    std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let (link, dangling) = (home.path().join("link"), home.path().join("dangling"));
+    std::os::unix::fs::symlink(&own, &link).unwrap();
+    std::os::unix::fs::symlink(home.path().join("nothing"), &dangling).unwrap();
+    for path in [&link, &link.join(""), &link.join("."), &dangling] {
+        let output = offline(&["emulator", "start", "-o", "json", "--state", text(path)]);
+        assert_eq!(refusal(&output), (2, "state_directory_unusable".to_owned()), "{path:?}");
+    }
+    assert_eq!(std::fs::read_dir(&own).unwrap().count(), 0);
+    assert!(!home.path().join("nothing").exists());
+    // Links in the place of its files are replaced.
+    let victim = crate::support::file(&home, "victim", "kept");
+    for name in ["ca.pem", "client.pem"] {
+        std::os::unix::fs::symlink(&victim, own.join(name)).unwrap();
+    }
+    let emulator = Emulator::start_with(&["--state", text(&own)]);
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "kept");
+    assert!(!std::fs::symlink_metadata(emulator.certificate()).unwrap().is_symlink());
+}
+
 #[test]
 fn other_peoples_addresses_need_the_dangers_name() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
@@ -79,6 +105,23 @@ fn other_peoples_addresses_need_the_dangers_name() {
     let address = taken.text("proxy").trim_start_matches("http://");
     let output = offline(&["emulator", "start", "-o", "json", "--listen", address]);
     assert_eq!(refusal(&output), (2, "listen_failed".to_owned()));
+}
+
+/// Each connection is an open file.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_low_limit_of_open_files_is_raised_for_the_server() {
+    let mut command = std::process::Command::new("sh");
+    let script =
+        format!("ulimit -Sn 100; ulimit -Hn 500; exec {} emulator start", env!("CARGO_BIN_EXE_certbound"));
+    let mut child = command.args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    signal(&child, Signal::TERM);
+    child.wait().unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().nth(3), Some("500"), "{files}");
 }
 
 #[test]
