@@ -14,6 +14,7 @@ mod hosted;
 mod isolated;
 mod keychain;
 mod observers;
+mod open_files;
 mod output;
 mod plan;
 mod signals;

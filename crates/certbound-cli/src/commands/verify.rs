@@ -11,6 +11,7 @@ use serde_json::json;
 use super::inspect;
 use crate::failure::{Failure, NETWORK, REFUSED, one};
 use crate::flags::{Format, SchemeFlag, VerifyFlags};
+use crate::open_files;
 use crate::output::{self, Terminal, mark, rfc3339};
 use crate::signals::Signals;
 use crate::usage::Usage;
@@ -54,6 +55,7 @@ async fn serve(
     address: std::net::SocketAddr,
 ) -> Result<(), Failure> {
     let layer = VerifyLayer::new(verifier).behind(policy::proxy(flags)?);
+    open_files::allow_all();
     let signals = Signals::watch();
     let mut signals = signals.map_err(|error| Failure::of_system("signals cannot be received", &error))?;
     let refused = |error: std::io::Error| Usage::Listen { address, reason: error.to_string() };

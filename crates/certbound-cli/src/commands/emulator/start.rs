@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::failure::Failure;
 use crate::flags::EmulatorStartFlags;
 use crate::hosted::Hosted;
+use crate::open_files;
 use crate::output;
 use crate::signals::Signals;
 use crate::usage::Usage;
@@ -17,6 +18,7 @@ pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {
         return Err(Usage::ImdsNotLoopback(flags.imds_listen).into());
     }
     let what = super::world::load(&flags.what)?;
+    open_files::allow_all();
     // Before the ready line: who reads it may send a signal at once, and the private directory must go.
     let signals = Signals::watch();
     let mut signals = signals.map_err(|error| Failure::of_system("signals cannot be received", &error))?;
