@@ -7,13 +7,18 @@ use anyhow::Result;
 use crate::process::{cargo, locked, run};
 use crate::{deny, fuzz, layering};
 
-/// Formatting, layering, clippy, documentation and dependency rules, then every fuzz target for a while. Stops at the first that fails.
+/// Formatting, layering, clippy (with all features and with none), documentation and dependency rules, then every fuzz target for a while. Stops at the first that fails.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
     run(cargo(root).args(["fmt", "--all", "--check"]))?;
     run(cargo(root).args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))?;
     layering::run(root)?;
     run(cargo(root)
         .args(["clippy", "--workspace", "--all-targets"])
+        .args(locked(root))
+        .args(["--", "-D", "warnings"]))?;
+    // Without the command line, which turns features on for all.
+    run(cargo(root)
+        .args(["clippy", "--package", "certbound", "--package", "certbound-verifier", "--lib"])
         .args(locked(root))
         .args(["--", "-D", "warnings"]))?;
     run(cargo(root)

@@ -3,6 +3,7 @@
 mod encrypted;
 mod error;
 mod pem;
+#[cfg(feature = "pfx")]
 mod pfx;
 mod source;
 mod watched;
@@ -85,11 +86,13 @@ impl BindingCertificate {
         Self::new(pem::chain(chain)?, pem::key(key, Some(password))?)
     }
 
-    /// Reads a PFX (PKCS#12) with its password; `None` and an empty password are the same.
+    /// Reads a PFX (PKCS#12) with its password; `None` and an empty password are the same. The cargo feature `pfx` adds
+    /// this function.
     ///
     /// # Errors
     /// As [`BindingCertificate::from_pem`]; a wrong password is
     /// [`WrongPassword`](BindingCertificateError::WrongPassword).
+    #[cfg(feature = "pfx")]
     pub fn from_pfx(pfx: &[u8], password: Option<&Secret>) -> Result<Self, BindingCertificateError> {
         let (chain, key) = pfx::read(pfx, password.map_or("", Secret::expose))?;
         Self::new(chain, key)
@@ -126,10 +129,11 @@ impl BindingCertificate {
         Self::from_encrypted_pem(&read_file(chain.as_ref())?, &read_file(key.as_ref())?, password)
     }
 
-    /// [`BindingCertificate::from_pfx`] on a file.
+    /// [`BindingCertificate::from_pfx`] on a file. The cargo feature `pfx` adds this function.
     ///
     /// # Errors
     /// Also [`Unreadable`](BindingCertificateError::Unreadable).
+    #[cfg(feature = "pfx")]
     pub fn from_pfx_file(
         path: impl AsRef<Path>,
         password: Option<&Secret>,
@@ -137,20 +141,49 @@ impl BindingCertificate {
         Self::from_pfx(&read_file(path.as_ref())?, password)
     }
 
-    /// Reads a PEM or a PFX file, whichever it is. The password opens the PFX, or the key in the PEM if it is encrypted.
+    /// Reads a chain and its key from one PEM file. The password opens the key if it is encrypted.
+    ///
+    /// It refuses a PFX in every build, with and without the cargo feature `pfx`.
     ///
     /// # Errors
-    /// As the two of them.
+    /// As [`BindingCertificate::from_encrypted_pem`]; also [`Unreadable`](BindingCertificateError::Unreadable) and
+    /// [`PfxInsteadOfPem`](BindingCertificateError::PfxInsteadOfPem).
     pub fn from_file(
         path: impl AsRef<Path>,
         password: Option<&Secret>,
     ) -> Result<Self, BindingCertificateError> {
         let bytes = read_file(path.as_ref())?;
-        match (pem::looks_like_pem(&bytes), password) {
-            (true, Some(password)) => Self::from_encrypted_pem(&bytes, &bytes, password),
-            (true, None) => Self::from_pem(&bytes),
-            (false, password) => Self::from_pfx(&bytes, password),
+        Self::from_maybe_encrypted_pem(&bytes, &bytes, password)
+    }
+
+    /// Reads a PEM or a PFX file, whichever it is. The password opens the PFX, or the key in the PEM if it is encrypted.
+    /// The cargo feature `pfx` adds this function.
+    ///
+    /// # Errors
+    /// As [`BindingCertificate::from_file`] and [`BindingCertificate::from_pfx_file`].
+    #[cfg(feature = "pfx")]
+    pub fn from_pem_or_pfx_file(
+        path: impl AsRef<Path>,
+        password: Option<&Secret>,
+    ) -> Result<Self, BindingCertificateError> {
+        Self::from_pem_or_pfx(&read_file(path.as_ref())?, password)
+    }
+
+    #[cfg(feature = "pfx")]
+    fn from_pem_or_pfx(bytes: &[u8], password: Option<&Secret>) -> Result<Self, BindingCertificateError> {
+        if pem::looks_like_pem(bytes) {
+            Self::from_maybe_encrypted_pem(bytes, bytes, password)
+        } else {
+            Self::from_pfx(bytes, password)
         }
+    }
+
+    fn from_maybe_encrypted_pem(
+        chain: &[u8],
+        key: &[u8],
+        password: Option<&Secret>,
+    ) -> Result<Self, BindingCertificateError> {
+        Self::new(pem::chain(chain)?, pem::key(key, password)?)
     }
 
     fn new(ders: Vec<Vec<u8>>, key: PrivateKeyDer<'static>) -> Result<Self, BindingCertificateError> {

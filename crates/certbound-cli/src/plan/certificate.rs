@@ -26,7 +26,7 @@ pub(super) fn load(
     let certificate = match (key, &password) {
         (Some(key), Some(password)) => BindingCertificate::from_encrypted_pem_files(path, key, password)?,
         (Some(key), None) => BindingCertificate::from_pem_files(path, key)?,
-        (None, _) => BindingCertificate::from_file(path, password.as_ref())?,
+        (None, _) => BindingCertificate::from_pem_or_pfx_file(path, password.as_ref())?,
     };
     Ok((certificate, format!("file:{}", path.display())))
 }

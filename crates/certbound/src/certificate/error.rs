@@ -54,6 +54,9 @@ pub enum BindingCertificateError {
     /// An RSA signature is needed and the key is not RSA.
     #[error("an RSA key is needed to sign the client's assertion, and this key is not RSA")]
     NotRsa,
+    /// A PFX where PEM is read. Every build says so; the cargo feature `pfx` adds the functions that read one.
+    #[error("it is a PFX (PKCS#12), and PEM is read here")]
+    PfxInsteadOfPem,
     /// Not a PKCS#12 file.
     #[error("the PFX cannot be read: {reason}")]
     BrokenPfx {
@@ -82,6 +85,7 @@ impl BindingCertificateError {
             Self::KeyUnusable => "cryptographic_error",
             Self::KeyMismatch => "certificate_key_mismatch",
             Self::NotRsa => "certificate_not_rsa",
+            Self::PfxInsteadOfPem => "certificate_pfx_unexpected",
             Self::BrokenPfx { .. } => "certificate_pfx_invalid",
             Self::WrongPassword => "certificate_password_wrong",
             Self::Certificate(error) => error.code(),
@@ -107,6 +111,9 @@ impl BindingCertificateError {
             Self::KeyUnusable => "use an RSA key of 2048 bits or more, or an EC key on P-256, P-384 or P-521",
             Self::KeyMismatch => "pair the certificate with the key it was issued for; the leaf comes first",
             Self::NotRsa => "ask for a bound token, which works with any key, or use an RSA certificate",
+            Self::PfxInsteadOfPem => {
+                "convert it: `openssl pkcs12 -in app.pfx -out app.pem`; or turn on the cargo feature `pfx` of certbound and read it by one of the functions with `pfx` in their names; the command line reads it as one file, without --certificate-key"
+            }
             Self::BrokenPfx { .. } => "export it again with one certificate and its private key",
             Self::WrongPassword => {
                 "give the password that the PFX or the key was encrypted with; the command line reads it from AZURE_CLIENT_CERTIFICATE_PASSWORD"

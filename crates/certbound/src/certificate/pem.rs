@@ -9,6 +9,7 @@ use super::encrypted;
 use super::error::BindingCertificateError;
 
 /// Whether the bytes are text with a PEM section rather than a PFX.
+#[cfg(feature = "pfx")]
 pub(super) fn looks_like_pem(bytes: &[u8]) -> bool {
     const MARK: &[u8] = b"-----BEGIN ";
     // A PFX begins with a DER SEQUENCE; anything else is read as PEM, whose errors say more.
@@ -24,7 +25,7 @@ pub(super) fn chain(pem: &[u8]) -> Result<Vec<Vec<u8>>, BindingCertificateError>
             chain.push(der.to_vec());
         }
     }
-    if chain.is_empty() { Err(BindingCertificateError::NoCertificate) } else { Ok(chain) }
+    if chain.is_empty() { Err(without(pem, BindingCertificateError::NoCertificate)) } else { Ok(chain) }
 }
 
 /// The one private key; `password` opens it when it is encrypted (PKCS #8).
@@ -46,10 +47,27 @@ pub(super) fn key(
     }
     let count = keys.len();
     match keys.pop() {
-        None => Err(BindingCertificateError::NoPrivateKey),
+        None => Err(without(pem, BindingCertificateError::NoPrivateKey)),
         Some(key) if count == 1 => Ok(key),
         Some(_) => Err(BindingCertificateError::SeveralPrivateKeys { count }),
     }
+}
+
+/// Why there is nothing in the text: it may be no text at all.
+fn without(pem: &[u8], error: BindingCertificateError) -> BindingCertificateError {
+    if begins_as_pfx(pem) { BindingCertificateError::PfxInsteadOfPem } else { error }
+}
+
+/// `PFX ::= SEQUENCE { version INTEGER {v3(3)}, .. }` (RFC 7292, section 4), in DER or BER.
+fn begins_as_pfx(bytes: &[u8]) -> bool {
+    const VERSION: &[u8] = &[0x02, 0x01, 0x03];
+    let Some((0x30, rest)) = bytes.split_first() else { return false };
+    let content = match rest.split_first() {
+        Some((length @ 0x81..=0x84, rest)) => rest.get(usize::from(length & 0x0f)..),
+        Some((_, rest)) => Some(rest),
+        None => None,
+    };
+    content.is_some_and(|content| content.starts_with(VERSION))
 }
 
 /// OpenSSL's own encryption, from before PKCS #8; its key is one MD5 of the password.

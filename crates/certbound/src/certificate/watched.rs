@@ -55,9 +55,15 @@ pub struct CertificateWatch {
 }
 
 impl WatchedCertificate {
-    /// One file with chain and key: PEM, or PFX.
+    /// One PEM file with chain and key. It refuses a PFX in every build, with and without the cargo feature `pfx`.
     pub fn file(path: impl Into<PathBuf>) -> CertificateWatch {
         CertificateWatch::new(Paths::File(path.into()))
+    }
+
+    /// One file with chain and key: PEM or PFX, whichever it is at the time. The cargo feature `pfx` adds this function.
+    #[cfg(feature = "pfx")]
+    pub fn pem_or_pfx_file(path: impl Into<PathBuf>) -> CertificateWatch {
+        CertificateWatch::new(Paths::PemOrPfx(path.into()))
     }
 
     /// A PEM file with the chain, and one with the key. While only one of them has been replaced, the two do not fit, and

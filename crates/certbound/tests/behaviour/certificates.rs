@@ -33,7 +33,7 @@ fn every_form_of_a_key_is_read() {
         BindingCertificate::from_pem_file(path("rsa.bundle.pem")).unwrap(),
         BindingCertificate::from_pfx_file(path("rsa.pfx"), Some(&password)).unwrap(),
         BindingCertificate::from_pfx_file(path("rsa.legacy.pfx"), Some(&password)).unwrap(),
-        BindingCertificate::from_file(path("rsa.pfx"), Some(&password)).unwrap(),
+        BindingCertificate::from_pem_or_pfx_file(path("rsa.pfx"), Some(&password)).unwrap(),
         BindingCertificate::from_file(path("rsa.bundle.pem"), None).unwrap(),
         BindingCertificate::from_file(path("rsa.bundle.pem"), Some(&password)).unwrap(),
         encrypted("rsa.pem", "rsa.encrypted.pem"),
@@ -85,6 +85,9 @@ fn what_is_wrong_is_said_and_what_to_do() {
             .map(|_| ())
             .unwrap_err()
     };
+    let of_file = |name: &str, password: Option<&Secret>| {
+        BindingCertificate::from_file(path(name), password).map(|_| ()).unwrap_err()
+    };
     let bundle = String::from_utf8(read("rsa.bundle.pem")).unwrap();
     let two_keys = [read("rsa.bundle.pem"), read("p256.pkcs8.pem")].concat();
     let not_base64 = bundle.replacen("MII", "M!I", 1);
@@ -117,11 +120,28 @@ fn what_is_wrong_is_said_and_what_to_do() {
         (pfx("no-key.pfx", "right"), "cert_without_private_key"),
         (pfx("no-certificate.pfx", "right"), "certificate_missing"),
         (pfx("rsa.pem", "right"), "certificate_pfx_invalid"),
+        (pem(&read("rsa.pfx")), "certificate_pfx_unexpected"),
+        (pair("rsa.legacy.pfx", "rsa.pkcs8.pem"), "certificate_pfx_unexpected"),
+        (pair("rsa.pem", "p256.empty-password.pfx"), "certificate_pfx_unexpected"),
+        (opened("no-certificate.pfx", "right"), "certificate_pfx_unexpected"),
+        (of_file("rsa.pfx", None), "certificate_pfx_unexpected"),
+        (of_file("rsa.pfx", Some(&Secret::new("right"))), "certificate_pfx_unexpected"),
     ];
     for (error, code) in cases {
         assert_eq!(error.code(), code, "{error}");
         assert!(!error.fix().is_empty() && !error.to_string().is_empty());
     }
+    // DER that is not a PFX, and a length that runs past the end.
+    for other in [&[0x30, 0x82, 0x01, 0x00, 0x30][..], &[0x30, 0x84, 0x01], &[0x30], &[0x02, 0x01, 0x03]] {
+        assert_eq!(pem(other).code(), "certificate_missing", "{other:x?}");
+    }
+    for form in
+        [&[0x30, 0x05, 0x02, 0x01, 0x03][..], &[0x30, 0x80, 0x02, 0x01, 0x03], &[0x30, 0x81, 9, 2, 1, 3]]
+    {
+        assert_eq!(pem(form).code(), "certificate_pfx_unexpected", "{form:x?}");
+    }
+    let refused = BindingCertificateError::PfxInsteadOfPem;
+    assert!(refused.fix().contains("openssl pkcs12 -in") && refused.fix().contains("cargo feature `pfx`"));
     let missing = BindingCertificate::from_pem_file(path("nothing.pem")).unwrap_err();
     assert!(matches!(missing, BindingCertificateError::Unreadable { .. }));
 }

@@ -490,11 +490,17 @@ fn a_pfx_is_watched_with_its_password() {
     let password = || certbound::Secret::new("right");
     let valid = certbound::BindingCertificate::from_pfx_file(&path, Some(&password())).unwrap();
     let clock = certbound_testkit::ManualClock::at(valid.chain().not_before());
-    let watch =
-        || WatchedCertificate::file(&path).with_clock(clock.clone()).poll_every(NEVER).allow_other_subjects();
+    let watch = || {
+        WatchedCertificate::pem_or_pfx_file(&path)
+            .with_clock(clock.clone())
+            .poll_every(NEVER)
+            .allow_other_subjects()
+    };
     let watched = watch().password(password()).start().unwrap();
     assert_eq!(watched.current().thumbprint(), valid.thumbprint());
     assert_eq!(watch().start().unwrap_err().code(), "certificate_password_wrong");
+    let as_pem = WatchedCertificate::file(&path).with_clock(clock.clone()).password(password());
+    assert_eq!(as_pem.start().unwrap_err().code(), "certificate_pfx_unexpected");
 
     fs::copy(certificates.join("rsa.legacy.pfx"), &path).unwrap();
     assert!(!watched.reload().unwrap(), "the same certificate in another wrapping");

@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use certbound_core::secret::Secret;
 use zeroize::Zeroizing;
 
-use crate::certificate::{BindingCertificate, BindingCertificateError, pem, read_regular_file};
+use crate::certificate::{BindingCertificate, BindingCertificateError, read_regular_file};
 
 /// The names in a Kubernetes secret of type `kubernetes.io/tls`.
 const CHAIN: &str = "tls.crt";
@@ -25,6 +25,8 @@ pub(super) struct Place {
 #[derive(Clone, Debug)]
 pub(super) enum Paths {
     File(PathBuf),
+    #[cfg(feature = "pfx")]
+    PemOrPfx(PathBuf),
     Files(PathBuf, PathBuf),
     Directory(PathBuf),
 }
@@ -54,6 +56,8 @@ impl Place {
         };
         match &self.paths {
             Paths::File(path) => vec![parent(path)],
+            #[cfg(feature = "pfx")]
+            Paths::PemOrPfx(path) => vec![parent(path)],
             Paths::Files(chain, key) => vec![parent(chain), parent(key)],
             Paths::Directory(path) => vec![path.clone()],
         }
@@ -68,6 +72,8 @@ impl Place {
     fn look(&self) -> Contents {
         let (chain, key) = match &self.paths {
             Paths::File(path) => (path.clone(), None),
+            #[cfg(feature = "pfx")]
+            Paths::PemOrPfx(path) => (path.clone(), None),
             Paths::Files(chain, key) => (chain.clone(), Some(key.clone())),
             Paths::Directory(path) => {
                 // Followed once, so that both files are of one generation whenever the link is swapped.
@@ -92,15 +98,12 @@ impl Place {
         }
         let chain = contents.chain.as_ref().map_or(&[][..], |chain| chain);
         let password = self.password.as_deref();
-        match (&contents.key, password) {
-            (Some(key), Some(password)) => BindingCertificate::from_encrypted_pem(chain, key, password),
-            (Some(key), None) => BindingCertificate::from_pem_pair(chain, key),
-            (None, Some(password)) if pem::looks_like_pem(chain) => {
-                BindingCertificate::from_encrypted_pem(chain, chain, password)
-            }
-            (None, None) if pem::looks_like_pem(chain) => BindingCertificate::from_pem(chain),
-            (None, password) => BindingCertificate::from_pfx(chain, password),
+        #[cfg(feature = "pfx")]
+        if matches!(self.paths, Paths::PemOrPfx(_)) {
+            return BindingCertificate::from_pem_or_pfx(chain, password);
         }
+        let key = contents.key.as_ref().map_or(chain, |key| key);
+        BindingCertificate::from_maybe_encrypted_pem(chain, key, password)
     }
 }
 
