@@ -8,8 +8,11 @@ use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, DnValue,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SubjectPublicKeyInfo,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, PublicKeyData,
+    SignatureAlgorithm,
 };
+use x509_parser::prelude::FromDer as _;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::ca::{self, BACKDATED};
 use crate::emulator::EmulatorError;
@@ -67,7 +70,7 @@ impl MachineAuthority {
         Ok(Self { issuer: CertifiedIssuer::self_signed(params, keys.any()?)?, issued: Mutex::default() })
     }
 
-    /// A certificate (DER) for an identity's key, given as DER of a `SubjectPublicKeyInfo`.
+    /// A certificate (DER) for an identity's RSA key, given as DER of a `SubjectPublicKeyInfo`.
     pub(crate) fn issue(
         &self,
         tenant: &str,
@@ -75,7 +78,8 @@ impl MachineAuthority {
         (from, until): (UnixTime, UnixTime),
         issued: Issued,
     ) -> Result<Vec<u8>, EmulatorError> {
-        let key = SubjectPublicKeyInfo::from_der(public_key)?;
+        let (_, key) = SubjectPublicKeyInfo::from_der(public_key).map_err(EmulatorError::key_material)?;
+        let key = RsaPublicKey(&key.subject_public_key.data);
         let mut params: CertificateParams = ca::params("", from, until);
         params.distinguished_name = DistinguishedName::new();
         let domain = DnValue::Ia5String(tenant.try_into()?);
@@ -95,6 +99,20 @@ impl MachineAuthority {
 
     fn remembered(&self) -> std::sync::MutexGuard<'_, Remembered> {
         self.issued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The `RSAPublicKey` of a request (RFC 8017, appendix A.1.1). rcgen's own reader of keys would bring a second version of
+/// a crate along.
+struct RsaPublicKey<'a>(&'a [u8]);
+
+impl PublicKeyData for RsaPublicKey<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_RSA_SHA256
     }
 }
 

@@ -51,9 +51,10 @@ fn ecdsa(algorithm: &'static signature::EcdsaSigningAlgorithm, crv: &str) -> Sig
 
 fn rsa(padding: &'static dyn signature::RsaEncoding) -> Signer {
     let key = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
-    let public = key.public_key();
-    let (n, e) = (public.modulus().big_endian_without_leading_zero(), public.exponent());
-    let jwk = json!({ "kty": "RSA", "n": base64(n), "e": base64(e.big_endian_without_leading_zero()) });
+    // `RSAPublicKey` (RFC 8017, appendix A.1.1) of 2048 bits: n behind a zero byte, then e, which is 65537.
+    let public = key.public_key().as_ref();
+    assert_eq!((public.len(), &public[265..]), (270, &[2, 3, 1, 0, 1][..]));
+    let jwk = json!({ "kty": "RSA", "n": base64(&public[9..265]), "e": base64(&public[267..]) });
     let sign = move |text: &[u8]| {
         let mut signature = vec![0; key.public_modulus_len()];
         key.sign(padding, &SystemRandom::new(), text, &mut signature).unwrap();
