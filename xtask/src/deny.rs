@@ -1,23 +1,96 @@
-//! `cargo xtask deny`: `deny.toml` held against the dependencies, by cargo-deny.
+//! `cargo xtask deny`: `deny.toml` held against the dependencies, by cargo-deny; and what cargo itself knows of them:
+//! pre-releases and yanked versions.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::process::{capture, cargo, on_path, run, say};
 
 const VERSION: &str = "0.20.2";
 
-/// Checks bans, licences and sources. Advisories need a database from the network and are asked for by hand:
-/// `cargo deny check advisories`.
+/// The packages that nobody depends on as a library: pre-releases are their own affair.
+const NO_LIBRARIES: [&str; 3] = ["certbound-cli", "certbound-testkit", "xtask"];
+/// The packages that are never published.
+const UNPUBLISHED: [&str; 2] = ["certbound-testkit", "xtask"];
+
+/// Checks bans (duplicates among them), licences, sources, pre-releases and yanked versions.
+///
+/// Security advisories are NOT checked: no registry that CI reaches carries their database. See `deny.toml`.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
     let cargo_deny = find_or_install(root)?;
     // What tests and benchmarks bring along is not shipped: it may have a runtime of its own, but not any licence.
     let check =
         |arguments: &[&str]| run(Command::new(&cargo_deny).current_dir(root).arg("--locked").args(arguments));
     check(&["--exclude-dev", "check", "bans"])?;
-    check(&["check", "licenses", "sources"])
+    check(&["check", "licenses", "sources"])?;
+    no_pre_releases(root)?;
+    no_yanked_versions(root)?;
+    say(
+        "deny: security advisories were not checked: with access to GitHub, run `cargo deny check advisories`",
+    );
+    Ok(())
+}
+
+/// Who depends on a library of ours gets no pre-release with it, on any target, unless a feature is asked for.
+fn no_pre_releases(root: &Path) -> Result<()> {
+    let tree = ["tree", "--locked", "--workspace", "--edges", "normal,build", "--target", "all"];
+    let mut command = cargo(root);
+    command.args(tree).args(["--prefix", "none"]);
+    for package in NO_LIBRARIES {
+        command.args(["--exclude", package]);
+    }
+    let printed = capture(&mut command)?;
+    let found = pre_releases(&printed);
+    if !found.is_empty() {
+        bail!("deny: pre-releases among the libraries' default dependencies: {}", found.join(", "));
+    }
+    say("deny: no pre-releases among the libraries' default dependencies");
+    Ok(())
+}
+
+/// The lines of `cargo tree` whose version has a pre-release part (Semantic Versioning 2.0, item 9).
+fn pre_releases(tree: &str) -> Vec<&str> {
+    let mut found: Vec<&str> = tree.lines().filter(|line| is_pre_release(line)).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// A line is `name vVERSION`, and more.
+fn is_pre_release(line: &str) -> bool {
+    let version = line.split_whitespace().nth(1).unwrap_or_default();
+    // What follows a plus is build metadata, which may hold a hyphen.
+    version.split('+').next().is_some_and(|version| version.contains('-'))
+}
+
+/// Packing asks the registry for each version in the lock file, and warns of those that were yanked.
+fn no_yanked_versions(root: &Path) -> Result<()> {
+    let mut command = cargo(root);
+    command.args(["package", "--locked", "--workspace", "--no-verify", "--allow-dirty"]);
+    for package in UNPUBLISHED {
+        command.args(["--exclude", package]);
+    }
+    say("deny: packing every crate that is published, to ask for yanked versions");
+    let output = command.output().context("could not start `cargo package`")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        bail!("deny: the crates cannot be packed: {}", said.trim());
+    }
+    let yanked = yanked(&said);
+    if !yanked.is_empty() {
+        bail!("deny: {}; `cargo update` finds another version", yanked.join("; "));
+    }
+    say("deny: no yanked versions");
+    Ok(())
+}
+
+fn yanked(said: &str) -> Vec<&str> {
+    let mut found: Vec<&str> = said.lines().filter(|line| line.contains("is yanked")).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 fn find_or_install(root: &Path) -> Result<PathBuf> {
@@ -41,4 +114,27 @@ fn find_or_install(root: &Path) -> Result<PathBuf> {
         "cargo-deny could not be installed; with network access, `cargo install cargo-deny` does it by hand",
     )?;
     Ok(ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pre_release_is_told_from_build_metadata() {
+        let tree = "certbound v0.1.0 (/somewhere/a-folder)\ncms v0.3.0-pre.1\nwasi v0.11.1+wasi-snapshot-preview1\n\
+                    toml v1.2.1+spec-1.1.0\npkcs12 v0.2.0-pre.0\ncms v0.3.0-pre.1 (*)\n\nserde v1.0.229 (proc-macro)\n";
+        assert_eq!(pre_releases(tree), ["cms v0.3.0-pre.1", "cms v0.3.0-pre.1 (*)", "pkcs12 v0.2.0-pre.0"]);
+    }
+
+    /// As cargo 1.95 prints it.
+    #[test]
+    fn a_yanked_version_is_read_from_what_cargo_says() {
+        let said = "   Packaging yk v0.1.0 (/somewhere)\n    Updating crates.io index\nwarning: package `futures-util v0.3.30` in \
+                    Cargo.lock is yanked in registry `crates-io`, consider updating to a version that is not yanked\n    \
+                    Packaged 4 files\n";
+        assert_eq!(yanked(said).len(), 1);
+        assert!(yanked(said)[0].contains("`futures-util v0.3.30`"));
+        assert!(yanked("    Packaged 4 files\n").is_empty());
+    }
 }
