@@ -1,6 +1,7 @@
 // A token service nobody here wrote (oidc-provider), with a resource that checks its tokens by `jose`.
 //
-// Arguments: folder with tls.pem, tls.key.pem (the server's own), client.pem (the certificate of `self-signed`).
+// Arguments: folder with tls.pem and tls.key.pem (the server's own), client.pem (the certificate of `self-signed`),
+// ca.pem (the authorities of tls_client_auth) and clients.json (more clients: id, method, certificate, algorithm).
 // Prints one line of JSON when it listens. Ends when stdin does.
 import { X509Certificate, createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -23,13 +24,19 @@ const listen = (options) =>
     server.listen(0, '127.0.0.1', () => resolve(server));
   });
 const plain = await listen({});
-const mtls = await listen({ requestCert: true, rejectUnauthorized: false });
+// Every certificate passes the handshake; `socket.authorized` says whether one of the authorities issued it.
+const mtls = await listen({ requestCert: true, rejectUnauthorized: false, ca: file('ca.pem') });
 const url = (server) => `https://localhost:${server.address().port}`;
 
-const { privateKey, publicKey } = await generateKeyPair('RS256', { extractable: true });
-const signing = { ...(await exportJWK(privateKey)), kid: 'k1', alg: 'RS256', use: 'sig' };
+const signing = async (alg) => {
+  const { privateKey } = await generateKeyPair(alg, { extractable: true });
+  return { ...(await exportJWK(privateKey)), kid: `key of ${alg}`, alg, use: 'sig' };
+};
+const signingKeys = await Promise.all(['RS256', 'PS256', 'ES256', 'EdDSA'].map(signing));
 const certificate = new X509Certificate(file('client.pem'));
-const registered = { ...(await exportJWK(certificate.publicKey)), x5c: [certificate.raw.toString('base64')] };
+/** A certificate as `jwks` of its client: RFC 8705, section 2.2.2. */
+const registration = async (of) => ({ ...(await exportJWK(of.publicKey)), x5c: [of.raw.toString('base64')] });
+const registered = await registration(certificate);
 
 const client = (client_id, token_endpoint_auth_method, more) => ({
   client_id,
@@ -40,6 +47,16 @@ const client = (client_id, token_endpoint_auth_method, more) => ({
   tls_client_certificate_bound_access_tokens: true,
   ...more,
 });
+const more = JSON.parse(file('clients.json'));
+const registeredBy = {
+  tls_client_auth: async (of) => ({ tls_client_auth_subject_dn: of.subject }),
+  self_signed_tls_client_auth: async (of) => ({ jwks: { keys: [await registration(of)] } }),
+};
+const moreClients = more.map(async ({ id, method, certificate: name }) =>
+  client(id, method, await registeredBy[method](new X509Certificate(file(name)))),
+);
+/** What a client's tokens are signed with. */
+const algorithms = new Map(more.map(({ id, algorithm }) => [id, algorithm]));
 const presented = (ctx) => {
   const peer = ctx.req.socket.getPeerCertificate?.();
   return peer?.raw ? new X509Certificate(peer.raw) : undefined;
@@ -60,8 +77,9 @@ const provider = new Provider(url(plain), {
       jwks: { keys: [{ ...registered, x5c: undefined }] },
       tls_client_certificate_bound_access_tokens: false,
     }),
+    ...(await Promise.all(moreClients)),
   ],
-  jwks: { keys: [signing] },
+  jwks: { keys: signingKeys },
   clientAuthMethods: [
     'client_secret_post',
     'private_key_jwt',
@@ -76,17 +94,17 @@ const provider = new Provider(url(plain), {
       tlsClientAuth: true,
       selfSignedTlsClientAuth: true,
       getCertificate: presented,
-      certificateAuthorized: () => true,
+      certificateAuthorized: (ctx) => ctx.req.socket.authorized,
       certificateSubjectMatches: (ctx, property, expected) => presented(ctx)?.subject === expected,
     },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => 'urn:orders',
-      getResourceServerInfo: () => ({
+      getResourceServerInfo: (ctx, resource, { clientId }) => ({
         scope: 'read',
         audience: 'urn:orders',
         accessTokenFormat: 'jwt',
-        jwt: { sign: { alg: 'RS256' } },
+        jwt: { sign: { alg: algorithms.get(clientId) ?? 'RS256' } },
       }),
     },
   },
@@ -96,7 +114,8 @@ provider.on('server_error', (ctx, error) => console.error(error));
 const answer = provider.callback();
 plain.on('request', answer);
 
-const keys = createLocalJWKSet({ keys: [{ ...(await exportJWK(publicKey)), kid: 'k1', alg: 'RS256' }] });
+const publicMembers = ({ kty, crv, n, e, x, y, kid, alg }) => ({ kty, crv, n, e, x, y, kid, alg });
+const keys = createLocalJWKSet({ keys: signingKeys.map(publicMembers) });
 /** The resource: signature, issuer and audience by jose, then the binding (RFC 8705, section 3). */
 const resource = async (request, response) => {
   const say = (status, text) => response.writeHead(status, { 'content-type': 'text/plain' }).end(text);

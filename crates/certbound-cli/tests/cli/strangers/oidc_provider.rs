@@ -1,6 +1,8 @@
 //! `oidc-provider` for Node: a token service of RFC 8705 that nobody here wrote, with a resource that checks its tokens
 //! by `jose`.
 
+mod decisions;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -28,12 +30,19 @@ struct Provider {
 impl Provider {
     /// With other arguments it lacks what they name.
     fn start(lacks: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), lacks, &[], "")
+    }
+
+    /// With more clients, whose certificates are in the folder, and another authority that issued some of these.
+    fn start_in(folder: tempfile::TempDir, lacks: &str, clients: &[Value], authority: &str) -> Self {
         let server = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let write = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).unwrap();
         write("tls.pem", server.cert.pem().as_bytes());
         write("tls.key.pem", server.signing_key.serialize_pem().as_bytes());
         write("client.pem", &std::fs::read(certificates("rsa.pem")).unwrap());
+        let ours = std::fs::read_to_string(certificates("ca.pem")).unwrap();
+        write("ca.pem", format!("{ours}{authority}").as_bytes());
+        write("clients.json", &serde_json::to_vec(clients).unwrap());
         let mut child = Command::new(node::interpreter())
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/strangers/oidc_provider.mjs"))
             .args([folder.path(), &node::packages()])
