@@ -1,6 +1,7 @@
 //! The claims of a JWT (RFC 7519), read strictly.
 
 mod confirmation;
+mod numeric_date;
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -8,6 +9,7 @@ use std::sync::OnceLock;
 use serde_json::{Map, Value};
 
 pub use self::confirmation::Confirmation;
+pub use self::numeric_date::NumericDate;
 use crate::json::{JsonError, Members};
 use crate::time::UnixTime;
 
@@ -53,6 +55,22 @@ impl Claims {
     /// A claim that is a list; none when it is absent or anything else.
     pub fn list(&self, name: &str) -> Option<&[Value]> {
         self.members.other(name)?.as_array().map(Vec::as_slice)
+    }
+
+    /// A claim that is a NumericDate (RFC 7519, section 2): a JSON number of seconds that is not negative. It may have a
+    /// fraction. None when the claim is absent.
+    ///
+    /// # Errors
+    /// [`ClaimError`] when it is there and is anything else, also a text of digits.
+    pub fn numeric_date(&self, name: &'static str) -> Result<Option<NumericDate>, ClaimError> {
+        if let Some(seconds) = self.number(name) {
+            return Ok(Some(NumericDate::whole(seconds)));
+        }
+        match self.members.other(name) {
+            Some(value) => NumericDate::of_number(value).map(Some).ok_or(ClaimError { name }),
+            None if self.contains(name) => Err(ClaimError { name }),
+            None => Ok(None),
+        }
     }
 
     /// A claim that is a time: whole seconds, as a number or (from older libraries) as a text of digits.
@@ -108,7 +126,7 @@ impl fmt::Debug for Claims {
 
 /// A claim of the wrong type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the claim `{name}` is not a time in whole seconds")]
+#[error("the claim `{name}` is not a time in seconds")]
 pub struct ClaimError {
     /// Its name.
     pub name: &'static str,
@@ -178,6 +196,21 @@ mod tests {
             ["-1", "1.5", "\"\"", "\"-1\"", "\" 5\"", "null", "true", "1e3", "\"99999999999999999999\""]
         {
             assert!(claims(&format!("{{\"exp\":{wrong}}}")).time("exp").is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn numeric_dates_are_numbers_that_are_not_negative() {
+        let ends = |value: &str| {
+            let date = claims(&format!("{{\"exp\":{value}}}")).numeric_date("exp")?;
+            Ok(date.map(|date| (date.floor().as_secs(), date.ceil().as_secs())))
+        };
+        for (value, expected) in [("5", (5, 5)), ("5.9", (5, 6)), ("0", (0, 0)), ("1e3", (1000, 1000))] {
+            assert_eq!(ends(value), Ok(Some(expected)), "{value}");
+        }
+        assert_eq!(claims("{}").numeric_date("exp"), Ok(None));
+        for wrong in ["-1", "-1.5", "-0", "\"5\"", "\"\"", "null", "true", "[5]", "{}"] {
+            assert_eq!(ends(wrong), Err(ClaimError { name: "exp" }), "{wrong}");
         }
     }
 }

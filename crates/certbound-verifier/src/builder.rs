@@ -121,7 +121,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// The longest time between `nbf` or `iat` and `exp` that is believed. Default 29 hours.
+    /// The longest time between `nbf` or `iat` and `exp` that is believed, and between now and `exp` for a token with neither.
+    /// Default 29 hours.
     pub fn longest_lifetime(mut self, lifetime: Duration) -> Self {
         self.longest_lifetime = Some(lifetime);
         self

@@ -81,8 +81,8 @@ pub enum Refusal {
         /// What the token says, shortened and escaped.
         found: String,
     },
-    /// A time that is missing where it must be there, or is not a whole number of seconds.
-    #[error("the claim `{claim}` is missing or is not a time in whole seconds")]
+    /// A time that is missing where it must be there, or is not a number of seconds from 0 on.
+    #[error("the claim `{claim}` is missing or is not a time in seconds")]
     MalformedTime {
         /// Which one.
         claim: &'static str,
@@ -106,7 +106,7 @@ pub enum Refusal {
     /// It ends before it begins, or lives longer than is believed.
     #[error("the token's lifetime is not believed: from {from} to {to}")]
     Lifetime {
-        /// `nbf` or `iat`.
+        /// `nbf` or `iat`; the time of the check for a token that has neither.
         from: UnixTime,
         /// `exp`.
         to: UnixTime,

@@ -1,6 +1,6 @@
 //! When a token is good.
 
-use certbound_core::jwt::Claims;
+use certbound_core::jwt::{Claims, NumericDate};
 use certbound_core::time::UnixTime;
 
 use super::Policy;
@@ -8,27 +8,30 @@ use crate::refusal::Refusal;
 use crate::verified::Verified;
 
 impl Policy {
-    /// RFC 7519, sections 4.1.4 to 4.1.6, with `exp` required. Whole numbers only.
+    /// RFC 7519, sections 4.1.4 to 4.1.6, with `exp` required. A fraction of a second counts against the caller: `exp` is
+    /// rounded down, the beginning of the validity up, and an age is measured from the earlier second.
     pub(crate) fn check_times(&self, claims: &Claims, now: UnixTime) -> Result<UnixTime, Refusal> {
-        let time = |claim: &'static str| match claims.number(claim) {
-            None if claims.contains(claim) => Err(Refusal::MalformedTime { claim }),
-            seconds => Ok(seconds.map(UnixTime::from_secs)),
-        };
-        let (not_before, issued) = (time("nbf")?, time("iat")?);
-        let expires = time("exp")?.ok_or(Refusal::MalformedTime { claim: "exp" })?;
+        let (not_before, issued) = (date(claims, "nbf")?, date(claims, "iat")?);
+        let end = date(claims, "exp")?.ok_or(Refusal::MalformedTime { claim: "exp" })?;
+        let expires = end.floor();
         if now >= expires.plus(self.leeway) {
             return Err(Refusal::Expired { expired: expires, now });
         }
-        for from in [not_before, issued].into_iter().flatten() {
+        for begin in [not_before, issued].into_iter().flatten() {
+            let from = begin.ceil();
             if from > now.plus(self.leeway) {
                 return Err(Refusal::NotYetValid { from, now });
             }
-            if expires <= from || expires.since(from) > self.longest_lifetime {
+            if expires <= from || end.ceil().since(begin.floor()) > self.longest_lifetime {
                 return Err(Refusal::Lifetime { from, to: expires });
             }
         }
+        // Without a beginning, the lifetime that is left must not be longer than a whole one.
+        if end.ceil().since(now.plus(self.leeway)) > self.longest_lifetime {
+            return Err(Refusal::Lifetime { from: now, to: expires });
+        }
         if let Some(max_age) = self.max_age {
-            let issued = issued.ok_or(Refusal::MalformedTime { claim: "iat" })?;
+            let issued = issued.ok_or(Refusal::MalformedTime { claim: "iat" })?.floor();
             if now > issued.plus(max_age).plus(self.leeway) {
                 return Err(Refusal::TooOld { issued, now });
             }
@@ -38,12 +41,14 @@ impl Policy {
 
     /// Until when an accepted token may be remembered.
     pub(crate) fn good_until(&self, verified: &Verified) -> UnixTime {
-        let issued = verified.claims().number("iat");
+        let issued = date(verified.claims(), "iat").ok().flatten();
         match (self.max_age, issued) {
-            (Some(max_age), Some(issued)) => {
-                verified.expires_at().min(UnixTime::from_secs(issued).plus(max_age))
-            }
+            (Some(max_age), Some(issued)) => verified.expires_at().min(issued.floor().plus(max_age)),
             _ => verified.expires_at(),
         }
     }
+}
+
+fn date(claims: &Claims, claim: &'static str) -> Result<Option<NumericDate>, Refusal> {
+    claims.numeric_date(claim).map_err(|_| Refusal::MalformedTime { claim })
 }

@@ -31,8 +31,16 @@ fn v34_v37_times() {
     assert_eq!(with("iat", json!(N + 61)), "token_not_yet_valid");
     assert_eq!(code(decide(&token().without("exp").sign())), "malformed_time");
     assert_eq!(code(decide(&token().without("nbf").without("iat").sign())), "accepted");
-    for wrong in [json!("1800003600"), json!(1_800_003_600.5), json!(-1), json!(null), json!(true), json!([])]
-    {
+    for wrong in [
+        json!("1800003600"),
+        json!("1800003600.5"),
+        json!(-1),
+        json!(-0.5),
+        json!(null),
+        json!(true),
+        json!([]),
+        json!([N]),
+    ] {
         for name in ["exp", "nbf", "iat"] {
             assert_eq!(with(name, wrong.clone()), "malformed_time", "{name} {wrong}");
         }
@@ -43,6 +51,76 @@ fn v34_v37_times() {
     assert_eq!(code(decide(&short.sign())), "token_lifetime_refused");
     assert_eq!(with("exp", json!(N - 300 + 29 * 3600)), "accepted");
     assert_eq!(with("exp", json!(N - 300 + 29 * 3600 + 1)), "token_lifetime_refused");
+}
+
+/// RFC 7519 allows a fraction (section 2), and rounding it never helps the caller.
+#[test]
+fn v34_a_fraction_of_a_second_counts_against_the_caller() {
+    let n = f64::from(u32::try_from(N).unwrap());
+    let with = |name: &str, seconds: f64| with(name, json!(seconds));
+    assert_eq!(with("exp", n + 3600.5), "accepted");
+    assert_eq!(with("exp", n - 59.0), "accepted");
+    assert_eq!(with("exp", n - 59.5), "token_expired");
+    for name in ["nbf", "iat"] {
+        assert_eq!(with(name, n - 299.5), "accepted");
+        assert_eq!(with(name, n + 59.5), "accepted");
+        assert_eq!(with(name, n + 60.5), "token_not_yet_valid", "{name}");
+    }
+    // An age and a lifetime are measured over both fractions.
+    let limit = f64::from(29 * 3600);
+    assert_eq!(with("exp", n - 300.0 + limit), "accepted");
+    assert_eq!(with("exp", n - 300.0 + limit + 0.5), "token_lifetime_refused");
+    assert_eq!(with("iat", n + 3600.0 - limit - 0.5), "token_lifetime_refused");
+    let young = builder().max_age(Duration::from_secs(600)).leeway(Duration::ZERO).build().unwrap();
+    assert_eq!(by(&young, &token().claim("iat", json!(n - 599.5))), "accepted");
+    assert_eq!(by(&young, &token().claim("iat", json!(n - 600.5))), "token_too_old");
+    // Beyond every range, and beyond what JSON can say.
+    assert_eq!(with("exp", 1e300), "token_lifetime_refused");
+    assert_eq!(with("nbf", 1e300), "token_not_yet_valid");
+    let text = serde_json::to_string(&token().claims).unwrap();
+    let huge = text.replace(&format!("\"exp\":{}", N + 3600), "\"exp\":1e400");
+    assert_ne!(text, huge);
+    let header = r#"{"typ":"JWT","alg":"RS256","kid":"k1"}"#;
+    assert_eq!(code(decide(&crate::support::sign_json(header, &huge))), "malformed_token");
+}
+
+/// A token that says neither when it was issued nor from when it is valid is believed no longer than one that does.
+#[test]
+fn v37_a_lifetime_without_a_beginning_counts_from_now() {
+    let without = |exp: u64| {
+        let token = token().without("nbf").without("iat").claim("exp", json!(exp));
+        code(decide(&token.sign()))
+    };
+    assert_eq!(without(N + 100 * 365 * 86400), "token_lifetime_refused");
+    assert_eq!(without(N + 48 * 3600), "token_lifetime_refused");
+    assert_eq!(without(N + 29 * 3600 + 60), "accepted", "the clocks may differ by 60 s");
+    assert_eq!(without(N + 29 * 3600 + 61), "token_lifetime_refused");
+    let longer = builder().longest_lifetime(Duration::from_secs(48 * 3600)).build().unwrap();
+    let token = token().without("nbf").without("iat").claim("exp", json!(N + 48 * 3600));
+    assert_eq!(by(&longer, &token), "accepted");
+}
+
+/// A decision is remembered no longer than the age that is accepted, whatever form `iat` has.
+#[tokio::test]
+async fn v37_a_remembered_token_grows_too_old() {
+    use certbound_verifier::Authorization;
+    let clock = crate::keys::At::now();
+    let verifier = Verifier::builder()
+        .issuer_with_keys(crate::support::issuer(), keys())
+        .audience(AUDIENCE)
+        .any_role(["Orders.Read"])
+        .max_age(Duration::from_secs(600))
+        .leeway(Duration::ZERO)
+        .remember(16)
+        .with_clock(clock.clone())
+        .build()
+        .unwrap();
+    let issued = f64::from(u32::try_from(N).unwrap()) - 500.5;
+    let token = token().claim("iat", json!(issued)).sign();
+    let authorization = Authorization::new(Scheme::MtlsPop, &token);
+    assert_eq!(code(verifier.verify(&authorization, &client()).await), "accepted");
+    clock.advance(100);
+    assert_eq!(code(verifier.verify(&authorization, &client()).await), "token_too_old");
 }
 
 #[test]

@@ -1,0 +1,71 @@
+//! NumericDate (RFC 7519, section 2): the seconds of `exp`, `nbf` and `iat`, with or without a fraction.
+
+use serde_json::Value;
+
+use crate::time::UnixTime;
+
+/// A moment that lies within one second of the epoch's count. Which end of that second counts, the reader says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NumericDate {
+    seconds: u64,
+    has_fraction: bool,
+}
+
+impl NumericDate {
+    /// A moment without a fraction.
+    pub(super) const fn whole(seconds: u64) -> Self {
+        Self { seconds, has_fraction: false }
+    }
+
+    /// A JSON number that is no `u64`: with a fraction or an exponent, or beyond the range. None for a negative one (also
+    /// `-0`), and for anything but a number.
+    pub(super) fn of_number(value: &Value) -> Option<Self> {
+        let number = value.as_f64().filter(|number| number.is_finite() && number.is_sign_positive())?;
+        let floor = number.floor();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is whole, and saturates"
+        )]
+        let seconds = floor as u64;
+        Some(Self { seconds, has_fraction: floor < number })
+    }
+
+    /// The last whole second that is not after it: for `exp`, which must not be later than the token says.
+    pub const fn floor(self) -> UnixTime {
+        UnixTime::from_secs(self.seconds)
+    }
+
+    /// The first whole second that is not before it: for `nbf` and `iat`, which must not be earlier than the token says.
+    pub const fn ceil(self) -> UnixTime {
+        UnixTime::from_secs(self.seconds.saturating_add(self.has_fraction as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn ends(value: &Value) -> Option<(u64, u64)> {
+        let date = NumericDate::of_number(value)?;
+        Some((date.floor().as_secs(), date.ceil().as_secs()))
+    }
+
+    #[test]
+    fn a_fraction_has_two_ends() {
+        assert_eq!(ends(&json!(1_800_000_000.25)), Some((1_800_000_000, 1_800_000_001)));
+        assert_eq!(ends(&json!(0.5)), Some((0, 1)));
+        assert_eq!(ends(&json!(1e3)), Some((1000, 1000)));
+        assert_eq!(ends(&json!(1e300)), Some((u64::MAX, u64::MAX)));
+    }
+
+    #[test]
+    fn nothing_negative_and_nothing_but_a_number_is_a_date() {
+        for wrong in [json!(-1), json!(-0.5), json!(-0.0), json!(null), json!(true), json!([1]), json!("1.5")]
+        {
+            assert_eq!(ends(&wrong), None, "{wrong}");
+        }
+    }
+}
