@@ -64,7 +64,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// Accepts a token that is for others too, as long as it is for this resource. Default: refused.
+    /// Accepts a token that is for other resources too, as long as it is for this one. Those others can send it here. Default:
+    /// a token is accepted only if every one of its audiences is named by [`VerifierBuilder::audience`].
     pub fn accept_several_audiences(mut self) -> Self {
         self.several_audiences = true;
         self
@@ -173,7 +174,7 @@ impl VerifierBuilder {
         if self.issuers.is_empty() {
             return Err(BuildError::NoIssuer);
         }
-        if self.audiences.iter().all(String::is_empty) {
+        if self.audiences.is_empty() || self.audiences.contains("") {
             return Err(BuildError::NoAudience);
         }
         if !has_rule && !self.any_caller {
@@ -227,8 +228,8 @@ pub enum BuildError {
     /// The same issuer twice.
     #[error("an issuer is named twice")]
     IssuerTwice,
-    /// No audience.
-    #[error("no audience is named")]
+    /// No audience, or an empty one.
+    #[error("no audience is named, or an empty one")]
     NoAudience,
     /// Nothing says who may call.
     #[error("nothing says who may call: neither roles, nor scopes, nor clients")]

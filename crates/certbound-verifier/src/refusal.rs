@@ -327,7 +327,7 @@ impl Refusal {
                 "add the issuer or tenant to the verifier if its tokens shall be accepted"
             }
             Self::Audience { .. } => {
-                "the caller asks for a token of this resource, or the audience is added here"
+                "the caller asks for a token of this resource alone, or each of the token's audiences is added to the verifier"
             }
             Self::Expired { .. } | Self::TooOld { .. } => "the caller gets a new token; compare the clocks",
             Self::NotYetValid { .. } => "compare the clocks",

@@ -40,9 +40,13 @@ pub(crate) struct VerifyFlags {
     /// Read the issuer's keys from this file (a JSON Web Key Set) instead of fetching them.
     #[arg(long, value_name = "FILE", env = "CERTBOUND_KEYS")]
     pub(crate) keys: Option<PathBuf>,
-    /// Accept tokens for this audience, exactly as it stands in `aud`. May be repeated.
+    /// Accept tokens for this audience, exactly as it stands in `aud`. May be repeated; of a token for several each must be
+    /// named.
     #[arg(long, required = true, env = "CERTBOUND_AUDIENCE")]
     pub(crate) audience: Vec<String>,
+    /// Accept a token that is for other resources too, which can send it here.
+    #[arg(long, env = "CERTBOUND_ACCEPT_SEVERAL_AUDIENCES", value_parser = switch())]
+    pub(crate) accept_several_audiences: bool,
     /// Require this application role; one of several is enough.
     #[arg(long, value_name = "ROLE", env = "CERTBOUND_REQUIRE_ROLE")]
     pub(crate) require_role: Vec<String>,

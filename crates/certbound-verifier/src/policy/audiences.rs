@@ -7,14 +7,14 @@ use super::Policy;
 use crate::refusal::Refusal;
 
 impl Policy {
-    /// Exact texts. A list is refused unless it has one member or lists were allowed: a token that others accept too is
-    /// one that others can send here.
+    /// Exact texts (RFC 7519, section 4.1.3). A token for a second resource is one that this second resource can send here,
+    /// so every audience has to be one of this resource's own names, unless the policy says that one is enough.
     pub(crate) fn check_audience(&self, claims: &Claims) -> Result<(), Refusal> {
         let found = claims.audiences();
         let ours = |audience: &&str| self.audiences.contains(*audience);
-        let right = match found.as_slice() {
-            [one] => ours(one),
-            several => self.several_audiences && several.iter().any(ours),
+        let right = match self.several_audiences {
+            true => found.iter().any(ours),
+            false => !found.is_empty() && found.iter().all(ours),
         };
         if right { Ok(()) } else { Err(Refusal::Audience { found: shown(&found.join(" ")) }) }
     }

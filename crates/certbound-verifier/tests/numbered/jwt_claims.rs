@@ -164,6 +164,24 @@ fn v38_the_audience_is_exactly_ours() {
 }
 
 #[test]
+fn v38_several_audiences_are_all_ours_or_one_is_by_choice() {
+    let aud = |several: &[&str]| token().claim("aud", json!(several));
+    let lax = builder().accept_several_audiences().build().unwrap();
+    assert_eq!(by(&lax, &aud(&["api://other", AUDIENCE])), "accepted");
+    assert_eq!(by(&lax, &aud(&["api://other", "x"])), "audience_mismatch");
+    assert_eq!(by(&lax, &aud(&[])), "audience_mismatch");
+    // What the refusal advises: each of them is added to the verifier.
+    let both = aud(&[AUDIENCE, "https://idp.example/userinfo"]);
+    let refusal = decide(&both.sign()).unwrap_err();
+    assert!(refusal.fix().contains("each of the token's audiences"), "{}", refusal.fix());
+    let ours = builder().audience("https://idp.example/userinfo").build().unwrap();
+    assert_eq!(by(&ours, &both), "accepted");
+    assert_eq!(by(&ours, &aud(&[AUDIENCE, AUDIENCE])), "accepted");
+    assert_eq!(by(&ours, &aud(&[AUDIENCE, "https://idp.example/userinfo", "x"])), "audience_mismatch");
+    assert_eq!(by(&ours, &token().claim("aud", json!([AUDIENCE, 7]))), "audience_mismatch");
+}
+
+#[test]
 fn v39_the_issuer_is_exactly_the_tenants() {
     let v2 = format!("https://login.microsoftonline.com/{TENANT}/v2.0");
     for wrong in [
@@ -367,6 +385,7 @@ fn a_verifier_that_says_too_little_is_not_built() {
     assert_eq!(build(empty().audience("a").any_role(["r"])), BuildError::NoIssuer);
     assert_eq!(build(empty().issuer(issuer()).any_role(["r"])), BuildError::NoAudience);
     assert_eq!(build(empty().issuer(issuer()).audience("").any_role(["r"])), BuildError::NoAudience);
+    assert_eq!(build(builder().audience("")), BuildError::NoAudience);
     assert_eq!(build(empty().issuer(issuer()).audience("a")), BuildError::NoRule);
     assert_eq!(build(builder().issuer(issuer())), BuildError::IssuerTwice);
     let leeway = Duration::from_secs(601);

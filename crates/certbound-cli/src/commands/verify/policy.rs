@@ -34,6 +34,9 @@ pub(super) fn verifier(flags: &VerifyFlags) -> Result<(Verifier, Option<KeySet>)
     for audience in &flags.audience {
         builder = builder.audience(audience);
     }
+    if flags.accept_several_audiences {
+        builder = builder.accept_several_audiences();
+    }
     builder = builder.any_role(&flags.require_role).any_scope(&flags.require_scope);
     if !flags.require_scope.is_empty() {
         builder = builder.callers(Callers::Any);
