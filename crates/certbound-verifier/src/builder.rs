@@ -11,7 +11,7 @@ use crate::fetch::{AnyFetch, Fetch, HttpsFetch};
 use crate::issuer::Issuer;
 use crate::key_set::KeySet;
 use crate::keys::Keys;
-use crate::policy::{BindingPolicy, Callers, Policy};
+use crate::policy::{BindingPolicy, Callers, Clients, Policy};
 use crate::remembered::Remembered;
 use crate::verifier::{Inner, Verifier};
 
@@ -30,7 +30,7 @@ pub struct VerifierBuilder {
     several_audiences: bool,
     binding: BindingPolicy,
     callers: Callers,
-    clients: Option<HashSet<String>>,
+    clients: Option<Clients>,
     roles: HashSet<String>,
     scopes: HashSet<String>,
     any_caller: bool,
@@ -83,10 +83,11 @@ impl VerifierBuilder {
         self
     }
 
-    /// Accepts these applications only, by client id.
+    /// Accepts these clients only, by client id: exactly as it stands in the token, but for Entra's, whose GUIDs have two
+    /// spellings. A client of one issuer has the id that a client of another issuer may have too.
     pub fn only_clients<S: Into<String>>(mut self, clients: impl IntoIterator<Item = S>) -> Self {
-        let clients = clients.into_iter().map(|client| client.into().to_ascii_lowercase());
-        self.clients.get_or_insert_default().extend(clients);
+        let allowed = self.clients.get_or_insert_default();
+        clients.into_iter().for_each(|client| allowed.add(client.into()));
         self
     }
 
@@ -177,6 +178,9 @@ impl VerifierBuilder {
         if self.audiences.is_empty() || self.audiences.contains("") {
             return Err(BuildError::NoAudience);
         }
+        if self.clients.as_ref().is_some_and(Clients::has_an_empty_one) {
+            return Err(BuildError::EmptyClient);
+        }
         if !has_rule && !self.any_caller {
             return Err(BuildError::NoRule);
         }
@@ -231,6 +235,9 @@ pub enum BuildError {
     /// No audience, or an empty one.
     #[error("no audience is named, or an empty one")]
     NoAudience,
+    /// An empty client id.
+    #[error("a client is named by an empty id")]
+    EmptyClient,
     /// Nothing says who may call.
     #[error("nothing says who may call: neither roles, nor scopes, nor clients")]
     NoRule,
@@ -249,6 +256,7 @@ impl BuildError {
             Self::NoIssuer => "issuer_required",
             Self::IssuerTwice => "issuer_twice",
             Self::NoAudience => "audience_required",
+            Self::EmptyClient => "client_id_required",
             Self::NoRule => "rule_required",
             Self::Leeway { .. } => "leeway_too_large",
         }
@@ -260,6 +268,7 @@ impl BuildError {
             Self::NoIssuer => "name a tenant or an issuer",
             Self::IssuerTwice => "name all tenants of a cloud in one issuer",
             Self::NoAudience => "name the audience that callers ask their tokens for",
+            Self::EmptyClient => "name each client by the id that stands in its tokens",
             Self::NoRule => "require a role or a scope, or list the clients",
             Self::Leeway { .. } => "set the clocks right instead",
         }

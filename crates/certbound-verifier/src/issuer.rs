@@ -10,6 +10,7 @@ use certbound_core::shown::shown;
 use certbound_core::tenant::TenantId;
 
 use crate::keys_host::KeysHost;
+use crate::reading::Reading;
 use crate::refusal::Refusal;
 
 /// A trusted issuer, and for Entra the tenants whose tokens are accepted.
@@ -30,8 +31,16 @@ pub struct Issuer(pub(crate) Kind);
 
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
-    Entra { cloud: Cloud, tenants: Tenants },
-    Oidc { issuer: String, algorithms: Vec<Algorithm>, keys_host: Option<KeysHost> },
+    Entra {
+        cloud: Cloud,
+        tenants: Tenants,
+    },
+    Oidc {
+        issuer: String,
+        algorithms: Vec<Algorithm>,
+        keys_host: Option<KeysHost>,
+        client_claim: Option<Arc<str>>,
+    },
 }
 
 /// The tenants of Entra whose tokens are accepted.
@@ -100,7 +109,8 @@ impl Issuer {
         if algorithms.is_empty() {
             return Err(IssuerError::NoAlgorithm);
         }
-        Ok(Self(Kind::Oidc { issuer: issuer.to_owned(), algorithms, keys_host: None }))
+        let issuer = issuer.to_owned();
+        Ok(Self(Kind::Oidc { issuer, algorithms, keys_host: None, client_claim: None }))
     }
 
     /// Lets the keys of an OpenID issuer come from another host instead of its own. Without effect on Entra.
@@ -115,6 +125,23 @@ impl Issuer {
             *keys_host = Some(named);
         }
         Ok(self)
+    }
+
+    /// Reads the client's id of an OpenID issuer's tokens from this claim, and from no other. Without effect on Entra.
+    ///
+    /// Default: `client_id`, `azp` or `cid`, of which those that a token has must hold the same text.
+    pub fn with_client_claim(mut self, name: impl Into<Arc<str>>) -> Self {
+        if let Kind::Oidc { client_claim, .. } = &mut self.0 {
+            *client_claim = Some(name.into());
+        }
+        self
+    }
+
+    pub(crate) fn reading(&self) -> Reading {
+        match &self.0 {
+            Kind::Entra { .. } => Reading::Entra,
+            Kind::Oidc { client_claim, .. } => Reading::Standard { client_claim: client_claim.clone() },
+        }
     }
 
     pub(crate) fn algorithms(&self) -> &[Algorithm] {

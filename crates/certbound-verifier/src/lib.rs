@@ -26,6 +26,7 @@ mod keys_host;
 mod layer;
 mod peer;
 mod policy;
+mod reading;
 mod refusal;
 mod remembered;
 #[cfg(feature = "rustls-0_23")]

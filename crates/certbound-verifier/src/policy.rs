@@ -14,7 +14,7 @@ use certbound_core::jwt::Claims;
 
 pub use self::binding::BindingPolicy;
 pub use self::callers::Callers;
-pub(crate) use self::callers::{client_of, roles_of, scopes_of};
+pub(crate) use self::callers::Clients;
 use crate::refusal::Refusal;
 
 /// Looks at the claims of a verified token and may demand others.
@@ -26,7 +26,7 @@ pub(crate) struct Policy {
     pub(crate) several_audiences: bool,
     pub(crate) binding: BindingPolicy,
     pub(crate) callers: Callers,
-    pub(crate) clients: Option<HashSet<String>>,
+    pub(crate) clients: Option<Clients>,
     pub(crate) roles: HashSet<String>,
     pub(crate) scopes: HashSet<String>,
     pub(crate) leeway: Duration,

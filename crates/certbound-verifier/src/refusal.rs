@@ -158,6 +158,9 @@ pub enum Refusal {
         /// The demanded claims, a JSON object.
         claims: String,
     },
+    /// Claims that name two clients, or the client by something other than a text.
+    #[error("the token's claims do not agree on its client")]
+    ClientClaims,
     /// A user's token where an application's is required, or the reverse.
     #[error("the token is not of the kind of caller that is accepted")]
     CallerKind,
@@ -249,6 +252,7 @@ impl Refusal {
             Self::CertificateMismatch { .. } => "client_certificate_mismatch",
             Self::CertificateDates { .. } => "client_certificate_dates",
             Self::ClaimsDemanded { .. } => "insufficient_claims",
+            Self::ClientClaims => "client_claims_conflict",
             Self::CallerKind => "caller_kind_not_accepted",
             Self::ClientNotAllowed { .. } => "client_not_allowed",
             Self::NoPermission => "no_permission",
@@ -289,6 +293,7 @@ impl Refusal {
             Self::CertificateMismatch { .. } => "the client certificate is not the one the token is bound to",
             Self::CertificateDates { .. } => "the client certificate is outside its validity",
             Self::ClaimsDemanded { .. } => "the token does not satisfy the demanded claims",
+            Self::ClientClaims => "the token's claims do not agree on its client",
             Self::CallerKind => "this kind of caller is not accepted",
             Self::ClientNotAllowed { .. } => "the client is not accepted",
             Self::NoPermission => "the caller has no role or scope that is required",
@@ -344,6 +349,9 @@ impl Refusal {
             }
             Self::CertificateDates { .. } => "the caller renews its certificate and gets a new token with it",
             Self::ClaimsDemanded { .. } => "the caller gets a new token with the claims of the challenge",
+            Self::ClientClaims => {
+                "name the one claim that holds the client's id (Issuer::with_client_claim, --client-claim)"
+            }
             Self::CallerKind | Self::ClientNotAllowed { .. } | Self::NoPermission => {
                 "assign the caller a role or scope of this resource, or add it to the verifier"
             }

@@ -8,7 +8,7 @@ use certbound_core::jwt::Claims;
 use certbound_core::time::UnixTime;
 
 use crate::authorization::Scheme;
-use crate::policy::{client_of, roles_of, scopes_of};
+use crate::reading::Reading;
 
 /// A request's token, accepted: signature, issuer, audience, times, binding and permission were checked. Only a
 /// [`Verifier`](crate::Verifier) makes one. Cheap to clone; `Debug` shows no claims but the client's.
@@ -17,6 +17,7 @@ pub struct Verified(Arc<Inner>);
 
 struct Inner {
     claims: Claims,
+    reading: Reading,
     scheme: Scheme,
     thumbprint: Option<Thumbprint>,
     expires_at: UnixTime,
@@ -25,11 +26,12 @@ struct Inner {
 impl Verified {
     pub(crate) fn new(
         claims: Claims,
+        reading: Reading,
         scheme: Scheme,
         thumbprint: Option<Thumbprint>,
         expires_at: UnixTime,
     ) -> Self {
-        Self(Arc::new(Inner { claims, scheme, thumbprint, expires_at }))
+        Self(Arc::new(Inner { claims, reading, scheme, thumbprint, expires_at }))
     }
 
     /// The claims.
@@ -39,17 +41,18 @@ impl Verified {
 
     /// The application that calls: its client id.
     pub fn client_id(&self) -> Option<&str> {
-        client_of(&self.0.claims)
+        // Two that contradict each other were refused.
+        self.0.reading.client(&self.0.claims).unwrap_or_default()
     }
 
     /// The tenant's id; none for issuers other than Entra.
     pub fn tenant_id(&self) -> Option<&str> {
-        self.0.claims.string("tid")
+        self.of_entra("tid")
     }
 
     /// The caller's object id in its tenant; none for issuers other than Entra.
     pub fn object_id(&self) -> Option<&str> {
-        self.0.claims.string("oid")
+        self.of_entra("oid")
     }
 
     /// `sub`.
@@ -59,12 +62,12 @@ impl Verified {
 
     /// The application roles.
     pub fn roles(&self) -> impl Iterator<Item = &str> {
-        roles_of(&self.0.claims)
+        self.0.reading.roles(&self.0.claims)
     }
 
-    /// The delegated scopes.
+    /// The scopes: a user's at Entra, whoever's elsewhere.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        scopes_of(&self.0.claims)
+        self.0.reading.scopes(&self.0.claims)
     }
 
     /// The scheme the token came under.
@@ -80,6 +83,11 @@ impl Verified {
     /// When the token ends.
     pub fn expires_at(&self) -> UnixTime {
         self.0.expires_at
+    }
+
+    /// Another issuer's claim of the same name means something else.
+    fn of_entra(&self, claim: &str) -> Option<&str> {
+        matches!(self.0.reading, Reading::Entra).then(|| self.0.claims.string(claim)).flatten()
     }
 }
 

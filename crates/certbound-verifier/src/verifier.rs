@@ -240,7 +240,7 @@ impl Verifier {
         self.admit(issuer, &claims, peer, now, |claims| self.inner.policy.check_demand(claims), trail)?;
         let bound = claims.confirmation()?.is_some();
         let thumbprint = peer.thumbprint().filter(|_| bound);
-        Ok(Verified::new(claims, authorization.scheme(), thumbprint, expires_at))
+        Ok(Verified::new(claims, issuer.reading(), authorization.scheme(), thumbprint, expires_at))
     }
 
     /// What comes after the signature. `demand` looks at claims that are the issuer's; it is not asked about others.
@@ -271,9 +271,10 @@ impl Verifier {
         });
 
         demand(claims)?;
-        policy.check_caller(issuer, claims)?;
-        trail.passed(Step::Caller, || shown_or_none(crate::policy::client_of(claims)));
-        policy.check_permission(claims)?;
+        let reading = issuer.reading();
+        policy.check_caller(&reading, claims)?;
+        trail.passed(Step::Caller, || shown_or_none(reading.client(claims).unwrap_or_default()));
+        policy.check_permission(&reading, claims)?;
         trail.passed(Step::Permission, || match (policy.roles.is_empty(), policy.scopes.is_empty()) {
             (true, true) => "none is required".to_owned(),
             _ => "a required role or scope is there".to_owned(),

@@ -53,9 +53,19 @@ pub(crate) struct VerifyFlags {
     /// Require this delegated scope; one of several is enough. Accepts users' tokens.
     #[arg(long, value_name = "SCOPE", env = "CERTBOUND_REQUIRE_SCOPE")]
     pub(crate) require_scope: Vec<String>,
-    /// Accept this client only, by its id. May be repeated.
-    #[arg(long, value_name = "GUID", env = "CERTBOUND_ALLOW_CLIENT")]
+    /// Accept this client only, by its id, exactly as it stands in the token (at Entra, whose ids are GUIDs, in any case).
+    /// May be repeated.
+    #[arg(long, value_name = "CLIENT_ID", env = "CERTBOUND_ALLOW_CLIENT")]
     pub(crate) allow_client: Vec<String>,
+    /// The claim that holds the client's id in tokens of --issuer. Default: client_id, azp or cid, which must not disagree.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "CERTBOUND_CLIENT_CLAIM",
+        requires = "issuer",
+        value_parser = clap::builder::NonEmptyStringValueParser::new()
+    )]
+    pub(crate) client_claim: Option<String>,
     /// Accept every application that gets a token for the audience: in Entra that is every one of the tenant.
     #[arg(long, env = "CERTBOUND_DANGEROUS_ANY_CALLER", value_parser = switch())]
     pub(crate) dangerous_any_caller: bool,

@@ -169,6 +169,8 @@ fn input_that_cannot_be_used() {
             ],
             "invalid_keys_host",
         ),
+        (&["--tenant", TENANT, "--client-claim", "appid"], "usage"),
+        (&["x", "--tenant", TENANT, "--allow-client", ""], "client_id_required"),
         (&["--tenant", TENANT], "token_required"),
         (&["-", "--tenant", TENANT], "token_required"),
         (&["x", "--tenant", TENANT, "--certificate", "/no/such"], "file_unreadable"),

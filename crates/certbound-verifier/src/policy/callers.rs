@@ -1,10 +1,12 @@
 //! Who may call: the kind of caller, the client, and its roles or scopes.
 
+use std::collections::HashSet;
+
 use certbound_core::jwt::Claims;
 use certbound_core::shown::shown;
 
 use super::Policy;
-use crate::issuer::{Issuer, Kind};
+use crate::reading::Reading;
 use crate::refusal::Refusal;
 
 /// Which kind of caller is accepted. Told by `idtyp` for Entra, and by `sub` and the client's id for others.
@@ -20,51 +22,64 @@ pub enum Callers {
     Any,
 }
 
+/// The clients that are accepted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Clients {
+    exact: HashSet<String>,
+    lower: HashSet<String>,
+}
+
+impl Clients {
+    pub(crate) fn add(&mut self, id: String) {
+        self.lower.insert(id.to_ascii_lowercase());
+        self.exact.insert(id);
+    }
+
+    pub(crate) fn has_an_empty_one(&self) -> bool {
+        self.exact.contains("")
+    }
+
+    /// Entra's client ids are GUIDs, which have two spellings. Elsewhere two ids that differ in case are two clients (RFC
+    /// 6749, section 1.9).
+    fn allow(&self, reading: &Reading, id: &str) -> bool {
+        match reading {
+            Reading::Entra => self.lower.contains(&id.to_ascii_lowercase()),
+            Reading::Standard { .. } => self.exact.contains(id),
+        }
+    }
+}
+
 impl Policy {
     /// Who calls: the kind, then the client.
-    pub(crate) fn check_caller(&self, issuer: &Issuer, claims: &Claims) -> Result<(), Refusal> {
-        let client = client_of(claims);
-        let application = match issuer.0 {
-            Kind::Entra { .. } => claims.string("idtyp") == Some("app"),
-            Kind::Oidc { .. } => client.is_some() && claims.string("sub") == client,
+    pub(crate) fn check_caller(&self, reading: &Reading, claims: &Claims) -> Result<(), Refusal> {
+        let client = reading.client(claims).map_err(|_| Refusal::ClientClaims)?;
+        let application = match reading {
+            Reading::Entra => claims.string("idtyp") == Some("app"),
+            Reading::Standard { .. } => client.is_some() && claims.string("sub") == client,
         };
         let accepted = match self.callers {
             Callers::Applications => application,
-            Callers::Users => !application && claims.string("scp").or(claims.string("scope")).is_some(),
+            Callers::Users => !application && reading.scopes(claims).next().is_some(),
             Callers::Any => true,
         };
         if !accepted {
             return Err(Refusal::CallerKind);
         }
-        let client = client.unwrap_or_default();
-        match &self.clients {
-            Some(clients) if !clients.contains(&client.to_ascii_lowercase()) => {
-                Err(Refusal::ClientNotAllowed { found: shown(client) })
-            }
-            _ => Ok(()),
+        let Some(clients) = &self.clients else { return Ok(()) };
+        match client {
+            Some(client) if clients.allow(reading, client) => Ok(()),
+            Some(client) => Err(Refusal::ClientNotAllowed { found: shown(client) }),
+            None => Err(Refusal::ClientNotAllowed { found: "(none)".to_owned() }),
         }
     }
 
     /// One of the roles or one of the scopes, where any is required.
-    pub(crate) fn check_permission(&self, claims: &Claims) -> Result<(), Refusal> {
+    pub(crate) fn check_permission(&self, reading: &Reading, claims: &Claims) -> Result<(), Refusal> {
         if self.roles.is_empty() && self.scopes.is_empty() {
             return Ok(());
         }
-        let has_role = roles_of(claims).any(|role| self.roles.contains(role));
-        let has_scope = scopes_of(claims).any(|scope| self.scopes.contains(scope));
+        let has_role = reading.roles(claims).any(|role| self.roles.contains(role));
+        let has_scope = reading.scopes(claims).any(|scope| self.scopes.contains(scope));
         if has_role || has_scope { Ok(()) } else { Err(Refusal::NoPermission) }
     }
-}
-
-/// `azp` in version 2 tokens, `appid` in version 1, `client_id` elsewhere (RFC 9068, section 2.2).
-pub(crate) fn client_of(claims: &Claims) -> Option<&str> {
-    claims.string("azp").or_else(|| claims.string("appid")).or_else(|| claims.string("client_id"))
-}
-
-pub(crate) fn roles_of(claims: &Claims) -> impl Iterator<Item = &str> {
-    claims.list("roles").into_iter().flatten().filter_map(|role| role.as_str())
-}
-
-pub(crate) fn scopes_of(claims: &Claims) -> impl Iterator<Item = &str> {
-    claims.string("scp").or_else(|| claims.string("scope")).unwrap_or_default().split_ascii_whitespace()
 }

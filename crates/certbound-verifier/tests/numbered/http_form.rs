@@ -158,6 +158,7 @@ fn hostile() -> Vec<Refusal> {
         },
         Refusal::CertificateDates { from: time, to: time, now: time },
         Refusal::ClaimsDemanded { claims: text() },
+        Refusal::ClientClaims,
         Refusal::CallerKind,
         Refusal::ClientNotAllowed { found: text() },
         Refusal::NoPermission,

@@ -386,12 +386,14 @@ fn a_verifier_that_says_too_little_is_not_built() {
     assert_eq!(build(empty().issuer(issuer()).any_role(["r"])), BuildError::NoAudience);
     assert_eq!(build(empty().issuer(issuer()).audience("").any_role(["r"])), BuildError::NoAudience);
     assert_eq!(build(builder().audience("")), BuildError::NoAudience);
+    assert_eq!(build(builder().only_clients([""])), BuildError::EmptyClient);
     assert_eq!(build(empty().issuer(issuer()).audience("a")), BuildError::NoRule);
     assert_eq!(build(builder().issuer(issuer())), BuildError::IssuerTwice);
     let leeway = Duration::from_secs(601);
     assert_eq!(build(builder().leeway(leeway)), BuildError::Leeway { found: leeway });
     assert!(builder().leeway(Duration::from_secs(600)).build().is_ok());
-    for error in [BuildError::NoIssuer, BuildError::IssuerTwice, BuildError::NoAudience, BuildError::NoRule] {
+    let errors = [BuildError::NoIssuer, BuildError::IssuerTwice, BuildError::NoAudience, BuildError::NoRule];
+    for error in errors.into_iter().chain([BuildError::EmptyClient]) {
         assert!(error.code().contains('_') && error.fix().len() > 10, "{error}");
     }
     let by_name = Issuer::entra(Cloud::Public, [TenantId::parse("contoso.example").unwrap()]).unwrap_err();

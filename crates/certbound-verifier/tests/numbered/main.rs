@@ -13,4 +13,5 @@ mod keys;
 mod layer;
 mod proxy;
 mod serve;
+mod standard_issuers;
 mod support;

@@ -72,6 +72,9 @@ fn issuers(flags: &VerifyFlags) -> Result<Vec<Issuer>, Failure> {
         if let Some(host) = &flags.keys_host {
             issuer = issuer.with_keys_at_host(host)?;
         }
+        if let Some(name) = &flags.client_claim {
+            issuer = issuer.with_client_claim(name.as_str());
+        }
         issuers.push(issuer);
     }
     if issuers.is_empty() { Err(Usage::NoIssuer.into()) } else { Ok(issuers) }

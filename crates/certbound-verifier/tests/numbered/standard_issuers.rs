@@ -1,0 +1,157 @@
+//! 17 and 18 at issuers other than Entra: who calls.
+
+use certbound_verifier::{
+    Algorithm, Authorization, BindingPolicy, Callers, Issuer, KeySet, Refusal, Scheme, Verified, Verifier,
+    VerifierBuilder,
+};
+use serde_json::json;
+
+use crate::support::{AUDIENCE, CLIENT, KID, NOW, Token, client, code, decide_as, public_key, token};
+
+const ISSUER: &str = "https://idp.example";
+
+fn oidc(url: &str) -> Issuer {
+    Issuer::oidc(url, [Algorithm::Rs256]).unwrap()
+}
+
+/// A token of the issuer, for an application, until a test spoils it.
+fn standard() -> Token {
+    let mut token = token();
+    for name in ["azp", "azpacr", "idtyp", "oid", "roles", "tid", "ver"] {
+        token = token.without(name);
+    }
+    token
+        .claim("iss", json!(ISSUER))
+        .claim("client_id", json!("orders-job"))
+        .claim("sub", json!("orders-job"))
+        .claim("scope", json!("orders.read"))
+}
+
+fn builder() -> VerifierBuilder {
+    Verifier::builder().issuer(oidc(ISSUER)).audience(AUDIENCE).binding(BindingPolicy::Rfc8705)
+}
+
+fn by(verifier: &Verifier, issuer: &Issuer, token: &Token) -> Result<Verified, Refusal> {
+    let keys = KeySet::new().with_key(issuer, KID, public_key());
+    let token = token.sign();
+    verifier.check(&keys, &Authorization::new(Scheme::Bearer, &token), &client(), NOW)
+}
+
+fn decide(builder: VerifierBuilder, token: &Token) -> &'static str {
+    code(by(&builder.build().unwrap(), &oidc(ISSUER), token))
+}
+
+#[test]
+fn v17_client_ids_that_differ_in_case_are_two_clients() {
+    let of = |id: &str| standard().claim("client_id", json!(id)).claim("sub", json!(id));
+    let allow = |id: &str| builder().only_clients([id]);
+    assert_eq!(decide(allow("ss-rsa"), &of("ss-rsa")), "accepted");
+    assert_eq!(decide(allow("ss-rsa"), &of("SS-RSA")), "client_not_allowed");
+    assert_eq!(decide(allow("SS-RSA"), &of("ss-rsa")), "client_not_allowed");
+    // Nor is one GUID another spelling of the other one.
+    assert_eq!(decide(allow(&CLIENT.to_ascii_uppercase()), &of(CLIENT)), "client_not_allowed");
+}
+
+/// The comparison is that of the token's issuer, not that of the verifier.
+#[test]
+fn v17_one_verifier_compares_by_each_tokens_issuer() {
+    let verifier = Verifier::builder()
+        .issuer(crate::support::issuer())
+        .issuer(oidc(ISSUER))
+        .audience(AUDIENCE)
+        .binding(BindingPolicy::Rfc8705)
+        .only_clients([CLIENT.to_ascii_uppercase(), "Orders-Job".to_owned()])
+        .build()
+        .unwrap();
+    let of_entra = token().without("roles").sign();
+    assert_eq!(code(decide_as(&verifier, Scheme::MtlsPop, &of_entra, &client())), "accepted");
+    let of = |id: &str| standard().claim("client_id", json!(id)).claim("sub", json!(id));
+    for (id, expected) in
+        [("Orders-Job", "accepted"), ("orders-job", "client_not_allowed"), (CLIENT, "client_not_allowed")]
+    {
+        assert_eq!(code(by(&verifier, &oidc(ISSUER), &of(id))), expected, "{id}");
+    }
+}
+
+/// `appid` is Entra's: at another issuer a client may have it written into its tokens.
+#[test]
+fn v17_the_clients_claim_is_not_one_that_a_client_may_add() {
+    let token = standard().claim("client_id", json!("app1")).claim("sub", json!("app1"));
+    let spoofed = token.clone().claim("appid", json!("evil"));
+    assert_eq!(decide(builder().only_clients(["evil"]), &spoofed), "client_not_allowed");
+    assert_eq!(decide(builder().only_clients(["app1"]), &spoofed), "accepted");
+    // Two that disagree are nobody's, whichever of them is allowed.
+    for name in ["azp", "cid"] {
+        for claim in [json!("evil"), json!("APP1"), json!(""), json!(7), json!(null), json!(["app1"])] {
+            let both = token.clone().claim(name, claim.clone());
+            for builder in [
+                builder().only_clients(["evil", "app1"]),
+                builder().callers(Callers::Any).dangerous_any_caller(),
+            ] {
+                assert_eq!(decide(builder, &both), "client_claims_conflict", "{name} {claim}");
+            }
+        }
+        let same = token.clone().claim(name, json!("app1"));
+        assert_eq!(decide(builder().only_clients(["app1"]), &same), "accepted");
+    }
+    // No claim at all names no client, and no list has it.
+    let nobody = token.without("client_id");
+    assert_eq!(decide(builder().callers(Callers::Any).only_clients(["app1"]), &nobody), "client_not_allowed");
+    assert_eq!(decide(builder().only_clients(["app1"]), &nobody), "caller_kind_not_accepted");
+}
+
+#[test]
+fn v17_the_clients_claim_by_choice() {
+    let by_appid = || {
+        let issuer = oidc(ISSUER).with_client_claim("appid");
+        Verifier::builder().issuer(issuer).audience(AUDIENCE).binding(BindingPolicy::Rfc8705)
+    };
+    let token = standard().claim("appid", json!("app1")).claim("sub", json!("app1"));
+    assert_eq!(decide(by_appid().only_clients(["app1"]), &token), "accepted");
+    assert_eq!(decide(by_appid().only_clients(["orders-job"]), &token), "client_not_allowed");
+    let verifier = by_appid().only_clients(["app1"]).build().unwrap();
+    assert_eq!(by(&verifier, &oidc(ISSUER), &token).unwrap().client_id(), Some("app1"));
+    let without = token.without("appid");
+    assert_eq!(
+        decide(by_appid().callers(Callers::Any).only_clients(["orders-job"]), &without),
+        "client_not_allowed"
+    );
+    // Entra's own stay.
+    let issuer = crate::support::issuer().with_client_claim("oid");
+    let verifier =
+        Verifier::builder().issuer(issuer).audience(AUDIENCE).only_clients([CLIENT]).build().unwrap();
+    let of_entra = crate::support::token().sign();
+    assert_eq!(code(decide_as(&verifier, Scheme::MtlsPop, &of_entra, &client())), "accepted");
+}
+
+#[test]
+fn v17_scopes_are_a_text_or_a_list() {
+    let needs = || builder().any_scope(["orders.read"]);
+    for (name, value, expected) in [
+        ("scope", json!("openid orders.read"), "accepted"),
+        ("scope", json!(["openid", "orders.read"]), "accepted"),
+        ("scp", json!("openid orders.read"), "accepted"),
+        ("scp", json!(["openid", "orders.read"]), "accepted"),
+        ("scp", json!(["openid orders.read"]), "no_permission"),
+        ("scope", json!("ORDERS.READ"), "no_permission"),
+        ("scope", json!("orders.read.all"), "no_permission"),
+        ("scope", json!({ "orders.read": true }), "no_permission"),
+        ("scope", json!([["orders.read"], 7]), "no_permission"),
+    ] {
+        let token = standard().without("scope").claim(name, value.clone());
+        assert_eq!(decide(needs(), &token), expected, "{name} {value}");
+    }
+    // `scope` is the one of RFC 9068; another claim adds nothing to it.
+    let both = standard().claim("scope", json!("openid")).claim("scp", json!("orders.read"));
+    assert_eq!(decide(needs(), &both), "no_permission");
+}
+
+/// What a resource learns of a token is what this issuer means by it.
+#[test]
+fn v17_claims_that_are_entras_are_not_read_at_other_issuers() {
+    let verifier = builder().only_clients(["orders-job"]).build().unwrap();
+    let token = standard().claim("tid", json!(crate::support::TENANT)).claim("oid", json!("x"));
+    let verified = by(&verifier, &oidc(ISSUER), &token).unwrap();
+    assert_eq!((verified.tenant_id(), verified.object_id()), (None, None));
+    assert_eq!(verified.subject(), Some("orders-job"));
+}
