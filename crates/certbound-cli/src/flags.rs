@@ -22,7 +22,7 @@ pub(crate) use self::client::{
 pub(crate) use self::emulator::{
     EmulatorCommand, EmulatorRunFlags, EmulatorStartFlags, PlatformFlag, WhatFlags,
 };
-pub(crate) use self::verify::{BindingFlag, InspectFlags, ProxyFlag, SchemeFlag, VerifyFlags};
+pub(crate) use self::verify::{BindingFlag, CallersFlag, InspectFlags, ProxyFlag, SchemeFlag, VerifyFlags};
 
 /// Certificate-bound (mTLS Proof-of-Possession) tokens for Microsoft Entra.
 ///

@@ -68,6 +68,8 @@ pub(crate) enum Usage {
     NoCloud(String),
     #[error("neither a tenant nor an issuer is given")]
     NoIssuer,
+    #[error("--require-scope is given without --callers, and applications' tokens of Entra have no scopes")]
+    NoCallers,
     #[error("`{0}` is not an algorithm that signatures are verified by")]
     Algorithm(String),
     #[error("`{0}` is not the name of a header")]
@@ -137,6 +139,7 @@ impl Usage {
             Self::NotAKeySet { .. } => "invalid_key_set",
             Self::NoCloud(_) => "authority_host_unknown",
             Self::NoIssuer => "issuer_required",
+            Self::NoCallers => "callers_required",
             Self::Algorithm(_) => "invalid_algorithm",
             Self::HeaderName(_) => "invalid_header",
             Self::CertificateHeaderName(error) => error.code(),
@@ -206,6 +209,9 @@ impl Usage {
             Self::NotAKeySet { .. } => "give the document that the issuer's jwks_uri leads to",
             Self::NoCloud(_) => "give a login host such as https://login.microsoftonline.us",
             Self::NoIssuer => "give --tenant, or --issuer with --algorithm",
+            Self::NoCallers => {
+                "add --callers users, or --callers any to accept applications too; of applications require a role"
+            }
             Self::Algorithm(_) => {
                 "give one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519"
             }

@@ -97,7 +97,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// Requires one of these delegated scopes (or one of the roles, if there are any).
+    /// Requires one of these scopes (or one of the roles, if there are any). At Entra only users' tokens have scopes: see
+    /// [`VerifierBuilder::callers`].
     pub fn any_scope<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.scopes.extend(scopes.into_iter().map(Into::into));
         self

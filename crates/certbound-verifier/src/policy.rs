@@ -3,6 +3,7 @@
 mod audiences;
 mod binding;
 mod callers;
+mod kinds;
 mod times;
 
 use std::collections::HashSet;

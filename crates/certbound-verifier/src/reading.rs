@@ -37,6 +37,15 @@ impl Reading {
         }
     }
 
+    /// Whether the client is named by the claim that exists for this: `client_id` (RFC 9068, section 2.2), or the one that
+    /// the resource's owner named. `azp` names the party that a token was issued to, also in tokens about somebody else.
+    pub(crate) fn names_client_outright(&self, claims: &Claims) -> bool {
+        match self {
+            Self::Entra => true,
+            Self::Standard { client_claim } => client_claim.is_some() || claims.contains("client_id"),
+        }
+    }
+
     /// The scopes: `scp` at Entra; elsewhere `scope` (RFC 9068, section 2.2.3), or `scp` where there is no `scope`. Each is a
     /// text with spaces between the scopes, or a list.
     pub(crate) fn scopes<'c>(&self, claims: &'c Claims) -> impl Iterator<Item = &'c str> + use<'c> {

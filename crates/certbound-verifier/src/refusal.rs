@@ -161,7 +161,7 @@ pub enum Refusal {
     /// Claims that name two clients, or the client by something other than a text.
     #[error("the token's claims do not agree on its client")]
     ClientClaims,
-    /// A user's token where an application's is required, or the reverse.
+    /// A user's token where an application's is required, or the reverse, or a token that does not say which.
     #[error("the token is not of the kind of caller that is accepted")]
     CallerKind,
     /// An application that is not on the list.
@@ -352,7 +352,10 @@ impl Refusal {
             Self::ClientClaims => {
                 "name the one claim that holds the client's id (Issuer::with_client_claim, --client-claim)"
             }
-            Self::CallerKind | Self::ClientNotAllowed { .. } | Self::NoPermission => {
+            Self::CallerKind => {
+                "say which kind of caller is accepted (VerifierBuilder::callers, --callers applications|users|any)"
+            }
+            Self::ClientNotAllowed { .. } | Self::NoPermission => {
                 "assign the caller a role or scope of this resource, or add it to the verifier"
             }
             Self::KeysUnavailable { .. } => {

@@ -47,10 +47,13 @@ pub(crate) struct VerifyFlags {
     /// Accept a token that is for other resources too, which can send it here.
     #[arg(long, env = "CERTBOUND_ACCEPT_SEVERAL_AUDIENCES", value_parser = switch())]
     pub(crate) accept_several_audiences: bool,
+    /// Which kind of caller is accepted. Default: applications.
+    #[arg(long, value_enum, env = "CERTBOUND_CALLERS")]
+    pub(crate) callers: Option<CallersFlag>,
     /// Require this application role; one of several is enough.
     #[arg(long, value_name = "ROLE", env = "CERTBOUND_REQUIRE_ROLE")]
     pub(crate) require_role: Vec<String>,
-    /// Require this delegated scope; one of several is enough. Accepts users' tokens.
+    /// Require this scope; one of several is enough. At Entra only users' tokens have scopes, so --callers is needed.
     #[arg(long, value_name = "SCOPE", env = "CERTBOUND_REQUIRE_SCOPE")]
     pub(crate) require_scope: Vec<String>,
     /// Accept this client only, by its id, exactly as it stands in the token (at Entra, whose ids are GUIDs, in any case).
@@ -127,6 +130,17 @@ pub(crate) enum BindingFlag {
     WhenBound,
     /// Every token is bound and may come under Bearer.
     Rfc8705,
+}
+
+/// Who may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CallersFlag {
+    /// Applications that act for themselves.
+    Applications,
+    /// Applications that act for a user.
+    Users,
+    /// Both, and tokens that do not say which.
+    Any,
 }
 
 /// How a token is sent.

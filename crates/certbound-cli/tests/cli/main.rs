@@ -3,6 +3,7 @@
 
 mod support;
 mod verify;
+mod verify_callers;
 
 mod bad_input;
 mod demo_and_endpoint;

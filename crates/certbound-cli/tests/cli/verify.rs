@@ -170,6 +170,8 @@ fn input_that_cannot_be_used() {
             "invalid_keys_host",
         ),
         (&["--tenant", TENANT, "--client-claim", "appid"], "usage"),
+        (&["--tenant", TENANT, "--callers", "nobody"], "usage"),
+        (&["--tenant", TENANT, "--require-scope", "s"], "callers_required"),
         (&["x", "--tenant", TENANT, "--allow-client", ""], "client_id_required"),
         (&["--tenant", TENANT], "token_required"),
         (&["-", "--tenant", TENANT], "token_required"),

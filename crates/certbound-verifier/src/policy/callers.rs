@@ -6,10 +6,15 @@ use certbound_core::jwt::Claims;
 use certbound_core::shown::shown;
 
 use super::Policy;
+use super::kinds::CallerKind;
 use crate::reading::Reading;
 use crate::refusal::Refusal;
 
-/// Which kind of caller is accepted. Told by `idtyp` for Entra, and by `sub` and the client's id for others.
+/// Which kind of caller is accepted.
+///
+/// Entra says the kind by `idtyp`. Of other issuers the token of an application is recognised by the shapes that RFC 9068,
+/// Keycloak, Auth0, Okta, Duende and OpenIddict give it (`docs/verifier.md` lists them), and a user's token by a `sub` that is
+/// none of these. A token that is neither, or both, is accepted under [`Callers::Any`] only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Callers {
@@ -18,7 +23,7 @@ pub enum Callers {
     Applications,
     /// Applications that act for a user.
     Users,
-    /// Both.
+    /// Both, and tokens that do not say which.
     Any,
 }
 
@@ -53,13 +58,10 @@ impl Policy {
     /// Who calls: the kind, then the client.
     pub(crate) fn check_caller(&self, reading: &Reading, claims: &Claims) -> Result<(), Refusal> {
         let client = reading.client(claims).map_err(|_| Refusal::ClientClaims)?;
-        let application = match reading {
-            Reading::Entra => claims.string("idtyp") == Some("app"),
-            Reading::Standard { .. } => client.is_some() && claims.string("sub") == client,
-        };
+        let kind = || CallerKind::of(reading, claims, client);
         let accepted = match self.callers {
-            Callers::Applications => application,
-            Callers::Users => !application && reading.scopes(claims).next().is_some(),
+            Callers::Applications => kind() == CallerKind::Application,
+            Callers::Users => kind() == CallerKind::User,
             Callers::Any => true,
         };
         if !accepted {

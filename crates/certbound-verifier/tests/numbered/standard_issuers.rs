@@ -1,10 +1,12 @@
-//! 17 and 18 at issuers other than Entra: who calls.
+//! 17 and 18 at issuers other than Entra: who calls, told by the tokens that Keycloak, Auth0, Okta, Duende and OpenIddict write.
+
+use std::path::PathBuf;
 
 use certbound_verifier::{
     Algorithm, Authorization, BindingPolicy, Callers, Issuer, KeySet, Refusal, Scheme, Verified, Verifier,
     VerifierBuilder,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{AUDIENCE, CLIENT, KID, NOW, Token, client, code, decide_as, public_key, token};
 
@@ -39,6 +41,90 @@ fn by(verifier: &Verifier, issuer: &Issuer, token: &Token) -> Result<Verified, R
 
 fn decide(builder: VerifierBuilder, token: &Token) -> &'static str {
     code(by(&builder.build().unwrap(), &oidc(ISSUER), token))
+}
+
+/// As what `token` is accepted.
+fn kind(token: &Token) -> &'static str {
+    let accepted = |callers| decide(builder().dangerous_any_caller().callers(callers), token);
+    match (accepted(Callers::Applications), accepted(Callers::Users)) {
+        ("accepted", "caller_kind_not_accepted") => "application",
+        ("caller_kind_not_accepted", "accepted") => "user",
+        ("caller_kind_not_accepted", "caller_kind_not_accepted") => {
+            assert_eq!(accepted(Callers::Any), "accepted");
+            "neither"
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A golden file, bound and valid now.
+fn golden(name: &str) -> Token {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/tokens");
+    let text = std::fs::read(path.join(format!("{name}.json"))).unwrap();
+    let file: Value = serde_json::from_slice(&text).unwrap();
+    let part = |name: &str| file[name].as_object().unwrap().clone();
+    let mut token = Token { header: part("header"), claims: part("claims") };
+    for (name, seconds) in
+        [("iat", NOW.as_secs() - 10), ("nbf", NOW.as_secs() - 10), ("exp", NOW.as_secs() + 290)]
+    {
+        if token.claims.contains_key(name) {
+            token = token.claim(name, json!(seconds));
+        }
+    }
+    token.claim("cnf", json!({ "x5t#S256": client().thumbprint().unwrap().x5t_s256() }))
+}
+
+#[test]
+fn tokens_of_known_issuers_are_told_apart() {
+    for (name, application, id) in [
+        ("keycloak-application", true, "Orders-Job"),
+        ("keycloak-application-older", true, "orders-job"),
+        ("keycloak-user", false, "shop-web"),
+        ("auth0-application", true, "Wq3ZtB7nXy1LkR9sVd5HcF2mJg8PaT0u"),
+        ("auth0-application-rfc9068", true, "Wq3ZtB7nXy1LkR9sVd5HcF2mJg8PaT0u"),
+        ("auth0-user", false, "Hs8DkP2vQe6YbN4xTr0LmC9gUj3WfZ7o"),
+        ("okta-application", true, "0oa4k7w2nzQmB9XcE5d7"),
+        ("okta-user", false, "0oa9r3t6vyLpD1HsK5d7"),
+        ("duende-application", true, "orders-job"),
+        ("duende-user", false, "shop-web"),
+        ("openiddict-application", true, "orders-job"),
+        ("openiddict-application-abp", true, "orders-job"),
+        ("openiddict-user", false, "shop-web"),
+    ] {
+        let token = golden(name);
+        let issuer = oidc(token.claims["iss"].as_str().unwrap());
+        let mut builder = Verifier::builder().issuer(issuer.clone()).binding(BindingPolicy::Rfc8705);
+        for audience in match &token.claims["aud"] {
+            Value::Array(several) => several.clone(),
+            one => vec![one.clone()],
+        } {
+            builder = builder.audience(audience.as_str().unwrap());
+        }
+        let builder = builder.any_scope(["orders.read"]);
+        let decide = |callers, id: &str| {
+            let verifier = builder.clone().callers(callers).only_clients([id]).build().unwrap();
+            by(&verifier, &issuer, &token)
+        };
+        let (own, other) = match application {
+            true => (Callers::Applications, Callers::Users),
+            false => (Callers::Users, Callers::Applications),
+        };
+        let verified = decide(own, id).unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
+        assert_eq!(verified.client_id(), Some(id), "{name}");
+        assert!(verified.scopes().any(|scope| scope == "orders.read"), "{name}");
+        assert_eq!((verified.tenant_id(), verified.object_id()), (None, None), "{name}");
+        assert_eq!(code(decide(other, id)), "caller_kind_not_accepted", "{name}");
+        assert_eq!(code(decide(Callers::Any, id)), "accepted", "{name}");
+        assert_eq!(code(decide(own, &id.to_ascii_uppercase())), "client_not_allowed", "{name}");
+        // A user's token never becomes an application's by losing what it says of the user's session.
+        if !application {
+            let bare = ["sid", "session_state", "uid", "amr", "auth_time", "idp"]
+                .into_iter()
+                .fold(token.clone(), |token, name| token.without(name));
+            let verifier = builder.clone().only_clients([id]).build().unwrap();
+            assert_eq!(code(by(&verifier, &issuer, &bare)), "caller_kind_not_accepted", "{name}");
+        }
+    }
 }
 
 #[test]
@@ -122,6 +208,55 @@ fn v17_the_clients_claim_by_choice() {
         Verifier::builder().issuer(issuer).audience(AUDIENCE).only_clients([CLIENT]).build().unwrap();
     let of_entra = crate::support::token().sign();
     assert_eq!(code(decide_as(&verifier, Scheme::MtlsPop, &of_entra, &client())), "accepted");
+}
+
+#[test]
+fn v17_a_user_is_no_application_whatever_the_user_is_called() {
+    let user = || standard().claim("sub", json!("88421113"));
+    assert_eq!((kind(&standard()), kind(&user())), ("application", "user"));
+    // The name of a service account, the subject of Auth0's applications, the client's own id: each with a session.
+    for (name, value) in [
+        ("preferred_username", "service-account-orders-job"),
+        ("sub", "orders-job@clients"),
+        ("sub", "orders-job"),
+    ] {
+        let named = user().claim(name, json!(value));
+        assert_eq!(kind(&named), "application", "{value}");
+        for (trace, found) in
+            [("sid", json!("s")), ("session_state", json!("s")), ("uid", json!("u")), ("amr", json!(["pwd"]))]
+        {
+            assert_eq!(kind(&named.clone().claim(trace, found)), "neither", "{value} {trace}");
+        }
+    }
+    // The same of another client is neither one.
+    for (name, value) in [("preferred_username", "service-account-other"), ("sub", "other@clients")] {
+        assert_eq!(kind(&user().claim(name, json!(value))), "neither", "{value}");
+    }
+    assert_eq!(kind(&user().claim("gty", json!("client-credentials"))), "neither");
+    assert_eq!(
+        kind(&user().claim("sub", json!("orders-job@clients")).claim("gty", json!("password"))),
+        "neither"
+    );
+    // Without scopes nobody consented to anything.
+    assert_eq!(kind(&user().without("scope")), "neither");
+}
+
+#[test]
+fn v17_a_token_without_a_subject_is_an_applications_only_where_nothing_says_person() {
+    let without = || standard().without("sub");
+    assert_eq!(kind(&without()), "application");
+    for name in ["auth_time", "idp", "preferred_username", "username", "name", "email", "sid", "amr", "uid"] {
+        assert_eq!(kind(&without().claim(name, json!("x"))), "neither", "{name}");
+    }
+    for subject in [json!(null), json!(7), json!(""), json!(["orders-job"])] {
+        assert_eq!(kind(&without().claim("sub", subject.clone())), "neither", "{subject}");
+    }
+    // `azp` alone stands in tokens about others, too: Keycloak's light ones have neither `sub` nor a name.
+    let light = without().without("client_id").claim("azp", json!("orders-job"));
+    assert_eq!(kind(&light), "neither");
+    let issuer = oidc(ISSUER).with_client_claim("azp");
+    let named = Verifier::builder().issuer(issuer).audience(AUDIENCE).binding(BindingPolicy::Rfc8705);
+    assert_eq!(decide(named.only_clients(["orders-job"]), &light), "accepted");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use http::HeaderName;
 
 use crate::commands::inspect::bounded;
 use crate::failure::Failure;
-use crate::flags::{BindingFlag, ProxyFlag, VerifyFlags};
+use crate::flags::{BindingFlag, CallersFlag, ProxyFlag, VerifyFlags};
 use crate::usage::Usage;
 
 /// The verifier, and the keys if they do not have to be fetched.
@@ -37,10 +37,7 @@ pub(super) fn verifier(flags: &VerifyFlags) -> Result<(Verifier, Option<KeySet>)
     if flags.accept_several_audiences {
         builder = builder.accept_several_audiences();
     }
-    builder = builder.any_role(&flags.require_role).any_scope(&flags.require_scope);
-    if !flags.require_scope.is_empty() {
-        builder = builder.callers(Callers::Any);
-    }
+    builder = builder.any_role(&flags.require_role).any_scope(&flags.require_scope).callers(callers(flags)?);
     if !flags.allow_client.is_empty() {
         builder = builder.only_clients(&flags.allow_client);
     }
@@ -57,6 +54,17 @@ pub(super) fn verifier(flags: &VerifyFlags) -> Result<(Verifier, Option<KeySet>)
     };
     let builder = builder.binding(binding).leeway(Duration::from_secs(flags.leeway)).remember(flags.remember);
     Ok((builder.build()?, fixed))
+}
+
+/// Applications, unless said otherwise. Whoever requires a scope of Entra's tokens means users, and has to say so.
+fn callers(flags: &VerifyFlags) -> Result<Callers, Usage> {
+    match flags.callers {
+        Some(CallersFlag::Applications) => Ok(Callers::Applications),
+        Some(CallersFlag::Users) => Ok(Callers::Users),
+        Some(CallersFlag::Any) => Ok(Callers::Any),
+        None if !flags.tenant.is_empty() && !flags.require_scope.is_empty() => Err(Usage::NoCallers),
+        None => Ok(Callers::Applications),
+    }
 }
 
 fn issuers(flags: &VerifyFlags) -> Result<Vec<Issuer>, Failure> {
