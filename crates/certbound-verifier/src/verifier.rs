@@ -101,6 +101,9 @@ impl Verifier {
     /// 30 s for each issuer. A failed fetch is repeated after 10 s, then after 20 s, and so on up to 300 s; meanwhile the
     /// last keys are believed for 24 hours after they were fetched.
     ///
+    /// Logs a line for each token without `cnf` that is accepted, with its client and issuer: when there are no more of them,
+    /// the binding policy can require bound tokens.
+    ///
     /// # Errors
     /// [`Refusal`]. [`Refusal::KeysUnavailable`] when there are no keys, or when the token's key is unknown and the last
     /// fetch failed, for tokens that nothing else speaks against.
@@ -116,8 +119,11 @@ impl Verifier {
             let dates = self.inner.policy.check_certificate_dates(peer, now);
             let vouch = |at: usize, generation| self.inner.keys[at].vouch(generation, now, dates.is_ok());
             if let Some(verified) = memory.get(key, now, vouch) {
-                dates?;
+                if verified.thumbprint().is_some() {
+                    dates?;
+                }
                 self.inner.policy.check_demand(verified.claims())?;
+                tell_unbound(&verified);
                 return Ok(verified);
             }
         }
@@ -126,6 +132,7 @@ impl Verifier {
             let until = self.inner.policy.good_until(&verified);
             memory.put(key, Entry { verified: verified.clone(), until, generation, issuer });
         }
+        tell_unbound(&verified);
         Ok(verified)
     }
 
@@ -322,6 +329,16 @@ impl std::fmt::Debug for Verifier {
             .field("issuers", &self.inner.issuers)
             .field("policy", &self.inner.policy)
             .finish_non_exhaustive()
+    }
+}
+
+/// For whoever waits until every client has a bound token. Remembered decisions count too.
+fn tell_unbound(verified: &Verified) {
+    if verified.thumbprint().is_none() {
+        let client = shown_or_none(verified.client_id());
+        // Exactly a trusted one, so it is written as it stands.
+        let issuer = verified.claims().string("iss").unwrap_or_default();
+        tracing::info!(client, issuer, "unbound token accepted");
     }
 }
 

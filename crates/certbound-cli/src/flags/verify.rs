@@ -130,6 +130,8 @@ pub(crate) enum BindingFlag {
     WhenBound,
     /// Every token is bound and may come under Bearer.
     Rfc8705,
+    /// Plain tokens are accepted under Bearer, and bound ones under Bearer too.
+    Rfc8705WhenBound,
 }
 
 /// Who may call.

@@ -54,7 +54,7 @@ impl Idp {
         let keys = self.folder.path().join("keys.json");
         let of_the_issuer =
             ["--issuer", ISSUER, "--algorithm", "EdDSA", "--keys", text(&keys), "--audience", "orders"];
-        let plain = ["--binding", "when-bound", "--scheme", "bearer"];
+        let plain = ["--binding", "rfc8705-when-bound", "--scheme", "bearer"];
         offline(&[&["verify", token, "-o", "json"], &of_the_issuer[..], &plain, more].concat())
     }
 

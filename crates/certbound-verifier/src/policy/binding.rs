@@ -20,6 +20,23 @@ pub enum BindingPolicy {
     WhenBound,
     /// Every token is bound, and may come under `Bearer`, as RFC 8705 has it, or under `mtls_pop`.
     Rfc8705,
+    /// Tokens without `cnf` are accepted under `Bearer`; one that has it must be satisfied, under `Bearer` or `mtls_pop`.
+    ///
+    /// A stolen plain token works for whoever holds it: for the time in which the clients of an RFC 8705 issuer move to bound
+    /// tokens one by one.
+    Rfc8705WhenBound,
+}
+
+impl BindingPolicy {
+    /// Whether a bound token may come under `Bearer`.
+    fn binds_under_bearer(self) -> bool {
+        matches!(self, Self::Rfc8705 | Self::Rfc8705WhenBound)
+    }
+
+    /// Whether a token without `cnf` is accepted.
+    fn takes_unbound(self) -> bool {
+        matches!(self, Self::WhenBound | Self::Rfc8705WhenBound)
+    }
 }
 
 impl Policy {
@@ -28,9 +45,9 @@ impl Policy {
         match (scheme, bound) {
             (Scheme::MtlsPop, true) => Ok(()),
             (Scheme::MtlsPop, false) => Err(Refusal::UnboundUnderPop),
-            (Scheme::Bearer, true) if self.binding == BindingPolicy::Rfc8705 => Ok(()),
+            (Scheme::Bearer, true) if self.binding.binds_under_bearer() => Ok(()),
             (Scheme::Bearer, true) => Err(Refusal::BoundUnderBearer),
-            (Scheme::Bearer, false) if self.binding == BindingPolicy::WhenBound => Ok(()),
+            (Scheme::Bearer, false) if self.binding.takes_unbound() => Ok(()),
             (Scheme::Bearer, false) => Err(Refusal::BindingRequired),
         }
     }

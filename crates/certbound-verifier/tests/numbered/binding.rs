@@ -83,6 +83,26 @@ fn v06_a_bound_token_under_bearer_whatever_the_certificate() {
     assert_eq!(code(decide_as(&rfc8705, Scheme::Bearer, &plain, &client())), "binding_required");
 }
 
+/// For a migration step by step: who has a bound token must prove it, under the one scheme that RFC 8705 knows.
+#[test]
+fn v06_a_bound_token_must_match_where_unbound_ones_are_accepted_under_bearer_too() {
+    let verifier = builder().binding(BindingPolicy::Rfc8705WhenBound).build().unwrap();
+    let (bound, plain) = (token().sign(), token().without("cnf").sign());
+    let decide =
+        |scheme, token: &str, peer: &PeerCertificate| code(decide_as(&verifier, scheme, token, peer));
+    for scheme in [Scheme::Bearer, Scheme::MtlsPop] {
+        assert_eq!(decide(scheme, &bound, &client()), "accepted");
+        assert_eq!(decide(scheme, &bound, &peer("p256.pem")), "client_certificate_mismatch");
+        assert_eq!(decide(scheme, &bound, &PeerCertificate::none()), "client_certificate_missing");
+    }
+    for peer in [client(), PeerCertificate::none()] {
+        assert_eq!(decide(Scheme::Bearer, &plain, &peer), "accepted");
+        assert_eq!(decide(Scheme::MtlsPop, &plain, &peer), "unbound_token_under_mtls_pop");
+    }
+    let strange = token().claim("cnf", json!({ "jkt": "x" })).sign();
+    assert_eq!(decide(Scheme::Bearer, &strange, &client()), "confirmation_not_understood");
+}
+
 #[test]
 fn v07_an_unbound_token_under_bearer_by_policy() {
     let plain = token().without("cnf").sign();
@@ -91,6 +111,7 @@ fn v07_an_unbound_token_under_bearer_by_policy() {
         decide_as(&verifier, Scheme::Bearer, &plain, &PeerCertificate::none())
     };
     assert_eq!(code(decision(BindingPolicy::Required)), "binding_required");
+    assert_eq!(code(decision(BindingPolicy::Rfc8705)), "binding_required");
     let verified = decision(BindingPolicy::WhenBound).unwrap();
     assert_eq!(verified.thumbprint(), None);
     // A certificate that happens to be there is not the token's.
@@ -243,6 +264,23 @@ async fn v22_a_remembered_token_is_not_accepted_with_another_certificate() {
         assert_eq!(code(none), "client_certificate_missing");
         let bearer = Authorization::new(Scheme::Bearer, &token);
         assert_eq!(code(verifier.verify(&bearer, &client()).await), "bound_token_under_bearer");
+    }
+}
+
+/// A certificate that happens to be there is not the plain token's, the second time neither.
+#[tokio::test]
+async fn v17_a_remembered_plain_token_does_not_depend_on_a_certificates_dates() {
+    let expired = {
+        let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        parameters.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        let der = parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().to_vec();
+        PeerCertificate::from_der(&der).unwrap()
+    };
+    let verifier = builder_at_now().binding(BindingPolicy::WhenBound).remember(16).build().unwrap();
+    let plain = token().without("cnf").sign();
+    for _ in 0..2 {
+        let authorization = Authorization::new(Scheme::Bearer, &plain);
+        assert_eq!(code(verifier.verify(&authorization, &expired).await), "accepted");
     }
 }
 

@@ -51,6 +51,7 @@ pub(super) fn verifier(flags: &VerifyFlags) -> Result<(Verifier, Option<KeySet>)
         BindingFlag::Required => BindingPolicy::Required,
         BindingFlag::WhenBound => BindingPolicy::WhenBound,
         BindingFlag::Rfc8705 => BindingPolicy::Rfc8705,
+        BindingFlag::Rfc8705WhenBound => BindingPolicy::Rfc8705WhenBound,
     };
     let builder = builder.binding(binding).leeway(Duration::from_secs(flags.leeway)).remember(flags.remember);
     Ok((builder.build()?, fixed))
