@@ -1,7 +1,5 @@
 //! How a refusal is told over HTTP: RFC 6750, or in the words of the resources that clients know.
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -9,9 +7,14 @@ use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUT
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 
+use crate::authorization::Scheme;
+use crate::policy::BindingPolicy;
 use crate::refusal::Refusal;
 
 /// How refusals are worded. All of them have one shape for each kind of refusal, and repeat nothing of the request.
+///
+/// A [`VerifyLayer`](crate::VerifyLayer) for which none is named takes the one of its verifier's binding policy:
+/// [`AnswerStyle::for_binding`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AnswerStyle {
@@ -20,6 +23,8 @@ pub enum AnswerStyle {
     MtlsPop,
     /// RFC 6750 with the scheme `Bearer`, for clients of RFC 8705.
     Bearer,
+    /// RFC 6750 with a challenge for each of the two schemes, in a header field of its own.
+    MtlsPopAndBearer,
     /// As Microsoft Graph: `{"error":{"code","message"}}`.
     Graph,
     /// As Azure Key Vault; clients refuse its challenge unless `resource` fits the vault's host.
@@ -33,11 +38,23 @@ pub enum AnswerStyle {
     Grpc,
 }
 
+impl AnswerStyle {
+    /// The style whose challenges name the schemes that `policy` accepts tokens under: `mtls_pop` where every token comes
+    /// under it, `Bearer` where RFC 8705 is followed, and both where plain tokens come under `Bearer` and bound ones do not.
+    pub fn for_binding(policy: BindingPolicy) -> Self {
+        match policy {
+            BindingPolicy::Required => Self::MtlsPop,
+            BindingPolicy::WhenBound => Self::MtlsPopAndBearer,
+            BindingPolicy::Rfc8705 | BindingPolicy::Rfc8705WhenBound => Self::Bearer,
+        }
+    }
+}
+
 /// A refusal, worded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     status: u16,
-    challenge: Option<String>,
+    challenges: Vec<String>,
     code: &'static str,
     message: String,
     grpc: bool,
@@ -55,7 +72,10 @@ impl Answer {
     /// Words `refusal` in `style`.
     pub fn new(refusal: &Refusal, style: &AnswerStyle) -> Self {
         let (code, message) = match style {
-            AnswerStyle::MtlsPop | AnswerStyle::Bearer | AnswerStyle::Grpc => {
+            AnswerStyle::MtlsPop
+            | AnswerStyle::Bearer
+            | AnswerStyle::MtlsPopAndBearer
+            | AnswerStyle::Grpc => {
                 (refusal.error().unwrap_or("unauthorized"), refusal.description().to_owned())
             }
             AnswerStyle::Graph => graph(refusal),
@@ -69,7 +89,7 @@ impl Answer {
         };
         Self {
             status,
-            challenge: challenge(refusal, style, status),
+            challenges: challenges(refusal, style, status),
             code,
             message,
             grpc: *style == AnswerStyle::Grpc,
@@ -87,9 +107,14 @@ impl Answer {
         self.status
     }
 
-    /// `WWW-Authenticate`, if the status asks for it.
+    /// The first `WWW-Authenticate`, if the status asks for one.
     pub fn challenge(&self) -> Option<&str> {
-        self.challenge.as_deref()
+        self.challenges().next()
+    }
+
+    /// Each `WWW-Authenticate`, in order.
+    pub fn challenges(&self) -> impl Iterator<Item = &str> {
+        self.challenges.iter().map(String::as_str)
     }
 
     /// The error's code in the body.
@@ -118,8 +143,8 @@ impl Answer {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(challenge) = self.challenge.as_ref().and_then(|text| HeaderValue::from_str(text).ok()) {
-            headers.insert(WWW_AUTHENTICATE, challenge);
+        for challenge in self.challenges().filter_map(|text| HeaderValue::from_str(text).ok()) {
+            headers.append(WWW_AUTHENTICATE, challenge);
         }
         // Where the next request begins is as doubtful as where this one ends.
         if self.close {
@@ -150,34 +175,39 @@ impl Answer {
     }
 }
 
-fn challenge(refusal: &Refusal, style: &AnswerStyle, status: u16) -> Option<String> {
+fn challenges(refusal: &Refusal, style: &AnswerStyle, status: u16) -> Vec<String> {
     if let Refusal::ClaimsDemanded { claims } = refusal {
         let claims = STANDARD.encode(claims);
-        return Some(format!("{CLAIMS_CHALLENGE}, error=\"insufficient_claims\", claims=\"{claims}\""));
+        return vec![format!("{CLAIMS_CHALLENGE}, error=\"insufficient_claims\", claims=\"{claims}\"")];
     }
-    let scheme = match style {
-        _ if status == 503 => return None,
-        AnswerStyle::Graph => {
-            return (status == 401)
-                .then(|| format!("{CLAIMS_CHALLENGE}, client_id=\"00000003-0000-0000-c000-000000000000\""));
+    let is_unauthorized = status == 401;
+    match style {
+        _ if status == 503 => Vec::new(),
+        AnswerStyle::Graph if is_unauthorized => {
+            vec![format!("{CLAIMS_CHALLENGE}, client_id=\"00000003-0000-0000-c000-000000000000\"")]
         }
-        AnswerStyle::Vault { tenant, resource } => {
-            return (status == 401).then(|| {
-                format!(
-                    "Bearer authorization=\"https://login.windows.net/{tenant}\", resource=\"{resource}\""
-                )
-            });
+        AnswerStyle::Vault { tenant, resource } if is_unauthorized => {
+            vec![format!(
+                "Bearer authorization=\"https://login.windows.net/{tenant}\", resource=\"{resource}\""
+            )]
         }
-        AnswerStyle::Bearer => "Bearer",
-        AnswerStyle::MtlsPop | AnswerStyle::Grpc => "mtls_pop",
-    };
-    let mut text = scheme.to_owned();
-    // No error code when no credentials were offered (RFC 6750, section 3).
-    if let Some(error) = refusal.error() {
-        // Writing to a text cannot fail.
-        let _ = write!(text, " error=\"{error}\", error_description=\"{}\"", refusal.description());
+        AnswerStyle::Graph | AnswerStyle::Vault { .. } => Vec::new(),
+        AnswerStyle::Bearer => vec![by_rfc6750(Scheme::Bearer, refusal)],
+        AnswerStyle::MtlsPop | AnswerStyle::Grpc => vec![by_rfc6750(Scheme::MtlsPop, refusal)],
+        AnswerStyle::MtlsPopAndBearer => {
+            [Scheme::MtlsPop, Scheme::Bearer].map(|scheme| by_rfc6750(scheme, refusal)).into()
+        }
     }
-    Some(text)
+}
+
+fn by_rfc6750(scheme: Scheme, refusal: &Refusal) -> String {
+    // No error code when no credentials were offered (section 3).
+    match refusal.error() {
+        Some(error) => {
+            format!("{scheme} error=\"{error}\", error_description=\"{}\"", refusal.description())
+        }
+        None => scheme.to_string(),
+    }
 }
 
 fn graph(refusal: &Refusal) -> (&'static str, String) {

@@ -57,11 +57,12 @@ enum Source {
 }
 
 impl VerifyLayer {
-    /// With the connection's certificate and answers by RFC 6750.
+    /// With the connection's certificate and answers by RFC 6750, under the schemes of the verifier's binding policy.
     pub fn new(verifier: Verifier) -> Self {
         let of_extension: CertificateOf =
             Arc::new(|extensions| extensions.get().cloned().unwrap_or(PeerCertificate::none()));
-        let (source, style) = (Source::Connection(of_extension), AnswerStyle::default());
+        let style = AnswerStyle::for_binding(verifier.inner.policy.binding);
+        let source = Source::Connection(of_extension);
         Self { settings: Arc::new(Settings { verifier, source, style, opt_in: false }) }
     }
 

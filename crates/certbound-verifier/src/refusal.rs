@@ -265,7 +265,7 @@ impl Refusal {
         match self {
             Self::AmbiguousLength => "the length of the request is ambiguous",
             Self::NoCredentials => "a token is required",
-            Self::UnknownScheme => "the scheme is not mtls_pop",
+            Self::UnknownScheme => "the scheme is not accepted",
             Self::MalformedAuthorization => "the Authorization header is malformed",
             Self::TokenInUrl => "a token may not stand in the URL",
             Self::OptInMissing => "the header x-ms-tokenboundauth is required",
@@ -307,7 +307,9 @@ impl Refusal {
             Self::AmbiguousLength => {
                 "the caller, or a proxy before it, sends one of Content-Length and Transfer-Encoding"
             }
-            Self::NoCredentials | Self::UnknownScheme => "the caller sends `Authorization: mtls_pop TOKEN`",
+            Self::NoCredentials | Self::UnknownScheme => {
+                "the caller sends `Authorization: mtls_pop TOKEN`, or `Bearer TOKEN` where the binding policy takes it"
+            }
             Self::MalformedAuthorization | Self::TokenInUrl => {
                 "the caller sends the token in one Authorization header and nowhere else"
             }
@@ -323,10 +325,10 @@ impl Refusal {
                 "the issuer writes `cnf` with `x5t#S256` alone, base64url, 43 characters"
             }
             Self::BoundUnderBearer => {
-                "the caller sends it under mtls_pop; for RFC 8705 clients use BindingPolicy::Rfc8705"
+                "the caller sends it under mtls_pop; for RFC 8705 clients use BindingPolicy::Rfc8705 (--binding rfc8705)"
             }
             Self::UnboundUnderPop | Self::BindingRequired => {
-                "the caller asks the token service for a token of type mtls_pop"
+                "the caller gets a bound token: of type mtls_pop from Entra, over mutual TLS from an RFC 8705 issuer"
             }
             Self::IssuerNotTrusted { .. } | Self::TenantNotAllowed { .. } | Self::VersionMismatch => {
                 "add the issuer or tenant to the verifier if its tokens shall be accepted"

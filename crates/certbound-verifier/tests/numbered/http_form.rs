@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use certbound_verifier::{Answer, AnswerStyle, Authorization, Refusal, Scheme, VerifyLayer};
+use certbound_verifier::{Answer, AnswerStyle, Authorization, BindingPolicy, Refusal, Scheme, VerifyLayer};
 use http::{HeaderMap, HeaderValue, Request};
 
-use crate::support::{code, token, verifier};
+use crate::support::{builder, code, token, verifier};
 
 fn unavailable() -> Refusal {
     Refusal::KeysUnavailable { reason: String::new(), retry_after: Duration::from_secs(20) }
@@ -172,7 +172,14 @@ fn v54_nothing_of_the_request_is_repeated() {
         tenant: crate::support::TENANT.to_owned(),
         resource: "https://vault.azure.net".to_owned(),
     };
-    for style in [AnswerStyle::MtlsPop, AnswerStyle::Bearer, AnswerStyle::Graph, vault, AnswerStyle::Grpc] {
+    for style in [
+        AnswerStyle::MtlsPop,
+        AnswerStyle::Bearer,
+        AnswerStyle::MtlsPopAndBearer,
+        AnswerStyle::Graph,
+        vault,
+        AnswerStyle::Grpc,
+    ] {
         for refusal in hostile() {
             let answer = Answer::new(&refusal, &style).response();
             let said = format!("{:?} {}", answer.headers(), String::from_utf8_lossy(answer.body()));
@@ -215,6 +222,32 @@ fn answers_are_those_of_rfc_6750() {
     assert_eq!((status, challenge), (503, None), "not the caller's fault");
     let bearer = Answer::new(&Refusal::BadSignature, &AnswerStyle::Bearer);
     assert!(bearer.challenge().unwrap().starts_with("Bearer error=\"invalid_token\""));
+}
+
+/// A client that knows only `Bearer` is not asked for `mtls_pop`, unless the layer's owner says so.
+#[test]
+fn a_challenge_names_the_schemes_that_the_binding_policy_accepts() {
+    for (policy, expected) in [
+        (BindingPolicy::Required, &["mtls_pop"][..]),
+        (BindingPolicy::WhenBound, &["mtls_pop", "Bearer"]),
+        (BindingPolicy::Rfc8705, &["Bearer"]),
+        (BindingPolicy::Rfc8705WhenBound, &["Bearer"]),
+    ] {
+        let layer = || VerifyLayer::new(builder().binding(policy).build().unwrap());
+        let challenges = |layer: &VerifyLayer, refusal: &Refusal| -> Vec<String> {
+            let answer = layer.answer(refusal);
+            let all = answer.headers().get_all("www-authenticate").iter();
+            all.map(|value| value.to_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(challenges(&layer(), &Refusal::NoCredentials), expected, "{policy:?}");
+        let with_an_error: Vec<String> = challenges(&layer(), &Refusal::BadSignature);
+        assert_eq!(with_an_error.len(), expected.len());
+        for (challenge, scheme) in with_an_error.iter().zip(expected) {
+            assert!(challenge.starts_with(&format!("{scheme} error=\"invalid_token\"")), "{challenge}");
+        }
+        let by_choice = layer().style(AnswerStyle::MtlsPop);
+        assert_eq!(challenges(&by_choice, &Refusal::NoCredentials), ["mtls_pop"], "{policy:?}");
+    }
 }
 
 #[test]
@@ -278,6 +311,7 @@ fn a_challenge_comes_with_401_and_grpc_has_its_own_statuses() {
     for (style, expected) in [
         (AnswerStyle::MtlsPop, [true, true, false]),
         (AnswerStyle::Bearer, [true, true, false]),
+        (AnswerStyle::MtlsPopAndBearer, [true, true, false]),
         (AnswerStyle::Graph, [true, false, false]),
         (vault, [true, false, false]),
     ] {
