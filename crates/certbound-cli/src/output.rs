@@ -168,9 +168,10 @@ impl Token {
         }
     }
 
+    /// What `call` sends it under; of a bound token it follows from the issuer.
     pub(crate) fn scheme(&self) -> &'static str {
         match self {
-            Self::Bound(_) => BoundToken::SCHEME,
+            Self::Bound(token) => token.scheme().as_str(),
             Self::Bearer(_) => BearerToken::SCHEME,
         }
     }

@@ -15,12 +15,19 @@ pub enum Scheme {
     Bearer,
 }
 
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Scheme {
+    /// As it stands in the header.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::MtlsPop => "mtls_pop",
             Self::Bearer => "Bearer",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -188,6 +188,27 @@ fn the_command_line_calls_its_resource_with_a_bound_token() {
     assert_eq!(stdout(&output), "orders of by-name", "{}", stderr(&output));
 }
 
+/// What is printed for other programs to send is what `call` sends.
+#[test]
+fn the_command_line_prints_the_scheme_that_it_calls_with() {
+    let provider = Provider::start("nothing");
+    let run = |arguments: &[&str]| {
+        let mut command = certbound();
+        command.env("SSL_CERT_FILE", provider.folder.path().join("tls.pem")).args(arguments);
+        command.args(["--issuer", provider.issuer(), "--scope", "read", "--client-id", "by-name"]);
+        command.arg("--certificate").arg(certificates("rsa.pem"));
+        command.arg("--certificate-key").arg(certificates("rsa.pkcs8.pem")).output().unwrap()
+    };
+    let header = run(&["token", "-o", "header"]);
+    assert!(stdout(&header).starts_with("Authorization: Bearer ey"), "{}", stderr(&header));
+    let result: Value = serde_json::from_str(&stdout(&run(&["token", "-o", "json"]))).unwrap();
+    assert_eq!((result["scheme"].as_str(), result["tokenType"].as_str()), (Some("Bearer"), Some("Bearer")));
+    assert!(result["bindingCertificate"]["x5tS256"].is_string(), "it is bound all the same");
+    let called = run(&["call", provider.ready["resource"].as_str().unwrap(), "--trace"]);
+    assert!(stderr(&called).contains("authorization: Bearer <redacted>"), "{}", stderr(&called));
+    assert_eq!(stdout(&called), "orders of by-name");
+}
+
 /// Metadata and keys over the network of the test, which alone knows the server's certificate.
 struct ByNetwork(Network);
 
