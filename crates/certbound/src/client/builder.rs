@@ -236,14 +236,15 @@ fn unknown_prover(client_id: &str) -> Option<Prover> {
     (client_id == FMI).then(|| Prover::Unknown(CorrelationId::random()))
 }
 
-/// In lower case where it is a GUID, which it must be at Microsoft's directories.
+/// In lower case at Microsoft's directories, where it is a GUID. Elsewhere it is exactly its characters (RFC 6749, section
+/// 1.9), also where they happen to be a GUID's.
 fn client_id(text: &str, kind: AuthorityKind) -> Result<Arc<str>, BuildError> {
     const GUID_LENGTH: usize = 36;
 
-    if text.len() == GUID_LENGTH && uuid::Uuid::try_parse(text).is_ok() {
+    let free = matches!(kind, AuthorityKind::Adfs | AuthorityKind::Dsts | AuthorityKind::Oidc);
+    if !free && text.len() == GUID_LENGTH && uuid::Uuid::try_parse(text).is_ok() {
         return Ok(text.to_ascii_lowercase().into());
     }
-    let free = matches!(kind, AuthorityKind::Adfs | AuthorityKind::Dsts | AuthorityKind::Oidc);
     let printable = !text.is_empty() && text.len() <= 256 && !text.contains(char::is_control);
     if text == FMI || (free && printable) {
         return Ok(text.into());

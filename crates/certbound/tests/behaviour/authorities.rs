@@ -195,6 +195,10 @@ fn an_application_of_microsofts_directories_has_a_guid() {
     assert_eq!(builds(entra(), "my-app").unwrap_err().code(), "invalid_client_id");
     for other in [at("https://fs.contoso.com/adfs"), Authority::oidc("https://idp.example").unwrap()] {
         assert_eq!(builds(other.clone(), "My-App").unwrap(), "My-App");
+        // Two clients there, whatever Entra would make of them.
+        for id in [APP.to_uppercase(), APP.to_owned()] {
+            assert_eq!(builds(other.clone(), &id).unwrap(), id);
+        }
         for bad in ["", "a\nb", &"x".repeat(257)] {
             assert_eq!(builds(other.clone(), bad).unwrap_err().code(), "invalid_client_id");
         }
