@@ -9,7 +9,10 @@
 pub(crate) mod accept;
 mod authority;
 mod claims;
-mod leg1;
+mod client_core;
+pub(crate) mod discovery;
+pub(crate) mod endpoints;
+pub(crate) mod headers;
 mod options;
 mod refresh;
 mod settings;
@@ -22,22 +25,19 @@ use certbound_core::request::TokenRequest;
 use certbound_core::time::UnixTime;
 
 use self::accept::Expected;
-pub use self::leg1::AcquireLeg1;
+pub(crate) use self::client_core::ClientCore;
+use self::headers::RefreshReason;
 pub use self::options::{Acquire, AcquireFuture};
 pub(crate) use self::options::{CloneableProves, hit_of_prepared};
 pub(crate) use self::settings::Options;
 use self::station::Fetched;
-use crate::binding::Binding;
 use crate::cache::flight::{FlightKey, Load};
 use crate::cache::key::{KeyHead, KeyRef};
-use crate::cache::{Miss, Wanted};
-use crate::certificate::{Blame, is_blamed};
-use crate::client::ClientCore;
+use crate::cache::{Came, Held, Kind, Landed, Miss, Wanted};
+use crate::certificate::{Binding, Blame, is_blamed};
 use crate::correlation::CorrelationId;
 use crate::credential::{Proof, Proves};
 use crate::error::{Error, Leg, Misuse};
-use crate::headers::{self, RefreshReason};
-use crate::token::{Came, Held, Kind, Landed};
 
 /// One acquisition, with everything it needs, so that it can outlive its caller.
 #[derive(Clone)]

@@ -2,10 +2,13 @@
 
 mod begun;
 mod end;
+mod entry;
+mod expiry;
 pub(crate) mod flight;
 pub(crate) mod key;
 mod memory;
 mod miss;
+mod source;
 mod statistics;
 mod store;
 
@@ -16,18 +19,24 @@ use certbound_core::time::UnixTime;
 
 pub(crate) use self::begun::Begun;
 use self::begun::Requests;
+pub(crate) use self::entry::{
+    Connections, Held, Landed, LandedFrom, Origin, Origins, Rare, Report, Stored, TokenBody,
+};
+pub(crate) use self::expiry::Life;
 use self::flight::Flights;
+pub(crate) use self::key::Kind;
 use self::key::{ClientKey, KeyRef};
 use self::memory::{Memory, Put};
 pub(crate) use self::miss::Miss;
+pub(crate) use self::source::Came;
+pub use self::source::Source;
 pub use self::statistics::CacheStatistics;
 pub(crate) use self::statistics::Counted;
 use self::statistics::Counters;
 use self::store::Shelf;
 pub use self::store::{SealedStore, SealingKey, StoreEntry, StoreError, StoreKey, TokenStore};
-use crate::binding::Binding;
+use crate::certificate::Binding;
 use crate::clock::Clock;
-use crate::token::{Held, Kind, Landed, LandedFrom, Origins};
 use crate::transport::AnyTransport;
 
 /// Tokens in memory. Clones are one cache; give them to several clients to share it.

@@ -1,7 +1,7 @@
 //! The binding certificate: a chain and its private key, proven to belong together.
 
+mod binding;
 mod encrypted;
-mod error;
 mod pem;
 #[cfg(feature = "pfx")]
 mod pfx;
@@ -21,11 +21,13 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme};
 use zeroize::Zeroizing;
 
-pub use self::error::BindingCertificateError;
+pub use self::binding::Binding;
+pub(crate) use self::binding::{ChainHash, Lease};
 pub(crate) use self::source::is_blamed;
 pub use self::source::{Blame, CertificateSource};
 pub use self::watched::{CertificateEvent, CertificateWatch, WatchError, WatchedCertificate};
-use crate::transport::provider;
+use crate::crypto::provider;
+use crate::error::BindingCertificateError;
 
 /// The largest certificate or key file that is read.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;

@@ -1,36 +1,28 @@
 //! Clients: what they are asked for.
 
 mod builder;
-mod endpoints;
-mod error;
+mod leg1;
+mod workload_identity;
 
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use certbound_core::authority::Authority;
 use certbound_core::certificate::Thumbprint;
-use certbound_core::instance::InstanceMetadata;
 use certbound_core::scope::{ExchangeScope, ResourceScope};
 use certbound_core::secret::Secret;
 
 pub use self::builder::ClientBuilder;
-use self::endpoints::Endpoints;
-pub use self::error::BuildError;
-use crate::acquire::{Acquire, AcquireLeg1};
-use crate::assertion::BoundAssertion;
+pub use self::leg1::AcquireLeg1;
+pub use self::workload_identity::{WorkloadIdentity, WorkloadIdentityError};
+use crate::acquire::{Acquire, ClientCore};
 use crate::background::Background;
-use crate::binding::Binding;
-use crate::cache::TokenCache;
-use crate::cache::key::ClientKey;
-use crate::certificate::Blame;
-use crate::clock::Clock;
-use crate::credential::{Binds, ByCertificate, Credential, NoCredential};
-use crate::discovery::Discovery;
+use crate::certificate::{Binding, Blame};
+use crate::credential::{
+    AssertionRequest, Binds, BoundAssertion, ByCertificate, Credential, Leg1, NoCredential,
+};
 use crate::error::Error;
-use crate::leg1::{AssertionRequest, Leg1};
-use crate::resource::Resource;
-use crate::token::{BearerToken, BoundToken, Origins};
-use crate::transport::AnyTransport;
+use crate::token::{BearerToken, BoundToken};
 
 /// A confidential client: one application in one tenant, with one kind of credential.
 ///
@@ -42,23 +34,6 @@ pub struct Client<C> {
     /// Ends with the last of those who can ask for tokens.
     pub(crate) background: Arc<Background>,
     pub(crate) credential: C,
-}
-
-/// What a client has whatever its credential.
-pub(crate) struct ClientCore {
-    pub(crate) authority: Authority,
-    pub(crate) client_id: Arc<str>,
-    pub(crate) capabilities: Vec<String>,
-    pub(crate) cache: TokenCache,
-    pub(crate) cache_key: Arc<ClientKey>,
-    pub(crate) origins: Origins,
-    pub(crate) background: Weak<Background>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) transport: Arc<dyn AnyTransport>,
-    pub(crate) discovery: Discovery,
-    pub(crate) endpoints: Endpoints,
-    pub(crate) validates_authority: bool,
-    pub(crate) instance_metadata: Option<Arc<InstanceMetadata>>,
 }
 
 impl Client<NoCredential> {
@@ -90,20 +65,6 @@ impl<C: Credential> Client<C> {
     /// token in the answer is not kept. Make `scopes` by [`ResourceScope::for_user`].
     pub fn on_behalf_of<'a>(&'a self, user: &Secret, scopes: &'a ResourceScope) -> Acquire<'a, BearerToken> {
         Acquire::new(&self.core, &self.credential, scopes).on_behalf_of(user)
-    }
-
-    /// A resource prepared for repeated calls: each call takes a live bound token for `scope` from the cache.
-    pub fn resource(&self, scope: &ResourceScope) -> Resource
-    where
-        C: Binds,
-    {
-        let background = Arc::clone(&self.background);
-        Resource::of_client(
-            Arc::clone(&self.core),
-            background,
-            Arc::new(self.credential.clone()),
-            scope.clone(),
-        )
     }
 
     /// The authority the client was built for.

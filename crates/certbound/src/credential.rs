@@ -1,26 +1,28 @@
 //! What a client authenticates with, as a type: it decides which tokens can be asked for.
 
+mod assertion;
 mod certificate;
 mod federated;
+mod leg1;
 mod secret;
+pub(crate) mod signed_assertion;
 mod unbound;
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
+pub use self::assertion::BoundAssertion;
 pub use self::certificate::ByCertificate;
 pub use self::federated::ByAssertion;
+pub(crate) use self::leg1::AnyLeg1;
+pub use self::leg1::{AssertionRequest, Leg1, leg1_fn};
 pub use self::secret::BySecret;
 pub use self::unbound::{AssertionFile, ByUnboundAssertion, UnboundAssertions, unbound_fn};
-use crate::assertion::BoundAssertion;
-use crate::binding::Binding;
+use crate::cache::Kind;
 use crate::cache::key::Prover;
-use crate::certificate::Blame;
-use crate::client::BuildError;
-use crate::error::{Error, Leg};
-use crate::leg1::AssertionRequest;
-use crate::token::Kind;
+use crate::certificate::{Binding, Blame};
+use crate::error::{BuildError, Error, Leg};
 
 /// No credential yet: credential setters exist only here, so a client cannot have two.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,16 @@
 //! What can go wrong, split by who is to blame.
 
+mod assertion;
+mod build;
+mod certificate;
+mod machine_key;
 mod misuse;
+mod network;
 mod peer;
+mod platform;
+mod probe;
+mod state;
+mod transport;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +20,17 @@ use certbound_core::own_secrets::OwnSecrets;
 use certbound_core::refusal::AuthorityError;
 use certbound_core::shown::OneLine;
 
+pub use self::assertion::AssertionError;
+pub use self::build::BuildError;
+pub use self::certificate::BindingCertificateError;
+pub use self::machine_key::{KeyError, KeyStrength};
 pub use self::misuse::Misuse;
+pub use self::network::NetworkError;
 pub use self::peer::PeerMisbehaved;
-use crate::managed_identity::PlatformError;
-use crate::transport::TransportError;
+pub use self::platform::PlatformError;
+pub use self::probe::{NoImds, ProbeFailure};
+pub use self::state::StateError;
+pub use self::transport::{Phase, TransportError};
 
 /// Which half of the two-leg flow an error belongs to. The direct flow has no legs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

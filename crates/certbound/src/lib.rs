@@ -30,29 +30,22 @@
 #![forbid(unsafe_code)]
 
 mod acquire;
-mod assertion;
 mod background;
-mod binding;
 mod cache;
 mod certificate;
 mod client;
 mod clock;
 mod correlation;
 mod credential;
-mod discovery;
+mod crypto;
 mod error;
-mod headers;
-mod leg1;
 mod managed_identity;
-mod network;
 mod observe;
 mod rejected;
 mod resource;
-mod signed_assertion;
 mod state;
 mod token;
 mod transport;
-mod workload_identity;
 
 pub use certbound_core::authority::{Authority, AuthorityKind, AuthorityUrlError};
 pub use certbound_core::certificate::{CertificateChain, Thumbprint};
@@ -69,39 +62,37 @@ pub use certbound_core::secret::Secret;
 pub use certbound_core::tenant::{TenantError, TenantId};
 pub use certbound_core::time::UnixTime;
 
-pub use crate::acquire::{Acquire, AcquireFuture, AcquireLeg1};
-pub use crate::assertion::{AssertionError, BoundAssertion, LegReport};
-pub use crate::binding::Binding;
+pub use crate::acquire::{Acquire, AcquireFuture};
 pub use crate::cache::{
-    CacheStatistics, SealedStore, SealingKey, StoreEntry, StoreError, StoreKey, TokenCache, TokenStore,
+    CacheStatistics, SealedStore, SealingKey, Source, StoreEntry, StoreError, StoreKey, TokenCache,
+    TokenStore,
 };
 pub use crate::certificate::{
-    BindingCertificate, BindingCertificateError, Blame, CertificateEvent, CertificateSource,
-    CertificateWatch, WatchError, WatchedCertificate,
+    Binding, BindingCertificate, Blame, CertificateEvent, CertificateSource, CertificateWatch, WatchError,
+    WatchedCertificate,
 };
-pub use crate::client::{BuildError, Client, ClientBuilder};
+pub use crate::client::{AcquireLeg1, Client, ClientBuilder, WorkloadIdentity, WorkloadIdentityError};
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::correlation::{CorrelationId, NotACorrelationId};
 pub use crate::credential::{
-    AssertionFile, Binds, ByAssertion, ByCertificate, BySecret, ByUnboundAssertion, Credential, NoCredential,
-    UnboundAssertions, unbound_fn,
+    AssertionFile, AssertionRequest, Binds, BoundAssertion, ByAssertion, ByCertificate, BySecret,
+    ByUnboundAssertion, Credential, Leg1, NoCredential, UnboundAssertions, leg1_fn, unbound_fn,
 };
-pub use crate::error::{Error, Leg, Misuse, PeerMisbehaved};
-pub use crate::leg1::{AssertionRequest, Leg1, leg1_fn};
+pub use crate::error::{
+    AssertionError, BindingCertificateError, BuildError, Error, KeyError, KeyStrength, Leg, Misuse,
+    NetworkError, NoImds, PeerMisbehaved, Phase, PlatformError, ProbeFailure, StateError, TransportError,
+};
 pub use crate::managed_identity::{
     AcquireFromMachine, AcquireMachineLeg1, Attestation, AttestationRequest, Capabilities, EnvironmentError,
-    ImdsVersion, KeyError, KeyProvider, KeyStrength, MachineCertificates, MachineKey, MachineSigner,
-    ManagedIdentity, ManagedIdentityBuildError, ManagedIdentityBuilder, NoImds, PlatformError, ProbeFailure,
-    SoftwareKeys,
+    ImdsVersion, KeyProvider, MachineCertificates, MachineKey, MachineSigner, ManagedIdentity,
+    ManagedIdentityBuildError, ManagedIdentityBuilder, SoftwareKeys,
 };
-pub use crate::network::{Network, NetworkBuilder, NetworkError};
-pub use crate::observe::{Check, JwtPop, JwtPopReport, ObservedRequest, ObservedValue, Observer};
+pub use crate::observe::{Check, JwtPop, JwtPopReport, LegReport, ObservedRequest, ObservedValue, Observer};
 pub use crate::rejected::TokenHash;
-pub use crate::resource::{CallFacts, Resource, ResourceProfile, Scheme};
-pub use crate::state::{StateDirectory, StateError};
-pub use crate::token::{BearerToken, BoundToken, Details, Source};
-pub use crate::transport::{Answer, HyperTransport, Phase, TlsFacts, Transport, TransportError, Via};
-pub use crate::workload_identity::{WorkloadIdentity, WorkloadIdentityError};
+pub use crate::resource::{CallFacts, Resource, ResourceProfile};
+pub use crate::state::StateDirectory;
+pub use crate::token::{BearerToken, BoundToken, Details, Scheme};
+pub use crate::transport::{Answer, HyperTransport, Network, NetworkBuilder, TlsFacts, Transport, Via};
 
 /// The examples of the page on managed identities are compiled with the documentation tests, as the README's.
 #[cfg(doctest)]

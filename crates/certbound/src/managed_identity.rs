@@ -10,7 +10,6 @@ mod call;
 mod capabilities;
 mod certificates;
 mod environment;
-mod error;
 mod imds;
 mod in_use;
 mod kept;
@@ -36,22 +35,21 @@ use self::attestation::AnyAttestation;
 pub use self::attestation::{Attestation, AttestationRequest};
 pub use self::builder::{ManagedIdentityBuildError, ManagedIdentityBuilder};
 use self::capabilities::Discovered;
-pub use self::capabilities::{Capabilities, ImdsVersion, NoImds, ProbeFailure};
+pub use self::capabilities::{Capabilities, ImdsVersion};
 pub use self::certificates::MachineCertificates;
 pub use self::environment::EnvironmentError;
-pub use self::error::PlatformError;
 use self::keys::{AnyKeys, ProviderId};
-pub use self::keys::{KeyError, KeyProvider, KeyStrength, MachineKey, MachineSigner, SoftwareKeys};
+pub use self::keys::{KeyProvider, MachineKey, MachineSigner, SoftwareKeys};
 use self::known::KnownSlot;
 pub use self::leg1::AcquireMachineLeg1;
 use self::place::Place;
 use crate::background::Background;
-use crate::cache::TokenCache;
 use crate::cache::flight::single::Flights;
 use crate::cache::key::ClientKey;
+use crate::cache::{Origins, TokenCache};
 use crate::clock::Clock;
-use crate::resource::Resource;
-use crate::token::{BearerToken, BoundToken, Origins};
+use crate::error::{KeyStrength, PlatformError};
+use crate::token::{BearerToken, BoundToken};
 use crate::transport::AnyTransport;
 
 /// A managed identity of the machine or platform that this program runs on. Cheap to clone.
@@ -75,7 +73,7 @@ use crate::transport::AnyTransport;
 pub struct ManagedIdentity {
     pub(crate) machine: Arc<Machine>,
     /// Ends with the last of those who can ask for tokens.
-    background: Arc<Background>,
+    pub(crate) background: Arc<Background>,
 }
 
 /// What an identity has.
@@ -125,11 +123,6 @@ impl ManagedIdentity {
     /// A Bearer token for `scope`. Await it, after any options.
     pub fn bearer_token<'a>(&'a self, scope: &'a ResourceScope) -> AcquireFromMachine<'a, BearerToken> {
         AcquireFromMachine::new(&self.machine, scope)
-    }
-
-    /// A resource prepared for repeated calls with bound tokens.
-    pub fn resource(&self, scope: &ResourceScope) -> Resource {
-        Resource::of_machine(Arc::clone(&self.machine), Arc::clone(&self.background), scope.clone())
     }
 
     /// Which identity it is.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::credential::JWT_POP;
@@ -169,4 +170,18 @@ fn host_of(url: &str) -> &str {
 fn is_mtls_host(host: &str) -> bool {
     host.starts_with("mtlsauth.")
         || host.split_once('.').is_some_and(|(_, rest)| rest.starts_with("mtlsauth."))
+}
+
+/// What Leg 1's own request looked like, for details.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LegReport {
+    /// The token endpoint.
+    pub endpoint: String,
+    /// The `token_type` of the answer.
+    pub token_type: String,
+    /// `client_assertion_type` of the request, if it carried an assertion.
+    pub client_assertion_type: Option<&'static str>,
+    /// How long the request took.
+    pub took: Duration,
 }

@@ -1,6 +1,7 @@
 //! Calling a resource: header and TLS certificate both come from the token, so they cannot disagree.
 
 mod challenge;
+mod prepare;
 mod profile;
 
 use std::fmt;
@@ -12,15 +13,15 @@ use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use zeroize::Zeroizing;
 
-pub use self::profile::{ResourceProfile, Scheme};
-use crate::acquire::{Acquire, CloneableProves, hit_of_prepared};
+pub use self::profile::ResourceProfile;
+use crate::acquire::{Acquire, ClientCore, CloneableProves, hit_of_prepared};
 use crate::background::Background;
+use crate::cache::Kind;
 use crate::cache::key::{HeadHash, KeyHead};
-use crate::client::ClientCore;
 use crate::error::{Error, Misuse};
 use crate::managed_identity::{AcquireFromMachine, Machine};
 use crate::rejected::TokenHash;
-use crate::token::{BoundToken, Kind};
+use crate::token::{BoundToken, Scheme};
 use crate::transport::{AnyTransport, TlsFacts, Via};
 
 /// A resource to call with bound tokens. Cheap to clone.

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use self::folder::Folder;
 pub(crate) use self::folder::Lock;
+use crate::error::StateError;
 
 /// A folder that only its owner reads, for what is to be found again by the next process. Cheap to clone.
 ///
@@ -111,69 +112,5 @@ impl StateDirectory {
 impl fmt::Debug for StateDirectory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("StateDirectory").field(&self.inner.path).finish()
-    }
-}
-
-/// Why a folder cannot keep a machine's key and certificates.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StateError {
-    /// The system's own word.
-    #[error("the state directory {} cannot be used: {reason}", .path.display())]
-    Unusable {
-        /// The folder.
-        path: PathBuf,
-        /// What the system says.
-        reason: String,
-    },
-    /// A file, or a symbolic link.
-    #[error("the state directory {} is not a folder; symbolic links are not followed", .path.display())]
-    NotAFolder {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// Somebody else's.
-    #[error("the state directory {} belongs to the user with id {owner}", .path.display())]
-    Foreign {
-        /// The folder.
-        path: PathBuf,
-        /// Whose it is.
-        owner: u32,
-    },
-    /// Others can look into it, or its owner cannot.
-    #[error("the state directory {} has mode {mode:04o}, and must have 0700", .path.display())]
-    Mode {
-        /// The folder.
-        path: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
-    /// It is not the one any more that was opened.
-    #[error("the state directory {} was replaced or removed since it was opened", .path.display())]
-    Swapped {
-        /// The folder.
-        path: PathBuf,
-    },
-}
-
-impl StateError {
-    fn unusable(path: &Path, error: &io::Error) -> Self {
-        Self::Unusable { path: path.to_owned(), reason: error.to_string() }
-    }
-
-    /// What it is called.
-    pub fn code(&self) -> &'static str {
-        "state_directory_unusable"
-    }
-
-    /// What to do.
-    pub fn fix(&self) -> &'static str {
-        match self {
-            Self::Unusable { .. } => "name a folder that this user can make, read and write",
-            Self::NotAFolder { .. } => "name the folder itself",
-            Self::Foreign { .. } => "name a folder of the user that this program runs as",
-            Self::Mode { .. } => "chmod 700 it, after a look at who could read the key in it",
-            Self::Swapped { .. } => "see who did it; start the program again to use the new one",
-        }
     }
 }

@@ -1,8 +1,5 @@
 //! Tokens as callers hold them, and how they were come by.
 
-mod life;
-mod stored;
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -12,15 +9,11 @@ use certbound_core::region::Region;
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
-pub(crate) use self::life::Life;
-pub(crate) use self::stored::{
-    Connections, Held, Landed, LandedFrom, Origin, Origins, Rare, Report, Stored, TokenBody,
-};
-use crate::assertion::LegReport;
-use crate::binding::Binding;
+use crate::cache::{Came, Held, Kind, Source, Stored};
+use crate::certificate::Binding;
 use crate::correlation::CorrelationId;
-use crate::network::Network;
-use crate::resource::{Resource, Scheme};
+use crate::observe::LegReport;
+use crate::transport::AnyTransport;
 
 /// A token that works only on a TLS connection that presents its certificate (`token_type=mtls_pop`; RFC 8705).
 ///
@@ -39,39 +32,30 @@ pub struct BearerToken {
     came: Came,
 }
 
-/// How a token reached its caller.
-#[derive(Clone)]
-pub(crate) struct Came {
-    source: Source,
-    report: Option<Arc<Report>>,
+/// The scheme of the `Authorization` header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Scheme {
+    /// `mtls_pop`: what Entra's resources take for bound tokens; under `Bearer` they refuse them.
+    MtlsPop,
+    /// `Bearer`: what other servers of RFC 8705 take for bound tokens.
+    Bearer,
 }
 
-impl Came {
-    pub(crate) const FROM_CACHE: Self = Self { source: Source::Cache, report: None };
-
-    pub(crate) fn by_flight(joined: bool, from: LandedFrom) -> Self {
-        let (source, report) = match from {
-            LandedFrom::Cache => (Source::Cache, None),
-            LandedFrom::Store => (Source::Store, None),
-            LandedFrom::Service(report) if joined => (Source::Joined, Some(report)),
-            LandedFrom::Service(report) => (Source::Service, Some(report)),
-        };
-        Self { source, report }
+impl Scheme {
+    /// As it stands in the header.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MtlsPop => "mtls_pop",
+            Self::Bearer => "Bearer",
+        }
     }
 }
 
-/// Where a token came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Source {
-    /// The cache; nothing was sent.
-    Cache,
-    /// The store behind the cache; nothing was sent to the token service.
-    Store,
-    /// The token service, by this call.
-    Service,
-    /// The token service, by another call that was already under way for the same token.
-    Joined,
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// How a token was come by. The request-related parts are those of the request that fetched it.
@@ -168,14 +152,9 @@ impl BoundToken {
         self.stored.details(&self.came)
     }
 
-    /// Calls a resource with exactly this token, over the connections of the client that acquired it.
-    pub fn resource(&self) -> Resource {
-        Resource::of_token(self.clone(), Arc::clone(&self.stored.body.origin.connections.0))
-    }
-
-    /// As [`BoundToken::resource`], over another network configuration.
-    pub fn resource_on(&self, network: &Network) -> Resource {
-        Resource::of_token(self.clone(), Arc::new(network.transport()))
+    /// The connections of the client that acquired it.
+    pub(crate) fn connections(&self) -> &Arc<dyn AnyTransport> {
+        &self.stored.body.origin.connections.0
     }
 }
 
@@ -245,15 +224,6 @@ impl PartialEq for BearerToken {
 pub(crate) trait Token: Sized {
     const KIND: Kind;
     fn from_held(held: Held, came: Came) -> Option<Self>;
-}
-
-/// What was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A certificate-bound token.
-    Bound,
-    /// A plain token.
-    Bearer,
 }
 
 impl Token for BoundToken {

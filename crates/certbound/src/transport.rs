@@ -3,8 +3,9 @@
 mod alarm;
 mod connections;
 mod connector;
-mod error;
 mod hyper;
+mod limits;
+mod network;
 mod pinned;
 mod pools;
 mod tls;
@@ -12,16 +13,17 @@ mod watched;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use certbound_core::certificate::Thumbprint;
 use certbound_core::managed_identity::ServerThumbprint;
-use rustls::crypto::CryptoProvider;
 
-pub use self::error::{Phase, TransportError};
 pub use self::hyper::HyperTransport;
-use crate::binding::Binding;
+pub(crate) use self::limits::Limits;
+pub use self::network::{Network, NetworkBuilder};
+use crate::certificate::Binding;
+use crate::error::TransportError;
 
 /// Sends one HTTPS request and returns its answer.
 ///
@@ -88,13 +90,6 @@ pub struct TlsFacts {
     pub presented: Option<Thumbprint>,
     /// The handshake resumed an earlier session.
     pub resumed: bool,
-}
-
-/// The one cryptography provider. Passed explicitly everywhere; a process-wide default is the application's business.
-pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
-    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
-        LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
-    &PROVIDER
 }
 
 /// The object-safe twin of [`Transport`]: pleasant to implement there, easy to store here.

@@ -15,12 +15,10 @@ use certbound_core::shown::{one_line, shown};
 use certbound_core::time::UnixTime;
 use serde_json::{Map, Value};
 
-use crate::assertion::AssertionError;
-use crate::binding::Binding;
-use crate::cache::Begun;
+use crate::cache::{Begun, Life, Origin, Rare, TokenBody};
+use crate::certificate::Binding;
 use crate::correlation::CorrelationId;
-use crate::error::{Error, Leg, PeerMisbehaved};
-use crate::token::{Life, Origin, Rare, TokenBody};
+use crate::error::{AssertionError, Error, Leg, PeerMisbehaved};
 
 /// What the answer is held against, beside the request.
 pub(crate) struct Expected<'a> {

@@ -4,9 +4,9 @@ use certbound_core::authority::{Authority, AuthorityKind};
 use certbound_core::environment::same_environment;
 
 use super::Acquisition;
-use crate::client::ClientCore;
+use crate::acquire::ClientCore;
+use crate::acquire::discovery::Asks;
 use crate::correlation::CorrelationId;
-use crate::discovery::Asks;
 use crate::error::{Error, Misuse};
 
 impl Acquisition {

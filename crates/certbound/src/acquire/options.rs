@@ -13,14 +13,15 @@ use certbound_core::tenant::TenantId;
 
 use super::Acquisition;
 use super::settings::Options;
+use crate::acquire::ClientCore;
 use crate::cache::key::{Extras, HeadHash, KeyHead, KeyRef};
-use crate::client::ClientCore;
+use crate::cache::{Came, Held};
 use crate::correlation::CorrelationId;
 use crate::credential::{Now, Proves};
 use crate::error::{Error, Misuse};
 use crate::observe::Observer;
 use crate::rejected::TokenHash;
-use crate::token::{BearerToken, BoundToken, Came, Held, Token};
+use crate::token::{BearerToken, BoundToken, Token};
 
 /// An acquisition about to happen: add options, then await it.
 ///

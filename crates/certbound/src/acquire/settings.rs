@@ -8,15 +8,14 @@ use certbound_core::request::{Grant, TokenRequest};
 use certbound_core::secret::Secret;
 
 use super::claims;
+use crate::acquire::ClientCore;
+use crate::cache::Held;
 use crate::cache::key::Extras;
-use crate::client::ClientCore;
 use crate::correlation::CorrelationId;
+use crate::credential::{AssertionRequest, signed_assertion};
 use crate::error::Misuse;
-use crate::leg1::AssertionRequest;
 use crate::observe::Observer;
 use crate::rejected::TokenHash;
-use crate::signed_assertion;
-use crate::token::Held;
 
 /// The options of one acquisition.
 #[derive(Clone, Default)]

@@ -12,17 +12,14 @@ use certbound_core::tenant::TenantId;
 
 use super::accept::Accepted;
 use super::{Acquisition, Options};
-use crate::assertion::LegReport;
-use crate::binding::Binding;
-use crate::cache::Begun;
+use crate::acquire::headers::{self, RefreshReason, Telemetry};
+use crate::cache::{Begun, Connections, Held, Kind, Landed, LandedFrom, Origin, Report, Stored};
+use crate::certificate::Binding;
 use crate::clock::Clock;
 use crate::correlation::CorrelationId;
-use crate::credential::Proof;
+use crate::credential::{AssertionRequest, Proof};
 use crate::error::{Error, Leg, Misuse};
-use crate::headers::{self, RefreshReason, Telemetry};
-use crate::leg1::AssertionRequest;
-use crate::observe::{ObservedRequest, ObservedValue};
-use crate::token::{Connections, Held, Kind, Landed, LandedFrom, Origin, Report, Stored};
+use crate::observe::{LegReport, ObservedRequest, ObservedValue};
 use crate::transport::{AnyTransport, Via};
 
 /// The proof as the wire has it. The assertion type follows from what the proof is.

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::token::Held;
+use crate::cache::Held;
 
 /// A token by its end, and among those that end together by when it was asked for. That can be seen to be another one only
 /// by where it is, once the numbers of requests begin anew.

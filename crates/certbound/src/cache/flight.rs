@@ -12,9 +12,9 @@ use tracing::Instrument as _;
 
 use self::single::{Flights as Single, Load as AnyLoad};
 use super::key::CacheKey;
+use crate::cache::Landed;
 use crate::error::{Error, Misuse};
 use crate::rejected::TokenHash;
-use crate::token::Landed;
 
 /// What fetches a token.
 pub(crate) type Load = AnyLoad<Result<Landed, Error>>;
@@ -80,9 +80,9 @@ mod tests {
     use certbound_core::tenant::TenantId;
 
     use super::*;
+    use crate::cache::Kind;
     use crate::cache::key::{ClientKey, KeyHead, KeyRef};
     use crate::error::Misuse;
-    use crate::token::Kind;
 
     fn key() -> FlightKey {
         let authority = Authority::public(TenantId::parse("contoso.example").unwrap());

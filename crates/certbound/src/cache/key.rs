@@ -13,10 +13,18 @@ use equivalent::Equivalent;
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 
-use crate::binding::Binding;
+use crate::certificate::Binding;
 use crate::correlation::CorrelationId;
 use crate::rejected::TokenHash;
-use crate::token::Kind;
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A certificate-bound token.
+    Bound,
+    /// A plain token.
+    Bearer,
+}
 
 /// The part of a key that a client has for good, hashed once.
 #[derive(Debug)]

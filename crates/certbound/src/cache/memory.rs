@@ -8,7 +8,7 @@ use certbound_core::time::UnixTime;
 
 use super::end::ByEnd;
 use super::key::KeyRef;
-use crate::token::Held;
+use crate::cache::Held;
 
 /// What the map takes for each token, beside the token itself.
 const PER_ENTRY: usize = 80;

@@ -12,9 +12,9 @@ use super::flight::{FlightKey, Load};
 use super::key::{CacheKey, KeyRef};
 use super::{Counted, TokenCache};
 use crate::background::Background;
+use crate::cache::{Came, Held, Landed};
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::token::{Came, Held, Landed};
 
 /// How long a service that does not answer is waited for, while there is a token that still works.
 const PATIENCE: Duration = Duration::from_secs(2);

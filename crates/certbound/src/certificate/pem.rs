@@ -6,7 +6,7 @@ use rustls::pki_types::pem::{self, PemObject as _, SectionKind};
 use zeroize::Zeroizing;
 
 use super::encrypted;
-use super::error::BindingCertificateError;
+use crate::error::BindingCertificateError;
 
 /// Whether the bytes are text with a PEM section rather than a PFX.
 #[cfg(feature = "pfx")]

@@ -7,8 +7,8 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
 use super::belongs;
-use super::error::BindingCertificateError;
-use crate::transport::provider;
+use crate::crypto::provider;
+use crate::error::BindingCertificateError;
 
 /// The leaf (the certificate the key belongs to) with its issuers behind it, and the key.
 pub(super) fn read(

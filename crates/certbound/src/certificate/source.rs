@@ -3,9 +3,8 @@
 use certbound_core::certificate::Thumbprint;
 
 use super::{BindingCertificate, WatchedCertificate};
-use crate::binding::Binding;
-use crate::error::Error;
-use crate::transport::TransportError;
+use crate::certificate::Binding;
+use crate::error::{Error, TransportError};
 
 /// One certificate for good, or watched files. Made from either by `into()`.
 #[derive(Clone, Debug)]

@@ -18,7 +18,7 @@ pub use self::event::{CertificateEvent, WatchError};
 use self::place::{Paths, Place};
 use self::succession::{Files, OnEvent, Succession, in_time};
 use self::thread::Watch;
-use crate::binding::Binding;
+use crate::certificate::Binding;
 use crate::clock::{Clock, SystemClock};
 
 /// A certificate and its key in files, replaced while the program runs. Cheap to clone; clones are one.

@@ -7,21 +7,22 @@ use certbound_core::endpoint::{Channel, Flow};
 use certbound_core::instance::InstanceMetadata;
 use certbound_core::secret::Secret;
 
-use super::{BuildError, Client, ClientCore, Endpoints};
+use super::Client;
+use crate::acquire::ClientCore;
+use crate::acquire::discovery::Discovery;
+use crate::acquire::endpoints::Endpoints;
 use crate::background::Background;
-use crate::cache::TokenCache;
 use crate::cache::key::{ClientKey, FMI, Prover};
+use crate::cache::{Kind, Origins, TokenCache};
 use crate::certificate::CertificateSource;
 use crate::clock::{Clock, SystemClock};
 use crate::correlation::CorrelationId;
 use crate::credential::{
-    ByAssertion, ByCertificate, BySecret, ByUnboundAssertion, Credential, NoCredential, UnboundAssertions,
+    AnyLeg1, ByAssertion, ByCertificate, BySecret, ByUnboundAssertion, Credential, Leg1, NoCredential,
+    UnboundAssertions,
 };
-use crate::discovery::Discovery;
-use crate::leg1::{AnyLeg1, Leg1};
-use crate::network::Network;
-use crate::token::{Kind, Origins};
-use crate::transport::{AnyTransport, Transport};
+use crate::error::BuildError;
+use crate::transport::{AnyTransport, Network, Transport};
 
 /// Collects a client's settings. The credential is part of its type: certificate *and* assertion does not compile.
 pub struct ClientBuilder<C> {

@@ -4,12 +4,11 @@ use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 
 use super::sealed::{Boxed, Now, Proof, Proves};
-use crate::binding::Binding;
-use crate::certificate::{Blame, CertificateSource};
+use crate::cache::Kind;
+use crate::certificate::{Binding, Blame, CertificateSource};
+use crate::credential::AssertionRequest;
+use crate::credential::signed_assertion::{self, Signing};
 use crate::error::{Error, Leg, Misuse};
-use crate::leg1::AssertionRequest;
-use crate::signed_assertion::{self, Signing};
-use crate::token::Kind;
 
 /// The client proves itself by its certificate: in TLS for a bound token, by a signed assertion for a Bearer token.
 #[derive(Clone, Debug)]

@@ -8,13 +8,11 @@ use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 
 use super::sealed::{Boxed, Now, Proof, Proves};
-use crate::assertion::BoundAssertion;
-use crate::binding::Binding;
+use crate::cache::Kind;
 use crate::cache::key::Prover;
-use crate::certificate::Blame;
+use crate::certificate::{Binding, Blame};
+use crate::credential::{AnyLeg1, AssertionRequest, BoundAssertion};
 use crate::error::{Error, Leg, Misuse};
-use crate::leg1::{AnyLeg1, AssertionRequest};
-use crate::token::Kind;
 
 /// The client proves itself by assertions from a Leg 1, presented as `jwt-pop` over TLS with their certificate.
 #[derive(Clone)]

@@ -6,13 +6,12 @@ use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
 use super::sealed::{Boxed, Now, Proof, Proves};
-use crate::binding::Binding;
+use crate::cache::Kind;
 use crate::cache::key::Prover;
-use crate::client::BuildError;
-use crate::error::Leg;
-use crate::leg1::AssertionRequest;
+use crate::certificate::Binding;
+use crate::credential::AssertionRequest;
+use crate::error::{BuildError, Leg};
 use crate::rejected::TokenHash;
-use crate::token::Kind;
 
 /// The client proves itself by a secret (RFC 6749, section 2.3.1): for Bearer tokens only.
 #[derive(Clone, Debug)]

@@ -9,13 +9,12 @@ use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
 use super::sealed::{Boxed, Now, Proof, Proves};
-use crate::assertion::AssertionError;
-use crate::binding::Binding;
+use crate::cache::Kind;
 use crate::cache::key::{Prover, UNBOUND};
-use crate::error::{Error, Leg, Misuse};
-use crate::leg1::AssertionRequest;
+use crate::certificate::Binding;
+use crate::credential::AssertionRequest;
+use crate::error::{AssertionError, Error, Leg, Misuse};
 use crate::rejected::TokenHash;
-use crate::token::Kind;
 
 /// A source of unbound assertions (RFC 7523, section 2.2), such as a workload's federated token.
 ///

@@ -6,8 +6,7 @@ use certbound_core::endpoint::EndpointError;
 use certbound_core::instance::InstanceError;
 use certbound_core::time::UnixTime;
 
-use crate::assertion::AssertionError;
-use crate::certificate::BindingCertificateError;
+use crate::error::{AssertionError, BindingCertificateError};
 
 /// A mistake of the caller.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

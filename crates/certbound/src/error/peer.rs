@@ -8,7 +8,7 @@ use certbound_core::response::MalformedAnswer;
 use certbound_core::server_metadata::MetadataError;
 use certbound_core::time::UnixTime;
 
-use crate::assertion::AssertionError;
+use crate::error::AssertionError;
 
 /// An answer that broke the protocol. It was refused whole: nothing of it was cached or handed on.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -10,11 +10,12 @@ use super::Machine;
 use super::walk::Walk;
 use crate::acquire::{AcquireFuture, Options};
 use crate::cache::key::{KeyHead, KeyRef};
+use crate::cache::{Came, Kind};
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Misuse};
 use crate::observe::Observer;
 use crate::rejected::TokenHash;
-use crate::token::{BearerToken, BoundToken, Came, Kind, Token};
+use crate::token::{BearerToken, BoundToken, Token};
 
 /// A token of a managed identity about to be acquired: add options, then await it.
 #[must_use = "nothing happens until it is awaited"]

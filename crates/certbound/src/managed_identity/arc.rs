@@ -8,7 +8,7 @@ use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, Response};
 use zeroize::Zeroizing;
 
-use super::error::PlatformError;
+use crate::error::PlatformError;
 
 /// Where the agent puts the files of its challenges.
 pub(super) const TOKENS: &str = "/var/opt/azcmagent/tokens";

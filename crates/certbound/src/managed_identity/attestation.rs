@@ -9,10 +9,10 @@ use certbound_core::jws;
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
-use super::error::PlatformError;
 use super::keys::MachineKey;
 use crate::cache::flight::single::{Flights, Load};
 use crate::cache::flight::this_runtime;
+use crate::error::PlatformError;
 
 /// What is to be attested.
 #[derive(Clone, Debug)]

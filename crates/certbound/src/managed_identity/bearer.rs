@@ -9,10 +9,10 @@ use http::header::AUTHORIZATION;
 
 use super::Machine;
 use super::arc;
-use super::error::PlatformError;
 use super::imds::assemble;
 use super::place::Asked;
 use crate::correlation::CorrelationId;
+use crate::error::PlatformError;
 use crate::rejected::TokenHash;
 
 /// A token for `resource`, a name without `/.default`, in the place of one that is of no use any more.

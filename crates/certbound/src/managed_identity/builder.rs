@@ -8,18 +8,17 @@ use tokio::sync::Semaphore;
 use super::attestation::{AnyAttestation, Attestation};
 use super::certificates::MachineCertificates;
 use super::environment::EnvironmentError;
-use super::keys::{AnyKeys, KeyProvider, KeyStrength, ProviderId, SoftwareKeys};
+use super::keys::{AnyKeys, KeyProvider, ProviderId, SoftwareKeys};
 use super::known::KnownSlot;
 use super::place::Place;
 use super::{Machine, ManagedIdentity, imds};
 use crate::background::Background;
-use crate::cache::TokenCache;
 use crate::cache::flight::single::Flights;
 use crate::cache::key::ClientKey;
+use crate::cache::{Origins, TokenCache};
 use crate::clock::{Clock, SystemClock};
-use crate::network::{Network, NetworkError};
-use crate::token::Origins;
-use crate::transport::{AnyTransport, Transport};
+use crate::error::{KeyStrength, NetworkError};
+use crate::transport::{AnyTransport, Network, Transport};
 
 type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 

@@ -3,17 +3,16 @@
 use certbound_core::request::{Grant, TokenRequest};
 
 use super::Machine;
-use super::error::PlatformError;
 use super::minted::Minted;
 use crate::acquire::Options;
 use crate::acquire::accept::{Accepted, Expected, accept};
+use crate::acquire::headers::{self, RefreshReason};
 use crate::acquire::station::{Sent, wire_proof};
-use crate::assertion::LegReport;
+use crate::cache::Kind;
 use crate::correlation::CorrelationId;
 use crate::credential::Proof;
-use crate::error::{Error, Leg, Misuse};
-use crate::headers::{self, RefreshReason};
-use crate::token::Kind;
+use crate::error::{Error, Leg, Misuse, PlatformError};
+use crate::observe::LegReport;
 
 pub(super) fn blame(leg: Option<Leg>) -> impl Fn(PlatformError) -> Error + Copy {
     move |what| Error::Platform { leg, what }

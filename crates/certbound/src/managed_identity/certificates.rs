@@ -9,12 +9,12 @@ use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 
 use super::attestation::Attested;
-use super::error::PlatformError;
-use super::keys::{KeyStrength, MachineKey, ProviderId};
+use super::keys::{MachineKey, ProviderId};
 use super::minted::Minted;
 use super::slot::Slot;
 use crate::cache::flight::single::Flights;
 use crate::certificate::Blame;
+use crate::error::{KeyStrength, PlatformError};
 use crate::state::StateDirectory;
 
 /// The certificates of a machine's identities. Clones are one store; the default one is the process's.

@@ -19,11 +19,11 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::Machine;
-use super::error::PlatformError;
 use super::retry::{Outcome, Policy, asked_to_wait};
 use crate::cache::flight::this_runtime;
 use crate::correlation::CorrelationId;
-use crate::transport::{Phase, TransportError};
+use crate::error::PlatformError;
+use crate::error::{Phase, TransportError};
 
 /// The service answers five calls for identities at once, and refuses more.
 const CALLS: usize = 5;

@@ -9,8 +9,7 @@ use super::Machine;
 use super::blame::{blame_of, blames_attestation};
 use super::call::blame;
 use super::certificates::{KeyName, Name};
-use super::error::PlatformError;
-use super::keys::{KeyError, MachineKey};
+use super::keys::MachineKey;
 use super::minted::Minted;
 use super::slot::Slot;
 use crate::background::Background;
@@ -19,6 +18,7 @@ use crate::cache::flight::this_runtime;
 use crate::certificate::Blame;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg};
+use crate::error::{KeyError, PlatformError};
 
 impl Machine {
     /// The certificate that cached tokens are looked up by, when it can be told without waiting, and its renewal begun when it

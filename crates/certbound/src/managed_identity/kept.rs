@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use super::Machine;
 use super::certificates::Name;
-use super::error::PlatformError;
 use crate::clock::Clock;
-use crate::state::{Lock, StateDirectory, StateError};
+use crate::error::{PlatformError, StateError};
+use crate::state::{Lock, StateDirectory};
 
 /// The form that is written, and the only one that is read.
 const VERSION: u64 = 1;

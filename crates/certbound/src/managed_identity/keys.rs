@@ -14,29 +14,8 @@ use rustls::sign::SigningKey;
 
 use self::signer::InTls;
 pub use self::signer::MachineSigner;
+use crate::error::{KeyError, KeyStrength};
 use crate::state::StateDirectory;
-
-/// How well a key is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum KeyStrength {
-    /// In this process's memory.
-    Software,
-    /// In hardware, from which it cannot be taken.
-    Hardware,
-    /// In hardware that vouches for it.
-    Attested,
-}
-
-impl fmt::Display for KeyStrength {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Software => "software",
-            Self::Hardware => "hardware",
-            Self::Attested => "attested",
-        })
-    }
-}
 
 /// An RSA key of a machine: it signs, and tells its public half. Cheap to clone.
 #[derive(Clone)]
@@ -114,20 +93,6 @@ impl<K: KeyProvider> KeyProvider for Arc<K> {
 
     async fn key(&self) -> Result<MachineKey, KeyError> {
         KeyProvider::key(&**self).await
-    }
-}
-
-/// A key that cannot be had or used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct KeyError {
-    reason: String,
-}
-
-impl KeyError {
-    /// With its reason, which must hold nothing of the key.
-    pub fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into() }
     }
 }
 

@@ -14,14 +14,11 @@ use super::certificates::Name;
 use super::minted::Minted;
 use super::{ManagedIdentity, bearer};
 use crate::acquire::Options;
-use crate::assertion::BoundAssertion;
-use crate::binding::Binding;
-use crate::certificate::Blame;
+use crate::acquire::headers::RefreshReason;
+use crate::certificate::{Binding, Blame};
 use crate::correlation::CorrelationId;
-use crate::credential::UnboundAssertions;
+use crate::credential::{AssertionRequest, BoundAssertion, Leg1, UnboundAssertions};
 use crate::error::{Error, Leg};
-use crate::headers::RefreshReason;
-use crate::leg1::{AssertionRequest, Leg1};
 use crate::observe::Observer;
 
 const LEG: Option<Leg> = Some(Leg::One);

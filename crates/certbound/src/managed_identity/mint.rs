@@ -10,12 +10,13 @@ use futures_util::future::join;
 
 use super::Machine;
 use super::attestation::AttestationRequest;
-use super::error::PlatformError;
 use super::kept::{Kept, blocking};
-use super::keys::{KeyError, MachineKey};
+use super::keys::MachineKey;
 use super::minted::Minted;
 use crate::certificate::Blame;
 use crate::correlation::CorrelationId;
+use crate::error::KeyError;
+use crate::error::PlatformError;
 
 /// The longest that a key store may take to give the key, and to sign.
 const KEY_LIMIT: Duration = Duration::from_secs(60);

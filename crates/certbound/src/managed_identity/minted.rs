@@ -7,11 +7,10 @@ use certbound_core::endpoint::TokenEndpoint;
 use certbound_core::managed_identity::{IssuedCredential, PlatformMetadata};
 use certbound_core::time::UnixTime;
 
-use super::error::PlatformError;
 use super::kept::KeptFile;
 use super::keys::MachineKey;
-use crate::binding::Binding;
-use crate::certificate::BindingCertificate;
+use crate::certificate::{Binding, BindingCertificate};
+use crate::error::PlatformError;
 
 /// With this much left a certificate is replaced before it is used for another token, which must not outlive it; with half of
 /// its life, if that is less.

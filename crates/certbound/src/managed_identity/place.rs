@@ -6,8 +6,8 @@ use http::{HeaderName, HeaderValue, Method};
 use url::Url;
 
 use super::environment::{DEFAULT_IDENTITY, EnvironmentError};
+use crate::acquire::headers::PRODUCT;
 use crate::correlation::CorrelationId;
-use crate::headers::PRODUCT;
 use crate::rejected::TokenHash;
 use crate::transport::Via;
 

@@ -10,20 +10,18 @@ use super::Machine;
 use super::bearer;
 use super::blame::blame_of;
 use super::call::{TokenCall, blame};
-use super::error::PlatformError;
 use super::minted::Minted;
 use crate::acquire::Options;
+use crate::acquire::headers::RefreshReason;
 use crate::background::Background;
 use crate::cache::flight::{FlightKey, Load};
 use crate::cache::key::{KeyHead, KeyRef};
-use crate::cache::{Miss, Wanted};
-use crate::correlation::CorrelationId;
-use crate::error::Error;
-use crate::headers::RefreshReason;
-use crate::rejected::TokenHash;
-use crate::token::{
-    Came, Connections, Held, Kind, Landed, LandedFrom, Life, Origin, Report, Stored, TokenBody,
+use crate::cache::{
+    Came, Connections, Held, Kind, Landed, LandedFrom, Life, Miss, Origin, Report, Stored, TokenBody, Wanted,
 };
+use crate::correlation::CorrelationId;
+use crate::error::{Error, PlatformError};
+use crate::rejected::TokenHash;
 
 /// One acquisition, with everything it needs, so that it can outlive its caller.
 #[derive(Clone)]

@@ -1,35 +1,9 @@
 //! What a kind of resource expects beside the token.
 
-use std::fmt;
-
 use certbound_core::environment::Cloud;
 use http::{HeaderName, HeaderValue};
 
-/// The scheme of the `Authorization` header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Scheme {
-    /// `mtls_pop`: what Entra's resources take for bound tokens; under `Bearer` they refuse them.
-    MtlsPop,
-    /// `Bearer`: what other servers of RFC 8705 take for bound tokens.
-    Bearer,
-}
-
-impl Scheme {
-    /// As it stands in the header.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::MtlsPop => "mtls_pop",
-            Self::Bearer => "Bearer",
-        }
-    }
-}
-
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use crate::token::Scheme;
 
 /// The scheme and the extra headers of a kind of resource. It never says which certificate to present: the token does.
 #[derive(Clone, Debug, PartialEq, Eq)]

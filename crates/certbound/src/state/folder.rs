@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use super::StateError;
+use crate::error::StateError;
 
 /// No file in it is as large as this.
 const MAX_FILE_BYTES: u64 = 512 * 1024;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::StateError;
+use crate::error::StateError;
 
 pub(super) struct Folder(Infallible);
 

@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::TlsFacts;
 use super::alarm::Alarm;
 use super::connector::{Connector, Dialled, chain};
-use super::error::TransportError;
 use super::watched::Ended;
+use crate::error::TransportError;
 
 /// One that nobody used for so long is closed: services close theirs after two minutes or more.
 const IDLE: Duration = Duration::from_secs(90);

@@ -15,10 +15,10 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::TlsFacts;
-use super::error::{Phase, TransportError};
 use super::pinned::NotPinned;
 use super::tls::{self, TlsIdentity};
 use super::watched::{Ended, Watched, is_sudden};
+use crate::error::{Phase, TransportError};
 
 /// Connects with one TLS identity.
 #[derive(Clone)]

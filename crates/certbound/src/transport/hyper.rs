@@ -19,12 +19,12 @@ use rustls::RootCertStore;
 use super::alarm::Alarm;
 use super::connections::{Answering, Connection, Connections};
 use super::connector::{Connector, chain};
-use super::error::{Phase, TransportError};
 use super::pools::{Pools, Use};
 use super::tls::{ServerTrust, TlsIdentity};
 use super::{Answer, TlsFacts, Transport, Via};
-use crate::binding::Binding;
-use crate::network::{Limits, NetworkError};
+use crate::certificate::Binding;
+use crate::error::{NetworkError, Phase, TransportError};
+use crate::transport::Limits;
 
 type Pool = Connections;
 

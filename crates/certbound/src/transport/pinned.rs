@@ -10,7 +10,7 @@ use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureScheme};
 
-use super::provider;
+use crate::crypto::provider;
 
 /// Accepts one certificate. Its name, dates and issuer are not looked at: the platform named the certificate itself.
 /// That the server has its key is checked as for any other.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use certbound_core::managed_identity::ServerThumbprint;
 use foldhash::quality::RandomState;
 
-use crate::binding::{Binding, ChainHash, Lease};
+use crate::certificate::{Binding, ChainHash, Lease};
 
 /// Whose connections a pool holds: what we present on them, or by what the server is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -13,9 +13,9 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, HandshakeKind, RootCertStore, SignatureScheme};
 
 use super::pinned::OnlyPinned;
-use super::provider;
-use crate::binding::Binding;
-use crate::network::NetworkError;
+use crate::certificate::Binding;
+use crate::crypto::provider;
+use crate::error::NetworkError;
 
 tokio::task_local! {
     /// Set by the resolver when the handshake that this task drives asks for the client's certificate. A resolver

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::error::TransportError;
+use crate::error::TransportError;
 
 /// By TLS 1.3 the server looks at a certificate after the handshake, so far as the client sees it: a connection that ends
 /// before anything came may have ended for the certificate.

@@ -13,11 +13,10 @@ use zeroize::Zeroizing;
 
 use super::{StoreEntry, StoreKey};
 use crate::acquire::accept::observe;
-use crate::binding::Binding;
-use crate::cache::{Begun, Wanted};
+use crate::cache::{Begun, Connections, Held, Life, Origin, Rare, Stored, TokenBody, Wanted};
+use crate::certificate::Binding;
 use crate::correlation::CorrelationId;
 use crate::rejected::TokenHash;
-use crate::token::{Connections, Held, Life, Origin, Rare, Stored, TokenBody};
 
 /// The form that is written, and the only one that is read.
 const VERSION: u32 = 2;

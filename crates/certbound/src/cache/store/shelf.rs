@@ -12,8 +12,7 @@ use super::entry;
 use super::writer::Writer;
 use super::{AnyStore, StoreError, StoreKey, TokenStore};
 use crate::cache::key::KeyRef;
-use crate::cache::{Begun, Wanted};
-use crate::token::Held;
+use crate::cache::{Begun, Held, Wanted};
 
 /// How long a store may take. Asking the token service anew costs less than waiting for ever.
 const LIMIT: Duration = Duration::from_secs(2);

@@ -10,7 +10,7 @@ use tokio::runtime::{Handle, Id};
 
 use super::shelf::{AnyShared, passed_by};
 use super::{StoreError, StoreKey, entry};
-use crate::token::Held;
+use crate::cache::Held;
 
 /// How many tokens wait for a store that is slow; the oldest are given up.
 const QUEUE: usize = 1_000;

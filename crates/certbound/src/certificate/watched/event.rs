@@ -5,7 +5,7 @@ use std::fmt;
 use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 
-use crate::certificate::BindingCertificateError;
+use crate::error::BindingCertificateError;
 
 /// What became of watched files. It holds no key.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,7 +8,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use certbound_core::secret::Secret;
 use zeroize::Zeroizing;
 
-use crate::certificate::{BindingCertificate, BindingCertificateError, read_regular_file};
+use crate::certificate::{BindingCertificate, read_regular_file};
+use crate::error::BindingCertificateError;
 
 /// The names in a Kubernetes secret of type `kubernetes.io/tls`.
 const CHAIN: &str = "tls.crt";

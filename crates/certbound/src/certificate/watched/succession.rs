@@ -12,7 +12,7 @@ use certbound_core::time::UnixTime;
 use super::place::{Contents, Place};
 use super::thread::Signal;
 use super::{CertificateEvent, WatchError};
-use crate::binding::{Binding, ChainHash};
+use crate::certificate::{Binding, ChainHash};
 use crate::clock::Clock;
 
 /// So many certificates before the present one are known by name, for the tokens that still have them.

@@ -8,7 +8,7 @@ use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::sign::{Signer, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme};
 
-use super::KeyError;
+use crate::error::KeyError;
 
 /// The private half of a machine's RSA key, which need not leave where it is kept. Implement it for a key in hardware.
 ///

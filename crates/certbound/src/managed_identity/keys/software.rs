@@ -8,7 +8,8 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding};
 use zeroize::Zeroizing;
 
-use super::{KeyError, MachineKey, MachineSigner, StateDirectory};
+use super::{MachineKey, MachineSigner, StateDirectory};
+use crate::error::KeyError;
 
 const FILE: &str = "software-key.der";
 /// How often, and how many times, the file is asked for while another process makes the key: for ten seconds.
@@ -65,7 +66,7 @@ fn load(pair: KeyPair) -> Result<MachineKey, KeyError> {
 
 /// The folder's key, made if there is none. It waits, so it must not be called on an async thread.
 pub(super) fn kept(state: &StateDirectory) -> Result<MachineKey, KeyError> {
-    let unusable = |error: crate::state::StateError| KeyError::new(error.to_string());
+    let unusable = |error: crate::error::StateError| KeyError::new(error.to_string());
     for _ in 0..LOOKS {
         state.check().map_err(unusable)?;
         let Some(lock) = state.try_lock(FILE).map_err(unusable)? else {

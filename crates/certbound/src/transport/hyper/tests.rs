@@ -13,7 +13,7 @@ use super::*;
 use crate::certificate::WatchedCertificate;
 use crate::client::Client;
 use crate::clock::Clock;
-use crate::network::Network;
+use crate::transport::Network;
 
 const HOUR: u64 = 3600;
 const APP: &str = "11111111-2222-3333-4444-555555555555";

@@ -6,8 +6,8 @@ use certbound_core::endpoint::{Flow, TokenEndpoint};
 use certbound_core::response::HeaderFacts;
 use http::{HeaderName, HeaderValue};
 
+use crate::cache::Kind;
 use crate::correlation::CorrelationId;
-use crate::token::Kind;
 
 /// The product name the service sees. Its own, since the service keeps statistics by it.
 pub(crate) const PRODUCT: &str = "certbound";

@@ -12,10 +12,10 @@ use certbound_core::response::MalformedAnswer;
 use certbound_core::server_metadata::ServerMetadata;
 use http::Response;
 
+use crate::acquire::headers;
 use crate::correlation::CorrelationId;
-use crate::error::{Error, Leg, PeerMisbehaved};
-use crate::headers;
-use crate::transport::{AnyTransport, Phase, TransportError, Via};
+use crate::error::{Error, Leg, PeerMisbehaved, Phase, TransportError};
+use crate::transport::{AnyTransport, Via};
 
 /// No document is waited for longer.
 const LIMIT: Duration = Duration::from_secs(10);

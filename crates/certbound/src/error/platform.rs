@@ -3,10 +3,7 @@
 use certbound_core::managed_identity::{MachineError, MachineSource, MalformedMachineAnswer, SourceError};
 use certbound_core::own_secrets::OwnSecrets;
 
-use super::capabilities::NoImds;
-use super::keys::{KeyError, KeyStrength};
-use crate::state::StateError;
-use crate::transport::{Phase, TransportError};
+use crate::error::{KeyError, KeyStrength, NoImds, Phase, StateError, TransportError};
 
 /// Why the platform gave no token.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -107,7 +104,7 @@ pub enum PlatformError {
 
 impl PlatformError {
     /// The refusal of a request without an attestation, by what it says that it lacks: the platform has no code for it.
-    pub(super) fn or_attestation_required(self) -> Self {
+    pub(crate) fn or_attestation_required(self) -> Self {
         match self {
             Self::Refused { origin, answer }
                 if answer.status == 400
@@ -129,12 +126,12 @@ impl PlatformError {
     }
 
     /// The same error without our own secrets.
-    pub(super) fn without(mut self, secrets: &OwnSecrets) -> Self {
+    pub(crate) fn without(mut self, secrets: &OwnSecrets) -> Self {
         self.redact(secrets);
         self
     }
 
-    pub(super) fn unusable(reason: &str) -> Self {
+    pub(crate) fn unusable(reason: &str) -> Self {
         Self::Certificate { reason: reason.to_owned() }
     }
 

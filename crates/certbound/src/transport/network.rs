@@ -9,7 +9,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use crate::transport::HyperTransport;
+use crate::error::NetworkError;
+use crate::transport::{HyperTransport, Limits};
 
 /// A network configuration. Clients built with clones of one value share its connections, per certificate and runtime.
 ///
@@ -70,26 +71,6 @@ impl fmt::Debug for Proxy {
             // It may hold a password.
             Self::Url(_) => "Url(..)",
         })
-    }
-}
-
-/// What a request may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) connect: Duration,
-    pub(crate) exchange: Duration,
-    pub(crate) body: usize,
-    pub(crate) head: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            exchange: Duration::from_secs(30),
-            body: 1024 * 1024,
-            head: 64 * 1024,
-        }
     }
 }
 
@@ -205,51 +186,6 @@ fn read_roots(pem: &[u8]) -> Result<RootCertStore, NetworkError> {
         roots.add(certificate).map_err(|_| NetworkError::Roots)?;
     }
     if roots.is_empty() { Err(NetworkError::Roots) } else { Ok(roots) }
-}
-
-/// Why a network configuration cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum NetworkError {
-    /// The proxy is not an HTTP proxy's URL. It is not shown, since it may hold a password.
-    #[error("the proxy in {from} is not of the form http://[user:password@]host:port")]
-    Proxy {
-        /// Where it stands: the environment variable's name, or the configuration.
-        from: &'static str,
-    },
-    /// The roots are not certificates in PEM.
-    #[error("the trusted roots are not certificates in PEM")]
-    Roots,
-    /// The system's trust store cannot be used.
-    #[error("the system's trust store cannot be used: {reason}")]
-    TrustStore {
-        /// What the TLS library said.
-        reason: String,
-    },
-}
-
-impl NetworkError {
-    /// A stable name.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Proxy { .. } => "invalid_proxy",
-            Self::Roots => "invalid_roots",
-            Self::TrustStore { .. } => "trust_store_unusable",
-        }
-    }
-
-    /// What to do.
-    pub fn fix(&self) -> &'static str {
-        match self {
-            Self::Proxy { .. } => {
-                "give the URL of an HTTP proxy that speaks CONNECT, with special characters of the password in %XX"
-            }
-            Self::Roots => "give a PEM file of CA certificates",
-            Self::TrustStore { .. } => {
-                "install the system's CA certificates (Debian: ca-certificates), or let SSL_CERT_FILE name a PEM file of them"
-            }
-        }
-    }
 }
 
 #[cfg(test)]

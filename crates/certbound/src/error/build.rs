@@ -3,7 +3,7 @@
 use certbound_core::endpoint::EndpointError;
 use certbound_core::instance::InstanceError;
 
-use crate::network::NetworkError;
+use crate::error::NetworkError;
 
 /// Why a client cannot be built.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

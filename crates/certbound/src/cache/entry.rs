@@ -11,11 +11,11 @@ use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 use equivalent::Equivalent;
 
-use super::life::Life;
-use crate::assertion::LegReport;
-use crate::binding::Binding;
+use crate::cache::Life;
 use crate::cache::key::{CacheKey, KeyRef};
+use crate::certificate::Binding;
 use crate::correlation::CorrelationId;
+use crate::observe::LegReport;
 use crate::transport::AnyTransport;
 
 /// A token of either kind.
@@ -227,7 +227,8 @@ impl Origins {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::{Answer, Transport, TransportError, Via};
+    use crate::error::TransportError;
+    use crate::transport::{Answer, Transport, Via};
 
     struct Nowhere;
 

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use certbound_core::authority::AuthorityKind;
 use certbound_core::certificate::Thumbprint;
+use certbound_core::jws;
 use certbound_core::secret::Secret;
 use certbound_core::tenant::TenantId;
 
-use crate::assertion::{AssertionError, BoundAssertion};
-use crate::binding::Binding;
-use crate::certificate::{Blame, CertificateSource};
+use crate::certificate::{Binding, Blame, CertificateSource};
 use crate::correlation::CorrelationId;
-use crate::error::{Error, Leg, Misuse};
+use crate::credential::BoundAssertion;
+use crate::error::{AssertionError, Error, Leg, Misuse};
 use crate::observe::Observer;
 
 /// A source of assertions for Leg 2.
@@ -180,6 +180,31 @@ where
             return Err(Error::misuse(Some(Leg::One), Misuse::BindingChanged { expected, found }));
         }
         Err(Error::misuse(Some(Leg::One), error))
+    }
+}
+
+/// One assertion is a Leg 1 for exactly one exchange.
+impl Leg1 for BoundAssertion {
+    fn current_binding(&self) -> Option<Binding> {
+        Some(BoundAssertion::binding(self).clone())
+    }
+
+    /// Whom it names; the next one for the same identity names him too.
+    fn identity(&self) -> Option<String> {
+        let claims = jws::unverified_claims(self.secret().expose()).ok()?;
+        Some(format!("{} of {}", claims.string("sub")?, claims.string("iss")?))
+    }
+
+    async fn binding(&self) -> Result<Binding, Error> {
+        Ok(BoundAssertion::binding(self).clone())
+    }
+
+    async fn assertion_for(
+        &self,
+        _binding: &Binding,
+        _request: &AssertionRequest,
+    ) -> Result<BoundAssertion, Error> {
+        self.spend().ok_or_else(|| Error::misuse(Some(Leg::Two), Misuse::AssertionSpent))
     }
 }
 

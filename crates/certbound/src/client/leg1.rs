@@ -8,21 +8,17 @@ use certbound_core::authority::AuthorityKind;
 use certbound_core::endpoint::{Channel, Flow};
 use certbound_core::request::{Grant, TokenRequest};
 
-use super::Options;
-use super::accept::{Expected, accept};
-use super::station::{self, Sent};
-use crate::assertion::BoundAssertion;
-use crate::binding::Binding;
-use crate::certificate::is_blamed;
+use crate::acquire::Options;
+use crate::acquire::accept::{Expected, accept};
+use crate::acquire::discovery::Asks;
+use crate::acquire::headers::{self, RefreshReason};
+use crate::acquire::station::{self, Sent};
+use crate::certificate::{Binding, is_blamed};
 use crate::client::Client;
 use crate::correlation::CorrelationId;
-use crate::credential::{ByCertificate, Proof};
-use crate::discovery::Asks;
+use crate::credential::{AssertionRequest, BoundAssertion, ByCertificate, Proof};
 use crate::error::{Error, Leg, Misuse};
-use crate::headers::{self, RefreshReason};
-use crate::leg1::AssertionRequest;
 use crate::observe::Observer;
-use crate::token::Kind;
 
 /// An assertion about to be acquired: add options, then await it.
 #[must_use = "nothing happens until it is awaited"]

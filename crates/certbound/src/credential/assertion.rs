@@ -3,19 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use certbound_core::environment::exchange_uris;
-use certbound_core::jws::{self, JwsError, UnverifiedJws};
+use certbound_core::jws::UnverifiedJws;
 use certbound_core::jwt::Claims;
 use certbound_core::secret::Secret;
 use certbound_core::shown::one_line;
 use certbound_core::time::UnixTime;
 
-use crate::binding::Binding;
-use crate::certificate::BindingCertificate;
-use crate::error::{ASSERTION_MARGIN, Error, Leg, Misuse};
-use crate::leg1::{AssertionRequest, Leg1};
+use crate::certificate::{Binding, BindingCertificate};
+use crate::error::{ASSERTION_MARGIN, AssertionError, Misuse};
+use crate::observe::LegReport;
 
 /// An assertion from Leg 1 with the certificate it is bound to: what Leg 2 exchanges.
 ///
@@ -31,20 +29,6 @@ struct Inner {
     binding: Binding,
     expires_at: UnixTime,
     leg: Option<LegReport>,
-}
-
-/// What Leg 1's own request looked like, for details.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LegReport {
-    /// The token endpoint.
-    pub endpoint: String,
-    /// The `token_type` of the answer.
-    pub token_type: String,
-    /// `client_assertion_type` of the request, if it carried an assertion.
-    pub client_assertion_type: Option<&'static str>,
-    /// How long the request took.
-    pub took: Duration,
 }
 
 impl BoundAssertion {
@@ -119,6 +103,12 @@ impl BoundAssertion {
         Ok(())
     }
 
+    /// The assertion, for its one exchange; none the second time.
+    pub(crate) fn spend(&self) -> Option<Self> {
+        let is_spent = self.spent.swap(true, Ordering::AcqRel);
+        (!is_spent).then(|| self.again())
+    }
+
     /// A second handle on the same assertion, for the opted-in reuse only.
     pub(crate) fn again(&self) -> Self {
         Self { inner: Arc::clone(&self.inner), spent: AtomicBool::new(false) }
@@ -132,34 +122,6 @@ impl fmt::Debug for BoundAssertion {
             .field("binding", &self.inner.binding)
             .field("expires_at", &self.inner.expires_at)
             .finish_non_exhaustive()
-    }
-}
-
-/// One assertion is a Leg 1 for exactly one exchange.
-impl Leg1 for BoundAssertion {
-    fn current_binding(&self) -> Option<Binding> {
-        Some(self.inner.binding.clone())
-    }
-
-    /// Whom it names; the next one for the same identity names him too.
-    fn identity(&self) -> Option<String> {
-        let claims = jws::unverified_claims(self.inner.jwt.expose()).ok()?;
-        Some(format!("{} of {}", claims.string("sub")?, claims.string("iss")?))
-    }
-
-    async fn binding(&self) -> Result<Binding, Error> {
-        Ok(self.inner.binding.clone())
-    }
-
-    async fn assertion_for(
-        &self,
-        _binding: &Binding,
-        _request: &AssertionRequest,
-    ) -> Result<BoundAssertion, Error> {
-        if self.spent.swap(true, Ordering::AcqRel) {
-            return Err(Error::misuse(Some(Leg::Two), Misuse::AssertionSpent));
-        }
-        Ok(self.again())
     }
 }
 
@@ -177,73 +139,4 @@ fn check_audience(claims: &Claims) -> Result<(), AssertionError> {
 
 fn is_guid(text: &&str) -> bool {
     text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
-}
-
-/// Why a text is not an assertion that Leg 2 can exchange. Holds nothing of the assertion but claims it names.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AssertionError {
-    /// Nothing was given.
-    #[error("the assertion is empty")]
-    Empty,
-    /// Not a compact JWT.
-    #[error("the assertion is not a JWT: {0}")]
-    NotJwt(JwsError),
-    /// Opaque or encrypted.
-    #[error("the assertion is opaque or encrypted, so it cannot be seen to be bound to the certificate")]
-    Unreadable,
-    /// A token for something else than the token exchange.
-    #[error("the assertion is for `{found}`, not for the token exchange")]
-    WrongAudience {
-        /// Its audience, shortened.
-        found: String,
-    },
-    /// No `exp`.
-    #[error("the assertion has no expiry (`exp`)")]
-    NoExpiry,
-    /// No `cnf`.
-    #[error("the assertion is not bound to a certificate (no `cnf`)")]
-    NotBound,
-    /// A `cnf` that is no certificate binding.
-    #[error("the assertion's confirmation claim (`cnf`) is not a certificate binding")]
-    BadConfirmation,
-    /// Bound to another certificate than the one given with it.
-    #[error("the assertion is bound to the certificate {found}; the one given with it is {expected}")]
-    BoundToAnother {
-        /// `x5t#S256` of the certificate given.
-        expected: String,
-        /// What the assertion says.
-        found: String,
-    },
-}
-
-impl AssertionError {
-    /// MSAL's name where it has one, else ours.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Empty => "invalid_client_assertion",
-            Self::NotJwt(_) | Self::Unreadable => "assertion_not_jwt",
-            Self::WrongAudience { .. } => "assertion_wrong_audience",
-            Self::NoExpiry => "assertion_without_expiry",
-            Self::NotBound => "assertion_not_bound",
-            Self::BadConfirmation => "confirmation_invalid",
-            Self::BoundToAnother { .. } => "bound_to_another",
-        }
-    }
-
-    /// What to do.
-    pub fn fix(&self) -> &'static str {
-        match self {
-            Self::Empty | Self::NotJwt(_) => {
-                "give Leg 1's access token, one line of three parts joined by dots"
-            }
-            Self::Unreadable => "have the token service issue its assertions as signed JWTs",
-            Self::WrongAudience { .. } => {
-                "run Leg 1 (`certbound assertion`), which asks for the exchange scope by itself"
-            }
-            Self::NoExpiry | Self::BadConfirmation => "obtain the assertion from the token service again",
-            Self::NotBound => "run Leg 1 bound (`mtls_pop`); a plain token cannot be exchanged as jwt-pop",
-            Self::BoundToAnother { .. } => "give the certificate that Leg 1 ran with",
-        }
-    }
 }

@@ -12,9 +12,9 @@ use certbound_core::time::UnixTime;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::certificate::{BindingCertificate, BindingCertificateError};
-use crate::error::Misuse;
-use crate::leg1::AssertionRequest;
+use crate::certificate::BindingCertificate;
+use crate::credential::AssertionRequest;
+use crate::error::{BindingCertificateError, Misuse};
 
 /// How long a signed assertion is good for.
 const LIFETIME: Duration = Duration::from_secs(600);

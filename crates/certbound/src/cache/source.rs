@@ -1,0 +1,40 @@
+//! Where a token came from, for the caller who gets it.
+
+use std::sync::Arc;
+
+use super::{LandedFrom, Report};
+
+/// Where a token came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Source {
+    /// The cache; nothing was sent.
+    Cache,
+    /// The store behind the cache; nothing was sent to the token service.
+    Store,
+    /// The token service, by this call.
+    Service,
+    /// The token service, by another call that was already under way for the same token.
+    Joined,
+}
+
+/// How a token reached its caller.
+#[derive(Clone)]
+pub(crate) struct Came {
+    pub(crate) source: Source,
+    pub(crate) report: Option<Arc<Report>>,
+}
+
+impl Came {
+    pub(crate) const FROM_CACHE: Self = Self { source: Source::Cache, report: None };
+
+    pub(crate) fn by_flight(joined: bool, from: LandedFrom) -> Self {
+        let (source, report) = match from {
+            LandedFrom::Cache => (Source::Cache, None),
+            LandedFrom::Store => (Source::Store, None),
+            LandedFrom::Service(report) if joined => (Source::Joined, Some(report)),
+            LandedFrom::Service(report) => (Source::Service, Some(report)),
+        };
+        Self { source, report }
+    }
+}

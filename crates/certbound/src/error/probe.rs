@@ -1,0 +1,57 @@
+//! Why no metadata service was found.
+
+use std::fmt;
+
+use super::TransportError;
+
+/// Why neither version of the metadata service was found.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct NoImds {
+    /// What became of the probe for version 2.
+    pub v2: ProbeFailure,
+    /// What became of the probe for version 1.
+    pub v1: ProbeFailure,
+}
+
+/// A probe that did not find what it looked for.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ProbeFailure {
+    /// Something answered as the metadata service does not: it refuses a probe with 400.
+    Answered {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// Nothing answered.
+    Unreachable(TransportError),
+}
+
+impl NoImds {
+    /// Whether nothing answered at all.
+    pub fn is_unreachable(&self) -> bool {
+        [&self.v2, &self.v1].iter().all(|failure| matches!(failure, ProbeFailure::Unreachable(_)))
+    }
+
+    pub(crate) fn is_transient(&self) -> bool {
+        [&self.v2, &self.v1].iter().any(|failure| match failure {
+            ProbeFailure::Answered { status } => matches!(status, 408 | 410 | 429 | 500..=599),
+            ProbeFailure::Unreachable(cause) => cause.is_transient(),
+        })
+    }
+}
+
+impl fmt::Display for NoImds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the metadata service in version 2: {}; in version 1: {}", self.v2, self.v1)
+    }
+}
+
+impl fmt::Display for ProbeFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered { status } => write!(f, "status {status} in the place of 400"),
+            Self::Unreachable(cause) => cause.fmt(f),
+        }
+    }
+}
