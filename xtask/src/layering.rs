@@ -1,6 +1,6 @@
 //! `cargo xtask layering`: who may import whom, and what `certbound-core` may not touch.
 //!
-//! Order between the modules of one crate is not checked here; that is for review.
+//! Order between the modules of one crate is checked where its `lib.rs` draws it (`floors`).
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::floors;
 use crate::process::{capture, cargo, locked, say};
 use crate::source_scan::forbidden_uses;
 
@@ -64,6 +65,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let mut violations = imports(&graph);
     violations.extend(reached_by_core(&graph)?);
     violations.extend(used_by_core(&graph)?);
+    violations.extend(floors::violations(root)?);
     for violation in &violations {
         eprintln!("layering: {violation}");
     }
@@ -146,7 +148,7 @@ fn used_by_core(graph: &Graph) -> Result<Vec<String>> {
     Ok(violations)
 }
 
-fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("could not list {}", folder.display()))? {
         let path = entry?.path();

@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod deny;
+mod floors;
 mod fuzz;
 mod layering;
 mod oracle;

@@ -115,6 +115,29 @@ fn a_clock_a_file_a_socket_the_environment_and_a_thread_in_the_core_fail() {
     }
 }
 
+#[test]
+fn an_import_from_above_or_from_the_same_floor_fails() {
+    let drawn = "//! ```text\n//! 3 lib.rs\n//! 2 client/ cache/\n//! 1 error/\n//! ```\nmod cache; mod client; mod error;\n";
+    let house = |file: &str, text: &str| {
+        let fixture = Fixture::new();
+        let source = fixture.folder("certbound").join("src");
+        for (name, content) in [("lib.rs", drawn), ("client.rs", "use crate::error::E;"), ("cache.rs", "")] {
+            fs::write(source.join(name), content).unwrap();
+        }
+        fs::write(source.join("error.rs"), "pub struct E; #[cfg(test)] mod tests { use crate::client; }")
+            .unwrap();
+        fs::create_dir_all(source.join("error")).unwrap();
+        fs::write(source.join(file), text).unwrap();
+        fixture
+    };
+    assert_eq!(house("error/kind.rs", "use super::E;").check(), Ok(()));
+    house("error/kind.rs", "fn f() { crate::client::ask() }")
+        .fails_with("certbound: error/kind.rs imports `client::ask`, which is not below");
+    house("cache.rs", "use super::client::C;").fails_with("cache.rs imports `client::C`, which is not below");
+    house("cache.rs", "use crate::Client;").fails_with("cache.rs imports `Client`, which is not below");
+    house("clock.rs", "").fails_with("the drawing in lib.rs has no place for `clock`");
+}
+
 /// A workspace of empty packages in the right layers, to be spoilt. Packages that stand for third parties lie beside
 /// it, so nothing needs a registry.
 struct Fixture {

@@ -2,6 +2,7 @@
 
 mod binding;
 mod encrypted;
+mod observed;
 mod pem;
 #[cfg(feature = "pfx")]
 mod pfx;
@@ -23,6 +24,7 @@ use zeroize::Zeroizing;
 
 pub use self::binding::Binding;
 pub(crate) use self::binding::{ChainHash, Lease};
+pub(crate) use self::observed::observe;
 pub(crate) use self::source::is_blamed;
 pub use self::source::{Blame, CertificateSource};
 pub use self::watched::{CertificateEvent, CertificateWatch, WatchError, WatchedCertificate};

@@ -26,7 +26,24 @@
 //! # }
 //! ```
 //!
-//! A newcomer to the source begins in `acquire.rs`.
+//! # The house
+//!
+//! A newcomer to the source begins in `acquire.rs`. A module imports from its own folder and from the floors below it, never
+//! from its own floor or from above; `cargo xtask layering` reads this drawing and checks it.
+//!
+//! ```text
+//!  9  lib.rs                         the public names
+//!  8  resource/                      call a resource with a token
+//!  7  client/  managed_identity/     what tokens are asked from
+//!  6  acquire/                       START HERE: the way to a token
+//!  5  credential/  token.rs          Leg 1, assertions, secrets; what callers hold
+//!  4  cache/                         memory, store, single flight, refresh ahead
+//!  3  transport/                     one request, one answer, what TLS showed
+//!  2  certificate/  observe.rs  state/
+//!                                    binding certificates and the files they come from
+//!  1  error/  background.rs  clock.rs  correlation.rs  crypto.rs  rejected.rs
+//!                                    what can go wrong, and what every floor uses
+//! ```
 #![forbid(unsafe_code)]
 
 mod acquire;

@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use certbound_core::json;
-use certbound_core::jws;
-use certbound_core::received::Received;
 use certbound_core::request::{MTLS_POP, TokenRequest};
 use certbound_core::response::TokenResponse;
 use certbound_core::scope;
@@ -16,7 +14,7 @@ use certbound_core::time::UnixTime;
 use serde_json::{Map, Value};
 
 use crate::cache::{Begun, Life, Origin, Rare, TokenBody};
-use crate::certificate::Binding;
+use crate::certificate::{Binding, observe};
 use crate::correlation::CorrelationId;
 use crate::error::{AssertionError, Error, Leg, PeerMisbehaved};
 
@@ -140,33 +138,6 @@ impl Expected<'_> {
             (Ok(false), _) if self.demands_observed => Err(PeerMisbehaved::BindingNotObserved),
             (seen, _) => seen,
         }
-    }
-}
-
-/// Whether the token was seen to be bound to our certificate; false where it cannot be read.
-///
-/// `by_type`: the answer's type says that the token is bound, so an opaque or encrypted token is taken. Elsewhere (RFC 8705
-/// alone, type Bearer) only the token can say it.
-pub(crate) fn observe(token: &Secret, binding: &Binding, by_type: bool) -> Result<bool, PeerMisbehaved> {
-    let confirmation = if by_type {
-        match Received::read(token.expose()).map_err(PeerMisbehaved::TokenUnreadable)? {
-            Received::Signed(confirmation) => confirmation,
-            _ => return Ok(false),
-        }
-    } else {
-        // Where the token alone says what it is, all of it must say one thing.
-        let is_strict = jws::unverified_claims(token.expose()).is_ok();
-        let confirmation = jws::unverified_confirmation(token.expose()).ok().filter(|_| is_strict);
-        confirmation.ok_or(PeerMisbehaved::NotBound { reason: "it cannot be read" })?
-    };
-    match confirmation.thumbprint() {
-        Err(error) => Err(PeerMisbehaved::BadConfirmation(error.to_string())),
-        Ok(Some(found)) if !binding.thumbprint().matches_claim(found) => {
-            Err(PeerMisbehaved::BoundToAnother { expected: binding.thumbprint(), found: found.to_owned() })
-        }
-        Ok(Some(_)) => Ok(true),
-        Ok(None) if by_type => Err(PeerMisbehaved::ConfirmationMissing),
-        Ok(None) => Err(PeerMisbehaved::NotBound { reason: "it has no confirmation claim (`cnf`)" }),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::acquire::accept::{Expected, accept};
 use crate::acquire::discovery::Asks;
 use crate::acquire::headers::{self, RefreshReason};
 use crate::acquire::station::{self, Sent};
+use crate::cache::Kind;
 use crate::certificate::{Binding, is_blamed};
 use crate::client::Client;
 use crate::correlation::CorrelationId;

@@ -12,9 +12,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{StoreEntry, StoreKey};
-use crate::acquire::accept::observe;
 use crate::cache::{Begun, Connections, Held, Life, Origin, Rare, Stored, TokenBody, Wanted};
-use crate::certificate::Binding;
+use crate::certificate::{Binding, observe};
 use crate::correlation::CorrelationId;
 use crate::rejected::TokenHash;
 
