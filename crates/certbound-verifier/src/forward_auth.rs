@@ -30,8 +30,9 @@ const URLS: [&str; 6] = [
 /// of what the client sent under the same name. A refusal has none of them: no proxy passes a refused request on.
 ///
 /// Method, path and body are the client's and are not looked at, but for a token in the URL: the request's own, and the one
-/// that the proxy names in `X-Original-URI`, `X-Forwarded-Uri` or a header like them. A malformed request of the client is answered with 401 instead of 400, since nginx takes any status
-/// but 2xx, 401 and 403 for a fault of its own. A question whose length is ambiguous is such a fault and stays 400.
+/// that the proxy names in `X-Original-URI`, `X-Forwarded-Uri` or a header like them. A malformed request of the client is
+/// answered with 401 instead of 400, since nginx takes any status but 2xx, 401 and 403 for a fault of its own. A question
+/// whose length is ambiguous is such a fault and stays 400.
 #[derive(Clone)]
 pub struct ForwardAuth {
     layer: VerifyLayer,

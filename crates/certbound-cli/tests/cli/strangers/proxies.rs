@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use axum::Router;
 use http::HeaderMap;
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
 
 use super::resources::{Fixture, ORDERS_ID, ROLE, in_background};
 use crate::support::{TENANT, file, text};
@@ -148,6 +149,19 @@ pub(super) fn relay(socket: PathBuf) -> u16 {
 pub(super) fn base64_of(path: &str) -> String {
     let pem = std::fs::read_to_string(path).unwrap();
     pem.lines().skip(1).take_while(|line| !line.starts_with('-')).collect()
+}
+
+/// One that is over, and one that is for servers only.
+pub(super) fn unusable_certificates(fixture: &Fixture) -> [PathBuf; 2] {
+    let mut over = CertificateParams::default();
+    (over.not_before, over.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+    let mut for_servers = CertificateParams::default();
+    for_servers.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+    [("over.pem", over), ("for-servers.pem", for_servers)].map(|(name, params)| {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        file(&fixture.directory, name, format!("{}{}", certificate.pem(), key.serialize_pem()))
+    })
 }
 
 /// Sends these bytes and reads until the server ends the connection.

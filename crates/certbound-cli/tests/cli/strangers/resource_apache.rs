@@ -1,10 +1,11 @@
 //! A resource behind a real Apache, which forwards and asks nobody: the resource decides by the header.
 
 use std::net::TcpListener;
+use std::process::Command;
 
 use super::proxies::{self, Configuration, Running};
 use super::resources::Fixture;
-use crate::support::text;
+use crate::support::{stderr, stdout, text};
 
 const MODULES: [&str; 6] = ["mpm_event", "authz_core", "headers", "proxy", "proxy_http", "ssl"];
 
@@ -58,4 +59,11 @@ fn it_accepts_the_right_client_and_refuses_the_attacks() {
         }
     }
     assert_eq!(fixture.get(&url, Some(ours), &[&bound, "X-SSL-Client-Cert: forged"]).0, 200);
+    // `optional_no_ca` forgives an unknown issuer and nothing else: these get no further than the handshake.
+    for certificate in proxies::unusable_certificates(&fixture) {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--noproxy", "*", "--cacert", text(&fixture.server_pem), "-H", &bound, &url]);
+        let output = curl.args(["--cert", text(&certificate)]).output().unwrap();
+        assert!(!output.status.success() && stderr(&output).contains("alert"), "{}", stdout(&output));
+    }
 }

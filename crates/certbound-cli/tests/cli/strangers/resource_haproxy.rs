@@ -53,6 +53,12 @@ fn drive(header: &[&str], name: &str, value: Option<&str>) {
         }
     }
     assert_eq!(fixture.get(&url, Some(ours), &[&bound, &format!("{name}: forged")]).0, 200);
+    // It forgives everything, so that the verifier is the one who refuses.
+    for certificate in proxies::unusable_certificates(&fixture) {
+        let (status, shown) = fixture.get(&url, Some(text(&certificate)), &[&bound]);
+        assert_eq!(status, 401, "{shown}");
+        assert!(shown.contains("not the one the token is bound to"), "{shown}");
+    }
 }
 
 #[test]

@@ -1,12 +1,8 @@
 //! An API behind a real nginx, which asks `certbound verify --serve` before it forwards.
 
-use std::path::PathBuf;
-
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
-
 use super::proxies::{self, Configuration, Running};
 use super::resources::Fixture;
-use crate::support::{APP, file, text};
+use crate::support::{APP, text};
 
 /// nginx on a socket in the file system: it cannot be asked for a free port.
 fn nginx(fixture: &Fixture, decider: &str) -> (Running, u16) {
@@ -50,30 +46,12 @@ fn it_accepts_the_right_client_and_refuses_the_attacks() {
     }
 
     // `optional_no_ca` forgives an unknown issuer and nothing else: nginx answers these itself.
-    for certificate in [expired(&fixture), for_servers(&fixture)] {
+    for certificate in proxies::unusable_certificates(&fixture) {
         let bound = format!("Authorization: mtls_pop {}", fixture.token);
         let (status, shown) = fixture.get(&url, Some(text(&certificate)), &[&bound]);
         assert_eq!(status, 400, "{shown}");
         assert!(shown.contains("SSL certificate error") && !shown.contains(APP), "{shown}");
     }
-}
-
-fn expired(fixture: &Fixture) -> PathBuf {
-    let mut params = CertificateParams::default();
-    (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
-    self_signed(fixture, "expired.pem", &params)
-}
-
-fn for_servers(fixture: &Fixture) -> PathBuf {
-    let mut params = CertificateParams::default();
-    params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
-    self_signed(fixture, "for-servers.pem", &params)
-}
-
-fn self_signed(fixture: &Fixture, name: &str, params: &CertificateParams) -> PathBuf {
-    let key = KeyPair::generate().unwrap();
-    let certificate = params.self_signed(&key).unwrap();
-    file(&fixture.directory, name, format!("{}{}", certificate.pem(), key.serialize_pem()))
 }
 
 /// 52: nginx asks by requests without a body. What asks by two lengths is not nginx.
