@@ -50,10 +50,19 @@ impl Resource {
                 }
             }
         }
+        // Two clients whose ids differ in case only: to OAuth they are strangers (RFC 6749, section 1.9).
+        for (id, name) in [("ss-rsa", "small.pem"), ("SS-RSA", "capital.pem")] {
+            pki.write(name, &KeyPair::generate().unwrap(), false);
+            add(id, SELF_SIGNED, name, "RS256");
+        }
         pki.write("stranger.pem", &KeyPair::generate().unwrap(), false);
         pki.write_as(&format!("rsa-{BY_AUTHORITY}.pem"), "alike.pem", &KeyPair::generate().unwrap(), false);
         let authority = pki.authority.pem();
         Self { provider: Provider::start_in(folder, "nothing", &described, &authority), clients }
+    }
+
+    fn of_each_kind(&self) -> &[Registered] {
+        self.clients.split_last_chunk::<2>().unwrap().0
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -141,7 +150,7 @@ fn params(name: &str) -> CertificateParams {
 fn tokens_of_every_kind_are_accepted_from_their_client_alone() {
     let resource = Resource::start();
     let (stranger, plain) = (resource.file("stranger.pem"), resource.file("tls.pem"));
-    for client in &resource.clients {
+    for client in resource.of_each_kind() {
         let token = resource.token(client);
         let policy = resource.policy(client);
         let with = |flag: &str, value: &str| {
@@ -175,16 +184,34 @@ fn tokens_of_every_kind_are_accepted_from_their_client_alone() {
 #[test]
 fn a_look_alike_gets_no_token() {
     let resource = Resource::start();
-    for client in &resource.clients {
+    for client in resource.of_each_kind() {
         let refused = refusal(&resource.ask(client, &resource.file("alike.pem")));
         assert_eq!(refused, (1, "invalid_client".to_owned()), "{}", client.id);
     }
 }
 
 #[test]
+fn clients_whose_ids_differ_in_case_only_are_two() {
+    let resource = Resource::start();
+    let [.., small, capital] = resource.clients.as_slice() else { unreachable!() };
+    for (allowed, refused) in [(small, capital), (capital, small)] {
+        let (token, of_refused) = (resource.token(allowed), resource.token(refused));
+        let policy = resource.policy(allowed);
+        assert_eq!(resource.verify(&token, &policy, Some(&allowed.certificate)), "accepted");
+        assert_eq!(
+            resource.verify(&of_refused, &policy, Some(&refused.certificate)),
+            "client_not_allowed",
+            "{} where {} is allowed",
+            refused.id,
+            allowed.id
+        );
+    }
+}
+
+#[test]
 fn the_decider_of_a_proxy_tells_the_clients_apart() {
     let resource = Resource::start();
-    let is_allowed = |client: &Registered| client.id != resource.clients[0].id;
+    let is_allowed = |client: &Registered| client.id != resource.clients[0].id && client.id != "SS-RSA";
     let decider = Decider::start(&resource, resource.clients.iter().filter(|client| is_allowed(client)));
     let stranger = std::fs::read_to_string(resource.file("stranger.pem")).unwrap();
     for client in &resource.clients {
