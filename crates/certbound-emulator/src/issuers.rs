@@ -1,7 +1,7 @@
 //! Keys of issuers outside: fetched by whoever has a network, remembered here.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use certbound_core::jws::UnverifiedJws;
@@ -22,11 +22,18 @@ type Jwk = Map<String, Value>;
 
 /// What is known of issuers whose keys the world does not name.
 #[derive(Default)]
-pub(crate) struct FetchedKeys(Mutex<HashMap<String, Known>>);
+pub(crate) struct FetchedKeys {
+    known: Mutex<HashMap<String, Known>>,
+    /// One for each issuer, held by whoever asks it: many requests at once are one question.
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
 
 struct Known {
     keys: Result<Vec<Jwk>, String>,
-    at: UnixTime,
+    /// When the keys came.
+    fetched: UnixTime,
+    /// When the issuer was asked last.
+    asked: UnixTime,
 }
 
 impl FetchedKeys {
@@ -55,14 +62,26 @@ impl FetchedKeys {
         let fresh = known.get(name).is_some_and(|known| {
             let has_key =
                 known.keys.as_ref().is_ok_and(|keys| keys.iter().any(|key| kid(key) == jws.header().kid()));
-            now < known.at.plus(if has_key { LIFETIME } else { PAUSE })
+            (has_key && now < known.fetched.plus(LIFETIME)) || now < known.asked.plus(PAUSE)
         });
         (!fresh).then_some(issuer)
     }
 
-    /// What came of asking.
+    /// What came of asking. A failure leaves the keys that were had before for as long as they are kept.
     pub(crate) fn learn(&self, issuer: &str, keys: Result<Vec<Jwk>, String>, now: UnixTime) {
-        self.known().insert(issuer.to_owned(), Known { keys, at: now });
+        let mut known = self.known();
+        match known.get_mut(issuer) {
+            Some(before) if keys.is_err() && before.keys.is_ok() && now < before.fetched.plus(LIFETIME) => {
+                before.asked = now;
+            }
+            _ => drop(known.insert(issuer.to_owned(), Known { keys, fetched: now, asked: now })),
+        }
+    }
+
+    /// Whoever asks an issuer holds this, and looks again before it asks.
+    pub(crate) fn turn(&self, issuer: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(issuer.to_owned()).or_default())
     }
 
     /// The keys of an issuer.
@@ -81,7 +100,7 @@ impl FetchedKeys {
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

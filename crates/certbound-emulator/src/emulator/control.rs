@@ -94,6 +94,11 @@ impl Emulator {
         self.fetched.wanted(&self.world, now, request)
     }
 
+    /// Held while this issuer is asked.
+    pub(crate) fn turn_to_ask(&self, issuer: &ExternalIssuer) -> std::sync::Arc<tokio::sync::Mutex<()>> {
+        self.fetched.turn(&issuer.issuer)
+    }
+
     /// What came of asking an issuer: its keys, or why there are none.
     pub fn learn_issuer(
         &self,

@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::address::is_public;
+use crate::emulator::Emulator;
 use crate::world::ExternalIssuer;
 
 /// For both documents together.
@@ -51,8 +52,25 @@ pub(super) enum FetchError {
     Roots(rustls::Error),
 }
 
+/// Fetches the keys that must be had before this request can be decided. Many requests at once cause one fetch, which goes
+/// on when the request that began it goes away.
+pub(super) async fn learn(emulator: &Arc<Emulator>, request: &Request<Bytes>) {
+    let Some(issuer) = emulator.issuer_to_ask(emulator.now(), request) else { return };
+    let turn = emulator.turn_to_ask(issuer).lock_owned().await;
+    // Another request may have learned them while this one waited.
+    let Some(issuer) = emulator.issuer_to_ask(emulator.now(), request).cloned() else { return };
+    let emulator = Arc::clone(emulator);
+    let asking = tokio::spawn(async move {
+        let keys = keys(&issuer).await.map_err(|why| why.to_string());
+        emulator.learn_issuer(&issuer.issuer, keys, emulator.now());
+        drop(turn);
+    });
+    // It neither panics nor is aborted; a runtime that shuts down ends this request too.
+    let _ = asking.await;
+}
+
 /// The keys that the issuer publishes now.
-pub(super) async fn keys(issuer: &ExternalIssuer) -> Result<Vec<Map<String, Value>>, FetchError> {
+async fn keys(issuer: &ExternalIssuer) -> Result<Vec<Map<String, Value>>, FetchError> {
     let fetch =
         Fetch { tls: tls(issuer).map_err(FetchError::Roots)?, private: issuer.private_address_allowed };
     let both = async {

@@ -170,10 +170,7 @@ async fn respond(
         Ok(request) => request,
         Err(response) => return Ok(response),
     };
-    if let Some(issuer) = emulator.issuer_to_ask(emulator.now(), &request) {
-        let keys = fetch::keys(issuer).await;
-        emulator.learn_issuer(&issuer.issuer, keys.map_err(|why| why.to_string()), emulator.now());
-    }
+    fetch::learn(&emulator, &request).await;
     let response = emulator.handle(emulator.now(), &facts, request);
     match response.extensions().get::<FaultEffect>().copied() {
         Some(FaultEffect::Reset) => {

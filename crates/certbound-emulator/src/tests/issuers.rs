@@ -82,8 +82,15 @@ fn an_issuer_is_asked_when_its_key_is_needed_and_not_again_for_a_while() {
     assert_eq!((wanted(&ask(), 309), wanted(&ask(), 310)), (None, asked.clone()));
     // A key that it did not have then.
     let other = external(json!({"alg": "RS256", "kid": "k2"}), external_body());
-    assert_eq!((wanted(&other, 19), wanted(&other, 20)), (None, asked));
+    assert_eq!((wanted(&other, 19), wanted(&other, 20)), (None, asked.clone()));
     assert_eq!(other.code(&emulator), 700_027);
+    // A failure keeps the keys that were had before, but does not prolong their time.
+    emulator.learn_issuer(EXTERNAL, Err("it is away".to_owned()), later(20));
+    assert_eq!(ask().code(&emulator), 0);
+    assert_eq!((wanted(&other, 29), wanted(&other, 30)), (None, asked.clone()));
+    assert_eq!((wanted(&ask(), 309), wanted(&ask(), 310)), (None, asked.clone()));
+    emulator.learn_issuer(EXTERNAL, Err("it is away".to_owned()), later(310));
+    assert_eq!(ask().code(&emulator), 90_061);
     // Nobody makes the emulator ask an issuer that the application does not trust.
     for stranger in [
         Ask { client_id: APP, ..ask() },

@@ -74,13 +74,13 @@ impl Outside {
         self.asked.load(Ordering::SeqCst)
     }
 
-    fn token(&self, now: UnixTime) -> String {
+    fn token(&self, kid: &str, now: UnixTime) -> String {
         let now = now.as_secs();
         let map = |value: Value| value.as_object().unwrap().clone();
         let claims = json!({
             "iss": self.name, "sub": "somebody", "aud": "api://AzureADTokenExchange", "exp": now + 600,
         });
-        let input = jws::signing_input(&map(json!({ "alg": "RS256", "kid": "k1" })), &map(claims));
+        let input = jws::signing_input(&map(json!({ "alg": "RS256", "kid": kid })), &map(claims));
         let mut signature = vec![0; self.key.public_modulus_len()];
         self.key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), input.as_bytes(), &mut signature).unwrap();
         jws::assemble(input, &signature).expose().to_owned()
@@ -105,11 +105,11 @@ async fn s72_an_issuers_keys_are_fetched_from_another_server_when_they_are_neede
     }];
     let mut guarded = world.clone();
     guarded.external_issuers[0].private_address_allowed = false;
-    let ask = async |fixture: &Fixture| {
+    let ask = async |fixture: &Fixture, kid: &str| {
         let body = format!(
             "client_id={APP}&grant_type=client_credentials&scope=https://vault.azure.net/.default\
              &client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer&client_assertion={}",
-            issuer.token(fixture.emulator.now())
+            issuer.token(kid, fixture.emulator.now())
         );
         value(&fixture.send(LOGIN, tls(&fixture.emulator, None), post(LOGIN, &body)).await.unwrap())
     };
@@ -117,13 +117,20 @@ async fn s72_an_issuers_keys_are_fetched_from_another_server_when_they_are_neede
     fixture.leg_1().await.unwrap();
     assert_eq!(issuer.asked(), 0, "nothing of its own was sent yet");
     for _ in 0..2 {
-        assert_eq!(ask(&fixture).await["token_type"], "Bearer");
+        assert_eq!(ask(&fixture, "k1").await["token_type"], "Bearer");
     }
     assert_eq!(issuer.asked(), 2, "metadata and keys, once each");
 
+    // Many at once are one question, also where it brings no key.
+    fixture.emulator.reset();
+    let unknown = async || ask(&fixture, "k2").await["error_codes"][0].clone();
+    let (a, b, c, d) = tokio::join!(unknown(), unknown(), unknown(), unknown());
+    assert_eq!([a, b, c, d], [700_027; 4].map(Value::from));
+    assert_eq!(issuer.asked(), 4);
+
     // Without the world's leave this machine's own address is out of bounds, and the refusal says so.
-    let answer = ask(&start_with(guarded).await).await;
+    let answer = ask(&start_with(guarded).await, "k1").await;
     assert_eq!(answer["error_codes"][0], 90_061, "{answer}");
     assert!(answer["error_description"].as_str().unwrap().contains("not an address of the public internet"));
-    assert_eq!(issuer.asked(), 2, "and nobody asked it");
+    assert_eq!(issuer.asked(), 4, "and nobody asked it");
 }
