@@ -250,7 +250,8 @@ impl Verifier {
         Ok(Verified::new(claims, issuer.reading(), authorization.scheme(), thumbprint, expires_at))
     }
 
-    /// What comes after the signature. `demand` looks at claims that are the issuer's; it is not asked about others.
+    /// What comes after the signature. It is also asked about claims that nobody has signed, to forbid a fetch, so it
+    /// must have no effect. `demand` is the application's, which is asked about verified claims only.
     fn admit(
         &self,
         issuer: &Issuer,
