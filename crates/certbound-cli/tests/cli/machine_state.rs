@@ -76,7 +76,8 @@ fn killed_at_any_moment_the_state_is_used_or_replaced() {
     let state = folder.path().join("state");
     let began = Instant::now();
     json(&token(&emulator, &state).output().unwrap());
-    let takes = began.elapsed();
+    // Measured anew every ten rounds: the first process can meet a machine that is busy with other tests.
+    let mut takes = began.elapsed();
     let (mut killed, mut ended) = (0, 0);
     for round in 0..200_u32 {
         let taken_away = match round % 4 {
@@ -99,7 +100,9 @@ fn killed_at_any_moment_the_state_is_used_or_replaced() {
             }
         }
         if round % 10 == 9 {
+            let began = Instant::now();
             let output = token(&emulator, &state).output().unwrap();
+            takes = began.elapsed();
             assert_eq!(json(&output)["tokenType"], "mtls_pop", "round {round}");
             issued(&emulator);
             json(&token(&emulator, &state).output().unwrap());
