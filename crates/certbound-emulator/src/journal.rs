@@ -306,6 +306,7 @@ mod tests {
         assert_eq!((entries.len(), entries[0].time), (fit, 2 * fit as u64));
         assert_eq!(journal.dropped(), 2 * fit as u64);
         journal.clear();
-        assert_eq!((journal.kept().bytes, journal.dropped(), journal.list().len()), (0, 0, 0));
+        let bytes = journal.kept().bytes;
+        assert_eq!((bytes, journal.dropped(), journal.list().len()), (0, 0, 0));
     }
 }
