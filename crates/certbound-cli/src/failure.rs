@@ -148,7 +148,7 @@ impl Failure {
     }
 }
 
-/// What clap says of a command line, which may repeat a token that was typed in the wrong place.
+/// The error that clap reports for a command line. It may repeat a token that was typed in the wrong place.
 fn typed(error: &clap::Error) -> String {
     without_tokens(&lines(&error.render().to_string()))
 }
@@ -156,7 +156,7 @@ fn typed(error: &clap::Error) -> String {
 /// Writes clap's error to stderr: as it is, with its colours, or without what was typed and must not be seen.
 pub(crate) fn report_command_line(error: &clap::Error) -> ExitCode {
     let text = typed(error);
-    // Nobody is left to tell when stderr is gone.
+    // A failed write to stderr cannot be reported anywhere.
     let _ = match text == error.render().to_string() {
         true => error.print(),
         false => std::io::stderr().write_all(text.as_bytes()),

@@ -28,11 +28,11 @@ const UNSHARE: [&str; 1] = ["-Urnm"];
 /// Set for the process inside. It proves nothing: it says that another attempt to get inside would not help.
 const VARIABLE: &str = "CERTBOUND_EMULATOR_INSIDE";
 
-/// Nobody is inside here.
+/// This build has no isolated runs, so no process is inside one.
 #[cfg(not(target_os = "linux"))]
 pub(crate) enum Caller {}
 
-/// Who called, if this process is the one inside.
+/// The caller of an isolated run, if this process is inside one.
 #[cfg(target_os = "linux")]
 pub(crate) fn caller() -> Result<Option<Caller>, Failure> {
     if std::env::var_os(VARIABLE).is_none() {

@@ -20,7 +20,7 @@ const RUN: usize = 8;
 const SHORTEST: usize = 4;
 
 impl OwnSecrets {
-    /// What takes the place of a secret.
+    /// The mark that replaces a secret.
     pub const MARK: &'static str = "<redacted>";
 
     /// No secrets yet.

@@ -71,7 +71,7 @@ pub fn is_active(c: char) -> bool {
         )
 }
 
-/// What takes the place of a character that is left out is a space: the halves of a secret must not be joined.
+/// A space replaces each character that is left out: the halves of a secret must not be joined.
 fn without(text: &str, acts: impl Fn(char) -> bool) -> Cow<'_, str> {
     match text.contains(&acts) {
         true => Cow::Owned(text.chars().map(|c| if acts(c) { ' ' } else { c }).collect()),

@@ -50,7 +50,7 @@ impl Folder {
     /// Writes a file whole or not at all: a new one takes its place, whatever is there.
     pub(super) fn write(&self, name: &str, content: &[u8]) -> io::Result<PathBuf> {
         let (handle, new) = (&self.handle, format!("{name}.{}", std::process::id()));
-        // What a process of this number left that was killed here.
+        // A process with the same number may have been killed and have left this.
         match rustix::fs::unlinkat(handle, &new, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno.into()),

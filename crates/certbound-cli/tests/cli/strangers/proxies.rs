@@ -151,7 +151,7 @@ pub(super) fn base64_of(path: &str) -> String {
     pem.lines().skip(1).take_while(|line| !line.starts_with('-')).collect()
 }
 
-/// One that is over, and one that is for servers only.
+/// An expired certificate, and one that is for servers only.
 pub(super) fn unusable_certificates(fixture: &Fixture) -> [PathBuf; 2] {
     let mut over = CertificateParams::default();
     (over.not_before, over.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
