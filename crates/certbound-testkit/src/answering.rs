@@ -1,11 +1,11 @@
-//! A transport that answers by a function and remembers what it was asked.
+//! A transport that answers by a function and records each request.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use certbound::{Answer, TlsFacts, Transport, TransportError, Via};
 
-/// Answers by a function from the URL, and keeps every request.
+/// A transport that answers by a function of the request, and records every request.
 #[derive(Clone)]
 pub struct AnsweringTransport {
     answer: Arc<AnswerFn>,
@@ -28,17 +28,17 @@ pub struct Seen {
     pub body: String,
     /// Whether TLS would present a certificate.
     pub certificate: bool,
-    /// The thumbprint that the server would have to have, as it is written; empty where there is none.
+    /// The server's thumbprint that the transport must find, as text; empty if the server is not pinned.
     pub pinned: String,
 }
 
 impl Seen {
-    /// A header, or nothing.
+    /// Returns the value of a header, or an empty text.
     pub fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 
-    /// A parameter of the body as it stands there, encoded, or nothing.
+    /// Returns a parameter of the body, still encoded, or an empty text.
     pub fn parameter(&self, name: &str) -> &str {
         let mut pairs = self.body.split('&').filter_map(|pair| pair.split_once('='));
         pairs.find(|(known, _)| *known == name).map_or("", |(_, value)| value)
@@ -46,12 +46,12 @@ impl Seen {
 }
 
 impl AnsweringTransport {
-    /// Answers with status and body.
+    /// Creates a transport that answers with the status and the body that `answer` returns.
     pub fn new(answer: impl Fn(&Seen) -> (u16, String) + Send + Sync + 'static) -> Self {
         Self { answer: Arc::new(answer), seen: Arc::default(), header: None }
     }
 
-    /// Answers every request with a plain token that lives an hour.
+    /// Creates a transport that answers every request with an opaque token of the requested type. It expires in an hour.
     pub fn with_tokens() -> Self {
         Self::new(|seen| {
             let kind = if seen.parameter("token_type") == "mtls_pop" { "mtls_pop" } else { "Bearer" };
@@ -59,17 +59,17 @@ impl AnsweringTransport {
         })
     }
 
-    /// Every answer has this header too.
+    /// Adds this header to every answer.
     pub fn with_header(self, name: &'static str, value: &'static str) -> Self {
         Self { header: Some((name, value)), ..self }
     }
 
-    /// Everything that was asked so far.
+    /// Returns all requests so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The only request there was since the last call.
+    /// Returns the only request since the last call of this function. Panics if there was not exactly one.
     pub fn only(&self) -> Seen {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         assert_eq!(seen.len(), 1, "{seen:?}");
@@ -92,7 +92,7 @@ impl Transport for AnsweringTransport {
                 _ => String::new(),
             },
         };
-        // One turn of the scheduler, so that calls that overlap on a network overlap here too.
+        // Yields once to the scheduler, so that calls that would overlap on a network overlap here too.
         tokio::task::yield_now().await;
         let (status, body) = (self.answer)(&seen);
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);

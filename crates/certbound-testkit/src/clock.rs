@@ -1,4 +1,4 @@
-//! A clock that stands still until it is moved.
+//! A clock that stands still until a test moves it.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use certbound::{Clock, UnixTime};
 
-/// So many times the others come to their turn before time passes.
+/// The number of turns that other tasks get before `wait` moves the time.
 const TURNS: usize = 100;
 
 /// A clock that stands still until a test moves it. Clones are one clock.
@@ -21,22 +21,22 @@ struct Time {
 }
 
 impl ManualClock {
-    /// A clock at `now`.
+    /// Creates a clock that shows `now`.
     pub fn at(now: UnixTime) -> Self {
         Self(Arc::new(Time { now: AtomicU64::new(now.as_secs()), waited: Mutex::default() }))
     }
 
-    /// Moves it forward.
+    /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
         self.0.now.fetch_add(by.as_secs(), Ordering::SeqCst);
     }
 
-    /// How long was waited, each time, instead of which it moved.
+    /// Returns the length of each wait. The clock moved forward instead of waiting.
     pub fn waited(&self) -> Vec<Duration> {
         self.0.waited.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sets it.
+    /// Sets the clock to `now`.
     pub fn set(&self, now: UnixTime) {
         self.0.now.store(now.as_secs(), Ordering::SeqCst);
     }
@@ -51,7 +51,7 @@ impl Clock for ManualClock {
         Duration::from_secs(self.0.now.load(Ordering::SeqCst))
     }
 
-    /// Moves itself forward instead of waiting, once everything that needs no time has had its turn.
+    /// Moves the clock forward instead of waiting, after all tasks that need no time have run.
     fn wait(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let clock = self.clone();
         Box::pin(async move {

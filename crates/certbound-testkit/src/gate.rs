@@ -1,4 +1,4 @@
-//! A transport whose requests can be made to wait, to see what happens meanwhile.
+//! A transport that holds back requests, so that a test can see what happens meanwhile.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::memory::MemoryTransport;
 
-/// Hands requests to the emulator, and holds back those to closed places. Clones are one.
+/// Hands requests to the emulator, and holds back those that match a closed part. Clones share their state.
 #[derive(Clone)]
 pub struct GatedTransport {
     beyond: MemoryTransport,
@@ -23,34 +23,34 @@ struct Gates {
 
 #[derive(Default)]
 struct State {
-    /// Parts of URLs or bodies.
+    /// Parts of URLs or bodies whose requests are held back.
     closed: Vec<String>,
     waiting: usize,
 }
 
 impl GatedTransport {
-    /// All open.
+    /// Creates a transport that holds back no request.
     pub fn new(beyond: MemoryTransport) -> Self {
         Self { beyond, gates: Arc::default() }
     }
 
-    /// Holds back requests that have this in their URL or body.
+    /// Holds back each request that has `part` in its URL or body.
     pub fn close(&self, part: &str) {
         self.state().closed.push(part.to_owned());
     }
 
-    /// Lets all go on.
+    /// Lets all requests continue.
     pub fn open(&self) {
         self.state().closed.clear();
         self.gates.changed.notify_waiters();
     }
 
-    /// How many wait now.
+    /// Returns the number of requests that wait now.
     pub fn waiting(&self) -> usize {
         self.state().waiting
     }
 
-    /// The turn of one that must wait.
+    /// Registers a request as waiting if it must wait.
     fn wait(&self, url: &str, body: &str) -> Option<Waiting<'_>> {
         let mut state = self.state();
         if !state.closed.iter().any(|part| url.contains(part) || body.contains(part)) {
@@ -65,7 +65,7 @@ impl GatedTransport {
     }
 }
 
-/// One that waits, until it goes on or is dropped.
+/// A waiting request, until it continues or is dropped.
 struct Waiting<'a>(&'a GatedTransport);
 
 impl Drop for Waiting<'_> {

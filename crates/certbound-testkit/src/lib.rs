@@ -1,6 +1,7 @@
-//! Client and emulator joined in memory, for certbound's own tests: no ports, no sleeping, no flakes.
+//! Client and emulator in one process, connected in memory, for certbound's own tests. The tests need no ports and no
+//! sleeping, and do not depend on timing.
 //!
-//! [`Pair`] is for `tests/` folders only: a unit test that imports this crate meets a second copy of its own.
+//! [`Pair`] is for `tests/` folders only: a unit test that imports this crate gets a second copy of its own crate.
 #![forbid(unsafe_code)]
 
 mod answering;

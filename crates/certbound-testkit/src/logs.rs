@@ -1,4 +1,4 @@
-//! Everything that the process logs, at trace level.
+//! The log of the process, at trace level.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,8 +10,8 @@ use tracing_subscriber::fmt::MakeWriter;
 pub struct CapturedLogs(Arc<Mutex<Vec<u8>>>);
 
 impl CapturedLogs {
-    /// Begins to capture, once per process: a test that captures has a binary of its own, since what is captured for one
-    /// thread only depends on what other threads log.
+    /// Starts to capture, once per process. A test that captures needs a test binary of its own: the filters of one
+    /// thread depend on what the other threads log.
     pub fn begin() -> Self {
         let logs = Self::default();
         let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
@@ -19,7 +19,7 @@ impl CapturedLogs {
         logs
     }
 
-    /// All of it so far.
+    /// Returns everything that was logged so far.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }

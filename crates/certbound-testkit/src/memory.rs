@@ -1,4 +1,4 @@
-//! Transports that touch no network, named by what they do.
+//! Transports that use no network.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use http::header::HOST;
 use crate::clock::ManualClock;
 use certbound::Clock as _;
 
-/// Hands requests to an emulator in memory, as its sockets would.
+/// Hands requests to an emulator in memory, in the form in which its sockets receive them.
 #[derive(Clone)]
 pub struct MemoryTransport {
     emulator: Arc<Emulator>,
@@ -19,7 +19,7 @@ pub struct MemoryTransport {
 }
 
 impl MemoryTransport {
-    /// Joins to `emulator`, whose time is `clock`'s.
+    /// Connects to `emulator`, which reads the time from `clock`.
     pub fn new(emulator: Arc<Emulator>, clock: ManualClock) -> Self {
         Self { emulator, clock }
     }
@@ -65,7 +65,7 @@ impl Transport for MemoryTransport {
             client_chain: presented,
             ..certbound_emulator::TlsFacts::default()
         };
-        // One turn of the scheduler, so that calls that overlap on a network overlap here too.
+        // Yields once to the scheduler, so that calls that would overlap on a network overlap here too.
         tokio::task::yield_now().await;
         let response = self.emulator.handle(self.clock.now(), &tls, as_received(request));
         match response.extensions().get::<FaultEffect>() {
@@ -87,7 +87,7 @@ impl Transport for MemoryTransport {
     }
 }
 
-/// A server sees the path in the request line and the host in a header.
+/// Moves the host into a header, because a server sees only the path in the request line.
 fn as_received(request: http::Request<Bytes>) -> http::Request<Bytes> {
     let (mut head, body) = request.into_parts();
     if let Some(host) = head.uri.authority().and_then(|authority| authority.as_str().parse().ok()) {
@@ -99,7 +99,7 @@ fn as_received(request: http::Request<Bytes>) -> http::Request<Bytes> {
     http::Request::from_parts(head, body)
 }
 
-/// Fails the test that sends anything.
+/// A transport that panics if a test sends a request.
 #[derive(Clone, Copy, Debug)]
 pub struct NeverTransport;
 
@@ -109,7 +109,7 @@ impl Transport for NeverTransport {
     }
 }
 
-/// Answers with what it was given, in order, whatever is asked.
+/// A transport that returns the given answers in order, whatever the request is.
 #[derive(Clone, Default)]
 pub struct ScriptedTransport(Arc<Mutex<VecDeque<Scripted>>>);
 
@@ -123,12 +123,12 @@ impl ScriptedTransport {
         self.also(Ok(response))
     }
 
-    /// Adds a failure of the network.
+    /// Adds a network failure.
     pub fn then_fails(self, error: TransportError) -> Self {
         self.also(Err(error))
     }
 
-    /// How many answers nobody has asked for yet.
+    /// Returns the number of answers that no request has received yet.
     pub fn left(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }

@@ -1,4 +1,4 @@
-//! A client and an emulator, joined.
+//! A client and an emulator, connected in memory.
 
 use std::sync::{Arc, LazyLock};
 
@@ -12,78 +12,79 @@ use certbound_emulator::{ClientIdentity, Emulator, EmulatorKeys, IssueOptions, W
 use crate::clock::ManualClock;
 use crate::memory::MemoryTransport;
 
-/// An emulator of its own with a clock of its own, and clients joined to it.
+/// An emulator with its own clock, and clients that are connected to it.
 pub struct Pair {
     emulator: Arc<Emulator>,
     clock: ManualClock,
 }
 
-/// Making keys takes a while; every pair of a test binary has the same ones.
+/// The keys of every pair in a test binary. They are shared because their creation takes long.
 static KEYS: LazyLock<EmulatorKeys> =
     LazyLock::new(|| EmulatorKeys::generate(&World::built_in(), START).expect("keys can be generated"));
 
 impl Pair {
-    /// With the built-in world, at the time its certificates are valid.
+    /// Creates an emulator with the built-in world. The clock shows a time at which its certificates are valid.
     pub fn new() -> Self {
         Self::with_world(World::built_in())
     }
 
-    /// With a world of the test's own.
+    /// Creates an emulator with a world of the test.
     pub fn with_world(world: World) -> Self {
         let clock = ManualClock::at(START);
         let emulator = Emulator::with_keys(world, KEYS.clone(), Arc::new(EmulatorClock(clock.clone())));
         Self { emulator: Arc::new(emulator.expect("the world is consistent")), clock }
     }
 
-    /// The emulator.
+    /// Returns the emulator.
     pub fn emulator(&self) -> &Arc<Emulator> {
         &self.emulator
     }
 
-    /// The clock of both sides.
+    /// Returns the clock of the client and of the emulator.
     pub fn clock(&self) -> &ManualClock {
         &self.clock
     }
 
-    /// What joins a client to the emulator.
+    /// Returns a transport that connects a client to the emulator.
     pub fn transport(&self) -> MemoryTransport {
         MemoryTransport::new(Arc::clone(&self.emulator), self.clock.clone())
     }
 
-    /// The certificate that the built-in applications trust.
+    /// Returns the certificate that the built-in applications trust.
     pub fn certificate(&self) -> BindingCertificate {
         certificate_of(self.emulator.client_identity())
     }
 
-    /// Another certificate with the same subject and issuer.
+    /// Returns another certificate with the same subject and issuer.
     pub fn other_certificate(&self) -> BindingCertificate {
         self.issue(IssueOptions::new(builtin::CLIENT_COMMON_NAME))
     }
 
-    /// A certificate made to order.
+    /// Issues a certificate with these options.
     pub fn issue(&self, options: IssueOptions) -> BindingCertificate {
         certificate_of(
             &self.emulator.issue_client_certificate(&options).expect("the certificate can be issued"),
         )
     }
 
-    /// The built-in tenant, region westus3.
+    /// Returns the authority of the built-in tenant, in the region westus3.
     pub fn authority(&self) -> Authority {
         let region = Region::parse("westus3").expect("a region");
         Authority::public(tenant(builtin::TENANT)).with_region(region)
     }
 
-    /// A builder joined to the emulator.
+    /// Returns a builder that is connected to the emulator.
     pub fn builder(&self, client_id: &str) -> ClientBuilder<NoCredential> {
         self.builder_at(self.authority(), client_id)
     }
 
-    /// A builder joined to the emulator, at another authority.
+    /// Returns a builder that is connected to the emulator, for another authority.
     pub fn builder_at(&self, authority: Authority, client_id: &str) -> ClientBuilder<NoCredential> {
         Client::builder(authority, client_id).with_transport(self.transport()).with_clock(self.clock.clone())
     }
 
-    /// A managed identity of the emulator's machine, with certificates of its own; the test process's key.
+    /// Returns a builder for a managed identity of the emulator's machine, with its own certificates and the key of the
+    /// test process.
     pub fn managed_identity(&self, id: IdentityId) -> ManagedIdentityBuilder {
         ManagedIdentity::builder(id)
             .with_environment(|_| None)
@@ -91,12 +92,12 @@ impl Pair {
             .with_clock(self.clock.clone())
     }
 
-    /// Leg 1 by the built-in application's certificate.
+    /// Returns a Leg 1 with the certificate of the built-in application.
     pub fn leg1(&self) -> Client<ByCertificate> {
         self.builder(builtin::APP).with_certificate(self.certificate()).build().expect("a client")
     }
 
-    /// Leg 2 as the same application.
+    /// Returns a Leg 2 for the same application.
     pub fn leg2(&self) -> Client<ByAssertion> {
         self.builder(builtin::APP).with_assertions(self.leg1()).build().expect("a client")
     }
@@ -108,7 +109,7 @@ impl Default for Pair {
     }
 }
 
-/// A certificate of the emulator's as a client loads it.
+/// Returns a certificate of the emulator in the form that a client loads.
 pub fn certificate_of(identity: &ClientIdentity) -> BindingCertificate {
     BindingCertificate::from_pem(identity.bundle_pem().as_bytes()).expect("the emulator's own PEM")
 }
@@ -117,7 +118,7 @@ fn tenant(id: &str) -> TenantId {
     TenantId::parse(id).expect("a tenant")
 }
 
-/// The moment at which every pair begins: a fixed one, so that no test depends on the day it runs.
+/// The time at which every pair begins. It is fixed, so that no test depends on the day on which it runs.
 const START: UnixTime = UnixTime::from_secs(1_785_000_000);
 
 struct EmulatorClock(ManualClock);

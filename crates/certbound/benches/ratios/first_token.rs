@@ -1,9 +1,10 @@
-//! The first bound token of a machine, against its parts done bare: two plain HTTP exchanges with the metadata service,
-//! a signature over the certificate request, and one exchange over a fresh mutual-TLS connection.
+//! The first bound token of a machine, compared with its parts without the client. The parts are two plain HTTP
+//! exchanges with the metadata service, a signature over the certificate request, and one exchange over a new mutual
+//! TLS connection.
 //!
-//! The key is made beforehand on both sides: making one takes 30 to 300 ms, at random, beside which nothing else would
-//! be seen. What it takes is told in a line of its own. CPU time is the process's, since the request is signed off the
-//! thread that drives the rest; the emulator is another process.
+//! Both sides create the key beforehand. The creation takes between 30 and 300 ms at random, which would hide all other
+//! costs; the benchmark reports it in a line of its own. The CPU time is that of the process, because the client signs
+//! the request on another thread than the one that drives the rest. The emulator is another process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub(crate) const GROUP: &str = "machine's first bound token";
 const FLOOR: &str = "its parts, bare";
 const OURS: &str = "bound_token";
 const SIGNATURE: &str = "one RSA-PSS signature of them";
-/// How many keys are made to tell what that takes.
+/// The number of keys that are created to measure the creation.
 const KEYS: usize = 20;
 
 pub(crate) fn measure(criterion: &mut Criterion<Cpu>) {
@@ -86,7 +87,7 @@ pub(crate) fn print() {
     println!("its key, besides: {:.1?} ({:.1?} to {:.1?})", took[KEYS / 2], took[0], took[KEYS - 1]);
 }
 
-/// What must be done for the token, and nothing else.
+/// The work that the token needs, without the client.
 struct Parts<'a> {
     emulated: &'a Emulated,
     key: Prepared,
@@ -129,7 +130,7 @@ impl<'a> Parts<'a> {
         sender
     }
 
-    /// The name that the service gives itself, and the body of its answer.
+    /// Returns the value of the header `Server` and the body of the answer.
     async fn ask(
         &self,
         service: &mut SendRequest<Full<Bytes>>,

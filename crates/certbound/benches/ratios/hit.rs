@@ -1,4 +1,4 @@
-//! A cached token, against a map look-up with an `Arc` clone and one reading of the clock.
+//! A cached token, compared with a map look-up, an `Arc` clone and one reading of the clock.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -28,7 +28,7 @@ pub(crate) fn measure(criterion: &mut Criterion<Cpu>) {
     let again = runtime.block_on(async { leg2.bound_token(&scope).await }).unwrap();
     assert_eq!((first.details().source, again.details().source), (Source::Service, Source::Cache));
 
-    // A key as long as one that names tenant, client, certificate and scope in text.
+    // The key has the length of a key that names tenant, client, certificate and scope in text.
     let key = "k".repeat(149);
     let map = HashMap::<String, Arc<str>, foldhash::quality::RandomState>::from_iter([(
         key.clone(),

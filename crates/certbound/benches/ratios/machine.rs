@@ -1,4 +1,4 @@
-//! A managed identity's cached token, against that of an application's client: one cache, one way to it.
+//! A cached token of a managed identity, compared with one of an application's client in the same cache.
 
 use std::hint::black_box;
 
@@ -18,7 +18,7 @@ pub(crate) fn measure(criterion: &mut Criterion<Cpu>) {
     let pair = Pair::new();
     let scope = ResourceScope::parse(VAULT).unwrap();
     let machine = pair.managed_identity(IdentityId::System).build().unwrap();
-    // By a certificate: an application whose Leg 1 is the machine would carry the machine's part too.
+    // The application has a certificate. If its Leg 1 were the machine, it would include the machine's cost.
     let application = pair.leg1();
     for source in [Source::Service, Source::Cache] {
         let tokens = async {

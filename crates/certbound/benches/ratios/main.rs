@@ -1,4 +1,4 @@
-//! What the client costs, as ratios to a floor measured in the same run: `cargo bench`.
+//! The cost of the client as a ratio to a floor that is measured in the same run: `cargo bench`.
 #![expect(clippy::unwrap_used, reason = "a benchmark")]
 
 mod first_token;

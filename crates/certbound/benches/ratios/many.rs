@@ -1,4 +1,4 @@
-//! The cache when it is full: what a hit and a miss cost among as many tokens as it may hold.
+//! The cost of a hit and of a miss in a cache that holds as many tokens as it may hold.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -14,26 +14,26 @@ use crate::support::loops::{alternating, each};
 use crate::support::{Gate, ROUNDS, Row, is_wanted};
 
 const MILLION: usize = 1_000_000;
-/// Tokens beside which misses are kept: past the million and a few thousand at which the map has just doubled its table, and
-/// moves every entry to it on behalf of whoever comes.
+/// The number of tokens beside which misses are cached. A map that holds a million and a few thousand tokens has just
+/// doubled its table. Each caller then helps to move the entries, so the number is larger.
 const FULL: usize = MILLION + MILLION / 10;
 const TURNS: u32 = 1_000_000;
-/// Misses in a round. Each stores a token, so the empty cache has so many at the end of it.
+/// The misses in a round. Each adds a token, so the empty cache holds this many tokens at the end.
 const MISSES: usize = 10_000;
 
-/// A token that is there.
+/// Gets a token that is in the cache.
 pub(crate) fn hit(client: &Client<BySecret>, scope: &ResourceScope) {
     let token = std::future::IntoFuture::into_future(client.bearer_token(black_box(scope))).now_or_never();
     black_box(token.unwrap().unwrap());
 }
 
-/// A token that is not there, fetched and kept.
+/// Gets a token that is not in the cache: the client requests it and caches it.
 fn fetch(client: &Client<BySecret>, scope: &ResourceScope) {
     let token = std::future::IntoFuture::into_future(client.bearer_token(black_box(scope))).now_or_never();
     assert_eq!(token.unwrap().unwrap().details().source, Source::Service);
 }
 
-/// A cache with `count` tokens, its client, and their scopes.
+/// Returns the client of a cache with `count` tokens, and the scopes of the tokens.
 pub(crate) fn filled(count: usize) -> (Client<BySecret>, Vec<ResourceScope>) {
     let cache = TokenCache::with_limits(count, usize::MAX);
     let client = client(Instant::tokens_of(64), &cache);
@@ -43,14 +43,14 @@ pub(crate) fn filled(count: usize) -> (Client<BySecret>, Vec<ResourceScope>) {
     (client, scopes)
 }
 
-/// A map as anybody would have it: a key of the usual length, and a shared token.
+/// Returns an ordinary map: its keys have the usual length, and its values are shared tokens.
 pub(crate) fn map(count: usize) -> (HashMap<String, Arc<str>, RandomState>, Vec<String>) {
     let keys: Vec<_> = (0..count).map(|number| format!("{:>149}", scope(number).as_str())).collect();
     let map = keys.iter().map(|key| (key.clone(), Arc::from("t".repeat(64)))).collect();
     (map, keys)
 }
 
-/// Other places than the last ones, in an order that no processor foresees.
+/// Returns the next index in a pseudo-random order that the processor cannot predict.
 pub(crate) fn random(seed: &mut u64, below: usize) -> usize {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     usize::try_from(*seed >> 33).unwrap() % below
@@ -75,7 +75,7 @@ pub(crate) fn measure() {
     misses();
 }
 
-/// Tokens taken at random, against a map of as many.
+/// Measures look-ups of random tokens, compared with a map of the same size.
 #[expect(clippy::disallowed_methods, reason = "the floor reads the clock as it comes")]
 fn any(what: &str, client: &Client<BySecret>, scopes: &[ResourceScope]) {
     let (map, keys) = map(scopes.len());
@@ -93,8 +93,8 @@ fn any(what: &str, client: &Client<BySecret>, scopes: &[ResourceScope]) {
     row(what, "a map of as many, Arc clone, clock", gate, &alternating(floor, ours));
 }
 
-/// Scopes that nobody asked for before: each is fetched and kept. The two caches alternate, and the empty one is emptied
-/// before each round.
+/// Measures requests for scopes that are not in the cache: each token is requested and cached. The two caches
+/// alternate. The empty cache is emptied before each round.
 fn misses() {
     let limit = FULL + 4 * ROUNDS * MISSES;
     let (empty, full) =

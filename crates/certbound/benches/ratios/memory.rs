@@ -1,4 +1,5 @@
-//! What a cached token takes in memory beside itself: pages of a process that holds many, and what the cache says.
+//! The memory that a cached token needs in addition to its own bytes, by the pages of a process and by the cache's own
+//! number.
 
 use std::collections::HashMap;
 use std::process::Command;
@@ -11,17 +12,17 @@ use crate::support::instant::{self, Instant, bound_client, client, scope};
 use crate::support::{Gate, ROUNDS, Row, is_wanted};
 
 const GROUP: &str = "memory of a cached token";
-/// Tells the process that it is one to be measured, and what to hold.
+/// The variable that tells a process to measure itself, and what to cache.
 const HOLDS: &str = "CERTBOUND_BENCH_HOLDS";
 const COUNT: usize = 50_000;
-/// Of one token, as long as real ones are.
+/// The length of a token; real tokens are about as long.
 const LENGTH: usize = 1_500;
 
 const BEARER: &str = "a Bearer token of 1500 bytes";
 const BOUND: &str = "a bound token of 1500 bytes";
 const MAP: &str = "the same in a map, its key 149 bytes";
 
-/// In a process of its own: holds what it is told to, and prints how many bytes that took.
+/// In a process that the benchmark started: caches the tokens of the variable and prints how many bytes they need.
 pub(crate) fn hold_if_asked() -> bool {
     let Ok(what) = std::env::var(HOLDS) else { return false };
     let cache = TokenCache::with_limits(2 * COUNT, usize::MAX);
@@ -47,7 +48,7 @@ fn now<T, E: std::fmt::Debug>(token: impl IntoFuture<Output = Result<T, E>>) -> 
     token.into_future().now_or_never().unwrap().unwrap()
 }
 
-/// What the first of them brings along is not counted to the others.
+/// Caches one token first, so that the costs of the first token are not counted.
 fn hold(cache: &TokenCache, mut one: impl FnMut(usize)) {
     one(COUNT);
     let before = resident();
@@ -83,12 +84,12 @@ pub(crate) fn print() {
     }
 }
 
-/// As long as one that names tenant, client, certificate and scope in text.
+/// Returns a key as long as one that names tenant, client, certificate and scope in text.
 fn key(number: usize) -> String {
     format!("{:>149}", scope(number).as_str())
 }
 
-/// Pages of this process, in bytes.
+/// Returns the size of this process's pages, in bytes.
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();

@@ -1,4 +1,4 @@
-//! Whether threads that take tokens get in one another's way.
+//! Throughput of several threads that take cached tokens, which shows whether they delay each other.
 
 use std::hint::black_box;
 use std::sync::{Arc, Barrier};
@@ -35,7 +35,7 @@ pub(crate) fn measure() {
     });
 }
 
-/// Turns per second of so many threads together.
+/// Returns the number of turns per second of this many threads together.
 #[expect(clippy::disallowed_methods, reason = "throughput is by the wall's clock")]
 fn throughput(threads: usize, turn: &(dyn Fn(&mut u64) + Sync)) -> f64 {
     const TURNS: u32 = 1_000_000;

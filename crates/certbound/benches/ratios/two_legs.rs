@@ -1,4 +1,4 @@
-//! Cold acquisitions, against the same HTTP requests on the same TLS done bare.
+//! Acquisitions without a cached token, compared with the same HTTP requests on the same TLS without the client.
 
 use certbound::ResourceScope;
 use criterion::{BenchmarkGroup, Criterion};

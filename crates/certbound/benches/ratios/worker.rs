@@ -1,7 +1,7 @@
-//! Whether anything holds up an async worker during a machine's first bound token.
+//! The longest time for which the first bound token of a machine blocks an async worker.
 //!
-//! One worker drives everything that is not sent to a blocking thread. From waking up to having nothing left to do, it
-//! runs one poll or several: the longest such stretch, in CPU time of its thread, is a bound for the longest poll.
+//! One worker drives everything that is not sent to a blocking thread. Between two sleeps it runs one or several polls.
+//! The longest of these stretches, in CPU time of the worker's thread, is an upper bound of the longest poll.
 
 use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
@@ -15,9 +15,9 @@ use crate::support::keys::Prepared;
 use crate::support::{Cpu, VAULT, is_wanted};
 
 const GROUP: &str = "worker during a machine's first bound token";
-/// Nobody else who is served by the worker should wait longer.
+/// The limit: no other task of the worker should wait longer.
 const LIMIT: Duration = Duration::from_millis(1);
-/// Making a key takes most of a round.
+/// The number of rounds; the creation of a key takes most of a round.
 const ROUNDS: [usize; 2] = [40, 15];
 
 /// One line of the report.
@@ -25,7 +25,8 @@ pub(crate) struct Row {
     name: &'static str,
     /// The longest stretch of each round.
     whole: Vec<Duration>,
-    /// The same without the signature of the TLS handshake, which the TLS library makes where the handshake is driven.
+    /// The same without the signature of the TLS handshake. The TLS library makes it on the thread that drives the
+    /// handshake.
     rest: Vec<Duration>,
 }
 
@@ -47,7 +48,7 @@ pub(crate) fn measure() -> Vec<Row> {
         prepared.rest.push(longest.saturating_sub(signature));
         signatures.push(signature);
     }
-    // This one's key cannot be watched: its signature takes what the other's does.
+    // The signature with this key cannot be measured, but it takes as long as one with the other key.
     let signature = median(&signatures);
     let mut made = Row { name: "key made for it", whole: Vec::new(), rest: Vec::new() };
     for _ in 0..ROUNDS[1] {
@@ -58,7 +59,7 @@ pub(crate) fn measure() -> Vec<Row> {
     vec![prepared, made]
 }
 
-/// Prints the rows; false when one is over the limit.
+/// Prints the rows; returns false if a row exceeds the limit.
 pub(crate) fn print(rows: &[Row]) -> bool {
     for row in rows {
         let (whole, rest) = (median(&row.whole), median(&row.rest));
@@ -73,7 +74,8 @@ pub(crate) fn print(rows: &[Row]) -> bool {
     rows.iter().all(|row| median(&row.rest) <= LIMIT)
 }
 
-/// What the one signature on the worker took: that of the handshake. The other one is to be made elsewhere.
+/// Returns the CPU time of the one signature on the worker, which is that of the handshake. The other signature must be
+/// made on another thread.
 fn on_worker(key: &Prepared, worker: ThreadId) -> Duration {
     let (here, elsewhere): (Vec<_>, Vec<_>) =
         key.take_signed().into_iter().partition(|signed| signed.thread == worker);
@@ -87,7 +89,7 @@ fn median(all: &[Duration]) -> Duration {
     all.get(all.len() / 2).copied().unwrap_or_default()
 }
 
-/// Watches the one worker of a runtime.
+/// Watches the only worker of a runtime.
 #[derive(Clone, Default)]
 struct Meter(Arc<Mutex<Stretch>>);
 
@@ -108,7 +110,7 @@ impl Meter {
             .unwrap()
     }
 
-    /// The longest stretch while the first bound token of an identity is had.
+    /// Returns the longest stretch while an identity gets its first bound token.
     fn longest(&self, runtime: &Runtime, identity: ManagedIdentityBuilder) -> Duration {
         let (identity, scope) = (identity.build().unwrap(), ResourceScope::parse(VAULT).unwrap());
         *self.0.lock().unwrap() = Stretch::default();

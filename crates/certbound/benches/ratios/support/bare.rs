@@ -1,4 +1,4 @@
-//! The floor: the same requests by hyper and rustls, and nothing else.
+//! The floor: the same requests by hyper and rustls alone.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use super::server::Server;
 use super::{HOST, PATH};
 
-/// One connection at a time, made anew when the service closed it.
+/// Uses one connection at a time, and opens a new one after the service closed it.
 pub(crate) struct Bare {
     proxy: SocketAddr,
     tls: TlsConnector,
@@ -42,7 +42,7 @@ impl Bare {
         Self::over(server.address, config)
     }
 
-    /// Behind a proxy, with TLS as it is configured.
+    /// Connects through a proxy, with this TLS configuration.
     pub(crate) fn over(proxy: SocketAddr, config: ClientConfig) -> Self {
         Self { proxy, tls: TlsConnector::from(Arc::new(config)), connection: None }
     }

@@ -1,11 +1,11 @@
-//! Our clients, joined to the measuring server.
+//! Our clients, connected to the server of the benchmark.
 
 use certbound::{Authority, ByAssertion, ByCertificate, Client, Network, Region, TenantId};
 
 use super::server::Server;
 use super::{APP, TENANT};
 
-/// Leg 2 with its Leg 1.
+/// Returns a Leg 2 with its Leg 1.
 pub(crate) fn legs(server: &Server) -> Client<ByAssertion> {
     let network = network(server);
     let builder = || Client::builder(authority(), APP).with_network(&network);
@@ -13,7 +13,7 @@ pub(crate) fn legs(server: &Server) -> Client<ByAssertion> {
     builder().with_assertions(leg1).build().unwrap()
 }
 
-/// The flow without legs.
+/// Returns a client of the direct flow.
 pub(crate) fn direct(server: &Server) -> Client<ByCertificate> {
     let builder = Client::builder(authority(), APP).with_network(&network(server));
     builder.with_certificate(server.certificate.clone()).build().unwrap()

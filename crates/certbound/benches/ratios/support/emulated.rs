@@ -1,4 +1,4 @@
-//! The emulator in a process of its own, so that the CPU time of this one is the client's alone.
+//! The emulator in a separate process, so that the CPU time of this process is the client's alone.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
@@ -9,11 +9,11 @@ use certbound::{ManagedIdentity, ManagedIdentityBuilder, Network};
 use certbound_testkit::emulator::serve::Server;
 use certbound_testkit::emulator::{Emulator, World};
 
-/// Set for the process that is to be the emulator.
+/// The variable that turns a process into the emulator.
 const VARIABLE: &str = "CERTBOUND_BENCH_EMULATOR";
 
-/// A machine with a metadata service that issues certificates, and the token service that takes them. It ends when
-/// dropped.
+/// The process of the emulator: a machine with a metadata service that issues certificates, and the token service that
+/// accepts them. The process ends when this value is dropped.
 pub(crate) struct Emulated {
     process: Child,
     pub(crate) proxy: SocketAddr,
@@ -37,7 +37,8 @@ impl Emulated {
         Self { process, proxy: address("proxy"), metadata: address("metadata"), root_pem: text("root") }
     }
 
-    /// The machine's own identity, with connections and certificates of its own: its next bound token is the first.
+    /// Returns the machine's system-assigned identity with its own connections and certificates, so that its next bound
+    /// token is the first.
     pub(crate) fn identity(&self) -> ManagedIdentityBuilder {
         let network = Network::builder()
             .proxy(format!("http://{}", self.proxy))
@@ -53,18 +54,18 @@ impl Emulated {
 
 impl Drop for Emulated {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// Whether this process is to be the emulator.
+/// Returns whether this process must be the emulator.
 pub(crate) fn is_asked_for() -> bool {
     std::env::var_os(VARIABLE).is_some()
 }
 
-/// Serves until the other process is gone.
+/// Serves until the other process ends.
 pub(crate) fn serve() -> ! {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let emulator = Arc::new(Emulator::new(World::built_in()).unwrap());
@@ -77,7 +78,7 @@ pub(crate) fn serve() -> ! {
         "root": emulator.ca_pem(),
     });
     println!("{ready}");
-    // Its end of the pipe closes with it, however it ends.
+    // The pipe closes when the other process ends, for whatever reason.
     let _ = std::io::stdin().read(&mut [0]);
     std::process::exit(0);
 }

@@ -1,4 +1,4 @@
-//! A client whose service answers at once, in the same thread: what is measured is what the client does around it.
+//! A client whose service answers at once, in the same thread. The benchmark therefore measures only the client.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,19 +10,19 @@ use certbound::{
 
 use super::{APP, TENANT};
 
-/// Answers every request with one and the same body.
+/// Answers every request with the same body.
 #[derive(Clone)]
 pub(crate) struct Instant {
     body: Bytes,
 }
 
 impl Instant {
-    /// Bearer tokens of this many characters.
+    /// Answers with Bearer tokens of this many characters.
     pub(crate) fn tokens_of(length: usize) -> Self {
         Self::answering("Bearer", &"t".repeat(length))
     }
 
-    /// Tokens of this many characters that name the certificate, as real ones do.
+    /// Answers with tokens of this many characters whose `cnf` names the certificate, as in real tokens.
     pub(crate) fn tokens_bound_to(certificate: &BindingCertificate, length: usize) -> Self {
         let token = |padding: usize| {
             let cnf = serde_json::json!({ "x5t#S256": certificate.thumbprint().x5t_s256() });
@@ -57,7 +57,7 @@ pub(crate) fn client(transport: impl Transport, cache: &TokenCache) -> Client<By
         .unwrap()
 }
 
-/// One that is valid for some time.
+/// Returns a certificate that is valid now.
 pub(crate) fn certificate() -> BindingCertificate {
     let key = rcgen::KeyPair::generate().unwrap();
     let params = rcgen::CertificateParams::new(vec!["client.example".to_owned()]).unwrap();
@@ -78,7 +78,7 @@ pub(crate) fn bound_client(
         .unwrap()
 }
 
-/// As many scopes as are wanted, as long as real ones.
+/// Returns the scope with this number; it is as long as a real scope.
 pub(crate) fn scope(number: usize) -> ResourceScope {
     ResourceScope::parse(&format!("api://00000000-0000-4000-8000-{number:012}/.default")).unwrap()
 }

@@ -1,4 +1,4 @@
-//! Keys that are there already, and tell what their signatures cost.
+//! Keys that are created beforehand and that record the cost of their signatures.
 
 use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
@@ -13,14 +13,15 @@ use rustls::sign::SigningKey;
 
 use super::Cpu;
 
-/// A key made beforehand: how long that takes differs by a factor of five from key to key, and would hide the rest.
+/// A key that was created beforehand. The creation time differs by a factor of five between keys and would hide the
+/// other costs.
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
     pub(crate) key: Arc<dyn SigningKey>,
     signed: Arc<Mutex<Vec<Signed>>>,
 }
 
-/// One signature: where it was made, and the CPU time it took there.
+/// One signature: its thread and the CPU time that it took there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Signed {
     pub(crate) thread: ThreadId,
@@ -28,7 +29,7 @@ pub(crate) struct Signed {
 }
 
 impl Prepared {
-    /// RSA-2048, by the provider that the client uses.
+    /// Creates an RSA-2048 key with the cryptography library that the client uses.
     pub(crate) fn new() -> Self {
         let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
         let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
@@ -37,17 +38,17 @@ impl Prepared {
         Self { key: provider.key_provider.load_private_key(der).unwrap(), signed: Arc::default() }
     }
 
-    /// The signatures since the last time.
+    /// Returns the signatures since the last call.
     pub(crate) fn take_signed(&self) -> Vec<Signed> {
         std::mem::take(&mut self.signed.lock().unwrap())
     }
 
-    /// The public half, DER.
+    /// Returns the public half as DER.
     pub(crate) fn public(&self) -> Vec<u8> {
         self.key.public_key().unwrap().as_ref().to_vec()
     }
 
-    /// As the client signs a certificate request.
+    /// Signs in the same way as the client signs a certificate request.
     pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         self.key.choose_scheme(&[SignatureScheme::RSA_PSS_SHA256]).unwrap().sign(message).unwrap()
     }

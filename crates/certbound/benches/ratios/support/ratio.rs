@@ -1,7 +1,7 @@
-//! CPU time, and ratios of what was measured in one run.
+//! CPU time, and ratios of measurements in one run.
 //!
-//! A time alone says little on a shared machine. Each benchmark therefore measures ours and a floor in alternating
-//! rounds, and prints the median of the rounds' ratios.
+//! A time alone says little on a shared machine. Therefore each benchmark measures our code and a floor in alternating
+//! rounds, and prints the median of the ratios.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,19 +12,19 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::report::{Gate, Row};
 
-/// Rounds in which floor and ours alternate.
+/// The number of rounds in which the floor and our code alternate.
 pub(crate) const ROUNDS: usize = 5;
 
-/// CPU time: what somebody else does on the machine is left out.
+/// A clock of CPU time. It excludes the time of other processes on the machine.
 pub(crate) struct Cpu(ClockId);
 
 impl Cpu {
-    /// Of the measuring thread: what a server in another thread does is left out.
+    /// The CPU time of the measuring thread. It excludes a server in another thread.
     pub(crate) const THREAD: Self = Self(ClockId::ThreadCPUTime);
-    /// Of all threads, for what is done in several: the server is then another process.
+    /// The CPU time of all threads, for work in several threads. The server is then another process.
     pub(crate) const PROCESS: Self = Self(ClockId::ProcessCPUTime);
 
-    /// What was used until now.
+    /// Returns the CPU time used so far.
     pub(crate) fn used(&self) -> Duration {
         let now = clock_gettime(self.0);
         Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
@@ -60,12 +60,12 @@ impl Measurement for Cpu {
     }
 }
 
-/// Ratios are of one run: an earlier one's results would be read where a filter leaves rows out.
+/// Removes the results of earlier runs. If a filter excludes rows, their old results would be read otherwise.
 pub(crate) fn forget_earlier_results() {
     let _ = std::fs::remove_dir_all(results());
 }
 
-/// Criterion measuring CPU time, its results in the build's own directory.
+/// Returns a Criterion that measures CPU time and writes its results into the build's own directory.
 pub(crate) fn criterion(cpu: Cpu) -> Criterion<Cpu> {
     Criterion::default()
         .with_measurement(cpu)
@@ -75,9 +75,9 @@ pub(crate) fn criterion(cpu: Cpu) -> Criterion<Cpu> {
         .configure_from_args()
 }
 
-/// Tells how many times the floor each row costs, round by round.
+/// Prints the ratio of each row to the floor, for each round.
 ///
-/// Rows that this run did not measure (a filter was given) are left out.
+/// Rows that this run did not measure, because of a filter, are left out.
 pub(crate) fn print_ratios(group: &str, floor: &str, rows: &[(&str, Gate)]) {
     for (row, gate) in rows {
         let rounds: Vec<f64> = (0..ROUNDS)
@@ -88,7 +88,7 @@ pub(crate) fn print_ratios(group: &str, floor: &str, rows: &[(&str, Gate)]) {
     }
 }
 
-/// Whether the command line asks for a row that is not criterion's; its own it looks for itself.
+/// Returns whether the command line selects a row that criterion does not know. Criterion checks its own rows itself.
 pub(crate) fn is_wanted(row: &str) -> bool {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let mut filters = arguments.iter().filter(|argument| !argument.starts_with('-')).peekable();
@@ -97,7 +97,7 @@ pub(crate) fn is_wanted(row: &str) -> bool {
         && (any || filters.any(|filter| row.contains(filter.as_str())))
 }
 
-/// The name of a row in one round.
+/// Returns the name of a row in one round.
 pub(crate) fn in_round(row: &str, round: usize) -> String {
     format!("{row}, round {}", round + 1)
 }
@@ -113,7 +113,7 @@ fn results() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("criterion")
 }
 
-/// What criterion makes of a name in the file system. Ours hold nothing that it changes.
+/// Returns the name that criterion uses in the file system. Our names contain no character that it replaces.
 fn file_name(name: &str) -> &str {
     assert!(!name.contains(['/', '\\', ':', '?', '"', '*', '<', '>', '|', '^']), "{name}");
     name

@@ -1,17 +1,17 @@
-//! What a run says: a line for a reader, and the same as JSON for the table that `cargo xtask bench` makes.
+//! The output of a run: a line for a reader, and the same as JSON for the table of `cargo xtask bench`.
 
 use std::fmt;
 use std::io::Write as _;
 
-/// Names the file to which rows are added, a JSON object a line.
+/// The variable with the path of the file to which rows are added, one JSON object per line.
 const ROWS: &str = "CERTBOUND_BENCH_ROWS";
 
-/// What a ratio must be. The numbers are the project's own, and no run changes them.
+/// The limit of a ratio. The project sets these numbers; a run does not change them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Gate {
     AtMost(f64),
     AtLeast(f64),
-    /// Told for comparison only.
+    /// The ratio has no limit and is printed for comparison only.
     None,
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for Gate {
     }
 }
 
-/// One quantity: what was measured, against what, and the ratio of each round.
+/// One quantity: its name, its floor, and the ratio of each round.
 pub(crate) struct Row<'a> {
     pub(crate) what: &'a str,
     pub(crate) against: &'a str,
@@ -45,7 +45,8 @@ pub(crate) struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// Prints it, and adds it to the file of rows where one is named. A row without rounds was not measured, and is left out.
+    /// Prints the row, and adds it to the file of rows if the variable is set. A row without rounds was not measured
+    /// and is left out.
     pub(crate) fn report(&self) {
         if self.rounds.is_empty() {
             return;
@@ -67,14 +68,14 @@ impl Row<'_> {
     }
 }
 
-/// Adds a line to the file of rows, where one is named.
+/// Adds a line to the file of rows if the variable is set.
 pub(crate) fn add_line(line: &serde_json::Value) {
     let Some(path) = std::env::var_os(ROWS) else { return };
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
     writeln!(file, "{line}").unwrap();
 }
 
-/// The middle one, the higher of two.
+/// Returns the median; of two middle values the higher one.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,4 +1,5 @@
-//! A token service that answers at once, always the same: what is measured is the client.
+//! A token service that answers at once and always with the same answer. The benchmark therefore measures only the
+//! client.
 
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
@@ -24,25 +25,26 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{APP, HOST};
 
-/// How long a connection lives.
+/// The life of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
     Open,
-    /// Until two requests were answered: both legs share one handshake, and the next pair makes its own.
+    /// The server closes the connection after two requests. Both legs share one handshake, and the next pair makes a
+    /// new one.
     ForTwoRequests,
 }
 
-/// What the client authenticates with.
+/// The credential of the client.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Key {
     Rsa,
     P256,
 }
 
-/// The service, in a thread of its own behind a proxy port, until the process ends.
+/// The service, behind a proxy port in a thread of its own, until the process ends.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    /// What a client trusts it by.
+    /// The certificate authority that a client must trust.
     pub(crate) root_pem: String,
     pub(crate) certificate: BindingCertificate,
     pub(crate) client_pem: String,
@@ -67,14 +69,14 @@ impl Server {
         Self { address, root_pem: host.pem(), certificate, client_pem, assertion }
     }
 
-    /// The form of Leg 1, byte for byte as long as the client's.
+    /// Returns the form of Leg 1, with exactly as many bytes as the client's form.
     pub(crate) fn leg1_form(&self) -> Bytes {
         Bytes::from(format!(
             "client_id={APP}&scope=api%3A%2F%2FAzureADTokenExchange%2F.default&grant_type=client_credentials&client_info=2&token_type=mtls_pop"
         ))
     }
 
-    /// The form of Leg 2.
+    /// Returns the form of Leg 2.
     pub(crate) fn leg2_form(&self) -> Bytes {
         Bytes::from(format!(
             "client_id={APP}&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-pop&client_assertion={}&scope=https%3A%2F%2Fvault.azure.net%2F.default&grant_type=client_credentials&client_info=2&token_type=mtls_pop",
@@ -82,7 +84,7 @@ impl Server {
         ))
     }
 
-    /// The form of the direct flow.
+    /// Returns the form of the direct flow.
     pub(crate) fn direct_form(&self) -> Bytes {
         Bytes::from(format!(
             "client_id={APP}&scope=https%3A%2F%2Fvault.azure.net%2F.default&grant_type=client_credentials&client_info=2&token_type=mtls_pop"
@@ -99,7 +101,7 @@ fn certified(name: &str, key: Key) -> (rcgen::Certificate, KeyPair) {
     (CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap(), key)
 }
 
-/// A token of 1.5 kB, bound to the client's certificate.
+/// Returns a token of 1.5 kB that is bound to the client's certificate.
 fn token(thumbprint: Thumbprint) -> String {
     let claims =
         serde_json::json!({ "cnf": { "x5t#S256": thumbprint.x5t_s256() }, "padding": "p".repeat(780) });
@@ -120,7 +122,7 @@ fn tls(host: &rcgen::Certificate, key: &KeyPair, client: &rcgen::Certificate) ->
         .with_client_cert_verifier(clients.build().unwrap())
         .with_single_cert(vec![CertificateDer::from(host.der().to_vec())], key)
         .unwrap();
-    // No resumption: a fresh handshake is a full one.
+    // Session resumption is off, so that a new handshake is a full one.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -142,7 +144,7 @@ fn serve(listener: TcpListener, tls: &TlsAcceptor, answer: &Bytes, keep: Keep) {
 
 async fn connection(mut tcp: TcpStream, tls: TlsAcceptor, answer: Bytes, keep: Keep) {
     connect_request(&mut tcp).await;
-    // A client that has gone is no matter here.
+    // A client that closed its connection does not matter here.
     let Ok(stream) = tls.accept(tcp).await else { return };
     let answered = AtomicUsize::new(0);
     let service = service_fn(|request: Request<Incoming>| {
@@ -160,7 +162,7 @@ async fn connection(mut tcp: TcpStream, tls: TlsAcceptor, answer: Bytes, keep: K
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// Reads `CONNECT` with its headers and agrees to it.
+/// Reads a `CONNECT` request with its headers and accepts it.
 async fn connect_request(tcp: &mut TcpStream) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
