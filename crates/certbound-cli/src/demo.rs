@@ -1,10 +1,10 @@
-//! The main job on real TLS connections, and the checklist that judges it.
+//! `certbound demo`: runs the two-leg flow on real TLS connections, and a checklist that judges the result.
 //!
 //! ```text
 //!  stage (emulator, certificates) ─► run (what was done) ─► Evidence ─► checklist (what it shows) ─► Report
 //! ```
-//! Nothing is assumed: each line looks at the emulator's journal, at an answer, at a type with the request that came of
-//! it, or at the documentation itself.
+//! Each line of the checklist examines one of these: the emulator's journal, an answer, a type together with its
+//! request, or the documentation.
 
 mod checklist;
 mod commands;
@@ -27,13 +27,13 @@ pub use self::tamper::Tamper;
 /// The checklist with its marks.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// A line each.
+    /// The lines of the checklist.
     pub checks: Vec<CheckedLine>,
-    /// How many hold.
+    /// The number of lines that hold.
     pub passed: usize,
-    /// How many do not.
+    /// The number of lines that do not hold.
     pub failed: usize,
-    /// How long it took.
+    /// The duration of the run.
     pub milliseconds: u64,
 }
 
@@ -42,37 +42,38 @@ pub struct Report {
 pub struct CheckedLine {
     /// A stable name.
     pub id: &'static str,
-    /// The leg it is about, if it is about one.
+    /// The leg that the line is about, if there is one.
     pub leg: Option<u8>,
-    /// What must hold.
+    /// The statement that must hold.
     pub text: &'static str,
-    /// Whether it does.
+    /// Whether the statement holds.
     pub ok: bool,
-    /// What was looked at.
+    /// The kind of evidence.
     pub how: How,
-    /// What was seen, or why nothing was.
+    /// The observed value, or the reason why it is missing.
     pub detail: String,
 }
 
-/// What a line looks at.
+/// The kind of evidence that a line uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum How {
     /// The emulator's journal, TLS facts and answers.
     Wire,
-    /// What the types allow, and the request that came of it.
+    /// A restriction of the types, and the request that resulted.
     Type,
     /// The documentation.
     Text,
 }
 
-/// Runs the main job with these faults planted in the emulator, and judges it. It never fails: what could not be done
-/// is a line that does not hold. `program` is the command `certbound`, for the lines about what it refuses.
+/// Runs the flow with these faults in the emulator, and judges it. It never fails: a step that could not be done is a
+/// line that does not hold. `program` is the command `certbound`, for the lines about its refusals.
 pub async fn run(program: &Path, faults: &[Fault]) -> Report {
     run_tampered(program, faults, Tamper::Nothing).await
 }
 
-/// As [`run`], with what the client sends or types tampered with on its way: for the proof that the checklist notices.
+/// As [`run`], but changes the client's requests or arguments on their way. Tests use it to prove that the checklist
+/// notices.
 pub async fn run_tampered(program: &Path, faults: &[Fault], tamper: Tamper) -> Report {
     let clock = SystemClock::new();
     let begin = clock.monotonic();

@@ -1,4 +1,4 @@
-//! `demo`: the checklist, for people and for scripts.
+//! `demo`: prints the checklist, for people or for scripts.
 
 use std::process::ExitCode;
 
@@ -23,7 +23,7 @@ pub(super) async fn run(terminal: Terminal) -> Result<ExitCode, Failure> {
         Format::Json => output::print(&output::json(&report, 0)?)?,
         _ => output::print_text(&table(&report))?,
     }
-    // The report has said everything; another error line would only repeat it.
+    // The report contains every failed line already; an error line would only repeat it.
     Ok(if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
 }
 

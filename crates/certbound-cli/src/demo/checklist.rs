@@ -1,4 +1,4 @@
-//! The checklist: what must hold, and how it is seen. A line that cannot be looked at does not hold.
+//! The checklist: statements that must hold, and the evidence for each. Without evidence a statement does not hold.
 
 mod exchange;
 mod leg1;
@@ -11,7 +11,7 @@ use super::{CheckedLine, How, documents};
 use certbound::Thumbprint;
 use certbound_emulator::JournalEntry;
 
-/// What was seen: `Ok` when it is what must hold.
+/// The observation of a line: `Ok` if the statement holds.
 type Seen = Result<String, String>;
 
 /// One line of the checklist.
@@ -23,7 +23,7 @@ struct Line {
     look: fn(&Evidence) -> Seen,
 }
 
-/// Every line, in the order of the flow.
+/// Judges every line, in the order of the flow.
 pub(super) fn judge(evidence: &Evidence) -> Vec<CheckedLine> {
     [leg1::LINES, exchange::LINES, outcome::LINES, machine::LINES, refusals::LINES, DOCUMENTATION]
         .into_iter()
@@ -85,7 +85,7 @@ fn want(holds: bool, detail: impl Into<String>) -> Seen {
     if holds { Ok(detail.into()) } else { Err(detail.into()) }
 }
 
-/// C, the binding certificate.
+/// Returns the thumbprint of C, the binding certificate.
 fn certificate(evidence: &Evidence) -> Result<Thumbprint, String> {
     evidence.certificate.ok_or_else(|| match &evidence.leg1.outcome {
         Err(reason) => reason.clone(),
@@ -93,7 +93,7 @@ fn certificate(evidence: &Evidence) -> Result<Thumbprint, String> {
     })
 }
 
-/// The connection of this request presented exactly C.
+/// Checks that the connection of this request presented exactly C.
 fn presented(entry: &JournalEntry, evidence: &Evidence) -> Seen {
     let expected = certificate(evidence)?.x5t_s256();
     match &entry.client_certificate {
@@ -110,7 +110,7 @@ fn parameter(entry: &JournalEntry, name: &str, expected: &str) -> Seen {
     }
 }
 
-/// The request went to the regional mutual-TLS host: by its name in TLS and in HTTP.
+/// Checks that the request went to the regional mutual TLS host, by the name in TLS and by the name in HTTP.
 fn at_regional_host<T>(scene: &Scene<T>) -> Seen {
     const HOST: &str = "westus3.mtlsauth.microsoft.com";
     let entry = scene.token_request()?;

@@ -1,4 +1,4 @@
-//! What the command line itself refuses: run as scripts run it.
+//! Refusals of the command line itself, which runs here as scripts run it.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -10,13 +10,13 @@ use super::evidence::{Outcome, Refusal};
 use super::stage::Stage;
 use super::tamper::Tamper;
 
-/// Commands that make a managed identity Leg 2: of an exchange, and of a call that has a Leg 1 besides.
+/// Commands that make a managed identity Leg 2: an exchange, and a call that also has a Leg 1.
 const MACHINE_AS_LEG_2: [&[&str]; 2] = [
     &["exchange", "--managed-identity", "system", "--scope", "https://vault.azure.net/.default"],
     &["call", "--managed-identity", "system", "--leg1-client-id", "any", "https://demo.vault.azure.net/"],
 ];
 
-/// How each of them ended.
+/// Runs each command and returns its result.
 pub(super) async fn machine_as_leg2(program: &Path, stage: &Stage, tamper: Tamper) -> Outcome<Vec<Refusal>> {
     let mut refusals = Vec::new();
     for command in MACHINE_AS_LEG_2 {
@@ -32,7 +32,7 @@ pub(super) async fn machine_as_leg2(program: &Path, stage: &Stage, tamper: Tampe
     Ok(refusals)
 }
 
-/// Whatever it would send goes to the emulator.
+/// Runs one command. Its environment leads all its requests to the emulator.
 async fn refused(program: &Path, stage: &Stage, arguments: &[&str]) -> Outcome<Refusal> {
     let mut command = Command::new(program);
     command.args(arguments).args(["-o", "json"]).stdin(Stdio::null()).kill_on_drop(true).env_clear();

@@ -1,4 +1,4 @@
-//! The lines of the checklist that the README and the help answer.
+//! The lines of the checklist whose evidence is the README and the help.
 
 use clap::CommandFactory as _;
 
@@ -6,7 +6,7 @@ use crate::flags::Cli;
 
 const README: &str = include_str!("../../../../README.md");
 
-/// All of `terms` stand in the README and in the help of these commands.
+/// Checks that the README and the help of these commands contain all of `terms`.
 pub(super) fn both_say(commands: &[&str], terms: &[&str]) -> Result<String, String> {
     let help: String = commands.iter().map(|command| help(command)).collect();
     for (place, text) in [("README", README), ("help", &help)] {
@@ -17,7 +17,7 @@ pub(super) fn both_say(commands: &[&str], terms: &[&str]) -> Result<String, Stri
     Ok(format!("the README and the help of {} say {}", commands.join(", "), terms.join(", ")))
 }
 
-/// The direct flow stands by itself: named so, and told without legs.
+/// Checks that the documentation describes the direct flow separately and without legs.
 pub(super) fn direct_flow_is_apart() -> Result<String, String> {
     let token = help("token");
     let mixed = |text: &str| ["Leg 1", "Leg 2", "leg1", "jwt-pop"].into_iter().find(|word| says(text, word));
@@ -37,7 +37,7 @@ pub(super) fn direct_flow_is_apart() -> Result<String, String> {
     }
 }
 
-/// No command has a flag or a word for experimental features.
+/// Checks that no command has a flag or a word for experimental features.
 pub(super) fn no_experimental_switch() -> Result<String, String> {
     let all = ["demo", "token", "assertion", "exchange", "call", "endpoint", "emulator"];
     match all.into_iter().find(|command| says(&help(command), "experimental")) {
@@ -49,7 +49,7 @@ pub(super) fn no_experimental_switch() -> Result<String, String> {
 fn help(command: &str) -> String {
     let mut cli = Cli::command();
     let found = cli.find_subcommand_mut(command);
-    // The help wraps lines; terms must be found across the wrap.
+    // The help wraps lines, so the line breaks are removed before the search.
     let text = found.map(|command| command.render_long_help().to_string()).unwrap_or_default();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,19 +1,19 @@
-//! What the run left behind for the checklist to look at.
+//! The results of the run that the checklist examines. A *scene* is one step of the demo.
 
 use certbound::{BoundAssertion, BoundToken, CallFacts, Thumbprint};
 use certbound_core::jws;
 use certbound_emulator::JournalEntry;
 
-/// The outcome of one scene: what it brought, or why it brought nothing.
+/// The outcome of one scene: its result, or the reason why it has none.
 pub(super) type Outcome<T> = Result<T, String>;
 
-/// Everything that was seen. The journals are the emulator's own, taken scene by scene.
+/// All results. Each scene has the entries that the emulator's journal received during it.
 pub(super) struct Evidence {
-    /// The binding certificate C.
+    /// The thumbprint of C, the binding certificate.
     pub(super) certificate: Option<Thumbprint>,
     pub(super) leg1: Scene<AssertionSeen>,
     pub(super) leg2: Scene<TokenSeen>,
-    /// What Leg 2 asked of its assertion provider, and got.
+    /// The requests of Leg 2 to its assertion provider, and the results.
     pub(super) provided: Vec<Provided>,
     pub(super) cached: Scene<TokenSeen>,
     pub(super) vault: Scene<Called>,
@@ -23,28 +23,28 @@ pub(super) struct Evidence {
     pub(super) bearer_call: Scene<Called>,
     pub(super) cross_tenant: Scene<TokenSeen>,
     pub(super) cross_application: Scene<TokenSeen>,
-    /// A managed identity's assertion, and what it is exchanged for.
+    /// A managed identity's assertion; the next scenes exchange it.
     pub(super) machine_leg1: Scene<AssertionSeen>,
     pub(super) machine_bound: Scene<TokenSeen>,
     pub(super) machine_bearer: Scene<TokenSeen>,
-    /// The commands that make it Leg 2.
+    /// The commands that make a managed identity Leg 2.
     pub(super) machine_as_leg2: Scene<Vec<Refusal>>,
     pub(super) without_certificate: Scene<Called>,
     pub(super) other_certificate: Scene<Called>,
     pub(super) wrong_scheme: Scene<Called>,
-    /// Here the error's code is the outcome.
+    /// The outcome is the code of the error.
     pub(super) never_asking_host: Scene<String>,
     pub(super) leg2_other_certificate: Scene<Called>,
     pub(super) leg2_jwt_bearer: Scene<Called>,
 }
 
-/// One scene: its outcome and the requests that reached the emulator.
+/// One scene: its outcome, and the requests that reached the emulator.
 pub(super) struct Scene<T> {
     pub(super) outcome: Outcome<T>,
     pub(super) journal: Vec<JournalEntry>,
 }
 
-/// The assertion, without its text.
+/// An assertion, without its text.
 #[derive(Clone)]
 pub(super) struct AssertionSeen {
     pub(super) length: usize,
@@ -68,23 +68,23 @@ pub(super) struct TokenSeen {
     pub(super) tenant: String,
     pub(super) from_cache: bool,
     pub(super) digest: String,
-    /// `cnf.x5t#S256` as the token itself says it.
+    /// The token's own `cnf.x5t#S256`.
     pub(super) confirmation: Option<String>,
     pub(super) binding: Option<Thumbprint>,
 }
 
-/// A resource's or the token service's answer.
+/// An answer of a resource or of the token service.
 #[derive(Clone)]
 pub(super) struct Called {
     pub(super) status: u16,
     pub(super) body: String,
-    /// What our side of TLS presented.
+    /// The certificate that the client presented in TLS.
     pub(super) presented: Option<Thumbprint>,
     /// The digest of the token that was sent.
     pub(super) token: String,
 }
 
-/// How a command of ours ended.
+/// The result of a command of ours.
 #[derive(Clone)]
 pub(super) struct Refusal {
     pub(super) command: String,
@@ -93,7 +93,7 @@ pub(super) struct Refusal {
 }
 
 impl Evidence {
-    /// Nothing could be done, for one reason.
+    /// Returns evidence in which every scene failed for the same reason.
     pub(super) fn none(reason: &str) -> Self {
         Self {
             certificate: None,
@@ -123,7 +123,7 @@ impl Evidence {
 }
 
 impl<T> Scene<T> {
-    /// The scene could not be played.
+    /// Returns a scene that could not run.
     pub(super) fn not_played(reason: &str) -> Self {
         Self { outcome: Err(reason.to_owned()), journal: Vec::new() }
     }
@@ -132,7 +132,7 @@ impl<T> Scene<T> {
         self.outcome.as_ref().map_err(Clone::clone)
     }
 
-    /// The first request whose path has `part`; if there is none, why.
+    /// Returns the first request whose path contains `part`, or the reason why there is none.
     pub(super) fn request(&self, part: &str) -> Result<&JournalEntry, String> {
         let found = self.journal.iter().find(|entry| entry.path.contains(part));
         found.ok_or_else(|| match &self.outcome {
@@ -141,7 +141,7 @@ impl<T> Scene<T> {
         })
     }
 
-    /// The last token request: in an exchange, Leg 2's.
+    /// Returns the last token request. In an exchange this is Leg 2's.
     pub(super) fn token_request(&self) -> Result<&JournalEntry, String> {
         let found = self.journal.iter().rev().find(|entry| entry.path.ends_with(TOKEN_PATH));
         found.ok_or_else(|| match &self.outcome {
@@ -195,7 +195,7 @@ impl Called {
     }
 }
 
-/// As the journal writes a secret: SHA-256, which is what a thumbprint is too.
+/// Returns the hash that the journal writes instead of a secret: SHA-256, which is also the hash of a thumbprint.
 pub(super) fn digest(secret: &str) -> String {
     format!("sha256:{}", Thumbprint::of_der(secret.as_bytes()).hex())
 }

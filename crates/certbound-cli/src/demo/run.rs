@@ -1,4 +1,4 @@
-//! The scenes: what is done, each with the journal of the requests that came of it.
+//! The scenes of the demo: each does one step and records the journal of its requests.
 
 use std::path::Path;
 
@@ -24,10 +24,10 @@ use super::stage::Stage;
 use super::tamper::{Tamper, Tampered};
 use super::watched::Watched;
 
-/// The region of the demo, spelled as Azure spells it.
+/// The region of the demo, in Azure's spelling.
 pub(super) const REGION: &str = "westus3";
 
-/// Plays every scene, also after one has failed.
+/// Runs every scene, also after one has failed.
 pub(super) async fn run(stage: &Stage, program: &Path, tamper: Tamper) -> Evidence {
     match Actors::new(stage, tamper) {
         Ok(actors) => actors.play(stage, program).await,
@@ -35,7 +35,7 @@ pub(super) async fn run(stage: &Stage, program: &Path, tamper: Tamper) -> Eviden
     }
 }
 
-/// What the scenes share.
+/// The values that the scenes share.
 struct Actors {
     transport: Tampered,
     authority: Authority,
@@ -125,13 +125,13 @@ impl Actors {
     }
 }
 
-/// The main job and its variations.
+/// The two-leg flow and its variations.
 impl Actors {
     async fn assertion(&self) -> Outcome<BoundAssertion> {
         self.leg1.assertion().await.map_err(|error| said(&error))
     }
 
-    /// Leg 2 with the assertion that Leg 1 brought: exactly that one, watched on its way.
+    /// Runs Leg 2 with exactly this assertion, and records the call of its provider.
     async fn exchange_watched(
         &self,
         stage: &Stage,
@@ -154,7 +154,7 @@ impl Actors {
         (scene, watch.provided(), Ok(client))
     }
 
-    /// Both legs for another application or resource.
+    /// Runs both legs for another application or resource.
     async fn exchange(&self, app: &str, scope: ResourceScope) -> Outcome<BoundToken> {
         let leg2 = self.leg2(&self.authority, app, self.leg1.clone())?;
         leg2.bound_token(&scope).await.map_err(|error| said(&error))
@@ -175,7 +175,7 @@ impl Actors {
         self.send(token.secret(), &url, Via::Tls, "Bearer").await
     }
 
-    /// Leg 1 at home, Leg 2 in the other tenant.
+    /// Runs Leg 1 in the home tenant and Leg 2 in the other tenant.
     async fn cross_tenant(&self, stage: &Stage) -> Outcome<TokenSeen> {
         let other = self.authority.for_tenant(TenantId::parse(OTHER_TENANT).map_err(said_input)?);
         let other = other.ok_or("the authority has no tenant to choose")?;
@@ -186,7 +186,7 @@ impl Actors {
         Ok(TokenSeen::bound(&token))
     }
 
-    /// The machine's own identity.
+    /// Returns the machine's system-assigned identity.
     fn machine(&self, stage: &Stage) -> Outcome<ManagedIdentity> {
         let service = stage.metadata_service();
         let variable =
@@ -195,7 +195,7 @@ impl Actors {
         builder.with_transport(self.transport.clone()).build().map_err(said_input)
     }
 
-    /// Leg 2 with a managed identity as Leg 1.
+    /// Runs Leg 2 with a managed identity as Leg 1.
     async fn by_machine(&self, machine: Outcome<ManagedIdentity>, bound: bool) -> Outcome<TokenSeen> {
         let leg2 = self.leg2(&self.authority, TARGET_APP, machine?)?;
         if bound {
@@ -212,9 +212,9 @@ impl Actors {
     }
 }
 
-/// What must be refused: done past the library, which would not do it.
+/// Requests that must be refused. The library would not send them, so they are sent without it.
 impl Actors {
-    /// The token in hands it is not bound to, or under the wrong scheme.
+    /// Sends the token with a certificate that it is not bound to, or under the wrong scheme.
     async fn stolen(
         &self,
         token: Result<&BoundToken, &String>,
@@ -243,7 +243,7 @@ impl Actors {
         Ok(Called { presented: answer.tls.presented, ..called })
     }
 
-    /// Leg 2 written by hand, over a connection that presents `presented`.
+    /// Sends Leg 2's request over a connection that presents `presented`.
     async fn leg2_by_hand(&self, assertion_type: &str, presented: &Binding) -> Outcome<Called> {
         let assertion = self.assertion().await.map_err(|reason| format!("Leg 1 failed: {reason}"))?;
         let endpoint =
@@ -282,7 +282,7 @@ fn by_certificate(
     client.with_transport(transport.clone()).build().map_err(said_input)
 }
 
-/// A second acquisition by the client of the main job, whose one assertion is spent.
+/// Asks the client of the main flow for a second token; its only assertion has been used.
 async fn again(client: Result<&Client<ByAssertion>, String>, scope: &ResourceScope) -> Outcome<TokenSeen> {
     client?.bound_token(scope).await.map(|token| TokenSeen::bound(&token)).map_err(|error| said(&error))
 }
@@ -294,7 +294,7 @@ async fn call(token: Result<&BoundToken, &String>, url: &str) -> Outcome<Called>
     Ok(Called::of(&answer, &digest(token.secret().expose())))
 }
 
-/// A host that never asks for the certificate must not see the token: the error's code is what is looked for.
+/// Calls a host that never requests the certificate and must not receive the token. Returns the error's code.
 async fn never_asked(token: Result<&BoundToken, &String>) -> Outcome<String> {
     let url = format!("https://{GRAPH_HOST}/v1.0/applications?$top=1");
     let token = token.map_err(|reason| format!("there is no bound token: {reason}"))?;
@@ -305,13 +305,13 @@ async fn never_asked(token: Result<&BoundToken, &String>) -> Outcome<String> {
     }
 }
 
-/// A scene in two: what is shown of it, and what the next scenes go on with.
+/// Splits a scene into the part that the checklist examines and the part that the next scenes use.
 fn split<T, U>(scene: Scene<T>, show: impl Fn(&T) -> U) -> (Scene<U>, Outcome<T>) {
     let Scene { outcome, journal } = scene;
     (Scene { outcome: outcome.as_ref().map(show).map_err(Clone::clone), journal }, outcome)
 }
 
-/// An error of the client in one line, with its code.
+/// Formats an error of the client in one line, with its code.
 pub(super) fn said(error: &Error) -> String {
     format!("{error} [{}]", error.code())
 }

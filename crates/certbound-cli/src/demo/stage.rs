@@ -1,4 +1,4 @@
-//! The stage: an emulator on real sockets, a network that reaches it, and two certificates.
+//! The stage of the demo: an emulator on real sockets, a network that reaches it, and two certificates.
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,11 +13,11 @@ use super::evidence::{Outcome, Scene};
 pub(super) struct Stage {
     emulator: Arc<Emulator>,
     server: Server,
-    /// Reaches the emulator by its proxy, and trusts its authority alone.
+    /// The network: it reaches the emulator through its proxy and trusts only its authority.
     pub(super) network: Network,
     /// C, the binding certificate.
     pub(super) certificate: BindingCertificate,
-    /// Another one, which the service trusts as much.
+    /// Another certificate, which the service trusts too.
     pub(super) other: BindingCertificate,
 }
 
@@ -39,24 +39,24 @@ impl Stage {
         Ok(Self { emulator, server, network, certificate, other })
     }
 
-    /// Plays one scene and takes the journal of it.
+    /// Runs one scene and takes its journal.
     pub(super) async fn scene<T>(&self, scene: impl Future<Output = Outcome<T>>) -> Scene<T> {
         self.emulator.clear_journal();
         let outcome = scene.await;
         Scene { outcome, journal: self.emulator.journal() }
     }
 
-    /// Where the emulated machine's metadata service is.
+    /// Returns the URL of the emulated machine's metadata service.
     pub(super) fn metadata_service(&self) -> String {
         self.server.metadata_url()
     }
 
-    /// The way to everything else.
+    /// Returns the URL of the emulator's proxy, which leads to all other hosts.
     pub(super) fn proxy(&self) -> String {
         self.server.proxy_url()
     }
 
-    /// Takes everything down.
+    /// Stops the emulator.
     pub(super) async fn strike(self) {
         self.server.shutdown().await;
     }

@@ -1,4 +1,4 @@
-//! Spoiling the client's requests on their way, to see that the checklist notices.
+//! Changes of the client's requests on their way, which prove that the checklist notices.
 
 use std::sync::Arc;
 
@@ -6,25 +6,25 @@ use bytes::Bytes;
 use certbound::{Answer, HyperTransport, Transport, TransportError, Via};
 use http::Uri;
 
-/// What happens to the client's token requests, or to what is typed.
+/// The change of the client's token requests, or of the arguments of a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tamper {
-    /// Nothing; the demo itself.
+    /// No change: the demo itself.
     #[default]
     Nothing,
     /// The assertion type becomes `jwt-bearer`.
     JwtBearer,
     /// No certificate is presented.
     NoCertificate,
-    /// The regional host becomes the global one.
+    /// The regional host becomes the global host.
     GlobalHost,
-    /// Leg 2 does not ask for a bound token: `token_type` is left out.
+    /// Leg 2 does not request a bound token: `token_type` is left out.
     NotBoundInLeg2,
     /// Commands that make a managed identity Leg 2 make it Leg 1 instead.
     MachineInLeg1,
 }
 
-/// The real transport behind a hand that tampers.
+/// The real transport, with a change of the requests.
 #[derive(Clone)]
 pub(super) struct Tampered {
     pub(super) inner: Arc<HyperTransport>,

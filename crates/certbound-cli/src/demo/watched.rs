@@ -1,4 +1,4 @@
-//! A Leg 1 that is looked at while Leg 2 asks it.
+//! A Leg 1 that records the calls of Leg 2.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,13 +7,13 @@ use certbound::{AssertionRequest, Binding, BoundAssertion, Error, Leg1};
 use super::evidence::{AssertionSeen, Provided};
 use super::run::said;
 
-/// Hands an assertion on and remembers that it was asked to.
+/// Passes each call on and records its result.
 pub(super) struct Watched<L> {
     inner: L,
     seen: Arc<Mutex<Vec<Provided>>>,
 }
 
-/// What was seen, readable after the watched Leg 1 was moved into its client.
+/// The recorded calls. They stay readable after the watched Leg 1 was moved into its client.
 #[derive(Clone)]
 pub(super) struct Watch(Arc<Mutex<Vec<Provided>>>);
 

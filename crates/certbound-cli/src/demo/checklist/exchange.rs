@@ -1,4 +1,4 @@
-//! Leg 2, and its `jwt-pop`.
+//! The lines on Leg 2 and its `jwt-pop`.
 
 use super::super::evidence::Provided;
 use super::super::{Evidence, How, documents};
@@ -131,7 +131,7 @@ pub(super) const LINES: &[Line] = &[
     },
 ];
 
-/// The one call of the provider.
+/// Returns the only call of the assertion provider.
 fn provided(evidence: &Evidence) -> Result<&Provided, String> {
     evidence.provided.first().ok_or_else(|| match evidence.leg2.seen() {
         Err(reason) => format!("the provider was not invoked: {reason}"),

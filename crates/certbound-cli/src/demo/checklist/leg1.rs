@@ -1,4 +1,4 @@
-//! Leg 1.
+//! The lines on Leg 1.
 
 use super::super::How;
 use super::{Line, at_regional_host, parameter, presented};

@@ -1,4 +1,4 @@
-//! Leg 1 by a managed identity.
+//! The lines on a managed identity as Leg 1.
 
 use super::super::How;
 use super::super::evidence::{Evidence, Refusal, Scene, TokenSeen};
@@ -60,7 +60,7 @@ pub(super) const LINES: &[Line] = &[
     },
 ];
 
-/// Leg 2 presented the certificate of the assertion, as `jwt-pop`, and got the kind asked for.
+/// Checks that Leg 2 presented the assertion's certificate, used `jwt-pop`, and got the requested kind of token.
 fn exchanged(evidence: &Evidence, scene: &Scene<TokenSeen>, kind: &str) -> Seen {
     let token = scene.seen()?;
     let entry = scene.token_request()?;

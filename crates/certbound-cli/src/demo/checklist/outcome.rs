@@ -1,4 +1,4 @@
-//! The token, the calls, and the variations of the exchange.
+//! The lines on the token, the calls, and the variations of the exchange.
 
 use certbound_emulator::world::builtin::{OTHER_TENANT, TARGET_APP, TENANT};
 
@@ -157,7 +157,7 @@ fn bound_to_c(evidence: &Evidence, token: &TokenSeen) -> bool {
     })
 }
 
-/// The tenants of the token requests, in order.
+/// Returns the tenants of the token requests, in order.
 fn tenants_of<T>(scene: &Scene<T>) -> Vec<&str> {
     scene.journal.iter().filter_map(|entry| entry.path.split('/').nth(1)).collect()
 }

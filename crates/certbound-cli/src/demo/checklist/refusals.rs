@@ -1,4 +1,4 @@
-//! What must not work, each refused for its own reason.
+//! The lines on requests that must be refused, each for its own reason.
 
 use super::super::How;
 use super::super::evidence::{Called, Evidence, Scene};
@@ -72,7 +72,7 @@ pub(super) const LINES: &[Line] = &[
     },
 ];
 
-/// The vault refused, in the words that belong to this reason; it did get this very token.
+/// Checks that the vault received exactly this token and refused it with the words for this reason.
 fn refused(scene: &Scene<Called>, scheme: &str, marker: &str) -> Seen {
     let called = scene.seen()?;
     let entry = scene.request("/secrets/")?;
