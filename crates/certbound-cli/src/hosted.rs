@@ -1,4 +1,4 @@
-//! An emulator of this process: on a socket, with the files that other programs need to use it.
+//! An emulator in this process: on a socket, with the files that other programs need to use it.
 
 mod folder;
 
@@ -17,7 +17,7 @@ use self::folder::Folder;
 use crate::failure::{Failure, USAGE};
 use crate::usage::Usage;
 
-/// What is to be emulated.
+/// The world and the seed of an emulator.
 pub(crate) struct What {
     pub(crate) world: World,
     pub(crate) seed: Option<String>,
@@ -52,7 +52,7 @@ impl Hosted {
             Failure::new(USAGE, "emulator_failed", "the emulator could not start", error, "report this")
         })?;
         let files = Files::write(&emulator, state)?;
-        // Whether it may leave loopback is decided by who was asked for the address.
+        // The emulator itself does not restrict the address: the command that got the address has checked it.
         let emulator = Arc::new(emulator);
         let server = Server::start_with_machine_at(Arc::clone(&emulator), listen, machine)
             .await
@@ -64,27 +64,27 @@ impl Hosted {
         &self.emulator
     }
 
-    /// Answers where the real hosts would, in a network of its own.
+    /// Listens at the addresses of the real hosts, inside a network namespace.
     pub(crate) async fn listen_as_the_real_hosts(&mut self, listen: SocketAddr) -> std::io::Result<()> {
         self.server.listen_as_the_real_hosts(listen).await.map(drop)
     }
 
-    /// Answers at the real metadata service's address too, where there is such an address.
+    /// Listens at the real address of the metadata service too, if this network has that address.
     pub(crate) async fn listen_as_the_real_metadata_service(&mut self) -> std::io::Result<()> {
         self.server.listen_as_the_real_metadata_service().await
     }
 
-    /// Answers at the real Cloud Shell's address too.
+    /// Listens at the real address of Cloud Shell too.
     pub(crate) async fn listen_as_the_real_cloud_shell(&mut self) -> std::io::Result<()> {
         self.server.listen_as_the_real_cloud_shell().await
     }
 
-    /// The machine's metadata service.
+    /// Returns the URL of the machine's metadata service.
     pub(crate) fn imds(&self) -> String {
         self.server.metadata_url()
     }
 
-    /// The token service of Service Fabric on this machine.
+    /// Returns the URL of Service Fabric's token service on this machine.
     pub(crate) fn service_fabric(&self) -> String {
         self.server.service_fabric_url()
     }
@@ -97,12 +97,13 @@ impl Hosted {
         self.server.admin_url()
     }
 
-    /// The certificate authority to trust.
+    /// Returns the file of the certificate authority to trust.
     pub(crate) fn ca(&self) -> &Path {
         &self.files.ca
     }
 
-    /// A file beside it with the certificate of Service Fabric's server too, for programs that know no thumbprints.
+    /// Returns a file that also contains the certificate of Service Fabric's server, for programs that do not support
+    /// thumbprints.
     pub(crate) fn ca_with_service_fabric(&self) -> Result<PathBuf, Failure> {
         let both = format!("{}{}", self.emulator.ca_pem(), self.emulator.service_fabric_pem());
         let folder = &self.files.folder;
@@ -110,7 +111,8 @@ impl Hosted {
         written.map_err(|error| unusable(folder.path(), &error))
     }
 
-    /// Chain and key of a client certificate, with the subject that the built-in applications trust.
+    /// Returns the file with chain and key of a client certificate. Its subject is trusted by the built-in
+    /// applications.
     pub(crate) fn client_certificate(&self) -> &Path {
         &self.files.client
     }
@@ -120,7 +122,7 @@ impl Hosted {
     }
 }
 
-/// The files, and the directory they go with.
+/// The files, and the directory that is removed with them.
 struct Files {
     ca: PathBuf,
     client: PathBuf,
@@ -135,7 +137,7 @@ impl Files {
             None => Some(private_directory().map_err(|error| unusable(&std::env::temp_dir(), &error))?),
         };
         let path = state.or(private.as_ref().map(TempDir::path)).unwrap_or(Path::new(""));
-        // The ready line is JSON, which has no place for another name.
+        // The ready line is JSON and can contain only UTF-8 paths.
         if path.to_str().is_none() {
             return Err(unusable(path, &std::io::Error::other("its name is not UTF-8")));
         }

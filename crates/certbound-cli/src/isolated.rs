@@ -1,8 +1,9 @@
-//! A network of its own for one program, in which the real names lead to the emulator.
+//! Isolated runs: a network namespace for one program, in which the real names lead to the emulator.
 //!
-//! `certbound emulator run --isolated` starts itself anew under `unshare -Urnm`: as root of a user namespace, with a
-//! network that has nothing but loopback, and mounts that nobody else sees. In there names are answered by `names`, the
-//! emulator listens where the real hosts would, and COMMAND runs under its caller's user id again.
+//! `certbound emulator run --isolated` starts itself again under `unshare -Urnm`. The new process is root of a user
+//! namespace, has a network with loopback only, and has mounts that no other process sees. Inside, `names` resolves
+//! host names, and the emulator listens at the addresses of the real hosts. COMMAND runs under its caller's user id
+//! again.
 
 #[cfg(target_os = "linux")]
 mod arc;
@@ -25,14 +26,14 @@ use crate::usage::Usage;
 
 const UNSHARE: [&str; 1] = ["-Urnm"];
 
-/// Set for the process inside. It proves nothing: it says that another attempt to get inside would not help.
+/// Set for the process inside the namespaces. It is no proof; it only prevents another attempt to enter.
 const VARIABLE: &str = "CERTBOUND_EMULATOR_INSIDE";
 
 /// This build has no isolated runs, so no process is inside one.
 #[cfg(not(target_os = "linux"))]
 pub(crate) enum Caller {}
 
-/// The caller of an isolated run, if this process is inside one.
+/// Returns the caller of an isolated run if this process is inside one.
 #[cfg(target_os = "linux")]
 pub(crate) fn caller() -> Result<Option<Caller>, Failure> {
     if std::env::var_os(VARIABLE).is_none() {
@@ -42,18 +43,18 @@ pub(crate) fn caller() -> Result<Option<Caller>, Failure> {
     Ok(Some(caller))
 }
 
-/// There are no namespaces here, so nobody is inside one.
+/// This system has no namespaces, so no process is inside one.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn caller() -> Result<Option<Caller>, Failure> {
     Ok(None)
 }
 
-/// Starts this program anew inside. Returns only if that fails.
+/// Starts this program again inside new namespaces. Returns only if that fails.
 pub(crate) fn enter() -> Failure {
     if !cfg!(target_os = "linux") {
         return Usage::NotLinux.into();
     }
-    // Tried once for its error: afterwards the exit code is COMMAND's.
+    // A first `unshare` shows its error. After the second one the exit code is that of COMMAND.
     let probe = Command::new("unshare").args(UNSHARE).arg("true").stdin(Stdio::null()).output();
     let reason = match probe {
         Ok(output) if output.status.success() => None,
@@ -79,14 +80,14 @@ fn start_anew() -> std::io::Error {
     command.env(VARIABLE, "true").exec()
 }
 
-/// What runs while COMMAND does.
+/// The parts that must live as long as COMMAND runs.
 pub(crate) struct Isolation {
     caller: Caller,
     #[cfg(target_os = "linux")]
     _names: names::Names,
 }
 
-/// Makes the network usable and the emulator its only inhabitant.
+/// Enables the network and starts the emulator in it.
 #[cfg(target_os = "linux")]
 pub(crate) async fn inhabit(hosted: &mut Hosted, caller: Caller) -> Result<Isolation, Failure> {
     use std::net::{Ipv4Addr, SocketAddr};
@@ -103,7 +104,7 @@ pub(crate) async fn inhabit(hosted: &mut Hosted, caller: Caller) -> Result<Isola
     Ok(Isolation { caller, _names: names })
 }
 
-/// Gives the machine inside an agent of Azure Arc.
+/// Installs an agent of Azure Arc on the machine inside.
 #[cfg(target_os = "linux")]
 pub(crate) fn install_arc_agent(hosted: &Hosted) -> Result<(), Failure> {
     let unusable = |error: std::io::Error| Usage::Isolation {
@@ -113,20 +114,21 @@ pub(crate) fn install_arc_agent(hosted: &Hosted) -> Result<(), Failure> {
     Ok(arc::install(hosted.emulator()).map_err(unusable)?)
 }
 
-/// Nobody is inside.
+/// No process is inside on this system.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn install_arc_agent(_: &Hosted) -> Result<(), Failure> {
     Err(Usage::NotLinux.into())
 }
 
-/// Nobody is inside.
+/// No process is inside on this system.
 #[cfg(not(target_os = "linux"))]
 pub(crate) async fn inhabit(_: &mut Hosted, caller: Caller) -> Result<Isolation, Failure> {
     match caller {}
 }
 
 impl Isolation {
-    /// COMMAND under its caller's user and group: in here that caller is root, which programs notice.
+    /// Returns COMMAND under its caller's user and group. Inside, the caller is root, and some programs behave
+    /// differently for root.
     #[cfg(target_os = "linux")]
     pub(crate) fn as_caller(&self, command: &[OsString]) -> Vec<OsString> {
         let Caller { uid, gid } = self.caller;
@@ -140,12 +142,12 @@ impl Isolation {
         all
     }
 
-    /// Nobody is inside.
+    /// No process is inside on this system.
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn as_caller(&self, _: &[OsString]) -> Vec<OsString> {
         match self.caller {}
     }
 }
 
-/// Nobody below need know how it came about.
+/// Variables that are removed from COMMAND's environment, because they concern only this command.
 pub(crate) const INTERNAL_VARIABLES: [&str; 2] = [VARIABLE, "CERTBOUND_EMULATOR_ISOLATED"];

@@ -1,5 +1,5 @@
-//! The folder of an emulator's files, by its handle: a link in its place is not followed, and a path that is swapped
-//! meanwhile leads nowhere else.
+//! The folder of an emulator's files, used by its handle. A symbolic link in its place is not followed, and a path that
+//! is replaced meanwhile has no effect.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write as _};
@@ -16,9 +16,9 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder, or takes one that nobody else can enter: a key will lie in it.
+    /// Creates the folder, or opens an existing one that no other user can enter, because it will contain a key.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        // Without a slash at the end, which would have a link followed.
+        // A trailing slash is removed, because with it a symbolic link would be followed.
         let path: PathBuf = std::path::absolute(path)?.components().collect();
         if let Some(above) = path.parent() {
             DirBuilder::new().mode(0o700).recursive(true).create(above)?;
@@ -42,15 +42,15 @@ impl Folder {
         Ok(Self { path, handle })
     }
 
-    /// Where it is, absolute.
+    /// Returns the absolute path.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes a file whole or not at all: a new one takes its place, whatever is there.
+    /// Writes a file completely or not at all. The new file replaces whatever has this name.
     pub(super) fn write(&self, name: &str, content: &[u8]) -> io::Result<PathBuf> {
         let (handle, new) = (&self.handle, format!("{name}.{}", std::process::id()));
-        // A process with the same number may have been killed and have left this.
+        // An earlier process with the same number may have been killed and may have left this file.
         match rustix::fs::unlinkat(handle, &new, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno.into()),

@@ -1,4 +1,4 @@
-//! The folder in which clients of Azure Arc look for the files of its agent's challenges.
+//! The folder in which clients of Azure Arc expect the files of its agent's challenges.
 
 use std::fs;
 use std::io;
@@ -9,11 +9,11 @@ use std::sync::Arc;
 use certbound_emulator::{ArcKey, Emulator};
 use rustix::mount::{MountFlags, mount};
 
-/// Is there on every Linux (Filesystem Hierarchy Standard 3.0, section 5.12); what is in it is covered.
+/// This folder exists on every Linux (Filesystem Hierarchy Standard 3.0, section 5.12). A mount hides its content.
 const COVERED: &str = "/var/opt";
 const TOKENS: &str = "/var/opt/azcmagent/tokens";
 
-/// Covers the folder with one in memory, for the processes inside only, and writes the key into it.
+/// Mounts a folder in memory over it, for the processes inside only, and writes the key into it.
 pub(super) fn install(emulator: &Arc<Emulator>) -> io::Result<()> {
     mount("tmpfs", COVERED, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, None)?;
     fs::create_dir_all(TOKENS)?;

@@ -1,12 +1,12 @@
-//! Whether this process is the one inside, and who called it: by what the kernel says of this process, never by what its
-//! environment says.
+//! Finds out whether this process is inside an isolated run, and who called it. The kernel's facts on this process
+//! decide; its environment does not.
 
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 
-/// The user who called.
+/// The user who started the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
     pub(super) uid: u32,
@@ -14,12 +14,12 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// The caller, if this is the process inside. Whoever were taken for it wrongly would cover files and change addresses
-    /// of the machine, so each of these must hold: the user namespace has one user, no other process has these mounts or
-    /// this network, and the network is new.
+    /// Returns the caller if this process is the one inside. If another process were mistaken for it, that process
+    /// would hide files and change addresses of the machine. Therefore three conditions must hold: the user namespace
+    /// has one user, no other process has these mounts or this network, and the network is new.
     ///
     /// # Errors
-    /// What does not hold, as a sentence.
+    /// The condition that does not hold, as a sentence.
     pub(super) fn of_inner_process() -> Result<Self, String> {
         let only = |map: &str| {
             let text = fs::read_to_string(map).map_err(|error| unreadable(map, &error))?;
@@ -33,7 +33,7 @@ impl Caller {
                 return Err(format!("process {other} has the same {what}"));
             }
         }
-        // Loopback is down in a new network, so not even this machine has an address in it. Nothing is sent here.
+        // Loopback is down in a new network, so even this machine has no address in it. The check sends nothing.
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0));
         if socket.is_ok_and(|socket| socket.connect((Ipv4Addr::LOCALHOST, 9)).is_ok()) {
             return Err("the network is in use".to_owned());
@@ -46,17 +46,17 @@ fn unreadable(path: &str, error: &io::Error) -> String {
     format!("{path} cannot be read: {error}")
 }
 
-/// The id outside that is root inside, where there is no other id (`user_namespaces(7)`).
+/// Returns the outer id of the inner root, if there is no other id (`user_namespaces(7)`).
 fn only_id(map: &str) -> Option<u32> {
     let mut numbers = map.split_ascii_whitespace().map(|number| number.parse::<u32>().ok());
     let (inside, outside, length) = (numbers.next()??, numbers.next()??, numbers.next()??);
     (inside == 0 && length == 1 && numbers.next().is_none()).then_some(outside)
 }
 
-/// Another process in this one's namespace. Those that may not be looked at are in another user namespace.
+/// Returns another process in this process's namespace. A process that cannot be examined is in another user namespace.
 fn sharer(proc: &Path, kind: &str) -> io::Result<Option<u32>> {
     let own = fs::read_link(proc.join("self/ns").join(kind))?;
-    // By the number that it has in there.
+    // The link has the process number that is valid inside.
     let this = fs::read_link(proc.join("self"))?;
     for entry in fs::read_dir(proc)? {
         let name = entry?.file_name();
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn whoever_has_this_processs_mounts_is_seen() {
-        // The shell that started the tests, or the runner of the tests, is still there.
+        // The shell or the test runner that started the tests still runs and has the same mounts.
         assert!(sharer(Path::new("/proc"), "mnt").unwrap().is_some());
         assert!(Caller::of_inner_process().is_err());
         // A machine with one process in these mounts.

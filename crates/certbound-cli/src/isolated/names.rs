@@ -1,4 +1,4 @@
-//! Names inside: emulated hosts are on this machine, and nobody else exists.
+//! Name resolution inside: emulated hosts are on this machine, and no other name exists.
 
 use std::io::{self, Write as _};
 use std::net::Ipv4Addr;
@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-/// Answers while it lives.
+/// Answers questions until it is dropped.
 pub(super) struct Names {
     server: JoinHandle<()>,
     _files: Vec<NamedTempFile>,
@@ -26,8 +26,8 @@ impl Drop for Names {
 }
 
 impl Names {
-    /// Puts files of its own in the place of the machine's, for the processes inside only, and answers the questions
-    /// that `/etc/resolv.conf` leads to: regions and vaults have too many names for a list.
+    /// Mounts files of its own over the machine's, for the processes inside only, and answers the questions to the name
+    /// server of `/etc/resolv.conf`. A list of all regions and vaults would be too long.
     pub(super) async fn answer(emulator: &Arc<Emulator>) -> io::Result<Self> {
         let mut hosts = "127.0.0.1 localhost\n".to_owned();
         let machine = rustix::system::uname();
@@ -47,8 +47,8 @@ impl Names {
     }
 }
 
-/// Covers a file with another, until the last process inside is gone. None where there is no such file: what programs
-/// do then is to ask the name server of their own machine, which is ours.
+/// Mounts another file over a file, until the last process inside ends. Returns `None` if the file does not exist:
+/// programs then ask the name server of their own machine, which is ours.
 fn replace(path: &str, content: &str) -> io::Result<Option<NamedTempFile>> {
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -64,8 +64,8 @@ fn replace(path: &str, content: &str) -> io::Result<Option<NamedTempFile>> {
     Ok(Some(file))
 }
 
-/// How the machine looks things up, but hosts by nothing else: modules such as `resolve` ask a service of the machine, by
-/// a socket that no network namespace keeps from them.
+/// Keeps all look-ups of the machine except those of hosts. Modules such as `resolve` ask a service of the machine
+/// through a socket, which a network namespace does not hide.
 fn by_files_and_dns(switch: &str) -> String {
     let others = switch.lines().filter(|line| !line.trim_start().starts_with("hosts:"));
     others.chain(["hosts: files dns"]).flat_map(|line| [line, "\n"]).collect()
@@ -77,13 +77,13 @@ async fn serve(socket: UdpSocket, emulator: Arc<Emulator>) {
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
         let answer = buffer.get(..length).and_then(|question| reply(question, &emulator));
         if let Some(answer) = answer {
-            // Who does not wait for it any more asks again.
+            // A program that no longer waits for the answer asks again.
             let _ = socket.send_to(&answer, from).await;
         }
     }
 }
 
-/// The answer to one question; nothing for what is none.
+/// Returns the answer to one question, or `None` for a packet that is not a question.
 fn reply(question: &[u8], emulator: &Emulator) -> Option<Vec<u8>> {
     let question = Packet::parse(question).ok()?;
     let mut answer = Packet::new_reply(question.id());

@@ -1,17 +1,17 @@
-//! The loopback device of a new network: down and without addresses until somebody says otherwise.
+//! The loopback device of a new network: it is down and has no addresses at first.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 use rtnetlink::LinkUnspec;
 
-/// Loopback is the first device of every network.
+/// The index of loopback, which is the first device of every network.
 const LOOPBACK: u32 = 1;
 
-/// Where cloud machines have their metadata service.
+/// The address of the metadata service on virtual machines.
 const METADATA: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
 
-/// Brings loopback up, and gives it the address of the metadata service.
+/// Brings loopback up, and adds the address of the metadata service to it.
 pub(super) async fn bring_up() -> io::Result<()> {
     let (connection, handle, _) = rtnetlink::new_connection()?;
     let driver = tokio::spawn(connection);

@@ -1,4 +1,4 @@
-//! `emulator run`: a program against an emulator of its own.
+//! `emulator run`: runs a program with an emulator of its own.
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, IsTerminal as _};
@@ -19,11 +19,11 @@ use crate::output::tell;
 use crate::signals::Signals;
 use crate::usage::Usage;
 
-/// The emulator failed, as env(1) says it of itself.
+/// Exit code if the emulator failed; env(1) uses the same code for its own failures.
 const OWN_FAILURE: u8 = 125;
-/// COMMAND was found and cannot be run.
+/// Exit code if COMMAND was found but cannot be run.
 const NOT_RUN: u8 = 126;
-/// COMMAND was not found.
+/// Exit code if COMMAND was not found.
 const NOT_FOUND: u8 = 127;
 
 pub(super) async fn run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
@@ -86,7 +86,8 @@ fn spawn(
         ("NODE_USE_ENV_PROXY", "1".to_owned()),
         ("AZURE_POD_IDENTITY_AUTHORITY_HOST", hosted.imds()),
     ] {
-        // Inside, the real names and addresses lead to the emulator by themselves; the caller's would lead nowhere.
+        // Inside the namespace the real names and addresses already lead to the emulator. The caller's values lead
+        // nowhere.
         if isolated {
             child.env_remove(name)
         } else {
@@ -105,14 +106,14 @@ fn spawn(
     child.envs(platform);
     child.env("CERTBOUND_EMULATOR_ADMIN", hosted.admin());
     child.env("CERTBOUND_EMULATOR_CERTIFICATE", hosted.client_certificate());
-    // They would take requests past the emulator, or bring other roots into its world.
+    // These variables would bypass the emulator or add other trusted roots.
     for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "SSL_CERT_DIR"] {
         child.env_remove(name);
     }
     child.spawn()
 }
 
-/// Every variable by which a platform tells programs where their identity is: a real one's would lead past the emulator.
+/// The variables by which a platform tells programs where their identity is. A real value would bypass the emulator.
 const PLATFORM_VARIABLES: [&str; 8] = [
     "IDENTITY_ENDPOINT",
     "IDENTITY_HEADER",
@@ -124,7 +125,7 @@ const PLATFORM_VARIABLES: [&str; 8] = [
     "AZUREPS_HOST_ENVIRONMENT",
 ];
 
-/// What the platform sets.
+/// Returns the variables that the platform sets.
 fn platform_variables(
     platform: PlatformFlag,
     hosted: &Hosted,
@@ -142,7 +143,7 @@ fn platform_variables(
             ("IDENTITY_ENDPOINT", hosted.service_fabric().into()),
             ("IDENTITY_HEADER", secret()),
             ("IDENTITY_SERVER_THUMBPRINT", hosted.emulator().service_fabric_thumbprint().to_string().into()),
-            // MSAL for Node knows no thumbprint, so to it the certificate must be a trusted one.
+            // MSAL for Node does not support thumbprints, so it needs a trusted certificate.
             ("NODE_EXTRA_CA_CERTS", hosted.ca_with_service_fabric()?.into()),
         ],
         PlatformFlag::Arc => vec![("IDENTITY_ENDPOINT", at(AZURE_ARC)), ("IMDS_ENDPOINT", at(""))],
@@ -153,7 +154,8 @@ fn platform_variables(
         ],
         PlatformFlag::CloudShell => {
             let mut variables = vec![("MSI_ENDPOINT", at(CLOUD_SHELL))];
-            // Who knows it by this asks at the real one's address, as MSAL for Python does: it is there inside only.
+            // A program that detects Cloud Shell by this variable, such as MSAL for Python, uses the real address. That
+            // address exists only inside the namespace.
             if isolated {
                 variables.push(("AZUREPS_HOST_ENVIRONMENT", "cloud-shell/1.0".into()));
             }
@@ -176,11 +178,11 @@ async fn wait(child: &mut Child, signals: &mut Signals) -> Result<ExitCode, Fail
 }
 
 fn forward(pid: Option<Pid>, signal: Signal) {
-    // The terminal has sent Ctrl-C to COMMAND too; twice would be another thing than once.
+    // The terminal sends Ctrl-C to COMMAND too. A second signal could have another effect than one.
     let from_keyboard = signal == Signal::INT || signal == Signal::QUIT;
     let by_terminal = from_keyboard && std::io::stdin().is_terminal();
     if let Some(pid) = pid.filter(|_| !by_terminal) {
-        // It may have ended in between.
+        // COMMAND may have ended in between.
         let _ = kill_process(pid, signal);
     }
 }

@@ -1,4 +1,4 @@
-//! `emulator start`: until it is told to stop.
+//! `emulator start`: runs an emulator until a signal stops it.
 
 use serde_json::json;
 
@@ -19,7 +19,8 @@ pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {
     }
     let what = super::world::load(&flags.what)?;
     open_files::allow_all();
-    // Before the ready line: who reads it may send a signal at once, and the private directory must go.
+    // Signals are watched before the ready line is printed. The reader of that line may send a signal at once, and then
+    // the private directory must be removed too.
     let signals = Signals::watch();
     let mut signals = signals.map_err(|error| Failure::of_system("signals cannot be received", &error))?;
     let hosted = Hosted::start(what, flags.listen, flags.imds_listen, flags.state.as_deref()).await?;

@@ -1,4 +1,4 @@
-//! `emulator world`, and the world that --world names.
+//! `emulator world`, and the world file of --world.
 
 use std::path::Path;
 
@@ -17,12 +17,12 @@ pub(super) fn print() -> Result<(), Failure> {
     output::print(text.as_bytes())
 }
 
-/// What the flags ask to emulate.
+/// Returns the world and the seed that the flags name.
 pub(super) fn load(flags: &WhatFlags) -> Result<What, Failure> {
     Ok(What { world: world(flags.world.as_deref())?, seed: flags.seed.clone() })
 }
 
-/// The world of the file, or the built-in one.
+/// Returns the world of the file, or the built-in world.
 fn world(file: Option<&Path>) -> Result<World, Failure> {
     let Some(file) = file else { return Ok(World::built_in()) };
     let path = || file.display().to_string();
