@@ -1,6 +1,6 @@
-//! What was typed: the flags as data, each with its environment variable.
+//! The flags as data, each with its environment variable.
 //!
-//! Nothing is judged here. `plan.rs` turns text into what was meant, so that a mistake has a code and a fix.
+//! These types only parse. `plan.rs` interprets the text, so that a mistake has a code and a fix.
 
 mod call;
 mod client;
@@ -123,8 +123,8 @@ pub(crate) struct EndpointFlags {
     pub(crate) mtls: bool,
 }
 
-/// A switch's environment variable: what everybody writes for yes and no, empty for no, and nothing else. A mistyped
-/// `CERTBOUND_BEARER` must not give up the binding.
+/// Parses the environment variable of a switch: the usual words for yes and no; an empty text is no. Every other text
+/// is an error, because a mistyped `CERTBOUND_BEARER` must not give up the binding.
 pub(crate) fn switch() -> impl clap::builder::TypedValueParser<Value = bool> {
     use clap::builder::TypedValueParser as _;
 
@@ -138,19 +138,19 @@ pub(crate) fn switch() -> impl clap::builder::TypedValueParser<Value = bool> {
 /// Parses a command line.
 ///
 /// # Errors
-/// clap's own, which is also how help and version come back.
+/// clap's own error, which is also how help and version are returned.
 pub(crate) fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
     let command = rivals::settle(Cli::command(), args);
     let matches = command.try_get_matches_from(args)?;
     Cli::from_arg_matches(&matches)
 }
 
-/// A command line as it may be repeated to whoever typed it: in lines, and without tokens.
+/// Returns a command line that may be printed to its user: without control characters and tokens.
 pub(crate) fn shown(args: &[OsString]) -> Vec<OsString> {
     args.iter().map(|arg| without_tokens(&one_line(&arg.to_string_lossy())).into()).collect()
 }
 
-/// Whether errors shall be JSON, told from the raw arguments since parsing them may have failed.
+/// Returns whether errors must be JSON. It looks at the raw arguments, because parsing them may have failed.
 pub(crate) fn wants_json(args: &[OsString]) -> bool {
     let typed: Vec<&str> =
         args.iter().filter_map(|arg| arg.to_str()).take_while(|arg| *arg != "--").collect();
@@ -167,7 +167,7 @@ pub(crate) fn wants_json(args: &[OsString]) -> bool {
 mod tests {
     use super::*;
 
-    /// Every argument that begins with a dash, with the command it belongs to.
+    /// Returns every argument that begins with a dash, with its command.
     fn flags() -> Vec<(String, clap::Arg)> {
         fn walk(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Arg)>) {
             let path = format!("{path} {}", command.get_name());
@@ -207,7 +207,7 @@ mod tests {
         for (command, flag) in flags() {
             let name = flag.get_id().to_string();
             let env = flag.get_env().map(OsString::from);
-            // `endpoint --authority` names a tenant too, which AZURE_AUTHORITY_HOST does not.
+            // `endpoint --authority` also contains a tenant; `AZURE_AUTHORITY_HOST` does not.
             if name == "authority" {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Where the key that seals kept tokens is: in the session's keychain, or in a file beside them.
+//! The place of the key that seals stored tokens: the session's keychain, or a file beside the tokens.
 
 #[cfg(target_os = "linux")]
 mod secret_service;
@@ -13,21 +13,23 @@ use crate::flags::CacheKeyFlag;
 #[cfg(target_os = "linux")]
 pub(crate) use self::secret_service::SecretServiceKeychain as SystemKeychain;
 
-/// How long a keychain may take that nobody asked for by name. It is next door, or not there.
+/// The time limit for a keychain that the user did not request. The keychain is local, so it answers at once or is
+/// absent.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// And one that was.
+/// The time limit for a keychain that the user requested.
 const LONG_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Keeps a key from one command to the next. It never asks a person anything: one that is locked has no key.
+/// Keeps a key from one command to the next. It never asks a person anything: a locked keychain counts as without a
+/// key.
 pub(crate) trait Keychain {
-    /// The key; a new one, if there is none yet.
+    /// Returns the key; creates it if there is none.
     ///
     /// # Errors
-    /// Why it cannot be had, as a sentence.
+    /// The reason, as a sentence.
     fn key(&self) -> impl Future<Output = Result<SealingKey, String>> + Send;
 }
 
-/// No keychain is known of this system.
+/// This system has no supported keychain.
 #[cfg(not(target_os = "linux"))]
 pub(crate) struct SystemKeychain;
 
@@ -38,11 +40,11 @@ impl Keychain for SystemKeychain {
     }
 }
 
-/// The store in this folder. Tokens of either key are in a file of their own, so a keychain that comes and goes costs
-/// a question to the token service and nothing else.
+/// Returns the store in this folder. Each kind of key has its own token file. If a keychain is unavailable for some
+/// time, the only cost is a request to the token service.
 ///
 /// # Errors
-/// When the key cannot be had: of a keychain only where that was asked for.
+/// [`StoreError`] if the key is unavailable. An unavailable keychain is an error only if the user requested it.
 pub(crate) async fn store(
     folder: &StateDirectory,
     wanted: CacheKeyFlag,
@@ -71,7 +73,7 @@ async fn key(keychain: &impl Keychain, patience: Duration) -> Result<SealingKey,
 mod tests {
     use super::*;
 
-    /// Has a key, or says why not.
+    /// Returns a key, or an error.
     struct Fake(Result<SealingKey, String>);
 
     impl Keychain for Fake {
@@ -80,7 +82,7 @@ mod tests {
         }
     }
 
-    /// Waits for somebody.
+    /// Never answers, like a keychain that waits for a person.
     struct Silent;
 
     impl Keychain for Silent {
@@ -89,7 +91,7 @@ mod tests {
         }
     }
 
-    /// The name of the file that a store writes.
+    /// Returns the kind of the file that a store writes.
     fn file(store: &SealedStore) -> &'static str {
         if format!("{store:?}").contains("tokens-by-other-key.sealed") { "keychain" } else { "file" }
     }

@@ -1,4 +1,4 @@
-//! What was meant: flags become the typed clients of the library, here and nowhere else.
+//! The interpretation of the flags: only this module turns flags into the typed clients of the library.
 
 mod assertion;
 mod authority;
@@ -34,15 +34,15 @@ use crate::output::Token;
 
 /// The client that the flags describe, chosen at run time.
 pub(crate) enum AnyClient {
-    /// One step, by certificate.
+    /// The direct flow with a certificate.
     Direct(Client<ByCertificate>),
-    /// Leg 2, with Leg 1 inside or done elsewhere.
+    /// Leg 2, with a Leg 1 inside or an assertion from elsewhere.
     TwoLegs(Client<ByAssertion>),
-    /// One step, as a managed identity.
+    /// A token of a managed identity.
     Machine(ManagedIdentity),
-    /// One step, by secret: Bearer tokens only.
+    /// A token by a secret: Bearer only.
     Secret(Client<BySecret>),
-    /// One step, by an assertion that is bound to nothing: Bearer tokens only.
+    /// A token by an unbound assertion: Bearer only.
     Unbound(Client<ByUnboundAssertion>),
 }
 
@@ -74,7 +74,7 @@ impl AnyClient {
         }
     }
 
-    /// The resource, to be called with bound tokens.
+    /// Returns the resource, which is called with bound tokens.
     pub(crate) fn resource(&self, scope: &ResourceScope) -> Result<Resource, Error> {
         match self {
             Self::Direct(client) => Ok(client.resource(scope)),
@@ -97,7 +97,7 @@ fn without_certificate() -> Error {
     Error::Misuse { leg: None, what: certbound::Misuse::CertificateNotProvided }
 }
 
-/// Which kind of token is asked for.
+/// The requested kind of token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Bound,
@@ -110,13 +110,13 @@ impl From<KindFlags> for Kind {
     }
 }
 
-/// A client, and where its certificate came from; empty without one.
+/// A client, and the source of its certificate; the source is empty without a certificate.
 pub(crate) struct Plan<C> {
     pub(crate) client: C,
     pub(crate) source: String,
 }
 
-/// The network, by the environment's proxy and trust store.
+/// Returns the network, with the proxy and the trust store of the environment.
 pub(crate) fn network(flags: &RunFlags) -> Result<Network, Failure> {
     let builder = Network::builder()
         .connect_timeout(Duration::from_secs(flags.connect_timeout))

@@ -64,7 +64,7 @@ pub(crate) struct SecretFlags {
     pub(crate) no_x5c: bool,
 }
 
-/// The credential of the direct flow, but for the certificate.
+/// The credential flags of the direct flow, without the certificate.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CredentialFlags {
     pub(crate) client_secret_env: Option<String>,
@@ -74,14 +74,14 @@ pub(crate) struct CredentialFlags {
 }
 
 impl IdentityFlags {
-    /// The application's id.
+    /// Returns the application's id.
     pub(crate) fn client_id(&self) -> Result<&str, Usage> {
         self.client_id.as_deref().ok_or(Usage::NoClientId)
     }
 }
 
 impl SecretFlags {
-    /// The first of them that is there.
+    /// Returns the name of the first flag that is given.
     pub(crate) fn given(&self) -> Option<&'static str> {
         let all = [
             ("--client-secret-env", self.client_secret_env.is_some()),
@@ -91,7 +91,7 @@ impl SecretFlags {
         all.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
     }
 
-    /// Together with an assertion that no Leg 1 here brought.
+    /// Returns the credential flags with an assertion from elsewhere.
     pub(crate) fn with_assertion(&self, assertion_file: Option<PathBuf>) -> CredentialFlags {
         CredentialFlags {
             client_secret_env: self.client_secret_env.clone(),
@@ -137,7 +137,7 @@ pub(crate) struct Leg1Flags {
 }
 
 impl Leg1Flags {
-    /// Whether a Leg 1 is spoken of.
+    /// Returns whether a flag of Leg 1 is given.
     pub(crate) fn is_given(&self) -> bool {
         self.leg1_certificate.is_some()
             || self.leg1_managed_identity.is_some()

@@ -1,11 +1,11 @@
-//! Where two flags exclude each other, what was typed beats the environment, and of two variables ours beats one that
-//! every Azure SDK reads. Two of the same rank are a mistake, which clap or `plan` names.
+//! Flags that exclude each other. A flag on the command line overrides the environment. Of two variables, ours
+//! overrides one that every Azure SDK reads. Two of the same rank are a mistake, which clap or `plan` reports.
 
 use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, Command};
 
-/// Each flag on the left stands against each on its right.
+/// Pairs of flags that conflict: each flag on the left with each flag on its right.
 type Rivals = &'static [(&'static str, &'static [&'static str])];
 
 const RIVALS: Rivals = &[
@@ -64,22 +64,22 @@ const RIVALS: Rivals = &[
     ("client-secret-env", &["certificate", "certificate-key", "assertion-file"]),
 ];
 
-/// In `token` an assertion is bound to nothing, so it stands against a certificate; in the others it goes with one.
+/// In `token` an assertion has no certificate, so the two flags conflict. In the other commands they belong together.
 const RIVALS_IN_THE_DIRECT_FLOW: Rivals = &[("assertion-file", &["certificate", "certificate-key"])];
 
-/// Beside the Azure SDKs' variables: what says more about their certificate, and means nothing without it.
+/// Variables of ours that add a fact to the Azure SDKs' certificate variable. They have its rank.
 const GO_WITH_THE_SDKS: [&str; 2] = ["CERTBOUND_CERTIFICATE_KEY", "CERTBOUND_CERTIFICATE_PASSWORD_ENV"];
 
-/// Takes away the variables that must not be read, and keeps values out of the help: some variables hold file names
-/// that are nobody's business.
+/// Removes the variables that must not be read, and hides the values of variables from the help. Some of them hold file
+/// names that should stay private.
 pub(super) fn settle(command: Command, args: &[OsString]) -> Command {
     let ring = Ring::of(&command, args);
     command.mut_args(|arg| ring.settle(arg)).mut_subcommands(|next| settle(next, args))
 }
 
-/// The flags of one command, with the variables that are set.
+/// The flags of one command, and the variables that are set.
 struct Ring<'a> {
-    /// By the long name.
+    /// Each long flag name whose variable is set, and the variable.
     set: Vec<(String, OsString)>,
     typed: &'a [OsString],
     rivals: Vec<(&'static str, &'static str)>,
@@ -115,7 +115,7 @@ impl<'a> Ring<'a> {
                     .any(|rival| self.variable(rival).is_some_and(is_ours) && !self.is_beaten(rival))
     }
 
-    /// By a typed flag.
+    /// Returns whether a flag on the command line overrides this one.
     fn is_beaten(&self, long: &str) -> bool {
         self.rivals_of(long).any(|rival| is_typed(rival, self.typed))
     }
@@ -129,7 +129,7 @@ impl<'a> Ring<'a> {
         self.variable(long).is_some_and(|name| !is_ours(name))
     }
 
-    /// Of a flag, if it is set.
+    /// Returns the variable of a flag, if it is set.
     fn variable(&self, long: &str) -> Option<&OsStr> {
         self.set.iter().find(|(known, _)| known == long).map(|(_, name)| name.as_os_str())
     }
@@ -150,7 +150,7 @@ fn is_set(name: &OsStr) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
-/// A variable set to nothing counts as not set.
+/// Returns whether a variable is empty; an empty variable counts as not set.
 fn is_empty(name: &OsStr) -> bool {
     std::env::var_os(name).is_some_and(|value| value.is_empty())
 }

@@ -11,7 +11,7 @@ use super::Keychain;
 const LABEL: &str = "certbound: the key of kept tokens";
 const CONTENT_TYPE: &str = "application/octet-stream";
 
-/// The session's default collection. Locked, it would ask a person to unlock it; it is left alone then.
+/// The session's default collection. If it is locked, it is not used, because a person would have to unlock it.
 pub(crate) struct SecretServiceKeychain;
 
 impl Keychain for SecretServiceKeychain {
@@ -26,7 +26,7 @@ impl Keychain for SecretServiceKeychain {
 }
 
 async fn found_or_made() -> Result<SealingKey, Error> {
-    // The bus is the user's own; so that others on it do not see the key, it travels encrypted.
+    // The bus belongs to the user. The key is encrypted on it, so that other processes on the bus do not see it.
     let service = SecretService::connect(EncryptionType::Dh).await?;
     let collection = service.get_default_collection().await?;
     collection.ensure_unlocked().await?;
@@ -48,6 +48,6 @@ async fn found_or_made() -> Result<SealingKey, Error> {
     }
     let key = SealingKey::random().map_err(|_| Error::Crypto("no random bytes"))?;
     collection.create_item(LABEL, attributes(), key.expose(), true, CONTENT_TYPE).await?;
-    // Another process may have put its own there in between: all use the one that stayed.
+    // Another process may have stored its own key in between. All processes use the key that is stored now.
     found().await?.ok_or(Error::NoResult)
 }

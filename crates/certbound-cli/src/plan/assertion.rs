@@ -1,4 +1,4 @@
-//! Assertions from outside, and the stand-in of a dry run.
+//! Assertions from outside, and the placeholder of a dry run.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -11,10 +11,10 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 use crate::usage::Usage;
 
-/// The largest assertion file that is read.
+/// The largest assertion file, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// Reads an assertion and joins it with the certificate it is bound to. `-` is stdin.
+/// Reads an assertion and combines it with the certificate that it is bound to. `-` is stdin.
 pub(super) fn read(path: &Path, certificate: BindingCertificate) -> Result<BoundAssertion, Failure> {
     let text = read_text(path)?;
     Ok(BoundAssertion::from_jwt(Secret::new(text.trim()), certificate)?)
@@ -23,7 +23,7 @@ pub(super) fn read(path: &Path, certificate: BindingCertificate) -> Result<Bound
 pub(super) fn read_text(path: &Path) -> Result<Zeroizing<String>, Usage> {
     let shown = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
     let unreadable = |reason: String| Usage::Unreadable { path: shown.clone(), reason };
-    // Room for all of it from the start: a growing buffer leaves copies behind.
+    // The buffer has its full size from the start, because a growing buffer leaves copies.
     let mut text = Zeroizing::new(String::with_capacity(MAX_BYTES as usize + 1));
     let length = if path == Path::new("-") {
         std::io::stdin().lock().take(MAX_BYTES + 1).read_to_string(&mut text)
@@ -37,7 +37,7 @@ pub(super) fn read_text(path: &Path) -> Result<Zeroizing<String>, Usage> {
     Ok(text)
 }
 
-/// An unsigned assertion in the place of the one that Leg 1 would bring. No service accepts it, and it is never sent.
+/// Returns an unsigned placeholder for the assertion of Leg 1. No service accepts it, and it is never sent.
 pub(crate) fn stand_in(binding: &Binding, cloud: Cloud) -> Result<BoundAssertion, Failure> {
     let expiry = SystemClock::new().now().as_secs().saturating_add(3600);
     let header = object(json!({"alg": "RS256", "typ": "JWT"}));

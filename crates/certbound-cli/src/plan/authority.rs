@@ -1,4 +1,4 @@
-//! The authority: a host and a tenant, given together or apart.
+//! The authority: a host and a tenant, in one flag or in two.
 
 use certbound::{Authority, Client, ClientBuilder, NoCredential, ResourceScope, TenantId, Transport};
 
@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::flags::IdentityFlags;
 use crate::usage::Usage;
 
-/// A client of this authority, without a credential yet, and with a cache of its own.
+/// Returns a client builder for this authority, without a credential and with its own cache.
 pub(super) fn builder<T: Transport + Clone>(
     flags: &IdentityFlags,
     authority: Authority,
@@ -19,7 +19,7 @@ pub(super) fn builder<T: Transport + Clone>(
     if flags.no_authority_validation { builder.without_authority_validation() } else { builder }
 }
 
-/// The scope, as the kind of authority has it: `{resource}/.default`, or an issuer's own words.
+/// Parses the scope as the kind of authority requires it: `{resource}/.default`, or any text of an issuer.
 pub(crate) fn scope(flags: &IdentityFlags, text: &str) -> Result<ResourceScope, Failure> {
     Ok(match flags.issuer {
         Some(_) => ResourceScope::of_other_authority(text)?,
@@ -27,7 +27,7 @@ pub(crate) fn scope(flags: &IdentityFlags, text: &str) -> Result<ResourceScope, 
     })
 }
 
-/// The authority of the client: host, tenant and region together, or an OpenID issuer.
+/// Returns the authority of the client: host, tenant and region, or an OpenID issuer.
 pub(super) fn authority(flags: &IdentityFlags) -> Result<Authority, Failure> {
     if let Some(issuer) = &flags.issuer {
         return Ok(Authority::oidc(issuer)?);
@@ -44,7 +44,7 @@ pub(super) fn authority(flags: &IdentityFlags) -> Result<Authority, Failure> {
     })
 }
 
-/// `url` is a bare host, a URL without tenant, or a whole authority.
+/// Returns the authority at `url`, which is a host, a URL without a tenant, or a whole authority.
 fn at_host(url: &str, tenant: Option<TenantId>) -> Result<Authority, Failure> {
     let url = if url.contains("://") { url.to_owned() } else { format!("https://{url}") };
     let names_tenant = url

@@ -8,10 +8,10 @@ use crate::failure::Failure;
 use crate::flags::CertificateFlags;
 use crate::usage::Usage;
 
-/// Where the password is unless told otherwise: the Azure SDKs' variable.
+/// The default variable of the password, which the Azure SDKs define.
 const PASSWORD: &str = "AZURE_CLIENT_CERTIFICATE_PASSWORD";
 
-/// The certificate of `--certificate`, if it is given, and where it came from.
+/// Returns the certificate of `--certificate`, if it is given, and its source.
 pub(super) fn binding(flags: &CertificateFlags) -> Result<Option<(BindingCertificate, String)>, Failure> {
     let Some(path) = &flags.certificate else { return Ok(None) };
     load(path, flags.certificate_key.as_deref(), flags.certificate_password_env.as_deref()).map(Some)

@@ -1,4 +1,4 @@
-//! The direct flow: one credential, chosen from the flags or else from the variables of the Azure SDKs.
+//! The direct flow: one credential, from the flags or otherwise from the variables of the Azure SDKs.
 
 use std::path::PathBuf;
 
@@ -10,11 +10,11 @@ use crate::failure::Failure;
 use crate::flags::{ClientFlags, CredentialFlags};
 use crate::usage::Usage;
 
-/// The Azure SDKs' variables, read where no flag names a credential.
+/// The Azure SDKs' variables, which are read if no flag names a credential.
 const SECRET: &str = "AZURE_CLIENT_SECRET";
 const FEDERATED_TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
 
-/// Leg 1 alone, which only a certificate can run.
+/// Returns a client that runs Leg 1 alone, which needs a certificate.
 pub(crate) fn by_certificate<T: Transport + Clone>(
     flags: &ClientFlags,
     reach: &Reach<T>,
@@ -25,7 +25,7 @@ pub(crate) fn by_certificate<T: Transport + Clone>(
     Ok(Plan { client: builder.with_certificate(certificate).build()?, source })
 }
 
-/// The direct flow.
+/// Returns the client of the direct flow.
 pub(crate) fn direct<T: Transport + Clone>(
     flags: &ClientFlags,
     credential: &CredentialFlags,
@@ -37,7 +37,7 @@ pub(crate) fn direct<T: Transport + Clone>(
         return Ok(Plan { client: AnyClient::Machine(identity), source });
     }
     let chosen = choose(flags, credential)?;
-    // Before anything is read or sent: which combinations there are depends on the flags alone.
+    // The flags alone determine whether the combination is allowed, so this check comes first.
     chosen.suits(kind, credential.bearer_over_mtls)?;
     let authority = authority(&flags.identity)?;
     let app = flags.identity.client_id()?;
@@ -69,7 +69,7 @@ pub(crate) fn direct<T: Transport + Clone>(
             without_source(AnyClient::Unbound(builder.with_unbound_assertions(assertion).build()?))
         }
         Chosen::Assertion(path) => {
-            // What cannot be read is told when it is needed.
+            // An unreadable file is reported when the assertion is needed.
             let prover = assertion::read_text(&path)
                 .map_or(Prover::Passing, |text| Prover::secret(&Secret::new(text.trim())));
             let file = AssertionFile::new(path);
@@ -81,12 +81,13 @@ pub(crate) fn direct<T: Transport + Clone>(
 /// The credential of the direct flow.
 enum Chosen {
     Certificate,
-    /// By the name of its variable.
+    /// A secret, in the variable with this name.
     Secret(String),
     Assertion(PathBuf),
 }
 
-/// A flag beats the SDKs' variables; among these the certificate comes first, since it alone leads to bound tokens.
+/// Returns the credential. A flag overrides the SDKs' variables. Of these the certificate comes first, because only it
+/// gives bound tokens.
 fn choose(flags: &ClientFlags, credential: &CredentialFlags) -> Result<Chosen, Usage> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     if let Some(name) = &credential.client_secret_env {

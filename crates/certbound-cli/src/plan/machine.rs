@@ -1,4 +1,4 @@
-//! Managed identities of the machine that this program runs on.
+//! Managed identities of the machine on which this program runs.
 
 use certbound::{
     IdentityId, MachineCertificates, ManagedIdentity, ManagedIdentityBuilder, SoftwareKeys, StateDirectory,
@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::flags::{ClientFlags, CredentialFlags, MachineFlags};
 use crate::usage::Usage;
 
-/// The identity that asks for its own token, and what its certificate's source is called.
+/// Returns the identity that requests its own token, and the name of its certificate's source.
 pub(super) fn direct<T: Transport + Clone>(
     flags: &ClientFlags,
     identity: &str,
@@ -26,7 +26,7 @@ pub(super) fn direct<T: Transport + Clone>(
     build(flags, identity, reach, reach.cache(&prover))
 }
 
-/// The identity as Leg 1. Its assertions are never kept.
+/// Returns the identity as Leg 1. Its assertions are never stored.
 pub(crate) fn leg1<T: Transport + Clone>(
     flags: &ClientFlags,
     identity: &str,
@@ -35,7 +35,7 @@ pub(crate) fn leg1<T: Transport + Clone>(
     build(flags, identity, reach, TokenCache::none())
 }
 
-/// The identity's Leg 1 alone, by a command that takes no other flag for it.
+/// Returns the identity as Leg 1 alone, for a command without other flags for it.
 pub(crate) fn assertion<T: Transport + Clone>(
     flags: &ClientFlags,
     identity: &str,
@@ -45,7 +45,7 @@ pub(crate) fn assertion<T: Transport + Clone>(
     leg1(flags, identity, reach)
 }
 
-/// An identity where the flags say that it is.
+/// Returns the builder of an identity, at the source that the flags name.
 pub(crate) fn at(flags: &MachineFlags, identity: &str) -> Result<ManagedIdentityBuilder, Failure> {
     let id: IdentityId = identity.parse()?;
     let builder = ManagedIdentity::builder(id);
@@ -66,7 +66,7 @@ fn build<T: Transport + Clone>(
     if reach.sees_bindings {
         builder = builder.require_observed_binding();
     }
-    // A dry run writes nothing, and asks first what it would ask first anyway.
+    // A dry run stores nothing. Its first request is the same as without stored certificates.
     if let Some(path) = flags.machine_state.machine_state.as_ref().filter(|_| !flags.run.dry_run) {
         let state = StateDirectory::open(path)?;
         builder = builder
@@ -78,7 +78,7 @@ fn build<T: Transport + Clone>(
     Ok((identity, source))
 }
 
-/// A managed identity says who asks, where and by what: a flag that says it otherwise must not be passed by.
+/// Refuses flags that conflict with a managed identity, which determines client, endpoint and certificate.
 fn refuse_beside(flags: &ClientFlags, credential: &CredentialFlags) -> Result<(), Usage> {
     let (identity, certificate) = (&flags.identity, &flags.certificate);
     let others = [

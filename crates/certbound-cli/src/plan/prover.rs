@@ -1,31 +1,31 @@
-//! Who proved itself for a token that is kept: a later command must be as good, or it finds nothing.
+//! The proof by which a stored token was obtained. A later command finds the token only with the same proof.
 
 use std::env;
 
 use certbound::{Secret, Thumbprint};
 
-/// What proves the asker, as far as the cache's own key does not say it.
+/// The proof of a client's identity, as far as the cache key does not contain it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Prover {
-    /// A certificate: each token's key has its hash.
+    /// A certificate: each cache key already contains its hash.
     Certificate,
-    /// Something else, by a hash of it: a secret must not be right because another one was.
+    /// Another proof, by its hash: a wrong secret must not succeed because a right one did before.
     Other(String),
-    /// Nothing that the next command will have: a token would lie there for nobody.
+    /// A proof that no later command has. Its tokens are not stored.
     Passing,
 }
 
-/// Variables that hold a platform's secret, which another program's platform does not have.
+/// Variables with a secret of the platform, which differs between programs.
 const PLATFORM_SECRETS: [&str; 2] = ["IDENTITY_HEADER", "MSI_SECRET"];
 
 impl Prover {
-    /// A secret, or an assertion.
+    /// Returns the proof by a secret or an assertion.
     pub(super) fn secret(secret: &Secret) -> Self {
         Self::Other(hash(&[secret.expose().as_bytes()]))
     }
 
-    /// A managed identity of this machine. A folder that another machine sees too, or finds on a copied disk, has
-    /// nothing for that one.
+    /// Returns the proof by a managed identity of this machine. Another machine with the same folder, or with a copy of
+    /// the disk, has another proof.
     pub(super) fn machine(identity: &str) -> Self {
         let secrets = PLATFORM_SECRETS.map(|name| env::var_os(name).unwrap_or_default());
         Self::machine_since(
@@ -41,7 +41,7 @@ impl Prover {
         Self::Other(hash(&parts))
     }
 
-    /// As a part of what tokens are kept under; nothing if they are not.
+    /// Returns the part of the store's names that this proof determines; `None` if its tokens are not stored.
     pub(super) fn name(&self) -> Option<&[u8]> {
         match self {
             Self::Certificate => Some(b""),
@@ -51,12 +51,12 @@ impl Prover {
     }
 }
 
-/// What no other machine has, nor this one after its next start: `boot_id` of Linux.
+/// Returns Linux's `boot_id`. It differs between machines and changes at each start.
 fn since_start() -> Option<String> {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
 }
 
-/// SHA-256 of the parts, each with its length.
+/// Returns the SHA-256 of the parts, each with its length.
 fn hash(parts: &[&[u8]]) -> String {
     let mut whole =
         zeroize::Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum()));
@@ -84,7 +84,7 @@ mod tests {
             assert_ne!(one, other);
         }
         assert_ne!(machine("a", "b", "c"), machine("a", "bc", ""));
-        // Where machines cannot be told apart, nothing is kept.
+        // If machines cannot be told apart, nothing is stored.
         assert_eq!(Prover::machine_since(None, "system", &[]), Prover::Passing);
         assert_eq!(Prover::Passing.name(), None);
         assert!(Prover::Certificate.name().is_some());

@@ -1,4 +1,4 @@
-//! What a client reaches: the network, and tokens that an earlier command left.
+//! The network of a client, and the tokens that earlier commands stored.
 
 use std::env;
 use std::ffi::OsString;
@@ -15,38 +15,38 @@ use crate::observers::{Witness, Witnessed};
 use crate::output::tell;
 use crate::usage::Usage;
 
-/// A transport, and where tokens are kept.
+/// A transport, and the store of tokens.
 pub(crate) struct Reach<T> {
     pub(super) transport: T,
     store: Option<SealedStore>,
     witness: Option<Arc<dyn Witness>>,
-    /// Whether bound tokens must be seen to name their certificate.
+    /// Whether a bound token must be observed to name its certificate.
     pub(super) sees_bindings: bool,
-    /// The caches that were made, to be saved in the end.
+    /// The caches that were created, whose tokens are written at the end.
     caches: Mutex<Vec<TokenCache>>,
 }
 
 impl<T> Reach<T> {
-    /// With nothing of earlier commands.
+    /// Creates a value without tokens of earlier commands.
     pub(crate) fn fresh(transport: T) -> Self {
         Self { transport, store: None, witness: None, sees_bindings: false, caches: Mutex::default() }
     }
 
-    /// Has somebody told of the requests to the machine's platform, which the library's observers do not see.
+    /// Sets the witness for requests to the machine's platform, which the library's observers do not see.
     #[must_use]
     pub(crate) fn told_to(mut self, witness: Option<Arc<dyn Witness>>) -> Self {
         self.witness = witness;
         self
     }
 
-    /// Takes no bound token that cannot be seen to name its certificate, if `wanted`.
+    /// Refuses, if `wanted`, a bound token that cannot be observed to name its certificate.
     #[must_use]
     pub(crate) fn seeing_bindings(mut self, wanted: bool) -> Self {
         self.sees_bindings = wanted;
         self
     }
 
-    /// The cache for tokens that `prover` gets. A short command ends before a refresh ahead would: there is none.
+    /// Returns the cache for tokens of `prover`. It does not refresh ahead, because a short command would end before.
     pub(super) fn cache(&self, prover: &Prover) -> TokenCache {
         match (&self.store, prover.name()) {
             (Some(store), Some(name)) => {
@@ -59,8 +59,8 @@ impl<T> Reach<T> {
         }
     }
 
-    /// With the tokens of earlier commands, unless the flags forbid it. A folder or a keychain that cannot be used is an
-    /// error where it was named, and else a warning: the command works without.
+    /// Opens the tokens of earlier commands, unless the flags forbid it. An unusable folder or keychain is an error if
+    /// the user named it. Otherwise it is a warning, because the command works without it.
     pub(crate) async fn kept(transport: T, flags: &CacheFlags) -> Result<Self, Failure> {
         if flags.no_cache {
             return Ok(Self::fresh(transport));
@@ -83,12 +83,12 @@ impl<T> Reach<T> {
 }
 
 impl<T: Clone> Reach<T> {
-    /// The transport of a managed identity.
+    /// Returns the transport of a managed identity.
     pub(super) fn platform(&self) -> Witnessed<T> {
         Witnessed::new(self.transport.clone(), self.witness.clone())
     }
 
-    /// Before the command ends: the next one is to find what came.
+    /// Waits until new tokens are stored, so that the next command finds them.
     pub(crate) async fn saved(&self) {
         let caches = std::mem::take(&mut *self.caches.lock().unwrap_or_else(PoisonError::into_inner));
         for cache in caches {
@@ -99,7 +99,7 @@ impl<T: Clone> Reach<T> {
 
 async fn open(folder: PathBuf, key: CacheKeyFlag) -> Result<SealedStore, Failure> {
     if let Some(above) = folder.parent() {
-        // What cannot be made is told by what comes next.
+        // If this fails, opening the folder reports the error.
         let _ = std::fs::create_dir_all(above);
     }
     let folder = StateDirectory::open(folder)?;
@@ -107,7 +107,7 @@ async fn open(folder: PathBuf, key: CacheKeyFlag) -> Result<SealedStore, Failure
     store.map_err(|error| Usage::CacheKey { reason: error.to_string() }.into())
 }
 
-/// Where the system wants such things.
+/// Returns the folder in which the system stores caches.
 fn usual_place() -> Option<PathBuf> {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home =
@@ -116,7 +116,7 @@ fn usual_place() -> Option<PathBuf> {
     Some(caches.join("certbound"))
 }
 
-/// Variables that decide who answers under a name.
+/// Variables that determine which server answers for a host name.
 const SURROUNDINGS: [&str; 14] = [
     "HTTPS_PROXY",
     "https_proxy",
@@ -134,8 +134,8 @@ const SURROUNDINGS: [&str; 14] = [
     "AZUREPS_HOST_ENVIRONMENT",
 ];
 
-/// Tokens from one trust store or proxy are not those of another: an emulator's must not go to the real service, nor the
-/// other way round. Nor are one prover's another's.
+/// Returns a namespace for stored tokens. Tokens of one trust store or proxy are not found with another: an emulator's
+/// token must not be sent to the real service, or the other way round. Tokens of different proofs are separate too.
 fn surroundings(prover: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     let mut add = |bytes: &[u8]| {

@@ -1,11 +1,11 @@
-//! The region: the flag, and MSAL's two variables with their meaning.
+//! The region: the flag, and the meaning of MSAL's two variables.
 
 use certbound::Region;
 
 use crate::failure::Failure;
 use crate::usage::Usage;
 
-/// The region to use. `MSAL_DISABLE_REGION` beats everything; `MSAL_FORCE_REGION` fills the gap of a missing flag.
+/// Returns the region. `MSAL_DISABLE_REGION` overrides everything; `MSAL_FORCE_REGION` is used if the flag is missing.
 pub(crate) fn region(flag: Option<&str>) -> Result<Option<Region>, Failure> {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     choose(flag, set("MSAL_DISABLE_REGION").is_some(), set("MSAL_FORCE_REGION").as_deref())
@@ -16,7 +16,7 @@ fn choose(flag: Option<&str>, disabled: bool, forced: Option<&str>) -> Result<Op
         return Ok(None);
     }
     let Some(text) = flag.or(forced) else { return Ok(None) };
-    // The names by which MSAL and the Azure SDKs ask for detection; taken for a region they would be a host name.
+    // MSAL and the Azure SDKs request detection by these names. As a region they would become part of a host name.
     if ["TryAutoDetect", "AutoDiscoverRegion"].iter().any(|name| text.eq_ignore_ascii_case(name)) {
         return Err(Usage::RegionDetection(text.to_owned()).into());
     }

@@ -1,8 +1,8 @@
-//! The scope that belongs to a host, where the host says it.
+//! The scope that follows from a host name.
 
 use certbound::{Cloud, ResourceScope};
 
-/// The scope for Graph's and Key Vault's hosts, in every cloud; none for any other host.
+/// Returns the scope for the hosts of Graph and Key Vault in every cloud, and `None` for every other host.
 pub(crate) fn scope_for_host(host: &str) -> Option<ResourceScope> {
     let host = host.to_ascii_lowercase();
     Cloud::ALL.iter().find_map(|cloud| {

@@ -1,4 +1,4 @@
-//! The two-leg flow: Leg 1 by certificate or managed identity, or an assertion made elsewhere.
+//! The two-leg flow: Leg 1 by a certificate or a managed identity, or an assertion from elsewhere.
 
 use certbound::{
     Authority, Binding, BindingCertificate, ByAssertion, ByCertificate, Client, Leg1, ManagedIdentity,
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::flags::{ClientFlags, Leg1Flags};
 use crate::usage::Usage;
 
-/// Both legs, or Leg 2 with an assertion made elsewhere.
+/// Returns a client with both legs, or Leg 2 with an assertion from elsewhere.
 pub(crate) fn two_legs<T: Transport + Clone>(
     flags: &ClientFlags,
     leg1: &Leg1Flags,
@@ -50,7 +50,7 @@ pub(crate) fn two_legs<T: Transport + Clone>(
     Ok(Plan { client: AnyClient::TwoLegs(client), source })
 }
 
-/// The classic exchange, for a Bearer token where the platform binds nothing: Leg 1 is a plain token of the identity.
+/// Returns a client for a Bearer token with a platform that cannot bind: Leg 1 is a Bearer token of the identity.
 fn unbound<T: Transport + Clone>(
     flags: &ClientFlags,
     authority: Authority,
@@ -64,7 +64,7 @@ fn unbound<T: Transport + Clone>(
     Ok(Plan { client: AnyClient::Unbound(client), source: String::new() })
 }
 
-/// Both legs where Leg 1 will never answer: its place is taken by a stand-in that is never sent.
+/// Returns the clients of a dry run. Leg 1 never answers, so a placeholder replaces its assertion and is never sent.
 pub(crate) fn in_the_dry<T: Transport + Clone>(
     flags: &ClientFlags,
     leg1: &Leg1Flags,
@@ -77,7 +77,8 @@ pub(crate) fn in_the_dry<T: Transport + Clone>(
     }
     if leg1.leg1_managed_identity.is_some() {
         let whole = as_ever()?.client;
-        // Which certificate the machine is issued, nobody knows before; without one Leg 2 can be told.
+        // The certificate of the machine is unknown before it is issued. Only a Leg 2 without a certificate can be
+        // shown.
         let leg2 = match whole {
             AnyClient::Unbound(_) => {
                 let builder =
@@ -97,16 +98,16 @@ pub(crate) fn in_the_dry<T: Transport + Clone>(
     Ok(DryPlan { leg1: Some(DryLeg1::Certificate(first)), leg2: Some(AnyClient::TwoLegs(second)) })
 }
 
-/// The requests of a dry run, each by a client of its own.
+/// The requests of a dry run, each with its own client.
 pub(crate) struct DryPlan {
     pub(crate) leg1: Option<DryLeg1>,
-    /// None if it depends on what Leg 1 brings.
+    /// `None` if Leg 2's request depends on the result of Leg 1.
     pub(crate) leg2: Option<AnyClient>,
 }
 
 pub(crate) enum DryLeg1 {
     Certificate(Client<ByCertificate>),
-    /// Both legs, of which the first stops at the platform.
+    /// Both legs; the dry run stops at Leg 1's request to the platform.
     Machine(AnyClient),
 }
 
@@ -119,7 +120,7 @@ fn certificate_of_leg1(
             let password_env = flags.certificate.certificate_password_env.as_deref();
             certificate::load(path, leg1.leg1_certificate_key.as_deref(), password_env)
         }
-        // The certificate that the Azure SDKs' variable names is the application's own, which is Leg 1's.
+        // The certificate of the Azure SDKs' variable belongs to the application, so it is Leg 1's.
         None => Ok(certificate::binding(&flags.certificate)?.ok_or(Usage::NoLeg1)?),
     }
 }
