@@ -1,4 +1,4 @@
-//! From an error to three lines, or one JSON object, and an exit code.
+//! From an error to three lines or one JSON object, and to an exit code.
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -17,14 +17,14 @@ use serde_json::json;
 
 use crate::usage::Usage;
 
-/// The service, the resource or a check said no.
+/// Exit code: the service, the resource or a check refused.
 pub(crate) const REFUSED: u8 = 1;
-/// The command, configuration or input is wrong.
+/// Exit code: the command, the configuration or the input is wrong.
 pub(crate) const USAGE: u8 = 2;
-/// The network failed.
+/// Exit code: the network failed.
 pub(crate) const NETWORK: u8 = 3;
 
-/// Why a command did not do what it was asked. It never holds a token.
+/// Why a command failed. It never contains a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) code: String,
@@ -38,7 +38,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// A failure without a leg, by the exit code given.
+    /// Creates a failure without a leg, with this exit code.
     pub(crate) fn new(exit: u8, code: &str, what: &str, why: impl Display, fix: impl Into<String>) -> Self {
         Self {
             code: code.to_owned(),
@@ -52,12 +52,12 @@ impl Failure {
         }
     }
 
-    /// The machine did not do what every machine does.
+    /// Creates a failure of the operating system.
     pub(crate) fn of_system(what: &str, error: &std::io::Error) -> Self {
         Self::new(USAGE, "system_error", what, error, "check the machine's memory, disk, files and limits")
     }
 
-    /// clap's error as ours, for `-o json`.
+    /// Converts clap's error into a failure, for `-o json`.
     pub(crate) fn of_command_line(error: &clap::Error) -> Self {
         let text = typed(error);
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -68,7 +68,7 @@ impl Failure {
         Self::new(USAGE, "usage", "the command line is wrong", why, "see --help")
     }
 
-    /// An error of the client library.
+    /// Converts an error of the client library.
     pub(crate) fn of_client(error: &Error) -> Self {
         let what = match (error.leg(), error) {
             (Some(Leg::One), Error::Misuse { .. }) => "Leg 1 could not begin",
@@ -101,7 +101,7 @@ impl Failure {
             } => USAGE,
             _ => REFUSED,
         };
-        // The first line names the leg already.
+        // The first line already names the leg.
         let text = error.to_string();
         let why = text.strip_prefix("Leg 1: ").or(text.strip_prefix("Leg 2: ")).unwrap_or(&text);
         Self {
@@ -112,7 +112,7 @@ impl Failure {
         }
     }
 
-    /// The same in lines without a character that acts on a terminal: a part of each may be a stranger's.
+    /// Returns the same failure without control characters, because parts of it may come from a server.
     fn shown(&self) -> Self {
         let one = |text: &str| one_line(text).into_owned();
         Self {
@@ -148,12 +148,12 @@ impl Failure {
     }
 }
 
-/// The error that clap reports for a command line. It may repeat a token that was typed in the wrong place.
+/// Formats the error that clap reports. It may repeat a token that was typed in the wrong place.
 fn typed(error: &clap::Error) -> String {
     without_tokens(&lines(&error.render().to_string()))
 }
 
-/// Writes clap's error to stderr: as it is, with its colours, or without what was typed and must not be seen.
+/// Writes clap's error to stderr: unchanged and with colours, or without typed text that must not be shown.
 pub(crate) fn report_command_line(error: &clap::Error) -> ExitCode {
     let text = typed(error);
     // A failed write to stderr cannot be reported anywhere.
@@ -164,10 +164,10 @@ pub(crate) fn report_command_line(error: &clap::Error) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-/// Writes a failure to stderr and says how to exit.
+/// Writes a failure to stderr and returns the exit code.
 pub(crate) fn report(failure: &Failure, json: bool) -> ExitCode {
     let text = if json { failure.json() } else { failure.lines() };
-    // Nobody is left to tell when stderr is gone.
+    // If stderr is closed, nobody can read the failure.
     let _ = std::io::stderr().write_all(text.as_bytes());
     ExitCode::from(failure.exit)
 }
@@ -185,7 +185,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// Input that a parser of the library refused: its code, words and fix.
+/// Input that a parser of the library refused: the macro takes code, text and fix from the parser's error.
 macro_rules! input {
     ($($error:ty => $what:literal),+ $(,)?) => {
         $(impl From<$error> for Failure {

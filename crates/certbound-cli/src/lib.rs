@@ -1,4 +1,4 @@
-//! The command line of certbound, as a library so that its tests can call it. Not a public interface.
+//! The command line of certbound, as a library so that its tests can call it. It is not a public interface.
 //!
 //! ```text
 //!  flags (what was typed) ─► plan (what was meant) ─► commands ─► output | failure
@@ -34,12 +34,12 @@ pub fn main() -> ExitCode {
     let cli = match flags::parse(&args) {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => {
-            // Help or version. A reader that went away is not an error.
+            // The result is help or the version. A reader that closed the pipe is not an error.
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            // It repeats what was typed, which may be of any form.
+            // clap's error repeats typed text, which may contain tokens and control characters.
             let error = flags::parse(&flags::shown(&args)).err().unwrap_or(error);
             return match json {
                 true => failure::report(&Failure::of_command_line(&error), true),
@@ -56,17 +56,18 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let terminal = Terminal::of_process(&cli.common);
-    // The first cache registers something with the kernel: at once while there is one thread, else after 15 ms.
+    // The first cache registers something with the kernel. This is immediate with one thread and takes 15 ms with
+    // several.
     drop(certbound::TokenCache::none());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::of_system("the program could not start", &error))?;
     let code = runtime.block_on(commands::run(cli.command, terminal));
-    // A read of stdin that is still waiting must not hold the process.
+    // A pending read of stdin must not delay the end of the process.
     runtime.shutdown_background();
     code
 }
 
-/// Logs are for people who look for something: none unless `RUST_LOG` asks for them.
+/// Writes logs to stderr if `RUST_LOG` asks for them. Without that variable there are none.
 fn log_to_stderr() {
     use tracing_subscriber::EnvFilter;
 

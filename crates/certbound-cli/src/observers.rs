@@ -1,4 +1,4 @@
-//! What is told of requests while they run: nothing of it holds a secret.
+//! Reports on requests while they run. They contain no secret.
 
 mod seen;
 mod witness;
@@ -38,7 +38,7 @@ impl Observer for Observers {
     }
 }
 
-/// Keeps the requests.
+/// Records the requests.
 #[derive(Default)]
 pub(crate) struct Recorder(Mutex<Vec<Seen>>);
 
@@ -60,11 +60,11 @@ impl Observer for Recorder {
     }
 }
 
-/// Tells each request and the status of its answer.
+/// Prints each request and the status of its answer.
 pub(crate) struct Trace;
 
 impl Trace {
-    /// For the requests to the platform, if they are wanted.
+    /// Returns the witness for requests to the platform, if `wanted`.
     pub(crate) fn of_platform(wanted: bool) -> Option<Arc<dyn Witness>> {
         wanted.then(|| Arc::new(Self) as _)
     }
@@ -92,12 +92,12 @@ impl Observer for Trace {
     }
 }
 
-/// Tells that Leg 1 is done, as soon as Leg 2 is about to use its assertion.
+/// Reports that Leg 1 is done, before Leg 2 uses its assertion.
 pub(crate) struct Stations;
 
 impl Observer for Stations {
     fn before_request(&self, request: &ObservedRequest) {
-        // Leg 1 has none: a certificate proves it, or the platform.
+        // Leg 1's request has no assertion: a certificate or the platform authenticates it.
         let Some(ObservedValue::Redacted(length)) = request.parameter("client_assertion") else { return };
         tell(&match request.presents {
             Some(thumbprint) => format!(

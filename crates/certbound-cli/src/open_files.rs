@@ -1,11 +1,11 @@
-//! How many files this process may have open.
+//! The number of files that this process may open.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft limit to the hard one, for a server: each connection is an open file, and the usual soft limit is as low
-/// as the number of connections that a server takes. Programs that it starts would have the higher limit too.
+/// Raises the soft limit to the hard limit, for a server. Each connection is an open file, and the usual soft limit is
+/// as low as the number of connections that a server accepts. Programs that the server starts inherit the higher limit.
 pub(crate) fn allow_all() {
     let limit = getrlimit(Resource::Nofile);
-    // With fewer files, idle connections are closed earlier to make room.
+    // If this fails, the server closes idle connections earlier to make room.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

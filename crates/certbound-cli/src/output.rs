@@ -1,4 +1,4 @@
-//! Results on stdout, everything else on stderr.
+//! Writes results to stdout and everything else to stderr.
 
 use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::failure::{Failure, number, one};
 use crate::flags::{CommonFlags, Format};
 
-/// Where this process writes, and how.
+/// The streams of this process, and the format of its results.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terminal {
     asked: Option<Format>,
@@ -25,23 +25,23 @@ impl Terminal {
         Self { asked: flags.output, stdout: std::io::stdout().is_terminal(), talkative }
     }
 
-    /// The format of the result.
+    /// Returns the format of the result.
     pub(crate) fn format(self) -> Format {
         self.asked.unwrap_or(if self.stdout { Format::Table } else { Format::Json })
     }
 
-    /// Whether the result is read on a terminal.
+    /// Returns whether the result is printed on a terminal.
     pub(crate) fn is_seen(self) -> bool {
         self.stdout
     }
 
-    /// Whether the stations of the flow are told on stderr.
+    /// Returns whether the stations of the flow are reported on stderr.
     pub(crate) fn tells_stations(self) -> bool {
         self.talkative
     }
 }
 
-/// Writes a result to stdout. A reader that has gone away is not an error.
+/// Writes a result to stdout. A reader that closed the pipe is not an error.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
@@ -52,24 +52,24 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// Writes a line to stderr. Nobody is left to tell when that fails.
+/// Writes a line to stderr. A failed write is ignored, because it cannot be reported.
 pub(crate) fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "{}", one(line));
 }
 
-/// Writes lines for people to stdout. What is not seen on a terminal, or acts on it, is left out.
+/// Writes lines for people to stdout, without control characters and invisible characters.
 pub(crate) fn print_text(text: &str) -> Result<(), Failure> {
     print(lines(text).as_bytes())
 }
 
-/// A result as JSON, in a buffer that is wiped and was large enough from the start: a growing one leaves copies behind. What
-/// would act on a terminal is escaped.
+/// Formats a result as JSON. The buffer is wiped and has its full size from the start, because a growing buffer leaves
+/// copies. Control characters are escaped.
 pub(crate) fn json<T: Serialize>(value: &T, secret_bytes: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let mut text = Zeroizing::new(Vec::with_capacity(2 * secret_bytes + 16 * 1024));
     serde_json::to_writer_pretty(&mut *text, value)
         .map_err(|error| Failure::of_system("the result could not be written", &error.into()))?;
     text.push(b'\n');
-    // JSON is UTF-8.
+    // JSON is always UTF-8.
     let escaped = match str::from_utf8(&text).map(shown::json) {
         Ok(Cow::Owned(escaped)) => Some(Zeroizing::new(escaped.into_bytes())),
         _ => None,
@@ -102,7 +102,7 @@ pub(crate) struct TokenResult<'a> {
     report: Option<ReportResult>,
 }
 
-/// The certificate a token or an assertion is bound to.
+/// The certificate that a token or an assertion is bound to.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CertificateResult {
@@ -121,7 +121,7 @@ struct LegResult {
     milliseconds: u64,
 }
 
-/// The names of `JwtPopReport`.
+/// The report on a `jwt-pop` request, with the names of `JwtPopReport`.
 #[derive(Serialize)]
 struct ReportResult {
     token_endpoint: String,
@@ -168,7 +168,7 @@ impl Token {
         }
     }
 
-    /// What `call` sends it under; of a bound token it follows from the issuer.
+    /// Returns the scheme under which `call` sends the token. The issuer of a bound token determines it.
     pub(crate) fn scheme(&self) -> &'static str {
         match self {
             Self::Bound(token) => token.scheme().as_str(),
@@ -184,7 +184,7 @@ impl Token {
     }
 }
 
-/// What goes with a token into the result.
+/// The facts that the result contains in addition to the token.
 pub(crate) struct Extras<'a> {
     pub(crate) certificate_source: &'a str,
     pub(crate) with_legs: bool,
@@ -192,7 +192,7 @@ pub(crate) struct Extras<'a> {
     pub(crate) reveal: bool,
 }
 
-/// Prints a token in the format asked for.
+/// Prints a token in the requested format.
 pub(crate) fn print_token(token: &Token, extras: &Extras<'_>, terminal: Terminal) -> Result<(), Failure> {
     let result = TokenResult::new(token, extras);
     let length = result.access_token.len();
@@ -253,7 +253,7 @@ impl<'a> TokenResult<'a> {
         row("token type", self.token_type);
         row("scopes", &self.scopes.join(" "));
         row("expires", &self.expires_on);
-        // A platform tells neither tenant nor region with a plain token.
+        // A platform's answer with a Bearer token contains neither tenant nor region.
         let told = !self.tenant.is_empty();
         if told {
             row("tenant", &self.tenant);
@@ -286,7 +286,7 @@ impl<'a> TokenResult<'a> {
     }
 }
 
-/// A line of a table.
+/// Formats a line of a table.
 pub(crate) fn row(name: &str, value: &str) -> String {
     format!("{:<13}{}\n", one(name), one(value))
 }
@@ -320,17 +320,17 @@ impl ReportResult {
     }
 }
 
-/// Where the result has no place for the report, it is told on stderr.
+/// Prints the report on stderr if the format of the result has no place for it.
 fn tell_report(result: &TokenResult<'_>) {
     for line in result.report.iter().flat_map(ReportResult::marks) {
         tell(line.trim_end());
     }
 }
 
-/// What is told of a bound token that is opaque or encrypted.
+/// The text for a bound token that is opaque or encrypted.
 const UNSEEN: &str = "not observed: the token cannot be read, and the answer says that it is bound";
 
-/// Tells on stderr that the binding of a token was not observed, where the result has no place for it.
+/// Reports on stderr that the binding of a token was not observed, if the format of the result has no place for it.
 pub(crate) fn tell_unseen(token: &Token) {
     if matches!(token, Token::Bound(_)) && !token.details().binding_observed {
         tell(&format!("warning: binding {UNSEEN}"));
@@ -341,7 +341,7 @@ pub(crate) fn mark(ok: bool) -> &'static str {
     if ok { "✓" } else { "✗" }
 }
 
-/// Text around a secret, in one buffer that is wiped.
+/// Returns a text around a secret, in one buffer that is wiped.
 pub(crate) fn filled(length: usize, before: &str, secret: &str, after: &str) -> Zeroizing<Vec<u8>> {
     let mut text = Zeroizing::new(Vec::with_capacity(before.len() + length + after.len()));
     text.extend_from_slice(before.as_bytes());

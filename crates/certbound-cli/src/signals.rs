@@ -1,9 +1,9 @@
-//! The signals that end a program politely.
+//! The signals that ask a program to end.
 
 use rustix::process::Signal;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
-/// SIGINT, SIGTERM, SIGHUP, SIGQUIT, and those without a meaning of their own, from the moment it is made.
+/// SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGUSR1 and SIGUSR2, received from the creation of this value on.
 pub(crate) struct Signals {
     interrupt: Stream,
     terminate: Stream,
@@ -27,7 +27,7 @@ impl Signals {
         })
     }
 
-    /// The next one.
+    /// Waits for the next signal.
     pub(crate) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::INT,

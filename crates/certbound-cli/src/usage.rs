@@ -1,8 +1,8 @@
-//! Mistakes on the command line that only this program can name.
+//! Mistakes on the command line that only this program can detect.
 
 use std::net::SocketAddr;
 
-/// What was wrong with the flags or with the files they name. Holds nothing of a file but its name.
+/// A mistake in the flags or in the files that they name. It contains nothing of a file but its name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum Usage {

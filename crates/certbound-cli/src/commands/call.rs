@@ -1,4 +1,4 @@
-//! `call`: acquire, then call the resource with the certificate the token is bound to.
+//! `call`: gets a token, then calls the resource with the certificate that the token is bound to.
 
 mod request;
 
@@ -70,7 +70,7 @@ async fn acquire_and_call<T: Transport + Clone>(
         ));
     }
     let answer = match &token {
-        // The token just acquired is in the client's cache; a claims challenge is answered by the client too.
+        // The token is in the client's cache now. The client also answers a claims challenge.
         Token::Bound(_) => client.resource(&scope)?.call(request).await?,
         Token::Bearer(token) => call_with_bearer(network, token, request).await?,
     };
@@ -82,7 +82,7 @@ async fn acquire_and_call<T: Transport + Clone>(
     if answer.status().is_success() { Ok(()) } else { Err(refused(&answer, &secrets)) }
 }
 
-/// The client, and whether it runs both legs.
+/// Returns the client, and whether it runs both legs.
 fn client<T: Transport + Clone>(
     flags: &CallFlags,
     kind: Kind,
@@ -94,7 +94,7 @@ fn client<T: Transport + Clone>(
     })
 }
 
-/// The credential of the direct flow, when neither a Leg 1 nor an assertion with its certificate is there.
+/// Returns the credential of the direct flow if the flags give neither a Leg 1 nor an assertion with its certificate.
 fn direct(flags: &CallFlags, kind: Kind) -> Result<Option<CredentialFlags>, Usage> {
     let (leg1, secret) = (&flags.leg1, &flags.secret);
     let has_certificate = flags.client.certificate.certificate.is_some();
@@ -165,7 +165,7 @@ async fn call_with_bearer(
     Ok(answer.response)
 }
 
-/// The token that the answer's request was sent with: after a claims challenge another one than was acquired first.
+/// Returns the token that was sent with the answered request. After a claims challenge it differs from the first token.
 fn sent_in(answer: &Response<Bytes>) -> OwnSecrets {
     let token = answer.extensions().get::<BoundToken>();
     OwnSecrets::new().and(token.map(|token| token.secret().expose()).unwrap_or_default())
@@ -183,7 +183,7 @@ fn print(
     output::print(&body(answer.body(), terminal.is_seen()))
 }
 
-/// Status and headers, each a line of its own, without the token.
+/// Formats status and headers, one per line, without the token.
 fn head(answer: &Response<Bytes>, secrets: &OwnSecrets) -> String {
     let mut head = format!("{:?} {}\r\n", answer.version(), answer.status());
     for (name, value) in answer.headers() {
@@ -194,8 +194,8 @@ fn head(answer: &Response<Bytes>, secrets: &OwnSecrets) -> String {
     head
 }
 
-/// In a pipe the body is the result, byte for byte. On a terminal it is read, so it is text in which nothing acts, and what is
-/// written next, a prompt or an error, begins on a line of its own.
+/// Returns the body as it is printed. In a pipe it is unchanged, because it is the result. On a terminal it is text
+/// without control characters and ends with a line break, so that a later prompt or error starts on a new line.
 fn body(body: &Bytes, is_seen: bool) -> Bytes {
     if !is_seen || body.is_empty() {
         return body.clone();
@@ -207,7 +207,8 @@ fn body(body: &Bytes, is_seen: bool) -> Bytes {
     Bytes::from(text)
 }
 
-/// An answer outside 2xx. Its body was printed; the resource's own challenge is the reason, where there is one.
+/// Returns the failure for an answer outside 2xx, whose body was printed. The reason is the resource's challenge if it
+/// has one.
 fn refused(answer: &Response<Bytes>, secrets: &OwnSecrets) -> Failure {
     let status = answer.status();
     let challenge = answer.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
@@ -246,7 +247,7 @@ mod tests {
     #[test]
     fn the_head_is_lines_without_the_token_and_without_what_acts() {
         let mut answer = Response::new(Bytes::new());
-        // A header may hold any byte from 0x80 on, which is how some terminals are commanded.
+        // A header may contain every byte from 0x80 on. Some terminals execute these bytes as commands.
         let value = HeaderValue::from_bytes(b"a\xc2\x9b2J\xe2\x80\xae the-token-sent-here\xff").unwrap();
         answer.headers_mut().append("x-any", value);
         let secrets = OwnSecrets::new().and("the-token-sent-here");

@@ -1,4 +1,4 @@
-//! `capabilities`: what this machine's managed identity can do.
+//! `capabilities`: prints what this machine's managed identity can do.
 
 use certbound::Capabilities;
 use serde_json::json;

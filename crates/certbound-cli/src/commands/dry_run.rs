@@ -1,4 +1,4 @@
-//! `--dry-run`: everything up to the first byte, and then the request instead of sending it.
+//! `--dry-run`: runs the command until the first request is ready, and prints the request instead of sending it.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::flags::Format;
 use crate::observers::{Recorder, Seen, Witness};
 use crate::output::{self, Terminal};
 
-/// What takes the place of the assertion that Leg 1 was not asked for.
+/// The text that is printed instead of the assertion, because Leg 1 did not run.
 const UNKNOWN: &str = "<not yet known: Leg 1 brings it>";
 
-/// A transport that sends nothing; the observer has seen the request by then.
+/// A transport that sends nothing. The observer has recorded the request before.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct NeverTransport;
 
@@ -31,7 +31,7 @@ const STOPPED: &str = "stopped before the first byte";
 pub(super) struct DryRun {
     recorder: Arc<Recorder>,
     assertion_unknown: bool,
-    /// There are more, and what they are depends on the answer to the last one.
+    /// Further requests would follow, but they depend on the answer to the last one.
     incomplete: bool,
     call: Option<http::Request<Bytes>>,
 }
@@ -41,22 +41,22 @@ impl DryRun {
         Arc::clone(&self.recorder)
     }
 
-    /// For the requests to the machine's platform.
+    /// Returns the witness for the requests to the machine's platform.
     pub(super) fn witness(&self) -> Option<Arc<dyn Witness>> {
         Some(Arc::clone(&self.recorder) as _)
     }
 
-    /// What follows the last request depends on its answer.
+    /// Records that the next request depends on the answer to the last one.
     pub(super) fn stops_there(&mut self) {
         self.incomplete = true;
     }
 
-    /// Leg 2's assertion is a stand-in, which must not be shown as if it were known.
+    /// Records that Leg 2's assertion is a placeholder, which must not be printed as a known value.
     pub(super) fn assertion_is_a_stand_in(&mut self) {
         self.assertion_unknown = true;
     }
 
-    /// The request to the resource that would follow.
+    /// Records the request to the resource that would follow.
     pub(super) fn then_call(&mut self, request: http::Request<Bytes>) {
         self.call = Some(request);
     }
@@ -140,7 +140,7 @@ fn call_request(request: &http::Request<Bytes>) -> Value {
     })
 }
 
-/// A caller's header may hold a secret of the caller's: cookies and keys are not shown.
+/// Formats a header. A header of the caller may hold a secret, so cookies and keys are not printed.
 fn shown(name: &http::HeaderName, value: &http::HeaderValue) -> String {
     match name.as_str() {
         "accept" | "content-type" | "user-agent" => String::from_utf8_lossy(value.as_bytes()).into_owned(),
@@ -148,7 +148,7 @@ fn shown(name: &http::HeaderName, value: &http::HeaderValue) -> String {
     }
 }
 
-/// One error means that the acquisition went exactly as far as the first byte.
+/// Accepts the error of the dry-run transport: it means that the first request was ready.
 pub(super) fn stopped<T>(result: Result<T, Error>) -> Result<(), Failure> {
     match result {
         Err(

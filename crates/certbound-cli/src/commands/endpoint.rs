@@ -1,4 +1,4 @@
-//! `endpoint`: which token endpoint would be used, and why.
+//! `endpoint`: prints the token endpoint that a command would use, and the reason.
 
 use certbound::Authority;
 use certbound_core::endpoint::{Channel, Flow};

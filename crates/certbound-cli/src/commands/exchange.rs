@@ -20,7 +20,7 @@ pub(super) async fn run(flags: ExchangeFlags, terminal: Terminal) -> Result<(), 
         return dry.print(terminal);
     }
     let network = plan::network(&flags.client.run)?;
-    // The report is on a request: there must be one.
+    // The report describes a request, so a cached token is not sufficient.
     let reach = match flags.report {
         true => Reach::fresh(network.transport()),
         false => Reach::kept(network.transport(), &flags.cache).await?,
@@ -46,7 +46,7 @@ pub(super) async fn run(flags: ExchangeFlags, terminal: Terminal) -> Result<(), 
     printed
 }
 
-/// Leg 1's request, and then Leg 2's with a stand-in for the assertion.
+/// Dry-runs Leg 1's request, and then Leg 2's with a placeholder for the assertion.
 pub(super) async fn dry_exchange(
     dry: &mut DryRun,
     client: &ClientFlags,
@@ -73,7 +73,7 @@ pub(super) async fn dry_exchange(
     }
 }
 
-/// The last station.
+/// Reports on stderr that Leg 2 is done.
 pub(super) fn tell_leg_2(token: &Token) {
     let (details, scheme, expires) = (token.details(), token.scheme(), rfc3339(token.expires_at()));
     if details.source == Source::Store {
@@ -82,7 +82,7 @@ pub(super) fn tell_leg_2(token: &Token) {
     tell(&format!("Leg 2 done: token type {scheme}, scope {}, expires {expires}", details.scopes.join(" ")));
 }
 
-/// Says so if nothing was asked: an earlier command left the token.
+/// Reports on stderr if the token comes from an earlier command.
 pub(super) fn tell_kept(token: &Token) {
     let (details, scheme, expires) = (token.details(), token.scheme(), rfc3339(token.expires_at()));
     if details.source == Source::Store {

@@ -1,4 +1,4 @@
-//! `inspect`: what a token says, without trusting it.
+//! `inspect`: prints the content of a token without verifying it.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::flags::{Format, InspectFlags};
 use crate::output::{self, Terminal, mark, rfc3339};
 use crate::usage::Usage;
 
-/// The largest token or certificate file that is read.
+/// The largest token or certificate file, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
 
 pub(super) fn run(flags: &InspectFlags, terminal: Terminal) -> Result<(), Failure> {
@@ -103,12 +103,12 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The token of the argument, or of stdin.
+/// Returns the token of the argument, or the token that stdin contains.
 pub(super) fn token(argument: Option<&str>) -> Result<Secret, Failure> {
     let text = match argument {
         None => return Err(Usage::NoToken.into()),
         Some("-") => {
-            // Room for all of it from the start: a growing buffer would leave unwiped copies behind.
+            // The buffer has its full size from the start, because a growing buffer leaves copies that are not wiped.
             let mut text = zeroize::Zeroizing::new(String::with_capacity(64 * 1024));
             let read = std::io::stdin().lock().take(MAX_BYTES).read_to_string(&mut text);
             read.map_err(|error| Usage::Unreadable { path: "-".to_owned(), reason: error.to_string() })?;
@@ -122,7 +122,7 @@ pub(super) fn token(argument: Option<&str>) -> Result<Secret, Failure> {
     }
 }
 
-/// The public half of the first certificate in a PEM or DER file.
+/// Returns the public half of the first certificate in a PEM or DER file.
 pub(super) fn certificate(path: &Path) -> Result<PeerCertificate, Failure> {
     let shown = path.display().to_string();
     let bytes = bounded(path)?;
@@ -135,7 +135,7 @@ pub(super) fn certificate(path: &Path) -> Result<PeerCertificate, Failure> {
     Ok(peer.map_err(|error| refuse(error.to_string()))?)
 }
 
-/// A file of at most a mebibyte.
+/// Reads a file of at most 1 MiB.
 pub(super) fn bounded(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, Failure> {
     let refuse = |reason: String| Usage::Unreadable { path: path.display().to_string(), reason };
     let file = std::fs::File::open(path).map_err(|error| refuse(error.to_string()))?;

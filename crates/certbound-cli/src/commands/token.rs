@@ -38,7 +38,7 @@ pub(super) async fn run(flags: TokenFlags, terminal: Terminal) -> Result<(), Fai
     printed
 }
 
-/// The request of the direct flow; a machine's first one, if a certificate is to come of it.
+/// Dry-runs the direct flow. For a bound token of a machine this is the first request to the metadata service.
 pub(super) async fn dry_direct(
     dry: &mut DryRun,
     client: &ClientFlags,

@@ -1,4 +1,4 @@
-//! `verify`: what a resource would decide, and why; or the answers to a proxy that asks.
+//! `verify`: prints the decision of a resource on a token, with its steps, or serves decisions to a proxy.
 
 mod policy;
 

@@ -1,4 +1,4 @@
-//! A request as it is told: nothing in it is a secret.
+//! A request in the form in which it is printed. It contains no secret.
 
 use bytes::Bytes;
 use certbound::{Leg, ObservedRequest, Thumbprint};
@@ -11,15 +11,15 @@ pub(crate) struct Seen {
     pub(crate) method: String,
     pub(crate) url: String,
     pub(crate) leg: Option<Leg>,
-    /// Whose request it is, in words.
+    /// The purpose of the request, in words.
     pub(crate) station: String,
-    /// What TLS presents; nothing is said where there is no TLS.
+    /// The certificate that TLS presents; `None` if the request does not use TLS.
     pub(crate) presents: Option<Option<Thumbprint>>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<(String, String)>,
 }
 
-/// What a platform's request says that is no secret; the rest is told by its length.
+/// Headers of a platform's request that are not secret. Other headers are printed by their length.
 const PLAIN_HEADERS: [&str; 6] =
     ["accept", "content-type", "metadata", "x-client-sku", "x-client-ver", "x-ms-client-request-id"];
 const PLAIN_PARAMETERS: [&str; 1] = ["resource"];
@@ -38,7 +38,7 @@ impl Seen {
         }
     }
 
-    /// To the machine's platform.
+    /// Creates the report on a request to the machine's platform.
     pub(super) fn of_platform_request(request: &http::Request<Bytes>) -> Self {
         let headers = request.headers().iter().map(|(name, value)| {
             let plain = PLAIN_HEADERS.contains(&name.as_str()).then(|| value.to_str().ok()).flatten();
@@ -55,7 +55,7 @@ impl Seen {
         }
     }
 
-    /// In lines: the request line with its station, TLS, headers, body.
+    /// Returns the lines of the report: the request line with its purpose, TLS, headers, body.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("{} {} ({})", self.method, self.url, self.station)];
         match self.presents {
@@ -69,7 +69,7 @@ impl Seen {
     }
 }
 
-/// The members of a body, a JSON object or a form.
+/// Returns the members of a body that is a JSON object or a form.
 fn members(body: &[u8]) -> Vec<(String, String)> {
     if let Ok(object) = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body) {
         let length = |value: &serde_json::Value| value.as_str().map_or(0, str::len);

@@ -1,4 +1,4 @@
-//! Requests to the machine's platform, which the library's observers are not told of: seen as they pass by.
+//! Requests to the machine's platform. The library's observers do not see them, so a transport reports them.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use certbound::{Answer, Transport, TransportError, Via};
 
 use super::Seen;
 
-/// Is told of each request, and of the status of its answer.
+/// Receives each request to the platform, and the status of its answer.
 pub(crate) trait Witness: Send + Sync + 'static {
     fn before(&self, request: &Seen);
 
     fn after(&self, _request: &Seen, _status: u16) {}
 }
 
-/// A transport that tells of the requests to the platform, each repetition too.
+/// A transport that reports each request to the platform, including retries.
 #[derive(Clone)]
 pub(crate) struct Witnessed<T> {
     inner: T,

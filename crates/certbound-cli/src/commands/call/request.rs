@@ -1,4 +1,4 @@
-//! The request to the resource, from the flags.
+//! Builds the request to the resource from the flags.
 
 use std::io::Read as _;
 
@@ -11,10 +11,10 @@ use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use crate::flags::CallFlags;
 use crate::usage::Usage;
 
-/// The largest body that is sent.
+/// The largest request body, in bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Who is called, with which token, and where the request ends: none of it is a header's to say.
+/// Headers that the command sets itself: they determine the host, the token and the end of the request.
 const OURS: [HeaderName; 7] =
     [AUTHORIZATION, HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, TE, UPGRADE];
 
@@ -45,7 +45,7 @@ pub(super) fn of(flags: &CallFlags) -> Result<Request<Bytes>, Usage> {
 }
 
 fn url(text: &str) -> Result<Uri, Usage> {
-    // What is not a URL at all may be a mistyped secret: only its beginning is repeated.
+    // A text that is not a URL may be a mistyped secret, so only its beginning is repeated.
     let refuse =
         || Usage::Url(text.split(['?', '#']).next().unwrap_or_default().escape_debug().take(80).collect());
     if text.contains('@') && text.split('/').nth(2).is_some_and(|authority| authority.contains('@')) {

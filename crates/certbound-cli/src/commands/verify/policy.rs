@@ -1,4 +1,4 @@
-//! From the flags to a verifier.
+//! Builds a verifier from the flags.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::flags::{BindingFlag, CallersFlag, ProxyFlag, VerifyFlags};
 use crate::usage::Usage;
 
-/// The verifier, and the keys if they do not have to be fetched.
+/// Returns the verifier, and the keys if a file contains them.
 pub(super) fn verifier(flags: &VerifyFlags) -> Result<(Verifier, Option<KeySet>), Failure> {
     let issuers = issuers(flags)?;
     let mut builder = Verifier::builder();
@@ -57,7 +57,8 @@ pub(super) fn verifier(flags: &VerifyFlags) -> Result<(Verifier, Option<KeySet>)
     Ok((builder.build()?, fixed))
 }
 
-/// Applications, unless said otherwise. Whoever requires a scope of Entra's tokens means users, and has to say so.
+/// Returns the accepted kinds of callers. The default is applications. In Entra only tokens of users have scopes, so
+/// --require-scope needs --callers.
 fn callers(flags: &VerifyFlags) -> Result<Callers, Usage> {
     match flags.callers {
         Some(CallersFlag::Applications) => Ok(Callers::Applications),
@@ -89,7 +90,7 @@ fn issuers(flags: &VerifyFlags) -> Result<Vec<Issuer>, Failure> {
     if issuers.is_empty() { Err(Usage::NoIssuer.into()) } else { Ok(issuers) }
 }
 
-/// The cloud that the login host belongs to; a tenant behind the host is not looked at.
+/// Returns the cloud of the login host; a tenant behind the host is ignored.
 fn cloud(authority: Option<&str>) -> Result<Cloud, Usage> {
     let Some(url) = authority else { return Ok(Cloud::Public) };
     let host = url.strip_prefix("https://").and_then(|rest| rest.split('/').next());
