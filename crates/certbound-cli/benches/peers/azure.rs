@@ -20,12 +20,12 @@ pub(crate) struct Azure {
     many: Option<Many>,
 }
 
-/// Many tokens, of a service in this process.
+/// A credential with many cached tokens, from a service in this process.
 struct Many {
     credential: Arc<ClientSecretCredential>,
     scopes: Vec<String>,
     service: Arc<InProcess>,
-    /// The next scope that was not asked for yet: it has no other way to a new token.
+    /// The number of the next scope that was not requested yet. This library has no other way to get a new token.
     next: AtomicUsize,
 }
 
@@ -56,7 +56,7 @@ impl Many {
     }
 }
 
-/// Answers every request alike: at once, or slowly.
+/// Answers every request with the same answer, at once or slowly.
 #[derive(Debug, Default)]
 struct InProcess {
     is_slow: AtomicBool,
@@ -85,7 +85,7 @@ impl HttpClient for InProcess {
     }
 }
 
-/// One with an empty cache; the connections are the transport's.
+/// Returns a credential with an empty cache; the transport keeps the connections.
 fn credential(transport: &Transport) -> Arc<ClientSecretCredential> {
     let client_options = ClientOptions { transport: Some(transport.clone()), ..Default::default() };
     let options = ClientSecretCredentialOptions { client_options };

@@ -1,4 +1,4 @@
-//! What cannot be had for less: a look-up in a map, and the requests by hyper and rustls alone.
+//! The floor: a map look-up, and the requests by hyper and rustls alone.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -88,7 +88,7 @@ impl Does for Floor {
     }
 }
 
-/// One that is kept.
+/// A connection that is reused.
 struct Connection {
     host: &'static str,
     sender: SendRequest<Full<Bytes>>,
@@ -120,12 +120,12 @@ impl Connection {
         Self { host, sender }
     }
 
-    /// The token of the answer to a form.
+    /// Sends a form and returns the token of the answer.
     async fn token(&mut self, form: &[(&str, &str)]) -> String {
         let encoded: Vec<String> =
             form.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
         let form = format!("{}&grant_type=client_credentials&client_info=2", encoded.join("&"));
-        // What the client sends: no less, so that as much is encrypted, sent and read.
+        // The request has the same headers as the client's, so that as many bytes are encrypted, sent and read.
         let request = Request::post(format!("/{TENANT}/oauth2/v2.0/token"))
             .header("accept", "application/json")
             .header("content-type", "application/x-www-form-urlencoded")

@@ -1,11 +1,11 @@
-//! What certbound has to be beside the others.
+//! The gates of certbound compared with other libraries.
 
 use crate::report::{Gate, Row};
 use crate::table::Table;
 use crate::work::{AZURE, FLOOR, GO, NODE, OURS, PYTHON, Task};
 use crate::{COMMAND, PEAK, START};
 
-/// How many times what certbound takes the others must take at least.
+/// The least ratio of each library's result to that of certbound.
 const DEARER: [(Task, &str, f64); 12] = [
     (Task::Hit, AZURE, 2.0),
     (Task::Hit, GO, 14.0),
@@ -21,7 +21,7 @@ const DEARER: [(Task, &str, f64); 12] = [
     (Task::Cold, AZURE, 1.4),
 ];
 
-/// How many times what another takes certbound may take at most.
+/// The greatest ratio of certbound's result to that of another program.
 const AT_MOST: [(&str, &str, &str, f64); 5] = [
     (COLD, OURS, FLOOR, 1.3),
     (PAIR, OURS, FLOOR, 1.25),
@@ -32,7 +32,7 @@ const AT_MOST: [(&str, &str, &str, f64); 5] = [
 const COLD: &str = Task::Cold.text();
 const PAIR: &str = Task::Pair.text();
 
-/// The slowest hit, in nanoseconds.
+/// The limit of the slowest hit, in nanoseconds.
 const SLOWEST: f64 = 1e6;
 
 pub(crate) fn report(table: &Table) {

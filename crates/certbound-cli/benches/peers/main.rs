@@ -1,7 +1,8 @@
-//! certbound beside what a user would pick instead, against one and the same local service: `cargo xtask bench`.
+//! certbound compared with other libraries, with the same local service: `cargo xtask bench`.
 //!
-//! Everything runs in an emulator's own network, where the real names are its own, so that each library is used as it comes
-//! and none goes through a proxy. Each is a process of its own, measured by its own CPU time, in rounds that alternate.
+//! All programs run in the network namespace of an emulator, in which the real names lead to it. Each library therefore
+//! runs without a proxy and without changes. Each program is a separate process. Its CPU time is measured in
+//! alternating rounds.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark")]
 
 mod azure;
@@ -19,9 +20,9 @@ use std::process::{Command, ExitCode};
 use table::Table;
 use work::{Task, Worker};
 
-/// Rounds in which all alternate.
+/// The number of rounds in which all programs alternate.
 const ROUNDS: usize = 5;
-/// Where the emulator's network says that it is one.
+/// This variable is set inside the emulator's network.
 const INSIDE: &str = "CERTBOUND_EMULATOR_CERTIFICATE";
 const WORKER: &str = "--worker";
 const START: &str = "start to first token and end";
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
         work::serve(&arguments[at + 1], arguments.get(at + 2).map(String::as_str));
         return ExitCode::SUCCESS;
     }
-    // `cargo test` runs it without.
+    // `cargo test` runs this program without `--bench`.
     if !arguments.iter().any(|argument| argument == "--bench") {
         return ExitCode::SUCCESS;
     }

@@ -20,7 +20,7 @@ pub(crate) struct Ours {
     many: Option<Many>,
 }
 
-/// Many tokens, of a service in this process.
+/// A client with many cached tokens, from a service in this process.
 struct Many {
     client: Client<BySecret>,
     scopes: Vec<ResourceScope>,
@@ -59,7 +59,7 @@ impl Many {
     }
 }
 
-/// Answers every request alike: at once, or slowly.
+/// Answers every request with the same answer, at once or slowly.
 #[derive(Clone, Default)]
 struct InProcess {
     is_slow: Arc<AtomicBool>,

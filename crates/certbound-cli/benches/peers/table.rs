@@ -1,4 +1,4 @@
-//! What was measured: ratios of the rounds, their medians, and the figures they are of.
+//! The results: values of the rounds, their medians and ratios.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ pub(crate) struct Table {
 struct Row {
     text: &'static str,
     unit: &'static str,
-    /// By worker, then by round.
+    /// The values by worker, then by round.
     rounds: Vec<Vec<f64>>,
 }
 
@@ -34,20 +34,20 @@ impl Table {
         self.rows[at].rounds[worker].push(value);
     }
 
-    /// Of each round by itself; none where it was not measured.
+    /// Returns the value of each round; empty if it was not measured.
     pub(crate) fn rounds(&self, text: &str, who: &str) -> &[f64] {
         let row = self.rows.iter().find(|row| row.text == text);
         let at = self.names.iter().position(|name| *name == who);
         row.zip(at).map(|(row, at)| row.rounds[at].as_slice()).unwrap_or_default()
     }
 
-    /// `who` as multiples of `other`, of each round by itself: what the machine did to one, it did to the other.
+    /// Returns `who` divided by `other` for each round. A load on the machine affects both in the same round.
     pub(crate) fn ratios(&self, text: &str, who: &str, other: &str) -> Vec<f64> {
         let (who, other) = (self.rounds(text, who), self.rounds(text, other));
         who.iter().zip(other).map(|(who, other)| who / other).collect()
     }
 
-    /// As Markdown: ours as it is, all others as multiples of it.
+    /// Formats the table as Markdown: our values, and all others as multiples of them.
     pub(crate) fn text(&self) -> String {
         let mut text = String::from("\n");
         for cells in self.cells() {
@@ -56,7 +56,7 @@ impl Table {
         text
     }
 
-    /// The same for whoever makes one table of several.
+    /// Writes the same values as JSON, for a table of several benchmarks.
     pub(crate) fn report(&self) {
         let rows: Vec<_> = self
             .rows

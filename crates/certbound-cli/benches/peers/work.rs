@@ -1,4 +1,4 @@
-//! The processes that are compared, and what they are told to do.
+//! The processes that are compared, and their tasks.
 
 use std::cell::Cell;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -18,20 +18,20 @@ pub(crate) const NODE: &str = "MSAL for Node";
 pub(crate) const GO: &str = "MSAL for Go";
 
 pub(crate) const TENANT: &str = "bea21ebe-8b64-4d06-9f6d-6a889b120a7c";
-/// It has a certificate, and trusts itself as Leg 1.
+/// The application has a certificate and trusts itself as Leg 1.
 pub(crate) const APP: &str = "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e";
 pub(crate) const SECRET_APP: &str = "aa57c903-4e1d-4b62-8d08-73f9e5b1c264";
 pub(crate) const SECRET: &str = "certbound-emulator-secret";
 pub(crate) const SCOPE: &str = "https://graph.microsoft.com/.default";
 
-/// A scope that nobody asked for before; as long as real ones.
+/// Returns a scope that was not requested before, as long as a real scope.
 pub(crate) fn scope(number: usize) -> String {
     format!("api://00000000-0000-4000-8000-{number:012}/.default")
 }
 
-/// Tokens in the cache where there are many.
+/// The number of tokens in a full cache.
 pub(crate) const MANY: usize = 10_000;
-/// What a token takes to come where the service is slow.
+/// The answer time of the slow service.
 pub(crate) const SLOW: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,11 +78,11 @@ impl Task {
     }
 }
 
-/// A process that does tasks on demand.
+/// A process that does tasks on request.
 pub(crate) struct Worker {
     pub(crate) name: &'static str,
     command: Vec<PathBuf>,
-    /// How often a task is done in a round; none: it cannot.
+    /// How often each task is done in a round; 0 if the library does not support it.
     counts: [u32; 5],
     starts: bool,
     _child: Child,
@@ -90,7 +90,7 @@ pub(crate) struct Worker {
     output: BufReader<ChildStdout>,
 }
 
-/// What a process took from its start to its end.
+/// The cost of a process from its start to its end.
 pub(crate) struct Start {
     pub(crate) wall: Duration,
     pub(crate) cpu: f64,
@@ -109,13 +109,13 @@ impl Worker {
         let mut all = vec![
             Self::new(OURS, rust("ours"), [200_000, 200_000, 200, 100, 1], true),
             Self::new(FLOOR, rust("floor"), [200_000, 200_000, 200, 100, 0], false),
-            // It has no assertion of one's own making for a second leg that it would fetch anew.
+            // This library cannot get a new token for the second leg with an assertion of the application.
             Self::new(AZURE, rust("azure"), [100_000, 100_000, 200, 0, 1], true),
             Self::new(PYTHON, python, [5_000, 5_000, 100, 50, 0], true),
             Self::new(NODE, node, [3_000, 30, 100, 50, 0], true),
         ];
         if let Some(worker) = std::env::var_os("CERTBOUND_GO_WORKER") {
-            // Old ones, as Debian's is, ask for scopes of users beside the application's own, which the emulator refuses.
+            // An old version, such as Debian's, also requests scopes of users, which the emulator refuses.
             let once = Command::new(&worker).arg("once").output().unwrap();
             match once.status.success() {
                 true => all.push(Self::new(GO, vec![worker.into()], [30_000, 200, 100, 50, 0], true)),
@@ -131,7 +131,8 @@ impl Worker {
         Self { name, command, counts, starts, _child: child, input, output }
     }
 
-    /// Nanoseconds of CPU for each, or of the slowest one, or none where it cannot.
+    /// Returns the CPU time of one task in nanoseconds, or the time of the slowest hit. Returns `None` if the library
+    /// does not support the task.
     pub(crate) fn run(&mut self, task: Task, warm_up: bool) -> Option<f64> {
         let count = self.counts[task as usize];
         if count == 0 {
@@ -145,7 +146,7 @@ impl Worker {
         Some(total / f64::from(count))
     }
 
-    /// From the start of another process to its end, with one token in between.
+    /// Starts another process that gets one token, and measures it from start to end.
     #[expect(
         clippy::disallowed_methods,
         reason = "how long a process lives is told by a clock outside of it"
@@ -165,7 +166,7 @@ impl Worker {
     }
 }
 
-/// From the start of the command line to its end, with one token in between that no store has.
+/// Starts the command line, which gets one token without a store, and measures it from start to end.
 #[expect(clippy::disallowed_methods, reason = "how long a process lives is told by a clock outside of it")]
 pub(crate) fn start_command() -> Duration {
     let mut command = Command::new(env!("CARGO_BIN_EXE_certbound"));
@@ -185,18 +186,18 @@ fn process(command: &[PathBuf]) -> Command {
     process
 }
 
-/// What one of Rust can do.
+/// The tasks of a library in Rust.
 pub(crate) trait Does {
     async fn hit(&mut self);
-    /// One of many tokens, by its number below [`MANY`].
+    /// Gets one of many tokens, by its number below [`MANY`].
     async fn hit_of_many(&mut self, number: usize);
     async fn cold(&mut self);
     async fn pair(&mut self);
-    /// The slowest hit, by the wall's clock, while another token takes [`SLOW`].
+    /// Returns the wall time of the slowest hit while the request for another token takes [`SLOW`].
     async fn slowest_hit(&mut self) -> Duration;
 }
 
-/// Hits again and again until `miss` is over; how long the slowest took.
+/// Repeats hits until `miss` ends, and returns the time of the slowest hit.
 #[expect(clippy::disallowed_methods, reason = "who waits does so by the wall's clock")]
 pub(crate) async fn slowest<F: Future<Output = ()>>(
     miss: impl Future<Output = ()>,
@@ -220,7 +221,7 @@ pub(crate) async fn slowest<F: Future<Output = ()>>(
     tokio::join!(slow, hits).1
 }
 
-/// The process of one of Rust: does what stdin says, or one token and out.
+/// Runs the process of a library in Rust: the tasks from stdin, or one token.
 pub(crate) fn serve(name: &str, once: Option<&str>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -249,7 +250,7 @@ async fn run(mut does: impl Does, once: Option<&str>) {
             continue;
         }
         if task == Task::Many {
-            // Filled at its first turn.
+            // The first call fills the cache.
             does.hit_of_many(0).await;
         }
         let before = used();
@@ -265,19 +266,19 @@ async fn run(mut does: impl Does, once: Option<&str>) {
     }
 }
 
-/// A number below [`MANY`], in an order that no processor foresees.
+/// Returns a number below [`MANY`], in a pseudo-random order that the processor cannot predict.
 fn random(seed: &mut u64) -> usize {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     usize::try_from(*seed >> 33).unwrap() % MANY
 }
 
-/// Of this process, all threads, in nanoseconds.
+/// Returns the CPU time of all threads of this process, in nanoseconds.
 fn used() -> u64 {
     let now = clock_gettime(ClockId::ProcessCPUTime);
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
-/// The most memory that this process ever had, in bytes.
+/// Returns the greatest memory use of this process so far, in bytes.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
