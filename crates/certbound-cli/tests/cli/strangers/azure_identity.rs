@@ -1,4 +1,4 @@
-//! The Azure SDK for Rust's own managed-identity credential, in a process of its own on the emulated machine.
+//! The managed identity credential of the Azure SDK for Rust, in a separate process on the emulated machine.
 
 use azure_core::credentials::TokenCredential as _;
 use azure_identity::{ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId};
@@ -31,7 +31,7 @@ fn it_finds_each_identity_on_each_platform_it_knows() {
     }
 }
 
-/// The other half of the test above: what runs on the machine.
+/// The second half of the test above: it runs on the machine.
 #[tokio::test]
 #[ignore = "runs as the command of an emulator only"]
 async fn on_the_machine() {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{Emulator, stderr, stdout, text};
 
-/// An answer, as curl saw it.
+/// An answer in curl's output.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) challenge: String,
@@ -15,7 +15,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// AADSTS number and OAuth error of a refusal by the token service.
+    /// Returns the status, the AADSTS number and the OAuth error of a refusal by the token service.
     pub(super) fn refusal(&self) -> (u16, u64, &str) {
         let code = self.body["error_codes"][0].as_u64().unwrap_or_else(|| panic!("{}", self.body));
         let description = self.body["error_description"].as_str().unwrap();
@@ -28,7 +28,7 @@ impl Answer {
     }
 }
 
-/// curl, presenting a certificate or none.
+/// curl, with a certificate or without.
 pub(super) struct Curl<'a> {
     emulator: &'a Emulator,
     certificate: Option<PathBuf>,
@@ -43,7 +43,7 @@ impl<'a> Curl<'a> {
         Self { emulator, certificate: None }
     }
 
-    /// A form, sent by POST.
+    /// Sends a form by POST.
     pub(super) fn post(&self, url: &str, form: &[(&str, &str)]) -> Answer {
         let mut command = self.command();
         for (name, value) in form {
@@ -52,7 +52,7 @@ impl<'a> Curl<'a> {
         answer(command.arg(url))
     }
 
-    /// A resource, with these headers.
+    /// Calls a resource with these headers.
     pub(super) fn get(&self, url: &str, headers: &[&str]) -> Answer {
         let mut command = self.command();
         for header in headers {
@@ -63,7 +63,7 @@ impl<'a> Curl<'a> {
 
     fn command(&self) -> Command {
         let mut command = Command::new("curl");
-        // -q: no configuration file of whoever runs the tests.
+        // With -q curl ignores the configuration file of the user who runs the tests.
         command.args(["-q", "--silent", "--show-error", "--max-time", "60"]);
         command.args(["--proxy", self.emulator.text("proxy"), "--cacert", self.emulator.text("ca")]);
         command.args(["--write-out", "\\n%{http_code}\\n%header{www-authenticate}"]);

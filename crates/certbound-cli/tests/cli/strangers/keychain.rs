@@ -1,11 +1,11 @@
-//! The keychain of a session: GNOME Keyring, on a bus of its own.
+//! The keychain of a session: GNOME Keyring, on its own bus.
 
 use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::support::{Emulator, VAULT, json, refusal, stderr};
 
-/// What our exchange says in a session whose keychain is unlocked by `password`, or is as it is found.
+/// Runs an exchange in a session. `password` unlocks the keychain; without it the keychain stays as it is.
 fn in_session(emulator: &Emulator, home: &Path, password: Option<&str>, key: &str) -> Output {
     let daemon = match password {
         Some(password) => {
@@ -37,12 +37,12 @@ fn an_unlocked_keychain_keeps_the_key_and_a_locked_one_asks_nobody() {
     };
     assert!(!run(Some("one"), "auto"));
     assert!(cache.join("tokens-by-other-key.sealed").exists() && !cache.join("tokens.key").exists());
-    // The next command, in the next session.
+    // The next command runs in the next session.
     assert!(run(Some("one"), "auto"));
     assert!(run(Some("one"), "keychain"));
     assert!(!cache.join("tokens.key").exists());
 
-    // Locked: a file, or nothing.
+    // If the keychain is locked, the key is in a file, or the command fails.
     let refused = in_session(&emulator, home, None, "keychain");
     assert_eq!(refusal(&refused), (2, "cache_unusable".to_owned()));
     assert!(stderr(&refused).contains("the keychain is locked"), "{}", stderr(&refused));
@@ -51,7 +51,7 @@ fn an_unlocked_keychain_keeps_the_key_and_a_locked_one_asks_nobody() {
     assert!(run(None, "auto"));
     assert!(run(Some("one"), "keychain"));
 
-    // A key of a keychain that was made anew opens nothing, which is no error.
+    // A new keychain has a new key, which does not open the old file. That is no error.
     std::fs::remove_dir_all(home.join(".local/share/keyrings")).unwrap();
     assert!(!run(Some("two"), "keychain"));
     assert!(run(Some("two"), "keychain"));

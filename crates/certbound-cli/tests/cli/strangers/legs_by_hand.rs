@@ -1,4 +1,4 @@
-//! Both legs and the resource call by curl, and each way to be refused.
+//! Both legs and the resource call by curl, and each kind of refusal.
 
 use super::curl::{Answer, Curl};
 use super::openssl;
@@ -52,7 +52,7 @@ fn curl_performs_both_legs_and_the_call() {
     let secret = curl.get(SECRET, &[&bound, ASK_FOR_CERTIFICATE]);
     assert_eq!((secret.status, secret.body["value"].as_str()), (200, Some("a secret that is none")));
 
-    // A resource of one's own, whose name for tokens is not its host.
+    // A custom resource whose identifier URI differs from its host name.
     let orders = leg2(&curl, assertion.token(), "api://orders/.default");
     let orders = curl.get(ORDERS, &[&authorization("mtls_pop", orders.token())]);
     assert_eq!((orders.status, orders.body["orders"]["1001"].as_str()), (200, Some("two lamps")));
@@ -66,7 +66,7 @@ fn each_leg_refuses_for_its_own_reason() {
     let none = Curl::without_certificate(&emulator);
     let stranger =
         Curl::with_certificate(&emulator, openssl::certificate(&directory, "stranger", "CN=stranger"));
-    // The right name, vouched for by nobody.
+    // A certificate with the right name and an unknown issuer.
     let impostor = Curl::with_certificate(
         &emulator,
         openssl::certificate(&directory, "impostor", "CN=certbound-demo-app"),

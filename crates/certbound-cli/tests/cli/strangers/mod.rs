@@ -1,8 +1,8 @@
-//! Programs that nobody here wrote, against the emulator in a process of its own: curl, openssl, MSAL for Python and for
-//! Node; as servers that the verifier stands before: axum, tonic, and what stands behind nginx, Caddy, HAProxy and Apache; and
-//! as a token service: oidc-provider.
+//! Programs of other authors (*strangers*), with the emulator in a separate process. The clients are curl, openssl,
+//! MSAL for Python and MSAL for Node. The servers that use the verifier are axum, tonic, and resources behind nginx,
+//! Caddy, HAProxy and Apache. The token service is oidc-provider.
 //!
-//! `cargo xtask test` installs them. Without one of them its tests fail: none is skipped.
+//! `cargo xtask test` installs them. If one is missing, its tests fail: no test is skipped.
 
 mod azure_identity;
 mod curl;

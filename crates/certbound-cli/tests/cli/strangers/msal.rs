@@ -2,7 +2,7 @@
 
 use super::python;
 
-/// Bearer tokens with each of MSAL's three credentials, and what it makes of refusals.
+/// Gets Bearer tokens with each of MSAL's three credentials, and MSAL's errors for refusals.
 const TOKENS: &str = include_str!("msal_tokens.py");
 
 #[test]
@@ -18,7 +18,7 @@ fn it_gets_bearer_tokens_with_secret_certificate_and_assertion() {
     assert_eq!(result["secret"]["appidacr"], "1");
     assert_eq!(result["certificate"]["appidacr"], "2");
     assert_eq!(result["assertion"]["appidacr"], "2");
-    // With the certificate's token the resource answers, over a connection without a certificate.
+    // The resource accepts the token of the certificate on a connection without a certificate.
     assert_eq!(result["certificate"]["resource"], 200, "{result}");
 }
 

@@ -1,5 +1,5 @@
-//! Managed identities by MSAL for Python and for Node, unmodified: by the variables of each platform, and at the real
-//! link-local address.
+//! Managed identities with unmodified MSAL for Python and MSAL for Node, by the variables of each platform and at the
+//! real link-local address.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ const USER: &str = "41d8e6b2-7f93-4c0a-a5e1-b90c38f2d76e";
 const ARC: &[&str] = &["--isolated", "--platform", "arc"];
 const SERVICE_FABRIC: &[&str] = &["--platform", "service-fabric"];
 
-/// What the program prints as the command of `emulator run`.
+/// Returns the output of the program under `emulator run`.
 fn run(flags: &[&str], command: &[&str]) -> serde_json::Value {
     let output = certbound().args(["emulator", "run"]).args(flags).arg("--").args(command).output().unwrap();
     assert!(output.status.success(), "{flags:?}: {}", stderr(&output));
@@ -33,10 +33,10 @@ fn python_finds_each_identity_on_each_platform() {
         let result = run(flags, &[text(&python), script]);
         assert_eq!(result, json!({ "system": SYSTEM, "user": USER }), "{flags:?}");
     }
-    // There it is no managed identity to it, and it looks at one place only.
+    // MSAL does not treat Cloud Shell as a managed identity, and uses one fixed address for it.
     let result = run(&["--isolated", "--platform", "cloud-shell"], &[text(&python), script]);
     assert_eq!(result, json!({ "system": SYSTEM, "unknown": "AudienceNotSupported" }));
-    // It pins the certificate too, and sends no selector: there the cluster says which identity it is.
+    // MSAL pins the certificate too. It sends no selector, because the cluster determines the identity.
     let result = run(SERVICE_FABRIC, &[text(&python), script]);
     assert_eq!(result, json!({ "system": SYSTEM, "user": SYSTEM }));
 }
@@ -45,7 +45,7 @@ fn python_finds_each_identity_on_each_platform() {
 fn node_finds_each_identity_on_each_platform() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/strangers/msal_machine.mjs");
     let (node, packages) = (node::interpreter(), node::packages());
-    // The agent of Arc must say which identity it took, or this library refuses the token.
+    // The agent of Arc must name the identity that it used; otherwise this library refuses the token.
     for flags in [
         &["--platform", "imds"][..],
         &["--platform", "app-service"],
@@ -56,10 +56,10 @@ fn node_finds_each_identity_on_each_platform() {
         let result = run(flags, &[text(&node), script, text(&packages)]);
         assert_eq!(result, json!({ "system": SYSTEM, "user": USER }), "{flags:?}");
     }
-    // It selects by the client id, which is not known there.
+    // This library selects by the client id, which Service Fabric does not know.
     let result = run(SERVICE_FABRIC, &[text(&node), script, text(&packages)]);
     assert_eq!(result, json!({ "system": SYSTEM, "user": "InvalidParameter" }));
-    // The shell has one identity only, and this library says so before it asks.
+    // Cloud Shell has only one identity. This library refuses others before it sends a request.
     let shell = ["--platform", "cloud-shell"];
     let result = run(&shell, &[text(&node), script, text(&packages)]);
     assert_eq!(result["system"], SYSTEM);

@@ -1,4 +1,4 @@
-//! MSAL for Node, unmodified, as the command of an isolated `emulator run`: it knows nothing of proxies.
+//! Unmodified MSAL for Node as the command of an isolated `emulator run`, because it does not support proxies.
 
 use super::node;
 use crate::support::{certbound, json, stderr, text};

@@ -1,13 +1,13 @@
-//! The Node that has the packages of the tests.
+//! The Node installation with the packages of the tests.
 
 use std::path::PathBuf;
 
-/// The interpreter that `cargo xtask test` found or brought.
+/// Returns the interpreter that `cargo xtask test` found or installed.
 pub(super) fn interpreter() -> PathBuf {
     named("CERTBOUND_NODE")
 }
 
-/// The folder that holds its `node_modules`.
+/// Returns the folder with its `node_modules`.
 pub(super) fn packages() -> PathBuf {
     named("CERTBOUND_NODE_PACKAGES")
 }

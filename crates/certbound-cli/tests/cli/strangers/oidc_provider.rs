@@ -1,5 +1,5 @@
-//! `oidc-provider` for Node: a token service of RFC 8705 that nobody here wrote, with a resource that checks its tokens
-//! by `jose`.
+//! `oidc-provider` for Node: a token service of other authors that implements RFC 8705, with a resource that checks its
+//! tokens by `jose`.
 
 mod decisions;
 
@@ -28,12 +28,13 @@ struct Provider {
 }
 
 impl Provider {
-    /// With other arguments it lacks what they name.
+    /// Starts the provider; `lacks` turns off the named features.
     fn start(lacks: &str) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), lacks, &[], "")
     }
 
-    /// With more clients, whose certificates are in the folder, and another authority that issued some of these.
+    /// Starts the provider with more clients, whose certificates are in the folder, and with another authority that
+    /// issued some of them.
     fn start_in(folder: tempfile::TempDir, lacks: &str, clients: &[Value], authority: &str) -> Self {
         let server = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let write = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).unwrap();
@@ -101,7 +102,7 @@ async fn it_binds_a_token_to_our_certificate_and_its_resource_accepts_it() {
         let token = client.bound_token(&scope).await.unwrap();
         assert!(token.details().binding_observed);
         assert_eq!(token.scheme().to_string(), "Bearer");
-        // The alias for certificates was used, which is another port than the issuer's.
+        // The client used the alias for mutual TLS, which has another port than the issuer.
         assert!(!token.details().endpoint.starts_with(provider.issuer()), "{:?}", token.details());
 
         let get = || http::Request::get(orders).body(Bytes::new()).unwrap();
@@ -109,7 +110,7 @@ async fn it_binds_a_token_to_our_certificate_and_its_resource_accepts_it() {
         let text = String::from_utf8_lossy(answer.body()).into_owned();
         assert_eq!((answer.status().as_u16(), text), (200, format!("orders of {id}")));
 
-        // Whoever stole it: no certificate, or another one.
+        // A thief has no certificate or another one.
         let other = Binding::new(certificate("other"));
         for via in [Via::Tls, Via::Resource(&other)] {
             let mut stolen = get();
@@ -120,7 +121,7 @@ async fn it_binds_a_token_to_our_certificate_and_its_resource_accepts_it() {
             assert_eq!((answer.response.status().as_u16(), text.as_str()), (401, "not bound"));
         }
 
-        // And by our own verifier, with the keys that the issuer publishes.
+        // Our own verifier accepts the token, with the keys that the issuer publishes.
         let verifier = Verifier::builder()
             .issuer(Issuer::oidc(provider.issuer(), [Algorithm::Rs256]).unwrap())
             .audience("urn:orders")
@@ -143,10 +144,10 @@ async fn what_it_does_not_bind_is_no_bound_token() {
     let provider = Provider::start("nothing");
     let scope = read();
     let by = |id: &str, name: &str| provider.client(id).with_certificate(certificate(name)).build().unwrap();
-    // It gives this client plain tokens, over the same connections and under the same type.
+    // The provider issues Bearer tokens to this client, over the same connections and with the same token type.
     let refused = by("unbound", "rsa").bound_token(&scope).await.unwrap_err();
     assert_eq!(refused.code(), "token_not_bound", "{refused}");
-    // A certificate that it does not know.
+    // The provider does not know this certificate.
     let refused = by("self-signed", "other").bound_token(&scope).await.unwrap_err();
     assert_eq!(refused.code(), "invalid_client", "{refused}");
     let refused = by("by-name", "other").bound_token(&scope).await.unwrap_err();
@@ -169,12 +170,12 @@ async fn it_gives_bearer_tokens_for_a_secret_and_a_signed_assertion() {
 
     let wrong = provider.client("secret").with_secret(Secret::new("wrong")).build().unwrap();
     assert_eq!(wrong.bearer_token(&scope).await.unwrap_err().code(), "invalid_client");
-    // The certificate's owner is another client's.
+    // The certificate belongs to another client.
     let other = provider.client("signed").with_certificate(certificate("other")).build().unwrap();
     assert_eq!(other.bearer_token(&scope).await.unwrap_err().code(), "invalid_client");
 }
 
-/// The same by the command line, which is told of an issuer instead of a tenant.
+/// The same with the command line, with an issuer instead of a tenant.
 #[test]
 fn the_command_line_calls_its_resource_with_a_bound_token() {
     let provider = Provider::start("nothing");
@@ -188,7 +189,7 @@ fn the_command_line_calls_its_resource_with_a_bound_token() {
     assert_eq!(stdout(&output), "orders of by-name", "{}", stderr(&output));
 }
 
-/// What is printed for other programs to send is what `call` sends.
+/// `call` sends exactly what is printed for other programs.
 #[test]
 fn the_command_line_prints_the_scheme_that_it_calls_with() {
     let provider = Provider::start("nothing");
@@ -209,7 +210,7 @@ fn the_command_line_prints_the_scheme_that_it_calls_with() {
     assert_eq!(stdout(&called), "orders of by-name");
 }
 
-/// Metadata and keys over the network of the test, which alone knows the server's certificate.
+/// Fetches metadata and keys over the network of the test, because only that network trusts the server's certificate.
 struct ByNetwork(Network);
 
 impl Fetch for ByNetwork {

@@ -1,4 +1,4 @@
-//! openssl makes certificates, and says what a certificate's thumbprint is.
+//! openssl creates certificates and computes their thumbprints.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::python;
 use crate::support::{Emulator, VAULT, json, stderr, stdout, text};
 
-/// A self-signed certificate and its key in one file.
+/// Returns a file with a self-signed certificate and its key.
 pub(super) fn certificate(directory: &TempDir, name: &str, subject: &str) -> PathBuf {
     let (key, file) =
         (directory.path().join(format!("{name}.key")), directory.path().join(format!("{name}.pem")));
@@ -33,7 +33,7 @@ pub(super) fn certificate(directory: &TempDir, name: &str, subject: &str) -> Pat
     file
 }
 
-/// SHA-256 of a certificate as upper-case hex, as openssl computes it.
+/// Returns the SHA-256 of a certificate in upper-case hexadecimal, as openssl computes it.
 fn fingerprint(file: &Path) -> String {
     let printed = openssl(&["x509", "-in", text(file), "-noout", "-fingerprint", "-sha256"]);
     printed.trim().rsplit('=').next().unwrap().replace(':', "")
@@ -48,7 +48,7 @@ fn openssl(arguments: &[&str]) -> String {
     stdout(&output)
 }
 
-/// Reads the token from its argument with nothing of ours: base64 and JSON of Python.
+/// Reads the token from its argument with Python's base64 and JSON, without our code.
 const READ_CNF: &str = r#"
 import base64, json, sys
 payload = sys.argv[1].split(".")[1]

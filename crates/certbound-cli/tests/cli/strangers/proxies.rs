@@ -1,5 +1,5 @@
-//! What the tests of proxies have in common: their configuration, which is that of the documents, who decides for them, and
-//! the API behind them.
+//! The common parts of the tests with proxies: their configuration from the documentation, the verifier that they ask,
+//! and the API behind them.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -24,8 +24,8 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// Reads what the process says on stderr up to a line with this text; false where it ends before. The rest is read too:
-    /// it must not fill the pipe.
+    /// Reads the process's stderr up to a line with this text. Returns false if the process ends before. A thread reads
+    /// the rest, because a full pipe would block the process.
     pub(super) fn says(&mut self, ready: &str) -> bool {
         let stderr = self.0.stderr.take().unwrap();
         let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
@@ -43,11 +43,11 @@ impl Running {
     }
 }
 
-/// A block of `docs/proxies.md`: what a reader copies is what runs here.
+/// A block of `docs/proxies.md`: the tests run exactly what a reader copies.
 pub(super) struct Configuration(String);
 
 impl Configuration {
-    /// The block in this language. The server's certificate is the fixture's.
+    /// Returns the block in this language, with the server certificate of the fixture.
     pub(super) fn of(language: &str, fixture: &Fixture) -> Self {
         let page = include_str!("../../../../../docs/proxies.md");
         let block = page.split_once(&format!("```{language}\n")).unwrap().1;
@@ -57,7 +57,7 @@ impl Configuration {
             .replace("/etc/ssl/api.key", text(&fixture.server_key))
     }
 
-    /// Where the text stands, which it must.
+    /// Replaces a text, which must exist.
     pub(super) fn with(self, from: &str, to: &str) -> Self {
         assert!(self.0.contains(from), "{from} in {}", self.0);
         self.replace(from, to)
@@ -67,12 +67,12 @@ impl Configuration {
         Self(self.0.replace(from, to))
     }
 
-    /// Behind what only a test needs.
+    /// Puts `head`, which only the test needs, before the block.
     pub(super) fn after(self, head: &str) -> Self {
         Self(format!("{head}{}", self.0))
     }
 
-    /// Before what only a test needs.
+    /// Puts `tail`, which only the test needs, after the block.
     pub(super) fn before(self, tail: &str) -> Self {
         Self(format!("{}{tail}", self.0))
     }
@@ -82,7 +82,7 @@ impl Configuration {
     }
 }
 
-/// A server, where Debian has it.
+/// Returns the command of a server, at Debian's path if it exists there.
 pub(super) fn server(name: &str) -> Command {
     let path = Path::new("/usr/sbin").join(name);
     let mut command = if path.exists() { Command::new(path) } else { Command::new(name) };
@@ -94,7 +94,7 @@ pub(super) fn start(mut command: Command) -> Running {
     Running(command.spawn().expect("the proxy is needed: run the tests by `cargo xtask test`"))
 }
 
-/// `certbound verify --serve` for a form of header, and the address where it listens.
+/// Starts `certbound verify --serve` for a form of header. Returns its address too.
 pub(super) fn decider(fixture: &Fixture, header: &[&str]) -> (Running, String) {
     let mut command = fixture.emulator.certbound();
     command.args(["verify", "--serve", "127.0.0.1:0", "--audience", ORDERS_ID, "--require-role", ROLE]);
@@ -108,7 +108,7 @@ pub(super) fn decider(fixture: &Fixture, header: &[&str]) -> (Running, String) {
     (Running(child), url.strip_prefix("http://").unwrap().to_owned())
 }
 
-/// An API that repeats the headers it gets, one on a line, without the token.
+/// Starts an API that answers with the headers it received, one per line, without the token.
 pub(super) fn api() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -126,7 +126,7 @@ pub(super) fn api() -> String {
     address
 }
 
-/// Clients that know TCP only come to a socket in the file system by a port of ours.
+/// Forwards a TCP port to a Unix socket, for clients that support only TCP.
 pub(super) fn relay(socket: PathBuf) -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -145,13 +145,13 @@ pub(super) fn relay(socket: PathBuf) -> u16 {
     port
 }
 
-/// The DER of the certificate in a PEM file, in base64.
+/// Returns the DER of the certificate in a PEM file, in base64.
 pub(super) fn base64_of(path: &str) -> String {
     let pem = std::fs::read_to_string(path).unwrap();
     pem.lines().skip(1).take_while(|line| !line.starts_with('-')).collect()
 }
 
-/// An expired certificate, and one that is for servers only.
+/// Returns an expired certificate, and one whose extended key usage is for servers only.
 pub(super) fn unusable_certificates(fixture: &Fixture) -> [PathBuf; 2] {
     let mut over = CertificateParams::default();
     (over.not_before, over.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
@@ -164,7 +164,7 @@ pub(super) fn unusable_certificates(fixture: &Fixture) -> [PathBuf; 2] {
     })
 }
 
-/// Sends these bytes and reads until the server ends the connection.
+/// Sends these bytes and reads until the server closes the connection.
 pub(super) fn raw(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
@@ -173,8 +173,8 @@ pub(super) fn raw(address: &str, request: &str) -> String {
     answer
 }
 
-/// What a client says of itself by the headers of an acceptance does not reach an API whose proxy asks, and a token in the
-/// URL is found beside bytes that are not ASCII.
+/// Two attacks. Headers of the client with the names of the seven headers must not reach the API. A token in the URL
+/// must be found beside bytes that are not ASCII.
 pub(super) fn attack_what_the_proxy_passes_on(fixture: &Fixture, url: &str) {
     let bound = format!("Authorization: mtls_pop {}", fixture.token);
     let ours = Some(fixture.emulator.certificate());
@@ -190,7 +190,7 @@ pub(super) fn attack_what_the_proxy_passes_on(fixture: &Fixture, url: &str) {
     let (status, shown) = fixture.get(url, ours, &[&[bound.as_str()], &spoofed[..]].concat());
     assert_eq!(status, 200, "{shown}");
     assert!(!shown.contains("forged"), "{shown}");
-    // No scopes: what stands there, if anything, is empty.
+    // The token has no scopes, so this header is missing or empty.
     assert!(shown.contains(&format!("x-certbound-roles: {ROLE}\n")), "{shown}");
     let scopes = shown.lines().find_map(|line| line.strip_prefix("x-certbound-scopes:")).unwrap_or_default();
     assert_eq!(scopes.trim(), "", "{shown}");

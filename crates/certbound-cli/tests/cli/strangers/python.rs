@@ -1,4 +1,4 @@
-//! The Python that has MSAL.
+//! The Python installation with MSAL.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use crate::support::{Emulator, certbound, json, stderr, text};
 
-/// The interpreter of the virtual environment that `cargo xtask test` makes.
+/// Returns the interpreter of the virtual environment that `cargo xtask test` creates.
 pub(super) fn interpreter() -> PathBuf {
     let python = std::env::var_os("CERTBOUND_PYTHON").map(PathBuf::from);
     python.expect("CERTBOUND_PYTHON names no Python with MSAL: run the tests by `cargo xtask test`")
 }
 
-/// What a script of this folder prints, against a running emulator.
+/// Returns the output of a script of this folder, with a running emulator.
 pub(super) fn script(emulator: &Emulator, source: &str, arguments: &[&str]) -> Value {
     let mut command = Command::new(interpreter());
     command.args(["-c", source]).args(arguments);
@@ -21,7 +21,7 @@ pub(super) fn script(emulator: &Emulator, source: &str, arguments: &[&str]) -> V
     output(command)
 }
 
-/// What it prints as the command of `emulator run`.
+/// Returns the output of a script under `emulator run`.
 pub(super) fn script_under_run(source: &str) -> Value {
     let python = interpreter();
     let mut command = certbound();

@@ -1,4 +1,4 @@
-//! A resource behind a real Apache, which forwards and asks nobody: the resource decides by the header.
+//! A resource behind a real Apache, which only forwards: the resource verifies the header itself.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -9,8 +9,8 @@ use crate::support::{stderr, stdout, text};
 
 const MODULES: [&str; 6] = ["mpm_event", "authz_core", "headers", "proxy", "proxy_http", "ssl"];
 
-/// Apache can neither be asked for a free port nor be given a socket. Where another process took the port that was free a
-/// moment ago, it tries the next.
+/// Starts Apache. It cannot choose a free port or inherit a socket. If another process took the free port in the
+/// meantime, the next port is tried.
 fn apache(fixture: &Fixture, resource: &str) -> (Running, u16) {
     for _ in 0..16 {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -18,7 +18,7 @@ fn apache(fixture: &Fixture, resource: &str) -> (Running, u16) {
         let modules = MODULES
             .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
             .concat();
-        // User and Group are for root alone, who must not serve.
+        // Apache needs User and Group if root starts it, because it must not serve as root.
         let head = format!(
             "ServerName localhost\nServerRoot {folder}\nPidFile {folder}/apache.pid\nMutex file:{folder}\n\
              ErrorLog /dev/stderr\nLogLevel warn mpm_event:debug\nUser www-data\nGroup www-data\n\
@@ -30,7 +30,7 @@ fn apache(fixture: &Fixture, resource: &str) -> (Running, u16) {
             .after(&head)
             .write(fixture, "apache.conf");
         let mut command = proxies::server("apache2");
-        // One process: children would outlive a parent that is killed.
+        // Apache runs as one process, because child processes would outlive a killed parent.
         command.args(["-X", "-f", text(&configuration)]);
         let mut running = proxies::start(command);
         if running.says("start_threads") {
@@ -59,7 +59,7 @@ fn it_accepts_the_right_client_and_refuses_the_attacks() {
         }
     }
     assert_eq!(fixture.get(&url, Some(ours), &[&bound, "X-SSL-Client-Cert: forged"]).0, 200);
-    // `optional_no_ca` forgives an unknown issuer and nothing else: these get no further than the handshake.
+    // `optional_no_ca` accepts only an unknown issuer. These certificates are refused in the handshake.
     for certificate in proxies::unusable_certificates(&fixture) {
         let mut curl = Command::new("curl");
         curl.args(["-sS", "--noproxy", "*", "--cacert", text(&fixture.server_pem), "-H", &bound, &url]);

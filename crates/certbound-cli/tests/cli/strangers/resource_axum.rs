@@ -1,4 +1,4 @@
-//! The layer on axum, as the example has it.
+//! The layer on axum, with the code of the example.
 
 use super::resources::{Fixture, in_background};
 
@@ -44,7 +44,7 @@ fn openssl_is_asked_for_a_certificate_and_no_session_is_taken_up_again() {
         let shown = fixture.s_client(&address, &[version], &request);
         assert!(shown.contains("HTTP/1.1 401") && shown.contains("no client certificate"), "{shown}");
     }
-    // 18: what one connection left behind is worth nothing on the next.
+    // Attack 18: a TLS session of one connection must not work on another connection.
     let session = fixture.directory.path().join("session.pem");
     let session = session.to_str().unwrap();
     for version in ["-tls1_2", "-tls1_3"] {
@@ -58,7 +58,7 @@ fn openssl_is_asked_for_a_certificate_and_no_session_is_taken_up_again() {
     }
 }
 
-/// 52: what a server before it takes for one request must not be two here.
+/// Attack 52: a server in front may read the bytes as one request; they must not be two requests here.
 #[test]
 fn a_request_of_two_lengths_ends_its_connection() {
     let fixture = Fixture::new();
@@ -69,8 +69,9 @@ fn a_request_of_two_lengths_ends_its_connection() {
          Authorization: mtls_pop {}\r\n\r\n0\r\n\r\n",
         fixture.token
     );
-    // hyper takes the length away and judges by the chunked body; an older one leaves it to the layer, which answers 400.
-    // Either way nothing behind it is read, and `-ign_eof` sees the end of the connection.
+    // hyper removes the length and reads the chunked body. An older hyper leaves the length to the layer, which answers
+    // 400. In both cases nothing after the request is read. With `-ign_eof` openssl waits for the end of the
+    // connection.
     let shown = fixture.s_client(&address, &["-cert", certificate, "-key", certificate], &request.repeat(2));
     assert_eq!(shown.matches("HTTP/1.1").count(), 1, "{shown}");
     assert!(shown.contains("HTTP/1.1 405") && shown.contains("connection: close"), "{shown}");

@@ -4,7 +4,7 @@ use super::proxies::{self, Configuration, Running};
 use super::resources::Fixture;
 use crate::support::text;
 
-/// Caddy on a socket in the file system: it cannot be asked for a free port.
+/// Starts Caddy on a Unix socket, because it cannot choose a free port.
 fn caddy(fixture: &Fixture, decider: &str) -> (Running, u16) {
     let folder = text(fixture.directory.path());
     let socket = fixture.directory.path().join("caddy.sock");
@@ -34,7 +34,7 @@ fn it_accepts_the_right_client_and_refuses_the_attacks() {
     fixture.drive(&url);
     proxies::attack_what_the_proxy_passes_on(&fixture, &url);
 
-    // The header that the verifier reads is Caddy's, whatever the client sends under its name.
+    // The verifier reads Caddy's header, even if the client sends a header with the same name.
     let bound = format!("Authorization: mtls_pop {}", fixture.token);
     let ours = fixture.emulator.certificate();
     let header = |name: &str| format!("{name}: {}", proxies::base64_of(ours));

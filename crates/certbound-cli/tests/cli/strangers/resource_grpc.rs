@@ -1,4 +1,4 @@
-//! The layer on tonic, as the example has it; curl speaks gRPC by hand.
+//! The layer on tonic, with the code of the example. curl sends gRPC requests.
 
 use super::resources::{Fixture, in_background};
 use crate::support::text;
@@ -62,7 +62,8 @@ fn it_accepts_the_right_client_and_refuses_the_attacks() {
         (ours, format!("authorization: mtls_pop {for_graph}"), "another audience"),
         (ours, "x-nothing: x".to_owned(), "a token is required"),
     ] {
-        // Without a message: a refused request's body is not read, and curl takes the reset of an unread one amiss.
+        // This request has no message. The server does not read the body of a refused request, and curl reports the
+        // reset of an unread body as an error.
         let refused = ask(certificate, &authorization, "");
         assert!(refused.contains("grpc-status: 16"), "{reason}: {refused:?}");
         assert!(refused.contains(reason), "{reason}: {refused:?}");

@@ -1,4 +1,4 @@
-//! A resource behind a real HAProxy, which forwards and asks nobody: the resource decides by the header.
+//! A resource behind a real HAProxy, which only forwards: the resource verifies the header itself.
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -8,7 +8,7 @@ use super::proxies::{self, Configuration, Running};
 use super::resources::Fixture;
 use crate::support::text;
 
-/// HAProxy takes a socket that already listens, as its standard input: nothing has to wait until it does.
+/// Starts HAProxy. It inherits a listening socket as its standard input, so no test has to wait for it.
 fn haproxy(fixture: &Fixture, configuration: Configuration, resource: &str) -> (Running, u16) {
     let both = [&fixture.server_pem, &fixture.server_key].map(|path| std::fs::read_to_string(path).unwrap());
     let both = crate::support::file(&fixture.directory, "both.pem", both.concat());
@@ -25,7 +25,7 @@ fn haproxy(fixture: &Fixture, configuration: Configuration, resource: &str) -> (
     (proxies::start(command), port)
 }
 
-/// Every attack, with the header of which HAProxy is told, and headers of that name by the client.
+/// Runs every attack, with the header that HAProxy writes and with headers of that name from the client.
 fn drive(header: &[&str], name: &str, value: Option<&str>) {
     let fixture = Fixture::new();
     let (_resource, address) = proxies::decider(&fixture, header);
@@ -53,7 +53,7 @@ fn drive(header: &[&str], name: &str, value: Option<&str>) {
         }
     }
     assert_eq!(fixture.get(&url, Some(ours), &[&bound, &format!("{name}: forged")]).0, 200);
-    // It forgives everything, so that the verifier is the one who refuses.
+    // HAProxy accepts every certificate, so the verifier refuses these.
     for certificate in proxies::unusable_certificates(&fixture) {
         let (status, shown) = fixture.get(&url, Some(text(&certificate)), &[&bound]);
         assert_eq!(status, 401, "{shown}");
@@ -66,7 +66,7 @@ fn it_accepts_the_right_client_and_refuses_the_attacks() {
     drive(&["rfc9440"], "Client-Cert", None);
 }
 
-/// 24: `::` is how it formats a certificate that is not there.
+/// Attack 24: HAProxy writes `::` if there is no certificate.
 #[test]
 fn an_empty_header_is_no_certificate() {
     drive(&["rfc9440"], "Client-Cert", Some(":%[ssl_c_der,base64]:"));

@@ -4,11 +4,11 @@ use super::proxies::{self, Configuration, Running};
 use super::resources::Fixture;
 use crate::support::{APP, text};
 
-/// nginx on a socket in the file system: it cannot be asked for a free port.
+/// Starts nginx on a Unix socket, because it cannot choose a free port.
 fn nginx(fixture: &Fixture, decider: &str) -> (Running, u16) {
     let folder = fixture.directory.path();
     let socket = folder.join("nginx.sock");
-    // One process: a worker would outlive a master that is killed.
+    // nginx runs as one process, because a worker would outlive a killed master.
     let head = "daemon off;\nmaster_process off;\nerror_log stderr notice;\npid FOLDER/nginx.pid;\nevents {}\nhttp {\n\
         access_log off;\nclient_body_temp_path FOLDER/body;\nproxy_temp_path FOLDER/proxy;\n\
         fastcgi_temp_path FOLDER/fastcgi;\nuwsgi_temp_path FOLDER/uwsgi;\nscgi_temp_path FOLDER/scgi;\n";
@@ -22,7 +22,7 @@ fn nginx(fixture: &Fixture, decider: &str) -> (Running, u16) {
     let mut command = proxies::server("nginx");
     command.args(["-p", text(folder), "-c", text(&configuration), "-e", "stderr"]);
     let mut running = proxies::start(command);
-    // It listens before it tells its limits.
+    // nginx logs its limits after it has started to listen.
     assert!(running.says("getrlimit"));
     (running, proxies::relay(socket))
 }
@@ -36,7 +36,8 @@ fn it_accepts_the_right_client_and_refuses_the_attacks() {
     fixture.drive(&url);
     proxies::attack_what_the_proxy_passes_on(&fixture, &url);
 
-    // 51: who reaches the decider past nginx is the proxy's host itself, and must write the header as nginx does.
+    // Attack 51: a request that reaches the verifier without nginx comes from the proxy's own host. It must have
+    // nginx's header.
     let direct = |header: &str| {
         let bound = format!("Authorization: mtls_pop {}", fixture.token);
         fixture.get(&format!("http://{address}"), None, &[&bound, header])
@@ -45,7 +46,7 @@ fn it_accepts_the_right_client_and_refuses_the_attacks() {
         assert_eq!(direct(header).0, 401, "{header}");
     }
 
-    // `optional_no_ca` forgives an unknown issuer and nothing else: nginx answers these itself.
+    // `optional_no_ca` accepts only an unknown issuer. nginx itself refuses these certificates.
     for certificate in proxies::unusable_certificates(&fixture) {
         let bound = format!("Authorization: mtls_pop {}", fixture.token);
         let (status, shown) = fixture.get(&url, Some(text(&certificate)), &[&bound]);
@@ -54,7 +55,7 @@ fn it_accepts_the_right_client_and_refuses_the_attacks() {
     }
 }
 
-/// 52: nginx asks by requests without a body. What asks by two lengths is not nginx.
+/// Attack 52: nginx asks by requests without a body. A request with two lengths does not come from nginx.
 #[test]
 fn a_question_of_two_lengths_ends_the_connection() {
     let fixture = Fixture::new();
@@ -69,7 +70,7 @@ fn a_question_of_two_lengths_ends_the_connection() {
     };
     let (length, chunked) = ("Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n");
     let smuggled = head("", "Connection: close\r\n");
-    // hyper takes the length away and judges by the chunked body; nothing behind it is read.
+    // hyper removes the length and reads the chunked body. Nothing after the request is read.
     for both in [[length, chunked].concat(), [chunked, length].concat()] {
         let shown = proxies::raw(&address, &format!("{}0\r\n\r\n{smuggled}", head(&both, "")));
         assert_eq!(shown.matches("HTTP/1.1").count(), 1, "{shown}");

@@ -1,4 +1,4 @@
-//! What the resources behind the verifier have in common: tokens, certificates, and the attacks on them.
+//! The common parts of the tests with resources: tokens, certificates, and the attacks.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -9,21 +9,21 @@ use tempfile::TempDir;
 use super::openssl;
 use crate::support::{APP, Emulator, TENANT, file, json, stderr, stdout, text};
 
-/// The custom API, under the client id that stands in its tokens.
+/// The client id of the custom API, which its tokens name as audience.
 pub(super) const ORDERS_ID: &str = "d95b1e37-8c04-4f6a-b2e9-60a7c3f81d45";
 pub(super) const ROLE: &str = "Orders.Read.All";
 
-/// Its number and name, the URL, the client certificate, the headers, and the reason in the answer.
+/// Number and name of the attack, URL, client certificate, headers, and the expected reason in the answer.
 type Attack<'a> = (&'a str, &'a str, Option<&'a str>, Vec<String>, &'a str);
 
-/// An emulator that issues tokens, and what a resource and its callers need.
+/// An emulator that issues tokens, and the files of a resource and its callers.
 pub(super) struct Fixture {
     pub(super) emulator: Emulator,
     pub(super) directory: TempDir,
     /// The resource's own certificate and key.
     pub(super) server_pem: PathBuf,
     pub(super) server_key: PathBuf,
-    /// What callers trust: the emulator and the resource.
+    /// The authorities that callers trust: those of the emulator and of the resource.
     pub(super) trust: PathBuf,
     /// A certificate that no token is bound to.
     pub(super) other: PathBuf,
@@ -53,7 +53,7 @@ impl Fixture {
         json(&output)["accessToken"].as_str().unwrap().to_owned()
     }
 
-    /// With the keys as the emulator publishes them, fetched by curl.
+    /// Returns a verifier with the keys that the emulator publishes, fetched by curl.
     pub(super) fn verifier(&self) -> Verifier {
         let keys = Command::new("curl")
             .args([
@@ -74,7 +74,7 @@ impl Fixture {
         builder.audience(ORDERS_ID).any_role([ROLE]).build().unwrap()
     }
 
-    /// curl, with a certificate or none.
+    /// Runs curl, with a certificate or without.
     pub(super) fn curl(&self, certificate: Option<&str>, arguments: &[&str]) -> Output {
         let mut command = Command::new("curl");
         command.args(["-sS", "-i", "--noproxy", "*", "--cacert", text(&self.server_pem)]);
@@ -86,7 +86,7 @@ impl Fixture {
         output
     }
 
-    /// Status and whole answer of a GET with these headers.
+    /// Returns the status and the whole answer of a GET with these headers.
     pub(super) fn get(&self, url: &str, certificate: Option<&str>, headers: &[&str]) -> (u16, String) {
         let mut arguments = vec!["--http1.1"];
         for header in headers {
@@ -98,7 +98,7 @@ impl Fixture {
         (status.unwrap_or_else(|| panic!("{shown}")), shown)
     }
 
-    /// Our own client in a process of its own: gets the token and calls with it.
+    /// Runs our own client in a separate process: it gets the token and calls the resource.
     pub(super) fn call(&self, url: &str) -> Output {
         let mut command = self.emulator.certbound();
         command.env("SSL_CERT_FILE", &self.trust);
@@ -106,9 +106,8 @@ impl Fixture {
         command.args(["call", "-i", url]).args(scope).output().unwrap()
     }
 
-    /// The right client, by curl and by our own; then every attack that an HTTP client can make.
-    ///
-    /// `refused` is asked for the part of the answer that tells the reason.
+    /// Calls the resource as the right client, by curl and by our own client, and then runs every attack that an HTTP
+    /// client can make.
     pub(super) fn drive(&self, url: &str) {
         let ours = Some(self.emulator.certificate());
         let bound = format!("Authorization: mtls_pop {}", self.token);
@@ -191,7 +190,7 @@ impl Fixture {
         }
     }
 
-    /// `openssl s_client` sends the request and shows what comes back; `-ign_eof` waits for it.
+    /// Sends the request by `openssl s_client` and returns the answer; `-ign_eof` waits for it.
     pub(super) fn s_client(&self, address: &str, options: &[&str], request: &str) -> String {
         use std::io::Write as _;
         use std::process::Stdio;
@@ -209,7 +208,7 @@ impl Fixture {
     }
 }
 
-/// Runs a server on a thread that ends with the test's process.
+/// Runs a server on a thread that ends with the test process.
 pub(super) fn in_background<F>(serve: impl FnOnce() -> F + Send + 'static)
 where
     F: Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>>,

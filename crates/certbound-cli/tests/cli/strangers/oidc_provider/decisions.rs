@@ -1,4 +1,4 @@
-//! `certbound verify` as the resource of `oidc-provider`: which of its bound tokens it accepts, and from whom.
+//! `certbound verify` as the resource of `oidc-provider`: the bound tokens that it accepts, and their clients.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -15,14 +15,14 @@ const ALGORITHMS: [&str; 4] = ["RS256", "PS256", "ES256", "EdDSA"];
 const BY_AUTHORITY: &str = "tls_client_auth";
 const SELF_SIGNED: &str = "self_signed_tls_client_auth";
 
-/// A client of the provider: its id, its certificate with the key in one file, and what its tokens are signed with.
+/// A client of the provider: its id, the file with its certificate and key, and the algorithm of its tokens.
 struct Registered {
     id: String,
     certificate: PathBuf,
     algorithm: &'static str,
 }
 
-/// The provider with a client for every kind of certificate and every algorithm.
+/// A provider with one client for every kind of certificate and every algorithm.
 struct Resource {
     provider: Provider,
     clients: Vec<Registered>,
@@ -50,7 +50,7 @@ impl Resource {
                 }
             }
         }
-        // Two clients whose ids differ in case only: to OAuth they are strangers (RFC 6749, section 1.9).
+        // Two clients whose ids differ only in case. In OAuth they are different clients (RFC 6749, section 1.9).
         for (id, name) in [("ss-rsa", "small.pem"), ("SS-RSA", "capital.pem")] {
             pki.write(name, &KeyPair::generate().unwrap(), false);
             add(id, SELF_SIGNED, name, "RS256");
@@ -86,14 +86,14 @@ impl Resource {
         answer["accessToken"].as_str().unwrap().to_owned()
     }
 
-    /// The flags that accept this client's tokens, but for the certificate.
+    /// Returns the flags that accept this client's tokens, without the certificate.
     fn policy(&self, client: &Registered) -> Vec<String> {
         let flags = ["--issuer", self.provider.issuer(), "--algorithm", client.algorithm, "--audience"];
         let more = ["urn:orders", "--allow-client", &client.id, "--binding", "rfc8705"];
         [flags.as_slice(), &more].concat().into_iter().map(str::to_owned).collect()
     }
 
-    /// `accepted`, or the code of the refusal.
+    /// Returns `accepted`, or the code of the refusal.
     fn verify(&self, token: &str, policy: &[String], certificate: Option<&Path>) -> String {
         let mut command = self.certbound();
         command.args(["verify", token, "--scheme", "bearer", "-o", "json"]).args(policy);
@@ -111,7 +111,7 @@ impl Resource {
     }
 }
 
-/// An authority of the test's own, and the files that it writes.
+/// A certificate authority of the test, and the files that it writes.
 struct Pki<'a> {
     folder: &'a Path,
     authority: rcgen::Certificate,
@@ -126,7 +126,7 @@ impl<'a> Pki<'a> {
         Self { folder, authority: params.self_signed(&key).unwrap(), issuer: Issuer::new(params, key) }
     }
 
-    /// A certificate and its key, signed by the authority or by itself. The subject is the name.
+    /// Writes a certificate and its key. The authority or the certificate's own key signs it. `name` is the subject.
     fn write(&self, name: &str, key: &KeyPair, issued: bool) {
         self.write_as(name, name, key, issued);
     }
@@ -180,7 +180,7 @@ fn tokens_of_every_kind_are_accepted_from_their_client_alone() {
     }
 }
 
-/// The provider takes a subject's name from its authority alone: what is bound is bound to the client's certificate.
+/// The provider accepts a subject's name only from its authority. The token is bound to the client's certificate.
 #[test]
 fn a_look_alike_gets_no_token() {
     let resource = Resource::start();
@@ -229,7 +229,7 @@ fn the_decider_of_a_proxy_tells_the_clients_apart() {
     }
 }
 
-/// `certbound verify --serve`, which believes the certificate header of nginx.
+/// `certbound verify --serve`, which trusts nginx's certificate header.
 struct Decider {
     child: Child,
     address: String,
@@ -262,13 +262,13 @@ impl Decider {
         Self { child, address }
     }
 
-    /// The question of a proxy whose client presented this certificate: status and whole answer.
+    /// Asks as a proxy whose client presented this certificate. Returns the status and the whole answer.
     fn ask(&self, token: &str, certificate: Option<&str>) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let mut head = format!("GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
         head.push_str(&format!("Authorization: Bearer {token}\r\n"));
         if let Some(pem) = certificate {
-            // nginx escapes everything that is not unreserved; spaces, lines and `+` are what there is of it in PEM.
+            // nginx escapes every reserved character. A PEM contains only spaces, line ends and `+` of them.
             let leaf = pem.split_inclusive("-----END CERTIFICATE-----\n").next().unwrap();
             let escaped = leaf.replace(' ', "%20").replace("\r", "").replace('\n', "%0A").replace('+', "%2B");
             head.push_str(&format!("X-SSL-Client-Cert: {escaped}\r\n"));
