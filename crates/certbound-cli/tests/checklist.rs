@@ -1,4 +1,5 @@
-//! Self-doubt: each fault makes exactly the lines fail that are about it. A checklist that cannot fail shows nothing.
+//! Tests of the checklist itself: each fault makes exactly the lines about it fail. A checklist that cannot fail proves
+//! nothing.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,7 +7,7 @@ use std::path::Path;
 use certbound_cli::demo::{self, How, Report, Tamper};
 use certbound_emulator::{Condition, Fault, FaultResult, LegKind, PlatformEndpoint, TokenForm};
 
-/// Every line. Scripts rely on these names.
+/// The names of all lines. Scripts rely on them.
 const ALL: &[&str] = &[
     "leg1.exchange-scope",
     "leg1.bound-token-requested",
@@ -52,7 +53,7 @@ const ALL: &[&str] = &[
     "docs.direct-apart",
 ];
 
-/// The lines that look at Leg 2's request of the main job: without an assertion it is not sent.
+/// The lines on Leg 2's request of the main flow. Without an assertion the request is not sent.
 const LEG_2_REQUEST: &[&str] = &[
     "leg2.assertion-provider",
     "leg2.provider-returns-bound-assertion",
@@ -66,7 +67,7 @@ const LEG_2_REQUEST: &[&str] = &[
     "jwt-pop.token-endpoint-provided",
 ];
 
-/// The lines that need the token of the main job.
+/// The lines that need the token of the main flow.
 const TOKEN: &[&str] = &[
     "token.type-mtls-pop",
     "token.resource-scope",
@@ -78,7 +79,7 @@ const TOKEN: &[&str] = &[
     "refused.bearer-scheme",
 ];
 
-/// The lines that need another bound token than that of the main job.
+/// The lines that need a bound token other than that of the main flow.
 const OTHER_BOUND_TOKENS: &[&str] = &[
     "call.graph",
     "call.custom-api",
@@ -135,7 +136,7 @@ fn cases() -> Vec<Case> {
         case("Leg 1 redirected", Fault::once(leg1(), redirect()), NOTHING_AFTER_LEG_1),
         case("Leg 2 downgraded once", Fault::once(leg2(), FaultResult::BearerForMtlsPop), &[TOKEN]),
         case(
-            // A Bearer Leg 2 asks for Bearer, so for it this is no fault.
+            // A Leg 2 for a Bearer token requests Bearer, so this is no fault for it.
             "Leg 2 always downgraded",
             Fault::always(leg2(), FaultResult::BearerForMtlsPop),
             &[TOKEN, OTHER_BOUND_TOKENS, &["machine.leg2-bound"]],
@@ -148,7 +149,7 @@ fn cases() -> Vec<Case> {
         ),
         case("Leg 2 not bound", Fault::once(leg2(), FaultResult::NoCnf), &[TOKEN]),
         case(
-            // A client cannot read this one, so it cannot refuse it; the resource does.
+            // A client cannot read an opaque token, so it cannot refuse it. The resource refuses it.
             "Leg 2 opaque",
             Fault::once(leg2(), FaultResult::TokenForm(TokenForm::Opaque)),
             &[&[
@@ -221,7 +222,7 @@ async fn each_fault_makes_exactly_its_lines_fail() {
 async fn each_spoiled_request_makes_exactly_its_lines_fail() {
     let cases: [(Tamper, &[&[&str]]); 5] = [
         (
-            // The service binds nothing to an assertion sent as jwt-bearer; the Bearer token it does give.
+            // The service does not bind a token to a jwt-bearer assertion. It still issues the Bearer token.
             Tamper::JwtBearer,
             &[
                 &["jwt-pop.client-assertion-type", "bearer.jwt-pop"],
@@ -259,7 +260,7 @@ async fn each_spoiled_request_makes_exactly_its_lines_fail() {
     }
 }
 
-/// What failed because something before it failed says so.
+/// A line that failed because of an earlier failure reports that failure.
 #[tokio::test]
 async fn a_failed_leg_1_is_the_reason_of_what_could_not_follow() {
     let fault = Fault::always(Condition::leg(LegKind::Leg1), FaultResult::BearerForMtlsPop);

@@ -1,4 +1,4 @@
-//! Input that cannot be used: exit 2, a code, a fix, and no byte on the network.
+//! Unusable input: the command exits with 2, a code and a fix, and sends nothing.
 
 use crate::support::{APP, Emulator, TENANT, VAULT, certbound, file, offline, refusal, stderr, text};
 
@@ -59,7 +59,7 @@ fn each_bad_certificate_file_has_its_own_code() {
         assert_eq!(refusal(&output), (2, code.to_owned()), "{name}");
         assert!(!stderr(&output).contains("PRIVATE KEY"), "{name}");
     }
-    // Two files are as good as one.
+    // Two separate files have the same result as one.
     let (chain, key) = (file(&directory, "c.pem", chain), file(&directory, "k.pem", key));
     let two = [&token(text(&chain))[..], &["--certificate-key", text(&key), "--dry-run"]].concat();
     assert_eq!(offline(&two).status.code(), Some(0));
@@ -183,7 +183,7 @@ fn a_call_that_no_token_may_go_with_is_refused() {
     }
 }
 
-/// A proxy that cannot be read is not passed by, and its password is not shown.
+/// An invalid proxy variable is an error, is not bypassed, and its password is not printed.
 #[test]
 fn a_proxy_that_cannot_be_used_is_named() {
     let emulator = Emulator::start();
@@ -199,7 +199,7 @@ fn a_proxy_that_cannot_be_used_is_named() {
     }
 }
 
-/// A mistyped switch must not give up the binding.
+/// A mistyped switch must not turn off the binding.
 #[test]
 fn a_switch_in_the_environment_is_yes_or_no() {
     let emulator = Emulator::start();

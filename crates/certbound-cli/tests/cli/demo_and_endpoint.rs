@@ -1,4 +1,4 @@
-//! `demo` and `endpoint`, and the rules that all commands share.
+//! `demo` and `endpoint`, and the rules of all commands.
 
 use std::io::Read as _;
 use std::process::Stdio;

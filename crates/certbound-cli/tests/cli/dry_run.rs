@@ -1,4 +1,4 @@
-//! `--dry-run`: the whole request, nothing of a secret, and not one byte.
+//! `--dry-run`: it prints the whole request without secrets, and sends nothing.
 
 use crate::support::{APP, Emulator, TENANT, VAULT, file, json, offline, stderr, stdout, text};
 

@@ -52,14 +52,14 @@ fn a_state_directory_stays_and_must_be_ones_own() {
     assert_eq!(Path::new(emulator.certificate()), state.join("client.pem"));
     assert_eq!(emulator.stop(Signal::TERM), Some(0));
     assert!(state.join("client.pem").exists() && state.join("ca.pem").exists());
-    // Again in the same place.
+    // A second emulator can use the same folder.
     assert_eq!(Emulator::start_with(&["--state", text(&state)]).stop(Signal::TERM), Some(0));
 
     std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o755)).unwrap();
     let start = |path: &Path| refusal(&offline(&["emulator", "start", "-o", "json", "--state", text(path)]));
     assert_eq!(start(&state), (2, "state_directory_unusable".to_owned()));
     assert_eq!(start(&state.join("ca.pem")), (2, "state_directory_unusable".to_owned()));
-    // The ready line is JSON, which has no place for such a name; no key is written there either.
+    // The ready line is JSON, which cannot contain this name. No key is written there.
     use std::os::unix::ffi::OsStrExt as _;
     let odd = home.path().join(std::ffi::OsStr::from_bytes(b"d\xff"));
     let mut command = certbound();
@@ -68,7 +68,7 @@ fn a_state_directory_stays_and_must_be_ones_own() {
     assert!(!odd.join("client.pem").exists());
 }
 
-/// A link that somebody planted would lead the key to another directory of ours.
+/// A symbolic link could lead the key to another directory.
 #[test]
 fn a_link_in_the_place_of_the_state_directory_is_not_followed() {
     let home = tempfile::tempdir().unwrap();
@@ -84,7 +84,7 @@ fn a_link_in_the_place_of_the_state_directory_is_not_followed() {
     }
     assert_eq!(std::fs::read_dir(&own).unwrap().count(), 0);
     assert!(!home.path().join("nothing").exists());
-    // Links in the place of its files are replaced.
+    // Symbolic links in the place of its files are replaced.
     let victim = crate::support::file(&home, "victim", "kept");
     for name in ["ca.pem", "client.pem"] {
         std::os::unix::fs::symlink(&victim, own.join(name)).unwrap();
@@ -107,7 +107,7 @@ fn other_peoples_addresses_need_the_dangers_name() {
     assert_eq!(refusal(&output), (2, "listen_failed".to_owned()));
 }
 
-/// Each connection is an open file.
+/// Each connection needs an open file.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_low_limit_of_open_files_is_raised_for_the_server() {
@@ -211,7 +211,7 @@ fn a_world_is_printed_edited_and_given_back() {
     let directory = tempfile::tempdir().unwrap();
     let printed = stdout(&offline(&["emulator", "world"]));
     assert!(printed.starts_with("# The world of the certbound emulator"), "{printed}");
-    // Nobody trusts the client certificate's subject here; it is written all the same.
+    // No application trusts the subject of the client certificate here. The certificate is still written.
     let edited =
         printed.replace("contoso.example", "tailspin.example").replace("CN=certbound-demo-app", "CN=x");
     let file = crate::support::file(&directory, "world.toml", edited);
@@ -260,7 +260,7 @@ fn a_seed_gives_the_same_client_key_again() {
     assert_ne!(key(&[]), one);
 }
 
-/// The recipe of docs/world.md: a token of an issuer that the emulator serves proves an application.
+/// The example of docs/world.md: an application authenticates by a token of an issuer that the emulator serves.
 #[test]
 fn an_issuer_that_it_serves_gives_tokens_to_curl() {
     let directory = tempfile::tempdir().unwrap();

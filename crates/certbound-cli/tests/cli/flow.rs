@@ -83,7 +83,7 @@ fn leg_2_alone_with_an_assertion_made_elsewhere() {
         (Some("mtls_pop"), 1)
     );
 
-    // The environment's certificate is not Leg 1's then.
+    // The environment's certificate does not count as that of Leg 1 here.
     let directory = tempfile::tempdir().unwrap();
     let file = crate::support::file(&directory, "assertion.jwt", assertion);
     let mut command = emulator.certbound();
@@ -125,7 +125,7 @@ fn what_is_typed_beats_the_environment() {
         kind(&[("AZURE_CLIENT_CERTIFICATE_PATH", "/no/such"), ("CERTBOUND_ASSERTION_FILE", "/no/such")], &[]),
         "mtls_pop"
     );
-    // The Azure SDKs' certificate is the application's own: Leg 1's.
+    // The Azure SDKs' certificate variable names the application's certificate, which Leg 1 uses.
     let mut command = emulator.certbound();
     command
         .env("AZURE_CLIENT_CERTIFICATE_PATH", emulator.certificate())
@@ -160,7 +160,7 @@ fn resources_are_called_with_the_certificate() {
 #[test]
 fn names_that_need_no_proxy_are_reached_without_one() {
     let emulator = Emulator::start();
-    // No such name exists (RFC 6761, section 6.4): whoever looks it up himself finds nothing.
+    // No host with this name exists (RFC 6761, section 6.4). A client that resolves the name itself fails.
     let code = |no_proxy: &str| {
         let mut command = emulator.certbound();
         command.args(["call", "-o", "json", "--leg1-certificate", emulator.certificate()]);
@@ -214,7 +214,7 @@ fn who_says_no_decides_the_exit_code() {
     assert_eq!(refusal(&distrusted.output().unwrap()), (3, "tls_failed".to_owned()));
 }
 
-/// Leg and AADSTS number of the JSON error.
+/// Returns the leg and the AADSTS number of the JSON error.
 fn error(output: &Output) -> (Option<u64>, Option<u64>) {
     let error: serde_json::Value = serde_json::from_str(stderr(output).lines().last().unwrap()).unwrap();
     assert!(error["error"]["correlation_id"].is_string());

@@ -1,4 +1,5 @@
-//! What a hostile service answers reaches neither the terminal, as a command to it, nor a log or an error, as a secret of ours.
+//! Answers of a hostile service: they cannot send commands to the terminal, and they cannot cause our secrets to be
+//! logged or printed in an error.
 
 use std::process::{Command, Output};
 
@@ -8,17 +9,18 @@ use serde_json::{Value, json};
 
 use crate::support::{Emulator, VAULT, certbound, file, stderr, stdout, text};
 
-/// A title, a clearing of the screen in its two codings, a bell, a change of direction, and lines of our own form.
+/// A window title, two encodings of the command that clears the screen, a bell, a change of text direction, and a line
+/// that looks like ours.
 const ACTS: &str = "x\u{1b}]0;t\u{7}\u{1b}[2J\u{9b}2J\u{202e}\u{2066}\u{7f}\r\nerror: all is well [ok]\n";
-/// Opaque, so that nothing but our own knowledge tells that it is a token.
+/// An opaque token. Only the client's own knowledge shows that this text is a token.
 const TOKEN: &str = "opaque-token-of-this-test.0123456789";
 
-/// Neither a control character, but the line feeds of our own lines, nor one that is not seen.
+/// Checks that the output has no control character, except line feeds, and no invisible character.
 fn assert_shown(output: &Output) {
     for (name, text) in [("stdout", stdout(output)), ("stderr", stderr(output))] {
         let acts = |c: char| certbound_core::shown::is_active(c) && c != '\n';
         assert!(!text.contains(acts), "{name}: {text:?}");
-        // What begins a line is ours.
+        // A line of the server must not look like a line of ours.
         assert!(!text.lines().any(|line| line == "error: all is well [ok]"), "{name}: {text}");
     }
     assert!(output.status.code().is_some());
@@ -31,7 +33,7 @@ fn status(leg: &str, status: u16, body: &str, headers: &Value) -> Value {
     })
 }
 
-/// Every member that is read, each with `text` in it.
+/// Returns an error answer in which every member that the client reads contains `text`.
 fn refusal(text: &str) -> String {
     json!({
         "error": text, "error_description": text, "suberror": text, "correlation_id": text, "trace_id": text,
@@ -46,7 +48,7 @@ fn bound(more: Value) -> String {
     body.to_string()
 }
 
-/// In each format, as loud as it gets.
+/// Runs a command in each format, with all its output enabled.
 fn loud(mut command: impl FnMut() -> Command, mut plant: impl FnMut()) -> Vec<Output> {
     let formats = ["json", "table", "header", "env"].into_iter();
     formats
@@ -157,7 +159,7 @@ fn an_assertion_that_is_repeated_is_not_told() {
     let made = emulator.run(&["assertion", "--certificate", emulator.certificate(), "-o", "json"]);
     let made = crate::support::json(&made)["assertion"].as_str().unwrap().to_owned();
     let path = file(&folder, "assertion.jwt", &made);
-    // The end of it looks like anything.
+    // The last part of a token has no recognisable form.
     let signature = made.rsplit('.').next().unwrap();
     let plant =
         || emulator.plant(&status("leg2", 400, &refusal(&format!("{made} or {signature}")), &json!({})));
@@ -176,7 +178,7 @@ fn an_assertion_that_is_repeated_is_not_told() {
     }
 }
 
-/// The resource that repeats the token: its body is the result, and everything else is told.
+/// A resource repeats the token. Its body is the result and is unchanged; everything else is redacted.
 #[test]
 fn a_token_that_a_resource_repeats_is_not_told() {
     let emulator = Emulator::start();
@@ -218,7 +220,7 @@ fn what_a_token_says_is_shown_and_does_not_act() {
         assert_shown(&output);
         assert!(output.status.success(), "{output:?}");
     }
-    // The JSON is the same, escaped.
+    // The JSON is the same, with escapes.
     let output = certbound().args(["inspect", "-o", "json", &token]).output().unwrap();
     assert_eq!(crate::support::json(&output)["claims"]["sub"], ACTS);
 }

@@ -1,4 +1,4 @@
-//! `emulator run --isolated`: a network in which the real names are the emulator's.
+//! `emulator run --isolated`: a network namespace in which the real names lead to the emulator.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Output, Stdio};
@@ -57,11 +57,11 @@ fn the_command_is_its_callers_and_its_code_comes_back() {
     let missing =
         certbound().args(["emulator", "run", "--isolated", "--", "no-such-program"]).output().unwrap();
     assert_eq!(missing.status.code(), Some(127));
-    // What was covered inside is as it was outside.
+    // The files that were replaced inside are unchanged outside.
     assert!(!std::fs::read_to_string("/etc/hosts").unwrap().contains("mtlsauth"));
 }
 
-/// A user who is not root, also where the tests are run by root.
+/// Runs as a user who is not root, even if root runs the tests.
 #[test]
 fn a_user_without_rights_stays_one() {
     let mut command = std::process::Command::new("unshare");
@@ -95,7 +95,7 @@ fn the_metadata_service_has_its_real_address() {
     assert_eq!(answer["token_type"], "Bearer", "{answer}");
 }
 
-/// What a script prints as root of a machine that goes away with the test.
+/// Returns the output of a script that runs as root in namespaces which end with the test.
 fn on_a_throwaway_machine(script: &str) -> String {
     let mut command = std::process::Command::new("unshare");
     let output = command.args(["-Urnm", "sh", "-c", script]).output().unwrap();
@@ -106,7 +106,8 @@ fn on_a_throwaway_machine(script: &str) -> String {
 fn names_are_found_on_machines_that_look_them_up_in_other_ways() {
     let program = env!("CARGO_BIN_EXE_certbound");
     let curl = "curl -sS -o /dev/null -w '%{http_code}' https://westus3.mtlsauth.microsoft.com/x";
-    // Without `resolv.conf`, with one that leads nowhere, and with a service of the machine that is asked first.
+    // Three machines: without `resolv.conf`, with a broken link in its place, and with a local service that is asked
+    // first.
     for machine in [
         "true",
         "ln -s /run/no/such/file /etc/resolv.conf",
@@ -122,25 +123,26 @@ fn names_are_found_on_machines_that_look_them_up_in_other_ways() {
     }
 }
 
-/// As root it would cover the machine's own files: tried on one that goes away.
+/// If the command believed the variable and ran as root, it would hide the machine's own files. The test therefore runs
+/// in namespaces of its own.
 #[test]
 fn a_variable_alone_makes_nobody_believe_to_be_inside() {
     let program = env!("CARGO_BIN_EXE_certbound");
     let here = "$(readlink /proc/self/ns/mnt),$(readlink /proc/self/ns/net)";
-    // Others than the machine's own namespaces too, which once were enough.
+    // The values include names of other namespaces, which an earlier version accepted.
     for value in ["true", "0:0", &format!("0:0:{here}"), "'0:0:mnt:[1],net:[2]'"] {
         let run =
             format!("CERTBOUND_EMULATOR_INSIDE={value} {program} emulator run --isolated -o json -- true");
         let script = format!("{run} 2>&1 | grep -o not_isolated; grep -c mtlsauth /etc/hosts");
         assert_eq!(on_a_throwaway_machine(&script), "not_isolated\n0\n", "{value}");
     }
-    // Mounts of its own are not enough: the network here is the machine's.
+    // New mounts are not sufficient: the network is still that of the machine.
     let inside = "CERTBOUND_EMULATOR_INSIDE=true";
     let run = format!("exec {program} emulator run --isolated -o json -- true");
     let mut command = std::process::Command::new("unshare");
     let output = command.args(["-Urm", "sh", "-c", &format!("{inside} {run}")]).output().unwrap();
     assert_eq!(crate::support::refusal(&output), (125, "not_isolated".to_owned()));
-    // The facts themselves are enough, however they came about.
+    // The kernel's facts are sufficient, whatever created the namespaces.
     let mut command = std::process::Command::new("unshare");
     let output = command.args(["-Urnm", "sh", "-c", &format!("{inside} {run}")]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -148,7 +150,7 @@ fn a_variable_alone_makes_nobody_believe_to_be_inside() {
 
 #[test]
 fn where_it_cannot_be_had_the_reason_and_the_way_out_are_told() {
-    // A PATH without `unshare`, and one whose `unshare` is not allowed to.
+    // First a PATH without `unshare`, then one whose `unshare` is refused.
     let folder = tempfile::tempdir().unwrap();
     let run = || {
         let mut command = certbound();
@@ -164,7 +166,7 @@ fn where_it_cannot_be_had_the_reason_and_the_way_out_are_told() {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(&unshare, std::fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(run(), (125, "namespaces_forbidden".to_owned()));
-    // The machine's own refusal, where its limit is used up.
+    // The machine's own refusal, after its limit of namespaces is used up.
     let limit = "echo 0 > /proc/sys/user/max_user_namespaces";
     let run = format!("{} emulator run --isolated -- true; echo $?", env!("CARGO_BIN_EXE_certbound"));
     let said = on_a_throwaway_machine(&format!("{limit}; {run}"));

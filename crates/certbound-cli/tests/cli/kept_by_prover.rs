@@ -1,4 +1,4 @@
-//! Tokens that are kept are there for who proved itself, and for nobody else.
+//! A stored token is found only by the same proof of identity.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -63,7 +63,7 @@ fn a_wrong_secret_or_assertion_finds_nothing() {
     assert_eq!(refusal(&by_bound_assertion(&forged)).0, 1, "one that nobody signed");
 }
 
-/// A plain token of the machine for the exchange, which the application trusts.
+/// Returns a Bearer token of the machine for the token-exchange audience. The application trusts it.
 fn plain_assertion(emulator: &Emulator) -> String {
     let address = emulator.text("imds").strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
@@ -77,7 +77,7 @@ fn plain_assertion(emulator: &Emulator) -> String {
     answer["access_token"].as_str().unwrap().to_owned()
 }
 
-/// A token bound to a key that ends with the command would lie there for nobody.
+/// A token that is bound to a key of one command is not stored, because no later command has the key.
 #[test]
 fn a_machines_bound_token_is_kept_with_its_key_or_not_at_all() {
     let (emulator, folder) = (Emulator::start(), tempfile::tempdir().unwrap());
@@ -102,7 +102,8 @@ fn a_machines_bound_token_is_kept_with_its_key_or_not_at_all() {
     }
 }
 
-/// A plain token needs no key; what another machine or platform could find is in its name.
+/// A Bearer token needs no key. The name of its entry contains the machine and the platform, so that no other machine
+/// finds it.
 #[test]
 fn a_machines_plain_token_is_kept_for_its_platform() {
     let (emulator, folder) = (Emulator::start(), tempfile::tempdir().unwrap());

@@ -1,4 +1,4 @@
-//! Tokens that one command leaves to the next, and what can happen to them in between.
+//! Tokens that one command stores for the next, and events that can happen to them in between.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -24,7 +24,7 @@ fn exchange(emulator: &Emulator, cache: &Path) -> Command {
     command(emulator, cache, &["exchange", "--scope", VAULT, "-o", "json"])
 }
 
-/// How many questions the token service was asked since the last time.
+/// Returns the number of requests to the token service since the last call.
 fn asked(emulator: &Emulator) -> usize {
     let entries = emulator.journal();
     entries.iter().filter(|entry| entry["path"].as_str().unwrap().ends_with("/token")).count()
@@ -41,7 +41,8 @@ fn two_calls_cost_one_pair_of_legs() {
     }
     assert_eq!(fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
 
-    // Another scope is another token; the same one twice is told to be kept, with its certificate.
+    // A token for another scope is another entry. The second token for the same scope comes from the store, with its
+    // certificate.
     let first = json(&exchange(&emulator, &cache).output().unwrap());
     let again = exchange(&emulator, &cache).arg("-v").output().unwrap();
     assert!(stderr(&again).contains("Kept by an earlier command"), "{}", stderr(&again));
@@ -53,7 +54,7 @@ fn two_calls_cost_one_pair_of_legs() {
     }
     assert_eq!((asked(&emulator), again["legs"].as_array().unwrap().len()), (2, 0));
 
-    // Who does not want it, or wants to see the request, asks.
+    // These flags request a new token.
     for flag in ["--no-cache", "--report"] {
         let output = exchange(&emulator, &cache).arg(flag).output().unwrap();
         assert_eq!((&json(&output)["fromCache"], asked(&emulator)), (&false.into(), 2), "{flag}");
@@ -63,7 +64,7 @@ fn two_calls_cost_one_pair_of_legs() {
     assert!(files.iter().all(|name| name.starts_with("tokens.")), "{files:?}");
 }
 
-/// The tokens of an emulator must not go to the real service, nor those of one to another.
+/// Tokens of an emulator must not be sent to the real service, or to another emulator.
 #[test]
 fn behind_other_roots_there_are_other_tokens() {
     let (one, two) = (Emulator::start(), Emulator::start());
@@ -73,7 +74,7 @@ fn behind_other_roots_there_are_other_tokens() {
     let mut command = exchange(&one, &cache);
     command.env("SSL_CERT_FILE", two.text("ca")).env("HTTPS_PROXY", two.text("proxy"));
     let output = command.output().unwrap();
-    // The other one does not know this certificate, and was asked.
+    // The second emulator does not know this certificate. It received the request.
     assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
     assert_eq!((asked(&one), asked(&two)), (2, 1));
 }
@@ -92,7 +93,7 @@ fn a_folder_that_cannot_be_used_is_an_error_if_it_was_named_and_a_warning_else()
     assert_eq!(json(&output)["fromCache"], false);
     assert!(stderr(&output).contains("warning: tokens are not kept"), "{}", stderr(&output));
     assert!(stderr(&output).contains("fix: chmod 700"), "{}", stderr(&output));
-    // Put right, it is used; without any home there is none, and nothing to say.
+    // With the right mode the folder is used. Without a home folder nothing is stored, and there is no warning.
     fs::set_permissions(&open, fs::Permissions::from_mode(0o700)).unwrap();
     let output = usual.output().unwrap();
     assert_eq!((json(&output)["fromCache"].as_bool(), stderr(&output).as_str()), (Some(false), ""));
@@ -101,11 +102,11 @@ fn a_folder_that_cannot_be_used_is_an_error_if_it_was_named_and_a_warning_else()
     assert_eq!((json(&output)["fromCache"].as_bool(), stderr(&output).as_str()), (Some(false), ""));
 }
 
-/// A keychain is next door or not there: nothing waits for one, and nobody is asked to unlock it.
+/// A keychain is local: it answers at once or is absent. No command waits for a keychain or asks a person to unlock it.
 #[test]
 fn without_a_keychain_that_answers_the_key_is_a_file() {
     let (emulator, folder) = (Emulator::start(), tempfile::tempdir().unwrap());
-    // Whoever connects is never answered.
+    // This bus never answers.
     let silent = folder.path().join("bus");
     let _listener = std::os::unix::net::UnixListener::bind(&silent).unwrap();
     let silent = format!("unix:path={}", silent.display());
@@ -149,7 +150,7 @@ fn four_processes_share_a_file() {
     }
 }
 
-/// At any moment from its start to its end; what it leaves is used or replaced.
+/// A process is killed at a random time of its run. The next process uses or replaces the file.
 #[test]
 fn killed_at_any_moment_the_file_is_used_or_replaced() {
     let (emulator, folder) = (Emulator::start(), tempfile::tempdir().unwrap());
@@ -164,7 +165,7 @@ fn killed_at_any_moment_the_file_is_used_or_replaced() {
         }
         let mut child =
             exchange(&emulator, &cache).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // The moment is what is tried here: nothing is waited for.
+        // The test is about the time of the kill, so this wait is only a timer.
         let (_never, at) = mpsc::channel::<()>();
         let _ = at.recv_timeout(Duration::from_millis(round));
         if child.try_wait().unwrap().is_none() {

@@ -1,4 +1,4 @@
-//! Who asks: a managed identity beside every other flag and variable that says it.
+//! A managed identity together with every other flag or variable that sets the identity.
 
 use std::process::Output;
 
@@ -9,14 +9,14 @@ use crate::support::{APP, Emulator, NOWHERE, TENANT, VAULT, certbound, file, jso
 const CALL: &str = "https://demo.vault.azure.net/secrets/demo";
 const APPLICATION: [&str; 4] = ["--client-id", APP, "--tenant", TENANT];
 
-/// Where nothing can be sent, with these variables.
+/// Runs the command with these variables. No request can be sent.
 fn run(variables: &[(&str, &str)], args: &[&str]) -> Output {
     let mut command = certbound();
     command.env("HTTPS_PROXY", NOWHERE).env("THE_SECRET", "S").envs(variables.iter().copied());
     command.args(args).args(["-o", "json"]).output().unwrap()
 }
 
-/// Who would ask, by the first request of a dry run.
+/// Returns the kind of identity of a dry run's first request.
 fn asks(variables: &[(&str, &str)], args: &[&str]) -> &'static str {
     let shown = json(&run(variables, &[args, &["--dry-run"]].concat()));
     let request = &shown["requests"][0];
@@ -82,7 +82,7 @@ fn what_is_typed_beside_a_managed_identity_is_not_passed_by() {
             assert!(said.contains(other[0]) && said.contains("--managed-identity"), "{args:?}: {said}");
         }
     }
-    // The same for a Leg 1 that runs beside a credential of the direct flow.
+    // The same conflicts for a Leg 1 together with a credential of the direct flow.
     for leg1 in [["--leg1-certificate", certificate], ["--leg1-managed-identity", "system"]] {
         for other in of_the_direct_flow {
             let args = [&["call", CALL], &leg1[..], &APPLICATION, other].concat();
@@ -94,7 +94,7 @@ fn what_is_typed_beside_a_managed_identity_is_not_passed_by() {
     assert_eq!(refusal(&run(&[], &args)), (2, "usage".to_owned()));
 }
 
-/// Variables, the command, what else is typed, and who asks then.
+/// The variables, the command, its other flags, and the expected identity.
 type Row<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a [&'a str], &'a str);
 
 #[test]
@@ -117,7 +117,7 @@ fn typed_beats_the_environment_and_our_variables_beat_the_sdks() {
     let (token, call) = (["token", "--scope", VAULT], ["call", CALL]);
     let exchange = ["exchange", "--scope", VAULT];
     let rows: [Row<'_>; 27] = [
-        // Typed, against everything else in the environment.
+        // A flag against all other settings in the environment.
         (
             &[app, tenant, region, sdk, sdk_key, secret, assertion, ("CERTBOUND_BEARER_OVER_MTLS", "true")],
             &token,
@@ -161,7 +161,7 @@ fn typed_beats_the_environment_and_our_variables_beat_the_sdks() {
             &["--tenant", TENANT, "--certificate", certificate],
             "certificate",
         ),
-        // Variables among themselves.
+        // Variables that conflict with each other.
         (&[machine, sdk, sdk_key, app, tenant, region], &token, &[], "machine"),
         (&[leg1_machine, sdk, sdk_key, app, tenant, region], &exchange, &[], "machine"),
         (&[leg1_certificate, sdk, sdk_key, app, tenant], &exchange, &[], "leg 1 by certificate"),
@@ -176,7 +176,7 @@ fn typed_beats_the_environment_and_our_variables_beat_the_sdks() {
         let args = [command, flags].concat();
         assert_eq!(asks(variables, &args), expected, "{variables:?} {args:?}");
     }
-    // Two of ours that cannot both be meant.
+    // Two variables of ours that cannot both be meant.
     for (variables, command, code) in [
         (&[leg1_machine, leg1_certificate, app, tenant][..], &exchange[..], "usage"),
         (&[machine, secret], &token, "usage"),
@@ -187,7 +187,7 @@ fn typed_beats_the_environment_and_our_variables_beat_the_sdks() {
     }
 }
 
-/// Each mistake that a managed identity would mend says so.
+/// If a managed identity would be a fix for the mistake, the fix says so.
 #[test]
 fn the_fixes_name_the_managed_identity() {
     let scope = ["--scope", VAULT];

@@ -1,4 +1,4 @@
-//! Managed identities on the platforms that `emulator run` makes, by our own binary as its command.
+//! Managed identities on the platforms of `emulator run`. Our own binary is the command that it runs.
 
 use std::process::Output;
 
@@ -15,14 +15,14 @@ const BY_CLIENT_ID: &str = "client-id:98c4f2e7-1b60-4a5d-9e83-0f7d26b8c514";
 const BY_OBJECT_ID: &str = "object-id:41d8e6b2-7f93-4c0a-a5e1-b90c38f2d76e";
 const SECRET: &str = "certbound-emulator-platform";
 
-/// What `emulator run` with these flags prints of our own command.
+/// Returns the output of our own command under `emulator run` with these flags.
 fn on(flags: &[&str], args: &[&str]) -> Output {
     let mut command = certbound();
     command.args(["emulator", "run"]).args(flags).args(["--", env!("CARGO_BIN_EXE_certbound")]);
     command.args(args).args(["-o", "json"]).output().unwrap()
 }
 
-/// Whose token it is.
+/// Returns the owner of a token.
 fn owner(result: &Value) -> String {
     let payload = result["accessToken"].as_str().unwrap().split('.').nth(1).unwrap();
     let claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
@@ -51,13 +51,13 @@ fn our_own_client_finds_each_identity_on_each_platform() {
         }
         let bound = on(&flags, &["token", "--scope", VAULT, "--managed-identity", "system"]);
         assert_eq!(refusal(&bound), (2, "mtls_pop_not_supported_for_environment".to_owned()), "{platform}");
-        // Without the variables that say so, it would be another one.
+        // The source comes from the platform's variables.
         let told = json(&on(&flags, &["capabilities"]));
         assert_eq!((&told["source"], &told["bound"]), (&platform.into(), &false.into()));
     }
 }
 
-/// The classic exchange: a plain token of the identity is the assertion.
+/// An exchange in which a Bearer token of the identity is the assertion.
 #[test]
 fn where_nothing_binds_a_bearer_exchange_needs_no_certificate() {
     let exchange = |flags: &[&str], more: &[&str]| {
@@ -80,7 +80,7 @@ fn where_nothing_binds_a_bearer_exchange_needs_no_certificate() {
         let bound = exchange(flags, &["--bound"]);
         assert_eq!(refusal(&bound), (2, "mtls_pop_not_supported_for_environment".to_owned()), "{flags:?}");
     }
-    // Where the machine has a certificate, it is used for a Bearer token too.
+    // If the machine has a certificate, the exchange uses it for a Bearer token too.
     let result = json(&exchange(&[], &["--bearer"]));
     assert!(result["legs"][1]["clientAssertionType"].as_str().unwrap().ends_with("jwt-pop"), "{result}");
     let url = "https://graph.microsoft.com/v1.0/applications?$top=1";
@@ -90,7 +90,7 @@ fn where_nothing_binds_a_bearer_exchange_needs_no_certificate() {
     assert!(called.status.success(), "{}", stderr(&called));
 }
 
-/// Each request and each answer: those of the platform too, and nothing secret.
+/// The trace contains each request and answer, including those of the platform, and no secret.
 #[test]
 fn a_trace_tells_what_the_platform_was_asked() {
     let machine = ["--managed-identity", "system", "--trace"];
@@ -157,7 +157,7 @@ fn a_dry_run_shows_the_first_request() {
         assert_eq!(shown["complete"], complete, "{args:?}");
         assert_eq!(shown["requests"].as_array().unwrap().len(), requests, "{args:?}");
     }
-    // Where Leg 1 is a plain token, Leg 2 is known but for it.
+    // If Leg 1 is a Bearer token, Leg 2's request is known except for the assertion.
     let both = shown(&["--platform", "app-service"], &[&exchange[..], &["--bearer"]].concat());
     assert!(both["requests"][0]["headers"]["x-identity-header"].as_str().unwrap().starts_with("<redacted"));
     assert!(
@@ -165,7 +165,7 @@ fn a_dry_run_shows_the_first_request() {
         "{both}"
     );
     assert!(!both.to_string().contains(SECRET));
-    // What cannot be is refused as ever, and a folder is not made.
+    // The dry run refuses unsupported requests as usual, and does not create a folder.
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
     let args = [&token[..], &["--machine-state", state.to_str().unwrap()]].concat();
@@ -176,7 +176,7 @@ fn a_dry_run_shows_the_first_request() {
     assert_eq!(refusal(&bound), (2, "mtls_pop_not_supported_for_environment".to_owned()));
 }
 
-/// A source that is named is the only one looked for, in each command.
+/// A named source is the only one that is used, in each command.
 #[test]
 fn a_named_source_is_taken_as_it_is() {
     let app_service = ("IDENTITY_ENDPOINT", "http://127.0.0.1:9/app-service");
@@ -220,7 +220,7 @@ fn a_named_source_is_taken_as_it_is() {
     nobody.args(["capabilities", "--managed-identity-source", "imds", "-o", "json"]);
     let nobody = refusal(&nobody.output().unwrap());
     assert_eq!(nobody, (3, "managed_identity_all_sources_unavailable".to_owned()));
-    // It is there or it is not; another one is not looked for.
+    // These sources lack their variables. No other source is used instead.
     for source in ["ml", "service-fabric"] {
         let (exit, _) = refusal(&run(&bearer, source));
         assert_eq!(exit, 2, "{source}");
@@ -228,7 +228,7 @@ fn a_named_source_is_taken_as_it_is() {
     assert_eq!(refusal(&run(&bearer, "somewhere")), (2, "usage".to_owned()));
 }
 
-/// A real platform's variables would lead past the emulator.
+/// The variables of a real platform would bypass the emulator.
 #[test]
 fn the_callers_platform_is_not_the_commands() {
     let run = |flags: &[&str]| {
@@ -261,7 +261,7 @@ fn the_callers_platform_is_not_the_commands() {
     let told = run(&["--platform", "cloud-shell"]);
     assert!(!told.contains("caller.example"), "{told}");
     assert!(value(&told, "MSI_ENDPOINT").is_some() && value(&told, "MSI_SECRET").is_none(), "{told}");
-    // Inside, the real address is the emulator's.
+    // Inside the namespace the real address leads to the emulator.
     let told = run(&["--isolated"]);
     assert!(!told.contains("caller.example"), "{told}");
     assert_eq!(value(&told, "AZURE_POD_IDENTITY_AUTHORITY_HOST"), None);
@@ -289,7 +289,7 @@ fn the_machines_service_listens_where_it_is_told_and_on_loopback_only() {
     }
 }
 
-/// The machine's region is where its certificate is used; the flag's is the exchange's.
+/// The machine's certificate is used in the machine's region. The flag sets the region of the exchange.
 #[test]
 fn the_region_belongs_to_leg_2() {
     let host = |result: &Value, leg: usize| {

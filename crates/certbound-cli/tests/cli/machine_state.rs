@@ -1,4 +1,4 @@
-//! The machine's key and certificates in a folder that processes share, and that they are killed over.
+//! The machine's key and certificates in a folder that several processes share, and in which processes are killed.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn token(emulator: &Emulator, state: &Path) -> Command {
     command
 }
 
-/// How many certificates the machine has issued since it was last asked.
+/// Returns the number of certificates that the machine has issued since the last call.
 fn issued(emulator: &Emulator) -> usize {
     emulator
         .journal()
@@ -40,7 +40,7 @@ fn four_processes_make_one_certificate() {
         .collect();
     assert!(certificates.windows(2).all(|pair| pair[0] == pair[1]), "{certificates:?}");
     assert_eq!(issued(&emulator), 1);
-    // The flag is the variable's name on the command line, and a folder that others read is refused.
+    // The flag has the same effect as the variable, and a folder that other users can read is refused.
     let by_flag = |path: &str| {
         let mut command = token(&emulator, &state);
         command.env_remove("CERTBOUND_MACHINE_STATE").args(["--machine-state", path]).output().unwrap()
@@ -50,9 +50,9 @@ fn four_processes_make_one_certificate() {
     assert_eq!(refusal(&by_flag("/proc")), (2, "state_directory_unusable".to_owned()));
 }
 
-/// One process killed with a moment's choice; `None` when it had ended before.
+/// Kills the process after this time. Returns `None` if it was killed, and otherwise the type of its token.
 fn kill_at(mut child: Child, moment: Duration) -> Option<String> {
-    // The moment is what is tried here: nothing is waited for.
+    // The test is about the time of the kill, so this wait is only a timer.
     let (_never, at) = mpsc::channel::<()>();
     let _ = at.recv_timeout(moment);
     if child.try_wait().unwrap().is_none() {
@@ -66,9 +66,9 @@ fn kill_at(mut child: Child, moment: Duration) -> Option<String> {
     }
 }
 
-/// Two hundred times, at any moment from its start to well past its end; every process begins with what the killed one
-/// left. In between one is let live, and the certificate is taken away so that there is something to mint and to write,
-/// or the key as well.
+/// Kills 200 processes, each at a random time between its start and well after its usual end. Each process starts with
+/// the files that the killed one left. Some processes run to their end. In some rounds the certificate or the key is
+/// removed, so that the process must create and store it again.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the moments are chosen from how long a process takes here")]
 fn killed_at_any_moment_the_state_is_used_or_replaced() {
@@ -76,7 +76,8 @@ fn killed_at_any_moment_the_state_is_used_or_replaced() {
     let state = folder.path().join("state");
     let began = Instant::now();
     json(&token(&emulator, &state).output().unwrap());
-    // Measured anew every ten rounds: the first process can meet a machine that is busy with other tests.
+    // The duration is measured again every ten rounds, because the first process may have run while the machine was
+    // busy.
     let mut takes = began.elapsed();
     let (mut killed, mut ended) = (0, 0);
     for round in 0..200_u32 {
@@ -113,7 +114,7 @@ fn killed_at_any_moment_the_state_is_used_or_replaced() {
     assert!(killed > 50, "{killed} were killed in time, {ended} ended");
 }
 
-/// From 0 to 1.
+/// Returns a random number from 0 to 1.
 fn random() -> f64 {
     use std::hash::{BuildHasher as _, RandomState};
 

@@ -1,4 +1,4 @@
-//! The command as scripts meet it: the real binary, separate processes, real sockets.
+//! The command as scripts use it: the real binary, separate processes, real sockets.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod support;

@@ -9,7 +9,7 @@ use crate::support::{Emulator, NOWHERE, TENANT, VAULT, certbound, json, refusal,
 const TARGET: &str = "c2e9a640-7b15-4d8f-a3c1-5f60e8d2b794";
 const USER: &str = "client-id:98c4f2e7-1b60-4a5d-9e83-0f7d26b8c514";
 
-/// The binary on the emulator's machine: no application is named.
+/// Runs the binary on the emulator's machine, without a named application.
 fn on_machine(emulator: &Emulator, args: &[&str]) -> Output {
     let mut command = certbound();
     command.env("HTTPS_PROXY", emulator.text("proxy")).env("SSL_CERT_FILE", emulator.text("ca"));
@@ -91,14 +91,14 @@ fn what_cannot_be_is_refused_by_its_name() {
     for (args, (exit, code)) in rows {
         assert_eq!(refusal(&on_machine(&emulator, &args)), (exit, code.to_owned()), "{args:?}");
     }
-    // Nobody there.
+    // A machine without a metadata service.
     let mut command = certbound();
     command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9").args(["token"]).args(system);
     assert_eq!(
         refusal(&command.args(["-o", "json"]).output().unwrap()),
         (3, "managed_identity_unreachable_network".to_owned())
     );
-    // A platform that binds nothing says so before anything is sent.
+    // A platform that cannot bind tokens is refused before a request is sent.
     let mut command = certbound();
     command.env("MSI_ENDPOINT", "http://127.0.0.1:9").args(["token"]).args(system);
     assert_eq!(
@@ -107,7 +107,7 @@ fn what_cannot_be_is_refused_by_its_name() {
     );
 }
 
-/// Clients look for the files of the agent's challenges at one place only.
+/// Clients look for the files of the agent's challenges in one folder only.
 #[test]
 fn the_agent_of_arc_is_there_inside_only() {
     for identity in ["system", USER] {
@@ -123,7 +123,7 @@ fn the_agent_of_arc_is_there_inside_only() {
     assert!(stderr(&outside).contains("arc_needs_isolation"), "{}", stderr(&outside));
 }
 
-/// What `emulator run` prints of our own token command on a node of Service Fabric.
+/// Returns the output of our token command under `emulator run` on a node of Service Fabric.
 fn on_node(flags: &[&str], token: &[&str]) -> Output {
     let mut command = certbound();
     command.args(["emulator", "run", "--platform", "service-fabric"]).args(flags).arg("--");
@@ -181,7 +181,7 @@ fn another_thumbprint_or_none_is_refused_by_its_name() {
     }
 }
 
-/// `capabilities` where the metadata service is at `imds`.
+/// Runs `capabilities` with the metadata service at `imds`.
 fn capabilities(imds: &str, variables: &[(&str, &str)], args: &[&str]) -> Output {
     let mut command = certbound();
     command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", imds).envs(variables.iter().copied());
@@ -254,7 +254,7 @@ fn another_platform_is_believed_without_asking() {
     assert_eq!(unnamed, (2, "invalid_managed_identity_id_type".to_owned()));
 }
 
-/// The URL of a server that answers by a status for each path, and has nothing to say.
+/// Returns the URL of a server that answers each path with a status and an empty body.
 fn answering(status: fn(&str) -> u16) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());

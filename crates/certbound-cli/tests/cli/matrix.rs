@@ -1,7 +1,7 @@
-//! The credential matrix: which credential leads to which token, by which request, and what is refused.
+//! The credential matrix: for each credential the kind of token, the request, and the refusals.
 //!
-//! Each row is held exactly once: by a golden request, by a mistake that does not compile, or by a refusal of the
-//! command line under the code that MSAL gives it.
+//! Each row is tested exactly once: by a golden request, by a program that does not compile, or by a refusal of the
+//! command line with MSAL's error code.
 
 mod golden;
 mod refused;
@@ -11,17 +11,17 @@ use std::path::PathBuf;
 
 use self::Held::{Golden, Misuse, Refused};
 
-/// What holds a row.
+/// The test of a row.
 enum Held {
     /// `testdata/wire/matrix/{row}.txt` is the request.
     Golden,
-    /// A file of `tests/misuse` of the library.
+    /// A program in the library's `tests/misuse` does not compile.
     Misuse(&'static str),
-    /// The command line says no, with this code, before the first byte.
+    /// The command line refuses with this code before a request is sent.
     Refused(&'static str),
 }
 
-/// Credential, token asked for, condition. Rows 21 and 22 were about an option that no longer exists anywhere.
+/// Credential, kind of token, condition. Rows 21 and 22 were about an option that no longer exists.
 const TABLE: [(u8, &str, Held); 24] = [
     (1, "secret, Bearer", Golden),
     (2, "secret, bound", Refused("mtls_certificate_not_provided")),
@@ -66,7 +66,7 @@ async fn every_row_is_held_once() {
                 let file = root().join(format!("testdata/wire/matrix/{row:02}.txt"));
                 golden::compare(*row, what, &std::fs::read_to_string(file).unwrap()).await;
             }
-            // That it does not compile, and with which words, is the library's own test.
+            // The library's own test checks the compiler's message.
             Misuse(file) => {
                 for end in ["rs", "stderr"] {
                     let file = root().join(format!("crates/certbound/tests/misuse/{file}.{end}"));

@@ -1,4 +1,5 @@
-//! Whether a token names the certificate: told in each result, and demanded by `--require-observed-binding`.
+//! Whether a token is observed to name the certificate: each result says it, and `--require-observed-binding` requires
+//! it.
 
 use serde_json::{Value, json};
 
@@ -46,7 +47,8 @@ fn a_token_that_cannot_be_read_is_told_and_refused_on_demand() {
     assert_eq!(refusal(&both), (2, "usage".to_owned()));
 }
 
-/// Each of these was taken for a bound token once, with exit 0 and the certificate in the result.
+/// An earlier version accepted each of these answers as a bound token, with exit code 0 and the certificate in the
+/// result.
 #[test]
 fn a_jwt_that_does_not_name_the_certificate_is_never_a_bound_token() {
     let emulator = Emulator::start();
@@ -85,7 +87,7 @@ fn exchange_and_call_demand_it_too_also_of_a_token_that_was_kept() {
     let kept = result(&run(&exchange));
     assert_eq!((&kept["bindingObserved"], &kept["fromCache"]), (&false.into(), &false.into()));
     assert_eq!(result(&run(&exchange))["fromCache"], true);
-    // The resource refuses a token that it cannot read, and the command has told that nobody could.
+    // The resource refuses a token that it cannot read. The command has reported before that the token is unreadable.
     let called = run(&call);
     assert_eq!(called.status.code(), Some(1));
     assert!(stderr(&called).contains("warning: binding not observed"), "{}", stderr(&called));

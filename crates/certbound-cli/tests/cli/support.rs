@@ -1,4 +1,4 @@
-//! Running the binary, and an emulator for it.
+//! Runs the binary, and an emulator for it.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -11,14 +11,14 @@ use serde_json::Value;
 pub(crate) const TENANT: &str = "bea21ebe-8b64-4d06-9f6d-6a889b120a7c";
 pub(crate) const APP: &str = "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e";
 pub(crate) const VAULT: &str = "https://vault.azure.net/.default";
-/// Nothing listens there: who tries the network fails with exit 3.
+/// An address at which nothing listens: a command that uses the network fails with exit code 3.
 pub(crate) const NOWHERE: &str = "http://127.0.0.1:9";
 
-/// The binary, in an environment of its own.
+/// Returns a command for the binary, with a clean environment.
 pub(crate) fn certbound() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_certbound"));
     command.env_clear().stdin(Stdio::null()).env("CERTBOUND_NO_CACHE", "true");
-    // The keychain of whoever runs the tests is not theirs.
+    // The tests do not use the keychain of the user who runs them.
     command.env("CERTBOUND_CACHE_KEY", "file");
     for name in ["PATH", "HOME", "TMPDIR"] {
         if let Some(value) = std::env::var_os(name) {
@@ -28,7 +28,7 @@ pub(crate) fn certbound() -> Command {
     command
 }
 
-/// Runs it without a network.
+/// Runs the binary without a network.
 pub(crate) fn offline(args: &[&str]) -> Output {
     certbound().args(args).env("HTTPS_PROXY", NOWHERE).output().unwrap()
 }
@@ -46,7 +46,7 @@ pub(crate) fn json(output: &Output) -> Value {
         .unwrap_or_else(|error| panic!("{error}: {}{}", stdout(output), stderr(output)))
 }
 
-/// Exit code and code of the JSON error.
+/// Returns the exit code, and the code of the JSON error.
 pub(crate) fn refusal(output: &Output) -> (i32, String) {
     let text = stderr(output);
     let line = text.lines().last().unwrap_or_default();
@@ -89,7 +89,7 @@ impl Emulator {
         self.text("client_certificate")
     }
 
-    /// The binary, pointed at this emulator.
+    /// Returns a command for the binary that uses this emulator.
     pub(crate) fn certbound(&self) -> Command {
         let mut command = certbound();
         command.env("HTTPS_PROXY", self.text("proxy")).env("SSL_CERT_FILE", self.text("ca"));
@@ -102,19 +102,19 @@ impl Emulator {
         self.certbound().args(args).output().unwrap()
     }
 
-    /// What it was asked since the last time.
+    /// Returns the requests since the last call.
     pub(crate) fn journal(&self) -> Vec<Value> {
         let read = self.admin("GET", "journal");
         self.admin("DELETE", "journal");
         serde_json::from_str::<Value>(&read).unwrap()["entries"].as_array().unwrap().clone()
     }
 
-    /// A request to its admin address; the body of the answer.
+    /// Sends a request to the admin interface and returns the body of the answer.
     pub(crate) fn admin(&self, method: &str, path: &str) -> String {
         self.admin_with(method, path, "")
     }
 
-    /// A fault, as `docs/faults.md` has it.
+    /// Adds a fault in the form of `docs/faults.md`.
     pub(crate) fn plant(&self, fault: &Value) {
         self.admin_with("POST", "faults", &fault.to_string());
     }
@@ -122,7 +122,7 @@ impl Emulator {
     fn admin_with(&self, method: &str, path: &str, body: &str) -> String {
         let (address, token) = self.text("admin").strip_prefix("http://").unwrap().split_once('/').unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
-        // By the version that knows no chunks.
+        // HTTP 1.0 has no chunked bodies.
         let head = format!("{method} /{token}/{path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n");
         let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
         stream.write_all(request.as_bytes()).unwrap();
@@ -132,7 +132,7 @@ impl Emulator {
         answer.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
-    /// Ends it by a signal, and says with which code it went.
+    /// Sends a signal and returns the exit code.
     pub(crate) fn stop(mut self, with: Signal) -> Option<i32> {
         signal(&self.child, with);
         self.child.wait().unwrap().code()
@@ -153,7 +153,7 @@ pub(crate) fn signal(child: &Child, signal: Signal) {
     kill_process(pid, signal).unwrap();
 }
 
-/// A file in a directory that goes with the test.
+/// Writes a file in a directory that is removed with the test.
 pub(crate) fn file(directory: &tempfile::TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
     let path = directory.path().join(name);
     std::fs::write(&path, content).unwrap();

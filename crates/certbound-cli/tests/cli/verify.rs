@@ -1,4 +1,4 @@
-//! `inspect` and `verify` on real tokens, and what they refuse.
+//! `inspect` and `verify` with real tokens, and their refusals.
 
 use std::io::Write as _;
 use std::process::Stdio;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{APP, Emulator, TENANT, certbound, file, json, offline, refusal, stderr, stdout, text};
 
 const ORDERS: &str = "api://orders/.default";
-/// The audience of its version 2 tokens.
+/// The audience of the custom API's version 2 tokens.
 const ORDERS_ID: &str = "d95b1e37-8c04-4f6a-b2e9-60a7c3f81d45";
 const ROLE: &str = "Orders.Read.All";
 
@@ -84,7 +84,7 @@ fn keys_may_come_from_a_file_and_the_token_from_stdin() {
     let directory = tempfile::tempdir().unwrap();
     let keys = file(&directory, "keys.json", &curl.stdout);
     let args = verify("-", &["--certificate", emulator.certificate(), "--keys", text(&keys)]);
-    // Without a network.
+    // This run has no network.
     let mut child = certbound()
         .args(&args)
         .env("HTTPS_PROXY", crate::support::NOWHERE)
@@ -126,7 +126,7 @@ fn inspecting_trusts_nothing_and_never_shows_the_signature() {
     assert_eq!((&shown["bound"], &shown["certificate"]["matches"]), (&json!(true), &json!(true)));
     assert_eq!(shown["claims"]["azp"], APP);
     assert_eq!(shown["header"]["alg"], "RS256");
-    // Another certificate, and a token that is not bound.
+    // Another certificate, and an unbound token.
     let other = offline(&["inspect", &token, "-o", "json", "--certificate", emulator.text("ca")]);
     assert_eq!(other.status.code(), Some(1));
     assert_eq!(json(&other)["certificate"]["matches"], false);
@@ -217,7 +217,7 @@ fn input_that_cannot_be_used() {
         assert_eq!(refusal(&offline(&["inspect", "-o", "json", token])), (2, code.to_owned()), "{token:?}");
     }
     assert_eq!(offline(&["inspect", "-o", "env", "a.b.c"]).status.code(), Some(2));
-    // The network is asked only for a token that could be accepted, and its failure is exit 3.
+    // `verify` uses the network only for a token that it could accept. A network failure is exit code 3.
     let token = self::token(&emulator, &[]);
     let output = offline(&verify(&token, &["--certificate", certificate]));
     assert_eq!(refusal(&output), (3, "keys_unavailable".to_owned()));

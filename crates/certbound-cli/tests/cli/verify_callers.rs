@@ -1,4 +1,4 @@
-//! `verify` at an issuer that is not Entra: whose tokens are accepted, by the flags.
+//! `verify` for an issuer other than Entra: the flags decide which clients are accepted.
 
 use std::process::Output;
 
@@ -12,7 +12,7 @@ use crate::support::{TENANT, file, json, offline, refusal, stderr, text};
 
 const ISSUER: &str = "https://idp.example";
 
-/// An issuer in a file of keys.
+/// An issuer whose keys are in a file.
 struct Idp {
     key: KeyPair,
     folder: tempfile::TempDir,
@@ -28,7 +28,7 @@ impl Idp {
         Self { key, folder }
     }
 
-    /// A token of an application, with what is changed.
+    /// Returns a token of an application, with these changes.
     fn token(&self, changes: Value) -> String {
         let now = SystemClock.now().as_secs();
         let mut claims = json!({
@@ -58,7 +58,7 @@ impl Idp {
         offline(&[&["verify", token, "-o", "json"], &of_the_issuer[..], &plain, more].concat())
     }
 
-    /// The code of the refusal, or that there is none.
+    /// Returns the code of the refusal, or `accepted`.
     fn decide(&self, changes: Value, more: &[&str]) -> String {
         let output = self.verify(&self.token(changes), more);
         match json(&output)["refusal"]["code"].as_str() {
@@ -90,7 +90,7 @@ fn users_are_accepted_only_where_callers_says_so() {
         assert_eq!(with(&application, callers), of_an_application, "{callers:?}");
         assert_eq!(with(&user, callers), of_a_user, "{callers:?}");
     }
-    // At Entra only users have scopes, so whoever requires one has to say whom it means.
+    // In Entra only tokens of users have scopes, so --require-scope needs --callers.
     let entra = |more: &[&str]| {
         let start =
             ["verify", "x", "-o", "json", "--tenant", TENANT, "--audience", "a", "--require-scope", "s"];
@@ -114,7 +114,7 @@ fn a_client_is_the_one_with_exactly_this_id_in_the_claim_that_is_named() {
         idp.decide(spoofed(), &[&["--allow-client", "Orders-Job"], &by_appid[..]].concat()),
         "client_not_allowed"
     );
-    // A variable that is set and empty names nobody, and allows nobody.
+    // An empty value allows no client.
     let empty = idp.verify(&idp.token(json!({})), &["--allow-client", ""]);
     assert_eq!(refusal(&empty), (2, "client_id_required".to_owned()));
     let empty = idp.verify(&idp.token(json!({})), &["--allow-client", "x", "--client-claim", ""]);

@@ -1,4 +1,5 @@
-//! The rows that send a request: it is compared, parameter for parameter, with a text that no code of ours wrote.
+//! The rows that send a request. Each request is compared, parameter by parameter, with a text that our code did not
+//! write.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,7 +30,7 @@ impl Clock for StandingClock {
     }
 }
 
-/// Answers every token request, with the type of token it asks for, and keeps it.
+/// Answers every token request with a token of the requested type, and records the request.
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<Option<Sent>>>);
 
@@ -54,7 +55,7 @@ fn certificate() -> BindingCertificate {
     BindingCertificate::from_pem_file(root().join("testdata/certificates/rsa.bundle.pem")).unwrap()
 }
 
-/// An assertion from elsewhere, bound to the certificate.
+/// Returns an assertion from elsewhere that is bound to the certificate.
 fn assertion() -> String {
     let part = |json: &str| URL_SAFE_NO_PAD.encode(json);
     let thumbprint = certificate().thumbprint().x5t_s256();
@@ -102,7 +103,7 @@ async fn send(row: u8, transport: &Recorder) {
     }
 }
 
-/// Sends the row's request and compares it: URL, certificate, body, and of a signed assertion header and claims.
+/// Sends the row's request and compares URL, certificate and body, and of a signed assertion also header and claims.
 pub(super) async fn compare(row: u8, what: &str, golden: &str) {
     let transport = Recorder::default();
     send(row, &transport).await;

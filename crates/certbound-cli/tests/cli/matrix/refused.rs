@@ -5,7 +5,7 @@ use std::path::Path;
 use super::root;
 use crate::support::{APP, TENANT, VAULT, certbound, refusal};
 
-/// Exit code and code of a row's command. Nothing could be sent: there is no network.
+/// Returns the exit code and the error code of a row's command. There is no network, so nothing can be sent.
 pub(super) fn code(row: u8) -> (i32, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
