@@ -1,9 +1,10 @@
-//! A randomised run beside a plain model of what may be served: acquisitions in one step and in two legs, rotation,
-//! cancellation, forgetting, a store, a provider that panics, certificates that are blamed, faults and clocks.
+//! Runs random operations and compares the results with a plain model of the cache. The operations are acquisitions by
+//! the direct flow and the two-leg flow, rotation, cancellation, `forget`, a store, a provider that panics, refused
+//! certificates, faults and clock changes.
 //!
-//! `CERTBOUND_ORACLE_SECONDS` says how long (20 unless told otherwise), `CERTBOUND_ORACLE_SEED` with which first seed: the
-//! same each time unless told otherwise, so that a change fails for what it broke. A failure names the seed, and the same
-//! seed shows it again.
+//! `CERTBOUND_ORACLE_SECONDS` sets the duration (default 20), and `CERTBOUND_ORACLE_SEED` the first seed. The default
+//! seed is always the same, so that a failure is caused by the change under test. A failure prints its seed, which
+//! repeats it.
 
 mod chance;
 mod hands;
@@ -30,7 +31,7 @@ use crate::rotation::Unseen;
 
 const NOW: UnixTime = UnixTime::from_secs(1_785_000_000);
 const OTHER_APP: &str = "22222222-2222-3333-4444-555555555555";
-/// Of both legs.
+/// The application of both legs.
 const LEGS_APP: &str = "33333333-2222-3333-4444-555555555555";
 const STEPS: usize = 400;
 
@@ -57,13 +58,13 @@ fn what_is_served_is_what_may_be_served() {
     totals.check();
 }
 
-/// Else the seed that a failure names would show something else.
+/// Otherwise the seed of a failure would not repeat the failure.
 #[test]
 fn a_seed_shows_the_same_again() {
     let certificates = certificates();
-    // The next two once showed a token of the store in the place of a newer one. In 33588 a request has another certificate
-    // than was in use when it was made; in 19084 a failure is told after the clock was set; in 29325350 a token was rejected
-    // whose predecessor the store has.
+    // In earlier versions these seeds returned a stored token instead of a newer one. In 33588 the certificate changes
+    // during the request. In 19084 the clock changes before the caller sees a failure. In 29325350 the store has the
+    // predecessor of the rejected token.
     for seed in (1..=6).chain([9_321, 30_161, 33_588, 19_084, 29_325_350]) {
         let (one, other) = (run(seed, &certificates).1, run(seed, &certificates).1);
         assert!(one.len() > 50, "{one:?}");
@@ -72,14 +73,14 @@ fn a_seed_shows_the_same_again() {
     }
 }
 
-/// What happened, in numbers and in order.
+/// Runs one seed and returns its totals and its trace.
 fn run(seed: u64, certificates: &[ClientIdentity]) -> (model::Totals, Vec<String>) {
-    // Its time stands still: what waits for a store waits for turns.
+    // Time is paused: a wait for the store is a number of turns.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.unwrap().block_on(Epoch::new(seed, certificates).run())
 }
 
-/// Of one subject, valid at all times that the clock comes to.
+/// Returns certificates with one subject, valid at all times that the clock shows.
 fn certificates() -> Vec<ClientIdentity> {
     let pair = Pair::new();
     let year = Duration::from_secs(365 * 24 * 60 * 60);
@@ -87,11 +88,11 @@ fn certificates() -> Vec<ClientIdentity> {
     (0..4).map(|_| pair.emulator().issue_client_certificate(&options).unwrap()).collect()
 }
 
-/// One world, from its first request to its last.
+/// One run from its first request to its last.
 struct Epoch<'a> {
     chance: Chance,
     clock: ManualClock,
-    /// What the clock showed, in turn.
+    /// The times that the clock has shown, in order.
     times: Vec<UnixTime>,
     service: Service,
     model: Model,
@@ -121,7 +122,7 @@ impl<'a> Epoch<'a> {
         let has_store = chance.below(3) == 0;
         let cache = if has_store { cache.with_store(Slow::new(seed)) } else { cache };
         let cache = cache.with_seed(seed);
-        // No thread is told of a change: it would come at a moment of its own.
+        // No thread may notice a change of the file, because its timing would not follow from the seed.
         let file = Unseen::new(&certificates[0]);
         let watch = WatchedCertificate::file(file.link()).with_clock(clock.clone());
         let watched = watch.poll_every(Duration::from_secs(1_000_000)).start().unwrap();
@@ -166,11 +167,11 @@ impl<'a> Epoch<'a> {
                 0..=8 => {
                     let (number, client) = self.ask();
                     let before = (certificate_of(client, &self.watched, &self.leg1), self.leg1.rotated());
-                    // Until it has looked into the cache: what is expected of it is of this moment.
+                    // The cache is read within these turns. The model's expectation holds for this moment.
                     self.settle(3).await;
-                    // Others that run meanwhile may have its certificate exchanged before it looks.
+                    // Another request may replace the client's certificate before this request reads the cache.
                     let after = (certificate_of(client, &self.watched, &self.leg1), self.leg1.rotated());
-                    // It may have come back.
+                    // The certificate may have been replaced and restored.
                     if after.0 != before.0 || (client == 3 && after.1 != before.1) {
                         self.model.was_overtaken(number);
                     }
@@ -199,7 +200,7 @@ impl<'a> Epoch<'a> {
         self.model.ended()
     }
 
-    /// What is asked for, by chance, and what is known of it.
+    /// Returns a random request, with the facts that the model knows about it now.
     fn wanted(&mut self) -> Wanted {
         let chance = &mut self.chance;
         let scope =
@@ -238,13 +239,13 @@ impl<'a> Epoch<'a> {
         wanted
     }
 
-    /// Begins an acquisition of any kind; tells its number, and which client's it is.
+    /// Starts a random acquisition. Returns its number and its client.
     fn ask(&mut self) -> (u64, usize) {
         let wanted = self.wanted();
         let asked = (wanted.number, wanted.client);
         let scope = ResourceScope::parse(&wanted.scope).unwrap();
         let tenant = TenantId::parse(&wanted.tenant).unwrap();
-        // The same options for both kinds of token.
+        // The options are the same for both kinds of token.
         macro_rules! acquire {
             ($acquire:expr) => {{
                 let mut acquire = $acquire.tenant(tenant);
@@ -292,7 +293,7 @@ impl<'a> Epoch<'a> {
         asked
     }
 
-    /// Nothing is waited for in it.
+    /// Forgets a random token; this never waits.
     async fn forget(&mut self) {
         let wanted = self.wanted();
         let scope = ResourceScope::parse(&wanted.scope).unwrap();
@@ -332,7 +333,7 @@ impl<'a> Epoch<'a> {
     fn move_clock(&mut self) {
         let seconds = match self.chance.below(20) {
             0 => {
-                // Set back, by little or by much; what comes after that is judged anew.
+                // Sets the clock back by a small or a large step. Later results are judged by the new time.
                 let back = [30, 200, 4_000, 100_000][self.chance.below(4)];
                 let now = self.clock.now().minus(Duration::from_secs(back));
                 self.clock.set(now);
@@ -363,7 +364,7 @@ impl<'a> Epoch<'a> {
         self.leg1.panics(self.chance.below(6) == 0);
     }
 
-    /// Another certificate, or something that is none.
+    /// Replaces the certificate by another one or by an invalid file.
     fn rotate(&mut self) {
         if self.chance.below(2) == 0 {
             return self.leg1.rotate();
@@ -406,7 +407,7 @@ fn served(secret: &Secret, details: Details, bound: Option<&BoundToken>) -> Serv
     }
 }
 
-/// That which a client has now.
+/// Returns the certificate that a client uses now.
 fn certificate_of(client: usize, watched: &WatchedCertificate, leg1: &InHand) -> Option<Thumbprint> {
     match client {
         2 => Some(watched.current().thumbprint()),

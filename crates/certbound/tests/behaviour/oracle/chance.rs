@@ -1,14 +1,14 @@
-//! Chance that can be repeated.
+//! Random numbers that can be repeated.
 
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Numbers that follow from a seed (SplitMix64).
+/// A generator of random numbers from a seed (SplitMix64).
 #[derive(Clone, Debug)]
 pub(super) struct Chance(u64);
 
 impl Chance {
     pub(super) fn new(seed: u64) -> Self {
-        // Mixed first: neighbours would else have the same numbers, shifted by one.
+        // The seed is mixed first. Otherwise neighbouring seeds would have the same numbers, shifted by one.
         Self(mixed(mixed(seed ^ 0x5851_f42d_4c95_7f2d)))
     }
 

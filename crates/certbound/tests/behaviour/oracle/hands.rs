@@ -1,4 +1,4 @@
-//! What the run has in its hands: a clock, a Leg 1 and a store without threads, so that a seed shows the same again.
+//! A clock, a Leg 1 and a store without threads, so that a seed always repeats the same run.
 
 use std::collections::HashMap;
 use std::panic::resume_unwind;
@@ -18,11 +18,11 @@ use certbound_testkit::{ManualClock, certificate_of};
 use super::chance::Chance;
 use super::service::Service;
 
-/// A wait is some turns, and takes no time.
+/// A clock whose waits take a number of turns and no time.
 #[derive(Clone)]
 pub(super) struct Turns(pub(super) ManualClock);
 
-/// More than the service takes without being slow, in both legs and after a restart.
+/// More turns than the service needs for both legs and a restart, unless it is slow.
 const PATIENCE: usize = 150;
 
 impl Clock for Turns {
@@ -45,14 +45,14 @@ pub(super) async fn turns(count: usize) {
     }
 }
 
-/// A Leg 1 whose certificates are exchanged by hand, and which panics now and then.
+/// A Leg 1 whose certificate the run replaces, and which sometimes panics.
 #[derive(Clone)]
 pub(super) struct InHand(Arc<Mutex<Hand>>, Service);
 
 struct Hand {
     chance: Chance,
     certificates: Vec<Binding>,
-    /// Newest first.
+    /// The newest certificate comes first.
     used: Vec<usize>,
     panics: bool,
     rotated: u64,
@@ -80,7 +80,7 @@ impl InHand {
         hand.rotated += 1;
     }
 
-    /// How often the certificate was exchanged.
+    /// Returns how often the certificate was replaced.
     pub(super) fn rotated(&self) -> u64 {
         self.0.lock().unwrap().rotated
     }
@@ -100,7 +100,7 @@ impl Leg1 for InHand {
         hand.used.iter().skip(1).map(|used| hand.certificates[*used].thumbprint()).collect()
     }
 
-    /// There is another one, mostly.
+    /// Replaces the certificate; in most cases the new one differs.
     async fn replace(&self, blamed: &Binding, _: Blame) -> bool {
         turns(1).await;
         if self.current() == *blamed {
@@ -114,7 +114,7 @@ impl Leg1 for InHand {
     }
 
     async fn assertion_for(&self, binding: &Binding, _: &AssertionRequest) -> Result<BoundAssertion, Error> {
-        // Leg 2's request has begun, and this is how its service will know when.
+        // Leg 2's request starts here. The assertion carries its number to the service.
         let began = self.1.begins();
         let (count, panics) = {
             let mut hand = self.0.lock().unwrap();
@@ -122,7 +122,7 @@ impl Leg1 for InHand {
         };
         turns(count).await;
         if panics {
-            // Without a word on stderr.
+            // Panics without a message on stderr.
             resume_unwind(Box::new("as the run wants it"));
         }
         let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
@@ -135,14 +135,14 @@ impl Leg1 for InHand {
     }
 }
 
-/// When Leg 2's request began, by its assertion.
+/// Returns the number of Leg 2's request, which its assertion carries.
 pub(super) fn began(assertion: &str) -> u64 {
     let claims = URL_SAFE_NO_PAD.decode(assertion.split('.').nth(1).unwrap()).unwrap();
     let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
     claims["began"].as_u64().unwrap()
 }
 
-/// A store that takes its turns, and fails now and then.
+/// A store that takes several turns and sometimes fails.
 pub(super) struct Slow(Mutex<(Chance, HashMap<StoreKey, StoreEntry>)>);
 
 impl Slow {

@@ -1,4 +1,4 @@
-//! The plain model: which token may be served for which request, and which must be.
+//! The plain model: the tokens that the cache may return for a request, and those that it must return.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::AddAssign;
@@ -9,10 +9,10 @@ use super::service::{Issued, Service};
 
 const MARGIN: u64 = 300;
 const LINGERS: u64 = 3_600;
-/// After a passing failure a token is served without a question for so long.
+/// For this time after a transient failure the cache returns a token without a new request.
 const REPRIEVE: u64 = 120;
 
-/// What was asked for, and what was known then.
+/// A request, and the facts that were known when it was made.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) number: u64,
@@ -22,26 +22,26 @@ pub(super) struct Wanted {
     pub(super) path: Option<String>,
     pub(super) bound: bool,
     pub(super) two_legs: bool,
-    /// Which of the clients.
+    /// The index of the client.
     pub(super) client: usize,
     pub(super) forced: bool,
     pub(super) claims: Option<String>,
     pub(super) rejected: Option<String>,
     /// The certificate in use.
     pub(super) certificate: Option<Thumbprint>,
-    /// And no other one by the time that the cache was looked into.
+    /// Whether the certificate was still the same when the cache was read.
     pub(super) certificate_is_sure: bool,
-    /// How many answers the service had given.
+    /// The number of answers of the service so far.
     pub(super) since: u64,
-    /// How many had come when it was last forgotten: none of those is to be served.
+    /// The number of answers that had arrived when the token was last forgotten. Their tokens must not be returned.
     pub(super) forgotten: u64,
     /// How often the cache had been cleared.
     pub(super) clears: u64,
-    /// Which time of the clock's it was.
+    /// The index of the clock's time.
     pub(super) asked_at: usize,
-    /// The cache has a token that can be served at once: the service is not to be asked.
+    /// The token that the cache can return at once. The service must not be asked if there is one.
     pub(super) fresh: Option<String>,
-    /// The cache has a token that still works: a passing failure is not to be seen.
+    /// A token in the cache that is still valid. A transient failure must not be visible if there is one.
     pub(super) lasting: Option<String>,
 }
 
@@ -88,7 +88,7 @@ impl AddAssign for Totals {
 }
 
 impl Totals {
-    /// A run in which one of these never happened has shown nothing of it.
+    /// Checks that every kind of event has happened; otherwise the run proves nothing about it.
     pub(super) fn check(&self) {
         let Self { epochs, asked, hits, fetched, joined, in_outage, earlier, .. } = *self;
         let Self { from_store, forgotten, panicked, two_legs, errors, .. } = *self;
@@ -100,25 +100,25 @@ impl Totals {
 
 pub(super) struct Model {
     pub(super) seed: u64,
-    /// Whether the cache loses nothing by being full.
+    /// Whether the cache is large enough to lose no token.
     keeps_all: bool,
-    /// Whether there is a store behind it, which may have an older token that ends later.
+    /// Whether there is a store. It may have an older token that expires later.
     has_store: bool,
-    /// Tokens that were rejected, or were over, or of no known age, by a clock that was set again since.
+    /// Tokens that were rejected, or that at some time of the clock were expired or of unknown age.
     doubted: HashSet<String>,
-    /// What the cache must have: the last token that somebody was served for each key.
+    /// The token that the cache must have for each key: the last one that a caller received.
     cached: HashMap<Key, String>,
-    /// How many answers had come when a token was forgotten.
+    /// The number of answers that had arrived when a token was forgotten.
     forgotten: HashMap<Key, u64>,
     clears: u64,
-    /// How many answers had come when the cache was cleared last: who waited for them may be told later.
+    /// The number of answers that had arrived when the cache was last cleared. Their callers may receive them later.
     cleared: u64,
-    /// How many were asked for.
+    /// The number of requests.
     numbers: u64,
-    /// Requests that had another certificate than was in use when they were made: nothing is expected of them.
+    /// Requests whose certificate changed after they were made. The model expects nothing of them.
     overtaken: HashSet<u64>,
     totals: Totals,
-    /// Everything that was judged, in order.
+    /// All judged results, in order.
     pub(super) trace: Vec<String>,
 }
 
@@ -155,10 +155,10 @@ impl Model {
         self.clears += 1;
     }
 
-    /// Whether the request's token was forgotten is told by the cache; that it is, by what is served from then on.
+    /// Records that a token was forgotten. The cache says whether there was one; later results show that it is gone.
     pub(super) fn forgot(&mut self, wanted: &Wanted, service: &Service) {
         let key = key(wanted, wanted.certificate);
-        // Those of earlier certificates go too.
+        // The tokens of earlier certificates are removed too.
         let (mut all, own) = (key.clone(), key.5);
         self.cached.retain(|known, _| {
             all.5 = known.5;
@@ -170,7 +170,8 @@ impl Model {
         self.totals.forgotten += 1;
     }
 
-    /// What was over for an hour may have been taken away, and is missing if the clock comes back.
+    /// Records a change of the clock. A token that expired an hour ago may have been removed. It is then missing if the
+    /// clock is set back.
     pub(super) fn passed(&mut self, now: UnixTime, service: &Service) {
         let at = now.as_secs();
         let doubted = self.cached.values().filter(|token| {
@@ -181,21 +182,21 @@ impl Model {
         self.cached.retain(|_, token| service.issued(token).expires_at() + LINGERS > now.as_secs());
     }
 
-    /// A token that may be rejected.
+    /// Returns a token that the next request may reject.
     pub(super) fn any_of(&self, wanted: &Wanted) -> Option<String> {
         self.cached.get(&key(wanted, wanted.certificate)).cloned()
     }
 
-    /// Notes what the cache must have for a request that is about to be made.
+    /// Records the tokens that the cache must have for a request that is about to be made.
     pub(super) fn expect(&mut self, wanted: &mut Wanted, service: &Service, now: UnixTime) {
         wanted.forgotten = self.forgotten.get(&key(wanted, wanted.certificate)).copied().unwrap_or(0);
-        // One that the store has, and that came later by a clock which was set back since, may take its place.
+        // A stored token may replace it if that token arrived later by a clock that was set back since.
         self.doubted.extend(wanted.rejected.clone());
         if !self.keeps_all || wanted.forced || wanted.claims.is_some() {
             return;
         }
         let Some(token) = self.cached.get(&key(wanted, wanted.certificate)) else { return };
-        // What was fetched for it meanwhile, by whomever, may have taken its place.
+        // Another request may have replaced the token meanwhile.
         let known = service.issued(token);
         let wanted_key = key(wanted, wanted.certificate);
         let successors = service.all(|issued| issued.began >= known.began && key_of(issued) == wanted_key);
@@ -240,7 +241,7 @@ impl Model {
                 let lost = error.is_transient()
                     && wanted.lasting.is_some()
                     && wanted.clears == self.clears
-                    // Time went on while it waited.
+                    // Time passed while the caller waited, so the token must be valid at all these times.
                     && wanted.lasting.as_ref().is_some_and(|token| {
                         let issued = service.issued(token);
                         times.iter().all(|now| issued.expires_at() > now.as_secs() && issued.counts_from.as_secs() <= now.as_secs() + MARGIN)
@@ -284,7 +285,7 @@ impl Model {
         }
         if let (true, Some(fresh)) = (from_cache, &wanted.fresh) {
             let newest = service.issued(fresh).began;
-            // While it was not wanted, an older one that the store had and that was might take its place.
+            // While the token was doubted, an older stored token may have replaced it.
             let was_doubted = self.has_store && self.doubted.contains(fresh);
             assert!(
                 issued.began >= newest || was_doubted,
@@ -296,7 +297,8 @@ impl Model {
         }
         let failed = service.failed_since(wanted.since);
         if wanted.bound && issued.certificate != wanted.certificate {
-            // Of an earlier certificate while the service was away, or of one that came while it waited.
+            // The token belongs to an earlier certificate (the service was unavailable), or to one that came while the
+            // caller waited.
             let earlier = issued.number <= wanted.since;
             let since = times.iter().min().unwrap().as_secs().saturating_sub(REPRIEVE);
             let away = failed || service.failed_between(since, issued.expires_at());
@@ -305,7 +307,7 @@ impl Model {
             self.totals.earlier += u64::from(earlier);
         }
         if from_cache {
-            // Time may have passed since it was decided: it was good at some moment in between.
+            // Time may have passed since the cache decided, so the token must have been valid at one of these times.
             let (from, to) = (*times.iter().min().unwrap(), *times.iter().max().unwrap());
             assert!(issued.is_over_at() > from.as_secs(), "seed {seed}: {issued:?} was over at {from}");
             assert!(
@@ -314,7 +316,7 @@ impl Model {
             );
             let late = issued.expires_at() <= from.as_secs() + margin_of(&issued);
             if late && issued.number <= wanted.since {
-                // The reprieve of a failure lasts longer by as much as the clock is set back after it.
+                // If the clock is set back after a failure, its effect lasts longer by the same amount.
                 let since = from.as_secs().saturating_sub(REPRIEVE);
                 let away = failed || service.failed_between(since, issued.expires_at());
                 assert!(away, "seed {seed}: {issued:?} in its last minutes without need");
@@ -329,7 +331,7 @@ impl Model {
         let key = key_of(&issued);
         let gone = self.forgotten.get(&key).copied().unwrap_or(0).max(self.cleared);
         let newer = self.cached.get(&key).is_none_or(|known| service.issued(known).began <= issued.began);
-        // After a `clear`, what was under way may or may not be there.
+        // After a `clear`, a token that was requested before may or may not be cached.
         if newer && !from_cache && issued.came > gone {
             self.cached.insert(key, served.token.clone());
         }
@@ -340,7 +342,7 @@ impl Model {
     }
 }
 
-/// What is left of a token when it is not served without a question any more.
+/// Returns the remaining lifetime below which the cache requests a new token.
 fn margin_of(issued: &Issued) -> u64 {
     MARGIN.min(issued.expires_at().saturating_sub(issued.counts_from.as_secs()) / 2)
 }

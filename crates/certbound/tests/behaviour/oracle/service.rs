@@ -1,4 +1,4 @@
-//! A token service that remembers for whom each token was, and has moods.
+//! A token service that records the request of each token, and that changes its behaviour.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,17 +13,17 @@ use super::hands;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mood {
     Well,
-    /// 503.
+    /// The service answers 503.
     Away,
-    /// No answer.
+    /// The service does not answer.
     Unreachable,
-    /// Refuses for good.
+    /// The service refuses with an error that is not transient.
     Refuses,
-    /// Refuses the certificate of who comes with an assertion.
+    /// The service refuses the certificate of a client that sends an assertion.
     Blames,
 }
 
-/// For whom a token was issued.
+/// A token that was issued, and its request.
 #[derive(Clone, Debug)]
 pub(super) struct Issued {
     pub(super) number: u64,
@@ -34,24 +34,25 @@ pub(super) struct Issued {
     pub(super) bound: bool,
     pub(super) claims: Option<String>,
     pub(super) certificate: Option<Thumbprint>,
-    /// When it was issued, by the clock as it was then.
+    /// The time of issue, by the clock at that time.
     pub(super) at: UnixTime,
     pub(super) lives: u64,
-    /// From when a client counts its life: the sending of the request, or the coming of the answer if that is earlier.
+    /// The start of the lifetime for the client: the time of the request, or the time of the answer if the clock shows
+    /// an earlier one.
     pub(super) counts_from: UnixTime,
-    /// In which order the requests began: of two tokens that came, that of the later one is what the cache has.
+    /// The order in which the requests started. Of two tokens, the cache keeps the one whose request started later.
     pub(super) began: u64,
-    /// In which order answers came to their clients.
+    /// The order in which the answers arrived at their clients.
     pub(super) came: u64,
 }
 
 impl Issued {
-    /// When a client takes it to be over.
+    /// Returns the expiry for the client.
     pub(super) fn expires_at(&self) -> u64 {
         self.counts_from.as_secs() + self.lives
     }
 
-    /// When it is over, as far as the clock can tell.
+    /// Returns the latest time at which the token is expired by any clock.
     pub(super) fn is_over_at(&self) -> u64 {
         self.expires_at().max(self.at.as_secs() + self.lives)
     }
@@ -64,13 +65,13 @@ struct State {
     chance: Chance,
     mood: Mood,
     issued: HashMap<String, Issued>,
-    /// Answers of any kind until now.
+    /// The number of answers of any kind.
     answered: u64,
     began: u64,
     came: u64,
-    /// The last failure that may pass, by the clock.
+    /// The transient failures: the number of the answer and the time of the clock.
     failed_at: Vec<(u64, UnixTime)>,
-    /// When somebody may have been told of one of them, the clock having been set meanwhile.
+    /// Times at which a caller may have seen one of the failures, because the clock was set meanwhile.
     told_at: Vec<UnixTime>,
 }
 
@@ -97,14 +98,14 @@ impl Service {
         self.state().answered
     }
 
-    /// A request begins: which one it is.
+    /// Records the start of a request and returns its number.
     pub(super) fn begins(&self) -> u64 {
         let mut state = self.state();
         state.began += 1;
         state.began
     }
 
-    /// How many answers came to their clients.
+    /// Returns the number of answers that arrived at their clients.
     pub(super) fn came(&self) -> u64 {
         self.state().came
     }
@@ -113,7 +114,7 @@ impl Service {
         self.state().issued[token].clone()
     }
 
-    /// All tokens that were ever issued and fit.
+    /// Returns all issued tokens that fit.
     pub(super) fn all(&self, fits: impl Fn(&Issued) -> bool) -> Vec<(String, Issued)> {
         let state = self.state();
         let all = state.issued.iter().filter(|(_, issued)| fits(issued));
@@ -122,19 +123,19 @@ impl Service {
         all
     }
 
-    /// Whether there was a passing failure since that many answers.
+    /// Returns whether there was a transient failure after this number of answers.
     pub(super) fn failed_since(&self, answers: u64) -> bool {
         self.state().failed_at.iter().any(|(number, _)| *number > answers)
     }
 
-    /// Whether there was a passing failure between two moments of the clock, both in seconds.
+    /// Returns whether there was a transient failure between two times of the clock, in seconds.
     pub(super) fn failed_between(&self, from: u64, to: u64) -> bool {
         let state = self.state();
         let mut all = state.failed_at.iter().map(|(_, at)| at).chain(&state.told_at);
         all.any(|at| (from..=to).contains(&at.as_secs()))
     }
 
-    /// The clock was set: who waits for one of the last answers has not been told yet.
+    /// Records a change of the clock: callers of the last answers have not received them yet.
     pub(super) fn time_passed(&self) {
         const ON_THEIR_WAY: u64 = 3;
         let mut state = self.state();
@@ -172,7 +173,7 @@ impl Service {
             }
             Mood::Refuses => return (400, r#"{"error":"invalid_scope","error_codes":[70011]}"#.to_owned()),
             Mood::Blames if form.contains_key("client_assertion") => {
-                // Tokens of earlier certificates are served then too.
+                // The cache then returns tokens of earlier certificates too.
                 state.failed_at.push((number, now));
                 return (401, r#"{"error":"invalid_client","error_codes":[700027]}"#.to_owned());
             }
@@ -223,7 +224,7 @@ impl Transport for Service {
         };
         hands::turns(count).await;
         if slow {
-            // For all that a caller knows it is away.
+            // A slow service looks unavailable to its callers.
             for _ in 0..100 {
                 self.is_slow();
                 hands::turns(4).await;
@@ -240,7 +241,7 @@ impl Transport for Service {
         let (status, body) = self.answer(&request, &form, began, certificate);
         let number = self.answered();
         let response = http::Response::builder().status(status).body(Bytes::from(body)).unwrap();
-        // On the way back a caller can give up too.
+        // The caller can also be cancelled while the answer is on its way.
         tokio::task::yield_now().await;
         let counts_from = sent_at.min(self.1.now());
         let mut state = self.state();
