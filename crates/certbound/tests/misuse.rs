@@ -1,4 +1,4 @@
-//! Mistakes that do not compile, each with the message a developer sees.
+//! Mistakes that do not compile, each with the compiler's message.
 
 #[test]
 fn mistakes_do_not_compile() {

@@ -1,4 +1,4 @@
-//! An assertion without the certificate it is bound to.
+//! An assertion without its certificate.
 use certbound::{BoundAssertion, Secret};
 
 fn unbound(jwt: Secret) {

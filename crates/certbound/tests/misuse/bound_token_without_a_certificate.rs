@@ -1,4 +1,4 @@
-//! A bound token from a client that need not have a certificate.
+//! A bound token from a client that may have no certificate.
 use certbound::{Client, Credential, ResourceScope};
 
 async fn any_client<C: Credential>(client: Client<C>, scope: ResourceScope) {

@@ -1,6 +1,6 @@
 use certbound::{Authority, BindingCertificate, Client};
 
-/// Whether there is a certificate is settled before a client has one.
+/// A client needs a certificate, not an `Option`.
 fn misuse(authority: Authority, certificate: Option<BindingCertificate>) {
     let _ = Client::builder(authority, "app").with_certificate(certificate);
 }

@@ -1,4 +1,4 @@
-//! A scope for Leg 1, which has only one.
+//! A scope for Leg 1, whose scope is fixed.
 use certbound::{ByCertificate, Client, ResourceScope};
 
 async fn wrong_scope(leg1: Client<ByCertificate>, scope: ResourceScope) {

@@ -1,4 +1,4 @@
-//! A second certificate for a call.
+//! A second certificate for a resource call.
 use bytes::Bytes;
 use certbound::{BindingCertificate, BoundToken};
 

@@ -1,4 +1,4 @@
-//! What is presented on a connection, and that nothing is sent on one that did not ask.
+//! The certificate of a connection, and that nothing is sent to a server that did not request one.
 
 use bytes::Bytes;
 use certbound::{Binding, BindingCertificate, Transport as _, TransportError, Via};
@@ -27,7 +27,7 @@ async fn a_server_that_does_not_ask_sees_no_byte_of_http() {
         let error = transport.send(get(&server.url()), via).await.unwrap_err();
         assert_eq!(error, TransportError::CertificateNotRequested { host: "127.0.0.1".to_owned() });
     }
-    // The same server is fine for a request that presents nothing, and by its answer we know the log is complete.
+    // The same server answers a request without a certificate. After this answer the log is complete.
     let answer = transport.send(get(&server.url()), Via::Tls).await.unwrap();
     assert_eq!((answer.tls.certificate_requested, answer.tls.presented), (false, None));
     let with_http: Vec<_> = server.seen().into_iter().filter(|seen| seen.http_bytes > 0).collect();
@@ -49,12 +49,12 @@ async fn token_hosts_resume_within_a_binding_and_resources_never_do() {
     }
     let (r, p) = (Some(rsa.thumbprint()), Some(p256.thumbprint()));
     assert_eq!(presented, [(r, false), (r, true), (p, false), (r, false), (r, false)]);
-    // The server's own view is the same: a resumed session is the same client's.
+    // The server sees the same: a session is resumed only by the same client certificate.
     let seen: Vec<_> = server.seen().iter().map(|seen| (seen.certificate, seen.resumed)).collect();
     assert_eq!(seen, presented);
 }
 
-/// One leaf, loaded once without and once with its issuer: each is presented as it is.
+/// One leaf, loaded without and with its issuer: each chain is presented unchanged.
 #[tokio::test]
 async fn the_same_leaf_with_other_issuers_has_connections_of_its_own() {
     let server = TestServer::start(Asks::ForCertificate, ok("x")).await;
@@ -74,7 +74,7 @@ async fn the_same_leaf_with_other_issuers_has_connections_of_its_own() {
     assert_eq!(seen, [(thumbprint, 1), (thumbprint, 2), (thumbprint, 1)]);
 }
 
-/// Else the key would stay for as long as the connection does.
+/// Otherwise the key would stay in memory as long as the connection.
 #[tokio::test]
 async fn connections_that_are_kept_end_with_the_last_handle_on_their_binding() {
     let server = TestServer::start(Asks::ForCertificate, stays_open("x")).await;
@@ -89,7 +89,7 @@ async fn connections_that_are_kept_end_with_the_last_handle_on_their_binding() {
     drop(ends);
     assert_eq!(server.open(), 4);
     drop(clone);
-    // Those of the other binding are kept.
+    // The connections of the other binding stay open.
     server.until_open(2).await;
     drop(stays);
 }

@@ -1,4 +1,4 @@
-//! Servers that do not behave: each ends in an error of its own, within its limit.
+//! Servers that misbehave: each causes its own error within its time limit.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ async fn broken_answers_are_interruptions() {
     }
 }
 
-/// Time is paused: it jumps to the limit as soon as nothing else can happen.
+/// Time is paused: it jumps to the limit as soon as no task can run.
 #[tokio::test(start_paused = true)]
 async fn silence_ends_at_the_limit() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,4 @@
-//! When a connection is used again, and when it is not.
+//! When a connection is reused, and when it is not.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::server::{Asks, config};
 
-/// What the server does with a request.
+/// The server's reaction to a request.
 #[derive(Clone, Copy)]
 enum Then {
     Answer(usize),
@@ -19,7 +19,7 @@ enum Then {
     HangUp,
 }
 
-/// Takes each request as the script says, whatever connection it comes on.
+/// A server that follows a script, request by request, on all connections.
 struct Scripted {
     port: u16,
     root_pem: String,
@@ -28,9 +28,9 @@ struct Scripted {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
-    /// A request on the connection of this number.
+    /// A request on the connection with this number.
     Request(usize),
-    /// The client closed it.
+    /// The client closed the connection with this number.
     Closed(usize),
 }
 
@@ -89,14 +89,14 @@ impl Scripted {
     }
 }
 
-/// Lets everything happen that needs no time: on loopback what was sent is there.
+/// Lets all work that needs no time happen. On loopback sent data arrives at once.
 async fn settle() {
     for _ in 0..200 {
         tokio::task::yield_now().await;
     }
 }
 
-/// Lets so much time pass that nobody waits for, and what comes of it happen.
+/// Advances the time and lets the consequences happen.
 async fn after(seconds: u64) {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(seconds)).await;
@@ -137,7 +137,7 @@ async fn one_that_the_server_closed_is_replaced() {
     assert_eq!(server.log(), [Event::Request(0), Event::Request(1)]);
 }
 
-/// It may have been acted on: only whoever asked can tell whether it may be sent again.
+/// The server may have processed the request. Only the caller knows whether it may be sent again.
 #[tokio::test]
 async fn a_request_that_reached_the_server_is_not_sent_again() {
     let server = Scripted::start([Then::Answer(1), Then::HangUp, Then::Answer(1)]).await;
@@ -203,7 +203,7 @@ async fn after_a_burst_not_all_are_kept() {
     assert_eq!((log.len() - closed, closed), (70, 6));
 }
 
-/// Nobody may drive it any more.
+/// The other runtime may no longer run.
 #[test]
 fn a_request_does_not_rely_on_another_runtime() {
     let elsewhere =

@@ -1,4 +1,5 @@
-//! The platform's own service, on real connections: by TLS where its URL says so, past every proxy, and soon or not at all.
+//! A platform's own service on real connections: with TLS if its URL says so, without a proxy, and with a short time
+//! limit.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ fn get(url: &str) -> http::Request<Bytes> {
 #[tokio::test]
 async fn an_endpoint_under_tls_is_verified_as_any_other() {
     let server = TestServer::start(Asks::ForCertificate, ok("hello")).await;
-    // A proxy that nobody answers at: it is not asked.
+    // No server listens at this proxy address, so a request through it would fail.
     let network = server.network().proxy("http://127.0.0.1:9").build().unwrap();
     let answer = network.transport().send(get(&server.url()), Via::Local).await.unwrap();
     assert_eq!(answer.response.body(), "hello");
@@ -25,7 +26,7 @@ async fn an_endpoint_under_tls_is_verified_as_any_other() {
         "{:?}",
         server.seen()
     );
-    // Another root: no byte of HTTP.
+    // With another trusted root no HTTP is sent.
     let other = TestServer::start(Asks::ForNothing, ok("")).await;
     let network = other.network().build().unwrap();
     let refused = network.transport().send(get(&server.url()), Via::Local).await.unwrap_err();
@@ -55,7 +56,8 @@ async fn plain_http_is_for_the_platform_only() {
     }
 }
 
-/// Nobody accepts, and the queue is full: connecting takes for ever. The time that passes is the runtime's own.
+/// The server does not accept and its queue is full, so the connection attempt would not end. The runtime's time is
+/// paused.
 #[tokio::test(start_paused = true)]
 async fn connecting_may_take_a_second() {
     let socket = TcpSocket::new_v4().unwrap();
@@ -78,7 +80,7 @@ async fn connecting_may_take_a_second() {
         let took = begun.elapsed();
         assert!(took >= Duration::from_secs(1) && took < Duration::from_millis(1_500), "{scheme}: {took:?}");
     }
-    // Elsewhere it may take longer.
+    // For other hosts the limit is longer.
     let url = format!("https://127.0.0.1:{}/", address.port());
     let begun = tokio::time::Instant::now();
     let error = network.transport().send(get(&url), Via::Tls).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! A machine's certificate in real handshakes: what makes another one be issued, and with which keys it works.
+//! A machine's certificate in real handshakes: which failures cause a new certificate, and which keys work.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use rustls::version::{TLS12, TLS13};
 
 use crate::server::{Asks, Refusal, TestServer, ok};
 
-/// The emulated machine, whose token service is a real server.
+/// The emulated machine, with a real server as its token service.
 struct Beside {
     machine: MemoryTransport,
     network: Arc<HyperTransport>,
@@ -59,7 +59,7 @@ async fn a_server_that_does_not_take_the_certificate_is_tried_with_another_one()
             let identity = machine(&pair, &server, &server.network().build().unwrap()).build().unwrap();
             let error = identity.bound_token(&vault).await.unwrap_err();
             assert_eq!(issued(&pair), 2, "{version:?} {refusal:?}: {error}");
-            // Leg 1 and Leg 2 have the same rule, after a pause.
+            // After the pause the same rule holds for Leg 1 and Leg 2.
             pair.clock().advance(Duration::from_secs(180));
             let leg2 = pair.builder(builtin::TARGET_APP).with_assertions(identity).build().unwrap();
             let error = leg2.bound_token(&vault).await.unwrap_err();
@@ -80,7 +80,7 @@ async fn a_server_that_nobody_vouches_for_says_nothing_of_the_certificate() {
     }
 }
 
-/// A key that signs by RSA-PSS with SHA-256, and by nothing else.
+/// A key that signs only by RSA-PSS with SHA-256.
 #[derive(Clone)]
 struct PssOnly(MachineKey);
 

@@ -1,4 +1,4 @@
-//! The default transport on real connections, against servers that behave and servers that do not.
+//! The default transport on real connections, with correct servers and with servers that misbehave.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 mod emulator;

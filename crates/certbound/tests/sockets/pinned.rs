@@ -1,4 +1,4 @@
-//! A server that is known by the SHA-1 of its certificate alone, on real connections.
+//! A server that is identified only by the SHA-1 of its certificate, on real connections.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -21,7 +21,7 @@ fn get(url: &str) -> http::Request<Bytes> {
     http::Request::get(url).header("secret", PLATFORM_SECRET).body(Bytes::new()).unwrap()
 }
 
-/// An emulator on real sockets, and a network that trusts nothing of it.
+/// An emulator on real sockets, and a network that does not trust its authority.
 struct Node {
     emulator: Arc<Emulator>,
     server: Server,
@@ -49,7 +49,7 @@ impl Node {
     }
 }
 
-/// What openssl says the certificate's thumbprint is: pairs of digits with colons between them.
+/// Returns openssl's thumbprint of the certificate: pairs of digits separated by colons.
 fn by_openssl(pem: &str) -> String {
     let mut openssl = Command::new("openssl")
         .args(["x509", "-noout", "-fingerprint", "-sha1"])
@@ -89,7 +89,7 @@ async fn a_token_comes_from_the_server_that_openssl_knows_by_the_same_thumbprint
     assert_eq!(*found, cause);
     assert!(!format!("{error} {error:?}").contains(PLATFORM_SECRET));
     assert_eq!(node.emulator.journal().len(), 1, "no second request");
-    // And once more: nothing was cached.
+    // A second attempt fails too, so nothing was cached.
     assert_eq!(astray.bearer_token(&vault).await.unwrap_err(), error);
     node.server.shutdown().await;
 }
@@ -102,7 +102,7 @@ async fn a_certificate_that_the_roots_vouch_for_is_not_the_pinned_one() {
     let refused =
         TransportError::ServerNotPinned { host: "127.0.0.1".to_owned(), pinned, presented: server.pin() };
     assert_eq!(transport.send(get(&server.url()), Via::Pinned(&pinned)).await.unwrap_err(), refused);
-    // Without a pin the same server is fine, and a connection to it serves no pin.
+    // Without a pin the same server is accepted. Its connection is not reused for a request with a pin.
     transport.send(get(&server.url()), Via::Tls).await.unwrap();
     assert_eq!(transport.send(get(&server.url()), Via::Pinned(&pinned)).await.unwrap_err(), refused);
     let with_http = server.seen().into_iter().filter(|seen| seen.http_bytes > 0).count();
@@ -115,7 +115,7 @@ async fn the_pin_alone_decides_and_serves_nothing_else() {
         [&[&rustls::version::TLS12], &[&rustls::version::TLS13]];
     for versions in versions {
         let server = TestServer::start_with(versions, true, ok("x")).await;
-        // It trusts another server's root only.
+        // This network trusts only the root of another server.
         let stranger = TestServer::start(Asks::ForNothing, ok("x")).await;
         let transport = stranger.network().build().unwrap().transport();
         let answer = transport.send(get(&server.url()), Via::Pinned(&server.pin())).await.unwrap();
@@ -131,7 +131,7 @@ async fn the_pin_alone_decides_and_serves_nothing_else() {
     }
 }
 
-/// The certificate is public: whoever has it can present it, and cannot sign the handshake by its key.
+/// The certificate is public, so everyone can present it. Only the holder of its key can sign the handshake.
 #[tokio::test]
 async fn the_pinned_certificate_without_its_key_is_refused() {
     let versions: [&[&'static SupportedProtocolVersion]; 2] =
@@ -146,7 +146,7 @@ async fn the_pinned_certificate_without_its_key_is_refused() {
     }
 }
 
-/// An IPv4 address in the clothes of an IPv6 one is loopback to the system and a stranger to the proxy's rules.
+/// An IPv4 address mapped into IPv6 is loopback for the system, but not for the proxy's rules.
 #[tokio::test]
 async fn no_proxy_stands_before_the_platform() {
     let server = TestServer::start(Asks::ForNothing, ok("x")).await;

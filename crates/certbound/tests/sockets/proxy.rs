@@ -1,4 +1,4 @@
-//! Proxies: what they are told, what they may refuse, and who never goes through one.
+//! Proxies: the requests that they receive, their refusals, and the addresses that are reached directly.
 
 use bytes::Bytes;
 use certbound::{Network, NetworkError, Transport as _, TransportError, Via};
@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use crate::server::{Asks, TestServer, ok};
 
-/// A proxy that notes the head of the first request and answers it with `answer`.
+/// A proxy that records the head of the first request and answers with `answer`.
 async fn proxy(answer: &'static str) -> (String, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();

@@ -1,4 +1,4 @@
-//! A TLS server that does what a test tells it, on a loopback port of its own.
+//! A TLS server on a loopback port that behaves as a test says.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -14,13 +14,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-/// What the server saw of one connection.
+/// The server's view of one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) certificate: Option<Thumbprint>,
     pub(crate) resumed: bool,
     pub(crate) http_bytes: usize,
-    /// How many certificates came, the leaf included.
+    /// The number of certificates, including the leaf.
     pub(crate) chain: usize,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct TestServer {
     open: watch::Sender<usize>,
 }
 
-/// A connection, counted while it is there.
+/// An open connection; it is counted until it is dropped.
 struct Open(watch::Sender<usize>);
 
 impl Open {
@@ -52,29 +52,29 @@ impl Drop for Open {
 pub(crate) enum Asks {
     ForCertificate,
     ForNothing,
-    /// For a certificate, which it then does not take.
+    /// The server requests a certificate and then refuses it.
     AndRefuses(Refusal),
 }
 
-/// How a server does not take a certificate.
+/// How a server refuses a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// By the alert for it.
+    /// By the TLS alert `certificate_revoked`.
     Revoked,
-    /// By the alert that says nothing: `handshake_failure`.
+    /// By the TLS alert `handshake_failure`, which gives no reason.
     WithoutReason,
-    /// By a reset once the handshake is over.
+    /// By a reset after the handshake.
     ByReset,
 }
 
 impl TestServer {
-    /// Answers the first request of a connection with `answer`, verbatim, and closes it, unless the answer says to
-    /// keep it: then the client does.
+    /// Answers the first request of each connection with `answer` and closes the connection. If the answer says that
+    /// the connection stays open, the client closes it.
     pub(crate) async fn start(asks: Asks, answer: impl Into<Vec<u8>>) -> Self {
         Self::serve(asks, config(asks, rustls::ALL_VERSIONS, true), answer).await
     }
 
-    /// The same by one version of TLS.
+    /// Starts the same server with one version of TLS.
     pub(crate) async fn start_by(
         version: &'static SupportedProtocolVersion,
         asks: Asks,
@@ -83,7 +83,8 @@ impl TestServer {
         Self::serve(asks, config(asks, &[version], true), answer).await
     }
 
-    /// The same by these versions of TLS, asking for nothing; without the key of its certificate it signs by another.
+    /// Starts a server with these versions of TLS that requests no certificate. Without the certificate's key it signs
+    /// by another key.
     pub(crate) async fn start_with(
         versions: &[&'static SupportedProtocolVersion],
         has_key: bool,
@@ -112,7 +113,7 @@ impl TestServer {
                     let _open = open;
                     let Ok(mut tls) = acceptor.accept(tcp).await else { return };
                     if asks == Asks::AndRefuses(Refusal::ByReset) {
-                        // What is dropped now is reset.
+                        // From here on, dropping the connection resets it.
                         tls.get_ref().0.set_zero_linger().unwrap();
                         return;
                     }
@@ -131,7 +132,7 @@ impl TestServer {
                         let _ = tls.write_all(&answer).await;
                     }
                     if answer.windows(KEEPS.len()).any(|window| window == KEEPS.as_bytes()) {
-                        // Until the client ends it.
+                        // Waits until the client closes the connection.
                         let _ = tls.read(&mut buffer).await;
                     }
                     let _ = tls.shutdown().await;
@@ -141,12 +142,12 @@ impl TestServer {
         Self { address, root_pem, pin, seen, open }
     }
 
-    /// How many connections there are now.
+    /// Returns the number of open connections.
     pub(crate) fn open(&self) -> usize {
         *self.open.borrow()
     }
 
-    /// Waits until there are so many, and not for ever.
+    /// Waits, with a time limit, until this number of connections is open.
     pub(crate) async fn until_open(&self, count: usize) {
         let mut open = self.open.subscribe();
         let reached = tokio::time::timeout(Duration::from_secs(20), open.wait_for(|open| *open == count));
@@ -170,7 +171,8 @@ impl TestServer {
     }
 }
 
-/// The server's configuration, with the root to trust it by. It issues tickets, so that clients could resume.
+/// Returns the server's configuration, and the root that clients must trust. It issues tickets, so that clients could
+/// resume sessions.
 pub(crate) fn config(
     asks: Asks,
     versions: &[&'static SupportedProtocolVersion],
@@ -195,7 +197,7 @@ pub(crate) fn config(
         Asks::ForNothing => builder.with_client_cert_verifier(WebPkiClientVerifier::no_client_auth()),
     };
     let pin = ServerThumbprint::of_der(certified.cert.der());
-    // The library compares key and certificate only where it is given both at once.
+    // The library compares key and certificate only if it gets both in one call.
     let signs = provider.key_provider.load_private_key(key).unwrap();
     let config = builder.with_cert_resolver(Arc::new(Presents(Arc::new(CertifiedKey::new(chain, signs)))));
     (Arc::new(config), certified.cert.pem(), pin)
@@ -210,14 +212,14 @@ impl ResolvesServerCert for Presents {
     }
 }
 
-/// An answer after which the connection stays open.
+/// Returns an answer after which the connection stays open.
 pub(crate) fn stays_open(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{KEEPS}\r\n\r\n{body}", body.len())
 }
 
 const KEEPS: &str = "Connection: keep-alive";
 
-/// An answer that says to keep nothing open.
+/// Returns an answer after which the server closes the connection.
 pub(crate) fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
 }
