@@ -1,4 +1,4 @@
-//! No secret is logged, at any level, and the test that says so can see one.
+//! No secret is logged at any level. Positive controls prove that the test would find one.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use std::sync::{Arc, Mutex};
@@ -53,12 +53,12 @@ async fn the_whole_flow_logs_no_secret() {
     for secret in tokens.into_iter().chain([of_machine.secret(), &attestation]) {
         let secret = secret.expose();
         assert!(!text.contains(secret), "a whole token was logged");
-        // Not a piece of it either: the signature is what makes it worth something.
+        // The signature makes the token usable, so not even that part may be logged.
         assert!(!text.contains(&secret[secret.len() - 40..]), "a token's signature was logged");
     }
     assert!(!text.contains("PRIVATE KEY"));
 
-    // The positive controls: a key in every spelling, and a planted secret.
+    // The positive controls: a key in every encoding, and a secret in the log.
     for spelt in [STANDARD.encode(&key), format!("{key:?}"), hex(&key), format!("{:x?}", key)] {
         let found = std::panic::catch_unwind(|| assert_holds_no_key(&spelt, &key));
         assert!(found.is_err(), "a key would not be seen: {spelt}");
@@ -70,7 +70,7 @@ async fn the_whole_flow_logs_no_secret() {
     assert!(logs.text().contains("planted-secret-value by log"));
 }
 
-/// Attests keys by the emulator's word, and remembers it.
+/// An attestation hook that uses the emulator and records its token.
 struct Remembers(Arc<Emulator>, Arc<Mutex<String>>, UnixTime);
 
 impl Attestation for Remembers {
@@ -82,7 +82,8 @@ impl Attestation for Remembers {
     }
 }
 
-/// A machine whose key is attested and kept in a folder: its bound token, the attestation, and the private key.
+/// Returns a machine whose key is attested and stored in a folder, with its bound token, the attestation and the
+/// private key.
 async fn attested_machine() -> (ManagedIdentity, certbound::BoundToken, Secret, Vec<u8>) {
     let mut world = World::built_in();
     world.machine.attestation_required = true;
@@ -104,7 +105,7 @@ async fn attested_machine() -> (ManagedIdentity, certbound::BoundToken, Secret, 
     (machine, token, attestation, std::fs::read(folder.join("software-key.der")).unwrap())
 }
 
-/// Looks for the middle of a key, where its secret numbers are, in the spellings that a log could have.
+/// Checks that the text does not contain the middle of a key, which holds its secret numbers, in any usual encoding.
 fn assert_holds_no_key(text: &str, key: &[u8]) {
     let middle = &key[key.len() / 3..key.len() / 3 + 24];
     let listed = format!("{middle:?}");
@@ -112,7 +113,7 @@ fn assert_holds_no_key(text: &str, key: &[u8]) {
     assert!(!text.contains(listed.trim_matches(['[', ']'])), "a key was logged as numbers");
     assert!(!text.contains(in_hex.trim_matches(['[', ']'])), "a key was logged as numbers");
     assert!(!text.contains(&hex(middle)), "a key was logged in hexadecimal");
-    // Three alignments of base64; the ends depend on what stands beside.
+    // Base64 has three alignments. Its first and last characters depend on the neighbouring bytes.
     for skip in 0..3 {
         let part = STANDARD.encode(&middle[skip..skip + 21]);
         assert!(!text.contains(&part), "a key was logged in base64");

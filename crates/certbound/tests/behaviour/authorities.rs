@@ -1,4 +1,4 @@
-//! Another tenant or authority for one request, and instance metadata of one's own.
+//! A tenant or an authority for one request, and the application's own instance metadata.
 
 use certbound::{
     Authority, BySecret, Client, ClientBuilder, Cloud, InstanceMetadata, NoCredential, Region, ResourceScope,
@@ -48,7 +48,7 @@ async fn a_request_may_name_another_tenant_where_there_is_one_to_choose() {
         let token = client.bearer_token(&scope).tenant(other()).await.unwrap();
         assert_eq!(transport.only().url, url);
         assert_eq!(token.details().tenant, "other.example");
-        // And its token is not the client's own tenant's.
+        // The client's own tenant has another token.
         client.bearer_token(&scope).await.unwrap();
         assert_ne!(transport.only().url, url);
         client.bearer_token(&scope).tenant(other()).await.unwrap();
@@ -77,7 +77,7 @@ async fn a_request_may_name_another_authority_that_goes_with_the_clients() {
             at("https://login.microsoftonline.com/b.example"),
             Ok("https://login.microsoftonline.com/b.example/oauth2/v2.0/token"),
         ),
-        // Another name of the same environment.
+        // Another host name of the same environment.
         (
             at(public),
             at("https://login.windows.net/b.example"),
@@ -91,7 +91,7 @@ async fn a_request_may_name_another_authority_that_goes_with_the_clients() {
             at("https://login.b.example/a.example"),
             Err("authority_host_mismatch"),
         ),
-        // The client's region stays, and allows no other host.
+        // The client's region still applies, and no other host is allowed.
         (
             at(public).with_region(westus3()),
             at("https://login.microsoftonline.com/b.example"),
@@ -137,7 +137,7 @@ async fn a_request_may_name_another_authority_that_goes_with_the_clients() {
             }
         }
     }
-    // Authority and tenant together: that authority, that tenant.
+    // If a request names both, the authority and the tenant are used.
     let transport = AnsweringTransport::with_tokens();
     let client = client(at(public), &transport);
     let tenant = TenantId::parse("c.example").unwrap();
@@ -195,7 +195,7 @@ fn an_application_of_microsofts_directories_has_a_guid() {
     assert_eq!(builds(entra(), "my-app").unwrap_err().code(), "invalid_client_id");
     for other in [at("https://fs.contoso.com/adfs"), Authority::oidc("https://idp.example").unwrap()] {
         assert_eq!(builds(other.clone(), "My-App").unwrap(), "My-App");
-        // Two clients there, whatever Entra would make of them.
+        // For these authorities the two ids are different clients. Entra would compare them without case.
         for id in [APP.to_uppercase(), APP.to_owned()] {
             assert_eq!(builds(other.clone(), &id).unwrap(), id);
         }

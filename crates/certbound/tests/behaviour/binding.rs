@@ -1,4 +1,4 @@
-//! One certificate from the first look-up to the last byte.
+//! One certificate is used from the look-up in the cache to the resource call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use certbound_testkit::{NeverTransport, Pair};
 
 use crate::two_leg::vault;
 
-/// Names the certificates in turn and delivers assertions bound to the one in use when it is asked.
+/// Returns several certificates in turn. Each assertion is bound to the certificate in use at the time of the call.
 struct Fickle {
     leg1: [Client<ByCertificate>; 2],
     turns: Arc<AtomicUsize>,
@@ -117,7 +117,7 @@ async fn each_exchange_gets_a_fresh_assertion_unless_reuse_was_opted_into() {
     assert_eq!(exchange_twice(&pair.leg2()).await, 2);
     let reusing = pair.builder(builtin::APP).with_assertions(pair.leg1()).reuse_assertions().build().unwrap();
     assert_eq!(exchange_twice(&reusing).await, 1);
-    // One that was refused is not offered again, and a challenge is for Leg 1 as well.
+    // A refused assertion is not used again. A claims challenge also concerns Leg 1.
     let refusal = FaultResult::Status {
         status: 401,
         body: r#"{"error":"invalid_client"}"#.to_owned(),
@@ -130,7 +130,7 @@ async fn each_exchange_gets_a_fresh_assertion_unless_reuse_was_opted_into() {
     pair.emulator().clear_journal();
     reusing.bound_token(&vault()).claims("{}").await.unwrap();
     assert_eq!(pair.emulator().journal().len(), 2);
-    // With less than five minutes left of it, it is not used again.
+    // An assertion that expires in less than 5 minutes is not used again.
     pair.clock().advance(Duration::from_secs(3600 - 299));
     pair.emulator().clear_journal();
     reusing.bound_token(&vault()).force_refresh().await.unwrap();
@@ -152,7 +152,7 @@ async fn an_assertion_from_outside_is_read_when_it_is_wrapped() {
     let vault_token = pair.leg1().bound_token(&vault()).await.unwrap();
     let other_audience = vault_token.secret().expose();
     assert_eq!(wrap(other_audience, pair.certificate()), Err("assertion_wrong_audience"));
-    // Clouds whose hosts are not public have audiences of their own too.
+    // Clouds with hosts of their own also have token-exchange audiences of their own.
     for (audience, expected) in [
         ("api://AzureADTokenExchangeUSNat", Ok(())),
         ("api://AzureADTokenExchangeUSSec", Ok(())),

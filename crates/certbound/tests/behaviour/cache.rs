@@ -1,4 +1,4 @@
-//! The cache: what a hit is, what makes two tokens different, and that one request serves however many wait.
+//! The cache: cache hits, cache keys, and one request for all callers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,8 @@ use certbound_testkit::{AnsweringTransport, MemoryTransport, Pair};
 
 use crate::two_leg::vault;
 
-/// Acceptance check 7: the second identical call sends nothing, runs no provider, and still carries its certificate.
+/// Acceptance check 7: a second identical call sends nothing, calls no provider, and returns the token with its
+/// certificate.
 #[tokio::test]
 async fn a_hit_runs_nothing() {
     let pair = Pair::new();
@@ -50,7 +51,7 @@ async fn clients_of_one_id_share_no_token_where_their_secrets_differ() {
     }
 }
 
-/// Which identity an application of many is, only the assertion says.
+/// For an application with many identities, only the assertion names the identity.
 #[tokio::test]
 async fn identities_that_come_with_one_certificate_share_no_token() {
     let (pair, cache) = (Pair::new(), TokenCache::new());
@@ -88,10 +89,10 @@ async fn identities_that_come_with_one_certificate_share_no_token() {
         (leg2(with!(leg1_of(builtin::APP)), FMI), Source::Service),
         (leg2(with!(leg1_of(builtin::TARGET_APP)), FMI), Source::Service),
         (leg2(with!(leg1_of(builtin::APP)), FMI), Source::Cache),
-        // Nothing tells whose assertions a function delivers.
+        // A function does not name the identity of its assertions.
         (leg2(with!(by_function()), FMI), Source::Service),
         (leg2(with!(by_function()), FMI), Source::Service),
-        // Of an application of its own it is all the same.
+        // An application with one identity does not need the name.
         (leg2(with!(by_function()), builtin::TARGET_APP), Source::Service),
         (leg2(with!(by_function()), builtin::TARGET_APP), Source::Cache),
     ];
@@ -186,7 +187,7 @@ async fn force_claims_and_a_rejected_hash_each_do_what_they_say() {
     assert_eq!(error.code(), "force_refresh_and_token_hash_not_compatible");
 }
 
-/// They go into the URL as they stand, so nothing in them may end a parameter or the query.
+/// Query parameters are inserted into the URL unchanged, so a value must not end a parameter or the query.
 #[tokio::test]
 async fn a_query_parameter_that_would_change_the_url_is_refused() {
     let pair = Pair::new();
@@ -238,7 +239,7 @@ async fn a_failure_reaches_every_waiter_and_is_not_kept() {
     client.bound_token(&vault()).await.unwrap();
 }
 
-/// Starts `count` calls for one token, opens the gate once all of them wait, and collects their results.
+/// Starts `count` calls for one token, opens the gate once all of them wait, and returns their results.
 async fn all_wait(
     client: &Client<ByCertificate>,
     gated: &Gated<MemoryTransport>,
@@ -248,7 +249,7 @@ async fn all_wait(
     let calls =
         futures_util::future::join_all((0..count).map(|_| async { client.bound_token(&scope).await }));
     let mut calls = std::pin::pin!(calls);
-    // One round in which every call comes as far as it can: the leader to the gate, the others to its flight.
+    // After one poll of all calls, the first one waits at the gate and the others wait for its result.
     assert!(futures_util::poll!(&mut calls).is_pending());
     gated.gate.add_permits(count);
     calls.await
@@ -267,7 +268,7 @@ fn gated_client() -> (Pair, Gated<MemoryTransport>, Client<ByCertificate>) {
     (pair, gated, client)
 }
 
-/// Waits at a gate until the test opens it.
+/// A transport that waits at a gate until the test opens it.
 #[derive(Clone)]
 struct Gated<T> {
     inner: T,
@@ -307,7 +308,7 @@ async fn a_cancelled_leader_strands_nobody_and_other_keys_do_not_wait() {
     assert_eq!(token.details().source, Source::Joined);
     assert_eq!(pair.emulator().journal().len(), 1, "the follower drove the leader's request to its end");
 
-    // A flight that everybody left leaves no trace: the next call starts one of its own.
+    // A request that all its callers gave up leaves no trace: the next call starts a new one.
     let lonely = tokio::spawn({
         let client = client.clone();
         async move { client.bound_token(&ResourceScope::graph(Cloud::Public)).await }
@@ -320,7 +321,7 @@ async fn a_cancelled_leader_strands_nobody_and_other_keys_do_not_wait() {
     client.bound_token(&ResourceScope::graph(Cloud::Public)).await.unwrap();
 }
 
-/// What is found and what is counted are two structures: they must agree whatever threads do to them.
+/// The map and the order of expiry are two structures. They must agree under concurrent use.
 #[test]
 fn threads_that_fetch_forget_and_clear_leave_map_and_order_in_agreement() {
     const PATHS: usize = 12;

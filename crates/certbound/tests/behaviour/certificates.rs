@@ -1,4 +1,4 @@
-//! Loading certificates: every form that is read, and every way it can be wrong.
+//! Loading certificates: every supported form, and every error.
 
 use std::path::PathBuf;
 
@@ -56,7 +56,7 @@ fn every_form_of_a_key_is_read() {
         assert_eq!(certificate.thumbprint().x5t_s256(), thumbprint("p256.x5t-s256"));
         assert!(!certificate.is_rsa());
     }
-    // Version 1, without extensions, is a certificate too.
+    // A version 1 certificate, which has no extensions, is accepted too.
     assert!(files("v1.pem", "rsa.pkcs8.pem").is_rsa());
     assert!(!files("p384.pem", "p384.pkcs8.pem").is_rsa());
 }
@@ -131,7 +131,7 @@ fn what_is_wrong_is_said_and_what_to_do() {
         assert_eq!(error.code(), code, "{error}");
         assert!(!error.fix().is_empty() && !error.to_string().is_empty());
     }
-    // DER that is not a PFX, and a length that runs past the end.
+    // DER that is not a PFX, and a length beyond the end of the data.
     for other in [&[0x30, 0x82, 0x01, 0x00, 0x30][..], &[0x30, 0x84, 0x01], &[0x30], &[0x02, 0x01, 0x03]] {
         assert_eq!(pem(other).code(), "certificate_missing", "{other:x?}");
     }
@@ -162,7 +162,7 @@ fn damaged_files_are_errors_and_never_panics() {
     }
 }
 
-/// The limit is there so that a wrong path, a disk image say, is not read into memory.
+/// The limit prevents a large file, such as a disk image, from being read into memory.
 #[test]
 fn a_file_larger_than_a_mebibyte_is_not_read() {
     let folder = tempfile::tempdir().unwrap();

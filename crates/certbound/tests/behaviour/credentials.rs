@@ -1,4 +1,4 @@
-//! Credentials that are no certificate, and the signed assertion of one that is.
+//! Credentials other than certificates, and the signed assertion of a certificate.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -138,7 +138,7 @@ async fn claims_of_ones_own_stand_behind_the_librarys() {
     let long = format!(r#"{{"x":"{}"}}"#, "y".repeat(60_000));
     let error = client.bearer_token(&scope).assertion_claims(long).await.unwrap_err();
     assert_eq!(error.code(), "encoded_token_too_long");
-    // A bound token needs no assertion.
+    // A request for a bound token has no signed assertion.
     client.bound_token(&scope).assertion_claims("{}").await.unwrap();
     assert_eq!(transport.only().parameter("client_assertion"), "");
 }

@@ -1,4 +1,4 @@
-//! What is asked about an authority before anything is sent to it.
+//! The requests about an authority that precede a token request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -178,13 +178,13 @@ async fn a_host_nobody_knows_is_looked_up_before_a_credential_goes_there() {
          https%3A%2F%2Flogin.mistyped.example%2Fcontoso.com%2Foauth2%2Fv2.0%2Fauthorize"
     );
 
-    // Trusted as it is.
+    // Without validation the authority is used unchanged.
     let trusting = builder(authority.clone(), &transport).with_secret(Secret::new("s"));
     let trusting = trusting.without_authority_validation().build().unwrap();
     trusting.bearer_token(&scope).await.unwrap();
     assert_eq!(transport.only().url, "https://login.mistyped.example/contoso.com/oauth2/v2.0/token");
 
-    // Known hosts are asked about nowhere, in whatever form.
+    // For known hosts no discovery request is sent, whichever of their names is used.
     for known in ["login.microsoftonline.com", "sts.windows.net", "westus3.login.microsoft.com"] {
         let authority = Authority::parse(&format!("https://{known}/contoso.com")).unwrap();
         client(authority, &transport).bearer_token(&scope).await.unwrap();
@@ -208,7 +208,7 @@ async fn the_answer_names_the_host_to_use_and_is_remembered() {
     assert_eq!(urls, ["https://login.preferred.example/contoso.com/oauth2/v2.0/token"; 2]);
     assert_eq!(gets(&transport).len(), 1);
 
-    // One that only says that the host exists.
+    // An answer that only confirms the host.
     let transport = unknown(|_| (200, r#"{"tenant_discovery_endpoint":"x"}"#.to_owned()));
     let authority = Authority::parse("https://login.new.example/contoso.com").unwrap();
     self::client(authority, &transport).bearer_token(&vault()).await.unwrap();

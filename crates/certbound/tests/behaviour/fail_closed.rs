@@ -1,4 +1,4 @@
-//! An answer that is not exactly what was asked for is an error, and nothing of it is cached.
+//! An answer that does not match the request is an error, and nothing of it is cached.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn with_fault(leg: LegKind, result: FaultResult) -> Error {
         pair.builder(builtin::APP).with_cache(cache.clone()).with_assertions(pair.leg1()).build().unwrap();
     let error = leg2.bound_token(&vault()).await.unwrap_err();
     assert!(cache.is_empty(), "{result:?} left something in the cache");
-    // The fault is over, so the next call succeeds: nothing of the failure was kept.
+    // The fault is over, so the next call succeeds: nothing of the failure was cached.
     leg2.bound_token(&vault()).await.unwrap();
     let expected = if leg == LegKind::Leg1 { Leg::One } else { Leg::Two };
     assert_eq!(error.leg(), Some(expected), "{error}");
@@ -94,7 +94,7 @@ async fn what_cannot_be_read_is_no_assertion_and_is_refused_where_the_binding_mu
         let seen = builder().require_observed_binding().with_assertions(pair.leg1()).build().unwrap();
         fault();
         assert!(!any.bound_token(&vault()).await.unwrap().details().binding_observed, "{form:?}");
-        // That token is in the cache, and is not found by who demands to see its binding.
+        // The cached token is not returned to a client that requires an observed binding.
         fault();
         let error = seen.bound_token(&vault()).await.unwrap_err();
         assert_eq!(
@@ -232,7 +232,8 @@ async fn a_certificate_out_of_its_dates_sends_nothing() {
     assert_eq!(client.bound_token(&vault()).await.unwrap_err().code(), "certificate_not_valid_now");
 }
 
-/// Where the type of an answer does not say that the token is bound, the token must, and say nothing twice.
+/// If the type of an answer does not say that the token is bound, the token itself must say so, without duplicate
+/// members.
 #[tokio::test]
 async fn a_bearer_token_of_an_issuer_is_bound_only_by_claims_that_say_one_thing() {
     let pair = Pair::new();

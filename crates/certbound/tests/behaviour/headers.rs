@@ -1,4 +1,4 @@
-//! The headers of token requests, as the transport is given them and as an observer is told of them.
+//! The headers of token requests, as the transport and an observer receive them.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +15,7 @@ const CORRELATION_ID: &str = "2c7f0f0e-2b73-4f0c-9b1e-0b7d7a2f7c11";
 
 type Headers = Vec<(String, String)>;
 
-/// Keeps the headers of every request it passes on.
+/// Records the headers of every request and forwards it.
 #[derive(Clone)]
 struct Recorder {
     inner: MemoryTransport,

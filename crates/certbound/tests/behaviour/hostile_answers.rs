@@ -1,5 +1,5 @@
-//! A service that repeats what it was sent, or writes what acts on a terminal: neither is in an error, nor in what is told of a
-//! token.
+//! A service that repeats the request's secrets or sends terminal commands. Neither may appear in an error or in the
+//! details of a token.
 
 use certbound::{
     Attestation, AttestationRequest, Authority, BoundAssertion, Client, ClientBuilder, Cloud, Error,
@@ -15,7 +15,7 @@ use crate::two_leg::vault;
 
 const SECRET: &str = "Cx~8Q.a-very/secret+text=with\"marks";
 const NOW: UnixTime = UnixTime::from_secs(1_785_000_000);
-/// A command to the terminal, in the two ways that there are, and a change of direction.
+/// Two encodings of a terminal command, and a change of text direction.
 const ACTS: &str = "\u{1b}]0;title\u{7}\u{9b}2J\u{202e}\r\n";
 
 fn builder(answer: impl Fn(&Seen) -> (u16, String) + Send + Sync + 'static) -> ClientBuilder<NoCredential> {
@@ -25,7 +25,7 @@ fn builder(answer: impl Fn(&Seen) -> (u16, String) + Send + Sync + 'static) -> C
         .with_clock(ManualClock::at(NOW))
 }
 
-/// A refusal that says `text` wherever it says anything.
+/// Returns a refusal in which every text is `text`.
 fn refusal(text: &str) -> (u16, String) {
     let members = ["error_description", "suberror", "correlation_id", "trace_id", "timestamp", "error_uri"];
     let mut body = json!({ "error": text, "claims": json!({ "x": text }).to_string(), "more": text });
@@ -35,7 +35,7 @@ fn refusal(text: &str) -> (u16, String) {
     (400, body.to_string())
 }
 
-/// Everything that can be seen of an error.
+/// Returns every text form of an error.
 fn seen(error: &Error) -> String {
     let all =
         format!("{error}\n{error:?}\n{error:#?}\n{}\n{}\n{:?}", error.code(), error.fix(), error.claims());
@@ -44,7 +44,7 @@ fn seen(error: &Error) -> String {
     all
 }
 
-/// No part of it that is worth something, in whatever spelling.
+/// Checks that the text contains no usable part of the secret, in any encoding.
 fn assert_without(text: &str, secret: &str) {
     let escaped = json!(secret).to_string();
     let debug = format!("{secret:?}");
@@ -58,7 +58,7 @@ fn assert_without(text: &str, secret: &str) {
     }
 }
 
-/// As a service writes a parameter into its text: as it came, and decoded.
+/// Returns a parameter as a service may repeat it: unchanged and decoded.
 fn echoed(seen: &Seen, name: &str) -> String {
     let raw = seen.parameter(name).to_owned();
     let decoded: String =
@@ -77,14 +77,14 @@ async fn a_refusal_that_repeats_the_credential_is_kept_without_it() {
     assert!(seen(&error).contains("<redacted>") && error.aadsts() == Some(7_000_215), "{error:?}");
     assert_without(&seen(&error), SECRET);
 
-    // An assertion that is no JWT, of another's making.
+    // An assertion from elsewhere that is not a JWT.
     let client = builder(|seen| refusal(&echoed(seen, "client_assertion")));
     let client =
         client.with_unbound_assertions(unbound_fn(|_| async { Ok::<_, String>(Secret::new(SECRET)) }));
     let error = client.build().unwrap().bearer_token(&vault()).await.unwrap_err();
     assert_without(&seen(&error), SECRET);
 
-    // A user's token, and a parameter of the caller's own.
+    // A user's token, and a body parameter of the caller.
     for name in ["assertion", "password"] {
         let client = builder(move |seen| refusal(&echoed(seen, name)));
         let client = client.with_secret(Secret::new("another secret")).build().unwrap();
@@ -120,7 +120,7 @@ async fn an_answer_that_breaks_the_protocol_is_quoted_without_the_credential() {
         assert_eq!(error.code(), code, "{error}");
         assert_without(&seen(&error), SECRET);
     }
-    // What goes with a token that is right.
+    // The other members of a correct answer.
     let client = builder(move |_| {
         let scope = format!("{} {SECRET}", vault().as_str());
         (
@@ -143,7 +143,7 @@ async fn leg_2_that_repeats_the_assertion_is_kept_without_it() {
     let pair = Pair::new();
     let assertion = pair.leg1().assertion().await.unwrap();
     let jwt = assertion.secret().expose().to_owned();
-    // The part behind the first dot begins with no `eyJ`, and nothing tells that it is of a token.
+    // This part of a JWT does not begin with `eyJ`, so nothing in it shows that it belongs to a token.
     let part = jwt.split_once('.').unwrap().1[20..].to_owned();
     for text in [jwt.clone(), part.clone(), format!("{}…", &part[..40])] {
         let assertion = BoundAssertion::from_jwt(Secret::new(jwt.clone()), pair.certificate()).unwrap();
@@ -190,7 +190,7 @@ async fn a_platform_that_repeats_its_secret_is_kept_without_it() {
     }
 }
 
-/// Attests by a text that is no JWT.
+/// An attestation hook that returns a text which is not a JWT.
 struct Attests;
 
 impl Attestation for Attests {

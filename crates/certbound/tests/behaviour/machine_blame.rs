@@ -1,4 +1,4 @@
-//! Who is blamed by the token service is not presented again: certificates, and attestations of keys.
+//! Refused certificates and refused attestation tokens are not presented again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crate::machine_certificates::count;
 use crate::managed_identity::{asked, past_the_cache, refuse_once, system};
 use crate::two_leg::vault;
 
-/// A hook that says something else at each call; the last word for good.
+/// A hook that returns the next word at each call, and then the last word for ever.
 pub(crate) struct Words {
     words: &'static [&'static str],
     calls: Arc<AtomicUsize>,
@@ -41,7 +41,7 @@ impl Attestation for Words {
     }
 }
 
-/// Over each way there is to the token service.
+/// Tests each kind of request to the token service.
 #[tokio::test]
 async fn s84_an_attestation_that_is_blamed_is_obtained_anew() {
     for way in ["direct", "assertion", "Leg 2"] {
@@ -60,7 +60,7 @@ async fn s84_an_attestation_that_is_blamed_is_obtained_anew() {
     }
 }
 
-/// The next request for a platform's certificate gets this answer.
+/// Answers the next request for platform metadata with this status.
 fn refuse_metadata_once(pair: &Pair, status: u16) {
     let endpoint = Some(PlatformEndpoint::PlatformMetadata);
     let condition = Condition { endpoint, ..Condition::platform(PlatformKind::Imds) };
@@ -122,7 +122,8 @@ async fn a_certificate_that_leg_2s_service_blames_is_replaced_and_the_exchange_b
     assert_eq!(identity.bound_token(&vault()).await.unwrap().binding(), second.binding());
 }
 
-/// By Leg 1 for good, and by Leg 2 once and from then on by Leg 1.
+/// In the first case Leg 1 always refuses the certificate. In the second case Leg 2 refuses it once, and then Leg 1
+/// always does.
 #[tokio::test]
 async fn one_acquisition_replaces_one_certificate_whichever_legs_blame_it() {
     let blame =
@@ -147,7 +148,7 @@ async fn one_acquisition_replaces_one_certificate_whichever_legs_blame_it() {
         let error = leg2.bound_token(&vault()).force_refresh().observe(observer).await.unwrap_err();
         assert_eq!((error.aadsts(), error.leg()), (Some(700_027), Some(Leg::One)));
         assert_eq!(count(&asked(&pair), "issuecredential"), 1, "Leg 2 begins: {leg2_begins}");
-        // What was refused last is presented no more, and the next acquisition is well.
+        // The certificate that was refused last is not presented again, so the next acquisition succeeds.
         pair.emulator().clear_faults();
         leg2.bound_token(&vault()).force_refresh().await.unwrap();
         assert_eq!(asked(&pair), ["getplatformmetadata", "issuecredential", "token", "token"]);

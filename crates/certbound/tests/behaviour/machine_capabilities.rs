@@ -1,4 +1,4 @@
-//! What a machine's identity can do, found out by probes that the metadata service refuses in its own way.
+//! The capabilities of a machine's identity, found by probes that the metadata service refuses with status 400.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +31,7 @@ fn builder(transport: impl Transport) -> ManagedIdentityBuilder {
         .with_clock(clock())
 }
 
-/// The machine's service by the answers of its two versions, and its description.
+/// Returns a metadata service with these answers of its two versions and this description of the machine.
 fn answering(v2: u16, v1: u16, compute: &'static str) -> AnsweringTransport {
     AnsweringTransport::new(move |seen: &Seen| match &seen.url {
         url if url.contains("getplatformmetadata") => (v2, String::new()),
@@ -83,7 +83,7 @@ async fn the_newer_version_is_asked_for_first_and_by_its_name_for_an_identity() 
         (IdentityId::object_id(GUID).unwrap(), format!("&object_id={GUID}")),
         (IdentityId::resource_id("/subscriptions/a").unwrap(), "&mi_res_id=%2Fsubscriptions%2Fa".to_owned()),
     ] {
-        // A service of the newer version refuses the older one's probe as well.
+        // A service of version 2 refuses the probe of version 1 too.
         for (v2, expected) in [(400, vec![V2]), (404, vec![V2, V1])] {
             let transport = answering(v2, 400, "{}");
             let builder = ManagedIdentity::builder(id.clone()).with_environment(|_| None);
@@ -122,7 +122,7 @@ async fn only_400_says_that_it_is_there() {
         let error = builder(transport.clone()).build().unwrap().capabilities().await.unwrap_err();
         assert_eq!(error.code(), "managed_identity_all_sources_unavailable", "{status}");
         assert_eq!(error.to_string().matches(&format!("status {status} ")).count(), 2, "{error}");
-        // 404 ends a probe at once, unlike a request for a token.
+        // 404 ends a probe at once; a request for a token would be retried.
         assert_eq!(urls(&transport), [V2, V1], "{status}");
     }
 }
@@ -136,7 +136,7 @@ async fn both_reasons_are_told_and_the_next_call_asks_anew() {
         limit: Duration::from_secs(9),
     };
     let transport = ScriptedTransport::default().then_fails(unreachable()).then(403, "").then(400, "");
-    // Connected and not answered in time is not there either, and is not waited for again.
+    // A service that does not answer in time counts as absent, and the probe is not retried.
     let transport = transport.then_fails(late).then_fails(unreachable());
     let clock = clock();
     let identity = builder(transport.clone()).with_clock(clock.clone()).build().unwrap();
@@ -178,7 +178,7 @@ async fn a_hundred_who_ask_at_once_probe_once() {
     }
 }
 
-/// Says how well it keeps a key, and counts how often it is asked for one.
+/// Reports a key strength, and counts the requests for the key.
 struct Counting(Arc<AtomicUsize>);
 
 impl KeyProvider for Counting {
@@ -207,7 +207,7 @@ async fn the_emulated_machine_is_found_out() {
     let can = identity.capabilities().await.unwrap();
     assert_eq!((can.imds, can.binds), (Some(ImdsVersion::V2), true));
     assert_eq!(can.strength, Some(KeyStrength::Software));
-    // And what was found out changes no request.
+    // The result changes no later request.
     let asked = pair.emulator().journal().len();
     identity.bearer_token(&vault()).await.unwrap();
     assert_eq!((asked, pair.emulator().journal().len()), (1, 2));

@@ -1,4 +1,4 @@
-//! Certificates of a machine: whose key they are over, how long they are used, and that each is minted once.
+//! Certificates of a machine: their keys, how long they are used, and that each is issued once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(crate) fn graph() -> ResourceScope {
     ResourceScope::graph(Cloud::Public)
 }
 
-/// A key in memory that is said to be in hardware.
+/// A software key that claims to be in hardware.
 struct Hardware(MachineKey);
 
 impl Hardware {
@@ -41,7 +41,7 @@ impl KeyProvider for Hardware {
     }
 }
 
-/// Certificates of a machine from now on are this long-lived.
+/// Limits the lifetime of all certificates that are issued from now on.
 fn short_lived(pair: &Pair, life: Duration) {
     let result = FaultResult::CertificateLifetime { seconds: life.as_secs() };
     let condition = Condition::endpoint(PlatformEndpoint::IssueCredential);
@@ -52,7 +52,7 @@ pub(crate) fn count(paths: &[String], path: &str) -> usize {
     paths.iter().filter(|found| *found == path).count()
 }
 
-/// Lets what goes on in the background go on, until `done`.
+/// Lets background tasks run until `done` returns true.
 pub(crate) async fn until(mut done: impl FnMut() -> bool) {
     let soon = async {
         while !done() {
@@ -73,7 +73,7 @@ async fn no_certificate_over_another_providers_key_is_handed_out() {
     let key = Arc::new(Hardware::new().await);
     let soft = builder().build().unwrap();
     let hard = builder().with_keys(Arc::clone(&key)).min_strength(KeyStrength::Hardware).build().unwrap();
-    // Of the same strength, and another key.
+    // Another key of the same strength.
     let other = builder().with_keys(SoftwareKeys::new()).build().unwrap();
     for source in [Source::Service, Source::Cache] {
         let (soft, hard, other) = (
@@ -89,7 +89,7 @@ async fn no_certificate_over_another_providers_key_is_handed_out() {
         }
     }
     assert_eq!(certificates.len(), 3);
-    // One provider for two identities is one key.
+    // Two identities with one provider use one key.
     let shared = builder().with_keys(key).build().unwrap();
     asked(&pair);
     shared.bound_token(&graph()).await.unwrap();
@@ -125,7 +125,7 @@ async fn a_short_lived_certificate_is_kept_for_half_of_its_life_and_replaced_bef
     identity.assertion().await.unwrap();
     assert_eq!(asked(&pair), ["token"]);
 
-    // Past half of its life it would end too soon after a token that lives long: another one is issued first.
+    // After half of its lifetime the certificate could expire before a new token, so a new certificate is issued first.
     pair.clock().advance(2 * HOUR + Duration::from_secs(1));
     let second = identity.bound_token(&graph()).await.unwrap();
     assert_eq!(asked(&pair), ["getplatformmetadata", "issuecredential", "token"]);
@@ -155,7 +155,7 @@ async fn a_hundred_who_ask_in_vain_share_one_round_of_requests() {
     assert_eq!(transport.seen().len(), 4, "one request and its three repetitions");
 }
 
-/// A Leg 1 to which something happens between the choice of the certificate and the assertion.
+/// A Leg 1 that runs a function between the choice of the certificate and the assertion.
 struct Meanwhile<F>(ManagedIdentity, F);
 
 impl<F, Fut> Leg1 for Meanwhile<F>

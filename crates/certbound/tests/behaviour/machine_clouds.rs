@@ -1,4 +1,4 @@
-//! A machine in a sovereign cloud: its assertions are for that cloud's exchange, bound and unbound.
+//! A machine in a sovereign cloud: its assertions, bound and unbound, have the audience of that cloud.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,8 @@ use certbound_testkit::{AnsweringTransport, ManualClock, MemoryTransport, Pair};
 
 use crate::two_leg::vault;
 
-/// The emulated machine, whose certificates are for another cloud's token service; what that is asked is kept.
+/// The emulated machine with certificates for the token service of another cloud. It records the requests to that
+/// service.
 #[derive(Clone)]
 struct InCloud {
     machine: MemoryTransport,

@@ -1,4 +1,4 @@
-//! A machine's platform that misbehaves, by the emulator's faults: a typed error, nothing kept, and the next attempt works.
+//! Faults of a machine's platform: each gives a typed error, nothing is cached, and the next attempt succeeds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use certbound_testkit::{MemoryTransport, Pair};
 
 use crate::two_leg::vault;
 
-/// What `endpoint` of the metadata service does once, and the code and the word of the error that tells so.
+/// Returns for each fault of an endpoint the error code and a word of the error text.
 fn rows() -> Vec<(PlatformEndpoint, FaultResult, &'static str, &'static str)> {
     use FaultResult as F;
     use PlatformEndpoint::{IssueCredential, PlatformMetadata, Token};
@@ -62,7 +62,7 @@ async fn what_a_platform_answers_wrongly_is_an_error_and_leaves_nothing() {
     }
 }
 
-/// The emulated machine, whose answers of one operation are altered once.
+/// The emulated machine, with one changed answer of one operation.
 #[derive(Clone)]
 struct Altered {
     beneath: MemoryTransport,
@@ -117,13 +117,13 @@ async fn a_wrong_certificate_is_kept_neither_in_memory_nor_in_the_folder() {
         assert_eq!(error.code(), code, "{operation} {change:?}: {error}");
         assert!(certificates.is_empty(), "{operation} {change:?}");
         assert_eq!(kept(&folder), 0, "{operation} {change:?}");
-        // The next one is right, and kept.
+        // The next certificate is correct and is stored.
         identity.bound_token(&vault()).await.unwrap();
         assert_eq!((certificates.len(), kept(&folder)), (1, 1), "{operation} {change:?}");
     }
 }
 
-/// How many certificates are in the folder.
+/// Returns the number of certificates in the folder.
 fn kept(folder: &std::path::Path) -> usize {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     files.filter(|path| path.extension().is_some_and(|end| end == "json")).count()

@@ -1,4 +1,5 @@
-//! Keys of a machine: which are taken, when they are asked for, and how long their stores and hooks may take.
+//! Keys of a machine: the accepted kinds, the time of the request for the key, and the time limits of key stores and
+//! hooks.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -18,7 +19,7 @@ use crate::machine_certificates::{DAY, HOUR, until};
 use crate::managed_identity::refuse_once;
 use crate::two_leg::vault;
 
-/// Tells a public half, and signs nothing.
+/// A signer that has a public half and never signs.
 struct Public(Vec<u8>);
 
 impl MachineSigner for Public {
@@ -69,7 +70,7 @@ async fn a_key_is_rsa_of_2048_bits_or_more() {
     }
 }
 
-/// Counts how often the key is asked for; gives it, or never does.
+/// Counts the requests for the key. It returns the key, or never answers.
 struct Counted {
     asked: Arc<AtomicUsize>,
     key: Option<MachineKey>,
@@ -105,7 +106,7 @@ async fn the_key_is_made_while_the_platform_is_asked() {
     minting.await.unwrap().unwrap();
 }
 
-/// Time moves by itself where everybody waits.
+/// Time is paused: it advances when all tasks wait.
 #[tokio::test(start_paused = true)]
 async fn a_key_store_that_hangs_is_given_up() {
     let pair = Pair::new();
@@ -116,7 +117,7 @@ async fn a_key_store_that_hangs_is_given_up() {
     assert!(error.to_string().contains("60 s"), "{error}");
 }
 
-/// A hook that says nothing.
+/// A hook that never answers.
 struct Silent;
 
 impl Attestation for Silent {
@@ -134,7 +135,7 @@ async fn an_attestation_hook_that_hangs_is_given_up() {
     assert!(error.to_string().contains("60 s"), "{error}");
 }
 
-/// A store, or a hook, that panics: each who waits is told, and the next one may try.
+/// A provider whose first call panics. Each caller gets an error, and the next call succeeds.
 struct Panics(AtomicUsize, MachineKey);
 
 impl KeyProvider for Panics {
@@ -179,14 +180,14 @@ async fn an_attestation_of_a_key_is_used_until_it_nears_its_end() {
     identity.bound_token(&vault()).await.unwrap();
     mint(&identity).await;
     assert_eq!((calls(), certificates.len()), (1, 1), "the certificate was blamed, not the attestation");
-    // Another identity, its hook another one, the key the same.
+    // Another identity with another hook and the same key.
     let (other_hook, other_calls) = Words::of(&pair, &["right"]);
     let other_calls = || other_calls.load(Ordering::SeqCst);
     let user = IdentityId::client_id(builtin::USER_IDENTITY).unwrap();
     let user = builder(user).with_attestation(other_hook).build().unwrap();
     user.bound_token(&vault()).await.unwrap();
     assert_eq!((other_calls(), certificates.len()), (0, 2));
-    // It ends after a day.
+    // The attestation token expires after a day.
     pair.clock().advance(DAY - Duration::from_secs(301));
     mint(&identity).await;
     assert_eq!((calls(), other_calls()), (1, 0));

@@ -1,4 +1,4 @@
-//! Live tokens are not lost while the platform or the token service is away.
+//! Valid tokens are not lost while the platform or the token service is unavailable.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn all_is_well(pair: &Pair) {
     pair.emulator().clear_faults();
 }
 
-/// Lets what goes on in the background go on.
+/// Lets background tasks run.
 async fn settle() {
     for _ in 0..200 {
         tokio::task::yield_now().await;
@@ -69,7 +69,7 @@ async fn on_its_last_day_a_certificate_serves_while_there_is_no_other() {
     let identity = system(&pair);
     let leg2 = pair.builder(builtin::TARGET_APP).with_assertions(identity.clone()).build().unwrap();
     platform_is_away_after_first(&pair, &identity).await;
-    // Half an hour before its last day.
+    // The time is half an hour before the certificate's last day.
     pair.clock().advance(6 * DAY - 30 * MINUTE);
     let (token, exchanged) =
         (identity.bound_token(&vault()).await.unwrap(), leg2.bound_token(&vault()).await.unwrap());
@@ -78,13 +78,13 @@ async fn on_its_last_day_a_certificate_serves_while_there_is_no_other() {
     assert_eq!((again.details().source, &again), (Source::Cache, &token));
     let again = leg2.bound_token(&vault()).await.unwrap();
     assert_eq!((again.details().source, &again), (Source::Cache, &exchanged));
-    // A new token has its certificate too, and ends with it.
+    // A new token is bound to the same certificate and expires with it.
     pair.clock().advance(DAY - 20 * MINUTE);
     for late in [identity.bound_token(&graph()).await.unwrap(), leg2.bound_token(&graph()).await.unwrap()] {
         assert_eq!(late.binding(), token.binding());
         assert!(late.expires_at() <= token.binding().chain().not_after(), "{late:?}");
     }
-    // Over is over.
+    // After its expiry the certificate is not used.
     pair.clock().advance(20 * MINUTE);
     assert_eq!(
         identity.bound_token(&graph()).await.unwrap_err().code(),
@@ -105,7 +105,7 @@ async fn tokens_of_an_earlier_certificate_are_served_while_the_token_service_is_
     let identity = system(&pair);
     let leg2 = pair.builder(builtin::TARGET_APP).with_assertions(identity.clone()).build().unwrap();
     identity.binding().await.unwrap();
-    // Just before half of its life, so that the renewal comes within the life of these tokens.
+    // The time is just before half of the certificate's lifetime, so the renewal comes during the life of these tokens.
     pair.clock().advance(DAY * 7 / 2 - 10 * MINUTE);
     let (token, exchanged) =
         (identity.bound_token(&vault()).await.unwrap(), leg2.bound_token(&vault()).await.unwrap());

@@ -1,4 +1,4 @@
-//! Which platform is asked, at which endpoint and by which selector; and what the environment must hold for it.
+//! The platform, the endpoint and the selector of a request, and the environment variables that they need.
 
 use certbound::{
     IdentityId, MachineSource, ManagedIdentity, ManagedIdentityBuildError, ManagedIdentityBuilder, UnixTime,
@@ -26,7 +26,7 @@ fn builder(variables: Variables, id: IdentityId) -> ManagedIdentityBuilder {
     })
 }
 
-/// The one URL that is asked for a token, by an agent that confirms every identity.
+/// Returns the URL of the only token request, with an agent that confirms every identity.
 async fn asked(builder: ManagedIdentityBuilder) -> String {
     let transport = AnsweringTransport::new(|_| {
         let ids = format!(r#""client_id":"{GUID}","object_id":"{GUID}","mi_res_id":"/subscriptions/a""#);
@@ -59,7 +59,7 @@ async fn a_platform_that_is_named_is_taken_whatever_the_environment_says() {
     ] {
         assert_eq!(asked(builder(variables, IdentityId::System).at(origin)).await, url);
     }
-    // What it needs must be there all the same.
+    // A named source still needs its variables.
     let refused = builder(CLOUD_SHELL, IdentityId::System).at(MachineSource::AppService).build().unwrap_err();
     assert!(refused.to_string().contains("IDENTITY_ENDPOINT"), "{refused}");
 }
@@ -115,7 +115,7 @@ fn what_the_environment_lacks_is_told_before_anything_is_asked() {
         );
         assert!(!format!("{error} {error:?}").contains("cret"), "{error:?}");
     }
-    // An identity that is named needs no other.
+    // A named identity does not need the variable.
     let named = IdentityId::client_id(GUID).unwrap();
     builder(UNNAMED, named).with_transport(NeverTransport).build().unwrap();
 }

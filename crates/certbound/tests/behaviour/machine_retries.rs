@@ -1,4 +1,4 @@
-//! When a platform is asked again, how long is waited until then, and how many ask it at once.
+//! Retries to a platform: when they happen, how long the client waits, and how many requests run at once.
 
 use std::future::IntoFuture as _;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ const TOKEN: &str = r#"{"access_token":"T","expires_on":"1785003600","token_type
 /// Sat, 25 Jul 2026 17:20:00 GMT
 const NOW: UnixTime = UnixTime::from_secs(1_785_000_000);
 
-/// An identity of a virtual machine, or of App Service.
+/// Returns a builder for an identity of a virtual machine, or of App Service.
 fn builder(hosted: bool, transport: impl Transport) -> ManagedIdentityBuilder {
     let builder = ManagedIdentity::system_assigned().with_transport(transport);
     builder.with_environment(move |name| match name {
@@ -71,7 +71,7 @@ async fn who_does_not_answer_in_time_is_asked_again_and_who_cannot_be_reached_is
         let identity = builder(hosted, transport.clone()).with_clock(clock.clone()).build().unwrap();
         identity.bearer_token(&vault()).await.unwrap();
         assert_eq!(clock.waited(), [Duration::from_secs(1)]);
-        // Four times in all.
+        // Four requests in total.
         let clock = ManualClock::at(NOW);
         let transport = (0..5)
             .fold(ScriptedTransport::default(), |transport, _| transport.then_fails(late(Phase::Exchange)));
@@ -95,7 +95,7 @@ async fn who_does_not_answer_in_time_is_asked_again_and_who_cannot_be_reached_is
     }
 }
 
-/// A clock on which waiting takes for ever, until it is let go.
+/// A clock whose waits do not end until the test releases them.
 #[derive(Clone)]
 struct Stuck(ManualClock, Arc<AtomicBool>);
 
@@ -133,13 +133,13 @@ async fn who_gives_up_while_it_waits_leaves_nothing_behind() {
         tokio::task::yield_now().await;
     }
     assert_eq!(transport.seen().len(), 1);
-    // The next one has all of its tries.
+    // The next call has all its retries.
     clock.1.store(false, Ordering::SeqCst);
     identity.bearer_token(&scope).await.unwrap_err();
     assert_eq!((transport.seen().len(), clock.0.waited().len()), (5, 3));
 }
 
-/// Takes a while over each request, and remembers how many it had at once.
+/// Delays each request, and records the greatest number of concurrent requests.
 #[derive(Clone, Default)]
 struct Crowded(Arc<Crowd>);
 
@@ -197,7 +197,7 @@ async fn who_gives_up_in_the_crowd_makes_room() {
     for waiting in &mut all {
         assert!(futures_util::poll!(waiting).is_pending());
     }
-    // Five are out, and the others wait for their turn.
+    // Five requests were sent; the other callers wait.
     assert_eq!(transport.0.all.load(Ordering::SeqCst), 5);
     drop(all);
     assert_eq!(transport.0.now.load(Ordering::SeqCst), 0);

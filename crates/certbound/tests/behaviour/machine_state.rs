@@ -1,4 +1,5 @@
-//! A machine's key and certificates in a folder, found by the next process, damaged, swapped, and shared.
+//! A machine's key and certificates in a folder: the next process finds them, and they may be damaged, replaced or
+//! shared.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
@@ -12,10 +13,10 @@ use tempfile::TempDir;
 
 use crate::two_leg::vault;
 
-/// What happens to the folder, in words and in deed.
+/// A change of the folder: its description and its code.
 type Change<'a> = (&'a str, Box<dyn Fn() + 'a>);
 
-/// What a process has that starts now: nothing in memory.
+/// Returns the identity of a new process, which has nothing in memory.
 fn process(pair: &Pair, folder: &Path) -> ManagedIdentity {
     let state = StateDirectory::open(folder).unwrap();
     pair.managed_identity(IdentityId::System)
@@ -25,14 +26,14 @@ fn process(pair: &Pair, folder: &Path) -> ManagedIdentity {
         .unwrap()
 }
 
-/// How many certificates were issued since it was last asked.
+/// Returns the number of certificates issued since the last call.
 fn issued(pair: &Pair) -> usize {
     let journal = pair.emulator().journal();
     pair.emulator().clear_journal();
     journal.iter().filter(|entry| entry.path.ends_with("/issuecredential")).count()
 }
 
-/// A folder that is not there yet.
+/// Returns the path of a folder that does not exist yet.
 fn folder() -> (TempDir, PathBuf) {
     let parent = tempfile::tempdir().unwrap();
     let path = parent.path().join("state");
@@ -47,7 +48,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// The file of the certificate.
+/// Returns the path of the certificate's file.
 fn certificate(folder: &Path) -> PathBuf {
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     files.into_iter().find(|path| path.extension().is_some_and(|end| end == "json")).unwrap()
@@ -65,7 +66,7 @@ async fn the_next_process_finds_key_and_certificate() {
     for entry in fs::read_dir(&folder).unwrap() {
         assert_eq!(mode(&entry.unwrap().path()), 0o600);
     }
-    // Another identity has a file of its own, for the same key.
+    // Another identity with the same key has its own file.
     let user = IdentityId::client_id(builtin::USER_IDENTITY).unwrap();
     let state = StateDirectory::open(&folder).unwrap();
     let keys = SoftwareKeys::kept_in(&state);
@@ -91,7 +92,7 @@ async fn no_private_key_is_written_unless_it_was_asked_for() {
         .collect();
     assert_eq!(names.len(), 2, "{names:?}");
     assert!(names.iter().all(|name| name.starts_with("certificate-")), "{names:?}");
-    // A certificate without its key is of no use, and is replaced.
+    // A certificate without its key is unusable and is replaced.
     issued(&pair);
     process(&pair, &folder).bound_token(&vault()).await.unwrap();
     assert_eq!(issued(&pair), 1);
@@ -167,7 +168,7 @@ async fn what_is_damaged_or_foreign_is_ignored_and_replaced() {
         assert_eq!((issued(&pair), again.binding()), (0, token.binding()), "replaced: {damage}");
         assert_eq!((mode(&file), mode(&key)), (0o600, 0o600), "{damage}");
     }
-    // What stands where the file should be and cannot be replaced: the certificate is in memory only.
+    // A directory in the place of the file cannot be replaced, so the certificate is in memory only.
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
     for _ in 0..2 {
@@ -188,7 +189,7 @@ async fn a_certificate_near_its_end_or_refused_is_replaced_in_the_file() {
     let second = process(&pair, &folder).bound_token(&vault()).await.unwrap();
     assert_ne!(second.binding(), first.binding());
     assert_eq!(issued(&pair), 1);
-    // Who has the old one in memory takes the one that the other process left.
+    // A process with the old certificate in memory uses the one that the other process stored.
     let found = old.bound_token(&vault()).await.unwrap();
     assert_eq!((found.binding(), issued(&pair)), (second.binding(), 0));
     crate::managed_identity::refuse_once(&pair, 1_000_901);
@@ -235,13 +236,14 @@ fn a_folder_that_is_not_ones_own_is_refused() {
         set_mode(&own, open_to);
         match refused(&own) {
             StateError::Mode { mode, .. } => assert_eq!(mode, open_to),
-            // Without the right to look into it; not for root.
+            // The folder cannot be opened at all, except by root.
             StateError::Unusable { .. } => {}
             error => panic!("{error}"),
         }
     }
     set_mode(&own, 0o700);
-    // Whose the root folder is depends on who runs this; it is never 0700 and ours.
+    // The owner of `/proc` depends on the user who runs the test, but `/proc` never has mode 0700 and this user as
+    // owner.
     assert!(matches!(refused(Path::new("/proc")), StateError::Foreign { .. } | StateError::Mode { .. }));
 }
 

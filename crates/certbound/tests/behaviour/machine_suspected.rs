@@ -1,4 +1,4 @@
-//! A connection that ends once a machine's certificate was sent: it may be the certificate, and mostly is not.
+//! A connection that ends after a machine's certificate was sent. The certificate may be the cause, but mostly is not.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -15,11 +15,11 @@ use crate::machine_outage::token_service_is_away;
 use crate::managed_identity::{PAUSE, asked, refuse_once, system};
 use crate::two_leg::vault;
 
-/// Ends connections to the token service right after the certificate.
+/// Ends connections to the token service directly after the certificate.
 #[derive(Clone)]
 pub(crate) struct Ending {
     beneath: MemoryTransport,
-    /// What a request that it concerns has in its body.
+    /// Only requests whose body contains this text are affected.
     word: &'static str,
     times: Arc<AtomicUsize>,
 }
@@ -29,7 +29,7 @@ impl Ending {
         Self { beneath: pair.transport(), word, times: Arc::default() }
     }
 
-    /// From now on.
+    /// Ends the next `times` connections.
     pub(crate) fn ends(&self, times: usize) {
         self.times.store(times, Ordering::SeqCst);
     }
@@ -51,7 +51,7 @@ impl Transport for Ending {
     }
 }
 
-/// A metadata service that gives the same certificate for good.
+/// A metadata service that always returns the same certificate.
 #[derive(Clone)]
 struct SameAgain(MemoryTransport, Arc<OnceLock<http::Response<Bytes>>>);
 
@@ -135,14 +135,14 @@ async fn however_many_tokens_are_missed_while_connections_end_few_certificates_a
         assert_eq!(count(&asked(&pair), "issuecredential"), 1);
         assert_eq!(identity.bound_token(&vault()).await.unwrap(), own);
         assert_eq!(leg2.bound_token(&vault()).await.unwrap(), exchanged);
-        // Each helped as little as the one before: the next one is waited for longer.
+        // A new certificate did not help either, so the pause before the next one is longer.
         pair.clock().advance(PAUSE * 4_u32.pow(round));
     }
     ending.ends(0);
     leg2.bound_token(&graph()).await.unwrap();
 }
 
-/// Eight are remembered, and live tokens rest on the first of them.
+/// The client remembers eight earlier certificates. Valid tokens depend on the first of them.
 #[tokio::test]
 async fn however_long_connections_end_live_tokens_are_served() {
     let pair = Pair::new();
@@ -161,7 +161,7 @@ async fn however_long_connections_end_live_tokens_are_served() {
     }
     let issued = count(&asked(&pair), "issuecredential");
     assert!(waited == 480 && (3..8).contains(&issued), "{issued} in {waited}");
-    // Suspicions of another day begin anew.
+    // Suspicions of another day start with the shortest pause again.
     pair.clock().advance(PAUSE * 481);
     assert!(identity.bound_token(&graph()).await.is_err());
     asked(&pair);

@@ -1,4 +1,4 @@
-//! What takes long for a machine's certificate is not done where other futures wait for their turn.
+//! Slow work for a machine's certificate does not run on the async threads.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::ThreadId;
@@ -11,7 +11,7 @@ use rustls::sign::SigningKey;
 
 use crate::two_leg::vault;
 
-/// With the one blocking thread taken, a key that is made there cannot be had yet.
+/// The only blocking thread is in use, so a key that is created there is not ready yet.
 #[test]
 fn a_key_is_made_on_a_blocking_thread() {
     let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
@@ -33,13 +33,13 @@ async fn a_certificate_request_is_signed_on_a_blocking_thread() {
     let key = RecordingKey::new();
     let builder = pair.managed_identity(IdentityId::System).with_keys(key.clone());
     builder.build().unwrap().bound_token(&vault()).await.unwrap();
-    // In memory there is no handshake: the one signature is that of the request.
+    // There is no handshake in memory, so the only signature is that of the certificate request.
     let signed = key.signed.lock().unwrap().clone();
     assert_eq!(signed.len(), 1);
     assert_ne!(signed[0], std::thread::current().id(), "it was signed on the worker");
 }
 
-/// Remembers on which thread it signed.
+/// Records the thread of each signature.
 #[derive(Clone, Debug)]
 struct RecordingKey {
     key: Arc<dyn SigningKey>,

@@ -1,4 +1,4 @@
-//! How the client behaves, against the emulator in memory. One binary, one file per topic.
+//! The behaviour of the client with the emulator in memory: one test binary, one file per topic.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 mod authorities;

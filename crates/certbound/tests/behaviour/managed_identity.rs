@@ -18,7 +18,7 @@ pub(crate) fn system(pair: &Pair) -> ManagedIdentity {
     pair.managed_identity(IdentityId::System).build().unwrap()
 }
 
-/// What was asked, in short: the last part of each path.
+/// Returns the last part of each requested path.
 pub(crate) fn asked(pair: &Pair) -> Vec<String> {
     let journal = pair.emulator().journal();
     pair.emulator().clear_journal();
@@ -44,7 +44,7 @@ async fn a_machine_binds_tokens_to_the_certificate_it_is_issued() {
     let get = http::Request::get(url).body(bytes::Bytes::new()).unwrap();
     assert_eq!(identity.resource(&vault).call(get).await.unwrap().status(), 200);
 
-    // Another resource: the certificate is there already. The same again: nothing is asked.
+    // For another resource the certificate exists already. A second request for the same resource sends nothing.
     asked(&pair);
     identity.bound_token(&ResourceScope::graph(Cloud::Public)).await.unwrap();
     assert_eq!(asked(&pair), ["token"]);
@@ -66,7 +66,7 @@ async fn it_is_leg_1_for_bound_and_bearer_tokens() {
         let bearer = leg2.bearer_token(&vault()).await.unwrap();
         assert_eq!(bearer.details().token_type, "Bearer");
     }
-    // The classic exchange: a plain token as an assertion that is bound to nothing.
+    // The exchange with an unbound assertion, which is a Bearer token of the identity.
     let authority = Authority::public(TenantId::parse(builtin::TENANT).unwrap());
     let classic = Client::builder(authority, builtin::TARGET_APP).with_transport(pair.transport());
     let classic =
@@ -126,10 +126,10 @@ pub(crate) fn refuse_once(pair: &Pair, aadsts: u32) {
     pair.emulator().add_fault(Fault::once(condition, result));
 }
 
-/// After a certificate was blamed its successor is not replaced for that before this.
+/// During this time after a certificate was refused, its successor is not replaced for the same reason.
 pub(crate) const PAUSE: Duration = Duration::from_secs(180);
 
-/// Of each certificate that was asked for, whether it was one past the metadata service's cache.
+/// Returns for each request for a certificate whether it bypassed the metadata service's cache.
 pub(crate) fn past_the_cache(pair: &Pair) -> Vec<bool> {
     let journal = pair.emulator().journal();
     let issued = journal.iter().filter(|entry| entry.path.ends_with("issuecredential"));
@@ -148,13 +148,13 @@ async fn a_certificate_that_is_blamed_is_replaced_once() {
     assert_eq!(asked(&pair), ["token", "getplatformmetadata", "issuecredential", "token"]);
     assert_ne!(first.binding(), second.binding());
     assert_eq!(first.binding().chain().ders().len(), 1, "the older one stays what it was");
-    // Twice is an error, and the same goes for the assertion.
+    // A second refusal is an error. The same holds for an assertion.
     pair.clock().advance(PAUSE);
     refuse_once(&pair, 1_000_901);
     refuse_once(&pair, 1_000_901);
     let error = identity.bound_token(&vault()).force_refresh().await.unwrap_err();
     assert_eq!((error.code(), error.aadsts()), ("invalid_client", Some(1_000_901)));
-    // The one that was refused last is not presented again either.
+    // The certificate that was refused last is not presented again either.
     asked(&pair);
     identity.bound_token(&vault()).force_refresh().await.unwrap();
     assert_eq!(asked(&pair), ["getplatformmetadata", "issuecredential", "token"]);
@@ -175,7 +175,7 @@ async fn a_certificate_is_renewed_at_half_of_its_life_and_never_under_a_token() 
     assert_eq!(before_half.binding(), first.binding());
     asked(&pair);
     pair.clock().advance(day);
-    // Who asks meanwhile has the old one, and the new one is there soon.
+    // Callers get the old certificate meanwhile; the new one is available soon.
     let meanwhile = identity.bound_token(&vault()).await.unwrap();
     assert_eq!(meanwhile.binding(), first.binding());
     let soon = async {
@@ -191,7 +191,7 @@ async fn a_certificate_is_renewed_at_half_of_its_life_and_never_under_a_token() 
     assert_eq!(past_the_cache(&pair), [false], "nobody refused the old one");
     assert_ne!(renewed.binding(), first.binding());
     assert_eq!(meanwhile.binding(), first.binding());
-    // Within a day of its end a certificate is not used for new tokens, whatever became of the renewal.
+    // On its last day a certificate is not used for new tokens, even if the renewal failed.
     let refused = Condition { path_contains: Some("getplatformmetadata".to_owned()), ..Condition::any() };
     pair.clock().advance(6 * day + Duration::from_secs(60));
     pair.emulator().add_fault(Fault::once(
@@ -202,7 +202,7 @@ async fn a_certificate_is_renewed_at_half_of_its_life_and_never_under_a_token() 
     assert_ne!(identity.bound_token(&vault()).await.unwrap().binding(), renewed.binding());
 }
 
-/// An identity whose platform answers by a function.
+/// Returns an identity whose platform answers by a function.
 fn answered(
     variables: &'static [(&'static str, &'static str)],
     id: IdentityId,
@@ -310,7 +310,7 @@ async fn each_platform_is_asked_in_its_own_way() {
         );
         assert!(!seen.certificate);
     }
-    // What a platform cannot do is refused before any byte.
+    // An unsupported request is refused before a request is sent.
     for variables in [APP_SERVICE, ML, CLOUD_SHELL, ARC] {
         let (identity, transport) = answered(variables, IdentityId::System, |_| (200, TOKEN.to_owned()));
         let error = identity.bound_token(&vault()).await.unwrap_err();
@@ -335,11 +335,11 @@ async fn a_platform_that_cannot_now_is_asked_again_by_its_table() {
         );
         assert_eq!(error.is_transient(), times > 1);
     }
-    // The old metadata service, by its answer to the newer operation.
+    // A metadata service of version 1 answers the operation of version 2 with 404.
     let (identity, transport) = answered(&[], IdentityId::System, |_| (404, String::new()));
     let error = identity.bound_token(&vault()).await.unwrap_err();
     assert_eq!((error.code(), transport.seen().len()), ("mtls_pop_token_not_supported_in_imds_v1", 4));
-    // And a passing trouble is invisible.
+    // A transient failure is not visible to the caller.
     let calls = std::sync::atomic::AtomicUsize::new(0);
     let (identity, _) = answered(&[], IdentityId::System, move |_| {
         match calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
@@ -366,7 +366,7 @@ async fn an_agent_that_passes_by_the_identity_is_found_out() {
     }
 }
 
-/// What the hook says for a key, by a word.
+/// A hook that returns an attestation token, described by a word.
 pub(crate) struct Says(&'static str, Arc<AtomicUsize>, Arc<certbound_testkit::emulator::Emulator>, UnixTime);
 
 impl Attestation for Says {
@@ -405,7 +405,7 @@ async fn s84_an_attestation_is_the_keys_own_and_the_service_judges_it() {
         let result = identity.bound_token(&vault()).await.map(drop);
         let result = result.map_err(|error| (error.aadsts(), error.code().to_owned()));
         assert_eq!(result, expected.map_err(|(number, code)| (number, code.to_owned())), "{word}");
-        // One that the service blamed is not used for the second try.
+        // An attestation token that the service refused is not used for the second attempt.
         let expected_calls = if matches!(expected, Err((Some(_), _))) { 2 } else { 1 };
         assert_eq!(calls.load(Ordering::SeqCst), expected_calls, "{word}");
     }
@@ -420,7 +420,7 @@ async fn a_key_that_is_kept_less_well_than_demanded_sends_nothing() {
     assert!(asked(&pair).is_empty());
 }
 
-/// What openssl says of the request that the client makes.
+/// Checks the client's certificate request with openssl.
 #[tokio::test]
 async fn openssl_verifies_the_certificate_request() {
     use std::io::Write as _;
@@ -455,7 +455,7 @@ async fn openssl_verifies_the_certificate_request() {
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success() && text.contains("verify OK"), "{text}");
     for part in [
-        // RFC 2253 begins with the last name, and no version of openssl writes it in another way.
+        // RFC 2253 writes the names in reverse order. All versions of openssl agree on this form.
         "CN=11111111-2222-3333-4444-555555555555,DC=aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee",
         "1.3.6.1.4.1.311.90.2.10",
         r#"{"vmId":"01234567-89ab-cdef-0123-456789abcdef"}"#,

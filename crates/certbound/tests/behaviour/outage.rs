@@ -1,4 +1,4 @@
-//! A service that is away or hangs, while there is a token that still works: nobody waits for it for long.
+//! A service that is unavailable or does not answer while an old token is still valid: no caller waits long.
 
 use std::future::IntoFuture as _;
 
@@ -26,7 +26,7 @@ fn begin(client: &Client<BySecret>) -> tokio::task::JoinHandle<BearerToken> {
     tokio::spawn(async move { client.bearer_token(&vault()).await.unwrap() })
 }
 
-/// The token, if nobody has to be waited for.
+/// Returns the token if the call does not have to wait.
 fn at_once(client: &Client<BySecret>) -> Option<String> {
     let token = client.bearer_token(&vault()).into_future().now_or_never()?;
     Some(token.unwrap().secret().expose().to_owned())
@@ -49,7 +49,7 @@ async fn a_service_that_hangs_in_the_last_minutes_keeps_nobody_for_long() {
     assert_eq!((first.secret().expose(), first.details().source), ("T1", Source::Cache));
     assert_eq!(clock.now(), began.plus(seconds(2)), "so long was it waited for");
     assert_eq!(cache.statistics().in_outage, 1);
-    // The others need not find out for themselves, and there is one attempt.
+    // The other callers do not wait for the service, and there is only one request.
     for _ in 0..50 {
         assert_eq!(at_once(&client).as_deref(), Some("T1"));
         clock.advance(seconds(1));
@@ -67,7 +67,7 @@ async fn a_token_that_is_over_is_not_served_however_the_service_hangs() {
     let (clock, service, _, client) = with_a_token().await;
     clock.advance(seconds(3_400));
     assert_eq!(begin(&client).await.unwrap().secret().expose(), "T1");
-    // Nor is it to those who want a new one.
+    // A caller that needs a new token is not given the old one.
     let scope = vault();
     let mut forced = std::pin::pin!(client.bearer_token(&scope).force_refresh().into_future());
     for _ in 0..300 {
@@ -83,7 +83,7 @@ async fn a_token_that_is_over_is_not_served_however_the_service_hangs() {
     assert_eq!(service.asked(), 3);
 }
 
-/// Both legs can take as long as a request may, and the next attempt begins half a minute later.
+/// Each attempt takes as long as both legs may take. The next attempt starts 30 s after it.
 #[tokio::test]
 async fn attempts_that_take_their_time_make_nobody_wait() {
     let (clock, service, cache, client) = with_a_token().await;
@@ -133,13 +133,13 @@ async fn after_a_rotation_the_token_before_is_served_at_once_while_the_service_i
     let first = first.await.unwrap().unwrap();
     file.write(two.bundle_pem());
     certificate.reload().unwrap();
-    // One finds out.
+    // The first caller detects the failure.
     let second = begin();
     service.came(2).await;
     service.fail(2);
     let second = second.await.unwrap().unwrap();
     assert_eq!((&second, second.binding()), (&first, first.binding()));
-    // Nobody else has to: for half a minute it is not even tried.
+    // The other callers do not wait, and for 30 s no request is sent.
     for _ in 0..29 {
         assert_eq!(bound_at_once(&client).unwrap(), first);
         clock.advance(seconds(1));
@@ -148,7 +148,7 @@ async fn after_a_rotation_the_token_before_is_served_at_once_while_the_service_i
     assert_eq!(service.asked(), 2);
     clock.advance(seconds(1));
     assert_eq!(bound_at_once(&client).unwrap(), first);
-    // It is tried in the background, and hangs.
+    // A background request is sent and does not end.
     service.came(3).await;
     clock.advance(seconds(1_000));
     assert_eq!(begin().await.unwrap().unwrap(), first, "after a while it is looked anew, not for long");
@@ -158,7 +158,7 @@ async fn after_a_rotation_the_token_before_is_served_at_once_while_the_service_i
     until("the token of the new certificate", || bound_at_once(&client).unwrap() != first).await;
     let new = bound_at_once(&client).unwrap();
     assert_eq!(new.binding().thumbprint(), certificate.current().thumbprint());
-    // What is forgotten does not come back by an earlier certificate.
+    // After `forget`, no token of an earlier certificate is returned.
     assert!(client.bound_token(&vault()).forget().await.unwrap());
     assert!(client.bound_token(&vault()).into_future().now_or_never().is_none());
     assert!(!client.bound_token(&vault()).forget().await.unwrap());

@@ -1,4 +1,4 @@
-//! Requests for one token that overlap: which of them are one, and whose token stays.
+//! Overlapping requests for one token: which of them are shared, and whose token is cached.
 
 use std::future::IntoFuture as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use crate::refresh::{NOW, Service, builder, seconds, token, until};
 use crate::two_leg::vault;
 
-/// Answers each request when the test says so. The n-th one, from 1, is given the token `Tn`, or a bound assertion.
+/// Answers each request when the test says so. Request n, counted from 1, gets the token `Tn` or a bound assertion.
 #[derive(Clone, Default)]
 pub(crate) struct OneByOne(Arc<Mutex<Vec<Asked>>>);
 
@@ -26,19 +26,19 @@ struct Asked {
     body: String,
     answer: Arc<Semaphore>,
     fails: bool,
-    /// Those that were dropped are over too.
+    /// Whether the request ended; a dropped request counts too.
     over: bool,
 }
 
 const LIVES: &str = r#""expires_in":3600,"refresh_in":1800"#;
 
 impl OneByOne {
-    /// How many requests came.
+    /// Returns the number of requests so far.
     pub(crate) fn asked(&self) -> usize {
         self.0.lock().unwrap().len()
     }
 
-    /// How many of them are not over yet.
+    /// Returns the number of requests that have not ended.
     pub(crate) fn under_way(&self) -> usize {
         self.0.lock().unwrap().iter().filter(|asked| !asked.over).count()
     }
@@ -51,13 +51,13 @@ impl OneByOne {
         self.0.lock().unwrap()[number - 1].answer.add_permits(1);
     }
 
-    /// That the service is away.
+    /// Answers a request with a failure: the service is unavailable.
     pub(crate) fn fail(&self, number: usize) {
         self.0.lock().unwrap()[number - 1].fails = true;
         self.answer(number);
     }
 
-    /// Waits until that many came.
+    /// Waits until `count` requests have arrived.
     pub(crate) async fn came(&self, count: usize) {
         until("a request", || self.asked() >= count).await;
         assert_eq!(self.asked(), count);
@@ -98,7 +98,7 @@ impl Transport for OneByOne {
     }
 }
 
-/// What reads as a token that is bound to a certificate.
+/// Returns a text that reads as a token bound to a certificate.
 fn jwt(thumbprint: &str) -> String {
     let part = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
     let claims = format!(r#"{{"cnf":{{"x5t#S256":"{thumbprint}"}}}}"#);
@@ -114,7 +114,7 @@ struct World {
 
 type Waits = JoinHandle<Result<BearerToken, certbound::Error>>;
 
-/// The one kind of acquisition in many ways.
+/// Starts an acquisition with these options.
 macro_rules! begin {
     ($world:expr $(, $option:ident($($value:expr)?))*) => {{
         let client = $world.client.clone();
@@ -129,7 +129,7 @@ fn world() -> World {
 }
 
 impl World {
-    /// With the first token in the cache.
+    /// Creates a world with the first token in the cache.
     async fn with_a_token() -> Self {
         let world = world();
         let first = begin!(world);
@@ -157,7 +157,7 @@ async fn those_who_reject_different_tokens_do_not_share_a_request() {
     world.service.came(2).await;
     let forced = begin!(world, force_refresh());
     world.service.came(3).await;
-    // Who rejects the same, joins.
+    // A caller that rejects the same token joins the request.
     let same = begin!(world, rejected(hash("T9")));
     tokio::task::yield_now().await;
     (1..=3).for_each(|number| world.service.answer(number));
@@ -169,7 +169,7 @@ fn pairs(one: &str, two: &str, three: &str) -> (String, String, String) {
     (one.to_owned(), two.to_owned(), three.to_owned())
 }
 
-/// Those who come when the new token has just landed take it, and do not ask again.
+/// Callers that arrive just after the new token take it and send no request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn however_many_reject_one_token_it_is_fetched_anew_once() {
     let clock = ManualClock::at(NOW);
@@ -188,7 +188,8 @@ async fn however_many_reject_one_token_it_is_fetched_anew_once() {
     assert_eq!(service.asked(), 2);
 }
 
-/// Such as one in a `select!` that went another way: its request goes on, and so does what others wait for.
+/// A caller that is no longer polled, for example in a `select!` that chose another branch. Its request continues, and
+/// so do the calls that wait for it.
 #[tokio::test]
 async fn one_who_waits_and_is_not_polled_any_more_holds_up_nobody() {
     let world = world();
@@ -199,7 +200,7 @@ async fn one_who_waits_and_is_not_polled_any_more_holds_up_nobody() {
     world.service.answer(1);
     until("the request to end", || world.service.under_way() == 0).await;
     assert_eq!(token(&world.client).await, "T1");
-    // The same for those who joined it.
+    // The same holds for callers that joined the request.
     let mut held = std::pin::pin!(world.client.bearer_token(&scope).force_refresh().into_future());
     assert!(futures_util::poll!(&mut held).is_pending());
     let joins = begin!(world, force_refresh());
@@ -219,7 +220,7 @@ async fn a_refresh_in_the_background_has_nothing_of_the_quarrel_of_who_began_it(
     assert_eq!((hit.secret().expose(), hit.details().source), ("T1", Source::Cache));
     world.service.came(2).await;
     assert!(!world.service.body(2).contains("claims"), "{}", world.service.body(2));
-    // It is one like any other: who needs the token joins it.
+    // A refresh is an ordinary request: a caller that needs the token joins it.
     world.clock.advance(seconds(1_600));
     let scope = vault();
     let mut joins = std::pin::pin!(world.client.bearer_token(&scope).into_future());
@@ -229,7 +230,7 @@ async fn a_refresh_in_the_background_has_nothing_of_the_quarrel_of_who_began_it(
     assert_eq!(world.service.asked(), 2);
 }
 
-/// One request, one correlation id: those who join are told of it, and so are their logs.
+/// There is one request and one correlation id. Callers that joined see this id, and so do their logs.
 #[tokio::test]
 async fn correlation_id_and_observer_are_those_of_who_began() {
     let world = world();
@@ -259,7 +260,7 @@ async fn correlation_id_and_observer_are_those_of_who_began() {
     assert_eq!(world.cache.statistics().joined, 1);
 }
 
-/// However long a miss takes, and however often it is asked for.
+/// A hit is fast, however long the misses take and however many there are.
 #[tokio::test]
 async fn a_hit_does_not_wait_for_the_misses_of_others() {
     let world = World::with_a_token().await;
@@ -286,12 +287,12 @@ async fn a_hit_does_not_wait_for_the_misses_of_others() {
     }
 }
 
-/// Whoever lands last, the token of the request that began last is the one that stays.
+/// The token of the request that started last is cached, in whatever order the answers arrive.
 #[tokio::test]
 async fn an_older_token_does_not_take_the_place_of_a_newer_one() {
     let world = World::with_a_token().await;
     world.clock.advance(seconds(2_000));
-    // A refresh ahead begins, then one is forced, and the refresh lands last.
+    // A refresh ahead starts, then a forced refresh; the answer of the refresh ahead arrives last.
     assert_eq!(token(&world.client).await, "T1");
     world.service.came(2).await;
     let forced = begin!(world, force_refresh());
@@ -304,7 +305,7 @@ async fn an_older_token_does_not_take_the_place_of_a_newer_one() {
         assert_eq!(token(&world.client).await, "T3");
         tokio::task::yield_now().await;
     }
-    // The same the other way round, and with a clock that is set back in between.
+    // The answers arrive in the other order, and the clock is set back in between.
     let claimed = begin!(world, claims(r#"{"access_token":{}}"#));
     world.service.came(4).await;
     let forced = begin!(world, force_refresh());

@@ -1,4 +1,4 @@
-//! Refresh ahead, outages, clocks that jump, and background work that ends with its client.
+//! Refresh ahead, outages, clock changes, and background requests that end with their client.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,15 +16,15 @@ use crate::two_leg::vault;
 pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_785_000_000);
 const APP: &str = "11111111-2222-3333-4444-555555555555";
 
-/// A service with one token after the other, each with its number in it, and with moods.
+/// A service that issues numbered tokens, and that can fail.
 #[derive(Clone, Default)]
 pub(crate) struct Service {
-    /// Members beside the token.
+    /// Members of the answer beside the token.
     times: Arc<Mutex<String>>,
     pub(crate) away: Arc<AtomicBool>,
     refuses: Arc<AtomicBool>,
     asked: Arc<AtomicU64>,
-    /// What the telemetry header said of the last request.
+    /// The reason in the telemetry header of the last request.
     reason: Arc<Mutex<String>>,
 }
 
@@ -81,7 +81,7 @@ pub(crate) async fn token(client: &Client<BySecret>) -> String {
     client.bearer_token(&vault()).await.unwrap().secret().expose().to_owned()
 }
 
-/// Lets background work run until `done`; it has nothing to wait for but its turn.
+/// Lets background tasks run until `done` returns true.
 pub(crate) async fn until(what: &str, done: impl Fn() -> bool) {
     for _ in 0..1_000 {
         if done() {
@@ -117,7 +117,7 @@ async fn a_token_is_refreshed_ahead_once_while_the_old_one_is_served() {
     assert_eq!(statistics.hits, 52);
 }
 
-/// A program that ends at once would only begin it, again and again.
+/// A program that ends at once could never finish such a refresh.
 #[tokio::test]
 async fn a_cache_without_refresh_ahead_fetches_nothing_before_the_last_minutes() {
     let (clock, service) = (ManualClock::at(NOW), Service::new(r#""expires_in":3600,"refresh_in":1800"#));
@@ -158,7 +158,7 @@ async fn an_outage_is_invisible_until_the_token_is_really_over() {
     let client = builder(&clock, service.transport()).with_cache(cache.clone()).build().unwrap();
     assert_eq!(token(&client).await, "T1");
     service.away.store(true, Ordering::SeqCst);
-    // Each second from the refresh to the end: the token is served, and the service is asked now and then only.
+    // In every second from the refresh to the expiry the token is returned, and the service is asked only now and then.
     clock.advance(seconds(1_700));
     for _ in 1_700..3_600 {
         assert_eq!(token(&client).await, "T1");
@@ -169,14 +169,14 @@ async fn an_outage_is_invisible_until_the_token_is_really_over() {
     assert!((30..=70).contains(&asked), "asked {asked} times in 1900 s");
     assert_eq!(cache.statistics().misses, 1, "no caller had to wait for an attempt");
     assert_eq!(cache.statistics().failed_refreshes, asked - 1);
-    // Now it is over, and no error is kept back any longer.
+    // The token has expired, so the caller gets the error.
     let error = client.bearer_token(&vault()).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
     service.away.store(false, Ordering::SeqCst);
     assert_ne!(token(&client).await, "T1");
 }
 
-/// Without a time to refresh at, the first who asks in the last minutes finds that the service is away.
+/// Without `refresh_in`, the first caller in the last minutes detects that the service is unavailable.
 #[tokio::test]
 async fn an_outage_in_the_last_minutes_makes_one_caller_wait() {
     let (clock, service) = (ManualClock::at(NOW), Service::new(r#""expires_in":3600"#));
@@ -217,8 +217,8 @@ async fn a_clock_that_jumps_serves_nothing_wrong_and_loses_nothing() {
     let (clock, service) = (ManualClock::at(NOW), Service::new(r#""expires_in":3600"#));
     let client = client(&clock, &service);
     assert_eq!(token(&client).await, "T1");
-    // Forward by a day: for all that is known the token is over. Back again: it was not, nor is its successor, which came
-    // when the clock was wrong, of any known age.
+    // The clock jumps ahead by a day: the token seems to have expired. The clock is set back: the old token was
+    // replaced, and the age of its successor is unknown, because it arrived while the clock was wrong.
     clock.advance(seconds(86_400));
     assert_eq!(token(&client).await, "T2");
     clock.set(NOW);
@@ -239,7 +239,7 @@ async fn a_clock_that_jumps_and_comes_back_before_anybody_asks_costs_nothing() {
     client.bearer_token(&other).await.unwrap();
     clock.set(UnixTime::from_secs(NOW.as_secs() + 10));
     assert_eq!(token(&client).await, "T1");
-    // What is over for good makes room for others.
+    // A token that expired long ago is removed when another one is added.
     clock.advance(seconds(3_600 + 3_700));
     client.bearer_token(&other).await.unwrap();
     assert_eq!(cache.len(), 1, "the vault's token was over for an hour");
@@ -267,7 +267,7 @@ async fn a_token_that_lives_for_minutes_is_served_for_half_of_them() {
     }
 }
 
-/// Waits until the test is over, or it itself is dropped.
+/// A transport that never answers; it counts the requests that are not dropped.
 #[derive(Clone, Default)]
 struct Stuck {
     under_way: Arc<AtomicU64>,
@@ -315,7 +315,7 @@ async fn dropping_the_last_handle_ends_what_goes_on_in_the_background() {
     until("the refresh dropped", || stuck.under_way.load(Ordering::SeqCst) == 0).await;
 }
 
-/// A resource can be called without its client, and Leg 2 has Leg 1 in it.
+/// A resource can be used without its client, and Leg 2 contains Leg 1.
 #[tokio::test]
 async fn background_work_of_a_resource_ends_with_it_and_so_does_that_of_both_legs() {
     let (pair, service) = (Pair::new(), OneByOne::default());
@@ -420,7 +420,7 @@ async fn bytes_are_bounded_and_a_token_that_is_too_large_by_itself_is_not_kept()
     assert_eq!((cache.len(), cache.bytes()), (0, 0));
 }
 
-/// Each tenant's token brings what is known of where it came from.
+/// The entry of each tenant also holds the origin of its token.
 #[tokio::test]
 async fn bytes_include_what_a_tenant_of_its_own_takes() {
     let (clock, service, cache) =
@@ -435,7 +435,7 @@ async fn bytes_include_what_a_tenant_of_its_own_takes() {
     assert!(with_tenant > with_path + endpoint.len(), "{with_tenant} and {with_path}");
 }
 
-/// Somebody wants it now; what ends later can be fetched again as well.
+/// The new token is needed now. The evicted tokens can be requested again, although they expire later.
 #[tokio::test]
 async fn the_token_that_just_came_is_kept_though_all_others_end_later() {
     for cache in [TokenCache::with_capacity(2), TokenCache::with_limits(100, 1_500)] {
@@ -455,7 +455,7 @@ async fn the_token_that_just_came_is_kept_though_all_others_end_later() {
     }
 }
 
-/// A clock that panics when it is told to: code of the caller's.
+/// A clock that panics on demand, as an example of the application's code.
 #[derive(Clone)]
 struct Panicking(ManualClock, Arc<AtomicBool>);
 
@@ -489,7 +489,7 @@ async fn a_panic_in_a_callers_code_is_an_error_for_all_who_wait_and_the_next_cal
     assert_eq!(token(&client).await, "T1");
 }
 
-/// Ten thousand tasks, one request; and each of them is told how it came by its token.
+/// Ten thousand tasks share one request, and each sees the source of its token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_tasks_that_ask_for_one_key_cost_one_request() {
     let (clock, service) = (ManualClock::at(NOW), Service::new(r#""expires_in":3600"#));

@@ -1,4 +1,4 @@
-//! What a request may carry beside scope and credential, and what that does to the cache.
+//! The optional parts of a request, and their effect on the cache.
 
 use std::sync::{Arc, Mutex};
 
@@ -38,7 +38,7 @@ async fn each_addition_is_sent_and_has_tokens_of_its_own() {
     addition!(attribute_tokens(["b", " a ", "b"]), "attribute_tokens", "a+b");
     addition!(body("resource", "urn:x"), "resource", "urn%3Ax");
     addition!(assertion_fmi_path("only-for-leg-1"), "fmi_path", "");
-    // Nothing was mixed up, and blank claims are none.
+    // The tokens are not mixed up, and blank claims count as no claims.
     client.bearer_token(&scope).await.unwrap();
     client.bearer_token(&scope).client_claims("  ").await.unwrap();
     assert!(transport.seen().is_empty());
@@ -153,7 +153,7 @@ async fn on_behalf_of_sends_the_users_token_and_keeps_users_apart() {
     assert!(transport.seen().is_empty());
     assert_ne!(client.on_behalf_of(&bob, &scopes).await.unwrap(), token);
     assert_eq!(transport.only().parameter("assertion"), "bob.token.x");
-    // The application's own token for the same scopes is a third.
+    // The application's own token for the same scopes is a third token.
     assert_ne!(client.bearer_token(&scopes).await.unwrap(), token);
     assert_eq!(transport.only().parameter("assertion"), "");
 }

@@ -1,4 +1,4 @@
-//! Calling resources: scheme, headers and certificate all come from the token.
+//! Calls of resources: scheme, headers and certificate all come from the token.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +24,7 @@ fn orders() -> ResourceScope {
     ResourceScope::parse("api://orders/.default").unwrap()
 }
 
-/// Acceptance check 10, at each kind of resource.
+/// Acceptance check 10, for each kind of resource.
 #[tokio::test]
 async fn a_bound_token_opens_each_resource() {
     let pair = Pair::new();
@@ -130,11 +130,12 @@ fn the_vault_profile_goes_with_vault_hosts_only() {
     assert_eq!(builtin::VAULT_HOST, "demo.vault.azure.net");
 }
 
-/// `{"access_token":{"nbf":{"essential":true,"value":"1785000000"}}}` in base64, as continuous access evaluation sends it.
+/// `{"access_token":{"nbf":{"essential":true,"value":"1785000000"}}}` in base64, as continuous access evaluation sends
+/// it.
 const CHALLENGE: &str = "Bearer realm=\"\", error=\"insufficient_claims\", \
     claims=\"eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZSwidmFsdWUiOiIxNzg1MDAwMDAwIn19fQ==\"";
 
-/// Resources that ask for other claims, a number of times; then they answer.
+/// A resource that demands other claims a number of times and then answers.
 struct Challenging {
     inner: MemoryTransport,
     status: u16,
@@ -155,7 +156,7 @@ impl Transport for Challenging {
     }
 }
 
-/// The status of a call, and what Leg 2 sent as `claims` each time it ran.
+/// Returns the status of a call, and the `claims` of each Leg 2.
 async fn challenged(status: u16, times: usize) -> (u16, Vec<Option<String>>) {
     let pair = Pair::new();
     let transport = Challenging { inner: pair.transport(), status, left: Arc::new(AtomicUsize::new(times)) };

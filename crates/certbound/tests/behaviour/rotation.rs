@@ -1,4 +1,5 @@
-//! Certificates in files that are replaced: what is used, what is refused, and that no request is lost over it.
+//! Certificates in files that are replaced: which are used, which are refused, and that no request fails because of a
+//! rotation.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -25,7 +26,7 @@ use certbound_testkit::emulator::{
 use crate::two_leg::vault;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// No poll of the thread's during a test: only changes that it is told of, and `reload`.
+/// The thread must not poll during a test. It reacts only to file events and to `reload`.
 const NEVER: Duration = Duration::from_secs(100_000);
 
 /// A volume as Kubernetes mounts it, whose files are links through `..data`.
@@ -48,7 +49,7 @@ impl Volume {
         self.folder.path()
     }
 
-    /// All files at once, by renaming a link over the present one.
+    /// Replaces all files at once, by renaming a link over the current one.
     fn swap(&mut self, identity: &ClientIdentity) {
         self.generation += 1;
         let next = format!("..generation_{}", self.generation);
@@ -64,7 +65,7 @@ impl Volume {
     }
 }
 
-/// A file that is reached by a link, so that no change of it is told of: it is read when the test says so.
+/// A file behind a symbolic link. No file event reports its changes, so it is read only when the test says so.
 pub(crate) struct Unseen {
     real: tempfile::TempDir,
     links: tempfile::TempDir,
@@ -182,7 +183,7 @@ async fn a_new_certificate_is_used_from_then_on_and_each_token_keeps_its_own() {
     }
 }
 
-/// What is put in the place of the present certificate.
+/// The content that replaces the current certificate.
 enum Put<'a> {
     Text(String),
     Directory,
@@ -216,7 +217,7 @@ async fn what_is_no_good_is_told_once_and_the_present_certificate_stays() {
             "certificate_key_mismatch",
         ),
         ("the other's key only", Put::Text(other.key_pem.clone()), "certificate_missing"),
-        // A superuser may read every file, but no link that leads to itself.
+        // Root can read every file, but not a link that points to itself.
         ("made unreadable", Put::Loop, "certificate_file_unreadable"),
         ("a directory", Put::Directory, "certificate_file_unreadable"),
         ("deleted", Put::Nothing, "certificate_file_unreadable"),
@@ -284,7 +285,7 @@ async fn a_chain_that_is_completed_is_used_and_no_token_is_lost() {
     let kept = direct.bound_token(&vault()).await.unwrap();
     assert_eq!(length(&kept), 1);
 
-    // The service misses the issuers, and says so of the certificate.
+    // The service needs the issuers and refuses the certificate.
     files.write(first.bundle_pem());
     pair.emulator().add_fault(Fault::once(Condition::leg(LegKind::Leg2), blamed_by(700_027)));
     assert_eq!(length(&leg2.bound_token(&vault()).await.unwrap()), 2);
@@ -296,7 +297,7 @@ async fn a_chain_that_is_completed_is_used_and_no_token_is_lost() {
     let new = direct.bound_token(&vault()).force_refresh().await.unwrap();
     assert_eq!((length(&new), new.binding()), (2, kept.binding()));
 
-    // One that was cut off behind the leaf takes nothing away.
+    // A file that ends after the leaf removes no issuer.
     files.write(format!("{leaf}{}", first.key_pem));
     assert!(!watched.reload().unwrap());
     assert_eq!(watched.current().chain().ders().len(), 2);
@@ -342,7 +343,7 @@ fn there_must_be_a_good_one_to_begin_with() {
     }
 }
 
-/// Waits for what another thread does; a minute is far more than it takes.
+/// Waits for another thread; one minute is far more than it needs.
 fn until(what: &str, mut done: impl FnMut() -> bool) {
     for _ in 0..2_000 {
         if done() {
@@ -387,7 +388,7 @@ fn changes_are_noticed_of_files_pairs_volumes_and_by_the_poll() {
     noticed(&by_poll, "what only the poll can see");
 }
 
-/// A clock that holds up one thread for as long as the test says: what that thread does takes long.
+/// A clock that blocks one thread until the test releases it, to make that thread's work slow.
 #[derive(Clone)]
 struct Slow {
     clock: certbound_testkit::ManualClock,
@@ -419,7 +420,7 @@ impl certbound::Clock for Slow {
     }
 }
 
-/// Runs in a thread of its own what must not wait for anything.
+/// Runs code that must not block, in a thread of its own.
 fn at_once<T: Send + 'static>(what: &str, does: impl FnOnce() -> T + Send + 'static) -> T {
     let thread = std::thread::spawn(does);
     until(what, || thread.is_finished());
@@ -448,7 +449,7 @@ fn files_that_take_long_to_read_hold_up_no_acquisition() {
         })
     };
     until("the files are being read", || slow.waits.load(Ordering::SeqCst));
-    // One fetches, and one looks for a token of an earlier certificate.
+    // One caller requests a token, and one looks for a token of an earlier certificate.
     let away =
         FaultResult::Status { status: 503, body: String::new(), retry_after: None, headers: [].into() };
     pair.emulator().add_fault(Fault::once(Condition::any(), away));
@@ -480,7 +481,7 @@ fn a_pipe_in_the_place_of_a_file_holds_up_nobody() {
     assert_eq!(in_use(&watched), thumbprint(&first));
 }
 
-/// The files are openssl's.
+/// openssl creates the files.
 #[test]
 fn a_pfx_is_watched_with_its_password() {
     let certificates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/certificates");
@@ -554,7 +555,7 @@ fn blamed_by(aadsts: u32) -> FaultResult {
     FaultResult::Refusal { aadsts, error: None, status: None, suberror: None, claims: None }
 }
 
-/// Registering a new certificate takes a while at the service.
+/// The registration of a new certificate takes some time at the service.
 #[tokio::test]
 async fn while_the_new_certificate_is_blamed_a_token_of_the_one_before_is_served_with_that() {
     let pair = Pair::new();
@@ -586,7 +587,8 @@ async fn while_the_new_certificate_is_blamed_a_token_of_the_one_before_is_served
     let new = direct.bound_token(&vault()).await.unwrap();
     assert_eq!(new.binding().thumbprint().x5t_s256(), thumbprint(&second));
 
-    // In its own last minutes no token of the blamed certificate is: the service may be taking it away.
+    // If the refused certificate is the only one, its token is not returned in its last minutes: the service may be
+    // revoking the certificate.
     pair.emulator().add_fault(Fault::always(Condition::any(), blamed_by(700_027)));
     pair.clock().set(new.expires_at().minus(Duration::from_secs(60)));
     assert_eq!(direct.bound_token(&vault()).await.unwrap_err().aadsts(), Some(700_027));
@@ -605,7 +607,7 @@ async fn a_certificate_that_is_blamed_is_looked_for_anew_once() {
     let files = Unseen::new(&first);
     let (watched, events) = watched(WatchedCertificate::file(files.link()), &pair);
     let (direct, leg2) = clients(&pair, &watched, &TokenCache::none());
-    // There is no other: the refusal is told as it is, each time after one request.
+    // There is no other certificate: each call sends one request and returns the refusal.
     pair.emulator().add_fault(Fault::always(Condition::any(), blamed_by(700_027)));
     for _ in 0..2 {
         assert_eq!(direct.bound_token(&vault()).await.unwrap_err().aadsts(), Some(700_027));
@@ -615,7 +617,7 @@ async fn a_certificate_that_is_blamed_is_looked_for_anew_once() {
     }
     pair.emulator().clear_faults();
     assert!(events.lock().unwrap().is_empty());
-    // A refusal that blames something else is no reason to look.
+    // A refusal for another reason does not cause the files to be read.
     files.write(second.bundle_pem());
     pair.emulator().add_fault(Fault::once(Condition::any(), blamed_by(700_016)));
     direct.bound_token(&vault()).await.unwrap_err();
@@ -651,7 +653,7 @@ async fn a_blamed_certificate_that_has_a_successor_is_replaced_within_the_call()
     }
 }
 
-/// All are refused before the files are read: who comes while they are being read waits, and loses nothing by it.
+/// All callers are refused before the files are read. The others wait for this read and then use the new certificate.
 #[tokio::test]
 async fn however_many_are_refused_at_once_all_go_on_with_the_successor() {
     const CALLERS: u32 = 8;
@@ -682,7 +684,7 @@ async fn however_many_are_refused_at_once_all_go_on_with_the_successor() {
     }
     assert_eq!(events.lock().unwrap().len(), 1, "{events:?}");
 
-    // And where there is none, all are told so.
+    // If there is no new certificate, all callers get the refusal.
     pair.emulator().clear_faults();
     pair.emulator().add_fault(Fault::always(Condition::any(), blame));
     pair.emulator().clear_journal();
@@ -718,7 +720,7 @@ fn a_listener_that_panics_hears_of_the_next_certificate_too() {
     until("both were told", || *heard.lock().unwrap() == 2);
 }
 
-/// The thread outlives what panics in it, here the clock.
+/// A panic in the thread, here of the clock, does not end it.
 #[test]
 fn a_panic_while_the_files_are_looked_at_does_not_end_the_watching() {
     struct Panics(certbound_testkit::ManualClock, AtomicBool);
@@ -743,7 +745,7 @@ fn a_panic_while_the_files_are_looked_at_does_not_end_the_watching() {
     until("it is looked at again", || in_use(&watched) == thumbprint(&second));
 }
 
-/// The function's own client may notice a new certificate before the exchange does, or after it began.
+/// The function's own client may notice a new certificate before or after the exchange does.
 #[tokio::test]
 async fn a_function_that_delivers_for_the_next_certificate_is_called_again_with_it() {
     for noticed in [true, false] {
@@ -760,7 +762,7 @@ async fn a_function_that_delivers_for_the_next_certificate_is_called_again_with_
             let leg1 = leg1_fn(watched.clone(), move |_| {
                 calls.lock().unwrap().push(in_use(&of));
                 if noticed {
-                    // It was in the files all along, and nobody had looked.
+                    // The new certificate was in the files, but they had not been read.
                     let _ = of.reload();
                 }
                 let leg1 = leg1.clone();
@@ -775,7 +777,7 @@ async fn a_function_that_delivers_for_the_next_certificate_is_called_again_with_
         assert_eq!(*calls.lock().unwrap(), [thumbprint(&first), thumbprint(&second)], "{noticed}");
         assert_eq!(events.lock().unwrap().len(), 1);
 
-        // For a certificate that is in no file it is an error, at once.
+        // A certificate that no file contains is an error at once.
         calls.lock().unwrap().clear();
         let error = leg2(by(&third), Arc::clone(&calls)).bound_token(&vault()).await.unwrap_err();
         assert_eq!(error.code(), "bound_to_another", "{error}");
@@ -798,11 +800,11 @@ fn watching_ends_with_the_last_handle() {
     until("the listener is gone, and the thread with it", || alive.upgrade().is_none());
 }
 
-/// Calls of two resources, by a few tasks at once: as many as the test allows, each told of when it is done.
+/// Calls of two resources by several tasks. The test sets the number of calls, and each reports its end.
 struct Load {
     allowed: Arc<tokio::sync::Semaphore>,
     done: tokio::sync::mpsc::UnboundedReceiver<Result<Thumbprint, String>>,
-    /// No token is to be had: none is asked for by force.
+    /// Whether the token service is unavailable. No call then forces a refresh.
     away: Arc<AtomicBool>,
     calls: usize,
 }
@@ -829,7 +831,7 @@ impl Load {
         Self { allowed, done, away, calls: 0 }
     }
 
-    /// Lets tasks make `calls` and waits for them; what they presented.
+    /// Lets the tasks make `calls` calls and waits for them. Returns the presented certificates.
     async fn run(&mut self, calls: usize, meanwhile: impl Future<Output = ()>) -> Vec<Thumbprint> {
         self.calls += calls;
         self.allowed.add_permits(calls);
@@ -843,7 +845,7 @@ impl Load {
     }
 }
 
-/// One call of one of two resources; the certificate that was presented to it.
+/// Makes one call of one of two resources, and returns the certificate that was presented.
 async fn call(client: &Client<ByAssertion>, which: usize, forced: bool) -> Result<Thumbprint, String> {
     let (scope, url) = match which {
         0 => (vault(), "https://certbound-demo.vault.azure.net/secrets/demo?api-version=7.4"),
@@ -864,8 +866,8 @@ async fn call(client: &Client<ByAssertion>, which: usize, forced: bool) -> Resul
     }
 }
 
-/// The certificate is replaced again and again while tokens are fetched and resources called, over real sockets, and once
-/// while the token service is away: no request fails, and every token goes with the certificate that it names.
+/// Replaces the certificate repeatedly while tokens are requested and resources called over real sockets, once while
+/// the token service is unavailable. No request fails, and every token is sent with its own certificate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotating_under_load_loses_no_request_and_mixes_no_binding() {
     const GENERATIONS: usize = 12;
@@ -921,7 +923,7 @@ async fn rotating_under_load_loses_no_request_and_mixes_no_binding() {
             assert_eq!(load.run(CALLS, async {}).await, [before; CALLS], "with the tokens that there are");
             emulator.clear_faults();
             load.away.store(false, Ordering::SeqCst);
-            // By itself it is tried again half a minute later.
+            // The client would try again after 30 s; the test does not wait.
             for scope in [vault(), ResourceScope::graph(Cloud::Public)] {
                 leg2.bound_token(&scope).force_refresh().await.unwrap();
             }
@@ -939,8 +941,8 @@ async fn rotating_under_load_loses_no_request_and_mixes_no_binding() {
     assert!(journal.iter().any(|entry| entry.fault.is_some()), "the service was away");
     let resource: Vec<_> = journal.iter().filter(|entry| entry.authorization_token.is_some()).collect();
     assert_eq!(resource.len(), load.calls, "each call arrived once");
-    // The resource compares the token's `cnf` with the connection's certificate: 200 says that they are one. A token is
-    // never seen under two.
+    // The resource compares the token's `cnf` with the certificate of the connection, so status 200 proves that they
+    // are equal. No token is used with two certificates.
     let mut seen = std::collections::HashMap::new();
     let mut certificates = std::collections::HashSet::new();
     for entry in &resource {

@@ -1,4 +1,4 @@
-//! Tokens in a sealed file that processes share and that anything can happen to.
+//! Tokens in a sealed file that processes share, with every kind of damage.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -57,7 +57,7 @@ async fn a_token_is_found_by_the_next_process_and_by_nobody_else() {
         assert_eq!((token(&client).await.as_str(), service.asked()), ("T1", 1));
         cache.flush().await;
     }
-    // In another part of the world it is another token.
+    // Within another namespace the same key is another entry.
     let cache = TokenCache::new().with_store(place.store().within(b"behind a proxy"));
     let client = builder(&place.clock, service.transport()).with_cache(cache).build().unwrap();
     assert_eq!(token(&client).await, "T2");
@@ -66,7 +66,7 @@ async fn a_token_is_found_by_the_next_process_and_by_nobody_else() {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
         let content = fs::read(path).unwrap();
         for secret in [&b"T1"[..], b"Bearer", b"contoso"] {
-            // The names of both files' forms are all that can be read.
+            // Only the names of the two file formats are readable.
             let visible = content.windows(secret.len()).any(|window| window == secret);
             assert!(!visible || secret.len() < 3, "{name}: {}", String::from_utf8_lossy(secret));
         }
@@ -74,7 +74,7 @@ async fn a_token_is_found_by_the_next_process_and_by_nobody_else() {
     assert!(!format!("{:?}", place.store()).contains("T1"));
 }
 
-/// Whoever waited for the first one may have given it up; it goes on.
+/// The caller of the first write may be cancelled; the write continues.
 #[tokio::test]
 async fn what_was_decided_last_is_what_stays_however_long_the_first_takes() {
     let place = Place::new();
@@ -90,14 +90,14 @@ async fn what_was_decided_last_is_what_stays_however_long_the_first_takes() {
         tokio::task::yield_now().await;
         first.abort();
         assert!(first.await.unwrap_err().is_cancelled());
-        // Long enough for its thread to have found the lock taken, mostly.
+        // In most cases this is long enough for the thread to find the lock taken.
         for _ in 0..10 {
             tokio::task::spawn_blocking(|| ()).await.unwrap();
         }
         lock.unlock().unwrap();
         store.save(&name(round), entry("last", 100)).await.unwrap();
     }
-    // A first one that came late has done so by now, but for that of the last round.
+    // The late first writes are done by now, except perhaps that of the last round.
     for round in 1..20 {
         assert_eq!(found(&store, round).await.as_deref(), Some("last"), "{round}");
     }
@@ -117,16 +117,16 @@ async fn a_file_cut_anywhere_changed_anywhere_or_somebody_elses_is_replaced() {
     }));
     bad.push([whole.as_slice(), b"x"].concat());
     bad.push(b"{}".to_vec());
-    // The next version's.
+    // A file of the next version.
     bad.push([b"certbound tokens 2\n", &whole[19..]].concat());
     for (number, content) in bad.iter().enumerate() {
         fs::write(place.file("tokens.sealed"), content).unwrap();
         assert_eq!(found(&store, 1).await, None, "{number}");
     }
-    // What comes next stands in its place.
+    // The next write replaces the file.
     store.save(&name(2), entry("two", 100)).await.unwrap();
     assert_eq!((found(&store, 1).await, found(&store, 2).await.as_deref()), (None, Some("two")));
-    // By another key, or with a key that is none: the same.
+    // A file sealed by another key, and an invalid key file, have the same result.
     for key in [&[7; 32][..], &[7; 31], b""] {
         fs::write(place.file("tokens.key"), key).unwrap();
         let store = place.store();
@@ -134,7 +134,7 @@ async fn a_file_cut_anywhere_changed_anywhere_or_somebody_elses_is_replaced() {
         store.save(&name(3), entry("three", 100)).await.unwrap();
         assert_eq!(found(&place.store(), 3).await.as_deref(), Some("three"));
     }
-    // A key of one's own has a file of its own.
+    // A key that is kept elsewhere has its own file.
     let own = || SealedStore::with_key(&place.state(), SealingKey::from_bytes([9; 32].into()));
     own().save(&name(4), entry("four", 100)).await.unwrap();
     assert_eq!((found(&own(), 4).await.as_deref(), found(&place.store(), 4).await), (Some("four"), None));
@@ -164,7 +164,7 @@ async fn it_is_bounded_and_those_that_end_soonest_go() {
     store.remove(&name(202)).await.unwrap();
 }
 
-/// Else a clock that is wrong for a moment would cost all tokens.
+/// Otherwise a clock that is wrong for a moment would remove all tokens.
 #[tokio::test]
 async fn what_seems_to_be_over_stays_until_there_is_no_room() {
     let place = Place::new();
@@ -178,12 +178,12 @@ async fn what_seems_to_be_over_stays_until_there_is_no_room() {
     assert_eq!((found(&store, 1).await, found(&store, 2).await.as_deref()), (None, Some("two")));
 }
 
-/// So that it is told and counted.
+/// The failure is reported and counted.
 #[tokio::test]
 async fn what_could_not_be_written_is_an_error() {
     let place = Place::new();
     let cache = TokenCache::new().with_store(place.store());
-    // A folder in the place of the file that is written first.
+    // A folder has the name of the temporary file.
     fs::create_dir(place.file("tokens.sealed.new")).unwrap();
     let error = place.store().save(&name(1), entry("one", 100)).await.unwrap_err();
     assert!(error.to_string().contains("tokens.sealed was not written"), "{error}");

@@ -1,4 +1,4 @@
-//! Service Fabric: its requests, what it is told of capabilities and rejected tokens, and the server it is known by.
+//! Service Fabric: its requests, the capabilities and rejected tokens that it receives, and its pinned certificate.
 
 use std::future::IntoFuture as _;
 
@@ -18,7 +18,7 @@ const ASKED: &str = "https://10.0.0.4:2377/metadata/identity/oauth2/token?api-ve
 const CHALLENGE: &str = r#"{"access_token":{"nbf":{"essential":true,"value":"1702682181"}}}"#;
 const GUID: &str = "98c4f2e7-1b60-4a5d-9e83-0f7d26b8c514";
 
-/// An identity in the environment of a node, whose endpoint and pin may be others.
+/// Returns an identity in the environment of a node, with this endpoint and this pin.
 fn on_node(id: IdentityId, endpoint: &str, pin: &str) -> ManagedIdentityBuilder {
     let (endpoint, pin) = (endpoint.to_owned(), pin.to_owned());
     ManagedIdentity::builder(id).with_environment(move |name| match name {
@@ -35,7 +35,7 @@ fn token(name: &str) -> String {
     )
 }
 
-/// An identity whose platform answers by a function.
+/// Returns an identity whose platform answers by a function.
 fn answered(
     builder: ManagedIdentityBuilder,
     answer: impl Fn(&Seen) -> (u16, String) + Send + Sync + 'static,
@@ -45,7 +45,7 @@ fn answered(
     (builder.with_transport(transport.clone()).with_clock(clock).build().unwrap(), transport)
 }
 
-/// An identity whose platform gives the tokens by these names, one after the other.
+/// Returns an identity whose platform issues tokens with these names in order.
 fn given(builder: ManagedIdentityBuilder, names: &[&str]) -> (ManagedIdentity, AnsweringTransport) {
     let names: Vec<String> = names.iter().rev().map(|name| (*name).to_owned()).collect();
     let names = std::sync::Mutex::new(names);
@@ -80,29 +80,30 @@ async fn a_token_that_drew_a_challenge_is_named_by_its_hash() {
     let builder = on_node(IdentityId::System, ENDPOINT, PIN).with_capabilities(["cp1"]);
     let (identity, transport) = given(builder, &["first", "test_token", "next", "last", "forced"]);
     let (vault, with_cp1) = (vault(), format!("{ASKED}&xms_cc=cp1"));
-    // Nothing is cached, so nothing is named; the claims themselves are never sent.
+    // The cache is empty, so no token is named. The claims themselves are never sent.
     identity.bearer_token(&vault).claims(CHALLENGE).await.unwrap();
     assert_eq!(transport.only().url, with_cp1);
     identity.bearer_token(&vault).force_refresh().await.unwrap();
     assert_eq!(transport.only().url, with_cp1);
-    // In the cache is "test_token" now.
+    // The cache has "test_token" now.
     let challenged = identity.bearer_token(&vault).claims(CHALLENGE).await.unwrap();
     assert_eq!(transport.only().url, format!("{with_cp1}&token_sha256_to_refresh={HASH}"));
     assert_eq!(challenged.secret().expose(), "next");
-    // A rejected one, by the caller's word.
+    // The caller names a rejected token.
     let rejected = TokenHash::of(challenged.secret());
     let replaced = identity.bearer_token(&vault).rejected(rejected).await.unwrap();
     assert_eq!(replaced.secret().expose(), "last");
     let url = transport.only().url;
     assert!(url.contains("&token_sha256_to_refresh=") && !url.contains(HASH), "{url}");
-    // The same word again: the cached one is another, so nothing is asked.
+    // The cached token is not the rejected one, so no request is sent.
     assert_eq!(identity.bearer_token(&vault).rejected(rejected).await.unwrap(), replaced);
-    // Force wins over claims, and names nothing.
+    // `force_refresh` overrides claims, and names no token.
     identity.bearer_token(&vault).claims(CHALLENGE).force_refresh().await.unwrap();
     assert_eq!(transport.only().url, with_cp1);
 }
 
-/// Who only wants a new token must not be the one who asks for all: the platform may give the rejected one again.
+/// A caller that only wants a new token must not send the shared request: the platform may return the rejected token
+/// again.
 #[tokio::test]
 async fn who_names_a_token_does_not_join_who_names_none() {
     let (identity, transport) =
@@ -181,7 +182,7 @@ async fn a_node_in_memory_gives_tokens_and_the_journal_tells_what_it_was_told() 
     assert_eq!(journal[1].parameter("claims"), None);
     assert_eq!(first.details().source, Source::Service);
 
-    // Another server answers: nothing is sent, nothing is cached, and both thumbprints are told.
+    // Another server answers: nothing is sent or cached, and the error has both thumbprints.
     pair.emulator().clear_journal();
     let pinned: ServerThumbprint = PIN.parse().unwrap();
     let astray = on(pinned, IdentityId::System);
@@ -259,7 +260,7 @@ async fn its_refusals_are_told_and_only_its_own_table_repeats() {
     }
 }
 
-/// The assertion for an application is a plain token of the identity; capabilities are told for it too.
+/// The assertion for an application is a Bearer token of the identity. The request contains the capabilities too.
 #[tokio::test]
 async fn it_is_leg_1_of_a_bearer_exchange() {
     let builder = on_node(IdentityId::System, ENDPOINT, PIN).with_capabilities(["cp1"]);

@@ -1,4 +1,4 @@
-//! A store behind the cache: asked first, believed in nothing, and never in the way.
+//! A store behind the cache: it is asked first, its entries are checked, and its failures do not affect callers.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,7 @@ use crate::two_leg::vault;
 struct Shared {
     entries: Mutex<HashMap<StoreKey, StoreEntry>>,
     mood: Mutex<Mood>,
-    /// By a second.
+    /// Whether each write takes a second.
     slow_to_save: AtomicBool,
 }
 
@@ -80,13 +80,13 @@ impl TokenStore for Shared {
     }
 }
 
-/// A process of its own, as it were: its memory is empty.
+/// Returns a client with an empty memory, like a new process.
 fn process(clock: &ManualClock, service: &Service, store: &Arc<Shared>) -> (Client<BySecret>, TokenCache) {
     let cache = TokenCache::new().with_store(Arc::clone(store));
     (builder(clock, service.transport()).with_cache(cache.clone()).build().unwrap(), cache)
 }
 
-/// The token, and all of it in the store.
+/// Returns a token after the store has received it completely.
 async fn fetched(clock: &ManualClock, service: &Service, store: &Arc<Shared>) -> String {
     let (client, cache) = process(clock, service, store);
     let token = token(&client).await;
@@ -110,16 +110,16 @@ async fn what_one_process_fetched_the_next_one_finds() {
     assert_eq!(found.expires_at(), fetched.expires_at());
     let (mut fetched, found) = (fetched.details(), found.details());
     assert_eq!((fetched.source, found.source), (Source::Service, Source::Store));
-    // Everything but how it was come by is as it was.
+    // Everything except the source is the same.
     (fetched.source, fetched.legs) = (Source::Store, Vec::new());
     fetched.in_http = found.in_http;
     assert_eq!(fetched, found);
     assert_eq!(found.additional.get("more").unwrap(), "x");
-    // From here on it is in memory.
+    // From here on the token is in memory.
     assert_eq!(second.bearer_token(&vault()).await.unwrap().details().source, Source::Cache);
     let statistics = cache.statistics();
     assert_eq!((statistics.from_store, statistics.misses, statistics.hits), (1, 1, 1));
-    // And it says nothing of itself.
+    // The entry's name and debug output reveal nothing.
     let (key, entry) = store.only();
     assert!(!format!("{entry:?} {key:?}").contains("T1") && format!("{entry:?}").contains("<redacted"));
 }
@@ -143,7 +143,8 @@ async fn a_bound_token_comes_back_with_its_certificate_and_for_no_other() {
     let other = fetch(pair.other_certificate()).await;
     assert_eq!(other.details().source, Source::Service);
 
-    // The token of one under the name of the other: its own words give it away, whatever is changed in them.
+    // The entry of one certificate under the name of the other: its content shows the difference, whatever is changed
+    // in it.
     let entries = store.entries.lock().unwrap().clone();
     let [(one, entry), (two, _)] = entries.iter().collect::<Vec<_>>()[..] else { panic!("{entries:?}") };
     let renamed =
@@ -158,8 +159,8 @@ async fn a_bound_token_comes_back_with_its_certificate_and_for_no_other() {
     }
 }
 
-/// What is kept is looked at as the service's answer is: a JWT must name the certificate, and what cannot be read is not
-/// for those who demand to see the binding.
+/// A stored token is checked like an answer of the service. A JWT must name the certificate, and an unreadable token is
+/// not returned to a client that requires an observed binding.
 #[tokio::test]
 async fn a_kept_token_whose_binding_is_not_seen_is_no_better_than_a_fetched_one() {
     let pair = Pair::new();
@@ -210,7 +211,7 @@ async fn a_kept_token_whose_binding_is_not_seen_is_no_better_than_a_fetched_one(
     assert_eq!(fetch(true, None).await, (Source::Service, true));
 }
 
-/// Each is passed by, and replaced by what the service answers.
+/// Each entry is ignored and replaced by the service's answer.
 #[tokio::test]
 async fn a_damaged_or_foreign_entry_is_not_used() {
     let (clock, service, store) = hour();
@@ -245,7 +246,7 @@ async fn a_damaged_or_foreign_entry_is_not_used() {
         assert_eq!((found.details().source, service.asked()), (Source::Service, asked + 1), "{number}");
         cache.flush().await;
     }
-    // As it was, it is used.
+    // The unchanged entry is used.
     store.put(key, text.as_bytes());
     let found = process(&clock, &service, &store).0.bearer_token(&vault()).await.unwrap();
     assert_eq!((found.details().source, found.secret().expose()), (Source::Store, "T1"));
@@ -268,7 +269,7 @@ async fn a_store_that_fails_hangs_or_panics_is_passed_by() {
     }
 }
 
-/// Whoever waits for a token does not wait for a disk.
+/// A caller that waits for a token does not wait for a disk.
 #[tokio::test(start_paused = true)]
 async fn a_token_is_served_before_it_is_saved_and_saved_in_order() {
     let (clock, service, store) = hour();
@@ -282,12 +283,12 @@ async fn a_token_is_served_before_it_is_saved_and_saved_in_order() {
     }
     assert_eq!(began.elapsed(), seconds(0));
     assert!(store.entries.lock().unwrap().is_empty());
-    // The client may be gone; what it fetched last is what the next one finds, and what came in between was left out.
+    // The client may be dropped. The store gets its last token, and the tokens in between are left out.
     drop(client);
     cache.flush().await;
     assert_eq!(began.elapsed(), seconds(2), "the first, and the last");
     assert_eq!(fetched(&clock, &service, &store).await, "T5");
-    // Without anybody who waits it comes to the same.
+    // Without `flush` the result is the same.
     let (client, cache) = process(&clock, &service, &store);
     client.bearer_token(&vault()).force_refresh().await.unwrap();
     drop((client, cache));
@@ -314,7 +315,7 @@ async fn a_flush_that_is_given_up_loses_nothing_and_one_of_a_store_that_hangs_en
     assert_eq!(began.elapsed().as_secs(), 5);
 }
 
-/// What is forgotten is not found, before the store has dropped it and also if it cannot.
+/// A forgotten token is not found, neither before the store has removed it nor if the removal fails.
 #[tokio::test(start_paused = true)]
 async fn a_forgotten_token_is_not_taken_from_a_store_that_fails_to_drop_it() {
     let (clock, service, store) = hour();
@@ -330,7 +331,8 @@ async fn a_forgotten_token_is_not_taken_from_a_store_that_fails_to_drop_it() {
     clock.advance(seconds(1));
     assert_eq!((token(&client).await.as_str(), service.asked()), ("T2", 2));
     cache.flush().await;
-    // However many: what was there when there were too many is not believed, what came later is.
+    // If too many tokens are forgotten to remember them all, older entries of the store are not trusted. Newer ones
+    // are.
     for path in 0..10_002 {
         client.bearer_token(&vault()).fmi_path(path.to_string()).forget().await.unwrap();
     }
@@ -358,7 +360,7 @@ async fn who_wants_a_new_token_is_not_given_the_store_s() {
     let challenged = client.bearer_token(&vault()).claims(claims).await.unwrap();
     assert_eq!((forced.secret().expose(), challenged.secret().expose()), ("T2", "T3"));
     cache.flush().await;
-    // A rejected token that the store has is not given again; one that another process fetched since is.
+    // A stored token that was rejected is not returned again. A newer one of another process is.
     let (client, cache) = process(&clock, &service, &store);
     let third = TokenHash::of(&Secret::new("T3"));
     assert_eq!(client.bearer_token(&vault()).rejected(third).await.unwrap().secret().expose(), "T4");
@@ -366,7 +368,7 @@ async fn who_wants_a_new_token_is_not_given_the_store_s() {
     let (client, cache) = process(&clock, &service, &store);
     let fourth = client.bearer_token(&vault()).rejected(third).await.unwrap();
     assert_eq!((fourth.secret().expose(), fourth.details().source), ("T4", Source::Store));
-    // A forgotten one is dropped from the store too.
+    // `forget` removes the token from the store too.
     assert!(client.bearer_token(&vault()).forget().await.unwrap());
     cache.flush().await;
     assert!(store.entries.lock().unwrap().is_empty());
@@ -400,7 +402,7 @@ async fn without_memory_each_acquisition_asks_the_store() {
     assert!(cache.is_empty() && service.asked() == 1);
 }
 
-/// Whoever rejects a token is not given one that is older still: the store may have been left behind.
+/// A caller that rejects a token must not get an older one; the store may be out of date.
 #[tokio::test]
 async fn a_token_of_the_store_that_is_older_than_the_rejected_one_is_not_used() {
     let (clock, service, store) = hour();
@@ -414,7 +416,7 @@ async fn a_token_of_the_store_that_is_older_than_the_rejected_one_is_not_used() 
     store.put(key, first.expose());
     let second = TokenHash::of(&Secret::new("T2"));
     assert_eq!(client.bearer_token(&vault()).rejected(second).await.unwrap().secret().expose(), "T3");
-    // Another process's that is newer is used, and stays.
+    // A newer token of another process is used and cached.
     clock.advance(seconds(10));
     cache.flush().await;
     let (other, others) = process(&clock, &service, &store);
@@ -426,7 +428,7 @@ async fn a_token_of_the_store_that_is_older_than_the_rejected_one_is_not_used() 
     assert_eq!((token(&client).await.as_str(), service.asked()), ("T4", 4));
 }
 
-/// Anybody may see the names, and a short secret could be found by its hash.
+/// Everyone may see the names of entries, and a short secret could be found by its hash.
 #[tokio::test]
 async fn what_another_secret_got_is_not_used_though_its_name_does_not_tell() {
     let (clock, service, store) = hour();
@@ -444,7 +446,7 @@ async fn what_another_secret_got_is_not_used_though_its_name_does_not_tell() {
     assert_eq!((by("other").await, by("other").await), ("T2".to_owned(), "T2".to_owned()));
     assert_eq!(store.only().0, name);
     assert_eq!(by("one").await, "T3");
-    // A wrong one takes nothing away.
+    // A wrong secret does not remove the entry.
     service.away.store(true, Ordering::SeqCst);
     let cache = TokenCache::new().with_store(Arc::clone(&store));
     let builder = Client::builder(Pair::new().authority(), builtin::APP).with_clock(clock.clone());
@@ -455,7 +457,7 @@ async fn what_another_secret_got_is_not_used_though_its_name_does_not_tell() {
     assert_eq!(by("one").await, "T3");
 }
 
-/// Nobody else would ever look for it.
+/// No later process would look for this token.
 #[tokio::test]
 async fn a_token_of_nobody_knows_whom_is_not_written_down() {
     let (clock, service, store) = hour();
@@ -475,7 +477,7 @@ async fn a_token_of_nobody_knows_whom_is_not_written_down() {
     store.only();
 }
 
-/// Also where it is not written yet, and nothing is in memory.
+/// The same holds while the token is being written and memory is empty.
 #[tokio::test(start_paused = true)]
 async fn what_another_secret_got_is_not_used_while_it_is_being_written() {
     let (clock, service, store) = hour();

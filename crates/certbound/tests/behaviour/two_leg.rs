@@ -1,4 +1,4 @@
-//! The mission: both legs, every shape of Leg 2, and what goes over the wire.
+//! The two-leg flow: both legs, every form of Leg 2, and the requests on the wire.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ pub(crate) fn vault() -> ResourceScope {
     ResourceScope::key_vault(Cloud::Public)
 }
 
-/// The reference test of the flow, under its own name with its own assertions.
+/// The reference test of the flow, with its own name and its own assertions.
 #[tokio::test]
 async fn sni_assertion_flow_uses_jwt_pop_and_succeeds() {
     let pair = Pair::new();
@@ -50,7 +50,7 @@ async fn sni_assertion_flow_uses_jwt_pop_and_succeeds() {
     assert!(!second.secret().is_empty());
 }
 
-/// The report is on `jwt-pop`, which only Leg 2 has: other requests leave it empty.
+/// The report describes `jwt-pop`, which only Leg 2 has. Other requests leave it empty.
 #[tokio::test]
 async fn the_report_is_empty_unless_a_leg_2_was_sent() {
     let pair = Pair::new();
@@ -62,7 +62,7 @@ async fn the_report_is_empty_unless_a_leg_2_was_sent() {
     assert!(report.checks().iter().all(|check| check.ok), "{:?}", report.checks());
 }
 
-/// Acceptance checks 1 to 3 and 9 of the mission, read from the emulator's journal rather than from our own encoder.
+/// Acceptance checks 1 to 3 and 9, from the emulator's journal and not from our own encoder.
 #[tokio::test]
 async fn both_legs_as_the_wire_saw_them() {
     let pair = Pair::new();
@@ -114,7 +114,8 @@ async fn leg_2_presents_exactly_the_token_of_leg_1() {
     assert!(format!("{expected:?}").contains(&hash[..8]), "{expected:?} {hash}");
 }
 
-/// Acceptance check 4: a plain Leg 2 still presents `jwt-pop` and the certificate, and asks for no token type.
+/// Acceptance check 4: Leg 2 for a Bearer token still presents `jwt-pop` and the certificate, and requests no token
+/// type.
 #[tokio::test]
 async fn a_bearer_leg_2_is_still_jwt_pop_over_mtls() {
     let pair = Pair::new();
@@ -176,7 +177,7 @@ async fn leg_1_in_one_tenant_and_leg_2_in_another() {
     let token = leg2.bound_token(&vault()).await.unwrap();
     assert_eq!(token.details().tenant, builtin::OTHER_TENANT);
 
-    // The same by a tenant for one request.
+    // The same with a tenant for one request.
     let leg2 = pair.builder(app).with_assertions(leg1).build().unwrap();
     let tenant = TenantId::parse(builtin::OTHER_TENANT).unwrap();
     let token = leg2.bound_token(&vault()).tenant(tenant).await.unwrap();
@@ -198,7 +199,7 @@ async fn a_leg_1_from_another_tenants_identity_is_700236() {
 #[tokio::test]
 async fn a_chained_federated_token_is_700231() {
     let pair = Pair::new();
-    // A token for the exchange audience that was itself obtained by an assertion, made by hand.
+    // A token for the token-exchange audience that was itself obtained by an assertion. The request is written by hand.
     let assertion = pair.leg1().assertion().await.unwrap();
     let chained = chained_assertion(&pair, &assertion).await;
     let chained = BoundAssertion::from_jwt(chained, pair.certificate()).unwrap();
@@ -207,7 +208,7 @@ async fn a_chained_federated_token_is_700231() {
     assert_eq!(error.aadsts(), Some(700_231), "{error}");
 }
 
-/// No client of ours asks for the exchange audience in Leg 2, so this request is written out.
+/// No client of ours requests the token-exchange audience in Leg 2, so the test writes this request.
 async fn chained_assertion(pair: &Pair, assertion: &BoundAssertion) -> Secret {
     use certbound::{Transport as _, Via};
     let body = format!(

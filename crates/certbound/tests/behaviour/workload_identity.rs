@@ -1,4 +1,4 @@
-//! Workload identity of Kubernetes: by the variables of its webhook, and the file that the cluster rotates.
+//! Workload identity of Kubernetes: the variables of its webhook, and the file that the cluster rotates.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ const CLIENT: &str = "AZURE_CLIENT_ID";
 const TENANT: &str = "AZURE_TENANT_ID";
 const HOST: &str = "AZURE_AUTHORITY_HOST";
 
-/// The four variables, one of which may be something else.
+/// Returns the four variables, with one of them replaced.
 fn set<'a>(file: &'a Path, but: (&'a str, &'a str)) -> impl Fn(&str) -> Option<String> {
     move |name| match name {
         name if name == but.0 => Some(but.1.to_owned()),
@@ -36,18 +36,18 @@ async fn a_clusters_token_is_exchanged_and_read_anew() {
     let scope: ResourceScope = vault();
     let missing = client.bearer_token(&scope).await.unwrap_err();
     assert_eq!(missing.code(), "assertion_provider_failed");
-    // What the emulated tenant trusts: a plain token of a managed identity.
+    // The emulated tenant trusts a Bearer token of a managed identity.
     let machine = pair.managed_identity(certbound::IdentityId::System).build().unwrap();
     let exchange = ResourceScope::parse("https://vault.azure.net/.default").unwrap();
     let wrong = machine.bearer_token(&exchange).await.unwrap();
     std::fs::write(&file, wrong.secret().expose()).unwrap();
-    // For another audience: the file was read, and the service says no.
+    // The token has another audience: the file was read, and the service refuses.
     assert!(client.bearer_token(&scope).await.unwrap_err().aadsts().is_some());
     std::fs::write(&file, assertion(&pair).await).unwrap();
     client.bearer_token(&scope).await.unwrap();
 }
 
-/// A token for the exchange, as the metadata service gives it.
+/// Returns a token for the token-exchange audience from the metadata service.
 async fn assertion(pair: &Pair) -> String {
     use certbound::{Transport as _, Via};
 
