@@ -1,4 +1,4 @@
-// MSAL for Go as a worker: does what stdin says, or one token and out.
+// MSAL for Go as a worker: does the tasks from stdin, or gets one token and ends.
 package main
 
 import (
@@ -40,12 +40,12 @@ func client(id string, credential confidential.Credential, options ...confidenti
 	return must(confidential.New(authority, id, credential, options...))
 }
 
-// By the network, always: the library reads its cache only when asked to.
+// Always uses the network: the library reads its cache only on request.
 func cold(application confidential.Client, scopes []string) string {
 	return must(application.AcquireTokenByCredential(ctx, scopes)).AccessToken
 }
 
-// By the cache, always: the library has no other way to answer this.
+// Always uses the cache: the library cannot answer this call in another way.
 func hit(application confidential.Client, scopes []string) {
 	must(application.AcquireTokenSilent(ctx, scopes))
 }
@@ -61,7 +61,7 @@ func legs() func() {
 	return func() { cold(leg2, scope) }
 }
 
-// Answers every request alike, in this process.
+// Answers every request with the same answer, in this process.
 type inProcess struct{}
 
 func (inProcess) CloseIdleConnections() {}
@@ -80,7 +80,7 @@ func (inProcess) Do(request *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// 10000 tokens, fetched one by one: the library has no other way in.
+// Requests 10000 tokens one by one: the library has no other way to fill its cache.
 func many() func() {
 	credential := must(confidential.NewCredFromSecret(secret))
 	application := client(secretApp, credential, confidential.WithHTTPClient(inProcess{}), confidential.WithInstanceDiscovery(false))
@@ -93,7 +93,7 @@ func many() func() {
 	return func() { hit(application, scopes[order.Intn(len(scopes))]) }
 }
 
-// Of this process, all threads, in nanoseconds; and the most memory it ever had, in bytes.
+// Returns the CPU time of all threads of this process in nanoseconds, and its greatest memory use in bytes.
 func used() (int64, int64) {
 	var usage syscall.Rusage
 	must(0, syscall.Getrusage(syscall.RUSAGE_SELF, &usage))

@@ -1,4 +1,4 @@
-// MSAL for Node as a worker: does what stdin says, or one token and out. Arguments: the folder that has `node_modules`.
+// MSAL for Node as a worker: does the tasks from stdin, or gets one token and ends. Argument: the folder with `node_modules`.
 import { X509Certificate, createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -33,7 +33,7 @@ const legs = () => {
   const leg2 = client(APP, { clientAssertion: () => token(leg1, EXCHANGE, true) });
   return () => token(leg2, SCOPE, true);
 };
-// 10000 tokens put into the cache as one that was stored elsewhere; each hit is asserted to be one.
+// Loads 10000 tokens into the cache as a serialized cache. Each hit is checked to be one.
 const many = () => {
   const scopes = Array.from({ length: 10_000 }, (_, number) => `api://00000000-0000-4000-8000-${String(number).padStart(12, '0')}/.default`);
   const now = Math.floor(Date.now() / 1000);

@@ -1,4 +1,4 @@
-"""MSAL for Python as a worker: does what stdin says, or one token and out."""
+"""MSAL for Python as a worker: does the tasks from stdin, or gets one token and ends."""
 
 import os
 import random
@@ -48,7 +48,7 @@ def legs():
 
 
 def many():
-    """10000 tokens put straight into the cache; each hit is asserted to be one."""
+    """Puts 10000 tokens directly into the cache. Each hit is checked to be one."""
     application = client(SECRET_APP, SECRET)
     scopes = [f"api://00000000-0000-4000-8000-{number:012}/.default" for number in range(10_000)]
     for scope in scopes:

@@ -1,7 +1,7 @@
-// Managed identities by MSAL for Node, on the platform that the environment names.
+// Managed identities with MSAL for Node, on the platform that the environment names.
 //
-// Arguments: the folder that has `node_modules`, and `alone` for the user-assigned identity alone: the library keeps the
-// first source of a process for all. Prints one JSON object: the tokens' owners, and what was refused.
+// Arguments: the folder with `node_modules`, and `alone` for only the user-assigned identity: the library uses the first
+// source of a process for all identities. Prints one JSON object: the owners of the tokens, and the refusals.
 import { createRequire } from 'node:module';
 
 const require = createRequire(`${process.argv[2]}/`);

@@ -1,7 +1,7 @@
-"""Managed identities by MSAL for Python, on the platform that the environment names.
+"""Managed identities with MSAL for Python, on the platform that the environment names.
 
-Prints one JSON object: the tokens' owners, and what was refused. In Cloud Shell, whose identity this library has for
-public clients, another one: the owner, and what is said of a resource that nobody knows.
+Prints one JSON object: the owners of the tokens, and the refusals. In Cloud Shell, where this library supports public
+clients only, the object has the owner, and the answer for an unknown resource.
 """
 
 import base64

@@ -1,7 +1,7 @@
-// Confidential clients of MSAL for Node, which know nothing of proxies or emulators: the network leads them there.
+// Confidential clients of MSAL for Node. They do not support proxies; the isolated network leads them to the emulator.
 //
-// Arguments: the folder that has `node_modules`. Prints one JSON object: what each credential obtained, and what was
-// refused, as MSAL's error classes see it.
+// Argument: the folder with `node_modules`. Prints one JSON object: the result of each credential, and each refusal with
+// MSAL's error class.
 import { X509Certificate, createHash, generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -60,14 +60,14 @@ const refused = async (application, scope = GRAPH) => {
   }
 };
 
-// The emulator's own controls: rules, its clock, what it was asked.
+// The emulator's admin interface: faults, the clock, the journal.
 const control = async (method, path, body) => {
   const answer = await fetch(`${process.env.CERTBOUND_EMULATOR_ADMIN}/${path}`, { method, body: JSON.stringify(body) });
   if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status}`);
   return answer.json();
 };
 const CHALLENGE = '{"access_token":{"acrs":{"essential":true,"value":"c1"}}}';
-// A policy asks for more: what MSAL makes of it, and whether the next request carries the answer past its cache.
+// A claims challenge: how MSAL reports it, and whether the next request sends the claims and bypasses the cache.
 const challenged = async (application) => {
   const request = { scopes: [GRAPH] };
   await application.acquireTokenByClientCredential(request);
@@ -102,7 +102,7 @@ const result = {
   },
   challenged: await challenged(client({ clientSecret: SECRET }, SECRET_APP)),
 };
-// Last, since it moves the time: what was good above is too old.
+// This is the last step, because it moves the clock: the tokens from above are expired.
 await control('PUT', 'clock', { advance_seconds: 3 * 3600 });
 result.refused['expired assertion'] = await refused(client({ clientAssertion: async () => assertion }));
 result.refused['expired proof by certificate'] = await refused(client(byCertificate));

@@ -85,7 +85,7 @@ def refused(application, scope=GRAPH):
 
 
 def control(method, path, body=None):
-    """The emulator's own controls: rules, its clock, what it was asked."""
+    """The emulator's admin interface: faults, the clock, the journal."""
     answer = requests.request(method, f"{os.environ['CERTBOUND_EMULATOR_ADMIN']}/{path}", json=body, timeout=60)
     answer.raise_for_status()
     return answer.json()
@@ -95,7 +95,7 @@ CHALLENGE = '{"access_token":{"acrs":{"essential":true,"value":"c1"}}}'
 
 
 def challenged(application):
-    """A policy asks for more: what MSAL makes of it, and whether the next request carries the answer past its cache."""
+    """A claims challenge: how MSAL reports it, and whether the next request sends the claims and bypasses the cache."""
     refusal = {"aadsts": 53003, "suberror": "message_only", "claims": CHALLENGE}
     control("POST", "faults", {"condition": {"path_contains": "/oauth2/v2.0/token"}, "result": {"refusal": refusal}})
     error = application.acquire_token_for_client(scopes=[GRAPH])
@@ -128,7 +128,7 @@ result = {
     },
     "challenged": challenged(client(SECRET, SECRET_APP)),
 }
-# Last, since it moves the time: what was good above is too old.
+# This is the last step, because it moves the clock: the tokens from above are expired.
 control("PUT", "clock", {"advance_seconds": 3 * 3600})
 result["refused"]["expired assertion"] = refused(client({"client_assertion": lambda: assertion}))
 result["refused"]["expired proof by certificate"] = refused(client(certificate_credential()))

@@ -1,15 +1,15 @@
-// A token service nobody here wrote (oidc-provider), with a resource that checks its tokens by `jose`.
+// A token service of other authors (oidc-provider), with a resource that checks its tokens by `jose`.
 //
-// Arguments: folder with tls.pem and tls.key.pem (the server's own), client.pem (the certificate of `self-signed`),
+// Argument: a folder with tls.pem and tls.key.pem (the server's own), client.pem (the certificate of `self-signed`),
 // ca.pem (the authorities of tls_client_auth) and clients.json (more clients: id, method, certificate, algorithm).
-// Prints one line of JSON when it listens. Ends when stdin does.
+// Prints one line of JSON when it listens. It ends when stdin is closed.
 import { X509Certificate, createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
-// Packages are where the test's set-up put them, not beside this file.
+// The packages are in the folder of the test's set-up, not beside this file.
 const load = async (name) => import(pathToFileURL(createRequire(`${process.argv[3]}/`).resolve(name)));
 const { Provider } = await load('oidc-provider');
 const { SignJWT, createLocalJWKSet, exportJWK, generateKeyPair, importX509, jwtVerify } = await load('jose');
@@ -24,7 +24,7 @@ const listen = (options) =>
     server.listen(0, '127.0.0.1', () => resolve(server));
   });
 const plain = await listen({});
-// Every certificate passes the handshake; `socket.authorized` says whether one of the authorities issued it.
+// The handshake accepts every certificate. `socket.authorized` says whether one of the authorities issued it.
 const mtls = await listen({ requestCert: true, rejectUnauthorized: false, ca: file('ca.pem') });
 const url = (server) => `https://localhost:${server.address().port}`;
 
