@@ -1,6 +1,6 @@
 """Confidential clients of MSAL for Python against the emulator that the environment points to.
 
-Prints one JSON object: what each credential obtained, and what was refused.
+Prints one JSON object: the result of each credential, and the refusals.
 """
 
 import base64
