@@ -1,4 +1,4 @@
-//! The accept loop: a place for each connection, a task for each, and an end for all.
+//! The accept loop. Each connection takes a place and runs as a task; all of them are closed when the server ends.
 
 use std::future::Future;
 use std::io;
@@ -11,21 +11,21 @@ use crate::limits::Limits;
 use crate::listener::Listener;
 use crate::places::Places;
 
-/// Where the server is.
+/// The stages of a server, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     Running,
-    /// Told to stop: answers under way are still sent.
+    /// The server was told to stop. It accepts no more connections, and still sends the responses it has begun.
     Stopping,
     /// Every connection is closed.
     Ended,
 }
 
-/// Serves the connections of `listener` until `stop` is ready. Then it accepts no more, waits for the answers under way
-/// for at most [`Limits::stop`], and closes every connection.
+/// Serves the connections of `listener` until `stop` is ready. Then it stops accepting, waits at most [`Limits::stop`]
+/// for the responses that are in progress, and closes every connection.
 ///
-/// `handle` makes what serves one connection; each runs as a task of its own. Dropping the future of this function
-/// closes every connection too, without waiting.
+/// `handle` returns the future that serves one connection; each one runs as a task of its own. Dropping the future of
+/// this function closes every connection at once.
 pub async fn serve<L, F>(
     mut listener: L,
     limits: Limits,
@@ -54,7 +54,7 @@ pub async fn serve<L, F>(
             tokio::select! {
                 biased;
                 () = place.closed() => {}
-                // It fails when the server is gone, which is an end too.
+                // `wait_for` fails if the server was dropped. The connection is closed then too.
                 _ = ended.wait_for(|stage| *stage == Stage::Ended) => {}
                 () = serving => {}
             }
@@ -69,11 +69,11 @@ pub async fn serve<L, F>(
     places.empty().await;
 }
 
-/// The first pause after an accept that failed. Each further one is twice as long.
+/// The pause after the first accept that failed. Each following pause is twice as long, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The next connection, whatever fails before it.
+/// Returns the next connection. Retries after every error.
 async fn accept<L: Listener>(listener: &mut L, places: &Places) -> (L::Stream, L::Peer) {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -81,7 +81,7 @@ async fn accept<L: Listener>(listener: &mut L, places: &Places) -> (L::Stream, L
             Ok(accepted) => return accepted,
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                // Out of descriptors, say. One connection less makes room for that too.
+                // The usual cause is that the process has no file descriptor left. Closing a connection frees one.
                 tracing::warn!(%error, "a connection could not be accepted");
                 places.make_room();
                 tokio::time::sleep(pause).await;
@@ -91,7 +91,7 @@ async fn accept<L: Listener>(listener: &mut L, places: &Places) -> (L::Stream, L
     }
 }
 
-/// Whether the client has gone away again, which says nothing about the next one.
+/// Whether the error concerns one connection only: the client went away before it was accepted.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
 

@@ -1,4 +1,4 @@
-//! What a connection is doing, and since when: a small state machine, changed by the connection and read by [`Places`].
+//! What a connection is doing, and since when. The connection changes this state; [`Places`] reads it.
 //!
 //! [`Places`]: crate::places::Places
 
@@ -8,22 +8,22 @@ use std::time::Duration;
 /// Time since the server started, in milliseconds.
 pub(crate) type Millis = u64;
 
-/// The states, in the order of one request.
+/// The phases of a connection, in the order of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Nothing of a first request has come.
+    /// No byte of a first request has been read.
     New,
-    /// The beginning of a request's head has come, or of a TLS handshake.
+    /// A part of a request's head has been read, or the TLS handshake is in progress.
     Head,
-    /// The service makes its answer, or the answer is being written.
+    /// The service makes its response, or the response is being written.
     Answering,
     /// The service waits for the request's body.
     Body,
-    /// The answer is complete, but some of it may not be written yet.
+    /// The response is complete, but some bytes of it may not be written yet.
     Answered,
-    /// The last answer is written; the next request has not begun.
+    /// The last response is written, and no byte of the next request has been read.
     Idle,
-    /// The connection was chosen to make room. This is final.
+    /// The connection was chosen to be closed. This phase is final.
     Closed,
 }
 
@@ -45,27 +45,28 @@ impl Moment {
     }
 
     fn unpack(packed: u64) -> Self {
-        // Only what `pack` made is unpacked; the last phase is the one that allows nothing.
+        // `packed` always comes from `pack`, so the index is valid. `Closed` is the safe default: it allows no
+        // response.
         let phase = PHASES.get((packed & 0b111) as usize).copied().unwrap_or(Phase::Closed);
         Self { phase, since: packed >> Self::BITS }
     }
 }
 
-/// When a connection may be closed to make room. Lower is closed first.
+/// When a connection may be closed to make room for a waiting one. The smallest value is closed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Closable {
-    /// At once; idle since then.
+    /// It may be closed at once. The value is the time since which it is idle.
     Idle(Millis),
-    /// From then on: it waits for its client.
+    /// It waits for its client, and may be closed from this time on.
     Waiting(Millis),
 }
 
-/// The state of one connection. The whole of it changes by one atomic step, so that a connection which was chosen to
-/// make room never begins to answer a request.
+/// The state of one connection. The phase and its start change in one atomic step, so a connection that was chosen to
+/// be closed never begins to answer a request.
 #[derive(Debug)]
 pub(crate) struct Activity {
     moment: AtomicU64,
-    /// Since when a write waits for the client, plus one; 0 while none does.
+    /// The time since which a write waits for the client, plus one. 0 if no write waits.
     stalled: AtomicU64,
 }
 
@@ -79,8 +80,7 @@ impl Activity {
         Moment::unpack(self.moment.load(SeqCst))
     }
 
-    /// Changes the phase as `next` says, which gets the present moment and may leave it. False if the connection was
-    /// closed.
+    /// Replaces the moment by `next(moment)`. Returns false, and changes nothing, if the connection was closed.
     pub(crate) fn change(&self, next: impl Fn(Moment) -> Moment) -> bool {
         self.moment
             .fetch_update(SeqCst, SeqCst, |packed| {
@@ -90,23 +90,24 @@ impl Activity {
             .is_ok()
     }
 
-    /// Closes the connection if its moment is still `seen`.
+    /// Closes the connection if its moment is still `seen`. Returns whether it did.
     pub(crate) fn close(&self, seen: Moment) -> bool {
         let closed = Moment { phase: Phase::Closed, ..seen };
         self.moment.compare_exchange(seen.pack(), closed.pack(), SeqCst, SeqCst).is_ok()
     }
 
-    /// A write waits for the client. True if none did before.
+    /// Records that a write waits for the client. Returns true if no write waited before.
     pub(crate) fn stall(&self, now: Millis) -> bool {
         self.stalled.compare_exchange(0, now + 1, SeqCst, SeqCst).is_ok()
     }
 
-    /// No write waits.
+    /// Records that no write waits.
     pub(crate) fn flow(&self) {
         self.stalled.store(0, SeqCst);
     }
 
-    /// When this connection may be closed, and the moment for which that is true. None while it waits for the service.
+    /// Returns when this connection may be closed, and the moment from which this was computed. Returns `None` if it is
+    /// closed already, or while it waits for the service and not for the client.
     pub(crate) fn closable(&self, patience: Duration) -> Option<(Closable, Moment)> {
         let moment = self.moment();
         let stalled = self.stalled.load(SeqCst).checked_sub(1);
@@ -122,7 +123,7 @@ impl Activity {
     }
 }
 
-/// In milliseconds, and at most what 60 bits hold.
+/// Converts to milliseconds. Longer durations are cut to the largest 60-bit number.
 pub(crate) fn millis(duration: Duration) -> Millis {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(u64::MAX >> (Moment::BITS + 1))
 }
@@ -162,7 +163,7 @@ mod tests {
             assert_eq!(now(&activity), expected, "{phase:?}");
         }
         assert!(Closable::Idle(u64::MAX) < Closable::Waiting(0));
-        // A write that waits counts in every phase, from when it began to wait.
+        // A write that waits for the client counts in every phase, from the time it began to wait.
         assert!(enter(&activity, Phase::Answering, 20));
         assert!(activity.stall(30) && !activity.stall(40));
         assert_eq!(now(&activity), Some(Closable::Waiting(1_030)));

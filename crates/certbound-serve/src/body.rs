@@ -1,4 +1,4 @@
-//! Bodies: a request's, with its time limit, and an answer's, whose end is noticed.
+//! The body of a request, which has a time limit, and the body of a response, whose end changes the phase.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -13,9 +13,9 @@ use crate::activity::Phase;
 use crate::guarded::Alarm;
 use crate::places::Seat;
 
-/// The body of a request. Reading it fails once it has taken longer than [`Limits::body`].
+/// The body of a request. Reading it fails once reading has taken longer than [`Limits::body`].
 ///
-/// Its size has no limit here: that is for the service to set.
+/// It has no size limit: the service must set one.
 ///
 /// [`Limits::body`]: crate::Limits::body
 pub struct Body {
@@ -29,10 +29,10 @@ pub struct Body {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyError {
-    /// It took longer than [`Limits::body`](crate::Limits::body). The usual answer is 408.
+    /// Reading took longer than [`Limits::body`](crate::Limits::body). The usual response is 408.
     #[error("the body of the request took too long")]
     Slow,
-    /// It broke off, or it is not a body by RFC 9112, section 6.
+    /// The connection ended inside the body, or the body is malformed (RFC 9112, section 6).
     #[error("the body of the request broke off: {0}")]
     Broken(#[source] Box<dyn Error + Send + Sync>),
 }
@@ -53,7 +53,7 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let limit = self.seat.places().limits.body;
         let due = *self.due.get_or_insert_with(|| Instant::now() + limit);
-        // Before the frame: a body that comes in drops is late too.
+        // The time is checked before the next frame is read, so that a body which comes in small pieces is late too.
         if self.alarm.is_over(due, context) {
             return Poll::Ready(Some(Err(BodyError::Slow)));
         }
@@ -79,18 +79,18 @@ impl http_body::Body for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        // The service goes on without the rest.
+        // The service does not wait for the rest of the body any more.
         self.seat.go_on(Phase::Body, Phase::Answering);
     }
 }
 
-/// The body of an answer.
+/// The body of a response.
 pub(crate) struct Answer<B> {
     body: B,
     _end: AnswerEnd,
 }
 
-/// Dropped once HTTP has all of an answer, or gave it up.
+/// It is dropped once hyper has read the whole body of a response, or has given it up.
 pub(crate) struct AnswerEnd(pub(crate) Seat);
 
 impl<B> Answer<B> {

@@ -1,4 +1,4 @@
-//! One connection: its place, its limits and the HTTP on it.
+//! One connection: its limits, and HTTP/1.1 on its stream.
 
 use std::error::Error;
 use std::fmt;
@@ -20,10 +20,10 @@ use crate::guarded::{Guarded, closed};
 use crate::limits::Limits;
 use crate::places::Seat;
 
-/// A connection's right to be served, and its limits.
+/// The place and the limits of one connection.
 ///
-/// A handler gets it beside the stream, and speaks HTTP by it: on the stream itself, or on what a TLS handshake or an
-/// HTTP upgrade made of it, one after the other.
+/// A handler gets it together with the stream and serves HTTP with it: on the stream itself, or on the stream that a
+/// TLS handshake or an HTTP upgrade returned. It can do so several times, one after the other.
 pub struct Connection {
     seat: Seat,
     stage: watch::Receiver<Stage>,
@@ -34,27 +34,28 @@ impl Connection {
         Self { seat, stage }
     }
 
-    /// The limits that apply to it.
+    /// The limits of this connection.
     pub fn limits(&self) -> &Limits {
         &self.seat.places().limits
     }
 
-    /// Waits for what must come before HTTP, such as a TLS handshake, for as long as [`Limits::head`].
+    /// Runs a step that must come before HTTP, such as a TLS handshake, for at most [`Limits::head`].
     ///
     /// # Errors
-    /// [`io::ErrorKind::TimedOut`] when it took longer.
+    /// [`io::ErrorKind::TimedOut`] if it took longer; [`io::ErrorKind::ConnectionAborted`] if the connection was closed
+    /// to make room for another connection.
     pub async fn handshake<F: Future>(&self, handshake: F) -> io::Result<F::Output> {
         self.enter(Phase::Head)?;
         let timed = tokio::time::timeout(self.limits().head, handshake).await;
         timed.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long"))
     }
 
-    /// Serves HTTP/1.1 on `stream` until one side ends it, a limit is passed, or a request was answered after the server
-    /// was told to stop. Requests may be upgraded (`hyper::upgrade`); the future is ready then too.
+    /// Serves HTTP/1.1 on `stream`. Ends when one side closes, when a limit is exceeded, or when the server was told to
+    /// stop and the request in progress is answered. It also ends when a request is upgraded (`hyper::upgrade`).
     ///
     /// # Errors
-    /// When the connection broke, a limit was passed, or the service failed. There is nothing to do about it but to log
-    /// it: the stream is closed.
+    /// Returns an error if the connection broke, a limit was exceeded, the service failed, or the connection was closed
+    /// to make room for another connection. The stream is closed then; the caller can only log the error.
     pub async fn http1<T, S, F, B, E>(&self, stream: T, service: S) -> io::Result<()>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -66,7 +67,7 @@ impl Connection {
     {
         self.enter(Phase::New)?;
         let service = service_fn(|request: Request<Incoming>| {
-            // A connection that was chosen to make room begins no answer.
+            // A connection that was chosen to be closed must not begin a response.
             let answering = self.enter(Phase::Answering).map(|()| AnswerEnd(self.seat.clone()));
             let answer = answering
                 .map(|end| (end, service(request.map(|incoming| Body::new(incoming, self.seat.clone())))));
@@ -77,14 +78,14 @@ impl Connection {
             }
         });
         let stream = TokioIo::new(Guarded::new(stream, self.seat.clone()));
-        // No timer of its own: it would count idle time as a head's.
+        // hyper's own timer is switched off: it would count idle time as part of the next head.
         let mut http = http1::Builder::new();
         http.header_read_timeout(None).max_buf_size(self.limits().head_bytes);
         let mut http = std::pin::pin!(http.serve_connection(stream, service).with_upgrades());
         let mut stage = self.stage.clone();
         tokio::select! {
             ended = http.as_mut() => return ended.map_err(io::Error::other),
-            // The server is gone if this fails, which ends the whole connection.
+            // `wait_for` fails if the server was dropped. `serve` then ends the task that runs this.
             _ = stage.wait_for(|stage| *stage != Stage::Running) => {}
         }
         http.as_mut().graceful_shutdown();

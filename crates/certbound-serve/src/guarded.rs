@@ -10,12 +10,12 @@ use tokio::time::{Instant, Sleep};
 use crate::activity::{Moment, Phase, millis};
 use crate::places::Seat;
 
-/// A timer that is made when first needed.
+/// A timer that is allocated on first use.
 #[derive(Default)]
 pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
 
 impl Alarm {
-    /// Whether `due` has come. If not, the task is woken then.
+    /// Whether `due` is past. If it is not, the task is woken at `due`.
     pub(crate) fn is_over(&mut self, due: Instant, context: &mut Context<'_>) -> bool {
         let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         if sleep.deadline() != due {
@@ -25,17 +25,17 @@ impl Alarm {
     }
 }
 
-/// The stream that HTTP is spoken on: plain, or the inside of TLS.
+/// The stream on which HTTP is served: a plain one, or the decrypted side of TLS.
 ///
-/// Reading fails once the head of a request is late or the connection was idle for too long; writing fails once one
-/// write or flush has waited too long. The body of a request has a limit of its own, in `body`.
+/// Reading fails once the head of a request is late or the connection was idle for too long. Writing fails once one
+/// write or flush has waited too long. `body` limits the time of a request's body.
 pub(crate) struct Guarded<T> {
     stream: T,
     seat: Seat,
     read: Alarm,
     write: Alarm,
-    /// Since when a write waits for the client, and since when a flush does. Both count by themselves: TLS accepts writes
-    /// into its own buffer while nothing is sent.
+    /// The times since which a write and a flush wait for the client. They are counted separately, because TLS accepts
+    /// writes into its own buffer while nothing is sent.
     writing: Option<Instant>,
     flushing: Option<Instant>,
 }
@@ -46,11 +46,11 @@ impl<T> Guarded<T> {
         Self { stream, seat, read, write, writing: None, flushing: None }
     }
 
-    /// Something was read.
+    /// Records that bytes were read.
     fn came(&self) -> io::Result<()> {
         let now = self.seat.places().now();
         let open = self.seat.activity().change(|moment| match moment.phase {
-            // Silence at the start is part of the first head's time.
+            // The first head's time includes the silence before its first byte.
             Phase::New => Moment { phase: Phase::Head, ..moment },
             Phase::Idle => Moment { phase: Phase::Head, since: now },
             _ => moment,
@@ -58,7 +58,8 @@ impl<T> Guarded<T> {
         if open { Ok(()) } else { Err(closed()) }
     }
 
-    /// Whether the client has taken too long to send a head, or to begin one. If not, the task is woken then.
+    /// Returns an error if the client has taken too long to send a head, or to begin one. If it has not, the task is
+    /// woken when that time is over.
     fn is_late(&mut self, context: &mut Context<'_>) -> Option<io::Error> {
         let (places, moment) = (self.seat.places(), self.seat.activity().moment());
         let (limit, what) = match moment.phase {
@@ -97,19 +98,20 @@ impl<T> Guarded<T> {
         }
     }
 
-    /// Everything was sent: a complete answer leaves the connection idle.
+    /// Records that every written byte was sent. If the response is complete, the connection becomes idle.
     fn sent(&mut self, context: &mut Context<'_>) {
         if self.seat.activity().moment().phase != Phase::Answered {
             return;
         }
         self.seat.go_on(Phase::Answered, Phase::Idle);
         self.seat.waits_for_client();
-        // HTTP has perhaps asked for the next request already, and does not ask again by itself.
+        // hyper may have polled for the next request before this, when no timer was set. It does not poll again by
+        // itself.
         let _: Option<io::Error> = self.is_late(context);
     }
 }
 
-/// What is read of a connection that was chosen to make room.
+/// The error of reading or writing a connection that was chosen to be closed.
 pub(crate) fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was closed to make room for another one")
 }

@@ -1,8 +1,8 @@
-//! How certbound's servers accept, limit and end connections.
+//! The accept loop of certbound's servers, and the limits of each connection.
 //!
-//! A client can delay a server in each direction: it can send slowly, read slowly, or do neither and stay. Each of
-//! these has a limit here, the number of connections has one, and [`serve`] ends within a stated time after it was told
-//! to stop, whatever the clients do.
+//! A client can occupy a server by sending slowly, by reading slowly, or by doing nothing. Each of these has a time
+//! limit here, and the number of connections is limited. After it was told to stop, [`serve`] ends within
+//! [`Limits::stop`], whatever the clients do.
 //!
 //! ```text
 //!  listener ─► accept ─► places ─► connection ─► guarded ─► body
@@ -10,7 +10,7 @@
 //!              and stop  so many   each          limits     of a request's body
 //! ```
 //!
-//! It speaks HTTP/1.1. It does not authenticate anybody, read configuration or choose an address.
+//! It serves HTTP/1.1. It does not authenticate clients, read configuration or choose an address.
 #![forbid(unsafe_code)]
 
 mod limits;

@@ -1,4 +1,4 @@
-//! Where connections come from.
+//! The source of a server's connections.
 
 use std::future::Future;
 use std::io;
@@ -6,17 +6,17 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpStream};
 
-/// A source of connections. Implemented for TCP; a Unix socket or a channel of in-memory streams needs this one method.
+/// A source of connections. It is implemented for TCP. A Unix socket or an in-memory channel needs this one method.
 pub trait Listener: Send {
-    /// The connection itself.
+    /// The stream of one connection.
     type Stream: Send + 'static;
-    /// Who connected.
+    /// The client's address, or what else identifies it.
     type Peer: Send + 'static;
 
-    /// The next connection. Nothing is lost if the future is dropped before it is ready.
+    /// Returns the next connection. No connection is lost if the future is dropped before it is ready.
     ///
     /// # Errors
-    /// When no connection could be accepted this time. The server pauses and asks again.
+    /// Returns an error if no connection could be accepted. The server pauses and calls this again.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, Self::Peer)>> + Send;
 }
 
@@ -26,7 +26,8 @@ impl Listener for TcpListener {
 
     async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, peer) = TcpListener::accept(self).await?;
-        // Answers are small: waiting to fill a segment only costs time. If it fails, the connection is as good.
+        // Nagle's algorithm would only delay the small responses. A failure is ignored: the connection works without it
+        // too.
         let _ = stream.set_nodelay(true);
         Ok((stream, peer))
     }

@@ -1,4 +1,4 @@
-//! The places of a server: how many connections it serves at once, and which one is closed to make room.
+//! The places of a server: how many connections it serves at once, and which one is closed to make room for another.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -12,12 +12,12 @@ use tokio::time::Instant;
 use crate::activity::{Activity, Closable, Millis, Moment, Phase, millis};
 use crate::limits::Limits;
 
-/// All places of one server.
+/// All places of one server. Each connection that is served has one; there are [`Limits::connections`] of them.
 pub(crate) struct Places {
     pub(crate) limits: Limits,
     started: Instant,
     taken: Mutex<Taken>,
-    /// A place is free, or a connection began to wait for its client while somebody waits for a place.
+    /// Notified when a place becomes free, or when a connection begins to wait for its client while `wanted` is true.
     changed: Notify,
     wanted: AtomicBool,
 }
@@ -31,17 +31,17 @@ struct Taken {
 /// The connection that has a place.
 struct Tenant {
     activity: Activity,
-    /// Told once the connection was chosen to make room.
+    /// Notified once the connection was chosen to be closed.
     closed: Notify,
 }
 
-/// One place, held by the task that serves its connection. It is free again once this is dropped.
+/// One place. The task that serves the connection holds it; dropping it frees the place.
 pub(crate) struct Place {
     pub(crate) seat: Seat,
     number: u64,
 }
 
-/// What the parts of a connection know of its place. They may outlive it.
+/// A handle to the state of one connection and to its server. It may outlive the place.
 #[derive(Clone)]
 pub(crate) struct Seat {
     places: Arc<Places>,
@@ -62,7 +62,7 @@ impl Places {
         self.started + Duration::from_millis(time)
     }
 
-    /// Waits for a place, and makes room where that is possible. One caller at a time.
+    /// Waits for a place. While no place is free, it closes a connection if one may be closed. One caller at a time.
     pub(crate) async fn take(self: &Arc<Self>) -> Place {
         loop {
             if let Some(place) = self.try_take() {
@@ -84,7 +84,7 @@ impl Places {
 
     fn try_take(self: &Arc<Self>) -> Option<Place> {
         let mut taken = self.taken();
-        // A server without any place would never serve.
+        // A limit of zero would stop the server from ever serving, so it counts as one.
         if taken.by.len() >= self.limits.connections.max(1) {
             return None;
         }
@@ -95,8 +95,9 @@ impl Places {
         Some(Place { seat: Seat { places: Arc::clone(self), tenant }, number })
     }
 
-    /// Closes the connection that is first to go, if there is one now and none is going already. Otherwise the time from
-    /// which one may be closed.
+    /// Closes the connection that may be closed first, unless an already chosen one still has its place.
+    ///
+    /// Returns the time from which a connection may be closed, if none may be closed yet. Otherwise returns `None`.
     pub(crate) fn make_room(&self) -> Option<Millis> {
         let taken = self.taken();
         loop {
@@ -113,7 +114,7 @@ impl Places {
             {
                 return Some(from);
             }
-            // It may have gone on meanwhile: then another one is looked for.
+            // The connection may have changed its phase since it was read. Then the loop chooses again.
             if tenant.activity.close(seen) {
                 tenant.closed.notify_one();
                 return None;
@@ -121,7 +122,7 @@ impl Places {
         }
     }
 
-    /// Ready once no place is taken.
+    /// Waits until no place is taken.
     pub(crate) async fn empty(&self) {
         while !self.taken().by.is_empty() {
             self.changed.notified().await;
@@ -134,7 +135,7 @@ impl Places {
 }
 
 impl Place {
-    /// Ready once this connection was chosen to make room.
+    /// Waits until this connection was chosen to be closed.
     pub(crate) fn closed(&self) -> impl Future<Output = ()> + use<'_> {
         self.seat.tenant.closed.notified()
     }
@@ -156,7 +157,7 @@ impl Seat {
         &self.tenant.activity
     }
 
-    /// Enters `phase` now. False if the connection was closed to make room.
+    /// Enters `phase` now. Returns false if the connection was closed to make room.
     pub(crate) fn enter(&self, phase: Phase) -> bool {
         let since = self.places.now();
         self.activity().change(|_| Moment { phase, since })
@@ -169,7 +170,7 @@ impl Seat {
         self.activity().change(next);
     }
 
-    /// Tells the one who waits for a place that this connection now waits for its client.
+    /// Wakes the caller that waits for a place, if there is one: this connection now waits for its client.
     pub(crate) fn waits_for_client(&self) {
         if self.places.wanted.load(SeqCst) {
             self.places.changed.notify_one();

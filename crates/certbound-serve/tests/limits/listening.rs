@@ -1,4 +1,4 @@
-//! Accepts that fail.
+//! Failures of `accept`.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Each limit by itself, exactly: streams in memory and a clock that stands still until everyone waits.
+//! Each limit, tested to the exact time: streams are in memory, and the clock advances only when every task waits.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod listening;
@@ -24,10 +24,10 @@ use tokio::time::Instant;
 const SECOND: Duration = Duration::from_secs(1);
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
-/// The answers of [`answer`], by path.
+/// The length of the response to `/large`.
 const LARGE: usize = 1024 * 1024;
 
-/// A listener whose clients are made by the test.
+/// A listener whose connections come from the test.
 struct Memory(mpsc::UnboundedReceiver<io::Result<DuplexStream>>);
 
 impl Listener for Memory {
@@ -69,7 +69,7 @@ impl Server {
         Self { clients, stop: Some(stop), task }
     }
 
-    /// A client with a small buffer between it and the server.
+    /// Connects a client. The buffer between client and server has 1 KiB.
     fn connect(&self) -> DuplexStream {
         let (client, server) = tokio::io::duplex(1024);
         self.clients.send(Ok(server)).unwrap();
@@ -81,7 +81,7 @@ impl Server {
     }
 }
 
-/// `/`: the path; `/body`: what was read of the body; `/large`: a mebibyte; `/never`: nothing.
+/// The responses: `/` its path; `/body` the request's body; `/large` a mebibyte; `/never` no response.
 async fn answer(request: Request<Body>) -> Result<Response<Full<Bytes>>, io::Error> {
     let path = request.uri().path().to_owned();
     let body = match path.as_str() {
@@ -106,7 +106,7 @@ fn places(connections: usize) -> Limits {
     limits
 }
 
-/// The body of one answer, which must be shorter than the buffer between client and server.
+/// Reads one response and returns its body. The body must be shorter than the buffer between client and server.
 async fn one_answer(client: &mut DuplexStream) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -124,12 +124,12 @@ async fn ask(client: &mut DuplexStream) -> io::Result<String> {
     one_answer(client).await
 }
 
-/// Lets time pass. The clock is the test's: it goes on once everyone waits.
+/// Waits for `time`. The paused clock advances once every task waits.
 async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-/// Reads until the server closes; how long that took and what came.
+/// Reads until the server closes. Returns how long that took and what was read.
 async fn closes(client: &mut (impl AsyncRead + Unpin)) -> (Duration, String) {
     let (before, mut rest) = (Instant::now(), Vec::new());
     let _ = client.read_to_end(&mut rest).await;

@@ -1,4 +1,4 @@
-//! Who stays when there are more clients than places.
+//! Which connections are closed when there are more clients than places.
 
 use super::*;
 
@@ -17,7 +17,7 @@ async fn the_longest_idle_connection_makes_room_at_once() {
         ask(client).await.unwrap();
         pass(SECOND).await;
     }
-    // The first one is used again, so the second one is idle for longer.
+    // The first connection is used again, so the second one has been idle for longer.
     ask(&mut first).await.unwrap();
     let began = Instant::now();
     assert_eq!(ask(&mut server.connect()).await.unwrap(), "/");
@@ -54,7 +54,7 @@ async fn a_connection_whose_answer_is_being_made_stays() {
     let asked = tokio::spawn(async move { ask(&mut third).await.unwrap() });
     pass(1_000 * SECOND).await;
     assert!(!asked.is_finished());
-    // Its client goes, and makes room.
+    // The client closes its connection, which frees the place.
     drop(second);
     assert_eq!(asked.await.unwrap(), "/");
     first.write_all(b" ").await.unwrap();
@@ -83,7 +83,7 @@ async fn no_answer_is_lost_by_making_room() {
     let server = Server::start(places(4));
     let mut clients: Vec<_> = (0..50).map(|_| server.connect()).collect();
     for client in &mut clients {
-        // Each is answered in its turn, by closing those before it.
+        // Each client is answered in its turn, after an earlier idle connection was closed.
         assert_eq!(ask(client).await.unwrap(), "/");
     }
 }

@@ -1,4 +1,4 @@
-//! Clients that send slowly, or not at all.
+//! Clients that send slowly or send nothing.
 
 use super::*;
 
@@ -17,7 +17,7 @@ async fn a_head_has_ten_seconds_however_it_comes() {
         client.write_all(after.as_bytes()).await.unwrap();
         assert_eq!(closes(&mut client).await.0, 10 * SECOND);
     }
-    // A byte each second is no head either, and the seconds of silence before it count.
+    // One byte each second does not complete a head. The five seconds of silence before the first byte count.
     let (mut reader, mut writer) = tokio::io::split(server.connect());
     let dripping = tokio::spawn(async move {
         pass(5 * SECOND).await;
@@ -27,7 +27,7 @@ async fn a_head_has_ten_seconds_however_it_comes() {
     });
     assert_eq!(closes(&mut reader).await.0, 10 * SECOND);
     dripping.await.unwrap();
-    // In time it is a head.
+    // A head that is complete in time is served.
     let mut client = server.connect();
     client.write_all(&GET[..10]).await.unwrap();
     pass(9 * SECOND).await;
@@ -106,7 +106,7 @@ async fn an_answer_may_take_its_time() {
     assert_eq!(ask(&mut server.connect()).await.unwrap(), "late");
 }
 
-/// As the emulator's tunnels are: HTTP, an upgrade, a handshake, and HTTP again.
+/// The emulator's tunnels have these steps: HTTP, an upgrade, a handshake, and HTTP again.
 #[tokio::test(start_paused = true)]
 async fn the_limits_go_on_behind_a_handshake_and_an_upgrade() {
     let handle = |stream: DuplexStream, connection: Connection| async move {

@@ -1,4 +1,4 @@
-//! The attack itself, over sockets: clients that pipeline requests and never read an answer.
+//! An attack over TCP sockets: clients that pipeline requests and never read a response.
 
 use tokio::net::{TcpListener, TcpStream};
 
@@ -20,7 +20,7 @@ async fn clients_that_pipeline_and_never_read_neither_fill_the_server_nor_keep_i
             let _ = connection.http1(stream, answer).await;
         },
     ));
-    // Each sends until nothing more is taken from it: then it holds a place, and waits for good.
+    // Each attacker sends until the server reads no more. Then it holds a place and never reads.
     let flood = GET.repeat(1_000);
     let mut attackers = Vec::new();
     for _ in 0..8 {
@@ -39,7 +39,7 @@ async fn clients_that_pipeline_and_never_read_neither_fill_the_server_nor_keep_i
         client.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
-    // Those that are left do not keep it from ending.
+    // The remaining attackers do not keep the server from ending.
     stop.send(()).unwrap();
     server.await.unwrap();
     drop(attackers);

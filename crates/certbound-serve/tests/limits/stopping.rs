@@ -1,4 +1,4 @@
-//! The end: soon, and whatever the clients do.
+//! The end of a server: it comes within the time limit, whatever the clients do.
 
 use super::*;
 

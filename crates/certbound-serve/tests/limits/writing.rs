@@ -1,8 +1,8 @@
-//! Clients that read slowly, or not at all.
+//! Clients that read slowly or never read.
 
 use super::*;
 
-/// How long a client is served that sends this and reads nothing.
+/// Returns how long the server serves a client that sends `sent` and reads nothing.
 async fn served(sent: &[u8]) -> Duration {
     let (ended, mut times) = mpsc::unbounded_channel();
     let server = Server::start_with(limits(), move |stream, connection| {
@@ -13,7 +13,7 @@ async fn served(sent: &[u8]) -> Duration {
         }
     });
     let mut client = server.connect();
-    // The server takes no more of it at some time.
+    // The write does not complete if the server stops reading.
     let _ = tokio::time::timeout(SECOND, client.write_all(sent)).await;
     times.recv().await.unwrap()
 }
