@@ -1,14 +1,14 @@
-//! Looking at every byte of a long text.
+//! Searches in a long text, one block of bytes at a time.
 
-/// How many are looked at together.
+/// The size of a block, in bytes.
 const TOGETHER: usize = 32;
-/// And of a short one.
+/// The size of a block in a text that is shorter than [`TOGETHER`].
 const FEW: usize = 8;
 
-/// Whether all are as `is_one` says, which has no branches: then a processor looks at many in one step.
+/// Whether `is_one` is true for every byte. `is_one` must have no branches, so that the compiler vectorises the loop.
 pub(crate) fn all(text: &[u8], is_one: impl Fn(u8) -> bool) -> bool {
     let all_of = |block: &[u8]| block.iter().fold(0, |others, byte| others | u8::from(!is_one(*byte))) == 0;
-    // The last ones together too, even if some of them were looked at before: one by one they take longer.
+    // The last block may overlap the one before it. That is faster than checking the last bytes one by one.
     if let Some(last) = text.last_chunk::<TOGETHER>() {
         text.as_chunks::<TOGETHER>().0.iter().all(|block| all_of(block)) && all_of(last)
     } else if let Some(last) = text.last_chunk::<FEW>() {
@@ -18,7 +18,7 @@ pub(crate) fn all(text: &[u8], is_one: impl Fn(u8) -> bool) -> bool {
     }
 }
 
-/// Where the first of these bytes is.
+/// Returns the position of the first byte that equals `wanted`.
 pub(crate) fn find(text: &[u8], wanted: u8) -> Option<usize> {
     let blocks = text.as_chunks::<TOGETHER>().0;
     let before = blocks.iter().take_while(|block| all(*block, |byte| byte != wanted)).count() * TOGETHER;
@@ -30,7 +30,7 @@ pub(crate) fn find(text: &[u8], wanted: u8) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// At every place of texts of every length up to some blocks.
+    /// The byte is put at each position of texts of each length up to four blocks and one byte.
     #[test]
     fn one_byte_is_found_and_spoils_all_wherever_it_is() {
         for length in 0..=4 * TOGETHER + 1 {

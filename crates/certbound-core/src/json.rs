@@ -1,4 +1,4 @@
-//! Strict JSON: no member twice, at any depth.
+//! Strict JSON: an object with two members of one name is refused, at any depth.
 
 mod members;
 mod taken;
@@ -11,16 +11,16 @@ pub use self::members::Members;
 pub(crate) use self::taken::Taken;
 use crate::shown::shown;
 
-/// The deepest nesting that is read.
+/// The deepest nesting that is read, in levels.
 const MAX_DEPTH: usize = 32;
 
-/// Parses a JSON object (RFC 8259) in which no name stands twice at any depth.
+/// Parses a JSON object (RFC 8259). Two members of one name, at any depth, are an error.
 ///
-/// Two readers of an ambiguous document may each take another of the two values, so it is refused. It does not bound the
-/// size: the caller has the bytes already.
+/// Readers differ in which of two duplicate members they use, so the document would be ambiguous. The function does not
+/// limit the size of the document; the caller must.
 ///
 /// # Errors
-/// [`JsonError`] for anything that is not one JSON object, or has a duplicate, or nests deeper than 32 levels.
+/// [`JsonError`] if the document is not one JSON object, has a duplicate name, or is nested deeper than 32 levels.
 pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = Strict { depth: 0 }.deserialize(&mut deserializer).map_err(explain)?;
@@ -31,11 +31,11 @@ pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonError> {
     }
 }
 
-/// Why a text is not an acceptable JSON object. Holds nothing of its values.
+/// Why a text is not an acceptable JSON object. It contains no member's value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {
-    /// Not JSON.
+    /// The text is not JSON.
     #[error("it is not JSON (line {line}, column {column})")]
     NotJson {
         /// The line of the first fault, from 1.
@@ -43,19 +43,19 @@ pub enum JsonError {
         /// The column of the first fault.
         column: usize,
     },
-    /// JSON, but no object.
+    /// The text is JSON, but not an object.
     #[error("it is not a JSON object")]
     NotAnObject,
-    /// A member twice.
+    /// An object has two members of one name.
     #[error("the member `{name}` stands twice")]
     Duplicate {
-        /// Its name, shortened and escaped.
+        /// The name, shortened and escaped.
         name: String,
     },
-    /// More members than [`Members::MAX`].
+    /// The object has more than [`Members::MAX`] members.
     #[error("it has more than {} members", Members::MAX)]
     TooMany,
-    /// Nested too deeply.
+    /// Values are nested deeper than 32 levels.
     #[error("it is nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
 }
@@ -64,7 +64,7 @@ const DUPLICATE: &str = "duplicate member: ";
 const TOO_DEEP: &str = "nested too deeply";
 const TOO_MANY: &str = "too many members";
 
-/// Reads the value of one member as strictly.
+/// Reads the value of one member with the checks of [`parse_object`].
 pub(crate) fn strictly<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Strict::inside().deserialize(deserializer).map(Some)
 }
@@ -91,7 +91,7 @@ struct Strict {
 }
 
 impl Strict {
-    /// For a value that stands in an object which was begun elsewhere.
+    /// Reads a value of an object that another reader began: the nesting is one level deep already.
     fn inside() -> Self {
         Self { depth: 1 }
     }

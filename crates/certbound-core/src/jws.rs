@@ -1,4 +1,4 @@
-//! Compact JWS (RFC 7515): read strictly, verified into a type of its own, assembled for whoever signs.
+//! Compact JWS (RFC 7515): parses it strictly, verifies it into a type of its own, and assembles it.
 
 mod algorithm;
 mod key;
@@ -20,7 +20,7 @@ use crate::shown::shown;
 
 /// A compact JWS whose parts were read and whose signature was not verified.
 ///
-/// `Debug` prints the header only: whoever has the rest has the token.
+/// `Debug` prints the header only: the other parts would make a log a place from which the token can be stolen.
 pub struct UnverifiedJws<'a> {
     signing_input: &'a str,
     header: JwsHeader,
@@ -30,14 +30,15 @@ pub struct UnverifiedJws<'a> {
 }
 
 impl<'a> UnverifiedJws<'a> {
-    /// The largest token that is looked at.
+    /// The largest token that is parsed, in bytes.
     pub const MAX_BYTES: usize = 16 * 1024;
 
     /// Splits and decodes a token. The size is checked before anything is allocated.
     ///
     /// # Errors
-    /// [`JwsError`] for anything but three parts of unpadded base64url without spare bits, a header that is a JSON object
-    /// without duplicates, with `alg` and without `crit`.
+    /// [`JwsError`] if the token is too large, has not three parts, or if header or signature are not unpadded
+    /// base64url without spare bits. The header must be a JSON object without duplicate names, with `alg`, and without
+    /// `crit` and `b64`.
     pub fn parse(token: &'a str) -> Result<Self, JwsError> {
         let Parts { signing_input, header, payload, signature } = split(token)?;
         let header = JwsHeader::parse(decode(header, "header")?)?;
@@ -50,18 +51,18 @@ impl<'a> UnverifiedJws<'a> {
         &self.header
     }
 
-    /// The claims, which anyone may have written. Read once.
+    /// Returns the claims, which anyone may have written. The payload is parsed on the first call only.
     ///
     /// # Errors
-    /// [`JwsError`] when the payload is not a JSON object without duplicates.
+    /// [`JwsError`] if the payload is not base64url of a JSON object without duplicate names.
     pub fn unverified_claims(&self) -> Result<&Claims, JwsError> {
         self.claims.get_or_init(|| claims_of(self.payload)).as_ref().map_err(Clone::clone)
     }
 
-    /// The algorithm of the header, if it is one of `accepted`.
+    /// Returns the algorithm of the header, if it is one of `accepted`.
     ///
     /// # Errors
-    /// [`JwsError::AlgorithmNotAccepted`].
+    /// [`JwsError::AlgorithmNotAccepted`] if it is not.
     pub fn algorithm(&self, accepted: &[Algorithm]) -> Result<Algorithm, JwsError> {
         let found = accepted.iter().find(|algorithm| algorithm.name() == self.header.alg);
         found.copied().ok_or_else(|| JwsError::AlgorithmNotAccepted {
@@ -70,10 +71,10 @@ impl<'a> UnverifiedJws<'a> {
         })
     }
 
-    /// Looks whether the signature holds under one of `keys`, and leaves the token as unverified as it was.
+    /// Checks that the signature is valid under one of `keys`. The token stays an [`UnverifiedJws`].
     ///
     /// # Errors
-    /// As [`UnverifiedJws::verify`].
+    /// [`JwsError::AlgorithmNotAccepted`], or [`JwsError::BadSignature`] if no key verifies the signature.
     pub fn check_signature<'k>(
         &self,
         keys: impl IntoIterator<Item = &'k PublicKey>,
@@ -87,18 +88,19 @@ impl<'a> UnverifiedJws<'a> {
 
     /// Verifies the signature with `key`, if the header's algorithm is one of `accepted`.
     ///
-    /// Claims are not judged here: neither times nor audience nor issuer.
+    /// It checks no claims: neither times nor audience nor issuer.
     ///
     /// # Errors
-    /// [`JwsError`] for an algorithm that is not accepted or does not fit the key, and for a signature that does not hold.
+    /// [`JwsError`] if the algorithm is not accepted or does not fit the key, if the signature is not valid, or if the
+    /// payload is not a JSON object without duplicate names.
     pub fn verify(self, key: &PublicKey, accepted: &[Algorithm]) -> Result<VerifiedJws, JwsError> {
         self.verify_with_any([key], accepted)
     }
 
-    /// Verifies the signature with the first of `keys` under which it holds.
+    /// Verifies the signature with `keys`. It is enough that one of them verifies it.
     ///
     /// # Errors
-    /// As [`UnverifiedJws::verify`], when it holds under none of them.
+    /// The errors of [`UnverifiedJws::verify`]; [`JwsError::BadSignature`] if no key verifies the signature.
     pub fn verify_with_any<'k>(
         self,
         keys: impl IntoIterator<Item = &'k PublicKey>,
@@ -116,7 +118,7 @@ impl fmt::Debug for UnverifiedJws<'_> {
     }
 }
 
-/// A JWS whose signature held. Only [`UnverifiedJws::verify`] makes one.
+/// A JWS whose signature was verified. Only [`UnverifiedJws::verify`] and [`UnverifiedJws::verify_with_any`] return it.
 #[derive(Clone, Debug)]
 pub struct VerifiedJws {
     header: JwsHeader,
@@ -129,18 +131,18 @@ impl VerifiedJws {
         &self.header
     }
 
-    /// The claims its signer wrote.
+    /// The claims that the signer wrote.
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
-    /// The claims alone.
+    /// Returns the claims and drops the header.
     pub fn into_claims(self) -> Claims {
         self.claims
     }
 }
 
-/// The JOSE header. `jwk`, `jku` and `x5u` are not read: a token does not choose the key it is verified with.
+/// The JOSE header. `jwk`, `jku` and `x5u` are not read: a token must not choose the key it is verified with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwsHeader {
     alg: String,
@@ -196,13 +198,13 @@ impl JwsHeader {
         self.x5t_s256.as_deref()
     }
 
-    /// The first certificate of `x5c`, in DER. Whether it is trusted is the reader's business.
+    /// The first certificate of `x5c`, in DER. It is not checked; the caller decides whether to trust it.
     pub fn x5c(&self) -> Option<&[u8]> {
         self.x5c.as_deref()
     }
 }
 
-/// `x5c` is a list (RFC 7515, section 4.1.6); some clients of the token service send one text.
+/// Reads `x5c`. It is a list (RFC 7515, section 4.1.6), but some clients of the token service send one string.
 fn first_certificate(header: &Members) -> Result<Option<Vec<u8>>, JwsError> {
     if !header.contains("x5c") {
         return Ok(None);
@@ -210,35 +212,35 @@ fn first_certificate(header: &Members) -> Result<Option<Vec<u8>>, JwsError> {
     let wrong = JwsError::HeaderType { member: "x5c" };
     let first = || header.other("x5c")?.as_array()?.first()?.as_str();
     let text = header.string("x5c").or_else(first).ok_or(wrong.clone())?;
-    // MSAL for Python leaves the line breaks of the PEM file in.
+    // MSAL for Python leaves the line breaks of the PEM file in the string.
     let text: String = text.split_ascii_whitespace().collect();
     STANDARD.decode(text).map(Some).map_err(|_| wrong)
 }
 
-/// The claims of a token of one's own, which its header and signature do not concern.
+/// Returns the claims of a token without verifying it.
 ///
-/// Anyone may have written them. Neither header nor signature is decoded: use [`UnverifiedJws`] to verify.
+/// Anyone may have written them. Neither header nor signature is decoded. Use [`UnverifiedJws`] to verify.
 ///
 /// # Errors
-/// [`JwsError`] for anything but three parts, and for a payload that is not a JSON object without duplicates in unpadded
-/// base64url.
+/// [`JwsError`] if the token has not three parts, or if the payload is not unpadded base64url of a JSON object without
+/// duplicate names.
 pub fn unverified_claims(token: &str) -> Result<Claims, JwsError> {
     claims_of(split(token)?.payload)
 }
 
-/// What a token of one's own says of the certificate that it is bound to; everything else in it is passed by.
+/// Returns the `cnf` claim of a token without verifying it. The rest of the token is ignored.
 ///
 /// # Errors
-/// As [`unverified_claims`], but only what concerns its confirmation may not stand there twice.
+/// The errors of [`unverified_claims`], but only `cnf` and the names inside it must not be there twice.
 pub fn unverified_confirmation(token: &str) -> Result<Confirmation, JwsError> {
     let payload = decode(split(token)?.payload, "payload")?;
     Confirmation::parse(&payload).map_err(|error| JwsError::Json { part: "payload", error })
 }
 
-/// The header of a token as it stands there, for showing it to people.
+/// Returns the header of a token as it is written, to show it to people. The token is not verified.
 ///
 /// # Errors
-/// [`JwsError`] for anything but three parts, and for a header that is not a JSON object without duplicates.
+/// [`JwsError`] if the token has not three parts, or if the header is not a JSON object without duplicate names.
 pub fn unverified_header(token: &str) -> Result<Map<String, Value>, JwsError> {
     let header = decode(split(token)?.header, "header")?;
     json::parse_object(&header).map_err(|error| JwsError::Json { part: "header", error })
@@ -272,7 +274,7 @@ fn split(token: &str) -> Result<Parts<'_>, JwsError> {
     Ok(Parts { signing_input, header, payload, signature })
 }
 
-/// A compact JWE (RFC 7516, section 3.1): five parts, the first of them a header with `enc` (section 4.1.2).
+/// Whether the token is a compact JWE (RFC 7516, section 3.1): five parts, and a header with `enc` (section 4.1.2).
 fn is_encrypted(token: &str, count: usize) -> bool {
     let header = || decode(token.split('.').next()?, "header").ok();
     count == 5
@@ -295,76 +297,76 @@ fn decode(part: &str, name: &'static str) -> Result<Vec<u8>, JwsError> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsError::Base64 { part: name })
 }
 
-/// What a signer has to sign: the two parts in base64url, joined by a dot, members in the order given.
+/// Returns the text that is signed: header and claims in base64url, joined by a dot. Members keep the given order.
 pub fn signing_input(header: &Map<String, Value>, claims: &Map<String, Value>) -> String {
     // A map of JSON values always serialises.
     let part = |map: &Map<String, Value>| URL_SAFE_NO_PAD.encode(serde_json::to_vec(map).unwrap_or_default());
     format!("{}.{}", part(header), part(claims))
 }
 
-/// Joins what was signed and its signature.
+/// Joins the signed text and its signature to a compact JWS.
 pub fn assemble(signing_input: String, signature: &[u8]) -> Secret {
     let signing_input = zeroize::Zeroizing::new(signing_input);
     Secret::new(format!("{}.{}", *signing_input, URL_SAFE_NO_PAD.encode(signature)))
 }
 
-/// Why a text is not an acceptable token. Holds nothing of its claims.
+/// Why a text is not an acceptable token. It contains no claims.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JwsError {
-    /// Larger than [`UnverifiedJws::MAX_BYTES`].
+    /// The token is larger than [`UnverifiedJws::MAX_BYTES`].
     #[error("it is {length} bytes long; at most {} are looked at", UnverifiedJws::MAX_BYTES)]
     TooLarge {
-        /// Its length in bytes.
+        /// The length of the token in bytes.
         length: usize,
     },
-    /// Not three parts joined by dots.
+    /// The token does not have three parts joined by dots.
     #[error("it has {count} parts joined by dots instead of three")]
     NotThreeParts {
-        /// How many it has.
+        /// The number of its parts.
         count: usize,
     },
-    /// A JWE (RFC 7516): its claims cannot be read without the key of whoever it was encrypted for.
+    /// The token is a JWE (RFC 7516): only the recipient's key can decrypt its claims.
     #[error("it is encrypted (a JWE), and only a signed token (a JWS) can be read")]
     Encrypted,
     /// One of the parts is empty.
     #[error("one of its parts is empty")]
     EmptyPart,
-    /// Not strict base64url.
+    /// A part is not unpadded base64url, or has spare bits set.
     #[error("its {part} is not unpadded base64url")]
     Base64 {
-        /// Which part.
+        /// The name of the part.
         part: &'static str,
     },
-    /// Not strict JSON.
+    /// A part is not strict JSON.
     #[error("its {part} is not acceptable: {error}")]
     Json {
-        /// Which part.
+        /// The name of the part.
         part: &'static str,
-        /// What is wrong.
+        /// The error in the JSON.
         error: JsonError,
     },
-    /// A header member of the wrong type.
+    /// A member of the header has the wrong type.
     #[error("its header member `{member}` has the wrong type")]
     HeaderType {
-        /// Which one.
+        /// The name of the member.
         member: &'static str,
     },
-    /// No `alg`.
+    /// The header has no `alg`.
     #[error("its header has no `alg`")]
     NoAlgorithm,
-    /// `crit` or `b64`.
+    /// The header has `crit` or `b64`.
     #[error("its header demands an extension that is not understood")]
     CriticalExtension,
-    /// An algorithm outside the accepted ones.
+    /// The algorithm is not one of the accepted ones.
     #[error("its algorithm `{found}` is not accepted; accepted: {accepted}")]
     AlgorithmNotAccepted {
-        /// What the header says, shortened and escaped.
+        /// The header's `alg`, shortened and escaped.
         found: String,
-        /// The names of the accepted ones.
+        /// The names of the accepted algorithms.
         accepted: String,
     },
-    /// The signature does not hold.
+    /// The signature is not valid.
     #[error("its signature does not hold")]
     BadSignature,
 }
@@ -417,7 +419,7 @@ mod tests {
         for json in [r#"{"alg":"RS256","crit":[]}"#, r#"{"alg":"RS256","b64":false}"#] {
             assert_eq!(header(json), Err(JwsError::CriticalExtension), "{json}");
         }
-        // One byte takes two characters; the second has four bits to spare.
+        // One byte takes two characters, and the second one has four spare bits.
         let token = compact(br#"{"alg":"RS256"}"#, b"{}", b"s");
         let spare = format!("{}{}", &token[..token.len() - 1], "x");
         assert_eq!(UnverifiedJws::parse(&spare).unwrap_err(), JwsError::Base64 { part: "signature" });
@@ -446,7 +448,7 @@ mod tests {
         assert_eq!(jws.unverified_claims().unwrap().audiences(), ["x"]);
     }
 
-    /// The fast decoder takes what the usual one takes, and nothing else: one spelling for each value.
+    /// `decode` accepts exactly what [`URL_SAFE_NO_PAD`] accepts: one text for each value.
     #[test]
     fn both_decoders_agree_on_every_end() {
         let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/=. \n";

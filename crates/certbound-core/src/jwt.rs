@@ -13,55 +13,55 @@ pub use self::numeric_date::NumericDate;
 use crate::json::{JsonError, Members};
 use crate::time::UnixTime;
 
-/// The claims of a token. Whether they were verified is told by where they came from: a
-/// [`VerifiedJws`](crate::jws::VerifiedJws), or
-/// [`unverified_claims`](crate::jws::UnverifiedJws::unverified_claims).
+/// The claims of a token. This type does not say whether they were verified. Those of a
+/// [`VerifiedJws`](crate::jws::VerifiedJws) were; those of
+/// [`unverified_claims`](crate::jws::UnverifiedJws::unverified_claims) were not.
 #[derive(Clone)]
 pub struct Claims {
     members: Members,
-    /// Made when somebody wants to see all of them.
+    /// All claims as a map. It is built on the first call of [`Claims::map`].
     map: OnceLock<Map<String, Value>>,
 }
 
 impl Claims {
-    /// Reads a payload, strictly: no name twice, at most [`Members::MAX`] claims.
+    /// Reads a payload with at most [`Members::MAX`] claims. A duplicate name at any depth is an error.
     ///
     /// # Errors
-    /// [`JsonError`].
+    /// [`JsonError`] if the payload is anything else.
     pub fn parse(payload: Vec<u8>) -> Result<Self, JsonError> {
         Members::parse(payload).map(|members| Self { members, map: OnceLock::new() })
     }
 
-    /// All of them.
+    /// Returns all claims.
     pub fn map(&self) -> &Map<String, Value> {
         self.map.get_or_init(|| self.members.to_map())
     }
 
-    /// Whether there is such a claim at all.
+    /// Whether the token has this claim, of any type.
     pub fn contains(&self, name: &str) -> bool {
         self.members.contains(name)
     }
 
-    /// A claim that is a text; none when it is absent or anything else.
+    /// Returns a claim that is a string. `None` if it is absent or has another type.
     pub fn string(&self, name: &str) -> Option<&str> {
         self.members.string(name)
     }
 
-    /// A claim that is a whole number and not negative; none when it is absent or anything else.
+    /// Returns a claim that is a whole number and not negative. `None` if it is absent or has another type.
     pub fn number(&self, name: &str) -> Option<u64> {
         self.members.number(name)
     }
 
-    /// A claim that is a list; none when it is absent or anything else.
+    /// Returns a claim that is a list. `None` if it is absent or has another type.
     pub fn list(&self, name: &str) -> Option<&[Value]> {
         self.members.other(name)?.as_array().map(Vec::as_slice)
     }
 
-    /// A claim that is a NumericDate (RFC 7519, section 2): a JSON number of seconds that is not negative. It may have a
-    /// fraction. None when the claim is absent.
+    /// Returns a claim that is a NumericDate (RFC 7519, section 2): a JSON number of seconds, not negative, which may
+    /// have a fraction. `None` if the claim is absent.
     ///
     /// # Errors
-    /// [`ClaimError`] when it is there and is anything else, also a text of digits.
+    /// [`ClaimError`] if the claim is anything else. A string of digits is an error too.
     pub fn numeric_date(&self, name: &'static str) -> Result<Option<NumericDate>, ClaimError> {
         if let Some(seconds) = self.number(name) {
             return Ok(Some(NumericDate::whole(seconds)));
@@ -73,10 +73,12 @@ impl Claims {
         }
     }
 
-    /// A claim that is a time: whole seconds, as a number or (from older libraries) as a text of digits.
+    /// Returns a claim that is a time in whole seconds. `None` if the claim is absent.
+    ///
+    /// It may be a number, or (from older libraries) a string of digits.
     ///
     /// # Errors
-    /// [`ClaimError`] when it is there and is neither.
+    /// [`ClaimError`] if the claim is anything else.
     pub fn time(&self, name: &'static str) -> Result<Option<UnixTime>, ClaimError> {
         let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
         let text = || self.string(name).filter(digits).and_then(|text| text.parse().ok());
@@ -87,7 +89,7 @@ impl Claims {
         }
     }
 
-    /// The audiences: `aud` is a text, or a list of texts. Empty when it is absent or anything else.
+    /// Returns the audiences: `aud` is a string or a list of strings. Empty if `aud` is absent or anything else.
     pub fn audiences(&self) -> Vec<&str> {
         match (self.string("aud"), self.list("aud")) {
             (Some(audience), _) => vec![audience],
@@ -96,13 +98,14 @@ impl Claims {
         }
     }
 
-    /// The certificate the token is bound to: `cnf` with `x5t#S256` as its only member (RFC 8705, section 3.1).
+    /// Returns the thumbprint of the certificate that the token is bound to: `x5t#S256`, the only member of `cnf` (RFC
+    /// 8705, section 3.1).
     ///
-    /// None when there is no `cnf`. It is not compared with anything here: see
+    /// `None` if there is no `cnf`. The thumbprint is not compared with a certificate here: see
     /// [`Thumbprint::matches_claim`](crate::certificate::Thumbprint::matches_claim).
     ///
     /// # Errors
-    /// [`CnfError`] for any other `cnf`: a member that is not understood is a condition that is not met.
+    /// [`CnfError`] for any other `cnf`. An unknown member may be a condition that this crate cannot check.
     pub fn confirmation(&self) -> Result<Option<&str>, CnfError> {
         if !self.contains("cnf") {
             return Ok(None);
@@ -124,11 +127,11 @@ impl fmt::Debug for Claims {
     }
 }
 
-/// A claim of the wrong type.
+/// The error for a claim that is not a time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the claim `{name}` is not a time in seconds")]
 pub struct ClaimError {
-    /// Its name.
+    /// The name of the claim.
     pub name: &'static str,
 }
 
@@ -136,16 +139,16 @@ pub struct ClaimError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CnfError {
-    /// Text, list, number or null.
+    /// `cnf` is a string, a list, a number, a boolean or null.
     #[error("`cnf` is not an object")]
     NotAnObject,
-    /// No `x5t#S256`.
+    /// `cnf` has no `x5t#S256`.
     #[error("`cnf` has no `x5t#S256`")]
     NoThumbprint,
-    /// `x5t#S256` beside something else.
+    /// `cnf` has `x5t#S256` and other members.
     #[error("`cnf` has members besides `x5t#S256`")]
     OtherMembers,
-    /// Not the canonical base64url of a SHA-256.
+    /// `x5t#S256` is not the canonical base64url of a SHA-256 hash.
     #[error("`x5t#S256` is not 43 characters of canonical base64url")]
     NotCanonical,
 }
@@ -160,7 +163,7 @@ mod tests {
 
     #[test]
     fn only_an_understood_cnf_is_a_binding() {
-        // RFC 8705, appendix A; then the sample of its section 3.1, whose last character has spare bits set.
+        // `right` is from RFC 8705, appendix A. `spare` is from its section 3.1; the last character has spare bits set.
         let right = "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0";
         let spare = "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2";
         let cnf = |value: &str| {

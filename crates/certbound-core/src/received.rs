@@ -1,7 +1,7 @@
-//! A token as the client that received it may look at it: whether it is a JWT, and which certificate it names.
+//! What a client reads of a token that it received: whether it is a JWT, and which certificate it names.
 //!
-//! A client does not judge a token, which is its resource's affair. It reads one thing: whether the certificate that the
-//! token is bound to (RFC 8705, section 3.1) is its own.
+//! A client does not check a token; its resource does. The client reads one thing: whether the token is bound to the
+//! client's own certificate (RFC 8705, section 3.1).
 
 use std::fmt;
 
@@ -16,27 +16,27 @@ use crate::json;
 use crate::jws::JwsError;
 use crate::jwt::Confirmation;
 
-/// What a client can read of a token. Nothing in it is verified.
+/// What a client can read of a token. No part of it is verified.
 #[derive(Clone, Debug)]
 pub enum Received {
-    /// A signed JWT (a JWS of three parts, RFC 7515), with what its payload says of its certificate.
+    /// A signed JWT: a JWS of three parts (RFC 7515). The value is its `cnf` claim.
     Signed(Confirmation),
-    /// An encrypted JWT (a JWE of five parts with `enc`, RFC 7516): only its resource can read the claims.
+    /// An encrypted JWT: a JWE of five parts with `enc` (RFC 7516). Only its resource can read the claims.
     Encrypted,
-    /// No JWT: its first part is not a JSON object with `alg`.
+    /// The token is no JWT: its first part is not a JSON object with `alg`.
     Opaque,
 }
 
 impl Received {
-    /// Reads a token of any size. The caller has limited the size of the answer.
+    /// Reads a token of any size. The caller must limit the size of the response.
     ///
-    /// Whether it is a JWT is told as a forgiving resource would tell it: padding, the standard alphabet and spare bits do
-    /// not make a token opaque. What is a JWT is then read strictly, so that a token which resources could read in two ways
-    /// is refused.
+    /// Whether a token is a JWT is decided leniently, as some resources do it: padding, the standard alphabet and spare
+    /// bits do not make it opaque. A JWT is then parsed strictly. A token that two resources could read differently is
+    /// refused.
     ///
     /// # Errors
-    /// [`JwsError`] for a JWT with another number of parts than its form has, and for a signed one whose header or payload
-    /// is not unpadded base64url of a JSON object. The names of the header and of `cnf` must not be there twice.
+    /// [`JwsError`] for a JWT with the wrong number of parts, and for a signed one whose header or payload is not
+    /// unpadded base64url of a JSON object. Neither a member of the header nor `cnf` may be there twice.
     pub fn read(token: &str) -> Result<Self, JwsError> {
         let mut parts = token.split('.');
         let first = parts.next().unwrap_or_default();
@@ -59,20 +59,20 @@ impl Received {
     }
 }
 
-/// What the header of a token has, if any reader would take the token for a JWT.
+/// Returns which members the header of a token has. `None` if no reader would accept the token as a JWT.
 fn forgiving_header(first: &str) -> Option<Has> {
     let forgiving = GeneralPurposeConfig::new()
         .with_decode_allow_trailing_bits(true)
         .with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let first = first.trim_end_matches('=').replace('+', "-").replace('/', "_");
-    // Some readers ignore a last character that is not enough for a byte.
+    // Some readers ignore a last character that does not complete a byte.
     let whole = first.len() - usize::from(first.len() % 4 == 1);
     let bytes = GeneralPurpose::new(&URL_SAFE, forgiving).decode(first.as_bytes().get(..whole)?).ok()?;
     let header = Has::deserialize(&mut serde_json::Deserializer::from_slice(&bytes)).ok()?;
     header.alg.then_some(header)
 }
 
-/// Which members are there, whatever their values, and however often.
+/// The members that a header has. Their values, and how often they are there, do not matter.
 #[derive(Default)]
 struct Has {
     alg: bool,
@@ -106,7 +106,7 @@ impl<'de> Visitor<'de> for HasVisitor {
 
 fn check_header(header: &[u8]) -> Result<(), JwsError> {
     let header = json::parse_object(header).map_err(|error| JwsError::Json { part: "header", error })?;
-    // An extension may change what the payload means: with `b64` it is not even base64 (RFC 7797).
+    // An extension may change what the payload means. With `b64`, for example, it is not base64url (RFC 7797).
     if header.contains_key("crit") || header.contains_key("b64") {
         return Err(JwsError::CriticalExtension);
     }
@@ -142,7 +142,7 @@ mod tests {
     fn a_signed_token_says_which_certificate_it_names() {
         let Ok(Received::Signed(found)) = Received::read(&jws(HEADER, PAYLOAD)) else { panic!("not read") };
         assert_eq!(found.thumbprint(), Ok(Some("A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0")));
-        // Its claims are its resource's affair, and so is its size.
+        // Duplicates of other claims, and the size, are not checked by the client.
         let large = format!(r#"{{"a":1,"a":2,"roles":"{}"}}"#, "r".repeat(100_000));
         let Ok(Received::Signed(found)) = Received::read(&jws(HEADER, &large)) else { panic!("not read") };
         assert_eq!(found.thumbprint(), Ok(None));

@@ -1,4 +1,5 @@
-//! The members of one JSON object, without a tree: most of a token's claims are never asked for.
+//! The members of one JSON object without a tree of values. Few claims of a token are read, so their strings are not
+//! copied.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,7 +9,7 @@ use serde_json::{Map, Number, Value};
 
 use super::{DUPLICATE, JsonError, Strict, TOO_MANY, explain, parse_object};
 
-/// An object's members, read as strictly as [`parse_object`] reads them. Texts stay where they stand in the document.
+/// The members of an object, read with the checks of [`parse_object`]. Strings without escapes are not copied.
 #[derive(Clone, Debug)]
 pub struct Members {
     document: String,
@@ -17,13 +18,13 @@ pub struct Members {
 
 #[derive(Clone, Debug)]
 struct Entry {
-    /// Of the name: nearly every comparison ends with it.
+    /// The [`tag`] of the name. For most names the tag alone decides a comparison.
     tag: u64,
     name: Text,
     slot: Slot,
 }
 
-/// The length and the first seven bytes of a name. Equal tags of up to seven bytes are equal names.
+/// Returns the length and the first seven bytes of a name. Names of at most seven bytes are equal if their tags are.
 fn tag(name: &str) -> u64 {
     let mut bytes = [0; 8];
     for (place, byte) in bytes.iter_mut().zip(name.bytes().take(7)) {
@@ -33,7 +34,7 @@ fn tag(name: &str) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// A text without escapes is a place in the document.
+/// A string. Without escapes, it is a range of the document; otherwise it is a copy.
 #[derive(Clone, Debug)]
 enum Text {
     Here(Range<u32>),
@@ -48,18 +49,18 @@ enum Slot {
 }
 
 impl Members {
-    /// The most members that are read. Every name is compared with those before it.
+    /// The largest number of members that is read. Each name is compared with all earlier names.
     pub const MAX: usize = 256;
 
     /// Reads one JSON object.
     ///
     /// # Errors
-    /// As [`parse_object`]; and for more members than [`Members::MAX`].
+    /// The errors of [`parse_object`], and [`JsonError::TooMany`] for more than [`Members::MAX`] members.
     pub fn parse(document: Vec<u8>) -> Result<Self, JsonError> {
         let is_object = document.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
         let document = match String::from_utf8(document) {
             Ok(document) if is_object => document,
-            // Whatever is wrong with it, the other reader says it.
+            // `parse_object` finds the error, so that both readers report the same one.
             Ok(document) => {
                 return Err(parse_object(document.as_bytes()).err().unwrap_or(JsonError::NotAnObject));
             }
@@ -69,7 +70,7 @@ impl Members {
         Ok(Self { document, list })
     }
 
-    /// A member that is a text.
+    /// Returns a member that is a string. `None` if it is absent or has another type.
     pub fn string(&self, name: &str) -> Option<&str> {
         match self.slot(name)? {
             Slot::Text(text) => Some(text.of(&self.document)),
@@ -77,7 +78,7 @@ impl Members {
         }
     }
 
-    /// A member that is a whole number, not negative.
+    /// Returns a member that is a whole number from 0 to `u64::MAX`. `None` if it is absent or has another type.
     pub fn number(&self, name: &str) -> Option<u64> {
         match self.slot(name)? {
             Slot::Number(number) => Some(*number),
@@ -85,7 +86,7 @@ impl Members {
         }
     }
 
-    /// A member that is neither a text nor a whole number: a list, an object, and what else there is.
+    /// Returns a member that is neither a string nor such a number: a list, an object, a fraction, a boolean or null.
     pub fn other(&self, name: &str) -> Option<&Value> {
         match self.slot(name)? {
             Slot::Other(value) => Some(value),
@@ -93,12 +94,12 @@ impl Members {
         }
     }
 
-    /// Whether there is such a member at all.
+    /// Whether the object has this member.
     pub fn contains(&self, name: &str) -> bool {
         self.slot(name).is_some()
     }
 
-    /// All of them as a tree, in the order of the document.
+    /// Returns all members as a tree, in the order of the document.
     pub fn to_map(&self) -> Map<String, Value> {
         let member = |entry: &Entry| {
             let slot = entry.slot.clone();
@@ -119,14 +120,14 @@ fn read(document: &str) -> Result<Vec<Entry>, serde_json::Error> {
     Ok(list)
 }
 
-/// The members of a document that somebody else keeps, to be taken out of it one by one.
+/// The members of a borrowed document. Each one can be taken out of it.
 pub(crate) struct Lent<'d> {
     document: &'d str,
     list: Vec<Entry>,
 }
 
 impl<'d> Lent<'d> {
-    /// None for whatever [`Members::parse`] refuses.
+    /// Returns `None` if [`Members::parse`] refuses the document.
     pub(super) fn read(document: &'d [u8]) -> Option<Self> {
         let document = str::from_utf8(document).ok()?;
         let list = read(document).ok()?;
@@ -138,7 +139,7 @@ impl<'d> Lent<'d> {
         Some(self.list.remove(at).slot.into_value(self.document))
     }
 
-    /// Those that were not taken.
+    /// Returns the members that were not taken.
     pub(super) fn into_map(self) -> Map<String, Value> {
         let document = self.document;
         let member = |entry: Entry| (entry.name.into_text(document), entry.slot.into_value(document));
@@ -167,7 +168,7 @@ fn find<'l>(list: &'l [Entry], document: &str, tag: u64, name: &str) -> Option<&
 impl Text {
     fn of<'t>(&'t self, document: &'t str) -> &'t str {
         match self {
-            // Made from a part of this very document.
+            // `here` made the range from this document, so it is always valid.
             Self::Here(place) => document.get(place.start as usize..place.end as usize).unwrap_or_default(),
             Self::Apart(text) => text,
         }
@@ -210,7 +211,7 @@ impl<'de> Visitor<'de> for Object<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
         let document = self.document;
-        // A claim takes some forty characters.
+        // A claim has about 40 characters, so this reserves enough entries for most tokens.
         let mut list: Vec<Entry> = Vec::with_capacity((document.len() / 32 + 4).min(32));
         while let Some(name) = members.next_key_seed(Name { document })? {
             let text = name.of(document);
@@ -260,7 +261,7 @@ fn other(value: Value) -> Slot {
     Slot::Other(Box::new(value))
 }
 
-/// The value of a member of the object itself; what is nested goes the way of every value.
+/// The value of a member of the object itself. `Strict` reads the values that are nested in it.
 struct Member<'d> {
     document: &'d str,
 }
@@ -361,7 +362,7 @@ mod tests {
         assert_eq!(parse(&object(Members::MAX + 1)).unwrap_err(), JsonError::TooMany);
     }
 
-    /// Whatever the other reader refuses is refused alike, and whatever it takes is taken as the same.
+    /// Asserts that both readers return the same members, or the same kind of error.
     fn agree(text: &[u8]) {
         match (Members::parse(text.to_vec()), parse_object(text)) {
             (Ok(members), Ok(map)) => assert_eq!(members.to_map(), map),

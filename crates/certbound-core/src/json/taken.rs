@@ -1,28 +1,30 @@
-//! Members of one JSON object, taken out of it by name, without hashing the names of the usual few.
+//! Members of one JSON object, taken out of it by name. At most [`Members::MAX`] names are read without hashing them.
+//!
+//! [`Members::MAX`]: super::Members::MAX
 
 use serde_json::{Map, Value};
 
 use super::members::Lent;
 use super::{JsonError, parse_object};
 
-/// An object of which members are taken.
+/// A JSON object from which members are taken.
 pub(crate) enum Taken<'d> {
     Few(Lent<'d>),
-    /// More than [`Members::MAX`](super::Members::MAX).
+    /// An object with more members than [`Members::MAX`](super::Members::MAX).
     Many(Map<String, Value>),
 }
 
 impl<'d> Taken<'d> {
-    /// Reads one JSON object, of any number of members.
+    /// Reads one JSON object with any number of members.
     ///
     /// # Errors
-    /// As [`parse_object`].
+    /// The errors of [`parse_object`].
     pub(crate) fn parse(document: &'d [u8]) -> Result<Self, JsonError> {
-        // Whatever is wrong with it, the other reader says it.
+        // `Lent::read` fails for more than 256 members, and for errors that `parse_object` reports.
         Lent::read(document).map_or_else(|| parse_object(document).map(Self::Many), |few| Ok(Self::Few(few)))
     }
 
-    /// The member of this name, which is no longer there then.
+    /// Removes the member of this name and returns it.
     pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
         match self {
             Self::Few(members) => members.take(name),
@@ -30,7 +32,7 @@ impl<'d> Taken<'d> {
         }
     }
 
-    /// Those that were not taken.
+    /// Returns the members that were not taken.
     pub(crate) fn into_map(self) -> Map<String, Value> {
         match self {
             Self::Few(members) => members.into_map(),
@@ -46,7 +48,8 @@ mod tests {
     use super::*;
     use crate::json::Members;
 
-    /// What is taken and what is left are the same as of the tree, and so is every error.
+    /// Asserts that [`Taken`] and [`parse_object`] give the same members, the same remaining members and the same
+    /// errors.
     fn agrees(document: &[u8]) {
         let (taken, tree) = (Taken::parse(document), parse_object(document));
         let (Ok(mut taken), Ok(mut tree)) = (taken, tree.clone()) else {

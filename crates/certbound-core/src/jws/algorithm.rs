@@ -1,12 +1,12 @@
-//! Signature algorithms by their names in a header.
+//! The signature algorithms and their names.
 
 use std::fmt;
 
-/// A signature algorithm (RFC 7518, section 3.1). There is no `none` and no shared-secret one.
+/// A signature algorithm (RFC 7518, section 3.1). `none` and the algorithms with a shared secret are not supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// RSASSA-PKCS1-v1_5 with SHA-256: what Entra signs its tokens with.
+    /// RSASSA-PKCS1-v1_5 with SHA-256. Entra signs its tokens with it.
     Rs256,
     /// RSASSA-PKCS1-v1_5 with SHA-384.
     Rs384,
@@ -24,14 +24,14 @@ pub enum Algorithm {
     Es384,
     /// ECDSA on P-521 with SHA-512.
     Es512,
-    /// EdDSA (RFC 8037). Of its curves only Ed25519 is known here.
+    /// EdDSA (RFC 8037). Ed25519 is the only supported curve.
     EdDsa,
-    /// EdDSA on Ed25519 under the name that says so (RFC 9864). The signatures are those of [`Algorithm::EdDsa`].
+    /// EdDSA on Ed25519 under its own name (RFC 9864). The signatures are those of [`Algorithm::EdDsa`].
     Ed25519,
 }
 
 impl Algorithm {
-    /// All of them.
+    /// All supported algorithms.
     pub const ALL: [Algorithm; 11] = [
         Self::Rs256,
         Self::Rs384,
@@ -46,7 +46,7 @@ impl Algorithm {
         Self::Ed25519,
     ];
 
-    /// Its name in a header.
+    /// The name of the algorithm in a header's `alg`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rs256 => "RS256",
@@ -63,12 +63,12 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of this name. Names are case-sensitive (RFC 7515, section 4.1.1).
+    /// Returns the algorithm of this name. Names are case-sensitive (RFC 7515, section 4.1.1).
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
-    /// Their names, joined by a comma and a space.
+    /// Returns the names of the algorithms, joined by a comma and a space.
     pub fn names(algorithms: &[Self]) -> String {
         algorithms.iter().map(|algorithm| algorithm.name()).collect::<Vec<_>>().join(", ")
     }

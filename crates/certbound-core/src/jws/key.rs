@@ -1,4 +1,4 @@
-//! Public keys, and which algorithms they verify.
+//! Public keys, and the algorithms whose signatures they verify.
 
 mod curve;
 
@@ -17,7 +17,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 use self::curve::Curve;
 use super::Algorithm;
 
-/// A key that signatures are verified with. Parsed once; cheap to clone.
+/// A public key that verifies signatures. It is parsed once, and cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey(Key);
 
@@ -28,7 +28,7 @@ enum Key {
     Ed25519(ParsedPublicKey),
 }
 
-/// An RSA key, parsed for every algorithm it may serve.
+/// An RSA key, parsed once for each of its six algorithms.
 struct Rsa {
     n: Vec<u8>,
     e: Vec<u8>,
@@ -44,7 +44,7 @@ impl Key {
         }
     }
 
-    /// What makes two keys of one kind the same.
+    /// The bytes that are equal if and only if two keys of one kind are the same.
     fn material(&self) -> (&[u8], &[u8]) {
         match self {
             Self::Rsa(rsa) => (&rsa.n, &rsa.e),
@@ -70,7 +70,7 @@ impl fmt::Debug for PublicKey {
 const MIN_RSA_BITS: usize = 2048;
 const MAX_RSA_BITS: usize = 8192;
 
-/// What RSA keys are used for. Entra's algorithm is the first: it is looked for first.
+/// The algorithms of RSA keys. Entra's algorithm is the first one, because the list is searched in order.
 const RSA: [(Algorithm, &RsaParameters); 6] = [
     (Algorithm::Rs256, &signature::RSA_PKCS1_2048_8192_SHA256),
     (Algorithm::Rs384, &signature::RSA_PKCS1_2048_8192_SHA384),
@@ -81,10 +81,11 @@ const RSA: [(Algorithm, &RsaParameters); 6] = [
 ];
 
 impl PublicKey {
-    /// An RSA key from modulus and exponent, big-endian.
+    /// Makes an RSA key from modulus and exponent, both big-endian.
     ///
     /// # Errors
-    /// [`KeyError`] for less than 2048 or more than 8192 bits, and for an exponent that is even, 1, or of more than 32 bits.
+    /// [`KeyError`] if the modulus has fewer than 2048 or more than 8192 bits, or if the exponent is even, 1, or longer
+    /// than 32 bits.
     pub fn rsa(n: &[u8], e: &[u8]) -> Result<Self, KeyError> {
         let (n, e) = (without_leading_zeros(n), without_leading_zeros(e));
         let bits = n.len() * 8 - n.first().map_or(0, |byte| byte.leading_zeros() as usize);
@@ -104,16 +105,17 @@ impl PublicKey {
         Ok(Self(Key::Rsa(Arc::new(Rsa { n: n.to_vec(), e: e.to_vec(), parsed }))))
     }
 
-    /// A key on a curve from its uncompressed point.
+    /// Makes a key from a curve and an uncompressed point.
     fn ec(curve: Curve, point: &[u8]) -> Result<Self, KeyError> {
         let parsed = ParsedPublicKey::new(curve.verification(), point);
         parsed.map(|key| Self(Key::Ec(curve, key))).map_err(|_| KeyError::NotAKey)
     }
 
-    /// The key of a certificate in DER.
+    /// Returns the key of a certificate in DER.
     ///
     /// # Errors
-    /// [`KeyError`] when it does not parse, has bytes behind its end, or its key is neither RSA nor on P-256.
+    /// [`KeyError`] if the certificate does not parse or has bytes after its end, or if its key is neither RSA nor
+    /// P-256. An RSA key has the limits of [`PublicKey::rsa`].
     pub fn from_certificate(der: &[u8]) -> Result<Self, KeyError> {
         let Ok(([], certificate)) = X509Certificate::from_der(der) else {
             return Err(KeyError::NotACertificate);
@@ -130,13 +132,13 @@ impl PublicKey {
         }
     }
 
-    /// A key from a JWK (RFC 7517): RSA, EC on P-256, P-384 or P-521, or OKP on Ed25519.
+    /// Reads a key from a JWK (RFC 7517): RSA, EC on P-256, P-384 or P-521, or OKP on Ed25519.
     ///
-    /// `kid` and `alg` are the reader's business. Members it does not need, `x5c` among them, are not looked at.
+    /// `kid` and `alg` are not checked; the caller does that. Members that are not needed, such as `x5c`, are ignored.
     ///
     /// # Errors
-    /// [`KeyError`] for another `kty` or curve, a `use` other than `sig`, `key_ops` without `verify`, and members that
-    /// are missing, of the wrong length or not base64url.
+    /// [`KeyError`] for any other `kty` or curve, a `use` other than `sig`, `key_ops` without `verify`, and members
+    /// that are missing, of the wrong length or not base64url.
     pub fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, KeyError> {
         let text = |name| jwk.get(name).and_then(Value::as_str);
         let may_verify = match jwk.get("key_ops") {
@@ -172,7 +174,7 @@ impl PublicKey {
         }
     }
 
-    /// Modulus and exponent of an RSA key, big-endian without leading zeros.
+    /// Returns modulus and exponent of an RSA key, big-endian without leading zeros. `None` for any other key.
     pub fn rsa_components(&self) -> Option<(&[u8], &[u8])> {
         match &self.0 {
             Key::Rsa(rsa) => Some((&rsa.n, &rsa.e)),
@@ -180,12 +182,12 @@ impl PublicKey {
         }
     }
 
-    /// What kind of key it is: `RSA`, or the name of its curve.
+    /// The kind of the key: `RSA`, or the name of its curve.
     pub fn kind(&self) -> &'static str {
         self.0.kind()
     }
 
-    /// Whether the key can verify signatures of this algorithm at all.
+    /// Whether the key can verify signatures of this algorithm.
     pub fn fits(&self, algorithm: Algorithm) -> bool {
         self.parsed_for(algorithm).is_some()
     }
@@ -206,7 +208,7 @@ impl PublicKey {
     }
 }
 
-/// By the curve's name: other curves have points of the same length.
+/// Whether the key is on P-256. The curve's name is compared, because other curves have points of the same length.
 fn is_on_p256(info: &SubjectPublicKeyInfo<'_>) -> bool {
     let curve = info.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
     curve.is_some_and(|curve| curve == OID_EC_P256)
@@ -217,29 +219,29 @@ fn without_leading_zeros(bytes: &[u8]) -> &[u8] {
     &bytes[zeros..]
 }
 
-/// Why a key is not used.
+/// Why a key is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// RSA of a size outside 2048 to 8192 bits.
+    /// The RSA key has fewer than 2048 or more than 8192 bits.
     #[error("an RSA key of {bits} bits is not accepted")]
     RsaSize {
-        /// Its size.
+        /// The size of the key in bits.
         bits: usize,
     },
-    /// An RSA exponent that is even, 1 or overlong.
+    /// The RSA exponent is even, 1, or longer than 32 bits.
     #[error("the RSA key's exponent is not accepted")]
     RsaExponent,
-    /// Not X.509.
+    /// The bytes are not an X.509 certificate.
     #[error("it is not a certificate")]
     NotACertificate,
-    /// A JWK member missing or not base64url.
+    /// A member of the JWK is missing, is not base64url, or has the wrong length.
     #[error("the JWK lacks a member or holds one that is not base64url")]
     BadJwk,
-    /// A kind of key that is not used here, or one that is not for verifying signatures.
+    /// The kind of key is not supported, or the key is not for verifying signatures.
     #[error("the key is neither RSA, P-256, P-384, P-521 nor Ed25519, or not for verifying signatures")]
     Unsupported,
-    /// The right members, but no key: a point off the curve, for instance.
+    /// The members do not make a key; for example, the point is not on the curve.
     #[error("its members make no key")]
     NotAKey,
 }

@@ -1,4 +1,4 @@
-//! The claim `cnf` alone: what a client looks for in a token that is nobody's to judge but the resource's.
+//! The claim `cnf` alone. It is the only claim that a client reads; the resource checks the others.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -8,11 +8,10 @@ use crate::json::{self, JsonError};
 
 /// The confirmation claim of a payload.
 ///
-/// No other claim is looked at, however often it stands there: to judge a token, read its
-/// [`Claims`](super::Claims).
+/// Other claims are not read, not even if they are there twice. To check a token, read its [`Claims`](super::Claims).
 #[derive(Clone, Debug, Deserialize)]
 pub struct Confirmation {
-    // What is there and null is another than what is not there.
+    // `null` and an absent member are different: without `strictly`, serde would read both as `None`.
     #[serde(default, deserialize_with = "json::strictly")]
     cnf: Option<Value>,
 }
@@ -21,7 +20,8 @@ impl Confirmation {
     /// Reads a payload.
     ///
     /// # Errors
-    /// [`JsonError`] for anything but a JSON object, and for a `cnf` that stands there twice or holds a member twice.
+    /// [`JsonError`] if the payload is not a JSON object, if `cnf` is there twice, or if it has a duplicate name
+    /// inside.
     pub fn parse(payload: &[u8]) -> Result<Self, JsonError> {
         if payload.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
             return Err(JsonError::NotAnObject);
@@ -29,16 +29,16 @@ impl Confirmation {
         serde_json::from_slice(payload).map_err(json::explain)
     }
 
-    /// The certificate the token is bound to, none where there is no `cnf`.
+    /// Returns the thumbprint of the certificate that the token is bound to. `None` if there is no `cnf`.
     ///
     /// # Errors
-    /// As [`Claims::confirmation`](super::Claims::confirmation).
+    /// The errors of [`Claims::confirmation`](super::Claims::confirmation).
     pub fn thumbprint(&self) -> Result<Option<&str>, CnfError> {
         self.cnf.as_ref().map(thumbprint_of).transpose()
     }
 }
 
-/// The thumbprint that is the only member of a `cnf` (RFC 8705, section 3.1).
+/// Returns the thumbprint, which must be the only member of `cnf` (RFC 8705, section 3.1).
 pub(super) fn thumbprint_of(cnf: &Value) -> Result<&str, CnfError> {
     let members = cnf.as_object().ok_or(CnfError::NotAnObject)?;
     let value = members.get("x5t#S256").ok_or(CnfError::NoThumbprint)?;
@@ -49,7 +49,7 @@ pub(super) fn thumbprint_of(cnf: &Value) -> Result<&str, CnfError> {
     if is_canonical(text) { Ok(text) } else { Err(CnfError::NotCanonical) }
 }
 
-/// 43 characters of base64url whose last has no spare bits set.
+/// Whether the text is 43 characters of base64url whose last character has no spare bits set.
 fn is_canonical(text: &str) -> bool {
     text.len() == 43
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
@@ -92,7 +92,7 @@ mod tests {
         for payload in twice.into_iter().chain(["", "{", "[{}]", "7", "{} x", "\"cnf\"", "{\"cnf\":nul}"]) {
             assert!(Confirmation::parse(payload.as_bytes()).is_err(), "{payload}");
         }
-        // Each of two would be another claim's affair.
+        // Duplicates of claims other than `cnf` are not found here.
         assert!(Confirmation::parse(br#"{"a":1,"a":2}"#).unwrap().thumbprint().unwrap().is_none());
     }
 }

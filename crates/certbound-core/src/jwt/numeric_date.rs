@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::time::UnixTime;
 
-/// A moment that lies within one second of the epoch's count. Which end of that second counts, the reader says.
+/// A number of seconds since the epoch, with or without a fraction. The reader rounds it down or up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NumericDate {
     seconds: u64,
@@ -17,8 +17,8 @@ impl NumericDate {
         Self { seconds, has_fraction: false }
     }
 
-    /// A JSON number that is no `u64`: with a fraction or an exponent, or beyond the range. None for a negative one (also
-    /// `-0`), and for anything but a number.
+    /// Reads a JSON number that is no `u64`: one with a fraction or an exponent, or beyond the range. `None` for a
+    /// negative number (also `-0`) and for any other type.
     pub(super) fn of_number(value: &Value) -> Option<Self> {
         let number = value.as_f64().filter(|number| number.is_finite() && number.is_sign_positive())?;
         let floor = number.floor();
@@ -31,12 +31,14 @@ impl NumericDate {
         Some(Self { seconds, has_fraction: floor < number })
     }
 
-    /// The last whole second that is not after it: for `exp`, which must not be later than the token says.
+    /// Returns the last whole second that is not after it. Use this for `exp`: a token must not be valid for longer
+    /// than it says.
     pub const fn floor(self) -> UnixTime {
         UnixTime::from_secs(self.seconds)
     }
 
-    /// The first whole second that is not before it: for `nbf` and `iat`, which must not be earlier than the token says.
+    /// Returns the first whole second that is not before it. Use this for `nbf` and `iat`: a token must not be valid
+    /// earlier than it says.
     pub const fn ceil(self) -> UnixTime {
         UnixTime::from_secs(self.seconds.saturating_add(self.has_fraction as u64))
     }

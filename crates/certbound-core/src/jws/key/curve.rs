@@ -17,7 +17,7 @@ impl Curve {
         [Self::P256, Self::P384, Self::P521].into_iter().find(|curve| curve.name() == name)
     }
 
-    /// `crv` of a JWK (RFC 7518, section 6.2.1.1).
+    /// The name of the curve: `crv` of a JWK (RFC 7518, section 6.2.1.1).
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::P256 => "P-256",
