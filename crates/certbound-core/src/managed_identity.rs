@@ -1,4 +1,4 @@
-//! Managed identities: which one, where the platform offers it, and what is exchanged with it. No I/O.
+//! Managed identities: their names, the platforms that offer them, and the messages of those platforms. No I/O.
 
 mod answer;
 mod compute;
@@ -20,7 +20,7 @@ pub use self::platform::{CuId, IssuedCredential, PlatformMetadata};
 pub use self::source::{MachineSource, SourceError};
 use crate::shown::shown;
 
-/// Which managed identity: the machine's own, or one that was assigned to it, by one of its three names.
+/// A managed identity: the machine's own, or one that was assigned to it, named by one of three ids.
 ///
 /// The text form is that of the command line: `system`, `client-id:GUID`, `object-id:GUID`, `resource-id:/subscriptions/…`.
 ///
@@ -35,40 +35,41 @@ use crate::shown::shown;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum IdentityId {
-    /// The machine's own.
+    /// The machine's own (system-assigned) identity.
     System,
-    /// A user-assigned one, by its client (application) id.
+    /// A user-assigned identity, by its client (application) id.
     ClientId(String),
-    /// A user-assigned one, by the object (principal) id of its service principal.
+    /// A user-assigned identity, by the object (principal) id of its service principal.
     ObjectId(String),
-    /// A user-assigned one, by its Azure resource id.
+    /// A user-assigned identity, by its Azure resource id.
     ResourceId(String),
 }
 
-/// What selects an identity where resource ids have this name.
+/// The start of every resource id, in any case.
 const RESOURCE_ID_PREFIX: &str = "/subscriptions/";
 
 impl IdentityId {
-    /// A user-assigned identity by client id.
+    /// Names a user-assigned identity by its client id.
     ///
     /// # Errors
-    /// [`IdentityIdError`] for what is not a GUID.
+    /// [`IdentityIdError`] if the id is not a GUID.
     pub fn client_id(id: &str) -> Result<Self, IdentityIdError> {
         guid(id).map(Self::ClientId)
     }
 
-    /// A user-assigned identity by object id.
+    /// Names a user-assigned identity by its object id.
     ///
     /// # Errors
-    /// [`IdentityIdError`] for what is not a GUID.
+    /// [`IdentityIdError`] if the id is not a GUID.
     pub fn object_id(id: &str) -> Result<Self, IdentityIdError> {
         guid(id).map(Self::ObjectId)
     }
 
-    /// A user-assigned identity by resource id; its case is kept.
+    /// Names a user-assigned identity by its resource id. The case of the id is kept.
     ///
     /// # Errors
-    /// [`IdentityIdError`] for what does not begin with `/subscriptions/`, or has a space or a control character.
+    /// [`IdentityIdError`] if the id does not begin with `/subscriptions/`, is longer than 1024 bytes, or has a space
+    /// or any other character that is not visible ASCII.
     pub fn resource_id(id: &str) -> Result<Self, IdentityIdError> {
         let start = id.get(..RESOURCE_ID_PREFIX.len()).unwrap_or_default();
         let fits = start.eq_ignore_ascii_case(RESOURCE_ID_PREFIX) && id.len() <= 1024;
@@ -78,7 +79,7 @@ impl IdentityId {
         Err(IdentityIdError::ResourceId { shown: shown(id) })
     }
 
-    /// Whether it is the machine's own.
+    /// Whether it is the machine's own identity.
     pub fn is_system(&self) -> bool {
         matches!(self, Self::System)
     }
@@ -116,26 +117,26 @@ impl FromStr for IdentityId {
     }
 }
 
-/// Why a text names no managed identity.
+/// Why a text does not name a managed identity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityIdError {
-    /// A client or object id that is no GUID.
+    /// The client or object id is not a GUID.
     #[error("`{shown}` is not a GUID")]
     NotAGuid {
-        /// The start of it, escaped.
+        /// The start of the id, escaped.
         shown: String,
     },
-    /// Not a resource id.
+    /// The id is not a resource id.
     #[error("`{shown}` is not the resource id of an identity, which begins with /subscriptions/")]
     ResourceId {
-        /// The start of it, escaped.
+        /// The start of the id, escaped.
         shown: String,
     },
-    /// None of the four forms.
+    /// The text has none of the four forms.
     #[error("`{shown}` names no managed identity")]
     Unknown {
-        /// The start of it, escaped.
+        /// The start of the text, escaped.
         shown: String,
     },
 }
@@ -146,7 +147,7 @@ impl IdentityIdError {
         "invalid_managed_identity_id"
     }
 
-    /// What to do.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         "write system, client-id:GUID, object-id:GUID or resource-id:/subscriptions/..."
     }

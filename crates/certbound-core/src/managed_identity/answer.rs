@@ -1,4 +1,4 @@
-//! Answers of the platforms' token endpoints, which are not those of a token service.
+//! Responses of the platforms' token endpoints. Their form differs from a token service's.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,31 +14,32 @@ use crate::secret::Secret;
 use crate::shown::{one_line, shown};
 use crate::time::UnixTime;
 
-/// A plain token from a platform.
+/// A Bearer token from a platform.
 #[derive(Debug)]
 pub struct BearerAnswer {
     /// `access_token`; never empty.
     pub access_token: Secret,
-    /// When it ends.
+    /// The time at which the token expires.
     pub expires_at: UnixTime,
-    /// When a new one should be asked for: at half of a life of more than two hours.
+    /// The time after which a new token should be requested: half of the lifetime, if that is longer than two hours.
     pub refresh_at: Option<UnixTime>,
-    /// `client_id`, `object_id` and `mi_res_id` or `msi_res_id`, where the answer says for whom it is.
+    /// `client_id`, `object_id`, and `mi_res_id` or `msi_res_id`: the identity that the token is for. Each is `None` if
+    /// the response does not have it.
     pub identity: [Option<String>; 3],
 }
 
 const HALVED_ABOVE: Duration = Duration::from_secs(7200);
 
 impl BearerAnswer {
-    /// Reads the body of a 200 answer. `expires_on` counts before `expires_in`; both may be numbers or texts, a moment, a
-    /// duration, or a date with its offset.
+    /// Parses the body of a response with status 200. `expires_on` is used if it can be read, otherwise `expires_in`.
+    /// Each may be a number or a string, and may be a time, a duration, or a date with its offset.
     ///
     /// # Errors
-    /// [`MalformedMachineAnswer`], also for a token that is over already.
+    /// [`MalformedMachineAnswer`], also for a token that has expired.
     pub fn parse(body: &[u8], now: UnixTime) -> Result<Self, MalformedMachineAnswer> {
         let mut members = json::parse_object(body)?;
         let token = secret(&mut members, "access_token");
-        // Nobody asks for it, and what is not kept is wiped.
+        // The refresh token is not used. `Secret` wipes it when it is dropped.
         drop(secret(&mut members, "refresh_token"));
         let token = token.ok_or(MalformedMachineAnswer::Missing("access_token"))?;
         if !is_b64token(token.expose().as_bytes()) {
@@ -56,7 +57,7 @@ impl BearerAnswer {
     }
 }
 
-/// A member taken out of the answer, so that no copy of it is left there.
+/// Takes a member out of the response, so that no copy of it is left there.
 fn secret(members: &mut Map<String, Value>, name: &str) -> Option<Secret> {
     match members.remove(name) {
         Some(Value::String(text)) => Some(Secret::new(text)).filter(|text| !text.expose().trim().is_empty()),
@@ -68,23 +69,23 @@ fn text(members: &Map<String, Value>, name: &str) -> Option<String> {
     members.get(name).and_then(Value::as_str).filter(|text| !text.trim().is_empty()).map(str::to_owned)
 }
 
-/// A platform's "no", in any of the forms that platforms give it.
+/// An error response of a platform, in any of the forms that platforms use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MachineError {
     /// The HTTP status.
     pub status: u16,
-    /// Its own code, such as `invalid_request`; empty when it gave none.
+    /// The platform's own code, such as `invalid_request`. Empty if there is none.
     pub reason: String,
-    /// Its own words.
+    /// The platform's own message.
     pub message: String,
-    /// Its correlation id.
+    /// The platform's correlation id.
     pub correlation_id: Option<String>,
 }
 
 impl MachineError {
-    /// Reads an answer that is not 200; it never fails, because saying no needs no form.
+    /// Parses a response whose status is not 200. It never fails: an error response may have any body.
     pub fn parse(status: u16, body: &[u8]) -> Self {
-        // The reader of a token service's refusals keeps tokens out of what is shown.
+        // `AuthorityError::parse` removes tokens from the texts it returns.
         let plain = AuthorityError::parse(status, &HeaderFacts::default(), body);
         let members = json::parse_object(body).unwrap_or_default();
         let said =
@@ -114,7 +115,7 @@ impl MachineError {
         }
     }
 
-    /// Takes our own secrets out of every text: some platforms repeat what they were sent.
+    /// Removes the client's own secrets from every text. Some platforms repeat parts of the request.
     pub fn redact(&mut self, secrets: &OwnSecrets) {
         let texts = [&mut self.reason, &mut self.message];
         texts.into_iter().chain(&mut self.correlation_id).for_each(|text| secrets.redact(text));
@@ -138,49 +139,49 @@ impl fmt::Display for MachineError {
 
 impl std::error::Error for MachineError {}
 
-/// An answer of a platform that cannot be used.
+/// Why a platform's response cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MalformedMachineAnswer {
-    /// Not JSON.
+    /// The body is not a JSON object.
     #[error("the platform's answer cannot be read: {0}")]
     Json(#[from] JsonError),
-    /// A member that must be there.
+    /// The response has no member of this name, and it is required.
     #[error("the platform's answer has no `{0}`")]
     Missing(&'static str),
-    /// A member that is no GUID.
+    /// The member of this name is not a GUID.
     #[error("`{0}` in the platform's answer is not a GUID")]
     NotAGuid(&'static str),
-    /// A member that is no URL to go to.
+    /// The member of this name is not a URL that the client may use.
     #[error("`{0}` in the platform's answer is not an https URL")]
     NotAUrl(&'static str),
-    /// Another server than the metadata service answered.
+    /// The response is not from the metadata service: its `Server` header does not name IMDS.
     #[error("what answers at the metadata service's address does not say that it is IMDS")]
     NotImds,
-    /// The certificate cannot be decoded.
+    /// The certificate is not base64.
     #[error("the issued certificate is not base64")]
     Certificate,
-    /// A token with a character that no header may have.
+    /// The token has a character that is not allowed in a token.
     #[error("the platform's token has a character that no token has")]
     TokenCharacters,
-    /// An expiry in no known form.
+    /// The expiry has no known form.
     #[error("the platform's answer ends at `{shown}`, which is no time")]
     Expiry {
-        /// The start of it, escaped.
+        /// The start of the value, escaped.
         shown: String,
     },
-    /// The token is over.
+    /// The token has expired.
     #[error("the platform's token was over when it came: it ends at {expired}, and it is {now}")]
     Over {
-        /// When it ends.
+        /// The time at which the token expired.
         expired: UnixTime,
-        /// The time it was compared with.
+        /// The current time that it was compared with.
         now: UnixTime,
     },
 }
 
 impl MalformedMachineAnswer {
-    /// Takes our own secrets out of what is quoted of the answer.
+    /// Removes the client's own secrets from the parts that are quoted from the response.
     pub fn redact(&mut self, secrets: &OwnSecrets) {
         match self {
             Self::Expiry { shown } => secrets.redact(shown),
@@ -189,7 +190,7 @@ impl MalformedMachineAnswer {
         }
     }
 
-    /// MSAL's code where it has one.
+    /// Returns MSAL's code for the error.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Json(_) => "managed_identity_response_parse_failure",
@@ -200,7 +201,7 @@ impl MalformedMachineAnswer {
         }
     }
 
-    /// What to do.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::NotImds => "see what stands between this program and 169.254.169.254; a proxy must not",
@@ -241,7 +242,7 @@ mod tests {
             (r#""expires_on":"07/25/2026 06:20:00 PM +00:00""#, Ok((now + 3600, None))),
             (r#""expires_on":"7/25/2026 6:20:00 PM +00:00""#, Ok((now + 3600, None))),
             (r#""expires_on":"07/25/2026 18:20:00 +00:00""#, Ok((now + 3600, None))),
-            // Which moment that is nobody knows.
+            // Without an offset, the moment is unknown.
             (r#""expires_on":"2026-07-25T18:20:00""#, Err("invalid_timestamp_format")),
             (r#""expires_on":"2026-07-25T17:20:00Z""#, Err("invalid_token_provider_response_value")),
             (r#""expires_on":"1960-01-01T00:00:00Z""#, Err("invalid_token_provider_response_value")),
@@ -250,7 +251,7 @@ mod tests {
             (r#""expires_on":"soon","expires_in":60"#, Ok((now + 60, None))),
             (r#""expires_on":-5,"expires_in":"60""#, Ok((now + 60, None))),
             (r#""expires_on":{},"expires_in":"then""#, Err("invalid_timestamp_format")),
-            // One that can be read counts, even where the other says something else.
+            // `expires_on` can be read, so `expires_in` is ignored.
             (r#""expires_on":"1785000000","expires_in":60"#, Err("invalid_token_provider_response_value")),
             (r#""expires_on":[]"#, Err("invalid_timestamp_format")),
             (r#""x":1"#, Err("managed_identity_request_failed")),
@@ -281,7 +282,7 @@ mod tests {
             ("", "", "it gave no reason"),
             ("<html>", "", "<html>"),
             (r#"{"error":7}"#, "", r#"{"error":7}"#),
-            // Some repeat what they were given.
+            // Some platforms repeat the token that they were sent.
             (
                 r#"{"error":{"code":"eyJa.b.c","message":"not eyJhbGci.eyJpc3Mi.c2ln"}}"#,
                 "eyJ...",

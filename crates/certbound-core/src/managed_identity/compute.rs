@@ -1,24 +1,24 @@
-//! What the metadata service says of the machine itself.
+//! The metadata service's description of the machine.
 
 use serde_json::{Map, Value};
 
 use super::MalformedMachineAnswer;
 use crate::json;
 
-/// The answer of `/metadata/instance/compute`, as far as it bears on keys.
+/// The response of `/metadata/instance/compute`. Only the members that decide about keys are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ComputeMetadata {
-    /// `osType`; empty where it is not told.
+    /// `osType`. Empty if the response does not have it.
     pub os_type: String,
-    /// `securityProfile.securityType`; empty where it is not told.
+    /// `securityProfile.securityType`. Empty if the response does not have it.
     pub security_type: String,
 }
 
 impl ComputeMetadata {
-    /// Reads the body of a 200 answer.
+    /// Parses the body of a response with status 200.
     ///
     /// # Errors
-    /// [`MalformedMachineAnswer`] for what is no JSON object. What it lacks is empty.
+    /// [`MalformedMachineAnswer`] if the body is not a JSON object. A missing member is not an error.
     pub fn parse(body: &[u8]) -> Result<Self, MalformedMachineAnswer> {
         let text = |members: &Map<String, Value>, name: &str| {
             members.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -31,7 +31,8 @@ impl ComputeMetadata {
         })
     }
 
-    /// Whether it is one of the machines on which the platform's own clients keep a key for bound tokens.
+    /// Whether Microsoft's own clients keep a key for bound tokens on this kind of machine: Windows with Trusted
+    /// Launch, or a confidential VM with Windows.
     pub fn guards_keys(&self) -> bool {
         let is_any = |text: &str, known: &[&str]| known.iter().any(|known| text.eq_ignore_ascii_case(known));
         is_any(&self.os_type, &["Windows"])

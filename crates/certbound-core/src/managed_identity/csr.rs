@@ -1,4 +1,4 @@
-//! The certificate request of a managed identity (PKCS #10, RFC 2986), signed elsewhere.
+//! The certificate request of a managed identity (PKCS #10, RFC 2986). The caller signs it.
 
 use x509_cert::attr::{Attribute, AttributeTypeAndValue, AttributeValue};
 use x509_cert::der::asn1::{Any, BitString, Ia5StringRef, PrintableStringRef, SetOfVec, Utf8StringRef};
@@ -23,34 +23,34 @@ const PSS: &[u8] = &[
     0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0xa2, 0x03, 0x02, 0x01, 0x20,
 ];
 
-/// A request that lacks its signature.
+/// A certificate request without its signature.
 pub struct CertificationRequest {
     info: CertReqInfo,
     der: Vec<u8>,
 }
 
 impl CertificationRequest {
-    /// A request for the identity's certificate over the public key `spki` (DER, as a certificate holds it).
+    /// Makes a request for the identity's certificate. `spki` is the public key as DER of a SubjectPublicKeyInfo.
     ///
-    /// The subject is the tenant as DC and then the client id as CN; the one attribute is the compute unit.
+    /// The subject is the tenant as DC, then the client id as CN. The only attribute is the compute unit.
     ///
     /// # Errors
-    /// [`CertificationRequestError`] when the public key is none.
+    /// [`CertificationRequestError`] if `spki` is not a public key, or if the metadata cannot be encoded in DER.
     pub fn new(metadata: &PlatformMetadata, spki: &[u8]) -> Result<Self, CertificationRequestError> {
         let info = info(metadata, spki).map_err(|_| CertificationRequestError)?;
         let der = info.to_der().map_err(|_| CertificationRequestError)?;
         Ok(Self { info, der })
     }
 
-    /// What is to be signed, by RSA-PSS with SHA-256 and a salt of 32 bytes.
+    /// The bytes to sign with RSA-PSS, SHA-256 and a salt of 32 bytes.
     pub fn to_be_signed(&self) -> &[u8] {
         &self.der
     }
 
-    /// The whole request, DER.
+    /// Returns the whole request in DER.
     ///
     /// # Errors
-    /// [`CertificationRequestError`], for a signature that no DER can hold.
+    /// [`CertificationRequestError`] if the signature cannot be encoded in DER.
     pub fn with_signature(self, signature: &[u8]) -> Result<Vec<u8>, CertificationRequestError> {
         let whole = || -> x509_cert::der::Result<Vec<u8>> {
             CertReq {
@@ -82,7 +82,7 @@ fn info(metadata: &PlatformMetadata, spki: &[u8]) -> x509_cert::der::Result<Cert
     })
 }
 
-/// The request cannot be made: the public key is not one.
+/// The error for a certificate request that cannot be encoded. The usual cause is a wrong public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no certificate request can be made of this public key")]
 pub struct CertificationRequestError;

@@ -1,4 +1,4 @@
-//! When a platform's token ends, in the forms that platforms write it.
+//! The expiry of a platform's token, in the forms that platforms use.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use super::MalformedMachineAnswer;
 use crate::shown::shown;
 use crate::time::UnixTime;
 
-/// Below this a number is a duration, from here on a moment: 2001-01-01.
+/// A smaller number is a duration in seconds; any other is a time in seconds since the epoch. It is 2001-01-01.
 const FIRST_MOMENT: u64 = 978_307_200;
 
-/// The forms of older platforms: Machine Learning and App Service by their api-version 2017-09-01.
+/// The date forms of older platforms: Machine Learning, and App Service with api-version 2017-09-01.
 const OLDER: [&str; 2] = ["%m/%d/%Y %I:%M:%S %p %:z", "%m/%d/%Y %H:%M:%S %:z"];
 
-/// `expires_on`, or `expires_in` where the former is not there or not readable.
+/// Reads `expires_on`, or `expires_in` if the former is absent or cannot be read.
 ///
 /// # Errors
-/// [`MalformedMachineAnswer`] when neither can be read, and for a token that is over already.
+/// [`MalformedMachineAnswer`] if neither can be read, or if the token has expired.
 pub(super) fn of_answer(
     members: &Map<String, Value>,
     now: UnixTime,
@@ -36,7 +36,7 @@ pub(super) fn of_answer(
     }
 }
 
-/// A number is a moment or a duration, whatever the member is called; a text may be a date.
+/// Reads a time. A number is a time or a duration, whichever member has it. A string may also be a date.
 fn moment(value: &Value, now: UnixTime) -> Option<UnixTime> {
     let text = value.as_str().map(str::trim);
     match value.as_u64().or_else(|| text?.parse().ok()) {
@@ -46,7 +46,7 @@ fn moment(value: &Value, now: UnixTime) -> Option<UnixTime> {
     }
 }
 
-/// A date with time and offset. Without an offset nobody knows which moment it is.
+/// Reads a date with time and offset. Without an offset, the moment is unknown.
 fn dated(text: &str) -> Option<UnixTime> {
     let older = || {
         let read = |form: &str| strtime::parse(form, text).ok()?.to_timestamp().ok();

@@ -1,4 +1,4 @@
-//! The certificate that a platform's own server is known by.
+//! The pinned certificate of a platform's server.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,9 +7,10 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
 use crate::shown::shown;
 
-/// The SHA-1 of a server certificate's whole DER: what Service Fabric says in `IDENTITY_SERVER_THUMBPRINT`.
+/// The SHA-1 hash of a server certificate's whole DER. Service Fabric sets it in `IDENTITY_SERVER_THUMBPRINT`.
 ///
-/// SHA-1 is the platform's choice. To deceive by it takes a second certificate of a given hash; a collision is not enough.
+/// SHA-1 is the platform's choice. An attacker would need a second certificate with a given hash; a collision is not
+/// enough.
 ///
 /// ```
 /// use certbound_core::managed_identity::ServerThumbprint;
@@ -35,7 +36,7 @@ impl ServerThumbprint {
     }
 }
 
-/// In upper-case hexadecimal, as Windows writes it.
+/// Writes upper-case hexadecimal, as Windows does.
 impl fmt::Display for ServerThumbprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
@@ -48,7 +49,7 @@ impl fmt::Debug for ServerThumbprint {
     }
 }
 
-/// Reads 40 hexadecimal digits in either case; colons and white space between them do not count.
+/// Reads 40 hexadecimal digits in either case. Colons and white space are ignored.
 impl FromStr for ServerThumbprint {
     type Err = ServerThumbprintError;
 
@@ -69,20 +70,20 @@ impl FromStr for ServerThumbprint {
     }
 }
 
-/// Why a text is no thumbprint of a server.
+/// Why a text is not the thumbprint of a server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerThumbprintError {
-    /// A character that is no hexadecimal digit.
+    /// The text has a character that is not a hexadecimal digit.
     #[error("`{shown}` is not written in hexadecimal digits")]
     NotHexadecimal {
-        /// The start of it, escaped.
+        /// The start of the text, escaped.
         shown: String,
     },
-    /// Too few or too many digits.
+    /// The text has too few or too many digits.
     #[error("it has {found} hexadecimal digits, and the SHA-1 thumbprint of a certificate has 40")]
     Length {
-        /// How many there are.
+        /// The number of digits.
         found: usize,
     },
 }
@@ -93,7 +94,7 @@ impl ServerThumbprintError {
         "invalid_server_thumbprint"
     }
 
-    /// What to do.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         "give the SHA-1 thumbprint of the server's certificate, 40 hexadecimal digits, as Service Fabric sets it"
     }
@@ -105,7 +106,7 @@ mod tests {
 
     #[test]
     fn it_is_the_sha_1_of_the_bytes() {
-        // FIPS 180-2, appendix A.
+        // The examples of FIPS 180-2, appendix A.
         for (bytes, expected) in [
             (&b"abc"[..], "A9993E364706816ABA3E25717850C26C9CD0D89D"),
             (
@@ -139,7 +140,7 @@ mod tests {
             (" : ".to_owned(), length(0)),
             (right[1..].to_owned(), length(39)),
             (format!("{right}0"), length(41)),
-            // A SHA-256 of the same certificate is another thing.
+            // 64 digits are a SHA-256 hash, not a SHA-1 hash.
             ("0".repeat(64), length(64)),
         ] {
             assert_eq!(text.parse::<ServerThumbprint>(), Err(expected), "{text:?}");

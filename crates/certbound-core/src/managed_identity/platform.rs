@@ -1,4 +1,4 @@
-//! What the metadata service says of the machine, and what it issues.
+//! The metadata service's responses about the identity, and with the issued certificate.
 
 use serde_json::{Map, Value};
 
@@ -6,16 +6,16 @@ use super::MalformedMachineAnswer;
 use crate::json;
 use crate::tenant::{is_guid, is_host_name};
 
-/// The answer of `getplatformmetadata`.
+/// The response of `getplatformmetadata`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlatformMetadata {
-    /// The identity's client id: its canonical name, however it was asked for.
+    /// The identity's client id, whichever id the identity was requested by.
     pub client_id: String,
-    /// Its tenant.
+    /// The identity's tenant id.
     pub tenant_id: String,
-    /// The compute unit.
+    /// The compute unit that uses the identity.
     pub cu_id: CuId,
-    /// Where a key can be attested.
+    /// The URL at which a key can be attested.
     pub attestation_endpoint: String,
 }
 
@@ -29,7 +29,8 @@ pub struct CuId {
 }
 
 impl CuId {
-    /// Compact JSON, the machine first; an absent member is left out, and so is everything else that was received.
+    /// Returns compact JSON with `vmId` and `vmssId`, in this order. An absent id is left out, and so is every other
+    /// member of the response.
     pub fn to_json(&self) -> String {
         let mut members = Map::new();
         for (name, value) in [("vmId", &self.vm_id), ("vmssId", &self.vmss_id)] {
@@ -42,11 +43,11 @@ impl CuId {
 }
 
 impl PlatformMetadata {
-    /// Reads the body of a 200 answer; `server` is its `Server` header, which must name IMDS: anything else that answers
-    /// at the address is not to be given a certificate request.
+    /// Parses the body of a response with status 200. `server` is its `Server` header, which must contain `imds` in any
+    /// case: no other server may be sent a certificate request.
     ///
     /// # Errors
-    /// [`MalformedMachineAnswer`]
+    /// [`MalformedMachineAnswer`] if the server is not IMDS, or if a member is missing or malformed.
     pub fn parse(server: Option<&str>, body: &[u8]) -> Result<Self, MalformedMachineAnswer> {
         if !server.is_some_and(|server| server.to_ascii_lowercase().contains("imds")) {
             return Err(MalformedMachineAnswer::NotImds);
@@ -71,26 +72,26 @@ impl PlatformMetadata {
     }
 }
 
-/// The answer of `issuecredential`, its certificate still in base64.
+/// The response of `issuecredential`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuedCredential {
-    /// The identity's client id, under which the token is asked for.
+    /// The identity's client id. The token is requested with it.
     pub client_id: String,
-    /// Its tenant.
+    /// The identity's tenant id.
     pub tenant_id: String,
-    /// The certificate, DER.
+    /// The certificate in DER.
     pub certificate: Vec<u8>,
     /// `SystemAssigned` or `UserAssigned`.
     pub identity_type: String,
-    /// The token service's host for this certificate, `https://…`, without a slash at the end.
+    /// The token service's host for this certificate: an `https://` URL without a slash at the end.
     pub mtls_endpoint: String,
 }
 
 impl IssuedCredential {
-    /// Reads the body of a 200 answer.
+    /// Parses the body of a response with status 200.
     ///
     /// # Errors
-    /// [`MalformedMachineAnswer`], also for an endpoint that is no `https` URL of a host: the certificate's proof goes
+    /// [`MalformedMachineAnswer`], also if the endpoint is not an `https` URL of a host name: the client proves its key
     /// there.
     pub fn parse(body: &[u8]) -> Result<Self, MalformedMachineAnswer> {
         use base64::Engine as _;
@@ -109,13 +110,13 @@ impl IssuedCredential {
         })
     }
 
-    /// Where the token is asked for.
+    /// The URL at which the token is requested.
     pub fn token_endpoint(&self) -> String {
         format!("{}/{}/oauth2/v2.0/token", self.mtls_endpoint, self.tenant_id)
     }
 }
 
-/// Both forms were seen: a URL, and a bare host.
+/// Returns the endpoint as a URL. Platforms send a URL or a bare host.
 fn endpoint(text: &str) -> Result<String, MalformedMachineAnswer> {
     let refused = || MalformedMachineAnswer::NotAUrl("mtls_authentication_endpoint");
     let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
@@ -126,7 +127,7 @@ fn endpoint(text: &str) -> Result<String, MalformedMachineAnswer> {
         && url.query().is_none()
         && url.fragment().is_none()
         && matches!(url.host(), Some(url::Host::Domain(name)) if is_host_name(name))
-        // `url` passes by more than the client's requests can name.
+        // `url` accepts more characters in a path than the client's requests can have.
         && url.path().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte));
     if plain { Ok(url.as_str().trim_end_matches('/').to_owned()) } else { Err(refused()) }
 }
@@ -205,7 +206,7 @@ mod tests {
             "https://x.example?y",
             "https://127.0.0.1",
             "ftp://x",
-            // A URL to some, and to others none.
+            // Some parsers accept these as URLs, and others refuse them.
             "h`x.mtlsauth.microsoft.com",
             "x_y)).mtlsauth.microsoft.com",
             "x.example/a|b",

@@ -1,4 +1,4 @@
-//! Which platform offers managed identities here, told by the environment alone.
+//! The platform that offers managed identities on this machine, chosen without a request.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ pub enum MachineSource {
 }
 
 impl MachineSource {
-    /// Every source, in the order in which they are looked for.
+    /// All sources, in the order in which they are looked for.
     pub const ALL: [MachineSource; 6] = [
         Self::ServiceFabric,
         Self::AppService,
@@ -33,8 +33,8 @@ impl MachineSource {
         Self::Imds,
     ];
 
-    /// The source of this machine. Nothing is asked: `variable` reads the environment, `has_arc_agent` says whether the
-    /// agent's program is there. An empty variable is as good as none.
+    /// Returns the source of this machine. It makes no request: `variable` reads an environment variable, and
+    /// `has_arc_agent` says whether the agent's program is installed. An empty variable counts as absent.
     pub fn detect(variable: impl Fn(&str) -> Option<String>, has_arc_agent: bool) -> Self {
         let set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
         if set("IDENTITY_ENDPOINT") && set("IDENTITY_HEADER") {
@@ -52,21 +52,21 @@ impl MachineSource {
         Self::Imds
     }
 
-    /// Whether tokens from here can be bound to a certificate.
+    /// Whether tokens of this source can be bound to a certificate.
     pub const fn binds(self) -> bool {
         matches!(self, Self::Imds)
     }
 
-    /// Refuses an identity that this source cannot name.
+    /// Checks that this source can be asked for the identity.
     ///
     /// # Errors
-    /// [`SourceError`]
+    /// [`SourceError`] if it cannot.
     pub fn check_identity(self, id: &IdentityId) -> Result<(), SourceError> {
         let fits = match (self, id) {
             (Self::AppService | Self::Imds, _) | (_, IdentityId::System) => true,
             (Self::ServiceFabric, IdentityId::ObjectId(_)) => true,
             (Self::MachineLearning, IdentityId::ClientId(_)) => true,
-            // Newer agents take all three; an older one that passes by the selector is found out by its answer.
+            // Newer agents accept all three ids. An older agent ignores the id, and its response shows that.
             (Self::AzureArc, _) => true,
             _ => false,
         };
@@ -87,7 +87,7 @@ impl fmt::Display for MachineSource {
     }
 }
 
-/// A source that cannot name the identity.
+/// The error of a source that cannot be asked for the identity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the source {origin} cannot be asked for the identity {id}")]
 pub struct SourceError {
@@ -98,7 +98,7 @@ pub struct SourceError {
 }
 
 impl SourceError {
-    /// MSAL's code.
+    /// Returns MSAL's code for the error.
     pub fn code(&self) -> &'static str {
         match self.origin {
             MachineSource::ServiceFabric => "user_assigned_managed_identity_not_configurable_at_runtime",
@@ -107,7 +107,7 @@ impl SourceError {
         }
     }
 
-    /// What to do.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         match self.origin {
             MachineSource::ServiceFabric => {
@@ -134,7 +134,7 @@ mod tests {
             (vec![], false, MachineSource::Imds),
             (vec![], true, MachineSource::AzureArc),
             (IDENTITY.to_vec(), true, MachineSource::AppService),
-            // Hosts in transition have both.
+            // Some hosts set the variables of both protocols.
             (all.clone(), false, MachineSource::AppService),
             (
                 [&all[..], &["IDENTITY_SERVER_THUMBPRINT", "IMDS_ENDPOINT"]].concat(),

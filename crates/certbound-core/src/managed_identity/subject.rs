@@ -1,4 +1,4 @@
-//! Whom a machine's certificate names.
+//! The subject of a machine's certificate.
 
 use x509_parser::asn1_rs::Oid;
 use x509_parser::oid_registry::{OID_DOMAIN_COMPONENT, OID_X509_COMMON_NAME};
@@ -7,10 +7,10 @@ use x509_parser::prelude::{FromDer as _, X509Certificate, X509Name};
 use super::IssuedCredential;
 
 impl IssuedCredential {
-    /// Whether the certificate's subject is the identity that the answer names: one common name, its client id, and one
-    /// domain component, its tenant.
+    /// Whether the certificate's subject is the identity that the response names. It must have one common name, the
+    /// client id, and one domain component, the tenant.
     ///
-    /// By the attributes themselves: as text, a value can look like another attribute.
+    /// The attributes themselves are compared: in the text form, a value can look like another attribute.
     pub fn names_its_identity(&self) -> bool {
         let Ok((_, certificate)) = X509Certificate::from_der(&self.certificate) else { return false };
         let subject = certificate.subject();
@@ -66,7 +66,7 @@ mod tests {
             &[("DC", TENANT)],
             &[("CN", TENANT), ("DC", CLIENT)],
             &[("CN", CLIENT), ("DC", "bbbbbbbb-bbbb-cccc-dddd-eeeeeeeeeeee")],
-            // As text these hold what is looked for.
+            // In the text form, these contain the expected attributes.
             &[("O", "x, CN=11111111-2222-3333-4444-555555555555"), ("DC", TENANT), ("CN", "other")],
             &[("CN", "x, CN=11111111-2222-3333-4444-555555555555"), ("DC", TENANT)],
         ] {
