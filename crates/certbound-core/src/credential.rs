@@ -1,20 +1,21 @@
-//! What proves the client to the token service.
+//! The client's proof to the token service.
 
 use crate::secret::Secret;
 
-/// `client_assertion_type` of an assertion bound to the TLS certificate. Microsoft's own; not in the IANA registry.
+/// `client_assertion_type` of an assertion bound to the TLS certificate. Microsoft defined it; it is not in the IANA
+/// registry.
 pub const JWT_POP: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-pop";
 
 /// `client_assertion_type` of a plain JWT assertion (RFC 7523, section 2.2).
 pub const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// The client's proof in a token request's body; on the mTLS host a TLS certificate stands beside it.
+/// The client's proof in the body of a token request. On the mTLS host, the TLS certificate is required as well.
 ///
-/// The assertion type is not a choice: a bound assertion is `jwt-pop`, for a bound and for a Bearer token alike.
+/// The assertion type cannot be chosen: a bound assertion always has `jwt-pop`, for a bound and for a Bearer token.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum ClientProof<'a> {
-    /// Nothing in the body: the TLS handshake is the proof (RFC 8705, section 2).
+    /// The body has no proof: the TLS handshake is the proof (RFC 8705, section 2).
     CertificateOnly,
     /// A token from Leg 1, bound to the certificate of this connection.
     BoundAssertion(&'a Secret),
@@ -25,7 +26,7 @@ pub enum ClientProof<'a> {
 }
 
 impl<'a> ClientProof<'a> {
-    /// The parameters that carry it, in wire order.
+    /// The parameters of the proof, in wire order.
     pub fn parameters(self) -> Vec<(&'static str, &'a str)> {
         let (kind, assertion) = match self {
             Self::CertificateOnly => return Vec::new(),

@@ -1,4 +1,4 @@
-//! Our own secrets in what strangers answer: some services repeat what they were sent, and errors are shown and logged.
+//! Removes the client's own secrets from responses: some services repeat parts of the request, and errors are logged.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -7,28 +7,28 @@ use std::ops::Range;
 
 use crate::secret::Secret;
 
-/// What was sent to somebody and must not be seen in what he answers.
+/// The secrets that were sent to a service and must not appear in a text that shows its response.
 ///
-/// A secret is found whole, or in part: any 15 of its characters in a row, and fewer where they are its beginning. It is
-/// found as it is, percent-encoded, and escaped as JSON. It is not found in another coding, such as base64.
+/// A secret is found as a whole or in part: any 15 of its bytes in a row, or its first eight. It is found as it is,
+/// percent-encoded, and escaped as JSON. It is not found in any other encoding, such as base64.
 #[derive(Default)]
 pub struct OwnSecrets(Vec<Secret>);
 
-/// How many characters of a secret in a row are looked for.
+/// The length of the pieces of a secret that are looked for, in bytes.
 const RUN: usize = 8;
-/// Shorter texts are in too many words to be looked for.
+/// The length of the shortest secret that is looked for, in bytes. Shorter texts are part of too many words.
 const SHORTEST: usize = 4;
 
 impl OwnSecrets {
     /// The mark that replaces a secret.
     pub const MARK: &'static str = "<redacted>";
 
-    /// No secrets yet.
+    /// Makes an empty set of secrets.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One more, unless it is shorter than four bytes.
+    /// Adds a secret, unless it is shorter than four bytes.
     #[must_use]
     pub fn and(mut self, secret: &str) -> Self {
         if secret.len() < SHORTEST {
@@ -37,14 +37,14 @@ impl OwnSecrets {
         let percent: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         let json = serde_json::Value::from(secret).to_string();
         let json = json.trim_matches('"').to_owned();
-        // Most secrets are written alike in all of them.
+        // Most secrets are the same text in all these encodings.
         let others = [lower_case_digits(&percent), percent, json].into_iter().filter(|other| other != secret);
         self.0.extend(others.map(Secret::new));
         self.0.push(Secret::new(secret));
         self
     }
 
-    /// The text with a mark in the place of each secret.
+    /// Returns the text with each secret replaced by [`OwnSecrets::MARK`].
     pub fn redacted<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut found: Vec<Range<usize>> = Vec::new();
         for secret in &self.0 {
@@ -56,7 +56,7 @@ impl OwnSecrets {
         found.sort_unstable_by_key(|range| range.start);
         let (mut shown, mut end) = (String::with_capacity(text.len()), 0);
         for range in found {
-            // A run may begin or end within a character.
+            // A piece may begin or end inside a character.
             let (start, stop) = (floor(text, range.start), ceil(text, range.end));
             if start >= end {
                 shown.push_str(text.get(end..start).unwrap_or_default());
@@ -68,7 +68,7 @@ impl OwnSecrets {
         Cow::Owned(shown)
     }
 
-    /// The same in place.
+    /// Replaces each secret in `text` by [`OwnSecrets::MARK`].
     pub fn redact(&self, text: &mut String) {
         if let Cow::Owned(redacted) = self.redacted(text) {
             *text = redacted;
@@ -76,14 +76,14 @@ impl OwnSecrets {
     }
 }
 
-/// Shows how many there are, and nothing of them.
+/// Shows the number of stored texts and no part of them.
 impl fmt::Debug for OwnSecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "OwnSecrets({})", self.0.len())
     }
 }
 
-/// A percent-encoded text whose hexadecimal digits are in upper case, with those in lower case.
+/// Converts the hexadecimal digits of a percent-encoded text to lower case.
 fn lower_case_digits(percent: &str) -> String {
     let mut parts = percent.split('%');
     let first = parts.next().unwrap_or_default().to_owned();
@@ -93,7 +93,7 @@ fn lower_case_digits(percent: &str) -> String {
     })
 }
 
-/// Where the secret, or a part of it, stands in the text: the text is looked through once, for pieces of the secret.
+/// Finds the secret, or parts of it, in the text. It reads the text once and looks for pieces of the secret.
 fn find(text: &[u8], secret: &[u8], found: &mut Vec<Range<usize>>) {
     let run = secret.len().min(RUN);
     let pieces: HashMap<&[u8], usize> =

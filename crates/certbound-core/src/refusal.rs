@@ -1,4 +1,4 @@
-//! The token service's "no": parsed by the client, written by the emulator.
+//! The token service's error response. The client parses it, and the emulator writes it.
 
 mod aadsts;
 
@@ -13,17 +13,17 @@ use crate::own_secrets::OwnSecrets;
 use crate::response::HeaderFacts;
 use crate::shown::{is_active, one_line};
 
-/// An error answer (RFC 6749, section 5.2, with the members the token service adds), kept whole.
+/// An error response (RFC 6749, section 5.2), with the members that the token service adds.
 ///
-/// `Display` is one line without trace ids; the service's own text is in `description`, its whole answer in `body`. Those two
-/// and `claims` may hold characters that act on a terminal: see [`shown`](crate::shown). The other texts are lines of at most
-/// 256 characters without any.
+/// `Display` writes one line without trace ids. `description` has the service's own text, and `body` the whole
+/// response. These two and `claims` may have characters that control a terminal: see [`shown`](crate::shown). Each of
+/// the other texts is one line of at most 256 characters without control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorityError {
     /// The HTTP status.
     pub status: u16,
-    /// `error`, or what stands in for it: `not_found`, `http_status_not_200`, `non_parsable_oauth_error`,
-    /// `request_throttled`, `service_not_available`.
+    /// `error`. If it is absent, one of `not_found`, `http_status_not_200`, `non_parsable_oauth_error`,
+    /// `request_throttled`, `service_not_available`, `unknown_error`.
     pub code: String,
     /// `error_description`.
     pub description: String,
@@ -33,24 +33,24 @@ pub struct AuthorityError {
     pub error_codes: Vec<u32>,
     /// `correlation_id`.
     pub correlation_id: Option<String>,
-    /// `trace_id`, else the header `x-ms-request-id`.
+    /// `trace_id`. If it is absent, the header `x-ms-request-id`.
     pub trace_id: Option<String>,
     /// `timestamp`, as sent.
     pub timestamp: Option<String>,
     /// `error_uri`.
     pub error_uri: Option<String>,
-    /// `claims`, verbatim: to be passed to the next request.
+    /// `claims`, unchanged. The next request must send it.
     pub claims: Option<String>,
     /// `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// The body as text, at most 64 KiB; empty when it may hold a token, under whatever status.
+    /// The body as text, at most 64 KiB. Empty if the body may have a token in it, whatever the status.
     pub body: String,
 }
 
 const MAX_KEPT_BODY: usize = 64 * 1024;
 
 impl AuthorityError {
-    /// Reads an error answer of any shape; it never fails, because saying no needs no form.
+    /// Parses an error response. It never fails: an error response may have any body.
     pub fn parse(status: u16, headers: &HeaderFacts, body: &[u8]) -> Self {
         let empty = body.iter().all(u8::is_ascii_whitespace);
         let members = json::parse_object(body).unwrap_or_default();
@@ -77,14 +77,15 @@ impl AuthorityError {
             trace_id: line("trace_id").or_else(|| headers.request_id.as_deref().map(short_line)),
             timestamp: line("timestamp"),
             error_uri: line("error_uri"),
-            // Verbatim: it is sent back as it stands.
+            // Unchanged, because the next request sends it to the service.
             claims: members.get("claims").and_then(Value::as_str).map(str::to_owned),
             retry_after: headers.retry_after,
             body: if may_hold_a_token(status, &members) { String::new() } else { kept(body) },
         }
     }
 
-    /// The service's number, such as 500181: the first of `error_codes`, else the one its text begins with.
+    /// Returns the AADSTS number, such as 500181: the first of `error_codes`, or the number at the start of the
+    /// description.
     pub fn aadsts(&self) -> Option<u32> {
         self.error_codes.first().copied().or_else(|| {
             let digits = self.description.strip_prefix("AADSTS")?;
@@ -93,7 +94,7 @@ impl AuthorityError {
         })
     }
 
-    /// What to do about it, for numbers that are known.
+    /// Returns advice on how to fix the error, if the AADSTS number is known.
     pub fn fix(&self) -> Option<&'static str> {
         self.aadsts().and_then(aadsts).map(|known| known.fix)
     }
@@ -103,15 +104,16 @@ impl AuthorityError {
         self.status >= 500 || matches!(self.status, 408 | 429) || self.code == "temporarily_unavailable"
     }
 
-    /// Whether only the user can help, by signing in or consenting again: `interaction_required`, or `invalid_grant`
-    /// that is not about a device's or an application's policy.
+    /// Whether only the user can help, by signing in or consenting again. True for `interaction_required`, and for
+    /// `invalid_grant` unless its suberror names a policy for the device or the application.
     pub fn needs_user(&self) -> bool {
         let of_policy =
             matches!(self.suberror.as_deref(), Some("client_mismatch" | "protection_policy_required"));
         self.code == "interaction_required" || (self.code == "invalid_grant" && !of_policy)
     }
 
-    /// Takes our own secrets out of every text, `claims` and `body` among them: some services repeat what they were sent.
+    /// Removes the client's own secrets from every text, also from `claims` and `body`. Some services repeat parts of
+    /// the request.
     pub fn redact(&mut self, secrets: &OwnSecrets) {
         let optional = [
             &mut self.suberror,
@@ -125,7 +127,7 @@ impl AuthorityError {
         optional.into_iter().flatten().chain(texts).for_each(|text| secrets.redact(text));
     }
 
-    /// The answer's body as a service writes it.
+    /// Returns the body of the response as a service writes it.
     pub fn to_json(&self) -> Map<String, Value> {
         let mut members = Map::new();
         members.insert("error".to_owned(), self.code.clone().into());
@@ -147,7 +149,7 @@ impl AuthorityError {
         members
     }
 
-    /// The service's own words: without the ids and the time it appends, which bodies part with CRLF or spaces.
+    /// The service's message without the ids and the time that it appends. They follow after CRLF or a space.
     fn summary(&self) -> &str {
         let text = self.description.as_str();
         let end = ["\r\n", "\n", " Trace ID:", " Correlation ID:", " Timestamp:"]
@@ -159,7 +161,7 @@ impl AuthorityError {
     }
 }
 
-/// A refusal is shown to people; a token never is. What has no form under a success status is not looked into.
+/// Whether the body may have a token in it, which must never be shown. Any body with a success status may.
 fn may_hold_a_token(status: u16, members: &Map<String, Value>) -> bool {
     (200..300).contains(&status)
         || ["access_token", "refresh_token", "id_token"].iter().any(|name| members.contains_key(*name))
@@ -170,15 +172,15 @@ fn kept(body: &[u8]) -> String {
     without_tokens(&String::from_utf8_lossy(start))
 }
 
-/// A text without what begins as a JWT does (`eyJ`): some services repeat the request in their errors, and with it the client
-/// assertion.
+/// Replaces every JWT (a text that begins with `eyJ`) by `eyJ...`. Some services repeat the request in their errors,
+/// and with it the client assertion.
 pub fn without_tokens(text: &str) -> String {
     const BEGIN: &str = "eyJ";
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(BEGIN) {
         let (before, token) = rest.split_at(at);
-        // A character that is not seen does not end a token.
+        // An invisible character does not end a token.
         let of_token = |c: char| {
             c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') || (is_active(c) && !c.is_whitespace())
         };
@@ -200,7 +202,7 @@ impl fmt::Display for AuthorityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let summary: String = one_line(self.summary()).chars().take(512).collect();
         f.write_str(&short_line(&self.code))?;
-        // The description names the number, as a rule.
+        // The description usually begins with the number.
         match self.aadsts().filter(|_| !summary.starts_with("AADSTS")) {
             Some(number) => write!(f, ": AADSTS{number}")?,
             None if summary.is_empty() => return write!(f, " (status {})", self.status),
@@ -210,7 +212,7 @@ impl fmt::Display for AuthorityError {
     }
 }
 
-/// What is a name or an id, and no more.
+/// Returns a name or an id as one line of at most 256 characters.
 fn short_line(text: &str) -> String {
     one_line(text).chars().take(256).collect()
 }

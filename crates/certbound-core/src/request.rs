@@ -1,4 +1,4 @@
-//! The token request: encoded by the client, decoded by a token service.
+//! The token request. The client encodes it, and a token service decodes it.
 
 use std::borrow::Cow;
 
@@ -9,20 +9,21 @@ use crate::credential::ClientProof;
 use crate::own_secrets::OwnSecrets;
 use crate::secret::{Secret, SecretBytes};
 
-/// The value of `token_type` that asks for a certificate-bound token, and that a bound answer carries.
+/// The value of `token_type` in a request for a certificate-bound token, and in its response.
 pub const MTLS_POP: &str = "mtls_pop";
 
-/// On whose behalf a token is asked for.
+/// The grant of a token request.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Grant<'a> {
-    /// The application's own (RFC 6749, section 4.4).
+    /// The application requests a token for itself (RFC 6749, section 4.4).
     ClientCredentials,
-    /// A managed identity's own, by the certificate that its machine was issued.
+    /// A managed identity requests a token for itself, with the certificate that was issued to its machine.
     ManagedIdentity,
-    /// A user's, whose access token for this application is exchanged (RFC 7523, section 2.1, as Entra profiles it).
+    /// The application exchanges a user's access token for a token of the same user (RFC 7523, section 2.1, as Entra
+    /// profiles it).
     OnBehalfOf {
-        /// The user's token.
+        /// The user's token, which must be for this application.
         assertion: &'a Secret,
     },
 }
@@ -42,10 +43,10 @@ impl<'a> Grant<'a> {
     }
 }
 
-/// A token request, as POSTed to the token endpoint.
+/// A token request, as it is POSTed to the token endpoint.
 ///
-/// It does not hold the TLS certificate, the endpoint or headers. `req_cnf` belongs to another scheme and is never
-/// sent; parameters with an empty value are left out.
+/// It does not contain the TLS certificate, the endpoint or headers. `req_cnf` belongs to a different scheme and is
+/// never sent. Parameters with an empty value are left out.
 ///
 /// ```
 /// use certbound_core::{credential::ClientProof, request::{Grant, TokenRequest}};
@@ -68,26 +69,27 @@ impl<'a> Grant<'a> {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct TokenRequest<'a> {
-    /// The application's id.
+    /// The client id of the application.
     pub client_id: &'a str,
-    /// On whose behalf.
+    /// The grant.
     pub grant: Grant<'a>,
-    /// What proves the client.
+    /// The client's proof.
     pub proof: ClientProof<'a>,
     /// The scope, as sent.
     pub scope: &'a str,
-    /// Whether the token shall be bound to the connection's certificate.
+    /// Whether to request a token that is bound to the connection's certificate.
     pub bound: bool,
-    /// The `claims` parameter, verbatim.
+    /// The `claims` parameter, unchanged.
     pub claims: Option<&'a str>,
     /// The `fmi_path` parameter.
     pub fmi_path: Option<&'a str>,
-    /// Parameters behind all others; their names must not be among [`TokenRequest::OWN_PARAMETERS`].
+    /// Parameters that follow all others. Their names must not be among [`TokenRequest::OWN_PARAMETERS`].
     pub extra: &'a [(String, String)],
 }
 
 impl<'a> TokenRequest<'a> {
-    /// The names that this type writes itself, and `req_cnf`, which another scheme owns.
+    /// The names that [`TokenRequest::extra`] must not have: those that this type writes, `code`, and `req_cnf`, which
+    /// belongs to a different scheme.
     pub const OWN_PARAMETERS: [&'static str; 14] = [
         "client_id",
         "client_secret",
@@ -105,13 +107,15 @@ impl<'a> TokenRequest<'a> {
         "code",
     ];
 
-    /// Whether a parameter's value must not be seen: assertions, secrets, and what this type does not write itself.
+    /// Whether a parameter's value must not be shown: assertions, secrets, and every parameter in
+    /// [`TokenRequest::extra`].
     pub fn is_secret(name: &str) -> bool {
         matches!(name, "client_assertion" | "client_secret" | "assertion")
             || !Self::OWN_PARAMETERS.contains(&name)
     }
 
-    /// The values that must not be seen in what is answered. Of a caller's own parameters, those of eight bytes and more.
+    /// Returns the values that must not appear in a shown response. Values in [`TokenRequest::extra`] count if they
+    /// have eight bytes or more.
     pub fn secrets(&self) -> OwnSecrets {
         let own = |name: &str| Self::OWN_PARAMETERS.contains(&name);
         let parameters = self.parameters().into_iter();
@@ -120,9 +124,9 @@ impl<'a> TokenRequest<'a> {
         secret.fold(OwnSecrets::new(), |secrets, (_, value)| secrets.and(value))
     }
 
-    /// The body's parameters in wire order, secrets included: redact before showing.
+    /// The parameters of the body in wire order. They include secrets: redact them before they are shown.
     pub fn parameters(&self) -> Vec<(&'a str, &'a str)> {
-        // As many as there are at most, but for the caller's own.
+        // There are at most 12 parameters and those of the caller.
         let mut parameters = Vec::with_capacity(12 + self.extra.len());
         parameters.push(("client_id", self.client_id));
         parameters.extend(self.proof.parameters());
@@ -136,12 +140,12 @@ impl<'a> TokenRequest<'a> {
         parameters
     }
 
-    /// The body, `application/x-www-form-urlencoded`; wiped when dropped.
+    /// Encodes the body as `application/x-www-form-urlencoded`. The buffer is wiped when it is dropped.
     pub fn encode(&self) -> SecretBytes {
         let parameters = self.parameters();
         let parts: Vec<_> =
             parameters.into_iter().map(|(name, value)| [Part::new(name), Part::new(value)]).collect();
-        // As long as it gets, so that the buffer never moves and leaves no copy behind.
+        // The capacity is the final length, so that the buffer is never moved and leaves no copy in memory.
         let capacity = parts.iter().map(|[name, value]| name.length + value.length + 2).sum();
         let mut body = SecretBytes::with_capacity(capacity);
         for [name, value] in parts {
@@ -159,9 +163,9 @@ impl<'a> TokenRequest<'a> {
 /// A name or a value of a form.
 struct Part<'a> {
     text: &'a str,
-    /// In the form, in bytes.
+    /// The length of the encoded text in bytes.
     length: usize,
-    /// It stands in the form as it is. Assertions are long, and nearly always are such.
+    /// Whether the text needs no encoding. Assertions are long, and nearly all of them need no encoding.
     as_it_is: bool,
 }
 
@@ -189,23 +193,23 @@ impl<'a> Part<'a> {
     }
 }
 
-/// A form as a token service receives it: every name once, every value well encoded.
+/// A form as a token service receives it: each name occurs once, and each value is well encoded.
 ///
-/// It does not know which parameters a grant needs.
+/// It does not check which parameters a grant needs.
 #[derive(Debug)]
 pub struct ReceivedForm {
     fields: Vec<(String, Zeroizing<String>)>,
 }
 
 impl ReceivedForm {
-    /// The most parameters one form may have.
+    /// The largest number of parameters in a form.
     pub const MAX_PARAMETERS: usize = 256;
 
     /// Decodes a body.
     ///
     /// # Errors
-    /// [`FormError`] for a name that stands twice (RFC 6749, section 3.2), a percent sign without two hexadecimal
-    /// digits, bytes that are not UTF-8, or too many parameters.
+    /// [`FormError`] if a name occurs twice (RFC 6749, section 3.2), if a percent sign is not followed by two
+    /// hexadecimal digits, if bytes are not UTF-8, or if there are too many parameters.
     pub fn decode(body: &[u8]) -> Result<Self, FormError> {
         let mut fields: Vec<(String, Zeroizing<String>)> = Vec::new();
         for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
@@ -225,7 +229,7 @@ impl ReceivedForm {
         Ok(Self { fields })
     }
 
-    /// The value of `name`; none when it is absent or empty, which OAuth treats alike (RFC 6749, section 3.2).
+    /// The value of `name`. `None` if it is absent or empty: OAuth treats both alike (RFC 6749, section 3.2).
     pub fn value(&self, name: &str) -> Option<&str> {
         self.fields
             .iter()
@@ -234,12 +238,12 @@ impl ReceivedForm {
             .filter(|value| !value.is_empty())
     }
 
-    /// Whether `name` stands in the form at all, be it empty.
+    /// Whether the form has a parameter `name`, even an empty one.
     pub fn has(&self, name: &str) -> bool {
         self.fields.iter().any(|(known, _)| known == name)
     }
 
-    /// Every parameter in the order received.
+    /// All parameters in the order received.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
@@ -257,7 +261,7 @@ fn decode(text: &[u8]) -> Result<String, FormError> {
     String::from_utf8(bytes.into_owned()).map_err(|_| FormError::NotUtf8)
 }
 
-/// Decodes `%XX`; the caller has checked that every percent sign is followed by two digits.
+/// Decodes `%XX`. The caller has checked that two digits follow every percent sign.
 fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
     percent_encoding::percent_decode(text).into()
 }
@@ -266,19 +270,19 @@ fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormError {
-    /// A parameter twice.
+    /// A parameter occurs twice.
     #[error("the parameter `{name}` stands twice")]
     Duplicate {
-        /// Its name.
+        /// The start of its name.
         name: String,
     },
-    /// `%` without two hexadecimal digits.
+    /// A `%` is not followed by two hexadecimal digits.
     #[error("a percent sign is not followed by two hexadecimal digits")]
     BadPercent,
-    /// Not UTF-8 once decoded.
+    /// A decoded name or value is not UTF-8.
     #[error("a value is not UTF-8")]
     NotUtf8,
-    /// More than [`ReceivedForm::MAX_PARAMETERS`].
+    /// The form has more than [`ReceivedForm::MAX_PARAMETERS`] parameters.
     #[error("more than {} parameters", ReceivedForm::MAX_PARAMETERS)]
     TooMany,
 }
@@ -337,7 +341,7 @@ mod tests {
         assert_eq!(ReceivedForm::decode(many.as_bytes()).unwrap_err(), FormError::TooMany);
     }
 
-    /// A buffer that grew would leave a copy of what it holds behind.
+    /// A buffer that is moved to grow would leave a copy of its secret in memory.
     #[test]
     fn the_body_stays_where_it_was_begun() {
         let secret = Secret::new("a b&c=%/+~\u{e9}".repeat(50));

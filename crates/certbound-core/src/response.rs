@@ -1,4 +1,4 @@
-//! The token service's answer: parsed by the client, written by the emulator.
+//! The token service's response. The client parses it, and the emulator writes it.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use crate::own_secrets::OwnSecrets;
 pub use crate::refusal::AuthorityError;
 use crate::secret::Secret;
 
-/// The largest answer that is parsed.
+/// The largest response that is parsed, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
 
-/// A successful token answer (RFC 6749, section 5.1). Not judged yet: whether type, scope and binding are those asked for
-/// is the client's to check.
+/// A successful token response (RFC 6749, section 5.1). It is not compared with the request: the client must check that
+/// type, scope and binding are those it asked for.
 ///
-/// `Debug` prints the names of other members and never their values: a `refresh_token` may be among them.
+/// `Debug` prints only the names of the other members, because a `refresh_token` may be among them.
 pub struct TokenResponse {
     /// `token_type`, in the service's spelling.
     pub token_type: String,
@@ -27,20 +27,21 @@ pub struct TokenResponse {
     pub expires_in: Duration,
     /// `ext_expires_in`.
     pub ext_expires_in: Option<Duration>,
-    /// `refresh_in`: when a new token should be fetched. None where it is no such number.
+    /// `refresh_in`: the time after which a new token should be fetched. `None` if it is absent or not a number of
+    /// seconds.
     pub refresh_in: Option<Duration>,
-    /// `scope`, where the answer names one.
+    /// `scope`, split at white space. `None` if the response has no scope or an empty one.
     pub scope: Option<Vec<String>>,
-    /// Every other member.
+    /// All other members.
     pub extra: Map<String, Value>,
 }
 
-/// What a client reads from an answer's headers.
+/// The headers of a response that a client reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderFacts {
     /// `Content-Type`.
     pub content_type: Option<String>,
-    /// `Retry-After`, when it is a number of seconds.
+    /// `Retry-After`, if it is a number of seconds.
     pub retry_after: Option<Duration>,
     /// `Location`.
     pub location: Option<String>,
@@ -49,11 +50,12 @@ pub struct HeaderFacts {
 }
 
 impl TokenResponse {
-    /// Reads an answer. Only status 200 is success.
+    /// Parses a response. Only status 200 is a success.
     ///
     /// # Errors
-    /// [`AnswerError::Refused`] for an error answer of any shape, [`AnswerError::Malformed`] for one that breaks the
-    /// protocol: a redirect, no JSON, a member twice, missing or of the wrong type, an empty token.
+    /// [`AnswerError::Refused`] if the status is not 200 and not a redirect. [`AnswerError::Malformed`] if the response
+    /// breaks the protocol: a redirect, a body that is too large or not JSON, a member that is duplicate, missing or of
+    /// the wrong type, or an `access_token` that is empty or has invalid characters.
     pub fn parse(status: u16, headers: &HeaderFacts, body: &[u8]) -> Result<Self, AnswerError> {
         if (300..400).contains(&status) {
             let to = headers.location.as_deref().and_then(host_of).unwrap_or_else(|| "nowhere".to_owned());
@@ -76,7 +78,7 @@ impl TokenResponse {
         if access_token.trim().is_empty() {
             return Err(MalformedAnswer::EmptyToken.into());
         }
-        // Whatever else would go into a header, a shell or a terminal as it stands.
+        // Any other character could act in a header, a shell or a terminal.
         if !is_b64token(access_token.as_bytes()) {
             return Err(MalformedAnswer::TokenCharacters.into());
         }
@@ -89,7 +91,7 @@ impl TokenResponse {
             access_token,
             expires_in,
             ext_expires_in: seconds(&mut members, "ext_expires_in")?,
-            // A hint: a service that gets it wrong has still given a token.
+            // `refresh_in` is a hint. The token is usable even if the hint is wrong.
             refresh_in: seconds(&mut members, "refresh_in").ok().flatten(),
             scope: scope
                 .map(|scope| scope.split_ascii_whitespace().map(str::to_owned).collect())
@@ -98,7 +100,7 @@ impl TokenResponse {
         })
     }
 
-    /// The answer as a service writes it; times are numbers.
+    /// Returns the response as a service writes it. Times are numbers of seconds.
     pub fn to_json(&self) -> Map<String, Value> {
         let mut members = Map::new();
         members.insert("token_type".to_owned(), self.token_type.clone().into());
@@ -118,11 +120,11 @@ impl TokenResponse {
     }
 }
 
-/// Whether these are characters of a Bearer token (RFC 6750, section 2.1).
+/// Whether every character is allowed in a Bearer token (RFC 6750, section 2.1).
 pub fn is_b64token(text: &[u8]) -> bool {
     bytes::all(text, |byte| {
         let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
-        // `-./` come before the digits.
+        // In ASCII, `-./` come directly before the digits.
         let digit_or_mark = byte.wrapping_sub(b'-') <= b'9' - b'-';
         letter | digit_or_mark | (byte == b'_') | (byte == b'~') | (byte == b'+') | (byte == b'=')
     })
@@ -150,7 +152,7 @@ fn text(members: &mut Taken<'_>, field: &'static str) -> Result<Option<String>, 
     }
 }
 
-/// Whole seconds, as a number or a text of digits; some services send one, some the other.
+/// Takes a time in whole seconds. Some services send a number, others a string of digits.
 fn seconds(members: &mut Taken<'_>, field: &'static str) -> Result<Option<Duration>, MalformedAnswer> {
     let number = match members.take(field) {
         None | Some(Value::Null) => return Ok(None),
@@ -166,7 +168,7 @@ fn seconds(members: &mut Taken<'_>, field: &'static str) -> Result<Option<Durati
         .ok_or(MalformedAnswer::WrongType { field, expected: "a number of seconds, at most ten years" })
 }
 
-/// A longer life than this is a mistake of the service, not a token to keep.
+/// The longest time that is accepted: ten years, in seconds. A longer one is a mistake of the service.
 const MAX_SECONDS: u64 = 3650 * 24 * 60 * 60;
 
 fn host_of(location: &str) -> Option<String> {
@@ -174,13 +176,13 @@ fn host_of(location: &str) -> Option<String> {
     url.host_str().map(|host| host.chars().take(253).collect())
 }
 
-/// Why there is no token.
+/// Why a response has no token.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum AnswerError {
-    /// The service said no.
+    /// The token service refused the request.
     #[error("the token service refused: {0}")]
     Refused(Box<AuthorityError>),
-    /// The answer breaks the protocol.
+    /// The response breaks the protocol.
     #[error(transparent)]
     Malformed(MalformedAnswer),
 }
@@ -191,54 +193,54 @@ impl From<MalformedAnswer> for AnswerError {
     }
 }
 
-/// How an answer breaks the protocol. Holds nothing of a token.
+/// How a response breaks the protocol. It contains no part of a token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MalformedAnswer {
-    /// A redirect, which is never followed: an assertion does not travel to where a redirect says.
+    /// The response is a redirect. It is never followed: an assertion must not be sent to a host that a redirect names.
     #[error("the token service redirected (status {status}) to {to}; redirects are not followed")]
     Redirect {
-        /// The status.
+        /// The status of the response.
         status: u16,
-        /// The host it points to.
+        /// The host of `Location`, or `nowhere`.
         to: String,
     },
-    /// Larger than [`MAX_BYTES`].
+    /// The response is larger than [`MAX_BYTES`].
     #[error("the answer is {length} bytes long; at most {MAX_BYTES} are accepted")]
     TooLarge {
-        /// Its length in bytes.
+        /// The length of the response in bytes.
         length: usize,
     },
-    /// Not a JSON object.
+    /// The response is not a JSON object.
     #[error("the token service's answer cannot be read: {0}")]
     NotJson(JsonError),
-    /// A member twice.
+    /// The response has two members of this name.
     #[error("the token service's answer holds `{0}` twice")]
     DuplicateField(String),
-    /// No `token_type`.
+    /// The response has no `token_type`.
     #[error("the token service's answer has no `token_type`")]
     MissingTokenType,
-    /// A member that must be there.
+    /// The response has no member of this name, and it is required.
     #[error("the token service's answer has no `{0}`")]
     MissingField(&'static str),
-    /// A member of the wrong type.
+    /// A member has the wrong type.
     #[error("`{field}` in the token service's answer is not {expected}")]
     WrongType {
-        /// Which one.
+        /// The name of the member.
         field: &'static str,
-        /// What it must be.
+        /// The type that it must have.
         expected: &'static str,
     },
-    /// An empty `access_token`.
+    /// The `access_token` is empty.
     #[error("the token service's answer holds an empty token")]
     EmptyToken,
-    /// An `access_token` with characters that no token has.
+    /// The `access_token` has a character that is not allowed in a token.
     #[error("the token service's answer holds a token with characters that no token has")]
     TokenCharacters,
 }
 
 impl MalformedAnswer {
-    /// Takes our own secrets out of what is quoted of the answer.
+    /// Removes the client's own secrets from the parts that are quoted from the response.
     pub fn redact(&mut self, secrets: &OwnSecrets) {
         match self {
             Self::Redirect { to: quoted, .. }
@@ -248,7 +250,7 @@ impl MalformedAnswer {
         }
     }
 
-    /// MSAL's name where it has one, else ours.
+    /// Returns MSAL's code for the error if it has one, otherwise our own.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Redirect { .. } => "redirect_refused",
@@ -263,7 +265,7 @@ impl MalformedAnswer {
         }
     }
 
-    /// What to do.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Redirect { .. } => {

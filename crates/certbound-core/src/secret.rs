@@ -1,14 +1,14 @@
-//! Text that must not be seen: tokens, assertions, client secrets, passwords.
+//! Text that must not be shown: tokens, assertions, client secrets, passwords.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use zeroize::Zeroize as _;
 
-/// A secret text: wiped from memory when dropped, and never printed.
+/// A secret text. It is wiped from memory when it is dropped, and never printed.
 ///
-/// It does not protect against swapping or core dumps, and copies made from [`Secret::expose`] are their maker's to
-/// wipe. It is neither `Clone` nor `Display`, so that a copy or a print is a decision.
+/// It does not protect against swapping or core dumps. A caller that copies the text of [`Secret::expose`] must wipe
+/// the copy. The type is neither `Clone` nor `Display`, so that each copy or print is explicit in the code.
 ///
 /// ```
 /// use certbound_core::secret::Secret;
@@ -20,7 +20,7 @@ use zeroize::Zeroize as _;
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes the text over; nothing of it is copied when it is a `String`.
+    /// Takes the text. A `String` is not copied.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -30,12 +30,12 @@ impl Secret {
         &self.0
     }
 
-    /// Length in bytes.
+    /// The length in bytes.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is no text at all.
+    /// Whether the text is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -53,21 +53,21 @@ impl Drop for Secret {
     }
 }
 
-/// A buffer of bytes that hold a secret: wiped from memory when dropped, and never printed.
+/// A buffer of secret bytes. It is wiped from memory when it is dropped, and never printed.
 ///
-/// It is a `Vec` to whoever fills it. One that outgrows its capacity moves and leaves a copy behind: make it as large as it
-/// gets.
+/// It can be filled like a `Vec`. A `Vec` that grows beyond its capacity leaves a copy of the bytes in memory, so
+/// choose a capacity that is large enough.
 #[derive(Default)]
 pub struct SecretBytes(Vec<u8>);
 
 impl SecretBytes {
-    /// An empty buffer with room for so many bytes.
+    /// Makes an empty buffer with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
         Self(Vec::with_capacity(capacity))
     }
 }
 
-/// Takes the bytes over; none of them is copied.
+/// Takes the bytes without a copy.
 impl From<Vec<u8>> for SecretBytes {
     fn from(bytes: Vec<u8>) -> Self {
         Self(bytes)
@@ -106,7 +106,8 @@ impl fmt::Debug for SecretBytes {
     }
 }
 
-/// Wipes the whole allocation in two steps; a `Vec`'s own `zeroize` takes one for every byte.
+/// Wipes the whole allocation: the bytes and the spare capacity. `Vec::zeroize` is slower, because it wipes each byte
+/// by itself.
 fn wipe(bytes: &mut Vec<u8>) {
     bytes.as_mut_slice().zeroize();
     bytes.spare_capacity_mut().zeroize();
@@ -116,7 +117,7 @@ fn wipe(bytes: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    /// What is beyond its length, safe code cannot look at.
+    /// The spare capacity is not checked: safe code cannot read it.
     #[test]
     fn every_byte_is_wiped() {
         for length in [0, 1, 7, 15, 16, 17, 63, 64, 65, 4096, 5001] {

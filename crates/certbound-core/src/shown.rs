@@ -1,12 +1,13 @@
-//! Showing what strangers wrote, in messages, logs and headers, without letting it speak for itself.
+//! Shows texts from other parties in messages, logs and headers without the effects of their control characters.
 //!
-//! Everything that came from outside passes one of these functions before a terminal, a log or a header has it.
+//! Every text from outside must go through one of these functions before it is written to a terminal, a log or a
+//! header.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// The first 64 characters of an input for an error message; control characters and non-ASCII are escaped, so that
-/// neither a terminal nor a look-alike letter can mislead.
+/// Returns the first 64 characters of an input for an error message. Control characters and non-ASCII are escaped, so
+/// that neither a terminal command nor a look-alike letter can mislead.
 pub fn shown(input: &str) -> String {
     const MOST: usize = 64;
     let mut text: String = input.chars().take(MOST).flat_map(char::escape_default).collect();
@@ -16,24 +17,25 @@ pub fn shown(input: &str) -> String {
     text
 }
 
-/// A text for one line: each character that [acts](is_active) becomes a space. It is not shortened.
+/// Returns a text for one line: each [active](is_active) character becomes a space. The text is not shortened.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     without(text, is_active)
 }
 
-/// A text of several lines: as [`one_line`], but line feeds and tabs stay.
+/// Returns a text for several lines: as [`one_line`], but line feeds and tabs are kept.
 pub fn lines(text: &str) -> Cow<'_, str> {
     without(text, |c| is_active(c) && !matches!(c, '\n' | '\t'))
 }
 
-/// JSON as text in which no character [acts](is_active): within its texts each is escaped as `\u....`, which means the same.
-/// Line feeds stay, since JSON has them between its tokens only.
+/// Returns JSON without [active](is_active) characters. Inside strings, each one is escaped as `\u....`, which means
+/// the same. Line feeds are kept: JSON has them between its tokens only.
 pub fn json(text: &str) -> Cow<'_, str> {
     let acts = |c: char| is_active(c) && c != '\n';
     if !text.contains(acts) {
         return Cow::Borrowed(text);
     }
-    // As long as it gets: there may be secrets in it, of which a growing text would leave copies behind.
+    // The capacity is the largest possible length. The text may have secrets, and a text that grows leaves copies in
+    // memory.
     let more = 12 * text.chars().filter(|c| acts(*c)).count();
     let mut escaped = String::with_capacity(text.len() + more);
     for c in text.chars() {
@@ -49,10 +51,10 @@ pub fn json(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Whether a character does something else than stand for itself: it moves the cursor, begins a command to the terminal, ends
-/// a line, changes the direction of what follows, or is there without being seen.
+/// Whether a character has another effect than to be displayed: it moves the cursor, begins a terminal command, ends a
+/// line, changes the direction of text, or is invisible.
 ///
-/// The joiners U+200C and U+200D do not count: words of some languages need them.
+/// The joiners U+200C and U+200D are not active: some languages need them in words.
 pub fn is_active(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -79,7 +81,7 @@ fn without(text: &str, acts: impl Fn(char) -> bool) -> Cow<'_, str> {
     }
 }
 
-/// Writes one line, whatever is written into it: the errors of the libraries show themselves through it.
+/// A writer that turns every text into one line. The errors of the libraries are displayed through it.
 pub struct OneLine<W>(pub W);
 
 impl<W: fmt::Write> fmt::Write for OneLine<W> {

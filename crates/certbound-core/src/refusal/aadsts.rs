@@ -1,21 +1,21 @@
-//! The token service's numbers that these flows meet: what each means and what to do.
+//! The AADSTS numbers that these flows can meet, with the meaning of each and advice.
 
-/// One number of the token service.
+/// One AADSTS number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aadsts {
     /// The number of `AADSTSnnn`.
     pub number: u32,
-    /// The `error` it comes with.
+    /// The `error` of a response with this number.
     pub oauth_error: &'static str,
-    /// The HTTP status it comes with.
+    /// The HTTP status of a response with this number.
     pub status: u16,
-    /// What it means, in our words.
+    /// The meaning of the number, in our words.
     pub meaning: &'static str,
-    /// What to do.
+    /// Advice on how to fix the error.
     pub fix: &'static str,
 }
 
-/// What is known of a number.
+/// Returns the entry of a number, if the number is known.
 pub fn aadsts(number: u32) -> Option<&'static Aadsts> {
     TABLE.iter().find(|known| known.number == number)
 }
