@@ -1,4 +1,4 @@
-//! The authority: who issues the tokens. A login host, one tenant, and at most one region.
+//! The authority, which issues the tokens: a login host, usually a tenant, and at most one region.
 
 mod error;
 mod place;
@@ -21,33 +21,34 @@ use crate::server_metadata::ServerMetadata;
 use crate::shown::shown;
 use crate::tenant::{TenantId, is_host_name};
 
-/// An authority: who issues the tokens, with the region to use there. By default Microsoft Entra,
-/// `https://host[:port]/tenant/`; its kind follows from the URL ([`AuthorityKind`]).
+/// An authority, which issues the tokens, and the region to use there. By default it is Microsoft Entra,
+/// `https://host[:port]/tenant/`. The URL decides the kind ([`AuthorityKind`]).
 ///
-/// Does not ask whether the host exists or belongs to Microsoft: an unknown host is an environment of its own. Regions
-/// and mutual-TLS hosts are Entra's; other kinds are reached at the host they are configured with.
+/// It does not check that the host exists or belongs to Microsoft: an unknown host is an environment of its own.
+/// Regions and mutual-TLS hosts exist for Entra only; other kinds are reached at the configured host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Authority {
     host: Arc<str>,
     port: Option<u16>,
     place: Place,
     region: Option<Region>,
-    /// The environment by metadata of one's own, which no host rule changes.
+    /// The environment from custom metadata. No host rule changes its hosts.
     environment: Option<Arc<Environment>>,
-    /// The environment by instance discovery, for a host that is not among the known ones.
+    /// The environment from instance discovery, for a host that is not a known one.
     discovered: Option<Arc<Environment>>,
-    /// What an OpenID issuer says of itself.
+    /// The metadata that an OpenID issuer publishes.
     metadata: Option<Arc<ServerMetadata>>,
 }
 
 impl Authority {
-    /// Reads an authority URL such as `https://login.microsoftonline.com/contoso.com`.
+    /// Parses an authority URL such as `https://login.microsoftonline.com/contoso.com`.
     ///
-    /// The URL is lower-cased; path segments after the tenant and an explicit `:443` are dropped. The region is none.
+    /// The URL is converted to lower case. Path segments after the tenant and an explicit `:443` are dropped. The
+    /// result has no region.
     ///
     /// # Errors
-    /// [`AuthorityUrlError`] for what is not an `https` URL of a host and a tenant and nothing else, and for every text
-    /// that a URL parser would have to repair first.
+    /// [`AuthorityUrlError`] if the text is not an `https` URL with a host and a tenant, if it has any other part, or
+    /// if a URL parser would have to repair it.
     pub fn parse(url: &str) -> Result<Self, AuthorityUrlError> {
         let malformed = || AuthorityUrlError::Malformed { shown: shown_url(url) };
         if url.len() > MAX_URL_BYTES || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -67,13 +68,13 @@ impl Authority {
         Ok(Self::at(host, parsed.port(), place))
     }
 
-    /// An OpenID Connect issuer that is none of the known kinds, such as `https://idp.example/realm`.
+    /// Makes the authority of an OpenID Connect issuer that is of no known kind, such as `https://idp.example/realm`.
     ///
-    /// The path is kept as it is written, since an issuer is compared byte for byte. Its token endpoint is known once
-    /// its metadata is ([`Authority::with_metadata`]).
+    /// The path is kept as written, because issuers are compared byte for byte. The token endpoint is unknown until
+    /// [`Authority::with_metadata`] sets the metadata.
     ///
     /// # Errors
-    /// As [`Authority::parse`], without the demands on a path.
+    /// The errors of [`Authority::parse`]; the path has no requirements.
     pub fn oidc(issuer: &str) -> Result<Self, AuthorityUrlError> {
         let malformed = || AuthorityUrlError::Malformed { shown: shown_url(issuer) };
         if issuer.len() > MAX_URL_BYTES || !issuer.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -103,55 +104,55 @@ impl Authority {
         }
     }
 
-    /// The public cloud's authority for a tenant.
+    /// Returns the public cloud's authority for a tenant.
     pub fn public(tenant: TenantId) -> Self {
         Self::in_cloud(Cloud::Public, tenant)
     }
 
-    /// A cloud's authority for a tenant, on the login host from which a mutual-TLS host can be derived.
+    /// Returns a cloud's authority for a tenant, on the login host from which a mutual-TLS host can be derived.
     pub fn in_cloud(cloud: Cloud, tenant: TenantId) -> Self {
         Self::at(cloud.login_host(), None, Place::Entra(tenant))
     }
 
-    /// The same authority with this region.
+    /// Returns the same authority with this region.
     #[must_use]
     pub fn with_region(self, region: Region) -> Self {
         Self { region: Some(region), ..self }
     }
 
-    /// The same authority without a region.
+    /// Returns the same authority without a region.
     #[must_use]
     pub fn without_region(self) -> Self {
         Self { region: None, ..self }
     }
 
-    /// The same authority for another tenant; none where the kind of authority has no tenant to choose (AD FS, B2C,
-    /// OpenID issuers).
+    /// Returns the same authority for another tenant. `None` if a request cannot choose the tenant (AD FS, B2C, OpenID
+    /// issuers).
     pub fn for_tenant(&self, tenant: TenantId) -> Option<Self> {
         let place = self.place.for_tenant(tenant)?;
         Some(Self { place, ..self.clone() })
     }
 
-    /// The same authority in an environment of one's own metadata: its hosts are used as they are, whatever the region
-    /// and also for mutual TLS.
+    /// Returns the same authority in an environment from custom metadata. Its hosts are used unchanged, whatever the
+    /// region, and for mutual TLS too.
     #[must_use]
     pub fn in_environment(self, environment: Arc<Environment>) -> Self {
         Self { environment: Some(environment), ..self }
     }
 
-    /// The same authority in the environment that instance discovery told: its preferred host is used where neither a
-    /// region nor mutual TLS chooses another.
+    /// Returns the same authority in an environment from instance discovery. Its preferred host is used unless a region
+    /// or mutual TLS chooses a host.
     #[must_use]
     pub fn in_discovered_environment(self, environment: Arc<Environment>) -> Self {
         Self { discovered: Some(environment), ..self }
     }
 
-    /// Whether its environment was given, by metadata of one's own or by discovery.
+    /// Whether an environment was set, from custom metadata or from discovery.
     pub fn has_environment(&self) -> bool {
         self.environment.is_some() || self.discovered.is_some()
     }
 
-    /// The same authority with what it says of itself.
+    /// Returns the same authority with the metadata that it publishes.
     #[must_use]
     pub fn with_metadata(self, metadata: Arc<ServerMetadata>) -> Self {
         Self { metadata: Some(metadata), ..self }
@@ -162,7 +163,7 @@ impl Authority {
         self.place.kind()
     }
 
-    /// The tenant; AD FS and OpenID issuers have none.
+    /// The tenant. `None` for AD FS and OpenID issuers.
     pub fn tenant(&self) -> Option<&TenantId> {
         self.place.tenant()
     }
@@ -183,32 +184,32 @@ impl Authority {
         self.metadata.as_deref()
     }
 
-    /// The login host as configured, in lower case; requests may go to another one.
+    /// The login host as configured, in lower case. Requests may go to another host.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port, when it is not 443.
+    /// The port, if it is not 443.
     pub fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// The region as configured; a request may not use it.
+    /// The region as configured. A request may not use it.
     pub fn region(&self) -> Option<&Region> {
         self.region.as_ref()
     }
 
-    /// The cloud of the login host; [`Cloud::Public`] when the host is unknown.
+    /// The cloud of the login host. [`Cloud::Public`] if the host is unknown.
     pub fn cloud(&self) -> Cloud {
         Cloud::of_host(&self.host).unwrap_or(Cloud::Public)
     }
 
-    /// The cloud of the login host; none when the host is unknown.
+    /// The cloud of the login host. `None` if the host is unknown.
     pub fn cloud_if_known(&self) -> Option<Cloud> {
         Cloud::of_host(&self.host)
     }
 
-    /// The canonical URL, for Entra `https://host[:port]/tenant/`; the region has no place in it.
+    /// The canonical URL, for Entra `https://host[:port]/tenant/`. It does not contain the region.
     pub fn url(&self) -> String {
         format!("https://{}{}", self.host_and_port(), self.place.path())
     }
@@ -222,7 +223,7 @@ impl Authority {
     }
 }
 
-/// The canonical URL.
+/// Writes the canonical URL.
 impl fmt::Display for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url())
@@ -252,10 +253,10 @@ fn refuse_extra_parts(url: &Url) -> Result<(), AuthorityUrlError> {
     Err(AuthorityUrlError::ExtraPart { part })
 }
 
-/// The host, if it is a plain name and the URL says literally `https://host[:port][/path]`.
+/// Returns the host, if it is a plain name and the text is literally `https://host[:port][/path]`.
 ///
-/// A URL parser decodes percent signs, rewrites numbers into IPv4 addresses, turns backslashes round and removes dot
-/// segments. Whoever reads the configuration does not, so a text that needed any of it is refused.
+/// A URL parser decodes percent signs, rewrites numbers into IPv4 addresses, changes backslashes and removes dot
+/// segments. Other readers of the configuration may not do so, so a text that needs any of it is refused.
 fn written_host<'a>(url: &'a Url, text: &str) -> Option<&'a str> {
     let host = match url.host()? {
         Host::Domain(_) | Host::Ipv4(_) => url.host_str().filter(|host| is_host_name(host))?,
@@ -269,7 +270,8 @@ fn written_host<'a>(url: &'a Url, text: &str) -> Option<&'a str> {
     (path == url.path() || (path.is_empty() && url.path() == "/")).then_some(host)
 }
 
-/// Shows neither a query nor a fragment, and nothing at all when there may be user information: people put secrets there.
+/// Returns a URL for an error message, without query and fragment. If it may have user information, nothing of it is
+/// shown: that may be secret.
 fn shown_url(url: &str) -> String {
     match url.contains('@') {
         true => "***".to_owned(),

@@ -1,4 +1,4 @@
-//! The public half of a certificate, and its thumbprint.
+//! The public part of a certificate, and its thumbprint.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::time::UnixTime;
 
 /// `x5t#S256`: the SHA-256 of a certificate's whole DER (RFC 8705, section 3.1).
 ///
-/// It changes whenever a byte of the certificate does: a renewed certificate with the same key is another binding.
+/// It changes if any byte of the certificate changes: a renewed certificate with the same key is a different binding.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Thumbprint([u8; 32]);
 
@@ -30,22 +30,22 @@ impl Thumbprint {
         &self.0
     }
 
-    /// As it stands in a token: base64url without padding, 43 characters.
+    /// The thumbprint as it is in a token: base64url without padding, 43 characters.
     pub fn x5t_s256(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// In lower-case hexadecimal, as openssl prints it but for the colons.
+    /// The thumbprint in lower-case hexadecimal, without colons.
     pub fn hex(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Whether a token's `x5t#S256` is this thumbprint, in constant time.
+    /// Whether a token's `x5t#S256` is this thumbprint. The comparison takes constant time.
     ///
-    /// The texts are compared, never decoded: a second spelling of the same bytes is not the same claim.
+    /// The texts are compared without decoding: a non-canonical base64url of the same bytes does not match.
     pub fn matches_claim(&self, claim: &str) -> bool {
         let mut own = [0; 43];
-        // 32 bytes take 43 characters.
+        // 32 bytes always take 43 characters.
         let written = URL_SAFE_NO_PAD.encode_slice(self.0, &mut own);
         written.is_ok() && bool::from(own.ct_eq(claim.as_bytes()))
     }
@@ -63,23 +63,24 @@ impl fmt::Debug for Thumbprint {
     }
 }
 
-/// The kind of key a certificate holds.
+/// The kind of a certificate's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyAlgorithm {
-    /// RSA, with the size of its modulus.
+    /// RSA.
     Rsa {
-        /// Bits of the modulus.
+        /// The size of the modulus in bits.
         bits: usize,
     },
     /// An elliptic curve.
     Ec,
-    /// Anything else.
+    /// Any other kind of key.
     Other,
 }
 
 impl KeyAlgorithm {
-    /// The kind of a public key, DER of a `SubjectPublicKeyInfo`; none for what is no public key, or has bytes behind it.
+    /// Returns the kind of a public key in DER of a `SubjectPublicKeyInfo`. `None` if it is not a public key, or if
+    /// bytes follow it.
     pub fn of_public_key(der: &[u8]) -> Option<Self> {
         match SubjectPublicKeyInfo::from_der(der) {
             Ok(([], key)) => Some(key_algorithm(&key)),
@@ -90,7 +91,7 @@ impl KeyAlgorithm {
 
 /// A certificate with its issuers, leaf first, each in DER.
 ///
-/// The leaf was parsed; nothing was verified: neither signatures nor dates nor purpose.
+/// Every certificate was parsed. Nothing was verified: neither signatures nor dates nor purpose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateChain {
     ders: Vec<Vec<u8>>,
@@ -104,14 +105,14 @@ pub struct CertificateChain {
 }
 
 impl CertificateChain {
-    /// The most certificates a chain may have.
+    /// The largest number of certificates in a chain.
     pub const MAX_LENGTH: usize = 16;
 
-    /// Takes a chain, leaf first.
+    /// Makes a chain from certificates in DER, leaf first.
     ///
     /// # Errors
-    /// [`CertificateError`] for an empty or overlong chain, or one in which a certificate does not parse or has bytes
-    /// behind it.
+    /// [`CertificateError`] if the chain is empty or too long, or if a certificate does not parse or has bytes after
+    /// its end.
     pub fn from_der(ders: Vec<Vec<u8>>) -> Result<Self, CertificateError> {
         if ders.len() > Self::MAX_LENGTH {
             return Err(CertificateError::TooLong { length: ders.len() });
@@ -136,11 +137,11 @@ impl CertificateChain {
 
     /// The leaf, in DER.
     pub fn leaf_der(&self) -> &[u8] {
-        // A chain is never empty.
+        // `from_der` refuses an empty chain, so there is always a leaf.
         self.ders.first().map_or(&[], Vec::as_slice)
     }
 
-    /// All of them, leaf first.
+    /// All certificates, leaf first.
     pub fn ders(&self) -> &[Vec<u8>] {
         &self.ders
     }
@@ -150,8 +151,8 @@ impl CertificateChain {
         self.thumbprint
     }
 
-    /// SHA-1 of the leaf: `x5t` (RFC 7515, section 4.1.7), the name of a certificate in a header that older servers read.
-    /// It names, it does not protect; nothing is decided by it.
+    /// SHA-1 of the leaf: `x5t` (RFC 7515, section 4.1.7). Older servers find the certificate by it. It protects
+    /// nothing, and no decision depends on it.
     pub fn sha1(&self) -> [u8; 20] {
         let mut sha1 = [0; 20];
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, self.leaf_der());
@@ -179,7 +180,7 @@ impl CertificateChain {
         &self.issuer
     }
 
-    /// The leaf's kind of key.
+    /// The kind of the leaf's key.
     pub fn key_algorithm(&self) -> KeyAlgorithm {
         self.key_algorithm
     }
@@ -203,7 +204,7 @@ fn parse(at: usize, der: &[u8]) -> Result<X509Certificate<'_>, CertificateError>
     }
 }
 
-/// Times before 1970 become 1970: such a certificate was valid or over long ago, and stays so.
+/// Converts a time. Times before 1970 become 1970; the comparison with today's time stays the same.
 fn moment(time: ASN1Time) -> UnixTime {
     UnixTime::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
 }
@@ -220,31 +221,31 @@ fn key_algorithm(key: &SubjectPublicKeyInfo<'_>) -> KeyAlgorithm {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
-    /// No certificate at all.
+    /// There is no certificate.
     #[error("there is no certificate")]
     Empty,
-    /// More than [`CertificateChain::MAX_LENGTH`].
+    /// The chain has more than [`CertificateChain::MAX_LENGTH`] certificates.
     #[error("the chain has {length} certificates; at most {} are accepted", CertificateChain::MAX_LENGTH)]
     TooLong {
-        /// How many there are.
+        /// The number of certificates.
         length: usize,
     },
-    /// Not X.509.
+    /// A certificate is not X.509.
     #[error("certificate {} of the chain is not X.509", .at + 1)]
     Malformed {
-        /// Its place, from 0.
+        /// The position of the certificate in the chain, from 0.
         at: usize,
     },
-    /// Bytes behind the certificate.
+    /// A certificate has bytes after its end.
     #[error("certificate {} of the chain has bytes behind its end", .at + 1)]
     TrailingBytes {
-        /// Its place, from 0.
+        /// The position of the certificate in the chain, from 0.
         at: usize,
     },
 }
 
 impl CertificateError {
-    /// A stable name.
+    /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Empty => "certificate_missing",
@@ -252,7 +253,7 @@ impl CertificateError {
         }
     }
 
-    /// What to do.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         "export the certificate again, with its issuers behind it"
     }

@@ -1,4 +1,4 @@
-//! The token endpoint: which host a request goes to, and by which rule.
+//! The token endpoint: the host of a request, and the rule that chose it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,32 +11,32 @@ use crate::region::Region;
 use crate::shown::shown;
 use crate::tenant::TenantId;
 
-/// On whose behalf the token is asked for.
+/// The flow of a token request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flow {
-    /// The application's own (RFC 6749 section 4.4); both legs of an exchange are of this flow.
+    /// The application requests a token for itself (RFC 6749 section 4.4). Both legs of an exchange use this flow.
     ClientCredentials,
-    /// A user's. Uses the region over mutual TLS only.
+    /// The application requests a token for a user. This flow uses the region over mutual TLS only.
     User,
 }
 
-/// What the TLS connection carries.
+/// The TLS connection of a token request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Channel {
-    /// No client certificate.
+    /// The connection has no client certificate.
     Plain,
-    /// A client certificate (RFC 8705 section 2), whether the token will be bound to it or not.
+    /// The connection has a client certificate (RFC 8705 section 2), whether the token will be bound to it or not.
     MutualTls,
 }
 
 impl Authority {
-    /// The endpoint this authority's tokens are requested from.
+    /// Returns the endpoint from which this authority's tokens are requested.
     ///
-    /// Asks nobody: an unknown host is taken as it is, or derived from by the rule of the known ones. Kinds other than
-    /// Entra have one host for everything, and no regions.
+    /// It makes no request. An unknown host is used unchanged, or a host is derived from it by the rule of the known
+    /// ones. Kinds other than Entra have one host for every request, and no regions.
     ///
     /// # Errors
-    /// [`EndpointError`] over mutual TLS, when the login host has no mutual-TLS host, whatever the region; and for an
+    /// [`EndpointError`] over mutual TLS, if the login host has no mutual-TLS host, whatever the region. Also for an
     /// OpenID issuer whose metadata is not known yet.
     pub fn token_endpoint(&self, flow: Flow, channel: Channel) -> Result<TokenEndpoint, EndpointError> {
         let Some(path) = self.token_path() else { return self.by_metadata(channel) };
@@ -77,11 +77,12 @@ impl Authority {
         Ok(TokenEndpoint::named(url, self.host(), None))
     }
 
-    /// Whether a bound token can be asked for here at all.
+    /// Checks that a bound token can be requested from this authority.
+    ///
+    /// `by_certificate` says that the client authenticates by its certificate alone. Only OpenID issuers are checked.
     ///
     /// # Errors
-    /// [`EndpointError::DoesNotBind`] and [`EndpointError::TakesNoCertificate`], for an OpenID issuer that says so;
-    /// `by_certificate`: the client authenticates by its certificate alone.
+    /// [`EndpointError::DoesNotBind`] or [`EndpointError::TakesNoCertificate`], according to the issuer's metadata.
     pub fn check_binding(&self, by_certificate: bool) -> Result<(), EndpointError> {
         let Some(metadata) = self.metadata() else { return Ok(()) };
         if !metadata.binds_tokens() {
@@ -94,7 +95,7 @@ impl Authority {
     }
 }
 
-/// Where a token request goes.
+/// The endpoint of a token request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TokenEndpoint {
     url: Arc<str>,
@@ -126,7 +127,7 @@ impl TokenEndpoint {
         }
     }
 
-    /// An endpoint that a checked document names: `https://host[:port]/…`.
+    /// Makes an endpoint from a URL of a checked document: `https://host[:port]/…`.
     fn named(url: &str, cache_environment: &str, tenant: Option<TenantId>) -> Self {
         let rest = url.strip_prefix(SCHEME).unwrap_or_default();
         let authority_end = SCHEME.len() + rest.find(['/', '?']).unwrap_or(rest.len());
@@ -143,7 +144,8 @@ impl TokenEndpoint {
         }
     }
 
-    /// The endpoint for a certificate that the machine's metadata service issued. Its region is told by its host's name.
+    /// Returns the endpoint for a certificate that the machine's metadata service issued. The region is read from the
+    /// name of the host.
     pub fn of_machine(issued: &IssuedCredential) -> Self {
         let tenant = TenantId::parse(&issued.tenant_id).ok();
         let mut endpoint = Self::named(&issued.token_endpoint(), "managed_identity", tenant);
@@ -162,7 +164,7 @@ impl TokenEndpoint {
         &self.url[SCHEME.len()..self.host_end]
     }
 
-    /// The host, and the port when it is not 443: `host[:port]` (RFC 3986 section 3.2).
+    /// The host, with the port if it is not 443: `host[:port]` (RFC 3986 section 3.2).
     pub fn authority_part(&self) -> &str {
         &self.url[SCHEME.len()..self.authority_end]
     }
@@ -177,25 +179,26 @@ impl TokenEndpoint {
         self.rule
     }
 
-    /// The region this endpoint is in; `None` when the authority has none, or its region was not used.
+    /// The region of this endpoint. `None` if the authority has no region, or if its region was not used.
     pub fn region(&self) -> Option<&Region> {
         self.region.as_ref()
     }
 
-    /// The environment that tokens from here are cached under.
+    /// The environment under which tokens from this endpoint are cached.
     ///
-    /// The *configured* host for a regional or mutual-TLS endpoint, the environment's preferred name otherwise.
+    /// It is the *configured* host for a regional or mutual-TLS endpoint, and the environment's preferred name
+    /// otherwise.
     pub fn cache_environment(&self) -> &str {
         &self.cache_environment
     }
 
-    /// The tenant; AD FS and OpenID issuers have none.
+    /// The tenant. `None` for AD FS and OpenID issuers.
     pub fn tenant(&self) -> Option<&TenantId> {
         self.tenant.as_ref()
     }
 }
 
-/// The URL.
+/// Writes the URL.
 impl fmt::Display for TokenEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)
@@ -212,22 +215,22 @@ pub enum HostRule {
     RegionalMtls,
     /// The environment's host in the region.
     Regional,
-    /// The configured host, which already is the region's.
+    /// The configured host, which is already the region's host.
     AlreadyRegional,
     /// The preferred host of a known environment.
     PreferredNetwork,
-    /// The configured host, which is of no known environment.
+    /// The configured host, which belongs to no known environment.
     AsConfigured,
-    /// The host of an authority that is not Entra's.
+    /// The host of an authority that is not Entra.
     OnlyHost,
-    /// The host that metadata of the caller's own prefers.
+    /// The preferred host of custom metadata.
     CustomMetadata,
-    /// The endpoint that the issuer's metadata names.
+    /// The endpoint in the issuer's metadata.
     Discovered,
 }
 
 impl HostRule {
-    /// Every rule.
+    /// All rules.
     pub const ALL: &'static [HostRule] = &[
         HostRule::GlobalMtls,
         HostRule::RegionalMtls,
@@ -240,7 +243,7 @@ impl HostRule {
         HostRule::Discovered,
     ];
 
-    /// The rule in one sentence.
+    /// Explains the rule in one sentence.
     pub const fn explain(self) -> &'static str {
         match self {
             Self::GlobalMtls => {
@@ -274,7 +277,7 @@ impl HostRule {
     }
 }
 
-/// The stable snake-case name.
+/// Writes the stable snake-case name.
 impl fmt::Display for HostRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -291,18 +294,18 @@ impl fmt::Display for HostRule {
     }
 }
 
-/// Why an authority has no mutual-TLS endpoint.
+/// Why an authority has no endpoint for a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// The host is an old name of its cloud, for which no mutual-TLS host exists.
+    /// The host is an old name of its cloud, and no mutual-TLS host exists for it.
     #[error(
         "the authority's host `{host}` has no mutual-TLS endpoint; its cloud's is reached through `{instead}`"
     )]
     OldHost {
         /// The configured host.
         host: &'static str,
-        /// The host of the same cloud that works.
+        /// The host of the same cloud that has a mutual-TLS host.
         instead: &'static str,
     },
     /// The host does not begin with `login.`, so no mutual-TLS host can be derived from it.
@@ -313,13 +316,13 @@ pub enum EndpointError {
         /// The configured host, escaped.
         host: String,
     },
-    /// The issuer's metadata was not fetched, and only it names the token endpoint.
+    /// The issuer's metadata was not fetched. The token endpoint is known from there only.
     #[error("the token endpoint of {authority} is not known before its metadata is fetched")]
     NotDiscovered {
         /// The authority.
         authority: String,
     },
-    /// The issuer does not say that it binds tokens (RFC 8705, section 3.3).
+    /// The issuer's metadata does not say that it binds tokens (RFC 8705, section 3.3).
     #[error(
         "{issuer} does not issue certificate-bound tokens: its metadata lacks `tls_client_certificate_bound_access_tokens`"
     )]
@@ -327,7 +330,7 @@ pub enum EndpointError {
         /// The issuer, escaped.
         issuer: String,
     },
-    /// The issuer lists no way to authenticate by a certificate.
+    /// The issuer's metadata lists no method to authenticate by a certificate.
     #[error(
         "{issuer} does not authenticate clients by certificate: it lists neither `tls_client_auth` nor `self_signed_tls_client_auth`"
     )]
@@ -346,7 +349,7 @@ impl EndpointError {
         }
     }
 
-    /// What to do about it.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::OldHost { host: US_OLD, .. } => "Use the authority host login.microsoftonline.us.",
@@ -417,8 +420,8 @@ fn regional(host: &str, region: &Region) -> Choice {
     Choice { host: format!("{region}.{base}"), cache_environment: host.to_owned(), rule: HostRule::Regional }
 }
 
-/// Never keeps the host as "already regional": it begins with `login.` here, and a region named `login` must not
-/// take the certificate to a host that does not ask for it.
+/// Returns the region's mutual-TLS host. It has no `AlreadyRegional` case: the host begins with `login.`, and a region
+/// named `login` would send the certificate to a host that does not request it.
 fn regional_mtls(host: &str, region: &Region) -> Choice {
     Choice {
         host: format!("{region}.{}", mtls_host(host)),
@@ -537,7 +540,7 @@ mod tests {
         assert!(sentences.iter().all(|sentence| sentence.ends_with('.')));
     }
 
-    /// What an endpoint's host must end with: the names that the owner of the configured host owns.
+    /// Returns the possible ends of an endpoint's host: names that the owner of the configured host owns.
     fn families(host: &str) -> Vec<String> {
         match known_environment(host) {
             Some(known) if known.is_public => vec![".microsoft.com".into(), ".microsoftonline.com".into()],

@@ -1,10 +1,10 @@
-//! The clouds, and the login hosts that every client knows without asking.
+//! The clouds, and the login hosts that are known without instance discovery.
 
 use std::fmt;
 
 /// A Microsoft Entra cloud.
 ///
-/// Does not say whether the cloud is in service: [`Cloud::GermanyLegacy`] was closed in 2021 and is kept because its
+/// It does not say whether the cloud is in service. [`Cloud::GermanyLegacy`] was closed in 2021; it is kept because its
 /// login host still names an environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -15,7 +15,7 @@ pub enum Cloud {
     China,
     /// The United States government.
     UsGovernment,
-    /// Microsoft Cloud Germany, closed.
+    /// Microsoft Cloud Germany. It was closed in 2021.
     GermanyLegacy,
     /// The French sovereign cloud.
     France,
@@ -39,7 +39,7 @@ impl Cloud {
 
     /// The login host from which a mutual-TLS host can be derived.
     ///
-    /// For China this is not `login.chinacloudapi.cn`, which answers but has no mutual-TLS host.
+    /// For China this is not `login.chinacloudapi.cn`: that host answers, but has no mutual-TLS host.
     pub const fn login_host(self) -> &'static str {
         match self {
             Cloud::Public => "login.microsoftonline.com",
@@ -67,7 +67,7 @@ impl Cloud {
 
     /// The Microsoft Graph resource, without a trailing slash.
     ///
-    /// It is what a token is asked for; the host that takes a certificate-bound token may be another one.
+    /// A token is requested for this resource. The host that accepts a certificate-bound token may have another name.
     pub const fn graph_uri(self) -> &'static str {
         match self {
             Cloud::Public => "https://graph.microsoft.com",
@@ -80,7 +80,7 @@ impl Cloud {
         }
     }
 
-    /// The Key Vault resource, without a trailing slash; one resource for all vaults of the cloud.
+    /// The Key Vault resource, without a trailing slash. All vaults of the cloud are one resource.
     pub const fn vault_uri(self) -> &'static str {
         match self {
             Cloud::Public => "https://vault.azure.net",
@@ -93,9 +93,10 @@ impl Cloud {
         }
     }
 
-    /// The cloud a login host belongs to, in its ordinary, regional or mutual-TLS form; any case.
+    /// Returns the cloud of a login host. The host may be in its ordinary, regional or mutual-TLS form, and in any
+    /// case.
     ///
-    /// `None` for a host of no known environment. Does not say that the host takes requests in that form.
+    /// `None` if the host belongs to no known environment. It does not check that the host accepts requests.
     pub fn of_host(host: &str) -> Option<Cloud> {
         let host = host.to_ascii_lowercase();
         let login_form = |name: &str| match name.strip_prefix("mtlsauth.") {
@@ -108,16 +109,17 @@ impl Cloud {
     }
 }
 
-/// Of clouds whose hosts are not public, and which are no [`Cloud`] therefore.
+/// The exchange audiences of two clouds whose hosts are not public. They have no [`Cloud`] for this reason.
 const CLOSED_EXCHANGE_URIS: [&str; 2] =
     ["api://AzureADTokenExchangeUSNat", "api://AzureADTokenExchangeUSSec"];
 
-/// The audiences of a token exchange, in every cloud that has one of its own: also in the two whose hosts are not public.
+/// Returns the audiences of a token exchange in every cloud, including the two whose hosts are not public. An audience
+/// that several clouds share is returned several times.
 pub fn exchange_uris() -> impl Iterator<Item = &'static str> {
     Cloud::ALL.iter().map(|cloud| cloud.exchange_uri()).chain(CLOSED_EXCHANGE_URIS)
 }
 
-/// The stable lower-case name, such as `us_government`.
+/// Writes the stable lower-case name, such as `us_government`.
 impl fmt::Display for Cloud {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -132,7 +134,7 @@ impl fmt::Display for Cloud {
     }
 }
 
-/// A set of login hosts that are one environment, and the two names it is known by.
+/// A set of login hosts that are one environment, and its two preferred hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KnownEnvironment {
@@ -140,7 +142,7 @@ pub struct KnownEnvironment {
     pub aliases: &'static [&'static str],
     /// The host that requests go to.
     pub preferred_network: &'static str,
-    /// The host that cached tokens are filed under.
+    /// The host under which tokens are cached.
     pub preferred_cache: &'static str,
     /// Whether the regional and mutual-TLS hosts are the shared ones under `microsoft.com`.
     pub is_public: bool,
@@ -148,14 +150,14 @@ pub struct KnownEnvironment {
     pub cloud: Cloud,
 }
 
-/// The environment that has `host` among its aliases; any case.
+/// Returns the environment that has `host` among its aliases, in any case.
 ///
-/// Knows login hosts only: a regional or a mutual-TLS host is not an alias.
+/// It knows login hosts only: a regional or a mutual-TLS host is not an alias.
 pub fn known_environment(host: &str) -> Option<&'static KnownEnvironment> {
     KNOWN.iter().find(|environment| environment.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(host)))
 }
 
-/// Whether two login hosts are known names of one environment; any case.
+/// Whether two login hosts, in any case, are known aliases of one environment.
 pub fn same_environment(one: &str, other: &str) -> bool {
     matches!((known_environment(one), known_environment(other)), (Some(one), Some(other)) if std::ptr::eq(one, other))
 }

@@ -1,4 +1,4 @@
-//! Instance discovery: which login hosts are one environment, as a document says it.
+//! Instance discovery: a document that says which login hosts are one environment.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::json::{self, JsonError};
 use crate::shown::shown;
 use crate::tenant::is_host_name;
 
-/// A set of login hosts that are one environment, as a document tells it.
+/// A set of login hosts that are one environment according to a document.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Environment {
     preferred_network: String,
@@ -24,7 +24,7 @@ impl Environment {
         &self.preferred_network
     }
 
-    /// The host that tokens are filed under, lower case.
+    /// The host under which tokens are cached, lower case.
     pub fn preferred_cache(&self) -> &str {
         &self.preferred_cache
     }
@@ -35,22 +35,23 @@ impl Environment {
     }
 }
 
-/// The answer of instance discovery, or a document of the same form that the caller supplies.
+/// The response of instance discovery, or a document of the same form from the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceMetadata(Vec<Arc<Environment>>);
 
 impl InstanceMetadata {
-    /// The largest document that is read.
+    /// The largest document that is read, in bytes.
     pub const MAX_BYTES: usize = 256 * 1024;
-    /// The most environments in one.
+    /// The largest number of environments in a document.
     pub const MAX_ENVIRONMENTS: usize = 256;
 
-    /// Reads `{"metadata":[{"preferred_network":…,"preferred_cache":…,"aliases":[…]}]}`.
+    /// Parses `{"metadata":[{"preferred_network":…,"preferred_cache":…,"aliases":[…]}]}`.
     ///
-    /// Other members are ignored. Hosts are lower-cased.
+    /// Other members are ignored. Hosts are converted to lower case.
     ///
     /// # Errors
-    /// [`InstanceError`]
+    /// [`InstanceError`] if the document is too large, is not JSON, has no environments or too many, or has a malformed
+    /// one.
     pub fn parse(document: &[u8]) -> Result<Self, InstanceError> {
         if document.len() > Self::MAX_BYTES {
             return Err(InstanceError::TooLarge { length: document.len() });
@@ -63,7 +64,7 @@ impl InstanceMetadata {
         listed.iter().map(environment).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The environment that has `host` among its aliases; any case.
+    /// Returns the environment that has `host` among its aliases, in any case.
     pub fn of_host(&self, host: &str) -> Option<&Arc<Environment>> {
         self.0.iter().find(|it| it.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(host)))
     }
@@ -82,7 +83,8 @@ fn environment(entry: &Value) -> Result<Arc<Environment>, InstanceError> {
     }))
 }
 
-/// Where to ask about an authority's host. A host that is known is asked itself, any other at the public cloud's.
+/// Returns the URL of instance discovery for an authority's host. A known host is asked itself; for any other host, the
+/// public cloud is asked.
 ///
 /// ```
 /// use certbound_core::{authority::Authority, instance::discovery_url};
@@ -105,31 +107,32 @@ pub fn discovery_url(authority: &Authority) -> String {
     format!("https://{at}/common/discovery/instance?api-version=1.1&authorization_endpoint={endpoint}")
 }
 
-/// Why a document is no instance metadata.
+/// Why a document is not instance metadata.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstanceError {
-    /// Larger than [`InstanceMetadata::MAX_BYTES`].
+    /// The document is larger than [`InstanceMetadata::MAX_BYTES`].
     #[error("the instance metadata is {length} bytes long; at most {} are read", InstanceMetadata::MAX_BYTES)]
     TooLarge {
-        /// Its length in bytes.
+        /// The length of the document in bytes.
         length: usize,
     },
-    /// Not JSON.
+    /// The document is not a JSON object.
     #[error("the instance metadata cannot be read: {0}")]
     Json(#[from] JsonError),
-    /// No list of environments, or one that lacks its three members.
+    /// The document has no list of environments, or the list is empty or too long, or an entry lacks one of its three
+    /// members.
     #[error(
         "the instance metadata has no `metadata` array of objects with `preferred_network`, `preferred_cache` and `aliases`"
     )]
     NoMetadata,
-    /// A name in it is not a host.
+    /// A name in the document is not a host name.
     #[error("`{shown}` in the instance metadata is not a host name")]
     NotAHost {
-        /// The start of it, escaped.
+        /// The start of the name, escaped.
         shown: String,
     },
-    /// The authority's host is in no environment.
+    /// No environment in the document has the authority's host.
     #[error("the instance metadata does not mention the authority's host `{host}`")]
     HostMissing {
         /// The host, escaped.
@@ -138,12 +141,12 @@ pub enum InstanceError {
 }
 
 impl InstanceError {
-    /// MSAL's code, hyphens included.
+    /// Returns MSAL's code, which has hyphens.
     pub fn code(&self) -> &'static str {
         "invalid-custom-instance-metadata"
     }
 
-    /// What to do.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::HostMissing { .. } => "add the authority's host to the aliases of its environment",
@@ -153,10 +156,10 @@ impl InstanceError {
 }
 
 impl Authority {
-    /// The same authority in the environment that `metadata` says its host is in.
+    /// Returns the same authority in the environment that `metadata` has for its host.
     ///
     /// # Errors
-    /// [`InstanceError::HostMissing`]
+    /// [`InstanceError::HostMissing`] if `metadata` has no environment for the host.
     pub fn with_instance_metadata(self, metadata: &InstanceMetadata) -> Result<Self, InstanceError> {
         match metadata.of_host(self.host()) {
             Some(environment) => Ok(self.in_environment(Arc::clone(environment))),

@@ -1,7 +1,7 @@
 //! The protocol of certificate-bound (mTLS Proof-of-Possession) tokens for Microsoft Entra.
 //!
-//! Types and pure functions only: no socket, clock, file, thread, environment or private key. The current time is an
-//! argument; whoever holds a key signs. Client and token service are two users of the same wire types.
+//! The crate has types and pure functions only: no socket, clock, file, thread, environment or private key. The current
+//! time is an argument, and the caller signs. The client and the emulated token service use the same wire types.
 //!
 //! ```text
 //!  authority ─► endpoint ─► credential ─► request ─► (transport) ─► response

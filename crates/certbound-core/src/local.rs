@@ -1,10 +1,10 @@
-//! Hosts that are this machine, or the host it runs on.
+//! Loopback and link-local hosts: this machine, or the host it runs on.
 
 use core::net::IpAddr;
 
-/// Whether a host is loopback or link-local: no proxy has any business with it.
+/// Whether a host is loopback or link-local. Requests to such a host must not go through a proxy.
 ///
-/// Names are not resolved: `localhost` is the only one.
+/// Names are not resolved; `localhost` is the only name that is local.
 ///
 /// ```
 /// use certbound_core::local::is_local;

@@ -1,4 +1,4 @@
-//! The region: a string that becomes a host name's first label, and therefore is checked.
+//! The region. It becomes the first label of a host name, so it is checked.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,15 +8,15 @@ use crate::shown::shown;
 
 /// An Azure region name such as `westus3`: one to 63 ASCII letters and digits, kept as written.
 ///
-/// Does not check that the region exists, nor that the token service has an endpoint there.
+/// It does not check that the region exists, or that the token service has an endpoint there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Region(Arc<str>);
 
 impl Region {
-    /// Reads a region; nothing is trimmed, and the case is kept.
+    /// Parses a region. Nothing is trimmed, and the case is kept.
     ///
     /// # Errors
-    /// [`RegionError`] for every other string: a dot or a slash in it would send the credentials to another host.
+    /// [`RegionError`] for every other string. A dot or a slash in it would send the credentials to another host.
     pub fn parse(region: &str) -> Result<Self, RegionError> {
         if (1..=63).contains(&region.len()) && region.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Ok(Self(region.into()));
@@ -55,7 +55,7 @@ pub enum RegionError {
     /// The string is empty.
     #[error("the region is empty")]
     Empty,
-    /// The string is too long, or has a character that is no ASCII letter or digit.
+    /// The string is too long, or has a character that is not an ASCII letter or digit.
     #[error(
         "`{shown}` is not a region: a region is 1 to 63 ASCII letters and digits, and becomes part of a host name"
     )]
@@ -71,7 +71,7 @@ impl RegionError {
         "invalid_region"
     }
 
-    /// What to do about it.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         "Give the region's short name (such as westus3, not \"West US 3\"), or leave the region out to use the global \
          endpoint."

@@ -1,4 +1,4 @@
-//! What a token is for: a resource's scope, which a user types, and the exchange scope, which nobody does.
+//! The scope of a token: a resource's scope, which a user gives, or the exchange scope, which is derived.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,8 +12,8 @@ const MAX_LENGTH: usize = 1024;
 
 /// The scope of a resource in the client-credentials flow: `{resource}/.default`.
 ///
-/// It does not say whether the resource exists or takes bound tokens; the service does. It is never the exchange
-/// audience: Leg 1 derives that from the cloud ([`ExchangeScope`]).
+/// It does not say whether the resource exists or accepts bound tokens; only the token service knows. It is never the
+/// exchange audience: Leg 1 derives that from the cloud ([`ExchangeScope`]).
 ///
 /// ```
 /// use certbound_core::scope::ResourceScope;
@@ -29,18 +29,18 @@ pub struct ResourceScope {
     set: ScopeSet,
 }
 
-/// Scopes as a set: each once, in the order of their bytes, with a space between them. Equal for requests that ask for the
-/// same.
+/// A set of scopes: each scope once, in the order of their bytes, joined by spaces. Requests for the same scopes have
+/// equal sets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ScopeSet(Arc<str>);
 
 impl ScopeSet {
-    /// All of them.
+    /// All scopes of the set, joined by spaces.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The resource, of one scope: without `/.default`.
+    /// The resource, if the set has one scope: the scope without `/.default`.
     pub fn resource(&self) -> &str {
         self.0.strip_suffix(DEFAULT_SUFFIX).unwrap_or(&self.0)
     }
@@ -63,8 +63,8 @@ impl ResourceScope {
     /// Parses `{resource}/.default`.
     ///
     /// # Errors
-    /// [`ScopeError`] for an empty text, spaces or control characters, anything but exactly one scope, a missing
-    /// `/.default`, and the audience of the token exchange in any cloud.
+    /// [`ScopeError`] if the text is empty, longer than 1024 bytes, or has a character that no scope may have. It must
+    /// have exactly one scope, which ends in `/.default` and is not the audience of the token exchange in any cloud.
     pub fn parse(text: &str) -> Result<Self, ScopeError> {
         if text.is_empty() {
             return Err(ScopeError::Empty);
@@ -87,12 +87,12 @@ impl ResourceScope {
         Ok(Self::of(text.into()))
     }
 
-    /// Scopes as an authority other than Entra names them: one or more, with a space between them.
+    /// Parses the scopes of an authority other than Entra: one or more, separated by spaces.
     ///
-    /// Entra's application flow refuses everything but one `{resource}/.default`; [`ResourceScope::parse`] says so early.
+    /// Entra's application flow accepts only one `{resource}/.default`; use [`ResourceScope::parse`] for it.
     ///
     /// # Errors
-    /// [`ScopeError`] for an empty or malformed text, and for the audience of the token exchange.
+    /// [`ScopeError`] if the text is empty, too long or malformed, or has the audience of the token exchange.
     pub fn of_other_authority(text: &str) -> Result<Self, ScopeError> {
         let scopes: Vec<&str> = text.split(' ').filter(|scope| !scope.is_empty()).collect();
         let joined = scopes.join(" ");
@@ -115,10 +115,11 @@ impl ResourceScope {
         Ok(Self::of(joined.into()))
     }
 
-    /// Scopes of a user's token: those given, with the ones every user flow asks for, in the order of the alphabet.
+    /// Parses the scopes of a user's token. Adds the scopes that every user flow requests, and sorts all
+    /// alphabetically.
     ///
     /// # Errors
-    /// As [`ResourceScope::of_other_authority`].
+    /// The errors of [`ResourceScope::of_other_authority`].
     pub fn for_user(text: &str) -> Result<Self, ScopeError> {
         let asked = Self::of_other_authority(text)?;
         let mut scopes: Vec<&str> = asked.text.split(' ').chain(RESERVED).collect();
@@ -127,12 +128,12 @@ impl ResourceScope {
         Ok(Self::of(scopes.join(" ").into()))
     }
 
-    /// Microsoft Graph in `cloud`.
+    /// Returns the scope of Microsoft Graph in `cloud`.
     pub fn graph(cloud: Cloud) -> Self {
         Self::of_resource(cloud.graph_uri())
     }
 
-    /// Key Vault in `cloud`.
+    /// Returns the scope of Key Vault in `cloud`.
     pub fn key_vault(cloud: Cloud) -> Self {
         Self::of_resource(cloud.vault_uri())
     }
@@ -146,7 +147,7 @@ impl ResourceScope {
         &self.text
     }
 
-    /// The same whatever the order, and however often one is named.
+    /// The scopes as a set. It does not depend on their order, or on how often one is given.
     pub fn as_set(&self) -> &ScopeSet {
         &self.set
     }
@@ -171,7 +172,7 @@ impl FromStr for ResourceScope {
     }
 }
 
-/// The scope of Leg 1: the token-exchange audience of a cloud, derived and never typed in.
+/// The scope of Leg 1: the token-exchange audience of a cloud. It is derived from the cloud and never parsed.
 ///
 /// ```
 /// use certbound_core::{environment::Cloud, scope::ExchangeScope};
@@ -185,7 +186,7 @@ pub struct ExchangeScope {
 }
 
 impl ExchangeScope {
-    /// The exchange scope of `cloud`.
+    /// Returns the exchange scope of `cloud`.
     pub fn of(cloud: Cloud) -> Self {
         let audience = cloud.exchange_uri();
         Self { audience, scope: [audience, DEFAULT_SUFFIX].concat().into() }
@@ -196,7 +197,7 @@ impl ExchangeScope {
         &self.scope
     }
 
-    /// The audience a federated credential names: a URI, although the token's own `aud` is a GUID.
+    /// The audience of a federated credential: a URI, although the `aud` of the token is a GUID.
     pub fn audience_uri(&self) -> &'static str {
         self.audience
     }
@@ -208,10 +209,11 @@ impl fmt::Display for ExchangeScope {
     }
 }
 
-/// Whether `granted` (scopes named by an answer) covers `asked`, ignoring case; a managed identity's bare resource
-/// equals its `/.default`.
+/// Whether `granted` (the scopes of a response) covers `asked`, ignoring case. A scope with and without `/.default` is
+/// the same, because the response of a managed identity has the bare resource.
 ///
-/// Scopes that every user flow asks for need not be named, and a user's `/.default` is answered by what it stands for.
+/// In a user flow, two kinds of scopes need not be granted: those that every user flow requests, and those that end in
+/// `/.default`. The response names the permissions that `/.default` stands for.
 pub fn covers(granted: &[String], asked: &str) -> bool {
     let bare = |scope: &str| scope.strip_suffix(DEFAULT_SUFFIX).unwrap_or(scope).to_ascii_lowercase();
     let granted: Vec<String> = granted.iter().map(|scope| bare(scope)).collect();
@@ -222,10 +224,10 @@ pub fn covers(granted: &[String], asked: &str) -> bool {
         .all(|scope| granted.contains(&bare(scope)))
 }
 
-/// What every user flow asks for.
+/// The scopes that every user flow requests.
 const RESERVED: [&str; 3] = ["offline_access", "openid", "profile"];
 
-/// The client id of the token exchange in the public cloud, under which it can be asked for as well.
+/// The client id of the token exchange in the public cloud. A scope can name the token exchange by this id too.
 const EXCHANGE_APPLICATION: &str = "fb60f99c-7a34-4190-8149-302f77469936";
 
 fn is_exchange_audience(resource: &str) -> bool {
@@ -241,37 +243,37 @@ fn is_exchange_audience(resource: &str) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScopeError {
-    /// Nothing was given.
+    /// The text is empty.
     #[error("the scope is empty")]
     Empty,
-    /// More than one scope.
+    /// The text has more than one scope.
     #[error("more than one scope was given; the client-credentials flow takes exactly one")]
     Several,
-    /// Longer than any resource's.
+    /// The text is longer than 1024 bytes.
     #[error("the scope is {length} bytes long; at most {MAX_LENGTH} are accepted")]
     TooLong {
-        /// Its length in bytes.
+        /// The length of the text in bytes.
         length: usize,
     },
-    /// Spaces, control characters, quotes or characters outside ASCII.
+    /// The text has a space, a control character, a quote, a backslash or a character outside ASCII.
     #[error("the scope `{scope}` has a character that no scope may have")]
     Malformed {
-        /// The beginning of what was given, escaped.
+        /// The start of the text, escaped.
         scope: String,
     },
-    /// A scope that does not end in `/.default`.
+    /// The scope does not end in `/.default`.
     #[error("the scope `{scope}` does not end in `/.default`")]
     NotDefault {
-        /// The beginning of what was given.
+        /// The start of the scope.
         scope: String,
     },
-    /// The audience of the token exchange.
+    /// The scope is the audience of the token exchange.
     #[error("the token-exchange audience is not a resource")]
     ExchangeAudience,
 }
 
 impl ScopeError {
-    /// MSAL's name for this error where it has one, else ours.
+    /// Returns MSAL's code for the error if it has one, otherwise our own.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Empty => "scopes_required_client_credentials",
@@ -280,7 +282,7 @@ impl ScopeError {
         }
     }
 
-    /// What to do.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Several => "acquire one token per resource",

@@ -1,4 +1,4 @@
-//! What an OpenID Connect issuer says of itself (RFC 8414), with the members of RFC 8705.
+//! The metadata of an OpenID Connect issuer (RFC 8414), with the members of RFC 8705.
 
 use serde_json::{Map, Value};
 use url::Url;
@@ -18,25 +18,27 @@ pub struct ServerMetadata {
     authentication_methods: Option<Vec<String>>,
 }
 
-/// Client authentication by the certificate of the connection (RFC 8705, section 2).
+/// The methods to authenticate a client by the certificate of the connection (RFC 8705, section 2).
 const BY_CERTIFICATE: [&str; 2] = ["tls_client_auth", "self_signed_tls_client_auth"];
 
 impl ServerMetadata {
-    /// The largest document that is read.
+    /// The largest document that is read, in bytes.
     pub const MAX_BYTES: usize = 256 * 1024;
 
-    /// Where the metadata of an authority is: its URL without a slash at the end, and the well-known path.
+    /// Returns the URL of an authority's metadata: the authority's URL without a slash at the end, and the well-known
+    /// path.
     pub fn url_of(authority: &Authority) -> String {
         format!("{}/.well-known/openid-configuration", authority.url().trim_end_matches('/'))
     }
 
-    /// Reads a document that came from [`ServerMetadata::url_of`].
+    /// Parses a document that was fetched from [`ServerMetadata::url_of`].
     ///
-    /// The issuer it names must have scheme, host and port of the authority, be or be below a known login host, or be
-    /// the CIAM issuer of the authority's first path segment; its path is not compared.
+    /// The issuer in the document must have one of these forms: an `https` URL with the authority's host and port, a
+    /// known login host or a name one label below it, or the CIAM issuer of the authority's first path segment. In the
+    /// first two forms, its path is not compared.
     ///
     /// # Errors
-    /// [`MetadataError`]
+    /// [`MetadataError`] if the document is too large, is not JSON or is malformed, or if its issuer is not accepted.
     pub fn parse(authority: &Authority, document: &[u8]) -> Result<Self, MetadataError> {
         if document.len() > Self::MAX_BYTES {
             return Err(MetadataError::TooLarge { length: document.len() });
@@ -69,7 +71,7 @@ impl ServerMetadata {
         })
     }
 
-    /// The issuer, as its tokens name it.
+    /// The issuer, as in the `iss` of its tokens.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
@@ -79,17 +81,17 @@ impl ServerMetadata {
         &self.token_endpoint
     }
 
-    /// The token endpoint for a connection with a client certificate: the alias where there is one.
+    /// The token endpoint for a connection with a client certificate: the alias if there is one, otherwise the same.
     pub fn mtls_token_endpoint(&self) -> &str {
         self.mtls_token_endpoint.as_deref().unwrap_or(&self.token_endpoint)
     }
 
-    /// Whether it says that it binds tokens to the client's certificate.
+    /// Whether the issuer says that it binds tokens to the client's certificate.
     pub fn binds_tokens(&self) -> bool {
         self.binds_tokens
     }
 
-    /// Whether a client may authenticate by its certificate alone. An issuer that lists no methods is not asked.
+    /// Whether a client may authenticate by its certificate alone. True if the issuer lists no methods.
     pub fn takes_certificates(&self) -> bool {
         let by_certificate = |method: &String| BY_CERTIFICATE.contains(&method.as_str());
         self.authentication_methods.as_ref().is_none_or(|methods| methods.iter().any(by_certificate))
@@ -115,7 +117,7 @@ fn methods(document: &Map<String, Value>) -> Result<Option<Vec<String>>, Metadat
     listed.iter().map(method).collect::<Result<_, _>>().map(Some)
 }
 
-/// An `https` URL that says the same to every reader.
+/// Returns the URL if it is an `https` URL that every URL parser reads in the same way.
 fn endpoint(url: Option<&str>, name: &'static str) -> Result<Option<String>, MetadataError> {
     let Some(written) = url else { return Ok(None) };
     let malformed = || MetadataError::Endpoint { name, found: shown(written) };
@@ -156,41 +158,41 @@ fn is_acceptable(authority: &Authority, issuer: &str) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetadataError {
-    /// Larger than [`ServerMetadata::MAX_BYTES`].
+    /// The document is larger than [`ServerMetadata::MAX_BYTES`].
     #[error("the issuer's metadata is {length} bytes long; at most {} are read", ServerMetadata::MAX_BYTES)]
     TooLarge {
-        /// Its length in bytes.
+        /// The length of the document in bytes.
         length: usize,
     },
-    /// Not JSON.
+    /// The document is not a JSON object.
     #[error("the issuer's metadata cannot be read: {0}")]
     Json(#[from] JsonError),
-    /// A member that must be there.
+    /// The document has no member of this name, and it is required.
     #[error("the issuer's metadata has no `{0}`")]
     Missing(&'static str),
-    /// A member of the wrong type.
+    /// A member has the wrong type.
     #[error("`{0}` in the issuer's metadata is of the wrong type")]
     WrongType(&'static str),
-    /// An endpoint that no credential may be sent to.
+    /// An endpoint is not a URL to which credentials may be sent.
     #[error("`{name}` in the issuer's metadata is not an https URL: `{found}`")]
     Endpoint {
-        /// The member.
+        /// The name of the member.
         name: &'static str,
-        /// The start of it, escaped.
+        /// The start of the URL, escaped.
         found: String,
     },
-    /// The issuer it names is somebody else.
+    /// The document names an issuer that is not accepted for the authority.
     #[error("the metadata of {authority} names another issuer: `{found}`")]
     Issuer {
-        /// The authority that was asked.
+        /// The authority whose metadata was fetched.
         authority: String,
-        /// The start of what it names, escaped.
+        /// The start of the issuer in the document, escaped.
         found: String,
     },
 }
 
 impl MetadataError {
-    /// MSAL's code.
+    /// Returns MSAL's code for the error.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Issuer { .. } => "authority_validation_failed",
@@ -198,7 +200,7 @@ impl MetadataError {
         }
     }
 
-    /// What to do.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Issuer { .. } => "configure the issuer that the metadata names, if it is the one you mean",

@@ -1,4 +1,4 @@
-//! The tenant of an authority: one directory, never "whichever the user comes from".
+//! The tenant of an authority: exactly one directory.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use crate::shown::shown;
 
-/// A tenant: a GUID, a DNS domain name, or `consumers`; lower case.
+/// A tenant in lower case: a GUID, a DNS domain name, or `consumers`.
 ///
-/// Does not check that the tenant exists. `common` and `organizations` name no tenant and are refused: a bound token
-/// is issued by one directory.
+/// It does not check that the tenant exists. `common` and `organizations` name no single tenant and are refused: a
+/// bound token is issued by one directory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TenantId(Arc<str>);
 
 impl TenantId {
-    /// Reads a tenant, in any case; nothing is trimmed.
+    /// Parses a tenant in any case. Nothing is trimmed.
     ///
     /// # Errors
-    /// [`TenantError::Tenantless`] for `common` and `organizations`, [`TenantError::Malformed`] for anything else that
+    /// [`TenantError::Tenantless`] for `common` and `organizations`. [`TenantError::Malformed`] for any other text that
     /// is neither a dashed GUID, nor a domain name with at least one dot (at most 253 characters), nor `consumers`.
     pub fn parse(tenant: &str) -> Result<Self, TenantError> {
         let lower = tenant.to_ascii_lowercase();
@@ -30,7 +30,7 @@ impl TenantId {
         Err(TenantError::Malformed { shown: shown(tenant) })
     }
 
-    /// As [`TenantId::parse`], for token services at which `common` and `organizations` are names like any other.
+    /// Parses a tenant for token services that accept `common` and `organizations` as tenants.
     pub(crate) fn parse_or_common(tenant: &str) -> Result<Self, TenantError> {
         match Self::parse(tenant) {
             Err(TenantError::Tenantless { tenant }) => Ok(Self(tenant.into())),
@@ -43,7 +43,7 @@ impl TenantId {
         &self.0
     }
 
-    /// Whether it is the tenant's id rather than one of its names: only ids stand in tokens.
+    /// Whether it is the tenant's id rather than one of its names. Tokens have the id only.
     pub fn is_id(&self) -> bool {
         is_guid(&self.0)
     }
@@ -73,7 +73,7 @@ pub enum TenantError {
         /// `common` or `organizations`.
         tenant: String,
     },
-    /// The string has none of the three shapes of a tenant.
+    /// The string has none of the three forms of a tenant.
     #[error("`{shown}` is not a tenant: it is neither a dashed GUID, nor a domain name, nor `consumers`")]
     Malformed {
         /// The start of the string, escaped.
@@ -90,7 +90,7 @@ impl TenantError {
         }
     }
 
-    /// What to do about it.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         "Give the tenant's id (a GUID such as 00000000-0000-0000-0000-000000000000) or one of its domain names \
          (such as contoso.onmicrosoft.com)."

@@ -1,10 +1,10 @@
-//! Time as a value: nothing in this crate reads a clock.
+//! Time as a value. No function of this crate reads a clock.
 
 use std::time::Duration;
 
 /// A moment in whole seconds since 1970-01-01T00:00:00Z, the unit of `exp`, `nbf` and `iat` (RFC 7519, section 2).
 ///
-/// It does not know leap seconds, fractions or time zones, and it never reads a clock. Arithmetic saturates.
+/// It has no leap seconds, fractions or time zones, and it never reads a clock. Arithmetic saturates.
 ///
 /// ```
 /// use certbound_core::time::UnixTime;
@@ -37,7 +37,7 @@ impl UnixTime {
         Self(self.0.saturating_sub(duration.as_secs()))
     }
 
-    /// How long after `earlier` this is; zero if it is not after.
+    /// Returns how long after `earlier` this moment is; zero if it is not after `earlier`.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_secs(self.0.saturating_sub(earlier.0))
     }

@@ -1,6 +1,6 @@
-//! Every worked case of the host rule, numbered; the numbers are stable.
+//! Every worked case of the host rule. The numbers of the rows are stable.
 //!
-//! `T` stands for a tenant. Rows 53 and 54 need metadata and are tests of their own.
+//! `T` stands for a tenant. Rows 53 and 54 need metadata, so each has a test of its own.
 
 use certbound_core::authority::Authority;
 use certbound_core::endpoint::{Channel, Flow, TokenEndpoint};
@@ -10,7 +10,7 @@ use certbound_core::server_metadata::ServerMetadata;
 
 use self::Expected::{Goes, Refused};
 
-/// Written in upper case in the authority of every row, and expected in lower case.
+/// The tenant. Each authority has it in upper case, and the endpoint must have it in lower case.
 const TENANT: &str = "bea21ebe-8b64-4d06-9f6d-6a889b120a7c";
 
 const NO_REGION: &[Option<&str>] = &[None];
@@ -22,8 +22,8 @@ const PLAIN: &[Channel] = &[Channel::Plain];
 const MTLS: &[Channel] = &[Channel::MutualTls];
 const ANY_CHANNEL: &[Channel] = &[Channel::Plain, Channel::MutualTls];
 
-/// Authority, regions, flows, channels; then the endpoint and the environment its tokens are cached under, or the code.
-/// A detected region (rows 22 and 23) is an argument here like a configured one.
+/// The columns: number, authority, regions, flows, channels; then the endpoint and its cache environment, or the error
+/// code. A detected region (rows 22 and 23) is an argument here, as a configured one is.
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     row(1, "https://login.microsoftonline.com/T", NO_REGION, CC, PLAIN, Goes("https://login.microsoftonline.com/T/oauth2/v2.0/token", "login.windows.net")),
@@ -111,7 +111,7 @@ fn every_row_is_present_once_and_in_order() {
     assert_eq!(present, wanted);
 }
 
-/// Row 53: only the issuer's metadata names its endpoint, and the one for mutual TLS beside it.
+/// Row 53: the endpoint is known only from the issuer's metadata, which has a second endpoint for mutual TLS.
 #[test]
 fn row_53_an_openid_issuers_endpoint_is_what_its_metadata_names() {
     let authority = Authority::oidc("https://idp.example.com/x").unwrap();
@@ -154,7 +154,7 @@ fn row_53_an_openid_issuers_endpoint_is_what_its_metadata_names() {
     );
 }
 
-/// Row 54: metadata of the caller's own decides the host, for mutual TLS and with a region too.
+/// Row 54: custom metadata decides the host, also for mutual TLS and with a region.
 #[test]
 fn row_54_metadata_of_ones_own_is_the_last_word() {
     let metadata =
@@ -203,7 +203,7 @@ const fn row(
     Row { number, authority, regions, flows, channels, expected }
 }
 
-/// What a caller does, from the strings to the endpoint; errors as their code.
+/// Takes a caller's steps from the strings to the endpoint. An error is returned as its code.
 fn endpoint(
     authority: &str,
     region: Option<&str>,
@@ -218,7 +218,7 @@ fn endpoint(
     authority.token_endpoint(flow, channel).map_err(|error| error.code())
 }
 
-/// The URL with its path segment `T` replaced.
+/// Replaces the path segment `T` of a URL.
 fn with_tenant(url: &str, tenant: &str) -> String {
     url.split('/').map(|segment| if segment == "T" { tenant } else { segment }).collect::<Vec<_>>().join("/")
 }

@@ -1,4 +1,4 @@
-//! Wire forms and signatures against files that other implementations or the protocol's description made.
+//! Compares wire forms and signatures with files of other implementations or of the protocol's description.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use certbound_core::certificate::{CertificateChain, CertificateError, Thumbprint};
@@ -44,7 +44,7 @@ fn the_three_forms_of_a_token_request() {
     ];
     for (request, golden) in cases {
         assert_eq!(text(&request.encode()), text(golden));
-        // The other direction, from the file and not from our own encoder.
+        // Decoding is tested with the file, not with the output of our own encoder.
         let form = ReceivedForm::decode(golden).unwrap();
         let read: Vec<_> = form.iter().collect();
         assert_eq!(read, request.parameters());
@@ -126,7 +126,7 @@ fn signatures_of_openssl_hold_and_a_changed_byte_does_not() {
             UnverifiedJws::parse(token).unwrap().verify(other, ALL).unwrap_err(),
             JwsError::BadSignature
         );
-        // One character of the payload: the same length, another claim.
+        // One character of the payload is changed. The length stays the same.
         let at = token.find('.').unwrap() + 5;
         let replacement = if token.as_bytes()[at] == b'A' { "B" } else { "A" };
         let forged = format!("{}{replacement}{}", &token[..at], &token[at + 1..]);
@@ -136,7 +136,7 @@ fn signatures_of_openssl_hold_and_a_changed_byte_does_not() {
     assert!(matches!(only_es.verify(&rsa, &[Algorithm::Es256]), Err(JwsError::AlgorithmNotAccepted { .. })));
 }
 
-/// The keys of `testdata/jws`, by their `kid`.
+/// Returns the key of `testdata/jws` that has this `kid`.
 fn key_of(kid: &str) -> PublicKey {
     let set = certbound_core::json::parse_object(testdata!("jws/keys.json")).unwrap();
     let keys = set.get("keys").unwrap().as_array().unwrap();
@@ -144,7 +144,8 @@ fn key_of(kid: &str) -> PublicKey {
     PublicKey::from_jwk(jwk.as_object().unwrap()).unwrap()
 }
 
-/// Each algorithm by its own key; under every other key, and where another algorithm is accepted, it is refused.
+/// Each algorithm verifies with its own key. It is refused with every other key, and if only other algorithms are
+/// accepted.
 #[test]
 fn every_algorithm_verifies_by_its_own_key_alone() {
     let cases: [(&[u8], Algorithm, &str); 8] = [
@@ -173,7 +174,7 @@ fn every_algorithm_verifies_by_its_own_key_alone() {
         let accepted = Algorithm::names(&others);
         let error = JwsError::AlgorithmNotAccepted { found: algorithm.name().to_owned(), accepted };
         assert_eq!(jws.check_signature([&key_of(kid)], &others), Err(error));
-        // Its last byte, changed.
+        // The last byte of the signature is changed.
         let (rest, last) = text(token).split_at(text(token).len() - 2);
         let forged = format!("{rest}{}", if last.starts_with('A') { "Bw" } else { "AA" });
         let forged = UnverifiedJws::parse(&forged).unwrap();
@@ -181,7 +182,7 @@ fn every_algorithm_verifies_by_its_own_key_alone() {
     }
 }
 
-/// The name of an algorithm says its hash, its curve and the length of its salt (RFC 7518, sections 3.4 and 3.5).
+/// The name of an algorithm fixes its hash, its curve and the length of its salt (RFC 7518, sections 3.4 and 3.5).
 #[test]
 fn signatures_with_another_hash_curve_or_salt_are_refused() {
     let cases: [(&[u8], &str); 3] = [
@@ -251,7 +252,7 @@ fn points_off_the_curve_and_short_coordinates_are_no_keys() {
     assert_eq!(ec("AA", coordinate), KeyError::BadJwk);
     assert_eq!(key(r#"{"kty":"EC","crv":"P-384","x":"AA","y":"AA"}"#), KeyError::BadJwk);
     assert_eq!(key(r#"{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}"#), KeyError::Unsupported);
-    // The coordinates of one curve under the name of another.
+    // The coordinates are of P-256, and the name is of a different curve.
     for crv in ["P-384", "P-521"] {
         let jwk = format!(r#"{{"kty":"EC","crv":"{crv}","x":"{coordinate}","y":"{coordinate}"}}"#);
         assert_eq!(key(&jwk), KeyError::BadJwk, "{crv}");

@@ -1,4 +1,4 @@
-//! Why a text is not an authority.
+//! The errors of reading an authority.
 
 use super::AuthorityKind;
 use crate::tenant::TenantError;
@@ -7,7 +7,7 @@ use crate::tenant::TenantError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthorityUrlError {
-    /// The text is no absolute URL with a plain host name, or is not written the way a URL parser would write it.
+    /// The text is not an absolute URL with a plain host name, or a URL parser would change it.
     #[error("`{shown}` is not the URL of an authority")]
     Malformed {
         /// The start of the text, escaped, without user information, query and fragment.
@@ -19,29 +19,29 @@ pub enum AuthorityUrlError {
         /// The scheme, escaped.
         scheme: String,
     },
-    /// The URL has a part that an authority has no use for. It is not shown, because it may be secret.
+    /// The URL has a part that an authority must not have. The part is not shown, because it may be secret.
     #[error("the authority URL has {part}, which an authority never has")]
     ExtraPart {
-        /// Which part.
+        /// The name of the part.
         part: &'static str,
     },
-    /// The URL ends before the path that its kind of authority needs.
+    /// The path ends before the tenant or the policy that this kind of authority needs.
     #[error(
         "the authority on `{host}` is of the kind {kind}, and its path is too short: a tenant or policy is missing"
     )]
     PathRequired {
         /// The host, escaped.
         host: String,
-        /// The kind of authority it is.
+        /// The kind of the authority.
         kind: AuthorityKind,
     },
     /// The last path segment is not a B2C policy.
     #[error("`{shown}` is not the name of a B2C policy")]
     Policy {
-        /// The start of it, escaped.
+        /// The start of the segment, escaped.
         shown: String,
     },
-    /// The path segment of the tenant is not one.
+    /// The path segment of the tenant is not a tenant.
     #[error(transparent)]
     Tenant(#[from] TenantError),
 }
@@ -58,7 +58,7 @@ impl AuthorityUrlError {
         }
     }
 
-    /// What to do about it.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Malformed { .. } | Self::ExtraPart { .. } => {

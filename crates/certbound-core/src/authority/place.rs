@@ -1,4 +1,4 @@
-//! The kinds of authority, and what stands in the path of each.
+//! The kinds of authority, and the path of each kind.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use super::AuthorityUrlError;
 use crate::shown::shown;
 use crate::tenant::TenantId;
 
-/// What kind of token service an authority is. All but [`AuthorityKind::Oidc`] are told by the URL.
+/// The kind of a token service. The URL decides it, except for [`AuthorityKind::Oidc`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AuthorityKind {
-    /// Microsoft Entra, the rule: `https://host/tenant`.
+    /// Microsoft Entra, the usual kind: `https://host/tenant`.
     Entra,
     /// A customer directory, `https://{name}.ciamlogin.com[/tenant]`.
     Ciam,
@@ -21,24 +21,25 @@ pub enum AuthorityKind {
     Dsts,
     /// Azure AD B2C, `https://host/tfp/tenant/policy`.
     B2c,
-    /// Any OpenID Connect issuer, known by its metadata; only by `Authority::oidc`.
+    /// Any OpenID Connect issuer, known by its metadata. Only `Authority::oidc` makes it.
     Oidc,
 }
 
 impl AuthorityKind {
-    /// Whether certificate-signed assertions are PS256 with a SHA-256 thumbprint; the others take RS256 with SHA-1.
+    /// Whether certificate-signed assertions are PS256 with a SHA-256 thumbprint. The other kinds accept RS256 with
+    /// SHA-1.
     pub const fn takes_sha2_assertions(self) -> bool {
         matches!(self, Self::Entra | Self::Ciam | Self::B2c)
     }
 
-    /// Whether a bound token is asked for by `token_type=mtls_pop`. Any other server binds what it issues over mutual
-    /// TLS (RFC 8705, section 3) and calls it Bearer.
+    /// Whether a bound token is requested with `token_type=mtls_pop`. Any other server binds the tokens that it issues
+    /// over mutual TLS (RFC 8705, section 3), and calls them Bearer.
     pub const fn speaks_mtls_pop(self) -> bool {
         !matches!(self, Self::Oidc)
     }
 }
 
-/// The stable lower-case name.
+/// Writes the stable lower-case name.
 impl fmt::Display for AuthorityKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -64,7 +65,7 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// Reads the path of a lower-case URL; more segments than the kind has are dropped.
+    /// Parses the path of a lower-case URL. Segments after those of the kind are dropped.
     pub(super) fn read(host: &str, path: &str) -> Result<Self, AuthorityUrlError> {
         let mut segments = path.split('/').skip(1);
         let first = segments.next().unwrap_or_default();
@@ -75,7 +76,7 @@ impl Place {
             (Some(_), tenant) => Ok(Self::Ciam(TenantId::parse(tenant)?)),
             (None, "") => Err(missing(AuthorityKind::Entra)),
             (None, "adfs") => Ok(Self::Adfs),
-            // Here `common` is a tenant like any other.
+            // dSTS accepts `common` as a tenant.
             (None, "dstsv2") => Ok(Self::Dsts(TenantId::parse_or_common(next(AuthorityKind::Dsts)?)?)),
             (None, "tfp") => {
                 let tenant = TenantId::parse(next(AuthorityKind::B2c)?)?;
@@ -110,7 +111,7 @@ impl Place {
         }
     }
 
-    /// The same place for another tenant; none where a request cannot choose the tenant.
+    /// Returns the same path for another tenant. `None` if a request cannot choose the tenant.
     pub(super) fn for_tenant(&self, tenant: TenantId) -> Option<Self> {
         match self {
             Self::Entra(_) => Some(Self::Entra(tenant)),
@@ -120,7 +121,7 @@ impl Place {
         }
     }
 
-    /// The canonical path, `/` at both ends; an OpenID issuer's as it was written.
+    /// The canonical path, with `/` at both ends. The path of an OpenID issuer is as written.
     pub(super) fn path(&self) -> String {
         match self {
             Self::Entra(tenant) | Self::Ciam(tenant) => format!("/{tenant}/"),
@@ -131,7 +132,7 @@ impl Place {
         }
     }
 
-    /// The path of the token endpoint, where the kind fixes it.
+    /// The path of the token endpoint. `None` if the metadata decides it.
     pub(super) fn token_path(&self) -> Option<String> {
         match self {
             Self::Oidc { .. } => None,
