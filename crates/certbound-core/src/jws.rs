@@ -20,7 +20,7 @@ use crate::shown::shown;
 
 /// A compact JWS whose parts were read and whose signature was not verified.
 ///
-/// `Debug` prints the header only: the other parts would make a log a place from which the token can be stolen.
+/// `Debug` prints the header only. With the other parts, a log would contain the token.
 pub struct UnverifiedJws<'a> {
     signing_input: &'a str,
     header: JwsHeader,
