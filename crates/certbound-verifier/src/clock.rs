@@ -1,14 +1,14 @@
-//! Where the time comes from.
+//! The clock of a verifier.
 
 use certbound_core::time::UnixTime;
 
-/// Tells the time. The machine's unless a test says otherwise.
+/// A clock. A verifier uses [`SystemClock`] unless the builder sets another one.
 pub trait Clock: Send + Sync + 'static {
-    /// Seconds since the epoch.
+    /// The current time, in seconds since the epoch.
     fn now(&self) -> UnixTime;
 }
 
-/// The machine's clock. A machine that believes it is before 1970 believes it is 1970.
+/// The machine's clock. A time before 1970 counts as 1970.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

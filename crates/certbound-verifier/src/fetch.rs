@@ -1,4 +1,4 @@
-//! Getting a document over HTTPS: metadata and keys, nothing else.
+//! Fetches documents over HTTPS: metadata and keys only.
 
 mod https;
 
@@ -7,70 +7,70 @@ use std::pin::Pin;
 
 pub use self::https::HttpsFetch;
 
-/// Gets documents. Implement it to fetch metadata and keys by a client of one's own.
+/// Fetches documents. Implement it to fetch metadata and keys with your own client.
 ///
-/// It must not follow redirects, must bound time and size, and must take `https` URLs only.
+/// An implementation must not follow redirects, must limit time and size, and must accept `https` URLs only.
 pub trait Fetch: Send + Sync + 'static {
-    /// The body of a 200 answer to a GET.
+    /// Sends a GET request and returns the body of a response with status 200.
     ///
     /// # Errors
-    /// [`FetchError`] for anything else.
+    /// [`FetchError`] for any other result.
     fn get(&self, url: &str) -> impl Future<Output = Result<Vec<u8>, FetchError>> + Send;
 }
 
-/// Why a document could not be had.
+/// Why a document could not be fetched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// Not an absolute `https` URL.
+    /// The URL is not an absolute `https` URL.
     #[error("it is not an absolute https URL")]
     NotHttps,
-    /// Name, TCP or proxy.
+    /// The name could not be resolved, or the connection to the host or the proxy failed.
     #[error("cannot connect: {reason}")]
     Connect {
-        /// What failed.
+        /// The reason.
         reason: String,
     },
-    /// The TLS handshake, or the trust store.
+    /// The TLS handshake failed, or the trust store could not be read.
     #[error("TLS failed: {reason}")]
     Tls {
-        /// What failed.
+        /// The reason.
         reason: String,
     },
-    /// Not HTTP, or cut off.
+    /// The response is not HTTP, or it was cut off.
     #[error("the answer is not usable: {reason}")]
     Protocol {
-        /// What failed.
+        /// The reason.
         reason: String,
     },
-    /// Took too long.
+    /// The fetch took too long.
     #[error("no answer within {seconds} s")]
     Timeout {
-        /// The limit.
+        /// The limit in seconds.
         seconds: u64,
     },
-    /// Any status but 200; redirects are not followed.
+    /// The status is not 200. Redirects are not followed.
     #[error("it answered {status} instead of 200")]
     Status {
-        /// The status.
+        /// The status of the response.
         status: u16,
     },
-    /// Larger than is read.
+    /// The document is larger than the limit.
     #[error("the answer is larger than {limit} bytes")]
     TooLarge {
-        /// The limit.
+        /// The limit in bytes.
         limit: usize,
     },
 }
 
 impl FetchError {
-    /// Whether the server said that there is no such document.
+    /// Whether the server said that the document does not exist.
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::Status { status: 404 | 410 })
     }
 }
 
-/// The object-safe twin of [`Fetch`].
+/// The object-safe form of [`Fetch`].
 pub(crate) trait AnyFetch: Send + Sync {
     fn get<'a>(
         &'a self,

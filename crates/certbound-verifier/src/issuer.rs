@@ -1,4 +1,4 @@
-//! Who may have signed a token: Entra in a cloud for certain tenants, or another OpenID issuer.
+//! The issuers that may sign a token: Entra in a cloud for certain tenants, or another OpenID issuer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -60,10 +60,10 @@ impl fmt::Debug for Tenants {
 }
 
 impl Issuer {
-    /// Entra in `cloud`, for tokens of these tenants, in both token versions. RS256 is pinned.
+    /// Entra in `cloud`, for tokens of these tenants, in both token versions. RS256 is the only accepted algorithm.
     ///
     /// # Errors
-    /// [`IssuerError`] without a tenant, and for a tenant that is not given by its id: names do not stand in tokens.
+    /// [`IssuerError`] if there is no tenant, or if a tenant is given by name: tokens contain the id only.
     pub fn entra(cloud: Cloud, tenants: impl IntoIterator<Item = TenantId>) -> Result<Self, IssuerError> {
         let mut ids = Vec::new();
         for tenant in tenants {
@@ -80,19 +80,20 @@ impl Issuer {
         Ok(Self(Kind::Entra { cloud, tenants: Tenants::Listed(ids) }))
     }
 
-    /// Entra in `cloud`, for tokens of every tenant whose id satisfies `rule`.
+    /// Entra in `cloud`, for tokens of every tenant for whose id `rule` returns true.
     ///
-    /// The rule is asked before the signature is checked, with an id that has the form of a GUID in lower case. A rule
-    /// that is always true accepts applications of tenants that nobody here knows.
+    /// `rule` is called before the signature is checked. It gets a GUID in lower case. A rule that is always true
+    /// accepts applications of tenants that you do not know.
     pub fn entra_where(cloud: Cloud, rule: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self(Kind::Entra { cloud, tenants: Tenants::Rule(Arc::new(rule)) })
     }
 
-    /// Another issuer of certificate-bound tokens (RFC 8705), by its `iss`, which is also where its metadata is: that of
-    /// OpenID, or where there is none (404 or 410) that of RFC 8414.
+    /// Another issuer of certificate-bound tokens (RFC 8705), by its `iss`. Its metadata is fetched from there:
+    /// OpenID's, or RFC 8414's if the response for OpenID's is 404 or 410.
     ///
     /// # Errors
-    /// [`IssuerError`] when it is not an `https` URL without query, fragment and user name, or no algorithm is named.
+    /// [`IssuerError`] if the issuer is not an `https` URL without query, fragment and user name, or if there is no
+    /// algorithm.
     pub fn oidc(issuer: &str, algorithms: impl IntoIterator<Item = Algorithm>) -> Result<Self, IssuerError> {
         let malformed = || IssuerError::Malformed { found: shown(issuer) };
         let url = url::Url::parse(issuer).map_err(|_| malformed())?;
@@ -113,12 +114,13 @@ impl Issuer {
         Ok(Self(Kind::Oidc { issuer, algorithms, keys_host: None, client_claim: None }))
     }
 
-    /// Lets the keys of an OpenID issuer come from another host instead of its own. Without effect on Entra.
+    /// Sets another host from which the keys of an OpenID issuer are accepted, instead of its own. It has no effect on
+    /// Entra.
     ///
-    /// Keys come from every port of a host that is named without one, and otherwise from its port alone.
+    /// Keys are accepted from every port of a host without a port, and otherwise from its port only.
     ///
     /// # Errors
-    /// [`IssuerError::KeysHost`] for anything but a host, or a host and its port.
+    /// [`IssuerError::KeysHost`] if `host` is neither a host nor a host and its port.
     pub fn with_keys_at_host(mut self, host: &str) -> Result<Self, IssuerError> {
         let named = KeysHost::named(host).ok_or_else(|| IssuerError::KeysHost { found: shown(host) })?;
         if let Kind::Oidc { keys_host, .. } = &mut self.0 {
@@ -127,9 +129,9 @@ impl Issuer {
         Ok(self)
     }
 
-    /// Reads the client's id of an OpenID issuer's tokens from this claim, and from no other. Without effect on Entra.
+    /// Sets the only claim from which the client id of an OpenID issuer's token is read. It has no effect on Entra.
     ///
-    /// Default: `client_id`, `azp` or `cid`, of which those that a token has must hold the same text.
+    /// Default: `client_id`, `azp` and `cid`. If a token has several of them, they must have the same value.
     pub fn with_client_claim(mut self, name: impl Into<Arc<str>>) -> Self {
         if let Kind::Oidc { client_claim, .. } = &mut self.0 {
             *client_claim = Some(name.into());
@@ -151,7 +153,7 @@ impl Issuer {
         }
     }
 
-    /// Keys are filed under this: those of a cloud are shared by its tenants.
+    /// The name under which the keys are stored. All tenants of a cloud share its keys.
     pub(crate) fn id(&self) -> IssuerId {
         match &self.0 {
             Kind::Entra { cloud, .. } => IssuerId::Entra(*cloud),
@@ -167,7 +169,7 @@ impl Issuer {
         }
     }
 
-    /// Whether `iss` is this issuer's. For Entra it is built from the token's own `tid`, never taken apart.
+    /// Whether `iss` belongs to this issuer. For Entra, it must be the value that is built from the token's own `tid`.
     pub(crate) fn claims(&self, issuer: &str, tenant: Option<&str>) -> bool {
         match (&self.0, tenant) {
             (Kind::Entra { cloud, .. }, Some(tenant)) => {
@@ -178,7 +180,7 @@ impl Issuer {
         }
     }
 
-    /// The rules that are Entra's own: tenant, version, and the claim family of the version.
+    /// Checks the rules of Entra: the tenant, the version, and the claims of that version.
     pub(crate) fn check_family(&self, claims: &Claims) -> Result<(), Refusal> {
         let Kind::Entra { cloud, tenants } = &self.0 else { return Ok(()) };
         let (issuer, tenant) =
@@ -199,7 +201,7 @@ impl Issuer {
         if right { Ok(()) } else { Err(Refusal::VersionMismatch) }
     }
 
-    /// Whether a key that names its issuer may sign a token of `tenant`. `{tenantid}` stands for every tenant.
+    /// Whether a key with this `issuer` member may sign a token of `tenant`. `{tenantid}` stands for every tenant.
     pub(crate) fn owns_key(&self, key_issuer: &str, tenant: Option<&str>) -> bool {
         match (&self.0, tenant) {
             (Kind::Entra { .. }, Some(tenant)) => {
@@ -211,7 +213,7 @@ impl Issuer {
     }
 }
 
-/// What a token's `tid` must look like before it is used to build an issuer.
+/// Returns a token's `tid` if it is a GUID in lower case. Only then it is used to build an issuer.
 pub(crate) fn tenant_of(claims: &Claims) -> Option<&str> {
     let id = claims.string("tid")?;
     let is_lower_guid = id.len() == 36
@@ -227,7 +229,7 @@ fn is_v2(cloud: Cloud, issuer: &str, tenant: &str) -> bool {
     rest.and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.strip_suffix("/v2.0")) == Some(tenant)
 }
 
-/// `sts.windows.net` in every cloud; China has a name of its own beside it.
+/// Whether `issuer` is that of version 1: `sts.windows.net` in every cloud, and in China also its own host.
 fn is_v1(cloud: Cloud, issuer: &str, tenant: &str) -> bool {
     let prefixes: &[&str] = match cloud {
         Cloud::China => &["https://sts.windows.net/", "https://sts.chinacloudapi.cn/"],
@@ -238,45 +240,45 @@ fn is_v1(cloud: Cloud, issuer: &str, tenant: &str) -> bool {
         .any(|prefix| issuer.strip_prefix(prefix).and_then(|rest| rest.strip_suffix('/')) == Some(tenant))
 }
 
-/// What keys are filed under.
+/// The name under which keys are stored.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum IssuerId {
     Entra(Cloud),
     Oidc(String),
 }
 
-/// Why an issuer cannot be trusted as it is written.
+/// Why an issuer is not accepted as it is configured.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IssuerError {
-    /// A tenant given by name.
+    /// A tenant is given by name.
     #[error("the tenant `{found}` is a name; tokens hold the tenant's id")]
     TenantName {
-        /// The name.
+        /// The name of the tenant.
         found: String,
     },
-    /// No tenant at all.
+    /// There is no tenant.
     #[error("no tenant is named")]
     NoTenant,
-    /// Not an issuer's URL.
+    /// The text is not the URL of an issuer.
     #[error("`{found}` is not an https URL without query, fragment and user name")]
     Malformed {
-        /// What was given, shortened and escaped.
+        /// The start of the text, escaped.
         found: String,
     },
-    /// No algorithm pinned.
+    /// There is no algorithm.
     #[error("no signature algorithm is named for the issuer")]
     NoAlgorithm,
-    /// Not a host that keys could come from.
+    /// The text is not a host from which keys could be fetched.
     #[error("`{found}` is not a host, nor a host and its port")]
     KeysHost {
-        /// What was given, shortened and escaped.
+        /// The start of the text, escaped.
         found: String,
     },
 }
 
 impl IssuerError {
-    /// A stable name.
+    /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::TenantName { .. } | Self::NoTenant => "tenant_id_required",
@@ -286,7 +288,7 @@ impl IssuerError {
         }
     }
 
-    /// What to do.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::TenantName { .. } | Self::NoTenant => {

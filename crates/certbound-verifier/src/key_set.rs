@@ -1,4 +1,4 @@
-//! The keys of issuers, as their JSON Web Key Sets publish them (RFC 7517, section 5).
+//! The keys of issuers, from their JSON Web Key Sets (RFC 7517, section 5).
 
 use certbound_core::json::{self, JsonError};
 use certbound_core::jws::{Algorithm, PublicKey};
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::issuer::{Issuer, IssuerId};
 
-/// Keys, each filed under the issuer that it was read for. A key never verifies a token of another issuer.
+/// A set of keys. Each key belongs to the issuer that it was read for, and never verifies a token of another issuer.
 ///
 /// ```
 /// use certbound_core::jws::Algorithm;
@@ -25,7 +25,7 @@ pub struct KeySet(Vec<Key>);
 struct Key {
     owner: IssuerId,
     kid: Option<String>,
-    /// The JWK's own `issuer`, which Entra writes.
+    /// The `issuer` member of the JWK. Entra writes it.
     issuer: Option<String>,
     algorithm: Option<Algorithm>,
     key: PublicKey,
@@ -35,34 +35,34 @@ struct Key {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeySetError {
-    /// Larger than [`KeySet::MAX_BYTES`].
+    /// The document is larger than [`KeySet::MAX_BYTES`].
     #[error("it is {length} bytes long; at most {} are read", KeySet::MAX_BYTES)]
     TooLarge {
-        /// Its length in bytes.
+        /// The length of the document in bytes.
         length: usize,
     },
-    /// Not strict JSON.
+    /// The document is not strict JSON.
     #[error(transparent)]
     Json(#[from] JsonError),
-    /// No `keys`, or not a list.
+    /// The document has no list `keys`.
     #[error("it has no list `keys`")]
     NoKeys,
-    /// More than [`KeySet::MAX_KEYS`].
+    /// The document has more than [`KeySet::MAX_KEYS`] keys.
     #[error("it has {count} keys; at most {} are read", KeySet::MAX_KEYS)]
     TooMany {
-        /// How many it has.
+        /// The number of keys.
         count: usize,
     },
-    /// None of its keys can be used.
+    /// No key of the document can verify signatures.
     #[error("none of its {count} keys can be used for verifying")]
     NoneUsable {
-        /// How many it has.
+        /// The number of keys.
         count: usize,
     },
-    /// Keys that could be used, but for other algorithms than the accepted ones.
+    /// The keys can verify signatures, but only of algorithms that are not accepted.
     #[error("its keys are for {found}, and none is for an accepted algorithm ({accepted})")]
     NoneAccepted {
-        /// What they are for: algorithms where the keys name them, and kinds of keys otherwise.
+        /// The algorithms that the keys name. For a key that names no algorithm, the kind of the key.
         found: String,
         /// The names of the accepted algorithms.
         accepted: String,
@@ -70,25 +70,25 @@ pub enum KeySetError {
 }
 
 impl KeySet {
-    /// The largest document that is read.
+    /// The largest document that is read, in bytes.
     pub const MAX_BYTES: usize = 512 * 1024;
-    /// The most keys a document may have.
+    /// The largest number of keys in a document.
     pub const MAX_KEYS: usize = 128;
-    /// The most keys that a token is tried with.
+    /// The largest number of keys with which a token is verified.
     const MAX_TRIED: usize = 8;
 
-    /// No keys at all.
+    /// Makes an empty set.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Reads a JSON Web Key Set for `issuer`.
+    /// Parses a JSON Web Key Set for `issuer`.
     ///
-    /// Keys that cannot be used are skipped, as the standard asks: for encryption, of unknown kinds, RSA under 2048 bits
-    /// or with an even exponent, and keys that fit none of the issuer's accepted algorithms.
+    /// Keys that cannot be used are skipped, as RFC 7517, section 5, recommends: keys for encryption, of unknown kinds,
+    /// RSA keys under 2048 bits or with an even exponent, and keys that fit no accepted algorithm of the issuer.
     ///
     /// # Errors
-    /// [`KeySetError`]; a set without any usable key is one too.
+    /// [`KeySetError`], also if no key can be used.
     pub fn of_jwks(issuer: &Issuer, document: &[u8]) -> Result<Self, KeySetError> {
         if document.len() > Self::MAX_BYTES {
             return Err(KeySetError::TooLarge { length: document.len() });
@@ -119,7 +119,7 @@ impl KeySet {
         })
     }
 
-    /// Adds one key under its `kid`.
+    /// Adds one key with its `kid`.
     pub fn with_key(mut self, issuer: &Issuer, kid: impl Into<String>, key: PublicKey) -> Self {
         let (kid, owner) = (Some(kid.into()), issuer.id());
         self.0.push(Key { owner, kid, issuer: None, algorithm: None, key });
@@ -132,30 +132,31 @@ impl KeySet {
         self
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether the set has no keys.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether there is a key to try: what [`KeySet::candidates`] finds.
+    /// Whether the set has a key to try, of whichever tenant (see [`KeySet::candidates`]).
     pub(crate) fn has(&self, issuer: &Issuer, kid: Option<&str>, algorithm: Algorithm) -> bool {
         self.to_try(issuer, kid, algorithm).next().is_some()
     }
 
-    /// Whether a key has the very `kid` of a token. Another key that is tried may not be the one that was meant.
+    /// Whether a key has exactly the `kid` of a token. A key without a `kid` may be tried too, but may be a different
+    /// one.
     pub(crate) fn names(&self, issuer: &Issuer, kid: Option<&str>) -> bool {
         kid.is_some() && self.0.iter().any(|key| key.kid.as_deref() == kid && issuer.is(&key.owner))
     }
 
-    /// The keys to try, at most [`KeySet::MAX_TRIED`].
+    /// Returns the keys with which a token is verified, at most [`KeySet::MAX_TRIED`].
     ///
-    /// They are those of the token's algorithm that have its `kid`, and after them those without a `kid`; for a token
-    /// without one, all of its algorithm.
+    /// These are the keys of the token's algorithm that have its `kid`, then those without a `kid`. For a token without
+    /// a `kid`, they are all keys of its algorithm.
     pub(crate) fn candidates<'s>(
         &'s self,
         issuer: &Issuer,
@@ -188,17 +189,18 @@ impl KeySet {
     }
 }
 
-/// What a `kid` leads to.
+/// The result of [`KeySet::candidates`].
 pub(crate) enum Candidates<'s> {
     Unknown,
     OfAnother,
     Keys(Vec<&'s PublicKey>),
 }
 
-/// Why a key of a document is not read.
+/// Why a key of a document is skipped.
 enum Skipped {
     OfNoUse,
-    /// Such as `RS256`, or `RSA` where the key names no algorithm.
+    /// The key is for an algorithm that is not accepted. The value is the algorithm, such as `RS256`, or the kind of
+    /// the key, such as `RSA`, if the key names no algorithm.
     NotAccepted(&'static str),
 }
 
@@ -226,13 +228,13 @@ impl Key {
         }
     }
 
-    /// Whether the key verifies tokens of this algorithm. One that names its algorithm serves no other.
+    /// Whether the key verifies tokens of this algorithm. A key that names an algorithm is used for that one only.
     fn fits(&self, algorithm: Algorithm) -> bool {
         self.key.fits(algorithm) && self.algorithm.is_none_or(|named| is_same(named, algorithm))
     }
 }
 
-/// `EdDSA` with a key on Ed25519 is `Ed25519` (RFC 9864, section 2.2).
+/// Whether two names are the same algorithm: `EdDSA` with a key on Ed25519 is `Ed25519` (RFC 9864, section 2.2).
 fn is_same(named: Algorithm, algorithm: Algorithm) -> bool {
     let fully = |algorithm| if algorithm == Algorithm::EdDsa { Algorithm::Ed25519 } else { algorithm };
     fully(named) == fully(algorithm)

@@ -1,4 +1,5 @@
-//! The keys of one issuer over time: fetched, refreshed in the background, kept for a while when they cannot be.
+//! The keys of one issuer over time. They are fetched, refreshed in the background, and used for 24 hours if a refresh
+//! fails.
 
 mod discovery;
 mod schedule;
@@ -15,7 +16,7 @@ use crate::issuer::Issuer;
 use crate::key_set::KeySet;
 use crate::refusal::Refusal;
 
-/// Where the keys of an issuer come from.
+/// The source of an issuer's keys.
 pub(crate) enum Keys {
     Fixed(Snapshot),
     Fetched(Arc<Source>),
@@ -25,7 +26,7 @@ pub(crate) enum Keys {
 #[derive(Clone)]
 pub(crate) struct Snapshot {
     pub(crate) keys: Arc<KeySet>,
-    /// Changes whenever the keys do.
+    /// A number that changes when the keys change.
     pub(crate) generation: u64,
 }
 
@@ -38,12 +39,13 @@ impl Keys {
         Self::Fetched(Arc::new(Source::new(issuer, fetch, clock)))
     }
 
-    /// The keys to judge a token by, fetched if need be. `has` tells whether a set has the token's key.
+    /// Returns the keys to decide about a token with, and fetches them if necessary. `has` says whether a set has the
+    /// token's key.
     ///
-    /// A token that is refused whatever its key is (`may_fetch` is false) causes no fetch and waits for none.
+    /// `may_fetch` is false for a token that is refused whatever its key is: it starts no fetch and waits for none.
     ///
     /// # Errors
-    /// [`Refusal::KeysUnavailable`]
+    /// [`Refusal::KeysUnavailable`] if there are no keys that may be used.
     pub(crate) async fn current(
         &self,
         may_fetch: bool,
@@ -55,8 +57,8 @@ impl Keys {
         }
     }
 
-    /// Whether a decision made with the keys of `generation` still stands. Refreshes the keys in the background as
-    /// [`Keys::current`] does. Takes no lock while there is nothing to decide.
+    /// Whether a decision that was made with the keys of `generation` is still valid. Refreshes the keys in the
+    /// background as [`Keys::current`] does. It takes no lock while no fetch is due.
     pub(crate) fn vouch(&self, generation: u64, now: UnixTime, may_fetch: bool) -> bool {
         match self {
             Self::Fixed(snapshot) => snapshot.generation == generation,

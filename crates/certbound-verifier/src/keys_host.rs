@@ -1,13 +1,13 @@
-//! Which hosts the keys of an issuer may come from.
+//! The hosts from which the keys of an issuer are accepted.
 
 use std::fmt;
 
 use url::Url;
 
-/// The longest `jwks_uri`.
+/// The longest `jwks_uri` that is accepted, in bytes.
 const MAX_URL_BYTES: usize = 2048;
 
-/// The host of a `jwks_uri`, and its port unless every one is allowed.
+/// The host of a `jwks_uri`, and its port. `None` allows every port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeysHost {
     host: String,
@@ -15,14 +15,14 @@ pub(crate) struct KeysHost {
 }
 
 impl KeysHost {
-    /// The host of an issuer, and its port alone.
+    /// Returns the host and the port of an issuer's URL.
     pub(crate) fn of_issuer(url: &str) -> Option<Self> {
         let (_, host, port) = place_of(url)?;
         Some(Self { host, port: Some(port) })
     }
 
-    /// A host that was named beside the issuer: with its port if there is one, and with every port otherwise. Nothing
-    /// else may stand there.
+    /// Parses a host that was configured in addition to the issuer: with its port if it has one, and with every port
+    /// otherwise. Any other text gives `None`.
     pub(crate) fn named(written: &str) -> Option<Self> {
         let authority = written.parse::<http::uri::Authority>().ok()?;
         let (host, port) = (authority.host(), authority.port_u16());
@@ -34,7 +34,7 @@ impl KeysHost {
         Some(Self { host, port })
     }
 
-    /// The URL, in the one way to write it, if keys may come from there.
+    /// Returns the URL in its normal form, if keys may be fetched from it.
     pub(crate) fn allowed(&self, url: &str) -> Option<String> {
         let (url, host, port) = place_of(url)?;
         let allowed = self.host == host && self.port.is_none_or(|only| only == port);
@@ -51,7 +51,7 @@ impl fmt::Display for KeysHost {
     }
 }
 
-/// An https URL without a user name, as every reader writes it, with its host and port.
+/// Parses an https URL without a user name. Returns it in its normal form, with its host and port.
 fn place_of(url: &str) -> Option<(String, String, u16)> {
     let url = Url::parse(url).ok()?;
     let plain = url.scheme() == "https" && url.username().is_empty() && url.password().is_none();

@@ -1,4 +1,4 @@
-//! Decisions that are remembered: the same token on a connection with the same certificate.
+//! Remembered decisions. They hold for the same token on a connection with the same certificate.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use certbound_core::certificate::Thumbprint;
@@ -8,8 +8,9 @@ use crate::authorization::{Authorization, Scheme};
 use crate::peer::PeerCertificate;
 use crate::verified::Verified;
 
-/// Accepted tokens by hash, scheme **and certificate**: a decision is never another connection's. Refusals are not
-/// remembered. Bounded. A token that ended is judged anew, and so is one whose keys changed or are believed no more.
+/// Accepted tokens by hash, scheme **and certificate**: a decision never holds for a connection with another
+/// certificate. Refusals are not remembered, and the number is bounded. A token is decided again if it has expired, or
+/// if the keys of its issuer have changed or may no longer be used.
 #[derive(Debug)]
 pub(crate) struct Remembered(moka::sync::Cache<Key, Entry, foldhash::quality::RandomState>);
 
@@ -23,9 +24,9 @@ pub(crate) struct Key {
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) verified: Verified,
-    /// When it has to be judged anew.
+    /// The time from which the token must be decided again.
     pub(crate) until: UnixTime,
-    /// Which state of the issuer's keys it was judged with.
+    /// The generation of the issuer's keys with which the token was decided.
     pub(crate) generation: u64,
     pub(crate) issuer: usize,
 }
@@ -42,7 +43,8 @@ impl Remembered {
         Key { token, scheme: authorization.scheme(), certificate: peer.thumbprint() }
     }
 
-    /// The decision, if the token still lives and its issuer's keys vouch for it: by issuer and generation.
+    /// Returns the decision, if the token has not expired and `vouch` is true for its issuer and the generation of the
+    /// keys.
     pub(crate) fn get(
         &self,
         key: &Key,

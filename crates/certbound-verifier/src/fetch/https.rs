@@ -1,4 +1,4 @@
-//! A small HTTPS client: one connection for each document, since there are two an hour.
+//! A small HTTPS client. It opens one connection for each document, since it fetches about two in an hour.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -18,13 +18,13 @@ use tower_service::Service as _;
 use super::{Fetch, FetchError};
 use crate::key_set::KeySet;
 
-/// How long a document may take, connection included.
+/// The time limit of a document, including the connection.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Fetches over HTTPS with the system's trust store (on Linux `SSL_CERT_FILE` is honoured) and the proxy of `HTTPS_PROXY`
-/// and `NO_PROXY`.
+/// Fetches over HTTPS with the system's trust store and with the proxy of `HTTPS_PROXY` and `NO_PROXY`. On Linux,
+/// `SSL_CERT_FILE` can name the trust store.
 ///
-/// Follows no redirects; a document takes 10 s and 512 KiB at most; HTTP/1.1.
+/// It follows no redirects and uses HTTP/1.1. A document may take 10 s and have 512 KiB.
 #[derive(Clone, Debug)]
 pub struct HttpsFetch {
     proxy: Arc<Matcher>,
@@ -32,7 +32,7 @@ pub struct HttpsFetch {
 }
 
 impl HttpsFetch {
-    /// Reads the environment for the proxy; the trust store is read with the first document.
+    /// Reads the proxy from the environment. The trust store is read with the first document.
     pub fn new() -> Self {
         Self { proxy: Arc::new(Matcher::from_env()), tls: Arc::default() }
     }
@@ -69,7 +69,7 @@ impl HttpsFetch {
                 }
             })
         };
-        // The connection has to be driven while the answer is awaited, and ends with it.
+        // The connection must be polled while the response is awaited. It is dropped with the response.
         let mut exchange = std::pin::pin!(exchange);
         tokio::select! {
             biased;
@@ -116,7 +116,7 @@ impl Fetch for HttpsFetch {
     }
 }
 
-/// CONNECT names a port, also the usual one.
+/// Adds the port 443 to a URL without a port: CONNECT always needs one.
 fn with_port(url: &http::Uri) -> http::Uri {
     let (Some(host), None) = (url.host(), url.port()) else { return url.clone() };
     let authority = format!("{host}:443");

@@ -1,4 +1,4 @@
-//! From an issuer to its keys: OpenID metadata, then the key set it names.
+//! Finds the keys of an issuer: reads its metadata, then the key set that the metadata names.
 
 use certbound_core::json;
 use certbound_core::shown::shown;
@@ -11,16 +11,16 @@ use crate::keys_host::KeysHost;
 const OPENID: &str = "/.well-known/openid-configuration";
 const OAUTH: &str = "/.well-known/oauth-authorization-server";
 
-/// What is asked, and what the answer must say.
+/// The URLs of an issuer's metadata, and the values that the metadata must have.
 pub(super) struct Discovery {
     issuer: Issuer,
     metadata_url: String,
-    /// Where an authorization server that knows no OpenID has its metadata (RFC 8414, section 3.1).
+    /// The URL of the metadata of an authorization server without OpenID (RFC 8414, section 3.1).
     oauth_url: Option<String>,
-    /// The metadata's own `issuer`. `{tenantid}` stands there literally for several tenants.
+    /// The `issuer` that the metadata must have. For several tenants, it literally contains `{tenantid}`.
     expected_issuer: String,
-    /// The only host that keys are taken from: metadata of one issuer must not point at keys of another. An issuer's
-    /// URL has a host; if one had none, nothing would be allowed.
+    /// The only host from which keys are fetched: the metadata of one issuer must not lead to the keys of another. If
+    /// the issuer's URL had no host, no host would be allowed.
     keys_host: Option<KeysHost>,
 }
 
@@ -51,12 +51,12 @@ impl Discovery {
         }
     }
 
-    /// For the log.
+    /// The name of the issuer in the log.
     pub(super) fn name(&self) -> &str {
         &self.expected_issuer
     }
 
-    /// The keys, or why there are none.
+    /// Fetches the keys. Returns the reason if that fails.
     pub(super) async fn fetch(&self, fetch: &dyn AnyFetch) -> Result<KeySet, String> {
         let (url, document) = self.metadata(fetch).await?;
         let jwks_uri = self.keys_url(&document).map_err(|reason| format!("{url}: {reason}"))?;
@@ -64,8 +64,8 @@ impl Discovery {
         KeySet::of_jwks(&self.issuer, &keys).map_err(|error| format!("{jwks_uri}: {error}"))
     }
 
-    /// OpenID's metadata. Only where the issuer says that it has none, that of RFC 8414: an issuer that fails has not
-    /// said so.
+    /// Fetches OpenID's metadata. If the issuer says that it does not exist, fetches the metadata of RFC 8414. Any
+    /// other failure is returned.
     async fn metadata(&self, fetch: &dyn AnyFetch) -> Result<(&str, Vec<u8>), String> {
         let url = &self.metadata_url;
         let error = match fetch.get(url).await {
@@ -100,7 +100,7 @@ impl Discovery {
     }
 }
 
-/// The tenant, if there is exactly one: its own document is the one to read then.
+/// Returns the tenant if there is exactly one. The tenant's own document is read in this case.
 fn only(tenants: &Tenants) -> Option<&str> {
     match tenants {
         Tenants::Listed(ids) if ids.len() == 1 => ids.first().map(String::as_str),
@@ -108,7 +108,7 @@ fn only(tenants: &Tenants) -> Option<&str> {
     }
 }
 
-/// The well-known path goes between host and path (RFC 8414, section 3.1).
+/// Returns the URL of the metadata. The well-known path goes between host and path (RFC 8414, section 3.1).
 fn oauth_url(issuer: &str) -> Option<String> {
     let url = url::Url::parse(issuer).ok()?;
     let path = url.path().trim_end_matches('/');

@@ -1,7 +1,7 @@
-//! When the keys of an issuer are fetched: a state machine without I/O, lock and clock.
+//! Decides when the keys of an issuer are fetched: a state machine without I/O, lock or clock.
 //!
-//! A demand says that a token needs a key now. The answer to it says what the token is judged by, and whether a fetch
-//! begins. At most one fetch is under way; its end is told by [`Schedule::ended`].
+//! A *demand* says that a token needs a key now. The answer says how to decide about the token, and whether a fetch
+//! begins. At most one fetch is in progress. The caller reports its end with [`Schedule::ended`].
 
 use std::time::Duration;
 
@@ -9,35 +9,35 @@ use certbound_core::time::UnixTime;
 
 /// Keys of this age are fetched again in the background.
 pub(super) const REFRESH_AFTER: Duration = Duration::from_secs(3600);
-/// Keys of this age, which nobody asked for in the meantime, are fetched again before they are used.
+/// Keys of this age are fetched again before they are used. Keys get so old if no token needed them for 10 minutes.
 pub(super) const WAIT_AFTER: Duration = Duration::from_secs(3600 + 600);
-/// Keys that cannot be refreshed are believed up to this age.
+/// Keys that cannot be refreshed are used up to this age.
 pub(super) const KEEP_FOR: Duration = Duration::from_secs(24 * 3600);
-/// The time between two fetches that unknown keys cause.
+/// The shortest time between two fetches that unknown keys cause.
 pub(super) const UNKNOWN_EVERY: Duration = Duration::from_secs(30);
-/// The pause after a failed fetch. It doubles with each further failure.
+/// The pause after the first failed fetch. It doubles with each further failure.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(10);
 /// The longest pause after a failed fetch.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// A fetch that has not ended after this time counts as failed: its runtime may be gone.
+/// A fetch that has not ended after this time counts as failed. Its runtime may have been shut down.
 pub(super) const LOST_AFTER: Duration = Duration::from_secs(60);
-/// Clocks may differ by this much before a time in the future means that the clock was set back.
+/// Clocks may differ by this much. A time that is further in the future means that the clock was set back.
 const SET_BACK: Duration = Duration::from_secs(300);
 
-/// What is known of the fetches of one issuer's keys.
+/// The state of the fetches of one issuer's keys.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Schedule {
-    /// When the fetch of the keys at hand began.
+    /// When the fetch of the present keys began.
     fetched: Option<UnixTime>,
     flight: Option<Flight>,
-    /// How many fetches have begun.
+    /// The number of fetches that have begun.
     begun: u64,
     /// When the last fetch began that an unknown key caused.
     unknown: Option<UnixTime>,
     failed: Option<Failed>,
 }
 
-/// A fetch that is under way.
+/// A fetch in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flight {
     number: u64,
@@ -48,31 +48,32 @@ pub(super) struct Flight {
 #[derive(Clone, Copy, Debug)]
 struct Failed {
     times: u32,
-    /// When the last one ended.
+    /// When the last one of them ended.
     at: UnixTime,
 }
 
-/// Whether the keys at hand have the key that a token needs.
+/// Whether the present keys have the key that a token needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     Known,
     Unknown,
 }
 
-/// What a token is judged by.
+/// How to decide about a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The keys at hand.
+    /// With the present keys.
     Use,
-    /// The keys at hand, which do not have the token's key. They are recent enough to say so.
+    /// With the present keys, which do not have the token's key. They are recent enough to refuse the token.
     Unknown,
-    /// Nothing: no key is believed, or the token's may be one that could not be fetched.
+    /// A decision is not possible: there are no keys that may be used, or the token's key may be one that could not be
+    /// fetched.
     Unavailable,
-    /// What comes of the fetch that is under way: [`Schedule::answer`] after it ended.
+    /// After the end of the fetch in progress, with the result of [`Schedule::answer`].
     Wait,
 }
 
-/// The answer to a demand, and the fetch that it begins.
+/// The answer to a demand, and the fetch that it begins, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Decision {
     pub(super) answer: Answer,
@@ -80,8 +81,8 @@ pub(super) struct Decision {
 }
 
 impl Schedule {
-    /// A token needs a key. `may_fetch` is false for tokens that are refused whatever their key is: they cause no fetch
-    /// and wait for none.
+    /// Answers the demand of a token that needs a key. `may_fetch` is false for a token that is refused whatever its
+    /// key is: it starts no fetch and waits for none.
     pub(super) fn demand(&mut self, now: UnixTime, wanted: Wanted, may_fetch: bool) -> Decision {
         self.notice_a_clock_set_back(now);
         self.give_up_a_lost_flight(now);
@@ -100,13 +101,13 @@ impl Schedule {
         } else {
             None
         };
-        // Failures must not keep tokens of known keys waiting: those are judged by the last good keys at once.
+        // After a failure, tokens of known keys must not wait: they are decided with the last good keys at once.
         let waits = answer != Answer::Use || (self.failed.is_none() && self.age(now) >= WAIT_AFTER);
         let answer = if waits && self.flight.is_some() { Answer::Wait } else { answer };
         Decision { answer, begin }
     }
 
-    /// What a token is judged by that neither causes a fetch nor waits.
+    /// Returns the answer for a token that starts no fetch and does not wait.
     pub(super) fn answer(&self, now: UnixTime, wanted: Wanted) -> Answer {
         match wanted {
             _ if !self.believed(now) => Answer::Unavailable,
@@ -116,14 +117,14 @@ impl Schedule {
         }
     }
 
-    /// A fetch ended. Its result counts only where this returns true: it does not after the fetch was given up.
+    /// Records the end of a fetch. Returns false if the fetch was given up before; its result must be ignored then.
     pub(super) fn ended(&mut self, flight: Flight, now: UnixTime, good: bool) -> bool {
         if self.flight != Some(flight) {
             return false;
         }
         self.flight = None;
         if good {
-            // The keys are at least as young as their fetch.
+            // The keys are at least as recent as the start of their fetch.
             (self.fetched, self.failed) = (Some(flight.began), None);
         } else {
             self.fail(now);
@@ -131,7 +132,7 @@ impl Schedule {
         true
     }
 
-    /// The times between which tokens of known keys begin no fetch and wait for none.
+    /// Returns the time span in which tokens of known keys start no fetch and wait for none.
     pub(super) fn quiet(&self) -> Option<(UnixTime, UnixTime)> {
         let fetched = self.fetched?;
         let refresh = fetched.plus(REFRESH_AFTER);
@@ -139,7 +140,7 @@ impl Schedule {
         Some((fetched, refresh.max(retry).min(fetched.plus(KEEP_FOR))))
     }
 
-    /// How long to wait before asking again is of use.
+    /// Returns how long a caller should wait before its next request.
     pub(super) fn retry_after(&self, now: UnixTime) -> Duration {
         let pause = self.failed.map(|failed| failed.at.plus(failed.pause()).since(now));
         pause.filter(|left| !left.is_zero()).unwrap_or(FIRST_PAUSE)
@@ -179,7 +180,8 @@ impl Schedule {
         }
     }
 
-    /// A time in the future is of a clock that ran ahead. The pauses begin anew; keys of unknown age are refreshed.
+    /// Handles a clock that was set back. A stored time in the future is from before that. The pauses begin again, and
+    /// keys of unknown age are refreshed.
     fn notice_a_clock_set_back(&mut self, now: UnixTime) {
         let set_back = |time: UnixTime| time > now.plus(SET_BACK);
         if self.fetched.is_some_and(set_back) {
@@ -191,7 +193,7 @@ impl Schedule {
         if let Some(failed) = self.failed.as_mut().filter(|failed| set_back(failed.at)) {
             failed.at = now;
         }
-        // Compared as a whole where it ends, so it is given up instead of changed.
+        // `ended` compares the whole `Flight`, so it is given up instead of changed.
         if self.flight.is_some_and(|flight| set_back(flight.began)) {
             self.flight = None;
             self.fail(now);

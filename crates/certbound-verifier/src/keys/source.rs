@@ -1,4 +1,4 @@
-//! Keys that are fetched: what the schedule decides is done here.
+//! The source of fetched keys. It does what the schedule decides.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ pub(crate) struct Source {
     fetch: Arc<dyn AnyFetch>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
-    /// Tells those who wait that a fetch has ended.
+    /// Notifies the waiting callers that a fetch has ended.
     ended: watch::Sender<()>,
     quiet: Quiet,
 }
@@ -52,12 +52,12 @@ impl Source {
         let (answer, mut ended) = {
             let state = self.state();
             let wanted = state.wanted(&has);
-            // Under the lock: the end of a fetch that is waited for is not missed.
+            // Subscribed while the lock is held, so that the end of the fetch cannot be missed.
             let ended = self.ended.subscribe();
             (self.demand(state, wanted, may_fetch), ended)
         };
         if answer == Answer::Wait {
-            // The sender lives as long as `self`.
+            // `changed` cannot fail: the sender is a field of `self`.
             let _ = ended.changed().await;
         }
         let state = self.state();
@@ -81,11 +81,12 @@ impl Source {
         stands && self.demand(state, Wanted::Known, may_fetch) == Answer::Use
     }
 
-    /// Decides under the lock in which the keys were looked at, and begins the fetch that was decided.
+    /// Decides under the same lock under which the keys were read, and begins the fetch that was decided.
     fn demand(self: &Arc<Self>, mut state: MutexGuard<'_, State>, wanted: Wanted, may_fetch: bool) -> Answer {
         let Decision { answer, begin } = state.schedule.demand(self.clock.now(), wanted, may_fetch);
         self.quiet.publish(&state);
-        // A runtime that shuts down drops the task at once, and its end takes the lock.
+        // The lock must be released before: a runtime that shuts down drops the task at once, and the drop takes the
+        // lock.
         drop(state);
         if let Some(flight) = begin {
             self.begin(flight);
@@ -93,7 +94,7 @@ impl Source {
         answer
     }
 
-    /// In a task of its own: a caller that gives up must not keep others from the keys.
+    /// Fetches in a task of its own, so that a caller that gives up does not cancel the fetch of the others.
     fn begin(self: &Arc<Self>, flight: Flight) {
         let fetching = Fetching { source: Arc::clone(self), flight };
         tokio::spawn(async move {
@@ -148,7 +149,7 @@ impl State {
     }
 }
 
-/// A fetch that ends as a failure when its task does not come to an end: it panicked, or its runtime shut down.
+/// A fetch in progress. If its task panics or its runtime shuts down, the drop ends the fetch as a failure.
 struct Fetching {
     source: Arc<Source>,
     flight: Flight,
@@ -160,8 +161,8 @@ impl Drop for Fetching {
     }
 }
 
-/// What remembered decisions have to look at, without the lock: the keys' generation, and the times between which it is
-/// all there is to look at.
+/// A copy of the state for remembered decisions, readable without the lock: the generation of the keys, and the time
+/// span in which nothing but the generation matters.
 #[derive(Default)]
 struct Quiet {
     generation: AtomicU64,
@@ -170,13 +171,13 @@ struct Quiet {
 }
 
 impl Quiet {
-    /// Called with the lock held.
+    /// Copies the state. The caller must hold the lock.
     fn publish(&self, state: &State) {
         let (from, until) =
             state.schedule.quiet().map_or((0, 0), |(from, until)| (from.as_secs(), until.as_secs()));
         self.generation.store(state.snapshot.as_ref().map_or(0, |it| it.generation), Ordering::Relaxed);
         self.from.store(from, Ordering::Relaxed);
-        // Whoever sees this sees the generation that belongs to it.
+        // A reader that loads this value also sees the generation that was stored before it.
         self.until.store(until, Ordering::Release);
     }
 

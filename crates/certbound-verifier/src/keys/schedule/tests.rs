@@ -1,4 +1,4 @@
-//! Single rules, and the rules that hold in every sequence of demands, answers and floods.
+//! Tests single rules, and the rules that hold in every sequence of demands, fetches and pauses.
 
 use proptest::prelude::*;
 
@@ -6,17 +6,17 @@ use super::*;
 
 const START: u64 = 1_800_000_000;
 
-/// A schedule with a clock and an issuer in hand, and a diary of what it did.
+/// A schedule whose clock and issuer the test controls, and a record of what it did.
 #[derive(Clone)]
 struct World {
     schedule: Schedule,
     now: UnixTime,
     flight: Option<Flight>,
-    /// The fetches that began: when, and whether an unknown key caused them.
+    /// The fetches that began: the time of each one, and whether an unknown key caused it.
     begun: Vec<(u64, bool)>,
-    /// When the keys at hand were fetched.
+    /// When the fetch of the present keys began.
     fetched: Option<u64>,
-    /// How many fetches failed since the last success, and when the last one ended.
+    /// The number of failed fetches since the last success, and when the last one ended.
     failures: (u32, u64),
 }
 
@@ -27,7 +27,7 @@ impl World {
         Self { schedule, now, flight: None, begun: Vec::new(), fetched: None, failures: (0, 0) }
     }
 
-    /// With keys that were fetched now.
+    /// A world whose keys were fetched now.
     fn with_keys() -> Self {
         let mut world = Self::new();
         assert_eq!(world.demand(Wanted::Unknown), Answer::Wait);
@@ -51,7 +51,7 @@ impl World {
         self.demand_by(wanted, true)
     }
 
-    /// A demand, and the rules that no demand may break.
+    /// Makes a demand, and checks the rules that hold for every demand.
     fn demand_by(&mut self, wanted: Wanted, may_fetch: bool) -> Answer {
         let believed = self.age() < 24 * 3600;
         let lost = self.flight.filter(|flight| self.now.since(flight.began) >= LOST_AFTER);
@@ -95,7 +95,7 @@ impl World {
         answer
     }
 
-    /// The fetch that is under way ends.
+    /// Ends the fetch in progress.
     fn end(&mut self, good: bool) {
         let Some(flight) = self.flight.take() else { return };
         assert!(self.schedule.ended(flight, self.now, good));
@@ -213,7 +213,7 @@ fn a_clock_that_was_set_back_stops_nothing() {
     }
 }
 
-/// What happens to a schedule.
+/// An event for a schedule.
 #[derive(Clone, Debug)]
 enum Event {
     Pass(u64),
@@ -227,7 +227,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (0_u64..12).prop_map(Event::Pass),
         1 => (0_u64..400).prop_map(Event::Pass),
         1 => (3000_u64..100_000).prop_map(Event::Pass),
-        // Most tokens could be accepted.
+        // Three of four tokens could be accepted, and so may fetch.
         6 => (wanted, 0..4).prop_map(|(wanted, hopeless)| Event::Demand(wanted, hopeless != 0)),
         3 => any::<bool>().prop_map(Event::End),
     ]
@@ -247,7 +247,7 @@ fn after(events: &[Event]) -> World {
     world
 }
 
-/// The most fetches that began within so many seconds.
+/// Returns the largest number of fetches that began within `seconds` seconds.
 fn most_within(begun: &[(u64, bool)], seconds: u64) -> usize {
     let from = |(at, (begin, _)): (usize, &(u64, bool))| {
         begun[at..].iter().take_while(|(other, _)| *other < begin + seconds).count()
@@ -258,7 +258,8 @@ fn most_within(begun: &[(u64, bool)], seconds: u64) -> usize {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// The rules in [`World::demand_by`], and: however demands, answers and time come, fetches are few.
+    /// Checks the rules in [`World::demand_by`]. In addition, few fetches begin, whatever the order of demands, ends
+    /// and pauses.
     #[test]
     fn fetches_are_bounded_in_every_sequence(events in prop::collection::vec(event(), 0..200)) {
         let world = after(&events);
@@ -266,7 +267,7 @@ proptest! {
         prop_assert!(most_within(&world.begun, 30) <= 4, "{:?}", world.begun);
     }
 
-    /// A flood each second, in any mixture, against an issuer that always answers alike.
+    /// Several demands each second, in any mixture, while all fetches succeed or all fail.
     #[test]
     fn a_flood_is_answered_by_few_fetches(
         flood in prop::collection::vec((prop::collection::vec((any::<bool>(), 0..4), 1..8), 0..4_u64), 300),
@@ -286,12 +287,12 @@ proptest! {
             world.pass(1);
         }
         let seconds = world.secs() - from;
-        // A success: one in 30 s, one that refreshes, one that is under way. Failures: pauses of 10, 20, 40 ... s.
+        // If fetches succeed: one in 30 s, one refresh, and one in progress. If they fail: pauses of 10, 20, 40 ... s.
         let most = if good { seconds / 30 + 3 } else { 8 + seconds / 300 };
         prop_assert!(world.begun.len() as u64 <= most, "{} in {seconds} s", world.begun.len());
     }
 
-    /// Once the issuer answers again, the first demand after the pause brings its keys.
+    /// Once the issuer answers again, the first demand after the pause gets its keys.
     #[test]
     fn recovery_comes_within_the_pause(events in prop::collection::vec(event(), 0..60)) {
         let mut world = after(&events);
@@ -312,7 +313,7 @@ proptest! {
         prop_assert_eq!(world.schedule.answer(world.now, Wanted::Unknown), Answer::Unknown);
     }
 
-    /// Tokens of known keys, one a minute, are judged by keys that are never much older than an hour.
+    /// Tokens of known keys, one a minute, are decided with keys that are never much older than an hour.
     #[test]
     fn steady_traffic_keeps_the_keys_young(events in prop::collection::vec(event(), 0..40), flood: bool) {
         let mut world = after(&events);
@@ -330,7 +331,7 @@ proptest! {
         }
     }
 
-    /// Within the quiet time a known key needs no decision: it would be served, and would begin nothing.
+    /// In the quiet time, a demand for a known key is answered with the present keys and begins no fetch.
     #[test]
     fn the_quiet_time_is_quiet(events in prop::collection::vec(event(), 0..60), at in 0_u64..100_000) {
         let world = after(&events);
