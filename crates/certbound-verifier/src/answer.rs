@@ -1,4 +1,4 @@
-//! How a refusal is told over HTTP: RFC 6750, or in the words of the resources that clients know.
+//! The HTTP response to a refusal: by RFC 6750, or in the form of Microsoft's own resources.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,9 +11,10 @@ use crate::authorization::Scheme;
 use crate::policy::BindingPolicy;
 use crate::refusal::Refusal;
 
-/// How refusals are worded. All of them have one shape for each kind of refusal, and repeat nothing of the request.
+/// The form of the responses to refusals. Each kind of refusal has one fixed form, which repeats nothing of the
+/// request.
 ///
-/// A [`VerifyLayer`](crate::VerifyLayer) for which none is named takes the one of its verifier's binding policy:
+/// A [`VerifyLayer`](crate::VerifyLayer) without a style of its own uses the style of its verifier's binding policy:
 /// [`AnswerStyle::for_binding`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -23,24 +24,25 @@ pub enum AnswerStyle {
     MtlsPop,
     /// RFC 6750 with the scheme `Bearer`, for clients of RFC 8705.
     Bearer,
-    /// RFC 6750 with a challenge for each of the two schemes, in a header field of its own.
+    /// RFC 6750 with a challenge for each of the two schemes. Each challenge has a header field of its own.
     MtlsPopAndBearer,
-    /// As Microsoft Graph: `{"error":{"code","message"}}`.
+    /// The form of Microsoft Graph: `{"error":{"code","message"}}`.
     Graph,
-    /// As Azure Key Vault; clients refuse its challenge unless `resource` fits the vault's host.
+    /// The form of Azure Key Vault. Clients refuse its challenge unless `resource` fits the vault's host.
     Vault {
         /// The tenant's id.
         tenant: String,
-        /// Such as `https://vault.azure.net`.
+        /// The vault's resource, such as `https://vault.azure.net`.
         resource: String,
     },
-    /// For gRPC: status 16 or 7 in the headers of an answer without a body.
+    /// For gRPC: status 16, 7 or 14 in the headers of a response without a body.
     Grpc,
 }
 
 impl AnswerStyle {
-    /// The style whose challenges name the schemes that `policy` accepts tokens under: `mtls_pop` where every token comes
-    /// under it, `Bearer` where RFC 8705 is followed, and both where plain tokens come under `Bearer` and bound ones do not.
+    /// Returns the style whose challenges name the schemes that `policy` accepts: `mtls_pop` if every token must be
+    /// sent under it, `Bearer` if the policy follows RFC 8705, and both if plain tokens are sent under `Bearer` and
+    /// bound ones under `mtls_pop`.
     pub fn for_binding(policy: BindingPolicy) -> Self {
         match policy {
             BindingPolicy::Required => Self::MtlsPop,
@@ -50,7 +52,7 @@ impl AnswerStyle {
     }
 }
 
-/// A refusal, worded.
+/// The response to a refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     status: u16,
@@ -59,17 +61,18 @@ pub struct Answer {
     message: String,
     grpc: bool,
     nested: bool,
-    /// In seconds.
+    /// The value of `Retry-After`, in seconds.
     retry_after: Option<u64>,
     close: bool,
 }
 
-/// Where clients of continuous access evaluation look for the authority; they parse this very form.
+/// The start of a challenge in which clients of continuous access evaluation find the authority. They parse exactly
+/// this form.
 const CLAIMS_CHALLENGE: &str =
     "Bearer realm=\"\", authorization_uri=\"https://login.microsoftonline.com/common/oauth2/authorize\"";
 
 impl Answer {
-    /// Words `refusal` in `style`.
+    /// Makes the response to `refusal` in `style`.
     pub fn new(refusal: &Refusal, style: &AnswerStyle) -> Self {
         let (code, message) = match style {
             AnswerStyle::MtlsPop
@@ -82,7 +85,8 @@ impl Answer {
             AnswerStyle::Vault { .. } => vault(refusal),
         };
         let close = *refusal == Refusal::AmbiguousLength;
-        // Graph and vaults know 401 and 403 only. The length is no matter of theirs: the server before them answers 400.
+        // Graph and Key Vault use 401 and 403 only. An ambiguous length stays 400: the HTTP server in front of them
+        // refuses it.
         let status = match (refusal.status(), style) {
             (400, AnswerStyle::Graph | AnswerStyle::Vault { .. }) if !close => 401,
             (status, _) => status,
@@ -107,12 +111,12 @@ impl Answer {
         self.status
     }
 
-    /// The first `WWW-Authenticate`, if the status asks for one.
+    /// The first `WWW-Authenticate`, if the response has one.
     pub fn challenge(&self) -> Option<&str> {
         self.challenges().next()
     }
 
-    /// Each `WWW-Authenticate`, in order.
+    /// All `WWW-Authenticate` values, in order.
     pub fn challenges(&self) -> impl Iterator<Item = &str> {
         self.challenges.iter().map(String::as_str)
     }
@@ -127,7 +131,7 @@ impl Answer {
         &self.message
     }
 
-    /// The whole response. It is not to be cached.
+    /// Returns the whole response. Caches must not store it.
     pub fn response(&self) -> Response<Bytes> {
         if self.grpc {
             return self.grpc_response();
@@ -138,7 +142,7 @@ impl Answer {
             json!({ "error": self.code, "error_description": self.message })
         };
         let mut response = Response::new(Bytes::from(body.to_string()));
-        // Every status above is one.
+        // `status` is always a valid status, so the default is never used.
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::UNAUTHORIZED);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -146,7 +150,7 @@ impl Answer {
         for challenge in self.challenges().filter_map(|text| HeaderValue::from_str(text).ok()) {
             headers.append(WWW_AUTHENTICATE, challenge);
         }
-        // Where the next request begins is as doubtful as where this one ends.
+        // The end of this request is not certain, so the start of the next one is not certain either.
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -156,7 +160,7 @@ impl Answer {
         response
     }
 
-    /// gRPC over HTTP/2: the status stands in the headers, and HTTP's own is 200.
+    /// Returns the response for gRPC over HTTP/2. The gRPC status is in the headers, and the HTTP status is 200.
     fn grpc_response(&self) -> Response<Bytes> {
         let status = match self.status {
             403 => "7",
@@ -167,7 +171,7 @@ impl Answer {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert("grpc-status", HeaderValue::from_static(status));
-        // Our own words: ASCII without `%`, so nothing needs encoding.
+        // The message is our own text: ASCII without `%`, so it needs no encoding.
         if let Ok(message) = HeaderValue::from_str(&self.message) {
             headers.insert("grpc-message", message);
         }
@@ -201,7 +205,7 @@ fn challenges(refusal: &Refusal, style: &AnswerStyle, status: u16) -> Vec<String
 }
 
 fn by_rfc6750(scheme: Scheme, refusal: &Refusal) -> String {
-    // No error code when no credentials were offered (section 3).
+    // RFC 6750, section 3: no error code if the request had no credentials.
     match refusal.error() {
         Some(error) => {
             format!("{scheme} error=\"{error}\", error_description=\"{}\"", refusal.description())

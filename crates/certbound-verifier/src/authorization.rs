@@ -1,4 +1,4 @@
-//! The `Authorization` header: one, of the form scheme, space, token.
+//! The `Authorization` header: exactly one, with a scheme, a space and a token.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 
 use crate::refusal::Refusal;
 
-/// How a token was sent.
+/// The scheme under which a token is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scheme {
@@ -27,7 +27,7 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// A token with the scheme it was sent under. Nothing of the token was read.
+/// A token and the scheme under which it was sent. The token is not parsed.
 ///
 /// `Debug` does not show the token.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,20 +37,19 @@ pub struct Authorization<'a> {
 }
 
 impl<'a> Authorization<'a> {
-    /// A token that came under `scheme` some other way than by a header.
+    /// Makes a value for a token that was sent under `scheme` by other means than a header.
     pub fn new(scheme: Scheme, token: &'a str) -> Self {
         Self { scheme, token }
     }
 
-    /// The one `Authorization` header.
+    /// Reads the only `Authorization` header.
     ///
-    /// Schemes are told apart without regard to case (RFC 9110, section 11.1); exactly one space follows. The grammar
-    /// would allow more, but no client sends more, and two readers that disagree are worse than one that is strict.
+    /// The scheme may be in any case (RFC 9110, section 11.1), and exactly one space follows. The grammar allows more
+    /// spaces, but no client sends them. A strict form prevents that two servers read one header differently.
     ///
     /// # Errors
-    /// [`Refusal::NoCredentials`] without the header, [`Refusal::UnknownScheme`] for another scheme, and
-    /// [`Refusal::MalformedAuthorization`] for several headers, values joined by a comma, and anything but the form
-    /// above.
+    /// [`Refusal::NoCredentials`] without the header, [`Refusal::UnknownScheme`] for any other scheme, and
+    /// [`Refusal::MalformedAuthorization`] for several headers, values joined by a comma, and any other form.
     pub fn from_headers(headers: &'a HeaderMap) -> Result<Self, Refusal> {
         let mut all = headers.get_all(AUTHORIZATION).iter();
         let value = all.next().ok_or(Refusal::NoCredentials)?;
@@ -60,10 +59,10 @@ impl<'a> Authorization<'a> {
         Self::parse(value.as_bytes())
     }
 
-    /// The value of an `Authorization` header.
+    /// Parses the value of an `Authorization` header.
     ///
     /// # Errors
-    /// As [`Authorization::from_headers`].
+    /// [`Refusal::UnknownScheme`] and [`Refusal::MalformedAuthorization`], as for [`Authorization::from_headers`].
     pub fn parse(value: &'a [u8]) -> Result<Self, Refusal> {
         let malformed = Refusal::MalformedAuthorization;
         let text = std::str::from_utf8(value).map_err(|_| malformed.clone())?;
@@ -80,7 +79,7 @@ impl<'a> Authorization<'a> {
         } else {
             return Err(Refusal::UnknownScheme);
         };
-        // RFC 6750, section 2.1: b64token. A comma would begin a second credential.
+        // The characters of a b64token (RFC 6750, section 2.1). A comma would begin a second credential.
         let is_b64token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
         if token.is_empty() || !token.bytes().all(is_b64token) {
             return Err(malformed);
@@ -93,7 +92,7 @@ impl<'a> Authorization<'a> {
         self.scheme
     }
 
-    /// The token itself. Keep it out of logs and errors.
+    /// The token. Keep it out of logs and errors.
     pub fn token(&self) -> &'a str {
         self.token
     }

@@ -12,8 +12,8 @@ use crate::layer::{VerifyLayer, has_token, has_two_lengths};
 use crate::refusal::Refusal;
 use crate::verified::Verified;
 
-/// Where proxies put the URL that the client asked for: nginx by convention, its ingress controller, Caddy and Traefik,
-/// Envoy, IIS. A client that writes one of them past its proxy can only have its own request refused.
+/// The headers in which proxies put the URL that the client requested: nginx by convention, its ingress controller,
+/// Caddy and Traefik, Envoy, IIS. A client that sends such a header itself can only make its own request refused.
 const URLS: [&str; 6] = [
     "x-original-uri",
     "x-original-url",
@@ -23,28 +23,29 @@ const URLS: [&str; 6] = [
     "x-rewrite-url",
 ];
 
-/// Answers a proxy's question: 200 with who calls, or the refusal.
+/// Answers the question of a proxy: with 200 and the caller's identity, or with the refusal.
 ///
-/// An acceptance has all seven headers `X-Certbound-Client-Id`, `-Tenant-Id`, `-Object-Id`, `-Subject`, `-Roles`,
-/// `-Scopes` and `-Certificate`, each empty where there is nothing to tell, so that a proxy that copies them leaves none
-/// of what the client sent under the same name. A refusal has none of them: no proxy passes a refused request on.
+/// An acceptance always has these seven headers: `X-Certbound-Client-Id`, `-Tenant-Id`, `-Object-Id`, `-Subject`,
+/// `-Roles`, `-Scopes` and `-Certificate`. A header without a value is empty, so a proxy that copies them replaces
+/// every header that the client sent under these names. A refusal has no such header, because no proxy forwards a
+/// refused request.
 ///
-/// Method, path and body are the client's and are not looked at, but for a token in the URL: the request's own, and the one
-/// that the proxy names in `X-Original-URI`, `X-Forwarded-Uri` or a header like them. A malformed request of the client is
-/// answered with 401 instead of 400, since nginx takes any status but 2xx, 401 and 403 for a fault of its own. A question
-/// whose length is ambiguous is such a fault and stays 400.
+/// Method, path and body are the client's and are not checked. Only a token in the URL is looked for: in the request's
+/// own URL, and in the one that the proxy sends in `X-Original-URI`, `X-Forwarded-Uri` or a similar header. The
+/// response to a malformed request of the client is 401 instead of 400, because nginx treats any status but 2xx, 401
+/// and 403 as its own failure. An ambiguous length is a failure of the proxy and stays 400.
 #[derive(Clone)]
 pub struct ForwardAuth {
     layer: VerifyLayer,
 }
 
 impl ForwardAuth {
-    /// Decides as `layer` does; give it the proxy by [`VerifyLayer::behind`].
+    /// Decides as `layer` does. Set the proxy with [`VerifyLayer::behind`].
     pub fn new(layer: VerifyLayer) -> Self {
         Self { layer }
     }
 
-    /// The answer to the proxy.
+    /// Returns the response to the proxy.
     pub async fn answer(&self, request: &Parts) -> Response<Bytes> {
         match self.decide(request).await {
             Ok(verified) => accepted(&verified),
@@ -95,8 +96,8 @@ fn accepted(verified: &Verified) -> Response<Bytes> {
     response
 }
 
-/// A claim as a header, empty where it cannot be one: the resource must not see half of it. Only printable ASCII is the
-/// same to every reader, and white space at either end is lost on the way.
+/// Returns a claim as a header value. The value is empty if the claim has any character that is not printable ASCII, or
+/// white space at an end: other readers could see a different value.
 fn one(claim: Option<&str>) -> HeaderValue {
     let claim = claim.filter(|claim| {
         claim.trim() == *claim && claim.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
@@ -104,7 +105,7 @@ fn one(claim: Option<&str>) -> HeaderValue {
     claim.and_then(|claim| HeaderValue::from_str(claim).ok()).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// Several values with spaces between them, empty where one of them has a space of its own: it would read as two.
+/// Joins several values with spaces. The result is empty if a value has a space, because it would read as two values.
 fn several<'a>(values: impl Iterator<Item = &'a str>) -> HeaderValue {
     let mut joined = String::new();
     for value in values {

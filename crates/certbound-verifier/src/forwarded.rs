@@ -1,7 +1,7 @@
-//! The client's certificate in a header of a proxy that ends TLS.
+//! The client's certificate in a header of a proxy that terminates TLS.
 //!
-//! Off unless a [`TrustedProxy`] is configured. Whoever can reach the resource past the proxy can write the header, so it
-//! is believed from the proxy's addresses only.
+//! The header is used only if a [`TrustedProxy`] is configured. A client that can reach the resource without the proxy
+//! can write the header, so the header is accepted from the proxy's addresses only.
 
 mod envoy;
 mod error;
@@ -18,12 +18,13 @@ use ipnet::IpNet;
 pub use self::error::{ForwardedError, HeaderNameError};
 use crate::peer::PeerCertificate;
 
-/// The largest header that is read.
+/// The largest header value that is read, in bytes.
 const MAX_BYTES: usize = 16 * 1024;
 
-/// A proxy that ends TLS, which header it writes, and from which addresses it is believed.
+/// A proxy that terminates TLS, the header that it writes, and the addresses from which the header is accepted.
 ///
-/// The proxy must remove the header from what clients send. It is never combined with the certificate of the connection.
+/// The proxy must remove the header from the requests of clients. The header is never combined with the certificate of
+/// the connection.
 ///
 /// ```
 /// use certbound_verifier::TrustedProxy;
@@ -51,36 +52,38 @@ enum Format {
 }
 
 impl TrustedProxy {
-    /// A structured byte sequence of the DER (RFC 9440), in `Client-Cert`.
+    /// `Client-Cert` with the DER as a structured byte sequence (RFC 9440).
     pub fn rfc9440(sources: impl IntoIterator<Item = IpNet>) -> Self {
         Self::new(Format::StructuredBytes, HeaderName::from_static("client-cert"), sources)
     }
 
-    /// `X-Forwarded-Client-Cert` of Envoy: one element, with `Cert`, and with nothing beside it but `Hash` and `By`.
+    /// Envoy's `X-Forwarded-Client-Cert`: one element with `Cert`. `Hash` and `By` are the only other keys that are
+    /// allowed.
     ///
-    /// A second element and every other key are refused. Envoy does not escape the names of the client's certificate
-    /// (`Subject`, `URI`, `DNS`), so a certificate could write elements of its own. Of several Envoys in a row, the first
-    /// writes the header and the others forward it.
+    /// A second element and every other key are refused. Envoy does not escape the names in the client's certificate
+    /// (`Subject`, `URI`, `DNS`), so a certificate could add elements. If several Envoys are in a row, the first one
+    /// must write the header, and the others must forward it.
     pub fn envoy(sources: impl IntoIterator<Item = IpNet>) -> Self {
         Self::new(Format::Envoy, HeaderName::from_static("x-forwarded-client-cert"), sources)
     }
 
-    /// The PEM, URL-encoded as by nginx (`$ssl_client_escaped_cert`) or with spaces for its line ends as by Apache
-    /// (`%{SSL_CLIENT_CERT}s`), in `X-SSL-Client-Cert`.
+    /// `X-SSL-Client-Cert` with the PEM: URL-encoded as by nginx (`$ssl_client_escaped_cert`), or with spaces instead
+    /// of line ends as by Apache (`%{SSL_CLIENT_CERT}s`).
     pub fn nginx(sources: impl IntoIterator<Item = IpNet>) -> Self {
         Self::new(Format::PemOnOneLine, HeaderName::from_static("x-ssl-client-cert"), sources)
     }
 
-    /// The DER in base64, as by Azure App Service, in `X-ARR-ClientCert`; under other names also by YARP, Caddy and HAProxy.
+    /// `X-ARR-ClientCert` with the DER in base64, as Azure App Service sends it. YARP, Caddy and HAProxy can send the
+    /// same under other names.
     pub fn app_service(sources: impl IntoIterator<Item = IpNet>) -> Self {
         Self::new(Format::Base64, HeaderName::from_static("x-arr-clientcert"), sources)
     }
 
-    /// Reads the certificate from another header. It is the proxy that has to write it there, and to remove it from what
-    /// clients send.
+    /// Reads the certificate from another header. The proxy must write it there, and must remove that header from the
+    /// requests of clients.
     ///
     /// # Errors
-    /// [`HeaderNameError`] for Envoy, whose header has one name, and for headers that have another meaning.
+    /// [`HeaderNameError`] for Envoy, which writes one header only, and for headers that have another meaning.
     pub fn with_header_name(self, name: HeaderName) -> Result<Self, HeaderNameError> {
         if name == self.name {
             return Ok(self);
@@ -96,16 +99,17 @@ impl TrustedProxy {
         Self { format, name, sources: sources.into_iter().collect() }
     }
 
-    /// The certificate that a request carries, or that it carries none.
+    /// Returns the certificate of a request, or [`PeerCertificate::none`] if the header is absent or empty.
     ///
     /// # Errors
-    /// [`ForwardedError`]; among others when the header comes from an address that is not the proxy's, stands twice, or
-    /// stands beside one whose name differs only in `_` and `-`, which some servers on the way take for the same.
+    /// [`ForwardedError`]. Examples: the request does not come from an address of the proxy, or the header is there
+    /// twice. It is also an error if a second header's name differs only in `_` and `-`, because some servers treat the
+    /// two as one.
     pub fn certificate(&self, from: IpAddr, headers: &HeaderMap) -> Result<PeerCertificate, ForwardedError> {
         self.read(Some(from), headers)
     }
 
-    /// Without an address nobody says that the proxy sent it, so it did not.
+    /// Reads the header. Without the address of the peer, a header is not accepted.
     pub(crate) fn read(
         &self,
         from: Option<IpAddr>,
@@ -135,7 +139,7 @@ impl TrustedProxy {
             return Ok(PeerCertificate::none());
         }
         let der = match self.format {
-            // HAProxy's `:%[ssl_c_der,base64]:` without a certificate.
+            // HAProxy's `:%[ssl_c_der,base64]:` gives this for a client without a certificate.
             Format::StructuredBytes if value == b"::" => return Ok(PeerCertificate::none()),
             Format::StructuredBytes => structured_bytes(value)?,
             Format::Envoy => envoy::certificate(value)?,
@@ -146,7 +150,7 @@ impl TrustedProxy {
     }
 }
 
-/// RFC 9440, section 2.2. Parameters are refused: none is defined.
+/// Reads a byte sequence (RFC 9440, section 2.2). Parameters are refused, because the RFC defines no parameters.
 fn structured_bytes(value: &[u8]) -> Result<Vec<u8>, ForwardedError> {
     let item: sfv::Item = sfv::Parser::new(value).parse().map_err(|_| ForwardedError::Malformed)?;
     match item.bare_item {

@@ -1,4 +1,4 @@
-//! A tower layer: axum, tonic and plain hyper services get only requests whose token was accepted.
+//! A tower layer: the axum, tonic or plain hyper service behind it gets only requests whose token was accepted.
 
 mod body;
 mod request;
@@ -26,17 +26,19 @@ use crate::verifier::Verifier;
 type CertificateOf = Arc<dyn Fn(&Extensions) -> PeerCertificate + Send + Sync>;
 type AddressOf = Arc<dyn Fn(&Extensions) -> Option<IpAddr> + Send + Sync>;
 
-/// Lets requests through whose token a [`Verifier`] accepts, with a [`Verified`] among their extensions, and answers the
-/// others itself.
+/// Lets a request through if a [`Verifier`] accepts its token, with a [`Verified`] in its extensions. It answers all
+/// other requests itself.
 ///
-/// The certificate is the connection's: a [`PeerCertificate`] among the request's extensions, which whoever accepts
-/// connections puts there; without one there is no certificate. Nothing of a request is believed that the connection
-/// did not say, unless [`VerifyLayer::behind`] names a proxy.
+/// The certificate is that of the connection: a [`PeerCertificate`] in the request's extensions. The code that accepts
+/// connections must put it there; without it, the request has no certificate. Headers are not trusted, unless
+/// [`VerifyLayer::behind`] sets a proxy.
 ///
-/// A request with both `Content-Length` and `Transfer-Encoding` is refused, and the answer ends its HTTP/1 connection. A
-/// server may have dropped the length before, as hyper does since 1.11: then the chunked body counts.
+/// A request with both `Content-Length` and `Transfer-Encoding` is refused, and the response closes its HTTP/1
+/// connection. A server may have removed `Content-Length` before, as hyper does since 1.11. The chunked body is used
+/// then.
 ///
-/// The body of a refused request is not read. A token in a form body is never read either. A request that has one there and another in the header is judged by the header.
+/// The body of a refused request is not read. A token in a form body is never read, so the token in the header decides
+/// even if the body has another one.
 #[derive(Clone)]
 pub struct VerifyLayer {
     settings: Arc<Settings>,
@@ -57,7 +59,8 @@ enum Source {
 }
 
 impl VerifyLayer {
-    /// With the connection's certificate and answers by RFC 6750, under the schemes of the verifier's binding policy.
+    /// Makes a layer with the connection's certificate and responses by RFC 6750, under the schemes of the verifier's
+    /// binding policy.
     pub fn new(verifier: Verifier) -> Self {
         let of_extension: CertificateOf =
             Arc::new(|extensions| extensions.get().cloned().unwrap_or(PeerCertificate::none()));
@@ -66,7 +69,7 @@ impl VerifyLayer {
         Self { settings: Arc::new(Settings { verifier, source, style, opt_in: false }) }
     }
 
-    /// Takes the connection's certificate from somewhere else among the extensions: tonic's `TlsConnectInfo`, say.
+    /// Takes the connection's certificate from another extension, such as tonic's `TlsConnectInfo`.
     pub fn certificate_from(
         self,
         of: impl Fn(&Extensions) -> PeerCertificate + Send + Sync + 'static,
@@ -74,15 +77,15 @@ impl VerifyLayer {
         self.with(|settings| settings.source = Source::Connection(Arc::new(of)))
     }
 
-    /// Takes the certificate from a proxy's header, and never from the connection. The peer's address is a `SocketAddr`
-    /// among the extensions.
+    /// Takes the certificate from a proxy's header, and never from the connection. The peer's address must be a
+    /// `SocketAddr` in the extensions.
     pub fn behind(self, proxy: TrustedProxy) -> Self {
         let of: AddressOf = Arc::new(|extensions| extensions.get::<SocketAddr>().map(SocketAddr::ip));
         self.with(|settings| settings.source = Source::Proxy(proxy, of))
     }
 
-    /// Takes the peer's address from somewhere else among the extensions: axum's `ConnectInfo`, say. After
-    /// [`VerifyLayer::behind`]; without effect otherwise.
+    /// Takes the peer's address from another extension, such as axum's `ConnectInfo`. Call it after
+    /// [`VerifyLayer::behind`]; without a proxy it has no effect.
     pub fn address_from(self, of: impl Fn(&Extensions) -> Option<IpAddr> + Send + Sync + 'static) -> Self {
         self.with(|settings| {
             if let Source::Proxy(_, address) = &mut settings.source {
@@ -91,12 +94,12 @@ impl VerifyLayer {
         })
     }
 
-    /// Words refusals in another style.
+    /// Sets the style of the responses to refusals.
     pub fn style(self, style: AnswerStyle) -> Self {
         self.with(|settings| settings.style = style)
     }
 
-    /// Wants `x-ms-tokenboundauth: true`, exactly once, of callers with `mtls_pop`, as vaults do.
+    /// Requires `x-ms-tokenboundauth: true`, exactly once, in requests with `mtls_pop`, as Azure Key Vault does.
     pub fn require_opt_in(self) -> Self {
         self.with(|settings| settings.opt_in = true)
     }
@@ -106,10 +109,10 @@ impl VerifyLayer {
         self
     }
 
-    /// Decides on a request without its body. What the layer does, for servers that are not tower services.
+    /// Decides about a request without its body, as the layer does. It is for servers that are not tower services.
     ///
     /// # Errors
-    /// [`Refusal`].
+    /// [`Refusal`] if the request is not accepted.
     pub async fn verify(&self, request: &Parts) -> Result<Verified, Refusal> {
         let settings = &*self.settings;
         let authorization = settings.request(request.uri.query(), &request.headers)?;
@@ -117,7 +120,7 @@ impl VerifyLayer {
         settings.verifier.verify(&authorization, &peer).await
     }
 
-    /// The answer to a refused request.
+    /// Logs a refusal and returns the response to the request.
     pub fn answer(&self, refusal: &Refusal) -> Response<Bytes> {
         tracing::info!(code = refusal.code(), reason = %refusal, "request refused");
         Answer::new(refusal, &self.settings.style).response()
@@ -125,7 +128,7 @@ impl VerifyLayer {
 }
 
 impl Settings {
-    /// What the request says, without the token's content.
+    /// Checks the head of a request and returns its token, which is not parsed here.
     fn request<'r>(&self, query: Option<&str>, headers: &'r HeaderMap) -> Result<Authorization<'r>, Refusal> {
         if has_two_lengths(headers) {
             return Err(Refusal::AmbiguousLength);

@@ -1,4 +1,4 @@
-//! The client's certificate, as the connection or a trusted proxy tells it.
+//! The client's certificate, from the connection or from a trusted proxy.
 
 use std::sync::Arc;
 
@@ -7,15 +7,15 @@ use certbound_core::time::UnixTime;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
-/// The certificate whose key the client proved, or that there is none.
+/// The certificate whose key the client proved, or the fact that there is no certificate.
 ///
-/// Make it once for each connection and keep it with the connection: reading the certificate takes a while, cloning this
-/// takes nothing. It says nothing about who issued the certificate: a binding needs no trust in it.
+/// Make it once for each connection and keep it with the connection: a certificate is slow to parse, and the value is
+/// cheap to clone. It does not say who issued the certificate, because a binding does not depend on the issuer.
 ///
 /// ```
 /// use certbound_verifier::PeerCertificate;
 ///
-/// // What rustls has after the handshake: `connection.peer_certificates()`.
+/// // rustls has them after the handshake: `connection.peer_certificates()`.
 /// let peer_certificates: Option<&[Vec<u8>]> = None;
 /// let peer = PeerCertificate::of_connection(peer_certificates).unwrap();
 /// assert!(peer.thumbprint().is_none());
@@ -31,15 +31,15 @@ struct Facts {
 }
 
 impl PeerCertificate {
-    /// The client presented none.
+    /// Returns the value for a client that presented no certificate.
     pub const fn none() -> Self {
         Self(None)
     }
 
-    /// A leaf certificate in DER.
+    /// Reads a leaf certificate in DER.
     ///
     /// # Errors
-    /// [`CertificateError`] when it is no certificate, or has bytes behind its end.
+    /// [`CertificateError`] if it is not a certificate, or has bytes after its end.
     pub fn from_der(leaf: &[u8]) -> Result<Self, CertificateError> {
         let chain = CertificateChain::from_der(vec![leaf.to_vec()])?;
         Ok(Self(Some(Arc::new(Facts {
@@ -49,22 +49,22 @@ impl PeerCertificate {
         }))))
     }
 
-    /// The first certificate of a PEM text. Keys and further certificates in it are not read.
+    /// Reads the first certificate of a PEM text. Keys and further certificates are ignored.
     ///
     /// # Errors
-    /// As [`PeerCertificate::from_der`]; [`CertificateError::Empty`] when there is none.
+    /// The errors of [`PeerCertificate::from_der`]; [`CertificateError::Empty`] if the text has no certificate.
     pub fn from_pem(pem: &[u8]) -> Result<Self, CertificateError> {
         let der = CertificateDer::from_pem_slice(pem).map_err(|_| CertificateError::Empty)?;
         Self::from_der(&der)
     }
 
-    /// The certificates that a TLS library reports for a connection, leaf first. Only the first counts: it is the one
-    /// whose key was proven.
+    /// Reads the certificates that a TLS library reports for a connection, leaf first. Only the first one is used: the
+    /// client proved its key.
     ///
-    /// An empty list is as good as none.
+    /// An empty list means that there is no certificate.
     ///
     /// # Errors
-    /// As [`PeerCertificate::from_der`].
+    /// The errors of [`PeerCertificate::from_der`].
     pub fn of_connection<D: AsRef<[u8]>>(certificates: Option<&[D]>) -> Result<Self, CertificateError> {
         match certificates.and_then(<[D]>::first) {
             None => Ok(Self::none()),

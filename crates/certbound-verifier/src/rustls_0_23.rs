@@ -1,6 +1,7 @@
-//! A listener that asks for a client certificate and takes any: for rustls 0.23.
+//! A TLS configuration for rustls 0.23 that requests a client certificate and accepts any.
 //!
-//! The binding is what makes a certificate good, so no issuer has to be trusted. The handshake proves the key.
+//! No issuer of client certificates has to be trusted: the token names the certificate, and the handshake proves its
+//! key.
 
 use std::sync::Arc;
 
@@ -12,14 +13,14 @@ use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureSc
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
-/// A TLS configuration for resources: chain and key from PEM, HTTP/2 and HTTP/1.1.
+/// Makes a TLS configuration for resources, with HTTP/2 and HTTP/1.1, from a chain and a key in PEM.
 ///
-/// A client certificate is asked for in the first handshake, without naming issuers, and not demanded: a request without
-/// one gets an answer that says so. Sessions are never resumed and nothing is read before the handshake ends, since
-/// neither repeats the proof of the key.
+/// A client certificate is requested in the first handshake, without naming issuers. It is not required: a request
+/// without one gets a response that says so. Sessions are never resumed and early data is never read, because neither
+/// repeats the proof of the key.
 ///
 /// # Errors
-/// [`rustls::Error`] when chain and key cannot be read or do not belong together.
+/// [`rustls::Error`] if chain or key cannot be read, or if they do not belong together.
 pub fn server_config(chain_pem: &[u8], key_pem: &[u8]) -> Result<ServerConfig, rustls::Error> {
     let unreadable = |what: &str| rustls::Error::General(format!("{what} cannot be read from the PEM text"));
     let chain = CertificateDer::pem_slice_iter(chain_pem).collect::<Result<Vec<_>, _>>();
@@ -35,19 +36,19 @@ pub fn server_config(chain_pem: &[u8], key_pem: &[u8]) -> Result<ServerConfig, r
     Ok(config)
 }
 
-/// Neither tickets nor stored sessions, and no early data.
+/// Switches off tickets, stored sessions and early data.
 pub fn never_resume(config: &mut ServerConfig) {
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;
 }
 
-/// Takes any client certificate or none; the handshake still proves possession of its key.
+/// Accepts any client certificate, or none. The handshake still proves possession of its key.
 #[derive(Debug)]
 pub struct AnyClientCertificate(Arc<CryptoProvider>);
 
 impl AnyClientCertificate {
-    /// Verifies the handshake's signature by this provider.
+    /// Makes a verifier that checks the handshake's signature with this provider.
     pub fn new(provider: Arc<CryptoProvider>) -> Self {
         Self(provider)
     }
@@ -58,7 +59,7 @@ impl ClientCertVerifier for AnyClientCertificate {
         false
     }
 
-    /// None: some clients send nothing when no certificate of theirs chains to a name offered.
+    /// Returns no names: some clients send no certificate if none of theirs chains to one of the names.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -99,8 +100,8 @@ impl ClientCertVerifier for AnyClientCertificate {
 mod tests {
     use super::*;
 
-    /// 18 to 21 of the security test list. 0-RTT and renegotiation cannot occur: rustls reads early data only where its
-    /// size is set, and does not implement renegotiation at all. So what is looked at is the configuration.
+    /// Cases 18 to 21 of the security test list. 0-RTT and renegotiation cannot occur: rustls reads early data only if
+    /// its size is set, and it does not implement renegotiation. So the test checks the configuration.
     #[test]
     fn v18_to_v21_nothing_of_an_earlier_handshake_is_taken_over() {
         let rcgen::CertifiedKey { cert, signing_key } =

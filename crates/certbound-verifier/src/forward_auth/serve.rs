@@ -1,4 +1,4 @@
-//! The HTTP server for the question a proxy asks.
+//! The HTTP server for the questions of a proxy.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -13,15 +13,15 @@ use tokio::net::TcpListener;
 use super::ForwardAuth;
 
 impl ForwardAuth {
-    /// Answers on `listener` until `stop` is ready. It then sends the answers under way, and ends within 10 seconds
+    /// Answers on `listener` until `stop` is ready. Then it sends the responses in progress, and ends within 10 seconds
     /// whatever the clients do. The other limits are the defaults of [`Limits`].
     ///
-    /// Speaks plain HTTP/1.1: it belongs on the proxy's own host or network. Bodies are not read.
+    /// It serves plain HTTP/1.1, so run it on the proxy's own host or network. Bodies are not read.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) {
         self.serve_within(Limits::default(), listener, stop).await;
     }
 
-    /// As [`ForwardAuth::serve`], with other limits, or on another kind of listener.
+    /// Does the same as [`ForwardAuth::serve`], with your own limits or on another kind of listener.
     pub async fn serve_within<L>(self, limits: Limits, listener: L, stop: impl Future<Output = ()>)
     where
         L: Listener<Peer = SocketAddr>,
@@ -38,7 +38,7 @@ impl ForwardAuth {
                         Ok::<_, Infallible>(auth.answer(&parts).await.map(Full::new))
                     }
                 };
-                // What goes wrong here is the proxy's connection; the next one is new.
+                // The error concerns this connection of the proxy only.
                 if let Err(error) = connection.http1(stream, answer).await {
                     tracing::debug!(%error, "a proxy's connection ended early");
                 }

@@ -1,17 +1,18 @@
-//! `X-Forwarded-Client-Cert`: elements joined by commas, each of pairs joined by semicolons, values bare or quoted.
+//! `X-Forwarded-Client-Cert`: elements joined by commas. An element is pairs joined by semicolons; values may be
+//! quoted.
 //!
-//! Envoy escapes nothing in `Subject`, `URI` and `DNS`, which are the client's own words: a certificate for the name
-//! `x,Cert=...` would write an element of its own. So the header may hold only what no client words: one element, with
-//! `By` (the proxy's own certificate), `Hash` (hex) and `Cert` (URL-encoded).
+//! Envoy does not escape `Subject`, `URI` and `DNS`, which the client chooses: a certificate for the name `x,Cert=...`
+//! would add an element. So the header may have only parts that no client chooses: one element, with `By` (the proxy's
+//! own certificate), `Hash` (hexadecimal) and `Cert` (URL-encoded).
 
 use certbound_core::certificate::Thumbprint;
 
 use super::{ForwardedError, pem};
 
-/// The DER of the certificate.
+/// Returns the DER of the certificate.
 pub(super) fn certificate(value: &[u8]) -> Result<Vec<u8>, ForwardedError> {
     let text = std::str::from_utf8(value).map_err(|_| ForwardedError::Malformed)?;
-    // None of the three values holds one, and two readers may differ about what it does.
+    // The three values never have a backslash, and readers differ in the meaning of one.
     if text.contains('\\') {
         return Err(ForwardedError::Malformed);
     }
@@ -37,7 +38,7 @@ pub(super) fn certificate(value: &[u8]) -> Result<Vec<u8>, ForwardedError> {
     Ok(der)
 }
 
-/// Splits outside of quotes. A quote that does not end is an error: what follows it could be read two ways.
+/// Splits outside of quotes. An unclosed quote is an error, because its text could be read in two ways.
 fn split(text: &str, separator: char) -> Result<Vec<&str>, ForwardedError> {
     let (mut parts, mut start, mut quoted) = (Vec::new(), 0, false);
     for (at, character) in text.char_indices() {
@@ -52,7 +53,7 @@ fn split(text: &str, separator: char) -> Result<Vec<&str>, ForwardedError> {
     if quoted { Err(ForwardedError::Malformed) } else { Ok(parts) }
 }
 
-/// A value is quoted as a whole or not at all.
+/// Removes the quotes of a value. A value is quoted as a whole or not at all.
 fn unquoted(value: &str) -> Result<&str, ForwardedError> {
     let inner = match value.strip_prefix('"') {
         Some(rest) => rest.strip_suffix('"').ok_or(ForwardedError::Malformed)?,

@@ -1,4 +1,4 @@
-//! Why a certificate header is not believed, and why a name is not taken for one.
+//! The errors of a certificate header and of its name.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use http::HeaderName;
 
 use super::MAX_BYTES;
 
-/// Why a certificate header is not believed. Holds nothing of it.
+/// Why a certificate header is not accepted. It contains nothing of the header's value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForwardedError {
@@ -17,48 +17,48 @@ pub enum ForwardedError {
         /// The address.
         from: IpAddr,
     },
-    /// Nothing says which address the request came from.
+    /// The address from which the request comes is not known.
     #[error("the address it comes from is not known")]
     UnknownSource,
-    /// The header, or a key in it, stands twice.
+    /// The header, or a key in it, is there more than once.
     #[error("it, or a key in it, stands more than once")]
     Repeated,
-    /// A second header whose name differs only in `_` and `-`.
+    /// The name of a second header differs from it only in `_` and `-`.
     #[error("another header's name differs from it only in `_` and `-`")]
     Ambiguous,
-    /// Larger than is read.
+    /// The header is larger than the limit.
     #[error("it is {length} bytes long; at most {MAX_BYTES} are read")]
     TooLarge {
-        /// Its length.
+        /// The length of the header in bytes.
         length: usize,
     },
-    /// Not of the configured form.
+    /// The header does not have the configured form.
     #[error("it is not of the configured form")]
     Malformed,
-    /// More than one certificate.
+    /// The header has more than one certificate.
     #[error("it holds more than one certificate")]
     SeveralCertificates,
-    /// More than one element in Envoy's header.
+    /// Envoy's header has more than one element.
     #[error(
         "it holds more than one element: a proxy appended to it, or a name in a certificate holds a comma"
     )]
     SeveralElements,
-    /// A key in Envoy's header that the client's certificate words, or that is unknown.
+    /// Envoy's header has an unknown key, or a key whose value the client's certificate chooses.
     #[error("it holds a key other than By, Hash and Cert")]
     UnexpectedKey,
-    /// An element of Envoy's header without `Cert`.
+    /// The element of Envoy's header has no `Cert`.
     #[error("its element has no Cert")]
     NoCertificate,
-    /// `Hash` and `Cert` of Envoy's header disagree.
+    /// `Hash` of Envoy's header is not the hash of `Cert`.
     #[error("its Hash is not that of its Cert")]
     HashMismatch,
-    /// Not a certificate.
+    /// The certificate is not usable.
     #[error("its certificate is not usable: {0}")]
     Certificate(CertificateError),
 }
 
 impl ForwardedError {
-    /// What to do about it, for whoever runs the proxy.
+    /// Returns advice on how to fix the error, for the administrator of the proxy.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::UntrustedSource { .. } | Self::UnknownSource => {
@@ -77,23 +77,23 @@ impl ForwardedError {
     }
 }
 
-/// Why a header of this name cannot hold the certificate.
+/// Why the certificate cannot be in a header of this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderNameError {
-    /// Envoy fills one header, and removes no other from what clients send.
+    /// Envoy writes one header only, and removes no other header from the requests of clients.
     #[error("Envoy writes the certificate into x-forwarded-client-cert and into no other header")]
     Fixed,
     /// The header has another meaning.
     #[error("the header {name} has another meaning")]
     Taken {
-        /// The name.
+        /// The name of the header.
         name: HeaderName,
     },
 }
 
 impl HeaderNameError {
-    /// A stable name.
+    /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Fixed => "certificate_header_name_fixed",
@@ -101,7 +101,7 @@ impl HeaderNameError {
         }
     }
 
-    /// What to do.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Fixed => "leave the name out",

@@ -1,11 +1,11 @@
-//! Which headers can hold a certificate.
+//! The headers that cannot have the certificate.
 
 use http::HeaderName;
 
 use super::HeaderNameError;
 
-/// Headers that the message, the token or a proxy's question use. Each is a mistake as a certificate header: it would
-/// be refused with every request, or a client could write it past the proxy.
+/// Headers that HTTP, the token or a proxy's question uses. Each of them is a mistake as a certificate header: every
+/// request would be refused, or a client could send the header through the proxy.
 const TAKEN: [&str; 34] = [
     "accept",
     "authorization",

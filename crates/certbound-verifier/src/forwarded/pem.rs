@@ -1,4 +1,4 @@
-//! One certificate as PEM on one line: URL-encoded, or with spaces where its lines ended.
+//! One certificate as PEM on one line: URL-encoded, or with spaces instead of line ends.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,8 +9,8 @@ use super::ForwardedError;
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 const END: &[u8] = b"-----END CERTIFICATE-----";
 
-/// The DER of the one certificate. Between its two markers only base64 and white space may stand: a reader of PEM that
-/// skips what it does not know would take text behind the certificate for nothing.
+/// Returns the DER of the only certificate. Only base64 and white space are allowed between its two markers. A lenient
+/// reader would ignore other text there, and so would accept several forms of one header.
 pub(super) fn url_encoded(value: &[u8]) -> Result<Vec<u8>, ForwardedError> {
     let pem: Vec<u8> = percent_decode(value).collect();
     let pem = pem.trim_ascii();

@@ -1,4 +1,4 @@
-//! The body of an answer: the resource's own, or a refusal's.
+//! The body of a response: the resource's own, or that of a refusal.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

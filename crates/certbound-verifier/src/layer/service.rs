@@ -1,4 +1,4 @@
-//! The service that stands before the resource.
+//! The service in front of the resource.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -39,7 +39,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The one that was polled ready is used now; its clone is for the next request.
+        // `poll_ready` was called on this service, so this one is used now, and the clone is for the next request.
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
         let layer = self.layer.clone();
