@@ -1,4 +1,4 @@
-//! Putting a verifier together.
+//! The builder of a verifier.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,14 +15,15 @@ use crate::policy::{BindingPolicy, Callers, Clients, Policy};
 use crate::remembered::Remembered;
 use crate::verifier::{Inner, Verifier};
 
-/// How far clocks may differ, unless set.
+/// The default of [`VerifierBuilder::leeway`].
 const LEEWAY: Duration = Duration::from_secs(60);
-/// More leeway than this is no difference of clocks any more.
+/// The longest leeway that can be set. A larger difference means that a clock is wrong.
 const MOST_LEEWAY: Duration = Duration::from_secs(600);
-/// Longer than the longest token that Entra issues: 28 hours for continuous access evaluation.
+/// The default of [`VerifierBuilder::longest_lifetime`]. Entra's longest tokens are valid for 28 hours (continuous
+/// access evaluation).
 const LONGEST_LIFETIME: Duration = Duration::from_secs(29 * 3600);
 
-/// Collects what a [`Verifier`] accepts. Issuer, audience and who may call have no default.
+/// Collects the settings of a [`Verifier`]. You must choose issuer, audience and allowed callers; they have no default.
 #[derive(Clone, Default)]
 pub struct VerifierBuilder {
     issuers: Vec<(Issuer, Option<KeySet>)>,
@@ -45,131 +46,133 @@ pub struct VerifierBuilder {
 }
 
 impl VerifierBuilder {
-    /// Trusts an issuer; its keys are fetched from where it publishes them. May be repeated.
+    /// Trusts an issuer, and fetches its keys from the URL that it publishes. Can be called several times.
     pub fn issuer(mut self, issuer: Issuer) -> Self {
         self.issuers.push((issuer, None));
         self
     }
 
-    /// Trusts an issuer by keys that never change, on a host that cannot or shall not fetch them.
+    /// Trusts an issuer with keys that never change, for a host that cannot or must not fetch them.
     pub fn issuer_with_keys(mut self, issuer: Issuer, keys: KeySet) -> Self {
         self.issuers.push((issuer, Some(keys)));
         self
     }
 
-    /// Accepts tokens for this audience, exactly as it stands in `aud`. May be repeated: Entra's version 1 tokens have
-    /// the resource's URI, version 2 tokens its client id.
+    /// Accepts tokens whose `aud` is exactly this audience. Can be called several times: Entra's version 1 tokens have
+    /// the resource's URI, and version 2 tokens its client id.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audiences.insert(audience.into());
         self
     }
 
-    /// Accepts a token that is for other resources too, as long as it is for this one. Those others can send it here. Default:
-    /// a token is accepted only if every one of its audiences is named by [`VerifierBuilder::audience`].
+    /// Accepts a token that has other audiences besides this resource's. The other resources can then send it here.
+    /// Default: a token is accepted only if each of its audiences was set by [`VerifierBuilder::audience`].
     pub fn accept_several_audiences(mut self) -> Self {
         self.several_audiences = true;
         self
     }
 
-    /// What binding a token must have. Default: [`BindingPolicy::Required`].
+    /// Sets the binding that a token must have. Default: [`BindingPolicy::Required`].
     pub fn binding(mut self, policy: BindingPolicy) -> Self {
         self.binding = policy;
         self
     }
 
-    /// Which kind of caller is accepted. Default: [`Callers::Applications`].
+    /// Sets the kind of caller that is accepted. Default: [`Callers::Applications`].
     pub fn callers(mut self, callers: Callers) -> Self {
         self.callers = callers;
         self
     }
 
-    /// Accepts these clients only, by client id: exactly as it stands in the token, but for Entra's, whose GUIDs have two
-    /// spellings. A client of one issuer has the id that a client of another issuer may have too.
+    /// Accepts these clients only, by client id. The id must be exactly as in the token; only Entra's ids, which are
+    /// GUIDs, may differ in case. Clients of two issuers may have the same id.
     pub fn only_clients<S: Into<String>>(mut self, clients: impl IntoIterator<Item = S>) -> Self {
         let allowed = self.clients.get_or_insert_default();
         clients.into_iter().for_each(|client| allowed.add(client.into()));
         self
     }
 
-    /// Requires one of these application roles (or one of the scopes, if there are any).
+    /// Requires one of these application roles. If scopes are set too, one of the scopes is enough.
     pub fn any_role<S: Into<String>>(mut self, roles: impl IntoIterator<Item = S>) -> Self {
         self.roles.extend(roles.into_iter().map(Into::into));
         self
     }
 
-    /// Requires one of these scopes (or one of the roles, if there are any). At Entra only users' tokens have scopes: see
-    /// [`VerifierBuilder::callers`].
+    /// Requires one of these scopes. If roles are set too, one of the roles is enough. At Entra only users' tokens have
+    /// scopes: see [`VerifierBuilder::callers`].
     pub fn any_scope<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.scopes.extend(scopes.into_iter().map(Into::into));
         self
     }
 
-    /// Accepts every application that gets a token for the audience. In Entra that is every application of the tenant,
-    /// with or without a role, unless assignment is required there.
+    /// Accepts every application that gets a token for the audience. In Entra, this is every application of the tenant,
+    /// with or without a role, unless the resource requires assignment.
     pub fn dangerous_any_caller(mut self) -> Self {
         self.any_caller = true;
         self
     }
 
-    /// How far clocks may differ, for `exp`, `nbf` and `iat`. Default 60 s, at most 10 minutes.
+    /// Sets how far clocks may differ, for `exp`, `nbf` and `iat`. Default: 60 s; at most 10 minutes.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = Some(leeway);
         self
     }
 
-    /// Refuses tokens issued longer ago, by `iat`, which is required then. Default: no limit. Entra writes `iat` five
-    /// minutes back.
+    /// Refuses tokens that were issued longer ago than `age`, according to `iat`, which is then required. Default: no
+    /// limit. Entra sets `iat` five minutes before the time of issue.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
     }
 
-    /// The longest time between `nbf` or `iat` and `exp` that is believed, and between now and `exp` for a token with neither.
-    /// Default 29 hours.
+    /// Sets the longest accepted time from `nbf` or `iat` to `exp`. For a token with neither, it is the time from now
+    /// to `exp`. Default: 29 hours.
     pub fn longest_lifetime(mut self, lifetime: Duration) -> Self {
         self.longest_lifetime = Some(lifetime);
         self
     }
 
-    /// Accepts a client certificate outside its dates, as long as the token is bound to it.
+    /// Accepts a client certificate outside its validity dates, if the token is bound to it. Default: it is refused.
     pub fn accept_any_certificate_dates(mut self) -> Self {
         self.any_certificate_dates = true;
         self
     }
 
-    /// Looks at the claims of every verified token; an answer is the claims that it should satisfy instead, as a JSON
-    /// object, which the caller is challenged with (continuous access evaluation).
+    /// Calls `demand` with the claims of every verified token. If it returns a text, the token is refused, and the
+    /// caller is challenged with the text: a JSON object of the claims that a new token must satisfy (continuous access
+    /// evaluation).
     pub fn demand(mut self, demand: impl Fn(&Claims) -> Option<String> + Send + Sync + 'static) -> Self {
         self.demand = Some(Arc::new(demand));
         self
     }
 
-    /// Remembers up to `capacity` accepted tokens, each with its certificate, until they end. Default: none.
+    /// Remembers up to `capacity` accepted tokens, each with its certificate, until they expire. Default: no tokens.
     ///
-    /// [`Verifier::verify`] then skips form, signature and permission of a token it accepted on a connection with the
-    /// same certificate. What is revoked in the meantime is noticed when the token ends, or when keys change.
+    /// [`Verifier::verify`] then skips form, signature and permission of a token that it accepted with the same
+    /// certificate. A revocation is noticed when the token expires, or when the keys change.
     pub fn remember(mut self, capacity: u64) -> Self {
         self.remember = Some(capacity);
         self
     }
 
-    /// Reads the time from a clock of one's own.
+    /// Sets the clock. Default: [`SystemClock`].
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
     }
 
-    /// Fetches metadata and keys by a client of one's own. Default: HTTPS with the system's trust store and
+    /// Sets the client that fetches metadata and keys. Default: [`HttpsFetch`], with the system's trust store and
     /// `HTTPS_PROXY`.
     pub fn with_fetch(mut self, fetch: impl Fetch) -> Self {
         self.fetch = Some(Arc::new(fetch));
         self
     }
 
-    /// Fixes the settings. Nothing is fetched here.
+    /// Makes the verifier. It fetches nothing.
     ///
     /// # Errors
-    /// [`BuildError`] when nothing says which tokens or which callers are accepted, or settings contradict each other.
+    /// [`BuildError`] if the issuer, the audience or the allowed callers are missing, or if a setting is not
+    /// acceptable.
     pub fn build(self) -> Result<Verifier, BuildError> {
         let leeway = self.leeway.unwrap_or(LEEWAY);
         let has_rule = self.clients.is_some() || !self.roles.is_empty() || !self.scopes.is_empty();
@@ -227,31 +230,31 @@ impl VerifierBuilder {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// No issuer.
+    /// No issuer is set.
     #[error("no issuer is trusted")]
     NoIssuer,
-    /// The same issuer twice.
+    /// The same issuer is set twice.
     #[error("an issuer is named twice")]
     IssuerTwice,
-    /// No audience, or an empty one.
+    /// No audience is set, or an empty one.
     #[error("no audience is named, or an empty one")]
     NoAudience,
-    /// An empty client id.
+    /// A client id is empty.
     #[error("a client is named by an empty id")]
     EmptyClient,
-    /// Nothing says who may call.
+    /// No setting says which callers are allowed.
     #[error("nothing says who may call: neither roles, nor scopes, nor clients")]
     NoRule,
-    /// Too much leeway.
+    /// The leeway is longer than 600 s.
     #[error("a leeway of {} s is more than 600 s", .found.as_secs())]
     Leeway {
-        /// What was asked for.
+        /// The leeway that was set.
         found: Duration,
     },
 }
 
 impl BuildError {
-    /// A stable name.
+    /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoIssuer => "issuer_required",
@@ -263,7 +266,7 @@ impl BuildError {
         }
     }
 
-    /// What to do.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::NoIssuer => "name a tenant or an issuer",

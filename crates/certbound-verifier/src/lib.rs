@@ -1,9 +1,9 @@
-//! What a resource needs to accept certificate-bound (mTLS Proof-of-Possession) tokens safely.
+//! Checks certificate-bound (mTLS Proof-of-Possession) tokens for a resource.
 //!
-//! A bound token works only on a connection whose client proved the key of one certificate: the one whose SHA-256 stands
-//! in the token's `cnf`. That holds only if the resource looks. [`Verifier`] does: signature, issuer, audience, times,
-//! scheme, binding, caller; [`VerifyLayer`] puts it before an axum, tonic or hyper service; [`ForwardAuth`] answers
-//! proxies that ask.
+//! A bound token is valid only on a connection whose client proved the key of one certificate: the token's `cnf` has
+//! the SHA-256 of that certificate. This protects a resource only if the resource checks it. [`Verifier`] checks
+//! signature, issuer, audience, times, scheme, binding and caller. [`VerifyLayer`] puts it in front of an axum, tonic
+//! or hyper service; [`ForwardAuth`] answers the questions of proxies.
 //!
 //! ```text
 //!  Authorization header ─► Authorization ─┐

@@ -1,4 +1,4 @@
-//! What a resource accepts, beside who issued it.
+//! The rules of a resource, apart from the trusted issuers.
 
 mod audiences;
 mod binding;
@@ -18,7 +18,7 @@ pub use self::callers::Callers;
 pub(crate) use self::callers::Clients;
 use crate::refusal::Refusal;
 
-/// Looks at the claims of a verified token and may demand others.
+/// A function that checks the claims of a verified token and may demand other claims.
 pub(crate) type Demand = Arc<dyn Fn(&Claims) -> Option<String> + Send + Sync>;
 
 #[derive(Clone)]

@@ -1,33 +1,33 @@
-//! Where each kind of issuer writes who calls and what the caller may do.
+//! The claims in which each kind of issuer states the caller and its permissions.
 
 use std::sync::Arc;
 
 use certbound_core::jwt::Claims;
 use serde_json::Value;
 
-/// How the claims of one issuer are read. Cheap to clone.
+/// How the claims of one issuer are read. It is cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) enum Reading {
     /// Microsoft Entra.
     Entra,
     /// Any other issuer.
     Standard {
-        /// The claim that names the client, where the resource's owner named one.
+        /// The claim that names the client, if the resource's owner configured it.
         client_claim: Option<Arc<str>>,
     },
 }
 
-/// The claims that may name the client at an issuer other than Entra: RFC 9068, section 2.2; OpenID Connect Core, section 2,
-/// which Keycloak and Auth0 follow; Okta. `appid` is not among them: it is Entra's.
+/// The claims that may name the client at an issuer other than Entra: RFC 9068, section 2.2; OpenID Connect Core,
+/// section 2, which Keycloak and Auth0 follow; Okta. `appid` is not among them, because only Entra uses it.
 const CLIENT_CLAIMS: [&str; 3] = ["client_id", "azp", "cid"];
 
-/// Two claims that name different clients, or one that is not a text.
+/// The error for claims that name different clients, or for a claim that is not a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Contradiction;
 
 impl Reading {
-    /// The client's id; none when no claim names a client. At Entra `azp` of a version 2 token and `appid` of a version 1
-    /// token, of which the token's family has only one.
+    /// Returns the client id. `None` if no claim names a client. At Entra it is `azp` of a version 2 token, or `appid`
+    /// of a version 1 token.
     pub(crate) fn client<'c>(&self, claims: &'c Claims) -> Result<Option<&'c str>, Contradiction> {
         match self {
             Self::Entra if claims.string("ver") == Some("1.0") => one(claims, &["appid"]),
@@ -37,8 +37,8 @@ impl Reading {
         }
     }
 
-    /// Whether the client is named by the claim that exists for this: `client_id` (RFC 9068, section 2.2), or the one that
-    /// the resource's owner named. `azp` names the party that a token was issued to, also in tokens about somebody else.
+    /// Whether the client is named by the claim that is defined for this purpose: `client_id` (RFC 9068, section 2.2),
+    /// or the configured one. `azp` names the party that a token was issued to, also in a token about another subject.
     pub(crate) fn names_client_outright(&self, claims: &Claims) -> bool {
         match self {
             Self::Entra => true,
@@ -46,8 +46,8 @@ impl Reading {
         }
     }
 
-    /// The scopes: `scp` at Entra; elsewhere `scope` (RFC 9068, section 2.2.3), or `scp` where there is no `scope`. Each is a
-    /// text with spaces between the scopes, or a list.
+    /// Returns the scopes: `scp` at Entra; elsewhere `scope` (RFC 9068, section 2.2.3), or `scp` if there is no
+    /// `scope`. The claim is a text with spaces between the scopes, or a list.
     pub(crate) fn scopes<'c>(&self, claims: &'c Claims) -> impl Iterator<Item = &'c str> + use<'c> {
         let name = match self {
             Self::Standard { .. } if claims.contains("scope") => "scope",
@@ -58,13 +58,13 @@ impl Reading {
         text.chain(list.filter(|scope| !scope.is_empty()))
     }
 
-    /// The application roles.
+    /// Returns the application roles.
     pub(crate) fn roles<'c>(&self, claims: &'c Claims) -> impl Iterator<Item = &'c str> + use<'c> {
         claims.list("roles").unwrap_or_default().iter().filter_map(Value::as_str)
     }
 }
 
-/// The one text that these claims hold, as far as they are there.
+/// Returns the text of these claims. Claims that are present must have the same text.
 fn one<'c>(claims: &'c Claims, names: &[&str]) -> Result<Option<&'c str>, Contradiction> {
     let mut found = None;
     for name in names.iter().filter(|name| claims.contains(name)) {

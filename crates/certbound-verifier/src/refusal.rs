@@ -1,4 +1,4 @@
-//! Every reason for which a request is refused.
+//! All reasons for which a request is refused.
 
 use std::time::Duration;
 
@@ -9,85 +9,86 @@ use certbound_core::time::UnixTime;
 
 use crate::forwarded::ForwardedError;
 
-/// Why a request is refused. Of several reasons the first in the order of these variants is told.
+/// Why a request is refused. If there are several reasons, the first one in the order of these variants is used.
 ///
-/// `Display` is for the log of the resource: it may hold what the token says, shortened and escaped, and never the token.
-/// What the caller is told is [`Refusal::description`], in which nothing of the request stands.
+/// `Display` is for the log of the resource. It may show claims of the token, shortened and escaped, and never the
+/// token. The caller gets [`Refusal::description`], which contains nothing of the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// `Content-Length` and `Transfer-Encoding`: two servers on the way could see two requests (RFC 9112, section 6.1).
+    /// The request has `Content-Length` and `Transfer-Encoding`: two servers could read it as different requests (RFC
+    /// 9112, section 6.1).
     #[error("the request has both Content-Length and Transfer-Encoding")]
     AmbiguousLength,
-    /// No `Authorization` header.
+    /// The request has no `Authorization` header.
     #[error("the request has no Authorization header")]
     NoCredentials,
-    /// A scheme that is neither `mtls_pop` nor `Bearer`.
+    /// The scheme is neither `mtls_pop` nor `Bearer`.
     #[error("the Authorization scheme is neither mtls_pop nor Bearer")]
     UnknownScheme,
-    /// Several `Authorization` headers, or one that is not scheme, one space, token.
+    /// There are several `Authorization` headers, or one that is not scheme, one space, token.
     #[error(
         "there is more than one Authorization header, or one that is not of the form: scheme, space, token"
     )]
     MalformedAuthorization,
-    /// A token in the URL (RFC 6750, section 2.3, which nobody should use).
+    /// The URL has a token (RFC 6750, section 2.3, which the RFC itself discourages).
     #[error("the URL holds an access_token parameter")]
     TokenInUrl,
-    /// The header by which a vault's callers opt in is missing, or not `true`.
+    /// The header by which a vault's callers opt in is missing, or is not `true`.
     #[error("x-ms-tokenboundauth is not there exactly once with the value true")]
     OptInMissing,
-    /// The proxy's certificate header is not acceptable.
+    /// The proxy's certificate header is not accepted.
     #[error("the certificate header is refused: {0}")]
     CertificateHeader(#[from] ForwardedError),
-    /// Not an acceptable JWS: form, base64url, JSON, size.
+    /// The token is not an acceptable JWS. The form, the base64url, the JSON or the size is wrong.
     #[error("the token is malformed: {0}")]
     Malformed(JwsError),
-    /// A JWE (RFC 7516).
+    /// The token is a JWE (RFC 7516).
     #[error("the token is encrypted, and only signed tokens are verified here")]
     Encrypted,
-    /// A `cnf` that is not exactly one canonical `x5t#S256`.
+    /// `cnf` is not exactly one canonical `x5t#S256`.
     #[error("the token's confirmation is not understood: {0}")]
     Confirmation(#[from] CnfError),
-    /// A bound token under `Bearer`.
+    /// A bound token was sent under `Bearer`.
     #[error("a certificate-bound token was sent under Bearer")]
     BoundUnderBearer,
-    /// A token without `cnf` under `mtls_pop`.
+    /// A token without `cnf` was sent under `mtls_pop`.
     #[error("a token without cnf was sent under mtls_pop")]
     UnboundUnderPop,
-    /// A token without `cnf` where a bound one is required.
+    /// The token has no `cnf`, and a bound token is required.
     #[error("the token has no cnf, and a bound one is required")]
     BindingRequired,
     /// `typ` is not that of a JWT.
     #[error("the token's header says it is not a JWT")]
     NotAJwt,
-    /// `iss` is none of the trusted issuers'.
+    /// `iss` does not belong to a trusted issuer.
     #[error("the issuer is not trusted: {found}")]
     IssuerNotTrusted {
-        /// What the token says, shortened and escaped.
+        /// The `iss` of the token, shortened and escaped.
         found: String,
     },
-    /// The right issuer, but a tenant that is not accepted.
+    /// The issuer is trusted, but its tenant is not accepted.
     #[error("the tenant {found} is not accepted")]
     TenantNotAllowed {
-        /// What the token says, shortened and escaped.
+        /// The `tid` of the token, shortened and escaped.
         found: String,
     },
-    /// `ver` does not fit `iss`, or the client's claim is that of the other version.
+    /// `ver` does not fit `iss`, or the claim that names the client is that of the other version.
     #[error("the token's version does not fit its issuer or its claims")]
     VersionMismatch,
-    /// `aud` is none of the resource's.
+    /// `aud` is not accepted for this resource.
     #[error("the token is for another audience: {found}")]
     Audience {
-        /// What the token says, shortened and escaped.
+        /// The `aud` of the token, shortened and escaped.
         found: String,
     },
-    /// A time that is missing where it must be there, or is not a number of seconds from 0 on.
+    /// A required time is missing, or a time is not a number of seconds from 0 on.
     #[error("the claim `{claim}` is missing or is not a time in seconds")]
     MalformedTime {
-        /// Which one.
+        /// The name of the claim.
         claim: &'static str,
     },
-    /// `exp` is over.
+    /// `exp` is in the past.
     #[error("the token ended at {expired}; it is {now}")]
     Expired {
         /// `exp`.
@@ -95,7 +96,7 @@ pub enum Refusal {
         /// The time of the check.
         now: UnixTime,
     },
-    /// `nbf` or `iat` lies ahead.
+    /// `nbf` or `iat` is in the future.
     #[error("the token is valid from {from}; it is {now}")]
     NotYetValid {
         /// `nbf` or `iat`.
@@ -103,15 +104,15 @@ pub enum Refusal {
         /// The time of the check.
         now: UnixTime,
     },
-    /// It ends before it begins, or lives longer than is believed.
+    /// The token expires before it begins, or its lifetime is longer than the policy accepts.
     #[error("the token's lifetime is not believed: from {from} to {to}")]
     Lifetime {
-        /// `nbf` or `iat`; the time of the check for a token that has neither.
+        /// `nbf` or `iat`. The time of the check, if the token has neither.
         from: UnixTime,
         /// `exp`.
         to: UnixTime,
     },
-    /// Issued longer ago than the resource accepts.
+    /// The token was issued longer ago than the policy accepts.
     #[error("the token was issued at {issued}, too long ago; it is {now}")]
     TooOld {
         /// `iat`.
@@ -119,72 +120,72 @@ pub enum Refusal {
         /// The time of the check.
         now: UnixTime,
     },
-    /// An algorithm that is not pinned for the issuer.
+    /// The algorithm is not accepted for the issuer.
     #[error("the signature is refused: {0}")]
     Algorithm(JwsError),
     /// No key of the issuer has the token's `kid`.
     #[error("no key of the issuer has the token's key id")]
     UnknownKey,
-    /// The key is another tenant's.
+    /// The key belongs to another tenant.
     #[error("the signing key belongs to another issuer")]
     KeyOfAnotherIssuer,
-    /// The signature does not hold.
+    /// The signature is not valid.
     #[error("the signature does not hold")]
     BadSignature,
-    /// No client certificate on this connection.
+    /// The connection has no client certificate.
     #[error("the connection has no client certificate")]
     NoCertificate,
-    /// A client certificate, but not the token's.
+    /// The connection has a client certificate, but not the one that the token is bound to.
     #[error("the token is bound to {bound_to}, the connection has {found}")]
     CertificateMismatch {
         /// The token's `x5t#S256`.
         bound_to: String,
-        /// The connection's.
+        /// The thumbprint of the connection's certificate.
         found: Thumbprint,
     },
-    /// The token's certificate, outside its dates.
+    /// The token is bound to the client certificate, which is outside its validity dates.
     #[error("the client certificate is valid from {from} to {to}; it is {now}")]
     CertificateDates {
-        /// Its start.
+        /// The start of its validity.
         from: UnixTime,
-        /// Its end.
+        /// The end of its validity.
         to: UnixTime,
         /// The time of the check.
         now: UnixTime,
     },
-    /// The token has to satisfy claims that it does not (continuous access evaluation).
+    /// The token does not satisfy the claims that the application demands (continuous access evaluation).
     #[error("the token does not satisfy the demanded claims")]
     ClaimsDemanded {
-        /// The demanded claims, a JSON object.
+        /// The demanded claims, as a JSON object.
         claims: String,
     },
-    /// Claims that name two clients, or the client by something other than a text.
+    /// The claims name two clients, or a claim that names the client is not a text.
     #[error("the token's claims do not agree on its client")]
     ClientClaims,
-    /// A user's token where an application's is required, or the reverse, or a token that does not say which.
+    /// The kind of caller is not accepted, or the token does not state it clearly.
     #[error("the token is not of the kind of caller that is accepted")]
     CallerKind,
-    /// An application that is not on the list.
+    /// The client is not one of those that are accepted.
     #[error("the client {found} is not accepted")]
     ClientNotAllowed {
-        /// What the token says, shortened and escaped.
+        /// The client id of the token, shortened and escaped.
         found: String,
     },
-    /// Neither a role nor a scope that is required.
+    /// The token has none of the required roles and scopes.
     #[error("the token has none of the required roles or scopes")]
     NoPermission,
-    /// The resource's own fault: the issuer's keys cannot be had.
+    /// The issuer's keys are not available. The caller did nothing wrong.
     #[error("the issuer's keys cannot be had: {reason}")]
     KeysUnavailable {
-        /// What failed.
+        /// The reason of the last failure.
         reason: String,
-        /// When they are asked for again at the earliest.
+        /// The time after which the next fetch can begin.
         retry_after: Duration,
     },
 }
 
 impl Refusal {
-    /// A token whose parts cannot be read.
+    /// Returns the refusal of a token whose parts cannot be read.
     pub(crate) fn of_form(error: JwsError) -> Self {
         match error {
             JwsError::Encrypted => Self::Encrypted,
@@ -205,7 +206,7 @@ impl Refusal {
         }
     }
 
-    /// The error code of RFC 6750; none when no credentials were offered, or the fault is not the caller's.
+    /// The error code of RFC 6750. `None` if the request had no credentials, or if the caller did nothing wrong.
     pub fn error(&self) -> Option<&'static str> {
         match self {
             Self::NoCredentials | Self::UnknownScheme | Self::KeysUnavailable { .. } => None,
@@ -218,7 +219,7 @@ impl Refusal {
         }
     }
 
-    /// A stable name for logs, metrics and scripts.
+    /// The stable code for logs, metrics and scripts.
     pub fn code(&self) -> &'static str {
         match self {
             Self::AmbiguousLength => "ambiguous_length",
@@ -260,7 +261,7 @@ impl Refusal {
         }
     }
 
-    /// What the caller is told. One fixed text for each reason: nothing of the request is repeated.
+    /// The text for the caller. Each reason has one fixed text, which repeats nothing of the request.
     pub fn description(&self) -> &'static str {
         match self {
             Self::AmbiguousLength => "the length of the request is ambiguous",
@@ -301,7 +302,7 @@ impl Refusal {
         }
     }
 
-    /// What to do about it, for whoever reads the resource's log.
+    /// Returns advice on how to fix the error, for the reader of the resource's log.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::AmbiguousLength => {

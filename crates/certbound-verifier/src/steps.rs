@@ -1,11 +1,11 @@
-//! The steps of a decision, for those who want to see each.
+//! The steps of a decision, for callers that want to see each of them.
 
 use std::fmt;
 
 use crate::refusal::Refusal;
 use crate::verified::Verified;
 
-/// A step, in the order in which they are taken.
+/// A step of a decision. The variants are in the order of the steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
@@ -23,9 +23,9 @@ pub enum Step {
     Key,
     /// The signature.
     Signature,
-    /// The connection's certificate is the token's.
+    /// Whether the token is bound to the connection's certificate.
     Binding,
-    /// The certificate's dates.
+    /// The validity dates of the certificate.
     CertificateDates,
     /// Demanded claims, kind of caller, client.
     Caller,
@@ -34,7 +34,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// All of them, in order.
+    /// All steps, in order.
     pub const ALL: [Step; 11] = [
         Self::Form,
         Self::Scheme,
@@ -49,7 +49,7 @@ impl Step {
         Self::Permission,
     ];
 
-    /// A stable name.
+    /// The stable name.
     pub fn id(self) -> &'static str {
         match self {
             Self::Form => "form",
@@ -73,13 +73,13 @@ impl fmt::Display for Step {
     }
 }
 
-/// How a step ended.
+/// The outcome of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It holds; what was seen.
+    /// The step passed. The text describes the facts that were checked.
     Passed(String),
-    /// The request is refused here.
+    /// The step refused the request.
     Refused(Refusal),
     /// An earlier step refused the request.
     NotReached,
@@ -94,7 +94,7 @@ pub struct Explanation {
     pub decision: Result<Verified, Refusal>,
 }
 
-/// Is told of steps that passed. The one that never listens costs nothing.
+/// Records the steps that passed. [`NoTrail`] records nothing and has no cost.
 pub(crate) trait Trail {
     fn passed(&mut self, step: Step, seen: impl FnOnce() -> String);
 }

@@ -1,4 +1,4 @@
-//! What a resource learns of a request that is accepted.
+//! The facts about a request that is accepted.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,8 +10,9 @@ use certbound_core::time::UnixTime;
 use crate::authorization::Scheme;
 use crate::reading::Reading;
 
-/// A request's token, accepted: signature, issuer, audience, times, binding and permission were checked. Only a
-/// [`Verifier`](crate::Verifier) makes one. Cheap to clone; `Debug` shows no claims but the client's.
+/// The accepted token of a request: signature, issuer, audience, times, binding and permission were checked. Only a
+/// [`Verifier`](crate::Verifier) makes one. It is cheap to clone. `Debug` shows client, tenant, thumbprint and expiry
+/// only.
 #[derive(Clone)]
 pub struct Verified(Arc<Inner>);
 
@@ -39,18 +40,18 @@ impl Verified {
         &self.0.claims
     }
 
-    /// The application that calls: its client id.
+    /// The client id of the calling application.
     pub fn client_id(&self) -> Option<&str> {
-        // Two that contradict each other were refused.
+        // Claims that contradict each other were refused before, so there is no error here.
         self.0.reading.client(&self.0.claims).unwrap_or_default()
     }
 
-    /// The tenant's id; none for issuers other than Entra.
+    /// The tenant's id. `None` for issuers other than Entra.
     pub fn tenant_id(&self) -> Option<&str> {
         self.of_entra("tid")
     }
 
-    /// The caller's object id in its tenant; none for issuers other than Entra.
+    /// The caller's object id in its tenant. `None` for issuers other than Entra.
     pub fn object_id(&self) -> Option<&str> {
         self.of_entra("oid")
     }
@@ -65,27 +66,28 @@ impl Verified {
         self.0.reading.roles(&self.0.claims)
     }
 
-    /// The scopes: a user's at Entra, whoever's elsewhere.
+    /// The scopes. At Entra only a user's token has them; at other issuers every token may have them.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.0.reading.scopes(&self.0.claims)
     }
 
-    /// The scheme the token came under.
+    /// The scheme under which the token was sent.
     pub fn scheme(&self) -> Scheme {
         self.0.scheme
     }
 
-    /// The certificate the token is bound to, which is the connection's; none for a plain token.
+    /// The thumbprint of the certificate that the token is bound to, which is the connection's. `None` for a plain
+    /// token.
     pub fn thumbprint(&self) -> Option<Thumbprint> {
         self.0.thumbprint
     }
 
-    /// When the token ends.
+    /// The time at which the token expires.
     pub fn expires_at(&self) -> UnixTime {
         self.0.expires_at
     }
 
-    /// Another issuer's claim of the same name means something else.
+    /// Returns a claim of an Entra token. At another issuer, the claim of this name may have another meaning.
     fn of_entra(&self, claim: &str) -> Option<&str> {
         matches!(self.0.reading, Reading::Entra).then(|| self.0.claims.string(claim)).flatten()
     }

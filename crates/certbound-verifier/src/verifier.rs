@@ -1,4 +1,4 @@
-//! The decision: is this token good on this connection?
+//! Decides whether a token is acceptable on a connection.
 
 use std::sync::Arc;
 
@@ -20,12 +20,12 @@ use crate::remembered::{Entry, Remembered};
 use crate::steps::{Explanation, NoTrail, Recorded, Step, Trail};
 use crate::verified::Verified;
 
-/// Decides whether a request's token is acceptable on the connection it came over. Cheap to clone.
+/// Decides whether a request's token is acceptable on the connection of the request. It is cheap to clone.
 ///
 /// It checks form, scheme, issuer, tenant, version, audience, times, algorithm, key, signature, binding, the
-/// certificate's dates, the kind of caller, the client, and roles or scopes. It does **not** check who issued the client
-/// certificate or whether it was revoked (a binding needs neither), whether the token was used before, or what its caller
-/// may do beyond roles and scopes.
+/// certificate's dates, the kind of caller, the client, and roles or scopes. It does **not** check who issued the
+/// client certificate or whether it was revoked, because a binding needs neither. It does not check whether the token
+/// was used before, or what its caller may do beyond roles and scopes.
 ///
 /// ```
 /// use certbound_core::environment::Cloud;
@@ -54,7 +54,7 @@ pub(crate) struct Inner {
     pub(crate) remembered: Option<Remembered>,
 }
 
-/// A token whose claims were read and judged, and whose signature was not yet.
+/// A token whose claims were read and checked, and whose signature was not verified yet.
 struct Read<'t> {
     jws: UnverifiedJws<'t>,
     issuer: usize,
@@ -63,15 +63,15 @@ struct Read<'t> {
 }
 
 impl Verifier {
-    /// Begins a verifier.
+    /// Returns a builder without settings.
     pub fn builder() -> VerifierBuilder {
         VerifierBuilder::default()
     }
 
-    /// Decides by the keys at hand, at the given time. Does no I/O, reads no clock, remembers nothing.
+    /// Decides with the given keys at the given time. It does no I/O, reads no clock and remembers nothing.
     ///
     /// # Errors
-    /// [`Refusal`], the first in the order of its variants.
+    /// [`Refusal`]: the first reason in the order of its variants.
     pub fn check(
         &self,
         keys: &KeySet,
@@ -82,7 +82,7 @@ impl Verifier {
         self.decide(keys, authorization, peer, now, &mut NoTrail)
     }
 
-    /// Decides as [`Verifier::check`] does, and tells how each step ended.
+    /// Decides as [`Verifier::check`] does, and returns the outcome of each step.
     pub fn explain(
         &self,
         keys: &KeySet,
@@ -95,18 +95,18 @@ impl Verifier {
         trail.explain(decision)
     }
 
-    /// Decides with the issuer's keys, fetching them where they are missing or old.
+    /// Decides with the issuer's keys, and fetches them if they are missing or old.
     ///
-    /// A token that is refused whatever its key is causes no fetch and waits for none. Unknown keys cause one fetch in
-    /// 30 s for each issuer. A failed fetch is repeated after 10 s, then after 20 s, and so on up to 300 s; meanwhile the
-    /// last keys are believed for 24 hours after they were fetched.
+    /// A token that is refused whatever its key is starts no fetch and waits for none. Unknown keys cause at most one
+    /// fetch in 30 s for each issuer. A failed fetch is repeated after 10 s, then after 20 s, and so on up to 300 s.
+    /// Meanwhile the last keys are used until 24 hours after they were fetched.
     ///
-    /// Logs a line for each token without `cnf` that is accepted, with its client and issuer: when there are no more of them,
-    /// the binding policy can require bound tokens.
+    /// It logs a line for each token without `cnf` that it accepts, with client and issuer. When there are no more of
+    /// these lines, the binding policy can require bound tokens.
     ///
     /// # Errors
-    /// [`Refusal`]. [`Refusal::KeysUnavailable`] when there are no keys, or when the token's key is unknown and the last
-    /// fetch failed, for tokens that nothing else speaks against.
+    /// [`Refusal`]. It is [`Refusal::KeysUnavailable`] if there are no keys, or if the token's key is unknown and the
+    /// last fetch failed. A token that would be refused for another reason gets that reason instead.
     pub async fn verify(
         &self,
         authorization: &Authorization<'_>,
@@ -136,13 +136,15 @@ impl Verifier {
         Ok(verified)
     }
 
-    /// The keys that [`Verifier::verify`] would decide with, fetched if need be: for [`Verifier::explain`].
+    /// Returns the keys with which [`Verifier::verify`] would decide, and fetches them if necessary. They are for
+    /// [`Verifier::explain`].
     ///
-    /// It does not look at the connection's certificate, so tokens cause fetches here that cause none there. It is for
-    /// one's own tokens.
+    /// It does not check the connection's certificate, so some tokens cause a fetch here and none in
+    /// [`Verifier::verify`]. Use it for your own tokens only.
     ///
     /// # Errors
-    /// [`Refusal::KeysUnavailable`]; for a token that is refused before its key is looked for the set is empty.
+    /// [`Refusal::KeysUnavailable`]. If the token is refused before its key is looked for, the set is empty and there
+    /// is no error.
     pub async fn keys_of(&self, authorization: &Authorization<'_>) -> Result<Arc<KeySet>, Refusal> {
         match self.read(authorization, self.inner.clock.now(), &mut NoTrail) {
             Ok(read) => {
@@ -153,7 +155,7 @@ impl Verifier {
         }
     }
 
-    /// The decision, with the issuer and the generation of its keys.
+    /// Decides. Returns the issuer and the generation of its keys too.
     async fn decide_with_fetched(
         &self,
         authorization: &Authorization<'_>,
@@ -163,7 +165,8 @@ impl Verifier {
         let read = self.read(authorization, now, &mut NoTrail)?;
         let at = read.issuer;
         let (issuer, keys) = (&self.inner.issuers[at], &self.inner.keys[at]);
-        // What the token is refused for whatever its key is. It is told where no key can be had; it forbids a fetch.
+        // The reason for which the token is refused whatever its key is. With such a reason there is no fetch, and it
+        // is the answer if there are no keys.
         let claims = read.jws.unverified_claims().map_err(Refusal::Malformed)?;
         let hopeless = self.admit(issuer, claims, peer, now, |_| Ok(()), &mut NoTrail).err();
         let found = keys.current(hopeless.is_none(), |at_hand| self.has_key(&at_hand.keys, &read)).await;
@@ -173,7 +176,8 @@ impl Verifier {
         if named || hopeless.is_some() || !matches!(decision, Err(Refusal::BadSignature)) {
             return decision.map(|verified| (verified, at, found.generation));
         }
-        // No key has the token's name, and those without one do not verify it: the issuer may have changed them.
+        // No key has the token's `kid`, and the keys without a `kid` do not verify it. The issuer may have changed its
+        // keys.
         let newer = keys.current(true, |at_hand| at_hand.generation != found.generation).await?;
         if newer.generation == found.generation {
             return Err(Refusal::BadSignature);
@@ -198,7 +202,7 @@ impl Verifier {
         self.judge(read, keys, authorization, peer, now, trail)
     }
 
-    /// Everything that needs no key. Refusing by what anyone may have written is safe; accepting is not done here.
+    /// Does the checks that need no key. Unverified claims may be a reason to refuse a token, but never to accept it.
     fn read<'t>(
         &self,
         authorization: &Authorization<'t>,
@@ -220,7 +224,7 @@ impl Verifier {
         check_type(jws.header().typ())?;
         let (at, issuer) = self.issuer_of(claims)?;
         issuer.check_family(claims)?;
-        // Exactly a trusted one, so it is shown as it stands.
+        // It equals the `iss` of a trusted issuer, so it is shown unchanged.
         trail.passed(Step::Issuer, || claims.string("iss").unwrap_or_default().to_owned());
 
         policy.check_audience(claims)?;
@@ -231,7 +235,7 @@ impl Verifier {
         Ok(Read { jws, issuer: at, algorithm, expires_at })
     }
 
-    /// The rest, beginning with the signature.
+    /// Does the remaining checks, beginning with the signature.
     fn judge(
         &self,
         read: Read<'_>,
@@ -250,8 +254,8 @@ impl Verifier {
         Ok(Verified::new(claims, issuer.reading(), authorization.scheme(), thumbprint, expires_at))
     }
 
-    /// What comes after the signature. It is also asked about claims that nobody has signed, to forbid a fetch, so it
-    /// must have no effect. `demand` is the application's, which is asked about verified claims only.
+    /// Does the checks after the signature. It is also called with unverified claims, to decide whether to fetch, so it
+    /// must have no effect. `demand` is the application's function, which gets verified claims only.
     fn admit(
         &self,
         issuer: &Issuer,
@@ -314,7 +318,7 @@ impl Verifier {
         Ok(verified.into_claims())
     }
 
-    /// Which trusted issuer the token names.
+    /// Returns the trusted issuer that the token names.
     fn issuer_of(&self, claims: &Claims) -> Result<(usize, &Issuer), Refusal> {
         let named = claims.string("iss").unwrap_or_default();
         let tenant = tenant_of(claims);
@@ -333,17 +337,18 @@ impl std::fmt::Debug for Verifier {
     }
 }
 
-/// For whoever waits until every client has a bound token. Remembered decisions count too.
+/// Logs an accepted token without a binding. Remembered decisions are logged too, so that the log shows when every
+/// client has a bound token.
 fn tell_unbound(verified: &Verified) {
     if verified.thumbprint().is_none() {
         let client = shown_or_none(verified.client_id());
-        // Exactly a trusted one, so it is written as it stands.
+        // It equals the `iss` of a trusted issuer, so it is written unchanged.
         let issuer = verified.claims().string("iss").unwrap_or_default();
         tracing::info!(client, issuer, "unbound token accepted");
     }
 }
 
-/// An access token is a `JWT`, or by RFC 9068 an `at+jwt`; absent means nothing.
+/// Checks `typ`. An access token is a `JWT`, or an `at+jwt` (RFC 9068). A token without `typ` is accepted.
 fn check_type(typ: Option<&str>) -> Result<(), Refusal> {
     let known = ["JWT", "at+jwt", "application/at+jwt"];
     match typ {

@@ -1,4 +1,4 @@
-//! Who a token is for.
+//! The audience of a token.
 
 use certbound_core::jwt::Claims;
 use certbound_core::shown::shown;
@@ -7,8 +7,8 @@ use super::Policy;
 use crate::refusal::Refusal;
 
 impl Policy {
-    /// Exact texts (RFC 7519, section 4.1.3). A token for a second resource is one that this second resource can send here,
-    /// so every audience has to be one of this resource's own names, unless the policy says that one is enough.
+    /// Compares exact texts (RFC 7519, section 4.1.3). A second resource that is also an audience could send the token
+    /// here. So every audience must be a name of this resource, unless the policy says that one is enough.
     pub(crate) fn check_audience(&self, claims: &Claims) -> Result<(), Refusal> {
         let found = claims.audiences();
         let ours = |audience: &&str| self.audiences.contains(*audience);

@@ -1,4 +1,4 @@
-//! What binding a token must have, and the certificate that it names.
+//! The binding that a token must have, and its comparison with the certificate.
 
 use certbound_core::time::UnixTime;
 
@@ -7,28 +7,30 @@ use crate::authorization::Scheme;
 use crate::peer::PeerCertificate;
 use crate::refusal::Refusal;
 
-/// What binding a token must have.
+/// The binding that a token must have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BindingPolicy {
-    /// Every token is bound and comes under `mtls_pop`. The default.
+    /// Every token must be bound and must be sent under `mtls_pop`. The default.
     #[default]
     Required,
-    /// Tokens without `cnf` are accepted under `Bearer`; one that has it must be satisfied, under `mtls_pop`.
+    /// Tokens without `cnf` are accepted under `Bearer`. A token with `cnf` must be sent under `mtls_pop`, on a
+    /// connection with its certificate.
     ///
-    /// A stolen plain token works for whoever holds it: for a time of transition.
+    /// Use this for a transition only: a stolen plain token can be used by any thief.
     WhenBound,
-    /// Every token is bound, and may come under `Bearer`, as RFC 8705 has it, or under `mtls_pop`.
+    /// Every token must be bound. It may be sent under `Bearer`, as in RFC 8705, or under `mtls_pop`.
     Rfc8705,
-    /// Tokens without `cnf` are accepted under `Bearer`; one that has it must be satisfied, under `Bearer` or `mtls_pop`.
+    /// Tokens without `cnf` are accepted under `Bearer`. A token with `cnf` may be sent under `Bearer` or `mtls_pop`,
+    /// on a connection with its certificate.
     ///
-    /// A stolen plain token works for whoever holds it: for the time in which the clients of an RFC 8705 issuer move to bound
-    /// tokens one by one.
+    /// Use this only while the clients of an RFC 8705 issuer move to bound tokens one by one: a stolen plain token can
+    /// be used by any thief.
     Rfc8705WhenBound,
 }
 
 impl BindingPolicy {
-    /// Whether a bound token may come under `Bearer`.
+    /// Whether a bound token may be sent under `Bearer`.
     fn binds_under_bearer(self) -> bool {
         matches!(self, Self::Rfc8705 | Self::Rfc8705WhenBound)
     }
@@ -40,7 +42,7 @@ impl BindingPolicy {
 }
 
 impl Policy {
-    /// The scheme is told before the binding: under the wrong one no certificate would help.
+    /// Checks the scheme. It is checked before the binding: under the wrong scheme, no certificate would help.
     pub(crate) fn check_scheme(&self, scheme: Scheme, bound: bool) -> Result<(), Refusal> {
         match (scheme, bound) {
             (Scheme::MtlsPop, true) => Ok(()),
@@ -52,7 +54,8 @@ impl Policy {
         }
     }
 
-    /// RFC 8705, section 3: the certificate of *this* connection. Texts are compared, never decoded.
+    /// Checks that the token is bound to the certificate of *this* connection (RFC 8705, section 3). Texts are
+    /// compared, never decoded.
     pub(crate) fn check_binding(&self, claim: &str, peer: &PeerCertificate) -> Result<(), Refusal> {
         let found = peer.thumbprint().ok_or(Refusal::NoCertificate)?;
         if found.matches_claim(claim) {

@@ -1,4 +1,4 @@
-//! Who may call: the kind of caller, the client, and its roles or scopes.
+//! The allowed callers: the kind of caller, the client, and its roles or scopes.
 
 use std::collections::HashSet;
 
@@ -10,24 +10,24 @@ use super::kinds::CallerKind;
 use crate::reading::Reading;
 use crate::refusal::Refusal;
 
-/// Which kind of caller is accepted.
+/// The kind of caller that is accepted.
 ///
-/// Entra says the kind by `idtyp`. Of other issuers the token of an application is recognised by the shapes that RFC 9068,
-/// Keycloak, Auth0, Okta, Duende and OpenIddict give it (`docs/verifier.md` lists them), and a user's token by a `sub` that is
-/// none of these. A token that is neither, or both, is accepted under [`Callers::Any`] only.
+/// Entra states the kind in `idtyp`. At other issuers, an application's token is recognised by the forms that RFC 9068,
+/// Keycloak, Auth0, Okta, Duende and OpenIddict use (`docs/verifier.md` lists them), and a user's token by a `sub` of
+/// no such form. A token that is neither, or both, is accepted under [`Callers::Any`] only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Callers {
-    /// Applications that act for themselves. The default: bound tokens are theirs.
+    /// Applications that act for themselves. This is the default, because bound tokens are issued to them.
     #[default]
     Applications,
     /// Applications that act for a user.
     Users,
-    /// Both, and tokens that do not say which.
+    /// Both, and tokens whose kind is not clear.
     Any,
 }
 
-/// The clients that are accepted.
+/// The client ids that are accepted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Clients {
     exact: HashSet<String>,
@@ -44,8 +44,8 @@ impl Clients {
         self.exact.contains("")
     }
 
-    /// Entra's client ids are GUIDs, which have two spellings. Elsewhere two ids that differ in case are two clients (RFC
-    /// 6749, section 1.9).
+    /// Whether a client id is accepted. Entra's ids are GUIDs and may be written in either case. At other issuers, ids
+    /// that differ in case are different clients (RFC 6749, section 1.9).
     fn allow(&self, reading: &Reading, id: &str) -> bool {
         match reading {
             Reading::Entra => self.lower.contains(&id.to_ascii_lowercase()),
@@ -55,7 +55,7 @@ impl Clients {
 }
 
 impl Policy {
-    /// Who calls: the kind, then the client.
+    /// Checks the kind of the caller, then the client.
     pub(crate) fn check_caller(&self, reading: &Reading, claims: &Claims) -> Result<(), Refusal> {
         let client = reading.client(claims).map_err(|_| Refusal::ClientClaims)?;
         let kind = || CallerKind::of(reading, claims, client);
@@ -75,7 +75,7 @@ impl Policy {
         }
     }
 
-    /// One of the roles or one of the scopes, where any is required.
+    /// Checks that the token has one of the required roles or scopes, if any are required.
     pub(crate) fn check_permission(&self, reading: &Reading, claims: &Claims) -> Result<(), Refusal> {
         if self.roles.is_empty() && self.scopes.is_empty() {
             return Ok(());

@@ -1,17 +1,17 @@
-//! Whether an application calls for itself or for a user: one rule for Entra, one for every other issuer.
+//! Whether an application acts for itself or for a user. There is one rule for Entra, and one for all other issuers.
 
 use certbound_core::jwt::Claims;
 
 use crate::reading::Reading;
 
-/// Whom a token is about, as far as its issuer's claims say so.
+/// The kind of caller, as far as the token's claims state it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CallerKind {
     /// An application that acts for itself.
     Application,
     /// An application that acts for a user.
     User,
-    /// The claims say neither, or both.
+    /// The claims state neither, or both.
     Unclear,
 }
 
@@ -25,7 +25,7 @@ impl CallerKind {
     }
 }
 
-/// `idtyp` says it; a user's token may lack it, and has scopes instead, which an application's token never has.
+/// Decides for Entra by `idtyp`. A user's token may lack it, but has scopes, which an application's token never has.
 fn at_entra(reading: &Reading, claims: &Claims, client: Option<&str>) -> CallerKind {
     let kind = claims.string("idtyp");
     if kind == Some("app") && client.is_some() {
@@ -38,18 +38,18 @@ fn at_entra(reading: &Reading, claims: &Claims, client: Option<&str>) -> CallerK
     }
 }
 
-/// What the sign-in of a user leaves in a token, and the client credentials grant does not: the session (`sid`, and
-/// `session_state` of older versions of Keycloak), the means of authentication (RFC 9068, section 2.2.1), and Okta's
-/// id of the user.
+/// Claims that a token has after the sign-in of a user, and that the client credentials grant does not issue: the
+/// session (`sid`, and `session_state` of older versions of Keycloak), the methods of authentication (RFC 9068, section
+/// 2.2.1), and Okta's id of the user.
 const OF_A_SIGN_IN: [&str; 4] = ["sid", "session_state", "amr", "uid"];
 
-/// What further says that there is a person, where there is no `sub`.
+/// Further claims that state a person. They are checked if there is no `sub`.
 const OF_A_PERSON: [&str; 6] = ["auth_time", "idp", "preferred_username", "username", "name", "email"];
 
-/// What Keycloak names the user that stands for a client before the client's id.
+/// The prefix of Keycloak's user name for a client. The client id follows it.
 const SERVICE_ACCOUNT: &str = "service-account-";
 
-/// What Auth0 writes in `sub` behind the client's id.
+/// The suffix that Auth0 writes in `sub` after the client id.
 const OF_AUTH0: &str = "@clients";
 
 fn elsewhere(reading: &Reading, claims: &Claims, client: &str) -> CallerKind {
@@ -62,19 +62,19 @@ fn elsewhere(reading: &Reading, claims: &Claims, client: &str) -> CallerKind {
     }
 }
 
-/// The shapes of a token of the client credentials grant.
+/// Whether the token has a form that the client credentials grant issues.
 fn is_about_itself(reading: &Reading, claims: &Claims, client: &str) -> bool {
-    // Keycloak: `sub` is the id of a user that stands for the client. User names are in lower case there.
+    // Keycloak: `sub` is the id of a user that stands for the client. Keycloak's user names are in lower case.
     let account = claims.string("preferred_username").and_then(|name| name.strip_prefix(SERVICE_ACCOUNT));
     if account.is_some_and(|account| account.eq_ignore_ascii_case(client)) {
         return true;
     }
     match claims.string("sub") {
-        // RFC 9068, section 2.2; OpenIddict, Okta, oidc-provider.
+        // The form of RFC 9068, section 2.2, and of OpenIddict, Okta and oidc-provider.
         Some(subject) if subject == client => true,
-        // Auth0, whose own profile names the grant too.
+        // The form of Auth0. In Auth0's own profile, the token has the grant type too.
         Some(subject) => subject.strip_suffix(OF_AUTH0) == Some(client) && grant_fits(claims),
-        // Duende, and OpenIddict in ABP.
+        // The form of Duende, and of OpenIddict in ABP.
         None => {
             !claims.contains("sub")
                 && reading.names_client_outright(claims)
@@ -83,7 +83,8 @@ fn is_about_itself(reading: &Reading, claims: &Claims, client: &str) -> bool {
     }
 }
 
-/// RFC 9068, section 2.2: `sub` is the user. What looks like an application of another client is nobody's token.
+/// Whether `sub` is a user (RFC 9068, section 2.2). A token that looks like the application token of another client is
+/// not accepted as a user's.
 fn is_about_a_user(reading: &Reading, claims: &Claims) -> bool {
     let account = claims.string("preferred_username").is_some_and(|name| name.starts_with(SERVICE_ACCOUNT));
     let subject = claims.string("sub").unwrap_or_default();

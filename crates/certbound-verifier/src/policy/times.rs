@@ -1,4 +1,4 @@
-//! When a token is good.
+//! The times between which a token is valid.
 
 use certbound_core::jwt::{Claims, NumericDate};
 use certbound_core::time::UnixTime;
@@ -8,8 +8,9 @@ use crate::refusal::Refusal;
 use crate::verified::Verified;
 
 impl Policy {
-    /// RFC 7519, sections 4.1.4 to 4.1.6, with `exp` required. A fraction of a second counts against the caller: `exp` is
-    /// rounded down, the beginning of the validity up, and an age is measured from the earlier second.
+    /// Checks the times (RFC 7519, sections 4.1.4 to 4.1.6). `exp` is required. A fraction of a second counts against
+    /// the caller: `exp` is rounded down, and the start of the validity is rounded up. The age is measured from `iat`,
+    /// rounded down.
     pub(crate) fn check_times(&self, claims: &Claims, now: UnixTime) -> Result<UnixTime, Refusal> {
         let (not_before, issued) = (date(claims, "nbf")?, date(claims, "iat")?);
         let end = date(claims, "exp")?.ok_or(Refusal::MalformedTime { claim: "exp" })?;
@@ -26,7 +27,7 @@ impl Policy {
                 return Err(Refusal::Lifetime { from, to: expires });
             }
         }
-        // Without a beginning, the lifetime that is left must not be longer than a whole one.
+        // Without a start, the remaining lifetime must not be longer than the longest lifetime.
         if end.ceil().since(now.plus(self.leeway)) > self.longest_lifetime {
             return Err(Refusal::Lifetime { from: now, to: expires });
         }
@@ -39,7 +40,7 @@ impl Policy {
         Ok(expires)
     }
 
-    /// Until when an accepted token may be remembered.
+    /// Returns the time until which an accepted token may be remembered.
     pub(crate) fn good_until(&self, verified: &Verified) -> UnixTime {
         let issued = date(verified.claims(), "iat").ok().flatten();
         match (self.max_age, issued) {
