@@ -1,4 +1,4 @@
-//! 26: every algorithm of an OpenID issuer, each by its own key, and none that was not named.
+//! Case 26: every algorithm of an OpenID issuer, each with its own key, and no algorithm that is not accepted.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
@@ -13,7 +13,7 @@ const ISSUER: &str = "https://idp.example";
 
 type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
 
-/// A key made for this run: its JWK, and what signs with it.
+/// A key made for this run: its JWK, and the function that signs with it.
 struct Signer {
     jwk: Value,
     sign: Sign,
@@ -51,7 +51,7 @@ fn ecdsa(algorithm: &'static signature::EcdsaSigningAlgorithm, crv: &str) -> Sig
 
 fn rsa(padding: &'static dyn signature::RsaEncoding) -> Signer {
     let key = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
-    // `RSAPublicKey` (RFC 8017, appendix A.1.1) of 2048 bits: n behind a zero byte, then e, which is 65537.
+    // `RSAPublicKey` (RFC 8017, appendix A.1.1) of 2048 bits: n after a zero byte, then e, which is 65537.
     let public = key.public_key().as_ref();
     assert_eq!((public.len(), &public[265..]), (270, &[2, 3, 1, 0, 1][..]));
     let jwk = json!({ "kty": "RSA", "n": base64(&public[9..265]), "e": base64(&public[267..]) });
@@ -94,7 +94,7 @@ fn v26_every_algorithm_is_accepted_where_it_is_named_and_nowhere_else() {
         assert_eq!(decide(&Algorithm::ALL, &all, &token), "accepted", "{algorithm}");
         let others: Vec<_> = Algorithm::ALL.into_iter().filter(|other| *other != algorithm).collect();
         assert_eq!(decide(&others, &all, &token), "algorithm_not_accepted", "{algorithm}");
-        // The right signature under the name of every other algorithm.
+        // The signature is right, but the header names another algorithm.
         for other in others {
             let renamed = signed(&signer, other.name());
             let told = decide(&Algorithm::ALL, &all, &renamed);
@@ -108,7 +108,7 @@ fn v26_every_algorithm_is_accepted_where_it_is_named_and_nowhere_else() {
     }
 }
 
-/// The JWK's name of the algorithm of Ed25519 may be the old one or the new one; the token's must be an accepted one.
+/// The JWK may name the algorithm of Ed25519 by the old or the new name. The token must name an accepted one.
 #[test]
 fn ed25519_has_two_names() {
     let signer = signer(Algorithm::Ed25519);
@@ -142,8 +142,8 @@ fn keys_for_other_algorithms_are_called_that() {
     assert!(keys(&[Algorithm::Rs384], &[&ec, &rsa]).is_ok(), "one that can be used is enough");
 }
 
-/// The operator named an algorithm that the issuer does not sign with: both what the token has and what the issuer
-/// publishes say so.
+/// The operator configured an algorithm that the issuer does not sign with. The refusals for the token and for the
+/// published keys say so.
 #[tokio::test]
 async fn a_wrong_algorithm_says_so() {
     let signer = signer(Algorithm::Rs256);

@@ -1,4 +1,4 @@
-//! 1 to 23: the token and the certificate.
+//! Cases 1 to 23: the token and the certificate.
 
 use certbound_verifier::{Authorization, BindingPolicy, PeerCertificate, Refusal, Scheme, UnixTime};
 use serde_json::json;
@@ -73,7 +73,7 @@ fn v06_a_bound_token_under_bearer_whatever_the_certificate() {
             assert_eq!(code(decision), "bound_token_under_bearer");
         }
     }
-    // RFC 8705 has no other scheme.
+    // RFC 8705 has no scheme other than `Bearer`.
     let rfc8705 = builder().binding(BindingPolicy::Rfc8705).build().unwrap();
     let bearer = |peer: &PeerCertificate| code(decide_as(&rfc8705, Scheme::Bearer, &token().sign(), peer));
     assert_eq!(bearer(&client()), "accepted");
@@ -83,7 +83,7 @@ fn v06_a_bound_token_under_bearer_whatever_the_certificate() {
     assert_eq!(code(decide_as(&rfc8705, Scheme::Bearer, &plain, &client())), "binding_required");
 }
 
-/// For a migration step by step: who has a bound token must prove it, under the one scheme that RFC 8705 knows.
+/// For a migration in steps: a client with a bound token must prove it, under `Bearer`, the only scheme of RFC 8705.
 #[test]
 fn v06_a_bound_token_must_match_where_unbound_ones_are_accepted_under_bearer_too() {
     let verifier = builder().binding(BindingPolicy::Rfc8705WhenBound).build().unwrap();
@@ -114,7 +114,7 @@ fn v07_an_unbound_token_under_bearer_by_policy() {
     assert_eq!(code(decision(BindingPolicy::Rfc8705)), "binding_required");
     let verified = decision(BindingPolicy::WhenBound).unwrap();
     assert_eq!(verified.thumbprint(), None);
-    // A certificate that happens to be there is not the token's.
+    // A certificate on the connection does not bind a token without `cnf`.
     let verifier = builder().binding(BindingPolicy::WhenBound).build().unwrap();
     let verified = decide_as(&verifier, Scheme::Bearer, &plain, &client()).unwrap();
     assert_eq!(verified.thumbprint(), None);
@@ -125,23 +125,23 @@ fn v08_to_v12_a_cnf_that_is_not_exactly_one_canonical_thumbprint() {
     let right = client().thumbprint().unwrap();
     let text = right.x5t_s256();
     let last = text.chars().last().unwrap();
-    // The next character of the alphabet differs in a bit that is not part of the hash.
+    // The last character is replaced by the next one of the alphabet: only a bit outside the hash changes.
     let spare = format!("{}{}", &text[..42], char::from_u32(u32::from(last) + 1).unwrap());
     let standard = { text.replace('-', "+").replace('_', "/") };
     let cases = [
-        json!({ "x5t": text }),             // 8
-        json!({ "x5t#S256": right.hex() }), // 9
+        json!({ "x5t": text }),             // case 8
+        json!({ "x5t#S256": right.hex() }), // case 9
         json!({ "x5t#S256": format!("{text}=") }),
         json!({ "x5t#S256": format!("{text}A") }),
         json!({ "x5t#S256": format!("+{}", &standard[1..]) }),
-        json!({ "x5t#S256": spare }), // 10
-        json!(text),                  // 11
+        json!({ "x5t#S256": spare }), // case 10
+        json!(text),                  // case 11
         json!([text]),
         json!(null),
         json!({}),
         json!({ "x5t#S256": 7 }),
         json!({ "x5t#S256": null }),
-        json!({ "x5t#S256": text, "jkt": "x" }), // 12
+        json!({ "x5t#S256": text, "jkt": "x" }), // case 12
         json!({ "x5t#S256": text, "jwk": {} }),
         json!({ "x5t#S256": text, "kid": "x" }),
     ];
@@ -197,7 +197,7 @@ fn v17_a_certificate_outside_its_dates() {
         let der = parameters.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec();
         PeerCertificate::from_der(&der).unwrap()
     };
-    // NOW is in January 2027.
+    // `NOW` is in January 2027.
     for (peer, expected) in [
         (make(2020, 2026), "client_certificate_dates"),
         (make(2028, 2030), "client_certificate_dates"),
@@ -235,13 +235,14 @@ fn v17_a_certificate_counts_from_its_first_second_to_its_last() {
     assert_eq!(at(to.plus(second)), "client_certificate_dates");
 }
 
-/// RFC 8705, appendix A: the certificate and its thumbprint; then the sample of section 3.1, which no certificate has.
+/// The certificate and its thumbprint are from RFC 8705, appendix A. The sample of section 3.1 belongs to no
+/// certificate.
 #[test]
 fn the_vector_of_rfc_8705_passes_and_its_non_canonical_sample_is_refused() {
     let peer = peer("rfc8705-appendix-a.pem");
     let decide = |claim: &str| {
         let token = token().claim("cnf", json!({ "x5t#S256": claim })).sign();
-        // It was valid until 2022.
+        // The certificate was valid until 2022.
         let verifier = builder().accept_any_certificate_dates().build().unwrap();
         code(decide_as(&verifier, Scheme::MtlsPop, &token, &peer))
     };
@@ -249,7 +250,7 @@ fn the_vector_of_rfc_8705_passes_and_its_non_canonical_sample_is_refused() {
     assert_eq!(decide("bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"), "confirmation_not_understood");
 }
 
-/// The decision is the certificate's of this very request, also when the token was accepted before.
+/// The certificate of each request decides, even if the token was accepted before.
 #[tokio::test]
 async fn v22_a_remembered_token_is_not_accepted_with_another_certificate() {
     use certbound_verifier::Authorization;
@@ -267,7 +268,7 @@ async fn v22_a_remembered_token_is_not_accepted_with_another_certificate() {
     }
 }
 
-/// A certificate that happens to be there is not the plain token's, the second time neither.
+/// A plain token does not depend on the connection's certificate, and neither does its remembered decision.
 #[tokio::test]
 async fn v17_a_remembered_plain_token_does_not_depend_on_a_certificates_dates() {
     let expired = {
@@ -293,7 +294,7 @@ fn builder_at_now() -> certbound_verifier::VerifierBuilder {
         .with_clock(crate::keys::At::now())
 }
 
-/// Each step says how it ended; what comes after a refusal is not reached.
+/// Each step has its outcome. The steps after a refusal are not reached.
 #[test]
 fn a_decision_is_explained_step_by_step() {
     use certbound_verifier::{Outcome, Step};

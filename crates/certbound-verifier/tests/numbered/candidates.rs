@@ -1,4 +1,4 @@
-//! 29, 55 and 59: which keys a token is tried with, by its `kid`.
+//! Cases 29, 55 and 59: the keys with which a token is verified, by its `kid`.
 
 use certbound_verifier::{Algorithm, Authorization, FetchError, Issuer, KeySet, Scheme, Verifier};
 use serde_json::{Value, json};
@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use crate::keys::{At, Documents, JWKS, METADATA, jwk, of_now, verifier};
 use crate::support::{AUDIENCE, KID, NOW, Token, base64, client, code, der, issuer, token};
 
-/// A key that signed none of the tokens here.
+/// A key that signed no token of these tests.
 fn stranger(kid: Option<&str>) -> Value {
     let key = certbound_verifier::PublicKey::from_certificate(&der("rsa.pem")).unwrap();
     let (n, e) = key.rsa_components().unwrap();
     named(json!({ "kty": "RSA", "n": base64(n), "e": base64(e) }), kid)
 }
 
-/// The key that signed them.
+/// The key that signed the tokens of these tests.
 fn right(kid: Option<&str>) -> Value {
     let mut key = jwk("");
     key.as_object_mut().unwrap().remove("kid");
@@ -53,7 +53,7 @@ fn v59_the_cap_comes_after_the_filter() {
     for kid in [None, Some("any")] {
         assert_eq!(decide(&nameless, kid), "accepted", "the right one is the fifth");
     }
-    // Keys of another algorithm, and keys of other tenants, do not count.
+    // Keys of other algorithms and of other tenants do not count.
     let other_algorithm = json!({ "kty": "RSA", "alg": "PS256", "n": stranger(None)["n"], "e": "AQAB" });
     let mut of_another = stranger(None);
     of_another.as_object_mut().unwrap().insert("issuer".to_owned(), json!("https://evil.example/"));
@@ -72,7 +72,7 @@ fn v29_names_decide_first_and_keys_without_one_are_tried_for_every_token() {
         (vec![stranger(Some(KID)), right(None)], Some(KID), "accepted"),
         ([vec![stranger(None); 8], vec![right(Some(KID))]].concat(), Some(KID), "accepted"),
         (vec![stranger(Some("other")), right(Some(KID))], None, "accepted"),
-        // A name that no key has, also where there is one key only: the issuer may have a new one.
+        // No key has the token's `kid`. A single key is not tried either: the issuer may have a new one.
         (vec![right(Some(KID))], Some("other"), "unknown_key"),
         (vec![right(Some(""))], Some(KID), "unknown_key"),
         (vec![right(Some(KID))], Some(""), "unknown_key"),
@@ -84,7 +84,7 @@ fn v29_names_decide_first_and_keys_without_one_are_tried_for_every_token() {
     }
 }
 
-/// Keys of one issuer are tried for no other, also where nothing has a name.
+/// Keys of one issuer are never tried for another, even if no key has a `kid`.
 #[test]
 fn v57_keys_without_a_name_stay_with_their_issuer() {
     let other = Issuer::oidc("https://idp.example", [Algorithm::Rs256]).unwrap();
@@ -106,7 +106,7 @@ async fn told(verifier: &Verifier, clock: &At, kid: Option<&str>, forged: bool) 
     code(verifier.verify(&Authorization::new(Scheme::MtlsPop, &token), &client()).await)
 }
 
-/// Nothing else could tell that keys without a name were changed.
+/// Only the failed signature shows that keys without a `kid` were changed.
 #[tokio::test]
 async fn v58_a_rotation_of_keys_without_names_is_noticed() {
     for (before, after, kid) in [
@@ -148,7 +148,7 @@ async fn v55_forged_tokens_cause_no_more_fetches_than_unknown_keys() {
     assert_eq!(documents.fetches(), 5);
 }
 
-/// A key that the token names was found; its signature is wrong, and no other key would make it right.
+/// The key that the token names is known. Its signature is wrong, and no new key would change that.
 #[tokio::test]
 async fn v55_a_forged_token_of_a_known_key_causes_no_fetch() {
     let (documents, clock) = (Documents::entra(), At::now());
@@ -161,7 +161,7 @@ async fn v55_a_forged_token_of_a_known_key_causes_no_fetch() {
     assert_eq!(documents.fetches(), 1);
 }
 
-/// Fixed keys cannot be fetched.
+/// Keys that were configured are never fetched.
 #[tokio::test]
 async fn fixed_keys_are_tried_and_that_is_all() {
     let document = json!({ "keys": [stranger(None)] }).to_string();

@@ -1,4 +1,4 @@
-//! 57 and 60: metadata that leads to somebody else's keys; and what is asked where.
+//! Cases 57 and 60: metadata that leads to the keys of another issuer. Also, which URLs are asked.
 
 use certbound_verifier::{
     Algorithm, Authorization, Cloud, FetchError, Issuer, Refusal, Scheme, TenantId, Verified, Verifier,
@@ -57,7 +57,7 @@ fn idp() -> (Issuer, Vec<(&'static str, Value)>) {
     (Issuer::oidc(IDP, [Algorithm::Rs256]).unwrap(), claims)
 }
 
-/// RFC 8414, section 3.1: the well-known path stands between host and path.
+/// RFC 8414, section 3.1: the well-known path is between host and path.
 #[tokio::test]
 async fn metadata_of_rfc_8414_where_there_is_none_of_openid() {
     let keys = "https://idp.example/jwks";
@@ -70,7 +70,7 @@ async fn metadata_of_rfc_8414_where_there_is_none_of_openid() {
         assert_eq!(by(issuer, &documents, &claims).await, "accepted", "{absent}");
         assert_eq!(documents.count(), 3);
     }
-    // An issuer without a path.
+    // This issuer has no path.
     let documents = Documents::default();
     let root = "https://idp.example/";
     let of_oauth = "https://idp.example/.well-known/oauth-authorization-server";
@@ -81,7 +81,7 @@ async fn metadata_of_rfc_8414_where_there_is_none_of_openid() {
     assert_eq!(by(issuer, &documents, &claims).await, "accepted");
 }
 
-/// Only an issuer that says it has no OpenID metadata is asked for the other.
+/// The metadata of RFC 8414 is fetched only if the issuer says that it has no OpenID metadata.
 #[tokio::test]
 async fn metadata_of_rfc_8414_replaces_no_answer_of_openid() {
     let keys = "https://idp.example/jwks";
@@ -105,7 +105,7 @@ async fn metadata_of_rfc_8414_replaces_no_answer_of_openid() {
         let (issuer, claims) = idp();
         assert_eq!(by(issuer, &documents, &claims).await, "keys_unavailable");
     }
-    // And its own issuer must be right too.
+    // The `issuer` in the metadata of RFC 8414 must be right too.
     documents.fail(OF_OPENID, FetchError::Status { status: 404 });
     documents.set(OF_OAUTH, &json!({ "issuer": "https://idp.example", "jwks_uri": keys }));
     let (issuer, claims) = idp();
@@ -116,7 +116,7 @@ async fn metadata_of_rfc_8414_replaces_no_answer_of_openid() {
     assert!(told.contains(OF_OPENID) && told.contains(OF_OAUTH), "{told}");
 }
 
-/// Entra has OpenID's.
+/// Entra always has OpenID metadata.
 #[tokio::test]
 async fn entra_is_not_asked_for_metadata_of_rfc_8414() {
     let (documents, clock) = (Documents::entra(), At::now());

@@ -1,4 +1,4 @@
-//! 55 and 56: whoever sends what, the issuer is asked seldom, and good tokens are accepted.
+//! Cases 55 and 56: floods of bad tokens cause few fetches, and good tokens are still accepted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use tokio::task::JoinSet;
 use crate::keys::{At, Documents, JWKS, METADATA, ROUNDS, decide, jwk, of_now, signed, until, verifier};
 use crate::support::{AUDIENCE, KID, NOW, TENANT, client, code, issuer, peer, token};
 
-/// As many callers at once, each with as many requests after one another.
+/// The number of concurrent callers. Each one sends [`REQUESTS`] requests, one after the other.
 const CALLERS: usize = 64;
 const REQUESTS: usize = 2;
-/// Enough for requests to begin while others, which have waited for a fetch, go on.
+/// So many requests that some begin while others continue after their wait for a fetch.
 const MANY: usize = 30;
 
-/// What became of the requests of a flood, sorted and without duplicates: each with a key that nobody has, and a
-/// signature by nobody.
+/// Returns the outcomes of a flood's requests, sorted and without duplicates. Each request has a key id that does not
+/// exist, and a forged signature.
 async fn flood(verifier: &Verifier, clock: &At) -> Vec<&'static str> {
     flood_of(REQUESTS, verifier, clock).await
 }
@@ -50,7 +50,7 @@ fn retry_after(refusal: &Refusal) -> Option<u64> {
     answer.headers().get("retry-after").map(|seconds| seconds.to_str().unwrap().parse().unwrap())
 }
 
-/// A certificate that ends then.
+/// Makes a certificate that is valid until `seconds`.
 fn certificate_until(seconds: u64) -> Vec<u8> {
     let year_2020 = 1_577_836_800;
     let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
@@ -77,8 +77,8 @@ async fn v55_a_flood_with_keys_is_one_fetch_in_30_s() {
     }
 }
 
-/// The decision is made under the lock, by the time of the last fetch: requests that come while others go on from their
-/// waiting see that it has ended.
+/// The decision is made under the lock, with the time of the last fetch. A request that arrives while others continue
+/// after their wait sees that the fetch has ended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn v55_a_fetch_that_has_just_ended_is_not_repeated() {
     let (documents, clock) = (Documents::slow(), At::now());
@@ -102,7 +102,7 @@ async fn v55_a_flood_before_there_are_keys_is_one_fetch() {
     assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
 }
 
-/// Pauses of 10, 20, 40, 80, 160, 300 s: six fetches in 320 s.
+/// The pauses are 10, 20, 40, 80, 160 and 300 s: six fetches in 320 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn v55_a_flood_at_an_issuer_that_fails_backs_off() {
     for with_keys in [true, false] {
@@ -149,7 +149,7 @@ async fn v55_a_flood_at_a_slow_issuer_shares_one_fetch_and_keeps_known_keys_from
     assert_eq!(documents.fetches(), 2);
 }
 
-/// The flood and the tokens of the new key come at once; one fetch serves both.
+/// The flood and the tokens of the new key arrive at the same time. One fetch serves both.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn v58_a_flood_at_a_rotation_keeps_no_good_token_out() {
     let (documents, clock) = (Documents::slow(), At::now());
@@ -195,7 +195,7 @@ async fn v58_a_rotation_that_meets_a_failure_is_noticed_after_10_s() {
     assert!(verify().await.is_ok());
 }
 
-/// Tokens that are refused whatever their key is.
+/// Returns tokens that are refused whatever their key is.
 fn hopeless(kid: &str) -> Vec<(&'static str, Scheme, String, PeerCertificate)> {
     let now = NOW.as_secs();
     let good =
@@ -226,7 +226,7 @@ fn hopeless(kid: &str) -> Vec<(&'static str, Scheme, String, PeerCertificate)> {
     ]
 }
 
-/// A stranger knows issuer and audience, but has no token for a certificate of its own.
+/// An attacker knows issuer and audience, but has no token for a certificate of its own.
 #[tokio::test]
 async fn v55_a_token_that_nothing_can_save_costs_no_fetch() {
     let (documents, clock) = (Documents::entra(), At::now());
@@ -239,7 +239,7 @@ async fn v55_a_token_that_nothing_can_save_costs_no_fetch() {
     }
     assert_eq!(documents.count(), 0);
     assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
-    // Keys that are due for a refresh, and keys that are due to be waited for.
+    // The keys are new, then due for a refresh, then so old that a token must wait for the refresh.
     for seconds in [0, 3600, 3600] {
         clock.advance(seconds);
         for (reason, scheme, token, peer) in hopeless(KID) {
@@ -252,7 +252,7 @@ async fn v55_a_token_that_nothing_can_save_costs_no_fetch() {
         }
     }
     assert_eq!(documents.count(), 2);
-    // While the issuer fails nobody knows whether the key exists; the other reason is certain.
+    // While the issuer fails, it is not known whether the key exists. The other reason is certain.
     documents.fail(METADATA, FetchError::Status { status: 503 });
     assert_eq!(decide(&verifier, &clock, "unknown").await, "keys_unavailable");
     let count = documents.count();
@@ -263,7 +263,7 @@ async fn v55_a_token_that_nothing_can_save_costs_no_fetch() {
     assert_eq!(documents.count(), count);
 }
 
-/// The application's demand sees claims of verified tokens only.
+/// The application's demand gets claims of verified tokens only.
 #[tokio::test]
 async fn v55_demands_are_asked_about_verified_tokens_only() {
     let (documents, clock) = (Documents::entra(), At::now());
@@ -296,7 +296,7 @@ fn remembering(documents: &Documents, clock: &At) -> Verifier {
         .unwrap()
 }
 
-/// A token that outlives the keys: 28 hours, as Entra's longest.
+/// A token that is valid for longer than the keys: 28 hours, as Entra's longest.
 fn long_lived(clock: &At) -> String {
     let now = certbound_verifier::Clock::now(clock).as_secs();
     let times = token().claim("iat", json!(now)).claim("nbf", json!(now));
@@ -329,7 +329,7 @@ async fn v58_a_key_that_goes_takes_its_remembered_decisions_along() {
     assert_eq!(verify().await, "unknown_key");
 }
 
-/// With a pause in the traffic there is nobody who would have refreshed the keys before.
+/// There is a pause in the traffic, so no request has refreshed the keys before.
 #[tokio::test]
 async fn v58_a_remembered_decision_is_not_taken_from_its_sleep_with_old_keys() {
     let (documents, clock) = (Documents::entra(), At::now());
@@ -364,7 +364,7 @@ async fn v56_remembered_decisions_end_when_their_keys_are_believed_no_more() {
     assert_eq!(verify().await, "accepted");
 }
 
-/// Remembered traffic alone refreshes the keys, but not that of a certificate that has ended.
+/// Remembered tokens refresh the keys too, unless the client certificate has expired.
 #[tokio::test]
 async fn v55_a_remembered_token_that_nothing_can_save_costs_no_fetch() {
     let (documents, clock) = (Documents::entra(), At::now());

@@ -1,4 +1,4 @@
-//! 46 to 49 and 54: how the token comes, and what the answer says.
+//! Cases 46 to 49 and 54: the form in which a token is sent, and the response.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ fn v47_scheme_one_space_token() {
     for value in malformed {
         assert_eq!(parse(&[value]), Err("malformed_authorization"), "{value:?}");
     }
-    // CR, LF and NUL cannot stand in a header at all, and are refused where they come some other way.
+    // A header cannot have CR, LF or NUL. They are refused if a value comes from elsewhere.
     for value in ["mtls_pop a\r\nx", "mtls_pop a\n", "mtls_pop \0"] {
         assert!(HeaderValue::from_str(value).is_err());
         assert_eq!(Authorization::parse(value.as_bytes()).unwrap_err(), Refusal::MalformedAuthorization);
@@ -84,7 +84,7 @@ async fn v48_a_token_in_the_url_or_a_form() {
     let ordinary = Request::get("https://orders.example/?$top=1&token=x").body(()).unwrap();
     assert_eq!(layer(ordinary).await, "no_credentials", "a query of another kind");
     assert_eq!(Refusal::TokenInUrl.status(), 400);
-    // A form's body is never read: the token there does not count.
+    // The body of a form is never read, so a token in it does not count.
     let form = Request::post("https://orders.example/")
         .header("content-type", "application/x-www-form-urlencoded")
         .body(())
@@ -92,7 +92,7 @@ async fn v48_a_token_in_the_url_or_a_form() {
     assert_eq!(layer(form).await, "no_credentials");
 }
 
-/// Whatever the token says: two servers on the way could see two requests.
+/// The token does not matter: two servers on the way could read two different requests.
 #[tokio::test]
 async fn v52_a_request_of_two_lengths() {
     let request = |headers: &[(&str, &str)]| {
@@ -123,7 +123,7 @@ fn v49_other_schemes() {
     }
 }
 
-/// Every kind of refusal, with hostile text wherever a text can stand.
+/// Returns every kind of refusal, with hostile text in every place that can have text.
 fn hostile() -> Vec<Refusal> {
     let text = || "\"\r\nSet-Cookie: a=b\u{1b}[2J".to_owned();
     let time = crate::support::NOW;
@@ -224,7 +224,7 @@ fn answers_are_those_of_rfc_6750() {
     assert!(bearer.challenge().unwrap().starts_with("Bearer error=\"invalid_token\""));
 }
 
-/// A client that knows only `Bearer` is not asked for `mtls_pop`, unless the layer's owner says so.
+/// A challenge does not name `mtls_pop` if the policy accepts `Bearer` only, unless the layer has another style.
 #[test]
 fn a_challenge_names_the_schemes_that_the_binding_policy_accepts() {
     for (policy, expected) in [
@@ -332,7 +332,7 @@ fn a_challenge_comes_with_401_and_grpc_has_its_own_statuses() {
         Answer::new(refusal, &AnswerStyle::MtlsPop).response().headers().contains_key("retry-after")
     };
     assert_eq!(refusals.each_ref().map(retry), [false, false, true]);
-    // Graph and vaults do not know 400.
+    // Graph and Key Vault do not use 400.
     assert_eq!(Answer::new(&Refusal::TokenInUrl, &AnswerStyle::Graph).status(), 401);
     assert_eq!(Answer::new(&Refusal::TokenInUrl, &AnswerStyle::MtlsPop).status(), 400);
 }

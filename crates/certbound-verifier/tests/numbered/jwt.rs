@@ -1,4 +1,4 @@
-//! 24 to 36 and 44: the token's form and signature.
+//! Cases 24 to 36 and 44: the token's form and signature.
 
 use serde_json::json;
 
@@ -48,7 +48,7 @@ fn v26_another_algorithm_than_the_pinned_one() {
 
 #[test]
 fn v27_a_key_in_the_header_is_ignored() {
-    // Signed by the issuer, with somebody's keys beside: accepted, so they are not looked at.
+    // The issuer signed it, and the header names other keys. It is accepted, so those keys are ignored.
     let token_with = |name: &str| {
         token()
             .header(name, if name == "x5c" { json!(["MIIB"]) } else { json!("https://evil.example/k") })
@@ -57,7 +57,7 @@ fn v27_a_key_in_the_header_is_ignored() {
     for name in ["jku", "x5u", "jwk", "x5c"] {
         assert_eq!(code(decide(&token_with(name))), "accepted", "{name}");
     }
-    // Signed by somebody, with their key beside: their key is not looked at.
+    // An attacker signed it, and the header has the attacker's key. That key is ignored.
     let stranger = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
     let jwk = json!({ "kty": "RSA", "kid": KID, "e": "AQAB", "n": "x" });
     let forged = token().header("jwk", jwk);
@@ -113,14 +113,14 @@ fn v31_v32_not_three_parts() {
     }
 }
 
-/// OpenIddict encrypts access tokens unless it is told not to: the refusal says what to change.
+/// OpenIddict encrypts access tokens by default. The refusal says what to change.
 #[test]
 fn v31_an_encrypted_token_is_called_encrypted() {
     let header = base64(br#"{"alg":"RSA-OAEP","enc":"A256CBC-HS512","kid":"k1","typ":"at+jwt","cty":"JWT"}"#);
     let refusal = decide(&format!("{header}.AAAA.AAAA.AAAA.AAAA")).unwrap_err();
     assert_eq!((refusal.code(), refusal.status()), ("encrypted_token", 401));
     assert!(refusal.fix().contains("signed tokens"), "{}", refusal.fix());
-    // Neither the header alone nor the number of parts alone makes one.
+    // The header alone, or the number of parts alone, does not make it encrypted.
     let signed = base64(HEADER.as_bytes());
     assert_eq!(code(decide(&format!("{signed}.AAAA.AAAA.AAAA.AAAA"))), "malformed_token");
     assert_eq!(code(decide(&format!("{header}.AAAA.AAAA"))), "malformed_token");
@@ -174,7 +174,7 @@ fn v35_base64url_has_one_spelling() {
             assert_eq!(spoil(spoiled.clone()), "malformed_token", "{spoiled:.12}");
         }
     }
-    // 256 bytes of signature: the last character has four bits to spare.
+    // The signature has 256 bytes, so the last character has four spare bits.
     let last = token.chars().last().unwrap();
     let other = if last == 'A' || last == 'Q' || last == 'g' || last == 'w' {
         char::from_u32(u32::from(last) + 1).unwrap()
@@ -203,11 +203,11 @@ fn v44_a_signature_over_other_bytes() {
         (input.to_owned(), signature.to_owned())
     };
     let (header, _) = input.split_once('.').unwrap();
-    // The same claims, written in another way.
+    // The same claims, with other white space.
     let pretty = serde_json::to_string_pretty(&token.claims).unwrap();
     let re_encoded = format!("{header}.{}.{signature}", base64(pretty.as_bytes()));
     assert_eq!(code(decide(&re_encoded)), "bad_signature");
-    // Shortened: a leading zero stripped, or simply cut.
+    // The signature is one byte shorter, then one byte longer.
     use base64::Engine as _;
     let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(&signature).unwrap();
     assert_eq!(code(decide(&format!("{input}.{}", base64(&bytes[1..])))), "bad_signature");

@@ -1,4 +1,4 @@
-//! 34 and 37 to 43: what the claims must say.
+//! Cases 34 and 37 to 43: the values that the claims must have.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const N: u64 = NOW.as_secs();
 
 #[test]
 fn v34_v37_times() {
-    // Leeway is 60 s: the last second that is accepted, and the first that is not.
+    // The leeway is 60 s: the last second that is accepted, and the first that is not.
     assert_eq!(with("exp", json!(N - 59)), "accepted");
     assert_eq!(with("exp", json!(N - 60)), "token_expired");
     assert_eq!(with("nbf", json!(N + 60)), "accepted");
@@ -46,14 +46,14 @@ fn v34_v37_times() {
         }
     }
     assert_eq!(with("exp", json!(u64::MAX)), "token_lifetime_refused");
-    // It ends before it begins, or lives longer than any token of Entra.
+    // The token expires before it begins, or lives longer than any token of Entra.
     let short = token().claim("nbf", json!(N + 30)).claim("exp", json!(N + 30));
     assert_eq!(code(decide(&short.sign())), "token_lifetime_refused");
     assert_eq!(with("exp", json!(N - 300 + 29 * 3600)), "accepted");
     assert_eq!(with("exp", json!(N - 300 + 29 * 3600 + 1)), "token_lifetime_refused");
 }
 
-/// RFC 7519 allows a fraction (section 2), and rounding it never helps the caller.
+/// RFC 7519, section 2, allows a fraction. It is rounded against the caller.
 #[test]
 fn v34_a_fraction_of_a_second_counts_against_the_caller() {
     let n = f64::from(u32::try_from(N).unwrap());
@@ -66,7 +66,7 @@ fn v34_a_fraction_of_a_second_counts_against_the_caller() {
         assert_eq!(with(name, n + 59.5), "accepted");
         assert_eq!(with(name, n + 60.5), "token_not_yet_valid", "{name}");
     }
-    // An age and a lifetime are measured over both fractions.
+    // An age and a lifetime include both fractions.
     let limit = f64::from(29 * 3600);
     assert_eq!(with("exp", n - 300.0 + limit), "accepted");
     assert_eq!(with("exp", n - 300.0 + limit + 0.5), "token_lifetime_refused");
@@ -74,7 +74,7 @@ fn v34_a_fraction_of_a_second_counts_against_the_caller() {
     let young = builder().max_age(Duration::from_secs(600)).leeway(Duration::ZERO).build().unwrap();
     assert_eq!(by(&young, &token().claim("iat", json!(n - 599.5))), "accepted");
     assert_eq!(by(&young, &token().claim("iat", json!(n - 600.5))), "token_too_old");
-    // Beyond every range, and beyond what JSON can say.
+    // These numbers are beyond every range, and beyond what JSON can express.
     assert_eq!(with("exp", 1e300), "token_lifetime_refused");
     assert_eq!(with("nbf", 1e300), "token_not_yet_valid");
     let text = serde_json::to_string(&token().claims).unwrap();
@@ -84,7 +84,7 @@ fn v34_a_fraction_of_a_second_counts_against_the_caller() {
     assert_eq!(code(decide(&crate::support::sign_json(header, &huge))), "malformed_token");
 }
 
-/// A token that says neither when it was issued nor from when it is valid is believed no longer than one that does.
+/// A token without `iat` and `nbf` is accepted for no longer than a token that has them.
 #[test]
 fn v37_a_lifetime_without_a_beginning_counts_from_now() {
     let without = |exp: u64| {
@@ -100,7 +100,7 @@ fn v37_a_lifetime_without_a_beginning_counts_from_now() {
     assert_eq!(by(&longer, &token), "accepted");
 }
 
-/// A decision is remembered no longer than the age that is accepted, whatever form `iat` has.
+/// A decision is remembered no longer than the accepted age of the token, whatever form `iat` has.
 #[tokio::test]
 async fn v37_a_remembered_token_grows_too_old() {
     use certbound_verifier::Authorization;
@@ -170,7 +170,7 @@ fn v38_several_audiences_are_all_ours_or_one_is_by_choice() {
     assert_eq!(by(&lax, &aud(&["api://other", AUDIENCE])), "accepted");
     assert_eq!(by(&lax, &aud(&["api://other", "x"])), "audience_mismatch");
     assert_eq!(by(&lax, &aud(&[])), "audience_mismatch");
-    // What the refusal advises: each of them is added to the verifier.
+    // The refusal advises to add each audience to the verifier. This does so.
     let both = aud(&[AUDIENCE, "https://idp.example/userinfo"]);
     let refusal = decide(&both.sign()).unwrap_err();
     assert!(refusal.fix().contains("each of the token's audiences"), "{}", refusal.fix());
@@ -201,7 +201,7 @@ fn v39_the_issuer_is_exactly_the_tenants() {
     }
     assert_eq!(with("iss", json!(7)), "issuer_not_trusted");
     assert_eq!(code(decide(&token().without("iss").sign())), "issuer_not_trusted");
-    // The right issuer, of the other version.
+    // The issuer is right, but is that of the other version.
     assert_eq!(with("iss", json!(format!("https://sts.windows.net/{TENANT}/"))), "version_mismatch");
 }
 
@@ -241,7 +241,7 @@ fn v40_tenants_by_a_list_or_a_rule() {
         assert_eq!(by(&verifier, &of(OTHER_TENANT)), "accepted");
         assert_eq!(by(&verifier, &of(third)), "tenant_not_allowed");
     }
-    // Where any tenant will do, it must still be one, in the only spelling an issuer has.
+    // If every tenant is accepted, the `tid` must still be a GUID in lower case.
     let any = Issuer::entra_where(Cloud::Public, |_| true);
     let verifier = Verifier::builder().issuer(any).audience(AUDIENCE).dangerous_any_caller().build().unwrap();
     assert_eq!(by(&verifier, &of(third)), "accepted");
@@ -307,7 +307,7 @@ fn v42_users_scopes_and_clients_by_choice() {
 
 #[test]
 fn v43_tokens_for_another_purpose() {
-    // An id_token for the resource's own application, and an assertion of Leg 1.
+    // These are an id_token for the resource's own application, and an assertion of Leg 1.
     let id_token = token().without("azp").without("idtyp").claim("nonce", json!("n"));
     assert_eq!(code(decide(&id_token.sign())), "version_mismatch");
     assert_eq!(with("aud", json!("fb60f99c-7a34-4190-8149-302f77469936")), "audience_mismatch");

@@ -1,4 +1,4 @@
-//! 45, 55 to 60: keys over time.
+//! Cases 45 and 55 to 60: keys over time.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::{AUDIENCE, KID, NOW, TENANT, Token, base64, client, code, issuer, public_key, token};
 
-/// A clock that stands until it is set.
+/// A clock that moves only when a test sets it.
 #[derive(Clone)]
 pub(crate) struct At(Arc<AtomicU64>);
 
@@ -33,14 +33,14 @@ impl Clock for At {
 
 type Known = HashMap<String, Result<Vec<u8>, FetchError>>;
 
-/// Documents by URL, and how often each was asked for.
+/// Documents by URL, and the number of requests for them.
 #[derive(Clone, Default)]
 pub(crate) struct Documents {
     pub(crate) known: Arc<Mutex<Known>>,
     pub(crate) asked: Arc<AtomicUsize>,
-    /// How often the fetch of keys began: with their metadata.
+    /// The number of key fetches that began. A fetch begins with the metadata.
     pub(crate) begun: Arc<AtomicUsize>,
-    /// How often other tasks run before an answer comes.
+    /// How often other tasks run before a response arrives.
     pub(crate) turns: usize,
     pub(crate) gate: Option<Arc<tokio::sync::Semaphore>>,
 }
@@ -74,7 +74,7 @@ impl Documents {
         documents
     }
 
-    /// Each document takes some turns of the runtime.
+    /// Each document takes 20 turns of the runtime.
     pub(crate) fn slow() -> Self {
         Self { turns: 20, ..Self::entra() }
     }
@@ -113,7 +113,7 @@ pub(crate) fn verifier(documents: &Documents, clock: &At) -> Verifier {
         .unwrap()
 }
 
-/// A token of now.
+/// Makes a token that is issued now.
 pub(crate) fn of_now(kid: &str, clock: &At) -> Token {
     let now = clock.now_secs();
     token()
@@ -141,7 +141,7 @@ pub(crate) async fn decide(verifier: &Verifier, clock: &At, kid: &str) -> &'stat
 /// More turns of the runtime than any task here needs.
 pub(crate) const ROUNDS: usize = 10_000;
 
-/// Lets other tasks run until it holds.
+/// Lets other tasks run until `holds` returns true.
 pub(crate) async fn until(holds: impl Fn() -> bool) {
     for _ in 0..ROUNDS {
         if holds() {
@@ -216,7 +216,7 @@ fn sets_can_be_joined_and_counted() {
     assert_eq!(code(crate::support::verifier().check(&two, &authorization, &client(), NOW)), "accepted");
 }
 
-/// A key that names its algorithm serves tokens of that one only.
+/// A key that names an algorithm verifies tokens of that algorithm only.
 #[test]
 fn a_key_that_names_its_algorithm_serves_no_other() {
     use certbound_verifier::Algorithm;
@@ -335,7 +335,7 @@ async fn v58_old_keys_are_refreshed_in_the_background() {
         tokio::task::yield_now().await;
     }
     assert_eq!(decide(&verifier, &clock, "k2").await, "accepted");
-    // Looked for at once: no unknown key has caused a fetch before.
+    // The unknown key is looked for at once: no unknown key has caused a fetch before.
     assert_eq!(decide(&verifier, &clock, KID).await, "unknown_key");
     assert_eq!(documents.count(), 6);
 }
@@ -348,7 +348,7 @@ async fn v55_a_background_refresh_that_fails_is_not_tried_at_every_request() {
     documents.fail(METADATA, FetchError::Status { status: 500 });
     clock.advance(3600);
     for (interval, pause) in [(1, 10), (2, 20), (3, 40)] {
-        // Twenty at once, and one each second after the fetch has ended.
+        // Twenty requests at once, and one each second after the fetch has ended.
         for _ in 0..20 {
             assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
         }
@@ -371,7 +371,7 @@ async fn v58_rotation() {
     let (documents, clock) = (Documents::entra(), At::now());
     let verifier = verifier(&documents, &clock);
     assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
-    // A new key appears: one refresh finds it. The old one is gone with it.
+    // A new key appears, and one refresh finds it. The old key is gone.
     documents.set(JWKS, &json!({ "keys": [jwk("k2")] }));
     assert_eq!(decide(&verifier, &clock, "k2").await, "accepted");
     assert_eq!(decide(&verifier, &clock, KID).await, "unknown_key");
@@ -382,7 +382,7 @@ async fn v58_rotation() {
     }
 }
 
-/// A decision made with a key that is gone is not remembered beyond it.
+/// A decision that was made with a key is forgotten when the key is gone.
 #[tokio::test]
 async fn v58_remembered_decisions_end_with_their_keys() {
     let (documents, clock) = (Documents::entra(), At::now());
@@ -491,7 +491,7 @@ fn a_key_that_names_its_issuer_signs_for_it_alone() {
     }
 }
 
-/// A slow issuer keeps nobody waiting but those who need its keys, and those share one fetch.
+/// Only requests that need the keys of a slow issuer wait for it, and they share one fetch.
 #[tokio::test]
 async fn no_request_waits_behind_another_issuers_fetch() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
@@ -545,7 +545,7 @@ async fn futures(
     set.join_all().await
 }
 
-/// The caller that began a fetch may go away; the fetch goes on for those who wait.
+/// The caller that began a fetch may be cancelled. The fetch continues for the callers that wait.
 #[tokio::test]
 async fn a_caller_that_gives_up_does_not_end_the_fetch() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
@@ -564,7 +564,7 @@ async fn a_caller_that_gives_up_does_not_end_the_fetch() {
     assert_eq!(documents.count(), 2);
 }
 
-/// Panics the first time, and answers then.
+/// A client that panics at the first request, and answers the following ones.
 #[derive(Clone)]
 struct Panicking(Documents);
 
@@ -590,7 +590,7 @@ async fn a_fetch_that_panics_is_a_failure() {
     assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
 }
 
-/// The runtime of a fetch ends before the fetch does; callers of another runtime get keys all the same.
+/// The runtime of a fetch ends before the fetch. Callers in another runtime still get keys.
 #[test]
 fn a_runtime_that_ends_takes_its_fetch_along() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
@@ -613,7 +613,7 @@ fn a_runtime_that_ends_takes_its_fetch_along() {
     assert_eq!(documents.fetches(), 2);
 }
 
-/// A runtime that is not driven any more keeps its fetch for ever; another one is begun after a minute.
+/// A runtime that does not run any more never ends its fetch. After a minute, another fetch begins.
 #[test]
 fn a_fetch_that_nobody_drives_is_given_up() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));

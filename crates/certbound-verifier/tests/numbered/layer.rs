@@ -1,4 +1,4 @@
-//! 19, 50, 53: the layer, on requests with the facts of their connections.
+//! Cases 19, 50 and 53: the layer, with requests that have the facts of their connections as extensions.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use tower_service::Service;
 use crate::keys::{At, Documents, verifier};
 use crate::support::{CLIENT, client, peer, token};
 
-/// The resource: it must never be reached without a [`Verified`].
+/// The resource. No request without a [`Verified`] may reach it.
 #[derive(Clone)]
 struct Resource;
 
@@ -67,7 +67,7 @@ async fn v01_v02_v19_only_accepted_requests_reach_the_resource() {
     for (peer, part) in [
         (Some(peer("p256.pem")), "not the one the token is bound to"),
         (Some(PeerCertificate::none()), "no client certificate"),
-        // v19: nobody says what the connection has.
+        // v19: the request has no fact about its connection.
         (None, "no client certificate"),
     ] {
         let (status, body) = call(layer(), request(peer)).await;
@@ -125,7 +125,7 @@ async fn v23_behind_a_proxy_only_its_header_counts() {
     assert_eq!(ask(true, Some("11.1.2.3:5"), false).await.0, 400, "not the proxy");
     assert_eq!(ask(true, None, false).await.0, 400, "nobody knows from where");
     assert_eq!(ask(false, Some("10.1.2.3:5"), true).await.0, 401, "no fall-back to the connection's own");
-    // The address may stand elsewhere.
+    // The address may be in another extension.
     let elsewhere = behind().address_from(|extensions| extensions.get::<std::net::IpAddr>().copied());
     let mut other = request(None);
     other.headers_mut().insert("client-cert", encoded.parse().unwrap());
@@ -206,7 +206,7 @@ async fn a_proxy_that_asks_is_told_who_calls() {
     let (status, client_id, .., challenge) = ask(request(None)).await;
     assert_eq!((status, client_id), (401, None));
     assert!(challenge.unwrap().contains("invalid_token"));
-    // nginx takes 400 for a fault of its own.
+    // nginx treats 400 as its own failure.
     let mut twice = request(Some(client()));
     twice.headers_mut().append("authorization", "mtls_pop x".parse().unwrap());
     assert_eq!(ask(twice).await.0, 401);
@@ -215,7 +215,7 @@ async fn a_proxy_that_asks_is_told_who_calls() {
     assert_eq!(ask(original).await.0, 401);
 }
 
-/// A proxy that copies what is there would leave the client's own header where ours is missing.
+/// If a header were missing, a proxy that copies headers would leave the client's own header of this name.
 #[tokio::test]
 async fn a_proxy_that_asks_is_told_by_all_seven_headers() {
     const NAMES: [&str; 7] =
@@ -249,7 +249,7 @@ async fn a_proxy_that_asks_is_told_by_all_seven_headers() {
     for second in ["Reader Admin", "", " ", "Zo\u{eb}", "a\tb", "a\nb"] {
         assert_eq!(roles(json!(["Orders.Read", second])).await, "", "{second:?}");
     }
-    // Nobody is named with a refusal.
+    // A refusal names no caller.
     let refused = ForwardAuth::new(layer()).answer(&request(None).into_parts().0).await;
     assert!(refused.headers().keys().all(|name| !name.as_str().starts_with("x-certbound-")));
 }
@@ -275,7 +275,7 @@ async fn v48_a_token_in_the_url_that_a_proxy_names() {
         let hostile: [&[&[u8]]; 10] = [
             &[b"/orders?access_token=x"],
             &[b"https://orders.example/orders?a=b&access_token=x"],
-            // No text: the whole header passed unread.
+            // These are not UTF-8. A check of text would skip the whole header.
             &[b"/\xe9?access_token=x"],
             &[b"/?a=\xff&access_token=x"],
             &["/\u{e9}?access_token=x".as_bytes()],
@@ -306,7 +306,7 @@ async fn v52_a_request_of_two_lengths_reaches_no_resource() {
     let (status, body) = call(layer(), both(request(Some(client())))).await;
     assert_eq!(status, 400);
     assert!(body.contains("ambiguous"), "{body}");
-    // The proxy itself asked so: 401 would blame its client.
+    // The ambiguous length is the proxy's: 401 would blame the client.
     let answer = ForwardAuth::new(layer()).answer(&both(request(Some(client()))).into_parts().0).await;
     assert_eq!(answer.status(), 400);
     assert_eq!(answer.headers()["connection"], "close");

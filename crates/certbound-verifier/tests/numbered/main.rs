@@ -1,4 +1,4 @@
-//! The refusals that a resource owes its callers, by the numbers of the security test list: `vNN` is item NN.
+//! The refusals that a resource must make, by the numbers of the security test list: `vNN` is case NN.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 mod algorithms;

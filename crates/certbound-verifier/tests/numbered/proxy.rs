@@ -1,4 +1,4 @@
-//! 50 to 52: the certificate in a header.
+//! Cases 50 to 52: the certificate in a header.
 
 use std::net::IpAddr;
 
@@ -20,7 +20,7 @@ fn pem(name: &str) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// As nginx writes `$ssl_client_escaped_cert`.
+/// Encodes as nginx does for `$ssl_client_escaped_cert`.
 fn escaped(pem: &str) -> String {
     let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     pem.bytes()
@@ -72,7 +72,7 @@ fn v51_every_form_is_read_from_the_proxy_and_from_nobody_else() {
 fn v51_v52_a_header_twice_or_of_another_spelling() {
     for (proxy, name, value) in proxies() {
         assert_eq!(read(&proxy, PROXY, &[(name, &value), (name, &value)]), Err(ForwardedError::Repeated));
-        // v52: some servers take `_` for `-`.
+        // v52: some servers treat `_` and `-` as the same.
         let underscored = name.replacen('-', "_", 1);
         assert_eq!(
             read(&proxy, PROXY, &[(name, &value), (&underscored, "x")]),
@@ -111,13 +111,13 @@ fn v51_values_that_are_not_one_certificate() {
         }
     }
     let [(rfc9440, ..), (envoy, ..), (nginx, ..), (app_service, ..)] = proxies();
-    // HAProxy without a certificate. The other forms know no such thing.
+    // HAProxy sends `::` for no certificate. In the other forms it is an error.
     assert_eq!(read(&rfc9440, PROXY, &[("client-cert", "::")]), Ok(PeerCertificate::none()));
     assert!(read(&app_service, PROXY, &[("x-arr-clientcert", "::")]).is_err());
     assert!(read(&nginx, PROXY, &[("x-ssl-client-cert", "::")]).is_err());
     let empty = escaped("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n");
     assert!(read(&nginx, PROXY, &[("x-ssl-client-cert", &empty)]).is_err());
-    // The last length that is read, of a value that is then found to be none.
+    // The longest value that is read. It is then found not to be a certificate.
     let longest = "A".repeat(16 * 1024);
     assert!(!matches!(
         read(&app_service, PROXY, &[("x-arr-clientcert", &longest)]),
@@ -167,7 +167,7 @@ fn v51_values_that_are_not_one_certificate() {
     );
 }
 
-/// Headers that other programs write, by their own documents: `testdata/proxies/README.md`.
+/// Headers of other programs, taken from their own documents: `testdata/proxies/README.md`.
 #[test]
 fn v51_headers_of_envoy_yarp_and_app_service() {
     let golden = |name: &str| {
@@ -197,7 +197,7 @@ fn v51_the_header_may_have_another_name() {
     for (proxy, own, value) in proxies() {
         let renamed = proxy.clone().with_header_name(name("x-client-cert"));
         if own == "x-forwarded-client-cert" {
-            // Envoy would not remove the other header from what clients send.
+            // Envoy would not remove the other header from the requests of clients.
             assert_eq!(renamed, Err(HeaderNameError::Fixed));
             assert_eq!(proxy.clone().with_header_name(name(own)), Ok(proxy), "its own name");
             continue;
@@ -224,13 +224,13 @@ fn v51_the_header_may_have_another_name() {
     }
 }
 
-/// Text behind the certificate is no part of it, and no reader may take it for nothing.
+/// Text after the certificate is not part of it, and a reader must not ignore it.
 #[test]
 fn v51_between_the_markers_stands_base64_alone() {
     let [_, _, (nginx, name, _), _] = proxies();
     let get = |pem: &str| read(&nginx, PROXY, &[(name, &escaped(pem))]);
     let rsa = pem("rsa.pem");
-    // mod_headers of Apache puts spaces where the lines ended, and does not encode.
+    // Apache's mod_headers writes spaces instead of line ends, and does not encode.
     assert_eq!(read(&nginx, PROXY, &[(name, rsa.replace('\n', " ").trim())]), Ok(client()));
     assert_eq!(get(&rsa.replace('\n', "\r\n")), Ok(client()));
     let end = "-----END CERTIFICATE-----\n";
@@ -248,7 +248,7 @@ fn v51_between_the_markers_stands_base64_alone() {
     assert_eq!(get(&empty_before), Err(ForwardedError::SeveralCertificates));
 }
 
-/// A thief of a token has a certificate of its own made for the names that Envoy repeats without escaping them.
+/// A thief of a token makes a certificate with names that Envoy repeats without escaping them.
 #[test]
 fn v51_a_certificates_names_write_nothing_into_envoys_header() {
     let [_, (envoy, name, _), ..] = proxies();

@@ -1,4 +1,4 @@
-//! 17 and 18 at issuers other than Entra: who calls, told by the tokens that Keycloak, Auth0, Okta, Duende and OpenIddict write.
+//! Cases 17 and 18 at issuers other than Entra: the caller, in tokens of Keycloak, Auth0, Okta, Duende and OpenIddict.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ fn oidc(url: &str) -> Issuer {
     Issuer::oidc(url, [Algorithm::Rs256]).unwrap()
 }
 
-/// A token of the issuer, for an application, until a test spoils it.
+/// Makes a good token of the issuer for an application. Tests then change it.
 fn standard() -> Token {
     let mut token = token();
     for name in ["azp", "azpacr", "idtyp", "oid", "roles", "tid", "ver"] {
@@ -43,7 +43,7 @@ fn decide(builder: VerifierBuilder, token: &Token) -> &'static str {
     code(by(&builder.build().unwrap(), &oidc(ISSUER), token))
 }
 
-/// As what `token` is accepted.
+/// Returns the kind of caller as which `token` is accepted.
 fn kind(token: &Token) -> &'static str {
     let accepted = |callers| decide(builder().dangerous_any_caller().callers(callers), token);
     match (accepted(Callers::Applications), accepted(Callers::Users)) {
@@ -57,7 +57,7 @@ fn kind(token: &Token) -> &'static str {
     }
 }
 
-/// A golden file, bound and valid now.
+/// Reads a golden file, and makes its token bound and valid now.
 fn golden(name: &str) -> Token {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/tokens");
     let text = std::fs::read(path.join(format!("{name}.json"))).unwrap();
@@ -116,7 +116,7 @@ fn tokens_of_known_issuers_are_told_apart() {
         assert_eq!(code(decide(other, id)), "caller_kind_not_accepted", "{name}");
         assert_eq!(code(decide(Callers::Any, id)), "accepted", "{name}");
         assert_eq!(code(decide(own, &id.to_ascii_uppercase())), "client_not_allowed", "{name}");
-        // A user's token never becomes an application's by losing what it says of the user's session.
+        // A user's token does not become an application's by losing the claims of the user's session.
         if !application {
             let bare = ["sid", "session_state", "uid", "amr", "auth_time", "idp"]
                 .into_iter()
@@ -134,11 +134,11 @@ fn v17_client_ids_that_differ_in_case_are_two_clients() {
     assert_eq!(decide(allow("ss-rsa"), &of("ss-rsa")), "accepted");
     assert_eq!(decide(allow("ss-rsa"), &of("SS-RSA")), "client_not_allowed");
     assert_eq!(decide(allow("SS-RSA"), &of("ss-rsa")), "client_not_allowed");
-    // Nor is one GUID another spelling of the other one.
+    // GUIDs that differ in case are different ids too.
     assert_eq!(decide(allow(&CLIENT.to_ascii_uppercase()), &of(CLIENT)), "client_not_allowed");
 }
 
-/// The comparison is that of the token's issuer, not that of the verifier.
+/// Ids are compared by the rule of the token's issuer, not by a rule of the verifier.
 #[test]
 fn v17_one_verifier_compares_by_each_tokens_issuer() {
     let verifier = Verifier::builder()
@@ -159,14 +159,14 @@ fn v17_one_verifier_compares_by_each_tokens_issuer() {
     }
 }
 
-/// `appid` is Entra's: at another issuer a client may have it written into its tokens.
+/// Only Entra uses `appid`. At another issuer, a client may be able to add it to its tokens.
 #[test]
 fn v17_the_clients_claim_is_not_one_that_a_client_may_add() {
     let token = standard().claim("client_id", json!("app1")).claim("sub", json!("app1"));
     let spoofed = token.clone().claim("appid", json!("evil"));
     assert_eq!(decide(builder().only_clients(["evil"]), &spoofed), "client_not_allowed");
     assert_eq!(decide(builder().only_clients(["app1"]), &spoofed), "accepted");
-    // Two that disagree are nobody's, whichever of them is allowed.
+    // If two claims disagree, the token is refused, whichever client is allowed.
     for name in ["azp", "cid"] {
         for claim in [json!("evil"), json!("APP1"), json!(""), json!(7), json!(null), json!(["app1"])] {
             let both = token.clone().claim(name, claim.clone());
@@ -180,7 +180,7 @@ fn v17_the_clients_claim_is_not_one_that_a_client_may_add() {
         let same = token.clone().claim(name, json!("app1"));
         assert_eq!(decide(builder().only_clients(["app1"]), &same), "accepted");
     }
-    // No claim at all names no client, and no list has it.
+    // Without such a claim there is no client id, so no list contains it.
     let nobody = token.without("client_id");
     assert_eq!(decide(builder().callers(Callers::Any).only_clients(["app1"]), &nobody), "client_not_allowed");
     assert_eq!(decide(builder().only_clients(["app1"]), &nobody), "caller_kind_not_accepted");
@@ -202,7 +202,7 @@ fn v17_the_clients_claim_by_choice() {
         decide(by_appid().callers(Callers::Any).only_clients(["orders-job"]), &without),
         "client_not_allowed"
     );
-    // Entra's own stay.
+    // Entra's own claims are still used.
     let issuer = crate::support::issuer().with_client_claim("oid");
     let verifier =
         Verifier::builder().issuer(issuer).audience(AUDIENCE).only_clients([CLIENT]).build().unwrap();
@@ -214,7 +214,8 @@ fn v17_the_clients_claim_by_choice() {
 fn v17_a_user_is_no_application_whatever_the_user_is_called() {
     let user = || standard().claim("sub", json!("88421113"));
     assert_eq!((kind(&standard()), kind(&user())), ("application", "user"));
-    // The name of a service account, the subject of Auth0's applications, the client's own id: each with a session.
+    // These look like an application: a service account's name, Auth0's subject, the client's own id. Each has a
+    // session.
     for (name, value) in [
         ("preferred_username", "service-account-orders-job"),
         ("sub", "orders-job@clients"),
@@ -228,7 +229,7 @@ fn v17_a_user_is_no_application_whatever_the_user_is_called() {
             assert_eq!(kind(&named.clone().claim(trace, found)), "neither", "{value} {trace}");
         }
     }
-    // The same of another client is neither one.
+    // The same forms with another client id are neither kind.
     for (name, value) in [("preferred_username", "service-account-other"), ("sub", "other@clients")] {
         assert_eq!(kind(&user().claim(name, json!(value))), "neither", "{value}");
     }
@@ -237,7 +238,7 @@ fn v17_a_user_is_no_application_whatever_the_user_is_called() {
         kind(&user().claim("sub", json!("orders-job@clients")).claim("gty", json!("password"))),
         "neither"
     );
-    // Without scopes nobody consented to anything.
+    // A token without scopes is not a user's: the user consented to nothing.
     assert_eq!(kind(&user().without("scope")), "neither");
 }
 
@@ -251,7 +252,7 @@ fn v17_a_token_without_a_subject_is_an_applications_only_where_nothing_says_pers
     for subject in [json!(null), json!(7), json!(""), json!(["orders-job"])] {
         assert_eq!(kind(&without().claim("sub", subject.clone())), "neither", "{subject}");
     }
-    // `azp` alone stands in tokens about others, too: Keycloak's light ones have neither `sub` nor a name.
+    // `azp` alone may be in a token about another subject: Keycloak's light tokens have neither `sub` nor a name.
     let light = without().without("client_id").claim("azp", json!("orders-job"));
     assert_eq!(kind(&light), "neither");
     let issuer = oidc(ISSUER).with_client_claim("azp");
@@ -276,12 +277,12 @@ fn v17_scopes_are_a_text_or_a_list() {
         let token = standard().without("scope").claim(name, value.clone());
         assert_eq!(decide(needs(), &token), expected, "{name} {value}");
     }
-    // `scope` is the one of RFC 9068; another claim adds nothing to it.
+    // `scope` is the claim of RFC 9068. If it is there, `scp` adds nothing.
     let both = standard().claim("scope", json!("openid")).claim("scp", json!("orders.read"));
     assert_eq!(decide(needs(), &both), "no_permission");
 }
 
-/// What a resource learns of a token is what this issuer means by it.
+/// The claims that a resource gets have the meaning that this issuer gives them.
 #[test]
 fn v17_claims_that_are_entras_are_not_read_at_other_issuers() {
     let verifier = builder().only_clients(["orders-job"]).build().unwrap();

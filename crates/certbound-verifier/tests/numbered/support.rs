@@ -1,4 +1,4 @@
-//! Tokens signed with a key of the test data, and everything else a decision needs.
+//! Tokens signed with a key of the test data, and the other inputs of a decision.
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -32,7 +32,7 @@ pub(crate) fn peer(name: &str) -> PeerCertificate {
     PeerCertificate::from_der(&der(name)).unwrap()
 }
 
-/// The certificate that good tokens are bound to.
+/// The certificate to which good tokens are bound.
 pub(crate) fn client() -> PeerCertificate {
     peer("rsa.pem")
 }
@@ -42,7 +42,7 @@ static SIGNER: LazyLock<KeyPair> = LazyLock::new(|| {
     KeyPair::from_pkcs8(PrivatePkcs8KeyDer::from_pem_file(path).unwrap().secret_pkcs8_der()).unwrap()
 });
 
-/// A token in the making: good, until a test spoils it.
+/// A token before it is signed. It is good until a test changes it.
 #[derive(Clone)]
 pub(crate) struct Token {
     pub(crate) header: Map<String, Value>,
@@ -89,7 +89,7 @@ impl Token {
         self
     }
 
-    /// As anyone can write it: with a signature by nobody.
+    /// Returns the token with a forged signature, as anyone can write it.
     pub(crate) fn forge(&self) -> String {
         format!("{}.Zm9yZ2Vk", jws::signing_input(&self.header, &self.claims))
     }
@@ -99,14 +99,14 @@ impl Token {
     }
 }
 
-/// Signs any text: header and payload may be whatever a test wants.
+/// Signs any text. Header and payload need not be valid.
 pub(crate) fn sign_text(input: &str) -> String {
     let mut signature = vec![0; SIGNER.public_modulus_len()];
     SIGNER.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), input.as_bytes(), &mut signature).unwrap();
     jws::assemble(input.to_owned(), &signature).expose().to_owned()
 }
 
-/// Signs raw JSON, which a map could not hold: duplicates, say.
+/// Signs raw JSON that a map cannot represent, for example with duplicates.
 pub(crate) fn sign_json(header: &str, payload: &str) -> String {
     sign_text(&[header, payload].map(|part| base64(part.as_bytes())).join("."))
 }
@@ -136,7 +136,7 @@ pub(crate) fn verifier() -> Verifier {
     builder().build().unwrap()
 }
 
-/// The decision on a token under `mtls_pop` over a connection with the right certificate.
+/// Decides about a token under `mtls_pop`, on a connection with the right certificate.
 pub(crate) fn decide(token: &str) -> Result<Verified, Refusal> {
     decide_as(&verifier(), Scheme::MtlsPop, token, &client())
 }
@@ -150,7 +150,7 @@ pub(crate) fn decide_as(
     verifier.check(&keys(), &Authorization::new(scheme, token), peer, NOW)
 }
 
-/// The code of a refusal; `accepted` if there is none.
+/// Returns the code of a refusal, or `accepted`.
 pub(crate) fn code(decision: Result<Verified, Refusal>) -> &'static str {
     decision.map_or_else(|refusal| refusal.code(), |_| "accepted")
 }
