@@ -1,4 +1,4 @@
-//! A resource on axum that takes certificate-bound tokens only.
+//! A resource on axum that accepts certificate-bound tokens only.
 //!
 //! ```sh
 //! cargo run -p certbound-verifier --features rustls-0_23 --example axum -- TENANT_ID AUDIENCE server.pem server.key

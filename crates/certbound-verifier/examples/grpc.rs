@@ -1,4 +1,4 @@
-//! A gRPC service on tonic that takes certificate-bound tokens only: the standard health service, as a stand-in.
+//! A gRPC service on tonic that accepts certificate-bound tokens only. It serves the standard health service.
 //!
 //! ```sh
 //! cargo run -p certbound-verifier --features rustls-0_23 --example grpc -- TENANT_ID AUDIENCE server.pem server.key
@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 
-/// The layer, with the certificate from where tonic puts it and refusals as gRPC clients understand them.
+/// Makes the layer. It reads the certificate where tonic puts it, and refuses requests in the form of gRPC.
 pub fn layer(verifier: Verifier) -> VerifyLayer {
     VerifyLayer::new(verifier).style(AnswerStyle::Grpc).certificate_from(|connection| {
         let info = connection.get::<TlsConnectInfo<TcpConnectInfo>>();
@@ -37,7 +37,7 @@ pub async fn serve(
     Ok(server.serve_with_incoming(connections(listener, tls)).await?)
 }
 
-/// Handshakes run side by side, so that a slow one keeps nobody waiting.
+/// Accepts connections. Each handshake is a task of its own, so that a slow one does not delay the others.
 fn connections(
     listener: TcpListener,
     tls: TlsAcceptor,
@@ -47,7 +47,7 @@ fn connections(
         while let Ok((stream, _)) = listener.accept().await {
             let (tls, sender) = (tls.clone(), sender.clone());
             tokio::spawn(async move {
-                // A handshake that fails is the client's affair.
+                // A handshake that fails concerns its client only.
                 if let Ok(stream) = tls.accept(stream).await {
                     let _ = sender.send(Ok(stream)).await;
                 }

@@ -1,4 +1,4 @@
-//! A whole decision, against the signature alone; a remembered one, against the hash of the token and a map look-up.
+//! Compares a whole decision with the signature alone, and a remembered one with a hash of the token and a map look-up.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -27,7 +27,7 @@ impl Clock for At {
     }
 }
 
-/// Remembers so many decisions.
+/// Returns a verifier that remembers up to `capacity` decisions.
 pub(crate) fn remembering(capacity: u64) -> Verifier {
     Verifier::builder()
         .issuer_with_keys(issuer(), keys())
@@ -41,7 +41,7 @@ pub(crate) fn remembering(capacity: u64) -> Verifier {
 
 pub(crate) fn measure(criterion: &mut Criterion<Cpu>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    // As long as the tokens of the token service.
+    // The token is as long as those of the token service.
     let token = token()
         .claim("aio", serde_json::json!("k".repeat(64)))
         .claim("rh", serde_json::json!("r".repeat(48)))

@@ -1,5 +1,6 @@
-//! A request over HTTP/1.1 through the layer, against the same server without it. Client and server share the thread and
-//! a pipe, so the CPU time is that of both; its inverse is the requests per second of one core.
+//! Compares a request over HTTP/1.1 through the layer with the same server without the layer. Client and server share
+//! the thread and a pipe, so the CPU time is that of both. Its inverse is the number of requests per second on one
+//! core.
 
 use std::convert::Infallible;
 
@@ -23,7 +24,7 @@ use crate::support::{client, token};
 const GROUP: &str = "layer";
 const FLOOR: &str = "the same server without it";
 
-/// Answers everything alike.
+/// A service that answers every request with `[]`.
 #[derive(Clone)]
 struct Orders;
 
@@ -41,7 +42,7 @@ impl Service<Request<Incoming>> for Orders {
     }
 }
 
-/// A kept connection to a server of its own.
+/// Opens a connection to a new server, which stays open.
 async fn connect<S, R>(service: S) -> SendRequest<Empty<Bytes>>
 where
     S: Service<Request<Incoming>, Response = Response<R>> + Clone + Send + 'static,
@@ -72,7 +73,7 @@ pub(crate) fn measure(criterion: &mut Criterion<Cpu>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let authorization = format!("mtls_pop {}", token().sign());
     let behind = |verifier: Verifier| {
-        // As a server does it that reads the certificate once for each connection.
+        // A server reads the certificate once for each connection, so this does too.
         let peer = client();
         VerifyLayer::new(verifier).certificate_from(move |_| peer.clone()).layer(Orders)
     };

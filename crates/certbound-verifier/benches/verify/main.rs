@@ -1,4 +1,4 @@
-//! What a decision costs, as ratios to floors measured in the same run: `cargo bench -p certbound-verifier`.
+//! The cost of a decision, as ratios to floors measured in the same run: `cargo bench -p certbound-verifier`.
 #![expect(clippy::unwrap_used, reason = "a benchmark")]
 
 mod decision;
