@@ -1,5 +1,5 @@
-//! The keys of one issuer over time. They are fetched, refreshed in the background, and used for 24 hours if a refresh
-//! fails.
+//! The keys of one issuer over time. They are fetched and refreshed in the background. If a refresh fails, they are used
+//! up to an age of 24 hours.
 
 mod discovery;
 mod schedule;
