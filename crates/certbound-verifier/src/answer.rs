@@ -41,7 +41,7 @@ pub enum AnswerStyle {
 
 impl AnswerStyle {
     /// Returns the style whose challenges name the schemes that `policy` accepts: `mtls_pop` if every token must be
-    /// sent under it, `Bearer` if the policy follows RFC 8705, and both if plain tokens are sent under `Bearer` and
+    /// sent under it, `Bearer` if the policy follows RFC 8705, and both if unbound tokens are sent under `Bearer` and
     /// bound ones under `mtls_pop`.
     pub fn for_binding(policy: BindingPolicy) -> Self {
         match policy {

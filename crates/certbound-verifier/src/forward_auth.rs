@@ -23,7 +23,7 @@ const URLS: [&str; 6] = [
     "x-rewrite-url",
 ];
 
-/// Answers the question of a proxy: with 200 and the caller's identity, or with the refusal.
+/// Answers the forward-auth request of a proxy: with 200 and the caller's identity, or with the refusal.
 ///
 /// An acceptance always has these seven headers: `X-Certbound-Client-Id`, `-Tenant-Id`, `-Object-Id`, `-Subject`,
 /// `-Roles`, `-Scopes` and `-Certificate`. A header without a value is empty, so a proxy that copies them replaces

@@ -3,7 +3,7 @@
 //! A bound token is valid only on a connection whose client proved the key of one certificate: the token's `cnf` has
 //! the SHA-256 of that certificate. This protects a resource only if the resource checks it. [`Verifier`] checks
 //! signature, issuer, audience, times, scheme, binding and caller. [`VerifyLayer`] puts it in front of an axum, tonic
-//! or hyper service; [`ForwardAuth`] answers the questions of proxies.
+//! or hyper service; [`ForwardAuth`] answers the forward-auth requests of proxies.
 //!
 //! ```text
 //!  Authorization header ─► Authorization ─┐

@@ -76,7 +76,7 @@ impl Verified {
         self.0.scheme
     }
 
-    /// The thumbprint of the certificate that the token is bound to, which is the connection's. `None` for a plain
+    /// The thumbprint of the certificate that the token is bound to, which is the connection's. `None` for an unbound
     /// token.
     pub fn thumbprint(&self) -> Option<Thumbprint> {
         self.0.thumbprint

@@ -1,4 +1,4 @@
-//! The log lines for plain tokens that are accepted. This is a binary of its own, because other tests' logs would
+//! The log lines for unbound tokens that are accepted. This is a binary of its own, because other tests' logs would
 //! change what it captures.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 

@@ -1,4 +1,4 @@
-//! The HTTP server for the questions of a proxy.
+//! The HTTP server for forward-auth requests.
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -17,15 +17,15 @@ pub enum BindingPolicy {
     /// Tokens without `cnf` are accepted under `Bearer`. A token with `cnf` must be sent under `mtls_pop`, on a
     /// connection with its certificate.
     ///
-    /// Use this for a transition only: a stolen plain token can be used by any thief.
+    /// Use this for a transition only: a thief can use a stolen unbound token.
     WhenBound,
     /// Every token must be bound. It may be sent under `Bearer`, as in RFC 8705, or under `mtls_pop`.
     Rfc8705,
     /// Tokens without `cnf` are accepted under `Bearer`. A token with `cnf` may be sent under `Bearer` or `mtls_pop`,
     /// on a connection with its certificate.
     ///
-    /// Use this only while the clients of an RFC 8705 issuer move to bound tokens one by one: a stolen plain token can
-    /// be used by any thief.
+    /// Use this only while the clients of an RFC 8705 issuer move to bound tokens one by one: a thief can use a stolen
+    /// unbound token.
     Rfc8705WhenBound,
 }
 

@@ -268,7 +268,7 @@ async fn v22_a_remembered_token_is_not_accepted_with_another_certificate() {
     }
 }
 
-/// A plain token does not depend on the connection's certificate, and neither does its remembered decision.
+/// An unbound token does not depend on the connection's certificate, and neither does its remembered decision.
 #[tokio::test]
 async fn v17_a_remembered_plain_token_does_not_depend_on_a_certificates_dates() {
     let expired = {

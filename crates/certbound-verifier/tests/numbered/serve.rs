@@ -1,4 +1,4 @@
-//! The server for the questions of a proxy. No client can occupy it for ever or keep it from ending.
+//! The server for forward-auth requests. No client can occupy it for ever or keep it from ending.
 
 use std::net::SocketAddr;
 use std::time::Duration;
