@@ -1,4 +1,4 @@
-//! Callers that give up: whatever they were waiting for, everything is as usable as before.
+//! Callers that are cancelled: whatever they were waiting for, everything stays usable.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -27,7 +27,7 @@ fn gated(
     (builder.with_certificates(certificates.clone()).build().unwrap(), gate)
 }
 
-/// Polls until `held` requests wait.
+/// Polls the future until `held` requests wait at the gate.
 async fn run_until_held<F: Future>(future: &mut Pin<&mut F>, gate: &GatedTransport, held: usize) {
     let soon = async {
         while gate.waiting() < held {
@@ -80,7 +80,7 @@ async fn who_waits_with_one_that_gives_up_goes_on() {
     }
 }
 
-/// The right to mint for an identity that two names mean.
+/// The identity has two names. Only one of two callers may request its certificate at a time.
 #[tokio::test]
 async fn who_gives_up_while_it_waits_for_another_name_of_the_identity_stops_nobody() {
     for leader_gives_up in [false, true] {
@@ -117,7 +117,7 @@ async fn who_gives_up_while_it_waits_for_another_name_of_the_identity_stops_nobo
     }
 }
 
-/// A clock whose waits can be made to last for ever.
+/// A clock whose waits do not end if the test says so.
 #[derive(Clone)]
 struct Endless(ManualClock, Arc<AtomicBool>);
 
