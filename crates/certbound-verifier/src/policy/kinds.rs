@@ -43,17 +43,23 @@ fn at_entra(reading: &Reading, claims: &Claims, client: Option<&str>) -> CallerK
 /// 2.2.1), and Okta's id of the user.
 const OF_A_SIGN_IN: [&str; 4] = ["sid", "session_state", "amr", "uid"];
 
-/// Further claims that state a person. They are checked if there is no `sub`.
-const OF_A_PERSON: [&str; 6] = ["auth_time", "idp", "preferred_username", "username", "name", "email"];
+/// Claims that say that the token is about a person, beside `preferred_username`.
+const OF_A_PERSON: [&str; 5] = ["auth_time", "idp", "username", "name", "email"];
 
-/// The prefix of Keycloak's user name for a client. The client id follows it.
+/// Claims that only Keycloak's client credentials grant writes: the address of the client.
+const OF_A_CLIENTS_HOST: [&str; 2] = ["clientHost", "clientAddress"];
+
+/// The client's id in older tokens of Keycloak's client credentials grant.
+const OLDER_CLIENT_ID: &str = "clientId";
+
+/// Keycloak names the user that stands for a client by this prefix and the client's id.
 const SERVICE_ACCOUNT: &str = "service-account-";
 
 /// The suffix that Auth0 writes in `sub` after the client id.
 const OF_AUTH0: &str = "@clients";
 
 fn elsewhere(reading: &Reading, claims: &Claims, client: &str) -> CallerKind {
-    let signed_in = OF_A_SIGN_IN.iter().any(|name| claims.contains(name));
+    let signed_in = has_any(claims, &OF_A_SIGN_IN);
     match (is_about_itself(reading, claims, client), signed_in) {
         (true, false) => CallerKind::Application,
         (true, true) => CallerKind::Unclear,
@@ -64,9 +70,7 @@ fn elsewhere(reading: &Reading, claims: &Claims, client: &str) -> CallerKind {
 
 /// Whether the token has a form that the client credentials grant issues.
 fn is_about_itself(reading: &Reading, claims: &Claims, client: &str) -> bool {
-    // Keycloak: `sub` is the id of a user that stands for the client. Keycloak's user names are in lower case.
-    let account = claims.string("preferred_username").and_then(|name| name.strip_prefix(SERVICE_ACCOUNT));
-    if account.is_some_and(|account| account.eq_ignore_ascii_case(client)) {
+    if is_keycloaks_service_account(claims, client) {
         return true;
     }
     match claims.string("sub") {
@@ -78,21 +82,39 @@ fn is_about_itself(reading: &Reading, claims: &Claims, client: &str) -> bool {
         None => {
             !claims.contains("sub")
                 && reading.names_client_outright(claims)
-                && !OF_A_PERSON.iter().any(|name| claims.contains(name))
+                && !claims.contains("preferred_username")
+                && !has_any(claims, &OF_A_PERSON)
         }
     }
 }
 
-/// Whether `sub` is a user (RFC 9068, section 2.2). A token that looks like the application token of another client is
-/// not accepted as a user's.
+/// Keycloak: `sub` is the id of a user that stands for the client, and user names are in lower case.
+///
+/// The name alone proves nothing: users choose `preferred_username` (OpenID Connect Core, section 5.1). The address of the
+/// client has to be there too, which users cannot choose.
+fn is_keycloaks_service_account(claims: &Claims, client: &str) -> bool {
+    let account = claims.string("preferred_username").and_then(|name| name.strip_prefix(SERVICE_ACCOUNT));
+    account.is_some_and(|account| account.eq_ignore_ascii_case(client))
+        && has_any(claims, &OF_A_CLIENTS_HOST)
+        && !has_any(claims, &OF_A_PERSON)
+}
+
+/// RFC 9068, section 2.2: `sub` is the user. What looks like an application of another client is nobody's token.
 fn is_about_a_user(reading: &Reading, claims: &Claims) -> bool {
     let account = claims.string("preferred_username").is_some_and(|name| name.starts_with(SERVICE_ACCOUNT));
     let subject = claims.string("sub").unwrap_or_default();
+    // Keycloak leaves the account's name out where the client does not have the scope `profile`.
+    let of_keycloaks_grant = has_any(claims, &OF_A_CLIENTS_HOST) || claims.contains(OLDER_CLIENT_ID);
     !subject.is_empty()
+        && !of_keycloaks_grant
         && !subject.ends_with(OF_AUTH0)
         && !account
         && claims.string("gty") != Some("client-credentials")
         && reading.scopes(claims).next().is_some()
+}
+
+fn has_any(claims: &Claims, names: &[&str]) -> bool {
+    names.iter().any(|name| claims.contains(name))
 }
 
 fn grant_fits(claims: &Claims) -> bool {

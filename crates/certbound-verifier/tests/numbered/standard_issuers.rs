@@ -127,6 +127,29 @@ fn tokens_of_known_issuers_are_told_apart() {
     }
 }
 
+/// Without the scope `profile` nothing names the account, and `sub` is the id of the user that stands for the client.
+#[test]
+fn v17_a_keycloak_application_without_its_name_is_no_user() {
+    let token = golden("keycloak-application-without-profile");
+    let issuer = oidc("https://keycloak.example/realms/shop");
+    let by_callers = |token: &Token, callers| {
+        let builder = Verifier::builder().issuer(issuer.clone()).binding(BindingPolicy::Rfc8705);
+        let verifier = builder.audience("orders").callers(callers).only_clients(["orders-job"]);
+        code(by(&verifier.build().unwrap(), &issuer, token))
+    };
+    for callers in [Callers::Users, Callers::Applications] {
+        assert_eq!(by_callers(&token, callers), "caller_kind_not_accepted", "{callers:?}");
+    }
+    assert_eq!(by_callers(&token, Callers::Any), "accepted");
+    // Each of the three claims is enough to say that it is no user's.
+    let bare = token.without("clientHost").without("clientAddress").without("client_id");
+    assert_eq!(by_callers(&bare, Callers::Users), "accepted");
+    for name in ["clientHost", "clientAddress", "clientId"] {
+        let one = bare.clone().claim(name, json!("192.0.2.7"));
+        assert_eq!(by_callers(&one, Callers::Users), "caller_kind_not_accepted", "{name}");
+    }
+}
+
 #[test]
 fn v17_client_ids_that_differ_in_case_are_two_clients() {
     let of = |id: &str| standard().claim("client_id", json!(id)).claim("sub", json!(id));
@@ -210,29 +233,54 @@ fn v17_the_clients_claim_by_choice() {
     assert_eq!(code(decide_as(&verifier, Scheme::MtlsPop, &of_entra, &client())), "accepted");
 }
 
+/// `preferred_username` is what the user chose (OpenID Connect Core, section 5.1).
 #[test]
 fn v17_a_user_is_no_application_whatever_the_user_is_called() {
     let user = || standard().claim("sub", json!("88421113"));
     assert_eq!((kind(&standard()), kind(&user())), ("application", "user"));
-    // These look like an application: a service account's name, Auth0's subject, the client's own id. Each has a
-    // session.
-    for (name, value) in [
-        ("preferred_username", "service-account-orders-job"),
-        ("sub", "orders-job@clients"),
-        ("sub", "orders-job"),
-    ] {
-        let named = user().claim(name, json!(value));
-        assert_eq!(kind(&named), "application", "{value}");
+    let named = || user().claim("preferred_username", json!("service-account-orders-job"));
+    assert_eq!(kind(&named()), "neither");
+    // A user of OpenIddict, with nothing else about a session.
+    let of_openiddict = golden("openiddict-user")
+        .without("name")
+        .claim("aud", json!(AUDIENCE))
+        .claim("iss", json!(ISSUER))
+        .claim("preferred_username", json!("service-account-shop-web"));
+    assert_eq!(kind(&of_openiddict), "neither");
+    // Keycloak writes the client's address for its client credentials grant only.
+    for address in ["clientHost", "clientAddress"] {
+        let account = named().claim(address, json!("192.0.2.7"));
+        assert_eq!(kind(&account), "application", "{address}");
+        for name in ["auth_time", "idp", "username", "name", "email"] {
+            assert_eq!(kind(&account.clone().claim(name, json!("x"))), "neither", "{name}");
+        }
+    }
+    assert_eq!(kind(&named().claim("clientId", json!("orders-job"))), "neither");
+    // Another client's account is neither one.
+    let other = user().claim("preferred_username", json!("service-account-other"));
+    assert_eq!(kind(&other), "neither");
+    assert_eq!(kind(&other.claim("clientHost", json!("192.0.2.7"))), "neither");
+}
+
+#[test]
+fn v17_what_a_sign_in_leaves_makes_no_application() {
+    let user = || standard().claim("sub", json!("88421113"));
+    let account = user()
+        .claim("preferred_username", json!("service-account-orders-job"))
+        .claim("clientHost", json!("192.0.2.7"));
+    // The account of a client, the subject of Auth0's applications, the client's own id: each with a session.
+    for token in
+        [account, user().claim("sub", json!("orders-job@clients")), user().claim("sub", json!("orders-job"))]
+    {
+        assert_eq!(kind(&token), "application", "{:?}", token.claims);
         for (trace, found) in
             [("sid", json!("s")), ("session_state", json!("s")), ("uid", json!("u")), ("amr", json!(["pwd"]))]
         {
-            assert_eq!(kind(&named.clone().claim(trace, found)), "neither", "{value} {trace}");
+            assert_eq!(kind(&token.clone().claim(trace, found)), "neither", "{trace} {:?}", token.claims);
         }
     }
-    // The same forms with another client id are neither kind.
-    for (name, value) in [("preferred_username", "service-account-other"), ("sub", "other@clients")] {
-        assert_eq!(kind(&user().claim(name, json!(value))), "neither", "{value}");
-    }
+    // The subject of another client is neither one.
+    assert_eq!(kind(&user().claim("sub", json!("other@clients"))), "neither");
     assert_eq!(kind(&user().claim("gty", json!("client-credentials"))), "neither");
     assert_eq!(
         kind(&user().claim("sub", json!("orders-job@clients")).claim("gty", json!("password"))),
