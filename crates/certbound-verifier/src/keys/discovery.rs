@@ -5,7 +5,7 @@ use certbound_core::shown::shown;
 
 use crate::fetch::AnyFetch;
 use crate::issuer::{Issuer, Kind, Tenants};
-use crate::key_set::KeySet;
+use crate::key_set::{KeySet, KeySetError};
 use crate::keys_host::KeysHost;
 
 const OPENID: &str = "/.well-known/openid-configuration";
@@ -22,6 +22,20 @@ pub(super) struct Discovery {
     /// The only host from which keys are fetched: the metadata of one issuer must not lead to the keys of another. If
     /// the issuer's URL had no host, no host would be allowed.
     keys_host: Option<KeysHost>,
+}
+
+/// Why a fetch brought no keys.
+pub(super) enum NoKeys {
+    /// The issuer could not be asked, or its answer could not be read.
+    Failed(String),
+    /// The issuer published a set in which no key can be used.
+    Withdrawn(String),
+}
+
+impl From<String> for NoKeys {
+    fn from(reason: String) -> Self {
+        Self::Failed(reason)
+    }
 }
 
 impl Discovery {
@@ -56,12 +70,20 @@ impl Discovery {
         &self.expected_issuer
     }
 
-    /// Fetches the keys. Returns the reason if that fails.
-    pub(super) async fn fetch(&self, fetch: &dyn AnyFetch) -> Result<KeySet, String> {
+    /// The keys, or why there are none.
+    pub(super) async fn fetch(&self, fetch: &dyn AnyFetch) -> Result<KeySet, NoKeys> {
         let (url, document) = self.metadata(fetch).await?;
         let jwks_uri = self.keys_url(&document).map_err(|reason| format!("{url}: {reason}"))?;
         let keys = fetch.get(&jwks_uri).await.map_err(|error| format!("{jwks_uri}: {error}"))?;
-        KeySet::of_jwks(&self.issuer, &keys).map_err(|error| format!("{jwks_uri}: {error}"))
+        KeySet::of_jwks(&self.issuer, &keys).map_err(|error| {
+            let reason = format!("{jwks_uri}: {error}");
+            match error {
+                KeySetError::NoneUsable { .. } | KeySetError::NoneAccepted { .. } => {
+                    NoKeys::Withdrawn(reason)
+                }
+                _ => NoKeys::Failed(reason),
+            }
+        })
     }
 
     /// Fetches OpenID's metadata. If the issuer says that it does not exist, fetches the metadata of RFC 8414. Any

@@ -52,7 +52,18 @@ struct Failed {
     at: UnixTime,
 }
 
-/// Whether the present keys have the key that a token needs.
+/// How a fetch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It brought keys.
+    Keys,
+    /// The issuer published a set without a usable key: the keys before it are withdrawn.
+    Withdrawn,
+    /// Nobody knows which keys the issuer has: it could not be asked, or its answer could not be read.
+    Failed,
+}
+
+/// Whether the keys at hand have the key that a token needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     Known,
@@ -117,17 +128,20 @@ impl Schedule {
         }
     }
 
-    /// Records the end of a fetch. Returns false if the fetch was given up before; its result must be ignored then.
-    pub(super) fn ended(&mut self, flight: Flight, now: UnixTime, good: bool) -> bool {
+    /// A fetch ended. Its result counts only where this returns true: it does not after the fetch was given up.
+    pub(super) fn ended(&mut self, flight: Flight, now: UnixTime, end: End) -> bool {
         if self.flight != Some(flight) {
             return false;
         }
         self.flight = None;
-        if good {
-            // The keys are at least as recent as the start of their fetch.
-            (self.fetched, self.failed) = (Some(flight.began), None);
-        } else {
-            self.fail(now);
+        match end {
+            // The keys are at least as young as their fetch.
+            End::Keys => (self.fetched, self.failed) = (Some(flight.began), None),
+            End::Withdrawn => {
+                self.fetched = None;
+                self.fail(now);
+            }
+            End::Failed => self.fail(now),
         }
         true
     }

@@ -7,8 +7,8 @@ use certbound_core::time::UnixTime;
 use tokio::sync::watch;
 
 use super::Snapshot;
-use super::discovery::Discovery;
-use super::schedule::{Answer, Decision, Flight, Schedule, Wanted};
+use super::discovery::{Discovery, NoKeys};
+use super::schedule::{Answer, Decision, End, Flight, Schedule, Wanted};
 use crate::clock::Clock;
 use crate::fetch::AnyFetch;
 use crate::issuer::Issuer;
@@ -29,6 +29,8 @@ pub(crate) struct Source {
 struct State {
     schedule: Schedule,
     snapshot: Option<Snapshot>,
+    /// Of the last snapshot, which may be gone: no later one has the same.
+    generation: u64,
     failure: Option<String>,
 }
 
@@ -104,18 +106,29 @@ impl Source {
         });
     }
 
-    fn end(&self, flight: Flight, fetched: Result<KeySet, String>) {
+    fn end(&self, flight: Flight, fetched: Result<KeySet, NoKeys>) {
+        let end = match &fetched {
+            Ok(_) => End::Keys,
+            Err(NoKeys::Withdrawn(_)) => End::Withdrawn,
+            Err(NoKeys::Failed(_)) => End::Failed,
+        };
         let mut state = self.state();
-        if !state.schedule.ended(flight, self.clock.now(), fetched.is_ok()) {
+        if !state.schedule.ended(flight, self.clock.now(), end) {
             return;
         }
+        let issuer = self.discovery.name();
         match fetched {
             Ok(keys) => {
                 state.failure = None;
                 state.store(keys);
             }
-            Err(reason) => {
-                tracing::warn!(issuer = self.discovery.name(), %reason, "keys could not be fetched");
+            Err(NoKeys::Withdrawn(reason)) => {
+                tracing::warn!(issuer, %reason, "the issuer has no usable key, so no token is accepted");
+                state.failure = Some(reason);
+                state.snapshot = None;
+            }
+            Err(NoKeys::Failed(reason)) => {
+                tracing::warn!(issuer, %reason, "keys could not be fetched");
                 state.failure = Some(reason);
             }
         }
@@ -135,12 +148,11 @@ impl State {
     }
 
     fn store(&mut self, keys: KeySet) {
-        let generation = match &self.snapshot {
-            Some(before) if *before.keys == keys => return,
-            Some(before) => before.generation + 1,
-            None => 1,
-        };
-        self.snapshot = Some(Snapshot { keys: Arc::new(keys), generation });
+        if self.snapshot.as_ref().is_some_and(|before| *before.keys == keys) {
+            return;
+        }
+        self.generation += 1;
+        self.snapshot = Some(Snapshot { keys: Arc::new(keys), generation: self.generation });
     }
 
     fn unavailable(&self, now: UnixTime) -> Refusal {
@@ -157,7 +169,8 @@ struct Fetching {
 
 impl Drop for Fetching {
     fn drop(&mut self) {
-        self.source.end(self.flight, Err("the fetch was broken off".to_owned()));
+        let broken_off = NoKeys::Failed("the fetch was broken off".to_owned());
+        self.source.end(self.flight, Err(broken_off));
     }
 }
 

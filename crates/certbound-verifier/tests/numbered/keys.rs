@@ -382,7 +382,61 @@ async fn v58_rotation() {
     }
 }
 
-/// A decision that was made with a key is forgotten when the key is gone.
+/// A set without a usable key says that the keys before it are gone, as a set with other keys does. That is not a failure
+/// of the fetch, after which nobody knows.
+#[tokio::test]
+async fn v58_keys_that_were_withdrawn_are_believed_no_more() {
+    let point = base64(&[1; 32]);
+    let of_es256 = json!({ "kty": "EC", "crv": "P-256", "kid": KID, "x": point, "y": point });
+    let of_rs512 = json!({ "kty": "RSA", "alg": "RS512", "kid": KID, "n": jwk(KID)["n"], "e": "AQAB" });
+    for set in [json!([]), json!([of_es256]), json!([of_rs512]), json!([{}])] {
+        let (documents, clock) = (Documents::entra(), At::now());
+        let verifier = crate::support::builder()
+            .with_clock(clock.clone())
+            .with_fetch(documents.clone())
+            .remember(16)
+            .build()
+            .unwrap();
+        let token = token().claim("exp", json!(NOW.as_secs() + 80_000)).sign();
+        let verify =
+            async || code(verifier.verify(&Authorization::new(Scheme::MtlsPop, &token), &client()).await);
+        assert_eq!(verify().await, "accepted");
+        documents.set(JWKS, &json!({ "keys": set }));
+        clock.advance(3600);
+        assert_eq!(verify().await, "accepted", "this request does not wait");
+        for _ in 0..ROUNDS {
+            if verify().await != "accepted" {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(verify().await, "keys_unavailable", "{set}");
+        assert_eq!(documents.fetches(), 2);
+        // The key comes back. Its decisions are made anew.
+        documents.set(JWKS, &json!({ "keys": [jwk(KID)] }));
+        clock.advance(9);
+        assert_eq!(verify().await, "keys_unavailable", "{set}");
+        clock.advance(1);
+        assert_eq!((verify().await, documents.fetches()), ("accepted", 3));
+    }
+}
+
+/// What is no set of keys says nothing about them.
+#[tokio::test]
+async fn v56_a_document_that_is_no_key_set_withdraws_nothing() {
+    let many = json!({ "keys": vec![json!({}); 129] }).to_string();
+    for document in ["<html>", "{}", r#"{"keys":7}"#, r#"{"keys":[],"keys":[]}"#, &many] {
+        let (documents, clock) = (Documents::entra(), At::now());
+        let verifier = verifier(&documents, &clock);
+        assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
+        documents.known.lock().unwrap().insert(JWKS.to_owned(), Ok(document.as_bytes().to_vec()));
+        assert_eq!(decide(&verifier, &clock, "unknown").await, "keys_unavailable");
+        assert_eq!(decide(&verifier, &clock, KID).await, "accepted", "{document}");
+        assert_eq!(documents.fetches(), 2);
+    }
+}
+
+/// A decision made with a key that is gone is not remembered beyond it.
 #[tokio::test]
 async fn v58_remembered_decisions_end_with_their_keys() {
     let (documents, clock) = (Documents::entra(), At::now());

@@ -31,7 +31,7 @@ impl World {
     fn with_keys() -> Self {
         let mut world = Self::new();
         assert_eq!(world.demand(Wanted::Unknown), Answer::Wait);
-        world.end(true);
+        world.end(End::Keys);
         world
     }
 
@@ -95,17 +95,20 @@ impl World {
         answer
     }
 
-    /// Ends the fetch in progress.
-    fn end(&mut self, good: bool) {
+    /// The fetch that is under way ends.
+    fn end(&mut self, end: End) {
         let Some(flight) = self.flight.take() else { return };
-        assert!(self.schedule.ended(flight, self.now, good));
-        if good {
+        assert!(self.schedule.ended(flight, self.now, end));
+        if end == End::Keys {
             self.fetched = Some(flight.began.as_secs() - START);
             self.failures = (0, 0);
         } else {
             self.failures = (self.failures.0 + 1, self.secs());
         }
-        assert!(!self.schedule.ended(flight, self.now, true), "a fetch ends once");
+        if end == End::Withdrawn {
+            self.fetched = None;
+        }
+        assert!(!self.schedule.ended(flight, self.now, End::Keys), "a fetch ends once");
         for wanted in [Wanted::Known, Wanted::Unknown] {
             assert_ne!(
                 self.schedule.answer(self.now, wanted),
@@ -120,7 +123,7 @@ impl World {
 fn an_unknown_key_asks_at_once_after_the_first_fetch_and_then_every_30_s() {
     let mut world = World::with_keys();
     assert_eq!(world.demand(Wanted::Unknown), Answer::Wait, "the first fetch costs no cool-down");
-    world.end(true);
+    world.end(End::Keys);
     for _ in 0..30 {
         assert_eq!(world.demand(Wanted::Unknown), Answer::Unknown);
         world.pass(1);
@@ -135,7 +138,7 @@ fn a_failure_is_tried_again_after_10_s_doubling_to_300() {
     let mut pauses = Vec::new();
     for _ in 0..8 {
         assert_eq!(world.demand(Wanted::Unknown), Answer::Wait);
-        world.end(false);
+        world.end(End::Failed);
         let ended = world.secs();
         while world.demand(Wanted::Unknown) == Answer::Unavailable {
             assert_eq!(world.demand(Wanted::Known), Answer::Use, "the last good keys");
@@ -146,7 +149,7 @@ fn a_failure_is_tried_again_after_10_s_doubling_to_300() {
         pauses.push(world.secs() - ended);
     }
     assert_eq!(pauses, [10, 20, 40, 80, 160, 300, 300, 300]);
-    world.end(true);
+    world.end(End::Keys);
     assert_eq!(world.demand(Wanted::Unknown), Answer::Unknown, "and a success ends it");
 }
 
@@ -157,12 +160,28 @@ fn keys_are_refreshed_ahead_every_hour_and_believed_for_a_day() {
     assert_eq!((world.demand(Wanted::Known), world.begun.len()), (Answer::Use, 1));
     world.pass(1);
     assert_eq!((world.demand(Wanted::Known), world.begun.len()), (Answer::Use, 2));
-    world.end(false);
+    world.end(End::Failed);
     world.pass(24 * 3600 - 3601);
     assert_eq!(world.demand(Wanted::Known), Answer::Use);
-    world.end(false);
+    world.end(End::Failed);
     world.pass(1);
     assert_eq!(world.demand(Wanted::Known), Answer::Unavailable, "not for ever");
+}
+
+#[test]
+fn keys_that_were_withdrawn_are_believed_no_more() {
+    let mut world = World::with_keys();
+    world.pass(3600);
+    assert_eq!(world.demand(Wanted::Known), Answer::Use);
+    world.end(End::Withdrawn);
+    assert_eq!(world.schedule.quiet(), None);
+    for wanted in [Wanted::Known, Wanted::Unknown] {
+        assert_eq!(world.demand(wanted), Answer::Unavailable);
+    }
+    world.pass(10);
+    assert_eq!(world.demand(Wanted::Unknown), Answer::Wait, "a failure's pause");
+    world.end(End::Keys);
+    assert_eq!(world.demand(Wanted::Known), Answer::Use);
 }
 
 #[test]
@@ -171,7 +190,7 @@ fn keys_that_nobody_asked_for_are_refreshed_before_they_are_used() {
     world.pass(3600 + 600);
     assert_eq!(world.demand_by(Wanted::Known, false), Answer::Use, "for a token that is refused anyway");
     assert_eq!(world.demand(Wanted::Known), Answer::Wait);
-    world.end(false);
+    world.end(End::Failed);
     assert_eq!(world.demand(Wanted::Known), Answer::Use, "an issuer that is away keeps nobody waiting");
 }
 
@@ -182,7 +201,7 @@ fn a_fetch_that_never_ends_is_given_up() {
     let lost = world.flight.unwrap();
     world.pass(60);
     assert_eq!(world.demand(Wanted::Unknown), Answer::Unavailable);
-    assert!(!world.schedule.ended(lost, world.now, true), "its result comes too late");
+    assert!(!world.schedule.ended(lost, world.now, End::Keys), "its result comes too late");
     world.pass(10);
     assert_eq!(world.demand(Wanted::Unknown), Answer::Wait);
 }
@@ -192,7 +211,7 @@ fn a_clock_that_was_set_back_stops_nothing() {
     for failed in [false, true] {
         let mut world = World::with_keys();
         world.demand(Wanted::Unknown);
-        world.end(!failed);
+        world.end(if failed { End::Failed } else { End::Keys });
         let now = world.now.minus(Duration::from_secs(365 * 24 * 3600));
         let decision = world.schedule.demand(now, Wanted::Known, true);
         assert_eq!(
@@ -202,7 +221,7 @@ fn a_clock_that_was_set_back_stops_nothing() {
         );
         let later = now.plus(UNKNOWN_EVERY);
         if let Some(flight) = decision.begin {
-            assert!(world.schedule.ended(flight, now, true));
+            assert!(world.schedule.ended(flight, now, End::Keys));
         }
         let decision = world.schedule.demand(later, Wanted::Unknown, true);
         assert!(decision.begin.is_some(), "the pauses began anew");
@@ -218,7 +237,7 @@ fn a_clock_that_was_set_back_stops_nothing() {
 enum Event {
     Pass(u64),
     Demand(Wanted, bool),
-    End(bool),
+    End(End),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -229,7 +248,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (3000_u64..100_000).prop_map(Event::Pass),
         // Three of four tokens could be accepted, and so may fetch.
         6 => (wanted, 0..4).prop_map(|(wanted, hopeless)| Event::Demand(wanted, hopeless != 0)),
-        3 => any::<bool>().prop_map(Event::End),
+        3 => prop_oneof![6 => Just(End::Keys), 1 => Just(End::Withdrawn), 5 => Just(End::Failed)].prop_map(Event::End),
     ]
 }
 
@@ -241,7 +260,7 @@ fn after(events: &[Event]) -> World {
             Event::Demand(wanted, may_fetch) => {
                 world.demand_by(*wanted, *may_fetch);
             }
-            Event::End(good) => world.end(*good),
+            Event::End(end) => world.end(*end),
         }
     }
     world
@@ -283,7 +302,7 @@ proptest! {
                 world.demand_by(wanted, hopeless != 0);
             }
             world.pass(takes);
-            world.end(good);
+            world.end(if good { End::Keys } else { End::Failed });
             world.pass(1);
         }
         let seconds = world.secs() - from;
@@ -296,7 +315,7 @@ proptest! {
     #[test]
     fn recovery_comes_within_the_pause(events in prop::collection::vec(event(), 0..60)) {
         let mut world = after(&events);
-        world.end(false);
+        world.end(End::Failed);
         let recovered = world.secs();
         let pause = match world.failures {
             (0, _) => 30,
@@ -308,7 +327,7 @@ proptest! {
             prop_assert!(world.secs() <= recovered + pause);
             world.pass(1);
         }
-        world.end(true);
+        world.end(End::Keys);
         prop_assert_eq!(world.schedule.answer(world.now, Wanted::Known), Answer::Use);
         prop_assert_eq!(world.schedule.answer(world.now, Wanted::Unknown), Answer::Unknown);
     }
@@ -318,14 +337,14 @@ proptest! {
     fn steady_traffic_keeps_the_keys_young(events in prop::collection::vec(event(), 0..40), flood: bool) {
         let mut world = after(&events);
         world.demand(Wanted::Unknown);
-        world.end(true);
+        world.end(End::Keys);
         world.pass(400);
         for minute in 0..300 {
             if flood {
                 world.demand(Wanted::Unknown);
             }
             world.demand(Wanted::Known);
-            world.end(true);
+            world.end(End::Keys);
             prop_assert!(minute == 0 || world.age() <= 3600 + 60);
             world.pass(60);
         }
