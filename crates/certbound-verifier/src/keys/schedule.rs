@@ -21,7 +21,10 @@ pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(10);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// A fetch that has not ended after this time counts as failed. Its runtime may have been shut down.
 pub(super) const LOST_AFTER: Duration = Duration::from_secs(60);
-/// Clocks may differ by this much. A time that is further in the future means that the clock was set back.
+/// A token of an unknown key waits this long for a fetch. Such a token needs no valid signature, and each request that waits
+/// takes a place of the server.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// Clocks may differ by this much before a time in the future means that the clock was set back.
 const SET_BACK: Duration = Duration::from_secs(300);
 
 /// The state of the fetches of one issuer's keys.
@@ -146,7 +149,17 @@ impl Schedule {
         true
     }
 
-    /// Returns the time span in which tokens of known keys start no fetch and wait for none.
+    /// The number of the fetch that is under way. Later fetches have higher numbers.
+    pub(super) fn under_way(&self) -> Option<u64> {
+        self.flight.map(Flight::number)
+    }
+
+    /// How long a token waits for a fetch at most; none where it waits until the fetch has ended, as for the first keys.
+    pub(super) fn patience(&self, now: UnixTime, wanted: Wanted) -> Option<Duration> {
+        (wanted == Wanted::Unknown && self.believed(now)).then_some(PATIENCE)
+    }
+
+    /// The times between which tokens of known keys begin no fetch and wait for none.
     pub(super) fn quiet(&self) -> Option<(UnixTime, UnixTime)> {
         let fetched = self.fetched?;
         let refresh = fetched.plus(REFRESH_AFTER);
@@ -212,6 +225,12 @@ impl Schedule {
             self.flight = None;
             self.fail(now);
         }
+    }
+}
+
+impl Flight {
+    pub(super) fn number(self) -> u64 {
+        self.number
     }
 }
 

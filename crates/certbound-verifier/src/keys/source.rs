@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use certbound_core::time::UnixTime;
 use tokio::sync::watch;
@@ -20,9 +21,15 @@ pub(crate) struct Source {
     fetch: Arc<dyn AnyFetch>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
-    /// Notifies the waiting callers that a fetch has ended.
-    ended: watch::Sender<()>,
+    /// The number of the last fetch that has ended or was given up. Tokens wait for it.
+    over: watch::Sender<u64>,
     quiet: Quiet,
+}
+
+/// A fetch to wait for, and for how long.
+struct Wait {
+    fetch: u64,
+    at_most: Option<Duration>,
 }
 
 #[derive(Default)]
@@ -41,7 +48,7 @@ impl Source {
             fetch,
             clock,
             state: Mutex::default(),
-            ended: watch::Sender::default(),
+            over: watch::Sender::default(),
             quiet: Quiet::default(),
         }
     }
@@ -51,21 +58,19 @@ impl Source {
         may_fetch: bool,
         has: impl Fn(&Snapshot) -> bool,
     ) -> Result<Snapshot, Refusal> {
-        let (answer, mut ended) = {
+        let (answer, wait) = {
             let state = self.state();
             let wanted = state.wanted(&has);
-            // Subscribed while the lock is held, so that the end of the fetch cannot be missed.
-            let ended = self.ended.subscribe();
-            (self.demand(state, wanted, may_fetch), ended)
+            self.demand(state, wanted, may_fetch)
         };
-        if answer == Answer::Wait {
-            // `changed` cannot fail: the sender is a field of `self`.
-            let _ = ended.changed().await;
-        }
+        let is_over = match wait {
+            Some(wait) => self.wait(wait).await,
+            None => true,
+        };
         let state = self.state();
         let now = self.clock.now();
         let answer = match answer {
-            Answer::Wait => state.schedule.answer(now, state.wanted(&has)),
+            Answer::Wait if is_over => state.schedule.answer(now, state.wanted(&has)),
             answer => answer,
         };
         match (answer, &state.snapshot) {
@@ -80,20 +85,53 @@ impl Source {
         }
         let state = self.state();
         let stands = state.snapshot.as_ref().is_some_and(|snapshot| snapshot.generation == generation);
-        stands && self.demand(state, Wanted::Known, may_fetch) == Answer::Use
+        stands && self.demand(state, Wanted::Known, may_fetch).0 == Answer::Use
     }
 
-    /// Decides under the same lock under which the keys were read, and begins the fetch that was decided.
-    fn demand(self: &Arc<Self>, mut state: MutexGuard<'_, State>, wanted: Wanted, may_fetch: bool) -> Answer {
-        let Decision { answer, begin } = state.schedule.demand(self.clock.now(), wanted, may_fetch);
+    /// Decides under the lock in which the keys were looked at, and begins the fetch that was decided. With
+    /// [`Answer::Wait`] comes what to wait for.
+    fn demand(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        wanted: Wanted,
+        may_fetch: bool,
+    ) -> (Answer, Option<Wait>) {
+        let now = self.clock.now();
+        let before = state.schedule.under_way();
+        let Decision { answer, begin } = state.schedule.demand(now, wanted, may_fetch);
+        let under_way = state.schedule.under_way();
+        let at_most = state.schedule.patience(now, wanted);
         self.quiet.publish(&state);
         // The lock must be released before: a runtime that shuts down drops the task at once, and the drop takes the
         // lock.
         drop(state);
+        if let Some(given_up) = before.filter(|_| before != under_way) {
+            self.tell_over(given_up);
+        }
         if let Some(flight) = begin {
             self.begin(flight);
         }
-        answer
+        let fetch = under_way.filter(|_| answer == Answer::Wait);
+        (answer, fetch.map(|fetch| Wait { fetch, at_most }))
+    }
+
+    /// Whether the fetch was over in time.
+    async fn wait(&self, Wait { fetch, at_most }: Wait) -> bool {
+        let mut over = self.over.subscribe();
+        // The sender lives as long as `self`, so this ends by the number alone.
+        let is_over = over.wait_for(|over| *over >= fetch);
+        match at_most {
+            Some(at_most) => tokio::time::timeout(at_most, is_over).await.is_ok(),
+            None => is_over.await.is_ok(),
+        }
+    }
+
+    fn tell_over(&self, fetch: u64) {
+        self.over.send_if_modified(|over| {
+            let is_later = fetch > *over;
+            *over = fetch.max(*over);
+            is_later
+        });
     }
 
     /// Fetches in a task of its own, so that a caller that gives up does not cancel the fetch of the others.
@@ -134,7 +172,7 @@ impl Source {
         }
         self.quiet.publish(&state);
         drop(state);
-        self.ended.send_replace(());
+        self.tell_over(flight.number());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -156,7 +194,7 @@ impl State {
     }
 
     fn unavailable(&self, now: UnixTime) -> Refusal {
-        let reason = self.failure.clone().unwrap_or_else(|| "they were not fetched yet".to_owned());
+        let reason = self.failure.clone().unwrap_or_else(|| "their fetch has not ended yet".to_owned());
         Refusal::KeysUnavailable { reason, retry_after: self.schedule.retry_after(now) }
     }
 }

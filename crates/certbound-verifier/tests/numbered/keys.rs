@@ -23,6 +23,10 @@ impl At {
     pub(crate) fn advance(&self, seconds: u64) {
         self.0.fetch_add(seconds, Ordering::SeqCst);
     }
+
+    pub(crate) fn set_back(&self, seconds: u64) {
+        self.0.fetch_sub(seconds, Ordering::SeqCst);
+    }
 }
 
 impl Clock for At {
@@ -686,4 +690,42 @@ fn a_fetch_that_nobody_drives_is_given_up() {
     assert_eq!(busy.block_on(decide(&verifier, &clock, KID)), "keys_unavailable");
     clock.advance(10);
     assert_eq!(busy.block_on(decide(&verifier, &clock, KID)), "accepted");
+}
+
+/// Its result counts no more, and it may never end, so nobody waits for it.
+#[tokio::test]
+async fn those_who_wait_for_a_fetch_that_is_given_up_are_told() {
+    for set_back in [false, true] {
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        let documents = Documents { gate: Some(Arc::clone(&gate)), ..Documents::entra() };
+        let clock = At::now();
+        let verifier = verifier(&documents, &clock);
+        let waits = || {
+            let (verifier, clock) = (verifier.clone(), clock.clone());
+            tokio::spawn(async move { decide(&verifier, &clock, KID).await })
+        };
+        let first = waits();
+        until(|| documents.count() == 1).await;
+        if set_back {
+            clock.set_back(3600)
+        } else {
+            clock.advance(60)
+        }
+        assert_eq!(decide(&verifier, &clock, KID).await, "keys_unavailable");
+        until(|| first.is_finished()).await;
+        assert_eq!(first.await.unwrap(), "keys_unavailable");
+        // The end of the first fetch, which comes after all, is not that of the second one.
+        clock.advance(10);
+        let second = waits();
+        until(|| documents.count() == 2).await;
+        gate.add_permits(2);
+        until(|| documents.count() == 4).await;
+        gate.add_permits(1);
+        for _ in 0..ROUNDS {
+            tokio::task::yield_now().await;
+        }
+        assert!(!second.is_finished(), "set back: {set_back}");
+        gate.add_permits(1);
+        assert_eq!(second.await.unwrap(), "accepted");
+    }
 }
