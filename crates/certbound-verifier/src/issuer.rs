@@ -131,12 +131,20 @@ impl Issuer {
 
     /// Sets the only claim from which the client id of an OpenID issuer's token is read. It has no effect on Entra.
     ///
-    /// Default: `client_id`, `azp` and `cid`. If a token has several of them, they must have the same value.
-    pub fn with_client_claim(mut self, name: impl Into<Arc<str>>) -> Self {
-        if let Kind::Oidc { client_claim, .. } = &mut self.0 {
-            *client_claim = Some(name.into());
+    /// Default: `client_id`, `azp` or `cid`, of which those that a token has must hold the same text.
+    ///
+    /// # Errors
+    /// [`IssuerError::ClientClaim`] for an empty name, and for `sub`: it names the user in a user's token, so that every user
+    /// would be a client of their own name.
+    pub fn with_client_claim(mut self, name: impl Into<Arc<str>>) -> Result<Self, IssuerError> {
+        let name = name.into();
+        if matches!(&*name, "" | "sub") {
+            return Err(IssuerError::ClientClaim { found: name.to_string() });
         }
-        self
+        if let Kind::Oidc { client_claim, .. } = &mut self.0 {
+            *client_claim = Some(name);
+        }
+        Ok(self)
     }
 
     pub(crate) fn reading(&self) -> Reading {
@@ -269,7 +277,13 @@ pub enum IssuerError {
     /// There is no algorithm.
     #[error("no signature algorithm is named for the issuer")]
     NoAlgorithm,
-    /// The text is not a host from which keys could be fetched.
+    /// A claim that does not name the client.
+    #[error("the claim `{found}` does not hold the client's id")]
+    ClientClaim {
+        /// Its name.
+        found: String,
+    },
+    /// Not a host that keys could come from.
     #[error("`{found}` is not a host, nor a host and its port")]
     KeysHost {
         /// The start of the text, escaped.
@@ -284,6 +298,7 @@ impl IssuerError {
             Self::TenantName { .. } | Self::NoTenant => "tenant_id_required",
             Self::Malformed { .. } => "invalid_issuer",
             Self::NoAlgorithm => "algorithm_required",
+            Self::ClientClaim { .. } => "invalid_client_claim",
             Self::KeysHost { .. } => "invalid_keys_host",
         }
     }
@@ -296,6 +311,9 @@ impl IssuerError {
             }
             Self::Malformed { .. } => "write the issuer as it stands in `iss`",
             Self::NoAlgorithm => "name the algorithms that the issuer signs with, such as ES256",
+            Self::ClientClaim { .. } => {
+                "name the claim that holds the client's id in tokens of users too; `sub` holds the user's id there"
+            }
             Self::KeysHost { .. } => {
                 "give a host such as keys.example, or keys.example:8443, without https:// and path"
             }

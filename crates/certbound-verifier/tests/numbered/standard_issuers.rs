@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use certbound_verifier::{
-    Algorithm, Authorization, BindingPolicy, Callers, Issuer, KeySet, Refusal, Scheme, Verified, Verifier,
-    VerifierBuilder,
+    Algorithm, Authorization, BindingPolicy, Callers, Issuer, IssuerError, KeySet, Refusal, Scheme, Verified,
+    Verifier, VerifierBuilder,
 };
 use serde_json::{Value, json};
 
@@ -212,7 +212,7 @@ fn v17_the_clients_claim_is_not_one_that_a_client_may_add() {
 #[test]
 fn v17_the_clients_claim_by_choice() {
     let by_appid = || {
-        let issuer = oidc(ISSUER).with_client_claim("appid");
+        let issuer = oidc(ISSUER).with_client_claim("appid").unwrap();
         Verifier::builder().issuer(issuer).audience(AUDIENCE).binding(BindingPolicy::Rfc8705)
     };
     let token = standard().claim("appid", json!("app1")).claim("sub", json!("app1"));
@@ -225,12 +225,24 @@ fn v17_the_clients_claim_by_choice() {
         decide(by_appid().callers(Callers::Any).only_clients(["orders-job"]), &without),
         "client_not_allowed"
     );
-    // Entra's own claims are still used.
-    let issuer = crate::support::issuer().with_client_claim("oid");
+    // Entra's own stay.
+    let issuer = crate::support::issuer().with_client_claim("oid").unwrap();
     let verifier =
         Verifier::builder().issuer(issuer).audience(AUDIENCE).only_clients([CLIENT]).build().unwrap();
     let of_entra = crate::support::token().sign();
     assert_eq!(code(decide_as(&verifier, Scheme::MtlsPop, &of_entra, &client())), "accepted");
+}
+
+/// `sub` is the client in a token about the client, and the user in a token about a user.
+#[test]
+fn v17_the_subject_is_not_the_clients_claim() {
+    for name in ["sub", ""] {
+        let error = oidc(ISSUER).with_client_claim(name).unwrap_err();
+        assert_eq!(
+            (error.code(), error),
+            ("invalid_client_claim", IssuerError::ClientClaim { found: name.into() })
+        );
+    }
 }
 
 /// `preferred_username` is what the user chose (OpenID Connect Core, section 5.1).
@@ -303,7 +315,7 @@ fn v17_a_token_without_a_subject_is_an_applications_only_where_nothing_says_pers
     // `azp` alone may be in a token about another subject: Keycloak's light tokens have neither `sub` nor a name.
     let light = without().without("client_id").claim("azp", json!("orders-job"));
     assert_eq!(kind(&light), "neither");
-    let issuer = oidc(ISSUER).with_client_claim("azp");
+    let issuer = oidc(ISSUER).with_client_claim("azp").unwrap();
     let named = Verifier::builder().issuer(issuer).audience(AUDIENCE).binding(BindingPolicy::Rfc8705);
     assert_eq!(decide(named.only_clients(["orders-job"]), &light), "accepted");
 }

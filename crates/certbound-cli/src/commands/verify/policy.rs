@@ -83,7 +83,7 @@ fn issuers(flags: &VerifyFlags) -> Result<Vec<Issuer>, Failure> {
             issuer = issuer.with_keys_at_host(host)?;
         }
         if let Some(name) = &flags.client_claim {
-            issuer = issuer.with_client_claim(name.as_str());
+            issuer = issuer.with_client_claim(name.as_str())?;
         }
         issuers.push(issuer);
     }
