@@ -115,16 +115,16 @@ impl ResourceScope {
         Ok(Self::of(joined.into()))
     }
 
-    /// Parses the scopes of a user's token. Adds the scopes that every user flow requests, and sorts all
-    /// alphabetically.
+    /// Scopes of a user's token: those given, with the ones every user flow asks for, in the order of the alphabet. Two
+    /// that differ in case are two (RFC 6749, section 3.3).
     ///
     /// # Errors
     /// The errors of [`ResourceScope::of_other_authority`].
     pub fn for_user(text: &str) -> Result<Self, ScopeError> {
         let asked = Self::of_other_authority(text)?;
         let mut scopes: Vec<&str> = asked.text.split(' ').chain(RESERVED).collect();
-        scopes.sort_by_key(|scope| scope.to_ascii_lowercase());
-        scopes.dedup_by_key(|scope| scope.to_ascii_lowercase());
+        scopes.sort_by_key(|scope| (scope.to_ascii_lowercase(), *scope));
+        scopes.dedup();
         Ok(Self::of(scopes.join(" ").into()))
     }
 
@@ -209,19 +209,22 @@ impl fmt::Display for ExchangeScope {
     }
 }
 
-/// Whether `granted` (the scopes of a response) covers `asked`, ignoring case. A scope with and without `/.default` is
-/// the same, because the response of a managed identity has the bare resource.
+/// Whether `granted` (scopes named by an answer) covers `asked`; a managed identity's bare resource equals its `/.default`.
 ///
-/// In a user flow, two kinds of scopes need not be granted: those that every user flow requests, and those that end in
-/// `/.default`. The response names the permissions that `/.default` stands for.
-pub fn covers(granted: &[String], asked: &str) -> bool {
-    let bare = |scope: &str| scope.strip_suffix(DEFAULT_SUFFIX).unwrap_or(scope).to_ascii_lowercase();
-    let granted: Vec<String> = granted.iter().map(|scope| bare(scope)).collect();
+/// Scopes that differ in case are the same only where the authority
+/// [ignores it](crate::authority::AuthorityKind::ignores_case). Scopes that every user flow asks for need not be named, and a
+/// user's `/.default` is answered by what it stands for.
+pub fn covers(granted: &[String], asked: &str, ignores_case: bool) -> bool {
+    let bare = |scope| str::strip_suffix(scope, DEFAULT_SUFFIX).unwrap_or(scope);
+    let is_same = |one: &str, other: &str| match ignores_case {
+        true => one.eq_ignore_ascii_case(other),
+        false => one == other,
+    };
     let of_a_user = RESERVED.iter().all(|reserved| asked.split(' ').any(|scope| scope == *reserved));
     asked
         .split(' ')
         .filter(|scope| !of_a_user || !(RESERVED.contains(scope) || scope.ends_with(DEFAULT_SUFFIX)))
-        .all(|scope| granted.contains(&bare(scope)))
+        .all(|scope| granted.iter().any(|one| is_same(bare(one), bare(scope))))
 }
 
 /// The scopes that every user flow requests.
@@ -349,9 +352,27 @@ mod tests {
     #[test]
     fn an_answer_covers_the_scope_with_or_without_default() {
         let named = |scope: &str| vec![scope.to_owned()];
-        assert!(covers(&named("https://vault.azure.net/.default"), "https://vault.azure.net/.default"));
-        assert!(covers(&named("https://vault.azure.net"), "https://vault.azure.net/.default"));
-        assert!(!covers(&named("https://vault.azure.net.evil/.default"), "https://vault.azure.net/.default"));
-        assert!(!covers(&[], "https://vault.azure.net/.default"));
+        let vault = "https://vault.azure.net/.default";
+        for ignores_case in [true, false] {
+            let covers = |granted: &[String]| covers(granted, vault, ignores_case);
+            assert!(covers(&named(vault)) && covers(&named("https://vault.azure.net")));
+            assert!(!covers(&named("https://vault.azure.net.evil/.default")) && !covers(&[]));
+        }
+    }
+
+    /// RFC 6749, section 3.3.
+    #[test]
+    fn scopes_that_differ_in_case_are_the_same_only_where_the_authority_ignores_it() {
+        for (granted, asked, exactly) in [
+            ("orders.read", "orders.read", true),
+            ("Orders.Read", "orders.read", false),
+            ("API://orders", "api://orders/.default", false),
+        ] {
+            let granted = [granted.to_owned()];
+            assert!(covers(&granted, asked, true), "{asked}");
+            assert_eq!(covers(&granted, asked, false), exactly, "{asked}");
+        }
+        let of_a_user = ResourceScope::for_user("orders.read Orders.Read orders.read openid").unwrap();
+        assert_eq!(of_a_user.as_str(), "offline_access openid Orders.Read orders.read profile");
     }
 }

@@ -214,6 +214,7 @@ impl Acquisition {
             binding: certificate.filter(|_| bound),
             leg: self.leg(),
             demands_observed: self.client.cache_key.demands_observed(),
+            ignores_case: authority.kind().ignores_case(),
             sent_at,
         };
         let token = accept::accept(response, &request, expected, self.client.clock.now())?;

@@ -25,6 +25,8 @@ pub(crate) struct Expected<'a> {
     pub(crate) leg: Option<Leg>,
     /// Whether a token that cannot be read is refused, although the answer says that it is bound.
     pub(crate) demands_observed: bool,
+    /// Whether scopes that differ in case are the same.
+    pub(crate) ignores_case: bool,
     /// When the request was sent: the token may be as old as that.
     pub(crate) sent_at: UnixTime,
 }
@@ -95,7 +97,7 @@ fn judge(
         return Err(peer(PeerMisbehaved::TokenTypeDowngraded { asked, found }));
     }
     if let Some(scopes) = response.scope.as_deref().filter(|scopes| !scopes.is_empty())
-        && !scope::covers(scopes, request.scope)
+        && !scope::covers(scopes, request.scope, expected.ignores_case)
     {
         let found = one_line(&scopes.join(" ")).chars().take(256).collect();
         return Err(peer(PeerMisbehaved::ScopeMismatch { asked: request.scope.to_owned(), found }));

@@ -242,7 +242,7 @@ fn unknown_prover(client_id: &str) -> Option<Prover> {
 fn client_id(text: &str, kind: AuthorityKind) -> Result<Arc<str>, BuildError> {
     const GUID_LENGTH: usize = 36;
 
-    let free = matches!(kind, AuthorityKind::Adfs | AuthorityKind::Dsts | AuthorityKind::Oidc);
+    let free = !kind.ignores_case();
     if !free && text.len() == GUID_LENGTH && uuid::Uuid::try_parse(text).is_ok() {
         return Ok(text.to_ascii_lowercase().into());
     }

@@ -111,8 +111,13 @@ impl<'a> AcquireLeg1<'a> {
         };
         let sent_at = core.clock.now();
         let (response, took) = sent.exchange(&request).await?;
-        let expected =
-            Expected { binding: Some(binding), leg: Some(Leg::One), demands_observed: true, sent_at };
+        let expected = Expected {
+            binding: Some(binding),
+            leg: Some(Leg::One),
+            demands_observed: true,
+            ignores_case: core.authority.kind().ignores_case(),
+            sent_at,
+        };
         let token = accept(response, &request, expected, core.clock.now())?;
         let report = sent.report(&request, &token.token_type, took);
         Ok(BoundAssertion::new(token.secret, binding.clone(), token.expires_at, Some(report)))

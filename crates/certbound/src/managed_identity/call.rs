@@ -77,6 +77,7 @@ impl TokenCall<'_> {
             binding: Some(binding),
             leg: self.leg,
             demands_observed: machine.cache_key.demands_observed(),
+            ignores_case: true,
             sent_at,
         };
         let token = accept(response, &request, expected, machine.clock.now())?;

@@ -267,3 +267,17 @@ async fn a_federation_server_says_itself_that_it_is_one() {
         }
     }
 }
+
+/// RFC 6749, section 3.3: `Read` is another scope than `read`, except in Microsoft's directories.
+#[tokio::test]
+async fn an_issuers_scopes_are_exactly_their_characters() {
+    let token = r#"{"token_type":"Bearer","access_token":"T","expires_in":3600,"scope":"Read"}"#;
+    let transport = AnsweringTransport::new(move |seen| match seen.method.as_str() {
+        "GET" => (200, metadata(ISSUER)),
+        _ => (200, token.to_owned()),
+    });
+    let of_issuer = client(Authority::oidc(ISSUER).unwrap(), &transport);
+    assert_eq!(of_issuer.bearer_token(&scope()).await.unwrap_err().code(), "scope_mismatch");
+    let entra = Authority::parse("https://login.microsoftonline.com/contoso.com").unwrap();
+    client(entra, &transport).bearer_token(&scope()).await.unwrap();
+}
