@@ -20,7 +20,10 @@ use crate::guarded::{Guarded, closed};
 use crate::limits::Limits;
 use crate::places::Seat;
 
-/// The place and the limits of one connection.
+/// hyper panics at a smaller buffer.
+const LEAST_HEAD_BYTES: usize = 8 * 1024;
+
+/// A connection's right to be served, and its limits.
 ///
 /// A handler gets it together with the stream and serves HTTP with it: on the stream itself, or on the stream that a
 /// TLS handshake or an HTTP upgrade returned. It can do so several times, one after the other.
@@ -80,7 +83,7 @@ impl Connection {
         let stream = TokioIo::new(Guarded::new(stream, self.seat.clone()));
         // hyper's own timer is switched off: it would count idle time as part of the next head.
         let mut http = http1::Builder::new();
-        http.header_read_timeout(None).max_buf_size(self.limits().head_bytes);
+        http.header_read_timeout(None).max_buf_size(self.limits().head_bytes.max(LEAST_HEAD_BYTES));
         let mut http = std::pin::pin!(http.serve_connection(stream, service).with_upgrades());
         let mut stage = self.stage.clone();
         tokio::select! {

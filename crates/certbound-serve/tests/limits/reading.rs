@@ -95,6 +95,22 @@ async fn a_head_has_64_kib() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_head_has_8_kib_however_small_its_limit_is() {
+    let mut limits = limits();
+    limits.head_bytes = 1;
+    let server = Server::start(limits);
+    assert_eq!(ask(&mut server.connect()).await.unwrap(), "/");
+    for (length, answered) in [(7 * 1024, "HTTP/1.1 200 "), (8 * 1024, "HTTP/1.1 431 ")] {
+        let mut client = server.connect();
+        let head =
+            format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx: {}\r\n\r\n", "a".repeat(length));
+        let _ = client.write_all(head.as_bytes()).await;
+        let (_, answer) = closes(&mut client).await;
+        assert!(answer.starts_with(answered), "{length}: {answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_may_take_its_time() {
     let server = Server::start_with(limits(), |stream, connection| async move {
         let slow = |_| async {
