@@ -54,22 +54,31 @@ pub fn json(text: &str) -> Cow<'_, str> {
 /// Whether a character has another effect than to be displayed: it moves the cursor, begins a terminal command, ends a
 /// line, changes the direction of text, or is invisible.
 ///
-/// The joiners U+200C and U+200D are not active: some languages need them in words.
+/// What is not seen is what Unicode calls `Default_Ignorable_Code_Point`. The joiners U+200C and U+200D do not count: words
+/// of some languages need them.
 pub fn is_active(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
             '\u{ad}'
+                | '\u{34f}'
                 | '\u{61c}'
-                | '\u{180e}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{17b4}'..='\u{17b5}'
+                | '\u{180b}'..='\u{180f}'
                 | '\u{200b}'
                 | '\u{200e}'
                 | '\u{200f}'
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
+                | '\u{fe00}'..='\u{fe0f}'
                 | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
+                | '\u{ffa0}'
+                | '\u{fff0}'..='\u{fffb}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}'
         )
 }
 
@@ -108,6 +117,41 @@ mod tests {
         let mut line = String::new();
         write!(OneLine(&mut line), "x\u{1b}\n{}", 7).unwrap();
         assert_eq!(line, "x  7");
+    }
+
+    /// DerivedCoreProperties.txt of Unicode 16, `Default_Ignorable_Code_Point`, without the joiners.
+    #[test]
+    fn nothing_that_is_not_seen_is_left_in_a_line() {
+        let ranges = [
+            (0xad, 0xad),
+            (0x34f, 0x34f),
+            (0x61c, 0x61c),
+            (0x115f, 0x1160),
+            (0x17b4, 0x17b5),
+            (0x180b, 0x180f),
+            (0x200b, 0x200b),
+            (0x200e, 0x200f),
+            (0x202a, 0x202e),
+            (0x2060, 0x206f),
+            (0x3164, 0x3164),
+            (0xfe00, 0xfe0f),
+            (0xfeff, 0xfeff),
+            (0xffa0, 0xffa0),
+            (0xfff0, 0xfff8),
+            (0x1bca0, 0x1bca3),
+            (0x1d173, 0x1d17a),
+            (0xe0000, 0xe0fff),
+        ];
+        for c in ranges.into_iter().flat_map(|(first, last)| first..=last).filter_map(char::from_u32) {
+            assert_eq!(one_line(&format!("a{c}b")), "a b", "{:04x}", u32::from(c));
+        }
+        // Their neighbours are seen.
+        for c in
+            "\u{34e}\u{350}\u{115e}\u{1161}\u{3163}\u{3165}\u{fdff}\u{fe10}\u{ff9f}\u{ffa1}\u{200c}\u{200d}"
+                .chars()
+        {
+            assert!(!is_active(c), "{:04x}", u32::from(c));
+        }
     }
 
     proptest! {
