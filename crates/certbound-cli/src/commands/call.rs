@@ -9,10 +9,10 @@ use certbound::{BoundToken, Network, ResourceScope, Transport, Via};
 use certbound_core::own_secrets::OwnSecrets;
 use certbound_core::shown::lines;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use http::{HeaderValue, Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use zeroize::Zeroizing;
 
-use super::dry_run::DryRun;
+use super::dry_run::{DryRun, is_plain};
 use super::exchange::{dry_exchange, tell_kept, tell_leg_2};
 use super::token::dry_direct;
 use crate::failure::{Failure, REFUSED, one};
@@ -69,6 +69,7 @@ async fn acquire_and_call<T: Transport + Clone>(
             token.scheme()
         ));
     }
+    let of_caller = secrets_of_caller(&request);
     let answer = match &token {
         // The token is in the client's cache now. The client also answers a claims challenge.
         Token::Bound(_) => client.resource(&scope)?.call(request).await?,
@@ -77,9 +78,11 @@ async fn acquire_and_call<T: Transport + Clone>(
     if trace || terminal.tells_stations() {
         tell(&format!("< resource: status {}", answer.status().as_u16()));
     }
-    let secrets = sent_in(&answer).and(token.secret().expose());
-    print(&answer, flags.include, &secrets, terminal)?;
-    if answer.status().is_success() { Ok(()) } else { Err(refused(&answer, &secrets)) }
+    print(&answer, flags.include, &with_tokens(OwnSecrets::new(), &answer, &token), terminal)?;
+    if answer.status().is_success() {
+        return Ok(());
+    }
+    Err(refused(&answer, &with_tokens(of_caller, &answer, &token)))
 }
 
 /// Returns the client, and whether it runs both legs.
@@ -165,10 +168,19 @@ async fn call_with_bearer(
     Ok(answer.response)
 }
 
-/// Returns the token that was sent with the answered request. After a claims challenge it differs from the first token.
-fn sent_in(answer: &Response<Bytes>) -> OwnSecrets {
-    let token = answer.extensions().get::<BoundToken>();
-    OwnSecrets::new().and(token.map(|token| token.secret().expose()).unwrap_or_default())
+/// Adds the acquired token, and the token that was sent with the answered request. After a claims challenge they differ.
+fn with_tokens(secrets: OwnSecrets, answer: &Response<Bytes>, token: &Token) -> OwnSecrets {
+    let sent = answer.extensions().get::<BoundToken>();
+    let sent = sent.map(|token| token.secret().expose()).unwrap_or_default();
+    secrets.and(token.secret().expose()).and(sent)
+}
+
+/// Returns the values of the caller's headers, which may be keys or cookies.
+fn secrets_of_caller(request: &Request<Bytes>) -> OwnSecrets {
+    // A shorter value is not a secret, and its characters occur in ordinary text.
+    let is_secret = |(name, value): &(&HeaderName, &HeaderValue)| !is_plain(name) && value.len() >= 8;
+    let values = request.headers().iter().filter(is_secret).filter_map(|(_, value)| value.to_str().ok());
+    values.fold(OwnSecrets::new(), OwnSecrets::and)
 }
 
 fn print(
@@ -180,7 +192,7 @@ fn print(
     if include {
         output::print(head(answer, secrets).as_bytes())?;
     }
-    output::print(&body(answer.body(), terminal.is_seen()))
+    output::print(&body(answer.body(), secrets, terminal.is_seen()))
 }
 
 /// Formats status and headers, one per line, without the token.
@@ -195,12 +207,13 @@ fn head(answer: &Response<Bytes>, secrets: &OwnSecrets) -> String {
 }
 
 /// Returns the body as it is printed. In a pipe it is unchanged, because it is the result. On a terminal it is text
-/// without control characters and ends with a line break, so that a later prompt or error starts on a new line.
-fn body(body: &Bytes, is_seen: bool) -> Bytes {
+/// without the token and without control characters, and ends with a line break, so that a later prompt or error starts on a
+/// new line.
+fn body(body: &Bytes, secrets: &OwnSecrets, is_seen: bool) -> Bytes {
     if !is_seen || body.is_empty() {
         return body.clone();
     }
-    let mut text = lines(&String::from_utf8_lossy(body)).into_owned();
+    let mut text = lines(&secrets.redacted(&String::from_utf8_lossy(body))).into_owned();
     if !text.ends_with('\n') {
         text.push('\n');
     }
@@ -238,10 +251,11 @@ mod tests {
 
     #[test]
     fn a_body_is_the_result_in_a_pipe_and_text_on_a_terminal() {
-        let bytes = Bytes::from_static(b"a\tb\x1b[2J\xc2\x9b\xff\r\nc");
-        assert_eq!(body(&bytes, false), bytes);
-        assert_eq!(body(&bytes, true), "a\tb [2J \u{fffd} \nc\n");
-        assert_eq!(body(&Bytes::new(), true), Bytes::new());
+        let secrets = OwnSecrets::new().and("the-token-sent-here");
+        let bytes = Bytes::from_static(b"a\tb\x1b[2J\xc2\x9b\xff\r\nthe-token-sent-here c");
+        assert_eq!(body(&bytes, &secrets, false), bytes);
+        assert_eq!(body(&bytes, &secrets, true), "a\tb [2J \u{fffd} \n<redacted> c\n");
+        assert_eq!(body(&Bytes::new(), &secrets, true), Bytes::new());
     }
 
     #[test]

@@ -142,10 +142,15 @@ fn call_request(request: &http::Request<Bytes>) -> Value {
 
 /// Formats a header. A header of the caller may hold a secret, so cookies and keys are not printed.
 fn shown(name: &http::HeaderName, value: &http::HeaderValue) -> String {
-    match name.as_str() {
-        "accept" | "content-type" | "user-agent" => String::from_utf8_lossy(value.as_bytes()).into_owned(),
-        _ => format!("<redacted, {} bytes>", value.len()),
+    match is_plain(name) {
+        true => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        false => format!("<redacted, {} bytes>", value.len()),
     }
+}
+
+/// Returns whether a header of this name holds no secret of the caller.
+pub(super) fn is_plain(name: &http::HeaderName) -> bool {
+    matches!(name.as_str(), "accept" | "content-type" | "user-agent")
 }
 
 /// Accepts the error of the dry-run transport: it means that the first request was ready.

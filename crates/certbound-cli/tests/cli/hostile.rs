@@ -181,9 +181,12 @@ fn an_assertion_that_is_repeated_is_not_told() {
 /// A resource repeats the token. Its body is the result and is unchanged; everything else is redacted.
 #[test]
 fn a_token_that_a_resource_repeats_is_not_told() {
+    /// Of the caller's own, in a header.
+    const KEY: &str = "key-of-an-api";
+
     let emulator = Emulator::start();
     let challenge = format!(
-        "Bearer error=\"invalid_token\", error_description=\"{TOKEN} is not known\", x=\"{}\"",
+        "Bearer error=\"invalid_token\", error_description=\"{TOKEN} is not known\", x=\"{}\", y=\"{KEY}\"",
         &TOKEN[..20]
     );
     let headers = json!({ "www-authenticate": challenge, "x-echo": format!("mtls_pop {TOKEN}") });
@@ -193,6 +196,7 @@ fn a_token_that_a_resource_repeats_is_not_told() {
         emulator.plant(&status("resource", 401, &body, &headers));
         let mut command = emulator.certbound();
         command.args(["call", "--certificate", emulator.certificate(), "-v", "--trace"]).args(more);
+        command.args(["-H", &format!("x-api-key: {KEY}")]);
         command.arg("https://demo.vault.azure.net/secrets/demo?api-version=7.4");
         command.env("RUST_LOG", "certbound=trace").output().unwrap()
     };
@@ -201,6 +205,7 @@ fn a_token_that_a_resource_repeats_is_not_told() {
         let told = stderr(&output);
         assert_eq!((output.status.code(), stdout(&output)), (Some(1), body.clone()), "{told}");
         assert!(told.contains("<redacted> is not known") && !told.contains(&TOKEN[..20]), "{told}");
+        assert!(!told.contains(KEY), "{told}");
         assert!(!told.contains(|c| certbound_core::shown::is_active(c) && c != '\n'), "{told:?}");
     }
     let with_head = stdout(&output(&["-i"]));
