@@ -110,6 +110,16 @@ pub(crate) enum Command {
     Emulator(EmulatorCommand),
 }
 
+impl Command {
+    /// Whether it is a server that accepts tokens which are bound to no certificate.
+    pub(crate) fn serves_unbound_tokens(&self) -> bool {
+        match self {
+            Self::Verify(flags) => flags.serve.is_some() && flags.binding.accepts_unbound(),
+            _ => false,
+        }
+    }
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct EndpointFlags {
     /// The authority, https://HOST/TENANT.

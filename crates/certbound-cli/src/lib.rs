@@ -47,7 +47,7 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    log_to_stderr();
+    log_to_stderr(&cli);
     match run(cli) {
         Ok(code) => code,
         Err(failure) => failure::report(&failure, json),
@@ -67,11 +67,16 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     code
 }
 
-/// Writes logs to stderr if `RUST_LOG` asks for them. Without that variable there are none.
-fn log_to_stderr() {
+/// Writes logs to stderr if `RUST_LOG` asks for them. Without that variable there are none, except for a server that accepts
+/// unbound tokens: its log names the clients that still send such tokens.
+fn log_to_stderr(cli: &Cli) {
     use tracing_subscriber::EnvFilter;
 
-    if let Ok(filter) = EnvFilter::try_from_default_env() {
+    let filter = match std::env::var_os(EnvFilter::DEFAULT_ENV) {
+        Some(_) => EnvFilter::try_from_default_env().ok(),
+        None => cli.command.serves_unbound_tokens().then(|| EnvFilter::new("certbound_verifier=info")),
+    };
+    if let Some(filter) = filter {
         let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
         let _ = subscriber.with_writer(std::io::stderr).try_init();
     }

@@ -134,6 +134,12 @@ pub(crate) enum BindingFlag {
     Rfc8705WhenBound,
 }
 
+impl BindingFlag {
+    pub(super) fn accepts_unbound(self) -> bool {
+        matches!(self, Self::WhenBound | Self::Rfc8705WhenBound)
+    }
+}
+
 /// Who may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CallersFlag {

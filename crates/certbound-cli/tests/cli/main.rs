@@ -4,6 +4,7 @@
 mod support;
 mod verify;
 mod verify_callers;
+mod verify_serve;
 
 mod bad_input;
 mod demo_and_endpoint;

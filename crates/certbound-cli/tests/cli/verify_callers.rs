@@ -13,13 +13,13 @@ use crate::support::{TENANT, file, json, offline, refusal, stderr, text};
 const ISSUER: &str = "https://idp.example";
 
 /// An issuer whose keys are in a file.
-struct Idp {
+pub(crate) struct Idp {
     key: KeyPair,
     folder: tempfile::TempDir,
 }
 
 impl Idp {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let x = URL_SAFE_NO_PAD.encode(key.der_bytes());
         let keys = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "k1", "x": x }] });
@@ -29,7 +29,7 @@ impl Idp {
     }
 
     /// Returns a token of an application, with these changes.
-    fn token(&self, changes: Value) -> String {
+    pub(crate) fn token(&self, changes: Value) -> String {
         let now = SystemClock.now().as_secs();
         let mut claims = json!({
             "iss": ISSUER,
@@ -50,10 +50,17 @@ impl Idp {
         format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    fn verify(&self, token: &str, more: &[&str]) -> Output {
+    /// The flags of `verify` that name it.
+    pub(crate) fn flags(&self) -> Vec<String> {
         let keys = self.folder.path().join("keys.json");
-        let of_the_issuer =
+        let flags =
             ["--issuer", ISSUER, "--algorithm", "EdDSA", "--keys", text(&keys), "--audience", "orders"];
+        flags.map(str::to_owned).into()
+    }
+
+    fn verify(&self, token: &str, more: &[&str]) -> Output {
+        let of_the_issuer = self.flags();
+        let of_the_issuer: Vec<&str> = of_the_issuer.iter().map(String::as_str).collect();
         let plain = ["--binding", "rfc8705-when-bound", "--scheme", "bearer"];
         offline(&[&["verify", token, "-o", "json"], &of_the_issuer[..], &plain, more].concat())
     }

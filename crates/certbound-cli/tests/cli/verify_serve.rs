@@ -1,0 +1,111 @@
+//! `verify --serve` as a process: what it says, and how it ends.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{certbound, signal};
+use crate::verify_callers::Idp;
+
+/// A running `verify --serve` for tokens of an issuer. It ends with the test.
+struct Decider {
+    child: Child,
+    address: String,
+}
+
+impl Decider {
+    fn start(idp: &Idp, binding: &str, log: Option<&str>) -> Self {
+        let mut command = certbound();
+        command.args(["verify", "--serve", "127.0.0.1:0", "--binding", binding, "--dangerous-any-caller"]);
+        command.args(["--trust-proxy", "127.0.0.1/32", "--certificate-header", "rfc9440"]).args(idp.flags());
+        if let Some(log) = log {
+            command.env("RUST_LOG", log);
+        }
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let address = ready["listen"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
+        Self { child, address }
+    }
+
+    fn connect(&self) -> TcpStream {
+        TcpStream::connect(&self.address).unwrap()
+    }
+
+    /// The status of the answer to a question about this token.
+    fn ask(&self, token: &str) -> String {
+        let mut stream = self.connect();
+        let head = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
+        stream.write_all(format!("{head}Authorization: Bearer {token}\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().to_owned()
+    }
+
+    /// Ends it by SIGTERM: with which code it went, and what it said on stderr.
+    fn stop(mut self) -> (Option<i32>, String) {
+        signal(&self.child, Signal::TERM);
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (self.child.wait().unwrap().code(), said)
+    }
+}
+
+impl Drop for Decider {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whoever moves to bound tokens waits for the last line.
+#[test]
+fn each_unbound_token_that_it_accepts_is_a_line_without_being_asked() {
+    let idp = Idp::new();
+    let plain = idp.token(json!({}));
+    for (binding, log, status, is_told) in [
+        ("rfc8705-when-bound", None, "200", true),
+        ("when-bound", None, "200", true),
+        ("rfc8705", None, "401", false),
+        ("rfc8705-when-bound", Some("off"), "200", false),
+    ] {
+        let decider = Decider::start(&idp, binding, log);
+        assert_eq!(decider.ask(&plain), status, "{binding}");
+        let (code, said) = decider.stop();
+        assert_eq!((code, said.is_empty()), (Some(0), !is_told), "{binding} {said}");
+        if is_told {
+            assert!(said.contains("unbound token accepted") && said.contains("Orders-Job"), "{said}");
+            assert!(!said.contains(&plain[..20]) && said.lines().count() == 1, "{said}");
+        }
+    }
+}
+
+/// Supervisors kill what has not ended ten seconds after SIGTERM.
+#[test]
+fn no_client_keeps_it_from_ending() {
+    let idp = Idp::new();
+    let decider = Decider::start(&idp, "rfc8705", None);
+    let mut silent = decider.connect();
+    let mut half_a_head = decider.connect();
+    half_a_head.write_all(b"GET / HTTP/1.1\r\nHost:").unwrap();
+    // Sends questions until the server takes no more, and reads no answer.
+    let mut unread = decider.connect();
+    unread.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    let questions = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1_000);
+    while unread.write(&questions).is_ok() {}
+
+    let began = Instant::now();
+    let (code, said) = decider.stop();
+    let took = began.elapsed();
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    // The answers to `unread` were under way for as long as they may be.
+    assert!(took > Duration::from_secs(5) && took < Duration::from_secs(15), "{took:?}");
+    for held in [&mut silent, &mut half_a_head] {
+        assert!(matches!(held.read(&mut [0; 1]), Ok(0) | Err(_)));
+    }
+}
