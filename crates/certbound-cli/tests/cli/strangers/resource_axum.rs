@@ -58,9 +58,10 @@ fn openssl_is_asked_for_a_certificate_and_no_session_is_taken_up_again() {
     }
 }
 
-/// Attack 52: a server in front may read the bytes as one request; they must not be two requests here.
+/// Attack 52: hyper handles such a request before the layer sees it. `v52_a_request_of_two_lengths_reaches_no_resource` in the
+/// verifier's tests covers the layer's own refusal.
 #[test]
-fn a_request_of_two_lengths_ends_its_connection() {
+fn hyper_judges_a_request_of_two_lengths_by_its_chunks_and_ends_the_connection() {
     let fixture = Fixture::new();
     let address = format!("127.0.0.1:{}", start(&fixture));
     let certificate = fixture.emulator.certificate();
@@ -69,9 +70,7 @@ fn a_request_of_two_lengths_ends_its_connection() {
          Authorization: mtls_pop {}\r\n\r\n0\r\n\r\n",
         fixture.token
     );
-    // hyper removes the length and reads the chunked body. An older hyper leaves the length to the layer, which answers
-    // 400. In both cases nothing after the request is read. With `-ign_eof` openssl waits for the end of the
-    // connection.
+    // Nothing after the request is read. With `-ign_eof` openssl waits for the end of the connection.
     let shown = fixture.s_client(&address, &["-cert", certificate, "-key", certificate], &request.repeat(2));
     assert_eq!(shown.matches("HTTP/1.1").count(), 1, "{shown}");
     assert!(shown.contains("HTTP/1.1 405") && shown.contains("connection: close"), "{shown}");
