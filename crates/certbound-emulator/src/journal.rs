@@ -290,17 +290,23 @@ mod tests {
         JournalEntry { parameters, ..entry("") }
     }
 
+    /// `docs/faults.md`: in at most 16 MiB of memory.
+    pub(super) const DOCUMENTED_BYTES: usize = 16_777_216;
+
     #[test]
     fn the_journal_keeps_the_newest_within_its_bytes() {
         let journal = Journal::default();
         let entry = largest();
-        let fit = MAX_BYTES / entry.bytes();
+        let fit = DOCUMENTED_BYTES / entry.bytes();
         assert!(fit < MAX_ENTRIES / 10, "{fit}");
         for time in 0..3 * fit as u64 {
             journal.record(JournalEntry { time, ..entry.clone() });
             let kept = journal.kept();
-            assert!(kept.bytes <= MAX_BYTES);
-            assert_eq!(kept.bytes, kept.entries.iter().map(|entry| entry.bytes()).sum::<usize>());
+            assert!(kept.bytes <= DOCUMENTED_BYTES);
+            // The sum takes long.
+            if time % 100 == 0 {
+                assert_eq!(kept.bytes, kept.entries.iter().map(|entry| entry.bytes()).sum::<usize>());
+            }
         }
         let entries = journal.list();
         assert_eq!((entries.len(), entries[0].time), (fit, 2 * fit as u64));

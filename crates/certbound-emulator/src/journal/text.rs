@@ -96,8 +96,8 @@ impl Formatter for Ascii {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::tests::largest;
-    use super::super::{JournalEntry, MAX_BYTES};
+    use super::super::JournalEntry;
+    use super::super::tests::{DOCUMENTED_BYTES, largest};
     use super::*;
     use crate::world::World;
 
@@ -113,7 +113,7 @@ mod tests {
     fn a_full_journal_is_read_in_small_pieces_by_however_many() {
         let emulator = emulator();
         let entry = largest();
-        for time in 0..2 * (MAX_BYTES / entry.bytes()) as u64 {
+        for time in 0..2 * (DOCUMENTED_BYTES / entry.bytes()) as u64 {
             emulator.journal.record(JournalEntry { time, ..entry.clone() });
         }
         let one = serde_json::to_vec(&entry).unwrap().len();
