@@ -350,7 +350,44 @@ proptest! {
         }
     }
 
-    /// In the quiet time, a demand for a known key is answered with the present keys and begins no fetch.
+    /// Whatever was before: a clock that is set back keeps nobody from new keys for longer than the pauses last.
+    #[test]
+    fn a_clock_set_back_stops_no_recovery(
+        events in prop::collection::vec(event(), 0..60),
+        back in 0_u64..100_000_000,
+    ) {
+        let World { mut schedule, now, .. } = after(&events);
+        let from = now.minus(Duration::from_secs(back));
+        let longest = SET_BACK + LOST_AFTER + LONGEST_PAUSE;
+        let mut now = from;
+        let flight = loop {
+            if let Some(flight) = schedule.demand(now, Wanted::Unknown, true).begin {
+                break flight;
+            }
+            now = now.plus(Duration::from_secs(1));
+            prop_assert!(now.since(from) <= longest);
+        };
+        prop_assert!(schedule.ended(flight, now, End::Keys));
+        prop_assert_eq!(schedule.answer(now, Wanted::Known), Answer::Use);
+        prop_assert_eq!(schedule.answer(now, Wanted::Unknown), Answer::Unknown);
+    }
+
+    /// Nor does it prolong keys: those from before it are believed for a day from the first demand after it.
+    #[test]
+    fn a_clock_set_back_prolongs_no_keys(
+        events in prop::collection::vec(event(), 0..60),
+        back in 0_u64..100_000_000,
+    ) {
+        let World { mut schedule, now, .. } = after(&events);
+        let now = now.minus(Duration::from_secs(back));
+        if let Some(flight) = schedule.demand(now, Wanted::Known, true).begin {
+            prop_assert!(schedule.ended(flight, now, End::Failed));
+        }
+        let later = now.plus(KEEP_FOR + SET_BACK);
+        prop_assert_eq!(schedule.answer(later, Wanted::Known), Answer::Unavailable);
+    }
+
+    /// Within the quiet time a known key needs no decision: it would be served, and would begin nothing.
     #[test]
     fn the_quiet_time_is_quiet(events in prop::collection::vec(event(), 0..60), at in 0_u64..100_000) {
         let world = after(&events);
