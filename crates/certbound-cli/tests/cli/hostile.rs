@@ -242,3 +242,11 @@ fn what_was_typed_in_the_wrong_place_does_not_act_and_a_token_is_not_repeated() 
         }
     }
 }
+
+/// The emulator prints the name of a command that it cannot run.
+#[test]
+fn what_the_emulator_says_of_itself_does_not_act() {
+    let output = certbound().args(["emulator", "run", "--", ACTS]).output().unwrap();
+    assert_shown(&output);
+    assert_eq!((output.status.code(), stderr(&output).contains("certbound emulator run")), (Some(127), true));
+}
