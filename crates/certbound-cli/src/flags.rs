@@ -111,7 +111,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Whether it is a server that accepts tokens which are bound to no certificate.
+    /// Returns whether the command is a server that accepts unbound tokens.
     pub(crate) fn serves_unbound_tokens(&self) -> bool {
         match self {
             Self::Verify(flags) => flags.serve.is_some() && flags.binding.accepts_unbound(),

@@ -115,8 +115,8 @@ impl ResourceScope {
         Ok(Self::of(joined.into()))
     }
 
-    /// Scopes of a user's token: those given, with the ones every user flow asks for, in the order of the alphabet. Two
-    /// that differ in case are two (RFC 6749, section 3.3).
+    /// Parses the scopes of a user's token. Adds the scopes that every user flow requests, and sorts all
+    /// alphabetically. Scopes that differ only in case are all kept (RFC 6749, section 3.3).
     ///
     /// # Errors
     /// The errors of [`ResourceScope::of_other_authority`].
@@ -209,11 +209,12 @@ impl fmt::Display for ExchangeScope {
     }
 }
 
-/// Whether `granted` (scopes named by an answer) covers `asked`; a managed identity's bare resource equals its `/.default`.
+/// Whether `granted` (the scopes of a response) covers `asked`. A scope with and without `/.default` is the same, because the
+/// response of a managed identity has the bare resource. Scopes that differ only in case are the same if the authority
+/// [ignores it](crate::authority::AuthorityKind::ignores_case).
 ///
-/// Scopes that differ in case are the same only where the authority
-/// [ignores it](crate::authority::AuthorityKind::ignores_case). Scopes that every user flow asks for need not be named, and a
-/// user's `/.default` is answered by what it stands for.
+/// In a user flow, two kinds of scopes need not be granted: those that every user flow requests, and those that end in
+/// `/.default`. The response names the permissions that `/.default` stands for.
 pub fn covers(granted: &[String], asked: &str, ignores_case: bool) -> bool {
     let bare = |scope| str::strip_suffix(scope, DEFAULT_SUFFIX).unwrap_or(scope);
     let is_same = |one: &str, other: &str| match ignores_case {

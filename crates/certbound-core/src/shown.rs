@@ -54,8 +54,8 @@ pub fn json(text: &str) -> Cow<'_, str> {
 /// Whether a character has another effect than to be displayed: it moves the cursor, begins a terminal command, ends a
 /// line, changes the direction of text, or is invisible.
 ///
-/// What is not seen is what Unicode calls `Default_Ignorable_Code_Point`. The joiners U+200C and U+200D do not count: words
-/// of some languages need them.
+/// The invisible characters are those of Unicode's `Default_Ignorable_Code_Point`. The joiners U+200C and U+200D are
+/// not active: some languages need them in words.
 pub fn is_active(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -145,7 +145,7 @@ mod tests {
         for c in ranges.into_iter().flat_map(|(first, last)| first..=last).filter_map(char::from_u32) {
             assert_eq!(one_line(&format!("a{c}b")), "a b", "{:04x}", u32::from(c));
         }
-        // Their neighbours are seen.
+        // The neighbouring characters are visible.
         for c in
             "\u{34e}\u{350}\u{115e}\u{1161}\u{3163}\u{3165}\u{fdff}\u{fe10}\u{ff9f}\u{ffa1}\u{200c}\u{200d}"
                 .chars()

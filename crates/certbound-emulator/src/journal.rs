@@ -303,7 +303,7 @@ mod tests {
             journal.record(JournalEntry { time, ..entry.clone() });
             let kept = journal.kept();
             assert!(kept.bytes <= DOCUMENTED_BYTES);
-            // The sum takes long.
+            // The sum over all entries is slow.
             if time % 100 == 0 {
                 assert_eq!(kept.bytes, kept.entries.iter().map(|entry| entry.bytes()).sum::<usize>());
             }

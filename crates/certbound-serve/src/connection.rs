@@ -20,10 +20,10 @@ use crate::guarded::{Guarded, closed};
 use crate::limits::Limits;
 use crate::places::Seat;
 
-/// hyper panics at a smaller buffer.
+/// The smallest buffer that hyper accepts; it panics at a smaller one.
 const LEAST_HEAD_BYTES: usize = 8 * 1024;
 
-/// A connection's right to be served, and its limits.
+/// The place and the limits of one connection.
 ///
 /// A handler gets it together with the stream and serves HTTP with it: on the stream itself, or on the stream that a
 /// TLS handshake or an HTTP upgrade returned. It can do so several times, one after the other.

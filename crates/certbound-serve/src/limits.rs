@@ -20,8 +20,8 @@ pub struct Limits {
     /// How long the responses in progress may take after the server was told to stop. Then every connection is closed.
     /// Default: 9 s. Some supervisors kill a process 10 s after they told it to stop.
     pub stop: Duration,
-    /// The size of a request's head, in bytes; a larger one is answered with 431. Default: 64 KiB, since a head may carry
-    /// a token and a certificate. Less than 8 KiB counts as 8 KiB.
+    /// The largest size of a request's head, in bytes. The response to a larger head is 431. Default: 64 KiB, since a
+    /// head can contain a token and a certificate. Less than 8 KiB counts as 8 KiB.
     pub head_bytes: usize,
     /// How many connections are served at once. Further connections wait. Default: 1,024; 0 counts as 1.
     pub connections: usize,

@@ -131,11 +131,11 @@ impl Issuer {
 
     /// Sets the only claim from which the client id of an OpenID issuer's token is read. It has no effect on Entra.
     ///
-    /// Default: `client_id`, `azp` or `cid`, of which those that a token has must hold the same text.
+    /// Default: `client_id`, `azp` and `cid`. If a token has several of them, they must have the same value.
     ///
     /// # Errors
-    /// [`IssuerError::ClientClaim`] for an empty name, and for `sub`: it names the user in a user's token, so that every user
-    /// would be a client of their own name.
+    /// [`IssuerError::ClientClaim`] for an empty name and for `sub`. In a token of a user `sub` is the user, so every user
+    /// would count as a client.
     pub fn with_client_claim(mut self, name: impl Into<Arc<str>>) -> Result<Self, IssuerError> {
         let name = name.into();
         if matches!(&*name, "" | "sub") {
@@ -277,13 +277,13 @@ pub enum IssuerError {
     /// There is no algorithm.
     #[error("no signature algorithm is named for the issuer")]
     NoAlgorithm,
-    /// A claim that does not name the client.
+    /// A claim that does not hold the client's id.
     #[error("the claim `{found}` does not hold the client's id")]
     ClientClaim {
-        /// Its name.
+        /// The name of the claim.
         found: String,
     },
-    /// Not a host that keys could come from.
+    /// The text is not a host from which keys could be fetched.
     #[error("`{found}` is not a host, nor a host and its port")]
     KeysHost {
         /// The start of the text, escaped.

@@ -97,18 +97,21 @@ impl Verifier {
 
     /// Decides with the issuer's keys, and fetches them if they are missing or old.
     ///
-    /// A token that is refused whatever its key is causes no fetch and waits for none. Unknown keys cause one fetch in
-    /// 30 s for each issuer. A failed fetch is repeated after 10 s, then after 20 s, and so on up to 300 s; meanwhile the
-    /// last keys are believed for 24 hours after they were fetched. A token of an unknown key waits for a fetch for two
-    /// seconds at most; the first keys are waited for until their fetch has ended. The Tokio runtime needs its timer
-    /// (`enable_time`).
+    /// A token that is refused whatever its key is starts no fetch and waits for none. Unknown keys cause at most one
+    /// fetch in 30 s for each issuer. A failed fetch is repeated after 10 s, then after 20 s, and so on up to 300 s.
+    /// Meanwhile the last keys are used until 24 hours after they were fetched.
+    ///
+    /// A token with an unknown key waits at most two
+    /// seconds for a fetch. While there are no keys at all, a token waits until the fetch ends. The Tokio runtime must have
+    /// its timer enabled (`enable_time`).
     ///
     /// It logs a line for each token without `cnf` that it accepts, with client and issuer. When there are no more of
     /// these lines, the binding policy can require bound tokens.
     ///
     /// # Errors
-    /// [`Refusal`]. [`Refusal::KeysUnavailable`] when there are no keys, or when the token's key is unknown and the last
-    /// fetch failed or takes longer than two seconds, for tokens that nothing else speaks against.
+    /// [`Refusal`]. It is [`Refusal::KeysUnavailable`] if there are no keys, or if the token's key is unknown and the
+    /// last fetch failed or takes longer than two seconds. A token that would be refused for another reason gets that
+    /// reason instead.
     pub async fn verify(
         &self,
         authorization: &Authorization<'_>,

@@ -181,7 +181,7 @@ fn an_assertion_that_is_repeated_is_not_told() {
 /// A resource repeats the token. Its body is the result and is unchanged; everything else is redacted.
 #[test]
 fn a_token_that_a_resource_repeats_is_not_told() {
-    /// Of the caller's own, in a header.
+    /// The value of a header of the caller.
     const KEY: &str = "key-of-an-api";
 
     let emulator = Emulator::start();

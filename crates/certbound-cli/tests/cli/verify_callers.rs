@@ -50,7 +50,7 @@ impl Idp {
         format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    /// The flags of `verify` that name it.
+    /// Returns the flags of `verify` that name the issuer.
     pub(crate) fn flags(&self) -> Vec<String> {
         let keys = self.folder.path().join("keys.json");
         let flags =
@@ -126,7 +126,7 @@ fn a_client_is_the_one_with_exactly_this_id_in_the_claim_that_is_named() {
     assert_eq!(refusal(&empty), (2, "client_id_required".to_owned()));
     let empty = idp.verify(&idp.token(json!({})), &["--allow-client", "x", "--client-claim", ""]);
     assert_eq!(refusal(&empty), (2, "usage".to_owned()));
-    // A user's token holds the user there, who would be a client of that name.
+    // In a token of a user, `sub` is the user, who would count as a client of that name.
     let subject =
         idp.verify(&idp.token(json!({})), &["--allow-client", "Orders-Job", "--client-claim", "sub"]);
     assert_eq!(refusal(&subject), (2, "invalid_client_claim".to_owned()));

@@ -1,4 +1,4 @@
-//! `verify --serve` as a process: what it says, and how it ends.
+//! The process `verify --serve`: its log and its end.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::{certbound, signal};
 use crate::verify_callers::Idp;
 
-/// A running `verify --serve` for tokens of an issuer. It ends with the test.
+/// A running `verify --serve` that accepts tokens of an issuer. The process ends with the test.
 struct Decider {
     child: Child,
     address: String,
@@ -37,7 +37,7 @@ impl Decider {
         TcpStream::connect(&self.address).unwrap()
     }
 
-    /// The status of the answer to a question about this token.
+    /// Asks about this token. Returns the status of the answer.
     fn ask(&self, token: &str) -> String {
         let mut stream = self.connect();
         let head = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
@@ -47,7 +47,7 @@ impl Decider {
         answer.split(' ').nth(1).unwrap().to_owned()
     }
 
-    /// Ends it by SIGTERM: with which code it went, and what it said on stderr.
+    /// Stops the process by SIGTERM. Returns its exit code and its stderr.
     fn stop(mut self) -> (Option<i32>, String) {
         signal(&self.child, Signal::TERM);
         let mut said = String::new();
@@ -63,7 +63,7 @@ impl Drop for Decider {
     }
 }
 
-/// Whoever moves to bound tokens waits for the last line.
+/// The log shows which clients still send unbound tokens.
 #[test]
 fn each_unbound_token_that_it_accepts_is_a_line_without_being_asked() {
     let idp = Idp::new();
@@ -85,7 +85,7 @@ fn each_unbound_token_that_it_accepts_is_a_line_without_being_asked() {
     }
 }
 
-/// Supervisors kill what has not ended ten seconds after SIGTERM.
+/// Some supervisors kill a process that has not ended ten seconds after SIGTERM.
 #[test]
 fn no_client_keeps_it_from_ending() {
     let idp = Idp::new();
@@ -93,7 +93,7 @@ fn no_client_keeps_it_from_ending() {
     let mut silent = decider.connect();
     let mut half_a_head = decider.connect();
     half_a_head.write_all(b"GET / HTTP/1.1\r\nHost:").unwrap();
-    // Sends questions until the server takes no more, and reads no answer.
+    // This client sends requests until the server accepts no more bytes, and reads no answer.
     let mut unread = decider.connect();
     unread.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
     let questions = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1_000);
@@ -103,7 +103,7 @@ fn no_client_keeps_it_from_ending() {
     let (code, said) = decider.stop();
     let took = began.elapsed();
     assert_eq!((code, said.as_str()), (Some(0), ""));
-    // The answers to `unread` were under way for as long as they may be.
+    // The server may wait nine seconds for `unread` to read its answers.
     assert!(took > Duration::from_secs(5) && took < Duration::from_secs(15), "{took:?}");
     for held in [&mut silent, &mut half_a_head] {
         assert!(matches!(held.read(&mut [0; 1]), Ok(0) | Err(_)));

@@ -32,14 +32,14 @@ impl AuthorityKind {
         matches!(self, Self::Entra | Self::Ciam | Self::B2c)
     }
 
-    /// Whether client ids and scopes that differ in case are the same, as in Microsoft's directories. Elsewhere they are
-    /// exactly their characters (RFC 6749, sections 1.9 and 3.3).
+    /// Whether two client ids or scopes that differ only in case are the same, as in Microsoft's directories. In other
+    /// authorities they differ (RFC 6749, sections 1.9 and 3.3).
     pub const fn ignores_case(self) -> bool {
         matches!(self, Self::Entra | Self::Ciam | Self::B2c)
     }
 
-    /// Whether a bound token is asked for by `token_type=mtls_pop`. Any other server binds what it issues over mutual
-    /// TLS (RFC 8705, section 3) and calls it Bearer.
+    /// Whether a bound token is requested with `token_type=mtls_pop`. Any other server binds the tokens that it issues
+    /// over mutual TLS (RFC 8705, section 3), and calls them Bearer.
     pub const fn speaks_mtls_pop(self) -> bool {
         !matches!(self, Self::Oidc)
     }

@@ -24,9 +24,9 @@ pub(super) struct Discovery {
     keys_host: Option<KeysHost>,
 }
 
-/// Why a fetch brought no keys.
+/// Why a fetch returned no keys.
 pub(super) enum NoKeys {
-    /// The issuer could not be asked, or its answer could not be read.
+    /// The request failed, or the answer could not be read.
     Failed(String),
     /// The issuer published a set in which no key can be used.
     Withdrawn(String),
@@ -70,7 +70,7 @@ impl Discovery {
         &self.expected_issuer
     }
 
-    /// The keys, or why there are none.
+    /// Fetches the keys. Returns the reason if that fails.
     pub(super) async fn fetch(&self, fetch: &dyn AnyFetch) -> Result<KeySet, NoKeys> {
         let (url, document) = self.metadata(fetch).await?;
         let jwks_uri = self.keys_url(&document).map_err(|reason| format!("{url}: {reason}"))?;

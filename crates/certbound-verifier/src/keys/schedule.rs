@@ -21,10 +21,10 @@ pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(10);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// A fetch that has not ended after this time counts as failed. Its runtime may have been shut down.
 pub(super) const LOST_AFTER: Duration = Duration::from_secs(60);
-/// A token of an unknown key waits this long for a fetch. Such a token needs no valid signature, and each request that waits
-/// takes a place of the server.
+/// A token with an unknown key waits at most this long for a fetch. An attacker can make such tokens without a valid
+/// signature, and each request that waits occupies a connection of the server.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-/// Clocks may differ by this much before a time in the future means that the clock was set back.
+/// Clocks may differ by this much. A time that is further in the future means that the clock was set back.
 const SET_BACK: Duration = Duration::from_secs(300);
 
 /// The state of the fetches of one issuer's keys.
@@ -58,15 +58,15 @@ struct Failed {
 /// How a fetch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// It brought keys.
+    /// It returned keys.
     Keys,
     /// The issuer published a set without a usable key: the keys before it are withdrawn.
     Withdrawn,
-    /// Nobody knows which keys the issuer has: it could not be asked, or its answer could not be read.
+    /// The verifier does not know which keys the issuer has: the request failed, or the answer could not be read.
     Failed,
 }
 
-/// Whether the keys at hand have the key that a token needs.
+/// Whether the present keys have the key that a token needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     Known,
@@ -131,14 +131,14 @@ impl Schedule {
         }
     }
 
-    /// A fetch ended. Its result counts only where this returns true: it does not after the fetch was given up.
+    /// Records the end of a fetch. Returns false if the fetch was given up before; its result must be ignored then.
     pub(super) fn ended(&mut self, flight: Flight, now: UnixTime, end: End) -> bool {
         if self.flight != Some(flight) {
             return false;
         }
         self.flight = None;
         match end {
-            // The keys are at least as young as their fetch.
+            // The keys are at least as recent as the start of their fetch.
             End::Keys => (self.fetched, self.failed) = (Some(flight.began), None),
             End::Withdrawn => {
                 self.fetched = None;
@@ -154,12 +154,12 @@ impl Schedule {
         self.flight.map(Flight::number)
     }
 
-    /// How long a token waits for a fetch at most; none where it waits until the fetch has ended, as for the first keys.
+    /// How long a token waits for a fetch. `None` means until the fetch ends, as for the first keys.
     pub(super) fn patience(&self, now: UnixTime, wanted: Wanted) -> Option<Duration> {
         (wanted == Wanted::Unknown && self.believed(now)).then_some(PATIENCE)
     }
 
-    /// The times between which tokens of known keys begin no fetch and wait for none.
+    /// Returns the time span in which tokens of known keys start no fetch and wait for none.
     pub(super) fn quiet(&self) -> Option<(UnixTime, UnixTime)> {
         let fetched = self.fetched?;
         let refresh = fetched.plus(REFRESH_AFTER);

@@ -21,12 +21,12 @@ pub(crate) struct Source {
     fetch: Arc<dyn AnyFetch>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
-    /// The number of the last fetch that has ended or was given up. Tokens wait for it.
+    /// The number of the last fetch that has ended or was given up. Requests wait for this number.
     over: watch::Sender<u64>,
     quiet: Quiet,
 }
 
-/// A fetch to wait for, and for how long.
+/// The fetch that a request waits for, and the longest time.
 struct Wait {
     fetch: u64,
     at_most: Option<Duration>,
@@ -36,7 +36,7 @@ struct Wait {
 struct State {
     schedule: Schedule,
     snapshot: Option<Snapshot>,
-    /// Of the last snapshot, which may be gone: no later one has the same.
+    /// The generation of the last snapshot. It is kept when the snapshot is removed, so that no later snapshot has the same.
     generation: u64,
     failure: Option<String>,
 }
@@ -88,8 +88,8 @@ impl Source {
         stands && self.demand(state, Wanted::Known, may_fetch).0 == Answer::Use
     }
 
-    /// Decides under the lock in which the keys were looked at, and begins the fetch that was decided. With
-    /// [`Answer::Wait`] comes what to wait for.
+    /// Decides under the same lock under which the keys were read, and begins the fetch that was decided. The second value is
+    /// present with [`Answer::Wait`].
     fn demand(
         self: &Arc<Self>,
         mut state: MutexGuard<'_, State>,
@@ -115,10 +115,10 @@ impl Source {
         (answer, fetch.map(|fetch| Wait { fetch, at_most }))
     }
 
-    /// Whether the fetch was over in time.
+    /// Waits for the fetch. Returns false if it was not over in time.
     async fn wait(&self, Wait { fetch, at_most }: Wait) -> bool {
         let mut over = self.over.subscribe();
-        // The sender lives as long as `self`, so this ends by the number alone.
+        // `self` holds the sender, so the channel cannot close here.
         let is_over = over.wait_for(|over| *over >= fetch);
         match at_most {
             Some(at_most) => tokio::time::timeout(at_most, is_over).await.is_ok(),

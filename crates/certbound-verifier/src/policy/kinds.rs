@@ -43,7 +43,7 @@ fn at_entra(reading: &Reading, claims: &Claims, client: Option<&str>) -> CallerK
 /// 2.2.1), and Okta's id of the user.
 const OF_A_SIGN_IN: [&str; 4] = ["sid", "session_state", "amr", "uid"];
 
-/// Claims that say that the token is about a person, beside `preferred_username`.
+/// Claims about a person. `preferred_username` is another one, which Keycloak also writes for applications.
 const OF_A_PERSON: [&str; 5] = ["auth_time", "idp", "username", "name", "email"];
 
 /// Claims that only Keycloak's client credentials grant writes: the address of the client.
@@ -52,7 +52,7 @@ const OF_A_CLIENTS_HOST: [&str; 2] = ["clientHost", "clientAddress"];
 /// The client's id in older tokens of Keycloak's client credentials grant.
 const OLDER_CLIENT_ID: &str = "clientId";
 
-/// Keycloak names the user that stands for a client by this prefix and the client's id.
+/// The prefix of Keycloak's user name for a client. The client id follows it.
 const SERVICE_ACCOUNT: &str = "service-account-";
 
 /// The suffix that Auth0 writes in `sub` after the client id.
@@ -88,10 +88,11 @@ fn is_about_itself(reading: &Reading, claims: &Claims, client: &str) -> bool {
     }
 }
 
-/// Keycloak: `sub` is the id of a user that stands for the client, and user names are in lower case.
+/// Whether the token is Keycloak's for a client: `sub` is the id of a user that stands for the client. Keycloak's user names
+/// are in lower case.
 ///
-/// The name alone proves nothing: users choose `preferred_username` (OpenID Connect Core, section 5.1). The address of the
-/// client has to be there too, which users cannot choose.
+/// The name alone proves nothing, because users can choose `preferred_username` (OpenID Connect Core, section 5.1). The token
+/// must also have the address of the client, which users cannot choose.
 fn is_keycloaks_service_account(claims: &Claims, client: &str) -> bool {
     let account = claims.string("preferred_username").and_then(|name| name.strip_prefix(SERVICE_ACCOUNT));
     account.is_some_and(|account| account.eq_ignore_ascii_case(client))
@@ -99,11 +100,12 @@ fn is_keycloaks_service_account(claims: &Claims, client: &str) -> bool {
         && !has_any(claims, &OF_A_PERSON)
 }
 
-/// RFC 9068, section 2.2: `sub` is the user. What looks like an application of another client is nobody's token.
+/// Whether `sub` is a user (RFC 9068, section 2.2). A token that looks like the application token of another client is
+/// not accepted as a user's.
 fn is_about_a_user(reading: &Reading, claims: &Claims) -> bool {
     let account = claims.string("preferred_username").is_some_and(|name| name.starts_with(SERVICE_ACCOUNT));
     let subject = claims.string("sub").unwrap_or_default();
-    // Keycloak leaves the account's name out where the client does not have the scope `profile`.
+    // Keycloak omits the account's name if the client does not have the scope `profile`.
     let of_keycloaks_grant = has_any(claims, &OF_A_CLIENTS_HOST) || claims.contains(OLDER_CLIENT_ID);
     !subject.is_empty()
         && !of_keycloaks_grant

@@ -149,7 +149,7 @@ async fn v55_a_flood_at_a_slow_issuer_shares_one_fetch_and_keeps_known_keys_from
     assert_eq!(documents.fetches(), 2);
 }
 
-/// Each request that waits takes a place of the server, and a token of an unknown key needs no signature.
+/// An attacker can make tokens with unknown keys, and each request that waits occupies a connection of the server.
 #[tokio::test(start_paused = true)]
 async fn v55_an_unknown_key_waits_two_seconds_for_an_issuer_that_hangs() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
@@ -161,7 +161,7 @@ async fn v55_an_unknown_key_waits_two_seconds_for_an_issuer_that_hangs() {
         let (verifier, clock) = (verifier.clone(), clock.clone());
         tokio::spawn(async move { decide(&verifier, &clock, kid).await })
     };
-    // The first keys are worth waiting for: without them nothing is accepted.
+    // The first keys are waited for until their fetch ends.
     let first = decides(KID);
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert!(!first.is_finished());
@@ -179,7 +179,7 @@ async fn v55_an_unknown_key_waits_two_seconds_for_an_issuer_that_hangs() {
     let began = now();
     assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
     assert_eq!(began.elapsed(), Duration::ZERO, "a known key waits for nothing");
-    // The fetch goes on. Whoever waits when it ends has its keys.
+    // The fetch continues, and a request that waits when it ends uses its keys.
     documents.set(JWKS, &json!({ "keys": [jwk("k2")] }));
     let new = decides("k2");
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -188,7 +188,7 @@ async fn v55_an_unknown_key_waits_two_seconds_for_an_issuer_that_hangs() {
     assert_eq!(documents.fetches(), 2);
 }
 
-/// The flood and the tokens of the new key come at once; one fetch serves both.
+/// The flood and the tokens of the new key arrive at the same time. One fetch serves both.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn v58_a_flood_at_a_rotation_keeps_no_good_token_out() {
     let (documents, clock) = (Documents::slow(), At::now());
@@ -417,7 +417,7 @@ async fn v55_a_remembered_token_that_nothing_can_save_costs_no_fetch() {
     assert_eq!(verify().await, "accepted");
     clock.advance(3600);
     assert_eq!(verify().await, "client_certificate_dates");
-    // A fetch would be a task of its own.
+    // A fetch would run in a task of its own.
     for _ in 0..ROUNDS {
         tokio::task::yield_now().await;
     }

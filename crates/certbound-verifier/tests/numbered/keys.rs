@@ -386,8 +386,7 @@ async fn v58_rotation() {
     }
 }
 
-/// A set without a usable key says that the keys before it are gone, as a set with other keys does. That is not a failure
-/// of the fetch, after which nobody knows.
+/// A set without a usable key removes the keys before it, as a set with other keys does. It is not a failed fetch.
 #[tokio::test]
 async fn v58_keys_that_were_withdrawn_are_believed_no_more() {
     let point = base64(&[1; 32]);
@@ -416,7 +415,7 @@ async fn v58_keys_that_were_withdrawn_are_believed_no_more() {
         }
         assert_eq!(verify().await, "keys_unavailable", "{set}");
         assert_eq!(documents.fetches(), 2);
-        // The key comes back. Its decisions are made anew.
+        // The issuer publishes the key again. Tokens are verified again, not taken from the memory.
         documents.set(JWKS, &json!({ "keys": [jwk(KID)] }));
         clock.advance(9);
         assert_eq!(verify().await, "keys_unavailable", "{set}");
@@ -425,7 +424,7 @@ async fn v58_keys_that_were_withdrawn_are_believed_no_more() {
     }
 }
 
-/// What is no set of keys says nothing about them.
+/// A document that is not a key set removes no keys.
 #[tokio::test]
 async fn v56_a_document_that_is_no_key_set_withdraws_nothing() {
     let many = json!({ "keys": vec![json!({}); 129] }).to_string();
@@ -440,7 +439,7 @@ async fn v56_a_document_that_is_no_key_set_withdraws_nothing() {
     }
 }
 
-/// A decision made with a key that is gone is not remembered beyond it.
+/// A decision that was made with a key is forgotten when the key is gone.
 #[tokio::test]
 async fn v58_remembered_decisions_end_with_their_keys() {
     let (documents, clock) = (Documents::entra(), At::now());
@@ -692,7 +691,7 @@ fn a_fetch_that_nobody_drives_is_given_up() {
     assert_eq!(busy.block_on(decide(&verifier, &clock, KID)), "accepted");
 }
 
-/// Its result counts no more, and it may never end, so nobody waits for it.
+/// The result of such a fetch is not used, and the fetch may never end.
 #[tokio::test]
 async fn those_who_wait_for_a_fetch_that_is_given_up_are_told() {
     for set_back in [false, true] {
@@ -714,7 +713,7 @@ async fn those_who_wait_for_a_fetch_that_is_given_up_are_told() {
         assert_eq!(decide(&verifier, &clock, KID).await, "keys_unavailable");
         until(|| first.is_finished()).await;
         assert_eq!(first.await.unwrap(), "keys_unavailable");
-        // The end of the first fetch, which comes after all, is not that of the second one.
+        // The first fetch ends after all. This does not wake a request that waits for the second fetch.
         clock.advance(10);
         let second = waits();
         until(|| documents.count() == 2).await;

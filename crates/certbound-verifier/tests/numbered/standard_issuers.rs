@@ -127,7 +127,7 @@ fn tokens_of_known_issuers_are_told_apart() {
     }
 }
 
-/// Without the scope `profile` nothing names the account, and `sub` is the id of the user that stands for the client.
+/// Without the scope `profile` no claim names the account, and `sub` is the id of the user that stands for the client.
 #[test]
 fn v17_a_keycloak_application_without_its_name_is_no_user() {
     let token = golden("keycloak-application-without-profile");
@@ -141,7 +141,7 @@ fn v17_a_keycloak_application_without_its_name_is_no_user() {
         assert_eq!(by_callers(&token, callers), "caller_kind_not_accepted", "{callers:?}");
     }
     assert_eq!(by_callers(&token, Callers::Any), "accepted");
-    // Each of the three claims is enough to say that it is no user's.
+    // Each of the three claims alone shows that the token is not a token of a user.
     let bare = token.without("clientHost").without("clientAddress").without("client_id");
     assert_eq!(by_callers(&bare, Callers::Users), "accepted");
     for name in ["clientHost", "clientAddress", "clientId"] {
@@ -225,7 +225,7 @@ fn v17_the_clients_claim_by_choice() {
         decide(by_appid().callers(Callers::Any).only_clients(["orders-job"]), &without),
         "client_not_allowed"
     );
-    // Entra's own stay.
+    // Entra's own claims are still used.
     let issuer = crate::support::issuer().with_client_claim("oid").unwrap();
     let verifier =
         Verifier::builder().issuer(issuer).audience(AUDIENCE).only_clients([CLIENT]).build().unwrap();
@@ -233,7 +233,7 @@ fn v17_the_clients_claim_by_choice() {
     assert_eq!(code(decide_as(&verifier, Scheme::MtlsPop, &of_entra, &client())), "accepted");
 }
 
-/// `sub` is the client in a token about the client, and the user in a token about a user.
+/// `sub` is the client in a token of an application, and the user in a token of a user.
 #[test]
 fn v17_the_subject_is_not_the_clients_claim() {
     for name in ["sub", ""] {
@@ -245,14 +245,14 @@ fn v17_the_subject_is_not_the_clients_claim() {
     }
 }
 
-/// `preferred_username` is what the user chose (OpenID Connect Core, section 5.1).
+/// Users can choose `preferred_username` (OpenID Connect Core, section 5.1).
 #[test]
 fn v17_a_user_is_no_application_whatever_the_user_is_called() {
     let user = || standard().claim("sub", json!("88421113"));
     assert_eq!((kind(&standard()), kind(&user())), ("application", "user"));
     let named = || user().claim("preferred_username", json!("service-account-orders-job"));
     assert_eq!(kind(&named()), "neither");
-    // A user of OpenIddict, with nothing else about a session.
+    // A user of OpenIddict, whose token has no claim about a session.
     let of_openiddict = golden("openiddict-user")
         .without("name")
         .claim("aud", json!(AUDIENCE))
@@ -268,7 +268,7 @@ fn v17_a_user_is_no_application_whatever_the_user_is_called() {
         }
     }
     assert_eq!(kind(&named().claim("clientId", json!("orders-job"))), "neither");
-    // Another client's account is neither one.
+    // The account of another client is neither a user nor an application.
     let other = user().claim("preferred_username", json!("service-account-other"));
     assert_eq!(kind(&other), "neither");
     assert_eq!(kind(&other.claim("clientHost", json!("192.0.2.7"))), "neither");
@@ -291,7 +291,7 @@ fn v17_what_a_sign_in_leaves_makes_no_application() {
             assert_eq!(kind(&token.clone().claim(trace, found)), "neither", "{trace} {:?}", token.claims);
         }
     }
-    // The subject of another client is neither one.
+    // The subject of another client is neither a user nor an application.
     assert_eq!(kind(&user().claim("sub", json!("other@clients"))), "neither");
     assert_eq!(kind(&user().claim("gty", json!("client-credentials"))), "neither");
     assert_eq!(

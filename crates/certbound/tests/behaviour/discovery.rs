@@ -268,7 +268,7 @@ async fn a_federation_server_says_itself_that_it_is_one() {
     }
 }
 
-/// RFC 6749, section 3.3: `Read` is another scope than `read`, except in Microsoft's directories.
+/// RFC 6749, section 3.3: `Read` and `read` are two scopes, except in Microsoft's directories.
 #[tokio::test]
 async fn an_issuers_scopes_are_exactly_their_characters() {
     let token = r#"{"token_type":"Bearer","access_token":"T","expires_in":3600,"scope":"Read"}"#;

@@ -95,7 +95,7 @@ impl World {
         answer
     }
 
-    /// The fetch that is under way ends.
+    /// Ends the fetch in progress.
     fn end(&mut self, end: End) {
         let Some(flight) = self.flight.take() else { return };
         assert!(self.schedule.ended(flight, self.now, end));
@@ -350,7 +350,7 @@ proptest! {
         }
     }
 
-    /// Whatever was before: a clock that is set back keeps nobody from new keys for longer than the pauses last.
+    /// After any sequence of events, a clock that is set back delays new keys by no more than the pauses.
     #[test]
     fn a_clock_set_back_stops_no_recovery(
         events in prop::collection::vec(event(), 0..60),
@@ -372,7 +372,7 @@ proptest! {
         prop_assert_eq!(schedule.answer(now, Wanted::Unknown), Answer::Unknown);
     }
 
-    /// Nor does it prolong keys: those from before it are believed for a day from the first demand after it.
+    /// After the clock is set back, old keys are used for one more day at most, counted from the next demand.
     #[test]
     fn a_clock_set_back_prolongs_no_keys(
         events in prop::collection::vec(event(), 0..60),
@@ -387,7 +387,7 @@ proptest! {
         prop_assert_eq!(schedule.answer(later, Wanted::Known), Answer::Unavailable);
     }
 
-    /// Within the quiet time a known key needs no decision: it would be served, and would begin nothing.
+    /// In the quiet time, a demand for a known key is answered with the present keys and begins no fetch.
     #[test]
     fn the_quiet_time_is_quiet(events in prop::collection::vec(event(), 0..60), at in 0_u64..100_000) {
         let world = after(&events);
