@@ -12,7 +12,7 @@ use rcgen::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::emulator::EmulatorError;
+use crate::error::EmulatorError;
 use crate::seed::KeySource;
 
 /// How long the authority and, unless told otherwise, what it issues are valid.

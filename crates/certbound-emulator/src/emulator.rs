@@ -2,7 +2,6 @@
 //! comes out.
 
 mod control;
-mod error;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -14,12 +13,12 @@ use http::header::HOST;
 use http::{Request, Response};
 use serde_json::json;
 
-pub use self::error::EmulatorError;
 use crate::answers::{AnswerContext, json_response, refusal};
 use crate::authority::{TOKEN_PATH, TokenService};
 use crate::ca::{CertificateAuthority, ClientIdentity, IssueOptions, KeyKind};
 use crate::clock::{Clock, OffsetClock, SystemClock};
 use crate::discovery::Discovery;
+pub use crate::error::EmulatorError;
 use crate::fault::{Asked, FaultResult, Faults, LegKind, PlatformKind};
 use crate::hosts::{self, Host};
 use crate::issue;

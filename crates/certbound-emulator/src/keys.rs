@@ -14,7 +14,7 @@ use certbound_core::time::UnixTime;
 use serde_json::{Map, Value, json};
 
 use crate::ca;
-use crate::emulator::EmulatorError;
+use crate::error::EmulatorError;
 use crate::seed::KeySource;
 
 /// How many keys are live at once: the one that signs and the one before it.

@@ -31,6 +31,7 @@ mod answers;
 mod assertion;
 mod authority;
 mod discovery;
+mod error;
 mod federation;
 mod hosts;
 mod issue;

@@ -15,7 +15,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::ca::{self, BACKDATED};
-use crate::emulator::EmulatorError;
+use crate::error::EmulatorError;
 use crate::seed::KeySource;
 
 /// How long a certificate is good for: what the real service gives.

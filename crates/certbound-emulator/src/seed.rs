@@ -7,7 +7,7 @@ use rcgen::{KeyPair, PKCS_RSA_SHA256};
 use rsa::pkcs8::EncodePrivateKey as _;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 
-use crate::emulator::EmulatorError;
+use crate::error::EmulatorError;
 
 /// Makes keys.
 pub(crate) enum KeySource {

@@ -8,8 +8,9 @@ use certbound_core::time::UnixTime;
 use http::Request;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::{Emulator, EmulatorError};
+use super::Emulator;
 use crate::ca::{ClientIdentity, IssueOptions};
+use crate::error::EmulatorError;
 use crate::fault::Fault;
 use crate::hosts::{self, Host};
 use crate::journal::JournalEntry;

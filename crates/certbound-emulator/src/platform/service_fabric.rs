@@ -17,7 +17,7 @@ use super::selector::unknown_selector;
 use super::{No, Platform, without_slash};
 use crate::answers::json_response;
 use crate::ca::{self, BACKDATED};
-use crate::emulator::EmulatorError;
+use crate::error::EmulatorError;
 use crate::issue::MACHINE_LIFETIME;
 use crate::world::ManagedIdentity;
 

@@ -12,7 +12,8 @@ use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use crate::emulator::{Emulator, EmulatorError};
+use crate::emulator::Emulator;
+use crate::error::EmulatorError;
 
 /// The most hosts whose certificates are kept; vault names are for strangers to choose.
 const MAX_HOSTS: usize = 256;
