@@ -38,6 +38,7 @@ mod issue;
 mod issuers;
 mod local_issuer;
 mod machine_ca;
+mod paths;
 mod platform;
 mod replay;
 mod resource;
@@ -51,11 +52,9 @@ pub use fault::{
     Condition, Fault, FaultEffect, FaultResult, LegKind, PlatformEndpoint, PlatformKind, TokenForm,
 };
 pub use journal::JournalEntry;
-pub use platform::IMDS_HOST;
-pub use platform::arc::{AZURE_ARC, ArcKey};
-pub use platform::cloud_shell::CLOUD_SHELL;
-pub use platform::hosted::{APP_SERVICE, MACHINE_LEARNING, PLATFORM_SECRET};
-pub use platform::service_fabric::SERVICE_FABRIC;
+pub use paths::{APP_SERVICE, AZURE_ARC, CLOUD_SHELL, IMDS_HOST, MACHINE_LEARNING, SERVICE_FABRIC};
+pub use platform::arc::ArcKey;
+pub use platform::hosted::PLATFORM_SECRET;
 pub use tls_facts::TlsFacts;
 pub use world::World;
 

@@ -2,12 +2,12 @@
 
 pub(crate) mod arc;
 mod caller;
-pub(crate) mod cloud_shell;
+mod cloud_shell;
 mod credential;
 mod csr;
 pub(crate) mod hosted;
 mod imds;
-pub(crate) mod instance;
+mod instance;
 mod memory;
 mod selector;
 pub(crate) mod service_fabric;
@@ -26,11 +26,10 @@ use crate::answers::json_response;
 use crate::fault::{FaultResult, PlatformEndpoint};
 use crate::keys::SigningKeys;
 use crate::machine_ca::MachineAuthority;
+use crate::paths::{APP_SERVICE, AZURE_ARC, CLOUD_SHELL, MACHINE_LEARNING, REAL_CLOUD_SHELL, without_slash};
 use crate::world::World;
 
-/// Where real machines have it.
-pub const IMDS_HOST: &str = "169.254.169.254";
-/// What the real one calls itself.
+/// What the real metadata service calls itself.
 const SERVER_NAME: &str = "IMDS/150.870.65.1854";
 
 /// The platform as one request sees it.
@@ -83,19 +82,14 @@ pub(crate) fn sign(response: &mut Response<Bytes>) {
     response.headers_mut().insert(SERVER, HeaderValue::from_static(SERVER_NAME));
 }
 
-/// The path as the platforms compare it: MSAL for Node puts a slash behind those of an address from the environment.
-pub(crate) fn without_slash(path: &str) -> &str {
-    path.strip_suffix('/').unwrap_or(path)
-}
-
 impl Platform<'_> {
     pub(crate) fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let path = without_slash(request.uri().path());
         let answer = match path {
-            arc::AZURE_ARC if self.arc.is_some() => return arc::answer(self, request),
-            cloud_shell::CLOUD_SHELL | cloud_shell::REAL_PATH => return cloud_shell::answer(self, request),
-            hosted::APP_SERVICE => hosted::app_service(self, request),
-            hosted::MACHINE_LEARNING => hosted::machine_learning(self, request),
+            AZURE_ARC if self.arc.is_some() => return arc::answer(self, request),
+            CLOUD_SHELL | REAL_CLOUD_SHELL => return cloud_shell::answer(self, request),
+            APP_SERVICE => hosted::app_service(self, request),
+            MACHINE_LEARNING => hosted::machine_learning(self, request),
             _ => self.metadata_service(path, request),
         };
         answer.unwrap_or_else(|no| no.response())

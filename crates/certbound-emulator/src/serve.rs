@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::emulator::Emulator;
-use crate::platform::service_fabric::SERVICE_FABRIC;
+use crate::paths::SERVICE_FABRIC;
 
 /// A running emulator. It stops when dropped.
 pub struct Server {

@@ -3,12 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::condition::Asked;
-use crate::platform::arc::AZURE_ARC;
-use crate::platform::cloud_shell::{CLOUD_SHELL, REAL_PATH};
-use crate::platform::hosted::{APP_SERVICE, MACHINE_LEARNING};
-use crate::platform::instance::{COMPUTE_PATH, VERSIONS_PATH};
-use crate::platform::service_fabric::SERVICE_FABRIC;
-use crate::platform::without_slash;
+use crate::paths::{
+    APP_SERVICE, AZURE_ARC, CLOUD_SHELL, COMPUTE_PATH, MACHINE_LEARNING, REAL_CLOUD_SHELL, SERVICE_FABRIC,
+    VERSIONS_PATH, without_slash,
+};
 
 /// A platform with managed identities, as `emulator run --platform` calls it; with `_` or `-`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -76,7 +74,7 @@ impl<'r> Asked<'r> {
         let platform = match own {
             APP_SERVICE => Some(AppService),
             MACHINE_LEARNING => Some(MachineLearning),
-            CLOUD_SHELL | REAL_PATH => Some(CloudShell),
+            CLOUD_SHELL | REAL_CLOUD_SHELL => Some(CloudShell),
             SERVICE_FABRIC => Some(ServiceFabric),
             AZURE_ARC => Some(Arc),
             other => other.starts_with("/metadata/").then_some(Imds),

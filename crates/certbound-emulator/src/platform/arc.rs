@@ -15,9 +15,6 @@ use crate::answers::json_response;
 use crate::fault::FaultResult;
 use crate::issue::MACHINE_LIFETIME;
 
-/// The path of the agent's endpoint.
-pub const AZURE_ARC: &str = "/arc/token";
-
 /// Those with a challenge.
 const VERSIONS: [&str; 3] = ["2019-11-01", "2020-06-01", "2021-02-01"];
 

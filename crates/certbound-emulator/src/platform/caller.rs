@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::Request;
 use http::header::HOST;
 
-use super::cloud_shell::{REAL_HOST, REAL_PATH};
-use super::{IMDS_HOST, No, Platform, no, without_slash};
+use super::{No, Platform, no};
+use crate::paths::{IMDS_HOST, REAL_CLOUD_SHELL, REAL_CLOUD_SHELL_HOST, without_slash};
 
 impl Platform<'_> {
     /// Whether the request names this service, and came by no proxy.
@@ -21,7 +21,7 @@ impl Platform<'_> {
     fn check_host(&self, request: &Request<Bytes>) -> Result<(), No> {
         let known = |host: &str| match without_slash(request.uri().path()) {
             // Clients have this address of Cloud Shell's from its own environment, with its name.
-            REAL_PATH => host == REAL_HOST,
+            REAL_CLOUD_SHELL => host == REAL_CLOUD_SHELL_HOST,
             _ => [IMDS_HOST, self.own_host].contains(&host.strip_suffix(":80").unwrap_or(host)),
         };
         let mut hosts = request.headers().get_all(HOST).iter();

@@ -12,12 +12,6 @@ use super::{No, Platform, no};
 use crate::answers::json_response;
 use crate::issue::MACHINE_LIFETIME;
 
-/// The path of Cloud Shell's endpoint.
-pub const CLOUD_SHELL: &str = "/cloud-shell/token";
-/// Where the real Cloud Shell has it; some clients look nowhere else.
-pub(crate) const REAL_HOST: &str = "localhost:50342";
-pub(crate) const REAL_PATH: &str = "/oauth2/token";
-
 /// Its refusals are worded as errors within an error.
 pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Response<Bytes> {
     token(platform, request).map_or_else(

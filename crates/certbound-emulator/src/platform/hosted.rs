@@ -14,11 +14,6 @@ use crate::world::ManagedIdentity;
 /// What programs on these platforms find in `IDENTITY_HEADER` and `MSI_SECRET`: a secret of the platform's, public here.
 pub const PLATFORM_SECRET: &str = "certbound-emulator-platform";
 
-/// The path of App Service's endpoint.
-pub const APP_SERVICE: &str = "/app-service/token";
-/// The path of Machine Learning's endpoint.
-pub const MACHINE_LEARNING: &str = "/ml/token";
-
 pub(super) fn app_service(platform: &Platform<'_>, request: &Request<Bytes>) -> Result<Response<Bytes>, No> {
     let query = checked(platform, request, "x-identity-header", "2019-08-01")?;
     let identity = platform.identity(&query, &["client_id", "object_id", "mi_res_id"])?;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{No, Platform, check_version, no, nothing_here};
 use crate::answers::json_response;
+use crate::paths::{COMPUTE_PATH, VERSIONS_PATH};
 
 /// Those that have all that is answered here.
 const VERSIONS: [&str; 14] = [
@@ -27,10 +28,6 @@ const VERSIONS: [&str; 14] = [
     "2021-12-13",
     "2023-07-01",
 ];
-/// `/metadata/versions`, which itself has none.
-pub(crate) const VERSIONS_PATH: &str = "/metadata/versions";
-/// The compute unit; what is below is a part of it.
-pub(crate) const COMPUTE_PATH: &str = "/metadata/instance/compute";
 
 /// The whole as JSON, or a part of it: a leaf as text, which is the only form it has.
 pub(super) fn answer(

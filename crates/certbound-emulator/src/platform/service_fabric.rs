@@ -14,15 +14,13 @@ use uuid::Uuid;
 
 use super::hosted::PLATFORM_SECRET;
 use super::selector::unknown_selector;
-use super::{No, Platform, without_slash};
+use super::{No, Platform};
 use crate::answers::json_response;
 use crate::ca::{self, BACKDATED};
 use crate::error::EmulatorError;
 use crate::issue::MACHINE_LIFETIME;
+use crate::paths::{SERVICE_FABRIC, without_slash};
 use crate::world::ManagedIdentity;
-
-/// The path of Service Fabric's endpoint.
-pub const SERVICE_FABRIC: &str = "/service-fabric/token";
 
 /// The one that we speak, and the older one that others do.
 const VERSIONS: [&str; 2] = ["2020-05-01", "2019-07-01-preview"];
