@@ -14,10 +14,10 @@ use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use crate::answers::{Refusal, refusal};
-use crate::authority::{Caller, TOKEN_PATH, TokenService, only_subject_name_or_federation};
-use crate::hosts::Host;
+use crate::authority::{Caller, TokenService, only_subject_name_or_federation};
 use crate::issue::Proof;
 use crate::world::Application;
+use crate::world::hosts::{Host, TOKEN_PATH};
 
 /// How far clocks may differ; the real service bears about five minutes.
 pub(crate) const LEEWAY: Duration = Duration::from_secs(300);

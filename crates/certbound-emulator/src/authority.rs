@@ -20,11 +20,9 @@ use crate::machine_ca::{Issued, MachineAuthority};
 use crate::replay::UsedAssertions;
 use crate::tls_facts::TlsFacts;
 use crate::trust::TrustedAuthorities;
-use crate::world::{Application, BoundTokens, Resource, Tenant, World};
+use crate::world::hosts::TOKEN_PATH;
+use crate::world::{Application, BoundTokens, Resource, Tenant, World, is_only_elsewhere};
 use crate::{assertion, federation, scope};
-
-/// What stands behind the tenant in the path of the token endpoint.
-pub(crate) const TOKEN_PATH: &str = "/oauth2/v2.0/token";
 
 /// The token service as one request sees it.
 pub(crate) struct TokenService<'e> {
@@ -311,11 +309,4 @@ fn mutual_tls_enabled(caller: &Caller<'_>, mutual_tls: bool) -> Result<(), Refus
         return Err(refusal(51_000, "Required feature not enabled: MtlsClientAuth is/are disabled."));
     }
     Ok(())
-}
-
-/// Whether a URI is a well-known resource of other clouds and not of this one.
-pub(crate) fn is_only_elsewhere(cloud: Cloud, name: &str) -> bool {
-    let bare = name.strip_suffix('/').unwrap_or(name);
-    let has = |cloud: &Cloud| [cloud.exchange_uri(), cloud.vault_uri(), cloud.graph_uri()].contains(&bare);
-    !has(&cloud) && Cloud::ALL.iter().any(has)
 }

@@ -7,10 +7,9 @@ use http::{Method, Request, Response};
 use serde_json::{Value, json};
 
 use crate::answers::{AnswerContext, Refusal, refusal};
-use crate::hosts;
 use crate::issue::{issuer_v1, issuer_v2};
 use crate::keys::SigningKeys;
-use crate::world::World;
+use crate::world::{World, hosts};
 
 /// The part of the token service that needs no proof; login hosts only.
 pub(crate) struct Discovery<'e> {

@@ -14,13 +14,12 @@ use http::{Request, Response};
 use serde_json::json;
 
 use crate::answers::{AnswerContext, json_response, refusal};
-use crate::authority::{TOKEN_PATH, TokenService};
+use crate::authority::TokenService;
 use crate::ca::{CertificateAuthority, ClientIdentity, IssueOptions, KeyKind};
 use crate::clock::{Clock, OffsetClock, SystemClock};
 use crate::discovery::Discovery;
 pub use crate::error::EmulatorError;
 use crate::fault::{Asked, FaultResult, Faults, LegKind, PlatformKind};
-use crate::hosts::{self, Host};
 use crate::issue;
 use crate::issuers::FetchedKeys;
 use crate::journal::{Journal, JournalEntry};
@@ -36,6 +35,7 @@ use crate::resource::ResourceServer;
 use crate::seed::KeySource;
 use crate::tls_facts::TlsFacts;
 use crate::trust::TrustedAuthorities;
+use crate::world::hosts::{self, Host, TOKEN_PATH};
 use crate::world::{World, builtin};
 
 /// The largest request body that is looked at, in bytes.

@@ -10,7 +10,7 @@ use certbound_core::time::UnixTime;
 use http::Request;
 use serde_json::{Map, Value};
 
-use crate::authority::TOKEN_PATH;
+use crate::world::hosts::TOKEN_PATH;
 use crate::world::{ExternalIssuer, World};
 
 /// Keys are asked for again after this.

@@ -33,7 +33,6 @@ mod authority;
 mod discovery;
 mod error;
 mod federation;
-mod hosts;
 mod issue;
 mod issuers;
 mod local_issuer;

@@ -36,7 +36,7 @@ impl LocalIssuers<'_> {
         let path = request.uri().path();
         let below = |suffix: &str| {
             let base = format!("https://{}{}", self.host, path.strip_suffix(suffix)?);
-            let issuer = self.world.external_issuers.iter().find(|it| it.served && base_of(it) == base)?;
+            let issuer = self.world.external_issuers.iter().find(|it| it.served && it.base() == base)?;
             Some((issuer, self.keys.get(&issuer.issuer)?))
         };
         if let Some((issuer, _)) = below("/.well-known/openid-configuration") {
@@ -90,16 +90,11 @@ impl LocalIssuers<'_> {
     }
 }
 
-/// Without the slash that some issuers end in: what stands before the paths.
-pub(crate) fn base_of(issuer: &ExternalIssuer) -> &str {
-    issuer.issuer.trim_end_matches('/')
-}
-
 fn metadata(issuer: &ExternalIssuer) -> Value {
     json!({
         "issuer": issuer.issuer,
-        "jwks_uri": format!("{}/keys", base_of(issuer)),
-        "token_endpoint": format!("{}/token", base_of(issuer)),
+        "jwks_uri": format!("{}/keys", issuer.base()),
+        "token_endpoint": format!("{}/token", issuer.base()),
         "id_token_signing_alg_values_supported": ["RS256"],
         "response_types_supported": ["id_token"],
         "subject_types_supported": ["public"],

@@ -6,6 +6,7 @@ mod cloud;
 mod document;
 mod error;
 pub(crate) mod expression;
+pub(crate) mod hosts;
 #[cfg(test)]
 mod schema;
 
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use certbound_core::environment::Cloud;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::cloud::is_only_elsewhere;
 pub use self::error::{WorldError, WorldMistake};
 
 /// Everything the emulator knows about; fixed while it runs.
@@ -352,6 +354,11 @@ impl ExternalIssuer {
     /// Whether its keys come over the network.
     pub(crate) fn is_fetched(&self) -> bool {
         self.keys.is_empty() && !self.served
+    }
+
+    /// Its name without the slash that some issuers end in: what stands before the paths.
+    pub(crate) fn base(&self) -> &str {
+        self.issuer.trim_end_matches('/')
     }
 
     /// The host that it is served at, if it is: `https://` and a name, then nothing or a path.

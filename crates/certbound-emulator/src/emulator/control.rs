@@ -12,9 +12,9 @@ use super::Emulator;
 use crate::ca::{ClientIdentity, IssueOptions};
 use crate::error::EmulatorError;
 use crate::fault::Fault;
-use crate::hosts::{self, Host};
 use crate::journal::JournalEntry;
 use crate::platform::service_fabric::FabricCertificate;
+use crate::world::hosts::{self, Host};
 use crate::world::{ExternalIssuer, World};
 
 impl Emulator {

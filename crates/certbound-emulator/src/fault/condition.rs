@@ -6,8 +6,8 @@ use certbound_core::request::{MTLS_POP, ReceivedForm};
 use serde::{Deserialize, Serialize};
 
 use super::platform::{PlatformEndpoint, PlatformKind};
-use crate::hosts::Host;
 use crate::scope;
+use crate::world::hosts::{Host, TOKEN_PATH};
 
 /// Which requests a rule is about; what is left out fits every request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -89,7 +89,7 @@ impl LegKind {
         if let Host::Resource(..) = host {
             return Some(Self::Resource);
         }
-        let form = ReceivedForm::decode(body).ok().filter(|_| path.ends_with("/oauth2/v2.0/token"))?;
+        let form = ReceivedForm::decode(body).ok().filter(|_| path.ends_with(TOKEN_PATH))?;
         if form.value("client_assertion_type") == Some(JWT_POP) {
             return Some(Self::Leg2);
         }

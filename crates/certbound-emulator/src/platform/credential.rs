@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use super::{No, Platform, check_version, csr, no};
 use crate::ca::BACKDATED;
 use crate::fault::FaultResult;
-use crate::hosts::mutual_tls_host;
 use crate::machine_ca::{Issued, LIFETIME};
 use crate::world::ManagedIdentity;
+use crate::world::hosts::mutual_tls_host;
 
 /// An identity that no machine has, and a tenant that nobody is.
 const NOBODY: &str = "00000000-0000-0000-0000-00000000dead";

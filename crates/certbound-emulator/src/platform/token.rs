@@ -3,9 +3,8 @@
 use serde_json::Value;
 
 use super::{No, Platform, no};
-use crate::authority::is_only_elsewhere;
 use crate::issue::{self, Grant, MachineClaims, Proof};
-use crate::world::{ManagedIdentity, Resource, Tenant};
+use crate::world::{ManagedIdentity, Resource, Tenant, is_only_elsewhere};
 
 impl Platform<'_> {
     /// The answer of a token service in which the token stands; the platforms word theirs otherwise.

@@ -1,4 +1,4 @@
-//! A cloud by its name, as the world file has it.
+//! Clouds: their names in the world file, and the resources that only some of them have.
 
 use certbound_core::environment::Cloud;
 use serde::de::Error as _;
@@ -17,6 +17,13 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     let name = String::deserialize(deserializer)?;
     let found = Cloud::ALL.iter().find(|cloud| cloud.to_string() == name);
     found.copied().ok_or_else(|| D::Error::unknown_variant(&name, NAMES))
+}
+
+/// Whether a URI is a well-known resource of other clouds and not of this one.
+pub(crate) fn is_only_elsewhere(cloud: Cloud, name: &str) -> bool {
+    let bare = name.strip_suffix('/').unwrap_or(name);
+    let has = |cloud: &Cloud| [cloud.exchange_uri(), cloud.vault_uri(), cloud.graph_uri()].contains(&bare);
+    !has(&cloud) && Cloud::ALL.iter().any(has)
 }
 
 #[cfg(test)]

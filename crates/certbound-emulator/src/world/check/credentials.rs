@@ -6,9 +6,8 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use super::{Mistakes, Seen, is_host_name};
-use crate::hosts::Host;
-use crate::local_issuer::base_of;
 use crate::world::expression::Expression;
+use crate::world::hosts::Host;
 use crate::world::{Application, ExternalIssuer, FederatedCredential, World};
 
 /// How many federated credentials an application may have.
@@ -116,7 +115,7 @@ pub(super) fn issuers(world: &World, found: &mut Mistakes) {
         names.once(&external.issuer, &format!("{at}.issuer"), found);
         if external.served {
             served(world, external, &at, found);
-            bases.once(base_of(external), &format!("{at}.issuer"), found);
+            bases.once(external.base(), &format!("{at}.issuer"), found);
         }
         if external.is_fetched() && !external.issuer.starts_with("https://") {
             found.add(format!("{at}.issuer"), "must begin with https:// when its keys are to be fetched");

@@ -1,8 +1,8 @@
 //! Resources: ids, URIs and hosts, each of one resource only and none of the token service's.
 
 use super::{Mistakes, Seen, is_host_name};
-use crate::hosts::Host;
 use crate::world::World;
+use crate::world::hosts::Host;
 
 pub(super) fn check(world: &World, found: &mut Mistakes) {
     let (mut ids, mut uris, mut hosts) = (Seen::new(), Seen::new(), Seen::new());

@@ -5,6 +5,9 @@ use certbound_core::region::Region;
 
 use crate::world::{Resource, ResourceHost, World};
 
+/// What stands behind the tenant in the path of the token endpoint.
+pub(crate) const TOKEN_PATH: &str = "/oauth2/v2.0/token";
+
 /// What an emulated host is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Host<'w> {
