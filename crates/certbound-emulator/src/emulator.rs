@@ -4,7 +4,7 @@
 mod control;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use bytes::Bytes;
 use certbound_core::environment::Cloud;
@@ -15,7 +15,6 @@ use serde_json::json;
 
 use crate::answers::{AnswerContext, json_response, refusal};
 use crate::authority::TokenService;
-use crate::ca::{CertificateAuthority, ClientIdentity, IssueOptions, KeyKind};
 use crate::clock::{Clock, OffsetClock, SystemClock};
 use crate::discovery::Discovery;
 pub use crate::error::EmulatorError;
@@ -23,20 +22,18 @@ use crate::fault::{Asked, FaultResult, Faults, LegKind, PlatformKind};
 use crate::issue;
 use crate::issuers::FetchedKeys;
 use crate::journal::{Journal, JournalEntry};
-use crate::keys::{SigningKeys, TokenKey};
+pub use crate::keys::EmulatorKeys;
+use crate::keys::SigningKeys;
 use crate::local_issuer::{IssuerKeys, LocalIssuers};
-use crate::machine_ca::MachineAuthority;
 use crate::paths::{IMDS_HOST, SERVICE_FABRIC};
 use crate::platform::arc::ArcKey;
-use crate::platform::service_fabric::FabricCertificate;
 use crate::platform::{Memory, Platform};
 use crate::replay::UsedAssertions;
 use crate::resource::ResourceServer;
-use crate::seed::KeySource;
 use crate::tls_facts::TlsFacts;
 use crate::trust::TrustedAuthorities;
-use crate::world::hosts::{self, Host, TOKEN_PATH};
-use crate::world::{World, builtin};
+use crate::world::World;
+use crate::world::hosts::{Host, TOKEN_PATH};
 
 /// The largest request body that is looked at, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -61,67 +58,10 @@ pub struct Emulator {
     arc: OnceLock<ArcKey>,
 }
 
-/// The key material of an emulator: certificate authority, first token key, client certificate, Service Fabric's server.
-///
-/// Cheap to clone. Making it costs two RSA keys; emulators of one world's host names may share it.
-#[derive(Clone)]
-pub struct EmulatorKeys(Arc<Keys>);
-
-struct Keys {
-    authority: CertificateAuthority,
-    first: Arc<TokenKey>,
-    client: ClientIdentity,
-    machines: MachineAuthority,
-    fabric: FabricCertificate,
-    /// Where the keys of rotations and of served issuers come from.
-    source: Mutex<KeySource>,
-}
-
-impl EmulatorKeys {
-    /// New keys for the hosts of `world`, good for seven days from `now`.
-    ///
-    /// # Errors
-    /// [`EmulatorError`] when a key or certificate cannot be made.
-    pub fn generate(world: &World, now: UnixTime) -> Result<Self, EmulatorError> {
-        Self::from(world, now, KeySource::Chance)
-    }
-
-    /// The same keys for the same `seed`, so that a test can name them; the certificates have the dates of `now`, and
-    /// Service Fabric's server has a key of its own each time.
-    /// Whoever knows the seed has the keys: for tests only.
-    ///
-    /// # Errors
-    /// As [`EmulatorKeys::generate`].
-    pub fn from_seed(world: &World, now: UnixTime, seed: &str) -> Result<Self, EmulatorError> {
-        Self::from(world, now, KeySource::of_seed(seed))
-    }
-
-    fn from(world: &World, now: UnixTime, mut source: KeySource) -> Result<Self, EmulatorError> {
-        let authority = CertificateAuthority::new(&hosts::domains(world), now, &mut source)?;
-        let key = KeyKind::Existing(source.rsa()?.serialize_pem());
-        let client = authority.issue(&IssueOptions::new(builtin::CLIENT_COMMON_NAME).with_key(key))?;
-        let first = Arc::new(TokenKey::generate(now, &mut source)?);
-        let machines = MachineAuthority::new(now, &mut source)?;
-        let fabric = FabricCertificate::new(now)?;
-        Ok(Self(Arc::new(Keys { authority, first, client, machines, fabric, source: Mutex::new(source) })))
-    }
-
-    /// One more key that signs tokens.
-    fn another(&self, now: UnixTime) -> Result<TokenKey, EmulatorError> {
-        TokenKey::generate(now, &mut self.0.source.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl fmt::Debug for EmulatorKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("EmulatorKeys(..)")
-    }
-}
-
 impl Emulator {
     /// The key that signs tokens now.
     #[cfg(test)]
-    pub(crate) fn current_key(&self) -> Option<Arc<TokenKey>> {
+    pub(crate) fn current_key(&self) -> Option<Arc<crate::keys::TokenKey>> {
         self.signing.current()
     }
 
@@ -147,8 +87,8 @@ impl Emulator {
     /// # Errors
     /// [`EmulatorError`] when the world holds a certificate that is none, or a key cannot be made.
     pub fn with_keys(world: World, keys: EmulatorKeys, clock: Arc<dyn Clock>) -> Result<Self, EmulatorError> {
-        let trust = TrustedAuthorities::new(&keys.0.authority, &world.trusted_authorities)?;
-        let signing = SigningKeys::new(Arc::clone(&keys.0.first));
+        let trust = TrustedAuthorities::new(keys.authority(), &world.trusted_authorities)?;
+        let signing = SigningKeys::new(keys.first());
         let issuers = issuer_keys(&world, &keys, clock.now())?;
         Ok(Self {
             world,
@@ -238,7 +178,7 @@ impl Emulator {
         let context = AnswerContext::new(now, Cloud::Public.login_host(), request.headers());
         let instead = fault.as_ref().and_then(|fault| fault.instead(&context));
         let mut response = instead.unwrap_or_else(|| {
-            let (world, keys, machines) = (&self.world, &self.signing, &self.keys.0.machines);
+            let (world, keys, machines) = (&self.world, &self.signing, self.keys.machines());
             let (memory, arc, alteration) = (&self.machine, self.arc.get(), fault.as_ref());
             answer(&Platform { world, keys, machines, memory, arc, alteration, now, own_host }, request)
         });
@@ -307,7 +247,7 @@ impl Emulator {
         let (world, keys, trust) = (&self.world, &self.signing, &self.trust);
         if request.uri().path().ends_with(TOKEN_PATH) {
             let since = *self.since.read().unwrap_or_else(PoisonError::into_inner);
-            let machines = &self.keys.0.machines;
+            let machines = self.keys.machines();
             let service = TokenService {
                 world,
                 keys,

@@ -1,111 +1,98 @@
-//! The keys that sign tokens, and their published form.
+//! The keys and certificates of an emulator, and where they come from.
 
-use std::sync::{Arc, PoisonError, RwLock};
+pub mod ca;
+pub(crate) mod fabric;
+pub(crate) mod machine_ca;
+mod seed;
+mod token_key;
 
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
-use aws_lc_rs::signature::RSA_PKCS1_SHA256;
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use certbound_core::jws::{self, PublicKey};
-use certbound_core::secret::Secret;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use certbound_core::time::UnixTime;
-use serde_json::{Map, Value, json};
 
-use crate::ca;
+use self::ca::{CertificateAuthority, ClientIdentity, IssueOptions, KeyKind};
+use self::fabric::FabricCertificate;
+use self::machine_ca::MachineAuthority;
+use self::seed::KeySource;
+pub(crate) use self::token_key::{SigningKeys, TokenKey};
 use crate::error::EmulatorError;
-use crate::seed::KeySource;
+use crate::world::{World, builtin, hosts};
 
-/// How many keys are live at once: the one that signs and the one before it.
-const LIVE_KEYS: usize = 2;
+/// The key material of an emulator: certificate authority, first token key, client certificate, Service Fabric's server.
+///
+/// Cheap to clone. Making it costs two RSA keys; emulators of one world's host names may share it.
+#[derive(Clone)]
+pub struct EmulatorKeys(Arc<Keys>);
 
-/// One 2048-bit RSA key that signs tokens.
-pub(crate) struct TokenKey {
-    kid: String,
-    key: RsaKeyPair,
-    public: PublicKey,
-    certificate: Vec<u8>,
+struct Keys {
+    authority: CertificateAuthority,
+    first: Arc<TokenKey>,
+    client: ClientIdentity,
+    machines: MachineAuthority,
+    fabric: FabricCertificate,
+    /// Where the keys of rotations and of served issuers come from.
+    source: Mutex<KeySource>,
 }
 
-impl TokenKey {
-    pub(crate) fn generate(now: UnixTime, keys: &mut KeySource) -> Result<Self, EmulatorError> {
-        let pair = keys.rsa()?;
-        let certificate = ca::for_token_key(&pair, now)?;
-        let key = RsaKeyPair::from_pkcs8(pair.serialized_der()).map_err(EmulatorError::key_material)?;
-        let public = PublicKey::from_certificate(&certificate).map_err(EmulatorError::key_material)?;
-        let kid = URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &certificate));
-        Ok(Self { kid, key, public, certificate })
+impl EmulatorKeys {
+    /// New keys for the hosts of `world`, good for seven days from `now`.
+    ///
+    /// # Errors
+    /// [`EmulatorError`] when a key or certificate cannot be made.
+    pub fn generate(world: &World, now: UnixTime) -> Result<Self, EmulatorError> {
+        Self::from(world, now, KeySource::Chance)
     }
 
-    /// The key's name, which is also the `x5t` of its certificate.
-    pub(crate) fn kid(&self) -> &str {
-        &self.kid
+    /// The same keys for the same `seed`, so that a test can name them; the certificates have the dates of `now`, and
+    /// Service Fabric's server has a key of its own each time.
+    /// Whoever knows the seed has the keys: for tests only.
+    ///
+    /// # Errors
+    /// As [`EmulatorKeys::generate`].
+    pub fn from_seed(world: &World, now: UnixTime, seed: &str) -> Result<Self, EmulatorError> {
+        Self::from(world, now, KeySource::of_seed(seed))
     }
 
-    pub(crate) fn public(&self) -> &PublicKey {
-        &self.public
+    fn from(world: &World, now: UnixTime, mut source: KeySource) -> Result<Self, EmulatorError> {
+        let authority = CertificateAuthority::new(&hosts::domains(world), now, &mut source)?;
+        let key = KeyKind::Existing(source.rsa()?.serialize_pem());
+        let client = authority.issue(&IssueOptions::new(builtin::CLIENT_COMMON_NAME).with_key(key))?;
+        let first = Arc::new(TokenKey::generate(now, &mut source)?);
+        let machines = MachineAuthority::new(now, &mut source)?;
+        let fabric = FabricCertificate::new(now)?;
+        Ok(Self(Arc::new(Keys { authority, first, client, machines, fabric, source: Mutex::new(source) })))
     }
 
-    /// Signs with RS256. The header must say so.
-    pub(crate) fn sign(&self, header: &Map<String, Value>, claims: &Map<String, Value>) -> Option<Secret> {
-        self.sign_input(jws::signing_input(header, claims))
+    pub(crate) fn authority(&self) -> &CertificateAuthority {
+        &self.0.authority
     }
 
-    /// The same for header and payload as they are to stand there.
-    pub(crate) fn sign_input(&self, input: String) -> Option<Secret> {
-        let mut signature = vec![0; self.key.public_modulus_len()];
-        let random = SystemRandom::new();
-        self.key.sign(&RSA_PKCS1_SHA256, &random, input.as_bytes(), &mut signature).ok()?;
-        Some(jws::assemble(input, &signature))
+    /// The key that signs tokens until the first rotation.
+    pub(crate) fn first(&self) -> Arc<TokenKey> {
+        Arc::clone(&self.0.first)
     }
 
-    /// The published form. There is no `alg`, as in the real one.
-    fn jwk(&self, issuer: &str) -> Value {
-        // The key is RSA, so both are there.
-        let (modulus, exponent) = self.public.rsa_components().unwrap_or_default();
-        json!({
-            "kty": "RSA",
-            "use": "sig",
-            "kid": self.kid,
-            "x5t": self.kid,
-            "n": URL_SAFE_NO_PAD.encode(modulus),
-            "e": URL_SAFE_NO_PAD.encode(exponent),
-            "x5c": [STANDARD.encode(&self.certificate)],
-            "issuer": issuer,
-        })
+    pub(crate) fn client(&self) -> &ClientIdentity {
+        &self.0.client
+    }
+
+    pub(crate) fn machines(&self) -> &MachineAuthority {
+        &self.0.machines
+    }
+
+    pub(crate) fn fabric(&self) -> &FabricCertificate {
+        &self.0.fabric
+    }
+
+    /// One more key that signs tokens.
+    pub(crate) fn another(&self, now: UnixTime) -> Result<TokenKey, EmulatorError> {
+        TokenKey::generate(now, &mut self.0.source.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// The live keys, the signing one first.
-pub(crate) struct SigningKeys(RwLock<Vec<Arc<TokenKey>>>);
-
-impl SigningKeys {
-    pub(crate) fn new(first: Arc<TokenKey>) -> Self {
-        Self(RwLock::new(vec![first]))
-    }
-
-    pub(crate) fn current(&self) -> Option<Arc<TokenKey>> {
-        self.live().first().cloned()
-    }
-
-    pub(crate) fn by_kid(&self, kid: &str) -> Option<Arc<TokenKey>> {
-        self.live().into_iter().find(|key| key.kid == kid)
-    }
-
-    /// A new key signs from now on; the one before stays published, older ones go.
-    pub(crate) fn rotate(&self, key: TokenKey) {
-        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        keys.insert(0, Arc::new(key));
-        keys.truncate(LIVE_KEYS);
-    }
-
-    /// The JSON Web Key Set (RFC 7517, section 5).
-    pub(crate) fn jwks(&self, issuer: &str) -> Value {
-        json!({ "keys": self.live().iter().map(|key| key.jwk(issuer)).collect::<Vec<_>>() })
-    }
-
-    pub(crate) fn live(&self) -> Vec<Arc<TokenKey>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+impl fmt::Debug for EmulatorKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EmulatorKeys(..)")
     }
 }

@@ -24,9 +24,6 @@ pub mod journal;
 pub mod tls_facts;
 pub mod world;
 
-pub mod ca;
-pub mod keys;
-
 mod answers;
 mod assertion;
 mod authority;
@@ -35,22 +32,21 @@ mod error;
 mod federation;
 mod issue;
 mod issuers;
+mod keys;
 mod local_issuer;
-mod machine_ca;
 mod paths;
 mod platform;
 mod replay;
 mod resource;
 mod scope;
-mod seed;
 mod trust;
 
-pub use ca::{ClientIdentity, IssueOptions, KeyKind};
 pub use emulator::{Emulator, EmulatorError, EmulatorKeys};
 pub use fault::{
     Condition, Fault, FaultEffect, FaultResult, LegKind, PlatformEndpoint, PlatformKind, TokenForm,
 };
 pub use journal::JournalEntry;
+pub use keys::ca::{self, ClientIdentity, IssueOptions, KeyKind};
 pub use paths::{APP_SERVICE, AZURE_ARC, CLOUD_SHELL, IMDS_HOST, MACHINE_LEARNING, SERVICE_FABRIC};
 pub use platform::arc::ArcKey;
 pub use platform::hosted::PLATFORM_SECRET;

@@ -25,7 +25,7 @@ pub(crate) use self::memory::Memory;
 use crate::answers::json_response;
 use crate::fault::{FaultResult, PlatformEndpoint};
 use crate::keys::SigningKeys;
-use crate::machine_ca::MachineAuthority;
+use crate::keys::machine_ca::MachineAuthority;
 use crate::paths::{APP_SERVICE, AZURE_ARC, CLOUD_SHELL, MACHINE_LEARNING, REAL_CLOUD_SHELL, without_slash};
 use crate::world::World;
 

@@ -12,8 +12,8 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::ca::CertificateAuthority;
 use crate::error::EmulatorError;
+use crate::keys::ca::CertificateAuthority;
 
 /// Whether the certificate says that clients may authenticate by it; saying nothing, which webpki takes, is no yes.
 fn is_for_clients(der: &[u8]) -> bool {

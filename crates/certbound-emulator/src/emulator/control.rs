@@ -9,11 +9,11 @@ use http::Request;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Emulator;
-use crate::ca::{ClientIdentity, IssueOptions};
 use crate::error::EmulatorError;
 use crate::fault::Fault;
 use crate::journal::JournalEntry;
-use crate::platform::service_fabric::FabricCertificate;
+use crate::keys::ca::{ClientIdentity, IssueOptions};
+use crate::keys::fabric::FabricCertificate;
 use crate::world::hosts::{self, Host};
 use crate::world::{ExternalIssuer, World};
 
@@ -159,17 +159,17 @@ impl Emulator {
 
     /// The certificate authority to trust, PEM. It signs for the emulated hosts only.
     pub fn ca_pem(&self) -> &str {
-        self.keys.0.authority.pem()
+        self.keys.authority().pem()
     }
 
     /// The certificate authority, DER.
     pub fn ca_der(&self) -> &[u8] {
-        self.keys.0.authority.der()
+        self.keys.authority().der()
     }
 
     /// The client certificate of the built-in applications, RSA, subject [`CLIENT_SUBJECT`](crate::world::builtin::CLIENT_SUBJECT).
     pub fn client_identity(&self) -> &ClientIdentity {
-        &self.keys.0.client
+        self.keys.client()
     }
 
     /// A client certificate of the emulator's authority, which SN/I trusts.
@@ -177,7 +177,7 @@ impl Emulator {
     /// # Errors
     /// [`EmulatorError`] for a subject or key that cannot stand in a certificate.
     pub fn issue_client_certificate(&self, options: &IssueOptions) -> Result<ClientIdentity, EmulatorError> {
-        self.keys.0.authority.issue(options)
+        self.keys.authority().issue(options)
     }
 
     /// A client certificate that nobody vouches for.
@@ -188,17 +188,17 @@ impl Emulator {
         &self,
         options: &IssueOptions,
     ) -> Result<ClientIdentity, EmulatorError> {
-        self.keys.0.authority.self_signed(options)
+        self.keys.authority().self_signed(options)
     }
 
     /// The SHA-1 thumbprint of Service Fabric's server on this machine, for `IDENTITY_SERVER_THUMBPRINT`.
     pub fn service_fabric_thumbprint(&self) -> ServerThumbprint {
-        self.keys.0.fabric.thumbprint()
+        self.keys.fabric().thumbprint()
     }
 
     /// The certificate of that server, PEM, for clients that know servers by trust and not by a thumbprint.
     pub fn service_fabric_pem(&self) -> &str {
-        self.keys.0.fabric.pem()
+        self.keys.fabric().pem()
     }
 
     /// Certificate and key of that server, or, if it shall be foreign, of one that nobody knows.
@@ -208,7 +208,7 @@ impl Emulator {
     ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), EmulatorError> {
         match foreign {
             true => Ok(FabricCertificate::new(self.now())?.for_tls()),
-            false => Ok(self.keys.0.fabric.for_tls()),
+            false => Ok(self.keys.fabric().for_tls()),
         }
     }
 
@@ -217,6 +217,6 @@ impl Emulator {
         &self,
         host: &str,
     ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), EmulatorError> {
-        self.keys.0.authority.host_certificate(host)
+        self.keys.authority().host_certificate(host)
     }
 }

@@ -11,9 +11,9 @@ use rcgen::{KeyPair, PublicKeyData as _};
 use serde_json::{Value, json};
 
 use super::{No, Platform, check_version, csr, no};
-use crate::ca::BACKDATED;
 use crate::fault::FaultResult;
-use crate::machine_ca::{Issued, LIFETIME};
+use crate::keys::ca::BACKDATED;
+use crate::keys::machine_ca::{Issued, LIFETIME};
 use crate::world::ManagedIdentity;
 use crate::world::hosts::mutual_tls_host;
 

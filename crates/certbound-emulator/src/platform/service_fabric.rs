@@ -1,14 +1,8 @@
 //! The token service of a Service Fabric node: under TLS, by a certificate that nobody vouches for and everybody is told.
 
-use std::net::Ipv4Addr;
-
 use bytes::Bytes;
-use certbound_core::managed_identity::ServerThumbprint;
 use certbound_core::request::ReceivedForm;
-use certbound_core::time::UnixTime;
 use http::{Method, Request, Response};
-use rcgen::{ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -16,50 +10,12 @@ use super::hosted::PLATFORM_SECRET;
 use super::selector::unknown_selector;
 use super::{No, Platform};
 use crate::answers::json_response;
-use crate::ca::{self, BACKDATED};
-use crate::error::EmulatorError;
 use crate::issue::MACHINE_LIFETIME;
 use crate::paths::{SERVICE_FABRIC, without_slash};
 use crate::world::ManagedIdentity;
 
 /// The one that we speak, and the older one that others do.
 const VERSIONS: [&str; 2] = ["2020-05-01", "2019-07-01-preview"];
-
-/// The certificate of the endpoint with its key: always new, and in memory.
-pub(crate) struct FabricCertificate {
-    der: CertificateDer<'static>,
-    pem: String,
-    key: KeyPair,
-}
-
-impl FabricCertificate {
-    pub(crate) fn new(now: UnixTime) -> Result<Self, EmulatorError> {
-        let key = KeyPair::generate()?;
-        let until = now.plus(ca::LIFETIME);
-        let mut params = ca::params("certbound emulator node", now.minus(BACKDATED), until);
-        params.subject_alt_names = vec![
-            SanType::IpAddress(Ipv4Addr::LOCALHOST.into()),
-            SanType::DnsName("localhost".to_owned().try_into()?),
-        ];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let certificate = params.self_signed(&key)?;
-        Ok(Self { der: certificate.der().clone(), pem: certificate.pem(), key })
-    }
-
-    pub(crate) fn thumbprint(&self) -> ServerThumbprint {
-        ServerThumbprint::of_der(&self.der)
-    }
-
-    pub(crate) fn pem(&self) -> &str {
-        &self.pem
-    }
-
-    pub(crate) fn for_tls(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-        let key = PrivatePkcs8KeyDer::from(self.key.serialized_der().to_vec());
-        (vec![self.der.clone()], key.into())
-    }
-}
 
 /// Answers at the endpoint's listener, where there is nothing else.
 pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Response<Bytes> {

@@ -14,9 +14,9 @@ use rcgen::{
 use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use crate::ca::{self, BACKDATED};
+use super::ca::{self, BACKDATED};
+use super::seed::KeySource;
 use crate::error::EmulatorError;
-use crate::seed::KeySource;
 
 /// How long a certificate is good for: what the real service gives.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -12,8 +12,8 @@ use rcgen::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use super::seed::KeySource;
 use crate::error::EmulatorError;
-use crate::seed::KeySource;
 
 /// How long the authority and, unless told otherwise, what it issues are valid.
 pub const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
