@@ -19,7 +19,7 @@ use crate::clock::{Clock, OffsetClock, SystemClock};
 use crate::discovery::Discovery;
 pub use crate::error::EmulatorError;
 use crate::fault::{Asked, FaultResult, Faults, LegKind, PlatformKind};
-use crate::issue;
+use crate::issue::{self, Alteration};
 use crate::issuers::FetchedKeys;
 use crate::journal::{Journal, JournalEntry};
 pub use crate::keys::EmulatorKeys;
@@ -179,8 +179,8 @@ impl Emulator {
         let instead = fault.as_ref().and_then(|fault| fault.instead(&context));
         let mut response = instead.unwrap_or_else(|| {
             let (world, keys, machines) = (&self.world, &self.signing, self.keys.machines());
-            let (memory, arc, alteration) = (&self.machine, self.arc.get(), fault.as_ref());
-            answer(&Platform { world, keys, machines, memory, arc, alteration, now, own_host }, request)
+            let (memory, arc, fault) = (&self.machine, self.arc.get(), fault.as_ref());
+            answer(&Platform { world, keys, machines, memory, arc, fault, now, own_host }, request)
         });
         if asked.platform == Some(PlatformKind::Imds) {
             // Else every fault would be seen as a server that is no metadata service.
@@ -214,7 +214,8 @@ impl Emulator {
         let instead = fault.as_ref().and_then(|fault| fault.instead(&context));
         let mut response = instead.unwrap_or_else(|| match *host {
             Host::Login(_) | Host::MutualTls(_) => {
-                self.token_service(&context, tls, name, host, request, fault.as_ref())
+                let alteration = fault.as_ref().and_then(FaultResult::alteration);
+                self.token_service(&context, tls, name, host, request, alteration)
             }
             Host::Issuers => {
                 let (world, keys) = (&self.world, &self.issuers);
@@ -241,7 +242,7 @@ impl Emulator {
         name: &str,
         host: &Host<'_>,
         request: &Request<Bytes>,
-        alteration: Option<&FaultResult>,
+        alteration: Option<Alteration>,
     ) -> Response<Bytes> {
         let (now, cloud, mutual_tls) = (context.now, host.cloud(), matches!(host, Host::MutualTls(_)));
         let (world, keys, trust) = (&self.world, &self.signing, &self.trust);

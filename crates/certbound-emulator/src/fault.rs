@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::condition::Asked;
 pub use self::condition::{Condition, LegKind};
 pub use self::platform::{PlatformEndpoint, PlatformKind};
-pub use self::result::{FaultEffect, FaultResult, TokenForm};
+pub use self::result::{FaultEffect, FaultResult};
+pub use crate::issue::TokenForm;
 
 /// The most rules at once.
 const MAX_RULES: usize = 1_000;

@@ -1,17 +1,18 @@
 //! The token itself: claims, binding, signature; and the answer that carries it.
 
-use aws_lc_rs::digest::{SHA256, digest};
+mod alteration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use certbound_core::certificate::Thumbprint;
 use certbound_core::environment::Cloud;
 use certbound_core::request::MTLS_POP;
-use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::fault::{FaultResult, TokenForm};
+pub(crate) use self::alteration::Alteration;
+pub use self::alteration::TokenForm;
 use crate::keys::TokenKey;
 use crate::world::{Application, ManagedIdentity, Resource, Tenant, TokenVersion, World};
 
@@ -88,35 +89,35 @@ impl Grant<'_> {
     }
 }
 
-/// The body of the answer; `None` if signing failed. `alteration` spoils it on request.
+/// The body of the answer; `None` if signing failed. `alteration` spoils it.
 pub(crate) fn answer(
     grant: &Grant<'_>,
     key: &TokenKey,
     now: UnixTime,
-    alteration: Option<&FaultResult>,
+    alteration: Option<Alteration>,
 ) -> Option<Value> {
     let mut claims = claims(grant, now);
     let mut token_type = if grant.bound_to.is_some() { MTLS_POP } else { "Bearer" };
     let mut scope = format!("{}/.default", grant.audience);
     match alteration {
-        Some(FaultResult::BearerForMtlsPop) => {
+        Some(Alteration::Bearer) => {
             claims.remove("cnf");
             claims.remove("xms_tbflags");
             token_type = "Bearer";
         }
-        Some(FaultResult::NoCnf) => drop(claims.remove("cnf")),
-        Some(FaultResult::ForeignCnf) => {
-            claims.insert("cnf".to_owned(), json!({ "x5t#S256": foreign() }));
+        Some(Alteration::NoCnf) => drop(claims.remove("cnf")),
+        Some(Alteration::ForeignCnf) => {
+            claims.insert("cnf".to_owned(), json!({ "x5t#S256": alteration::foreign() }));
         }
-        Some(FaultResult::WrongScope) => scope = "https://wrong.example/.default".to_owned(),
+        Some(Alteration::WrongScope) => scope = "https://wrong.example/.default".to_owned(),
         _ => {}
     }
     let header = header(grant, key);
     let token = match alteration {
-        Some(FaultResult::TokenForm(form)) => in_form(*form, &header, &claims, key)?,
+        Some(Alteration::Form(form)) => alteration::in_form(form, &header, &claims, key)?,
         _ => key.sign(&header, &claims)?,
     };
-    let token = if alteration == Some(&FaultResult::EmptyToken) { "" } else { token.expose() };
+    let token = if alteration == Some(Alteration::EmptyToken) { "" } else { token.expose() };
     let lifetime = grant.lifetime();
     let mut body = json!({
         "token_type": token_type,
@@ -129,42 +130,6 @@ pub(crate) fn answer(
         body["refresh_in"] = json!(lifetime / 2);
     }
     Some(body)
-}
-
-/// The token in a form that a fault asks for. Where it is signed, the signature is right.
-fn in_form(
-    form: TokenForm,
-    header: &Map<String, Value>,
-    claims: &Map<String, Value>,
-    key: &TokenKey,
-) -> Option<Secret> {
-    let coded = |members: &Map<String, Value>| serde_json::to_string(members).ok().map(|text| base64(&text));
-    match form {
-        TokenForm::Opaque => Some(Secret::new(format!("{}{}", opaque(), opaque()))),
-        TokenForm::Encrypted => {
-            let header = base64(r#"{"alg":"RSA-OAEP","enc":"A256GCM","typ":"JWT"}"#);
-            Some(Secret::new(format!("{header}.{}.{}.{}.{}", opaque(), opaque(), opaque(), opaque())))
-        }
-        TokenForm::CnfTwice => {
-            let text = serde_json::to_string(claims).ok()?;
-            let text = format!(r#"{},"cnf":{{"x5t#S256":"{}"}}}}"#, text.strip_suffix('}')?, foreign());
-            key.sign_input(format!("{}.{}", coded(header)?, base64(&text)))
-        }
-        TokenForm::PaddedPayload => key.sign_input(format!("{}.{}=", coded(header)?, coded(claims)?)),
-        TokenForm::FourthPart => {
-            let token = key.sign(header, claims)?;
-            Some(Secret::new(format!("{}.{}", token.expose(), opaque())))
-        }
-    }
-}
-
-fn base64(text: &str) -> String {
-    URL_SAFE_NO_PAD.encode(text)
-}
-
-/// The thumbprint of a certificate that nobody has.
-fn foreign() -> String {
-    URL_SAFE_NO_PAD.encode(digest(&SHA256, b"a certificate that nobody has"))
 }
 
 fn header(grant: &Grant<'_>, key: &TokenKey) -> Map<String, Value> {

@@ -39,8 +39,8 @@ pub(crate) struct Platform<'e> {
     pub(crate) machines: &'e MachineAuthority,
     pub(crate) memory: &'e Memory,
     pub(crate) arc: Option<&'e arc::ArcKey>,
-    /// Spoils the answer on request.
-    pub(crate) alteration: Option<&'e FaultResult>,
+    /// What spoils the answer, if a rule fits the request.
+    pub(crate) fault: Option<&'e FaultResult>,
     pub(crate) now: UnixTime,
     /// The listener's own `host:port`, which is as good as the link-local address.
     pub(crate) own_host: &'e str,

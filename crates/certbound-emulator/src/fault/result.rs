@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::answers::{AnswerContext, refusal};
+use crate::issue::{Alteration, TokenForm};
 
 /// The longest delay.
 const MAX_DELAY: Duration = Duration::from_secs(10 * 60);
@@ -115,23 +116,6 @@ pub enum FaultResult {
     ClientCertificateRefused,
 }
 
-/// A form of a token that is not a JWT which every reader reads alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum TokenForm {
-    /// A text that is no JWT.
-    Opaque,
-    /// The form of an encrypted JWT; nobody has its key.
-    Encrypted,
-    /// A signed JWT whose payload names the right certificate and then another one.
-    CnfTwice,
-    /// A signed JWT whose payload is padded.
-    PaddedPayload,
-    /// A signed JWT with another part behind its signature.
-    FourthPart,
-}
-
 /// What the transport shall do with a response; an extension of the response.
 ///
 /// [`crate::serve`] carries it out; who calls [`crate::Emulator::handle`] directly imitates it.
@@ -181,17 +165,17 @@ impl FaultResult {
         matches!(self, Self::ForeignServerCertificate | Self::ClientCertificateRefused)
     }
 
-    /// Whether it makes the token in an answer another one than the right one.
-    pub(crate) fn alters_token(&self) -> bool {
-        matches!(
-            self,
-            Self::BearerForMtlsPop
-                | Self::ForeignCnf
-                | Self::NoCnf
-                | Self::TokenForm(_)
-                | Self::WrongScope
-                | Self::EmptyToken
-        )
+    /// How the token in an answer differs from the right one, if it does.
+    pub(crate) fn alteration(&self) -> Option<Alteration> {
+        match self {
+            Self::BearerForMtlsPop => Some(Alteration::Bearer),
+            Self::ForeignCnf => Some(Alteration::ForeignCnf),
+            Self::NoCnf => Some(Alteration::NoCnf),
+            Self::TokenForm(form) => Some(Alteration::Form(*form)),
+            Self::WrongScope => Some(Alteration::WrongScope),
+            Self::EmptyToken => Some(Alteration::EmptyToken),
+            _ => None,
+        }
     }
 
     /// The answer that stands in for the right one, if it is of that kind.

@@ -43,7 +43,7 @@ pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Respo
     let Some(key) = platform.arc else { return nothing_here().response() };
     match token(platform, key, request) {
         Ok(Some(body)) => json_response(200, &body),
-        Ok(None) => match platform.alteration {
+        Ok(None) => match platform.fault {
             Some(FaultResult::ArcChallenge { file }) => challenge(file.as_deref()),
             _ => challenge(Some(&key.path)),
         },

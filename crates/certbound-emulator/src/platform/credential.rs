@@ -68,7 +68,7 @@ pub(super) fn issue(platform: &Platform<'_>, query: &ReceivedForm, body: &[u8]) 
         None => {
             let issued = Issued { client_id: identity.client_id.clone(), attestation_fault };
             let certificate = certificate(platform, tenant, public_key, issued)?;
-            if platform.alteration.is_none() {
+            if platform.fault.is_none() {
                 // Clients renew at half of its life, and mean another one.
                 let until = platform.now.plus(LIFETIME / 2);
                 platform.memory.certificates.put(names, platform.now, until, certificate.clone());
@@ -95,7 +95,7 @@ fn certificate(
 ) -> Result<Vec<u8>, No> {
     let now = platform.now;
     let (mut from, mut until) = (now.minus(BACKDATED), now.plus(LIFETIME));
-    match platform.alteration {
+    match platform.fault {
         Some(FaultResult::ForeignKeyCertificate) => {
             let other = KeyPair::generate().map_err(|why| no(500, "server_error", why.to_string()))?;
             public_key = other.subject_public_key_info();

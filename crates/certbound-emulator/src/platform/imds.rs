@@ -55,7 +55,7 @@ fn kept_or_new(
 ) -> Result<(Arc<Secret>, UnixTime), No> {
     let (now, tokens) = (platform.now, &platform.memory.tokens);
     let names = (identity.client_id.as_str(), resource);
-    let spoilt = platform.alteration.is_some_and(FaultResult::alters_token);
+    let spoilt = platform.fault.and_then(FaultResult::alteration).is_some();
     if let Some(kept) = tokens.get(names, now).filter(|_| !spoilt) {
         return Ok(kept);
     }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{No, Platform, no};
+use crate::fault::FaultResult;
 use crate::issue::{self, Grant, MachineClaims, Proof};
 use crate::world::{ManagedIdentity, Resource, Tenant, is_only_elsewhere};
 
@@ -40,7 +41,8 @@ impl Platform<'_> {
             cloud,
         };
         let key = self.keys.current();
-        let answer = key.and_then(|key| issue::answer(&grant, &key, self.now, self.alteration));
+        let alteration = self.fault.and_then(FaultResult::alteration);
+        let answer = key.and_then(|key| issue::answer(&grant, &key, self.now, alteration));
         answer.ok_or_else(|| no(500, "server_error", "The token could not be signed."))
     }
 }

@@ -1,0 +1,81 @@
+//! Tokens and answers that are wrong on purpose.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use certbound_core::secret::Secret;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::opaque;
+use crate::keys::TokenKey;
+
+/// How a token, or the answer that carries it, differs from the right one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alteration {
+    /// The token is not bound, and `token_type` says so.
+    Bearer,
+    /// The token is bound to a certificate that nobody has.
+    ForeignCnf,
+    /// The token has no `cnf`, although `token_type` says that it is bound.
+    NoCnf,
+    /// The token has another form.
+    Form(TokenForm),
+    /// `scope` names another resource.
+    WrongScope,
+    /// `access_token` is empty.
+    EmptyToken,
+}
+
+/// A form of a token that is not a JWT which every reader reads alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TokenForm {
+    /// A text that is no JWT.
+    Opaque,
+    /// The form of an encrypted JWT; nobody has its key.
+    Encrypted,
+    /// A signed JWT whose payload names the right certificate and then another one.
+    CnfTwice,
+    /// A signed JWT whose payload is padded.
+    PaddedPayload,
+    /// A signed JWT with another part behind its signature.
+    FourthPart,
+}
+
+/// The token in a form that a fault asks for. Where it is signed, the signature is right.
+pub(super) fn in_form(
+    form: TokenForm,
+    header: &Map<String, Value>,
+    claims: &Map<String, Value>,
+    key: &TokenKey,
+) -> Option<Secret> {
+    let coded = |members: &Map<String, Value>| serde_json::to_string(members).ok().map(|text| base64(&text));
+    match form {
+        TokenForm::Opaque => Some(Secret::new(format!("{}{}", opaque(), opaque()))),
+        TokenForm::Encrypted => {
+            let header = base64(r#"{"alg":"RSA-OAEP","enc":"A256GCM","typ":"JWT"}"#);
+            Some(Secret::new(format!("{header}.{}.{}.{}.{}", opaque(), opaque(), opaque(), opaque())))
+        }
+        TokenForm::CnfTwice => {
+            let text = serde_json::to_string(claims).ok()?;
+            let text = format!(r#"{},"cnf":{{"x5t#S256":"{}"}}}}"#, text.strip_suffix('}')?, foreign());
+            key.sign_input(format!("{}.{}", coded(header)?, base64(&text)))
+        }
+        TokenForm::PaddedPayload => key.sign_input(format!("{}.{}=", coded(header)?, coded(claims)?)),
+        TokenForm::FourthPart => {
+            let token = key.sign(header, claims)?;
+            Some(Secret::new(format!("{}.{}", token.expose(), opaque())))
+        }
+    }
+}
+
+fn base64(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(text)
+}
+
+/// The thumbprint of a certificate that nobody has.
+pub(super) fn foreign() -> String {
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, b"a certificate that nobody has"))
+}
