@@ -47,7 +47,7 @@ pub struct Emulator {
     signing: SigningKeys,
     trust: TrustedAuthorities,
     clock: OffsetClock,
-    pub(crate) journal: Journal,
+    journal: Arc<Journal>,
     faults: Faults,
     /// Since when the world is as it is: the start, or the last reset.
     since: RwLock<UnixTime>,
@@ -97,7 +97,7 @@ impl Emulator {
             trust,
             since: RwLock::new(clock.now()),
             clock: OffsetClock::new(clock),
-            journal: Journal::default(),
+            journal: Arc::default(),
             faults: Faults::default(),
             issuers,
             fetched: FetchedKeys::default(),

@@ -1,6 +1,6 @@
 //! What tests and the admin surface ask and change.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use certbound_core::managed_identity::ServerThumbprint;
@@ -11,7 +11,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::Emulator;
 use crate::error::EmulatorError;
 use crate::fault::Fault;
-use crate::journal::JournalEntry;
+use crate::journal::{Journal, JournalEntry};
 use crate::keys::ca::{ClientIdentity, IssueOptions};
 use crate::keys::fabric::FabricCertificate;
 use crate::world::hosts::{self, Host};
@@ -42,6 +42,11 @@ impl Emulator {
     /// [`MAX_BYTES`](crate::journal::MAX_BYTES) of memory.
     pub fn journal(&self) -> Vec<JournalEntry> {
         self.journal.list()
+    }
+
+    /// The journal itself, for a reader that takes it piece by piece.
+    pub(crate) fn shared_journal(&self) -> Arc<Journal> {
+        Arc::clone(&self.journal)
     }
 
     /// Forgets the requests.
@@ -96,7 +101,7 @@ impl Emulator {
     }
 
     /// Held while this issuer is asked.
-    pub(crate) fn turn_to_ask(&self, issuer: &ExternalIssuer) -> std::sync::Arc<tokio::sync::Mutex<()>> {
+    pub(crate) fn turn_to_ask(&self, issuer: &ExternalIssuer) -> Arc<tokio::sync::Mutex<()>> {
         self.fetched.turn(&issuer.issuer)
     }
 

@@ -8,14 +8,14 @@ use serde::Serialize as _;
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
 
-use crate::emulator::Emulator;
+use super::Journal;
 
 /// A piece ends with the entry that makes it larger than this.
 const PIECE: usize = 16 * 1024;
 
 /// `{"entries":[..],"dropped":n}`. Entries that are dropped while it is read are not in it.
 pub(crate) struct JournalText {
-    emulator: Arc<Emulator>,
+    journal: Arc<Journal>,
     /// The number of the next entry, and of the first one that came after the start.
     next: u64,
     end: u64,
@@ -31,9 +31,9 @@ enum Place {
 }
 
 impl JournalText {
-    pub(crate) fn of(emulator: Arc<Emulator>) -> Self {
-        let (next, end) = emulator.journal.range();
-        Self { emulator, next, end, place: Place::Start }
+    pub(crate) fn of(journal: Arc<Journal>) -> Self {
+        let (next, end) = journal.range();
+        Self { journal, next, end, place: Place::Start }
     }
 }
 
@@ -51,9 +51,9 @@ impl Iterator for JournalText {
             Place::FirstEntry | Place::Entries => {}
         }
         while piece.len() < PIECE {
-            let found = self.emulator.journal.from(self.next).filter(|(number, _)| *number < self.end);
+            let found = self.journal.from(self.next).filter(|(number, _)| *number < self.end);
             let Some((number, entry)) = found else {
-                let dropped = self.emulator.journal.dropped();
+                let dropped = self.journal.dropped();
                 piece.extend_from_slice(format!("],\"dropped\":{dropped}}}").as_bytes());
                 self.place = Place::Over;
                 break;
@@ -99,27 +99,22 @@ mod tests {
     use super::super::JournalEntry;
     use super::super::tests::{DOCUMENTED_BYTES, largest};
     use super::*;
-    use crate::world::World;
 
     fn whole(text: JournalText) -> Value {
         serde_json::from_slice(&text.flatten().collect::<Vec<u8>>()).unwrap()
     }
 
-    fn emulator() -> Arc<Emulator> {
-        Arc::new(Emulator::new(World::built_in()).unwrap())
-    }
-
     #[test]
     fn a_full_journal_is_read_in_small_pieces_by_however_many() {
-        let emulator = emulator();
+        let journal = Arc::<Journal>::default();
         let entry = largest();
         for time in 0..2 * (DOCUMENTED_BYTES / entry.bytes()) as u64 {
-            emulator.journal.record(JournalEntry { time, ..entry.clone() });
+            journal.record(JournalEntry { time, ..entry.clone() });
         }
         let one = serde_json::to_vec(&entry).unwrap().len();
-        let expected: Vec<u64> = emulator.journal().iter().map(|entry| entry.time).collect();
+        let expected: Vec<u64> = journal.list().iter().map(|entry| entry.time).collect();
         let mut readers: Vec<_> =
-            (0..2).map(|_| (JournalText::of(Arc::clone(&emulator)), Vec::new())).collect();
+            (0..2).map(|_| (JournalText::of(Arc::clone(&journal)), Vec::new())).collect();
         for _ in 0..=expected.len() {
             for (reader, read) in &mut readers {
                 let Some(piece) = reader.next() else { continue };
@@ -130,38 +125,38 @@ mod tests {
         }
         for (mut reader, read) in readers {
             assert!(reader.next().is_none());
-            let journal: Value = serde_json::from_slice(&read).unwrap();
-            let times = journal["entries"].as_array().unwrap().iter();
+            let read: Value = serde_json::from_slice(&read).unwrap();
+            let times = read["entries"].as_array().unwrap().iter();
             assert_eq!(times.map(|entry| entry["time"].as_u64().unwrap()).collect::<Vec<_>>(), expected);
-            assert_eq!(journal["dropped"], expected.len());
+            assert_eq!(read["dropped"], expected.len());
         }
     }
 
     #[test]
     fn what_changes_meanwhile_leaves_it_json() {
-        let emulator = emulator();
-        assert_eq!(whole(JournalText::of(Arc::clone(&emulator))), json!({ "entries": [], "dropped": 0 }));
+        let journal = Arc::<Journal>::default();
+        assert_eq!(whole(JournalText::of(Arc::clone(&journal))), json!({ "entries": [], "dropped": 0 }));
         let entry = largest();
-        let record = |time| emulator.journal.record(JournalEntry { time, ..entry.clone() });
+        let record = |time| journal.record(JournalEntry { time, ..entry.clone() });
         (0..3).for_each(record);
-        let mut text = JournalText::of(Arc::clone(&emulator));
+        let mut text = JournalText::of(Arc::clone(&journal));
         let first = text.next().unwrap();
         // One that came later is not in it, and those that went neither.
-        emulator.clear_journal();
+        journal.clear();
         (10..12).for_each(record);
         let rest: Vec<u8> = text.flatten().collect();
-        let journal: Value = serde_json::from_slice(&[&first[..], &rest].concat()).unwrap();
-        assert_eq!(journal["entries"].as_array().unwrap().len(), 1);
-        assert_eq!(whole(JournalText::of(Arc::clone(&emulator)))["entries"].as_array().unwrap().len(), 2);
+        let read: Value = serde_json::from_slice(&[&first[..], &rest].concat()).unwrap();
+        assert_eq!(read["entries"].as_array().unwrap().len(), 1);
+        assert_eq!(whole(JournalText::of(Arc::clone(&journal)))["entries"].as_array().unwrap().len(), 2);
     }
 
     #[test]
     fn nothing_in_it_speaks_to_a_terminal() {
-        let emulator = emulator();
+        let journal = Arc::<Journal>::default();
         let path = "/\u{1b}[31m\u{9b}31m\u{7f}\u{202e}é𝄞\"\\~ ";
-        emulator.journal.record(JournalEntry { path: path.to_owned(), ..largest() });
-        let text: Vec<u8> = JournalText::of(Arc::clone(&emulator)).flatten().collect();
+        journal.record(JournalEntry { path: path.to_owned(), ..largest() });
+        let text: Vec<u8> = JournalText::of(Arc::clone(&journal)).flatten().collect();
         assert!(text.iter().all(|byte| (b' '..=b'~').contains(byte)));
-        assert_eq!(whole(JournalText::of(emulator))["entries"][0]["path"], path);
+        assert_eq!(whole(JournalText::of(journal))["entries"][0]["path"], path);
     }
 }

@@ -90,7 +90,7 @@ impl Surface {
         let emulator = &self.emulator;
         match (method.as_str(), path) {
             ("GET", "journal") => {
-                let text = JournalText::of(Arc::clone(emulator));
+                let text = JournalText::of(emulator.shared_journal());
                 ok(&Value::Null).map(|_| Answer::in_pieces(text))
             }
             ("DELETE", "journal") => {
