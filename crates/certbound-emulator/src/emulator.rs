@@ -14,24 +14,20 @@ use http::{Request, Response};
 use serde_json::json;
 
 use crate::answers::{AnswerContext, json_response, refusal};
-use crate::authority::TokenService;
 use crate::clock::{Clock, OffsetClock, SystemClock};
-use crate::discovery::Discovery;
 pub use crate::error::EmulatorError;
 use crate::fault::{Asked, FaultResult, Faults, LegKind, PlatformKind};
 use crate::issue::{self, Alteration};
-use crate::issuers::FetchedKeys;
 use crate::journal::{Journal, JournalEntry};
 pub use crate::keys::EmulatorKeys;
-use crate::keys::SigningKeys;
-use crate::local_issuer::{IssuerKeys, LocalIssuers};
+use crate::keys::{IssuerKeys, SigningKeys};
+use crate::local_issuer::LocalIssuers;
 use crate::paths::{IMDS_HOST, SERVICE_FABRIC};
 use crate::platform::arc::ArcKey;
 use crate::platform::{Memory, Platform};
-use crate::replay::UsedAssertions;
 use crate::resource::ResourceServer;
 use crate::tls_facts::TlsFacts;
-use crate::trust::TrustedAuthorities;
+use crate::token_service::{Discovery, FetchedKeys, TokenService, TrustedAuthorities, UsedAssertions};
 use crate::world::World;
 use crate::world::hosts::{Host, TOKEN_PATH};
 
@@ -89,7 +85,7 @@ impl Emulator {
     pub fn with_keys(world: World, keys: EmulatorKeys, clock: Arc<dyn Clock>) -> Result<Self, EmulatorError> {
         let trust = TrustedAuthorities::new(keys.authority(), &world.trusted_authorities)?;
         let signing = SigningKeys::new(keys.first());
-        let issuers = issuer_keys(&world, &keys, clock.now())?;
+        let issuers = keys.of_served_issuers(&world, clock.now())?;
         Ok(Self {
             world,
             keys,
@@ -282,11 +278,6 @@ impl Emulator {
         let found = if mutual_tls { None } else { discovery.answer(context, request) };
         found.unwrap_or_else(|| sentence(404, "This emulator has nothing at this path."))
     }
-}
-
-fn issuer_keys(world: &World, keys: &EmulatorKeys, now: UnixTime) -> Result<IssuerKeys, EmulatorError> {
-    let served = world.external_issuers.iter().filter(|it| it.served);
-    served.map(|it| Ok((it.issuer.clone(), SigningKeys::new(Arc::new(keys.another(now)?))))).collect()
 }
 
 /// Whether the request is for the host of the TLS handshake: RFC 9112 puts it in `Host`, some callers in the URI.

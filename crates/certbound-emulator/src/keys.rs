@@ -6,6 +6,7 @@ pub(crate) mod machine_ca;
 mod seed;
 mod token_key;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,6 +19,9 @@ use self::seed::KeySource;
 pub(crate) use self::token_key::{SigningKeys, TokenKey};
 use crate::error::EmulatorError;
 use crate::world::{World, builtin, hosts};
+
+/// The keys of the issuers that are served here, by `iss`.
+pub(crate) type IssuerKeys = BTreeMap<String, SigningKeys>;
 
 /// The key material of an emulator: certificate authority, first token key, client certificate, Service Fabric's server.
 ///
@@ -83,6 +87,16 @@ impl EmulatorKeys {
 
     pub(crate) fn fabric(&self) -> &FabricCertificate {
         &self.0.fabric
+    }
+
+    /// New keys for the issuers that `world` has served here.
+    pub(crate) fn of_served_issuers(
+        &self,
+        world: &World,
+        now: UnixTime,
+    ) -> Result<IssuerKeys, EmulatorError> {
+        let served = world.external_issuers.iter().filter(|it| it.served);
+        served.map(|it| Ok((it.issuer.clone(), SigningKeys::new(Arc::new(self.another(now)?))))).collect()
     }
 
     /// One more key that signs tokens.

@@ -25,21 +25,15 @@ pub mod tls_facts;
 pub mod world;
 
 mod answers;
-mod assertion;
-mod authority;
-mod discovery;
 mod error;
-mod federation;
 mod issue;
-mod issuers;
 mod keys;
 mod local_issuer;
 mod paths;
 mod platform;
-mod replay;
 mod resource;
 mod scope;
-mod trust;
+mod token_service;
 
 pub use emulator::{Emulator, EmulatorError, EmulatorKeys};
 pub use fault::{

@@ -1,7 +1,5 @@
 //! Issuers outside that the emulator itself serves: their metadata, their keys, and tokens for whoever asks.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use certbound_core::environment::Cloud;
 use certbound_core::request::ReceivedForm;
@@ -12,16 +10,13 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::answers::json_response;
-use crate::keys::SigningKeys;
+use crate::keys::{IssuerKeys, SigningKeys};
 use crate::world::{ExternalIssuer, World};
 
 /// How long a token is good for, in seconds; those of build services live about as long.
 const LIFETIME: u64 = 600;
 /// The claims that are the issuer's own to make.
 const ITS_OWN: [&str; 5] = ["iss", "iat", "nbf", "exp", "jti"];
-
-/// The keys of the served issuers, by `iss`.
-pub(crate) type IssuerKeys = BTreeMap<String, SigningKeys>;
 
 /// A host of served issuers as one request sees it; several may share it, each below a path of its own.
 pub(crate) struct LocalIssuers<'e> {

@@ -13,14 +13,13 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 
+use super::certificate::only_subject_name_or_federation;
+use super::{Caller, LEEWAY, TokenService};
 use crate::answers::{Refusal, refusal};
-use crate::authority::{Caller, TokenService, only_subject_name_or_federation};
 use crate::issue::Proof;
 use crate::world::Application;
 use crate::world::hosts::{Host, TOKEN_PATH};
 
-/// How far clocks may differ; the real service bears about five minutes.
-pub(crate) const LEEWAY: Duration = Duration::from_secs(300);
 /// The longest an assertion may still be good for.
 const MAX_REMAINING: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use aws_lc_rs::digest::{SHA256, digest};
 use certbound_core::time::UnixTime;
 
+use super::LEEWAY;
 use crate::answers::{Refusal, refusal};
 
 /// How many are remembered; the ones that end soonest are forgotten first.
@@ -21,7 +22,7 @@ impl UsedAssertions {
     pub(crate) fn use_once(&self, name: &[&str], expiry: UnixTime, now: UnixTime) -> Result<(), Refusal> {
         let hash = digest(&SHA256, name.join("\0").as_bytes()).as_ref().to_vec();
         let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let alive = used.split_off(&(now.minus(crate::assertion::LEEWAY), Vec::new()));
+        let alive = used.split_off(&(now.minus(LEEWAY), Vec::new()));
         *used = alive;
         if used.insert((expiry, hash), ()).is_some() {
             return Err(refusal(700_024, "The client assertion was used before, and works once only."));

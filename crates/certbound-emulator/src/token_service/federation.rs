@@ -5,11 +5,10 @@ use std::time::Duration;
 use certbound_core::environment::{Cloud, known_environment};
 use certbound_core::jws::{Algorithm, PublicKey};
 
+use super::assertion::Assertion;
+use super::{Caller, TokenService, issuers};
 use crate::answers::{Refusal, refusal};
-use crate::assertion::Assertion;
-use crate::authority::{Caller, TokenService};
 use crate::issue::Proof;
-use crate::issuers;
 use crate::world::builtin::EXCHANGE_APP_ID;
 use crate::world::expression::Expression;
 use crate::world::{Application, FederatedCredential};

@@ -3,45 +3,18 @@
 mod form;
 
 use bytes::Bytes;
-use certbound_core::certificate::{CertificateChain, Thumbprint};
-use certbound_core::environment::Cloud;
 use certbound_core::request::ReceivedForm;
 use certbound_core::tenant::TenantId;
-use certbound_core::time::UnixTime;
 use http::Request;
 
 use self::form::Credential;
+use super::certificate::only_subject_name_or_federation;
+use super::{Caller, TokenService, assertion, federation};
 use crate::answers::{Refusal, refusal};
 use crate::issue::{Grant, MachineClaims, Proof};
-use crate::issuers::FetchedKeys;
-use crate::keys::SigningKeys;
-use crate::keys::machine_ca::{Issued, MachineAuthority};
-use crate::local_issuer::IssuerKeys;
-use crate::replay::UsedAssertions;
-use crate::tls_facts::TlsFacts;
-use crate::trust::TrustedAuthorities;
+use crate::scope;
 use crate::world::hosts::TOKEN_PATH;
-use crate::world::{Application, BoundTokens, Resource, Tenant, World, is_only_elsewhere};
-use crate::{assertion, federation, scope};
-
-/// The token service as one request sees it.
-pub(crate) struct TokenService<'e> {
-    pub(crate) world: &'e World,
-    pub(crate) keys: &'e SigningKeys,
-    pub(crate) trust: &'e TrustedAuthorities,
-    pub(crate) machines: &'e MachineAuthority,
-    pub(crate) now: UnixTime,
-    pub(crate) tls: &'e TlsFacts,
-    pub(crate) cloud: Cloud,
-    /// Whether the request came to a mutual-TLS host.
-    pub(crate) mutual_tls: bool,
-    /// Since when the world is as it is.
-    pub(crate) since: UnixTime,
-    /// The keys of issuers that are served here.
-    pub(crate) issuers: &'e IssuerKeys,
-    pub(crate) fetched: &'e FetchedKeys,
-    pub(crate) used: &'e UsedAssertions,
-}
+use crate::world::{Application, BoundTokens, Resource, Tenant, is_only_elsewhere};
 
 impl<'e> TokenService<'e> {
     /// The whole walk; the path is known to end in [`TOKEN_PATH`].
@@ -125,30 +98,6 @@ impl<'e> TokenService<'e> {
         Ok((application, principal))
     }
 
-    /// The certificate of this connection, its dates checked; none on an ordinary host, unless `needed`.
-    fn certificate(&self, needed: bool) -> Result<Option<CertificateChain>, Refusal> {
-        if !self.mutual_tls && !needed {
-            return Ok(None);
-        }
-        let Some(chain) = self.tls.client_chain.as_ref().filter(|_| self.mutual_tls) else {
-            let text = "The client certificate is missing from the request. Send it in the TLS handshake with a \
-                        mutual-TLS host.";
-            return Err(refusal(392_200, text));
-        };
-        let chain = CertificateChain::from_der(chain.clone())
-            .map_err(|error| refusal(700_027, format!("The client certificate cannot be read: {error}.")))?;
-        if self.now < chain.not_before() || self.now > chain.not_after() {
-            let text = format!(
-                "The client certificate is outside its validity: it is {}, and the certificate is valid from {} to {}.",
-                self.now,
-                chain.not_before(),
-                chain.not_after()
-            );
-            return Err(refusal(392_204, text));
-        }
-        Ok(Some(chain))
-    }
-
     fn prove(&self, caller: &Caller<'_>, credential: &Credential<'_>) -> Result<Proof, Refusal> {
         match credential {
             // The certificate alone proves the client of a bound token only: a plain one needs an assertion too.
@@ -174,36 +123,6 @@ impl<'e> TokenService<'e> {
                 }
             }
         }
-    }
-
-    /// The TLS certificate, by subject name and issuer.
-    pub(crate) fn by_certificate(
-        &self,
-        application: &Application,
-        chain: &CertificateChain,
-    ) -> Result<Proof, Refusal> {
-        // A machine's certificate is its own cloud's.
-        let at_home = self.cloud == self.world.machine.cloud;
-        if let Some(issued) = self.machines.known(chain.thumbprint()).filter(|_| at_home) {
-            return by_machine(application, &issued);
-        }
-        if application.trusted_subjects.is_empty() {
-            return Err(only_subject_name_or_federation());
-        }
-        if !application.trusted_subjects.iter().any(|subject| subject == chain.subject()) {
-            let text = format!(
-                "Invalid certificate. The certificate's subject name is not authorized for application '{}'.",
-                application.id
-            );
-            return Err(refusal(700_030, text));
-        }
-        if !self.trust.vouch_for(chain.ders(), self.now) {
-            return Err(refusal(
-                700_027,
-                "The certificate's subject name is registered, but no trusted authority issued it to a client.",
-            ));
-        }
-        Ok(Proof::Certificate)
     }
 
     fn resource(&self, form: &ReceivedForm, bound: bool) -> Result<(&'e Resource, String), Refusal> {
@@ -244,37 +163,6 @@ impl<'e> TokenService<'e> {
     }
 }
 
-/// Who asks, as far as it is established before the proof.
-pub(crate) struct Caller<'a> {
-    pub(crate) tenant: &'a Tenant,
-    pub(crate) application: &'a Application,
-    pub(crate) bound: bool,
-    pub(crate) certificate: Option<&'a CertificateChain>,
-}
-
-impl Caller<'_> {
-    pub(crate) fn thumbprint(&self) -> Option<Thumbprint> {
-        self.certificate.map(CertificateChain::thumbprint)
-    }
-}
-
-/// A certificate that the machine's metadata service issued.
-fn by_machine(application: &Application, issued: &Issued) -> Result<Proof, Refusal> {
-    if issued.client_id != application.id {
-        let text = format!(
-            "Invalid certificate. The certificate's subject name is not authorized for application '{}'.",
-            application.id
-        );
-        return Err(refusal(700_030, text));
-    }
-    match issued.attestation_fault {
-        None => Ok(Proof::Machine),
-        Some(code) => {
-            Err(refusal(code, "The attestation that the certificate was issued with is not accepted."))
-        }
-    }
-}
-
 fn by_secret(application: &Application, secret: &str) -> Result<Proof, Refusal> {
     let same = |known: &String| {
         aws_lc_rs::constant_time::verify_slices_are_equal(known.as_bytes(), secret.as_bytes()).is_ok()
@@ -294,14 +182,6 @@ fn by_secret(application: &Application, secret: &str) -> Result<Proof, Refusal> 
             application.id
         ),
     ))
-}
-
-pub(crate) fn only_subject_name_or_federation() -> Refusal {
-    refusal(
-        392_189,
-        "The mutual-TLS endpoint supports only certificates trusted by subject name and issuer, or federated \
-         identity credentials.",
-    )
 }
 
 fn mutual_tls_enabled(caller: &Caller<'_>, mutual_tls: bool) -> Result<(), Refusal> {

@@ -1,0 +1,90 @@
+//! The certificate of the connection: whether it is in its dates, and whether it proves the client.
+
+use certbound_core::certificate::CertificateChain;
+
+use super::TokenService;
+use crate::answers::{Refusal, refusal};
+use crate::issue::Proof;
+use crate::keys::machine_ca::Issued;
+use crate::world::Application;
+
+impl TokenService<'_> {
+    /// The certificate of this connection, its dates checked; none on an ordinary host, unless `needed`.
+    pub(super) fn certificate(&self, needed: bool) -> Result<Option<CertificateChain>, Refusal> {
+        if !self.mutual_tls && !needed {
+            return Ok(None);
+        }
+        let Some(chain) = self.tls.client_chain.as_ref().filter(|_| self.mutual_tls) else {
+            let text = "The client certificate is missing from the request. Send it in the TLS handshake with a \
+                        mutual-TLS host.";
+            return Err(refusal(392_200, text));
+        };
+        let chain = CertificateChain::from_der(chain.clone())
+            .map_err(|error| refusal(700_027, format!("The client certificate cannot be read: {error}.")))?;
+        if self.now < chain.not_before() || self.now > chain.not_after() {
+            let text = format!(
+                "The client certificate is outside its validity: it is {}, and the certificate is valid from {} to {}.",
+                self.now,
+                chain.not_before(),
+                chain.not_after()
+            );
+            return Err(refusal(392_204, text));
+        }
+        Ok(Some(chain))
+    }
+
+    /// The TLS certificate, by subject name and issuer.
+    pub(super) fn by_certificate(
+        &self,
+        application: &Application,
+        chain: &CertificateChain,
+    ) -> Result<Proof, Refusal> {
+        // A machine's certificate is its own cloud's.
+        let at_home = self.cloud == self.world.machine.cloud;
+        if let Some(issued) = self.machines.known(chain.thumbprint()).filter(|_| at_home) {
+            return by_machine(application, &issued);
+        }
+        if application.trusted_subjects.is_empty() {
+            return Err(only_subject_name_or_federation());
+        }
+        if !application.trusted_subjects.iter().any(|subject| subject == chain.subject()) {
+            let text = format!(
+                "Invalid certificate. The certificate's subject name is not authorized for application '{}'.",
+                application.id
+            );
+            return Err(refusal(700_030, text));
+        }
+        if !self.trust.vouch_for(chain.ders(), self.now) {
+            return Err(refusal(
+                700_027,
+                "The certificate's subject name is registered, but no trusted authority issued it to a client.",
+            ));
+        }
+        Ok(Proof::Certificate)
+    }
+}
+
+/// A certificate that the machine's metadata service issued.
+fn by_machine(application: &Application, issued: &Issued) -> Result<Proof, Refusal> {
+    if issued.client_id != application.id {
+        let text = format!(
+            "Invalid certificate. The certificate's subject name is not authorized for application '{}'.",
+            application.id
+        );
+        return Err(refusal(700_030, text));
+    }
+    match issued.attestation_fault {
+        None => Ok(Proof::Machine),
+        Some(code) => {
+            Err(refusal(code, "The attestation that the certificate was issued with is not accepted."))
+        }
+    }
+}
+
+pub(super) fn only_subject_name_or_federation() -> Refusal {
+    refusal(
+        392_189,
+        "The mutual-TLS endpoint supports only certificates trusted by subject name and issuer, or federated \
+         identity credentials.",
+    )
+}
