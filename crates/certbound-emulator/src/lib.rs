@@ -4,15 +4,26 @@
 //! anything elsewhere. It does not emulate users, consent, Conditional Access or revocation; what it does not emulate
 //! it refuses aloud.
 //!
-//! ```text
-//!  serve ─► emulator ─► fault ─► authority ─► assertion, federation ─► issue ─► answers
-//!  sockets  handle()       │     the token service, in its order of checks
-//!                          ├───► resource ─► graph | vault | custom
-//!                          └───► local_issuer
-//! ```
-//!
 //! [`emulator::Emulator::handle`] is the whole of it without sockets: a time, the facts of the TLS connection and a
 //! request go in, a response comes out. [`serve`] puts that behind one loopback port that speaks HTTP CONNECT.
+//!
+//! # The house
+//!
+//! A newcomer to the source begins in `emulator.rs`. A module imports from its own folder and from the floors below it, never
+//! from its own floor or from above; `cargo xtask layering` reads this drawing and checks it.
+//!
+//! ```text
+//!  8  lib.rs                         the public names
+//!  7  serve/                         sockets, TLS, the admin surface
+//!  6  emulator/                      START HERE: one request in, one answer out
+//!  5  token_service/  platform/  resource/  local_issuer.rs
+//!                                    the services that answer
+//!  4  fault/                         rules that make an answer wrong
+//!  3  issue/                         a token and the answer that carries it
+//!  2  keys/  journal/                keys and certificates; what was asked and answered
+//!  1  answers/  clock.rs  error.rs  paths.rs  scope.rs  tls_facts.rs  world/
+//!                                    what exists, and what every floor uses
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod emulator;
