@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::answers::{AnswerContext, json_response, refusal};
 use crate::clock::{Clock, OffsetClock, SystemClock};
 pub use crate::error::EmulatorError;
-use crate::fault::{Asked, FaultResult, Faults, LegKind, PlatformKind};
+use crate::fault::{FaultResult, Faults, LegKind, PlatformKind, RequestFacts};
 use crate::issue::{self, Alteration};
 use crate::journal::{Journal, JournalEntry};
 pub use crate::keys::EmulatorKeys;
@@ -149,13 +149,13 @@ impl Emulator {
 
     /// Whether the node's TLS server shall present another certificate than its own, this time.
     pub(crate) fn node_is_foreign(&self) -> bool {
-        let asked = Asked::of_platform(IMDS_HOST, SERVICE_FABRIC);
+        let asked = RequestFacts::of_platform(IMDS_HOST, SERVICE_FABRIC);
         self.faults.take_of_handshake(&asked, &FaultResult::ForeignServerCertificate)
     }
 
     /// Whether the TLS server of a host that asks for certificates shall refuse the client's, this time.
     pub(crate) fn refuses_certificates(&self, host: &str) -> bool {
-        let asked = Asked { host, ..Asked::default() };
+        let asked = RequestFacts { host, ..RequestFacts::default() };
         self.asks_for_certificate(host)
             && self.faults.take_of_handshake(&asked, &FaultResult::ClientCertificateRefused)
     }
@@ -169,7 +169,7 @@ impl Emulator {
         answer: impl FnOnce(&Platform<'_>, &Request<Bytes>) -> Response<Bytes>,
     ) -> Response<Bytes> {
         let entry = JournalEntry::begin(now, tls, IMDS_HOST, request);
-        let asked = Asked::of_platform(IMDS_HOST, request.uri().path());
+        let asked = RequestFacts::of_platform(IMDS_HOST, request.uri().path());
         let fault = self.faults.take(&asked);
         let context = AnswerContext::new(now, Cloud::Public.login_host(), request.headers());
         let instead = fault.as_ref().and_then(|fault| fault.instead(&context));
@@ -205,7 +205,7 @@ impl Emulator {
         }
         let path = request.uri().path();
         let leg = LegKind::of(host, path, request.body());
-        let fault = self.faults.take(&Asked { host: name, path, leg, ..Asked::default() });
+        let fault = self.faults.take(&RequestFacts { host: name, path, leg, ..RequestFacts::default() });
         let context = AnswerContext::new(now, host.cloud().login_host(), request.headers());
         let instead = fault.as_ref().and_then(|fault| fault.instead(&context));
         let mut response = instead.unwrap_or_else(|| match *host {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::condition::Asked;
+pub(crate) use self::condition::RequestFacts;
 pub use self::condition::{Condition, LegKind};
 pub use self::platform::{PlatformEndpoint, PlatformKind};
 pub use self::result::{FaultEffect, FaultResult};
@@ -71,16 +71,16 @@ impl Faults {
     }
 
     /// The result of the first rule that fits the request, which is counted down.
-    pub(crate) fn take(&self, asked: &Asked<'_>) -> Option<FaultResult> {
+    pub(crate) fn take(&self, asked: &RequestFacts<'_>) -> Option<FaultResult> {
         self.first(asked, |result| !result.is_of_handshake())
     }
 
     /// Whether a rule wants this of the handshake; if so, it is counted down.
-    pub(crate) fn take_of_handshake(&self, asked: &Asked<'_>, wanted: &FaultResult) -> bool {
+    pub(crate) fn take_of_handshake(&self, asked: &RequestFacts<'_>, wanted: &FaultResult) -> bool {
         self.first(asked, |result| result == wanted).is_some()
     }
 
-    fn first(&self, asked: &Asked<'_>, of_kind: impl Fn(&FaultResult) -> bool) -> Option<FaultResult> {
+    fn first(&self, asked: &RequestFacts<'_>, of_kind: impl Fn(&FaultResult) -> bool) -> Option<FaultResult> {
         let mut rules = self.rules();
         rules.retain(|rule| rule.count != Some(0));
         let rule = rules.iter_mut().find(|rule| of_kind(&rule.result) && rule.condition.fits(asked))?;
@@ -104,7 +104,8 @@ mod tests {
         assert!(faults.add(rule(r#"{"condition":{"leg":"leg2"},"result":"no_cnf","count":2}"#)));
         assert!(faults.add(rule(r#"{"result":{"delay":{"milliseconds":5}},"count":null}"#)));
         assert!(faults.add(rule(r#"{"result":{"redirect307":{"location":"https://a/"}}}"#)));
-        let asked = Asked { host: "h", path: "/p", leg: Some(LegKind::Leg2), ..Asked::default() };
+        let asked =
+            RequestFacts { host: "h", path: "/p", leg: Some(LegKind::Leg2), ..RequestFacts::default() };
         let taken: Vec<_> = (0..4).map(|_| faults.take(&asked).map(|result| result.name())).collect();
         assert_eq!(taken, [Some("no_cnf"), Some("no_cnf"), Some("delay"), Some("delay")]);
         faults.clear();

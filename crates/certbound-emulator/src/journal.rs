@@ -18,14 +18,14 @@ pub(crate) use self::text::JournalText;
 use crate::answers::Aadsts;
 use crate::tls_facts::TlsFacts;
 
-/// The most entries kept; the oldest go first.
+/// The most entries; the oldest is dropped first.
 pub const MAX_ENTRIES: usize = 10_000;
-/// The most memory that the entries take, in bytes; the oldest go first.
+/// The most memory that the entries take, in bytes; the oldest is dropped first.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 const MAX_PARAMETERS: usize = 32;
 const MAX_TEXT: usize = 512;
 
-/// The parameters whose values are kept; every other value is kept as a hash.
+/// The parameters whose values are recorded; of every other value a hash is recorded.
 const PLAIN: [&str; 19] = [
     "client_id",
     "clientid",
@@ -127,7 +127,7 @@ impl JournalEntry {
 
 fn parameters(request: &Request<Bytes>) -> Vec<(String, String)> {
     let query = request.uri().query().unwrap_or_default();
-    // JSON without an equals sign would be the name of a parameter, and names are kept.
+    // JSON without an equals sign would be the name of a parameter, and names are recorded.
     let body: &[u8] = if request.body().trim_ascii_start().starts_with(b"{") { b"" } else { request.body() };
     let forms = [ReceivedForm::decode(query.as_bytes()), ReceivedForm::decode(body)];
     let mut parameters = Vec::new();
@@ -179,10 +179,10 @@ impl JournalEntry {
 
 /// The last entries: at most [`MAX_ENTRIES`], in at most [`MAX_BYTES`].
 #[derive(Debug, Default)]
-pub(crate) struct Journal(Mutex<Kept>);
+pub(crate) struct Journal(Mutex<Recorded>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Recorded {
     entries: VecDeque<Arc<JournalEntry>>,
     bytes: usize,
     /// The number of the first entry, counted since the start.
@@ -191,7 +191,7 @@ struct Kept {
     dropped: u64,
 }
 
-impl Kept {
+impl Recorded {
     fn end(&self) -> u64 {
         self.first + self.entries.len() as u64
     }
@@ -199,46 +199,46 @@ impl Kept {
 
 impl Journal {
     pub(crate) fn record(&self, entry: JournalEntry) {
-        let (bytes, mut kept) = (entry.bytes(), self.kept());
-        while kept.entries.len() == MAX_ENTRIES || kept.bytes + bytes > MAX_BYTES {
-            let Some(oldest) = kept.entries.pop_front() else { break };
-            kept.bytes -= oldest.bytes();
-            kept.first += 1;
-            kept.dropped += 1;
+        let (bytes, mut recorded) = (entry.bytes(), self.recorded());
+        while recorded.entries.len() == MAX_ENTRIES || recorded.bytes + bytes > MAX_BYTES {
+            let Some(oldest) = recorded.entries.pop_front() else { break };
+            recorded.bytes -= oldest.bytes();
+            recorded.first += 1;
+            recorded.dropped += 1;
         }
-        kept.bytes += bytes;
-        kept.entries.push_back(Arc::new(entry));
+        recorded.bytes += bytes;
+        recorded.entries.push_back(Arc::new(entry));
     }
 
     pub(crate) fn list(&self) -> Vec<JournalEntry> {
-        self.kept().entries.iter().map(|entry| JournalEntry::clone(entry)).collect()
+        self.recorded().entries.iter().map(|entry| JournalEntry::clone(entry)).collect()
     }
 
     /// The numbers of the first entry and of the one after the last.
     fn range(&self) -> (u64, u64) {
-        let kept = self.kept();
-        (kept.first, kept.end())
+        let recorded = self.recorded();
+        (recorded.first, recorded.end())
     }
 
     /// The first entry from this number on, with its own number: those before it may be gone.
     fn from(&self, number: u64) -> Option<(u64, Arc<JournalEntry>)> {
-        let kept = self.kept();
-        let number = number.max(kept.first);
-        let at = usize::try_from(number - kept.first).ok()?;
-        Some((number, Arc::clone(kept.entries.get(at)?)))
+        let recorded = self.recorded();
+        let number = number.max(recorded.first);
+        let at = usize::try_from(number - recorded.first).ok()?;
+        Some((number, Arc::clone(recorded.entries.get(at)?)))
     }
 
     /// How many entries went to make room since it was last emptied.
     fn dropped(&self) -> u64 {
-        self.kept().dropped
+        self.recorded().dropped
     }
 
     pub(crate) fn clear(&self) {
-        let mut kept = self.kept();
-        *kept = Kept { first: kept.end(), ..Kept::default() };
+        let mut recorded = self.recorded();
+        *recorded = Recorded { first: recorded.end(), ..Recorded::default() };
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn recorded(&self) -> MutexGuard<'_, Recorded> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -301,18 +301,18 @@ mod tests {
         assert!(fit < MAX_ENTRIES / 10, "{fit}");
         for time in 0..3 * fit as u64 {
             journal.record(JournalEntry { time, ..entry.clone() });
-            let kept = journal.kept();
-            assert!(kept.bytes <= DOCUMENTED_BYTES);
+            let recorded = journal.recorded();
+            assert!(recorded.bytes <= DOCUMENTED_BYTES);
             // The sum over all entries is slow.
             if time % 100 == 0 {
-                assert_eq!(kept.bytes, kept.entries.iter().map(|entry| entry.bytes()).sum::<usize>());
+                assert_eq!(recorded.bytes, recorded.entries.iter().map(|entry| entry.bytes()).sum::<usize>());
             }
         }
         let entries = journal.list();
         assert_eq!((entries.len(), entries[0].time), (fit, 2 * fit as u64));
         assert_eq!(journal.dropped(), 2 * fit as u64);
         journal.clear();
-        let bytes = journal.kept().bytes;
+        let bytes = journal.recorded().bytes;
         assert_eq!((bytes, journal.dropped(), journal.list().len()), (0, 0, 0));
     }
 }

@@ -32,7 +32,7 @@ pub struct Condition {
 
 /// A request as conditions see it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Asked<'r> {
+pub(crate) struct RequestFacts<'r> {
     pub(crate) host: &'r str,
     pub(crate) path: &'r str,
     pub(crate) leg: Option<LegKind>,
@@ -61,7 +61,7 @@ impl Condition {
         Self { endpoint: Some(endpoint), ..Self::default() }
     }
 
-    pub(super) fn fits(&self, asked: &Asked<'_>) -> bool {
+    pub(super) fn fits(&self, asked: &RequestFacts<'_>) -> bool {
         self.host_suffix.as_ref().is_none_or(|suffix| asked.host.ends_with(suffix.as_str()))
             && self.path_contains.as_ref().is_none_or(|part| asked.path.contains(part.as_str()))
             && self.leg.is_none_or(|wanted| asked.leg == Some(wanted))
@@ -113,15 +113,15 @@ mod tests {
             path_contains: Some("/token".to_owned()),
             ..Condition::any()
         };
-        let at = |host, path| Asked { host, path, ..Asked::default() };
+        let at = |host, path| RequestFacts { host, path, ..RequestFacts::default() };
         assert!(condition.fits(&at("mtlsauth.microsoft.com", "/t/oauth2/v2.0/token")));
         assert!(!condition.fits(&at("mtlsauth.microsoft.com", "/t")));
         assert!(!condition.fits(&at("example.com", "/t/oauth2/v2.0/token")));
-        let leg2 = Asked { leg: Some(LegKind::Leg2), ..at("a", "/") };
+        let leg2 = RequestFacts { leg: Some(LegKind::Leg2), ..at("a", "/") };
         assert!(!Condition::leg(LegKind::Leg1).fits(&leg2));
         assert!(Condition::any().fits(&at("a", "/")));
 
-        let plain = Asked::of_platform("a", "/metadata/identity/oauth2/token");
+        let plain = RequestFacts::of_platform("a", "/metadata/identity/oauth2/token");
         assert!(Condition::platform(PlatformKind::Imds).fits(&plain));
         assert!(Condition::endpoint(PlatformEndpoint::Token).fits(&plain));
         assert!(!Condition::platform(PlatformKind::Arc).fits(&plain));

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::condition::Asked;
+use super::condition::RequestFacts;
 use crate::paths::{
     APP_SERVICE, AZURE_ARC, CLOUD_SHELL, COMPUTE_PATH, MACHINE_LEARNING, REAL_CLOUD_SHELL, SERVICE_FABRIC,
     VERSIONS_PATH, without_slash,
@@ -65,7 +65,7 @@ impl PlatformEndpoint {
     }
 }
 
-impl<'r> Asked<'r> {
+impl<'r> RequestFacts<'r> {
     /// A request to the machine itself, where each platform has paths of its own.
     pub(crate) fn of_platform(host: &'r str, path: &'r str) -> Self {
         use PlatformKind::{AppService, Arc, CloudShell, Imds, MachineLearning, ServiceFabric};

@@ -62,8 +62,8 @@ pub(super) fn issue(platform: &Platform<'_>, query: &ReceivedForm, body: &[u8]) 
     let key_hash = Thumbprint::of_der(&public_key).x5t_s256();
     let names = (identity.client_id.as_str(), key_hash.as_str());
     let again = platform.world.machine.keeps_certificates && query.value("bypass_cache") != Some("true");
-    let kept = platform.memory.certificates.get(names, platform.now).filter(|_| again);
-    let certificate = match kept {
+    let cached = platform.memory.certificates.get(names, platform.now).filter(|_| again);
+    let certificate = match cached {
         Some(certificate) => certificate,
         None => {
             let issued = Issued { client_id: identity.client_id.clone(), attestation_fault };

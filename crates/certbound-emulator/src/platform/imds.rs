@@ -30,7 +30,7 @@ pub(super) fn token(platform: &Platform<'_>, query: &ReceivedForm) -> Result<Val
         false => &["client_id", "object_id", "msi_res_id", "mi_res_id"],
     };
     let identity = platform.identity(query, names)?;
-    let (token, issued) = kept_or_new(platform, identity, resource)?;
+    let (token, issued) = cached_or_new(platform, identity, resource)?;
     let until = issued.as_secs() + MACHINE_LIFETIME;
     let left = until - platform.now.as_secs() - 1;
     // Everything is a text here.
@@ -48,7 +48,7 @@ pub(super) fn token(platform: &Platform<'_>, query: &ReceivedForm) -> Result<Val
 }
 
 /// The token that was given before, until its end is near, with the time of its issue.
-fn kept_or_new(
+fn cached_or_new(
     platform: &Platform<'_>,
     identity: &ManagedIdentity,
     resource: &str,
@@ -56,8 +56,8 @@ fn kept_or_new(
     let (now, tokens) = (platform.now, &platform.memory.tokens);
     let names = (identity.client_id.as_str(), resource);
     let spoilt = platform.fault.and_then(FaultResult::alteration).is_some();
-    if let Some(kept) = tokens.get(names, now).filter(|_| !spoilt) {
-        return Ok(kept);
+    if let Some(cached) = tokens.get(names, now).filter(|_| !spoilt) {
+        return Ok(cached);
     }
     let answer = platform.plain_token(identity, resource, Vec::new())?;
     let token = (Arc::new(Secret::new(answer["access_token"].as_str().unwrap_or_default())), now);

@@ -9,16 +9,16 @@ use certbound_core::time::UnixTime;
 use super::throttle::Throttle;
 
 /// The most entries of each kind; strangers choose the names.
-const MAX_KEPT: usize = 1_000;
+const MAX_ENTRIES: usize = 1_000;
 
 /// All of it; a reset empties it.
 #[derive(Default)]
 pub(crate) struct Memory {
     pub(super) throttle: Throttle,
     /// Plain tokens of the metadata service, by identity and resource, with the time of their issue.
-    pub(super) tokens: Kept<(Arc<Secret>, UnixTime)>,
+    pub(super) tokens: Cache<(Arc<Secret>, UnixTime)>,
     /// Certificates (DER), by identity and the hash of their key.
-    pub(super) certificates: Kept<Vec<u8>>,
+    pub(super) certificates: Cache<Vec<u8>>,
 }
 
 impl Memory {
@@ -30,7 +30,7 @@ impl Memory {
 }
 
 /// Values by two names, each for a time.
-pub(crate) struct Kept<V>(Mutex<HashMap<(String, String), Entry<V>>>);
+pub(crate) struct Cache<V>(Mutex<HashMap<(String, String), Entry<V>>>);
 
 struct Entry<V> {
     value: V,
@@ -38,13 +38,13 @@ struct Entry<V> {
     until: UnixTime,
 }
 
-impl<V> Default for Kept<V> {
+impl<V> Default for Cache<V> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<V: Clone> Kept<V> {
+impl<V: Clone> Cache<V> {
     /// What was put under the two names, if `now` is its time.
     pub(super) fn get(&self, names: (&str, &str), now: UnixTime) -> Option<V> {
         let key = (names.0.to_owned(), names.1.to_owned());
@@ -53,13 +53,13 @@ impl<V: Clone> Kept<V> {
         Some(entry.value.clone())
     }
 
-    /// Keeps `value`; what is over goes, and where there is no room, everything.
+    /// Stores `value`. Where there is no room, the expired entries are removed, and if that is not enough, all of them.
     pub(super) fn put(&self, names: (&str, &str), from: UnixTime, until: UnixTime, value: V) {
         let mut entries = self.entries();
-        if entries.len() >= MAX_KEPT {
+        if entries.len() >= MAX_ENTRIES {
             entries.retain(|_, entry| from < entry.until);
         }
-        if entries.len() >= MAX_KEPT {
+        if entries.len() >= MAX_ENTRIES {
             entries.clear();
         }
         entries.insert((names.0.to_owned(), names.1.to_owned()), Entry { value, from, until });
@@ -81,22 +81,22 @@ mod tests {
     #[test]
     fn it_keeps_for_a_time_and_never_more_than_its_bound() {
         let at = UnixTime::from_secs;
-        let kept = Kept::default();
-        kept.put(("a", "b"), at(10), at(20), 1);
-        assert_eq!([9, 10, 19, 20].map(|now| kept.get(("a", "b"), at(now))), [None, Some(1), Some(1), None]);
-        assert_eq!((kept.get(("b", "a"), at(10)), kept.get(("ab", ""), at(10))), (None, None));
-        for n in 0..3 * MAX_KEPT {
-            kept.put((&n.to_string(), ""), at(10), at(20), 2);
-            assert!(kept.entries().len() <= MAX_KEPT);
+        let cache = Cache::default();
+        cache.put(("a", "b"), at(10), at(20), 1);
+        assert_eq!([9, 10, 19, 20].map(|now| cache.get(("a", "b"), at(now))), [None, Some(1), Some(1), None]);
+        assert_eq!((cache.get(("b", "a"), at(10)), cache.get(("ab", ""), at(10))), (None, None));
+        for n in 0..3 * MAX_ENTRIES {
+            cache.put((&n.to_string(), ""), at(10), at(20), 2);
+            assert!(cache.entries().len() <= MAX_ENTRIES);
         }
         // Those that are over make room first.
-        let kept = Kept::default();
-        kept.put(("a", ""), at(0), at(100), 0);
-        for n in 1..=MAX_KEPT {
-            kept.put((&n.to_string(), ""), at(n as u64 / 1_000 * 10), at(n as u64 / 1_000 * 10 + 5), n);
+        let cache = Cache::default();
+        cache.put(("a", ""), at(0), at(100), 0);
+        for n in 1..=MAX_ENTRIES {
+            cache.put((&n.to_string(), ""), at(n as u64 / 1_000 * 10), at(n as u64 / 1_000 * 10 + 5), n);
         }
-        assert_eq!(kept.get(("a", ""), at(10)), Some(0));
-        kept.clear();
-        assert_eq!(kept.get(("a", ""), at(10)), None);
+        assert_eq!(cache.get(("a", ""), at(10)), Some(0));
+        cache.clear();
+        assert_eq!(cache.get(("a", ""), at(10)), None);
     }
 }

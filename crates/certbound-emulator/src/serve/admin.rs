@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use super::connection::{Answer, whole};
+use super::connection::{ResponseBody, whole};
 use crate::answers::json_response;
 use crate::emulator::Emulator;
 use crate::fault::Fault;
@@ -59,7 +59,7 @@ struct Advance {
 }
 
 impl Surface {
-    fn answer(&self, request: &Request<Bytes>) -> Response<Answer> {
+    fn answer(&self, request: &Request<Bytes>) -> Response<ResponseBody> {
         if !self.is_named(request) {
             return error(StatusCode::FORBIDDEN, "the request names another host than this port");
         }
@@ -86,12 +86,12 @@ impl Surface {
         aws_lc_rs::constant_time::verify_slices_are_equal(token.as_bytes(), self.token.as_bytes()).is_ok()
     }
 
-    fn route(&self, method: &Method, path: &str, body: &[u8]) -> Response<Answer> {
+    fn route(&self, method: &Method, path: &str, body: &[u8]) -> Response<ResponseBody> {
         let emulator = &self.emulator;
         match (method.as_str(), path) {
             ("GET", "journal") => {
                 let text = JournalText::of(emulator.shared_journal());
-                ok(&Value::Null).map(|_| Answer::in_pieces(text))
+                ok(&Value::Null).map(|_| ResponseBody::in_pieces(text))
             }
             ("DELETE", "journal") => {
                 emulator.clear_journal();
@@ -143,19 +143,19 @@ impl Surface {
         }
     }
 
-    fn clock(&self) -> Response<Answer> {
+    fn clock(&self) -> Response<ResponseBody> {
         ok(&json!({ "now": self.emulator.now().as_secs(), "offset_seconds": self.emulator.clock_offset() }))
     }
 }
 
-fn ok(body: &Value) -> Response<Answer> {
-    json_response(200, body).map(Answer::whole)
+fn ok(body: &Value) -> Response<ResponseBody> {
+    json_response(200, body).map(ResponseBody::whole)
 }
 
-fn done() -> Response<Answer> {
+fn done() -> Response<ResponseBody> {
     ok(&json!({}))
 }
 
-fn error(status: StatusCode, text: &str) -> Response<Answer> {
-    json_response(status.as_u16(), &json!({ "error": text })).map(Answer::whole)
+fn error(status: StatusCode, text: &str) -> Response<ResponseBody> {
+    json_response(status.as_u16(), &json!({ "error": text })).map(ResponseBody::whole)
 }

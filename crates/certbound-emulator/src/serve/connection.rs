@@ -23,7 +23,7 @@ use crate::emulator::MAX_BODY;
 /// The answer to give instead: 413 for a body above the limit, 408 for a slow one, 400 for a broken one.
 pub(super) async fn whole(
     request: Request<certbound_serve::Body>,
-) -> Result<Request<Bytes>, Response<Answer>> {
+) -> Result<Request<Bytes>, Response<ResponseBody>> {
     let (head, body) = request.into_parts();
     let status = match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => return Ok(Request::from_parts(head, body.to_bytes())),
@@ -37,15 +37,15 @@ pub(super) async fn whole(
 }
 
 /// An empty answer, after which the connection closes: the rest of the request was not read.
-fn last(status: StatusCode) -> Response<Answer> {
-    let mut response = Response::new(Answer::whole(Bytes::new()));
+fn last(status: StatusCode) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::whole(Bytes::new()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
 /// A body that is sent whole or piece by piece, or breaks off.
-pub(super) struct Answer {
+pub(super) struct ResponseBody {
     bytes: Option<Bytes>,
     more: Option<Box<dyn Iterator<Item = Bytes> + Send>>,
     broken: Break,
@@ -58,7 +58,7 @@ enum Break {
     Now,
 }
 
-impl Answer {
+impl ResponseBody {
     pub(super) fn whole(bytes: Bytes) -> Self {
         Self { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()), more: None, broken: Break::Never }
     }
@@ -77,7 +77,7 @@ impl Answer {
     }
 }
 
-impl Body for Answer {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = io::Error;
 

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 
-use super::connection::{Answer, Resettable, whole};
+use super::connection::{Resettable, ResponseBody, whole};
 use super::fetch;
 use super::tls::Configurations;
 use crate::emulator::Emulator;
@@ -71,10 +71,10 @@ async fn connect(
             Ok(host) => {
                 let upgrade = hyper::upgrade::on(&mut request);
                 *opened.lock().unwrap_or_else(PoisonError::into_inner) = Some((host, upgrade));
-                Response::new(Answer::whole(Bytes::new()))
+                Response::new(ResponseBody::whole(Bytes::new()))
             }
             Err((status, text)) => {
-                let mut response = Response::new(Answer::whole(Bytes::from(format!("{text}\n"))));
+                let mut response = Response::new(ResponseBody::whole(Bytes::from(format!("{text}\n"))));
                 *response.status_mut() = status;
                 response
             }
@@ -165,7 +165,7 @@ async fn respond(
     emulator: Arc<Emulator>,
     facts: Arc<TlsFacts>,
     reset: Arc<AtomicBool>,
-) -> io::Result<Response<Answer>> {
+) -> io::Result<Response<ResponseBody>> {
     let request = match whole(request).await {
         Ok(request) => request,
         Err(response) => return Ok(response),
@@ -177,11 +177,11 @@ async fn respond(
             reset.store(true, Ordering::SeqCst);
             Err(io::Error::from(io::ErrorKind::ConnectionReset))
         }
-        Some(FaultEffect::TruncateBody(length)) => Ok(Answer::truncated(response, length)),
+        Some(FaultEffect::TruncateBody(length)) => Ok(ResponseBody::truncated(response, length)),
         Some(FaultEffect::Delay(time)) => {
             tokio::time::sleep(time).await;
-            Ok(response.map(Answer::whole))
+            Ok(response.map(ResponseBody::whole))
         }
-        None => Ok(response.map(Answer::whole)),
+        None => Ok(response.map(ResponseBody::whole)),
     }
 }

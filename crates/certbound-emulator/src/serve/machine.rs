@@ -11,7 +11,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::{Answer, Resettable, whole};
+use super::connection::{Resettable, ResponseBody, whole};
 use super::front_door::facts;
 use crate::emulator::Emulator;
 use crate::fault::FaultEffect;
@@ -72,7 +72,7 @@ async fn respond(
     request: Request<Body>,
     answer: impl FnOnce(Request<Bytes>) -> Response<Bytes> + Send + 'static,
     reset: Arc<AtomicBool>,
-) -> io::Result<Response<Answer>> {
+) -> io::Result<Response<ResponseBody>> {
     let request = match whole(request).await {
         Ok(request) => request,
         Err(response) => return Ok(response),
@@ -84,11 +84,11 @@ async fn respond(
             reset.store(true, Ordering::SeqCst);
             Err(io::Error::from(io::ErrorKind::ConnectionReset))
         }
-        Some(FaultEffect::TruncateBody(length)) => Ok(Answer::truncated(response, length)),
+        Some(FaultEffect::TruncateBody(length)) => Ok(ResponseBody::truncated(response, length)),
         Some(FaultEffect::Delay(time)) => {
             tokio::time::sleep(time).await;
-            Ok(response.map(Answer::whole))
+            Ok(response.map(ResponseBody::whole))
         }
-        None => Ok(response.map(Answer::whole)),
+        None => Ok(response.map(ResponseBody::whole)),
     }
 }

@@ -252,7 +252,7 @@ fn the_agent_of_arc_wants_its_file_read() {
 
 #[test]
 fn a_fault_by_a_platforms_name_befalls_that_platform_alone() {
-    use crate::fault::Asked as Seen;
+    use crate::fault::RequestFacts;
     use crate::{Condition, Fault, FaultResult, PlatformKind};
 
     let paths = [
@@ -275,6 +275,6 @@ fn a_fault_by_a_platforms_name_befalls_that_platform_alone() {
             let found = status(&emulator, &asked(elsewhere, &query, &[]));
             assert_eq!(found == 418, other == kind, "{kind:?} is meant, {elsewhere} asked: {found}");
         }
-        assert_eq!(Seen::of_platform("h", path).platform, Some(kind));
+        assert_eq!(RequestFacts::of_platform("h", path).platform, Some(kind));
     }
 }
