@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::core_std::forbidden_uses;
 use crate::floors;
 use crate::process::{capture, cargo, locked, say};
-use crate::source_scan::forbidden_uses;
 
 const CORE: &str = "certbound-core";
 const SERVE: &str = "certbound-serve";
@@ -141,8 +141,9 @@ fn used_by_core(graph: &Graph) -> Result<Vec<String>> {
         let source =
             fs::read_to_string(&file).with_context(|| format!("could not read {}", file.display()))?;
         let shown = file.strip_prefix(folder).unwrap_or(&file).display();
-        for found in forbidden_uses(&source) {
-            violations.push(format!("{CORE}/{shown}:{}: uses {}; {}", found.line, found.path, found.instead));
+        let found = forbidden_uses(&source).with_context(|| format!("could not parse {}", file.display()))?;
+        for (path, instead) in found {
+            violations.push(format!("{CORE}/{shown}: uses {path}; {instead}"));
         }
     }
     Ok(violations)

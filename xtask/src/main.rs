@@ -2,13 +2,14 @@
 
 mod bench;
 mod ci;
+mod core_std;
 mod deny;
 mod floors;
 mod fuzz;
 mod layering;
 mod oracle;
+mod paths;
 mod process;
-mod source_scan;
 mod strangers;
 mod test;
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::Result;
-use syn::visit::{self, Visit};
-use syn::{Attribute, Item, ItemMod, UseTree};
+
+use crate::paths::{self, Found};
 
 /// One path into the crate.
 #[derive(Debug, PartialEq)]
@@ -17,14 +17,13 @@ pub(super) struct Import {
 
 /// Every path of the file that begins with `crate` or `super`, but for code that is built for tests alone.
 pub(super) fn of_file(path: &Path, text: &str) -> Result<Vec<Import>> {
-    let file = syn::parse_file(text)?;
-    if file.attrs.iter().any(is_for_tests) || is_test_file(path) {
+    if is_test_file(path) {
         return Ok(Vec::new());
     }
-    let module = path.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
-    let mut found = Found { module, imports: Vec::new() };
-    found.visit_file(&file);
-    Ok(found.imports)
+    let module: Vec<String> =
+        path.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    let found = paths::of_source(text, false)?;
+    Ok(found.into_iter().filter_map(|found| from_root(&module, &found)).collect())
 }
 
 /// `tests.rs`, `arc_tests.rs` and what lies in a folder `tests` are modules that their parent builds for tests alone.
@@ -33,76 +32,19 @@ fn is_test_file(path: &Path) -> bool {
     parts.iter().any(|part| part.to_string_lossy().split('_').next_back() == Some("tests"))
 }
 
-fn is_for_tests(attribute: &Attribute) -> bool {
-    let list = attribute.meta.require_list().ok().filter(|list| list.path.is_ident("cfg"));
-    list.is_some_and(|list| list.tokens.to_string() == "test")
-}
-
-struct Found {
-    /// Where the visitor is, from the crate's root.
-    module: Vec<String>,
-    imports: Vec<Import>,
-}
-
-impl Found {
-    fn add(&mut self, parts: &[String]) {
-        let absolute = match parts.first().map(String::as_str) {
-            Some("crate") => parts[1..].to_vec(),
-            Some("super") => {
-                let up = parts.iter().take_while(|part| *part == "super").count();
-                let base = self.module.len().saturating_sub(up);
-                self.module[..base].iter().chain(&parts[up..]).cloned().collect()
-            }
-            _ => return,
-        };
-        if let Some(module) = absolute.first().cloned() {
-            self.imports.push(Import { path: absolute.join("::"), module });
+fn from_root(module: &[String], found: &Found) -> Option<Import> {
+    let parts = &found.parts;
+    let absolute = match parts.first()?.as_str() {
+        "crate" => parts[1..].to_vec(),
+        "super" => {
+            let up = parts.iter().take_while(|part| *part == "super").count();
+            let here = [module, &found.inside].concat();
+            [&here[..here.len().saturating_sub(up)], &parts[up..]].concat()
         }
-    }
-
-    fn add_tree(&mut self, tree: &UseTree, before: &[String]) {
-        match tree {
-            UseTree::Path(path) => {
-                let parts = [before, &[path.ident.to_string()]].concat();
-                self.add_tree(&path.tree, &parts);
-            }
-            UseTree::Group(group) => group.items.iter().for_each(|tree| self.add_tree(tree, before)),
-            UseTree::Name(name) => self.add(&[before, &[name.ident.to_string()]].concat()),
-            UseTree::Rename(name) => self.add(&[before, &[name.ident.to_string()]].concat()),
-            UseTree::Glob(_) => self.add(before),
-        }
-    }
-}
-
-impl<'ast> Visit<'ast> for Found {
-    fn visit_item(&mut self, item: &'ast Item) {
-        let attributes = match item {
-            Item::Fn(item) => &item.attrs,
-            Item::Impl(item) => &item.attrs,
-            Item::Mod(item) => &item.attrs,
-            Item::Use(item) => &item.attrs,
-            _ => &Vec::new(),
-        };
-        if !attributes.iter().any(is_for_tests) {
-            visit::visit_item(self, item);
-        }
-    }
-
-    fn visit_item_mod(&mut self, item: &'ast ItemMod) {
-        self.module.push(item.ident.to_string());
-        visit::visit_item_mod(self, item);
-        self.module.pop();
-    }
-
-    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
-        self.add_tree(&item.tree, &[]);
-    }
-
-    fn visit_path(&mut self, path: &'ast syn::Path) {
-        let parts: Vec<String> = path.segments.iter().map(|part| part.ident.to_string()).collect();
-        self.add(&parts);
-        visit::visit_path(self, path);
-    }
+        _ => return None,
+    };
+    let module = absolute.first()?.clone();
+    Some(Import { path: absolute.join("::"), module })
 }
 
 #[cfg(test)]
@@ -115,9 +57,11 @@ mod tests {
 
     #[test]
     fn uses_and_paths_are_found_from_the_root() {
-        let text =
-            "use crate::a::{B, c::{self, D}};\nuse super::e;\nuse std::fmt;\nfn f() { crate::g::h() }\n";
-        assert_eq!(paths("cache/key.rs", text), ["a::B", "a::c::self", "a::c::D", "cache::e", "g::h"]);
+        let text = "use crate::a::{B, c::{self, D}};\nuse super::e;\nuse std::fmt;\nfn f() { crate::g::h(); i!(x, crate::j::K) }\n";
+        assert_eq!(
+            paths("cache/key.rs", text),
+            ["a::B", "a::c::self", "a::c::D", "cache::e", "g::h", "j::K"]
+        );
     }
 
     #[test]
