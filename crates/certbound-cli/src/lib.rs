@@ -1,7 +1,20 @@
 //! The command line of certbound, as a library so that its tests can call it. It is not a public interface.
 //!
+//! # The house
+//!
+//! A module imports from its own folder and from the floors below it, never from its own floor or from above;
+//! `cargo xtask layering` reads this drawing and checks it.
+//!
 //! ```text
-//!  flags (what was typed) ─► plan (what was meant) ─► commands ─► output | failure
+//!  7  lib.rs                         START HERE: from the arguments to an exit code
+//!  6  commands/                      one file for each command
+//!  5  plan/                          what was meant: the library's clients
+//!  4  observers/  isolated/          what is told of requests; a network for one program
+//!  3  output.rs  keychain/  hosted/  demo/
+//!                                    results, the sealing key, an emulator of this process
+//!  2  flags/  failure.rs             what was typed; an error and its exit code
+//!  1  usage.rs  signals.rs  open_files.rs
+//!                                    mistakes in the command line, and the system's part
 //! ```
 #![forbid(unsafe_code)]
 
