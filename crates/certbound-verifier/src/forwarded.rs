@@ -4,7 +4,6 @@
 //! can write the header, so the header is accepted from the proxy's addresses only.
 
 mod envoy;
-mod error;
 mod name;
 mod pem;
 
@@ -15,11 +14,9 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
-pub use self::error::{ForwardedError, HeaderNameError};
+pub use self::name::HeaderNameError;
 use crate::peer::PeerCertificate;
-
-/// The largest header value that is read, in bytes.
-const MAX_BYTES: usize = 16 * 1024;
+use crate::refusal::{ForwardedError, MAX_CERTIFICATE_HEADER};
 
 /// A proxy that terminates TLS, the header that it writes, and the addresses from which the header is accepted.
 ///
@@ -132,7 +129,7 @@ impl TrustedProxy {
             return Err(ForwardedError::Repeated);
         }
         let value = value.as_bytes();
-        if value.len() > MAX_BYTES {
+        if value.len() > MAX_CERTIFICATE_HEADER {
             return Err(ForwardedError::TooLarge { length: value.len() });
         }
         if value.is_empty() {

@@ -1,5 +1,8 @@
 //! The issuers that may sign a token: Entra in a cloud for certain tenants, or another OpenID issuer.
 
+mod key_set;
+mod keys_host;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,7 +12,9 @@ use certbound_core::jwt::Claims;
 use certbound_core::shown::shown;
 use certbound_core::tenant::TenantId;
 
-use crate::keys_host::KeysHost;
+pub(crate) use self::key_set::Candidates;
+pub use self::key_set::{KeySet, KeySetError};
+pub(crate) use self::keys_host::KeysHost;
 use crate::reading::Reading;
 use crate::refusal::Refusal;
 

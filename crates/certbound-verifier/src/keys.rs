@@ -12,8 +12,7 @@ use certbound_core::time::UnixTime;
 use self::source::Source;
 use crate::clock::Clock;
 use crate::fetch::AnyFetch;
-use crate::issuer::Issuer;
-use crate::key_set::KeySet;
+use crate::issuer::{Issuer, KeySet};
 use crate::refusal::Refusal;
 
 /// The source of an issuer's keys.

@@ -10,28 +10,41 @@
 //!  TLS, or a trusted proxy ─► PeerCertificate ─┼─► Verifier ─► Verified │ Refusal ─► Answer
 //!  issuer's JWKS ─► KeySet ───────────────┘
 //! ```
+//!
+//! # The house
+//!
+//! A newcomer to the source begins in `verifier.rs`. A module imports from its own folder and from the floors below it, never
+//! from its own floor or from above; `cargo xtask layering` reads this drawing and checks it.
+//!
+//! ```text
+//!  8  lib.rs                         the public names
+//!  7  forward_auth/                  answers proxies that ask
+//!  6  layer/                         stands before an axum, tonic or hyper service
+//!  5  verifier/  answer.rs           START HERE: the decision; how a refusal is told
+//!  4  policy/  keys/                 what a token must be; issuers' keys, renewed
+//!  3  verified.rs  fetch/            an accepted token; a key set from the network
+//!  2  authorization.rs  forwarded/  issuer/
+//!                                    the token, the certificate in a header, whose tokens are good
+//!  1  clock.rs  peer.rs  reading.rs  refusal/  rustls_0_23.rs
+//!                                    the certificate of the connection; why a request is refused
+//! ```
 #![forbid(unsafe_code)]
 
 mod answer;
 mod authorization;
-mod builder;
 mod clock;
 mod fetch;
 mod forward_auth;
 mod forwarded;
 mod issuer;
-mod key_set;
 mod keys;
-mod keys_host;
 mod layer;
 mod peer;
 mod policy;
 mod reading;
 mod refusal;
-mod remembered;
 #[cfg(feature = "rustls-0_23")]
 pub mod rustls_0_23;
-mod steps;
 mod verified;
 mod verifier;
 
@@ -46,17 +59,14 @@ pub use ipnet::IpNet;
 
 pub use self::answer::{Answer, AnswerStyle};
 pub use self::authorization::{Authorization, Scheme};
-pub use self::builder::{BuildError, VerifierBuilder};
 pub use self::clock::{Clock, SystemClock};
 pub use self::fetch::{Fetch, FetchError, HttpsFetch};
 pub use self::forward_auth::ForwardAuth;
-pub use self::forwarded::{ForwardedError, HeaderNameError, TrustedProxy};
-pub use self::issuer::{Issuer, IssuerError};
-pub use self::key_set::{KeySet, KeySetError};
+pub use self::forwarded::{HeaderNameError, TrustedProxy};
+pub use self::issuer::{Issuer, IssuerError, KeySet, KeySetError};
 pub use self::layer::{AnswerBody, Verify, VerifyLayer, opted_in};
 pub use self::peer::PeerCertificate;
 pub use self::policy::{BindingPolicy, Callers};
-pub use self::refusal::Refusal;
-pub use self::steps::{Explanation, Outcome, Step};
+pub use self::refusal::{ForwardedError, Refusal};
 pub use self::verified::Verified;
-pub use self::verifier::Verifier;
+pub use self::verifier::{BuildError, Explanation, Outcome, Step, Verifier, VerifierBuilder};

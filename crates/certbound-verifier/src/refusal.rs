@@ -1,5 +1,7 @@
 //! All reasons for which a request is refused.
 
+mod forwarded;
+
 use std::time::Duration;
 
 use certbound_core::certificate::Thumbprint;
@@ -7,7 +9,8 @@ use certbound_core::jws::JwsError;
 use certbound_core::jwt::CnfError;
 use certbound_core::time::UnixTime;
 
-use crate::forwarded::ForwardedError;
+pub use self::forwarded::ForwardedError;
+pub(crate) use self::forwarded::MAX_CERTIFICATE_HEADER;
 
 /// Why a request is refused. If there are several reasons, the first one in the order of these variants is used.
 ///

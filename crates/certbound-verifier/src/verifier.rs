@@ -1,5 +1,9 @@
 //! Decides whether a token is acceptable on a connection.
 
+mod builder;
+mod remembered;
+mod steps;
+
 use std::sync::Arc;
 
 use certbound_core::jws::{Algorithm, JwsError, UnverifiedJws};
@@ -7,17 +11,17 @@ use certbound_core::jwt::Claims;
 use certbound_core::shown::shown;
 use certbound_core::time::UnixTime;
 
+pub use self::builder::{BuildError, VerifierBuilder};
+use self::remembered::{Entry, Remembered};
+pub use self::steps::{Explanation, Outcome, Step};
+use self::steps::{NoTrail, Recorded, Trail};
 use crate::authorization::Authorization;
-use crate::builder::VerifierBuilder;
 use crate::clock::Clock;
-use crate::issuer::{Issuer, tenant_of};
-use crate::key_set::{Candidates, KeySet};
+use crate::issuer::{Candidates, Issuer, KeySet, tenant_of};
 use crate::keys::Keys;
 use crate::peer::PeerCertificate;
 use crate::policy::Policy;
 use crate::refusal::Refusal;
-use crate::remembered::{Entry, Remembered};
-use crate::steps::{Explanation, NoTrail, Recorded, Step, Trail};
 use crate::verified::Verified;
 
 /// Decides whether a request's token is acceptable on the connection of the request. It is cheap to clone.

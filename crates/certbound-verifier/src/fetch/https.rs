@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use tower_service::Service as _;
 
 use super::{Fetch, FetchError};
-use crate::key_set::KeySet;
+use crate::issuer::KeySet;
 
 /// The time limit of a document, including the connection.
 const LIMIT: Duration = Duration::from_secs(10);

@@ -7,7 +7,8 @@
 
 use certbound_core::certificate::Thumbprint;
 
-use super::{ForwardedError, pem};
+use super::pem;
+use crate::refusal::ForwardedError;
 
 /// Returns the DER of the certificate.
 pub(super) fn certificate(value: &[u8]) -> Result<Vec<u8>, ForwardedError> {

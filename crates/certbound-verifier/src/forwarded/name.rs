@@ -2,7 +2,38 @@
 
 use http::HeaderName;
 
-use super::HeaderNameError;
+/// Why the certificate cannot be in a header of this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeaderNameError {
+    /// Envoy writes one header only, and removes no other header from the requests of clients.
+    #[error("Envoy writes the certificate into x-forwarded-client-cert and into no other header")]
+    Fixed,
+    /// The header has another meaning.
+    #[error("the header {name} has another meaning")]
+    Taken {
+        /// The name of the header.
+        name: HeaderName,
+    },
+}
+
+impl HeaderNameError {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Fixed => "certificate_header_name_fixed",
+            Self::Taken { .. } => "certificate_header_name_taken",
+        }
+    }
+
+    /// Returns advice on how to fix the error.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Fixed => "leave the name out",
+            Self::Taken { .. } => "let the proxy write a header of its own, such as x-client-cert",
+        }
+    }
+}
 
 /// Headers that HTTP, the token or a forward-auth request uses. Each of them is a mistake as a certificate header:
 /// every request would be refused, or a client could send the header through the proxy.

@@ -4,9 +4,7 @@ use certbound_core::json;
 use certbound_core::shown::shown;
 
 use crate::fetch::AnyFetch;
-use crate::issuer::{Issuer, Kind, Tenants};
-use crate::key_set::{KeySet, KeySetError};
-use crate::keys_host::KeysHost;
+use crate::issuer::{Issuer, KeySet, KeySetError, KeysHost, Kind, Tenants};
 
 const OPENID: &str = "/.well-known/openid-configuration";
 const OAUTH: &str = "/.well-known/oauth-authorization-server";

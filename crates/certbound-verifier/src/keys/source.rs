@@ -12,8 +12,7 @@ use super::discovery::{Discovery, NoKeys};
 use super::schedule::{Answer, Decision, End, Flight, Schedule, Wanted};
 use crate::clock::Clock;
 use crate::fetch::AnyFetch;
-use crate::issuer::Issuer;
-use crate::key_set::KeySet;
+use crate::issuer::{Issuer, KeySet};
 use crate::refusal::Refusal;
 
 pub(crate) struct Source {

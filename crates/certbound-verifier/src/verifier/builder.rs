@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use certbound_core::jwt::Claims;
 
+use super::remembered::Remembered;
+use super::{Inner, Verifier};
 use crate::clock::{Clock, SystemClock};
 use crate::fetch::{AnyFetch, Fetch, HttpsFetch};
-use crate::issuer::Issuer;
-use crate::key_set::KeySet;
+use crate::issuer::{Issuer, KeySet};
 use crate::keys::Keys;
 use crate::policy::{BindingPolicy, Callers, Clients, Policy};
-use crate::remembered::Remembered;
-use crate::verifier::{Inner, Verifier};
 
 /// The default of [`VerifierBuilder::leeway`].
 const LEEWAY: Duration = Duration::from_secs(60);

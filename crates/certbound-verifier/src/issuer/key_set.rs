@@ -4,7 +4,7 @@ use certbound_core::json::{self, JsonError};
 use certbound_core::jws::{Algorithm, PublicKey};
 use serde_json::Value;
 
-use crate::issuer::{Issuer, IssuerId};
+use super::{Issuer, IssuerId};
 
 /// A set of keys. Each key belongs to the issuer that it was read for, and never verifies a token of another issuer.
 ///

@@ -1,11 +1,11 @@
-//! The errors of a certificate header and of its name.
+//! Why a certificate header is not accepted.
 
 use std::net::IpAddr;
 
 use certbound_core::certificate::CertificateError;
-use http::HeaderName;
 
-use super::MAX_BYTES;
+/// The largest header value that is read, in bytes.
+pub(crate) const MAX_CERTIFICATE_HEADER: usize = 16 * 1024;
 
 /// Why a certificate header is not accepted. It contains nothing of the header's value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +27,7 @@ pub enum ForwardedError {
     #[error("another header's name differs from it only in `_` and `-`")]
     Ambiguous,
     /// The header is larger than the limit.
-    #[error("it is {length} bytes long; at most {MAX_BYTES} are read")]
+    #[error("it is {length} bytes long; at most {MAX_CERTIFICATE_HEADER} are read")]
     TooLarge {
         /// The length of the header in bytes.
         length: usize,
@@ -73,39 +73,6 @@ impl ForwardedError {
             Self::Repeated | Self::Ambiguous => {
                 "let the proxy remove the header from what clients send and set it exactly once"
             }
-        }
-    }
-}
-
-/// Why the certificate cannot be in a header of this name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum HeaderNameError {
-    /// Envoy writes one header only, and removes no other header from the requests of clients.
-    #[error("Envoy writes the certificate into x-forwarded-client-cert and into no other header")]
-    Fixed,
-    /// The header has another meaning.
-    #[error("the header {name} has another meaning")]
-    Taken {
-        /// The name of the header.
-        name: HeaderName,
-    },
-}
-
-impl HeaderNameError {
-    /// The stable code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Fixed => "certificate_header_name_fixed",
-            Self::Taken { .. } => "certificate_header_name_taken",
-        }
-    }
-
-    /// Returns advice on how to fix the error.
-    pub fn fix(&self) -> &'static str {
-        match self {
-            Self::Fixed => "leave the name out",
-            Self::Taken { .. } => "let the proxy write a header of its own, such as x-client-cert",
         }
     }
 }
