@@ -1,0 +1,299 @@
+//! Single flight: all callers that wait for the same key share one load.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Poll;
+
+use foldhash::quality::RandomState;
+use futures_util::future::{Shared, WeakShared};
+use futures_util::{FutureExt as _, poll};
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tracing::Instrument as _;
+
+/// The work that callers share.
+pub(crate) type Load<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Why a load ended without a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LoadFailure {
+    /// A callback that the load called panicked.
+    Panicked,
+    /// The runtime in which the load ran was shut down.
+    RuntimeEnded,
+}
+
+type Outcome<T> = Result<T, LoadFailure>;
+
+/// Loads that are under way, by key. When the last caller of a load gives up, the load is dropped.
+pub(crate) struct SingleFlight<K, T>(Arc<Mutex<UnderWay<K, T>>>);
+
+struct UnderWay<K, T> {
+    loads: HashMap<K, Listed<T>, RandomState>,
+    begun: u64,
+}
+
+/// A load on the list. The list does not keep it alive.
+struct Listed<T> {
+    number: u64,
+    load: WeakShared<Load<Outcome<T>>>,
+}
+
+impl<K, T> SingleFlight<K, T>
+where
+    K: Clone + Eq + Hash + Send + 'static,
+    T: Clone + Send + Sync + 'static,
+{
+    /// Waits for the load of `key`, which `load` begins if no such load is under way. The second value tells whether another
+    /// caller began it.
+    pub(crate) async fn run(&self, key: K, load: impl FnOnce() -> Load<T>) -> (Outcome<T>, bool) {
+        let (load, joined) = self.join(key, load);
+        (load.await, joined)
+    }
+
+    fn join(&self, key: K, load: impl FnOnce() -> Load<T>) -> (Shared<Load<Outcome<T>>>, bool) {
+        let mut under_way = lock(&self.0);
+        if let Some(load) = under_way.loads.get(&key).and_then(|listed| listed.load.upgrade()) {
+            return (load, true);
+        }
+        under_way.begun += 1;
+        let number = under_way.begun;
+        let entry = ListEntry { list: Arc::downgrade(&self.0), key: key.clone(), number };
+        let load = drive(load(), entry).boxed().shared();
+        // A load that was never polled is not complete, so it always has a weak handle.
+        if let Some(weak) = load.downgrade() {
+            under_way.loads.insert(key, Listed { number, load: weak });
+        }
+        (load, false)
+    }
+
+    /// The number of loads under way.
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        lock(&self.0).loads.values().filter(|listed| listed.load.upgrade().is_some()).count()
+    }
+}
+
+impl<K, T> Default for SingleFlight<K, T> {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(UnderWay { loads: HashMap::default(), begun: 0 })))
+    }
+}
+
+/// Runs a load as a task, so that it makes progress while no caller is polled. The task is aborted when the last caller gives
+/// up. Without a runtime the callers poll the load themselves.
+async fn drive<K: Eq + Hash, T: Send + 'static>(load: Load<T>, entry: ListEntry<K, T>) -> Outcome<T>
+where
+    ListEntry<K, T>: Send + 'static,
+{
+    let load = async move {
+        // A caller that comes after the end of the load begins another load.
+        let _entry = entry;
+        load.await
+    };
+    let mut load = Box::pin(AssertUnwindSafe(load).catch_unwind());
+    // Many loads end at once, and need no task.
+    if let Poll::Ready(ended) = poll!(&mut load) {
+        return ended.map_err(|_| LoadFailure::Panicked);
+    }
+    let ended = match Handle::try_current() {
+        Err(_) => load.await,
+        Ok(runtime) => {
+            let mut task = JoinSet::new();
+            task.spawn_on(load.in_current_span(), &runtime);
+            match task.join_next().await {
+                Some(Ok(ended)) => ended,
+                // Panics are caught above: a task that did not end was cancelled with its runtime.
+                Some(Err(_)) | None => return Err(LoadFailure::RuntimeEnded),
+            }
+        }
+    };
+    ended.map_err(|_| LoadFailure::Panicked)
+}
+
+/// Takes a load off the list when it ends or is dropped.
+struct ListEntry<K: Eq + Hash, T> {
+    list: Weak<Mutex<UnderWay<K, T>>>,
+    key: K,
+    number: u64,
+}
+
+impl<K: Eq + Hash, T> Drop for ListEntry<K, T> {
+    fn drop(&mut self) {
+        let Some(list) = self.list.upgrade() else { return };
+        let mut under_way = lock(&list);
+        // The key may belong to a later load by now.
+        if under_way.loads.get(&self.key).is_some_and(|listed| listed.number == self.number) {
+            under_way.loads.remove(&self.key);
+        }
+    }
+}
+
+fn lock<K, T>(list: &Mutex<UnderWay<K, T>>) -> MutexGuard<'_, UnderWay<K, T>> {
+    // Each change of the list is one step, so a panic leaves it usable.
+    list.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    type Flights = Arc<SingleFlight<&'static str, usize>>;
+
+    /// A load that ends when the test opens the gate, and counts how often it was begun.
+    #[derive(Clone)]
+    struct Gate {
+        open: Arc<Semaphore>,
+        begun: Arc<AtomicUsize>,
+    }
+
+    impl Gate {
+        fn closed() -> Self {
+            Self { open: Arc::new(Semaphore::new(0)), begun: Arc::default() }
+        }
+
+        fn load(&self) -> Load<usize> {
+            let gate = self.clone();
+            let number = gate.begun.fetch_add(1, Ordering::SeqCst);
+            Box::pin(async move {
+                let _open = gate.open.acquire().await;
+                number
+            })
+        }
+
+        fn begun(&self) -> usize {
+            self.begun.load(Ordering::SeqCst)
+        }
+    }
+
+    async fn until(condition: impl Fn() -> bool) {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn ten_thousand_tasks_share_one_load() {
+        let (flights, gate) = (Flights::default(), Gate::closed());
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let mut tasks = JoinSet::new();
+        for _ in 0..10_000 {
+            let (flights, gate, waiting) = (Arc::clone(&flights), gate.clone(), Arc::clone(&waiting));
+            tasks.spawn(async move {
+                let mut run = Box::pin(flights.run("key", || gate.load()));
+                assert!(poll!(&mut run).is_pending());
+                waiting.fetch_add(1, Ordering::SeqCst);
+                run.await
+            });
+        }
+        until(|| waiting.load(Ordering::SeqCst) == 10_000).await;
+        gate.open.add_permits(1);
+        let results = tasks.join_all().await;
+        assert!(results.iter().all(|(result, _)| *result == Ok(0)));
+        assert_eq!(results.iter().filter(|(_, joined)| !joined).count(), 1);
+        assert_eq!((gate.begun(), flights.len()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_load_outlives_the_caller_that_began_it() {
+        let (flights, gate) = (Flights::default(), Gate::closed());
+        let mut leader = Box::pin(flights.run("key", || gate.load()));
+        assert!(poll!(&mut leader).is_pending());
+        let mut follower = Box::pin(flights.run("key", || gate.load()));
+        assert!(poll!(&mut follower).is_pending());
+        drop(leader);
+        gate.open.add_permits(1);
+        assert_eq!(follower.await, (Ok(0), true));
+    }
+
+    /// A caller that is not polled, as in a `select!` that waits for another branch, holds up no other caller.
+    #[tokio::test]
+    async fn a_load_needs_no_caller_that_is_polled() {
+        let (flights, gate) = (Flights::default(), Gate::closed());
+        let mut caller = Box::pin(flights.run("key", || gate.load()));
+        assert!(poll!(&mut caller).is_pending());
+        gate.open.add_permits(1);
+        until(|| lock(&flights.0).loads.is_empty()).await;
+        assert_eq!(caller.await, (Ok(0), false));
+    }
+
+    #[tokio::test]
+    async fn the_last_caller_that_gives_up_ends_the_load() {
+        let (flights, gate) = (Flights::default(), Gate::closed());
+        let mut caller = Box::pin(flights.run("key", || gate.load()));
+        assert!(poll!(&mut caller).is_pending());
+        assert_eq!(flights.len(), 1);
+        drop(caller);
+        assert_eq!(flights.len(), 0);
+        // The list itself does not grow either.
+        until(|| lock(&flights.0).loads.is_empty()).await;
+        until(|| Arc::strong_count(&gate.open) == 1).await;
+        gate.open.add_permits(1);
+        assert_eq!(flights.run("key", || gate.load()).await, (Ok(1), false));
+    }
+
+    #[tokio::test]
+    async fn a_result_belongs_to_the_callers_that_waited() {
+        let (flights, gate) = (Flights::default(), Gate::closed());
+        gate.open.add_permits(1);
+        assert_eq!(flights.run("key", || gate.load()).await, (Ok(0), false));
+        assert_eq!(flights.run("key", || gate.load()).await, (Ok(1), false));
+        assert_eq!(flights.run("other", || gate.load()).await, (Ok(2), false));
+    }
+
+    #[tokio::test]
+    async fn a_panic_reaches_each_caller_and_the_next_load_works() {
+        let (flights, gate) = (Flights::default(), Gate::closed());
+        let opened = gate.clone();
+        let panics = || -> Load<usize> {
+            Box::pin(async move {
+                let _open = opened.open.acquire().await;
+                panic!("a callback's own")
+            })
+        };
+        let mut leader = Box::pin(flights.run("key", panics));
+        assert!(poll!(&mut leader).is_pending());
+        let mut follower = Box::pin(flights.run("key", || gate.load()));
+        assert!(poll!(&mut follower).is_pending());
+        gate.open.add_permits(2);
+        assert_eq!(leader.await, (Err(LoadFailure::Panicked), false));
+        assert_eq!(follower.await, (Err(LoadFailure::Panicked), true));
+        assert_eq!(flights.run("key", || Box::pin(async { panic!("at once") })).await.0, Err(LoadFailure::Panicked));
+        assert_eq!(flights.run("key", || gate.load()).await, (Ok(0), false));
+    }
+
+    #[test]
+    fn a_runtime_that_ended_is_an_error_and_the_next_load_works() {
+        let (flights, gate) = (Flights::default(), Gate::closed());
+        let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let ended = runtime();
+        let mut caller = Box::pin(flights.run("key", || gate.load()));
+        ended.block_on(async { assert!(poll!(&mut caller).is_pending()) });
+        drop(ended);
+        let other = runtime();
+        assert_eq!(other.block_on(caller), (Err(LoadFailure::RuntimeEnded), false));
+        gate.open.add_permits(1);
+        assert_eq!(other.block_on(flights.run("key", || gate.load())), (Ok(1), false));
+    }
+
+    #[test]
+    fn without_a_runtime_the_callers_poll_the_load() {
+        let (flights, gate) = (Flights::default(), Gate::closed());
+        let mut first = Box::pin(flights.run("key", || gate.load()));
+        let mut second = Box::pin(flights.run("key", || gate.load()));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(first.as_mut().poll(&mut context).is_pending());
+        assert!(second.as_mut().poll(&mut context).is_pending());
+        gate.open.add_permits(1);
+        assert_eq!(second.as_mut().poll(&mut context), Poll::Ready((Ok(0), true)));
+        assert_eq!(first.as_mut().poll(&mut context), Poll::Ready((Ok(0), false)));
+    }
+}
