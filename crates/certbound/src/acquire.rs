@@ -33,7 +33,7 @@ pub(crate) use self::settings::Options;
 use self::station::Fetched;
 use crate::cache::flight::{FlightKey, Load};
 use crate::cache::key::{KeyHead, KeyRef};
-use crate::cache::{Came, Held, Kind, Landed, Miss, Wanted};
+use crate::cache::{Came, Entry, Kind, Loaded, Miss, Wanted};
 use crate::certificate::{Binding, Blame, is_blamed};
 use crate::correlation::CorrelationId;
 use crate::credential::{Proof, Proves};
@@ -47,13 +47,13 @@ pub(crate) struct Acquisition {
     pub(crate) kind: Kind,
     pub(crate) scope: certbound_core::scope::ResourceScope,
     pub(crate) options: Options,
-    /// Begun in the background, while the token it is to replace still lives.
+    /// Whether this is a refresh in the background, while the token that it replaces is still valid.
     pub(crate) ahead: bool,
 }
 
 impl Acquisition {
     /// A live token: from the cache, from another's flight, or from the service.
-    pub(crate) async fn run(self) -> Result<(Held, Came), Error> {
+    pub(crate) async fn run(self) -> Result<(Entry, Came), Error> {
         self.options.check().map_err(|misuse| self.blame(misuse))?;
         // The certificate, chosen once: cache key, TLS, token.
         let certificate = self.credential.certificate().await?;
@@ -85,7 +85,7 @@ impl Acquisition {
     }
 
     /// The cached token, unless the options ask for a new one.
-    fn cached(&self, key: &KeyRef<'_>) -> Option<Held> {
+    fn cached(&self, key: &KeyRef<'_>) -> Option<Entry> {
         let cache = &self.client.cache;
         if self.options.skip_cache() || cache.kept(key).is_some_and(|held| self.options.rejects(&held)) {
             return None;
@@ -104,7 +104,7 @@ impl Acquisition {
 
     /// Fetches a token and stores it. A certificate that changed on the way, or is refused and has a successor, is given one
     /// restart.
-    async fn load(self, certificate: Option<Binding>) -> Result<Landed, Error> {
+    async fn load(self, certificate: Option<Binding>) -> Result<Loaded, Error> {
         let cache = &self.client.cache;
         if !self.ahead
             && let Some(landed) = self.landed(certificate.as_ref()).await
@@ -125,7 +125,7 @@ impl Acquisition {
     }
 
     /// The token that is there after all: by a flight that just ended, or in the store.
-    async fn landed(&self, certificate: Option<&Binding>) -> Option<Landed> {
+    async fn landed(&self, certificate: Option<&Binding>) -> Option<Loaded> {
         let (client, key) = (&self.client, self.key(certificate));
         if self.options.skip_cache() {
             return None;
@@ -135,7 +135,7 @@ impl Acquisition {
             return Some(landed);
         }
         let wanted = Wanted { key, certificate, transport: &client.transport, origins: &client.origins };
-        client.cache.shelved(wanted, |held| self.options.rejects(held), &*client.clock).await
+        client.cache.load_from_store(wanted, |held| self.options.rejects(held), &*client.clock).await
     }
 
     /// Whether there is another certificate than the one that `error` is about.

@@ -1,7 +1,7 @@
 //! The cache of tokens: what is in memory, what is under way, and what is in a store behind.
 
-mod begun;
-mod end;
+mod request_seq;
+mod by_expiry;
 mod entry;
 mod expiry;
 pub(crate) mod flight;
@@ -17,12 +17,12 @@ use std::sync::Arc;
 
 use certbound_core::time::UnixTime;
 
-pub(crate) use self::begun::Begun;
-use self::begun::Requests;
+pub(crate) use self::request_seq::RequestSeq;
+use self::request_seq::Requests;
 pub(crate) use self::entry::{
-    Connections, Held, Landed, LandedFrom, Origin, Origins, Rare, Report, Stored, TokenBody,
+    Connections, Entry, Loaded, LoadedFrom, Origin, Origins, Rare, Report, CachedToken, TokenBody,
 };
-pub(crate) use self::expiry::Life;
+pub(crate) use self::expiry::Expiry;
 use self::flight::Flights;
 pub(crate) use self::key::Kind;
 use self::key::{ClientKey, KeyRef};
@@ -33,7 +33,7 @@ pub use self::source::Source;
 pub use self::statistics::CacheStatistics;
 pub(crate) use self::statistics::Counted;
 use self::statistics::Counters;
-use self::store::Shelf;
+use self::store::StoreAdapter;
 pub use self::store::{SealedStore, SealingKey, StoreEntry, StoreError, StoreKey, TokenStore};
 use crate::certificate::Binding;
 use crate::clock::Clock;
@@ -77,7 +77,7 @@ struct Inner {
     requests: Requests,
     /// Whether tokens are fetched anew while the old ones still serve.
     ahead: bool,
-    shelf: Option<Arc<Shelf>>,
+    store: Option<Arc<StoreAdapter>>,
     flights: Flights,
     counters: Counters,
 }
@@ -114,28 +114,28 @@ impl TokenCache {
     #[must_use]
     pub fn with_store(self, store: impl TokenStore) -> Self {
         let Inner { memory, requests, ahead, .. } = &*self.inner;
-        Self::of(memory.emptied(), requests.anew(), *ahead, Some(Arc::new(Shelf::new(store))))
+        Self::of(memory.emptied(), requests.anew(), *ahead, Some(Arc::new(StoreAdapter::new(store))))
     }
 
     /// An empty cache of the same limits and store that fetches no token ahead of its last five minutes: for a program that
     /// ends before a refresh in the background would.
     #[must_use]
     pub fn without_refresh_ahead(self) -> Self {
-        let Inner { memory, requests, shelf, .. } = &*self.inner;
-        Self::of(memory.emptied(), requests.anew(), false, shelf.clone())
+        let Inner { memory, requests, store, .. } = &*self.inner;
+        Self::of(memory.emptied(), requests.anew(), false, store.clone())
     }
 
     /// An empty cache of the same limits and store, whose moments of refresh follow from `seed`: for tests that are to be
     /// repeated. By default they are random, so that programs that started together do not ask together.
     #[must_use]
     pub fn with_seed(self, seed: u64) -> Self {
-        let Inner { memory, ahead, shelf, .. } = &*self.inner;
-        Self::of(memory.emptied(), Requests::seeded(seed), *ahead, shelf.clone())
+        let Inner { memory, ahead, store, .. } = &*self.inner;
+        Self::of(memory.emptied(), Requests::seeded(seed), *ahead, store.clone())
     }
 
-    fn of(memory: Memory, requests: Requests, ahead: bool, shelf: Option<Arc<Shelf>>) -> Self {
+    fn of(memory: Memory, requests: Requests, ahead: bool, store: Option<Arc<StoreAdapter>>) -> Self {
         let (flights, counters) = (Flights::default(), Counters::default());
-        Self { inner: Arc::new(Inner { memory, requests, ahead, shelf, flights, counters }) }
+        Self { inner: Arc::new(Inner { memory, requests, ahead, store, flights, counters }) }
     }
 
     /// How many tokens are held, expired ones that nobody asked for since included.
@@ -155,7 +155,7 @@ impl TokenCache {
 
     /// What the cache did since it was made.
     pub fn statistics(&self) -> CacheStatistics {
-        let store_failures = self.inner.shelf.as_ref().map_or(0, |shelf| shelf.failures());
+        let store_failures = self.inner.store.as_ref().map_or(0, |store| store.failures());
         self.inner.counters.read(self.len(), self.bytes(), store_failures)
     }
 
@@ -165,8 +165,8 @@ impl TokenCache {
     /// For a program that is about to end: tokens are written when those who asked for them have them. What is not written
     /// by then goes on to be, also after the last handle, for as long as the runtime runs and the store does not fail.
     pub async fn flush(&self) {
-        if let Some(shelf) = &self.inner.shelf {
-            shelf.flush().await;
+        if let Some(store) = &self.inner.store {
+            store.flush().await;
         }
     }
 
@@ -177,19 +177,19 @@ impl TokenCache {
 
     /// Whether it keeps nothing.
     pub(crate) fn is_none(&self) -> bool {
-        self.inner.memory.capacity() == 0 && self.inner.shelf.is_none()
+        self.inner.memory.capacity() == 0 && self.inner.store.is_none()
     }
 
     /// A request to the token service begins.
-    pub(crate) fn begin(&self) -> Begun {
+    pub(crate) fn begin(&self) -> RequestSeq {
         self.inner.requests.begin()
     }
 
     /// The token for `key` that is served without a question, and whether the caller is to refresh it.
-    pub(crate) fn live(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<(Held, bool)> {
+    pub(crate) fn live(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<(Entry, bool)> {
         self.inner.memory.look(key, |held| {
-            let life = held.life();
-            if !life.serves(now) {
+            let life = held.expiry();
+            if !life.is_fresh(now) {
                 return None;
             }
             self.count(Counted::Hit);
@@ -198,9 +198,9 @@ impl TokenCache {
     }
 
     /// The token for `key` of a flight that landed between a caller's look-up and the start of its own flight.
-    pub(crate) fn landed(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<Landed> {
-        let held = self.kept(key).filter(|held| held.life().serves(now))?;
-        Some(Landed { held, from: LandedFrom::Cache })
+    pub(crate) fn landed(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<Loaded> {
+        let held = self.kept(key).filter(|held| held.expiry().is_fresh(now))?;
+        Some(Loaded { held, from: LoadedFrom::Cache })
     }
 
     /// Whether there was a token for `key`, live or not.
@@ -209,58 +209,58 @@ impl TokenCache {
     }
 
     /// The token for `key`, live or not.
-    pub(crate) fn kept(&self, key: &KeyRef<'_>) -> Option<Held> {
+    pub(crate) fn kept(&self, key: &KeyRef<'_>) -> Option<Entry> {
         self.inner.memory.look(key, |held| Some(held.clone()))
     }
 
     /// The token that the store has. One that is in its last minutes is kept for an outage only.
-    pub(crate) async fn shelved(
+    pub(crate) async fn load_from_store(
         &self,
         wanted: Wanted<'_>,
-        rejects: impl Fn(&Held) -> bool,
+        rejects: impl Fn(&Entry) -> bool,
         clock: &dyn Clock,
-    ) -> Option<Landed> {
-        let shelf = self.shelf_of(wanted.key.head.client)?;
+    ) -> Option<Loaded> {
+        let store = self.store_of(wanted.key.head.client)?;
         let (key, begun) = (wanted.key, self.begin().of_store());
-        let held = shelf.load(wanted, begun).await;
+        let held = store.load(wanted, begun).await;
         // Time went on meanwhile, or was set.
         let now = clock.now();
-        let held = held.filter(|held| held.life().lasts(now) && !rejects(held))?;
+        let held = held.filter(|held| held.expiry().is_usable(now) && !rejects(held))?;
         // What came meanwhile and serves needs no other, since clocks that were set disagree on which of the two is older. And
         // another process may have fetched this one before ours fetched its own.
-        let succeeds = |previous: &Held| {
-            let came = |held: &Held| held.life().counts_from();
-            let serves = previous.life().serves(now) && !rejects(previous);
-            !serves && (!previous.life().lasts(now) || came(&held) > came(previous))
+        let succeeds = |previous: &Entry| {
+            let came = |held: &Entry| held.expiry().counts_from();
+            let serves = previous.expiry().is_fresh(now) && !rejects(previous);
+            !serves && (!previous.expiry().is_usable(now) || came(&held) > came(previous))
         };
         if let Put::HasNewer = self.put(held.clone(), succeeds, now) {
             return self.landed(&key, now).filter(|landed| !rejects(&landed.held));
         }
-        let serves = held.life().serves(now);
+        let serves = held.expiry().is_fresh(now);
         serves.then(|| {
             self.count(Counted::FromStore);
-            Landed { held, from: LandedFrom::Store }
+            Loaded { held, from: LoadedFrom::Store }
         })
     }
 
     /// Stores a new token, and soon behind the cache too where there is a store.
-    pub(crate) fn keep(&self, held: &Held, now: UnixTime) {
-        let succeeds = |previous: &Held| held.life().is_newer_than(previous.life());
+    pub(crate) fn keep(&self, held: &Entry, now: UnixTime) {
+        let succeeds = |previous: &Entry| held.expiry().is_newer_than(previous.expiry());
         if let Put::HasNewer = self.put(held.clone(), succeeds, now) {
             return;
         }
-        if let Some(shelf) = self.shelf_of(held.key().client()) {
-            shelf.save(held);
+        if let Some(store) = self.store_of(held.key().client()) {
+            store.save(held);
         }
     }
 
     /// The store, for tokens that somebody may look for there.
-    fn shelf_of(&self, client: &ClientKey) -> Option<&Shelf> {
-        self.inner.shelf.as_deref().filter(|_| !client.is_passing())
+    fn store_of(&self, client: &ClientKey) -> Option<&StoreAdapter> {
+        self.inner.store.as_deref().filter(|_| !client.is_ephemeral())
     }
 
     /// Stores a token in memory, in the place of its predecessor if it `succeeds` that.
-    fn put(&self, held: Held, succeeds: impl FnOnce(&Held) -> bool, now: UnixTime) -> Put {
+    fn put(&self, held: Entry, succeeds: impl FnOnce(&Entry) -> bool, now: UnixTime) -> Put {
         let put = self.inner.memory.put(held, succeeds, now);
         if let Put::Kept { evicted } = put {
             self.count(Counted::Stored);
@@ -272,8 +272,8 @@ impl TokenCache {
     /// Forgets the token for `key`; tells whether there was one.
     pub(crate) fn remove(&self, key: &KeyRef<'_>, now: UnixTime) -> bool {
         let known = self.inner.memory.remove(key);
-        if let Some(shelf) = self.shelf_of(key.head.client) {
-            shelf.forget(key, now);
+        if let Some(store) = self.store_of(key.head.client) {
+            store.forget(key, now);
         }
         known
     }

@@ -20,7 +20,7 @@ pub use self::leg1::{AssertionRequest, Leg1, leg1_fn};
 pub use self::secret::BySecret;
 pub use self::unbound::{AssertionFile, ByUnboundAssertion, UnboundAssertions, unbound_fn};
 use crate::cache::Kind;
-use crate::cache::key::Prover;
+use crate::cache::key::CallerId;
 use crate::certificate::{Binding, Blame};
 use crate::error::{BuildError, Error, Leg};
 
@@ -112,7 +112,7 @@ mod sealed {
         /// Distinguishes credentials in cache keys.
         fn name(&self) -> &'static str;
         /// Distinguishes those of one name and certificate, where they can be told apart before they are used.
-        fn prover(&self) -> Option<Prover> {
+        fn caller_id(&self) -> Option<CallerId> {
             None
         }
     }

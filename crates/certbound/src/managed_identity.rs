@@ -12,15 +12,15 @@ mod certificates;
 mod environment;
 mod imds;
 mod in_use;
-mod kept;
+mod certificate_file;
 mod keys;
-mod known;
+mod known_cell;
 mod leg1;
 mod mint;
-mod minted;
-mod place;
+mod issued_certificate;
+mod endpoint;
 mod retry;
-mod slot;
+mod certificate_cell;
 mod walk;
 
 use std::fmt;
@@ -40,9 +40,9 @@ pub use self::certificates::MachineCertificates;
 pub use self::environment::EnvironmentError;
 use self::keys::{AnyKeys, ProviderId};
 pub use self::keys::{KeyProvider, MachineKey, MachineSigner, SoftwareKeys};
-use self::known::KnownSlot;
+use self::known_cell::KnownCell;
 pub use self::leg1::AcquireMachineLeg1;
-use self::place::Place;
+use self::endpoint::Endpoint;
 use crate::background::Background;
 use crate::cache::flight::single::Flights;
 use crate::cache::key::ClientKey;
@@ -79,7 +79,7 @@ pub struct ManagedIdentity {
 /// What an identity has.
 pub(crate) struct Machine {
     pub(crate) id: IdentityId,
-    pub(crate) place: Place,
+    pub(crate) endpoint: Endpoint,
     pub(crate) capabilities: Vec<String>,
     pub(crate) cache: TokenCache,
     pub(crate) cache_key: Arc<ClientKey>,
@@ -89,7 +89,7 @@ pub(crate) struct Machine {
     pub(crate) transport: Arc<dyn AnyTransport>,
     pub(crate) certificates: MachineCertificates,
     /// This identity's place among them, once it is known. Each hit reads it, without a lock.
-    slot: KnownSlot,
+    cell: KnownCell,
     pub(crate) keys: Arc<dyn AnyKeys>,
     provider: ProviderId,
     /// As the provider told when the identity was built.
@@ -133,7 +133,7 @@ impl ManagedIdentity {
     /// Where its tokens come from: told by the environment, or named. Whether they can be bound there,
     /// [`ManagedIdentity::capabilities`] finds out.
     pub fn origin(&self) -> MachineSource {
-        self.machine.place.origin()
+        self.machine.endpoint.origin()
     }
 }
 

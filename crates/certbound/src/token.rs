@@ -9,7 +9,7 @@ use certbound_core::region::Region;
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
-use crate::cache::{Came, Held, Kind, Source, Stored};
+use crate::cache::{Came, Entry, Kind, Source, CachedToken};
 use crate::certificate::Binding;
 use crate::correlation::CorrelationId;
 use crate::observe::LegReport;
@@ -21,14 +21,14 @@ use crate::transport::AnyTransport;
 /// again, which costs next to nothing while it lives.
 #[derive(Clone)]
 pub struct BoundToken {
-    stored: Arc<Stored<Binding>>,
+    stored: Arc<CachedToken<Binding>>,
     came: Came,
 }
 
 /// A token that works for whoever holds it.
 #[derive(Clone)]
 pub struct BearerToken {
-    stored: Arc<Stored<()>>,
+    stored: Arc<CachedToken<()>>,
     came: Came,
 }
 
@@ -92,7 +92,7 @@ pub struct Details {
     pub in_leg1: Duration,
 }
 
-impl<B> Stored<B> {
+impl<B> CachedToken<B> {
     fn details(&self, came: &Came) -> Details {
         let (body, origin, report) = (&self.body, &self.body.origin, came.report.as_deref());
         Details {
@@ -223,16 +223,16 @@ impl PartialEq for BearerToken {
 /// kind is of that kind; were it not, it would not become a token.
 pub(crate) trait Token: Sized {
     const KIND: Kind;
-    fn from_held(held: Held, came: Came) -> Option<Self>;
+    fn from_entry(held: Entry, came: Came) -> Option<Self>;
 }
 
 impl Token for BoundToken {
     const KIND: Kind = Kind::Bound;
 
-    fn from_held(held: Held, came: Came) -> Option<Self> {
+    fn from_entry(held: Entry, came: Came) -> Option<Self> {
         match held {
-            Held::Bound(stored) => Some(Self { stored, came }),
-            Held::Bearer(_) => None,
+            Entry::Bound(stored) => Some(Self { stored, came }),
+            Entry::Bearer(_) => None,
         }
     }
 }
@@ -240,10 +240,10 @@ impl Token for BoundToken {
 impl Token for BearerToken {
     const KIND: Kind = Kind::Bearer;
 
-    fn from_held(held: Held, came: Came) -> Option<Self> {
+    fn from_entry(held: Entry, came: Came) -> Option<Self> {
         match held {
-            Held::Bearer(stored) => Some(Self { stored, came }),
-            Held::Bound(_) => None,
+            Entry::Bearer(stored) => Some(Self { stored, came }),
+            Entry::Bound(_) => None,
         }
     }
 }

@@ -13,7 +13,7 @@ use certbound_core::shown::{one_line, shown};
 use certbound_core::time::UnixTime;
 use serde_json::{Map, Value};
 
-use crate::cache::{Begun, Life, Origin, Rare, TokenBody};
+use crate::cache::{RequestSeq, Expiry, Origin, Rare, TokenBody};
 use crate::certificate::{Binding, observe};
 use crate::correlation::CorrelationId;
 use crate::error::{AssertionError, Error, Leg, PeerMisbehaved};
@@ -50,11 +50,11 @@ impl Accepted {
     /// What the cache keeps of it.
     pub(crate) fn stored(
         self,
-        begun: Begun,
+        begun: RequestSeq,
         origin: Arc<Origin>,
         correlation_id: CorrelationId,
-    ) -> (Life, TokenBody) {
-        let life = Life::new(self.at, self.expires_at, self.refresh_at, begun);
+    ) -> (Expiry, TokenBody) {
+        let life = Expiry::new(self.at, self.expires_at, self.refresh_at, begun);
         let rare = (self.granted.is_some() || !self.additional.is_empty())
             .then(|| Box::new(Rare { granted: self.granted, additional: self.additional }));
         let body = TokenBody { secret: self.secret, origin, correlation_id, rare };

@@ -15,7 +15,7 @@ use super::Acquisition;
 use super::settings::Options;
 use crate::acquire::ClientCore;
 use crate::cache::key::{Extras, HeadHash, KeyHead, KeyRef};
-use crate::cache::{Came, Held};
+use crate::cache::{Came, Entry};
 use crate::correlation::CorrelationId;
 use crate::credential::{Now, Proves};
 use crate::error::{Error, Misuse};
@@ -248,7 +248,7 @@ fn start<'a, T: Token + Send + 'a>(acquire: Acquire<'a, T>) -> AcquireFuture<'a,
         let leg = acquisition.leg();
         let (held, came) = acquisition.run().await?;
         // A walk for one kind ends with that kind; the types do not know it.
-        T::from_held(held, came).ok_or_else(|| Error::misuse(leg, Misuse::CertificateNotProvided))
+        T::from_entry(held, came).ok_or_else(|| Error::misuse(leg, Misuse::CertificateNotProvided))
     })
 }
 
@@ -276,7 +276,7 @@ fn hit<T: Token>(acquire: &Acquire<'_, T>) -> Option<T> {
     if refresh {
         refresh_ahead(acquire);
     }
-    T::from_held(held, Came::FROM_CACHE)
+    T::from_entry(held, Came::FROM_CACHE)
 }
 
 /// The same for a request that is made again and again without options: the hash of its key is known.
@@ -291,7 +291,7 @@ pub(crate) fn hit_of_prepared(
     if refresh {
         refresh_ahead(&Acquire::<BoundToken>::new(client, credential, scope));
     }
-    BoundToken::from_held(held, Came::FROM_CACHE)
+    BoundToken::from_entry(held, Came::FROM_CACHE)
 }
 
 fn live(
@@ -299,7 +299,7 @@ fn live(
     credential: &dyn CloneableProves,
     head: KeyHead<'_>,
     extras: Option<&Extras>,
-) -> Option<(Held, bool)> {
+) -> Option<(Entry, bool)> {
     let thumbprint = match credential.certificate_now() {
         Now::Nobody => None,
         Now::Known(thumbprint) => Some(thumbprint),

@@ -9,7 +9,7 @@ use certbound_core::secret::Secret;
 
 use super::claims;
 use crate::acquire::ClientCore;
-use crate::cache::Held;
+use crate::cache::Entry;
 use crate::cache::key::Extras;
 use crate::correlation::CorrelationId;
 use crate::credential::{AssertionRequest, signed_assertion};
@@ -124,7 +124,7 @@ impl Options {
     }
 
     /// Whether the cached token is the one that a resource rejected.
-    pub(crate) fn rejects(&self, held: &Held) -> bool {
+    pub(crate) fn rejects(&self, held: &Entry) -> bool {
         self.rejected.is_some_and(|hash| hash == TokenHash::of(&held.body().secret))
     }
 

@@ -13,7 +13,7 @@ use certbound_core::tenant::TenantId;
 use super::accept::Accepted;
 use super::{Acquisition, Options};
 use crate::acquire::headers::{self, RefreshReason, Telemetry};
-use crate::cache::{Begun, Connections, Held, Kind, Landed, LandedFrom, Origin, Report, Stored};
+use crate::cache::{RequestSeq, Connections, Entry, Kind, Loaded, LoadedFrom, Origin, Report, CachedToken};
 use crate::certificate::Binding;
 use crate::clock::Clock;
 use crate::correlation::CorrelationId;
@@ -170,7 +170,7 @@ fn with_query(url: &str, query: &[(String, String)]) -> String {
 
 /// A token with everything that led to it.
 pub(super) struct Fetched {
-    pub(super) begun: Begun,
+    pub(super) begun: RequestSeq,
     pub(super) token: Accepted,
     pub(crate) endpoint: TokenEndpoint,
     pub(super) tenant: Option<TenantId>,
@@ -186,7 +186,7 @@ impl Fetched {
         self,
         acquisition: &Acquisition,
         certificate: Option<&Binding>,
-    ) -> Result<Landed, Error> {
+    ) -> Result<Loaded, Error> {
         let last = LegReport {
             endpoint: self.endpoint.url().to_owned(),
             token_type: self.token.token_type.clone(),
@@ -216,12 +216,12 @@ impl Fetched {
         let (life, body) =
             self.token.stored(self.begun, client.origins.shared(origin), self.asked.correlation_id);
         let held = match (acquisition.kind, certificate) {
-            (Kind::Bearer, _) => Held::Bearer(Arc::new(Stored { key, life, body, binding: () })),
+            (Kind::Bearer, _) => Entry::Bearer(Arc::new(CachedToken { key, life, body, binding: () })),
             (Kind::Bound, Some(binding)) => {
-                Held::Bound(Arc::new(Stored { key, life, body, binding: binding.clone() }))
+                Entry::Bound(Arc::new(CachedToken { key, life, body, binding: binding.clone() }))
             }
             (Kind::Bound, None) => return Err(acquisition.blame(Misuse::CertificateNotProvided)),
         };
-        Ok(Landed { held, from: LandedFrom::Service(Arc::new(report)) })
+        Ok(Loaded { held, from: LoadedFrom::Service(Arc::new(report)) })
     }
 }

@@ -11,7 +11,7 @@ use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 use equivalent::Equivalent;
 
-use crate::cache::Life;
+use crate::cache::Expiry;
 use crate::cache::key::{CacheKey, KeyRef};
 use crate::certificate::Binding;
 use crate::correlation::CorrelationId;
@@ -20,14 +20,14 @@ use crate::transport::AnyTransport;
 
 /// A token of either kind.
 #[derive(Clone)]
-pub(crate) enum Held {
-    Bound(Arc<Stored<Binding>>),
-    Bearer(Arc<Stored<()>>),
+pub(crate) enum Entry {
+    Bound(Arc<CachedToken<Binding>>),
+    Bearer(Arc<CachedToken<()>>),
 }
 
-pub(crate) struct Stored<B> {
+pub(crate) struct CachedToken<B> {
     pub(crate) key: CacheKey,
-    pub(crate) life: Life,
+    pub(crate) life: Expiry,
     pub(crate) body: TokenBody,
     /// The certificate of a bound token.
     pub(crate) binding: B,
@@ -88,21 +88,21 @@ pub(crate) struct Report {
 
 /// What a flight brings.
 #[derive(Clone)]
-pub(crate) struct Landed {
-    pub(crate) held: Held,
-    pub(crate) from: LandedFrom,
+pub(crate) struct Loaded {
+    pub(crate) held: Entry,
+    pub(crate) from: LoadedFrom,
 }
 
 /// Where a flight found its token.
 #[derive(Clone)]
-pub(crate) enum LandedFrom {
+pub(crate) enum LoadedFrom {
     /// The cache had it after all.
     Cache,
     Store,
     Service(Arc<Report>),
 }
 
-impl<B> Stored<B> {
+impl<B> CachedToken<B> {
     /// Each scope by itself.
     pub(crate) fn scopes(&self) -> impl Iterator<Item = &str> {
         let scopes = match self.body.granted() {
@@ -146,7 +146,7 @@ impl Rare {
     }
 }
 
-impl Held {
+impl Entry {
     pub(crate) fn key(&self) -> &CacheKey {
         match self {
             Self::Bound(stored) => &stored.key,
@@ -154,7 +154,7 @@ impl Held {
         }
     }
 
-    pub(crate) fn life(&self) -> &Life {
+    pub(crate) fn expiry(&self) -> &Expiry {
         match self {
             Self::Bound(stored) => &stored.life,
             Self::Bearer(stored) => &stored.life,
@@ -186,22 +186,22 @@ impl Held {
 }
 
 /// Tokens are told apart by what was asked for.
-impl PartialEq for Held {
+impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl Eq for Held {}
+impl Eq for Entry {}
 
-impl Hash for Held {
+impl Hash for Entry {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.key().hash(state);
     }
 }
 
-impl Equivalent<Held> for KeyRef<'_> {
-    fn equivalent(&self, held: &Held) -> bool {
+impl Equivalent<Entry> for KeyRef<'_> {
+    fn equivalent(&self, held: &Entry) -> bool {
         *self == held.key().as_ref()
     }
 }

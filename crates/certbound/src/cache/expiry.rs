@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use certbound_core::time::UnixTime;
 
-use crate::cache::Begun;
+use crate::cache::RequestSeq;
 
 /// A token is served without a question while more than this is left of it; one that comes with less than twice as much, for
 /// half of its life.
@@ -22,13 +22,13 @@ const NEVER: u32 = u32::MAX;
 
 /// The times of one token, by the client's clock, in seconds after `from`: of 136 years the rest is cut off.
 #[derive(Debug)]
-pub(crate) struct Life {
+pub(crate) struct Expiry {
     /// Before this the clock was set back since the token came, and nothing is known of how old it is.
     from: UnixTime,
     /// Until this it is served without a question; moved on when the service is away, never past `expires_at`.
     until: AtomicU32,
     /// Until this it is served in the place of a newer certificate's token that cannot be had.
-    stands_in: AtomicU32,
+    is_stand_in: AtomicU32,
     expires_at: u32,
     /// When the next refresh ahead may begin.
     refresh: AtomicU32,
@@ -38,14 +38,14 @@ pub(crate) struct Life {
     serial: u32,
 }
 
-impl Life {
+impl Expiry {
     /// The life of a token that came at `now` by the request that `begun`. A `refresh_at` that has come already, or
     /// never comes within the life, is none.
     pub(crate) fn new(
         now: UnixTime,
         expires_at: UnixTime,
         refresh_at: Option<UnixTime>,
-        begun: Begun,
+        begun: RequestSeq,
     ) -> Self {
         let from = now.minus(MARGIN);
         let after = |time: UnixTime| u32::try_from(time.as_secs() - from.as_secs()).unwrap_or(NEVER - 1);
@@ -66,7 +66,7 @@ impl Life {
         Self {
             from,
             until: AtomicU32::new(until),
-            stands_in: AtomicU32::new(0),
+            is_stand_in: AtomicU32::new(0),
             expires_at,
             refresh: AtomicU32::new(jittered),
             refresh_at: refresh_at.map_or(NEVER, after),
@@ -98,17 +98,17 @@ impl Life {
     }
 
     /// Whether it is served without a question.
-    pub(crate) fn serves(&self, now: UnixTime) -> bool {
+    pub(crate) fn is_fresh(&self, now: UnixTime) -> bool {
         self.age(now).is_some_and(|age| age < self.until.load(Ordering::Relaxed))
     }
 
     /// Whether it is served without a question in the place of a newer certificate's token.
-    pub(crate) fn stands_in(&self, now: UnixTime) -> bool {
-        self.age(now).is_some_and(|age| age < self.stands_in.load(Ordering::Relaxed))
+    pub(crate) fn is_stand_in(&self, now: UnixTime) -> bool {
+        self.age(now).is_some_and(|age| age < self.is_stand_in.load(Ordering::Relaxed))
     }
 
     /// Whether it still works, if only for minutes.
-    pub(crate) fn lasts(&self, now: UnixTime) -> bool {
+    pub(crate) fn is_usable(&self, now: UnixTime) -> bool {
         self.age(now).is_some_and(|age| age < self.expires_at)
     }
 
@@ -124,14 +124,14 @@ impl Life {
     }
 
     /// The service is away: serves it a while longer, if it lasts. Tells whether it does.
-    pub(crate) fn outlast(&self, now: UnixTime) -> bool {
-        if !self.lasts(now) {
+    pub(crate) fn extend(&self, now: UnixTime) -> bool {
+        if !self.is_usable(now) {
             return false;
         }
         let age = self.age(now).unwrap_or(self.expires_at);
         let until = age.saturating_add(seconds(REPRIEVE)).min(self.expires_at);
         self.until.fetch_max(until, Ordering::Relaxed);
-        self.stands_in.fetch_max(until, Ordering::Relaxed);
+        self.is_stand_in.fetch_max(until, Ordering::Relaxed);
         self.refresh.store(age.saturating_add(seconds(PAUSE)), Ordering::Relaxed);
         true
     }
@@ -158,15 +158,15 @@ mod tests {
 
     const NOW: u64 = 1_000_000;
     const HOUR: u64 = 3_600;
-    const BEGUN: Begun = Begun { serial: 0, random: 3 };
+    const BEGUN: RequestSeq = RequestSeq { serial: 0, random: 3 };
 
     fn at(seconds: u64) -> UnixTime {
         UnixTime::from_secs(seconds)
     }
 
-    fn life(expires_in: u64, refresh_in: Option<u64>, random: u64) -> Life {
-        let begun = Begun { serial: 0, random };
-        Life::new(at(NOW), at(NOW + expires_in), refresh_in.map(|after| at(NOW + after)), begun)
+    fn expiry(expires_in: u64, refresh_in: Option<u64>, random: u64) -> Expiry {
+        let begun = RequestSeq { serial: 0, random };
+        Expiry::new(at(NOW), at(NOW + expires_in), refresh_in.map(|after| at(NOW + after)), begun)
     }
 
     #[test]
@@ -179,13 +179,13 @@ mod tests {
             (NOW + HOUR - 1, false, true),
             (NOW + HOUR, false, false),
         ] {
-            assert_eq!((life.serves(at(second)), life.lasts(at(second))), (serves, lasts), "{second}");
+            assert_eq!((life.is_fresh(at(second)), life.is_usable(at(second))), (serves, lasts), "{second}");
         }
     }
 
     #[test]
     fn the_newer_one_is_that_of_the_later_request_also_when_their_numbers_begin_anew() {
-        let of = |serial| Life::new(at(NOW), at(NOW + HOUR), None, Begun { serial, random: 0 });
+        let of = |serial| Expiry::new(at(NOW), at(NOW + HOUR), None, RequestSeq { serial, random: 0 });
         for (older, newer) in [(0, 1), (1, 1_000_000), (u32::MAX, 0), (u32::MAX - 5, 5)] {
             assert!(of(newer).is_newer_than(&of(older)) && !of(older).is_newer_than(&of(newer)), "{older}");
         }
@@ -194,10 +194,10 @@ mod tests {
         for (loaded, begun) in
             [(7, 2), (7, 7), (7, 9), (2, u32::MAX), (u32::MAX, 2), (1 << 30, 100), (1 << 31, 1 << 31)]
         {
-            let shelved =
-                Life::new(at(NOW), at(NOW + HOUR), None, Begun { serial: loaded, ..BEGUN }.of_store());
+            let load_from_store =
+                Expiry::new(at(NOW), at(NOW + HOUR), None, RequestSeq { serial: loaded, ..BEGUN }.of_store());
             assert!(
-                of(begun).is_newer_than(&shelved) && !shelved.is_newer_than(&of(begun)),
+                of(begun).is_newer_than(&load_from_store) && !load_from_store.is_newer_than(&of(begun)),
                 "{loaded} {begun}"
             );
         }
@@ -205,24 +205,24 @@ mod tests {
 
     #[test]
     fn centuries_are_cut_off_and_nothing_wraps_around() {
-        let life = Life::new(at(NOW), at(u64::MAX), Some(at(u64::MAX - 1)), BEGUN);
-        assert!(life.serves(at(NOW)) && life.lasts(at(NOW + (1 << 31))));
-        assert!(!life.serves(at(u64::MAX)) && !life.lasts(at(u64::MAX)) && !life.outlast(at(u64::MAX)));
+        let life = Expiry::new(at(NOW), at(u64::MAX), Some(at(u64::MAX - 1)), BEGUN);
+        assert!(life.is_fresh(at(NOW)) && life.is_usable(at(NOW + (1 << 31))));
+        assert!(!life.is_fresh(at(u64::MAX)) && !life.is_usable(at(u64::MAX)) && !life.extend(at(u64::MAX)));
         assert!(life.expires_at() > at(NOW + (1 << 31)));
-        let over = Life::new(at(NOW), at(0), Some(at(0)), BEGUN);
-        assert!(!over.lasts(at(NOW)) && !over.take_refresh(at(NOW)));
-        let new_year_1970 = Life::new(at(0), at(HOUR), None, BEGUN);
-        assert!(new_year_1970.serves(at(0)) && new_year_1970.expires_at() == at(HOUR));
+        let over = Expiry::new(at(NOW), at(0), Some(at(0)), BEGUN);
+        assert!(!over.is_usable(at(NOW)) && !over.take_refresh(at(NOW)));
+        let new_year_1970 = Expiry::new(at(0), at(HOUR), None, BEGUN);
+        assert!(new_year_1970.is_fresh(at(0)) && new_year_1970.expires_at() == at(HOUR));
     }
 
     #[test]
     fn a_clock_that_was_set_back_ends_it_and_one_that_comes_back_does_not() {
         let life = life(HOUR, None, 0);
         // Back by minutes is what the margin is for; by more, its age is unknown.
-        assert!(life.serves(at(NOW - 300)));
-        assert!(!life.serves(at(NOW - 301)) && !life.lasts(at(NOW - 301)));
-        assert!(!life.serves(at(NOW + 24 * HOUR)));
-        assert!(life.serves(at(NOW + 60)));
+        assert!(life.is_fresh(at(NOW - 300)));
+        assert!(!life.is_fresh(at(NOW - 301)) && !life.is_usable(at(NOW - 301)));
+        assert!(!life.is_fresh(at(NOW + 24 * HOUR)));
+        assert!(life.is_fresh(at(NOW + 60)));
     }
 
     #[test]
@@ -243,8 +243,8 @@ mod tests {
     fn one_that_lives_for_minutes_is_served_for_half_of_them() {
         for (lives, serves) in [(601, 301), (600, 300), (599, 300), (300, 150), (2, 1), (1, 1)] {
             let life = life(lives, None, 0);
-            assert!(life.serves(at(NOW + serves - 1)) && !life.serves(at(NOW + serves)), "{lives}");
-            assert!(life.lasts(at(NOW + lives - 1)) && !life.lasts(at(NOW + lives)), "{lives}");
+            assert!(life.is_fresh(at(NOW + serves - 1)) && !life.is_fresh(at(NOW + serves)), "{lives}");
+            assert!(life.is_usable(at(NOW + lives - 1)) && !life.is_usable(at(NOW + lives)), "{lives}");
         }
     }
 
@@ -280,13 +280,13 @@ mod tests {
     fn while_the_service_is_away_it_is_served_to_its_end_and_no_further() {
         let life = life(HOUR, None, 0);
         let late = NOW + HOUR - 200;
-        assert!(!life.serves(at(late)) && !life.stands_in(at(late)) && life.outlast(at(late)));
-        assert!(life.serves(at(late + 119)) && !life.serves(at(late + 120)));
-        assert!(life.stands_in(at(late + 119)) && !life.stands_in(at(late + 120)));
+        assert!(!life.is_fresh(at(late)) && !life.is_stand_in(at(late)) && life.extend(at(late)));
+        assert!(life.is_fresh(at(late + 119)) && !life.is_fresh(at(late + 120)));
+        assert!(life.is_stand_in(at(late + 119)) && !life.is_stand_in(at(late + 120)));
         assert!(!life.take_refresh(at(late + 29)) && life.take_refresh(at(late + 30)));
         let last = NOW + HOUR - 10;
-        assert!(life.outlast(at(last)));
-        assert!(life.serves(at(last + 9)) && !life.serves(at(last + 10)));
-        assert!(!life.outlast(at(NOW + HOUR)));
+        assert!(life.extend(at(last)));
+        assert!(life.is_fresh(at(last + 9)) && !life.is_fresh(at(last + 10)));
+        assert!(!life.extend(at(NOW + HOUR)));
     }
 }

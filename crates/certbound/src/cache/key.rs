@@ -34,7 +34,7 @@ pub(crate) struct ClientKey {
     authority: Option<Authority>,
     client_id: Arc<str>,
     credential: &'static str,
-    prover: Option<Prover>,
+    prover: Option<CallerId>,
     capabilities: Vec<String>,
     /// Whether a bound token must be seen to name its certificate. Clients that demand it have tokens of their own in a
     /// shared cache, so that none which another client took unseen is found.
@@ -49,7 +49,7 @@ pub(crate) const UNBOUND: &str = "unbound assertion";
 
 /// Who proves the client, by a hash, where a certificate does not tell.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Prover {
+pub enum CallerId {
     /// Another secret may be a wrong one.
     Secret(TokenHash),
     /// Whose assertions they are.
@@ -58,14 +58,14 @@ pub enum Prover {
     Unknown(CorrelationId),
 }
 
-impl Prover {
+impl CallerId {
     pub(crate) fn identity(name: String) -> Self {
         Self::Identity(TokenHash::of(&Secret::new(name)))
     }
 }
 
 /// Shows no hash: a secret may be short enough to be found by it.
-impl fmt::Debug for Prover {
+impl fmt::Debug for CallerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Secret(_) => "Secret(..)",
@@ -76,14 +76,14 @@ impl fmt::Debug for Prover {
 }
 
 /// What a [`ClientKey`] is made of.
-pub(super) type ClientParts<'a> = (Option<&'a Authority>, &'a str, &'a str, Option<Prover>, &'a [String]);
+pub(super) type ClientParts<'a> = (Option<&'a Authority>, &'a str, &'a str, Option<CallerId>, &'a [String]);
 
 impl ClientKey {
     pub(crate) fn new(
         authority: Option<&Authority>,
         client_id: &Arc<str>,
         credential: &'static str,
-        prover: Option<Prover>,
+        prover: Option<CallerId>,
         capabilities: &[String],
         demands_observed: bool,
     ) -> Arc<Self> {
@@ -112,23 +112,23 @@ impl ClientKey {
     /// The same for the name in a store, which anybody may see: a secret could be found by its hash there.
     pub(super) fn parts_shown(&self) -> ClientParts<'_> {
         let (authority, client_id, credential, prover, capabilities) = self.parts();
-        let prover = prover.filter(|prover| !matches!(prover, Prover::Secret(_)));
+        let prover = prover.filter(|prover| !matches!(prover, CallerId::Secret(_)));
         (authority, client_id, credential, prover, capabilities)
     }
 
     /// What its tokens in a store must have with them, to be used.
     pub(super) fn secret(&self) -> Option<TokenHash> {
         match self.prover {
-            Some(Prover::Secret(hash)) => Some(hash),
+            Some(CallerId::Secret(hash)) => Some(hash),
             _ => None,
         }
     }
 
     /// Whether nobody else will ever look for its tokens.
-    pub(super) fn is_passing(&self) -> bool {
+    pub(super) fn is_ephemeral(&self) -> bool {
         // A file, or a machine's identity, has the same name elsewhere, and is another's there.
         let by_place = &*self.client_id == FMI && self.credential == UNBOUND;
-        by_place || matches!(self.prover, Some(Prover::Unknown(_)))
+        by_place || matches!(self.prover, Some(CallerId::Unknown(_)))
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use certbound_core::time::UnixTime;
 
-use super::end::ByEnd;
+use super::by_expiry::ByExpiry;
 use super::key::KeyRef;
-use crate::cache::Held;
+use crate::cache::Entry;
 
 /// What the map takes for each token, beside the token itself.
 const PER_ENTRY: usize = 80;
@@ -18,7 +18,7 @@ const LINGERS: Duration = Duration::from_secs(60 * 60);
 const SWEPT_AT_ONCE: usize = 4;
 
 pub(super) struct Memory {
-    tokens: papaya::HashMap<Held, (), foldhash::quality::RandomState>,
+    tokens: papaya::HashMap<Entry, (), foldhash::quality::RandomState>,
     /// Only writers take this lock; a hit never does.
     order: Mutex<Order>,
     tokens_at_most: usize,
@@ -38,7 +38,7 @@ pub(super) enum Put {
 
 #[derive(Default)]
 struct Order {
-    soonest_first: BTreeSet<ByEnd>,
+    soonest_first: BTreeSet<ByExpiry>,
     bytes: usize,
 }
 
@@ -77,12 +77,12 @@ impl Memory {
     }
 
     /// What `look` makes of the token for `key`.
-    pub(super) fn look<T>(&self, key: &KeyRef<'_>, look: impl FnOnce(&Held) -> Option<T>) -> Option<T> {
+    pub(super) fn look<T>(&self, key: &KeyRef<'_>, look: impl FnOnce(&Entry) -> Option<T>) -> Option<T> {
         self.tokens.pin().get_key_value(key).and_then(|(held, ())| look(held))
     }
 
     /// Puts a token in the place of its predecessor if it `succeeds` that, making room by dropping those that end soonest.
-    pub(super) fn put(&self, held: Held, succeeds: impl FnOnce(&Held) -> bool, now: UnixTime) -> Put {
+    pub(super) fn put(&self, held: Entry, succeeds: impl FnOnce(&Entry) -> bool, now: UnixTime) -> Put {
         let bytes = held.bytes() + PER_ENTRY;
         if self.tokens_at_most == 0 || bytes > self.bytes_at_most {
             return Put::NoRoom;
@@ -111,7 +111,7 @@ impl Memory {
         // The map replaces the key too, where there was an equal one: else a forced refresh would change nothing.
         tokens.insert(held.clone(), ());
         order.bytes += bytes;
-        order.soonest_first.insert(ByEnd(held));
+        order.soonest_first.insert(ByExpiry(held));
         drop((tokens, order));
         // A token that was only replaced has the certificate of its successor, and may wait: to free interrupts every
         // processor that runs this process.
@@ -143,22 +143,22 @@ impl Memory {
 }
 
 impl Order {
-    fn remove(&mut self, held: &Held) {
-        if self.soonest_first.remove(&ByEnd(held.clone())) {
+    fn remove(&mut self, held: &Entry) {
+        if self.soonest_first.remove(&ByExpiry(held.clone())) {
             self.bytes -= held.bytes() + PER_ENTRY;
         }
     }
 
     /// Takes the one that ends soonest.
-    fn first(&mut self) -> Option<Held> {
-        let ByEnd(held) = self.soonest_first.pop_first()?;
+    fn first(&mut self) -> Option<Entry> {
+        let ByExpiry(held) = self.soonest_first.pop_first()?;
         self.bytes -= held.bytes() + PER_ENTRY;
         Some(held)
     }
 
     /// Takes the one that ends soonest, if it was over at `time`.
-    fn over_since(&mut self, time: UnixTime) -> Option<Held> {
-        let over = self.soonest_first.first().is_some_and(|ByEnd(held)| held.life().expires_at() <= time);
+    fn over_since(&mut self, time: UnixTime) -> Option<Entry> {
+        let over = self.soonest_first.first().is_some_and(|ByExpiry(held)| held.expiry().expires_at() <= time);
         if over { self.first() } else { None }
     }
 }

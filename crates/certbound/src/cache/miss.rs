@@ -12,7 +12,7 @@ use super::flight::{FlightKey, Load};
 use super::key::{CacheKey, KeyRef};
 use super::{Counted, TokenCache};
 use crate::background::Background;
-use crate::cache::{Came, Held, Landed};
+use crate::cache::{Came, Entry, Loaded};
 use crate::clock::Clock;
 use crate::error::Error;
 
@@ -44,7 +44,7 @@ impl TokenCache {
         &self,
         miss: Miss<impl Fn() -> Vec<Thumbprint>>,
         load: impl FnOnce() -> Load + Send + 'static,
-    ) -> Result<(Held, Came), Error> {
+    ) -> Result<(Entry, Came), Error> {
         self.count(Counted::Miss);
         let Miss { flight, wants_new, earlier, blames, clock, background } = miss;
         let token = flight.token.clone();
@@ -69,7 +69,7 @@ impl TokenCache {
                             Background::spawn(&background, async move {
                                 if let (Err(error), _) = attempt.await {
                                     tracing::warn!(%error, "a token could not be fetched in its last minutes yet");
-                                    outlast(Some(&served), &token, &error, (blames, clock.now()));
+                                    extend(Some(&served), &token, &error, (blames, clock.now()));
                                 }
                             });
                             return Ok((held, Came::FROM_CACHE));
@@ -82,7 +82,7 @@ impl TokenCache {
             self.count(Counted::Joined);
         }
         match landed {
-            Ok(Landed { held, from }) => Ok((held, Came::by_flight(joined, from))),
+            Ok(Loaded { held, from }) => Ok((held, Came::by_flight(joined, from))),
             Err(error) if error.is_transient() => {
                 let held = instead(clock.now()).ok_or(error)?;
                 Ok((held, Came::FROM_CACHE))
@@ -90,7 +90,7 @@ impl TokenCache {
             Err(error) if blames(&error) && !wants_new => {
                 let now = clock.now();
                 let held = self.of_earlier(&token.as_ref(), &earlier(), now);
-                let Some(held) = held.filter(|held| held.life().outlast(now)) else { return Err(error) };
+                let Some(held) = held.filter(|held| held.expiry().extend(now)) else { return Err(error) };
                 self.count(Counted::InOutage);
                 tracing::warn!(%error, "a token of an earlier certificate is served");
                 Ok((held, Came::FROM_CACHE))
@@ -121,7 +121,7 @@ impl TokenCache {
             if !joined {
                 self.count(Counted::FailedRefresh);
             }
-            outlast(served.as_ref(), &token, &error, (blames, clock.now()));
+            extend(served.as_ref(), &token, &error, (blames, clock.now()));
             return Err(error);
         }
         Ok(())
@@ -134,46 +134,46 @@ impl TokenCache {
         key: &KeyRef<'_>,
         earlier: &[Thumbprint],
         now: UnixTime,
-    ) -> Option<(Held, bool)> {
+    ) -> Option<(Entry, bool)> {
         // Who begins no attempts in the background waits for one instead.
-        let stands_in = |held: &Held| self.inner.ahead && held.life().stands_in(now);
-        let held = self.of_earlier(key, earlier, now).filter(stands_in)?;
+        let is_stand_in = |held: &Entry| self.inner.ahead && held.expiry().is_stand_in(now);
+        let held = self.of_earlier(key, earlier, now).filter(is_stand_in)?;
         self.count(Counted::Hit);
-        let retries = held.life().take_refresh(now);
+        let retries = held.expiry().take_refresh(now);
         Some((held, retries))
     }
 
     /// The token for `key` while the service is away: to its very end. Without one, that of the newest certificate among
     /// `earlier` that has one, to be used with its own certificate.
-    pub(crate) fn in_outage(&self, key: &KeyRef<'_>, earlier: &[Thumbprint], now: UnixTime) -> Option<Held> {
+    pub(crate) fn in_outage(&self, key: &KeyRef<'_>, earlier: &[Thumbprint], now: UnixTime) -> Option<Entry> {
         // One that came meanwhile needs no reprieve.
-        let new = self.kept(key).filter(|held| held.life().serves(now));
-        let lasting = || self.lasting(key, earlier, now).filter(|held| held.life().outlast(now));
+        let new = self.kept(key).filter(|held| held.expiry().is_fresh(now));
+        let lasting = || self.lasting(key, earlier, now).filter(|held| held.expiry().extend(now));
         let held = new.or_else(lasting)?;
         self.count(Counted::InOutage);
         Some(held)
     }
 
-    fn lasting(&self, key: &KeyRef<'_>, earlier: &[Thumbprint], now: UnixTime) -> Option<Held> {
-        let own = self.kept(key).filter(|held| held.life().lasts(now));
+    fn lasting(&self, key: &KeyRef<'_>, earlier: &[Thumbprint], now: UnixTime) -> Option<Entry> {
+        let own = self.kept(key).filter(|held| held.expiry().is_usable(now));
         own.or_else(|| self.of_earlier(key, earlier, now))
     }
 
-    fn of_earlier(&self, key: &KeyRef<'_>, earlier: &[Thumbprint], now: UnixTime) -> Option<Held> {
+    fn of_earlier(&self, key: &KeyRef<'_>, earlier: &[Thumbprint], now: UnixTime) -> Option<Entry> {
         let of = |thumbprint: &Thumbprint| self.kept(&KeyRef { thumbprint: Some(*thumbprint), ..*key });
-        earlier.iter().filter_map(of).find(|held| held.life().lasts(now))
+        earlier.iter().filter_map(of).find(|held| held.expiry().is_usable(now))
     }
 }
 
 /// The token could not be had: what was served meanwhile goes on to be, and the next attempt has time.
-fn outlast(
-    served: Option<&Held>,
+fn extend(
+    served: Option<&Entry>,
     token: &CacheKey,
     error: &Error,
     (blames, now): (fn(&Error) -> bool, UnixTime),
 ) {
-    let passes = |held: &&Held| error.is_transient() || (blames(error) && held.key() != token);
+    let passes = |held: &&Entry| error.is_transient() || (blames(error) && held.key() != token);
     if let Some(held) = served.filter(passes) {
-        held.life().outlast(now);
+        held.expiry().extend(now);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{LandedFrom, Report};
+use super::{LoadedFrom, Report};
 
 /// Where a token came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,12 +28,12 @@ pub(crate) struct Came {
 impl Came {
     pub(crate) const FROM_CACHE: Self = Self { source: Source::Cache, report: None };
 
-    pub(crate) fn by_flight(joined: bool, from: LandedFrom) -> Self {
+    pub(crate) fn by_flight(joined: bool, from: LoadedFrom) -> Self {
         let (source, report) = match from {
-            LandedFrom::Cache => (Source::Cache, None),
-            LandedFrom::Store => (Source::Store, None),
-            LandedFrom::Service(report) if joined => (Source::Joined, Some(report)),
-            LandedFrom::Service(report) => (Source::Service, Some(report)),
+            LoadedFrom::Cache => (Source::Cache, None),
+            LoadedFrom::Store => (Source::Store, None),
+            LoadedFrom::Service(report) if joined => (Source::Joined, Some(report)),
+            LoadedFrom::Service(report) => (Source::Service, Some(report)),
         };
         Self { source, report }
     }

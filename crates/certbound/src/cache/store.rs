@@ -4,7 +4,7 @@ mod entry;
 mod key;
 mod sealed;
 mod sealing_key;
-mod shelf;
+mod adapter;
 mod writer;
 
 use std::fmt;
@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 pub use self::key::StoreKey;
 pub use self::sealed::SealedStore;
 pub use self::sealing_key::SealingKey;
-pub(crate) use self::shelf::Shelf;
+pub(crate) use self::adapter::StoreAdapter;
 
 /// Keeps tokens outside of the process: a file, a shared cache.
 ///

@@ -12,7 +12,7 @@ use crate::acquire::ClientCore;
 use crate::acquire::discovery::Discovery;
 use crate::acquire::endpoints::Endpoints;
 use crate::background::Background;
-use crate::cache::key::{ClientKey, FMI, Prover};
+use crate::cache::key::{ClientKey, FMI, CallerId};
 use crate::cache::{Kind, Origins, TokenCache};
 use crate::certificate::CertificateSource;
 use crate::clock::{Clock, SystemClock};
@@ -203,7 +203,7 @@ impl<C> ClientBuilder<C> {
             Some(transport) => transport,
             None => Network::from_env()?.transport(),
         };
-        let prover = self.credential.prover().or_else(|| unknown_prover(&client_id));
+        let prover = self.credential.caller_id().or_else(|| ephemeral_caller(&client_id));
         let cache_key = ClientKey::new(
             Some(&authority),
             &client_id,
@@ -233,8 +233,8 @@ impl<C> ClientBuilder<C> {
 }
 
 /// Another for each client, where the tokens of two may not be of one identity and nothing else tells them apart.
-fn unknown_prover(client_id: &str) -> Option<Prover> {
-    (client_id == FMI).then(|| Prover::Unknown(CorrelationId::random()))
+fn ephemeral_caller(client_id: &str) -> Option<CallerId> {
+    (client_id == FMI).then(|| CallerId::Unknown(CorrelationId::random()))
 }
 
 /// In lower case at Microsoft's directories, where it is a GUID. Elsewhere it is exactly its characters (RFC 6749, section

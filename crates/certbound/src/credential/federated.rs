@@ -9,7 +9,7 @@ use certbound_core::time::UnixTime;
 
 use super::sealed::{Boxed, Now, Proof, Proves};
 use crate::cache::Kind;
-use crate::cache::key::Prover;
+use crate::cache::key::CallerId;
 use crate::certificate::{Binding, Blame};
 use crate::credential::{AnyLeg1, AssertionRequest, BoundAssertion};
 use crate::error::{Error, Leg, Misuse};
@@ -92,8 +92,8 @@ impl Proves for ByAssertion {
         "assertion"
     }
 
-    fn prover(&self) -> Option<Prover> {
-        self.leg1.identity().map(Prover::identity)
+    fn caller_id(&self) -> Option<CallerId> {
+        self.leg1.identity().map(CallerId::identity)
     }
 }
 

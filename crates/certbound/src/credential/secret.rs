@@ -7,7 +7,7 @@ use certbound_core::time::UnixTime;
 
 use super::sealed::{Boxed, Now, Proof, Proves};
 use crate::cache::Kind;
-use crate::cache::key::Prover;
+use crate::cache::key::CallerId;
 use crate::certificate::Binding;
 use crate::credential::AssertionRequest;
 use crate::error::{BuildError, Leg};
@@ -55,7 +55,7 @@ impl Proves for BySecret {
     }
 
     /// Whoever has another secret may have a wrong one, which the cache must not hide.
-    fn prover(&self) -> Option<Prover> {
-        Some(Prover::Secret(TokenHash::of(&self.secret)))
+    fn caller_id(&self) -> Option<CallerId> {
+        Some(CallerId::Secret(TokenHash::of(&self.secret)))
     }
 }

@@ -10,7 +10,7 @@ use certbound_core::time::UnixTime;
 
 use super::sealed::{Boxed, Now, Proof, Proves};
 use crate::cache::Kind;
-use crate::cache::key::{Prover, UNBOUND};
+use crate::cache::key::{CallerId, UNBOUND};
 use crate::certificate::Binding;
 use crate::credential::AssertionRequest;
 use crate::error::{AssertionError, Error, Leg, Misuse};
@@ -202,8 +202,8 @@ impl Proves for ByUnboundAssertion {
         UNBOUND
     }
 
-    fn prover(&self) -> Option<Prover> {
-        self.source.identity().map(Prover::identity)
+    fn caller_id(&self) -> Option<CallerId> {
+        self.source.identity().map(CallerId::identity)
     }
 }
 

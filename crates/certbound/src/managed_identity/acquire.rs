@@ -107,7 +107,7 @@ fn start<'a, T: Token + Send + 'a>(acquire: AcquireFromMachine<'a, T>) -> Acquir
     let walk = walk(&acquire, T::KIND);
     AcquireFuture::miss(async move {
         let (held, came) = walk.run().await?;
-        T::from_held(held, came).ok_or_else(|| Error::misuse(None, Misuse::CertificateNotProvided))
+        T::from_entry(held, came).ok_or_else(|| Error::misuse(None, Misuse::CertificateNotProvided))
     })
 }
 
@@ -128,7 +128,7 @@ fn hit<T: Token>(acquire: &AcquireFromMachine<'_, T>) -> Option<T> {
     if refresh {
         refresh_ahead(acquire, T::KIND);
     }
-    T::from_held(held, Came::FROM_CACHE)
+    T::from_entry(held, Came::FROM_CACHE)
 }
 
 #[cold]

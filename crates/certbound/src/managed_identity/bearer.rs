@@ -10,7 +10,7 @@ use http::header::AUTHORIZATION;
 use super::Machine;
 use super::arc;
 use super::imds::assemble;
-use super::place::Asked;
+use super::endpoint::Asked;
 use crate::correlation::CorrelationId;
 use crate::error::PlatformError;
 use crate::rejected::TokenHash;
@@ -24,8 +24,8 @@ pub(super) async fn token(
 ) -> Result<BearerAnswer, PlatformError> {
     let asked =
         Asked { id: &machine.id, resource, capabilities: &machine.capabilities, replaces, correlation_id };
-    let origin = machine.place.origin();
-    let plain = || machine.place.plain(asked).map_err(PlatformError::Identity);
+    let origin = machine.endpoint.origin();
+    let plain = || machine.endpoint.plain(asked).map_err(PlatformError::Identity);
     let request = assemble(plain()?, None).ok_or(PlatformError::Url { origin })?;
     let mut secrets = secrets_of(request.headers());
     let mut answer = machine.ask(request).await?;

@@ -9,8 +9,8 @@ use super::attestation::{AnyAttestation, Attestation};
 use super::certificates::MachineCertificates;
 use super::environment::EnvironmentError;
 use super::keys::{AnyKeys, KeyProvider, ProviderId, SoftwareKeys};
-use super::known::KnownSlot;
-use super::place::Place;
+use super::known_cell::KnownCell;
+use super::endpoint::Endpoint;
 use super::{Machine, ManagedIdentity, imds};
 use crate::background::Background;
 use crate::cache::flight::single::Flights;
@@ -74,7 +74,7 @@ impl ManagedIdentityBuilder {
     }
 
     /// Declares what the application can handle, such as `cp1` for claims challenges. Told with requests for bound tokens,
-    /// and to Service Fabric; the other platforms have no place for it.
+    /// and to Service Fabric; the other platforms have no endpoint for it.
     pub fn with_capabilities<S: Into<String>>(mut self, capabilities: impl IntoIterator<Item = S>) -> Self {
         self.capabilities = capabilities.into_iter().map(Into::into).collect();
         self
@@ -147,9 +147,9 @@ impl ManagedIdentityBuilder {
             Some(variable) => variable,
             None => &of_process,
         };
-        let has_arc_agent = self.variable.is_none() && Place::has_arc_agent();
-        let place = Place::find(&self.id, self.origin, variable, has_arc_agent)?;
-        place.origin().check_identity(&self.id)?;
+        let has_arc_agent = self.variable.is_none() && Endpoint::has_arc_agent();
+        let endpoint = Endpoint::find(&self.id, self.origin, variable, has_arc_agent)?;
+        endpoint.origin().check_identity(&self.id)?;
         let own_transport = self.transport.is_some();
         let transport = match self.transport {
             Some(transport) => transport,
@@ -164,9 +164,9 @@ impl ManagedIdentityBuilder {
         // Machines, sources, attestations, and keys as well as they are kept: what differs has tokens that differ. Of keys that
         // are kept alike the certificates keep them apart.
         let server =
-            place.pin().map_or_else(|| place.base().to_owned(), |pin| format!("{} {pin}", place.base()));
+            endpoint.pin().map_or_else(|| endpoint.base().to_owned(), |pin| format!("{} {pin}", endpoint.base()));
         let attested = self.attestation.is_some();
-        let who = format!("{} {server} {attested} {key_strength} {}", place.origin(), self.id);
+        let who = format!("{} {server} {attested} {key_strength} {}", endpoint.origin(), self.id);
         let strength = match self.min_strength {
             None => "managed identity",
             Some(KeyStrength::Software) => "managed identity, software",
@@ -178,7 +178,7 @@ impl ManagedIdentityBuilder {
         let background = Arc::new(Background::default());
         let machine = Machine {
             id: self.id,
-            place,
+            endpoint,
             capabilities: self.capabilities,
             cache: self.cache.unwrap_or_default(),
             cache_key,
@@ -187,7 +187,7 @@ impl ManagedIdentityBuilder {
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             transport,
             certificates,
-            slot: KnownSlot::default(),
+            cell: KnownCell::default(),
             keys,
             provider,
             strength: key_strength,

@@ -3,7 +3,7 @@
 use certbound_core::request::{Grant, TokenRequest};
 
 use super::Machine;
-use super::minted::Minted;
+use super::issued_certificate::IssuedCertificate;
 use crate::acquire::Options;
 use crate::acquire::accept::{Accepted, Expected, accept};
 use crate::acquire::headers::{self, RefreshReason};
@@ -21,7 +21,7 @@ pub(super) fn blame(leg: Option<Leg>) -> impl Fn(PlatformError) -> Error + Copy 
 /// One request to the token service by a machine's certificate.
 pub(super) struct TokenCall<'a> {
     pub(super) machine: &'a Machine,
-    pub(super) minted: &'a Minted,
+    pub(super) minted: &'a IssuedCertificate,
     pub(super) leg: Option<Leg>,
     pub(super) options: &'a Options,
     pub(super) correlation_id: CorrelationId,

@@ -67,7 +67,7 @@ impl ManagedIdentity {
     /// [`PlatformError::NoSource`] with the reasons, where nothing is found.
     pub async fn capabilities(&self) -> Result<Capabilities, Error> {
         let machine = &self.machine;
-        let origin = machine.place.origin();
+        let origin = machine.endpoint.origin();
         if !origin.binds() {
             return Ok(Capabilities { origin, imds: None, binds: false, strength: None });
         }
@@ -106,7 +106,7 @@ impl Machine {
     ) -> Result<Result<(), ProbeFailure>, PlatformError> {
         let request = Request::get(self.imds_url(path, version, &[]));
         let request = request.header("x-ms-client-request-id", id.to_string()).body(Bytes::new());
-        let request = request.map_err(|_| PlatformError::Url { origin: self.place.origin() })?;
+        let request = request.map_err(|_| PlatformError::Url { origin: self.endpoint.origin() })?;
         let answer = match self.ask_by(Policy::Probe, request).await {
             Ok(answer) => answer,
             Err(PlatformError::Unreachable { cause, .. }) => {
@@ -122,7 +122,7 @@ impl Machine {
 
     /// What the machine's description says; whatever cannot be had or read says nothing.
     async fn guards_keys(&self, id: CorrelationId) -> bool {
-        let url = self.place.imds("/metadata/instance/compute", &[("api-version", "2021-02-01")]);
+        let url = self.endpoint.imds("/metadata/instance/compute", &[("api-version", "2021-02-01")]);
         let Ok(request) = self.request(Request::get(url), id, Bytes::new()) else { return false };
         let answer = self.ask(request).await.ok().filter(|answer| answer.status() == 200);
         answer.is_some_and(|answer| {

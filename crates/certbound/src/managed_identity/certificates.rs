@@ -10,8 +10,8 @@ use certbound_core::time::UnixTime;
 
 use super::attestation::Attested;
 use super::keys::{MachineKey, ProviderId};
-use super::minted::Minted;
-use super::slot::Slot;
+use super::issued_certificate::IssuedCertificate;
+use super::certificate_cell::CertificateCell;
 use crate::cache::flight::single::Flights;
 use crate::certificate::Blame;
 use crate::error::{KeyStrength, PlatformError};
@@ -32,9 +32,9 @@ struct Inner {
     /// Where they outlive the process.
     state: Option<StateDirectory>,
     /// By who the platform says it is, and by the key itself.
-    issued: Mutex<HashMap<Name, Arc<Slot>>>,
+    issued: Mutex<HashMap<Name, Arc<CertificateCell>>>,
     /// The same, by the names they were asked for.
-    names: Mutex<HashMap<Name, Arc<Slot>>>,
+    names: Mutex<HashMap<Name, Arc<CertificateCell>>>,
     /// Who mints: one for each identity and key.
     minting: Mutex<HashMap<Name, Weak<tokio::sync::Mutex<()>>>>,
     flights: Mints,
@@ -43,7 +43,7 @@ struct Inner {
 
 /// Mints under way, by the name that was asked for, the certificate that another one is wanted than, why, and whose
 /// connections it has.
-pub(super) type Mints = Flights<MintKey, Result<Arc<Minted>, PlatformError>>;
+pub(super) type Mints = Flights<MintKey, Result<Arc<IssuedCertificate>, PlatformError>>;
 
 type MintKey = (Name, Option<Thumbprint>, Option<Blame>, Option<tokio::runtime::Id>);
 
@@ -101,7 +101,7 @@ impl MachineCertificates {
 
     /// How many identities have a certificate.
     pub fn len(&self) -> usize {
-        lock(&self.inner.issued).values().filter(|slot| slot.current().is_some()).count()
+        lock(&self.inner.issued).values().filter(|cell| cell.current().is_some()).count()
     }
 
     /// Whether no identity has one.
@@ -110,22 +110,22 @@ impl MachineCertificates {
     }
 
     /// The place of an identity's certificate, as far as the name it is asked for tells.
-    pub(super) fn find(&self, asked: &Name) -> Option<Arc<Slot>> {
+    pub(super) fn find(&self, asked: &Name) -> Option<Arc<CertificateCell>> {
         lock(&self.inner.names).get(asked).cloned()
     }
 
     /// The place of an identity's certificate, from now on found by the name it was asked for.
-    pub(super) fn slot(&self, asked: &Name, canonical: &Name, now: UnixTime) -> Arc<Slot> {
+    pub(super) fn cell(&self, asked: &Name, canonical: &Name, now: UnixTime) -> Arc<CertificateCell> {
         let mut issued = lock(&self.inner.issued);
         // Keys come and go with their providers, and nobody asks for their places again.
-        issued.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.lasting(now).is_some());
-        let slot = Arc::clone(issued.entry(canonical.clone()).or_default());
+        issued.retain(|_, cell| Arc::strong_count(cell) > 1 || cell.lasting(now).is_some());
+        let cell = Arc::clone(issued.entry(canonical.clone()).or_default());
         drop(issued);
         // A provider of one's own is known by its one identity only, which remembers the place itself.
         if asked.key == KeyName::Of(ProviderId::PROCESS) {
-            lock(&self.inner.names).insert(asked.clone(), Arc::clone(&slot));
+            lock(&self.inner.names).insert(asked.clone(), Arc::clone(&cell));
         }
-        slot
+        cell
     }
 
     /// The right to mint; whoever waits for it looks again afterwards.

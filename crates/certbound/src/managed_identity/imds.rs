@@ -44,7 +44,7 @@ pub(super) fn shared_calls() -> Arc<Semaphore> {
 impl Machine {
     /// Sends a request, again where the platform's table says so, and returns the last answer.
     pub(super) async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, PlatformError> {
-        let policy = match self.place.origin() {
+        let policy = match self.endpoint.origin() {
             MachineSource::Imds => Policy::Imds,
             _ => Policy::Platform,
         };
@@ -56,7 +56,7 @@ impl Machine {
         policy: Policy,
         request: Request<Bytes>,
     ) -> Result<Response<Bytes>, PlatformError> {
-        let origin = self.place.origin();
+        let origin = self.endpoint.origin();
         let (mut attempt, mut first) = (0, None);
         loop {
             let sent = self.send(request.clone()).await;
@@ -77,7 +77,7 @@ impl Machine {
 
     /// One try. The metadata service is not asked by too many at once; who waits to ask again does not count.
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
-        let _turn = match self.place.origin() {
+        let _turn = match self.endpoint.origin() {
             // Nobody closes it. Outside of a runtime there is no other one that stands still.
             MachineSource::Imds if this_runtime().is_none() => self.imds_calls.acquire().await.ok(),
             MachineSource::Imds => {
@@ -85,7 +85,7 @@ impl Machine {
             }
             _ => None,
         };
-        Ok(self.transport.send(request, self.place.via()).await?.response)
+        Ok(self.transport.send(request, self.endpoint.via()).await?.response)
     }
 
     fn asked_to_wait(&self, answer: &Response<Bytes>) -> Option<Duration> {
@@ -93,7 +93,7 @@ impl Machine {
     }
 
     pub(super) fn refused(&self, answer: &Response<Bytes>) -> PlatformError {
-        let origin = self.place.origin();
+        let origin = self.endpoint.origin();
         PlatformError::Refused {
             origin,
             answer: MachineError::parse(answer.status().as_u16(), answer.body()),
@@ -144,7 +144,7 @@ impl Machine {
         &self,
         answer: certbound_core::managed_identity::MalformedMachineAnswer,
     ) -> PlatformError {
-        PlatformError::Malformed { origin: self.place.origin(), answer }
+        PlatformError::Malformed { origin: self.endpoint.origin(), answer }
     }
 
     fn credential_url(&self, path: &str, more: &[(&str, &str)]) -> String {
@@ -161,7 +161,7 @@ impl Machine {
             _ => {}
         }
         query.extend(more);
-        self.place.imds(path, &query)
+        self.endpoint.imds(path, &query)
     }
 
     pub(super) fn request(
@@ -174,7 +174,7 @@ impl Machine {
             .header("metadata", "true")
             .header("accept", "application/json")
             .header("x-ms-client-request-id", correlation_id.to_string());
-        builder.body(body).map_err(|_| PlatformError::Url { origin: self.place.origin() })
+        builder.body(body).map_err(|_| PlatformError::Url { origin: self.endpoint.origin() })
     }
 }
 
@@ -201,7 +201,7 @@ impl IssueBody<'_> {
 
 /// Puts a request for a plain token together.
 pub(super) fn assemble(
-    plain: super::place::PlainRequest,
+    plain: super::endpoint::PlainRequest,
     more: Option<(HeaderName, HeaderValue)>,
 ) -> Option<Request<Bytes>> {
     let mut request =

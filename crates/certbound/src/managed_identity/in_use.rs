@@ -10,8 +10,8 @@ use super::blame::{blame_of, blames_attestation};
 use super::call::blame;
 use super::certificates::{KeyName, Name};
 use super::keys::MachineKey;
-use super::minted::Minted;
-use super::slot::Slot;
+use super::issued_certificate::IssuedCertificate;
+use super::certificate_cell::CertificateCell;
 use crate::background::Background;
 use crate::cache::flight::single::{Load, Panicked};
 use crate::cache::flight::this_runtime;
@@ -25,50 +25,50 @@ impl Machine {
     /// is time. Every hit asks for it: no lock is taken once the identity is known.
     pub(crate) fn at_hand(self: &Arc<Self>, now: UnixTime) -> Option<Thumbprint> {
         self.check_binds().ok()?;
-        match self.slot.look(|slot| self.in_slot(slot, now)) {
+        match self.cell.look(|cell| self.in_cell(cell, now)) {
             Some(at_hand) => at_hand,
-            None => self.in_slot(&*self.find_slot()?, now),
+            None => self.in_cell(&*self.find_cell()?, now),
         }
     }
 
-    fn in_slot(self: &Arc<Self>, slot: &Slot, now: UnixTime) -> Option<Thumbprint> {
-        let current = slot.current();
-        let minted = current.as_ref().filter(|minted| minted.lasts(now))?;
+    fn in_cell(self: &Arc<Self>, cell: &CertificateCell, now: UnixTime) -> Option<Thumbprint> {
+        let current = cell.current();
+        let minted = current.as_ref().filter(|minted| minted.is_usable(now))?;
         if minted.is_to_be_renewed(now) {
-            self.renew(slot, minted, now);
+            self.renew(cell, minted, now);
         }
         Some(minted.binding.thumbprint())
     }
 
     /// The same as a whole, for what is not a hit.
-    pub(super) fn lasting(self: &Arc<Self>, now: UnixTime) -> Option<Arc<Minted>> {
+    pub(super) fn lasting(self: &Arc<Self>, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
         self.at_hand(now)?;
-        self.known_slot()?.lasting(now)
+        self.known_cell()?.lasting(now)
     }
 
     /// The certificate for new tokens, if there is one, and its renewal begun when it is time.
     ///
     /// # Errors
     /// As [`Machine::check_binds`].
-    pub(super) fn ready(self: &Arc<Self>) -> Result<Option<Arc<Minted>>, PlatformError> {
+    pub(super) fn ready(self: &Arc<Self>) -> Result<Option<Arc<IssuedCertificate>>, PlatformError> {
         self.check_binds()?;
         let now = self.clock.now();
-        let Some(slot) = self.known_slot() else { return Ok(None) };
-        let minted = slot.in_use(now);
+        let Some(cell) = self.known_cell() else { return Ok(None) };
+        let minted = cell.in_use(now);
         if let Some(minted) = minted.as_ref().filter(|minted| minted.is_to_be_renewed(now)) {
-            self.renew(&slot, minted, now);
+            self.renew(&cell, minted, now);
         }
         Ok(minted)
     }
 
     /// The very certificate of this name, while it may be used.
-    pub(super) fn minted_before(&self, thumbprint: Thumbprint) -> Option<Arc<Minted>> {
-        self.known_slot()?.named(thumbprint, self.clock.now())
+    pub(super) fn minted_before(&self, thumbprint: Thumbprint) -> Option<Arc<IssuedCertificate>> {
+        self.known_cell()?.named(thumbprint, self.clock.now())
     }
 
     /// Certificates before the present one, newest first: their tokens may still live.
     pub(super) fn earlier(&self) -> Vec<Thumbprint> {
-        self.known_slot().map(|slot| slot.earlier(self.clock.now())).unwrap_or_default()
+        self.known_cell().map(|cell| cell.earlier(self.clock.now())).unwrap_or_default()
     }
 
     /// The certificate for new tokens, issued if there is none; `not` is one that was refused. While none can be had, the
@@ -77,14 +77,14 @@ impl Machine {
         self: &Arc<Self>,
         not: Option<(Thumbprint, Blame)>,
         correlation_id: CorrelationId,
-    ) -> Result<Arc<Minted>, PlatformError> {
+    ) -> Result<Arc<IssuedCertificate>, PlatformError> {
         let (not, blame) = not.unzip();
-        let fits = |minted: &Arc<Minted>| not != Some(minted.binding.thumbprint());
+        let fits = |minted: &Arc<IssuedCertificate>| not != Some(minted.binding.thumbprint());
         if let Some(minted) = self.ready()?.filter(fits) {
             return Ok(minted);
         }
         // Whoever finds it too old joins its renewal.
-        let present = self.known_slot().and_then(|slot| slot.lasting(self.clock.now()));
+        let present = self.known_cell().and_then(|cell| cell.lasting(self.clock.now()));
         let old = not.or_else(|| Some(present.as_ref()?.binding.thumbprint()));
         match self.fly(old, blame, correlation_id).await {
             Err(error) if error.is_transient() => present.filter(fits).ok_or(error),
@@ -98,7 +98,7 @@ impl Machine {
         not: Option<Thumbprint>,
         blame: Option<Blame>,
         correlation_id: CorrelationId,
-    ) -> Result<Arc<Minted>, PlatformError> {
+    ) -> Result<Arc<IssuedCertificate>, PlatformError> {
         let machine = Arc::clone(self);
         let load =
             move || -> Load<_> { Box::pin(async move { machine.mint(not, blame, correlation_id).await }) };
@@ -110,7 +110,7 @@ impl Machine {
 
     /// Refuses what can be refused before any byte.
     pub(crate) fn check_binds(&self) -> Result<(), PlatformError> {
-        let origin = self.place.origin();
+        let origin = self.endpoint.origin();
         if !origin.binds() {
             return Err(PlatformError::SourceCannotBind { origin });
         }
@@ -124,15 +124,15 @@ impl Machine {
     /// Renews in the background. Who asks meanwhile has the old one, also for some minutes after a failure, which shows when
     /// there is none any more.
     #[cold]
-    fn renew(self: &Arc<Self>, slot: &Slot, minted: &Minted, now: UnixTime) {
-        if !slot.take_renewal(now) {
+    fn renew(self: &Arc<Self>, cell: &CertificateCell, minted: &IssuedCertificate, now: UnixTime) {
+        if !cell.take_renewal(now) {
             return;
         }
         let (machine, old) = (Arc::clone(self), minted.binding.thumbprint());
         Background::spawn(&self.background, async move {
             let Err(error) = machine.fly(Some(old), None, CorrelationId::random()).await else { return };
-            if let Some(slot) = machine.known_slot() {
-                slot.renewal_failed(machine.clock.now(), machine.cache.begin().random);
+            if let Some(cell) = machine.known_cell() {
+                cell.renewal_failed(machine.clock.now(), machine.cache.begin().random);
             }
             tracing::warn!(%error, "the machine's certificate could not be renewed yet");
         });
@@ -144,11 +144,11 @@ impl Machine {
     /// `error` itself, where it does not, or another one was issued for the same reason just now; and why there is no other.
     pub(super) async fn instead_of(
         self: &Arc<Self>,
-        minted: &Minted,
+        minted: &IssuedCertificate,
         error: Error,
         leg: Option<Leg>,
         correlation_id: CorrelationId,
-    ) -> Result<Arc<Minted>, Error> {
+    ) -> Result<Arc<IssuedCertificate>, Error> {
         let Some(of_it) = blame_of(&error) else { return Err(error) };
         // Apart, since it is rare.
         let another = Box::pin(self.another(minted.binding.thumbprint(), of_it, correlation_id));
@@ -162,9 +162,9 @@ impl Machine {
         blamed: Thumbprint,
         blame: Blame,
         correlation_id: CorrelationId,
-    ) -> Result<Option<Arc<Minted>>, PlatformError> {
+    ) -> Result<Option<Arc<IssuedCertificate>>, PlatformError> {
         // Before the certificate: what others put in its place in between is taken.
-        let pauses = self.known_slot().is_some_and(|slot| slot.was_just_replaced(blame, self.clock.now()));
+        let pauses = self.known_cell().is_some_and(|cell| cell.was_just_replaced(blame, self.clock.now()));
         if pauses {
             return Ok(self.ready()?.filter(|minted| minted.binding.thumbprint() != blamed));
         }
@@ -172,7 +172,7 @@ impl Machine {
     }
 
     /// What an error says of a certificate: one that was refused is not presented again, whether or not there is another.
-    pub(super) async fn blamed(&self, minted: &Minted, error: &Error) {
+    pub(super) async fn blamed(&self, minted: &IssuedCertificate, error: &Error) {
         if blames_attestation(error) {
             self.certificates.attested().forget(minted.binding.chain().public_key_info());
         }
@@ -183,22 +183,22 @@ impl Machine {
 
     /// Takes a certificate out of memory and out of its file.
     pub(super) async fn refuse(&self, thumbprint: Thumbprint) {
-        let refused = self.known_slot().and_then(|slot| slot.refuse(thumbprint));
+        let refused = self.known_cell().and_then(|cell| cell.refuse(thumbprint));
         if let Some(file) = refused.and_then(|minted| minted.file.clone()) {
             file.forget(thumbprint, &*self.clock).await;
         }
     }
 
     /// The place of this identity's certificate, once it is known.
-    pub(super) fn known_slot(&self) -> Option<Arc<Slot>> {
-        self.slot.get().or_else(|| self.find_slot())
+    pub(super) fn known_cell(&self) -> Option<Arc<CertificateCell>> {
+        self.cell.get().or_else(|| self.find_cell())
     }
 
     #[cold]
-    fn find_slot(&self) -> Option<Arc<Slot>> {
-        let slot = self.certificates.find(&self.asked())?;
-        self.slot.set(&slot);
-        Some(slot)
+    fn find_cell(&self) -> Option<Arc<CertificateCell>> {
+        let cell = self.certificates.find(&self.asked())?;
+        self.cell.set(&cell);
+        Some(cell)
     }
 
     pub(super) fn asked(&self) -> Name {
@@ -211,7 +211,7 @@ impl Machine {
 
     fn name(&self, identity: String, key: KeyName) -> Name {
         Name {
-            machine: self.place.base().to_owned(),
+            machine: self.endpoint.base().to_owned(),
             identity,
             attested: self.attestation.is_some(),
             strength: self.strength,

@@ -11,7 +11,7 @@ use certbound_core::secret::Secret;
 
 use super::call::{TokenCall, blame};
 use super::certificates::Name;
-use super::minted::Minted;
+use super::issued_certificate::IssuedCertificate;
 use super::{ManagedIdentity, bearer};
 use crate::acquire::Options;
 use crate::acquire::headers::RefreshReason;
@@ -43,7 +43,7 @@ impl ManagedIdentity {
     /// With this certificate; where the service blames that, once more with a new one.
     async fn exchange(
         &self,
-        minted: Arc<Minted>,
+        minted: Arc<IssuedCertificate>,
         options: &Options,
         correlation_id: CorrelationId,
     ) -> Result<BoundAssertion, Error> {
@@ -58,7 +58,7 @@ impl ManagedIdentity {
 
     async fn ask(
         &self,
-        minted: &Minted,
+        minted: &IssuedCertificate,
         options: &Options,
         correlation_id: CorrelationId,
     ) -> Result<BoundAssertion, Error> {

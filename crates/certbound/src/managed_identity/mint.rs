@@ -10,9 +10,9 @@ use futures_util::future::join;
 
 use super::Machine;
 use super::attestation::AttestationRequest;
-use super::kept::{Kept, blocking};
+use super::certificate_file::{StoredCertificate, blocking};
 use super::keys::MachineKey;
-use super::minted::Minted;
+use super::issued_certificate::IssuedCertificate;
 use crate::certificate::Blame;
 use crate::correlation::CorrelationId;
 use crate::error::KeyError;
@@ -31,10 +31,10 @@ impl Machine {
         not: Option<Thumbprint>,
         blame: Option<Blame>,
         correlation_id: CorrelationId,
-    ) -> Result<Arc<Minted>, PlatformError> {
-        let another = |known: &Arc<Minted>| not != Some(known.binding.thumbprint());
+    ) -> Result<Arc<IssuedCertificate>, PlatformError> {
+        let another = |known: &Arc<IssuedCertificate>| not != Some(known.binding.thumbprint());
         // It may have landed while this began.
-        let known = self.known_slot().and_then(|slot| slot.in_use(self.clock.now()));
+        let known = self.known_cell().and_then(|cell| cell.in_use(self.clock.now()));
         if let Some(known) = known.filter(another) {
             return Ok(known);
         }
@@ -51,38 +51,38 @@ impl Machine {
             // One whose runtime is not driven any more must not stop those who come after either.
             self.certificates.give_up_turn(&canonical, &turn);
         }
-        let slot = self.certificates.slot(&self.asked(), &canonical, self.clock.now());
+        let cell = self.certificates.cell(&self.asked(), &canonical, self.clock.now());
         // Which identity a name means can have changed.
-        self.slot.set(&slot);
-        let fits = |known: &Arc<Minted>| {
+        self.cell.set(&cell);
+        let fits = |known: &Arc<IssuedCertificate>| {
             another(known) && known.binding.chain().public_key_info() == key.public_key()
         };
-        if let Some(known) = slot.in_use(self.clock.now()).filter(fits) {
+        if let Some(known) = cell.in_use(self.clock.now()).filter(fits) {
             return Ok(known);
         }
         let kept = self.kept(&canonical, &metadata).await?;
         if let Some(kept) = &kept
             && let Some(found) = self.found(kept, &metadata, &key).await?
         {
-            if slot.is_refused(found.binding.thumbprint()) {
+            if cell.is_refused(found.binding.thumbprint()) {
                 kept.remove().await?;
             } else if another(&found) {
-                slot.put(&found, blame, self.clock.now());
+                cell.put(&found, blame, self.clock.now());
                 return Ok(found);
             }
         }
         let attestation = self.attest(&metadata, &key).await?;
         let request = self.signed_request(&metadata, &key).await?;
-        let blame = blame.or_else(|| slot.lost_its_certificate().then_some(Blame::Refused));
+        let blame = blame.or_else(|| cell.lost_its_certificate().then_some(Blame::Refused));
         let issued = self.issue(&request, attestation.as_deref(), blame.is_some(), correlation_id).await?;
         let now = self.clock.now();
-        let minted = Minted::new(&issued, &metadata, &key, now, now)?;
-        if slot.is_refused(minted.binding.thumbprint()) {
+        let minted = IssuedCertificate::new(&issued, &metadata, &key, now, now)?;
+        if cell.is_refused(minted.binding.thumbprint()) {
             return Err(PlatformError::unusable("it is the one that the token service refused"));
         }
-        let minted = Arc::new(minted.at(kept.as_ref().map(Kept::file)));
+        let minted = Arc::new(minted.at(kept.as_ref().map(StoredCertificate::file)));
         tracing::info!(client_id = %minted.client_id, not_after = %minted.binding.chain().not_after(), "certificate issued");
-        slot.put(&minted, blame, now);
+        cell.put(&minted, blame, now);
         if let Some(kept) = kept {
             kept.write(&issued, now).await?;
         }
@@ -127,16 +127,16 @@ impl Machine {
     /// The certificate of an earlier process, or of one that was faster, if it is still good.
     async fn found(
         &self,
-        kept: &Kept,
+        kept: &StoredCertificate,
         metadata: &PlatformMetadata,
         key: &MachineKey,
-    ) -> Result<Option<Arc<Minted>>, PlatformError> {
+    ) -> Result<Option<Arc<IssuedCertificate>>, PlatformError> {
         let Some((credential, issued_at)) = kept.read().await? else { return Ok(None) };
         let now = self.clock.now();
         // A clock that was set back must not make it young.
-        let minted = Minted::new(&credential, metadata, key, issued_at.min(now), now);
+        let minted = IssuedCertificate::new(&credential, metadata, key, issued_at.min(now), now);
         Ok(match minted {
-            Ok(minted) if minted.serves(now) => Some(Arc::new(minted.at(Some(kept.file())))),
+            Ok(minted) if minted.is_fresh(now) => Some(Arc::new(minted.at(Some(kept.file())))),
             Ok(_) => None,
             Err(error) => {
                 kept.ignored(&error);

@@ -10,14 +10,14 @@ use super::Machine;
 use super::bearer;
 use super::blame::blame_of;
 use super::call::{TokenCall, blame};
-use super::minted::Minted;
+use super::issued_certificate::IssuedCertificate;
 use crate::acquire::Options;
 use crate::acquire::headers::RefreshReason;
 use crate::background::Background;
 use crate::cache::flight::{FlightKey, Load};
 use crate::cache::key::{KeyHead, KeyRef};
 use crate::cache::{
-    Came, Connections, Held, Kind, Landed, LandedFrom, Life, Miss, Origin, Report, Stored, TokenBody, Wanted,
+    Came, Connections, Entry, Kind, Loaded, LoadedFrom, Expiry, Miss, Origin, Report, CachedToken, TokenBody, Wanted,
 };
 use crate::correlation::CorrelationId;
 use crate::error::{Error, PlatformError};
@@ -30,12 +30,12 @@ pub(super) struct Walk {
     pub(super) kind: Kind,
     pub(super) scope: ResourceScope,
     pub(super) options: Options,
-    /// Begun in the background, while the token it is to replace still lives.
+    /// Whether this is a refresh in the background, while the token that it replaces is still valid.
     pub(super) ahead: bool,
 }
 
 impl Walk {
-    pub(super) async fn run(mut self) -> Result<(Held, Came), Error> {
+    pub(super) async fn run(mut self) -> Result<(Entry, Came), Error> {
         self.options.check().map_err(|misuse| Error::misuse(None, misuse))?;
         // The certificate, chosen once: cache key, TLS, token.
         let minted = match self.kind {
@@ -78,7 +78,7 @@ impl Walk {
     }
 
     /// Without a certificate in use, for now: a token that lives on with an earlier one.
-    fn of_earlier(&self, error: Error) -> Result<(Held, Came), Error> {
+    fn of_earlier(&self, error: Error) -> Result<(Entry, Came), Error> {
         let machine = &self.machine;
         if !error.is_transient() || self.options.wants_new() {
             return Err(error);
@@ -87,7 +87,7 @@ impl Walk {
         held.map(|held| (held, Came::FROM_CACHE)).ok_or(error)
     }
 
-    fn cached(&self, minted: Option<&Minted>) -> Option<Held> {
+    fn cached(&self, minted: Option<&IssuedCertificate>) -> Option<Entry> {
         let (cache, key) = (&self.machine.cache, self.key(minted));
         if self.options.skip_cache() || cache.kept(&key).is_some_and(|held| self.options.rejects(&held)) {
             return None;
@@ -140,7 +140,7 @@ impl Walk {
     /// Service Fabric only, which otherwise may give it again.
     fn replaces(&self) -> Option<TokenHash> {
         let asked = self.options.claims.is_some() || self.options.rejected.is_some();
-        if !asked || self.options.force_refresh || self.machine.place.origin() != MachineSource::ServiceFabric
+        if !asked || self.options.force_refresh || self.machine.endpoint.origin() != MachineSource::ServiceFabric
         {
             return None;
         }
@@ -150,10 +150,10 @@ impl Walk {
 
     async fn load(
         self,
-        minted: Option<Arc<Minted>>,
+        minted: Option<Arc<IssuedCertificate>>,
         replaces: Option<TokenHash>,
         correlation_id: CorrelationId,
-    ) -> Result<Landed, Error> {
+    ) -> Result<Loaded, Error> {
         if !self.ahead
             && let Some(landed) = self.landed(minted.as_deref()).await
         {
@@ -177,7 +177,7 @@ impl Walk {
     }
 
     /// The token that is there after all: by a flight that just ended, or in the store.
-    async fn landed(&self, minted: Option<&Minted>) -> Option<Landed> {
+    async fn landed(&self, minted: Option<&IssuedCertificate>) -> Option<Loaded> {
         let (machine, key) = (&self.machine, self.key(minted));
         if self.options.skip_cache() {
             return None;
@@ -188,21 +188,21 @@ impl Walk {
         }
         let certificate = minted.map(|minted| &minted.binding);
         let wanted = Wanted { key, certificate, transport: &machine.transport, origins: &machine.origins };
-        machine.cache.shelved(wanted, |held| self.options.rejects(held), &*machine.clock).await
+        machine.cache.load_from_store(wanted, |held| self.options.rejects(held), &*machine.clock).await
     }
 
     async fn plain(
         &self,
         replaces: Option<TokenHash>,
         correlation_id: CorrelationId,
-    ) -> Result<Landed, PlatformError> {
+    ) -> Result<Loaded, PlatformError> {
         let begun = self.machine.cache.begin();
         let before = self.machine.clock.monotonic();
         let answer = bearer::token(&self.machine, self.scope.resource(), replaces, correlation_id).await?;
         let took = self.machine.clock.monotonic().saturating_sub(before);
         let BearerAnswer { access_token, expires_at, refresh_at, .. } = answer;
         let origin = Origin {
-            endpoint: self.machine.place.base().into(),
+            endpoint: self.machine.endpoint.base().into(),
             tenant: Box::default(),
             region: None,
             token_type: "Bearer".into(),
@@ -216,13 +216,13 @@ impl Walk {
             correlation_id,
             rare: None,
         };
-        let life = Life::new(self.machine.clock.now(), expires_at, refresh_at, begun);
-        let held = Held::Bearer(Arc::new(Stored { key: self.key(None).to_key(), life, body, binding: () }));
+        let life = Expiry::new(self.machine.clock.now(), expires_at, refresh_at, begun);
+        let held = Entry::Bearer(Arc::new(CachedToken { key: self.key(None).to_key(), life, body, binding: () }));
         let report = Report { legs: Vec::new(), http: took, leg1: Duration::ZERO };
-        Ok(Landed { held, from: LandedFrom::Service(Arc::new(report)) })
+        Ok(Loaded { held, from: LoadedFrom::Service(Arc::new(report)) })
     }
 
-    async fn bound(&self, minted: &Minted, correlation_id: CorrelationId) -> Result<Landed, Error> {
+    async fn bound(&self, minted: &IssuedCertificate, correlation_id: CorrelationId) -> Result<Loaded, Error> {
         let begun = self.machine.cache.begin();
         let reason = match (self.ahead, self.machine.cache.had(&self.key(Some(minted)))) {
             (true, _) => RefreshReason::Proactive,
@@ -247,11 +247,11 @@ impl Walk {
         let binding = minted.binding.clone();
         let key = self.key(Some(minted)).to_key_of(Some(&minted.binding));
         let report = Report { http: leg.took, legs: vec![leg], leg1: Duration::ZERO };
-        let held = Held::Bound(Arc::new(Stored { key, life, body, binding }));
-        Ok(Landed { held, from: LandedFrom::Service(Arc::new(report)) })
+        let held = Entry::Bound(Arc::new(CachedToken { key, life, body, binding }));
+        Ok(Loaded { held, from: LoadedFrom::Service(Arc::new(report)) })
     }
 
-    pub(super) fn key<'a>(&'a self, minted: Option<&Minted>) -> KeyRef<'a> {
+    pub(super) fn key<'a>(&'a self, minted: Option<&IssuedCertificate>) -> KeyRef<'a> {
         KeyRef {
             head: KeyHead::new(&self.machine.cache_key, self.kind, &self.scope),
             thumbprint: minted.map(|minted| minted.binding.thumbprint()),

@@ -158,7 +158,7 @@ fn key_with(of: &Ingredients, scopes: &str) -> CacheKey {
         Some(&authority).filter(|_| !of.of_machine),
         &Arc::from(of.client_id.as_str()),
         CREDENTIALS[of.credential],
-        of.proof.clone().map(Prover::identity),
+        of.proof.clone().map(CallerId::identity),
         &of.capabilities,
         of.demands_observed,
     );

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{StoreEntry, StoreKey};
-use crate::cache::{Begun, Connections, Held, Life, Origin, Rare, Stored, TokenBody, Wanted};
+use crate::cache::{RequestSeq, Connections, Entry, Expiry, Origin, Rare, CachedToken, TokenBody, Wanted};
 use crate::certificate::{Binding, observe};
 use crate::correlation::CorrelationId;
 use crate::rejected::TokenHash;
@@ -74,8 +74,8 @@ impl<'de> Deserialize<'de> for SecretText {
 }
 
 /// The token as a store is to keep it.
-pub(super) fn write(held: &Held, key: &StoreKey) -> Option<StoreEntry> {
-    let (life, body) = (held.life(), held.body());
+pub(super) fn write(held: &Entry, key: &StoreKey) -> Option<StoreEntry> {
+    let (life, body) = (held.expiry(), held.body());
     let written = Written {
         version: VERSION,
         key: key.to_string(),
@@ -106,8 +106,8 @@ pub(super) fn read(
     entry: &StoreEntry,
     name: &StoreKey,
     wanted: &Wanted<'_>,
-    begun: Begun,
-) -> Result<Option<Held>, &'static str> {
+    begun: RequestSeq,
+) -> Result<Option<Entry>, &'static str> {
     let read: Read =
         serde_json::from_slice(&entry.bytes).map_err(|_| "it is damaged, or of another version")?;
     if read.version != VERSION {
@@ -126,7 +126,7 @@ pub(super) fn read(
     if let Some(binding) = wanted.binding() {
         expires_at = expires_at.min(binding.chain().not_after());
     }
-    let life = Life::new(at(read.from), expires_at, read.refresh_at.map(at), begun);
+    let life = Expiry::new(at(read.from), expires_at, read.refresh_at.map(at), begun);
     let correlation_id: CorrelationId = read.correlation_id.parse().map_err(|_| "its id is no GUID")?;
     let region = read.region.as_deref().map(Region::parse).transpose().map_err(|_| "its region is none")?;
     let origin = Origin {
@@ -145,8 +145,8 @@ pub(super) fn read(
         TokenBody { secret: read.token.0, origin: wanted.origins.shared(origin), correlation_id, rare };
     let key = wanted.key.to_key_of(wanted.certificate);
     Ok(Some(match wanted.binding() {
-        Some(binding) => Held::Bound(Arc::new(Stored { key, life, body, binding: binding.clone() })),
-        None => Held::Bearer(Arc::new(Stored { key, life, body, binding: () })),
+        Some(binding) => Entry::Bound(Arc::new(CachedToken { key, life, body, binding: binding.clone() })),
+        None => Entry::Bearer(Arc::new(CachedToken { key, life, body, binding: () })),
     }))
 }
 

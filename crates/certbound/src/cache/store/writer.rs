@@ -8,9 +8,9 @@ use std::time::Duration;
 use certbound_core::time::UnixTime;
 use tokio::runtime::{Handle, Id};
 
-use super::shelf::{AnyShared, passed_by};
+use super::adapter::{AnyShared, passed_by};
 use super::{StoreError, StoreKey, entry};
-use crate::cache::Held;
+use crate::cache::Entry;
 
 /// How many tokens wait for a store that is slow; the oldest are given up.
 const QUEUE: usize = 1_000;
@@ -48,7 +48,7 @@ struct Jobs {
 
 #[derive(Clone)]
 enum Job {
-    Save(Held),
+    Save(Entry),
     Remove,
 }
 
@@ -62,7 +62,7 @@ impl Writer {
         })
     }
 
-    pub(super) fn save(self: &Arc<Self>, held: &Held) {
+    pub(super) fn save(self: &Arc<Self>, held: &Entry) {
         self.add(StoreKey::of(&held.key().as_ref()), Job::Save(held.clone()));
     }
 
@@ -85,7 +85,7 @@ impl Writer {
     }
 
     /// The token that the store is about to have.
-    pub(super) fn pending(&self, name: &StoreKey) -> Option<Held> {
+    pub(super) fn pending(&self, name: &StoreKey) -> Option<Entry> {
         match self.jobs().by_name.get(name) {
             Some((_, Job::Save(held))) => Some(held.clone()),
             _ => None,
@@ -93,11 +93,11 @@ impl Writer {
     }
 
     /// Whether a token that the store has is not to be used. If so, it is dropped.
-    pub(super) fn distrusts(self: &Arc<Self>, name: &StoreKey, found: Option<&Held>) -> bool {
+    pub(super) fn distrusts(self: &Arc<Self>, name: &StoreKey, found: Option<&Entry>) -> bool {
         let jobs = self.jobs();
         let forgotten = jobs.forgotten.contains(name);
         let known = jobs.by_name.contains_key(name);
-        let old = found.is_some_and(|held| Some(held.life().counts_from()) <= jobs.distrusted);
+        let old = found.is_some_and(|held| Some(held.expiry().counts_from()) <= jobs.distrusted);
         drop(jobs);
         if (forgotten || old) && !known {
             self.remove(*name);

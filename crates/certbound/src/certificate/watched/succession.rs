@@ -26,9 +26,9 @@ pub(super) struct Succession {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) other_subjects: bool,
     pub(super) current: ArcSwap<Binding>,
-    /// Held while the files are read and parsed, which can take long: only who reads them too waits for it.
+    /// Locked while the files are read and parsed, which can take long: only who reads them too waits for it.
     pub(super) files: Mutex<Files>,
-    /// Certificates before the present one, newest first, each with its end. Held for a moment only.
+    /// Certificates before the present one, newest first, each with its end. Locked for a moment only.
     pub(super) earlier: Mutex<VecDeque<(Thumbprint, UnixTime)>>,
     /// The certificate that the service refused last, once the files were read for it.
     pub(super) read_for: Mutex<Option<ChainHash>>,

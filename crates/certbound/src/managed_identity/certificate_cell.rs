@@ -9,7 +9,7 @@ use arc_swap::{ArcSwapOption, Guard};
 use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 
-use super::minted::Minted;
+use super::issued_certificate::IssuedCertificate;
 use crate::certificate::Blame;
 
 /// So many certificates before the present one are kept, for the tokens that still have them.
@@ -26,9 +26,9 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// The place of an identity's certificate.
 #[derive(Default)]
-pub(crate) struct Slot {
+pub(crate) struct CertificateCell {
     /// Each hit reads it, without a lock.
-    current: ArcSwapOption<Minted>,
+    current: ArcSwapOption<IssuedCertificate>,
     past: Mutex<Past>,
     /// When the next renewal may begin, in seconds.
     renewal: AtomicU64,
@@ -37,7 +37,7 @@ pub(crate) struct Slot {
 #[derive(Default)]
 struct Past {
     /// Newest first.
-    earlier: VecDeque<Arc<Minted>>,
+    earlier: VecDeque<Arc<IssuedCertificate>>,
     /// By the token service: never to be presented again.
     refused: VecDeque<Thumbprint>,
     /// When the last one came in the place of one that was blamed.
@@ -46,25 +46,25 @@ struct Past {
     suspected: u32,
 }
 
-impl Slot {
+impl CertificateCell {
     /// The newest certificate, whatever its dates.
-    pub(super) fn current(&self) -> Guard<Option<Arc<Minted>>> {
+    pub(super) fn current(&self) -> Guard<Option<Arc<IssuedCertificate>>> {
         self.current.load()
     }
 
     /// The certificate for new tokens.
-    pub(super) fn in_use(&self, now: UnixTime) -> Option<Arc<Minted>> {
-        self.current().as_ref().filter(|minted| minted.serves(now)).cloned()
+    pub(super) fn in_use(&self, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
+        self.current().as_ref().filter(|minted| minted.is_fresh(now)).cloned()
     }
 
     /// The certificate while no other can be had: to its very end.
-    pub(super) fn lasting(&self, now: UnixTime) -> Option<Arc<Minted>> {
-        self.current().as_ref().filter(|minted| minted.lasts(now)).cloned()
+    pub(super) fn lasting(&self, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
+        self.current().as_ref().filter(|minted| minted.is_usable(now)).cloned()
     }
 
     /// The very certificate of this name, while it lasts.
-    pub(super) fn named(&self, thumbprint: Thumbprint, now: UnixTime) -> Option<Arc<Minted>> {
-        let it = |minted: &&Arc<Minted>| minted.binding.thumbprint() == thumbprint && minted.lasts(now);
+    pub(super) fn named(&self, thumbprint: Thumbprint, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
+        let it = |minted: &&Arc<IssuedCertificate>| minted.binding.thumbprint() == thumbprint && minted.is_usable(now);
         let current = self.current().as_ref().filter(it).cloned();
         current.or_else(|| self.past().earlier.iter().find(it).cloned())
     }
@@ -72,12 +72,12 @@ impl Slot {
     /// Certificates before the present one that last, newest first.
     pub(super) fn earlier(&self, now: UnixTime) -> Vec<Thumbprint> {
         let past = self.past();
-        let lasting = past.earlier.iter().filter(|minted| minted.lasts(now));
+        let lasting = past.earlier.iter().filter(|minted| minted.is_usable(now));
         lasting.map(|minted| minted.binding.thumbprint()).collect()
     }
 
     /// A new certificate, which came at `now`; `blame` is that of the one before, if it came for that.
-    pub(super) fn put(&self, minted: &Arc<Minted>, blame: Option<Blame>, now: UnixTime) {
+    pub(super) fn put(&self, minted: &Arc<IssuedCertificate>, blame: Option<Blame>, now: UnixTime) {
         let (mut past, new) = (self.past(), minted.binding.thumbprint());
         let previous = self.current.swap(Some(Arc::clone(minted)));
         let previous = previous.filter(|previous| previous.binding.thumbprint() != new);
@@ -98,13 +98,13 @@ impl Slot {
     }
 
     /// Takes a certificate out for good, and tells which one it was.
-    pub(super) fn refuse(&self, thumbprint: Thumbprint) -> Option<Arc<Minted>> {
+    pub(super) fn refuse(&self, thumbprint: Thumbprint) -> Option<Arc<IssuedCertificate>> {
         let mut past = self.past();
         if !past.refused.contains(&thumbprint) {
             past.refused.push_front(thumbprint);
             past.refused.truncate(REMEMBERED);
         }
-        let it = |minted: &Arc<Minted>| minted.binding.thumbprint() == thumbprint;
+        let it = |minted: &Arc<IssuedCertificate>| minted.binding.thumbprint() == thumbprint;
         let at = past.earlier.iter().position(it);
         let earlier = at.and_then(|at| past.earlier.remove(at));
         if !self.current().as_ref().is_some_and(it) {

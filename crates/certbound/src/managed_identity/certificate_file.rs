@@ -27,7 +27,7 @@ const LOOKS: u32 = 1200;
 const LOOKS_TO_FORGET: u32 = 20;
 
 /// The file of one identity's certificate.
-pub(super) struct KeptFile {
+pub(super) struct CertificateFile {
     state: StateDirectory,
     file: String,
     /// Whose certificate it must be.
@@ -35,8 +35,8 @@ pub(super) struct KeptFile {
 }
 
 /// The same, held by this process alone.
-pub(super) struct Kept {
-    at: Arc<KeptFile>,
+pub(super) struct StoredCertificate {
+    at: Arc<CertificateFile>,
     lock: Option<Arc<Lock>>,
 }
 
@@ -46,7 +46,7 @@ impl Machine {
         &self,
         name: &Name,
         metadata: &PlatformMetadata,
-    ) -> Result<Option<Kept>, PlatformError> {
+    ) -> Result<Option<StoredCertificate>, PlatformError> {
         let Some(state) = self.certificates.state() else { return Ok(None) };
         let label = json!({
             "version": VERSION, "machine": name.machine, "compute_unit": metadata.cu_id.to_json(),
@@ -55,22 +55,22 @@ impl Machine {
         let hash = digest::digest(&digest::SHA256, label.to_string().as_bytes());
         let hash: String = hash.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
         let file = format!("certificate-{hash}.json");
-        let at = Arc::new(KeptFile { state: state.clone(), file, label });
+        let at = Arc::new(CertificateFile { state: state.clone(), file, label });
         for _ in 0..LOOKS {
             let file = Arc::clone(&at);
             let locked = blocking(move || file.state.check().and_then(|()| file.state.try_lock(&file.file)));
             if let Some(lock) = locked.await?? {
-                return Ok(Some(Kept { at, lock: Some(Arc::new(lock)) }));
+                return Ok(Some(StoredCertificate { at, lock: Some(Arc::new(lock)) }));
             }
             self.clock.wait(LOOK).await;
         }
         // One that hangs must not stop everybody; what is minted now stays in memory.
         at.ignored(&"another process has held its lock for a minute");
-        Ok(Some(Kept { at, lock: None }))
+        Ok(Some(StoredCertificate { at, lock: None }))
     }
 }
 
-impl KeptFile {
+impl CertificateFile {
     /// Removes the file if it holds the certificate that was refused. What went wrong is logged: who looks into the file next
     /// under its lock refuses it again.
     pub(super) async fn forget(self: &Arc<Self>, refused: Thumbprint, clock: &dyn Clock) {
@@ -110,8 +110,8 @@ impl KeptFile {
     }
 }
 
-impl Kept {
-    pub(super) fn file(&self) -> Arc<KeptFile> {
+impl StoredCertificate {
+    pub(super) fn file(&self) -> Arc<CertificateFile> {
         Arc::clone(&self.at)
     }
 

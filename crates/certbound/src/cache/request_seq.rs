@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// A request that began. Of two tokens the one of the later request is the newer one, whatever the clock says and in
 /// whatever order they come.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Begun {
+pub(crate) struct RequestSeq {
     pub(crate) serial: u32,
     /// A number to spread refreshes by.
     pub(crate) random: u64,
 }
 
-impl Begun {
+impl RequestSeq {
     /// For a token that a store had: that of any request of ours is newer, also of one that began before it was found.
     pub(crate) fn of_store(self) -> Self {
         // Far from those under way, and from where the numbers begin anew.
@@ -43,8 +43,8 @@ impl Requests {
     }
 
     /// Begins anew after four thousand millions, long after the first of them are forgotten.
-    pub(super) fn begin(&self) -> Begun {
+    pub(super) fn begin(&self) -> RequestSeq {
         let serial = self.begun.fetch_add(1, Ordering::Relaxed);
-        Begun { serial, random: self.seed.hash_one(serial) }
+        RequestSeq { serial, random: self.seed.hash_one(serial) }
     }
 }

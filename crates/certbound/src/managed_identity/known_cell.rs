@@ -5,36 +5,36 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 
-use super::slot::Slot;
+use super::certificate_cell::CertificateCell;
 
 /// Each hit reads it: nearly always it is the one that was found first, for which no count is kept.
 #[derive(Default)]
-pub(crate) struct KnownSlot {
-    first: OnceLock<Arc<Slot>>,
+pub(crate) struct KnownCell {
+    first: OnceLock<Arc<CertificateCell>>,
     /// Where the identity turned out to be another one, as when it was made anew.
-    later: ArcSwapOption<Slot>,
+    later: ArcSwapOption<CertificateCell>,
     is_later: AtomicBool,
 }
 
-impl KnownSlot {
-    pub(super) fn look<T>(&self, look: impl FnOnce(&Slot) -> T) -> Option<T> {
+impl KnownCell {
+    pub(super) fn look<T>(&self, look: impl FnOnce(&CertificateCell) -> T) -> Option<T> {
         match self.is_later.load(Ordering::Acquire) {
-            false => self.first.get().map(|slot| look(slot)),
+            false => self.first.get().map(|cell| look(cell)),
             true => self.later.load().as_deref().map(look),
         }
     }
 
-    pub(super) fn get(&self) -> Option<Arc<Slot>> {
+    pub(super) fn get(&self) -> Option<Arc<CertificateCell>> {
         match self.is_later.load(Ordering::Acquire) {
             false => self.first.get().cloned(),
             true => self.later.load_full(),
         }
     }
 
-    pub(super) fn set(&self, slot: &Arc<Slot>) {
-        let is_later = !Arc::ptr_eq(self.first.get_or_init(|| Arc::clone(slot)), slot);
+    pub(super) fn set(&self, cell: &Arc<CertificateCell>) {
+        let is_later = !Arc::ptr_eq(self.first.get_or_init(|| Arc::clone(cell)), cell);
         if is_later {
-            self.later.store(Some(Arc::clone(slot)));
+            self.later.store(Some(Arc::clone(cell)));
         }
         self.is_later.store(is_later, Ordering::Release);
     }
@@ -47,12 +47,12 @@ mod tests {
     #[test]
     fn the_one_that_was_set_last_is_known() {
         let (known, one, other) =
-            (KnownSlot::default(), Arc::new(Slot::default()), Arc::new(Slot::default()));
+            (KnownCell::default(), Arc::new(CertificateCell::default()), Arc::new(CertificateCell::default()));
         assert!(known.get().is_none() && known.look(|_| ()).is_none());
-        for slot in [&one, &one, &other, &one, &other, &other] {
-            known.set(slot);
-            assert!(known.get().is_some_and(|found| Arc::ptr_eq(&found, slot)));
-            assert!(known.look(|found| std::ptr::eq(found, &**slot)).unwrap());
+        for cell in [&one, &one, &other, &one, &other, &other] {
+            known.set(cell);
+            assert!(known.get().is_some_and(|found| Arc::ptr_eq(&found, cell)));
+            assert!(known.look(|found| std::ptr::eq(found, &**cell)).unwrap());
         }
     }
 }

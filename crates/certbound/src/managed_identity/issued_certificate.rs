@@ -7,7 +7,7 @@ use certbound_core::endpoint::TokenEndpoint;
 use certbound_core::managed_identity::{IssuedCredential, PlatformMetadata};
 use certbound_core::time::UnixTime;
 
-use super::kept::KeptFile;
+use super::certificate_file::CertificateFile;
 use super::keys::MachineKey;
 use crate::certificate::{Binding, BindingCertificate};
 use crate::error::PlatformError;
@@ -17,7 +17,7 @@ use crate::error::PlatformError;
 const LAST_DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A certificate with what it is for.
-pub(crate) struct Minted {
+pub(crate) struct IssuedCertificate {
     pub(crate) binding: Binding,
     pub(crate) client_id: String,
     pub(crate) endpoint: TokenEndpoint,
@@ -26,10 +26,10 @@ pub(crate) struct Minted {
     /// From when on another one is asked for in the background.
     renewed_from: UnixTime,
     /// Where the next process finds it.
-    pub(super) file: Option<Arc<KeptFile>>,
+    pub(super) file: Option<Arc<CertificateFile>>,
 }
 
-impl Minted {
+impl IssuedCertificate {
     /// Looks at what was issued before it is used: for this identity, this key, and now.
     pub(super) fn new(
         issued: &IssuedCredential,
@@ -68,17 +68,17 @@ impl Minted {
     }
 
     /// Found in a file, or written to one.
-    pub(super) fn at(self, file: Option<Arc<KeptFile>>) -> Self {
+    pub(super) fn at(self, file: Option<Arc<CertificateFile>>) -> Self {
         Self { file, ..self }
     }
 
     /// Whether it is used for new tokens.
-    pub(super) fn serves(&self, now: UnixTime) -> bool {
+    pub(super) fn is_fresh(&self, now: UnixTime) -> bool {
         now < self.used_until
     }
 
     /// Whether it has not ended.
-    pub(super) fn lasts(&self, now: UnixTime) -> bool {
+    pub(super) fn is_usable(&self, now: UnixTime) -> bool {
         now < self.binding.chain().not_after()
     }
 

@@ -17,7 +17,7 @@ const ARC: &str = "http://127.0.0.1:40342/metadata/identity/oauth2/token";
 const ARC_AGENT: &str = "/opt/azcmagent/bin/himds";
 
 /// A platform's endpoint, with what it wants to see.
-pub(crate) struct Place {
+pub(crate) struct Endpoint {
     origin: MachineSource,
     endpoint: Url,
     header: Option<Secret>,
@@ -47,7 +47,7 @@ pub(crate) struct PlainRequest {
     pub(crate) body: String,
 }
 
-impl Place {
+impl Endpoint {
     /// For an identity, by the environment. `named` takes one source without looking for the others.
     pub(super) fn find(
         id: &IdentityId,

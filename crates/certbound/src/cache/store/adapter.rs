@@ -12,7 +12,7 @@ use super::entry;
 use super::writer::Writer;
 use super::{AnyStore, StoreError, StoreKey, TokenStore};
 use crate::cache::key::KeyRef;
-use crate::cache::{Begun, Held, Wanted};
+use crate::cache::{RequestSeq, Entry, Wanted};
 
 /// How long a store may take. Asking the token service anew costs less than waiting for ever.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -22,19 +22,19 @@ const FLUSH: Duration = Duration::from_secs(5);
 
 pub(super) type AnyShared = Arc<dyn AnyStore>;
 
-pub(crate) struct Shelf {
+pub(crate) struct StoreAdapter {
     store: AnyShared,
     writer: Arc<Writer>,
 }
 
-impl Shelf {
+impl StoreAdapter {
     pub(crate) fn new(store: impl TokenStore) -> Self {
         let store: AnyShared = Arc::new(store);
         Self { writer: Writer::new(Arc::clone(&store)), store }
     }
 
     /// The token that is wanted, alive or not, if the store has one that is what it should be.
-    pub(crate) async fn load(&self, wanted: Wanted<'_>, begun: Begun) -> Option<Held> {
+    pub(crate) async fn load(&self, wanted: Wanted<'_>, begun: RequestSeq) -> Option<Entry> {
         let name = StoreKey::of(&wanted.key);
         // By its whole key: the name does not tell a secret.
         if let Some(held) = self.writer.pending(&name).filter(|held| held.key().as_ref() == wanted.key) {
@@ -61,7 +61,7 @@ impl Shelf {
     }
 
     /// Keeps a token, soon.
-    pub(crate) fn save(&self, held: &Held) {
+    pub(crate) fn save(&self, held: &Entry) {
         self.writer.save(held);
     }
 
@@ -83,7 +83,7 @@ impl Shelf {
     }
 }
 
-impl Drop for Shelf {
+impl Drop for StoreAdapter {
     fn drop(&mut self) {
         self.writer.orphaned.store(true, Ordering::Relaxed);
     }
