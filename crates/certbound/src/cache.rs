@@ -1,13 +1,16 @@
 //! The cache of tokens: what is in memory, what is under way, and what is in a store behind.
 
-mod request_seq;
 mod by_expiry;
+mod contents;
 mod entry;
 mod expiry;
-pub(crate) mod flight;
 pub(crate) mod key;
+mod load;
+mod load_key;
 mod memory;
-mod miss;
+mod outage;
+mod request_seq;
+pub(crate) mod single_flight;
 mod source;
 mod statistics;
 mod store;
@@ -15,29 +18,25 @@ mod store;
 use std::fmt;
 use std::sync::Arc;
 
-use certbound_core::time::UnixTime;
-
-pub(crate) use self::request_seq::RequestSeq;
-use self::request_seq::Requests;
 pub(crate) use self::entry::{
-    Connections, Entry, Loaded, LoadedFrom, Origin, Origins, Rare, Report, CachedToken, TokenBody,
+    CachedToken, Connections, Entry, Loaded, LoadedFrom, Origin, Origins, Payload, Rare, Report, TokenBody,
 };
 pub(crate) use self::expiry::Expiry;
-use self::flight::Flights;
 pub(crate) use self::key::Kind;
-use self::key::{ClientKey, KeyRef};
-use self::memory::{Memory, Put};
-pub(crate) use self::miss::Miss;
-pub(crate) use self::source::Came;
+pub(crate) use self::load::LoadRequest;
+pub(crate) use self::load_key::LoadKey;
+use self::memory::Memory;
+pub(crate) use self::request_seq::RequestSeq;
+use self::request_seq::Requests;
+use self::single_flight::SingleFlight;
+pub(crate) use self::source::Obtained;
 pub use self::source::Source;
 pub use self::statistics::CacheStatistics;
 pub(crate) use self::statistics::Counted;
 use self::statistics::Counters;
 use self::store::StoreAdapter;
 pub use self::store::{SealedStore, SealingKey, StoreEntry, StoreError, StoreKey, TokenStore};
-use crate::certificate::Binding;
-use crate::clock::Clock;
-use crate::transport::AnyTransport;
+use crate::error::Error;
 
 /// Tokens in memory. Clones are one cache; give them to several clients to share it.
 ///
@@ -57,28 +56,13 @@ pub struct TokenCache {
     inner: Arc<Inner>,
 }
 
-/// A token that may be in the store, and what it takes to use it.
-pub(crate) struct Wanted<'a> {
-    pub(crate) key: KeyRef<'a>,
-    pub(crate) certificate: Option<&'a Binding>,
-    pub(crate) transport: &'a Arc<dyn AnyTransport>,
-    pub(crate) origins: &'a Origins,
-}
-
-impl<'a> Wanted<'a> {
-    /// The certificate that the token is bound to, if it is to be.
-    fn binding(&self) -> Option<&'a Binding> {
-        self.certificate.filter(|_| self.key.head.kind == Kind::Bound)
-    }
-}
-
 struct Inner {
     memory: Memory,
     requests: Requests,
     /// Whether tokens are fetched anew while the old ones still serve.
     ahead: bool,
     store: Option<Arc<StoreAdapter>>,
-    flights: Flights,
+    loads: SingleFlight<LoadKey, Result<Loaded, Error>>,
     counters: Counters,
 }
 
@@ -134,8 +118,8 @@ impl TokenCache {
     }
 
     fn of(memory: Memory, requests: Requests, ahead: bool, store: Option<Arc<StoreAdapter>>) -> Self {
-        let (flights, counters) = (Flights::default(), Counters::default());
-        Self { inner: Arc::new(Inner { memory, requests, ahead, store, flights, counters }) }
+        let (loads, counters) = (SingleFlight::default(), Counters::default());
+        Self { inner: Arc::new(Inner { memory, requests, ahead, store, loads, counters }) }
     }
 
     /// How many tokens are held, expired ones that nobody asked for since included.
@@ -178,104 +162,6 @@ impl TokenCache {
     /// Whether it keeps nothing.
     pub(crate) fn is_none(&self) -> bool {
         self.inner.memory.capacity() == 0 && self.inner.store.is_none()
-    }
-
-    /// A request to the token service begins.
-    pub(crate) fn begin(&self) -> RequestSeq {
-        self.inner.requests.begin()
-    }
-
-    /// The token for `key` that is served without a question, and whether the caller is to refresh it.
-    pub(crate) fn live(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<(Entry, bool)> {
-        self.inner.memory.look(key, |held| {
-            let life = held.expiry();
-            if !life.is_fresh(now) {
-                return None;
-            }
-            self.count(Counted::Hit);
-            Some((held.clone(), self.inner.ahead && life.take_refresh(now)))
-        })
-    }
-
-    /// The token for `key` of a flight that landed between a caller's look-up and the start of its own flight.
-    pub(crate) fn landed(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<Loaded> {
-        let held = self.kept(key).filter(|held| held.expiry().is_fresh(now))?;
-        Some(Loaded { held, from: LoadedFrom::Cache })
-    }
-
-    /// Whether there was a token for `key`, live or not.
-    pub(crate) fn had(&self, key: &KeyRef<'_>) -> bool {
-        self.inner.memory.contains(key)
-    }
-
-    /// The token for `key`, live or not.
-    pub(crate) fn kept(&self, key: &KeyRef<'_>) -> Option<Entry> {
-        self.inner.memory.look(key, |held| Some(held.clone()))
-    }
-
-    /// The token that the store has. One that is in its last minutes is kept for an outage only.
-    pub(crate) async fn load_from_store(
-        &self,
-        wanted: Wanted<'_>,
-        rejects: impl Fn(&Entry) -> bool,
-        clock: &dyn Clock,
-    ) -> Option<Loaded> {
-        let store = self.store_of(wanted.key.head.client)?;
-        let (key, begun) = (wanted.key, self.begin().of_store());
-        let held = store.load(wanted, begun).await;
-        // Time went on meanwhile, or was set.
-        let now = clock.now();
-        let held = held.filter(|held| held.expiry().is_usable(now) && !rejects(held))?;
-        // What came meanwhile and serves needs no other, since clocks that were set disagree on which of the two is older. And
-        // another process may have fetched this one before ours fetched its own.
-        let succeeds = |previous: &Entry| {
-            let came = |held: &Entry| held.expiry().counts_from();
-            let serves = previous.expiry().is_fresh(now) && !rejects(previous);
-            !serves && (!previous.expiry().is_usable(now) || came(&held) > came(previous))
-        };
-        if let Put::HasNewer = self.put(held.clone(), succeeds, now) {
-            return self.landed(&key, now).filter(|landed| !rejects(&landed.held));
-        }
-        let serves = held.expiry().is_fresh(now);
-        serves.then(|| {
-            self.count(Counted::FromStore);
-            Loaded { held, from: LoadedFrom::Store }
-        })
-    }
-
-    /// Stores a new token, and soon behind the cache too where there is a store.
-    pub(crate) fn keep(&self, held: &Entry, now: UnixTime) {
-        let succeeds = |previous: &Entry| held.expiry().is_newer_than(previous.expiry());
-        if let Put::HasNewer = self.put(held.clone(), succeeds, now) {
-            return;
-        }
-        if let Some(store) = self.store_of(held.key().client()) {
-            store.save(held);
-        }
-    }
-
-    /// The store, for tokens that somebody may look for there.
-    fn store_of(&self, client: &ClientKey) -> Option<&StoreAdapter> {
-        self.inner.store.as_deref().filter(|_| !client.is_ephemeral())
-    }
-
-    /// Stores a token in memory, in the place of its predecessor if it `succeeds` that.
-    fn put(&self, held: Entry, succeeds: impl FnOnce(&Entry) -> bool, now: UnixTime) -> Put {
-        let put = self.inner.memory.put(held, succeeds, now);
-        if let Put::Kept { evicted } = put {
-            self.count(Counted::Stored);
-            (0..evicted).for_each(|_| self.count(Counted::Evicted));
-        }
-        put
-    }
-
-    /// Forgets the token for `key`; tells whether there was one.
-    pub(crate) fn remove(&self, key: &KeyRef<'_>, now: UnixTime) -> bool {
-        let known = self.inner.memory.remove(key);
-        if let Some(store) = self.store_of(key.head.client) {
-            store.forget(key, now);
-        }
-        known
     }
 
     pub(crate) fn count(&self, what: Counted) {

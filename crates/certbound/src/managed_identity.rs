@@ -8,23 +8,23 @@ mod blame;
 mod builder;
 mod call;
 mod capabilities;
+mod certificate_cell;
+mod certificate_file;
 mod certificates;
+mod endpoint;
 mod environment;
 mod imds;
 mod in_use;
-mod certificate_file;
+mod issued_certificate;
 mod keys;
 mod known_cell;
 mod leg1;
 mod mint;
-mod issued_certificate;
-mod endpoint;
+mod platform;
 mod retry;
-mod certificate_cell;
-mod walk;
 
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use certbound_core::managed_identity::{IdentityId, MachineSource};
 use certbound_core::scope::ResourceScope;
@@ -37,20 +37,17 @@ pub use self::builder::{ManagedIdentityBuildError, ManagedIdentityBuilder};
 use self::capabilities::Discovered;
 pub use self::capabilities::{Capabilities, ImdsVersion};
 pub use self::certificates::MachineCertificates;
+use self::endpoint::Endpoint;
 pub use self::environment::EnvironmentError;
 use self::keys::{AnyKeys, ProviderId};
 pub use self::keys::{KeyProvider, MachineKey, MachineSigner, SoftwareKeys};
 use self::known_cell::KnownCell;
 pub use self::leg1::AcquireMachineLeg1;
-use self::endpoint::Endpoint;
+use crate::acquire::Context;
 use crate::background::Background;
-use crate::cache::flight::single::Flights;
-use crate::cache::key::ClientKey;
-use crate::cache::{Origins, TokenCache};
-use crate::clock::Clock;
+use crate::cache::single_flight::SingleFlight;
 use crate::error::{KeyStrength, PlatformError};
 use crate::token::{BearerToken, BoundToken};
-use crate::transport::AnyTransport;
 
 /// A managed identity of the machine or platform that this program runs on. Cheap to clone.
 ///
@@ -78,15 +75,10 @@ pub struct ManagedIdentity {
 
 /// What an identity has.
 pub(crate) struct Machine {
+    pub(crate) context: Context,
     pub(crate) id: IdentityId,
     pub(crate) endpoint: Endpoint,
     pub(crate) capabilities: Vec<String>,
-    pub(crate) cache: TokenCache,
-    pub(crate) cache_key: Arc<ClientKey>,
-    pub(crate) origins: Origins,
-    pub(crate) background: Weak<Background>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) transport: Arc<dyn AnyTransport>,
     pub(crate) certificates: MachineCertificates,
     /// This identity's place among them, once it is known. Each hit reads it, without a lock.
     cell: KnownCell,
@@ -98,7 +90,7 @@ pub(crate) struct Machine {
     pub(crate) min_strength: Option<KeyStrength>,
     /// How many calls the metadata service may have to answer at once.
     pub(crate) imds_calls: Arc<Semaphore>,
-    discoveries: Flights<Option<tokio::runtime::Id>, Result<Discovered, PlatformError>>,
+    discoveries: SingleFlight<(), Result<Discovered, PlatformError>>,
 }
 
 impl ManagedIdentity {

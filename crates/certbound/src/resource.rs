@@ -82,7 +82,7 @@ impl Resource {
         credential: Arc<dyn CloneableProves>,
         scope: ResourceScope,
     ) -> Self {
-        let hash = KeyHead::new(&core.cache_key, Kind::Bound, &scope).hash();
+        let hash = KeyHead::new(&core.context.cache_key, Kind::Bound, &scope).hash();
         let tokens = Tokens::Client { core, _background: background, credential, scope, hash };
         Self { tokens, profile: None }
     }
@@ -176,8 +176,8 @@ impl Resource {
         }
         request.headers_mut().insert(AUTHORIZATION, authorization(token, profile)?);
         let transport = match &self.tokens {
-            Tokens::Client { core, .. } => &core.transport,
-            Tokens::Machine { machine, .. } => &machine.transport,
+            Tokens::Client { core, .. } => &core.context.transport,
+            Tokens::Machine { machine, .. } => &machine.context.transport,
             Tokens::Fixed { transport, .. } => transport,
         };
         let answer = transport.send(request, Via::Resource(token.binding())).await;

@@ -9,7 +9,7 @@ use certbound_core::region::Region;
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
-use crate::cache::{Came, Entry, Kind, Source, CachedToken};
+use crate::cache::{CachedToken, Entry, Kind, Obtained, Source};
 use crate::certificate::Binding;
 use crate::correlation::CorrelationId;
 use crate::observe::LegReport;
@@ -22,14 +22,14 @@ use crate::transport::AnyTransport;
 #[derive(Clone)]
 pub struct BoundToken {
     stored: Arc<CachedToken<Binding>>,
-    came: Came,
+    obtained: Obtained,
 }
 
 /// A token that works for whoever holds it.
 #[derive(Clone)]
 pub struct BearerToken {
     stored: Arc<CachedToken<()>>,
-    came: Came,
+    obtained: Obtained,
 }
 
 /// The scheme of the `Authorization` header.
@@ -93,10 +93,10 @@ pub struct Details {
 }
 
 impl<B> CachedToken<B> {
-    fn details(&self, came: &Came) -> Details {
-        let (body, origin, report) = (&self.body, &self.body.origin, came.report.as_deref());
+    fn details(&self, obtained: &Obtained) -> Details {
+        let (body, origin, report) = (&self.body, &self.body.origin, obtained.report.as_deref());
         Details {
-            source: came.source,
+            source: obtained.source,
             endpoint: origin.endpoint.to_string(),
             region: origin.region.clone(),
             tenant: origin.tenant.to_string(),
@@ -106,7 +106,7 @@ impl<B> CachedToken<B> {
             binding_observed: origin.binding_observed,
             token_type: origin.token_type.to_string(),
             additional: body.rare.as_deref().map(|rare| rare.additional.clone()).unwrap_or_default(),
-            refresh_at: self.life.refresh_at(),
+            refresh_at: self.expiry.refresh_at(),
             legs: report.map(|report| report.legs.clone()).unwrap_or_default(),
             in_http: report.map_or(Duration::ZERO, |report| report.http),
             in_leg1: report.map_or(Duration::ZERO, |report| report.leg1),
@@ -149,7 +149,7 @@ impl BoundToken {
 
     /// How it was come by.
     pub fn details(&self) -> Details {
-        self.stored.details(&self.came)
+        self.stored.details(&self.obtained)
     }
 
     /// The connections of the client that acquired it.
@@ -179,7 +179,7 @@ impl BearerToken {
 
     /// How it was come by.
     pub fn details(&self) -> Details {
-        self.stored.details(&self.came)
+        self.stored.details(&self.obtained)
     }
 }
 
@@ -190,7 +190,7 @@ impl fmt::Debug for BoundToken {
             .field("scopes", &self.scopes().collect::<Vec<_>>())
             .field("expires_at", &self.expires_at())
             .field("binding", self.binding())
-            .field("source", &self.came.source)
+            .field("source", &self.obtained.source)
             .finish_non_exhaustive()
     }
 }
@@ -201,7 +201,7 @@ impl fmt::Debug for BearerToken {
             .field("secret", self.secret())
             .field("scopes", &self.scopes().collect::<Vec<_>>())
             .field("expires_at", &self.expires_at())
-            .field("source", &self.came.source)
+            .field("source", &self.obtained.source)
             .finish_non_exhaustive()
     }
 }
@@ -223,15 +223,15 @@ impl PartialEq for BearerToken {
 /// kind is of that kind; were it not, it would not become a token.
 pub(crate) trait Token: Sized {
     const KIND: Kind;
-    fn from_entry(held: Entry, came: Came) -> Option<Self>;
+    fn from_entry(entry: Entry, obtained: Obtained) -> Option<Self>;
 }
 
 impl Token for BoundToken {
     const KIND: Kind = Kind::Bound;
 
-    fn from_entry(held: Entry, came: Came) -> Option<Self> {
-        match held {
-            Entry::Bound(stored) => Some(Self { stored, came }),
+    fn from_entry(entry: Entry, obtained: Obtained) -> Option<Self> {
+        match entry {
+            Entry::Bound(stored) => Some(Self { stored, obtained }),
             Entry::Bearer(_) => None,
         }
     }
@@ -240,9 +240,9 @@ impl Token for BoundToken {
 impl Token for BearerToken {
     const KIND: Kind = Kind::Bearer;
 
-    fn from_entry(held: Entry, came: Came) -> Option<Self> {
-        match held {
-            Entry::Bearer(stored) => Some(Self { stored, came }),
+    fn from_entry(entry: Entry, obtained: Obtained) -> Option<Self> {
+        match entry {
+            Entry::Bearer(stored) => Some(Self { stored, obtained }),
             Entry::Bound(_) => None,
         }
     }

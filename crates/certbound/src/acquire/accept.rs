@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use certbound_core::json;
+use certbound_core::managed_identity::BearerAnswer;
 use certbound_core::request::{MTLS_POP, TokenRequest};
 use certbound_core::response::TokenResponse;
 use certbound_core::scope;
@@ -13,7 +14,7 @@ use certbound_core::shown::{one_line, shown};
 use certbound_core::time::UnixTime;
 use serde_json::{Map, Value};
 
-use crate::cache::{RequestSeq, Expiry, Origin, Rare, TokenBody};
+use crate::cache::{Expiry, Origin, Rare, RequestSeq, TokenBody};
 use crate::certificate::{Binding, observe};
 use crate::correlation::CorrelationId;
 use crate::error::{AssertionError, Error, Leg, PeerMisbehaved};
@@ -31,7 +32,7 @@ pub(crate) struct Expected<'a> {
     pub(crate) sent_at: UnixTime,
 }
 
-/// A token that passed every check of the client; only [`accept`] makes one.
+/// A token that passed every check of the client: of [`accept`], or of the parser of a platform's answer.
 pub(crate) struct Accepted {
     pub(crate) secret: Secret,
     pub(crate) token_type: String,
@@ -47,18 +48,32 @@ pub(crate) struct Accepted {
 }
 
 impl Accepted {
-    /// What the cache keeps of it.
-    pub(crate) fn stored(
+    /// The Bearer token of a platform, whose answer was checked by its parser.
+    pub(crate) fn from_platform(answer: BearerAnswer, now: UnixTime) -> Self {
+        Self {
+            secret: answer.access_token,
+            token_type: "Bearer".to_owned(),
+            granted: None,
+            at: now,
+            expires_at: answer.expires_at,
+            refresh_at: answer.refresh_at,
+            binding_observed: false,
+            additional: BTreeMap::new(),
+        }
+    }
+
+    /// The parts of its cache entry.
+    pub(crate) fn into_parts(
         self,
-        begun: RequestSeq,
+        seq: RequestSeq,
         origin: Arc<Origin>,
         correlation_id: CorrelationId,
     ) -> (Expiry, TokenBody) {
-        let life = Expiry::new(self.at, self.expires_at, self.refresh_at, begun);
+        let expiry = Expiry::new(self.at, self.expires_at, self.refresh_at, seq);
         let rare = (self.granted.is_some() || !self.additional.is_empty())
             .then(|| Box::new(Rare { granted: self.granted, additional: self.additional }));
         let body = TokenBody { secret: self.secret, origin, correlation_id, rare };
-        (life, body)
+        (expiry, body)
     }
 }
 

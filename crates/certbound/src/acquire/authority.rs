@@ -3,31 +3,37 @@
 use certbound_core::authority::{Authority, AuthorityKind};
 use certbound_core::environment::same_environment;
 
-use super::Acquisition;
-use crate::acquire::ClientCore;
+use super::client_core::ClientCore;
+use super::settings::Options;
+use super::token_service::TokenService;
 use crate::acquire::discovery::Asks;
+use crate::acquire::issuer::Issuer as _;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Misuse};
 
-impl Acquisition {
+impl TokenService {
     /// The authority, with what discovery knows of it. Nothing was sent to it yet.
-    pub(super) async fn authority(&self, correlation_id: CorrelationId) -> Result<Authority, Error> {
+    pub(super) async fn authority(
+        &self,
+        options: &Options,
+        correlation_id: CorrelationId,
+    ) -> Result<Authority, Error> {
         let core = &*self.client;
-        let asks = Asks { transport: &*core.transport, leg: self.leg(), correlation_id };
-        let authority = match &self.options.extras.authority {
+        let asks = Asks { transport: &*core.context.transport, leg: self.leg(), correlation_id };
+        let authority = match &options.extras.authority {
             None => core.authority.clone(),
             Some(other) => {
-                let other = overriding(core, other).map_err(|misuse| self.blame(misuse))?;
+                let other = overriding(core, other).map_err(|misuse| self.misuse(misuse))?;
                 self.check_host(&other, asks).await?;
                 other
             }
         };
-        let authority = match &self.options.extras.tenant {
+        let authority = match &options.extras.tenant {
             None => authority,
             Some(tenant) => {
                 let kind = authority.kind();
                 let other = authority.for_tenant(tenant.clone());
-                other.ok_or_else(|| self.blame(Misuse::NoTenantToChoose { kind }))?
+                other.ok_or_else(|| self.misuse(Misuse::NoTenantToChoose { kind }))?
             }
         };
         core.discovery.resolve(authority, core.validates_authority, asks).await
@@ -44,16 +50,16 @@ impl Acquisition {
         match kind {
             AuthorityKind::Ciam | AuthorityKind::Oidc => Ok(()),
             AuthorityKind::Entra if configured.region().is_some() => {
-                Err(self.blame(Misuse::AuthorityOverrideRegional { configured: ours, asked: theirs }))
+                Err(self.misuse(Misuse::AuthorityOverrideRegional { configured: ours, asked: theirs }))
             }
             AuthorityKind::Entra if configured.port() == other.port() => {
                 if self.are_aliases(configured, other, asks).await? {
                     Ok(())
                 } else {
-                    Err(self.blame(mismatch))
+                    Err(self.misuse(mismatch))
                 }
             }
-            _ => Err(self.blame(mismatch)),
+            _ => Err(self.misuse(mismatch)),
         }
     }
 

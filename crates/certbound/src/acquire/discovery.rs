@@ -89,21 +89,13 @@ impl Discovery {
     }
 }
 
-/// What is known, or fetched once however many ask. One that fetches it may be of a runtime that is not driven any more: it is
-/// waited for no longer than a request may take.
+/// What is known, or fetched once for all callers that ask at the same time. Failures are not remembered.
 async fn known<V: Clone + Send + Sync + 'static, F: Future<Output = Result<V, Error>>>(
     remembered: &moka::future::Cache<String, V>,
     key: String,
-    fetch: impl Fn() -> F,
+    fetch: impl FnOnce() -> F,
 ) -> Result<V, Error> {
-    match tokio::time::timeout(2 * LIMIT, remembered.try_get_with(key.clone(), fetch())).await {
-        Ok(found) => found.map_err(|error| (*error).clone()),
-        Err(_) => {
-            let fetched = fetch().await?;
-            remembered.insert(key, fetched.clone()).await;
-            Ok(fetched)
-        }
-    }
+    remembered.try_get_with(key, fetch()).await.map_err(|error| (*error).clone())
 }
 
 fn remembered<V: Clone + Send + Sync + 'static>() -> moka::future::Cache<String, V> {

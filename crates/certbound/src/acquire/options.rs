@@ -1,10 +1,7 @@
-//! What a caller can ask of one acquisition, and the future it becomes.
+//! What a caller can ask of one acquisition.
 
-use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use certbound_core::authority::Authority;
 use certbound_core::scope::ResourceScope;
@@ -12,26 +9,26 @@ use certbound_core::secret::Secret;
 use certbound_core::tenant::TenantId;
 
 use super::Acquisition;
+use super::client_core::ClientCore;
 use super::settings::Options;
-use crate::acquire::ClientCore;
-use crate::cache::key::{Extras, HeadHash, KeyHead, KeyRef};
-use crate::cache::{Came, Entry};
+use super::token_service::TokenService;
+use crate::cache::key::KeyRef;
 use crate::correlation::CorrelationId;
-use crate::credential::{Now, Proves};
-use crate::error::{Error, Misuse};
+use crate::credential::Proves;
+use crate::error::Error;
 use crate::observe::Observer;
 use crate::rejected::TokenHash;
-use crate::token::{BearerToken, BoundToken, Token};
+use crate::token::Token;
 
 /// An acquisition about to happen: add options, then await it.
 ///
 /// Whether the cache has a live token is decided when it is awaited; only then, on a miss, is anything allocated.
 #[must_use = "nothing happens until it is awaited"]
 pub struct Acquire<'a, T> {
-    client: &'a Arc<ClientCore>,
-    credential: &'a dyn CloneableProves,
-    scope: &'a ResourceScope,
-    options: Option<Box<Options>>,
+    pub(super) client: &'a Arc<ClientCore>,
+    pub(super) credential: &'a dyn CloneableProves,
+    pub(super) scope: &'a ResourceScope,
+    pub(super) options: Option<Box<Options>>,
     token: PhantomData<fn() -> T>,
 }
 
@@ -197,15 +194,27 @@ impl<T: Token> Acquire<'_, T> {
     /// # Errors
     /// When the credential cannot name its certificate.
     pub async fn forget(self) -> Result<bool, Error> {
-        let acquisition = walk(self);
-        let certificate = acquisition.credential.certificate().await?;
-        let (cache, key) = (&acquisition.client.cache, acquisition.key(certificate.as_ref()));
-        // Those of earlier certificates would be served for it while the service is away.
-        let earlier = acquisition.credential.earlier().into_iter();
+        let acquisition = self.into_acquisition();
+        let issuer = &acquisition.issuer;
+        let certificate = issuer.credential.certificate().await?;
+        let (context, key) = (&issuer.client.context, acquisition.key(certificate.as_ref()));
+        // A token of an earlier certificate would be served during an outage.
+        let earlier = issuer.credential.earlier().into_iter();
         let earlier = earlier.filter(|_| key.thumbprint.is_some());
         let all = earlier.map(|it| KeyRef { thumbprint: Some(it), ..key }).chain([key]);
-        let now = acquisition.client.clock.now();
-        Ok(all.filter(|key| cache.remove(key, now)).count() > 0)
+        let now = context.clock.now();
+        Ok(all.filter(|key| context.cache.remove(key, now)).count() > 0)
+    }
+
+    /// The walk, which owns what it needs.
+    pub(super) fn into_acquisition(self) -> Acquisition<TokenService> {
+        Acquisition {
+            issuer: TokenService { client: Arc::clone(self.client), credential: self.credential.to_arc() },
+            kind: T::KIND,
+            scope: self.scope.clone(),
+            options: self.options.map(|options| *options).unwrap_or_default(),
+            ahead: false,
+        }
     }
 }
 
@@ -217,135 +226,5 @@ pub(crate) trait CloneableProves: Proves {
 impl<C: Proves + Clone + 'static> CloneableProves for C {
     fn to_arc(&self) -> Arc<dyn Proves> {
         Arc::new(self.clone())
-    }
-}
-
-impl<'a> IntoFuture for Acquire<'a, BoundToken> {
-    type Output = Result<BoundToken, Error>;
-    type IntoFuture = AcquireFuture<'a, BoundToken>;
-
-    fn into_future(self) -> AcquireFuture<'a, BoundToken> {
-        start(self)
-    }
-}
-
-impl<'a> IntoFuture for Acquire<'a, BearerToken> {
-    type Output = Result<BearerToken, Error>;
-    type IntoFuture = AcquireFuture<'a, BearerToken>;
-
-    fn into_future(self) -> AcquireFuture<'a, BearerToken> {
-        start(self)
-    }
-}
-
-/// Ready with the cached token, or a future that runs the walk.
-fn start<'a, T: Token + Send + 'a>(acquire: Acquire<'a, T>) -> AcquireFuture<'a, T> {
-    if let Some(token) = hit(&acquire) {
-        return AcquireFuture::hit(token);
-    }
-    let acquisition = walk(acquire);
-    AcquireFuture::miss(async move {
-        let leg = acquisition.leg();
-        let (held, came) = acquisition.run().await?;
-        // A walk for one kind ends with that kind; the types do not know it.
-        T::from_entry(held, came).ok_or_else(|| Error::misuse(leg, Misuse::CertificateNotProvided))
-    })
-}
-
-fn walk<T: Token>(acquire: Acquire<'_, T>) -> Acquisition {
-    Acquisition {
-        client: Arc::clone(acquire.client),
-        credential: acquire.credential.to_arc(),
-        kind: T::KIND,
-        scope: acquire.scope.clone(),
-        options: acquire.options.map(|options| *options).unwrap_or_default(),
-        ahead: false,
-    }
-}
-
-/// A live cached token, when the certificate can be told without waiting and no option stands in the way.
-fn hit<T: Token>(acquire: &Acquire<'_, T>) -> Option<T> {
-    let extras = match &acquire.options {
-        None => None,
-        // These look closer at the cached token, or at nothing: the walk does that.
-        Some(options) if !options.plain() => return None,
-        Some(options) => options.extras(),
-    };
-    let head = KeyHead::new(&acquire.client.cache_key, T::KIND, acquire.scope);
-    let (held, refresh) = live(acquire.client, acquire.credential, head, extras)?;
-    if refresh {
-        refresh_ahead(acquire);
-    }
-    T::from_entry(held, Came::FROM_CACHE)
-}
-
-/// The same for a request that is made again and again without options: the hash of its key is known.
-pub(crate) fn hit_of_prepared(
-    client: &Arc<ClientCore>,
-    credential: &dyn CloneableProves,
-    scope: &ResourceScope,
-    hash: HeadHash,
-) -> Option<BoundToken> {
-    let head = KeyHead::hashed(&client.cache_key, BoundToken::KIND, scope, hash);
-    let (held, refresh) = live(client, credential, head, None)?;
-    if refresh {
-        refresh_ahead(&Acquire::<BoundToken>::new(client, credential, scope));
-    }
-    BoundToken::from_entry(held, Came::FROM_CACHE)
-}
-
-fn live(
-    client: &ClientCore,
-    credential: &dyn CloneableProves,
-    head: KeyHead<'_>,
-    extras: Option<&Extras>,
-) -> Option<(Entry, bool)> {
-    let thumbprint = match credential.certificate_now() {
-        Now::Nobody => None,
-        Now::Known(thumbprint) => Some(thumbprint),
-        Now::MustWait => return None,
-    };
-    // No token outlives its certificate, so a live token says that the certificate is valid too.
-    client.cache.live(&KeyRef { head, thumbprint, extras }, client.clock.now())
-}
-
-#[cold]
-fn refresh_ahead<T: Token>(acquire: &Acquire<'_, T>) {
-    let Acquire { client, credential, scope, ref options, .. } = *acquire;
-    walk(Acquire::<T> { client, credential, scope, options: options.clone(), token: PhantomData })
-        .refresh_ahead();
-}
-
-/// The future of an acquisition: ready at once on a hit, and boxed on a miss.
-#[must_use = "futures do nothing unless polled"]
-pub struct AcquireFuture<'a, T>(State<'a, T>);
-
-enum State<'a, T> {
-    Hit(Option<T>),
-    Miss(Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>),
-}
-
-impl<'a, T> AcquireFuture<'a, T> {
-    pub(crate) fn hit(token: T) -> Self {
-        Self(State::Hit(Some(token)))
-    }
-
-    pub(crate) fn miss(walk: impl Future<Output = Result<T, Error>> + Send + 'a) -> Self {
-        Self(State::Miss(Box::pin(walk)))
-    }
-}
-
-impl<T: Unpin> Future for AcquireFuture<'_, T> {
-    type Output = Result<T, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            State::Hit(token) => match token.take() {
-                Some(token) => Poll::Ready(Ok(token)),
-                // Polled again after it was ready, which the contract of futures forbids.
-                None => Poll::Pending,
-            },
-            State::Miss(future) => future.as_mut().poll(cx),
-        }
     }
 }

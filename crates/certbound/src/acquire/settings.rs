@@ -8,8 +8,7 @@ use certbound_core::request::{Grant, TokenRequest};
 use certbound_core::secret::Secret;
 
 use super::claims;
-use crate::acquire::ClientCore;
-use crate::cache::Entry;
+use crate::acquire::client_core::ClientCore;
 use crate::cache::key::Extras;
 use crate::correlation::CorrelationId;
 use crate::credential::{AssertionRequest, signed_assertion};
@@ -99,16 +98,7 @@ impl Options {
             && self.extras.body.is_empty()
             && self.extras.assertion_claims.is_none()
             && !self.unfit_attribute_token;
-        !self.skip_cache() && self.rejected.is_none() && nothing_to_check
-    }
-
-    pub(crate) fn skip_cache(&self) -> bool {
-        self.force_refresh || (self.claims.is_some() && self.rejected.is_none())
-    }
-
-    /// Whether only a new token will do.
-    pub(crate) fn wants_new(&self) -> bool {
-        self.skip_cache() || self.rejected.is_some()
+        !self.force_refresh && self.claims.is_none() && self.rejected.is_none() && nothing_to_check
     }
 
     /// The same request without what concerns its caller alone, his quarrel with an earlier token included.
@@ -121,11 +111,6 @@ impl Options {
             force_refresh: false,
             ..self
         }
-    }
-
-    /// Whether the cached token is the one that a resource rejected.
-    pub(crate) fn rejects(&self, held: &Entry) -> bool {
-        self.rejected.is_some_and(|hash| hash == TokenHash::of(&held.body().secret))
     }
 
     pub(crate) fn extras(&self) -> Option<&Extras> {

@@ -12,7 +12,7 @@ use certbound_core::time::UnixTime;
 use equivalent::Equivalent;
 
 use crate::cache::Expiry;
-use crate::cache::key::{CacheKey, KeyRef};
+use crate::cache::key::{CacheKey, KeyRef, Kind};
 use crate::certificate::Binding;
 use crate::correlation::CorrelationId;
 use crate::observe::LegReport;
@@ -27,7 +27,7 @@ pub(crate) enum Entry {
 
 pub(crate) struct CachedToken<B> {
     pub(crate) key: CacheKey,
-    pub(crate) life: Expiry,
+    pub(crate) expiry: Expiry,
     pub(crate) body: TokenBody,
     /// The certificate of a bound token.
     pub(crate) binding: B,
@@ -78,6 +78,20 @@ impl fmt::Debug for Connections {
     }
 }
 
+/// What an entry carries for its user: the cache itself does not use it.
+pub(crate) struct Payload {
+    pub(crate) certificate: Option<Binding>,
+    pub(crate) transport: Arc<dyn AnyTransport>,
+    pub(crate) origins: Origins,
+}
+
+impl Payload {
+    /// The certificate that a token of this kind is bound to.
+    pub(super) fn binding(&self, kind: Kind) -> Option<&Binding> {
+        self.certificate.as_ref().filter(|_| kind == Kind::Bound)
+    }
+}
+
 /// How one token was fetched; kept by those who waited for it, not by the cache.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -86,14 +100,14 @@ pub(crate) struct Report {
     pub(crate) leg1: Duration,
 }
 
-/// What a flight brings.
+/// The result of a load.
 #[derive(Clone)]
 pub(crate) struct Loaded {
-    pub(crate) held: Entry,
+    pub(crate) entry: Entry,
     pub(crate) from: LoadedFrom,
 }
 
-/// Where a flight found its token.
+/// Where a load found its token.
 #[derive(Clone)]
 pub(crate) enum LoadedFrom {
     /// The cache had it after all.
@@ -114,7 +128,7 @@ impl<B> CachedToken<B> {
     }
 
     pub(crate) fn expires_at(&self) -> UnixTime {
-        self.life.expires_at()
+        self.expiry.expires_at()
     }
 
     fn bytes(&self) -> usize {
@@ -147,6 +161,16 @@ impl Rare {
 }
 
 impl Entry {
+    /// A bound token with its certificate, or a Bearer token without one.
+    pub(crate) fn new(key: CacheKey, expiry: Expiry, body: TokenBody, binding: Option<&Binding>) -> Self {
+        match binding {
+            Some(binding) => {
+                Self::Bound(Arc::new(CachedToken { key, expiry, body, binding: binding.clone() }))
+            }
+            None => Self::Bearer(Arc::new(CachedToken { key, expiry, body, binding: () })),
+        }
+    }
+
     pub(crate) fn key(&self) -> &CacheKey {
         match self {
             Self::Bound(stored) => &stored.key,
@@ -156,8 +180,8 @@ impl Entry {
 
     pub(crate) fn expiry(&self) -> &Expiry {
         match self {
-            Self::Bound(stored) => &stored.life,
-            Self::Bearer(stored) => &stored.life,
+            Self::Bound(stored) => &stored.expiry,
+            Self::Bearer(stored) => &stored.expiry,
         }
     }
 
@@ -206,9 +230,9 @@ impl Equivalent<Entry> for KeyRef<'_> {
     }
 }
 
-/// The origins that a client's tokens had last: most have one of them, and share it.
-#[derive(Default)]
-pub(crate) struct Origins(Mutex<VecDeque<Arc<Origin>>>);
+/// The origins of the last tokens of a client. Most tokens have the same origin, and share it.
+#[derive(Clone, Default)]
+pub(crate) struct Origins(Arc<Mutex<VecDeque<Arc<Origin>>>>);
 
 /// Bound and Bearer, their binding seen or not.
 const ORIGINS: usize = 4;

@@ -164,7 +164,7 @@ mod tests {
         UnixTime::from_secs(seconds)
     }
 
-    fn expiry(expires_in: u64, refresh_in: Option<u64>, random: u64) -> Expiry {
+    fn life(expires_in: u64, refresh_in: Option<u64>, random: u64) -> Expiry {
         let begun = RequestSeq { serial: 0, random };
         Expiry::new(at(NOW), at(NOW + expires_in), refresh_in.map(|after| at(NOW + after)), begun)
     }

@@ -72,10 +72,6 @@ impl Memory {
         self.free();
     }
 
-    pub(super) fn contains(&self, key: &KeyRef<'_>) -> bool {
-        self.tokens.pin().contains_key(key)
-    }
-
     /// What `look` makes of the token for `key`.
     pub(super) fn look<T>(&self, key: &KeyRef<'_>, look: impl FnOnce(&Entry) -> Option<T>) -> Option<T> {
         self.tokens.pin().get_key_value(key).and_then(|(held, ())| look(held))
@@ -158,7 +154,8 @@ impl Order {
 
     /// Takes the one that ends soonest, if it was over at `time`.
     fn over_since(&mut self, time: UnixTime) -> Option<Entry> {
-        let over = self.soonest_first.first().is_some_and(|ByExpiry(held)| held.expiry().expires_at() <= time);
+        let over =
+            self.soonest_first.first().is_some_and(|ByExpiry(held)| held.expiry().expires_at() <= time);
         if over { self.first() } else { None }
     }
 }

@@ -266,7 +266,10 @@ mod tests {
         gate.open.add_permits(2);
         assert_eq!(leader.await, (Err(LoadFailure::Panicked), false));
         assert_eq!(follower.await, (Err(LoadFailure::Panicked), true));
-        assert_eq!(flights.run("key", || Box::pin(async { panic!("at once") })).await.0, Err(LoadFailure::Panicked));
+        assert_eq!(
+            flights.run("key", || Box::pin(async { panic!("at once") })).await.0,
+            Err(LoadFailure::Panicked)
+        );
         assert_eq!(flights.run("key", || gate.load()).await, (Ok(0), false));
     }
 

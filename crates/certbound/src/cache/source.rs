@@ -20,15 +20,15 @@ pub enum Source {
 
 /// How a token reached its caller.
 #[derive(Clone)]
-pub(crate) struct Came {
+pub(crate) struct Obtained {
     pub(crate) source: Source,
     pub(crate) report: Option<Arc<Report>>,
 }
 
-impl Came {
+impl Obtained {
     pub(crate) const FROM_CACHE: Self = Self { source: Source::Cache, report: None };
 
-    pub(crate) fn by_flight(joined: bool, from: LoadedFrom) -> Self {
+    pub(crate) fn by_load(joined: bool, from: LoadedFrom) -> Self {
         let (source, report) = match from {
             LoadedFrom::Cache => (Source::Cache, None),
             LoadedFrom::Store => (Source::Store, None),

@@ -1,10 +1,10 @@
 //! The seam behind the cache: where tokens outlive the process, or are shared with others.
 
+mod adapter;
 mod entry;
 mod key;
 mod sealed;
 mod sealing_key;
-mod adapter;
 mod writer;
 
 use std::fmt;
@@ -15,10 +15,10 @@ use std::sync::Arc;
 use certbound_core::time::UnixTime;
 use zeroize::Zeroizing;
 
+pub(crate) use self::adapter::StoreAdapter;
 pub use self::key::StoreKey;
 pub use self::sealed::SealedStore;
 pub use self::sealing_key::SealingKey;
-pub(crate) use self::adapter::StoreAdapter;
 
 /// Keeps tokens outside of the process: a file, a shared cache.
 ///

@@ -8,11 +8,11 @@ use certbound_core::instance::InstanceMetadata;
 use certbound_core::secret::Secret;
 
 use super::Client;
-use crate::acquire::ClientCore;
 use crate::acquire::discovery::Discovery;
 use crate::acquire::endpoints::Endpoints;
+use crate::acquire::{ClientCore, Context};
 use crate::background::Background;
-use crate::cache::key::{ClientKey, FMI, CallerId};
+use crate::cache::key::{CallerId, ClientKey, FMI};
 use crate::cache::{Kind, Origins, TokenCache};
 use crate::certificate::CertificateSource;
 use crate::clock::{Clock, SystemClock};
@@ -214,15 +214,17 @@ impl<C> ClientBuilder<C> {
         );
         let background = Arc::new(Background::default());
         let core = ClientCore {
+            context: Context {
+                cache: self.cache.unwrap_or_default(),
+                cache_key,
+                origins: Origins::default(),
+                background: Arc::downgrade(&background),
+                clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+                transport,
+            },
             authority,
             client_id,
             capabilities: self.capabilities,
-            cache: self.cache.unwrap_or_default(),
-            cache_key,
-            origins: Origins::default(),
-            background: Arc::downgrade(&background),
-            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
-            transport,
             discovery: Discovery::new(),
             endpoints: Endpoints::default(),
             validates_authority: self.validates_authority && self.instance_metadata.is_none(),

@@ -9,10 +9,9 @@ use certbound_core::endpoint::{Channel, Flow};
 use certbound_core::request::{Grant, TokenRequest};
 
 use crate::acquire::Options;
-use crate::acquire::accept::{Expected, accept};
 use crate::acquire::discovery::Asks;
 use crate::acquire::headers::{self, RefreshReason};
-use crate::acquire::station::{self, Sent};
+use crate::acquire::request::{Exchange, wire_proof};
 use crate::cache::Kind;
 use crate::certificate::{Binding, is_blamed};
 use crate::client::Client;
@@ -69,15 +68,15 @@ impl<'a> AcquireLeg1<'a> {
     }
 
     pub(crate) async fn run(self, binding: &Binding) -> Result<BoundAssertion, Error> {
-        let core = &self.client.core;
+        let (core, context) = (&self.client.core, &self.client.core.context);
         let blame = |misuse: Misuse| Error::misuse(Some(Leg::One), misuse);
-        binding.valid_at(core.clock.now()).map_err(blame)?;
+        binding.valid_at(context.clock.now()).map_err(blame)?;
         let kind = core.authority.kind();
         if !matches!(kind, AuthorityKind::Entra | AuthorityKind::Dsts) {
             return Err(blame(Misuse::NoTokenExchange { kind }));
         }
         let correlation_id = self.options.correlation_id.unwrap_or_else(CorrelationId::random);
-        let asks = Asks { transport: &*core.transport, leg: Some(Leg::One), correlation_id };
+        let asks = Asks { transport: &*context.transport, leg: Some(Leg::One), correlation_id };
         let authority =
             core.discovery.resolve(core.authority.clone(), core.validates_authority, asks).await?;
         let endpoint = core.endpoints.of(&authority, Flow::ClientCredentials, Channel::MutualTls);
@@ -87,21 +86,24 @@ impl<'a> AcquireLeg1<'a> {
         let request = TokenRequest {
             client_id: &core.client_id,
             grant: Grant::ClientCredentials,
-            proof: station::wire_proof(&Proof::CertificateOnly), // the handshake is the proof
+            proof: wire_proof(&Proof::CertificateOnly), // the handshake is the proof
             scope: scope.as_str(),
             bound: true,
             claims: claims.as_deref(),
             fmi_path: self.options.extras.fmi_path.as_deref(),
             extra: &[],
         };
-        let sent = Sent {
-            transport: &*core.transport,
-            clock: &*core.clock,
+        let exchange = Exchange {
+            transport: &*context.transport,
+            clock: &*context.clock,
             leg: Some(Leg::One),
             endpoint: &endpoint,
             kind: Kind::Bound,
             api: headers::api(Flow::ClientCredentials),
             presents: Some(binding),
+            binds_to: Some(binding),
+            demands_observed: true,
+            ignores_case: authority.kind().ignores_case(),
             correlation_id,
             reason: match self.options.claims {
                 Some(_) => RefreshReason::ForcedOrClaims,
@@ -109,17 +111,7 @@ impl<'a> AcquireLeg1<'a> {
             },
             options: &self.options,
         };
-        let sent_at = core.clock.now();
-        let (response, took) = sent.exchange(&request).await?;
-        let expected = Expected {
-            binding: Some(binding),
-            leg: Some(Leg::One),
-            demands_observed: true,
-            ignores_case: core.authority.kind().ignores_case(),
-            sent_at,
-        };
-        let token = accept(response, &request, expected, core.clock.now())?;
-        let report = sent.report(&request, &token.token_type, took);
+        let (token, report) = exchange.run(&request).await?;
         Ok(BoundAssertion::new(token.secret, binding.clone(), token.expires_at, Some(report)))
     }
 }

@@ -58,6 +58,9 @@ pub enum Misuse {
     /// Code of the caller's, such as a Leg 1, a clock or an observer, panicked while a token was acquired.
     #[error("code that the acquisition called panicked; all who waited for this token are told so")]
     ProviderPanicked,
+    /// The async runtime in which the token was being acquired was shut down meanwhile.
+    #[error("the runtime in which this token was being acquired was shut down")]
+    RuntimeEnded,
     /// `.force_refresh()` and `.rejected(..)` on one call.
     #[error("a forced refresh and a rejected token's hash were given together")]
     ForceAndRejected,
@@ -160,6 +163,7 @@ impl Misuse {
             Self::BindingChanged { .. } => "binding_changed",
             Self::AssertionProvider(_) => "assertion_provider_failed",
             Self::ProviderPanicked => "provider_panicked",
+            Self::RuntimeEnded => "runtime_shut_down",
             Self::ForceAndRejected => "force_refresh_and_token_hash_not_compatible",
             Self::ClaimsNotJson => "invalid_json_claims_format",
             Self::QueryParameter { .. } => "invalid_query_parameter",
@@ -195,6 +199,7 @@ impl Misuse {
             Self::BindingChanged { .. } => "name and deliver one certificate for the whole of an exchange",
             Self::AssertionProvider(_) => "see the provider's own error",
             Self::ProviderPanicked => "see the panic's own message on stderr, and return an error there instead",
+            Self::RuntimeEnded => "use a client in one runtime only, and let that run until the token is there",
             Self::ForceAndRejected => "use one of the two",
             Self::ClaimsNotJson => "pass the challenge on as the resource gave it, decoded from base64",
             Self::QueryParameter { .. } => "use a name and a value of printable characters without spaces",

@@ -1,4 +1,4 @@
-//! Tokens of a managed identity: what a caller can ask, and the future it becomes.
+//! Tokens of a managed identity: what a caller can ask.
 
 use std::future::IntoFuture;
 use std::marker::PhantomData;
@@ -7,12 +7,12 @@ use std::sync::Arc;
 use certbound_core::scope::ResourceScope;
 
 use super::Machine;
-use super::walk::Walk;
-use crate::acquire::{AcquireFuture, Options};
-use crate::cache::key::{KeyHead, KeyRef};
-use crate::cache::{Came, Kind};
+use super::platform::Platform;
+use crate::acquire::{AcquireFuture, Acquisition, Options, begin, cached_now};
+use crate::cache::Kind;
+use crate::cache::key::KeyHead;
 use crate::correlation::CorrelationId;
-use crate::error::{Error, Misuse};
+use crate::error::Error;
 use crate::observe::Observer;
 use crate::rejected::TokenHash;
 use crate::token::{BearerToken, BoundToken, Token};
@@ -69,15 +69,27 @@ impl<T: Token> AcquireFromMachine<'_, T> {
     /// Forgets the cached token of this very request, if there is one; nothing is sent. Tells whether there was one. The
     /// certificate stays.
     pub fn forget(self) -> bool {
-        let minted = match T::KIND {
+        let machine = Arc::clone(self.machine);
+        let now = machine.context.clock.now();
+        let certificate = match T::KIND {
             Kind::Bearer => None,
-            Kind::Bound => match self.machine.lasting(self.machine.clock.now()) {
-                Some(minted) => Some(minted),
+            Kind::Bound => match machine.lasting(now) {
+                Some(certificate) => Some(certificate),
                 None => return false,
             },
         };
-        let walk = walk(&self, T::KIND);
-        self.machine.cache.remove(&walk.key(minted.as_deref()), self.machine.clock.now())
+        let acquisition = self.into_acquisition();
+        machine.context.cache.remove(&acquisition.key(certificate.as_ref()), now)
+    }
+
+    fn into_acquisition(self) -> Acquisition<Platform> {
+        Acquisition {
+            issuer: Platform(Arc::clone(self.machine)),
+            kind: T::KIND,
+            scope: self.scope.clone(),
+            options: self.options,
+            ahead: false,
+        }
     }
 }
 
@@ -86,7 +98,7 @@ impl<'a> IntoFuture for AcquireFromMachine<'a, BoundToken> {
     type IntoFuture = AcquireFuture<'a, BoundToken>;
 
     fn into_future(self) -> Self::IntoFuture {
-        start(self)
+        begin(hit(&self), || self.into_acquisition())
     }
 }
 
@@ -95,48 +107,31 @@ impl<'a> IntoFuture for AcquireFromMachine<'a, BearerToken> {
     type IntoFuture = AcquireFuture<'a, BearerToken>;
 
     fn into_future(self) -> Self::IntoFuture {
-        start(self)
+        begin(hit(&self), || self.into_acquisition())
     }
 }
 
-/// Ready with the cached token, or a future that runs the walk.
-fn start<'a, T: Token + Send + 'a>(acquire: AcquireFromMachine<'a, T>) -> AcquireFuture<'a, T> {
-    if let Some(token) = hit(&acquire) {
-        return AcquireFuture::hit(token);
-    }
-    let walk = walk(&acquire, T::KIND);
-    AcquireFuture::miss(async move {
-        let (held, came) = walk.run().await?;
-        T::from_entry(held, came).ok_or_else(|| Error::misuse(None, Misuse::CertificateNotProvided))
-    })
-}
-
-/// A live cached token, when there is nothing else to do.
+/// A fresh cached token, when the certificate is known without waiting and no option needs a closer look.
 fn hit<T: Token>(acquire: &AcquireFromMachine<'_, T>) -> Option<T> {
     let machine = acquire.machine;
     if !acquire.options.plain() {
         return None;
     }
-    let now = machine.clock.now();
     let thumbprint = match T::KIND {
         Kind::Bearer => None,
-        Kind::Bound => Some(machine.at_hand(now)?),
+        Kind::Bound => Some(machine.at_hand(machine.context.clock.now())?),
     };
-    let head = KeyHead::new(&machine.cache_key, T::KIND, acquire.scope);
-    let key = KeyRef { head, thumbprint, extras: None };
-    let (held, refresh) = machine.cache.live(&key, now)?;
-    if refresh {
-        refresh_ahead(acquire, T::KIND);
+    let head = KeyHead::new(&machine.context.cache_key, T::KIND, acquire.scope);
+    let (token, is_due) = cached_now(&machine.context, head, thumbprint, None)?;
+    if is_due {
+        refresh_ahead(acquire);
     }
-    T::from_entry(held, Came::FROM_CACHE)
+    Some(token)
 }
 
 #[cold]
-fn refresh_ahead<T>(acquire: &AcquireFromMachine<'_, T>, kind: Kind) {
-    walk(acquire, kind).refresh_ahead();
-}
-
-fn walk<T>(acquire: &AcquireFromMachine<'_, T>, kind: Kind) -> Walk {
-    let AcquireFromMachine { machine, scope, ref options, .. } = *acquire;
-    Walk { machine: Arc::clone(machine), kind, scope: scope.clone(), options: options.clone(), ahead: false }
+fn refresh_ahead<T: Token>(acquire: &AcquireFromMachine<'_, T>) {
+    let AcquireFromMachine { machine, scope, ref options, token } = *acquire;
+    let again = AcquireFromMachine::<T> { machine, scope, options: options.clone(), token };
+    again.into_acquisition().refresh_ahead();
 }

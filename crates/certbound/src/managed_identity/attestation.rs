@@ -10,8 +10,7 @@ use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
 use super::keys::MachineKey;
-use crate::cache::flight::single::{Flights, Load};
-use crate::cache::flight::this_runtime;
+use crate::cache::single_flight::{Load, LoadFailure, SingleFlight};
 use crate::error::PlatformError;
 
 /// What is to be attested.
@@ -63,7 +62,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Attested {
     tokens: Arc<Mutex<Tokens>>,
-    flights: Flights<(Of, Option<tokio::runtime::Id>), Result<Arc<Secret>, PlatformError>>,
+    under_way: SingleFlight<Of, Result<Arc<Secret>, PlatformError>>,
 }
 
 type Tokens = HashMap<Of, (Arc<Secret>, UnixTime)>;
@@ -98,8 +97,11 @@ impl Attested {
                 Ok(token)
             })
         };
-        let obtained = self.flights.board((of, this_runtime()), load).await;
-        obtained.unwrap_or_else(|_| Err(failed("it panicked")))
+        let (obtained, _) = self.under_way.run(of, load).await;
+        obtained.unwrap_or_else(|failure| match failure {
+            LoadFailure::Panicked => Err(failed("it panicked")),
+            LoadFailure::RuntimeEnded => Err(PlatformError::ShuttingDown),
+        })
     }
 
     /// The tokens of a key were refused.

@@ -9,8 +9,8 @@ use http::header::AUTHORIZATION;
 
 use super::Machine;
 use super::arc;
-use super::imds::assemble;
 use super::endpoint::Asked;
+use super::imds::assemble;
 use crate::correlation::CorrelationId;
 use crate::error::PlatformError;
 use crate::rejected::TokenHash;
@@ -39,7 +39,7 @@ pub(super) async fn token(
     if answer.status() != 200 {
         return Err(machine.refused(&answer).without(&secrets));
     }
-    let answer = BearerAnswer::parse(answer.body(), machine.clock.now())
+    let answer = BearerAnswer::parse(answer.body(), machine.context.clock.now())
         .map_err(|answer| machine.malformed(answer).without(&secrets))?;
     if origin == MachineSource::AzureArc {
         arc::confirm(&machine.id, &answer)?;

@@ -7,14 +7,15 @@ use tokio::sync::Semaphore;
 
 use super::attestation::{AnyAttestation, Attestation};
 use super::certificates::MachineCertificates;
+use super::endpoint::Endpoint;
 use super::environment::EnvironmentError;
 use super::keys::{AnyKeys, KeyProvider, ProviderId, SoftwareKeys};
 use super::known_cell::KnownCell;
-use super::endpoint::Endpoint;
 use super::{Machine, ManagedIdentity, imds};
+use crate::acquire::Context;
 use crate::background::Background;
-use crate::cache::flight::single::Flights;
 use crate::cache::key::ClientKey;
+use crate::cache::single_flight::SingleFlight;
 use crate::cache::{Origins, TokenCache};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{KeyStrength, NetworkError};
@@ -163,8 +164,9 @@ impl ManagedIdentityBuilder {
         let key_strength = keys.strength();
         // Machines, sources, attestations, and keys as well as they are kept: what differs has tokens that differ. Of keys that
         // are kept alike the certificates keep them apart.
-        let server =
-            endpoint.pin().map_or_else(|| endpoint.base().to_owned(), |pin| format!("{} {pin}", endpoint.base()));
+        let server = endpoint
+            .pin()
+            .map_or_else(|| endpoint.base().to_owned(), |pin| format!("{} {pin}", endpoint.base()));
         let attested = self.attestation.is_some();
         let who = format!("{} {server} {attested} {key_strength} {}", endpoint.origin(), self.id);
         let strength = match self.min_strength {
@@ -177,15 +179,17 @@ impl ManagedIdentityBuilder {
         let cache_key = ClientKey::new(None, &who, strength, None, &self.capabilities, self.demands_observed);
         let background = Arc::new(Background::default());
         let machine = Machine {
+            context: Context {
+                cache: self.cache.unwrap_or_default(),
+                cache_key,
+                origins: Origins::default(),
+                background: Arc::downgrade(&background),
+                clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+                transport,
+            },
             id: self.id,
             endpoint,
             capabilities: self.capabilities,
-            cache: self.cache.unwrap_or_default(),
-            cache_key,
-            origins: Origins::default(),
-            background: Arc::downgrade(&background),
-            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
-            transport,
             certificates,
             cell: KnownCell::default(),
             keys,
@@ -194,7 +198,7 @@ impl ManagedIdentityBuilder {
             attestation: self.attestation,
             min_strength: self.min_strength,
             imds_calls: self.imds_calls.unwrap_or_else(imds::shared_calls),
-            discoveries: Flights::default(),
+            discoveries: SingleFlight::default(),
         };
         Ok(ManagedIdentity { machine: Arc::new(machine), background })
     }

@@ -5,9 +5,9 @@ use certbound_core::request::{Grant, TokenRequest};
 use super::Machine;
 use super::issued_certificate::IssuedCertificate;
 use crate::acquire::Options;
-use crate::acquire::accept::{Accepted, Expected, accept};
+use crate::acquire::accept::Accepted;
 use crate::acquire::headers::{self, RefreshReason};
-use crate::acquire::station::{Sent, wire_proof};
+use crate::acquire::request::{Exchange, wire_proof};
 use crate::cache::Kind;
 use crate::correlation::CorrelationId;
 use crate::credential::Proof;
@@ -21,7 +21,7 @@ pub(super) fn blame(leg: Option<Leg>) -> impl Fn(PlatformError) -> Error + Copy 
 /// One request to the token service by a machine's certificate.
 pub(super) struct TokenCall<'a> {
     pub(super) machine: &'a Machine,
-    pub(super) minted: &'a IssuedCertificate,
+    pub(super) certificate: &'a IssuedCertificate,
     pub(super) leg: Option<Leg>,
     pub(super) options: &'a Options,
     pub(super) correlation_id: CorrelationId,
@@ -37,18 +37,19 @@ impl TokenCall<'_> {
     ) -> Result<(Accepted, LegReport), Error> {
         let sent = self.exchange(scope, reason).await;
         if let Err(error) = &sent {
-            self.machine.blamed(self.minted, error).await;
+            self.machine.blamed(self.certificate, error).await;
         }
         sent
     }
 
     async fn exchange(&self, scope: &str, reason: RefreshReason) -> Result<(Accepted, LegReport), Error> {
         let misuse = |misuse: Misuse| Error::misuse(self.leg, misuse);
-        let (machine, minted, binding) = (self.machine, self.minted, &self.minted.binding);
-        binding.valid_at(machine.clock.now()).map_err(misuse)?;
+        let (machine, certificate, binding) = (self.machine, self.certificate, &self.certificate.binding);
+        let context = &machine.context;
+        binding.valid_at(context.clock.now()).map_err(misuse)?;
         let claims = self.options.merged_claims(&machine.capabilities).map_err(misuse)?;
         let request = TokenRequest {
-            client_id: &minted.client_id,
+            client_id: &certificate.client_id,
             grant: Grant::ManagedIdentity,
             proof: wire_proof(&Proof::CertificateOnly),
             scope,
@@ -57,31 +58,21 @@ impl TokenCall<'_> {
             fmi_path: None,
             extra: &[],
         };
-        let asked_anew =
-            self.options.force_refresh || self.options.claims.is_some() || self.options.rejected.is_some();
-        let sent = Sent {
-            transport: &*machine.transport,
-            clock: &*machine.clock,
+        let exchange = Exchange {
+            transport: &*context.transport,
+            clock: &*context.clock,
             leg: self.leg,
-            endpoint: &minted.endpoint,
+            endpoint: &certificate.endpoint,
             kind: Kind::Bound,
             api: headers::api_of_identity(machine.id.is_system()),
             presents: Some(binding),
+            binds_to: Some(binding),
+            demands_observed: context.cache_key.demands_observed(),
+            ignores_case: true,
             correlation_id: self.correlation_id,
-            reason: if asked_anew { RefreshReason::ForcedOrClaims } else { reason },
+            reason,
             options: self.options,
         };
-        let sent_at = machine.clock.now();
-        let (response, took) = sent.exchange(&request).await?;
-        let expected = Expected {
-            binding: Some(binding),
-            leg: self.leg,
-            demands_observed: machine.cache_key.demands_observed(),
-            ignores_case: true,
-            sent_at,
-        };
-        let token = accept(response, &request, expected, machine.clock.now())?;
-        let report = sent.report(&request, &token.token_type, took);
-        Ok((token, report))
+        exchange.run(&request).await
     }
 }

@@ -9,7 +9,7 @@ use http::Request;
 
 use super::retry::Policy;
 use super::{Machine, ManagedIdentity};
-use crate::cache::flight::this_runtime;
+use crate::cache::single_flight::LoadFailure;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, KeyStrength, Misuse, NoImds, PlatformError, ProbeFailure};
 
@@ -75,8 +75,14 @@ impl ManagedIdentity {
             let machine = Arc::clone(machine);
             Box::pin(async move { machine.discover().await }) as _
         };
-        let found = machine.discoveries.board(this_runtime(), discover).await;
-        let found = found.map_err(|_| Error::misuse(None, Misuse::ProviderPanicked))?;
+        let (found, _) = machine.discoveries.run((), discover).await;
+        let found = found.map_err(|failure| {
+            let misuse = match failure {
+                LoadFailure::Panicked => Misuse::ProviderPanicked,
+                LoadFailure::RuntimeEnded => Misuse::RuntimeEnded,
+            };
+            Error::misuse(None, misuse)
+        })?;
         let (imds, strength) = match found.map_err(|what| Error::Platform { leg: None, what })? {
             Discovered::V2 => (ImdsVersion::V2, Some(machine.strength)),
             Discovered::V1 { guards_keys } => (ImdsVersion::V1, guards_keys.then_some(KeyStrength::Software)),

@@ -54,17 +54,19 @@ impl CertificateCell {
 
     /// The certificate for new tokens.
     pub(super) fn in_use(&self, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
-        self.current().as_ref().filter(|minted| minted.is_fresh(now)).cloned()
+        self.current().as_ref().filter(|certificate| certificate.is_fresh(now)).cloned()
     }
 
     /// The certificate while no other can be had: to its very end.
     pub(super) fn lasting(&self, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
-        self.current().as_ref().filter(|minted| minted.is_usable(now)).cloned()
+        self.current().as_ref().filter(|certificate| certificate.is_usable(now)).cloned()
     }
 
     /// The very certificate of this name, while it lasts.
     pub(super) fn named(&self, thumbprint: Thumbprint, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
-        let it = |minted: &&Arc<IssuedCertificate>| minted.binding.thumbprint() == thumbprint && minted.is_usable(now);
+        let it = |certificate: &&Arc<IssuedCertificate>| {
+            certificate.binding.thumbprint() == thumbprint && certificate.is_usable(now)
+        };
         let current = self.current().as_ref().filter(it).cloned();
         current.or_else(|| self.past().earlier.iter().find(it).cloned())
     }
@@ -72,14 +74,14 @@ impl CertificateCell {
     /// Certificates before the present one that last, newest first.
     pub(super) fn earlier(&self, now: UnixTime) -> Vec<Thumbprint> {
         let past = self.past();
-        let lasting = past.earlier.iter().filter(|minted| minted.is_usable(now));
-        lasting.map(|minted| minted.binding.thumbprint()).collect()
+        let lasting = past.earlier.iter().filter(|certificate| certificate.is_usable(now));
+        lasting.map(|certificate| certificate.binding.thumbprint()).collect()
     }
 
     /// A new certificate, which came at `now`; `blame` is that of the one before, if it came for that.
-    pub(super) fn put(&self, minted: &Arc<IssuedCertificate>, blame: Option<Blame>, now: UnixTime) {
-        let (mut past, new) = (self.past(), minted.binding.thumbprint());
-        let previous = self.current.swap(Some(Arc::clone(minted)));
+    pub(super) fn put(&self, certificate: &Arc<IssuedCertificate>, blame: Option<Blame>, now: UnixTime) {
+        let (mut past, new) = (self.past(), certificate.binding.thumbprint());
+        let previous = self.current.swap(Some(Arc::clone(certificate)));
         let previous = previous.filter(|previous| previous.binding.thumbprint() != new);
         if let Some(previous) = previous {
             past.earlier.push_front(previous);
@@ -104,7 +106,7 @@ impl CertificateCell {
             past.refused.push_front(thumbprint);
             past.refused.truncate(REMEMBERED);
         }
-        let it = |minted: &Arc<IssuedCertificate>| minted.binding.thumbprint() == thumbprint;
+        let it = |certificate: &Arc<IssuedCertificate>| certificate.binding.thumbprint() == thumbprint;
         let at = past.earlier.iter().position(it);
         let earlier = at.and_then(|at| past.earlier.remove(at));
         if !self.current().as_ref().is_some_and(it) {

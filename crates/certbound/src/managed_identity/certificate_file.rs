@@ -62,7 +62,7 @@ impl Machine {
             if let Some(lock) = locked.await?? {
                 return Ok(Some(StoredCertificate { at, lock: Some(Arc::new(lock)) }));
             }
-            self.clock.wait(LOOK).await;
+            self.context.clock.wait(LOOK).await;
         }
         // One that hangs must not stop everybody; what is minted now stays in memory.
         at.ignored(&"another process has held its lock for a minute");

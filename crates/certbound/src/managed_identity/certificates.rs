@@ -9,10 +9,10 @@ use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 
 use super::attestation::Attested;
-use super::keys::{MachineKey, ProviderId};
-use super::issued_certificate::IssuedCertificate;
 use super::certificate_cell::CertificateCell;
-use crate::cache::flight::single::Flights;
+use super::issued_certificate::IssuedCertificate;
+use super::keys::{MachineKey, ProviderId};
+use crate::cache::single_flight::SingleFlight;
 use crate::certificate::Blame;
 use crate::error::{KeyStrength, PlatformError};
 use crate::state::StateDirectory;
@@ -37,15 +37,15 @@ struct Inner {
     names: Mutex<HashMap<Name, Arc<CertificateCell>>>,
     /// Who mints: one for each identity and key.
     minting: Mutex<HashMap<Name, Weak<tokio::sync::Mutex<()>>>>,
-    flights: Mints,
+    mints: Mints,
     attested: Attested,
 }
 
-/// Mints under way, by the name that was asked for, the certificate that another one is wanted than, why, and whose
-/// connections it has.
-pub(super) type Mints = Flights<MintKey, Result<Arc<IssuedCertificate>, PlatformError>>;
+/// Requests for certificates that are under way: by the name that was asked for, the certificate that is to be replaced, and
+/// why.
+pub(super) type Mints = SingleFlight<MintKey, Result<Arc<IssuedCertificate>, PlatformError>>;
 
-type MintKey = (Name, Option<Thumbprint>, Option<Blame>, Option<tokio::runtime::Id>);
+type MintKey = (Name, Option<Thumbprint>, Option<Blame>);
 
 /// What makes the certificate of one identity another than the rest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -137,16 +137,8 @@ impl MachineCertificates {
         turn
     }
 
-    /// Whoever has the right does not give it back.
-    pub(super) fn give_up_turn(&self, canonical: &Name, turn: &Arc<tokio::sync::Mutex<()>>) {
-        let mut minting = lock(&self.inner.minting);
-        if minting.get(canonical).is_some_and(|known| known.as_ptr() == Arc::as_ptr(turn)) {
-            minting.remove(canonical);
-        }
-    }
-
-    pub(super) fn flights(&self) -> &Mints {
-        &self.inner.flights
+    pub(super) fn mints(&self) -> &Mints {
+        &self.inner.mints
     }
 
     pub(super) fn attested(&self) -> &Attested {

@@ -15,20 +15,16 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, SERVER};
 use http::{HeaderName, HeaderValue, Request, Response};
 use serde::Serialize;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::Machine;
 use super::retry::{Outcome, Policy, asked_to_wait};
-use crate::cache::flight::this_runtime;
 use crate::correlation::CorrelationId;
 use crate::error::PlatformError;
 use crate::error::{Phase, TransportError};
 
 /// The service answers five calls for identities at once, and refuses more.
 const CALLS: usize = 5;
-/// The longest that one waits for its turn: those before it may be of a runtime that is not driven any more.
-const CALLS_LIMIT: Duration = Duration::from_secs(60);
 
 /// The right to call it, for a transport of one's own.
 pub(super) fn calls() -> Arc<Semaphore> {
@@ -71,25 +67,22 @@ impl Machine {
                 return sent.map_err(|cause| PlatformError::Unreachable { origin, cause });
             };
             tracing::debug!(%origin, ?outcome, attempt, "the platform is asked again");
-            self.clock.wait(delay).await;
+            self.context.clock.wait(delay).await;
         }
     }
 
     /// One try. The metadata service is not asked by too many at once; who waits to ask again does not count.
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         let _turn = match self.endpoint.origin() {
-            // Nobody closes it. Outside of a runtime there is no other one that stands still.
-            MachineSource::Imds if this_runtime().is_none() => self.imds_calls.acquire().await.ok(),
-            MachineSource::Imds => {
-                timeout(CALLS_LIMIT, self.imds_calls.acquire()).await.ok().and_then(Result::ok)
-            }
+            // The semaphore is never closed.
+            MachineSource::Imds => self.imds_calls.acquire().await.ok(),
             _ => None,
         };
-        Ok(self.transport.send(request, self.endpoint.via()).await?.response)
+        Ok(self.context.transport.send(request, self.endpoint.via()).await?.response)
     }
 
     fn asked_to_wait(&self, answer: &Response<Bytes>) -> Option<Duration> {
-        asked_to_wait(answer.headers().get(RETRY_AFTER)?.to_str().ok()?, self.clock.now())
+        asked_to_wait(answer.headers().get(RETRY_AFTER)?.to_str().ok()?, self.context.clock.now())
     }
 
     pub(super) fn refused(&self, answer: &Response<Bytes>) -> PlatformError {

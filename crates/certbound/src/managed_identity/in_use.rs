@@ -8,13 +8,12 @@ use certbound_core::time::UnixTime;
 use super::Machine;
 use super::blame::{blame_of, blames_attestation};
 use super::call::blame;
-use super::certificates::{KeyName, Name};
-use super::keys::MachineKey;
-use super::issued_certificate::IssuedCertificate;
 use super::certificate_cell::CertificateCell;
+use super::certificates::{KeyName, Name};
+use super::issued_certificate::IssuedCertificate;
+use super::keys::MachineKey;
 use crate::background::Background;
-use crate::cache::flight::single::{Load, Panicked};
-use crate::cache::flight::this_runtime;
+use crate::cache::single_flight::{Load, LoadFailure};
 use crate::certificate::Blame;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg};
@@ -33,11 +32,11 @@ impl Machine {
 
     fn in_cell(self: &Arc<Self>, cell: &CertificateCell, now: UnixTime) -> Option<Thumbprint> {
         let current = cell.current();
-        let minted = current.as_ref().filter(|minted| minted.is_usable(now))?;
-        if minted.is_to_be_renewed(now) {
-            self.renew(cell, minted, now);
+        let certificate = current.as_ref().filter(|certificate| certificate.is_usable(now))?;
+        if certificate.is_to_be_renewed(now) {
+            self.renew(cell, certificate, now);
         }
-        Some(minted.binding.thumbprint())
+        Some(certificate.binding.thumbprint())
     }
 
     /// The same as a whole, for what is not a hit.
@@ -52,48 +51,50 @@ impl Machine {
     /// As [`Machine::check_binds`].
     pub(super) fn ready(self: &Arc<Self>) -> Result<Option<Arc<IssuedCertificate>>, PlatformError> {
         self.check_binds()?;
-        let now = self.clock.now();
+        let now = self.context.clock.now();
         let Some(cell) = self.known_cell() else { return Ok(None) };
-        let minted = cell.in_use(now);
-        if let Some(minted) = minted.as_ref().filter(|minted| minted.is_to_be_renewed(now)) {
-            self.renew(&cell, minted, now);
+        let certificate = cell.in_use(now);
+        if let Some(certificate) =
+            certificate.as_ref().filter(|certificate| certificate.is_to_be_renewed(now))
+        {
+            self.renew(&cell, certificate, now);
         }
-        Ok(minted)
+        Ok(certificate)
     }
 
     /// The very certificate of this name, while it may be used.
-    pub(super) fn minted_before(&self, thumbprint: Thumbprint) -> Option<Arc<IssuedCertificate>> {
-        self.known_cell()?.named(thumbprint, self.clock.now())
+    pub(super) fn issued_before(&self, thumbprint: Thumbprint) -> Option<Arc<IssuedCertificate>> {
+        self.known_cell()?.named(thumbprint, self.context.clock.now())
     }
 
     /// Certificates before the present one, newest first: their tokens may still live.
     pub(super) fn earlier(&self) -> Vec<Thumbprint> {
-        self.known_cell().map(|cell| cell.earlier(self.clock.now())).unwrap_or_default()
+        self.known_cell().map(|cell| cell.earlier(self.context.clock.now())).unwrap_or_default()
     }
 
     /// The certificate for new tokens, issued if there is none; `not` is one that was refused. While none can be had, the
     /// present one, to its very end.
-    pub(super) async fn minted(
+    pub(super) async fn certificate(
         self: &Arc<Self>,
         not: Option<(Thumbprint, Blame)>,
         correlation_id: CorrelationId,
     ) -> Result<Arc<IssuedCertificate>, PlatformError> {
         let (not, blame) = not.unzip();
-        let fits = |minted: &Arc<IssuedCertificate>| not != Some(minted.binding.thumbprint());
-        if let Some(minted) = self.ready()?.filter(fits) {
-            return Ok(minted);
+        let fits = |certificate: &Arc<IssuedCertificate>| not != Some(certificate.binding.thumbprint());
+        if let Some(certificate) = self.ready()?.filter(fits) {
+            return Ok(certificate);
         }
         // Whoever finds it too old joins its renewal.
-        let present = self.known_cell().and_then(|cell| cell.lasting(self.clock.now()));
+        let present = self.known_cell().and_then(|cell| cell.lasting(self.context.clock.now()));
         let old = not.or_else(|| Some(present.as_ref()?.binding.thumbprint()));
-        match self.fly(old, blame, correlation_id).await {
+        match self.shared_mint(old, blame, correlation_id).await {
             Err(error) if error.is_transient() => present.filter(fits).ok_or(error),
             result => result,
         }
     }
 
-    /// One mint, however many wait for it, and one answer to all of them.
-    async fn fly(
+    /// One request for a certificate, whose result all callers that wait for it share.
+    async fn shared_mint(
         self: &Arc<Self>,
         not: Option<Thumbprint>,
         blame: Option<Blame>,
@@ -102,10 +103,13 @@ impl Machine {
         let machine = Arc::clone(self);
         let load =
             move || -> Load<_> { Box::pin(async move { machine.mint(not, blame, correlation_id).await }) };
-        let panicked = |_: Panicked| KeyError::new("the key provider or the attestation hook panicked");
-        let key = (self.asked(), not, blame, this_runtime());
-        let landed = self.certificates.flights().board(key, load).await;
-        landed.unwrap_or_else(|error| Err(panicked(error).into()))
+        let (issued, _) = self.certificates.mints().run((self.asked(), not, blame), load).await;
+        issued.unwrap_or_else(|failure| match failure {
+            LoadFailure::Panicked => {
+                Err(KeyError::new("the key provider or the attestation hook panicked").into())
+            }
+            LoadFailure::RuntimeEnded => Err(PlatformError::ShuttingDown),
+        })
     }
 
     /// Refuses what can be refused before any byte.
@@ -124,34 +128,39 @@ impl Machine {
     /// Renews in the background. Who asks meanwhile has the old one, also for some minutes after a failure, which shows when
     /// there is none any more.
     #[cold]
-    fn renew(self: &Arc<Self>, cell: &CertificateCell, minted: &IssuedCertificate, now: UnixTime) {
+    fn renew(self: &Arc<Self>, cell: &CertificateCell, certificate: &IssuedCertificate, now: UnixTime) {
         if !cell.take_renewal(now) {
             return;
         }
-        let (machine, old) = (Arc::clone(self), minted.binding.thumbprint());
-        Background::spawn(&self.background, async move {
-            let Err(error) = machine.fly(Some(old), None, CorrelationId::random()).await else { return };
+        let (machine, old) = (Arc::clone(self), certificate.binding.thumbprint());
+        Background::spawn(&self.context.background, async move {
+            let Err(error) = machine.shared_mint(Some(old), None, CorrelationId::random()).await else {
+                return;
+            };
             if let Some(cell) = machine.known_cell() {
-                cell.renewal_failed(machine.clock.now(), machine.cache.begin().random);
+                cell.renewal_failed(
+                    machine.context.clock.now(),
+                    machine.context.cache.begin_request().random,
+                );
             }
             tracing::warn!(%error, "the machine's certificate could not be renewed yet");
         });
     }
 
-    /// Another certificate than `minted`, where `error` blames that.
+    /// Another certificate than `certificate`, where `error` blames that.
     ///
     /// # Errors
     /// `error` itself, where it does not, or another one was issued for the same reason just now; and why there is no other.
     pub(super) async fn instead_of(
         self: &Arc<Self>,
-        minted: &IssuedCertificate,
+        certificate: &IssuedCertificate,
         error: Error,
         leg: Option<Leg>,
         correlation_id: CorrelationId,
     ) -> Result<Arc<IssuedCertificate>, Error> {
         let Some(of_it) = blame_of(&error) else { return Err(error) };
         // Apart, since it is rare.
-        let another = Box::pin(self.another(minted.binding.thumbprint(), of_it, correlation_id));
+        let another = Box::pin(self.another(certificate.binding.thumbprint(), of_it, correlation_id));
         another.await.map_err(blame(leg))?.ok_or(error)
     }
 
@@ -164,28 +173,29 @@ impl Machine {
         correlation_id: CorrelationId,
     ) -> Result<Option<Arc<IssuedCertificate>>, PlatformError> {
         // Before the certificate: what others put in its place in between is taken.
-        let pauses = self.known_cell().is_some_and(|cell| cell.was_just_replaced(blame, self.clock.now()));
+        let pauses =
+            self.known_cell().is_some_and(|cell| cell.was_just_replaced(blame, self.context.clock.now()));
         if pauses {
-            return Ok(self.ready()?.filter(|minted| minted.binding.thumbprint() != blamed));
+            return Ok(self.ready()?.filter(|certificate| certificate.binding.thumbprint() != blamed));
         }
-        self.minted(Some((blamed, blame)), correlation_id).await.map(Some)
+        self.certificate(Some((blamed, blame)), correlation_id).await.map(Some)
     }
 
     /// What an error says of a certificate: one that was refused is not presented again, whether or not there is another.
-    pub(super) async fn blamed(&self, minted: &IssuedCertificate, error: &Error) {
+    pub(super) async fn blamed(&self, certificate: &IssuedCertificate, error: &Error) {
         if blames_attestation(error) {
-            self.certificates.attested().forget(minted.binding.chain().public_key_info());
+            self.certificates.attested().forget(certificate.binding.chain().public_key_info());
         }
         if blame_of(error) == Some(Blame::Refused) {
-            self.refuse(minted.binding.thumbprint()).await;
+            self.refuse(certificate.binding.thumbprint()).await;
         }
     }
 
     /// Takes a certificate out of memory and out of its file.
     pub(super) async fn refuse(&self, thumbprint: Thumbprint) {
         let refused = self.known_cell().and_then(|cell| cell.refuse(thumbprint));
-        if let Some(file) = refused.and_then(|minted| minted.file.clone()) {
-            file.forget(thumbprint, &*self.clock).await;
+        if let Some(file) = refused.and_then(|certificate| certificate.file.clone()) {
+            file.forget(thumbprint, &*self.context.clock).await;
         }
     }
 

@@ -46,8 +46,11 @@ mod tests {
 
     #[test]
     fn the_one_that_was_set_last_is_known() {
-        let (known, one, other) =
-            (KnownCell::default(), Arc::new(CertificateCell::default()), Arc::new(CertificateCell::default()));
+        let (known, one, other) = (
+            KnownCell::default(),
+            Arc::new(CertificateCell::default()),
+            Arc::new(CertificateCell::default()),
+        );
         assert!(known.get().is_none() && known.look(|_| ()).is_none());
         for cell in [&one, &one, &other, &one, &other, &other] {
             known.set(cell);

@@ -43,14 +43,14 @@ impl ManagedIdentity {
     /// With this certificate; where the service blames that, once more with a new one.
     async fn exchange(
         &self,
-        minted: Arc<IssuedCertificate>,
+        certificate: Arc<IssuedCertificate>,
         options: &Options,
         correlation_id: CorrelationId,
     ) -> Result<BoundAssertion, Error> {
-        match self.ask(&minted, options, correlation_id).await {
+        match self.ask(&certificate, options, correlation_id).await {
             Err(error) => {
-                let minted = self.machine.instead_of(&minted, error, LEG, correlation_id).await?;
-                self.ask(&minted, options, correlation_id).await
+                let certificate = self.machine.instead_of(&certificate, error, LEG, correlation_id).await?;
+                self.ask(&certificate, options, correlation_id).await
             }
             assertion => assertion,
         }
@@ -58,15 +58,15 @@ impl ManagedIdentity {
 
     async fn ask(
         &self,
-        minted: &IssuedCertificate,
+        certificate: &IssuedCertificate,
         options: &Options,
         correlation_id: CorrelationId,
     ) -> Result<BoundAssertion, Error> {
-        let cloud = Cloud::of_host(minted.endpoint.host()).unwrap_or(Cloud::Public);
+        let cloud = Cloud::of_host(certificate.endpoint.host()).unwrap_or(Cloud::Public);
         let scope = ExchangeScope::of(cloud);
-        let call = TokenCall { machine: &self.machine, minted, leg: LEG, options, correlation_id };
+        let call = TokenCall { machine: &self.machine, certificate, leg: LEG, options, correlation_id };
         let (token, report) = call.send(scope.as_str(), RefreshReason::NoCachedToken).await?;
-        Ok(BoundAssertion::new(token.secret, minted.binding.clone(), token.expires_at, Some(report)))
+        Ok(BoundAssertion::new(token.secret, certificate.binding.clone(), token.expires_at, Some(report)))
     }
 }
 
@@ -99,20 +99,20 @@ impl<'a> IntoFuture for AcquireMachineLeg1<'a> {
         let Self { identity, mut options } = self;
         Box::pin(async move {
             let id = *options.correlation_id.get_or_insert_with(CorrelationId::random);
-            let minted = identity.machine.minted(None, id).await.map_err(blame(LEG))?;
-            identity.exchange(minted, &options, id).await
+            let certificate = identity.machine.certificate(None, id).await.map_err(blame(LEG))?;
+            identity.exchange(certificate, &options, id).await
         })
     }
 }
 
 impl Leg1 for ManagedIdentity {
     fn current_binding(&self) -> Option<Binding> {
-        let minted = self.machine.lasting(self.machine.clock.now());
-        minted.map(|minted| minted.binding.clone())
+        let certificate = self.machine.lasting(self.machine.context.clock.now());
+        certificate.map(|certificate| certificate.binding.clone())
     }
 
     fn current_thumbprint(&self) -> Option<Thumbprint> {
-        self.machine.at_hand(self.machine.clock.now())
+        self.machine.at_hand(self.machine.context.clock.now())
     }
 
     fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
@@ -133,8 +133,9 @@ impl Leg1 for ManagedIdentity {
     }
 
     async fn binding(&self) -> Result<Binding, Error> {
-        let minted = self.machine.minted(None, CorrelationId::random()).await.map_err(blame(LEG))?;
-        Ok(minted.binding.clone())
+        let certificate =
+            self.machine.certificate(None, CorrelationId::random()).await.map_err(blame(LEG))?;
+        Ok(certificate.binding.clone())
     }
 
     /// By the very certificate that it is given, while that lasts. Another one, where it was refused in between, comes with the
@@ -151,11 +152,11 @@ impl Leg1 for ManagedIdentity {
             ..Options::default()
         };
         self.machine.check_binds().map_err(blame(LEG))?;
-        let minted = match self.machine.minted_before(binding.thumbprint()) {
-            Some(minted) => minted,
-            None => self.machine.minted(None, request.correlation_id).await.map_err(blame(LEG))?,
+        let certificate = match self.machine.issued_before(binding.thumbprint()) {
+            Some(certificate) => certificate,
+            None => self.machine.certificate(None, request.correlation_id).await.map_err(blame(LEG))?,
         };
-        self.exchange(minted, &options, request.correlation_id).await
+        self.exchange(certificate, &options, request.correlation_id).await
     }
 }
 

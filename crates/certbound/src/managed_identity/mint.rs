@@ -11,8 +11,8 @@ use futures_util::future::join;
 use super::Machine;
 use super::attestation::AttestationRequest;
 use super::certificate_file::{StoredCertificate, blocking};
-use super::keys::MachineKey;
 use super::issued_certificate::IssuedCertificate;
+use super::keys::MachineKey;
 use crate::certificate::Blame;
 use crate::correlation::CorrelationId;
 use crate::error::KeyError;
@@ -20,8 +20,6 @@ use crate::error::PlatformError;
 
 /// The longest that a key store may take to give the key, and to sign.
 const KEY_LIMIT: Duration = Duration::from_secs(60);
-/// The longest that one waits for another who mints for the same identity.
-const TURN_LIMIT: Duration = Duration::from_secs(180);
 
 impl Machine {
     /// Asks the platform. The identity may turn out to be one that has a certificate already, by another name. `not` is one
@@ -34,7 +32,7 @@ impl Machine {
     ) -> Result<Arc<IssuedCertificate>, PlatformError> {
         let another = |known: &Arc<IssuedCertificate>| not != Some(known.binding.thumbprint());
         // It may have landed while this began.
-        let known = self.known_cell().and_then(|cell| cell.in_use(self.clock.now()));
+        let known = self.known_cell().and_then(|cell| cell.in_use(self.context.clock.now()));
         if let Some(known) = known.filter(another) {
             return Ok(known);
         }
@@ -46,18 +44,14 @@ impl Machine {
         let (metadata, key) = (metadata?, key?);
         let canonical = self.canonical(&metadata.client_id, &key);
         let turn = self.certificates.turn(&canonical);
-        let mine = tokio::time::timeout(TURN_LIMIT, turn.lock()).await;
-        if mine.is_err() {
-            // One whose runtime is not driven any more must not stop those who come after either.
-            self.certificates.give_up_turn(&canonical, &turn);
-        }
-        let cell = self.certificates.cell(&self.asked(), &canonical, self.clock.now());
+        let _turn = turn.lock().await;
+        let cell = self.certificates.cell(&self.asked(), &canonical, self.context.clock.now());
         // Which identity a name means can have changed.
         self.cell.set(&cell);
         let fits = |known: &Arc<IssuedCertificate>| {
             another(known) && known.binding.chain().public_key_info() == key.public_key()
         };
-        if let Some(known) = cell.in_use(self.clock.now()).filter(fits) {
+        if let Some(known) = cell.in_use(self.context.clock.now()).filter(fits) {
             return Ok(known);
         }
         let kept = self.kept(&canonical, &metadata).await?;
@@ -67,7 +61,7 @@ impl Machine {
             if cell.is_refused(found.binding.thumbprint()) {
                 kept.remove().await?;
             } else if another(&found) {
-                cell.put(&found, blame, self.clock.now());
+                cell.put(&found, blame, self.context.clock.now());
                 return Ok(found);
             }
         }
@@ -75,7 +69,7 @@ impl Machine {
         let request = self.signed_request(&metadata, &key).await?;
         let blame = blame.or_else(|| cell.lost_its_certificate().then_some(Blame::Refused));
         let issued = self.issue(&request, attestation.as_deref(), blame.is_some(), correlation_id).await?;
-        let now = self.clock.now();
+        let now = self.context.clock.now();
         let minted = IssuedCertificate::new(&issued, &metadata, &key, now, now)?;
         if cell.is_refused(minted.binding.thumbprint()) {
             return Err(PlatformError::unusable("it is the one that the token service refused"));
@@ -105,7 +99,7 @@ impl Machine {
         let request =
             AttestationRequest { endpoint, client_id: metadata.client_id.clone(), key: key.clone() };
         let attested = self.certificates.attested();
-        attested.token(hook, request, self.clock.now()).await.map(Some)
+        attested.token(hook, request, self.context.clock.now()).await.map(Some)
     }
 
     async fn signed_request(
@@ -132,7 +126,7 @@ impl Machine {
         key: &MachineKey,
     ) -> Result<Option<Arc<IssuedCertificate>>, PlatformError> {
         let Some((credential, issued_at)) = kept.read().await? else { return Ok(None) };
-        let now = self.clock.now();
+        let now = self.context.clock.now();
         // A clock that was set back must not make it young.
         let minted = IssuedCertificate::new(&credential, metadata, key, issued_at.min(now), now);
         Ok(match minted {

@@ -12,7 +12,7 @@ use super::entry;
 use super::writer::Writer;
 use super::{AnyStore, StoreError, StoreKey, TokenStore};
 use crate::cache::key::KeyRef;
-use crate::cache::{RequestSeq, Entry, Wanted};
+use crate::cache::{Entry, Payload, RequestSeq};
 
 /// How long a store may take. Asking the token service anew costs less than waiting for ever.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -34,10 +34,10 @@ impl StoreAdapter {
     }
 
     /// The token that is wanted, alive or not, if the store has one that is what it should be.
-    pub(crate) async fn load(&self, wanted: Wanted<'_>, begun: RequestSeq) -> Option<Entry> {
-        let name = StoreKey::of(&wanted.key);
+    pub(crate) async fn load(&self, key: &KeyRef<'_>, payload: &Payload, seq: RequestSeq) -> Option<Entry> {
+        let name = StoreKey::of(key);
         // By its whole key: the name does not tell a secret.
-        if let Some(held) = self.writer.pending(&name).filter(|held| held.key().as_ref() == wanted.key) {
+        if let Some(held) = self.writer.pending(&name).filter(|held| held.key().as_ref() == *key) {
             return Some(held);
         }
         if self.writer.distrusts(&name, None) {
@@ -50,7 +50,7 @@ impl StoreAdapter {
                 return None;
             }
         };
-        match entry::read(&entry, &name, &wanted, begun) {
+        match entry::read(&entry, &name, (key, payload), seq) {
             Ok(held) => held.filter(|held| !self.writer.distrusts(&name, Some(held))),
             Err(why) => {
                 tracing::warn!(why, "an entry of the token store is not used");

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{StoreEntry, StoreKey};
-use crate::cache::{RequestSeq, Connections, Entry, Expiry, Origin, Rare, CachedToken, TokenBody, Wanted};
+use crate::cache::key::KeyRef;
+use crate::cache::{Connections, Entry, Expiry, Origin, Payload, Rare, RequestSeq, TokenBody};
 use crate::certificate::{Binding, observe};
 use crate::correlation::CorrelationId;
 use crate::rejected::TokenHash;
@@ -105,8 +106,8 @@ pub(super) fn write(held: &Entry, key: &StoreKey) -> Option<StoreEntry> {
 pub(super) fn read(
     entry: &StoreEntry,
     name: &StoreKey,
-    wanted: &Wanted<'_>,
-    begun: RequestSeq,
+    (key, payload): (&KeyRef<'_>, &Payload),
+    seq: RequestSeq,
 ) -> Result<Option<Entry>, &'static str> {
     let read: Read =
         serde_json::from_slice(&entry.bytes).map_err(|_| "it is damaged, or of another version")?;
@@ -116,17 +117,18 @@ pub(super) fn read(
     if read.key != name.to_string() {
         return Err("it is another token's");
     }
-    if read.secret != wanted.key.head.client.secret().map(TokenHash::hex) {
+    if read.secret != key.head.client.secret().map(TokenHash::hex) {
         return Ok(None);
     }
-    let demands_observed = wanted.key.head.client.demands_observed();
-    let binding_observed = check_kind(&read, wanted.binding(), demands_observed)?;
+    let binding = payload.binding(key.head.kind);
+    let demands_observed = key.head.client.demands_observed();
+    let binding_observed = check_kind(&read, binding, demands_observed)?;
     let at = UnixTime::from_secs;
     let mut expires_at = at(read.expires_at);
-    if let Some(binding) = wanted.binding() {
+    if let Some(binding) = binding {
         expires_at = expires_at.min(binding.chain().not_after());
     }
-    let life = Expiry::new(at(read.from), expires_at, read.refresh_at.map(at), begun);
+    let expiry = Expiry::new(at(read.from), expires_at, read.refresh_at.map(at), seq);
     let correlation_id: CorrelationId = read.correlation_id.parse().map_err(|_| "its id is no GUID")?;
     let region = read.region.as_deref().map(Region::parse).transpose().map_err(|_| "its region is none")?;
     let origin = Origin {
@@ -136,18 +138,15 @@ pub(super) fn read(
         token_type: read.token_type,
         binding_observed,
         by_resource: read.by_resource,
-        connections: Connections(Arc::clone(wanted.transport)),
+        connections: Connections(Arc::clone(&payload.transport)),
     };
     let additional = read.additional.unwrap_or_default();
     let rare = (read.granted.is_some() || !additional.is_empty())
         .then(|| Box::new(Rare { granted: read.granted, additional }));
     let body =
-        TokenBody { secret: read.token.0, origin: wanted.origins.shared(origin), correlation_id, rare };
-    let key = wanted.key.to_key_of(wanted.certificate);
-    Ok(Some(match wanted.binding() {
-        Some(binding) => Entry::Bound(Arc::new(CachedToken { key, life, body, binding: binding.clone() })),
-        None => Entry::Bearer(Arc::new(CachedToken { key, life, body, binding: () })),
-    }))
+        TokenBody { secret: read.token.0, origin: payload.origins.shared(origin), correlation_id, rare };
+    let key = key.to_key_of(payload.certificate.as_ref());
+    Ok(Some(Entry::new(key, expiry, body, binding)))
 }
 
 /// Whether the token is seen to be bound to the certificate.

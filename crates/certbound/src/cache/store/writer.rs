@@ -3,10 +3,9 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use certbound_core::time::UnixTime;
-use tokio::runtime::{Handle, Id};
+use tokio::runtime::Handle;
 
 use super::adapter::{AnyShared, passed_by};
 use super::{StoreError, StoreKey, entry};
@@ -14,15 +13,15 @@ use crate::cache::Entry;
 
 /// How many tokens wait for a store that is slow; the oldest are given up.
 const QUEUE: usize = 1_000;
-/// How long one waits for another that writes one token.
-const TURN_LIMIT: Duration = Duration::from_secs(4);
 /// How many names of forgotten tokens are remembered until the store has dropped them.
 const FORGOTTEN: usize = 10_000;
 
 pub(super) struct Writer {
     store: AnyShared,
     jobs: Mutex<Jobs>,
-    /// Nobody is left who would ask for it.
+    /// One task writes at a time, so that the last decision about a name is what the store ends with.
+    turn: tokio::sync::Mutex<()>,
+    /// Whether the cache is gone, so that no caller will ask for the tokens that wait.
     pub(super) orphaned: AtomicBool,
     failures: AtomicU64,
 }
@@ -32,14 +31,8 @@ struct Jobs {
     waiting: VecDeque<StoreKey>,
     by_name: HashMap<StoreKey, (u64, Job)>,
     last: u64,
-    /// One writes at a time, so that what was decided last is what stays.
-    turn: Arc<tokio::sync::Mutex<()>>,
-    /// What it writes.
-    at: Option<StoreKey>,
-    /// How many were begun.
-    begun: u64,
-    /// A task of this runtime is at it.
-    writing: Option<Id>,
+    /// Whether a task writes.
+    is_writing: bool,
     /// Tokens that a caller wants to be forgotten and that are in the store still, perhaps.
     forgotten: HashSet<StoreKey>,
     /// There were too many of those: nothing that is as old as this is believed.
@@ -57,6 +50,7 @@ impl Writer {
         Arc::new(Self {
             store,
             jobs: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
             orphaned: AtomicBool::new(false),
             failures: AtomicU64::new(0),
         })
@@ -114,31 +108,23 @@ impl Writer {
         }
         let given_up = if jobs.by_name.len() > QUEUE { jobs.waiting.pop_front() } else { None };
         let given_up = given_up.and_then(|name| jobs.by_name.remove(&name));
-        // What another runtime has begun may not be driven any more.
-        let runtime = Handle::try_current().ok().filter(|runtime| jobs.writing != Some(runtime.id()));
-        jobs.writing = runtime.as_ref().map(Handle::id).or(jobs.writing);
+        // Without a runtime the next token, or a flush, writes this one too.
+        let runtime = Handle::try_current().ok().filter(|_| !jobs.is_writing);
+        jobs.is_writing |= runtime.is_some();
         drop(jobs);
         if given_up.is_some() {
             self.failed(&StoreError::new("it is too slow: a token was given up"));
         }
         if let Some(runtime) = runtime {
-            let writes = Writes(Arc::clone(self), runtime.id());
+            let writes = Writes(Arc::clone(self));
             runtime.spawn(async move { writes.0.write_all().await });
         }
     }
 
-    /// Writes what there is to write; whoever calls it meanwhile waits for his turn.
+    /// Writes until no job is left. A second caller waits for the first one.
     pub(super) async fn write_all(&self) {
         loop {
-            let (turn, begun) = self.turn();
-            // One that does not come to its end is not driven any more: a store has less time than this.
-            let Ok(_mine) = tokio::time::timeout(TURN_LIMIT, turn.lock()).await else {
-                self.give_up(&turn, begun);
-                continue;
-            };
-            if !Arc::ptr_eq(&turn, &self.turn().0) {
-                continue;
-            }
+            let _turn = self.turn.lock().await;
             let Some((name, number, job)) = self.next() else { return };
             let mut at = At { writer: self, name, given_up: true };
             let written = match job {
@@ -153,34 +139,15 @@ impl Writer {
         }
     }
 
-    /// The turn, and how many jobs were begun by now.
-    fn turn(&self) -> (Arc<tokio::sync::Mutex<()>>, u64) {
-        let jobs = self.jobs();
-        (Arc::clone(&jobs.turn), jobs.begun)
-    }
-
-    /// Whoever has the turn does not give it back, unless a job was begun since: what he writes is to be written by another.
-    fn give_up(&self, turn: &Arc<tokio::sync::Mutex<()>>, begun: u64) {
-        let mut jobs = self.jobs();
-        if Arc::ptr_eq(&jobs.turn, turn) && jobs.begun == begun {
-            jobs.turn = Arc::default();
-            let at = jobs.at.take();
-            jobs.waiting.extend(at);
-        }
-    }
-
     fn next(&self) -> Option<(StoreKey, u64, Job)> {
         let mut jobs = self.jobs();
         while let Some(name) = jobs.waiting.pop_front() {
-            // Otherwise it was given up.
+            // A name without a job was given up.
             if let Some((number, job)) = jobs.by_name.get(&name) {
-                let next = (name, *number, job.clone());
-                jobs.at = Some(name);
-                jobs.begun += 1;
-                return Some(next);
+                return Some((name, *number, job.clone()));
             }
         }
-        (jobs.writing, jobs.at) = (None, None);
+        jobs.is_writing = false;
         None
     }
 
@@ -236,14 +203,11 @@ impl Drop for At<'_> {
     }
 }
 
-/// A task that writes. If its runtime ends, the next thing to be written begins another.
-struct Writes(Arc<Writer>, Id);
+/// A task that writes. If its runtime ends, the next token begins another task.
+struct Writes(Arc<Writer>);
 
 impl Drop for Writes {
     fn drop(&mut self) {
-        let mut jobs = self.0.jobs();
-        if jobs.writing == Some(self.1) {
-            jobs.writing = None;
-        }
+        self.0.jobs().is_writing = false;
     }
 }

@@ -1,0 +1,19 @@
+//! What every source of tokens has, whatever its credential.
+
+use std::sync::{Arc, Weak};
+
+use crate::background::Background;
+use crate::cache::key::ClientKey;
+use crate::cache::{Origins, TokenCache};
+use crate::clock::Clock;
+use crate::transport::AnyTransport;
+
+/// What every source of tokens has, whatever its credential.
+pub(crate) struct Context {
+    pub(crate) cache: TokenCache,
+    pub(crate) cache_key: Arc<ClientKey>,
+    pub(crate) origins: Origins,
+    pub(crate) background: Weak<Background>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) transport: Arc<dyn AnyTransport>,
+}

@@ -1,0 +1,118 @@
+//! The seam between the walk and the source of a token.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use certbound_core::certificate::Thumbprint;
+use certbound_core::region::Region;
+use certbound_core::scope::ResourceScope;
+
+use super::Options;
+use super::accept::Accepted;
+use super::context::Context;
+use super::headers::RefreshReason;
+use crate::cache::{Connections, Entry, Kind, Loaded, LoadedFrom, Origin, Report, RequestSeq};
+use crate::certificate::Binding;
+use crate::correlation::CorrelationId;
+use crate::error::{Error, Leg};
+use crate::observe::LegReport;
+use crate::rejected::TokenHash;
+
+/// A source of tokens: the token service with a client's credential, or the platform with a managed identity.
+pub(crate) trait Issuer: Clone + Send + Sync + 'static {
+    /// A certificate, with what the issuer needs to use it.
+    type Certificate: Send + Sync + 'static;
+
+    fn context(&self) -> &Context;
+
+    /// The leg of its requests. `None` for a token that needs one request only.
+    fn leg(&self) -> Option<Leg>;
+
+    fn binding(certificate: &Self::Certificate) -> &Binding;
+
+    /// The certificate of this acquisition. `None` for a credential without a certificate.
+    fn certificate(
+        &self,
+        kind: Kind,
+        id: CorrelationId,
+    ) -> impl Future<Output = Result<Option<Self::Certificate>, Error>> + Send;
+
+    /// Certificates before the present one, newest first. Their tokens may still be valid.
+    fn earlier(&self) -> Vec<Thumbprint>;
+
+    /// Whether `error` blames the certificate.
+    fn blames(error: &Error) -> bool;
+
+    /// The certificate to try after `error`.
+    ///
+    /// # Errors
+    /// `error` itself, where no other certificate would help.
+    fn replace(
+        &self,
+        failed: Option<&Self::Certificate>,
+        error: Error,
+        id: CorrelationId,
+    ) -> impl Future<Output = Result<Option<Self::Certificate>, Error>> + Send;
+
+    /// Whether the platform must be told which token it is to replace.
+    fn names_replaced_token(&self) -> bool {
+        false
+    }
+
+    /// Requests one token. Every check of the answer is done here.
+    fn fetch(
+        &self,
+        certificate: Option<&Self::Certificate>,
+        request: &FetchRequest<'_>,
+    ) -> impl Future<Output = Result<Fetched, Error>> + Send;
+}
+
+/// What an issuer is asked for.
+pub(crate) struct FetchRequest<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) scope: &'a ResourceScope,
+    pub(crate) options: &'a Options,
+    pub(crate) correlation_id: CorrelationId,
+    pub(crate) reason: RefreshReason,
+    /// The token that the platform is told to replace.
+    pub(crate) replaces: Option<TokenHash>,
+}
+
+/// A token that was checked, and where it came from.
+pub(crate) struct Fetched {
+    pub(crate) token: Accepted,
+    pub(crate) endpoint: Box<str>,
+    /// Empty where the issuer has no tenant.
+    pub(crate) tenant: Box<str>,
+    pub(crate) region: Option<Region>,
+    /// Whether the token was requested by the bare resource, as managed identities do.
+    pub(crate) by_resource: bool,
+    pub(crate) legs: Vec<LegReport>,
+    pub(crate) in_http: Duration,
+    pub(crate) in_leg1: Duration,
+}
+
+impl Fetched {
+    /// The token as the cache holds it. A bound token carries its certificate.
+    pub(super) fn into_loaded(
+        self,
+        key: crate::cache::key::CacheKey,
+        (seq, id): (RequestSeq, CorrelationId),
+        binding: Option<&Binding>,
+        context: &Context,
+    ) -> Loaded {
+        let origin = Origin {
+            endpoint: self.endpoint,
+            tenant: self.tenant,
+            region: self.region,
+            token_type: self.token.token_type.as_str().into(),
+            binding_observed: self.token.binding_observed,
+            by_resource: self.by_resource,
+            connections: Connections(Arc::clone(&context.transport)),
+        };
+        let (expiry, body) = self.token.into_parts(seq, context.origins.shared(origin), id);
+        let report = Report { legs: self.legs, http: self.in_http, leg1: self.in_leg1 };
+        Loaded { entry: Entry::new(key, expiry, body, binding), from: LoadedFrom::Service(Arc::new(report)) }
+    }
+}

@@ -1,0 +1,173 @@
+//! One request to the token service, and its checked answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use certbound_core::credential::{ClientProof, JWT_BEARER, JWT_POP};
+use certbound_core::endpoint::TokenEndpoint;
+use certbound_core::request::TokenRequest;
+use certbound_core::response::{AnswerError, HeaderFacts, TokenResponse};
+
+use super::accept::{Accepted, Expected, accept};
+use super::headers::{self, RefreshReason, Telemetry};
+use super::settings::Options;
+use crate::cache::Kind;
+use crate::certificate::Binding;
+use crate::clock::Clock;
+use crate::correlation::CorrelationId;
+use crate::credential::Proof;
+use crate::error::{Error, Leg, Misuse};
+use crate::observe::{LegReport, ObservedRequest, ObservedValue};
+use crate::transport::{AnyTransport, Via};
+
+/// The proof as the wire has it. The assertion type follows from what the proof is.
+pub(crate) fn wire_proof(proof: &Proof) -> ClientProof<'_> {
+    match proof {
+        Proof::CertificateOnly => ClientProof::CertificateOnly,
+        Proof::Bound(assertion) => ClientProof::BoundAssertion(assertion.secret()),
+        Proof::Jwt(jwt) => ClientProof::SignedAssertion(jwt),
+        Proof::Secret(secret) => ClientProof::Secret(secret),
+    }
+}
+
+/// What a request to the token service needs beside its body.
+pub(crate) struct Exchange<'a> {
+    pub(crate) transport: &'a dyn AnyTransport,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) leg: Option<Leg>,
+    pub(crate) endpoint: &'a TokenEndpoint,
+    pub(crate) kind: Kind,
+    /// The number of the service's flow in the telemetry header.
+    pub(crate) api: &'static str,
+    /// The certificate that TLS presents.
+    pub(crate) presents: Option<&'a Binding>,
+    /// The certificate that the token must name. `None` for a Bearer token.
+    pub(crate) binds_to: Option<&'a Binding>,
+    /// Whether a bound token that cannot be read is refused.
+    pub(crate) demands_observed: bool,
+    /// Whether scopes that differ in case are the same.
+    pub(crate) ignores_case: bool,
+    pub(crate) correlation_id: CorrelationId,
+    pub(crate) reason: RefreshReason,
+    pub(crate) options: &'a Options,
+}
+
+impl Exchange<'_> {
+    /// Sends the request and checks the answer.
+    pub(crate) async fn run(&self, request: &TokenRequest<'_>) -> Result<(Accepted, LegReport), Error> {
+        // The token may be as old as the request.
+        let (sent_at, before) = (self.clock.now(), self.clock.monotonic());
+        let answer = self.send(request).await?;
+        let took = self.clock.monotonic().saturating_sub(before);
+        let response = self.parse(&answer).map_err(|error| error.without(&request.secrets()))?;
+        let expected = Expected {
+            binding: self.binds_to,
+            leg: self.leg,
+            demands_observed: self.demands_observed,
+            ignores_case: self.ignores_case,
+            sent_at,
+        };
+        let token = accept(response, request, expected, self.clock.now())?;
+        let report = LegReport {
+            endpoint: self.endpoint.url().to_owned(),
+            token_type: token.token_type.clone(),
+            client_assertion_type: assertion_type(request.proof),
+            took,
+        };
+        Ok((token, report))
+    }
+
+    async fn send(&self, request: &TokenRequest<'_>) -> Result<http::Response<Bytes>, Error> {
+        let (http, observed) = self.http(request)?;
+        let via = self.presents.map_or(Via::Tls, Via::Bound);
+        if let (Some(observer), Some(observed)) = (&self.options.observer, &observed) {
+            observer.before_request(observed);
+        }
+        tracing::debug!(host = self.endpoint.host(), leg = ?self.leg, correlation_id = %self.correlation_id, "token request");
+        let answer = self.transport.send(http, via).await;
+        let answer = answer.map_err(|cause| Error::Transport { leg: self.leg, cause })?.response;
+        let status = answer.status().as_u16();
+        if let (Some(observer), Some(observed)) = (&self.options.observer, &observed) {
+            observer.after_answer(observed, status);
+        }
+        tracing::debug!(host = self.endpoint.host(), status, correlation_id = %self.correlation_id, "token answer");
+        Ok(answer)
+    }
+
+    fn parse(&self, answer: &http::Response<Bytes>) -> Result<TokenResponse, Error> {
+        let status = answer.status().as_u16();
+        // The headers of a token are not read.
+        let facts = if status == 200 { HeaderFacts::default() } else { headers::facts(answer.headers()) };
+        TokenResponse::parse(status, &facts, answer.body()).map_err(|error| match error {
+            AnswerError::Refused(answer) => Error::Refused { leg: self.leg, answer: Arc::from(answer) },
+            AnswerError::Malformed(malformed) => Error::peer(self.leg, malformed.into()),
+        })
+    }
+
+    fn http(
+        &self,
+        request: &TokenRequest<'_>,
+    ) -> Result<(http::Request<Bytes>, Option<ObservedRequest>), Error> {
+        let url = with_query(self.endpoint.url(), &self.options.extras.query);
+        let telemetry = Telemetry {
+            api: self.api,
+            kind: self.kind,
+            reason: self.reason,
+            caller: self.options.caller.each_ref().map(String::as_str),
+        };
+        let headers = headers::token_request(self.endpoint, telemetry, self.correlation_id);
+        let observed = self.options.observer.is_some().then(|| self.observed(&url, &headers, request));
+        let http = http::Request::post(url).body(Bytes::from_owner(request.encode()));
+        let mut http = http.map_err(|_| {
+            Error::misuse(self.leg, Misuse::QueryParameter { name: "(one of them)".to_owned() })
+        })?;
+        http.headers_mut().reserve(headers.len() + 1);
+        http.headers_mut().extend(headers);
+        Ok((http, observed))
+    }
+
+    fn observed(
+        &self,
+        url: &str,
+        headers: &[(http::HeaderName, http::HeaderValue)],
+        request: &TokenRequest<'_>,
+    ) -> ObservedRequest {
+        let value = |name: &str, value: &str| match TokenRequest::is_secret(name) {
+            true => ObservedValue::Redacted(value.len()),
+            false => ObservedValue::Plain(value.to_owned()),
+        };
+        ObservedRequest {
+            leg: self.leg,
+            url: url.to_owned(),
+            token_endpoint: self.endpoint.url().to_owned(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()))
+                .collect(),
+            body: request
+                .parameters()
+                .into_iter()
+                .map(|(name, text)| (name.to_owned(), value(name, text)))
+                .collect(),
+            presents: self.presents.map(Binding::thumbprint),
+        }
+    }
+}
+
+fn assertion_type(proof: ClientProof<'_>) -> Option<&'static str> {
+    let parameters = proof.parameters();
+    let (_, found) = parameters.into_iter().find(|(name, _)| *name == "client_assertion_type")?;
+    [JWT_POP, JWT_BEARER].into_iter().find(|known| *known == found)
+}
+
+/// The service takes query parameters as they stand; they were checked to be printable.
+fn with_query(url: &str, query: &[(String, String)]) -> String {
+    let mut url = url.to_owned();
+    for (at, (name, value)) in query.iter().enumerate() {
+        url.push(if at == 0 { '?' } else { '&' });
+        url.push_str(name);
+        url.push('=');
+        url.push_str(value);
+    }
+    url
+}

@@ -1,0 +1,164 @@
+//! The token service as the source of a token, with a client's credential.
+
+use std::sync::Arc;
+
+use certbound_core::certificate::Thumbprint;
+use certbound_core::endpoint::Channel;
+use certbound_core::request::TokenRequest;
+use certbound_core::time::UnixTime;
+
+use super::client_core::ClientCore;
+use super::context::Context;
+use super::issuer::{FetchRequest, Fetched, Issuer};
+use super::{headers, request};
+use crate::cache::Kind;
+use crate::certificate::{Binding, Blame, is_blamed};
+use crate::correlation::CorrelationId;
+use crate::credential::{Proof, Proves};
+use crate::error::{Error, Leg, Misuse};
+
+/// A client with its credential.
+#[derive(Clone)]
+pub(crate) struct TokenService {
+    pub(crate) client: Arc<ClientCore>,
+    pub(crate) credential: Arc<dyn Proves>,
+}
+
+impl Issuer for TokenService {
+    type Certificate = Binding;
+
+    fn context(&self) -> &Context {
+        &self.client.context
+    }
+
+    fn leg(&self) -> Option<Leg> {
+        self.credential.leg()
+    }
+
+    fn binding(certificate: &Binding) -> &Binding {
+        certificate
+    }
+
+    async fn certificate(&self, _: Kind, _: CorrelationId) -> Result<Option<Binding>, Error> {
+        self.credential.certificate().await
+    }
+
+    fn earlier(&self) -> Vec<Thumbprint> {
+        self.credential.earlier()
+    }
+
+    fn blames(error: &Error) -> bool {
+        is_blamed(error)
+    }
+
+    async fn replace(
+        &self,
+        failed: Option<&Binding>,
+        error: Error,
+        _: CorrelationId,
+    ) -> Result<Option<Binding>, Error> {
+        let changed = matches!(error, Error::Misuse { what: Misuse::BindingChanged { .. }, .. });
+        let replaced = changed
+            || match (failed, Blame::of(&error)) {
+                (Some(binding), Some(blame)) => {
+                    // An error of Leg 1 may be about another certificate than this one. Leg 1 knows which one.
+                    let blame = if error.leg() == self.leg() { blame } else { Blame::Suspected };
+                    self.credential.replace(binding, blame).await?
+                }
+                _ => false,
+            };
+        if replaced { self.credential.certificate().await } else { Err(error) }
+    }
+
+    async fn fetch(&self, certificate: Option<&Binding>, asked: &FetchRequest<'_>) -> Result<Fetched, Error> {
+        let (client, context, options) = (&*self.client, &self.client.context, asked.options);
+        let bound = asked.kind == Kind::Bound;
+        match certificate {
+            Some(binding) => self.check(binding.valid_at(context.clock.now()))?,
+            None if bound => return Err(self.misuse(Misuse::CertificateNotProvided)),
+            None => {}
+        }
+        let authority = self.authority(options, asked.correlation_id).await?;
+        let presents = certificate.filter(|_| self.credential.presents(asked.kind));
+        let channel = if presents.is_some() { Channel::MutualTls } else { Channel::Plain };
+        let flow = options.flow();
+        let endpoint = self.check(client.endpoints.of(&authority, flow, channel))?;
+        if bound {
+            self.check(authority.check_binding(self.leg().is_none()))?;
+        }
+
+        let before_proof = context.clock.monotonic();
+        let assertion = options.assertion_request(client, &authority, &endpoint, asked.correlation_id);
+        let now = context.clock.now();
+        let proof = self.credential.proof(certificate, asked.kind, &assertion, now).await?; // in Leg 2 this runs Leg 1
+        let in_leg1 = context.clock.monotonic().saturating_sub(before_proof);
+        self.accept_proof(&proof, certificate, context.clock.now())?;
+
+        let claims = self.check(options.merged_claims(&client.capabilities))?;
+        let token_request = TokenRequest {
+            client_id: &client.client_id,
+            grant: options.grant(),
+            proof: request::wire_proof(&proof),
+            scope: asked.scope.as_str(),
+            bound: bound && authority.kind().speaks_mtls_pop(),
+            claims: claims.as_deref(),
+            fmi_path: options.extras.fmi_path.as_deref(),
+            extra: &options.extras.body,
+        };
+        let exchange = request::Exchange {
+            transport: &*context.transport,
+            clock: &*context.clock,
+            leg: self.leg(),
+            endpoint: &endpoint,
+            kind: asked.kind,
+            api: headers::api(flow),
+            presents,
+            binds_to: certificate.filter(|_| bound),
+            demands_observed: context.cache_key.demands_observed(),
+            ignores_case: authority.kind().ignores_case(),
+            correlation_id: asked.correlation_id,
+            reason: asked.reason,
+            options,
+        };
+        let answer = exchange.run(&token_request).await;
+        if let Err(Error::Refused { .. }) = &answer {
+            self.credential.refused();
+        }
+        let (token, report) = answer?;
+        let leg1 = match &proof {
+            Proof::Bound(assertion) => assertion.report().cloned(),
+            _ => None,
+        };
+        Ok(Fetched {
+            token,
+            tenant: authority.tenant().map_or_else(Box::default, |tenant| tenant.as_str().into()),
+            endpoint: endpoint.url().into(),
+            region: endpoint.region().cloned(),
+            by_resource: false,
+            in_http: report.took,
+            legs: leg1.into_iter().chain([report]).collect(),
+            in_leg1,
+        })
+    }
+}
+
+impl TokenService {
+    /// The assertion must be bound to the certificate of this acquisition, and must not be about to expire.
+    fn accept_proof(&self, proof: &Proof, certificate: Option<&Binding>, now: UnixTime) -> Result<(), Error> {
+        let Proof::Bound(assertion) = proof else { return Ok(()) };
+        let Some(binding) = certificate else { return Err(self.misuse(Misuse::CertificateNotProvided)) };
+        if assertion.binding() != binding {
+            let (expected, found) = (binding.thumbprint(), assertion.binding().thumbprint());
+            return Err(self.misuse(Misuse::BindingChanged { expected, found }));
+        }
+        self.check(assertion.alive_at(now))
+    }
+
+    fn check<T>(&self, result: Result<T, impl Into<Misuse>>) -> Result<T, Error> {
+        result.map_err(|misuse| self.misuse(misuse))
+    }
+
+    pub(super) fn misuse(&self, misuse: impl Into<Misuse>) -> Error {
+        Error::misuse(self.leg(), misuse)
+    }
+}

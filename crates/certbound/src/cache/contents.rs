@@ -1,0 +1,104 @@
+//! The tokens of a cache: found, put in and removed, in memory and in the store.
+
+use certbound_core::time::UnixTime;
+
+use super::key::{ClientKey, KeyRef};
+use super::memory::Put;
+use super::store::StoreAdapter;
+use super::{Counted, Entry, LoadKey, Loaded, LoadedFrom, Payload, RequestSeq, TokenCache};
+use crate::clock::Clock;
+
+impl TokenCache {
+    /// The number of a request to the issuer that is about to begin.
+    pub(crate) fn begin_request(&self) -> RequestSeq {
+        self.inner.requests.begin()
+    }
+
+    /// The fresh token for `key`, and whether the caller is to refresh it.
+    pub(crate) fn fresh(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<(Entry, bool)> {
+        self.inner.memory.look(key, |entry| {
+            let expiry = entry.expiry();
+            if !expiry.is_fresh(now) {
+                return None;
+            }
+            self.count(Counted::Hit);
+            Some((entry.clone(), self.inner.ahead && expiry.take_refresh(now)))
+        })
+    }
+
+    /// The token for `key`, expired or not.
+    pub(crate) fn any(&self, key: &KeyRef<'_>) -> Option<Entry> {
+        self.inner.memory.look(key, |entry| Some(entry.clone()))
+    }
+
+    /// The fresh token for `key`, if a load ended between the caller's look-up and the start of its own load.
+    pub(super) fn loaded_meanwhile(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<Loaded> {
+        let entry = self.any(key).filter(|entry| entry.expiry().is_fresh(now))?;
+        Some(Loaded { entry, from: LoadedFrom::Cache })
+    }
+
+    /// The fresh token that the store has. A token that is usable and not fresh is put into memory for an outage only.
+    pub(super) async fn load_from_store(
+        &self,
+        wanted: &LoadKey,
+        payload: &Payload,
+        clock: &dyn Clock,
+    ) -> Option<Loaded> {
+        let key = wanted.token.as_ref();
+        let store = self.store_of(key.head.client)?;
+        let seq = self.begin_request().of_store();
+        let entry = store.load(&key, payload, seq).await;
+        // The time may have changed during the load.
+        let now = clock.now();
+        let entry = entry.filter(|entry| entry.expiry().is_usable(now) && !wanted.rejects(entry))?;
+        // A fresh token in memory stays: clocks that were set disagree on which of the two is older. Otherwise another
+        // process may have stored a newer token than the one in memory.
+        let succeeds = |previous: &Entry| {
+            let came = |entry: &Entry| entry.expiry().counts_from();
+            let is_fresh = previous.expiry().is_fresh(now) && !wanted.rejects(previous);
+            !is_fresh && (!previous.expiry().is_usable(now) || came(&entry) > came(previous))
+        };
+        if let Put::HasNewer = self.put(entry.clone(), succeeds, now) {
+            return self.loaded_meanwhile(&key, now).filter(|loaded| !wanted.rejects(&loaded.entry));
+        }
+        entry.expiry().is_fresh(now).then(|| {
+            self.count(Counted::FromStore);
+            Loaded { entry, from: LoadedFrom::Store }
+        })
+    }
+
+    /// Puts a new token into memory, and soon into the store.
+    pub(super) fn keep(&self, entry: &Entry, now: UnixTime) {
+        let succeeds = |previous: &Entry| entry.expiry().is_newer_than(previous.expiry());
+        if let Put::HasNewer = self.put(entry.clone(), succeeds, now) {
+            return;
+        }
+        if let Some(store) = self.store_of(entry.key().client()) {
+            store.save(entry);
+        }
+    }
+
+    /// Removes the token for `key` from memory, and soon from the store; tells whether it was in memory.
+    pub(crate) fn remove(&self, key: &KeyRef<'_>, now: UnixTime) -> bool {
+        let known = self.inner.memory.remove(key);
+        if let Some(store) = self.store_of(key.head.client) {
+            store.forget(key, now);
+        }
+        known
+    }
+
+    /// The store. `None` for a client whose tokens no later client can look for.
+    fn store_of(&self, client: &ClientKey) -> Option<&StoreAdapter> {
+        self.inner.store.as_deref().filter(|_| !client.is_ephemeral())
+    }
+
+    /// Puts a token into memory, in the place of its predecessor if it `succeeds` that.
+    fn put(&self, entry: Entry, succeeds: impl FnOnce(&Entry) -> bool, now: UnixTime) -> Put {
+        let put = self.inner.memory.put(entry, succeeds, now);
+        if let Put::Kept { evicted } = put {
+            self.count(Counted::Stored);
+            (0..evicted).for_each(|_| self.count(Counted::Evicted));
+        }
+        put
+    }
+}

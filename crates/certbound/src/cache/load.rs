@@ -1,0 +1,210 @@
+//! A miss: one request for all callers that wait for the same token, and what is served while the issuer is unavailable.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use certbound_core::certificate::Thumbprint;
+use futures_util::future::{Either, select};
+
+use super::load_key::LoadKey;
+use super::single_flight::{Load, LoadFailure};
+use super::{Counted, Entry, Loaded, Obtained, Payload, TokenCache};
+use crate::background::Background;
+use crate::clock::Clock;
+use crate::error::{Error, Misuse};
+
+/// How long a caller waits for an issuer that does not answer, while an older token is still valid.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the cache needs to find or load a token.
+pub(crate) struct LoadRequest<E> {
+    pub(crate) key: LoadKey,
+    /// Certificates before the present one, newest first. It is a function, since the list can change during a load.
+    pub(crate) earlier: E,
+    /// Whether an error blames the certificate. A new certificate that the service does not know yet must not cost the
+    /// tokens of earlier certificates.
+    pub(crate) blames: fn(&Error) -> bool,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The owner of a load that goes on after its caller was served an older token.
+    pub(crate) background: Weak<Background>,
+    pub(crate) payload: Payload,
+}
+
+impl TokenCache {
+    /// The cached token, unless the request asks for a new one; and whether the caller is to begin a refresh.
+    pub(crate) fn get<E: Fn() -> Vec<Thumbprint>>(&self, request: &LoadRequest<E>) -> Option<(Entry, bool)> {
+        let (key, token, now) = (&request.key, request.key.token.as_ref(), request.clock.now());
+        if key.skips_cache() || self.any(&token).is_some_and(|entry| key.rejects(&entry)) {
+            return None;
+        }
+        // No token outlives its certificate, so a fresh token has a valid certificate.
+        match self.fresh(&token, now) {
+            None if !key.wants_new() => self.stand_in(&token, &(request.earlier)(), now),
+            fresh => fresh,
+        }
+    }
+
+    /// Waits for the token, which `load` requests if no request is under way. While the issuer fails or does not answer, an
+    /// older token is served until it expires.
+    ///
+    /// # Errors
+    /// The error of the load.
+    pub(crate) async fn load<E, F>(
+        &self,
+        request: LoadRequest<E>,
+        load: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<(Entry, Obtained), Error>
+    where
+        E: Fn() -> Vec<Thumbprint>,
+        F: Future<Output = Result<Loaded, Error>> + Send + 'static,
+    {
+        self.count(Counted::Miss);
+        let LoadRequest { key, earlier, blames, clock, background, payload } = request;
+        let (token, wants_new) = (key.token.clone(), key.wants_new());
+        let older_token = |now| match wants_new {
+            true => None,
+            false => self.in_outage(&token.as_ref(), &earlier(), now),
+        };
+        let has_older = !wants_new && self.usable(&token.as_ref(), &earlier(), clock.now()).is_some();
+        let attempt = self.clone().find_or_load(key, payload, Arc::clone(&clock), load);
+        let (loaded, joined) = if !has_older {
+            attempt.await
+        } else {
+            match select(Box::pin(attempt), clock.wait(PATIENCE)).await {
+                Either::Left((loaded, _)) => loaded,
+                Either::Right(((), attempt)) => match older_token(clock.now()) {
+                    None => attempt.await,
+                    Some(entry) => {
+                        let served = entry.clone();
+                        Background::spawn(&background, async move {
+                            if let (Err(error), _) = attempt.await {
+                                tracing::warn!(%error, "a token could not be fetched in its last minutes yet");
+                                served.extend_after(&error, &token, blames, clock.now());
+                            }
+                        });
+                        return Ok((entry, Obtained::FROM_CACHE));
+                    }
+                },
+            }
+        };
+        if joined {
+            self.count(Counted::Joined);
+        }
+        match loaded {
+            Ok(Loaded { entry, from }) => Ok((entry, Obtained::by_load(joined, from))),
+            Err(error) if error.is_transient() => {
+                let entry = older_token(clock.now()).ok_or(error)?;
+                Ok((entry, Obtained::FROM_CACHE))
+            }
+            Err(error) if blames(&error) && !wants_new => {
+                let now = clock.now();
+                let entry = self.of_earlier(&token.as_ref(), &earlier(), now);
+                let Some(entry) = entry.filter(|entry| entry.expiry().extend(now)) else { return Err(error) };
+                self.count(Counted::InOutage);
+                tracing::warn!(%error, "a token of an earlier certificate is served");
+                Ok((entry, Obtained::FROM_CACHE))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Requests a new token while the old token is served. The old token is served for longer if the request fails.
+    ///
+    /// # Errors
+    /// The error of the load.
+    pub(crate) async fn refresh<E, F>(
+        &self,
+        request: LoadRequest<E>,
+        load: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<(), Error>
+    where
+        E: Fn() -> Vec<Thumbprint>,
+        F: Future<Output = Result<Loaded, Error>> + Send + 'static,
+    {
+        let LoadRequest { key, earlier, blames, clock, .. } = request;
+        let token = key.token.clone();
+        // Looked up before the request: a token that comes meanwhile has its own times.
+        let served = self.usable(&token.as_ref(), &earlier(), clock.now());
+        let cache = self.clone();
+        let refreshing = Arc::clone(&clock);
+        let load = move || -> Load<Result<Loaded, Error>> {
+            cache.count(Counted::Refresh);
+            Box::pin(cache.load_and_keep(refreshing, load))
+        };
+        let (loaded, joined) = self.share(key, load).await;
+        if let Err(error) = loaded {
+            if !joined {
+                self.count(Counted::FailedRefresh);
+            }
+            if let Some(served) = served {
+                served.extend_after(&error, &token, blames, clock.now());
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Looks again before it loads: another load may have ended meanwhile, and the store may have the token.
+    async fn find_or_load<F>(
+        self,
+        key: LoadKey,
+        payload: Payload,
+        clock: Arc<dyn Clock>,
+        load: impl FnOnce() -> F + Send + 'static,
+    ) -> (Result<Loaded, Error>, bool)
+    where
+        F: Future<Output = Result<Loaded, Error>> + Send + 'static,
+    {
+        let (cache, found) = (self.clone(), key.clone());
+        let load = move || -> Load<Result<Loaded, Error>> {
+            Box::pin(async move {
+                match cache.find(&found, &payload, &*clock).await {
+                    Some(loaded) => Ok(loaded),
+                    None => cache.load_and_keep(clock, load).await,
+                }
+            })
+        };
+        self.share(key, load).await
+    }
+
+    async fn find(&self, key: &LoadKey, payload: &Payload, clock: &dyn Clock) -> Option<Loaded> {
+        if key.skips_cache() {
+            return None;
+        }
+        let loaded = self.loaded_meanwhile(&key.token.as_ref(), clock.now());
+        match loaded.filter(|loaded| !key.rejects(&loaded.entry)) {
+            Some(loaded) => Some(loaded),
+            None => self.load_from_store(key, payload, clock).await,
+        }
+    }
+
+    async fn load_and_keep<F>(
+        self,
+        clock: Arc<dyn Clock>,
+        load: impl FnOnce() -> F + Send,
+    ) -> Result<Loaded, Error>
+    where
+        F: Future<Output = Result<Loaded, Error>> + Send,
+    {
+        let loaded = load().await?;
+        self.keep(&loaded.entry, clock.now());
+        Ok(loaded)
+    }
+
+    /// One load for all callers that wait for the same token. The second value tells whether another caller began it.
+    async fn share(
+        &self,
+        key: LoadKey,
+        load: impl FnOnce() -> Load<Result<Loaded, Error>>,
+    ) -> (Result<Loaded, Error>, bool) {
+        let (loaded, joined) = self.inner.loads.run(key, load).await;
+        let loaded = loaded.unwrap_or_else(|failure| {
+            let misuse = match failure {
+                LoadFailure::Panicked => Misuse::ProviderPanicked,
+                LoadFailure::RuntimeEnded => Misuse::RuntimeEnded,
+            };
+            Err(Error::misuse(None, misuse))
+        });
+        (loaded, joined)
+    }
+}

@@ -1,0 +1,133 @@
+//! The platform of a managed identity as the source of a token.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use certbound_core::certificate::Thumbprint;
+use certbound_core::managed_identity::MachineSource;
+
+use super::blame::blame_of;
+use super::call::{TokenCall, blame};
+use super::issued_certificate::IssuedCertificate;
+use super::{Machine, bearer};
+use crate::acquire::Context;
+use crate::acquire::accept::Accepted;
+use crate::acquire::issuer::{FetchRequest, Fetched, Issuer};
+use crate::cache::Kind;
+use crate::certificate::Binding;
+use crate::correlation::CorrelationId;
+use crate::error::{Error, Leg};
+
+/// The platform that a managed identity belongs to.
+#[derive(Clone)]
+pub(super) struct Platform(pub(super) Arc<Machine>);
+
+impl Issuer for Platform {
+    type Certificate = Arc<IssuedCertificate>;
+
+    fn context(&self) -> &Context {
+        &self.0.context
+    }
+
+    fn leg(&self) -> Option<Leg> {
+        None
+    }
+
+    fn binding(certificate: &Self::Certificate) -> &Binding {
+        &certificate.binding
+    }
+
+    async fn certificate(&self, kind: Kind, id: CorrelationId) -> Result<Option<Self::Certificate>, Error> {
+        match kind {
+            Kind::Bearer => Ok(None),
+            Kind::Bound => match self.0.ready().map_err(blame(None))? {
+                Some(certificate) => Ok(Some(certificate)),
+                None => {
+                    // Boxed because it is rare: the future of a usual acquisition stays small.
+                    let issued = Box::pin(self.0.certificate(None, id)).await;
+                    issued.map(Some).map_err(blame(None))
+                }
+            },
+        }
+    }
+
+    fn earlier(&self) -> Vec<Thumbprint> {
+        self.0.earlier()
+    }
+
+    fn blames(error: &Error) -> bool {
+        blame_of(error).is_some()
+    }
+
+    async fn replace(
+        &self,
+        failed: Option<&Self::Certificate>,
+        error: Error,
+        id: CorrelationId,
+    ) -> Result<Option<Self::Certificate>, Error> {
+        let Some(failed) = failed else { return Err(error) };
+        self.0.instead_of(failed, error, None, id).await.map(Some)
+    }
+
+    /// Service Fabric answers with its own cached token, unless it is told by a hash which token to replace.
+    fn names_replaced_token(&self) -> bool {
+        self.0.endpoint.origin() == MachineSource::ServiceFabric
+    }
+
+    async fn fetch(
+        &self,
+        certificate: Option<&Self::Certificate>,
+        asked: &FetchRequest<'_>,
+    ) -> Result<Fetched, Error> {
+        match certificate {
+            Some(certificate) => self.fetch_bound(certificate, asked).await,
+            None => self.fetch_bearer(asked).await,
+        }
+    }
+}
+
+impl Platform {
+    async fn fetch_bound(
+        &self,
+        certificate: &IssuedCertificate,
+        asked: &FetchRequest<'_>,
+    ) -> Result<Fetched, Error> {
+        let call = TokenCall {
+            machine: &self.0,
+            certificate,
+            leg: None,
+            options: asked.options,
+            correlation_id: asked.correlation_id,
+        };
+        let (token, report) = call.send(asked.scope.as_str(), asked.reason).await?;
+        let endpoint = &certificate.endpoint;
+        Ok(Fetched {
+            token,
+            endpoint: endpoint.url().into(),
+            tenant: endpoint.tenant().map_or_else(Box::default, |tenant| tenant.as_str().into()),
+            region: endpoint.region().cloned(),
+            by_resource: false,
+            in_http: report.took,
+            legs: vec![report],
+            in_leg1: Duration::ZERO,
+        })
+    }
+
+    async fn fetch_bearer(&self, asked: &FetchRequest<'_>) -> Result<Fetched, Error> {
+        let (machine, clock) = (&self.0, &self.0.context.clock);
+        let before = clock.monotonic();
+        let answer =
+            bearer::token(machine, asked.scope.resource(), asked.replaces, asked.correlation_id).await;
+        let answer = answer.map_err(blame(None))?;
+        Ok(Fetched {
+            in_http: clock.monotonic().saturating_sub(before),
+            token: Accepted::from_platform(answer, clock.now()),
+            endpoint: machine.endpoint.base().into(),
+            tenant: Box::default(),
+            region: None,
+            by_resource: true,
+            legs: Vec::new(),
+            in_leg1: Duration::ZERO,
+        })
+    }
+}
