@@ -43,7 +43,7 @@ use crate::error::Error;
 /// Bounded by count and by bytes: past either, the tokens that end soonest go first. A token is served while more than
 /// five minutes are left of it, or half of what was left when it came, and to its end while the token service is away.
 /// Nothing is written to disk, unless [a store](TokenCache::with_store) does. Tokens of different certificates, tenants,
-/// clients, scopes and kinds never meet.
+/// clients, scopes and kinds never meet. Use it, and its clients, in one async runtime.
 ///
 /// ```
 /// use certbound::TokenCache;
