@@ -1,4 +1,4 @@
-//! Start here: the one walk to a token, for every source of tokens.
+//! Start here: how an acquisition gets a token, for every source of tokens.
 //!
 //! ```text
 //!  Acquisition::run      options ─► certificate ─► key ─► cache ─► token
@@ -13,7 +13,7 @@
 //!  (a managed identity)  the platform's own answer                            for a Bearer token
 //! ```
 //!
-//! `issuer.rs` has the seam, `token_service.rs` and `managed_identity/platform.rs` are its two implementations.
+//! `issuer.rs` defines the trait `Issuer`. `token_service.rs` and `managed_identity/platform.rs` implement it.
 
 pub(crate) mod accept;
 mod authority;
@@ -50,7 +50,7 @@ use crate::correlation::CorrelationId;
 use crate::error::Error;
 use crate::rejected::TokenHash;
 
-/// One acquisition, with everything it needs, so that it can outlive its caller.
+/// One acquisition. It owns its data, so that it can outlive its caller.
 #[derive(Clone)]
 pub(crate) struct Acquisition<I> {
     pub(crate) issuer: I,
@@ -62,11 +62,11 @@ pub(crate) struct Acquisition<I> {
 }
 
 impl<I: Issuer> Acquisition<I> {
-    /// A valid token: from the cache, from the request of another caller, or from the issuer.
+    /// Returns a valid token from the cache, from the request of another caller, or from the issuer.
     pub(crate) async fn run(mut self) -> Result<(Entry, Obtained), Error> {
         self.options.check().map_err(|misuse| Error::misuse(self.issuer.leg(), misuse))?;
         let id = self.correlation_id();
-        // The certificate is chosen once, for the cache key, for TLS and for the token.
+        // The certificate is chosen once. The cache key, TLS and the token use the same one.
         let certificate = match self.issuer.certificate(self.kind, id).await {
             Ok(certificate) => certificate,
             Err(error) => return self.without_certificate(error),
@@ -83,8 +83,7 @@ impl<I: Issuer> Acquisition<I> {
         cache.load(request, move || self.fetch(certificate, replaces)).await
     }
 
-    /// Requests a new token in the background. No caller waits for it: an error is logged, and is returned to callers when
-    /// the old token has expired.
+    /// Requests a new token in the background. No caller waits for it. An error is only logged.
     #[cold]
     pub(crate) fn refresh_ahead(mut self) {
         self.options = self.options.of_nobody();
@@ -105,7 +104,8 @@ impl<I: Issuer> Acquisition<I> {
         cache.refresh(request, move || self.fetch(certificate, None)).await
     }
 
-    /// Requests a token on a miss. A certificate that is refused and has a successor is replaced once.
+    /// Requests a token on a miss. If the certificate is refused and has a successor, the request is repeated once with
+    /// that one.
     async fn fetch(
         self,
         certificate: Option<I::Certificate>,
@@ -114,7 +114,7 @@ impl<I: Issuer> Acquisition<I> {
         let id = self.options.correlation_id.unwrap_or_else(CorrelationId::random);
         match self.attempt(certificate.as_ref(), replaces, id).await {
             Err(error) => {
-                // Boxed because it is rare: the future of a usual acquisition stays small.
+                // The future is boxed because a replacement is rare: the future of a usual acquisition stays small.
                 let other = Box::pin(self.issuer.replace(certificate.as_ref(), error, id)).await?;
                 self.attempt(other.as_ref(), replaces, id).await
             }
@@ -144,7 +144,8 @@ impl<I: Issuer> Acquisition<I> {
         Ok(fetched.into_loaded(key, (seq, correlation_id), binding, self.context()))
     }
 
-    /// While no certificate can be obtained, a token of an earlier certificate is served until it expires.
+    /// If no certificate can be obtained because of an outage, returns a token of an earlier certificate that has not
+    /// expired.
     fn without_certificate(&self, error: Error) -> Result<(Entry, Obtained), Error> {
         if !error.is_transient() || self.load_key(None, None).wants_new() {
             return Err(error);
@@ -192,7 +193,8 @@ impl<I: Issuer> Acquisition<I> {
         }
     }
 
-    /// The token that the platform is told to replace: the cached token, if a resource rejected or challenged it.
+    /// Returns the token that the platform is told to replace: the cached token, if a resource rejected or challenged
+    /// it.
     fn replaced_token(&self) -> Option<TokenHash> {
         let options = &self.options;
         let is_rejected = options.claims.is_some() || options.rejected.is_some();
@@ -203,7 +205,7 @@ impl<I: Issuer> Acquisition<I> {
         options.rejected.is_none_or(|rejected| rejected == cached).then_some(cached)
     }
 
-    /// Why the cache was not enough, for the telemetry header.
+    /// Returns why a request is sent although there is a cache, for the telemetry header.
     fn reason(&self, certificate: Option<&I::Certificate>) -> RefreshReason {
         let (options, cache) = (&self.options, &self.context().cache);
         if options.force_refresh || options.claims.is_some() || options.rejected.is_some() {

@@ -1,16 +1,16 @@
-//! Work that goes on without a caller, and ends with the last handle.
+//! Background tasks, which end when the last handle of their client is dropped.
 
 use std::sync::{Mutex, PoisonError, Weak};
 
 use tokio::task::JoinSet;
 
-/// Tasks of one client. Its handles own it, and what they share only points to it: so dropping the last handle drops the
-/// tasks, wherever they are.
+/// The background tasks of one client. The client's handles own it with an `Arc`. Tasks and shared parts refer to it
+/// only with a `Weak`, so dropping the last handle aborts the tasks.
 #[derive(Default)]
 pub(crate) struct Background(Mutex<JoinSet<()>>);
 
 impl Background {
-    /// Starts `work`, if there are a handle and a runtime.
+    /// Starts `work`. It does nothing if the client was dropped, or outside of a tokio runtime.
     pub(crate) fn spawn(owner: &Weak<Self>, work: impl Future<Output = ()> + Send + 'static) {
         let (Some(owner), Ok(runtime)) = (owner.upgrade(), tokio::runtime::Handle::try_current()) else {
             return;

@@ -1,20 +1,21 @@
-//! The only reader of time.
+//! The clock of a client. No other module reads the time.
 
 use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use certbound_core::time::UnixTime;
 
-/// Where a client reads the time. Implement it to run against a clock of your own; tests never sleep.
+/// The time source of a client. Implement it to run against your own clock, for example in tests.
 pub trait Clock: Send + Sync + 'static {
-    /// The current time of day, in whole seconds. Read once for each cache hit.
+    /// Returns the current time of day in whole seconds. Each cache hit calls it once.
     fn now(&self) -> UnixTime;
 
-    /// Time since an arbitrary fixed moment, never running backwards; used for durations in details only.
+    /// Returns the time since an arbitrary fixed moment. It never decreases, and is used only for durations in details.
     fn monotonic(&self) -> Duration;
 
-    /// Waits: before a request is tried again, and for a service that does not answer while a token still works. Default:
-    /// by the runtime's timer, which must be enabled; outside of a runtime by a thread.
+    /// Returns a future that completes after `time`. It is used before a retry, and to limit the wait for a service
+    /// while an older token is still valid. Default: the timer of the tokio runtime, which must be enabled. Outside of
+    /// a runtime it uses a thread.
     fn wait(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         match tokio::runtime::Handle::try_current() {
             Ok(_) => Box::pin(tokio::time::sleep(time)),
@@ -27,24 +28,24 @@ async fn by_thread(time: Duration) {
     let (over, waits) = tokio::sync::oneshot::channel();
     let waiting = std::thread::Builder::new().name("certbound-wait".to_owned()).spawn(move || {
         std::thread::sleep(time);
-        // Nobody may wait any more.
+        // The receiver may have been dropped already.
         let _ = over.send(());
     });
     match waiting {
         Ok(_) => waits.await.unwrap_or_default(),
-        // No thread is to be had: this one is nobody else's, since there is no runtime.
+        // No thread can be started. There is no runtime here, so blocking this thread delays no other task.
         Err(_) => std::thread::sleep(time),
     }
 }
 
-/// The machine's clock.
+/// The clock of the machine.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     started: Instant,
 }
 
 impl SystemClock {
-    /// A clock whose monotonic time begins now.
+    /// Returns a clock whose monotonic time starts at zero now.
     #[expect(clippy::disallowed_methods, reason = "this is the one seam through which time comes in")]
     pub fn new() -> Self {
         Self { started: Instant::now() }
@@ -60,7 +61,7 @@ impl Default for SystemClock {
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the one seam through which time comes in")]
     fn now(&self) -> UnixTime {
-        // A clock set before 1970 reads as 1970, at which nothing is valid yet: that fails closed.
+        // A clock that is set before 1970 reads as 1970. At that time no certificate is valid, so requests fail.
         UnixTime::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
     }
 

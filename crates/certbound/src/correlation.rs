@@ -1,4 +1,4 @@
-//! The id that ties a call to the service's own records.
+//! The id by which a call can be found in the service's logs.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -8,19 +8,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use uuid::Uuid;
 
-/// A correlation id: a GUID, sent as `client-request-id` on every request of one acquisition.
+/// A correlation id: a GUID that the client sends as `client-request-id` in every request of one acquisition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CorrelationId(Uuid);
 
 impl CorrelationId {
-    /// A fresh one.
+    /// Returns a new random id.
     pub fn random() -> Self {
         Self(uuid::Builder::from_random_bytes(numbers().to_le_bytes()).into_uuid())
     }
 }
 
-/// No two are alike, and none is guessed by another process. They are no secret, so the operating system is asked once, not for
-/// each request.
+/// Returns a unique number that another process cannot guess. It is not a secret, so the operating system's randomness
+/// is read only once per process and not for each request.
 fn numbers() -> u128 {
     static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(Default::default);
     static MADE: AtomicU64 = AtomicU64::new(0);

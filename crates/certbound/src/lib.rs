@@ -1,10 +1,11 @@
 //! Certificate-bound (mTLS Proof-of-Possession) tokens for Microsoft Entra.
 //!
 //! A stolen Bearer token works for whoever holds it. A certificate-bound token works only on a TLS connection that
-//! presents the certificate whose SHA-256 stands in the token. This library obtains such tokens by certificate
-//! directly, or by the **FIC two-leg flow**: Leg 1 gets an assertion bound to a certificate, Leg 2 exchanges it over
-//! TLS with the same certificate for the resource's token. It caches them, and calls resources with them.
-//!
+//! A stolen Bearer token works for every program that has it. A certificate-bound token works only on a TLS connection
+//! that presents the certificate named in the token by its SHA-256. This library gets such tokens directly by a
+//! certificate, or by the **FIC two-leg flow**: Leg 1 gets an assertion bound to a certificate, and Leg 2 exchanges it
+//! on a TLS connection with the same certificate for the resource's token. The library caches the tokens and calls
+//! resources with them.
 //! ```no_run
 //! use bytes::Bytes;
 //! use certbound::{Authority, BindingCertificate, Client, Cloud, Region, ResourceScope, TenantId};
@@ -26,10 +27,10 @@
 //! # }
 //! ```
 //!
-//! # The house
+//! # Floors
 //!
-//! A newcomer to the source begins in `acquire.rs`. A module imports from its own folder and from the floors below it, never
-//! from its own floor or from above; `cargo xtask layering` reads this drawing and checks it.
+//! Start reading the source in `acquire.rs`. A module imports only from its own folder and from the floors below it,
+//! never from its own floor or from floors above. `cargo xtask layering` reads this drawing and checks it.
 //!
 //! ```text
 //!  9  lib.rs                         the public names
@@ -111,22 +112,22 @@ pub use crate::state::StateDirectory;
 pub use crate::token::{BearerToken, BoundToken, Details, Scheme};
 pub use crate::transport::{Answer, HyperTransport, Network, NetworkBuilder, TlsFacts, Transport, Via};
 
-/// The examples of the page on managed identities are compiled with the documentation tests, as the README's.
+/// Compiles the examples of the page on managed identities as documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/managed-identity.md")]
 struct ManagedIdentities;
 
-/// The example of the page on rotation, likewise.
+/// Compiles the example of the page on rotation as a documentation test.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/rotation.md")]
 struct Rotation;
 
-/// The example of the page on the cache, likewise.
+/// Compiles the example of the page on the cache as a documentation test.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/cache.md")]
 struct Caching;
 
-/// The README's example is compiled with the documentation tests.
+/// Compiles the README's example as a documentation test.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

@@ -1,4 +1,4 @@
-//! Seeing requests before they are sent, and the report on `jwt-pop` that stands on it.
+//! Observers, which see requests before they are sent, and the report on `jwt-pop`, which is one of them.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -9,14 +9,14 @@ use certbound_core::credential::JWT_POP;
 
 use crate::error::Leg;
 
-/// Is told of each token request just before it is sent. It cannot change it.
+/// An observer of token requests. It cannot change a request.
 ///
-/// Called on the task that acquires; it must not block. Closures `Fn(&ObservedRequest)` are observers.
+/// It is called on the task of the acquisition, so it must not block. Closures `Fn(&ObservedRequest)` are observers.
 pub trait Observer: Send + Sync + 'static {
-    /// A request is about to be sent.
+    /// Called just before a request is sent.
     fn before_request(&self, request: &ObservedRequest);
 
-    /// Its answer's status came.
+    /// Called with the HTTP status when the answer has arrived. Default: does nothing.
     fn after_answer(&self, _request: &ObservedRequest, _status: u16) {}
 }
 
@@ -26,19 +26,19 @@ impl<F: Fn(&ObservedRequest) + Send + Sync + 'static> Observer for F {
     }
 }
 
-/// A token request as it will be sent, with every secret value replaced by its length.
+/// A token request as it will be sent. Each secret value is replaced by its length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ObservedRequest {
-    /// Which leg it is; none in the direct flow.
+    /// The leg of the request. It is `None` in the direct flow.
     pub leg: Option<Leg>,
     /// The full URL.
     pub url: String,
-    /// The token endpoint, without query.
+    /// The token endpoint, without a query.
     pub token_endpoint: String,
-    /// Headers in the order sent.
+    /// The headers, in the order in which they are sent.
     pub headers: Vec<(String, String)>,
-    /// Body parameters in the order sent.
+    /// The parameters of the body, in the order in which they are sent.
     pub body: Vec<(String, ObservedValue)>,
     /// The certificate that TLS presents, if any.
     pub presents: Option<Thumbprint>,
@@ -47,9 +47,9 @@ pub struct ObservedRequest {
 /// The value of a body parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObservedValue {
-    /// Not a secret.
+    /// A value that is not secret.
     Plain(String),
-    /// A secret of this many bytes.
+    /// The length of a secret value, in bytes.
     Redacted(usize),
 }
 
@@ -63,16 +63,16 @@ impl fmt::Display for ObservedValue {
 }
 
 impl ObservedRequest {
-    /// The value of a body parameter.
+    /// Returns the value of a body parameter.
     pub fn parameter(&self, name: &str) -> Option<&ObservedValue> {
         self.body.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 }
 
-/// What a Leg 2 request showed of its `jwt-pop` configuration.
+/// An observer that reports how a Leg 2 request used `jwt-pop`.
 ///
-/// Make one, give a clone of its `Arc` to `.observe(..)`, and read it afterwards. It reports the last request of Leg 2
-/// that was sent; on a cache hit nothing is sent and it stays empty.
+/// Create a report, pass a clone of its `Arc` to `.observe(..)`, and read it after the call. It reports the last
+/// request of Leg 2. On a cache hit no request is sent, so the report stays empty.
 #[derive(Debug, Default)]
 pub struct JwtPopReport {
     seen: Mutex<Option<JwtPop>>,
@@ -84,13 +84,13 @@ pub struct JwtPopReport {
 pub struct JwtPop {
     /// The token endpoint that was named to Leg 1.
     pub token_endpoint: String,
-    /// The URL the request went to.
+    /// The URL of the request.
     pub request_uri: String,
-    /// `client_assertion` was there.
+    /// Whether the request had `client_assertion`.
     pub has_client_assertion: bool,
-    /// `client_assertion_type` was there.
+    /// Whether the request had `client_assertion_type`.
     pub has_client_assertion_type: bool,
-    /// Its value.
+    /// The value of `client_assertion_type`.
     pub client_assertion_type: Option<String>,
     /// The certificate that TLS presented.
     pub presents: Option<Thumbprint>,
@@ -100,11 +100,11 @@ pub struct JwtPop {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Check {
-    /// A stable name.
+    /// A stable name of the check.
     pub id: &'static str,
-    /// Whether it holds.
+    /// Whether the check passed.
     pub ok: bool,
-    /// What was seen.
+    /// The facts that were checked.
     pub text: String,
 }
 
@@ -126,19 +126,19 @@ impl Observer for JwtPopReport {
 }
 
 impl JwtPopReport {
-    /// What was seen; none when no request of Leg 2 was sent.
+    /// Returns the facts, or `None` if no request of Leg 2 was sent.
     pub fn facts(&self) -> Option<JwtPop> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The facts judged, a line each; none when no request was sent.
+    /// Returns one check for each fact. The list is empty if no request of Leg 2 was sent.
     pub fn checks(&self) -> Vec<Check> {
         self.facts().as_ref().map(JwtPop::checks).unwrap_or_default()
     }
 }
 
 impl JwtPop {
-    /// The facts judged, a line each.
+    /// Returns one check for each fact.
     pub fn checks(&self) -> Vec<Check> {
         let check = |id, ok, text: String| Check { id, ok, text };
         let kind = self.client_assertion_type.as_deref().unwrap_or("none");
@@ -166,13 +166,13 @@ fn host_of(url: &str) -> &str {
     rest.split(['/', ':', '?']).next().unwrap_or_default()
 }
 
-/// In every cloud the mTLS host is `[{region}.]mtlsauth.{domain}`.
+/// Returns whether a host is an mTLS host. In every cloud its form is `[{region}.]mtlsauth.{domain}`.
 fn is_mtls_host(host: &str) -> bool {
     host.starts_with("mtlsauth.")
         || host.split_once('.').is_some_and(|(_, rest)| rest.starts_with("mtlsauth."))
 }
 
-/// What Leg 1's own request looked like, for details.
+/// The facts of the request of one leg, for details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LegReport {

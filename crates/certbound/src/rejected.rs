@@ -1,22 +1,22 @@
-//! Naming a token that a resource rejected, without keeping the token.
+//! The hash that names a rejected token, so that the token itself need not be stored.
 
 use std::fmt;
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::secret::Secret;
 
-/// SHA-256 of an access token; lets `.rejected(..)` replace exactly that token and no newer one.
+/// The SHA-256 of an access token. With it `.rejected(..)` replaces exactly that token and no newer one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
-    /// The hash of a token.
+    /// Returns the hash of a token.
     pub fn of(token: &Secret) -> Self {
-        // The same function as a certificate's thumbprint: SHA-256 of bytes.
+        // This is the function for a certificate's thumbprint. Both are the SHA-256 of bytes.
         Self(*Thumbprint::of_der(token.expose().as_bytes()).as_bytes())
     }
 
-    /// In lower-case hexadecimal.
+    /// Returns the hash in lower-case hexadecimal.
     pub(crate) fn hex(self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn a_token_is_named_by_its_hash() {
-        // The vector of MSAL's own tests.
+        // This is the vector of MSAL's own tests.
         let hash = TokenHash::of(&Secret::new("test_token"));
         assert_eq!(hash.hex(), "cc0af97287543b65da2c7e1476426021826cab166f1e063ed012b855ff819656");
     }

@@ -1,4 +1,4 @@
-//! What an answer must be before its token is used.
+//! The checks of a token answer before its token is used.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,36 +19,37 @@ use crate::certificate::{Binding, observe};
 use crate::correlation::CorrelationId;
 use crate::error::{AssertionError, Error, Leg, PeerMisbehaved};
 
-/// What the answer is held against, beside the request.
+/// The facts, besides the request, with which the answer is compared.
 pub(crate) struct Expected<'a> {
-    /// The certificate, where a bound token was asked for.
+    /// The certificate that the token must name. It is `None` if a Bearer token was requested.
     pub(crate) binding: Option<&'a Binding>,
     pub(crate) leg: Option<Leg>,
-    /// Whether a token that cannot be read is refused, although the answer says that it is bound.
+    /// Whether an unreadable token is refused although the answer says that it is bound.
     pub(crate) demands_observed: bool,
-    /// Whether scopes that differ in case are the same.
+    /// Whether scopes that differ only in case are equal.
     pub(crate) ignores_case: bool,
-    /// When the request was sent: the token may be as old as that.
+    /// When the request was sent. The lifetime of the token can begin at that time.
     pub(crate) sent_at: UnixTime,
 }
 
-/// A token that passed every check of the client: of [`accept`], or of the parser of a platform's answer.
+/// A token that passed every check of the client: the checks of [`accept`], or those of the parser of a platform's
+/// answer.
 pub(crate) struct Accepted {
     pub(crate) secret: Secret,
     pub(crate) token_type: String,
-    /// As the answer named them, with spaces between.
+    /// The granted scopes as the answer named them, separated by spaces.
     pub(crate) granted: Option<Box<str>>,
-    /// From when its life counts, by the client's clock.
+    /// The start of the lifetime, by the client's clock.
     pub(crate) at: UnixTime,
     pub(crate) expires_at: UnixTime,
     pub(crate) refresh_at: Option<UnixTime>,
     pub(crate) binding_observed: bool,
-    /// Other members of the answer, as texts.
+    /// The other members of the answer, as texts.
     pub(crate) additional: BTreeMap<String, String>,
 }
 
 impl Accepted {
-    /// The Bearer token of a platform, whose answer was checked by its parser.
+    /// Wraps the Bearer token of a platform. The parser of the platform's answer has checked it.
     pub(crate) fn from_platform(answer: BearerAnswer, now: UnixTime) -> Self {
         Self {
             secret: answer.access_token,
@@ -62,7 +63,7 @@ impl Accepted {
         }
     }
 
-    /// The parts of its cache entry.
+    /// Splits the token into the parts of a cache entry.
     pub(crate) fn into_parts(
         self,
         seq: RequestSeq,
@@ -77,7 +78,7 @@ impl Accepted {
     }
 }
 
-/// What the answer brought, or why it is not taken; neither repeats what the request kept secret.
+/// Checks an answer and returns its token. Neither the token's details nor the error repeat a secret of the request.
 pub(crate) fn accept(
     response: TokenResponse,
     request: &TokenRequest<'_>,
@@ -87,7 +88,7 @@ pub(crate) fn accept(
     let named = response.scope.as_ref().is_some_and(|scopes| *scopes != [request.scope]);
     let mut accepted =
         judge(response, request, expected, now).map_err(|error| error.without(&request.secrets()))?;
-    // Mostly there is neither.
+    // Most answers have neither a scope of their own nor additional members, so the search for secrets is skipped.
     if named || !accepted.additional.is_empty() {
         let secrets = request.secrets().and(accepted.secret.expose());
         accepted.granted = accepted.granted.map(|scopes| secrets.redacted(&scopes).into());
@@ -98,7 +99,8 @@ pub(crate) fn accept(
     Ok(accepted)
 }
 
-/// Fails closed: the right type, the right scope, bound to our certificate, alive. Anything else is an error.
+/// Accepts a token only if its type and scope are the requested ones, it names our certificate, and it is not expired.
+/// Every other case is an error.
 fn judge(
     response: TokenResponse,
     request: &TokenRequest<'_>,
@@ -121,10 +123,10 @@ fn judge(
         Some(binding) => expected.observed(&response.access_token, binding, request.bound).map_err(peer)?,
         None => false,
     };
-    // A machine can sleep between the two, and its clock be set: the earlier one errs on the safe side.
+    // The machine can sleep between the two readings, and its clock can be set. The earlier one is the safe choice.
     let at = now.min(expected.sent_at);
     let own_expiry = at.plus(response.expires_in);
-    // A bound token is useless once its certificate has ended.
+    // A bound token is useless after its certificate has expired.
     let expires_at =
         expected.binding.map_or(own_expiry, |binding| own_expiry.min(binding.chain().not_after()));
     if expires_at <= now {
@@ -144,9 +146,11 @@ fn judge(
 }
 
 impl Expected<'_> {
-    /// Whether the token was seen to name our certificate, as far as that is demanded.
+    /// Returns whether the token was read and names our certificate. It is an error if a readable token does not name
+    /// it, or if an unreadable one is not allowed.
     fn observed(&self, token: &Secret, binding: &Binding, by_type: bool) -> Result<bool, PeerMisbehaved> {
-        // Leg 1's token is an assertion: the service that is shown it next must read what it is bound to.
+        // The token of Leg 1 is an assertion. Leg 2's token service must read its binding, so the client must be able
+        // to read it too.
         match (observe(token, binding, by_type), self.leg) {
             (Err(PeerMisbehaved::ConfirmationMissing), Some(Leg::One)) => {
                 Err(PeerMisbehaved::AssertionNotBound)
@@ -158,10 +162,10 @@ impl Expected<'_> {
     }
 }
 
-/// Members that are read, or that hold what must not be shown.
+/// Members that the library reads itself, or that can contain secrets.
 const KNOWN: [&str; 6] = ["refresh_token", "id_token", "client_info", "foci", "spa_code", "authority"];
 
-/// Every other member, and those that `client_info` holds beside the user's two ids, each in its text form.
+/// Returns the text form of every other member, and of the members in `client_info` except the user's two ids.
 fn additional(extra: &Map<String, Value>) -> BTreeMap<String, String> {
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),

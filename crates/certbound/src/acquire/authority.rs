@@ -1,4 +1,4 @@
-//! Which authority one acquisition asks: the client's, unless its options name another one that goes with it.
+//! The authority of one acquisition: the client's own, or a compatible one that the options name.
 
 use certbound_core::authority::{Authority, AuthorityKind};
 use certbound_core::environment::same_environment;
@@ -12,7 +12,7 @@ use crate::correlation::CorrelationId;
 use crate::error::{Error, Misuse};
 
 impl TokenService {
-    /// The authority, with what discovery knows of it. Nothing was sent to it yet.
+    /// Returns the authority with the facts of discovery. No token request was sent to it yet.
     pub(super) async fn authority(
         &self,
         options: &Options,
@@ -39,7 +39,8 @@ impl TokenService {
         core.discovery.resolve(authority, core.validates_authority, asks).await
     }
 
-    /// Another host must be the same environment under another name, where that can be told.
+    /// Checks that another host than the configured one may be used. For Entra it must be an alias of the configured
+    /// host. For CIAM and OpenID issuers every host is accepted, for other kinds only the configured one.
     async fn check_host(&self, other: &Authority, asks: Asks<'_>) -> Result<(), Error> {
         let configured = &self.client.authority;
         if configured.host_and_port() == other.host_and_port() {
@@ -76,7 +77,8 @@ impl TokenService {
         if same_environment(configured.host(), other.host()) {
             return Ok(true);
         }
-        // Known hosts are in no environment but the known one; only two strangers can still be aliases.
+        // A known host has aliases only in its own known environment. Two unknown hosts can still be aliases of each
+        // other.
         if configured.cloud_if_known().is_some()
             || other.cloud_if_known().is_some()
             || !core.validates_authority
@@ -89,7 +91,7 @@ impl TokenService {
     }
 }
 
-/// The request's authority with the client's region, and in the client's own metadata.
+/// Returns the requested authority with the client's region and the client's own instance metadata.
 fn overriding(core: &ClientCore, other: &Authority) -> Result<Authority, Misuse> {
     let (configured, asked) = (core.authority.kind(), other.kind());
     if configured != asked {

@@ -1,10 +1,11 @@
-//! The `claims` parameter: a challenge, claims of the client's own, and its capabilities.
+//! The `claims` parameter: a claims challenge, the application's own claims, and the client's capabilities.
 
 use serde_json::{Map, Value, json};
 
 use crate::error::Misuse;
 
-/// One text alone goes verbatim, unread; several are merged, behind the declared capabilities.
+/// Merges the texts of the `claims` parameter with the declared capabilities. A single text without capabilities is
+/// sent unchanged and is not parsed.
 pub(super) fn merged(
     capabilities: &[String],
     challenge: Option<&str>,
@@ -34,7 +35,8 @@ fn object(text: &str) -> Result<Value, Misuse> {
     serde_json::from_str::<Map<String, Value>>(text).map(Value::Object).map_err(|_| Misuse::ClaimsNotJson)
 }
 
-/// Objects are merged member by member, arrays joined, other values replaced; a null changes nothing.
+/// Merges `from` into `into`: objects member by member, and arrays by appending. Every other value is replaced. A
+/// `null` changes nothing.
 fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (_, Value::Null) => {}

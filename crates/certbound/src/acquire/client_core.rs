@@ -1,4 +1,4 @@
-//! What a client has whatever its credential.
+//! The parts of a client that do not depend on its credential.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::context::Context;
 use super::discovery::Discovery;
 use super::endpoints::Endpoints;
 
-/// What a client has whatever its credential.
+/// The parts of a client that do not depend on its credential.
 pub(crate) struct ClientCore {
     pub(crate) context: Context,
     pub(crate) authority: Authority,

@@ -1,4 +1,4 @@
-//! What every source of tokens has, whatever its credential.
+//! The parts of every source of tokens that do not depend on its credential.
 
 use std::sync::{Arc, Weak};
 
@@ -8,7 +8,7 @@ use crate::cache::{Origins, TokenCache};
 use crate::clock::Clock;
 use crate::transport::AnyTransport;
 
-/// What every source of tokens has, whatever its credential.
+/// The parts of every source of tokens that do not depend on its credential.
 pub(crate) struct Context {
     pub(crate) cache: TokenCache,
     pub(crate) cache_key: Arc<ClientKey>,

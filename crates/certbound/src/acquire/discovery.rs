@@ -1,4 +1,4 @@
-//! What has to be known of an authority before anything is sent to it: that it exists, and where its token endpoint is.
+//! Requests that are sent before a token request: they check that an authority exists, and find its token endpoint.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,22 +17,22 @@ use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg, PeerMisbehaved, Phase, TransportError};
 use crate::transport::{AnyTransport, Via};
 
-/// No document is waited for longer.
+/// The time limit for one document.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Authorities that one client remembers.
+/// The number of authorities that one client remembers, for each kind of document.
 const REMEMBERED: u64 = 256;
-/// A document is asked for again after this.
+/// The time after which a document is requested again.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Documents about authorities: each is fetched once, however many ask, without a client certificate and without a
-/// retry. A failure is not remembered: the next request tries anew.
+/// A cache of documents about authorities. Parallel callers share one request. It presents no client certificate and is
+/// not retried. A failure is not cached: the next call sends a new request.
 pub(crate) struct Discovery {
     issuers: moka::future::Cache<String, Arc<ServerMetadata>>,
     environments: moka::future::Cache<String, Option<Arc<Environment>>>,
     federation_servers: moka::future::Cache<String, ()>,
 }
 
-/// Who asks, and by what.
+/// The transport and the identifiers for a request for a document.
 #[derive(Clone, Copy)]
 pub(crate) struct Asks<'a> {
     pub(crate) transport: &'a dyn AnyTransport,
@@ -45,10 +45,10 @@ impl Discovery {
         Self { issuers: remembered(), environments: remembered(), federation_servers: remembered() }
     }
 
-    /// The authority with what is known of it. Nothing is asked about the hosts of the known clouds.
+    /// Adds the facts of the documents to the authority. For the hosts of the known clouds no request is sent.
     ///
-    /// `validates`: a host that the library does not know must be known to Microsoft's own directory (Entra), or say
-    /// of itself that it is one (AD FS).
+    /// `validates`: a host that the library does not know must be confirmed. For Entra, instance discovery must know
+    /// it. For AD FS, the server must confirm its own name.
     pub(crate) async fn resolve(
         &self,
         authority: Authority,
@@ -79,7 +79,7 @@ impl Discovery {
         }
     }
 
-    /// The environment of a host that is not one of the known ones.
+    /// Returns the environment of a host that belongs to no known cloud.
     pub(crate) async fn environment_of(
         &self,
         authority: &Authority,
@@ -89,7 +89,7 @@ impl Discovery {
     }
 }
 
-/// What is known, or fetched once for all callers that ask at the same time. Failures are not remembered.
+/// Returns the remembered value, or fetches it once for all parallel callers. Failures are not remembered.
 async fn known<V: Clone + Send + Sync + 'static, F: Future<Output = Result<V, Error>>>(
     remembered: &moka::future::Cache<String, V>,
     key: String,
@@ -116,14 +116,14 @@ impl Asks<'_> {
         let document = self.ok(&answer)?;
         let metadata = match InstanceMetadata::parse(document) {
             Ok(metadata) => metadata,
-            // An answer without a list says that the host exists, and nothing more.
+            // An answer without a list says only that the host exists.
             Err(_) if has_no_list(document) => return Ok(None),
             Err(error) => return Err(Error::peer(self.leg, PeerMisbehaved::InstanceMetadata(error))),
         };
         Ok(metadata.of_host(authority.host()).map(Arc::clone))
     }
 
-    /// Webfinger: the server must say that it is the trusted realm of its own name.
+    /// Sends a Webfinger request (RFC 7033). The server must answer that it is the trusted realm of its own name.
     async fn federation_server(self, authority: &Authority) -> Result<(), Error> {
         const REALM: &str = "http://schemas.microsoft.com/rel/trusted-realm";
         let host = authority.host_and_port();
@@ -148,7 +148,7 @@ impl Asks<'_> {
     async fn get(self, url: &str) -> Result<Response<Bytes>, Error> {
         let lost = |cause| Error::Transport { leg: self.leg, cause };
         let mut request = http::Request::get(url).body(Bytes::new()).map_err(|_| {
-            // An authority's URL was parsed; this one is made of it.
+            // This cannot fail in practice: the URL is made from an authority's URL, which was parsed.
             Error::peer(self.leg, PeerMisbehaved::DiscoveryUrl { url: url.chars().take(256).collect() })
         })?;
         request.headers_mut().extend(headers::discovery(self.correlation_id));
@@ -160,7 +160,8 @@ impl Asks<'_> {
         }
     }
 
-    /// The body of a 200 answer; any other status is what a token endpoint's would be.
+    /// Returns the body of an answer with status 200. Any other status gives the error that a token endpoint's answer
+    /// would give.
     fn ok(self, answer: &Response<Bytes>) -> Result<&[u8], Error> {
         use certbound_core::response::{AnswerError, TokenResponse};
 
@@ -174,7 +175,7 @@ impl Asks<'_> {
                 Err(Error::Refused { leg: self.leg, answer: Arc::from(refusal) })
             }
             Err(AnswerError::Malformed(malformed)) => Err(Error::peer(self.leg, malformed.into())),
-            // Only a 200 is a token answer, and this is none.
+            // The parser accepts only status 200 as a token answer, so this arm is never reached.
             Ok(_) => Err(Error::peer(self.leg, MalformedAnswer::MissingTokenType.into())),
         }
     }

@@ -1,22 +1,22 @@
-//! The token endpoints of a client, made once rather than for each request.
+//! The token endpoints of a client, which are computed once and not for each request.
 
 use std::sync::OnceLock;
 
 use certbound_core::authority::Authority;
 use certbound_core::endpoint::{Channel, EndpointError, Flow, TokenEndpoint};
 
-/// The endpoint of the first authority that was asked for, for each flow and channel.
+/// The token endpoint of the first requested authority, for each flow and channel.
 ///
-/// Nearly always that is the client's own. An endpoint follows from its authority alone, so one that a request chose, or of
-/// which discovery now knows something else, is another and has its endpoint made anew.
+/// In most cases this authority is the client's own. An endpoint depends only on its authority. The endpoint of a
+/// different authority is computed for each request.
 #[derive(Default)]
 pub(crate) struct Endpoints([OnceLock<(Authority, TokenEndpoint)>; 4]);
 
 impl Endpoints {
-    /// As [`Authority::token_endpoint`].
+    /// Returns the result of [`Authority::token_endpoint`].
     ///
     /// # Errors
-    /// Those of [`Authority::token_endpoint`]; they are not remembered.
+    /// The errors of [`Authority::token_endpoint`]. They are not remembered.
     pub(crate) fn of(
         &self,
         authority: &Authority,
@@ -34,7 +34,7 @@ impl Endpoints {
             return Ok(endpoint.clone());
         }
         let endpoint = authority.token_endpoint(flow, channel)?;
-        // Whoever came first stays.
+        // If a parallel call stored its endpoint first, that endpoint stays.
         let _ = place.set((authority.clone(), endpoint.clone()));
         Ok(endpoint)
     }

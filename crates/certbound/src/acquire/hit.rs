@@ -1,4 +1,4 @@
-//! A cached token is ready at once; everything else is the walk.
+//! The fast path of a cache hit. Every other acquisition runs [`Acquisition::run`].
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -37,7 +37,7 @@ impl<'a> IntoFuture for Acquire<'a, BearerToken> {
     }
 }
 
-/// Ready with the cached token, or a future that runs the walk.
+/// Returns a future that is ready with the cached token, or a future that runs the acquisition.
 pub(crate) fn begin<'a, T: Token + Send + 'a, I: Issuer>(
     hit: Option<T>,
     acquisition: impl FnOnce() -> Acquisition<I>,
@@ -49,12 +49,12 @@ pub(crate) fn begin<'a, T: Token + Send + 'a, I: Issuer>(
     AcquireFuture(State::Miss(Box::pin(async move {
         let leg = acquisition.issuer.leg();
         let (entry, obtained) = acquisition.run().await?;
-        // An acquisition of one kind ends with a token of that kind; the types do not show it.
+        // An acquisition of one kind returns a token of that kind. The types do not show this, hence the error.
         T::from_entry(entry, obtained).ok_or_else(|| Error::misuse(leg, Misuse::CertificateNotProvided))
     })))
 }
 
-/// A fresh cached token, when the certificate is known without waiting and no option needs a closer look.
+/// Returns a fresh cached token, if the certificate is known without waiting and the options need no check.
 fn hit<T: Token>(acquire: &Acquire<'_, T>) -> Option<T> {
     let extras = match &acquire.options {
         None => None,
@@ -70,7 +70,7 @@ fn hit<T: Token>(acquire: &Acquire<'_, T>) -> Option<T> {
     Some(token)
 }
 
-/// As [`hit`], for a request that is made again and again without options: the hash of its key is known.
+/// The same as [`hit`], for a repeated request without options, of which the hash of the cache key is known.
 pub(crate) fn hit_of_prepared(
     client: &Arc<ClientCore>,
     credential: &dyn CloneableProves,
@@ -85,20 +85,21 @@ pub(crate) fn hit_of_prepared(
     Some(token)
 }
 
-/// The fresh token in memory, and whether the caller is to refresh it.
+/// Returns the fresh token in memory, and whether the caller must start a refresh.
 pub(crate) fn cached_now<T: Token>(
     context: &Context,
     head: KeyHead<'_>,
     thumbprint: Option<Thumbprint>,
     extras: Option<&Extras>,
 ) -> Option<(T, bool)> {
-    // No token outlives its certificate, so a fresh token has a valid certificate.
+    // A cached token expires no later than its certificate, so the certificate of a fresh token is valid.
     let key = KeyRef { head, thumbprint, extras };
     let (entry, is_due) = context.cache.fresh(&key, context.clock.now())?;
     Some((T::from_entry(entry, Obtained::FROM_CACHE)?, is_due))
 }
 
-/// The thumbprint for the key, or the absence of a certificate. `None` where that needs waiting.
+/// Returns the thumbprint for the cache key, or `Some(None)` without a certificate. `None` means that the certificate
+/// is not known without waiting.
 fn thumbprint_now(credential: &dyn CloneableProves) -> Option<Option<Thumbprint>> {
     match credential.certificate_now() {
         Now::Nobody => Some(None),
@@ -114,7 +115,7 @@ fn refresh_ahead<T: Token>(acquire: &Acquire<'_, T>) {
     again.into_acquisition().refresh_ahead();
 }
 
-/// The future of an acquisition: ready at once on a hit, and boxed on a miss.
+/// The future of an acquisition. On a hit it is ready at once; on a miss it is boxed.
 #[must_use = "futures do nothing unless polled"]
 pub struct AcquireFuture<'a, T>(State<'a, T>);
 
@@ -130,7 +131,7 @@ impl<T: Unpin> Future for AcquireFuture<'_, T> {
         match &mut self.0 {
             State::Hit(token) => match token.take() {
                 Some(token) => Poll::Ready(Ok(token)),
-                // Polled again after it was ready, which the contract of futures forbids.
+                // The future is polled again after it returned its token, which the contract of `Future` forbids.
                 None => Poll::Pending,
             },
             State::Miss(future) => future.as_mut().poll(cx),

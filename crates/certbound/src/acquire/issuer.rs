@@ -1,4 +1,4 @@
-//! The seam between the walk and the source of a token.
+//! The trait between an acquisition and the source of its token.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,33 +21,33 @@ use crate::rejected::TokenHash;
 
 /// A source of tokens: the token service with a client's credential, or the platform with a managed identity.
 pub(crate) trait Issuer: Clone + Send + Sync + 'static {
-    /// A certificate, with what the issuer needs to use it.
+    /// A certificate together with the facts that the issuer needs to use it.
     type Certificate: Send + Sync + 'static;
 
     fn context(&self) -> &Context;
 
-    /// The leg of its requests. `None` for a token that needs one request only.
+    /// The leg of the issuer's requests. It is `None` if one request is enough for the token.
     fn leg(&self) -> Option<Leg>;
 
     fn binding(certificate: &Self::Certificate) -> &Binding;
 
-    /// The certificate of this acquisition. `None` for a credential without a certificate.
+    /// Returns the certificate for this acquisition. It is `None` for a credential without a certificate.
     fn certificate(
         &self,
         kind: Kind,
         id: CorrelationId,
     ) -> impl Future<Output = Result<Option<Self::Certificate>, Error>> + Send;
 
-    /// Certificates before the present one, newest first. Their tokens may still be valid.
+    /// Returns the certificates before the current one, newest first. Their tokens can still be valid.
     fn earlier(&self) -> Vec<Thumbprint>;
 
-    /// Whether `error` blames the certificate.
+    /// Returns whether `error` blames the certificate.
     fn blames(error: &Error) -> bool;
 
-    /// The certificate to try after `error`.
+    /// Returns the certificate for a second attempt after `error`.
     ///
     /// # Errors
-    /// `error` itself, where no other certificate would help.
+    /// `error` itself, if no other certificate would help.
     fn replace(
         &self,
         failed: Option<&Self::Certificate>,
@@ -55,12 +55,12 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         id: CorrelationId,
     ) -> impl Future<Output = Result<Option<Self::Certificate>, Error>> + Send;
 
-    /// Whether the platform must be told which token it is to replace.
+    /// Whether the platform must be told which token the new one replaces.
     fn names_replaced_token(&self) -> bool {
         false
     }
 
-    /// Requests one token. Every check of the answer is done here.
+    /// Requests one token and makes every check of the answer.
     fn fetch(
         &self,
         certificate: Option<&Self::Certificate>,
@@ -68,7 +68,7 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Fetched, Error>> + Send;
 }
 
-/// What an issuer is asked for.
+/// The request for one token to an issuer.
 pub(crate) struct FetchRequest<'a> {
     pub(crate) kind: Kind,
     pub(crate) scope: &'a ResourceScope,
@@ -79,14 +79,14 @@ pub(crate) struct FetchRequest<'a> {
     pub(crate) replaces: Option<TokenHash>,
 }
 
-/// A token that was checked, and where it came from.
+/// A token that passed all checks, with the facts of its request.
 pub(crate) struct Fetched {
     pub(crate) token: Accepted,
     pub(crate) endpoint: Box<str>,
-    /// Empty where the issuer has no tenant.
+    /// Empty if the issuer has no tenant.
     pub(crate) tenant: Box<str>,
     pub(crate) region: Option<Region>,
-    /// Whether the token was requested by the bare resource, as managed identities do.
+    /// Whether the request named the bare resource instead of a scope, as managed identities do.
     pub(crate) by_resource: bool,
     pub(crate) legs: Vec<LegReport>,
     pub(crate) in_http: Duration,
@@ -94,7 +94,7 @@ pub(crate) struct Fetched {
 }
 
 impl Fetched {
-    /// The token as the cache holds it. A bound token carries its certificate.
+    /// Turns the token into a cache entry. The entry of a bound token contains the certificate.
     pub(super) fn into_loaded(
         self,
         key: crate::cache::key::CacheKey,

@@ -1,4 +1,4 @@
-//! What a caller can ask of one acquisition.
+//! The options of one acquisition, as a caller sets them.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use crate::observe::Observer;
 use crate::rejected::TokenHash;
 use crate::token::Token;
 
-/// An acquisition about to happen: add options, then await it.
+/// An acquisition that has not started: add options, then await it.
 ///
-/// Whether the cache has a live token is decided when it is awaited; only then, on a miss, is anything allocated.
+/// The cache is read when the acquisition is awaited. A hit without options allocates nothing.
 #[must_use = "nothing happens until it is awaited"]
 pub struct Acquire<'a, T> {
     pub(super) client: &'a Arc<ClientCore>,
@@ -45,7 +45,7 @@ impl<'a, T> Acquire<'a, T> {
         self.options.get_or_insert_default()
     }
 
-    /// Exchanges a user's token, instead of acting as the application itself.
+    /// Exchanges a user's token (On-Behalf-Of), instead of acting as the application itself.
     pub(crate) fn on_behalf_of(mut self, user: &Secret) -> Self {
         let options = self.option();
         options.extras.user = Some(TokenHash::of(user));
@@ -53,90 +53,92 @@ impl<'a, T> Acquire<'a, T> {
         self
     }
 
-    /// Asks another authority than the client's, which must be of the same kind and environment. Together with
-    /// [`Acquire::tenant`] the tenant given there is asked.
+    /// Requests the token from another authority than the client's. It must have the same kind and environment. If
+    /// [`Acquire::tenant`] is also used, its tenant replaces this authority's tenant.
     ///
     /// # Errors
-    /// When awaited: `authority_type_mismatch`, `authority_host_mismatch`, `B2C_authority_host_mismatch`, and
-    /// `authority_override_regional` for another host than that of a client with a region.
+    /// When awaited: `authority_type_mismatch`, `authority_host_mismatch` and `B2C_authority_host_mismatch`. A client
+    /// with a region gets `authority_override_regional` if the host differs from its own.
     pub fn authority(mut self, authority: Authority) -> Self {
         self.option().extras.authority = Some(authority);
         self
     }
 
-    /// Asks another tenant than the client's: for a multi-tenant application.
+    /// Requests the token from another tenant than the client's, for a multi-tenant application.
     ///
     /// # Errors
-    /// When awaited: `tenant_override_not_supported`, where the kind of authority has no tenant to choose.
+    /// When awaited: `tenant_override_not_supported`, if the client's kind of authority has no tenants.
     pub fn tenant(mut self, tenant: TenantId) -> Self {
         self.option().extras.tenant = Some(tenant);
         self
     }
 
-    /// Answers a claims challenge (JSON). The cache is not read, and the new token replaces the cached one.
+    /// Answers a claims challenge (JSON). The cache is not read. The new token replaces the cached one.
     pub fn claims(mut self, claims: impl Into<String>) -> Self {
         self.option().claims = Some(claims.into());
         self
     }
 
-    /// Adds claims of the application's own (JSON) to the `claims` parameter. The cache is read, and each text has
-    /// tokens of its own there: texts that differ in white space only are different. A blank text is none.
+    /// Adds the application's own claims (JSON) to the `claims` parameter. The cache is read: tokens are cached
+    /// separately for each text, so a difference in white space matters. A blank text is ignored.
     pub fn client_claims(mut self, claims: impl Into<String>) -> Self {
         let claims = claims.into();
         self.option().extras.client_claims = Some(claims).filter(|claims| !claims.trim().is_empty());
         self
     }
 
-    /// Adds claims (a JSON object) to the assertion that a certificate client signs for a Bearer token, which makes a
-    /// token of its own in the cache. A bound token needs no such assertion, and other credentials sign none.
+    /// Adds claims (a JSON object) to the assertion that a certificate client signs for a Bearer token. Tokens are
+    /// cached separately for each text. Bound tokens and other credentials need no signed assertion and ignore the
+    /// claims.
     ///
     /// # Errors
-    /// When awaited: `invalid_assertion_claims` for what is no object, or has a claim that the library writes.
+    /// When awaited: `invalid_assertion_claims`, if the text is not a JSON object or has a claim that the library
+    /// writes.
     pub fn assertion_claims(mut self, claims: impl Into<String>) -> Self {
         self.option().extras.assertion_claims = Some(claims.into());
         self
     }
 
-    /// Fetches a new token even when a live one is cached.
+    /// Requests a new token even if a valid one is cached.
     pub fn force_refresh(mut self) -> Self {
         self.option().force_refresh = true;
         self
     }
 
-    /// Fetches a new token if the cached one is the one that a resource rejected. Not together with
+    /// Requests a new token if the cached one is the token that a resource rejected. It cannot be combined with
     /// [`Acquire::force_refresh`].
     pub fn rejected(mut self, token: TokenHash) -> Self {
         self.option().rejected = Some(token);
         self
     }
 
-    /// Uses a correlation id of the caller's, on every request of both legs. Default: a fresh one.
+    /// Sends this correlation id in every request of both legs. Default: a random id for each acquisition.
     pub fn correlation_id(mut self, id: CorrelationId) -> Self {
         self.option().correlation_id = Some(id);
         self
     }
 
-    /// Sends `fmi_path`, which makes a token of its own in the cache.
+    /// Sends `fmi_path`. Tokens are cached separately for each path.
     pub fn fmi_path(mut self, path: impl Into<String>) -> Self {
         self.option().extras.fmi_path = Some(path.into());
         self
     }
 
-    /// Asks Leg 1 for an assertion with this `fmi_path`, which makes a token of its own in the cache.
+    /// Requests the assertion of Leg 1 with this `fmi_path`. Tokens are cached separately for each path.
     pub fn assertion_fmi_path(mut self, path: impl Into<String>) -> Self {
         self.option().extras.assertion_fmi_path = Some(path.into());
         self
     }
 
-    /// Sends `attributes` (JSON), which makes a token of its own in the cache.
+    /// Sends `attributes` (JSON). Tokens are cached separately for each text.
     pub fn attributes(self, json: impl Into<String>) -> Self {
         self.own_body("attributes", json.into())
     }
 
-    /// Sends `attribute_tokens`, each once and in order, which makes a token of its own in the cache.
+    /// Sends `attribute_tokens`, sorted and without duplicates. Tokens are cached separately for each set.
     ///
     /// # Errors
-    /// When awaited: `invalid_attribute_token` for one that is empty or has white space inside.
+    /// When awaited: `invalid_attribute_token`, if a token is empty or contains white space.
     pub fn attribute_tokens<S: AsRef<str>>(self, tokens: impl IntoIterator<Item = S>) -> Self {
         let tokens: std::collections::BTreeSet<String> =
             tokens.into_iter().map(|token| token.as_ref().trim().to_owned()).collect();
@@ -155,29 +157,32 @@ impl<'a, T> Acquire<'a, T> {
         self
     }
 
-    /// Adds a parameter to the request's body, which makes a token of its own in the cache. Observers see its length
-    /// only.
+    /// Adds a parameter to the request's body. Tokens are cached separately for each value. Observers see only its
+    /// length.
     ///
     /// # Errors
-    /// When awaited: `invalid_body_parameter` for a parameter of the library's own, one given twice, or an empty one.
+    /// When awaited: `invalid_body_parameter`, if the name is not printable, if the library writes this parameter
+    /// itself, if it is given twice, or if the value is blank.
     pub fn body(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.option().extras.body.push((name.into(), value.into()));
         self
     }
 
-    /// Adds a query parameter to the token endpoint, which makes a token of its own in the cache. Sent as it
-    /// stands, so it must be percent-encoded already.
+    /// Adds a query parameter to the token endpoint. Tokens are cached separately for each value. The text is sent
+    /// unchanged, so it must already be percent-encoded.
     ///
-    /// `caller-sdk-id`, `caller-sdk-ver` and `ManagedCert` are not sent but told in the telemetry header.
+    /// `caller-sdk-id`, `caller-sdk-ver` and `ManagedCert` are not sent as parameters. They become part of the
+    /// telemetry header.
     ///
     /// # Errors
-    /// When awaited: `invalid_query_parameter` for what cannot stand in a URL.
+    /// When awaited: `invalid_query_parameter`, if a name or value cannot be part of a URL.
     pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.option().add_query(name.into(), value.into());
         self
     }
 
-    /// Is told of each request before it is sent, Leg 1's included where this process makes it.
+    /// Registers an observer, which sees each request before it is sent. It sees Leg 1 too if this process sends that
+    /// request.
     pub fn observe(mut self, observer: Arc<dyn Observer>) -> Self {
         self.option().observer = Some(observer);
         self
@@ -186,19 +191,19 @@ impl<'a, T> Acquire<'a, T> {
 
 #[expect(private_bounds, reason = "the two kinds of token are all there are")]
 impl<T: Token> Acquire<'_, T> {
-    /// Forgets the cached token of this very request, if there is one; nothing is sent. Tells whether there was one.
+    /// Removes the cached token of this request and returns whether there was one. No request is sent.
     ///
-    /// For a token that must not be used any more, such as after a change of the application's permissions. A request
-    /// under way still stores its token.
+    /// Use it for a token that must not be used any more, for example after a change of the application's permissions.
+    /// A request that is already running still caches its token.
     ///
     /// # Errors
-    /// When the credential cannot name its certificate.
+    /// An error of the credential, if it cannot name its certificate.
     pub async fn forget(self) -> Result<bool, Error> {
         let acquisition = self.into_acquisition();
         let issuer = &acquisition.issuer;
         let certificate = issuer.credential.certificate().await?;
         let (context, key) = (&issuer.client.context, acquisition.key(certificate.as_ref()));
-        // A token of an earlier certificate would be served during an outage.
+        // Tokens of earlier certificates are removed too, because the cache would return them during an outage.
         let earlier = issuer.credential.earlier().into_iter();
         let earlier = earlier.filter(|_| key.thumbprint.is_some());
         let all = earlier.map(|it| KeyRef { thumbprint: Some(it), ..key }).chain([key]);
@@ -206,7 +211,7 @@ impl<T: Token> Acquire<'_, T> {
         Ok(all.filter(|key| context.cache.remove(key, now)).count() > 0)
     }
 
-    /// The walk, which owns what it needs.
+    /// Turns the options into an acquisition that owns its data.
     pub(super) fn into_acquisition(self) -> Acquisition<TokenService> {
         Acquisition {
             issuer: TokenService { client: Arc::clone(self.client), credential: self.credential.to_arc() },
@@ -218,7 +223,7 @@ impl<T: Token> Acquire<'_, T> {
     }
 }
 
-/// A credential that can be kept beyond the borrow of its client.
+/// A credential that can be cloned into an `Arc`, so that an acquisition can outlive the borrow of its client.
 pub(crate) trait CloneableProves: Proves {
     fn to_arc(&self) -> Arc<dyn Proves>;
 }

@@ -1,4 +1,4 @@
-//! One request to the token service, and its checked answer.
+//! One request to the token service, with the checks of its answer.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::error::{Error, Leg, Misuse};
 use crate::observe::{LegReport, ObservedRequest, ObservedValue};
 use crate::transport::{AnyTransport, Via};
 
-/// The proof as the wire has it. The assertion type follows from what the proof is.
+/// Converts the proof to its wire form. The assertion type follows from the kind of proof.
 pub(crate) fn wire_proof(proof: &Proof) -> ClientProof<'_> {
     match proof {
         Proof::CertificateOnly => ClientProof::CertificateOnly,
@@ -30,22 +30,22 @@ pub(crate) fn wire_proof(proof: &Proof) -> ClientProof<'_> {
     }
 }
 
-/// What a request to the token service needs beside its body.
+/// The inputs of one request to the token service, besides its body.
 pub(crate) struct Exchange<'a> {
     pub(crate) transport: &'a dyn AnyTransport,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) leg: Option<Leg>,
     pub(crate) endpoint: &'a TokenEndpoint,
     pub(crate) kind: Kind,
-    /// The number of the service's flow in the telemetry header.
+    /// The number of the flow in the telemetry header.
     pub(crate) api: &'static str,
     /// The certificate that TLS presents.
     pub(crate) presents: Option<&'a Binding>,
-    /// The certificate that the token must name. `None` for a Bearer token.
+    /// The certificate that the token must name. It is `None` for a Bearer token.
     pub(crate) binds_to: Option<&'a Binding>,
-    /// Whether a bound token that cannot be read is refused.
+    /// Whether an unreadable bound token is refused.
     pub(crate) demands_observed: bool,
-    /// Whether scopes that differ in case are the same.
+    /// Whether scopes that differ only in case are equal.
     pub(crate) ignores_case: bool,
     pub(crate) correlation_id: CorrelationId,
     pub(crate) reason: RefreshReason,
@@ -55,7 +55,7 @@ pub(crate) struct Exchange<'a> {
 impl Exchange<'_> {
     /// Sends the request and checks the answer.
     pub(crate) async fn run(&self, request: &TokenRequest<'_>) -> Result<(Accepted, LegReport), Error> {
-        // The token may be as old as the request.
+        // The lifetime of the token can begin at the time of the request.
         let (sent_at, before) = (self.clock.now(), self.clock.monotonic());
         let answer = self.send(request).await?;
         let took = self.clock.monotonic().saturating_sub(before);
@@ -96,7 +96,7 @@ impl Exchange<'_> {
 
     fn parse(&self, answer: &http::Response<Bytes>) -> Result<TokenResponse, Error> {
         let status = answer.status().as_u16();
-        // The headers of a token are not read.
+        // The headers of a successful answer are not used.
         let facts = if status == 200 { HeaderFacts::default() } else { headers::facts(answer.headers()) };
         TokenResponse::parse(status, &facts, answer.body()).map_err(|error| match error {
             AnswerError::Refused(answer) => Error::Refused { leg: self.leg, answer: Arc::from(answer) },
@@ -160,7 +160,7 @@ fn assertion_type(proof: ClientProof<'_>) -> Option<&'static str> {
     [JWT_POP, JWT_BEARER].into_iter().find(|known| *known == found)
 }
 
-/// The service takes query parameters as they stand; they were checked to be printable.
+/// Appends the query parameters unchanged. `Options::check` has checked that they are printable.
 fn with_query(url: &str, query: &[(String, String)]) -> String {
     let mut url = url.to_owned();
     for (at, (name, value)) in query.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The options of one acquisition, and what they mean for its request.
+//! The options of one acquisition, and their effect on its request.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::rejected::TokenHash;
 #[derive(Clone, Default)]
 pub(crate) struct Options {
     pub(crate) extras: Extras,
-    /// The user's token that is exchanged; its hash is among the extras.
+    /// The user's token for On-Behalf-Of. Its hash is one of the extras.
     pub(crate) user: Option<Arc<Secret>>,
     pub(crate) claims: Option<String>,
     pub(crate) force_refresh: bool,
@@ -28,14 +28,14 @@ pub(crate) struct Options {
     pub(crate) correlation_id: Option<CorrelationId>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) unfit_attribute_token: bool,
-    /// For the telemetry header only.
+    /// Values for the telemetry header only, in the order of [`CALLER`].
     pub(crate) caller: [String; 3],
 }
 
-/// Query parameters that are told in the telemetry header instead, and how many characters of them.
+/// Query parameters that are sent in the telemetry header instead, and how many characters of them are sent.
 const CALLER: [(&str, usize); 3] = [("caller-sdk-id", 10), ("caller-sdk-ver", 20), ("ManagedCert", 1)];
 
-/// Body parameters that have options of their own.
+/// Body parameters that have an option of their own.
 const BY_OPTION: [&str; 2] = ["attributes", "attribute_tokens"];
 
 impl Options {
@@ -50,7 +50,7 @@ impl Options {
         }
     }
 
-    /// Refuses options that contradict each other or cannot be sent.
+    /// Refuses options that contradict each other or that cannot be sent.
     pub(crate) fn check(&self) -> Result<(), Misuse> {
         if self.force_refresh && self.rejected.is_some() {
             return Err(Misuse::ForceAndRejected);
@@ -92,7 +92,7 @@ impl Options {
         Ok(())
     }
 
-    /// Whether a cached token may be served without a closer look.
+    /// Whether the options allow a cache hit without further checks.
     pub(crate) fn plain(&self) -> bool {
         let nothing_to_check = self.extras.query.is_empty()
             && self.extras.body.is_empty()
@@ -101,7 +101,8 @@ impl Options {
         !self.force_refresh && self.claims.is_none() && self.rejected.is_none() && nothing_to_check
     }
 
-    /// The same request without what concerns its caller alone, his quarrel with an earlier token included.
+    /// Returns the options for a refresh in the background: without observer, correlation id, claims, rejected token
+    /// and forced refresh.
     pub(crate) fn of_nobody(self) -> Self {
         Self {
             observer: None,
@@ -149,7 +150,7 @@ impl Options {
         }
     }
 
-    /// The `claims` parameter.
+    /// Returns the value of the `claims` parameter.
     pub(crate) fn merged_claims(&self, capabilities: &[String]) -> Result<Option<String>, Misuse> {
         claims::merged(capabilities, self.claims.as_deref(), self.extras.client_claims.as_deref())
     }

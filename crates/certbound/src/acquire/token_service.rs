@@ -17,7 +17,7 @@ use crate::correlation::CorrelationId;
 use crate::credential::{Proof, Proves};
 use crate::error::{Error, Leg, Misuse};
 
-/// A client with its credential.
+/// A client's token service, authority and options, with the client's credential.
 #[derive(Clone)]
 pub(crate) struct TokenService {
     pub(crate) client: Arc<ClientCore>,
@@ -61,7 +61,8 @@ impl Issuer for TokenService {
         let replaced = changed
             || match (failed, Blame::of(&error)) {
                 (Some(binding), Some(blame)) => {
-                    // An error of Leg 1 may be about another certificate than this one. Leg 1 knows which one.
+                    // An error of Leg 1 can be about the certificate that Leg 1 uses. The credential decides whether
+                    // that is this one.
                     let blame = if error.leg() == self.leg() { blame } else { Blame::Suspected };
                     self.credential.replace(binding, blame).await?
                 }
@@ -143,7 +144,7 @@ impl Issuer for TokenService {
 }
 
 impl TokenService {
-    /// The assertion must be bound to the certificate of this acquisition, and must not be about to expire.
+    /// Checks that the assertion is bound to the certificate of this acquisition and does not expire soon.
     fn accept_proof(&self, proof: &Proof, certificate: Option<&Binding>, now: UnixTime) -> Result<(), Error> {
         let Proof::Bound(assertion) = proof else { return Ok(()) };
         let Some(binding) = certificate else { return Err(self.misuse(Misuse::CertificateNotProvided)) };
