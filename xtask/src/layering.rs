@@ -14,6 +14,7 @@ use crate::floors;
 use crate::process::{capture, cargo, locked, say};
 
 const CORE: &str = "certbound-core";
+const HTTPS: &str = "certbound-https";
 const SERVE: &str = "certbound-serve";
 const CLIENT: &str = "certbound";
 const VERIFIER: &str = "certbound-verifier";
@@ -22,12 +23,13 @@ const CLI: &str = "certbound-cli";
 const TESTKIT: &str = "certbound-testkit";
 
 /// Each of our packages, and those of ours it may use outside its dev-dependencies. A package that is not here fails.
-const MAY_IMPORT: [(&str, &[&str]); 8] = [
+const MAY_IMPORT: [(&str, &[&str]); 9] = [
     (CORE, &[]),
+    (HTTPS, &[CORE]),
     (SERVE, &[]),
-    (CLIENT, &[CORE]),
-    (VERIFIER, &[CORE, SERVE]),
-    (EMULATOR, &[CORE, SERVE, VERIFIER]),
+    (CLIENT, &[CORE, HTTPS]),
+    (VERIFIER, &[CORE, HTTPS, SERVE]),
+    (EMULATOR, &[CORE, HTTPS, SERVE, VERIFIER]),
     (CLI, &[CORE, SERVE, CLIENT, VERIFIER, EMULATOR]),
     (TESTKIT, &[CORE, CLIENT, VERIFIER, EMULATOR]),
     ("xtask", &[]),

@@ -50,9 +50,9 @@ fn the_core_on_a_runtime_through_others_fails() {
 fn client_and_emulator_on_one_another_fail() {
     let fixture = Fixture::new().package("certbound-emulator", &["certbound-core", "certbound"]);
     fixture
-        .fails_with("certbound-emulator depends on certbound; it may use certbound-core, certbound-serve, certbound-verifier");
+        .fails_with("certbound-emulator depends on certbound; it may use certbound-core, certbound-https, certbound-serve, certbound-verifier");
     let fixture = Fixture::new().package("certbound", &["certbound-core", "certbound-emulator"]);
-    fixture.fails_with("certbound depends on certbound-emulator; it may use certbound-core");
+    fixture.fails_with("certbound depends on certbound-emulator; it may use certbound-core, certbound-https");
 }
 
 #[test]
@@ -63,7 +63,16 @@ fn the_servers_crate_serves_others_and_uses_none() {
     let fixture = Fixture::new().package("certbound-serve", &["certbound-core"]);
     fixture.fails_with("certbound-serve depends on certbound-core; it may use none of ours");
     let fixture = serve().package("certbound", &["certbound-core", "certbound-serve"]);
-    fixture.fails_with("certbound depends on certbound-serve; it may use certbound-core");
+    fixture.fails_with("certbound depends on certbound-serve; it may use certbound-core, certbound-https");
+}
+
+#[test]
+fn the_https_client_serves_others_and_uses_the_core() {
+    let https = |uses: &[&str]| Fixture::new().package("certbound-https", uses);
+    let others = https(&["certbound-core"]).package("certbound", &["certbound-core", "certbound-https"]);
+    assert_eq!(others.check(), Ok(()));
+    let fixture = https(&[]).package("certbound-serve", &["certbound-https"]);
+    fixture.fails_with("certbound-serve depends on certbound-https; it may use none of ours");
 }
 
 #[test]

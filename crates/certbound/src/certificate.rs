@@ -3,6 +3,7 @@
 mod binding;
 mod encrypted;
 mod observed;
+mod opened;
 mod pem;
 #[cfg(feature = "pfx")]
 mod pfx;
@@ -23,8 +24,10 @@ use rustls::{SignatureAlgorithm, SignatureScheme};
 use zeroize::Zeroizing;
 
 pub use self::binding::Binding;
-pub(crate) use self::binding::{ChainHash, Lease};
+pub(crate) use self::binding::ChainHash;
 pub(crate) use self::observed::observe;
+use self::opened::Opened;
+pub(crate) use self::opened::{ForgetKey, KeyId};
 pub(crate) use self::source::is_blamed;
 pub use self::source::{Blame, CertificateSource};
 pub use self::watched::{CertificateEvent, CertificateWatch, WatchError, WatchedCertificate};
@@ -51,6 +54,7 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 pub struct BindingCertificate {
     chain: Arc<CertificateChain>,
     key: Arc<CertifiedKey>,
+    opened: Arc<Opened>,
 }
 
 impl BindingCertificate {
@@ -200,12 +204,7 @@ impl BindingCertificate {
         if !matches!(signing_key.algorithm(), SignatureAlgorithm::RSA | SignatureAlgorithm::ECDSA) {
             return Err(BindingCertificateError::KeyUnusable);
         }
-        let certificates = chain.ders().iter().map(|der| CertificateDer::from(der.clone())).collect();
-        let key = CertifiedKey::new(certificates, signing_key);
-        if !belongs(&*key.key, &chain) {
-            return Err(BindingCertificateError::KeyMismatch);
-        }
-        Ok(Self { chain: Arc::new(chain), key: Arc::new(key) })
+        Self::joined(chain, signing_key)
     }
 
     /// A single certificate, DER, with the key it was issued for.
@@ -214,19 +213,24 @@ impl BindingCertificate {
         key: &Arc<dyn SigningKey>,
     ) -> Result<Self, BindingCertificateError> {
         let chain = CertificateChain::from_der(vec![der]).map_err(BindingCertificateError::Certificate)?;
-        if !belongs(&**key, &chain) {
+        Self::joined(chain, Arc::clone(key))
+    }
+
+    fn joined(chain: CertificateChain, key: Arc<dyn SigningKey>) -> Result<Self, BindingCertificateError> {
+        if !belongs(&*key, &chain) {
             return Err(BindingCertificateError::KeyMismatch);
         }
         let certificates = chain.ders().iter().map(|der| CertificateDer::from(der.clone())).collect();
-        let key = CertifiedKey::new(certificates, Arc::clone(key));
-        Ok(Self { chain: Arc::new(chain), key: Arc::new(key) })
+        let opened = Arc::new(Opened::new(chain.thumbprint()));
+        Ok(Self { chain: Arc::new(chain), key: Arc::new(CertifiedKey::new(certificates, key)), opened })
     }
 
     /// The same certificate with a key that behaves otherwise.
     #[cfg(test)]
     pub(crate) fn with_key(&self, key: Arc<dyn SigningKey>) -> Self {
         let key = CertifiedKey { key, ..(*self.key).clone() };
-        Self { chain: Arc::clone(&self.chain), key: Arc::new(key) }
+        let opened = Arc::new(Opened::new(self.thumbprint()));
+        Self { chain: Arc::clone(&self.chain), key: Arc::new(key), opened }
     }
 
     /// The public half, leaf first.
@@ -247,6 +251,22 @@ impl BindingCertificate {
     /// What TLS presents.
     pub(crate) fn certified_key(&self) -> &Arc<CertifiedKey> {
         &self.key
+    }
+
+    /// Which opening of the key this is.
+    pub(crate) fn key_id(&self) -> KeyId {
+        self.opened.key()
+    }
+
+    /// Tells `keeper` when the last handle on the key is dropped.
+    pub(crate) fn when_key_is_dropped<K: ForgetKey + 'static>(&self, keeper: &Arc<K>) {
+        let keeper = Arc::downgrade(keeper);
+        self.opened.tell(keeper);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn who_waits_for_the_key(&self) -> usize {
+        self.opened.told()
     }
 
     /// Signs with RSA-PSS, SHA-256, salt as long as the hash: `PS256` (RFC 7518, section 3.5).

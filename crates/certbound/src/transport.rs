@@ -1,15 +1,10 @@
 //! The seam to the network: one request, one answer, and what TLS showed about the connection.
 
-mod alarm;
-mod connections;
-mod connector;
+mod clients;
 mod hyper;
-mod limits;
 mod network;
 mod pinned;
-mod pools;
-mod tls;
-mod watched;
+mod trust;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,7 +15,6 @@ use certbound_core::certificate::Thumbprint;
 use certbound_core::managed_identity::ServerThumbprint;
 
 pub use self::hyper::HyperTransport;
-pub(crate) use self::limits::Limits;
 pub use self::network::{Network, NetworkBuilder};
 use crate::certificate::Binding;
 use crate::error::TransportError;

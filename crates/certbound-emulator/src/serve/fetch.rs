@@ -7,18 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use certbound_core::json;
+use certbound_https::{Client, Error, Identity, Limits, Options};
 use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use serde_json::{Map, Value};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 use super::address::is_public;
 use crate::emulator::Emulator;
@@ -37,12 +33,12 @@ pub(super) enum FetchError {
     #[error("{0} is at {1}, which is not an address of the public internet")]
     Address(String, std::net::IpAddr),
     #[error("{0} cannot be reached: {1}")]
-    Unreachable(String, io::Error),
+    Unreachable(String, String),
     #[error("{0} broke off: {1}")]
-    Http(String, hyper::Error),
+    Http(String, String),
     #[error("{0} answered {1}; redirects are not followed")]
     Status(String, StatusCode),
-    #[error("{0} sent more than {MAX_BYTES} bytes, or broke off")]
+    #[error("{0} sent more than {MAX_BYTES} bytes")]
     Body(String),
     #[error("{0} is not {1}")]
     Document(String, &'static str),
@@ -71,8 +67,8 @@ pub(super) async fn learn(emulator: &Arc<Emulator>, request: &Request<Bytes>) {
 
 /// The keys that the issuer publishes now.
 async fn keys(issuer: &ExternalIssuer) -> Result<Vec<Map<String, Value>>, FetchError> {
-    let fetch =
-        Fetch { tls: tls(issuer).map_err(FetchError::Roots)?, private: issuer.private_address_allowed };
+    let identity = identity(issuer).map_err(FetchError::Roots)?;
+    let fetch = Fetch { identity, private: issuer.private_address_allowed };
     let both = async {
         let url = format!("{}/.well-known/openid-configuration", issuer.issuer.trim_end_matches('/'));
         let discovery = fetch.document(&url).await?;
@@ -90,7 +86,7 @@ async fn keys(issuer: &ExternalIssuer) -> Result<Vec<Map<String, Value>>, FetchE
 }
 
 struct Fetch {
-    tls: TlsConnector,
+    identity: Identity,
     private: bool,
 }
 
@@ -99,41 +95,32 @@ impl Fetch {
         let shown = || url.chars().filter(|c| !c.is_control()).take(256).collect::<String>();
         let uri: Uri = url.parse().map_err(|_| FetchError::Url(shown()))?;
         let host = uri.host().unwrap_or_default().to_owned();
-        let name = ServerName::try_from(host.clone()).map_err(|_| FetchError::Url(shown()))?;
         let plain = uri.scheme_str() == Some("https")
             && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
-        if !plain || !matches!(name, ServerName::DnsName(_)) {
+        if !plain || !matches!(ServerName::try_from(host.as_str()), Ok(ServerName::DnsName(_))) {
             return Err(FetchError::Url(shown()));
         }
-        let unreachable = |error| FetchError::Unreachable(host.clone(), error);
         let address = self.address(&host, uri.port_u16().unwrap_or(443)).await?;
-        let stream = TcpStream::connect(address).await.map_err(unreachable)?;
-        let stream = self.tls.connect(name, stream).await.map_err(unreachable)?;
-        let http = |error| FetchError::Http(host.clone(), error);
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
-        let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let authority = uri.authority().map_or("", |authority| authority.as_str());
-        let request = Request::get(path).header(http::header::HOST, authority).body(Empty::<Bytes>::new());
-        let request = request.map_err(|_| FetchError::Url(shown()))?;
-        let answer = async {
-            let answer = sender.send_request(request).await.map_err(http)?;
-            if answer.status() != StatusCode::OK {
-                return Err(FetchError::Status(host.clone(), answer.status()));
-            }
-            let body = Limited::new(answer.into_body(), MAX_BYTES).collect().await;
-            Ok(body.map_err(|_| FetchError::Body(host.clone()))?.to_bytes())
+        let limits = Limits { connect: LIMIT, exchange: LIMIT, body: MAX_BYTES, ..Limits::default() };
+        let options = Options {
+            limits,
+            address: Some(address),
+            without_pool: true,
+            bodies_of_ok_only: true,
+            ..Options::default()
         };
-        // The connection is driven until the answer is whole, and dropped with it.
-        let body = tokio::select! {
-            answer = answer => answer?,
-            Err(error) = connection => return Err(http(error)),
-        };
-        json::parse_object(&body).map_err(|_| FetchError::Document(shown(), "a JSON object"))
+        let client = Client::new(self.identity.clone(), options);
+        let request = Request::get(uri).body(Bytes::new()).map_err(|_| FetchError::Url(shown()))?;
+        let answer = client.send(request).await.map_err(|error| explain(&host, error))?.response;
+        if answer.status() != StatusCode::OK {
+            return Err(FetchError::Status(host, answer.status()));
+        }
+        json::parse_object(answer.body()).map_err(|_| FetchError::Document(shown(), "a JSON object"))
     }
 
     /// The address to connect to: looked up once, and connected to as it was judged.
     async fn address(&self, host: &str, port: u16) -> Result<SocketAddr, FetchError> {
-        let unreachable = |error| FetchError::Unreachable(host.to_owned(), error);
+        let unreachable = |error: io::Error| FetchError::Unreachable(host.to_owned(), error.to_string());
         let found: Vec<SocketAddr> =
             tokio::net::lookup_host((host, port)).await.map_err(unreachable)?.collect();
         // One private address among public ones is no accident either.
@@ -144,19 +131,30 @@ impl Fetch {
     }
 }
 
-fn tls(issuer: &ExternalIssuer) -> Result<TlsConnector, rustls::Error> {
+fn explain(host: &str, error: Error) -> FetchError {
+    let host = host.to_owned();
+    match error {
+        Error::TimedOut { .. } => FetchError::Slow,
+        Error::TooLarge { .. } => FetchError::Body(host),
+        Error::Interrupted { reason } => FetchError::Http(host, reason),
+        Error::Connect { reason } => FetchError::Unreachable(host, reason),
+        Error::Tls { cause } => FetchError::Unreachable(host, cause.to_string()),
+        error => FetchError::Unreachable(host, error.to_string()),
+    }
+}
+
+fn identity(issuer: &ExternalIssuer) -> Result<Identity, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let config = match &issuer.trusted_roots {
-        None => builder.with_platform_verifier()?.with_no_client_auth(),
+    Ok(Identity::anonymous(match &issuer.trusted_roots {
+        None => builder.with_platform_verifier()?,
         Some(pem) => {
             let mut roots = rustls::RootCertStore::empty();
             // The world's check has read them.
             roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem.as_bytes()).flatten());
-            builder.with_root_certificates(roots).with_no_client_auth()
+            builder.with_root_certificates(roots)
         }
-    };
-    Ok(TlsConnector::from(Arc::new(config)))
+    }))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One certificate with its key, fixed for good: what a token is bound to and what TLS presents.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use certbound_core::certificate::{CertificateChain, Thumbprint};
 use certbound_core::time::UnixTime;
@@ -26,22 +26,16 @@ struct Inner {
     thumbprint: Arc<Thumbprint>,
     chain: ChainHash,
     certificate: BindingCertificate,
-    leases: Mutex<Vec<Arc<dyn Lease>>>,
-}
-
-/// What somebody keeps for a binding, for as long as this is held by one.
-pub(crate) trait Lease: Send + Sync {
-    /// Nothing is kept by it any more.
-    fn is_over(&self) -> bool;
 }
 
 impl Binding {
-    /// Fixes a certificate for use. Keep a clone for as long as it is used: its connections end with the last one.
+    /// Fixes a certificate for use. Keep a clone for as long as it is used: its connections end with the last handle on the
+    /// certificate. A certificate that is loaded again has connections of its own.
     pub fn new(certificate: BindingCertificate) -> Self {
         let thumbprint = Arc::new(certificate.thumbprint());
         // Each says by itself where it ends, so that no two chains read alike.
         let chain = ChainHash(Thumbprint::of_der(&certificate.chain().ders().concat()));
-        Self { inner: Arc::new(Inner { thumbprint, chain, certificate, leases: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { thumbprint, chain, certificate }) }
     }
 
     /// `x5t#S256`: SHA-256 of the whole leaf certificate (RFC 8705, section 3.1).
@@ -66,20 +60,6 @@ impl Binding {
     /// The certificate with its key.
     pub fn certificate(&self) -> &BindingCertificate {
         &self.inner.certificate
-    }
-
-    /// Holds `lease` until the last handle is dropped; those that are over are given up.
-    pub(crate) fn hold(&self, lease: Arc<dyn Lease>) {
-        let mut leases = self.inner.leases.lock().unwrap_or_else(PoisonError::into_inner);
-        if !leases.iter().any(|held| Arc::ptr_eq(held, &lease)) {
-            leases.retain(|held| !held.is_over());
-            leases.push(lease);
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn leases(&self) -> usize {
-        self.inner.leases.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Refuses a certificate that is expired or not yet valid.

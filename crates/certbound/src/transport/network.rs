@@ -4,15 +4,17 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use hyper_util::client::proxy::matcher::Matcher;
+use certbound_https::{Limits, Proxy};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::error::NetworkError;
-use crate::transport::{HyperTransport, Limits};
+use crate::transport::HyperTransport;
 
-/// A network configuration. Clients built with clones of one value share its connections, per certificate and runtime.
+/// A network configuration. Clients built with clones of one value share its connections, per certificate.
+///
+/// Use it in one runtime: connections belong to the runtime in which they were opened.
 ///
 /// Redirects are never followed. Loopback and link-local addresses never go through a proxy.
 ///
@@ -39,7 +41,7 @@ impl Network {
 
     /// A configuration of one's own, beginning with the defaults.
     pub fn builder() -> NetworkBuilder {
-        NetworkBuilder { proxy: Proxy::Environment, roots: None, limits: Limits::default() }
+        NetworkBuilder { proxy: ProxySource::Environment, roots: None, limits: Limits::default() }
     }
 
     /// The transport that carries it out; use it to send requests of your own over the same connections.
@@ -51,19 +53,19 @@ impl Network {
 /// Collects a [`Network`]'s settings.
 #[derive(Clone, Debug)]
 pub struct NetworkBuilder {
-    proxy: Proxy,
+    proxy: ProxySource,
     roots: Option<Vec<u8>>,
     limits: Limits,
 }
 
 #[derive(Clone)]
-enum Proxy {
+enum ProxySource {
     Environment,
     None,
     Url(String),
 }
 
-impl fmt::Debug for Proxy {
+impl fmt::Debug for ProxySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Environment => "Environment",
@@ -78,13 +80,13 @@ impl NetworkBuilder {
     /// Sends everything but loopback and link-local through the HTTP proxy at `url`
     /// (`http://[user:password@]host:port`), whatever the environment says.
     pub fn proxy(mut self, url: impl Into<String>) -> Self {
-        self.proxy = Proxy::Url(url.into());
+        self.proxy = ProxySource::Url(url.into());
         self
     }
 
     /// Uses no proxy, whatever the environment says.
     pub fn no_proxy(mut self) -> Self {
-        self.proxy = Proxy::None;
+        self.proxy = ProxySource::None;
         self
     }
 
@@ -119,14 +121,14 @@ impl NetworkBuilder {
     /// a usable trust store.
     pub fn build(self) -> Result<Network, NetworkError> {
         let proxy = match &self.proxy {
-            Proxy::Environment => {
+            ProxySource::Environment => {
                 check_environment(|name| std::env::var_os(name))?;
-                Matcher::from_env()
+                Proxy::from_env()
             }
-            Proxy::None => Matcher::builder().build(),
-            Proxy::Url(url) => {
+            ProxySource::None => Proxy::default(),
+            ProxySource::Url(url) => {
                 check_proxy(url).map_err(|()| NetworkError::Proxy { from: "the configuration" })?;
-                Matcher::builder().https(url.clone()).build()
+                Proxy::at(url)
             }
         };
         let roots = self.roots.as_deref().map(read_roots).transpose()?;

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use certbound::{Answer, Network, Transport as _, TransportError, Via};
+use certbound::{Answer, Network, Phase, Transport as _, TransportError, Via};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::runtime::Builder;
 
 use crate::server::{Asks, config};
 
@@ -61,7 +62,10 @@ impl Scripted {
                         if !matches!(then, Then::HangUp) {
                             let body = "x".repeat(length);
                             let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
-                            tls.write_all(answer.as_bytes()).await.unwrap();
+                            if tls.write_all(answer.as_bytes()).await.is_err() {
+                                log.lock().unwrap().push(Event::Closed(connection));
+                                return;
+                            }
                         }
                         if !matches!(then, Then::Answer(_)) {
                             tls.shutdown().await.unwrap();
@@ -151,7 +155,7 @@ async fn a_request_that_reached_the_server_is_not_sent_again() {
 
 #[tokio::test]
 async fn one_whose_answer_was_not_read_is_closed() {
-    let server = Scripted::start([Then::Answer(1001), Then::Answer(1)]).await;
+    let server = Scripted::start([Then::Answer(10_000_000), Then::Answer(1)]).await;
     let network = server.network();
     let error = server.ask(&network).await.unwrap_err();
     assert!(matches!(error, TransportError::TooLarge { .. }), "{error:?}");
@@ -203,18 +207,32 @@ async fn after_a_burst_not_all_are_kept() {
     assert_eq!((log.len() - closed, closed), (70, 6));
 }
 
-/// The other runtime may no longer run.
+/// A connection is a task of the runtime in which it was opened.
 #[test]
-fn a_request_does_not_rely_on_another_runtime() {
-    let elsewhere =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let server = elsewhere.block_on(Scripted::start([Then::Answer(1); 4]));
-    let (network, one, other) = (server.network(), runtime(), runtime());
-    for runtime in [&one, &other, &one, &other] {
+fn a_runtime_that_ended_takes_its_connections_with_it() {
+    let elsewhere = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let server = elsewhere.block_on(Scripted::start([Then::Answer(1); 2]));
+    let network = server.network();
+    for _ in 0..2 {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(server.ask(&network)).unwrap();
     }
-    assert_eq!(server.log(), [0, 1, 0, 1].map(Event::Request));
+    let requests = server.log().into_iter().filter(|event| matches!(event, Event::Request(_)));
+    assert_eq!(requests.collect::<Vec<_>>(), [Event::Request(0), Event::Request(1)]);
+}
+
+/// The time of the second runtime moves by itself while it waits.
+#[test]
+fn a_connection_of_a_runtime_that_stands_still_is_an_error_at_the_limit() {
+    let elsewhere = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let server = elsewhere.block_on(Scripted::start([Then::Answer(1); 2]));
+    let network = server.network();
+    let stands_still = Builder::new_current_thread().enable_all().build().unwrap();
+    stands_still.block_on(server.ask(&network)).unwrap();
+    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let error = runtime.block_on(server.ask(&network)).unwrap_err();
+    assert!(matches!(error, TransportError::TimedOut { phase: Phase::Exchange, .. }), "{error:?}");
+    drop(stands_still);
 }
 
 #[tokio::test]

@@ -31,12 +31,12 @@ impl Clock for SetClock {
     }
 }
 
-/// Makes every pool that the real transport would, and answers by itself.
+/// Makes every client that the real transport would, and answers by itself.
 struct Answers(Arc<HyperTransport>);
 
 impl Transport for Answers {
     async fn send(&self, _: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
-        self.0.pool_for(via, "host")?;
+        self.0.client_for(via).unwrap();
         let token = format!(r#"{{"token_type":"mtls_pop","access_token":"T","expires_in":{HOUR}}}"#);
         Ok(Answer { response: http::Response::new(Bytes::from(token)), tls: TlsFacts::default() })
     }
@@ -64,7 +64,7 @@ async fn a_replaced_certificate_and_its_key_are_gone_when_its_last_token_is() {
     let key = Arc::downgrade(watched.current().certificate().certified_key());
 
     let token = client.bound_token(&vault).await.unwrap();
-    transport.pool_for(Via::Resource(token.binding()), "host").unwrap();
+    transport.client_for(Via::Resource(token.binding())).unwrap();
     drop(token);
     put("p256.bundle.pem");
     let _ = watched.reload();
@@ -87,7 +87,7 @@ async fn connections_keep_no_key() {
         (Binding::new(file("rsa.bundle.pem")), Network::builder().no_proxy().build().unwrap().transport());
     let key = Arc::downgrade(binding.certificate().certified_key());
     for via in [Via::Bound(&binding), Via::Resource(&binding)] {
-        transport.pool_for(via, "host").unwrap();
+        transport.client_for(via).unwrap();
     }
     drop(binding);
     assert!(key.upgrade().is_none(), "the connections do not keep it");

@@ -1,0 +1,42 @@
+//! The whole body of an answer, within its limit.
+
+use std::pin::pin;
+
+use bytes::Bytes;
+use certbound_core::secret::SecretBytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+
+use crate::error::Error;
+
+/// The largest buffer that is allocated before the body is read.
+const ROOM: usize = 64 * 1024;
+
+/// Reads `body` to its end. The buffers are wiped when they are dropped, since an answer may be a token.
+pub(crate) async fn whole(body: Incoming, limit: usize) -> Result<Bytes, Error> {
+    // A server may announce more than it sends.
+    let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+    let mut collected = SecretBytes::with_capacity(announced.unwrap_or_default().min(limit).min(ROOM));
+    let mut body = pin!(Limited::new(body, limit));
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
+            true => Error::TooLarge { limit },
+            false => Error::interrupted(&*error),
+        })?;
+        if let Some(data) = frame.data_ref() {
+            grow(&mut collected, data.len());
+            collected.extend_from_slice(data);
+        }
+    }
+    Ok(Bytes::from_owner(collected))
+}
+
+/// Makes room by copying into a new buffer and wiping the old one; a plain `Vec` would leave it behind.
+fn grow(buffer: &mut SecretBytes, more: usize) {
+    let needed = buffer.len() + more;
+    if needed > buffer.capacity() {
+        let mut larger = SecretBytes::with_capacity((needed * 2).max(4096));
+        larger.extend_from_slice(buffer);
+        *buffer = larger;
+    }
+}

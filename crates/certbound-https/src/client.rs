@@ -1,0 +1,123 @@
+//! One request, one answer, over pooled connections.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::body::whole;
+use crate::connector::{Connector, Settings};
+use crate::error::{Error, Phase};
+use crate::identity::Identity;
+use crate::options::{Limits, Options};
+use crate::stream::{Shown, TlsFacts};
+
+/// An idle connection is closed after this time. Services close theirs after two minutes or more.
+const IDLE: Duration = Duration::from_secs(90);
+/// The most idle connections of one host.
+const MAX_IDLE: usize = 64;
+
+/// Sends requests with one TLS identity, to any host. Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct Client {
+    http: legacy::Client<Connector, Full<Bytes>>,
+    settings: Arc<Settings>,
+}
+
+/// An answer, with what TLS showed about its connection.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status, headers and the whole body.
+    pub response: Response<Bytes>,
+    /// What TLS showed.
+    pub tls: TlsFacts,
+}
+
+impl Client {
+    /// A client with `identity`.
+    pub fn new(identity: Identity, options: Options) -> Self {
+        let settings = Arc::new(Settings { handshakes: identity.into_handshakes(), options });
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(if settings.options.without_pool { 0 } else { MAX_IDLE })
+            .http1_max_buf_size(settings.options.limits.head)
+            .build(Connector(Arc::clone(&settings)));
+        Self { http, settings }
+    }
+
+    /// Sends `request` to the host of its URL.
+    ///
+    /// # Errors
+    /// [`Error`]; an answer that is not complete is an error too.
+    pub async fn send(&self, request: Request<Bytes>) -> Result<Answer, Error> {
+        let limit = self.limits().exchange;
+        let exchange = tokio::time::timeout(limit, self.exchange(request)).await;
+        exchange.unwrap_or(Err(Error::TimedOut { phase: Phase::Exchange, limit }))
+    }
+
+    async fn exchange(&self, request: Request<Bytes>) -> Result<Answer, Error> {
+        let mut request = request.map(Full::new);
+        let scheme = request.uri().scheme_str();
+        let fits = scheme == Some("https") || (self.settings.options.plain_http && scheme == Some("http"));
+        if !fits || request.uri().host().is_none_or(str::is_empty) {
+            return Err(Error::NotHttps);
+        }
+        // The connection decides which version is spoken.
+        *request.version_mut() = Version::HTTP_11;
+        let mut response = self.http.request(request).await.map_err(|error| self.explain(&error))?;
+        let shown = response.extensions_mut().remove::<Shown>().unwrap_or_default();
+        Ok(Answer { response: self.read(response).await?, tls: shown.facts })
+    }
+
+    /// The whole answer.
+    async fn read(&self, response: Response<Incoming>) -> Result<Response<Bytes>, Error> {
+        let (head, body) = response.into_parts();
+        // The HTTP library bounds its buffer, which may hold a little more than the limit. So the limit is checked here.
+        if bytes_of(&head.headers) > self.limits().head {
+            return Err(Error::TooLarge { limit: self.limits().head });
+        }
+        let body = match self.settings.options.bodies_of_ok_only && head.status != StatusCode::OK {
+            true => Bytes::new(),
+            false => whole(body, self.limits().body).await?,
+        };
+        Ok(Response::from_parts(head, body))
+    }
+
+    fn explain(&self, error: &legacy::Error) -> Error {
+        let cause = std::error::Error::source(error).unwrap_or(error);
+        if let Some(ours) = Error::within(cause) {
+            return ours.clone();
+        }
+        if cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
+            return Error::TooLarge { limit: self.limits().head };
+        }
+        let mut shown = http::Extensions::new();
+        if let Some(connection) = error.connect_info() {
+            connection.get_extras(&mut shown);
+        }
+        let ended = shown.get().and_then(Shown::ended);
+        ended.unwrap_or_else(|| Error::interrupted(cause))
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.settings.options.limits
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("options", &self.settings.options).finish_non_exhaustive()
+    }
+}
+
+fn bytes_of(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}

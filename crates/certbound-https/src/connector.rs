@@ -1,0 +1,121 @@
+//! From a URL to a connection: TCP or proxy tunnel, then TLS, and the check that the certificate was asked for.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use rustls::HandshakeKind;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tower_service::Service;
+
+use crate::error::{Error, Phase, chain};
+use crate::identity::{Handshakes, watching};
+use crate::options::Options;
+use crate::stream::{Stream, TlsFacts, is_sudden};
+
+/// Connects with one identity. Cheap to clone: the HTTP library does it for each request.
+#[derive(Clone)]
+pub(crate) struct Connector(pub(crate) Arc<Settings>);
+
+pub(crate) struct Settings {
+    pub(crate) handshakes: Handshakes,
+    pub(crate) options: Options,
+}
+
+impl Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, target: Uri) -> Self::Future {
+        let settings = Arc::clone(&self.0);
+        Box::pin(async move {
+            let limit = settings.options.limits.connect;
+            let connected = tokio::time::timeout(limit, settings.connect(&target)).await;
+            connected.unwrap_or(Err(Error::TimedOut { phase: Phase::Connect, limit }))
+        })
+    }
+}
+
+impl Settings {
+    async fn connect(&self, target: &Uri) -> Result<Stream, Error> {
+        let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
+        let tcp = self.reach(target, host).await?;
+        if target.scheme_str() == Some("http") {
+            return Ok(Stream::new(tcp, TlsFacts::default()));
+        }
+        let (stream, presented) = self.handshake(tcp, host).await?;
+        let connection = stream.get_ref().1;
+        let facts = TlsFacts {
+            presented,
+            resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+            http2: connection.alpn_protocol() == Some(b"h2"),
+        };
+        Ok(Stream::new(stream, facts))
+    }
+
+    /// Tells whether our certificate was presented. Where there is one, a server that did not ask for it is an error.
+    async fn handshake(&self, tcp: TcpStream, host: &str) -> Result<(TlsStream<TcpStream>, bool), Error> {
+        let Handshakes { config, presents, .. } = &self.handshakes;
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::NotHttps)?;
+        let connect = TlsConnector::from(Arc::clone(config)).connect(name, tcp);
+        let (stream, asked) = watching(connect).await;
+        if !presents {
+            return stream.map(|stream| (stream, false)).map_err(tls);
+        }
+        let kind = stream.as_ref().ok().and_then(|stream| stream.get_ref().1.handshake_kind());
+        // A handshake that failed after the certificate was sent may still leave a session that is resumed later.
+        let was_asked = (stream.is_ok() || asked) && self.handshakes.was_asked(host, asked, kind);
+        match stream {
+            Ok(stream) if was_asked => Ok((stream, true)),
+            Ok(_) => Err(Error::CertificateNotRequested),
+            Err(error) if asked && is_sudden(&error) => {
+                Err(Error::EndedAfterCertificate { reason: error.to_string() })
+            }
+            Err(error) => Err(tls(error)),
+        }
+    }
+
+    async fn reach(&self, target: &Uri, host: &str) -> Result<TcpStream, Error> {
+        if let Some(address) = self.options.address {
+            return TcpStream::connect(address).await.map_err(|error| connect(&error));
+        }
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(self.options.tcp_limit);
+        let stream = match self.options.proxy.intercept(target, host) {
+            None => tcp.call(target.clone()).await.map_err(|error| connect(&error))?,
+            Some(proxy) if proxy.uri().scheme_str() == Some("http") => {
+                let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
+                if let Some(auth) = proxy.basic_auth() {
+                    tunnel = tunnel.with_auth(auth.clone());
+                }
+                let opened = tunnel.call(target.clone()).await;
+                opened.map_err(|error| Error::Proxy { reason: chain(&error) })?
+            }
+            Some(_) => return Err(Error::ProxyKind),
+        };
+        Ok(stream.into_inner())
+    }
+}
+
+fn connect(error: &(dyn std::error::Error + 'static)) -> Error {
+    Error::Connect { reason: chain(error) }
+}
+
+fn tls(error: io::Error) -> Error {
+    Error::Tls { cause: Arc::new(error) }
+}

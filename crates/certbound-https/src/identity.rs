@@ -1,0 +1,141 @@
+//! The TLS identity of a client, and the proof that a server asked for its certificate.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::{ResolvesClientCert, Resumption, WantsClientCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, ConfigBuilder, HandshakeKind, SignatureScheme};
+
+tokio::task_local! {
+    /// The resolver sets it when the handshake of this task asks for the client's certificate. All connections of an
+    /// identity share the resolver, so the resolver cannot tell which connection asked; the task can.
+    static ASKED: Arc<AtomicBool>;
+}
+
+/// One TLS client. The servers that it trusts and the certificate that it presents never change.
+#[derive(Clone)]
+pub struct Identity {
+    config: ClientConfig,
+    presents: bool,
+}
+
+impl Identity {
+    /// Presents no certificate.
+    pub fn anonymous(builder: ConfigBuilder<ClientConfig, WantsClientCert>) -> Self {
+        Self::new(builder.with_no_client_auth(), false)
+    }
+
+    /// Presents the certificate of `key` to every server, and speaks only to servers that ask for it.
+    pub fn presenting(builder: ConfigBuilder<ClientConfig, WantsClientCert>, key: Arc<CertifiedKey>) -> Self {
+        Self::new(builder.with_client_cert_resolver(Arc::new(Presents(key))), true)
+    }
+
+    fn new(mut config: ClientConfig, presents: bool) -> Self {
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Self { config, presents }
+    }
+
+    /// Never resumes a session: on each connection the server presents its certificate and asks for ours.
+    pub fn without_sessions(mut self) -> Self {
+        self.config.resumption = Resumption::disabled();
+        self
+    }
+
+    pub(crate) fn into_handshakes(self) -> Handshakes {
+        Handshakes { config: Arc::new(self.config), presents: self.presents, asking_hosts: Mutex::default() }
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("presents", &self.presents).finish_non_exhaustive()
+    }
+}
+
+/// The handshakes of one identity.
+pub(crate) struct Handshakes {
+    pub(crate) config: Arc<ClientConfig>,
+    pub(crate) presents: bool,
+    /// Hosts whose last full handshake asked for the certificate, the latest at the end. Only for these hosts does a resumed
+    /// session count as asking.
+    asking_hosts: Mutex<VecDeque<Box<str>>>,
+}
+
+/// rustls keeps sessions of the latest 32 hosts, so older entries are not needed.
+const MAX_HOSTS: usize = 256;
+
+impl Handshakes {
+    /// Whether the server asked for our certificate. `asked` is what the resolver saw in this handshake; a resumed one
+    /// rests on the full handshake before it.
+    pub(crate) fn was_asked(&self, host: &str, asked: bool, kind: Option<HandshakeKind>) -> bool {
+        let mut hosts = self.asking_hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if kind == Some(HandshakeKind::Resumed) {
+            return hosts.iter().any(|known| **known == *host);
+        }
+        hosts.retain(|known| **known != *host);
+        if asked {
+            hosts.push_back(host.into());
+            if hosts.len() > MAX_HOSTS {
+                hosts.pop_front();
+            }
+        }
+        asked
+    }
+}
+
+/// Runs a handshake and tells whether the server asked for a certificate.
+pub(crate) async fn watching<T>(handshake: impl Future<Output = T>) -> (T, bool) {
+    let asked = Arc::new(AtomicBool::new(false));
+    let result = ASKED.scope(Arc::clone(&asked), handshake).await;
+    (result, asked.load(Ordering::Acquire))
+}
+
+/// Presents the same certificate to every server. The issuers that a server names do not matter for a bound token.
+struct Presents(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Presents {
+    fn resolve(&self, _issuers: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        // A certificate that cannot sign for this server would not be sent, so it must not count as asked for.
+        self.0.key.choose_scheme(schemes)?;
+        let _ = ASKED.try_with(|asked| asked.store(true, Ordering::Release));
+        Some(Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Presents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Presents(client certificate)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_that_asked_last_are_remembered() {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.unwrap().with_root_certificates(rustls::RootCertStore::empty());
+        let handshakes = Identity::anonymous(builder).into_handshakes();
+        let host = |number: usize| format!("{number}.example");
+        let full = Some(HandshakeKind::Full);
+        let resumed = |host: &str| handshakes.was_asked(host, false, Some(HandshakeKind::Resumed));
+        for number in 0..MAX_HOSTS + 10 {
+            assert!(handshakes.was_asked(&host(number), true, full));
+            assert!(resumed(&host(number)) && !resumed("other.example"));
+            assert!(handshakes.was_asked(&host(0), true, full), "the one that comes again and again");
+        }
+        assert!(resumed(&host(0)) && !resumed(&host(1)));
+        assert!(!handshakes.was_asked(&host(0), false, full), "and that asks no more");
+        assert!(!resumed(&host(0)));
+    }
+}

@@ -1,0 +1,32 @@
+//! The HTTPS client beneath certbound's crates: one request, one answer, and what TLS showed about the connection.
+//!
+//! The caller decides which servers it trusts, which certificate it presents, which proxy it uses and what a request may
+//! take. A certificate is presented only to a server that asks for it: otherwise the connection fails before a byte of HTTP
+//! is sent. The client follows no redirect. It sends a request a second time only if a pooled connection was closed before
+//! any byte of the request was written.
+//!
+//! A [`Client`] belongs to the runtime in which it is used, because its connections are tasks of that runtime.
+//!
+//! ```text
+//!  4  client.rs                           one request, one answer, over pooled connections
+//!  3  connector.rs                        from a URL to a connection: TCP or tunnel, then TLS
+//!  2  stream.rs  body.rs  options.rs      connections that remember how they ended; bodies; settings
+//!  1  identity.rs  proxy.rs  error.rs     the TLS client; which proxy; what can go wrong
+//! ```
+#![forbid(unsafe_code)]
+
+mod body;
+mod client;
+mod connector;
+mod error;
+mod identity;
+mod options;
+mod proxy;
+mod stream;
+
+pub use self::client::{Answer, Client};
+pub use self::error::{Error, Phase};
+pub use self::identity::Identity;
+pub use self::options::{Limits, Options};
+pub use self::proxy::Proxy;
+pub use self::stream::TlsFacts;

@@ -1,0 +1,49 @@
+//! How a client connects, and what a request may take.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::proxy::Proxy;
+
+/// What a request may take, in time and in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The time for a connection: TCP, proxy tunnel and TLS together. Default 5 s.
+    pub connect: Duration,
+    /// The time for a whole exchange, its connection included. Default 30 s.
+    pub exchange: Duration,
+    /// The largest body of an answer, in bytes. Default 1 MiB.
+    pub body: usize,
+    /// The largest head of an answer, in bytes; at least 8 KiB. Default 64 KiB.
+    pub head: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            exchange: Duration::from_secs(30),
+            body: 1024 * 1024,
+            head: 64 * 1024,
+        }
+    }
+}
+
+/// The settings of a client. By default it uses no proxy, pools its connections and reads every body.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What a request may take.
+    pub limits: Limits,
+    /// The proxy for the requests that it is for.
+    pub proxy: Proxy,
+    /// A limit for TCP alone, within [`Limits::connect`].
+    pub tcp_limit: Option<Duration>,
+    /// The address of every connection, whatever the URL names, past every proxy. TLS still verifies the name of the URL.
+    pub address: Option<SocketAddr>,
+    /// Opens a connection for each request and closes it after the answer.
+    pub without_pool: bool,
+    /// Takes `http` URLs too, and sends them unencrypted.
+    pub plain_http: bool,
+    /// Leaves out the body of an answer whose status is not 200.
+    pub bodies_of_ok_only: bool,
+}

@@ -1,0 +1,200 @@
+//! The HTTP clients of a network: one for each binding and use, and one for each pinned server.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use certbound_core::certificate::Thumbprint;
+use certbound_core::managed_identity::ServerThumbprint;
+use certbound_https::Client;
+use foldhash::quality::RandomState;
+
+use crate::certificate::{Binding, ForgetKey, KeyId};
+
+/// What the connections of a binding are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Use {
+    Token,
+    Resource,
+}
+
+/// What distinguishes the clients: the certificate that they present, or the one server that they speak to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Peer {
+    Bound(Thumbprint, KeyId, Use),
+    Pinned(ServerThumbprint),
+}
+
+/// A bounded number of clients. When there is no room for one more, the client that was not used for the longest time goes.
+///
+/// A client of a binding holds the private key. So the client and its idle connections are dropped with the last handle on the
+/// key; a connection in use ends with its request. The map is not a `moka` cache, because that drops its values some time
+/// later and would keep the key.
+pub(super) struct Clients {
+    known: Mutex<Known>,
+    at_most: usize,
+}
+
+#[derive(Default)]
+struct Known {
+    clients: HashMap<Peer, Entry, RandomState>,
+    /// Counts uses.
+    turn: u64,
+}
+
+struct Entry {
+    client: Client,
+    last_used: u64,
+}
+
+impl Clients {
+    pub(super) fn new(at_most: usize) -> Arc<Self> {
+        Arc::new(Self { known: Mutex::default(), at_most })
+    }
+
+    /// The client of `binding` for one use, made by `make` if there is none.
+    pub(super) fn of_binding<E>(
+        self: &Arc<Self>,
+        binding: &Binding,
+        purpose: Use,
+        make: impl FnOnce() -> Result<Client, E>,
+    ) -> Result<Client, E> {
+        let certificate = binding.certificate();
+        let peer = Peer::Bound(certificate.thumbprint(), certificate.key_id(), purpose);
+        self.get(peer, || {
+            certificate.when_key_is_dropped(self);
+            make()
+        })
+    }
+
+    /// The client for the one server that has this certificate, made by `make` if there is none.
+    pub(super) fn of_pin<E>(
+        &self,
+        pin: ServerThumbprint,
+        make: impl FnOnce() -> Result<Client, E>,
+    ) -> Result<Client, E> {
+        self.get(Peer::Pinned(pin), make)
+    }
+
+    fn get<E>(&self, peer: Peer, make: impl FnOnce() -> Result<Client, E>) -> Result<Client, E> {
+        let mut known = self.lock();
+        known.turn += 1;
+        let last_used = known.turn;
+        if let Some(entry) = known.clients.get_mut(&peer) {
+            entry.last_used = last_used;
+            return Ok(entry.client.clone());
+        }
+        let client = make()?;
+        let oldest = if known.clients.len() < self.at_most { None } else { known.take_oldest() };
+        known.clients.insert(peer, Entry { client: client.clone(), last_used });
+        drop(known);
+        // After the lock is released, because its connections end with it.
+        drop(oldest);
+        Ok(client)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // A panic under the lock leaves a usable map.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn take_oldest(&mut self) -> Option<Entry> {
+        let oldest = self.clients.iter().min_by_key(|(_, entry)| entry.last_used).map(|(peer, _)| *peer)?;
+        self.clients.remove(&oldest)
+    }
+}
+
+impl ForgetKey for Clients {
+    fn forget(&self, thumbprint: Thumbprint, key: KeyId) {
+        let mut known = self.lock();
+        let clients =
+            [Use::Token, Use::Resource].map(|used| known.clients.remove(&Peer::Bound(thumbprint, key, used)));
+        drop(known);
+        drop(clients);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use certbound_https::Options;
+
+    use super::*;
+    use crate::certificate::BindingCertificate;
+    use crate::transport::trust::ServerTrust;
+
+    fn binding(name: &str) -> Binding {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/certificates/");
+        let file = |kind: &str| format!("{folder}{name}.{kind}");
+        let certificate = BindingCertificate::from_pem_files(file("pem"), file("pkcs8.pem"));
+        Binding::new(certificate.unwrap())
+    }
+
+    fn client() -> Result<Client, rustls::Error> {
+        let identity = ServerTrust::new(Some(rustls::RootCertStore::empty())).unwrap().anonymous()?;
+        Ok(Client::new(identity, Options::default()))
+    }
+
+    /// Whether a client was made for this use.
+    fn is_new(clients: &Arc<Clients>, binding: &Binding, purpose: Use) -> bool {
+        let made = Cell::new(false);
+        let make = || {
+            made.set(true);
+            client()
+        };
+        clients.of_binding(binding, purpose, make).unwrap();
+        made.get()
+    }
+
+    fn count(clients: &Clients) -> usize {
+        clients.lock().clients.len()
+    }
+
+    #[test]
+    fn the_clients_of_a_key_go_with_its_last_handle_and_no_others() {
+        let clients = Clients::new(10);
+        let rsa = binding("rsa");
+        let (clone, twin) = (rsa.clone(), Binding::new(rsa.certificate().clone()));
+        let (opened_anew, p256) = (binding("rsa"), binding("p256"));
+        assert!(is_new(&clients, &rsa, Use::Token) && is_new(&clients, &rsa, Use::Resource));
+        assert!(!is_new(&clients, &twin, Use::Token), "one key, so one client");
+        assert!(is_new(&clients, &opened_anew, Use::Token), "its key is another handle");
+        assert!(is_new(&clients, &p256, Use::Token));
+        assert_eq!(count(&clients), 4);
+        drop((rsa, clone));
+        assert_eq!(count(&clients), 4, "the other binding has the key");
+        drop(twin);
+        assert_eq!(count(&clients), 2);
+        drop((opened_anew, p256));
+        assert_eq!(count(&clients), 0);
+        clients.of_pin(ServerThumbprint::of_der(b"server"), client).unwrap();
+        assert_eq!(count(&clients), 1, "a server has no key of ours");
+    }
+
+    #[test]
+    fn past_the_limit_the_one_that_was_not_used_for_the_longest_goes() {
+        let clients = Clients::new(2);
+        let bindings = ["rsa", "p256", "p384"].map(binding);
+        let made = |at: usize| is_new(&clients, &bindings[at], Use::Token);
+        assert_eq!([made(0), made(1), made(0), made(2)], [true, true, false, true]);
+        assert_eq!([made(0), made(1)], [false, true], "the second one had gone, and the first one not");
+        assert_eq!(count(&clients), 2);
+    }
+
+    /// Else each network that is made and dropped would leave something behind.
+    #[test]
+    fn a_key_keeps_nothing_of_networks_that_are_gone() {
+        let binding = binding("p256");
+        for _ in 0..3 {
+            let clients = Clients::new(1);
+            let dropped = Arc::downgrade(&clients);
+            assert!(is_new(&clients, &binding, Use::Token) && is_new(&clients, &binding, Use::Resource));
+            assert!(is_new(&clients, &binding, Use::Token), "there is room for one");
+            assert_eq!(binding.certificate().who_waits_for_the_key(), 1, "however often it was made");
+            drop(clients);
+            assert!(dropped.upgrade().is_none(), "they end with their network, whatever the binding does");
+        }
+    }
+}
