@@ -87,6 +87,7 @@ fn each_unbound_token_that_it_accepts_is_a_line_without_being_asked() {
 
 /// Some supervisors kill a process that has not ended ten seconds after SIGTERM.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the test measures how long a process takes to end")]
 fn no_client_keeps_it_from_ending() {
     let idp = Idp::new();
     let decider = Decider::start(&idp, "rfc8705", None);
