@@ -14,10 +14,7 @@ mod two_legs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use certbound::{
-    ByAssertion, ByCertificate, BySecret, ByUnboundAssertion, Client, Credential, Error, ManagedIdentity,
-    Network, Observer, Resource, ResourceScope,
-};
+use certbound::{Error, Network, Observer, ResourceScope, TokenSource};
 
 pub(crate) use self::assertion::stand_in;
 pub(crate) use self::authority::scope;
@@ -32,69 +29,17 @@ use crate::failure::Failure;
 use crate::flags::{KindFlags, RunFlags};
 use crate::output::Token;
 
-/// The client that the flags describe, chosen at run time.
-pub(crate) enum AnyClient {
-    /// The direct flow with a certificate.
-    Direct(Client<ByCertificate>),
-    /// Leg 2, with a Leg 1 inside or an assertion from elsewhere.
-    TwoLegs(Client<ByAssertion>),
-    /// A token of a managed identity.
-    Machine(ManagedIdentity),
-    /// A token by a secret: Bearer only.
-    Secret(Client<BySecret>),
-    /// A token by an unbound assertion: Bearer only.
-    Unbound(Client<ByUnboundAssertion>),
-}
-
-impl AnyClient {
-    pub(crate) async fn token(
-        &self,
-        scope: &ResourceScope,
-        kind: Kind,
-        observer: Arc<dyn Observer>,
-    ) -> Result<Token, Error> {
-        match (self, kind) {
-            (Self::Direct(client), Kind::Bound) => {
-                client.bound_token(scope).observe(observer).await.map(Token::Bound)
-            }
-            (Self::TwoLegs(client), Kind::Bound) => {
-                client.bound_token(scope).observe(observer).await.map(Token::Bound)
-            }
-            (Self::Machine(identity), Kind::Bound) => {
-                identity.bound_token(scope).observe(observer).await.map(Token::Bound)
-            }
-            (Self::Machine(identity), Kind::Bearer) => {
-                identity.bearer_token(scope).observe(observer).await.map(Token::Bearer)
-            }
-            (Self::Direct(client), Kind::Bearer) => bearer(client, scope, observer).await,
-            (Self::TwoLegs(client), Kind::Bearer) => bearer(client, scope, observer).await,
-            (Self::Secret(client), Kind::Bearer) => bearer(client, scope, observer).await,
-            (Self::Unbound(client), Kind::Bearer) => bearer(client, scope, observer).await,
-            (Self::Secret(_) | Self::Unbound(_), Kind::Bound) => Err(without_certificate()),
-        }
-    }
-
-    /// Returns the resource, which is called with bound tokens.
-    pub(crate) fn resource(&self, scope: &ResourceScope) -> Result<Resource, Error> {
-        match self {
-            Self::Direct(client) => Ok(client.resource(scope)),
-            Self::TwoLegs(client) => Ok(client.resource(scope)),
-            Self::Machine(identity) => Ok(identity.resource(scope)),
-            Self::Secret(_) | Self::Unbound(_) => Err(without_certificate()),
-        }
-    }
-}
-
-async fn bearer<C: Credential>(
-    client: &Client<C>,
+/// Acquires a token of the requested kind.
+pub(crate) async fn acquire(
+    source: &dyn TokenSource,
     scope: &ResourceScope,
+    kind: Kind,
     observer: Arc<dyn Observer>,
 ) -> Result<Token, Error> {
-    client.bearer_token(scope).observe(observer).await.map(Token::Bearer)
-}
-
-fn without_certificate() -> Error {
-    Error::Misuse { leg: None, what: certbound::Misuse::CertificateNotProvided }
+    match kind {
+        Kind::Bound => source.bound_token(scope).observe(observer).await.map(Token::Bound),
+        Kind::Bearer => source.bearer_token(scope).observe(observer).await.map(Token::Bearer),
+    }
 }
 
 /// The requested kind of token.

@@ -16,6 +16,7 @@
 //! `issuer.rs` defines the trait `Issuer`. `token_service.rs` and `managed_identity/platform.rs` implement it.
 
 pub(crate) mod accept;
+mod any_issuer;
 mod authority;
 mod claims;
 mod client_core;
@@ -28,20 +29,20 @@ pub(crate) mod issuer;
 mod options;
 pub(crate) mod request;
 mod settings;
-mod token_service;
+pub(crate) mod token_service;
 
 use std::sync::Arc;
 
 use certbound_core::scope::ResourceScope;
 
+pub(crate) use self::any_issuer::AnyIssuer;
 pub(crate) use self::client_core::ClientCore;
 pub(crate) use self::context::Context;
 use self::headers::RefreshReason;
 pub use self::hit::AcquireFuture;
-pub(crate) use self::hit::{begin, cached_now, hit_of_prepared};
+pub(crate) use self::hit::hit_of_prepared;
 use self::issuer::{FetchRequest, Issuer};
 pub use self::options::Acquire;
-pub(crate) use self::options::CloneableProves;
 pub(crate) use self::settings::Options;
 use crate::background::Background;
 use crate::cache::key::{KeyHead, KeyRef};
@@ -64,7 +65,9 @@ pub(crate) struct Acquisition<I> {
 impl<I: Issuer> Acquisition<I> {
     /// Returns a valid token from the cache, from the request of another caller, or from the issuer.
     pub(crate) async fn run(mut self) -> Result<(Entry, Obtained), Error> {
-        self.options.check().map_err(|misuse| Error::misuse(self.issuer.leg(), misuse))?;
+        let options = &self.options;
+        let checked = options.check().and_then(|()| self.issuer.check(options));
+        checked.map_err(|misuse| Error::misuse(self.issuer.leg(), misuse))?;
         let id = self.correlation_id();
         // The certificate is chosen once. The cache key, TLS and the token use the same one.
         let certificate = match self.issuer.certificate(self.kind, id).await {
@@ -83,7 +86,19 @@ impl<I: Issuer> Acquisition<I> {
         cache.load(request, move || self.fetch(certificate, replaces)).await
     }
 
-    /// Requests a new token in the background. No caller waits for it. An error is only logged.
+    /// Removes the token from the cache; tells whether it was there.
+    pub(crate) async fn forget(self) -> Result<bool, Error> {
+        let context = self.context();
+        let key = KeyRef { thumbprint: self.issuer.thumbprint(self.kind).await?, ..self.key(None) };
+        // A token of an earlier certificate would be served during an outage.
+        let earlier = self.issuer.earlier().into_iter().filter(|_| key.thumbprint.is_some());
+        let all = earlier.map(|it| KeyRef { thumbprint: Some(it), ..key }).chain([key]);
+        let now = context.clock.now();
+        Ok(all.filter(|key| context.cache.remove(key, now)).count() > 0)
+    }
+
+    /// Requests a new token in the background. No caller waits for it: an error is logged, and is returned to callers when
+    /// the old token has expired.
     #[cold]
     pub(crate) fn refresh_ahead(mut self) {
         self.options = self.options.of_nobody();
@@ -185,7 +200,7 @@ impl<I: Issuer> Acquisition<I> {
         }
     }
 
-    pub(crate) fn key<'a>(&'a self, certificate: Option<&I::Certificate>) -> KeyRef<'a> {
+    fn key<'a>(&'a self, certificate: Option<&I::Certificate>) -> KeyRef<'a> {
         KeyRef {
             head: KeyHead::new(&self.context().cache_key, self.kind, &self.scope),
             thumbprint: certificate.map(|certificate| I::binding(certificate).thumbprint()),

@@ -15,6 +15,7 @@ use certbound_core::secret::Secret;
 pub use self::builder::ClientBuilder;
 pub use self::leg1::AcquireLeg1;
 pub use self::workload_identity::{WorkloadIdentity, WorkloadIdentityError};
+use crate::acquire::token_service::TokenService;
 use crate::acquire::{Acquire, ClientCore};
 use crate::background::Background;
 use crate::certificate::{Binding, Blame};
@@ -30,7 +31,7 @@ use crate::token::{BearerToken, BoundToken};
 /// `Client<ByAssertion>` is Leg 2; `Client<BySecret>` and `Client<ByUnboundAssertion>` get Bearer tokens only.
 #[derive(Clone)]
 pub struct Client<C> {
-    pub(crate) core: Arc<ClientCore>,
+    pub(crate) issuer: TokenService,
     /// Ends with the last of those who can ask for tokens.
     pub(crate) background: Arc<Background>,
     pub(crate) credential: C,
@@ -49,12 +50,12 @@ impl<C: Credential> Client<C> {
     where
         C: Binds,
     {
-        Acquire::new(&self.core, &self.credential, scope)
+        Acquire::new(&self.issuer, scope)
     }
 
     /// A Bearer token for `scope`. Await it, after any options.
     pub fn bearer_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BearerToken> {
-        Acquire::new(&self.core, &self.credential, scope)
+        Acquire::new(&self.issuer, scope)
     }
 
     /// A Bearer token for `scopes` in the name of the user whose access token for this application is `user` (Entra's
@@ -64,17 +65,17 @@ impl<C: Credential> Client<C> {
     /// a user; a client of `with_assertions`, or one with `bearer_over_mtls`, still presents its certificate. A refresh
     /// token in the answer is not kept. Make `scopes` by [`ResourceScope::for_user`].
     pub fn on_behalf_of<'a>(&'a self, user: &Secret, scopes: &'a ResourceScope) -> Acquire<'a, BearerToken> {
-        Acquire::new(&self.core, &self.credential, scopes).on_behalf_of(user)
+        Acquire::new(&self.issuer, scopes).on_behalf_of(user)
     }
 
     /// The authority the client was built for.
     pub fn authority(&self) -> &Authority {
-        &self.core.authority
+        &self.core().authority
     }
 
     /// The application's id.
     pub fn client_id(&self) -> &str {
-        &self.core.client_id
+        &self.core().client_id
     }
 }
 
@@ -104,7 +105,7 @@ impl Leg1 for Client<ByCertificate> {
     }
 
     fn identity(&self) -> Option<String> {
-        Some(format!("{} at {}", self.core.client_id, self.core.authority.url()))
+        Some(format!("{} at {}", self.core().client_id, self.core().authority.url()))
     }
 
     async fn replace(&self, blamed: &Binding, _: Blame) -> bool {
@@ -125,16 +126,20 @@ impl Leg1 for Client<ByCertificate> {
 }
 
 impl<C> Client<C> {
+    pub(crate) fn core(&self) -> &ClientCore {
+        &self.issuer.client
+    }
+
     pub(crate) fn exchange_scope(&self) -> ExchangeScope {
-        ExchangeScope::of(self.core.authority.cloud())
+        ExchangeScope::of(self.core().authority.cloud())
     }
 }
 
 impl<C> fmt::Debug for Client<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("authority", &self.core.authority.url())
-            .field("client_id", &self.core.client_id)
+            .field("authority", &self.core().authority.url())
+            .field("client_id", &self.core().client_id)
             .finish_non_exhaustive()
     }
 }

@@ -33,7 +33,8 @@
 //! never from its own floor or from floors above. `cargo xtask layering` reads this drawing and checks it.
 //!
 //! ```text
-//!  9  lib.rs                         the public names
+//! 10  lib.rs                         the public names
+//!  9  token_source.rs                any source of tokens, chosen at run time
 //!  8  resource/                      call a resource with a token
 //!  7  client/  managed_identity/     what tokens are asked from
 //!  6  acquire/                       START HERE: the way to a token
@@ -63,6 +64,7 @@ mod rejected;
 mod resource;
 mod state;
 mod token;
+mod token_source;
 mod transport;
 
 pub use certbound_core::authority::{Authority, AuthorityKind, AuthorityUrlError};
@@ -101,15 +103,16 @@ pub use crate::error::{
     NetworkError, NoImds, PeerMisbehaved, Phase, PlatformError, ProbeFailure, StateError, TransportError,
 };
 pub use crate::managed_identity::{
-    AcquireFromMachine, AcquireMachineLeg1, Attestation, AttestationRequest, Capabilities, EnvironmentError,
-    ImdsVersion, KeyProvider, MachineCertificates, MachineKey, MachineSigner, ManagedIdentity,
-    ManagedIdentityBuildError, ManagedIdentityBuilder, SoftwareKeys,
+    AcquireMachineLeg1, Attestation, AttestationRequest, Capabilities, EnvironmentError, ImdsVersion,
+    KeyProvider, MachineCertificates, MachineKey, MachineSigner, ManagedIdentity, ManagedIdentityBuildError,
+    ManagedIdentityBuilder, SoftwareKeys,
 };
 pub use crate::observe::{Check, JwtPop, JwtPopReport, LegReport, ObservedRequest, ObservedValue, Observer};
 pub use crate::rejected::TokenHash;
 pub use crate::resource::{CallFacts, Resource, ResourceProfile};
 pub use crate::state::StateDirectory;
 pub use crate::token::{BearerToken, BoundToken, Details, Scheme};
+pub use crate::token_source::{AnyClient, TokenSource};
 pub use crate::transport::{Answer, HyperTransport, Network, NetworkBuilder, TlsFacts, Transport, Via};
 
 /// Compiles the examples of the page on managed identities as documentation tests.

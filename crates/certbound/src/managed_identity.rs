@@ -1,6 +1,5 @@
 //! Managed identities: tokens without a credential in anybody's hands, from the platform that a program runs on.
 
-mod acquire;
 mod arc;
 mod attestation;
 mod bearer;
@@ -30,7 +29,6 @@ use certbound_core::managed_identity::{IdentityId, MachineSource};
 use certbound_core::scope::ResourceScope;
 use tokio::sync::Semaphore;
 
-pub use self::acquire::AcquireFromMachine;
 use self::attestation::AnyAttestation;
 pub use self::attestation::{Attestation, AttestationRequest};
 pub use self::builder::{ManagedIdentityBuildError, ManagedIdentityBuilder};
@@ -43,7 +41,8 @@ use self::keys::{AnyKeys, ProviderId};
 pub use self::keys::{KeyProvider, MachineKey, MachineSigner, SoftwareKeys};
 use self::known_cell::KnownCell;
 pub use self::leg1::AcquireMachineLeg1;
-use crate::acquire::Context;
+pub(crate) use self::platform::Platform;
+use crate::acquire::{Acquire, Context};
 use crate::background::Background;
 use crate::cache::single_flight::SingleFlight;
 use crate::error::{KeyStrength, PlatformError};
@@ -68,7 +67,7 @@ use crate::token::{BearerToken, BoundToken};
 /// ```
 #[derive(Clone)]
 pub struct ManagedIdentity {
-    pub(crate) machine: Arc<Machine>,
+    pub(crate) platform: Platform,
     /// Ends with the last of those who can ask for tokens.
     pub(crate) background: Arc<Background>,
 }
@@ -108,31 +107,37 @@ impl ManagedIdentity {
     ///
     /// # Errors
     /// [`PlatformError::SourceCannotBind`] before any byte is sent, where the platform issues no certificates.
-    pub fn bound_token<'a>(&'a self, scope: &'a ResourceScope) -> AcquireFromMachine<'a, BoundToken> {
-        AcquireFromMachine::new(&self.machine, scope)
+    pub fn bound_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BoundToken> {
+        Acquire::new(&self.platform, scope)
     }
 
     /// A Bearer token for `scope`. Await it, after any options.
-    pub fn bearer_token<'a>(&'a self, scope: &'a ResourceScope) -> AcquireFromMachine<'a, BearerToken> {
-        AcquireFromMachine::new(&self.machine, scope)
+    pub fn bearer_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BearerToken> {
+        Acquire::new(&self.platform, scope)
     }
 
     /// Which identity it is.
     pub fn id(&self) -> &IdentityId {
-        &self.machine.id
+        &self.machine().id
     }
 
     /// Where its tokens come from: told by the environment, or named. Whether they can be bound there,
     /// [`ManagedIdentity::capabilities`] finds out.
     pub fn origin(&self) -> MachineSource {
-        self.machine.endpoint.origin()
+        self.machine().endpoint.origin()
+    }
+}
+
+impl ManagedIdentity {
+    fn machine(&self) -> &Arc<Machine> {
+        &self.platform.0
     }
 }
 
 impl fmt::Debug for ManagedIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ManagedIdentity")
-            .field("id", &self.machine.id)
+            .field("id", &self.machine().id)
             .field("origin", &self.origin())
             .finish_non_exhaustive()
     }

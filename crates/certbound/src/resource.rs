@@ -14,12 +14,11 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use zeroize::Zeroizing;
 
 pub use self::profile::ResourceProfile;
-use crate::acquire::{Acquire, ClientCore, CloneableProves, hit_of_prepared};
+use crate::acquire::{Acquire, AnyIssuer, hit_of_prepared};
 use crate::background::Background;
 use crate::cache::Kind;
 use crate::cache::key::{HeadHash, KeyHead};
 use crate::error::{Error, Misuse};
-use crate::managed_identity::{AcquireFromMachine, Machine};
 use crate::rejected::TokenHash;
 use crate::token::{BoundToken, Scheme};
 use crate::transport::{AnyTransport, TlsFacts, Via};
@@ -51,19 +50,13 @@ pub struct Resource {
 
 #[derive(Clone)]
 enum Tokens {
-    Client {
-        core: Arc<ClientCore>,
+    Of {
+        issuer: Arc<dyn AnyIssuer>,
         /// Refreshes go on for as long as the resource can be called.
         _background: Arc<Background>,
-        credential: Arc<dyn CloneableProves>,
         scope: ResourceScope,
-        /// Of the key of its tokens.
+        /// The hash of the key of its tokens.
         hash: HeadHash,
-    },
-    Machine {
-        machine: Arc<Machine>,
-        _background: Arc<Background>,
-        scope: ResourceScope,
     },
     Fixed {
         token: BoundToken,
@@ -76,23 +69,9 @@ enum Tokens {
 pub struct CallFacts(pub TlsFacts);
 
 impl Resource {
-    pub(crate) fn of_client(
-        core: Arc<ClientCore>,
-        background: Arc<Background>,
-        credential: Arc<dyn CloneableProves>,
-        scope: ResourceScope,
-    ) -> Self {
-        let hash = KeyHead::new(&core.context.cache_key, Kind::Bound, &scope).hash();
-        let tokens = Tokens::Client { core, _background: background, credential, scope, hash };
-        Self { tokens, profile: None }
-    }
-
-    pub(crate) fn of_machine(
-        machine: Arc<Machine>,
-        background: Arc<Background>,
-        scope: ResourceScope,
-    ) -> Self {
-        Self { tokens: Tokens::Machine { machine, _background: background, scope }, profile: None }
+    pub(crate) fn new(issuer: Arc<dyn AnyIssuer>, background: Arc<Background>, scope: ResourceScope) -> Self {
+        let hash = KeyHead::new(&issuer.context().cache_key, Kind::Bound, &scope).hash();
+        Self { tokens: Tokens::Of { issuer, _background: background, scope, hash }, profile: None }
     }
 
     pub(crate) fn of_token(token: BoundToken, transport: Arc<dyn AnyTransport>) -> Self {
@@ -112,15 +91,10 @@ impl Resource {
     /// As an acquisition.
     pub async fn token(&self) -> Result<BoundToken, Error> {
         match &self.tokens {
-            Tokens::Client { core, credential, scope, hash, .. } => {
-                match hit_of_prepared(core, &**credential, scope, *hash) {
-                    Some(token) => Ok(token),
-                    None => Acquire::<BoundToken>::new(core, &**credential, scope).await,
-                }
-            }
-            Tokens::Machine { machine, scope, .. } => {
-                AcquireFromMachine::<BoundToken>::new(machine, scope).await
-            }
+            Tokens::Of { issuer, scope, hash, .. } => match hit_of_prepared(&**issuer, scope, *hash) {
+                Some(token) => Ok(token),
+                None => Acquire::<BoundToken>::new(&**issuer, scope).await,
+            },
             Tokens::Fixed { token, .. } => Ok(token.clone()),
         }
     }
@@ -151,12 +125,8 @@ impl Resource {
         let Some(claims) = challenge else { return Ok(answer) };
         let rejected = TokenHash::of(token.secret());
         let renewed = match &self.tokens {
-            Tokens::Client { core, credential, scope, .. } => {
-                let acquire = Acquire::<BoundToken>::new(core, &**credential, scope);
-                acquire.claims(claims).rejected(rejected).await?
-            }
-            Tokens::Machine { machine, scope, .. } => {
-                let acquire = AcquireFromMachine::<BoundToken>::new(machine, scope);
+            Tokens::Of { issuer, scope, .. } => {
+                let acquire = Acquire::<BoundToken>::new(&**issuer, scope);
                 acquire.claims(claims).rejected(rejected).await?
             }
             // One token is what was given; another would be another's wish.
@@ -176,8 +146,7 @@ impl Resource {
         }
         request.headers_mut().insert(AUTHORIZATION, authorization(token, profile)?);
         let transport = match &self.tokens {
-            Tokens::Client { core, .. } => &core.context.transport,
-            Tokens::Machine { machine, .. } => &machine.context.transport,
+            Tokens::Of { issuer, .. } => &issuer.context().transport,
             Tokens::Fixed { transport, .. } => transport,
         };
         let answer = transport.send(request, Via::Resource(token.binding())).await;
@@ -231,7 +200,7 @@ fn authorization(token: &BoundToken, profile: &ResourceProfile) -> Result<Header
 impl fmt::Debug for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scope = match &self.tokens {
-            Tokens::Client { scope, .. } | Tokens::Machine { scope, .. } => scope.as_str(),
+            Tokens::Of { scope, .. } => scope.as_str(),
             Tokens::Fixed { .. } => "(one token)",
         };
         f.debug_struct("Resource").field("scope", &scope).field("profile", &self.profile).finish()

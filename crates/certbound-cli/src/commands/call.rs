@@ -5,7 +5,7 @@ mod request;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use certbound::{BoundToken, Network, ResourceScope, Transport, Via};
+use certbound::{AnyClient, BoundToken, Network, ResourceScope, TokenSource as _, Transport, Via};
 use certbound_core::own_secrets::OwnSecrets;
 use certbound_core::shown::lines;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
@@ -19,7 +19,7 @@ use crate::failure::{Failure, REFUSED, one};
 use crate::flags::{CallFlags, CredentialFlags};
 use crate::observers::{Observers, Stations, Trace};
 use crate::output::{self, Terminal, Token, tell, tell_unseen};
-use crate::plan::{self, AnyClient, Kind, Reach};
+use crate::plan::{self, Kind, Reach};
 use crate::usage::Usage;
 
 pub(super) async fn run(flags: CallFlags, terminal: Terminal) -> Result<(), Failure> {
@@ -53,7 +53,7 @@ async fn acquire_and_call<T: Transport + Clone>(
     let observer = Observers::default()
         .and_if(flags.client.run.trace, Trace)
         .and_if(two_legs && terminal.tells_stations(), Stations);
-    let token = client.token(&scope, kind, Arc::new(observer)).await?;
+    let token = plan::acquire(&client, &scope, kind, Arc::new(observer)).await?;
     tell_unseen(&token);
     if two_legs && terminal.tells_stations() {
         tell_leg_2(&token);
@@ -72,7 +72,7 @@ async fn acquire_and_call<T: Transport + Clone>(
     let of_caller = secrets_of_caller(&request);
     let answer = match &token {
         // The token is in the client's cache now. The client also answers a claims challenge.
-        Token::Bound(_) => client.resource(&scope)?.call(request).await?,
+        Token::Bound(_) => client.resource(&scope).call(request).await?,
         Token::Bearer(token) => call_with_bearer(network, token, request).await?,
     };
     if trace || terminal.tells_stations() {

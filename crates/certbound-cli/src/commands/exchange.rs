@@ -33,7 +33,7 @@ pub(super) async fn run(flags: ExchangeFlags, terminal: Terminal) -> Result<(), 
         .and(Arc::clone(&report) as _)
         .and_if(flags.client.run.trace, Trace)
         .and_if(terminal.tells_stations(), Stations);
-    let token = plan.client.token(&scope, kind, Arc::new(observer)).await?;
+    let token = plan::acquire(&plan.client, &scope, kind, Arc::new(observer)).await?;
     if terminal.tells_stations() {
         tell_leg_2(&token);
     } else if flags.client.run.trace {
@@ -60,12 +60,12 @@ pub(super) async fn dry_exchange(
         dry.assertion_is_a_stand_in();
         let result = match leg1 {
             DryLeg1::Certificate(client) => client.assertion().observe(dry.observer()).await.map(drop),
-            DryLeg1::Machine(whole) => whole.token(scope, kind, dry.observer()).await.map(drop),
+            DryLeg1::Machine(whole) => plan::acquire(&whole, scope, kind, dry.observer()).await.map(drop),
         };
         stopped(result)?;
     }
     match plan.leg2 {
-        Some(leg2) => stopped(leg2.token(scope, kind, dry.observer()).await),
+        Some(leg2) => stopped(plan::acquire(&leg2, scope, kind, dry.observer()).await),
         None => {
             dry.stops_there();
             Ok(())

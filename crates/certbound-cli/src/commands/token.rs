@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::flags::{ClientFlags, CredentialFlags, TokenFlags};
 use crate::observers::{Observers, Trace};
 use crate::output::{self, Extras, Terminal};
-use crate::plan::{self, AnyClient, Kind, Reach};
+use crate::plan::{self, Kind, Reach};
 
 pub(super) async fn run(flags: TokenFlags, terminal: Terminal) -> Result<(), Failure> {
     let scope = plan::scope(&flags.client.identity, &flags.scope)?;
@@ -27,7 +27,7 @@ pub(super) async fn run(flags: TokenFlags, terminal: Terminal) -> Result<(), Fai
     let reach = reach.seeing_bindings(flags.kind.require_observed_binding);
     let plan = plan::direct(&flags.client, &credential, kind, &reach)?;
     let observer = Observers::default().and_if(flags.client.run.trace, Trace);
-    let token = plan.client.token(&scope, kind, Arc::new(observer)).await?;
+    let token = plan::acquire(&plan.client, &scope, kind, Arc::new(observer)).await?;
     if flags.client.run.trace || terminal.tells_stations() {
         tell_kept(&token);
     }
@@ -47,9 +47,9 @@ pub(super) async fn dry_direct(
     kind: Kind,
 ) -> Result<(), Failure> {
     let reach = Reach::fresh(NeverTransport).told_to(dry.witness());
-    let client = plan::direct(client, credential, kind, &reach)?.client;
-    if matches!(client, AnyClient::Machine(_)) && kind == Kind::Bound {
+    let source = plan::direct(client, credential, kind, &reach)?.client;
+    if client.machine.managed_identity.is_some() && kind == Kind::Bound {
         dry.stops_there();
     }
-    stopped(client.token(scope, kind, dry.observer()).await)
+    stopped(plan::acquire(&source, scope, kind, dry.observer()).await)
 }

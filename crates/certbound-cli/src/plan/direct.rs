@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use certbound::{AssertionFile, ByCertificate, Client, Secret, Transport};
+use certbound::{AnyClient, AssertionFile, ByCertificate, Client, Secret, Transport};
 
 use super::authority::{authority, builder};
-use super::{AnyClient, Kind, Plan, Prover, Reach, assertion, certificate, machine};
+use super::{Kind, Plan, Prover, Reach, assertion, certificate, machine};
 use crate::failure::Failure;
 use crate::flags::{ClientFlags, CredentialFlags};
 use crate::usage::Usage;
@@ -34,7 +34,7 @@ pub(crate) fn direct<T: Transport + Clone>(
 ) -> Result<Plan<AnyClient>, Failure> {
     if let Some(identity) = &flags.machine.managed_identity {
         let (identity, source) = machine::direct(flags, identity, credential, kind, reach)?;
-        return Ok(Plan { client: AnyClient::Machine(identity), source });
+        return Ok(Plan { client: identity.into(), source });
     }
     let chosen = choose(flags, credential)?;
     // The flags alone determine whether the combination is allowed, so this check comes first.
@@ -54,26 +54,26 @@ pub(crate) fn direct<T: Transport + Clone>(
             if credential.no_x5c {
                 builder = builder.without_x5c();
             }
-            Plan { client: AnyClient::Direct(builder.build()?), source: found.1 }
+            Plan { client: builder.build()?.into(), source: found.1 }
         }
         Chosen::Secret(name) => {
             let secret =
                 std::env::var(&name).map_err(|_| Usage::NoSecret(name.chars().take(64).collect()))?;
             let secret = Secret::new(secret);
             let builder = by(&Prover::secret(&secret));
-            without_source(AnyClient::Secret(builder.with_secret(secret).build()?))
+            without_source(builder.with_secret(secret).build()?.into())
         }
         Chosen::Assertion(path) if path.as_os_str() == "-" => {
             let assertion = Secret::new(assertion::read_text(&path)?.trim());
             let builder = by(&Prover::secret(&assertion));
-            without_source(AnyClient::Unbound(builder.with_unbound_assertions(assertion).build()?))
+            without_source(builder.with_unbound_assertions(assertion).build()?.into())
         }
         Chosen::Assertion(path) => {
             // An unreadable file is reported when the assertion is needed.
             let prover = assertion::read_text(&path)
                 .map_or(Prover::Passing, |text| Prover::secret(&Secret::new(text.trim())));
             let file = AssertionFile::new(path);
-            without_source(AnyClient::Unbound(by(&prover).with_unbound_assertions(file).build()?))
+            without_source(by(&prover).with_unbound_assertions(file).build()?.into())
         }
     })
 }

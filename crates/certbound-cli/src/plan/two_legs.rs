@@ -1,12 +1,12 @@
 //! The two-leg flow: Leg 1 by a certificate or a managed identity, or an assertion from elsewhere.
 
 use certbound::{
-    Authority, Binding, BindingCertificate, ByAssertion, ByCertificate, Client, Leg1, ManagedIdentity,
-    Secret, TenantId, Transport,
+    AnyClient, Authority, Binding, BindingCertificate, ByAssertion, ByCertificate, Client, Leg1,
+    ManagedIdentity, Secret, TenantId, Transport,
 };
 
 use super::authority::{authority, builder};
-use super::{AnyClient, Kind, Plan, Prover, Reach, assertion, certificate, machine, stand_in};
+use super::{Kind, Plan, Prover, Reach, assertion, certificate, machine, stand_in};
 use crate::failure::Failure;
 use crate::flags::{ClientFlags, Leg1Flags};
 use crate::usage::Usage;
@@ -26,7 +26,7 @@ pub(crate) fn two_legs<T: Transport + Clone>(
         refuse_leg1_flags(leg1)?;
         let name = identity;
         let (identity, source) = machine::leg1(flags, name, reach)?;
-        if kind == Kind::Bearer && !identity.origin().binds() {
+        if is_unbound(kind, &identity) {
             return unbound(flags, authority, identity, name, reach);
         }
         let prover = match flags.machine_state.machine_state {
@@ -34,7 +34,7 @@ pub(crate) fn two_legs<T: Transport + Clone>(
             None => Prover::Passing,
         };
         let client = leg2(flags, authority, identity, reach, &prover)?;
-        return Ok(Plan { client: AnyClient::TwoLegs(client), source });
+        return Ok(Plan { client: client.into(), source });
     }
     if let Some(path) = &leg1.assertion_file {
         refuse_leg1_flags(leg1)?;
@@ -42,12 +42,17 @@ pub(crate) fn two_legs<T: Transport + Clone>(
         let assertion = assertion::read(path, found.0)?;
         let prover = Prover::secret(assertion.secret());
         let client = leg2(flags, authority, assertion, reach, &prover)?;
-        return Ok(Plan { client: AnyClient::TwoLegs(client), source: found.1 });
+        return Ok(Plan { client: client.into(), source: found.1 });
     }
     let (certificate, source) = certificate_of_leg1(flags, leg1)?;
     let first = leg1_client(flags, &authority, leg1, certificate, reach)?;
     let client = leg2(flags, authority, first, reach, &Prover::Certificate)?;
-    Ok(Plan { client: AnyClient::TwoLegs(client), source })
+    Ok(Plan { client: client.into(), source })
+}
+
+/// Whether Leg 1 is a Bearer token of the identity, because its platform cannot bind.
+fn is_unbound(kind: Kind, identity: &ManagedIdentity) -> bool {
+    kind == Kind::Bearer && !identity.origin().binds()
 }
 
 /// Returns a client for a Bearer token with a platform that cannot bind: Leg 1 is a Bearer token of the identity.
@@ -61,7 +66,7 @@ fn unbound<T: Transport + Clone>(
     let builder = builder(&flags.identity, authority, flags.identity.client_id()?, reach);
     let builder = builder.with_cache(reach.cache(&Prover::machine(name)));
     let client = builder.with_unbound_assertions(identity).build()?;
-    Ok(Plan { client: AnyClient::Unbound(client), source: String::new() })
+    Ok(Plan { client: client.into(), source: String::new() })
 }
 
 /// Returns the clients of a dry run. Leg 1 never answers, so a placeholder replaces its assertion and is never sent.
@@ -75,18 +80,18 @@ pub(crate) fn in_the_dry<T: Transport + Clone>(
     if flags.machine.managed_identity.is_some() || leg1.assertion_file.is_some() {
         return Ok(DryPlan { leg1: None, leg2: Some(as_ever()?.client) });
     }
-    if leg1.leg1_managed_identity.is_some() {
+    if let Some(name) = &leg1.leg1_managed_identity {
         let whole = as_ever()?.client;
         // The certificate of the machine is unknown before it is issued. Only a Leg 2 without a certificate can be
         // shown.
-        let leg2 = match whole {
-            AnyClient::Unbound(_) => {
+        let leg2 = match is_unbound(kind, &machine::leg1(flags, name, reach)?.0) {
+            true => {
                 let builder =
                     builder(&flags.identity, authority(&flags.identity)?, flags.identity.client_id()?, reach);
                 let stand_in = Secret::new("never sent");
-                Some(AnyClient::Unbound(builder.with_unbound_assertions(stand_in).build()?))
+                Some(builder.with_unbound_assertions(stand_in).build()?.into())
             }
-            _ => None,
+            false => None,
         };
         return Ok(DryPlan { leg1: Some(DryLeg1::Machine(whole)), leg2 });
     }
@@ -95,7 +100,7 @@ pub(crate) fn in_the_dry<T: Transport + Clone>(
     let first = leg1_client(flags, &authority, leg1, certificate.clone(), reach)?;
     let stand_in = stand_in(&Binding::new(certificate), authority.cloud())?;
     let second = leg2(flags, authority, stand_in, reach, &Prover::Passing)?;
-    Ok(DryPlan { leg1: Some(DryLeg1::Certificate(first)), leg2: Some(AnyClient::TwoLegs(second)) })
+    Ok(DryPlan { leg1: Some(DryLeg1::Certificate(first)), leg2: Some(second.into()) })
 }
 
 /// The requests of a dry run, each with its own client.

@@ -2,20 +2,15 @@
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context, Poll};
 
-use certbound_core::certificate::Thumbprint;
 use certbound_core::scope::ResourceScope;
 
-use super::Acquisition;
-use super::client_core::ClientCore;
-use super::context::Context;
-use super::issuer::Issuer;
-use super::options::{Acquire, CloneableProves};
+use super::any_issuer::{AnyIssuer, Asked};
+use super::options::Acquire;
+use super::settings::Options;
 use crate::cache::Obtained;
 use crate::cache::key::{Extras, HeadHash, KeyHead, KeyRef};
-use crate::credential::Now;
 use crate::error::{Error, Misuse};
 use crate::token::{BearerToken, BoundToken, Token};
 
@@ -24,7 +19,7 @@ impl<'a> IntoFuture for Acquire<'a, BoundToken> {
     type IntoFuture = AcquireFuture<'a, BoundToken>;
 
     fn into_future(self) -> AcquireFuture<'a, BoundToken> {
-        begin(hit(&self), || self.into_acquisition())
+        begin(self)
     }
 }
 
@@ -33,23 +28,20 @@ impl<'a> IntoFuture for Acquire<'a, BearerToken> {
     type IntoFuture = AcquireFuture<'a, BearerToken>;
 
     fn into_future(self) -> AcquireFuture<'a, BearerToken> {
-        begin(hit(&self), || self.into_acquisition())
+        begin(self)
     }
 }
 
-/// Returns a future that is ready with the cached token, or a future that runs the acquisition.
-pub(crate) fn begin<'a, T: Token + Send + 'a, I: Issuer>(
-    hit: Option<T>,
-    acquisition: impl FnOnce() -> Acquisition<I>,
-) -> AcquireFuture<'a, T> {
-    if let Some(token) = hit {
+/// Ready with the cached token, or a future that runs the walk.
+fn begin<'a, T: Token + Send + 'a>(acquire: Acquire<'a, T>) -> AcquireFuture<'a, T> {
+    if let Some(token) = hit(&acquire) {
         return AcquireFuture(State::Hit(Some(token)));
     }
-    let acquisition = acquisition();
+    let leg = acquire.issuer.leg();
+    let walk = acquire.issuer.run(acquire.asked());
     AcquireFuture(State::Miss(Box::pin(async move {
-        let leg = acquisition.issuer.leg();
-        let (entry, obtained) = acquisition.run().await?;
-        // An acquisition of one kind returns a token of that kind. The types do not show this, hence the error.
+        let (entry, obtained) = walk.await?;
+        // An acquisition of one kind ends with a token of that kind; the types do not show it.
         T::from_entry(entry, obtained).ok_or_else(|| Error::misuse(leg, Misuse::CertificateNotProvided))
     })))
 }
@@ -61,58 +53,45 @@ fn hit<T: Token>(acquire: &Acquire<'_, T>) -> Option<T> {
         Some(options) if !options.plain() => return None,
         Some(options) => options.extras(),
     };
-    let head = KeyHead::new(&acquire.client.context.cache_key, T::KIND, acquire.scope);
-    let thumbprint = thumbprint_now(acquire.credential)?;
-    let (token, is_due) = cached_now(&acquire.client.context, head, thumbprint, extras)?;
+    let head = KeyHead::new(&acquire.issuer.context().cache_key, T::KIND, acquire.scope);
+    let (token, is_due) = cached_now(acquire.issuer, head, extras)?;
     if is_due {
-        refresh_ahead(acquire);
+        refresh_ahead::<T>(acquire.issuer, acquire.scope, acquire.options.as_deref());
     }
     Some(token)
 }
 
 /// The same as [`hit`], for a repeated request without options, of which the hash of the cache key is known.
 pub(crate) fn hit_of_prepared(
-    client: &Arc<ClientCore>,
-    credential: &dyn CloneableProves,
+    issuer: &dyn AnyIssuer,
     scope: &ResourceScope,
     hash: HeadHash,
 ) -> Option<BoundToken> {
-    let head = KeyHead::hashed(&client.context.cache_key, BoundToken::KIND, scope, hash);
-    let (token, is_due) = cached_now(&client.context, head, thumbprint_now(credential)?, None)?;
+    let head = KeyHead::hashed(&issuer.context().cache_key, BoundToken::KIND, scope, hash);
+    let (token, is_due) = cached_now(issuer, head, None)?;
     if is_due {
-        refresh_ahead(&Acquire::<BoundToken>::new(client, credential, scope));
+        refresh_ahead::<BoundToken>(issuer, scope, None);
     }
     Some(token)
 }
 
-/// Returns the fresh token in memory, and whether the caller must start a refresh.
-pub(crate) fn cached_now<T: Token>(
-    context: &Context,
+/// The fresh token in memory, and whether the caller is to refresh it.
+fn cached_now<T: Token>(
+    issuer: &dyn AnyIssuer,
     head: KeyHead<'_>,
-    thumbprint: Option<Thumbprint>,
     extras: Option<&Extras>,
 ) -> Option<(T, bool)> {
-    // A cached token expires no later than its certificate, so the certificate of a fresh token is valid.
-    let key = KeyRef { head, thumbprint, extras };
+    let context = issuer.context();
+    // No token outlives its certificate, so a fresh token has a valid certificate.
+    let key = KeyRef { head, thumbprint: issuer.thumbprint_now(T::KIND)?, extras };
     let (entry, is_due) = context.cache.fresh(&key, context.clock.now())?;
     Some((T::from_entry(entry, Obtained::FROM_CACHE)?, is_due))
 }
 
-/// Returns the thumbprint for the cache key, or `Some(None)` without a certificate. `None` means that the certificate
-/// is not known without waiting.
-fn thumbprint_now(credential: &dyn CloneableProves) -> Option<Option<Thumbprint>> {
-    match credential.certificate_now() {
-        Now::Nobody => Some(None),
-        Now::Known(thumbprint) => Some(Some(thumbprint)),
-        Now::MustWait => None,
-    }
-}
-
 #[cold]
-fn refresh_ahead<T: Token>(acquire: &Acquire<'_, T>) {
-    let mut again = Acquire::<T>::new(acquire.client, acquire.credential, acquire.scope);
-    again.options.clone_from(&acquire.options);
-    again.into_acquisition().refresh_ahead();
+fn refresh_ahead<T: Token>(issuer: &dyn AnyIssuer, scope: &ResourceScope, options: Option<&Options>) {
+    let options = options.cloned().unwrap_or_default();
+    issuer.refresh_ahead(Asked { kind: T::KIND, scope, options });
 }
 
 /// The future of an acquisition. On a hit it is ready at once; on a miss it is boxed.
@@ -127,7 +106,7 @@ enum State<'a, T> {
 impl<T: Unpin> Future for AcquireFuture<'_, T> {
     type Output = Result<T, Error>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             State::Hit(token) => match token.take() {
                 Some(token) => Poll::Ready(Ok(token)),

@@ -15,7 +15,7 @@ use super::headers::RefreshReason;
 use crate::cache::{Connections, Entry, Kind, Loaded, LoadedFrom, Origin, Report, RequestSeq};
 use crate::certificate::Binding;
 use crate::correlation::CorrelationId;
-use crate::error::{Error, Leg};
+use crate::error::{Error, Leg, Misuse};
 use crate::observe::LegReport;
 use crate::rejected::TokenHash;
 
@@ -38,7 +38,18 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         id: CorrelationId,
     ) -> impl Future<Output = Result<Option<Self::Certificate>, Error>> + Send;
 
-    /// Returns the certificates before the current one, newest first. Their tokens can still be valid.
+    /// The certificate of the cache key, or its absence. The outer `None` says that this needs waiting.
+    fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>>;
+
+    /// The certificate that cached tokens may have. It is not issued for this.
+    fn thumbprint(&self, kind: Kind) -> impl Future<Output = Result<Option<Thumbprint>, Error>> + Send;
+
+    /// Refuses options that the issuer cannot honour.
+    fn check(&self, _options: &Options) -> Result<(), Misuse> {
+        Ok(())
+    }
+
+    /// Certificates before the present one, newest first. Their tokens may still be valid.
     fn earlier(&self) -> Vec<Thumbprint>;
 
     /// Returns whether `error` blames the certificate.

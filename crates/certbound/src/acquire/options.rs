@@ -8,13 +8,9 @@ use certbound_core::scope::ResourceScope;
 use certbound_core::secret::Secret;
 use certbound_core::tenant::TenantId;
 
-use super::Acquisition;
-use super::client_core::ClientCore;
+use super::any_issuer::{AnyIssuer, Asked};
 use super::settings::Options;
-use super::token_service::TokenService;
-use crate::cache::key::KeyRef;
 use crate::correlation::CorrelationId;
-use crate::credential::Proves;
 use crate::error::Error;
 use crate::observe::Observer;
 use crate::rejected::TokenHash;
@@ -25,20 +21,15 @@ use crate::token::Token;
 /// The cache is read when the acquisition is awaited. A hit without options allocates nothing.
 #[must_use = "nothing happens until it is awaited"]
 pub struct Acquire<'a, T> {
-    pub(super) client: &'a Arc<ClientCore>,
-    pub(super) credential: &'a dyn CloneableProves,
+    pub(super) issuer: &'a dyn AnyIssuer,
     pub(super) scope: &'a ResourceScope,
     pub(super) options: Option<Box<Options>>,
     token: PhantomData<fn() -> T>,
 }
 
 impl<'a, T> Acquire<'a, T> {
-    pub(crate) fn new(
-        client: &'a Arc<ClientCore>,
-        credential: &'a dyn CloneableProves,
-        scope: &'a ResourceScope,
-    ) -> Self {
-        Self { client, credential, scope, options: None, token: PhantomData }
+    pub(crate) fn new(issuer: &'a dyn AnyIssuer, scope: &'a ResourceScope) -> Self {
+        Self { issuer, scope, options: None, token: PhantomData }
     }
 
     fn option(&mut self) -> &mut Options {
@@ -190,8 +181,8 @@ impl<'a, T> Acquire<'a, T> {
 }
 
 #[expect(private_bounds, reason = "the two kinds of token are all there are")]
-impl<T: Token> Acquire<'_, T> {
-    /// Removes the cached token of this request and returns whether there was one. No request is sent.
+impl<'a, T: Token> Acquire<'a, T> {
+    /// Forgets the cached token of this very request, if there is one; nothing is sent. Tells whether there was one.
     ///
     /// Use it for a token that must not be used any more, for example after a change of the application's permissions.
     /// A request that is already running still caches its token.
@@ -199,37 +190,12 @@ impl<T: Token> Acquire<'_, T> {
     /// # Errors
     /// An error of the credential, if it cannot name its certificate.
     pub async fn forget(self) -> Result<bool, Error> {
-        let acquisition = self.into_acquisition();
-        let issuer = &acquisition.issuer;
-        let certificate = issuer.credential.certificate().await?;
-        let (context, key) = (&issuer.client.context, acquisition.key(certificate.as_ref()));
-        // Tokens of earlier certificates are removed too, because the cache would return them during an outage.
-        let earlier = issuer.credential.earlier().into_iter();
-        let earlier = earlier.filter(|_| key.thumbprint.is_some());
-        let all = earlier.map(|it| KeyRef { thumbprint: Some(it), ..key }).chain([key]);
-        let now = context.clock.now();
-        Ok(all.filter(|key| context.cache.remove(key, now)).count() > 0)
+        let issuer = self.issuer;
+        issuer.forget(self.asked()).await
     }
 
-    /// Turns the options into an acquisition that owns its data.
-    pub(super) fn into_acquisition(self) -> Acquisition<TokenService> {
-        Acquisition {
-            issuer: TokenService { client: Arc::clone(self.client), credential: self.credential.to_arc() },
-            kind: T::KIND,
-            scope: self.scope.clone(),
-            options: self.options.map(|options| *options).unwrap_or_default(),
-            ahead: false,
-        }
-    }
-}
-
-/// A credential that can be cloned into an `Arc`, so that an acquisition can outlive the borrow of its client.
-pub(crate) trait CloneableProves: Proves {
-    fn to_arc(&self) -> Arc<dyn Proves>;
-}
-
-impl<C: Proves + Clone + 'static> CloneableProves for C {
-    fn to_arc(&self) -> Arc<dyn Proves> {
-        Arc::new(self.clone())
+    pub(super) fn asked(self) -> Asked<'a> {
+        let options = self.options.map(|options| *options).unwrap_or_default();
+        Asked { kind: T::KIND, scope: self.scope, options }
     }
 }

@@ -14,7 +14,7 @@ use super::{headers, request};
 use crate::cache::Kind;
 use crate::certificate::{Binding, Blame, is_blamed};
 use crate::correlation::CorrelationId;
-use crate::credential::{Proof, Proves};
+use crate::credential::{Now, Proof, Proves};
 use crate::error::{Error, Leg, Misuse};
 
 /// A client's token service, authority and options, with the client's credential.
@@ -41,6 +41,18 @@ impl Issuer for TokenService {
 
     async fn certificate(&self, _: Kind, _: CorrelationId) -> Result<Option<Binding>, Error> {
         self.credential.certificate().await
+    }
+
+    fn thumbprint_now(&self, _: Kind) -> Option<Option<Thumbprint>> {
+        match self.credential.certificate_now() {
+            Now::Nobody => Some(None),
+            Now::Known(thumbprint) => Some(Some(thumbprint)),
+            Now::MustWait => None,
+        }
+    }
+
+    async fn thumbprint(&self, _: Kind) -> Result<Option<Thumbprint>, Error> {
+        Ok(self.credential.certificate().await?.map(|certificate| certificate.thumbprint()))
     }
 
     fn earlier(&self) -> Vec<Thumbprint> {

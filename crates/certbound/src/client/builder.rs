@@ -10,6 +10,7 @@ use certbound_core::secret::Secret;
 use super::Client;
 use crate::acquire::discovery::Discovery;
 use crate::acquire::endpoints::Endpoints;
+use crate::acquire::token_service::TokenService;
 use crate::acquire::{ClientCore, Context};
 use crate::background::Background;
 use crate::cache::key::{CallerId, ClientKey, FMI};
@@ -230,7 +231,9 @@ impl<C> ClientBuilder<C> {
             validates_authority: self.validates_authority && self.instance_metadata.is_none(),
             instance_metadata: self.instance_metadata,
         };
-        Ok(Client { core: Arc::new(core), background, credential: self.credential })
+        let credential = Arc::new(self.credential.clone());
+        let issuer = TokenService { client: Arc::new(core), credential };
+        Ok(Client { issuer, background, credential: self.credential })
     }
 }
 

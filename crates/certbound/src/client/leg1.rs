@@ -32,7 +32,7 @@ pub struct AcquireLeg1<'a> {
 
 impl<'a> AcquireLeg1<'a> {
     pub(crate) fn new(client: &'a Client<ByCertificate>) -> Self {
-        Self { client, options: Options::default(), capabilities: client.core.capabilities.clone() }
+        Self { client, options: Options::default(), capabilities: client.core().capabilities.clone() }
     }
 
     /// Forwards what belongs to the whole exchange. The tenant, region and endpoint stay Leg 1's own.
@@ -68,7 +68,8 @@ impl<'a> AcquireLeg1<'a> {
     }
 
     pub(crate) async fn run(self, binding: &Binding) -> Result<BoundAssertion, Error> {
-        let (core, context) = (&self.client.core, &self.client.core.context);
+        let core = self.client.core();
+        let context = &core.context;
         let blame = |misuse: Misuse| Error::misuse(Some(Leg::One), misuse);
         binding.valid_at(context.clock.now()).map_err(blame)?;
         let kind = core.authority.kind();

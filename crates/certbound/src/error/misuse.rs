@@ -142,6 +142,11 @@ pub enum Misuse {
         /// The kind.
         kind: AuthorityKind,
     },
+    /// An option of a client's acquisition, such as a tenant or a parameter, for a managed identity.
+    #[error(
+        "a managed identity takes no tenant, authority, FMI path, parameter or client claims of a request"
+    )]
+    NotForManagedIdentity,
     /// A call to a resource that no token may be sent to.
     #[error("the request cannot be sent to a resource: {reason}")]
     ResourceRequest {
@@ -179,6 +184,7 @@ impl Misuse {
             Self::AuthorityOverrideRegional { .. } => "authority_override_regional",
             Self::InstanceMetadata(error) => error.code(),
             Self::NoTokenExchange { .. } => "token_exchange_not_supported",
+            Self::NotForManagedIdentity => "option_not_for_managed_identity",
             Self::ResourceRequest { .. } => "invalid_resource_request",
         }
     }
@@ -218,6 +224,7 @@ impl Misuse {
             Self::AuthorityOverrideRegional { .. } => "build a client for the other host, or one without a region",
             Self::InstanceMetadata(error) => return error.fix().to_owned(),
             Self::NoTokenExchange { .. } => "use an Entra authority for Leg 1",
+            Self::NotForManagedIdentity => "leave the option out; the platform decides these",
             Self::ResourceRequest { .. } => "send an absolute https:// URL without an Authorization header",
         }
         .to_owned()

@@ -11,6 +11,7 @@ use super::endpoint::Endpoint;
 use super::environment::EnvironmentError;
 use super::keys::{AnyKeys, KeyProvider, ProviderId, SoftwareKeys};
 use super::known_cell::KnownCell;
+use super::platform::Platform;
 use super::{Machine, ManagedIdentity, imds};
 use crate::acquire::Context;
 use crate::background::Background;
@@ -200,7 +201,7 @@ impl ManagedIdentityBuilder {
             imds_calls: self.imds_calls.unwrap_or_else(imds::shared_calls),
             discoveries: SingleFlight::default(),
         };
-        Ok(ManagedIdentity { machine: Arc::new(machine), background })
+        Ok(ManagedIdentity { platform: Platform(Arc::new(machine)), background })
     }
 }
 

@@ -66,7 +66,7 @@ impl ManagedIdentity {
     /// # Errors
     /// [`PlatformError::NoSource`] with the reasons, where nothing is found.
     pub async fn capabilities(&self) -> Result<Capabilities, Error> {
-        let machine = &self.machine;
+        let machine = self.machine();
         let origin = machine.endpoint.origin();
         if !origin.binds() {
             return Ok(Capabilities { origin, imds: None, binds: false, strength: None });

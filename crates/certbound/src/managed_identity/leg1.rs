@@ -36,7 +36,7 @@ impl ManagedIdentity {
 
     /// As whoever shares a cache knows it.
     fn name(&self) -> String {
-        let Name { machine, identity, .. } = self.machine.asked();
+        let Name { machine, identity, .. } = self.machine().asked();
         format!("{identity} at {machine}")
     }
 
@@ -49,7 +49,7 @@ impl ManagedIdentity {
     ) -> Result<BoundAssertion, Error> {
         match self.ask(&certificate, options, correlation_id).await {
             Err(error) => {
-                let certificate = self.machine.instead_of(&certificate, error, LEG, correlation_id).await?;
+                let certificate = self.machine().instead_of(&certificate, error, LEG, correlation_id).await?;
                 self.ask(&certificate, options, correlation_id).await
             }
             assertion => assertion,
@@ -64,7 +64,7 @@ impl ManagedIdentity {
     ) -> Result<BoundAssertion, Error> {
         let cloud = Cloud::of_host(certificate.endpoint.host()).unwrap_or(Cloud::Public);
         let scope = ExchangeScope::of(cloud);
-        let call = TokenCall { machine: &self.machine, certificate, leg: LEG, options, correlation_id };
+        let call = TokenCall { machine: self.machine(), certificate, leg: LEG, options, correlation_id };
         let (token, report) = call.send(scope.as_str(), RefreshReason::NoCachedToken).await?;
         Ok(BoundAssertion::new(token.secret, certificate.binding.clone(), token.expires_at, Some(report)))
     }
@@ -99,7 +99,7 @@ impl<'a> IntoFuture for AcquireMachineLeg1<'a> {
         let Self { identity, mut options } = self;
         Box::pin(async move {
             let id = *options.correlation_id.get_or_insert_with(CorrelationId::random);
-            let certificate = identity.machine.certificate(None, id).await.map_err(blame(LEG))?;
+            let certificate = identity.machine().certificate(None, id).await.map_err(blame(LEG))?;
             identity.exchange(certificate, &options, id).await
         })
     }
@@ -107,16 +107,16 @@ impl<'a> IntoFuture for AcquireMachineLeg1<'a> {
 
 impl Leg1 for ManagedIdentity {
     fn current_binding(&self) -> Option<Binding> {
-        let certificate = self.machine.lasting(self.machine.context.clock.now());
+        let certificate = self.machine().lasting(self.machine().context.clock.now());
         certificate.map(|certificate| certificate.binding.clone())
     }
 
     fn current_thumbprint(&self) -> Option<Thumbprint> {
-        self.machine.at_hand(self.machine.context.clock.now())
+        self.machine().at_hand(self.machine().context.clock.now())
     }
 
     fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
-        self.machine.earlier()
+        self.machine().earlier()
     }
 
     fn identity(&self) -> Option<String> {
@@ -127,14 +127,14 @@ impl Leg1 for ManagedIdentity {
     async fn replace(&self, blamed: &Binding, blame: Blame) -> bool {
         let blamed = blamed.thumbprint();
         if blame == Blame::Refused {
-            self.machine.refuse(blamed).await;
+            self.machine().refuse(blamed).await;
         }
-        matches!(self.machine.another(blamed, blame, CorrelationId::random()).await, Ok(Some(_)))
+        matches!(self.machine().another(blamed, blame, CorrelationId::random()).await, Ok(Some(_)))
     }
 
     async fn binding(&self) -> Result<Binding, Error> {
         let certificate =
-            self.machine.certificate(None, CorrelationId::random()).await.map_err(blame(LEG))?;
+            self.machine().certificate(None, CorrelationId::random()).await.map_err(blame(LEG))?;
         Ok(certificate.binding.clone())
     }
 
@@ -151,10 +151,10 @@ impl Leg1 for ManagedIdentity {
             observer: request.observer.clone(),
             ..Options::default()
         };
-        self.machine.check_binds().map_err(blame(LEG))?;
-        let certificate = match self.machine.issued_before(binding.thumbprint()) {
+        self.machine().check_binds().map_err(blame(LEG))?;
+        let certificate = match self.machine().issued_before(binding.thumbprint()) {
             Some(certificate) => certificate,
-            None => self.machine.certificate(None, request.correlation_id).await.map_err(blame(LEG))?,
+            None => self.machine().certificate(None, request.correlation_id).await.map_err(blame(LEG))?,
         };
         self.exchange(certificate, &options, request.correlation_id).await
     }
@@ -166,7 +166,7 @@ impl UnboundAssertions for ManagedIdentity {
         let cloud =
             request.token_endpoint.strip_prefix("https://").and_then(|rest| rest.split(['/', ':']).next());
         let cloud = cloud.and_then(Cloud::of_host).unwrap_or(Cloud::Public);
-        let answer = bearer::token(&self.machine, cloud.exchange_uri(), None, request.correlation_id).await;
+        let answer = bearer::token(self.machine(), cloud.exchange_uri(), None, request.correlation_id).await;
         answer.map(|answer| Arc::new(answer.access_token)).map_err(blame(LEG))
     }
 

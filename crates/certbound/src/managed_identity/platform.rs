@@ -10,17 +10,17 @@ use super::blame::blame_of;
 use super::call::{TokenCall, blame};
 use super::issued_certificate::IssuedCertificate;
 use super::{Machine, bearer};
-use crate::acquire::Context;
 use crate::acquire::accept::Accepted;
 use crate::acquire::issuer::{FetchRequest, Fetched, Issuer};
+use crate::acquire::{Context, Options};
 use crate::cache::Kind;
 use crate::certificate::Binding;
 use crate::correlation::CorrelationId;
-use crate::error::{Error, Leg};
+use crate::error::{Error, Leg, Misuse};
 
 /// The platform that a managed identity belongs to.
 #[derive(Clone)]
-pub(super) struct Platform(pub(super) Arc<Machine>);
+pub(crate) struct Platform(pub(super) Arc<Machine>);
 
 impl Issuer for Platform {
     type Certificate = Arc<IssuedCertificate>;
@@ -48,6 +48,25 @@ impl Issuer for Platform {
                     issued.map(Some).map_err(blame(None))
                 }
             },
+        }
+    }
+
+    fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>> {
+        match kind {
+            Kind::Bearer => Some(None),
+            Kind::Bound => self.0.at_hand(self.0.context.clock.now()).map(Some),
+        }
+    }
+
+    async fn thumbprint(&self, kind: Kind) -> Result<Option<Thumbprint>, Error> {
+        Ok(self.thumbprint_now(kind).flatten())
+    }
+
+    /// The platform decides on tenant, authority and parameters.
+    fn check(&self, options: &Options) -> Result<(), Misuse> {
+        match options.extras() {
+            None => Ok(()),
+            Some(_) => Err(Misuse::NotForManagedIdentity),
         }
     }
 

@@ -17,20 +17,14 @@ impl<C: Credential> Client<C> {
     where
         C: Binds,
     {
-        let background = Arc::clone(&self.background);
-        Resource::of_client(
-            Arc::clone(&self.core),
-            background,
-            Arc::new(self.credential.clone()),
-            scope.clone(),
-        )
+        Resource::new(Arc::new(self.issuer.clone()), Arc::clone(&self.background), scope.clone())
     }
 }
 
 impl ManagedIdentity {
     /// A resource prepared for repeated calls with bound tokens.
     pub fn resource(&self, scope: &ResourceScope) -> Resource {
-        Resource::of_machine(Arc::clone(&self.machine), Arc::clone(&self.background), scope.clone())
+        Resource::new(Arc::new(self.platform.clone()), Arc::clone(&self.background), scope.clone())
     }
 }
 

@@ -1,0 +1,73 @@
+//! Any source of tokens, for code that does not know which source it has.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use certbound_core::certificate::Thumbprint;
+use certbound_core::scope::ResourceScope;
+
+use super::Acquisition;
+use super::context::Context;
+use super::issuer::Issuer;
+use super::settings::Options;
+use crate::cache::{Entry, Kind, Obtained};
+use crate::error::{Error, Leg};
+
+type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+
+/// What is acquired: the kind of token, its scope, and the caller's options.
+pub(crate) struct Asked<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) scope: &'a ResourceScope,
+    pub(crate) options: Options,
+}
+
+/// The object-safe form of [`Issuer`], which every issuer has.
+pub(crate) trait AnyIssuer: Send + Sync {
+    fn context(&self) -> &Context;
+
+    fn leg(&self) -> Option<Leg>;
+
+    /// The certificate of the cache key, or its absence. The outer `None` says that this needs waiting.
+    fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>>;
+
+    /// Runs the walk. The future owns what it needs.
+    fn run(&self, asked: Asked<'_>) -> Boxed<(Entry, Obtained)>;
+
+    /// Begins a refresh in the background.
+    fn refresh_ahead(&self, asked: Asked<'_>);
+
+    /// Removes the token from the cache; tells whether it was there.
+    fn forget(&self, asked: Asked<'_>) -> Boxed<bool>;
+}
+
+impl<I: Issuer> AnyIssuer for I {
+    fn context(&self) -> &Context {
+        Issuer::context(self)
+    }
+
+    fn leg(&self) -> Option<Leg> {
+        Issuer::leg(self)
+    }
+
+    fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>> {
+        Issuer::thumbprint_now(self, kind)
+    }
+
+    fn run(&self, asked: Asked<'_>) -> Boxed<(Entry, Obtained)> {
+        Box::pin(acquisition(self, asked).run())
+    }
+
+    fn refresh_ahead(&self, asked: Asked<'_>) {
+        acquisition(self, asked).refresh_ahead();
+    }
+
+    fn forget(&self, asked: Asked<'_>) -> Boxed<bool> {
+        Box::pin(acquisition(self, asked).forget())
+    }
+}
+
+fn acquisition<I: Issuer>(issuer: &I, asked: Asked<'_>) -> Acquisition<I> {
+    let Asked { kind, scope, options } = asked;
+    Acquisition { issuer: issuer.clone(), kind, scope: scope.clone(), options, ahead: false }
+}

@@ -1,0 +1,134 @@
+//! A source of tokens that is chosen at run time.
+
+use std::fmt;
+use std::sync::Arc;
+
+use certbound_core::scope::ResourceScope;
+
+use crate::acquire::{Acquire, AnyIssuer};
+use crate::background::Background;
+use crate::client::Client;
+use crate::credential::Credential;
+use crate::managed_identity::ManagedIdentity;
+use crate::resource::Resource;
+use crate::token::{BearerToken, BoundToken};
+
+/// A source of tokens: every [`Client`], a [`ManagedIdentity`], or an [`AnyClient`].
+///
+/// For code that takes any of them, as `&dyn TokenSource`. Where the type of the credential is known, use the client itself:
+/// the compiler then refuses a bound token by a credential without a certificate. Here that is an error of the acquisition.
+///
+/// ```no_run
+/// use certbound::{Error, ResourceScope, TokenSource};
+///
+/// async fn expiry(source: &dyn TokenSource, scope: &ResourceScope) -> Result<u64, Error> {
+///     Ok(source.bound_token(scope).await?.expires_at().as_secs())
+/// }
+/// # let _ = expiry;
+/// ```
+pub trait TokenSource: Send + Sync + fmt::Debug + sealed::Sealed {
+    /// A token for `scope` that is bound to the certificate of the source. Await it, after any options.
+    ///
+    /// # Errors
+    /// As an acquisition; `mtls_certificate_not_provided` where the credential has no certificate.
+    fn bound_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BoundToken>;
+
+    /// A Bearer token for `scope`. Await it, after any options.
+    fn bearer_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BearerToken>;
+
+    /// A resource prepared for repeated calls with bound tokens for `scope`.
+    fn resource(&self, scope: &ResourceScope) -> Resource;
+}
+
+/// A [`TokenSource`] whose credential is chosen at run time. Cheap to clone.
+///
+/// ```no_run
+/// # fn example(by_flag: bool) -> Result<(), Box<dyn std::error::Error>> {
+/// use certbound::{AnyClient, Authority, BindingCertificate, Client, ManagedIdentity, TenantId};
+///
+/// let source: AnyClient = if by_flag {
+///     ManagedIdentity::system_assigned().build()?.into()
+/// } else {
+///     let authority = Authority::public(TenantId::parse("contoso.com")?);
+///     let certificate = BindingCertificate::from_pem_file("app.pem")?;
+///     Client::builder(authority, "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e").with_certificate(certificate).build()?.into()
+/// };
+/// # drop(source);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct AnyClient {
+    issuer: Arc<dyn AnyIssuer>,
+    background: Arc<Background>,
+    name: &'static str,
+}
+
+impl<C: Credential> From<Client<C>> for AnyClient {
+    fn from(client: Client<C>) -> Self {
+        Self { issuer: Arc::new(client.issuer), background: client.background, name: "Client" }
+    }
+}
+
+impl From<ManagedIdentity> for AnyClient {
+    fn from(identity: ManagedIdentity) -> Self {
+        let ManagedIdentity { platform, background } = identity;
+        Self { issuer: Arc::new(platform), background, name: "ManagedIdentity" }
+    }
+}
+
+impl TokenSource for AnyClient {
+    fn bound_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BoundToken> {
+        Acquire::new(&*self.issuer, scope)
+    }
+
+    fn bearer_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BearerToken> {
+        Acquire::new(&*self.issuer, scope)
+    }
+
+    fn resource(&self, scope: &ResourceScope) -> Resource {
+        Resource::new(Arc::clone(&self.issuer), Arc::clone(&self.background), scope.clone())
+    }
+}
+
+impl<C: Credential> TokenSource for Client<C> {
+    fn bound_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BoundToken> {
+        Acquire::new(&self.issuer, scope)
+    }
+
+    fn bearer_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BearerToken> {
+        Acquire::new(&self.issuer, scope)
+    }
+
+    fn resource(&self, scope: &ResourceScope) -> Resource {
+        Resource::new(Arc::new(self.issuer.clone()), Arc::clone(&self.background), scope.clone())
+    }
+}
+
+impl TokenSource for ManagedIdentity {
+    fn bound_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BoundToken> {
+        Acquire::new(&self.platform, scope)
+    }
+
+    fn bearer_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BearerToken> {
+        Acquire::new(&self.platform, scope)
+    }
+
+    fn resource(&self, scope: &ResourceScope) -> Resource {
+        Resource::new(Arc::new(self.platform.clone()), Arc::clone(&self.background), scope.clone())
+    }
+}
+
+impl fmt::Debug for AnyClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AnyClient").field(&self.name).finish()
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+
+    impl Sealed for super::AnyClient {}
+    impl<C: super::Credential> Sealed for super::Client<C> {}
+    impl Sealed for super::ManagedIdentity {}
+}
