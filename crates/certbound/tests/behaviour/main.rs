@@ -35,5 +35,6 @@ mod runtimes;
 mod sealed;
 mod service_fabric;
 mod store;
+mod token_source;
 mod two_leg;
 mod workload_identity;

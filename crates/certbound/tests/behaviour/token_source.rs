@@ -1,0 +1,71 @@
+//! Any source of tokens behind one trait, with a credential that is chosen at run time.
+
+use certbound::{AnyClient, Client, IdentityId, ResourceScope, Secret, Source, TokenSource, UnixTime};
+use certbound_testkit::Pair;
+use certbound_testkit::emulator::world::builtin;
+
+use crate::two_leg::vault;
+
+/// Both kinds of token, once from the service and once from the cache.
+async fn both_kinds(source: &dyn TokenSource, scope: &ResourceScope) -> [UnixTime; 2] {
+    let bound = source.bound_token(scope).await.unwrap();
+    assert_eq!(source.bound_token(scope).await.unwrap(), bound);
+    let bearer = source.bearer_token(scope).await.unwrap();
+    assert_eq!(source.bearer_token(scope).await.unwrap().details().source, Source::Cache);
+    assert!(source.bound_token(scope).forget().await.unwrap());
+    assert_eq!(source.bound_token(scope).await.unwrap().details().source, Source::Service);
+    [bound.expires_at(), bearer.expires_at()]
+}
+
+#[tokio::test]
+async fn every_source_gives_both_kinds_of_token() {
+    let pair = Pair::new();
+    let leg1 = pair.builder(builtin::APP).with_certificate(pair.certificate()).build().unwrap();
+    let leg2 = pair.builder(builtin::APP).with_assertions(leg1.clone()).build().unwrap();
+    let identity = pair.managed_identity(IdentityId::System).build().unwrap();
+    let chosen: [AnyClient; 3] = [leg1.clone().into(), leg2.clone().into(), identity.clone().into()];
+    let sources: [&dyn TokenSource; 6] = [&leg1, &leg2, &identity, &chosen[0], &chosen[1], &chosen[2]];
+    for source in sources {
+        both_kinds(source, &vault()).await;
+    }
+    assert_eq!(format!("{:?}", chosen[2]), r#"AnyClient("ManagedIdentity")"#);
+}
+
+#[tokio::test]
+async fn a_bound_token_without_a_certificate_is_an_error_and_nothing_is_sent() {
+    let pair = Pair::new();
+    let secret = Client::builder(pair.authority(), builtin::APP)
+        .with_transport(pair.transport())
+        .with_clock(pair.clock().clone())
+        .with_secret(Secret::new("not asked for"))
+        .build()
+        .unwrap();
+    let source = AnyClient::from(secret);
+    let error = source.bound_token(&vault()).await.unwrap_err();
+    assert_eq!(error.code(), "mtls_certificate_not_provided");
+    assert!(pair.emulator().journal().is_empty());
+}
+
+#[tokio::test]
+async fn a_managed_identity_refuses_options_that_the_platform_decides() {
+    let pair = Pair::new();
+    let identity = pair.managed_identity(IdentityId::System).build().unwrap();
+    let scope = vault();
+    let acquire = || identity.bearer_token(&scope);
+    let tenant = certbound::TenantId::parse("contoso.example").unwrap();
+    for refused in [
+        acquire().tenant(tenant),
+        acquire().authority(pair.authority()),
+        acquire().fmi_path("a"),
+        acquire().assertion_fmi_path("a"),
+        acquire().client_claims("{}"),
+        acquire().assertion_claims("{}"),
+        acquire().attributes("{}"),
+        acquire().body("a", "b"),
+        acquire().query("a", "b"),
+    ] {
+        assert_eq!(refused.await.unwrap_err().code(), "option_not_for_managed_identity");
+    }
+    assert!(pair.emulator().journal().is_empty());
+    acquire().claims("{}").await.unwrap();
+}
