@@ -415,12 +415,16 @@ async fn v58_keys_that_were_withdrawn_are_believed_no_more() {
         }
         assert_eq!(verify().await, "keys_unavailable", "{set}");
         assert_eq!(documents.fetches(), 2);
-        // The issuer publishes the key again. Tokens are verified again, not taken from the memory.
-        documents.set(JWKS, &json!({ "keys": [jwk(KID)] }));
+        // The next set has another key. A remembered token must not pass as one that was verified with that key.
+        documents.set(JWKS, &json!({ "keys": [jwk("k2")] }));
         clock.advance(9);
         assert_eq!(verify().await, "keys_unavailable", "{set}");
         clock.advance(1);
-        assert_eq!((verify().await, documents.fetches()), ("accepted", 3));
+        assert_eq!((verify().await, documents.fetches()), ("unknown_key", 3));
+        assert_eq!((verify().await, documents.fetches()), ("unknown_key", 4));
+        documents.set(JWKS, &json!({ "keys": [jwk(KID)] }));
+        clock.advance(30);
+        assert_eq!((verify().await, documents.fetches()), ("accepted", 5));
     }
 }
 
