@@ -1,247 +1,217 @@
 //! Mistakes on the command line that only this program can detect.
 
 use std::net::SocketAddr;
+use strum::EnumProperty as _;
 
 /// A mistake in the flags or in the files that they name. It contains nothing of a file but its name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub(crate) enum Usage {
     #[error("no tenant is given, by --tenant or in the authority")]
+    #[strum(props(code = "tenant_required", fix = "give --tenant or set AZURE_TENANT_ID"))]
     NoTenant,
     #[error("the authority names the tenant {authority}, and --tenant another: {flag}")]
+    #[strum(props(code = "tenant_conflict", fix = "name the tenant in one of the two places"))]
     TwoTenants { authority: String, flag: String },
     #[error("the authority is of the kind {kind}, which has no tenant to choose")]
+    #[strum(props(code = "tenant_override_not_supported", fix = "leave --tenant and --leg1-tenant out"))]
     NoTenantToChoose { kind: certbound::AuthorityKind },
     #[error("`{0}` asks for the region to be detected, which is not done here")]
+    #[strum(props(code = "invalid_region"))]
+    #[strum(props(fix = "name the region, such as westus3, or leave it out to use the global endpoint"))]
     RegionDetection(String),
     #[error("no client id is given")]
+    #[strum(props(code = "client_id_required", fix = "give --client-id or set AZURE_CLIENT_ID"))]
     NoClientId,
     #[error("a managed identity cannot be Leg 2: it has no assertion to present")]
+    #[strum(props(code = "managed_identity_cannot_be_leg2"))]
+    #[strum(props(fix = "make it Leg 1 with --leg1-managed-identity, or run `token --managed-identity`"))]
     MachineIsNotLeg2,
     #[error("{one} and {other} exclude each other")]
+    #[strum(props(code = "usage", fix = "leave one of the two out, or unset its environment variable"))]
     Conflict { one: &'static str, other: &'static str },
     #[error("no certificate is given")]
+    #[strum(props(code = "certificate_required"))]
+    #[strum(props(
+        fix = "give --certificate or set AZURE_CLIENT_CERTIFICATE_PATH, or give --managed-identity"
+    ))]
     NoCertificate,
     #[error("tokens cannot be kept for the next command: {reason}")]
+    #[strum(props(code = "cache_unusable"))]
+    #[strum(props(
+        fix = "look who can write the folder of --cache-dir; unlock the keychain or give --cache-key file; or --no-cache"
+    ))]
     CacheKey { reason: String },
     #[error(
         "no credential is given: neither a certificate, nor a secret, nor an assertion, nor a managed identity"
     )]
+    #[strum(props(code = "Client_Credentials_Required_In_Confidential_Client_Application"))]
+    #[strum(props(
+        fix = "give --certificate (or set AZURE_CLIENT_CERTIFICATE_PATH), --client-secret-env, --assertion-file or --managed-identity"
+    ))]
     NoCredential,
     #[error("{what} has no certificate to bind a token to")]
+    #[strum(props(code = "mtls_certificate_not_provided"))]
+    #[strum(props(fix = "give --certificate, or ask for a Bearer token with --bearer"))]
     NotBound { what: &'static str },
     #[error("{what} cannot be used over mutual TLS: it has no certificate to present")]
+    #[strum(props(code = "invalid_credential_material"))]
+    #[strum(props(fix = "leave --bearer-over-mtls out, or give --certificate"))]
     NotOverMtls { what: &'static str },
     #[error("the environment variable {0}, named for the client secret, is not set")]
+    #[strum(props(code = "client_secret_unset", fix = "set it to the secret's value"))]
     NoSecret(String),
     #[error("neither a certificate nor a managed identity for Leg 1, nor an assertion, is given")]
+    #[strum(props(code = "leg1_required"))]
+    #[strum(props(
+        fix = "give --leg1-certificate or --leg1-managed-identity, or --assertion-file with --certificate"
+    ))]
     NoLeg1,
     #[error("--assertion-file needs the certificate that the assertion is bound to")]
+    #[strum(props(code = "mtls_certificate_not_provided"))]
+    #[strum(props(fix = "give --certificate with the file that Leg 1 ran with"))]
     AssertionWithoutCertificate,
     #[error("{flag} belongs to Leg 1, which does not run here")]
+    #[strum(props(code = "leg1_flag_unused"))]
+    #[strum(props(
+        fix = "leave it out; it goes with --leg1-certificate, and neither with --leg1-managed-identity nor with an assertion made elsewhere"
+    ))]
     Leg1Unused { flag: &'static str },
     #[error("the environment variable {0}, named for the password, is not set")]
+    #[strum(props(code = "certificate_password_unset"))]
+    #[strum(props(fix = "set it, or leave --certificate-password-env out"))]
     NoPassword(String),
     #[error("cannot read {path}: {reason}")]
+    #[strum(props(code = "file_unreadable", fix = "check the path and that this user may read it"))]
     Unreadable { path: String, reason: String },
     #[error("no scope is given, and none can be derived for the host {host}")]
+    #[strum(props(code = "scopes_required_client_credentials", fix = "give --scope {resource}/.default"))]
     NoScope { host: String },
     #[error("`{0}` is not an absolute https:// URL")]
+    #[strum(props(code = "url_not_https"))]
+    #[strum(props(fix = "give a URL that begins with https:// and holds no user name or fragment"))]
     Url(String),
     #[error("`{0}` is not an HTTP method")]
+    #[strum(props(code = "invalid_method", fix = "give a method such as GET or POST"))]
     Method(String),
     #[error("a header is not of the form `Name: value`")]
+    #[strum(props(code = "invalid_header", fix = "write it as `Name: value`, in printable characters"))]
     Header,
     #[error("the header {0} is set by this command")]
+    #[strum(props(code = "invalid_resource_request"))]
+    #[strum(props(fix = "leave it out; it follows from the token, the URL and the body"))]
     HeaderOurs(http::HeaderName),
     #[error("--data @- and --assertion-file - cannot both read stdin")]
+    #[strum(props(code = "stdin_twice", fix = "put one of the two into a file"))]
     StdinTwice,
     #[error("no token is given")]
+    #[strum(props(code = "token_required"))]
+    #[strum(props(fix = "give the token as an argument, or - to read it from stdin"))]
     NoToken,
     #[error("the token is not a JWT: {0}")]
+    #[strum(props(code = "malformed_token", fix = "give the token alone, as the token service answered it"))]
     NotAJwt(certbound_core::jws::JwsError),
     #[error("{path} holds no certificate: {reason}")]
+    #[strum(props(code = "certificate_missing"))]
+    #[strum(props(fix = "give a PEM file with BEGIN CERTIFICATE, or a DER file"))]
     NotACertificate { path: String, reason: String },
     #[error("{path} is not a usable key set: {reason}")]
+    #[strum(props(code = "invalid_key_set", fix = "give the document that the issuer's jwks_uri leads to"))]
     NotAKeySet { path: String, reason: String },
     #[error("`{0}` is not the login host of a Microsoft cloud")]
+    #[strum(props(code = "authority_host_unknown"))]
+    #[strum(props(fix = "give a login host such as https://login.microsoftonline.us"))]
     NoCloud(String),
     #[error("neither a tenant nor an issuer is given")]
+    #[strum(props(code = "issuer_required", fix = "give --tenant, or --issuer with --algorithm"))]
     NoIssuer,
     #[error("--require-scope is given without --callers, and applications' tokens of Entra have no scopes")]
+    #[strum(props(code = "callers_required"))]
+    #[strum(props(
+        fix = "add --callers users, or --callers any to accept applications too; of applications require a role"
+    ))]
     NoCallers,
     #[error("`{0}` is not an algorithm that signatures are verified by")]
+    #[strum(props(code = "invalid_algorithm"))]
+    #[strum(props(
+        fix = "give one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519"
+    ))]
     Algorithm(String),
     #[error("`{0}` is not the name of a header")]
+    #[strum(props(code = "invalid_header", fix = "give a name such as x-ssl-client-cert"))]
     HeaderName(String),
     #[error("the certificate cannot be read from that header: {0}")]
     CertificateHeaderName(certbound_verifier::HeaderNameError),
     #[error("--serve needs --certificate-header and --trust-proxy")]
+    #[strum(props(code = "trusted_proxy_required"))]
+    #[strum(props(
+        fix = "say which header the proxy puts the certificate into, and which addresses it has (127.0.0.1/32)"
+    ))]
     NoProxy,
     #[error("-o {format} is not a form of this result")]
+    #[strum(props(code = "output_format_unsupported", fix = "use -o json or -o table"))]
     Format { format: &'static str },
     #[error(
         "{0} is not a loopback address: others on the network could have any token minted, and use the proxy"
     )]
+    #[strum(props(code = "listen_address_not_loopback"))]
+    #[strum(props(
+        fix = "listen on 127.0.0.1 or [::1], or add --listen-on-the-network-anyone-can-mint-tokens"
+    ))]
     NotLoopback(SocketAddr),
     #[error("{0} is not a loopback address: others on the network could have the machine's tokens")]
+    #[strum(props(code = "listen_address_not_loopback", fix = "listen on 127.0.0.1 or [::1]"))]
     ImdsNotLoopback(SocketAddr),
     #[error("cannot listen on {address}: {reason}")]
+    #[strum(props(code = "listen_failed", fix = "choose another address or port; port 0 takes a free one"))]
     Listen { address: SocketAddr, reason: String },
     #[error("--isolated needs the namespaces of Linux")]
+    #[strum(props(code = "namespaces_unavailable", fix = "run without --isolated, or in a Linux container"))]
     NotLinux,
     #[error("there is no `unshare` on PATH, by which a program gets a network of its own")]
+    #[strum(props(code = "unshare_missing", fix = "install util-linux, or run without --isolated"))]
     NoUnshare,
     #[error("clients of Azure Arc look for its agent's files at a fixed place, which is not the emulator's")]
+    #[strum(props(code = "arc_needs_isolation", fix = "add --isolated (Linux)"))]
     ArcOutside,
     #[error("this machine lets no user make namespaces: {reason}")]
+    #[strum(props(code = "namespaces_forbidden"))]
+    #[strum(props(
+        fix = "allow them (`sysctl -w` whichever of these there is: user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0; in a container `--security-opt seccomp=unconfined --cap-add SYS_ADMIN`), or run without --isolated"
+    ))]
     NoNamespaces { reason: String },
     #[error("CERTBOUND_EMULATOR_INSIDE is set, but this process has no namespaces of its own: {reason}")]
+    #[strum(props(code = "not_isolated"))]
+    #[strum(props(fix = "unset CERTBOUND_EMULATOR_INSIDE, which the command sets for itself"))]
     NotInside { reason: String },
     #[error("{what} cannot be set up: {reason}")]
+    #[strum(props(code = "isolation_failed", fix = "run without --isolated, and report this"))]
     Isolation { what: &'static str, reason: String },
     #[error("the state directory {path} cannot be used: {reason}")]
+    #[strum(props(code = "state_directory_unusable"))]
+    #[strum(props(fix = "name a directory, not a link, that this user owns and nobody else can enter"))]
     State { path: String, reason: String },
     #[error("{path} is not a usable world: {reason}")]
+    #[strum(props(code = "world_unusable"))]
+    #[strum(props(fix = "correct these places; `certbound emulator world` prints a world that works"))]
     World { path: String, reason: String },
 }
 
 impl Usage {
     pub(crate) fn code(&self) -> &'static str {
         match self {
-            Self::NoTenant => "tenant_required",
-            Self::TwoTenants { .. } => "tenant_conflict",
-            Self::NoTenantToChoose { .. } => "tenant_override_not_supported",
-            Self::RegionDetection(_) => "invalid_region",
-            Self::NoClientId => "client_id_required",
-            Self::MachineIsNotLeg2 => "managed_identity_cannot_be_leg2",
-            Self::Conflict { .. } => "usage",
-            Self::NoCertificate => "certificate_required",
-            Self::CacheKey { .. } => "cache_unusable",
-            Self::NoCredential => "Client_Credentials_Required_In_Confidential_Client_Application",
-            Self::NotBound { .. } => "mtls_certificate_not_provided",
-            Self::NotOverMtls { .. } => "invalid_credential_material",
-            Self::NoSecret(_) => "client_secret_unset",
-            Self::NoLeg1 => "leg1_required",
-            Self::AssertionWithoutCertificate => "mtls_certificate_not_provided",
-            Self::Leg1Unused { .. } => "leg1_flag_unused",
-            Self::NoPassword(_) => "certificate_password_unset",
-            Self::Unreadable { .. } => "file_unreadable",
-            Self::NoScope { .. } => "scopes_required_client_credentials",
-            Self::Url(_) => "url_not_https",
-            Self::Method(_) => "invalid_method",
-            Self::Header => "invalid_header",
-            Self::HeaderOurs(_) => "invalid_resource_request",
-            Self::StdinTwice => "stdin_twice",
-            Self::NoToken => "token_required",
-            Self::NotAJwt(_) => "malformed_token",
-            Self::NotACertificate { .. } => "certificate_missing",
-            Self::NotAKeySet { .. } => "invalid_key_set",
-            Self::NoCloud(_) => "authority_host_unknown",
-            Self::NoIssuer => "issuer_required",
-            Self::NoCallers => "callers_required",
-            Self::Algorithm(_) => "invalid_algorithm",
-            Self::HeaderName(_) => "invalid_header",
             Self::CertificateHeaderName(error) => error.code(),
-            Self::NoProxy => "trusted_proxy_required",
-            Self::Format { .. } => "output_format_unsupported",
-            Self::NotLoopback(_) | Self::ImdsNotLoopback(_) => "listen_address_not_loopback",
-            Self::Listen { .. } => "listen_failed",
-            Self::NotLinux => "namespaces_unavailable",
-            Self::NoUnshare => "unshare_missing",
-            Self::ArcOutside => "arc_needs_isolation",
-            Self::NoNamespaces { .. } => "namespaces_forbidden",
-            Self::NotInside { .. } => "not_isolated",
-            Self::Isolation { .. } => "isolation_failed",
-            Self::State { .. } => "state_directory_unusable",
-            Self::World { .. } => "world_unusable",
+            _ => self.get_str("code").unwrap_or_default(),
         }
     }
 
     pub(crate) fn fix(&self) -> &'static str {
         match self {
-            Self::NoTenant => "give --tenant or set AZURE_TENANT_ID",
-            Self::TwoTenants { .. } => "name the tenant in one of the two places",
-            Self::NoTenantToChoose { .. } => "leave --tenant and --leg1-tenant out",
-            Self::RegionDetection(_) => {
-                "name the region, such as westus3, or leave it out to use the global endpoint"
-            }
-            Self::NoClientId => "give --client-id or set AZURE_CLIENT_ID",
-            Self::MachineIsNotLeg2 => {
-                "make it Leg 1 with --leg1-managed-identity, or run `token --managed-identity`"
-            }
             Self::Conflict { one: "--managed-identity", .. } => {
                 "leave one of the two out; the platform says who the managed identity is, and where its tokens are had"
             }
-            Self::Conflict { .. } => "leave one of the two out, or unset its environment variable",
-            Self::CacheKey { .. } => {
-                "look who can write the folder of --cache-dir; unlock the keychain or give --cache-key file; or --no-cache"
-            }
-            Self::NoCertificate => {
-                "give --certificate or set AZURE_CLIENT_CERTIFICATE_PATH, or give --managed-identity"
-            }
-            Self::NoCredential => {
-                "give --certificate (or set AZURE_CLIENT_CERTIFICATE_PATH), --client-secret-env, --assertion-file or \
-                 --managed-identity"
-            }
-            Self::NotBound { .. } => "give --certificate, or ask for a Bearer token with --bearer",
-            Self::NotOverMtls { .. } => "leave --bearer-over-mtls out, or give --certificate",
-            Self::NoSecret(_) => "set it to the secret's value",
-            Self::NoLeg1 => {
-                "give --leg1-certificate or --leg1-managed-identity, or --assertion-file with --certificate"
-            }
-            Self::AssertionWithoutCertificate => "give --certificate with the file that Leg 1 ran with",
-            Self::Leg1Unused { .. } => {
-                "leave it out; it goes with --leg1-certificate, and neither with --leg1-managed-identity nor with an \
-                 assertion made elsewhere"
-            }
-            Self::NoPassword(_) => "set it, or leave --certificate-password-env out",
-            Self::Unreadable { .. } => "check the path and that this user may read it",
-            Self::NoScope { .. } => "give --scope {resource}/.default",
-            Self::Url(_) => "give a URL that begins with https:// and holds no user name or fragment",
-            Self::Method(_) => "give a method such as GET or POST",
-            Self::Header => "write it as `Name: value`, in printable characters",
-            Self::HeaderOurs(_) => "leave it out; it follows from the token, the URL and the body",
-            Self::StdinTwice => "put one of the two into a file",
-            Self::NoToken => "give the token as an argument, or - to read it from stdin",
-            Self::NotAJwt(_) => "give the token alone, as the token service answered it",
-            Self::NotACertificate { .. } => "give a PEM file with BEGIN CERTIFICATE, or a DER file",
-            Self::NotAKeySet { .. } => "give the document that the issuer's jwks_uri leads to",
-            Self::NoCloud(_) => "give a login host such as https://login.microsoftonline.us",
-            Self::NoIssuer => "give --tenant, or --issuer with --algorithm",
-            Self::NoCallers => {
-                "add --callers users, or --callers any to accept applications too; of applications require a role"
-            }
-            Self::Algorithm(_) => {
-                "give one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519"
-            }
-            Self::HeaderName(_) => "give a name such as x-ssl-client-cert",
             Self::CertificateHeaderName(error) => error.fix(),
-            Self::NoProxy => {
-                "say which header the proxy puts the certificate into, and which addresses it has (127.0.0.1/32)"
-            }
-            Self::Format { .. } => "use -o json or -o table",
-            Self::NotLoopback(_) => {
-                "listen on 127.0.0.1 or [::1], or add --listen-on-the-network-anyone-can-mint-tokens"
-            }
-            Self::ImdsNotLoopback(_) => "listen on 127.0.0.1 or [::1]",
-            Self::Listen { .. } => "choose another address or port; port 0 takes a free one",
-            Self::NotLinux => "run without --isolated, or in a Linux container",
-            Self::ArcOutside => "add --isolated (Linux)",
-            Self::NoUnshare => "install util-linux, or run without --isolated",
-            Self::NoNamespaces { .. } => {
-                "allow them (`sysctl -w` whichever of these there is: user.max_user_namespaces=15000 \
-                 kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0; \
-                 in a container `--security-opt seccomp=unconfined --cap-add SYS_ADMIN`), or run without --isolated"
-            }
-            Self::NotInside { .. } => "unset CERTBOUND_EMULATOR_INSIDE, which the command sets for itself",
-            Self::Isolation { .. } => "run without --isolated, and report this",
-            Self::State { .. } => {
-                "name a directory, not a link, that this user owns and nobody else can enter"
-            }
-            Self::World { .. } => {
-                "correct these places; `certbound emulator world` prints a world that works"
-            }
+            _ => self.get_str("fix").unwrap_or_default(),
         }
     }
 }

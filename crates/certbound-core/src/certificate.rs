@@ -1,6 +1,7 @@
 //! The public part of a certificate, and its thumbprint.
 
 use std::fmt;
+use strum::EnumProperty as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -218,11 +219,12 @@ fn key_algorithm(key: &SubjectPublicKeyInfo<'_>) -> KeyAlgorithm {
 }
 
 /// Why bytes are not a certificate chain.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum CertificateError {
     /// There is no certificate.
     #[error("there is no certificate")]
+    #[strum(props(code = "certificate_missing"))]
     Empty,
     /// The chain has more than [`CertificateChain::MAX_LENGTH`] certificates.
     #[error("the chain has {length} certificates; at most {} are accepted", CertificateChain::MAX_LENGTH)]
@@ -247,10 +249,7 @@ pub enum CertificateError {
 impl CertificateError {
     /// The stable code.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::Empty => "certificate_missing",
-            _ => "certificate_invalid",
-        }
+        self.get_str("code").unwrap_or("certificate_invalid")
     }
 
     /// Returns advice on how to fix the error.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use strum::EnumProperty as _;
 
 use crate::authority::{Authority, AuthorityKind};
 use crate::environment::{Cloud, known_environment};
@@ -295,13 +296,14 @@ impl fmt::Display for HostRule {
 }
 
 /// Why an authority has no endpoint for a request.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum EndpointError {
     /// The host is an old name of its cloud, and no mutual-TLS host exists for it.
     #[error(
         "the authority's host `{host}` has no mutual-TLS endpoint; its cloud's is reached through `{instead}`"
     )]
+    #[strum(props(fix = "Use the authority host login.partner.microsoftonline.cn."))]
     OldHost {
         /// The configured host.
         host: &'static str,
@@ -312,12 +314,17 @@ pub enum EndpointError {
     #[error(
         "no mutual-TLS endpoint can be derived from the authority's host `{host}`: it does not start with `login.`"
     )]
+    #[strum(props(
+        fix = "Use the cloud's ordinary host, which starts with `login.` (login.microsoftonline.com for the public cloud), and set the region apart from it; the mutual-TLS host is derived from the two."
+    ))]
     NotALoginHost {
         /// The configured host, escaped.
         host: String,
     },
     /// The issuer's metadata was not fetched. The token endpoint is known from there only.
     #[error("the token endpoint of {authority} is not known before its metadata is fetched")]
+    #[strum(props(code = "authority_not_discovered"))]
+    #[strum(props(fix = "Acquire a token: the metadata is fetched on the way."))]
     NotDiscovered {
         /// The authority.
         authority: String,
@@ -326,6 +333,7 @@ pub enum EndpointError {
     #[error(
         "{issuer} does not issue certificate-bound tokens: its metadata lacks `tls_client_certificate_bound_access_tokens`"
     )]
+    #[strum(props(fix = "Ask for a Bearer token, or have the issuer enable RFC 8705."))]
     DoesNotBind {
         /// The issuer, escaped.
         issuer: String,
@@ -334,6 +342,7 @@ pub enum EndpointError {
     #[error(
         "{issuer} does not authenticate clients by certificate: it lists neither `tls_client_auth` nor `self_signed_tls_client_auth`"
     )]
+    #[strum(props(fix = "Use another credential, or have the issuer enable tls_client_auth."))]
     TakesNoCertificate {
         /// The issuer, escaped.
         issuer: String,
@@ -343,26 +352,14 @@ pub enum EndpointError {
 impl EndpointError {
     /// The stable code.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::NotDiscovered { .. } => "authority_not_discovered",
-            _ => "mtls_pop_not_supported_for_environment",
-        }
+        self.get_str("code").unwrap_or("mtls_pop_not_supported_for_environment")
     }
 
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::OldHost { host: US_OLD, .. } => "Use the authority host login.microsoftonline.us.",
-            Self::OldHost { .. } => "Use the authority host login.partner.microsoftonline.cn.",
-            Self::NotALoginHost { .. } => {
-                "Use the cloud's ordinary host, which starts with `login.` (login.microsoftonline.com for the public \
-                 cloud), and set the region apart from it; the mutual-TLS host is derived from the two."
-            }
-            Self::NotDiscovered { .. } => "Acquire a token: the metadata is fetched on the way.",
-            Self::DoesNotBind { .. } => "Ask for a Bearer token, or have the issuer enable RFC 8705.",
-            Self::TakesNoCertificate { .. } => {
-                "Use another credential, or have the issuer enable tls_client_auth."
-            }
+            _ => self.get_str("fix").unwrap_or_default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Instance discovery: a document that says which login hosts are one environment.
 
 use std::sync::Arc;
+use strum::EnumProperty as _;
 
 use serde_json::Value;
 
@@ -108,7 +109,7 @@ pub fn discovery_url(authority: &Authority) -> String {
 }
 
 /// Why a document is not instance metadata.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum InstanceError {
     /// The document is larger than [`InstanceMetadata::MAX_BYTES`].
@@ -134,6 +135,7 @@ pub enum InstanceError {
     },
     /// No environment in the document has the authority's host.
     #[error("the instance metadata does not mention the authority's host `{host}`")]
+    #[strum(props(fix = "add the authority's host to the aliases of its environment"))]
     HostMissing {
         /// The host, escaped.
         host: String,
@@ -148,10 +150,8 @@ impl InstanceError {
 
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
-        match self {
-            Self::HostMissing { .. } => "add the authority's host to the aliases of its environment",
-            _ => "give the document that the discovery endpoint answers, `{\"metadata\":[{...}]}`",
-        }
+        self.get_str("fix")
+            .unwrap_or("give the document that the discovery endpoint answers, `{\"metadata\":[{...}]}`")
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::time::Duration;
+use strum::EnumProperty as _;
 
 use serde_json::{Map, Value};
 
@@ -194,11 +195,15 @@ impl From<MalformedAnswer> for AnswerError {
 }
 
 /// How a response breaks the protocol. It contains no part of a token.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum MalformedAnswer {
     /// The response is a redirect. It is never followed: an assertion must not be sent to a host that a redirect names.
     #[error("the token service redirected (status {status}) to {to}; redirects are not followed")]
+    #[strum(props(code = "redirect_refused"))]
+    #[strum(props(
+        fix = "try again; if it stays, use the host it names as the authority, or drop the region"
+    ))]
     Redirect {
         /// The status of the response.
         status: u16,
@@ -207,24 +212,30 @@ pub enum MalformedAnswer {
     },
     /// The response is larger than [`MAX_BYTES`].
     #[error("the answer is {length} bytes long; at most {MAX_BYTES} are accepted")]
+    #[strum(props(code = "answer_too_large"))]
     TooLarge {
         /// The length of the response in bytes.
         length: usize,
     },
     /// The response is not a JSON object.
     #[error("the token service's answer cannot be read: {0}")]
+    #[strum(props(code = "json_parse_failed"))]
     NotJson(JsonError),
     /// The response has two members of this name.
     #[error("the token service's answer holds `{0}` twice")]
+    #[strum(props(code = "answer_duplicate_field"))]
     DuplicateField(String),
     /// The response has no `token_type`.
     #[error("the token service's answer has no `token_type`")]
+    #[strum(props(code = "token_type_missing"))]
     MissingTokenType,
     /// The response has no member of this name, and it is required.
     #[error("the token service's answer has no `{0}`")]
+    #[strum(props(code = "answer_missing_field"))]
     MissingField(&'static str),
     /// A member has the wrong type.
     #[error("`{field}` in the token service's answer is not {expected}")]
+    #[strum(props(code = "answer_wrong_type"))]
     WrongType {
         /// The name of the member.
         field: &'static str,
@@ -233,9 +244,11 @@ pub enum MalformedAnswer {
     },
     /// The `access_token` is empty.
     #[error("the token service's answer holds an empty token")]
+    #[strum(props(code = "answer_empty_token"))]
     EmptyToken,
     /// The `access_token` has a character that is not allowed in a token.
     #[error("the token service's answer holds a token with characters that no token has")]
+    #[strum(props(code = "answer_token_malformed"))]
     TokenCharacters,
 }
 
@@ -252,29 +265,14 @@ impl MalformedAnswer {
 
     /// Returns MSAL's code for the error if it has one, otherwise our own.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::Redirect { .. } => "redirect_refused",
-            Self::TooLarge { .. } => "answer_too_large",
-            Self::NotJson(_) => "json_parse_failed",
-            Self::DuplicateField(_) => "answer_duplicate_field",
-            Self::MissingTokenType => "token_type_missing",
-            Self::MissingField(_) => "answer_missing_field",
-            Self::WrongType { .. } => "answer_wrong_type",
-            Self::EmptyToken => "answer_empty_token",
-            Self::TokenCharacters => "answer_token_malformed",
-        }
+        self.get_str("code").unwrap_or_default()
     }
 
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
-        match self {
-            Self::Redirect { .. } => {
-                "try again; if it stays, use the host it names as the authority, or drop the region"
-            }
-            _ => {
-                "check that nothing between here and the token service answers in its place (a proxy, a portal)"
-            }
-        }
+        self.get_str("fix").unwrap_or(
+            "check that nothing between here and the token service answers in its place (a proxy, a portal)",
+        )
     }
 }
 

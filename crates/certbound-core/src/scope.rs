@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use strum::EnumProperty as _;
 
 use crate::environment::{Cloud, exchange_uris};
 
@@ -244,14 +245,16 @@ fn is_exchange_audience(resource: &str) -> bool {
 }
 
 /// Why a text is not the scope of a resource.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum ScopeError {
     /// The text is empty.
     #[error("the scope is empty")]
+    #[strum(props(code = "scopes_required_client_credentials"))]
     Empty,
     /// The text has more than one scope.
     #[error("more than one scope was given; the client-credentials flow takes exactly one")]
+    #[strum(props(fix = "acquire one token per resource"))]
     Several,
     /// The text is longer than 1024 bytes.
     #[error("the scope is {length} bytes long; at most {MAX_LENGTH} are accepted")]
@@ -273,28 +276,22 @@ pub enum ScopeError {
     },
     /// The scope is the audience of the token exchange.
     #[error("the token-exchange audience is not a resource")]
+    #[strum(props(code = "exchange_scope_not_a_resource"))]
+    #[strum(props(fix = "Leg 1 asks for it by itself (`assertion`); name the resource that Leg 2 is for"))]
     ExchangeAudience,
 }
 
 impl ScopeError {
     /// Returns MSAL's code for the error if it has one, otherwise our own.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::Empty => "scopes_required_client_credentials",
-            Self::ExchangeAudience => "exchange_scope_not_a_resource",
-            _ => "invalid_scope",
-        }
+        self.get_str("code").unwrap_or("invalid_scope")
     }
 
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
-        match self {
-            Self::Several => "acquire one token per resource",
-            Self::ExchangeAudience => {
-                "Leg 1 asks for it by itself (`assertion`); name the resource that Leg 2 is for"
-            }
-            _ => "give one scope of the form {resource}/.default, such as https://vault.azure.net/.default",
-        }
+        self.get_str("fix").unwrap_or(
+            "give one scope of the form {resource}/.default, such as https://vault.azure.net/.default",
+        )
     }
 }
 

@@ -1,6 +1,7 @@
 //! The metadata of an OpenID Connect issuer (RFC 8414), with the members of RFC 8705.
 
 use serde_json::{Map, Value};
+use strum::EnumProperty as _;
 use url::Url;
 
 use crate::authority::Authority;
@@ -155,7 +156,7 @@ fn is_acceptable(authority: &Authority, issuer: &str) -> bool {
 }
 
 /// Why a document is not an issuer's metadata.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum MetadataError {
     /// The document is larger than [`ServerMetadata::MAX_BYTES`].
@@ -183,6 +184,8 @@ pub enum MetadataError {
     },
     /// The document names an issuer that is not accepted for the authority.
     #[error("the metadata of {authority} names another issuer: `{found}`")]
+    #[strum(props(code = "authority_validation_failed"))]
+    #[strum(props(fix = "configure the issuer that the metadata names, if it is the one you mean"))]
     Issuer {
         /// The authority whose metadata was fetched.
         authority: String,
@@ -194,17 +197,13 @@ pub enum MetadataError {
 impl MetadataError {
     /// Returns MSAL's code for the error.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::Issuer { .. } => "authority_validation_failed",
-            _ => "oidc_failure",
-        }
+        self.get_str("code").unwrap_or("oidc_failure")
     }
 
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
-        match self {
-            Self::Issuer { .. } => "configure the issuer that the metadata names, if it is the one you mean",
-            _ => "check that the authority is an OpenID Connect issuer; its metadata must be a JSON document",
-        }
+        self.get_str("fix").unwrap_or(
+            "check that the authority is an OpenID Connect issuer; its metadata must be a JSON document",
+        )
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use strum::EnumProperty as _;
 
 use crate::shown::shown;
 
@@ -64,17 +65,19 @@ impl FromStr for TenantId {
 }
 
 /// Why a string is not a tenant.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum TenantError {
     /// The string stands for many tenants.
     #[error("`{tenant}` stands for many tenants, and a certificate-bound token is issued by one")]
+    #[strum(props(code = "missing_tenanted_authority"))]
     Tenantless {
         /// `common` or `organizations`.
         tenant: String,
     },
     /// The string has none of the three forms of a tenant.
     #[error("`{shown}` is not a tenant: it is neither a dashed GUID, nor a domain name, nor `consumers`")]
+    #[strum(props(code = "invalid_tenant"))]
     Malformed {
         /// The start of the string, escaped.
         shown: String,
@@ -84,10 +87,7 @@ pub enum TenantError {
 impl TenantError {
     /// The stable code.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::Tenantless { .. } => "missing_tenanted_authority",
-            Self::Malformed { .. } => "invalid_tenant",
-        }
+        self.get_str("code").unwrap_or_default()
     }
 
     /// Returns advice on how to fix the error.

@@ -1,5 +1,7 @@
 //! The issuers that may sign a token: Entra in a cloud for certain tenants, or another OpenID issuer.
 
+use strum::EnumProperty as _;
+
 mod key_set;
 mod keys_host;
 
@@ -261,35 +263,54 @@ pub(crate) enum IssuerId {
 }
 
 /// Why an issuer is not accepted as it is configured.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum IssuerError {
     /// A tenant is given by name.
     #[error("the tenant `{found}` is a name; tokens hold the tenant's id")]
+    #[strum(props(code = "tenant_id_required"))]
+    #[strum(props(
+        fix = "give the tenant's id, a GUID; `az account show` and the portal's overview page have it"
+    ))]
     TenantName {
         /// The name of the tenant.
         found: String,
     },
     /// There is no tenant.
     #[error("no tenant is named")]
+    #[strum(props(code = "tenant_id_required"))]
+    #[strum(props(
+        fix = "give the tenant's id, a GUID; `az account show` and the portal's overview page have it"
+    ))]
     NoTenant,
     /// The text is not the URL of an issuer.
     #[error("`{found}` is not an https URL without query, fragment and user name")]
+    #[strum(props(code = "invalid_issuer", fix = "write the issuer as it stands in `iss`"))]
     Malformed {
         /// The start of the text, escaped.
         found: String,
     },
     /// There is no algorithm.
     #[error("no signature algorithm is named for the issuer")]
+    #[strum(props(code = "algorithm_required"))]
+    #[strum(props(fix = "name the algorithms that the issuer signs with, such as ES256"))]
     NoAlgorithm,
     /// A claim that does not hold the client's id.
     #[error("the claim `{found}` does not hold the client's id")]
+    #[strum(props(code = "invalid_client_claim"))]
+    #[strum(props(
+        fix = "name the claim that holds the client's id in tokens of users too; `sub` holds the user's id there"
+    ))]
     ClientClaim {
         /// The name of the claim.
         found: String,
     },
     /// The text is not a host from which keys could be fetched.
     #[error("`{found}` is not a host, nor a host and its port")]
+    #[strum(props(code = "invalid_keys_host"))]
+    #[strum(props(
+        fix = "give a host such as keys.example, or keys.example:8443, without https:// and path"
+    ))]
     KeysHost {
         /// The start of the text, escaped.
         found: String,
@@ -299,29 +320,11 @@ pub enum IssuerError {
 impl IssuerError {
     /// The stable code.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::TenantName { .. } | Self::NoTenant => "tenant_id_required",
-            Self::Malformed { .. } => "invalid_issuer",
-            Self::NoAlgorithm => "algorithm_required",
-            Self::ClientClaim { .. } => "invalid_client_claim",
-            Self::KeysHost { .. } => "invalid_keys_host",
-        }
+        self.get_str("code").unwrap_or_default()
     }
 
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
-        match self {
-            Self::TenantName { .. } | Self::NoTenant => {
-                "give the tenant's id, a GUID; `az account show` and the portal's overview page have it"
-            }
-            Self::Malformed { .. } => "write the issuer as it stands in `iss`",
-            Self::NoAlgorithm => "name the algorithms that the issuer signs with, such as ES256",
-            Self::ClientClaim { .. } => {
-                "name the claim that holds the client's id in tokens of users too; `sub` holds the user's id there"
-            }
-            Self::KeysHost { .. } => {
-                "give a host such as keys.example, or keys.example:8443, without https:// and path"
-            }
-        }
+        self.get_str("fix").unwrap_or_default()
     }
 }

@@ -1,5 +1,7 @@
 //! All reasons for which a request is refused.
 
+use strum::EnumProperty as _;
+
 mod forwarded;
 
 use std::time::Duration;
@@ -16,83 +18,158 @@ pub(crate) use self::forwarded::MAX_CERTIFICATE_HEADER;
 ///
 /// `Display` is for the log of the resource. It may show claims of the token, shortened and escaped, and never the
 /// token. The caller gets [`Refusal::description`], which contains nothing of the request.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum Refusal {
     /// The request has `Content-Length` and `Transfer-Encoding`: two servers could read it as different requests (RFC
     /// 9112, section 6.1).
     #[error("the request has both Content-Length and Transfer-Encoding")]
+    #[strum(props(code = "ambiguous_length"))]
+    #[strum(props(description = "the length of the request is ambiguous"))]
+    #[strum(props(
+        fix = "the caller, or a proxy before it, sends one of Content-Length and Transfer-Encoding"
+    ))]
     AmbiguousLength,
     /// The request has no `Authorization` header.
     #[error("the request has no Authorization header")]
+    #[strum(props(code = "no_credentials"))]
+    #[strum(props(description = "a token is required"))]
+    #[strum(props(
+        fix = "the caller sends `Authorization: mtls_pop TOKEN`, or `Bearer TOKEN` where the binding policy takes it"
+    ))]
     NoCredentials,
     /// The scheme is neither `mtls_pop` nor `Bearer`.
     #[error("the Authorization scheme is neither mtls_pop nor Bearer")]
+    #[strum(props(code = "unknown_scheme"))]
+    #[strum(props(description = "the scheme is not accepted"))]
+    #[strum(props(
+        fix = "the caller sends `Authorization: mtls_pop TOKEN`, or `Bearer TOKEN` where the binding policy takes it"
+    ))]
     UnknownScheme,
     /// There are several `Authorization` headers, or one that is not scheme, one space, token.
     #[error(
         "there is more than one Authorization header, or one that is not of the form: scheme, space, token"
     )]
+    #[strum(props(code = "malformed_authorization"))]
+    #[strum(props(description = "the Authorization header is malformed"))]
+    #[strum(props(fix = "the caller sends the token in one Authorization header and nowhere else"))]
     MalformedAuthorization,
     /// The URL has a token (RFC 6750, section 2.3, which the RFC itself discourages).
     #[error("the URL holds an access_token parameter")]
+    #[strum(props(code = "token_in_url"))]
+    #[strum(props(description = "a token may not stand in the URL"))]
+    #[strum(props(fix = "the caller sends the token in one Authorization header and nowhere else"))]
     TokenInUrl,
     /// The header by which a vault's callers opt in is missing, or is not `true`.
     #[error("x-ms-tokenboundauth is not there exactly once with the value true")]
+    #[strum(props(code = "opt_in_missing"))]
+    #[strum(props(description = "the header x-ms-tokenboundauth is required"))]
+    #[strum(props(fix = "the caller sends `x-ms-tokenboundauth: true`"))]
     OptInMissing,
     /// The proxy's certificate header is not accepted.
     #[error("the certificate header is refused: {0}")]
+    #[strum(props(code = "certificate_header_refused"))]
+    #[strum(props(description = "the certificate header is not acceptable"))]
     CertificateHeader(#[from] ForwardedError),
     /// The token is not an acceptable JWS. The form, the base64url, the JSON or the size is wrong.
     #[error("the token is malformed: {0}")]
+    #[strum(props(code = "malformed_token"))]
+    #[strum(props(description = "the token is malformed"))]
+    #[strum(props(fix = "the caller sends the access token as it got it"))]
     Malformed(JwsError),
     /// The token is a JWE (RFC 7516).
     #[error("the token is encrypted, and only signed tokens are verified here")]
+    #[strum(props(code = "encrypted_token"))]
+    #[strum(props(description = "the token is encrypted"))]
+    #[strum(props(
+        fix = "configure the issuer to send this resource signed tokens instead of encrypted ones"
+    ))]
     Encrypted,
     /// `cnf` is not exactly one canonical `x5t#S256`.
     #[error("the token's confirmation is not understood: {0}")]
+    #[strum(props(code = "confirmation_not_understood"))]
+    #[strum(props(description = "the token's confirmation is not understood"))]
+    #[strum(props(fix = "the issuer writes `cnf` with `x5t#S256` alone, base64url, 43 characters"))]
     Confirmation(#[from] CnfError),
     /// A bound token was sent under `Bearer`.
     #[error("a certificate-bound token was sent under Bearer")]
+    #[strum(props(code = "bound_token_under_bearer"))]
+    #[strum(props(description = "a certificate-bound token was sent under Bearer"))]
+    #[strum(props(
+        fix = "the caller sends it under mtls_pop; for RFC 8705 clients use BindingPolicy::Rfc8705 (--binding rfc8705)"
+    ))]
     BoundUnderBearer,
     /// A token without `cnf` was sent under `mtls_pop`.
     #[error("a token without cnf was sent under mtls_pop")]
+    #[strum(props(code = "unbound_token_under_mtls_pop"))]
+    #[strum(props(description = "the token is not bound to a certificate"))]
+    #[strum(props(
+        fix = "the caller gets a bound token: of type mtls_pop from Entra, over mutual TLS from an RFC 8705 issuer"
+    ))]
     UnboundUnderPop,
     /// The token has no `cnf`, and a bound token is required.
     #[error("the token has no cnf, and a bound one is required")]
+    #[strum(props(code = "binding_required"))]
+    #[strum(props(description = "the token is not bound to a certificate"))]
+    #[strum(props(
+        fix = "the caller gets a bound token: of type mtls_pop from Entra, over mutual TLS from an RFC 8705 issuer"
+    ))]
     BindingRequired,
     /// `typ` is not that of a JWT.
     #[error("the token's header says it is not a JWT")]
+    #[strum(props(code = "not_a_jwt"))]
+    #[strum(props(description = "the token is not an access token"))]
+    #[strum(props(fix = "the caller sends the access token as it got it"))]
     NotAJwt,
     /// `iss` does not belong to a trusted issuer.
     #[error("the issuer is not trusted: {found}")]
+    #[strum(props(code = "issuer_not_trusted"))]
+    #[strum(props(description = "the token's issuer is not trusted"))]
+    #[strum(props(fix = "add the issuer or tenant to the verifier if its tokens shall be accepted"))]
     IssuerNotTrusted {
         /// The `iss` of the token, shortened and escaped.
         found: String,
     },
     /// The issuer is trusted, but its tenant is not accepted.
     #[error("the tenant {found} is not accepted")]
+    #[strum(props(code = "tenant_not_allowed"))]
+    #[strum(props(description = "the token's tenant is not accepted"))]
+    #[strum(props(fix = "add the issuer or tenant to the verifier if its tokens shall be accepted"))]
     TenantNotAllowed {
         /// The `tid` of the token, shortened and escaped.
         found: String,
     },
     /// `ver` does not fit `iss`, or the claim that names the client is that of the other version.
     #[error("the token's version does not fit its issuer or its claims")]
+    #[strum(props(code = "version_mismatch"))]
+    #[strum(props(description = "the token's version does not fit its claims"))]
+    #[strum(props(fix = "add the issuer or tenant to the verifier if its tokens shall be accepted"))]
     VersionMismatch,
     /// `aud` is not accepted for this resource.
     #[error("the token is for another audience: {found}")]
+    #[strum(props(code = "audience_mismatch"))]
+    #[strum(props(description = "the token is for another audience"))]
+    #[strum(props(
+        fix = "the caller asks for a token of this resource alone, or each of the token's audiences is added to the verifier"
+    ))]
     Audience {
         /// The `aud` of the token, shortened and escaped.
         found: String,
     },
     /// A required time is missing, or a time is not a number of seconds from 0 on.
     #[error("the claim `{claim}` is missing or is not a time in seconds")]
+    #[strum(props(code = "malformed_time"))]
+    #[strum(props(description = "a time in the token is malformed"))]
+    #[strum(props(fix = "the caller sends the access token as it got it"))]
     MalformedTime {
         /// The name of the claim.
         claim: &'static str,
     },
     /// `exp` is in the past.
     #[error("the token ended at {expired}; it is {now}")]
+    #[strum(props(code = "token_expired"))]
+    #[strum(props(description = "the token is over"))]
+    #[strum(props(fix = "the caller gets a new token; compare the clocks"))]
     Expired {
         /// `exp`.
         expired: UnixTime,
@@ -101,6 +178,9 @@ pub enum Refusal {
     },
     /// `nbf` or `iat` is in the future.
     #[error("the token is valid from {from}; it is {now}")]
+    #[strum(props(code = "token_not_yet_valid"))]
+    #[strum(props(description = "the token is not valid yet"))]
+    #[strum(props(fix = "compare the clocks"))]
     NotYetValid {
         /// `nbf` or `iat`.
         from: UnixTime,
@@ -109,6 +189,9 @@ pub enum Refusal {
     },
     /// The token expires before it begins, or its lifetime is longer than the policy accepts.
     #[error("the token's lifetime is not believed: from {from} to {to}")]
+    #[strum(props(code = "token_lifetime_refused"))]
+    #[strum(props(description = "the token's lifetime is not accepted"))]
+    #[strum(props(fix = "raise the longest lifetime only if the issuer is known to exceed it"))]
     Lifetime {
         /// `nbf` or `iat`. The time of the check, if the token has neither.
         from: UnixTime,
@@ -117,6 +200,9 @@ pub enum Refusal {
     },
     /// The token was issued longer ago than the policy accepts.
     #[error("the token was issued at {issued}, too long ago; it is {now}")]
+    #[strum(props(code = "token_too_old"))]
+    #[strum(props(description = "the token was issued too long ago"))]
+    #[strum(props(fix = "the caller gets a new token; compare the clocks"))]
     TooOld {
         /// `iat`.
         issued: UnixTime,
@@ -125,21 +211,49 @@ pub enum Refusal {
     },
     /// The algorithm is not accepted for the issuer.
     #[error("the signature is refused: {0}")]
+    #[strum(props(code = "algorithm_not_accepted"))]
+    #[strum(props(description = "the token's algorithm is not accepted"))]
+    #[strum(props(fix = "Entra signs with RS256; for other issuers name their algorithms"))]
     Algorithm(JwsError),
     /// No key of the issuer has the token's `kid`.
     #[error("no key of the issuer has the token's key id")]
+    #[strum(props(code = "unknown_key"))]
+    #[strum(props(description = "the token's signing key is unknown"))]
+    #[strum(props(
+        fix = "look whether the token is of this issuer and unchanged; application-specific keys are not looked up"
+    ))]
     UnknownKey,
     /// The key belongs to another tenant.
     #[error("the signing key belongs to another issuer")]
+    #[strum(props(code = "key_of_another_issuer"))]
+    #[strum(props(description = "the token's signing key is another issuer's"))]
+    #[strum(props(
+        fix = "look whether the token is of this issuer and unchanged; application-specific keys are not looked up"
+    ))]
     KeyOfAnotherIssuer,
     /// The signature is not valid.
     #[error("the signature does not hold")]
+    #[strum(props(code = "bad_signature"))]
+    #[strum(props(description = "the token's signature does not hold"))]
+    #[strum(props(
+        fix = "look whether the token is of this issuer and unchanged; application-specific keys are not looked up"
+    ))]
     BadSignature,
     /// The connection has no client certificate.
     #[error("the connection has no client certificate")]
+    #[strum(props(code = "client_certificate_missing"))]
+    #[strum(props(description = "the connection has no client certificate"))]
+    #[strum(props(
+        fix = "let the listener ask for a client certificate in the handshake, or configure the proxy's header"
+    ))]
     NoCertificate,
     /// The connection has a client certificate, but not the one that the token is bound to.
     #[error("the token is bound to {bound_to}, the connection has {found}")]
+    #[strum(props(code = "client_certificate_mismatch"))]
+    #[strum(props(description = "the client certificate is not the one the token is bound to"))]
+    #[strum(props(
+        fix = "the caller uses the certificate that it got the token with, on this very connection"
+    ))]
     CertificateMismatch {
         /// The token's `x5t#S256`.
         bound_to: String,
@@ -148,6 +262,9 @@ pub enum Refusal {
     },
     /// The token is bound to the client certificate, which is outside its validity dates.
     #[error("the client certificate is valid from {from} to {to}; it is {now}")]
+    #[strum(props(code = "client_certificate_dates"))]
+    #[strum(props(description = "the client certificate is outside its validity"))]
+    #[strum(props(fix = "the caller renews its certificate and gets a new token with it"))]
     CertificateDates {
         /// The start of its validity.
         from: UnixTime,
@@ -158,27 +275,51 @@ pub enum Refusal {
     },
     /// The token does not satisfy the claims that the application demands (continuous access evaluation).
     #[error("the token does not satisfy the demanded claims")]
+    #[strum(props(code = "insufficient_claims"))]
+    #[strum(props(description = "the token does not satisfy the demanded claims"))]
+    #[strum(props(fix = "the caller gets a new token with the claims of the challenge"))]
     ClaimsDemanded {
         /// The demanded claims, as a JSON object.
         claims: String,
     },
     /// The claims name two clients, or a claim that names the client is not a text.
     #[error("the token's claims do not agree on its client")]
+    #[strum(props(code = "client_claims_conflict"))]
+    #[strum(props(description = "the token's claims do not agree on its client"))]
+    #[strum(props(
+        fix = "name the one claim that holds the client's id (Issuer::with_client_claim, --client-claim)"
+    ))]
     ClientClaims,
     /// The kind of caller is not accepted, or the token does not state it clearly.
     #[error("the token is not of the kind of caller that is accepted")]
+    #[strum(props(code = "caller_kind_not_accepted"))]
+    #[strum(props(description = "this kind of caller is not accepted"))]
+    #[strum(props(
+        fix = "say which kind of caller is accepted (VerifierBuilder::callers, --callers applications|users|any)"
+    ))]
     CallerKind,
     /// The client is not one of those that are accepted.
     #[error("the client {found} is not accepted")]
+    #[strum(props(code = "client_not_allowed"))]
+    #[strum(props(description = "the client is not accepted"))]
+    #[strum(props(fix = "assign the caller a role or scope of this resource, or add it to the verifier"))]
     ClientNotAllowed {
         /// The client id of the token, shortened and escaped.
         found: String,
     },
     /// The token has none of the required roles and scopes.
     #[error("the token has none of the required roles or scopes")]
+    #[strum(props(code = "no_permission"))]
+    #[strum(props(description = "the caller has no role or scope that is required"))]
+    #[strum(props(fix = "assign the caller a role or scope of this resource, or add it to the verifier"))]
     NoPermission,
     /// The issuer's keys are not available. The caller did nothing wrong.
     #[error("the issuer's keys cannot be had: {reason}")]
+    #[strum(props(code = "keys_unavailable"))]
+    #[strum(props(description = "tokens cannot be verified at the moment"))]
+    #[strum(props(
+        fix = "look whether the issuer's metadata and keys can be reached from here, and are for accepted algorithms"
+    ))]
     KeysUnavailable {
         /// The reason of the last failure.
         reason: String,
@@ -224,149 +365,19 @@ impl Refusal {
 
     /// The stable code for logs, metrics and scripts.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::AmbiguousLength => "ambiguous_length",
-            Self::NoCredentials => "no_credentials",
-            Self::UnknownScheme => "unknown_scheme",
-            Self::MalformedAuthorization => "malformed_authorization",
-            Self::TokenInUrl => "token_in_url",
-            Self::OptInMissing => "opt_in_missing",
-            Self::CertificateHeader(_) => "certificate_header_refused",
-            Self::Malformed(_) => "malformed_token",
-            Self::Encrypted => "encrypted_token",
-            Self::Confirmation(_) => "confirmation_not_understood",
-            Self::BoundUnderBearer => "bound_token_under_bearer",
-            Self::UnboundUnderPop => "unbound_token_under_mtls_pop",
-            Self::BindingRequired => "binding_required",
-            Self::NotAJwt => "not_a_jwt",
-            Self::IssuerNotTrusted { .. } => "issuer_not_trusted",
-            Self::TenantNotAllowed { .. } => "tenant_not_allowed",
-            Self::VersionMismatch => "version_mismatch",
-            Self::Audience { .. } => "audience_mismatch",
-            Self::MalformedTime { .. } => "malformed_time",
-            Self::Expired { .. } => "token_expired",
-            Self::NotYetValid { .. } => "token_not_yet_valid",
-            Self::Lifetime { .. } => "token_lifetime_refused",
-            Self::TooOld { .. } => "token_too_old",
-            Self::Algorithm(_) => "algorithm_not_accepted",
-            Self::UnknownKey => "unknown_key",
-            Self::KeyOfAnotherIssuer => "key_of_another_issuer",
-            Self::BadSignature => "bad_signature",
-            Self::NoCertificate => "client_certificate_missing",
-            Self::CertificateMismatch { .. } => "client_certificate_mismatch",
-            Self::CertificateDates { .. } => "client_certificate_dates",
-            Self::ClaimsDemanded { .. } => "insufficient_claims",
-            Self::ClientClaims => "client_claims_conflict",
-            Self::CallerKind => "caller_kind_not_accepted",
-            Self::ClientNotAllowed { .. } => "client_not_allowed",
-            Self::NoPermission => "no_permission",
-            Self::KeysUnavailable { .. } => "keys_unavailable",
-        }
+        self.get_str("code").unwrap_or_default()
     }
 
     /// The text for the caller. Each reason has one fixed text, which repeats nothing of the request.
     pub fn description(&self) -> &'static str {
-        match self {
-            Self::AmbiguousLength => "the length of the request is ambiguous",
-            Self::NoCredentials => "a token is required",
-            Self::UnknownScheme => "the scheme is not accepted",
-            Self::MalformedAuthorization => "the Authorization header is malformed",
-            Self::TokenInUrl => "a token may not stand in the URL",
-            Self::OptInMissing => "the header x-ms-tokenboundauth is required",
-            Self::CertificateHeader(_) => "the certificate header is not acceptable",
-            Self::Malformed(_) => "the token is malformed",
-            Self::Encrypted => "the token is encrypted",
-            Self::Confirmation(_) => "the token's confirmation is not understood",
-            Self::BoundUnderBearer => "a certificate-bound token was sent under Bearer",
-            Self::UnboundUnderPop | Self::BindingRequired => "the token is not bound to a certificate",
-            Self::NotAJwt => "the token is not an access token",
-            Self::IssuerNotTrusted { .. } => "the token's issuer is not trusted",
-            Self::TenantNotAllowed { .. } => "the token's tenant is not accepted",
-            Self::VersionMismatch => "the token's version does not fit its claims",
-            Self::Audience { .. } => "the token is for another audience",
-            Self::MalformedTime { .. } => "a time in the token is malformed",
-            Self::Expired { .. } => "the token is over",
-            Self::NotYetValid { .. } => "the token is not valid yet",
-            Self::Lifetime { .. } => "the token's lifetime is not accepted",
-            Self::TooOld { .. } => "the token was issued too long ago",
-            Self::Algorithm(_) => "the token's algorithm is not accepted",
-            Self::UnknownKey => "the token's signing key is unknown",
-            Self::KeyOfAnotherIssuer => "the token's signing key is another issuer's",
-            Self::BadSignature => "the token's signature does not hold",
-            Self::NoCertificate => "the connection has no client certificate",
-            Self::CertificateMismatch { .. } => "the client certificate is not the one the token is bound to",
-            Self::CertificateDates { .. } => "the client certificate is outside its validity",
-            Self::ClaimsDemanded { .. } => "the token does not satisfy the demanded claims",
-            Self::ClientClaims => "the token's claims do not agree on its client",
-            Self::CallerKind => "this kind of caller is not accepted",
-            Self::ClientNotAllowed { .. } => "the client is not accepted",
-            Self::NoPermission => "the caller has no role or scope that is required",
-            Self::KeysUnavailable { .. } => "tokens cannot be verified at the moment",
-        }
+        self.get_str("description").unwrap_or_default()
     }
 
     /// Returns advice on how to fix the error, for the reader of the resource's log.
     pub fn fix(&self) -> &'static str {
         match self {
-            Self::AmbiguousLength => {
-                "the caller, or a proxy before it, sends one of Content-Length and Transfer-Encoding"
-            }
-            Self::NoCredentials | Self::UnknownScheme => {
-                "the caller sends `Authorization: mtls_pop TOKEN`, or `Bearer TOKEN` where the binding policy takes it"
-            }
-            Self::MalformedAuthorization | Self::TokenInUrl => {
-                "the caller sends the token in one Authorization header and nowhere else"
-            }
-            Self::OptInMissing => "the caller sends `x-ms-tokenboundauth: true`",
             Self::CertificateHeader(error) => error.fix(),
-            Self::Malformed(_) | Self::NotAJwt | Self::MalformedTime { .. } => {
-                "the caller sends the access token as it got it"
-            }
-            Self::Encrypted => {
-                "configure the issuer to send this resource signed tokens instead of encrypted ones"
-            }
-            Self::Confirmation(_) => {
-                "the issuer writes `cnf` with `x5t#S256` alone, base64url, 43 characters"
-            }
-            Self::BoundUnderBearer => {
-                "the caller sends it under mtls_pop; for RFC 8705 clients use BindingPolicy::Rfc8705 (--binding rfc8705)"
-            }
-            Self::UnboundUnderPop | Self::BindingRequired => {
-                "the caller gets a bound token: of type mtls_pop from Entra, over mutual TLS from an RFC 8705 issuer"
-            }
-            Self::IssuerNotTrusted { .. } | Self::TenantNotAllowed { .. } | Self::VersionMismatch => {
-                "add the issuer or tenant to the verifier if its tokens shall be accepted"
-            }
-            Self::Audience { .. } => {
-                "the caller asks for a token of this resource alone, or each of the token's audiences is added to the verifier"
-            }
-            Self::Expired { .. } | Self::TooOld { .. } => "the caller gets a new token; compare the clocks",
-            Self::NotYetValid { .. } => "compare the clocks",
-            Self::Lifetime { .. } => "raise the longest lifetime only if the issuer is known to exceed it",
-            Self::Algorithm(_) => "Entra signs with RS256; for other issuers name their algorithms",
-            Self::UnknownKey | Self::BadSignature | Self::KeyOfAnotherIssuer => {
-                "look whether the token is of this issuer and unchanged; application-specific keys are not looked up"
-            }
-            Self::NoCertificate => {
-                "let the listener ask for a client certificate in the handshake, or configure the proxy's header"
-            }
-            Self::CertificateMismatch { .. } => {
-                "the caller uses the certificate that it got the token with, on this very connection"
-            }
-            Self::CertificateDates { .. } => "the caller renews its certificate and gets a new token with it",
-            Self::ClaimsDemanded { .. } => "the caller gets a new token with the claims of the challenge",
-            Self::ClientClaims => {
-                "name the one claim that holds the client's id (Issuer::with_client_claim, --client-claim)"
-            }
-            Self::CallerKind => {
-                "say which kind of caller is accepted (VerifierBuilder::callers, --callers applications|users|any)"
-            }
-            Self::ClientNotAllowed { .. } | Self::NoPermission => {
-                "assign the caller a role or scope of this resource, or add it to the verifier"
-            }
-            Self::KeysUnavailable { .. } => {
-                "look whether the issuer's metadata and keys can be reached from here, and are for accepted algorithms"
-            }
+            _ => self.get_str("fix").unwrap_or_default(),
         }
     }
 }

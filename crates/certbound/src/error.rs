@@ -107,18 +107,15 @@ impl Error {
     }
 
     /// What to do about it.
-    pub fn fix(&self) -> String {
+    pub fn fix(&self) -> &'static str {
         match self {
             Self::Misuse { what, .. } => what.fix(),
-            Self::PeerMisbehaved { what, .. } => what.fix().to_owned(),
-            Self::Platform { what, .. } => what.fix().to_owned(),
-            Self::Refused { answer, .. } => answer
-                .fix()
-                .unwrap_or(
-                    "look the code up in the service's documentation; give its support the correlation id",
-                )
-                .to_owned(),
-            Self::Transport { cause, .. } => cause.fix().to_owned(),
+            Self::PeerMisbehaved { what, .. } => what.fix(),
+            Self::Platform { what, .. } => what.fix(),
+            Self::Refused { answer, .. } => answer.fix().unwrap_or(
+                "look the code up in the service's documentation; give its support the correlation id",
+            ),
+            Self::Transport { cause, .. } => cause.fix(),
         }
     }
 

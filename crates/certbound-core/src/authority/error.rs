@@ -2,25 +2,35 @@
 
 use super::AuthorityKind;
 use crate::tenant::TenantError;
+use strum::EnumProperty as _;
 
 /// Why a string is not an authority URL.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum AuthorityUrlError {
     /// The text is not an absolute URL with a plain host name, or a URL parser would change it.
     #[error("`{shown}` is not the URL of an authority")]
+    #[strum(props(code = "authority_invalid"))]
+    #[strum(props(
+        fix = "Write the authority as https://host/tenant, for example https://login.microsoftonline.com/contoso.com."
+    ))]
     Malformed {
         /// The start of the text, escaped, without user information, query and fragment.
         shown: String,
     },
     /// The scheme is not `https`.
     #[error("the authority's scheme is `{scheme}`, and credentials are sent over `https` only")]
+    #[strum(props(code = "authority_not_https", fix = "Begin the authority with https://."))]
     NotHttps {
         /// The scheme, escaped.
         scheme: String,
     },
     /// The URL has a part that an authority must not have. The part is not shown, because it may be secret.
     #[error("the authority URL has {part}, which an authority never has")]
+    #[strum(props(code = "authority_invalid"))]
+    #[strum(props(
+        fix = "Write the authority as https://host/tenant, for example https://login.microsoftonline.com/contoso.com."
+    ))]
     ExtraPart {
         /// The name of the part.
         part: &'static str,
@@ -29,6 +39,8 @@ pub enum AuthorityUrlError {
     #[error(
         "the authority on `{host}` is of the kind {kind}, and its path is too short: a tenant or policy is missing"
     )]
+    #[strum(props(code = "authority_path_required"))]
+    #[strum(props(fix = "Add the tenant to the authority: https://host/tenant."))]
     PathRequired {
         /// The host, escaped.
         host: String,
@@ -37,6 +49,8 @@ pub enum AuthorityUrlError {
     },
     /// The last path segment is not a B2C policy.
     #[error("`{shown}` is not the name of a B2C policy")]
+    #[strum(props(code = "authority_policy_invalid"))]
+    #[strum(props(fix = "Write https://host/tfp/tenant/policy, the policy being such as b2c_1_signin."))]
     Policy {
         /// The start of the segment, escaped.
         shown: String,
@@ -50,28 +64,18 @@ impl AuthorityUrlError {
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Malformed { .. } | Self::ExtraPart { .. } => "authority_invalid",
-            Self::NotHttps { .. } => "authority_not_https",
-            Self::PathRequired { .. } => "authority_path_required",
-            Self::Policy { .. } => "authority_policy_invalid",
             Self::Tenant(error) => error.code(),
+            _ => self.get_str("code").unwrap_or_default(),
         }
     }
 
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         match self {
-            Self::Malformed { .. } | Self::ExtraPart { .. } => {
-                "Write the authority as https://host/tenant, for example https://login.microsoftonline.com/contoso.com."
-            }
-            Self::NotHttps { .. } => "Begin the authority with https://.",
             Self::PathRequired { kind: AuthorityKind::Dsts, .. } => "Write https://host/dstsv2/tenant.",
             Self::PathRequired { kind: AuthorityKind::B2c, .. } => "Write https://host/tfp/tenant/policy.",
-            Self::PathRequired { .. } => "Add the tenant to the authority: https://host/tenant.",
-            Self::Policy { .. } => {
-                "Write https://host/tfp/tenant/policy, the policy being such as b2c_1_signin."
-            }
             Self::Tenant(error) => error.fix(),
+            _ => self.get_str("fix").unwrap_or_default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::time::Duration;
+use strum::EnumProperty as _;
 
 use serde_json::{Map, Value};
 
@@ -140,11 +141,12 @@ impl fmt::Display for MachineError {
 impl std::error::Error for MachineError {}
 
 /// Why a platform's response cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum MalformedMachineAnswer {
     /// The body is not a JSON object.
     #[error("the platform's answer cannot be read: {0}")]
+    #[strum(props(code = "managed_identity_response_parse_failure"))]
     Json(#[from] JsonError),
     /// The response has no member of this name, and it is required.
     #[error("the platform's answer has no `{0}`")]
@@ -157,21 +159,25 @@ pub enum MalformedMachineAnswer {
     NotAUrl(&'static str),
     /// The response is not from the metadata service: its `Server` header does not name IMDS.
     #[error("what answers at the metadata service's address does not say that it is IMDS")]
+    #[strum(props(fix = "see what stands between this program and 169.254.169.254; a proxy must not"))]
     NotImds,
     /// The certificate is not base64.
     #[error("the issued certificate is not base64")]
+    #[strum(props(code = "invalid_certificate"))]
     Certificate,
     /// The token has a character that is not allowed in a token.
     #[error("the platform's token has a character that no token has")]
     TokenCharacters,
     /// The expiry has no known form.
     #[error("the platform's answer ends at `{shown}`, which is no time")]
+    #[strum(props(code = "invalid_timestamp_format"))]
     Expiry {
         /// The start of the value, escaped.
         shown: String,
     },
     /// The token has expired.
     #[error("the platform's token was over when it came: it ends at {expired}, and it is {now}")]
+    #[strum(props(code = "invalid_token_provider_response_value", fix = "set the clock right"))]
     Over {
         /// The time at which the token expired.
         expired: UnixTime,
@@ -192,22 +198,12 @@ impl MalformedMachineAnswer {
 
     /// Returns MSAL's code for the error.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::Json(_) => "managed_identity_response_parse_failure",
-            Self::Certificate => "invalid_certificate",
-            Self::Expiry { .. } => "invalid_timestamp_format",
-            Self::Over { .. } => "invalid_token_provider_response_value",
-            _ => "managed_identity_request_failed",
-        }
+        self.get_str("code").unwrap_or("managed_identity_request_failed")
     }
 
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
-        match self {
-            Self::NotImds => "see what stands between this program and 169.254.169.254; a proxy must not",
-            Self::Over { .. } => "set the clock right",
-            _ => "ask the platform's support; name the source's own correlation id",
-        }
+        self.get_str("fix").unwrap_or("ask the platform's support; name the source's own correlation id")
     }
 }
 

@@ -1,16 +1,20 @@
 //! The headers that cannot have the certificate.
 
 use http::HeaderName;
+use strum::EnumProperty as _;
 
 /// Why the certificate cannot be in a header of this name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum HeaderNameError {
     /// Envoy writes one header only, and removes no other header from the requests of clients.
     #[error("Envoy writes the certificate into x-forwarded-client-cert and into no other header")]
+    #[strum(props(code = "certificate_header_name_fixed", fix = "leave the name out"))]
     Fixed,
     /// The header has another meaning.
     #[error("the header {name} has another meaning")]
+    #[strum(props(code = "certificate_header_name_taken"))]
+    #[strum(props(fix = "let the proxy write a header of its own, such as x-client-cert"))]
     Taken {
         /// The name of the header.
         name: HeaderName,
@@ -20,18 +24,12 @@ pub enum HeaderNameError {
 impl HeaderNameError {
     /// The stable code.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::Fixed => "certificate_header_name_fixed",
-            Self::Taken { .. } => "certificate_header_name_taken",
-        }
+        self.get_str("code").unwrap_or_default()
     }
 
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
-        match self {
-            Self::Fixed => "leave the name out",
-            Self::Taken { .. } => "let the proxy write a header of its own, such as x-client-cert",
-        }
+        self.get_str("fix").unwrap_or_default()
     }
 }
 

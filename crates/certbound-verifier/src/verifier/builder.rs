@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+use strum::EnumProperty as _;
 
 use certbound_core::jwt::Claims;
 
@@ -226,26 +227,35 @@ impl VerifierBuilder {
 }
 
 /// Why a verifier cannot be built.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum BuildError {
     /// No issuer is set.
     #[error("no issuer is trusted")]
+    #[strum(props(code = "issuer_required", fix = "name a tenant or an issuer"))]
     NoIssuer,
     /// The same issuer is set twice.
     #[error("an issuer is named twice")]
+    #[strum(props(code = "issuer_twice", fix = "name all tenants of a cloud in one issuer"))]
     IssuerTwice,
     /// No audience is set, or an empty one.
     #[error("no audience is named, or an empty one")]
+    #[strum(props(code = "audience_required", fix = "name the audience that callers ask their tokens for"))]
     NoAudience,
     /// A client id is empty.
     #[error("a client is named by an empty id")]
+    #[strum(props(
+        code = "client_id_required",
+        fix = "name each client by the id that stands in its tokens"
+    ))]
     EmptyClient,
     /// No setting says which callers are allowed.
     #[error("nothing says who may call: neither roles, nor scopes, nor clients")]
+    #[strum(props(code = "rule_required", fix = "require a role or a scope, or list the clients"))]
     NoRule,
     /// The leeway is longer than 600 s.
     #[error("a leeway of {} s is more than 600 s", .found.as_secs())]
+    #[strum(props(code = "leeway_too_large", fix = "set the clocks right instead"))]
     Leeway {
         /// The leeway that was set.
         found: Duration,
@@ -255,25 +265,11 @@ pub enum BuildError {
 impl BuildError {
     /// The stable code.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::NoIssuer => "issuer_required",
-            Self::IssuerTwice => "issuer_twice",
-            Self::NoAudience => "audience_required",
-            Self::EmptyClient => "client_id_required",
-            Self::NoRule => "rule_required",
-            Self::Leeway { .. } => "leeway_too_large",
-        }
+        self.get_str("code").unwrap_or_default()
     }
 
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
-        match self {
-            Self::NoIssuer => "name a tenant or an issuer",
-            Self::IssuerTwice => "name all tenants of a cloud in one issuer",
-            Self::NoAudience => "name the audience that callers ask their tokens for",
-            Self::EmptyClient => "name each client by the id that stands in its tokens",
-            Self::NoRule => "require a role or a scope, or list the clients",
-            Self::Leeway { .. } => "set the clocks right instead",
-        }
+        self.get_str("fix").unwrap_or_default()
     }
 }

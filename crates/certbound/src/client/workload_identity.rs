@@ -3,6 +3,7 @@
 use certbound_core::authority::{Authority, AuthorityUrlError};
 use certbound_core::environment::Cloud;
 use certbound_core::tenant::{TenantError, TenantId};
+use strum::EnumProperty as _;
 
 use crate::client::{Client, ClientBuilder};
 use crate::credential::{AssertionFile, ByUnboundAssertion};
@@ -91,17 +92,23 @@ fn url_of(host: &str, tenant: &TenantId) -> String {
 }
 
 /// Why the environment describes no workload identity.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum WorkloadIdentityError {
     /// It is needed.
     #[error("the environment variable {variable} is not set")]
+    #[strum(props(code = "workload_identity_not_configured"))]
+    #[strum(props(
+        fix = "label the pod azure.workload.identity/use: \"true\", and annotate its service account with the client id, so that the cluster's webhook sets the variable; or set it"
+    ))]
     NotSet {
         /// Its name.
         variable: &'static str,
     },
     /// Not the id of an application or identity.
     #[error("the environment variable {variable} is not a GUID")]
+    #[strum(props(code = "invalid_client_id"))]
+    #[strum(props(fix = "annotate the service account with the client id of the application or identity"))]
     ClientId {
         /// Its name.
         variable: &'static str,
@@ -128,20 +135,18 @@ impl WorkloadIdentityError {
     /// MSAL's name where it has one, else ours.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::NotSet { .. } => "workload_identity_not_configured",
-            Self::ClientId { .. } => "invalid_client_id",
             Self::Tenant { cause, .. } => cause.code(),
             Self::Authority { cause, .. } => cause.code(),
+            _ => self.get_str("code").unwrap_or_default(),
         }
     }
 
     /// What to do.
-    pub fn fix(&self) -> String {
+    pub fn fix(&self) -> &'static str {
         match self {
-            Self::NotSet { .. } => "label the pod azure.workload.identity/use: \"true\", and annotate its service account with the client id, so that the cluster's webhook sets the variable; or set it".to_owned(),
-            Self::ClientId { .. } => "annotate the service account with the client id of the application or identity".to_owned(),
-            Self::Tenant { cause, .. } => cause.fix().to_owned(),
-            Self::Authority { cause, .. } => cause.fix().to_owned(),
+            Self::Tenant { cause, .. } => cause.fix(),
+            Self::Authority { cause, .. } => cause.fix(),
+            _ => self.get_str("fix").unwrap_or_default(),
         }
     }
 }

@@ -5,11 +5,12 @@ use certbound_core::certificate::Thumbprint;
 use certbound_core::endpoint::EndpointError;
 use certbound_core::instance::InstanceError;
 use certbound_core::time::UnixTime;
+use strum::EnumProperty as _;
 
 use crate::error::{AssertionError, BindingCertificateError};
 
 /// A mistake of the caller.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum Misuse {
     /// The certificate, its key or its file.
@@ -25,6 +26,8 @@ pub enum Misuse {
     #[error(
         "the binding certificate is not valid now: valid from {not_before} to {not_after}, and it is {now}"
     )]
+    #[strum(props(code = "certificate_not_valid_now"))]
+    #[strum(props(fix = "use a certificate that is valid now, or set the clock right"))]
     CertificateNotValidNow {
         /// Start of validity.
         not_before: UnixTime,
@@ -35,6 +38,8 @@ pub enum Misuse {
     },
     /// The assertion has expired, or would before the service could read it.
     #[error("the assertion expired: it ends at {expired}, and it is {now}")]
+    #[strum(props(code = "assertion_expired"))]
+    #[strum(props(fix = "run Leg 1 again; an assertion is made for one exchange"))]
     AssertionExpired {
         /// When it ends.
         expired: UnixTime,
@@ -43,9 +48,13 @@ pub enum Misuse {
     },
     /// A one-shot assertion was asked for a second time.
     #[error("this assertion was already exchanged once")]
+    #[strum(props(code = "assertion_spent"))]
+    #[strum(props(fix = "give the client a Leg 1 (`with_assertions(client)`) instead of one assertion"))]
     AssertionSpent,
     /// Leg 1 kept answering with another certificate than the one it named.
     #[error("Leg 1 named the certificate {expected} and then delivered an assertion bound to {found}, twice")]
+    #[strum(props(code = "binding_changed"))]
+    #[strum(props(fix = "name and deliver one certificate for the whole of an exchange"))]
     BindingChanged {
         /// The certificate that was named.
         expected: Thumbprint,
@@ -54,30 +63,46 @@ pub enum Misuse {
     },
     /// Leg 1's own code failed.
     #[error("Leg 1 could not provide an assertion: {0}")]
+    #[strum(props(code = "assertion_provider_failed", fix = "see the provider's own error"))]
     AssertionProvider(String),
     /// Code of the caller's, such as a Leg 1, a clock or an observer, panicked while a token was acquired.
     #[error("code that the acquisition called panicked; all who waited for this token are told so")]
+    #[strum(props(code = "provider_panicked"))]
+    #[strum(props(fix = "see the panic's own message on stderr, and return an error there instead"))]
     ProviderPanicked,
     /// The async runtime in which the token was being acquired was shut down meanwhile.
     #[error("the runtime in which this token was being acquired was shut down")]
+    #[strum(props(code = "runtime_shut_down"))]
+    #[strum(props(fix = "use a client in one runtime only, and let that run until the token is there"))]
     RuntimeEnded,
     /// `.force_refresh()` and `.rejected(..)` on one call.
     #[error("a forced refresh and a rejected token's hash were given together")]
+    #[strum(props(code = "force_refresh_and_token_hash_not_compatible", fix = "use one of the two"))]
     ForceAndRejected,
     /// A claims challenge that has to be merged and is not a JSON object.
     #[error("the claims challenge is not a JSON object")]
+    #[strum(props(code = "invalid_json_claims_format"))]
+    #[strum(props(fix = "pass the challenge on as the resource gave it, decoded from base64"))]
     ClaimsNotJson,
     /// `.query(..)` with a name the token endpoint reserves, or that cannot stand in a URL.
     #[error("the query parameter `{name}` cannot be added to the token endpoint")]
+    #[strum(props(code = "invalid_query_parameter"))]
+    #[strum(props(fix = "use a name and a value of printable characters without spaces"))]
     QueryParameter {
         /// Its name.
         name: String,
     },
     /// A bound token was asked for, and there is no certificate to bind it to.
     #[error("a bound token needs a certificate, and this credential has none")]
+    #[strum(props(code = "mtls_certificate_not_provided"))]
+    #[strum(props(
+        fix = "give the client a certificate, or a Leg 1; a secret or an unbound assertion gets Bearer tokens only"
+    ))]
     CertificateNotProvided,
     /// `.body(..)` with a parameter that is the library's own, twice there, or empty.
     #[error("the parameter `{name}` cannot be added to the request: {reason}")]
+    #[strum(props(code = "invalid_body_parameter"))]
+    #[strum(props(fix = "use the option that the library has for it, or another name, once, with a value"))]
     BodyParameter {
         /// Its name.
         name: String,
@@ -86,21 +111,26 @@ pub enum Misuse {
     },
     /// `.attribute_tokens(..)` with a token that is empty or has a space in it.
     #[error("an attribute token is empty or has white space in it")]
+    #[strum(props(code = "invalid_attribute_token", fix = "give each attribute token by itself"))]
     AttributeToken,
     /// `.assertion_claims(..)` with what cannot stand in an assertion.
     #[error("the extra claims cannot be added to the client's assertion: {reason}")]
+    #[strum(props(code = "invalid_assertion_claims"))]
+    #[strum(props(fix = "give a JSON object of claims that the library does not write itself"))]
     AssertionClaims {
         /// What is wrong with them.
         reason: String,
     },
     /// The client's own assertion became too long.
     #[error("the client's assertion would be {length} characters long before its signature; 65536 are read")]
+    #[strum(props(code = "encoded_token_too_long", fix = "add fewer or shorter claims"))]
     AssertionTooLong {
         /// Its length.
         length: usize,
     },
     /// `.tenant(..)` where there is no tenant to choose.
     #[error("the authority is of the kind {kind}, which has no tenant to choose")]
+    #[strum(props(code = "tenant_override_not_supported", fix = "leave the tenant out"))]
     NoTenantToChoose {
         /// The kind of the client's authority.
         kind: AuthorityKind,
@@ -109,6 +139,7 @@ pub enum Misuse {
     #[error(
         "the client's authority is of the kind {configured}; the one of the request is of the kind {asked}"
     )]
+    #[strum(props(code = "authority_type_mismatch", fix = "build a client for each kind of authority"))]
     AuthorityType {
         /// The client's.
         configured: AuthorityKind,
@@ -117,6 +148,8 @@ pub enum Misuse {
     },
     /// `.authority(..)` with a host that is not the client's environment.
     #[error("the host `{asked}` of the request's authority is not one with the client's `{configured}`")]
+    #[strum(props(code = "authority_host_mismatch"))]
+    #[strum(props(fix = "build a client for each cloud, or use a host of the client's own"))]
     AuthorityHost {
         /// The kind of both.
         kind: AuthorityKind,
@@ -127,6 +160,8 @@ pub enum Misuse {
     },
     /// `.authority(..)` with another host, for a client with a region.
     #[error("a client with a region cannot ask another host: it is `{configured}`, and `{asked}` was given")]
+    #[strum(props(code = "authority_override_regional"))]
+    #[strum(props(fix = "build a client for the other host, or one without a region"))]
     AuthorityOverrideRegional {
         /// The client's host.
         configured: String,
@@ -138,6 +173,7 @@ pub enum Misuse {
     InstanceMetadata(#[from] InstanceError),
     /// Leg 1 at an authority that has no token exchange.
     #[error("an authority of the kind {kind} has no token exchange, so it issues no assertion")]
+    #[strum(props(code = "token_exchange_not_supported", fix = "use an Entra authority for Leg 1"))]
     NoTokenExchange {
         /// The kind.
         kind: AuthorityKind,
@@ -146,9 +182,13 @@ pub enum Misuse {
     #[error(
         "a managed identity takes no tenant, authority, FMI path, parameter or client claims of a request"
     )]
+    #[strum(props(code = "option_not_for_managed_identity"))]
+    #[strum(props(fix = "leave the option out; the platform decides these"))]
     NotForManagedIdentity,
     /// A call to a resource that no token may be sent to.
     #[error("the request cannot be sent to a resource: {reason}")]
+    #[strum(props(code = "invalid_resource_request"))]
+    #[strum(props(fix = "send an absolute https:// URL without an Authorization header"))]
     ResourceRequest {
         /// What is wrong with it.
         reason: String,
@@ -162,71 +202,20 @@ impl Misuse {
             Self::Certificate(error) => error.code(),
             Self::Assertion(error) => error.code(),
             Self::Endpoint(error) => error.code(),
-            Self::CertificateNotValidNow { .. } => "certificate_not_valid_now",
-            Self::AssertionExpired { .. } => "assertion_expired",
-            Self::AssertionSpent => "assertion_spent",
-            Self::BindingChanged { .. } => "binding_changed",
-            Self::AssertionProvider(_) => "assertion_provider_failed",
-            Self::ProviderPanicked => "provider_panicked",
-            Self::RuntimeEnded => "runtime_shut_down",
-            Self::ForceAndRejected => "force_refresh_and_token_hash_not_compatible",
-            Self::ClaimsNotJson => "invalid_json_claims_format",
-            Self::QueryParameter { .. } => "invalid_query_parameter",
-            Self::CertificateNotProvided => "mtls_certificate_not_provided",
-            Self::BodyParameter { .. } => "invalid_body_parameter",
-            Self::AttributeToken => "invalid_attribute_token",
-            Self::AssertionClaims { .. } => "invalid_assertion_claims",
-            Self::AssertionTooLong { .. } => "encoded_token_too_long",
-            Self::NoTenantToChoose { .. } => "tenant_override_not_supported",
-            Self::AuthorityType { .. } => "authority_type_mismatch",
             Self::AuthorityHost { kind: AuthorityKind::B2c, .. } => "B2C_authority_host_mismatch",
-            Self::AuthorityHost { .. } => "authority_host_mismatch",
-            Self::AuthorityOverrideRegional { .. } => "authority_override_regional",
             Self::InstanceMetadata(error) => error.code(),
-            Self::NoTokenExchange { .. } => "token_exchange_not_supported",
-            Self::NotForManagedIdentity => "option_not_for_managed_identity",
-            Self::ResourceRequest { .. } => "invalid_resource_request",
+            _ => self.get_str("code").unwrap_or_default(),
         }
     }
 
     /// What to do.
-    pub fn fix(&self) -> String {
+    pub fn fix(&self) -> &'static str {
         match self {
-            Self::Certificate(error) => return error.fix().to_owned(),
-            Self::Assertion(error) => return error.fix().to_owned(),
-            Self::Endpoint(error) => return error.fix().to_owned(),
-            Self::CertificateNotValidNow { .. } => {
-                "use a certificate that is valid now, or set the clock right"
-            }
-            Self::AssertionExpired { .. } => "run Leg 1 again; an assertion is made for one exchange",
-            Self::AssertionSpent => {
-                "give the client a Leg 1 (`with_assertions(client)`) instead of one assertion"
-            }
-            Self::BindingChanged { .. } => "name and deliver one certificate for the whole of an exchange",
-            Self::AssertionProvider(_) => "see the provider's own error",
-            Self::ProviderPanicked => "see the panic's own message on stderr, and return an error there instead",
-            Self::RuntimeEnded => "use a client in one runtime only, and let that run until the token is there",
-            Self::ForceAndRejected => "use one of the two",
-            Self::ClaimsNotJson => "pass the challenge on as the resource gave it, decoded from base64",
-            Self::QueryParameter { .. } => "use a name and a value of printable characters without spaces",
-            Self::CertificateNotProvided => {
-                "give the client a certificate, or a Leg 1; a secret or an unbound assertion gets Bearer tokens only"
-            }
-            Self::BodyParameter { .. } => {
-                "use the option that the library has for it, or another name, once, with a value"
-            }
-            Self::AttributeToken => "give each attribute token by itself",
-            Self::AssertionClaims { .. } => "give a JSON object of claims that the library does not write itself",
-            Self::AssertionTooLong { .. } => "add fewer or shorter claims",
-            Self::NoTenantToChoose { .. } => "leave the tenant out",
-            Self::AuthorityType { .. } => "build a client for each kind of authority",
-            Self::AuthorityHost { .. } => "build a client for each cloud, or use a host of the client's own",
-            Self::AuthorityOverrideRegional { .. } => "build a client for the other host, or one without a region",
-            Self::InstanceMetadata(error) => return error.fix().to_owned(),
-            Self::NoTokenExchange { .. } => "use an Entra authority for Leg 1",
-            Self::NotForManagedIdentity => "leave the option out; the platform decides these",
-            Self::ResourceRequest { .. } => "send an absolute https:// URL without an Authorization header",
+            Self::Certificate(error) => error.fix(),
+            Self::Assertion(error) => error.fix(),
+            Self::Endpoint(error) => error.fix(),
+            Self::InstanceMetadata(error) => error.fix(),
+            _ => self.get_str("fix").unwrap_or_default(),
         }
-        .to_owned()
     }
 }

@@ -7,11 +7,12 @@ use certbound_core::own_secrets::OwnSecrets;
 use certbound_core::response::MalformedAnswer;
 use certbound_core::server_metadata::MetadataError;
 use certbound_core::time::UnixTime;
+use strum::EnumProperty as _;
 
 use crate::error::AssertionError;
 
 /// An answer that broke the protocol. It was refused whole: nothing of it was cached or handed on.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum PeerMisbehaved {
     /// Not an OAuth answer.
@@ -19,6 +20,10 @@ pub enum PeerMisbehaved {
     Malformed(#[from] MalformedAnswer),
     /// Another token type than the one asked for: a bound request never accepts a plain token.
     #[error("asked for a token of type `{asked}` and got `{found}`")]
+    #[strum(props(code = "token_type_mismatch"))]
+    #[strum(props(
+        fix = "the service or region does not bind tokens for this application or resource: try without a region, and have the application and resource enabled"
+    ))]
     TokenTypeDowngraded {
         /// What was asked for.
         asked: &'static str,
@@ -27,6 +32,10 @@ pub enum PeerMisbehaved {
     },
     /// A token for which a binding was asked names none, where nothing else would say that it is bound.
     #[error("the token cannot be seen to be bound to our certificate: {reason}")]
+    #[strum(props(code = "token_not_bound"))]
+    #[strum(props(
+        fix = "have the issuer bind this client's tokens and issue them as JWTs, or ask for a Bearer token"
+    ))]
     NotBound {
         /// What was seen.
         reason: &'static str,
@@ -35,33 +44,61 @@ pub enum PeerMisbehaved {
     #[error(
         "the answer says `mtls_pop`, but its token has no confirmation claim (`cnf`): it works for whoever holds it"
     )]
+    #[strum(props(code = "confirmation_missing"))]
+    #[strum(props(
+        fix = "have the service bind this application's tokens for the resource, or ask for a Bearer token"
+    ))]
     ConfirmationMissing,
     /// The answer says that the token is bound, and the token is a JWT that resources could read in several ways.
     #[error("the answer says `mtls_pop`, but its token is a JWT that cannot be read without doubt: {0}")]
+    #[strum(props(code = "token_unreadable"))]
+    #[strum(props(
+        fix = "report it to the service; something between here and the service may have changed the token"
+    ))]
     TokenUnreadable(JwsError),
     /// The token is opaque or encrypted, and the client demands to see the binding.
     #[error("the token is opaque or encrypted, so it cannot be seen to be bound to our certificate")]
+    #[strum(props(code = "binding_not_observed"))]
+    #[strum(props(
+        fix = "have the resource's tokens issued as signed JWTs, or leave the demand to see the binding out"
+    ))]
     BindingNotObserved,
     /// An issuer's metadata.
     #[error(transparent)]
     Metadata(MetadataError),
     /// The answer of instance discovery.
     #[error("instance discovery: {0}")]
+    #[strum(props(code = "invalid_instance_metadata"))]
+    #[strum(props(
+        fix = "check the authority's host; build the client without_authority_validation() if you trust it"
+    ))]
     InstanceMetadata(InstanceError),
     /// An AD FS host that does not say that it is one.
     #[error("{host} does not say of itself that it is an AD FS server")]
+    #[strum(props(code = "invalid_authority"))]
+    #[strum(props(
+        fix = "check the authority's host; build the client without_authority_validation() if you trust it"
+    ))]
     NotAFederationServer {
         /// The host.
         host: String,
     },
     /// The URL of a document about the authority cannot be asked for.
     #[error("`{url}` is not a URL that can be asked for")]
+    #[strum(props(code = "invalid_authority"))]
+    #[strum(props(
+        fix = "check the authority's host; build the client without_authority_validation() if you trust it"
+    ))]
     DiscoveryUrl {
         /// Its start.
         url: String,
     },
     /// The token is bound to another certificate.
     #[error("the token is bound to the certificate {found}, not to ours, {expected}")]
+    #[strum(props(code = "bound_to_another"))]
+    #[strum(props(
+        fix = "do not use the token; something between here and the service presents another certificate"
+    ))]
     BoundToAnother {
         /// Our certificate.
         expected: Thumbprint,
@@ -70,15 +107,25 @@ pub enum PeerMisbehaved {
     },
     /// The token's `cnf` is not a certificate binding.
     #[error("the token's confirmation claim is not a certificate binding: {0}")]
+    #[strum(props(code = "confirmation_invalid"))]
+    #[strum(props(
+        fix = "do not use the token; something between here and the service presents another certificate"
+    ))]
     BadConfirmation(String),
     /// An assertion without a binding.
     #[error("the assertion from Leg 1 is not bound to any certificate")]
+    #[strum(props(code = "assertion_not_bound"))]
+    #[strum(props(fix = "Leg 1 must ask for a bound token; use a client with a certificate as Leg 1"))]
     AssertionNotBound,
     /// An assertion that cannot be read.
     #[error("the assertion from Leg 1 is not usable: {0}")]
     BadAssertion(AssertionError),
     /// The answer names scopes, and not the one asked for.
     #[error("asked for the scope `{asked}`; the answer is for `{found}`")]
+    #[strum(props(
+        code = "scope_mismatch",
+        fix = "check the scope; report it to the service if it is right"
+    ))]
     ScopeMismatch {
         /// What was asked for.
         asked: String,
@@ -87,6 +134,7 @@ pub enum PeerMisbehaved {
     },
     /// The token has no life left.
     #[error("the token was already over when it came: it ends at {expired}, and it is {now}")]
+    #[strum(props(code = "token_over", fix = "set the clock right"))]
     TokenOver {
         /// When it ends.
         expired: UnixTime,
@@ -100,21 +148,9 @@ impl PeerMisbehaved {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Malformed(error) => error.code(),
-            Self::TokenTypeDowngraded { .. } => "token_type_mismatch",
-            Self::NotBound { .. } => "token_not_bound",
-            Self::ConfirmationMissing => "confirmation_missing",
-            Self::TokenUnreadable(_) => "token_unreadable",
-            Self::BindingNotObserved => "binding_not_observed",
             Self::Metadata(error) => error.code(),
-            Self::InstanceMetadata(_) => "invalid_instance_metadata",
-            Self::NotAFederationServer { .. } => "invalid_authority",
-            Self::DiscoveryUrl { .. } => "invalid_authority",
-            Self::BoundToAnother { .. } => "bound_to_another",
-            Self::BadConfirmation(_) => "confirmation_invalid",
-            Self::AssertionNotBound => "assertion_not_bound",
             Self::BadAssertion(error) => error.code(),
-            Self::ScopeMismatch { .. } => "scope_mismatch",
-            Self::TokenOver { .. } => "token_over",
+            _ => self.get_str("code").unwrap_or_default(),
         }
     }
 
@@ -122,35 +158,9 @@ impl PeerMisbehaved {
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Malformed(error) => error.fix(),
-            Self::TokenTypeDowngraded { .. } => {
-                "the service or region does not bind tokens for this application or resource: try without a region, \
-                 and have the application and resource enabled"
-            }
-            Self::NotBound { .. } => {
-                "have the issuer bind this client's tokens and issue them as JWTs, or ask for a Bearer token"
-            }
-            Self::ConfirmationMissing => {
-                "have the service bind this application's tokens for the resource, or ask for a Bearer token"
-            }
-            Self::TokenUnreadable(_) => {
-                "report it to the service; something between here and the service may have changed the token"
-            }
-            Self::BindingNotObserved => {
-                "have the resource's tokens issued as signed JWTs, or leave the demand to see the binding out"
-            }
             Self::Metadata(error) => error.fix(),
-            Self::InstanceMetadata(_) | Self::NotAFederationServer { .. } | Self::DiscoveryUrl { .. } => {
-                "check the authority's host; build the client without_authority_validation() if you trust it"
-            }
-            Self::BoundToAnother { .. } | Self::BadConfirmation(_) => {
-                "do not use the token; something between here and the service presents another certificate"
-            }
-            Self::AssertionNotBound => {
-                "Leg 1 must ask for a bound token; use a client with a certificate as Leg 1"
-            }
             Self::BadAssertion(error) => error.fix(),
-            Self::ScopeMismatch { .. } => "check the scope; report it to the service if it is right",
-            Self::TokenOver { .. } => "set the clock right",
+            _ => self.get_str("fix").unwrap_or_default(),
         }
     }
 

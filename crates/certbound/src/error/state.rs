@@ -2,13 +2,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use strum::EnumProperty as _;
 
 /// Why a folder cannot keep a machine's key and certificates.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum StateError {
     /// The system's own word.
     #[error("the state directory {} cannot be used: {reason}", .path.display())]
+    #[strum(props(fix = "name a folder that this user can make, read and write"))]
     Unusable {
         /// The folder.
         path: PathBuf,
@@ -17,12 +19,14 @@ pub enum StateError {
     },
     /// A file, or a symbolic link.
     #[error("the state directory {} is not a folder; symbolic links are not followed", .path.display())]
+    #[strum(props(fix = "name the folder itself"))]
     NotAFolder {
         /// The folder.
         path: PathBuf,
     },
     /// Somebody else's.
     #[error("the state directory {} belongs to the user with id {owner}", .path.display())]
+    #[strum(props(fix = "name a folder of the user that this program runs as"))]
     Foreign {
         /// The folder.
         path: PathBuf,
@@ -31,6 +35,7 @@ pub enum StateError {
     },
     /// Others can look into it, or its owner cannot.
     #[error("the state directory {} has mode {mode:04o}, and must have 0700", .path.display())]
+    #[strum(props(fix = "chmod 700 it, after a look at who could read the key in it"))]
     Mode {
         /// The folder.
         path: PathBuf,
@@ -39,6 +44,7 @@ pub enum StateError {
     },
     /// It is not the one any more that was opened.
     #[error("the state directory {} was replaced or removed since it was opened", .path.display())]
+    #[strum(props(fix = "see who did it; start the program again to use the new one"))]
     Swapped {
         /// The folder.
         path: PathBuf,
@@ -57,12 +63,6 @@ impl StateError {
 
     /// What to do.
     pub fn fix(&self) -> &'static str {
-        match self {
-            Self::Unusable { .. } => "name a folder that this user can make, read and write",
-            Self::NotAFolder { .. } => "name the folder itself",
-            Self::Foreign { .. } => "name a folder of the user that this program runs as",
-            Self::Mode { .. } => "chmod 700 it, after a look at who could read the key in it",
-            Self::Swapped { .. } => "see who did it; start the program again to use the new one",
-        }
+        self.get_str("fix").unwrap_or_default()
     }
 }

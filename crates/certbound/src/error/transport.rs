@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::time::Duration;
+use strum::EnumProperty as _;
 
 use certbound_core::managed_identity::ServerThumbprint;
 
@@ -25,11 +26,12 @@ impl fmt::Display for Phase {
 }
 
 /// Why there is no answer. Names hosts, never contents.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum TransportError {
     /// A limit on time was reached.
     #[error("{host}: {phase} took longer than {} s", .limit.as_secs_f32())]
+    #[strum(props(code = "request_timeout", fix = "try again, or raise the limit"))]
     TimedOut {
         /// The host that was addressed.
         host: String,
@@ -40,6 +42,10 @@ pub enum TransportError {
     },
     /// No connection: name, route, port.
     #[error("{host}: cannot connect: {reason}")]
+    #[strum(props(code = "connect_failed"))]
+    #[strum(props(
+        fix = "check the name, the network and the firewall; set HTTPS_PROXY where one is needed"
+    ))]
     Connect {
         /// The host that was addressed.
         host: String,
@@ -48,6 +54,8 @@ pub enum TransportError {
     },
     /// The proxy did not open the tunnel.
     #[error("{host}: the proxy did not connect: {reason}")]
+    #[strum(props(code = "proxy_failed"))]
+    #[strum(props(fix = "check HTTPS_PROXY, its password, and that it allows CONNECT to this host"))]
     Proxy {
         /// The host that was addressed.
         host: String,
@@ -56,6 +64,10 @@ pub enum TransportError {
     },
     /// The TLS handshake failed.
     #[error("{host}: the TLS handshake failed: {reason}")]
+    #[strum(props(code = "tls_failed"))]
+    #[strum(props(
+        fix = "check the trusted roots (SSL_CERT_FILE) and that nothing between here and the host ends TLS"
+    ))]
     Tls {
         /// The host that was addressed.
         host: String,
@@ -66,6 +78,10 @@ pub enum TransportError {
     #[error(
         "{host}: the server's certificate has the SHA-1 thumbprint {presented}, and {pinned} is pinned, so nothing was sent to it"
     )]
+    #[strum(props(code = "server_not_pinned"))]
+    #[strum(props(
+        fix = "restart this program where the platform sets the thumbprint, which changes with its certificate; if it stays, another server answers there"
+    ))]
     ServerNotPinned {
         /// The host that was addressed.
         host: String,
@@ -76,12 +92,17 @@ pub enum TransportError {
     },
     /// The server did not ask for the client's certificate, so nothing was sent to it.
     #[error("{host} did not ask for the client certificate, so nothing was sent to it")]
+    #[strum(props(code = "certificate_not_requested"))]
+    #[strum(props(
+        fix = "use the host that takes client certificates (a resource's mTLS host, a cloud's mtlsauth host), or a Bearer token"
+    ))]
     CertificateNotRequested {
         /// The host that was addressed.
         host: String,
     },
     /// The connection ended in the middle.
     #[error("{host}: the connection broke: {reason}")]
+    #[strum(props(code = "connection_interrupted", fix = "try again"))]
     Interrupted {
         /// The host that was addressed.
         host: String,
@@ -91,6 +112,8 @@ pub enum TransportError {
     /// The server ended the connection once the client's certificate was sent, and before it answered anything: it may be the
     /// certificate that it does not take, without saying so.
     #[error("{host}: the connection ended after the client certificate was sent: {reason}")]
+    #[strum(props(code = "connection_interrupted"))]
+    #[strum(props(fix = "try again; if it stays, see whether the certificate is registered"))]
     EndedAfterCertificate {
         /// The host that was addressed.
         host: String,
@@ -99,6 +122,7 @@ pub enum TransportError {
     },
     /// The answer is larger than allowed.
     #[error("{host}: the answer is larger than {limit} bytes")]
+    #[strum(props(code = "answer_too_large", fix = "check that the host is what it should be"))]
     TooLarge {
         /// The host that was addressed.
         host: String,
@@ -107,54 +131,26 @@ pub enum TransportError {
     },
     /// Not an absolute `https://` URL.
     #[error("the URL is not an absolute https:// URL with a host")]
+    #[strum(props(code = "url_not_https", fix = "give a URL that begins with https://"))]
     NotHttps,
 }
 
 impl TransportError {
     /// A stable name.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::TimedOut { .. } => "request_timeout",
-            Self::Connect { .. } => "connect_failed",
-            Self::Proxy { .. } => "proxy_failed",
-            Self::Tls { .. } => "tls_failed",
-            Self::ServerNotPinned { .. } => "server_not_pinned",
-            Self::CertificateNotRequested { .. } => "certificate_not_requested",
-            Self::Interrupted { .. } | Self::EndedAfterCertificate { .. } => "connection_interrupted",
-            Self::TooLarge { .. } => "answer_too_large",
-            Self::NotHttps => "url_not_https",
-        }
+        self.get_str("code").unwrap_or_default()
     }
 
     /// What to do.
     pub fn fix(&self) -> &'static str {
         match self {
-            Self::TimedOut { .. } => "try again, or raise the limit",
-            Self::Connect { .. } => {
-                "check the name, the network and the firewall; set HTTPS_PROXY where one is needed"
-            }
-            Self::Proxy { .. } => "check HTTPS_PROXY, its password, and that it allows CONNECT to this host",
-            Self::Tls { .. } => {
-                "check the trusted roots (SSL_CERT_FILE) and that nothing between here and the host ends TLS"
-            }
-            Self::ServerNotPinned { .. } => {
-                "restart this program where the platform sets the thumbprint, which changes with its certificate; if it stays, another server answers there"
-            }
             Self::CertificateNotRequested { host } if host.ends_with("graph.microsoft.com") => {
                 "use https://mtlstb.graph.microsoft.com, which asks for the certificate"
             }
             Self::CertificateNotRequested { host } if host.contains(".vault.") => {
                 "today's Key Vault asks after the handshake, which this TLS stack does not do; use a Bearer token there"
             }
-            Self::CertificateNotRequested { .. } => {
-                "use the host that takes client certificates (a resource's mTLS host, a cloud's mtlsauth host), or a Bearer token"
-            }
-            Self::Interrupted { .. } => "try again",
-            Self::EndedAfterCertificate { .. } => {
-                "try again; if it stays, see whether the certificate is registered"
-            }
-            Self::TooLarge { .. } => "check that the host is what it should be",
-            Self::NotHttps => "give a URL that begins with https://",
+            _ => self.get_str("fix").unwrap_or_default(),
         }
     }
 

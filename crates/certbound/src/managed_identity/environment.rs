@@ -1,12 +1,13 @@
 //! Why the environment does not say where a platform's tokens are had.
 
 use certbound_core::managed_identity::ServerThumbprintError;
+use strum::EnumProperty as _;
 
 /// Names the variable of the workspace's identity on Machine Learning.
 pub(super) const DEFAULT_IDENTITY: &str = "DEFAULT_IDENTITY_CLIENT_ID";
 
 /// Why the environment does not say where tokens are had.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum EnvironmentError {
     /// The source needs it.
@@ -25,12 +26,14 @@ pub enum EnvironmentError {
     #[error(
         "the environment variable {variable} is not an https:// URL, and its server is to be known by its certificate"
     )]
+    #[strum(props(fix = "give the endpoint as Service Fabric sets it, with https://"))]
     NotHttps {
         /// Its name.
         variable: &'static str,
     },
     /// A secret that cannot be sent as the platform wants it. It is not shown.
     #[error("the environment variable {variable} holds what no HTTP header can")]
+    #[strum(props(fix = "give it as the platform sets it: one line without control characters"))]
     NotAHeader {
         /// Its name.
         variable: &'static str,
@@ -51,7 +54,7 @@ impl EnvironmentError {
         match self {
             Self::Thumbprint { cause, .. } => cause.code(),
             Self::NotSet { variable: DEFAULT_IDENTITY } => "invalid_managed_identity_id_type",
-            _ => "invalid_managed_identity_endpoint",
+            _ => self.get_str("code").unwrap_or("invalid_managed_identity_endpoint"),
         }
     }
 
@@ -62,9 +65,7 @@ impl EnvironmentError {
             Self::NotSet { variable: DEFAULT_IDENTITY } => {
                 "set it to the client id of the workspace's identity, or name an identity by its client id"
             }
-            Self::NotHttps { .. } => "give the endpoint as Service Fabric sets it, with https://",
-            Self::NotAHeader { .. } => "give it as the platform sets it: one line without control characters",
-            _ => "run where the platform sets it, or name another source",
+            _ => self.get_str("fix").unwrap_or("run where the platform sets it, or name another source"),
         }
     }
 }

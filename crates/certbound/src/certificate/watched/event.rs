@@ -1,6 +1,7 @@
 //! What becomes of watched files, for the application to know.
 
 use std::fmt;
+use strum::EnumProperty as _;
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
@@ -37,7 +38,7 @@ pub enum CertificateEvent {
 }
 
 /// Why the contents of watched files are not used.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum WatchError {
     /// A file cannot be read, or there is no usable certificate with its key.
@@ -45,6 +46,7 @@ pub enum WatchError {
     Certificate(#[from] BindingCertificateError),
     /// It is over.
     #[error("the certificate ended at {not_after}, and it is {now}")]
+    #[strum(props(code = "certificate_not_valid_now", fix = "put the renewed certificate there"))]
     Expired {
         /// Its end.
         not_after: UnixTime,
@@ -53,6 +55,8 @@ pub enum WatchError {
     },
     /// Its time has not come; it is looked at again.
     #[error("the certificate is valid from {not_before}, and it is {now}")]
+    #[strum(props(code = "certificate_not_valid_now"))]
+    #[strum(props(fix = "nothing, or set the clock right: it is used from its beginning on"))]
     NotYetValid {
         /// When it begins.
         not_before: UnixTime,
@@ -61,6 +65,10 @@ pub enum WatchError {
     },
     /// It is somebody else's.
     #[error("the certificate's subject is `{found}`, and the one in use has `{expected}`")]
+    #[strum(props(code = "certificate_other_subject"))]
+    #[strum(props(
+        fix = "put the application's own certificate there, or watch with `allow_other_subjects`"
+    ))]
     OtherSubject {
         /// The subject in use.
         expected: String,
@@ -69,6 +77,7 @@ pub enum WatchError {
     },
     /// No thread can be started to watch the files.
     #[error("the files cannot be watched: {reason}")]
+    #[strum(props(code = "certificate_watch_failed", fix = "allow the process another thread"))]
     Thread {
         /// What the system said.
         reason: String,
@@ -80,9 +89,7 @@ impl WatchError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Certificate(error) => error.code(),
-            Self::Expired { .. } | Self::NotYetValid { .. } => "certificate_not_valid_now",
-            Self::OtherSubject { .. } => "certificate_other_subject",
-            Self::Thread { .. } => "certificate_watch_failed",
+            _ => self.get_str("code").unwrap_or_default(),
         }
     }
 
@@ -90,12 +97,7 @@ impl WatchError {
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Certificate(error) => error.fix(),
-            Self::Expired { .. } => "put the renewed certificate there",
-            Self::NotYetValid { .. } => "nothing, or set the clock right: it is used from its beginning on",
-            Self::OtherSubject { .. } => {
-                "put the application's own certificate there, or watch with `allow_other_subjects`"
-            }
-            Self::Thread { .. } => "allow the process another thread",
+            _ => self.get_str("fix").unwrap_or_default(),
         }
     }
 }
