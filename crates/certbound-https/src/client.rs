@@ -20,6 +20,8 @@ use crate::stream::{Shown, TlsFacts};
 
 /// An idle connection is closed after this time. Services close theirs after two minutes or more.
 const IDLE: Duration = Duration::from_secs(90);
+/// The interval of pings on an HTTP/2 connection with open requests, and the time that a ping may take.
+const PING: Duration = Duration::from_secs(20);
 /// The most idle connections of one host.
 const MAX_IDLE: usize = 64;
 
@@ -49,6 +51,10 @@ impl Client {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(if settings.options.without_pool { 0 } else { MAX_IDLE })
             .http1_max_buf_size(settings.options.limits.head)
+            .http2_max_header_list_size(u32::try_from(settings.options.limits.head).unwrap_or(u32::MAX))
+            // A connection that many requests share must not stay when its server is gone.
+            .http2_keep_alive_interval(PING)
+            .http2_keep_alive_timeout(PING)
             .build(Connector(Arc::clone(&settings)));
         Self { http, settings }
     }

@@ -45,6 +45,12 @@ impl Identity {
         self
     }
 
+    /// Offers HTTP/2 beside HTTP/1.1. The server chooses.
+    pub fn with_http2(mut self) -> Self {
+        self.config.alpn_protocols.insert(0, b"h2".to_vec());
+        self
+    }
+
     pub(crate) fn into_handshakes(self) -> Handshakes {
         Handshakes { config: Arc::new(self.config), presents: self.presents, asking_hosts: Mutex::default() }
     }

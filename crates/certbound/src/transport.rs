@@ -52,7 +52,7 @@ pub enum Via<'a> {
     /// The binding certificate, to a token service: connections and sessions are kept, per binding.
     Bound(&'a Binding),
     /// The binding certificate, to a resource: connections are kept per binding, sessions are not, so that every
-    /// connection shows anew that the resource asked for the certificate.
+    /// connection shows anew that the resource asked for the certificate. HTTP/2 is used where the resource offers it.
     Resource(&'a Binding),
 }
 

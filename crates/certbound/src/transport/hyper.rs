@@ -66,7 +66,7 @@ impl HyperTransport {
                 .clients
                 .of_binding(binding, Use::Token, || Ok(self.client_of(self.trust.presenting(binding)?))),
             Via::Resource(binding) => self.clients.of_binding(binding, Use::Resource, || {
-                Ok(self.client_of(self.trust.presenting(binding)?.without_sessions()))
+                Ok(self.client_of(self.trust.presenting(binding)?.without_sessions().with_http2()))
             }),
             Via::Pinned(pin) => self.clients.of_pin(*pin, || self.pinned_client(*pin)),
         }

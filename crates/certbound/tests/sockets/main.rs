@@ -4,6 +4,7 @@
 mod emulator;
 mod handshake;
 mod hostile;
+mod http2;
 mod kept;
 mod local;
 mod machine;

@@ -1,0 +1,153 @@
+//! HTTP/2: to resources that offer it, and to nobody else.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use certbound::{Binding, BindingCertificate, Network, Transport as _, TransportError, Via};
+use http_body_util::Full;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpListener;
+
+use crate::server::{Asks, config};
+
+/// The number of the connection, the version and the authority of a request.
+type Seen = (usize, http::Version, Option<String>);
+
+/// A server that speaks the negotiated version of HTTP and records each request.
+struct Server {
+    url: String,
+    root_pem: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Server {
+    async fn start(asks: Asks, alpn: &[&str], body: usize) -> Self {
+        let (config, root_pem, _) = config(asks, rustls::ALL_VERSIONS, true);
+        let mut config = (*config).clone();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://127.0.0.1:{}/", listener.local_addr().unwrap().port());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&seen);
+        tokio::spawn(async move {
+            let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+            for number in 0.. {
+                let (tcp, _) = listener.accept().await.unwrap();
+                let (acceptor, log) = (acceptor.clone(), Arc::clone(&log));
+                tokio::spawn(async move {
+                    let Ok(tls) = acceptor.accept(tcp).await else { return };
+                    let by_http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+                    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                        let authority = request.uri().authority().map(ToString::to_string);
+                        log.lock().unwrap().push((number, request.version(), authority));
+                        let answer = http::Response::new(Full::new(Bytes::from(vec![b'x'; body])));
+                        let is_slow = request.uri().path() == "/slow";
+                        async move {
+                            if is_slow {
+                                std::future::pending::<()>().await;
+                            }
+                            Ok::<_, Infallible>(answer)
+                        }
+                    });
+                    let io = TokioIo::new(tls);
+                    // The client ends it.
+                    if by_http2 {
+                        let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                        let _ = http.serve_connection(io, service).await;
+                    } else {
+                        let _ =
+                            hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+                    }
+                });
+            }
+        });
+        Self { url, root_pem, seen }
+    }
+
+    fn network(&self) -> Network {
+        let builder = Network::builder().no_proxy().only_roots_pem(self.root_pem.clone());
+        builder.max_body_bytes(1000).exchange_timeout(Duration::from_secs(20)).build().unwrap()
+    }
+
+    /// Connection and version of each request.
+    fn seen(&self) -> Vec<(usize, http::Version)> {
+        self.seen.lock().unwrap().iter().map(|(connection, version, _)| (*connection, *version)).collect()
+    }
+}
+
+fn binding() -> Binding {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/certificates/");
+    let file = |kind: &str| format!("{folder}p256.{kind}");
+    Binding::new(BindingCertificate::from_pem_files(file("pem"), file("pkcs8.pem")).unwrap())
+}
+
+fn post(url: &str) -> http::Request<Bytes> {
+    http::Request::post(url).body(Bytes::from_static(b"a=b")).unwrap()
+}
+
+#[tokio::test]
+async fn requests_to_a_resource_that_offers_it_share_one_connection() {
+    let server = Server::start(Asks::ForCertificate, &["h2", "http/1.1"], 1).await;
+    let (transport, binding) = (server.network().transport(), binding());
+    for _ in 0..2 {
+        let call = || transport.send(post(&server.url), Via::Resource(&binding));
+        let (one, two) = tokio::join!(call(), call());
+        for answer in [one.unwrap(), two.unwrap()] {
+            assert_eq!((answer.response.status().as_u16(), answer.response.body().len()), (200, 1));
+            assert!(answer.tls.certificate_requested && !answer.tls.resumed);
+            assert_eq!(answer.tls.presented, Some(binding.thumbprint()));
+        }
+    }
+    let seen = server.seen.lock().unwrap().clone();
+    assert!(seen.iter().all(|(_, version, _)| *version == http::Version::HTTP_2), "{seen:?}");
+    let authority = server.url.trim_start_matches("https://").trim_end_matches('/');
+    assert!(seen.iter().all(|(.., named)| named.as_deref() == Some(authority)), "{seen:?}");
+    let (last, rest) = seen.split_last().unwrap();
+    assert_eq!((rest.len(), last.0), (3, rest[2].0), "those that came later found a connection: {seen:?}");
+}
+
+#[tokio::test]
+async fn a_resource_that_does_not_offer_it_is_called_by_http_1_1() {
+    for alpn in [&["http/1.1"][..], &[]] {
+        let server = Server::start(Asks::ForCertificate, alpn, 1).await;
+        server.network().transport().send(post(&server.url), Via::Resource(&binding())).await.unwrap();
+        assert_eq!(server.seen(), [(0, http::Version::HTTP_11)]);
+    }
+}
+
+#[tokio::test]
+async fn nobody_but_a_resource_is_asked_for_it() {
+    let server = Server::start(Asks::ForCertificate, &["h2", "http/1.1"], 1).await;
+    let (transport, binding) = (server.network().transport(), binding());
+    for via in [Via::Bound(&binding), Via::Tls, Via::Local] {
+        transport.send(post(&server.url), via).await.unwrap();
+    }
+    let versions: Vec<_> = server.seen().into_iter().map(|(_, version)| version).collect();
+    assert_eq!(versions, [http::Version::HTTP_11; 3]);
+}
+
+#[tokio::test]
+async fn a_resource_that_does_not_ask_for_the_certificate_sees_no_request() {
+    let server = Server::start(Asks::ForNothing, &["h2"], 1).await;
+    let error = server.network().transport().send(post(&server.url), Via::Resource(&binding())).await;
+    let host = "127.0.0.1".to_owned();
+    assert_eq!(error.unwrap_err(), TransportError::CertificateNotRequested { host });
+    assert!(server.seen().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_has_the_same_limits() {
+    let server = Server::start(Asks::ForCertificate, &["h2"], 1001).await;
+    let (transport, binding) = (server.network().transport(), binding());
+    let error = transport.send(post(&server.url), Via::Resource(&binding)).await.unwrap_err();
+    assert!(matches!(error, TransportError::TooLarge { limit: 1000, .. }), "{error:?}");
+    // It cost the connection nothing.
+    tokio::time::pause();
+    let slow = format!("{}slow", server.url);
+    let error = transport.send(post(&slow), Via::Resource(&binding)).await.unwrap_err();
+    assert!(matches!(error, TransportError::TimedOut { .. }), "{error:?}");
+    assert_eq!(server.seen(), [(0, http::Version::HTTP_2); 2]);
+}
