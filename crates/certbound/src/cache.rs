@@ -1,4 +1,4 @@
-//! The cache of tokens: what is in memory, what is under way, and what is in a store behind.
+//! The cache of tokens: tokens in memory, running loads, and an optional store.
 
 mod by_expiry;
 mod contents;
@@ -38,12 +38,13 @@ use self::store::StoreAdapter;
 pub use self::store::{SealedStore, SealingKey, StoreEntry, StoreError, StoreKey, TokenStore};
 use crate::error::Error;
 
-/// Tokens in memory. Clones are one cache; give them to several clients to share it.
+/// A cache of tokens in memory. Clones share their tokens. To share a cache among clients, give each of them a clone.
 ///
-/// Bounded by count and by bytes: past either, the tokens that end soonest go first. A token is served while more than
-/// five minutes are left of it, or half of what was left when it came, and to its end while the token service is away.
-/// Nothing is written to disk, unless [a store](TokenCache::with_store) does. Tokens of different certificates, tenants,
-/// clients, scopes and kinds never meet. Use it, and its clients, in one async runtime.
+/// The cache is limited by a count and by bytes. If it is full, it evicts the tokens that expire first. It returns a
+/// token without a request while more than five minutes of the lifetime are left. For a lifetime under ten minutes the
+/// limit is half of the lifetime. While the token service is unavailable, the cache returns a token until it expires.
+/// It writes nothing to disk without [a store](TokenCache::with_store). It never mixes tokens of different
+/// certificates, tenants, clients, scopes or kinds. Use a cache and its clients in one async runtime only.
 ///
 /// ```
 /// use certbound::TokenCache;
@@ -59,7 +60,7 @@ pub struct TokenCache {
 struct Inner {
     memory: Memory,
     requests: Requests,
-    /// Whether tokens are fetched anew while the old ones still serve.
+    /// Whether new tokens are requested in the background while the old ones are fresh.
     ahead: bool,
     store: Option<Arc<StoreAdapter>>,
     loads: SingleFlight<LoadKey, Result<Loaded, Error>>,
@@ -67,50 +68,52 @@ struct Inner {
 }
 
 impl TokenCache {
-    /// How many tokens a cache holds unless told otherwise.
+    /// The default limit of the number of tokens.
     pub const DEFAULT_CAPACITY: usize = 10_000;
-    /// How many bytes of tokens a cache holds unless told otherwise: 64 MiB.
+    /// The default limit of the memory for tokens: 64 MiB.
     pub const DEFAULT_BYTES: usize = 64 * 1024 * 1024;
 
-    /// A cache of the default limits.
+    /// Returns an empty cache with the default limits.
     pub fn new() -> Self {
         Self::with_capacity(Self::DEFAULT_CAPACITY)
     }
 
-    /// A cache of at most `capacity` tokens, at least one, and of the default bytes.
+    /// Returns an empty cache for at most `capacity` tokens (at least one), with the default limit in bytes.
     pub fn with_capacity(capacity: usize) -> Self {
         Self::with_limits(capacity, Self::DEFAULT_BYTES)
     }
 
-    /// A cache of at most `tokens`, at least one, that take at most `bytes`. A token that takes more by itself is not kept.
+    /// Returns an empty cache for at most `tokens` tokens (at least one) and `bytes` bytes. A token that is larger than
+    /// `bytes` is not cached.
     pub fn with_limits(tokens: usize, bytes: usize) -> Self {
         Self::of(Memory::limited(tokens.max(1), bytes), Requests::random(), true, None)
     }
 
-    /// A cache that keeps nothing: each acquisition asks the service, but those under way at the same time for the same
-    /// token still share one request.
+    /// Returns a cache that stores no tokens. Each acquisition sends a request, but parallel acquisitions of the same
+    /// token share one request.
     pub fn none() -> Self {
         Self::of(Memory::limited(0, 0), Requests::random(), true, None)
     }
 
-    /// An empty cache of the same limits with `store` behind it: asked before the token service is, and told what that
-    /// answers. [`TokenCache::none`] with a store keeps nothing in memory.
+    /// Returns an empty cache with the same limits and a store. On a miss the cache reads the store before it sends a
+    /// request, and it saves each new token there. [`TokenCache::none`] with a store has no tokens in memory.
     #[must_use]
     pub fn with_store(self, store: impl TokenStore) -> Self {
         let Inner { memory, requests, ahead, .. } = &*self.inner;
         Self::of(memory.emptied(), requests.anew(), *ahead, Some(Arc::new(StoreAdapter::new(store))))
     }
 
-    /// An empty cache of the same limits and store that fetches no token ahead of its last five minutes: for a program that
-    /// ends before a refresh in the background would.
+    /// Returns an empty cache with the same limits and store that requests no token in the background. Use it in a
+    /// program that ends before a refresh in the background would.
     #[must_use]
     pub fn without_refresh_ahead(self) -> Self {
         let Inner { memory, requests, store, .. } = &*self.inner;
         Self::of(memory.emptied(), requests.anew(), false, store.clone())
     }
 
-    /// An empty cache of the same limits and store, whose moments of refresh follow from `seed`: for tests that are to be
-    /// repeated. By default they are random, so that programs that started together do not ask together.
+    /// Returns an empty cache with the same limits and store, whose times of refresh depend only on `seed`. Use it for
+    /// tests that must be repeatable. By default the times are random, so that programs that started together do not
+    /// send requests together.
     #[must_use]
     pub fn with_seed(self, seed: u64) -> Self {
         let Inner { memory, ahead, store, .. } = &*self.inner;
@@ -122,44 +125,45 @@ impl TokenCache {
         Self { inner: Arc::new(Inner { memory, requests, ahead, store, loads, counters }) }
     }
 
-    /// How many tokens are held, expired ones that nobody asked for since included.
+    /// Returns the number of tokens in memory. It includes expired tokens that were not removed yet.
     pub fn len(&self) -> usize {
         self.inner.memory.len()
     }
 
-    /// Whether no token is held.
+    /// Returns whether no token is in memory.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How much memory the tokens take, in bytes; about, since allocators round.
+    /// Returns the approximate memory of the tokens, in bytes.
     pub fn bytes(&self) -> usize {
         self.inner.memory.bytes()
     }
 
-    /// What the cache did since it was made.
+    /// Returns the counters of this cache since its creation.
     pub fn statistics(&self) -> CacheStatistics {
         let store_failures = self.inner.store.as_ref().map_or(0, |store| store.failures());
         self.inner.counters.read(self.len(), self.bytes(), store_failures)
     }
 
-    /// Waits until the store has every token that came so far, or failed to keep it, at most five seconds; without a store,
-    /// for nothing.
+    /// Waits until the store has saved every token so far or failed to save it, for at most five seconds. Without a
+    /// store it returns at once.
     ///
-    /// For a program that is about to end: tokens are written when those who asked for them have them. What is not written
-    /// by then goes on to be, also after the last handle, for as long as the runtime runs and the store does not fail.
+    /// Call it before a program ends: tokens are saved in the background, after their callers have got them. A token
+    /// that is not saved in time is saved later, even if the last handle is dropped, as long as the runtime runs and
+    /// the store does not fail.
     pub async fn flush(&self) {
         if let Some(store) = &self.inner.store {
             store.flush().await;
         }
     }
 
-    /// Forgets every token in memory; a store keeps its own. Acquisitions under way still end and store theirs.
+    /// Removes every token from memory, but not from the store. Running acquisitions still cache their tokens.
     pub fn clear(&self) {
         self.inner.memory.clear();
     }
 
-    /// Whether it keeps nothing.
+    /// Returns whether the cache has neither memory nor a store.
     pub(crate) fn is_none(&self) -> bool {
         self.inner.memory.capacity() == 0 && self.inner.store.is_none()
     }

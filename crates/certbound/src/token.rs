@@ -1,4 +1,4 @@
-//! Tokens as callers hold them, and how they were come by.
+//! The tokens that callers hold, and the details of how they were obtained.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,35 +15,35 @@ use crate::correlation::CorrelationId;
 use crate::observe::LegReport;
 use crate::transport::AnyTransport;
 
-/// A token that works only on a TLS connection that presents its certificate (`token_type=mtls_pop`; RFC 8705).
+/// An access token that is usable only on a TLS connection with its certificate (`token_type=mtls_pop`; RFC 8705).
 ///
-/// Cheap to clone. It carries its certificate, so it cannot be used with another. It does not renew itself: acquire
-/// again, which costs next to nothing while it lives.
+/// It is cheap to clone. It contains its certificate, so it cannot be used with a different one. It does not renew
+/// itself: acquire it again before each use, which is a cache hit while it is fresh.
 #[derive(Clone)]
 pub struct BoundToken {
     stored: Arc<CachedToken<Binding>>,
     obtained: Obtained,
 }
 
-/// A token that works for whoever holds it.
+/// An access token that every holder can use.
 #[derive(Clone)]
 pub struct BearerToken {
     stored: Arc<CachedToken<()>>,
     obtained: Obtained,
 }
 
-/// The scheme of the `Authorization` header.
+/// A scheme of the `Authorization` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scheme {
-    /// `mtls_pop`: what Entra's resources take for bound tokens; under `Bearer` they refuse them.
+    /// `mtls_pop`. Entra's resources accept a bound token only with this scheme.
     MtlsPop,
-    /// `Bearer`: what other servers of RFC 8705 take for bound tokens.
+    /// `Bearer`. Other resources accept bound tokens with this scheme (RFC 8705).
     Bearer,
 }
 
 impl Scheme {
-    /// As it stands in the header.
+    /// Returns the scheme as it is written in the header.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::MtlsPop => "mtls_pop",
@@ -58,37 +58,38 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// How a token was come by. The request-related parts are those of the request that fetched it.
+/// How a token was obtained. The facts of a request are those of the request that returned the token.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Details {
-    /// Cache, store, service, or joined another's flight.
+    /// The place where this acquisition got the token.
     pub source: Source,
-    /// The token endpoint that was used.
+    /// The token endpoint of the request.
     pub endpoint: String,
-    /// The region that was used, if any.
+    /// The region of the token endpoint, if it has one.
     pub region: Option<Region>,
-    /// The tenant that was asked; empty where the authority has none.
+    /// The tenant of the request. It is empty if the authority has no tenant.
     pub tenant: String,
-    /// Scopes: as granted where the answer names them, else as requested.
+    /// The granted scopes if the answer named them, otherwise the requested ones.
     pub scopes: Vec<String>,
     /// Whether the answer named the scopes.
     pub scopes_granted: bool,
-    /// The correlation id of the request.
+    /// The correlation id of the request that returned the token.
     pub correlation_id: CorrelationId,
-    /// Whether the token was seen to name our certificate. False for one that cannot be read, and for Bearer tokens.
+    /// Whether the token was read and names our certificate. It is false for an unreadable token and for Bearer tokens.
     pub binding_observed: bool,
-    /// The service's spelling of the token type.
+    /// The token type as the service spelled it.
     pub token_type: String,
-    /// Other members of the service's answer in text form; never a token.
+    /// The other members of the service's answer, as texts. They contain no token.
     pub additional: BTreeMap<String, String>,
-    /// When the service suggests a new one, if it does.
+    /// When the service suggests a new token, if it suggests a time.
     pub refresh_at: Option<UnixTime>,
-    /// The requests that were made: one, or Leg 1 (where this process made it) and Leg 2. None from the cache.
+    /// The requests of the acquisition: one, or Leg 1 (if this process sent it) and Leg 2. It is empty for a token from
+    /// the cache.
     pub legs: Vec<LegReport>,
-    /// Time in HTTP of the last request; zero from the cache.
+    /// The duration of the last HTTP request. It is zero for a token from the cache.
     pub in_http: Duration,
-    /// Time in Leg 1; zero from the cache and in the direct flow.
+    /// The duration of Leg 1. It is zero for a token from the cache and in the direct flow.
     pub in_leg1: Duration,
 }
 
@@ -115,11 +116,12 @@ impl<B> CachedToken<B> {
 }
 
 impl BoundToken {
-    /// The scheme of the `Authorization` header for a token of Microsoft's, unless a resource's profile says otherwise.
+    /// The scheme of the `Authorization` header for a token of Entra, unless the resource's profile has a different
+    /// one.
     pub const SCHEME: &'static str = "mtls_pop";
 
-    /// The scheme of the `Authorization` header, unless a resource's profile says otherwise: [`BoundToken::SCHEME`], or
-    /// `Bearer` for a token of an OpenID issuer (RFC 8705, section 3).
+    /// Returns the scheme of the `Authorization` header, unless the resource's profile has a different one. It is
+    /// [`BoundToken::SCHEME`], or `Bearer` for a token of an OpenID issuer (RFC 8705, section 3).
     pub fn scheme(&self) -> Scheme {
         match self.stored.body.origin.token_type.eq_ignore_ascii_case("Bearer") {
             true => Scheme::Bearer,
@@ -127,32 +129,32 @@ impl BoundToken {
         }
     }
 
-    /// The token itself.
+    /// Returns the token itself.
     pub fn secret(&self) -> &Secret {
         &self.stored.body.secret
     }
 
-    /// Scopes: as granted where the answer named them, else as requested.
+    /// Returns the granted scopes if the answer named them, otherwise the requested ones.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.stored.scopes()
     }
 
-    /// When the token can no longer be used: its own expiry or the certificate's end, whichever is first.
+    /// Returns when the token becomes useless: when it or its certificate expires, whichever is earlier.
     pub fn expires_at(&self) -> UnixTime {
         self.stored.expires_at()
     }
 
-    /// The certificate it is bound to; the same that must be presented with it.
+    /// Returns the certificate that the token is bound to. It must be presented with the token.
     pub fn binding(&self) -> &Binding {
         &self.stored.binding
     }
 
-    /// How it was come by.
+    /// Returns how the token was obtained.
     pub fn details(&self) -> Details {
         self.stored.details(&self.obtained)
     }
 
-    /// The connections of the client that acquired it.
+    /// Returns the transport of the client that acquired the token.
     pub(crate) fn connections(&self) -> &Arc<dyn AnyTransport> {
         &self.stored.body.origin.connections.0
     }
@@ -162,22 +164,22 @@ impl BearerToken {
     /// The scheme of the `Authorization` header.
     pub const SCHEME: &'static str = "Bearer";
 
-    /// The token itself.
+    /// Returns the token itself.
     pub fn secret(&self) -> &Secret {
         &self.stored.body.secret
     }
 
-    /// Scopes: as granted where the answer named them, else as requested.
+    /// Returns the granted scopes if the answer named them, otherwise the requested ones.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.stored.scopes()
     }
 
-    /// When it ends.
+    /// Returns when the token expires.
     pub fn expires_at(&self) -> UnixTime {
         self.stored.expires_at()
     }
 
-    /// How it was come by.
+    /// Returns how the token was obtained.
     pub fn details(&self) -> Details {
         self.stored.details(&self.obtained)
     }
@@ -206,7 +208,7 @@ impl fmt::Debug for BearerToken {
     }
 }
 
-/// Equal when they are the same token.
+/// Two values are equal if they share the same cached token.
 impl PartialEq for BoundToken {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.stored, &other.stored)
@@ -219,8 +221,8 @@ impl PartialEq for BearerToken {
     }
 }
 
-/// The two kinds of token a caller can ask for. The kind is part of the cache key, so what is found under the key of a
-/// kind is of that kind; were it not, it would not become a token.
+/// The two kinds of tokens. The kind is part of the cache key, so the entry of a key has the kind of the key. If it had
+/// not, `from_entry` would return `None`.
 pub(crate) trait Token: Sized {
     const KIND: Kind;
     fn from_entry(entry: Entry, obtained: Obtained) -> Option<Self>;

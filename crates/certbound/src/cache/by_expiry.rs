@@ -1,11 +1,11 @@
-//! Tokens in the order in which they end.
+//! The order of tokens by their expiry.
 
 use std::cmp::Ordering;
 
 use crate::cache::Entry;
 
-/// A token by its end, and among those that end together by when it was asked for. That can be seen to be another one only
-/// by where it is, once the numbers of requests begin anew.
+/// A token, ordered by its expiry and then by the number of its request. These numbers repeat after 2^32 requests, so
+/// the address in memory is compared last.
 pub(super) struct ByExpiry(pub(super) Entry);
 
 impl ByExpiry {

@@ -1,4 +1,4 @@
-//! The tokens of a cache: found, put in and removed, in memory and in the store.
+//! Lookup, insertion and removal of tokens, in memory and in the store.
 
 use certbound_core::time::UnixTime;
 
@@ -9,12 +9,12 @@ use super::{Counted, Entry, LoadKey, Loaded, LoadedFrom, Payload, RequestSeq, To
 use crate::clock::Clock;
 
 impl TokenCache {
-    /// The number of a request to the issuer that is about to begin.
+    /// Returns the number for a request to the issuer, which is to be sent next.
     pub(crate) fn begin_request(&self) -> RequestSeq {
         self.inner.requests.begin()
     }
 
-    /// The fresh token for `key`, and whether the caller is to refresh it.
+    /// Returns the fresh token for `key`, and whether the caller must start a refresh.
     pub(crate) fn fresh(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<(Entry, bool)> {
         self.inner.memory.look(key, |entry| {
             let expiry = entry.expiry();
@@ -26,18 +26,19 @@ impl TokenCache {
         })
     }
 
-    /// The token for `key`, expired or not.
+    /// Returns the token for `key`, even if it has expired.
     pub(crate) fn any(&self, key: &KeyRef<'_>) -> Option<Entry> {
         self.inner.memory.look(key, |entry| Some(entry.clone()))
     }
 
-    /// The fresh token for `key`, if a load ended between the caller's look-up and the start of its own load.
+    /// Returns the fresh token for `key`, if a load ended between the caller's lookup and the start of its own load.
     pub(super) fn loaded_meanwhile(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<Loaded> {
         let entry = self.any(key).filter(|entry| entry.expiry().is_fresh(now))?;
         Some(Loaded { entry, from: LoadedFrom::Cache })
     }
 
-    /// The fresh token that the store has. A token that is usable and not fresh is put into memory for an outage only.
+    /// Returns the fresh token from the store. A token that is usable but not fresh is only put into memory, for an
+    /// outage.
     pub(super) async fn load_from_store(
         &self,
         wanted: &LoadKey,
@@ -51,8 +52,8 @@ impl TokenCache {
         // The time may have changed during the load.
         let now = clock.now();
         let entry = entry.filter(|entry| entry.expiry().is_usable(now) && !wanted.rejects(entry))?;
-        // A fresh token in memory stays: clocks that were set disagree on which of the two is older. Otherwise another
-        // process may have stored a newer token than the one in memory.
+        // A fresh token in memory is not replaced: if a clock was set, it is unknown which of the two tokens is older.
+        // Otherwise another process may have stored a newer token than the one in memory.
         let succeeds = |previous: &Entry| {
             let came = |entry: &Entry| entry.expiry().counts_from();
             let is_fresh = previous.expiry().is_fresh(now) && !wanted.rejects(previous);
@@ -67,7 +68,7 @@ impl TokenCache {
         })
     }
 
-    /// Puts a new token into memory, and soon into the store.
+    /// Puts a new token into memory and saves it to the store in the background.
     pub(super) fn keep(&self, entry: &Entry, now: UnixTime) {
         let succeeds = |previous: &Entry| entry.expiry().is_newer_than(previous.expiry());
         if let Put::HasNewer = self.put(entry.clone(), succeeds, now) {
@@ -78,7 +79,7 @@ impl TokenCache {
         }
     }
 
-    /// Removes the token for `key` from memory, and soon from the store; tells whether it was in memory.
+    /// Removes the token for `key` from memory, and in the background from the store. Returns whether it was in memory.
     pub(crate) fn remove(&self, key: &KeyRef<'_>, now: UnixTime) -> bool {
         let known = self.inner.memory.remove(key);
         if let Some(store) = self.store_of(key.head.client) {
@@ -87,12 +88,12 @@ impl TokenCache {
         known
     }
 
-    /// The store. `None` for a client whose tokens no later client can look for.
+    /// Returns the store. It is `None` for a client whose tokens no later process can find.
     fn store_of(&self, client: &ClientKey) -> Option<&StoreAdapter> {
         self.inner.store.as_deref().filter(|_| !client.is_ephemeral())
     }
 
-    /// Puts a token into memory, in the place of its predecessor if it `succeeds` that.
+    /// Puts a token into memory. It replaces an older token for the same key if `succeeds` returns true for that one.
     fn put(&self, entry: Entry, succeeds: impl FnOnce(&Entry) -> bool, now: UnixTime) -> Put {
         let put = self.inner.memory.put(entry, succeeds, now);
         if let Put::Kept { evicted } = put {

@@ -1,4 +1,4 @@
-//! A token as the cache holds it: one allocation, shared by every handle on it.
+//! A cached token. It is one allocation, which all handles share.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::correlation::CorrelationId;
 use crate::observe::LegReport;
 use crate::transport::AnyTransport;
 
-/// A token of either kind.
+/// A cached token of either kind.
 #[derive(Clone)]
 pub(crate) enum Entry {
     Bound(Arc<CachedToken<Binding>>),
@@ -33,7 +33,7 @@ pub(crate) struct CachedToken<B> {
     pub(crate) binding: B,
 }
 
-/// What came from the service.
+/// The token and the facts of the service's answer.
 pub(crate) struct TokenBody {
     pub(crate) secret: Secret,
     pub(crate) origin: Arc<Origin>,
@@ -41,15 +41,15 @@ pub(crate) struct TokenBody {
     pub(crate) rare: Option<Box<Rare>>,
 }
 
-/// What most answers do not have.
+/// Facts that most answers do not have.
 pub(crate) struct Rare {
     /// The scopes as the answer named them, with spaces between.
     pub(crate) granted: Option<Box<str>>,
-    /// Other members, as texts.
+    /// The other members of the answer, as texts.
     pub(crate) additional: BTreeMap<String, String>,
 }
 
-/// What is the same for most tokens of a client.
+/// Facts that most tokens of a client have in common.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Origin {
     pub(crate) endpoint: Box<str>,
@@ -57,12 +57,12 @@ pub(crate) struct Origin {
     pub(crate) region: Option<Region>,
     pub(crate) token_type: Box<str>,
     pub(crate) binding_observed: bool,
-    /// Asked for by the bare resource, as managed identities are.
+    /// Whether the request named the bare resource instead of a scope, as managed identities do.
     pub(crate) by_resource: bool,
     pub(crate) connections: Connections,
 }
 
-/// Those of the client that acquired a token. The same only where they are shared.
+/// The transport of the client that acquired a token. Two are equal only if they are the same object.
 #[derive(Clone)]
 pub(crate) struct Connections(pub(crate) Arc<dyn AnyTransport>);
 
@@ -78,7 +78,7 @@ impl fmt::Debug for Connections {
     }
 }
 
-/// What an entry carries for its user: the cache itself does not use it.
+/// Values that an entry carries for code outside the cache. The cache itself does not use them.
 pub(crate) struct Payload {
     pub(crate) certificate: Option<Binding>,
     pub(crate) transport: Arc<dyn AnyTransport>,
@@ -86,13 +86,13 @@ pub(crate) struct Payload {
 }
 
 impl Payload {
-    /// The certificate that a token of this kind is bound to.
+    /// Returns the certificate that a token of this kind is bound to.
     pub(super) fn binding(&self, kind: Kind) -> Option<&Binding> {
         self.certificate.as_ref().filter(|_| kind == Kind::Bound)
     }
 }
 
-/// How one token was fetched; kept by those who waited for it, not by the cache.
+/// How a token was requested. The callers that waited for the request get it. It is not cached.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) legs: Vec<LegReport>,
@@ -107,17 +107,17 @@ pub(crate) struct Loaded {
     pub(crate) from: LoadedFrom,
 }
 
-/// Where a load found its token.
+/// The place where a load found its token.
 #[derive(Clone)]
 pub(crate) enum LoadedFrom {
-    /// The cache had it after all.
+    /// The cache: another load had ended in the meantime.
     Cache,
     Store,
     Service(Arc<Report>),
 }
 
 impl<B> CachedToken<B> {
-    /// Each scope by itself.
+    /// Returns the scopes one by one.
     pub(crate) fn scopes(&self) -> impl Iterator<Item = &str> {
         let scopes = match self.body.granted() {
             Some(granted) => granted,
@@ -133,7 +133,7 @@ impl<B> CachedToken<B> {
 
     fn bytes(&self) -> usize {
         let rare = self.body.rare.as_deref().map_or(0, Rare::bytes);
-        // That of most of a client's tokens is one, and is not counted to any of them.
+        // Most tokens of a client share one origin. It is not counted as memory of any of them.
         let origin = if self.key.is_elsewhere() { self.body.origin.bytes() } else { 0 };
         size_of::<Self>() + self.body.secret.len() + rare + origin + self.key.bytes()
     }
@@ -161,7 +161,7 @@ impl Rare {
 }
 
 impl Entry {
-    /// A bound token with its certificate, or a Bearer token without one.
+    /// Creates an entry: a bound token with its certificate, or a Bearer token without one.
     pub(crate) fn new(key: CacheKey, expiry: Expiry, body: TokenBody, binding: Option<&Binding>) -> Self {
         match binding {
             Some(binding) => {
@@ -192,7 +192,7 @@ impl Entry {
         }
     }
 
-    /// How much memory it takes by itself, in bytes.
+    /// Returns the memory that the entry does not share with others, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Bound(stored) => stored.bytes(),
@@ -200,7 +200,7 @@ impl Entry {
         }
     }
 
-    /// Where it is in memory: another token, another place.
+    /// Returns the address in memory. It differs for different tokens.
     pub(crate) fn address(&self) -> usize {
         match self {
             Self::Bound(stored) => Arc::as_ptr(stored).addr(),
@@ -209,7 +209,7 @@ impl Entry {
     }
 }
 
-/// Tokens are told apart by what was asked for.
+/// Entries are equal if their cache keys are equal.
 impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
@@ -230,11 +230,11 @@ impl Equivalent<Entry> for KeyRef<'_> {
     }
 }
 
-/// The origins of the last tokens of a client. Most tokens have the same origin, and share it.
+/// The last four origins of a client. Tokens with equal origins share one.
 #[derive(Clone, Default)]
 pub(crate) struct Origins(Arc<Mutex<VecDeque<Arc<Origin>>>>);
 
-/// Bound and Bearer, their binding seen or not.
+/// The number of usual origins: Bound and Bearer tokens, each with and without an observed binding.
 const ORIGINS: usize = 4;
 
 impl Origins {
@@ -262,7 +262,7 @@ mod tests {
         }
     }
 
-    /// Else each token of a client that asks for both kinds in turn would have one of its own.
+    /// Without this, each token of a client that alternates between both kinds would have an origin of its own.
     #[test]
     fn tokens_of_two_kinds_share_two_origins() {
         let (origins, connections) = (Origins::default(), Connections(Arc::new(Nowhere)));
@@ -279,7 +279,7 @@ mod tests {
         for (kind, first) in ["mtls_pop", "Bearer"].into_iter().zip(&first) {
             assert!(Arc::ptr_eq(&origins.shared(origin(kind)), first), "{kind}");
         }
-        // What was not seen for long is not kept.
+        // Four newer origins have displaced this one.
         (0..4).for_each(|other| drop(origins.shared(origin(&other.to_string()))));
         assert!(!Arc::ptr_eq(&origins.shared(origin("Bearer")), &first[1]));
     }

@@ -1,4 +1,4 @@
-//! When a token is served, when a new one is fetched ahead, and when it is over.
+//! The times of a token: until when it is fresh, when its refresh ahead starts, and when it expires.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -7,40 +7,42 @@ use certbound_core::time::UnixTime;
 
 use crate::cache::RequestSeq;
 
-/// A token is served without a question while more than this is left of it; one that comes with less than twice as much, for
-/// half of its life.
+/// A token is fresh while more than this is left of its lifetime. For a lifetime under twice this, it is fresh for half
+/// of the lifetime.
 pub(crate) const MARGIN: Duration = Duration::from_secs(5 * 60);
-/// How far from the suggested time it may be refreshed, to either side: clients that started together do not ask together.
+/// The start of a refresh ahead is moved randomly by up to this time, earlier or later, so that clients that started
+/// together do not send requests together.
 const JITTER: Duration = Duration::from_secs(5 * 60);
-/// A refresh that failed is not tried again for so long.
+/// The time between a failed refresh ahead and the next one.
 const PAUSE: Duration = Duration::from_secs(30);
-/// When the service was away, a token is served for so long before a caller has to wait for another attempt. One in the
-/// background comes first, and both its legs may take all the time they have.
+/// If the service was unavailable, an older token is returned for this time before a caller waits for a new request. A
+/// refresh in the background comes first, and this time is enough for both of its legs.
 const REPRIEVE: Duration = Duration::from_secs(120);
 
 const NEVER: u32 = u32::MAX;
 
-/// The times of one token, by the client's clock, in seconds after `from`: of 136 years the rest is cut off.
+/// The times of one token by the client's clock, in seconds after `from`. Times after 136 years are cut off.
 #[derive(Debug)]
 pub(crate) struct Expiry {
-    /// Before this the clock was set back since the token came, and nothing is known of how old it is.
+    /// Five minutes before the lifetime began. If the clock shows an earlier time, it was set back, so the age of the
+    /// token is unknown.
     from: UnixTime,
-    /// Until this it is served without a question; moved on when the service is away, never past `expires_at`.
+    /// The token is fresh before this time. During an outage `extend` moves it, but never past `expires_at`.
     until: AtomicU32,
-    /// Until this it is served in the place of a newer certificate's token that cannot be had.
+    /// Before this time the token replaces the token of a newer certificate that could not be obtained.
     is_stand_in: AtomicU32,
     expires_at: u32,
-    /// When the next refresh ahead may begin.
+    /// When the next refresh ahead may start.
     refresh: AtomicU32,
-    /// As the service suggested it.
+    /// The time that the service suggested.
     refresh_at: u32,
-    /// Which of the cache's requests brought the token.
+    /// The number of the request that returned the token.
     serial: u32,
 }
 
 impl Expiry {
-    /// The life of a token that came at `now` by the request that `begun`. A `refresh_at` that has come already, or
-    /// never comes within the life, is none.
+    /// Returns the times of a token whose lifetime begins at `now`, by the request `begun`. A `refresh_at` that is not
+    /// between `now` and `expires_at` starts no refresh ahead.
     pub(crate) fn new(
         now: UnixTime,
         expires_at: UnixTime,
@@ -49,7 +51,7 @@ impl Expiry {
     ) -> Self {
         let from = now.minus(MARGIN);
         let after = |time: UnixTime| u32::try_from(time.as_secs() - from.as_secs()).unwrap_or(NEVER - 1);
-        // Times before `from` were over before the token came.
+        // The maximum keeps the subtraction above from underflowing.
         let after = |time: UnixTime| after(time.max(from));
         let expires_at = after(expires_at);
         let refresh = refresh_at.filter(|at| *at > now).map(after).filter(|at| *at < expires_at);
@@ -57,7 +59,8 @@ impl Expiry {
         let until = expires_at - margin;
         let jittered = refresh.map_or(NEVER, |at| {
             let jitter = seconds(JITTER).min((at - after(now)) / 10);
-            // Any later, and callers would have to wait for it; nor is a short life refreshed as soon as it begins.
+            // A later refresh would make callers wait. This limit is not earlier than half of the fresh time, so that a
+            // token with a short lifetime is not refreshed at once.
             let last = until.saturating_sub(seconds(PAUSE) + jitter);
             let at = at.min(last.max(until.midpoint(after(now))));
             let spread = begun.random % (2 * u64::from(jitter) + 1);
@@ -74,9 +77,9 @@ impl Expiry {
         }
     }
 
-    /// Whether its request began after that of `other`.
+    /// Returns whether the request for this token started after that for `other`.
     pub(crate) fn is_newer_than(&self, other: &Self) -> bool {
-        // Serial numbers begin anew at some time.
+        // The numbers wrap around after 2^32 requests.
         self.serial != other.serial && self.serial.wrapping_sub(other.serial) <= u32::MAX / 2
     }
 
@@ -84,7 +87,7 @@ impl Expiry {
         self.serial
     }
 
-    /// When the token came.
+    /// Returns when the lifetime began.
     pub(crate) fn counts_from(&self) -> UnixTime {
         self.from.plus(MARGIN)
     }
@@ -97,22 +100,23 @@ impl Expiry {
         (self.refresh_at != NEVER).then(|| self.at(self.refresh_at))
     }
 
-    /// Whether it is served without a question.
+    /// Returns whether the token is returned without a request.
     pub(crate) fn is_fresh(&self, now: UnixTime) -> bool {
         self.age(now).is_some_and(|age| age < self.until.load(Ordering::Relaxed))
     }
 
-    /// Whether it is served without a question in the place of a newer certificate's token.
+    /// Returns whether this token is returned without a request instead of a newer certificate's token.
     pub(crate) fn is_stand_in(&self, now: UnixTime) -> bool {
         self.age(now).is_some_and(|age| age < self.is_stand_in.load(Ordering::Relaxed))
     }
 
-    /// Whether it still works, if only for minutes.
+    /// Returns whether the token has not expired.
     pub(crate) fn is_usable(&self, now: UnixTime) -> bool {
         self.age(now).is_some_and(|age| age < self.expires_at)
     }
 
-    /// Whether it is time for a refresh. Says so to one of those who ask, and not again for a while.
+    /// Returns whether a refresh must start. Only one caller gets `true`, and the next `true` comes 30 seconds later at
+    /// the earliest.
     pub(crate) fn take_refresh(&self, now: UnixTime) -> bool {
         let Some(age) = self.age(now) else { return false };
         let due = self.refresh.load(Ordering::Relaxed);
@@ -123,7 +127,8 @@ impl Expiry {
         self.refresh.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// The service is away: serves it a while longer, if it lasts. Tells whether it does.
+    /// Makes an unexpired token fresh for two more minutes, because the service is unavailable. Returns whether it is
+    /// unexpired.
     pub(crate) fn extend(&self, now: UnixTime) -> bool {
         if !self.is_usable(now) {
             return false;
@@ -136,7 +141,7 @@ impl Expiry {
         true
     }
 
-    /// Seconds since `from`, if the clock was not set back before it.
+    /// Returns the seconds since `from`. It is `None` if the clock was set back to a time before `from`.
     fn age(&self, now: UnixTime) -> Option<u32> {
         let age = now.as_secs().checked_sub(self.from.as_secs())?;
         Some(u32::try_from(age).unwrap_or(NEVER - 1))
@@ -147,7 +152,7 @@ impl Expiry {
     }
 }
 
-/// Of the times above, all of which are minutes.
+/// Converts one of the durations above, all of which are minutes.
 fn seconds(of: Duration) -> u32 {
     u32::try_from(of.as_secs()).unwrap_or(NEVER)
 }
@@ -190,7 +195,7 @@ mod tests {
             assert!(of(newer).is_newer_than(&of(older)) && !of(older).is_newer_than(&of(newer)), "{older}");
         }
         assert!(!of(7).is_newer_than(&of(7)));
-        // What a store has is older than what any request brings, of those under way and of those to come.
+        // A token from a store is older than the token of any request, whether it is running now or starts later.
         for (loaded, begun) in
             [(7, 2), (7, 7), (7, 9), (2, u32::MAX), (u32::MAX, 2), (1 << 30, 100), (1 << 31, 1 << 31)]
         {
@@ -218,7 +223,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_back_ends_it_and_one_that_comes_back_does_not() {
         let life = life(HOUR, None, 0);
-        // Back by minutes is what the margin is for; by more, its age is unknown.
+        // The margin allows the clock to go back by five minutes. If it goes back further, the age is unknown.
         assert!(life.is_fresh(at(NOW - 300)));
         assert!(!life.is_fresh(at(NOW - 301)) && !life.is_usable(at(NOW - 301)));
         assert!(!life.is_fresh(at(NOW + 24 * HOUR)));
@@ -250,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_refresh_is_due_while_nobody_has_to_wait_for_it() {
-        // Whatever was suggested, and however it is spread.
+        // This must hold for every suggested time and every random number.
         for refresh_in in [3_000, 3_200, 3_299, 3_300, 3_599] {
             for random in [0, 1, 299, 600, 601, u64::MAX] {
                 let life = life(HOUR, Some(refresh_in), random);

@@ -1,4 +1,4 @@
-//! What makes two tokens different.
+//! The cache key: all the facts in which two requests must be equal to share a token.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, Hash, Hasher};
@@ -17,44 +17,45 @@ use crate::certificate::Binding;
 use crate::correlation::CorrelationId;
 use crate::rejected::TokenHash;
 
-/// What was asked for.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A certificate-bound token.
     Bound,
-    /// A plain token.
+    /// A Bearer token.
     Bearer,
 }
 
-/// The part of a key that a client has for good, hashed once.
+/// The part of a cache key that is the same for all requests of a client. It is hashed once.
 #[derive(Debug)]
 pub(crate) struct ClientKey {
     hash: u64,
-    /// None for a managed identity, which is the machine's.
+    /// `None` for a managed identity, which has no authority.
     authority: Option<Authority>,
     client_id: Arc<str>,
     credential: &'static str,
     prover: Option<CallerId>,
     capabilities: Vec<String>,
-    /// Whether a bound token must be seen to name its certificate. Clients that demand it have tokens of their own in a
-    /// shared cache, so that none which another client took unseen is found.
+    /// Whether a bound token must be readable and name its certificate. In a shared cache, clients that demand this do
+    /// not get tokens of clients that do not demand it.
     demands_observed: bool,
 }
 
-/// The platform's own application of federated managed identities: which of them it is, only the assertion says.
+/// The client id of the platform's application for federated managed identities. Only the assertion says which identity
+/// it is.
 pub(crate) const FMI: &str = "urn:microsoft:identity:fmi";
 
-/// The kind of credential that has no certificate.
+/// The name of the credential with an unbound assertion, which has no certificate.
 pub(crate) const UNBOUND: &str = "unbound assertion";
 
-/// Who proves the client, by a hash, where a certificate does not tell.
+/// The caller behind a client, by a hash, if no certificate identifies it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallerId {
-    /// Another secret may be a wrong one.
+    /// The hash of the secret. A client with another secret cannot use the token, because that secret may be wrong.
     Secret(TokenHash),
-    /// Whose assertions they are.
+    /// The hash of the name of the identity that the assertions are for.
     Identity(TokenHash),
-    /// Nothing tells, and they may be of anybody: of this client alone, for as long as it lives.
+    /// The assertions may be for any identity. Only this client, while it exists, can use the tokens.
     Unknown(CorrelationId),
 }
 
@@ -64,7 +65,7 @@ impl CallerId {
     }
 }
 
-/// Shows no hash: a secret may be short enough to be found by it.
+/// Shows no hash, because a short secret can be guessed from its hash.
 impl fmt::Debug for CallerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -75,7 +76,7 @@ impl fmt::Debug for CallerId {
     }
 }
 
-/// What a [`ClientKey`] is made of.
+/// The parts of a [`ClientKey`].
 pub(super) type ClientParts<'a> = (Option<&'a Authority>, &'a str, &'a str, Option<CallerId>, &'a [String]);
 
 impl ClientKey {
@@ -100,7 +101,7 @@ impl ClientKey {
         Arc::new(key)
     }
 
-    /// Whether a bound token must be seen to name its certificate.
+    /// Returns whether a bound token must be readable and name its certificate.
     pub(crate) fn demands_observed(&self) -> bool {
         self.demands_observed
     }
@@ -109,14 +110,15 @@ impl ClientKey {
         (self.authority.as_ref(), &self.client_id, self.credential, self.prover, &self.capabilities)
     }
 
-    /// The same for the name in a store, which anybody may see: a secret could be found by its hash there.
+    /// Returns the parts for the name in a store. Everybody may see this name, so it does not depend on the hash of a
+    /// secret.
     pub(super) fn parts_shown(&self) -> ClientParts<'_> {
         let (authority, client_id, credential, prover, capabilities) = self.parts();
         let prover = prover.filter(|prover| !matches!(prover, CallerId::Secret(_)));
         (authority, client_id, credential, prover, capabilities)
     }
 
-    /// What its tokens in a store must have with them, to be used.
+    /// Returns the hash of the secret. A token from a store is used only if it was saved with the same hash.
     pub(super) fn secret(&self) -> Option<TokenHash> {
         match self.prover {
             Some(CallerId::Secret(hash)) => Some(hash),
@@ -124,16 +126,17 @@ impl ClientKey {
         }
     }
 
-    /// Whether nobody else will ever look for its tokens.
+    /// Returns whether no other client can ever look for the tokens of this client.
     pub(super) fn is_ephemeral(&self) -> bool {
-        // A file, or a machine's identity, has the same name elsewhere, and is another's there.
+        // The source of the assertion, for example a file, can have the same name on another machine and belong to
+        // another identity there.
         let by_place = &*self.client_id == FMI && self.credential == UNBOUND;
         by_place || matches!(self.prover, Some(CallerId::Unknown(_)))
     }
 }
 
-/// The same for all caches of a process, so that a hash can be kept with what is hashed; and another in each process, so
-/// that nobody can choose scopes or tenants whose hashes collide.
+/// Returns the hash function. It is the same for all caches of a process, so that a hash can be stored beside the
+/// hashed value. It differs in each process, so that nobody can choose scopes or tenants whose hashes collide.
 fn hasher() -> SeedableRandomState {
     SeedableRandomState::with_seed(0, SharedSeed::global_random())
 }
@@ -149,24 +152,24 @@ impl PartialEq for ClientKey {
 
 impl Eq for ClientKey {}
 
-/// What an acquisition adds by its options.
+/// The options of an acquisition that are part of the cache key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Extras {
     pub(crate) authority: Option<Authority>,
     pub(crate) tenant: Option<TenantId>,
     pub(crate) fmi_path: Option<String>,
-    /// The path that Leg 1 is asked for: it makes another token though it is not in this request.
+    /// The `fmi_path` of the request of Leg 1. It changes the token although it is not part of the request of Leg 2.
     pub(crate) assertion_fmi_path: Option<String>,
     pub(crate) query: Vec<(String, String)>,
     pub(crate) body: Vec<(String, String)>,
-    /// Verbatim: what differs in white space only is another entry.
+    /// The text itself: two texts that differ only in white space are different.
     pub(crate) client_claims: Option<String>,
     pub(crate) assertion_claims: Option<String>,
-    /// The user's token that is exchanged, by its hash.
+    /// The hash of the user's token in the On-Behalf-Of flow.
     pub(crate) user: Option<TokenHash>,
 }
 
-/// What a key has whatever certificate and options: hashed once, where one asks again and again.
+/// The part of a key that does not depend on certificate and options. For repeated requests it is hashed once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyHead<'a> {
     pub(crate) client: &'a Arc<ClientKey>,
@@ -186,12 +189,13 @@ impl<'a> KeyHead<'a> {
         state.write_u64(client.hash);
         state.write_u8(kind as u8);
         state.write(scope.as_str().as_bytes());
-        // Half of it fits where a key has room, and tells a million scopes apart.
+        // 32 bits fit into the free space of a key. They are enough for a million scopes, because equal hashes are
+        // followed by a full comparison.
         let [low @ .., _, _, _, _] = state.finish().to_le_bytes();
         Self { client, kind, scope, hash: HeadHash(u32::from_le_bytes(low)) }
     }
 
-    /// Of what was hashed before.
+    /// Returns the head with a hash that was computed before.
     pub(crate) fn hashed(
         client: &'a Arc<ClientKey>,
         kind: Kind,
@@ -206,16 +210,16 @@ impl<'a> KeyHead<'a> {
     }
 }
 
-/// A key as it is looked up: borrowed, so that a hit allocates nothing.
+/// A borrowed key for a lookup, so that a hit allocates nothing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyRef<'a> {
     pub(crate) head: KeyHead<'a>,
-    /// The certificate, for a Bearer token too: two certificates never share an entry.
+    /// The certificate, even for a Bearer token: two certificates never share an entry.
     pub(crate) thumbprint: Option<Thumbprint>,
     pub(crate) extras: Option<&'a Extras>,
 }
 
-/// A key as it is stored.
+/// An owned key, as part of an entry.
 #[derive(Clone, Debug)]
 pub(crate) struct CacheKey {
     client: Arc<ClientKey>,
@@ -232,7 +236,8 @@ impl KeyRef<'_> {
         self.with(thumbprint)
     }
 
-    /// As it stays in the cache, where many tokens have one certificate.
+    /// Returns an owned key that shares the thumbprint with `certificate`, because many tokens have the same
+    /// certificate.
     pub(crate) fn to_key_of(self, certificate: Option<&Binding>) -> CacheKey {
         self.with(certificate.map(Binding::shared_thumbprint))
     }
@@ -265,13 +270,13 @@ impl CacheKey {
         &self.client
     }
 
-    /// What it takes beside its own fields and what it shares with its client, in bytes.
+    /// Returns the memory of the key besides its own fields and the parts that it shares with its client, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let extras = self.extras.as_deref().map_or(0, Extras::bytes);
         self.scope.as_str().len() + extras
     }
 
-    /// Whether its token is of another tenant or authority than most of its client's.
+    /// Returns whether the token is for another tenant or authority than the client's.
     pub(crate) fn is_elsewhere(&self) -> bool {
         self.extras.as_deref().is_some_and(|extras| extras.tenant.is_some() || extras.authority.is_some())
     }
@@ -293,7 +298,7 @@ impl Extras {
 impl Hash for KeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u32(self.head.hash.0);
-        // Eight bytes of a SHA-256 spread as well as all of them; equality still compares the whole.
+        // Eight bytes of a SHA-256 are enough to distribute keys. Equality compares all bytes.
         if let Some(thumbprint) = &self.thumbprint {
             let (head, _) = thumbprint.as_bytes().split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
             state.write_u64(u64::from_le_bytes(*head));
@@ -307,7 +312,7 @@ impl Hash for KeyRef<'_> {
 impl PartialEq for KeyRef<'_> {
     fn eq(&self, other: &Self) -> bool {
         let (head, theirs) = (&self.head, &other.head);
-        // The hash first: it tells most of them apart.
+        // The hash is compared first, because it differs for most keys.
         head.hash == theirs.hash
             && head.kind == theirs.kind
             && self.thumbprint == other.thumbprint

@@ -1,4 +1,5 @@
-//! A miss: one request for all callers that wait for the same token, and what is served while the issuer is unavailable.
+//! A cache miss: one request for all callers that wait for the same token, and older tokens while the issuer is
+//! unavailable.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -16,36 +17,37 @@ use crate::error::{Error, Misuse};
 /// How long a caller waits for an issuer that does not answer, while an older token is still valid.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What the cache needs to find or load a token.
+/// The inputs of the cache for finding or loading a token.
 pub(crate) struct LoadRequest<E> {
     pub(crate) key: LoadKey,
-    /// Certificates before the present one, newest first. It is a function, since the list can change during a load.
+    /// Certificates before the current one, newest first. It is a function because the list can change during a load.
     pub(crate) earlier: E,
-    /// Whether an error blames the certificate. A new certificate that the service does not know yet must not cost the
-    /// tokens of earlier certificates.
+    /// Whether an error blames the certificate. If the service does not know a new certificate yet, tokens of earlier
+    /// certificates remain usable.
     pub(crate) blames: fn(&Error) -> bool,
     pub(crate) clock: Arc<dyn Clock>,
-    /// The owner of a load that goes on after its caller was served an older token.
+    /// The owner of a load that continues after its caller got an older token.
     pub(crate) background: Weak<Background>,
     pub(crate) payload: Payload,
 }
 
 impl TokenCache {
-    /// The cached token, unless the request asks for a new one; and whether the caller is to begin a refresh.
+    /// Returns the cached token, unless the request demands a new one. The second value tells whether the caller must
+    /// start a refresh.
     pub(crate) fn get<E: Fn() -> Vec<Thumbprint>>(&self, request: &LoadRequest<E>) -> Option<(Entry, bool)> {
         let (key, token, now) = (&request.key, request.key.token.as_ref(), request.clock.now());
         if key.skips_cache() || self.any(&token).is_some_and(|entry| key.rejects(&entry)) {
             return None;
         }
-        // No token outlives its certificate, so a fresh token has a valid certificate.
+        // A cached token expires no later than its certificate, so the certificate of a fresh token is valid.
         match self.fresh(&token, now) {
             None if !key.wants_new() => self.stand_in(&token, &(request.earlier)(), now),
             fresh => fresh,
         }
     }
 
-    /// Waits for the token, which `load` requests if no request is under way. While the issuer fails or does not answer, an
-    /// older token is served until it expires.
+    /// Waits for the token, which `load` requests if no request is running. If the issuer is unavailable, does not
+    /// answer for two seconds, or refuses a new certificate, returns an older token that has not expired.
     ///
     /// # Errors
     /// The error of the load.
@@ -108,7 +110,8 @@ impl TokenCache {
         }
     }
 
-    /// Requests a new token while the old token is served. The old token is served for longer if the request fails.
+    /// Requests a new token while the cache returns the old one. If the request fails, [`Entry::extend_after`] decides
+    /// whether the old token is used for longer.
     ///
     /// # Errors
     /// The error of the load.
@@ -123,7 +126,8 @@ impl TokenCache {
     {
         let LoadRequest { key, earlier, blames, clock, .. } = request;
         let token = key.token.clone();
-        // Looked up before the request: a token that comes meanwhile has its own times.
+        // The old token is looked up before the request, because a token that arrives in the meantime has its own
+        // times.
         let served = self.usable(&token.as_ref(), &earlier(), clock.now());
         let cache = self.clone();
         let refreshing = Arc::clone(&clock);
@@ -144,7 +148,8 @@ impl TokenCache {
         Ok(())
     }
 
-    /// Looks again before it loads: another load may have ended meanwhile, and the store may have the token.
+    /// Looks for the token again before it loads: another load may have ended in the meantime, or the store may have
+    /// it.
     async fn find_or_load<F>(
         self,
         key: LoadKey,
@@ -191,7 +196,8 @@ impl TokenCache {
         Ok(loaded)
     }
 
-    /// One load for all callers that wait for the same token. The second value tells whether another caller began it.
+    /// Runs one load for all callers that wait for the same token. The second value tells whether another caller
+    /// started it.
     async fn share(
         &self,
         key: LoadKey,

@@ -1,10 +1,10 @@
-//! Which acquisitions share one load.
+//! The key of a load: acquisitions with equal keys share one load.
 
 use super::Entry;
 use super::key::CacheKey;
 use crate::rejected::TokenHash;
 
-/// What one load is for: the token, and the options that make its request different.
+/// The token that a load is for, and the options that change its request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct LoadKey {
     pub(crate) token: CacheKey,
@@ -12,22 +12,22 @@ pub(crate) struct LoadKey {
     pub(crate) forced: bool,
     /// The rejected token. Callers that reject different tokens cannot share a request.
     pub(crate) rejected: Option<TokenHash>,
-    /// The token that the platform is told to replace. A platform that is told of no token may answer with the old one.
+    /// The token that the platform is told to replace. A platform that is told nothing may answer with the old token.
     pub(crate) replaces: Option<TokenHash>,
 }
 
 impl LoadKey {
-    /// Whether the cached token is not looked at.
+    /// Returns whether the cached token is ignored.
     pub(super) fn skips_cache(&self) -> bool {
         self.forced || (self.claims.is_some() && self.rejected.is_none())
     }
 
-    /// Whether only a new token is served.
+    /// Returns whether only a new token may be returned.
     pub(crate) fn wants_new(&self) -> bool {
         self.skips_cache() || self.rejected.is_some()
     }
 
-    /// Whether `entry` is the token that a resource rejected.
+    /// Returns whether `entry` is the token that a resource rejected.
     pub(super) fn rejects(&self, entry: &Entry) -> bool {
         self.rejected.is_some_and(|rejected| rejected == TokenHash::of(&entry.body().secret))
     }

@@ -1,4 +1,4 @@
-//! The tokens themselves: found without a lock, bounded, gone some time after their end.
+//! The tokens in memory. Lookups take no lock. The memory is limited, and expired tokens are removed after an hour.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,28 +10,28 @@ use super::by_expiry::ByExpiry;
 use super::key::KeyRef;
 use crate::cache::Entry;
 
-/// What the map takes for each token, beside the token itself.
+/// The approximate memory that the map and the order need for each token, in bytes.
 const PER_ENTRY: usize = 80;
-/// How long a token that is over may stay, so that a clock that jumped and came back costs nothing.
+/// How long an expired token stays in memory. If the clock jumps forward and back, the token is still there.
 const LINGERS: Duration = Duration::from_secs(60 * 60);
-/// How many of those one `put` takes away at most.
+/// The maximum number of such tokens that one `put` removes.
 const SWEPT_AT_ONCE: usize = 4;
 
 pub(super) struct Memory {
     tokens: papaya::HashMap<Entry, (), foldhash::quality::RandomState>,
-    /// Only writers take this lock; a hit never does.
+    /// Only writers take this lock. A lookup never takes it.
     order: Mutex<Order>,
     tokens_at_most: usize,
     bytes_at_most: usize,
 }
 
-/// What became of a token.
+/// The result of putting a token into memory.
 pub(super) enum Put {
     Kept {
-        /// How many others had to go for it.
+        /// The number of other tokens that were evicted.
         evicted: usize,
     },
-    /// The one that is there is newer.
+    /// The token in memory is newer.
     HasNewer,
     NoRoom,
 }
@@ -48,7 +48,7 @@ impl Memory {
         Self { tokens, order: Mutex::default(), tokens_at_most, bytes_at_most }
     }
 
-    /// One of the same limits, with nothing in it.
+    /// Returns an empty memory with the same limits.
     pub(super) fn emptied(&self) -> Self {
         Self::limited(self.tokens_at_most, self.bytes_at_most)
     }
@@ -72,12 +72,13 @@ impl Memory {
         self.free();
     }
 
-    /// What `look` makes of the token for `key`.
+    /// Calls `look` with the token for `key` and returns the result.
     pub(super) fn look<T>(&self, key: &KeyRef<'_>, look: impl FnOnce(&Entry) -> Option<T>) -> Option<T> {
         self.tokens.pin().get_key_value(key).and_then(|(held, ())| look(held))
     }
 
-    /// Puts a token in the place of its predecessor if it `succeeds` that, making room by dropping those that end soonest.
+    /// Puts a token into memory. It replaces an older token for the same key if `succeeds` returns true for that one.
+    /// If the memory is full, evicts the tokens that expire first.
     pub(super) fn put(&self, held: Entry, succeeds: impl FnOnce(&Entry) -> bool, now: UnixTime) -> Put {
         let bytes = held.bytes() + PER_ENTRY;
         if self.tokens_at_most == 0 || bytes > self.bytes_at_most {
@@ -97,27 +98,28 @@ impl Memory {
             tokens.remove(&held);
             gone = true;
         }
-        // Others go before it comes: it may be the one that ends soonest, and is what somebody wants.
+        // The other tokens are evicted before the new one is inserted. The new one may expire first, but a caller needs
+        // it.
         let mut evicted = 0;
         while order.soonest_first.len() >= self.tokens_at_most || order.bytes + bytes > self.bytes_at_most {
             let Some(other) = order.first() else { break };
             tokens.remove(&other);
             evicted += 1;
         }
-        // The map replaces the key too, where there was an equal one: else a forced refresh would change nothing.
+        // `insert` replaces an equal key too. Otherwise a forced refresh would have no effect.
         tokens.insert(held.clone(), ());
         order.bytes += bytes;
         order.soonest_first.insert(ByExpiry(held));
         drop((tokens, order));
-        // A token that was only replaced has the certificate of its successor, and may wait: to free interrupts every
-        // processor that runs this process.
+        // A replaced token has the certificate of its successor, so its memory may be freed later. Freeing at once is
+        // expensive: it interrupts every processor that runs this process.
         if gone || evicted > 0 {
             self.free();
         }
         Put::Kept { evicted }
     }
 
-    /// Takes the token for `key` away; tells whether there was one.
+    /// Removes the token for `key`. Returns whether there was one.
     pub(super) fn remove(&self, key: &KeyRef<'_>) -> bool {
         let mut order = self.order();
         let tokens = self.tokens.pin();
@@ -127,13 +129,14 @@ impl Memory {
         known
     }
 
-    /// The map frees what was taken from it in batches. A token, and the key of its certificate, do not wait for the next.
+    /// Frees the removed tokens now. The map would free them later in a batch, but tokens and keys of certificates must
+    /// not stay in memory.
     fn free(&self) {
         papaya::Guard::flush(&self.tokens.guard());
     }
 
     fn order(&self) -> MutexGuard<'_, Order> {
-        // Nothing can panic while it is held, and every state it passes through is usable.
+        // No code panics while the lock is held, and every intermediate state is usable.
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -145,14 +148,14 @@ impl Order {
         }
     }
 
-    /// Takes the one that ends soonest.
+    /// Removes the token that expires first.
     fn first(&mut self) -> Option<Entry> {
         let ByExpiry(held) = self.soonest_first.pop_first()?;
         self.bytes -= held.bytes() + PER_ENTRY;
         Some(held)
     }
 
-    /// Takes the one that ends soonest, if it was over at `time`.
+    /// Removes the token that expires first, if it had expired at `time`.
     fn over_since(&mut self, time: UnixTime) -> Option<Entry> {
         let over =
             self.soonest_first.first().is_some_and(|ByExpiry(held)| held.expiry().expires_at() <= time);

@@ -1,4 +1,4 @@
-//! Tokens that are served while no new token can be obtained.
+//! Older tokens, which the cache returns while no new token can be obtained.
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
@@ -8,15 +8,16 @@ use super::{Counted, Entry, TokenCache};
 use crate::error::Error;
 
 impl TokenCache {
-    /// A token of an earlier certificate, which is served without a request since the last request with the present
-    /// certificate failed or is still under way; and whether the caller is to begin another request.
+    /// Returns a token of an earlier certificate without a request, after a request with the current certificate failed
+    /// or did not end in time. The second value tells whether the caller must start another request.
     pub(super) fn stand_in(
         &self,
         key: &KeyRef<'_>,
         earlier: &[Thumbprint],
         now: UnixTime,
     ) -> Option<(Entry, bool)> {
-        // A cache that begins no requests in the background lets its caller wait for a request instead.
+        // A cache without refresh ahead starts no requests in the background, so its callers wait for a request
+        // instead.
         let is_stand_in = |entry: &Entry| self.inner.ahead && entry.expiry().is_stand_in(now);
         let entry = self.of_earlier(key, earlier, now).filter(is_stand_in)?;
         self.count(Counted::Hit);
@@ -24,10 +25,10 @@ impl TokenCache {
         Some((entry, retries))
     }
 
-    /// The token for `key` until it expires. Without such a token, the token of the newest certificate among `earlier` that
-    /// has one, to be used with that certificate.
+    /// Returns the token for `key` until it expires. Without one, returns the token of the newest certificate in
+    /// `earlier` that has one. That token must be used with its own certificate.
     pub(crate) fn in_outage(&self, key: &KeyRef<'_>, earlier: &[Thumbprint], now: UnixTime) -> Option<Entry> {
-        // A token that came meanwhile is served as usual.
+        // A token that arrived in the meantime is returned as usual.
         let new = self.any(key).filter(|entry| entry.expiry().is_fresh(now));
         let older = || self.usable(key, earlier, now).filter(|entry| entry.expiry().extend(now));
         let entry = new.or_else(older)?;
@@ -35,7 +36,7 @@ impl TokenCache {
         Some(entry)
     }
 
-    /// The token for `key`, or that of an earlier certificate, if it has not expired.
+    /// Returns the token for `key`, or that of an earlier certificate, if it has not expired.
     pub(super) fn usable(&self, key: &KeyRef<'_>, earlier: &[Thumbprint], now: UnixTime) -> Option<Entry> {
         let own = self.any(key).filter(|entry| entry.expiry().is_usable(now));
         own.or_else(|| self.of_earlier(key, earlier, now))
@@ -53,8 +54,8 @@ impl TokenCache {
 }
 
 impl Entry {
-    /// A request for the token `token` failed while this entry was served. The entry is served for longer if the failure is
-    /// transient, or blames a newer certificate than its own.
+    /// Makes this entry fresh for two more minutes after a request for `token` failed. It does so if the failure is
+    /// transient, or if it blames a newer certificate than the one of this entry.
     pub(super) fn extend_after(
         &self,
         error: &Error,

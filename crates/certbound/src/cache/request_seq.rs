@@ -1,48 +1,50 @@
-//! The order in which requests to the token service began.
+//! The order in which requests to the token service started.
 
 use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A request that began. Of two tokens the one of the later request is the newer one, whatever the clock says and in
-/// whatever order they come.
+/// The number of a request. Of two tokens, the token of the later request is newer, whatever the clock says and in
+/// whatever order the answers arrive.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestSeq {
     pub(crate) serial: u32,
-    /// A number to spread refreshes by.
+    /// A random number by which the times of refreshes are distributed.
     pub(crate) random: u64,
 }
 
 impl RequestSeq {
-    /// For a token that a store had: that of any request of ours is newer, also of one that began before it was found.
+    /// Returns a number for a token from a store. The token of every own request is newer, even of a request that
+    /// started before the store was read.
     pub(crate) fn of_store(self) -> Self {
-        // Far from those under way, and from where the numbers begin anew.
+        // 2^30 is far away from the numbers of running requests, and from 2^31, at which the comparison wraps around.
         Self { serial: self.serial.wrapping_sub(1 << 30), ..self }
     }
 }
 
-/// Counts requests.
+/// The counter of requests.
 pub(super) struct Requests {
     begun: AtomicU32,
     seed: foldhash::quality::FixedState,
 }
 
 impl Requests {
-    /// Whose random numbers follow from `seed`.
+    /// Returns a counter whose random numbers depend only on `seed`.
     pub(super) fn seeded(seed: u64) -> Self {
         Self { begun: AtomicU32::new(0), seed: foldhash::quality::FixedState::with_seed(seed) }
     }
 
-    /// The same from its beginning.
+    /// Returns a counter with the same seed that starts at zero.
     pub(super) fn anew(&self) -> Self {
         Self { begun: AtomicU32::new(0), seed: self.seed.clone() }
     }
 
-    /// Nobody knows its numbers beforehand.
+    /// Returns a counter with a random seed.
     pub(super) fn random() -> Self {
         Self::seeded(std::hash::RandomState::new().hash_one(0))
     }
 
-    /// Begins anew after four thousand millions, long after the first of them are forgotten.
+    /// Returns the number of the next request. The numbers repeat after 2^32 requests. The tokens of the first requests
+    /// have expired by then.
     pub(super) fn begin(&self) -> RequestSeq {
         let serial = self.begun.fetch_add(1, Ordering::Relaxed);
         RequestSeq { serial, random: self.seed.hash_one(serial) }

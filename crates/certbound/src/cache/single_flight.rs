@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
-/// The work that callers share.
+/// The future that callers share.
 pub(crate) type Load<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Why a load ended without a result.
@@ -29,7 +29,7 @@ pub(crate) enum LoadFailure {
 
 type Outcome<T> = Result<T, LoadFailure>;
 
-/// Loads that are under way, by key. When the last caller of a load gives up, the load is dropped.
+/// Running loads, by key. If all callers of a load are dropped, the load is dropped too.
 pub(crate) struct SingleFlight<K, T>(Arc<Mutex<UnderWay<K, T>>>);
 
 struct UnderWay<K, T> {
@@ -37,7 +37,7 @@ struct UnderWay<K, T> {
     begun: u64,
 }
 
-/// A load on the list. The list does not keep it alive.
+/// A load in the list. The list does not keep the load alive.
 struct Listed<T> {
     number: u64,
     load: WeakShared<Load<Outcome<T>>>,
@@ -48,8 +48,8 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     T: Clone + Send + Sync + 'static,
 {
-    /// Waits for the load of `key`, which `load` begins if no such load is under way. The second value tells whether another
-    /// caller began it.
+    /// Waits for the load of `key`, which `load` starts if no load of this key is running. The second value tells
+    /// whether another caller started it.
     pub(crate) async fn run(&self, key: K, load: impl FnOnce() -> Load<T>) -> (Outcome<T>, bool) {
         let (load, joined) = self.join(key, load);
         (load.await, joined)
@@ -71,7 +71,7 @@ where
         (load, false)
     }
 
-    /// The number of loads under way.
+    /// Returns the number of running loads.
     #[cfg(test)]
     fn len(&self) -> usize {
         lock(&self.0).loads.values().filter(|listed| listed.load.upgrade().is_some()).count()
@@ -84,19 +84,19 @@ impl<K, T> Default for SingleFlight<K, T> {
     }
 }
 
-/// Runs a load as a task, so that it makes progress while no caller is polled. The task is aborted when the last caller gives
-/// up. Without a runtime the callers poll the load themselves.
+/// Runs a load as a task, so that it makes progress while no caller is polled. The task is aborted when the last caller
+/// is dropped. Without a runtime the callers poll the load themselves.
 async fn drive<K: Eq + Hash, T: Send + 'static>(load: Load<T>, entry: ListEntry<K, T>) -> Outcome<T>
 where
     ListEntry<K, T>: Send + 'static,
 {
     let load = async move {
-        // A caller that comes after the end of the load begins another load.
+        // The entry is dropped at the end of the load, so that a later caller starts a new load.
         let _entry = entry;
         load.await
     };
     let mut load = Box::pin(AssertUnwindSafe(load).catch_unwind());
-    // Many loads end at once, and need no task.
+    // Many loads are ready at the first poll and need no task.
     if let Poll::Ready(ended) = poll!(&mut load) {
         return ended.map_err(|_| LoadFailure::Panicked);
     }
@@ -107,7 +107,7 @@ where
             task.spawn_on(load.in_current_span(), &runtime);
             match task.join_next().await {
                 Some(Ok(ended)) => ended,
-                // Panics are caught above: a task that did not end was cancelled with its runtime.
+                // Panics are caught above. A task without a result was cancelled with its runtime.
                 Some(Err(_)) | None => return Err(LoadFailure::RuntimeEnded),
             }
         }
@@ -115,7 +115,7 @@ where
     ended.map_err(|_| LoadFailure::Panicked)
 }
 
-/// Takes a load off the list when it ends or is dropped.
+/// Removes a load from the list when the load ends or is dropped.
 struct ListEntry<K: Eq + Hash, T> {
     list: Weak<Mutex<UnderWay<K, T>>>,
     key: K,
@@ -126,7 +126,7 @@ impl<K: Eq + Hash, T> Drop for ListEntry<K, T> {
     fn drop(&mut self) {
         let Some(list) = self.list.upgrade() else { return };
         let mut under_way = lock(&list);
-        // The key may belong to a later load by now.
+        // A later load may already use the key.
         if under_way.loads.get(&self.key).is_some_and(|listed| listed.number == self.number) {
             under_way.loads.remove(&self.key);
         }
@@ -148,7 +148,7 @@ mod tests {
 
     type Flights = Arc<SingleFlight<&'static str, usize>>;
 
-    /// A load that ends when the test opens the gate, and counts how often it was begun.
+    /// A load that ends when the test opens the gate. It counts how often it was started.
     #[derive(Clone)]
     struct Gate {
         open: Arc<Semaphore>,
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(follower.await, (Ok(0), true));
     }
 
-    /// A caller that is not polled, as in a `select!` that waits for another branch, holds up no other caller.
+    /// A caller that is not polled, as in a `select!` that waits for another branch, does not block other callers.
     #[tokio::test]
     async fn a_load_needs_no_caller_that_is_polled() {
         let (flights, gate) = (Flights::default(), Gate::closed());
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(flights.len(), 1);
         drop(caller);
         assert_eq!(flights.len(), 0);
-        // The list itself does not grow either.
+        // The list does not grow either.
         until(|| lock(&flights.0).loads.is_empty()).await;
         until(|| Arc::strong_count(&gate.open) == 1).await;
         gate.open.add_permits(1);

@@ -1,24 +1,24 @@
-//! Where a token came from, for the caller who gets it.
+//! The source of a token, as its caller sees it.
 
 use std::sync::Arc;
 
 use super::{LoadedFrom, Report};
 
-/// Where a token came from.
+/// The place where an acquisition got its token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Source {
-    /// The cache; nothing was sent.
+    /// The memory of the cache. No request was sent.
     Cache,
-    /// The store behind the cache; nothing was sent to the token service.
+    /// The store of the cache. No request was sent to the token service.
     Store,
-    /// The token service, by this call.
+    /// The token service, in a request of this call.
     Service,
-    /// The token service, by another call that was already under way for the same token.
+    /// The token service, in a request for the same token that another call had started.
     Joined,
 }
 
-/// How a token reached its caller.
+/// The source of a token, with a report of its requests.
 #[derive(Clone)]
 pub(crate) struct Obtained {
     pub(crate) source: Source,

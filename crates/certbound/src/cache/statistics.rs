@@ -1,35 +1,35 @@
-//! What a cache did, counted without getting in the way of its hits.
+//! The counters of a cache. They do not slow down its hits.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// What a cache holds, and what it did since it was made.
+/// The counters of a cache since its creation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheStatistics {
-    /// Tokens held.
+    /// The number of tokens in memory.
     pub tokens: usize,
-    /// Bytes they take, about.
+    /// The approximate memory of these tokens, in bytes.
     pub bytes: usize,
-    /// Acquisitions that were served from the cache.
+    /// Acquisitions that got a token from memory.
     pub hits: u64,
-    /// Acquisitions that found no token they could be served.
+    /// Acquisitions that found no fresh token in memory.
     pub misses: u64,
-    /// Misses that waited for a request already under way.
+    /// Misses that waited for a request of another caller.
     pub joined: u64,
-    /// Tokens put into the cache.
+    /// Tokens that were put into memory.
     pub stored: u64,
-    /// Tokens that were dropped to make room.
+    /// Tokens that were evicted because the cache was full.
     pub evicted: u64,
-    /// Refreshes begun in the background, ahead of the end of a token.
+    /// Refreshes that started in the background while the old token was fresh.
     pub refreshes: u64,
     /// Refreshes in the background that failed.
     pub failed_refreshes: u64,
-    /// Misses for which the store behind the cache had the token.
+    /// Misses for which the store had the token.
     pub from_store: u64,
-    /// Times that the store behind the cache failed.
+    /// Failures of the store.
     pub store_failures: u64,
-    /// Acquisitions that waited for the service, which was away, and were served a token in its last minutes, or one of an
-    /// earlier certificate.
+    /// Acquisitions that waited for the unavailable token service and then got an older token: one in its last five
+    /// minutes, or one of an earlier certificate.
     pub in_outage: u64,
 }
 
@@ -46,7 +46,7 @@ pub(crate) enum Counted {
     FromStore,
 }
 
-/// Threads count hits apart from one another, so that no two fight for one number.
+/// Threads count hits in different places, so that they do not contend for one.
 const SHARDS: usize = 16;
 
 #[derive(Default)]
@@ -55,7 +55,7 @@ pub(super) struct Counters {
     others: [AtomicU64; 8],
 }
 
-/// Alone on its lines of the processor's cache.
+/// A counter on its own lines of the processor's cache.
 #[derive(Default)]
 #[repr(align(128))]
 struct Shard(AtomicU64);

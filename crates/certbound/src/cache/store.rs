@@ -1,4 +1,4 @@
-//! The seam behind the cache: where tokens outlive the process, or are shared with others.
+//! The interface of stores, which keep tokens after the process ends or share them with other processes.
 
 mod adapter;
 mod entry;
@@ -20,13 +20,15 @@ pub use self::key::StoreKey;
 pub use self::sealed::SealedStore;
 pub use self::sealing_key::SealingKey;
 
-/// Keeps tokens outside of the process: a file, a shared cache.
+/// A store of tokens outside of the process, for example a file or a shared cache.
 ///
-/// It is asked on a miss, before the token service is, by one of those who wait for a token. It is told each new token
-/// when those who waited have it, one after the other; [`TokenCache::flush`](crate::TokenCache::flush) waits for that. It
-/// does not judge: what it gives back is checked like an answer of the service (for this very request, not over, bound to
-/// the certificate) and is not used when it fails. A store that fails, panics, or takes longer than two seconds, is passed by
-/// with a warning. Entries are secrets that work for whoever holds them, unless bound; seal them where others can read.
+/// On a miss the cache reads the store once for all waiting callers, before it sends a request to the token service. It
+/// saves each new token in the background, one after another, after the waiting callers have got it.
+/// [`TokenCache::flush`](crate::TokenCache::flush) waits for this. A store need not check entries. The cache checks
+/// them like an answer of the service (for this request, not expired, bound to the certificate), and ignores an entry
+/// that fails a check. It also ignores a store that fails, panics or takes longer than two seconds, and logs a warning.
+/// An entry contains a secret. Every reader can use a token that is not bound, so encrypt the entries where others can
+/// read them.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -53,27 +55,28 @@ pub use self::sealing_key::SealingKey;
 /// let cache = TokenCache::new().with_store(InAMap::default());
 /// ```
 pub trait TokenStore: Send + Sync + 'static {
-    /// The entry for `key`, if there is one.
+    /// Returns the entry for `key`, or `None` if there is none.
     ///
     /// # Errors
-    /// [`StoreError`] when that cannot be told; the token service is asked instead.
+    /// [`StoreError`], if the store cannot tell. The cache then sends a request to the token service.
     fn load(&self, key: &StoreKey) -> impl Future<Output = Result<Option<StoreEntry>, StoreError>> + Send;
 
-    /// Keeps `entry` in the place of an earlier one. It may be dropped at any time; after
-    /// [`StoreEntry::expires_at`] it is of no use.
+    /// Stores `entry` and replaces an older one for `key`. The store may drop it at any time. After
+    /// [`StoreEntry::expires_at`] it is useless.
     ///
     /// # Errors
-    /// [`StoreError`] when it is not kept; the token is served all the same.
+    /// [`StoreError`], if the entry is not stored. Callers get the token all the same.
     fn save(&self, key: &StoreKey, entry: StoreEntry) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Drops the entry for `key`, if there is one: it cannot be used.
+    /// Removes the entry for `key`, if there is one, because it must not be used any more.
     ///
     /// # Errors
-    /// [`StoreError`] when it may be there still.
+    /// [`StoreError`], if the entry may still be there.
     fn remove(&self, key: &StoreKey) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// A token as a store keeps it: bytes that only the cache reads. Wiped when it is dropped, and never shown.
+/// A token in the form for a store: bytes that only the cache reads. They are wiped when the entry is dropped, and
+/// `Debug` does not show them.
 #[derive(Clone)]
 pub struct StoreEntry {
     bytes: Zeroizing<Vec<u8>>,
@@ -81,17 +84,17 @@ pub struct StoreEntry {
 }
 
 impl StoreEntry {
-    /// What a store has kept.
+    /// Creates an entry from the bytes and the expiry that a store has kept.
     pub fn new(bytes: Vec<u8>, expires_at: UnixTime) -> Self {
         Self { bytes: Zeroizing::new(bytes), expires_at }
     }
 
-    /// What a store is to keep. They hold the token.
+    /// Returns the bytes to store. They contain the token.
     pub fn expose(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// When its token is over.
+    /// Returns when the token expires.
     pub fn expires_at(&self) -> UnixTime {
         self.expires_at
     }
@@ -106,19 +109,19 @@ impl fmt::Debug for StoreEntry {
     }
 }
 
-/// Why a store could not keep a token, or give it back.
+/// Why a store could not save, load or remove a token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the token store failed: {0}")]
 pub struct StoreError(String);
 
 impl StoreError {
-    /// With a reason for the log; nothing secret.
+    /// Creates an error with a reason for the log. The reason must contain no secret.
     pub fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }
 }
 
-/// The object-safe twin of [`TokenStore`].
+/// The object-safe form of [`TokenStore`].
 pub(crate) trait AnyStore: Send + Sync {
     fn load<'a>(&'a self, key: &'a StoreKey) -> Answer<'a, Option<StoreEntry>>;
     fn save<'a>(&'a self, key: &'a StoreKey, entry: StoreEntry) -> Answer<'a, ()>;

@@ -1,4 +1,4 @@
-//! That keys are equal exactly when everything is that makes two tokens different.
+//! Tests that two keys are equal exactly if all facts are equal that make two tokens different.
 
 use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
@@ -11,10 +11,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::cache::StoreKey;
 
-/// Everything a key is made of, as plain values whose equality nobody wrote by hand.
+/// All parts of a key as plain values, whose equality is derived.
 #[derive(Clone, Debug, PartialEq)]
 struct Ingredients {
-    /// A managed identity's, without an authority.
+    /// Whether the key is for a managed identity, which has no authority.
     of_machine: bool,
     cloud: usize,
     tenant: String,
@@ -40,7 +40,7 @@ struct Ingredients {
 
 const CREDENTIALS: [&str; 4] = ["certificate", "assertion", "unbound assertion", "secret"];
 
-/// A small alphabet, so that values which run into one another when joined do occur.
+/// Words of a small alphabet, so that some different lists of words are equal when joined.
 fn word() -> impl Strategy<Value = String> {
     "[ab]{1,3}"
 }
@@ -72,7 +72,7 @@ fn ingredients() -> impl Strategy<Value = Ingredients> {
     );
     (who, what, extras, more).prop_map(|(who, what, extras, more)| Ingredients {
         of_machine: extras.4,
-        // What has no authority does not differ by it.
+        // Keys without an authority cannot differ in it.
         cloud: if extras.4 { 0 } else { who.0 },
         tenant: if extras.4 { "a.example".to_owned() } else { who.1 },
         region: who.2.filter(|_| !extras.4),
@@ -96,7 +96,7 @@ fn ingredients() -> impl Strategy<Value = Ingredients> {
     })
 }
 
-/// Two that differ in one ingredient only, or in none: whole random pairs would differ everywhere.
+/// Two sets of parts that differ in at most one part. Two random sets would differ in every part.
 fn neighbours() -> impl Strategy<Value = (Ingredients, Ingredients)> {
     (ingredients(), ingredients(), 0..22_usize).prop_map(|(one, donor, at)| {
         let mut other = one.clone();

@@ -1,4 +1,4 @@
-//! A store as the cache uses it: limited in time, believed in nothing, and never in the way.
+//! The adapter between the cache and a store. It limits the time, checks every entry, and ignores failures.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use super::{AnyStore, StoreError, StoreKey, TokenStore};
 use crate::cache::key::KeyRef;
 use crate::cache::{Entry, Payload, RequestSeq};
 
-/// How long a store may take. Asking the token service anew costs less than waiting for ever.
+/// The time limit for one operation of a store. A new request to the token service is better than waiting longer.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// How long whoever wants to end may be held up by all that waits for a store.
+/// The time limit of a flush.
 const FLUSH: Duration = Duration::from_secs(5);
 
 pub(super) type AnyShared = Arc<dyn AnyStore>;
@@ -33,10 +33,10 @@ impl StoreAdapter {
         Self { writer: Writer::new(Arc::clone(&store)), store }
     }
 
-    /// The token that is wanted, alive or not, if the store has one that is what it should be.
+    /// Returns the token for `key`, fresh or not, if the store has an entry that passes the checks.
     pub(crate) async fn load(&self, key: &KeyRef<'_>, payload: &Payload, seq: RequestSeq) -> Option<Entry> {
         let name = StoreKey::of(key);
-        // By its whole key: the name does not tell a secret.
+        // The whole key is compared, because the name does not depend on the client's secret.
         if let Some(held) = self.writer.pending(&name).filter(|held| held.key().as_ref() == *key) {
             return Some(held);
         }
@@ -60,24 +60,24 @@ impl StoreAdapter {
         }
     }
 
-    /// Keeps a token, soon.
+    /// Saves a token in the background.
     pub(crate) fn save(&self, held: &Entry) {
         self.writer.save(held);
     }
 
-    /// Drops a token, soon; it is not given any more from now on.
+    /// Removes a token in the background. From now on `load` does not return it.
     pub(crate) fn forget(&self, key: &KeyRef<'_>, now: UnixTime) {
         self.writer.forget(StoreKey::of(key), now);
     }
 
-    /// Waits until everything is written, or was given up, or it takes too long.
+    /// Waits until every job is done or was dropped, for at most five seconds.
     pub(crate) async fn flush(&self) {
         if tokio::time::timeout(FLUSH, self.writer.write_all()).await.is_err() {
             tracing::warn!("the token store is too slow to be waited for");
         }
     }
 
-    /// How often the store failed.
+    /// Returns how often the store failed.
     pub(crate) fn failures(&self) -> u64 {
         self.writer.failures()
     }
@@ -89,7 +89,7 @@ impl Drop for StoreAdapter {
     }
 }
 
-/// What a store answers. One that fails, panics or takes too long must not be in the way.
+/// Returns the answer of a store. A panic and an expired time limit become errors.
 pub(super) async fn passed_by<T>(
     answer: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {

@@ -1,4 +1,4 @@
-//! A token as bytes, and back: written once, read with suspicion.
+//! The form of a token in a store, and the checks of an entry that is read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,20 +18,20 @@ use crate::certificate::{Binding, observe};
 use crate::correlation::CorrelationId;
 use crate::rejected::TokenHash;
 
-/// The form that is written, and the only one that is read.
+/// The version of the form. Entries of other versions are not read.
 const VERSION: u32 = 2;
-/// More than everything beside the token itself takes, mostly.
+/// A size in bytes that is enough for most entries, without the token and the members of `Rare`.
 const BESIDE: usize = 4 * 1024;
 
 #[derive(Serialize)]
 struct Written<'a> {
     version: u32,
-    /// The key again: an entry that was put under another one is not used.
+    /// The name of the token again, so that an entry that was stored under a different name is not used.
     key: String,
-    /// Whose secret it was got by, by its hash.
+    /// The hash of the client's secret with which the token was requested.
     secret: Option<String>,
     token: &'a str,
-    /// From when its life counts.
+    /// When the lifetime of the token began.
     from: u64,
     expires_at: u64,
     refresh_at: Option<u64>,
@@ -65,7 +65,7 @@ struct Read {
     additional: Option<BTreeMap<String, String>>,
 }
 
-/// A secret in the moment it is read.
+/// The secret while an entry is parsed.
 struct SecretText(Secret);
 
 impl<'de> Deserialize<'de> for SecretText {
@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for SecretText {
     }
 }
 
-/// The token as a store is to keep it.
+/// Returns the entry for a token. `None` means that it cannot be serialised.
 pub(super) fn write(held: &Entry, key: &StoreKey) -> Option<StoreEntry> {
     let (life, body) = (held.expiry(), held.body());
     let written = Written {
@@ -94,15 +94,16 @@ pub(super) fn write(held: &Entry, key: &StoreKey) -> Option<StoreEntry> {
         granted: body.granted(),
         additional: body.rare.as_deref().map(|rare| &rare.additional),
     };
-    // Room for all of it from the start: a growing buffer would leave unwiped copies behind.
+    // The buffer has its full size from the start. A growing buffer would leave copies of the secret in memory that are
+    // not wiped.
     let room = body.secret.len() + body.rare.as_deref().map_or(0, |rare| 2 * rare.bytes()) + BESIDE;
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     serde_json::to_writer(&mut *bytes, &written).ok()?;
     Some(StoreEntry { bytes, expires_at: life.expires_at() })
 }
 
-/// The token that an entry holds, if it is for this key and what it says of itself holds: an entry is believed no more
-/// than an answer of the service. None where another secret got it, whose it may still be.
+/// Returns the token of an entry, if it is for this key and passes the same checks as an answer of the service.
+/// `Ok(None)` means that it was requested with a different client secret, for which it may still be valid.
 pub(super) fn read(
     entry: &StoreEntry,
     name: &StoreKey,
@@ -149,12 +150,12 @@ pub(super) fn read(
     Ok(Some(Entry::new(key, expiry, body, binding)))
 }
 
-/// Whether the token is seen to be bound to the certificate.
+/// Returns whether the token was read and names the certificate.
 fn check_kind(read: &Read, binding: Option<&Binding>, demands_observed: bool) -> Result<bool, &'static str> {
     if read.token.0.expose().is_empty() {
         return Err("its token is empty");
     }
-    // It goes into a header, a shell or a terminal as it stands.
+    // The token goes unchanged into a header, a shell or a terminal.
     if !is_b64token(read.token.0.expose().as_bytes()) {
         return Err("its token has a character that no token has");
     }

@@ -7,28 +7,30 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::cache::key::KeyRef;
 
-/// Changes when what a key is made of does: an older version's entries are not found.
+/// Must change when the parts of a key change. Entries of older versions are then not found.
 const VERSION: u32 = 2;
 
-/// The name under which a store keeps one token: SHA-256 of everything that makes it another token than the rest, so that
-/// it tells nothing of tenant, client or scope.
+/// The name under which a store keeps one token. It is the SHA-256 of the facts that distinguish this token from
+/// others, so it does not reveal tenant, client or scope.
 ///
-/// The same in every process of one version of this library; entries of another version may not be found.
+/// The name is the same in every process that uses the same version of this library. Entries of another version may not
+/// be found.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreKey([u8; 32]);
 
 impl StoreKey {
-    /// A name that a store has kept.
+    /// Creates the name from the bytes that a store has kept.
     pub fn from_bytes(hash: [u8; 32]) -> Self {
         Self(hash)
     }
 
-    /// The hash itself.
+    /// Returns the bytes of the hash.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The same token for somebody else: users of one store who must not meet give their names here.
+    /// Returns a different name for the same token. Users of one store that must not share tokens pass different
+    /// namespaces.
     #[must_use]
     pub fn within(&self, namespace: &[u8]) -> Self {
         let mut digest = Digest::new();
@@ -45,7 +47,7 @@ impl StoreKey {
     }
 }
 
-/// In lower-case hexadecimal.
+/// Writes the name in lower-case hexadecimal.
 impl fmt::Display for StoreKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -58,8 +60,8 @@ impl fmt::Debug for StoreKey {
     }
 }
 
-/// SHA-256 of what `Hash` writes, which by its contract is never the beginning of what another value writes. Numbers are
-/// written alike on every machine.
+/// The SHA-256 of the bytes that `Hash` writes. By the contract of `Hash` they are never the beginning of another
+/// value's bytes. Numbers are written in the same way on every machine.
 struct Digest(Context);
 
 impl Digest {
@@ -99,21 +101,21 @@ impl Hasher for Digest {
         self.write_u64(number as u64);
     }
 
-    /// Not asked for: `end` has all of it.
+    /// This is never called, because `end` returns the whole hash.
     fn finish(&self) -> u64 {
         0
     }
 }
 
 impl KeyRef<'_> {
-    /// Every part whole, where a map needs only as much as spreads well.
+    /// Hashes every part completely. The hash of the map uses only a part of the thumbprint.
     fn each_part(&self, state: &mut Digest) {
         self.head.client.parts_shown().hash(state);
         self.head.kind.hash(state);
         self.thumbprint.hash(state);
         self.head.scope.as_str().hash(state);
         self.extras.hash(state);
-        // The rest is never the beginning of another key's rest, so what follows it makes another name.
+        // The bytes above are never the beginning of another key's bytes, so additional bytes give a different name.
         if self.head.client.demands_observed() {
             state.write(b"observed");
         }

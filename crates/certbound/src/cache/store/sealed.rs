@@ -1,4 +1,4 @@
-//! Tokens in one sealed file, for programs that run often and not for long.
+//! A store in one encrypted file, for programs that run often and end soon.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,20 +16,22 @@ use super::{StoreEntry, StoreError, StoreKey, TokenStore};
 use crate::state::{Lock, StateDirectory};
 
 const FILE: &str = "tokens.sealed";
-/// Sealed by a key that is not beside it.
+/// The file if the key is not stored beside it.
 const FILE_BY_OTHER_KEY: &str = "tokens-by-other-key.sealed";
-/// Those that end soonest go first, and so those that are over. Only then: a clock can be wrong for a while.
+/// The limits of the file. If it is full, the tokens that expire first are removed. Expired tokens are not removed
+/// earlier, because a clock can be wrong for a while.
 const TOKENS: usize = 128;
 const BYTES: usize = 256 * 1024;
-/// How long another process that writes is waited for, and how often it is looked after.
+/// How long a write waits for a lock that another process holds, and how often it tries to take it.
 const PATIENCE: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(5);
 
-/// A [`TokenStore`] of one file, sealed by AES-256-GCM, in a folder of one's own.
+/// A [`TokenStore`] in one file of a private folder, encrypted with AES-256-GCM.
 ///
-/// Processes may share it: the file is written whole or not at all, under a lock. A file that is damaged, sealed by another
-/// key or of another version is ignored with a warning, and replaced. It keeps at most 128 tokens in 256 KiB. With its key
-/// in a file beside it, the seal is access control and nothing more: who can read the folder can read the tokens.
+/// Several processes may share the file. It is replaced as a whole, under a lock. A file is ignored with a warning, and
+/// later replaced, if it is damaged, encrypted with a different key or of another version. It has at most 128 tokens in
+/// 256 KiB. If the key is in a file beside it, the encryption protects no better than the permissions of the folder:
+/// every user that can read the folder can read the tokens.
 ///
 /// ```no_run
 /// use certbound::{SealedStore, StateDirectory, TokenCache};
@@ -48,11 +50,11 @@ struct Inner {
     key: SealingKey,
     file: &'static str,
     namespace: Vec<u8>,
-    /// To change the file, in this process.
+    /// Orders the changes of the file in this process.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// What the file holds, by the hexadecimal name.
+/// The content of the file, by the name in hexadecimal.
 #[derive(Default, Serialize, Deserialize)]
 struct Tokens(BTreeMap<String, Kept>);
 
@@ -60,21 +62,22 @@ struct Tokens(BTreeMap<String, Kept>);
 #[serde(deny_unknown_fields)]
 struct Kept {
     expires_at: u64,
-    /// In base64.
+    /// The entry in base64.
     entry: Zeroizing<String>,
 }
 
 impl SealedStore {
-    /// Sealed by the key in a file beside it (mode 0600), which is made if there is none. Reads the disk.
+    /// Opens a store whose key is in a file in the same folder (mode 0600). If there is no key, creates one. Reads the
+    /// disk.
     ///
     /// # Errors
-    /// [`StoreError`] when the key can neither be read nor written.
+    /// [`StoreError`], if the key can neither be read nor written.
     pub fn with_key_file(folder: &StateDirectory) -> Result<Self, StoreError> {
         let key = SealingKey::beside(folder, lock)?;
         Ok(Self::new(folder, key, FILE))
     }
 
-    /// Sealed by a key that is kept elsewhere, such as the system's keychain.
+    /// Opens a store whose key is kept elsewhere, for example in the system's keychain.
     pub fn with_key(folder: &StateDirectory, key: SealingKey) -> Self {
         Self::new(folder, key, FILE_BY_OTHER_KEY)
     }
@@ -84,7 +87,7 @@ impl SealedStore {
         Self { inner: Arc::new(Inner { state, key, file, namespace: Vec::new(), turn }) }
     }
 
-    /// The same file for a part of the world that must not see another's tokens.
+    /// Returns a store in the same file that sees only the tokens of this namespace.
     #[must_use]
     pub fn within(self, namespace: &[u8]) -> Self {
         let Inner { state, key, file, turn, .. } = &*self.inner;
@@ -92,7 +95,7 @@ impl SealedStore {
         Self { inner: Arc::new(Inner { state, key, file, namespace: namespace.to_vec(), turn }) }
     }
 
-    /// Files are not for the async threads.
+    /// Runs `work` on a thread for blocking work, because it reads and writes files.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
@@ -102,8 +105,8 @@ impl SealedStore {
         tokio::task::spawn_blocking(move || work(&inner)).await.map_err(stopped)?
     }
 
-    /// As [`SealedStore::blocking`], one after another: what began goes on when nobody waits for it any more, and must not
-    /// come after what was decided later.
+    /// Changes the file, one change at a time. A change continues if its caller is dropped, and must not come after a
+    /// change that was decided later.
     async fn changing(
         &self,
         change: impl FnOnce(&mut Tokens) -> bool + Send + 'static,
@@ -149,7 +152,7 @@ impl TokenStore for SealedStore {
 }
 
 impl Inner {
-    /// What the file holds; nothing, if it is not what we wrote.
+    /// Returns the content of the file. It is empty if the file cannot be opened with this key and version.
     fn read(&self) -> Tokens {
         let Some(mut content) = self.state.read(self.file) else { return Tokens::default() };
         let tokens = self.key.open(&mut content).and_then(|text| serde_json::from_slice(text).ok());
@@ -159,7 +162,7 @@ impl Inner {
         })
     }
 
-    /// Writes the file anew with what `change` makes of it, if that says that it is another.
+    /// Applies `change` to the content and writes the file if `change` returns true.
     fn change(&self, change: impl FnOnce(&mut Tokens) -> bool) -> Result<(), StoreError> {
         self.state.check().map_err(|error| StoreError::new(error.to_string()))?;
         let lock = lock(&self.state, self.file)?;
@@ -168,7 +171,8 @@ impl Inner {
             return Ok(());
         }
         tokens.make_room();
-        // Room for all of it from the start: a growing buffer would leave unwiped copies behind.
+        // The buffer has its full size from the start. A growing buffer would leave copies of the secrets in memory
+        // that are not wiped.
         let mut text = Zeroizing::new(Vec::with_capacity(tokens.bytes() + SealingKey::OVERHEAD));
         serde_json::to_writer(&mut *text, &tokens).map_err(|error| StoreError::new(error.to_string()))?;
         let sealed = self.key.seal(text)?;
@@ -186,13 +190,14 @@ impl Tokens {
         }
     }
 
-    /// As JSON, about.
+    /// Returns the approximate size as JSON, in bytes.
     fn bytes(&self) -> usize {
         self.0.iter().map(|(name, kept)| name.len() + kept.entry.len() + 64).sum()
     }
 }
 
-/// The right to write a file. Whoever has it is done in a moment, or was stopped while he had it.
+/// Takes the lock for writing a file. Other processes hold it only for a short time, so it waits for one second at
+/// most.
 fn lock(state: &StateDirectory, file: &str) -> Result<Lock, StoreError> {
     #[expect(
         clippy::disallowed_methods,

@@ -1,4 +1,4 @@
-//! The key that seals tokens on a disk.
+//! The key that encrypts tokens on a disk.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,37 +10,37 @@ use super::StoreError;
 use crate::state::{Lock, StateDirectory};
 
 const FILE: &str = "tokens.key";
-/// What a sealed file begins with: its form, told before and authenticated with its content.
+/// The first bytes of an encrypted file, which name its form. They are authenticated together with the content.
 const FORM: &[u8] = b"certbound tokens 1\n";
 
-/// A key of AES-256-GCM. Wiped when it is dropped, and never shown.
+/// A key for AES-256-GCM. It is wiped when it is dropped, and `Debug` does not show it.
 #[derive(Clone)]
 pub struct SealingKey(Arc<Zeroizing<[u8; 32]>>);
 
 impl SealingKey {
     pub(super) const OVERHEAD: usize = 64;
 
-    /// The key that these bytes are.
+    /// Creates the key from its 32 bytes.
     pub fn from_bytes(bytes: Zeroizing<[u8; 32]>) -> Self {
         Self(Arc::new(bytes))
     }
 
-    /// A fresh one.
+    /// Creates a random key.
     ///
     /// # Errors
-    /// [`StoreError`] when the system has no random bytes.
+    /// [`StoreError`], if the system has no random bytes.
     pub fn random() -> Result<Self, StoreError> {
         let mut bytes = Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(&mut *bytes).map_err(|_| StoreError::new("no random bytes"))?;
         Ok(Self::from_bytes(bytes))
     }
 
-    /// The key itself, to be kept elsewhere.
+    /// Returns the bytes of the key, so that they can be kept elsewhere.
     pub fn expose(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The key in a file of the folder. It is made if there is none, by one of the processes that want it.
+    /// Returns the key in a file of the folder. If there is none, one of the processes that need it creates it.
     pub(super) fn beside(
         folder: &StateDirectory,
         lock: impl FnOnce(&StateDirectory, &str) -> Result<Lock, StoreError>,
@@ -65,7 +65,7 @@ impl SealingKey {
         read().ok_or_else(|| StoreError::new("its key could not be written"))
     }
 
-    /// Form, nonce and what is sealed.
+    /// Encrypts the content. The result is the form, the nonce, and the encrypted content with its tag.
     pub(super) fn seal(&self, mut content: Zeroizing<Vec<u8>>) -> Result<Vec<u8>, StoreError> {
         let failed = |_| StoreError::new("sealing failed");
         let nonce = self.cipher().map_err(failed)?.seal_in_place_append_tag(Aad::from(FORM), &mut *content);
@@ -73,7 +73,7 @@ impl SealingKey {
         Ok([FORM, nonce.as_ref(), &content].concat())
     }
 
-    /// What was sealed by this key, in the place of `sealed`.
+    /// Decrypts the content in place. Returns `None` if it was not encrypted with this key.
     pub(super) fn open<'a>(&self, sealed: &'a mut [u8]) -> Option<&'a [u8]> {
         let (form, rest) = sealed.split_at_mut_checked(FORM.len())?;
         let (nonce, content) = rest.split_at_mut_checked(NONCE_LEN)?;

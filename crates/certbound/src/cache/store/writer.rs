@@ -1,4 +1,4 @@
-//! What is to be written to a store: one thing after another, when those who waited have their token.
+//! The jobs for a store. They run one after another in the background, after the waiting callers have got their token.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,17 +11,17 @@ use super::adapter::{AnyShared, passed_by};
 use super::{StoreError, StoreKey, entry};
 use crate::cache::Entry;
 
-/// How many tokens wait for a store that is slow; the oldest are given up.
+/// The maximum number of jobs that wait for a slow store. If there are more, the oldest is dropped.
 const QUEUE: usize = 1_000;
-/// How many names of forgotten tokens are remembered until the store has dropped them.
+/// The maximum number of names of forgotten tokens that are remembered until the store has removed them.
 const FORGOTTEN: usize = 10_000;
 
 pub(super) struct Writer {
     store: AnyShared,
     jobs: Mutex<Jobs>,
-    /// One task writes at a time, so that the last decision about a name is what the store ends with.
+    /// One task writes at a time, so that the last job for a name is applied last.
     turn: tokio::sync::Mutex<()>,
-    /// Whether the cache is gone, so that no caller will ask for the tokens that wait.
+    /// Whether the cache was dropped, so that no caller will ask for the waiting tokens.
     pub(super) orphaned: AtomicBool,
     failures: AtomicU64,
 }
@@ -31,11 +31,12 @@ struct Jobs {
     waiting: VecDeque<StoreKey>,
     by_name: HashMap<StoreKey, (u64, Job)>,
     last: u64,
-    /// Whether a task writes.
+    /// Whether a task is writing.
     is_writing: bool,
-    /// Tokens that a caller wants to be forgotten and that are in the store still, perhaps.
+    /// Names that a caller wants to be forgotten, and that the store may still have.
     forgotten: HashSet<StoreKey>,
-    /// There were too many of those: nothing that is as old as this is believed.
+    /// Set when there were more than `FORGOTTEN` names. Stored tokens whose lifetime began at this time or earlier are
+    /// not used.
     distrusted: Option<UnixTime>,
 }
 
@@ -60,12 +61,12 @@ impl Writer {
         self.add(StoreKey::of(&held.key().as_ref()), Job::Save(held.clone()));
     }
 
-    /// Drops what the store has under a name. Nothing is known of whether there is anything.
+    /// Removes the entry that the store has under a name, if there is one.
     pub(super) fn remove(self: &Arc<Self>, name: StoreKey) {
         self.add(name, Job::Remove);
     }
 
-    /// As [`Writer::remove`], and nothing that was there at `now` is believed any more.
+    /// Removes an entry as [`Writer::remove`] does. From now on, the entry that the store had at `now` is not used.
     pub(super) fn forget(self: &Arc<Self>, name: StoreKey, now: UnixTime) {
         {
             let mut jobs = self.jobs();
@@ -78,7 +79,7 @@ impl Writer {
         self.remove(name);
     }
 
-    /// The token that the store is about to have.
+    /// Returns the token that waits to be saved under this name.
     pub(super) fn pending(&self, name: &StoreKey) -> Option<Entry> {
         match self.jobs().by_name.get(name) {
             Some((_, Job::Save(held))) => Some(held.clone()),
@@ -86,7 +87,7 @@ impl Writer {
         }
     }
 
-    /// Whether a token that the store has is not to be used. If so, it is dropped.
+    /// Returns whether a stored token must not be used. If so, it is removed.
     pub(super) fn distrusts(self: &Arc<Self>, name: &StoreKey, found: Option<&Entry>) -> bool {
         let jobs = self.jobs();
         let forgotten = jobs.forgotten.contains(name);
@@ -108,7 +109,7 @@ impl Writer {
         }
         let given_up = if jobs.by_name.len() > QUEUE { jobs.waiting.pop_front() } else { None };
         let given_up = given_up.and_then(|name| jobs.by_name.remove(&name));
-        // Without a runtime the next token, or a flush, writes this one too.
+        // Without a runtime, the task for a later job, or a flush, does this one too.
         let runtime = Handle::try_current().ok().filter(|_| !jobs.is_writing);
         jobs.is_writing |= runtime.is_some();
         drop(jobs);
@@ -121,7 +122,7 @@ impl Writer {
         }
     }
 
-    /// Writes until no job is left. A second caller waits for the first one.
+    /// Runs jobs until there are no more. A second caller waits for the first one.
     pub(super) async fn write_all(&self) {
         loop {
             let _turn = self.turn.lock().await;
@@ -142,7 +143,7 @@ impl Writer {
     fn next(&self) -> Option<(StoreKey, u64, Job)> {
         let mut jobs = self.jobs();
         while let Some(name) = jobs.waiting.pop_front() {
-            // A name without a job was given up.
+            // A name without a job belongs to a dropped job.
             if let Some((number, job)) = jobs.by_name.get(&name) {
                 return Some((name, *number, job.clone()));
             }
@@ -154,7 +155,7 @@ impl Writer {
     fn done(&self, name: &StoreKey, number: u64, written: Result<(), StoreError>) {
         let mut jobs = self.jobs();
         match jobs.by_name.get(name) {
-            // Something else is to be done by now.
+            // A newer job for this name was added in the meantime.
             Some((current, _)) if *current != number => jobs.waiting.push_back(*name),
             _ => {
                 jobs.by_name.remove(name);
@@ -164,7 +165,7 @@ impl Writer {
             }
         }
         if let Err(error) = written {
-            // What is left is not worth waiting for, if nobody does.
+            // If the cache was dropped, no caller needs the remaining jobs, so a failure ends them.
             if self.orphaned.load(Ordering::Relaxed) {
                 (jobs.waiting, jobs.by_name) = Default::default();
             }
@@ -183,12 +184,12 @@ impl Writer {
     }
 
     fn jobs(&self) -> MutexGuard<'_, Jobs> {
-        // Nothing can panic while it is held.
+        // No code panics while the lock is held.
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What is being written. If whoever writes is given up, it is the next to be written.
+/// The job that is running. If its task is dropped, the job becomes the first of the waiting jobs.
 struct At<'w> {
     writer: &'w Writer,
     name: StoreKey,
@@ -203,7 +204,7 @@ impl Drop for At<'_> {
     }
 }
 
-/// A task that writes. If its runtime ends, the next token begins another task.
+/// A task that runs jobs. If its runtime ends, the next job starts another task.
 struct Writes(Arc<Writer>);
 
 impl Drop for Writes {
