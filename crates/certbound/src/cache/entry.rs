@@ -43,7 +43,7 @@ pub(crate) struct TokenBody {
 
 /// Facts that most answers do not have.
 pub(crate) struct Rare {
-    /// The scopes as the answer named them, with spaces between.
+    /// The granted scopes as the answer named them, separated by spaces.
     pub(crate) granted: Option<Box<str>>,
     /// The other members of the answer, as texts.
     pub(crate) additional: BTreeMap<String, String>,
