@@ -1,4 +1,4 @@
-//! The binding certificate: a chain and its private key, proven to belong together.
+//! The binding certificate: a chain with the private key of its leaf. Loading checks that they belong together.
 
 mod binding;
 mod encrypted;
@@ -34,14 +34,14 @@ pub use self::watched::{CertificateEvent, CertificateWatch, WatchError, WatchedC
 use crate::crypto::provider;
 use crate::error::BindingCertificateError;
 
-/// The largest certificate or key file that is read.
+/// The maximum size of a certificate or key file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// A certificate chain with the private key of its leaf, ready to present in TLS.
+/// A certificate chain with the private key of its leaf, for use in TLS.
 ///
-/// The key was checked against the certificate when it was loaded. Dates are not checked here, since they change:
-/// each acquisition checks them. The key stays inside; nothing returns it. RSA and EC (P-256, P-384, P-521) keys work
-/// for bound tokens; a Bearer token by certificate needs an RSA key.
+/// Loading checks that the key belongs to the certificate. It does not check dates: each acquisition checks them. No
+/// function returns the key. RSA and EC keys (P-256, P-384, P-521) can be used for bound tokens. A Bearer token by
+/// certificate needs an RSA key.
 ///
 /// ```no_run
 /// use certbound::BindingCertificate;
@@ -58,14 +58,14 @@ pub struct BindingCertificate {
 }
 
 impl BindingCertificate {
-    /// Reads a chain (leaf first) and its key from one PEM text, in any order of the two.
+    /// Reads a chain (leaf first) and its key from one PEM text. The key may be before or after the chain.
     ///
-    /// The key may be PKCS#8, PKCS#1 or SEC1, not encrypted; for one under a password there is
+    /// The key may be PKCS#8, PKCS#1 or SEC1, and must not be encrypted. For an encrypted key use
     /// [`BindingCertificate::from_encrypted_pem`].
     ///
     /// # Errors
-    /// [`BindingCertificateError`] for anything that is not exactly one usable key and at least one certificate, or
-    /// whose key is not the leaf's.
+    /// [`BindingCertificateError`], if there is not exactly one usable key, if there is no certificate, or if the key
+    /// does not belong to the leaf.
     pub fn from_pem(pem: &[u8]) -> Result<Self, BindingCertificateError> {
         Self::from_pem_pair(pem, pem)
     }
@@ -73,18 +73,19 @@ impl BindingCertificate {
     /// Reads the chain from one PEM text and the key from another.
     ///
     /// # Errors
-    /// As [`BindingCertificate::from_pem`].
+    /// The errors of [`BindingCertificate::from_pem`].
     pub fn from_pem_pair(chain: &[u8], key: &[u8]) -> Result<Self, BindingCertificateError> {
         Self::new(pem::chain(chain)?, pem::key(key, None)?)
     }
 
-    /// Reads a chain and its key, the key encrypted as PKCS#8 (`BEGIN ENCRYPTED PRIVATE KEY`), from one PEM text or two.
+    /// Reads a chain, and a key that is encrypted as PKCS#8 (`BEGIN ENCRYPTED PRIVATE KEY`). Both may be in one PEM
+    /// text.
     ///
-    /// PBES2 is read, by PBKDF2 or scrypt and AES or 3DES: what `openssl pkcs8 -topk8` writes. A key that is not
-    /// encrypted is taken too. Slow by design: the password's derivation is.
+    /// It supports PBES2 with PBKDF2 or scrypt, and AES or 3DES, which is what `openssl pkcs8 -topk8` writes. It also
+    /// accepts a key that is not encrypted. Deriving the key from the password is slow on purpose.
     ///
     /// # Errors
-    /// As [`BindingCertificate::from_pem`]; a wrong password is
+    /// The errors of [`BindingCertificate::from_pem`]. A wrong password is
     /// [`WrongPassword`](BindingCertificateError::WrongPassword).
     pub fn from_encrypted_pem(
         chain: &[u8],
@@ -94,11 +95,11 @@ impl BindingCertificate {
         Self::new(pem::chain(chain)?, pem::key(key, Some(password))?)
     }
 
-    /// Reads a PFX (PKCS#12) with its password; `None` and an empty password are the same. The cargo feature `pfx` adds
+    /// Reads a PFX (PKCS#12) with its password. `None` is the same as an empty password. The cargo feature `pfx` adds
     /// this function.
     ///
     /// # Errors
-    /// As [`BindingCertificate::from_pem`]; a wrong password is
+    /// The errors of [`BindingCertificate::from_pem`]. A wrong password is
     /// [`WrongPassword`](BindingCertificateError::WrongPassword).
     #[cfg(feature = "pfx")]
     pub fn from_pfx(pfx: &[u8], password: Option<&Secret>) -> Result<Self, BindingCertificateError> {
@@ -106,7 +107,7 @@ impl BindingCertificate {
         Self::new(chain, key)
     }
 
-    /// [`BindingCertificate::from_pem`] on a file.
+    /// Does the same as [`BindingCertificate::from_pem`] with a file.
     ///
     /// # Errors
     /// Also [`Unreadable`](BindingCertificateError::Unreadable).
@@ -114,7 +115,7 @@ impl BindingCertificate {
         Self::from_pem(&read_file(path.as_ref())?)
     }
 
-    /// [`BindingCertificate::from_pem_pair`] on two files.
+    /// Does the same as [`BindingCertificate::from_pem_pair`] with two files.
     ///
     /// # Errors
     /// Also [`Unreadable`](BindingCertificateError::Unreadable).
@@ -125,7 +126,7 @@ impl BindingCertificate {
         Self::from_pem_pair(&read_file(chain.as_ref())?, &read_file(key.as_ref())?)
     }
 
-    /// [`BindingCertificate::from_encrypted_pem`] on two files, which may be the same.
+    /// Does the same as [`BindingCertificate::from_encrypted_pem`] with two files, which may be the same file.
     ///
     /// # Errors
     /// Also [`Unreadable`](BindingCertificateError::Unreadable).
@@ -137,7 +138,7 @@ impl BindingCertificate {
         Self::from_encrypted_pem(&read_file(chain.as_ref())?, &read_file(key.as_ref())?, password)
     }
 
-    /// [`BindingCertificate::from_pfx`] on a file. The cargo feature `pfx` adds this function.
+    /// Does the same as [`BindingCertificate::from_pfx`] with a file. The cargo feature `pfx` adds this function.
     ///
     /// # Errors
     /// Also [`Unreadable`](BindingCertificateError::Unreadable).
@@ -149,13 +150,13 @@ impl BindingCertificate {
         Self::from_pfx(&read_file(path.as_ref())?, password)
     }
 
-    /// Reads a chain and its key from one PEM file. The password opens the key if it is encrypted.
+    /// Reads a chain and its key from one PEM file. The password is for an encrypted key.
     ///
     /// It refuses a PFX in every build, with and without the cargo feature `pfx`.
     ///
     /// # Errors
-    /// As [`BindingCertificate::from_encrypted_pem`]; also [`Unreadable`](BindingCertificateError::Unreadable) and
-    /// [`PfxInsteadOfPem`](BindingCertificateError::PfxInsteadOfPem).
+    /// The errors of [`BindingCertificate::from_encrypted_pem`], [`Unreadable`](BindingCertificateError::Unreadable)
+    /// and [`PfxInsteadOfPem`](BindingCertificateError::PfxInsteadOfPem).
     pub fn from_file(
         path: impl AsRef<Path>,
         password: Option<&Secret>,
@@ -164,11 +165,11 @@ impl BindingCertificate {
         Self::from_maybe_encrypted_pem(&bytes, &bytes, password)
     }
 
-    /// Reads a PEM or a PFX file, whichever it is. The password opens the PFX, or the key in the PEM if it is encrypted.
-    /// The cargo feature `pfx` adds this function.
+    /// Reads a PEM file or a PFX file, depending on the content. The password is for the PFX, or for an encrypted key
+    /// in the PEM. The cargo feature `pfx` adds this function.
     ///
     /// # Errors
-    /// As [`BindingCertificate::from_file`] and [`BindingCertificate::from_pfx_file`].
+    /// The errors of [`BindingCertificate::from_file`] and [`BindingCertificate::from_pfx_file`].
     #[cfg(feature = "pfx")]
     pub fn from_pem_or_pfx_file(
         path: impl AsRef<Path>,
@@ -200,14 +201,14 @@ impl BindingCertificate {
             .key_provider
             .load_private_key(key)
             .map_err(|_| BindingCertificateError::KeyUnusable)?;
-        // The token service knows no other kinds.
+        // The token service accepts only these two kinds of keys.
         if !matches!(signing_key.algorithm(), SignatureAlgorithm::RSA | SignatureAlgorithm::ECDSA) {
             return Err(BindingCertificateError::KeyUnusable);
         }
         Self::joined(chain, signing_key)
     }
 
-    /// A single certificate, DER, with the key it was issued for.
+    /// Creates a certificate without issuers from its DER and the key that it was issued for.
     pub(crate) fn from_der_and_key(
         der: Vec<u8>,
         key: &Arc<dyn SigningKey>,
@@ -225,7 +226,7 @@ impl BindingCertificate {
         Ok(Self { chain: Arc::new(chain), key: Arc::new(CertifiedKey::new(certificates, key)), opened })
     }
 
-    /// The same certificate with a key that behaves otherwise.
+    /// Returns the same certificate with a different key object.
     #[cfg(test)]
     pub(crate) fn with_key(&self, key: Arc<dyn SigningKey>) -> Self {
         let key = CertifiedKey { key, ..(*self.key).clone() };
@@ -233,32 +234,32 @@ impl BindingCertificate {
         Self { chain: Arc::clone(&self.chain), key: Arc::new(key), opened }
     }
 
-    /// The public half, leaf first.
+    /// Returns the public chain, leaf first.
     pub fn chain(&self) -> &CertificateChain {
         &self.chain
     }
 
-    /// `x5t#S256` of the leaf.
+    /// Returns the `x5t#S256` of the leaf.
     pub fn thumbprint(&self) -> Thumbprint {
         self.chain.thumbprint()
     }
 
-    /// Whether the key is RSA, which a certificate-signed assertion needs.
+    /// Returns whether the key is RSA. A signed assertion needs an RSA key.
     pub fn is_rsa(&self) -> bool {
         self.key.key.algorithm() == SignatureAlgorithm::RSA
     }
 
-    /// What TLS presents.
+    /// Returns the chain and key that TLS uses.
     pub(crate) fn certified_key(&self) -> &Arc<CertifiedKey> {
         &self.key
     }
 
-    /// Which opening of the key this is.
+    /// Returns the number of this opening of the key.
     pub(crate) fn key_id(&self) -> KeyId {
         self.opened.key()
     }
 
-    /// Tells `keeper` when the last handle on the key is dropped.
+    /// Notifies `keeper` when the last handle of the key is dropped.
     pub(crate) fn when_key_is_dropped<K: ForgetKey + 'static>(&self, keeper: &Arc<K>) {
         let keeper = Arc::downgrade(keeper);
         self.opened.tell(keeper);
@@ -269,12 +270,12 @@ impl BindingCertificate {
         self.opened.told()
     }
 
-    /// Signs with RSA-PSS, SHA-256, salt as long as the hash: `PS256` (RFC 7518, section 3.5).
+    /// Signs with RSA-PSS and SHA-256. The salt is as long as the hash: `PS256` (RFC 7518, section 3.5).
     pub(crate) fn sign_ps256(&self, message: &[u8]) -> Result<Vec<u8>, BindingCertificateError> {
         self.sign_rsa(SignatureScheme::RSA_PSS_SHA256, message)
     }
 
-    /// Signs with RSA PKCS #1 v1.5, SHA-256: `RS256` (RFC 7518, section 3.3).
+    /// Signs with RSA PKCS #1 v1.5 and SHA-256: `RS256` (RFC 7518, section 3.3).
     pub(crate) fn sign_rs256(&self, message: &[u8]) -> Result<Vec<u8>, BindingCertificateError> {
         self.sign_rsa(SignatureScheme::RSA_PKCS1_SHA256, message)
     }
@@ -300,9 +301,10 @@ impl fmt::Debug for BindingCertificate {
     }
 }
 
-/// Whether the key is the certificate's. A key that cannot tell its public half is refused: unproven is not equal.
+/// Returns whether the key belongs to the certificate. A key that cannot return its public key is refused, because
+/// nothing proves that it belongs.
 ///
-/// The public halves are compared as they stand, since the TLS library's own check also refuses X.509 version 1.
+/// The public keys are compared as bytes, because the check of the TLS library also refuses X.509 version 1.
 fn belongs(key: &dyn SigningKey, chain: &CertificateChain) -> bool {
     key.public_key().is_some_and(|public| public.as_ref() == chain.public_key_info())
 }
@@ -312,7 +314,7 @@ fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, BindingCertificateError>
     read_all(path, file)
 }
 
-/// The same of nothing but a file: a pipe of that name must not make a program wait that goes on without it.
+/// Reads a regular file only. A pipe with that name would block the reader.
 fn read_regular_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, BindingCertificateError> {
     let mut options = File::options();
     options.read(true);
@@ -329,7 +331,8 @@ fn read_regular_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, BindingCertifica
 }
 
 fn read_all(path: &Path, file: File) -> Result<Zeroizing<Vec<u8>>, BindingCertificateError> {
-    // Room for all of it from the start: a growing buffer would leave unwiped copies of the key behind.
+    // The buffer has its full size from the start. A growing buffer would leave copies of the key in memory that are
+    // not wiped.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES as usize + 1));
     file.take(MAX_FILE_BYTES + 1)
         .read_to_end(&mut bytes)

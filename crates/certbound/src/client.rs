@@ -1,4 +1,4 @@
-//! Clients: what they are asked for.
+//! Clients, and the tokens that can be requested from them.
 
 mod builder;
 mod leg1;
@@ -25,27 +25,29 @@ use crate::credential::{
 use crate::error::Error;
 use crate::token::{BearerToken, BoundToken};
 
-/// A confidential client: one application in one tenant, with one kind of credential.
+/// A confidential client: one application at one authority, with one kind of credential.
 ///
-/// Cheap to clone; clones share cache and connections. `Client<ByCertificate>` runs the direct flow and is a Leg 1;
-/// `Client<ByAssertion>` is Leg 2; `Client<BySecret>` and `Client<ByUnboundAssertion>` get Bearer tokens only.
+/// It is cheap to clone, and clones share cache and connections. `Client<ByCertificate>` runs the direct flow and can
+/// be a Leg 1. `Client<ByAssertion>` is Leg 2. `Client<BySecret>` and `Client<ByUnboundAssertion>` get only Bearer
+/// tokens.
 #[derive(Clone)]
 pub struct Client<C> {
     pub(crate) issuer: TokenService,
-    /// Ends with the last of those who can ask for tokens.
+    /// Owns the background tasks. They are aborted when the last clone and the last resource of this client are
+    /// dropped.
     pub(crate) background: Arc<Background>,
     pub(crate) credential: C,
 }
 
 impl Client<NoCredential> {
-    /// Begins a client for the application `client_id` at `authority`; at Entra it is a GUID.
+    /// Returns a builder of a client for the application `client_id` at `authority`. In Entra the id is a GUID.
     pub fn builder(authority: Authority, client_id: impl Into<String>) -> ClientBuilder<NoCredential> {
         ClientBuilder::new(authority, client_id.into())
     }
 }
 
 impl<C: Credential> Client<C> {
-    /// A token for `scope` that is bound to the client's certificate. Await it, after any options.
+    /// Requests a token for `scope` that is bound to the client's certificate. Set options, then await it.
     pub fn bound_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BoundToken>
     where
         C: Binds,
@@ -53,39 +55,40 @@ impl<C: Credential> Client<C> {
         Acquire::new(&self.issuer, scope)
     }
 
-    /// A Bearer token for `scope`. Await it, after any options.
+    /// Requests a Bearer token for `scope`. Set options, then await it.
     pub fn bearer_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BearerToken> {
         Acquire::new(&self.issuer, scope)
     }
 
-    /// A Bearer token for `scopes` in the name of the user whose access token for this application is `user` (Entra's
-    /// on-behalf-of flow). Await it, after any options.
+    /// Requests a Bearer token for `scopes` on behalf of a user (Entra's On-Behalf-Of flow). `user` is the user's
+    /// access token for this application. Set options, then await it.
     ///
-    /// The tokens of each user are kept apart in the cache, by the hash of `user`. The protocol has no bound token for
-    /// a user; a client of `with_assertions`, or one with `bearer_over_mtls`, still presents its certificate. A refresh
-    /// token in the answer is not kept. Make `scopes` by [`ResourceScope::for_user`].
+    /// Tokens are cached separately for each `user`, by its hash. The protocol has no bound tokens for users. A client
+    /// of `with_assertions`, or with `bearer_over_mtls`, still presents its certificate. A refresh token in the answer
+    /// is ignored. Create `scopes` with [`ResourceScope::for_user`].
     pub fn on_behalf_of<'a>(&'a self, user: &Secret, scopes: &'a ResourceScope) -> Acquire<'a, BearerToken> {
         Acquire::new(&self.issuer, scopes).on_behalf_of(user)
     }
 
-    /// The authority the client was built for.
+    /// Returns the authority for which the client was built.
     pub fn authority(&self) -> &Authority {
         &self.core().authority
     }
 
-    /// The application's id.
+    /// Returns the application's id.
     pub fn client_id(&self) -> &str {
         &self.core().client_id
     }
 }
 
 impl Client<ByCertificate> {
-    /// Leg 1 alone: an assertion for the token exchange, bound to the client's certificate. Never from a cache.
+    /// Requests only Leg 1: an assertion for the token exchange that is bound to the client's certificate. It is never
+    /// cached.
     pub fn assertion(&self) -> AcquireLeg1<'_> {
         AcquireLeg1::new(self)
     }
 
-    /// The certificate the client authenticates with; of watched files the one in use now.
+    /// Returns the certificate of the client. For watched files it is the one in use now.
     pub fn binding(&self) -> Binding {
         self.credential.certificate.current()
     }

@@ -1,4 +1,4 @@
-//! What a client authenticates with, as a type: it decides which tokens can be asked for.
+//! The credential of a client, as a type: it decides which tokens can be requested.
 
 mod assertion;
 mod certificate;
@@ -24,20 +24,21 @@ use crate::cache::key::CallerId;
 use crate::certificate::{Binding, Blame};
 use crate::error::{BuildError, Error, Leg};
 
-/// No credential yet: credential setters exist only here, so a client cannot have two.
+/// No credential yet. Only a builder with this type has the functions that set a credential, so a client cannot have
+/// two.
 #[derive(Clone, Copy, Debug)]
 pub struct NoCredential {
     pub(crate) _private: (),
 }
 
-/// A credential a client can be built with.
+/// A credential with which a client can be built.
 #[diagnostic::on_unimplemented(
     message = "a client cannot be built without a credential",
     note = "call `with_certificate`, `with_assertions`, `with_unbound_assertions` or `with_secret` before `build`"
 )]
 pub trait Credential: sealed::Proves + Clone + Send + Sync + 'static {}
 
-/// A credential that has a certificate to bind a token to.
+/// A credential with a certificate to which tokens can be bound.
 #[diagnostic::on_unimplemented(
     message = "a client that authenticates by `{Self}` has no certificate to bind a token to",
     note = "use `with_certificate`, or `with_assertions` with a Leg 1"
@@ -58,18 +59,18 @@ mod sealed {
 
     use super::*;
 
-    /// What proves the client in one request, owned until the request is encoded.
+    /// The proof of one request. It owns its data until the request is encoded.
     pub enum Proof {
         CertificateOnly,
         Bound(BoundAssertion),
-        /// A JWT of the client's own, or one that somebody issued to it.
+        /// A JWT that the client signed, or one that another issuer signed for it.
         Jwt(Secret),
         Secret(std::sync::Arc<Secret>),
     }
 
-    /// The certificate of a credential, as far as it can be told without waiting.
+    /// The thumbprint of a credential's certificate, if it is known without waiting.
     pub enum Now {
-        /// The credential has none, ever.
+        /// The credential never has a certificate.
         Nobody,
         Known(Thumbprint),
         MustWait,
@@ -77,15 +78,15 @@ mod sealed {
 
     pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-    /// How the walk in `acquire` uses a credential.
+    /// The interface of a credential for acquisitions.
     pub trait Proves: Send + Sync {
-        /// The certificate, when it can be told without waiting.
+        /// Returns the certificate's thumbprint, if it is known without waiting.
         fn certificate_now(&self) -> Now;
-        /// The certificate of this acquisition; none for a credential without one.
+        /// Returns the certificate of this acquisition. It is `None` for a credential without one.
         fn certificate(&self) -> Boxed<'_, Option<Binding>>;
-        /// Whether a request for this kind of token goes over TLS with the certificate.
+        /// Returns whether a request for this kind of token presents the certificate in TLS.
         fn presents(&self, kind: Kind) -> bool;
-        /// The proof for one request; in Leg 2 this runs Leg 1.
+        /// Returns the proof for one request. In Leg 2 it runs Leg 1.
         fn proof<'a>(
             &'a self,
             certificate: Option<&'a Binding>,
@@ -93,25 +94,27 @@ mod sealed {
             request: &'a AssertionRequest,
             now: UnixTime,
         ) -> Boxed<'a, Proof>;
-        /// Refuses a credential that cannot be meant.
+        /// Refuses a credential that can never be correct.
         fn check(&self) -> Result<(), BuildError> {
             Ok(())
         }
-        /// Certificates before the present one, newest first: their tokens may still live.
+        /// Returns the earlier certificates, newest first. Their tokens can still be valid.
         fn earlier(&self) -> Vec<Thumbprint> {
             Vec::new()
         }
-        /// The service blames the certificate: looks for another one, and tells whether there is one now.
+        /// Looks for a replacement, because the service blames the certificate. Returns whether there is a different
+        /// one now.
         fn replace<'a>(&'a self, _blamed: &'a Binding, _blame: Blame) -> Boxed<'a, bool> {
             Box::pin(async { Ok(false) })
         }
-        /// The service refused a request with this credential's proof.
+        /// Called when the service refused a request with this credential's proof.
         fn refused(&self) {}
-        /// The leg that a request with this credential is; none in the direct flow.
+        /// Returns the leg of requests with this credential. It is `None` in the direct flow.
         fn leg(&self) -> Option<Leg>;
-        /// Distinguishes credentials in cache keys.
+        /// Returns the kind of credential, which is part of cache keys.
         fn name(&self) -> &'static str;
-        /// Distinguishes those of one name and certificate, where they can be told apart before they are used.
+        /// Returns the id that distinguishes credentials of the same kind and certificate, if it is known before their
+        /// first use.
         fn caller_id(&self) -> Option<CallerId> {
             None
         }

@@ -1,4 +1,4 @@
-//! Calling a resource: header and TLS certificate both come from the token, so they cannot disagree.
+//! Calls of a resource. The header and the TLS certificate both come from the token, so they always belong together.
 
 mod challenge;
 mod prepare;
@@ -23,12 +23,11 @@ use crate::rejected::TokenHash;
 use crate::token::{BoundToken, Scheme};
 use crate::transport::{AnyTransport, TlsFacts, Via};
 
-/// A resource to call with bound tokens. Cheap to clone.
+/// A resource that is called with bound tokens. It is cheap to clone.
 ///
-/// Every call goes over TLS with the token's own certificate, and the token is sent only after the handshake showed
-/// that the resource asked for it. Redirects are not followed: a 3xx answer is returned as it is. An answer outside
-/// 2xx is an answer, not an error. It does not stream: bodies are whole, answers at most as large as the network's
-/// limit.
+/// Every call uses TLS with the token's own certificate. The token is sent only if the resource requested the
+/// certificate in the handshake. It does not follow redirects: an answer with any status is returned as an answer. It
+/// does not stream: bodies are complete in memory, and the network configuration limits the size of answers.
 ///
 /// ```no_run
 /// # async fn example(leg2: certbound::Client<certbound::ByAssertion>) -> Result<(), Box<dyn std::error::Error>> {
@@ -52,10 +51,10 @@ pub struct Resource {
 enum Tokens {
     Of {
         issuer: Arc<dyn AnyIssuer>,
-        /// Refreshes go on for as long as the resource can be called.
+        /// Keeps refreshes in the background running while the resource can be called.
         _background: Arc<Background>,
         scope: ResourceScope,
-        /// The hash of the key of its tokens.
+        /// The hash of the cache key of its tokens.
         hash: HeadHash,
     },
     Fixed {
@@ -64,7 +63,7 @@ enum Tokens {
     },
 }
 
-/// What TLS showed about the connection of a call; found in the answer's extensions.
+/// What TLS showed about the connection of a call. The extensions of the answer contain it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallFacts(pub TlsFacts);
 
@@ -78,17 +77,18 @@ impl Resource {
         Self { tokens: Tokens::Fixed { token, transport }, profile: None }
     }
 
-    /// Uses a profile of one's own. Default: by the host of each request ([`ResourceProfile::for_host`]), and for a token
-    /// of an OpenID issuer [`ResourceProfile::rfc8705`].
+    /// Sets the profile. Default: the profile for the host of each request ([`ResourceProfile::for_host`]), and
+    /// [`ResourceProfile::rfc8705`] for a token of an OpenID issuer.
     pub fn with_profile(mut self, profile: ResourceProfile) -> Self {
         self.profile = Some(profile);
         self
     }
 
-    /// A live token for the resource, from the cache where there is one. Made from a token, that very token.
+    /// Returns a valid token for the resource, from the cache if possible. A resource that was made from a token
+    /// returns this token.
     ///
     /// # Errors
-    /// As an acquisition.
+    /// The errors of an acquisition.
     pub async fn token(&self) -> Result<BoundToken, Error> {
         match &self.tokens {
             Tokens::Of { issuer, scope, hash, .. } => match hit_of_prepared(&**issuer, scope, *hash) {
@@ -101,16 +101,16 @@ impl Resource {
 
     /// Sends a request to the resource with a bound token.
     ///
-    /// A 401 that asks for other claims (continuous access evaluation) is answered once, with a new token. The URL
-    /// must be absolute and `https`. `Authorization`, `Host` and the headers that frame or reroute a request
-    /// (`Content-Length`, `Transfer-Encoding`, `Connection`, `TE`, `Upgrade`) are refused, and so is `CONNECT`.
+    /// If the answer is a 401 with a claims challenge (continuous access evaluation), the request is repeated once with
+    /// a new token. The URL must be absolute and `https`. The headers `Authorization`, `Host`, `Content-Length`,
+    /// `Transfer-Encoding`, `Connection`, `TE` and `Upgrade` are refused, and so is the method `CONNECT`.
     ///
-    /// The answer is the resource's, unchanged: it may repeat the token. Its extensions hold [`CallFacts`] and the
-    /// [`BoundToken`] that was sent, so that a program can look for it before it shows or logs the answer.
+    /// The answer is not changed, and it may repeat the token. Its extensions contain [`CallFacts`] and the
+    /// [`BoundToken`] that was sent, so that a program can remove the token before it shows or logs the answer.
     ///
     /// # Errors
-    /// As an acquisition, and [`Error::Transport`]: notably
-    /// [`CertificateNotRequested`](crate::TransportError::CertificateNotRequested), before the token was sent.
+    /// The errors of an acquisition, and [`Error::Transport`].
+    /// [`CertificateNotRequested`](crate::TransportError::CertificateNotRequested) means that the token was not sent.
     pub async fn call(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
         let host = check(&request)?.to_owned();
         let token = self.token().await?;
@@ -129,7 +129,7 @@ impl Resource {
                 let acquire = Acquire::<BoundToken>::new(&**issuer, scope);
                 acquire.claims(claims).rejected(rejected).await?
             }
-            // One token is what was given; another would be another's wish.
+            // The caller chose exactly this token, so it is not replaced.
             Tokens::Fixed { .. } => return Ok(answer),
         };
         self.send(again, &renewed, &profile).await
@@ -158,12 +158,11 @@ impl Resource {
     }
 }
 
-/// Who is called, with which token, and where the request ends: a header that says otherwise would be believed by some
-/// server on the way.
+/// Headers that follow from token, URL and body. A server on the way could believe a contradicting header.
 const OURS: [HeaderName; 7] =
     [AUTHORIZATION, HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, TE, UPGRADE];
 
-/// The host, of a request that a token may be sent with.
+/// Checks that a token may be sent with the request, and returns the request's host.
 fn check(request: &http::Request<Bytes>) -> Result<&str, Error> {
     let refuse =
         |reason: &str| Err(Error::misuse(None, Misuse::ResourceRequest { reason: reason.to_owned() }));

@@ -1,4 +1,4 @@
-//! A folder of one's own, in which a machine's key and certificates outlive the process.
+//! A private folder in which keys, certificates and tokens stay after the process ends.
 
 #[cfg(unix)]
 mod folder;
@@ -17,11 +17,12 @@ use self::folder::Folder;
 pub(crate) use self::folder::Lock;
 use crate::error::StateError;
 
-/// A folder that only its owner reads, for what is to be found again by the next process. Cheap to clone.
+/// A folder that only its owner can read, for files that the next process needs. It is cheap to clone.
 ///
-/// It holds nothing by itself: give it to [`MachineCertificates::kept_in`](crate::MachineCertificates::kept_in) and to
-/// [`SoftwareKeys::kept_in`](crate::SoftwareKeys::kept_in). Processes may share it: files are written whole or not at all,
-/// under a lock. A file in it that is damaged, or somebody else's, is ignored with a warning and replaced. On Unix only.
+/// It writes nothing by itself: pass it to [`MachineCertificates::kept_in`](crate::MachineCertificates::kept_in) and
+/// [`SoftwareKeys::kept_in`](crate::SoftwareKeys::kept_in). Several processes may share it: each file is replaced as a
+/// whole, under a lock. A file that is damaged, or that belongs to another user, is ignored with a warning and
+/// replaced. It exists on Unix only.
 ///
 /// ```no_run
 /// use certbound::{MachineCertificates, ManagedIdentity, SoftwareKeys, StateDirectory};
@@ -44,28 +45,29 @@ struct Inner {
 }
 
 impl StateDirectory {
-    /// Opens the folder, and makes it (mode 0700) if it is not there; what it is to be in must be.
+    /// Opens the folder, and creates it (mode 0700) if it does not exist. Its parent must exist.
     ///
     /// # Errors
-    /// [`StateError`] when it cannot be had, is not a folder, belongs to somebody else, or lets others in.
+    /// [`StateError`], if the folder cannot be opened or created, is not a folder, belongs to another user, or gives
+    /// access to others.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StateError> {
-        // Without a slash at the end, which would have a link followed.
+        // The path must not end with a slash, because the system would then follow a link.
         let path: PathBuf = path.into().components().collect();
         let folder = Folder::open(&path)?;
         Ok(Self { inner: Arc::new(Inner { path, folder }) })
     }
 
-    /// Where it is.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.inner.path
     }
 
-    /// Whether it is still the folder that was opened, and still its owner's alone.
+    /// Checks that the path still names the folder that was opened, and that only its owner has access.
     pub(crate) fn check(&self) -> Result<(), StateError> {
         self.inner.folder.check(&self.inner.path)
     }
 
-    /// A file's content, if there is one that is ours alone; why it was ignored is logged.
+    /// Returns the content of a file, if only its owner has access to it. The reason for ignoring a file is logged.
     pub(crate) fn read(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
         match self.inner.folder.read(name) {
             Ok(content) => Some(content),
@@ -77,7 +79,7 @@ impl StateDirectory {
         }
     }
 
-    /// Writes a file whole or not at all; its lock must be held. What went wrong is logged.
+    /// Replaces a file as a whole. The caller must hold its lock. An error is logged.
     pub(crate) fn write(&self, name: &str, content: &[u8], lock: &Lock) {
         if let Err(error) = self.try_write(name, content, lock) {
             let file = self.inner.path.join(name);
@@ -85,12 +87,12 @@ impl StateDirectory {
         }
     }
 
-    /// As [`StateDirectory::write`], and it is the caller who says what went wrong.
+    /// Does the same as [`StateDirectory::write`] and returns the error.
     pub(crate) fn try_write(&self, name: &str, content: &[u8], lock: &Lock) -> io::Result<()> {
         self.inner.folder.write(name, content, lock)
     }
 
-    /// Removes a file; its lock must be held. What went wrong is logged.
+    /// Removes a file. The caller must hold its lock. An error is logged.
     pub(crate) fn remove(&self, name: &str, lock: &Lock) {
         if let Err(error) = self.inner.folder.remove(name, lock) {
             let file = self.inner.path.join(name);
@@ -98,12 +100,12 @@ impl StateDirectory {
         }
     }
 
-    /// The right to write a file, if nobody has it.
+    /// Takes the lock for writing a file. Returns `None` if another process holds it.
     pub(crate) fn try_lock(&self, name: &str) -> Result<Option<Lock>, StateError> {
         self.inner.folder.try_lock(name).map_err(|error| StateError::unusable(&self.inner.path, &error))
     }
 
-    /// Says that a file is not used.
+    /// Logs that a file is ignored.
     pub(crate) fn ignored(&self, name: &str, why: &dyn fmt::Display) {
         tracing::warn!(file = %self.inner.path.join(name).display(), %why, "ignored");
     }

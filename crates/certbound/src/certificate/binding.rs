@@ -1,4 +1,4 @@
-//! One certificate with its key, fixed for good: what a token is bound to and what TLS presents.
+//! A certificate in use, with its key. A token is bound to it, and TLS presents it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,36 +9,36 @@ use certbound_core::time::UnixTime;
 use crate::certificate::BindingCertificate;
 use crate::error::Misuse;
 
-/// What TLS presents, by hash: the leaf and its issuers. The same leaf can come with others later.
+/// The hash of the chain that TLS presents: the leaf and its issuers. The same leaf can have other issuers later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ChainHash(Thumbprint);
 
-/// A binding certificate in use. Cheap to clone; it never changes: rotation makes a new one.
+/// A binding certificate in use. It is cheap to clone and never changes: a rotation creates a new one.
 ///
-/// It does not check dates by itself; an acquisition does, before the first byte is sent.
+/// It does not check dates. An acquisition checks them before it sends a request.
 #[derive(Clone)]
 pub struct Binding {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    /// Shared with the keys of its tokens.
+    /// The keys of cached tokens share it.
     thumbprint: Arc<Thumbprint>,
     chain: ChainHash,
     certificate: BindingCertificate,
 }
 
 impl Binding {
-    /// Fixes a certificate for use. Keep a clone for as long as it is used: its connections end with the last handle on the
-    /// certificate. A certificate that is loaded again has connections of its own.
+    /// Wraps a certificate for use. Keep a clone while you use it: its connections are closed when the last handle of
+    /// the certificate is dropped. A certificate that is loaded again has its own connections.
     pub fn new(certificate: BindingCertificate) -> Self {
         let thumbprint = Arc::new(certificate.thumbprint());
-        // Each says by itself where it ends, so that no two chains read alike.
+        // DER contains its own length, so two different chains never have the same concatenation.
         let chain = ChainHash(Thumbprint::of_der(&certificate.chain().ders().concat()));
         Self { inner: Arc::new(Inner { thumbprint, chain, certificate }) }
     }
 
-    /// `x5t#S256`: SHA-256 of the whole leaf certificate (RFC 8705, section 3.1).
+    /// Returns the `x5t#S256`: the SHA-256 of the whole leaf certificate (RFC 8705, section 3.1).
     pub fn thumbprint(&self) -> Thumbprint {
         *self.inner.thumbprint
     }
@@ -47,22 +47,22 @@ impl Binding {
         Arc::clone(&self.inner.thumbprint)
     }
 
-    /// More than the thumbprint tells: two bindings of one leaf differ here when their issuers do.
+    /// Returns the hash of the whole chain. Two bindings with one leaf have different hashes if their issuers differ.
     pub(crate) fn chain_hash(&self) -> ChainHash {
         self.inner.chain
     }
 
-    /// The public half.
+    /// Returns the public chain.
     pub fn chain(&self) -> &CertificateChain {
         self.inner.certificate.chain()
     }
 
-    /// The certificate with its key.
+    /// Returns the certificate with its key.
     pub fn certificate(&self) -> &BindingCertificate {
         &self.inner.certificate
     }
 
-    /// Refuses a certificate that is expired or not yet valid.
+    /// Refuses a certificate that has expired or is not valid yet.
     pub(crate) fn valid_at(&self, now: UnixTime) -> Result<(), Misuse> {
         let (not_before, not_after) = (self.chain().not_before(), self.chain().not_after());
         if now < not_before || now >= not_after {
@@ -79,7 +79,7 @@ impl From<BindingCertificate> for Binding {
 }
 
 impl PartialEq for Binding {
-    /// Two bindings are one when their leaf certificates are the same bytes.
+    /// Two bindings are equal if their leaf certificates are the same bytes.
     fn eq(&self, other: &Self) -> bool {
         self.thumbprint() == other.thumbprint()
     }

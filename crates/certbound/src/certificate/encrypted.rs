@@ -1,5 +1,5 @@
-//! Private keys under a password: PKCS #8 `EncryptedPrivateKeyInfo` (RFC 5958, section 3). The only place that knows the
-//! parser.
+//! Encrypted private keys: PKCS #8 `EncryptedPrivateKeyInfo` (RFC 5958, section 3). No other module uses the parser of
+//! them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,10 +12,10 @@ use crate::error::BindingCertificateError;
 const BEGIN: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 const END: &str = "-----END ENCRYPTED PRIVATE KEY-----";
 
-/// The DER of every encrypted key in the text.
+/// Returns the DER of every encrypted key in the text.
 pub(super) fn sections(pem: &[u8]) -> Result<Vec<Vec<u8>>, BindingCertificateError> {
     let broken = |reason| BindingCertificateError::BrokenPem { reason };
-    // Whatever is not text around the sections is none of ours.
+    // Bytes outside the sections need not be text.
     let text = String::from_utf8_lossy(pem);
     let mut found = Vec::new();
     for rest in text.split(BEGIN).skip(1) {
@@ -26,7 +26,7 @@ pub(super) fn sections(pem: &[u8]) -> Result<Vec<Vec<u8>>, BindingCertificateErr
     Ok(found)
 }
 
-/// Opens one with the password: PBES2, by PBKDF2 or scrypt and AES or 3DES.
+/// Decrypts a key with the password: PBES2 with PBKDF2 or scrypt, and AES or 3DES.
 pub(super) fn open(
     der: &[u8],
     password: Option<&Secret>,
@@ -35,7 +35,7 @@ pub(super) fn open(
     let encrypted =
         EncryptedPrivateKeyInfoRef::try_from(der).map_err(|_| BindingCertificateError::KeyUnusable)?;
     let key = encrypted.decrypt(password.expose()).map_err(|error| match error {
-        // A wrong password shows as padding that does not fit, or as noise where the key should be.
+        // After a wrong password the padding does not fit, or the result is not a key.
         pkcs8::Error::EncryptedPrivateKey(
             pkcs8::pkcs5::Error::DecryptFailed | pkcs8::pkcs5::Error::EncryptFailed,
         )

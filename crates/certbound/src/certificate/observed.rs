@@ -1,4 +1,4 @@
-//! Whether a token says that it is bound to a certificate.
+//! The check that a token names a certificate.
 
 use certbound_core::jws;
 use certbound_core::received::Received;
@@ -7,10 +7,11 @@ use certbound_core::secret::Secret;
 use super::Binding;
 use crate::error::PeerMisbehaved;
 
-/// Whether the token was seen to be bound to our certificate; false where it cannot be read.
+/// Returns whether the token was read and names our certificate. It returns false for an unreadable token if `by_type`
+/// allows that.
 ///
-/// `by_type`: the answer's type says that the token is bound, so an opaque or encrypted token is taken. Elsewhere (RFC 8705
-/// alone, type Bearer) only the token can say it.
+/// `by_type`: the answer's token type says that the token is bound, so an opaque or encrypted token is accepted. With
+/// the type Bearer (RFC 8705 without `mtls_pop`) only the claims of the token can say it.
 pub(crate) fn observe(token: &Secret, binding: &Binding, by_type: bool) -> Result<bool, PeerMisbehaved> {
     let confirmation = if by_type {
         match Received::read(token.expose()).map_err(PeerMisbehaved::TokenUnreadable)? {
@@ -18,7 +19,7 @@ pub(crate) fn observe(token: &Secret, binding: &Binding, by_type: bool) -> Resul
             _ => return Ok(false),
         }
     } else {
-        // Where the token alone says what it is, all of it must say one thing.
+        // Only the token says that it is bound, so all its claims must be well-formed.
         let is_strict = jws::unverified_claims(token.expose()).is_ok();
         let confirmation = jws::unverified_confirmation(token.expose()).ok().filter(|_| is_strict);
         confirmation.ok_or(PeerMisbehaved::NotBound { reason: "it cannot be read" })?

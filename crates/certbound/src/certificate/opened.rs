@@ -32,7 +32,7 @@ impl Opened {
         self.key
     }
 
-    /// Tells `keeper` when the last handle is dropped, unless `keeper` was dropped before.
+    /// Notifies `keeper` when the last handle is dropped, unless `keeper` was dropped before.
     pub(super) fn tell(&self, keeper: Weak<dyn ForgetKey>) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.retain(|known| known.strong_count() > 0 && !known.ptr_eq(&keeper));

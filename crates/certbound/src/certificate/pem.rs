@@ -1,4 +1,4 @@
-//! Chain and key from PEM text (RFC 7468).
+//! Reads a chain and its key from PEM text (RFC 7468).
 
 use certbound_core::secret::Secret;
 use rustls::pki_types::PrivateKeyDer;
@@ -8,15 +8,15 @@ use zeroize::Zeroizing;
 use super::encrypted;
 use crate::error::BindingCertificateError;
 
-/// Whether the bytes are text with a PEM section rather than a PFX.
+/// Returns whether the bytes are PEM and not PFX.
 #[cfg(feature = "pfx")]
 pub(super) fn looks_like_pem(bytes: &[u8]) -> bool {
     const MARK: &[u8] = b"-----BEGIN ";
-    // A PFX begins with a DER SEQUENCE; anything else is read as PEM, whose errors say more.
+    // A PFX begins with a DER SEQUENCE. All other bytes are read as PEM, because the errors of that reader say more.
     bytes.first() != Some(&0x30) || bytes.windows(MARK.len()).any(|window| window == MARK)
 }
 
-/// Every certificate, in the order given.
+/// Returns every certificate of the text, in its order.
 pub(super) fn chain(pem: &[u8]) -> Result<Vec<Vec<u8>>, BindingCertificateError> {
     let mut chain = Vec::new();
     for section in sections(pem) {
@@ -28,7 +28,7 @@ pub(super) fn chain(pem: &[u8]) -> Result<Vec<Vec<u8>>, BindingCertificateError>
     if chain.is_empty() { Err(without(pem, BindingCertificateError::NoCertificate)) } else { Ok(chain) }
 }
 
-/// The one private key; `password` opens it when it is encrypted (PKCS #8).
+/// Returns the private key of the text. The password is for an encrypted key (PKCS #8).
 pub(super) fn key(
     pem: &[u8],
     password: Option<&Secret>,
@@ -37,7 +37,7 @@ pub(super) fn key(
         return Err(BindingCertificateError::EncryptedTraditionally);
     }
     let mut keys = Vec::new();
-    // The sections that the reader of PEM passes over: it knows no encrypted keys.
+    // The PEM reader skips encrypted keys, so they are read here.
     for encrypted in encrypted::sections(pem)? {
         keys.push(encrypted::open(&encrypted, password)?);
     }
@@ -53,12 +53,13 @@ pub(super) fn key(
     }
 }
 
-/// Why there is nothing in the text: it may be no text at all.
+/// Returns why the text has no certificate or key: it may be a PFX.
 fn without(pem: &[u8], error: BindingCertificateError) -> BindingCertificateError {
     if begins_as_pfx(pem) { BindingCertificateError::PfxInsteadOfPem } else { error }
 }
 
-/// `PFX ::= SEQUENCE { version INTEGER {v3(3)}, .. }` (RFC 7292, section 4), in DER or BER.
+/// Returns whether the bytes begin with `PFX ::= SEQUENCE { version INTEGER {v3(3)}, .. }` (RFC 7292, section 4), in
+/// DER or BER.
 fn begins_as_pfx(bytes: &[u8]) -> bool {
     const VERSION: &[u8] = &[0x02, 0x01, 0x03];
     let Some((0x30, rest)) = bytes.split_first() else { return false };
@@ -70,13 +71,13 @@ fn begins_as_pfx(bytes: &[u8]) -> bool {
     content.is_some_and(|content| content.starts_with(VERSION))
 }
 
-/// OpenSSL's own encryption, from before PKCS #8; its key is one MD5 of the password.
+/// The mark of OpenSSL's own encryption, which is older than PKCS #8. Its key is a single MD5 of the password.
 const TRADITIONAL: &[u8] = b"Proc-Type: 4,ENCRYPTED";
 
 fn sections(
     pem: &[u8],
 ) -> impl Iterator<Item = Result<(SectionKind, Zeroizing<Vec<u8>>), BindingCertificateError>> + '_ {
-    // Editors on Windows put a byte order mark before the first line, which would hide the leaf.
+    // Editors on Windows write a byte order mark before the first line. With it the reader would not find the leaf.
     let pem = pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pem);
     let sections: pem::SliceIter<'_, (SectionKind, Vec<u8>)> = pem::SliceIter::new(pem);
     sections.map(|section| match section {

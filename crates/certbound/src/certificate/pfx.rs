@@ -1,4 +1,4 @@
-//! Chain and key from PKCS#12 (RFC 7292). The only place that knows the parser.
+//! Reads a chain and its key from PKCS#12 (RFC 7292). No other module uses the parser of it.
 
 use certbound_core::certificate::CertificateChain;
 use p12_keystore::Pkcs12Archive;
@@ -10,7 +10,7 @@ use super::belongs;
 use crate::crypto::provider;
 use crate::error::BindingCertificateError;
 
-/// The leaf (the certificate the key belongs to) with its issuers behind it, and the key.
+/// Returns the chain, which starts with the certificate of the key, and the key.
 pub(super) fn read(
     pfx: &[u8],
     password: &str,
@@ -45,7 +45,7 @@ struct Certificate<'a> {
     issuer: &'a str,
 }
 
-/// Finds the leaf by its key rather than by attributes, which exporters fill in differently.
+/// Finds the leaf by its key and not by attributes, because programs that export a PFX set different attributes.
 fn leaf_of<'a>(
     key: &[u8],
     certificates: &[Certificate<'a>],
@@ -78,7 +78,7 @@ fn pkcs8(der: &[u8]) -> PrivateKeyDer<'static> {
 
 fn explain(error: ParserError) -> BindingCertificateError {
     match error {
-        // A wrong password shows as a failed MAC, or where there is none as padding that does not fit.
+        // After a wrong password the MAC is wrong. If the file has no MAC, the padding does not fit.
         ParserError::MacError(_) | ParserError::UnpadError | ParserError::Pkcs5Error(_) => {
             BindingCertificateError::WrongPassword
         }

@@ -1,4 +1,4 @@
-//! Where a client's certificate comes from: one for good, or watched files.
+//! The source of a client's certificate: a fixed certificate, or watched files.
 
 use certbound_core::certificate::Thumbprint;
 
@@ -6,7 +6,7 @@ use super::{BindingCertificate, WatchedCertificate};
 use crate::certificate::Binding;
 use crate::error::{Error, TransportError};
 
-/// One certificate for good, or watched files. Made from either by `into()`.
+/// A fixed certificate, or watched files. `into()` converts both to it.
 #[derive(Clone, Debug)]
 pub struct CertificateSource(Kind);
 
@@ -29,7 +29,7 @@ impl From<WatchedCertificate> for CertificateSource {
 }
 
 impl CertificateSource {
-    /// The certificate in use.
+    /// Returns the certificate in use.
     pub(crate) fn current(&self) -> Binding {
         match &self.0 {
             Kind::Fixed(binding) => binding.clone(),
@@ -37,7 +37,8 @@ impl CertificateSource {
         }
     }
 
-    /// Its name, without a handle on it: every hit asks for it.
+    /// Returns the thumbprint of the certificate in use. Every cache hit needs it, so it does not clone the
+    /// certificate.
     pub(crate) fn thumbprint(&self) -> Thumbprint {
         match &self.0 {
             Kind::Fixed(binding) => binding.thumbprint(),
@@ -45,7 +46,7 @@ impl CertificateSource {
         }
     }
 
-    /// Certificates before this one, newest first.
+    /// Returns the thumbprints of the earlier certificates, newest first.
     pub(crate) fn earlier(&self) -> Vec<Thumbprint> {
         match &self.0 {
             Kind::Fixed(_) => Vec::new(),
@@ -53,7 +54,8 @@ impl CertificateSource {
         }
     }
 
-    /// The service refused `blamed`: looks once whether there is another one, and tells.
+    /// Looks once for a replacement, because the service refused `blamed`. Returns whether a different certificate is
+    /// in use.
     pub(crate) async fn replace(&self, blamed: &Binding) -> bool {
         match &self.0 {
             Kind::Fixed(_) => false,
@@ -62,29 +64,29 @@ impl CertificateSource {
     }
 }
 
-/// Numbers by which the token service blames the certificate: not registered, its subject not authorised, none registered
-/// at all, and over.
+/// The AADSTS numbers that blame the certificate. In this order: it is not registered, its subject is not authorised,
+/// no certificate is registered, and it has expired.
 const BLAMED_BY: [u32; 4] = [700_027, 700_030, 392_189, 392_204];
 
-/// How sure it is that a certificate is to blame.
+/// How certain it is that a certificate is the cause of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Blame {
-    /// The service said so, or its TLS did.
+    /// The token service or its TLS server refused the certificate.
     Refused,
-    /// The connection ended once the certificate was sent, which has other causes too.
+    /// The connection ended after the certificate was sent. This can have other causes too.
     Suspected,
 }
 
 impl Blame {
-    /// Of a client's certificate, by the token service or in TLS. None where another certificate would not help.
+    /// Returns whether an error blames the client's certificate. It is `None` if another certificate would not help.
     pub(crate) fn of(error: &Error) -> Option<Self> {
         let refused = error.aadsts().is_some_and(|number| BLAMED_BY.contains(&number));
         refused.then_some(Self::Refused).or_else(|| Self::in_tls(error))
     }
 
-    /// What a server says of a client's certificate in TLS, if only by ending the connection once it was sent; never what we
-    /// say of the server's.
+    /// Returns whether a server blames the client's certificate in TLS, by an alert or by closing the connection after
+    /// the certificate was sent. Our refusal of a server's certificate does not count.
     pub(crate) fn in_tls(error: &Error) -> Option<Self> {
         const ALERTS: [&str; 8] = [
             "BadCertificate",
@@ -108,7 +110,7 @@ impl Blame {
     }
 }
 
-/// Whether the token service, or a server in TLS, blames our certificate.
+/// Returns whether the token service, or a server in TLS, blames the client's certificate.
 pub(crate) fn is_blamed(error: &Error) -> bool {
     Blame::of(error).is_some()
 }

@@ -1,4 +1,4 @@
-//! A certificate in files that somebody renews: each new one is checked, and then used.
+//! A certificate in files that another program renews. Each new certificate is checked before it is used.
 
 mod event;
 mod place;
@@ -21,13 +21,15 @@ use self::thread::Watch;
 use crate::certificate::Binding;
 use crate::clock::{Clock, SystemClock};
 
-/// A certificate and its key in files, replaced while the program runs. Cheap to clone; clones are one.
+/// A certificate and its key in files, which are replaced while the program runs. Clones share the certificate and are
+/// cheap.
 ///
-/// The files are watched by a thread that needs no async runtime, and polled besides, since not every file system tells
-/// of changes. What is new is used once it parses, its key fits, it is valid now and its subject is the present one's;
-/// until then the present one stays. Nothing is asked of the network. It does not renew certificates.
+/// A thread watches the files. It needs no async runtime. It also polls them, because not every file system reports
+/// changes. A new certificate is used if it can be parsed, its key belongs to it, it is valid now, and its subject is
+/// that of the current one. Until then the current certificate stays in use. It sends nothing over the network and does
+/// not renew certificates.
 ///
-/// Watching ends when the last clone is dropped, those inside clients included.
+/// Watching ends when the last clone is dropped. Clients contain clones.
 ///
 /// ```no_run
 /// use certbound::WatchedCertificate;
@@ -44,7 +46,7 @@ pub struct WatchedCertificate {
     inner: Arc<Succession>,
 }
 
-/// Collects what a [`WatchedCertificate`] is to watch.
+/// The settings of a [`WatchedCertificate`].
 #[must_use = "nothing is read until `start`"]
 pub struct CertificateWatch {
     place: Place,
@@ -55,30 +57,32 @@ pub struct CertificateWatch {
 }
 
 impl WatchedCertificate {
-    /// One PEM file with chain and key. It refuses a PFX in every build, with and without the cargo feature `pfx`.
+    /// Watches one PEM file with chain and key. It refuses a PFX in every build, with and without the cargo feature
+    /// `pfx`.
     pub fn file(path: impl Into<PathBuf>) -> CertificateWatch {
         CertificateWatch::new(Paths::File(path.into()))
     }
 
-    /// One file with chain and key: PEM or PFX, whichever it is at the time. The cargo feature `pfx` adds this function.
+    /// Watches one file with chain and key. At each change it may be PEM or PFX. The cargo feature `pfx` adds this
+    /// function.
     #[cfg(feature = "pfx")]
     pub fn pem_or_pfx_file(path: impl Into<PathBuf>) -> CertificateWatch {
         CertificateWatch::new(Paths::PemOrPfx(path.into()))
     }
 
-    /// A PEM file with the chain, and one with the key. While only one of them has been replaced, the two do not fit, and
-    /// the present certificate stays.
+    /// Watches a PEM file with the chain and a PEM file with the key. While only one of them is replaced, they do not
+    /// belong together, and the current certificate stays in use.
     pub fn files(chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> CertificateWatch {
         CertificateWatch::new(Paths::Files(chain.into(), key.into()))
     }
 
-    /// A directory with `tls.crt` and `tls.key`, as Kubernetes mounts a secret: both files change at once there, by the
-    /// link `..data`, and are read as one.
+    /// Watches a directory with `tls.crt` and `tls.key`, as Kubernetes mounts a secret. Kubernetes replaces both files
+    /// at once by the link `..data`, and both are read from the same target of the link.
     pub fn directory(path: impl Into<PathBuf>) -> CertificateWatch {
         CertificateWatch::new(Paths::Directory(path.into()))
     }
 
-    /// The certificate in use.
+    /// Returns the certificate in use.
     pub fn current(&self) -> Binding {
         Binding::clone(&self.inner.current.load())
     }
@@ -87,21 +91,22 @@ impl WatchedCertificate {
         self.inner.current.load().thumbprint()
     }
 
-    /// Reads the files now, as the thread does when they change. Blocks for as long as that takes. Tells whether another
-    /// certificate is in use afterwards, or the same with other issuers.
+    /// Reads the files now, in the same way as the thread after a change, and blocks until that is done. Returns
+    /// whether a different certificate is in use afterwards, or the same one with different issuers.
     ///
     /// # Errors
-    /// Why what is there is not used; the present certificate stays.
+    /// Why the content of the files is not used. The current certificate stays in use.
     pub fn reload(&self) -> Result<bool, WatchError> {
         self.inner.reload()
     }
 
-    /// Certificates before the present one that have not ended yet, newest first.
+    /// Returns the earlier certificates that have not expired, newest first.
     pub(crate) fn earlier(&self) -> Vec<Thumbprint> {
         self.inner.earlier()
     }
 
-    /// The service refused `blamed`: reads the files once for it, and tells whether there is another certificate now.
+    /// Reads the files once, because the service refused `blamed`. Returns whether a different certificate is in use
+    /// now.
     pub(crate) async fn replace(&self, blamed: &Binding) -> bool {
         if self.inner.is_another(blamed) {
             return true;
@@ -110,8 +115,8 @@ impl WatchedCertificate {
             return self.inner.is_another(blamed);
         }
         let (this, refused) = (self.clone(), blamed.clone());
-        // One reads the files; all who are refused meanwhile wait for what comes of it, on threads that go on where a runtime
-        // does not. Whatever comes of it, the certificate in use decides.
+        // One caller reads the files, and callers that are refused in the meantime wait for it. They wait on blocking
+        // threads, because `reload` blocks. Its result is ignored: the certificate in use decides.
         let read = tokio::task::spawn_blocking(move || {
             let mut read_for = this.inner.read_for.lock().unwrap_or_else(PoisonError::into_inner);
             if !this.inner.is_another(&refused) && *read_for != Some(refused.chain_hash()) {
@@ -135,45 +140,45 @@ impl CertificateWatch {
         }
     }
 
-    /// The password of a PFX, or of an encrypted key.
+    /// Sets the password of a PFX or of an encrypted key.
     pub fn password(mut self, password: Secret) -> Self {
         self.place = self.place.with_password(password);
         self
     }
 
-    /// How often the files are looked at even if nobody told of a change. Default: a minute; at least a second.
+    /// Sets how often the files are read if no change is reported. Default: one minute. Minimum: one second.
     pub fn poll_every(mut self, interval: Duration) -> Self {
         self.poll = interval.max(Duration::from_secs(1));
         self
     }
 
-    /// Is told what becomes of the files, by the thread that watches them or by whoever reloads. It must not block for
-    /// long; one that panics is told the next event all the same. The same is told by `tracing`. A listener that holds the
-    /// certificate itself, or a client with it, keeps it watched for good.
+    /// Sets a listener for events of the files. It is called on the thread that watches, or by the caller of
+    /// [`WatchedCertificate::reload`], so it must not block for long. If it panics, it still gets the next event.
+    /// `tracing` reports the same events. If a listener owns the certificate, or a client with it, watching never ends.
     pub fn on_event(mut self, listener: impl Fn(&CertificateEvent) + Send + Sync + 'static) -> Self {
         self.on_event = Some(Box::new(listener));
         self
     }
 
-    /// Reads the time from a clock of one's own. Default: the machine's.
+    /// Sets the clock. Default: the clock of the machine.
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Takes a certificate of another subject too. By default that is refused: it is rather another application's, put in
-    /// the wrong place, than the same one's under a new name.
+    /// Accepts certificates with a different subject. By default they are refused, because in most cases a different
+    /// subject means that another application's certificate was put into the wrong place.
     pub fn allow_other_subjects(mut self) -> Self {
         self.other_subjects = true;
         self
     }
 
-    /// Reads the files for the first time, and begins to watch them.
+    /// Reads the files for the first time and starts to watch them.
     ///
     /// # Errors
-    /// [`WatchError`] when there is no certificate to begin with: the first one must be good.
+    /// [`WatchError`], if the files have no certificate that can be used now.
     pub fn start(self) -> Result<WatchedCertificate, WatchError> {
-        // Watched before they are read, so that no change is missed in between.
+        // Watching starts before reading, so that no change in between is missed.
         let (watch, signal) = Watch::begin(&self.place.folder());
         let contents = self.place.read(None);
         let first = Binding::new(self.place.parse(&contents)?);

@@ -1,4 +1,4 @@
-//! How clients are built.
+//! The builder of clients.
 
 use std::sync::{Arc, Mutex};
 
@@ -25,7 +25,7 @@ use crate::credential::{
 use crate::error::BuildError;
 use crate::transport::{AnyTransport, Network, Transport};
 
-/// Collects a client's settings. The credential is part of its type: certificate *and* assertion does not compile.
+/// The settings of a client. The credential is part of the type, so certificate *and* assertion do not compile.
 pub struct ClientBuilder<C> {
     authority: Authority,
     client_id: String,
@@ -55,21 +55,21 @@ impl ClientBuilder<NoCredential> {
         }
     }
 
-    /// Authenticates by a certificate: bound tokens directly, or as Leg 1. It is a
-    /// [`BindingCertificate`](crate::BindingCertificate), or a [`WatchedCertificate`](crate::WatchedCertificate) that is
-    /// renewed while the client runs.
+    /// Authenticates by a certificate, for bound tokens or as Leg 1. It is a
+    /// [`BindingCertificate`](crate::BindingCertificate), or a [`WatchedCertificate`](crate::WatchedCertificate) that
+    /// is renewed while the client runs.
     pub fn with_certificate(self, certificate: impl Into<CertificateSource>) -> ClientBuilder<ByCertificate> {
         self.with(ByCertificate::new(certificate.into()))
     }
 
-    /// Authenticates by assertions from `leg1`: Leg 2.
+    /// Authenticates by assertions of `leg1`. The client is Leg 2.
     pub fn with_assertions(self, leg1: impl Leg1) -> ClientBuilder<ByAssertion> {
         let leg1: Arc<dyn AnyLeg1> = Arc::new(leg1);
         self.with(ByAssertion { leg1, reused: None })
     }
 
-    /// Authenticates by assertions that are bound to no certificate, such as a workload's federated token: Bearer
-    /// tokens only.
+    /// Authenticates by assertions that are not bound to a certificate, such as a workload's federated token. The
+    /// client gets only Bearer tokens.
     pub fn with_unbound_assertions(
         self,
         source: impl UnboundAssertions,
@@ -77,7 +77,7 @@ impl ClientBuilder<NoCredential> {
         self.with(ByUnboundAssertion::new(source))
     }
 
-    /// Authenticates by a secret: Bearer tokens only.
+    /// Authenticates by a secret. The client gets only Bearer tokens.
     pub fn with_secret(self, secret: Secret) -> ClientBuilder<BySecret> {
         self.with(BySecret { secret: Arc::new(secret) })
     }
@@ -99,14 +99,14 @@ impl ClientBuilder<NoCredential> {
 }
 
 impl ClientBuilder<ByCertificate> {
-    /// Presents the certificate in TLS for Bearer tokens too, beside the signed assertion. Off by default.
+    /// Presents the certificate in TLS for Bearer tokens too, in addition to the signed assertion. Default: off.
     pub fn bearer_over_mtls(mut self) -> Self {
         self.credential.bearer_over_mtls = true;
         self
     }
 
-    /// Leaves the certificate (`x5c`) out of signed assertions. By default it is in them, since an application that
-    /// trusts certificates by subject name and issuer needs it; over mutual TLS it always is.
+    /// Omits the certificate (`x5c`) from signed assertions. By default they contain it, because an application that
+    /// trusts certificates by subject name and issuer needs it. With `bearer_over_mtls` they always contain it.
     pub fn without_x5c(mut self) -> Self {
         self.credential.omits_x5c = true;
         self
@@ -114,8 +114,8 @@ impl ClientBuilder<ByCertificate> {
 }
 
 impl ClientBuilder<ByAssertion> {
-    /// Uses one assertion for several exchanges while five minutes are left of it. Off by default: each exchange gets
-    /// a fresh one. Meant for fan-out over many tenants.
+    /// Uses one assertion for several exchanges, as long as more than five minutes of its lifetime are left. Default:
+    /// off, so each exchange gets a new assertion. Use it for requests to many tenants.
     pub fn reuse_assertions(mut self) -> Self {
         self.credential.reused = Some(Arc::new(Mutex::new(None)));
         self
@@ -123,7 +123,7 @@ impl ClientBuilder<ByAssertion> {
 }
 
 impl<C> ClientBuilder<C> {
-    /// Shares a cache. Default: one of the client's own.
+    /// Uses a shared cache. Default: a cache for this client alone.
     pub fn with_cache(mut self, cache: TokenCache) -> Self {
         self.cache = Some(cache);
         self
@@ -134,52 +134,53 @@ impl<C> ClientBuilder<C> {
         self.with_transport(network.transport())
     }
 
-    /// Sends requests by a transport of one's own.
+    /// Sends requests by your own transport. Default: the transport of [`Network::from_env`].
     pub fn with_transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
         self
     }
 
-    /// Reads the time from a clock of one's own. Default: the machine's.
+    /// Reads the time from your own clock. Default: the clock of the machine.
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
     }
 
-    /// Declares what the application can handle, such as `cp1` for claims challenges.
+    /// Declares the capabilities of the application, such as `cp1` for claims challenges. Default: none.
     pub fn with_capabilities<S: Into<String>>(mut self, capabilities: impl IntoIterator<Item = S>) -> Self {
         self.capabilities = capabilities.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Takes hosts from instance metadata of one's own, for an environment that the library does not know: they are
-    /// used as they are, for mutual TLS too. Entra authorities only; not together with a region.
+    /// Uses your own instance metadata, for an environment that the library does not know. Its host names are used
+    /// unchanged, for mutual TLS too. It is for Entra authorities only, and cannot be combined with a region.
     pub fn with_instance_metadata(mut self, metadata: InstanceMetadata) -> Self {
         self.instance_metadata = Some(Arc::new(metadata));
         self
     }
 
-    /// Trusts the authority's host as configured. By default a host of no known cloud is first looked up in Microsoft's
-    /// directory (Entra) or asked by webfinger (AD FS), so that no credential goes to a mistyped host.
+    /// Trusts the authority's host without a check. By default a host that belongs to no known cloud is checked first,
+    /// by instance discovery (Entra) or Webfinger (AD FS), so that no credential is sent to a mistyped host.
     pub fn without_authority_validation(mut self) -> Self {
         self.validates_authority = false;
         self
     }
 
-    /// Refuses a bound token that cannot be seen to name its certificate, because it is opaque or encrypted
-    /// (`binding_not_observed`). Default: such a token is taken, since its answer says that it is bound, and
-    /// [`Details::binding_observed`](crate::Details::binding_observed) tells. A token that can be read is compared in either
-    /// case. In a shared cache or store, a client that demands this finds only tokens of clients that demand it too.
+    /// Refuses a bound token that is opaque or encrypted, so that its binding cannot be read (`binding_not_observed`).
+    /// By default it is accepted because the answer says that it is bound, and
+    /// [`Details::binding_observed`](crate::Details::binding_observed) is false. A readable token is always compared
+    /// with the certificate. In a shared cache or store, a client with this setting gets only tokens of clients with
+    /// this setting.
     pub fn require_observed_binding(mut self) -> Self {
         self.demands_observed = true;
         self
     }
 
-    /// Fixes the settings.
+    /// Builds the client.
     ///
     /// # Errors
-    /// [`BuildError`] when the application id is not a GUID at an authority that has only such, the secret is empty, the
-    /// instance metadata does not fit, the credential always needs an mTLS host and the authority has none, or the
+    /// [`BuildError`], in these cases: the application id must be a GUID at this authority and is not; the secret is
+    /// empty; the instance metadata does not fit; the credential needs an mTLS host and the authority has none; or the
     /// default network cannot be used.
     pub fn build(self) -> Result<Client<C>, BuildError>
     where
@@ -196,7 +197,8 @@ impl<C> ClientBuilder<C> {
             }
             _ => self.authority,
         };
-        // An issuer's endpoint is known later; any other is refused here rather than at the first request.
+        // The endpoint of an OpenID issuer is not known yet. For other authorities a missing endpoint is an error now,
+        // not at the first request.
         if self.credential.presents(Kind::Bearer) && authority.kind() != AuthorityKind::Oidc {
             authority.token_endpoint(Flow::ClientCredentials, Channel::MutualTls)?;
         }
@@ -237,13 +239,13 @@ impl<C> ClientBuilder<C> {
     }
 }
 
-/// Another for each client, where the tokens of two may not be of one identity and nothing else tells them apart.
+/// Returns an id that is unique to the client, if its client id does not identify one identity.
 fn ephemeral_caller(client_id: &str) -> Option<CallerId> {
     (client_id == FMI).then(|| CallerId::Unknown(CorrelationId::random()))
 }
 
-/// In lower case at Microsoft's directories, where it is a GUID. Elsewhere it is exactly its characters (RFC 6749, section
-/// 1.9), also where they happen to be a GUID's.
+/// Checks the client id. At Microsoft's authorities a GUID is converted to lower case. At other authorities the id is
+/// used unchanged (RFC 6749, section 1.9), even if it looks like a GUID.
 fn client_id(text: &str, kind: AuthorityKind) -> Result<Arc<str>, BuildError> {
     const GUID_LENGTH: usize = 36;
 

@@ -1,4 +1,4 @@
-//! Leg 1 by certificate: the same walk, for the exchange scope, never cached.
+//! Leg 1 by certificate: a token request for the exchange scope, which is never cached.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -20,13 +20,13 @@ use crate::credential::{AssertionRequest, BoundAssertion, ByCertificate, Proof};
 use crate::error::{Error, Leg, Misuse};
 use crate::observe::Observer;
 
-/// An assertion about to be acquired: add options, then await it.
+/// A Leg 1 that has not started: add options, then await it.
 #[must_use = "nothing happens until it is awaited"]
 #[derive(Clone)]
 pub struct AcquireLeg1<'a> {
     client: &'a Client<ByCertificate>,
     options: Options,
-    /// What the application of Leg 2 declares beside this client's own.
+    /// The capabilities of this client and of the client of Leg 2.
     capabilities: Vec<String>,
 }
 
@@ -35,7 +35,8 @@ impl<'a> AcquireLeg1<'a> {
         Self { client, options: Options::default(), capabilities: client.core().capabilities.clone() }
     }
 
-    /// Forwards what belongs to the whole exchange. The tenant, region and endpoint stay Leg 1's own.
+    /// Takes over the values of Leg 2 that belong to the whole exchange. Leg 1 keeps its own tenant, region and
+    /// endpoint.
     pub(crate) fn for_exchange(mut self, request: &AssertionRequest) -> Self {
         self.options.claims.clone_from(&request.claims);
         self.options.extras.fmi_path.clone_from(&request.fmi_path);
@@ -55,13 +56,13 @@ impl<'a> AcquireLeg1<'a> {
         self
     }
 
-    /// Uses a correlation id of the caller's. Default: a fresh one.
+    /// Sends this correlation id. Default: a random id.
     pub fn correlation_id(mut self, id: CorrelationId) -> Self {
         self.options.correlation_id = Some(id);
         self
     }
 
-    /// Is told of the request before it is sent.
+    /// Registers an observer, which sees the request before it is sent.
     pub fn observe(mut self, observer: Arc<dyn Observer>) -> Self {
         self.options.observer = Some(observer);
         self
@@ -87,7 +88,7 @@ impl<'a> AcquireLeg1<'a> {
         let request = TokenRequest {
             client_id: &core.client_id,
             grant: Grant::ClientCredentials,
-            proof: wire_proof(&Proof::CertificateOnly), // the handshake is the proof
+            proof: wire_proof(&Proof::CertificateOnly), // the TLS handshake is the proof
             scope: scope.as_str(),
             bound: true,
             claims: claims.as_deref(),

@@ -1,4 +1,4 @@
-//! Workload identity of Kubernetes: a client by the variables that its webhook sets.
+//! Workload identity of Kubernetes: a client from the environment variables that its webhook sets.
 
 use certbound_core::authority::{Authority, AuthorityUrlError};
 use certbound_core::environment::Cloud;
@@ -13,10 +13,10 @@ const CLIENT: &str = "AZURE_CLIENT_ID";
 const TENANT: &str = "AZURE_TENANT_ID";
 const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
 
-/// A workload's identity in Kubernetes: an application, or a user-assigned identity, that trusts the cluster's tokens.
+/// A workload's identity in Kubernetes: an application or a user-assigned identity that trusts the cluster's tokens.
 ///
-/// The cluster's token is bound to no certificate, so it brings Bearer tokens only. Its file is read at each use, since the
-/// cluster rotates it.
+/// The cluster's token is not bound to a certificate, so the client gets only Bearer tokens. The token's file is read
+/// for each request, because the cluster rotates it.
 ///
 /// ```no_run
 /// use certbound::{Cloud, ResourceScope, WorkloadIdentity};
@@ -36,19 +36,19 @@ pub struct WorkloadIdentity {
 }
 
 impl WorkloadIdentity {
-    /// By the process's environment, read now: `AZURE_FEDERATED_TOKEN_FILE`, `AZURE_CLIENT_ID`, `AZURE_TENANT_ID`, and
-    /// `AZURE_AUTHORITY_HOST` (default: the public cloud's). An empty variable is as good as none.
+    /// Reads the settings from the process's environment, now: `AZURE_FEDERATED_TOKEN_FILE`, `AZURE_CLIENT_ID`,
+    /// `AZURE_TENANT_ID` and `AZURE_AUTHORITY_HOST` (default: the public cloud). An empty variable counts as not set.
     ///
     /// # Errors
-    /// [`WorkloadIdentityError`] names the variable that is missing or cannot be used. The file need not be there yet.
+    /// [`WorkloadIdentityError`] names the variable that is missing or unusable. The file need not exist yet.
     pub fn from_env() -> Result<Self, WorkloadIdentityError> {
         Self::from_environment(|name| std::env::var(name).ok())
     }
 
-    /// By an environment that a function reads.
+    /// Reads the settings from an environment that a function returns.
     ///
     /// # Errors
-    /// As [`WorkloadIdentity::from_env`].
+    /// The errors of [`WorkloadIdentity::from_env`].
     pub fn from_environment(
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, WorkloadIdentityError> {
@@ -69,23 +69,23 @@ impl WorkloadIdentity {
         Ok(Self { authority, client_id, file })
     }
 
-    /// Where tokens are asked for.
+    /// Returns the authority at which tokens are requested.
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// Who asks for them.
+    /// Returns the client id of the application or identity.
     pub fn client_id(&self) -> &str {
         &self.client_id
     }
 
-    /// A client that proves itself by the cluster's token, with its other settings still to be made.
+    /// Returns a builder of a client that authenticates by the cluster's token.
     pub fn client(self) -> ClientBuilder<ByUnboundAssertion> {
         Client::builder(self.authority, self.client_id).with_unbound_assertions(self.file)
     }
 }
 
-/// The host may stand without `https://`.
+/// Returns the authority's URL. The host may be given without `https://`.
 fn url_of(host: &str, tenant: &TenantId) -> String {
     let scheme = if host.contains("://") { "" } else { "https://" };
     format!("{scheme}{}/{}", host.trim_end_matches('/'), tenant.as_str())
@@ -95,44 +95,44 @@ fn url_of(host: &str, tenant: &TenantId) -> String {
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum WorkloadIdentityError {
-    /// It is needed.
+    /// A required variable is not set.
     #[error("the environment variable {variable} is not set")]
     #[strum(props(code = "workload_identity_not_configured"))]
     #[strum(props(
         fix = "label the pod azure.workload.identity/use: \"true\", and annotate its service account with the client id, so that the cluster's webhook sets the variable; or set it"
     ))]
     NotSet {
-        /// Its name.
+        /// The name of the variable.
         variable: &'static str,
     },
-    /// Not the id of an application or identity.
+    /// The value is not the id of an application or identity.
     #[error("the environment variable {variable} is not a GUID")]
     #[strum(props(code = "invalid_client_id"))]
     #[strum(props(fix = "annotate the service account with the client id of the application or identity"))]
     ClientId {
-        /// Its name.
+        /// The name of the variable.
         variable: &'static str,
     },
-    /// Not a tenant.
+    /// The value is not a tenant.
     #[error("the environment variable {variable}: {cause}")]
     Tenant {
-        /// Its name.
+        /// The name of the variable.
         variable: &'static str,
-        /// Why.
+        /// Why it is not a tenant.
         cause: TenantError,
     },
-    /// Not the URL of an authority.
+    /// The value is not the URL of an authority.
     #[error("the environment variable {variable}: {cause}")]
     Authority {
-        /// Its name.
+        /// The name of the variable.
         variable: &'static str,
-        /// Why.
+        /// Why it is not the URL of an authority.
         cause: AuthorityUrlError,
     },
 }
 
 impl WorkloadIdentityError {
-    /// MSAL's name where it has one, else ours.
+    /// Returns MSAL's name of the error if it has one, otherwise our own.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Tenant { cause, .. } => cause.code(),
@@ -141,7 +141,7 @@ impl WorkloadIdentityError {
         }
     }
 
-    /// What to do.
+    /// Returns what to do about the error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Tenant { cause, .. } => cause.fix(),

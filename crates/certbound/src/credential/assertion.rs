@@ -1,4 +1,4 @@
-//! The assertion and its certificate, as one value.
+//! An assertion and its certificate, as one value.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::certificate::{Binding, BindingCertificate};
 use crate::error::{ASSERTION_MARGIN, AssertionError, Misuse};
 use crate::observe::LegReport;
 
-/// An assertion from Leg 1 with the certificate it is bound to: what Leg 2 exchanges.
+/// An assertion of Leg 1 with the certificate that it is bound to. Leg 2 exchanges it.
 ///
-/// The two travel as one value, so that neither can be swapped on the way, and it is not `Clone`: as a Leg 1 of its
-/// own it can be exchanged once. It is not verified here, only read; the token service verifies it.
+/// The two are one value, so that neither can be replaced alone. It is not `Clone`, and as a [`Leg1`](crate::Leg1) it
+/// can be exchanged once. Its signature is not verified here: the token service verifies it.
 pub struct BoundAssertion {
     inner: Arc<Inner>,
     spent: AtomicBool,
@@ -32,9 +32,9 @@ struct Inner {
 }
 
 impl BoundAssertion {
-    /// Takes an assertion made elsewhere, with the certificate it is bound to.
+    /// Wraps an assertion that was issued elsewhere, with the certificate that it is bound to.
     ///
-    /// Its signature is not checked, and neither is the current time: the exchange compares its `exp` with the clock.
+    /// It checks neither the signature nor the current time. The exchange compares `exp` with the clock.
     ///
     /// ```no_run
     /// use certbound::{BindingCertificate, BoundAssertion, Secret};
@@ -45,8 +45,9 @@ impl BoundAssertion {
     /// ```
     ///
     /// # Errors
-    /// [`AssertionError`] when it is empty or no JWT, is for another audience than the token exchange (its URI in any
-    /// cloud, or a GUID, which Entra writes), has no `exp`, is not bound, or is bound to another certificate.
+    /// [`AssertionError`], in these cases: the text is empty or not a JWT; its audience is not the token-exchange
+    /// audience of any cloud and not a GUID (Entra writes GUIDs); it has no `exp`; it is not bound; or it is bound to
+    /// another certificate.
     pub fn from_jwt(jwt: Secret, certificate: BindingCertificate) -> Result<Self, AssertionError> {
         if jwt.is_empty() {
             return Err(AssertionError::Empty);
@@ -70,32 +71,32 @@ impl BoundAssertion {
         Ok(Self::new(jwt, binding, expires_at, None))
     }
 
-    /// An assertion just received by Leg 1, whose answer was checked.
+    /// Wraps an assertion that Leg 1 received and whose answer was checked.
     pub(crate) fn new(jwt: Secret, binding: Binding, expires_at: UnixTime, leg: Option<LegReport>) -> Self {
         Self { inner: Arc::new(Inner { jwt, binding, expires_at, leg }), spent: AtomicBool::new(false) }
     }
 
-    /// The assertion itself.
+    /// Returns the assertion itself.
     pub fn secret(&self) -> &Secret {
         &self.inner.jwt
     }
 
-    /// The certificate it is bound to.
+    /// Returns the certificate that the assertion is bound to.
     pub fn binding(&self) -> &Binding {
         &self.inner.binding
     }
 
-    /// When it ends.
+    /// Returns when the assertion expires.
     pub fn expires_at(&self) -> UnixTime {
         self.inner.expires_at
     }
 
-    /// The request that brought it, when this process made it.
+    /// Returns the report of the request that returned the assertion, if this process sent it.
     pub fn report(&self) -> Option<&LegReport> {
         self.inner.leg.as_ref()
     }
 
-    /// Refuses an assertion that ends before the service could read it.
+    /// Refuses an assertion that may expire before the service reads it.
     pub(crate) fn alive_at(&self, now: UnixTime) -> Result<(), Misuse> {
         if now.plus(ASSERTION_MARGIN) >= self.expires_at() {
             return Err(Misuse::AssertionExpired { expired: self.expires_at(), now });
@@ -103,13 +104,13 @@ impl BoundAssertion {
         Ok(())
     }
 
-    /// The assertion, for its one exchange; none the second time.
+    /// Returns the assertion for its only exchange. The second call returns `None`.
     pub(crate) fn spend(&self) -> Option<Self> {
         let is_spent = self.spent.swap(true, Ordering::AcqRel);
         (!is_spent).then(|| self.again())
     }
 
-    /// A second handle on the same assertion, for the opted-in reuse only.
+    /// Returns a second handle of the same assertion. It is used only if the client reuses assertions.
     pub(crate) fn again(&self) -> Self {
         Self { inner: Arc::clone(&self.inner), spent: AtomicBool::new(false) }
     }

@@ -1,4 +1,5 @@
-//! By certificate: the handshake proves the client of a bound token, a signed assertion that of a Bearer token.
+//! The credential by certificate. For a bound token the TLS handshake is the proof, for a Bearer token a signed
+//! assertion.
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
@@ -10,7 +11,7 @@ use crate::credential::AssertionRequest;
 use crate::credential::signed_assertion::{self, Signing};
 use crate::error::{Error, Leg, Misuse};
 
-/// The client proves itself by its certificate: in TLS for a bound token, by a signed assertion for a Bearer token.
+/// A client that authenticates by its certificate: in TLS for a bound token, by a signed assertion for a Bearer token.
 #[derive(Clone, Debug)]
 pub struct ByCertificate {
     pub(crate) certificate: CertificateSource,
@@ -49,9 +50,9 @@ impl Proves for ByCertificate {
                 return Ok(Proof::CertificateOnly);
             }
             let blame = |error: Misuse| Error::misuse(None, error);
-            // `certificate` above always tells one.
+            // `certificate` above always returns one.
             let binding = certificate.ok_or_else(|| blame(Misuse::CertificateNotProvided))?;
-            // A server that has the certificate from TLS is told in the assertion too, as its own clients do.
+            // Over mutual TLS the assertion contains the certificate too, as in Microsoft's own clients.
             let x5c = self.bearer_over_mtls || !self.omits_x5c;
             let signing = Signing::of(binding.certificate(), request, now, x5c).map_err(blame)?;
             signed_assertion::sign(signing).await.map(Proof::Jwt).map_err(blame)

@@ -1,4 +1,4 @@
-//! By assertions from a Leg 1, each bound to the certificate it is presented with.
+//! The credential by assertions of a Leg 1. Each one is bound to the certificate with which it is presented.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,8 @@ use crate::certificate::{Binding, Blame};
 use crate::credential::{AnyLeg1, AssertionRequest, BoundAssertion};
 use crate::error::{Error, Leg, Misuse};
 
-/// The client proves itself by assertions from a Leg 1, presented as `jwt-pop` over TLS with their certificate.
+/// A client that authenticates by assertions of a Leg 1. It presents them as `jwt-pop`, over TLS with their
+/// certificate.
 #[derive(Clone)]
 pub struct ByAssertion {
     pub(crate) leg1: Arc<dyn AnyLeg1>,
@@ -29,7 +30,7 @@ impl fmt::Debug for ByAssertion {
     }
 }
 
-/// With less than this left, an assertion is not used again.
+/// An assertion is reused only while more than this is left of its lifetime.
 const REUSE_MARGIN: Duration = Duration::from_secs(5 * 60);
 
 impl Proves for ByAssertion {
@@ -53,10 +54,10 @@ impl Proves for ByAssertion {
         now: UnixTime,
     ) -> Boxed<'a, Proof> {
         Box::pin(async move {
-            // `certificate` above always tells one.
+            // `certificate` above always returns one.
             let missing = || Error::misuse(Some(Leg::Two), Misuse::CertificateNotProvided);
             let binding = certificate.ok_or_else(missing)?;
-            // What is asked of Leg 1 in particular, an earlier assertion knows nothing of.
+            // An earlier assertion was requested without these claims and this path.
             let reusable = request.claims.is_none() && request.fmi_path.is_none();
             if let Some(assertion) = self.kept(binding, now).filter(|_| reusable) {
                 return Ok(Proof::Bound(assertion));
@@ -77,7 +78,7 @@ impl Proves for ByAssertion {
         Box::pin(async move { Ok(self.leg1.replace(blamed, blame).await) })
     }
 
-    /// Whatever the reason, the assertion is not offered again.
+    /// Drops the assertion, whatever the reason of the refusal is, so that it is not reused.
     fn refused(&self) {
         if let Some(kept) = &self.reused {
             *kept.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -98,7 +99,7 @@ impl Proves for ByAssertion {
 }
 
 impl ByAssertion {
-    /// An earlier assertion, where reuse was opted into and enough is left of it.
+    /// Returns the earlier assertion, if reuse is on and more than [`REUSE_MARGIN`] is left.
     fn kept(&self, binding: &Binding, now: UnixTime) -> Option<BoundAssertion> {
         let kept = self.reused.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         let assertion = kept.as_ref()?;

@@ -1,4 +1,4 @@
-//! Leg 1: whatever can name a certificate and deliver an assertion bound to it.
+//! Leg 1: a source of certificates with assertions that are bound to them.
 
 use std::fmt;
 use std::future::Future;
@@ -19,46 +19,48 @@ use crate::observe::Observer;
 
 /// A source of assertions for Leg 2.
 ///
-/// Implemented by a client with a certificate, by one [`BoundAssertion`] (for one exchange), by [`leg1_fn`], and by
-/// types of your own. `binding()` is asked on every acquisition and must be cheap; `assertion_for()` runs only when a
-/// token has to be fetched, and must deliver an assertion bound to exactly the certificate it is given: anything else
-/// is refused as `binding_changed` after one restart.
+/// A client with a certificate, a single [`BoundAssertion`] (for one exchange) and [`leg1_fn`] implement it, and your
+/// own types can. `binding()` is called in every acquisition and must be cheap. `assertion_for()` is called only when a
+/// token must be requested. It must return an assertion that is bound to exactly the given certificate. Otherwise the
+/// exchange is repeated once and then fails with `binding_changed`.
 pub trait Leg1: Send + Sync + 'static {
-    /// The certificate in use, when it can be told without waiting; lets a cached token be found without a future.
+    /// Returns the certificate in use, if it is known without waiting. Then a cached token is found without a future.
     fn current_binding(&self) -> Option<Binding> {
         None
     }
 
-    /// The thumbprint of the certificate in use, when it can be told without waiting. Every cache hit asks for it, so a Leg 1
-    /// that can name it without a copy of the certificate should. Default: by [`Leg1::current_binding`].
+    /// Returns the thumbprint of the certificate in use, if it is known without waiting. Every cache hit calls it, so
+    /// it should not clone the certificate. Default: the thumbprint of [`Leg1::current_binding`].
     fn current_thumbprint(&self) -> Option<Thumbprint> {
         self.current_binding().map(|binding| binding.thumbprint())
     }
 
-    /// Thumbprints of certificates before the present one, newest first. While the service is away, their live tokens are
-    /// served. Default: none.
+    /// Returns the thumbprints of the earlier certificates, newest first. During an outage the cache returns their
+    /// valid tokens. Default: no thumbprints.
     fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
         Vec::new()
     }
 
-    /// The token service refused the certificate `blamed`, or may have, as `blame` says: looks for another one, once for each,
-    /// and tells whether there is one now, however many ask at the same time; the exchange then begins anew with it. One that
-    /// is only suspected may be as good as ever. Default: there is none.
+    /// Looks for a replacement of the certificate `blamed`, and returns whether there is a different one now. It is
+    /// called after the token service refused the certificate, or perhaps refused it, as `blame` says. A suspected
+    /// certificate can still be valid. If several callers ask at the same time, it must look only once for each
+    /// certificate. If it returns true, the exchange is repeated with the new certificate. Default: returns false.
     fn replace(&self, blamed: &Binding, blame: Blame) -> impl Future<Output = bool> + Send {
         let _ = (blamed, blame);
         std::future::ready(false)
     }
 
-    /// Whose assertions they are, where another Leg 1 may deliver another identity's with the same certificate: clients that
-    /// share a cache share no token of different ones. Asked once, when a client is built. Default: nothing tells.
+    /// Returns a name of the identity that the assertions are for, if a different Leg 1 with the same certificate could
+    /// have another identity. Clients with different names share no cached tokens. It is called once, when a client is
+    /// built. Default: `None`.
     fn identity(&self) -> Option<String> {
         None
     }
 
-    /// The certificate in use.
+    /// Returns the certificate in use.
     fn binding(&self) -> impl Future<Output = Result<Binding, Error>> + Send;
 
-    /// A fresh assertion bound to `binding`.
+    /// Returns a new assertion that is bound to `binding`.
     fn assertion_for(
         &self,
         binding: &Binding,
@@ -66,21 +68,21 @@ pub trait Leg1: Send + Sync + 'static {
     ) -> impl Future<Output = Result<BoundAssertion, Error>> + Send;
 }
 
-/// What Leg 2 tells Leg 1 about the exchange the assertion is for.
+/// The facts of the exchange that Leg 2 passes to Leg 1.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct AssertionRequest {
     /// The application that will present the assertion.
     pub client_id: Arc<str>,
-    /// The tenant of the exchange; authorities that are not Microsoft's have none.
+    /// The tenant of the exchange. Authorities other than Microsoft's have no tenant.
     pub tenant: Option<TenantId>,
-    /// The token endpoint that the exchange will really use.
+    /// The token endpoint that the exchange will use.
     pub token_endpoint: String,
-    /// The claims challenge to forward, if any.
+    /// The claims challenge to forward, if there is one.
     pub claims: Option<String>,
-    /// The application's declared capabilities.
+    /// The capabilities that the application declares.
     pub capabilities: Vec<String>,
-    /// The FMI path of the assertion, if any.
+    /// The FMI path of the assertion, if there is one.
     pub fmi_path: Option<String>,
     /// The correlation id of the whole acquisition.
     pub correlation_id: CorrelationId,
@@ -100,11 +102,11 @@ impl fmt::Debug for AssertionRequest {
     }
 }
 
-/// A Leg 1 from a certificate and a function that delivers the assertion's text.
+/// Returns a Leg 1 from a certificate and a function that returns the text of an assertion.
 ///
-/// The function is called once for each exchange and never on a cache hit. What it returns is checked like any
-/// assertion from outside ([`BoundAssertion::from_jwt`]). One that is bound to the certificate that took the place of the
-/// present one meanwhile is no error: the exchange begins anew, once, and the function is called again.
+/// The function is called once for each exchange and never on a cache hit. Its result is checked in the same way as in
+/// [`BoundAssertion::from_jwt`]. If the certificate is replaced in the meantime, and the assertion is bound to the new
+/// one, the exchange is repeated once and the function is called again.
 ///
 /// ```no_run
 /// use certbound::{BindingCertificate, Secret, leg1_fn};
@@ -171,7 +173,8 @@ where
             Ok(assertion) => return Ok(assertion),
             Err(error) => error,
         };
-        // The function may see the files' next certificate before this exchange does, which then begins anew.
+        // The function may see the next certificate of the files before this exchange does. The exchange is then
+        // repeated.
         if let AssertionError::BoundToAnother { found, .. } = &error
             && self.certificate.replace(binding).await
             && self.certificate.thumbprint().matches_claim(found)
@@ -183,13 +186,13 @@ where
     }
 }
 
-/// One assertion is a Leg 1 for exactly one exchange.
+/// A single assertion is a Leg 1 for exactly one exchange.
 impl Leg1 for BoundAssertion {
     fn current_binding(&self) -> Option<Binding> {
         Some(BoundAssertion::binding(self).clone())
     }
 
-    /// Whom it names; the next one for the same identity names him too.
+    /// Returns the subject and issuer of the assertion. They are the same in the next assertion for the same identity.
     fn identity(&self) -> Option<String> {
         let claims = jws::unverified_claims(self.secret().expose()).ok()?;
         Some(format!("{} of {}", claims.string("sub")?, claims.string("iss")?))
@@ -210,7 +213,7 @@ impl Leg1 for BoundAssertion {
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-/// The object-safe twin of [`Leg1`].
+/// The object-safe form of [`Leg1`].
 pub(crate) trait AnyLeg1: Send + Sync {
     fn identity(&self) -> Option<String>;
     fn current_thumbprint(&self) -> Option<Thumbprint>;

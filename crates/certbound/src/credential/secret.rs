@@ -1,4 +1,4 @@
-//! By a client secret.
+//! The credential by a client secret.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::credential::AssertionRequest;
 use crate::error::{BuildError, Leg};
 use crate::rejected::TokenHash;
 
-/// The client proves itself by a secret (RFC 6749, section 2.3.1): for Bearer tokens only.
+/// A client that authenticates by a secret (RFC 6749, section 2.3.1). It gets only Bearer tokens.
 #[derive(Clone, Debug)]
 pub struct BySecret {
     pub(crate) secret: Arc<Secret>,
@@ -54,7 +54,8 @@ impl Proves for BySecret {
         "secret"
     }
 
-    /// Whoever has another secret may have a wrong one, which the cache must not hide.
+    /// Returns the hash of the secret. A client with a wrong secret must not get a cached token, because that would
+    /// hide the mistake.
     fn caller_id(&self) -> Option<CallerId> {
         Some(CallerId::Secret(TokenHash::of(&self.secret)))
     }

@@ -1,4 +1,4 @@
-//! The client's own signed assertion, for a Bearer token by certificate (RFC 7523, section 2.2).
+//! The assertion that a client signs itself, for a Bearer token by certificate (RFC 7523, section 2.2).
 
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ use crate::certificate::BindingCertificate;
 use crate::credential::AssertionRequest;
 use crate::error::{BindingCertificateError, Misuse};
 
-/// How long a signed assertion is good for.
+/// The lifetime of a signed assertion.
 const LIFETIME: Duration = Duration::from_secs(600);
 
-/// Header and claims together, encoded; the service reads no more.
+/// The maximum length of the encoded header and claims together. The service refuses longer ones.
 const MAX_CHARACTERS: usize = 65_536;
 
-/// An assertion that is complete but for its signature.
+/// An assertion without its signature.
 ///
-/// `PS256` with `x5t#S256`, where the authority reads it, else `RS256` with `x5t`; `x5c` is the leaf. The audience is
-/// the token endpoint of this very request. For Microsoft's servers the times are strings and the certificate one
-/// string, as their own clients send them; an OpenID issuer gets what RFC 7519 and RFC 7515 say.
+/// Its algorithm is `PS256` with `x5t#S256` if the authority accepts that, otherwise `RS256` with `x5t`. `x5c` contains
+/// the leaf. The audience is the token endpoint of this request. For Microsoft's servers the times and the certificate
+/// are strings, as in Microsoft's own clients. For an OpenID issuer they have the forms of RFC 7519 and RFC 7515.
 pub(crate) struct Signing {
     certificate: BindingCertificate,
     sha2: bool,
@@ -62,7 +62,8 @@ impl Signing {
         Ok(Self { certificate: certificate.clone(), sha2, by_the_standard, x5c, claims })
     }
 
-    /// Signs, by `PS256` first where it may be: some key providers cannot, and the service takes `RS256` from them.
+    /// Signs by `PS256` first if the authority accepts it. Some key providers do not support it, so `RS256` is the
+    /// fallback.
     fn sign(&self) -> Result<Secret, Misuse> {
         if self.sha2 {
             let (input, certificate) = (self.input(true)?, &self.certificate);
@@ -104,13 +105,13 @@ impl Signing {
     }
 }
 
-/// Signs off the async threads: an RSA signature takes a millisecond, and a key in hardware many.
+/// Signs on a thread for blocking work: an RSA signature takes a millisecond, and longer with a key in hardware.
 pub(crate) async fn sign(signing: Signing) -> Result<Secret, Misuse> {
     let signed = tokio::task::spawn_blocking(move || signing.sign()).await;
     signed.unwrap_or(Err(Misuse::Certificate(BindingCertificateError::KeyUnusable)))
 }
 
-/// Claims of the caller's own: an object, none of whose names is one of ours.
+/// Parses the caller's own claims. They must be an object without any claim that the library writes.
 pub(crate) fn extra_claims(text: &str) -> Result<Map<String, Value>, Misuse> {
     const OURS: [&str; 6] = ["aud", "iss", "sub", "nbf", "exp", "jti"];
     let refused = |reason: String| Misuse::AssertionClaims { reason };

@@ -1,4 +1,4 @@
-//! By an assertion that is bound to no certificate: a federated token from elsewhere, for Bearer tokens.
+//! The credential by unbound assertions, for example federated tokens of Kubernetes. It is for Bearer tokens.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,26 +18,27 @@ use crate::rejected::TokenHash;
 
 /// A source of unbound assertions (RFC 7523, section 2.2), such as a workload's federated token.
 ///
-/// Asked once for each token request and never on a cache hit. What it returns is sent as it is, but for white space
-/// around it; the token service verifies it. Implemented by a [`Secret`] (one text for good), by [`AssertionFile`], and
-/// by [`unbound_fn`].
+/// It is called once for each token request and never on a cache hit. Its result is sent unchanged except for white
+/// space at the ends. The token service verifies it. A [`Secret`] (always the same text), [`AssertionFile`] and
+/// [`unbound_fn`] implement it.
 pub trait UnboundAssertions: Send + Sync + 'static {
-    /// The assertion for one request.
+    /// Returns the assertion for one request.
     fn assertion(
         &self,
         request: &AssertionRequest,
     ) -> impl Future<Output = Result<Arc<Secret>, Error>> + Send;
 
-    /// Whose assertions they are, as [`Leg1::identity`](crate::Leg1::identity). Default: nothing tells.
+    /// Returns a name of the identity that the assertions are for, as in [`Leg1::identity`](crate::Leg1::identity).
+    /// Default: `None`.
     fn identity(&self) -> Option<String> {
         None
     }
 }
 
-/// A file that holds an assertion and is read again at each use, since whoever writes it rotates it: the
+/// A file with an assertion, which is read for each request because another program rotates it. An example is
 /// `AZURE_FEDERATED_TOKEN_FILE` of Kubernetes workload identity.
 ///
-/// At most 64 KiB are read, off the async threads.
+/// The file may have at most 64 KiB. It is read on a thread for blocking work.
 ///
 /// ```no_run
 /// use certbound::{AssertionFile, Authority, Client, TenantId};
@@ -57,7 +58,7 @@ pub struct AssertionFile {
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 impl AssertionFile {
-    /// Names the file. It need not be there yet.
+    /// Sets the path of the file. The file need not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into().into() }
     }
@@ -87,7 +88,7 @@ fn read(path: &Path) -> Result<Secret, String> {
     use std::io::Read as _;
 
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    // Room for all of it from the start, so that no unwiped copy is left behind.
+    // The buffer has its full size from the start, so that no copy stays in memory that is not wiped.
     let mut text = zeroize::Zeroizing::new(String::with_capacity(MAX_FILE_BYTES as usize + 1));
     file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
     if text.len() as u64 > MAX_FILE_BYTES {
@@ -106,7 +107,7 @@ impl UnboundAssertions for Secret {
     }
 }
 
-/// Unbound assertions from a function, called once for each token request.
+/// Returns a source of unbound assertions from a function, which is called once for each token request.
 ///
 /// ```
 /// use certbound::{Authority, Client, Secret, TenantId, unbound_fn};
@@ -146,7 +147,7 @@ where
     }
 }
 
-/// The client proves itself by assertions that are bound to no certificate: for Bearer tokens only.
+/// A client that authenticates by unbound assertions. It gets only Bearer tokens.
 #[derive(Clone)]
 pub struct ByUnboundAssertion {
     source: Arc<dyn AnyUnbound>,
@@ -207,7 +208,7 @@ impl Proves for ByUnboundAssertion {
     }
 }
 
-/// The object-safe twin of [`UnboundAssertions`].
+/// The object-safe form of [`UnboundAssertions`].
 trait AnyUnbound: Send + Sync {
     fn identity(&self) -> Option<String>;
     fn assertion<'a>(

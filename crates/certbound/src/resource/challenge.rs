@@ -1,4 +1,4 @@
-//! Claims challenges of continuous access evaluation, from `WWW-Authenticate`.
+//! Claims challenges of continuous access evaluation, in the header `WWW-Authenticate`.
 
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
@@ -6,10 +6,10 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use http::header::WWW_AUTHENTICATE;
 
-/// The largest challenge that is looked at.
+/// The maximum size of a header that is parsed.
 const MAX_BYTES: usize = 16 * 1024;
 
-/// The claims that a resource asks for with `error="insufficient_claims"`, under whatever scheme it names.
+/// Returns the claims of a challenge with `error="insufficient_claims"`, of any authentication scheme.
 pub(super) fn claims_of(answer: &http::Response<Bytes>) -> Option<String> {
     let headers = answer.headers().get_all(WWW_AUTHENTICATE);
     headers

@@ -1,4 +1,4 @@
-//! The ways to a [`Resource`]: from a client, from a managed identity, and from one token.
+//! Functions that create a [`Resource`]: from a client, a managed identity or a token.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::token::BoundToken;
 use crate::transport::Network;
 
 impl<C: Credential> Client<C> {
-    /// A resource prepared for repeated calls: each call takes a live bound token for `scope` from the cache.
+    /// Returns a resource for repeated calls. Each call uses a valid bound token for `scope` from the cache.
     pub fn resource(&self, scope: &ResourceScope) -> Resource
     where
         C: Binds,
@@ -22,19 +22,19 @@ impl<C: Credential> Client<C> {
 }
 
 impl ManagedIdentity {
-    /// A resource prepared for repeated calls with bound tokens.
+    /// Returns a resource for repeated calls with bound tokens for `scope`.
     pub fn resource(&self, scope: &ResourceScope) -> Resource {
         Resource::new(Arc::new(self.platform.clone()), Arc::clone(&self.background), scope.clone())
     }
 }
 
 impl BoundToken {
-    /// Calls a resource with exactly this token, over the connections of the client that acquired it.
+    /// Returns a resource that is called with exactly this token, on connections of the client that acquired it.
     pub fn resource(&self) -> Resource {
         Resource::of_token(self.clone(), Arc::clone(self.connections()))
     }
 
-    /// As [`BoundToken::resource`], over another network configuration.
+    /// Does the same as [`BoundToken::resource`] with a different network configuration.
     pub fn resource_on(&self, network: &Network) -> Resource {
         Resource::of_token(self.clone(), Arc::new(network.transport()))
     }

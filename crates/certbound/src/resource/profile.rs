@@ -1,11 +1,11 @@
-//! What a kind of resource expects beside the token.
+//! The scheme and headers that a kind of resource expects with the token.
 
 use certbound_core::environment::Cloud;
 use http::{HeaderName, HeaderValue};
 
 use crate::token::Scheme;
 
-/// The scheme and the extra headers of a kind of resource. It never says which certificate to present: the token does.
+/// The scheme and the extra headers of a kind of resource. It does not choose the certificate: the token does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceProfile {
     scheme: Scheme,
@@ -13,39 +13,40 @@ pub struct ResourceProfile {
 }
 
 impl ResourceProfile {
-    /// Scheme `mtls_pop`, no extra headers: Microsoft Graph and any resource not named otherwise.
+    /// Returns the profile with scheme `mtls_pop` and no extra headers: for Microsoft Graph and most resources.
     pub fn standard() -> Self {
         Self { scheme: Scheme::MtlsPop, headers: Vec::new() }
     }
 
-    /// As standard, with `x-ms-tokenboundauth: true`, without which a vault does not look for the certificate.
+    /// Returns the standard profile with the header `x-ms-tokenboundauth: true`. Without it, Key Vault does not check
+    /// the certificate.
     pub fn key_vault() -> Self {
         let name = HeaderName::from_static("x-ms-tokenboundauth");
         Self { scheme: Scheme::MtlsPop, headers: vec![(name, HeaderValue::from_static("true"))] }
     }
 
-    /// Scheme `Bearer`, for servers of RFC 8705 other than Entra's.
+    /// Returns the profile with scheme `Bearer`, for resources of RFC 8705 other than Entra's.
     pub fn rfc8705() -> Self {
         Self { scheme: Scheme::Bearer, headers: Vec::new() }
     }
 
-    /// The profile of a host: Key Vault's in every cloud, standard for any other.
+    /// Returns the profile for a host: that of Key Vault in every cloud, and the standard profile for other hosts.
     pub fn for_host(host: &str) -> Self {
         let host = host.to_ascii_lowercase();
         let is_vault = Cloud::ALL.iter().any(|cloud| {
-            // The resource's host is that of all vaults, but for the vault's own name.
+            // The resource's host is the domain of all vaults. The host of a vault is its name in that domain.
             let domain = cloud.vault_uri().trim_start_matches("https://");
             host.strip_suffix(domain).is_some_and(|name| name.len() > 1 && name.ends_with('.'))
         });
         if is_vault { Self::key_vault() } else { Self::standard() }
     }
 
-    /// The scheme.
+    /// Returns the scheme.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The extra headers; a caller's own of the same name wins.
+    /// Returns the extra headers. A header of the request with the same name has priority.
     pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.headers
     }

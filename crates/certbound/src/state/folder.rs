@@ -1,4 +1,4 @@
-//! The folder's files, by its handle: a path that is swapped meanwhile leads nowhere else.
+//! The files of the folder, which are opened by its handle. A path that is replaced in the meantime has no effect.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -11,12 +11,12 @@ use zeroize::Zeroizing;
 
 use crate::error::StateError;
 
-/// No file in it is as large as this.
+/// The maximum size of a file in the folder.
 const MAX_FILE_BYTES: u64 = 512 * 1024;
 
 pub(super) struct Folder(OwnedFd);
 
-/// The right to write a file, until it is dropped. The system takes it back from a process that dies.
+/// The lock for writing a file, until it is dropped. The system releases it when the process ends.
 pub(crate) struct Lock {
     _file: File,
 }
@@ -38,7 +38,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Whether the path still leads here, and only its owner is let in.
+    /// Checks that the path still names this folder, and that only its owner has access.
     pub(super) fn check(&self, path: &Path) -> Result<(), StateError> {
         let held = rustix::fs::fstat(&self.0).map_err(|errno| StateError::unusable(path, &errno.into()))?;
         let there = rustix::fs::lstat(path);
@@ -54,9 +54,9 @@ impl Folder {
         }
     }
 
-    /// A file that is its owner's alone.
+    /// Reads a file to which only its owner has access.
     pub(super) fn read(&self, name: &str) -> io::Result<Zeroizing<Vec<u8>>> {
-        // A pipe of that name must not make us wait.
+        // A pipe with that name must not block the caller.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.0, name, flags, Mode::empty())?;
         let facts = rustix::fs::fstat(&file)?;
@@ -72,7 +72,8 @@ impl Folder {
             return refuse("others may read or write it");
         }
         let room = u64::try_from(facts.st_size).unwrap_or(0).min(MAX_FILE_BYTES) as usize + 1;
-        // Room for all of it from the start: a growing buffer would leave unwiped copies of a key behind.
+        // The buffer has its full size from the start. A growing buffer would leave copies of a key in memory that are
+        // not wiped.
         let mut content = Zeroizing::new(Vec::with_capacity(room));
         file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content)?;
         if content.len() as u64 > MAX_FILE_BYTES {
@@ -84,7 +85,7 @@ impl Folder {
     pub(super) fn write(&self, name: &str, content: &[u8], _lock: &Lock) -> io::Result<()> {
         let handle = &self.0;
         let new = format!("{name}.new");
-        // What a process left that was killed here.
+        // A process that was killed while it wrote may have left this file.
         match rustix::fs::unlinkat(handle, &new, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno.into()),

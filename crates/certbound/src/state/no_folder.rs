@@ -1,4 +1,4 @@
-//! Where there is no Unix there is no folder.
+//! The folder on systems other than Unix, where it cannot be opened.
 
 use std::convert::Infallible;
 use std::io;

@@ -1,4 +1,4 @@
-//! What becomes of watched files, for the application to know.
+//! The events of watched files, for the application.
 
 use std::fmt;
 use strum::EnumProperty as _;
@@ -8,84 +8,84 @@ use certbound_core::time::UnixTime;
 
 use crate::error::BindingCertificateError;
 
-/// What became of watched files. It holds no key.
+/// An event of watched files. It contains no key.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum CertificateEvent {
-    /// There was a new certificate, and it is used from now on.
+    /// A new certificate is in use.
     Rotated {
-        /// The one before.
+        /// The earlier certificate.
         from: Thumbprint,
-        /// The one in use.
+        /// The certificate in use.
         to: Thumbprint,
-        /// Its end.
+        /// When the certificate in use expires.
         not_after: UnixTime,
     },
-    /// There was the same certificate with other issuers, and they are presented with it from now on. Its tokens stay.
+    /// The same certificate now has different issuers, and TLS presents these. Its tokens stay valid.
     IssuersChanged {
         /// The certificate.
         certificate: Thumbprint,
-        /// How many issuers come with it.
+        /// The number of issuers in the chain.
         issuers: usize,
     },
-    /// What is there now is not used. Told once for the same contents.
+    /// The current content of the files is not used. This event comes once for each content.
     Refused {
-        /// Why not.
+        /// Why it is not used.
         error: WatchError,
         /// The certificate that stays in use.
         in_use: Thumbprint,
     },
 }
 
-/// Why the contents of watched files are not used.
+/// Why the content of watched files is not used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum WatchError {
     /// A file cannot be read, or there is no usable certificate with its key.
     #[error(transparent)]
     Certificate(#[from] BindingCertificateError),
-    /// It is over.
+    /// The certificate has expired.
     #[error("the certificate ended at {not_after}, and it is {now}")]
     #[strum(props(code = "certificate_not_valid_now", fix = "put the renewed certificate there"))]
     Expired {
-        /// Its end.
+        /// When the certificate expired.
         not_after: UnixTime,
-        /// The time it was compared with.
+        /// The time with which it was compared.
         now: UnixTime,
     },
-    /// Its time has not come; it is looked at again.
+    /// The certificate is not valid yet. It is checked again later.
     #[error("the certificate is valid from {not_before}, and it is {now}")]
     #[strum(props(code = "certificate_not_valid_now"))]
     #[strum(props(fix = "nothing, or set the clock right: it is used from its beginning on"))]
     NotYetValid {
-        /// When it begins.
+        /// When it becomes valid.
         not_before: UnixTime,
-        /// The time it was compared with.
+        /// The time with which it was compared.
         now: UnixTime,
     },
-    /// It is somebody else's.
+    /// The certificate has a different subject.
     #[error("the certificate's subject is `{found}`, and the one in use has `{expected}`")]
     #[strum(props(code = "certificate_other_subject"))]
     #[strum(props(
         fix = "put the application's own certificate there, or watch with `allow_other_subjects`"
     ))]
     OtherSubject {
-        /// The subject in use.
+        /// The subject of the certificate in use.
         expected: String,
         /// The subject in the files.
         found: String,
     },
-    /// No thread can be started to watch the files.
+    /// The system cannot start a thread to watch the files.
     #[error("the files cannot be watched: {reason}")]
     #[strum(props(code = "certificate_watch_failed", fix = "allow the process another thread"))]
     Thread {
-        /// What the system said.
+        /// The reason that the system gave.
         reason: String,
     },
 }
 
 impl WatchError {
-    /// MSAL's name where it has one, else ours.
+    /// Returns MSAL's name of the error if it has one, otherwise our own.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Certificate(error) => error.code(),
@@ -93,7 +93,7 @@ impl WatchError {
         }
     }
 
-    /// What to do.
+    /// Returns what to do about the error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Certificate(error) => error.fix(),

@@ -1,4 +1,4 @@
-//! Where the certificate and its key are, and how they are read as one.
+//! The paths of the certificate and its key, and how both are read from one generation.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use zeroize::Zeroizing;
 use crate::certificate::{BindingCertificate, read_regular_file};
 use crate::error::BindingCertificateError;
 
-/// The names in a Kubernetes secret of type `kubernetes.io/tls`.
+/// The names of the files in a Kubernetes secret of type `kubernetes.io/tls`.
 const CHAIN: &str = "tls.crt";
 const KEY: &str = "tls.key";
-/// The link that Kubernetes swaps to change all files of a volume at once.
+/// The link that Kubernetes replaces to change all files of a volume at once.
 const DATA: &str = "..data";
 
 #[derive(Clone)]
@@ -32,7 +32,7 @@ pub(super) enum Paths {
     Directory(PathBuf),
 }
 
-/// What the files held, compared by hash; the bytes are there until they were parsed.
+/// The content of the files. It is compared by its hash. The bytes are dropped after they are parsed.
 #[derive(Clone)]
 pub(super) struct Contents {
     hash: Result<Vec<u8>, BindingCertificateError>,
@@ -49,7 +49,7 @@ impl Place {
         Self { password: Some(Arc::new(password)), ..self }
     }
 
-    /// The folders in which a change shows: the files themselves may be links, or be replaced.
+    /// Returns the folders to watch. Watching the files is not enough, because they can be links or be replaced.
     pub(super) fn folder(&self) -> Vec<PathBuf> {
         let parent = |path: &Path| match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -64,8 +64,8 @@ impl Place {
         }
     }
 
-    /// What the files hold now. What is not as `known` is read until two looks are alike: files of two generations, or of a
-    /// folder that is swapped again, are the middle of a change.
+    /// Reads the files. If they differ from `known`, it reads them again until two results are equal. Otherwise it
+    /// could return files of two generations in the middle of a change.
     pub(super) fn read(&self, known: Option<&Contents>) -> Contents {
         settled(known, || self.look())
     }
@@ -77,7 +77,7 @@ impl Place {
             Paths::PemOrPfx(path) => (path.clone(), None),
             Paths::Files(chain, key) => (chain.clone(), Some(key.clone())),
             Paths::Directory(path) => {
-                // Followed once, so that both files are of one generation whenever the link is swapped.
+                // The link is followed once, so that both files are of one generation if the link is replaced.
                 let folder = std::fs::canonicalize(path.join(DATA)).unwrap_or_else(|_| path.clone());
                 (folder.join(CHAIN), Some(folder.join(KEY)))
             }
@@ -108,7 +108,7 @@ impl Place {
     }
 }
 
-/// Who never stops writing is taken at the last of so many looks.
+/// The maximum number of reads while the files go on changing. The last result is then used.
 const LOOKS: usize = 5;
 
 fn settled(known: Option<&Contents>, mut look: impl FnMut() -> Contents) -> Contents {
@@ -135,7 +135,7 @@ impl Contents {
         Self { hash: Ok(hash), chain: Some(Arc::new(chain)), key: key.map(Arc::new) }
     }
 
-    /// The same without the bytes.
+    /// Drops the bytes.
     pub(super) fn forgetting(self) -> Self {
         Self { chain: None, key: None, ..self }
     }
@@ -157,7 +157,7 @@ impl fmt::Debug for Place {
 mod tests {
     use super::*;
 
-    /// What is read of contents that change from look to look, and the looks it took.
+    /// Returns the content that `settled` chooses when the content changes from read to read, and the number of reads.
     fn read(known: Option<&str>, looks: &[&str]) -> (String, usize) {
         let contents = |text: &str| match text {
             "gone" => Contents { hash: Err(BindingCertificateError::NoCertificate), chain: None, key: None },

@@ -1,4 +1,4 @@
-//! Which certificate is in use, and how the one in the files takes its place.
+//! The certificate in use, and its replacement by the one in the files.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +15,7 @@ use super::{CertificateEvent, WatchError};
 use crate::certificate::{Binding, ChainHash};
 use crate::clock::Clock;
 
-/// So many certificates before the present one are known by name, for the tokens that still have them.
+/// The maximum number of earlier certificates whose thumbprints are remembered, for their tokens.
 const REMEMBERED: usize = 8;
 
 pub(super) type OnEvent = dyn Fn(&CertificateEvent) + Send + Sync;
@@ -26,24 +26,24 @@ pub(super) struct Succession {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) other_subjects: bool,
     pub(super) current: ArcSwap<Binding>,
-    /// Locked while the files are read and parsed, which can take long: only who reads them too waits for it.
+    /// Locked while the files are read and parsed, which can take long. Only other readers of the files wait for it.
     pub(super) files: Mutex<Files>,
-    /// Certificates before the present one, newest first, each with its end. Locked for a moment only.
+    /// The earlier certificates, newest first, each with its expiry. Locked only for a short time.
     pub(super) earlier: Mutex<VecDeque<(Thumbprint, UnixTime)>>,
-    /// The certificate that the service refused last, once the files were read for it.
+    /// The last certificate that the service refused and for which the files were then read.
     pub(super) read_for: Mutex<Option<ChainHash>>,
     pub(super) signal: Sender<Signal>,
 }
 
-/// What is known of the files.
+/// The last result of reading the files.
 pub(super) struct Files {
     pub(super) contents: Contents,
-    /// Why they are not used, if they are not.
+    /// Why the content is not used. It is `None` if it is used.
     pub(super) refused: Option<WatchError>,
 }
 
 /// # Errors
-/// When it is not valid at `now`.
+/// [`WatchError`], if the certificate is not valid at `now`.
 pub(super) fn in_time(binding: &Binding, now: UnixTime) -> Result<(), WatchError> {
     let (not_before, not_after) = (binding.chain().not_before(), binding.chain().not_after());
     if now < not_before {
@@ -56,7 +56,7 @@ pub(super) fn in_time(binding: &Binding, now: UnixTime) -> Result<(), WatchError
 }
 
 impl Succession {
-    /// Certificates before the present one that have not ended yet, newest first.
+    /// Returns the earlier certificates that have not expired, newest first.
     pub(super) fn earlier(&self) -> Vec<Thumbprint> {
         let now = self.clock.now();
         let mut earlier = lock(&self.earlier);
@@ -64,7 +64,7 @@ impl Succession {
         earlier.iter().map(|(thumbprint, _)| *thumbprint).collect()
     }
 
-    /// Whether another certificate is in use than this, or the same with other issuers.
+    /// Returns whether the certificate in use differs from `than`, or has different issuers.
     pub(super) fn is_another(&self, than: &Binding) -> bool {
         self.current.load().chain_hash() != than.chain_hash()
     }
@@ -76,7 +76,7 @@ impl Succession {
         if contents == files.contents {
             match &known {
                 None => return Ok(false),
-                // That changes with time alone, and clocks are set back too.
+                // These errors change with the time alone, and a clock can be set back.
                 Some(WatchError::NotYetValid { .. } | WatchError::Expired { .. }) => {}
                 Some(error) => {
                     let error = error.clone();
@@ -98,7 +98,7 @@ impl Succession {
             Err(error) => {
                 files.refused = Some(error.clone());
                 drop(files);
-                // Told once for the same contents, however often they are looked at.
+                // The event comes once for each content, even if it is read often.
                 if known.is_none() {
                     let in_use = self.current.load().thumbprint();
                     self.tell(&CertificateEvent::Refused { error: error.clone(), in_use });
@@ -111,7 +111,8 @@ impl Succession {
     fn succeed(&self, next: Binding) -> CertificateEvent {
         let (to, not_after) = (next.thumbprint(), next.chain().not_after());
         let issuers = next.chain().ders().len() - 1;
-        // Whoever finds the new one in use finds the one before among the earlier ones.
+        // The lock is taken before the swap. A thread that sees the new certificate then also sees the previous one in
+        // `earlier`.
         let mut earlier = lock(&self.earlier);
         let previous = self.current.swap(Arc::new(next));
         if previous.thumbprint() == to {
@@ -123,11 +124,11 @@ impl Succession {
         CertificateEvent::Rotated { from: previous.thumbprint(), to, not_after }
     }
 
-    /// The certificate that is to be used from now on; none where it is the present one.
+    /// Returns the certificate to use from now on, or `None` if it is the one in use.
     fn consider(&self, contents: &Contents) -> Result<Option<Binding>, WatchError> {
         let next = Binding::new(self.place.parse(contents)?);
         let current = self.current.load();
-        // The same, or cut off behind a certificate: issuers that are there already are not given up.
+        // A chain that is equal, or that lacks some issuers at the end, changes nothing: known issuers are kept.
         if current.chain().ders().starts_with(next.chain().ders()) {
             return Ok(None);
         }
@@ -158,7 +159,7 @@ impl Succession {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Every state that they pass through is usable.
+    // Every state of the data is usable, even after a panic.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

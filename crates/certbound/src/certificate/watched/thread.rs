@@ -1,4 +1,4 @@
-//! The thread that looks at the files: when somebody tells of a change, and from time to time.
+//! The thread that reads the files after a reported change and at regular intervals.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -11,9 +11,9 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use super::WatchError;
 use super::succession::Succession;
 
-/// Writing takes several steps, and each is told of: the files are read when nothing more came for so long.
+/// Writing files causes several reports. The files are read after no report came for this time.
 const QUIET: Duration = Duration::from_millis(50);
-/// Who never stops writing is read all the same.
+/// The maximum number of reports to wait for, so that a program that writes all the time does not prevent reading.
 const AT_MOST: usize = 40;
 
 pub(super) enum Signal {
@@ -21,10 +21,10 @@ pub(super) enum Signal {
     Stop,
 }
 
-/// Tells of changes, from now on.
+/// A running observation of the folders.
 pub(super) struct Watch {
     signals: Receiver<Signal>,
-    /// Without it there is the poll.
+    /// Without a watcher the thread only polls.
     watcher: Option<RecommendedWatcher>,
 }
 
@@ -36,15 +36,15 @@ impl Watch {
         (Self { signals, watcher: watcher.ok() }, signal)
     }
 
-    /// Starts the thread. It ends when `inner` is gone.
+    /// Starts the thread. It ends when `inner` is dropped.
     pub(super) fn follow(self, inner: Weak<Succession>, poll: Duration) -> Result<(), WatchError> {
         let Self { signals, watcher } = self;
         let run = move || {
-            // It ends with the thread.
+            // The watcher ends with the thread.
             let _watcher = watcher;
             while next(&signals, poll) {
                 let Some(inner) = inner.upgrade() else { return };
-                // What is wrong is told by an event; and whatever panics, the next change is looked at.
+                // `reload` reports errors by an event. After a panic the thread goes on with the next change.
                 if catch_unwind(AssertUnwindSafe(|| inner.reload())).is_err() {
                     tracing::error!("looking at the certificate's files panicked");
                 }
@@ -55,7 +55,7 @@ impl Watch {
     }
 }
 
-/// Waits for a reason to look; false when there will be none any more.
+/// Waits until the files must be read. Returns false if the thread must end.
 fn next(signals: &Receiver<Signal>, poll: Duration) -> bool {
     match signals.recv_timeout(poll) {
         Err(RecvTimeoutError::Timeout) => true,
@@ -75,7 +75,7 @@ fn next(signals: &Receiver<Signal>, poll: Duration) -> bool {
 
 fn watcher(folders: &[PathBuf], signal: Sender<Signal>) -> notify::Result<RecommendedWatcher> {
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Being read is no change, and reading is what follows one.
+        // An access is no change. Reading the files would otherwise cause the next report.
         if event.is_ok_and(|event| !event.kind.is_access()) {
             let _ = signal.send(Signal::Changed);
         }
