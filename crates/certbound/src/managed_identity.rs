@@ -1,4 +1,4 @@
-//! Managed identities: tokens without a credential in anybody's hands, from the platform that a program runs on.
+//! Managed identities: tokens from the platform on which a program runs, without a credential in the program.
 
 mod arc;
 mod attestation;
@@ -48,11 +48,11 @@ use crate::cache::single_flight::SingleFlight;
 use crate::error::{KeyStrength, PlatformError};
 use crate::token::{BearerToken, BoundToken};
 
-/// A managed identity of the machine or platform that this program runs on. Cheap to clone.
+/// A managed identity of the machine or platform on which this program runs. It is cheap to clone.
 ///
-/// Bearer tokens come from every platform; tokens bound to a certificate from the instance metadata service, which issues
-/// one (version 2). It is a Leg 1: give it to [`ClientBuilder::with_assertions`](crate::ClientBuilder::with_assertions).
-/// It is never Leg 2. A request for a token probes nothing: the environment says where tokens are had.
+/// Every platform issues Bearer tokens. Bound tokens need version 2 of IMDS, which issues certificates. A managed
+/// identity can be a Leg 1: pass it to [`ClientBuilder::with_assertions`](crate::ClientBuilder::with_assertions). It
+/// cannot be a Leg 2. An acquisition sends no probes: the environment names the platform.
 ///
 /// ```no_run
 /// use certbound::{Cloud, ManagedIdentity, ResourceScope};
@@ -68,61 +68,62 @@ use crate::token::{BearerToken, BoundToken};
 #[derive(Clone)]
 pub struct ManagedIdentity {
     pub(crate) platform: Platform,
-    /// Ends with the last of those who can ask for tokens.
+    /// Owns the background tasks. They are aborted when the last clone and the last resource of this identity are
+    /// dropped.
     pub(crate) background: Arc<Background>,
 }
 
-/// What an identity has.
+/// The data that all clones of a managed identity share.
 pub(crate) struct Machine {
     pub(crate) context: Context,
     pub(crate) id: IdentityId,
     pub(crate) endpoint: Endpoint,
     pub(crate) capabilities: Vec<String>,
     pub(crate) certificates: MachineCertificates,
-    /// This identity's place among them, once it is known. Each hit reads it, without a lock.
+    /// The cell of this identity's certificate in `certificates`, once it is known. Each hit reads it without a lock.
     cell: KnownCell,
     pub(crate) keys: Arc<dyn AnyKeys>,
     provider: ProviderId,
-    /// As the provider told when the identity was built.
+    /// The key strength that the provider returned when the identity was built.
     strength: KeyStrength,
     pub(crate) attestation: Option<Arc<dyn AnyAttestation>>,
     pub(crate) min_strength: Option<KeyStrength>,
-    /// How many calls the metadata service may have to answer at once.
+    /// Limits the number of parallel requests to IMDS.
     pub(crate) imds_calls: Arc<Semaphore>,
     discoveries: SingleFlight<(), Result<Discovered, PlatformError>>,
 }
 
 impl ManagedIdentity {
-    /// The machine's own identity.
+    /// Returns a builder for the system-assigned identity of the machine.
     pub fn system_assigned() -> ManagedIdentityBuilder {
         Self::builder(IdentityId::System)
     }
 
-    /// An identity by any of its names.
+    /// Returns a builder for the identity with this id.
     pub fn builder(id: IdentityId) -> ManagedIdentityBuilder {
         ManagedIdentityBuilder::new(id)
     }
 
-    /// A token for `scope` that is bound to a certificate issued to this machine. Await it, after any options.
+    /// Requests a token for `scope` that is bound to a certificate of this machine. Set options, then await it.
     ///
     /// # Errors
-    /// [`PlatformError::SourceCannotBind`] before any byte is sent, where the platform issues no certificates.
+    /// [`PlatformError::SourceCannotBind`], before any request, if the platform issues no certificates.
     pub fn bound_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BoundToken> {
         Acquire::new(&self.platform, scope)
     }
 
-    /// A Bearer token for `scope`. Await it, after any options.
+    /// Requests a Bearer token for `scope`. Set options, then await it.
     pub fn bearer_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BearerToken> {
         Acquire::new(&self.platform, scope)
     }
 
-    /// Which identity it is.
+    /// Returns the id of the identity.
     pub fn id(&self) -> &IdentityId {
         &self.machine().id
     }
 
-    /// Where its tokens come from: told by the environment, or named. Whether they can be bound there,
-    /// [`ManagedIdentity::capabilities`] finds out.
+    /// Returns the source of the tokens, which the environment or the builder names. To learn whether the source can
+    /// bind tokens, call [`ManagedIdentity::capabilities`].
     pub fn origin(&self) -> MachineSource {
         self.machine().endpoint.origin()
     }

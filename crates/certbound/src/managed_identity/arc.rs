@@ -1,4 +1,4 @@
-//! The challenge of Azure Arc's agent: whoever can read a file of its folder may have a token.
+//! The challenge of Azure Arc's agent: a program may get a token if it can read a certain file.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::error::PlatformError;
 
-/// Where the agent puts the files of its challenges.
+/// The folder in which the agent creates the files of its challenges.
 pub(super) const TOKENS: &str = "/var/opt/azcmagent/tokens";
 const MAX_KEY_BYTES: u64 = 4096;
 
@@ -18,7 +18,7 @@ fn challenge(reason: &str) -> PlatformError {
     PlatformError::Challenge { reason: reason.to_owned() }
 }
 
-/// The header that answers a challenge.
+/// Returns the header that answers a challenge.
 pub(super) async fn answer<B>(challenge: &Response<B>, folder: &Path) -> Result<HeaderValue, PlatformError> {
     let key = challenged(challenge, folder).await?;
     let mut header = HeaderValue::from_str(&Zeroizing::new(format!("Basic {}", key.expose())))
@@ -27,7 +27,7 @@ pub(super) async fn answer<B>(challenge: &Response<B>, folder: &Path) -> Result<
     Ok(header)
 }
 
-/// What stands in the file that the challenge names: reading it proves who asks.
+/// Reads the file that a challenge names. Reading it proves that the program may have a token.
 async fn challenged<B>(answer: &Response<B>, folder: &Path) -> Result<Secret, PlatformError> {
     let header = answer.headers().get(WWW_AUTHENTICATE).and_then(|header| header.to_str().ok());
     let header = header.ok_or_else(|| challenge("there is none in the answer"))?;
@@ -38,18 +38,18 @@ async fn challenged<B>(answer: &Response<B>, folder: &Path) -> Result<Secret, Pl
     read.unwrap_or(Err(PlatformError::ShuttingDown))
 }
 
-/// Reads a key file that lies in the agent's folder itself, is called `.key`, is a file and not a link to one, and is
-/// small.
+/// Reads a key file. It must be in the agent's folder itself, its name must end with `.key`, it must be a regular file
+/// and not a link, and it may have at most 4096 bytes.
 fn read_key(path: &Path, folder: &Path) -> Result<Secret, PlatformError> {
     use std::io::Read as _;
 
     let is_key = path.extension().is_some_and(|extension| extension == "key");
     let name = path.file_name().filter(|_| is_key);
-    // Compared as text: a path may say the same in several ways.
+    // The paths are compared as text, because different paths can lead to the same file.
     let name = name.filter(|name| folder.join(name).as_os_str() == path.as_os_str());
     let name = name.ok_or_else(|| challenge("its file is not a .key file in the agent's folder"))?;
     let file = open(name, folder)?;
-    // Room for all of it from the start, so that no unwiped copy is left behind.
+    // The buffer has its full size from the start, so that no copy stays in memory that is not wiped.
     let mut text = Zeroizing::new(String::with_capacity(MAX_KEY_BYTES as usize + 1));
     let read = file.take(MAX_KEY_BYTES + 1).read_to_string(&mut text);
     read.map_err(|error| challenge(&format!("its file: {error}")))?;
@@ -59,7 +59,8 @@ fn read_key(path: &Path, folder: &Path) -> Result<Secret, PlatformError> {
     Ok(Secret::new(text.strip_suffix('\n').unwrap_or(&text)))
 }
 
-/// Opens a file by the handle of its folder, and looks at what was opened: what is swapped meanwhile is not followed.
+/// Opens a file by the handle of its folder and checks the opened file. Replacing the folder or the file in the
+/// meantime has no effect.
 #[cfg(target_os = "linux")]
 fn open(name: &std::ffi::OsStr, folder: &Path) -> Result<std::fs::File, PlatformError> {
     use rustix::fs::{Mode, OFlags};
@@ -68,10 +69,10 @@ fn open(name: &std::ffi::OsStr, folder: &Path) -> Result<std::fs::File, Platform
     if std::fs::canonicalize(folder).map_err(failed)? != folder {
         return Err(challenge("the agent's folder is reached by a symbolic link"));
     }
-    // The agent need not let us list it.
+    // The program need not have the right to list the folder.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = rustix::fs::open(folder, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
-    // A pipe of that name must not make us wait.
+    // A pipe with that name must not block the caller.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file =
         rustix::fs::openat(&folder, name, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
@@ -82,13 +83,14 @@ fn open(name: &std::ffi::OsStr, folder: &Path) -> Result<std::fs::File, Platform
     }
 }
 
-/// The agent's folder is known on Linux only.
+/// The agent's folder is known only on Linux.
 #[cfg(not(target_os = "linux"))]
 fn open(_: &std::ffi::OsStr, _: &Path) -> Result<std::fs::File, PlatformError> {
     Err(challenge("it can be answered on Linux only"))
 }
 
-/// An old agent passes by the selector and gives the machine's own token: a new one says whose it is.
+/// Checks that the answer names the requested identity. An old agent ignores the selector and returns the machine's own
+/// token without a name. A new agent names the identity.
 pub(super) fn confirm(id: &IdentityId, answer: &BearerAnswer) -> Result<(), PlatformError> {
     let [client, object, resource] = &answer.identity;
     let (asked, found) = match id {

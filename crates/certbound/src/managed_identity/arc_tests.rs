@@ -1,4 +1,4 @@
-//! The files of the agent's challenges: right ones, and every wrong one.
+//! Tests of the files of the agent's challenges: a correct file, and every kind of wrong file.
 
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ fn answer(header: Option<String>) -> Response<()> {
     answer
 }
 
-/// A folder, and its path without links.
+/// Returns a new folder, and its path without links.
 fn folder() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().canonicalize().unwrap();
@@ -91,7 +91,7 @@ async fn a_pipe_is_not_waited_for() {
     let reading = challenged(&challenge, &path);
     let refused = tokio::time::timeout(Duration::from_secs(20), reading).await;
     if refused.is_err() {
-        // Whoever still waits for a writer is let go.
+        // A thread may still wait for a writer. This ends its wait.
         drop(std::fs::OpenOptions::new().write(true).open(&file));
     }
     let refused = refused.expect("it waited for somebody to write");
@@ -113,7 +113,7 @@ fn a_folder_behind_a_link_is_not_the_agents() {
     }
 }
 
-/// Somebody swaps the file for a link to another one, again and again, while it is read.
+/// A thread replaces the file by a link to another file again and again while the file is read.
 #[test]
 fn what_is_swapped_meanwhile_is_not_read() {
     let (_folder, path) = folder();

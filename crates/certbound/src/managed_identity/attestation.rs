@@ -1,4 +1,4 @@
-//! A word of the hardware for its key, where the platform wants one.
+//! Attestation: the proof of the hardware for a key, if the application has a hook for it.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -13,30 +13,30 @@ use super::keys::MachineKey;
 use crate::cache::single_flight::{Load, LoadFailure, SingleFlight};
 use crate::error::PlatformError;
 
-/// What is to be attested.
+/// A request for an attestation token.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AttestationRequest {
-    /// The attestation service that the platform names.
+    /// The URL of the attestation service that the platform named.
     pub endpoint: String,
     /// The identity that the certificate is for.
     pub client_id: String,
-    /// The key; [`MachineKey::signer`] is the handle that its provider has.
+    /// The key. [`MachineKey::signer`] returns the signer of its provider.
     pub key: MachineKey,
 }
 
-/// Obtains an attestation token for a key. A hook: no hardware's own is built in.
+/// A hook that gets an attestation token for a key. The library has no implementation for any hardware.
 ///
-/// Called when a certificate is issued and no token of this key is still good for five minutes: the identities that share
-/// their [certificates](crate::MachineCertificates) share the tokens of a key too, whoever's hook obtained them. What it
-/// returns is not verified here. A blank token, a failure, or none within a minute ends the acquisition: without the word
-/// that was configured nothing is asked for.
+/// It is called when a certificate is requested and no token for this key is valid for five more minutes. Identities
+/// that share their [certificates](crate::MachineCertificates) share the tokens of a key too, even if their hooks
+/// differ. The library does not verify the token. If the token is blank, the hook fails or it takes longer than one
+/// minute, the acquisition fails: no certificate is requested without the attestation.
 pub trait Attestation: Send + Sync + 'static {
-    /// The token, a JWT, or why there is none.
+    /// Returns the token, which is a JWT, or the reason why there is no token.
     fn attest(&self, request: &AttestationRequest) -> impl Future<Output = Result<Secret, String>> + Send;
 }
 
-/// The object-safe twin of [`Attestation`].
+/// The object-safe form of [`Attestation`].
 pub(crate) trait AnyAttestation: Send + Sync {
     fn attest<'a>(
         &'a self,
@@ -53,12 +53,12 @@ impl<A: Attestation> AnyAttestation for A {
     }
 }
 
-/// With less left, a new token is obtained.
+/// If less than this is left of its lifetime, a token is not reused.
 const MARGIN: Duration = Duration::from_secs(300);
-/// The longest that a hook may take.
+/// The time limit of a hook.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Tokens of keys, until they near their end.
+/// The attestation tokens of keys, until they expire.
 #[derive(Default)]
 pub(super) struct Attested {
     tokens: Arc<Mutex<Tokens>>,
@@ -67,11 +67,11 @@ pub(super) struct Attested {
 
 type Tokens = HashMap<Of, (Arc<Secret>, UnixTime)>;
 
-/// Whose word, and for which public key.
+/// The URL of the attestation service, and the public key.
 type Of = (String, Vec<u8>);
 
 impl Attested {
-    /// The token of a key: kept, or obtained once however many wait for it.
+    /// Returns the token of a key. If no token can be reused, the hook is called once for all waiting callers.
     pub(super) async fn token(
         &self,
         hook: &Arc<dyn AnyAttestation>,
@@ -104,7 +104,7 @@ impl Attested {
         })
     }
 
-    /// The tokens of a key were refused.
+    /// Drops the tokens of a key, because they were refused.
     pub(super) fn forget(&self, public_key: &[u8]) {
         lock(&self.tokens).retain(|(_, of), _| of != public_key);
     }
@@ -125,6 +125,6 @@ fn failed(reason: &str) -> PlatformError {
 }
 
 fn lock(tokens: &Mutex<Tokens>) -> MutexGuard<'_, Tokens> {
-    // Nothing can panic while it is held, and every state it passes through is usable.
+    // No code panics while the lock is held, and every intermediate state is usable.
     tokens.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! A plain token, from any platform.
+//! The request for a Bearer token, on any platform.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::correlation::CorrelationId;
 use crate::error::PlatformError;
 use crate::rejected::TokenHash;
 
-/// A token for `resource`, a name without `/.default`, in the place of one that is of no use any more.
+/// Requests a token for `resource`, a name without `/.default`. `replaces` is a token that a resource rejected.
 pub(super) async fn token(
     machine: &Machine,
     resource: &str,
@@ -47,7 +47,7 @@ pub(super) async fn token(
     Ok(answer)
 }
 
-/// The platform's secret and what answers a challenge: some platforms repeat what they were sent.
+/// Returns the platform's secret and the key that answers a challenge. Some platforms repeat them in their answers.
 fn secrets_of(headers: &HeaderMap) -> OwnSecrets {
     let sensitive = headers.values().filter(|value| value.is_sensitive());
     let texts = sensitive.filter_map(|value| str::from_utf8(value.as_bytes()).ok());

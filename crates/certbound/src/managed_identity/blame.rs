@@ -1,10 +1,10 @@
-//! Whom a refusal of the token service blames: the machine's certificate, or the attestation it was issued with.
+//! The errors of the token service that blame the machine's certificate or its attestation.
 
 use crate::certificate::Blame;
 use crate::error::Error;
 
-/// Of a machine's certificate; none where another one would not help. It is all that proves the identity, so whatever its
-/// service says of the client, it says of the certificate.
+/// Returns whether an error blames the machine's certificate. It is `None` if another certificate would not help. The
+/// certificate is the only proof of the identity, so `invalid_client` always blames it.
 pub(super) fn blame_of(error: &Error) -> Option<Blame> {
     match error {
         Error::Refused { answer, .. } => {
@@ -14,7 +14,7 @@ pub(super) fn blame_of(error: &Error) -> Option<Blame> {
     }
 }
 
-/// The five numbers by which the token service refuses the attestation that a certificate came with.
+/// Returns whether the token service refused the attestation of a certificate. It has five AADSTS numbers for this.
 pub(super) fn blames_attestation(error: &Error) -> bool {
     matches!(error.aadsts(), Some(1_000_610..=1_000_614))
 }

@@ -1,4 +1,4 @@
-//! How a managed identity is set up.
+//! The builder of managed identities.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::transport::{AnyTransport, Network, Transport};
 
 type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 
-/// Collects the settings of a [`ManagedIdentity`].
+/// The settings of a [`ManagedIdentity`].
 pub struct ManagedIdentityBuilder {
     id: IdentityId,
     origin: Option<MachineSource>,
@@ -60,13 +60,14 @@ impl ManagedIdentityBuilder {
         }
     }
 
-    /// Takes tokens from this source, and looks for no other. Default: told by the environment.
+    /// Sets the source of the tokens. Default: the source that the environment names.
     pub fn at(mut self, origin: MachineSource) -> Self {
         self.origin = Some(origin);
         self
     }
 
-    /// Reads the environment by a function. Default: the process's, once, when it is built.
+    /// Reads environment variables with this function. Default: the variables of the process. They are read once, by
+    /// [`ManagedIdentityBuilder::build`].
     pub fn with_environment(
         mut self,
         variable: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
@@ -75,74 +76,74 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Declares what the application can handle, such as `cp1` for claims challenges. Told with requests for bound tokens,
-    /// and to Service Fabric; the other platforms have no endpoint for it.
+    /// Declares the capabilities of the application, such as `cp1` for claims challenges. They are sent in requests for
+    /// bound tokens, and to Service Fabric. The other platforms do not accept them. Default: none.
     pub fn with_capabilities<S: Into<String>>(mut self, capabilities: impl IntoIterator<Item = S>) -> Self {
         self.capabilities = capabilities.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Shares a token cache. Default: one of its own.
+    /// Uses a shared token cache. Default: a cache for this identity alone.
     pub fn with_cache(mut self, cache: TokenCache) -> Self {
         self.cache = Some(cache);
         self
     }
 
-    /// Uses a network configuration. Default: [`Network::from_env`]. The platform itself is never reached by a proxy.
+    /// Uses a network configuration. Default: [`Network::from_env`]. Requests to the platform never use a proxy.
     pub fn with_network(self, network: &Network) -> Self {
         Self { imds_calls: Some(imds::shared_calls()), ..self.with_transport(network.transport()) }
     }
 
-    /// Sends requests by a transport of one's own. Its certificates then are in a store of their own, unless
-    /// [`ManagedIdentityBuilder::with_certificates`] names one.
+    /// Sends requests by your own transport. The identity then has its own certificates, unless
+    /// [`ManagedIdentityBuilder::with_certificates`] sets shared ones.
     pub fn with_transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
         self.imds_calls = Some(imds::calls());
         self
     }
 
-    /// Reads the time from a clock of one's own. Default: the machine's.
+    /// Reads the time from your own clock. Default: the clock of the machine.
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
     }
 
-    /// Shares certificates. Default: all identities of the process do.
+    /// Shares certificates with other identities. Default: all identities of the process share them.
     pub fn with_certificates(mut self, certificates: MachineCertificates) -> Self {
         self.certificates = Some(certificates);
         self
     }
 
-    /// Has the key kept by `keys`. Default: [`SoftwareKeys`], one key for the process.
+    /// Gets the key from `keys`. Default: [`SoftwareKeys`] with one key for the process.
     pub fn with_keys(mut self, keys: impl KeyProvider) -> Self {
         self.keys = Some((ProviderId::next(), Arc::new(keys)));
         self
     }
 
-    /// Attests the key before a certificate is issued. Default: nobody does.
+    /// Attests the key before a certificate is requested. Default: no attestation.
     pub fn with_attestation(mut self, hook: impl Attestation) -> Self {
         self.attestation = Some(Arc::new(hook));
         self
     }
 
-    /// Refuses bound tokens, before any byte, when the key is kept less well than this.
+    /// Refuses bound tokens, before any request, if the key strength is lower than this. Default: no minimum.
     pub fn min_strength(mut self, strength: KeyStrength) -> Self {
         self.min_strength = Some(strength);
         self
     }
 
-    /// Refuses a bound token that cannot be seen to name its certificate, because it is opaque or encrypted. Default: such a
-    /// token is taken, since its answer says that it is bound. A token that can be read is compared in either case.
+    /// Refuses a bound token that is opaque or encrypted, so that its binding cannot be read. By default it is accepted
+    /// because the answer says that it is bound. A readable token is always compared with the certificate.
     pub fn require_observed_binding(mut self) -> Self {
         self.demands_observed = true;
         self
     }
 
-    /// Fixes the settings; the environment is read now. Nothing is sent.
+    /// Builds the identity. It reads the environment now and sends no request.
     ///
     /// # Errors
-    /// [`ManagedIdentityBuildError`] when a variable of the platform is not usable, the platform cannot name the identity,
-    /// or the default network cannot be used.
+    /// [`ManagedIdentityBuildError`], if a variable of the platform is unusable, the platform cannot select the
+    /// identity, or the default network cannot be used.
     pub fn build(self) -> Result<ManagedIdentity, ManagedIdentityBuildError> {
         let of_process = |name: &str| std::env::var(name).ok();
         let variable: &dyn Fn(&str) -> Option<String> = match &self.variable {
@@ -163,8 +164,8 @@ impl ManagedIdentityBuilder {
         });
         let (provider, keys) = self.keys.unwrap_or_else(shared_keys);
         let key_strength = keys.strength();
-        // Machines, sources, attestations, and keys as well as they are kept: what differs has tokens that differ. Of keys that
-        // are kept alike the certificates keep them apart.
+        // Tokens are not shared between different machines, sources, attestations and key strengths. Tokens of
+        // different keys with equal strength have different certificates.
         let server = endpoint
             .pin()
             .map_or_else(|| endpoint.base().to_owned(), |pin| format!("{} {pin}", endpoint.base()));
@@ -205,30 +206,30 @@ impl ManagedIdentityBuilder {
     }
 }
 
-/// The process's key.
+/// Returns the key provider of the process.
 fn shared_keys() -> (ProviderId, Arc<dyn AnyKeys>) {
     static SHARED: std::sync::OnceLock<Arc<SoftwareKeys>> = std::sync::OnceLock::new();
     let keys = SHARED.get_or_init(|| Arc::new(SoftwareKeys::new()));
     (ProviderId::PROCESS, Arc::clone(keys) as Arc<dyn AnyKeys>)
 }
 
-/// Why a managed identity cannot be set up.
+/// Why a managed identity cannot be built.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManagedIdentityBuildError {
-    /// A variable of the platform.
+    /// A variable of the platform is missing or unusable.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
-    /// The platform cannot name the identity.
+    /// The platform cannot select the identity.
     #[error(transparent)]
     Identity(#[from] SourceError),
-    /// The default network configuration.
+    /// The default network configuration is unusable.
     #[error(transparent)]
     Network(#[from] NetworkError),
 }
 
 impl ManagedIdentityBuildError {
-    /// MSAL's name where it has one, else ours.
+    /// Returns MSAL's name of the error if it has one, otherwise our own.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Environment(error) => error.code(),
@@ -237,7 +238,7 @@ impl ManagedIdentityBuildError {
         }
     }
 
-    /// What to do.
+    /// Returns what to do about the error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Environment(error) => error.fix(),

@@ -1,4 +1,4 @@
-//! One request to the token service by a machine's certificate.
+//! One request to the token service with a certificate of the machine.
 
 use certbound_core::request::{Grant, TokenRequest};
 
@@ -18,7 +18,7 @@ pub(super) fn blame(leg: Option<Leg>) -> impl Fn(PlatformError) -> Error + Copy 
     move |what| Error::Platform { leg, what }
 }
 
-/// One request to the token service by a machine's certificate.
+/// One request to the token service with a certificate of the machine.
 pub(super) struct TokenCall<'a> {
     pub(super) machine: &'a Machine,
     pub(super) certificate: &'a IssuedCertificate,
@@ -28,8 +28,7 @@ pub(super) struct TokenCall<'a> {
 }
 
 impl TokenCall<'_> {
-    /// # Errors
-    /// A certificate that the service refuses is taken out of use at once.
+    /// Sends the request. If the service refuses the certificate, removes it from use at once.
     pub(super) async fn send(
         &self,
         scope: &str,

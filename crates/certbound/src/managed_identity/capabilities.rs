@@ -1,4 +1,4 @@
-//! What a machine's identity can do, found out by asking whether its metadata service is there, and in which version.
+//! The capabilities of a machine. Probes find out whether IMDS exists, and in which version.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,18 +13,19 @@ use crate::cache::single_flight::LoadFailure;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, KeyStrength, Misuse, NoImds, PlatformError, ProbeFailure};
 
-/// What a machine's identity can do, as it was found out.
+/// The capabilities of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// Where tokens are had.
+    /// The source of the tokens.
     pub origin: MachineSource,
-    /// The newest version of the metadata service that is there; none for the other platforms.
+    /// The newest version of IMDS on the machine. It is `None` on other platforms.
     pub imds: Option<ImdsVersion>,
-    /// Whether tokens can be bound to a certificate there.
+    /// Whether the source can bind tokens to a certificate.
     pub binds: bool,
-    /// How well a key for that is kept: by the key provider in version 2. In version 1, which binds nothing, what the
-    /// machine would be good for. None where nothing is to be said.
+    /// The key strength. With version 2 of IMDS it is that of the key provider. With version 1, which cannot bind
+    /// tokens, it is `Software` if Microsoft's own clients would have a key on this kind of machine. Otherwise it is
+    /// `None`.
     pub strength: Option<KeyStrength>,
 }
 
@@ -32,9 +33,9 @@ pub struct Capabilities {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ImdsVersion {
-    /// Plain tokens only.
+    /// Version 1, which issues only Bearer tokens.
     V1,
-    /// Certificates for bound ones too.
+    /// Version 2, which also issues certificates for bound tokens.
     V2,
 }
 
@@ -47,24 +48,24 @@ impl fmt::Display for ImdsVersion {
     }
 }
 
-/// What the probes found.
+/// The result of the probes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Discovered {
     V2,
-    /// With what the machine's own description says of keys.
+    /// The flag is whether Microsoft's own clients have a key on this kind of machine, by its compute metadata.
     V1 {
         guards_keys: bool,
     },
 }
 
 impl ManagedIdentity {
-    /// Finds out what it can do. The metadata service is probed, each version at most once for however many ask at the same
-    /// time; where the environment or the program names another platform, nobody is asked. No key is made for it.
+    /// Returns what the identity can do on this machine. It probes IMDS, each version once for all parallel callers. It
+    /// sends no request if the environment or the builder names another platform. It creates no key.
     ///
-    /// Nothing of it is remembered, and requests for tokens neither need nor use it.
+    /// The result is not remembered, and requests for tokens do not need it.
     ///
     /// # Errors
-    /// [`PlatformError::NoSource`] with the reasons, where nothing is found.
+    /// [`PlatformError::NoSource`] with the reasons, if no version of IMDS is found.
     pub async fn capabilities(&self) -> Result<Capabilities, Error> {
         let machine = self.machine();
         let origin = machine.endpoint.origin();
@@ -92,7 +93,7 @@ impl ManagedIdentity {
 }
 
 impl Machine {
-    /// The newer version first: it answers the older one's probe too.
+    /// Version 2 is probed first, because it answers the probe of version 1 too.
     async fn discover(&self) -> Result<Discovered, PlatformError> {
         let id = CorrelationId::random();
         let v2 = ("/metadata/identity/getplatformmetadata", ("cred-api-version", "2.0"));
@@ -104,7 +105,8 @@ impl Machine {
         }
     }
 
-    /// Asks without the header that the service demands, and is refused by it alone.
+    /// Sends a request without the header that IMDS requires. IMDS refuses it with status 400; other answers mean that
+    /// it does not exist.
     async fn probe(
         &self,
         (path, version): (&str, (&str, &str)),
@@ -126,7 +128,7 @@ impl Machine {
         })
     }
 
-    /// What the machine's description says; whatever cannot be had or read says nothing.
+    /// Returns the flag of the machine's compute metadata. It is false if the metadata cannot be read.
     async fn guards_keys(&self, id: CorrelationId) -> bool {
         let url = self.endpoint.imds("/metadata/instance/compute", &[("api-version", "2021-02-01")]);
         let Ok(request) = self.request(Request::get(url), id, Bytes::new()) else { return false };

@@ -1,4 +1,4 @@
-//! The certificate of one identity: the one in use, those before it, and when it is renewed.
+//! The certificate of one identity: the newest one, the earlier ones, and the time of the next renewal.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,57 +12,58 @@ use certbound_core::time::UnixTime;
 use super::issued_certificate::IssuedCertificate;
 use crate::certificate::Blame;
 
-/// So many certificates before the present one are kept, for the tokens that still have them.
+/// The maximum number of earlier certificates, which are stored for their tokens.
 const REMEMBERED: usize = 8;
-/// While a renewal goes on, no other one is begun for so long.
+/// While a renewal is running, no other renewal starts for this time.
 const UNDER_WAY: Duration = Duration::from_secs(120);
-/// After a renewal that failed the next one begins no sooner than this, and up to as much later as `SPREAD`: machines that
-/// failed together do not ask together. As long after one certificate was blamed its successor is not replaced for that; one
-/// that is only suspected not for four times as long each time: live tokens rest on those before it, and live for a day.
+/// After a renewal failed, the next one starts after this time and a random part of `SPREAD`, so that machines that
+/// failed together do not send requests together. After a refused certificate was replaced, its successor is not
+/// replaced for this time either. Each further replacement of a suspected certificate makes the time four times as
+/// long, because the valid tokens of the certificates before it live for up to a day.
 const PAUSE: Duration = Duration::from_secs(180);
 const SPREAD: Duration = Duration::from_secs(120);
-/// The longest of those pauses. A suspicion that comes later begins anew.
+/// The maximum of these pauses. After this time without a suspicion, the count of suspicions starts again.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// The place of an identity's certificate.
+/// The cell of an identity's certificate.
 #[derive(Default)]
 pub(crate) struct CertificateCell {
-    /// Each hit reads it, without a lock.
+    /// Each hit reads it without a lock.
     current: ArcSwapOption<IssuedCertificate>,
     past: Mutex<Past>,
-    /// When the next renewal may begin, in seconds.
+    /// When the next renewal may start, in seconds of Unix time.
     renewal: AtomicU64,
 }
 
 #[derive(Default)]
 struct Past {
-    /// Newest first.
+    /// The earlier certificates, newest first.
     earlier: VecDeque<Arc<IssuedCertificate>>,
-    /// By the token service: never to be presented again.
+    /// The certificates that the token service refused. They are never presented again.
     refused: VecDeque<Thumbprint>,
-    /// When the last one came in the place of one that was blamed.
+    /// When the last replacement of a blamed certificate was stored.
     replaced: Option<UnixTime>,
-    /// How many in a row came in the place of one that was only suspected.
+    /// The number of replacements in a row whose predecessor was only suspected.
     suspected: u32,
 }
 
 impl CertificateCell {
-    /// The newest certificate, whatever its dates.
+    /// Returns the newest certificate, even if it has expired.
     pub(super) fn current(&self) -> Guard<Option<Arc<IssuedCertificate>>> {
         self.current.load()
     }
 
-    /// The certificate for new tokens.
+    /// Returns the certificate for new tokens, if it is fresh.
     pub(super) fn in_use(&self, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
         self.current().as_ref().filter(|certificate| certificate.is_fresh(now)).cloned()
     }
 
-    /// The certificate while no other can be had: to its very end.
+    /// Returns the newest certificate until it expires, for use when no new one can be obtained.
     pub(super) fn lasting(&self, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
         self.current().as_ref().filter(|certificate| certificate.is_usable(now)).cloned()
     }
 
-    /// The very certificate of this name, while it lasts.
+    /// Returns the certificate with this thumbprint until it expires.
     pub(super) fn named(&self, thumbprint: Thumbprint, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
         let it = |certificate: &&Arc<IssuedCertificate>| {
             certificate.binding.thumbprint() == thumbprint && certificate.is_usable(now)
@@ -71,14 +72,14 @@ impl CertificateCell {
         current.or_else(|| self.past().earlier.iter().find(it).cloned())
     }
 
-    /// Certificates before the present one that last, newest first.
+    /// Returns the earlier certificates that have not expired, newest first.
     pub(super) fn earlier(&self, now: UnixTime) -> Vec<Thumbprint> {
         let past = self.past();
         let lasting = past.earlier.iter().filter(|certificate| certificate.is_usable(now));
         lasting.map(|certificate| certificate.binding.thumbprint()).collect()
     }
 
-    /// A new certificate, which came at `now`; `blame` is that of the one before, if it came for that.
+    /// Stores a new certificate, which was obtained at `now`. `blame` is set if it replaces a blamed certificate.
     pub(super) fn put(&self, certificate: &Arc<IssuedCertificate>, blame: Option<Blame>, now: UnixTime) {
         let (mut past, new) = (self.past(), certificate.binding.thumbprint());
         let previous = self.current.swap(Some(Arc::clone(certificate)));
@@ -99,7 +100,7 @@ impl CertificateCell {
         self.renewal.store(0, Ordering::Relaxed);
     }
 
-    /// Takes a certificate out for good, and tells which one it was.
+    /// Removes a refused certificate for good and returns it.
     pub(super) fn refuse(&self, thumbprint: Thumbprint) -> Option<Arc<IssuedCertificate>> {
         let mut past = self.past();
         if !past.refused.contains(&thumbprint) {
@@ -119,41 +120,43 @@ impl CertificateCell {
         self.past().refused.contains(&thumbprint)
     }
 
-    /// Whether the last one was refused, and there is none in its place yet.
+    /// Returns whether the last certificate was refused and has no successor yet.
     pub(super) fn lost_its_certificate(&self) -> bool {
         let past = self.past();
         self.current().is_none() && !past.refused.is_empty()
     }
 
-    /// Whether one that was blamed was replaced just now: if that did not help, neither will another one.
+    /// Returns whether a blamed certificate was replaced a short time ago. If that did not help, a second replacement
+    /// would not help either.
     pub(super) fn was_just_replaced(&self, blame: Blame, now: UnixTime) -> bool {
         let past = self.past();
         let pause = match blame {
-            // 4^5 times three minutes are more than a day.
+            // Three minutes times 4^5 is more than a day.
             Blame::Suspected => (PAUSE * 4_u32.pow(past.suspected.saturating_sub(1).min(5))).min(LONGEST),
             Blame::Refused => PAUSE,
         };
-        // A clock that was set back must not put the next one off.
+        // If the clock was set back to a time before the replacement, there is no pause.
         past.replaced.is_some_and(|at| at <= now && now < at.plus(pause))
     }
 
-    /// Whether a renewal may begin. Says so to one of those who ask, and not again for a while.
+    /// Returns whether a renewal must start. Only one caller gets `true`, and the next `true` comes two minutes later
+    /// at the earliest while no certificate is stored.
     pub(super) fn take_renewal(&self, now: UnixTime) -> bool {
         let due = self.renewal.load(Ordering::Relaxed);
-        // A clock that was set back must not put it off for longer than any pause.
+        // If the clock was set back, the renewal waits no longer than the longest pause.
         let waits = UnixTime::from_secs(due) > now && due <= now.plus(PAUSE + SPREAD).as_secs();
         let next = now.plus(UNDER_WAY).as_secs();
         !waits && self.renewal.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// The renewal that began failed; `random` spreads the next one.
+    /// Sets the time of the next renewal after one failed. `random` selects a part of `SPREAD`.
     pub(super) fn renewal_failed(&self, now: UnixTime, random: u64) {
         let pause = PAUSE + Duration::from_secs(random % (SPREAD.as_secs() + 1));
         self.renewal.store(now.plus(pause).as_secs(), Ordering::Relaxed);
     }
 
     fn past(&self) -> MutexGuard<'_, Past> {
-        // Nothing can panic while it is held, and every state it passes through is usable.
+        // No code panics while the lock is held, and every intermediate state is usable.
         self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

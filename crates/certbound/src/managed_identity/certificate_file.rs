@@ -1,4 +1,4 @@
-//! An issued certificate as a file, which the next process finds.
+//! A file with an issued certificate, which the next process reads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,31 +17,32 @@ use crate::clock::Clock;
 use crate::error::{PlatformError, StateError};
 use crate::state::{Lock, StateDirectory};
 
-/// The form that is written, and the only one that is read.
+/// The version of the form. Files of other versions are not used.
 const VERSION: u64 = 1;
-/// How often, and how many times, the right to mint is asked for while another process mints: for a minute.
+/// How often, and how many times, the lock is tried while another process requests a certificate: for one minute.
 const LOOK: Duration = Duration::from_millis(50);
 const LOOKS: u32 = 1200;
 
-/// How many times, when it is to forget a certificate. Who holds the lock for longer brings another one.
+/// How many times the lock is tried to forget a certificate: for one second. A process that holds it for longer writes
+/// a new certificate.
 const LOOKS_TO_FORGET: u32 = 20;
 
 /// The file of one identity's certificate.
 pub(super) struct CertificateFile {
     state: StateDirectory,
     file: String,
-    /// Whose certificate it must be.
+    /// The facts that the certificate in the file must have.
     label: Value,
 }
 
-/// The same, held by this process alone.
+/// The file with its lock. Without the lock nothing is written to the file.
 pub(super) struct StoredCertificate {
     at: Arc<CertificateFile>,
     lock: Option<Arc<Lock>>,
 }
 
 impl Machine {
-    /// The file of an identity's certificate, where there is a folder for it; another process that mints is waited for.
+    /// Returns the file of an identity's certificate, if a folder is set. Waits while another process holds the lock.
     pub(super) async fn kept(
         &self,
         name: &Name,
@@ -64,15 +65,15 @@ impl Machine {
             }
             self.context.clock.wait(LOOK).await;
         }
-        // One that hangs must not stop everybody; what is minted now stays in memory.
+        // If the other process hangs, this one must go on. A certificate that is now issued stays in memory.
         at.ignored(&"another process has held its lock for a minute");
         Ok(Some(StoredCertificate { at, lock: None }))
     }
 }
 
 impl CertificateFile {
-    /// Removes the file if it holds the certificate that was refused. What went wrong is logged: who looks into the file next
-    /// under its lock refuses it again.
+    /// Removes the file if it contains the refused certificate. An error is only logged, because the next reader with
+    /// the lock refuses the certificate again.
     pub(super) async fn forget(self: &Arc<Self>, refused: Thumbprint, clock: &dyn Clock) {
         for _ in 0..LOOKS_TO_FORGET {
             let this = Arc::clone(self);
@@ -84,7 +85,7 @@ impl CertificateFile {
         }
     }
 
-    /// Whether nobody else holds it.
+    /// Removes the file now. Returns false if another process holds the lock.
     fn forget_now(&self, refused: Thumbprint) -> Result<bool, StateError> {
         self.state.check()?;
         let Some(lock) = self.state.try_lock(&self.file)? else { return Ok(false) };
@@ -115,7 +116,7 @@ impl StoredCertificate {
         Arc::clone(&self.at)
     }
 
-    /// What it holds, and since when.
+    /// Returns the certificate of the file, and when it was issued.
     pub(super) async fn read(&self) -> Result<Option<(IssuedCredential, UnixTime)>, PlatformError> {
         let at = self.file();
         let Some(content) = blocking(move || at.state.read(&at.file)).await? else { return Ok(None) };
@@ -126,19 +127,19 @@ impl StoredCertificate {
         Ok(read)
     }
 
-    /// Says that what it holds is not used.
+    /// Logs that the content of the file is not used.
     pub(super) fn ignored(&self, why: &dyn std::fmt::Display) {
         self.at.ignored(why);
     }
 
-    /// Removes it.
+    /// Removes the file.
     pub(super) async fn remove(&self) -> Result<(), PlatformError> {
         let Some(lock) = self.lock.clone() else { return Ok(()) };
         let at = self.file();
         blocking(move || at.state.remove(&at.file, &lock)).await
     }
 
-    /// Keeps a certificate. A failure is logged: the certificate is as good in memory.
+    /// Writes a certificate to the file. A failure is only logged, because the certificate in memory can be used.
     pub(super) async fn write(
         &self,
         credential: &IssuedCredential,
@@ -157,7 +158,7 @@ impl StoredCertificate {
     }
 }
 
-/// Files, and keys that sign, are not for the async threads.
+/// Runs `work` on a thread for blocking work, such as reading files and signing.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, PlatformError> {

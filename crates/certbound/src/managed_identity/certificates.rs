@@ -1,4 +1,4 @@
-//! Certificates that were issued to this machine: where they are kept, and by which names they are found.
+//! The certificates that were issued to this machine, by the names of their identities.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,10 +17,11 @@ use crate::certificate::Blame;
 use crate::error::{KeyStrength, PlatformError};
 use crate::state::StateDirectory;
 
-/// The certificates of a machine's identities. Clones are one store; the default one is the process's.
+/// The certificates of a machine's identities. Clones share them. By default all identities of the process share them.
 ///
-/// One certificate for an identity and a key, however the identity is named and however many ask. It is renewed in the
-/// background once half of its life is over; a token keeps the certificate that it came with. They are in memory only,
+/// There is one certificate for each identity and key, whatever name the identity has and however many callers need it.
+/// It is renewed in the background after half of its lifetime. A token stays with the certificate that it was issued
+/// for. The certificates are only in memory, unless they are [`kept_in`](MachineCertificates::kept_in) a folder.
 /// unless they are [`kept_in`](MachineCertificates::kept_in) a folder.
 #[derive(Clone, Default)]
 pub struct MachineCertificates {
@@ -29,37 +30,37 @@ pub struct MachineCertificates {
 
 #[derive(Default)]
 struct Inner {
-    /// Where they outlive the process.
+    /// The folder in which they stay after the process ends.
     state: Option<StateDirectory>,
-    /// By who the platform says it is, and by the key itself.
+    /// The cells, by the identity as the platform names it and the public key.
     issued: Mutex<HashMap<Name, Arc<CertificateCell>>>,
-    /// The same, by the names they were asked for.
+    /// The same cells, by the identity as the application names it.
     names: Mutex<HashMap<Name, Arc<CertificateCell>>>,
-    /// Who mints: one for each identity and key.
+    /// The locks for requesting a certificate: one for each identity and key.
     minting: Mutex<HashMap<Name, Weak<tokio::sync::Mutex<()>>>>,
     mints: Mints,
     attested: Attested,
 }
 
-/// Requests for certificates that are under way: by the name that was asked for, the certificate that is to be replaced, and
-/// why.
+/// Running requests for certificates. They are shared by the identity's name, the certificate to replace, and the
+/// reason.
 pub(super) type Mints = SingleFlight<MintKey, Result<Arc<IssuedCertificate>, PlatformError>>;
 
 type MintKey = (Name, Option<Thumbprint>, Option<Blame>);
 
-/// What makes the certificate of one identity another than the rest.
+/// The facts that distinguish the certificate of an identity from others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Name {
-    /// Where the machine is asked.
+    /// The base URL of the machine's endpoint.
     pub(super) machine: String,
     pub(super) identity: String,
-    /// Whether its key was attested.
+    /// Whether the key was attested.
     pub(super) attested: bool,
     pub(super) strength: KeyStrength,
     pub(super) key: KeyName,
 }
 
-/// A key, before and after it is known.
+/// A key. Before it is known, its provider stands for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum KeyName {
     Of(ProviderId),
@@ -75,16 +76,16 @@ impl KeyName {
 }
 
 impl MachineCertificates {
-    /// A store of its own.
+    /// Returns a store without certificates, in memory.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A store of its own, whose certificates the next process finds in a folder.
+    /// Returns a store whose certificates stay in a folder for the next process.
     ///
-    /// A certificate is found again with its key only: keep the key too, in hardware or by
-    /// [`SoftwareKeys::kept_in`](crate::SoftwareKeys::kept_in). Processes that share the folder mint once for an identity.
-    /// No private key is written by this.
+    /// A certificate is usable only with its key. So store the key too, in hardware or by
+    /// [`SoftwareKeys::kept_in`](crate::SoftwareKeys::kept_in). Processes that share the folder request one certificate
+    /// for each identity. This store writes no private keys.
     pub fn kept_in(state: &StateDirectory) -> Self {
         Self { inner: Arc::new(Inner { state: Some(state.clone()), ..Inner::default() }) }
     }
@@ -93,42 +94,45 @@ impl MachineCertificates {
         self.inner.state.as_ref()
     }
 
-    /// The process's store.
+    /// Returns the store of the process.
     pub(super) fn shared() -> Self {
         static SHARED: std::sync::OnceLock<MachineCertificates> = std::sync::OnceLock::new();
         SHARED.get_or_init(Self::default).clone()
     }
 
-    /// How many identities have a certificate.
+    /// Returns the number of identities with a certificate.
     pub fn len(&self) -> usize {
         lock(&self.inner.issued).values().filter(|cell| cell.current().is_some()).count()
     }
 
-    /// Whether no identity has one.
+    /// Returns whether no identity has a certificate.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The place of an identity's certificate, as far as the name it is asked for tells.
+    /// Returns the cell of an identity's certificate, if it is known by the application's name of the identity.
     pub(super) fn find(&self, asked: &Name) -> Option<Arc<CertificateCell>> {
         lock(&self.inner.names).get(asked).cloned()
     }
 
-    /// The place of an identity's certificate, from now on found by the name it was asked for.
+    /// Returns the cell of an identity's certificate. From now on [`MachineCertificates::find`] finds it by the name
+    /// `asked`.
     pub(super) fn cell(&self, asked: &Name, canonical: &Name, now: UnixTime) -> Arc<CertificateCell> {
         let mut issued = lock(&self.inner.issued);
-        // Keys come and go with their providers, and nobody asks for their places again.
+        // Unused cells with an expired certificate are removed. A key is dropped with its provider, and then its cell
+        // is never used again.
         issued.retain(|_, cell| Arc::strong_count(cell) > 1 || cell.lasting(now).is_some());
         let cell = Arc::clone(issued.entry(canonical.clone()).or_default());
         drop(issued);
-        // A provider of one's own is known by its one identity only, which remembers the place itself.
+        // A provider other than the process's belongs to one identity, which stores the cell itself.
         if asked.key == KeyName::Of(ProviderId::PROCESS) {
             lock(&self.inner.names).insert(asked.clone(), Arc::clone(&cell));
         }
         cell
     }
 
-    /// The right to mint; whoever waits for it looks again afterwards.
+    /// Returns the lock for requesting a certificate. After waiting for it, a caller must check again whether there is
+    /// one.
     pub(super) fn turn(&self, canonical: &Name) -> Arc<tokio::sync::Mutex<()>> {
         let mut minting = lock(&self.inner.minting);
         minting.retain(|_, turn| turn.strong_count() > 0);
@@ -147,7 +151,7 @@ impl MachineCertificates {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // Nothing can panic while it is held, and every state it passes through is usable.
+    // No code panics while the lock is held, and every intermediate state is usable.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,4 +1,4 @@
-//! Where a platform's tokens are had, and how a plain one is asked for.
+//! The endpoint of a platform, and its requests for Bearer tokens.
 
 use certbound_core::managed_identity::{IdentityId, MachineSource, ServerThumbprint, SourceError};
 use certbound_core::secret::Secret;
@@ -11,35 +11,35 @@ use crate::correlation::CorrelationId;
 use crate::rejected::TokenHash;
 use crate::transport::Via;
 
-/// Where the real metadata service is.
+/// The address of IMDS.
 pub(crate) const IMDS: &str = "http://169.254.169.254";
 const ARC: &str = "http://127.0.0.1:40342/metadata/identity/oauth2/token";
 const ARC_AGENT: &str = "/opt/azcmagent/bin/himds";
 
-/// A platform's endpoint, with what it wants to see.
+/// The endpoint of a platform, with the values that its requests need.
 pub(crate) struct Endpoint {
     origin: MachineSource,
     endpoint: Url,
     header: Option<Secret>,
-    /// Who the system's identity is, where it must be named.
+    /// The client id of the default identity, for a platform on which a request must name an identity.
     default_identity: Option<String>,
-    /// The only server that is spoken to, where the platform names it.
+    /// The certificate of the only allowed server, if the platform names it.
     pin: Option<ServerThumbprint>,
 }
 
-/// What a plain token is asked for with.
+/// The inputs of a request for a Bearer token.
 #[derive(Clone, Copy)]
 pub(crate) struct Asked<'a> {
     pub(crate) id: &'a IdentityId,
-    /// A name without `/.default`.
+    /// The name of the resource without `/.default`.
     pub(crate) resource: &'a str,
     pub(crate) capabilities: &'a [String],
-    /// The token that the new one is to replace.
+    /// The token that the new one replaces.
     pub(crate) replaces: Option<TokenHash>,
     pub(crate) correlation_id: CorrelationId,
 }
 
-/// A request for a plain token.
+/// A request for a Bearer token.
 pub(crate) struct PlainRequest {
     pub(crate) method: Method,
     pub(crate) url: String,
@@ -48,7 +48,7 @@ pub(crate) struct PlainRequest {
 }
 
 impl Endpoint {
-    /// For an identity, by the environment. `named` takes one source without looking for the others.
+    /// Finds the endpoint of an identity in the environment. `named` selects a source without looking for others.
     pub(super) fn find(
         id: &IdentityId,
         named: Option<MachineSource>,
@@ -82,7 +82,7 @@ impl Endpoint {
             }
             _ => {
                 let name = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
-                // Its path is not its business: each operation has its own.
+                // The path is ignored, because each operation of IMDS has its own.
                 let mut base = url(name, set(name).unwrap_or_else(|| IMDS.to_owned()))?;
                 base.set_path("");
                 base.set_query(None);
@@ -112,7 +112,7 @@ impl Endpoint {
         Ok(Self { origin, endpoint, header, default_identity, pin })
     }
 
-    /// Whether the agent of Azure Arc is installed.
+    /// Returns whether the agent of Azure Arc is installed.
     pub(super) fn has_arc_agent() -> bool {
         cfg!(target_os = "linux") && std::path::Path::new(ARC_AGENT).exists()
     }
@@ -121,22 +121,23 @@ impl Endpoint {
         self.origin
     }
 
-    /// The base of the metadata service, to tell machines of tests apart.
+    /// Returns the base URL of the endpoint. It distinguishes machines in tests.
     pub(crate) fn base(&self) -> &str {
         self.endpoint.as_str().trim_end_matches('/')
     }
 
-    /// The certificate that the server is known by, if the platform names one.
+    /// Returns the thumbprint of the server's certificate, if the platform names it.
     pub(crate) fn pin(&self) -> Option<&ServerThumbprint> {
         self.pin.as_ref()
     }
 
-    /// How the platform is reached: directly, and by its own certificate where that is named.
+    /// Returns how the platform is reached: without a proxy, and with a check of its certificate if the platform names
+    /// it.
     pub(crate) fn via(&self) -> Via<'_> {
         self.pin.as_ref().map_or(Via::Local, Via::Pinned)
     }
 
-    /// A path of the metadata service with its query.
+    /// Returns the URL of a path of IMDS with its query.
     pub(crate) fn imds(&self, path: &str, query: &[(&str, &str)]) -> String {
         let mut url = self.endpoint.clone();
         url.set_path(path);
@@ -144,10 +145,10 @@ impl Endpoint {
         url.into()
     }
 
-    /// The request for a plain token.
+    /// Returns the request for a Bearer token.
     ///
     /// # Errors
-    /// [`SourceError`] for an identity that this source cannot name.
+    /// [`SourceError`], if the platform cannot select this identity.
     pub(crate) fn plain(&self, asked: Asked<'_>) -> Result<PlainRequest, SourceError> {
         let Asked { id, resource, correlation_id, .. } = asked;
         self.origin.check_identity(id)?;
@@ -156,7 +157,7 @@ impl Endpoint {
         let mut headers: Vec<(HeaderName, HeaderValue)> =
             vec![(http::header::ACCEPT, HeaderValue::from_static("application/json"))];
         let mut header = |name: &'static str, value: &str| {
-            // The platform's secret was looked at when the identity was built.
+            // The platform's secret was checked when the identity was built.
             if let Ok(mut value) = HeaderValue::from_str(value) {
                 value.set_sensitive(name == "secret" || name == "x-identity-header");
                 headers.push((HeaderName::from_static(name), value));
@@ -210,8 +211,7 @@ impl Endpoint {
         Ok(PlainRequest { method: Method::GET, url: url.into(), headers, body: String::new() })
     }
 
-    /// What the application can handle, and which token it has no use for any more: Service Fabric alone has a place for
-    /// either.
+    /// Returns the capabilities and the hash of the replaced token. Only Service Fabric has parameters for them.
     fn told(&self, asked: Asked<'_>) -> (Option<String>, Option<String>) {
         if self.origin != MachineSource::ServiceFabric {
             return (None, None);
@@ -220,12 +220,12 @@ impl Endpoint {
         (capabilities, asked.replaces.map(|token| token.hex()))
     }
 
-    /// The parameter that selects an identity here.
+    /// Returns the parameter that selects the identity.
     fn selector<'a>(&'a self, id: &'a IdentityId) -> Result<Option<(&'static str, &'a str)>, SourceError> {
         let cannot = || SourceError { origin: self.origin, id: id.clone() };
         Ok(match (self.origin, id) {
             (MachineSource::MachineLearning, IdentityId::System) => {
-                // There is always one: the workspace's, by its variable.
+                // The workspace always has an identity. A variable names it.
                 Some(("clientid", self.default_identity.as_deref().ok_or_else(cannot)?))
             }
             (MachineSource::MachineLearning, IdentityId::ClientId(id)) => Some(("clientid", id)),

@@ -1,55 +1,55 @@
-//! Why the environment does not say where a platform's tokens are had.
+//! The errors of environment variables that should name a platform's endpoint.
 
 use certbound_core::managed_identity::ServerThumbprintError;
 use strum::EnumProperty as _;
 
-/// Names the variable of the workspace's identity on Machine Learning.
+/// The variable with the client id of the workspace's identity on Machine Learning.
 pub(super) const DEFAULT_IDENTITY: &str = "DEFAULT_IDENTITY_CLIENT_ID";
 
-/// Why the environment does not say where tokens are had.
+/// Why the environment names no usable endpoint for tokens.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum EnvironmentError {
-    /// The source needs it.
+    /// A required variable is not set.
     #[error("the environment variable {variable} is not set")]
     NotSet {
-        /// Its name.
+        /// The name of the variable.
         variable: &'static str,
     },
-    /// No URL that can be asked.
+    /// The value is not a URL that can be requested.
     #[error("the environment variable {variable} is not a URL")]
     NotAUrl {
-        /// Its name.
+        /// The name of the variable.
         variable: &'static str,
     },
-    /// A URL without TLS, where the server must be known by its certificate.
+    /// The URL is not `https`, but the platform names the server's certificate.
     #[error(
         "the environment variable {variable} is not an https:// URL, and its server is to be known by its certificate"
     )]
     #[strum(props(fix = "give the endpoint as Service Fabric sets it, with https://"))]
     NotHttps {
-        /// Its name.
+        /// The name of the variable.
         variable: &'static str,
     },
-    /// A secret that cannot be sent as the platform wants it. It is not shown.
+    /// The value is a secret that cannot be sent in a header. The error does not show it.
     #[error("the environment variable {variable} holds what no HTTP header can")]
     #[strum(props(fix = "give it as the platform sets it: one line without control characters"))]
     NotAHeader {
-        /// Its name.
+        /// The name of the variable.
         variable: &'static str,
     },
-    /// Not the thumbprint of a certificate.
+    /// The value is not the thumbprint of a certificate.
     #[error("the environment variable {variable} is no thumbprint: {cause}")]
     Thumbprint {
-        /// Its name.
+        /// The name of the variable.
         variable: &'static str,
-        /// Why.
+        /// Why it is not a thumbprint.
         cause: ServerThumbprintError,
     },
 }
 
 impl EnvironmentError {
-    /// MSAL's name where it has one, else ours.
+    /// Returns MSAL's name of the error if it has one, otherwise our own.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Thumbprint { cause, .. } => cause.code(),
@@ -58,7 +58,7 @@ impl EnvironmentError {
         }
     }
 
-    /// What to do.
+    /// Returns what to do about the error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Thumbprint { cause, .. } => cause.fix(),

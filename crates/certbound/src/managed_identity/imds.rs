@@ -1,4 +1,4 @@
-//! Talking to a platform: one request, repeated by its own table, and what the metadata service says in version 2.
+//! Requests to a platform with their retries, and the requests of version 2 of IMDS.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -23,22 +23,22 @@ use crate::correlation::CorrelationId;
 use crate::error::PlatformError;
 use crate::error::{Phase, TransportError};
 
-/// The service answers five calls for identities at once, and refuses more.
+/// IMDS answers five requests for identities at the same time and refuses more.
 const CALLS: usize = 5;
 
-/// The right to call it, for a transport of one's own.
+/// Returns the limit of parallel requests for an identity with its own transport.
 pub(super) fn calls() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(CALLS))
 }
 
-/// The right to call the machine's own: one for the process.
+/// Returns the limit of parallel requests to the machine's IMDS, which the whole process shares.
 pub(super) fn shared_calls() -> Arc<Semaphore> {
     static SHARED: OnceLock<Arc<Semaphore>> = OnceLock::new();
     Arc::clone(SHARED.get_or_init(calls))
 }
 
 impl Machine {
-    /// Sends a request, again where the platform's table says so, and returns the last answer.
+    /// Sends a request with the platform's retries and returns the last answer.
     pub(super) async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, PlatformError> {
         let policy = match self.endpoint.origin() {
             MachineSource::Imds => Policy::Imds,
@@ -71,7 +71,8 @@ impl Machine {
         }
     }
 
-    /// One try. The metadata service is not asked by too many at once; who waits to ask again does not count.
+    /// Sends a request once. The number of parallel requests to IMDS is limited. A request that waits for its retry
+    /// does not count.
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         let _turn = match self.endpoint.origin() {
             // The semaphore is never closed.
@@ -93,7 +94,7 @@ impl Machine {
         }
     }
 
-    /// What the machine is, and the identity's canonical name.
+    /// Requests the platform metadata, with the identity as the platform names it.
     pub(super) async fn metadata(
         &self,
         correlation_id: CorrelationId,
@@ -110,7 +111,8 @@ impl Machine {
         }
     }
 
-    /// A certificate for a signed request (DER). `anew`: not one that the service has, since that was refused.
+    /// Requests a certificate for a signed certificate request (DER). `anew` asks IMDS for a certificate that is not
+    /// from its cache, because the cached one was refused.
     pub(super) async fn issue(
         &self,
         request: &[u8],
@@ -144,7 +146,8 @@ impl Machine {
         self.imds_url(path, ("cred-api-version", "2.0"), more)
     }
 
-    /// With the identity as all but the older version's tokens select it.
+    /// Returns a URL with the identity in the query. Token requests of version 1 have a different parameter for a
+    /// resource id.
     pub(super) fn imds_url(&self, path: &str, version: (&str, &str), more: &[(&str, &str)]) -> String {
         let mut query = vec![version];
         match &self.id {
@@ -171,28 +174,28 @@ impl Machine {
     }
 }
 
-/// What a certificate is asked for with.
+/// The body of a request for a certificate.
 #[derive(Serialize)]
 struct IssueBody<'a> {
     csr: &'a str,
-    /// Absent, not empty, where there is none.
+    /// If there is no token, the member is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     attestation_token: Option<&'a str>,
 }
 
 impl IssueBody<'_> {
-    /// In a buffer that is wiped and has room for all of it from the start.
+    /// Returns the body in a buffer that is wiped. The buffer has its full size from the start.
     fn bytes(&self) -> Bytes {
         // A character takes six bytes at most.
         let room = self.csr.len() + 6 * self.attestation_token.map_or(0, str::len) + 64;
         let mut body = Zeroizing::new(Vec::with_capacity(room));
-        // Nothing can fail in memory.
+        // Writing to memory cannot fail.
         serde_json::to_writer(&mut *body, self).unwrap_or_default();
         Bytes::from_owner(body)
     }
 }
 
-/// Puts a request for a plain token together.
+/// Creates the HTTP request for a Bearer token.
 pub(super) fn assemble(
     plain: super::endpoint::PlainRequest,
     more: Option<(HeaderName, HeaderValue)>,

@@ -1,4 +1,4 @@
-//! The certificate that a machine uses: found, renewed before its time, replaced where it is refused.
+//! The certificate that a machine uses: its lookup, its renewal, and its replacement after a refusal.
 
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ use crate::error::{Error, Leg};
 use crate::error::{KeyError, PlatformError};
 
 impl Machine {
-    /// The certificate that cached tokens are looked up by, when it can be told without waiting, and its renewal begun when it
-    /// is time. Every hit asks for it: no lock is taken once the identity is known.
+    /// Returns the thumbprint of the certificate for a cache lookup, if it is known without waiting. Starts a renewal
+    /// if it is due. Every hit calls it. Once the cell is known it takes no lock.
     pub(crate) fn at_hand(self: &Arc<Self>, now: UnixTime) -> Option<Thumbprint> {
         self.check_binds().ok()?;
         match self.cell.look(|cell| self.in_cell(cell, now)) {
@@ -39,16 +39,16 @@ impl Machine {
         Some(certificate.binding.thumbprint())
     }
 
-    /// The same as a whole, for what is not a hit.
+    /// Returns the same certificate as [`Machine::at_hand`], for code other than a cache lookup.
     pub(super) fn lasting(self: &Arc<Self>, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
         self.at_hand(now)?;
         self.known_cell()?.lasting(now)
     }
 
-    /// The certificate for new tokens, if there is one, and its renewal begun when it is time.
+    /// Returns the fresh certificate for new tokens, if there is one. Starts a renewal if it is due.
     ///
     /// # Errors
-    /// As [`Machine::check_binds`].
+    /// The errors of [`Machine::check_binds`].
     pub(super) fn ready(self: &Arc<Self>) -> Result<Option<Arc<IssuedCertificate>>, PlatformError> {
         self.check_binds()?;
         let now = self.context.clock.now();
@@ -62,18 +62,19 @@ impl Machine {
         Ok(certificate)
     }
 
-    /// The very certificate of this name, while it may be used.
+    /// Returns the certificate with this thumbprint until it expires.
     pub(super) fn issued_before(&self, thumbprint: Thumbprint) -> Option<Arc<IssuedCertificate>> {
         self.known_cell()?.named(thumbprint, self.context.clock.now())
     }
 
-    /// Certificates before the present one, newest first: their tokens may still live.
+    /// Returns the earlier certificates, newest first. Their tokens can still be valid.
     pub(super) fn earlier(&self) -> Vec<Thumbprint> {
         self.known_cell().map(|cell| cell.earlier(self.context.clock.now())).unwrap_or_default()
     }
 
-    /// The certificate for new tokens, issued if there is none; `not` is one that was refused. While none can be had, the
-    /// present one, to its very end.
+    /// Returns the certificate for new tokens, and requests one if there is none. `not` is a refused certificate, which
+    /// is not returned. If no certificate can be obtained because of an outage, returns the current one until it
+    /// expires.
     pub(super) async fn certificate(
         self: &Arc<Self>,
         not: Option<(Thumbprint, Blame)>,
@@ -84,7 +85,7 @@ impl Machine {
         if let Some(certificate) = self.ready()?.filter(fits) {
             return Ok(certificate);
         }
-        // Whoever finds it too old joins its renewal.
+        // A caller whose certificate is not fresh any more joins the renewal of it.
         let present = self.known_cell().and_then(|cell| cell.lasting(self.context.clock.now()));
         let old = not.or_else(|| Some(present.as_ref()?.binding.thumbprint()));
         match self.shared_mint(old, blame, correlation_id).await {
@@ -93,7 +94,7 @@ impl Machine {
         }
     }
 
-    /// One request for a certificate, whose result all callers that wait for it share.
+    /// Sends one request for a certificate for all callers that wait for it.
     async fn shared_mint(
         self: &Arc<Self>,
         not: Option<Thumbprint>,
@@ -112,7 +113,7 @@ impl Machine {
         })
     }
 
-    /// Refuses what can be refused before any byte.
+    /// Refuses a source that cannot bind tokens, and a key that is too weak, before any request.
     pub(crate) fn check_binds(&self) -> Result<(), PlatformError> {
         let origin = self.endpoint.origin();
         if !origin.binds() {
@@ -125,8 +126,8 @@ impl Machine {
         }
     }
 
-    /// Renews in the background. Who asks meanwhile has the old one, also for some minutes after a failure, which shows when
-    /// there is none any more.
+    /// Renews the certificate in the background. Until the renewal succeeds, callers use the old certificate. An error
+    /// is only logged. Callers get an error when the old certificate can no longer be used.
     #[cold]
     fn renew(self: &Arc<Self>, cell: &CertificateCell, certificate: &IssuedCertificate, now: UnixTime) {
         if !cell.take_renewal(now) {
@@ -147,10 +148,11 @@ impl Machine {
         });
     }
 
-    /// Another certificate than `certificate`, where `error` blames that.
+    /// Returns a different certificate than `certificate`, if `error` blames that one.
     ///
     /// # Errors
-    /// `error` itself, where it does not, or another one was issued for the same reason just now; and why there is no other.
+    /// `error` itself, if it does not blame the certificate, or if a certificate was replaced for the same reason a
+    /// short time ago. Otherwise the error of requesting a new certificate.
     pub(super) async fn instead_of(
         self: &Arc<Self>,
         certificate: &IssuedCertificate,
@@ -159,20 +161,21 @@ impl Machine {
         correlation_id: CorrelationId,
     ) -> Result<Arc<IssuedCertificate>, Error> {
         let Some(of_it) = blame_of(&error) else { return Err(error) };
-        // Apart, since it is rare.
+        // The future is boxed because this case is rare.
         let another = Box::pin(self.another(certificate.binding.thumbprint(), of_it, correlation_id));
         another.await.map_err(blame(leg))?.ok_or(error)
     }
 
-    /// Another certificate than one that was blamed: what others had issued for that already, or a new one. None for a while
-    /// after it did not help.
+    /// Returns a different certificate than the blamed one. It is one that another caller obtained in the meantime, or
+    /// a new one. It requests no new one if a replacement a short time ago did not help.
     pub(super) async fn another(
         self: &Arc<Self>,
         blamed: Thumbprint,
         blame: Blame,
         correlation_id: CorrelationId,
     ) -> Result<Option<Arc<IssuedCertificate>>, PlatformError> {
-        // Before the certificate: what others put in its place in between is taken.
+        // The pause is read before the certificate, so that a certificate that another caller stores in between is
+        // returned.
         let pauses =
             self.known_cell().is_some_and(|cell| cell.was_just_replaced(blame, self.context.clock.now()));
         if pauses {
@@ -181,7 +184,7 @@ impl Machine {
         self.certificate(Some((blamed, blame)), correlation_id).await.map(Some)
     }
 
-    /// What an error says of a certificate: one that was refused is not presented again, whether or not there is another.
+    /// Handles the blame of an error. A refused certificate is not presented again, even if there is no other one.
     pub(super) async fn blamed(&self, certificate: &IssuedCertificate, error: &Error) {
         if blames_attestation(error) {
             self.certificates.attested().forget(certificate.binding.chain().public_key_info());
@@ -191,7 +194,7 @@ impl Machine {
         }
     }
 
-    /// Takes a certificate out of memory and out of its file.
+    /// Removes a certificate from memory and from its file.
     pub(super) async fn refuse(&self, thumbprint: Thumbprint) {
         let refused = self.known_cell().and_then(|cell| cell.refuse(thumbprint));
         if let Some(file) = refused.and_then(|certificate| certificate.file.clone()) {
@@ -199,7 +202,7 @@ impl Machine {
         }
     }
 
-    /// The place of this identity's certificate, once it is known.
+    /// Returns the cell of this identity's certificate, if it is known.
     pub(super) fn known_cell(&self) -> Option<Arc<CertificateCell>> {
         self.cell.get().or_else(|| self.find_cell())
     }

@@ -1,4 +1,4 @@
-//! A certificate that was issued to this machine: looked at before it is used, and for how long it is.
+//! A certificate that was issued to this machine: the checks before its use, and the times of its use.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,25 +12,25 @@ use super::keys::MachineKey;
 use crate::certificate::{Binding, BindingCertificate};
 use crate::error::PlatformError;
 
-/// With this much left a certificate is replaced before it is used for another token, which must not outlive it; with half of
-/// its life, if that is less.
+/// If less than this is left of its lifetime, a certificate is not used for new tokens, because a token must not be
+/// valid for longer than its certificate. For a lifetime under twice this, the limit is half of the lifetime.
 const LAST_DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// A certificate with what it is for.
+/// An issued certificate, with the values that its requests need.
 pub(crate) struct IssuedCertificate {
     pub(crate) binding: Binding,
     pub(crate) client_id: String,
     pub(crate) endpoint: TokenEndpoint,
-    /// Until when it is used for new tokens.
+    /// Until this time it is used for new tokens.
     used_until: UnixTime,
-    /// From when on another one is asked for in the background.
+    /// From this time on it is renewed in the background.
     renewed_from: UnixTime,
-    /// Where the next process finds it.
+    /// The file from which the next process reads it.
     pub(super) file: Option<Arc<CertificateFile>>,
 }
 
 impl IssuedCertificate {
-    /// Looks at what was issued before it is used: for this identity, this key, and now.
+    /// Checks an issued certificate before its use: it must be for this identity and this key, and valid now.
     pub(super) fn new(
         issued: &IssuedCredential,
         metadata: &PlatformMetadata,
@@ -55,7 +55,7 @@ impl IssuedCertificate {
         }
         let life = until.since(issued_at);
         let used_until = until.minus(LAST_DAY.min(life / 2));
-        // Half-way; in time for those of a day or two as well.
+        // Half of the lifetime, or earlier for a lifetime of one or two days.
         let renewed_after = (life / 2).min(used_until.since(issued_at) * 3 / 4);
         Ok(Self {
             binding: Binding::new(certificate),
@@ -67,22 +67,22 @@ impl IssuedCertificate {
         })
     }
 
-    /// Found in a file, or written to one.
+    /// Adds the file from which it was read, or to which it is written.
     pub(super) fn at(self, file: Option<Arc<CertificateFile>>) -> Self {
         Self { file, ..self }
     }
 
-    /// Whether it is used for new tokens.
+    /// Returns whether it is used for new tokens.
     pub(super) fn is_fresh(&self, now: UnixTime) -> bool {
         now < self.used_until
     }
 
-    /// Whether it has not ended.
+    /// Returns whether it has not expired.
     pub(super) fn is_usable(&self, now: UnixTime) -> bool {
         now < self.binding.chain().not_after()
     }
 
-    /// Whether it is time for another one.
+    /// Returns whether it must be renewed.
     pub(super) fn is_to_be_renewed(&self, now: UnixTime) -> bool {
         now >= self.renewed_from
     }

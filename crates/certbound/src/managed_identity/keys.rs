@@ -1,4 +1,4 @@
-//! The key that a machine's certificate is issued for, and who keeps it.
+//! The key for which a machine's certificate is issued, and its provider.
 
 mod signer;
 mod software;
@@ -17,7 +17,7 @@ pub use self::signer::MachineSigner;
 use crate::error::{KeyError, KeyStrength};
 use crate::state::StateDirectory;
 
-/// An RSA key of a machine: it signs, and tells its public half. Cheap to clone.
+/// An RSA key of a machine. It signs and returns its public key. It is cheap to clone.
 #[derive(Clone)]
 pub struct MachineKey {
     signer: Arc<dyn MachineSigner>,
@@ -25,14 +25,14 @@ pub struct MachineKey {
     tls: Arc<dyn SigningKey>,
 }
 
-/// A shorter modulus proves nothing any more.
+/// The minimum size of an RSA key, in bits. Shorter keys are insecure.
 const MIN_BITS: usize = 2048;
 
 impl MachineKey {
-    /// Takes a key, wherever it is kept.
+    /// Wraps a key. The key may be in software or in hardware.
     ///
     /// # Errors
-    /// [`KeyError`] when its public half is not that of an RSA key of 2048 bits or more.
+    /// [`KeyError`], if its public key is not an RSA key of at least 2048 bits.
     pub fn new(signer: impl MachineSigner) -> Result<Self, KeyError> {
         let public: Arc<[u8]> = signer.public_key().into();
         match KeyAlgorithm::of_public_key(&public) {
@@ -47,12 +47,13 @@ impl MachineKey {
         Ok(Self { signer, public, tls })
     }
 
-    /// The public half, DER of a `SubjectPublicKeyInfo`.
+    /// Returns the public key as DER of a `SubjectPublicKeyInfo`.
     pub fn public_key(&self) -> &[u8] {
         &self.public
     }
 
-    /// The private half as its provider has it, if it is an `S`: for an attestation hook that needs the handle of the key.
+    /// Returns the signer of the provider, if its type is `S`. An attestation hook can get the provider's handle of the
+    /// key from it.
     pub fn signer<S: MachineSigner>(&self) -> Option<&S> {
         let signer: &dyn Any = &*self.signer;
         signer.downcast_ref()
@@ -73,16 +74,16 @@ impl fmt::Debug for MachineKey {
     }
 }
 
-/// Who keeps the machine's key. Implement it for a key store in hardware.
+/// A key provider: it gives a managed identity its key. Implement it for a key store in hardware.
 ///
-/// The same key is to be given each time: certificates are renewed for it. `key()` is awaited only when a certificate may have
-/// to be issued, while the platform is asked who the identity is; a minute is all it has. To share a provider, put it into
-/// an `Arc`.
+/// It must return the same key each time, because certificates are renewed for it. `key()` is awaited only when a
+/// certificate may be requested, at the same time as the platform metadata. It may take one minute at most. To share a
+/// provider, pass it in an `Arc`.
 pub trait KeyProvider: Send + Sync + 'static {
-    /// How well keys are kept. Asked once, when an identity is built.
+    /// Returns the strength of its keys. It is called once, when an identity is built.
     fn strength(&self) -> KeyStrength;
 
-    /// The key.
+    /// Returns the key.
     fn key(&self) -> impl Future<Output = Result<MachineKey, KeyError>> + Send;
 }
 
@@ -96,24 +97,26 @@ impl<K: KeyProvider> KeyProvider for Arc<K> {
     }
 }
 
-/// RSA-2048 in memory: one key for as long as the provider lives, made off the async threads when it is first needed.
+/// A key provider with one RSA-2048 key in memory. It generates the key at first use, on a thread for blocking work,
+/// and has it until it is dropped.
 ///
-/// Nothing is written, unless it is [`kept_in`](SoftwareKeys::kept_in) a folder.
+/// It writes nothing, unless it is [`kept_in`](SoftwareKeys::kept_in) a folder.
 #[derive(Default)]
 pub struct SoftwareKeys {
-    /// Made and waited for on blocking threads, which go on where a runtime does not.
+    /// Only threads for blocking work wait for this lock.
     key: Arc<Mutex<Option<MachineKey>>>,
     state: Option<StateDirectory>,
 }
 
 impl SoftwareKeys {
-    /// A provider without a key yet.
+    /// Returns a provider that has no key yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A provider whose key the next process finds in a folder: the private key is written there, not encrypted (PKCS#8
-    /// DER, mode 0600). Whoever reads the file can use every certificate issued for it.
+    /// Returns a provider whose key stays in a folder for the next process. The private key is written without
+    /// encryption (PKCS#8 DER, mode 0600). A program that can read the file can use every certificate that was issued
+    /// for the key.
     pub fn kept_in(state: &StateDirectory) -> Self {
         Self { state: Some(state.clone()), ..Self::default() }
     }
@@ -131,7 +134,7 @@ impl KeyProvider for SoftwareKeys {
         }
         let (kept, state) = (Arc::clone(&self.key), self.state.clone());
         let made = tokio::task::spawn_blocking(move || {
-            // A panic leaves none.
+            // A panic leaves no key behind.
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(key) = &*kept {
                 return Ok(key.clone());
@@ -154,12 +157,13 @@ impl fmt::Debug for SoftwareKeys {
     }
 }
 
-/// Which provider: each that an identity is built with is another one, but for the process's.
+/// The id of a key provider. Each provider that is passed to a builder has a new id. The provider of the process has a
+/// fixed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ProviderId(u64);
 
 impl ProviderId {
-    /// The process's key.
+    /// The id of the provider of the process.
     pub(super) const PROCESS: Self = Self(0);
 
     pub(super) fn next() -> Self {
@@ -170,7 +174,7 @@ impl ProviderId {
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The object-safe twin of [`KeyProvider`].
+/// The object-safe form of [`KeyProvider`].
 pub(crate) trait AnyKeys: Send + Sync {
     fn strength(&self) -> KeyStrength;
     fn key(&self) -> Boxed<'_, Result<MachineKey, KeyError>>;

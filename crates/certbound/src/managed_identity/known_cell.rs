@@ -1,4 +1,4 @@
-//! Which place the certificates of an identity are in, once that is known.
+//! The cell of an identity's certificate, once it is known.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -7,11 +7,11 @@ use arc_swap::ArcSwapOption;
 
 use super::certificate_cell::CertificateCell;
 
-/// Each hit reads it: nearly always it is the one that was found first, for which no count is kept.
+/// Each hit reads this cell. In most cases it is the first one that was set, and reading it changes no reference count.
 #[derive(Default)]
 pub(crate) struct KnownCell {
     first: OnceLock<Arc<CertificateCell>>,
-    /// Where the identity turned out to be another one, as when it was made anew.
+    /// A later cell, if the name now means a different identity, for example because the identity was created again.
     later: ArcSwapOption<CertificateCell>,
     is_later: AtomicBool,
 }

@@ -1,4 +1,4 @@
-//! A managed identity as Leg 1: bound assertions, and plain ones where the platform gives no others.
+//! A managed identity as Leg 1: bound assertions, and unbound ones for platforms that issue no certificates.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -24,23 +24,25 @@ use crate::observe::Observer;
 const LEG: Option<Leg> = Some(Leg::One);
 
 impl ManagedIdentity {
-    /// Leg 1 alone: an assertion for the token exchange, bound to the machine's certificate. Never from a cache.
+    /// Requests only Leg 1: an assertion for the token exchange that is bound to the machine's certificate. It is never
+    /// cached.
     ///
-    /// The audience is that of the cloud in which the certificate is used.
+    /// Its audience is the token-exchange audience of the cloud in which the certificate is used.
     ///
     /// # Errors
-    /// As [`ManagedIdentity::bound_token`].
+    /// The errors of [`ManagedIdentity::bound_token`].
     pub fn assertion(&self) -> AcquireMachineLeg1<'_> {
         AcquireMachineLeg1 { identity: self, options: Options::default() }
     }
 
-    /// As whoever shares a cache knows it.
+    /// Returns the name of the identity for cache keys.
     fn name(&self) -> String {
         let Name { machine, identity, .. } = self.machine().asked();
         format!("{identity} at {machine}")
     }
 
-    /// With this certificate; where the service blames that, once more with a new one.
+    /// Requests an assertion with this certificate. If the service blames the certificate, repeats the request once
+    /// with a different one.
     async fn exchange(
         &self,
         certificate: Arc<IssuedCertificate>,
@@ -70,7 +72,7 @@ impl ManagedIdentity {
     }
 }
 
-/// An assertion of a managed identity about to be acquired: add options, then await it.
+/// A Leg 1 of a managed identity that has not started: add options, then await it.
 #[must_use = "nothing happens until it is awaited"]
 pub struct AcquireMachineLeg1<'a> {
     identity: &'a ManagedIdentity,
@@ -78,13 +80,14 @@ pub struct AcquireMachineLeg1<'a> {
 }
 
 impl AcquireMachineLeg1<'_> {
-    /// Uses a correlation id of the caller's, towards the platform and the token service. Default: a fresh one.
+    /// Sends this correlation id to the platform and to the token service. Default: a random id.
     pub fn correlation_id(mut self, id: CorrelationId) -> Self {
         self.options.correlation_id = Some(id);
         self
     }
 
-    /// Is told of the request to the token service before it is sent; not of those to the platform.
+    /// Registers an observer, which sees the request to the token service before it is sent. It does not see the
+    /// requests to the platform.
     pub fn observe(mut self, observer: Arc<dyn Observer>) -> Self {
         self.options.observer = Some(observer);
         self
@@ -123,7 +126,8 @@ impl Leg1 for ManagedIdentity {
         Some(self.name())
     }
 
-    /// Another one is issued, unless that was done just now. Live tokens stay with one that is only suspected.
+    /// Requests a new certificate, unless that was done a short time ago. A suspected certificate can still be used for
+    /// its valid tokens.
     async fn replace(&self, blamed: &Binding, blame: Blame) -> bool {
         let blamed = blamed.thumbprint();
         if blame == Blame::Refused {
@@ -138,8 +142,8 @@ impl Leg1 for ManagedIdentity {
         Ok(certificate.binding.clone())
     }
 
-    /// By the very certificate that it is given, while that lasts. Another one, where it was refused in between, comes with the
-    /// assertion, and the exchange begins anew with it, once.
+    /// Uses exactly the given certificate until it expires. If it was refused in the meantime, the assertion is bound
+    /// to a different one, and the exchange is repeated once with that one.
     async fn assertion_for(
         &self,
         binding: &Binding,
@@ -160,7 +164,7 @@ impl Leg1 for ManagedIdentity {
     }
 }
 
-/// The classic exchange, without a binding: a plain token of the identity is the assertion, for Bearer tokens only.
+/// The exchange without a binding: a Bearer token of the identity is the assertion. It is for Bearer tokens only.
 impl UnboundAssertions for ManagedIdentity {
     async fn assertion(&self, request: &AssertionRequest) -> Result<Arc<Secret>, Error> {
         let cloud =

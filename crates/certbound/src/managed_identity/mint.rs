@@ -1,4 +1,4 @@
-//! One certificate of a machine: asked for, and looked at before it is used.
+//! The request for a certificate of a machine, with the checks of its result.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +18,12 @@ use crate::correlation::CorrelationId;
 use crate::error::KeyError;
 use crate::error::PlatformError;
 
-/// The longest that a key store may take to give the key, and to sign.
+/// The time limit of a key store for returning the key, and for each signature.
 const KEY_LIMIT: Duration = Duration::from_secs(60);
 
 impl Machine {
-    /// Asks the platform. The identity may turn out to be one that has a certificate already, by another name. `not` is one
-    /// that is to be replaced, because of `blame` or since it has grown old.
+    /// Requests a certificate from the platform. The platform may know the identity by another name, for which there is
+    /// a certificate already. `not` is a certificate to replace, because of `blame` or its age.
     pub(super) async fn mint(
         &self,
         not: Option<Thumbprint>,
@@ -31,7 +31,7 @@ impl Machine {
         correlation_id: CorrelationId,
     ) -> Result<Arc<IssuedCertificate>, PlatformError> {
         let another = |known: &Arc<IssuedCertificate>| not != Some(known.binding.thumbprint());
-        // It may have landed while this began.
+        // Another load may have ended in the meantime.
         let known = self.known_cell().and_then(|cell| cell.in_use(self.context.clock.now()));
         if let Some(known) = known.filter(another) {
             return Ok(known);
@@ -39,14 +39,14 @@ impl Machine {
         if let Some(state) = self.certificates.state().cloned() {
             blocking(move || state.check()).await??;
         }
-        // The key is made while the platform is asked: it takes as long as the rest.
+        // The key is generated while the metadata is requested, because both can take long.
         let (key, metadata) = join(self.key(), self.metadata(correlation_id)).await;
         let (metadata, key) = (metadata?, key?);
         let canonical = self.canonical(&metadata.client_id, &key);
         let turn = self.certificates.turn(&canonical);
         let _turn = turn.lock().await;
         let cell = self.certificates.cell(&self.asked(), &canonical, self.context.clock.now());
-        // Which identity a name means can have changed.
+        // The name may mean a different identity now.
         self.cell.set(&cell);
         let fits = |known: &Arc<IssuedCertificate>| {
             another(known) && known.binding.chain().public_key_info() == key.public_key()
@@ -88,7 +88,7 @@ impl Machine {
         Ok(key.unwrap_or_else(|_| Err(too_slow("gave no key")))?)
     }
 
-    /// The hook's word for the key, where there is a hook.
+    /// Returns the attestation token of the key, if there is a hook.
     async fn attest(
         &self,
         metadata: &PlatformMetadata,
@@ -112,13 +112,14 @@ impl Machine {
         };
         let request = CertificationRequest::new(metadata, key.public_key()).map_err(unusable)?;
         let (signer, message) = (key.clone(), request.to_be_signed().to_vec());
-        // A key in hardware takes its time.
+        // Signing with a key in hardware can take long.
         let signed = tokio::time::timeout(KEY_LIMIT, blocking(move || signer.sign(&message))).await;
         let signature = signed.map_err(|_| too_slow("did not sign"))???;
         Ok(request.with_signature(&signature).map_err(unusable)?)
     }
 
-    /// The certificate of an earlier process, or of one that was faster, if it is still good.
+    /// Returns the certificate from the file, if it is fresh. An earlier process, or another running process, has
+    /// written it.
     async fn found(
         &self,
         kept: &StoredCertificate,
@@ -127,7 +128,7 @@ impl Machine {
     ) -> Result<Option<Arc<IssuedCertificate>>, PlatformError> {
         let Some((credential, issued_at)) = kept.read().await? else { return Ok(None) };
         let now = self.context.clock.now();
-        // A clock that was set back must not make it young.
+        // If the clock was set back, the time of issue can be in the future. It then counts as now.
         let minted = IssuedCertificate::new(&credential, metadata, key, issued_at.min(now), now);
         Ok(match minted {
             Ok(minted) if minted.is_fresh(now) => Some(Arc::new(minted.at(Some(kept.file())))),

@@ -1,4 +1,4 @@
-//! The platform of a managed identity as the source of a token.
+//! The platform of a managed identity as a source of tokens.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,37 +1,39 @@
-//! When a platform is asked again: its own tables, by the status of its answers.
+//! The retries of requests to a platform. Each kind of platform has a table by the status of its answers.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use certbound_core::time::UnixTime;
 
-/// Which table.
+/// The table of retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Policy {
-    /// The instance metadata service: 404, 408, 410, 429, 5xx and no answer in time, after 1, 2 and 4 s; seven times after
-    /// 10 s while it updates itself (410). It is asked by its own table: `Retry-After` is not looked at.
+    /// IMDS. It retries after 404, 408, 410, 429, 5xx and a timeout: three times, after 1, 2 and 4 s. After 410, which
+    /// IMDS returns during its own update, it retries seven times, each after 10 s. It ignores `Retry-After`.
     Imds,
-    /// Whether that service is there: the same, except that 404 and no answer in time say that it is not.
+    /// Probes of IMDS. They are retried as for `Imds`, but not after 404 and a timeout, which mean that IMDS does not
+    /// exist.
     Probe,
-    /// Every other platform: 404, 408, 429, 500, 503, 504 and no answer in time, three times after 1 s, or what
-    /// `Retry-After` says.
+    /// Every other platform. It retries after 404, 408, 429, 500, 503, 504 and a timeout: three times, after 1 s or the
+    /// time of `Retry-After`.
     Platform,
 }
 
-/// What one try came to. A connection that cannot be had, or breaks, is none: what is next door is there, or not.
+/// The outcome of one attempt. Connection failures are not retried: the endpoint is local, so it is either present or
+/// absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Status(u16),
-    /// Connected, and not answered in time.
+    /// The connection was established, and the answer did not arrive in time.
     TimedOut,
 }
 
-/// What `Retry-After` may ask for at most.
+/// The maximum time of `Retry-After`.
 const LONGEST: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Policy {
-    /// How long to wait after `outcome`, before try number `attempt` (the first repetition is 1); nothing when there is
-    /// none. The first outcome decides how many there are.
+    /// Returns how long to wait after `outcome` before retry number `attempt` (the first retry is 1), or `None` if
+    /// there is no retry. The first outcome decides how many retries there are.
     pub(super) fn delay(
         self,
         attempt: u32,
@@ -58,11 +60,11 @@ impl Policy {
     }
 }
 
-/// What a `Retry-After` asks for: seconds, or a date (RFC 9110, section 10.2.3).
+/// Parses `Retry-After`, which is a number of seconds or a date (RFC 9110, section 10.2.3).
 pub(super) fn asked_to_wait(value: &str, now: UnixTime) -> Option<Duration> {
     let value = value.trim();
     if let Some(seconds) = value.parse().ok().filter(|seconds: &f64| *seconds >= 0.0) {
-        // More than `LONGEST` is as much as that.
+        // `Policy::delay` limits the time to `LONGEST`. The limit here only prevents an overflow.
         return Some(Duration::from_secs_f64(seconds.min(2.0 * LONGEST.as_secs_f64())));
     }
     let date = httpdate::parse_http_date(value).ok()?;
@@ -75,7 +77,7 @@ mod tests {
     use super::Outcome::{Status, TimedOut};
     use super::*;
 
-    /// The delays, in seconds, of a platform that always does the same.
+    /// Returns the delays, in seconds, for a platform with the same outcome each time.
     fn delays(policy: Policy, outcome: Outcome, retry_after: Option<u64>) -> Vec<u64> {
         let after = retry_after.map(Duration::from_secs);
         (1..)
@@ -111,7 +113,7 @@ mod tests {
         assert_eq!(delays(Policy::Platform, Status(429), Some(5)), [5, 5, 5]);
         assert_eq!(delays(Policy::Platform, Status(429), Some(0)), [1, 1, 1]);
         assert_eq!(delays(Policy::Platform, Status(429), Some(3_600)), [60, 60, 60]);
-        // An update first, other trouble later: seven repetitions, by the table of the trouble.
+        // If the first outcome is 410 and a later one is 500, there are seven retries with the delays for 500.
         assert_eq!(Policy::Imds.delay(5, Status(410), Status(500), None), Some(4 * SECOND));
         assert_eq!(Policy::Imds.delay(4, Status(500), Status(410), None), None);
     }

@@ -1,4 +1,4 @@
-//! A private key that signs where it is kept, and the same key as the TLS library wants it.
+//! The interface for signing with a machine's private key, and its use in the TLS library.
 
 use std::any::Any;
 use std::fmt;
@@ -10,38 +10,38 @@ use rustls::{SignatureAlgorithm, SignatureScheme};
 
 use crate::error::KeyError;
 
-/// The private half of a machine's RSA key, which need not leave where it is kept. Implement it for a key in hardware.
+/// The private key of a machine, which may stay in its store. Implement it for a key in hardware.
 ///
-/// It signs a certificate request on a blocking thread, and handshakes on the thread that does the handshake: both wait for
-/// it. An attestation hook gets it back by [`MachineKey::signer`](super::MachineKey::signer), and with it whatever handle the
-/// implementor has.
+/// It signs certificate requests on a thread for blocking work. It signs handshakes on the thread of the handshake, so
+/// that thread waits. An attestation hook gets it by [`MachineKey::signer`](super::MachineKey::signer), and with it the
+/// implementation's own handle of the key.
 pub trait MachineSigner: Any + Send + Sync {
-    /// The public half: DER of a `SubjectPublicKeyInfo` of the kind `rsaEncryption`. Asked for once.
+    /// Returns the public key: DER of a `SubjectPublicKeyInfo` with `rsaEncryption`. It is called once.
     fn public_key(&self) -> Vec<u8>;
 
-    /// The signature of `message` by RSA-PSS with SHA-256, MGF1 of SHA-256 and a salt of 32 bytes. The message is not hashed
-    /// yet.
+    /// Signs `message` with RSA-PSS, SHA-256, MGF1 with SHA-256 and a salt of 32 bytes. The message is not hashed yet.
     ///
     /// # Errors
-    /// [`KeyError`] when the key cannot be used now.
+    /// [`KeyError`], if the key cannot be used now.
     fn sign_pss_sha256(&self, message: &[u8]) -> Result<Vec<u8>, KeyError>;
 
-    /// Whether [`MachineSigner::sign_pkcs1_sha256`] works too, which some servers of TLS 1.2 want. Default: no.
+    /// Returns whether [`MachineSigner::sign_pkcs1_sha256`] works too. Some servers with TLS 1.2 need it. Default:
+    /// false.
     fn signs_pkcs1(&self) -> bool {
         false
     }
 
-    /// The signature of `message` by RSA PKCS #1 v1.5 with SHA-256. The message is not hashed yet.
+    /// Signs `message` with RSA PKCS #1 v1.5 and SHA-256. The message is not hashed yet. Default: returns an error.
     ///
     /// # Errors
-    /// [`KeyError`] when the key cannot be used now. Default: always.
+    /// [`KeyError`], if the key cannot be used now or does not support PKCS #1 v1.5.
     fn sign_pkcs1_sha256(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let _ = message;
         Err(KeyError::new("the key does not sign by PKCS #1 v1.5"))
     }
 }
 
-/// A key in a TLS handshake.
+/// A machine's key, as the TLS library uses it.
 #[derive(Clone)]
 pub(super) struct InTls {
     pub(super) signer: Arc<dyn MachineSigner>,

@@ -1,4 +1,4 @@
-//! RSA-2048 keys made in memory, and one of them kept in a file.
+//! RSA-2048 keys in memory, and the file that can store one of them.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{MachineKey, MachineSigner, StateDirectory};
 use crate::error::KeyError;
 
 const FILE: &str = "software-key.der";
-/// How often, and how many times, the file is asked for while another process makes the key: for ten seconds.
+/// How often, and how many times, the lock is tried while another process generates the key: for ten seconds.
 const LOOK: Duration = Duration::from_millis(20);
 const LOOKS: u32 = 500;
 
@@ -48,7 +48,7 @@ impl MachineSigner for InMemory {
     }
 }
 
-/// A new key, and its private half.
+/// Generates a key. The second value is its private key in PKCS#8.
 pub(super) fn generate() -> Result<(MachineKey, Zeroizing<Vec<u8>>), KeyError> {
     let failed = || KeyError::new("an RSA key could not be made");
     let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| failed())?;
@@ -64,7 +64,7 @@ fn load(pair: KeyPair) -> Result<MachineKey, KeyError> {
     MachineKey::new(InMemory { pair, public })
 }
 
-/// The folder's key, made if there is none. It waits, so it must not be called on an async thread.
+/// Returns the key of the folder, and generates it if there is none. It blocks, so do not call it on an async thread.
 pub(super) fn kept(state: &StateDirectory) -> Result<MachineKey, KeyError> {
     let unusable = |error: crate::error::StateError| KeyError::new(error.to_string());
     for _ in 0..LOOKS {
