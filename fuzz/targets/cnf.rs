@@ -1,4 +1,4 @@
-//! Any claims: a confirmation is canonical, and one that matches a certificate is that certificate's own spelling.
+//! Parses arbitrary claims. A confirmation has 43 characters, and matches a certificate only in the canonical spelling.
 #![no_main]
 
 use certbound_core::certificate::Thumbprint;

@@ -1,4 +1,4 @@
-//! Any key set: what is read is bounded.
+//! Parses arbitrary key sets. The number of keys is limited.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,4 +1,5 @@
-//! Any answer of a platform: a token that can be sent, a refusal that can be shown, a place that can be gone to.
+//! Parses arbitrary answers of a platform. A token can be sent in a header, an error contains no secret and no control
+//! characters, and an endpoint is an `https` URL.
 #![no_main]
 
 use certbound_core::managed_identity::{

@@ -1,4 +1,4 @@
-//! What the targets of the proxies' headers share.
+//! The shared code of the targets for the headers of proxies.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -9,7 +9,7 @@ pub fn sources() -> [IpNet; 1] {
     ["127.0.0.0/8".parse().unwrap()]
 }
 
-/// From the proxy anything is read; from elsewhere nothing is believed.
+/// Reads a header from the proxy's address, which must not panic, and from another address, which must fail.
 pub fn read(proxy: &TrustedProxy, name: HeaderName, data: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(data) else { return };
     let mut headers = HeaderMap::new();

@@ -1,4 +1,4 @@
-//! Any header `x-arr-clientcert`: a certificate or an error.
+//! Parses arbitrary headers `x-arr-clientcert`. The result is a certificate or an error.
 #![no_main]
 
 mod proxy;

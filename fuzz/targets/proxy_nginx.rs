@@ -1,4 +1,4 @@
-//! Any header `x-ssl-client-cert`: a certificate or an error.
+//! Parses arbitrary headers `x-ssl-client-cert`. The result is a certificate or an error.
 #![no_main]
 
 mod proxy;

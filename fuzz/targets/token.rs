@@ -1,4 +1,5 @@
-//! Any token: a decision without a panic, and never an acceptance, since nobody here can sign.
+//! Checks arbitrary tokens. The verifier must not panic and must refuse each one, because no input can have a valid
+//! signature.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,5 +1,4 @@
-//! `cargo xtask bench`: every ratio that the project holds itself to, in one run, each with its gate; and what a user would
-//! pick instead, measured beside it.
+//! `cargo xtask bench`: measures every ratio that has a gate, and compares it with other libraries.
 
 mod facts;
 mod table;
@@ -14,11 +13,11 @@ use self::facts::Facts;
 use crate::process::{cargo, locked, run as run_command, say};
 use crate::strangers::{self, go};
 
-/// Packages and their benchmarks, in the order of the table.
+/// The packages and their benchmarks, in the order of the table.
 const BENCHES: [(&str, &str); 3] =
     [("certbound", "ratios"), ("certbound-verifier", "verify"), ("certbound-cli", "peers")];
 
-/// Sets up the strangers as the tests do, runs all benchmarks with them, and puts what they say into one table.
+/// Sets up the strangers as the tests do, runs all benchmarks, and prints one table of their results.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let strangers = strangers::set_up(root)?;
     let go = go::worker(root);
@@ -29,7 +28,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     fs::create_dir_all(&folder)?;
     let (rows, result) = (folder.join("rows.jsonl"), folder.join("result.json"));
     fs::write(&rows, "")?;
-    // One that is not content, as with a worker held up too long, does not keep the others from being heard.
+    // If one benchmark fails, the others run all the same.
     let mut failed = Vec::new();
     for (package, bench) in BENCHES {
         let mut command = cargo(root);

@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: every check beside the tests, the quick ones first.
+//! `cargo xtask ci`: every check except the tests, the quick ones first.
 
 use std::path::Path;
 
@@ -7,7 +7,8 @@ use anyhow::Result;
 use crate::process::{cargo, locked, run};
 use crate::{deny, fuzz, layering};
 
-/// Formatting, layering, clippy (with all features and with none), documentation and dependency rules, then every fuzz target for a while. Stops at the first that fails.
+/// Runs formatting, layering, clippy (with all features and with none), documentation, the dependency rules, and then
+/// each fuzz target for 20 seconds. It stops at the first failure.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
     run(cargo(root).args(["fmt", "--all", "--check"]))?;
     run(cargo(root).args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))?;
@@ -16,7 +17,7 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
         .args(["clippy", "--workspace", "--all-targets"])
         .args(locked(root))
         .args(["--", "-D", "warnings"]))?;
-    // Without the command line, which turns features on for all.
+    // The command line is left out, because it turns features on for all packages.
     run(cargo(root)
         .args(["clippy", "--package", "certbound", "--package", "certbound-verifier", "--lib"])
         .args(locked(root))

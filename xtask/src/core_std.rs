@@ -1,11 +1,11 @@
-//! What `certbound-core` may not use of `std`. Clippy's lists in its `clippy.toml` stand beside this: they have types and
-//! functions, as the compiler resolves them, and no modules.
+//! The parts of `std` that `certbound-core` may not use. This list includes modules. The lists in the core's
+//! `clippy.toml` have types and functions, which clippy finds by any name. They cannot have modules.
 
 use anyhow::Result;
 
 use crate::paths;
 
-/// What the core does not use, and what it does instead.
+/// The paths that the core does not use, and what it does instead.
 const FORBIDDEN: [(&[&str], &str); 8] = [
     (&["std", "time", "SystemTime"], "time is an argument (`UnixTime`)"),
     (&["std", "time", "Instant"], "time is an argument (`UnixTime`)"),
@@ -17,7 +17,7 @@ const FORBIDDEN: [(&[&str], &str); 8] = [
     (&["std", "process"], "the core starts no programs"),
 ];
 
-/// Every use of a forbidden path, and of a module or glob that would bring one in: the path, and what to do instead.
+/// Returns every use of a forbidden path, and of a module or glob that contains one, with what to do instead.
 pub(crate) fn forbidden_uses(source: &str) -> Result<Vec<(String, &'static str)>> {
     let found = paths::of_source(source, true)?;
     Ok(found.into_iter().filter_map(|found| judge(&found.parts)).collect())
@@ -25,7 +25,8 @@ pub(crate) fn forbidden_uses(source: &str) -> Result<Vec<(String, &'static str)>
 
 fn judge(path: &[String]) -> Option<(String, &'static str)> {
     let named = path.strip_suffix(&["self".to_owned()]).unwrap_or(path);
-    // Shorter than the forbidden path, it is an import that makes the forbidden one reachable by another name.
+    // A path that is shorter than a forbidden path is an import, which makes the forbidden one reachable under another
+    // name.
     let (_, instead) =
         FORBIDDEN.iter().find(|(forbidden, _)| forbidden.iter().zip(named).all(|(a, b)| a == b))?;
     Some((path.join("::"), instead))

@@ -1,5 +1,5 @@
-//! `cargo xtask deny`: `deny.toml` held against the dependencies, by cargo-deny; and what cargo itself knows of them:
-//! pre-releases and yanked versions.
+//! `cargo xtask deny`: checks the dependencies against `deny.toml` by cargo-deny, and by cargo for pre-releases and
+//! yanked versions.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,17 +10,18 @@ use crate::process::{capture, cargo, on_path, run, say};
 
 const VERSION: &str = "0.20.2";
 
-/// The packages that nobody depends on as a library: pre-releases are their own affair.
+/// The packages that no other project depends on as a library. They may depend on pre-releases.
 const NO_LIBRARIES: [&str; 3] = ["certbound-cli", "certbound-testkit", "xtask"];
 /// The packages that are never published.
 const UNPUBLISHED: [&str; 2] = ["certbound-testkit", "xtask"];
 
-/// Checks bans (duplicates among them), licences, sources, pre-releases and yanked versions.
+/// Checks bans (duplicates are one of them), licences, sources, pre-releases and yanked versions.
 ///
-/// Security advisories are NOT checked: no registry that CI reaches carries their database. See `deny.toml`.
+/// It does NOT check security advisories: no registry that CI can reach has their database. See `deny.toml`.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
     let cargo_deny = find_or_install(root)?;
-    // What tests and benchmarks bring along is not shipped: it may have a runtime of its own, but not any licence.
+    // Dependencies of tests and benchmarks are not shipped. They may be banned crates, but they must have an allowed
+    // licence.
     let check =
         |arguments: &[&str]| run(Command::new(&cargo_deny).current_dir(root).arg("--locked").args(arguments));
     check(&["--exclude-dev", "check", "bans"])?;
@@ -33,7 +34,7 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Who depends on a library of ours gets no pre-release with it, on any target, unless a feature is asked for.
+/// Checks that a project that depends on our libraries gets no pre-releases by default, on any target.
 fn no_pre_releases(root: &Path) -> Result<()> {
     let tree = ["tree", "--locked", "--workspace", "--edges", "normal,build", "--target", "all"];
     let mut command = cargo(root);
@@ -50,7 +51,7 @@ fn no_pre_releases(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The lines of `cargo tree` whose version has a pre-release part (Semantic Versioning 2.0, item 9).
+/// Returns the lines of `cargo tree` whose version has a pre-release part (Semantic Versioning 2.0, item 9).
 fn pre_releases(tree: &str) -> Vec<&str> {
     let mut found: Vec<&str> = tree.lines().filter(|line| is_pre_release(line)).collect();
     found.sort_unstable();
@@ -58,14 +59,14 @@ fn pre_releases(tree: &str) -> Vec<&str> {
     found
 }
 
-/// A line is `name vVERSION`, and more.
+/// Returns whether the version of a line is a pre-release. The line begins with `name vVERSION`.
 fn is_pre_release(line: &str) -> bool {
     let version = line.split_whitespace().nth(1).unwrap_or_default();
-    // What follows a plus is build metadata, which may hold a hyphen.
+    // The text after a plus is build metadata, which may contain a hyphen.
     version.split('+').next().is_some_and(|version| version.contains('-'))
 }
 
-/// Packing asks the registry for each version in the lock file, and warns of those that were yanked.
+/// Packing asks the registry for each version in the lock file and warns of yanked ones.
 fn no_yanked_versions(root: &Path) -> Result<()> {
     let mut command = cargo(root);
     command.args(["package", "--locked", "--workspace", "--no-verify", "--allow-dirty"]);
@@ -106,7 +107,7 @@ fn find_or_install(root: &Path) -> Result<PathBuf> {
     run(cargo(root)
         .args(["install", "--quiet", "--locked", &format!("cargo-deny@{VERSION}"), "--root"])
         .arg(&tools)
-        // It runs for a second: a quick build is worth more than a quick program.
+        // cargo-deny runs for one second, so a quick build is better than a quick program.
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"))
@@ -127,7 +128,7 @@ mod tests {
         assert_eq!(pre_releases(tree), ["cms v0.3.0-pre.1", "cms v0.3.0-pre.1 (*)", "pkcs12 v0.2.0-pre.0"]);
     }
 
-    /// As cargo 1.95 prints it.
+    /// This is the output of cargo 1.95.
     #[test]
     fn a_yanked_version_is_read_from_what_cargo_says() {
         let said = "   Packaging yk v0.1.0 (/somewhere)\n    Updating crates.io index\nwarning: package `futures-util v0.3.30` in \

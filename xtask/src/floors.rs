@@ -1,8 +1,9 @@
-//! The floors of a crate: its `lib.rs` draws them, and no module imports from its own floor or from one above.
+//! The floors of a crate. Its `lib.rs` draws them, and a module must not import from its own floor or from floors
+//! above.
 //!
-//! A drawing is a `text` block in the crate's documentation whose lines begin with the number of a floor, the highest
-//! first, and go on with the modules on it (`cache/`, `clock.rs`). Everything under `cache/` belongs to `cache.rs`. Code that
-//! is built for tests alone may import from everywhere.
+//! A drawing is a `text` block in the crate's documentation. Each of its lines begins with the number of a floor, the
+//! highest first, and then names the modules on it (`cache/`, `clock.rs`). Every file under `cache/` belongs to
+//! `cache.rs`. Code that is built only for tests may import from everywhere.
 
 mod drawing;
 mod imports;
@@ -15,7 +16,7 @@ use anyhow::{Context, Result};
 
 use self::drawing::Drawing;
 
-/// Checks the drawing of each crate whose `lib.rs` has one; a sentence for each violation.
+/// Checks the crates whose `lib.rs` has a drawing. Returns one sentence for each violation.
 pub(crate) fn violations(root: &Path) -> Result<Vec<String>> {
     let crates = root.join("crates");
     let mut found = Vec::new();
@@ -50,7 +51,7 @@ fn of_crate(source: &Path, drawing: &Drawing) -> Result<Vec<String>> {
             let imported = imports::of_file(path, &text)
                 .with_context(|| format!("could not parse {}", file.display()))?;
             for import in imported {
-                // A path that begins with no module of ours is one of the root's own names.
+                // A path that begins with no module of the crate is one of the names in `lib.rs`.
                 let (of, to) = match drawing.floor(&import.module) {
                     Some(other) => (import.module.as_str(), other),
                     None => ("lib", usize::MAX),
@@ -69,7 +70,7 @@ fn of_crate(source: &Path, drawing: &Drawing) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// The files of each module at the crate's root, `lib.rs` left out.
+/// Returns the files of each module at the crate's root, without `lib.rs`.
 fn modules(source: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>> {
     let mut modules: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for entry in fs::read_dir(source).with_context(|| format!("could not list {}", source.display()))? {

@@ -1,6 +1,6 @@
-//! `cargo xtask fuzz`: what strangers send, varied at random for a while.
+//! `cargo xtask fuzz`: runs random variations of inputs from untrusted peers.
 //!
-//! libFuzzer on the stable toolchain: the coverage it steers by is a pass of the compiler, no sanitizer.
+//! It uses libFuzzer with the stable toolchain. The coverage comes from a pass of the compiler, not from a sanitizer.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,16 +13,16 @@ use crate::strangers::apt_install;
 const TARGETS: [&str; 8] =
     ["token", "cnf", "jwks", "platform", "proxy_rfc9440", "proxy_envoy", "proxy_nginx", "proxy_app_service"];
 
-/// Long enough to see that a target runs and that its seeds pass.
+/// The time for each target in CI, in seconds. It shows that the target runs and that its seeds pass.
 const SMOKE: u64 = 20;
 
-/// As `cargo fuzz` sets them.
+/// The flags that `cargo fuzz` sets.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
-/// Every target for 20 seconds, from the same seed and without what was found before: a change is to fail for what it broke, not
-/// for what chance found.
+/// Runs every target for 20 seconds, with the same seed and without earlier findings, so that a failure is caused by
+/// the change under test and not by chance.
 pub(crate) fn smoke(root: &Path) -> Result<()> {
     let corpus = root.join("target").join("fuzz").join("smoke");
     if corpus.exists() {
@@ -31,10 +31,10 @@ pub(crate) fn smoke(root: &Path) -> Result<()> {
     run_all(root, SMOKE, "-seed=1", &corpus)
 }
 
-/// Every target for so many seconds, from another seed each time. New inputs are kept in `target/fuzz/corpus`.
+/// Runs every target for this time, with a new seed each time. New inputs are stored in `target/fuzz/corpus`.
 pub(crate) fn search(root: &Path, seconds: u64) -> Result<()> {
     let corpus = root.join("target").join("fuzz").join("corpus");
-    // Seed 0 is one of libFuzzer's own choice.
+    // With seed 0 libFuzzer chooses a seed.
     run_all(root, seconds, "-seed=0", &corpus)
 }
 
@@ -47,7 +47,7 @@ fn run_all(root: &Path, seconds: u64, seed: &str, corpus: &Path) -> Result<()> {
         bail!("fuzz: `cargo -vV` names no host");
     };
     let output = root.join("target").join("fuzz");
-    // With --target, build scripts and macros of the compiler stay uninstrumented.
+    // With --target, build scripts and procedural macros are not instrumented.
     run(cargo(root)
         .args(["build", "--release", "--locked", "--manifest-path"])
         .arg(root.join("fuzz").join("Cargo.toml"))

@@ -1,6 +1,6 @@
-//! `cargo xtask layering`: who may import whom, and what `certbound-core` may not touch.
+//! `cargo xtask layering`: checks which packages import which, and what `certbound-core` uses.
 //!
-//! Order between the modules of one crate is checked where its `lib.rs` draws it (`floors`).
+//! `floors` checks the order of the modules in a crate.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
@@ -22,7 +22,8 @@ const EMULATOR: &str = "certbound-emulator";
 const CLI: &str = "certbound-cli";
 const TESTKIT: &str = "certbound-testkit";
 
-/// Each of our packages, and those of ours it may use outside its dev-dependencies. A package that is not here fails.
+/// Our packages, and those of our packages that each may use outside its dev-dependencies. A package that is missing
+/// here is a violation.
 const MAY_IMPORT: [(&str, &[&str]); 9] = [
     (CORE, &[]),
     (HTTPS, &[CORE]),
@@ -35,7 +36,8 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("xtask", &[]),
 ];
 
-/// What would give the core a runtime, a socket or a TLS stack, however many packages away.
+/// Packages that would give the core a runtime, a socket or a TLS stack. They are forbidden as indirect dependencies
+/// too.
 const NOT_IN_CORE: [&str; 22] = [
     "async-std",
     "axum",
@@ -61,7 +63,7 @@ const NOT_IN_CORE: [&str; 22] = [
     "ureq",
 ];
 
-/// Checks the workspace at `root`; prints every violation before it fails.
+/// Checks the workspace at `root`. It prints every violation before it fails.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let graph = Graph::read(root)?;
     let mut violations = imports(&graph);
@@ -96,7 +98,7 @@ fn imports(graph: &Graph) -> Vec<String> {
             }
         }
         if name == CORE {
-            // As declared: optional ones and those of other platforms too.
+            // The declared dependencies include optional ones and those of other platforms.
             for import in package.imports.iter().filter(|import| NOT_IN_CORE.contains(&import.as_str())) {
                 violations
                     .push(format!("{CORE} depends on {import}; the core has no runtime, socket or TLS"));
@@ -106,7 +108,7 @@ fn imports(graph: &Graph) -> Vec<String> {
     violations
 }
 
-/// Through third parties; what is declared directly is reported by `imports`.
+/// Returns the forbidden packages that the core reaches through other packages. `imports` reports direct ones.
 fn reached_by_core(graph: &Graph) -> Result<Vec<String>> {
     let core = graph.core()?;
     let mut came_from: HashMap<&str, &str> = HashMap::new();
@@ -165,11 +167,11 @@ pub(crate) fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// What `cargo metadata` says, without dev-dependencies: those are not shipped and may point anywhere.
+/// The result of `cargo metadata` without dev-dependencies, because those are not shipped and may be any package.
 struct Graph {
     ours: Vec<Package>,
     names: HashMap<String, String>,
-    /// Package id to the ids it is built with on this platform.
+    /// From a package id to the ids that it is built with on this platform.
     edges: HashMap<String, HashSet<String>>,
 }
 

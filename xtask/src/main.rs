@@ -1,4 +1,4 @@
-//! The project's own commands, run as `cargo xtask COMMAND`.
+//! The commands of this project for its developers, which run as `cargo xtask COMMAND`.
 
 mod bench;
 mod ci;
@@ -71,7 +71,8 @@ fn number(text: &str) -> Result<u64> {
     text.parse().with_context(|| format!("not a number: `{text}`"))
 }
 
-/// Asked for at run time first: a checkout that moved keeps its built xtask.
+/// Returns the workspace's folder. The variable at run time is tried first, because the built xtask stays when a
+/// checkout is moved.
 fn workspace_root() -> Result<PathBuf> {
     let package = env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);

@@ -1,4 +1,4 @@
-//! `cargo xtask oracle`: the randomised run beside the cache, for longer than a test may take.
+//! `cargo xtask oracle`: runs the oracle of the cache for longer than the tests do.
 
 use std::path::Path;
 
@@ -6,16 +6,17 @@ use anyhow::Result;
 
 use crate::process::{cargo, run};
 
-/// What is asked for before a release.
+/// The time before a release, in seconds.
 pub(crate) const LONG: u64 = 600;
 
-/// Runs it for so many seconds, beginning with `seed`, or with one of its own. A failure names the seed that shows it again.
+/// Runs the oracle for some seconds, from `seed` or from a seed of its own choice. A failure prints the seed that
+/// repeats it.
 pub(crate) fn run_for(root: &Path, seconds: u64, seed: Option<u64>) -> Result<()> {
     let mut command = cargo(root);
     command.args(["test", "--release", "--locked", "--package", "certbound", "--test", "behaviour", "--"]);
     command.args(["oracle::what_is_served", "--nocapture"]);
     command.env("CERTBOUND_ORACLE_SECONDS", seconds.to_string());
-    // Others than the tests have, and others each time.
+    // The default seeds differ from those of the tests, and from run to run.
     let seed = seed.unwrap_or_else(|| 1_000_000 + u64::from(std::process::id()) * 10_000);
     command.env("CERTBOUND_ORACLE_SEED", seed.to_string());
     run(&mut command)

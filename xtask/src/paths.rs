@@ -1,20 +1,20 @@
-//! Every path in a source file: in `use` trees, in code and in macros.
+//! Finds every path in a source file: in `use` trees, in code and in macros.
 //!
-//! The file is parsed and not compiled: a name that another crate or a macro brings in is not seen.
+//! It parses the file and does not compile it, so it does not see names that another crate or a macro defines.
 
 use anyhow::Result;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, ItemExternCrate, ItemMod, ItemUse, Macro, UseTree};
 
-/// A path with two parts at least, or one that a `use` makes available under another name.
+/// A path with at least two parts, or one that a `use` makes available under another name.
 pub(crate) struct Found {
-    /// The modules inside the file that it stands in.
+    /// The modules inside the file that contain the path.
     pub(crate) inside: Vec<String>,
-    /// As written; a glob is the path before it.
+    /// The parts as they are written. For a glob it is the path before the `*`.
     pub(crate) parts: Vec<String>,
 }
 
-/// All of them; those of code that is built for tests alone are left out, unless `with_tests`.
+/// Returns all paths of a file. Without `with_tests` it leaves out those of code that is built only for tests.
 pub(crate) fn of_source(text: &str, with_tests: bool) -> Result<Vec<Found>> {
     let file = syn::parse_file(text)?;
     let mut paths = Paths { with_tests, inside: Vec::new(), found: Vec::new() };
@@ -90,14 +90,14 @@ impl<'ast> Visit<'ast> for Paths {
         visit::visit_path(self, path);
     }
 
-    /// What a macro is given need not be Rust, so it is read word by word.
+    /// The input of a macro need not be Rust, so it is read word by word.
     fn visit_macro(&mut self, call: &'ast Macro) {
         let text = call.tokens.to_string().replace(" :: ", "::");
         let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
         for word in text.split(|c| !is_part(c)).filter(|word| word.contains("::")) {
             let parts = word.split("::").filter(|part| !part.is_empty()).map(str::to_owned);
             let parts: Vec<String> = parts.collect();
-            // A text may hold the two colons alone, as an IPv6 address does.
+            // A word may consist of two colons only, as in an IPv6 address.
             if !parts.is_empty() {
                 self.add(parts);
             }

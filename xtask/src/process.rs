@@ -1,4 +1,4 @@
-//! Running other programs, and saying which.
+//! Runs other programs and prints their command lines.
 
 use std::env;
 use std::ffi::OsStr;
@@ -8,24 +8,24 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Prints one line of what is being done; all such lines look alike.
+/// Prints one line of progress. All such lines have the same prefix.
 pub(crate) fn say(text: &str) {
     eprintln!("xtask: {text}");
 }
 
-/// The cargo that runs us, in `root`.
+/// Returns a command for the cargo that runs xtask, in the folder `root`.
 pub(crate) fn cargo(root: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root).stdin(Stdio::null());
     command
 }
 
-/// `--locked` where there is a lock file: a stale one is an error, not a silent update.
+/// Returns `--locked` if there is a lock file, so that an outdated one is an error and is not updated silently.
 pub(crate) fn locked(root: &Path) -> &'static [&'static str] {
     if root.join("Cargo.lock").exists() { &["--locked"] } else { &[] }
 }
 
-/// Says the command line, runs it with our own output, and fails unless it succeeds.
+/// Prints the command line and runs it with our own output. Returns an error unless the command succeeds.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let line = line(command);
     say(&line);
@@ -36,7 +36,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs it silently and returns what it printed; on failure its error output is in the error.
+/// Runs a command silently and returns its output. On failure the error contains its error output.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
     let line = line(command);
     let output = command.output().with_context(|| format!("could not start `{line}`"))?;
@@ -47,10 +47,10 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("`{line}` printed what is not UTF-8"))
 }
 
-/// Where `program` stands on PATH, if it does.
+/// Returns the path of `program`, if it is on PATH or in /usr/sbin.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    // Where Debian has servers, and not everybody's PATH leads.
+    // Debian installs servers here, and some users do not have it on PATH.
     let more = [PathBuf::from("/usr/sbin")];
     let folders = env::split_paths(&path).chain(more);
     folders.map(|folder| folder.join(program)).find(|file| is_executable(file))

@@ -1,7 +1,8 @@
-//! What the tests run against that is not ours: openssl, curl, nginx, HAProxy, Apache, Caddy, unshare, a keychain, and
-//! packages of Python and Node.
+//! Sets up the strangers, the other programs of the tests: openssl, curl, nginx, HAProxy, Apache, Caddy, unshare, a
+//! keychain, and packages of Python and Node.
 //!
-//! Found, or installed, and said either way. What cannot be had is an error that names it: no test is skipped for it.
+//! Each one is found or installed, and a line of output says which. If one cannot be installed, the command fails with
+//! its name: no test is skipped.
 
 pub(crate) mod go;
 mod node;
@@ -17,14 +18,14 @@ use anyhow::{Context, Result, bail};
 pub(crate) use self::node::Node;
 use crate::process::{capture, on_path, run, say};
 
-/// Programs, the Debian package of each, and the argument that makes it tell its version.
+/// The programs, the Debian package of each, and the argument that prints its version.
 const PROGRAMS: [(&str, &str, &str); 10] = [
     ("openssl", "openssl", "version"),
     ("curl", "curl", "--version"),
     ("python3", "python3", "--version"),
     ("nginx", "nginx", "-v"),
     ("haproxy", "haproxy", "-v"),
-    // The program and its modules, without a service that starts.
+    // This package has the program and its modules, but no service that would start.
     ("apache2", "apache2-bin", "-v"),
     ("caddy", "caddy", "version"),
     ("unshare", "util-linux", "--version"),
@@ -32,21 +33,21 @@ const PROGRAMS: [(&str, &str, &str); 10] = [
     ("gnome-keyring-daemon", "gnome-keyring", "--version"),
 ];
 
-/// The virtual environment's packages, in pip's own format.
+/// The packages of the virtual environment, in pip's format.
 const PYTHON_PACKAGES: &str = include_str!("../python-packages.txt");
 
-/// Proves that the packages load, not only that files are there.
+/// Checks that the packages can be imported, not only that their files exist.
 const IMPORT_CHECK: &str = "import cryptography, msal; print(msal.__version__, cryptography.__version__)";
 
-/// Where the strangers are that are not simply on PATH.
+/// The paths of the strangers that are not on PATH.
 pub(crate) struct Strangers {
-    /// The interpreter that has MSAL and cryptography.
+    /// The Python interpreter with MSAL and cryptography.
     pub(crate) python: PathBuf,
-    /// MSAL for Node, and a token service.
+    /// Node with MSAL for Node and a token service.
     pub(crate) node: Node,
 }
 
-/// Makes them ready. The second time this looks and installs nothing.
+/// Finds or installs the strangers. If all of them are there, it installs nothing.
 pub(crate) fn set_up(root: &Path) -> Result<Strangers> {
     programs()?;
     let folder = root.join("target").join("strangers");
@@ -71,7 +72,7 @@ fn programs() -> Result<()> {
     Ok(())
 }
 
-/// The first line that a program prints of itself; nginx does so on stderr.
+/// Returns the first line that a program prints about its version. nginx prints it on stderr.
 fn version(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output()?;
     let printed = [output.stdout, output.stderr].concat();
@@ -81,7 +82,7 @@ fn version(command: &mut Command) -> Result<String> {
 
 fn virtual_environment(folder: &Path) -> Result<PathBuf> {
     let python = folder.join("bin").join("python");
-    // Written last: a set-up that was interrupted is started over.
+    // This file is written last, so an interrupted set-up starts again.
     let complete = folder.join("complete.txt");
     let is_ours = fs::read_to_string(&complete).is_ok_and(|packages| packages == PYTHON_PACKAGES);
     if is_ours && let Ok(versions) = capture(&mut import_check(&python)) {
@@ -103,7 +104,7 @@ fn virtual_environment(folder: &Path) -> Result<PathBuf> {
 }
 
 fn create(folder: &Path) -> Result<()> {
-    // Debian's python3 comes without what makes a virtual environment.
+    // Debian's python3 does not contain the modules for a virtual environment.
     if capture(Command::new("python3").args(["-c", "import ensurepip, venv"])).is_err() {
         apt_install(&["python3-venv"])?;
     }
@@ -138,7 +139,7 @@ pub(crate) fn apt_install(packages: &[&str]) -> Result<()> {
         .with_context(could_not)
 }
 
-/// apt-get as root: directly, or through sudo, which may ask for a password only where somebody can type one.
+/// Returns apt-get as root, directly or through sudo. sudo may ask for a password only on a terminal.
 fn apt_get() -> Result<Command> {
     let mut command = if capture(Command::new("id").arg("-u"))?.trim() == "0" {
         let mut command = Command::new("env");

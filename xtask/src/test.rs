@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything the tests need, then all tests.
+//! `cargo xtask test`: sets up what the tests need, then runs all tests.
 
 use std::path::Path;
 
@@ -7,13 +7,13 @@ use anyhow::Result;
 use crate::process::{cargo, locked, run};
 use crate::strangers;
 
-/// Benches are left to `cargo bench`; `cargo xtask ci` still compiles them.
+/// Benchmarks are left out: `cargo bench` runs them, and `cargo xtask ci` compiles them.
 const TARGETS: [&str; 4] = ["--lib", "--bins", "--tests", "--examples"];
 
-/// Sets up the programs the tests run against, then runs unit, integration and documentation tests.
+/// Sets up the strangers, then runs unit, integration and documentation tests.
 ///
-/// Tests find the Python that has MSAL in `CERTBOUND_PYTHON`, Node in `CERTBOUND_NODE`, and the folder with its packages
-/// in `CERTBOUND_NODE_PACKAGES`.
+/// Tests find the Python with MSAL by `CERTBOUND_PYTHON`, Node by `CERTBOUND_NODE`, and the folder with its packages by
+/// `CERTBOUND_NODE_PACKAGES`.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
     let strangers = strangers::set_up(root)?;
     for what in [TARGETS.as_slice(), &["--doc"]] {

@@ -1,4 +1,4 @@
-//! `cargo xtask layering` passes this workspace, and fails each planted violation with its reason.
+//! Tests that `cargo xtask layering` accepts this workspace, and refuses each planted violation with its reason.
 #![expect(clippy::unwrap_used, reason = "tests; clippy excuses only the test functions themselves")]
 
 use std::fs;
@@ -147,8 +147,8 @@ fn an_import_from_above_or_from_the_same_floor_fails() {
     house("clock.rs", "").fails_with("the drawing in lib.rs has no place for `clock`");
 }
 
-/// A workspace of empty packages in the right layers, to be spoilt. Packages that stand for third parties lie beside
-/// it, so nothing needs a registry.
+/// A workspace of empty packages in the right layers, into which a test plants a violation. Packages for third parties
+/// are beside it, so that no registry is needed.
 struct Fixture {
     folder: TempDir,
 }
@@ -175,7 +175,7 @@ impl Fixture {
         fixture
     }
 
-    /// Adds or replaces one of ours. Those it depends on that are not ours must have been added by `outside`.
+    /// Adds or replaces one of our packages. A dependency that is not ours must have been added by `outside`.
     fn package(self, name: &str, dependencies: &[&str]) -> Self {
         write_package(&self.folder(name), name, dependencies);
         self
@@ -215,7 +215,7 @@ fn write_package(folder: &Path, name: &str, dependencies: &[&str]) {
     let mut manifest =
         format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[dependencies]\n");
     for dependency in dependencies {
-        // Ours stand in crates/ of the same workspace, third parties beside the workspace.
+        // Our packages are in crates/ of the workspace, third parties are beside the workspace.
         let is_third_party = !dependency.starts_with("certbound");
         let is_outside = folder.parent().unwrap().ends_with("outside");
         let path = if is_third_party && !is_outside {
@@ -230,7 +230,7 @@ fn write_package(folder: &Path, name: &str, dependencies: &[&str]) {
     fs::write(folder.join("src/lib.rs"), "").unwrap();
 }
 
-/// What the check said, when it failed.
+/// Returns the error output of the check, if it failed.
 fn layering(root: &Path) -> Result<(), String> {
     let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
         .args(["layering", "--root"])

@@ -1,4 +1,4 @@
-//! When, where and of what: without these no figure says anything.
+//! The facts without which a figure says nothing: date, machine and versions.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::process::capture;
 use crate::strangers::Strangers;
 use crate::strangers::go::Go;
 
-/// Crates whose versions matter to a figure.
+/// The crates whose versions matter for a figure.
 const CRATES: [&str; 6] = ["azure_identity", "aws-lc-rs", "hyper", "papaya", "rustls", "tokio"];
 
 pub(super) struct Facts {
@@ -19,7 +19,7 @@ pub(super) struct Facts {
     pub(super) machine: String,
     pub(super) rustc: String,
     pub(super) commit: String,
-    /// Libraries, and either their versions or why they are left out.
+    /// The libraries, each with its version or the reason why it is missing.
     pub(super) versions: Vec<(String, String)>,
 }
 

@@ -1,4 +1,4 @@
-//! What the benchmarks said, as one document in Markdown.
+//! The results of the benchmarks as one Markdown document.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! Reading the drawing of floors in a crate's documentation.
+//! Reads the drawing of floors in a crate's documentation.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,8 @@ use anyhow::{Result, bail};
 pub(super) struct Drawing(BTreeMap<String, usize>);
 
 impl Drawing {
-    /// The drawing in the documentation of `lib.rs`; none where no `text` block begins with a numbered line.
+    /// Returns the drawing in the documentation of `lib.rs`, or `None` if no `text` block has a line that begins with a
+    /// number.
     pub(super) fn read(library: &str) -> Result<Option<Self>> {
         let documentation = library.lines().map_while(|line| line.strip_prefix("//!"));
         let mut floors = BTreeMap::new();

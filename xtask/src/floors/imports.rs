@@ -1,4 +1,4 @@
-//! What a source file imports from its own crate.
+//! The imports of a source file from its own crate.
 
 use std::path::Path;
 
@@ -6,16 +6,16 @@ use anyhow::Result;
 
 use crate::paths::{self, Found};
 
-/// One path into the crate.
+/// A path into the crate.
 #[derive(Debug, PartialEq)]
 pub(super) struct Import {
-    /// As from the crate's root, without `crate::`.
+    /// The path from the crate's root, without `crate::`.
     pub(super) path: String,
-    /// Its first part.
+    /// The first part of the path.
     pub(super) module: String,
 }
 
-/// Every path of the file that begins with `crate` or `super`, but for code that is built for tests alone.
+/// Returns every path of the file that begins with `crate` or `super`, except in code that is built only for tests.
 pub(super) fn of_file(path: &Path, text: &str) -> Result<Vec<Import>> {
     if is_test_file(path) {
         return Ok(Vec::new());
@@ -26,7 +26,7 @@ pub(super) fn of_file(path: &Path, text: &str) -> Result<Vec<Import>> {
     Ok(found.into_iter().filter_map(|found| from_root(&module, &found)).collect())
 }
 
-/// `tests.rs`, `arc_tests.rs` and what lies in a folder `tests` are modules that their parent builds for tests alone.
+/// Returns whether a file is built only for tests: `tests.rs`, `arc_tests.rs` and the files in a folder `tests`.
 fn is_test_file(path: &Path) -> bool {
     let parts = path.with_extension("");
     parts.iter().any(|part| part.to_string_lossy().split('_').next_back() == Some("tests"))

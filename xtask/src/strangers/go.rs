@@ -1,5 +1,5 @@
-//! Go, and MSAL for it, where this machine has both. They are not installed: no registry of ours has the library, and
-//! Debian does from its thirteenth release on.
+//! Go with MSAL for Go, if this machine has both. They are not installed: no registry that we use has the library, and
+//! Debian has it only since release 13.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,21 +9,22 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{capture, on_path, say};
 
-/// Where Debian puts the sources of Go libraries (`golang-github-azuread-microsoft-authentication-library-for-go-dev`).
+/// The folder of Debian for the sources of Go libraries
+/// (`golang-github-azuread-microsoft-authentication-library-for-go-dev`).
 const SOURCES: &str = "/usr/share/gocode";
-/// The library below them.
+/// The path of the library in this folder.
 const LIBRARY: &str = "src/github.com/AzureAD/microsoft-authentication-library-for-go/apps";
 
-/// The built program that the benchmark drives.
+/// The built program that the benchmark runs.
 pub(crate) struct Go {
     pub(crate) worker: PathBuf,
     pub(crate) version: String,
 }
 
-/// Builds it from Debian's sources, or from those that `CERTBOUND_GOPATH` names.
+/// Builds the program from Debian's sources, or from those that `CERTBOUND_GOPATH` names.
 ///
 /// # Errors
-/// Why there is none: no Go, or no library.
+/// The reason, if Go or the library is missing.
 pub(crate) fn worker(root: &Path) -> Result<Go> {
     let Some(go) = on_path("go") else {
         bail!("there is no go on PATH (Debian: golang-go)");

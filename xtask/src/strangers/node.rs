@@ -9,16 +9,16 @@ use anyhow::{Context, Result, bail};
 use super::apt_install;
 use crate::process::{capture, on_path, run, say};
 
-/// What the packages want.
+/// The oldest version of Node that the packages support.
 const OLDEST: u32 = 20;
 
-/// The npm package that brings a Node, where the system's is older.
+/// The npm package with a Node, for systems whose Node is older.
 const BROUGHT: &str = "node@24.21.0";
 
 const PACKAGE: &str = include_str!("../../node/package.json");
 const LOCK: &str = include_str!("../../node/package-lock.json");
 
-/// The interpreter, and the folder whose `node_modules` has the packages.
+/// The interpreter, and the folder that has the packages in `node_modules`.
 pub(crate) struct Node {
     pub(crate) interpreter: PathBuf,
     pub(crate) packages: PathBuf,
@@ -55,7 +55,7 @@ fn interpreter(npm: &Path, runtime: &Path) -> Result<PathBuf> {
     Ok(node)
 }
 
-/// 20 of `v20.20.2`.
+/// Returns the major version: 20 for `v20.20.2`.
 fn major(node: &Path) -> Result<u32> {
     let version = capture(Command::new(node).arg("--version"))?;
     let major = version.trim().trim_start_matches('v').split('.').next().unwrap_or_default();
@@ -63,7 +63,7 @@ fn major(node: &Path) -> Result<u32> {
 }
 
 fn packages(npm: &Path, folder: &Path) -> Result<PathBuf> {
-    // Written last: a set-up that was interrupted is started over.
+    // This file is written last, so an interrupted set-up starts again.
     let complete = folder.join("complete.txt");
     if fs::read_to_string(&complete).is_ok_and(|lock| lock == LOCK) {
         say("set-up: MSAL for Node and oidc-provider: found");
