@@ -1,11 +1,11 @@
 //! Certificate-bound (mTLS Proof-of-Possession) tokens for Microsoft Entra.
 //!
-//! A stolen Bearer token works for whoever holds it. A certificate-bound token works only on a TLS connection that
 //! A stolen Bearer token works for every program that has it. A certificate-bound token works only on a TLS connection
 //! that presents the certificate named in the token by its SHA-256. This library gets such tokens directly by a
 //! certificate, or by the **FIC two-leg flow**: Leg 1 gets an assertion bound to a certificate, and Leg 2 exchanges it
 //! on a TLS connection with the same certificate for the resource's token. The library caches the tokens and calls
 //! resources with them.
+//!
 //! ```no_run
 //! use bytes::Bytes;
 //! use certbound::{Authority, BindingCertificate, Client, Cloud, Region, ResourceScope, TenantId};
@@ -36,15 +36,15 @@
 //! 10  lib.rs                         the public names
 //!  9  token_source.rs                any source of tokens, chosen at run time
 //!  8  resource/                      call a resource with a token
-//!  7  client/  managed_identity/     what tokens are asked from
-//!  6  acquire/                       START HERE: the way to a token
-//!  5  credential/  token.rs          Leg 1, assertions, secrets; what callers hold
+//!  7  client/  managed_identity/     the sources of tokens
+//!  6  acquire/                       START HERE: one acquisition, from its options to a token
+//!  5  credential/  token.rs          Leg 1, assertions, secrets; the tokens of callers
 //!  4  cache/                         memory, store, single flight, refresh ahead
-//!  3  transport/                     one request, one answer, what TLS showed
+//!  3  transport/                     one HTTP request, its answer, the facts of TLS
 //!  2  certificate/  observe.rs  state/
-//!                                    binding certificates and the files they come from
+//!                                    binding certificates, observers, files
 //!  1  error/  background.rs  clock.rs  correlation.rs  crypto.rs  rejected.rs
-//!                                    what can go wrong, and what every floor uses
+//!                                    errors, and code that every floor uses
 //! ```
 #![forbid(unsafe_code)]
 

@@ -136,7 +136,7 @@ impl ClientKey {
 }
 
 /// Returns the hash function. It is the same for all caches of a process, so that a hash can be stored beside the
-/// hashed value. It differs in each process, so that nobody can choose scopes or tenants whose hashes collide.
+/// hashed value. It differs in each process, so that no attacker can choose scopes or tenants whose hashes collide.
 fn hasher() -> SeedableRandomState {
     SeedableRandomState::with_seed(0, SharedSeed::global_random())
 }
