@@ -1,8 +1,8 @@
-//! Every variant of every error has its code and its advice: this test reads the sources and finds a variant without one.
+//! Tests that every variant of every error has its code and its advice. The test reads the sources.
 //!
-//! Code and advice stand at the variant, `#[strum(props(code = "...", fix = "..."))]`, or in an arm of the method that
-//! names the variant, or they are a default that the method states (`unwrap_or`). Without this test a forgotten one would
-//! be an empty text.
+//! A variant has its code and advice in `#[strum(props(code = "...", fix = "..."))]`, in an arm of the method that
+//! names the variant, or by a default of the method (`unwrap_or`). Without this test a forgotten text would be empty at
+//! run time.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use syn::visit::{self, Visit};
 
-/// The methods that are checked. Each is also the name of its property.
+/// The methods that are checked. Each method's name is also the name of its property.
 const METHODS: [&str; 3] = ["code", "description", "fix"];
 
 #[test]
@@ -78,7 +78,7 @@ fn a_variant_without_a_code_or_a_fix_is_found() {
     );
 }
 
-/// What became of one file.
+/// The result of checking one file.
 struct Checked {
     enums: Vec<String>,
     violations: Vec<String>,
@@ -150,19 +150,19 @@ impl<'ast> Visit<'ast> for Items {
     }
 }
 
-/// What a method's body says.
+/// The facts about a method's body.
 #[derive(Default)]
 struct Body {
-    /// The variants that an arm names without a condition (a pattern with a guard is a form of its own).
+    /// The variants that an arm names without a condition. A guard, or a constant in the pattern, is a condition.
     named: BTreeSet<String>,
-    /// The properties that are read.
+    /// The properties that the method reads.
     read: Vec<String>,
     has_default: bool,
     has_match: bool,
 }
 
 impl Body {
-    /// Whether every variant has the text that the method states: a constant, or a default.
+    /// Returns whether every variant gets a text from the method: a constant or a default.
     fn gives_to_all(&self) -> bool {
         self.has_default || (!self.has_match && self.read.is_empty())
     }
@@ -192,7 +192,7 @@ impl<'ast> Visit<'ast> for Body {
     }
 }
 
-/// The variant that a pattern takes whatever its fields are.
+/// Returns the variant that a pattern matches with any value of its fields.
 fn whole_variant(pattern: &syn::Pat) -> Option<String> {
     let takes_all = |pattern: &syn::Pat| {
         matches!(pattern, syn::Pat::Wild(_) | syn::Pat::Rest(_))
@@ -209,7 +209,7 @@ fn whole_variant(pattern: &syn::Pat) -> Option<String> {
     whole.then(|| path.segments.last().map(|segment| segment.ident.to_string())).flatten()
 }
 
-/// Whether an identifier in a pattern is a binding. A constant, which is written in capitals, is a condition.
+/// Returns whether an identifier in a pattern is a binding. A constant, which is written in capitals, is a condition.
 fn is_lower(name: &syn::Ident) -> bool {
     !name.to_string().starts_with(char::is_uppercase)
 }
@@ -221,7 +221,7 @@ fn literal(expression: &syn::Expr) -> Option<String> {
     }
 }
 
-/// What `#[strum(props(..))]` says.
+/// Returns the properties in `#[strum(props(..))]`.
 fn properties(attributes: &[syn::Attribute]) -> BTreeMap<String, String> {
     let mut properties = BTreeMap::new();
     for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("strum")) {

@@ -86,19 +86,18 @@ impl<I: Issuer> Acquisition<I> {
         cache.load(request, move || self.fetch(certificate, replaces)).await
     }
 
-    /// Removes the token from the cache; tells whether it was there.
+    /// Removes the token of this request from the cache. Returns whether it was there.
     pub(crate) async fn forget(self) -> Result<bool, Error> {
         let context = self.context();
         let key = KeyRef { thumbprint: self.issuer.thumbprint(self.kind).await?, ..self.key(None) };
-        // A token of an earlier certificate would be served during an outage.
+        // Tokens of earlier certificates are removed too, because the cache would return them during an outage.
         let earlier = self.issuer.earlier().into_iter().filter(|_| key.thumbprint.is_some());
         let all = earlier.map(|it| KeyRef { thumbprint: Some(it), ..key }).chain([key]);
         let now = context.clock.now();
         Ok(all.filter(|key| context.cache.remove(key, now)).count() > 0)
     }
 
-    /// Requests a new token in the background. No caller waits for it: an error is logged, and is returned to callers when
-    /// the old token has expired.
+    /// Requests a new token in the background. No caller waits for it, so an error is only logged.
     #[cold]
     pub(crate) fn refresh_ahead(mut self) {
         self.options = self.options.of_nobody();

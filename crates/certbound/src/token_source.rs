@@ -15,8 +15,9 @@ use crate::token::{BearerToken, BoundToken};
 
 /// A source of tokens: every [`Client`], a [`ManagedIdentity`], or an [`AnyClient`].
 ///
-/// For code that takes any of them, as `&dyn TokenSource`. Where the type of the credential is known, use the client itself:
-/// the compiler then refuses a bound token by a credential without a certificate. Here that is an error of the acquisition.
+/// Use it in code that accepts any of them, as `&dyn TokenSource`. If the type of the credential is known, use the
+/// client itself. The compiler then refuses a bound token by a credential without a certificate. Here it is an error of
+/// the acquisition.
 ///
 /// ```no_run
 /// use certbound::{Error, ResourceScope, TokenSource};
@@ -27,20 +28,21 @@ use crate::token::{BearerToken, BoundToken};
 /// # let _ = expiry;
 /// ```
 pub trait TokenSource: Send + Sync + fmt::Debug + sealed::Sealed {
-    /// A token for `scope` that is bound to the certificate of the source. Await it, after any options.
+    /// Requests a token for `scope` that is bound to the certificate of the source. Set options, then await it.
     ///
     /// # Errors
-    /// As an acquisition; `mtls_certificate_not_provided` where the credential has no certificate.
+    /// The errors of an acquisition. It fails with `mtls_certificate_not_provided` if the credential has no
+    /// certificate.
     fn bound_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BoundToken>;
 
-    /// A Bearer token for `scope`. Await it, after any options.
+    /// Requests a Bearer token for `scope`. Set options, then await it.
     fn bearer_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BearerToken>;
 
-    /// A resource prepared for repeated calls with bound tokens for `scope`.
+    /// Returns a resource for repeated calls with bound tokens for `scope`.
     fn resource(&self, scope: &ResourceScope) -> Resource;
 }
 
-/// A [`TokenSource`] whose credential is chosen at run time. Cheap to clone.
+/// A [`TokenSource`] whose credential is chosen at run time. It is cheap to clone.
 ///
 /// ```no_run
 /// # fn example(by_flag: bool) -> Result<(), Box<dyn std::error::Error>> {

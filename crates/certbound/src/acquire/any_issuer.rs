@@ -1,4 +1,4 @@
-//! Any source of tokens, for code that does not know which source it has.
+//! The object-safe form of `Issuer`, for code that does not know the type of its source of tokens.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,29 +15,30 @@ use crate::error::{Error, Leg};
 
 type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
-/// What is acquired: the kind of token, its scope, and the caller's options.
+/// The inputs of an acquisition: the kind of token, its scope, and the caller's options.
 pub(crate) struct Asked<'a> {
     pub(crate) kind: Kind,
     pub(crate) scope: &'a ResourceScope,
     pub(crate) options: Options,
 }
 
-/// The object-safe form of [`Issuer`], which every issuer has.
+/// The object-safe form of [`Issuer`]. Every issuer implements it.
 pub(crate) trait AnyIssuer: Send + Sync {
     fn context(&self) -> &Context;
 
     fn leg(&self) -> Option<Leg>;
 
-    /// The certificate of the cache key, or its absence. The outer `None` says that this needs waiting.
+    /// Returns the thumbprint for the cache key, or `Some(None)` without a certificate. `None` means that the
+    /// certificate is not known without waiting.
     fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>>;
 
-    /// Runs the walk. The future owns what it needs.
+    /// Runs the acquisition. The future owns its data.
     fn run(&self, asked: Asked<'_>) -> Boxed<(Entry, Obtained)>;
 
-    /// Begins a refresh in the background.
+    /// Starts a refresh in the background.
     fn refresh_ahead(&self, asked: Asked<'_>);
 
-    /// Removes the token from the cache; tells whether it was there.
+    /// Removes the token from the cache. Returns whether it was there.
     fn forget(&self, asked: Asked<'_>) -> Boxed<bool>;
 }
 

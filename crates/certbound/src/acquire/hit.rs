@@ -32,7 +32,7 @@ impl<'a> IntoFuture for Acquire<'a, BearerToken> {
     }
 }
 
-/// Ready with the cached token, or a future that runs the walk.
+/// Returns a future that is ready with the cached token, or a future that runs the acquisition.
 fn begin<'a, T: Token + Send + 'a>(acquire: Acquire<'a, T>) -> AcquireFuture<'a, T> {
     if let Some(token) = hit(&acquire) {
         return AcquireFuture(State::Hit(Some(token)));
@@ -41,7 +41,7 @@ fn begin<'a, T: Token + Send + 'a>(acquire: Acquire<'a, T>) -> AcquireFuture<'a,
     let walk = acquire.issuer.run(acquire.asked());
     AcquireFuture(State::Miss(Box::pin(async move {
         let (entry, obtained) = walk.await?;
-        // An acquisition of one kind ends with a token of that kind; the types do not show it.
+        // An acquisition of one kind returns a token of that kind. The types do not show this, hence the error.
         T::from_entry(entry, obtained).ok_or_else(|| Error::misuse(leg, Misuse::CertificateNotProvided))
     })))
 }
@@ -75,14 +75,14 @@ pub(crate) fn hit_of_prepared(
     Some(token)
 }
 
-/// The fresh token in memory, and whether the caller is to refresh it.
+/// Returns the fresh token in memory, and whether the caller must start a refresh.
 fn cached_now<T: Token>(
     issuer: &dyn AnyIssuer,
     head: KeyHead<'_>,
     extras: Option<&Extras>,
 ) -> Option<(T, bool)> {
     let context = issuer.context();
-    // No token outlives its certificate, so a fresh token has a valid certificate.
+    // A cached token expires no later than its certificate, so the certificate of a fresh token is valid.
     let key = KeyRef { head, thumbprint: issuer.thumbprint_now(T::KIND)?, extras };
     let (entry, is_due) = context.cache.fresh(&key, context.clock.now())?;
     Some((T::from_entry(entry, Obtained::FROM_CACHE)?, is_due))

@@ -38,18 +38,19 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         id: CorrelationId,
     ) -> impl Future<Output = Result<Option<Self::Certificate>, Error>> + Send;
 
-    /// The certificate of the cache key, or its absence. The outer `None` says that this needs waiting.
+    /// Returns the thumbprint for the cache key, or `Some(None)` without a certificate. `None` means that the
+    /// certificate is not known without waiting.
     fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>>;
 
-    /// The certificate that cached tokens may have. It is not issued for this.
+    /// Returns the thumbprint of the certificate that cached tokens can have. It requests no certificate.
     fn thumbprint(&self, kind: Kind) -> impl Future<Output = Result<Option<Thumbprint>, Error>> + Send;
 
-    /// Refuses options that the issuer cannot honour.
+    /// Refuses options that the issuer does not support.
     fn check(&self, _options: &Options) -> Result<(), Misuse> {
         Ok(())
     }
 
-    /// Certificates before the present one, newest first. Their tokens may still be valid.
+    /// Returns the certificates before the current one, newest first. Their tokens can still be valid.
     fn earlier(&self) -> Vec<Thumbprint>;
 
     /// Returns whether `error` blames the certificate.

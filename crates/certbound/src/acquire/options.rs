@@ -19,6 +19,11 @@ use crate::token::Token;
 /// An acquisition that has not started: add options, then await it.
 ///
 /// The cache is read when the acquisition is awaited. A hit without options allocates nothing.
+///
+/// A managed identity supports only [`claims`](Acquire::claims), [`force_refresh`](Acquire::force_refresh),
+/// [`rejected`](Acquire::rejected), [`correlation_id`](Acquire::correlation_id) and [`observe`](Acquire::observe). A
+/// tenant, an authority, an FMI path, a parameter or claims of the application fail when awaited:
+/// `option_not_for_managed_identity`.
 #[must_use = "nothing happens until it is awaited"]
 pub struct Acquire<'a, T> {
     pub(super) issuer: &'a dyn AnyIssuer,
@@ -65,6 +70,9 @@ impl<'a, T> Acquire<'a, T> {
     }
 
     /// Answers a claims challenge (JSON). The cache is not read. The new token replaces the cached one.
+    ///
+    /// A managed identity sends the claims only in requests for bound tokens. Service Fabric gets the hash of the
+    /// cached token to replace.
     pub fn claims(mut self, claims: impl Into<String>) -> Self {
         self.option().claims = Some(claims.into());
         self
@@ -172,8 +180,8 @@ impl<'a, T> Acquire<'a, T> {
         self
     }
 
-    /// Registers an observer, which sees each request before it is sent. It sees Leg 1 too if this process sends that
-    /// request.
+    /// Registers an observer, which sees each request to a token service before it is sent. It sees Leg 1 too if this
+    /// process sends that request. It does not see requests to the platform of a managed identity.
     pub fn observe(mut self, observer: Arc<dyn Observer>) -> Self {
         self.option().observer = Some(observer);
         self
@@ -182,7 +190,7 @@ impl<'a, T> Acquire<'a, T> {
 
 #[expect(private_bounds, reason = "the two kinds of token are all there are")]
 impl<'a, T: Token> Acquire<'a, T> {
-    /// Forgets the cached token of this very request, if there is one; nothing is sent. Tells whether there was one.
+    /// Removes the cached token of this request and returns whether there was one. No request is sent.
     ///
     /// Use it for a token that must not be used any more, for example after a change of the application's permissions.
     /// A request that is already running still caches its token.

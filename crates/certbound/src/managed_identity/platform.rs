@@ -43,7 +43,7 @@ impl Issuer for Platform {
             Kind::Bound => match self.0.ready().map_err(blame(None))? {
                 Some(certificate) => Ok(Some(certificate)),
                 None => {
-                    // Boxed because it is rare: the future of a usual acquisition stays small.
+                    // The future is boxed because this case is rare: the future of a usual acquisition stays small.
                     let issued = Box::pin(self.0.certificate(None, id)).await;
                     issued.map(Some).map_err(blame(None))
                 }
@@ -62,7 +62,7 @@ impl Issuer for Platform {
         Ok(self.thumbprint_now(kind).flatten())
     }
 
-    /// The platform decides on tenant, authority and parameters.
+    /// Refuses options for tenant, authority and parameters, because the platform decides them.
     fn check(&self, options: &Options) -> Result<(), Misuse> {
         match options.extras() {
             None => Ok(()),
@@ -88,7 +88,7 @@ impl Issuer for Platform {
         self.0.instead_of(failed, error, None, id).await.map(Some)
     }
 
-    /// Service Fabric answers with its own cached token, unless it is told by a hash which token to replace.
+    /// Service Fabric returns its own cached token, unless the request names the token to replace by its hash.
     fn names_replaced_token(&self) -> bool {
         self.0.endpoint.origin() == MachineSource::ServiceFabric
     }
