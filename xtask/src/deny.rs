@@ -109,7 +109,7 @@ fn find_or_install(root: &Path) -> Result<PathBuf> {
         .arg(&tools)
         // cargo-deny runs for one second, so a quick build is better than a quick program.
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"))
     .context(
         "cargo-deny could not be installed; with network access, `cargo install cargo-deny` does it by hand",

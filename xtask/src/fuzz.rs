@@ -54,18 +54,31 @@ fn run_all(root: &Path, seconds: u64, seed: &str, corpus: &Path) -> Result<()> {
         .args(["--target", host, "--target-dir"])
         .arg(&output)
         .env("RUSTFLAGS", FLAGS))?;
-    for target in TARGETS {
+    let programs = output.join(host).join("release");
+    let fuzz = |target: &str| -> Result<()> {
         let corpus = corpus.join(target);
         std::fs::create_dir_all(&corpus).with_context(|| format!("could not make {}", corpus.display()))?;
-        let program = output.join(host).join("release").join(target);
-        say(&format!("fuzz: {target} for {seconds} s"));
-        run(Command::new(program)
+        run(Command::new(programs.join(target))
             .current_dir(&output)
             .arg(format!("-max_total_time={seconds}"))
             .arg(seed)
             .args(["-timeout=5", "-rss_limit_mb=1024", "-max_len=20000", "-verbosity=0", "-print_funcs=0"])
             .arg(&corpus)
-            .arg(root.join("fuzz").join("seeds").join(target)))?;
+            .arg(root.join("fuzz").join("seeds").join(target)))
+    };
+    // A target uses one processor.
+    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+    for targets in TARGETS.chunks(at_once) {
+        say(&format!("fuzz: {} for {seconds} s", targets.join(", ")));
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = targets.iter().map(|target| scope.spawn(|| fuzz(target))).collect();
+            let results = threads.into_iter().map(|thread| match thread.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            // Each target ends before the first failure is returned.
+            results.collect::<Vec<_>>().into_iter().collect::<Result<()>>()
+        })?;
     }
     Ok(())
 }
