@@ -14,7 +14,7 @@ const ROOM: usize = 64 * 1024;
 
 /// Reads `body` to its end. The buffers are wiped when they are dropped, since an answer may be a token.
 pub(crate) async fn whole(body: Incoming, limit: usize) -> Result<Bytes, Error> {
-    // A server may announce more than it sends.
+    // A server may announce a longer body than it sends.
     let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     let mut collected = SecretBytes::with_capacity(announced.unwrap_or_default().min(limit).min(ROOM));
     let mut body = pin!(Limited::new(body, limit));
@@ -31,7 +31,8 @@ pub(crate) async fn whole(body: Incoming, limit: usize) -> Result<Bytes, Error> 
     Ok(Bytes::from_owner(collected))
 }
 
-/// Makes room by copying into a new buffer and wiping the old one; a plain `Vec` would leave it behind.
+/// Makes room for `more` bytes: copies the buffer into a new one and wipes the old one. A `Vec` that grows would leave
+/// the old bytes in memory.
 fn grow(buffer: &mut SecretBytes, more: usize) {
     let needed = buffer.len() + more;
     if needed > buffer.capacity() {

@@ -1,4 +1,4 @@
-//! One request, one answer, over pooled connections.
+//! Sends one request and reads one answer, over pooled connections.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,31 +18,31 @@ use crate::identity::Identity;
 use crate::options::{Limits, Options};
 use crate::stream::{Shown, TlsFacts};
 
-/// An idle connection is closed after this time. Services close theirs after two minutes or more.
+/// An idle connection is closed after this time. Services close idle connections after two minutes or more.
 const IDLE: Duration = Duration::from_secs(90);
 /// The interval of pings on an HTTP/2 connection with open requests, and the time that a ping may take.
 const PING: Duration = Duration::from_secs(20);
-/// The most idle connections of one host.
+/// The maximum number of idle connections to one host.
 const MAX_IDLE: usize = 64;
 
-/// Sends requests with one TLS identity, to any host. Cheap to clone; clones share their connections.
+/// Sends requests to any host with one TLS identity. A clone is cheap and shares the connections.
 #[derive(Clone)]
 pub struct Client {
     http: legacy::Client<Connector, Full<Bytes>>,
     settings: Arc<Settings>,
 }
 
-/// An answer, with what TLS showed about its connection.
+/// An answer and the facts of its connection's TLS handshake.
 #[derive(Debug)]
 pub struct Answer {
     /// Status, headers and the whole body.
     pub response: Response<Bytes>,
-    /// What TLS showed.
+    /// The facts of the TLS handshake.
     pub tls: TlsFacts,
 }
 
 impl Client {
-    /// A client with `identity`.
+    /// Creates a client with `identity`.
     pub fn new(identity: Identity, options: Options) -> Self {
         let settings = Arc::new(Settings { handshakes: identity.into_handshakes(), options });
         let http = legacy::Client::builder(TokioExecutor::new())
@@ -52,7 +52,7 @@ impl Client {
             .pool_max_idle_per_host(if settings.options.without_pool { 0 } else { MAX_IDLE })
             .http1_max_buf_size(settings.options.limits.head)
             .http2_max_header_list_size(u32::try_from(settings.options.limits.head).unwrap_or(u32::MAX))
-            // A connection that many requests share must not stay when its server is gone.
+            // Many requests share an HTTP/2 connection. The pings detect that its server is gone.
             .http2_keep_alive_interval(PING)
             .http2_keep_alive_timeout(PING)
             .build(Connector(Arc::clone(&settings)));
@@ -62,7 +62,7 @@ impl Client {
     /// Sends `request` to the host of its URL.
     ///
     /// # Errors
-    /// [`Error`]; an answer that is not complete is an error too.
+    /// [`Error`] if there is no complete answer.
     pub async fn send(&self, request: Request<Bytes>) -> Result<Answer, Error> {
         let limit = self.limits().exchange;
         let exchange = tokio::time::timeout(limit, self.exchange(request)).await;
@@ -76,17 +76,18 @@ impl Client {
         if !fits || request.uri().host().is_none_or(str::is_empty) {
             return Err(Error::NotHttps);
         }
-        // The connection decides which version is spoken.
+        // The connection decides whether HTTP/1.1 or HTTP/2 is used.
         *request.version_mut() = Version::HTTP_11;
         let mut response = self.http.request(request).await.map_err(|error| self.explain(&error))?;
         let shown = response.extensions_mut().remove::<Shown>().unwrap_or_default();
         Ok(Answer { response: self.read(response).await?, tls: shown.facts })
     }
 
-    /// The whole answer.
+    /// Reads the whole answer.
     async fn read(&self, response: Response<Incoming>) -> Result<Response<Bytes>, Error> {
         let (head, body) = response.into_parts();
-        // The HTTP library bounds its buffer, which may hold a little more than the limit. So the limit is checked here.
+        // The HTTP library limits only its buffer, which may hold a little more than the limit. So the limit is checked
+        // here.
         if bytes_of(&head.headers) > self.limits().head {
             return Err(Error::TooLarge { limit: self.limits().head });
         }

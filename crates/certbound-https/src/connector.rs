@@ -1,4 +1,5 @@
-//! From a URL to a connection: TCP or proxy tunnel, then TLS, and the check that the certificate was asked for.
+//! Opens a connection to the host of a URL: TCP or a proxy tunnel, then TLS. Checks that the server asked for the
+//! certificate.
 
 use std::future::Future;
 use std::io;
@@ -21,7 +22,7 @@ use crate::identity::{Handshakes, watching};
 use crate::options::Options;
 use crate::stream::{Stream, TlsFacts, is_sudden};
 
-/// Connects with one identity. Cheap to clone: the HTTP library does it for each request.
+/// Connects with one identity. The HTTP library clones the connector for each request, so a clone is cheap.
 #[derive(Clone)]
 pub(crate) struct Connector(pub(crate) Arc<Settings>);
 
@@ -66,7 +67,8 @@ impl Settings {
         Ok(Stream::new(stream, facts))
     }
 
-    /// Tells whether our certificate was presented. Where there is one, a server that did not ask for it is an error.
+    /// Performs the TLS handshake and returns whether our certificate was presented. If the identity has a certificate
+    /// and the server does not ask for it, the result is an error.
     async fn handshake(&self, tcp: TcpStream, host: &str) -> Result<(TlsStream<TcpStream>, bool), Error> {
         let Handshakes { config, presents, .. } = &self.handshakes;
         let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::NotHttps)?;
@@ -76,7 +78,8 @@ impl Settings {
             return stream.map(|stream| (stream, false)).map_err(tls);
         }
         let kind = stream.as_ref().ok().and_then(|stream| stream.get_ref().1.handshake_kind());
-        // A handshake that failed after the certificate was sent may still leave a session that is resumed later.
+        // A failed handshake is recorded too if the server asked for the certificate: it may leave a session that is
+        // resumed later.
         let was_asked = (stream.is_ok() || asked) && self.handshakes.was_asked(host, asked, kind);
         match stream {
             Ok(stream) if was_asked => Ok((stream, true)),

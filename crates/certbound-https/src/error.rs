@@ -1,4 +1,4 @@
-//! Why there is no answer.
+//! The errors of a request.
 
 use std::fmt;
 use std::io;
@@ -12,7 +12,7 @@ use certbound_core::shown::one_line;
 pub enum Phase {
     /// TCP, proxy tunnel and TLS.
     Connect,
-    /// From the request to the end of the answer.
+    /// The whole exchange, from the start of the connection to the end of the answer.
     Exchange,
 }
 
@@ -25,7 +25,8 @@ impl fmt::Display for Phase {
     }
 }
 
-/// Why there is no answer. It holds neither the host nor anything of the request: the caller knows both.
+/// The reason why a request has no answer. It contains neither the host nor a part of the request, because the caller
+/// knows both.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The URL is not an absolute `https` URL with a host.
@@ -34,7 +35,7 @@ pub enum Error {
     /// A time limit was reached.
     #[error("{phase} took longer than {} s", .limit.as_secs_f32())]
     TimedOut {
-        /// What took too long.
+        /// The part that took too long.
         phase: Phase,
         /// The limit.
         limit: Duration,
@@ -42,37 +43,37 @@ pub enum Error {
     /// The name was not found, or the server could not be reached.
     #[error("cannot connect: {reason}")]
     Connect {
-        /// What the system said.
+        /// The error message of the system.
         reason: String,
     },
-    /// The proxy is not one that is reached by plain HTTP.
+    /// The URL of the proxy does not begin with `http://`.
     #[error("the proxy is not an http:// one")]
     ProxyKind,
     /// The proxy did not open the tunnel.
     #[error("the proxy did not connect: {reason}")]
     Proxy {
-        /// What the proxy said.
+        /// The error message of the tunnel.
         reason: String,
     },
     /// The TLS handshake failed.
     #[error("the TLS handshake failed: {cause}")]
     Tls {
-        /// What the TLS library said; a [`rustls::Error`] is inside of it.
+        /// The I/O error of the handshake. An error of TLS itself is inside of it as a [`rustls::Error`].
         cause: Arc<io::Error>,
     },
     /// The server did not ask for our certificate, so nothing was sent to it.
     #[error("the server did not ask for the client certificate")]
     CertificateNotRequested,
-    /// The server ended the connection after our certificate was sent, and before it answered anything.
+    /// The server ended the connection after our certificate was sent and before it sent an answer.
     #[error("the connection ended after the client certificate was sent: {reason}")]
     EndedAfterCertificate {
-        /// What the system or the TLS library said.
+        /// The error message of the system or of the TLS library.
         reason: String,
     },
-    /// The connection broke, or the server did not speak HTTP.
+    /// The connection broke, or the server's answer was not HTTP.
     #[error("the connection broke: {reason}")]
     Interrupted {
-        /// What the HTTP library said.
+        /// The error message.
         reason: String,
     },
     /// The head or the body of the answer is larger than allowed.
@@ -88,7 +89,7 @@ impl Error {
         Self::Interrupted { reason: chain(error) }
     }
 
-    /// The error of this crate in an error of another library, which may have wrapped it.
+    /// Returns the error of this crate that `error` or one of its causes wraps.
     pub(crate) fn within<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
         let mut cause = Some(error);
         while let Some(error) = cause {
@@ -103,7 +104,7 @@ impl Error {
     }
 }
 
-/// An error with all its causes in one line.
+/// Returns the text of an error and of all its causes in one line.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

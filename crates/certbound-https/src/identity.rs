@@ -11,8 +11,9 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ConfigBuilder, HandshakeKind, SignatureScheme};
 
 tokio::task_local! {
-    /// The resolver sets it when the handshake of this task asks for the client's certificate. All connections of an
-    /// identity share the resolver, so the resolver cannot tell which connection asked; the task can.
+    /// The resolver sets this flag when the handshake of this task asks for the client's certificate. All connections
+    /// of an identity share the resolver, so the resolver cannot know which connection asked. The task identifies the
+    /// connection.
     static ASKED: Arc<AtomicBool>;
 }
 
@@ -24,12 +25,13 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Presents no certificate.
+    /// Returns an identity without a certificate.
     pub fn anonymous(builder: ConfigBuilder<ClientConfig, WantsClientCert>) -> Self {
         Self::new(builder.with_no_client_auth(), false)
     }
 
-    /// Presents the certificate of `key` to every server, and speaks only to servers that ask for it.
+    /// Returns an identity that presents the certificate of `key` to every server. A connection to a server that does
+    /// not ask for the certificate fails.
     pub fn presenting(builder: ConfigBuilder<ClientConfig, WantsClientCert>, key: Arc<CertifiedKey>) -> Self {
         Self::new(builder.with_client_cert_resolver(Arc::new(Presents(key))), true)
     }
@@ -39,7 +41,7 @@ impl Identity {
         Self { config, presents }
     }
 
-    /// Never resumes a session: on each connection the server presents its certificate and asks for ours.
+    /// Disables session resumption. On each connection the server then presents its certificate and asks for ours.
     pub fn without_sessions(mut self) -> Self {
         self.config.resumption = Resumption::disabled();
         self
@@ -66,8 +68,8 @@ impl fmt::Debug for Identity {
 pub(crate) struct Handshakes {
     pub(crate) config: Arc<ClientConfig>,
     pub(crate) presents: bool,
-    /// Hosts whose last full handshake asked for the certificate, the latest at the end. Only for these hosts does a resumed
-    /// session count as asking.
+    /// Hosts whose last full handshake asked for the certificate. The most recent host is last. A resumed session
+    /// counts as asking only for these hosts.
     asking_hosts: Mutex<VecDeque<Box<str>>>,
 }
 
@@ -75,8 +77,8 @@ pub(crate) struct Handshakes {
 const MAX_HOSTS: usize = 256;
 
 impl Handshakes {
-    /// Whether the server asked for our certificate. `asked` is what the resolver saw in this handshake; a resumed one
-    /// rests on the full handshake before it.
+    /// Returns whether the server asked for our certificate. `asked` is the resolver's flag for this handshake. A
+    /// resumed handshake does not ask again, so the full handshake before it decides.
     pub(crate) fn was_asked(&self, host: &str, asked: bool, kind: Option<HandshakeKind>) -> bool {
         let mut hosts = self.asking_hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if kind == Some(HandshakeKind::Resumed) {
@@ -93,19 +95,21 @@ impl Handshakes {
     }
 }
 
-/// Runs a handshake and tells whether the server asked for a certificate.
+/// Runs a handshake. Returns its result, and whether the server asked for a certificate.
 pub(crate) async fn watching<T>(handshake: impl Future<Output = T>) -> (T, bool) {
     let asked = Arc::new(AtomicBool::new(false));
     let result = ASKED.scope(Arc::clone(&asked), handshake).await;
     (result, asked.load(Ordering::Acquire))
 }
 
-/// Presents the same certificate to every server. The issuers that a server names do not matter for a bound token.
+/// Presents the same certificate to every server. The issuers that a server names are ignored, because a bound token
+/// needs this certificate.
 struct Presents(Arc<CertifiedKey>);
 
 impl ResolvesClientCert for Presents {
     fn resolve(&self, _issuers: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        // A certificate that cannot sign for this server would not be sent, so it must not count as asked for.
+        // If the key supports no signature scheme of the server, rustls sends no certificate. So the certificate does
+        // not count as asked for.
         self.0.key.choose_scheme(schemes)?;
         let _ = ASKED.try_with(|asked| asked.store(true, Ordering::Release));
         Some(Arc::clone(&self.0))

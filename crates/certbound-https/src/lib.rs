@@ -1,9 +1,9 @@
 //! The HTTPS client beneath certbound's crates: one request, one answer, and what TLS showed about the connection.
 //!
-//! The caller decides which servers it trusts, which certificate it presents, which proxy it uses and what a request may
-//! take. A certificate is presented only to a server that asks for it: otherwise the connection fails before a byte of HTTP
-//! is sent. The client follows no redirect. It sends a request a second time only if a pooled connection was closed before
-//! any byte of the request was written.
+//! The caller chooses the trusted servers, the certificate, the proxy, and the limits of a request. If the client has a
+//! certificate and a server does not ask for it, the connection fails before a byte of HTTP is sent. The client follows
+//! no redirect. It sends a request a second time only if a pooled connection was closed before any byte of the request
+//! was written.
 //!
 //! A [`Client`] belongs to the runtime in which it is used, because its connections are tasks of that runtime.
 //!

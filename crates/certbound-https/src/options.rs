@@ -1,11 +1,11 @@
-//! How a client connects, and what a request may take.
+//! The settings of a client and the limits of a request.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::proxy::Proxy;
 
-/// What a request may take, in time and in bytes.
+/// The limits of a request and its answer, in time and in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The time for a connection: TCP, proxy tunnel and TLS together. Default 5 s.
@@ -32,18 +32,19 @@ impl Default for Limits {
 /// The settings of a client. By default it uses no proxy, pools its connections and reads every body.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// What a request may take.
+    /// The limits of each request.
     pub limits: Limits,
-    /// The proxy for the requests that it is for.
+    /// The proxy, with the rules for hosts that are reached without it.
     pub proxy: Proxy,
-    /// A limit for TCP alone, within [`Limits::connect`].
+    /// A time limit for the TCP connection alone, in addition to [`Limits::connect`].
     pub tcp_limit: Option<Duration>,
-    /// The address of every connection, whatever the URL names, past every proxy. TLS still verifies the name of the URL.
+    /// The address of every connection, instead of the URL's host and of a proxy. TLS still verifies the host name of
+    /// the URL.
     pub address: Option<SocketAddr>,
     /// Opens a connection for each request and closes it after the answer.
     pub without_pool: bool,
-    /// Takes `http` URLs too, and sends them unencrypted.
+    /// Accepts `http` URLs too. Their requests are not encrypted.
     pub plain_http: bool,
-    /// Leaves out the body of an answer whose status is not 200.
+    /// Does not read the body of an answer whose status is not 200.
     pub bodies_of_ok_only: bool,
 }

@@ -1,4 +1,4 @@
-//! Which requests go through a proxy.
+//! The choice of a proxy for a request.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,37 +7,38 @@ use certbound_core::local::is_local;
 use http::Uri;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
-/// The HTTP proxy of a client; none by default. Loopback and link-local addresses never go through it.
+/// The HTTP proxy of a client. By default there is no proxy. Requests to loopback and link-local addresses never use
+/// the proxy.
 #[derive(Clone)]
 pub struct Proxy(Arc<Matcher>);
 
 impl Proxy {
-    /// The proxy of `HTTPS_PROXY`, else of `ALL_PROXY`, with the exceptions of `NO_PROXY`. A variable that cannot be read as
-    /// a URL counts as absent: a caller that must not go past a proxy checks the variables itself.
+    /// Returns the proxy of `HTTPS_PROXY`, else of `ALL_PROXY`, with the exceptions of `NO_PROXY`. A variable that is
+    /// not a URL counts as absent. A caller that must not bypass a proxy has to check the variables itself.
     pub fn from_env() -> Self {
         Self(Arc::new(Matcher::from_env()))
     }
 
-    /// The proxy at `url` (`http://[user:password@]host:port`), which the caller has checked.
+    /// Returns the proxy at `url` (`http://[user:password@]host:port`). The caller has checked the URL.
     pub fn at(url: &str) -> Self {
         Self(Arc::new(Matcher::builder().https(url.to_owned()).build()))
     }
 
-    /// The proxy through which `target` is reached. `host` is its host, without brackets.
+    /// Returns the proxy for `target`, or `None` if it is reached directly. `host` is its host, without brackets.
     pub(crate) fn intercept(&self, target: &Uri, host: &str) -> Option<Intercept> {
         self.0.intercept(target).filter(|_| !is_local(host))
     }
 }
 
 impl Default for Proxy {
-    /// No proxy.
+    /// Returns a setting without a proxy.
     fn default() -> Self {
         Self(Arc::new(Matcher::builder().build()))
     }
 }
 
 impl fmt::Debug for Proxy {
-    /// Without the URL, which may hold a password.
+    /// Omits the URL, because it may contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Proxy(..)")
     }

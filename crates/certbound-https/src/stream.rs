@@ -1,4 +1,5 @@
-//! A connection that remembers what its handshake showed and, if the server sent nothing, how it ended.
+//! A connection that records the facts of its handshake. If it ends before the server sent anything, it records the
+//! error too.
 
 use std::io;
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::error::Error;
 
-/// What the handshake of a connection showed. Without TLS every field is false.
+/// The facts of a connection's handshake. Without TLS every field is false.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
     /// Our certificate was presented, because the server asked for it.
@@ -23,7 +24,7 @@ pub struct TlsFacts {
     pub http2: bool,
 }
 
-/// What an answer or an error tells about its connection.
+/// The facts of a connection that belong to an answer or an error.
 #[derive(Clone, Default)]
 pub(crate) struct Shown {
     pub(crate) facts: TlsFacts,
@@ -48,7 +49,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 /// the server sent anything may have ended because of the certificate.
 pub(crate) struct Stream {
     stream: TokioIo<Box<dyn Io>>,
-    /// Our certificate was presented, and the server has sent nothing since.
+    /// Whether our certificate was presented and the server has sent nothing since the handshake.
     fresh: bool,
     shown: Shown,
 }
@@ -67,7 +68,7 @@ impl Stream {
                     true => Error::EndedAfterCertificate { reason },
                     false => Error::Interrupted { reason },
                 };
-                // The first error is the reason of those that follow.
+                // Later errors follow from the first one, so each of them reports the first one.
                 let ended = self.shown.ended.get_or_init(|| ended);
                 Poll::Ready(Err(io::Error::new(kind, ended.clone())))
             }
@@ -76,8 +77,8 @@ impl Stream {
     }
 }
 
-/// Whether the server ended the connection without a reason: by a reset, or by the alert `handshake_failure`. An error that
-/// this client found in the server's handshake is neither.
+/// Returns whether the server ended the connection without a reason: by a reset, or by the alert `handshake_failure`.
+/// An error that this client found in the server's handshake does not count.
 pub(crate) fn is_sudden(error: &io::Error) -> bool {
     use rustls::AlertDescription;
 
@@ -121,7 +122,8 @@ impl Write for Stream {
         self.note(result)
     }
 
-    /// Sends the closing alert if there is room for it. A server that does not read must not keep the connection open.
+    /// Sends the closing alert if the socket accepts it at once. A server that does not read must not keep the
+    /// connection open.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.stream).poll_shutdown(cx) {
             Poll::Pending => Poll::Ready(Ok(())),
