@@ -1,4 +1,4 @@
-//! The token service's answers: success, and refusals in its own words and shape.
+//! The token service's answers: success, and refusals in the form of the real service.
 
 mod codes;
 
@@ -11,21 +11,21 @@ use uuid::Uuid;
 
 use self::codes::error_and_status;
 
-/// Why the token service says no.
+/// A refusal of the token service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) code: u32,
     text: String,
 }
 
-/// A refusal by AADSTS number; error name and status follow from the number.
+/// Returns the refusal with an AADSTS number. The number determines the `error` and the status.
 pub(crate) fn refusal(code: u32, text: impl Into<String>) -> Refusal {
-    // The text repeats parts of the request: nothing in it may end a line or grow without limit.
+    // The text repeats parts of the request. So control characters are removed and the length is limited.
     let text: String = text.into().chars().filter(|c| !c.is_control()).take(1_000).collect();
     Refusal { code, text }
 }
 
-/// What every answer to one request shares.
+/// The values that all answers to one request share.
 pub(crate) struct AnswerContext<'a> {
     pub(crate) now: UnixTime,
     pub(crate) login_host: &'a str,
@@ -37,7 +37,7 @@ pub(crate) struct AnswerContext<'a> {
 impl<'a> AnswerContext<'a> {
     pub(crate) fn new(now: UnixTime, login_host: &'a str, request: &HeaderMap) -> Self {
         let text = |name: &str| request.get(name).and_then(|value| value.to_str().ok());
-        // Anything but a GUID is dropped: it would be a way to write into our headers and logs.
+        // A text that is not a GUID is ignored, because it could inject text into headers and logs.
         let given = text("client-request-id").filter(|id| is_guid(id)).map(str::to_owned);
         Self {
             now,
@@ -59,7 +59,8 @@ impl<'a> AnswerContext<'a> {
         self.refuse_with(refusal, None, None, |_| {})
     }
 
-    /// As [`AnswerContext::refuse`], with another `error` or status than the number's, and `more` in the body.
+    /// Like [`AnswerContext::refuse`]. `error` and `status` replace those of the number, and `more` adds members to the
+    /// body.
     pub(crate) fn refuse_with(
         &self,
         refusal: &Refusal,
@@ -82,7 +83,7 @@ impl<'a> AnswerContext<'a> {
             "trace_id": trace,
             "correlation_id": correlation,
         });
-        // The real service's answers with these two come without it.
+        // The real service's answers with these two numbers have no `error_uri`.
         if !matches!(code, 50_171 | 500_181) {
             body["error_uri"] = json!(format!("https://{}/error?code={code}", self.login_host));
         }
@@ -118,11 +119,11 @@ impl<'a> AnswerContext<'a> {
     }
 }
 
-/// The number of a refusal, for the journal.
+/// The AADSTS number of a refusal, for the journal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Aadsts(pub(crate) u32);
 
-/// A JSON response without the token service's headers.
+/// Returns a JSON response without the token service's headers.
 pub(crate) fn json_response(status: u16, body: &Value) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(body.to_string()));
     *response.status_mut() =
@@ -131,7 +132,7 @@ pub(crate) fn json_response(status: u16, body: &Value) -> Response<Bytes> {
     response
 }
 
-/// `yyyy-MM-dd HH:mm:ssZ`.
+/// Formats a time as `yyyy-MM-dd HH:mm:ssZ`.
 pub(crate) fn timestamp(now: UnixTime) -> String {
     let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     let moment = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);

@@ -1,4 +1,4 @@
-//! The only reader of time; tests replace it, and the admin surface moves it.
+//! The only code that reads the time. Tests replace the clock, and the admin interface moves it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,11 +8,11 @@ use certbound_core::time::UnixTime;
 
 /// A source of the current time.
 pub trait Clock: Send + Sync + 'static {
-    /// The current time.
+    /// Returns the current time.
     fn now(&self) -> UnixTime;
 }
 
-/// The machine's clock.
+/// The clock of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -24,9 +24,9 @@ impl Clock for SystemClock {
     }
 }
 
-/// A base clock and an offset in seconds, which is zero at first.
+/// A base clock and an offset in seconds. The offset is zero at first.
 ///
-/// It does not move the base clock, nor the dates of certificates already issued.
+/// The offset changes neither the base clock nor the dates of certificates that were issued before.
 pub(crate) struct OffsetClock {
     base: Arc<dyn Clock>,
     offset: AtomicI64,
@@ -45,10 +45,11 @@ impl OffsetClock {
         self.offset.load(Ordering::SeqCst)
     }
 
-    /// Moves the clock, backwards if negative, within [`MAX_OFFSET`] of the base clock.
+    /// Adds `seconds` to the offset. A negative number moves the clock back. The offset is at most [`MAX_OFFSET`] in
+    /// both directions.
     pub(crate) fn advance(&self, seconds: i64) {
         let moved = |offset: i64| Some(offset.saturating_add(seconds).clamp(-MAX_OFFSET, MAX_OFFSET));
-        // The closure always answers, so there is no failure to report.
+        // The closure always returns `Some`, so the update cannot fail.
         let _ = self.offset.fetch_update(Ordering::SeqCst, Ordering::SeqCst, moved);
     }
 
@@ -57,7 +58,7 @@ impl OffsetClock {
     }
 }
 
-/// A hundred years: later times have no place in X.509 or in a four-digit year.
+/// 100 years in seconds. X.509 can write all times within this limit, because their years have four digits.
 const MAX_OFFSET: i64 = 100 * 366 * 24 * 60 * 60;
 
 #[cfg(test)]

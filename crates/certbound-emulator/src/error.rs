@@ -1,21 +1,21 @@
-//! Why there is no emulator.
+//! The errors of keys, certificates and worlds.
 
 use std::fmt;
 
-/// Why there is no emulator.
+/// A key, a certificate or a world that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmulatorError {
     /// A key or certificate could not be made.
     #[error("the emulator could not make a key or a certificate: {reason}")]
     KeyMaterial {
-        /// What the library said.
+        /// The error message of the library.
         reason: String,
     },
-    /// The world holds something that is not what it should be.
+    /// The world contains something invalid.
     #[error("the world is not usable: {reason}")]
     World {
-        /// What is wrong.
+        /// A description of the problem.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Faults as rules: a condition, a result, and how many times. Off unless asked for.
+//! Faults are rules: a condition, a result and a count. By default there is no rule.
 
 mod condition;
 mod platform;
@@ -14,30 +14,30 @@ pub use self::platform::{PlatformEndpoint, PlatformKind};
 pub use self::result::{FaultEffect, FaultResult};
 pub use crate::issue::TokenForm;
 
-/// The most rules at once.
+/// The maximum number of rules.
 const MAX_RULES: usize = 1_000;
 
-/// A rule. The first one that fits a request is applied, alone.
+/// A rule. Only the first rule that fits a request is applied.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// Which requests. Default: all.
+    /// The requests that the rule fits. Default: all requests.
     #[serde(default)]
     pub condition: Condition,
-    /// What happens to them.
+    /// The effect on these requests.
     pub result: FaultResult,
-    /// How many times; `None` (JSON `null`) for every time. Default: once.
+    /// The number of times that the rule applies; `None` (JSON `null`) means every time. Default: once.
     #[serde(default = "once")]
     pub count: Option<u32>,
 }
 
 impl Fault {
-    /// A rule that applies once, to the next request that fits.
+    /// Returns a rule that applies once, to the next request that fits.
     pub fn once(condition: Condition, result: FaultResult) -> Self {
         Self { condition, result, count: once() }
     }
 
-    /// A rule that applies for as long as it stands.
+    /// Returns a rule that applies until it is removed.
     pub fn always(condition: Condition, result: FaultResult) -> Self {
         Self { condition, result, count: None }
     }
@@ -47,12 +47,12 @@ const fn once() -> Option<u32> {
     Some(1)
 }
 
-/// The rules in force.
+/// The active rules.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Mutex<Vec<Fault>>);
 
 impl Faults {
-    /// Adds a rule after the others; false when there are too many.
+    /// Adds a rule after the others. Returns false if there are already [`MAX_RULES`] rules.
     pub(crate) fn add(&self, fault: Fault) -> bool {
         let mut rules = self.rules();
         let room = rules.len() < MAX_RULES;
@@ -70,12 +70,13 @@ impl Faults {
         self.rules().clear();
     }
 
-    /// The result of the first rule that fits the request, which is counted down.
+    /// Returns the result of the first rule that fits the request, and reduces the count of the rule. Rules of the
+    /// handshake are skipped.
     pub(crate) fn take(&self, asked: &RequestFacts<'_>) -> Option<FaultResult> {
         self.first(asked, |result| !result.is_of_handshake())
     }
 
-    /// Whether a rule wants this of the handshake; if so, it is counted down.
+    /// Returns whether a rule with the result `wanted` fits the handshake, and reduces the count of the rule.
     pub(crate) fn take_of_handshake(&self, asked: &RequestFacts<'_>, wanted: &FaultResult) -> bool {
         self.first(asked, |result| result == wanted).is_some()
     }
@@ -119,7 +120,7 @@ mod tests {
         assert_eq!(spelt(r#"{"platform":"ml"}"#), Condition::platform(PlatformKind::MachineLearning));
     }
 
-    /// The page is what people plan their tests by.
+    /// Users plan their tests with this page, so it must be complete.
     #[test]
     fn the_page_on_faults_names_every_condition_and_result() {
         let page = include_str!("../../../docs/faults.md");

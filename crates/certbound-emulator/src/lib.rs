@@ -1,28 +1,29 @@
 //! A local Microsoft Entra token service that really binds tokens to certificates, with resources that enforce it.
 //!
-//! It decides like the real one and answers in its words, but its keys are its own: no token it issues is worth
-//! anything elsewhere. It does not emulate users, consent, Conditional Access or revocation; what it does not emulate
-//! it refuses aloud.
+//! The emulator decides as the real service does and uses its error texts. It signs with its own keys, so no other
+//! service accepts its tokens. It does not emulate users, consent, Conditional Access or revocation. A request for a
+//! feature that is not emulated is refused.
 //!
-//! [`emulator::Emulator::handle`] is the whole of it without sockets: a time, the facts of the TLS connection and a
-//! request go in, a response comes out. [`serve`] puts that behind one loopback port that speaks HTTP CONNECT.
+//! [`emulator::Emulator::handle`] is the emulator without sockets: its input is a time, the facts of the TLS connection
+//! and a request, and its output is a response. [`serve`] adds the sockets: a loopback port for HTTP CONNECT, an admin
+//! port, and the ports of the machine.
 //!
-//! # The house
+//! # Floors
 //!
-//! A newcomer to the source begins in `emulator.rs`. A module imports from its own folder and from the floors below it, never
-//! from its own floor or from above; `cargo xtask layering` reads this drawing and checks it.
+//! Start reading the source in `emulator.rs`. A module imports only from its own folder and from the floors below it,
+//! never from its own floor or from floors above. `cargo xtask layering` reads this drawing and checks it.
 //!
 //! ```text
 //!  8  lib.rs                         the public names
-//!  7  serve/                         sockets, TLS, the admin surface
+//!  7  serve/                         sockets, TLS, the admin interface
 //!  6  emulator/                      START HERE: one request in, one answer out
 //!  5  token_service/  platform/  resource/  local_issuer.rs
 //!                                    the services that answer
 //!  4  fault/                         rules that make an answer wrong
-//!  3  issue/                         a token and the answer that carries it
-//!  2  keys/  journal/                keys and certificates; what was asked and answered
+//!  3  issue/                         a token and the answer that contains it
+//!  2  keys/  journal/                keys and certificates; the requests and answers so far
 //!  1  answers/  clock.rs  error.rs  paths.rs  scope.rs  tls_facts.rs  world/
-//!                                    what exists, and what every floor uses
+//!                                    the world, and what every floor uses
 //! ```
 #![forbid(unsafe_code)]
 

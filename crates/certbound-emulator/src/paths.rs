@@ -1,10 +1,10 @@
-//! Where each platform's endpoint is.
+//! The paths and hosts of the platforms' endpoints.
 
 /// The host of the instance metadata service on real machines.
 pub const IMDS_HOST: &str = "169.254.169.254";
-/// The path of the list of versions; a request for it names no version.
+/// The path of the list of versions. A request for it names no version.
 pub(crate) const VERSIONS_PATH: &str = "/metadata/versions";
-/// The path of the compute unit. Each path below it is a part of the unit.
+/// The path of the machine's description. Each path below it is a part of the description.
 pub(crate) const COMPUTE_PATH: &str = "/metadata/instance/compute";
 
 /// The path of App Service's endpoint.
@@ -18,11 +18,11 @@ pub const SERVICE_FABRIC: &str = "/service-fabric/token";
 
 /// The path of Cloud Shell's endpoint.
 pub const CLOUD_SHELL: &str = "/cloud-shell/token";
-/// Host and path of the real Cloud Shell's endpoint; some clients ask no other.
+/// The host of the real Cloud Shell's endpoint. Some clients send requests only to the real endpoint.
 pub(crate) const REAL_CLOUD_SHELL_HOST: &str = "localhost:50342";
 pub(crate) const REAL_CLOUD_SHELL: &str = "/oauth2/token";
 
-/// The path as the platforms compare it: MSAL for Node puts a slash behind the path of an address from the environment.
+/// Returns the path without a slash at its end. MSAL for Node appends a slash to an address from the environment.
 pub(crate) fn without_slash(path: &str) -> &str {
     path.strip_suffix('/').unwrap_or(path)
 }

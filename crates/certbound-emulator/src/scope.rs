@@ -1,10 +1,11 @@
-//! What a scope parameter asks for.
+//! The meaning of the parameter `scope`.
 
-/// Scopes of OpenID Connect. MSAL for Go and for Java send them with every request; where no user signs in, Entra passes them
-/// by.
+/// Scopes of OpenID Connect. MSAL for Go and for Java send them with every request. Entra ignores them if no user signs
+/// in.
 const OF_OPENID: [&str; 3] = ["openid", "profile", "offline_access"];
 
-/// The one scope of a resource; none where there are several, or nothing at all. Without any, what is there instead.
+/// Returns the one scope of a resource, or `None` if there are several. If the text has only scopes of OpenID Connect,
+/// the text itself is returned, trimmed. An empty text gives `None`.
 pub(crate) fn of_resource(scope: &str) -> Option<&str> {
     let mut of_resources = scope.split(' ').filter(|part| !part.is_empty() && !OF_OPENID.contains(part));
     match (of_resources.next(), of_resources.next()) {

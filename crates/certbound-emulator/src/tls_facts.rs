@@ -1,15 +1,15 @@
-//! What the TLS connection tells the application: the only source of the client's certificate.
+//! The facts of a TLS connection. They are the only source of the client's certificate.
 
 use certbound_core::certificate::Thumbprint;
 
 /// The facts of one TLS connection.
 ///
-/// It does not say that the certificate is trusted: the handshake proved possession of the key, no more.
+/// These facts do not say that the certificate is trusted. The handshake proved only that the client has the key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
-    /// The server name the client asked for (RFC 6066, section 3).
+    /// The server name that the client asked for (RFC 6066, section 3).
     pub server_name: String,
-    /// The certificates the client sent, DER, leaf first; `None` when it sent none.
+    /// The certificates that the client sent, DER, leaf first; `None` if it sent no certificate.
     pub client_chain: Option<Vec<Vec<u8>>>,
     /// Whether the session was resumed.
     pub resumed: bool,
@@ -18,22 +18,22 @@ pub struct TlsFacts {
 }
 
 impl TlsFacts {
-    /// A full handshake with `server_name`, without a client certificate.
+    /// Returns the facts of a full handshake with `server_name` without a client certificate.
     pub fn without_certificate(server_name: impl Into<String>) -> Self {
         Self { server_name: server_name.into(), ..Self::default() }
     }
 
-    /// A full handshake with `server_name`, where the client proved possession of the leaf's key.
+    /// Returns the facts of a full handshake with `server_name`, in which the client proved that it has the leaf's key.
     pub fn with_certificate(server_name: impl Into<String>, chain: Vec<Vec<u8>>) -> Self {
         Self { server_name: server_name.into(), client_chain: Some(chain), ..Self::default() }
     }
 
-    /// The client's leaf certificate, DER.
+    /// Returns the client's leaf certificate, DER.
     pub fn client_leaf(&self) -> Option<&[u8]> {
         self.client_chain.as_ref()?.first().map(Vec::as_slice)
     }
 
-    /// The SHA-256 of the client's leaf certificate.
+    /// Returns the SHA-256 of the client's leaf certificate.
     pub fn client_thumbprint(&self) -> Option<Thumbprint> {
         self.client_leaf().map(Thumbprint::of_der)
     }

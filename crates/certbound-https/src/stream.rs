@@ -45,8 +45,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// One connection, plain or TLS.
 ///
-/// In TLS 1.3 the server checks our certificate after the client has finished the handshake. So a connection that ends before
-/// the server sent anything may have ended because of the certificate.
+/// In TLS 1.3 the server checks our certificate after the client has finished the handshake. So a connection that ends
+/// before the server sent anything may have ended because of the certificate.
 pub(crate) struct Stream {
     stream: TokioIo<Box<dyn Io>>,
     /// Whether our certificate was presented and the server has sent nothing since the handshake.

@@ -1,11 +1,11 @@
-//! What goes with an AADSTS number: the OAuth `error` and the status.
+//! The OAuth `error` and the status of an AADSTS number.
 
-/// `error` and status by number; the rule for the rest is 400 `invalid_request`.
+/// Returns `error` and status of a number. A number that is not listed has `invalid_request` and 400.
 pub(super) fn error_and_status(code: u32) -> (&'static str, u16) {
     match code {
-        // What disables a feature.
+        // A feature that is not enabled.
         51_000 => ("invalid_request", 412),
-        // The proof itself: certificate, assertion, secret.
+        // The client's credential: certificate, assertion or secret.
         392_204 | 1_000_502 | 50_171 | 5_002_738 | 5_002_723 | 5_002_730 | 50_012 => ("invalid_client", 401),
         1_000_610..=1_000_614 => ("invalid_client", 401),
         700_021 | 700_023 | 700_024 | 700_027 | 700_030 => ("invalid_client", 401),
@@ -22,7 +22,7 @@ pub(super) fn error_and_status(code: u32) -> (&'static str, u16) {
         500_011 => ("invalid_resource", 400),
         50_049 => ("invalid_instance", 400),
         900_382 | 650_053 => ("invalid_client", 400),
-        // Policies and people.
+        // Consent and policies.
         65_001 | 50_196 => ("invalid_grant", 400),
         53_003 => ("interaction_required", 400),
         90_033 => ("temporarily_unavailable", 503),
@@ -34,7 +34,7 @@ pub(super) fn error_and_status(code: u32) -> (&'static str, u16) {
 mod tests {
     use super::*;
 
-    /// By the documented list of refusals, row by row.
+    /// The rows are those of the documented list of refusals.
     #[test]
     fn every_documented_number_has_its_error_and_status() {
         let rows: [(&[u32], &str, u16); 13] = [

@@ -1,4 +1,4 @@
-//! Which requests a rule is about.
+//! The condition of a rule: the requests that it fits.
 
 use certbound_core::credential::JWT_POP;
 use certbound_core::environment::Cloud;
@@ -9,7 +9,7 @@ use super::platform::{PlatformEndpoint, PlatformKind};
 use crate::scope;
 use crate::world::hosts::{Host, TOKEN_PATH};
 
-/// Which requests a rule is about; what is left out fits every request.
+/// The requests that a rule fits. A field that is absent fits every request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Condition {
@@ -19,18 +19,18 @@ pub struct Condition {
     /// A part of the path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_contains: Option<String>,
-    /// The station of the flow.
+    /// The step of the flow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leg: Option<LegKind>,
-    /// The platform whose own endpoint is asked.
+    /// The platform whose endpoint gets the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<PlatformKind>,
-    /// What it is asked for.
+    /// The operation of the platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<PlatformEndpoint>,
 }
 
-/// A request as conditions see it.
+/// The facts of a request that a condition compares.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RequestFacts<'r> {
     pub(crate) host: &'r str,
@@ -41,22 +41,22 @@ pub(crate) struct RequestFacts<'r> {
 }
 
 impl Condition {
-    /// Every request.
+    /// Returns the condition that fits every request.
     pub fn any() -> Self {
         Self::default()
     }
 
-    /// The requests of one station.
+    /// Returns the condition that fits the requests of one step.
     pub fn leg(leg: LegKind) -> Self {
         Self { leg: Some(leg), ..Self::default() }
     }
 
-    /// Every request to one platform's own endpoints.
+    /// Returns the condition that fits every request to one platform's endpoints.
     pub fn platform(platform: PlatformKind) -> Self {
         Self { platform: Some(platform), ..Self::default() }
     }
 
-    /// One operation of a platform, whichever platform it is.
+    /// Returns the condition that fits one operation on every platform.
     pub fn endpoint(endpoint: PlatformEndpoint) -> Self {
         Self { endpoint: Some(endpoint), ..Self::default() }
     }
@@ -70,15 +70,15 @@ impl Condition {
     }
 }
 
-/// A station of the flow, as told from the request alone.
+/// A step of the flow. The request alone determines it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LegKind {
-    /// A bound token for the exchange audience, by certificate.
+    /// A request for a bound token for the token-exchange audience, by certificate.
     Leg1,
-    /// Any token, by a `jwt-pop` assertion.
+    /// A request for a token by a `jwt-pop` assertion.
     Leg2,
-    /// A bound token for a resource, by certificate.
+    /// A request for a bound token for a resource, by certificate.
     Direct,
     /// A call of a resource.
     Resource,

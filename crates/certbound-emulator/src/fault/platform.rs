@@ -1,4 +1,4 @@
-//! Platforms, and what they are asked for, by the names that conditions have for them.
+//! The platforms and their operations, with the names that conditions use.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::paths::{
     VERSIONS_PATH, without_slash,
 };
 
-/// A platform with managed identities, as `emulator run --platform` calls it; with `_` or `-`.
+/// A platform with managed identities. The names are those of `emulator run --platform`, written with `_` or `-`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -31,26 +31,26 @@ pub enum PlatformKind {
     CloudShell,
 }
 
-/// What a platform is asked for.
+/// An operation of a platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PlatformEndpoint {
-    /// A plain token; of the metadata service, by its version 1.
+    /// A Bearer token. At the metadata service this is the operation of version 1.
     Token,
-    /// What the machine is and what its identity is called: the first request of version 2.
+    /// The platform metadata: the first request of version 2.
     #[serde(alias = "platform-metadata")]
     PlatformMetadata,
-    /// A certificate: the second request of version 2.
+    /// A certificate of the machine: the second request of version 2.
     #[serde(alias = "issue-credential")]
     IssueCredential,
-    /// What the machine is, with its region.
+    /// The description of the machine, including its region.
     #[serde(alias = "instance-metadata")]
     InstanceMetadata,
 }
 
 impl PlatformEndpoint {
-    /// The operation of the metadata service at this path, without a slash at the end.
+    /// Returns the operation of the metadata service at this path. The path has no slash at its end.
     pub(crate) fn at(path: &str) -> Option<Self> {
         match path {
             "/metadata/identity/oauth2/token" => Some(Self::Token),
@@ -66,7 +66,7 @@ impl PlatformEndpoint {
 }
 
 impl<'r> RequestFacts<'r> {
-    /// A request to the machine itself, where each platform has paths of its own.
+    /// Returns the facts of a request to the machine. The path determines the platform and the operation.
     pub(crate) fn of_platform(host: &'r str, path: &'r str) -> Self {
         use PlatformKind::{AppService, Arc, CloudShell, Imds, MachineLearning, ServiceFabric};
 

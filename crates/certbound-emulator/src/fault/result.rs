@@ -1,4 +1,4 @@
-//! What a rule does to the requests that it fits.
+//! The results of rules: the effects of faults on requests and answers.
 
 use std::collections::BTreeMap;
 use std::str::FromStr as _;
@@ -17,16 +17,16 @@ use crate::issue::{Alteration, TokenForm};
 /// The longest delay.
 const MAX_DELAY: Duration = Duration::from_secs(10 * 60);
 
-/// What happens to a request that a rule fits.
+/// The effect of a rule on a request.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FaultResult {
-    /// The right answer, late.
+    /// The right answer after a delay.
     Delay {
-        /// How late; ten minutes at most.
+        /// The delay, at most ten minutes.
         milliseconds: u64,
     },
-    /// Another answer; the request is not looked at.
+    /// A fixed answer. The emulator does not look at the request.
     Status {
         /// The status.
         status: u16,
@@ -36,19 +36,19 @@ pub enum FaultResult {
         /// `Retry-After`, in seconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after: Option<u32>,
-        /// Headers by name, instead of those that the answer would have.
+        /// Headers by name. They replace headers of the same name.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "headers")]
         headers: BTreeMap<String, String>,
     },
-    /// The token service's refusal of this number, for what the emulator has no reason of its own to refuse; the request
-    /// is not looked at.
+    /// A refusal of the token service with this number. The emulator does not look at the request. So tests can see
+    /// refusals for which the emulator has no reason of its own.
     Refusal {
         /// The AADSTS number.
         aadsts: u32,
-        /// The OAuth `error`, instead of the one that goes with the number.
+        /// The OAuth `error`, instead of the number's own.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
-        /// The status, instead of the one that goes with the number.
+        /// The status, instead of the number's own.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         status: Option<u16>,
         /// `suberror`.
@@ -58,19 +58,20 @@ pub enum FaultResult {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         claims: Option<String>,
     },
-    /// A plain token, and `token_type` says so, where a bound one was asked for.
+    /// A Bearer token with the `token_type` `Bearer`, although a bound token was requested.
     BearerForMtlsPop,
-    /// A token bound to a certificate that nobody has.
+    /// A token that is bound to a certificate that does not exist.
     ForeignCnf,
     /// A token without `cnf`, although `token_type` says `mtls_pop`.
     NoCnf,
-    /// The right token in another form, although `token_type` says `mtls_pop`: one that no client, or no strict one, can read.
+    /// The right token in another form, although `token_type` says `mtls_pop`. Clients, or strict clients, cannot read
+    /// it.
     TokenForm(TokenForm),
-    /// The connection is reset instead of an answer.
+    /// The connection is reset, and the client gets no answer.
     ConnectionReset,
-    /// The right answer, of which only the first half of the body arrives.
+    /// The right answer, but the connection closes after the first half of the body.
     TruncatedBody,
-    /// A redirect to another place, with the same method; the request is not looked at.
+    /// A redirect to another location with the same method. The emulator does not look at the request.
     Redirect307 {
         /// The `Location`.
         location: String,
@@ -79,58 +80,59 @@ pub enum FaultResult {
     WrongScope,
     /// An answer whose `access_token` is empty.
     EmptyToken,
-    /// The right answer, whose body stops in the middle of the JSON; as HTTP nothing is missing.
+    /// The right answer, but the second half of its JSON is missing. The HTTP message itself is complete.
     MalformedJson,
-    /// The right answer, whose JSON lacks a member.
+    /// The right answer, but one member of its JSON is missing.
     WithoutMember {
-        /// The member, at the top.
+        /// The name of the member, at the top level.
         name: String,
     },
-    /// The right answer, but `Server` names another product: a metadata service that is none.
+    /// The right answer, but the header `Server` does not name the metadata service.
     WrongServer,
-    /// A machine's certificate is issued for a key that is not the request's.
+    /// The metadata service issues a certificate for another key than the request's.
     ForeignKeyCertificate,
-    /// A machine's certificate is issued to another identity; the rest of the answer is right.
+    /// The metadata service issues a certificate to another identity. The rest of the answer is right.
     ForeignIdentityCertificate,
-    /// A machine's certificate is issued whose time is over.
+    /// The metadata service issues a certificate that has expired.
     ExpiredCertificate,
-    /// A machine's certificate is issued whose time begins in an hour.
+    /// The metadata service issues a certificate whose validity begins in one hour.
     NotYetValidCertificate,
-    /// A machine's certificate is issued in another tenant's name; the rest of the answer is right.
+    /// The metadata service issues a certificate that names another tenant. The rest of the answer is right.
     ForeignTenantCertificate,
-    /// A machine's certificate is issued for another time than the usual week.
+    /// The metadata service issues a certificate with another lifetime than the usual seven days.
     CertificateLifetime {
-        /// How long it is valid from now on.
+        /// The lifetime from now on.
         seconds: u64,
     },
-    /// The agent of Azure Arc names another file in its challenge. Of what is in it the emulator knows nothing.
+    /// The challenge of Azure Arc's agent names another file. The emulator does not know the content of that file.
     ArcChallenge {
-        /// The file; `None` (JSON `null`) for a challenge that names none.
+        /// The path of the file. `None` (JSON `null`) means that the answer has no challenge header.
         file: Option<String>,
     },
-    /// Service Fabric's server has another certificate than the one it is known by. A fault of the handshake: it is
-    /// looked at when a connection begins, and no request meets it.
+    /// Service Fabric's server presents another certificate than the one that clients know. This is a fault of the
+    /// handshake: it applies when a connection begins, and never to a request.
     ForeignServerCertificate,
-    /// A token host refuses the client's certificate in the handshake, by the TLS alert `certificate_revoked`. A fault of
-    /// the handshake as well; of its condition, `leg` and `path_contains` are not known yet.
+    /// A host refuses the client's certificate in the handshake, by the TLS alert `certificate_revoked`. This is a
+    /// fault of the handshake too. A condition with `leg` or `path_contains` does not fit it, because the handshake
+    /// knows neither.
     ClientCertificateRefused,
 }
 
-/// What the transport shall do with a response; an extension of the response.
+/// The part of a fault that the transport has to carry out. It is an extension of the response.
 ///
-/// [`crate::serve`] carries it out; who calls [`crate::Emulator::handle`] directly imitates it.
+/// [`crate::serve`] carries it out. A direct caller of [`crate::Emulator::handle`] has to imitate it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultEffect {
-    /// Reset the connection; send nothing.
+    /// Resets the connection and sends nothing.
     Reset,
-    /// Announce the whole body, send this many bytes of it, and close.
+    /// Announces the whole body, sends this many bytes of it, and closes the connection.
     TruncateBody(usize),
-    /// Send it after this long.
+    /// Sends the response after this time.
     Delay(Duration),
 }
 
 impl FaultResult {
-    /// The stable snake-case name.
+    /// Returns the stable name in snake case.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Delay { .. } => "delay",
@@ -160,12 +162,12 @@ impl FaultResult {
         }
     }
 
-    /// Whether it happens in the TLS handshake, before any request.
+    /// Returns whether the fault happens in the TLS handshake, before any request.
     pub(super) fn is_of_handshake(&self) -> bool {
         matches!(self, Self::ForeignServerCertificate | Self::ClientCertificateRefused)
     }
 
-    /// How the token in an answer differs from the right one, if it does.
+    /// Returns the alteration of the token or of its answer, if this fault has one.
     pub(crate) fn alteration(&self) -> Option<Alteration> {
         match self {
             Self::BearerForMtlsPop => Some(Alteration::Bearer),
@@ -178,7 +180,7 @@ impl FaultResult {
         }
     }
 
-    /// The answer that stands in for the right one, if it is of that kind.
+    /// Returns the answer that replaces the right one, if this fault has one.
     pub(crate) fn instead(&self, context: &AnswerContext<'_>) -> Option<Response<Bytes>> {
         let mut response = Response::new(Bytes::new());
         match self {
@@ -211,7 +213,7 @@ impl FaultResult {
         Some(response)
     }
 
-    /// Spoils a response that is right otherwise, as far as that needs nothing but the response.
+    /// Changes a right response, for the faults that need only the response.
     pub(crate) fn spoil(&self, response: &mut Response<Bytes>) {
         match self {
             Self::MalformedJson => {
@@ -239,7 +241,7 @@ impl FaultResult {
         }
     }
 
-    /// What the transport must do with `response`.
+    /// Returns the part of the fault that the transport has to carry out, if there is one.
     pub(crate) fn effect(&self, response: &Response<Bytes>) -> Option<FaultEffect> {
         match self {
             Self::Delay { milliseconds } => {
@@ -252,7 +254,8 @@ impl FaultResult {
     }
 }
 
-/// Headers that can be sent; how long a body is says the transport.
+/// Reads headers that can be sent. `Content-Length` and `Transfer-Encoding` are refused, because the transport sets
+/// them.
 fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
     let headers = BTreeMap::<String, String>::deserialize(deserializer)?;
     let fits = |(name, value): (&String, &String)| {
