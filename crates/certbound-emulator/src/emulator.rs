@@ -1,5 +1,5 @@
-//! The emulator without sockets: START HERE. A time, the facts of the connection and a request go in, a response
-//! comes out.
+//! The emulator without sockets: START HERE. Its input is a time, the facts of the connection and a request. Its output
+//! is a response.
 
 mod control;
 
@@ -31,12 +31,12 @@ use crate::token_service::{Discovery, FetchedKeys, TokenService, TrustedAuthorit
 use crate::world::World;
 use crate::world::hosts::{Host, TOKEN_PATH};
 
-/// The largest request body that is looked at, in bytes.
+/// The largest request body that is accepted, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
 
-/// A token service and its resources.
+/// A token service, its resources and a machine.
 ///
-/// It opens no socket and reads no clock while it handles a request.
+/// The emulator opens no socket. It reads no clock while it handles a request.
 pub struct Emulator {
     world: World,
     keys: EmulatorKeys,
@@ -45,7 +45,7 @@ pub struct Emulator {
     clock: OffsetClock,
     journal: Arc<Journal>,
     faults: Faults,
-    /// Since when the world is as it is: the start, or the last reset.
+    /// The time of the start or of the last reset. The delay of federated credentials counts from it.
     since: RwLock<UnixTime>,
     issuers: IssuerKeys,
     fetched: FetchedKeys,
@@ -55,21 +55,21 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// The key that signs tokens now.
+    /// Returns the key that signs tokens at present.
     #[cfg(test)]
     pub(crate) fn current_key(&self) -> Option<Arc<crate::keys::TokenKey>> {
         self.signing.current()
     }
 
-    /// An emulator of `world` by the machine's clock, with new keys.
+    /// Creates an emulator of `world` with the clock of the operating system and with new keys.
     ///
     /// # Errors
-    /// [`EmulatorError`] when keys cannot be made, or the world holds a certificate that is none.
+    /// [`EmulatorError`] if a key cannot be made, or if the world contains an invalid certificate.
     pub fn new(world: World) -> Result<Self, EmulatorError> {
         Self::with_clock(world, Arc::new(SystemClock))
     }
 
-    /// An emulator by another clock, with new keys.
+    /// Creates an emulator with another clock and with new keys.
     ///
     /// # Errors
     /// As [`Emulator::new`].
@@ -78,10 +78,10 @@ impl Emulator {
         Self::with_keys(world, keys, clock)
     }
 
-    /// An emulator with these keys; those of issuers that the world has served are made here.
+    /// Creates an emulator with `keys`. The keys of external issuers that the emulator serves are made here.
     ///
     /// # Errors
-    /// [`EmulatorError`] when the world holds a certificate that is none, or a key cannot be made.
+    /// [`EmulatorError`] if the world contains an invalid certificate, or if a key cannot be made.
     pub fn with_keys(world: World, keys: EmulatorKeys, clock: Arc<dyn Clock>) -> Result<Self, EmulatorError> {
         let trust = TrustedAuthorities::new(keys.authority(), &world.trusted_authorities)?;
         let signing = SigningKeys::new(keys.first());
@@ -103,10 +103,10 @@ impl Emulator {
         })
     }
 
-    /// Answers one request, as of `now`.
+    /// Answers one request at the time `now`.
     ///
-    /// Faults that only a transport can commit are left to it: see [`FaultEffect`](crate::FaultEffect) among the
-    /// response's extensions.
+    /// Some faults have to be carried out by the transport. The response then has a [`FaultEffect`](crate::FaultEffect)
+    /// among its extensions.
     pub fn handle(&self, now: UnixTime, tls: &TlsFacts, request: Request<Bytes>) -> Response<Bytes> {
         let name = tls.server_name.to_ascii_lowercase();
         let entry = JournalEntry::begin(now, tls, &name, &request);
@@ -121,22 +121,22 @@ impl Emulator {
         response
     }
 
-    /// Has the machine an agent of Azure Arc, which wants `key` to be read; its file is the caller's to write. The first
-    /// one stays.
+    /// Gives the machine an agent of Azure Arc, whose challenge names the file of `key`. The caller has to write the
+    /// file. A second call has no effect.
     pub fn install_arc_agent(&self, key: ArcKey) {
         let _ = self.arc.set(key);
     }
 
-    /// Answers one request to the machine's metadata service, as of `now`: plain HTTP, at the link-local address or at
-    /// the listener's own `host:port`.
+    /// Answers one request to the machine by plain HTTP, at the time `now`. The request came to the link-local address
+    /// or to `own_host`, the listener's own `host:port`.
     pub fn handle_machine(&self, now: UnixTime, own_host: &str, request: Request<Bytes>) -> Response<Bytes> {
         self.on_machine(now, &TlsFacts::default(), own_host, &request, |platform, request| {
             platform.answer(request)
         })
     }
 
-    /// Answers one request to the token service of the machine as a node of Service Fabric, as of `now`: by TLS, at the
-    /// listener's own `host:port`.
+    /// Answers one request to Service Fabric's token service, at the time `now`. The request came by TLS to `own_host`,
+    /// the listener's own `host:port`.
     pub fn handle_service_fabric(
         &self,
         now: UnixTime,
@@ -147,13 +147,13 @@ impl Emulator {
         self.on_machine(now, tls, own_host, &request, |platform, request| platform.answer_as_node(request))
     }
 
-    /// Whether the node's TLS server shall present another certificate than its own, this time.
+    /// Returns whether a fault makes the node's TLS server present another certificate than its own on this connection.
     pub(crate) fn node_is_foreign(&self) -> bool {
         let asked = RequestFacts::of_platform(IMDS_HOST, SERVICE_FABRIC);
         self.faults.take_of_handshake(&asked, &FaultResult::ForeignServerCertificate)
     }
 
-    /// Whether the TLS server of a host that asks for certificates shall refuse the client's, this time.
+    /// Returns whether a fault makes the TLS server of `host` refuse the client's certificate on this connection.
     pub(crate) fn refuses_certificates(&self, host: &str) -> bool {
         let asked = RequestFacts { host, ..RequestFacts::default() };
         self.asks_for_certificate(host)
@@ -179,7 +179,7 @@ impl Emulator {
             answer(&Platform { world, keys, machines, memory, arc, fault, now, own_host }, request)
         });
         if asked.platform == Some(PlatformKind::Imds) {
-            // Else every fault would be seen as a server that is no metadata service.
+            // Clients recognize the metadata service by this header. A fault must not hide the service from them.
             crate::platform::sign(&mut response);
         }
         if let Some(fault) = &fault {
@@ -280,7 +280,8 @@ impl Emulator {
     }
 }
 
-/// Whether the request is for the host of the TLS handshake: RFC 9112 puts it in `Host`, some callers in the URI.
+/// Returns whether the request names the host of the TLS handshake. RFC 9112 puts the name in `Host`; some callers put
+/// it in the URI.
 fn names_host(request: &Request<Bytes>, name: &str) -> bool {
     let mut stated = request.headers().get_all(HOST).iter().map(|value| value.to_str().unwrap_or_default());
     let same = |host: &str| host.strip_suffix(":443").unwrap_or(host).eq_ignore_ascii_case(name);

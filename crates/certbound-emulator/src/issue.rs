@@ -1,4 +1,4 @@
-//! The token itself: claims, binding, signature; and the answer that carries it.
+//! The token: claims, binding and signature; and the answer that contains it.
 
 mod alteration;
 
@@ -16,16 +16,16 @@ pub use self::alteration::TokenForm;
 use crate::keys::TokenKey;
 use crate::world::{Application, ManagedIdentity, Resource, Tenant, TokenVersion, World};
 
-/// How long a token is good for, in seconds.
+/// The lifetime of a token, in seconds.
 pub(crate) const LIFETIME: u64 = 3_600;
-/// How long a managed identity's own token is good for, in seconds.
+/// The lifetime of a managed identity's own token, in seconds.
 pub(crate) const MACHINE_LIFETIME: u64 = 86_400;
-/// From this lifetime on the answer says when to ask again, in seconds.
+/// The answer has `refresh_in` if the token's lifetime is at least this, in seconds.
 const LONG: u64 = 2 * 3_600;
-/// How far back `iat` and `nbf` are set, in seconds; the real service does so.
+/// How far `iat` and `nbf` are set back, in seconds, as in the real service.
 pub(crate) const BACKDATED: u64 = 300;
 
-/// What was decided: everything that goes into the token.
+/// The decision to issue a token, with everything that the token contains.
 #[derive(Debug)]
 pub(crate) struct Grant<'w> {
     pub(crate) tenant: &'w Tenant,
@@ -36,31 +36,31 @@ pub(crate) struct Grant<'w> {
     /// The resource as the request spelled it.
     pub(crate) audience: String,
     pub(crate) proof: Proof,
-    /// For a managed identity's own token.
+    /// The claims of a managed identity, if the token is its own.
     pub(crate) machine: Option<MachineClaims>,
-    /// The certificate to bind to; `None` for a plain token.
+    /// The certificate to bind to; `None` for a Bearer token.
     pub(crate) bound_to: Option<Thumbprint>,
-    /// What the client said it can handle, such as `cp1`.
+    /// The client's capabilities, such as `cp1`.
     pub(crate) capabilities: Vec<String>,
     pub(crate) cloud: Cloud,
 }
 
-/// How the client was authenticated.
+/// The way in which the client was authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Proof {
     Secret,
     Certificate,
-    /// By a certificate that the machine's metadata service issued.
+    /// A certificate that the machine's metadata service issued.
     Machine,
     Federated,
 }
 
-/// What a managed identity's token says of it and of the machine: resource ids.
+/// The claims with the resource ids of a managed identity and of its machine.
 #[derive(Debug)]
 pub(crate) struct MachineClaims {
     /// `xms_mirid`
     identity: String,
-    /// `xms_az_rid`: only for an identity that is not the machine's own.
+    /// `xms_az_rid`, only for a user-assigned identity.
     used_by: Option<String>,
 }
 
@@ -74,7 +74,7 @@ impl MachineClaims {
     }
 }
 
-/// Tokens write this one segment in lower case, whatever else does.
+/// Returns the resource id with the segment `resourcegroups` in lower case, as tokens have it.
 fn lower_case_group(resource_id: &str) -> String {
     let lower = |segment: &str| match segment.eq_ignore_ascii_case("resourcegroups") {
         true => "resourcegroups".to_owned(),
@@ -89,7 +89,7 @@ impl Grant<'_> {
     }
 }
 
-/// The body of the answer; `None` if signing failed. `alteration` spoils it.
+/// Returns the body of the answer, or `None` if signing failed. `alteration` makes one thing in it wrong.
 pub(crate) fn answer(
     grant: &Grant<'_>,
     key: &TokenKey,
@@ -174,7 +174,7 @@ fn claims(grant: &Grant<'_>, now: UnixTime) -> Map<String, Value> {
         set("xms_cc", json!(grant.capabilities));
     }
     if grant.proof == Proof::Federated {
-        // Its presence is what counts: such a token is no assertion for another exchange.
+        // Only the presence of this claim matters: the token service refuses a token with it as an assertion.
         set("xms_ficinfo", json!("CAAQABgAIAAoAjAA"));
     }
     if let Some(machine) = &grant.machine {
@@ -190,12 +190,12 @@ fn claims(grant: &Grant<'_>, now: UnixTime) -> Map<String, Value> {
     claims
 }
 
-/// The issuer of version 1 tokens, the same in every cloud.
+/// Returns the issuer of version 1 tokens, which is the same in every cloud.
 pub(crate) fn issuer_v1(tenant: &str) -> String {
     format!("https://sts.windows.net/{tenant}/")
 }
 
-/// The issuer of version 2 tokens.
+/// Returns the issuer of version 2 tokens.
 pub(crate) fn issuer_v2(cloud: Cloud, tenant: &str) -> String {
     format!("https://{}/{tenant}/v2.0", cloud.login_host())
 }

@@ -1,4 +1,4 @@
-//! What was asked and answered, without a secret in it; for assertions of tests and for people.
+//! The requests and answers so far, without secrets. Tests and people read them.
 
 mod text;
 
@@ -18,14 +18,14 @@ pub(crate) use self::text::JournalText;
 use crate::answers::Aadsts;
 use crate::tls_facts::TlsFacts;
 
-/// The most entries; the oldest is dropped first.
+/// The maximum number of entries. The oldest entry is dropped first.
 pub const MAX_ENTRIES: usize = 10_000;
-/// The most memory that the entries take, in bytes; the oldest is dropped first.
+/// The maximum memory of all entries, in bytes. The oldest entry is dropped first.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 const MAX_PARAMETERS: usize = 32;
 const MAX_TEXT: usize = 512;
 
-/// The parameters whose values are recorded; of every other value a hash is recorded.
+/// The parameters whose values are recorded. For the other parameters only a hash of the value is recorded.
 const PLAIN: [&str; 19] = [
     "client_id",
     "clientid",
@@ -51,7 +51,7 @@ const PLAIN: [&str; 19] = [
 /// One request and its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct JournalEntry {
-    /// When, in seconds since 1970, by the emulator's clock.
+    /// The time of the request, in seconds since 1970, by the emulator's clock.
     pub time: u64,
     /// The method.
     pub method: String,
@@ -59,16 +59,16 @@ pub struct JournalEntry {
     pub host: String,
     /// The path, without the query.
     pub path: String,
-    /// The status answered.
+    /// The status of the answer.
     pub status: u16,
-    /// Form and query parameters in the order received, at most 32: the value, or `sha256:` and its hash in
-    /// hexadecimal for everything that may be secret.
+    /// Query and form parameters in the order received, at most 32. A value that may be secret is recorded as `sha256:`
+    /// and its hash in hexadecimal.
     pub parameters: Vec<(String, String)>,
     /// The `Authorization` scheme as sent.
     pub authorization_scheme: Option<String>,
     /// The hash of the token in `Authorization`, as in `parameters`.
     pub authorization_token: Option<String>,
-    /// The `client-request-id` header, or a machine's own `x-ms-client-request-id`.
+    /// The header `client-request-id`. If it is absent: the header `x-ms-client-request-id`, which machines send.
     pub client_request_id: Option<String>,
     /// The `x5t#S256` of the client certificate on this connection.
     pub client_certificate: Option<String>,
@@ -78,14 +78,14 @@ pub struct JournalEntry {
     pub resumed: bool,
     /// The TLS version.
     pub protocol: Option<String>,
-    /// The AADSTS number of the refusal, if it was one.
+    /// The AADSTS number, if the answer is a refusal.
     pub aadsts: Option<u32>,
-    /// The name of the fault that was applied.
+    /// The name of the fault that was applied, if a rule fitted the request.
     pub fault: Option<&'static str>,
 }
 
 impl JournalEntry {
-    /// The recorded value of a parameter; a hash for secret ones.
+    /// Returns the recorded value of a parameter, which for a secret parameter is a hash.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -127,7 +127,7 @@ impl JournalEntry {
 
 fn parameters(request: &Request<Bytes>) -> Vec<(String, String)> {
     let query = request.uri().query().unwrap_or_default();
-    // JSON without an equals sign would be the name of a parameter, and names are recorded.
+    // JSON without an equals sign would be read as the name of a parameter, and names are recorded in clear text.
     let body: &[u8] = if request.body().trim_ascii_start().starts_with(b"{") { b"" } else { request.body() };
     let forms = [ReceivedForm::decode(query.as_bytes()), ReceivedForm::decode(body)];
     let mut parameters = Vec::new();
@@ -156,7 +156,7 @@ fn hashed(secret: &str) -> String {
 }
 
 impl JournalEntry {
-    /// How much memory it takes, in bytes.
+    /// Returns the memory that the entry takes, in bytes.
     fn bytes(&self) -> usize {
         let parameters = self.parameters.iter().map(|(name, value)| name.capacity() + value.capacity());
         let optional = [
@@ -187,7 +187,7 @@ struct Recorded {
     bytes: usize,
     /// The number of the first entry, counted since the start.
     first: u64,
-    /// How many went to make room, since it was last emptied.
+    /// The number of entries that were dropped to make room, since the journal was last emptied.
     dropped: u64,
 }
 
@@ -214,13 +214,14 @@ impl Journal {
         self.recorded().entries.iter().map(|entry| JournalEntry::clone(entry)).collect()
     }
 
-    /// The numbers of the first entry and of the one after the last.
+    /// Returns the number of the first entry and the number after the last entry.
     fn range(&self) -> (u64, u64) {
         let recorded = self.recorded();
         (recorded.first, recorded.end())
     }
 
-    /// The first entry from this number on, with its own number: those before it may be gone.
+    /// Returns the entry with this number. If that entry was dropped, returns the oldest entry that is left. The first
+    /// part of the result is the number of the returned entry.
     fn from(&self, number: u64) -> Option<(u64, Arc<JournalEntry>)> {
         let recorded = self.recorded();
         let number = number.max(recorded.first);
@@ -228,7 +229,7 @@ impl Journal {
         Some((number, Arc::clone(recorded.entries.get(at)?)))
     }
 
-    /// How many entries went to make room since it was last emptied.
+    /// Returns the number of entries that were dropped to make room, since the journal was last emptied.
     fn dropped(&self) -> u64 {
         self.recorded().dropped
     }
@@ -283,14 +284,14 @@ mod tests {
         assert_eq!((entries.len(), entries[0].time), (MAX_ENTRIES, 1));
     }
 
-    /// A request whose every part is as large as it can be recorded.
+    /// Returns an entry with the largest parameters that can be recorded.
     pub(super) fn largest() -> JournalEntry {
         let name = |n: usize| format!("{n:02}{}", "\u{1d11e}".repeat(MAX_TEXT - 2));
         let parameters = (0..MAX_PARAMETERS).map(|n| (short(&name(n)), short(&name(n)))).collect();
         JournalEntry { parameters, ..entry("") }
     }
 
-    /// `docs/faults.md`: in at most 16 MiB of memory.
+    /// The limit that `docs/faults.md` states: 16 MiB of memory.
     pub(super) const DOCUMENTED_BYTES: usize = 16_777_216;
 
     #[test]
@@ -303,7 +304,7 @@ mod tests {
             journal.record(JournalEntry { time, ..entry.clone() });
             let recorded = journal.recorded();
             assert!(recorded.bytes <= DOCUMENTED_BYTES);
-            // The sum over all entries is slow.
+            // The sum over all entries is slow, so it is checked only in every 100th step.
             if time % 100 == 0 {
                 assert_eq!(recorded.bytes, recorded.entries.iter().map(|entry| entry.bytes()).sum::<usize>());
             }

@@ -1,4 +1,4 @@
-//! The keys and certificates of an emulator, and where they come from.
+//! The keys and certificates of an emulator, and their source.
 
 pub mod ca;
 pub(crate) mod fabric;
@@ -20,12 +20,13 @@ pub(crate) use self::token_key::{SigningKeys, TokenKey};
 use crate::error::EmulatorError;
 use crate::world::{World, builtin, hosts};
 
-/// The keys of the issuers that are served here, by `iss`.
+/// The keys of the external issuers that the emulator serves, by `iss`.
 pub(crate) type IssuerKeys = BTreeMap<String, SigningKeys>;
 
 /// The key material of an emulator: certificate authority, first token key, client certificate, Service Fabric's server.
 ///
-/// Cheap to clone. Making it costs two RSA keys; emulators of one world's host names may share it.
+/// A clone is cheap. Generating new keys takes the time of two RSA keys. Emulators whose worlds have the same host
+/// names may share them.
 #[derive(Clone)]
 pub struct EmulatorKeys(Arc<Keys>);
 
@@ -35,22 +36,22 @@ struct Keys {
     client: ClientIdentity,
     machines: MachineAuthority,
     fabric: FabricCertificate,
-    /// Where the keys of rotations and of served issuers come from.
+    /// The source of keys for rotations and for served issuers.
     source: Mutex<KeySource>,
 }
 
 impl EmulatorKeys {
-    /// New keys for the hosts of `world`, good for seven days from `now`.
+    /// Generates keys for the hosts of `world`. The certificates are valid for seven days from `now`.
     ///
     /// # Errors
-    /// [`EmulatorError`] when a key or certificate cannot be made.
+    /// [`EmulatorError`] if a key or certificate cannot be made.
     pub fn generate(world: &World, now: UnixTime) -> Result<Self, EmulatorError> {
         Self::from(world, now, KeySource::Chance)
     }
 
-    /// The same keys for the same `seed`, so that a test can name them; the certificates have the dates of `now`, and
-    /// Service Fabric's server has a key of its own each time.
-    /// Whoever knows the seed has the keys: for tests only.
+    /// Generates the same keys for the same `seed`, so that a test can name them. The certificates have the dates of
+    /// `now`. Service Fabric's server has a new key each time. A person who knows the seed has the keys, so a seed is
+    /// for tests only.
     ///
     /// # Errors
     /// As [`EmulatorKeys::generate`].
@@ -72,7 +73,7 @@ impl EmulatorKeys {
         &self.0.authority
     }
 
-    /// The key that signs tokens until the first rotation.
+    /// Returns the key that signs tokens until the first rotation.
     pub(crate) fn first(&self) -> Arc<TokenKey> {
         Arc::clone(&self.0.first)
     }
@@ -89,7 +90,7 @@ impl EmulatorKeys {
         &self.0.fabric
     }
 
-    /// New keys for the issuers that `world` has served here.
+    /// Generates keys for the external issuers that the emulator serves.
     pub(crate) fn of_served_issuers(
         &self,
         world: &World,
@@ -99,7 +100,7 @@ impl EmulatorKeys {
         served.map(|it| Ok((it.issuer.clone(), SigningKeys::new(Arc::new(self.another(now)?))))).collect()
     }
 
-    /// One more key that signs tokens.
+    /// Generates a key that signs tokens.
     pub(crate) fn another(&self, now: UnixTime) -> Result<TokenKey, EmulatorError> {
         TokenKey::generate(now, &mut self.0.source.lock().unwrap_or_else(PoisonError::into_inner))
     }

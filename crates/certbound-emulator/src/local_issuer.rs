@@ -1,4 +1,5 @@
-//! Issuers outside that the emulator itself serves: their metadata, their keys, and tokens for whoever asks.
+//! External issuers that the emulator itself serves: their metadata, their keys, and a token endpoint without
+//! authentication.
 
 use bytes::Bytes;
 use certbound_core::environment::Cloud;
@@ -13,12 +14,12 @@ use crate::answers::json_response;
 use crate::keys::{IssuerKeys, SigningKeys};
 use crate::world::{ExternalIssuer, World};
 
-/// How long a token is good for, in seconds; those of build services live about as long.
+/// The lifetime of a token, in seconds. Tokens of build services have about the same lifetime.
 const LIFETIME: u64 = 600;
-/// The claims that are the issuer's own to make.
+/// The claims that the issuer sets by itself. A request must not contain them.
 const ITS_OWN: [&str; 5] = ["iss", "iat", "nbf", "exp", "jti"];
 
-/// A host of served issuers as one request sees it; several may share it, each below a path of its own.
+/// A host of served issuers, with the context of one request. Several issuers may share a host, each with its own path.
 pub(crate) struct LocalIssuers<'e> {
     pub(crate) world: &'e World,
     pub(crate) keys: &'e IssuerKeys,
@@ -49,7 +50,7 @@ impl LocalIssuers<'_> {
         }
     }
 
-    /// A token that says what the form says.
+    /// Returns a token with the claims of the form.
     fn token(&self, issuer: &ExternalIssuer, keys: &SigningKeys, body: &[u8]) -> Response<Bytes> {
         let form = match ReceivedForm::decode(body) {
             Ok(form) => form,

@@ -1,4 +1,4 @@
-//! What tests and the admin surface ask and change.
+//! The methods by which tests and the admin interface read and change the emulator.
 
 use std::sync::{Arc, PoisonError};
 
@@ -18,62 +18,63 @@ use crate::world::hosts::{self, Host};
 use crate::world::{ExternalIssuer, World};
 
 impl Emulator {
-    /// The world.
+    /// Returns the world.
     pub fn world(&self) -> &World {
         &self.world
     }
 
-    /// Its time: the base clock and what it was moved by.
+    /// Returns the emulator's time: the base clock plus the offset.
     pub fn now(&self) -> UnixTime {
         self.clock.now()
     }
 
-    /// Moves its clock, backwards if negative. Requests given their own `now` do not notice.
+    /// Moves the emulator's clock by `seconds`. A negative number moves it back. [`Emulator::handle`] uses its argument
+    /// `now` instead of this clock.
     pub fn advance(&self, seconds: i64) {
         self.clock.advance(seconds);
     }
 
-    /// How far the clock was moved, in seconds.
+    /// Returns how far the clock was moved, in seconds.
     pub fn clock_offset(&self) -> i64 {
         self.clock.offset_seconds()
     }
 
-    /// The last requests, oldest first; at most [`MAX_ENTRIES`](crate::journal::MAX_ENTRIES), in at most
+    /// Returns the last requests, oldest first: at most [`MAX_ENTRIES`](crate::journal::MAX_ENTRIES), in at most
     /// [`MAX_BYTES`](crate::journal::MAX_BYTES) of memory.
     pub fn journal(&self) -> Vec<JournalEntry> {
         self.journal.list()
     }
 
-    /// The journal itself, for a reader that takes it piece by piece.
+    /// Returns the journal itself, for a reader that reads it in pieces.
     pub(crate) fn shared_journal(&self) -> Arc<Journal> {
         Arc::clone(&self.journal)
     }
 
-    /// Forgets the requests.
+    /// Removes all entries of the journal.
     pub fn clear_journal(&self) {
         self.journal.clear();
     }
 
-    /// Adds a rule after the others; false, and nothing added, when there are a thousand already.
+    /// Adds a rule after the others. If there are already 1000 rules, returns false and adds nothing.
     pub fn add_fault(&self, fault: Fault) -> bool {
         self.faults.add(fault)
     }
 
-    /// The rules in force, with the counts that are left.
+    /// Returns the active rules, with the counts that are left.
     pub fn faults(&self) -> Vec<Fault> {
         self.faults.list()
     }
 
-    /// Drops all rules.
+    /// Removes all rules.
     pub fn clear_faults(&self) {
         self.faults.clear();
     }
 
-    /// The token service, and each issuer that is served here, signs with a new key from now on. The key before stays
-    /// published; tokens of older ones are refused.
+    /// Gives a new signing key to the token service and to each external issuer that the emulator serves. The previous
+    /// key stays published. A token that was signed by an older key is refused.
     ///
     /// # Errors
-    /// [`EmulatorError`] when the key cannot be made.
+    /// [`EmulatorError`] if a key cannot be made.
     pub fn rotate_keys(&self) -> Result<(), EmulatorError> {
         for keys in std::iter::once(&self.signing).chain(self.issuers.values()) {
             keys.rotate(self.keys.another(self.now())?);
@@ -81,9 +82,9 @@ impl Emulator {
         Ok(())
     }
 
-    /// Empties the journal, drops the faults and sets the clock back; forgets fetched keys, used assertions, and
-    /// what the machine's services keep and count, and begins the propagation of credentials anew. Keys and tokens stay
-    /// good.
+    /// Empties the journal, removes the faults and resets the clock. Also removes fetched keys, used assertions, and
+    /// the machine's cached tokens, certificates and call counts. The delay of federated credentials begins again. Keys
+    /// and tokens stay valid.
     pub fn reset(&self) {
         self.journal.clear();
         self.faults.clear();
@@ -94,18 +95,19 @@ impl Emulator {
         *self.since.write().unwrap_or_else(PoisonError::into_inner) = self.now();
     }
 
-    /// The issuer outside whose keys must be fetched, and given to [`Emulator::learn_issuer`], before this request can
-    /// be decided. None, as a rule; [`Server`](crate::serve::Server) does both by itself.
+    /// Returns the external issuer whose keys must be fetched before this request can be decided. The caller gives the
+    /// keys to [`Emulator::learn_issuer`]. Most requests need no fetch. [`Server`](crate::serve::Server) does both
+    /// steps by itself.
     pub fn issuer_to_ask(&self, now: UnixTime, request: &Request<Bytes>) -> Option<&ExternalIssuer> {
         self.fetched.wanted(&self.world, now, request)
     }
 
-    /// Held while this issuer is asked.
+    /// Returns the lock that is held while this issuer is asked.
     pub(crate) fn turn_to_ask(&self, issuer: &ExternalIssuer) -> Arc<tokio::sync::Mutex<()>> {
         self.fetched.turn(&issuer.issuer)
     }
 
-    /// What came of asking an issuer: its keys, or why there are none.
+    /// Records the result of asking an issuer: its keys, or the reason why they could not be fetched.
     pub fn learn_issuer(
         &self,
         issuer: &str,
@@ -115,8 +117,9 @@ impl Emulator {
         self.fetched.learn(issuer, keys, now);
     }
 
-    /// An attestation token for a key (DER of its public half), good for a day: what an attestation service would give.
-    /// `fault` spoils it in one way: `expired`, `issuer`, `key`, `jku` or `signature`; any other word spoils nothing.
+    /// Returns an attestation token for a key (the DER of the public key), valid for one day, as an attestation service
+    /// would issue it. `fault` makes one thing in it wrong: `expired`, `issuer`, `key`, `jku` or `signature`. A
+    /// different word changes nothing.
     pub fn attest_for_tests(&self, public_key: &[u8], now: UnixTime, fault: &str) -> String {
         use aws_lc_rs::digest::{SHA256, digest};
         use base64::Engine as _;
@@ -147,45 +150,48 @@ impl Emulator {
         token
     }
 
-    /// Whether requests to this host end here.
+    /// Returns whether the emulator answers for this host.
     pub fn is_emulated(&self, host: &str) -> bool {
         Host::of(&self.world, host).is_some()
     }
 
-    /// The emulated hosts that have a fixed name. There are more: regions before some, any label before others.
+    /// Returns the emulated hosts that have a fixed name. Hosts with a variable first label, such as regional hosts and
+    /// vaults, are not in the list.
     pub fn host_names(&self) -> Vec<String> {
         hosts::domains(&self.world).into_iter().filter(|name| self.is_emulated(name)).collect()
     }
 
-    /// Whether the TLS handshake of this host asks for a client certificate.
+    /// Returns whether the TLS handshake of this host asks for a client certificate.
     pub fn asks_for_certificate(&self, host: &str) -> bool {
         Host::of(&self.world, host).is_some_and(|host| host.asks_for_certificate())
     }
 
-    /// The certificate authority to trust, PEM. It signs for the emulated hosts only.
+    /// Returns the certificate authority that clients have to trust, PEM. Its name constraints allow only the emulated
+    /// hosts.
     pub fn ca_pem(&self) -> &str {
         self.keys.authority().pem()
     }
 
-    /// The certificate authority, DER.
+    /// Returns the certificate authority, DER.
     pub fn ca_der(&self) -> &[u8] {
         self.keys.authority().der()
     }
 
-    /// The client certificate of the built-in applications, RSA, subject [`CLIENT_SUBJECT`](crate::world::builtin::CLIENT_SUBJECT).
+    /// Returns the client certificate of the built-in applications. It is RSA and has the subject
+    /// [`CLIENT_SUBJECT`](crate::world::builtin::CLIENT_SUBJECT).
     pub fn client_identity(&self) -> &ClientIdentity {
         self.keys.client()
     }
 
-    /// A client certificate of the emulator's authority, which SN/I trusts.
+    /// Issues a client certificate of the emulator's authority, which SN/I trusts.
     ///
     /// # Errors
-    /// [`EmulatorError`] for a subject or key that cannot stand in a certificate.
+    /// [`EmulatorError`] if the subject or the key cannot be used in a certificate.
     pub fn issue_client_certificate(&self, options: &IssueOptions) -> Result<ClientIdentity, EmulatorError> {
         self.keys.authority().issue(options)
     }
 
-    /// A client certificate that nobody vouches for.
+    /// Makes a self-signed client certificate, which no authority issued.
     ///
     /// # Errors
     /// As [`Emulator::issue_client_certificate`].
@@ -196,17 +202,19 @@ impl Emulator {
         self.keys.authority().self_signed(options)
     }
 
-    /// The SHA-1 thumbprint of Service Fabric's server on this machine, for `IDENTITY_SERVER_THUMBPRINT`.
+    /// Returns the SHA-1 thumbprint of Service Fabric's server certificate, for `IDENTITY_SERVER_THUMBPRINT`.
     pub fn service_fabric_thumbprint(&self) -> ServerThumbprint {
         self.keys.fabric().thumbprint()
     }
 
-    /// The certificate of that server, PEM, for clients that know servers by trust and not by a thumbprint.
+    /// Returns Service Fabric's server certificate, PEM, for clients that trust certificates and cannot compare a
+    /// thumbprint.
     pub fn service_fabric_pem(&self) -> &str {
         self.keys.fabric().pem()
     }
 
-    /// Certificate and key of that server, or, if it shall be foreign, of one that nobody knows.
+    /// Returns certificate and key of Service Fabric's server. If `foreign` is true, it makes a new certificate, which
+    /// no client knows.
     pub(crate) fn service_fabric_certificate(
         &self,
         foreign: bool,
@@ -217,7 +225,7 @@ impl Emulator {
         }
     }
 
-    /// Certificate and key for an emulated host.
+    /// Returns certificate and key for an emulated host.
     pub(crate) fn host_certificate(
         &self,
         host: &str,

@@ -10,12 +10,12 @@ use serde_json::{Map, Value};
 use super::opaque;
 use crate::keys::TokenKey;
 
-/// How a token, or the answer that carries it, differs from the right one.
+/// The difference between a wrong token, or its answer, and the right one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Alteration {
     /// The token is not bound, and `token_type` says so.
     Bearer,
-    /// The token is bound to a certificate that nobody has.
+    /// The token is bound to a certificate that does not exist.
     ForeignCnf,
     /// The token has no `cnf`, although `token_type` says that it is bound.
     NoCnf,
@@ -27,24 +27,24 @@ pub(crate) enum Alteration {
     EmptyToken,
 }
 
-/// A form of a token that is not a JWT which every reader reads alike.
+/// An unusual form of a token: no JWT, or a JWT that readers do not all read in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TokenForm {
-    /// A text that is no JWT.
+    /// A text that is not a JWT.
     Opaque,
-    /// The form of an encrypted JWT; nobody has its key.
+    /// The form of an encrypted JWT that no key decrypts.
     Encrypted,
-    /// A signed JWT whose payload names the right certificate and then another one.
+    /// A signed JWT whose payload has `cnf` twice: first with the right certificate, then with a different one.
     CnfTwice,
-    /// A signed JWT whose payload is padded.
+    /// A signed JWT whose payload ends with base64 padding.
     PaddedPayload,
-    /// A signed JWT with another part behind its signature.
+    /// A signed JWT with a fourth part behind its signature.
     FourthPart,
 }
 
-/// The token in a form that a fault asks for. Where it is signed, the signature is right.
+/// Returns the token in the form that a fault asks for. If the form is signed, its signature is right.
 pub(super) fn in_form(
     form: TokenForm,
     header: &Map<String, Value>,
@@ -75,7 +75,7 @@ fn base64(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(text)
 }
 
-/// The thumbprint of a certificate that nobody has.
+/// Returns the thumbprint of a certificate that does not exist.
 pub(super) fn foreign() -> String {
     URL_SAFE_NO_PAD.encode(digest(&SHA256, b"a certificate that nobody has"))
 }

@@ -1,4 +1,4 @@
-//! The journal as JSON, piece by piece: whoever reads it costs the memory of one piece.
+//! The journal as JSON, in pieces. A reader needs only the memory of one piece.
 
 use std::io;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use serde_json::ser::Formatter;
 
 use super::Journal;
 
-/// A piece ends with the entry that makes it larger than this.
+/// A piece ends with the entry that makes it this large or larger, in bytes.
 const PIECE: usize = 16 * 1024;
 
-/// `{"entries":[..],"dropped":n}`. Entries that are dropped while it is read are not in it.
+/// `{"entries":[..],"dropped":n}`. Entries that are dropped while the text is read are not in it.
 pub(crate) struct JournalText {
     journal: Arc<Journal>,
-    /// The number of the next entry, and of the first one that came after the start.
+    /// The number of the next entry. `end` is the number after the last entry that is part of the text.
     next: u64,
     end: u64,
     place: Place,
@@ -61,7 +61,7 @@ impl Iterator for JournalText {
             if self.place == Place::Entries {
                 piece.push(b',');
             }
-            // It cannot fail: an entry is texts and numbers, and a vector takes everything.
+            // This cannot fail: an entry consists of texts and numbers, and a vector accepts all bytes.
             let _ = entry.serialize(&mut Serializer::with_formatter(&mut piece, Ascii));
             self.place = Place::Entries;
             self.next = number + 1;
@@ -70,7 +70,8 @@ impl Iterator for JournalText {
     }
 }
 
-/// JSON in printable ASCII: what strangers sent is read in terminals, and some control characters are above U+007F.
+/// JSON in printable ASCII only. The journal contains texts of clients and is read in terminals, and some control
+/// characters are above U+007F.
 struct Ascii;
 
 impl Formatter for Ascii {
@@ -118,7 +119,7 @@ mod tests {
         for _ in 0..=expected.len() {
             for (reader, read) in &mut readers {
                 let Some(piece) = reader.next() else { continue };
-                // One entry, here: escaped it is three times as long.
+                // Each piece has one entry here. The largest entry grows when it is escaped.
                 assert!(piece.len() < PIECE + 4 * one, "{}", piece.len());
                 read.extend_from_slice(&piece);
             }
@@ -141,7 +142,7 @@ mod tests {
         (0..3).for_each(record);
         let mut text = JournalText::of(Arc::clone(&journal));
         let first = text.next().unwrap();
-        // One that came later is not in it, and those that went neither.
+        // The text has neither the entries that were added later nor those that were removed.
         journal.clear();
         (10..12).for_each(record);
         let rest: Vec<u8> = text.flatten().collect();

@@ -1,4 +1,5 @@
-//! The emulator's certificate authority: made anew each time, in memory, good for its own host names for seven days.
+//! The emulator's certificate authority. It exists only in memory. It is valid for seven days, and only for the
+//! emulated host names.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -15,39 +16,39 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use super::seed::KeySource;
 use crate::error::EmulatorError;
 
-/// How long the authority and, unless told otherwise, what it issues are valid.
+/// The lifetime of the authority, and the default lifetime of the certificates that it issues.
 pub const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// How far back validity begins, for peers whose clock is behind.
+/// How far the start of a validity is set back, for peers whose clock is behind.
 pub(crate) const BACKDATED: Duration = Duration::from_secs(60 * 60);
-/// The end of the year 9999, the last that X.509 can write.
+/// The last second of the year 9999, the latest time that X.509 can write.
 const LAST_SECOND: u64 = 253_402_300_799;
 
-/// What a client certificate shall be.
+/// The properties of a new client certificate.
 #[derive(Clone, Debug)]
 pub struct IssueOptions {
-    /// The common name; the whole subject is `CN=` and this.
+    /// The common name. The whole subject is `CN=` and this name.
     pub subject_cn: String,
     /// The key.
     pub key: KeyKind,
-    /// Valid from; `None` for an hour before the authority was made.
+    /// The start of the validity; `None` means one hour before the authority was made.
     pub not_before: Option<UnixTime>,
-    /// Valid until; `None` for seven days after the authority was made.
+    /// The end of the validity; `None` means seven days after the authority was made.
     pub not_after: Option<UnixTime>,
 }
 
 impl IssueOptions {
-    /// A P-256 certificate with this common name and the default dates.
+    /// Returns options for a P-256 certificate with this common name and the default dates.
     pub fn new(subject_cn: impl Into<String>) -> Self {
         Self { subject_cn: subject_cn.into(), key: KeyKind::P256, not_before: None, not_after: None }
     }
 
-    /// With another key.
+    /// Sets the key.
     #[must_use]
     pub fn with_key(self, key: KeyKind) -> Self {
         Self { key, ..self }
     }
 
-    /// With these dates.
+    /// Sets the dates.
     #[must_use]
     pub fn valid(self, not_before: UnixTime, not_after: UnixTime) -> Self {
         Self { not_before: Some(not_before), not_after: Some(not_after), ..self }
@@ -57,11 +58,12 @@ impl IssueOptions {
 /// The key of a client certificate.
 #[derive(Clone)]
 pub enum KeyKind {
-    /// A new 2048-bit RSA key; takes a tenth of a second to make.
+    /// A new 2048-bit RSA key. Generating it takes about 0.1 seconds.
     Rsa2048,
     /// A new elliptic-curve key on P-256.
     P256,
-    /// This key, PKCS#8 PEM: a renewed certificate is another certificate, and so another binding.
+    /// This key, PKCS#8 PEM. A renewed certificate with the same key is a different certificate, and so a different
+    /// binding.
     Existing(String),
 }
 
@@ -78,7 +80,7 @@ impl fmt::Debug for KeyKind {
 /// A client certificate with its key.
 #[derive(Clone)]
 pub struct ClientIdentity {
-    /// The chain, PEM, leaf first, the authority's certificate included unless self-signed.
+    /// The chain, PEM, leaf first. It includes the authority's certificate, unless the leaf is self-signed.
     pub certificate_pem: String,
     /// The key, PKCS#8 PEM.
     pub key_pem: String,
@@ -87,12 +89,12 @@ pub struct ClientIdentity {
 }
 
 impl ClientIdentity {
-    /// The leaf certificate, DER.
+    /// Returns the leaf certificate, DER.
     pub fn leaf_der(&self) -> &[u8] {
         self.chain_der.first().map_or(&[], Vec::as_slice)
     }
 
-    /// Chain and key in one PEM text.
+    /// Returns chain and key in one PEM text.
     pub fn bundle_pem(&self) -> String {
         format!("{}{}", self.certificate_pem, self.key_pem)
     }
@@ -104,7 +106,7 @@ impl fmt::Debug for ClientIdentity {
     }
 }
 
-/// Signs host certificates for the emulated hosts, and client certificates.
+/// An authority that issues certificates to the emulated hosts and to clients.
 pub(crate) struct CertificateAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     pem: String,
@@ -114,7 +116,7 @@ pub(crate) struct CertificateAuthority {
 }
 
 impl CertificateAuthority {
-    /// An authority that can vouch for `domains` and what is below them, and for nothing else.
+    /// Generates an authority whose name constraints allow only `domains` and their subdomains.
     pub(crate) fn new(
         domains: &[String],
         now: UnixTime,
@@ -144,7 +146,8 @@ impl CertificateAuthority {
         self.issuer.der()
     }
 
-    /// A certificate for `host`, with its key. The caller has checked that the host is emulated, and caches.
+    /// Issues a certificate for `host` and returns it with its key. The caller has checked that the host is emulated,
+    /// and caches the result if necessary.
     pub(crate) fn host_certificate(
         &self,
         host: &str,
@@ -159,7 +162,7 @@ impl CertificateAuthority {
         Ok((vec![leaf.der().clone()], key.into()))
     }
 
-    /// A client certificate, signed by this authority.
+    /// Issues a client certificate that this authority signs.
     pub(crate) fn issue(&self, options: &IssueOptions) -> Result<ClientIdentity, EmulatorError> {
         let key = key(&options.key)?;
         let mut params = self.client_params(options);
@@ -172,7 +175,7 @@ impl CertificateAuthority {
         })
     }
 
-    /// A client certificate signed by its own key: nobody vouches for it.
+    /// Makes a client certificate that is signed by its own key, so that no authority vouches for it.
     pub(crate) fn self_signed(&self, options: &IssueOptions) -> Result<ClientIdentity, EmulatorError> {
         let key = key(&options.key)?;
         let leaf = self.client_params(options).self_signed(&key)?;
@@ -204,7 +207,7 @@ pub(crate) fn params(common_name: &str, not_before: UnixTime, not_after: UnixTim
     params
 }
 
-/// Random: two certificates of one subject and one key must not be the same certificate.
+/// Returns a random serial number: two certificates with the same subject and key must differ.
 fn serial() -> Vec<u8> {
     let mut bytes = uuid::Uuid::new_v4().into_bytes();
     bytes[0] &= 0x7f;
@@ -220,7 +223,7 @@ fn key(kind: &KeyKind) -> Result<KeyPair, EmulatorError> {
     })
 }
 
-/// A self-signed certificate for a token signing key, to stand in the `x5c` of the published key.
+/// Returns a self-signed certificate for a token signing key, for the `x5c` of the published key.
 pub(crate) fn for_token_key(key: &KeyPair, now: UnixTime) -> Result<Vec<u8>, EmulatorError> {
     let params = params("certbound emulator token signing", now.minus(BACKDATED), now.plus(LIFETIME));
     Ok(params.self_signed(key)?.der().to_vec())

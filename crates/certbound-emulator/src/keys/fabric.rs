@@ -1,4 +1,4 @@
-//! The certificate of Service Fabric's endpoint: nobody vouches for it, and clients know it by its thumbprint.
+//! The certificate of Service Fabric's endpoint. It is self-signed, and clients know it by its thumbprint.
 
 use std::net::Ipv4Addr;
 
@@ -10,7 +10,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use super::ca::{self, BACKDATED};
 use crate::error::EmulatorError;
 
-/// The certificate of the endpoint with its key: always new, and in memory.
+/// The certificate of the endpoint with its key. It exists only in memory.
 pub(crate) struct FabricCertificate {
     der: CertificateDer<'static>,
     pem: String,

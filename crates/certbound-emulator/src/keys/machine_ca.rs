@@ -1,4 +1,4 @@
-//! The authority that issues certificates to managed identities, and what it remembers of each.
+//! The authority that issues the certificates of a machine, and its records of them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -18,22 +18,22 @@ use super::ca::{self, BACKDATED};
 use super::seed::KeySource;
 use crate::error::EmulatorError;
 
-/// How long a certificate is good for: what the real service gives.
+/// The lifetime of a certificate, as in the real service.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 const AUTHORITY_LIFETIME: Duration = Duration::from_secs(3650 * 24 * 3600);
 const NAME: &str = "managedidentitysnissuer.login.microsoft.com";
-/// The most certificates that are known again.
+/// The maximum number of certificates that are remembered.
 const MAX_ISSUED: usize = 10_000;
 /// `DC` (RFC 4519, section 2.4).
 const DOMAIN_COMPONENT: &[u64] = &[0, 9, 2342, 19_200_300, 100, 1, 25];
 
-/// Issues, and knows again what it issued.
+/// Issues certificates and remembers them.
 pub(crate) struct MachineAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     issued: Mutex<Remembered>,
 }
 
-/// The last [`MAX_ISSUED`] certificates; one that was forgotten is nobody's.
+/// The last [`MAX_ISSUED`] certificates. A certificate that was forgotten counts as unknown.
 #[derive(Default)]
 struct Remembered {
     by_thumbprint: HashMap<Thumbprint, Issued>,
@@ -53,12 +53,13 @@ impl Remembered {
     }
 }
 
-/// What is remembered of a certificate.
+/// The record of an issued certificate.
 #[derive(Clone, Debug)]
 pub(crate) struct Issued {
-    /// For which identity.
+    /// The client id of the identity.
     pub(crate) client_id: String,
-    /// Why the attestation that it was issued with is refused when it is used, if it is.
+    /// The AADSTS number by which the token service refuses the certificate because of its attestation, if the
+    /// attestation is wrong.
     pub(crate) attestation_fault: Option<u32>,
 }
 
@@ -70,7 +71,7 @@ impl MachineAuthority {
         Ok(Self { issuer: CertifiedIssuer::self_signed(params, keys.any()?)?, issued: Mutex::default() })
     }
 
-    /// A certificate (DER) for an identity's RSA key, given as DER of a `SubjectPublicKeyInfo`.
+    /// Issues a certificate (DER) for an identity's RSA key, which is given as the DER of a `SubjectPublicKeyInfo`.
     pub(crate) fn issue(
         &self,
         tenant: &str,
@@ -92,7 +93,7 @@ impl MachineAuthority {
         Ok(der)
     }
 
-    /// What is known of a certificate, if it was issued here.
+    /// Returns the record of a certificate, if this authority issued it.
     pub(crate) fn known(&self, thumbprint: Thumbprint) -> Option<Issued> {
         self.remembered().by_thumbprint.get(&thumbprint).cloned()
     }
@@ -102,8 +103,8 @@ impl MachineAuthority {
     }
 }
 
-/// The `RSAPublicKey` of a request (RFC 8017, appendix A.1.1). rcgen's own reader of keys would bring a second version of
-/// a crate along.
+/// The `RSAPublicKey` of a request (RFC 8017, appendix A.1.1). rcgen's own parser of keys would add a second version of
+/// a dependency.
 struct RsaPublicKey<'a>(&'a [u8]);
 
 impl PublicKeyData for RsaPublicKey<'_> {

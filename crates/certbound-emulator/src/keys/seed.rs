@@ -1,4 +1,4 @@
-//! Where keys come from: chance, or a seed, so that a test has the same keys each time.
+//! The source of keys: a random generator, or a seed. With a seed, a test has the same keys each time.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use chacha20::ChaCha20Rng;
@@ -9,11 +9,11 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 
 use crate::error::EmulatorError;
 
-/// Makes keys.
+/// A source of keys.
 pub(crate) enum KeySource {
-    /// New ones each time.
+    /// New keys each time.
     Chance,
-    /// The same ones for the same seed, in the same order. Whoever knows the seed has the keys.
+    /// The same keys for the same seed, in the same order. A person who knows the seed has the keys.
     Seed(Box<ChaCha20Rng>),
 }
 
@@ -24,7 +24,7 @@ impl KeySource {
         Self::Seed(Box::new(ChaCha20Rng::from_seed(bytes)))
     }
 
-    /// An RSA key of 2048 bits.
+    /// Generates an RSA key of 2048 bits.
     pub(crate) fn rsa(&mut self) -> Result<KeyPair, EmulatorError> {
         let Self::Seed(random) = self else { return Ok(KeyPair::generate_for(&PKCS_RSA_SHA256)?) };
         let key = rsa::PrivateKey::new(&mut **random, 2048).map_err(EmulatorError::key_material)?;
@@ -33,7 +33,8 @@ impl KeySource {
         Ok(KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_RSA_SHA256)?)
     }
 
-    /// A key for the authority and its hosts: on P-256 by chance; from a seed RSA too, since only that can be had of one.
+    /// Generates a key for an authority or a host. A random key is on P-256. A key from a seed is RSA, because only RSA
+    /// keys can be made from a seed here.
     pub(crate) fn any(&mut self) -> Result<KeyPair, EmulatorError> {
         match self {
             Self::Chance => Ok(KeyPair::generate()?),

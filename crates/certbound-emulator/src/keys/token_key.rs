@@ -17,7 +17,7 @@ use super::ca;
 use super::seed::KeySource;
 use crate::error::EmulatorError;
 
-/// How many keys are live at once: the one that signs and the one before it.
+/// The number of published keys: the signing key and the previous one.
 const LIVE_KEYS: usize = 2;
 
 /// One 2048-bit RSA key that signs tokens.
@@ -38,7 +38,7 @@ impl TokenKey {
         Ok(Self { kid, key, public, certificate })
     }
 
-    /// The key's name, which is also the `x5t` of its certificate.
+    /// Returns the key id, which is also the `x5t` of the key's certificate.
     pub(crate) fn kid(&self) -> &str {
         &self.kid
     }
@@ -47,12 +47,12 @@ impl TokenKey {
         &self.public
     }
 
-    /// Signs with RS256. The header must say so.
+    /// Signs with RS256. The header must name this algorithm.
     pub(crate) fn sign(&self, header: &Map<String, Value>, claims: &Map<String, Value>) -> Option<Secret> {
         self.sign_input(jws::signing_input(header, claims))
     }
 
-    /// The same for header and payload as they are to stand there.
+    /// Signs the encoded header and payload with RS256.
     pub(crate) fn sign_input(&self, input: String) -> Option<Secret> {
         let mut signature = vec![0; self.key.public_modulus_len()];
         let random = SystemRandom::new();
@@ -60,9 +60,9 @@ impl TokenKey {
         Some(jws::assemble(input, &signature))
     }
 
-    /// The published form. There is no `alg`, as in the real one.
+    /// Returns the published form. It has no `alg`, as in the real service.
     fn jwk(&self, issuer: &str) -> Value {
-        // The key is RSA, so both are there.
+        // The key is RSA, so it has a modulus and an exponent.
         let (modulus, exponent) = self.public.rsa_components().unwrap_or_default();
         json!({
             "kty": "RSA",
@@ -77,7 +77,7 @@ impl TokenKey {
     }
 }
 
-/// The live keys, the signing one first.
+/// The published keys, the signing key first.
 pub(crate) struct SigningKeys(RwLock<Vec<Arc<TokenKey>>>);
 
 impl SigningKeys {
@@ -93,14 +93,14 @@ impl SigningKeys {
         self.live().into_iter().find(|key| key.kid == kid)
     }
 
-    /// A new key signs from now on; the one before stays published, older ones go.
+    /// Makes `key` the signing key. The previous key stays published; older keys are removed.
     pub(crate) fn rotate(&self, key: TokenKey) {
         let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
         keys.insert(0, Arc::new(key));
         keys.truncate(LIVE_KEYS);
     }
 
-    /// The JSON Web Key Set (RFC 7517, section 5).
+    /// Returns the JSON Web Key Set (RFC 7517, section 5).
     pub(crate) fn jwks(&self, issuer: &str) -> Value {
         json!({ "keys": self.live().iter().map(|key| key.jwk(issuer)).collect::<Vec<_>>() })
     }
