@@ -86,8 +86,8 @@ pub(crate) enum Command {
     Exchange(ExchangeFlags),
     /// Get a token as `exchange` or `token` do, and call a resource over TLS with the binding certificate.
     ///
-    /// Prints the body of the answer: in a pipe byte for byte, on a terminal as text, in which control characters are
-    /// spaces. An answer outside 2xx is exit 1.
+    /// Prints the body of the answer: in a pipe byte for byte, on a terminal as text without the token, in which control
+    /// characters are spaces. An answer outside 2xx is exit 1.
     Call(CallFlags),
     /// Print the token endpoint that would be used and the rule that chose it. No network.
     Endpoint(EndpointFlags),
