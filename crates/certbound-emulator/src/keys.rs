@@ -23,7 +23,8 @@ use crate::world::{World, builtin, hosts};
 /// The keys of the external issuers that the emulator serves, by `iss`.
 pub(crate) type IssuerKeys = BTreeMap<String, SigningKeys>;
 
-/// The key material of an emulator: certificate authority, first token key, client certificate, Service Fabric's server.
+/// The key material of an emulator: its certificate authorities, the first token key, the client certificate, and the
+/// certificate of Service Fabric's server.
 ///
 /// A clone is cheap. Generating new keys takes the time of two RSA keys. Emulators whose worlds have the same host
 /// names may share them.

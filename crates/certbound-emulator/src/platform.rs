@@ -1,4 +1,5 @@
-//! The machine: what programs on it find at addresses without a name, over plain HTTP but for one.
+//! The machine: the endpoints that programs on it call. Service Fabric's endpoint uses TLS; the other endpoints use
+//! plain HTTP.
 
 pub(crate) mod arc;
 mod caller;
@@ -29,29 +30,29 @@ use crate::keys::machine_ca::MachineAuthority;
 use crate::paths::{APP_SERVICE, AZURE_ARC, CLOUD_SHELL, MACHINE_LEARNING, REAL_CLOUD_SHELL, without_slash};
 use crate::world::World;
 
-/// What the real metadata service calls itself.
+/// The value of `Server` in answers of the real metadata service.
 const SERVER_NAME: &str = "IMDS/150.870.65.1854";
 
-/// The platform as one request sees it.
+/// The platform, with the context of one request.
 pub(crate) struct Platform<'e> {
     pub(crate) world: &'e World,
     pub(crate) keys: &'e SigningKeys,
     pub(crate) machines: &'e MachineAuthority,
     pub(crate) memory: &'e Memory,
     pub(crate) arc: Option<&'e arc::ArcKey>,
-    /// What spoils the answer, if a rule fits the request.
+    /// The fault that changes the answer, if a rule fits the request.
     pub(crate) fault: Option<&'e FaultResult>,
     pub(crate) now: UnixTime,
-    /// The listener's own `host:port`, which is as good as the link-local address.
+    /// The listener's own `host:port`. It is accepted like the link-local address.
     pub(crate) own_host: &'e str,
 }
 
-/// A platform's "no".
+/// A refusal of a platform.
 pub(crate) struct No {
     status: u16,
     error: &'static str,
     description: String,
-    /// The versions that are known, where an unknown one was asked for.
+    /// The newest known versions, if the request names an unknown version.
     newest: Vec<&'static str>,
 }
 
@@ -77,7 +78,7 @@ impl No {
     }
 }
 
-/// Says who answers, as the metadata service does.
+/// Sets the header `Server`, as the metadata service does.
 pub(crate) fn sign(response: &mut Response<Bytes>) {
     response.headers_mut().insert(SERVER, HeaderValue::from_static(SERVER_NAME));
 }
@@ -95,7 +96,7 @@ impl Platform<'_> {
         answer.unwrap_or_else(|no| no.response())
     }
 
-    /// What the node of a Service Fabric cluster answers, under TLS.
+    /// Answers as the node of a Service Fabric cluster, under TLS.
     pub(crate) fn answer_as_node(&self, request: &Request<Bytes>) -> Response<Bytes> {
         service_fabric::answer(self, request)
     }
@@ -104,7 +105,8 @@ impl Platform<'_> {
         use PlatformEndpoint::{InstanceMetadata, IssueCredential, PlatformMetadata, Token};
 
         self.check_caller(request)?;
-        // Before the header: a probe sends none, and tells the versions apart by this.
+        // This check comes before that of the header `Metadata`: a probe does not send the header, and it recognizes
+        // the version by this answer.
         let operation = PlatformEndpoint::at(path).ok_or_else(nothing_here)?;
         let of_version_2 = matches!(operation, PlatformMetadata | IssueCredential);
         if of_version_2 && !self.world.machine.issues_certificates {
@@ -130,7 +132,7 @@ impl Platform<'_> {
     }
 }
 
-/// Whether the version asked for is one of `known`, oldest first.
+/// Checks that the requested version is one of `known`, which lists the oldest first.
 fn check_version(query: &ReceivedForm, name: &str, known: &[&'static str]) -> Result<(), No> {
     match query.value(name) {
         Some(version) if known.contains(&version) => Ok(()),

@@ -1,4 +1,5 @@
-//! A resource that enforces the binding, by the verifier that real resources use, and then its own kind of answer.
+//! A resource that enforces the binding with the same verifier as a real resource. Each kind of resource has its own
+//! form of answers.
 
 mod custom;
 mod graph;
@@ -18,7 +19,7 @@ use crate::keys::SigningKeys;
 use crate::tls_facts::TlsFacts;
 use crate::world::{BoundTokens, Resource, ResourceStyle, TokenVersion, World};
 
-/// A resource as one request sees it.
+/// A resource, with the context of one request.
 pub(crate) struct ResourceServer<'e> {
     pub(crate) world: &'e World,
     pub(crate) keys: &'e SigningKeys,
@@ -28,10 +29,10 @@ pub(crate) struct ResourceServer<'e> {
     pub(crate) host: &'e str,
 }
 
-/// Who calls, once everything was checked.
+/// The caller of an accepted request.
 pub(crate) struct Caller {
     pub(crate) application: String,
-    /// The `x5t#S256` the token is bound to, which is the connection's.
+    /// The `x5t#S256` that the token is bound to. It is that of the connection's certificate.
     pub(crate) bound_to: Option<String>,
 }
 
@@ -53,7 +54,7 @@ impl ResourceServer<'_> {
         }
         let peer = match self.tls.client_leaf() {
             None => PeerCertificate::none(),
-            // What is no certificate cannot be the token's.
+            // A leaf that cannot be read cannot be the token's certificate.
             Some(leaf) => PeerCertificate::from_der(leaf).map_err(|_| Refusal::NoCertificate)?,
         };
         let (verifier, keys) = self.verifier().ok_or_else(misconfigured)?;
@@ -67,7 +68,8 @@ impl ResourceServer<'_> {
         })
     }
 
-    /// Tokens of this world's tenants in every cloud, for this resource under each of its names.
+    /// Returns a verifier that accepts tokens of this world's tenants in every cloud, for this resource under each of
+    /// its names.
     fn verifier(&self) -> Option<(Verifier, KeySet)> {
         let tenants = self.world.tenants.iter().filter_map(|tenant| TenantId::parse(&tenant.id).ok());
         let tenants: Vec<TenantId> = tenants.collect();
@@ -89,7 +91,7 @@ impl ResourceServer<'_> {
             BoundTokens::Required => BindingPolicy::Required,
             BoundTokens::Refused | BoundTokens::Allowed => BindingPolicy::WhenBound,
         };
-        // Any role will do, which is looked at afterwards.
+        // Every caller with a role is accepted. The check of the roles comes after the verifier.
         builder.binding(policy).dangerous_any_caller().build().ok().map(|verifier| (verifier, keys))
     }
 }
@@ -105,7 +107,7 @@ impl ResourceStyle {
             Self::Custom => AnswerStyle::MtlsPop,
             Self::Graph => AnswerStyle::Graph,
             Self::Vault => {
-                // Clients refuse a challenge whose resource does not fit the vault's host.
+                // Clients refuse a challenge whose resource does not match the vault's host.
                 let host = server.host.split_once('.').map_or(server.host, |(_, domain)| domain);
                 let tenant = server.world.tenants.first().map(|tenant| tenant.id.clone()).unwrap_or_default();
                 AnswerStyle::Vault { tenant, resource: format!("https://{host}") }

@@ -1,4 +1,5 @@
-//! The sockets around [`Emulator::handle`]: a proxy port whose tunnels end here, an admin port, and the machine's own.
+//! The sockets around [`Emulator::handle`]: a proxy port whose tunnels end here, an admin port, and the ports of the
+//! machine.
 
 mod address;
 mod admin;
@@ -39,11 +40,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at `listen` (port 0 for any) for the proxy, and at another loopback port for the admin surface.
+    /// Starts the emulator. The proxy listens at `listen` (port 0 means any free port). The admin interface and the
+    /// ports of the machine listen at other loopback ports.
     ///
     /// # Errors
-    /// When a port cannot be had, and for an address that is not loopback: the emulator answers under other people's
-    /// names, and its admin surface hands out keys' effects to whoever reaches it.
+    /// If a port is not available, or if the address is not loopback. The emulator answers under the names of other
+    /// services, and everybody who reaches it can get any token.
     pub async fn start(emulator: Arc<Emulator>, listen: SocketAddr) -> io::Result<Server> {
         if !listen.ip().is_loopback() {
             let text = "the emulator listens on loopback only: choose an address such as 127.0.0.1:0";
@@ -52,11 +54,11 @@ impl Server {
         Self::start_on_the_network_anyone_can_mint_tokens(emulator, listen).await
     }
 
-    /// As [`Server::start`], at an address that others may reach: they can have any token minted, and use the proxy. The
-    /// admin surface stays on loopback.
+    /// Like [`Server::start`], but at an address that other machines may reach. They can then get any token, and use
+    /// the proxy. The admin interface stays on loopback.
     ///
     /// # Errors
-    /// When a port cannot be had.
+    /// If a port is not available.
     pub async fn start_on_the_network_anyone_can_mint_tokens(
         emulator: Arc<Emulator>,
         listen: SocketAddr,
@@ -64,10 +66,11 @@ impl Server {
         Self::start_with_machine_at(emulator, listen, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
     }
 
-    /// As that, with the machine's metadata service at `machine`.
+    /// Like [`Server::start_on_the_network_anyone_can_mint_tokens`], with the machine's metadata service at `machine`.
     ///
     /// # Errors
-    /// When a port cannot be had, and for a metadata service that is not on loopback: it gives tokens to whoever asks.
+    /// If a port is not available, or if `machine` is not loopback: the metadata service gives tokens to every client
+    /// that reaches it.
     pub async fn start_with_machine_at(
         emulator: Arc<Emulator>,
         listen: SocketAddr,
@@ -76,8 +79,8 @@ impl Server {
         Self::start_within(limits(), emulator, listen, machine).await
     }
 
-    /// As that, with other limits, which hold for each port. The defaults are those of [`Limits`], but that
-    /// [`Limits::stop`] is zero: nobody needs the last answers of an emulator.
+    /// Like [`Server::start_with_machine_at`], with other limits, which apply to each port. The other functions use the
+    /// defaults of [`Limits`], but with [`Limits::stop`] zero: an emulator that stops does not finish its answers.
     ///
     /// # Errors
     /// As [`Server::start_with_machine_at`].
@@ -118,11 +121,11 @@ impl Server {
         Ok(server)
     }
 
-    /// Also answers at `listen` as the real hosts would: TLS at once, for the name that the client asks for. For a
-    /// network of its own in which those names lead there.
+    /// Also answers at `listen` as the real hosts do: with TLS at once, for the server name that the client asks for.
+    /// This is for a separate network in which those names lead to this address.
     ///
     /// # Errors
-    /// When the port cannot be had, and for an address that is not loopback.
+    /// If the port is not available, or if the address is not loopback.
     pub async fn listen_as_the_real_hosts(&mut self, listen: SocketAddr) -> io::Result<SocketAddr> {
         if !listen.ip().is_loopback() {
             return Err(io::Error::new(
@@ -139,18 +142,19 @@ impl Server {
         Ok(address)
     }
 
-    /// Also answers at the link-local address of the real metadata service, for a network of its own that has it.
+    /// Also answers at the link-local address of the real metadata service. This is for a separate network that has
+    /// this address.
     ///
     /// # Errors
-    /// When the port cannot be had.
+    /// If the port is not available.
     pub async fn listen_as_the_real_metadata_service(&mut self) -> io::Result<()> {
         self.listen_as_a_machine(([169, 254, 169, 254], 80).into()).await
     }
 
-    /// Also answers where the real Cloud Shell does, `localhost:50342`, for a network of its own.
+    /// Also answers at the address of the real Cloud Shell, `localhost:50342`. This is for a separate network.
     ///
     /// # Errors
-    /// When the port cannot be had.
+    /// If the port is not available.
     pub async fn listen_as_the_real_cloud_shell(&mut self) -> io::Result<()> {
         self.listen_as_a_machine((Ipv4Addr::LOCALHOST, 50342).into()).await
     }
@@ -161,7 +165,7 @@ impl Server {
         Ok(())
     }
 
-    /// Answers for the machine at an address.
+    /// Accepts connections to the machine's plain HTTP services at `address`.
     fn accept_machines(&mut self, listener: TcpListener, address: SocketAddr) {
         let (emulator, own_host): (_, Arc<str>) = (Arc::clone(&self.emulator), address.to_string().into());
         self.accept(listener, move |stream, connection| {
@@ -169,7 +173,7 @@ impl Server {
         });
     }
 
-    /// Answers for the machine as a node of Service Fabric.
+    /// Accepts connections to Service Fabric's token service.
     fn accept_nodes(&mut self, listener: TcpListener) -> io::Result<()> {
         let of_node = |foreign| self.tls.of_service_fabric(foreign).map_err(io::Error::other);
         let tls = Arc::new(machine::NodeTls { own: of_node(false)?, foreign: of_node(true)? });
@@ -190,7 +194,7 @@ impl Server {
         });
     }
 
-    /// Accepts until told to stop, or until the server is gone; then every connection goes too.
+    /// Accepts connections until `shutdown` is called or the server is dropped. Then it closes all connections.
     fn accept<F: Future<Output = ()> + Send + 'static>(
         &mut self,
         listener: TcpListener,
@@ -206,35 +210,37 @@ impl Server {
         )));
     }
 
-    /// The machine's metadata service, for `AZURE_POD_IDENTITY_AUTHORITY_HOST`: `http://127.0.0.1:port`.
+    /// Returns the URL of the machine's metadata service, for `AZURE_POD_IDENTITY_AUTHORITY_HOST`:
+    /// `http://127.0.0.1:port`.
     pub fn metadata_url(&self) -> String {
         format!("http://{}", self.machine)
     }
 
-    /// The token service of the machine as a node of Service Fabric, for `IDENTITY_ENDPOINT`: `https://127.0.0.1:port`
-    /// and its path. It is known by [`Emulator::service_fabric_thumbprint`].
+    /// Returns the URL of Service Fabric's token service, for `IDENTITY_ENDPOINT`: `https://127.0.0.1:port` and a path.
+    /// Clients know its certificate by [`Emulator::service_fabric_thumbprint`].
     pub fn service_fabric_url(&self) -> String {
         format!("https://{}{SERVICE_FABRIC}", self.node)
     }
 
-    /// Where the proxy listens.
+    /// Returns the address at which the proxy listens.
     pub fn proxy_address(&self) -> SocketAddr {
         self.proxy
     }
 
-    /// The proxy, for `HTTPS_PROXY`: `http://127.0.0.1:port`.
+    /// Returns the URL of the proxy, for `HTTPS_PROXY`: `http://127.0.0.1:port`.
     pub fn proxy_url(&self) -> String {
         format!("http://{}", self.proxy)
     }
 
-    /// The admin surface with its path token, without a slash at the end: who has it commands the emulator.
+    /// Returns the URL of the admin interface with the token in its path, without a slash at the end. A program that
+    /// has this URL controls the emulator.
     pub fn admin_url(&self) -> String {
         format!("http://{}/{}", self.admin, self.admin_token)
     }
 
     /// Stops listening and closes every connection.
     pub async fn shutdown(mut self) {
-        // Nobody listening any more is as good.
+        // It is not an error if all listeners have already ended.
         let _ = self.stop.send(true);
         for task in self.tasks.drain(..) {
             // A task that panicked has closed its connections too.
@@ -252,7 +258,7 @@ impl fmt::Debug for Server {
     }
 }
 
-/// An emulator that ends is not waited for.
+/// Returns the default limits. An emulator that stops does not wait for running answers.
 fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.stop = Duration::ZERO;

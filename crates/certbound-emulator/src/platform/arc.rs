@@ -1,4 +1,5 @@
-//! The agent of Azure Arc: it gives a token to who can read a file that only the machine's trusted users can.
+//! The agent of Azure Arc. It gives a token to a client that can read a file. Only trusted users of the machine can
+//! read that file.
 
 use bytes::Bytes;
 use certbound_core::request::ReceivedForm;
@@ -15,10 +16,11 @@ use crate::answers::json_response;
 use crate::fault::FaultResult;
 use crate::issue::MACHINE_LIFETIME;
 
-/// Those with a challenge.
+/// The API versions that use a challenge.
 const VERSIONS: [&str; 3] = ["2019-11-01", "2020-06-01", "2021-02-01"];
 
-/// The file that the agent's challenge names. The real agent writes one for each challenge, and removes it.
+/// The file that the agent's challenge names. The real agent writes a file for each challenge, and removes it
+/// afterwards.
 #[derive(Debug)]
 pub struct ArcKey {
     path: String,
@@ -26,19 +28,20 @@ pub struct ArcKey {
 }
 
 impl ArcKey {
-    /// A key to be written to `path`, which clients want to be in `/var/opt/azcmagent/tokens` and to end with `.key`.
+    /// Creates a key for the file `path`. Clients expect a file in `/var/opt/azcmagent/tokens` whose name ends with
+    /// `.key`.
     pub fn new(path: impl Into<String>) -> Self {
         let content = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         Self { path: path.into(), content: Secret::new(content) }
     }
 
-    /// What the file must hold.
+    /// Returns the content that the file must have.
     pub fn content(&self) -> &Secret {
         &self.content
     }
 }
 
-/// Answers at the agent's path, on a machine that has one.
+/// Answers at the agent's path, if the machine has an agent.
 pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Response<Bytes> {
     let Some(key) = platform.arc else { return nothing_here().response() };
     match token(platform, key, request) {
@@ -51,7 +54,7 @@ pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Respo
     }
 }
 
-/// Nothing where the file was not read.
+/// Returns `None` if the request does not prove that its sender read the file.
 fn token(platform: &Platform<'_>, key: &ArcKey, request: &Request<Bytes>) -> Result<Option<Value>, No> {
     platform.check_caller(request)?;
     if request.method() != Method::GET {
@@ -71,7 +74,8 @@ fn token(platform: &Platform<'_>, key: &ArcKey, request: &Request<Bytes>) -> Res
     let identity = platform.identity(&query, &["client_id", "object_id", "msi_res_id"])?;
     let mut body = answered(platform, identity, query.value("resource"))?;
     body["expires_in"] = json!((MACHINE_LIFETIME - 1).to_string());
-    // Who asked for an identity is told that it was looked at: an old agent does not.
+    // The answer repeats the selected identity, so that the client sees that it was used. An old agent does not repeat
+    // it.
     for name in ["object_id", "msi_res_id"] {
         if let Some(value) = query.value(name) {
             body[name] = json!(value);
@@ -80,7 +84,7 @@ fn token(platform: &Platform<'_>, key: &ArcKey, request: &Request<Bytes>) -> Res
     Ok(Some(body))
 }
 
-/// `file`: the one to read, if it is named.
+/// Returns the challenge, which names `file` if there is one.
 fn challenge(file: Option<&str>) -> Response<Bytes> {
     let mut response = json_response(
         401,

@@ -1,4 +1,4 @@
-//! Who is answered: what runs on this machine, and means the service that it asks.
+//! The checks of a request's sender: it must run on this machine and mean this service.
 
 use bytes::Bytes;
 use http::Request;
@@ -8,7 +8,7 @@ use super::{No, Platform, no};
 use crate::paths::{IMDS_HOST, REAL_CLOUD_SHELL, REAL_CLOUD_SHELL_HOST, without_slash};
 
 impl Platform<'_> {
-    /// Whether the request names this service, and came by no proxy.
+    /// Checks that the request names this service and was not forwarded by a proxy.
     pub(super) fn check_caller(&self, request: &Request<Bytes>) -> Result<(), No> {
         self.check_host(request)?;
         if request.headers().contains_key("x-forwarded-for") {
@@ -17,16 +17,17 @@ impl Platform<'_> {
         Ok(())
     }
 
-    /// A web page can be made to ask under a name of its own choosing, but not under this one.
+    /// Checks the host name. A web page can send requests under a name that its author controls, but not under this
+    /// name.
     fn check_host(&self, request: &Request<Bytes>) -> Result<(), No> {
         let known = |host: &str| match without_slash(request.uri().path()) {
-            // Clients have this address of Cloud Shell's from its own environment, with its name.
+            // Clients know this address from Cloud Shell's environment, and use it with its host name.
             REAL_CLOUD_SHELL => host == REAL_CLOUD_SHELL_HOST,
             _ => [IMDS_HOST, self.own_host].contains(&host.strip_suffix(":80").unwrap_or(host)),
         };
         let mut hosts = request.headers().get_all(HOST).iter();
         let host = hosts.next().and_then(|host| host.to_str().ok()).unwrap_or_default();
-        // What stands in the request line goes before (RFC 9112, section 3.2.2).
+        // A host in the request line has priority over `Host` (RFC 9112, section 3.2.2).
         let line = request.uri().authority().is_none_or(|line| known(line.as_str()));
         if line && known(host) && hosts.next().is_none() {
             return Ok(());
@@ -34,7 +35,7 @@ impl Platform<'_> {
         Err(no(400, "invalid_request", "The Host header is not this service's."))
     }
 
-    /// A page or a redirect cannot add this header.
+    /// Checks the header `Metadata`, which neither a web page nor a redirect can add.
     pub(super) fn check_metadata_header(&self, request: &Request<Bytes>) -> Result<(), No> {
         if has_once(request, "metadata", "true") {
             return Ok(());
@@ -43,7 +44,7 @@ impl Platform<'_> {
     }
 }
 
-/// Whether the header is there once, with this value.
+/// Returns whether the header is present exactly once, with this value.
 pub(super) fn has_once(request: &Request<Bytes>, header: &str, value: &str) -> bool {
     let mut values = request.headers().get_all(header).iter();
     values.next().is_some_and(|found| found == value) && values.next().is_none()

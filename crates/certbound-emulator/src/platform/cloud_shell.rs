@@ -1,4 +1,4 @@
-//! Cloud Shell: plain tokens of the shell's own identity, by a form.
+//! Cloud Shell: Bearer tokens of the shell's own identity. The request is a form.
 
 use bytes::Bytes;
 use certbound_core::request::ReceivedForm;
@@ -12,7 +12,7 @@ use super::{No, Platform, no};
 use crate::answers::json_response;
 use crate::issue::MACHINE_LIFETIME;
 
-/// Its refusals are worded as errors within an error.
+/// Answers a request. Cloud Shell's refusals have an error object inside of `error`.
 pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Response<Bytes> {
     token(platform, request).map_or_else(
         |No { status, error, description, .. }| {

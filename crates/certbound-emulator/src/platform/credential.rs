@@ -1,4 +1,4 @@
-//! The instance metadata service, version 2: a certificate for the identity, over a key of the machine's.
+//! The instance metadata service, version 2: it issues a certificate for an identity and a key of the machine.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::keys::machine_ca::{Issued, LIFETIME};
 use crate::world::ManagedIdentity;
 use crate::world::hosts::mutual_tls_host;
 
-/// An identity that no machine has, and a tenant that nobody is.
+/// An id that neither an identity nor a tenant has.
 const NOBODY: &str = "00000000-0000-0000-0000-00000000dead";
 
 /// `/metadata/identity/getplatformmetadata`
@@ -58,7 +58,8 @@ pub(super) fn issue(platform: &Platform<'_>, query: &ReceivedForm, body: &[u8]) 
         None => None,
         Some(token) => csr::attestation_fault(token, &public_key, platform),
     };
-    // A machine that keeps certificates gives the same one for the same key, as long as it is told nothing else.
+    // If the machine keeps certificates, the same key gets the same certificate again, unless the request has
+    // `bypass_cache=true`.
     let key_hash = Thumbprint::of_der(&public_key).x5t_s256();
     let names = (identity.client_id.as_str(), key_hash.as_str());
     let again = platform.world.machine.keeps_certificates && query.value("bypass_cache") != Some("true");
@@ -69,7 +70,7 @@ pub(super) fn issue(platform: &Platform<'_>, query: &ReceivedForm, body: &[u8]) 
             let issued = Issued { client_id: identity.client_id.clone(), attestation_fault };
             let certificate = certificate(platform, tenant, public_key, issued)?;
             if platform.fault.is_none() {
-                // Clients renew at half of its life, and mean another one.
+                // Clients renew a certificate at half of its lifetime, and must then get a new one.
                 let until = platform.now.plus(LIFETIME / 2);
                 platform.memory.certificates.put(names, platform.now, until, certificate.clone());
             }
@@ -86,7 +87,7 @@ pub(super) fn issue(platform: &Platform<'_>, query: &ReceivedForm, body: &[u8]) 
     }))
 }
 
-/// A new certificate (DER), unless a fault wants a wrong one.
+/// Issues a new certificate (DER). A fault can make it wrong.
 fn certificate(
     platform: &Platform<'_>,
     mut tenant: &str,

@@ -1,4 +1,4 @@
-//! What a certificate request and an attestation must be.
+//! The checks of a certificate request and of an attestation.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
@@ -25,7 +25,8 @@ const COMMON_NAME: &str = "2.5.4.3";
 const MGF1: &str = "1.2.840.113549.1.1.8";
 const SHA_256: &str = "2.16.840.1.101.3.4.2.1";
 
-/// The public key (DER) of a request that is this identity's, on this machine, signed by its own key.
+/// Checks that a request is for this identity on this machine and is signed by its own key. Returns its public key
+/// (DER).
 pub(super) fn check(der: &[u8], client_id: &str, tenant: &str, world: &World) -> Result<Vec<u8>, String> {
     let (rest, request) = X509CertificationRequest::from_der(der)
         .map_err(|_| "The certificate request cannot be read.".to_owned())?;
@@ -58,7 +59,8 @@ pub(super) fn check(der: &[u8], client_id: &str, tenant: &str, world: &World) ->
     Ok(key.raw.to_vec())
 }
 
-/// Whether it is two names, each alone: the tenant as DC, then the client id as CN. As a text, one name can pass for two.
+/// Returns whether the subject consists of two names, each alone in its set: the tenant as DC, then the client id as
+/// CN. The parsed subject is compared, because in a text one name can look like two.
 fn names(subject: &X509Name<'_>, tenant: &str, client_id: &str) -> bool {
     let mut names = subject.iter_rdn().map(|rdn| {
         let mut parts = rdn.iter();
@@ -71,8 +73,8 @@ fn names(subject: &X509Name<'_>, tenant: &str, client_id: &str) -> bool {
     is(DOMAIN_COMPONENT, tenant) && is(COMMON_NAME, client_id) && names.next().is_none()
 }
 
-/// Whether it says RSASSA-PSS with SHA-256, MGF1 of SHA-256 and a salt of 32 bytes (RFC 4055, section 3.1); what it
-/// leaves out is SHA-1 and 20.
+/// Returns whether the algorithm is RSASSA-PSS with SHA-256, MGF1 of SHA-256 and a salt of 32 bytes (RFC 4055, section
+/// 3.1). Parameters that are absent mean SHA-1 and 20 bytes.
 fn is_pss_of_sha_256(algorithm: &AlgorithmIdentifier<'_>) -> bool {
     let Ok(SignatureAlgorithm::RSASSA_PSS(pss)) = SignatureAlgorithm::try_from(algorithm) else {
         return false;
@@ -84,7 +86,8 @@ fn is_pss_of_sha_256(algorithm: &AlgorithmIdentifier<'_>) -> bool {
         && pss.trailer_field() == 1
 }
 
-/// The one attribute that a request has; its reader above passes by the values of attributes it does not know.
+/// Returns the value of the compute unit, the only attribute that a request may have. The parser above skips the values
+/// of attributes that it does not know.
 fn compute_unit(der: &[u8]) -> Result<Option<Value>, String> {
     let request = CertReq::from_der(der).map_err(|_| "The certificate request is not DER.".to_owned())?;
     let [attribute] = request.info.attributes.as_slice() else {
@@ -102,9 +105,11 @@ fn compute_unit(der: &[u8]) -> Result<Option<Value>, String> {
     Ok(certbound_core::json::parse_object(text.as_str().as_bytes()).ok().map(Value::Object))
 }
 
-/// The number by which the token service will refuse a certificate that came by this attestation; none for a right one.
+/// Returns the number by which the token service will refuse a certificate that was issued with this attestation.
+/// Returns `None` for a right attestation.
 ///
-/// Right is a JWT of this emulator's own key that names the request's public key by its SHA-256 in `key`.
+/// A right attestation is a JWT that the emulator's own key signed. It names the request's public key by its SHA-256 in
+/// the claim `key`.
 pub(super) fn attestation_fault(token: &str, public_key: &[u8], platform: &Platform<'_>) -> Option<u32> {
     const BAD_TIME: u32 = 1_000_610;
     const BAD_ISSUER: u32 = 1_000_611;

@@ -1,4 +1,4 @@
-//! Platforms that have an endpoint of their own for plain tokens, and a secret: App Service, Machine Learning.
+//! Platforms whose endpoint issues Bearer tokens and requires a secret: App Service and Machine Learning.
 
 use bytes::Bytes;
 use certbound_core::request::ReceivedForm;
@@ -11,7 +11,8 @@ use crate::answers::json_response;
 use crate::issue::MACHINE_LIFETIME;
 use crate::world::ManagedIdentity;
 
-/// What programs on these platforms find in `IDENTITY_HEADER` and `MSI_SECRET`: a secret of the platform's, public here.
+/// The value of `IDENTITY_HEADER` and `MSI_SECRET` on these platforms. On a real platform it is secret; here it is
+/// public.
 pub const PLATFORM_SECRET: &str = "certbound-emulator-platform";
 
 pub(super) fn app_service(platform: &Platform<'_>, request: &Request<Bytes>) -> Result<Response<Bytes>, No> {
@@ -20,7 +21,7 @@ pub(super) fn app_service(platform: &Platform<'_>, request: &Request<Bytes>) -> 
     Ok(json_response(200, &answered(platform, identity, query.value("resource"))?))
 }
 
-/// Some clients leave the workspace's own identity unnamed.
+/// Answers as Machine Learning. Some clients do not name the workspace's own identity.
 pub(super) fn machine_learning(
     platform: &Platform<'_>,
     request: &Request<Bytes>,
@@ -30,7 +31,7 @@ pub(super) fn machine_learning(
     Ok(json_response(200, &answered(platform, identity, query.value("resource"))?))
 }
 
-/// The query of a GET of this version, by someone who has the platform's secret.
+/// Checks the method, the platform's secret and the version of a request. Returns its query.
 fn checked(
     platform: &Platform<'_>,
     request: &Request<Bytes>,
@@ -52,7 +53,7 @@ fn checked(
     }
 }
 
-/// The body with a new token, as most platforms word it.
+/// Returns the body with a new token, in the form of most platforms.
 pub(super) fn answered(
     platform: &Platform<'_>,
     identity: &ManagedIdentity,

@@ -1,4 +1,4 @@
-//! The instance metadata service, version 1: plain tokens.
+//! The instance metadata service, version 1: Bearer tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::issue::{BACKDATED, MACHINE_LIFETIME};
 use crate::world::ManagedIdentity;
 
 const VERSIONS: [&str; 4] = ["2018-02-01", "2019-08-01", "2021-01-01", "2021-12-13"];
-/// How long before its end a token is not given again, in seconds.
+/// A token is not returned again if less than this is left of its lifetime, in seconds.
 const NEAR_THE_END: u64 = 300;
 
 /// `/metadata/identity/oauth2/token`
@@ -23,7 +23,7 @@ pub(super) fn token(platform: &Platform<'_>, query: &ReceivedForm) -> Result<Val
     let resource = query
         .value("resource")
         .ok_or_else(|| no(400, "invalid_request", "Required query variable 'resource' is missing"))?;
-    // The oldest version has one name for a resource id, those after it know the other one too.
+    // The oldest version has only one name for a resource id; later versions have two.
     let oldest = query.value("api-version") == Some(VERSIONS[0]);
     let names: &[&str] = match oldest {
         true => &["client_id", "object_id", "msi_res_id"],
@@ -33,7 +33,7 @@ pub(super) fn token(platform: &Platform<'_>, query: &ReceivedForm) -> Result<Val
     let (token, issued) = cached_or_new(platform, identity, resource)?;
     let until = issued.as_secs() + MACHINE_LIFETIME;
     let left = until - platform.now.as_secs() - 1;
-    // Everything is a text here.
+    // All values are texts.
     Ok(json!({
         "access_token": token.expose(),
         "client_id": identity.client_id,
@@ -47,7 +47,7 @@ pub(super) fn token(platform: &Platform<'_>, query: &ReceivedForm) -> Result<Val
     }))
 }
 
-/// The token that was given before, until its end is near, with the time of its issue.
+/// Returns the cached token with its time of issue, or a new token if the cached one expires soon.
 fn cached_or_new(
     platform: &Platform<'_>,
     identity: &ManagedIdentity,

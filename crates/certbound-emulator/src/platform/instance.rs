@@ -1,4 +1,4 @@
-//! What the machine is: the metadata that the metadata service is named for.
+//! The description of the machine, which gave the metadata service its name.
 
 use bytes::Bytes;
 use certbound_core::environment::Cloud;
@@ -11,7 +11,7 @@ use super::{No, Platform, check_version, no, nothing_here};
 use crate::answers::json_response;
 use crate::paths::{COMPUTE_PATH, VERSIONS_PATH};
 
-/// Those that have all that is answered here.
+/// The API versions that have all members of the description.
 const VERSIONS: [&str; 14] = [
     "2020-06-01",
     "2020-07-15",
@@ -29,7 +29,7 @@ const VERSIONS: [&str; 14] = [
     "2023-07-01",
 ];
 
-/// The whole as JSON, or a part of it: a leaf as text, which is the only form it has.
+/// Answers with the whole description as JSON, or with a part of it. A single value has only the format `text`.
 pub(super) fn answer(
     platform: &Platform<'_>,
     path: &str,
@@ -58,7 +58,7 @@ pub(super) fn answer(
     }
 }
 
-/// Every scalar is a text.
+/// Returns the description. All of its single values are texts.
 fn compute(platform: &Platform<'_>) -> Value {
     let machine = &platform.world.machine;
     let mut compute = json!({
@@ -76,7 +76,7 @@ fn compute(platform: &Platform<'_>) -> Value {
         Cloud::UsGovernment => "AzureUSGovernmentCloud",
         Cloud::China => "AzureChinaCloud",
         Cloud::GermanyLegacy => "AzureGermanCloud",
-        // What the newer ones call themselves is not known.
+        // The names of the newer clouds are not documented.
         _ => return compute,
     };
     compute["azEnvironment"] = json!(environment);

@@ -1,4 +1,4 @@
-//! What the machine's services remember from one request to the next.
+//! The state that the machine's services keep between requests.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,16 +8,16 @@ use certbound_core::time::UnixTime;
 
 use super::throttle::Throttle;
 
-/// The most entries of each kind; strangers choose the names.
+/// The maximum number of entries of each kind. Clients choose the names, so there must be a limit.
 const MAX_ENTRIES: usize = 1_000;
 
-/// All of it; a reset empties it.
+/// The whole state. A reset empties it.
 #[derive(Default)]
 pub(crate) struct Memory {
     pub(super) throttle: Throttle,
-    /// Plain tokens of the metadata service, by identity and resource, with the time of their issue.
+    /// Bearer tokens of the metadata service by identity and resource, with the time of their issue.
     pub(super) tokens: Cache<(Arc<Secret>, UnixTime)>,
-    /// Certificates (DER), by identity and the hash of their key.
+    /// Certificates (DER) by identity and by the hash of their key.
     pub(super) certificates: Cache<Vec<u8>>,
 }
 
@@ -29,7 +29,7 @@ impl Memory {
     }
 }
 
-/// Values by two names, each for a time.
+/// Values by two names, each with the time in which it is valid.
 pub(crate) struct Cache<V>(Mutex<HashMap<(String, String), Entry<V>>>);
 
 struct Entry<V> {
@@ -45,7 +45,7 @@ impl<V> Default for Cache<V> {
 }
 
 impl<V: Clone> Cache<V> {
-    /// What was put under the two names, if `now` is its time.
+    /// Returns the value of the two names, if it is valid at `now`.
     pub(super) fn get(&self, names: (&str, &str), now: UnixTime) -> Option<V> {
         let key = (names.0.to_owned(), names.1.to_owned());
         let entries = self.entries();
@@ -53,7 +53,8 @@ impl<V: Clone> Cache<V> {
         Some(entry.value.clone())
     }
 
-    /// Stores `value`. Where there is no room, the expired entries are removed, and if that is not enough, all of them.
+    /// Stores `value`. If there is no room, the expired entries are removed. If that is not enough, all entries are
+    /// removed.
     pub(super) fn put(&self, names: (&str, &str), from: UnixTime, until: UnixTime, value: V) {
         let mut entries = self.entries();
         if entries.len() >= MAX_ENTRIES {
@@ -89,7 +90,7 @@ mod tests {
             cache.put((&n.to_string(), ""), at(10), at(20), 2);
             assert!(cache.entries().len() <= MAX_ENTRIES);
         }
-        // Those that are over make room first.
+        // Expired entries are removed first.
         let cache = Cache::default();
         cache.put(("a", ""), at(0), at(100), 0);
         for n in 1..=MAX_ENTRIES {

@@ -1,24 +1,24 @@
-//! Which identity a request means: the machine's own, or the one that it names.
+//! The identity that a request selects: the machine's own, or a named one.
 
 use certbound_core::request::ReceivedForm;
 
 use super::{No, Platform, no};
 use crate::world::ManagedIdentity;
 
-/// Every name that some platform has for the parameter.
+/// All names that the platforms have for this parameter.
 const SELECTORS: [&str; 7] =
     ["client_id", "clientid", "object_id", "principalId", "mi_res_id", "msi_res_id", "resource_id"];
 
-/// The first parameter that selects an identity elsewhere, and nothing where the names in `known` are all there is.
+/// Returns the first parameter that selects an identity on a different platform but is not in `known`.
 pub(super) fn unknown_selector(query: &ReceivedForm, known: &[&str]) -> Option<&'static str> {
     SELECTORS.into_iter().find(|name| query.has(name) && !known.contains(name))
 }
 
 impl<'e> Platform<'e> {
-    /// The identity that the parameters select by one of the names in `known`; without any, the machine's own.
+    /// Returns the identity that a parameter in `known` selects. Without a parameter it is the machine's own identity.
     ///
-    /// One that is empty selects nothing, and one of another platform's is refused: passed by, it would give the
-    /// machine's own token to who asked for another.
+    /// An empty parameter selects no identity, and a parameter of a different platform is refused. If it were ignored,
+    /// a client would get the machine's own token although it asked for a different identity.
     pub(super) fn identity(
         &self,
         query: &ReceivedForm,

@@ -1,4 +1,5 @@
-//! The token service of a Service Fabric node: under TLS, by a certificate that nobody vouches for and everybody is told.
+//! The token service of a Service Fabric node. It uses TLS with a self-signed certificate, whose thumbprint programs
+//! get from their environment.
 
 use bytes::Bytes;
 use certbound_core::request::ReceivedForm;
@@ -14,10 +15,10 @@ use crate::issue::MACHINE_LIFETIME;
 use crate::paths::{SERVICE_FABRIC, without_slash};
 use crate::world::ManagedIdentity;
 
-/// The one that we speak, and the older one that others do.
+/// The version that certbound uses, and the older version that other libraries use.
 const VERSIONS: [&str; 2] = ["2020-05-01", "2019-07-01-preview"];
 
-/// Answers at the endpoint's listener, where there is nothing else.
+/// Answers at the endpoint's listener, which has no other path.
 pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Response<Bytes> {
     match token(platform, request) {
         Ok(body) => json_response(200, &body),
@@ -53,7 +54,7 @@ fn token(platform: &Platform<'_>, request: &Request<Bytes>) -> Result<Value, No>
     let capabilities = query.value("xms_cc").unwrap_or_default();
     let capabilities = capabilities.split(',').filter(|one| !one.is_empty()).map(str::to_owned).collect();
     let token = platform.plain_token(identity, resource, capabilities);
-    // What the token service says reaches the caller as the node's own failure.
+    // A refusal of the token service reaches the caller as a failure of the node.
     let token = token.map_err(|no| No { status: 500, error: "InternalServerError", ..no })?;
     Ok(json!({
         "token_type": "Bearer",
@@ -82,7 +83,7 @@ fn check_version(query: &ReceivedForm) -> Result<(), No> {
     Err(no(400, "InvalidApiVersion", text))
 }
 
-/// The application's own identity, or the one whose object id is given.
+/// Returns the application's own identity, or the one with the given object id.
 fn identity<'e>(platform: &Platform<'e>, query: &ReceivedForm) -> Result<&'e ManagedIdentity, No> {
     if let Some(name) = unknown_selector(query, &["principalId"]) {
         let text = format!("An identity is selected by 'principalId' here; '{name}' is not known.");
@@ -91,7 +92,8 @@ fn identity<'e>(platform: &Platform<'e>, query: &ReceivedForm) -> Result<&'e Man
     platform.identity(query, &["principalId"]).map_err(|_| not_found())
 }
 
-/// Every token here is new, so the hash of the one to be replaced changes nothing; that it is one is checked.
+/// Checks that the parameter is a hash. The hash of the rejected token changes nothing, because every token here is
+/// new.
 fn check_hash(query: &ReceivedForm) -> Result<(), No> {
     let is_hash =
         |hash: &str| hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));

@@ -1,4 +1,4 @@
-//! How many calls the metadata service takes: so many in a second, and of those for identities so many at once.
+//! The limits of the metadata service: calls in one second, and calls for identities at the same time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,14 +8,14 @@ use super::{No, no};
 use crate::fault::PlatformEndpoint;
 use crate::world::World;
 
-/// More calls for tokens and certificates in one second are too many.
+/// The maximum number of calls for tokens and certificates in one second.
 const IDENTITY_PER_SECOND: u32 = 20;
-/// More of them at the same time are too many.
+/// The maximum number of calls for tokens and certificates at the same time.
 const IDENTITY_AT_ONCE: usize = 5;
-/// More other calls in one second are too many.
+/// The maximum number of other calls in one second.
 const GENERAL_PER_SECOND: u32 = 5;
 
-/// The calls so far; counted always, and refused where the world says so.
+/// The calls so far. They are always counted, but refused only if the world sets `throttled`.
 #[derive(Default)]
 pub(crate) struct Throttle(Mutex<Calls>);
 
@@ -26,11 +26,11 @@ struct Calls {
     running: Arc<()>,
 }
 
-/// A second, and the calls in it.
+/// A second since 1970 and the number of calls in it.
 #[derive(Default)]
 struct Second(u64, u32);
 
-/// A call for an identity; it lasts until this is dropped, with the answer.
+/// A running call. A call for an identity counts until this value is dropped together with the answer.
 #[derive(Clone)]
 pub(crate) struct Turn {
     _running: Option<Arc<()>>,

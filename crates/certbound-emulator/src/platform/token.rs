@@ -1,4 +1,4 @@
-//! A plain token for an identity of the machine.
+//! A Bearer token for an identity of the machine.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::issue::{self, Grant, MachineClaims, Proof};
 use crate::world::{ManagedIdentity, Resource, Tenant, is_only_elsewhere};
 
 impl Platform<'_> {
-    /// The answer of a token service in which the token stands; the platforms word theirs otherwise.
+    /// Returns the token in the form of a token service's answer. Each platform changes this form.
     pub(super) fn plain_token(
         &self,
         identity: &ManagedIdentity,

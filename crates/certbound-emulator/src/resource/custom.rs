@@ -1,4 +1,4 @@
-//! Answers as RFC 6750 says, with the scheme `mtls_pop`: the orders of a small company.
+//! Answers as RFC 6750 says, with the scheme `mtls_pop`. The content is the orders of a small company.
 
 use bytes::Bytes;
 use certbound_verifier::{Answer, Refusal};

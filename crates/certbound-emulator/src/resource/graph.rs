@@ -19,7 +19,7 @@ pub(super) fn answer(
         Err(refusal) => {
             let answer = Answer::new(&refusal, &server.resource.style.words(server));
             let mut response = answer.response();
-            // The verifier's own words, with what Graph adds to every error.
+            // The text is the verifier's; the other members are those of every error of Graph.
             let told = error(server, answer.status(), answer.code(), answer.message());
             *response.body_mut() = told.into_body();
             response

@@ -1,9 +1,9 @@
-//! Which addresses an issuer outside may have: those of the public internet, so that nobody's world makes this machine ask
-//! its own network.
+//! The check of an external issuer's address. Only addresses of the public internet are allowed, so that a world cannot
+//! make the emulator send requests to the local network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether the address is one of the public internet (the IANA special-purpose registries, RFC 6890).
+/// Returns whether the address belongs to the public internet (the IANA special-purpose registries, RFC 6890).
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -11,7 +11,7 @@ pub(super) fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// The platform's own host in every Azure network: it hands out credentials, and its address looks like any other.
+/// The host of the platform in every Azure network. It issues credentials, although its address looks public.
 const AZURE_PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
@@ -30,7 +30,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [first, second, ..] = address.segments();
-    // What only wraps an address of version 4 leads where that one does.
+    // An address that contains an IPv4 address leads to that address.
     if let Some(inner) = wrapped(address) {
         return is_public_v4(inner);
     }
@@ -39,7 +39,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     global_unicast && !special && first != 0x3fff
 }
 
-/// Mapped (`::ffff:a.b.c.d`), NAT64 (`64:ff9b::/96`) and 6to4 (`2002::/16`).
+/// Returns the IPv4 address in a mapped (`::ffff:a.b.c.d`), NAT64 (`64:ff9b::/96`) or 6to4 (`2002::/16`) address.
 fn wrapped(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let inner = |high: u16, low: u16| Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
     match address.segments() {

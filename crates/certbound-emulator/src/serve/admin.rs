@@ -1,4 +1,4 @@
-//! The admin port: JSON over HTTP, under a path that only the ready line tells.
+//! The admin port: JSON over HTTP. The path begins with a token that only the ready line contains.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::emulator::Emulator;
 use crate::fault::Fault;
 use crate::journal::JournalText;
 
-/// The largest rule, in bytes of JSON: a thousand of them are kept.
+/// The largest rule, in bytes of JSON. There can be 1000 rules.
 const MAX_FAULT: usize = 16 * 1024;
 
-/// What the admin port offers, and to whom.
+/// The admin interface, with its token and its host names.
 pub(super) struct Surface {
     emulator: Arc<Emulator>,
     token: String,
@@ -39,7 +39,7 @@ pub(super) async fn connection(stream: TcpStream, connection: Connection, surfac
         let surface = Arc::clone(&surface);
         async move {
             Ok::<_, Infallible>(match whole(request).await {
-                // Making a key takes a while, and the proxy shall answer meanwhile.
+                // Making a key takes time, and the proxy must answer meanwhile.
                 Ok(request) => tokio::task::spawn_blocking(move || surface.answer(&request))
                     .await
                     .unwrap_or_else(|_| error(StatusCode::INTERNAL_SERVER_ERROR, "the emulator failed")),
@@ -72,8 +72,9 @@ impl Surface {
         }
     }
 
-    /// Whether the request names this port. A web page can be made to call it under a name of its own choosing, but not to
-    /// send its `Host`. An authority in the request line goes before that (RFC 9112, section 3.2.2), so it counts too.
+    /// Returns whether the request names this port. A web page can send requests under a name that its author controls,
+    /// but it cannot send this `Host`. An authority in the request line has priority over `Host` (RFC 9112, section
+    /// 3.2.2), so it is checked too.
     fn is_named(&self, request: &Request<Bytes>) -> bool {
         let ours = |host: &str| self.hosts.iter().any(|ours| ours == host);
         let mut hosts = request.headers().get_all(HOST).iter();

@@ -1,4 +1,4 @@
-//! What the ports share: a stream that can be reset, and bodies in and out.
+//! Code that all ports share: a stream that can be reset, and the bodies of requests and responses.
 
 use std::io;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ use crate::emulator::MAX_BODY;
 /// Reads the whole body.
 ///
 /// # Errors
-/// The answer to give instead: 413 for a body above the limit, 408 for a slow one, 400 for a broken one.
+/// The answer to send instead: 413 for a body above the limit, 408 for a slow body, 400 for a broken body.
 pub(super) async fn whole(
     request: Request<certbound_serve::Body>,
 ) -> Result<Request<Bytes>, Response<ResponseBody>> {
@@ -36,7 +36,7 @@ pub(super) async fn whole(
     Err(last(status))
 }
 
-/// An empty answer, after which the connection closes: the rest of the request was not read.
+/// Returns an empty answer. The connection closes after it, because the rest of the request was not read.
 fn last(status: StatusCode) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::whole(Bytes::new()));
     *response.status_mut() = status;
@@ -44,7 +44,7 @@ fn last(status: StatusCode) -> Response<ResponseBody> {
     response
 }
 
-/// A body that is sent whole or piece by piece, or breaks off.
+/// A body that is sent whole, in pieces, or only in part.
 pub(super) struct ResponseBody {
     bytes: Option<Bytes>,
     more: Option<Box<dyn Iterator<Item = Bytes> + Send>>,
@@ -63,12 +63,12 @@ impl ResponseBody {
         Self { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()), more: None, broken: Break::Never }
     }
 
-    /// Sends each piece before the next one is made.
+    /// Returns a body of pieces. Each piece is sent before the next one is made.
     pub(super) fn in_pieces(pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
         Self { bytes: None, more: Some(Box::new(pieces)), broken: Break::Never }
     }
 
-    /// Announces the whole body and sends the first `length` bytes of it.
+    /// Returns a response that announces the whole body but sends only its first `length` bytes.
     pub(super) fn truncated(response: Response<Bytes>, length: usize) -> Response<Self> {
         let mut response = response.map(|bytes| (bytes.len(), bytes.slice(..length.min(bytes.len()))));
         let announced = HeaderValue::from(response.body().0);
@@ -94,7 +94,7 @@ impl Body for ResponseBody {
         match self.broken {
             Break::Never => Poll::Ready(None),
             Break::AfterFlush => {
-                // One pause, in which what was given so far is written out.
+                // Returns `Pending` once, so that hyper writes the data that it has so far.
                 self.broken = Break::Now;
                 context.waker().wake_by_ref();
                 Poll::Pending
@@ -117,14 +117,14 @@ impl Body for ResponseBody {
     }
 }
 
-/// A TCP stream that can be made to end in a reset.
+/// A TCP stream that can end in a reset.
 pub(super) struct Resettable {
     stream: TcpStream,
     reset: Arc<AtomicBool>,
 }
 
 impl Resettable {
-    /// The stream, and the switch: once true, the stream ends in a reset.
+    /// Returns the stream and a switch. If the switch is true, the stream ends in a reset.
     pub(super) fn new(stream: TcpStream) -> (Self, Arc<AtomicBool>) {
         let reset = Arc::new(AtomicBool::new(false));
         (Self { stream, reset: Arc::clone(&reset) }, reset)
@@ -134,7 +134,7 @@ impl Resettable {
 impl Drop for Resettable {
     fn drop(&mut self) {
         if self.reset.load(Ordering::SeqCst) {
-            // If it fails the connection is merely closed.
+            // If this fails, the connection is closed without a reset.
             let _ = self.stream.set_zero_linger();
         }
     }

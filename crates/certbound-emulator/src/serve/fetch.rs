@@ -1,4 +1,4 @@
-//! Fetching an external issuer's keys: by discovery, over HTTPS, from the public internet, within limits.
+//! The fetch of an external issuer's keys: by discovery, over HTTPS, from the public internet, within limits.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,12 +20,12 @@ use super::address::is_public;
 use crate::emulator::Emulator;
 use crate::world::ExternalIssuer;
 
-/// For both documents together.
+/// The time limit for both documents together.
 const LIMIT: Duration = Duration::from_secs(10);
 const MAX_BYTES: usize = 256 * 1024;
 const MAX_KEYS: usize = 64;
 
-/// Why an issuer's keys could not be had.
+/// The reason why an issuer's keys could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("'{0}' is not an https URL with a host name")]
@@ -48,12 +48,12 @@ pub(super) enum FetchError {
     Roots(rustls::Error),
 }
 
-/// Fetches the keys that must be had before this request can be decided. Many requests at once cause one fetch, which goes
-/// on when the request that began it goes away.
+/// Fetches the keys that are needed to decide this request. Requests at the same time share one fetch. The fetch
+/// continues if the request that began it is cancelled.
 pub(super) async fn learn(emulator: &Arc<Emulator>, request: &Request<Bytes>) {
     let Some(issuer) = emulator.issuer_to_ask(emulator.now(), request) else { return };
     let turn = emulator.turn_to_ask(issuer).lock_owned().await;
-    // Another request may have learned them while this one waited.
+    // A different request may have fetched the keys while this one waited.
     let Some(issuer) = emulator.issuer_to_ask(emulator.now(), request).cloned() else { return };
     let emulator = Arc::clone(emulator);
     let asking = tokio::spawn(async move {
@@ -61,11 +61,11 @@ pub(super) async fn learn(emulator: &Arc<Emulator>, request: &Request<Bytes>) {
         emulator.learn_issuer(&issuer.issuer, keys, emulator.now());
         drop(turn);
     });
-    // It neither panics nor is aborted; a runtime that shuts down ends this request too.
+    // The task neither panics nor is aborted. If the runtime shuts down, this request ends too.
     let _ = asking.await;
 }
 
-/// The keys that the issuer publishes now.
+/// Fetches the keys that the issuer publishes now.
 async fn keys(issuer: &ExternalIssuer) -> Result<Vec<Map<String, Value>>, FetchError> {
     let identity = identity(issuer).map_err(FetchError::Roots)?;
     let fetch = Fetch { identity, private: issuer.private_address_allowed };
@@ -118,12 +118,12 @@ impl Fetch {
         json::parse_object(answer.body()).map_err(|_| FetchError::Document(shown(), "a JSON object"))
     }
 
-    /// The address to connect to: looked up once, and connected to as it was judged.
+    /// Looks up the host once and returns the address to connect to. So the checked address is the one that is used.
     async fn address(&self, host: &str, port: u16) -> Result<SocketAddr, FetchError> {
         let unreachable = |error: io::Error| FetchError::Unreachable(host.to_owned(), error.to_string());
         let found: Vec<SocketAddr> =
             tokio::net::lookup_host((host, port)).await.map_err(unreachable)?.collect();
-        // One private address among public ones is no accident either.
+        // A single private address among public ones is refused too.
         if let Some(private) = found.iter().find(|found| !self.private && !is_public(found.ip())) {
             return Err(FetchError::Address(host.to_owned(), private.ip()));
         }
@@ -150,7 +150,7 @@ fn identity(issuer: &ExternalIssuer) -> Result<Identity, rustls::Error> {
         None => builder.with_platform_verifier()?,
         Some(pem) => {
             let mut roots = rustls::RootCertStore::empty();
-            // The world's check has read them.
+            // The check of the world has read these certificates.
             roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem.as_bytes()).flatten());
             builder.with_root_certificates(roots)
         }

@@ -1,4 +1,5 @@
-//! The proxy port: CONNECT to an emulated host, TLS by its own certificate, then HTTP into the emulator.
+//! The proxy port: it accepts CONNECT to an emulated host, then TLS with that host's certificate, then HTTP requests
+//! for the emulator.
 
 use std::convert::Infallible;
 use std::io;
@@ -25,10 +26,10 @@ use crate::emulator::Emulator;
 use crate::fault::FaultEffect;
 use crate::tls_facts::TlsFacts;
 
-/// How long a client may take to close after an alert.
+/// The time in which a client has to close the connection after an alert.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// One client of the proxy, from CONNECT to the end of its tunnel.
+/// Serves one client of the proxy, from CONNECT to the end of its tunnel.
 pub(super) async fn connection(
     stream: TcpStream,
     connection: Connection,
@@ -46,7 +47,7 @@ pub(super) async fn connection(
     }
 }
 
-/// One client that means the real host: its name is the one of the TLS handshake.
+/// Serves one client that connects to a real host name. The TLS handshake names the host.
 pub(super) async fn direct(
     stream: TcpStream,
     connection: Connection,
@@ -59,7 +60,7 @@ pub(super) async fn direct(
     }
 }
 
-/// Answers until there is a CONNECT to an emulated host, or no connection any more.
+/// Answers until the client sends a CONNECT to an emulated host, or until the connection ends.
 async fn connect(
     stream: Resettable,
     connection: &Connection,
@@ -101,8 +102,8 @@ fn destination(request: &Request<Body>, emulator: &Emulator) -> Result<String, (
     Ok(host.to_ascii_lowercase())
 }
 
-/// TLS with the client, then its requests. `host`: the one that the tunnel was asked for; without a tunnel the handshake
-/// names it.
+/// Performs the TLS handshake and serves the requests. `host` is the destination of the tunnel. Without a tunnel the
+/// handshake names the host.
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     connection: &Connection,
@@ -139,14 +140,14 @@ async fn serve(
     connection.http1(stream, service).await
 }
 
-/// Ends a connection whose handshake failed. What the client sent meanwhile is read: left there, it would end the
-/// connection by a reset, which can overtake the alert.
+/// Ends a connection whose handshake failed. The data that the client sent meanwhile is read and ignored. Unread data
+/// would end the connection by a reset, which can arrive before the alert.
 async fn leave(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let rest = async {
         stream.shutdown().await?;
         tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
     };
-    // Nothing is owed to a client that does not close.
+    // If the client does not close in time, the connection is dropped.
     let _ = tokio::time::timeout(FAREWELL, rest).await;
 }
 

@@ -1,4 +1,4 @@
-//! The machine's own services: its metadata service by plain HTTP, and Service Fabric's token service by TLS.
+//! The machine's services: plain HTTP for the metadata service, TLS for Service Fabric's token service.
 
 use std::io;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::front_door::facts;
 use crate::emulator::Emulator;
 use crate::fault::FaultEffect;
 
-/// One client; `own_host` is the `host:port` that this listener goes by.
+/// Serves one client. `own_host` is the listener's own `host:port`.
 pub(super) async fn connection(
     stream: TcpStream,
     connection: Connection,
@@ -34,13 +34,13 @@ pub(super) async fn connection(
     }
 }
 
-/// The TLS of Service Fabric's token service: with its own certificate, and with one that is not.
+/// The TLS configurations of Service Fabric's token service: with its own certificate, and with a foreign one.
 pub(super) struct NodeTls {
     pub(super) own: Arc<ServerConfig>,
     pub(super) foreign: Arc<ServerConfig>,
 }
 
-/// One client of Service Fabric's token service, which is known by its certificate.
+/// Serves one client of Service Fabric's token service.
 pub(super) async fn node_connection(
     stream: TcpStream,
     connection: Connection,

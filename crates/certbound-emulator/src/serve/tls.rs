@@ -1,4 +1,5 @@
-//! TLS as the real hosts do it: a client certificate is asked for or not, never demanded, and never judged here.
+//! TLS as the real hosts use it. A host may ask for a client certificate, but it accepts a connection without one and
+//! does not check it here.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,10 +16,11 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use crate::emulator::Emulator;
 use crate::error::EmulatorError;
 
-/// The most hosts whose certificates are kept; vault names are for strangers to choose.
+/// The maximum number of hosts whose certificates are cached. Clients choose the names of vaults, so there must be a
+/// limit.
 const MAX_HOSTS: usize = 256;
 
-/// One TLS configuration per host, made when first needed.
+/// The TLS configurations of the hosts. Each is made when it is needed for the first time.
 pub(super) struct Configurations {
     emulator: Arc<Emulator>,
     provider: Arc<CryptoProvider>,
@@ -37,7 +39,7 @@ impl Configurations {
         Ok(Self { emulator, provider, by_host: Mutex::default(), refusing: Arc::new(refusing) })
     }
 
-    /// The configuration for `host`, lower case; the caller has checked that it is emulated.
+    /// Returns the configuration for `host`, which is in lower case. The caller has checked that the host is emulated.
     pub(super) fn of(&self, host: &str) -> Result<Arc<ServerConfig>, EmulatorError> {
         let mut by_host = self.by_host.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(config) = by_host.get(host) {
@@ -51,12 +53,12 @@ impl Configurations {
         Ok(config)
     }
 
-    /// Fails the handshake with an alert.
+    /// Returns a configuration that fails the handshake with an alert.
     pub(super) fn refusing(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.refusing)
     }
 
-    /// As [`Configurations::of`], but every client certificate is refused by an alert. Not kept.
+    /// Like [`Configurations::of`], but it refuses every client certificate by an alert. The result is not cached.
     pub(super) fn blaming(&self, host: &str) -> Result<Arc<ServerConfig>, EmulatorError> {
         let (chain, key) = self.emulator.host_certificate(host)?;
         let any = AnyClientCertificate::new(Arc::clone(&self.provider));
@@ -69,8 +71,8 @@ impl Configurations {
         Ok(Arc::new(config))
     }
 
-    /// The configuration of Service Fabric's server: one certificate for whoever connects, its own or a foreign one, and
-    /// no question for another.
+    /// Returns the configuration of Service Fabric's server, with its own or a foreign certificate. It does not ask for
+    /// a client certificate.
     pub(super) fn of_service_fabric(&self, foreign: bool) -> Result<Arc<ServerConfig>, EmulatorError> {
         let (chain, key) = self.emulator.service_fabric_certificate(foreign)?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
@@ -95,14 +97,14 @@ impl Configurations {
         let mut config = builder.with_single_cert(chain, key).map_err(EmulatorError::key_material)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         if !self.emulator.world().session_resumption {
-            // A resumed session repeats no client authentication.
+            // A resumed session does not repeat the client's authentication.
             never_resume(&mut config);
         }
         Ok(config)
     }
 }
 
-/// Asks for a certificate as every token host does, and refuses whichever comes.
+/// Asks for a client certificate as every token host does, and refuses every certificate.
 #[derive(Debug)]
 struct RevokedClientCertificate(AnyClientCertificate);
 

@@ -1,4 +1,4 @@
-//! The fetch against a server on this machine that does everything an issuer must not.
+//! The fetch from a server on this machine that breaks each rule for issuers.
 
 use rcgen::generate_simple_self_signed;
 use rustls::ServerConfig;
@@ -9,7 +9,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
-/// Answers with the text that `answer` gives for a path; nothing at all for none.
+/// Starts an issuer that answers each path with the text of `answer`. For `None` it never answers.
 async fn issuer(answer: impl Fn(&str, &str) -> Option<String> + Send + Sync + 'static) -> ExternalIssuer {
     let made = generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -55,7 +55,7 @@ fn document(base: &str) -> String {
     format!(r#"{{"issuer":"{base}","jwks_uri":"{base}/keys"}}"#)
 }
 
-/// What `answer` leads to, in words.
+/// Returns the outcome of a fetch as a text.
 async fn outcome(answer: impl Fn(&str, &str) -> Option<String> + Send + Sync + 'static) -> String {
     let issuer = issuer(answer).await;
     match keys(&issuer).await {
@@ -109,7 +109,7 @@ async fn s72_what_an_issuer_must_not_do_ends_the_fetch() {
     assert!(outcome(|_, _| Some("nonsense".to_owned())).await.contains("broke off"));
 }
 
-/// Time stands still but for the limit: nothing here waits ten seconds.
+/// The time is paused and moves only to the time limit, so the test does not wait ten seconds.
 #[tokio::test(start_paused = true)]
 async fn s72_an_issuer_that_never_answers_is_given_up() {
     assert_eq!(outcome(|_, _| None).await, "it took longer than 10 s");
