@@ -10,6 +10,7 @@ mod bad_input;
 mod demo_and_endpoint;
 mod dry_run;
 mod emulator;
+mod examples;
 mod flow;
 mod hostile;
 mod isolated;

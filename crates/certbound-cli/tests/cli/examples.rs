@@ -1,0 +1,31 @@
+//! The library's examples run against the emulator, as their README says.
+
+use std::path::Path;
+
+use crate::support::{certbound, stderr, stdout};
+
+/// Each example with a text that it prints only if it did its work.
+const EXAMPLES: [(&str, &str); 7] = [
+    ("two_legs", "again from   Cache"),
+    ("resource_call", "certificate_requested: true"),
+    ("managed_identity", "bound to"),
+    ("bearer_leg2", "client-assertion-type:jwt-pop"),
+    ("assertion_from_elsewhere", "client_assertion=<redacted"),
+    ("tenants", "2 tokens in the cache"),
+    ("any_source", "AnyClient(\"ManagedIdentity\"): bound to"),
+];
+
+#[test]
+fn each_example_does_what_it_shows() {
+    let folder = Path::new(env!("CARGO_BIN_EXE_certbound")).parent().unwrap().join("examples");
+    for (example, printed) in EXAMPLES {
+        let program = folder.join(example);
+        assert!(program.exists(), "`cargo build --examples` builds {}", program.display());
+        let output = certbound().args(["emulator", "run", "--"]).arg(program).output().unwrap();
+        assert!(
+            output.status.success() && stdout(&output).contains(printed),
+            "{example}: {}",
+            stderr(&output)
+        );
+    }
+}

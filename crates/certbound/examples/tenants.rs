@@ -1,0 +1,42 @@
+//! One application in several tenants at the same time, with one cache.
+//!
+//! A multi-tenant application asks each tenant for a token of its own. The clients share connections and a cache, and tokens
+//! of different tenants never meet.
+
+use certbound::{Authority, BindingCertificate, Client, Cloud, Network, ResourceScope, TenantId, TokenCache};
+use futures_util::future::join_all;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let home = TenantId::parse("bea21ebe-8b64-4d06-9f6d-6a889b120a7c")?;
+    let tenants = [home.clone(), TenantId::parse("5f1c2a7e-3d94-4b58-9c06-8e2b7a14d3f0")?];
+    let app = "7d30b8f1-2c46-4a9e-95e7-b14f8c06d2a8";
+
+    let (network, cache) = (Network::from_env()?, TokenCache::new());
+    let client = Client::builder(Authority::public(home), app)
+        .with_network(&network)
+        .with_cache(cache.clone())
+        .with_certificate(BindingCertificate::from_pem_file(certificate_path())?)
+        .build()?;
+
+    let graph = ResourceScope::graph(Cloud::Public);
+    let tokens = join_all(
+        tenants.iter().map(|tenant| client.bound_token(&graph).tenant(tenant.clone()).into_future()),
+    )
+    .await;
+    for (tenant, token) in tenants.iter().zip(tokens) {
+        match token {
+            Ok(token) => println!("{tenant}   expires at {}", token.expires_at()),
+            // One tenant's refusal does not concern the others.
+            Err(error) => println!("{tenant}   {}: {error}\n   {}", error.code(), error.fix()),
+        }
+    }
+    println!("{} tokens in the cache", cache.len());
+    Ok(())
+}
+
+/// The first argument, or the certificate of the emulator.
+fn certificate_path() -> String {
+    let emulator = || std::env::var("CERTBOUND_EMULATOR_CERTIFICATE").ok();
+    std::env::args().nth(1).or_else(emulator).unwrap_or_else(|| "app.pem".to_owned())
+}
