@@ -110,7 +110,7 @@ impl BindingCertificate {
     /// Does the same as [`BindingCertificate::from_pem`] with a file.
     ///
     /// # Errors
-    /// Also [`Unreadable`](BindingCertificateError::Unreadable).
+    /// The same errors, and [`Unreadable`](BindingCertificateError::Unreadable) if the file cannot be read.
     pub fn from_pem_file(path: impl AsRef<Path>) -> Result<Self, BindingCertificateError> {
         Self::from_pem(&read_file(path.as_ref())?)
     }
@@ -118,7 +118,7 @@ impl BindingCertificate {
     /// Does the same as [`BindingCertificate::from_pem_pair`] with two files.
     ///
     /// # Errors
-    /// Also [`Unreadable`](BindingCertificateError::Unreadable).
+    /// The same errors, and [`Unreadable`](BindingCertificateError::Unreadable) if the file cannot be read.
     pub fn from_pem_files(
         chain: impl AsRef<Path>,
         key: impl AsRef<Path>,
@@ -129,7 +129,7 @@ impl BindingCertificate {
     /// Does the same as [`BindingCertificate::from_encrypted_pem`] with two files, which may be the same file.
     ///
     /// # Errors
-    /// Also [`Unreadable`](BindingCertificateError::Unreadable).
+    /// The same errors, and [`Unreadable`](BindingCertificateError::Unreadable) if the file cannot be read.
     pub fn from_encrypted_pem_files(
         chain: impl AsRef<Path>,
         key: impl AsRef<Path>,
@@ -141,7 +141,7 @@ impl BindingCertificate {
     /// Does the same as [`BindingCertificate::from_pfx`] with a file. The cargo feature `pfx` adds this function.
     ///
     /// # Errors
-    /// Also [`Unreadable`](BindingCertificateError::Unreadable).
+    /// The same errors, and [`Unreadable`](BindingCertificateError::Unreadable) if the file cannot be read.
     #[cfg(feature = "pfx")]
     pub fn from_pfx_file(
         path: impl AsRef<Path>,

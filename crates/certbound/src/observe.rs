@@ -96,7 +96,7 @@ pub struct JwtPop {
     pub presents: Option<Thumbprint>,
 }
 
-/// One line of the report.
+/// One check of the report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Check {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError, Weak};
 
 use certbound_core::certificate::Thumbprint;
 
-/// One opening of a private key. A key that is opened again has another number, because the older handle may no longer work.
+/// One opening of a private key. A key that is opened again has a new number, because the older handle may no longer work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct KeyId(u64);
 
