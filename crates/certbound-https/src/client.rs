@@ -21,7 +21,7 @@ use crate::stream::{Shown, TlsFacts};
 /// An idle connection is closed after this time. Services close idle connections after two minutes or more.
 const IDLE: Duration = Duration::from_secs(90);
 /// The interval of pings on an HTTP/2 connection with open requests, and the time that a ping may take.
-const PING: Duration = Duration::from_secs(20);
+const PING: Duration = Duration::from_secs(10);
 /// The maximum number of idle connections to one host.
 const MAX_IDLE: usize = 64;
 

@@ -10,6 +10,7 @@ use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
+use tokio::runtime::Builder;
 
 use crate::server::{Asks, config};
 
@@ -44,6 +45,10 @@ impl Server {
                         let authority = request.uri().authority().map(ToString::to_string);
                         log.lock().unwrap().push((number, request.version(), authority));
                         let answer = http::Response::new(Full::new(Bytes::from(vec![b'x'; body])));
+                        if request.uri().path() == "/stop" {
+                            // The whole server stops, if its runtime has one thread.
+                            std::thread::park();
+                        }
                         let is_slow = request.uri().path() == "/slow";
                         async move {
                             if is_slow {
@@ -68,8 +73,12 @@ impl Server {
     }
 
     fn network(&self) -> Network {
+        self.network_with_limit(Duration::from_secs(30))
+    }
+
+    fn network_with_limit(&self, limit: Duration) -> Network {
         let builder = Network::builder().no_proxy().only_roots_pem(self.root_pem.clone());
-        builder.max_body_bytes(1000).exchange_timeout(Duration::from_secs(20)).build().unwrap()
+        builder.max_body_bytes(1000).exchange_timeout(limit).build().unwrap()
     }
 
     /// Connection and version of each request.
@@ -141,13 +150,31 @@ async fn a_resource_that_does_not_ask_for_the_certificate_sees_no_request() {
 #[tokio::test]
 async fn an_answer_has_the_same_limits() {
     let server = Server::start(Asks::ForCertificate, &["h2"], 1001).await;
-    let (transport, binding) = (server.network().transport(), binding());
+    // Shorter than the interval of the pings.
+    let network = server.network_with_limit(Duration::from_secs(5));
+    let (transport, binding) = (network.transport(), binding());
     let error = transport.send(post(&server.url), Via::Resource(&binding)).await.unwrap_err();
     assert!(matches!(error, TransportError::TooLarge { limit: 1000, .. }), "{error:?}");
-    // It cost the connection nothing.
+    // The connection is used again.
     tokio::time::pause();
     let slow = format!("{}slow", server.url);
     let error = transport.send(post(&slow), Via::Resource(&binding)).await.unwrap_err();
     assert!(matches!(error, TransportError::TimedOut { .. }), "{error:?}");
     assert_eq!(server.seen(), [(0, http::Version::HTTP_2); 2]);
+}
+
+/// The client's time moves by itself while it waits, so a ping is late at once.
+#[test]
+fn a_server_that_answers_no_ping_loses_the_connection_before_the_limit() {
+    let elsewhere = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let server = elsewhere.block_on(Server::start(Asks::ForCertificate, &["h2"], 1));
+    let (transport, binding) = (server.network().transport(), binding());
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let error = runtime.block_on(async {
+        transport.send(post(&server.url), Via::Resource(&binding)).await.unwrap();
+        tokio::time::pause();
+        transport.send(post(&format!("{}stop", server.url)), Via::Resource(&binding)).await.unwrap_err()
+    });
+    elsewhere.shutdown_background();
+    assert!(matches!(error, TransportError::Interrupted { .. }), "{error:?}");
 }
