@@ -1,4 +1,4 @@
-//! The token service: what it publishes, and the tokens that it gives.
+//! The token service: its published documents, and the tokens that it issues.
 
 mod assertion;
 mod certificate;
@@ -24,10 +24,10 @@ use crate::keys::{IssuerKeys, SigningKeys};
 use crate::tls_facts::TlsFacts;
 use crate::world::{Application, Tenant, World};
 
-/// How far clocks may differ; the real service bears about five minutes.
+/// The allowed difference between clocks. The real service allows about five minutes.
 const LEEWAY: Duration = Duration::from_secs(300);
 
-/// The token service as one request sees it.
+/// The token service, with the context of one request.
 pub(crate) struct TokenService<'e> {
     pub(crate) world: &'e World,
     pub(crate) keys: &'e SigningKeys,
@@ -38,15 +38,15 @@ pub(crate) struct TokenService<'e> {
     pub(crate) cloud: Cloud,
     /// Whether the request came to a mutual-TLS host.
     pub(crate) mutual_tls: bool,
-    /// Since when the world is as it is.
+    /// The time of the start or of the last reset.
     pub(crate) since: UnixTime,
-    /// The keys of issuers that are served here.
+    /// The keys of external issuers that the emulator serves.
     pub(crate) issuers: &'e IssuerKeys,
     pub(crate) fetched: &'e FetchedKeys,
     pub(crate) used: &'e UsedAssertions,
 }
 
-/// Who asks, as far as it is established before the proof.
+/// The facts of the caller that are known before its credential is checked.
 pub(crate) struct Caller<'a> {
     pub(crate) tenant: &'a Tenant,
     pub(crate) application: &'a Application,

@@ -1,4 +1,4 @@
-//! What exists: tenants, applications with their credentials, and resources.
+//! The world: tenants, applications with their credentials, and resources.
 
 pub mod builtin;
 mod check;
@@ -18,46 +18,47 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::cloud::is_only_elsewhere;
 pub use self::error::{WorldError, WorldMistake};
 
-/// Everything the emulator knows about; fixed while it runs.
+/// The configuration of the emulator. It does not change while the emulator runs.
 ///
-/// It holds no keys and no users. Identifiers are compared byte for byte; write GUIDs in lower case.
+/// It contains no private keys and no users. Identifiers are compared byte for byte, so write GUIDs in lower case.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct World {
-    /// The directories.
+    /// The tenants.
     #[serde(default)]
     pub tenants: Vec<Tenant>,
-    /// The applications, each with its home directory.
+    /// The applications.
     #[serde(default)]
     pub applications: Vec<Application>,
-    /// The resources tokens are asked for.
+    /// The resources for which tokens are requested.
     #[serde(default)]
     pub resources: Vec<Resource>,
-    /// Certificate authorities that SN/I trusts beside the emulator's own, PEM.
+    /// Certificate authorities that SN/I trusts in addition to the emulator's own, PEM.
     #[serde(default)]
     pub trusted_authorities: Vec<String>,
     /// Token issuers other than Entra.
     #[serde(default)]
     pub external_issuers: Vec<ExternalIssuer>,
-    /// How long after the start, or a reset, federated credentials are still unknown (70021), in seconds. Default: 0.
+    /// The time after the start or a reset in which federated credentials are still unknown (70021), in seconds.
+    /// Default: 0.
     #[serde(default)]
     pub propagation_seconds: u64,
-    /// Whether an assertion works once only (700024 from then on). Default: as long as it lives.
+    /// Whether an assertion works only once (then 700024). Default: it works until it expires.
     #[serde(default)]
     pub one_time_assertions: bool,
-    /// The identities of the machine that programs believe to run on; each is an application too, of the same client id.
+    /// The managed identities of the machine. Each is also an application with the same client id.
     #[serde(default)]
     pub managed_identities: Vec<ManagedIdentity>,
-    /// That machine.
+    /// The machine on which programs with a managed identity run.
     #[serde(default)]
     pub machine: Machine,
-    /// Whether TLS sessions may be resumed. Off: every connection proves the client's key anew.
+    /// Whether TLS sessions may be resumed. Default: no, so that every connection proves the client's key.
     #[serde(default)]
     pub session_resumption: bool,
 }
 
-/// A directory. It exists in every cloud, under that cloud's issuer.
+/// A tenant. It exists in every cloud, under that cloud's issuer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -76,48 +77,49 @@ pub struct Tenant {
 pub struct Application {
     /// Its client id, a GUID.
     pub id: String,
-    /// The tenant it is registered in.
+    /// The tenant in which it is registered.
     pub home_tenant: String,
-    /// The object id of its service principal, by tenant id; a tenant not named here does not know the application.
+    /// The object id of its service principal, by tenant id. A tenant that is not listed does not know the application.
     pub principals: BTreeMap<String, String>,
-    /// Whether it may sign in at all. Default: true.
+    /// Whether it can get tokens. Default: true.
     #[serde(default = "yes")]
     pub enabled: bool,
     /// Whether Microsoft enabled it for mutual TLS (51000 if not). Default: true.
     #[serde(default = "yes")]
     pub mutual_tls_enabled: bool,
-    /// Its client secrets; never written out.
+    /// Its client secrets. They are never written out.
     #[serde(default, skip_serializing)]
     pub secrets: Vec<String>,
-    /// Client secrets that have expired (7000222); never written out.
+    /// Client secrets that have expired (7000222). They are never written out.
     #[serde(default, skip_serializing)]
     pub expired_secrets: Vec<String>,
-    /// Subject names trusted by subject name and issuer (SN/I), such as `CN=certbound-demo-app`.
+    /// The subjects that SN/I trusts, such as `CN=certbound-demo-app`.
     #[serde(default)]
     pub trusted_subjects: Vec<String>,
-    /// Certificates registered one by one, PEM; good for signed assertions, not for mutual TLS.
+    /// Certificates that are registered one by one, PEM. They can sign assertions, but cannot be used for mutual TLS.
     #[serde(default)]
     pub registered_certificates: Vec<String>,
-    /// Its federated identity credentials, at most 20.
+    /// Its federated credentials, at most 20.
     #[serde(default)]
     pub federated_credentials: Vec<FederatedCredential>,
-    /// Application permissions, by the resource's application id.
+    /// Its application permissions, by the resource's application id.
     #[serde(default)]
     pub roles: BTreeMap<String, Vec<String>>,
 }
 
-/// A federated identity credential: issuer, audience, and the subject where it has one, are compared exactly.
+/// A federated credential. The issuer, the audience and the subject, if there is one, are compared exactly.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FederatedCredential {
     /// The `iss` of the assertion.
     pub issuer: String,
-    /// The `sub` of the assertion. Empty with an expression.
+    /// The `sub` of the assertion. It is empty if there is an expression.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subject: String,
-    /// Instead of a subject, a flexible credential: `claims['sub'] matches 'repo:contoso/*'`, by `eq` or `matches`
-    /// (`?` one character, `*` any number), several joined by `and`. For GitHub, GitLab and Terraform Cloud.
+    /// The expression of a flexible credential, instead of a subject: `claims['sub'] matches 'repo:contoso/*'`. The
+    /// operators are `eq` and `matches` (`?` is one character, `*` is any number). `and` joins several conditions. Only
+    /// GitHub, GitLab and Terraform Cloud have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claims_matching_expression: Option<String>,
     /// The audience, a URI such as `api://AzureADTokenExchange`.
@@ -131,17 +133,17 @@ pub struct FederatedCredential {
 pub struct ExternalIssuer {
     /// The `iss` of its tokens.
     pub issuer: String,
-    /// The emulator itself is this issuer: it serves metadata and keys, and signs a token for whoever posts its claims
-    /// to `{issuer}/token`. Default: false.
+    /// Whether the emulator itself is this issuer. It then publishes metadata and keys, and signs a token for every
+    /// client that posts claims to `{issuer}/token`. Default: false.
     #[serde(default)]
     pub served: bool,
-    /// Its keys: JSON Web Keys (RFC 7517). None: they are fetched, by discovery, when they are needed.
+    /// Its keys: JSON Web Keys (RFC 7517). If there are no keys, they are fetched by discovery when they are needed.
     #[serde(default)]
     pub keys: Vec<serde_json::Map<String, serde_json::Value>>,
-    /// Certificate authorities (PEM) trusted for fetching, instead of the system's.
+    /// Certificate authorities (PEM) that are trusted for the fetch, instead of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted_roots: Option<String>,
-    /// Whether its keys may be fetched from loopback and private addresses, for an issuer on this machine.
+    /// Whether its keys may be fetched from loopback and private addresses. This is for an issuer on this machine.
     #[serde(default)]
     pub private_address_allowed: bool,
 }
@@ -151,9 +153,9 @@ pub struct ExternalIssuer {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ManagedIdentity {
-    /// Its client id: that of one of the applications, which has its principal and its roles.
+    /// Its client id. An application with the same id has its principal and its roles.
     pub client_id: String,
-    /// Its Azure resource id. None: the machine's own (system-assigned) identity.
+    /// Its Azure resource id. If it is absent, this is the machine's own (system-assigned) identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_id: Option<String>,
 }
@@ -165,29 +167,29 @@ pub struct ManagedIdentity {
 pub struct Machine {
     /// The virtual machine's id.
     pub vm_id: String,
-    /// The id of its scale set; empty for none.
+    /// The id of its scale set; empty if there is no scale set.
     pub vmss_id: String,
-    /// Its region, in which its certificates are used.
+    /// Its region. Its certificates are used in this region.
     pub location: String,
-    /// Its cloud: that of its certificates and tokens. Default: `public`.
+    /// Its cloud, which is also the cloud of its certificates and tokens. Default: `public`.
     #[serde(with = "cloud")]
     #[cfg_attr(test, schemars(schema_with = "cloud::schema"))]
     pub cloud: Cloud,
     /// Its name.
     pub name: String,
-    /// The subscription it is in.
+    /// Its subscription.
     pub subscription_id: String,
-    /// The resource group it is in.
+    /// Its resource group.
     pub resource_group: String,
     /// Whether its metadata service issues certificates (version 2). Default: true.
     pub issues_certificates: bool,
-    /// Whether it does so only with an attestation token.
+    /// Whether its metadata service requires an attestation token for a certificate.
     pub attestation_required: bool,
-    /// Whether it gives the same certificate again for the same identity and key, for half of its life, unless it is
-    /// asked with `bypass_cache=true`.
+    /// Whether its metadata service returns the same certificate again for the same identity and key, for half of the
+    /// certificate's lifetime. A request with `bypass_cache=true` always gets a new certificate.
     pub keeps_certificates: bool,
-    /// Whether it refuses more than 20 calls a second, or 5 at once, for tokens and certificates, and more than 5 a second
-    /// for the rest (429).
+    /// Whether its metadata service limits calls (429). For tokens and certificates the limits are 20 calls in a second
+    /// and 5 at the same time. For other calls the limit is 5 in a second.
     pub throttled: bool,
 }
 
@@ -209,28 +211,28 @@ impl Default for Machine {
     }
 }
 
-/// A resource: what a token is for.
+/// A resource, for which tokens are issued.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Resource {
-    /// Its identifier URIs, the first one being the usual one.
+    /// Its identifier URIs. The first one is the usual one.
     pub uris: Vec<String>,
-    /// Its application id, a GUID; the `aud` of version 2 tokens.
+    /// Its application id, a GUID. It is the `aud` of version 2 tokens.
     pub app_id: String,
-    /// The version of the tokens it takes. Default: version 2.
+    /// The version of the tokens that it accepts. Default: version 2.
     #[serde(default)]
     pub token_version: TokenVersion,
-    /// Whether it takes certificate-bound tokens. Default: refused.
+    /// Whether it accepts bound tokens. Default: refused.
     #[serde(default)]
     pub bound_tokens: BoundTokens,
-    /// How it answers. Default: custom.
+    /// The form of its answers. Default: custom.
     #[serde(default)]
     pub style: ResourceStyle,
-    /// The hosts it is served at; none for a resource that is only a name.
+    /// Its hosts. A resource without hosts is only a name.
     #[serde(default)]
     pub hosts: Vec<ResourceHost>,
-    /// What it holds, by name: secrets of a vault, orders of the custom API.
+    /// Its content, by name: the secrets of a vault, or the orders of the custom API.
     #[serde(default)]
     pub items: BTreeMap<String, String>,
 }
@@ -247,42 +249,42 @@ pub struct ResourceHost {
     pub asks_for_certificate: bool,
 }
 
-/// The version of the access tokens a resource takes.
+/// The version of the access tokens that a resource accepts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TokenVersion {
-    /// Version 1.0: issuer `https://sts.windows.net/{tenant}/`, audience as asked for.
+    /// Version 1.0: the issuer is `https://sts.windows.net/{tenant}/`, and the audience is as requested.
     V1,
-    /// Version 2.0: issuer `https://{login host}/{tenant}/v2.0`, audience the application id.
+    /// Version 2.0: the issuer is `https://{login host}/{tenant}/v2.0`, and the audience is the application id.
     #[default]
     V2,
 }
 
-/// A resource's attitude to certificate-bound tokens.
+/// Whether a resource accepts bound tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BoundTokens {
-    /// None is issued for it (392196).
+    /// No bound token is issued for it (392196).
     #[default]
     Refused,
-    /// Taken beside plain ones.
+    /// It accepts bound tokens and Bearer tokens.
     Allowed,
-    /// Plain ones are issued, but the resource refuses them.
+    /// It accepts only bound tokens. Bearer tokens are issued, but the resource refuses them.
     Required,
 }
 
-/// How a resource words its answers.
+/// The form of a resource's answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ResourceStyle {
-    /// Like Microsoft Graph.
+    /// The form of Microsoft Graph.
     Graph,
-    /// Like Azure Key Vault; bound tokens need the header `x-ms-tokenboundauth: true`.
+    /// The form of Azure Key Vault. Bound tokens need the header `x-ms-tokenboundauth: true`.
     Vault,
-    /// As RFC 6750 says, with the scheme `mtls_pop`.
+    /// The form of RFC 6750, with the scheme `mtls_pop`.
     #[default]
     Custom,
 }
@@ -292,7 +294,7 @@ const fn yes() -> bool {
 }
 
 impl World {
-    /// The tenant with this id or domain name, any case.
+    /// Returns the tenant with this id or domain name, in any case.
     pub fn tenant(&self, id_or_domain: &str) -> Option<&Tenant> {
         self.tenants.iter().find(|tenant| {
             tenant.id.eq_ignore_ascii_case(id_or_domain)
@@ -300,29 +302,30 @@ impl World {
         })
     }
 
-    /// The application with this client id, any case, wherever it is provisioned.
+    /// Returns the application with this client id, in any case and in any tenant.
     pub fn application(&self, client_id: &str) -> Option<&Application> {
         self.applications.iter().find(|application| application.id.eq_ignore_ascii_case(client_id))
     }
 
-    /// The application to change, for building a world.
+    /// Returns the application with this client id, so that a test can change it.
     pub fn application_mut(&mut self, client_id: &str) -> Option<&mut Application> {
         self.applications.iter_mut().find(|application| application.id.eq_ignore_ascii_case(client_id))
     }
 
-    /// The managed identity with this client id, any case.
+    /// Returns the managed identity with this client id, in any case.
     pub(crate) fn managed_identity(&self, client_id: &str) -> Option<&ManagedIdentity> {
         self.managed_identities.iter().find(|identity| identity.client_id.eq_ignore_ascii_case(client_id))
     }
 
-    /// The resource a scope names without `/.default`: by URI, with or without one more slash, or by application id.
+    /// Returns the resource that a scope names. `name` is the scope without `/.default`: a URI, with or without one
+    /// more slash, or the application id.
     pub fn resource(&self, name: &str) -> Option<&Resource> {
         self.resources.iter().find(|resource| resource.answers_to(name))
     }
 }
 
 impl Application {
-    /// An application without any credential, provisioned in its home tenant.
+    /// Returns an application without a credential. Its home tenant knows it.
     pub fn new(id: &str, home_tenant: &str, principal: &str) -> Self {
         Self {
             id: id.to_owned(),
@@ -341,7 +344,7 @@ impl Application {
 }
 
 impl Machine {
-    /// Its Azure resource id.
+    /// Returns its Azure resource id.
     pub fn resource_id(&self) -> String {
         format!(
             "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.Compute/virtualMachines/{}",
@@ -351,17 +354,18 @@ impl Machine {
 }
 
 impl ExternalIssuer {
-    /// Whether its keys come over the network.
+    /// Returns whether its keys are fetched over the network.
     pub(crate) fn is_fetched(&self) -> bool {
         self.keys.is_empty() && !self.served
     }
 
-    /// Its name without the slash that some issuers end in: what stands before the paths.
+    /// Returns its name without a slash at the end, so that paths can be appended.
     pub(crate) fn base(&self) -> &str {
         self.issuer.trim_end_matches('/')
     }
 
-    /// The host that it is served at, if it is: `https://` and a name, then nothing or a path.
+    /// Returns the host at which the emulator serves it, if it does. The name must be `https://` and a host, then
+    /// nothing or a path.
     pub(crate) fn served_host(&self) -> Option<&str> {
         let rest = self.issuer.strip_prefix("https://").filter(|_| self.served)?;
         rest.split('/').next()
@@ -369,7 +373,7 @@ impl ExternalIssuer {
 }
 
 impl Resource {
-    /// Whether a scope or an `aud` of this spelling means this resource.
+    /// Returns whether `name`, from a scope or an `aud`, names this resource.
     pub fn answers_to(&self, name: &str) -> bool {
         let bare = name.strip_suffix('/').unwrap_or(name);
         self.app_id == name || self.uris.iter().any(|uri| uri == name || uri == bare)

@@ -1,4 +1,5 @@
-//! Client assertions: what every one must have, and those the client signed itself (RFC 7523, section 2.2).
+//! Client assertions: the checks of every assertion, and assertions that the client signed itself (RFC 7523, section
+//! 2.2).
 
 use std::time::Duration;
 
@@ -20,10 +21,10 @@ use crate::issue::Proof;
 use crate::world::Application;
 use crate::world::hosts::{Host, TOKEN_PATH};
 
-/// The longest an assertion may still be good for.
+/// The longest time from now to the expiry of an assertion.
 const MAX_REMAINING: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// An assertion that is well-formed, and proves nothing yet.
+/// A well-formed assertion that was not verified.
 pub(crate) struct Assertion<'f> {
     pub(crate) jws: UnverifiedJws<'f>,
     pub(crate) claims: Claims,
@@ -31,7 +32,7 @@ pub(crate) struct Assertion<'f> {
     pub(crate) subject: String,
 }
 
-/// Reads an assertion: well-formed, with the claims that every one has.
+/// Reads an assertion. It must be well-formed and have the required claims.
 pub(crate) fn parse(text: &str) -> Result<Assertion<'_>, Refusal> {
     let malformed = |error: &dyn std::fmt::Display| {
         refusal(50_027, format!("JWT token is invalid or malformed: {error}."))
@@ -53,12 +54,12 @@ pub(crate) fn parse(text: &str) -> Result<Assertion<'_>, Refusal> {
 }
 
 impl Assertion<'_> {
-    /// Whether the client speaks for itself: an issuer is a URL, a client id is not.
+    /// Returns whether the client itself signed the assertion. The issuer is then a client id, which is not a URL.
     pub(crate) fn is_self_signed(&self) -> bool {
         !self.issuer.contains("://")
     }
 
-    /// Refuses algorithms outside `accepted`, and headers that do not say which key to look for.
+    /// Refuses an algorithm that is not in `accepted`, and a header that does not name the key.
     pub(crate) fn check_header(&self, accepted: &[Algorithm]) -> Result<(), Refusal> {
         let header = self.jws.header();
         if !accepted.iter().any(|algorithm| algorithm.name() == header.alg()) {
@@ -74,7 +75,7 @@ impl Assertion<'_> {
         Ok(())
     }
 
-    /// Where assertions work once, refuses one that was used; `text` is the whole of it.
+    /// If the world allows each assertion only once, refuses an assertion that was used. `text` is the whole assertion.
     pub(crate) fn check_first_use(&self, service: &TokenService<'_>, text: &str) -> Result<(), Refusal> {
         if !service.world.one_time_assertions {
             return Ok(());
@@ -86,7 +87,7 @@ impl Assertion<'_> {
         }
     }
 
-    /// Refuses assertions outside their time range.
+    /// Refuses an assertion that is not valid yet, has expired, or expires too late.
     pub(crate) fn check_time(&self, now: UnixTime) -> Result<(), Refusal> {
         let (not_before, expiry) = (time(&self.claims, "nbf")?, time(&self.claims, "exp")?);
         let early = not_before.is_some_and(|from| from > now.plus(LEEWAY));
@@ -109,19 +110,19 @@ impl Assertion<'_> {
     }
 }
 
-/// A time, of which the fraction is dropped: RFC 7519, section 2, allows one, and MSAL for Python sends one.
+/// Returns a time claim without its fraction. RFC 7519, section 2, allows a fraction, and MSAL for Python sends it.
 fn time(claims: &Claims, name: &'static str) -> Result<Option<UnixTime>, Refusal> {
     let fraction =
         claims.map().get(name).and_then(Value::as_f64).filter(|seconds| (0.0..1e15).contains(seconds));
     match claims.time(name) {
         Ok(time) => Ok(time),
-        // In range, so the cast only drops the fraction.
+        // The value is in range, so the cast only removes the fraction.
         Err(_) if fraction.is_some() => Ok(fraction.map(|seconds| UnixTime::from_secs(seconds as u64))),
         Err(error) => Err(refusal(50_027, format!("JWT token is invalid or malformed: {error}."))),
     }
 }
 
-/// Proves the client by an assertion it signed with a registered certificate.
+/// Authenticates the client by an assertion that it signed with a registered certificate.
 pub(crate) fn prove(
     service: &TokenService<'_>,
     caller: &Caller<'_>,
@@ -132,7 +133,7 @@ pub(crate) fn prove(
     let signer = signer(service, caller.application, assertion.jws.header())?;
     let key = PublicKey::from_certificate(&signer).map_err(|_| unregistered(caller.application))?;
     assertion.jws.check_signature([&key], &[Algorithm::Rs256, Algorithm::Ps256]).map_err(|error| {
-        // The real service tells the two schemes apart.
+        // The real service has a number for each of the two schemes.
         let is_pss = assertion.jws.header().alg() == Algorithm::Ps256.name();
         let code = if is_pss { 5_002_730 } else { 700_027 };
         refusal(code, format!("Client assertion failed signature validation: {error}."))
@@ -151,19 +152,20 @@ pub(crate) fn prove(
             "'mtls_pop' is not supported for a bearer assertion: send the certificate alone, or a bound assertion.",
         ));
     }
-    // Bearer over mutual TLS: the connection and the assertion must be of one certificate.
+    // A Bearer token over mutual TLS: the connection and the assertion must have the same certificate.
     if caller.thumbprint().is_some_and(|thumbprint| thumbprint != Thumbprint::of_der(&signer)) {
         return Err(refusal(
             500_181,
             "The TLS certificate provided does not match the certificate in the assertion.",
         ));
     }
-    // A certificate registered by itself may sign, but is no client certificate of the mutual-TLS hosts.
+    // A certificate that is registered by itself may sign, but the mutual-TLS hosts do not accept it as a client
+    // certificate.
     let by_subject = caller.certificate.map(|chain| service.by_certificate(caller.application, chain));
     by_subject.unwrap_or(Ok(Proof::Certificate)).map_err(|_| only_subject_name_or_federation())
 }
 
-/// The audience must be this service's token endpoint, or its issuer, in this tenant, and nobody else beside.
+/// Checks that the only audience is this service's token endpoint or its issuer, in this tenant.
 fn audience(
     service: &TokenService<'_>,
     caller: &Caller<'_>,
@@ -191,7 +193,7 @@ fn audience(
     }
 }
 
-/// The certificate that signed: named by the header, and registered with the application, DER.
+/// Returns the certificate (DER) that the header names and that the application trusts.
 fn signer(
     service: &TokenService<'_>,
     application: &Application,
@@ -229,11 +231,12 @@ fn in_date(service: &TokenService<'_>, chain: &CertificateChain) -> Result<(), R
     ))
 }
 
-/// Every thumbprint that the header states must be the certificate's, and it must state one.
+/// Returns whether the header names the certificate. Every thumbprint in the header must be the certificate's. Without
+/// a thumbprint, `kid` must be its SHA-1.
 fn is_named_by(header: &JwsHeader, certificate: &[u8]) -> bool {
     let sha1 = URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate));
     let sha256 = Thumbprint::of_der(certificate).x5t_s256();
-    // MSAL for Python pads them, and MSAL for Go has the other alphabet too.
+    // MSAL for Python adds padding, and MSAL for Go also uses the alphabet of plain base64.
     let is =
         |stated: &str, own: &str| stated.trim_end_matches('=').replace('+', "-").replace('/', "_") == own;
     let by_sha1 = header.x5t().map(|stated| is(stated, &sha1));
@@ -264,7 +267,7 @@ mod tests {
     #[test]
     fn a_thumbprint_may_be_in_either_alphabet() {
         let sha1 = |number: u8| digest(&SHA1_FOR_LEGACY_USE_ONLY, &[number]);
-        // One that the two alphabets write in two ways.
+        // A number whose hash has a character in which the two alphabets differ.
         let differs = |number: &u8| STANDARD.encode(sha1(*number)).contains(['+', '/']);
         let number = (0..=u8::MAX).find(differs).unwrap();
         for (stated, is_it) in [

@@ -1,4 +1,4 @@
-//! The certificate of the connection: whether it is in its dates, and whether it proves the client.
+//! The certificate of the connection: the check of its dates, and the authentication of the client by it.
 
 use certbound_core::certificate::CertificateChain;
 
@@ -9,7 +9,8 @@ use crate::keys::machine_ca::Issued;
 use crate::world::Application;
 
 impl TokenService<'_> {
-    /// The certificate of this connection, its dates checked; none on an ordinary host, unless `needed`.
+    /// Returns the certificate of this connection and checks its dates. On an ordinary host there is no certificate; it
+    /// is an error if one is `needed`.
     pub(super) fn certificate(&self, needed: bool) -> Result<Option<CertificateChain>, Refusal> {
         if !self.mutual_tls && !needed {
             return Ok(None);
@@ -33,13 +34,13 @@ impl TokenService<'_> {
         Ok(Some(chain))
     }
 
-    /// The TLS certificate, by subject name and issuer.
+    /// Authenticates the client by its TLS certificate: one of a machine, or one that SN/I trusts.
     pub(super) fn by_certificate(
         &self,
         application: &Application,
         chain: &CertificateChain,
     ) -> Result<Proof, Refusal> {
-        // A machine's certificate is its own cloud's.
+        // A certificate of a machine is accepted only in the cloud of the machine.
         let at_home = self.cloud == self.world.machine.cloud;
         if let Some(issued) = self.machines.known(chain.thumbprint()).filter(|_| at_home) {
             return by_machine(application, &issued);
@@ -64,7 +65,7 @@ impl TokenService<'_> {
     }
 }
 
-/// A certificate that the machine's metadata service issued.
+/// Authenticates the client by a certificate that the machine's metadata service issued.
 fn by_machine(application: &Application, issued: &Issued) -> Result<Proof, Refusal> {
     if issued.client_id != application.id {
         let text = format!(

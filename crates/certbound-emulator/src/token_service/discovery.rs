@@ -1,4 +1,4 @@
-//! What a client or a verifier looks up first: OpenID metadata, keys, and which login hosts are one environment.
+//! The documents that clients and verifiers read first: OpenID metadata, keys, and the aliases of login hosts.
 
 use bytes::Bytes;
 use certbound_core::environment::{Cloud, known_environment};
@@ -11,7 +11,7 @@ use crate::issue::{issuer_v1, issuer_v2};
 use crate::keys::SigningKeys;
 use crate::world::{World, hosts};
 
-/// The part of the token service that needs no proof; login hosts only.
+/// The part of the token service that needs no authentication. Only login hosts have it.
 pub(crate) struct Discovery<'e> {
     pub(crate) world: &'e World,
     pub(crate) keys: &'e SigningKeys,
@@ -20,7 +20,7 @@ pub(crate) struct Discovery<'e> {
 }
 
 impl Discovery<'_> {
-    /// The answer, or `None` when the path is none of discovery's.
+    /// Returns the answer, or `None` if the path does not belong to discovery.
     pub(crate) fn answer(
         &self,
         context: &AnswerContext<'_>,
@@ -48,7 +48,7 @@ impl Discovery<'_> {
         })
     }
 
-    /// The tenant's id; for `common` the literal placeholder that the real documents have.
+    /// Returns the tenant's id. For `common` and `organizations` it is the placeholder that the real documents have.
     fn tenant(&self, name: &str) -> Result<String, Refusal> {
         if name.eq_ignore_ascii_case("common") || name.eq_ignore_ascii_case("organizations") {
             return Ok("{tenantid}".to_owned());
@@ -96,7 +96,7 @@ fn inside<'p>(path: &'p str, suffix: &str) -> Option<&'p str> {
     path.strip_prefix('/')?.strip_suffix(suffix).filter(|tenant| !tenant.is_empty() && !tenant.contains('/'))
 }
 
-/// Instance discovery: is this authority a login host at all, and under which names?
+/// Instance discovery: checks that an authority is a login host, and returns the aliases of all clouds.
 fn instance(query: &str) -> Result<Value, Refusal> {
     let unknown = || {
         refusal(

@@ -1,4 +1,5 @@
-//! The token endpoint: every check in the order of the real service, the first failure being the answer.
+//! The token endpoint. It makes all checks in the order of the real service. The first check that fails determines the
+//! answer.
 
 mod form;
 
@@ -17,7 +18,7 @@ use crate::world::hosts::TOKEN_PATH;
 use crate::world::{Application, BoundTokens, Resource, Tenant, is_only_elsewhere};
 
 impl<'e> TokenService<'e> {
-    /// The whole walk; the path is known to end in [`TOKEN_PATH`].
+    /// Makes all checks of a request. The path ends in [`TOKEN_PATH`].
     pub(crate) fn decide(&self, request: &Request<Bytes>) -> Result<Grant<'e>, Refusal> {
         form::verb_and_content_type(request)?;
         let tenant = self.tenant(request.uri().path())?;
@@ -34,7 +35,7 @@ impl<'e> TokenService<'e> {
         let proof = self.prove(&caller, &credential)?;
         mutual_tls_enabled(&caller, self.mutual_tls)?;
         let (resource, audience) = self.resource(&form, bound)?;
-        // Last of all: what is refused for another reason may be tried again.
+        // This check is the last one, so that an assertion can be sent again after a refusal for a different reason.
         if let Credential::BoundAssertion(text) | Credential::SignedAssertion(text) = credential {
             assertion::parse(text)?.check_first_use(self, text)?;
         }
@@ -100,7 +101,8 @@ impl<'e> TokenService<'e> {
 
     fn prove(&self, caller: &Caller<'_>, credential: &Credential<'_>) -> Result<Proof, Refusal> {
         match credential {
-            // The certificate alone proves the client of a bound token only: a plain one needs an assertion too.
+            // A certificate alone authenticates only the request for a bound token. A Bearer token needs an assertion
+            // too.
             Credential::None => match caller.certificate.filter(|_| caller.bound) {
                 Some(certificate) => self.by_certificate(caller.application, certificate),
                 None => Err(refusal(

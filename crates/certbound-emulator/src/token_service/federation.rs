@@ -1,4 +1,5 @@
-//! Federated identity credentials: another issuer's token as the client's proof, each mismatch by its own number.
+//! Federated identity credentials: a token of a different issuer authenticates the client. Each kind of mismatch has
+//! its own number.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::world::builtin::EXCHANGE_APP_ID;
 use crate::world::expression::Expression;
 use crate::world::{Application, FederatedCredential};
 
-/// The assertion type it was sent under.
+/// The assertion type under which the client sent the assertion.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Presented {
     /// `jwt-pop`.
@@ -22,7 +23,7 @@ pub(crate) enum Presented {
     AsBearer,
 }
 
-/// Proves the client by an assertion that one of its federated credentials names.
+/// Authenticates the client by an assertion that one of its federated credentials names.
 pub(crate) fn prove(
     service: &TokenService<'_>,
     caller: &Caller<'_>,
@@ -92,7 +93,8 @@ fn issuer_is_allowed(
             "Entra ID tokens issued by another tenant may not be used for federated identity credential flows: the \
              assertion must come from the application's home tenant.",
         )),
-        // Any organization of that service can make tokens there; only a single-tenant application may trust one.
+        // Every organization of Azure DevOps can issue tokens there. So only a single-tenant application may trust this
+        // issuer.
         Issuer::External if is_azure_devops(assertion) && application.principals.len() > 1 => Err(refusal(
             70_052,
             "The identity must be a managed identity, a single-tenant application or a service account: this issuer \
@@ -102,12 +104,13 @@ fn issuer_is_allowed(
     }
 }
 
-/// Azure DevOps' own token issuer, `https://vstoken.dev.azure.com/{organization}`.
+/// Returns whether the issuer is that of Azure DevOps, `https://vstoken.dev.azure.com/{organization}`.
 fn is_azure_devops(assertion: &Assertion<'_>) -> bool {
     assertion.issuer.starts_with("https://vstoken.dev.azure.com/")
 }
 
-/// Issuer, subject and audience must be those of one credential, byte for byte.
+/// Checks that one credential has the assertion's issuer, subject and audience, byte for byte. The credential may have
+/// an expression instead of the subject.
 fn matching(
     service: &TokenService<'_>,
     application: &Application,
@@ -127,7 +130,7 @@ fn matching(
             ),
         ));
     }
-    // A credential names the URI although Entra's own tokens carry the GUID it stands for.
+    // A credential names the URI of the token-exchange audience, but Entra's own tokens contain its GUID.
     let audience = match (audiences.as_slice(), issuer) {
         ([one], Issuer::Entra { .. }) if *one == EXCHANGE_APP_ID => service.cloud.exchange_uri(),
         ([one], _) => one,
@@ -178,11 +181,12 @@ fn matching(
     Ok(())
 }
 
-/// The credential's subject, or its expression over the assertion's claims.
+/// Returns whether the subject is the credential's, or whether the credential's expression accepts the assertion's
+/// claims.
 fn of_subject(credential: &FederatedCredential, assertion: &Assertion<'_>) -> bool {
     match &credential.claims_matching_expression {
         None => credential.subject == assertion.subject,
-        // A world whose expressions cannot be read does not start.
+        // A world from a file does not start if an expression cannot be read.
         Some(text) => Expression::parse(text).is_ok_and(|expression| expression.holds(&assertion.claims)),
     }
 }
@@ -222,7 +226,7 @@ fn signature(
     assertion.jws.check_signature(&keys, &[Algorithm::Rs256]).map_err(|_| failed())
 }
 
-/// Entra's own tokens: an application's, and not itself the fruit of a federated credential.
+/// Checks a token of Entra: it must be an application's token, and not one that was issued by a federated credential.
 fn kind_of_token(assertion: &Assertion<'_>, issuer: &Issuer<'_>) -> Result<(), Refusal> {
     if matches!(issuer, Issuer::External) {
         return Ok(());
@@ -243,7 +247,7 @@ fn kind_of_token(assertion: &Assertion<'_>, issuer: &Issuer<'_>) -> Result<(), R
     Ok(())
 }
 
-/// The assertion's own binding, against the certificate of this connection.
+/// Compares the assertion's binding with the certificate of this connection.
 fn binding(caller: &Caller<'_>, assertion: &Assertion<'_>, presented: Presented) -> Result<(), Refusal> {
     let unbound = || {
         refusal(
@@ -264,7 +268,7 @@ fn binding(caller: &Caller<'_>, assertion: &Assertion<'_>, presented: Presented)
             500_181,
             "The TLS certificate provided does not match the certificate in the assertion.",
         )),
-        // Without its certificate a bound assertion is a stolen one.
+        // Without its certificate, a bound assertion is treated as stolen.
         (Some(_), None) => {
             Err(refusal(50_171, "The given audience can only be used in Mutual-TLS token calls."))
         }

@@ -1,4 +1,4 @@
-//! Keys of issuers outside: fetched by whoever has a network, remembered here.
+//! The keys of external issuers. The caller fetches them over the network, and this module remembers them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,31 +13,32 @@ use serde_json::{Map, Value};
 use crate::world::hosts::TOKEN_PATH;
 use crate::world::{ExternalIssuer, World};
 
-/// Keys are asked for again after this.
+/// Keys are fetched again after this time.
 const LIFETIME: Duration = Duration::from_secs(300);
-/// An unknown key, or a failure, leads to another question after this at the earliest.
+/// After an unknown key or a failure, the issuer is asked again after this time at the earliest.
 const PAUSE: Duration = Duration::from_secs(10);
 
 type Jwk = Map<String, Value>;
 
-/// What is known of issuers whose keys the world does not name.
+/// The fetched keys of issuers whose keys the world does not contain.
 #[derive(Default)]
 pub(crate) struct FetchedKeys {
     known: Mutex<HashMap<String, Known>>,
-    /// One for each issuer, held by whoever asks it: many requests at once are one question.
+    /// One lock for each issuer. A task holds it while it asks the issuer, so that requests at the same time cause one
+    /// fetch.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 struct Known {
     keys: Result<Vec<Jwk>, String>,
-    /// When the keys came.
+    /// The time when the keys were fetched.
     fetched: UnixTime,
-    /// When the issuer was asked last.
+    /// The time when the issuer was last asked.
     asked: UnixTime,
 }
 
 impl FetchedKeys {
-    /// The issuer whose keys must be fetched before the request can be decided; none, as a rule.
+    /// Returns the issuer whose keys must be fetched before the request can be decided. Most requests need no fetch.
     pub(crate) fn wanted<'w, B: AsRef<[u8]>>(
         &self,
         world: &'w World,
@@ -53,7 +54,7 @@ impl FetchedKeys {
         let jws = UnverifiedJws::parse(form.value("client_assertion")?).ok()?;
         let name = jws.unverified_claims().ok()?.string("iss")?;
         let issuer = world.external_issuers.iter().find(|it| it.is_fetched() && it.issuer == name)?;
-        // Nobody makes us ask an issuer that the application does not trust.
+        // The emulator asks only issuers that the application trusts.
         let application = world.application(form.value("client_id")?)?;
         if !application.federated_credentials.iter().any(|credential| credential.issuer == name) {
             return None;
@@ -67,7 +68,7 @@ impl FetchedKeys {
         (!fresh).then_some(issuer)
     }
 
-    /// What came of asking. A failure leaves the keys that were had before for as long as they are kept.
+    /// Records the result of a fetch. After a failure, the keys of an earlier fetch stay until they expire.
     pub(crate) fn learn(&self, issuer: &str, keys: Result<Vec<Jwk>, String>, now: UnixTime) {
         let mut known = self.known();
         match known.get_mut(issuer) {
@@ -78,16 +79,17 @@ impl FetchedKeys {
         }
     }
 
-    /// Whoever asks an issuer holds this, and looks again before it asks.
+    /// Returns the lock of an issuer. A task has to hold it while it asks the issuer, and has to call `wanted` again
+    /// first.
     pub(crate) fn turn(&self, issuer: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(turns.entry(issuer.to_owned()).or_default())
     }
 
-    /// The keys of an issuer.
+    /// Returns the keys of an issuer.
     ///
     /// # Errors
-    /// Why there are none.
+    /// The reason why there are no keys.
     pub(crate) fn of(&self, issuer: &str) -> Result<Vec<Jwk>, String> {
         match self.known().get(issuer) {
             Some(known) => known.keys.clone(),
@@ -104,7 +106,7 @@ impl FetchedKeys {
     }
 }
 
-/// The name of a key.
+/// Returns the key id of a key.
 pub(crate) fn kid(key: &Jwk) -> Option<&str> {
     key.get("kid").and_then(Value::as_str)
 }

@@ -1,4 +1,4 @@
-//! Assertions that work once: which ones were used.
+//! The record of used assertions, for worlds in which an assertion works only once.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,16 +9,16 @@ use certbound_core::time::UnixTime;
 use super::LEEWAY;
 use crate::answers::{Refusal, refusal};
 
-/// How many are remembered; the ones that end soonest are forgotten first.
+/// The maximum number of assertions that are remembered. The assertion that expires first is removed first.
 const MAX: usize = 100_000;
 
-/// Assertions that led to a token, until they end.
+/// The assertions that led to a token. They are remembered until they expire.
 #[derive(Default)]
 pub(crate) struct UsedAssertions(Mutex<BTreeMap<(UnixTime, Vec<u8>), ()>>);
 
 impl UsedAssertions {
-    /// Refuses an assertion that was used, and notes one that was not. `name` tells it from others: issuer and `jti`,
-    /// or the whole of one that has none.
+    /// Refuses an assertion that was used before, and records a new one. `name` identifies the assertion: its issuer
+    /// and `jti`, or its whole text if it has no `jti`.
     pub(crate) fn use_once(&self, name: &[&str], expiry: UnixTime, now: UnixTime) -> Result<(), Refusal> {
         let hash = digest(&SHA256, name.join("\0").as_bytes()).as_ref().to_vec();
         let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Trust by subject name and issuer (SN/I): which client certificates count, and for whom.
+//! Trust by subject name and issuer (SN/I): the check that a trusted authority issued a client certificate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +15,15 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use crate::error::EmulatorError;
 use crate::keys::ca::CertificateAuthority;
 
-/// Whether the certificate says that clients may authenticate by it; saying nothing, which webpki takes, is no yes.
+/// Returns whether the certificate's extended key usage contains client authentication. webpki also accepts a
+/// certificate without this extension; SN/I does not.
 fn is_for_clients(der: &[u8]) -> bool {
     X509Certificate::from_der(der).is_ok_and(|(_, certificate)| {
         matches!(certificate.extended_key_usage(), Ok(Some(usage)) if usage.value.client_auth)
     })
 }
 
-/// The authorities whose client certificates may be registered by subject name.
+/// The authorities whose client certificates an application may trust by subject name.
 pub(crate) struct TrustedAuthorities {
     verifier: Arc<dyn ClientCertVerifier>,
     earliest: UnixTime,
@@ -30,7 +31,7 @@ pub(crate) struct TrustedAuthorities {
 }
 
 impl TrustedAuthorities {
-    /// The emulator's own authority and those the world names, PEM.
+    /// Returns the emulator's own authority together with those that the world names, PEM.
     pub(crate) fn new(own: &CertificateAuthority, others: &[String]) -> Result<Self, EmulatorError> {
         let mut roots = RootCertStore::empty();
         roots.add(own.der().clone()).map_err(EmulatorError::key_material)?;
@@ -47,10 +48,10 @@ impl TrustedAuthorities {
         Ok(Self { verifier, earliest: own.not_before, latest: own.not_after })
     }
 
-    /// Whether the chain (DER, leaf first) leads to a trusted authority and may be used by a client.
+    /// Returns whether the chain (DER, leaf first) leads to a trusted authority and whether a client may use its leaf.
     ///
-    /// The leaf's own dates are the caller's business. An emulator whose clock was moved keeps trusting its own
-    /// authority: the path is looked at within that authority's dates.
+    /// The caller checks the leaf's own dates. The path is checked at a time within the dates of the emulator's
+    /// authority, so that the emulator trusts that authority even if its clock was moved.
     pub(crate) fn vouch_for(&self, chain: &[Vec<u8>], now: UnixTime) -> bool {
         let Some((leaf, rest)) = chain.split_first().filter(|(leaf, _)| is_for_clients(leaf)) else {
             return false;

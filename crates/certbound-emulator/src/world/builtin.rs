@@ -10,26 +10,28 @@ use super::{
     Tenant, TokenVersion, World,
 };
 
-/// The tenant that all applications are registered in; also `contoso.example`.
+/// The tenant in which all applications are registered. Its domain is `contoso.example`.
 pub const TENANT: &str = "bea21ebe-8b64-4d06-9f6d-6a889b120a7c";
-/// Another tenant; only [`MULTI_TENANT_APP`] is provisioned there. Also `fabrikam.example`.
+/// A second tenant, which knows only [`MULTI_TENANT_APP`]. Its domain is `fabrikam.example`.
 pub const OTHER_TENANT: &str = "5f1c2a7e-3d94-4b58-9c06-8e2b7a14d3f0";
 
-/// The application of both legs: trusted by [`CLIENT_SUBJECT`], and federated to itself.
+/// The application of both legs. It trusts [`CLIENT_SUBJECT`] and has federated credentials for its own principal.
 pub const APP: &str = "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e";
 /// The object id of [`APP`]'s service principal in [`TENANT`].
 pub const APP_PRINCIPAL: &str = "0b4d7f52-6e18-4c3a-8f95-21c7d0a9e6b3";
-/// An application without a certificate of its own: only federated, to [`APP`]'s principal.
+/// An application without a certificate. It has federated credentials for [`APP`]'s principal and for the managed
+/// identities.
 pub const TARGET_APP: &str = "c2e9a640-7b15-4d8f-a3c1-5f60e8d2b794";
 /// The object id of [`TARGET_APP`]'s service principal in [`TENANT`].
 pub const TARGET_PRINCIPAL: &str = "84a1c6d3-05f7-4e29-b8d4-9e37f162c05a";
-/// Registered in [`TENANT`], provisioned in [`OTHER_TENANT`] too: trusted by [`CLIENT_SUBJECT`], federated to itself.
+/// An application that is registered in [`TENANT`] and also known in [`OTHER_TENANT`]. It trusts [`CLIENT_SUBJECT`] and
+/// has federated credentials for its own principal.
 pub const MULTI_TENANT_APP: &str = "7d30b8f1-2c46-4a9e-95e7-b14f8c06d2a8";
 /// The object id of [`MULTI_TENANT_APP`]'s service principal in [`TENANT`].
 pub const MULTI_TENANT_PRINCIPAL: &str = "e65f2b09-93d8-4710-a6cb-48d1f07e3c92";
 /// The object id of [`MULTI_TENANT_APP`]'s service principal in [`OTHER_TENANT`].
 pub const MULTI_TENANT_PRINCIPAL_IN_OTHER_TENANT: &str = "1f97e4c8-b60a-4d53-8e21-c3a5d9704b6f";
-/// An application with a secret and nothing else.
+/// An application whose only credential is a secret.
 pub const SECRET_APP: &str = "aa57c903-4e1d-4b62-8d08-73f9e5b1c264";
 /// The object id of [`SECRET_APP`]'s service principal in [`TENANT`].
 pub const SECRET_PRINCIPAL: &str = "3c08d5e7-a2f9-4816-97b4-0de6c1583fa2";
@@ -48,7 +50,7 @@ pub const USER_IDENTITY_PRINCIPAL: &str = "41d8e6b2-7f93-4c0a-a5e1-b90c38f2d76e"
 pub const USER_IDENTITY_RESOURCE: &str = "/subscriptions/6c1f0e4a-2d8b-4937-8a5e-f30b7d91c246/resourcegroups/demo/providers/\
      Microsoft.ManagedIdentity/userAssignedIdentities/demo";
 
-/// The subject of the client certificate the emulator hands out, registered with every SN/I application.
+/// The subject of the emulator's client certificate. Every SN/I application trusts it.
 pub const CLIENT_SUBJECT: &str = "CN=certbound-demo-app";
 /// The common name in [`CLIENT_SUBJECT`].
 pub const CLIENT_COMMON_NAME: &str = "certbound-demo-app";
@@ -78,7 +80,7 @@ const MANAGEMENT_APP_ID: &str = "797f4846-ba00-4fd7-ba43-dac1f8f63013";
 const ORDERS_APP_ID: &str = "d95b1e37-8c04-4f6a-b2e9-60a7c3f81d45";
 
 impl World {
-    /// The world whose names are the constants of [`builtin`](self).
+    /// Returns the world whose names are the constants of [`builtin`](self).
     pub fn built_in() -> World {
         World {
             tenants: vec![tenant(TENANT, "contoso.example"), tenant(OTHER_TENANT, "fabrikam.example")],
@@ -109,7 +111,7 @@ fn applications() -> Vec<Application> {
     let mut target = with_roles(Application::new(TARGET_APP, TENANT, TARGET_PRINCIPAL));
     target.federated_credentials = federated_to(APP_PRINCIPAL);
     for principal in [SYSTEM_IDENTITY_PRINCIPAL, USER_IDENTITY_PRINCIPAL] {
-        // The machine is in the public cloud.
+        // The machine is in the public cloud, so only the credential of that cloud is needed.
         target.federated_credentials.extend(federated_to(principal).into_iter().take(1));
     }
 
@@ -135,7 +137,7 @@ fn with_roles(mut application: Application) -> Application {
     application
 }
 
-/// One credential per cloud: issuer and audience are the cloud's.
+/// Returns one credential for each cloud, with the cloud's issuer and audience.
 fn federated_to(principal: &str) -> Vec<FederatedCredential> {
     let of = |cloud: &Cloud| FederatedCredential {
         issuer: format!("https://{}/{TENANT}/v2.0", cloud.login_host()),
@@ -149,7 +151,7 @@ fn federated_to(principal: &str) -> Vec<FederatedCredential> {
 fn exchange() -> Resource {
     let mut uris: Vec<String> = Vec::new();
     for cloud in Cloud::ALL {
-        // Some clouds share one.
+        // Some clouds share an audience.
         if !uris.iter().any(|uri| uri == cloud.exchange_uri()) {
             uris.push(cloud.exchange_uri().to_owned());
         }

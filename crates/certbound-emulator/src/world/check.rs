@@ -1,4 +1,5 @@
-//! What a world must be beyond its syntax: ids that are ids, names that name something, nothing twice.
+//! The checks of a world beyond its syntax: ids have the right form, references lead to something that exists, and no
+//! entry occurs twice.
 
 mod credentials;
 mod resources;
@@ -8,14 +9,14 @@ use std::hash::Hash;
 
 use super::{Application, Tenant, World, WorldError, WorldMistake};
 
-/// The longest issuer, subject, audience or URI that is kept, in characters.
+/// The maximum length of an issuer, subject, audience or URI, in characters.
 const MAX_TEXT: usize = 600;
 
 impl World {
-    /// Whether everything in it is well-formed and names something that exists.
+    /// Checks that the world is well-formed and that all its references lead to something that exists.
     ///
-    /// It does not ask whether the world is of use: one without tenants refuses every request. [`Emulator::new`] takes
-    /// worlds that were not checked, for tests of the odd ones.
+    /// A world that passes the check can still be useless: without tenants it refuses every request. [`Emulator::new`]
+    /// also accepts worlds that were not checked, for tests of unusual worlds.
     ///
     /// [`Emulator::new`]: crate::Emulator::new
     ///
@@ -59,7 +60,7 @@ impl Mistakes {
     }
 }
 
-/// Where each value was seen first, so that the second place can name the first.
+/// The place where each value was seen first, so that the message at the second place can name the first.
 struct Seen<K>(HashMap<K, String>);
 
 impl<K: Eq + Hash> Seen<K> {
@@ -146,7 +147,8 @@ fn identities(world: &World, found: &mut Mistakes) {
     }
 }
 
-/// A DNS name in lower case of at least two labels, and no address: the last label is not a number.
+/// Returns whether the name is a DNS name in lower case with at least two labels. The last label must not be a number,
+/// because an address is not a name.
 fn is_host_name(name: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())

@@ -1,10 +1,10 @@
-//! Clouds: their names in the world file, and the resources that only some of them have.
+//! The names of clouds in the world file, and the resources that only some clouds have.
 
 use certbound_core::environment::Cloud;
 use serde::de::Error as _;
 use serde::{Deserialize as _, Deserializer, Serializer};
 
-/// Every name, in the order of [`Cloud::ALL`].
+/// The names of all clouds, in the order of [`Cloud::ALL`].
 const NAMES: &[&str] =
     &["public", "china", "us_government", "germany_legacy", "france", "germany", "singapore"];
 
@@ -19,7 +19,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     found.copied().ok_or_else(|| D::Error::unknown_variant(&name, NAMES))
 }
 
-/// Whether a URI is a well-known resource of other clouds and not of this one.
+/// Returns whether a URI is a well-known resource that other clouds have and this cloud does not have.
 pub(crate) fn is_only_elsewhere(cloud: Cloud, name: &str) -> bool {
     let bare = name.strip_suffix('/').unwrap_or(name);
     let has = |cloud: &Cloud| [cloud.exchange_uri(), cloud.vault_uri(), cloud.graph_uri()].contains(&bare);

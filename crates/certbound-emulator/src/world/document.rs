@@ -1,4 +1,4 @@
-//! The world as a TOML document, to be read and to be edited.
+//! The world as a TOML document that users read and edit.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ const MACHINE: &str = "\
 # That machine, and what its metadata service does.
 ";
 
-/// The keys that belong to no list.
+/// The keys at the top level that are not lists of tables.
 #[derive(Serialize)]
 struct Settings<'w> {
     session_resumption: bool,
@@ -51,7 +51,7 @@ struct Settings<'w> {
     trusted_authorities: &'w [String],
 }
 
-/// An application with the secrets that may be shown.
+/// An application with the secrets that may be written out.
 #[derive(Serialize)]
 struct Shown<'w> {
     #[serde(flatten)]
@@ -63,8 +63,8 @@ impl World {
     /// Reads a world from TOML. Unknown keys are refused.
     ///
     /// # Errors
-    /// [`WorldError`] when the text is not TOML or not of a world's shape, with line and column; or else with everything
-    /// that [`World::check`] finds.
+    /// [`WorldError`] with line and column if the text is not TOML or does not have the form of a world. Otherwise
+    /// [`WorldError`] with all mistakes that [`World::check`] finds.
     pub fn from_toml(text: &str) -> Result<World, WorldError> {
         let world: World = toml::from_str(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);
@@ -74,12 +74,13 @@ impl World {
         Ok(world)
     }
 
-    /// The world as TOML with comments, to be edited and read back by [`World::from_toml`].
+    /// Writes the world as TOML with comments. A user can edit it, and [`World::from_toml`] reads it again.
     ///
-    /// Secrets are left out, except the built-in world's, which is no secret: every copy of this program has it.
+    /// Secrets are omitted. The secret of the built-in world is written, because every copy of this program contains
+    /// it.
     ///
     /// # Errors
-    /// [`WorldError`] for a JSON Web Key with a value that TOML cannot write, such as `null`.
+    /// [`WorldError`] if a JSON Web Key has a value that TOML cannot write, such as `null`.
     pub fn to_toml(&self) -> Result<String, WorldError> {
         let World {
             tenants,
@@ -120,7 +121,7 @@ impl<'w> Shown<'w> {
     }
 }
 
-/// The elements of a list as tables of that name, under a comment; nothing for none.
+/// Returns the elements of a list as tables of that name, below a comment. An empty list gives an empty text.
 fn list<T: Serialize>(comment: &str, name: &str, elements: &[T]) -> Result<String, WorldError> {
     let mut text = if elements.is_empty() { String::new() } else { format!("\n{comment}") };
     for (index, element) in elements.iter().enumerate() {
@@ -134,7 +135,7 @@ fn write(value: &impl Serialize, at: &str) -> Result<String, WorldError> {
     toml::to_string_pretty(value).map_err(|error| WorldError::one(at, error))
 }
 
-/// Line and column of a byte, both from 1, the column in characters.
+/// Returns line and column of a byte. Both begin at 1, and the column counts characters.
 fn place(text: &str, offset: usize) -> String {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
@@ -142,7 +143,7 @@ fn place(text: &str, offset: usize) -> String {
     format!("line {line}, column {column}")
 }
 
-/// The reader's message without the text it found: that may be a secret in the wrong place.
+/// Returns the parser's message without the text that it found, because that text may be a secret in the wrong place.
 fn without_value(message: &str) -> String {
     match (message.split_once(" string \""), message.rsplit_once("\", ")) {
         (Some((before, _)), Some((_, after))) => format!("{before} string, {after}"),

@@ -1,24 +1,24 @@
-//! What is wrong with a world that somebody wrote.
+//! The mistakes in a world that a user wrote.
 
 use std::fmt;
 
-/// A world that cannot be used, with everything that is wrong with it.
+/// The error of a world that cannot be used, with all mistakes in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorldError {
     mistakes: Vec<WorldMistake>,
 }
 
-/// One thing that is wrong with a world.
+/// One mistake in a world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorldMistake {
-    /// Where: `line 3, column 7`, or a path such as `applications[2].federated_credentials[0].audience`.
+    /// The place: `line 3, column 7`, or a path such as `applications[2].federated_credentials[0].audience`.
     pub at: String,
-    /// What is wrong there. It repeats ids and names; never a secret.
+    /// The description of the mistake. It may contain ids and names, but never a secret.
     pub what: String,
 }
 
 impl WorldError {
-    /// Every mistake in the order of the document; only one when the text is not the TOML of a world.
+    /// Returns all mistakes in the order of the document. If the text is not the TOML of a world, there is only one.
     pub fn mistakes(&self) -> &[WorldMistake] {
         &self.mistakes
     }
@@ -27,7 +27,7 @@ impl WorldError {
         Self { mistakes: vec![WorldMistake { at: at.into(), what: what.to_string() }] }
     }
 
-    /// An error if there is any mistake.
+    /// Returns an error if there is at least one mistake.
     pub(super) fn of(mistakes: Vec<WorldMistake>) -> Result<(), Self> {
         if mistakes.is_empty() { Ok(()) } else { Err(Self { mistakes }) }
     }

@@ -25,7 +25,7 @@ impl Expression {
     /// Reads an expression.
     ///
     /// # Errors
-    /// What is expected instead, as a sentence.
+    /// A sentence that says what is expected instead.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let all = separated(1.., condition, (multispace1, "and", multispace1));
         let mut all = delimited(multispace0, all, multispace0);
@@ -38,12 +38,12 @@ impl Expression {
         })
     }
 
-    /// The claims it looks at.
+    /// Returns the names of the claims that the conditions compare.
     pub(crate) fn claims(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|condition| condition.claim.as_str())
     }
 
-    /// Whether all conditions hold. A claim that is no text fulfils none.
+    /// Returns whether all conditions hold. A condition on a claim that is not a text does not hold.
     pub(crate) fn holds(&self, claims: &Claims) -> bool {
         self.0.iter().all(|condition| {
             claims.string(&condition.claim).is_some_and(|value| match &condition.pattern {

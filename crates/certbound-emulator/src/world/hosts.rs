@@ -1,34 +1,34 @@
-//! Which host is which: the token service's hosts in every cloud, and the world's resources.
+//! The emulated hosts: the token service's hosts in every cloud, and the hosts of the world's resources and issuers.
 
 use certbound_core::environment::{Cloud, known_environment};
 use certbound_core::region::Region;
 
 use crate::world::{Resource, ResourceHost, World};
 
-/// What stands behind the tenant in the path of the token endpoint.
+/// The part of the token endpoint's path after the tenant.
 pub(crate) const TOKEN_PATH: &str = "/oauth2/v2.0/token";
 
-/// What an emulated host is.
+/// The kind of an emulated host.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Host<'w> {
-    /// An ordinary login host, global or regional; never asks for a certificate.
+    /// An ordinary login host, global or regional. It never asks for a certificate.
     Login(Cloud),
     /// A mutual-TLS host of the token service, global or regional.
     MutualTls(Cloud),
     /// A resource's host.
     Resource(&'w Resource, &'w ResourceHost),
-    /// A host of issuers outside that are served here.
+    /// A host of external issuers that the emulator serves.
     Issuers,
 }
 
 impl Host<'_> {
-    /// The emulated host of this name, any case; `None` for everyone else's hosts.
+    /// Returns the emulated host of this name, in any case. Returns `None` if the host is not emulated.
     pub(crate) fn of<'w>(world: &'w World, name: &str) -> Option<Host<'w>> {
         let name = name.to_ascii_lowercase();
         token_service(&name).or_else(|| resource(world, &name)).or_else(|| issuers(world, &name))
     }
 
-    /// The cloud of a token service's host; of any other, the public one.
+    /// Returns the cloud of a token service's host. For other hosts it is the public cloud.
     pub(crate) fn cloud(&self) -> Cloud {
         match self {
             Host::Login(cloud) | Host::MutualTls(cloud) => *cloud,
@@ -36,7 +36,7 @@ impl Host<'_> {
         }
     }
 
-    /// Whether the TLS handshake asks for a client certificate.
+    /// Returns whether the TLS handshake asks for a client certificate.
     pub(crate) fn asks_for_certificate(&self) -> bool {
         match self {
             Host::Login(_) | Host::Issuers => false,
@@ -46,7 +46,7 @@ impl Host<'_> {
     }
 }
 
-/// The names that a certificate authority of this world needs: itself and what is below each.
+/// Returns the domains that this world's certificate authority must allow: these names and their subdomains.
 pub(crate) fn domains(world: &World) -> Vec<String> {
     let mut domains: Vec<String> = Vec::new();
     for &cloud in Cloud::ALL {
@@ -63,7 +63,7 @@ pub(crate) fn domains(world: &World) -> Vec<String> {
     domains
 }
 
-/// The one mutual-TLS host of a cloud; the public cloud's aliases share one.
+/// Returns the mutual-TLS host of a cloud. The aliases of the public cloud share one host.
 pub(crate) fn mutual_tls_host(cloud: Cloud) -> String {
     match cloud {
         Cloud::Public => "mtlsauth.microsoft.com".to_owned(),
@@ -79,8 +79,8 @@ fn token_service(name: &str) -> Option<Host<'static>> {
     })
 }
 
-/// Regions stand before `login.microsoft.com` in the public cloud, before the usual login host of any other, and before
-/// the mutual-TLS hosts; not before other aliases.
+/// Returns whether the host also exists with a region in front. That is true for `login.microsoft.com` in the public
+/// cloud, for the usual login host of the other clouds, and for the mutual-TLS hosts.
 fn has_regions(name: &str) -> bool {
     match known_environment(name) {
         None => true,

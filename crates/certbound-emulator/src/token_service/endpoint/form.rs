@@ -1,4 +1,4 @@
-//! The request as a form: what can be said about it before anyone is asked who sent it.
+//! The checks of the request's form, before the client is authenticated.
 
 use bytes::Bytes;
 use certbound_core::credential::{JWT_BEARER, JWT_POP};
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::answers::{Refusal, refusal};
 
-/// What the body says to prove the client.
+/// The client's credential in the body.
 pub(super) enum Credential<'f> {
     None,
     Secret(&'f str),
@@ -19,7 +19,7 @@ pub(super) enum Credential<'f> {
 }
 
 impl<'f> Credential<'f> {
-    /// At most one, and whole: a form that could be read two ways is refused.
+    /// Returns the credential of a form. A form with two credentials, or with a part of one, is refused.
     pub(super) fn of(form: &'f ReceivedForm) -> Result<Self, Refusal> {
         let secret = form.value("client_secret");
         match (form.value("client_assertion"), form.value("client_assertion_type"), secret) {
@@ -85,7 +85,8 @@ pub(super) fn refuse_what_is_not_emulated(form: &ReceivedForm) -> Result<(), Ref
     }
 }
 
-/// Anything but the exact value is refused: to read it as "plain" would be a silent downgrade.
+/// Returns whether the form asks for a bound token. A `token_type` with a different value is refused: a Bearer token
+/// would be a silent downgrade.
 pub(super) fn asks_for_a_bound_token(form: &ReceivedForm) -> Result<bool, Refusal> {
     match (form.has("token_type"), form.value("token_type")) {
         (false, _) => Ok(false),
@@ -97,7 +98,7 @@ pub(super) fn asks_for_a_bound_token(form: &ReceivedForm) -> Result<bool, Refusa
     }
 }
 
-/// The client capabilities in the `claims` parameter.
+/// Returns the client's capabilities in the parameter `claims`, at most 16.
 pub(super) fn capabilities(form: &ReceivedForm) -> Result<Vec<String>, Refusal> {
     let Some(claims) = form.value("claims") else { return Ok(Vec::new()) };
     let claims = json::parse_object(claims.as_bytes()).map_err(|error| {
@@ -108,7 +109,7 @@ pub(super) fn capabilities(form: &ReceivedForm) -> Result<Vec<String>, Refusal> 
     Ok(values.iter().take(16).filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
-/// Reads the body: every name once, every value well encoded.
+/// Reads the body. A name that occurs twice, or a value that is not well encoded, is refused.
 pub(super) fn decode(body: &[u8]) -> Result<ReceivedForm, Refusal> {
     ReceivedForm::decode(body)
         .map_err(|error| refusal(9_002_313, format!("Invalid request. The body is malformed: {error}.")))

@@ -1,4 +1,4 @@
-//! What proves an application, and whom the world believes.
+//! The checks of applications' credentials, of trusted authorities and of external issuers.
 
 use certbound_core::certificate::CertificateChain;
 use certbound_core::jws::PublicKey;
@@ -10,7 +10,7 @@ use crate::world::expression::Expression;
 use crate::world::hosts::Host;
 use crate::world::{Application, ExternalIssuer, FederatedCredential, World};
 
-/// How many federated credentials an application may have.
+/// The maximum number of federated credentials of an application.
 const MAX_FEDERATED: usize = 20;
 
 pub(super) fn check(application: &Application, at: &str, found: &mut Mistakes) {
@@ -83,7 +83,7 @@ fn federated(credentials: &[FederatedCredential], at: &str, found: &mut Mistakes
     }
 }
 
-/// The issuers whose tokens a flexible credential can look into, and at which claims.
+/// The issuers that a flexible credential may have, and the claims that its expression may compare.
 const FLEXIBLE: [(&str, &[&str]); 3] = [
     ("https://token.actions.githubusercontent.com", &["sub", "job_workflow_ref"]),
     ("https://gitlab.com", &["sub"]),
@@ -135,7 +135,7 @@ pub(super) fn issuers(world: &World, found: &mut Mistakes) {
     }
 }
 
-/// An issuer that the emulator plays needs a host that is nobody else's.
+/// Checks that an issuer that the emulator serves has no keys and has its own host.
 fn served(world: &World, external: &ExternalIssuer, at: &str, found: &mut Mistakes) {
     if !external.keys.is_empty() {
         found.add(at, "is served and has keys; the emulator makes those of issuers that it serves");

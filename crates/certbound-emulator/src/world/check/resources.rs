@@ -1,4 +1,4 @@
-//! Resources: ids, URIs and hosts, each of one resource only and none of the token service's.
+//! The checks of resources: each id, URI and host belongs to one resource only, and no host to the token service.
 
 use super::{Mistakes, Seen, is_host_name};
 use crate::world::World;

@@ -2,7 +2,7 @@ use super::*;
 use crate::world::FederatedCredential;
 use crate::world::builtin::{APP, CLIENT_SUBJECT, OTHER_TENANT, SECRET_APP, TENANT};
 
-/// The mistakes of the built-in world after a change, each as `path: text`.
+/// Returns the mistakes of the built-in world after a change, each as `path: text`.
 fn mistakes(change: impl FnOnce(&mut World)) -> Vec<String> {
     let mut world = World::built_in();
     change(&mut world);
@@ -158,6 +158,6 @@ fn all_mistakes_are_told_at_once_and_the_built_in_world_has_none() {
         it.applications[3].id = "y".to_owned();
         it.resources[0].app_id = "z".to_owned();
     });
-    // The application of both tenants lost one of them.
+    // There are four: the application of both tenants now refers to a tenant that does not exist.
     assert_eq!(found.len(), 4, "{found:?}");
 }
