@@ -71,16 +71,16 @@ impl Failure {
     /// Converts an error of the client library.
     pub(crate) fn of_client(error: &Error) -> Self {
         let what = match (error.leg(), error) {
-            (Some(Leg::One), Error::Misuse { .. }) => "Leg 1 could not begin",
-            (Some(Leg::Two), Error::Misuse { .. }) => "Leg 2 could not begin",
-            (None, Error::Misuse { .. }) => "the request could not begin",
+            (Some(Leg::One), Error::Misuse { .. } | Error::Provider { .. }) => "Leg 1 could not begin",
+            (Some(Leg::Two), Error::Misuse { .. } | Error::Provider { .. }) => "Leg 2 could not begin",
+            (None, Error::Misuse { .. } | Error::Provider { .. }) => "the request could not begin",
             (Some(Leg::One), _) => "Leg 1 brought no assertion",
             (Some(Leg::Two), _) => "Leg 2 brought no token",
             (None, Error::Transport { .. }) => "the exchange with the host failed",
             (None, _) => "there is no token",
         };
         let exit = match error {
-            Error::Misuse { .. } => USAGE,
+            Error::Misuse { .. } | Error::Provider { .. } => USAGE,
             Error::Transport { cause: TransportError::CertificateNotRequested { .. }, .. } => REFUSED,
             Error::Platform {
                 what: PlatformError::Unreachable { cause: TransportError::ServerNotPinned { .. }, .. },

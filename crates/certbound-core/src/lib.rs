@@ -14,6 +14,7 @@
 
 pub mod authority;
 mod bytes;
+pub mod cause;
 pub mod certificate;
 pub mod credential;
 pub mod endpoint;

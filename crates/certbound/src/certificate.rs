@@ -16,6 +16,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use certbound_core::cause::Cause;
 use certbound_core::certificate::{CertificateChain, Thumbprint};
 use certbound_core::secret::Secret;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -310,7 +311,7 @@ fn belongs(key: &dyn SigningKey, chain: &CertificateChain) -> bool {
 }
 
 fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, BindingCertificateError> {
-    let file = File::open(path).map_err(|error| unreadable(path, error.to_string()))?;
+    let file = File::open(path).map_err(|error| unreadable(path, error))?;
     read_all(path, file)
 }
 
@@ -323,9 +324,9 @@ fn read_regular_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, BindingCertifica
         use std::os::unix::fs::OpenOptionsExt as _;
         options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
     }
-    let file = options.open(path).map_err(|error| unreadable(path, error.to_string()))?;
+    let file = options.open(path).map_err(|error| unreadable(path, error))?;
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return Err(unreadable(path, "it is not a file".to_owned()));
+        return Err(unreadable(path, "it is not a file"));
     }
     read_all(path, file)
 }
@@ -334,15 +335,13 @@ fn read_all(path: &Path, file: File) -> Result<Zeroizing<Vec<u8>>, BindingCertif
     // The buffer has its full size from the start. A growing buffer would leave copies of the key in memory that are
     // not wiped.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES as usize + 1));
-    file.take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| unreadable(path, error.to_string()))?;
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, error))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(unreadable(path, format!("it is larger than {MAX_FILE_BYTES} bytes")));
     }
     Ok(bytes)
 }
 
-fn unreadable(path: &Path, reason: String) -> BindingCertificateError {
-    BindingCertificateError::Unreadable { path: path.display().to_string(), reason }
+fn unreadable(path: &Path, reason: impl Into<Cause>) -> BindingCertificateError {
+    BindingCertificateError::Unreadable { path: path.display().to_string(), reason: reason.into() }
 }

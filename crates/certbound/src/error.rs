@@ -9,6 +9,7 @@ mod network;
 mod peer;
 mod platform;
 mod probe;
+mod provider;
 mod state;
 mod transport;
 
@@ -29,6 +30,7 @@ pub use self::network::NetworkError;
 pub use self::peer::PeerMisbehaved;
 pub use self::platform::PlatformError;
 pub use self::probe::{NoImds, ProbeFailure};
+pub use self::provider::ProviderError;
 pub use self::state::StateError;
 pub use self::transport::{Phase, TransportError};
 
@@ -63,6 +65,14 @@ pub enum Error {
         leg: Option<Leg>,
         /// What was wrong.
         what: Misuse,
+    },
+    /// What the application provides failed: a Leg 1, an assertion's file or function, a runtime. The original error is
+    /// among the sources of this one.
+    Provider {
+        /// The leg it was asked in.
+        leg: Option<Leg>,
+        /// What happened.
+        what: ProviderError,
     },
     /// The token service or the resource broke the protocol; its answer was not used.
     PeerMisbehaved {
@@ -99,6 +109,7 @@ impl Error {
     pub fn code(&self) -> &str {
         match self {
             Self::Misuse { what, .. } => what.code(),
+            Self::Provider { what, .. } => what.code(),
             Self::PeerMisbehaved { what, .. } => what.code(),
             Self::Refused { answer, .. } => &answer.code,
             Self::Platform { what, .. } => what.code(),
@@ -110,6 +121,7 @@ impl Error {
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Misuse { what, .. } => what.fix(),
+            Self::Provider { what, .. } => what.fix(),
             Self::PeerMisbehaved { what, .. } => what.fix(),
             Self::Platform { what, .. } => what.fix(),
             Self::Refused { answer, .. } => answer.fix().unwrap_or(
@@ -123,6 +135,7 @@ impl Error {
     pub fn leg(&self) -> Option<Leg> {
         match self {
             Self::Misuse { leg, .. }
+            | Self::Provider { leg, .. }
             | Self::PeerMisbehaved { leg, .. }
             | Self::Refused { leg, .. }
             | Self::Platform { leg, .. }
@@ -163,6 +176,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Misuse { .. } => false,
+            Self::Provider { what, .. } => what.is_transient(),
             Self::PeerMisbehaved { what, .. } => what.is_transient(),
             Self::Platform { what, .. } => what.is_transient(),
             Self::Refused { answer, .. } => answer.is_transient(),
@@ -177,13 +191,17 @@ impl Error {
             Self::PeerMisbehaved { what, .. } => what.redact(secrets),
             Self::Platform { what, .. } => what.redact(secrets),
             // Nothing that was answered is in these.
-            Self::Misuse { .. } | Self::Transport { .. } => {}
+            Self::Misuse { .. } | Self::Provider { .. } | Self::Transport { .. } => {}
         }
         self
     }
 
     pub(crate) fn misuse(leg: Option<Leg>, what: impl Into<Misuse>) -> Self {
         Self::Misuse { leg, what: what.into() }
+    }
+
+    pub(crate) fn provider(leg: Option<Leg>, what: ProviderError) -> Self {
+        Self::Provider { leg, what }
     }
 
     pub(crate) fn peer(leg: Option<Leg>, what: PeerMisbehaved) -> Self {
@@ -202,6 +220,7 @@ impl fmt::Display for Error {
         let mut line = OneLine(f);
         match self {
             Self::Misuse { what, .. } => write!(line, "{what}"),
+            Self::Provider { what, .. } => write!(line, "{what}"),
             Self::PeerMisbehaved { what, .. } => write!(line, "{what}"),
             Self::Platform { what, .. } => write!(line, "{what}"),
             Self::Refused { answer, .. } => write!(line, "the token service refused: {answer}"),
@@ -210,7 +229,20 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+/// The source is the original error where there is one: of the system, of a library, or of the application. `Display`
+/// already contains its text.
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Misuse { what, .. } => what.source(),
+            Self::Provider { what, .. } => what.source(),
+            Self::PeerMisbehaved { what, .. } => what.source(),
+            Self::Platform { what, .. } => what.source(),
+            Self::Refused { answer, .. } => answer.source(),
+            Self::Transport { cause, .. } => cause.source(),
+        }
+    }
+}
 
 /// Margin before an expiry within which an assertion is no longer sent.
 pub(crate) const ASSERTION_MARGIN: Duration = Duration::from_secs(30);
@@ -227,7 +259,7 @@ mod tests {
         let answer = AuthorityError::parse(400, &Default::default(), body.as_bytes());
         let peer = |what| Error::PeerMisbehaved { leg: Some(Leg::Two), what };
         for error in [
-            Error::Misuse { leg: Some(Leg::One), what: Misuse::AssertionProvider(hostile()) },
+            Error::provider(Some(Leg::One), ProviderError::new(hostile())),
             peer(PeerMisbehaved::TokenTypeDowngraded { asked: "mtls_pop", found: hostile() }),
             peer(PeerMisbehaved::ScopeMismatch { asked: "a".to_owned(), found: hostile() }),
             Error::Refused { leg: None, answer: Arc::new(answer) },

@@ -68,6 +68,7 @@ mod token_source;
 mod transport;
 
 pub use certbound_core::authority::{Authority, AuthorityKind, AuthorityUrlError};
+pub use certbound_core::cause::Cause;
 pub use certbound_core::certificate::{CertificateChain, Thumbprint};
 pub use certbound_core::environment::Cloud;
 pub use certbound_core::instance::{InstanceError, InstanceMetadata};
@@ -100,7 +101,8 @@ pub use crate::credential::{
 };
 pub use crate::error::{
     AssertionError, BindingCertificateError, BuildError, Error, KeyError, KeyStrength, Leg, Misuse,
-    NetworkError, NoImds, PeerMisbehaved, Phase, PlatformError, ProbeFailure, StateError, TransportError,
+    NetworkError, NoImds, PeerMisbehaved, Phase, PlatformError, ProbeFailure, ProviderError, StateError,
+    TransportError,
 };
 pub use crate::managed_identity::{
     AcquireMachineLeg1, Attestation, AttestationRequest, Capabilities, EnvironmentError, ImdsVersion,

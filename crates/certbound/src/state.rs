@@ -102,7 +102,7 @@ impl StateDirectory {
 
     /// Takes the lock for writing a file. Returns `None` if another process holds it.
     pub(crate) fn try_lock(&self, name: &str) -> Result<Option<Lock>, StateError> {
-        self.inner.folder.try_lock(name).map_err(|error| StateError::unusable(&self.inner.path, &error))
+        self.inner.folder.try_lock(name).map_err(|error| StateError::unusable(&self.inner.path, error))
     }
 
     /// Logs that a file is ignored.

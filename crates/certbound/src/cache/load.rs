@@ -8,11 +8,11 @@ use certbound_core::certificate::Thumbprint;
 use futures_util::future::{Either, select};
 
 use super::load_key::LoadKey;
-use super::single_flight::{Load, LoadFailure};
+use super::single_flight::Load;
 use super::{Counted, Entry, Loaded, Obtained, Payload, TokenCache};
 use crate::background::Background;
 use crate::clock::Clock;
-use crate::error::{Error, Misuse};
+use crate::error::Error;
 
 /// How long a caller waits for an issuer that does not answer, while an older token is still valid.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -204,13 +204,7 @@ impl TokenCache {
         load: impl FnOnce() -> Load<Result<Loaded, Error>>,
     ) -> (Result<Loaded, Error>, bool) {
         let (loaded, joined) = self.inner.loads.run(key, load).await;
-        let loaded = loaded.unwrap_or_else(|failure| {
-            let misuse = match failure {
-                LoadFailure::Panicked => Misuse::ProviderPanicked,
-                LoadFailure::RuntimeEnded => Misuse::RuntimeEnded,
-            };
-            Err(Error::misuse(None, misuse))
-        });
+        let loaded = loaded.unwrap_or_else(|failure| Err(Error::provider(None, failure.into())));
         (loaded, joined)
     }
 }

@@ -15,6 +15,8 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
+use crate::error::ProviderError;
+
 /// The future that callers share.
 pub(crate) type Load<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -25,6 +27,15 @@ pub(crate) enum LoadFailure {
     Panicked,
     /// The runtime in which the load ran was shut down.
     RuntimeEnded,
+}
+
+impl From<LoadFailure> for ProviderError {
+    fn from(failure: LoadFailure) -> Self {
+        match failure {
+            LoadFailure::Panicked => Self::Panicked,
+            LoadFailure::RuntimeEnded => Self::RuntimeEnded,
+        }
+    }
 }
 
 type Outcome<T> = Result<T, LoadFailure>;

@@ -1,5 +1,6 @@
 //! Reads a chain and its key from PKCS#12 (RFC 7292). No other module uses the parser of it.
 
+use certbound_core::cause::Cause;
 use certbound_core::certificate::CertificateChain;
 use p12_keystore::Pkcs12Archive;
 use p12_keystore::error::Error as ParserError;
@@ -82,6 +83,6 @@ fn explain(error: ParserError) -> BindingCertificateError {
         ParserError::MacError(_) | ParserError::UnpadError | ParserError::Pkcs5Error(_) => {
             BindingCertificateError::WrongPassword
         }
-        other => BindingCertificateError::BrokenPfx { reason: other.to_string() },
+        other => BindingCertificateError::BrokenPfx { reason: Cause::new(other) },
     }
 }

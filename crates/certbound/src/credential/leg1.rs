@@ -14,7 +14,7 @@ use certbound_core::tenant::TenantId;
 use crate::certificate::{Binding, Blame, CertificateSource};
 use crate::correlation::CorrelationId;
 use crate::credential::BoundAssertion;
-use crate::error::{AssertionError, Error, Leg, Misuse};
+use crate::error::{AssertionError, Error, Leg, Misuse, ProviderError};
 use crate::observe::Observer;
 
 /// A source of assertions for Leg 2.
@@ -108,6 +108,9 @@ impl fmt::Debug for AssertionRequest {
 /// [`BoundAssertion::from_jwt`]. If the certificate is replaced in the meantime, and the assertion is bound to the new
 /// one, the exchange is repeated once and the function is called again.
 ///
+/// An error of the function is kept as the source of [`Error::Provider`]. It is transient unless the function returns
+/// [`ProviderError::permanent`]: while a token is still valid, a transient error is not seen.
+///
 /// ```no_run
 /// use certbound::{BindingCertificate, Secret, leg1_fn};
 ///
@@ -123,7 +126,7 @@ pub fn leg1_fn<F, Fut, E>(certificate: impl Into<CertificateSource>, provider: F
 where
     F: Fn(&AssertionRequest) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Secret, E>> + Send + 'static,
-    E: fmt::Display,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     Provided { certificate: certificate.into(), provider }
 }
@@ -137,7 +140,7 @@ impl<F, Fut, E> Leg1 for Provided<F>
 where
     F: Fn(&AssertionRequest) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Secret, E>> + Send + 'static,
-    E: fmt::Display,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     fn current_binding(&self) -> Option<Binding> {
         Some(self.certificate.current())
@@ -165,10 +168,8 @@ where
         request: &AssertionRequest,
     ) -> Result<BoundAssertion, Error> {
         let asked = (self.provider)(request);
-        let jwt = asked.await.map_err(|error| {
-            let reason = error.to_string().chars().take(512).collect();
-            Error::misuse(Some(Leg::One), Misuse::AssertionProvider(reason))
-        })?;
+        let failed = |error| Error::provider(Some(Leg::One), ProviderError::new(error));
+        let jwt = asked.await.map_err(failed)?;
         let error = match BoundAssertion::from_jwt(jwt, binding.certificate().clone()) {
             Ok(assertion) => return Ok(assertion),
             Err(error) => error,

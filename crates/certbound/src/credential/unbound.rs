@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use certbound_core::cause::Cause;
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
@@ -13,7 +14,7 @@ use crate::cache::Kind;
 use crate::cache::key::{CallerId, UNBOUND};
 use crate::certificate::Binding;
 use crate::credential::AssertionRequest;
-use crate::error::{AssertionError, Error, Leg, Misuse};
+use crate::error::{AssertionError, Error, Leg, ProviderError};
 use crate::rejected::TokenHash;
 
 /// A source of unbound assertions (RFC 7523, section 2.2), such as a workload's federated token.
@@ -68,15 +69,11 @@ impl UnboundAssertions for AssertionFile {
     async fn assertion(&self, _request: &AssertionRequest) -> Result<Arc<Secret>, Error> {
         let path = Arc::clone(&self.path);
         let read = tokio::task::spawn_blocking(move || read(&path)).await;
-        let failed = |reason: String| {
-            let reason = format!("cannot read {}: {reason}", self.path.display());
-            Error::misuse(None, Misuse::AssertionProvider(reason))
-        };
-        match read {
-            Ok(Ok(assertion)) => Ok(Arc::new(assertion)),
-            Ok(Err(reason)) => Err(failed(reason)),
-            Err(_) => Err(failed("the runtime is shutting down".to_owned())),
-        }
+        let read = read.unwrap_or_else(|_| Err("the runtime is shutting down".into()));
+        read.map(Arc::new).map_err(|cause| {
+            let path = self.path.display().to_string();
+            Error::provider(None, ProviderError::new(Unreadable { path, cause }))
+        })
     }
 
     fn identity(&self) -> Option<String> {
@@ -84,15 +81,24 @@ impl UnboundAssertions for AssertionFile {
     }
 }
 
-fn read(path: &Path) -> Result<Secret, String> {
+/// Why the file cannot be used. Its text continues with that of its source.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {path}")]
+struct Unreadable {
+    path: String,
+    #[source]
+    cause: Cause,
+}
+
+fn read(path: &Path) -> Result<Secret, Cause> {
     use std::io::Read as _;
 
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let file = std::fs::File::open(path)?;
     // The buffer has its full size from the start, so that no copy stays in memory that is not wiped.
     let mut text = zeroize::Zeroizing::new(String::with_capacity(MAX_FILE_BYTES as usize + 1));
-    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("it is larger than {MAX_FILE_BYTES} bytes, which no assertion is"));
+        return Err(format!("it is larger than {MAX_FILE_BYTES} bytes, which no assertion is").into());
     }
     Ok(Secret::new(text.trim()))
 }
@@ -108,6 +114,9 @@ impl UnboundAssertions for Secret {
 }
 
 /// Returns a source of unbound assertions from a function, which is called once for each token request.
+///
+/// An error of the function is kept as the source of [`Error::Provider`]. It is transient unless the function returns
+/// [`ProviderError::permanent`]: while a token is still valid, a transient error is not seen.
 ///
 /// ```
 /// use certbound::{Authority, Client, Secret, TenantId, unbound_fn};
@@ -126,7 +135,7 @@ pub fn unbound_fn<F, Fut, E>(provider: F) -> impl UnboundAssertions
 where
     F: Fn(&AssertionRequest) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Secret, E>> + Send + 'static,
-    E: fmt::Display,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     Provided(provider)
 }
@@ -137,13 +146,11 @@ impl<F, Fut, E> UnboundAssertions for Provided<F>
 where
     F: Fn(&AssertionRequest) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Secret, E>> + Send + 'static,
-    E: fmt::Display,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     async fn assertion(&self, request: &AssertionRequest) -> Result<Arc<Secret>, Error> {
-        (self.0)(request).await.map(Arc::new).map_err(|error| {
-            let reason = error.to_string().chars().take(512).collect();
-            Error::misuse(None, Misuse::AssertionProvider(reason))
-        })
+        let failed = |error| Error::provider(None, ProviderError::new(error));
+        (self.0)(request).await.map(Arc::new).map_err(failed)
     }
 }
 

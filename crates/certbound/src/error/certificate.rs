@@ -1,5 +1,6 @@
 //! Why a binding certificate could not be loaded.
 
+use certbound_core::cause::Cause;
 use certbound_core::certificate::CertificateError;
 use strum::EnumProperty as _;
 
@@ -15,7 +16,8 @@ pub enum BindingCertificateError {
         /// The file.
         path: String,
         /// What the system said.
-        reason: String,
+        #[source]
+        reason: Cause,
     },
     /// A PEM section is broken.
     #[error("the PEM text is damaged: {reason}")]
@@ -90,7 +92,8 @@ pub enum BindingCertificateError {
     #[strum(props(fix = "export it again with one certificate and its private key"))]
     BrokenPfx {
         /// What is wrong with it.
-        reason: String,
+        #[source]
+        reason: Cause,
     },
     /// The password does not open the PFX or the private key.
     #[error("the password is not the one that the key was encrypted with")]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use certbound_core::cause::Cause;
+
 /// How well a key is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -28,12 +30,13 @@ impl fmt::Display for KeyStrength {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct KeyError {
-    reason: String,
+    #[source]
+    reason: Cause,
 }
 
 impl KeyError {
-    /// With its reason, which must hold nothing of the key.
-    pub fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into() }
+    /// With its reason: a text, or the key store's own error, which is kept as the source. It must hold nothing of the key.
+    pub fn new(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { reason: Cause::new(reason) }
     }
 }

@@ -61,20 +61,6 @@ pub enum Misuse {
         /// The certificate of the assertion.
         found: Thumbprint,
     },
-    /// Leg 1's own code failed.
-    #[error("Leg 1 could not provide an assertion: {0}")]
-    #[strum(props(code = "assertion_provider_failed", fix = "see the provider's own error"))]
-    AssertionProvider(String),
-    /// Code of the caller's, such as a Leg 1, a clock or an observer, panicked while a token was acquired.
-    #[error("code that the acquisition called panicked; all who waited for this token are told so")]
-    #[strum(props(code = "provider_panicked"))]
-    #[strum(props(fix = "see the panic's own message on stderr, and return an error there instead"))]
-    ProviderPanicked,
-    /// The async runtime in which the token was being acquired was shut down meanwhile.
-    #[error("the runtime in which this token was being acquired was shut down")]
-    #[strum(props(code = "runtime_shut_down"))]
-    #[strum(props(fix = "use a client in one runtime only, and let that run until the token is there"))]
-    RuntimeEnded,
     /// `.force_refresh()` and `.rejected(..)` on one call.
     #[error("a forced refresh and a rejected token's hash were given together")]
     #[strum(props(code = "force_refresh_and_token_hash_not_compatible", fix = "use one of the two"))]

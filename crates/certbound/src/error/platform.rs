@@ -48,6 +48,7 @@ pub enum PlatformError {
         /// The source.
         origin: MachineSource,
         /// What happened.
+        #[source]
         cause: TransportError,
     },
     /// A bound token was asked for where none can be had. Nothing was sent.

@@ -1,5 +1,6 @@
 //! Why a state directory cannot be used.
 
+use certbound_core::cause::Cause;
 use std::io;
 use std::path::{Path, PathBuf};
 use strum::EnumProperty as _;
@@ -15,7 +16,8 @@ pub enum StateError {
         /// The folder.
         path: PathBuf,
         /// What the system says.
-        reason: String,
+        #[source]
+        reason: Cause,
     },
     /// A file, or a symbolic link.
     #[error("the state directory {} is not a folder; symbolic links are not followed", .path.display())]
@@ -52,8 +54,8 @@ pub enum StateError {
 }
 
 impl StateError {
-    pub(crate) fn unusable(path: &Path, error: &io::Error) -> Self {
-        Self::Unusable { path: path.to_owned(), reason: error.to_string() }
+    pub(crate) fn unusable(path: &Path, error: io::Error) -> Self {
+        Self::Unusable { path: path.to_owned(), reason: error.into() }
     }
 
     /// What it is called.

@@ -9,9 +9,8 @@ use http::Request;
 
 use super::retry::Policy;
 use super::{Machine, ManagedIdentity};
-use crate::cache::single_flight::LoadFailure;
 use crate::correlation::CorrelationId;
-use crate::error::{Error, KeyStrength, Misuse, NoImds, PlatformError, ProbeFailure};
+use crate::error::{Error, KeyStrength, NoImds, PlatformError, ProbeFailure};
 
 /// The capabilities of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,13 +76,7 @@ impl ManagedIdentity {
             Box::pin(async move { machine.discover().await }) as _
         };
         let (found, _) = machine.discoveries.run((), discover).await;
-        let found = found.map_err(|failure| {
-            let misuse = match failure {
-                LoadFailure::Panicked => Misuse::ProviderPanicked,
-                LoadFailure::RuntimeEnded => Misuse::RuntimeEnded,
-            };
-            Error::misuse(None, misuse)
-        })?;
+        let found = found.map_err(|failure| Error::provider(None, failure.into()))?;
         let (imds, strength) = match found.map_err(|what| Error::Platform { leg: None, what })? {
             Discovered::V2 => (ImdsVersion::V2, Some(machine.strength)),
             Discovered::V1 { guards_keys } => (ImdsVersion::V1, guards_keys.then_some(KeyStrength::Software)),

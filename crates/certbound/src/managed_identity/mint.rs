@@ -107,9 +107,8 @@ impl Machine {
         metadata: &PlatformMetadata,
         key: &MachineKey,
     ) -> Result<Vec<u8>, PlatformError> {
-        let unusable = |error: certbound_core::managed_identity::CertificationRequestError| {
-            KeyError::new(error.to_string())
-        };
+        let unusable =
+            |error: certbound_core::managed_identity::CertificationRequestError| KeyError::new(error);
         let request = CertificationRequest::new(metadata, key.public_key()).map_err(unusable)?;
         let (signer, message) = (key.clone(), request.to_be_signed().to_vec());
         // Signing with a key in hardware can take long.

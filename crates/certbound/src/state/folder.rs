@@ -23,7 +23,7 @@ pub(crate) struct Lock {
 
 impl Folder {
     pub(super) fn open(path: &Path) -> Result<Self, StateError> {
-        let unusable = |errno: Errno| StateError::unusable(path, &errno.into());
+        let unusable = |errno: Errno| StateError::unusable(path, errno.into());
         match rustix::fs::mkdir(path, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(unusable(errno)),
@@ -40,7 +40,7 @@ impl Folder {
 
     /// Checks that the path still names this folder, and that only its owner has access.
     pub(super) fn check(&self, path: &Path) -> Result<(), StateError> {
-        let held = rustix::fs::fstat(&self.0).map_err(|errno| StateError::unusable(path, &errno.into()))?;
+        let held = rustix::fs::fstat(&self.0).map_err(|errno| StateError::unusable(path, errno.into()))?;
         let there = rustix::fs::lstat(path);
         if !there.is_ok_and(|there| (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)) {
             return Err(StateError::Swapped { path: path.to_owned() });

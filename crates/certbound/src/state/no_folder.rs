@@ -14,7 +14,7 @@ pub(crate) struct Lock(Infallible);
 
 impl Folder {
     pub(super) fn open(path: &Path) -> Result<Self, StateError> {
-        Err(StateError::unusable(path, &io::ErrorKind::Unsupported.into()))
+        Err(StateError::unusable(path, io::ErrorKind::Unsupported.into()))
     }
 
     pub(super) fn check(&self, _: &Path) -> Result<(), StateError> {

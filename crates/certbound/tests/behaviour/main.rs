@@ -27,6 +27,7 @@ mod managed_identity;
 mod oracle;
 mod outage;
 mod overlap;
+mod providers;
 mod refresh;
 mod requests;
 mod resource;

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use certbound::{
-    Answer, Error, IdentityId, KeyProvider as _, Misuse, SoftwareKeys, StoreEntry, StoreError, StoreKey,
-    TokenCache, TokenStore, Transport, TransportError, Via,
+    Answer, Error, IdentityId, KeyProvider as _, ProviderError, SoftwareKeys, StoreEntry, StoreError,
+    StoreKey, TokenCache, TokenStore, Transport, TransportError, Via,
 };
 use certbound_testkit::{ManualClock, Pair};
 use tokio::runtime::{Builder, Runtime};
@@ -101,7 +101,7 @@ fn a_caller_in_another_runtime_is_told_that_the_request_it_joined_is_gone() {
     let mut joined = Box::pin(client.bearer_token(&scope).into_future());
     other.block_on(async { assert!(futures_util::poll!(&mut joined).is_pending()) });
     drop(one);
-    let ended = |error| matches!(error, Error::Misuse { what: Misuse::RuntimeEnded, .. });
+    let ended = |error| matches!(error, Error::Provider { what: ProviderError::RuntimeEnded, .. });
     assert!(ended(other.block_on(joined).unwrap_err()) && ended(other.block_on(begun).unwrap_err()));
     other.block_on(client.bearer_token(&scope).into_future()).unwrap();
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use strum::EnumProperty as _;
 
+use certbound_core::cause::Cause;
 use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 
@@ -80,7 +81,8 @@ pub enum WatchError {
     #[strum(props(code = "certificate_watch_failed", fix = "allow the process another thread"))]
     Thread {
         /// The reason that the system gave.
-        reason: String,
+        #[source]
+        reason: Cause,
     },
 }
 

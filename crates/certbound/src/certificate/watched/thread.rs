@@ -51,7 +51,7 @@ impl Watch {
             }
         };
         let thread = std::thread::Builder::new().name("certbound-certificate".to_owned());
-        thread.spawn(run).map(drop).map_err(|error| WatchError::Thread { reason: error.to_string() })
+        thread.spawn(run).map(drop).map_err(|error| WatchError::Thread { reason: error.into() })
     }
 }
 

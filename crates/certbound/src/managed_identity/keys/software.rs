@@ -66,10 +66,9 @@ fn load(pair: KeyPair) -> Result<MachineKey, KeyError> {
 
 /// Returns the key of the folder, and generates it if there is none. It blocks, so do not call it on an async thread.
 pub(super) fn kept(state: &StateDirectory) -> Result<MachineKey, KeyError> {
-    let unusable = |error: crate::error::StateError| KeyError::new(error.to_string());
     for _ in 0..LOOKS {
-        state.check().map_err(unusable)?;
-        let Some(lock) = state.try_lock(FILE).map_err(unusable)? else {
+        state.check().map_err(KeyError::new)?;
+        let Some(lock) = state.try_lock(FILE).map_err(KeyError::new)? else {
             std::thread::sleep(LOOK);
             continue;
         };

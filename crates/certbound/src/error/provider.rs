@@ -1,0 +1,68 @@
+//! Failures of what the application provides: a Leg 1, an assertion's file or function, a runtime.
+
+use std::error::Error as StdError;
+
+use certbound_core::cause::Cause;
+use strum::EnumProperty as _;
+
+use super::Error;
+
+/// Why the application's own part did not do its work. The calling code can be right all the same: a vault that is not
+/// available for a moment is one reason.
+#[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
+#[non_exhaustive]
+pub enum ProviderError {
+    /// A function, a file or a Leg 1 of the application returned an error instead of an assertion.
+    #[error("Leg 1 could not provide an assertion: {cause:.512}")]
+    #[strum(props(code = "assertion_provider_failed", fix = "see the provider's own error"))]
+    Assertion {
+        /// The provider's own error.
+        #[source]
+        cause: Cause,
+        /// Whether the provider may succeed later. If so, a token that is still valid is used meanwhile.
+        is_transient: bool,
+    },
+    /// A callback panicked while a token was being acquired. All callers that waited for the token get this error.
+    #[error("code that the acquisition called panicked; all who waited for this token are told so")]
+    #[strum(props(code = "provider_panicked"))]
+    #[strum(props(fix = "see the panic's own message on stderr, and return an error there instead"))]
+    Panicked,
+    /// The async runtime in which the token was being acquired was shut down.
+    #[error("the runtime in which this token was being acquired was shut down")]
+    #[strum(props(code = "runtime_shut_down"))]
+    #[strum(props(fix = "use a client in one runtime only, and let that run until the token is there"))]
+    RuntimeEnded,
+}
+
+impl ProviderError {
+    /// The failure of a provider that may succeed later. Of an [`Error`], its own [`Error::is_transient`] decides. A
+    /// `ProviderError` is returned as it is, so a provider can return [`ProviderError::permanent`].
+    pub fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let error = match error.into().downcast::<Self>() {
+            Ok(ours) => return *ours,
+            Err(error) => error,
+        };
+        let is_transient = error.downcast_ref::<Error>().is_none_or(Error::is_transient);
+        Self::Assertion { cause: Cause::new(error), is_transient }
+    }
+
+    /// The failure of a provider that will not succeed without a change.
+    pub fn permanent(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Assertion { cause: Cause::new(error), is_transient: false }
+    }
+
+    /// A stable name.
+    pub fn code(&self) -> &'static str {
+        self.get_str("code").unwrap_or_default()
+    }
+
+    /// What to do.
+    pub fn fix(&self) -> &'static str {
+        self.get_str("fix").unwrap_or_default()
+    }
+
+    /// Whether the same call may succeed later without a change.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Assertion { is_transient: true, .. })
+    }
+}
