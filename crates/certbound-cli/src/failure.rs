@@ -246,7 +246,7 @@ mod tests {
         let host = || "h".to_owned();
         assert_eq!(transport(TransportError::CertificateNotRequested { host: host() }), REFUSED);
         assert_eq!(transport(TransportError::NotHttps), USAGE);
-        assert_eq!(transport(TransportError::Connect { host: host(), reason: String::new() }), NETWORK);
+        assert_eq!(transport(TransportError::Connect { host: host(), reason: "no route".into() }), NETWORK);
         let misuse = Error::Misuse { leg: None, what: certbound::Misuse::AssertionSpent };
         assert_eq!(Failure::of_client(&misuse).exit, USAGE);
         let peer =

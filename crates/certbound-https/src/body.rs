@@ -3,6 +3,7 @@
 use std::pin::pin;
 
 use bytes::Bytes;
+use certbound_core::cause::Cause;
 use certbound_core::secret::SecretBytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
@@ -21,7 +22,7 @@ pub(crate) async fn whole(body: Incoming, limit: usize) -> Result<Bytes, Error> 
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
             true => Error::TooLarge { limit },
-            false => Error::interrupted(&*error),
+            false => Error::Interrupted { reason: Cause::new(error) },
         })?;
         if let Some(data) = frame.data_ref() {
             grow(&mut collected, data.len());

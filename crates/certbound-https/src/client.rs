@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use certbound_core::cause::Cause;
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -78,7 +79,7 @@ impl Client {
         }
         // The connection decides whether HTTP/1.1 or HTTP/2 is used.
         *request.version_mut() = Version::HTTP_11;
-        let mut response = self.http.request(request).await.map_err(|error| self.explain(&error))?;
+        let mut response = self.http.request(request).await.map_err(|error| self.explain(error))?;
         let shown = response.extensions_mut().remove::<Shown>().unwrap_or_default();
         Ok(Answer { response: self.read(response).await?, tls: shown.facts })
     }
@@ -98,8 +99,8 @@ impl Client {
         Ok(Response::from_parts(head, body))
     }
 
-    fn explain(&self, error: &legacy::Error) -> Error {
-        let cause = std::error::Error::source(error).unwrap_or(error);
+    fn explain(&self, error: legacy::Error) -> Error {
+        let cause = std::error::Error::source(&error).unwrap_or(&error);
         if let Some(ours) = Error::within(cause) {
             return ours.clone();
         }
@@ -111,7 +112,7 @@ impl Client {
             connection.get_extras(&mut shown);
         }
         let ended = shown.get().and_then(Shown::ended);
-        ended.unwrap_or_else(|| Error::interrupted(cause))
+        ended.unwrap_or_else(|| Error::Interrupted { reason: Cause::new(NoAnswer(error)) })
     }
 
     fn limits(&self) -> &Limits {
@@ -127,4 +128,23 @@ impl fmt::Debug for Client {
 
 fn bytes_of(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+/// The HTTP client's error, whose own text says less than that of its source and is left out.
+#[derive(Debug)]
+struct NoAnswer(legacy::Error);
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match std::error::Error::source(&self.0) {
+            Some(source) => source.fmt(f),
+            None => self.0.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for NoAnswer {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.0)
+    }
 }

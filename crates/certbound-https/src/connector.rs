@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use certbound_core::cause::Cause;
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
@@ -17,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
-use crate::error::{Error, Phase, chain};
+use crate::error::{Error, Phase};
 use crate::identity::{Handshakes, watching};
 use crate::options::Options;
 use crate::stream::{Stream, TlsFacts, is_sudden};
@@ -85,7 +86,7 @@ impl Settings {
             Ok(stream) if was_asked => Ok((stream, true)),
             Ok(_) => Err(Error::CertificateNotRequested),
             Err(error) if asked && is_sudden(&error) => {
-                Err(Error::EndedAfterCertificate { reason: error.to_string() })
+                Err(Error::EndedAfterCertificate { reason: error.into() })
             }
             Err(error) => Err(tls(error)),
         }
@@ -93,21 +94,21 @@ impl Settings {
 
     async fn reach(&self, target: &Uri, host: &str) -> Result<TcpStream, Error> {
         if let Some(address) = self.options.address {
-            return TcpStream::connect(address).await.map_err(|error| connect(&error));
+            return TcpStream::connect(address).await.map_err(connect);
         }
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(self.options.tcp_limit);
         let stream = match self.options.proxy.intercept(target, host) {
-            None => tcp.call(target.clone()).await.map_err(|error| connect(&error))?,
+            None => tcp.call(target.clone()).await.map_err(connect)?,
             Some(proxy) if proxy.uri().scheme_str() == Some("http") => {
                 let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
                 if let Some(auth) = proxy.basic_auth() {
                     tunnel = tunnel.with_auth(auth.clone());
                 }
                 let opened = tunnel.call(target.clone()).await;
-                opened.map_err(|error| Error::Proxy { reason: chain(&error) })?
+                opened.map_err(|error| Error::Proxy { reason: Cause::new(error) })?
             }
             Some(_) => return Err(Error::ProxyKind),
         };
@@ -115,10 +116,10 @@ impl Settings {
     }
 }
 
-fn connect(error: &(dyn std::error::Error + 'static)) -> Error {
-    Error::Connect { reason: chain(error) }
+fn connect(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Connect { reason: Cause::new(error) }
 }
 
 fn tls(error: io::Error) -> Error {
-    Error::Tls { cause: Arc::new(error) }
+    Error::Tls { cause: error.into() }
 }

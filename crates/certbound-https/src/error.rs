@@ -2,10 +2,9 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
-use certbound_core::shown::one_line;
+use certbound_core::cause::Cause;
 
 /// The part of an exchange that took too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +43,8 @@ pub enum Error {
     #[error("cannot connect: {reason}")]
     Connect {
         /// The error message of the system.
-        reason: String,
+        #[source]
+        reason: Cause,
     },
     /// The URL of the proxy does not begin with `http://`.
     #[error("the proxy is not an http:// one")]
@@ -53,13 +53,15 @@ pub enum Error {
     #[error("the proxy did not connect: {reason}")]
     Proxy {
         /// The error message of the tunnel.
-        reason: String,
+        #[source]
+        reason: Cause,
     },
     /// The TLS handshake failed.
     #[error("the TLS handshake failed: {cause}")]
     Tls {
-        /// The I/O error of the handshake. An error of TLS itself is inside of it as a [`rustls::Error`].
-        cause: Arc<io::Error>,
+        /// The error of TLS itself, a [`rustls::Error`], or the I/O error that ended the handshake.
+        #[source]
+        cause: Cause,
     },
     /// The server did not ask for our certificate, so nothing was sent to it.
     #[error("the server did not ask for the client certificate")]
@@ -68,13 +70,15 @@ pub enum Error {
     #[error("the connection ended after the client certificate was sent: {reason}")]
     EndedAfterCertificate {
         /// The error message of the system or of the TLS library.
-        reason: String,
+        #[source]
+        reason: Cause,
     },
     /// The connection broke, or the server's answer was not HTTP.
     #[error("the connection broke: {reason}")]
     Interrupted {
         /// The error message.
-        reason: String,
+        #[source]
+        reason: Cause,
     },
     /// The head or the body of the answer is larger than allowed.
     #[error("the answer is larger than {limit} bytes")]
@@ -85,10 +89,6 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn interrupted(error: &(dyn std::error::Error + 'static)) -> Self {
-        Self::Interrupted { reason: chain(error) }
-    }
-
     /// Returns the error of this crate that `error` or one of its causes wraps.
     pub(crate) fn within<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
         let mut cause = Some(error);
@@ -102,18 +102,4 @@ impl Error {
         }
         None
     }
-}
-
-/// Returns the text of an error and of all its causes in one line.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    one_line(&text).into_owned()
 }

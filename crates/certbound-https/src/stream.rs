@@ -63,8 +63,9 @@ impl Stream {
     fn note<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match result {
             Poll::Ready(Err(error)) if self.fresh => {
-                let (kind, reason) = (error.kind(), error.to_string());
-                let ended = match is_sudden(&error) {
+                let (kind, is_sudden) = (error.kind(), is_sudden(&error));
+                let reason = error.into();
+                let ended = match is_sudden {
                     true => Error::EndedAfterCertificate { reason },
                     false => Error::Interrupted { reason },
                 };

@@ -48,12 +48,12 @@ impl Transport for MemoryTransport {
                 Some(FaultEffect::Delay(limit)) => {
                     Err(TransportError::TimedOut { host, phase: Phase::Exchange, limit: *limit })
                 }
-                Some(_) => Err(TransportError::Interrupted { host, reason: "a fault".to_owned() }),
+                Some(_) => Err(TransportError::Interrupted { host, reason: "a fault".into() }),
                 None => Ok(Answer { response, tls: TlsFacts::default() }),
             };
         }
         if !self.emulator.is_emulated(&host) {
-            return Err(TransportError::Connect { host, reason: "no such host in this world".to_owned() });
+            return Err(TransportError::Connect { host, reason: "no such host in this world".into() });
         }
         let asks = self.emulator.asks_for_certificate(&host);
         if via.binding().is_some() && !asks {
@@ -69,9 +69,9 @@ impl Transport for MemoryTransport {
         tokio::task::yield_now().await;
         let response = self.emulator.handle(self.clock.now(), &tls, as_received(request));
         match response.extensions().get::<FaultEffect>() {
-            Some(FaultEffect::Reset) => Err(TransportError::Interrupted { host, reason: "reset".to_owned() }),
+            Some(FaultEffect::Reset) => Err(TransportError::Interrupted { host, reason: "reset".into() }),
             Some(FaultEffect::TruncateBody(_)) => {
-                Err(TransportError::Interrupted { host, reason: "the body ended early".to_owned() })
+                Err(TransportError::Interrupted { host, reason: "the body ended early".into() })
             }
             Some(FaultEffect::Delay(limit)) => {
                 Err(TransportError::TimedOut { host, phase: Phase::Exchange, limit: *limit })

@@ -32,7 +32,7 @@ pub use self::platform::PlatformError;
 pub use self::probe::{NoImds, ProbeFailure};
 pub use self::provider::ProviderError;
 pub use self::state::StateError;
-pub use self::transport::{Phase, TransportError};
+pub use self::transport::{Phase, TlsAlert, TransportError};
 
 /// Which half of the two-leg flow an error belongs to. The direct flow has no legs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -265,7 +265,7 @@ mod tests {
             Error::Refused { leg: None, answer: Arc::new(answer) },
             Error::Transport {
                 leg: None,
-                cause: TransportError::Proxy { host: "h".to_owned(), reason: hostile() },
+                cause: TransportError::Proxy { host: "h".to_owned(), reason: hostile().into() },
             },
         ] {
             let shown = format!("{error}{}", error.code());

@@ -102,7 +102,7 @@ pub use crate::credential::{
 pub use crate::error::{
     AssertionError, BindingCertificateError, BuildError, Error, KeyError, KeyStrength, Leg, Misuse,
     NetworkError, NoImds, PeerMisbehaved, Phase, PlatformError, ProbeFailure, ProviderError, StateError,
-    TransportError,
+    TlsAlert, TransportError,
 };
 pub use crate::managed_identity::{
     AcquireMachineLeg1, Attestation, AttestationRequest, Capabilities, EnvironmentError, ImdsVersion,

@@ -20,7 +20,7 @@ pub(crate) struct NeverTransport;
 
 impl Transport for NeverTransport {
     async fn send(&self, _: http::Request<Bytes>, _: Via<'_>) -> Result<Answer, TransportError> {
-        Err(TransportError::Interrupted { host: String::new(), reason: STOPPED.to_owned() })
+        Err(TransportError::Interrupted { host: String::new(), reason: STOPPED.into() })
     }
 }
 
@@ -162,7 +162,7 @@ pub(super) fn stopped<T>(result: Result<T, Error>) -> Result<(), Failure> {
                 what: PlatformError::Unreachable { cause: TransportError::Interrupted { reason, .. }, .. },
                 ..
             },
-        ) if reason == STOPPED => Ok(()),
+        ) if reason.to_string() == STOPPED => Ok(()),
         Err(error) => Err(error.into()),
         Ok(_) => Ok(()),
     }

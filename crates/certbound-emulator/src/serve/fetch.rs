@@ -136,8 +136,8 @@ fn explain(host: &str, error: Error) -> FetchError {
     match error {
         Error::TimedOut { .. } => FetchError::Slow,
         Error::TooLarge { .. } => FetchError::Body(host),
-        Error::Interrupted { reason } => FetchError::Http(host, reason),
-        Error::Connect { reason } => FetchError::Unreachable(host, reason),
+        Error::Interrupted { reason } => FetchError::Http(host, reason.to_string()),
+        Error::Connect { reason } => FetchError::Unreachable(host, reason.to_string()),
         Error::Tls { cause } => FetchError::Unreachable(host, cause.to_string()),
         error => FetchError::Unreachable(host, error.to_string()),
     }

@@ -70,7 +70,7 @@ fn explain(error: Error) -> FetchError {
     match error {
         Error::NotHttps => FetchError::NotHttps,
         Error::TimedOut { limit, .. } => FetchError::Timeout { seconds: limit.as_secs() },
-        Error::Connect { reason } => FetchError::Connect { reason },
+        Error::Connect { reason } => FetchError::Connect { reason: reason.to_string() },
         Error::Proxy { reason } => FetchError::Connect { reason: format!("through the proxy: {reason}") },
         Error::ProxyKind => {
             FetchError::Connect { reason: "the proxy of the environment is not an http:// one".to_owned() }
@@ -78,7 +78,7 @@ fn explain(error: Error) -> FetchError {
         Error::Tls { cause } => FetchError::Tls { reason: cause.to_string() },
         Error::TooLarge { limit } => FetchError::TooLarge { limit },
         Error::Interrupted { reason } | Error::EndedAfterCertificate { reason } => {
-            FetchError::Protocol { reason }
+            FetchError::Protocol { reason: reason.to_string() }
         }
         // This client presents no certificate, so this does not occur.
         Error::CertificateNotRequested => FetchError::Tls { reason: error.to_string() },

@@ -88,21 +88,10 @@ impl Blame {
     /// Returns whether a server blames the client's certificate in TLS, by an alert or by closing the connection after
     /// the certificate was sent. Our refusal of a server's certificate does not count.
     pub(crate) fn in_tls(error: &Error) -> Option<Self> {
-        const ALERTS: [&str; 8] = [
-            "BadCertificate",
-            "CertificateExpired",
-            "CertificateRevoked",
-            "CertificateUnknown",
-            "UnsupportedCertificate",
-            "CertificateRequired",
-            "AccessDenied",
-            "UnknownCA",
-        ];
         let Error::Transport { cause, .. } = error else { return None };
         match cause {
-            TransportError::Tls { reason, .. } | TransportError::Interrupted { reason, .. } => {
-                let said = |alert: &&str| reason.contains(&format!("received fatal alert: {alert}"));
-                ALERTS.iter().any(said).then_some(Self::Refused)
+            TransportError::Tls { .. } | TransportError::Interrupted { .. } => {
+                cause.alert()?.rejects_certificate().then_some(Self::Refused)
             }
             TransportError::EndedAfterCertificate { .. } => Some(Self::Suspected),
             _ => None,

@@ -1,5 +1,6 @@
 //! Why a network configuration cannot be used.
 
+use certbound_core::cause::Cause;
 use strum::EnumProperty as _;
 
 /// Why a network configuration cannot be used.
@@ -28,7 +29,8 @@ pub enum NetworkError {
     ))]
     TrustStore {
         /// What the TLS library said.
-        reason: String,
+        #[source]
+        reason: Cause,
     },
 }
 

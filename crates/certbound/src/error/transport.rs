@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 use strum::EnumProperty as _;
 
+use certbound_core::cause::Cause;
 use certbound_core::managed_identity::ServerThumbprint;
 
 /// Where a time limit struck.
@@ -22,6 +23,22 @@ impl fmt::Display for Phase {
             Self::Connect => "connecting",
             Self::Exchange => "the exchange",
         })
+    }
+}
+
+/// An alert by which the other side ended TLS, by its number (RFC 8446, section 6.2).
+///
+/// A transport that does not use rustls reports an alert as the cause of its error: `Cause::new(TlsAlert(42))`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("the server ended TLS with alert {0}")]
+pub struct TlsAlert(pub u8);
+
+impl TlsAlert {
+    /// Whether the alert rejects the certificate of the side that receives it: `bad_certificate`,
+    /// `unsupported_certificate`, `certificate_revoked`, `certificate_expired`, `certificate_unknown`, `unknown_ca`,
+    /// `access_denied` or `certificate_required`.
+    pub fn rejects_certificate(self) -> bool {
+        matches!(self.0, 42..=46 | 48 | 49 | 116)
     }
 }
 
@@ -50,7 +67,8 @@ pub enum TransportError {
         /// The host that was addressed.
         host: String,
         /// What the system said.
-        reason: String,
+        #[source]
+        reason: Cause,
     },
     /// The proxy did not open the tunnel.
     #[error("{host}: the proxy did not connect: {reason}")]
@@ -60,7 +78,8 @@ pub enum TransportError {
         /// The host that was addressed.
         host: String,
         /// What the proxy said.
-        reason: String,
+        #[source]
+        reason: Cause,
     },
     /// The TLS handshake failed.
     #[error("{host}: the TLS handshake failed: {reason}")]
@@ -72,7 +91,8 @@ pub enum TransportError {
         /// The host that was addressed.
         host: String,
         /// What the TLS library said.
-        reason: String,
+        #[source]
+        reason: Cause,
     },
     /// The server is not the one that was pinned, so nothing was sent to it.
     #[error(
@@ -107,7 +127,8 @@ pub enum TransportError {
         /// The host that was addressed.
         host: String,
         /// What the HTTP library said.
-        reason: String,
+        #[source]
+        reason: Cause,
     },
     /// The server ended the connection once the client's certificate was sent, and before it answered anything: it may be the
     /// certificate that it does not take, without saying so.
@@ -118,7 +139,8 @@ pub enum TransportError {
         /// The host that was addressed.
         host: String,
         /// What the system or the TLS library said.
-        reason: String,
+        #[source]
+        reason: Cause,
     },
     /// The answer is larger than allowed.
     #[error("{host}: the answer is larger than {limit} bytes")]
@@ -154,6 +176,20 @@ impl TransportError {
         }
     }
 
+    /// The alert by which the server ended TLS.
+    pub fn alert(&self) -> Option<TlsAlert> {
+        let (Self::Tls { reason, .. }
+        | Self::Interrupted { reason, .. }
+        | Self::EndedAfterCertificate { reason, .. }) = self
+        else {
+            return None;
+        };
+        match reason.find() {
+            Some(rustls::Error::AlertReceived(alert)) => Some(TlsAlert((*alert).into())),
+            _ => reason.find().copied(),
+        }
+    }
+
     /// Whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         matches!(
@@ -164,5 +200,41 @@ impl TransportError {
                 | Self::Interrupted { .. }
                 | Self::EndedAfterCertificate { .. }
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use rustls::AlertDescription;
+
+    use super::*;
+
+    #[test]
+    fn an_alert_is_known_by_its_type_and_not_by_its_text() {
+        let tls = |reason| TransportError::Tls { host: "h".to_owned(), reason };
+        let alert = |alert| Cause::new(io::Error::other(rustls::Error::AlertReceived(alert)));
+        for (description, rejects) in [
+            (AlertDescription::BadCertificate, true),
+            (AlertDescription::UnsupportedCertificate, true),
+            (AlertDescription::CertificateRevoked, true),
+            (AlertDescription::CertificateExpired, true),
+            (AlertDescription::CertificateUnknown, true),
+            (AlertDescription::UnknownCA, true),
+            (AlertDescription::AccessDenied, true),
+            (AlertDescription::CertificateRequired, true),
+            (AlertDescription::HandshakeFailure, false),
+            (AlertDescription::IllegalParameter, false),
+            (AlertDescription::InternalError, false),
+        ] {
+            let found = tls(alert(description)).alert();
+            assert_eq!(found.map(TlsAlert::rejects_certificate), Some(rejects), "{description:?}");
+        }
+        let of_another_library =
+            TransportError::Interrupted { host: "h".to_owned(), reason: Cause::new(TlsAlert(42)) };
+        assert_eq!(of_another_library.alert(), Some(TlsAlert(42)));
+        assert_eq!(tls("received fatal alert: BadCertificate".into()).alert(), None);
+        assert_eq!(TransportError::NotHttps.alert(), None);
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use certbound_core::cause::Cause;
 use certbound_core::managed_identity::ServerThumbprint;
-use certbound_core::shown::one_line;
 use certbound_https as https;
 use certbound_https::{Client, Identity, Limits, Options, Proxy};
 use rustls::RootCertStore;
@@ -48,7 +48,7 @@ impl HyperTransport {
     ) -> Result<Self, NetworkError> {
         let trust = ServerTrust::new(roots)?;
         let identity =
-            trust.anonymous().map_err(|error| NetworkError::TrustStore { reason: error.to_string() })?;
+            trust.anonymous().map_err(|error| NetworkError::TrustStore { reason: Cause::new(error) })?;
         let options = Options { limits, proxy, ..Options::default() };
         let plain = Client::new(identity.clone(), options.clone());
         // No proxy stands between a program and its platform.
@@ -88,7 +88,7 @@ impl Transport for HyperTransport {
         let host = request.uri().host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let client = match self.client_for(via) {
             Ok(client) => client,
-            Err(error) => return Err(TransportError::Tls { host, reason: error.to_string() }),
+            Err(error) => return Err(TransportError::Tls { host, reason: Cause::new(error) }),
         };
         let https::Answer { response, tls } =
             client.send(request).await.map_err(|error| explain(host, error))?;
@@ -110,14 +110,13 @@ fn explain(host: String, error: https::Error) -> TransportError {
         }
         https::Error::Connect { reason } => TransportError::Connect { host, reason },
         // The configuration refuses such a proxy, so this does not occur.
-        https::Error::ProxyKind => TransportError::Proxy { host, reason: error.to_string() },
+        https::Error::ProxyKind => TransportError::Proxy { host, reason: Cause::new(error) },
         https::Error::Proxy { reason } => TransportError::Proxy { host, reason },
         https::Error::Tls { cause } => {
-            if let Some(NotPinned { pinned, presented }) = cause.get_ref().and_then(NotPinned::beneath) {
+            if let Some(NotPinned { pinned, presented }) = NotPinned::beneath(&*cause) {
                 return TransportError::ServerNotPinned { host, pinned, presented };
             }
-            // The reason may quote the server's certificate.
-            TransportError::Tls { host, reason: one_line(&cause.to_string()).into_owned() }
+            TransportError::Tls { host, reason: cause }
         }
         https::Error::CertificateNotRequested => TransportError::CertificateNotRequested { host },
         https::Error::EndedAfterCertificate { reason } => {

@@ -171,7 +171,7 @@ fn check_trust_file(path: Option<std::ffi::OsString>) -> Result<(), NetworkError
     let Some(path) = path else { return Ok(()) };
     let shown = path.to_string_lossy().into_owned();
     let refuse = |reason: &str| {
-        Err(NetworkError::TrustStore { reason: format!("SSL_CERT_FILE names {shown}, {reason}") })
+        Err(NetworkError::TrustStore { reason: format!("SSL_CERT_FILE names {shown}, {reason}").into() })
     };
     match std::fs::metadata(&path) {
         Err(error) => refuse(&format!("which cannot be read: {error}")),

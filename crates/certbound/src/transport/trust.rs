@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use certbound_core::cause::Cause;
 use certbound_core::managed_identity::ServerThumbprint;
 use certbound_https::Identity;
 use rustls::client::WantsClientCert;
@@ -28,7 +29,7 @@ impl ServerTrust {
             Some(roots) => Ok(Self::Roots(Arc::new(roots))),
             None => rustls_platform_verifier::Verifier::new(Arc::clone(provider()))
                 .map(|verifier| Self::Platform(Arc::new(verifier)))
-                .map_err(|error| NetworkError::TrustStore { reason: error.to_string() }),
+                .map_err(|error| NetworkError::TrustStore { reason: Cause::new(error) }),
         }
     }
 

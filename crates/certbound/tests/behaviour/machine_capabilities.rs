@@ -129,7 +129,7 @@ async fn only_400_says_that_it_is_there() {
 
 #[tokio::test]
 async fn both_reasons_are_told_and_the_next_call_asks_anew() {
-    let unreachable = || TransportError::Connect { host: "h".to_owned(), reason: "no route".to_owned() };
+    let unreachable = || TransportError::Connect { host: "h".to_owned(), reason: "no route".into() };
     let late = TransportError::TimedOut {
         host: "h".to_owned(),
         phase: Phase::Exchange,

@@ -31,7 +31,7 @@ impl Transport for InCloud {
         let url = request.uri().to_string();
         let body = String::from_utf8(request.body().to_vec()).unwrap();
         self.asked.lock().unwrap().push((url, body));
-        Err(TransportError::Connect { host: self.host.to_owned(), reason: "far away".to_owned() })
+        Err(TransportError::Connect { host: self.host.to_owned(), reason: "far away".into() })
     }
 }
 

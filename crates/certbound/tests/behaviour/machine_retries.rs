@@ -79,7 +79,7 @@ async fn who_does_not_answer_in_time_is_asked_again_and_who_cannot_be_reached_is
         let error = identity.bearer_token(&vault()).await.unwrap_err();
         assert_eq!((error.code(), error.is_transient(), transport.left()), ("request_timeout", true, 1));
         assert_eq!(clock.waited(), waits.map(Duration::from_secs));
-        let (host, reason) = ("h".to_owned(), "r".to_owned());
+        let (host, reason) = ("h".to_owned(), certbound::Cause::from("r"));
         for error in [
             late(Phase::Connect),
             TransportError::Connect { host: host.clone(), reason: reason.clone() },

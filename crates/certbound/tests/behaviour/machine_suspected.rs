@@ -45,7 +45,7 @@ impl Transport for Ending {
         let body = String::from_utf8_lossy(request.body());
         if via.binding().is_some() && body.contains(self.word) && self.takes_a_turn() {
             let host = request.uri().host().unwrap_or_default().to_owned();
-            return Err(TransportError::EndedAfterCertificate { host, reason: "reset".to_owned() });
+            return Err(TransportError::EndedAfterCertificate { host, reason: "reset".into() });
         }
         self.beneath.send(request, via).await
     }

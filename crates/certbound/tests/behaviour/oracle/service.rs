@@ -236,7 +236,7 @@ impl Transport for Service {
             let failed = (state.answered, self.1.now());
             state.failed_at.push(failed);
             let host = request.uri().host().unwrap_or_default().to_owned();
-            return Err(TransportError::Connect { host, reason: "nobody is there".to_owned() });
+            return Err(TransportError::Connect { host, reason: "nobody is there".into() });
         }
         let (status, body) = self.answer(&request, &form, began, certificate);
         let number = self.answered();
