@@ -242,15 +242,19 @@ mod tests {
 
     #[test]
     fn blame_decides_the_exit_code() {
-        let transport = |cause| Failure::of_client(&Error::Transport { leg: Some(Leg::Two), cause }).exit;
+        let transport =
+            |cause| Failure::of_client(&Error::Transport { leg: Some(Leg::Two), cause, target: None }).exit;
         let host = || "h".to_owned();
         assert_eq!(transport(TransportError::CertificateNotRequested { host: host() }), REFUSED);
         assert_eq!(transport(TransportError::NotHttps), USAGE);
         assert_eq!(transport(TransportError::Connect { host: host(), reason: "no route".into() }), NETWORK);
         let misuse = Error::Misuse { leg: None, what: certbound::Misuse::AssertionSpent };
         assert_eq!(Failure::of_client(&misuse).exit, USAGE);
-        let peer =
-            Error::PeerMisbehaved { leg: Some(Leg::One), what: certbound::PeerMisbehaved::AssertionNotBound };
+        let peer = Error::PeerMisbehaved {
+            leg: Some(Leg::One),
+            what: certbound::PeerMisbehaved::AssertionNotBound,
+            target: None,
+        };
         assert_eq!((Failure::of_client(&peer).exit, Failure::of_client(&peer).leg), (REFUSED, Some(1)));
     }
 }

@@ -11,15 +11,19 @@ mod platform;
 mod probe;
 mod provider;
 mod state;
+mod target;
 mod transport;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use certbound_core::endpoint::TokenEndpoint;
 use certbound_core::own_secrets::OwnSecrets;
 use certbound_core::refusal::AuthorityError;
+use certbound_core::region::Region;
 use certbound_core::shown::OneLine;
+use certbound_core::tenant::TenantId;
 
 pub use self::assertion::AssertionError;
 pub use self::build::BuildError;
@@ -32,6 +36,7 @@ pub use self::platform::PlatformError;
 pub use self::probe::{NoImds, ProbeFailure};
 pub use self::provider::ProviderError;
 pub use self::state::StateError;
+pub use self::target::RequestTarget;
 pub use self::transport::{Phase, TlsAlert, TransportError};
 
 /// Which half of the two-leg flow an error belongs to. The direct flow has no legs.
@@ -80,6 +85,8 @@ pub enum Error {
         leg: Option<Leg>,
         /// What it did.
         what: PeerMisbehaved,
+        /// Where the request went, if it went to a token service.
+        target: Option<Arc<RequestTarget>>,
     },
     /// The token service said no; its answer is kept whole.
     Refused {
@@ -87,6 +94,8 @@ pub enum Error {
         leg: Option<Leg>,
         /// What it said.
         answer: Arc<AuthorityError>,
+        /// Where the request went.
+        target: Option<Arc<RequestTarget>>,
     },
     /// The platform that this program runs on gave no token of a managed identity.
     Platform {
@@ -101,6 +110,8 @@ pub enum Error {
         leg: Option<Leg>,
         /// What happened.
         cause: TransportError,
+        /// Where the request went, if it went to a token service.
+        target: Option<Arc<RequestTarget>>,
     },
 }
 
@@ -141,6 +152,42 @@ impl Error {
             | Self::Platform { leg, .. }
             | Self::Transport { leg, .. } => *leg,
         }
+    }
+
+    /// Where the request went, for errors of a request to a token service.
+    pub fn target(&self) -> Option<&RequestTarget> {
+        match self {
+            Self::PeerMisbehaved { target, .. }
+            | Self::Refused { target, .. }
+            | Self::Transport { target, .. } => target.as_deref(),
+            Self::Misuse { .. } | Self::Provider { .. } | Self::Platform { .. } => None,
+        }
+    }
+
+    /// The URL of the token endpoint that was asked.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.target().map(|target| target.endpoint.as_str())
+    }
+
+    /// The tenant that was asked.
+    pub fn tenant(&self) -> Option<&TenantId> {
+        self.target()?.tenant.as_ref()
+    }
+
+    /// The region that was asked. `None` for a global endpoint.
+    pub fn region(&self) -> Option<&Region> {
+        self.target()?.region.as_ref()
+    }
+
+    /// The same error with the endpoint of its request.
+    pub(crate) fn at(mut self, endpoint: &TokenEndpoint) -> Self {
+        if let Self::PeerMisbehaved { target, .. }
+        | Self::Refused { target, .. }
+        | Self::Transport { target, .. } = &mut self
+        {
+            *target = Some(Arc::new(endpoint.into()));
+        }
+        self
     }
 
     /// The service's own number, such as 500181 of `AADSTS500181`.
@@ -205,7 +252,15 @@ impl Error {
     }
 
     pub(crate) fn peer(leg: Option<Leg>, what: PeerMisbehaved) -> Self {
-        Self::PeerMisbehaved { leg, what }
+        Self::PeerMisbehaved { leg, what, target: None }
+    }
+
+    pub(crate) fn refused(leg: Option<Leg>, answer: impl Into<Arc<AuthorityError>>) -> Self {
+        Self::Refused { leg, answer: answer.into(), target: None }
+    }
+
+    pub(crate) fn transport(leg: Option<Leg>, cause: TransportError) -> Self {
+        Self::Transport { leg, cause, target: None }
     }
 }
 
@@ -257,16 +312,13 @@ mod tests {
         let hostile = || "x\u{1b}[2J\u{9b}y\u{202e}\r\nz".to_owned();
         let body = serde_json::json!({ "error": hostile(), "error_description": hostile() }).to_string();
         let answer = AuthorityError::parse(400, &Default::default(), body.as_bytes());
-        let peer = |what| Error::PeerMisbehaved { leg: Some(Leg::Two), what };
+        let peer = |what| Error::peer(Some(Leg::Two), what);
         for error in [
             Error::provider(Some(Leg::One), ProviderError::new(hostile())),
             peer(PeerMisbehaved::TokenTypeDowngraded { asked: "mtls_pop", found: hostile() }),
             peer(PeerMisbehaved::ScopeMismatch { asked: "a".to_owned(), found: hostile() }),
-            Error::Refused { leg: None, answer: Arc::new(answer) },
-            Error::Transport {
-                leg: None,
-                cause: TransportError::Proxy { host: "h".to_owned(), reason: hostile().into() },
-            },
+            Error::refused(None, answer),
+            Error::transport(None, TransportError::Proxy { host: "h".to_owned(), reason: hostile().into() }),
         ] {
             let shown = format!("{error}{}", error.code());
             assert!(shown.contains('z') && !shown.contains(certbound_core::shown::is_active), "{shown:?}");

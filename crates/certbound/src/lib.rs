@@ -101,8 +101,8 @@ pub use crate::credential::{
 };
 pub use crate::error::{
     AssertionError, BindingCertificateError, BuildError, Error, KeyError, KeyStrength, Leg, Misuse,
-    NetworkError, NoImds, PeerMisbehaved, Phase, PlatformError, ProbeFailure, ProviderError, StateError,
-    TlsAlert, TransportError,
+    NetworkError, NoImds, PeerMisbehaved, Phase, PlatformError, ProbeFailure, ProviderError, RequestTarget,
+    StateError, TlsAlert, TransportError,
 };
 pub use crate::managed_identity::{
     AcquireMachineLeg1, Attestation, AttestationRequest, Capabilities, EnvironmentError, ImdsVersion,

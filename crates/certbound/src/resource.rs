@@ -150,7 +150,7 @@ impl Resource {
             Tokens::Fixed { transport, .. } => transport,
         };
         let answer = transport.send(request, Via::Resource(token.binding())).await;
-        let answer = answer.map_err(|cause| Error::Transport { leg: None, cause })?;
+        let answer = answer.map_err(|cause| Error::transport(None, cause))?;
         let mut response = answer.response;
         response.extensions_mut().insert(CallFacts(answer.tls));
         response.extensions_mut().insert(token.clone());

@@ -164,7 +164,7 @@ async fn call_with_bearer(
     value.set_sensitive(true);
     request.headers_mut().insert(AUTHORIZATION, value);
     let answer = network.transport().send(request, Via::Tls).await;
-    let answer = answer.map_err(|cause| certbound::Error::Transport { leg: None, cause })?;
+    let answer = answer.map_err(|cause| certbound::Error::Transport { leg: None, cause, target: None })?;
     Ok(answer.response)
 }
 

@@ -146,7 +146,7 @@ impl Asks<'_> {
     }
 
     async fn get(self, url: &str) -> Result<Response<Bytes>, Error> {
-        let lost = |cause| Error::Transport { leg: self.leg, cause };
+        let lost = |cause| Error::transport(self.leg, cause);
         let mut request = http::Request::get(url).body(Bytes::new()).map_err(|_| {
             // This cannot fail in practice: the URL is made from an authority's URL, which was parsed.
             Error::peer(self.leg, PeerMisbehaved::DiscoveryUrl { url: url.chars().take(256).collect() })
@@ -171,9 +171,7 @@ impl Asks<'_> {
         }
         let facts = headers::facts(answer.headers());
         match TokenResponse::parse(status, &facts, answer.body()) {
-            Err(AnswerError::Refused(refusal)) => {
-                Err(Error::Refused { leg: self.leg, answer: Arc::from(refusal) })
-            }
+            Err(AnswerError::Refused(refusal)) => Err(Error::refused(self.leg, refusal)),
             Err(AnswerError::Malformed(malformed)) => Err(Error::peer(self.leg, malformed.into())),
             // The parser accepts only status 200 as a token answer, so this arm is never reached.
             Ok(_) => Err(Error::peer(self.leg, MalformedAnswer::MissingTokenType.into())),

@@ -1,7 +1,5 @@
 //! One request to the token service, with the checks of its answer.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use certbound_core::credential::{ClientProof, JWT_BEARER, JWT_POP};
 use certbound_core::endpoint::TokenEndpoint;
@@ -53,8 +51,12 @@ pub(crate) struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    /// Sends the request and checks the answer.
+    /// Sends the request and checks the answer. An error names the endpoint.
     pub(crate) async fn run(&self, request: &TokenRequest<'_>) -> Result<(Accepted, LegReport), Error> {
+        self.exchange(request).await.map_err(|error| error.at(self.endpoint))
+    }
+
+    async fn exchange(&self, request: &TokenRequest<'_>) -> Result<(Accepted, LegReport), Error> {
         // The lifetime of the token can begin at the time of the request.
         let (sent_at, before) = (self.clock.now(), self.clock.monotonic());
         let answer = self.send(request).await?;
@@ -85,7 +87,7 @@ impl Exchange<'_> {
         }
         tracing::debug!(host = self.endpoint.host(), leg = ?self.leg, correlation_id = %self.correlation_id, "token request");
         let answer = self.transport.send(http, via).await;
-        let answer = answer.map_err(|cause| Error::Transport { leg: self.leg, cause })?.response;
+        let answer = answer.map_err(|cause| Error::transport(self.leg, cause))?.response;
         let status = answer.status().as_u16();
         if let (Some(observer), Some(observed)) = (&self.options.observer, &observed) {
             observer.after_answer(observed, status);
@@ -99,7 +101,7 @@ impl Exchange<'_> {
         // The headers of a successful answer are not used.
         let facts = if status == 200 { HeaderFacts::default() } else { headers::facts(answer.headers()) };
         TokenResponse::parse(status, &facts, answer.body()).map_err(|error| match error {
-            AnswerError::Refused(answer) => Error::Refused { leg: self.leg, answer: Arc::from(answer) },
+            AnswerError::Refused(answer) => Error::refused(self.leg, answer),
             AnswerError::Malformed(malformed) => Error::peer(self.leg, malformed.into()),
         })
     }

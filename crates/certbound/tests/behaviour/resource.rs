@@ -78,7 +78,7 @@ async fn a_host_that_does_not_ask_for_the_certificate_never_sees_the_token() {
     let host = "graph.microsoft.com".to_owned();
     assert_eq!(
         error,
-        Error::Transport { leg: None, cause: TransportError::CertificateNotRequested { host } }
+        Error::Transport { leg: None, cause: TransportError::CertificateNotRequested { host }, target: None }
     );
     assert!(error.fix().contains("mtlstb.graph.microsoft.com"), "{}", error.fix());
     assert!(pair.emulator().journal().is_empty());

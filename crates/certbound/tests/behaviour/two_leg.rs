@@ -233,11 +233,15 @@ async fn every_refusal_keeps_the_services_answer_and_names_the_leg() {
     let pair = Pair::new();
     let scope = ResourceScope::parse("https://management.azure.com/.default").unwrap();
     let error = pair.leg2().bound_token(&scope).await.unwrap_err();
-    let Error::Refused { leg, answer } = &error else { panic!("{error:?}") };
+    let Error::Refused { leg, answer, .. } = &error else { panic!("{error:?}") };
     assert_eq!(*leg, Some(certbound::Leg::Two));
     assert_eq!(answer.aadsts(), Some(392_196));
     assert!(answer.body.contains("AADSTS392196"));
     assert!(answer.correlation_id.is_some());
+    let endpoint = error.endpoint().unwrap();
+    assert!(endpoint.starts_with("https://") && endpoint.ends_with("/oauth2/v2.0/token"), "{endpoint}");
+    assert!(endpoint.contains(error.tenant().unwrap().as_str()));
+    assert_eq!(error.region(), pair.authority().region());
     assert!(error.fix().contains("Bearer"), "{}", error.fix());
 }
 
