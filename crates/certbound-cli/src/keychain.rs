@@ -36,7 +36,7 @@ pub(crate) struct SystemKeychain;
 #[cfg(not(target_os = "linux"))]
 impl Keychain for SystemKeychain {
     async fn key(&self) -> Result<SealingKey, String> {
-        Err("this program knows no keychain of this system".to_owned())
+        Err("certbound supports no keychain on this system".to_owned())
     }
 }
 

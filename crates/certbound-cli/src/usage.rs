@@ -10,13 +10,13 @@ pub(crate) enum Usage {
     #[error("no tenant is given, by --tenant or in the authority")]
     #[strum(props(code = "tenant_required", fix = "give --tenant or set AZURE_TENANT_ID"))]
     NoTenant,
-    #[error("the authority names the tenant {authority}, and --tenant another: {flag}")]
+    #[error("--tenant {flag} differs from the authority's tenant {authority}")]
     #[strum(props(code = "tenant_conflict", fix = "name the tenant in one of the two places"))]
     TwoTenants { authority: String, flag: String },
-    #[error("the authority is of the kind {kind}, which has no tenant to choose")]
+    #[error("an authority of the kind {kind} has no tenants")]
     #[strum(props(code = "tenant_override_not_supported", fix = "leave --tenant and --leg1-tenant out"))]
     NoTenantToChoose { kind: certbound::AuthorityKind },
-    #[error("`{0}` asks for the region to be detected, which is not done here")]
+    #[error("`{0}` requests region detection, which certbound does not support")]
     #[strum(props(code = "invalid_region"))]
     #[strum(props(fix = "name the region, such as westus3, or leave it out to use the global endpoint"))]
     RegionDetection(String),
@@ -27,7 +27,7 @@ pub(crate) enum Usage {
     #[strum(props(code = "managed_identity_cannot_be_leg2"))]
     #[strum(props(fix = "make it Leg 1 with --leg1-managed-identity, or run `token --managed-identity`"))]
     MachineIsNotLeg2,
-    #[error("{one} and {other} exclude each other")]
+    #[error("{one} and {other} cannot be used together")]
     #[strum(props(code = "usage", fix = "leave one of the two out, or unset its environment variable"))]
     Conflict { one: &'static str, other: &'static str },
     #[error("no certificate is given")]
@@ -36,7 +36,7 @@ pub(crate) enum Usage {
         fix = "give --certificate or set AZURE_CLIENT_CERTIFICATE_PATH, or give --managed-identity"
     ))]
     NoCertificate,
-    #[error("tokens cannot be kept for the next command: {reason}")]
+    #[error("tokens cannot be stored for the next command: {reason}")]
     #[strum(props(code = "cache_unusable"))]
     #[strum(props(
         fix = "look who can write the folder of --cache-dir; unlock the keychain or give --cache-key file; or --no-cache"
@@ -58,7 +58,7 @@ pub(crate) enum Usage {
     #[strum(props(code = "invalid_credential_material"))]
     #[strum(props(fix = "leave --bearer-over-mtls out, or give --certificate"))]
     NotOverMtls { what: &'static str },
-    #[error("the environment variable {0}, named for the client secret, is not set")]
+    #[error("the environment variable {0} is not set; --client-secret-env names it")]
     #[strum(props(code = "client_secret_unset", fix = "set it to the secret's value"))]
     NoSecret(String),
     #[error("neither a certificate nor a managed identity for Leg 1, nor an assertion, is given")]
@@ -71,13 +71,13 @@ pub(crate) enum Usage {
     #[strum(props(code = "mtls_certificate_not_provided"))]
     #[strum(props(fix = "give --certificate with the file that Leg 1 ran with"))]
     AssertionWithoutCertificate,
-    #[error("{flag} belongs to Leg 1, which does not run here")]
+    #[error("{flag} is for Leg 1, and this command runs no Leg 1")]
     #[strum(props(code = "leg1_flag_unused"))]
     #[strum(props(
         fix = "leave it out; it goes with --leg1-certificate, and neither with --leg1-managed-identity nor with an assertion made elsewhere"
     ))]
     Leg1Unused { flag: &'static str },
-    #[error("the environment variable {0}, named for the password, is not set")]
+    #[error("the environment variable {0} is not set; --certificate-password-env names it")]
     #[strum(props(code = "certificate_password_unset"))]
     #[strum(props(fix = "set it, or leave --certificate-password-env out"))]
     NoPassword(String),
@@ -148,18 +148,20 @@ pub(crate) enum Usage {
         fix = "say which header the proxy puts the certificate into, and which addresses it has (127.0.0.1/32)"
     ))]
     NoProxy,
-    #[error("-o {format} is not a form of this result")]
+    #[error("this command does not support -o {format}")]
     #[strum(props(code = "output_format_unsupported", fix = "use -o json or -o table"))]
     Format { format: &'static str },
     #[error(
-        "{0} is not a loopback address: others on the network could have any token minted, and use the proxy"
+        "{0} is not a loopback address: other machines on the network could request every token and use the proxy"
     )]
     #[strum(props(code = "listen_address_not_loopback"))]
     #[strum(props(
         fix = "listen on 127.0.0.1 or [::1], or add --listen-on-the-network-anyone-can-mint-tokens"
     ))]
     NotLoopback(SocketAddr),
-    #[error("{0} is not a loopback address: others on the network could have the machine's tokens")]
+    #[error(
+        "{0} is not a loopback address: other machines on the network could request the machine's tokens"
+    )]
     #[strum(props(code = "listen_address_not_loopback", fix = "listen on 127.0.0.1 or [::1]"))]
     ImdsNotLoopback(SocketAddr),
     #[error("cannot listen on {address}: {reason}")]
@@ -168,13 +170,13 @@ pub(crate) enum Usage {
     #[error("--isolated needs the namespaces of Linux")]
     #[strum(props(code = "namespaces_unavailable", fix = "run without --isolated, or in a Linux container"))]
     NotLinux,
-    #[error("there is no `unshare` on PATH, by which a program gets a network of its own")]
+    #[error("`unshare` is not on PATH; isolated runs need it")]
     #[strum(props(code = "unshare_missing", fix = "install util-linux, or run without --isolated"))]
     NoUnshare,
-    #[error("clients of Azure Arc look for its agent's files at a fixed place, which is not the emulator's")]
+    #[error("--platform arc needs --isolated: clients read the agent's files at a fixed path")]
     #[strum(props(code = "arc_needs_isolation", fix = "add --isolated (Linux)"))]
     ArcOutside,
-    #[error("this machine lets no user make namespaces: {reason}")]
+    #[error("this machine does not allow users to create namespaces: {reason}")]
     #[strum(props(code = "namespaces_forbidden"))]
     #[strum(props(
         fix = "allow them (`sysctl -w` whichever of these there is: user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0; in a container `--security-opt seccomp=unconfined --cap-add SYS_ADMIN`), or run without --isolated"
@@ -208,7 +210,7 @@ impl Usage {
     pub(crate) fn fix(&self) -> &'static str {
         match self {
             Self::Conflict { one: "--managed-identity", .. } => {
-                "leave one of the two out; the platform says who the managed identity is, and where its tokens are had"
+                "leave one of the two out; a managed identity determines client, tenant and endpoint"
             }
             Self::CertificateHeaderName(error) => error.fix(),
             _ => self.get_str("fix").unwrap_or_default(),

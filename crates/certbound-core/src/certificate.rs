@@ -239,7 +239,7 @@ pub enum CertificateError {
         at: usize,
     },
     /// A certificate has bytes after its end.
-    #[error("certificate {} of the chain has bytes behind its end", .at + 1)]
+    #[error("certificate {} of the chain is followed by extra bytes", .at + 1)]
     TrailingBytes {
         /// The position of the certificate in the chain, from 0.
         at: usize,
@@ -254,6 +254,6 @@ impl CertificateError {
 
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
-        "export the certificate again, with its issuers behind it"
+        "export the certificate again, followed by the certificates of its issuers"
     }
 }

@@ -324,7 +324,7 @@ pub enum EndpointError {
     /// The issuer's metadata was not fetched. The token endpoint is known from there only.
     #[error("the token endpoint of {authority} is not known before its metadata is fetched")]
     #[strum(props(code = "authority_not_discovered"))]
-    #[strum(props(fix = "Acquire a token: the metadata is fetched on the way."))]
+    #[strum(props(fix = "Acquire a token; the client then fetches the metadata."))]
     NotDiscovered {
         /// The authority.
         authority: String,
@@ -333,7 +333,7 @@ pub enum EndpointError {
     #[error(
         "{issuer} does not issue certificate-bound tokens: its metadata lacks `tls_client_certificate_bound_access_tokens`"
     )]
-    #[strum(props(fix = "Ask for a Bearer token, or have the issuer enable RFC 8705."))]
+    #[strum(props(fix = "Request a Bearer token, or enable RFC 8705 at the issuer."))]
     DoesNotBind {
         /// The issuer, escaped.
         issuer: String,
@@ -342,7 +342,9 @@ pub enum EndpointError {
     #[error(
         "{issuer} does not authenticate clients by certificate: it lists neither `tls_client_auth` nor `self_signed_tls_client_auth`"
     )]
-    #[strum(props(fix = "Use another credential, or have the issuer enable tls_client_auth."))]
+    #[strum(props(
+        fix = "Use a credential other than a certificate, or enable tls_client_auth at the issuer."
+    ))]
     TakesNoCertificate {
         /// The issuer, escaped.
         issuer: String,

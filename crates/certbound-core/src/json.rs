@@ -47,7 +47,7 @@ pub enum JsonError {
     #[error("it is not a JSON object")]
     NotAnObject,
     /// An object has two members of one name.
-    #[error("the member `{name}` stands twice")]
+    #[error("the member `{name}` occurs twice")]
     Duplicate {
         /// The name, shortened and escaped.
         name: String,

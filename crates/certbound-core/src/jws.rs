@@ -315,7 +315,7 @@ pub fn assemble(signing_input: String, signature: &[u8]) -> Secret {
 #[non_exhaustive]
 pub enum JwsError {
     /// The token is larger than [`UnverifiedJws::MAX_BYTES`].
-    #[error("it is {length} bytes long; at most {} are looked at", UnverifiedJws::MAX_BYTES)]
+    #[error("it is {length} bytes long; at most {} are accepted", UnverifiedJws::MAX_BYTES)]
     TooLarge {
         /// The length of the token in bytes.
         length: usize,
@@ -367,7 +367,7 @@ pub enum JwsError {
         accepted: String,
     },
     /// The signature is not valid.
-    #[error("its signature does not hold")]
+    #[error("its signature is not valid")]
     BadSignature,
 }
 

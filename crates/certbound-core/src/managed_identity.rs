@@ -134,7 +134,7 @@ pub enum IdentityIdError {
         shown: String,
     },
     /// The text has none of the four forms.
-    #[error("`{shown}` names no managed identity")]
+    #[error("`{shown}` is not the name of a managed identity")]
     Unknown {
         /// The start of the text, escaped.
         shown: String,

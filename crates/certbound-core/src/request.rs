@@ -271,7 +271,7 @@ fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
 #[non_exhaustive]
 pub enum FormError {
     /// A parameter occurs twice.
-    #[error("the parameter `{name}` stands twice")]
+    #[error("the parameter `{name}` occurs twice")]
     Duplicate {
         /// The start of its name.
         name: String,

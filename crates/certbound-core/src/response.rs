@@ -202,7 +202,7 @@ pub enum MalformedAnswer {
     #[error("the token service redirected (status {status}) to {to}; redirects are not followed")]
     #[strum(props(code = "redirect_refused"))]
     #[strum(props(
-        fix = "try again; if it stays, use the host it names as the authority, or drop the region"
+        fix = "retry; if the redirect remains, use the named host as the authority, or remove the region"
     ))]
     Redirect {
         /// The status of the response.
@@ -218,23 +218,23 @@ pub enum MalformedAnswer {
         length: usize,
     },
     /// The response is not a JSON object.
-    #[error("the token service's answer cannot be read: {0}")]
+    #[error("the token service's response cannot be read: {0}")]
     #[strum(props(code = "json_parse_failed"))]
     NotJson(JsonError),
     /// The response has two members of this name.
-    #[error("the token service's answer holds `{0}` twice")]
+    #[error("the token service's response has the member `{0}` twice")]
     #[strum(props(code = "answer_duplicate_field"))]
     DuplicateField(String),
     /// The response has no `token_type`.
-    #[error("the token service's answer has no `token_type`")]
+    #[error("the token service's response has no `token_type`")]
     #[strum(props(code = "token_type_missing"))]
     MissingTokenType,
     /// The response has no member of this name, and it is required.
-    #[error("the token service's answer has no `{0}`")]
+    #[error("the token service's response has no `{0}`")]
     #[strum(props(code = "answer_missing_field"))]
     MissingField(&'static str),
     /// A member has the wrong type.
-    #[error("`{field}` in the token service's answer is not {expected}")]
+    #[error("`{field}` in the token service's response is not {expected}")]
     #[strum(props(code = "answer_wrong_type"))]
     WrongType {
         /// The name of the member.
@@ -243,11 +243,11 @@ pub enum MalformedAnswer {
         expected: &'static str,
     },
     /// The `access_token` is empty.
-    #[error("the token service's answer holds an empty token")]
+    #[error("the token in the token service's response is empty")]
     #[strum(props(code = "answer_empty_token"))]
     EmptyToken,
     /// The `access_token` has a character that is not allowed in a token.
-    #[error("the token service's answer holds a token with characters that no token has")]
+    #[error("the token in the token service's response has characters that are not allowed (RFC 6750)")]
     #[strum(props(code = "answer_token_malformed"))]
     TokenCharacters,
 }
@@ -270,9 +270,8 @@ impl MalformedAnswer {
 
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
-        self.get_str("fix").unwrap_or(
-            "check that nothing between here and the token service answers in its place (a proxy, a portal)",
-        )
+        self.get_str("fix")
+            .unwrap_or("check that no proxy or captive portal answers instead of the token service")
     }
 }
 

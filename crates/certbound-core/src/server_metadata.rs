@@ -183,9 +183,11 @@ pub enum MetadataError {
         found: String,
     },
     /// The document names an issuer that is not accepted for the authority.
-    #[error("the metadata of {authority} names another issuer: `{found}`")]
+    #[error("the metadata of {authority} has an issuer that is not accepted: `{found}`")]
     #[strum(props(code = "authority_validation_failed"))]
-    #[strum(props(fix = "configure the issuer that the metadata names, if it is the one you mean"))]
+    #[strum(props(
+        fix = "if the issuer in the metadata is the one that you want, configure it as the authority"
+    ))]
     Issuer {
         /// The authority whose metadata was fetched.
         authority: String,

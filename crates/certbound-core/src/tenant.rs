@@ -69,7 +69,7 @@ impl FromStr for TenantId {
 #[non_exhaustive]
 pub enum TenantError {
     /// The string stands for many tenants.
-    #[error("`{tenant}` stands for many tenants, and a certificate-bound token is issued by one")]
+    #[error("`{tenant}` stands for many tenants, but a certificate-bound token is issued by exactly one")]
     #[strum(props(code = "missing_tenanted_authority"))]
     Tenantless {
         /// `common` or `organizations`.

@@ -63,7 +63,7 @@ pub async fn serve<L, F>(
     drop(listener);
     stage.send_replace(Stage::Stopping);
     if tokio::time::timeout(places.limits.stop, places.empty()).await.is_err() {
-        tracing::debug!("connections are closed whose answers could not be sent in time");
+        tracing::debug!("closing connections whose responses could not be sent in time");
     }
     stage.send_replace(Stage::Ended);
     places.empty().await;

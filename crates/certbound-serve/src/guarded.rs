@@ -113,7 +113,10 @@ impl<T> Guarded<T> {
 
 /// The error of reading or writing a connection that was chosen to be closed.
 pub(crate) fn closed() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was closed to make room for another one")
+    io::Error::new(
+        io::ErrorKind::ConnectionAborted,
+        "the connection was closed to make room for a new connection",
+    )
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Guarded<T> {

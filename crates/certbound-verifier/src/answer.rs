@@ -258,7 +258,7 @@ fn vault(refusal: &Refusal) -> (&'static str, String) {
         }
         Refusal::UnboundUnderPop => "AKV10023: the MTLS_POP token has no confirmation claim.".to_owned(),
         Refusal::BindingRequired => {
-            let text = "This vault takes certificate-bound tokens only.";
+            let text = "This vault accepts certificate-bound tokens only.";
             return ("BearerAuthenticationDisabledForKeyVault", text.to_owned());
         }
         Refusal::OptInMissing => {

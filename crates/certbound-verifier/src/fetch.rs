@@ -50,7 +50,7 @@ pub enum FetchError {
         seconds: u64,
     },
     /// The status is not 200. Redirects are not followed.
-    #[error("it answered {status} instead of 200")]
+    #[error("the status is {status} instead of 200")]
     Status {
         /// The status of the response.
         status: u16,

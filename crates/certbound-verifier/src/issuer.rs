@@ -267,7 +267,7 @@ pub(crate) enum IssuerId {
 #[non_exhaustive]
 pub enum IssuerError {
     /// A tenant is given by name.
-    #[error("the tenant `{found}` is a name; tokens hold the tenant's id")]
+    #[error("the tenant `{found}` is a name; tokens contain the tenant's id")]
     #[strum(props(code = "tenant_id_required"))]
     #[strum(props(
         fix = "give the tenant's id, a GUID; `az account show` and the portal's overview page have it"
@@ -277,7 +277,7 @@ pub enum IssuerError {
         found: String,
     },
     /// There is no tenant.
-    #[error("no tenant is named")]
+    #[error("no tenant is set")]
     #[strum(props(code = "tenant_id_required"))]
     #[strum(props(
         fix = "give the tenant's id, a GUID; `az account show` and the portal's overview page have it"
@@ -285,13 +285,13 @@ pub enum IssuerError {
     NoTenant,
     /// The text is not the URL of an issuer.
     #[error("`{found}` is not an https URL without query, fragment and user name")]
-    #[strum(props(code = "invalid_issuer", fix = "write the issuer as it stands in `iss`"))]
+    #[strum(props(code = "invalid_issuer", fix = "write the issuer exactly as in `iss`"))]
     Malformed {
         /// The start of the text, escaped.
         found: String,
     },
     /// There is no algorithm.
-    #[error("no signature algorithm is named for the issuer")]
+    #[error("no signature algorithm is set for the issuer")]
     #[strum(props(code = "algorithm_required"))]
     #[strum(props(fix = "name the algorithms that the issuer signs with, such as ES256"))]
     NoAlgorithm,

@@ -55,13 +55,13 @@ pub enum Refusal {
     #[strum(props(fix = "the caller sends the token in one Authorization header and nowhere else"))]
     MalformedAuthorization,
     /// The URL has a token (RFC 6750, section 2.3, which the RFC itself discourages).
-    #[error("the URL holds an access_token parameter")]
+    #[error("the URL has an access_token parameter")]
     #[strum(props(code = "token_in_url"))]
-    #[strum(props(description = "a token may not stand in the URL"))]
+    #[strum(props(description = "a token must not be in the URL"))]
     #[strum(props(fix = "the caller sends the token in one Authorization header and nowhere else"))]
     TokenInUrl,
     /// The header by which a vault's callers opt in is missing, or is not `true`.
-    #[error("x-ms-tokenboundauth is not there exactly once with the value true")]
+    #[error("the header x-ms-tokenboundauth must be there exactly once with the value true")]
     #[strum(props(code = "opt_in_missing"))]
     #[strum(props(description = "the header x-ms-tokenboundauth is required"))]
     #[strum(props(fix = "the caller sends `x-ms-tokenboundauth: true`"))]
@@ -125,7 +125,7 @@ pub enum Refusal {
     #[error("the issuer is not trusted: {found}")]
     #[strum(props(code = "issuer_not_trusted"))]
     #[strum(props(description = "the token's issuer is not trusted"))]
-    #[strum(props(fix = "add the issuer or tenant to the verifier if its tokens shall be accepted"))]
+    #[strum(props(fix = "add the issuer or tenant to the verifier if its tokens are to be accepted"))]
     IssuerNotTrusted {
         /// The `iss` of the token, shortened and escaped.
         found: String,
@@ -134,7 +134,7 @@ pub enum Refusal {
     #[error("the tenant {found} is not accepted")]
     #[strum(props(code = "tenant_not_allowed"))]
     #[strum(props(description = "the token's tenant is not accepted"))]
-    #[strum(props(fix = "add the issuer or tenant to the verifier if its tokens shall be accepted"))]
+    #[strum(props(fix = "add the issuer or tenant to the verifier if its tokens are to be accepted"))]
     TenantNotAllowed {
         /// The `tid` of the token, shortened and escaped.
         found: String,
@@ -143,12 +143,12 @@ pub enum Refusal {
     #[error("the token's version does not fit its issuer or its claims")]
     #[strum(props(code = "version_mismatch"))]
     #[strum(props(description = "the token's version does not fit its claims"))]
-    #[strum(props(fix = "add the issuer or tenant to the verifier if its tokens shall be accepted"))]
+    #[strum(props(fix = "add the issuer or tenant to the verifier if its tokens are to be accepted"))]
     VersionMismatch,
     /// `aud` is not accepted for this resource.
-    #[error("the token is for another audience: {found}")]
+    #[error("the token's audience is not accepted: {found}")]
     #[strum(props(code = "audience_mismatch"))]
-    #[strum(props(description = "the token is for another audience"))]
+    #[strum(props(description = "the token's audience is not accepted"))]
     #[strum(props(
         fix = "the caller asks for a token of this resource alone, or each of the token's audiences is added to the verifier"
     ))]
@@ -166,9 +166,9 @@ pub enum Refusal {
         claim: &'static str,
     },
     /// `exp` is in the past.
-    #[error("the token ended at {expired}; it is {now}")]
+    #[error("the token expired at {expired}; it is {now}")]
     #[strum(props(code = "token_expired"))]
-    #[strum(props(description = "the token is over"))]
+    #[strum(props(description = "the token has expired"))]
     #[strum(props(fix = "the caller gets a new token; compare the clocks"))]
     Expired {
         /// `exp`.
@@ -188,7 +188,7 @@ pub enum Refusal {
         now: UnixTime,
     },
     /// The token expires before it begins, or its lifetime is longer than the policy accepts.
-    #[error("the token's lifetime is not believed: from {from} to {to}")]
+    #[error("the token's lifetime is not accepted: from {from} to {to}")]
     #[strum(props(code = "token_lifetime_refused"))]
     #[strum(props(description = "the token's lifetime is not accepted"))]
     #[strum(props(fix = "raise the longest lifetime only if the issuer is known to exceed it"))]
@@ -199,7 +199,7 @@ pub enum Refusal {
         to: UnixTime,
     },
     /// The token was issued longer ago than the policy accepts.
-    #[error("the token was issued at {issued}, too long ago; it is {now}")]
+    #[error("the token was issued at {issued}, which is too long ago; it is {now}")]
     #[strum(props(code = "token_too_old"))]
     #[strum(props(description = "the token was issued too long ago"))]
     #[strum(props(fix = "the caller gets a new token; compare the clocks"))]
@@ -220,23 +220,23 @@ pub enum Refusal {
     #[strum(props(code = "unknown_key"))]
     #[strum(props(description = "the token's signing key is unknown"))]
     #[strum(props(
-        fix = "look whether the token is of this issuer and unchanged; application-specific keys are not looked up"
+        fix = "check that the token is from this issuer and unchanged; application-specific keys are not supported"
     ))]
     UnknownKey,
     /// The key belongs to another tenant.
-    #[error("the signing key belongs to another issuer")]
+    #[error("the signing key belongs to a different tenant or issuer")]
     #[strum(props(code = "key_of_another_issuer"))]
-    #[strum(props(description = "the token's signing key is another issuer's"))]
+    #[strum(props(description = "the token's signing key belongs to a different tenant or issuer"))]
     #[strum(props(
-        fix = "look whether the token is of this issuer and unchanged; application-specific keys are not looked up"
+        fix = "check that the token is from this issuer and unchanged; application-specific keys are not supported"
     ))]
     KeyOfAnotherIssuer,
     /// The signature is not valid.
-    #[error("the signature does not hold")]
+    #[error("the signature is not valid")]
     #[strum(props(code = "bad_signature"))]
-    #[strum(props(description = "the token's signature does not hold"))]
+    #[strum(props(description = "the token's signature is not valid"))]
     #[strum(props(
-        fix = "look whether the token is of this issuer and unchanged; application-specific keys are not looked up"
+        fix = "check that the token is from this issuer and unchanged; application-specific keys are not supported"
     ))]
     BadSignature,
     /// The connection has no client certificate.
@@ -283,15 +283,15 @@ pub enum Refusal {
         claims: String,
     },
     /// The claims name two clients, or a claim that names the client is not a text.
-    #[error("the token's claims do not agree on its client")]
+    #[error("the token's claims name different clients")]
     #[strum(props(code = "client_claims_conflict"))]
-    #[strum(props(description = "the token's claims do not agree on its client"))]
+    #[strum(props(description = "the token's claims name different clients"))]
     #[strum(props(
-        fix = "name the one claim that holds the client's id (Issuer::with_client_claim, --client-claim)"
+        fix = "set the one claim that contains the client id (Issuer::with_client_claim, --client-claim)"
     ))]
     ClientClaims,
     /// The kind of caller is not accepted, or the token does not state it clearly.
-    #[error("the token is not of the kind of caller that is accepted")]
+    #[error("this kind of caller is not accepted")]
     #[strum(props(code = "caller_kind_not_accepted"))]
     #[strum(props(description = "this kind of caller is not accepted"))]
     #[strum(props(
@@ -314,11 +314,11 @@ pub enum Refusal {
     #[strum(props(fix = "assign the caller a role or scope of this resource, or add it to the verifier"))]
     NoPermission,
     /// The issuer's keys are not available. The caller did nothing wrong.
-    #[error("the issuer's keys cannot be had: {reason}")]
+    #[error("the issuer's keys are not available: {reason}")]
     #[strum(props(code = "keys_unavailable"))]
     #[strum(props(description = "tokens cannot be verified at the moment"))]
     #[strum(props(
-        fix = "look whether the issuer's metadata and keys can be reached from here, and are for accepted algorithms"
+        fix = "check that the issuer's metadata and keys are reachable, and that the keys are for accepted algorithms"
     ))]
     KeysUnavailable {
         /// The reason of the last failure.

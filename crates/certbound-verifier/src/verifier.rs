@@ -227,7 +227,7 @@ impl Verifier {
         policy.check_scheme(authorization.scheme(), confirmation.is_some())?;
         trail.passed(Step::Scheme, || match confirmation {
             Some(_) => format!("a bound token under {}", authorization.scheme()),
-            None => format!("a plain token under {}", authorization.scheme()),
+            None => format!("an unbound token under {}", authorization.scheme()),
         });
 
         check_type(jws.header().typ())?;
@@ -288,7 +288,7 @@ impl Verifier {
         }
         trail.passed(Step::CertificateDates, || match (confirmation, peer.validity()) {
             (Some(_), Some((_, to))) => format!("ends in {} s", to.since(now).as_secs()),
-            _ => "not looked at".to_owned(),
+            _ => "not checked".to_owned(),
         });
 
         demand(claims)?;
@@ -297,7 +297,7 @@ impl Verifier {
         trail.passed(Step::Caller, || shown_or_none(reading.client(claims).unwrap_or_default()));
         policy.check_permission(&reading, claims)?;
         trail.passed(Step::Permission, || match (policy.roles.is_empty(), policy.scopes.is_empty()) {
-            (true, true) => "none is required".to_owned(),
+            (true, true) => "no role or scope is required".to_owned(),
             _ => "a required role or scope is there".to_owned(),
         });
         Ok(())
@@ -323,7 +323,7 @@ impl Verifier {
             JwsError::BadSignature => Refusal::BadSignature,
             error => Refusal::Algorithm(error),
         })?;
-        trail.passed(Step::Signature, || format!("holds, by {algorithm}"));
+        trail.passed(Step::Signature, || format!("valid, with {algorithm}"));
         Ok(verified.into_claims())
     }
 

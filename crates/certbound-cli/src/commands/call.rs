@@ -242,7 +242,7 @@ fn refused(answer: &Response<Bytes>, secrets: &OwnSecrets) -> Failure {
         _ => "check the request",
     };
     let why: String = why.chars().take(1000).collect();
-    Failure::new(REFUSED, "resource_refused", "the resource said no", why, fix)
+    Failure::new(REFUSED, "resource_refused", "the resource refused the request", why, fix)
 }
 
 #[cfg(test)]

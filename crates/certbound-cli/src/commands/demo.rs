@@ -17,7 +17,7 @@ pub(super) async fn run(terminal: Terminal) -> Result<ExitCode, Failure> {
     }
     let program = std::env::current_exe();
     let program =
-        program.map_err(|error| Failure::of_system("this program cannot be found again", &error))?;
+        program.map_err(|error| Failure::of_system("the path of this program is unknown", &error))?;
     let report = demo::run(&program, &[]).await;
     match format {
         Format::Json => output::print(&output::json(&report, 0)?)?,

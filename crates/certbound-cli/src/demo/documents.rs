@@ -22,7 +22,7 @@ pub(super) fn direct_flow_is_apart() -> Result<String, String> {
     let token = help("token");
     let mixed = |text: &str| ["Leg 1", "Leg 2", "leg1", "jwt-pop"].into_iter().find(|word| says(text, word));
     if let Some(word) = mixed(&token) {
-        return Err(format!("the help of `token` speaks of {word}"));
+        return Err(format!("the help of `token` contains {word}"));
     }
     let direct: Vec<&str> = README.lines().filter(|line| says(line, "direct flow")).collect();
     if direct.is_empty() || !says(&token, "direct flow") {

@@ -71,7 +71,7 @@ impl<T> Reach<T> {
                 Ok(store) => store,
                 Err(failure) if flags.cache_key == CacheKeyFlag::Keychain => return Err(failure),
                 Err(failure) => {
-                    tell(&format!("warning: tokens are not kept for the next command: {}", failure.why));
+                    tell(&format!("warning: tokens are not stored for the next command: {}", failure.why));
                     tell(&format!("fix: {}; or --no-cache", failure.fix));
                     return Ok(Self::fresh(transport));
                 }

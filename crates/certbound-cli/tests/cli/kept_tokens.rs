@@ -91,7 +91,7 @@ fn a_folder_that_cannot_be_used_is_an_error_if_it_was_named_and_a_warning_else()
     usual.env_remove("CERTBOUND_CACHE_DIR").env("XDG_CACHE_HOME", folder.path());
     let output = usual.output().unwrap();
     assert_eq!(json(&output)["fromCache"], false);
-    assert!(stderr(&output).contains("warning: tokens are not kept"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("warning: tokens are not stored"), "{}", stderr(&output));
     assert!(stderr(&output).contains("fix: chmod 700"), "{}", stderr(&output));
     // With the right mode the folder is used. Without a home folder nothing is stored, and there is no warning.
     fs::set_permissions(&open, fs::Permissions::from_mode(0o700)).unwrap();

@@ -108,7 +108,7 @@ fn a_table_for_people() {
     let shown = stdout(&output);
     assert_eq!(output.status.code(), Some(0), "{shown}{}", stderr(&output));
     assert!(shown.starts_with("✓ form") && shown.ends_with("accepted\n"), "{shown}");
-    assert!(shown.contains("✓ signature         holds, by RS256"), "{shown}");
+    assert!(shown.contains("✓ signature         valid, with RS256"), "{shown}");
 }
 
 #[test]

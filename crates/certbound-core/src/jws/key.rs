@@ -236,13 +236,13 @@ pub enum KeyError {
     #[error("it is not a certificate")]
     NotACertificate,
     /// A member of the JWK is missing, is not base64url, or has the wrong length.
-    #[error("the JWK lacks a member or holds one that is not base64url")]
+    #[error("a member of the JWK is missing, is not base64url, or has the wrong length")]
     BadJwk,
     /// The kind of key is not supported, or the key is not for verifying signatures.
     #[error("the key is neither RSA, P-256, P-384, P-521 nor Ed25519, or not for verifying signatures")]
     Unsupported,
     /// The members do not make a key; for example, the point is not on the curve.
-    #[error("its members make no key")]
+    #[error("its members do not form a valid key")]
     NotAKey,
 }
 

@@ -102,7 +102,7 @@ impl MachineError {
             ),
         };
         let message = message.unwrap_or_else(|| match body.is_empty() {
-            true => "it gave no reason".to_owned(),
+            true => "the response has no reason".to_owned(),
             false => plain.body.clone(),
         });
         let message = one_line(&message);
@@ -145,39 +145,39 @@ impl std::error::Error for MachineError {}
 #[non_exhaustive]
 pub enum MalformedMachineAnswer {
     /// The body is not a JSON object.
-    #[error("the platform's answer cannot be read: {0}")]
+    #[error("the platform's response cannot be read: {0}")]
     #[strum(props(code = "managed_identity_response_parse_failure"))]
     Json(#[from] JsonError),
     /// The response has no member of this name, and it is required.
-    #[error("the platform's answer has no `{0}`")]
+    #[error("the platform's response has no `{0}`")]
     Missing(&'static str),
     /// The member of this name is not a GUID.
-    #[error("`{0}` in the platform's answer is not a GUID")]
+    #[error("`{0}` in the platform's response is not a GUID")]
     NotAGuid(&'static str),
     /// The member of this name is not a URL that the client may use.
-    #[error("`{0}` in the platform's answer is not an https URL")]
+    #[error("`{0}` in the platform's response is not an https URL")]
     NotAUrl(&'static str),
     /// The response is not from the metadata service: its `Server` header does not name IMDS.
-    #[error("what answers at the metadata service's address does not say that it is IMDS")]
-    #[strum(props(fix = "see what stands between this program and 169.254.169.254; a proxy must not"))]
+    #[error("the server at the metadata service's address does not identify itself as IMDS")]
+    #[strum(props(fix = "check that no proxy or other server answers at 169.254.169.254"))]
     NotImds,
     /// The certificate is not base64.
     #[error("the issued certificate is not base64")]
     #[strum(props(code = "invalid_certificate"))]
     Certificate,
     /// The token has a character that is not allowed in a token.
-    #[error("the platform's token has a character that no token has")]
+    #[error("the platform's token has a character that is not allowed in a token")]
     TokenCharacters,
     /// The expiry has no known form.
-    #[error("the platform's answer ends at `{shown}`, which is no time")]
+    #[error("the expiry in the platform's response is not a time: `{shown}`")]
     #[strum(props(code = "invalid_timestamp_format"))]
     Expiry {
         /// The start of the value, escaped.
         shown: String,
     },
     /// The token has expired.
-    #[error("the platform's token was over when it came: it ends at {expired}, and it is {now}")]
-    #[strum(props(code = "invalid_token_provider_response_value", fix = "set the clock right"))]
+    #[error("the platform's token has already expired: it expired at {expired}, and the time is {now}")]
+    #[strum(props(code = "invalid_token_provider_response_value", fix = "correct the clock"))]
     Over {
         /// The time at which the token expired.
         expired: UnixTime,
@@ -203,7 +203,7 @@ impl MalformedMachineAnswer {
 
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
-        self.get_str("fix").unwrap_or("ask the platform's support; name the source's own correlation id")
+        self.get_str("fix").unwrap_or("contact the platform's support, and give the correlation id")
     }
 }
 
@@ -275,7 +275,7 @@ mod tests {
             ),
             (r#"{"error":{"code":"AudienceNotSupported","message":"no"}}"#, "AudienceNotSupported", "no"),
             (r#"{"message":"busy","correlationId":"c"}"#, "", "busy"),
-            ("", "", "it gave no reason"),
+            ("", "", "the response has no reason"),
             ("<html>", "", "<html>"),
             (r#"{"error":7}"#, "", r#"{"error":7}"#),
             // Some platforms repeat the token that they were sent.

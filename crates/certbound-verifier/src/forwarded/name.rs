@@ -8,11 +8,11 @@ use strum::EnumProperty as _;
 #[non_exhaustive]
 pub enum HeaderNameError {
     /// Envoy writes one header only, and removes no other header from the requests of clients.
-    #[error("Envoy writes the certificate into x-forwarded-client-cert and into no other header")]
+    #[error("Envoy writes the certificate only to the header x-forwarded-client-cert")]
     #[strum(props(code = "certificate_header_name_fixed", fix = "leave the name out"))]
     Fixed,
     /// The header has another meaning.
-    #[error("the header {name} has another meaning")]
+    #[error("the header {name} has a meaning of its own")]
     #[strum(props(code = "certificate_header_name_taken"))]
     #[strum(props(fix = "let the proxy write a header of its own, such as x-client-cert"))]
     Taken {

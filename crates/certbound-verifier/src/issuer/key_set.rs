@@ -54,13 +54,13 @@ pub enum KeySetError {
         count: usize,
     },
     /// No key of the document can verify signatures.
-    #[error("none of its {count} keys can be used for verifying")]
+    #[error("it has {count} keys, and no key can verify signatures")]
     NoneUsable {
         /// The number of keys.
         count: usize,
     },
     /// The keys can verify signatures, but only of algorithms that are not accepted.
-    #[error("its keys are for {found}, and none is for an accepted algorithm ({accepted})")]
+    #[error("its keys are for {found}, but the accepted algorithms are {accepted}")]
     NoneAccepted {
         /// The algorithms that the keys name. For a key that names no algorithm, the kind of the key.
         found: String,

@@ -193,7 +193,7 @@ impl State {
     }
 
     fn unavailable(&self, now: UnixTime) -> Refusal {
-        let reason = self.failure.clone().unwrap_or_else(|| "their fetch has not ended yet".to_owned());
+        let reason = self.failure.clone().unwrap_or_else(|| "they have not been fetched yet".to_owned());
         Refusal::KeysUnavailable { reason, retry_after: self.schedule.retry_after(now) }
     }
 }
@@ -206,7 +206,7 @@ struct Fetching {
 
 impl Drop for Fetching {
     fn drop(&mut self) {
-        let broken_off = NoKeys::Failed("the fetch was broken off".to_owned());
+        let broken_off = NoKeys::Failed("the fetch was cancelled".to_owned());
         self.source.end(self.flight, Err(broken_off));
     }
 }

@@ -18,13 +18,13 @@ pub enum ForwardedError {
         from: IpAddr,
     },
     /// The address from which the request comes is not known.
-    #[error("the address it comes from is not known")]
+    #[error("the address of the peer is not known")]
     UnknownSource,
     /// The header, or a key in it, is there more than once.
-    #[error("it, or a key in it, stands more than once")]
+    #[error("it, or a key in it, occurs more than once")]
     Repeated,
     /// The name of a second header differs from it only in `_` and `-`.
-    #[error("another header's name differs from it only in `_` and `-`")]
+    #[error("the name of a second header differs from it only in `_` and `-`")]
     Ambiguous,
     /// The header is larger than the limit.
     #[error("it is {length} bytes long; at most {MAX_CERTIFICATE_HEADER} are read")]
@@ -36,15 +36,13 @@ pub enum ForwardedError {
     #[error("it is not of the configured form")]
     Malformed,
     /// The header has more than one certificate.
-    #[error("it holds more than one certificate")]
+    #[error("it has more than one certificate")]
     SeveralCertificates,
     /// Envoy's header has more than one element.
-    #[error(
-        "it holds more than one element: a proxy appended to it, or a name in a certificate holds a comma"
-    )]
+    #[error("it has more than one element: a second proxy added one, or a name in a certificate has a comma")]
     SeveralElements,
     /// Envoy's header has an unknown key, or a key whose value the client's certificate chooses.
-    #[error("it holds a key other than By, Hash and Cert")]
+    #[error("it has a key other than By, Hash and Cert")]
     UnexpectedKey,
     /// The element of Envoy's header has no `Cert`.
     #[error("its element has no Cert")]
@@ -62,7 +60,7 @@ impl ForwardedError {
     pub fn fix(&self) -> &'static str {
         match self {
             Self::UntrustedSource { .. } | Self::UnknownSource => {
-                "name the proxy's address as trusted, and let clients reach the resource by the proxy only"
+                "configure the proxy's address as trusted, and let clients reach the resource only through the proxy"
             }
             Self::SeveralElements | Self::UnexpectedKey | Self::NoCertificate | Self::HashMismatch => {
                 "let Envoy write one element with the certificate alone: SANITIZE_SET and set_current_client_cert_details: {cert: true}"

@@ -235,27 +235,24 @@ pub enum BuildError {
     #[strum(props(code = "issuer_required", fix = "name a tenant or an issuer"))]
     NoIssuer,
     /// The same issuer is set twice.
-    #[error("an issuer is named twice")]
+    #[error("an issuer is set twice")]
     #[strum(props(code = "issuer_twice", fix = "name all tenants of a cloud in one issuer"))]
     IssuerTwice,
     /// No audience is set, or an empty one.
-    #[error("no audience is named, or an empty one")]
-    #[strum(props(code = "audience_required", fix = "name the audience that callers ask their tokens for"))]
+    #[error("no audience is set, or an empty one")]
+    #[strum(props(code = "audience_required", fix = "set the audience that callers request tokens for"))]
     NoAudience,
     /// A client id is empty.
-    #[error("a client is named by an empty id")]
-    #[strum(props(
-        code = "client_id_required",
-        fix = "name each client by the id that stands in its tokens"
-    ))]
+    #[error("a client id is empty")]
+    #[strum(props(code = "client_id_required", fix = "give each client by the id in its tokens"))]
     EmptyClient,
     /// No setting says which callers are allowed.
-    #[error("nothing says who may call: neither roles, nor scopes, nor clients")]
+    #[error("no rule says which callers are allowed: set roles, scopes or clients")]
     #[strum(props(code = "rule_required", fix = "require a role or a scope, or list the clients"))]
     NoRule,
     /// The leeway is longer than 600 s.
     #[error("a leeway of {} s is more than 600 s", .found.as_secs())]
-    #[strum(props(code = "leeway_too_large", fix = "set the clocks right instead"))]
+    #[strum(props(code = "leeway_too_large", fix = "correct the clocks instead"))]
     Leeway {
         /// The leeway that was set.
         found: Duration,

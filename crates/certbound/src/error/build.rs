@@ -26,7 +26,7 @@ pub enum BuildError {
     #[error(transparent)]
     InstanceMetadata(#[from] InstanceError),
     /// Instance metadata together with a region: it says itself where requests go.
-    #[error("a region and instance metadata of one's own were given together")]
+    #[error("a region and own instance metadata cannot be used together")]
     #[strum(props(code = "region_discovery_with_custom_instance_metadata"))]
     #[strum(props(fix = "leave the region out, or name the regional host in the metadata"))]
     RegionWithInstanceMetadata,

@@ -80,7 +80,7 @@ pub enum BindingCertificateError {
     #[strum(props(fix = "ask for a bound token, which works with any key, or use an RSA certificate"))]
     NotRsa,
     /// A PFX where PEM is read. Every build says so; the cargo feature `pfx` adds the functions that read one.
-    #[error("it is a PFX (PKCS#12), and PEM is read here")]
+    #[error("it is a PFX (PKCS#12), but a PEM file is expected")]
     #[strum(props(code = "certificate_pfx_unexpected"))]
     #[strum(props(
         fix = "convert it: `openssl pkcs12 -in app.pfx -out app.pem`; or turn on the cargo feature `pfx` of certbound and read it by one of the functions with `pfx` in their names; the command line reads it as one file, without --certificate-key"

@@ -27,7 +27,7 @@ pub enum Misuse {
         "the binding certificate is not valid now: valid from {not_before} to {not_after}, and it is {now}"
     )]
     #[strum(props(code = "certificate_not_valid_now"))]
-    #[strum(props(fix = "use a certificate that is valid now, or set the clock right"))]
+    #[strum(props(fix = "use a certificate that is valid now, or correct the clock"))]
     CertificateNotValidNow {
         /// Start of validity.
         not_before: UnixTime,
@@ -115,7 +115,7 @@ pub enum Misuse {
         length: usize,
     },
     /// `.tenant(..)` where there is no tenant to choose.
-    #[error("the authority is of the kind {kind}, which has no tenant to choose")]
+    #[error("an authority of the kind {kind} has no tenants")]
     #[strum(props(code = "tenant_override_not_supported", fix = "leave the tenant out"))]
     NoTenantToChoose {
         /// The kind of the client's authority.

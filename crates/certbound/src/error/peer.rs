@@ -42,7 +42,7 @@ pub enum PeerMisbehaved {
     },
     /// The answer says that the token is bound, and the token names no certificate.
     #[error(
-        "the answer says `mtls_pop`, but its token has no confirmation claim (`cnf`): it works for whoever holds it"
+        "the answer says `mtls_pop`, but its token has no confirmation claim (`cnf`): every holder can use it"
     )]
     #[strum(props(code = "confirmation_missing"))]
     #[strum(props(
@@ -50,7 +50,7 @@ pub enum PeerMisbehaved {
     ))]
     ConfirmationMissing,
     /// The answer says that the token is bound, and the token is a JWT that resources could read in several ways.
-    #[error("the answer says `mtls_pop`, but its token is a JWT that cannot be read without doubt: {0}")]
+    #[error("the answer says `mtls_pop`, but its token is an ambiguous JWT: {0}")]
     #[strum(props(code = "token_unreadable"))]
     #[strum(props(
         fix = "report it to the service; something between here and the service may have changed the token"
@@ -74,7 +74,7 @@ pub enum PeerMisbehaved {
     ))]
     InstanceMetadata(InstanceError),
     /// An AD FS host that does not say that it is one.
-    #[error("{host} does not say of itself that it is an AD FS server")]
+    #[error("{host} does not identify itself as an AD FS server")]
     #[strum(props(code = "invalid_authority"))]
     #[strum(props(
         fix = "check the authority's host; build the client without_authority_validation() if you trust it"
@@ -133,8 +133,8 @@ pub enum PeerMisbehaved {
         found: String,
     },
     /// The token has no life left.
-    #[error("the token was already over when it came: it ends at {expired}, and it is {now}")]
-    #[strum(props(code = "token_over", fix = "set the clock right"))]
+    #[error("the token had expired when it arrived: it expired at {expired}, and it is {now}")]
+    #[strum(props(code = "token_over", fix = "correct the clock"))]
     TokenOver {
         /// When it ends.
         expired: UnixTime,

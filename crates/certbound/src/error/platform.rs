@@ -82,7 +82,7 @@ pub enum PlatformError {
     #[error(transparent)]
     State(#[from] StateError),
     /// The key is kept less well than demanded.
-    #[error("the key is kept in {actual}, and {required} is demanded")]
+    #[error("the key is stored in {actual}, but {required} is required")]
     #[strum(props(code = "min_strength_not_met"))]
     #[strum(props(fix = "use a key provider that keeps keys so well, or demand less"))]
     Strength {
@@ -114,7 +114,7 @@ pub enum PlatformError {
     ))]
     NoSource(Box<NoImds>),
     /// What would be asked has no URL.
-    #[error("{origin} cannot be asked, because what is asked for makes no URL")]
+    #[error("the request to {origin} has no valid URL")]
     #[strum(props(code = "invalid_managed_identity_endpoint"))]
     #[strum(props(fix = "check the endpoint in the environment, and that resource and identity are short"))]
     Url {

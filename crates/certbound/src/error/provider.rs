@@ -23,7 +23,7 @@ pub enum ProviderError {
         is_transient: bool,
     },
     /// A callback panicked while a token was being acquired. All callers that waited for the token get this error.
-    #[error("code that the acquisition called panicked; all who waited for this token are told so")]
+    #[error("a callback (Leg 1, clock or observer) panicked while the token was being acquired")]
     #[strum(props(code = "provider_panicked"))]
     #[strum(props(fix = "see the panic's own message on stderr, and return an error there instead"))]
     Panicked,

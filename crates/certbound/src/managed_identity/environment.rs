@@ -32,14 +32,14 @@ pub enum EnvironmentError {
         variable: &'static str,
     },
     /// The value is a secret that cannot be sent in a header. The error does not show it.
-    #[error("the environment variable {variable} holds what no HTTP header can")]
+    #[error("the environment variable {variable} is not a valid HTTP header value")]
     #[strum(props(fix = "give it as the platform sets it: one line without control characters"))]
     NotAHeader {
         /// The name of the variable.
         variable: &'static str,
     },
     /// The value is not the thumbprint of a certificate.
-    #[error("the environment variable {variable} is no thumbprint: {cause}")]
+    #[error("the environment variable {variable} is not a thumbprint: {cause}")]
     Thumbprint {
         /// The name of the variable.
         variable: &'static str,

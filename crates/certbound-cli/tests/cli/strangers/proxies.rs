@@ -199,7 +199,7 @@ pub(super) fn attack_what_the_proxy_passes_on(fixture: &Fixture, url: &str) {
         let url = format!("{url}{query}={}", fixture.token);
         let (status, shown) = fixture.get(&url, ours, &[&bound]);
         assert_eq!(status, 401, "{query} {shown}");
-        assert!(shown.contains("may not stand in the URL"), "{query} {shown}");
+        assert!(shown.contains("must not be in the URL"), "{query} {shown}");
     }
     let (status, shown) = fixture.get(&format!("{url}?\u{e9}"), ours, &[&bound]);
     assert_eq!(status, 200, "{shown}");

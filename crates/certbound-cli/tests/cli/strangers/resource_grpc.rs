@@ -59,7 +59,7 @@ fn it_accepts_the_right_client_and_refuses_the_attacks() {
         (Some(text(&fixture.other)), bound.clone(), "not the one the token is bound to"),
         (ours, format!("authorization: Bearer {}", fixture.token), "under Bearer"),
         (ours, format!("authorization: Bearer {plain}"), "not bound to a certificate"),
-        (ours, format!("authorization: mtls_pop {for_graph}"), "another audience"),
+        (ours, format!("authorization: mtls_pop {for_graph}"), "audience is not accepted"),
         (ours, "x-nothing: x".to_owned(), "a token is required"),
     ] {
         // This request has no message. The server does not read the body of a refused request, and curl reports the

@@ -162,10 +162,10 @@ impl Fixture {
                 "not bound to a certificate",
             ),
             ("32 no JWT", url, ours, vec![pop("x")], "malformed"),
-            ("38 another audience", url, ours, vec![pop(&for_graph)], "another audience"),
-            ("44 another signature", url, ours, vec![pop(&tampered)], "signature does not hold"),
+            ("38 another audience", url, ours, vec![pop(&for_graph)], "audience is not accepted"),
+            ("44 another signature", url, ours, vec![pop(&tampered)], "signature is not valid"),
             ("46 two tokens", url, ours, vec![pop(&self.token), pop("x")], ""),
-            ("48 a token in the URL", &token_in_url, ours, vec![bound.clone()], "may not stand in the URL"),
+            ("48 a token in the URL", &token_in_url, ours, vec![bound.clone()], "must not be in the URL"),
             ("49 another scheme", url, ours, vec![format!("Authorization: PoP {}", self.token)], ""),
             (
                 "50 a header of its own",

@@ -73,7 +73,7 @@ impl StoreAdapter {
     /// Waits until every job is done or was dropped, for at most five seconds.
     pub(crate) async fn flush(&self) {
         if tokio::time::timeout(FLUSH, self.writer.write_all()).await.is_err() {
-            tracing::warn!("the token store is too slow to be waited for");
+            tracing::warn!("the token store did not finish within 5 s");
         }
     }
 

@@ -114,7 +114,7 @@ impl Writer {
         jobs.is_writing |= runtime.is_some();
         drop(jobs);
         if given_up.is_some() {
-            self.failed(&StoreError::new("it is too slow: a token was given up"));
+            self.failed(&StoreError::new("the store is too slow: a token was not stored"));
         }
         if let Some(runtime) = runtime {
             let writes = Writes(Arc::clone(self));

@@ -46,7 +46,7 @@ pub enum WatchError {
     #[error(transparent)]
     Certificate(#[from] BindingCertificateError),
     /// The certificate has expired.
-    #[error("the certificate ended at {not_after}, and it is {now}")]
+    #[error("the certificate expired at {not_after}, and it is {now}")]
     #[strum(props(code = "certificate_not_valid_now", fix = "put the renewed certificate there"))]
     Expired {
         /// When the certificate expired.
@@ -57,7 +57,7 @@ pub enum WatchError {
     /// The certificate is not valid yet. It is checked again later.
     #[error("the certificate is valid from {not_before}, and it is {now}")]
     #[strum(props(code = "certificate_not_valid_now"))]
-    #[strum(props(fix = "nothing, or set the clock right: it is used from its beginning on"))]
+    #[strum(props(fix = "wait until it is valid, or correct the clock"))]
     NotYetValid {
         /// When it becomes valid.
         not_before: UnixTime,
