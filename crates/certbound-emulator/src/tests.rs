@@ -1,4 +1,5 @@
-//! The emulator through its front: a time, a connection and a request in, an answer out. No sockets, no waiting.
+//! Tests of the emulator through `handle`: a time, a connection and a request lead to an answer. They use no sockets
+//! and do not wait.
 
 mod assertions;
 mod certificates;
@@ -45,7 +46,7 @@ pub(crate) const EXCHANGE: &str = "api://AzureADTokenExchange/.default";
 pub(crate) const VAULT_SCOPE: &str = "https://vault.azure.net/.default";
 pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_785_000_000);
 
-/// An application with every kind of trouble is built from these.
+/// An application without credentials. Tests add to it what they need.
 pub(crate) const BARE_APP: &str = "11111111-aaaa-4aaa-8aaa-111111111111";
 pub(crate) const BARE_PRINCIPAL: &str = "22222222-aaaa-4aaa-8aaa-222222222222";
 
@@ -64,7 +65,7 @@ pub(crate) fn emulator() -> Emulator {
     emulator_with(|_| {})
 }
 
-/// The built-in world, changed, and one more application that has nothing.
+/// Creates an emulator of the built-in world with the bare application added and with a change.
 pub(crate) fn emulator_with(change: impl FnOnce(&mut World)) -> Emulator {
     let mut world = World::built_in();
     world.applications.push(Application::new(BARE_APP, TENANT, BARE_PRINCIPAL));
@@ -98,7 +99,7 @@ pub(crate) fn json_of(response: &Response<Bytes>) -> Value {
     serde_json::from_slice(response.body()).unwrap()
 }
 
-/// The AADSTS number of a refusal; 0 for a success.
+/// Returns the AADSTS number of a refusal; 0 for a success.
 pub(crate) fn code(response: &Response<Bytes>) -> u64 {
     let body = json_of(response);
     if body.get("access_token").is_some() {
@@ -107,7 +108,7 @@ pub(crate) fn code(response: &Response<Bytes>) -> u64 {
     body["error_codes"][0].as_u64().unwrap_or_else(|| panic!("{body}"))
 }
 
-/// What a token request is made of; tests change one thing at a time.
+/// The parts of a token request. A test changes one part at a time.
 #[derive(Clone)]
 pub(crate) struct Ask<'a> {
     pub(crate) tls: TlsFacts,
@@ -120,7 +121,7 @@ pub(crate) struct Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
-    /// Leg 1 of the built-in application.
+    /// Returns Leg 1 of the built-in application.
     pub(crate) fn leg1(emulator: &Emulator) -> Self {
         Self {
             tls: with(MTLS, emulator.client_identity()),
@@ -133,13 +134,13 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// Leg 2 of the built-in application, with the assertion of a Leg 1.
+    /// Returns Leg 2 of the built-in application, with the assertion of a Leg 1.
     pub(crate) fn leg2(emulator: &Emulator) -> Self {
         let assertion = Ask::leg1(emulator).token(emulator);
         Self { scope: VAULT_SCOPE, assertion: Some((JWT_POP, assertion)), ..Self::leg1(emulator) }
     }
 
-    /// A plain token for the same resource as Leg 1, by a self-signed assertion on the ordinary host.
+    /// Returns a request for a Bearer token for the resource of Leg 1, by a signed assertion on the ordinary host.
     pub(crate) fn plain(emulator: &Emulator) -> Self {
         let identity = emulator.client_identity();
         let assertion = signed_by(identity, signed::header(identity), signed::body(LOGIN));
@@ -182,7 +183,7 @@ pub(crate) fn map(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
-/// A JWT signed with the key of an RSA certificate.
+/// Returns a JWT signed with the key of an RSA certificate.
 pub(crate) fn signed_by(identity: &ClientIdentity, header: Value, claims: Value) -> String {
     let der = PrivatePkcs8KeyDer::from_pem_slice(identity.key_pem.as_bytes()).unwrap();
     let key = KeyPair::from_pkcs8(der.secret_pkcs8_der()).unwrap();

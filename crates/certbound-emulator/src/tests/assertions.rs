@@ -21,7 +21,7 @@ fn a_self_signed_assertion_is_taken_in_each_of_its_forms() {
             json!("PS256"),
         ),
         changed(header(identity), "x5c", json!(STANDARD.encode(identity.leaf_der()))),
-        // As MSAL for Python pads it.
+        // MSAL for Python adds padding.
         changed(header(identity), "x5t", json!(format!("{}=", header(identity)["x5t"].as_str().unwrap()))),
     ];
     for header in headers {

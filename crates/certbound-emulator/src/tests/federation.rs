@@ -1,4 +1,4 @@
-//! Assertions of others, by federated credentials. Numbers are those of the list of security tests.
+//! Assertions of other issuers, by federated credentials. The numbers are those of the list of security tests.
 
 use certbound_core::credential::JWT_BEARER;
 use serde_json::json;
@@ -53,7 +53,7 @@ fn s65_an_unbound_assertion_gets_no_bound_token() {
     assert_eq!(plain.code(&emulator), 0, "plain federation on the ordinary host");
 }
 
-/// The credential that Leg 2 of the second application needs.
+/// Returns the credential that Leg 2 of the second application needs.
 fn right() -> FederatedCredential {
     FederatedCredential {
         issuer: format!("https://login.microsoftonline.com/{TENANT}/v2.0"),
@@ -63,7 +63,7 @@ fn right() -> FederatedCredential {
     }
 }
 
-/// What Leg 2 of the second application comes to with these credentials.
+/// Returns the outcome of Leg 2 of the second application with these credentials.
 fn leg_2_with(credentials: Vec<FederatedCredential>) -> u64 {
     let emulator =
         emulator_with(|world| world.application_mut(TARGET_APP).unwrap().federated_credentials = credentials);
@@ -91,7 +91,7 @@ fn s68_the_issuer_is_matched_byte_for_byte() {
             "{near}"
         );
     }
-    // The other way round: the token spells it otherwise.
+    // In the other direction: the token has a different spelling.
     let emulator = with_external_issuer();
     for near in [format!("{EXTERNAL}/"), EXTERNAL.to_uppercase(), format!("{EXTERNAL} ")] {
         let body = changed(external_body(), "iss", json!(near));
@@ -213,7 +213,7 @@ fn s71_a_forged_or_unsuitable_entra_token_is_refused() {
     let v1 = json!(format!("https://sts.windows.net/{TENANT}/"));
     assert_eq!(forged(&|body| changed(body, "iss", v1.clone())), 700_227);
 
-    // Really ours, and everything right but that it is an application's.
+    // Signed by the emulator's own key. The refused tokens are right except that they are not an application's.
     let key = emulator.current_key().unwrap();
     let resigned = |body: Value| {
         let token = key.sign(&map(json!({ "alg": "RS256", "kid": key.kid() })), &map(body)).unwrap();
@@ -225,14 +225,14 @@ fn s71_a_forged_or_unsuitable_entra_token_is_refused() {
     assert_eq!(resigned(changed(body.clone(), "idtyp", json!("user"))), 700_229);
     assert_eq!(resigned(changed(body, "idtyp", Value::Null)), 700_229);
 
-    // A token for a resource, really ours, is no assertion.
+    // A token for a resource is not an assertion, although the emulator signed it.
     let orders = Ask { scope: "api://orders/.default", ..Ask::leg1(&emulator) }.token(&emulator);
     let misused = Ask { assertion: Some((JWT_POP, orders)), ..Ask::leg2(&emulator) };
     assert_eq!(misused.code(&emulator), 700_212);
     let vault = Ask { scope: VAULT_SCOPE, ..Ask::leg1(&emulator) }.token(&emulator);
     assert_eq!(Ask { assertion: Some((JWT_POP, vault)), ..Ask::leg2(&emulator) }.code(&emulator), 700_227);
 
-    // One changed character anywhere.
+    // One character of the signature is changed.
     let (start, signature) = leg_1.rsplit_once('.').unwrap();
     let other = if signature.starts_with('A') { "B" } else { "A" };
     let broken = format!("{start}.{other}{}", &signature[1..]);
@@ -265,7 +265,7 @@ fn s73_an_assertion_outside_its_time_is_refused() {
         ("exp", Value::Null, 90_014),
         ("nbf", json!(now + 301), 700_024),
         ("nbf", Value::Null, 0),
-        // Neither RFC 7523 nor the real service sets a limit to the age of one that has not expired.
+        // Neither RFC 7523 nor the real service limits the age of an assertion that has not expired.
         ("iat", json!(now - 23 * 3_600), 0),
     ] {
         let body = changed(external_body(), name, value.clone());
@@ -287,7 +287,7 @@ fn s74_the_algorithm_and_the_key_are_the_issuers() {
     ] {
         assert_eq!(external(header.clone(), external_body()).code(&emulator), expected, "{header}");
     }
-    // The other issuer's key under Entra's name.
+    // Signed by the other issuer's key with Entra's name.
     let entra = changed(external_body(), "iss", json!(right().issuer));
     let entra = changed(entra, "sub", json!(APP_PRINCIPAL));
     let ask = Ask { client_id: TARGET_APP, ..external(external_header(), entra) };

@@ -1,4 +1,4 @@
-//! The request itself: parameters, paths, sizes. Numbers are those of the list of security tests.
+//! The request itself: parameters, paths, sizes. The numbers are those of the list of security tests.
 
 use certbound_core::credential::JWT_BEARER;
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::world::builtin::{OTHER_TENANT, SECRET, SECRET_APP};
 const GOOD: &str = "client_id=163ffef9-a313-45b4-ab2f-c7e2f5e0e23e&grant_type=client_credentials\
                     &scope=https://vault.azure.net/.default&token_type=mtls_pop";
 
-/// A form to the mutual-TLS host, with the right certificate.
+/// Sends a form to the mutual-TLS host, with the right certificate.
 fn send(emulator: &Emulator, tenant: &str, body: &str) -> Response<Bytes> {
     let tls = with(MTLS, emulator.client_identity());
     emulator.handle(NOW, &tls, post(tenant, Bytes::from(body.to_owned())))
@@ -63,7 +63,7 @@ fn s67_another_token_type_is_refused_and_never_read_as_plain() {
         let body = format!("{}={value}", GOOD.trim_end_matches("=mtls_pop"));
         assert_eq!(code(&send(&emulator, TENANT, &body)), 9_002_313, "{value:?}");
     }
-    // Left out, the certificate alone proves nothing: no plain token comes of a bound request's remains.
+    // Without `token_type`, the certificate alone does not authenticate the client, so no Bearer token is issued.
     let body = GOOD.trim_end_matches("&token_type=mtls_pop");
     assert_eq!(code(&send(&emulator, TENANT, body)), 7_000_218);
 }
@@ -75,7 +75,7 @@ fn s75_a_scope_is_one_resource_that_takes_bound_tokens() {
         (VAULT_SCOPE, 0),
         ("https://management.azure.com/.default", 392_196),
         ("https://vault.azure.net/.default https://graph.microsoft.com/.default", 70_011),
-        // As MSAL for Go and for Java have it, beside and without a resource.
+        // The scopes of MSAL for Go and for Java, with and without a resource.
         ("https://vault.azure.net/.default openid offline_access profile", 0),
         ("openid https://vault.azure.net/.default", 0),
         ("openid offline_access profile", 1_002_012),
@@ -156,7 +156,7 @@ fn s78_only_a_guid_is_echoed_as_correlation_id() {
         (response.headers().contains_key("client-request-id"), json_of(&response)["correlation_id"] == guid)
     };
     assert_eq!(echoed(guid.as_bytes()), (true, true));
-    // A header cannot hold CR and LF themselves: hyper refuses such a request, and the type such a value.
+    // A header cannot contain CR and LF themselves: hyper refuses the request, and the type refuses the value.
     assert!(http::HeaderValue::from_bytes(b"a\r\nset-cookie: injected").is_err());
     for bad in [
         &b"%0d%0aset-cookie: injected"[..],

@@ -1,4 +1,4 @@
-//! Issuers outside whose keys are fetched, flexible credentials, and credentials and assertions that depend on time.
+//! External issuers whose keys are fetched, flexible credentials, and credentials and assertions that depend on time.
 
 use serde_json::json;
 
@@ -51,13 +51,13 @@ fn s73_an_assertion_works_once_where_that_is_the_rule() {
     assert_eq!(ask(json!("2")).code(&emulator), 0);
     assert_eq!(ask(Value::Null).code(&emulator), 0);
     assert_eq!(ask(Value::Null).code(&emulator), 700_024);
-    // What was refused for another reason was not used.
+    // An assertion that was refused for a different reason does not count as used.
     let wrong_scope = Ask { scope: "https://nowhere.example/.default", ..ask(json!("3")) };
     assert_eq!(wrong_scope.code(&emulator), 500_011);
     assert_eq!(ask(json!("3")).code(&emulator), 0);
     emulator.reset();
     assert_eq!(ask(json!("1")).code(&emulator), 0);
-    // Otherwise it works as long as it lives.
+    // Without the setting, an assertion works until it expires.
     let emulator = with_external_issuer();
     assert_eq!((ask(json!("1")).code(&emulator), ask(json!("1")).code(&emulator)), (0, 0));
 }
@@ -80,18 +80,18 @@ fn an_issuer_is_asked_when_its_key_is_needed_and_not_again_for_a_while() {
     emulator.learn_issuer(EXTERNAL, Ok(keys), later(10));
     assert_eq!(ask().code(&emulator), 0);
     assert_eq!((wanted(&ask(), 309), wanted(&ask(), 310)), (None, asked.clone()));
-    // A key that it did not have then.
+    // A key that the issuer did not have at the first fetch.
     let other = external(json!({"alg": "RS256", "kid": "k2"}), external_body());
     assert_eq!((wanted(&other, 19), wanted(&other, 20)), (None, asked.clone()));
     assert_eq!(other.code(&emulator), 700_027);
-    // A failure keeps the keys that were had before, but does not prolong their time.
+    // After a failure the earlier keys stay, but they expire at the same time as before.
     emulator.learn_issuer(EXTERNAL, Err("it is away".to_owned()), later(20));
     assert_eq!(ask().code(&emulator), 0);
     assert_eq!((wanted(&other, 29), wanted(&other, 30)), (None, asked.clone()));
     assert_eq!((wanted(&ask(), 309), wanted(&ask(), 310)), (None, asked.clone()));
     emulator.learn_issuer(EXTERNAL, Err("it is away".to_owned()), later(310));
     assert_eq!(ask().code(&emulator), 90_061);
-    // Nobody makes the emulator ask an issuer that the application does not trust.
+    // The emulator does not ask an issuer that the application does not trust.
     for stranger in [
         Ask { client_id: APP, ..ask() },
         external(external_header(), changed(external_body(), "iss", json!("https://evil.example"))),

@@ -58,7 +58,7 @@ fn leg_2_is_a_token_for_the_resource_bound_to_the_same_certificate() {
         assert_eq!(claims.confirmation(), leg_1.confirmation());
         assert_eq!((claims.string("ver"), claims.audiences()), (Some(version), vec![audience]));
         assert!(claims.map().contains_key("xms_ficinfo"), "it came by federation");
-        // Version 1 repeats the issuer, and names its key by the certificate's hash too.
+        // A version 1 token repeats the issuer in `idp`, and repeats its key id in `x5t`.
         let first = version == "1.0";
         assert_eq!(claims.string("idp"), claims.string("iss").filter(|_| first));
         let token = UnverifiedJws::parse(body["access_token"].as_str().unwrap()).unwrap();
@@ -92,7 +92,7 @@ fn leg_2_may_be_in_another_tenant_where_the_application_is_provisioned() {
     assert_eq!(claims.string("tid"), Some(OTHER_TENANT));
     assert_eq!(claims.string("oid"), Some(MULTI_TENANT_PRINCIPAL_IN_OTHER_TENANT));
 
-    // The other way round the issuer is not the application's home tenant.
+    // In the other direction, the issuer is not the application's home tenant.
     let leg_1_abroad = Ask { tenant: OTHER_TENANT, ..home.clone() }.token(&emulator);
     let leg_2 = Ask { scope: VAULT_SCOPE, assertion: Some((JWT_POP, leg_1_abroad)), ..home };
     assert_eq!(leg_2.code(&emulator), 700_236);
@@ -149,7 +149,7 @@ fn both_legs_work_in_every_cloud_and_region_by_its_own_names() {
             ..Ask::leg1(&emulator)
         };
         assert_eq!(leg_2(&vault).code(&emulator), 0, "{host}");
-        // Another cloud's vault or exchange is nobody's resource here.
+        // The vault or exchange of a different cloud is not a resource here.
         let elsewhere =
             if issuer.ends_with(".com") { "https://vault.azure.cn/.default" } else { VAULT_SCOPE };
         assert_eq!(leg_2(elsewhere).code(&emulator), 500_011, "{host}");

@@ -1,4 +1,4 @@
-//! Issuers outside that the emulator itself serves.
+//! External issuers that the emulator itself serves.
 
 use certbound_core::jws::{Algorithm, PublicKey};
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::world::{ExternalIssuer, FederatedCredential};
 
 const HOST: &str = "tokens.example";
 const ONE: &str = "https://tokens.example/one";
-/// Another issuer of the same host, which ends in a slash as some do.
+/// A second issuer on the same host. Its name ends in a slash, as some real names do.
 const TWO: &str = "https://tokens.example/";
 const SUBJECT: &str = "repo:contoso/app";
 
@@ -38,7 +38,7 @@ fn ask(emulator: &Emulator, method: &str, path: &str, body: &[(&str, &str)]) -> 
     emulator.handle(NOW, &TlsFacts::without_certificate(HOST), request)
 }
 
-/// A token of the issuer below this path.
+/// Returns a token of the issuer below this path.
 fn minted(emulator: &Emulator, path: &str, body: &[(&str, &str)]) -> String {
     let response = ask(emulator, "POST", &format!("{path}/token"), body);
     assert_eq!(response.headers()["content-type"], "application/jwt", "{response:?}");
@@ -73,7 +73,7 @@ fn s74_no_issuers_key_is_good_for_another() {
         (minted(&emulator, "/one", &[("sub", SUBJECT)]), minted(&emulator, "", &[("sub", SUBJECT)]));
     let entra = emulator.current_key().unwrap();
     assert!(kid(&one) != kid(&two) && kid(&one) != entra.kid());
-    // Entra's own key, and the other issuer's name, under this issuer's claims.
+    // Signed by Entra's own key with the claims of this issuer. The header names the keys of Entra and of both issuers.
     let body = Value::Object(claims(&one).map().clone());
     for name in [entra.kid(), &kid(&two), &kid(&one)] {
         let forged = entra.sign(&map(json!({ "alg": "RS256", "kid": name })), &map(body.clone())).unwrap();

@@ -1,4 +1,4 @@
-//! The machine's metadata service. Numbers are those of the list of security tests.
+//! The machine's metadata service. The numbers are those of the list of security tests.
 
 mod faults;
 mod instance;
@@ -46,7 +46,7 @@ fn status(emulator: &Emulator, request: http::request::Builder) -> u16 {
     send(emulator, request, "").status().as_u16()
 }
 
-/// Status and the description of the error.
+/// Returns the status and the description of the error.
 fn refused(emulator: &Emulator, request: http::request::Builder) -> (u16, String) {
     let response = send(emulator, request, "");
     let body = json_of(&response);
@@ -83,7 +83,7 @@ fn s81_neither_proxies_nor_other_names_reach_it() {
         }
         assert_eq!(refused(&emulator, asked()), foreign, "{path}");
         assert_eq!(refused(&emulator, asked().header("host", HOST).header("host", HOST)), foreign, "{path}");
-        // What the request line names is looked at as well.
+        // The host in the request line is checked as well.
         let absolute = bare(&method, &format!("http://evil.example{path}"));
         assert_eq!(
             refused(&emulator, absolute.header("host", HOST).header("metadata", "true")),
@@ -191,7 +191,7 @@ fn an_identity_is_selected_by_the_names_of_its_operation_and_version_alone() {
         (with(TOKEN, "clientid", USER_IDENTITY), not_here("clientid")),
         (with(TOKEN, "principalId", USER_IDENTITY_PRINCIPAL), not_here("principalId")),
         (with(METADATA, "clientid", USER_IDENTITY), not_here("clientid")),
-        // Passed by, they would give the machine's own token to who asked for another.
+        // If the service ignored these, a client that selects a different identity would get the machine's own token.
         (with(TOKEN, "client_id", ""), unknown()),
         (with(METADATA, "object_id", ""), unknown()),
         (with(TOKEN, "client_id", "00000000-0000-4000-8000-000000000000"), unknown()),
@@ -201,7 +201,7 @@ fn an_identity_is_selected_by_the_names_of_its_operation_and_version_alone() {
     }
 }
 
-/// Both as clients send them: without the Metadata header.
+/// Clients send both probes without the header `Metadata`.
 #[test]
 fn probes_tell_a_host_with_version_2_from_one_without() {
     let (newer, older) = (emulator(), emulator_with(|world| world.machine.issues_certificates = false));

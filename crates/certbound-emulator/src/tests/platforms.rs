@@ -1,4 +1,4 @@
-//! The platforms that have an endpoint of their own for plain tokens, and what each wants to see.
+//! The platforms whose endpoint issues Bearer tokens, and the checks of each.
 
 use super::*;
 use crate::world::builtin::{
@@ -33,7 +33,7 @@ fn status(emulator: &Emulator, asked: &Asked<'_>) -> u16 {
     send(emulator, asked).status().as_u16()
 }
 
-/// Whose token it is: the client id of the answer.
+/// Returns the owner of the token: the client id of the answer.
 fn owner(emulator: &Emulator, asked: &Asked<'_>) -> String {
     let response = send(emulator, asked);
     assert_eq!(response.status(), 200, "{}: {:?}", asked.path, response.body());
@@ -76,7 +76,7 @@ fn app_service_wants_its_header_and_its_version() {
             header.to_vec(),
             400,
         ),
-        // Other platforms' names of it, and none at all.
+        // Names that other platforms have for the parameter, and an empty one.
         (format!("{query}&msi_res_id={USER_IDENTITY_RESOURCE}"), header.to_vec(), 400),
         (format!("{query}&clientid={USER_IDENTITY}"), header.to_vec(), 400),
         (format!("{query}&client_id="), header.to_vec(), 400),
@@ -104,7 +104,8 @@ fn machine_learning_wants_its_secret_and_names_identities_by_client_id() {
         (query.clone(), vec![secret[0], secret[0]], 401),
         (query.clone(), vec![secret[0], ("x-forwarded-for", "10.0.0.1")], 400),
         (format!("{query}&clientid=x"), secret.to_vec(), 400),
-        // Passed by, these would give the workspace's own token to who asked for another.
+        // If the endpoint ignored these, a client that selects a different identity would get the workspace's own
+        // token.
         (format!("{query}&clientid="), secret.to_vec(), 400),
         (format!("{query}&client_id={USER_IDENTITY}"), secret.to_vec(), 400),
         (format!("{query}&object_id={USER_IDENTITY_PRINCIPAL}"), secret.to_vec(), 400),
@@ -178,7 +179,7 @@ fn cloud_shell_wants_a_form_and_words_its_refusals_within_one_another() {
     assert_eq!(status(&emulator, &in_the_query), 400);
 }
 
-/// Some clients know its real address only.
+/// Some clients know only the real address of Cloud Shell.
 #[test]
 fn cloud_shell_is_also_where_the_real_one_is() {
     let emulator = emulator();
@@ -219,7 +220,7 @@ fn the_agent_of_arc_wants_its_file_read() {
 
     let with_proof = [metadata, ("authorization", proof.as_str())];
     assert_eq!(owner(&emulator, &asked(AZURE_ARC, &query, &with_proof)), SYSTEM_IDENTITY);
-    // An identity asked for is confirmed by the name it was asked by.
+    // The answer repeats the parameter that selected the identity.
     for (name, value) in [
         ("client_id", USER_IDENTITY),
         ("object_id", USER_IDENTITY_PRINCIPAL),

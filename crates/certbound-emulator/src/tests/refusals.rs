@@ -22,7 +22,7 @@ fn ask(change: impl Fn(&Emulator, &mut Ask<'static>) + 'static) -> impl Fn(&Emul
     }
 }
 
-/// A form to the mutual-TLS host, with the right certificate.
+/// Returns a function that sends a form to the mutual-TLS host with the right certificate.
 fn raw(tenant: &'static str, body: &'static str) -> impl Fn(&Emulator) -> Response<Bytes> {
     move |emulator| {
         let tls = with(MTLS, emulator.client_identity());
@@ -30,7 +30,7 @@ fn raw(tenant: &'static str, body: &'static str) -> impl Fn(&Emulator) -> Respon
     }
 }
 
-/// A form to the ordinary host.
+/// Returns a function that sends a form to the ordinary host.
 fn plain(parameters: &'static [(&'static str, &'static str)]) -> impl Fn(&Emulator) -> Response<Bytes> {
     move |emulator| {
         let mut all = vec![("grant_type", "client_credentials"), ("scope", VAULT_SCOPE)];

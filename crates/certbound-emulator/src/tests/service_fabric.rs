@@ -1,4 +1,4 @@
-//! The token service of a Service Fabric node, and what it wants to see.
+//! The token service of a Service Fabric node, and its checks.
 
 use super::*;
 use crate::world::builtin::{
@@ -45,7 +45,7 @@ fn it_gives_tokens_to_who_has_the_secret() {
         let (_, answer) = get(&emulator, &format!("{ASKED}&principalId={id}"), &SECRET);
         assert_eq!(claims(&answer).string("appid"), Some(expected));
     }
-    // The older version, which other libraries ask for.
+    // The older version, which other libraries use.
     let older = ASKED.replace("2020-05-01", "2019-07-01-preview");
     assert_eq!(get(&emulator, &older, &SECRET).0, 200);
 }
@@ -81,7 +81,7 @@ fn what_is_wrong_is_told_in_its_own_words() {
         ("api-version=2020-05-01&resource=x".to_owned(), SECRET.to_vec(), 500, "InternalServerError"),
         (and("resource=x"), SECRET.to_vec(), 400, "InvalidRequest"),
         (and(&format!("principalId={unknown}")), SECRET.to_vec(), 404, "ManagedIdentityNotFound"),
-        // By its client id, an identity is not found where it is looked for by object id.
+        // An identity is selected by its object id, so its client id selects none.
         (and(&format!("principalId={USER_IDENTITY}")), SECRET.to_vec(), 404, "ManagedIdentityNotFound"),
         (and(&format!("client_id={USER_IDENTITY}")), SECRET.to_vec(), 400, "InvalidParameter"),
         (and(&format!("object_id={USER_IDENTITY_PRINCIPAL}")), SECRET.to_vec(), 400, "InvalidParameter"),
@@ -106,7 +106,7 @@ fn what_is_wrong_is_told_in_its_own_words() {
     assert_eq!(send(&emulator, "POST", &format!("{SERVICE_FABRIC}?{ASKED}"), &SECRET).0, 405);
 }
 
-/// Its listener has nothing else, and its endpoint is at no other listener.
+/// Its listener has no other endpoint, and no other listener has its endpoint.
 #[test]
 fn it_is_apart_from_the_other_platforms() {
     let emulator = emulator();

@@ -11,7 +11,7 @@ use crate::world::{ExternalIssuer, FederatedCredential};
 pub(crate) const EXTERNAL: &str = "https://issuer.example";
 pub(crate) const EXTERNAL_SUBJECT: &str = "repo:contoso/app:ref:refs/heads/main";
 
-/// The header of a self-signed assertion as MSAL makes it.
+/// Returns the header of a signed assertion as MSAL makes it.
 pub(crate) fn header(identity: &ClientIdentity) -> Value {
     let x5t = URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, identity.leaf_der()));
     let x5c: Vec<String> = identity.chain_der.iter().map(|der| STANDARD.encode(der)).collect();
@@ -50,12 +50,12 @@ pub(crate) fn changed(mut value: Value, name: &str, to: Value) -> Value {
     value
 }
 
-/// A world that trusts tokens signed by the key of an otherwise unused certificate.
+/// Creates an emulator that trusts tokens signed by the key of an otherwise unused certificate.
 pub(crate) fn with_external_issuer() -> Emulator {
     with_external_issuer_and(|_| {})
 }
 
-/// As that, changed.
+/// Like [`with_external_issuer`], with a change of the world.
 pub(crate) fn with_external_issuer_and(change: impl FnOnce(&mut crate::world::World)) -> Emulator {
     let der = unused_rsa().leaf_der().to_vec();
     let key = jws::PublicKey::from_certificate(&der).unwrap();
@@ -79,7 +79,7 @@ pub(crate) fn with_external_issuer_and(change: impl FnOnce(&mut crate::world::Wo
     })
 }
 
-/// The claims of that issuer's token.
+/// Returns the claims of that issuer's token.
 pub(crate) fn external_body() -> Value {
     json!({
         "iss": EXTERNAL, "sub": EXTERNAL_SUBJECT, "aud": "api://AzureADTokenExchange",
@@ -87,7 +87,7 @@ pub(crate) fn external_body() -> Value {
     })
 }
 
-/// A request of the bare application with that issuer's token.
+/// Returns a request of the bare application with that issuer's token.
 pub(crate) fn external<'a>(header: Value, body: Value) -> Ask<'a> {
     Ask { client_id: BARE_APP, ..classic(signed_by(&unused_rsa(), header, body)) }
 }

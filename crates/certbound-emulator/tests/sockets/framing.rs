@@ -1,17 +1,17 @@
-//! Where a request ends, and what is part of it.
+//! The end of a request, and the parts that belong to it.
 
 use certbound_emulator::world::builtin::ORDERS;
 
 use super::*;
 
-/// The whole answer to these bytes, over TLS with the right certificate.
+/// Returns the whole answer to these bytes, over TLS with the right certificate.
 async fn raw(fixture: &Fixture, request: &str) -> String {
     let tunnel = connect(fixture.server.proxy_address(), &format!("{MTLS}:443")).await.unwrap();
     let connector = TlsConnector::from(tls(&fixture.emulator, fixture.identity()));
     let mut stream = connector.connect(ServerName::try_from(MTLS).unwrap(), tunnel).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    // The end is an error or not, as the close comes.
+    // Whether the end is an error depends on how the close arrives.
     let _ = stream.read_to_end(&mut answer).await;
     String::from_utf8(answer).unwrap()
 }

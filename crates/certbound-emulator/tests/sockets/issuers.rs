@@ -1,4 +1,4 @@
-//! Issuers outside whose keys are fetched: the whole way, from the token request to the issuer's own server and back.
+//! External issuers whose keys are fetched: from the token request to the issuer's own server and back.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
-/// An issuer on a port of this machine, under a certificate of its own.
+/// An issuer on a port of this machine, with its own certificate.
 struct Outside {
     name: String,
     root: String,
@@ -69,7 +69,7 @@ impl Outside {
         Self { name, root: certificate.pem(), key, asked }
     }
 
-    /// How many documents it gave out.
+    /// Returns the number of documents that it sent.
     fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
@@ -121,14 +121,14 @@ async fn s72_an_issuers_keys_are_fetched_from_another_server_when_they_are_neede
     }
     assert_eq!(issuer.asked(), 2, "metadata and keys, once each");
 
-    // Many at once are one question, also where it brings no key.
+    // Requests at the same time share one fetch, even if it does not bring the key.
     fixture.emulator.reset();
     let unknown = async || ask(&fixture, "k2").await["error_codes"][0].clone();
     let (a, b, c, d) = tokio::join!(unknown(), unknown(), unknown(), unknown());
     assert_eq!([a, b, c, d], [700_027; 4].map(Value::from));
     assert_eq!(issuer.asked(), 4);
 
-    // Without the world's leave this machine's own address is out of bounds, and the refusal says so.
+    // Without the world's permission this machine's own address is refused, and the refusal says so.
     let answer = ask(&start_with(guarded).await, "k1").await;
     assert_eq!(answer["error_codes"][0], 90_061, "{answer}");
     assert!(answer["error_description"].as_str().unwrap().contains("not an address of the public internet"));

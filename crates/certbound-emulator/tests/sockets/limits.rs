@@ -1,4 +1,4 @@
-//! Clients that keep a port waiting do not keep others from it.
+//! Clients that occupy a port do not keep other clients from it.
 
 use super::*;
 
@@ -15,7 +15,7 @@ async fn no_port_can_be_filled() {
     let (proxy, metadata) = (fixture.server.proxy_address(), address(fixture.server.metadata_url()));
     let (admin, node) = (address(fixture.server.admin_url()), address(fixture.server.service_fabric_url()));
 
-    // Each port has as many silent clients as places, and the proxy's are tunnels without a handshake.
+    // Each port has as many silent clients as it has places. At the proxy they are tunnels without a handshake.
     let mut holding = Vec::new();
     for _ in 0..2 {
         holding.push(connect(proxy, &format!("{MTLS}:443")).await.unwrap());
@@ -34,7 +34,7 @@ async fn no_port_can_be_filled() {
         let stream = TcpStream::connect(port).await.unwrap();
         let connector = TlsConnector::from(tls(&fixture.emulator, None));
         let handshake = connector.connect(ServerName::try_from(name).unwrap(), stream).await;
-        // The node's certificate has no issuer; it was sent all the same.
+        // The node's certificate is self-signed, so the handshake may fail, but the server sent its certificate.
         let error = handshake.err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.is_empty() || error.contains("certificate"), "{name}: {error}");
     }

@@ -1,5 +1,5 @@
-//! The machine's own ports: plain HTTP for its metadata service, TLS for Service Fabric's. Numbers are those of the list
-//! of security tests.
+//! The machine's own ports: plain HTTP for its metadata service, TLS for Service Fabric's token service. The numbers
+//! are those of the list of security tests.
 
 use certbound_core::managed_identity::ServerThumbprint;
 use certbound_emulator::world::builtin::{SYSTEM_IDENTITY_PRINCIPAL, USER_IDENTITY, USER_IDENTITY_PRINCIPAL};
@@ -12,7 +12,7 @@ const METADATA: &str = "/metadata/identity/getplatformmetadata?cred-api-version=
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// What the metadata service answers at its port.
+/// Returns the answer of the metadata service at its port.
 async fn ask(address: &str, path: &str) -> Result<Response<Bytes>, Failure> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -85,7 +85,7 @@ async fn s85_the_sixth_call_at_once_is_refused_and_no_token_goes_astray() {
     world.machine.throttled = true;
     let fixture = start_with(world).await;
     let address = address(&fixture);
-    // Five calls are held, each with its answer made.
+    // A fault delays five calls, whose answers are already made.
     let late = FaultResult::Delay { milliseconds: 2_000 };
     let held = Fault { count: Some(5), ..Fault::once(Condition::platform(PlatformKind::Imds), late) };
     fixture.emulator.add_fault(held);
@@ -111,7 +111,7 @@ async fn s85_the_sixth_call_at_once_is_refused_and_no_token_goes_astray() {
     assert_eq!(ask(&address, TOKEN).await.unwrap().status(), StatusCode::OK);
 }
 
-/// Takes whatever certificate the server has; that it has its key is checked.
+/// Accepts every certificate of the server. It checks only that the server has the key.
 #[derive(Debug)]
 struct AnyServer(Arc<rustls::crypto::CryptoProvider>);
 

@@ -1,4 +1,4 @@
-//! The emulator behind its sockets: CONNECT, TLS, HTTP, by a client that is not ours.
+//! The emulator behind its sockets: CONNECT, TLS and HTTP, by a client that is not certbound's.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod framing;
@@ -74,7 +74,7 @@ fn tls_of(
     Arc::new(config)
 }
 
-/// Opens a tunnel; the proxy's answer if it is not 200.
+/// Opens a tunnel. The error is the proxy's answer if its status is not 200.
 async fn connect(proxy: SocketAddr, target: &str) -> Result<TcpStream, String> {
     let mut stream = TcpStream::connect(proxy).await.unwrap();
     stream.set_nodelay(true).unwrap();
@@ -180,7 +180,8 @@ async fn an_ordinary_login_host_never_asks_for_the_certificate() {
     assert_eq!(fixture.emulator.journal()[0].client_certificate, None);
 }
 
-/// Version, whether resumed, and whether the certificate is known, of two connections by each version.
+/// Opens two connections by each TLS version. Returns the version, whether the session was resumed, and whether the
+/// certificate is known.
 async fn twice_by_each_version(fixture: &Fixture) -> Vec<(String, bool, bool)> {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let config = tls_of(&[version], &fixture.emulator, fixture.identity());
@@ -258,7 +259,7 @@ async fn a_body_above_the_limit_is_refused() {
     let fixture = start().await;
     let config = tls(&fixture.emulator, None);
     let large = "a".repeat(1024 * 1024 + 1);
-    // The answer may come before the body is through, or the connection may close on it: never a success.
+    // Either the answer comes before the whole body is sent, or the connection closes. The request never succeeds.
     if let Ok(answer) = fixture.send(MTLS, config, post(MTLS, &large)).await {
         assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
@@ -301,7 +302,7 @@ async fn a_truncated_body_announces_more_than_it_brings() {
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    // The end is an error or not, as the close comes.
+    // Whether the end is an error depends on how the close arrives.
     let _ = stream.read_to_end(&mut answer).await;
     let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -349,7 +350,7 @@ async fn the_admin_surface_does_what_it_says_and_only_for_those_who_may() {
     assert_eq!(fixture.admin_raw("GET", &format!("/{token}/world"), "evil.example", "").await.0, 403);
 }
 
-/// Whoever reads it slowly, or not at all, costs a piece of it: the rest stays where it is.
+/// A client that reads slowly, or not at all, needs the memory of one piece. The rest stays in the journal.
 #[tokio::test]
 async fn a_full_journal_is_sent_piece_by_piece() {
     let fixture = start().await;
@@ -374,7 +375,7 @@ async fn a_full_journal_is_sent_piece_by_piece() {
     assert_eq!((journal["entries"].as_array().unwrap().len(), &journal["dropped"]), (40, &json!(0)));
 }
 
-/// A proxy that is led to the port sends the URI whole, with the name that a web page chose.
+/// A proxy that is directed to the port sends the whole URI, with the name that a web page chose.
 #[tokio::test]
 async fn the_admin_surface_answers_under_its_own_name_only() {
     let fixture = start().await;

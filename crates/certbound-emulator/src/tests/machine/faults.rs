@@ -1,4 +1,4 @@
-//! A machine that misbehaves.
+//! Faults of a machine.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -77,7 +77,7 @@ fn an_answer_lacks_the_member_that_a_fault_names() {
     assert!(body.get("certificate").is_none() && body["client_id"] == SYSTEM_IDENTITY, "{body}");
 }
 
-/// While the metadata service restarts, what is below it answers.
+/// While the metadata service restarts, the server in front of it answers with its own headers.
 #[test]
 fn a_status_brings_its_own_headers() {
     let emulator = emulator();
@@ -89,7 +89,7 @@ fn a_status_brings_its_own_headers() {
         (response.status().as_u16(), header("server"), header("x-more")),
         (500, "Microsoft-IIS/10.0", "1")
     );
-    // The token service's answers as well.
+    // The fault also applies to the token service.
     emulator.add_fault(serde_json::from_str(&format!(r#"{{"result":{fault}}}"#)).unwrap());
     assert_eq!(Ask::leg1(&emulator).send(&emulator).headers()["server"], "Microsoft-IIS/10.0");
     for bad in [r#""a b":"c""#, r#""a":"b\nc""#, r#""Content-Length":"7""#, r#""transfer-encoding":"x""#] {

@@ -1,9 +1,9 @@
-//! How much it takes, and what it keeps.
+//! The limits of the machine's services, and the tokens and certificates that they cache.
 
 use super::*;
 use crate::world::builtin::{SYSTEM_IDENTITY_PRINCIPAL, USER_IDENTITY_PRINCIPAL};
 
-/// The answer at so many seconds from now.
+/// Returns the answer at `seconds` from now.
 fn at(emulator: &Emulator, seconds: u64, path: &str) -> Response<Bytes> {
     let method = if path.starts_with(ISSUE) { Method::POST } else { Method::GET };
     let request = bare(&method, path).header("host", HOST).header("metadata", "true");
@@ -30,12 +30,12 @@ fn s85_too_many_calls_in_a_second_are_refused_and_the_next_second_is_another() {
         assert_eq!(first, [vec![right; 20], vec![429; 5]].concat(), "{path}");
         assert_eq!(at(&emulator, 1, path).status(), right, "{path}");
     }
-    // All operations for identities together.
+    // The limit applies to all operations for identities together.
     let emulator = throttled();
     (0..20).for_each(|_| drop(at(&emulator, 0, TOKEN)));
     assert_eq!(at(&emulator, 0, METADATA).status(), 429);
     assert_eq!(at(&emulator, 0, COMPUTE).status(), 200, "what the machine is has a limit of its own");
-    // What is refused for another reason before counts for nothing.
+    // A request that was refused before for a different reason is not counted.
     let emulator = throttled();
     (0..25).for_each(|_| drop(send(&emulator, bare(&Method::GET, TOKEN).header("host", HOST), "")));
     assert_eq!(at(&emulator, 0, TOKEN).status(), 200);
@@ -56,7 +56,7 @@ fn s85_the_rest_is_five_calls_a_second() {
 fn s85_a_sixth_call_at_once_is_refused_and_each_has_its_own_identitys_token() {
     let emulator = throttled();
     let users = format!("{TOKEN}&client_id={USER_IDENTITY}");
-    // A call lasts until its answer is gone.
+    // A call counts until its answer is dropped.
     let open: Vec<_> =
         [TOKEN, &users, TOKEN, &users, METADATA].iter().map(|path| at(&emulator, 0, path)).collect();
     for path in [TOKEN, &users, METADATA, ISSUE] {
@@ -68,7 +68,7 @@ fn s85_a_sixth_call_at_once_is_refused_and_each_has_its_own_identitys_token() {
     assert_eq!(owners, [system, user, system, user]);
     drop(open);
     assert_eq!(at(&emulator, 1, TOKEN).status(), 200);
-    // Not where the world does not say so.
+    // A world without `throttled` has no limit.
     let patient = emulator_with(|_| {});
     let open: Vec<_> = (0..30).map(|_| at(&patient, 0, TOKEN)).collect();
     assert!(open.iter().all(|answer| answer.status() == 200));

@@ -1,4 +1,4 @@
-//! Certificate requests: one that is right, and each thing that can be wrong with it.
+//! Certificate requests: a right one, and each possible mistake.
 
 use std::sync::OnceLock;
 
@@ -37,7 +37,7 @@ fn sign(message: &[u8], padding: &'static dyn RsaEncoding) -> Vec<u8> {
     signature
 }
 
-/// The request that the client makes for the machine's own identity.
+/// Returns the request that the client makes for the machine's own identity.
 pub(super) fn right() -> Vec<u8> {
     static ONE: OnceLock<Vec<u8>> = OnceLock::new();
     let make = || {
@@ -55,7 +55,7 @@ pub(super) fn right() -> Vec<u8> {
     ONE.get_or_init(make).clone()
 }
 
-/// The right request with something else in it, signed as it then is.
+/// Returns the right request with a change, and signs the changed request.
 fn changed(change: impl FnOnce(&mut CertReqInfo)) -> Vec<u8> {
     let mut request = CertReq::from_der(&right()).unwrap();
     change(&mut request.info);
@@ -64,7 +64,7 @@ fn changed(change: impl FnOnce(&mut CertReqInfo)) -> Vec<u8> {
     request.to_der().unwrap()
 }
 
-/// The right request with another algorithm in its name, or another signature.
+/// Returns the right request with a change of its algorithm or signature.
 fn signed(change: impl FnOnce(&mut CertReq)) -> Vec<u8> {
     let mut request = CertReq::from_der(&right()).unwrap();
     change(&mut request);
@@ -88,7 +88,7 @@ fn subject(rdns: Vec<Vec<AttributeTypeAndValue>>) -> Vec<u8> {
     changed(|info| info.subject = name)
 }
 
-/// The compute unit, as text.
+/// Returns the compute unit, as text.
 fn unit(text: &str) -> Attribute {
     let value = Any::encode_from(&Utf8StringRef::new(text).unwrap()).unwrap();
     let oid = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.90.2.10");
@@ -99,7 +99,7 @@ fn attributes(all: Vec<Attribute>) -> Vec<u8> {
     changed(|info| info.attributes = SetOfVec::try_from(all).unwrap())
 }
 
-/// A request for basicConstraints CA:TRUE.
+/// Returns an attribute that asks for basicConstraints CA:TRUE.
 fn wants_to_be_an_authority() -> Attribute {
     let extensions = [
         0x30, 0x11, 0x30, 0x0f, 0x06, 0x03, 0x55, 0x1d, 0x13, 0x01, 0x01, 0xff, 0x04, 0x05, 0x30, 0x03, 0x01,
@@ -109,7 +109,7 @@ fn wants_to_be_an_authority() -> Attribute {
     Attribute { oid: EXTENSION_REQUEST, values: SetOfVec::try_from(vec![value]).unwrap() }
 }
 
-/// RSASSA-PSS with a hash, a mask's hash and a salt.
+/// Returns RSASSA-PSS with a hash, a hash for the mask, and a length of the salt.
 fn pss(hash: u8, mask: u8, salt: u8) -> AlgorithmIdentifierOwned {
     let sha2 = |which: u8| [0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, which];
     let mut der =
@@ -122,7 +122,7 @@ fn pss(hash: u8, mask: u8, salt: u8) -> AlgorithmIdentifierOwned {
     AlgorithmIdentifierOwned::from_der(&der).unwrap()
 }
 
-/// Status and body of an answer to a request, in base64 or what stands for it.
+/// Returns status and body of the answer to a request. `csr` is the base64 of the request, or a text that is not.
 fn ask(emulator: &Emulator, more: &str, csr: &str) -> (u16, Value) {
     let request =
         bare(&Method::POST, &format!("{ISSUE}{more}")).header("host", HOST).header("metadata", "true");
@@ -130,7 +130,7 @@ fn ask(emulator: &Emulator, more: &str, csr: &str) -> (u16, Value) {
     (response.status().as_u16(), json_of(&response))
 }
 
-/// The body of the answer to a right request.
+/// Returns the body of the answer to a right request.
 pub(super) fn issued(emulator: &Emulator, more: &str, der: &[u8]) -> Value {
     let (status, body) = ask(emulator, more, &STANDARD.encode(der));
     assert_eq!(status, 200, "{body}");
@@ -154,7 +154,7 @@ fn s83_the_right_request_is_accepted_and_its_certificate_is_for_its_key() {
     assert_eq!((&body["client_id"], &body["tenant_id"]), (&json!(SYSTEM_IDENTITY), &json!(TENANT)));
     assert_eq!(body["identity_type"], "SystemAssigned");
     assert_eq!(body["mtls_authentication_endpoint"], "https://westus3.mtlsauth.microsoft.com");
-    // The helpers change nothing by themselves.
+    // The helpers alone do not make a request wrong.
     for der in [
         changed(|_| {}),
         signed(|_| {}),
@@ -269,7 +269,7 @@ fn s83_a_certificate_request_is_exactly_what_it_must_be() {
     ] {
         assert_eq!(ask(&emulator, "", &csr).0, 400, "{what}");
     }
-    // The request of one identity is no other's.
+    // The request of one identity is refused for a different identity.
     assert_eq!(ask(&emulator, &format!("&client_id={USER_IDENTITY}"), &base64).0, 400);
     for body in [json!({}), json!({ "csr": 7 }), json!({ "csr": null }), json!([])] {
         let request = bare(&Method::POST, ISSUE).header("host", HOST).header("metadata", "true");

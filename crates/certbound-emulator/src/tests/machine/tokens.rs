@@ -1,4 +1,4 @@
-//! What is in a managed identity's token, and in which cloud.
+//! The content of a managed identity's token, and its cloud.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,7 @@ use crate::world::builtin::{GRAPH, SYSTEM_IDENTITY, VAULT};
 const MACHINE: &str = "/subscriptions/6c1f0e4a-2d8b-4937-8a5e-f30b7d91c246/resourcegroups/demo/providers/\
      Microsoft.Compute/virtualMachines/demo";
 
-/// A bound token by the certificate that was issued for a key: the answer of the token service.
+/// Sends a request for a bound token with an issued certificate, and returns the answer of the token service.
 fn bound(emulator: &Emulator, host: &str, resource: &str) -> Response<Bytes> {
     let answer = issued(emulator, "", &right());
     let certificate = STANDARD.decode(answer["certificate"].as_str().unwrap()).unwrap();
@@ -74,7 +74,7 @@ fn a_bound_token_of_a_machine_lives_as_long_and_says_when_to_ask_again() {
         (found.string("xms_mirid"), found.number("exp")),
         (Some(MACHINE), Some(NOW.as_secs() + 86_400))
     );
-    // An hour is too short for that, and an application is no machine.
+    // A lifetime of one hour is too short for `refresh_in`, and an application's token names no machine.
     let body = json_of(&Ask::leg1(&emulator).send(&emulator));
     assert_eq!((&body["expires_in"], body.get("refresh_in")), (&json!(3_599), None));
     assert!(!claims(body["access_token"].as_str().unwrap()).contains("xms_mirid"));
