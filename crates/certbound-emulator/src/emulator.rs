@@ -69,7 +69,7 @@ impl Emulator {
         Self::with_clock(world, Arc::new(SystemClock))
     }
 
-    /// Creates an emulator with another clock and with new keys.
+    /// Creates an emulator with a different clock and with new keys.
     ///
     /// # Errors
     /// As [`Emulator::new`].
@@ -147,7 +147,7 @@ impl Emulator {
         self.on_machine(now, tls, own_host, &request, |platform, request| platform.answer_as_node(request))
     }
 
-    /// Returns whether a fault makes the node's TLS server present another certificate than its own on this connection.
+    /// Returns whether a fault makes the node's TLS server present a foreign certificate on this connection.
     pub(crate) fn node_is_foreign(&self) -> bool {
         let asked = RequestFacts::of_platform(IMDS_HOST, SERVICE_FABRIC);
         self.faults.take_of_handshake(&asked, &FaultResult::ForeignServerCertificate)

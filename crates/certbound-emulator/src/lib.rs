@@ -1,4 +1,5 @@
-//! A local Microsoft Entra token service that really binds tokens to certificates, with resources that enforce it.
+//! A local emulator of the Microsoft Entra token service that binds tokens to certificates, with resources that enforce
+//! the binding.
 //!
 //! The emulator decides as the real service does and uses its error texts. It signs with its own keys, so no other
 //! service accepts its tokens. It does not emulate users, consent, Conditional Access or revocation. A request for a

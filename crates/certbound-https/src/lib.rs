@@ -1,4 +1,5 @@
-//! The HTTPS client beneath certbound's crates: one request, one answer, and what TLS showed about the connection.
+//! The HTTPS client of certbound's crates. It sends one request, returns one answer, and reports the facts of the TLS
+//! handshake.
 //!
 //! The caller chooses the trusted servers, the certificate, the proxy, and the limits of a request. If the client has a
 //! certificate and a server does not ask for it, the connection fails before a byte of HTTP is sent. The client follows

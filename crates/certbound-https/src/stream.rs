@@ -16,11 +16,11 @@ use crate::error::Error;
 /// The facts of a connection's handshake. Without TLS every field is false.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
-    /// Our certificate was presented, because the server asked for it.
+    /// Whether our certificate was presented, because the server asked for it.
     pub presented: bool,
-    /// The handshake resumed an earlier session.
+    /// Whether the handshake resumed an earlier session.
     pub resumed: bool,
-    /// HTTP/2 was negotiated.
+    /// Whether HTTP/2 was negotiated.
     pub http2: bool,
 }
 

@@ -64,19 +64,19 @@ pub enum FaultResult {
     ForeignCnf,
     /// A token without `cnf`, although `token_type` says `mtls_pop`.
     NoCnf,
-    /// The right token in another form, although `token_type` says `mtls_pop`. Clients, or strict clients, cannot read
-    /// it.
+    /// The right token in a different form, although `token_type` says `mtls_pop`. Clients, or strict clients, cannot
+    /// read it.
     TokenForm(TokenForm),
     /// The connection is reset, and the client gets no answer.
     ConnectionReset,
     /// The right answer, but the connection closes after the first half of the body.
     TruncatedBody,
-    /// A redirect to another location with the same method. The emulator does not look at the request.
+    /// A redirect to `location` with the same method. The emulator does not look at the request.
     Redirect307 {
         /// The `Location`.
         location: String,
     },
-    /// The right token, but `scope` names another resource.
+    /// The right token, but `scope` names a different resource.
     WrongScope,
     /// An answer whose `access_token` is empty.
     EmptyToken,
@@ -89,28 +89,28 @@ pub enum FaultResult {
     },
     /// The right answer, but the header `Server` does not name the metadata service.
     WrongServer,
-    /// The metadata service issues a certificate for another key than the request's.
+    /// The metadata service issues a certificate for a key that is not the request's.
     ForeignKeyCertificate,
-    /// The metadata service issues a certificate to another identity. The rest of the answer is right.
+    /// The metadata service issues a certificate to a different identity. The rest of the answer is right.
     ForeignIdentityCertificate,
     /// The metadata service issues a certificate that has expired.
     ExpiredCertificate,
     /// The metadata service issues a certificate whose validity begins in one hour.
     NotYetValidCertificate,
-    /// The metadata service issues a certificate that names another tenant. The rest of the answer is right.
+    /// The metadata service issues a certificate that names a different tenant. The rest of the answer is right.
     ForeignTenantCertificate,
-    /// The metadata service issues a certificate with another lifetime than the usual seven days.
+    /// The metadata service issues a certificate with this lifetime instead of the usual seven days.
     CertificateLifetime {
         /// The lifetime from now on.
         seconds: u64,
     },
-    /// The challenge of Azure Arc's agent names another file. The emulator does not know the content of that file.
+    /// The challenge of Azure Arc's agent names a different file. The emulator does not know the content of that file.
     ArcChallenge {
         /// The path of the file. `None` (JSON `null`) means that the answer has no challenge header.
         file: Option<String>,
     },
-    /// Service Fabric's server presents another certificate than the one that clients know. This is a fault of the
-    /// handshake: it applies when a connection begins, and never to a request.
+    /// Service Fabric's server presents a certificate that clients do not know. This is a fault of the handshake: it
+    /// applies when a connection begins, and never to a request.
     ForeignServerCertificate,
     /// A host refuses the client's certificate in the handshake, by the TLS alert `certificate_revoked`. This is a
     /// fault of the handshake too. A condition with `leg` or `path_contains` does not fit it, because the handshake

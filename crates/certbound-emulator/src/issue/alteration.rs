@@ -19,9 +19,9 @@ pub(crate) enum Alteration {
     ForeignCnf,
     /// The token has no `cnf`, although `token_type` says that it is bound.
     NoCnf,
-    /// The token has another form.
+    /// The token has a different form.
     Form(TokenForm),
-    /// `scope` names another resource.
+    /// `scope` names a different resource.
     WrongScope,
     /// `access_token` is empty.
     EmptyToken,

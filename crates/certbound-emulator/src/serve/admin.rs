@@ -33,7 +33,7 @@ impl Surface {
     }
 }
 
-/// One client of the admin port.
+/// Serves one client of the admin port.
 pub(super) async fn connection(stream: TcpStream, connection: Connection, surface: Arc<Surface>) {
     let service = move |request: Request<Body>| {
         let surface = Arc::clone(&surface);

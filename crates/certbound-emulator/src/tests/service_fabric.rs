@@ -81,7 +81,7 @@ fn what_is_wrong_is_told_in_its_own_words() {
         ("api-version=2020-05-01&resource=x".to_owned(), SECRET.to_vec(), 500, "InternalServerError"),
         (and("resource=x"), SECRET.to_vec(), 400, "InvalidRequest"),
         (and(&format!("principalId={unknown}")), SECRET.to_vec(), 404, "ManagedIdentityNotFound"),
-        // An identity is selected by its object id, so its client id selects none.
+        // `principalId` is an object id, so a client id does not select an identity.
         (and(&format!("principalId={USER_IDENTITY}")), SECRET.to_vec(), 404, "ManagedIdentityNotFound"),
         (and(&format!("client_id={USER_IDENTITY}")), SECRET.to_vec(), 400, "InvalidParameter"),
         (and(&format!("object_id={USER_IDENTITY_PRINCIPAL}")), SECRET.to_vec(), 400, "InvalidParameter"),

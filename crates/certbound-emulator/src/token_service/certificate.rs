@@ -9,8 +9,8 @@ use crate::keys::machine_ca::Issued;
 use crate::world::Application;
 
 impl TokenService<'_> {
-    /// Returns the certificate of this connection and checks its dates. On an ordinary host there is no certificate; it
-    /// is an error if one is `needed`.
+    /// Returns the certificate of this connection and checks its dates. On an ordinary host the result is `None`, or an
+    /// error if the certificate is `needed`.
     pub(super) fn certificate(&self, needed: bool) -> Result<Option<CertificateChain>, Refusal> {
         if !self.mutual_tls && !needed {
             return Ok(None);

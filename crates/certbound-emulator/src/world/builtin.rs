@@ -1,5 +1,5 @@
-//! The built-in world: two tenants, four applications, a vault, Graph, a custom API, and one resource that takes no
-//! bound tokens.
+//! The built-in world: two tenants, four applications, two managed identities, a vault, Graph, a custom API, and one
+//! resource that accepts no bound tokens.
 
 use std::collections::BTreeMap;
 
@@ -65,11 +65,11 @@ pub const GRAPH: &str = "https://graph.microsoft.com";
 pub const GRAPH_BOUND_HOST: &str = "mtlstb.graph.microsoft.com";
 /// Graph's ordinary host, which never asks for a certificate.
 pub const GRAPH_HOST: &str = "graph.microsoft.com";
-/// The custom API, as a resource; it refuses plain tokens.
+/// The custom API, as a resource. It refuses Bearer tokens.
 pub const ORDERS: &str = "api://orders";
 /// The custom API's host.
 pub const ORDERS_HOST: &str = "orders.contoso.example";
-/// Azure Resource Manager, a resource that takes no bound tokens (392196).
+/// Azure Resource Manager, a resource that accepts no bound tokens (392196).
 pub const MANAGEMENT: &str = "https://management.azure.com";
 
 /// The application id of the token-exchange audience, the `aud` of a Leg 1 token.
