@@ -1,7 +1,7 @@
 //! A Leg 1 of your own, and an observer that sees each request before it is sent.
 //!
-//! Here another client provides the assertions. In a service it can be an agent, a vault or a SPIFFE workload API: anything
-//! that returns an assertion which is bound to the certificate it is asked for.
+//! Here another client provides the assertions. In a service it can be an agent or a vault. The assertion must be bound to the
+//! certificate that it is requested for.
 
 use std::sync::Arc;
 

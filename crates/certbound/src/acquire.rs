@@ -14,6 +14,7 @@
 //! ```
 //!
 //! `issuer.rs` defines the trait `Issuer`. `token_service.rs` and `managed_identity/platform.rs` implement it.
+//! `token_request.rs` sends every request to a token endpoint, of each leg and of each source, and checks its answer.
 
 pub(crate) mod accept;
 mod any_issuer;
@@ -27,8 +28,8 @@ pub(crate) mod headers;
 mod hit;
 pub(crate) mod issuer;
 mod options;
-pub(crate) mod request;
 mod settings;
+pub(crate) mod token_request;
 pub(crate) mod token_service;
 
 use std::sync::Arc;

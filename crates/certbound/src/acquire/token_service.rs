@@ -9,8 +9,9 @@ use certbound_core::time::UnixTime;
 
 use super::client_core::ClientCore;
 use super::context::Context;
+use super::headers;
 use super::issuer::{FetchRequest, Fetched, Issuer};
-use super::{headers, request};
+use super::token_request::{Exchange, wire_proof};
 use crate::cache::Kind;
 use crate::certificate::{Binding, Blame, is_blamed};
 use crate::correlation::CorrelationId;
@@ -108,17 +109,17 @@ impl Issuer for TokenService {
         self.accept_proof(&proof, certificate, context.clock.now())?;
 
         let claims = self.check(options.merged_claims(&client.capabilities))?;
-        let token_request = TokenRequest {
+        let request = TokenRequest {
             client_id: &client.client_id,
             grant: options.grant(),
-            proof: request::wire_proof(&proof),
+            proof: wire_proof(&proof),
             scope: asked.scope.as_str(),
             bound: bound && authority.kind().speaks_mtls_pop(),
             claims: claims.as_deref(),
             fmi_path: options.extras.fmi_path.as_deref(),
             extra: &options.extras.body,
         };
-        let exchange = request::Exchange {
+        let exchange = Exchange {
             transport: &*context.transport,
             clock: &*context.clock,
             leg: self.leg(),
@@ -133,7 +134,7 @@ impl Issuer for TokenService {
             reason: asked.reason,
             options,
         };
-        let answer = exchange.run(&token_request).await;
+        let answer = exchange.run(&request).await;
         if let Err(Error::Refused { .. }) = &answer {
             self.credential.refused();
         }

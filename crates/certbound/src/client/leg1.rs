@@ -11,7 +11,7 @@ use certbound_core::request::{Grant, TokenRequest};
 use crate::acquire::Options;
 use crate::acquire::discovery::Asks;
 use crate::acquire::headers::{self, RefreshReason};
-use crate::acquire::request::{Exchange, wire_proof};
+use crate::acquire::token_request::{Exchange, wire_proof};
 use crate::cache::Kind;
 use crate::certificate::{Binding, is_blamed};
 use crate::client::Client;

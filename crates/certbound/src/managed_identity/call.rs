@@ -7,7 +7,7 @@ use super::issued_certificate::IssuedCertificate;
 use crate::acquire::Options;
 use crate::acquire::accept::Accepted;
 use crate::acquire::headers::{self, RefreshReason};
-use crate::acquire::request::{Exchange, wire_proof};
+use crate::acquire::token_request::{Exchange, wire_proof};
 use crate::cache::Kind;
 use crate::correlation::CorrelationId;
 use crate::credential::Proof;
