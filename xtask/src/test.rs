@@ -8,7 +8,7 @@ use crate::process::{cargo, locked, run};
 use crate::strangers;
 
 /// Benchmarks are left out: `cargo bench` runs them, and `cargo xtask ci` compiles them.
-const TARGETS: [&str; 4] = ["--lib", "--bins", "--tests", "--examples"];
+const TARGETS: [&str; 5] = ["--lib", "--bins", "--tests", "--example", "test_with_emulator"];
 
 /// Sets up the strangers, then runs unit, integration and documentation tests.
 ///
@@ -16,6 +16,8 @@ const TARGETS: [&str; 4] = ["--lib", "--bins", "--tests", "--examples"];
 /// `CERTBOUND_NODE_PACKAGES`.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
     let strangers = strangers::set_up(root)?;
+    // A test runs them as programs.
+    run(cargo(root).args(["build", "--workspace", "--examples"]).args(locked(root)))?;
     for what in [TARGETS.as_slice(), &["--doc"]] {
         run(cargo(root)
             .args(["test", "--workspace"])

@@ -92,7 +92,11 @@ impl<I: Issuer> Acquisition<I> {
         let context = self.context();
         let key = KeyRef { thumbprint: self.issuer.thumbprint(self.kind).await?, ..self.key(None) };
         // Tokens of earlier certificates are removed too, because the cache would return them during an outage.
-        let earlier = self.issuer.earlier().into_iter().filter(|_| key.thumbprint.is_some());
+        let earlier = self
+            .issuer
+            .earlier()
+            .into_iter()
+            .filter(|_| key.thumbprint.is_some() || self.kind == Kind::Bound);
         let all = earlier.map(|it| KeyRef { thumbprint: Some(it), ..key }).chain([key]);
         let now = context.clock.now();
         Ok(all.filter(|key| context.cache.remove(key, now)).count() > 0)

@@ -89,13 +89,21 @@ impl Discovery {
     }
 }
 
-/// Returns the remembered value, or fetches it once for all parallel callers. Failures are not remembered.
+/// Returns the remembered value, or fetches it once for all parallel callers. Failures are not remembered. The caller that
+/// fetches it may not be polled: the others wait no longer than a fetch may take, and fetch it themselves.
 async fn known<V: Clone + Send + Sync + 'static, F: Future<Output = Result<V, Error>>>(
     remembered: &moka::future::Cache<String, V>,
     key: String,
-    fetch: impl FnOnce() -> F,
+    fetch: impl Fn() -> F,
 ) -> Result<V, Error> {
-    remembered.try_get_with(key, fetch()).await.map_err(|error| (*error).clone())
+    match tokio::time::timeout(2 * LIMIT, remembered.try_get_with(key.clone(), fetch())).await {
+        Ok(found) => found.map_err(|error| (*error).clone()),
+        Err(_) => {
+            let fetched = fetch().await?;
+            remembered.insert(key, fetched.clone()).await;
+            Ok(fetched)
+        }
+    }
 }
 
 fn remembered<V: Clone + Send + Sync + 'static>() -> moka::future::Cache<String, V> {

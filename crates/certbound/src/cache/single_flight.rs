@@ -54,6 +54,11 @@ struct Listed<T> {
     load: WeakShared<Load<Outcome<T>>>,
 }
 
+/// The runtime of the caller: part of the key of a load that unrelated callers in several runtimes share.
+pub(crate) fn this_runtime() -> Option<tokio::runtime::Id> {
+    Handle::try_current().ok().map(|runtime| runtime.id())
+}
+
 impl<K, T> SingleFlight<K, T>
 where
     K: Clone + Eq + Hash + Send + 'static,

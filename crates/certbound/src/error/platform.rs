@@ -202,6 +202,7 @@ impl PlatformError {
             Self::Refused { answer, .. } => answer.is_transient(),
             Self::Unreachable { cause, .. } => cause.is_transient(),
             Self::NoSource(found) => found.is_transient(),
+            Self::ShuttingDown => true,
             _ => false,
         }
     }

@@ -42,8 +42,9 @@ impl ProviderError {
             Ok(ours) => return *ours,
             Err(error) => error,
         };
-        let is_transient = error.downcast_ref::<Error>().is_none_or(Error::is_transient);
-        Self::Assertion { cause: Cause::new(error), is_transient }
+        let cause = Cause::new(error);
+        let is_transient = cause.find::<Error>().is_none_or(Error::is_transient);
+        Self::Assertion { cause, is_transient }
     }
 
     /// The failure of a provider that will not succeed without a change.
@@ -63,6 +64,6 @@ impl ProviderError {
 
     /// Whether the same call may succeed later without a change.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Assertion { is_transient: true, .. })
+        matches!(self, Self::Assertion { is_transient: true, .. } | Self::RuntimeEnded)
     }
 }

@@ -10,7 +10,7 @@ use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
 use super::keys::MachineKey;
-use crate::cache::single_flight::{Load, LoadFailure, SingleFlight};
+use crate::cache::single_flight::{Load, LoadFailure, SingleFlight, this_runtime};
 use crate::error::PlatformError;
 
 /// A request for an attestation token.
@@ -62,7 +62,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Attested {
     tokens: Arc<Mutex<Tokens>>,
-    under_way: SingleFlight<Of, Result<Arc<Secret>, PlatformError>>,
+    under_way: SingleFlight<(Of, Option<tokio::runtime::Id>), Result<Arc<Secret>, PlatformError>>,
 }
 
 type Tokens = HashMap<Of, (Arc<Secret>, UnixTime)>;
@@ -97,7 +97,7 @@ impl Attested {
                 Ok(token)
             })
         };
-        let (obtained, _) = self.under_way.run(of, load).await;
+        let (obtained, _) = self.under_way.run((of, this_runtime()), load).await;
         obtained.unwrap_or_else(|failure| match failure {
             LoadFailure::Panicked => Err(failed("it panicked")),
             LoadFailure::RuntimeEnded => Err(PlatformError::ShuttingDown),

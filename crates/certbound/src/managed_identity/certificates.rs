@@ -22,7 +22,6 @@ use crate::state::StateDirectory;
 /// There is one certificate for each identity and key, whatever name the identity has and however many callers need it.
 /// It is renewed in the background after half of its lifetime. A token stays with the certificate that it was issued
 /// for. The certificates are only in memory, unless they are [`kept_in`](MachineCertificates::kept_in) a folder.
-/// unless they are [`kept_in`](MachineCertificates::kept_in) a folder.
 #[derive(Clone, Default)]
 pub struct MachineCertificates {
     inner: Arc<Inner>,
@@ -46,7 +45,9 @@ struct Inner {
 /// reason.
 pub(super) type Mints = SingleFlight<MintKey, Result<Arc<IssuedCertificate>, PlatformError>>;
 
-type MintKey = (Name, Option<Thumbprint>, Option<Blame>);
+/// The runtime is part of the key: the default certificates are shared by all identities of the process, and a runtime that
+/// stands still must not hold up the identities of another one.
+type MintKey = (Name, Option<Thumbprint>, Option<Blame>, Option<tokio::runtime::Id>);
 
 /// The facts that distinguish the certificate of an identity from others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -139,6 +140,14 @@ impl MachineCertificates {
         let turn = minting.get(canonical).and_then(Weak::upgrade).unwrap_or_default();
         minting.insert(canonical.clone(), Arc::downgrade(&turn));
         turn
+    }
+
+    /// Removes a lock whose owner does not return it.
+    pub(super) fn give_up_turn(&self, canonical: &Name, turn: &Arc<tokio::sync::Mutex<()>>) {
+        let mut minting = lock(&self.inner.minting);
+        if minting.get(canonical).is_some_and(|known| known.as_ptr() == Arc::as_ptr(turn)) {
+            minting.remove(canonical);
+        }
     }
 
     pub(super) fn mints(&self) -> &Mints {

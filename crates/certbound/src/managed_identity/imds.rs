@@ -15,16 +15,20 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, SERVER};
 use http::{HeaderName, HeaderValue, Request, Response};
 use serde::Serialize;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::Machine;
 use super::retry::{Outcome, Policy, asked_to_wait};
+use crate::cache::single_flight::this_runtime;
 use crate::correlation::CorrelationId;
 use crate::error::PlatformError;
 use crate::error::{Phase, TransportError};
 
 /// IMDS answers five requests for identities at the same time and refuses more.
 const CALLS: usize = 5;
+/// The longest wait for one of those calls: the caller before may be in a runtime that stands still.
+const CALLS_LIMIT: Duration = Duration::from_secs(60);
 
 /// Returns the limit of parallel requests for an identity with its own transport.
 pub(super) fn calls() -> Arc<Semaphore> {
@@ -75,8 +79,11 @@ impl Machine {
     /// does not count.
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         let _turn = match self.endpoint.origin() {
-            // The semaphore is never closed.
-            MachineSource::Imds => self.imds_calls.acquire().await.ok(),
+            // The semaphore is never closed. Without a runtime there is no timer, and no other runtime that stands still.
+            MachineSource::Imds if this_runtime().is_none() => self.imds_calls.acquire().await.ok(),
+            MachineSource::Imds => {
+                timeout(CALLS_LIMIT, self.imds_calls.acquire()).await.ok().and_then(Result::ok)
+            }
             _ => None,
         };
         Ok(self.context.transport.send(request, self.endpoint.via()).await?.response)

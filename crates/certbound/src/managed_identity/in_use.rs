@@ -13,7 +13,7 @@ use super::certificates::{KeyName, Name};
 use super::issued_certificate::IssuedCertificate;
 use super::keys::MachineKey;
 use crate::background::Background;
-use crate::cache::single_flight::{Load, LoadFailure};
+use crate::cache::single_flight::{Load, LoadFailure, this_runtime};
 use crate::certificate::Blame;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg};
@@ -104,7 +104,8 @@ impl Machine {
         let machine = Arc::clone(self);
         let load =
             move || -> Load<_> { Box::pin(async move { machine.mint(not, blame, correlation_id).await }) };
-        let (issued, _) = self.certificates.mints().run((self.asked(), not, blame), load).await;
+        let key = (self.asked(), not, blame, this_runtime());
+        let (issued, _) = self.certificates.mints().run(key, load).await;
         issued.unwrap_or_else(|failure| match failure {
             LoadFailure::Panicked => {
                 Err(KeyError::new("the key provider or the attestation hook panicked").into())

@@ -20,6 +20,8 @@ use crate::error::PlatformError;
 
 /// The time limit of a key store for returning the key, and for each signature.
 const KEY_LIMIT: Duration = Duration::from_secs(60);
+/// The time limit for the right to request a certificate for one identity.
+const TURN_LIMIT: Duration = Duration::from_secs(180);
 
 impl Machine {
     /// Requests a certificate from the platform. The platform may know the identity by another name, for which there is
@@ -44,7 +46,11 @@ impl Machine {
         let (metadata, key) = (metadata?, key?);
         let canonical = self.canonical(&metadata.client_id, &key);
         let turn = self.certificates.turn(&canonical);
-        let _turn = turn.lock().await;
+        let mine = tokio::time::timeout(TURN_LIMIT, turn.lock()).await;
+        if mine.is_err() {
+            // The owner's runtime stands still. Its lock must not stop later callers either.
+            self.certificates.give_up_turn(&canonical, &turn);
+        }
         let cell = self.certificates.cell(&self.asked(), &canonical, self.context.clock.now());
         // The name may mean a different identity now.
         self.cell.set(&cell);

@@ -7,6 +7,7 @@ use certbound_core::certificate::Thumbprint;
 use certbound_core::managed_identity::ServerThumbprint;
 use certbound_https::Client;
 use foldhash::quality::RandomState;
+use tokio::runtime::{Handle, Id};
 
 use crate::certificate::{Binding, ForgetKey, KeyId};
 
@@ -17,12 +18,18 @@ pub(super) enum Use {
     Resource,
 }
 
-/// What distinguishes the clients: the certificate that they present, or the one server that they speak to.
+/// The certificate that a client presents, or the servers that it speaks to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Peer {
+    Plain,
+    Local,
     Bound(Thumbprint, KeyId, Use),
     Pinned(ServerThumbprint),
 }
+
+/// The key of a client. Its connections are tasks of one runtime: a runtime that stands still must not hold up the requests
+/// of another one, since all clients of a process share the default network.
+type ClientKey = (Peer, Option<Id>);
 
 /// A bounded number of clients. When there is no room for one more, the client that was not used for the longest time goes.
 ///
@@ -36,7 +43,7 @@ pub(super) struct Clients {
 
 #[derive(Default)]
 struct Known {
-    clients: HashMap<Peer, Entry, RandomState>,
+    clients: HashMap<ClientKey, Entry, RandomState>,
     /// Counts uses.
     turn: u64,
 }
@@ -75,17 +82,28 @@ impl Clients {
         self.get(Peer::Pinned(pin), make)
     }
 
+    /// The client without a certificate, for servers of the network.
+    pub(super) fn plain<E>(&self, make: impl FnOnce() -> Result<Client, E>) -> Result<Client, E> {
+        self.get(Peer::Plain, make)
+    }
+
+    /// The client without a certificate, for the platform's own service.
+    pub(super) fn local<E>(&self, make: impl FnOnce() -> Result<Client, E>) -> Result<Client, E> {
+        self.get(Peer::Local, make)
+    }
+
     fn get<E>(&self, peer: Peer, make: impl FnOnce() -> Result<Client, E>) -> Result<Client, E> {
+        let key = (peer, Handle::try_current().ok().map(|runtime| runtime.id()));
         let mut known = self.lock();
         known.turn += 1;
         let last_used = known.turn;
-        if let Some(entry) = known.clients.get_mut(&peer) {
+        if let Some(entry) = known.clients.get_mut(&key) {
             entry.last_used = last_used;
             return Ok(entry.client.clone());
         }
         let client = make()?;
         let oldest = if known.clients.len() < self.at_most { None } else { known.take_oldest() };
-        known.clients.insert(peer, Entry { client: client.clone(), last_used });
+        known.clients.insert(key, Entry { client: client.clone(), last_used });
         drop(known);
         // After the lock is released, because its connections end with it.
         drop(oldest);
@@ -108,8 +126,9 @@ impl Known {
 impl ForgetKey for Clients {
     fn forget(&self, thumbprint: Thumbprint, key: KeyId) {
         let mut known = self.lock();
-        let clients =
-            [Use::Token, Use::Resource].map(|used| known.clients.remove(&Peer::Bound(thumbprint, key, used)));
+        let of_key =
+            |(peer, _): &ClientKey| matches!(peer, Peer::Bound(of, by, _) if (*of, *by) == (thumbprint, key));
+        let clients: Vec<_> = known.clients.extract_if(|client, _| of_key(client)).collect();
         drop(known);
         drop(clients);
     }

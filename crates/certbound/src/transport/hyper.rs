@@ -29,8 +29,6 @@ use crate::error::{NetworkError, Phase, TransportError};
 pub struct HyperTransport {
     trust: ServerTrust,
     options: Options,
-    plain: Client,
-    local: Client,
     clients: Arc<Clients>,
 }
 
@@ -47,21 +45,16 @@ impl HyperTransport {
         limits: Limits,
     ) -> Result<Self, NetworkError> {
         let trust = ServerTrust::new(roots)?;
-        let identity =
-            trust.anonymous().map_err(|error| NetworkError::TrustStore { reason: Cause::new(error) })?;
+        // An unusable trust store is an error now, not at the first request.
+        trust.anonymous().map_err(|error| NetworkError::TrustStore { reason: Cause::new(error) })?;
         let options = Options { limits, proxy, ..Options::default() };
-        let plain = Client::new(identity.clone(), options.clone());
-        // No proxy stands between a program and its platform.
-        let tcp_limit = Some(limits.connect.min(LOCAL_CONNECT));
-        let to_platform = Options { limits, tcp_limit, plain_http: true, ..Options::default() };
-        let local = Client::new(identity, to_platform);
-        Ok(Self { trust, options, plain, local, clients: Clients::new(2 * Self::MAX_BINDINGS) })
+        Ok(Self { trust, options, clients: Clients::new(2 * Self::MAX_BINDINGS) })
     }
 
     fn client_for(&self, via: Via<'_>) -> Result<Client, rustls::Error> {
         match via {
-            Via::Tls => Ok(self.plain.clone()),
-            Via::Local => Ok(self.local.clone()),
+            Via::Tls => self.clients.plain(|| Ok(self.client_of(self.trust.anonymous()?))),
+            Via::Local => self.clients.local(|| self.local_client()),
             Via::Bound(binding) => self
                 .clients
                 .of_binding(binding, Use::Token, || Ok(self.client_of(self.trust.presenting(binding)?))),
@@ -74,6 +67,14 @@ impl HyperTransport {
 
     fn client_of(&self, identity: Identity) -> Client {
         Client::new(identity, self.options.clone())
+    }
+
+    /// No proxy stands between a program and its platform.
+    fn local_client(&self) -> Result<Client, rustls::Error> {
+        let limits = self.options.limits;
+        let tcp_limit = Some(limits.connect.min(LOCAL_CONNECT));
+        let to_platform = Options { limits, tcp_limit, plain_http: true, ..Options::default() };
+        Ok(Client::new(self.trust.anonymous()?, to_platform))
     }
 
     /// Without sessions, so that each connection shows the server's certificate.

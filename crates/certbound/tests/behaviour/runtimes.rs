@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::future::IntoFuture as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use certbound::{
-    Answer, Error, IdentityId, KeyProvider as _, ProviderError, SoftwareKeys, StoreEntry, StoreError,
-    StoreKey, TokenCache, TokenStore, Transport, TransportError, Via,
+    Answer, Error, IdentityId, KeyProvider as _, MachineCertificates, ProviderError, SoftwareKeys,
+    StoreEntry, StoreError, StoreKey, TokenCache, TokenStore, Transport, TransportError, Via,
 };
 use certbound_testkit::{ManualClock, Pair};
 use tokio::runtime::{Builder, Runtime};
@@ -104,6 +105,36 @@ fn a_caller_in_another_runtime_is_told_that_the_request_it_joined_is_gone() {
     let ended = |error| matches!(error, Error::Provider { what: ProviderError::RuntimeEnded, .. });
     assert!(ended(other.block_on(joined).unwrap_err()) && ended(other.block_on(begun).unwrap_err()));
     other.block_on(client.bearer_token(&scope).into_future()).unwrap();
+}
+
+/// Identities share certificates by default, also if each of them is used in a runtime of its own.
+#[test]
+fn an_identity_in_a_runtime_that_stands_still_holds_up_no_other_identity() {
+    for part in ["getplatformmetadata", "issuecredential"] {
+        let (pair, first, certificates) = (Pair::new(), First::of(1), MachineCertificates::new());
+        let identity = |transport| {
+            let builder = pair.managed_identity(IdentityId::System).with_transport(transport);
+            builder.with_certificates(certificates.clone()).build().unwrap()
+        };
+        let one = identity(Stuck { beneath: pair.transport(), part, first: first.clone() });
+        let other = identity(Stuck { beneath: pair.transport(), part, first: First::of(0) });
+        let (scope, stands_still) = (vault(), runtime());
+        let mut left = Box::pin(one.bound_token(&scope).into_future());
+        stands_still.block_on(async {
+            while !first.all_stopped() {
+                assert!(futures_util::poll!(&mut left).is_pending());
+                tokio::task::yield_now().await;
+            }
+        });
+        // The caller gives up. Its request cannot be aborted, because nothing runs its runtime.
+        drop(left);
+        // The time of this runtime moves by itself while everything waits.
+        let runs = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let token = other.bound_token(&scope).into_future();
+        let token = runs.block_on(async { tokio::time::timeout(Duration::from_secs(3_600), token).await });
+        token.expect(part).unwrap();
+        drop(stands_still);
+    }
 }
 
 /// A key is made on a blocking thread, which goes on without its runtime.
