@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use certbound::{Answer, Network, Phase, Transport as _, TransportError, Via};
+use certbound::{Answer, Network, Transport as _, TransportError, Via};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
