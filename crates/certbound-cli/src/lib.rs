@@ -1,6 +1,6 @@
 //! The command line of certbound, as a library so that its tests can call it. It is not a public interface.
 //!
-//! # The house
+//! # Floors
 //!
 //! A module imports from its own folder and from the floors below it, never from its own floor or from above;
 //! `cargo xtask layering` reads this drawing and checks it.
@@ -8,11 +8,11 @@
 //! ```text
 //!  7  lib.rs                         START HERE: from the arguments to an exit code
 //!  6  commands/                      one file for each command
-//!  5  plan/                          what was meant: the library's clients
-//!  4  observers/  isolated/          what is told of requests; a network for one program
+//!  5  plan/                          from flags to clients
+//!  4  observers/  isolated/          reports of requests; a network for one program
 //!  3  output.rs  keychain/  hosted/  demo/
 //!                                    results, the sealing key, an emulator of this process
-//!  2  flags/  failure.rs             what was typed; an error and its exit code
+//!  2  flags/  failure.rs             the arguments; an error and its exit code
 //!  1  usage.rs  signals.rs  open_files.rs
 //!                                    mistakes in the command line, and the system's part
 //! ```
@@ -80,8 +80,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     code
 }
 
-/// Writes logs to stderr if `RUST_LOG` asks for them. Without that variable there are none, except for a server that accepts
-/// unbound tokens: its log names the clients that still send such tokens.
+/// Writes logs to stderr if `RUST_LOG` asks for them. Without that variable no logs are written, except for a server that
+/// accepts unbound tokens: its log names the clients that still send unbound tokens.
 fn log_to_stderr(cli: &Cli) {
     use tracing_subscriber::EnvFilter;
 

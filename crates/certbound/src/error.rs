@@ -1,4 +1,4 @@
-//! What can go wrong, split by who is to blame.
+//! The errors of this crate, grouped by the party that caused them.
 
 mod assertion;
 mod build;
@@ -39,12 +39,12 @@ pub use self::state::StateError;
 pub use self::target::RequestTarget;
 pub use self::transport::{Phase, TlsAlert, TransportError};
 
-/// Which half of the two-leg flow an error belongs to. The direct flow has no legs.
+/// The half of the two-leg flow that an error belongs to. The direct flow has no legs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Leg {
-    /// Obtaining the assertion.
+    /// The request for the assertion.
     One,
-    /// Exchanging it for the resource's token.
+    /// The exchange of the assertion for the resource's token.
     Two,
 }
 
@@ -57,7 +57,7 @@ impl fmt::Display for Leg {
     }
 }
 
-/// Why no token, or no answer of a resource, came back. Nothing was cached.
+/// The reason why a call returned no token, or no answer of a resource. Nothing was cached.
 ///
 /// `code()` is MSAL's string where MSAL has one, `fix()` says what to do, and `is_transient()` whether the same call
 /// may succeed later. No variant holds a secret.
@@ -66,57 +66,57 @@ impl fmt::Display for Leg {
 pub enum Error {
     /// The caller can see the mistake by reading the calling code or its configuration.
     Misuse {
-        /// The leg it was found in.
+        /// The leg of the error.
         leg: Option<Leg>,
-        /// What was wrong.
+        /// The mistake.
         what: Misuse,
     },
-    /// What the application provides failed: a Leg 1, an assertion's file or function, a runtime. The original error is
-    /// among the sources of this one.
+    /// A part that the application provides failed: a Leg 1, an assertion's file or function, a runtime. The original
+    /// error is among the sources of this one.
     Provider {
-        /// The leg it was asked in.
+        /// The leg of the error.
         leg: Option<Leg>,
-        /// What happened.
+        /// The failure.
         what: ProviderError,
     },
     /// The token service or the resource broke the protocol; its answer was not used.
     PeerMisbehaved {
-        /// The leg it was found in.
+        /// The leg of the error.
         leg: Option<Leg>,
-        /// What it did.
+        /// The misbehaviour.
         what: PeerMisbehaved,
-        /// Where the request went, if it went to a token service.
+        /// The target of the request, if it went to a token service.
         target: Option<Arc<RequestTarget>>,
     },
-    /// The token service said no; its answer is kept whole.
+    /// The token service refused. Its whole answer is kept.
     Refused {
         /// The leg that was refused.
         leg: Option<Leg>,
-        /// What it said.
+        /// The answer of the token service.
         answer: Arc<AuthorityError>,
-        /// Where the request went.
+        /// The target of the request.
         target: Option<Arc<RequestTarget>>,
     },
     /// The platform that this program runs on gave no token of a managed identity.
     Platform {
-        /// The leg it happened in.
+        /// The leg of the error.
         leg: Option<Leg>,
-        /// What happened.
+        /// The failure.
         what: PlatformError,
     },
     /// The network, TLS or a limit ended the exchange before an answer was there.
     Transport {
-        /// The leg it happened in.
+        /// The leg of the error.
         leg: Option<Leg>,
-        /// What happened.
+        /// The failure.
         cause: TransportError,
-        /// Where the request went, if it went to a token service.
+        /// The target of the request, if it went to a token service.
         target: Option<Arc<RequestTarget>>,
     },
 }
 
 impl Error {
-    /// A stable name: MSAL's where it has one, else ours.
+    /// The stable name of this error: MSAL's name, or certbound's own name if MSAL has none.
     pub fn code(&self) -> &str {
         match self {
             Self::Misuse { what, .. } => what.code(),
@@ -128,7 +128,7 @@ impl Error {
         }
     }
 
-    /// What to do about it.
+    /// The advice for this error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Misuse { what, .. } => what.fix(),
@@ -142,7 +142,7 @@ impl Error {
         }
     }
 
-    /// The leg it happened in; none in the direct flow and at a resource.
+    /// The leg of the error. `None` in the direct flow and at a resource.
     pub fn leg(&self) -> Option<Leg> {
         match self {
             Self::Misuse { leg, .. }
@@ -154,7 +154,7 @@ impl Error {
         }
     }
 
-    /// Where the request went, for errors of a request to a token service.
+    /// The target of the request, if it went to a token service.
     pub fn target(&self) -> Option<&RequestTarget> {
         match self {
             Self::PeerMisbehaved { target, .. }
@@ -164,17 +164,17 @@ impl Error {
         }
     }
 
-    /// The URL of the token endpoint that was asked.
+    /// The URL of the token endpoint.
     pub fn endpoint(&self) -> Option<&str> {
         self.target().map(|target| target.endpoint.as_str())
     }
 
-    /// The tenant that was asked.
+    /// The tenant of the request.
     pub fn tenant(&self) -> Option<&TenantId> {
         self.target()?.tenant.as_ref()
     }
 
-    /// The region that was asked. `None` for a global endpoint.
+    /// The region of the request. `None` for a global endpoint.
     pub fn region(&self) -> Option<&Region> {
         self.target()?.region.as_ref()
     }
@@ -198,7 +198,7 @@ impl Error {
         }
     }
 
-    /// The claims challenge of a refusal, verbatim: what [`Acquire::claims`](crate::Acquire::claims) takes.
+    /// The claims challenge of a refusal, verbatim, for [`Acquire::claims`](crate::Acquire::claims).
     pub fn claims(&self) -> Option<&str> {
         match self {
             Self::Refused { answer, .. } => answer.claims.as_deref(),
@@ -237,7 +237,7 @@ impl Error {
             Self::Refused { answer, .. } => Arc::make_mut(answer).redact(secrets),
             Self::PeerMisbehaved { what, .. } => what.redact(secrets),
             Self::Platform { what, .. } => what.redact(secrets),
-            // Nothing that was answered is in these.
+            // These errors hold no part of an answer.
             Self::Misuse { .. } | Self::Provider { .. } | Self::Transport { .. } => {}
         }
         self
@@ -306,7 +306,7 @@ pub(crate) const ASSERTION_MARGIN: Duration = Duration::from_secs(30);
 mod tests {
     use super::*;
 
-    /// Each holds a text of a stranger's, or of a caller's code, as it came.
+    /// Each error holds the unchanged text of a service or of a caller's code.
     #[test]
     fn an_error_is_one_line_whatever_was_written_into_it() {
         let hostile = || "x\u{1b}[2J\u{9b}y\u{202e}\r\nz".to_owned();

@@ -51,7 +51,7 @@ pub struct Resource {
 enum Tokens {
     Of {
         issuer: Arc<dyn AnyIssuer>,
-        /// Keeps refreshes in the background running while the resource can be called.
+        /// The handle that keeps refreshes in the background running while the resource can be called.
         _background: Arc<Background>,
         scope: ResourceScope,
         /// The hash of the cache key of its tokens.

@@ -1,4 +1,4 @@
-//! The seam to the network: one request, one answer, and what TLS showed about the connection.
+//! The interface to the network: one request, one answer, and the TLS facts of the connection.
 
 mod clients;
 mod hyper;
@@ -24,7 +24,7 @@ use crate::error::TransportError;
 /// Implement it to put another HTTP stack, or a test double, beneath the client. It does not retry, follow redirects,
 /// or look into bodies.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends `request`, presenting what `via` says.
+    /// Sends `request` with the certificate that `via` names, if any.
     ///
     /// # Errors
     /// [`TransportError`], with nothing of the answer kept. For [`Via::Bound`] and [`Via::Resource`] that includes
@@ -37,7 +37,7 @@ pub trait Transport: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Answer, TransportError>> + Send;
 }
 
-/// What a request presents in TLS, and how its server is known.
+/// The certificate that a request presents in TLS, and the check of its server.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Via<'a> {
@@ -66,27 +66,28 @@ impl<'a> Via<'a> {
     }
 }
 
-/// An answer, with what TLS showed.
+/// An answer, with the TLS facts of its connection.
 #[derive(Debug)]
 pub struct Answer {
     /// Status, headers and the whole body.
     pub response: http::Response<Bytes>,
-    /// What TLS showed about the connection it came on.
+    /// The TLS facts of the answer's connection.
     pub tls: TlsFacts,
 }
 
-/// What the handshake of a connection showed.
+/// The facts from the handshake of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
-    /// The server asked for a client certificate in the handshake this connection rests on.
+    /// Whether the server asked for a client certificate in the handshake of this connection or of the session that it
+    /// resumed.
     pub certificate_requested: bool,
     /// The certificate that was sent.
     pub presented: Option<Thumbprint>,
-    /// The handshake resumed an earlier session.
+    /// Whether the handshake resumed an earlier session.
     pub resumed: bool,
 }
 
-/// The object-safe twin of [`Transport`]: pleasant to implement there, easy to store here.
+/// The object-safe form of [`Transport`], so that a client can store any transport.
 pub(crate) trait AnyTransport: Send + Sync {
     fn send<'a>(
         &'a self,

@@ -9,7 +9,7 @@ use certbound::{Secret, Thumbprint};
 pub(crate) enum Prover {
     /// A certificate: each cache key already contains its hash.
     Certificate,
-    /// Another proof, by its hash: a wrong secret must not succeed because a right one did before.
+    /// Another proof, by its hash. Otherwise a wrong secret would get the token of the right one.
     Other(String),
     /// A proof that no later command has. Its tokens are not stored.
     Passing,

@@ -20,7 +20,7 @@ pub(crate) struct Reach<T> {
     pub(super) transport: T,
     store: Option<SealedStore>,
     witness: Option<Arc<dyn Witness>>,
-    /// Whether a bound token must be observed to name its certificate.
+    /// Whether certbound must see that a bound token names its certificate.
     pub(super) sees_bindings: bool,
     /// The caches that were created, whose tokens are written at the end.
     caches: Mutex<Vec<TokenCache>>,
@@ -32,21 +32,22 @@ impl<T> Reach<T> {
         Self { transport, store: None, witness: None, sees_bindings: false, caches: Mutex::default() }
     }
 
-    /// Sets the witness for requests to the machine's platform, which the library's observers do not see.
+    /// Sets the observer of requests to the machine's platform, which the library's observers do not see.
     #[must_use]
     pub(crate) fn told_to(mut self, witness: Option<Arc<dyn Witness>>) -> Self {
         self.witness = witness;
         self
     }
 
-    /// Refuses, if `wanted`, a bound token that cannot be observed to name its certificate.
+    /// Refuses, if `wanted`, a bound token if certbound cannot see that the token names its certificate.
     #[must_use]
     pub(crate) fn seeing_bindings(mut self, wanted: bool) -> Self {
         self.sees_bindings = wanted;
         self
     }
 
-    /// Returns the cache for tokens of `prover`. It does not refresh ahead, because a short command would end before.
+    /// Returns the cache for tokens of `prover`. A cache with a store does not refresh ahead, because a short command
+    /// would end before the refresh.
     pub(super) fn cache(&self, prover: &Prover) -> TokenCache {
         match (&self.store, prover.name()) {
             (Some(store), Some(name)) => {
@@ -135,7 +136,8 @@ const SURROUNDINGS: [&str; 14] = [
 ];
 
 /// Returns a namespace for stored tokens. Tokens of one trust store or proxy are not found with another: an emulator's
-/// token must not be sent to the real service, or the other way round. Tokens of different proofs are separate too.
+/// token must not be sent to the real service, and a real token not to an emulator. Tokens of different proofs are
+/// separate too.
 fn surroundings(prover: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     let mut add = |bytes: &[u8]| {

@@ -35,7 +35,7 @@ pub(super) struct Schedule {
     flight: Option<Flight>,
     /// The number of fetches that have begun.
     begun: u64,
-    /// When the last fetch began that an unknown key caused.
+    /// The start of the last fetch that an unknown key caused.
     unknown: Option<UnixTime>,
     failed: Option<Failed>,
 }
@@ -51,7 +51,7 @@ pub(super) struct Flight {
 #[derive(Clone, Copy, Debug)]
 struct Failed {
     times: u32,
-    /// When the last one of them ended.
+    /// The end of the last failure.
     at: UnixTime,
 }
 
@@ -83,7 +83,7 @@ pub(super) enum Answer {
     /// A decision is not possible: there are no keys that may be used, or the token's key may be one that could not be
     /// fetched.
     Unavailable,
-    /// After the end of the fetch in progress, with the result of [`Schedule::answer`].
+    /// The token waits for the fetch in progress, then uses the result of [`Schedule::answer`].
     Wait,
 }
 
@@ -96,7 +96,7 @@ pub(super) struct Decision {
 
 impl Schedule {
     /// Answers the demand of a token that needs a key. `may_fetch` is false for a token that is refused whatever its
-    /// key is: it starts no fetch and waits for none.
+    /// key is: it starts no fetch and does not wait.
     pub(super) fn demand(&mut self, now: UnixTime, wanted: Wanted, may_fetch: bool) -> Decision {
         self.notice_a_clock_set_back(now);
         self.give_up_a_lost_flight(now);
@@ -159,7 +159,7 @@ impl Schedule {
         (wanted == Wanted::Unknown && self.believed(now)).then_some(PATIENCE)
     }
 
-    /// Returns the time span in which tokens of known keys start no fetch and wait for none.
+    /// Returns the time span in which tokens of known keys start no fetch and do not wait.
     pub(super) fn quiet(&self) -> Option<(UnixTime, UnixTime)> {
         let fetched = self.fetched?;
         let refresh = fetched.plus(REFRESH_AFTER);
@@ -207,8 +207,8 @@ impl Schedule {
         }
     }
 
-    /// Handles a clock that was set back. A stored time in the future is from before that. The pauses begin again, and
-    /// keys of unknown age are refreshed.
+    /// Handles a clock that was set back. A stored time in the future was stored before the change. The pauses begin
+    /// again, and keys of unknown age are refreshed.
     fn notice_a_clock_set_back(&mut self, now: UnixTime) {
         let set_back = |time: UnixTime| time > now.plus(SET_BACK);
         if self.fetched.is_some_and(set_back) {

@@ -14,7 +14,7 @@ use crate::cache::Entry;
 const PER_ENTRY: usize = 80;
 /// How long an expired token stays in memory. If the clock jumps forward and back, the token is still there.
 const LINGERS: Duration = Duration::from_secs(60 * 60);
-/// The maximum number of such tokens that one `put` removes.
+/// The maximum number of expired tokens that one `put` removes.
 const SWEPT_AT_ONCE: usize = 4;
 
 pub(super) struct Memory {

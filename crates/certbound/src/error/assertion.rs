@@ -1,67 +1,68 @@
-//! Why a text is not an assertion.
+//! The reasons why a text is not an assertion.
 
 use certbound_core::jws::JwsError;
 use strum::EnumProperty as _;
 
-/// Why a text is not an assertion that Leg 2 can exchange. Holds nothing of the assertion but claims it names.
+/// The reason why a text is not an assertion that Leg 2 can exchange. Of the assertion, the error holds only the claims
+/// that it names.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum AssertionError {
-    /// Nothing was given.
+    /// The assertion is empty.
     #[error("the assertion is empty")]
     #[strum(props(code = "invalid_client_assertion"))]
     #[strum(props(fix = "give Leg 1's access token, one line of three parts joined by dots"))]
     Empty,
-    /// Not a compact JWT.
+    /// The assertion is not a compact JWT.
     #[error("the assertion is not a JWT: {0}")]
     #[strum(props(code = "assertion_not_jwt"))]
     #[strum(props(fix = "give Leg 1's access token, one line of three parts joined by dots"))]
     NotJwt(JwsError),
-    /// Opaque or encrypted.
+    /// The assertion is opaque or encrypted.
     #[error("the assertion is opaque or encrypted, so it cannot be seen to be bound to the certificate")]
     #[strum(props(code = "assertion_not_jwt"))]
     #[strum(props(fix = "have the token service issue its assertions as signed JWTs"))]
     Unreadable,
-    /// A token for something else than the token exchange.
+    /// The assertion's audience is not the token exchange.
     #[error("the assertion is for `{found}`, not for the token exchange")]
     #[strum(props(code = "assertion_wrong_audience"))]
     #[strum(props(fix = "run Leg 1 (`certbound assertion`), which asks for the exchange scope by itself"))]
     WrongAudience {
-        /// Its audience, shortened.
+        /// The audience of the assertion, shortened.
         found: String,
     },
-    /// No `exp`.
+    /// The assertion has no `exp`.
     #[error("the assertion has no expiry (`exp`)")]
     #[strum(props(code = "assertion_without_expiry"))]
     #[strum(props(fix = "obtain the assertion from the token service again"))]
     NoExpiry,
-    /// No `cnf`.
+    /// The assertion has no `cnf`.
     #[error("the assertion is not bound to a certificate (no `cnf`)")]
     #[strum(props(code = "assertion_not_bound"))]
     #[strum(props(fix = "run Leg 1 bound (`mtls_pop`); a plain token cannot be exchanged as jwt-pop"))]
     NotBound,
-    /// A `cnf` that is no certificate binding.
+    /// The assertion's `cnf` is not a certificate binding.
     #[error("the assertion's confirmation claim (`cnf`) is not a certificate binding")]
     #[strum(props(code = "confirmation_invalid", fix = "obtain the assertion from the token service again"))]
     BadConfirmation,
-    /// Bound to another certificate than the one given with it.
+    /// The assertion is bound to another certificate than the one given with it.
     #[error("the assertion is bound to the certificate {found}; the one given with it is {expected}")]
     #[strum(props(code = "bound_to_another", fix = "give the certificate that Leg 1 ran with"))]
     BoundToAnother {
-        /// `x5t#S256` of the certificate given.
+        /// The `x5t#S256` of the given certificate.
         expected: String,
-        /// What the assertion says.
+        /// The `x5t#S256` in the assertion.
         found: String,
     },
 }
 
 impl AssertionError {
-    /// MSAL's name where it has one, else ours.
+    /// MSAL's name for this error, or certbound's own name if MSAL has none.
     pub fn code(&self) -> &'static str {
         self.get_str("code").unwrap_or_default()
     }
 
-    /// What to do.
+    /// The advice for this error.
     pub fn fix(&self) -> &'static str {
         self.get_str("fix").unwrap_or_default()
     }

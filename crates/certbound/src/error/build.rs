@@ -1,4 +1,4 @@
-//! Why a client cannot be built.
+//! The reason why a client cannot be built.
 
 use certbound_core::endpoint::EndpointError;
 use certbound_core::instance::InstanceError;
@@ -6,16 +6,16 @@ use strum::EnumProperty as _;
 
 use crate::error::NetworkError;
 
-/// Why a client cannot be built.
+/// The reason why a client cannot be built.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The application's id is not what the authority's applications have.
+    /// The application's id does not have the form that the authority requires.
     #[error("the client id `{found}` is not a GUID")]
     #[strum(props(code = "invalid_client_id"))]
     #[strum(props(fix = "give the application (client) id from the app registration"))]
     ClientId {
-        /// What was given, shortened.
+        /// The given id, shortened.
         found: String,
     },
     /// The secret is empty.
@@ -25,7 +25,7 @@ pub enum BuildError {
     /// The instance metadata does not know the authority.
     #[error(transparent)]
     InstanceMetadata(#[from] InstanceError),
-    /// Instance metadata together with a region: it says itself where requests go.
+    /// Instance metadata was given together with a region. The metadata alone determines the target of requests.
     #[error("a region and own instance metadata cannot be used together")]
     #[strum(props(code = "region_discovery_with_custom_instance_metadata"))]
     #[strum(props(fix = "leave the region out, or name the regional host in the metadata"))]
@@ -39,7 +39,7 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// MSAL's name where it has one, else ours.
+    /// MSAL's name for this error, or certbound's own name if MSAL has none.
     pub fn code(&self) -> &'static str {
         match self {
             Self::InstanceMetadata(error) => error.code(),
@@ -49,7 +49,7 @@ impl BuildError {
         }
     }
 
-    /// What to do.
+    /// The advice for this error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::InstanceMetadata(error) => error.fix(),

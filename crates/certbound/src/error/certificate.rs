@@ -1,10 +1,10 @@
-//! Why a binding certificate could not be loaded.
+//! The reasons why a binding certificate could not be loaded.
 
 use certbound_core::cause::Cause;
 use certbound_core::certificate::CertificateError;
 use strum::EnumProperty as _;
 
-/// What was wrong with a certificate, its key or its file. No variant holds any of the key.
+/// The fault of a certificate, its key or its file. No variant holds any part of the key.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum BindingCertificateError {
@@ -15,7 +15,7 @@ pub enum BindingCertificateError {
     Unreadable {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         reason: Cause,
     },
@@ -23,24 +23,24 @@ pub enum BindingCertificateError {
     #[error("the PEM text is damaged: {reason}")]
     #[strum(props(code = "certificate_pem_invalid", fix = "export the certificate and key again as PEM"))]
     BrokenPem {
-        /// What is wrong with it.
+        /// The fault of the section.
         reason: &'static str,
     },
-    /// No certificate in the text.
+    /// The text has no certificate.
     #[error("there is no certificate in it (no `BEGIN CERTIFICATE`)")]
     #[strum(props(code = "certificate_missing"))]
     #[strum(props(fix = "put the leaf certificate, then its issuers, into the file"))]
     NoCertificate,
-    /// No private key in the text.
+    /// The text has no private key.
     #[error("there is no private key in it")]
     #[strum(props(code = "cert_without_private_key"))]
     #[strum(props(fix = "add the private key to the file, or name its file beside the certificate's"))]
     NoPrivateKey,
-    /// More than one private key.
+    /// The text has more than one private key.
     #[error("there are {count} private keys in it; exactly one is expected")]
     #[strum(props(code = "certificate_several_keys", fix = "keep only the key of the first certificate"))]
     SeveralPrivateKeys {
-        /// How many.
+        /// The number of private keys.
         count: usize,
     },
     /// The key is encrypted, and no password was given.
@@ -69,7 +69,7 @@ pub enum BindingCertificateError {
     #[strum(props(code = "cryptographic_error"))]
     #[strum(props(fix = "use an RSA key of 2048 bits or more, or an EC key on P-256, P-384 or P-521"))]
     KeyUnusable,
-    /// The key is not the certificate's.
+    /// The key does not belong to the certificate.
     #[error("the private key does not belong to the certificate")]
     #[strum(props(code = "certificate_key_mismatch"))]
     #[strum(props(fix = "pair the certificate with the key it was issued for; the leaf comes first"))]
@@ -86,12 +86,12 @@ pub enum BindingCertificateError {
         fix = "convert it: `openssl pkcs12 -in app.pfx -out app.pem`; or turn on the cargo feature `pfx` of certbound and read it by one of the functions with `pfx` in their names; the command line reads it as one file, without --certificate-key"
     ))]
     PfxInsteadOfPem,
-    /// Not a PKCS#12 file.
+    /// The file is not a usable PKCS#12 file.
     #[error("the PFX cannot be read: {reason}")]
     #[strum(props(code = "certificate_pfx_invalid"))]
     #[strum(props(fix = "export it again with one certificate and its private key"))]
     BrokenPfx {
-        /// What is wrong with it.
+        /// The fault of the file.
         #[source]
         reason: Cause,
     },
@@ -102,14 +102,14 @@ pub enum BindingCertificateError {
         fix = "give the password that the PFX or the key was encrypted with; the command line reads it from AZURE_CLIENT_CERTIFICATE_PASSWORD"
     ))]
     WrongPassword,
-    /// The certificate itself.
+    /// The certificate itself is unusable.
     #[error(transparent)]
     #[strum(props(fix = "export the certificate again; the leaf comes first"))]
     Certificate(CertificateError),
 }
 
 impl BindingCertificateError {
-    /// MSAL's name where it has one, else ours.
+    /// MSAL's name for this error, or certbound's own name if MSAL has none.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Certificate(error) => error.code(),
@@ -117,7 +117,7 @@ impl BindingCertificateError {
         }
     }
 
-    /// What to do.
+    /// The advice for this error.
     pub fn fix(&self) -> &'static str {
         self.get_str("fix").unwrap_or_default()
     }

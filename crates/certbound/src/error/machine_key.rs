@@ -1,18 +1,18 @@
-//! How well a machine's key is kept, and why one cannot be had.
+//! The protection of a machine's key, and the error of a key that is not usable.
 
 use std::fmt;
 
 use certbound_core::cause::Cause;
 
-/// How well a key is kept.
+/// The protection of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum KeyStrength {
-    /// In this process's memory.
+    /// The key is in this process's memory.
     Software,
-    /// In hardware, from which it cannot be taken.
+    /// The key is in hardware and cannot be read from it.
     Hardware,
-    /// In hardware that vouches for it.
+    /// The key is in hardware that attests it.
     Attested,
 }
 
@@ -26,7 +26,7 @@ impl fmt::Display for KeyStrength {
     }
 }
 
-/// A key that cannot be had or used.
+/// The error of a key that cannot be obtained or used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct KeyError {
@@ -35,7 +35,8 @@ pub struct KeyError {
 }
 
 impl KeyError {
-    /// With its reason: a text, or the key store's own error, which is kept as the source. It must hold nothing of the key.
+    /// Creates the error from a text or from the key store's own error, which becomes the source. It must not hold any
+    /// part of the key.
     pub fn new(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { reason: Cause::new(reason) }
     }

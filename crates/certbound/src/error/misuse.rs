@@ -13,10 +13,10 @@ use crate::error::{AssertionError, BindingCertificateError};
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum Misuse {
-    /// The certificate, its key or its file.
+    /// The certificate, its key or its file is unusable.
     #[error(transparent)]
     Certificate(#[from] BindingCertificateError),
-    /// An assertion from outside.
+    /// An assertion that was given to the client is unusable.
     #[error(transparent)]
     Assertion(#[from] AssertionError),
     /// The authority cannot take the request.
@@ -29,11 +29,11 @@ pub enum Misuse {
     #[strum(props(code = "certificate_not_valid_now"))]
     #[strum(props(fix = "use a certificate that is valid now, or correct the clock"))]
     CertificateNotValidNow {
-        /// Start of validity.
+        /// The start of the certificate's validity.
         not_before: UnixTime,
-        /// End of validity.
+        /// The end of the certificate's validity.
         not_after: UnixTime,
-        /// The time it was compared with.
+        /// The current time in the comparison.
         now: UnixTime,
     },
     /// The assertion has expired, or would before the service could read it.
@@ -41,9 +41,9 @@ pub enum Misuse {
     #[strum(props(code = "assertion_expired"))]
     #[strum(props(fix = "run Leg 1 again; an assertion is made for one exchange"))]
     AssertionExpired {
-        /// When it ends.
+        /// The end of the assertion's validity.
         expired: UnixTime,
-        /// The time it was compared with.
+        /// The current time in the comparison.
         now: UnixTime,
     },
     /// A one-shot assertion was asked for a second time.
@@ -75,43 +75,43 @@ pub enum Misuse {
     #[strum(props(code = "invalid_query_parameter"))]
     #[strum(props(fix = "use a name and a value of printable characters without spaces"))]
     QueryParameter {
-        /// Its name.
+        /// The parameter's name.
         name: String,
     },
-    /// A bound token was asked for, and there is no certificate to bind it to.
+    /// A bound token was requested, but there is no certificate to bind it to.
     #[error("a bound token needs a certificate, and this credential has none")]
     #[strum(props(code = "mtls_certificate_not_provided"))]
     #[strum(props(
         fix = "give the client a certificate, or a Leg 1; a secret or an unbound assertion gets Bearer tokens only"
     ))]
     CertificateNotProvided,
-    /// `.body(..)` with a parameter that is the library's own, twice there, or empty.
+    /// `.body(..)` with a parameter that the library writes itself, that is given twice, or that is empty.
     #[error("the parameter `{name}` cannot be added to the request: {reason}")]
     #[strum(props(code = "invalid_body_parameter"))]
     #[strum(props(fix = "use the option that the library has for it, or another name, once, with a value"))]
     BodyParameter {
-        /// Its name.
+        /// The parameter's name.
         name: String,
-        /// Why not.
+        /// The reason why the parameter cannot be added.
         reason: &'static str,
     },
     /// `.attribute_tokens(..)` with a token that is empty or has a space in it.
     #[error("an attribute token is empty or has white space in it")]
     #[strum(props(code = "invalid_attribute_token", fix = "give each attribute token by itself"))]
     AttributeToken,
-    /// `.assertion_claims(..)` with what cannot stand in an assertion.
+    /// `.assertion_claims(..)` with claims that cannot be added to an assertion.
     #[error("the extra claims cannot be added to the client's assertion: {reason}")]
     #[strum(props(code = "invalid_assertion_claims"))]
     #[strum(props(fix = "give a JSON object of claims that the library does not write itself"))]
     AssertionClaims {
-        /// What is wrong with them.
+        /// The fault of the claims.
         reason: String,
     },
     /// The client's own assertion became too long.
     #[error("the client's assertion would be {length} characters long before its signature; 65536 are read")]
     #[strum(props(code = "encoded_token_too_long", fix = "add fewer or shorter claims"))]
     AssertionTooLong {
-        /// Its length.
+        /// The length of the assertion without its signature, in characters.
         length: usize,
     },
     /// `.tenant(..)` where there is no tenant to choose.
@@ -127,9 +127,9 @@ pub enum Misuse {
     )]
     #[strum(props(code = "authority_type_mismatch", fix = "build a client for each kind of authority"))]
     AuthorityType {
-        /// The client's.
+        /// The kind of the client's authority.
         configured: AuthorityKind,
-        /// The request's.
+        /// The kind of the request's authority.
         asked: AuthorityKind,
     },
     /// `.authority(..)` with a host that is not the client's environment.
@@ -137,7 +137,7 @@ pub enum Misuse {
     #[strum(props(code = "authority_host_mismatch"))]
     #[strum(props(fix = "build a client for each cloud, or use a host of the client's own"))]
     AuthorityHost {
-        /// The kind of both.
+        /// The kind of both authorities.
         kind: AuthorityKind,
         /// The client's host.
         configured: String,
@@ -161,7 +161,7 @@ pub enum Misuse {
     #[error("an authority of the kind {kind} has no token exchange, so it issues no assertion")]
     #[strum(props(code = "token_exchange_not_supported", fix = "use an Entra authority for Leg 1"))]
     NoTokenExchange {
-        /// The kind.
+        /// The kind of the authority.
         kind: AuthorityKind,
     },
     /// An option of a client's acquisition, such as a tenant or a parameter, for a managed identity.
@@ -176,13 +176,13 @@ pub enum Misuse {
     #[strum(props(code = "invalid_resource_request"))]
     #[strum(props(fix = "send an absolute https:// URL without an Authorization header"))]
     ResourceRequest {
-        /// What is wrong with it.
+        /// The fault of the request.
         reason: String,
     },
 }
 
 impl Misuse {
-    /// MSAL's name where it has one, else ours.
+    /// MSAL's name for this error, or certbound's own name if MSAL has none.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Certificate(error) => error.code(),
@@ -194,7 +194,7 @@ impl Misuse {
         }
     }
 
-    /// What to do.
+    /// The advice for this error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Certificate(error) => error.fix(),

@@ -1,20 +1,20 @@
-//! Why a network configuration cannot be used.
+//! The reason why a network configuration cannot be used.
 
 use certbound_core::cause::Cause;
 use strum::EnumProperty as _;
 
-/// Why a network configuration cannot be used.
+/// The reason why a network configuration cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum NetworkError {
-    /// The proxy is not an HTTP proxy's URL. It is not shown, since it may hold a password.
+    /// The proxy's URL is not the URL of an HTTP proxy. The error does not show the URL, because it may hold a password.
     #[error("the proxy in {from} is not of the form http://[user:password@]host:port")]
     #[strum(props(code = "invalid_proxy"))]
     #[strum(props(
         fix = "give the URL of an HTTP proxy that speaks CONNECT, with special characters of the password in %XX"
     ))]
     Proxy {
-        /// Where it stands: the environment variable's name, or the configuration.
+        /// The origin of the URL: the environment variable's name, or the configuration.
         from: &'static str,
     },
     /// The roots are not certificates in PEM.
@@ -28,19 +28,19 @@ pub enum NetworkError {
         fix = "install the system's CA certificates (Debian: ca-certificates), or let SSL_CERT_FILE name a PEM file of them"
     ))]
     TrustStore {
-        /// What the TLS library said.
+        /// The TLS library's error.
         #[source]
         reason: Cause,
     },
 }
 
 impl NetworkError {
-    /// A stable name.
+    /// The stable name of this error.
     pub fn code(&self) -> &'static str {
         self.get_str("code").unwrap_or_default()
     }
 
-    /// What to do.
+    /// The advice for this error.
     pub fn fix(&self) -> &'static str {
         self.get_str("fix").unwrap_or_default()
     }

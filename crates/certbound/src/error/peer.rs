@@ -15,29 +15,29 @@ use crate::error::AssertionError;
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum PeerMisbehaved {
-    /// Not an OAuth answer.
+    /// The answer is not an OAuth answer.
     #[error(transparent)]
     Malformed(#[from] MalformedAnswer),
-    /// Another token type than the one asked for: a bound request never accepts a plain token.
+    /// The token's type is not the requested type. A request for a bound token never accepts a plain token.
     #[error("asked for a token of type `{asked}` and got `{found}`")]
     #[strum(props(code = "token_type_mismatch"))]
     #[strum(props(
         fix = "the service or region does not bind tokens for this application or resource: try without a region, and have the application and resource enabled"
     ))]
     TokenTypeDowngraded {
-        /// What was asked for.
+        /// The requested type.
         asked: &'static str,
-        /// What came.
+        /// The type of the token.
         found: String,
     },
-    /// A token for which a binding was asked names none, where nothing else would say that it is bound.
+    /// A bound token was requested, but neither the token nor anything else shows a binding.
     #[error("the token cannot be seen to be bound to our certificate: {reason}")]
     #[strum(props(code = "token_not_bound"))]
     #[strum(props(
         fix = "have the issuer bind this client's tokens and issue them as JWTs, or ask for a Bearer token"
     ))]
     NotBound {
-        /// What was seen.
+        /// The reason why the binding cannot be seen.
         reason: &'static str,
     },
     /// The answer says that the token is bound, and the token names no certificate.
@@ -63,17 +63,17 @@ pub enum PeerMisbehaved {
         fix = "have the resource's tokens issued as signed JWTs, or leave the demand to see the binding out"
     ))]
     BindingNotObserved,
-    /// An issuer's metadata.
+    /// An issuer's metadata is unusable.
     #[error(transparent)]
     Metadata(MetadataError),
-    /// The answer of instance discovery.
+    /// The answer of instance discovery is unusable.
     #[error("instance discovery: {0}")]
     #[strum(props(code = "invalid_instance_metadata"))]
     #[strum(props(
         fix = "check the authority's host; build the client without_authority_validation() if you trust it"
     ))]
     InstanceMetadata(InstanceError),
-    /// An AD FS host that does not say that it is one.
+    /// The host does not identify itself as an AD FS server.
     #[error("{host} does not identify itself as an AD FS server")]
     #[strum(props(code = "invalid_authority"))]
     #[strum(props(
@@ -83,14 +83,14 @@ pub enum PeerMisbehaved {
         /// The host.
         host: String,
     },
-    /// The URL of a document about the authority cannot be asked for.
+    /// The URL of a document about the authority cannot be requested.
     #[error("`{url}` is not a URL that can be asked for")]
     #[strum(props(code = "invalid_authority"))]
     #[strum(props(
         fix = "check the authority's host; build the client without_authority_validation() if you trust it"
     ))]
     DiscoveryUrl {
-        /// Its start.
+        /// The start of the URL.
         url: String,
     },
     /// The token is bound to another certificate.
@@ -102,7 +102,7 @@ pub enum PeerMisbehaved {
     BoundToAnother {
         /// Our certificate.
         expected: Thumbprint,
-        /// What the token's `cnf` says.
+        /// The certificate that the token's `cnf` names.
         found: String,
     },
     /// The token's `cnf` is not a certificate binding.
@@ -112,39 +112,39 @@ pub enum PeerMisbehaved {
         fix = "do not use the token; something between here and the service presents another certificate"
     ))]
     BadConfirmation(String),
-    /// An assertion without a binding.
+    /// The assertion from Leg 1 is not bound to a certificate.
     #[error("the assertion from Leg 1 is not bound to any certificate")]
     #[strum(props(code = "assertion_not_bound"))]
     #[strum(props(fix = "Leg 1 must ask for a bound token; use a client with a certificate as Leg 1"))]
     AssertionNotBound,
-    /// An assertion that cannot be read.
+    /// The assertion from Leg 1 is unusable.
     #[error("the assertion from Leg 1 is not usable: {0}")]
     BadAssertion(AssertionError),
-    /// The answer names scopes, and not the one asked for.
+    /// The answer names scopes, but not the requested one.
     #[error("asked for the scope `{asked}`; the answer is for `{found}`")]
     #[strum(props(
         code = "scope_mismatch",
         fix = "check the scope; report it to the service if it is right"
     ))]
     ScopeMismatch {
-        /// What was asked for.
+        /// The requested scope.
         asked: String,
-        /// What the answer names.
+        /// The scopes that the answer names.
         found: String,
     },
-    /// The token has no life left.
+    /// The token had expired when it arrived.
     #[error("the token had expired when it arrived: it expired at {expired}, and it is {now}")]
     #[strum(props(code = "token_over", fix = "correct the clock"))]
     TokenOver {
-        /// When it ends.
+        /// The time at which the token expired.
         expired: UnixTime,
-        /// The time it was compared with.
+        /// The current time in the comparison.
         now: UnixTime,
     },
 }
 
 impl PeerMisbehaved {
-    /// MSAL's name where it has one, else ours.
+    /// MSAL's name for this error, or certbound's own name if MSAL has none.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Malformed(error) => error.code(),
@@ -154,7 +154,7 @@ impl PeerMisbehaved {
         }
     }
 
-    /// What to do.
+    /// The advice for this error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Malformed(error) => error.fix(),
@@ -164,7 +164,7 @@ impl PeerMisbehaved {
         }
     }
 
-    /// Takes our own secrets out of what is quoted of the answer.
+    /// Removes our own secrets from the quoted parts of the answer.
     pub(crate) fn redact(&mut self, secrets: &OwnSecrets) {
         match self {
             Self::Malformed(malformed) => malformed.redact(secrets),

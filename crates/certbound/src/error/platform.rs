@@ -1,4 +1,4 @@
-//! What a platform can refuse or get wrong.
+//! The refusals and failures of a platform.
 
 use certbound_core::managed_identity::{MachineError, MachineSource, MalformedMachineAnswer, SourceError};
 use certbound_core::own_secrets::OwnSecrets;
@@ -6,57 +6,57 @@ use strum::EnumProperty as _;
 
 use crate::error::{KeyError, KeyStrength, NoImds, Phase, StateError, TransportError};
 
-/// Why the platform gave no token.
+/// The reason why the platform gave no token.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum PlatformError {
-    /// It said no.
+    /// The platform refused.
     #[error("{origin} refused: {answer}")]
     #[strum(props(code = "managed_identity_request_failed"))]
     #[strum(props(fix = "try again later; look the platform's own words up"))]
     Refused {
-        /// The source.
+        /// The source of the managed identity.
         origin: MachineSource,
-        /// Its answer.
+        /// The platform's answer.
         answer: MachineError,
     },
-    /// Its answer cannot be used.
+    /// The platform's answer cannot be used.
     #[error("{origin}: {answer}")]
     Malformed {
-        /// The source.
+        /// The source of the managed identity.
         origin: MachineSource,
-        /// What is wrong with it.
+        /// The fault of the answer.
         answer: MalformedMachineAnswer,
     },
-    /// It issues certificates for attested keys only, and there was no attestation.
+    /// The platform issues certificates for attested keys only, and there was no attestation.
     #[error("{origin} refused, because the key is not attested: {answer}")]
     #[strum(props(code = "managed_identity_request_failed"))]
     #[strum(props(
         fix = "this machine must attest its key; give an attestation hook, or ask for a Bearer token"
     ))]
     AttestationRequired {
-        /// The source.
+        /// The source of the managed identity.
         origin: MachineSource,
-        /// Its answer.
+        /// The platform's answer.
         answer: MachineError,
     },
-    /// It could not be reached, or did not answer in time.
+    /// The platform could not be reached, or did not answer in time.
     #[error("{origin} cannot be reached: {cause}")]
     #[strum(props(code = "managed_identity_unreachable_network"))]
     #[strum(props(fix = "see whether the platform's agent runs"))]
     Unreachable {
-        /// The source.
+        /// The source of the managed identity.
         origin: MachineSource,
-        /// What happened.
+        /// The failure.
         #[source]
         cause: TransportError,
     },
-    /// A bound token was asked for where none can be had. Nothing was sent.
+    /// A bound token was requested, but the source cannot bind tokens. Nothing was sent.
     #[error("tokens from {origin} cannot be bound to a certificate")]
     #[strum(props(code = "mtls_pop_not_supported_for_environment"))]
     #[strum(props(fix = "ask for a Bearer token here, or bind by an application's certificate"))]
     SourceCannotBind {
-        /// The source.
+        /// The source of the managed identity.
         origin: MachineSource,
     },
     /// The metadata service issues no certificates.
@@ -67,43 +67,43 @@ pub enum PlatformError {
     /// The source cannot name the identity.
     #[error(transparent)]
     Identity(#[from] SourceError),
-    /// The issued certificate is not what was asked for.
+    /// The issued certificate is not the requested one.
     #[error("the issued certificate is not usable: {reason}")]
     #[strum(props(code = "invalid_certificate", fix = "try again; report it to the platform if it stays"))]
     Certificate {
-        /// Why.
+        /// The reason why the certificate is not usable.
         reason: String,
     },
-    /// The machine's key.
+    /// The machine's key cannot be used.
     #[error("the machine's key: {0}")]
     #[strum(props(code = "cryptographic_error", fix = "see the key store's own error"))]
     Key(#[from] KeyError),
-    /// The folder that certificates are kept in.
+    /// The folder for certificates cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The key is kept less well than demanded.
+    /// The protection of the key is weaker than required.
     #[error("the key is stored in {actual}, but {required} is required")]
     #[strum(props(code = "min_strength_not_met"))]
     #[strum(props(fix = "use a key provider that keeps keys so well, or demand less"))]
     Strength {
-        /// How it is kept.
+        /// The actual protection of the key.
         actual: KeyStrength,
-        /// What was demanded.
+        /// The required protection.
         required: KeyStrength,
     },
-    /// The attestation hook brought nothing.
+    /// The attestation hook returned no attestation.
     #[error("the key could not be attested: {reason}")]
     #[strum(props(code = "attestation_failed", fix = "see the attestation hook's own error"))]
     Attestation {
-        /// Why.
+        /// The reason why there is no attestation.
         reason: String,
     },
-    /// The challenge of an Arc agent.
+    /// The challenge of an Arc agent cannot be answered.
     #[error("the agent's challenge cannot be answered: {reason}")]
     #[strum(props(code = "managed_identity_request_failed"))]
     #[strum(props(fix = "run as a user that may read the agent's tokens (group himds)"))]
     Challenge {
-        /// Why.
+        /// The reason why the challenge cannot be answered.
         reason: String,
     },
     /// There is no metadata service of either version, and no other source either.
@@ -113,19 +113,19 @@ pub enum PlatformError {
         fix = "run on a machine that has managed identities, or set the platform's variables; 169.254.169.254 must be reached without a proxy"
     ))]
     NoSource(Box<NoImds>),
-    /// What would be asked has no URL.
+    /// The request has no valid URL.
     #[error("the request to {origin} has no valid URL")]
     #[strum(props(code = "invalid_managed_identity_endpoint"))]
     #[strum(props(fix = "check the endpoint in the environment, and that resource and identity are short"))]
     Url {
-        /// The source.
+        /// The source of the managed identity.
         origin: MachineSource,
     },
-    /// The program ends.
+    /// The runtime is shutting down.
     #[error("the runtime is shutting down")]
     #[strum(props(code = "runtime_shut_down", fix = "let the runtime run until the token is there"))]
     ShuttingDown,
-    /// An agent that does not say that it looked at the identity asked for.
+    /// The agent did not confirm that the token is for the requested identity.
     #[error("the agent gave a token without saying that it is for the identity asked for")]
     #[strum(props(code = "managed_identity_request_failed"))]
     #[strum(props(fix = "update the agent, or use the system-assigned identity"))]
@@ -133,7 +133,8 @@ pub enum PlatformError {
 }
 
 impl PlatformError {
-    /// The refusal of a request without an attestation, by what it says that it lacks: the platform has no code for it.
+    /// Turns a refusal into `AttestationRequired` if its message names a missing attestation token. The platform has no
+    /// code for that.
     pub(crate) fn or_attestation_required(self) -> Self {
         match self {
             Self::Refused { origin, answer }
@@ -146,7 +147,7 @@ impl PlatformError {
         }
     }
 
-    /// Takes our own secrets out of what is quoted of an answer.
+    /// Removes our own secrets from the quoted parts of an answer.
     pub(crate) fn redact(&mut self, secrets: &OwnSecrets) {
         match self {
             Self::Refused { answer, .. } | Self::AttestationRequired { answer, .. } => answer.redact(secrets),
@@ -165,7 +166,7 @@ impl PlatformError {
         Self::Certificate { reason: reason.to_owned() }
     }
 
-    /// MSAL's name where it has one, else ours.
+    /// MSAL's name for this error, or certbound's own name if MSAL has none.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Malformed { answer, .. } => answer.code(),
@@ -179,7 +180,7 @@ impl PlatformError {
         }
     }
 
-    /// What to do.
+    /// The advice for this error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Refused { answer, .. } if answer.status == 400 => {

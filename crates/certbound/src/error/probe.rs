@@ -1,24 +1,24 @@
-//! Why no metadata service was found.
+//! The reasons why no metadata service was found.
 
 use std::fmt;
 
 use super::TransportError;
 
-/// Why neither version of the metadata service was found.
+/// The reasons why neither version of the metadata service was found.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct NoImds {
-    /// What became of the probe for version 2.
+    /// The failure of the probe for version 2.
     pub v2: ProbeFailure,
-    /// What became of the probe for version 1.
+    /// The failure of the probe for version 1.
     pub v1: ProbeFailure,
 }
 
-/// A probe that did not find what it looked for.
+/// The failure of a probe.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ProbeFailure {
-    /// Something answered as the metadata service does not: it refuses a probe with 400.
+    /// Another status than 400 was answered. The metadata service refuses a probe with 400.
     Answered {
         /// The HTTP status.
         status: u16,

@@ -7,7 +7,7 @@ use strum::EnumProperty as _;
 
 use super::Error;
 
-/// Why the application's own part did not do its work. The calling code can be right all the same: a vault that is not
+/// The failure of a part that the application provides. The calling code can be right all the same: a vault that is not
 /// available for a moment is one reason.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
@@ -35,7 +35,7 @@ pub enum ProviderError {
 }
 
 impl ProviderError {
-    /// The failure of a provider that may succeed later. Of an [`Error`], its own [`Error::is_transient`] decides. A
+    /// Creates the failure of a provider that may succeed later. For an [`Error`], [`Error::is_transient`] decides. A
     /// `ProviderError` is returned as it is, so a provider can return [`ProviderError::permanent`].
     pub fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let error = match error.into().downcast::<Self>() {
@@ -47,17 +47,17 @@ impl ProviderError {
         Self::Assertion { cause, is_transient }
     }
 
-    /// The failure of a provider that will not succeed without a change.
+    /// Creates the failure of a provider that will not succeed without a change.
     pub fn permanent(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Assertion { cause: Cause::new(error), is_transient: false }
     }
 
-    /// A stable name.
+    /// The stable name of this error.
     pub fn code(&self) -> &'static str {
         self.get_str("code").unwrap_or_default()
     }
 
-    /// What to do.
+    /// The advice for this error.
     pub fn fix(&self) -> &'static str {
         self.get_str("fix").unwrap_or_default()
     }

@@ -1,50 +1,50 @@
-//! Why a state directory cannot be used.
+//! The reasons why a state directory cannot be used.
 
 use certbound_core::cause::Cause;
 use std::io;
 use std::path::{Path, PathBuf};
 use strum::EnumProperty as _;
 
-/// Why a folder cannot keep a machine's key and certificates.
+/// The reason why a folder cannot hold a machine's key and certificates.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum StateError {
-    /// The system's own word.
+    /// The system reported an error.
     #[error("the state directory {} cannot be used: {reason}", .path.display())]
     #[strum(props(fix = "name a folder that this user can make, read and write"))]
     Unusable {
         /// The folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         reason: Cause,
     },
-    /// A file, or a symbolic link.
+    /// The path is a file or a symbolic link.
     #[error("the state directory {} is not a folder; symbolic links are not followed", .path.display())]
     #[strum(props(fix = "name the folder itself"))]
     NotAFolder {
         /// The folder.
         path: PathBuf,
     },
-    /// Somebody else's.
+    /// The folder belongs to another user.
     #[error("the state directory {} belongs to the user with id {owner}", .path.display())]
     #[strum(props(fix = "name a folder of the user that this program runs as"))]
     Foreign {
         /// The folder.
         path: PathBuf,
-        /// Whose it is.
+        /// The user id of the owner.
         owner: u32,
     },
-    /// Others can look into it, or its owner cannot.
+    /// The folder's permissions are not 0700.
     #[error("the state directory {} has mode {mode:04o}, and must have 0700", .path.display())]
     #[strum(props(fix = "chmod 700 it, after a look at who could read the key in it"))]
     Mode {
         /// The folder.
         path: PathBuf,
-        /// Its permissions.
+        /// The folder's permissions.
         mode: u32,
     },
-    /// It is not the one any more that was opened.
+    /// The folder was replaced or removed after it was opened.
     #[error("the state directory {} was replaced or removed since it was opened", .path.display())]
     #[strum(props(fix = "see who did it; start the program again to use the new one"))]
     Swapped {
@@ -58,12 +58,12 @@ impl StateError {
         Self::Unusable { path: path.to_owned(), reason: error.into() }
     }
 
-    /// What it is called.
+    /// The stable name of this error.
     pub fn code(&self) -> &'static str {
         "state_directory_unusable"
     }
 
-    /// What to do.
+    /// The advice for this error.
     pub fn fix(&self) -> &'static str {
         self.get_str("fix").unwrap_or_default()
     }

@@ -1,11 +1,11 @@
-//! Where a request went that failed.
+//! The target of a failed request.
 
 use certbound_core::endpoint::TokenEndpoint;
 use certbound_core::region::Region;
 use certbound_core::tenant::TenantId;
 
-/// The endpoint that was asked, and the tenant and region of the request. A client with several clouds, tenants or regions
-/// needs them to tell its errors apart.
+/// The endpoint that was asked, and the tenant and region of the request. A client with several clouds, tenants or
+/// regions needs them to tell its errors apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestTarget {

@@ -1,4 +1,4 @@
-//! How the network can fail.
+//! The failures of the network.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use strum::EnumProperty as _;
 use certbound_core::cause::Cause;
 use certbound_core::managed_identity::ServerThumbprint;
 
-/// Where a time limit struck.
+/// The phase that took too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Phase {
@@ -42,7 +42,7 @@ impl TlsAlert {
     }
 }
 
-/// Why there is no answer. Names hosts, never contents.
+/// The reason why there is no answer. The error names hosts, but never the contents of requests or answers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum TransportError {
@@ -52,12 +52,12 @@ pub enum TransportError {
     TimedOut {
         /// The host that was addressed.
         host: String,
-        /// What took too long.
+        /// The phase that took too long.
         phase: Phase,
         /// The limit.
         limit: Duration,
     },
-    /// No connection: name, route, port.
+    /// The connection could not be opened. The name, the route or the port may be the cause.
     #[error("{host}: cannot connect: {reason}")]
     #[strum(props(code = "connect_failed"))]
     #[strum(props(
@@ -66,7 +66,7 @@ pub enum TransportError {
     Connect {
         /// The host that was addressed.
         host: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         reason: Cause,
     },
@@ -77,7 +77,7 @@ pub enum TransportError {
     Proxy {
         /// The host that was addressed.
         host: String,
-        /// What the proxy said.
+        /// The proxy error.
         #[source]
         reason: Cause,
     },
@@ -90,7 +90,7 @@ pub enum TransportError {
     Tls {
         /// The host that was addressed.
         host: String,
-        /// What the TLS library said.
+        /// The TLS library's error.
         #[source]
         reason: Cause,
     },
@@ -105,7 +105,7 @@ pub enum TransportError {
     ServerNotPinned {
         /// The host that was addressed.
         host: String,
-        /// What was pinned.
+        /// The pinned thumbprint.
         pinned: ServerThumbprint,
         /// The thumbprint of the certificate that the server presented.
         presented: ServerThumbprint,
@@ -120,25 +120,25 @@ pub enum TransportError {
         /// The host that was addressed.
         host: String,
     },
-    /// The connection ended in the middle.
+    /// The connection ended before the answer was complete.
     #[error("{host}: the connection broke: {reason}")]
     #[strum(props(code = "connection_interrupted", fix = "try again"))]
     Interrupted {
         /// The host that was addressed.
         host: String,
-        /// What the HTTP library said.
+        /// The HTTP library's error.
         #[source]
         reason: Cause,
     },
-    /// The server ended the connection once the client's certificate was sent, and before it answered anything: it may be the
-    /// certificate that it does not take, without saying so.
+    /// The server ended the connection after the client's certificate was sent, and before it answered anything. The
+    /// server may have rejected the certificate without an alert.
     #[error("{host}: the connection ended after the client certificate was sent: {reason}")]
     #[strum(props(code = "connection_interrupted"))]
     #[strum(props(fix = "try again; if it stays, see whether the certificate is registered"))]
     EndedAfterCertificate {
         /// The host that was addressed.
         host: String,
-        /// What the system or the TLS library said.
+        /// The error of the system or of the TLS library.
         #[source]
         reason: Cause,
     },
@@ -151,19 +151,19 @@ pub enum TransportError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// Not an absolute `https://` URL.
+    /// The URL is not an absolute `https://` URL.
     #[error("the URL is not an absolute https:// URL with a host")]
     #[strum(props(code = "url_not_https", fix = "give a URL that begins with https://"))]
     NotHttps,
 }
 
 impl TransportError {
-    /// A stable name.
+    /// The stable name of this error.
     pub fn code(&self) -> &'static str {
         self.get_str("code").unwrap_or_default()
     }
 
-    /// What to do.
+    /// The advice for this error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::CertificateNotRequested { host } if host.ends_with("graph.microsoft.com") => {

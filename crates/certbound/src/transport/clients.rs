@@ -11,7 +11,7 @@ use tokio::runtime::{Handle, Id};
 
 use crate::certificate::{Binding, ForgetKey, KeyId};
 
-/// What the connections of a binding are for.
+/// The use of a binding's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Use {
     Token,
@@ -27,15 +27,15 @@ enum Peer {
     Pinned(ServerThumbprint),
 }
 
-/// The key of a client. Its connections are tasks of one runtime: a runtime that stands still must not hold up the requests
-/// of another one, since all clients of a process share the default network.
+/// The key of a client. Its connections are tasks of one runtime: a runtime that stands still must not hold up the
+/// requests of another one, since all clients of a process share the default network.
 type ClientKey = (Peer, Option<Id>);
 
-/// A bounded number of clients. When there is no room for one more, the client that was not used for the longest time goes.
+/// A bounded number of clients. If there is no room for one more, the least recently used client is removed.
 ///
-/// A client of a binding holds the private key. So the client and its idle connections are dropped with the last handle on the
-/// key; a connection in use ends with its request. The map is not a `moka` cache, because that drops its values some time
-/// later and would keep the key.
+/// A client of a binding holds the private key. So the client and its idle connections are dropped with the last handle
+/// on the key; a connection in use ends with its request. The map is not a `moka` cache, because that drops its values
+/// some time later and would keep the key.
 pub(super) struct Clients {
     known: Mutex<Known>,
     at_most: usize,
@@ -58,7 +58,7 @@ impl Clients {
         Arc::new(Self { known: Mutex::default(), at_most })
     }
 
-    /// The client of `binding` for one use, made by `make` if there is none.
+    /// The client of `binding` for one use, made by `make` if no client exists.
     pub(super) fn of_binding<E>(
         self: &Arc<Self>,
         binding: &Binding,
@@ -73,7 +73,7 @@ impl Clients {
         })
     }
 
-    /// The client for the one server that has this certificate, made by `make` if there is none.
+    /// The client for the one server that has this certificate, made by `make` if no client exists.
     pub(super) fn of_pin<E>(
         &self,
         pin: ServerThumbprint,
@@ -105,7 +105,7 @@ impl Clients {
         let oldest = if known.clients.len() < self.at_most { None } else { known.take_oldest() };
         known.clients.insert(key, Entry { client: client.clone(), last_used });
         drop(known);
-        // After the lock is released, because its connections end with it.
+        // The removed client is dropped after the lock is released, because its connections end with it.
         drop(oldest);
         Ok(client)
     }
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(count(&clients), 2);
     }
 
-    /// Else each network that is made and dropped would leave something behind.
+    /// Otherwise each dropped network would leave an entry with the key.
     #[test]
     fn a_key_keeps_nothing_of_networks_that_are_gone() {
         let binding = binding("p256");

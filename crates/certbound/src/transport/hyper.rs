@@ -18,12 +18,12 @@ use super::{Answer, TlsFacts, Transport, Via};
 use crate::certificate::Binding;
 use crate::error::{NetworkError, Phase, TransportError};
 
-/// Real HTTPS over TCP.
+/// The transport that sends real HTTPS over TCP.
 ///
-/// Every binding certificate has TLS configurations and connections of its own, made once and never changed: a certificate
-/// swapped under a live connection would go on being the old one. They are found by the certificate and the handle on its
-/// key, are kept for the [`HyperTransport::MAX_BINDINGS`] bindings that were used last, and end with the last handle on the
-/// certificate.
+/// Every binding certificate has TLS configurations and connections of its own, made once and never changed: a
+/// certificate swapped under a live connection would go on being the old one. They are found by the certificate and the
+/// handle on its key, are kept for the [`HyperTransport::MAX_BINDINGS`] bindings that were used last, and end with the
+/// last handle on the certificate.
 ///
 /// Connections belong to the runtime in which they were opened. A runtime that ended takes its connections with it.
 pub struct HyperTransport {
@@ -36,7 +36,7 @@ pub struct HyperTransport {
 const LOCAL_CONNECT: Duration = Duration::from_secs(1);
 
 impl HyperTransport {
-    /// How many bindings keep their connections.
+    /// The maximum number of bindings that keep their connections.
     pub const MAX_BINDINGS: usize = 512;
 
     pub(crate) fn new(
@@ -45,7 +45,7 @@ impl HyperTransport {
         limits: Limits,
     ) -> Result<Self, NetworkError> {
         let trust = ServerTrust::new(roots)?;
-        // An unusable trust store is an error now, not at the first request.
+        // An unusable trust store must be an error now, not at the first request.
         trust.anonymous().map_err(|error| NetworkError::TrustStore { reason: Cause::new(error) })?;
         let options = Options { limits, proxy, ..Options::default() };
         Ok(Self { trust, options, clients: Clients::new(2 * Self::MAX_BINDINGS) })
@@ -69,7 +69,8 @@ impl HyperTransport {
         Client::new(identity, self.options.clone())
     }
 
-    /// No proxy stands between a program and its platform.
+    /// Creates the client for the platform's own service. It uses no proxy, because none is between a program and its
+    /// platform.
     fn local_client(&self) -> Result<Client, rustls::Error> {
         let limits = self.options.limits;
         let tcp_limit = Some(limits.connect.min(LOCAL_CONNECT));
@@ -77,7 +78,8 @@ impl HyperTransport {
         Ok(Client::new(self.trust.anonymous()?, to_platform))
     }
 
-    /// Without sessions, so that each connection shows the server's certificate.
+    /// Creates the client for a pinned server. It resumes no sessions, so that each connection shows the server's
+    /// certificate.
     fn pinned_client(&self, pin: ServerThumbprint) -> Result<Client, rustls::Error> {
         let identity = ServerTrust::Pinned(pin).anonymous()?.without_sessions();
         Ok(Client::new(identity, Options { limits: self.options.limits, ..Options::default() }))

@@ -1,4 +1,4 @@
-//! How this client reaches the network: proxy, trusted roots, limits.
+//! The network configuration of a client: proxy, trusted roots and limits.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -18,8 +18,9 @@ use crate::transport::HyperTransport;
 ///
 /// Redirects are never followed. Loopback and link-local addresses never go through a proxy.
 ///
-/// Defaults: proxy by `HTTPS_PROXY` (else `ALL_PROXY`) and `NO_PROXY`; the system's trust store (on Linux `SSL_CERT_FILE` is honoured);
-/// connect 5 s; a whole exchange 30 s; answers of at most 1 MiB with headers of at most 64 KiB.
+/// Defaults: proxy by `HTTPS_PROXY` (else `ALL_PROXY`) and `NO_PROXY`; the system's trust store (on Linux
+/// `SSL_CERT_FILE` is honoured); connect 5 s; a whole exchange 30 s; answers of at most 1 MiB with headers of at most
+/// 64 KiB.
 #[derive(Clone, Debug)]
 pub struct Network {
     transport: Arc<HyperTransport>,
@@ -39,12 +40,12 @@ impl Network {
         Ok(SHARED.get_or_init(|| network).clone())
     }
 
-    /// A configuration of one's own, beginning with the defaults.
+    /// Returns a builder that begins with the defaults.
     pub fn builder() -> NetworkBuilder {
         NetworkBuilder { proxy: ProxySource::Environment, roots: None, limits: Limits::default() }
     }
 
-    /// The transport that carries it out; use it to send requests of your own over the same connections.
+    /// The transport with this configuration. Use it to send your own requests over the same connections.
     pub fn transport(&self) -> Arc<HyperTransport> {
         Arc::clone(&self.transport)
     }
@@ -70,7 +71,7 @@ impl fmt::Debug for ProxySource {
         f.write_str(match self {
             Self::Environment => "Environment",
             Self::None => "None",
-            // It may hold a password.
+            // The URL may hold a password.
             Self::Url(_) => "Url(..)",
         })
     }
@@ -96,25 +97,25 @@ impl NetworkBuilder {
         self
     }
 
-    /// How long a connection (TCP, tunnel and TLS together) may take. Default 5 s.
+    /// Sets the time limit for a connection (TCP, tunnel and TLS together). Default 5 s.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.limits.connect = limit;
         self
     }
 
-    /// How long a whole exchange, connection included, may take. Default 30 s.
+    /// Sets the time limit for a whole exchange, connection included. Default 30 s.
     pub fn exchange_timeout(mut self, limit: Duration) -> Self {
         self.limits.exchange = limit;
         self
     }
 
-    /// The largest answer body that is read. Default 1 MiB.
+    /// Sets the size of the largest answer body that is read. Default 1 MiB.
     pub fn max_body_bytes(mut self, limit: usize) -> Self {
         self.limits.body = limit;
         self
     }
 
-    /// Fixes the configuration.
+    /// Builds the configuration.
     ///
     /// # Errors
     /// [`NetworkError`] for a proxy that is not an `http://` URL, roots that are no certificates, or a system without
@@ -140,15 +141,16 @@ impl NetworkBuilder {
     }
 }
 
-/// In each pair the first that is set counts, as curl has it; an empty value means none.
+/// The names of the proxy variables. In each pair the first one that is set counts, as in curl. An empty value means no
+/// proxy.
 const PROXY_VARIABLES: [[&str; 2]; 2] = [["HTTPS_PROXY", "https_proxy"], ["ALL_PROXY", "all_proxy"]];
 
-/// The matcher takes a proxy it cannot read for none, and would go past it.
+/// Refuses an unreadable proxy in the environment. The proxy matcher would ignore it and connect directly.
 fn check_environment(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<(), NetworkError> {
     let set = PROXY_VARIABLES
         .iter()
         .filter_map(|pair| pair.iter().find_map(|name| variable(name).map(|value| (*name, value))));
-    // The second pair counts only where the first has nothing.
+    // The second pair counts only if the first pair has no value.
     let Some((from, url)) = set.into_iter().find(|(_, value)| !value.is_empty()) else { return Ok(()) };
     let url = url.to_str().ok_or(NetworkError::Proxy { from })?;
     let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
@@ -156,7 +158,7 @@ fn check_environment(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> R
 }
 
 fn check_proxy(url: &str) -> Result<(), ()> {
-    // Both readers must agree: the first is strict, the second is the one that connects.
+    // Both parsers must accept the URL: the first is strict, and the connection uses the second.
     let parsed = url::Url::parse(url).map_err(drop)?;
     let readable = url.parse::<http::Uri>().is_ok_and(|uri| uri.authority().is_some());
     let usable = parsed.scheme() == "http" && parsed.host_str().is_some() && readable;
@@ -166,7 +168,8 @@ fn check_proxy(url: &str) -> Result<(), ()> {
 /// The largest file of trusted roots; a system's own has a quarter of a megabyte.
 const MAX_TRUST_FILE: u64 = 16 * 1024 * 1024;
 
-/// What reads the file next reads whatever it is to its end, a device's as well, and does not say which file it was.
+/// Refuses an unusable file of trusted roots. The trust store would read any file to its end, even a device, and its
+/// error would not name the file.
 fn check_trust_file(path: Option<std::ffi::OsString>) -> Result<(), NetworkError> {
     let Some(path) = path else { return Ok(()) };
     let shown = path.to_string_lossy().into_owned();

@@ -1,4 +1,4 @@
-//! A server that is known by the hash of its certificate alone.
+//! The check of a server by the hash of its certificate alone.
 
 use std::error::Error;
 use std::fmt;
@@ -12,8 +12,8 @@ use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureSchem
 
 use crate::crypto::provider;
 
-/// Accepts one certificate. Its name, dates and issuer are not looked at: the platform named the certificate itself.
-/// That the server has its key is checked as for any other.
+/// Accepts one certificate. Its name, dates and issuer are not checked, because the platform named the certificate
+/// itself. The server must prove that it has the key, like any other server.
 #[derive(Debug)]
 pub(super) struct OnlyPinned(ServerThumbprint);
 
@@ -63,7 +63,7 @@ impl ServerCertVerifier for OnlyPinned {
     }
 }
 
-/// Another certificate than the pinned one, on its way through the TLS library's error.
+/// The error of a server with another certificate than the pinned one. The TLS library's error carries it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NotPinned {
     pub(super) pinned: ServerThumbprint,
@@ -71,7 +71,7 @@ pub(super) struct NotPinned {
 }
 
 impl NotPinned {
-    /// Where the TLS library failed because of it.
+    /// Finds this error in an error of the TLS library.
     pub(super) fn beneath(error: &(dyn Error + Send + Sync + 'static)) -> Option<Self> {
         match error.downcast_ref()? {
             rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) => {

@@ -1,4 +1,4 @@
-//! How the certificate of a server is checked, and which certificate the client presents.
+//! The check of a server's certificate, and the certificate that the client presents.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use crate::certificate::Binding;
 use crate::crypto::provider;
 use crate::error::NetworkError;
 
-/// How the certificate of a server is judged.
+/// The rule for trusting the certificate of a server.
 #[derive(Clone)]
 pub(super) enum ServerTrust {
     Roots(Arc<RootCertStore>),
     Platform(Arc<rustls_platform_verifier::Verifier>),
-    /// One certificate, and no authority beside it.
+    /// Only this certificate is trusted, whoever signed it.
     Pinned(ServerThumbprint),
 }
 
@@ -33,12 +33,12 @@ impl ServerTrust {
         }
     }
 
-    /// Presents no certificate.
+    /// Returns an identity that presents no certificate.
     pub(super) fn anonymous(&self) -> Result<Identity, rustls::Error> {
         Ok(Identity::anonymous(self.config()?))
     }
 
-    /// Presents the certificate of `binding`.
+    /// Returns an identity that presents the certificate of `binding`.
     pub(super) fn presenting(&self, binding: &Binding) -> Result<Identity, rustls::Error> {
         let key = Arc::clone(binding.certificate().certified_key());
         Ok(Identity::presenting(self.config()?, key))
