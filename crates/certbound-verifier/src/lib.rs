@@ -11,7 +11,7 @@
 //!  issuer's JWKS ─► KeySet ───────────────┘
 //! ```
 //!
-//! # The house
+//! # Floors
 //!
 //! A newcomer to the source begins in `verifier.rs`. A module imports from its own folder and from the floors below it, never
 //! from its own floor or from above; `cargo xtask layering` reads this drawing and checks it.
