@@ -59,7 +59,7 @@ impl<T> Guarded<T> {
     }
 
     /// Returns an error if the client has taken too long to send a head, or to begin one. If it has not, the task is
-    /// woken when that time is over.
+    /// woken when that time limit ends.
     fn is_late(&mut self, context: &mut Context<'_>) -> Option<io::Error> {
         let (places, moment) = (self.seat.places(), self.seat.activity().moment());
         let (limit, what) = match moment.phase {
