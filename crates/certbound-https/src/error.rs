@@ -8,6 +8,7 @@ use certbound_core::cause::Cause;
 
 /// The part of an exchange that took too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Phase {
     /// TCP, proxy tunnel and TLS.
     Connect,

@@ -1,30 +1,11 @@
 //! The failures of the network.
 
-use std::fmt;
 use std::time::Duration;
-use strum::EnumProperty as _;
 
 use certbound_core::cause::Cause;
 use certbound_core::managed_identity::ServerThumbprint;
-
-/// The phase that took too long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Phase {
-    /// TCP, proxy tunnel and TLS.
-    Connect,
-    /// From the request to the end of the answer.
-    Exchange,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Connect => "connecting",
-            Self::Exchange => "the exchange",
-        })
-    }
-}
+pub use certbound_https::Phase;
+use strum::EnumProperty as _;
 
 /// An alert by which the other side ended TLS, by its number (RFC 8446, section 6.2).
 ///

@@ -16,7 +16,7 @@ use super::pinned::NotPinned;
 use super::trust::ServerTrust;
 use super::{Answer, TlsFacts, Transport, Via};
 use crate::certificate::Binding;
-use crate::error::{NetworkError, Phase, TransportError};
+use crate::error::{NetworkError, TransportError};
 
 /// The transport that sends real HTTPS over TCP.
 ///
@@ -104,13 +104,7 @@ impl Transport for HyperTransport {
 fn explain(host: String, error: https::Error) -> TransportError {
     match error {
         https::Error::NotHttps => TransportError::NotHttps,
-        https::Error::TimedOut { phase, limit } => {
-            let phase = match phase {
-                https::Phase::Connect => Phase::Connect,
-                https::Phase::Exchange => Phase::Exchange,
-            };
-            TransportError::TimedOut { host, phase, limit }
-        }
+        https::Error::TimedOut { phase, limit } => TransportError::TimedOut { host, phase, limit },
         https::Error::Connect { reason } => TransportError::Connect { host, reason },
         // The configuration refuses such a proxy, so this does not occur.
         https::Error::ProxyKind => TransportError::Proxy { host, reason: Cause::new(error) },
