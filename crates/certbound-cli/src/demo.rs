@@ -17,7 +17,7 @@ mod watched;
 
 use std::path::Path;
 
-use certbound::{Clock as _, SystemClock};
+use certbound::clock::{Clock as _, SystemClock};
 use certbound_emulator::Fault;
 use serde::Serialize;
 

@@ -4,11 +4,14 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use certbound::{
-    AssertionError, AuthorityUrlError, BindingCertificateError, BuildError, Error, IdentityIdError, Leg,
-    ManagedIdentityBuildError, NetworkError, PlatformError, RegionError, ScopeError, StateError, TenantError,
+use certbound::Error;
+use certbound::authority::{AuthorityUrlError, RegionError, TenantError};
+use certbound::error::{
+    AssertionError, BindingCertificateError, BuildError, Leg, NetworkError, PlatformError, StateError,
     TransportError,
 };
+use certbound::managed_identity::{IdentityIdError, ManagedIdentityBuildError};
+use certbound::resource::ScopeError;
 use certbound_core::endpoint::EndpointError;
 use certbound_core::refusal::without_tokens;
 pub(crate) use certbound_core::shown::one_line as one;
@@ -248,11 +251,11 @@ mod tests {
         assert_eq!(transport(TransportError::CertificateNotRequested { host: host() }), REFUSED);
         assert_eq!(transport(TransportError::NotHttps), USAGE);
         assert_eq!(transport(TransportError::Connect { host: host(), reason: "no route".into() }), NETWORK);
-        let misuse = Error::Misuse { leg: None, what: certbound::Misuse::AssertionSpent };
+        let misuse = Error::Misuse { leg: None, what: certbound::error::Misuse::AssertionSpent };
         assert_eq!(Failure::of_client(&misuse).exit, USAGE);
         let peer = Error::PeerMisbehaved {
             leg: Some(Leg::One),
-            what: certbound::PeerMisbehaved::AssertionNotBound,
+            what: certbound::error::PeerMisbehaved::AssertionNotBound,
             target: None,
         };
         assert_eq!((Failure::of_client(&peer).exit, Failure::of_client(&peer).leg), (REFUSED, Some(1)));

@@ -5,7 +5,8 @@ mod secret_service;
 
 use std::time::Duration;
 
-use certbound::{SealedStore, SealingKey, StateDirectory, StoreError};
+use certbound::cache::{SealedStore, SealingKey, StoreError};
+use certbound::state::StateDirectory;
 
 use crate::flags::CacheKeyFlag;
 

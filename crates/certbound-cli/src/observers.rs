@@ -5,7 +5,7 @@ mod witness;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use certbound::{ObservedRequest, ObservedValue, Observer};
+use certbound::observe::{ObservedRequest, ObservedValue, Observer};
 
 pub(crate) use self::seen::Seen;
 pub(crate) use self::witness::{Witness, Witnessed};

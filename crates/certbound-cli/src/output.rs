@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
-use certbound::{BearerToken, Binding, BoundToken, JwtPopReport, Secret, UnixTime};
+use certbound::certificate::Binding;
+use certbound::observe::JwtPopReport;
+use certbound::{BearerToken, BoundToken, Secret, UnixTime};
 use certbound_core::shown::{self, lines};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -154,7 +156,7 @@ impl Token {
         }
     }
 
-    pub(crate) fn details(&self) -> certbound::Details {
+    pub(crate) fn details(&self) -> certbound::token::Details {
         match self {
             Self::Bound(token) => token.details(),
             Self::Bearer(token) => token.details(),
@@ -236,7 +238,10 @@ impl<'a> TokenResult<'a> {
             scopes: details.scopes.clone(),
             endpoint: details.endpoint.clone(),
             region: details.region.as_ref().map(|region| region.as_str().to_owned()),
-            from_cache: matches!(details.source, certbound::Source::Cache | certbound::Source::Store),
+            from_cache: matches!(
+                details.source,
+                certbound::cache::Source::Cache | certbound::cache::Source::Store
+            ),
             correlation_id: details.correlation_id.to_string(),
             binding_observed: details.binding_observed,
             binding_certificate: token
@@ -350,7 +355,7 @@ pub(crate) fn filled(length: usize, before: &str, secret: &str, after: &str) -> 
     text
 }
 
-pub(crate) fn leg_name(leg: Option<certbound::Leg>) -> String {
+pub(crate) fn leg_name(leg: Option<certbound::error::Leg>) -> String {
     leg.map_or_else(|| "token request".to_owned(), |leg| format!("Leg {}", number(leg)))
 }
 

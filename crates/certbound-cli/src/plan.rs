@@ -14,7 +14,8 @@ mod two_legs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use certbound::{Error, Network, Observer, ResourceScope, TokenSource};
+use certbound::observe::Observer;
+use certbound::{Error, Network, ResourceScope, TokenSource};
 
 pub(crate) use self::assertion::stand_in;
 pub(crate) use self::authority::scope;

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use certbound::{Answer, TlsFacts, Transport, TransportError, Via};
+use certbound::Transport;
+use certbound::error::TransportError;
+use certbound::transport::{Answer, TlsFacts, Via};
 
 /// A transport that answers by a function of the request, and records every request.
 #[derive(Clone)]

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use certbound::{Clock, UnixTime};
+use certbound::UnixTime;
+use certbound::clock::Clock;
 
 /// The number of turns that other tasks get before `wait` moves the time.
 const TURNS: usize = 100;

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use certbound::{Answer, Transport, TransportError, Via};
+use certbound::Transport;
+use certbound::error::TransportError;
+use certbound::transport::{Answer, Via};
 use tokio::sync::Notify;
 
 use crate::memory::MemoryTransport;

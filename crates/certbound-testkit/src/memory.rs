@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use certbound::{Answer, Phase, TlsFacts, Transport, TransportError, Via};
+use certbound::Transport;
+use certbound::error::{Phase, TransportError};
+use certbound::transport::{Answer, TlsFacts, Via};
 use certbound_emulator::{Emulator, FaultEffect, IMDS_HOST};
 use http::header::HOST;
 
 use crate::clock::ManualClock;
-use certbound::Clock as _;
+use certbound::clock::Clock as _;
 
 /// Hands requests to an emulator in memory, in the form in which its sockets receive them.
 #[derive(Clone)]
@@ -77,7 +79,7 @@ impl Transport for MemoryTransport {
                 Err(TransportError::TimedOut { host, phase: Phase::Exchange, limit: *limit })
             }
             None => {
-                let presented = via.binding().map(certbound::Binding::thumbprint);
+                let presented = via.binding().map(certbound::certificate::Binding::thumbprint);
                 Ok(Answer {
                     response,
                     tls: TlsFacts { certificate_requested: asks, presented, resumed: false },

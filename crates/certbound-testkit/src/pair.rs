@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, LazyLock};
 
+use certbound::credential::{ByAssertion, ByCertificate, NoCredential};
+use certbound::managed_identity::{IdentityId, ManagedIdentityBuilder};
 use certbound::{
-    Authority, BindingCertificate, ByAssertion, ByCertificate, Client, ClientBuilder, IdentityId,
-    ManagedIdentity, ManagedIdentityBuilder, NoCredential, Region, TenantId, UnixTime,
+    Authority, BindingCertificate, Client, ClientBuilder, ManagedIdentity, Region, TenantId, UnixTime,
 };
 use certbound_emulator::world::builtin;
 use certbound_emulator::{ClientIdentity, Emulator, EmulatorKeys, IssueOptions, World};
@@ -125,6 +126,6 @@ struct EmulatorClock(ManualClock);
 
 impl certbound_emulator::clock::Clock for EmulatorClock {
     fn now(&self) -> UnixTime {
-        certbound::Clock::now(&self.0)
+        certbound::clock::Clock::now(&self.0)
     }
 }

@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
+use certbound::certificate::Binding;
+use certbound::credential::{AssertionRequest, ByCertificate, Leg1};
+use certbound::observe::{JwtPopReport, ObservedRequest};
 use certbound::{
-    AssertionRequest, Authority, Binding, BindingCertificate, BoundAssertion, ByCertificate, Client, Cloud,
-    Error, JwtPopReport, Leg1, ObservedRequest, Region, ResourceScope, TenantId,
+    Authority, BindingCertificate, BoundAssertion, Client, Cloud, Error, Region, ResourceScope, TenantId,
 };
 
 /// The provider of the assertions. It also holds the certificate.

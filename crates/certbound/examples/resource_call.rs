@@ -4,7 +4,8 @@
 //! challenge once, with a new token.
 
 use bytes::Bytes;
-use certbound::{Authority, BindingCertificate, CallFacts, Client, Cloud, Region, ResourceScope, TenantId};
+use certbound::resource::CallFacts;
+use certbound::{Authority, BindingCertificate, Client, Cloud, Region, ResourceScope, TenantId};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -2,7 +2,8 @@
 //!
 //! In your own crate, `certbound-emulator` and `certbound-testkit` are dev-dependencies, and the test stands in `tests/`.
 
-use certbound::{Client, Cloud, Credential, Error, ResourceScope};
+use certbound::credential::Credential;
+use certbound::{Client, Cloud, Error, ResourceScope};
 use certbound_testkit::Pair;
 
 /// The code under test: it reports whether the cached token is still returned.

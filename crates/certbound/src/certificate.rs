@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use certbound_core::cause::Cause;
-use certbound_core::certificate::{CertificateChain, Thumbprint};
+pub use certbound_core::certificate::{CertificateChain, Thumbprint};
 use certbound_core::secret::Secret;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
@@ -49,7 +49,7 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 ///
 /// let from_one_file = BindingCertificate::from_pem_file("app.pem")?;
 /// println!("{}", from_one_file.thumbprint());
-/// # Ok::<(), certbound::BindingCertificateError>(())
+/// # Ok::<(), certbound::error::BindingCertificateError>(())
 /// ```
 #[derive(Clone)]
 pub struct BindingCertificate {

@@ -15,8 +15,9 @@ use certbound_core::secret::Secret;
 pub use self::builder::ClientBuilder;
 pub use self::leg1::AcquireLeg1;
 pub use self::workload_identity::{WorkloadIdentity, WorkloadIdentityError};
+use crate::acquire::ClientCore;
 use crate::acquire::token_service::TokenService;
-use crate::acquire::{Acquire, ClientCore};
+pub use crate::acquire::{Acquire, AcquireFuture};
 use crate::background::Background;
 use crate::certificate::{Binding, Blame};
 use crate::credential::{

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use certbound_core::time::UnixTime;
+pub use certbound_core::time::UnixTime;
 
 /// The time source of a client. Implement it to run against your own clock, for example in tests.
 pub trait Clock: Send + Sync + 'static {

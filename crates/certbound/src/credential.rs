@@ -9,7 +9,7 @@ pub(crate) mod signed_assertion;
 mod unbound;
 
 use certbound_core::certificate::Thumbprint;
-use certbound_core::secret::Secret;
+pub use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
 pub use self::assertion::BoundAssertion;

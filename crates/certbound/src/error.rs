@@ -3,7 +3,7 @@
 mod assertion;
 mod build;
 mod certificate;
-mod machine_key;
+pub(crate) mod machine_key;
 mod misuse;
 mod network;
 mod peer;
@@ -18,17 +18,21 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use certbound_core::cause::Cause;
 use certbound_core::endpoint::TokenEndpoint;
+pub use certbound_core::managed_identity::MachineError;
 use certbound_core::own_secrets::OwnSecrets;
-use certbound_core::refusal::AuthorityError;
+pub use certbound_core::refusal::AuthorityError;
 use certbound_core::region::Region;
+pub use certbound_core::response::MalformedAnswer;
 use certbound_core::shown::OneLine;
 use certbound_core::tenant::TenantId;
 
 pub use self::assertion::AssertionError;
 pub use self::build::BuildError;
 pub use self::certificate::BindingCertificateError;
-pub use self::machine_key::{KeyError, KeyStrength};
+pub use self::machine_key::KeyError;
+pub(crate) use self::machine_key::KeyStrength;
 pub use self::misuse::Misuse;
 pub use self::network::NetworkError;
 pub use self::peer::PeerMisbehaved;

@@ -27,13 +27,17 @@
 //! # }
 //! ```
 //!
+//! # Modules
+//!
+//! The root has the names that most programs need. Each module below has all names of its topic.
+//!
 //! # Floors
 //!
 //! Start reading the source in `acquire.rs`. A module imports only from its own folder and from the floors below it,
 //! never from its own floor or from floors above. `cargo xtask layering` reads this drawing and checks it.
 //!
 //! ```text
-//! 10  lib.rs                         the public names
+//! 10  lib.rs                         the names that most programs need
 //!  9  token_source.rs                any source of tokens, chosen at run time
 //!  8  resource/                      call a resource with a token
 //!  7  client/  managed_identity/     the sources of tokens
@@ -43,79 +47,43 @@
 //!  3  transport/                     one HTTP request, its answer, the facts of TLS
 //!  2  certificate/  observe.rs  state/
 //!                                    binding certificates, observers, files
-//!  1  error/  background.rs  clock.rs  correlation.rs  crypto.rs  rejected.rs
-//!                                    errors, and code that every floor uses
+//!  1  authority.rs  background.rs  clock.rs  correlation.rs  crypto.rs  error/  rejected.rs
+//!                                    authorities, errors, and code that every floor uses
 //! ```
 #![forbid(unsafe_code)]
 
 mod acquire;
+pub mod authority;
 mod background;
-mod cache;
-mod certificate;
-mod client;
-mod clock;
+pub mod cache;
+pub mod certificate;
+pub mod client;
+pub mod clock;
 mod correlation;
-mod credential;
+pub mod credential;
 mod crypto;
-mod error;
-mod managed_identity;
-mod observe;
+pub mod error;
+pub mod managed_identity;
+pub mod observe;
 mod rejected;
-mod resource;
-mod state;
-mod token;
+pub mod resource;
+pub mod state;
+pub mod token;
 mod token_source;
-mod transport;
+pub mod transport;
 
-pub use certbound_core::authority::{Authority, AuthorityKind, AuthorityUrlError};
-pub use certbound_core::cause::Cause;
-pub use certbound_core::certificate::{CertificateChain, Thumbprint};
-pub use certbound_core::environment::Cloud;
-pub use certbound_core::instance::{InstanceError, InstanceMetadata};
-pub use certbound_core::managed_identity::{
-    IdentityId, IdentityIdError, MachineError, MachineSource, ServerThumbprint, ServerThumbprintError,
-};
-pub use certbound_core::refusal::AuthorityError;
-pub use certbound_core::region::{Region, RegionError};
-pub use certbound_core::response::MalformedAnswer;
-pub use certbound_core::scope::{ResourceScope, ScopeError};
-pub use certbound_core::secret::Secret;
-pub use certbound_core::tenant::{TenantError, TenantId};
-pub use certbound_core::time::UnixTime;
-
-pub use crate::acquire::{Acquire, AcquireFuture};
-pub use crate::cache::{
-    CacheStatistics, SealedStore, SealingKey, Source, StoreEntry, StoreError, StoreKey, TokenCache,
-    TokenStore,
-};
-pub use crate::certificate::{
-    Binding, BindingCertificate, Blame, CertificateEvent, CertificateSource, CertificateWatch, WatchError,
-    WatchedCertificate,
-};
-pub use crate::client::{AcquireLeg1, Client, ClientBuilder, WorkloadIdentity, WorkloadIdentityError};
-pub use crate::clock::{Clock, SystemClock};
-pub use crate::correlation::{CorrelationId, NotACorrelationId};
-pub use crate::credential::{
-    AssertionFile, AssertionRequest, Binds, BoundAssertion, ByAssertion, ByCertificate, BySecret,
-    ByUnboundAssertion, Credential, Leg1, NoCredential, UnboundAssertions, leg1_fn, unbound_fn,
-};
-pub use crate::error::{
-    AssertionError, BindingCertificateError, BuildError, Error, KeyError, KeyStrength, Leg, Misuse,
-    NetworkError, NoImds, PeerMisbehaved, Phase, PlatformError, ProbeFailure, ProviderError, RequestTarget,
-    StateError, TlsAlert, TransportError,
-};
-pub use crate::managed_identity::{
-    AcquireMachineLeg1, Attestation, AttestationRequest, Capabilities, EnvironmentError, ImdsVersion,
-    KeyProvider, MachineCertificates, MachineKey, MachineSigner, ManagedIdentity, ManagedIdentityBuildError,
-    ManagedIdentityBuilder, SoftwareKeys,
-};
-pub use crate::observe::{Check, JwtPop, JwtPopReport, LegReport, ObservedRequest, ObservedValue, Observer};
-pub use crate::rejected::TokenHash;
-pub use crate::resource::{CallFacts, Resource, ResourceProfile};
-pub use crate::state::StateDirectory;
-pub use crate::token::{BearerToken, BoundToken, Details, Scheme};
+pub use crate::authority::{Authority, Cloud, Region, TenantId};
+pub use crate::cache::TokenCache;
+pub use crate::certificate::{BindingCertificate, Thumbprint, WatchedCertificate};
+pub use crate::client::{Acquire, Client, ClientBuilder, WorkloadIdentity};
+pub use crate::clock::UnixTime;
+pub use crate::credential::{BoundAssertion, Secret};
+pub use crate::error::Error;
+pub use crate::managed_identity::ManagedIdentity;
+pub use crate::resource::{Resource, ResourceScope};
+pub use crate::token::{BearerToken, BoundToken};
 pub use crate::token_source::{AnyClient, TokenSource};
-pub use crate::transport::{Answer, HyperTransport, Network, NetworkBuilder, TlsFacts, Transport, Via};
+pub use crate::transport::{Network, Transport};
 
 /// Compiles the examples of the page on managed identities as documentation tests.
 #[cfg(doctest)]

@@ -25,7 +25,7 @@ mod retry;
 use std::fmt;
 use std::sync::Arc;
 
-use certbound_core::managed_identity::{IdentityId, MachineSource};
+pub use certbound_core::managed_identity::{IdentityId, IdentityIdError, MachineSource};
 use certbound_core::scope::ResourceScope;
 use tokio::sync::Semaphore;
 
@@ -45,7 +45,8 @@ pub(crate) use self::platform::Platform;
 use crate::acquire::{Acquire, Context};
 use crate::background::Background;
 use crate::cache::single_flight::SingleFlight;
-use crate::error::{KeyStrength, PlatformError};
+use crate::error::PlatformError;
+pub use crate::error::machine_key::KeyStrength;
 use crate::token::{BearerToken, BoundToken};
 
 /// A managed identity of the machine or platform on which this program runs. It is cheap to clone.

@@ -1,4 +1,5 @@
-//! Observers, which see requests before they are sent, and the report on `jwt-pop`, which is one of them.
+//! Observers, which see requests before they are sent, and the report on `jwt-pop`, which is one of them. Also the id by
+//! which a call can be found in the service's logs.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -7,6 +8,7 @@ use std::time::Duration;
 use certbound_core::certificate::Thumbprint;
 use certbound_core::credential::JWT_POP;
 
+pub use crate::correlation::{CorrelationId, NotACorrelationId};
 use crate::error::Leg;
 
 /// An observer of token requests. It cannot change a request.

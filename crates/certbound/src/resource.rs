@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use certbound_core::scope::ResourceScope;
+pub use certbound_core::scope::{ResourceScope, ScopeError};
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use zeroize::Zeroizing;
@@ -30,7 +30,8 @@ use crate::transport::{AnyTransport, TlsFacts, Via};
 /// does not stream: bodies are complete in memory, and the network configuration limits the size of answers.
 ///
 /// ```no_run
-/// # async fn example(leg2: certbound::Client<certbound::ByAssertion>) -> Result<(), Box<dyn std::error::Error>> {
+/// # use certbound::credential::ByAssertion;
+/// # async fn example(leg2: certbound::Client<ByAssertion>) -> Result<(), Box<dyn std::error::Error>> {
 /// use bytes::Bytes;
 /// use certbound::{Cloud, ResourceScope};
 ///
@@ -110,7 +111,8 @@ impl Resource {
     ///
     /// # Errors
     /// The errors of an acquisition, and [`Error::Transport`].
-    /// [`CertificateNotRequested`](crate::TransportError::CertificateNotRequested) means that the token was not sent.
+    /// [`CertificateNotRequested`](crate::error::TransportError::CertificateNotRequested) means that the token was not
+    /// sent.
     pub async fn call(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
         let host = check(&request)?.to_owned();
         let token = self.token().await?;

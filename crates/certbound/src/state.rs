@@ -19,13 +19,16 @@ use crate::error::StateError;
 
 /// A folder that only its owner can read, for files that the next process needs. It is cheap to clone.
 ///
-/// It writes nothing by itself: pass it to [`MachineCertificates::kept_in`](crate::MachineCertificates::kept_in) and
-/// [`SoftwareKeys::kept_in`](crate::SoftwareKeys::kept_in). Several processes may share it: each file is replaced as a
-/// whole, under a lock. A file that is damaged, or that belongs to another user, is ignored with a warning and
-/// replaced. It exists on Unix only.
+/// It writes nothing by itself: pass it to
+/// [`MachineCertificates::kept_in`](crate::managed_identity::MachineCertificates::kept_in) and
+/// [`SoftwareKeys::kept_in`](crate::managed_identity::SoftwareKeys::kept_in). Several processes may share it: each file
+/// is replaced as a whole, under a lock. A file that is damaged, or that belongs to another user, is ignored with a
+/// warning and replaced. It exists on Unix only.
 ///
 /// ```no_run
-/// use certbound::{MachineCertificates, ManagedIdentity, SoftwareKeys, StateDirectory};
+/// use certbound::ManagedIdentity;
+/// use certbound::managed_identity::{MachineCertificates, SoftwareKeys};
+/// use certbound::state::StateDirectory;
 ///
 /// let state = StateDirectory::open("/var/lib/my-service/certbound")?;
 /// let identity = ManagedIdentity::system_assigned()

@@ -13,6 +13,7 @@ use crate::cache::{CachedToken, Entry, Kind, Obtained, Source};
 use crate::certificate::Binding;
 use crate::correlation::CorrelationId;
 use crate::observe::LegReport;
+pub use crate::rejected::TokenHash;
 use crate::transport::AnyTransport;
 
 /// An access token that is usable only on a TLS connection with its certificate (`token_type=mtls_pop`; RFC 8705).

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use certbound_core::certificate::Thumbprint;
-use certbound_core::managed_identity::ServerThumbprint;
+pub use certbound_core::managed_identity::{ServerThumbprint, ServerThumbprintError};
 
 pub use self::hyper::HyperTransport;
 pub use self::network::{Network, NetworkBuilder};

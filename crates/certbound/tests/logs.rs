@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use certbound::{
-    Attestation, AttestationRequest, Clock as _, Cloud, IdentityId, MachineCertificates, ManagedIdentity,
-    ResourceScope, Secret, SoftwareKeys, StateDirectory, UnixTime,
+use certbound::clock::Clock as _;
+use certbound::managed_identity::{
+    Attestation, AttestationRequest, IdentityId, MachineCertificates, SoftwareKeys,
 };
+use certbound::state::StateDirectory;
+use certbound::{Cloud, ManagedIdentity, ResourceScope, Secret, UnixTime};
 use certbound_testkit::emulator::{Emulator, PLATFORM_SECRET, World};
 use certbound_testkit::{CapturedLogs, Pair};
 

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use certbound::credential::{ByAssertion, BySecret};
+use certbound::error::TransportError;
+use certbound::transport::{Answer, TlsFacts, Via};
 use certbound::{
-    Answer, Authority, BindingCertificate, ByAssertion, BySecret, Client, ResourceScope, Secret, TenantId,
-    TlsFacts, TokenCache, Transport, TransportError, Via,
+    Authority, BindingCertificate, Client, ResourceScope, Secret, TenantId, TokenCache, Transport,
 };
 
 use crate::INSIDE;

@@ -5,7 +5,8 @@ mod request;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use certbound::{AnyClient, BoundToken, Network, ResourceScope, TokenSource as _, Transport, Via};
+use certbound::transport::Via;
+use certbound::{AnyClient, BoundToken, Network, ResourceScope, TokenSource as _, Transport};
 use certbound_core::own_secrets::OwnSecrets;
 use certbound_core::shown::lines;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};

@@ -1,6 +1,6 @@
 //! `capabilities`: prints what this machine's managed identity can do.
 
-use certbound::Capabilities;
+use certbound::managed_identity::Capabilities;
 use serde_json::json;
 
 use crate::failure::Failure;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use certbound::{Answer, Error, Leg, PlatformError, Transport, TransportError, Via};
+use certbound::error::{Leg, PlatformError, TransportError};
+use certbound::transport::{Answer, Via};
+use certbound::{Error, Transport};
 use serde_json::{Map, Value, json};
 
 use crate::failure::{Failure, number, one};

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use certbound::{JwtPopReport, ResourceScope, Source};
+use certbound::ResourceScope;
+use certbound::cache::Source;
+use certbound::observe::JwtPopReport;
 
 use super::dry_run::{DryRun, NeverTransport, stopped};
 use crate::failure::Failure;

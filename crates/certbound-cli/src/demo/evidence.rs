@@ -1,6 +1,7 @@
 //! The results of the run that the checklist examines. A *scene* is one step of the demo.
 
-use certbound::{BoundAssertion, BoundToken, CallFacts, Thumbprint};
+use certbound::resource::CallFacts;
+use certbound::{BoundAssertion, BoundToken, Thumbprint};
 use certbound_core::jws;
 use certbound_emulator::JournalEntry;
 
@@ -169,13 +170,13 @@ impl TokenSeen {
         Self::of(token.secret().expose(), &token.details(), None)
     }
 
-    fn of(text: &str, details: &certbound::Details, binding: Option<Thumbprint>) -> Self {
+    fn of(text: &str, details: &certbound::token::Details, binding: Option<Thumbprint>) -> Self {
         Self {
             token_type: details.token_type.clone(),
             scopes: details.scopes.clone(),
             scopes_granted: details.scopes_granted,
             tenant: details.tenant.clone(),
-            from_cache: details.source == certbound::Source::Cache,
+            from_cache: details.source == certbound::cache::Source::Cache,
             digest: digest(text),
             confirmation: confirmation(text),
             binding,

@@ -3,9 +3,12 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use certbound::certificate::Binding;
+use certbound::credential::{ByAssertion, ByCertificate, Leg1};
+use certbound::transport::Via;
 use certbound::{
-    Authority, BearerToken, Binding, BoundAssertion, BoundToken, ByAssertion, ByCertificate, Client, Cloud,
-    Error, Leg1, ManagedIdentity, Region, ResourceScope, TenantId, Transport as _, Via,
+    Authority, BearerToken, BoundAssertion, BoundToken, Client, Cloud, Error, ManagedIdentity, Region,
+    ResourceScope, TenantId, Transport as _,
 };
 use certbound_core::credential::{ClientProof, JWT_BEARER, JWT_POP};
 use certbound_core::endpoint::{Channel, Flow};

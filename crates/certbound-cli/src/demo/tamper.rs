@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use certbound::{Answer, HyperTransport, Transport, TransportError, Via};
+use certbound::Transport;
+use certbound::error::TransportError;
+use certbound::transport::{Answer, HyperTransport, Via};
 use http::Uri;
 
 /// The change of the client's token requests, or of the arguments of a command.

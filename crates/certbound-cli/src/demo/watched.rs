@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use certbound::{AssertionRequest, Binding, BoundAssertion, Error, Leg1};
+use certbound::certificate::Binding;
+use certbound::credential::{AssertionRequest, Leg1};
+use certbound::{BoundAssertion, Error};
 
 use super::evidence::{AssertionSeen, Provided};
 use super::run::said;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use certbound::MachineSource;
+use certbound::managed_identity::MachineSource;
 use clap::{Args, ValueEnum};
 
 use super::switch;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use certbound::SealingKey;
+use certbound::cache::SealingKey;
 use secret_service::{EncryptionType, Error, SecretService};
 use zeroize::Zeroizing;
 

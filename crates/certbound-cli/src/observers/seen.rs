@@ -1,7 +1,9 @@
 //! A request in the form in which it is printed. It contains no secret.
 
 use bytes::Bytes;
-use certbound::{Leg, ObservedRequest, Thumbprint};
+use certbound::Thumbprint;
+use certbound::error::Leg;
+use certbound::observe::ObservedRequest;
 
 use crate::output::leg_name;
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use certbound::{Answer, Transport, TransportError, Via};
+use certbound::Transport;
+use certbound::error::TransportError;
+use certbound::transport::{Answer, Via};
 
 use super::Seen;
 

@@ -3,7 +3,9 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use certbound::{Binding, BindingCertificate, BoundAssertion, Clock as _, Cloud, Secret, SystemClock};
+use certbound::certificate::Binding;
+use certbound::clock::{Clock as _, SystemClock};
+use certbound::{BindingCertificate, BoundAssertion, Cloud, Secret};
 use certbound_core::jws;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;

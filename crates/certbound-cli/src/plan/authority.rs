@@ -1,6 +1,7 @@
 //! The authority: a host and a tenant, in one flag or in two.
 
-use certbound::{Authority, Client, ClientBuilder, NoCredential, ResourceScope, TenantId, Transport};
+use certbound::credential::NoCredential;
+use certbound::{Authority, Client, ClientBuilder, ResourceScope, TenantId, Transport};
 
 use super::{Reach, region};
 use crate::failure::Failure;
@@ -54,7 +55,7 @@ fn at_host(url: &str, tenant: Option<TenantId>) -> Result<Authority, Failure> {
     match (names_tenant, tenant) {
         (false, Some(tenant)) => Ok(Authority::parse(&format!("{}/{tenant}", url.trim_end_matches('/')))?),
         (false, None) => match Authority::parse(&url) {
-            Err(certbound::AuthorityUrlError::PathRequired { .. }) => Err(Usage::NoTenant.into()),
+            Err(certbound::authority::AuthorityUrlError::PathRequired { .. }) => Err(Usage::NoTenant.into()),
             other => Ok(other?),
         },
         (true, tenant) => {

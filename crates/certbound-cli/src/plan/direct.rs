@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use certbound::{AnyClient, AssertionFile, ByCertificate, Client, Secret, Transport};
+use certbound::credential::{AssertionFile, ByCertificate};
+use certbound::{AnyClient, Client, Secret, Transport};
 
 use super::authority::{authority, builder};
 use super::{Kind, Plan, Prover, Reach, assertion, certificate, machine};

@@ -1,9 +1,8 @@
 //! Managed identities of the machine on which this program runs.
 
-use certbound::{
-    IdentityId, MachineCertificates, ManagedIdentity, ManagedIdentityBuilder, SoftwareKeys, StateDirectory,
-    TokenCache, Transport,
-};
+use certbound::managed_identity::{IdentityId, MachineCertificates, ManagedIdentityBuilder, SoftwareKeys};
+use certbound::state::StateDirectory;
+use certbound::{ManagedIdentity, TokenCache, Transport};
 
 use super::{Kind, Prover, Reach};
 use crate::failure::Failure;

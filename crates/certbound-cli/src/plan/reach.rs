@@ -5,7 +5,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use certbound::{SealedStore, StateDirectory, TokenCache};
+use certbound::TokenCache;
+use certbound::cache::SealedStore;
+use certbound::state::StateDirectory;
 
 use super::Prover;
 use crate::failure::Failure;

@@ -1,8 +1,9 @@
 //! The two-leg flow: Leg 1 by a certificate or a managed identity, or an assertion from elsewhere.
 
+use certbound::certificate::Binding;
+use certbound::credential::{ByAssertion, ByCertificate, Leg1};
 use certbound::{
-    AnyClient, Authority, Binding, BindingCertificate, ByAssertion, ByCertificate, Client, Leg1,
-    ManagedIdentity, Secret, TenantId, Transport,
+    AnyClient, Authority, BindingCertificate, Client, ManagedIdentity, Secret, TenantId, Transport,
 };
 
 use super::authority::{authority, builder};

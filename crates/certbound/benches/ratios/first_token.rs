@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use certbound::{KeyProvider as _, ResourceScope, SoftwareKeys};
+use certbound::ResourceScope;
+use certbound::managed_identity::{KeyProvider as _, SoftwareKeys};
 use certbound_core::managed_identity::{CertificationRequest, IssuedCredential, PlatformMetadata};
 use criterion::{BatchSize, Criterion, SamplingMode};
 use http::Request;

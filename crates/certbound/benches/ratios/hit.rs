@@ -5,7 +5,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use certbound::{ResourceScope, Source};
+use certbound::ResourceScope;
+use certbound::cache::Source;
 use criterion::Criterion;
 
 use crate::support::server::{Keep, Key, Server};

@@ -2,7 +2,9 @@
 
 use std::hint::black_box;
 
-use certbound::{IdentityId, ResourceScope, Source};
+use certbound::ResourceScope;
+use certbound::cache::Source;
+use certbound::managed_identity::IdentityId;
 use certbound_testkit::Pair;
 use criterion::Criterion;
 

@@ -5,7 +5,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use certbound::{BySecret, Client, ResourceScope, Source, TokenCache};
+use certbound::cache::Source;
+use certbound::credential::BySecret;
+use certbound::{Client, ResourceScope, TokenCache};
 use foldhash::quality::RandomState;
 use futures_util::FutureExt as _;
 

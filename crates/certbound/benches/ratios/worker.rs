@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
 use std::time::Duration;
 
-use certbound::{ManagedIdentityBuilder, ResourceScope, SoftwareKeys};
+use certbound::ResourceScope;
+use certbound::managed_identity::{ManagedIdentityBuilder, SoftwareKeys};
 use tokio::runtime::Runtime;
 
 use crate::support::emulated::Emulated;

@@ -33,7 +33,8 @@ pub use self::sealing_key::SealingKey;
 /// ```
 /// use std::collections::HashMap;
 /// use std::sync::Mutex;
-/// use certbound::{StoreEntry, StoreError, StoreKey, TokenCache, TokenStore};
+/// use certbound::TokenCache;
+/// use certbound::cache::{StoreEntry, StoreError, StoreKey, TokenStore};
 ///
 /// #[derive(Default)]
 /// struct InAMap(Mutex<HashMap<StoreKey, StoreEntry>>);

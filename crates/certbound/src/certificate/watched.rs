@@ -39,7 +39,7 @@ use crate::clock::{Clock, SystemClock};
 ///     .on_event(|event| eprintln!("{event}"))
 ///     .start()?;
 /// println!("{}", certificate.current().thumbprint());
-/// # Ok::<(), certbound::WatchError>(())
+/// # Ok::<(), certbound::certificate::WatchError>(())
 /// ```
 #[derive(Clone)]
 pub struct WatchedCertificate {

@@ -168,9 +168,9 @@ impl<C> ClientBuilder<C> {
 
     /// Refuses a bound token that is opaque or encrypted, so that its binding cannot be read (`binding_not_observed`).
     /// By default it is accepted because the answer says that it is bound, and
-    /// [`Details::binding_observed`](crate::Details::binding_observed) is false. A readable token is always compared
-    /// with the certificate. In a shared cache or store, a client with this setting gets only tokens of clients with
-    /// this setting.
+    /// [`Details::binding_observed`](crate::token::Details::binding_observed) is false. A readable token is always
+    /// compared with the certificate. In a shared cache or store, a client with this setting gets only tokens of clients
+    /// with this setting.
     pub fn require_observed_binding(mut self) -> Self {
         self.demands_observed = true;
         self

@@ -17,8 +17,8 @@ use crate::observe::LegReport;
 
 /// An assertion of Leg 1 with the certificate that it is bound to. Leg 2 exchanges it.
 ///
-/// The two are one value, so that neither can be replaced alone. It is not `Clone`, and as a [`Leg1`](crate::Leg1) it
-/// can be exchanged once. Its signature is not verified here: the token service verifies it.
+/// The two are one value, so that neither can be replaced alone. It is not `Clone`, and as a [`Leg1`](super::Leg1) it can
+/// be exchanged once. Its signature is not verified here: the token service verifies it.
 pub struct BoundAssertion {
     inner: Arc<Inner>,
     spent: AtomicBool,

@@ -112,7 +112,8 @@ impl fmt::Debug for AssertionRequest {
 /// [`ProviderError::permanent`]: while a token is still valid, a transient error is not seen.
 ///
 /// ```no_run
-/// use certbound::{BindingCertificate, Secret, leg1_fn};
+/// use certbound::credential::leg1_fn;
+/// use certbound::{BindingCertificate, Secret};
 ///
 /// let certificate = BindingCertificate::from_pem_file("app.pem")?;
 /// let leg1 = leg1_fn(certificate, |request| {

@@ -29,7 +29,7 @@ pub trait UnboundAssertions: Send + Sync + 'static {
         request: &AssertionRequest,
     ) -> impl Future<Output = Result<Arc<Secret>, Error>> + Send;
 
-    /// Returns a name of the identity that the assertions are for, as in [`Leg1::identity`](crate::Leg1::identity).
+    /// Returns a name of the identity that the assertions are for, as in [`Leg1::identity`](super::Leg1::identity).
     /// Default: `None`.
     fn identity(&self) -> Option<String> {
         None
@@ -42,7 +42,8 @@ pub trait UnboundAssertions: Send + Sync + 'static {
 /// The file may have at most 64 KiB. It is read on a thread for blocking work.
 ///
 /// ```no_run
-/// use certbound::{AssertionFile, Authority, Client, TenantId};
+/// use certbound::credential::AssertionFile;
+/// use certbound::{Authority, Client, TenantId};
 ///
 /// let authority = Authority::public(TenantId::parse("contoso.com")?);
 /// let client = Client::builder(authority, "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e")
@@ -119,7 +120,8 @@ impl UnboundAssertions for Secret {
 /// [`ProviderError::permanent`]: while a token is still valid, a transient error is not seen.
 ///
 /// ```
-/// use certbound::{Authority, Client, Secret, TenantId, unbound_fn};
+/// use certbound::credential::unbound_fn;
+/// use certbound::{Authority, Client, Secret, TenantId};
 ///
 /// let authority = Authority::public(TenantId::parse("contoso.com")?);
 /// let client = Client::builder(authority, "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e")

@@ -85,7 +85,7 @@ impl MachineCertificates {
     /// Returns a store whose certificates stay in a folder for the next process.
     ///
     /// A certificate is usable only with its key. So store the key too, in hardware or by
-    /// [`SoftwareKeys::kept_in`](crate::SoftwareKeys::kept_in). Processes that share the folder request one certificate
+    /// [`SoftwareKeys::kept_in`](super::SoftwareKeys::kept_in). Processes that share the folder request one certificate
     /// for each identity. This store writes no private keys.
     pub fn kept_in(state: &StateDirectory) -> Self {
         Self { inner: Arc::new(Inner { state: Some(state.clone()), ..Inner::default() }) }

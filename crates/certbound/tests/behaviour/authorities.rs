@@ -1,9 +1,8 @@
 //! A tenant or an authority for one request, and the application's own instance metadata.
 
-use certbound::{
-    Authority, BySecret, Client, ClientBuilder, Cloud, InstanceMetadata, NoCredential, Region, ResourceScope,
-    Secret, TenantId,
-};
+use certbound::authority::InstanceMetadata;
+use certbound::credential::{BySecret, NoCredential};
+use certbound::{Authority, Client, ClientBuilder, Cloud, Region, ResourceScope, Secret, TenantId};
 use certbound_testkit::AnsweringTransport;
 
 const APP: &str = "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e";

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use certbound::{
-    AssertionRequest, Binding, BindingCertificate, BoundAssertion, ByCertificate, Client, Error, Leg1,
-    Misuse, Secret, TokenCache, leg1_fn,
-};
+use certbound::certificate::Binding;
+use certbound::credential::{AssertionRequest, ByCertificate, Leg1, leg1_fn};
+use certbound::error::Misuse;
+use certbound::{BindingCertificate, BoundAssertion, Client, Error, Secret, TokenCache};
 use certbound_testkit::emulator::{
     Condition, Fault, FaultResult, IssueOptions, KeyKind, LegKind, world::builtin,
 };
@@ -108,7 +108,7 @@ async fn an_expired_assertion_is_refused_before_it_is_sent() {
 #[tokio::test]
 async fn each_exchange_gets_a_fresh_assertion_unless_reuse_was_opted_into() {
     let pair = Pair::new();
-    let exchange_twice = async |client: &Client<certbound::ByAssertion>| {
+    let exchange_twice = async |client: &Client<certbound::credential::ByAssertion>| {
         pair.emulator().clear_journal();
         client.bound_token(&vault()).force_refresh().await.unwrap();
         client.bound_token(&vault()).force_refresh().await.unwrap();

@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use certbound::cache::Source;
+use certbound::credential::{ByAssertion, ByCertificate, NoCredential, leg1_fn};
+use certbound::error::TransportError;
+use certbound::token::TokenHash;
+use certbound::transport::{Answer, Via};
 use certbound::{
-    Answer, BoundToken, ByAssertion, ByCertificate, Client, ClientBuilder, Cloud, Error, NoCredential,
-    ResourceScope, Secret, Source, TokenCache, TokenHash, Transport, TransportError, Via, leg1_fn,
+    BoundToken, Client, ClientBuilder, Cloud, Error, ResourceScope, Secret, TokenCache, Transport,
 };
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Condition, Fault, FaultResult, LegKind};
@@ -157,7 +161,7 @@ async fn a_token_is_served_while_more_than_five_minutes_are_left() {
 async fn a_token_ends_with_its_certificate() {
     use certbound_testkit::emulator::IssueOptions;
     let pair = Pair::new();
-    let now = certbound::Clock::now(pair.clock());
+    let now = certbound::clock::Clock::now(pair.clock());
     let ends = now.plus(Duration::from_secs(600));
     let certificate = pair.issue(
         IssueOptions::new(builtin::CLIENT_COMMON_NAME).valid(now.minus(Duration::from_secs(60)), ends),

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use certbound::{BindingCertificate, BindingCertificateError, Secret};
+use certbound::error::BindingCertificateError;
+use certbound::{BindingCertificate, Secret};
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/certificates").join(name)

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use certbound::credential::{AssertionFile, NoCredential, unbound_fn};
 use certbound::{
-    AssertionFile, Authority, BindingCertificate, Client, ClientBuilder, Cloud, NoCredential, ResourceScope,
-    Secret, TenantId, UnixTime, unbound_fn,
+    Authority, BindingCertificate, Client, ClientBuilder, Cloud, ResourceScope, Secret, TenantId, UnixTime,
 };
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::{AnsweringTransport, ManualClock, Pair, Seen};
@@ -64,7 +64,7 @@ async fn a_function_is_called_once_for_a_request_and_told_what_it_is_for() {
     let transport = AnsweringTransport::with_tokens();
     let calls = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&calls);
-    let provider = unbound_fn(move |request: &certbound::AssertionRequest| {
+    let provider = unbound_fn(move |request: &certbound::credential::AssertionRequest| {
         let n = count.fetch_add(1, Ordering::SeqCst);
         assert_eq!(request.token_endpoint, "https://login.microsoftonline.com/contoso.com/oauth2/v2.0/token");
         assert_eq!(request.fmi_path.as_deref(), Some("a/b"));

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use certbound::{Authority, BySecret, Client, ClientBuilder, Error, NoCredential, ResourceScope, Secret};
+use certbound::credential::{BySecret, NoCredential};
+use certbound::{Authority, Client, ClientBuilder, Error, ResourceScope, Secret};
 use certbound_testkit::{AnsweringTransport, Seen};
 
 const ISSUER: &str = "https://idp.example/realm";

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use certbound::{
-    AssertionError, Authority, Client, Error, IdentityId, Leg, MalformedAnswer, PeerMisbehaved,
-    ResourceScope, Source, TokenCache, TransportError,
-};
+use certbound::cache::Source;
+use certbound::error::{AssertionError, Leg, MalformedAnswer, PeerMisbehaved, TransportError};
+use certbound::managed_identity::IdentityId;
+use certbound::{Authority, Client, Error, ResourceScope, TokenCache};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Condition, Fault, FaultResult, LegKind, TokenForm};
 use certbound_testkit::{AnsweringTransport, NeverTransport, Pair, ScriptedTransport};

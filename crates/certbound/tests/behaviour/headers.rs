@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use certbound::{
-    Answer, Authority, ByCertificate, Client, ObservedRequest, TenantId, TokenHash, Transport,
-    TransportError, Via,
-};
+use certbound::credential::ByCertificate;
+use certbound::error::TransportError;
+use certbound::observe::ObservedRequest;
+use certbound::token::TokenHash;
+use certbound::transport::{Answer, Via};
+use certbound::{Authority, Client, TenantId, Transport};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::{MemoryTransport, Pair};
 

@@ -1,9 +1,11 @@
 //! A service that repeats the request's secrets or sends terminal commands. Neither may appear in an error or in the
 //! details of a token.
 
+use certbound::credential::{NoCredential, unbound_fn};
+use certbound::managed_identity::{Attestation, AttestationRequest, IdentityId};
 use certbound::{
-    Attestation, AttestationRequest, Authority, BoundAssertion, Client, ClientBuilder, Cloud, Error,
-    IdentityId, ManagedIdentity, NoCredential, ResourceScope, Secret, TenantId, UnixTime, unbound_fn,
+    Authority, BoundAssertion, Client, ClientBuilder, Cloud, Error, ManagedIdentity, ResourceScope, Secret,
+    TenantId, UnixTime,
 };
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Condition, Fault, FaultResult, PlatformEndpoint};

@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use certbound::{
-    Attestation, AttestationRequest, Client, Clock as _, IdentityId, Leg, MachineCertificates,
-    ObservedRequest, Secret, SoftwareKeys, StateDirectory,
+use certbound::clock::Clock as _;
+use certbound::error::Leg;
+use certbound::managed_identity::{
+    Attestation, AttestationRequest, IdentityId, MachineCertificates, SoftwareKeys,
 };
+use certbound::observe::ObservedRequest;
+use certbound::state::StateDirectory;
+use certbound::{Client, Secret};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{
     Condition, Emulator, Fault, FaultResult, LegKind, PlatformEndpoint, PlatformKind,

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use certbound::{Clock, IdentityId, MachineCertificates, ManagedIdentity, UnixTime};
+use certbound::clock::Clock;
+use certbound::managed_identity::{IdentityId, MachineCertificates};
+use certbound::{ManagedIdentity, UnixTime};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Condition, Fault, FaultResult, PlatformEndpoint};
 use certbound_testkit::{GatedTransport, ManualClock, Pair};

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use certbound::{
-    Capabilities, Clock as _, IdentityId, ImdsVersion, KeyError, KeyProvider, KeyStrength, MachineKey,
-    MachineSource, ManagedIdentity, ManagedIdentityBuilder, Phase, ProbeFailure, Transport, TransportError,
-    UnixTime,
+use certbound::clock::Clock as _;
+use certbound::error::{KeyError, Phase, ProbeFailure, TransportError};
+use certbound::managed_identity::{
+    Capabilities, IdentityId, ImdsVersion, KeyProvider, KeyStrength, MachineKey, MachineSource,
+    ManagedIdentityBuilder,
 };
+use certbound::{ManagedIdentity, Transport, UnixTime};
 use certbound_testkit::{AnsweringTransport, ManualClock, NeverTransport, Pair, ScriptedTransport, Seen};
 
 use crate::two_leg::vault;
@@ -142,7 +144,8 @@ async fn both_reasons_are_told_and_the_next_call_asks_anew() {
     let identity = builder(transport.clone()).with_clock(clock.clone()).build().unwrap();
     let error = identity.capabilities().await.unwrap_err();
     assert!(error.to_string().contains("no route") && error.to_string().contains("status 403"), "{error}");
-    let certbound::Error::Platform { what: certbound::PlatformError::NoSource(found), .. } = &error else {
+    let certbound::Error::Platform { what: certbound::error::PlatformError::NoSource(found), .. } = &error
+    else {
         panic!("{error:?}");
     };
     assert_eq!(found.v2, ProbeFailure::Unreachable(unreachable()));
@@ -150,7 +153,8 @@ async fn both_reasons_are_told_and_the_next_call_asks_anew() {
     assert!(!found.is_unreachable() && error.is_transient() && error.fix().contains("169.254.169.254"));
     assert_eq!(identity.capabilities().await.unwrap().imds, Some(ImdsVersion::V2));
     let error = identity.capabilities().await.unwrap_err();
-    let certbound::Error::Platform { what: certbound::PlatformError::NoSource(found), .. } = &error else {
+    let certbound::Error::Platform { what: certbound::error::PlatformError::NoSource(found), .. } = &error
+    else {
         panic!("{error:?}");
     };
     assert!(found.is_unreachable());

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use certbound::{
-    AssertionRequest, Binding, BoundAssertion, Cloud, Error, IdentityId, KeyError, KeyProvider, KeyStrength,
-    Leg1, MachineCertificates, MachineKey, ManagedIdentity, ResourceScope, SoftwareKeys, Source, Thumbprint,
-    TokenCache,
+use certbound::cache::Source;
+use certbound::certificate::Binding;
+use certbound::credential::{AssertionRequest, Leg1};
+use certbound::error::KeyError;
+use certbound::managed_identity::{
+    IdentityId, KeyProvider, KeyStrength, MachineCertificates, MachineKey, SoftwareKeys,
 };
+use certbound::{BoundAssertion, Cloud, Error, ManagedIdentity, ResourceScope, Thumbprint, TokenCache};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Condition, Fault, FaultResult, PlatformEndpoint};
 use certbound_testkit::{AnsweringTransport, Pair};

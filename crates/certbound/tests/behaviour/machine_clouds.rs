@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use certbound::{
-    Answer, Authority, Client, Cloud, IdentityId, TenantId, Transport, TransportError, UnixTime, Via,
-};
+use certbound::error::TransportError;
+use certbound::managed_identity::IdentityId;
+use certbound::transport::{Answer, Via};
+use certbound::{Authority, Client, Cloud, TenantId, Transport, UnixTime};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::{AnsweringTransport, ManualClock, MemoryTransport, Pair};
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use certbound::{
-    Answer, IdentityId, MachineCertificates, ResourceScope, SoftwareKeys, StateDirectory, Transport,
-    TransportError, Via,
-};
+use certbound::error::TransportError;
+use certbound::managed_identity::{IdentityId, MachineCertificates, SoftwareKeys};
+use certbound::state::StateDirectory;
+use certbound::transport::{Answer, Via};
+use certbound::{ResourceScope, Transport};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Condition, Fault, FaultResult, PlatformEndpoint, PlatformKind};
 use certbound_testkit::{MemoryTransport, Pair};

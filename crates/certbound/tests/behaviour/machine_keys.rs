@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use certbound::{
-    Attestation, AttestationRequest, IdentityId, KeyError, KeyProvider, KeyStrength, MachineCertificates,
-    MachineKey, MachineSigner, ManagedIdentity, Secret, SoftwareKeys,
+use certbound::error::KeyError;
+use certbound::managed_identity::{
+    Attestation, AttestationRequest, IdentityId, KeyProvider, KeyStrength, MachineCertificates, MachineKey,
+    MachineSigner, SoftwareKeys,
 };
+use certbound::{ManagedIdentity, Secret};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::{GatedTransport, Pair};
 

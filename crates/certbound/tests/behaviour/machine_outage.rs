@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use certbound::{Leg1 as _, ManagedIdentity, Source};
+use certbound::ManagedIdentity;
+use certbound::cache::Source;
+use certbound::credential::Leg1 as _;
 use certbound_testkit::Pair;
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Condition, Fault, FaultResult, PlatformKind};

@@ -1,8 +1,9 @@
 //! The platform, the endpoint and the selector of a request, and the environment variables that they need.
 
-use certbound::{
-    IdentityId, MachineSource, ManagedIdentity, ManagedIdentityBuildError, ManagedIdentityBuilder, UnixTime,
+use certbound::managed_identity::{
+    IdentityId, MachineSource, ManagedIdentityBuildError, ManagedIdentityBuilder,
 };
+use certbound::{ManagedIdentity, UnixTime};
 use certbound_testkit::{AnsweringTransport, ManualClock, NeverTransport};
 
 use crate::two_leg::vault;

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use certbound::{
-    Answer, Clock, ManagedIdentity, ManagedIdentityBuilder, Phase, ResourceScope, TlsFacts, Transport,
-    TransportError, UnixTime, Via,
-};
+use certbound::clock::Clock;
+use certbound::error::{Phase, TransportError};
+use certbound::managed_identity::ManagedIdentityBuilder;
+use certbound::transport::{Answer, TlsFacts, Via};
+use certbound::{ManagedIdentity, ResourceScope, Transport, UnixTime};
 use certbound_testkit::{AnsweringTransport, ManualClock, ScriptedTransport};
 
 use crate::two_leg::vault;
@@ -79,7 +80,7 @@ async fn who_does_not_answer_in_time_is_asked_again_and_who_cannot_be_reached_is
         let error = identity.bearer_token(&vault()).await.unwrap_err();
         assert_eq!((error.code(), error.is_transient(), transport.left()), ("request_timeout", true, 1));
         assert_eq!(clock.waited(), waits.map(Duration::from_secs));
-        let (host, reason) = ("h".to_owned(), certbound::Cause::from("r"));
+        let (host, reason) = ("h".to_owned(), certbound::error::Cause::from("r"));
         for error in [
             late(Phase::Connect),
             TransportError::Connect { host: host.clone(), reason: reason.clone() },

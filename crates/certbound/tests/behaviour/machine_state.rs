@@ -6,7 +6,10 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use certbound::{IdentityId, MachineCertificates, ManagedIdentity, SoftwareKeys, StateDirectory, StateError};
+use certbound::ManagedIdentity;
+use certbound::error::StateError;
+use certbound::managed_identity::{IdentityId, MachineCertificates, SoftwareKeys};
+use certbound::state::StateDirectory;
 use certbound_testkit::Pair;
 use certbound_testkit::emulator::world::builtin;
 use tempfile::TempDir;

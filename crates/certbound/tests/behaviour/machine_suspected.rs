@@ -4,9 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use certbound::{
-    Answer, Blame, Clock as _, IdentityId, Leg1 as _, ResourceScope, TlsFacts, Transport, TransportError, Via,
-};
+use certbound::certificate::Blame;
+use certbound::clock::Clock as _;
+use certbound::credential::Leg1 as _;
+use certbound::error::TransportError;
+use certbound::managed_identity::IdentityId;
+use certbound::transport::{Answer, TlsFacts, Via};
+use certbound::{ResourceScope, Transport};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::{MemoryTransport, Pair};
 

@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::ThreadId;
 
-use certbound::{IdentityId, KeyError, KeyProvider, KeyStrength, MachineKey, MachineSigner, SoftwareKeys};
+use certbound::error::KeyError;
+use certbound::managed_identity::{
+    IdentityId, KeyProvider, KeyStrength, MachineKey, MachineSigner, SoftwareKeys,
+};
 use certbound_testkit::Pair;
 use rustls::SignatureScheme;
 use rustls::pki_types::PrivateKeyDer;

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use certbound::{
-    Attestation, AttestationRequest, Authority, Client, Cloud, IdentityId, KeyStrength, ManagedIdentity,
-    ResourceScope, Secret, Source, TenantId, UnixTime,
-};
+use certbound::cache::Source;
+use certbound::managed_identity::{Attestation, AttestationRequest, IdentityId, KeyStrength};
+use certbound::{Authority, Client, Cloud, ManagedIdentity, ResourceScope, Secret, TenantId, UnixTime};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Condition, Fault, FaultResult, JournalEntry, World};
 use certbound_testkit::{AnsweringTransport, ManualClock, Pair, Seen};
@@ -82,7 +81,7 @@ async fn one_certificate_for_an_identity_however_it_is_named() {
         IdentityId::object_id(builtin::USER_IDENTITY_PRINCIPAL).unwrap(),
         IdentityId::resource_id(builtin::USER_IDENTITY_RESOURCE).unwrap(),
     ];
-    let certificates = certbound::MachineCertificates::new();
+    let certificates = certbound::managed_identity::MachineCertificates::new();
     let mut thumbprints = Vec::new();
     for id in names {
         let identity = pair.managed_identity(id).with_certificates(certificates.clone()).build().unwrap();
@@ -399,8 +398,12 @@ async fn s84_an_attestation_is_the_keys_own_and_the_service_judges_it() {
         assert_eq!(unattested.code(), "managed_identity_request_failed");
         assert!(unattested.fix().contains("attest"), "{}", unattested.fix());
         let calls = Arc::new(AtomicUsize::new(0));
-        let hook =
-            Says(word, Arc::clone(&calls), Arc::clone(pair.emulator()), certbound::Clock::now(pair.clock()));
+        let hook = Says(
+            word,
+            Arc::clone(&calls),
+            Arc::clone(pair.emulator()),
+            certbound::clock::Clock::now(pair.clock()),
+        );
         let identity = pair.managed_identity(IdentityId::System).with_attestation(hook).build().unwrap();
         let result = identity.bound_token(&vault()).await.map(drop);
         let result = result.map_err(|error| (error.aadsts(), error.code().to_owned()));

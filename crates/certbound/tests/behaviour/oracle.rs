@@ -14,9 +14,12 @@ mod service;
 use std::future::IntoFuture as _;
 use std::time::Duration;
 
+use certbound::clock::Clock as _;
+use certbound::credential::{ByAssertion, ByCertificate, BySecret};
+use certbound::token::{Details, TokenHash};
 use certbound::{
-    BearerToken, BoundToken, ByAssertion, ByCertificate, BySecret, Client, Clock as _, Details, Error,
-    ResourceScope, Secret, TenantId, Thumbprint, TokenCache, TokenHash, UnixTime, WatchedCertificate,
+    BearerToken, BoundToken, Client, Error, ResourceScope, Secret, TenantId, Thumbprint, TokenCache,
+    UnixTime, WatchedCertificate,
 };
 use certbound_testkit::emulator::world::builtin::{self, CLIENT_COMMON_NAME};
 use certbound_testkit::emulator::{ClientIdentity, IssueOptions};

@@ -2,7 +2,10 @@
 
 use std::future::IntoFuture as _;
 
-use certbound::{BearerToken, BoundToken, ByCertificate, BySecret, Client, Clock as _, Source, TokenCache};
+use certbound::cache::Source;
+use certbound::clock::Clock as _;
+use certbound::credential::{ByCertificate, BySecret};
+use certbound::{BearerToken, BoundToken, Client, TokenCache};
 use certbound_testkit::{ManualClock, Pair};
 use futures_util::FutureExt as _;
 

@@ -6,10 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use bytes::Bytes;
-use certbound::{
-    Answer, BearerToken, BySecret, Client, Cloud, CorrelationId, ObservedRequest, ResourceScope, Secret,
-    Source, TlsFacts, TokenCache, TokenHash, Transport, TransportError, Via,
-};
+use certbound::cache::Source;
+use certbound::credential::BySecret;
+use certbound::error::TransportError;
+use certbound::observe::{CorrelationId, ObservedRequest};
+use certbound::token::TokenHash;
+use certbound::transport::{Answer, TlsFacts, Via};
+use certbound::{BearerToken, Client, Cloud, ResourceScope, Secret, TokenCache, Transport};
 use certbound_testkit::ManualClock;
 use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use certbound::{
-    AssertionFile, Client, Error, Leg, NoCredential, ProviderError, Secret, leg1_fn, unbound_fn,
-};
+use certbound::credential::{AssertionFile, NoCredential, leg1_fn, unbound_fn};
+use certbound::error::{Leg, ProviderError};
+use certbound::{Client, Error, Secret};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::{AnsweringTransport, ManualClock, NeverTransport, Pair};
 

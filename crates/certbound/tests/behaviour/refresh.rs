@@ -4,10 +4,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use certbound::{
-    Answer, Authority, BySecret, Client, ClientBuilder, Clock, Secret, Source, TenantId, TokenCache,
-    TokenHash, Transport, TransportError, UnixTime, Via,
-};
+use certbound::cache::Source;
+use certbound::clock::Clock;
+use certbound::credential::BySecret;
+use certbound::error::TransportError;
+use certbound::token::TokenHash;
+use certbound::transport::{Answer, Via};
+use certbound::{Authority, Client, ClientBuilder, Secret, TenantId, TokenCache, Transport, UnixTime};
 use certbound_testkit::{AnsweringTransport, ManualClock, Pair};
 
 use crate::overlap::OneByOne;

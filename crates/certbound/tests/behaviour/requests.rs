@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use certbound::{Authority, BySecret, Client, Cloud, ObservedRequest, ResourceScope, Secret, TenantId};
+use certbound::credential::BySecret;
+use certbound::observe::ObservedRequest;
+use certbound::{Authority, Client, Cloud, ResourceScope, Secret, TenantId};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::{AnsweringTransport, Pair};
 

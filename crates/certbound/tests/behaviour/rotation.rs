@@ -10,9 +10,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use certbound::cache::Source;
+use certbound::certificate::{CertificateEvent, CertificateWatch, WatchError};
+use certbound::credential::{ByAssertion, ByCertificate, leg1_fn};
+use certbound::resource::CallFacts;
 use certbound::{
-    ByAssertion, ByCertificate, CallFacts, CertificateEvent, CertificateWatch, Client, Cloud, Network,
-    ResourceScope, Source, Thumbprint, TokenCache, UnixTime, WatchError, WatchedCertificate, leg1_fn,
+    Client, Cloud, Network, ResourceScope, Thumbprint, TokenCache, UnixTime, WatchedCertificate,
 };
 use certbound_testkit::Pair;
 use certbound_testkit::emulator::journal::MAX_ENTRIES;
@@ -197,7 +200,7 @@ enum Put<'a> {
 async fn what_is_no_good_is_told_once_and_the_present_certificate_stays() {
     let pair = Pair::new();
     let [first, other, next] = [issue(&pair), issue(&pair), issue(&pair)];
-    let now = UnixTime::from_secs(1_785_000_000).max(certbound::Clock::now(pair.clock()));
+    let now = UnixTime::from_secs(1_785_000_000).max(certbound::clock::Clock::now(pair.clock()));
     let over = IssueOptions::new(CLIENT_COMMON_NAME).valid(now.minus(DAY), now.minus(DAY / 2));
     let early = IssueOptions::new(CLIENT_COMMON_NAME).valid(now.plus(DAY / 24), now.plus(DAY));
     let somebody = IssueOptions::new("somebody-else");
@@ -261,7 +264,7 @@ async fn a_certificate_whose_time_has_not_come_is_used_when_it_has() {
     let pair = Pair::new();
     let files = Unseen::new(&issue(&pair));
     let (watched, _) = watched(WatchedCertificate::file(files.link()), &pair);
-    let now = certbound::Clock::now(pair.clock());
+    let now = certbound::clock::Clock::now(pair.clock());
     let early = issued(&pair, &IssueOptions::new(CLIENT_COMMON_NAME).valid(now.plus(DAY), now.plus(2 * DAY)));
     files.write(early.bundle_pem());
     assert!(matches!(watched.reload(), Err(WatchError::NotYetValid { .. })));
@@ -309,7 +312,7 @@ async fn a_clock_that_jumps_and_comes_back_costs_no_certificate() {
     let pair = Pair::new();
     let files = Unseen::new(&issue(&pair));
     let (watched, events) = watched(WatchedCertificate::file(files.link()), &pair);
-    let now = certbound::Clock::now(pair.clock());
+    let now = certbound::clock::Clock::now(pair.clock());
     let next = issued(&pair, &IssueOptions::new(CLIENT_COMMON_NAME).valid(now, now.plus(DAY)));
     files.write(next.bundle_pem());
     pair.clock().advance(2 * DAY);
@@ -406,7 +409,7 @@ impl Slow {
     }
 }
 
-impl certbound::Clock for Slow {
+impl certbound::clock::Clock for Slow {
     fn now(&self) -> UnixTime {
         while *self.held.lock().unwrap() == Some(std::thread::current().id()) {
             self.waits.store(true, Ordering::SeqCst);
@@ -724,7 +727,7 @@ fn a_listener_that_panics_hears_of_the_next_certificate_too() {
 #[test]
 fn a_panic_while_the_files_are_looked_at_does_not_end_the_watching() {
     struct Panics(certbound_testkit::ManualClock, AtomicBool);
-    impl certbound::Clock for Panics {
+    impl certbound::clock::Clock for Panics {
         fn now(&self) -> UnixTime {
             let in_the_thread = std::thread::current().name() == Some("certbound-certificate");
             assert!(!in_the_thread || self.1.swap(true, Ordering::SeqCst), "once, on purpose");

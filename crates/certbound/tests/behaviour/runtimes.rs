@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use certbound::{
-    Answer, Error, IdentityId, KeyProvider as _, MachineCertificates, ProviderError, SoftwareKeys,
-    StoreEntry, StoreError, StoreKey, TokenCache, TokenStore, Transport, TransportError, Via,
-};
+use certbound::cache::{StoreEntry, StoreError, StoreKey, TokenStore};
+use certbound::error::{ProviderError, TransportError};
+use certbound::managed_identity::{IdentityId, KeyProvider as _, MachineCertificates, SoftwareKeys};
+use certbound::transport::{Answer, Via};
+use certbound::{Error, TokenCache, Transport};
 use certbound_testkit::{ManualClock, Pair};
 use tokio::runtime::{Builder, Runtime};
 

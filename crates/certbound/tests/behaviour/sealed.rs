@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use certbound::{
-    SealedStore, SealingKey, StateDirectory, StoreEntry, StoreKey, TokenCache, TokenStore, UnixTime,
-};
+use certbound::cache::{SealedStore, SealingKey, StoreEntry, StoreKey, TokenStore};
+use certbound::state::StateDirectory;
+use certbound::{TokenCache, UnixTime};
 use certbound_testkit::ManualClock;
 
 use crate::refresh::{NOW, Service, builder, seconds, token};

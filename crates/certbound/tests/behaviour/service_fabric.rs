@@ -2,10 +2,12 @@
 
 use std::future::IntoFuture as _;
 
-use certbound::{
-    Error, IdentityId, ManagedIdentity, ManagedIdentityBuildError, ManagedIdentityBuilder, PlatformError,
-    ServerThumbprint, Source, TokenHash, TransportError, UnixTime,
-};
+use certbound::cache::Source;
+use certbound::error::{PlatformError, TransportError};
+use certbound::managed_identity::{IdentityId, ManagedIdentityBuildError, ManagedIdentityBuilder};
+use certbound::token::TokenHash;
+use certbound::transport::ServerThumbprint;
+use certbound::{Error, ManagedIdentity, UnixTime};
 use certbound_testkit::emulator::PLATFORM_SECRET;
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::{AnsweringTransport, ManualClock, Pair, Seen};
@@ -217,7 +219,9 @@ async fn what_it_cannot_do_is_refused_before_any_byte() {
 #[test]
 fn an_endpoint_without_tls_or_a_pin_that_is_none_is_refused_when_it_is_built() {
     let build = |endpoint: &str, pin: &str| {
-        on_node(IdentityId::System, endpoint, pin).at(certbound::MachineSource::ServiceFabric).build()
+        on_node(IdentityId::System, endpoint, pin)
+            .at(certbound::managed_identity::MachineSource::ServiceFabric)
+            .build()
     };
     for pin in [
         PIN,

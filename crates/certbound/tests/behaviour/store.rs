@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use certbound::{
-    BySecret, Client, Cloud, ResourceScope, Secret, Source, StoreEntry, StoreError, StoreKey, TokenCache,
-    TokenHash, TokenStore,
-};
+use certbound::cache::{Source, StoreEntry, StoreError, StoreKey, TokenStore};
+use certbound::credential::BySecret;
+use certbound::token::TokenHash;
+use certbound::{Client, Cloud, ResourceScope, Secret, TokenCache};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Condition, Fault, FaultResult, TokenForm};
 use certbound_testkit::{ManualClock, Pair};
@@ -465,7 +465,8 @@ async fn a_token_of_nobody_knows_whom_is_not_written_down() {
         let cache = TokenCache::new().with_store(Arc::clone(&store));
         let builder = Client::builder(Pair::new().authority(), app).with_clock(clock.clone());
         let builder = builder.with_transport(service.transport()).with_cache(cache.clone());
-        let provider = certbound::unbound_fn(|_| async { Ok::<_, StoreError>(Secret::new("J.J.J")) });
+        let provider =
+            certbound::credential::unbound_fn(|_| async { Ok::<_, StoreError>(Secret::new("J.J.J")) });
         let client = builder.with_unbound_assertions(provider).build().unwrap();
         client.bearer_token(&vault()).await.unwrap();
         assert_eq!(client.bearer_token(&vault()).await.unwrap().details().source, Source::Cache);

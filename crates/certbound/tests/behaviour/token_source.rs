@@ -1,6 +1,8 @@
 //! Any source of tokens behind one trait, with a credential that is chosen at run time.
 
-use certbound::{AnyClient, Client, IdentityId, ResourceScope, Secret, Source, TokenSource, UnixTime};
+use certbound::cache::Source;
+use certbound::managed_identity::IdentityId;
+use certbound::{AnyClient, Client, ResourceScope, Secret, TokenSource, UnixTime};
 use certbound_testkit::Pair;
 use certbound_testkit::emulator::world::builtin;
 

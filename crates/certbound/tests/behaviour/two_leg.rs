@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use certbound::{
-    Authority, BoundAssertion, Cloud, Error, JwtPopReport, ResourceScope, Secret, Source, TenantId, leg1_fn,
-};
+use certbound::cache::Source;
+use certbound::credential::leg1_fn;
+use certbound::observe::JwtPopReport;
+use certbound::{Authority, BoundAssertion, Cloud, Error, ResourceScope, Secret, TenantId};
 use certbound_testkit::Pair;
 use certbound_testkit::emulator::world::builtin;
 
@@ -106,7 +107,7 @@ async fn both_legs_as_the_wire_saw_them() {
 async fn leg_2_presents_exactly_the_token_of_leg_1() {
     let pair = Pair::new();
     let assertion = pair.leg1().assertion().await.unwrap();
-    let expected = certbound::TokenHash::of(assertion.secret());
+    let expected = certbound::token::TokenHash::of(assertion.secret());
     let leg2 = pair.builder(builtin::APP).with_assertions(assertion).build().unwrap();
     leg2.bound_token(&vault()).await.unwrap();
     let journal = pair.emulator().journal();
@@ -193,7 +194,7 @@ async fn a_leg_1_from_another_tenants_identity_is_700236() {
     let leg2 = pair.builder(app).with_assertions(leg1).build().unwrap();
     let error = leg2.bound_token(&vault()).await.unwrap_err();
     assert_eq!(error.aadsts(), Some(700_236), "{error}");
-    assert_eq!(error.leg(), Some(certbound::Leg::Two));
+    assert_eq!(error.leg(), Some(certbound::error::Leg::Two));
 }
 
 #[tokio::test]
@@ -210,7 +211,8 @@ async fn a_chained_federated_token_is_700231() {
 
 /// No client of ours requests the token-exchange audience in Leg 2, so the test writes this request.
 async fn chained_assertion(pair: &Pair, assertion: &BoundAssertion) -> Secret {
-    use certbound::{Transport as _, Via};
+    use certbound::Transport as _;
+    use certbound::transport::Via;
     let body = format!(
         "client_id={}&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-pop\
          &client_assertion={}&scope=api%3A%2F%2FAzureADTokenExchange%2F.default&grant_type=client_credentials\
@@ -234,7 +236,7 @@ async fn every_refusal_keeps_the_services_answer_and_names_the_leg() {
     let scope = ResourceScope::parse("https://management.azure.com/.default").unwrap();
     let error = pair.leg2().bound_token(&scope).await.unwrap_err();
     let Error::Refused { leg, answer, .. } = &error else { panic!("{error:?}") };
-    assert_eq!(*leg, Some(certbound::Leg::Two));
+    assert_eq!(*leg, Some(certbound::error::Leg::Two));
     assert_eq!(answer.aadsts(), Some(392_196));
     assert!(answer.body.contains("AADSTS392196"));
     assert!(answer.correlation_id.is_some());
@@ -248,10 +250,10 @@ async fn every_refusal_keeps_the_services_answer_and_names_the_leg() {
 #[tokio::test]
 async fn one_correlation_id_goes_with_both_legs_and_the_details() {
     let pair = Pair::new();
-    let id: certbound::CorrelationId = "2c7f0f0e-2b73-4f0c-9b1e-0b7d7a2f7c11".parse().unwrap();
+    let id: certbound::observe::CorrelationId = "2c7f0f0e-2b73-4f0c-9b1e-0b7d7a2f7c11".parse().unwrap();
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
     let sink = Arc::clone(&seen);
-    let observer = Arc::new(move |request: &certbound::ObservedRequest| {
+    let observer = Arc::new(move |request: &certbound::observe::ObservedRequest| {
         let id = request.headers.iter().find(|(name, _)| name == "client-request-id").unwrap().1.clone();
         sink.lock().unwrap().push(id);
     });

@@ -37,7 +37,7 @@ async fn a_clusters_token_is_exchanged_and_read_anew() {
     let missing = client.bearer_token(&scope).await.unwrap_err();
     assert_eq!(missing.code(), "assertion_provider_failed");
     // The emulated tenant trusts a Bearer token of a managed identity.
-    let machine = pair.managed_identity(certbound::IdentityId::System).build().unwrap();
+    let machine = pair.managed_identity(certbound::managed_identity::IdentityId::System).build().unwrap();
     let exchange = ResourceScope::parse("https://vault.azure.net/.default").unwrap();
     let wrong = machine.bearer_token(&exchange).await.unwrap();
     std::fs::write(&file, wrong.secret().expose()).unwrap();
@@ -49,7 +49,8 @@ async fn a_clusters_token_is_exchanged_and_read_anew() {
 
 /// Returns a token for the token-exchange audience from the metadata service.
 async fn assertion(pair: &Pair) -> String {
-    use certbound::{Transport as _, Via};
+    use certbound::Transport as _;
+    use certbound::transport::Via;
 
     let url = "http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01&resource=api://AzureADTokenExchange";
     let request = http::Request::get(url).header("metadata", "true").body(bytes::Bytes::new()).unwrap();

@@ -1,4 +1,5 @@
-use certbound::{BySecret, Client, ResourceScope};
+use certbound::credential::BySecret;
+use certbound::{Client, ResourceScope};
 
 /// A secret has no certificate to bind a token to.
 async fn misuse(client: Client<BySecret>, scope: ResourceScope) {

@@ -1,4 +1,5 @@
-use certbound::{ByUnboundAssertion, Client, ResourceScope};
+use certbound::credential::ByUnboundAssertion;
+use certbound::{Client, ResourceScope};
 
 /// An unbound assertion cannot give a bound token.
 async fn misuse(client: Client<ByUnboundAssertion>, scope: ResourceScope) {

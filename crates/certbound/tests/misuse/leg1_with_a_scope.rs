@@ -1,5 +1,6 @@
 //! A scope for Leg 1, whose scope is fixed.
-use certbound::{ByCertificate, Client, ResourceScope};
+use certbound::credential::ByCertificate;
+use certbound::{Client, ResourceScope};
 
 async fn wrong_scope(leg1: Client<ByCertificate>, scope: ResourceScope) {
     let _ = leg1.assertion(&scope).await;

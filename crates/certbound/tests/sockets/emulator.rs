@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use certbound::{Authority, CallFacts, Client, Cloud, Network, Region, ResourceScope, Source, TenantId};
+use certbound::cache::Source;
+use certbound::resource::CallFacts;
+use certbound::{Authority, Client, Cloud, Network, Region, ResourceScope, TenantId};
 use certbound_testkit::certificate_of;
 use certbound_testkit::emulator::serve::Server;
 use certbound_testkit::emulator::world::builtin;

@@ -1,7 +1,10 @@
 //! The certificate of a connection, and that nothing is sent to a server that did not request one.
 
 use bytes::Bytes;
-use certbound::{Binding, BindingCertificate, Transport as _, TransportError, Via};
+use certbound::certificate::Binding;
+use certbound::error::TransportError;
+use certbound::transport::Via;
+use certbound::{BindingCertificate, Transport as _};
 
 use crate::server::{Asks, TestServer, ok, stays_open};
 

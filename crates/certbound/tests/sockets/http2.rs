@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use certbound::{Binding, BindingCertificate, Network, Transport as _, TransportError, Via};
+use certbound::certificate::Binding;
+use certbound::error::TransportError;
+use certbound::transport::Via;
+use certbound::{BindingCertificate, Network, Transport as _};
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};

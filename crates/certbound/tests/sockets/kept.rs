@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use certbound::{Answer, Network, Transport as _, TransportError, Via};
+use certbound::error::TransportError;
+use certbound::transport::{Answer, Via};
+use certbound::{Network, Transport as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use certbound::{Network, Phase, Transport as _, TransportError, Via};
+use certbound::error::{Phase, TransportError};
+use certbound::transport::Via;
+use certbound::{Network, Transport as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use certbound::{
-    Answer, Cloud, HyperTransport, IdentityId, KeyError, KeyProvider, KeyStrength, MachineKey, MachineSigner,
-    ManagedIdentityBuilder, Network, ResourceScope, SoftwareKeys, Transport, TransportError, Via,
+use certbound::error::{KeyError, TransportError};
+use certbound::managed_identity::{
+    IdentityId, KeyProvider, KeyStrength, MachineKey, MachineSigner, ManagedIdentityBuilder, SoftwareKeys,
 };
+use certbound::transport::{Answer, HyperTransport, Via};
+use certbound::{Cloud, Network, ResourceScope, Transport};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::{MemoryTransport, Pair};
 use rustls::version::{TLS12, TLS13};

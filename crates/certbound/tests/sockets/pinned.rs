@@ -5,10 +5,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use certbound::{
-    Error, IdentityId, ManagedIdentity, Network, PlatformError, ResourceScope, ServerThumbprint,
-    Transport as _, TransportError, Via,
-};
+use certbound::error::{PlatformError, TransportError};
+use certbound::managed_identity::IdentityId;
+use certbound::transport::{ServerThumbprint, Via};
+use certbound::{Error, ManagedIdentity, Network, ResourceScope, Transport as _};
 use certbound_testkit::emulator::serve::Server;
 use certbound_testkit::emulator::{Emulator, PLATFORM_SECRET, World};
 use rustls::SupportedProtocolVersion;

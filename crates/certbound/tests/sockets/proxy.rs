@@ -1,7 +1,9 @@
 //! Proxies: the requests that they receive, their refusals, and the addresses that are reached directly.
 
 use bytes::Bytes;
-use certbound::{Network, NetworkError, Transport as _, TransportError, Via};
+use certbound::error::{NetworkError, TransportError};
+use certbound::transport::Via;
+use certbound::{Network, Transport as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use certbound::{Network, NetworkBuilder, ServerThumbprint, Thumbprint};
+use certbound::transport::{NetworkBuilder, ServerThumbprint};
+use certbound::{Network, Thumbprint};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};

@@ -7,10 +7,13 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use certbound::clock::Clock;
+use certbound::credential::{AssertionFile, Credential, NoCredential, unbound_fn};
+use certbound::error::TransportError;
+use certbound::transport::{Answer, TlsFacts, Via};
 use certbound::{
-    Answer, AssertionFile, Authority, BindingCertificate, BoundAssertion, Client, ClientBuilder, Clock,
-    Cloud, Credential, NoCredential, ResourceScope, Secret, TenantId, TlsFacts, Transport, TransportError,
-    UnixTime, Via, unbound_fn,
+    Authority, BindingCertificate, BoundAssertion, Client, ClientBuilder, Cloud, ResourceScope, Secret,
+    TenantId, Transport, UnixTime,
 };
 
 use super::root;

@@ -8,9 +8,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
+use certbound::certificate::Binding;
+use certbound::credential::NoCredential;
+use certbound::transport::Via;
 use certbound::{
-    Authority, Binding, BindingCertificate, Client, ClientBuilder, Network, NoCredential, ResourceScope,
-    Secret, Transport as _, Via,
+    Authority, BindingCertificate, Client, ClientBuilder, Network, ResourceScope, Secret, Transport as _,
 };
 use certbound_core::jws::Algorithm;
 use certbound_verifier::{

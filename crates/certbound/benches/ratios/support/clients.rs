@@ -1,6 +1,7 @@
 //! Our clients, connected to the server of the benchmark.
 
-use certbound::{Authority, ByAssertion, ByCertificate, Client, Network, Region, TenantId};
+use certbound::credential::{ByAssertion, ByCertificate};
+use certbound::{Authority, Client, Network, Region, TenantId};
 
 use super::server::Server;
 use super::{APP, TENANT};

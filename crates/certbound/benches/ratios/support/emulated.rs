@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use certbound::{ManagedIdentity, ManagedIdentityBuilder, Network};
+use certbound::managed_identity::ManagedIdentityBuilder;
+use certbound::{ManagedIdentity, Network};
 use certbound_testkit::emulator::serve::Server;
 use certbound_testkit::emulator::{Emulator, World};
 

@@ -3,9 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use certbound::credential::{ByCertificate, BySecret};
+use certbound::error::TransportError;
+use certbound::transport::{Answer, TlsFacts, Via};
 use certbound::{
-    Answer, Authority, BindingCertificate, ByCertificate, BySecret, Client, ResourceScope, Secret, TenantId,
-    TlsFacts, TokenCache, Transport, TransportError, Via,
+    Authority, BindingCertificate, Client, ResourceScope, Secret, TenantId, TokenCache, Transport,
 };
 
 use super::{APP, TENANT};

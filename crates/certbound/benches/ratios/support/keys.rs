@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
-use certbound::{KeyError, KeyProvider, KeyStrength, MachineKey, MachineSigner};
+use certbound::error::KeyError;
+use certbound::managed_identity::{KeyProvider, KeyStrength, MachineKey, MachineSigner};
 use rustls::SignatureScheme;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::SigningKey;

@@ -34,7 +34,9 @@ const LOOK: Duration = Duration::from_millis(5);
 /// every user that can read the folder can read the tokens.
 ///
 /// ```no_run
-/// use certbound::{SealedStore, StateDirectory, TokenCache};
+/// use certbound::TokenCache;
+/// use certbound::cache::SealedStore;
+/// use certbound::state::StateDirectory;
 ///
 /// let folder = StateDirectory::open("/home/me/.cache/certbound")?;
 /// let cache = TokenCache::new().with_store(SealedStore::with_key_file(&folder)?);

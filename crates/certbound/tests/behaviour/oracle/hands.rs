@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use certbound::{
-    AssertionRequest, Binding, Blame, BoundAssertion, Clock, Error, Leg1, Secret, StoreEntry, StoreError,
-    StoreKey, Thumbprint, TokenStore, UnixTime,
-};
+use certbound::cache::{StoreEntry, StoreError, StoreKey, TokenStore};
+use certbound::certificate::{Binding, Blame};
+use certbound::clock::Clock;
+use certbound::credential::{AssertionRequest, Leg1};
+use certbound::{BoundAssertion, Error, Secret, Thumbprint, UnixTime};
 use certbound_testkit::emulator::ClientIdentity;
 use certbound_testkit::{ManualClock, certificate_of};
 

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::AddAssign;
 
-use certbound::{Error, Source, Thumbprint, UnixTime};
+use certbound::cache::Source;
+use certbound::{Error, Thumbprint, UnixTime};
 
 use super::service::{Issued, Service};
 

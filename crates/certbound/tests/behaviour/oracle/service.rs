@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use certbound::{Answer, Clock as _, Thumbprint, TlsFacts, Transport, TransportError, UnixTime, Via};
+use certbound::clock::Clock as _;
+use certbound::error::TransportError;
+use certbound::transport::{Answer, TlsFacts, Via};
+use certbound::{Thumbprint, Transport, UnixTime};
 use certbound_testkit::ManualClock;
 
 use super::chance::Chance;
@@ -210,7 +213,7 @@ impl Service {
 
 impl Transport for Service {
     async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
-        let certificate = via.binding().map(certbound::Binding::thumbprint);
+        let certificate = via.binding().map(certbound::certificate::Binding::thumbprint);
         let sent_at = self.1.now();
         let form: HashMap<String, String> =
             url::form_urlencoded::parse(request.body()).into_owned().collect();
