@@ -49,7 +49,7 @@ pub async fn serve<L, F>(
             next = next => next,
         };
         let mut ended = stage.subscribe();
-        let serving = handle(stream, peer, Connection::new(place.seat.clone(), stage.subscribe()));
+        let serving = handle(stream, peer, Connection::new(place.handle.clone(), stage.subscribe()));
         tokio::spawn(async move {
             tokio::select! {
                 biased;

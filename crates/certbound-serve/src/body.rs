@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::activity::Phase;
 use crate::guarded::Alarm;
-use crate::places::Seat;
+use crate::places::Handle;
 
 /// The body of a request. Reading it fails once reading has taken longer than [`Limits::body`].
 ///
@@ -20,7 +20,7 @@ use crate::places::Seat;
 /// [`Limits::body`]: crate::Limits::body
 pub struct Body {
     incoming: Incoming,
-    seat: Seat,
+    handle: Handle,
     alarm: Alarm,
     due: Option<Instant>,
 }
@@ -30,7 +30,7 @@ pub struct Body {
 #[non_exhaustive]
 pub enum BodyError {
     /// Reading took longer than [`Limits::body`](crate::Limits::body). The usual response is 408.
-    #[error("the body of the request took too long")]
+    #[error("reading the body of the request took too long")]
     Slow,
     /// The connection ended inside the body, or the body is malformed (RFC 9112, section 6).
     #[error("the body of the request broke off: {0}")]
@@ -38,8 +38,8 @@ pub enum BodyError {
 }
 
 impl Body {
-    pub(crate) fn new(incoming: Incoming, seat: Seat) -> Self {
-        Self { incoming, seat, alarm: Alarm::default(), due: None }
+    pub(crate) fn new(incoming: Incoming, handle: Handle) -> Self {
+        Self { incoming, handle, alarm: Alarm::default(), due: None }
     }
 }
 
@@ -51,18 +51,18 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let limit = self.seat.places().limits.body;
+        let limit = self.handle.places().limits.body;
         let due = *self.due.get_or_insert_with(|| Instant::now() + limit);
-        // The time is checked before the next frame is read, so that a body which comes in small pieces is late too.
+        // The time is checked before the next frame is read, so that a body that arrives in small pieces exceeds it too.
         if self.alarm.is_over(due, context) {
             return Poll::Ready(Some(Err(BodyError::Slow)));
         }
         let frame = Pin::new(&mut self.incoming).poll_frame(context);
         if frame.is_pending() {
-            self.seat.go_on(Phase::Answering, Phase::Body);
-            self.seat.waits_for_client();
+            self.handle.change_phase(Phase::Answering, Phase::Body);
+            self.handle.waits_for_client();
         } else {
-            self.seat.go_on(Phase::Body, Phase::Answering);
+            self.handle.change_phase(Phase::Body, Phase::Answering);
         }
         let frame = ready!(frame);
         Poll::Ready(frame.map(|frame| frame.map_err(|error| BodyError::Broken(error.into()))))
@@ -80,7 +80,7 @@ impl http_body::Body for Body {
 impl Drop for Body {
     fn drop(&mut self) {
         // The service does not wait for the rest of the body any more.
-        self.seat.go_on(Phase::Body, Phase::Answering);
+        self.handle.change_phase(Phase::Body, Phase::Answering);
     }
 }
 
@@ -91,7 +91,7 @@ pub(crate) struct Answer<B> {
 }
 
 /// It is dropped once hyper has read the whole body of a response, or has given it up.
-pub(crate) struct AnswerEnd(pub(crate) Seat);
+pub(crate) struct AnswerEnd(pub(crate) Handle);
 
 impl<B> Answer<B> {
     pub(crate) fn new(body: B, end: AnswerEnd) -> Self {

@@ -18,7 +18,7 @@ use crate::activity::Phase;
 use crate::body::{Answer, AnswerEnd, Body};
 use crate::guarded::{Guarded, closed};
 use crate::limits::Limits;
-use crate::places::Seat;
+use crate::places::Handle;
 
 /// The smallest buffer that hyper accepts; it panics at a smaller one.
 const LEAST_HEAD_BYTES: usize = 8 * 1024;
@@ -28,18 +28,18 @@ const LEAST_HEAD_BYTES: usize = 8 * 1024;
 /// A handler gets it together with the stream and serves HTTP with it: on the stream itself, or on the stream that a
 /// TLS handshake or an HTTP upgrade returned. It can do so several times, one after the other.
 pub struct Connection {
-    seat: Seat,
+    handle: Handle,
     stage: watch::Receiver<Stage>,
 }
 
 impl Connection {
-    pub(crate) fn new(seat: Seat, stage: watch::Receiver<Stage>) -> Self {
-        Self { seat, stage }
+    pub(crate) fn new(handle: Handle, stage: watch::Receiver<Stage>) -> Self {
+        Self { handle, stage }
     }
 
     /// The limits of this connection.
     pub fn limits(&self) -> &Limits {
-        &self.seat.places().limits
+        &self.handle.places().limits
     }
 
     /// Runs a step that must come before HTTP, such as a TLS handshake, for at most [`Limits::head`].
@@ -71,16 +71,16 @@ impl Connection {
         self.enter(Phase::New)?;
         let service = service_fn(|request: Request<Incoming>| {
             // A connection that was chosen to be closed must not begin a response.
-            let answering = self.enter(Phase::Answering).map(|()| AnswerEnd(self.seat.clone()));
+            let answering = self.enter(Phase::Answering).map(|()| AnswerEnd(self.handle.clone()));
             let answer = answering
-                .map(|end| (end, service(request.map(|incoming| Body::new(incoming, self.seat.clone())))));
+                .map(|end| (end, service(request.map(|incoming| Body::new(incoming, self.handle.clone())))));
             async move {
                 let (end, answer) = answer?;
                 let answer = answer.await.map_err(io::Error::other)?;
                 Ok::<_, io::Error>(answer.map(|body| Answer::new(body, end)))
             }
         });
-        let stream = TokioIo::new(Guarded::new(stream, self.seat.clone()));
+        let stream = TokioIo::new(Guarded::new(stream, self.handle.clone()));
         // hyper's own timer is switched off: it would count idle time as part of the next head.
         let mut http = http1::Builder::new();
         http.header_read_timeout(None).max_buf_size(self.limits().head_bytes.max(LEAST_HEAD_BYTES));
@@ -96,7 +96,7 @@ impl Connection {
     }
 
     fn enter(&self, phase: Phase) -> io::Result<()> {
-        if self.seat.enter(phase) { Ok(()) } else { Err(closed()) }
+        if self.handle.enter(phase) { Ok(()) } else { Err(closed()) }
     }
 }
 

@@ -8,9 +8,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::activity::{Moment, Phase, millis};
-use crate::places::Seat;
+use crate::places::Handle;
 
-/// A timer that is allocated on first use.
+/// A timer. It is allocated on first use.
 #[derive(Default)]
 pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
 
@@ -31,7 +31,7 @@ impl Alarm {
 /// write or flush has waited too long. `body` limits the time of a request's body.
 pub(crate) struct Guarded<T> {
     stream: T,
-    seat: Seat,
+    handle: Handle,
     read: Alarm,
     write: Alarm,
     /// The times since which a write and a flush wait for the client. They are counted separately, because TLS accepts
@@ -41,15 +41,15 @@ pub(crate) struct Guarded<T> {
 }
 
 impl<T> Guarded<T> {
-    pub(crate) fn new(stream: T, seat: Seat) -> Self {
+    pub(crate) fn new(stream: T, handle: Handle) -> Self {
         let (read, write) = (Alarm::default(), Alarm::default());
-        Self { stream, seat, read, write, writing: None, flushing: None }
+        Self { stream, handle, read, write, writing: None, flushing: None }
     }
 
     /// Records that bytes were read.
-    fn came(&self) -> io::Result<()> {
-        let now = self.seat.places().now();
-        let open = self.seat.activity().change(|moment| match moment.phase {
+    fn record_read(&self) -> io::Result<()> {
+        let now = self.handle.places().now();
+        let open = self.handle.activity().change(|moment| match moment.phase {
             // The first head's time includes the silence before its first byte.
             Phase::New => Moment { phase: Phase::Head, ..moment },
             Phase::Idle => Moment { phase: Phase::Head, since: now },
@@ -61,7 +61,7 @@ impl<T> Guarded<T> {
     /// Returns an error if the client has taken too long to send a head, or to begin one. If it has not, the task is
     /// woken when that time limit ends.
     fn is_late(&mut self, context: &mut Context<'_>) -> Option<io::Error> {
-        let (places, moment) = (self.seat.places(), self.seat.activity().moment());
+        let (places, moment) = (self.handle.places(), self.handle.activity().moment());
         let (limit, what) = match moment.phase {
             Phase::New | Phase::Head => (places.limits.head, "the head of a request took too long"),
             Phase::Idle => (places.limits.idle, "the connection was idle for too long"),
@@ -80,16 +80,16 @@ impl<T> Guarded<T> {
         if result.is_ready() {
             *since(self) = None;
             if self.writing.is_none() && self.flushing.is_none() {
-                self.seat.activity().flow();
+                self.handle.activity().flow();
             }
             return result;
         }
         let began = *since(self).get_or_insert_with(Instant::now);
-        if self.seat.activity().stall(self.seat.places().now()) {
-            self.seat.waits_for_client();
+        if self.handle.activity().stall(self.handle.places().now()) {
+            self.handle.waits_for_client();
         }
         let first = self.writing.into_iter().chain(self.flushing).min().unwrap_or(began);
-        match self.write.is_over(first + self.seat.places().limits.write, context) {
+        match self.write.is_over(first + self.handle.places().limits.write, context) {
             true => Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "the client did not read what was written",
@@ -100,11 +100,11 @@ impl<T> Guarded<T> {
 
     /// Records that every written byte was sent. If the response is complete, the connection becomes idle.
     fn sent(&mut self, context: &mut Context<'_>) {
-        if self.seat.activity().moment().phase != Phase::Answered {
+        if self.handle.activity().moment().phase != Phase::Answered {
             return;
         }
-        self.seat.go_on(Phase::Answered, Phase::Idle);
-        self.seat.waits_for_client();
+        self.handle.change_phase(Phase::Answered, Phase::Idle);
+        self.handle.waits_for_client();
         // hyper may have polled for the next request before this, when no timer was set. It does not poll again by
         // itself.
         let _: Option<io::Error> = self.is_late(context);
@@ -127,7 +127,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guarded<T> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         match Pin::new(&mut self.stream).poll_read(context, buffer) {
-            Poll::Ready(Ok(())) if buffer.filled().len() > before => Poll::Ready(self.came()),
+            Poll::Ready(Ok(())) if buffer.filled().len() > before => Poll::Ready(self.record_read()),
             Poll::Ready(end) => Poll::Ready(end),
             Poll::Pending => match self.is_late(context) {
                 Some(late) => Poll::Ready(Err(late)),

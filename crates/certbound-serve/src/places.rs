@@ -25,11 +25,11 @@ pub(crate) struct Places {
 #[derive(Default)]
 struct Taken {
     next: u64,
-    by: HashMap<u64, Arc<Tenant>>,
+    by: HashMap<u64, Arc<ConnectionState>>,
 }
 
 /// The connection that has a place.
-struct Tenant {
+struct ConnectionState {
     activity: Activity,
     /// Notified once the connection was chosen to be closed.
     closed: Notify,
@@ -37,15 +37,15 @@ struct Tenant {
 
 /// One place. The task that serves the connection holds it; dropping it frees the place.
 pub(crate) struct Place {
-    pub(crate) seat: Seat,
+    pub(crate) handle: Handle,
     number: u64,
 }
 
 /// A handle to the state of one connection and to its server. It may outlive the place.
 #[derive(Clone)]
-pub(crate) struct Seat {
+pub(crate) struct Handle {
     places: Arc<Places>,
-    tenant: Arc<Tenant>,
+    state: Arc<ConnectionState>,
 }
 
 impl Places {
@@ -90,9 +90,9 @@ impl Places {
         }
         let number = taken.next;
         taken.next += 1;
-        let tenant = Arc::new(Tenant { activity: Activity::new(self.now()), closed: Notify::new() });
-        taken.by.insert(number, Arc::clone(&tenant));
-        Some(Place { seat: Seat { places: Arc::clone(self), tenant }, number })
+        let state = Arc::new(ConnectionState { activity: Activity::new(self.now()), closed: Notify::new() });
+        taken.by.insert(number, Arc::clone(&state));
+        Some(Place { handle: Handle { places: Arc::clone(self), state }, number })
     }
 
     /// Closes the connection that may be closed first, unless an already chosen one still has its place.
@@ -101,22 +101,22 @@ impl Places {
     pub(crate) fn make_room(&self) -> Option<Millis> {
         let taken = self.taken();
         loop {
-            if taken.by.values().any(|tenant| tenant.activity.moment().phase == Phase::Closed) {
+            if taken.by.values().any(|state| state.activity.moment().phase == Phase::Closed) {
                 return None;
             }
-            let all = taken.by.values().filter_map(|tenant| {
-                let (closable, seen) = tenant.activity.closable(self.limits.patience)?;
-                Some((closable, seen, tenant))
+            let all = taken.by.values().filter_map(|state| {
+                let (closable, seen) = state.activity.closable(self.limits.patience)?;
+                Some((closable, seen, state))
             });
-            let (closable, seen, tenant) = all.min_by_key(|(closable, ..)| *closable)?;
+            let (closable, seen, state) = all.min_by_key(|(closable, ..)| *closable)?;
             if let Closable::Waiting(from) = closable
                 && from > self.now()
             {
                 return Some(from);
             }
             // The connection may have changed its phase since it was read. Then the loop chooses again.
-            if tenant.activity.close(seen) {
-                tenant.closed.notify_one();
+            if state.activity.close(seen) {
+                state.closed.notify_one();
                 return None;
             }
         }
@@ -137,24 +137,24 @@ impl Places {
 impl Place {
     /// Waits until this connection was chosen to be closed.
     pub(crate) fn closed(&self) -> impl Future<Output = ()> + use<'_> {
-        self.seat.tenant.closed.notified()
+        self.handle.state.closed.notified()
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.seat.places.taken().by.remove(&self.number);
-        self.seat.places.changed.notify_one();
+        self.handle.places.taken().by.remove(&self.number);
+        self.handle.places.changed.notify_one();
     }
 }
 
-impl Seat {
+impl Handle {
     pub(crate) fn places(&self) -> &Places {
         &self.places
     }
 
     pub(crate) fn activity(&self) -> &Activity {
-        &self.tenant.activity
+        &self.state.activity
     }
 
     /// Enters `phase` now. Returns false if the connection was closed to make room.
@@ -164,7 +164,7 @@ impl Seat {
     }
 
     /// Enters `to` now if the phase is `from`.
-    pub(crate) fn go_on(&self, from: Phase, to: Phase) {
+    pub(crate) fn change_phase(&self, from: Phase, to: Phase) {
         let since = self.places.now();
         let next = |moment: Moment| if moment.phase == from { Moment { phase: to, since } } else { moment };
         self.activity().change(next);

@@ -57,7 +57,7 @@ async fn between_requests_a_connection_may_be_idle_for_a_minute() {
 async fn a_body_has_thirty_seconds_however_it_comes() {
     let server = Server::start(limits());
     let head = b"POST /body HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n";
-    let late = "the body of the request took too long";
+    let late = "reading the body of the request took too long";
     let mut client = server.connect();
     let began = Instant::now();
     client.write_all(head).await.unwrap();
