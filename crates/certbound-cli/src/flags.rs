@@ -111,11 +111,15 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Returns whether the command is a server that accepts unbound tokens.
-    pub(crate) fn serves_unbound_tokens(&self) -> bool {
+    /// Returns the filter of the log that the command writes without `RUST_LOG`. A server that accepts unbound tokens
+    /// names the clients that still send them. An emulator names the requests that it refuses.
+    pub(crate) fn log(&self) -> Option<&'static str> {
         match self {
-            Self::Verify(flags) => flags.serve.is_some() && flags.binding.accepts_unbound(),
-            _ => false,
+            Self::Verify(flags) if flags.serve.is_some() && flags.binding.accepts_unbound() => {
+                Some("certbound_verifier=info")
+            }
+            Self::Emulator(EmulatorCommand::Start(_)) => Some("certbound_emulator=warn"),
+            _ => None,
         }
     }
 }

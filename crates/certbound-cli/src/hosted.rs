@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use certbound_emulator::clock::{Clock as _, SystemClock};
-use certbound_emulator::serve::Server;
+use certbound_emulator::serve::{Server, ServerOptions};
 use certbound_emulator::{Emulator, EmulatorError, EmulatorKeys, World};
 use tempfile::TempDir;
 
@@ -54,7 +54,8 @@ impl Hosted {
         let files = Files::write(&emulator, state)?;
         // The emulator itself does not restrict the address: the command that got the address has checked it.
         let emulator = Arc::new(emulator);
-        let server = Server::start_with_machine_at(Arc::clone(&emulator), listen, machine)
+        let options = ServerOptions { listen, machine, ..ServerOptions::default() };
+        let server = Server::start_anyone_can_mint_tokens(Arc::clone(&emulator), options)
             .await
             .map_err(|error| Usage::Listen { address: listen, reason: error.to_string() })?;
         Ok(Self { server, emulator, files })

@@ -80,14 +80,13 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     code
 }
 
-/// Writes logs to stderr if `RUST_LOG` asks for them. Without that variable no logs are written, except for a server that
-/// accepts unbound tokens: its log names the clients that still send unbound tokens.
+/// Writes logs to stderr if `RUST_LOG` asks for them. Without that variable only some servers write a log.
 fn log_to_stderr(cli: &Cli) {
     use tracing_subscriber::EnvFilter;
 
     let filter = match std::env::var_os(EnvFilter::DEFAULT_ENV) {
         Some(_) => EnvFilter::try_from_default_env().ok(),
-        None => cli.command.serves_unbound_tokens().then(|| EnvFilter::new("certbound_verifier=info")),
+        None => cli.command.log().map(EnvFilter::new),
     };
     if let Some(filter) = filter {
         let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);

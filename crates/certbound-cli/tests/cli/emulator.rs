@@ -28,6 +28,28 @@ fn the_first_line_says_where_everything_is() {
     assert!(client.contains("BEGIN CERTIFICATE") && client.contains("PRIVATE KEY"));
 }
 
+/// Without this log, a developer sees only the client's side of a refusal.
+#[test]
+fn each_refused_request_is_a_line_of_its_log_without_being_asked() {
+    let told = |log: Option<&str>| {
+        let mut command = certbound();
+        command.args(["emulator", "start"]).stderr(Stdio::piped()).envs(log.map(|log| ("RUST_LOG", log)));
+        let emulator = Emulator::spawn(command);
+        let mut client = emulator.certbound();
+        client.args(["token", "--scope", "api://unknown/.default", "--certificate", emulator.certificate()]);
+        assert_eq!(client.output().unwrap().status.code(), Some(1));
+        emulator.said()
+    };
+    let said = told(None);
+    let line =
+        said.lines().find(|line| line.contains("a request was refused")).unwrap_or_else(|| panic!("{said}"));
+    let path = format!("path=/{TENANT}/oauth2/v2.0/token");
+    for part in [" WARN ", "method=\"POST\"", &path, "status=400", "code=AADSTS500011", APP, "certificate="] {
+        assert!(line.contains(part), "{part} {line}");
+    }
+    assert_eq!(told(Some("off")), "");
+}
+
 #[test]
 fn its_files_are_private_and_go_with_it_whatever_ends_it() {
     for with in [Signal::INT, Signal::TERM, Signal::HUP] {

@@ -74,8 +74,15 @@ impl Emulator {
     }
 
     pub(crate) fn start_with(args: &[&str]) -> Self {
-        let mut child =
-            certbound().args(["emulator", "start"]).args(args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = certbound();
+        // Most tests provoke refusals. Their log lines would only fill the output.
+        command.env("RUST_LOG", "off").args(["emulator", "start"]).args(args);
+        Self::spawn(command)
+    }
+
+    /// Runs a command that starts an emulator. Its stdout must not be used otherwise.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         Self { ready: serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")), child }
@@ -130,6 +137,14 @@ impl Emulator {
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.0 2"), "{answer}");
         answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    /// Stops the emulator and returns its stderr, which the command must have piped.
+    pub(crate) fn said(mut self) -> String {
+        signal(&self.child, Signal::TERM);
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        said
     }
 
     /// Sends a signal and returns the exit code.
