@@ -5,7 +5,7 @@ mod codes;
 use bytes::Bytes;
 use certbound_core::time::UnixTime;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, PRAGMA, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -49,18 +49,22 @@ impl<'a> AnswerContext<'a> {
         }
     }
 
-    pub(crate) fn json(&self, status: u16, body: &Value) -> Response<Bytes> {
+    fn json(&self, status: u16, body: &Value) -> Response<Bytes> {
         let mut response = json_response(status, body);
         self.add_headers(response.headers_mut());
         response
     }
 
-    pub(crate) fn refuse(&self, refusal: &Refusal) -> Response<Bytes> {
-        self.refuse_with(refusal, None, None, |_| {})
+    /// Returns the answer with this body, or the answer to a refusal.
+    pub(crate) fn respond(&self, body: Result<Value, Refusal>) -> Response<Bytes> {
+        match body {
+            Ok(body) => self.json(200, &body),
+            Err(refusal) => self.refuse_with(&refusal, None, None, |_| {}),
+        }
     }
 
-    /// Like [`AnswerContext::refuse`]. `error` and `status` replace those of the number, and `more` adds members to the
-    /// body.
+    /// Returns the answer to a refusal. `error` and `status` replace those of the number, and `more` adds members to
+    /// the body.
     pub(crate) fn refuse_with(
         &self,
         refusal: &Refusal,
@@ -132,11 +136,23 @@ pub(crate) fn json_response(status: u16, body: &Value) -> Response<Bytes> {
     response
 }
 
-/// Formats a time as `yyyy-MM-dd HH:mm:ssZ`.
-pub(crate) fn timestamp(now: UnixTime) -> String {
-    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+/// Returns whether the body is a form, by its `Content-Type`.
+pub(crate) fn is_form(request: &Request<Bytes>) -> bool {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+/// Formats a time as `yyyy-MM-dd HH:mm:ssZ`, as the token service does.
+fn timestamp(time: UnixTime) -> String {
+    date(time).replace('T', " ")
+}
+
+/// Formats a time by RFC 3339: `yyyy-MM-ddTHH:mm:ssZ`.
+pub(crate) fn date(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     let moment = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
-    moment.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+    moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn is_guid(text: &str) -> bool {
@@ -158,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_refusal_has_the_documented_shape_and_no_line_breaks() {
-        let response = context(None).refuse(&refusal(392_200, "a\r\nSet-Cookie: b"));
+        let response = context(None).respond(Err(refusal(392_200, "a\r\nSet-Cookie: b")));
         assert_eq!(response.status(), 400);
         let body: Value = serde_json::from_slice(response.body()).unwrap();
         let description = body["error_description"].as_str().unwrap();

@@ -2,27 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime};
 
 use certbound_core::time::UnixTime;
-
-/// A source of the current time.
-pub trait Clock: Send + Sync + 'static {
-    /// Returns the current time.
-    fn now(&self) -> UnixTime;
-}
-
-/// The clock of the operating system.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one seam through which time comes in")]
-    fn now(&self) -> UnixTime {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        UnixTime::from_secs(since.as_secs())
-    }
-}
+pub use certbound_verifier::{Clock, SystemClock};
 
 /// A base clock and an offset in seconds. The offset is zero at first.
 ///

@@ -13,11 +13,10 @@ use http::header::HOST;
 use http::{Request, Response};
 use serde_json::json;
 
-use crate::answers::{AnswerContext, json_response, refusal};
+use crate::answers::{AnswerContext, json_response};
 use crate::clock::{Clock, OffsetClock, SystemClock};
 pub use crate::error::EmulatorError;
 use crate::fault::{FaultResult, Faults, LegKind, PlatformKind, RequestFacts};
-use crate::issue::{self, Alteration};
 use crate::journal::{Journal, JournalEntry};
 pub use crate::keys::EmulatorKeys;
 use crate::keys::{IssuerKeys, SigningKeys};
@@ -27,9 +26,9 @@ use crate::platform::arc::ArcKey;
 use crate::platform::{Memory, Platform};
 use crate::resource::ResourceServer;
 use crate::tls_facts::TlsFacts;
-use crate::token_service::{Discovery, FetchedKeys, TokenService, TrustedAuthorities, UsedAssertions};
+use crate::token_service::{FetchedKeys, TokenService, TrustedAuthorities, UsedAssertions};
 use crate::world::World;
-use crate::world::hosts::{Host, TOKEN_PATH};
+use crate::world::hosts::Host;
 
 /// The largest request body that is accepted, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -83,8 +82,8 @@ impl Emulator {
     /// # Errors
     /// [`EmulatorError`] if the world contains an invalid certificate, or if a key cannot be made.
     pub fn with_keys(world: World, keys: EmulatorKeys, clock: Arc<dyn Clock>) -> Result<Self, EmulatorError> {
-        let trust = TrustedAuthorities::new(keys.authority(), &world.trusted_authorities)?;
-        let signing = SigningKeys::new(keys.first());
+        let trust = TrustedAuthorities::new(&keys.authority, &world.trusted_authorities)?;
+        let signing = SigningKeys::new(Arc::clone(&keys.first));
         let issuers = keys.of_served_issuers(&world, clock.now())?;
         Ok(Self {
             world,
@@ -111,13 +110,26 @@ impl Emulator {
         let name = tls.server_name.to_ascii_lowercase();
         let entry = JournalEntry::begin(now, tls, &name, &request);
         let (response, fault) = match Host::of(&self.world, &name) {
-            Some(host) if names_host(&request, &name) => self.answer(now, tls, &name, &host, &request),
-            Some(_) => {
-                (sentence(421, "The Host header names another host than the TLS handshake did."), None)
+            None => (
+                sentence(
+                    421,
+                    "This host is not emulated. Use an emulated host, or add this one to the world.",
+                ),
+                None,
+            ),
+            Some(_) if !names_host(&request, &name) => (
+                sentence(
+                    421,
+                    "The Host header and the TLS handshake name different hosts. Send the same name in both.",
+                ),
+                None,
+            ),
+            Some(_) if request.body().len() > MAX_BODY => {
+                (sentence(413, "The body is larger than 1 MiB. Send a smaller one."), None)
             }
-            None => (sentence(421, "This host is not emulated."), None),
+            Some(host) => self.answer(now, tls, &name, &host, &request),
         };
-        self.journal.record(entry.end(&response, fault.as_ref().map(FaultResult::name)));
+        self.record(entry, &response, fault);
         response
     }
 
@@ -130,9 +142,7 @@ impl Emulator {
     /// Answers one request to the machine by plain HTTP, at the time `now`. The request came to the link-local address
     /// or to `own_host`, the listener's own `host:port`.
     pub fn handle_machine(&self, now: UnixTime, own_host: &str, request: Request<Bytes>) -> Response<Bytes> {
-        self.on_machine(now, &TlsFacts::default(), own_host, &request, |platform, request| {
-            platform.answer(request)
-        })
+        self.on_machine(now, &TlsFacts::default(), own_host, &request, |platform| platform.answer(&request))
     }
 
     /// Answers one request to Service Fabric's token service, at the time `now`. The request came by TLS to `own_host`,
@@ -144,7 +154,7 @@ impl Emulator {
         own_host: &str,
         request: Request<Bytes>,
     ) -> Response<Bytes> {
-        self.on_machine(now, tls, own_host, &request, |platform, request| platform.answer_as_node(request))
+        self.on_machine(now, tls, own_host, &request, |platform| platform.answer_as_node(&request))
     }
 
     /// Returns whether a fault makes the node's TLS server present a foreign certificate on this connection.
@@ -166,30 +176,27 @@ impl Emulator {
         tls: &TlsFacts,
         own_host: &str,
         request: &Request<Bytes>,
-        answer: impl FnOnce(&Platform<'_>, &Request<Bytes>) -> Response<Bytes>,
+        answer: impl FnOnce(&Platform<'_>) -> Response<Bytes>,
     ) -> Response<Bytes> {
         let entry = JournalEntry::begin(now, tls, IMDS_HOST, request);
         let asked = RequestFacts::of_platform(IMDS_HOST, request.uri().path());
-        let fault = self.faults.take(&asked);
         let context = AnswerContext::new(now, Cloud::Public.login_host(), request.headers());
-        let instead = fault.as_ref().and_then(|fault| fault.instead(&context));
-        let mut response = instead.unwrap_or_else(|| {
-            let (world, keys, machines) = (&self.world, &self.signing, self.keys.machines());
-            let (memory, arc, fault) = (&self.machine, self.arc.get(), fault.as_ref());
-            answer(&Platform { world, keys, machines, memory, arc, fault, now, own_host }, request)
+        let (response, fault) = self.with_fault(&asked, &context, |fault| {
+            let (world, keys, machines) = (&self.world, &self.signing, &*self.keys.machines);
+            let (memory, arc) = (&self.machine, self.arc.get());
+            answer(&Platform { world, keys, machines, memory, arc, fault, now, own_host })
         });
-        if asked.platform == Some(PlatformKind::Imds) {
-            // Clients recognize the metadata service by this header. A fault must not hide the service from them.
-            crate::platform::sign(&mut response);
-        }
-        if let Some(fault) = &fault {
-            fault.spoil(&mut response);
-        }
-        if let Some(effect) = fault.as_ref().and_then(|fault| fault.effect(&response)) {
-            response.extensions_mut().insert(effect);
-        }
-        self.journal.record(entry.end(&response, fault.as_ref().map(FaultResult::name)));
+        self.record(entry, &response, fault);
         response
+    }
+
+    /// Records a request and its answer in the journal. A refusal is also a line in the log.
+    fn record(&self, entry: JournalEntry, response: &Response<Bytes>, fault: Option<&'static str>) {
+        let entry = entry.end(response, fault);
+        if entry.status >= 400 {
+            entry.log(response);
+        }
+        self.journal.record(entry);
     }
 
     fn answer(
@@ -199,84 +206,59 @@ impl Emulator {
         name: &str,
         host: &Host<'_>,
         request: &Request<Bytes>,
-    ) -> (Response<Bytes>, Option<FaultResult>) {
-        if request.body().len() > MAX_BODY {
-            return (sentence(413, "The body is larger than 1 MiB."), None);
-        }
+    ) -> (Response<Bytes>, Option<&'static str>) {
         let path = request.uri().path();
         let leg = LegKind::of(host, path, request.body());
-        let fault = self.faults.take(&RequestFacts { host: name, path, leg, ..RequestFacts::default() });
+        let asked = RequestFacts { host: name, path, leg, ..RequestFacts::default() };
         let context = AnswerContext::new(now, host.cloud().login_host(), request.headers());
-        let instead = fault.as_ref().and_then(|fault| fault.instead(&context));
-        let mut response = instead.unwrap_or_else(|| match *host {
-            Host::Login(_) | Host::MutualTls(_) => {
-                let alteration = fault.as_ref().and_then(FaultResult::alteration);
-                self.token_service(&context, tls, name, host, request, alteration)
-            }
-            Host::Issuers => {
-                let (world, keys) = (&self.world, &self.issuers);
-                LocalIssuers { world, keys, host: name, now }.answer(request)
-            }
-            Host::Resource(resource, _) => {
-                let (world, keys) = (&self.world, &self.signing);
-                ResourceServer { world, keys, resource, now, tls, host: name }.answer(request)
-            }
-        });
-        if let Some(fault) = &fault {
-            fault.spoil(&mut response);
-        }
-        if let Some(effect) = fault.as_ref().and_then(|fault| fault.effect(&response)) {
-            response.extensions_mut().insert(effect);
-        }
-        (response, fault)
-    }
-
-    fn token_service(
-        &self,
-        context: &AnswerContext<'_>,
-        tls: &TlsFacts,
-        name: &str,
-        host: &Host<'_>,
-        request: &Request<Bytes>,
-        alteration: Option<Alteration>,
-    ) -> Response<Bytes> {
-        let (now, cloud, mutual_tls) = (context.now, host.cloud(), matches!(host, Host::MutualTls(_)));
-        let (world, keys, trust) = (&self.world, &self.signing, &self.trust);
-        if request.uri().path().ends_with(TOKEN_PATH) {
-            let since = *self.since.read().unwrap_or_else(PoisonError::into_inner);
-            let machines = self.keys.machines();
-            let service = TokenService {
+        let (world, keys) = (&self.world, &self.signing);
+        self.with_fault(&asked, &context, |fault| match *host {
+            Host::Login(cloud) | Host::MutualTls(cloud) => TokenService {
                 world,
                 keys,
-                trust,
-                machines,
+                trust: &self.trust,
+                machines: &self.keys.machines,
                 now,
                 tls,
+                host: name,
                 cloud,
-                mutual_tls,
-                since,
+                mutual_tls: matches!(host, Host::MutualTls(_)),
+                since: *self.since.read().unwrap_or_else(PoisonError::into_inner),
                 issuers: &self.issuers,
                 fetched: &self.fetched,
                 used: &self.used,
-            };
-            return match service.decide(request) {
-                Err(refusal) => context.refuse(&refusal),
-                Ok(grant) => {
-                    let key = keys.current();
-                    let body = key.and_then(|key| issue::answer(&grant, &key, now, alteration));
-                    body.map_or_else(
-                        || {
-                            context
-                                .refuse(&refusal(90_033, "A transient error has occurred: signing failed."))
-                        },
-                        |body| context.json(200, &body),
-                    )
-                }
-            };
+                alteration: fault.and_then(FaultResult::alteration),
+            }
+            .answer(&context, request)
+            .unwrap_or_else(|| {
+                sentence(404, "This emulator has no endpoint at this path. Check the path of the request.")
+            }),
+            Host::Issuers => LocalIssuers { world, keys: &self.issuers, host: name, now }.answer(request),
+            Host::Resource(resource, _) => {
+                ResourceServer { world, keys, resource, now, tls, host: name }.answer(request)
+            }
+        })
+    }
+
+    /// Answers a request by `answer`. If a rule fits the request, its fault replaces or changes the answer. Returns the
+    /// name of the fault too.
+    fn with_fault(
+        &self,
+        asked: &RequestFacts<'_>,
+        context: &AnswerContext<'_>,
+        answer: impl FnOnce(Option<&FaultResult>) -> Response<Bytes>,
+    ) -> (Response<Bytes>, Option<&'static str>) {
+        let fault = self.faults.take(asked);
+        let instead = fault.as_ref().and_then(|fault| fault.instead(context));
+        let mut response = instead.unwrap_or_else(|| answer(fault.as_ref()));
+        if asked.platform == Some(PlatformKind::Imds) {
+            // Clients recognize the metadata service by this header. A fault must not hide the service from them.
+            crate::platform::sign(&mut response);
         }
-        let discovery = Discovery { world, keys, cloud, host: name };
-        let found = if mutual_tls { None } else { discovery.answer(context, request) };
-        found.unwrap_or_else(|| sentence(404, "This emulator has nothing at this path."))
+        if let Some(fault) = &fault {
+            fault.change(&mut response);
+        }
+        (response, fault.as_ref().map(FaultResult::name))
     }
 }
 

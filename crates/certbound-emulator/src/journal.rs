@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use certbound_core::request::ReceivedForm;
+use certbound_core::shown::{one_line, shown};
 use certbound_core::time::UnixTime;
 use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use serde::Serialize;
+use serde_json::Value;
 
-pub(crate) use self::text::JournalText;
+pub(crate) use self::text::text;
 use crate::answers::Aadsts;
 use crate::tls_facts::TlsFacts;
 
@@ -115,6 +117,29 @@ impl JournalEntry {
             aadsts: None,
             fault: None,
         }
+    }
+
+    /// Writes a line to the log about a request that was refused by `response`.
+    pub(crate) fn log(&self, response: &Response<Bytes>) {
+        tracing::warn!(
+            method = self.method,
+            host = %one_line(&self.host),
+            path = %one_line(&self.path),
+            status = self.status,
+            code = %one_line(&self.code(response)),
+            client_id = self.parameter("client_id").map(shown),
+            certificate = self.client_certificate,
+            fault = self.fault,
+            "a request was refused"
+        );
+    }
+
+    /// Returns the code of a refusal: its AADSTS number, or the error in the JSON of its body.
+    fn code(&self, response: &Response<Bytes>) -> String {
+        let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
+        let error = body.get("error").map(|error| error.get("code").unwrap_or(error));
+        let error = error.and_then(Value::as_str).unwrap_or("none");
+        self.aadsts.map_or_else(|| short(error), |number| format!("AADSTS{number}"))
     }
 
     pub(crate) fn end(mut self, response: &Response<Bytes>, fault: Option<&'static str>) -> Self {

@@ -11,9 +11,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use certbound_core::time::UnixTime;
+use rcgen::{CertifiedKey, KeyPair};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use self::ca::{CertificateAuthority, ClientIdentity, IssueOptions, KeyKind};
-use self::fabric::FabricCertificate;
 use self::machine_ca::MachineAuthority;
 use self::seed::KeySource;
 pub(crate) use self::token_key::{SigningKeys, TokenKey};
@@ -23,22 +24,24 @@ use crate::world::{World, builtin, hosts};
 /// The keys of the external issuers that the emulator serves, by `iss`.
 pub(crate) type IssuerKeys = BTreeMap<String, SigningKeys>;
 
+/// The certificate chain and the key of a server, for rustls.
+pub(crate) type ServerCertificate = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
 /// The key material of an emulator: its certificate authorities, the first token key, the client certificate, and the
 /// certificate of Service Fabric's server.
 ///
 /// A clone is cheap. Generating new keys takes the time of two RSA keys. Emulators whose worlds have the same host
 /// names may share them.
 #[derive(Clone)]
-pub struct EmulatorKeys(Arc<Keys>);
-
-struct Keys {
-    authority: CertificateAuthority,
-    first: Arc<TokenKey>,
-    client: ClientIdentity,
-    machines: MachineAuthority,
-    fabric: FabricCertificate,
+pub struct EmulatorKeys {
+    pub(crate) authority: Arc<CertificateAuthority>,
+    /// The key that signs tokens until the first rotation.
+    pub(crate) first: Arc<TokenKey>,
+    pub(crate) client: Arc<ClientIdentity>,
+    pub(crate) machines: Arc<MachineAuthority>,
+    pub(crate) fabric: Arc<CertifiedKey<KeyPair>>,
     /// The source of keys for rotations and for served issuers.
-    source: Mutex<KeySource>,
+    source: Arc<Mutex<KeySource>>,
 }
 
 impl EmulatorKeys {
@@ -64,31 +67,14 @@ impl EmulatorKeys {
         let authority = CertificateAuthority::new(&hosts::domains(world), now, &mut source)?;
         let key = KeyKind::Existing(source.rsa()?.serialize_pem());
         let client = authority.issue(&IssueOptions::new(builtin::CLIENT_COMMON_NAME).with_key(key))?;
-        let first = Arc::new(TokenKey::generate(now, &mut source)?);
-        let machines = MachineAuthority::new(now, &mut source)?;
-        let fabric = FabricCertificate::new(now)?;
-        Ok(Self(Arc::new(Keys { authority, first, client, machines, fabric, source: Mutex::new(source) })))
-    }
-
-    pub(crate) fn authority(&self) -> &CertificateAuthority {
-        &self.0.authority
-    }
-
-    /// Returns the key that signs tokens until the first rotation.
-    pub(crate) fn first(&self) -> Arc<TokenKey> {
-        Arc::clone(&self.0.first)
-    }
-
-    pub(crate) fn client(&self) -> &ClientIdentity {
-        &self.0.client
-    }
-
-    pub(crate) fn machines(&self) -> &MachineAuthority {
-        &self.0.machines
-    }
-
-    pub(crate) fn fabric(&self) -> &FabricCertificate {
-        &self.0.fabric
+        Ok(Self {
+            client: Arc::new(client),
+            first: Arc::new(TokenKey::generate(now, &mut source)?),
+            machines: Arc::new(MachineAuthority::new(now, &mut source)?),
+            fabric: Arc::new(fabric::certificate(now)?),
+            authority: Arc::new(authority),
+            source: Arc::new(Mutex::new(source)),
+        })
     }
 
     /// Generates keys for the external issuers that the emulator serves.
@@ -103,7 +89,7 @@ impl EmulatorKeys {
 
     /// Generates a key that signs tokens.
     pub(crate) fn another(&self, now: UnixTime) -> Result<TokenKey, EmulatorError> {
-        TokenKey::generate(now, &mut self.0.source.lock().unwrap_or_else(PoisonError::into_inner))
+        TokenKey::generate(now, &mut self.source.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -45,7 +45,7 @@ impl LocalIssuers<'_> {
             Some((issuer, keys)) => only(Method::POST, request, || self.token(issuer, keys, request.body())),
             None => refuse(
                 404,
-                "this issuer has /.well-known/openid-configuration, /keys and /token, and nothing else",
+                "this issuer has no such path: use /.well-known/openid-configuration, /keys or /token",
             ),
         }
     }
@@ -57,10 +57,10 @@ impl LocalIssuers<'_> {
             Err(error) => return refuse(400, &format!("the body is malformed: {error}")),
         };
         if let Some((name, _)) = form.iter().find(|(name, _)| ITS_OWN.contains(name)) {
-            return refuse(400, &format!("'{name}' is for the issuer to say"));
+            return refuse(400, &format!("the issuer sets '{name}' itself: leave the parameter out"));
         }
         if form.value("sub").is_none() {
-            return refuse(400, "'sub' is missing: whom is the token about?");
+            return refuse(400, "the parameter 'sub' is missing: send the subject of the token");
         }
         let now = self.now.as_secs();
         let mut claims = Map::from_iter([
@@ -79,7 +79,7 @@ impl LocalIssuers<'_> {
                 &claims,
             )
         });
-        let Some(token) = signed else { return refuse(500, "signing failed") };
+        let Some(token) = signed else { return refuse(500, "the token could not be signed") };
         let mut response = Response::new(Bytes::from(token.expose().to_owned()));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/jwt"));
         response
@@ -102,7 +102,11 @@ fn only(
     request: &Request<Bytes>,
     answer: impl FnOnce() -> Response<Bytes>,
 ) -> Response<Bytes> {
-    if *request.method() == method { answer() } else { refuse(405, &format!("this takes {method} only")) }
+    if *request.method() == method {
+        answer()
+    } else {
+        refuse(405, &format!("this path accepts {method} only"))
+    }
 }
 
 fn refuse(status: u16, text: &str) -> Response<Bytes> {

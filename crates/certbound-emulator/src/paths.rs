@@ -7,6 +7,9 @@ pub(crate) const VERSIONS_PATH: &str = "/metadata/versions";
 /// The path of the machine's description. Each path below it is a part of the description.
 pub(crate) const COMPUTE_PATH: &str = "/metadata/instance/compute";
 
+/// The attestation service that the machine trusts.
+pub(crate) const ATTESTATION_SERVICE: &str = "https://certbound.attest.azure.net";
+
 /// The path of App Service's endpoint.
 pub const APP_SERVICE: &str = "/app-service/token";
 /// The path of the Azure Arc agent's endpoint.

@@ -24,10 +24,10 @@ use serde_json::json;
 
 pub(crate) use self::memory::Memory;
 use crate::answers::json_response;
-use crate::fault::{FaultResult, PlatformEndpoint};
+use crate::fault::{FaultResult, PlatformEndpoint, PlatformKind};
 use crate::keys::SigningKeys;
 use crate::keys::machine_ca::MachineAuthority;
-use crate::paths::{APP_SERVICE, AZURE_ARC, CLOUD_SHELL, MACHINE_LEARNING, REAL_CLOUD_SHELL, without_slash};
+use crate::paths::without_slash;
 use crate::world::World;
 
 /// The value of `Server` in answers of the real metadata service.
@@ -48,7 +48,7 @@ pub(crate) struct Platform<'e> {
 }
 
 /// A refusal of a platform.
-pub(crate) struct No {
+pub(crate) struct Rejection {
     status: u16,
     error: &'static str,
     description: String,
@@ -56,19 +56,32 @@ pub(crate) struct No {
     newest: Vec<&'static str>,
 }
 
-pub(crate) fn no(status: u16, error: &'static str, description: impl Into<String>) -> No {
-    No { status, error, description: description.into(), newest: Vec::new() }
+pub(crate) fn reject(status: u16, error: &'static str, description: impl Into<String>) -> Rejection {
+    Rejection { status, error, description: description.into(), newest: Vec::new() }
 }
 
-fn nothing_here() -> No {
-    no(404, "not_found", "There is nothing at this path.")
+fn nothing_here() -> Rejection {
+    reject(404, "not_found", "There is no endpoint at this path.")
 }
 
-fn malformed(why: &certbound_core::request::FormError) -> No {
-    no(400, "invalid_request", format!("The query is malformed: {why}."))
+/// Reads parameters. `place` is the part of the request that contains them.
+fn decode(parameters: &[u8], place: &str) -> Result<ReceivedForm, Rejection> {
+    ReceivedForm::decode(parameters)
+        .map_err(|why| reject(400, "invalid_request", format!("The {place} is malformed: {why}.")))
 }
 
-impl No {
+fn query(request: &Request<Bytes>) -> Result<ReceivedForm, Rejection> {
+    decode(request.uri().query().unwrap_or_default().as_bytes(), "query")
+}
+
+fn check_method(request: &Request<Bytes>, method: &Method) -> Result<(), Rejection> {
+    match request.method() == method {
+        true => Ok(()),
+        false => Err(reject(405, "method_not_allowed", format!("This endpoint accepts {method} only."))),
+    }
+}
+
+impl Rejection {
     fn response(&self) -> Response<Bytes> {
         let body = match self.newest.as_slice() {
             [] => json!({ "error": self.error, "error_description": self.description }),
@@ -86,14 +99,18 @@ pub(crate) fn sign(response: &mut Response<Bytes>) {
 impl Platform<'_> {
     pub(crate) fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let path = without_slash(request.uri().path());
-        let answer = match path {
-            AZURE_ARC if self.arc.is_some() => return arc::answer(self, request),
-            CLOUD_SHELL | REAL_CLOUD_SHELL => return cloud_shell::answer(self, request),
-            APP_SERVICE => hosted::app_service(self, request),
-            MACHINE_LEARNING => hosted::machine_learning(self, request),
-            _ => self.metadata_service(path, request),
+        let answer = match PlatformKind::at(path) {
+            Some(PlatformKind::Arc) => return arc::answer(self, request),
+            Some(PlatformKind::CloudShell) => return cloud_shell::answer(self, request),
+            Some(PlatformKind::AppService) => hosted::app_service(self, request),
+            Some(PlatformKind::MachineLearning) => hosted::machine_learning(self, request),
+            Some(PlatformKind::Imds) => self.metadata_service(path, request),
+            // Service Fabric's endpoint is at a listener of its own, which uses TLS.
+            Some(PlatformKind::ServiceFabric) | None => {
+                self.check_caller(request).and_then(|()| Err(nothing_here()))
+            }
         };
-        answer.unwrap_or_else(|no| no.response())
+        answer.unwrap_or_else(|rejection| rejection.response())
     }
 
     /// Answers as the node of a Service Fabric cluster, under TLS.
@@ -101,7 +118,7 @@ impl Platform<'_> {
         service_fabric::answer(self, request)
     }
 
-    fn metadata_service(&self, path: &str, request: &Request<Bytes>) -> Result<Response<Bytes>, No> {
+    fn metadata_service(&self, path: &str, request: &Request<Bytes>) -> Result<Response<Bytes>, Rejection> {
         use PlatformEndpoint::{InstanceMetadata, IssueCredential, PlatformMetadata, Token};
 
         self.check_caller(request)?;
@@ -113,13 +130,10 @@ impl Platform<'_> {
             return Err(nothing_here());
         }
         let method = if operation == IssueCredential { Method::POST } else { Method::GET };
-        if request.method() != method {
-            return Err(no(405, "method_not_allowed", format!("Send {method}.")));
-        }
+        check_method(request, &method)?;
         self.check_metadata_header(request)?;
         let turn = self.memory.throttle.enter(self.world, operation, self.now)?;
-        let query = request.uri().query().unwrap_or_default();
-        let query = ReceivedForm::decode(query.as_bytes()).map_err(|why| malformed(&why))?;
+        let query = query(request)?;
         let json = |body| json_response(200, &body);
         let mut response = match operation {
             Token => json(imds::token(self, &query)?),
@@ -133,14 +147,14 @@ impl Platform<'_> {
 }
 
 /// Checks that the requested version is one of `known`, which lists the oldest first.
-fn check_version(query: &ReceivedForm, name: &str, known: &[&'static str]) -> Result<(), No> {
+fn check_version(query: &ReceivedForm, name: &str, known: &[&'static str]) -> Result<(), Rejection> {
     match query.value(name) {
         Some(version) if known.contains(&version) => Ok(()),
         _ => {
             let text = format!("Bad request. {name} is invalid or was not specified in the request.");
-            Err(No {
+            Err(Rejection {
                 newest: known.iter().rev().take(3).copied().collect(),
-                ..no(400, "invalid_request", text)
+                ..reject(400, "invalid_request", text)
             })
         }
     }

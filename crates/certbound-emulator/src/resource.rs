@@ -10,8 +10,8 @@ use certbound_core::environment::Cloud;
 use certbound_core::tenant::TenantId;
 use certbound_core::time::UnixTime;
 use certbound_verifier::{
-    AnswerStyle, Authorization, BindingPolicy, Issuer, KeySet, PeerCertificate, Refusal, Scheme, Verifier,
-    opted_in,
+    Answer, AnswerStyle, Authorization, BindingPolicy, Issuer, KeySet, PeerCertificate, Refusal, Scheme,
+    Verifier, opted_in,
 };
 use http::{HeaderMap, Request, Response};
 
@@ -38,12 +38,40 @@ pub(crate) struct Caller {
 
 impl ResourceServer<'_> {
     pub(crate) fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
-        let outcome = self.check(request.headers());
-        match self.resource.style {
-            ResourceStyle::Graph => graph::answer(self, request, outcome),
-            ResourceStyle::Vault => vault::answer(self, request, outcome),
-            ResourceStyle::Custom => custom::answer(self, request, outcome),
+        let style = self.resource.style;
+        let mut response = match self.check(request.headers()) {
+            Ok(caller) => match style {
+                ResourceStyle::Graph => graph::success(self, request, &caller),
+                ResourceStyle::Vault => vault::success(self, request),
+                ResourceStyle::Custom => custom::success(self, request, &caller),
+            },
+            Err(refusal) => self.refuse(&refusal),
+        };
+        if style == ResourceStyle::Vault {
+            vault::sign(&mut response);
         }
+        response
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Response<Bytes> {
+        let style = match self.resource.style {
+            ResourceStyle::Custom => AnswerStyle::MtlsPop,
+            ResourceStyle::Graph => AnswerStyle::Graph,
+            ResourceStyle::Vault => {
+                // Clients refuse a challenge whose resource does not match the vault's host.
+                let host = self.host.split_once('.').map_or(self.host, |(_, domain)| domain);
+                let tenant = self.world.tenants.first().map(|tenant| tenant.id.clone()).unwrap_or_default();
+                AnswerStyle::Vault { tenant, resource: format!("https://{host}") }
+            }
+        };
+        let answer = Answer::new(refusal, &style);
+        let mut response = answer.response();
+        if style == AnswerStyle::Graph {
+            // The text is the verifier's; the other members are those of every error of Graph.
+            let body = graph::error(self, answer.status(), answer.code(), answer.message());
+            *response.body_mut() = body.into_body();
+        }
+        response
     }
 
     fn check(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
@@ -99,19 +127,4 @@ impl ResourceServer<'_> {
 fn misconfigured() -> Refusal {
     let reason = "the world has no tenant with an id".to_owned();
     Refusal::KeysUnavailable { reason, retry_after: std::time::Duration::from_secs(30) }
-}
-
-impl ResourceStyle {
-    fn words(self, server: &ResourceServer<'_>) -> AnswerStyle {
-        match self {
-            Self::Custom => AnswerStyle::MtlsPop,
-            Self::Graph => AnswerStyle::Graph,
-            Self::Vault => {
-                // Clients refuse a challenge whose resource does not match the vault's host.
-                let host = server.host.split_once('.').map_or(server.host, |(_, domain)| domain);
-                let tenant = server.world.tenants.first().map(|tenant| tenant.id.clone()).unwrap_or_default();
-                AnswerStyle::Vault { tenant, resource: format!("https://{host}") }
-            }
-        }
-    }
 }

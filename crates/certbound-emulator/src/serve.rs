@@ -39,6 +39,27 @@ pub struct Server {
     tls: Arc<tls::Configurations>,
 }
 
+/// The options of [`Server::start_anyone_can_mint_tokens`].
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// The address of the proxy. Default: any free port on loopback.
+    pub listen: SocketAddr,
+    /// The address of the machine's metadata service. Default: any free port on loopback.
+    pub machine: SocketAddr,
+    /// The limits of each port. Default: that of [`Limits`], but with [`Limits::stop`] zero: an emulator that stops does
+    /// not finish its answers.
+    pub limits: Limits,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut limits = Limits::default();
+        limits.stop = Duration::ZERO;
+        Self { listen: any, machine: any, limits }
+    }
+}
+
 impl Server {
     /// Starts the emulator. The proxy listens at `listen` (port 0 means any free port). The admin interface and the
     /// ports of the machine listen at other loopback ports.
@@ -47,53 +68,29 @@ impl Server {
     /// If a port is not available, or if the address is not loopback. The emulator answers under the names of other
     /// services, and everybody who reaches it can get any token.
     pub async fn start(emulator: Arc<Emulator>, listen: SocketAddr) -> io::Result<Server> {
-        if !listen.ip().is_loopback() {
-            let text = "the emulator listens on loopback only: choose an address such as 127.0.0.1:0";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
-        Self::start_on_the_network_anyone_can_mint_tokens(emulator, listen).await
+        only_loopback(
+            listen,
+            "the emulator listens on loopback only: choose an address such as 127.0.0.1:0",
+        )?;
+        Self::start_anyone_can_mint_tokens(emulator, ServerOptions { listen, ..ServerOptions::default() })
+            .await
     }
 
-    /// Like [`Server::start`], but at an address that other machines may reach. They can then get any token, and use
-    /// the proxy. The admin interface stays on loopback.
+    /// Like [`Server::start`], with options. If other machines reach the address of the proxy, they can get any token
+    /// and use the proxy. The admin interface stays on loopback.
     ///
     /// # Errors
-    /// If a port is not available.
-    pub async fn start_on_the_network_anyone_can_mint_tokens(
+    /// If a port is not available, or if the address of the machine is not loopback: the metadata service gives tokens
+    /// to every client that reaches it.
+    pub async fn start_anyone_can_mint_tokens(
         emulator: Arc<Emulator>,
-        listen: SocketAddr,
+        options: ServerOptions,
     ) -> io::Result<Server> {
-        Self::start_with_machine_at(emulator, listen, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
-    }
-
-    /// Like [`Server::start_on_the_network_anyone_can_mint_tokens`], with the machine's metadata service at `machine`.
-    ///
-    /// # Errors
-    /// If a port is not available, or if `machine` is not loopback: the metadata service gives tokens to every client
-    /// that reaches it.
-    pub async fn start_with_machine_at(
-        emulator: Arc<Emulator>,
-        listen: SocketAddr,
-        machine: SocketAddr,
-    ) -> io::Result<Server> {
-        Self::start_within(limits(), emulator, listen, machine).await
-    }
-
-    /// Like [`Server::start_with_machine_at`], with other limits, which apply to each port. The other functions use the
-    /// defaults of [`Limits`], but with [`Limits::stop`] zero: an emulator that stops does not finish its answers.
-    ///
-    /// # Errors
-    /// As [`Server::start_with_machine_at`].
-    pub async fn start_within(
-        limits: Limits,
-        emulator: Arc<Emulator>,
-        listen: SocketAddr,
-        machine: SocketAddr,
-    ) -> io::Result<Server> {
-        if !machine.ip().is_loopback() {
-            let text = "the metadata service listens on loopback only: choose an address such as 127.0.0.1:0";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
+        let ServerOptions { listen, machine, limits } = options;
+        only_loopback(
+            machine,
+            "the metadata service listens on loopback only: choose an address such as 127.0.0.1:0",
+        )?;
         let tls = Arc::new(tls::Configurations::new(Arc::clone(&emulator)).map_err(io::Error::other)?);
         let proxy = TcpListener::bind(listen).await?;
         let admin = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -114,7 +111,7 @@ impl Server {
         };
         server.accept_admins(admin);
         server.accept_machines(metadata, server.machine);
-        server.accept_nodes(node)?;
+        server.accept_nodes(node);
         server.accept(proxy, move |stream, connection| {
             front_door::connection(stream, connection, Arc::clone(&emulator), Arc::clone(&tls))
         });
@@ -127,12 +124,10 @@ impl Server {
     /// # Errors
     /// If the port is not available, or if the address is not loopback.
     pub async fn listen_as_the_real_hosts(&mut self, listen: SocketAddr) -> io::Result<SocketAddr> {
-        if !listen.ip().is_loopback() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "real names are answered on loopback only",
-            ));
-        }
+        only_loopback(
+            listen,
+            "the real names are answered on loopback only: choose an address such as 127.0.0.1:443",
+        )?;
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let (emulator, tls) = (Arc::clone(&self.emulator), Arc::clone(&self.tls));
@@ -174,15 +169,13 @@ impl Server {
     }
 
     /// Accepts connections to Service Fabric's token service.
-    fn accept_nodes(&mut self, listener: TcpListener) -> io::Result<()> {
-        let of_node = |foreign| self.tls.of_service_fabric(foreign).map_err(io::Error::other);
-        let tls = Arc::new(machine::NodeTls { own: of_node(false)?, foreign: of_node(true)? });
-        let (emulator, own_host): (_, Arc<str>) = (Arc::clone(&self.emulator), self.node.to_string().into());
+    fn accept_nodes(&mut self, listener: TcpListener) {
+        let (emulator, tls) = (Arc::clone(&self.emulator), Arc::clone(&self.tls));
+        let own_host: Arc<str> = self.node.to_string().into();
         self.accept(listener, move |stream, connection| {
             let (emulator, tls, own_host) = (Arc::clone(&emulator), Arc::clone(&tls), Arc::clone(&own_host));
             machine::node_connection(stream, connection, emulator, tls, own_host)
         });
-        Ok(())
     }
 
     fn accept_admins(&mut self, listener: TcpListener) {
@@ -258,9 +251,9 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Returns the default limits. An emulator that stops does not wait for running answers.
-fn limits() -> Limits {
-    let mut limits = Limits::default();
-    limits.stop = Duration::ZERO;
-    limits
+fn only_loopback(address: SocketAddr, otherwise: &str) -> io::Result<()> {
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, otherwise))
 }

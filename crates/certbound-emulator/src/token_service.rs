@@ -11,17 +11,21 @@ mod trust;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use certbound_core::certificate::{CertificateChain, Thumbprint};
 use certbound_core::environment::Cloud;
 use certbound_core::time::UnixTime;
+use http::{Request, Response};
 
-pub(crate) use self::discovery::Discovery;
 pub(crate) use self::issuers::FetchedKeys;
 pub(crate) use self::replay::UsedAssertions;
 pub(crate) use self::trust::TrustedAuthorities;
+use crate::answers::{AnswerContext, Refusal, refusal};
+use crate::issue::{self, Alteration};
 use crate::keys::machine_ca::MachineAuthority;
 use crate::keys::{IssuerKeys, SigningKeys};
 use crate::tls_facts::TlsFacts;
+use crate::world::hosts::TOKEN_PATH;
 use crate::world::{Application, Tenant, World};
 
 /// The allowed difference between clocks. The real service allows about five minutes.
@@ -35,6 +39,8 @@ pub(crate) struct TokenService<'e> {
     pub(crate) machines: &'e MachineAuthority,
     pub(crate) now: UnixTime,
     pub(crate) tls: &'e TlsFacts,
+    /// The host of the request, in lower case.
+    pub(crate) host: &'e str,
     pub(crate) cloud: Cloud,
     /// Whether the request came to a mutual-TLS host.
     pub(crate) mutual_tls: bool,
@@ -44,6 +50,36 @@ pub(crate) struct TokenService<'e> {
     pub(crate) issuers: &'e IssuerKeys,
     pub(crate) fetched: &'e FetchedKeys,
     pub(crate) used: &'e UsedAssertions,
+    /// The change that a fault makes to the next token or its answer.
+    pub(crate) alteration: Option<Alteration>,
+}
+
+impl TokenService<'_> {
+    /// Returns the answer, or `None` if nothing is at the path.
+    pub(crate) fn answer(
+        &self,
+        context: &AnswerContext<'_>,
+        request: &Request<Bytes>,
+    ) -> Option<Response<Bytes>> {
+        if !request.uri().path().ends_with(TOKEN_PATH) {
+            return self.discovery(context, request);
+        }
+        let body = self.decide(request).and_then(|grant| {
+            let body =
+                self.keys.current().and_then(|key| issue::answer(&grant, &key, self.now, self.alteration));
+            body.ok_or_else(|| refusal(90_033, "A transient error has occurred: signing failed."))
+        });
+        Some(context.respond(body))
+    }
+}
+
+/// The refusal of a request whose certificate is not that of its assertion.
+fn other_certificate() -> Refusal {
+    refusal(500_181, "The TLS certificate provided does not match the certificate in the assertion.")
+}
+
+fn only_by_mutual_tls() -> Refusal {
+    refusal(50_171, "The given audience can only be used in Mutual-TLS token calls.")
 }
 
 /// The facts of the caller that are known before its credential is checked.

@@ -23,38 +23,28 @@ pub use self::error::{WorldError, WorldMistake};
 /// It contains no private keys and no users. Identifiers are compared byte for byte, so write GUIDs in lower case.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct World {
     /// The tenants.
-    #[serde(default)]
     pub tenants: Vec<Tenant>,
     /// The applications.
-    #[serde(default)]
     pub applications: Vec<Application>,
     /// The resources for which tokens are requested.
-    #[serde(default)]
     pub resources: Vec<Resource>,
     /// Certificate authorities that SN/I trusts in addition to the emulator's own, PEM.
-    #[serde(default)]
     pub trusted_authorities: Vec<String>,
     /// Token issuers other than Entra.
-    #[serde(default)]
     pub external_issuers: Vec<ExternalIssuer>,
     /// The time after the start or a reset in which federated credentials are still unknown (70021), in seconds.
     /// Default: 0.
-    #[serde(default)]
     pub propagation_seconds: u64,
     /// Whether an assertion works only once (then 700024). Default: it works until it expires.
-    #[serde(default)]
     pub one_time_assertions: bool,
     /// The managed identities of the machine. Each is also an application with the same client id.
-    #[serde(default)]
     pub managed_identities: Vec<ManagedIdentity>,
     /// The machine on which programs with a managed identity run.
-    #[serde(default)]
     pub machine: Machine,
     /// Whether TLS sessions may be resumed. Default: no, so that every connection proves the client's key.
-    #[serde(default)]
     pub session_resumption: bool,
 }
 
@@ -212,7 +202,7 @@ impl Default for Machine {
 }
 
 /// A resource, for which tokens are issued.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Resource {

@@ -1,32 +1,13 @@
 //! The OAuth `error` and the status of an AADSTS number.
 
-/// Returns `error` and status of a number. A number that is not listed has `invalid_request` and 400.
+use certbound_core::refusal::aadsts;
+
+/// Returns `error` and status of a number. A number that is not known has `invalid_request` and 400.
 pub(super) fn error_and_status(code: u32) -> (&'static str, u16) {
     match code {
-        // A feature that is not enabled.
-        51_000 => ("invalid_request", 412),
-        // The client's credential: certificate, assertion or secret.
-        392_204 | 1_000_502 | 50_171 | 5_002_738 | 5_002_723 | 5_002_730 | 50_012 => ("invalid_client", 401),
-        1_000_610..=1_000_614 => ("invalid_client", 401),
-        700_021 | 700_023 | 700_024 | 700_027 | 700_030 => ("invalid_client", 401),
-        7_000_215 | 7_000_216 | 7_000_218 | 7_000_222 => ("invalid_client", 401),
-        // Federation.
-        70_025 | 700_211 | 700_212 | 7_002_121 | 700_213 => ("invalid_client", 401),
-        7_002_131 | 7_002_137 | 7_002_138 => ("invalid_client", 401),
-        700_223 | 700_226 | 700_227 | 700_229 | 700_231 | 700_236 | 700_238 => ("invalid_client", 401),
-        7_002_203 | 7_002_381 => ("invalid_client", 401),
-        // The application, the scope, the resource, the cloud.
-        700_016 | 7_000_112 => ("unauthorized_client", 400),
-        70_003 => ("unsupported_grant_type", 400),
-        70_011 | 1_002_012 => ("invalid_scope", 400),
-        500_011 => ("invalid_resource", 400),
-        50_049 => ("invalid_instance", 400),
-        900_382 | 650_053 => ("invalid_client", 400),
-        // Consent and policies.
-        65_001 | 50_196 => ("invalid_grant", 400),
         53_003 => ("interaction_required", 400),
         90_033 => ("temporarily_unavailable", 503),
-        _ => ("invalid_request", 400),
+        _ => aadsts(code).map_or(("invalid_request", 400), |known| (known.oauth_error, known.status)),
     }
 }
 

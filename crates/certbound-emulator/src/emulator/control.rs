@@ -6,14 +6,14 @@ use bytes::Bytes;
 use certbound_core::managed_identity::ServerThumbprint;
 use certbound_core::time::UnixTime;
 use http::Request;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Emulator;
 use crate::error::EmulatorError;
 use crate::fault::Fault;
 use crate::journal::{Journal, JournalEntry};
-use crate::keys::ca::{ClientIdentity, IssueOptions};
-use crate::keys::fabric::FabricCertificate;
+use crate::keys::ca::{self, ClientIdentity, IssueOptions};
+use crate::keys::{ServerCertificate, fabric};
+use crate::paths::ATTESTATION_SERVICE;
 use crate::world::hosts::{self, Host};
 use crate::world::{ExternalIssuer, World};
 
@@ -124,23 +124,22 @@ impl Emulator {
         use aws_lc_rs::digest::{SHA256, digest};
         use base64::Engine as _;
         use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-        use serde_json::json;
+        use serde_json::{Map, Value, json};
 
         let Some(key) = self.signing.current() else { return String::new() };
-        let hash = URL_SAFE_NO_PAD.encode(digest(&SHA256, public_key));
-        let mut header = serde_json::Map::new();
-        header.insert("alg".to_owned(), json!("RS256"));
-        header.insert("kid".to_owned(), json!(key.kid()));
+        let mut header =
+            Map::from_iter([("alg".to_owned(), json!("RS256")), ("kid".to_owned(), json!(key.kid()))]);
         if fault == "jku" {
             header.insert("jku".to_owned(), json!("https://evil.example/keys"));
         }
-        let mut claims = serde_json::Map::new();
-        let issuer =
-            if fault == "issuer" { "https://evil.example" } else { "https://certbound.attest.azure.net" };
-        let expiry = if fault == "expired" { now.as_secs() - 1 } else { now.as_secs() + 24 * 3600 };
-        claims.insert("iss".to_owned(), json!(issuer));
-        claims.insert("exp".to_owned(), json!(expiry));
-        claims.insert("key".to_owned(), json!(if fault == "key" { "another" } else { &hash }));
+        let hash = URL_SAFE_NO_PAD.encode(digest(&SHA256, public_key));
+        let wrong = |word: &str, wrong: Value, right: Value| if fault == word { wrong } else { right };
+        let (day, now) = (24 * 3600, now.as_secs());
+        let claims = Map::from_iter([
+            ("iss".to_owned(), wrong("issuer", json!("https://evil.example"), json!(ATTESTATION_SERVICE))),
+            ("exp".to_owned(), wrong("expired", json!(now - 1), json!(now + day))),
+            ("key".to_owned(), wrong("key", json!("another"), json!(hash))),
+        ]);
         let token = key.sign(&header, &claims);
         let mut token = token.map(|token| token.expose().to_owned()).unwrap_or_default();
         if fault == "signature" {
@@ -169,18 +168,18 @@ impl Emulator {
     /// Returns the certificate authority that clients have to trust, PEM. Its name constraints allow only the emulated
     /// hosts.
     pub fn ca_pem(&self) -> &str {
-        self.keys.authority().pem()
+        self.keys.authority.pem()
     }
 
     /// Returns the certificate authority, DER.
     pub fn ca_der(&self) -> &[u8] {
-        self.keys.authority().der()
+        self.keys.authority.der()
     }
 
     /// Returns the client certificate of the built-in applications. It is RSA and has the subject
     /// [`CLIENT_SUBJECT`](crate::world::builtin::CLIENT_SUBJECT).
     pub fn client_identity(&self) -> &ClientIdentity {
-        self.keys.client()
+        &self.keys.client
     }
 
     /// Issues a client certificate of the emulator's authority, which SN/I trusts.
@@ -188,7 +187,7 @@ impl Emulator {
     /// # Errors
     /// [`EmulatorError`] if the subject or the key cannot be used in a certificate.
     pub fn issue_client_certificate(&self, options: &IssueOptions) -> Result<ClientIdentity, EmulatorError> {
-        self.keys.authority().issue(options)
+        self.keys.authority.issue(options)
     }
 
     /// Makes a self-signed client certificate, which no authority issued.
@@ -199,18 +198,18 @@ impl Emulator {
         &self,
         options: &IssueOptions,
     ) -> Result<ClientIdentity, EmulatorError> {
-        self.keys.authority().self_signed(options)
+        self.keys.authority.self_signed(options)
     }
 
     /// Returns the SHA-1 thumbprint of Service Fabric's server certificate, for `IDENTITY_SERVER_THUMBPRINT`.
     pub fn service_fabric_thumbprint(&self) -> ServerThumbprint {
-        self.keys.fabric().thumbprint()
+        ServerThumbprint::of_der(self.keys.fabric.cert.der())
     }
 
     /// Returns Service Fabric's server certificate, PEM, for clients that trust certificates and cannot compare a
     /// thumbprint.
-    pub fn service_fabric_pem(&self) -> &str {
-        self.keys.fabric().pem()
+    pub fn service_fabric_pem(&self) -> String {
+        self.keys.fabric.cert.pem()
     }
 
     /// Returns certificate and key of Service Fabric's server. If `foreign` is true, it makes a new certificate, which
@@ -218,18 +217,16 @@ impl Emulator {
     pub(crate) fn service_fabric_certificate(
         &self,
         foreign: bool,
-    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), EmulatorError> {
-        match foreign {
-            true => Ok(FabricCertificate::new(self.now())?.for_tls()),
-            false => Ok(self.keys.fabric().for_tls()),
-        }
+    ) -> Result<ServerCertificate, EmulatorError> {
+        let own = &self.keys.fabric;
+        Ok(match foreign {
+            true => fabric::certificate(self.now()).map(|new| ca::for_tls(&new.cert, &new.signing_key))?,
+            false => ca::for_tls(&own.cert, &own.signing_key),
+        })
     }
 
     /// Returns certificate and key for an emulated host.
-    pub(crate) fn host_certificate(
-        &self,
-        host: &str,
-    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), EmulatorError> {
-        self.keys.authority().host_certificate(host)
+    pub(crate) fn host_certificate(&self, host: &str) -> Result<ServerCertificate, EmulatorError> {
+        self.keys.authority.host_certificate(host)
     }
 }

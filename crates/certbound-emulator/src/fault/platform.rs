@@ -65,23 +65,33 @@ impl PlatformEndpoint {
     }
 }
 
+impl PlatformKind {
+    /// Returns the platform whose endpoint is at this path. The path has no slash at its end.
+    pub(crate) fn at(path: &str) -> Option<Self> {
+        match path {
+            APP_SERVICE => Some(Self::AppService),
+            MACHINE_LEARNING => Some(Self::MachineLearning),
+            CLOUD_SHELL | REAL_CLOUD_SHELL => Some(Self::CloudShell),
+            SERVICE_FABRIC => Some(Self::ServiceFabric),
+            AZURE_ARC => Some(Self::Arc),
+            other => other.starts_with("/metadata/").then_some(Self::Imds),
+        }
+    }
+}
+
 impl<'r> RequestFacts<'r> {
     /// Returns the facts of a request to the machine. The path determines the platform and the operation.
     pub(crate) fn of_platform(host: &'r str, path: &'r str) -> Self {
         use PlatformKind::{AppService, Arc, CloudShell, Imds, MachineLearning, ServiceFabric};
 
         let own = without_slash(path);
-        let platform = match own {
-            APP_SERVICE => Some(AppService),
-            MACHINE_LEARNING => Some(MachineLearning),
-            CLOUD_SHELL | REAL_CLOUD_SHELL => Some(CloudShell),
-            SERVICE_FABRIC => Some(ServiceFabric),
-            AZURE_ARC => Some(Arc),
-            other => other.starts_with("/metadata/").then_some(Imds),
-        };
+        let platform = PlatformKind::at(own);
         let endpoint = match platform {
+            None => None,
             Some(Imds) => PlatformEndpoint::at(own),
-            other => other.map(|_| PlatformEndpoint::Token),
+            Some(AppService | Arc | CloudShell | MachineLearning | ServiceFabric) => {
+                Some(PlatformEndpoint::Token)
+            }
         };
         Self { host, path, leg: None, platform, endpoint }
     }

@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
+use strum::IntoStaticStr;
 
 use crate::answers::{AnswerContext, refusal};
 use crate::issue::{Alteration, TokenForm};
@@ -18,8 +19,9 @@ use crate::issue::{Alteration, TokenForm};
 const MAX_DELAY: Duration = Duration::from_secs(10 * 60);
 
 /// The effect of a rule on a request.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[strum(serialize_all = "snake_case")]
 pub enum FaultResult {
     /// The right answer after a delay.
     Delay {
@@ -134,32 +136,7 @@ pub enum FaultEffect {
 impl FaultResult {
     /// Returns the stable name in snake case.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Delay { .. } => "delay",
-            Self::Status { .. } => "status",
-            Self::Refusal { .. } => "refusal",
-            Self::BearerForMtlsPop => "bearer_for_mtls_pop",
-            Self::ForeignCnf => "foreign_cnf",
-            Self::NoCnf => "no_cnf",
-            Self::TokenForm(_) => "token_form",
-            Self::ConnectionReset => "connection_reset",
-            Self::TruncatedBody => "truncated_body",
-            Self::Redirect307 { .. } => "redirect307",
-            Self::WrongScope => "wrong_scope",
-            Self::EmptyToken => "empty_token",
-            Self::MalformedJson => "malformed_json",
-            Self::WrongServer => "wrong_server",
-            Self::ForeignKeyCertificate => "foreign_key_certificate",
-            Self::ForeignIdentityCertificate => "foreign_identity_certificate",
-            Self::ExpiredCertificate => "expired_certificate",
-            Self::NotYetValidCertificate => "not_yet_valid_certificate",
-            Self::ForeignTenantCertificate => "foreign_tenant_certificate",
-            Self::CertificateLifetime { .. } => "certificate_lifetime",
-            Self::WithoutMember { .. } => "without_member",
-            Self::ArcChallenge { .. } => "arc_challenge",
-            Self::ForeignServerCertificate => "foreign_server_certificate",
-            Self::ClientCertificateRefused => "client_certificate_refused",
-        }
+        self.into()
     }
 
     /// Returns whether the fault happens in the TLS handshake, before any request.
@@ -213,13 +190,19 @@ impl FaultResult {
         Some(response)
     }
 
-    /// Changes a right response, for the faults that need only the response.
-    pub(crate) fn spoil(&self, response: &mut Response<Bytes>) {
+    /// Changes a response. A change that the transport has to carry out becomes an extension of the response.
+    pub(crate) fn change(&self, response: &mut Response<Bytes>) {
+        let half = response.body().len() / 2;
         match self {
-            Self::MalformedJson => {
-                let half = response.body().len() / 2;
-                response.body_mut().truncate(half);
+            Self::Delay { milliseconds } => {
+                let time = Duration::from_millis(*milliseconds).min(MAX_DELAY);
+                response.extensions_mut().insert(FaultEffect::Delay(time));
             }
+            Self::ConnectionReset => drop(response.extensions_mut().insert(FaultEffect::Reset)),
+            Self::TruncatedBody => {
+                response.extensions_mut().insert(FaultEffect::TruncateBody(half));
+            }
+            Self::MalformedJson => response.body_mut().truncate(half),
             Self::Status { headers, .. } => {
                 for (name, value) in headers {
                     if let (Ok(name), Ok(value)) = (HeaderName::from_str(name), HeaderValue::from_str(value))
@@ -238,18 +221,6 @@ impl FaultResult {
                 response.headers_mut().insert(SERVER, HeaderValue::from_static("nginx"));
             }
             _ => {}
-        }
-    }
-
-    /// Returns the part of the fault that the transport has to carry out, if there is one.
-    pub(crate) fn effect(&self, response: &Response<Bytes>) -> Option<FaultEffect> {
-        match self {
-            Self::Delay { milliseconds } => {
-                Some(FaultEffect::Delay(Duration::from_millis(*milliseconds).min(MAX_DELAY)))
-            }
-            Self::ConnectionReset => Some(FaultEffect::Reset),
-            Self::TruncatedBody => Some(FaultEffect::TruncateBody(response.body().len() / 2)),
-            _ => None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The journal as JSON, in pieces. A reader needs only the memory of one piece.
 
-use std::io;
 use std::sync::Arc;
+use std::{io, iter, mem};
 
 use bytes::Bytes;
 use serde::Serialize as _;
@@ -13,61 +13,27 @@ use super::Journal;
 /// A piece ends with the entry that makes it this large or larger, in bytes.
 const PIECE: usize = 16 * 1024;
 
-/// `{"entries":[..],"dropped":n}`. Entries that are dropped while the text is read are not in it.
-pub(crate) struct JournalText {
-    journal: Arc<Journal>,
-    /// The number of the next entry. `end` is the number after the last entry that is part of the text.
-    next: u64,
-    end: u64,
-    place: Place,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Start,
-    FirstEntry,
-    Entries,
-    Over,
-}
-
-impl JournalText {
-    pub(crate) fn of(journal: Arc<Journal>) -> Self {
-        let (next, end) = journal.range();
-        Self { journal, next, end, place: Place::Start }
-    }
-}
-
-impl Iterator for JournalText {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        let mut piece = Vec::new();
-        match self.place {
-            Place::Over => return None,
-            Place::Start => {
-                piece.extend_from_slice(b"{\"entries\":[");
-                self.place = Place::FirstEntry;
+/// Returns `{"entries":[..],"dropped":n}` in pieces. Entries that are dropped while the text is read are not in it.
+pub(crate) fn text(journal: Arc<Journal>) -> impl Iterator<Item = Bytes> {
+    let (mut next, end) = journal.range();
+    let (mut opening, mut separator) = (b"{\"entries\":[".to_vec(), "");
+    let entries = {
+        let journal = Arc::clone(&journal);
+        iter::from_fn(move || {
+            let mut piece = mem::take(&mut opening);
+            while piece.len() < PIECE {
+                let Some((number, entry)) = journal.from(next).filter(|(number, _)| *number < end) else {
+                    break;
+                };
+                piece.extend_from_slice(separator.as_bytes());
+                // This cannot fail: an entry consists of texts and numbers, and a vector accepts all bytes.
+                let _ = entry.serialize(&mut Serializer::with_formatter(&mut piece, Ascii));
+                (next, separator) = (number + 1, ",");
             }
-            Place::FirstEntry | Place::Entries => {}
-        }
-        while piece.len() < PIECE {
-            let found = self.journal.from(self.next).filter(|(number, _)| *number < self.end);
-            let Some((number, entry)) = found else {
-                let dropped = self.journal.dropped();
-                piece.extend_from_slice(format!("],\"dropped\":{dropped}}}").as_bytes());
-                self.place = Place::Over;
-                break;
-            };
-            if self.place == Place::Entries {
-                piece.push(b',');
-            }
-            // This cannot fail: an entry consists of texts and numbers, and a vector accepts all bytes.
-            let _ = entry.serialize(&mut Serializer::with_formatter(&mut piece, Ascii));
-            self.place = Place::Entries;
-            self.next = number + 1;
-        }
-        Some(Bytes::from(piece))
-    }
+            (!piece.is_empty()).then(|| Bytes::from(piece))
+        })
+    };
+    entries.chain(iter::once_with(move || Bytes::from(format!("],\"dropped\":{}}}", journal.dropped()))))
 }
 
 /// JSON in printable ASCII only. The journal contains texts of clients and is read in terminals, and some control
@@ -80,13 +46,13 @@ impl Formatter for Ascii {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        let mut units = [0; 2];
-        for part in fragment.split_inclusive(|character: char| !(' '..='~').contains(&character)) {
-            let end = part.char_indices().next_back().filter(|(_, last)| !(' '..='~').contains(last));
-            let (plain, last) = end.map_or((part, None), |(at, last)| (&part[..at], Some(last)));
-            writer.write_all(plain.as_bytes())?;
-            for unit in last.into_iter().flat_map(|last| last.encode_utf16(&mut units).to_vec()) {
-                write!(writer, "\\u{unit:04x}")?;
+        for character in fragment.chars() {
+            match character {
+                ' '..='~' => write!(writer, "{character}")?,
+                _ => character
+                    .encode_utf16(&mut [0; 2])
+                    .iter()
+                    .try_for_each(|unit| write!(writer, "\\u{unit:04x}"))?,
             }
         }
         Ok(())
@@ -101,7 +67,7 @@ mod tests {
     use super::super::tests::{DOCUMENTED_BYTES, largest};
     use super::*;
 
-    fn whole(text: JournalText) -> Value {
+    fn whole(text: impl Iterator<Item = Bytes>) -> Value {
         serde_json::from_slice(&text.flatten().collect::<Vec<u8>>()).unwrap()
     }
 
@@ -114,8 +80,7 @@ mod tests {
         }
         let one = serde_json::to_vec(&entry).unwrap().len();
         let expected: Vec<u64> = journal.list().iter().map(|entry| entry.time).collect();
-        let mut readers: Vec<_> =
-            (0..2).map(|_| (JournalText::of(Arc::clone(&journal)), Vec::new())).collect();
+        let mut readers: Vec<_> = (0..2).map(|_| (text(Arc::clone(&journal)), Vec::new())).collect();
         for _ in 0..=expected.len() {
             for (reader, read) in &mut readers {
                 let Some(piece) = reader.next() else { continue };
@@ -136,19 +101,19 @@ mod tests {
     #[test]
     fn what_changes_meanwhile_leaves_it_json() {
         let journal = Arc::<Journal>::default();
-        assert_eq!(whole(JournalText::of(Arc::clone(&journal))), json!({ "entries": [], "dropped": 0 }));
+        assert_eq!(whole(text(Arc::clone(&journal))), json!({ "entries": [], "dropped": 0 }));
         let entry = largest();
         let record = |time| journal.record(JournalEntry { time, ..entry.clone() });
         (0..3).for_each(record);
-        let mut text = JournalText::of(Arc::clone(&journal));
-        let first = text.next().unwrap();
+        let mut pieces = text(Arc::clone(&journal));
+        let first = pieces.next().unwrap();
         // The text has neither the entries that were added later nor those that were removed.
         journal.clear();
         (10..12).for_each(record);
-        let rest: Vec<u8> = text.flatten().collect();
+        let rest: Vec<u8> = pieces.flatten().collect();
         let read: Value = serde_json::from_slice(&[&first[..], &rest].concat()).unwrap();
         assert_eq!(read["entries"].as_array().unwrap().len(), 1);
-        assert_eq!(whole(JournalText::of(Arc::clone(&journal)))["entries"].as_array().unwrap().len(), 2);
+        assert_eq!(whole(text(Arc::clone(&journal)))["entries"].as_array().unwrap().len(), 2);
     }
 
     #[test]
@@ -156,8 +121,8 @@ mod tests {
         let journal = Arc::<Journal>::default();
         let path = "/\u{1b}[31m\u{9b}31m\u{7f}\u{202e}é𝄞\"\\~ ";
         journal.record(JournalEntry { path: path.to_owned(), ..largest() });
-        let text: Vec<u8> = JournalText::of(Arc::clone(&journal)).flatten().collect();
-        assert!(text.iter().all(|byte| (b' '..=b'~').contains(byte)));
-        assert_eq!(whole(JournalText::of(journal))["entries"][0]["path"], path);
+        let read: Vec<u8> = text(Arc::clone(&journal)).flatten().collect();
+        assert!(read.iter().all(|byte| (b' '..=b'~').contains(byte)));
+        assert_eq!(whole(text(journal))["entries"][0]["path"], path);
     }
 }

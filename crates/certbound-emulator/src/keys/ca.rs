@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use certbound_core::time::UnixTime;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, CidrSubnet, DistinguishedName, DnType,
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, CidrSubnet, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints,
     PKCS_RSA_SHA256, SanType,
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
+use super::ServerCertificate;
 use super::seed::KeySource;
 use crate::error::EmulatorError;
 
@@ -89,6 +90,11 @@ pub struct ClientIdentity {
 }
 
 impl ClientIdentity {
+    fn of(leaf: &Certificate, key: &KeyPair) -> Self {
+        let chain_der = vec![leaf.der().to_vec()];
+        Self { certificate_pem: leaf.pem(), key_pem: key.serialize_pem(), chain_der }
+    }
+
     /// Returns the leaf certificate, DER.
     pub fn leaf_der(&self) -> &[u8] {
         self.chain_der.first().map_or(&[], Vec::as_slice)
@@ -148,18 +154,13 @@ impl CertificateAuthority {
 
     /// Issues a certificate for `host` and returns it with its key. The caller has checked that the host is emulated,
     /// and caches the result if necessary.
-    pub(crate) fn host_certificate(
-        &self,
-        host: &str,
-    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), EmulatorError> {
+    pub(crate) fn host_certificate(&self, host: &str) -> Result<ServerCertificate, EmulatorError> {
         let mut params = params("certbound emulator host", self.not_before, self.not_after);
         params.subject_alt_names = vec![SanType::DnsName(host.to_owned().try_into()?)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        let leaf = params.signed_by(&self.host_key, &self.issuer)?;
-        let key = PrivatePkcs8KeyDer::from(self.host_key.serialized_der().to_vec());
-        Ok((vec![leaf.der().clone()], key.into()))
+        Ok(for_tls(&params.signed_by(&self.host_key, &self.issuer)?, &self.host_key))
     }
 
     /// Issues a client certificate that this authority signs.
@@ -167,23 +168,16 @@ impl CertificateAuthority {
         let key = key(&options.key)?;
         let mut params = self.client_params(options);
         params.use_authority_key_identifier_extension = true;
-        let leaf = params.signed_by(&key, &self.issuer)?;
-        Ok(ClientIdentity {
-            certificate_pem: format!("{}{}", leaf.pem(), self.pem),
-            key_pem: key.serialize_pem(),
-            chain_der: vec![leaf.der().to_vec(), self.der().to_vec()],
-        })
+        let mut identity = ClientIdentity::of(&params.signed_by(&key, &self.issuer)?, &key);
+        identity.certificate_pem.push_str(&self.pem);
+        identity.chain_der.push(self.der().to_vec());
+        Ok(identity)
     }
 
-    /// Makes a client certificate that is signed by its own key, so that no authority vouches for it.
+    /// Makes a client certificate that is signed by its own key, so that no authority issued it.
     pub(crate) fn self_signed(&self, options: &IssueOptions) -> Result<ClientIdentity, EmulatorError> {
         let key = key(&options.key)?;
-        let leaf = self.client_params(options).self_signed(&key)?;
-        Ok(ClientIdentity {
-            certificate_pem: leaf.pem(),
-            key_pem: key.serialize_pem(),
-            chain_der: vec![leaf.der().to_vec()],
-        })
+        Ok(ClientIdentity::of(&self.client_params(options).self_signed(&key)?, &key))
     }
 
     fn client_params(&self, options: &IssueOptions) -> CertificateParams {
@@ -194,6 +188,12 @@ impl CertificateAuthority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params
     }
+}
+
+/// Returns a certificate without a chain and its key, in the form that rustls needs.
+pub(crate) fn for_tls(leaf: &Certificate, key: &KeyPair) -> ServerCertificate {
+    let key = PrivatePkcs8KeyDer::from(key.serialized_der().to_vec());
+    (vec![leaf.der().clone()], key.into())
 }
 
 pub(crate) fn params(common_name: &str, not_before: UnixTime, not_after: UnixTime) -> CertificateParams {

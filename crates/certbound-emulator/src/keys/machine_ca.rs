@@ -1,11 +1,11 @@
 //! The authority that issues the certificates of a machine, and its records of them.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, DnValue,
     ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, PublicKeyData,
@@ -23,34 +23,15 @@ pub(crate) const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 const AUTHORITY_LIFETIME: Duration = Duration::from_secs(3650 * 24 * 3600);
 const NAME: &str = "managedidentitysnissuer.login.microsoft.com";
 /// The maximum number of certificates that are remembered.
-const MAX_ISSUED: usize = 10_000;
+const MAX_ISSUED: u64 = 10_000;
 /// `DC` (RFC 4519, section 2.4).
 const DOMAIN_COMPONENT: &[u64] = &[0, 9, 2342, 19_200_300, 100, 1, 25];
 
-/// Issues certificates and remembers them.
+/// Issues certificates and remembers the last [`MAX_ISSUED`] of them. A certificate that was forgotten counts as
+/// unknown.
 pub(crate) struct MachineAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    issued: Mutex<Remembered>,
-}
-
-/// The last [`MAX_ISSUED`] certificates. A certificate that was forgotten counts as unknown.
-#[derive(Default)]
-struct Remembered {
-    by_thumbprint: HashMap<Thumbprint, Issued>,
-    oldest_first: VecDeque<Thumbprint>,
-}
-
-impl Remembered {
-    fn add(&mut self, thumbprint: Thumbprint, issued: Issued) {
-        if self.by_thumbprint.insert(thumbprint, issued).is_none() {
-            self.oldest_first.push_back(thumbprint);
-        }
-        if self.oldest_first.len() > MAX_ISSUED
-            && let Some(oldest) = self.oldest_first.pop_front()
-        {
-            self.by_thumbprint.remove(&oldest);
-        }
-    }
+    issued: Cache<Thumbprint, Issued>,
 }
 
 /// The record of an issued certificate.
@@ -68,7 +49,7 @@ impl MachineAuthority {
         let mut params = ca::params(NAME, now.minus(BACKDATED), now.plus(AUTHORITY_LIFETIME));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        Ok(Self { issuer: CertifiedIssuer::self_signed(params, keys.any()?)?, issued: Mutex::default() })
+        Ok(Self { issuer: CertifiedIssuer::self_signed(params, keys.any()?)?, issued: remembered() })
     }
 
     /// Issues a certificate (DER) for an identity's RSA key, which is given as the DER of a `SubjectPublicKeyInfo`.
@@ -89,18 +70,18 @@ impl MachineAuthority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let der = params.signed_by(&key, &self.issuer)?.der().to_vec();
-        self.remembered().add(Thumbprint::of_der(&der), issued);
+        self.issued.insert(Thumbprint::of_der(&der), issued);
         Ok(der)
     }
 
     /// Returns the record of a certificate, if this authority issued it.
     pub(crate) fn known(&self, thumbprint: Thumbprint) -> Option<Issued> {
-        self.remembered().by_thumbprint.get(&thumbprint).cloned()
+        self.issued.get(&thumbprint)
     }
+}
 
-    fn remembered(&self) -> std::sync::MutexGuard<'_, Remembered> {
-        self.issued.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn remembered() -> Cache<Thumbprint, Issued> {
+    Cache::builder().max_capacity(MAX_ISSUED).eviction_policy(EvictionPolicy::lru()).build()
 }
 
 /// The `RSAPublicKey` of a request (RFC 8017, appendix A.1.1). rcgen's own parser of keys would add a second version of
@@ -123,13 +104,14 @@ mod tests {
 
     #[test]
     fn only_the_last_ones_are_remembered() {
-        let mut remembered = Remembered::default();
-        let of = |n: usize| Thumbprint::of_der(&n.to_be_bytes());
+        let remembered = remembered();
+        let of = |n: u64| Thumbprint::of_der(&n.to_be_bytes());
         for n in 0..=MAX_ISSUED {
-            remembered.add(of(n), Issued { client_id: n.to_string(), attestation_fault: None });
+            remembered.insert(of(n), Issued { client_id: n.to_string(), attestation_fault: None });
         }
-        assert_eq!((remembered.by_thumbprint.len(), remembered.oldest_first.len()), (MAX_ISSUED, MAX_ISSUED));
-        assert!(!remembered.by_thumbprint.contains_key(&of(0)));
-        assert!(remembered.by_thumbprint.contains_key(&of(1)));
+        remembered.run_pending_tasks();
+        assert_eq!(remembered.entry_count(), MAX_ISSUED);
+        assert!(!remembered.contains_key(&of(0)));
+        assert!(remembered.contains_key(&of(1)) && remembered.contains_key(&of(MAX_ISSUED)));
     }
 }

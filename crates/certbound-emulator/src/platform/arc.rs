@@ -2,7 +2,6 @@
 //! read that file.
 
 use bytes::Bytes;
-use certbound_core::request::ReceivedForm;
 use certbound_core::secret::Secret;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response};
@@ -11,7 +10,7 @@ use uuid::Uuid;
 
 use super::caller::has_once;
 use super::hosted::answered;
-use super::{No, Platform, malformed, no, nothing_here};
+use super::{Platform, Rejection, check_method, nothing_here, query, reject};
 use crate::answers::json_response;
 use crate::fault::FaultResult;
 use crate::issue::MACHINE_LIFETIME;
@@ -43,29 +42,26 @@ impl ArcKey {
 
 /// Answers at the agent's path, if the machine has an agent.
 pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Response<Bytes> {
-    let Some(key) = platform.arc else { return nothing_here().response() };
-    match token(platform, key, request) {
+    match token(platform, request) {
         Ok(Some(body)) => json_response(200, &body),
-        Ok(None) => match platform.fault {
-            Some(FaultResult::ArcChallenge { file }) => challenge(file.as_deref()),
-            _ => challenge(Some(&key.path)),
-        },
-        Err(no) => no.response(),
+        Ok(None) => challenge(match platform.fault {
+            Some(FaultResult::ArcChallenge { file }) => file.as_deref(),
+            _ => platform.arc.map(|key| key.path.as_str()),
+        }),
+        Err(rejection) => rejection.response(),
     }
 }
 
 /// Returns `None` if the request does not prove that its sender read the file.
-fn token(platform: &Platform<'_>, key: &ArcKey, request: &Request<Bytes>) -> Result<Option<Value>, No> {
+fn token(platform: &Platform<'_>, request: &Request<Bytes>) -> Result<Option<Value>, Rejection> {
     platform.check_caller(request)?;
-    if request.method() != Method::GET {
-        return Err(no(405, "method_not_allowed", "Send GET."));
-    }
+    let key = platform.arc.ok_or_else(nothing_here)?;
+    check_method(request, &Method::GET)?;
     platform.check_metadata_header(request)?;
-    let query = request.uri().query().unwrap_or_default();
-    let query = ReceivedForm::decode(query.as_bytes()).map_err(|why| malformed(&why))?;
+    let query = query(request)?;
     if !query.value("api-version").is_some_and(|version| VERSIONS.contains(&version)) {
         let text = format!("api-version must be one of {}.", VERSIONS.join(", "));
-        return Err(no(400, "invalid_request", text));
+        return Err(reject(400, "invalid_request", text));
     }
     let proof = format!("Basic {}", key.content.expose());
     if !has_once(request, AUTHORIZATION.as_str(), &proof) {

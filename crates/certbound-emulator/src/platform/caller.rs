@@ -4,22 +4,26 @@ use bytes::Bytes;
 use http::Request;
 use http::header::HOST;
 
-use super::{No, Platform, no};
+use super::{Platform, Rejection, reject};
 use crate::paths::{IMDS_HOST, REAL_CLOUD_SHELL, REAL_CLOUD_SHELL_HOST, without_slash};
 
 impl Platform<'_> {
     /// Checks that the request names this service and was not forwarded by a proxy.
-    pub(super) fn check_caller(&self, request: &Request<Bytes>) -> Result<(), No> {
+    pub(super) fn check_caller(&self, request: &Request<Bytes>) -> Result<(), Rejection> {
         self.check_host(request)?;
         if request.headers().contains_key("x-forwarded-for") {
-            return Err(no(400, "invalid_request", "A request that came through a proxy is not answered."));
+            return Err(reject(
+                400,
+                "invalid_request",
+                "The header X-Forwarded-For shows that a proxy sent the request. Send it directly.",
+            ));
         }
         Ok(())
     }
 
     /// Checks the host name. A web page can send requests under a name that its author controls, but not under this
     /// name.
-    fn check_host(&self, request: &Request<Bytes>) -> Result<(), No> {
+    fn check_host(&self, request: &Request<Bytes>) -> Result<(), Rejection> {
         let known = |host: &str| match without_slash(request.uri().path()) {
             // Clients know this address from Cloud Shell's environment, and use it with its host name.
             REAL_CLOUD_SHELL => host == REAL_CLOUD_SHELL_HOST,
@@ -32,15 +36,15 @@ impl Platform<'_> {
         if line && known(host) && hosts.next().is_none() {
             return Ok(());
         }
-        Err(no(400, "invalid_request", "The Host header is not this service's."))
+        Err(reject(400, "invalid_request", "The Host header does not name this service."))
     }
 
     /// Checks the header `Metadata`, which neither a web page nor a redirect can add.
-    pub(super) fn check_metadata_header(&self, request: &Request<Bytes>) -> Result<(), No> {
+    pub(super) fn check_metadata_header(&self, request: &Request<Bytes>) -> Result<(), Rejection> {
         if has_once(request, "metadata", "true") {
             return Ok(());
         }
-        Err(no(400, "invalid_request", "Required metadata header not specified"))
+        Err(reject(400, "invalid_request", "Required metadata header not specified"))
     }
 }
 

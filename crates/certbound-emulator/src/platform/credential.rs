@@ -10,10 +10,11 @@ use certbound_core::request::ReceivedForm;
 use rcgen::{KeyPair, PublicKeyData as _};
 use serde_json::{Value, json};
 
-use super::{No, Platform, check_version, csr, no};
+use super::{Platform, Rejection, check_version, csr, reject};
 use crate::fault::FaultResult;
 use crate::keys::ca::BACKDATED;
 use crate::keys::machine_ca::{Issued, LIFETIME};
+use crate::paths::ATTESTATION_SERVICE;
 use crate::world::ManagedIdentity;
 use crate::world::hosts::mutual_tls_host;
 
@@ -21,7 +22,7 @@ use crate::world::hosts::mutual_tls_host;
 const NOBODY: &str = "00000000-0000-0000-0000-00000000dead";
 
 /// `/metadata/identity/getplatformmetadata`
-pub(super) fn platform(platform: &Platform<'_>, query: &ReceivedForm) -> Result<Value, No> {
+pub(super) fn platform(platform: &Platform<'_>, query: &ReceivedForm) -> Result<Value, Rejection> {
     let (identity, tenant) = selected(platform, query)?;
     let machine = &platform.world.machine;
     let mut unit = json!({ "vmId": machine.vm_id });
@@ -32,30 +33,26 @@ pub(super) fn platform(platform: &Platform<'_>, query: &ReceivedForm) -> Result<
         "cuId": unit,
         "clientId": identity.client_id,
         "tenantId": tenant,
-        "attestationEndpoint": "https://certbound.attest.azure.net",
+        "attestationEndpoint": ATTESTATION_SERVICE,
     }))
 }
 
 /// `/metadata/identity/issuecredential`
-pub(super) fn issue(platform: &Platform<'_>, query: &ReceivedForm, body: &[u8]) -> Result<Value, No> {
+pub(super) fn issue(platform: &Platform<'_>, query: &ReceivedForm, body: &[u8]) -> Result<Value, Rejection> {
     let (identity, tenant) = selected(platform, query)?;
-    let bad = |text: String| no(400, "invalid_request", text);
+    let bad = |text: String| reject(400, "invalid_request", text);
     let members = json::parse_object(body).map_err(|why| bad(format!("The body cannot be read: {why}.")))?;
     let member = |name: &str| members.get(name).map(|value| value.as_str().unwrap_or_default());
     let request = member("csr").and_then(|text| STANDARD.decode(text).ok());
     let request = request.ok_or_else(|| bad("'csr' is not a certificate request in base64.".to_owned()))?;
     let public_key = csr::check(&request, &identity.client_id, tenant, platform.world).map_err(bad)?;
+    let required = platform.world.machine.attestation_required;
     let attestation_fault = match member("attestation_token") {
-        None if platform.world.machine.attestation_required => {
+        None if !required => None,
+        None | Some("") => {
             let text = "Attestation Token is missing / empty in the issue credential request";
             return Err(bad(text.to_owned()));
         }
-        Some("") => {
-            return Err(bad(
-                "Attestation Token is missing / empty in the issue credential request".to_owned()
-            ));
-        }
-        None => None,
         Some(token) => csr::attestation_fault(token, &public_key, platform),
     };
     // If the machine keeps certificates, the same key gets the same certificate again, unless the request has
@@ -93,12 +90,12 @@ fn certificate(
     mut tenant: &str,
     mut public_key: Vec<u8>,
     mut issued: Issued,
-) -> Result<Vec<u8>, No> {
+) -> Result<Vec<u8>, Rejection> {
     let now = platform.now;
     let (mut from, mut until) = (now.minus(BACKDATED), now.plus(LIFETIME));
     match platform.fault {
         Some(FaultResult::ForeignKeyCertificate) => {
-            let other = KeyPair::generate().map_err(|why| no(500, "server_error", why.to_string()))?;
+            let other = KeyPair::generate().map_err(|why| reject(500, "server_error", why.to_string()))?;
             public_key = other.subject_public_key_info();
         }
         Some(FaultResult::ForeignIdentityCertificate) => issued.client_id = NOBODY.to_owned(),
@@ -112,17 +109,17 @@ fn certificate(
     }
     let certificate = platform.machines.issue(tenant, &public_key, (from, until), issued);
     certificate.map_err(|why| {
-        no(400, "invalid_request", format!("No certificate can be issued for this key: {why}."))
+        reject(400, "invalid_request", format!("No certificate can be issued for this key: {why}."))
     })
 }
 
 fn selected<'p>(
     platform: &'p Platform<'_>,
     query: &ReceivedForm,
-) -> Result<(&'p ManagedIdentity, &'p str), No> {
+) -> Result<(&'p ManagedIdentity, &'p str), Rejection> {
     check_version(query, "cred-api-version", &["2.0"])?;
     let identity = platform.identity(query, &["client_id", "object_id", "mi_res_id"])?;
     let application = platform.world.application(&identity.client_id);
-    let application = application.ok_or_else(|| no(400, "invalid_request", "Identity not found"))?;
+    let application = application.ok_or_else(|| reject(400, "invalid_request", "Identity not found"))?;
     Ok((identity, &application.home_tenant))
 }

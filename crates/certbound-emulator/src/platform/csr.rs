@@ -16,6 +16,7 @@ use x509_parser::signature_algorithm::SignatureAlgorithm;
 use x509_parser::x509::{AlgorithmIdentifier, X509Name};
 
 use super::Platform;
+use crate::paths::ATTESTATION_SERVICE;
 use crate::world::World;
 
 /// Microsoft's attribute for the compute unit.
@@ -31,7 +32,7 @@ pub(super) fn check(der: &[u8], client_id: &str, tenant: &str, world: &World) ->
     let (rest, request) = X509CertificationRequest::from_der(der)
         .map_err(|_| "The certificate request cannot be read.".to_owned())?;
     if !rest.is_empty() {
-        return Err("There are bytes behind the certificate request.".to_owned());
+        return Err("The certificate request has extra bytes at its end.".to_owned());
     }
     let info = &request.certification_request_info;
     if !names(&info.subject, tenant, client_id) {
@@ -48,7 +49,7 @@ pub(super) fn check(der: &[u8], client_id: &str, tenant: &str, world: &World) ->
         expected["vmssId"] = json!(world.machine.vmss_id);
     }
     if compute_unit(der)? != Some(expected) {
-        return Err("The compute unit is not this machine's.".to_owned());
+        return Err("The compute unit is not this machine.".to_owned());
     }
     let signature = request.signature_value.data.as_ref();
     let right = is_pss_of_sha_256(&request.signature_algorithm)
@@ -127,7 +128,7 @@ pub(super) fn attestation_fault(token: &str, public_key: &[u8], platform: &Platf
     let Some(key) = key else { return Some(BAD_SIGNATURE) };
     let Ok(verified) = jws.verify(key.public(), &[Algorithm::Rs256]) else { return Some(BAD_SIGNATURE) };
     let claims = verified.claims();
-    if claims.string("iss") != Some("https://certbound.attest.azure.net") {
+    if claims.string("iss") != Some(ATTESTATION_SERVICE) {
         return Some(BAD_ISSUER);
     }
     if claims.time("exp").ok().flatten().is_none_or(|until| until <= platform.now) {

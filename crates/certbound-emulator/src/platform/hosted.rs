@@ -6,7 +6,7 @@ use http::{Method, Request, Response};
 use serde_json::{Value, json};
 
 use super::caller::has_once;
-use super::{No, Platform, malformed, no};
+use super::{Platform, Rejection, check_method, query, reject};
 use crate::answers::json_response;
 use crate::issue::MACHINE_LIFETIME;
 use crate::world::ManagedIdentity;
@@ -15,17 +15,20 @@ use crate::world::ManagedIdentity;
 /// public.
 pub const PLATFORM_SECRET: &str = "certbound-emulator-platform";
 
-pub(super) fn app_service(platform: &Platform<'_>, request: &Request<Bytes>) -> Result<Response<Bytes>, No> {
+pub(super) fn app_service(
+    platform: &Platform<'_>,
+    request: &Request<Bytes>,
+) -> Result<Response<Bytes>, Rejection> {
     let query = checked(platform, request, "x-identity-header", "2019-08-01")?;
     let identity = platform.identity(&query, &["client_id", "object_id", "mi_res_id"])?;
     Ok(json_response(200, &answered(platform, identity, query.value("resource"))?))
 }
 
-/// Answers as Machine Learning. Some clients do not name the workspace's own identity.
+/// Answers as Machine Learning. A request that names no identity gets the token of the workspace's own identity.
 pub(super) fn machine_learning(
     platform: &Platform<'_>,
     request: &Request<Bytes>,
-) -> Result<Response<Bytes>, No> {
+) -> Result<Response<Bytes>, Rejection> {
     let query = checked(platform, request, "secret", "2017-09-01")?;
     let identity = platform.identity(&query, &["clientid"])?;
     Ok(json_response(200, &answered(platform, identity, query.value("resource"))?))
@@ -37,19 +40,20 @@ fn checked(
     request: &Request<Bytes>,
     header: &str,
     version: &str,
-) -> Result<ReceivedForm, No> {
+) -> Result<ReceivedForm, Rejection> {
     platform.check_caller(request)?;
-    if request.method() != Method::GET {
-        return Err(no(405, "method_not_allowed", "Send GET."));
-    }
+    check_method(request, &Method::GET)?;
     if !has_once(request, header, PLATFORM_SECRET) {
-        return Err(no(401, "unauthorized", format!("The header {header} is not what it must be.")));
+        return Err(reject(
+            401,
+            "unauthorized",
+            format!("The header {header} must have the value from the environment."),
+        ));
     }
-    let query = request.uri().query().unwrap_or_default();
-    let query = ReceivedForm::decode(query.as_bytes()).map_err(|why| malformed(&why))?;
+    let query = query(request)?;
     match query.value("api-version") {
         Some(found) if found == version => Ok(query),
-        _ => Err(no(400, "invalid_request", format!("api-version must be {version}."))),
+        _ => Err(reject(400, "invalid_request", format!("api-version must be {version}."))),
     }
 }
 
@@ -58,9 +62,9 @@ pub(super) fn answered(
     platform: &Platform<'_>,
     identity: &ManagedIdentity,
     resource: Option<&str>,
-) -> Result<Value, No> {
+) -> Result<Value, Rejection> {
     let resource = resource.filter(|resource| !resource.is_empty());
-    let resource = resource.ok_or_else(|| no(400, "invalid_request", "The resource is missing."))?;
+    let resource = resource.ok_or_else(|| reject(400, "invalid_request", "The resource is missing."))?;
     let token = platform.plain_token(identity, resource, Vec::new())?;
     Ok(json!({
         "access_token": token["access_token"],

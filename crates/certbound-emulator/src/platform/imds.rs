@@ -8,7 +8,7 @@ use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 use serde_json::{Value, json};
 
-use super::{No, Platform, check_version, no};
+use super::{Platform, Rejection, check_version, reject};
 use crate::fault::FaultResult;
 use crate::issue::{BACKDATED, MACHINE_LIFETIME};
 use crate::world::ManagedIdentity;
@@ -18,11 +18,11 @@ const VERSIONS: [&str; 4] = ["2018-02-01", "2019-08-01", "2021-01-01", "2021-12-
 const NEAR_THE_END: u64 = 300;
 
 /// `/metadata/identity/oauth2/token`
-pub(super) fn token(platform: &Platform<'_>, query: &ReceivedForm) -> Result<Value, No> {
+pub(super) fn token(platform: &Platform<'_>, query: &ReceivedForm) -> Result<Value, Rejection> {
     check_version(query, "api-version", &VERSIONS)?;
     let resource = query
         .value("resource")
-        .ok_or_else(|| no(400, "invalid_request", "Required query variable 'resource' is missing"))?;
+        .ok_or_else(|| reject(400, "invalid_request", "Required query variable 'resource' is missing"))?;
     // The oldest version has only one name for a resource id; later versions have two.
     let oldest = query.value("api-version") == Some(VERSIONS[0]);
     let names: &[&str] = match oldest {
@@ -52,7 +52,7 @@ fn cached_or_new(
     platform: &Platform<'_>,
     identity: &ManagedIdentity,
     resource: &str,
-) -> Result<(Arc<Secret>, UnixTime), No> {
+) -> Result<(Arc<Secret>, UnixTime), Rejection> {
     let (now, tokens) = (platform.now, &platform.memory.tokens);
     let names = (identity.client_id.as_str(), resource);
     let spoilt = platform.fault.and_then(FaultResult::alteration).is_some();

@@ -7,7 +7,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response};
 use serde_json::{Value, json};
 
-use super::{No, Platform, check_version, no, nothing_here};
+use super::{Platform, Rejection, check_version, nothing_here, reject};
 use crate::answers::json_response;
 use crate::paths::{COMPUTE_PATH, VERSIONS_PATH};
 
@@ -34,7 +34,7 @@ pub(super) fn answer(
     platform: &Platform<'_>,
     path: &str,
     query: &ReceivedForm,
-) -> Result<Response<Bytes>, No> {
+) -> Result<Response<Bytes>, Rejection> {
     if path == VERSIONS_PATH {
         return Ok(json_response(200, &json!({ "apiVersions": VERSIONS })));
     }
@@ -53,8 +53,8 @@ pub(super) fn answer(
             Ok(text(names.collect::<Vec<_>>().join("\n")))
         }
         ("text", leaf) => Ok(text(leaf.as_str().unwrap_or_default().to_owned())),
-        ("json", _) => Err(no(400, "Bad request", "A single value has the format 'text' only.")),
-        _ => Err(no(400, "Bad request", "The format is neither 'json' nor 'text'.")),
+        ("json", _) => Err(reject(400, "Bad request", "A single value has the format 'text' only.")),
+        _ => Err(reject(400, "Bad request", "The format is neither 'json' nor 'text'.")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use certbound_core::request::ReceivedForm;
 
-use super::{No, Platform, no};
+use super::{Platform, Rejection, reject};
 use crate::world::ManagedIdentity;
 
 /// All names that the platforms have for this parameter.
@@ -23,22 +23,26 @@ impl<'e> Platform<'e> {
         &self,
         query: &ReceivedForm,
         known: &[&'static str],
-    ) -> Result<&'e ManagedIdentity, No> {
+    ) -> Result<&'e ManagedIdentity, Rejection> {
         if let Some(name) = unknown_selector(query, known) {
             let text = format!("The query parameter '{name}' is not supported here.");
-            return Err(no(400, "invalid_request", text));
+            return Err(reject(400, "invalid_request", text));
         }
         let mut given = known.iter().filter(|name| query.has(name));
         let (first, more) = (given.next(), given.next());
         if more.is_some() {
-            return Err(no(400, "invalid_request", "An identity is selected by one name, not by several."));
+            return Err(reject(
+                400,
+                "invalid_request",
+                "The request selects an identity by several parameters. Send only one of them.",
+            ));
         }
         let named = |identity: &&ManagedIdentity| match first {
             Some(name) => query.value(name).is_some_and(|value| self.is_named(identity, name, value)),
             None => identity.resource_id.is_none(),
         };
         let found = self.world.managed_identities.iter().find(named);
-        found.ok_or_else(|| no(400, "invalid_request", "Identity not found"))
+        found.ok_or_else(|| reject(400, "invalid_request", "Identity not found"))
     }
 
     fn is_named(&self, identity: &ManagedIdentity, name: &str, value: &str) -> bool {

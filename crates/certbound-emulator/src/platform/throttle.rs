@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use certbound_core::time::UnixTime;
 
-use super::{No, no};
+use super::{Rejection, reject};
 use crate::fault::PlatformEndpoint;
 use crate::world::World;
 
@@ -42,7 +42,7 @@ impl Throttle {
         world: &World,
         operation: PlatformEndpoint,
         now: UnixTime,
-    ) -> Result<Turn, No> {
+    ) -> Result<Turn, Rejection> {
         let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let general = operation == PlatformEndpoint::InstanceMetadata;
         let (second, limit) = match general {
@@ -52,7 +52,11 @@ impl Throttle {
         let too_fast = second.count(now) > limit;
         let too_many = !general && Arc::strong_count(&calls.running) > IDENTITY_AT_ONCE;
         if world.machine.throttled && (too_fast || too_many) {
-            return Err(no(429, "too_many_requests", "Requests come faster than they are served."));
+            return Err(reject(
+                429,
+                "too_many_requests",
+                "There are too many requests. Try again in a second.",
+            ));
         }
         Ok(Turn { _running: (!general).then(|| Arc::clone(&calls.running)) })
     }

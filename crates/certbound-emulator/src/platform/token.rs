@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{No, Platform, no};
+use super::{Platform, Rejection, reject};
 use crate::fault::FaultResult;
 use crate::issue::{self, Grant, MachineClaims, Proof};
 use crate::world::{ManagedIdentity, Resource, Tenant, is_only_elsewhere};
@@ -14,8 +14,8 @@ impl Platform<'_> {
         identity: &ManagedIdentity,
         resource: &str,
         capabilities: Vec<String>,
-    ) -> Result<Value, No> {
-        let gone = || no(400, "invalid_request", "Identity not found");
+    ) -> Result<Value, Rejection> {
+        let gone = || reject(400, "invalid_request", "Identity not found");
         let application = self.world.application(&identity.client_id).ok_or_else(gone)?;
         let tenant: &Tenant = self.world.tenant(&application.home_tenant).ok_or_else(gone)?;
         let principal = application.principals.get(&tenant.id).ok_or_else(gone)?;
@@ -26,7 +26,7 @@ impl Platform<'_> {
         let found = found.filter(|_| !is_only_elsewhere(cloud, audience)).ok_or_else(|| {
             let text =
                 format!("AADSTS500011: The resource principal named {resource} was not found in the tenant.");
-            no(400, "invalid_resource", text)
+            reject(400, "invalid_resource", text)
         })?;
         let grant = Grant {
             tenant,
@@ -43,6 +43,6 @@ impl Platform<'_> {
         let key = self.keys.current();
         let alteration = self.fault.and_then(FaultResult::alteration);
         let answer = key.and_then(|key| issue::answer(&grant, &key, self.now, alteration));
-        answer.ok_or_else(|| no(500, "server_error", "The token could not be signed."))
+        answer.ok_or_else(|| reject(500, "server_error", "The token could not be signed."))
     }
 }

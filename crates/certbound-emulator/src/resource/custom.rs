@@ -1,25 +1,17 @@
 //! Answers as RFC 6750 says, with the scheme `mtls_pop`. The content is the orders of a small company.
 
 use bytes::Bytes;
-use certbound_verifier::{Answer, Refusal};
 use http::{Method, Request, Response};
 use serde_json::json;
 
 use super::{Caller, ResourceServer};
 use crate::answers::json_response;
 
-pub(super) fn answer(
+pub(super) fn success(
     server: &ResourceServer<'_>,
     request: &Request<Bytes>,
-    outcome: Result<Caller, Refusal>,
+    caller: &Caller,
 ) -> Response<Bytes> {
-    match outcome {
-        Ok(caller) => success(server, request, &caller),
-        Err(refusal) => Answer::new(&refusal, &server.resource.style.words(server)).response(),
-    }
-}
-
-fn success(server: &ResourceServer<'_>, request: &Request<Bytes>, caller: &Caller) -> Response<Bytes> {
     let items = &server.resource.items;
     let path = request.uri().path();
     if request.method() != Method::GET {

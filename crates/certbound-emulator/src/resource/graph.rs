@@ -1,33 +1,18 @@
 //! Answers like Microsoft Graph's.
 
 use bytes::Bytes;
-use certbound_verifier::{Answer, Refusal};
 use http::{Method, Request, Response};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{Caller, ResourceServer};
-use crate::answers::{json_response, timestamp};
+use crate::answers::{date, json_response};
 
-pub(super) fn answer(
+pub(super) fn success(
     server: &ResourceServer<'_>,
     request: &Request<Bytes>,
-    outcome: Result<Caller, Refusal>,
+    caller: &Caller,
 ) -> Response<Bytes> {
-    match outcome {
-        Ok(caller) => success(server, request, &caller),
-        Err(refusal) => {
-            let answer = Answer::new(&refusal, &server.resource.style.words(server));
-            let mut response = answer.response();
-            // The text is the verifier's; the other members are those of every error of Graph.
-            let told = error(server, answer.status(), answer.code(), answer.message());
-            *response.body_mut() = told.into_body();
-            response
-        }
-    }
-}
-
-fn success(server: &ResourceServer<'_>, request: &Request<Bytes>, caller: &Caller) -> Response<Bytes> {
     let path = request.uri().path();
     if request.method() != Method::GET {
         return error(server, 501, "NotImplemented", "This emulator answers GET only.");
@@ -54,7 +39,7 @@ fn success(server: &ResourceServer<'_>, request: &Request<Bytes>, caller: &Calle
     )
 }
 
-fn error(server: &ResourceServer<'_>, status: u16, code: &str, message: &str) -> Response<Bytes> {
+pub(super) fn error(server: &ResourceServer<'_>, status: u16, code: &str, message: &str) -> Response<Bytes> {
     let id = Uuid::new_v4().to_string();
     json_response(
         status,
@@ -62,7 +47,7 @@ fn error(server: &ResourceServer<'_>, status: u16, code: &str, message: &str) ->
             "code": code,
             "message": message,
             "innerError": {
-                "date": timestamp(server.now).trim_end_matches('Z').replace(' ', "T"),
+                "date": date(server.now).trim_end_matches('Z'),
                 "request-id": id,
                 "client-request-id": id,
             },

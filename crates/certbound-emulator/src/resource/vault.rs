@@ -1,31 +1,22 @@
 //! Answers like Azure Key Vault's. The certificate is taken from the first handshake, not by renegotiation.
 
 use bytes::Bytes;
-use certbound_verifier::{Answer, Refusal};
 use http::{Method, Request, Response};
 use serde_json::json;
 
-use super::{Caller, ResourceServer};
+use super::ResourceServer;
 use crate::answers::json_response;
 use crate::issue::BACKDATED;
 
-pub(super) fn answer(
-    server: &ResourceServer<'_>,
-    request: &Request<Bytes>,
-    outcome: Result<Caller, Refusal>,
-) -> Response<Bytes> {
-    let mut response = match outcome {
-        Ok(_) => success(server, request),
-        Err(refusal) => Answer::new(&refusal, &server.resource.style.words(server)).response(),
-    };
+/// Sets the headers of every answer.
+pub(super) fn sign(response: &mut Response<Bytes>) {
     for (name, value) in [("x-ms-keyvault-region", "emulated"), ("x-ms-keyvault-service-version", "1.9.0.0")]
     {
         response.headers_mut().insert(name, http::HeaderValue::from_static(value));
     }
-    response
 }
 
-fn success(server: &ResourceServer<'_>, request: &Request<Bytes>) -> Response<Bytes> {
+pub(super) fn success(server: &ResourceServer<'_>, request: &Request<Bytes>) -> Response<Bytes> {
     if request.method() != Method::GET {
         return error(501, "NotImplemented", "This emulator answers GET only.");
     }

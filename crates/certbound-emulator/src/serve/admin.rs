@@ -15,7 +15,7 @@ use super::connection::{ResponseBody, whole};
 use crate::answers::json_response;
 use crate::emulator::Emulator;
 use crate::fault::Fault;
-use crate::journal::JournalText;
+use crate::journal;
 
 /// The largest rule, in bytes of JSON. There can be 1000 rules.
 const MAX_FAULT: usize = 16 * 1024;
@@ -40,9 +40,11 @@ pub(super) async fn connection(stream: TcpStream, connection: Connection, surfac
         async move {
             Ok::<_, Infallible>(match whole(request).await {
                 // Making a key takes time, and the proxy must answer meanwhile.
-                Ok(request) => tokio::task::spawn_blocking(move || surface.answer(&request))
-                    .await
-                    .unwrap_or_else(|_| error(StatusCode::INTERNAL_SERVER_ERROR, "the emulator failed")),
+                Ok(request) => {
+                    tokio::task::spawn_blocking(move || surface.answer(&request)).await.unwrap_or_else(|_| {
+                        error(StatusCode::INTERNAL_SERVER_ERROR, "the emulator failed: report this")
+                    })
+                }
                 Err(response) => response,
             })
         }
@@ -61,14 +63,18 @@ struct Advance {
 impl Surface {
     fn answer(&self, request: &Request<Bytes>) -> Response<ResponseBody> {
         if !self.is_named(request) {
-            return error(StatusCode::FORBIDDEN, "the request names another host than this port");
+            return error(
+                StatusCode::FORBIDDEN,
+                "the Host header does not name this port: use the URL of the ready line",
+            );
         }
         let path = request.uri().path().strip_prefix('/').and_then(|path| path.split_once('/'));
         match path {
             Some((token, path)) if self.is_token(token) => self.route(request.method(), path, request.body()),
-            _ => {
-                error(StatusCode::NOT_FOUND, "nothing here: the path begins with the token of the ready line")
-            }
+            _ => error(
+                StatusCode::NOT_FOUND,
+                "the path must begin with the token of the ready line: use the URL of the ready line",
+            ),
         }
     }
 
@@ -91,8 +97,8 @@ impl Surface {
         let emulator = &self.emulator;
         match (method.as_str(), path) {
             ("GET", "journal") => {
-                let text = JournalText::of(emulator.shared_journal());
-                ok(&Value::Null).map(|_| ResponseBody::in_pieces(text))
+                let pieces = journal::text(emulator.shared_journal());
+                ok(&Value::Null).map(|_| ResponseBody::in_pieces(pieces))
             }
             ("DELETE", "journal") => {
                 emulator.clear_journal();
@@ -110,12 +116,12 @@ impl Surface {
             },
             ("GET", "faults") => ok(&json!({ "faults": emulator.faults() })),
             ("POST", "faults") if body.len() > MAX_FAULT => {
-                error(StatusCode::PAYLOAD_TOO_LARGE, "a fault has at most 16 KiB")
+                error(StatusCode::PAYLOAD_TOO_LARGE, "a fault may have at most 16 KiB: send a smaller one")
             }
             ("POST", "faults") => match serde_json::from_slice::<Fault>(body) {
                 Ok(fault) => match emulator.add_fault(fault) {
                     true => ok(&json!({ "faults": emulator.faults().len() })),
-                    false => error(StatusCode::CONFLICT, "there are too many faults: DELETE them first"),
+                    false => error(StatusCode::CONFLICT, "there are already 1000 faults: DELETE them first"),
                 },
                 Err(why) => error(
                     StatusCode::BAD_REQUEST,
@@ -135,12 +141,14 @@ impl Surface {
                 done()
             }
             ("GET", "world") => ok(&json!(emulator.world())),
-            (_, "journal" | "clock" | "faults" | "keys/rotate" | "reset" | "world") => {
-                error(StatusCode::METHOD_NOT_ALLOWED, "another method is needed here")
-            }
-            _ => {
-                error(StatusCode::NOT_FOUND, "there is journal, clock, faults, keys/rotate, reset and world")
-            }
+            (_, "journal" | "clock" | "faults" | "keys/rotate" | "reset" | "world") => error(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this path does not accept this method: see docs/faults.md",
+            ),
+            _ => error(
+                StatusCode::NOT_FOUND,
+                "there is no such path: use journal, clock, faults, keys/rotate, reset or world",
+            ),
         }
     }
 

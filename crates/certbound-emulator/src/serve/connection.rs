@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::emulator::MAX_BODY;
+use crate::fault::FaultEffect;
 
 /// Reads the whole body.
 ///
@@ -33,6 +34,8 @@ pub(super) async fn whole(
             _ => StatusCode::BAD_REQUEST,
         },
     };
+    let (method, path) = (&head.method, head.uri.path());
+    tracing::warn!(%method, path, status = status.as_u16(), "a request was refused, because its body could not be read");
     Err(last(status))
 }
 
@@ -42,6 +45,24 @@ fn last(status: StatusCode) -> Response<ResponseBody> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+/// Carries out the part of a fault that the transport has to carry out. `reset` is the switch of the connection's
+/// [`Resettable`].
+pub(super) async fn carry_out(
+    response: Response<Bytes>,
+    reset: &AtomicBool,
+) -> io::Result<Response<ResponseBody>> {
+    match response.extensions().get::<FaultEffect>().copied() {
+        Some(FaultEffect::Reset) => {
+            reset.store(true, Ordering::SeqCst);
+            return Err(io::Error::from(io::ErrorKind::ConnectionReset));
+        }
+        Some(FaultEffect::TruncateBody(length)) => return Ok(ResponseBody::truncated(response, length)),
+        Some(FaultEffect::Delay(time)) => tokio::time::sleep(time).await,
+        None => {}
+    }
+    Ok(response.map(ResponseBody::whole))
 }
 
 /// A body that is sent whole, in pieces, or only in part.

@@ -30,19 +30,19 @@ const MAX_KEYS: usize = 64;
 pub(super) enum FetchError {
     #[error("'{0}' is not an https URL with a host name")]
     Url(String),
-    #[error("{0} is at {1}, which is not an address of the public internet")]
+    #[error(
+        "{0} is at {1}, which is not an address of the public internet: set private_address_allowed if this is intended"
+    )]
     Address(String, std::net::IpAddr),
     #[error("{0} cannot be reached: {1}")]
-    Unreachable(String, String),
-    #[error("{0} broke off: {1}")]
-    Http(String, String),
-    #[error("{0} answered {1}; redirects are not followed")]
+    Unreachable(String, io::Error),
+    #[error("the request to {0} failed: {1}")]
+    Request(String, #[source] Error),
+    #[error("{0} answered {1} instead of 200; redirects are not followed")]
     Status(String, StatusCode),
-    #[error("{0} sent more than {MAX_BYTES} bytes")]
-    Body(String),
     #[error("{0} is not {1}")]
     Document(String, &'static str),
-    #[error("it took longer than {} s", LIMIT.as_secs())]
+    #[error("fetching the keys took longer than {} s", LIMIT.as_secs())]
     Slow,
     #[error("the trusted roots cannot be used: {0}")]
     Roots(rustls::Error),
@@ -111,7 +111,11 @@ impl Fetch {
         };
         let client = Client::new(self.identity.clone(), options);
         let request = Request::get(uri).body(Bytes::new()).map_err(|_| FetchError::Url(shown()))?;
-        let answer = client.send(request).await.map_err(|error| explain(&host, error))?.response;
+        let answer = client.send(request).await.map_err(|error| match error {
+            Error::TimedOut { .. } => FetchError::Slow,
+            error => FetchError::Request(host.clone(), error),
+        });
+        let answer = answer?.response;
         if answer.status() != StatusCode::OK {
             return Err(FetchError::Status(host, answer.status()));
         }
@@ -120,7 +124,7 @@ impl Fetch {
 
     /// Looks up the host once and returns the address to connect to. So the checked address is the one that is used.
     async fn address(&self, host: &str, port: u16) -> Result<SocketAddr, FetchError> {
-        let unreachable = |error: io::Error| FetchError::Unreachable(host.to_owned(), error.to_string());
+        let unreachable = |error: io::Error| FetchError::Unreachable(host.to_owned(), error);
         let found: Vec<SocketAddr> =
             tokio::net::lookup_host((host, port)).await.map_err(unreachable)?.collect();
         // A single private address among public ones is refused too.
@@ -128,18 +132,6 @@ impl Fetch {
             return Err(FetchError::Address(host.to_owned(), private.ip()));
         }
         found.first().copied().ok_or_else(|| unreachable(io::Error::from(io::ErrorKind::AddrNotAvailable)))
-    }
-}
-
-fn explain(host: &str, error: Error) -> FetchError {
-    let host = host.to_owned();
-    match error {
-        Error::TimedOut { .. } => FetchError::Slow,
-        Error::TooLarge { .. } => FetchError::Body(host),
-        Error::Interrupted { reason } => FetchError::Http(host, reason.to_string()),
-        Error::Connect { reason } => FetchError::Unreachable(host, reason.to_string()),
-        Error::Tls { cause } => FetchError::Unreachable(host, cause.to_string()),
-        error => FetchError::Unreachable(host, error.to_string()),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,11 +19,10 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 
-use super::connection::{Resettable, ResponseBody, whole};
+use super::connection::{Resettable, ResponseBody, carry_out, whole};
 use super::fetch;
 use super::tls::Configurations;
 use crate::emulator::Emulator;
-use crate::fault::FaultEffect;
 use crate::tls_facts::TlsFacts;
 
 /// The time in which a client has to close the connection after an alert.
@@ -90,13 +89,13 @@ async fn connect(
 
 fn destination(request: &Request<Body>, emulator: &Emulator) -> Result<String, (StatusCode, String)> {
     if request.method() != Method::CONNECT {
-        let text = "This is the emulator's proxy: it knows the method CONNECT only. Use it as HTTPS proxy.";
+        let text = "This is the emulator's proxy. It accepts the method CONNECT only. Use it as HTTPS proxy.";
         return Err((StatusCode::METHOD_NOT_ALLOWED, text.to_owned()));
     }
     let (host, port) = request.uri().authority().map_or(("", None), |to| (to.host(), to.port_u16()));
     if port != Some(443) || !emulator.is_emulated(host) {
-        tracing::warn!(host = shown(host), "CONNECT to a host that is not emulated");
-        let text = "This host is not emulated, and the emulator forwards nothing: its tunnels end in itself.";
+        tracing::warn!(host = shown(host), "a request was refused: CONNECT to a host that is not emulated");
+        let text = "This host is not emulated, and the emulator does not forward requests. Use an emulated host at port 443.";
         return Err((StatusCode::FORBIDDEN, text.to_owned()));
     }
     Ok(host.to_ascii_lowercase())
@@ -172,17 +171,5 @@ async fn respond(
         Err(response) => return Ok(response),
     };
     fetch::learn(&emulator, &request).await;
-    let response = emulator.handle(emulator.now(), &facts, request);
-    match response.extensions().get::<FaultEffect>().copied() {
-        Some(FaultEffect::Reset) => {
-            reset.store(true, Ordering::SeqCst);
-            Err(io::Error::from(io::ErrorKind::ConnectionReset))
-        }
-        Some(FaultEffect::TruncateBody(length)) => Ok(ResponseBody::truncated(response, length)),
-        Some(FaultEffect::Delay(time)) => {
-            tokio::time::sleep(time).await;
-            Ok(response.map(ResponseBody::whole))
-        }
-        None => Ok(response.map(ResponseBody::whole)),
-    }
+    carry_out(emulator.handle(emulator.now(), &facts, request), &reset).await
 }

@@ -2,19 +2,18 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use certbound_serve::{Body, Connection};
 use http::{Request, Response};
-use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::{Resettable, ResponseBody, whole};
+use super::connection::{Resettable, ResponseBody, carry_out, whole};
 use super::front_door::facts;
+use super::tls::Configurations;
 use crate::emulator::Emulator;
-use crate::fault::FaultEffect;
 
 /// Serves one client. `own_host` is the listener's own `host:port`.
 pub(super) async fn connection(
@@ -34,24 +33,20 @@ pub(super) async fn connection(
     }
 }
 
-/// The TLS configurations of Service Fabric's token service: with its own certificate, and with a foreign one.
-pub(super) struct NodeTls {
-    pub(super) own: Arc<ServerConfig>,
-    pub(super) foreign: Arc<ServerConfig>,
-}
-
 /// Serves one client of Service Fabric's token service.
 pub(super) async fn node_connection(
     stream: TcpStream,
     connection: Connection,
     emulator: Arc<Emulator>,
-    tls: Arc<NodeTls>,
+    tls: Arc<Configurations>,
     own_host: Arc<str>,
 ) {
     let (stream, reset) = Resettable::new(stream);
-    let config = if emulator.node_is_foreign() { &tls.foreign } else { &tls.own };
-    let acceptor = TlsAcceptor::from(Arc::clone(config));
-    let stream = match connection.handshake(acceptor.accept(stream)).await.flatten() {
+    let stream = async {
+        let config = tls.of_service_fabric(emulator.node_is_foreign()).map_err(io::Error::other)?;
+        connection.handshake(TlsAcceptor::from(config).accept(stream)).await?
+    };
+    let stream = match stream.await {
         Ok(stream) => stream,
         Err(error) => return tracing::debug!(%error, "a handshake with Service Fabric's service failed"),
     };
@@ -78,17 +73,5 @@ async fn respond(
         Err(response) => return Ok(response),
     };
     let handled = tokio::task::spawn_blocking(move || answer(request)).await;
-    let Ok(response) = handled else { return Err(io::Error::other("the emulator failed")) };
-    match response.extensions().get::<FaultEffect>().copied() {
-        Some(FaultEffect::Reset) => {
-            reset.store(true, Ordering::SeqCst);
-            Err(io::Error::from(io::ErrorKind::ConnectionReset))
-        }
-        Some(FaultEffect::TruncateBody(length)) => Ok(ResponseBody::truncated(response, length)),
-        Some(FaultEffect::Delay(time)) => {
-            tokio::time::sleep(time).await;
-            Ok(response.map(ResponseBody::whole))
-        }
-        None => Ok(response.map(ResponseBody::whole)),
-    }
+    carry_out(handled.map_err(|_| io::Error::other("the emulator failed"))?, &reset).await
 }

@@ -1,56 +1,58 @@
 //! TLS as the real hosts use it. A host may ask for a client certificate, but it accepts a connection without one and
 //! does not check it here.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use certbound_verifier::rustls_0_23::{AnyClientCertificate, never_resume};
+use moka::sync::Cache;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use rustls::{
+    CertificateError, ConfigBuilder, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
+    WantsVerifier,
+};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::emulator::Emulator;
 use crate::error::EmulatorError;
+use crate::keys::ServerCertificate;
 
 /// The maximum number of hosts whose certificates are cached. Clients choose the names of vaults, so there must be a
 /// limit.
-const MAX_HOSTS: usize = 256;
+const MAX_HOSTS: u64 = 256;
 
 /// The TLS configurations of the hosts. Each is made when it is needed for the first time.
 pub(super) struct Configurations {
     emulator: Arc<Emulator>,
     provider: Arc<CryptoProvider>,
-    by_host: Mutex<HashMap<String, Arc<ServerConfig>>>,
+    by_host: Cache<String, Arc<ServerConfig>>,
     refusing: Arc<ServerConfig>,
 }
 
 impl Configurations {
     pub(super) fn new(emulator: Arc<Emulator>) -> Result<Self, EmulatorError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let refusing = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(EmulatorError::key_material)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(NoCertificate));
-        Ok(Self { emulator, provider, by_host: Mutex::default(), refusing: Arc::new(refusing) })
+        let refusing = builder(&provider)?.with_no_client_auth().with_cert_resolver(Arc::new(NoCertificate));
+        Ok(Self { emulator, provider, by_host: Cache::new(MAX_HOSTS), refusing: Arc::new(refusing) })
     }
 
     /// Returns the configuration for `host`, which is in lower case. The caller has checked that the host is emulated.
-    pub(super) fn of(&self, host: &str) -> Result<Arc<ServerConfig>, EmulatorError> {
-        let mut by_host = self.by_host.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(config) = by_host.get(host) {
-            return Ok(Arc::clone(config));
-        }
-        let config = Arc::new(self.make(host)?);
-        if by_host.len() == MAX_HOSTS {
-            by_host.clear();
-        }
-        by_host.insert(host.to_owned(), Arc::clone(&config));
-        Ok(config)
+    pub(super) fn of(&self, host: &str) -> Result<Arc<ServerConfig>, Arc<EmulatorError>> {
+        self.by_host.try_get_with_by_ref(host, || {
+            let clients: Arc<dyn ClientCertVerifier> = match self.emulator.asks_for_certificate(host) {
+                true => Arc::new(AnyClientCertificate::new(Arc::clone(&self.provider))),
+                false => Arc::new(NoClientAuth),
+            };
+            let mut config = self.make(self.emulator.host_certificate(host)?, clients)?;
+            if !self.emulator.world().session_resumption {
+                // A resumed session does not repeat the client's authentication.
+                never_resume(&mut config);
+            }
+            Ok(Arc::new(config))
+        })
     }
 
     /// Returns a configuration that fails the handshake with an alert.
@@ -60,48 +62,36 @@ impl Configurations {
 
     /// Like [`Configurations::of`], but it refuses every client certificate by an alert. The result is not cached.
     pub(super) fn blaming(&self, host: &str) -> Result<Arc<ServerConfig>, EmulatorError> {
-        let (chain, key) = self.emulator.host_certificate(host)?;
         let any = AnyClientCertificate::new(Arc::clone(&self.provider));
-        let config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_safe_default_protocol_versions()
-            .map_err(EmulatorError::key_material)?
-            .with_client_cert_verifier(Arc::new(RevokedClientCertificate(any)))
-            .with_single_cert(chain, key)
-            .map_err(EmulatorError::key_material)?;
-        Ok(Arc::new(config))
+        let blaming = Arc::new(RevokedClientCertificate(any));
+        self.make(self.emulator.host_certificate(host)?, blaming).map(Arc::new)
     }
 
     /// Returns the configuration of Service Fabric's server, with its own or a foreign certificate. It does not ask for
     /// a client certificate.
     pub(super) fn of_service_fabric(&self, foreign: bool) -> Result<Arc<ServerConfig>, EmulatorError> {
-        let (chain, key) = self.emulator.service_fabric_certificate(foreign)?;
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_safe_default_protocol_versions()
-            .map_err(EmulatorError::key_material)?
-            .with_no_client_auth();
-        let mut config = builder.with_single_cert(chain, key).map_err(EmulatorError::key_material)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        let certificate = self.emulator.service_fabric_certificate(foreign)?;
+        self.make(certificate, Arc::new(NoClientAuth)).map(Arc::new)
     }
 
-    fn make(&self, host: &str) -> Result<ServerConfig, EmulatorError> {
-        let (chain, key) = self.emulator.host_certificate(host)?;
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_safe_default_protocol_versions()
-            .map_err(EmulatorError::key_material)?;
-        let builder = if self.emulator.asks_for_certificate(host) {
-            builder.with_client_cert_verifier(Arc::new(AnyClientCertificate::new(Arc::clone(&self.provider))))
-        } else {
-            builder.with_no_client_auth()
-        };
+    fn make(
+        &self,
+        (chain, key): ServerCertificate,
+        clients: Arc<dyn ClientCertVerifier>,
+    ) -> Result<ServerConfig, EmulatorError> {
+        let builder = builder(&self.provider)?.with_client_cert_verifier(clients);
         let mut config = builder.with_single_cert(chain, key).map_err(EmulatorError::key_material)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        if !self.emulator.world().session_resumption {
-            // A resumed session does not repeat the client's authentication.
-            never_resume(&mut config);
-        }
         Ok(config)
     }
+}
+
+fn builder(
+    provider: &Arc<CryptoProvider>,
+) -> Result<ConfigBuilder<ServerConfig, WantsVerifier>, EmulatorError> {
+    ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_safe_default_protocol_versions()
+        .map_err(EmulatorError::key_material)
 }
 
 /// Asks for a client certificate as every token host does, and refuses every certificate.

@@ -77,7 +77,7 @@ fn s81_neither_proxies_nor_other_names_reach_it() {
         for host in ["169.254.169.254:80", OWN_HOST] {
             assert_eq!(status(&emulator, asked().header("host", host)), right, "{path} {host}");
         }
-        let foreign = (400, "The Host header is not this service's.".to_owned());
+        let foreign = (400, "The Host header does not name this service.".to_owned());
         for host in ["evil.example", "127.0.0.1", "localhost:4444", "169.254.169.254.evil.example", ""] {
             assert_eq!(refused(&emulator, asked().header("host", host)), foreign, "{path} {host}");
         }

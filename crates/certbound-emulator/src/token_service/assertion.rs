@@ -15,8 +15,8 @@ use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use super::certificate::only_subject_name_or_federation;
-use super::{Caller, LEEWAY, TokenService};
-use crate::answers::{Refusal, refusal};
+use super::{Caller, LEEWAY, TokenService, only_by_mutual_tls, other_certificate};
+use crate::answers::{Refusal, date, refusal};
 use crate::issue::Proof;
 use crate::world::Application;
 use crate::world::hosts::{Host, TOKEN_PATH};
@@ -94,13 +94,13 @@ impl Assertion<'_> {
         let late = expiry.is_none_or(|until| until.plus(LEEWAY) < now);
         let endless = expiry.is_some_and(|until| until > now.plus(MAX_REMAINING).plus(LEEWAY));
         if early || late || endless {
-            let shown =
-                |time: Option<UnixTime>| time.map_or_else(|| "none".to_owned(), |time| time.to_string());
+            let shown = |time: Option<UnixTime>| time.map_or_else(|| "none".to_owned(), date);
             return Err(refusal(
                 700_024,
                 format!(
-                    "Client assertion is not within its valid time range. Current time: {now}, assertion valid from \
-                     {}, expiry time of assertion {}.",
+                    "Client assertion is not within its valid time range. Current time: {}, assertion valid from {}, \
+                     expiry time of assertion {}.",
+                    date(now),
                     shown(not_before),
                     shown(expiry)
                 ),
@@ -154,10 +154,7 @@ pub(crate) fn prove(
     }
     // A Bearer token over mutual TLS: the connection and the assertion must have the same certificate.
     if caller.thumbprint().is_some_and(|thumbprint| thumbprint != Thumbprint::of_der(&signer)) {
-        return Err(refusal(
-            500_181,
-            "The TLS certificate provided does not match the certificate in the assertion.",
-        ));
+        return Err(other_certificate());
     }
     // A certificate that is registered by itself may sign, but the mutual-TLS hosts do not accept it as a client
     // certificate.
@@ -183,9 +180,7 @@ fn audience(
     match Host::of(service.world, host) {
         Some(Host::Login(cloud)) if ours && cloud == service.cloud && !service.mutual_tls => Ok(()),
         Some(Host::MutualTls(cloud)) if ours && cloud == service.cloud && service.mutual_tls => Ok(()),
-        Some(Host::MutualTls(_)) if !service.mutual_tls => {
-            Err(refusal(50_171, "The given audience can only be used in Mutual-TLS token calls."))
-        }
+        Some(Host::MutualTls(_)) if !service.mutual_tls => Err(only_by_mutual_tls()),
         _ => Err(refusal(
             700_023,
             format!("Client assertion audience claim does not match Realm issuer: {}.", found.join(", ")),
@@ -227,7 +222,11 @@ fn in_date(service: &TokenService<'_>, chain: &CertificateChain) -> Result<(), R
     }
     Err(refusal(
         1_000_502,
-        format!("The provided certificate is not within its specified validity window: {from} to {until}."),
+        format!(
+            "The provided certificate is not within its specified validity window: {} to {}.",
+            date(from),
+            date(until)
+        ),
     ))
 }
 

@@ -3,7 +3,7 @@
 use certbound_core::certificate::CertificateChain;
 
 use super::TokenService;
-use crate::answers::{Refusal, refusal};
+use crate::answers::{Refusal, date, refusal};
 use crate::issue::Proof;
 use crate::keys::machine_ca::Issued;
 use crate::world::Application;
@@ -25,9 +25,9 @@ impl TokenService<'_> {
         if self.now < chain.not_before() || self.now > chain.not_after() {
             let text = format!(
                 "The client certificate is outside its validity: it is {}, and the certificate is valid from {} to {}.",
-                self.now,
-                chain.not_before(),
-                chain.not_after()
+                date(self.now),
+                date(chain.not_before()),
+                date(chain.not_after())
             );
             return Err(refusal(392_204, text));
         }
@@ -49,11 +49,7 @@ impl TokenService<'_> {
             return Err(only_subject_name_or_federation());
         }
         if !application.trusted_subjects.iter().any(|subject| subject == chain.subject()) {
-            let text = format!(
-                "Invalid certificate. The certificate's subject name is not authorized for application '{}'.",
-                application.id
-            );
-            return Err(refusal(700_030, text));
+            return Err(other_subject(application));
         }
         if !self.trust.vouch_for(chain.ders(), self.now) {
             return Err(refusal(
@@ -67,19 +63,21 @@ impl TokenService<'_> {
 
 /// Authenticates the client by a certificate that the machine's metadata service issued.
 fn by_machine(application: &Application, issued: &Issued) -> Result<Proof, Refusal> {
-    if issued.client_id != application.id {
-        let text = format!(
-            "Invalid certificate. The certificate's subject name is not authorized for application '{}'.",
-            application.id
-        );
-        return Err(refusal(700_030, text));
-    }
     match issued.attestation_fault {
+        _ if issued.client_id != application.id => Err(other_subject(application)),
         None => Ok(Proof::Machine),
         Some(code) => {
             Err(refusal(code, "The attestation that the certificate was issued with is not accepted."))
         }
     }
+}
+
+fn other_subject(application: &Application) -> Refusal {
+    let id = &application.id;
+    let text = format!(
+        "Invalid certificate. The certificate's subject name is not authorized for application '{id}'."
+    );
+    refusal(700_030, text)
 }
 
 pub(super) fn only_subject_name_or_federation() -> Refusal {

@@ -6,50 +6,41 @@ use certbound_core::request::ReceivedForm;
 use http::{Method, Request, Response};
 use serde_json::{Value, json};
 
+use super::TokenService;
 use crate::answers::{AnswerContext, Refusal, refusal};
 use crate::issue::{issuer_v1, issuer_v2};
-use crate::keys::SigningKeys;
-use crate::world::{World, hosts};
+use crate::world::hosts;
 
-/// The part of the token service that needs no authentication. Only login hosts have it.
-pub(crate) struct Discovery<'e> {
-    pub(crate) world: &'e World,
-    pub(crate) keys: &'e SigningKeys,
-    pub(crate) cloud: Cloud,
-    pub(crate) host: &'e str,
-}
-
-impl Discovery<'_> {
-    /// Returns the answer, or `None` if the path does not belong to discovery.
-    pub(crate) fn answer(
+impl TokenService<'_> {
+    /// Returns the answer of the part that needs no authentication, or `None` if the path does not belong to it. Only
+    /// login hosts have this part.
+    pub(super) fn discovery(
         &self,
         context: &AnswerContext<'_>,
         request: &Request<Bytes>,
     ) -> Option<Response<Bytes>> {
         let path = request.uri().path();
-        let found = if path == "/common/discovery/instance" {
+        let found = if self.mutual_tls {
+            return None;
+        } else if path == "/common/discovery/instance" {
             instance(request.uri().query().unwrap_or_default())
         } else if let Some(tenant) = inside(path, "/v2.0/.well-known/openid-configuration") {
-            self.tenant(tenant).map(|tenant| self.metadata(&tenant, &self.issuer(&tenant), "/v2.0"))
+            self.named(tenant).map(|tenant| self.metadata(&tenant, &self.issuer(&tenant), "/v2.0"))
         } else if let Some(tenant) = inside(path, "/.well-known/openid-configuration") {
-            self.tenant(tenant).map(|tenant| self.metadata(&tenant, &issuer_v1(&tenant), ""))
+            self.named(tenant).map(|tenant| self.metadata(&tenant, &issuer_v1(&tenant), ""))
         } else if let Some(tenant) = inside(path, "/discovery/v2.0/keys").or(inside(path, "/discovery/keys"))
         {
-            self.tenant(tenant).map(|tenant| self.keys.jwks(&self.issuer(&tenant)))
+            self.named(tenant).map(|tenant| self.keys.jwks(&self.issuer(&tenant)))
         } else {
             return None;
         };
-        if request.method() != Method::GET {
-            return Some(context.refuse(&refusal(900_561, "The endpoint only accepts GET requests.")));
-        }
-        Some(match found {
-            Ok(document) => context.json(200, &document),
-            Err(refusal) => context.refuse(&refusal),
-        })
+        let is_get = request.method() == Method::GET;
+        let wrong_method = || refusal(900_561, "The endpoint only accepts GET requests.");
+        Some(context.respond(if is_get { found } else { Err(wrong_method()) }))
     }
 
     /// Returns the tenant's id. For `common` and `organizations` it is the placeholder that the real documents have.
-    fn tenant(&self, name: &str) -> Result<String, Refusal> {
+    fn named(&self, name: &str) -> Result<String, Refusal> {
         if name.eq_ignore_ascii_case("common") || name.eq_ignore_ascii_case("organizations") {
             return Ok("{tenantid}".to_owned());
         }

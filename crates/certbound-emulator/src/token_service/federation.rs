@@ -7,7 +7,7 @@ use certbound_core::environment::{Cloud, known_environment};
 use certbound_core::jws::{Algorithm, PublicKey};
 
 use super::assertion::Assertion;
-use super::{Caller, TokenService, issuers};
+use super::{Caller, TokenService, issuers, only_by_mutual_tls, other_certificate};
 use crate::answers::{Refusal, refusal};
 use crate::issue::Proof;
 use crate::world::builtin::EXCHANGE_APP_ID;
@@ -199,29 +199,23 @@ fn signature(
     let failed =
         || refusal(700_027, "The assertion's signature does not verify with a current key of its issuer.");
     let kid = assertion.jws.header().kid();
-    let keys: Vec<PublicKey> = match issuer {
-        Issuer::Entra { .. } | Issuer::EntraV1 => {
-            kid.and_then(|kid| service.keys.by_kid(kid)).map(|key| key.public().clone()).into_iter().collect()
-        }
-        Issuer::External => {
-            let known = service.world.external_issuers.iter().find(|it| it.issuer == assertion.issuer);
-            if let Some(keys) = service.issuers.get(&assertion.issuer) {
-                let key = kid.and_then(|kid| keys.by_kid(kid)).ok_or_else(failed)?;
-                return assertion
-                    .jws
-                    .check_signature([key.public()], &[Algorithm::Rs256])
-                    .map_err(|_| failed());
-            }
-            let keys = match known {
-                Some(issuer) if issuer.is_fetched() => service.fetched.of(&issuer.issuer).map_err(|why| {
-                    refusal(90_061, format!("Request to External OIDC endpoint failed: {why}."))
-                })?,
-                Some(issuer) => issuer.keys.clone(),
-                None => Vec::new(),
-            };
-            let of_that_name = keys.iter().filter(|jwk| issuers::kid(jwk) == kid);
-            of_that_name.filter_map(|jwk| PublicKey::from_jwk(jwk).ok()).collect()
-        }
+    let own = match issuer {
+        Issuer::Entra { .. } | Issuer::EntraV1 => Some(service.keys),
+        Issuer::External => service.issuers.get(&assertion.issuer),
+    };
+    let keys: Vec<PublicKey> = if let Some(own) = own {
+        kid.and_then(|kid| own.by_kid(kid)).map(|key| key.public().clone()).into_iter().collect()
+    } else {
+        let known = service.world.external_issuers.iter().find(|it| it.issuer == assertion.issuer);
+        let keys = match known {
+            Some(issuer) if issuer.is_fetched() => service.fetched.of(&issuer.issuer).map_err(|why| {
+                refusal(90_061, format!("Request to External OIDC endpoint failed: {why}."))
+            })?,
+            Some(issuer) => issuer.keys.clone(),
+            None => Vec::new(),
+        };
+        let of_that_name = keys.iter().filter(|jwk| issuers::kid(jwk) == kid);
+        of_that_name.filter_map(|jwk| PublicKey::from_jwk(jwk).ok()).collect()
     };
     assertion.jws.check_signature(&keys, &[Algorithm::Rs256]).map_err(|_| failed())
 }
@@ -264,13 +258,8 @@ fn binding(caller: &Caller<'_>, assertion: &Assertion<'_>, presented: Presented)
         (None, _) if presented == Presented::AsBearer => Ok(()),
         (None, _) => Err(unbound()),
         (Some(claim), Some(thumbprint)) if thumbprint.matches_claim(claim) => Ok(()),
-        (Some(_), Some(_)) => Err(refusal(
-            500_181,
-            "The TLS certificate provided does not match the certificate in the assertion.",
-        )),
+        (Some(_), Some(_)) => Err(other_certificate()),
         // Without its certificate, a bound assertion is treated as stolen.
-        (Some(_), None) => {
-            Err(refusal(50_171, "The given audience can only be used in Mutual-TLS token calls."))
-        }
+        (Some(_), None) => Err(only_by_mutual_tls()),
     }
 }

@@ -159,24 +159,20 @@ fn exchange() -> Resource {
     Resource {
         uris,
         app_id: EXCHANGE_APP_ID.to_owned(),
-        token_version: TokenVersion::V2,
         bound_tokens: BoundTokens::Allowed,
-        style: ResourceStyle::Custom,
-        hosts: Vec::new(),
-        items: BTreeMap::new(),
+        ..Resource::default()
     }
 }
 
 fn vault() -> Resource {
     let uris: Vec<String> = Cloud::ALL.iter().map(|cloud| cloud.vault_uri().to_owned()).collect();
-    let hosts = uris.iter().map(|uri| asking(&uri.replacen("https://", "*.", 1))).collect();
     Resource {
+        hosts: uris.iter().map(|uri| host(&uri.replacen("https://", "*.", 1), true)).collect(),
         uris,
         app_id: VAULT_APP_ID.to_owned(),
         token_version: TokenVersion::V1,
         bound_tokens: BoundTokens::Allowed,
         style: ResourceStyle::Vault,
-        hosts,
         items: BTreeMap::from([("demo".to_owned(), "a secret that is none".to_owned())]),
     }
 }
@@ -188,23 +184,20 @@ fn graph() -> Resource {
         token_version: TokenVersion::V1,
         bound_tokens: BoundTokens::Allowed,
         style: ResourceStyle::Graph,
-        hosts: vec![asking(GRAPH_BOUND_HOST), never_asking(GRAPH_HOST)],
-        items: BTreeMap::new(),
+        hosts: vec![host(GRAPH_BOUND_HOST, true), host(GRAPH_HOST, false)],
+        ..Resource::default()
     }
 }
 
 fn orders() -> Resource {
+    let items = [("1001", "two lamps"), ("1002", "a desk")];
     Resource {
         uris: vec![ORDERS.to_owned()],
         app_id: ORDERS_APP_ID.to_owned(),
-        token_version: TokenVersion::V2,
         bound_tokens: BoundTokens::Required,
-        style: ResourceStyle::Custom,
-        hosts: vec![asking(ORDERS_HOST)],
-        items: BTreeMap::from([
-            ("1001".to_owned(), "two lamps".to_owned()),
-            ("1002".to_owned(), "a desk".to_owned()),
-        ]),
+        hosts: vec![host(ORDERS_HOST, true)],
+        items: items.into_iter().map(|(number, order)| (number.to_owned(), order.to_owned())).collect(),
+        ..Resource::default()
     }
 }
 
@@ -213,19 +206,12 @@ fn management() -> Resource {
         uris: vec![MANAGEMENT.to_owned()],
         app_id: MANAGEMENT_APP_ID.to_owned(),
         token_version: TokenVersion::V1,
-        bound_tokens: BoundTokens::Refused,
-        style: ResourceStyle::Custom,
-        hosts: Vec::new(),
-        items: BTreeMap::new(),
+        ..Resource::default()
     }
 }
 
-fn asking(name: &str) -> ResourceHost {
-    ResourceHost { name: name.to_owned(), asks_for_certificate: true }
-}
-
-fn never_asking(name: &str) -> ResourceHost {
-    ResourceHost { name: name.to_owned(), asks_for_certificate: false }
+fn host(name: &str, asks_for_certificate: bool) -> ResourceHost {
+    ResourceHost { name: name.to_owned(), asks_for_certificate }
 }
 
 #[cfg(test)]

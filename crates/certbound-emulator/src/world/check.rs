@@ -53,9 +53,9 @@ impl Mistakes {
 
     fn text(&mut self, at: &str, text: &str) {
         if text.is_empty() {
-            self.add(at, "is empty");
+            self.add(at, "is empty: write a value");
         } else if text.chars().count() > MAX_TEXT {
-            self.add(at, format!("is longer than {MAX_TEXT} characters"));
+            self.add(at, format!("is longer than {MAX_TEXT} characters: shorten it"));
         }
     }
 }
@@ -70,7 +70,7 @@ impl<K: Eq + Hash> Seen<K> {
 
     fn once(&mut self, key: K, at: &str, found: &mut Mistakes) {
         match self.0.get(&key) {
-            Some(first) => found.add(at, format!("is the same as {first}")),
+            Some(first) => found.add(at, format!("is the same as {first}, but must occur only once")),
             None => drop(self.0.insert(key, at.to_owned())),
         }
     }
@@ -85,7 +85,8 @@ fn tenants(tenants: &[Tenant], found: &mut Mistakes) {
         for (index, domain) in tenant.domains.iter().enumerate() {
             let at = format!("{}.domains[{index}]", at.trim_end_matches(".id"));
             if !is_host_name(domain) {
-                found.add(&at, format!("'{domain}' is not a domain name in lower case with a dot"));
+                found
+                    .add(&at, format!("'{domain}' is not a domain name: write it in lower case, with a dot"));
             }
             domains.once(domain, &at, found);
         }
@@ -137,13 +138,13 @@ fn identities(world: &World, found: &mut Mistakes) {
         match application {
             None => found.add(&at, format!("there is no application with the id '{}'", identity.client_id)),
             Some(application) if !application.principals.contains_key(&application.home_tenant) => {
-                found.add(&at, "its application has no principal in its home tenant");
+                found.add(&at, "its application has no principal in its home tenant: add one");
             }
             Some(_) => {}
         }
     }
     if world.machine.vm_id.is_empty() && world.machine.vmss_id.is_empty() {
-        found.add("machine", "has neither a vm_id nor a vmss_id");
+        found.add("machine", "has neither a vm_id nor a vmss_id: write at least one");
     }
 }
 

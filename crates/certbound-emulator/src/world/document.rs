@@ -8,38 +8,38 @@ use super::builtin::SECRET;
 use super::{Application, World, WorldError};
 
 const HEAD: &str = "\
-# The world of the certbound emulator: everything it knows about. Edit it, then start the emulator with
+# The world of the certbound emulator: its tenants, applications and resources. Edit it, then start the emulator with
 #   certbound emulator start --world FILE
-# What each key means: docs/world.md. Write GUIDs and host names in lower case.
+# docs/world.md explains each key. Write GUIDs and host names in lower case.
 ";
 const TENANTS: &str = "\
 # ---- Tenants: the directories, each with its verified domain names.
 ";
 const APPLICATIONS: &str = "\
-# ---- Applications. `principals` is the object id of the service principal in each tenant that knows it. Proofs:
-#   secrets                  client secrets (of other worlds than the built-in one they are never written out)
-#   expired_secrets          client secrets that are refused by 7000222, and never written out
-#   trusted_subjects         certificates by subject name and issuer (SN/I): the ones good for mutual TLS
-#   registered_certificates  certificates one by one, PEM: they sign assertions
-#   federated_credentials    tokens of another issuer, at most 20
-# `roles` are its permissions, by the resource's app_id.
+# ---- Applications. `principals` is the object id of the service principal in each tenant that knows it. Credentials:
+#   secrets                  client secrets; only the secret of the built-in world is ever written out
+#   expired_secrets          client secrets that are refused by 7000222; they are never written out
+#   trusted_subjects         certificates by subject name and issuer (SN/I), for mutual TLS and for assertions
+#   registered_certificates  single certificates, PEM, for assertions
+#   federated_credentials    tokens of a different issuer, at most 20
+# `roles` are the application's permissions, by the app_id of the resource.
 ";
 const RESOURCES: &str = "\
 # ---- Resources. `bound_tokens` is refused, allowed or required; `style` graph, vault or custom; `token_version` v1 or
-# v2. A host `*.NAME` stands for exactly one label. Leg 1 needs the one with api://AzureADTokenExchange.
+# v2. In a host `*.NAME`, the star stands for exactly one label. Leg 1 needs the resource api://AzureADTokenExchange.
 ";
 const ISSUERS: &str = "\
-# ---- Token issuers other than Entra: with their public keys (JSON Web Keys), `served` by the emulator itself, or
-# neither, and the keys are fetched.
+# ---- Token issuers other than Entra. The emulator gets their public keys in one of three ways: `keys` contains them
+# (JSON Web Keys), the emulator itself is the issuer (`served`), or it fetches them.
 ";
 
 const IDENTITIES: &str = "\
-# The identities of the machine that programs believe to run on. Each is an application too, of the same client id; one
-# without a resource_id is the machine's own.
+# ---- The managed identities of the machine. Each is also an application with the same client id. An identity without
+# a resource_id is the machine's own.
 ";
 
 const MACHINE: &str = "\
-# That machine, and what its metadata service does.
+# ---- The machine and its metadata service.
 ";
 
 /// The keys at the top level that are not lists of tables.

@@ -3,7 +3,8 @@
 use std::fmt;
 
 /// The error of a world that cannot be used, with all mistakes in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", joined(.mistakes))]
 pub struct WorldError {
     mistakes: Vec<WorldMistake>,
 }
@@ -33,14 +34,7 @@ impl WorldError {
     }
 }
 
-impl fmt::Display for WorldError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, WorldMistake { at, what }) in self.mistakes.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "; " };
-            write!(f, "{separator}{at}: {what}")?;
-        }
-        Ok(())
-    }
+fn joined(mistakes: &[WorldMistake]) -> String {
+    let lines: Vec<_> = mistakes.iter().map(|WorldMistake { at, what }| format!("{at}: {what}")).collect();
+    lines.join("; ")
 }
-
-impl std::error::Error for WorldError {}

@@ -8,7 +8,9 @@ async fn no_port_can_be_filled() {
     let mut limits = Limits::default();
     (limits.connections, limits.patience) = (2, Duration::from_millis(20));
     let any = ANY.parse().unwrap();
-    let mut server = Server::start_within(limits, Arc::clone(&emulator), any, any).await.unwrap();
+    let options = ServerOptions { limits, ..ServerOptions::default() };
+    let starting = Server::start_anyone_can_mint_tokens(Arc::clone(&emulator), options);
+    let mut server = starting.await.unwrap();
     let direct = server.listen_as_the_real_hosts(any).await.unwrap();
     let fixture = Fixture { emulator, server };
     let address = |url: String| url.split('/').nth(2).unwrap().to_owned();

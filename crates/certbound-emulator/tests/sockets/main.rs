@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use certbound_emulator::serve::{Limits, Server};
+use certbound_emulator::serve::{Limits, Server, ServerOptions};
 use certbound_emulator::world::builtin::{APP, ORDERS_HOST, TENANT};
 use certbound_emulator::{ClientIdentity, Condition, Emulator, Fault, FaultResult, World};
 use http::{Request, Response, StatusCode};

@@ -66,7 +66,7 @@ fn by_openssl(pem: &str) -> String {
 #[tokio::test]
 async fn a_token_comes_from_the_server_that_openssl_knows_by_the_same_thumbprint() {
     let node = Node::start().await;
-    let pin = by_openssl(node.emulator.service_fabric_pem());
+    let pin = by_openssl(&node.emulator.service_fabric_pem());
     assert_eq!((pin.len(), pin.matches(':').count()), (59, 19), "{pin}");
     let vault = ResourceScope::parse("https://vault.azure.net/.default").unwrap();
     node.identity(&pin).bearer_token(&vault).await.unwrap();

@@ -252,7 +252,7 @@ fn s83_a_certificate_request_is_exactly_what_it_must_be() {
             "compute unit is not this",
         ),
         ("no JSON", attributes(vec![unit(VM)]), "compute unit is not this"),
-        ("a second request behind", [right(), right()].concat(), "bytes behind"),
+        ("a second request behind", [right(), right()].concat(), "extra bytes"),
         ("a byte too few", right()[..right().len() - 1].to_vec(), "cannot be read"),
     ] {
         let (status, body) = ask(&emulator, "", &STANDARD.encode(&der));

@@ -4,11 +4,10 @@ use bytes::Bytes;
 use certbound_core::credential::{JWT_BEARER, JWT_POP};
 use certbound_core::json;
 use certbound_core::request::{MTLS_POP, ReceivedForm};
-use http::header::CONTENT_TYPE;
 use http::{Method, Request};
 use serde_json::Value;
 
-use crate::answers::{Refusal, refusal};
+use crate::answers::{Refusal, is_form, refusal};
 
 /// The client's credential in the body.
 pub(super) enum Credential<'f> {
@@ -45,9 +44,7 @@ pub(super) fn verb_and_content_type(request: &Request<Bytes>) -> Result<(), Refu
     if request.method() != Method::POST {
         return Err(refusal(900_561, "The endpoint only accepts POST requests."));
     }
-    let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+    if !is_form(request) {
         return Err(missing("grant_type"));
     }
     Ok(())

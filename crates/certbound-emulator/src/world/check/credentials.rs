@@ -20,7 +20,7 @@ pub(super) fn check(application: &Application, at: &str, found: &mut Mistakes) {
         for (index, secret) in all.iter().enumerate() {
             let at = format!("{at}.{list}[{index}]");
             if secret.is_empty() {
-                found.add(&at, "is empty");
+                found.add(&at, "is empty: write a value");
             }
             secrets.once(secret, &at, found);
         }
@@ -49,22 +49,30 @@ fn certificates(pem: &str, expected: Option<usize>, at: &str, found: &mut Mistak
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     let all = match all {
         Ok(all) if !all.is_empty() => all,
-        Ok(_) => return found.add(at, "is not PEM with a CERTIFICATE in it"),
+        Ok(_) => {
+            return found.add(
+                at,
+                "is not PEM with a certificate: write the text from BEGIN CERTIFICATE to END CERTIFICATE",
+            );
+        }
         Err(error) => return found.add(at, format!("is not PEM: {error}")),
     };
     if expected.is_some_and(|expected| expected != all.len()) {
-        found.add(at, format!("holds {} certificates; give each its own entry", all.len()));
+        found.add(at, format!("contains {} certificates: give each its own entry", all.len()));
     }
     for certificate in all {
         if let Err(error) = CertificateChain::from_der(vec![certificate.to_vec()]) {
-            found.add(at, format!("holds a certificate that cannot be read: {error}"));
+            found.add(at, format!("contains a certificate that cannot be read: {error}"));
         }
     }
 }
 
 fn federated(credentials: &[FederatedCredential], at: &str, found: &mut Mistakes) {
     if credentials.len() > MAX_FEDERATED {
-        found.add(at, format!("there are {}; an application has at most {MAX_FEDERATED}", credentials.len()));
+        found.add(
+            at,
+            format!("there are {}, but an application has at most {MAX_FEDERATED}", credentials.len()),
+        );
     }
     let mut pairs = Seen::new();
     for (index, credential) in credentials.iter().enumerate() {
@@ -74,7 +82,7 @@ fn federated(credentials: &[FederatedCredential], at: &str, found: &mut Mistakes
         match &credential.claims_matching_expression {
             None => found.text(&format!("{at}.subject"), &credential.subject),
             Some(_) if !credential.subject.is_empty() => {
-                found.add(&at, "has a subject and an expression; it is one of the two");
+                found.add(&at, "has a subject and an expression: remove one of them");
             }
             Some(text) => expression(&credential.issuer, text, &at, found),
         }
@@ -93,15 +101,23 @@ const FLEXIBLE: [(&str, &[&str]); 3] = [
 fn expression(issuer: &str, text: &str, at: &str, found: &mut Mistakes) {
     let Some((_, allowed)) = FLEXIBLE.iter().find(|(known, _)| *known == issuer) else {
         let known = FLEXIBLE.map(|(issuer, _)| issuer).join(", ");
-        return found.add(format!("{at}.issuer"), format!("an expression is for {known} only"));
+        return found.add(
+            format!("{at}.issuer"),
+            format!("must be one of {known}, because the credential has an expression"),
+        );
     };
     let at = format!("{at}.claims_matching_expression");
     match Expression::parse(text) {
         Err(why) => found.add(at, why),
         Ok(expression) => {
             if let Some(claim) = expression.claims().find(|claim| !allowed.contains(claim)) {
-                found
-                    .add(at, format!("cannot look at '{claim}': of this issuer only {}", allowed.join(", ")));
+                found.add(
+                    at,
+                    format!(
+                        "must not compare the claim '{claim}': for this issuer use {}",
+                        allowed.join(", ")
+                    ),
+                );
             }
         }
     }
@@ -118,7 +134,10 @@ pub(super) fn issuers(world: &World, found: &mut Mistakes) {
             bases.once(external.base(), &format!("{at}.issuer"), found);
         }
         if external.is_fetched() && !external.issuer.starts_with("https://") {
-            found.add(format!("{at}.issuer"), "must begin with https:// when its keys are to be fetched");
+            found.add(
+                format!("{at}.issuer"),
+                "must begin with https://, because the keys of this issuer are fetched",
+            );
         }
         if let Some(roots) = &external.trusted_roots {
             certificates(roots, None, &format!("{at}.trusted_roots"), found);
@@ -126,7 +145,7 @@ pub(super) fn issuers(world: &World, found: &mut Mistakes) {
         for (index, key) in external.keys.iter().enumerate() {
             let at = format!("{at}.keys[{index}]");
             if key.get("kid").and_then(|kid| kid.as_str()).is_none() {
-                found.add(&at, "has no `kid`: assertions name their key by it");
+                found.add(&at, "has no `kid`, but assertions name their key by it: add one");
             }
             if let Err(error) = PublicKey::from_jwk(key) {
                 found.add(&at, format!("is not a public key: {error}"));
@@ -138,15 +157,18 @@ pub(super) fn issuers(world: &World, found: &mut Mistakes) {
 /// Checks that an issuer that the emulator serves has no keys and has its own host.
 fn served(world: &World, external: &ExternalIssuer, at: &str, found: &mut Mistakes) {
     if !external.keys.is_empty() {
-        found.add(at, "is served and has keys; the emulator makes those of issuers that it serves");
+        found.add(at, "is served and has keys: remove the keys, because the emulator makes keys for issuers that it serves");
     }
     let at = format!("{at}.issuer");
     let host = external.served_host().unwrap_or_default();
     if !is_host_name(host) || external.issuer.contains(['?', '#', '%']) {
-        let text = "must be https:// and a host name in lower case, then nothing or a path, to be served";
+        let text = "must be https:// and a host name in lower case, with or without a path, because the issuer is served";
         found.add(at, text);
     } else if matches!(Host::of(world, host), Some(Host::Login(_) | Host::MutualTls(_) | Host::Resource(..)))
     {
-        found.add(at, format!("'{host}' is a host of the token service or of a resource"));
+        found.add(
+            at,
+            format!("'{host}' is a host of the token service or of a resource: choose a different name"),
+        );
     }
 }

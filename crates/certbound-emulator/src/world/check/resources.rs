@@ -11,13 +11,16 @@ pub(super) fn check(world: &World, found: &mut Mistakes) {
         found.guid(&format!("{at}.app_id"), &resource.app_id);
         ids.once(&resource.app_id, &format!("{at}.app_id"), found);
         if resource.uris.is_empty() {
-            found.add(format!("{at}.uris"), "at least one is needed: scopes name the resource by it");
+            found.add(
+                format!("{at}.uris"),
+                "at least one URI is needed, because scopes name the resource by its URI",
+            );
         }
         for (index, uri) in resource.uris.iter().enumerate() {
             let at = format!("{at}.uris[{index}]");
             found.text(&at, uri);
             if uri.contains(char::is_whitespace) {
-                found.add(&at, format!("'{uri}' holds white space, where a scope would end"));
+                found.add(&at, format!("'{uri}' contains white space, but a scope ends at white space"));
             }
             uris.once(uri, &at, found);
         }
@@ -32,8 +35,11 @@ pub(super) fn check(world: &World, found: &mut Mistakes) {
 fn host_name(name: &str, at: &str, found: &mut Mistakes) {
     let below = name.strip_prefix("*.");
     if !is_host_name(below.unwrap_or(name)) {
-        found.add(at, format!("'{name}' is not a host name in lower case, nor one behind '*.'"));
+        found.add(
+            at,
+            format!("'{name}' is not a host name: write it in lower case, with or without '*.' in front"),
+        );
     } else if Host::of(&World::default(), below.unwrap_or(name)).is_some() {
-        found.add(at, format!("'{name}' is a host of the token service"));
+        found.add(at, format!("'{name}' is a host of the token service: choose a different name"));
     }
 }

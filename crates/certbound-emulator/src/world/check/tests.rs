@@ -102,10 +102,13 @@ fn each_mistake_is_named_by_its_place() {
         case("applications[0].registered_certificates[0]: is not PEM", |it| {
             it.applications[0].registered_certificates = vec![CLIENT_SUBJECT.to_owned()]
         }),
-        case("applications[0].registered_certificates[0]: holds a certificate that cannot be read", |it| {
-            let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-            it.applications[0].registered_certificates = vec![pem.to_owned()]
-        }),
+        case(
+            "applications[0].registered_certificates[0]: contains a certificate that cannot be read",
+            |it| {
+                let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+                it.applications[0].registered_certificates = vec![pem.to_owned()]
+            },
+        ),
         case("trusted_authorities[0]: is not PEM", |it| it.trusted_authorities = vec![String::new()]),
         case("applications[3].federated_credentials: there are 21", move |it| {
             it.applications[3].federated_credentials = (0..21).map(credential).collect()
@@ -126,7 +129,7 @@ fn each_mistake_is_named_by_its_place() {
         case("resources[4].uris[0]: is the same as resources[3].uris[0]", |it| {
             it.resources[4].uris = it.resources[3].uris.clone()
         }),
-        case("resources[3].uris[0]: 'api://a b' holds white space", |it| {
+        case("resources[3].uris[0]: 'api://a b' contains white space", |it| {
             it.resources[3].uris = vec!["api://a b".to_owned()]
         }),
         case("resources[3].hosts[0].name: 'mtlsauth.microsoft.com' is a host of the token service", |it| {
