@@ -7,10 +7,11 @@ use std::sync::atomic::AtomicBool;
 use bytes::Bytes;
 use certbound_serve::{Body, Connection};
 use http::{Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::{Resettable, ResponseBody, carry_out, whole};
+use super::connection::{Resettable, carry_out, whole};
 use super::front_door::facts;
 use super::tls::Configurations;
 use crate::emulator::Emulator;
@@ -23,12 +24,8 @@ pub(super) async fn connection(
     own_host: Arc<str>,
 ) {
     let (stream, reset) = Resettable::new(stream);
-    let service = move |request: Request<Body>| {
-        let (emulator, own_host) = (Arc::clone(&emulator), Arc::clone(&own_host));
-        let answer = move |request| emulator.handle_machine(emulator.now(), &own_host, request);
-        respond(request, answer, Arc::clone(&reset))
-    };
-    if let Err(error) = connection.http1(stream, service).await {
+    let answer = move |request| emulator.handle_machine(emulator.now(), &own_host, request);
+    if let Err(error) = serve(stream, &connection, answer, reset).await {
         tracing::debug!(%error, "a connection to the metadata service ended early");
     }
 }
@@ -51,27 +48,31 @@ pub(super) async fn node_connection(
         Err(error) => return tracing::debug!(%error, "a handshake with Service Fabric's service failed"),
     };
     let name = stream.get_ref().1.server_name().unwrap_or_default().to_owned();
-    let facts = Arc::new(facts(stream.get_ref().1, &name));
-    let service = move |request: Request<Body>| {
-        let (emulator, own_host, facts) = (Arc::clone(&emulator), Arc::clone(&own_host), Arc::clone(&facts));
-        let answer =
-            move |request| emulator.handle_service_fabric(emulator.now(), &facts, &own_host, request);
-        respond(request, answer, Arc::clone(&reset))
-    };
-    if let Err(error) = connection.http1(stream, service).await {
+    let facts = facts(stream.get_ref().1, &name);
+    let answer = move |request| emulator.handle_service_fabric(emulator.now(), &facts, &own_host, request);
+    if let Err(error) = serve(stream, &connection, answer, reset).await {
         tracing::debug!(%error, "a connection to Service Fabric's service ended early");
     }
 }
 
-async fn respond(
-    request: Request<Body>,
-    answer: impl FnOnce(Request<Bytes>) -> Response<Bytes> + Send + 'static,
+/// Serves HTTP on a stream. Each request is answered on a thread that may block, because a certificate can take time.
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    connection: &Connection,
+    answer: impl Fn(Request<Bytes>) -> Response<Bytes> + Send + Sync + 'static,
     reset: Arc<AtomicBool>,
-) -> io::Result<Response<ResponseBody>> {
-    let request = match whole(request).await {
-        Ok(request) => request,
-        Err(response) => return Ok(response),
+) -> io::Result<()> {
+    let answer = Arc::new(answer);
+    let service = move |request: Request<Body>| {
+        let (answer, reset) = (Arc::clone(&answer), Arc::clone(&reset));
+        async move {
+            let request = match whole(request).await {
+                Ok(request) => request,
+                Err(response) => return Ok(response),
+            };
+            let answered = tokio::task::spawn_blocking(move || answer(request)).await;
+            carry_out(answered.map_err(|_| io::Error::other("the emulator failed"))?, &reset).await
+        }
     };
-    let handled = tokio::task::spawn_blocking(move || answer(request)).await;
-    carry_out(handled.map_err(|_| io::Error::other("the emulator failed"))?, &reset).await
+    connection.http1(stream, service).await
 }
