@@ -53,7 +53,10 @@ impl<'e> Platform<'e> {
                 let principal = application.and_then(|it| it.principals.get(&it.home_tenant));
                 principal.is_some_and(|principal| principal.eq_ignore_ascii_case(value))
             }
-            _ => identity.resource_id.as_ref().is_some_and(|id| id.eq_ignore_ascii_case(value)),
+            "mi_res_id" | "msi_res_id" | "resource_id" => {
+                identity.resource_id.as_ref().is_some_and(|id| id.eq_ignore_ascii_case(value))
+            }
+            _ => false,
         }
     }
 }

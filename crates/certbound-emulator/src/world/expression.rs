@@ -59,12 +59,10 @@ fn condition(input: &mut &str) -> Result<Condition, ContextError> {
         delimited('\'', take_till(0.., '\''), '\'').map(str::to_owned).parse_next(input)
     };
     let claim = delimited("claims[", &mut quoted, ']').parse_next(input)?;
-    let operator = delimited(multispace1, alt(("eq", "matches")), multispace1).parse_next(input)?;
+    let is_exact = alt(("eq".value(true), "matches".value(false)));
+    let is_exact = delimited(multispace1, is_exact, multispace1).parse_next(input)?;
     let value = quoted.parse_next(input)?;
-    let pattern = match operator {
-        "eq" => Pattern::Equal(value),
-        _ => Pattern::Matching(WildMatch::new(&value)),
-    };
+    let pattern = if is_exact { Pattern::Equal(value) } else { Pattern::Matching(WildMatch::new(&value)) };
     Ok(Condition { claim, pattern })
 }
 
