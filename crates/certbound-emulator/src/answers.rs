@@ -136,6 +136,16 @@ pub(crate) fn json_response(status: u16, body: &Value) -> Response<Bytes> {
     response
 }
 
+/// Returns a refusal as RFC 6749 writes it (section 5.2).
+pub(crate) fn error_response(status: u16, error: &str, description: &str) -> Response<Bytes> {
+    json_response(status, &json!({ "error": error, "error_description": description }))
+}
+
+/// Returns a refusal as most services of Azure write it.
+pub(crate) fn nested_error_response(status: u16, code: &str, message: &str) -> Response<Bytes> {
+    json_response(status, &json!({ "error": { "code": code, "message": message } }))
+}
+
 /// Returns whether the body is a form, by its `Content-Type`.
 pub(crate) fn is_form(request: &Request<Bytes>) -> bool {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();

@@ -11,9 +11,8 @@ use certbound_core::environment::Cloud;
 use certbound_core::time::UnixTime;
 use http::header::HOST;
 use http::{Request, Response};
-use serde_json::json;
 
-use crate::answers::{AnswerContext, json_response};
+use crate::answers::{AnswerContext, error_response};
 use crate::clock::{Clock, OffsetClock, SystemClock};
 pub use crate::error::EmulatorError;
 use crate::fault::{FaultResult, Faults, LegKind, PlatformKind, RequestFacts};
@@ -271,7 +270,7 @@ fn names_host(request: &Request<Bytes>, name: &str) -> bool {
 }
 
 fn sentence(status: u16, text: &str) -> Response<Bytes> {
-    json_response(status, &json!({ "error": "emulator", "error_description": text }))
+    error_response(status, "emulator", text)
 }
 
 impl fmt::Debug for Emulator {

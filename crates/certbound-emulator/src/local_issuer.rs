@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Request, Response};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::answers::json_response;
+use crate::answers::{error_response, json_response};
 use crate::keys::{IssuerKeys, SigningKeys};
 use crate::world::{ExternalIssuer, World};
 
@@ -110,5 +110,5 @@ fn only(
 }
 
 fn refuse(status: u16, text: &str) -> Response<Bytes> {
-    json_response(status, &json!({ "error": "invalid_request", "error_description": text }))
+    error_response(status, "invalid_request", text)
 }

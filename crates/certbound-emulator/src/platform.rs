@@ -23,7 +23,7 @@ use http::{HeaderValue, Method, Request, Response};
 use serde_json::json;
 
 pub(crate) use self::memory::Memory;
-use crate::answers::json_response;
+use crate::answers::{error_response, json_response};
 use crate::fault::{FaultResult, PlatformEndpoint, PlatformKind};
 use crate::keys::SigningKeys;
 use crate::keys::machine_ca::MachineAuthority;
@@ -83,11 +83,12 @@ fn check_method(request: &Request<Bytes>, method: &Method) -> Result<(), Rejecti
 
 impl Rejection {
     fn response(&self) -> Response<Bytes> {
-        let body = match self.newest.as_slice() {
-            [] => json!({ "error": self.error, "error_description": self.description }),
-            newest => json!({ "error": self.description, "newest-versions": newest }),
-        };
-        json_response(self.status, &body)
+        match self.newest.as_slice() {
+            [] => error_response(self.status, self.error, &self.description),
+            newest => {
+                json_response(self.status, &json!({ "error": self.description, "newest-versions": newest }))
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::caller::has_once;
 use super::hosted::answered;
 use super::{Platform, Rejection, check_method, nothing_here, query, reject};
-use crate::answers::json_response;
+use crate::answers::{json_response, nested_error_response};
 use crate::fault::FaultResult;
 use crate::issue::MACHINE_LIFETIME;
 
@@ -82,12 +82,8 @@ fn token(platform: &Platform<'_>, request: &Request<Bytes>) -> Result<Option<Val
 
 /// Returns the challenge, which names `file` if there is one.
 fn challenge(file: Option<&str>) -> Response<Bytes> {
-    let mut response = json_response(
-        401,
-        &json!({
-            "error": { "code": "unauthorized", "message": "The file that WWW-Authenticate names must be read." }
-        }),
-    );
+    let text = "The file that WWW-Authenticate names must be read.";
+    let mut response = nested_error_response(401, "unauthorized", text);
     if let Some(Ok(header)) = file.map(|file| HeaderValue::try_from(format!("Basic realm={file}"))) {
         response.headers_mut().insert(WWW_AUTHENTICATE, header);
     }

@@ -7,15 +7,13 @@ use serde_json::{Value, json};
 use super::caller::has_once;
 use super::hosted::answered;
 use super::{Platform, Rejection, check_method, decode, query, reject};
-use crate::answers::{is_form, json_response};
+use crate::answers::{is_form, json_response, nested_error_response};
 use crate::issue::MACHINE_LIFETIME;
 
 /// Answers a request. Cloud Shell's refusals have an error object inside of `error`.
 pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Response<Bytes> {
     token(platform, request).map_or_else(
-        |Rejection { status, error, description, .. }| {
-            json_response(status, &json!({ "error": { "code": error, "message": description } }))
-        },
+        |Rejection { status, error, description, .. }| nested_error_response(status, error, &description),
         |body| json_response(200, &body),
     )
 }

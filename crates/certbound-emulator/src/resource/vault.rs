@@ -5,7 +5,7 @@ use http::{Method, Request, Response};
 use serde_json::json;
 
 use super::ResourceServer;
-use crate::answers::json_response;
+use crate::answers::{json_response, nested_error_response};
 use crate::issue::BACKDATED;
 
 /// Sets the headers of every answer.
@@ -18,12 +18,16 @@ pub(super) fn sign(response: &mut Response<Bytes>) {
 
 pub(super) fn success(server: &ResourceServer<'_>, request: &Request<Bytes>) -> Response<Bytes> {
     if request.method() != Method::GET {
-        return error(501, "NotImplemented", "This emulator answers GET only.");
+        return nested_error_response(501, "NotImplemented", "This emulator answers GET only.");
     }
     let name =
         request.uri().path().strip_prefix("/secrets/").map(|rest| rest.split('/').next().unwrap_or(rest));
     let Some((name, value)) = name.and_then(|name| server.resource.items.get_key_value(name)) else {
-        return error(404, "SecretNotFound", "A secret with this name was not found in this key vault.");
+        return nested_error_response(
+            404,
+            "SecretNotFound",
+            "A secret with this name was not found in this key vault.",
+        );
     };
     let time = server.now.as_secs().saturating_sub(BACKDATED);
     json_response(
@@ -41,8 +45,4 @@ pub(super) fn success(server: &ResourceServer<'_>, request: &Request<Bytes>) -> 
             "tags": {},
         }),
     )
-}
-
-fn error(status: u16, code: &str, message: &str) -> Response<Bytes> {
-    json_response(status, &json!({ "error": { "code": code, "message": message } }))
 }
