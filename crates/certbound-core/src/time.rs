@@ -1,6 +1,9 @@
 //! Time as a value. No function of this crate reads a clock.
 
+use std::fmt;
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 /// A moment in whole seconds since 1970-01-01T00:00:00Z, the unit of `exp`, `nbf` and `iat` (RFC 7519, section 2).
 ///
@@ -13,7 +16,7 @@ use std::time::Duration;
 /// let now = UnixTime::from_secs(1_785_000_000);
 /// assert_eq!(now.plus(Duration::from_secs(600)).since(now), Duration::from_secs(600));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixTime(u64);
 
 impl UnixTime {
@@ -43,8 +46,51 @@ impl UnixTime {
     }
 }
 
-impl std::fmt::Display for UnixTime {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)
+/// Writes the moment as RFC 3339 does: `2026-07-25T17:20:00Z`. A moment after the year 9999 is written as its end.
+impl fmt::Display for UnixTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = i64::try_from(self.0).unwrap_or(i64::MAX);
+        let moment = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
+        f.pad(&moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+    }
+}
+
+impl fmt::Debug for UnixTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UnixTime({self})")
+    }
+}
+
+/// Writes a duration in its largest unit for people: `329 days`, `1 hour`, `20 minutes`. It is rounded down.
+pub fn in_words(duration: Duration) -> String {
+    const UNITS: [(u64, &str); 4] = [(24 * 3600, "day"), (3600, "hour"), (60, "minute"), (1, "second")];
+    let seconds = duration.as_secs();
+    let unit = UNITS.into_iter().find(|(length, _)| seconds >= *length);
+    let (length, name) = unit.unwrap_or((1, "second"));
+    let count = seconds / length;
+    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_as_a_date_and_a_duration_in_words() {
+        let time = UnixTime::from_secs(1_735_689_600);
+        assert_eq!(time.to_string(), "2025-01-01T00:00:00Z");
+        assert_eq!(format!("{time:?}"), "UnixTime(2025-01-01T00:00:00Z)");
+        assert_eq!(UnixTime::from_secs(0).to_string(), "1970-01-01T00:00:00Z");
+        assert!(UnixTime::from_secs(u64::MAX).to_string().starts_with("9999-12-30T"));
+        for (seconds, words) in [
+            (0, "0 seconds"),
+            (1, "1 second"),
+            (119, "1 minute"),
+            (1_200, "20 minutes"),
+            (3_600, "1 hour"),
+            (28_425_600, "329 days"),
+        ] {
+            assert_eq!(in_words(Duration::from_secs(seconds)), words);
+        }
     }
 }

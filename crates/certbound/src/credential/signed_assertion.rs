@@ -42,18 +42,19 @@ impl Signing {
         now: UnixTime,
         x5c: bool,
     ) -> Result<Self, Misuse> {
+        let (from, until) = (now.as_secs(), now.plus(LIFETIME).as_secs());
         let mut claims = object([
             ("aud", request.token_endpoint.clone()),
             ("iss", request.client_id.to_string()),
             ("sub", request.client_id.to_string()),
-            ("nbf", now.to_string()),
-            ("exp", now.plus(LIFETIME).to_string()),
+            ("nbf", from.to_string()),
+            ("exp", until.to_string()),
             ("jti", Uuid::new_v4().as_hyphenated().to_string()),
         ]);
         let by_the_standard = request.authority_kind == AuthorityKind::Oidc;
         if by_the_standard {
-            claims.insert("nbf".to_owned(), now.as_secs().into());
-            claims.insert("exp".to_owned(), now.plus(LIFETIME).as_secs().into());
+            claims.insert("nbf".to_owned(), from.into());
+            claims.insert("exp".to_owned(), until.into());
         }
         if let Some(extra) = &request.assertion_claims {
             claims.extend(extra_claims(extra)?);
