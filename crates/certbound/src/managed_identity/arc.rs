@@ -22,7 +22,7 @@ fn challenge(reason: &str) -> PlatformError {
 pub(super) async fn answer<B>(challenge: &Response<B>, folder: &Path) -> Result<HeaderValue, PlatformError> {
     let key = challenged(challenge, folder).await?;
     let mut header = HeaderValue::from_str(&Zeroizing::new(format!("Basic {}", key.expose())))
-        .map_err(|_| self::challenge("the file holds what no header can"))?;
+        .map_err(|_| self::challenge("its file contains characters that a header cannot have"))?;
     header.set_sensitive(true);
     Ok(header)
 }
@@ -30,9 +30,11 @@ pub(super) async fn answer<B>(challenge: &Response<B>, folder: &Path) -> Result<
 /// Reads the file that a challenge names. Reading it proves that the program may have a token.
 async fn challenged<B>(answer: &Response<B>, folder: &Path) -> Result<Secret, PlatformError> {
     let header = answer.headers().get(WWW_AUTHENTICATE).and_then(|header| header.to_str().ok());
-    let header = header.ok_or_else(|| challenge("there is none in the answer"))?;
+    let header = header.ok_or_else(|| challenge("the answer has no WWW-Authenticate header"))?;
     let path = header.strip_prefix("Basic realm=").filter(|path| !path.contains('='));
-    let path = PathBuf::from(path.ok_or_else(|| challenge("it is not of the form `Basic realm=FILE`"))?);
+    let path = PathBuf::from(
+        path.ok_or_else(|| challenge("its WWW-Authenticate header is not `Basic realm=FILE`"))?,
+    );
     let folder = folder.to_owned();
     let read = tokio::task::spawn_blocking(move || read_key(&path, &folder)).await;
     read.unwrap_or(Err(PlatformError::ShuttingDown))
@@ -79,14 +81,14 @@ fn open(name: &std::ffi::OsStr, folder: &Path) -> Result<std::fs::File, Platform
     let file = std::fs::File::from(file);
     match file.metadata().map_err(failed)?.is_file() {
         true => Ok(file),
-        false => Err(challenge("its file is no regular file")),
+        false => Err(challenge("its file is not a regular file")),
     }
 }
 
 /// The agent's folder is known only on Linux.
 #[cfg(not(target_os = "linux"))]
 fn open(_: &std::ffi::OsStr, _: &Path) -> Result<std::fs::File, PlatformError> {
-    Err(challenge("it can be answered on Linux only"))
+    Err(challenge("the folder of the agent is known on Linux only"))
 }
 
 /// Checks that the answer names the requested identity. An old agent ignores the selector and returns the machine's own

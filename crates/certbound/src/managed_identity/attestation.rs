@@ -99,7 +99,7 @@ impl Attested {
         };
         let (obtained, _) = self.under_way.run((of, this_runtime()), load).await;
         obtained.unwrap_or_else(|failure| match failure {
-            LoadFailure::Panicked => Err(failed("it panicked")),
+            LoadFailure::Panicked => Err(failed("the hook panicked")),
             LoadFailure::RuntimeEnded => Err(PlatformError::ShuttingDown),
         })
     }
@@ -112,10 +112,10 @@ impl Attested {
 
 async fn ask(hook: &dyn AnyAttestation, request: &AttestationRequest) -> Result<Secret, PlatformError> {
     let asked = tokio::time::timeout(LIMIT, hook.attest(request)).await;
-    let too_slow = |_| failed(&format!("it brought none within {} s", LIMIT.as_secs()));
+    let too_slow = |_| failed(&format!("the hook returned no token within {} s", LIMIT.as_secs()));
     let token = asked.map_err(too_slow)?.map_err(|reason| failed(&reason))?;
     match token.expose().trim().is_empty() {
-        true => Err(failed("it brought no token")),
+        true => Err(failed("the hook returned an empty token")),
         false => Ok(token),
     }
 }

@@ -24,16 +24,16 @@ pub enum EnvironmentError {
     },
     /// The URL is not `https`, but the platform names the server's certificate.
     #[error(
-        "the environment variable {variable} is not an https:// URL, and its server is to be known by its certificate"
+        "the environment variable {variable} is not an https:// URL, although the platform names the server's certificate"
     )]
-    #[strum(props(fix = "give the endpoint as Service Fabric sets it, with https://"))]
+    #[strum(props(fix = "use the endpoint that Service Fabric sets, which begins with https://"))]
     NotHttps {
         /// The name of the variable.
         variable: &'static str,
     },
     /// The value is a secret that cannot be sent in a header. The error does not show it.
     #[error("the environment variable {variable} is not a valid HTTP header value")]
-    #[strum(props(fix = "give it as the platform sets it: one line without control characters"))]
+    #[strum(props(fix = "use the value that the platform sets: one line without control characters"))]
     NotAHeader {
         /// The name of the variable.
         variable: &'static str,
@@ -63,9 +63,11 @@ impl EnvironmentError {
         match self {
             Self::Thumbprint { cause, .. } => cause.fix(),
             Self::NotSet { variable: DEFAULT_IDENTITY } => {
-                "set it to the client id of the workspace's identity, or name an identity by its client id"
+                "set the variable to the client id of the workspace's identity, or select an identity by its client id"
             }
-            _ => self.get_str("fix").unwrap_or("run where the platform sets it, or name another source"),
+            _ => self.get_str("fix").unwrap_or(
+                "run the program on the platform that sets this variable, or choose a different source",
+            ),
         }
     }
 }
