@@ -103,6 +103,7 @@ pub struct CertificateChain {
     issuer: String,
     key_algorithm: KeyAlgorithm,
     public_key_info: Vec<u8>,
+    version: u32,
 }
 
 impl CertificateChain {
@@ -131,6 +132,8 @@ impl CertificateChain {
             issuer: leaf.issuer().to_string(),
             key_algorithm: key_algorithm(leaf.public_key()),
             public_key_info: leaf.public_key().raw.to_vec(),
+            // The encoding counts from 0.
+            version: leaf.version().0.saturating_add(1),
             ders: Vec::new(),
         };
         Ok(Self { ders, ..facts })
@@ -189,6 +192,11 @@ impl CertificateChain {
     /// The leaf's `SubjectPublicKeyInfo`, in DER.
     pub fn public_key_info(&self) -> &[u8] {
         &self.public_key_info
+    }
+
+    /// The leaf's version of X.509. It is 3 for every certificate with extensions.
+    pub fn version(&self) -> u32 {
+        self.version
     }
 
     /// Whether the leaf's key is RSA.

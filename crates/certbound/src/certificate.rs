@@ -1,48 +1,59 @@
 //! The binding certificate: a chain with the private key of its leaf. Loading checks that they belong together.
 
-mod binding;
+mod blame;
 mod encrypted;
+mod file;
 mod observed;
 mod opened;
 mod pem;
 #[cfg(feature = "pfx")]
 mod pfx;
+mod rotating;
+mod signer;
 mod source;
 mod watched;
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use certbound_core::cause::Cause;
 pub use certbound_core::certificate::{CertificateChain, Thumbprint};
 use certbound_core::secret::Secret;
+use certbound_core::time::UnixTime;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
-use rustls::{SignatureAlgorithm, SignatureScheme};
-use zeroize::Zeroizing;
+use rustls::{SignatureAlgorithm, SignatureScheme as TlsScheme};
 
-pub use self::binding::Binding;
-pub(crate) use self::binding::ChainHash;
+pub use self::blame::Blame;
+use self::file::read_file;
 pub(crate) use self::observed::observe;
 use self::opened::Opened;
 pub(crate) use self::opened::{ForgetKey, KeyId};
-pub(crate) use self::source::is_blamed;
-pub use self::source::{Blame, CertificateSource};
+pub use self::rotating::RotatingCertificate;
+pub use self::signer::{SignatureScheme, Signer};
+pub(crate) use self::signer::{SignerKey, signer_error};
+pub use self::source::CertificateSource;
+pub(crate) use self::source::ClientCertificate;
 pub use self::watched::{CertificateEvent, CertificateWatch, WatchError, WatchedCertificate};
 use crate::crypto::provider;
-use crate::error::BindingCertificateError;
+use crate::error::{BindingCertificateError, CertificateNotValid};
 
-/// The maximum size of a certificate or key file.
-const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// The former name of [`BindingCertificate`] in this crate.
+pub type Binding = BindingCertificate;
 
-/// A certificate chain with the private key of its leaf, for use in TLS.
+/// The hash of the chain that TLS presents: the leaf and its issuers. The same leaf can have other issuers later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ChainHash(Thumbprint);
+
+/// A certificate chain with the private key of its leaf. A token is bound to it, and TLS presents it.
 ///
-/// Loading checks that the key belongs to the certificate. It does not check dates: each acquisition checks them. No
-/// function returns the key. RSA and EC keys (P-256, P-384, P-521) can be used for bound tokens. A Bearer token by
-/// certificate needs an RSA key.
+/// It is cheap to clone and never changes: a rotation creates a new one. Loading checks that the key belongs to the
+/// certificate. It does not check dates: each acquisition checks them. No function returns the key. RSA and EC keys
+/// (P-256, P-384, P-521) can be used for bound tokens. A Bearer token by certificate needs an RSA key.
+///
+/// Its connections are closed when the last handle of the certificate is dropped. A certificate that is loaded again
+/// has its own connections.
 ///
 /// ```no_run
 /// use certbound::BindingCertificate;
@@ -53,9 +64,18 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// ```
 #[derive(Clone)]
 pub struct BindingCertificate {
-    chain: Arc<CertificateChain>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    chain: CertificateChain,
+    /// The keys of cached tokens share it.
+    thumbprint: Arc<Thumbprint>,
+    chain_hash: ChainHash,
     key: Arc<CertifiedKey>,
-    opened: Arc<Opened>,
+    /// The file that it was loaded from, for errors.
+    file: Option<PathBuf>,
+    opened: Opened,
 }
 
 impl BindingCertificate {
@@ -76,7 +96,7 @@ impl BindingCertificate {
     /// # Errors
     /// The errors of [`BindingCertificate::from_pem`].
     pub fn from_pem_pair(chain: &[u8], key: &[u8]) -> Result<Self, BindingCertificateError> {
-        Self::new(pem::chain(chain)?, pem::key(key, None)?)
+        Self::read_pem(chain, key, None, None)
     }
 
     /// Reads a chain, and a key that is encrypted as PKCS#8 (`BEGIN ENCRYPTED PRIVATE KEY`). Both may be in one PEM
@@ -93,19 +113,34 @@ impl BindingCertificate {
         key: &[u8],
         password: &Secret,
     ) -> Result<Self, BindingCertificateError> {
-        Self::new(pem::chain(chain)?, pem::key(key, Some(password))?)
+        Self::read_pem(chain, key, Some(password), None)
     }
 
-    /// Reads a PFX (PKCS#12) with its password. `None` is the same as an empty password. The cargo feature `pfx` adds
+    /// Reads a PFX (PKCS#12) with its password. `None` opens a PFX with an empty password. The cargo feature `pfx` adds
     /// this function.
     ///
     /// # Errors
     /// The errors of [`BindingCertificate::from_pem`]. A wrong password is
-    /// [`WrongPassword`](BindingCertificateError::WrongPassword).
+    /// [`WrongPassword`](BindingCertificateError::WrongPassword), and a missing one is
+    /// [`EncryptedKey`](BindingCertificateError::EncryptedKey).
     #[cfg(feature = "pfx")]
     pub fn from_pfx(pfx: &[u8], password: Option<&Secret>) -> Result<Self, BindingCertificateError> {
-        let (chain, key) = pfx::read(pfx, password.map_or("", Secret::expose))?;
-        Self::new(chain, key)
+        Self::read_pfx(pfx, password, None)
+    }
+
+    /// Reads a chain from PEM text. `signer` has the private key of the leaf, which stays in its vault or device.
+    ///
+    /// It asks `signer` for one signature and verifies it with the public key of the leaf. [`Signer`] describes how a
+    /// signer must behave.
+    ///
+    /// # Errors
+    /// [`BindingCertificateError`], if there is no certificate, or if the signer fails
+    /// ([`SignerFailed`](BindingCertificateError::SignerFailed)) or has a different key
+    /// ([`SignerMismatch`](BindingCertificateError::SignerMismatch)).
+    pub fn from_signer(chain: &[u8], signer: impl Signer) -> Result<Self, BindingCertificateError> {
+        let chain = CertificateChain::from_der(pem::chain(chain)?)?;
+        let key = SignerKey::of_chain(Arc::new(signer), &chain)?;
+        Self::new(chain, Arc::new(key), None)
     }
 
     /// Does the same as [`BindingCertificate::from_pem`] with a file.
@@ -113,7 +148,7 @@ impl BindingCertificate {
     /// # Errors
     /// The same errors, and [`Unreadable`](BindingCertificateError::Unreadable) if the file cannot be read.
     pub fn from_pem_file(path: impl AsRef<Path>) -> Result<Self, BindingCertificateError> {
-        Self::from_pem(&read_file(path.as_ref())?)
+        Self::from_file(path, None)
     }
 
     /// Does the same as [`BindingCertificate::from_pem_pair`] with two files.
@@ -124,7 +159,8 @@ impl BindingCertificate {
         chain: impl AsRef<Path>,
         key: impl AsRef<Path>,
     ) -> Result<Self, BindingCertificateError> {
-        Self::from_pem_pair(&read_file(chain.as_ref())?, &read_file(key.as_ref())?)
+        let (path, key) = (chain.as_ref(), read_file(key.as_ref())?);
+        Self::read_pem(&read_file(path)?, &key, None, Some(path))
     }
 
     /// Does the same as [`BindingCertificate::from_encrypted_pem`] with two files, which may be the same file.
@@ -136,7 +172,8 @@ impl BindingCertificate {
         key: impl AsRef<Path>,
         password: &Secret,
     ) -> Result<Self, BindingCertificateError> {
-        Self::from_encrypted_pem(&read_file(chain.as_ref())?, &read_file(key.as_ref())?, password)
+        let (path, key) = (chain.as_ref(), read_file(key.as_ref())?);
+        Self::read_pem(&read_file(path)?, &key, Some(password), Some(path))
     }
 
     /// Does the same as [`BindingCertificate::from_pfx`] with a file. The cargo feature `pfx` adds this function.
@@ -148,7 +185,8 @@ impl BindingCertificate {
         path: impl AsRef<Path>,
         password: Option<&Secret>,
     ) -> Result<Self, BindingCertificateError> {
-        Self::from_pfx(&read_file(path.as_ref())?, password)
+        let path = path.as_ref();
+        Self::read_pfx(&read_file(path)?, password, Some(path))
     }
 
     /// Reads a chain and its key from one PEM file. The password is for an encrypted key.
@@ -162,8 +200,9 @@ impl BindingCertificate {
         path: impl AsRef<Path>,
         password: Option<&Secret>,
     ) -> Result<Self, BindingCertificateError> {
-        let bytes = read_file(path.as_ref())?;
-        Self::from_maybe_encrypted_pem(&bytes, &bytes, password)
+        let path = path.as_ref();
+        let bytes = read_file(path)?;
+        Self::read_pem(&bytes, &bytes, password, Some(path))
     }
 
     /// Reads a PEM file or a PFX file, depending on the content. The password is for the PFX, or for an encrypted key
@@ -176,172 +215,195 @@ impl BindingCertificate {
         path: impl AsRef<Path>,
         password: Option<&Secret>,
     ) -> Result<Self, BindingCertificateError> {
-        Self::from_pem_or_pfx(&read_file(path.as_ref())?, password)
+        let path = path.as_ref();
+        Self::read_pem_or_pfx(&read_file(path)?, password, Some(path))
     }
 
     #[cfg(feature = "pfx")]
-    fn from_pem_or_pfx(bytes: &[u8], password: Option<&Secret>) -> Result<Self, BindingCertificateError> {
-        if pem::looks_like_pem(bytes) {
-            Self::from_maybe_encrypted_pem(bytes, bytes, password)
-        } else {
-            Self::from_pfx(bytes, password)
+    fn read_pem_or_pfx(
+        bytes: &[u8],
+        password: Option<&Secret>,
+        file: Option<&Path>,
+    ) -> Result<Self, BindingCertificateError> {
+        match pem::looks_like_pem(bytes) {
+            true => Self::read_pem(bytes, bytes, password, file),
+            false => Self::read_pfx(bytes, password, file),
         }
     }
 
-    fn from_maybe_encrypted_pem(
+    #[cfg(feature = "pfx")]
+    fn read_pfx(
+        pfx: &[u8],
+        password: Option<&Secret>,
+        file: Option<&Path>,
+    ) -> Result<Self, BindingCertificateError> {
+        let (chain, key) = pfx::read(pfx, password)?;
+        Self::load(chain, key, file)
+    }
+
+    fn read_pem(
         chain: &[u8],
         key: &[u8],
         password: Option<&Secret>,
+        file: Option<&Path>,
     ) -> Result<Self, BindingCertificateError> {
-        Self::new(pem::chain(chain)?, pem::key(key, password)?)
+        Self::load(pem::chain(chain)?, pem::key(key, password)?, file)
     }
 
-    fn new(ders: Vec<Vec<u8>>, key: PrivateKeyDer<'static>) -> Result<Self, BindingCertificateError> {
-        let chain = CertificateChain::from_der(ders).map_err(BindingCertificateError::Certificate)?;
-        let signing_key = provider()
-            .key_provider
-            .load_private_key(key)
-            .map_err(|_| BindingCertificateError::KeyUnusable)?;
+    fn load(
+        ders: Vec<Vec<u8>>,
+        key: PrivateKeyDer<'static>,
+        file: Option<&Path>,
+    ) -> Result<Self, BindingCertificateError> {
+        let chain = CertificateChain::from_der(ders)?;
+        let key = provider().key_provider.load_private_key(key);
+        let key = key.map_err(|_| BindingCertificateError::KeyUnusable)?;
         // The token service accepts only these two kinds of keys.
-        if !matches!(signing_key.algorithm(), SignatureAlgorithm::RSA | SignatureAlgorithm::ECDSA) {
+        if !matches!(key.algorithm(), SignatureAlgorithm::RSA | SignatureAlgorithm::ECDSA) {
             return Err(BindingCertificateError::KeyUnusable);
         }
-        Self::joined(chain, signing_key)
+        Self::new(chain, key, file)
     }
 
     /// Creates a certificate without issuers from its DER and the key that it was issued for.
     pub(crate) fn from_der_and_key(
         der: Vec<u8>,
-        key: &Arc<dyn SigningKey>,
+        key: Arc<dyn SigningKey>,
     ) -> Result<Self, BindingCertificateError> {
-        let chain = CertificateChain::from_der(vec![der]).map_err(BindingCertificateError::Certificate)?;
-        Self::joined(chain, Arc::clone(key))
+        Self::new(CertificateChain::from_der(vec![der])?, key, None)
     }
 
-    fn joined(chain: CertificateChain, key: Arc<dyn SigningKey>) -> Result<Self, BindingCertificateError> {
+    fn new(
+        chain: CertificateChain,
+        key: Arc<dyn SigningKey>,
+        file: Option<&Path>,
+    ) -> Result<Self, BindingCertificateError> {
         if !belongs(&*key, &chain) {
             return Err(BindingCertificateError::KeyMismatch);
         }
+        if chain.version() == 1 {
+            return Err(BindingCertificateError::Version1);
+        }
+        Ok(Self::join(chain, key, file))
+    }
+
+    fn join(chain: CertificateChain, key: Arc<dyn SigningKey>, file: Option<&Path>) -> Self {
         let certificates = chain.ders().iter().map(|der| CertificateDer::from(der.clone())).collect();
-        let opened = Arc::new(Opened::new(chain.thumbprint()));
-        Ok(Self { chain: Arc::new(chain), key: Arc::new(CertifiedKey::new(certificates, key)), opened })
+        let inner = Inner {
+            thumbprint: Arc::new(chain.thumbprint()),
+            // DER contains its own length, so two different chains never have the same concatenation.
+            chain_hash: ChainHash(Thumbprint::of_der(&chain.ders().concat())),
+            key: Arc::new(CertifiedKey::new(certificates, key)),
+            file: file.map(Path::to_owned),
+            opened: Opened::new(chain.thumbprint()),
+            chain,
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Returns the same certificate with a different key object.
     #[cfg(test)]
     pub(crate) fn with_key(&self, key: Arc<dyn SigningKey>) -> Self {
-        let key = CertifiedKey { key, ..(*self.key).clone() };
-        let opened = Arc::new(Opened::new(self.thumbprint()));
-        Self { chain: Arc::clone(&self.chain), key: Arc::new(key), opened }
+        Self::join(self.chain().clone(), key, None)
     }
 
     /// Returns the public chain, leaf first.
     pub fn chain(&self) -> &CertificateChain {
-        &self.chain
+        &self.inner.chain
     }
 
-    /// Returns the `x5t#S256` of the leaf.
+    /// Returns the `x5t#S256`: the SHA-256 of the whole leaf certificate (RFC 8705, section 3.1).
     pub fn thumbprint(&self) -> Thumbprint {
-        self.chain.thumbprint()
+        *self.inner.thumbprint
     }
 
     /// Returns whether the key is RSA. A signed assertion needs an RSA key.
     pub fn is_rsa(&self) -> bool {
-        self.key.key.algorithm() == SignatureAlgorithm::RSA
+        self.inner.key.key.algorithm() == SignatureAlgorithm::RSA
+    }
+
+    pub(crate) fn shared_thumbprint(&self) -> Arc<Thumbprint> {
+        Arc::clone(&self.inner.thumbprint)
+    }
+
+    /// Returns the hash of the whole chain. Two certificates with one leaf have different hashes if their issuers
+    /// differ.
+    pub(crate) fn chain_hash(&self) -> ChainHash {
+        self.inner.chain_hash
     }
 
     /// Returns the chain and key that TLS uses.
     pub(crate) fn certified_key(&self) -> &Arc<CertifiedKey> {
-        &self.key
+        &self.inner.key
     }
 
     /// Returns the number of this opening of the key.
     pub(crate) fn key_id(&self) -> KeyId {
-        self.opened.key()
+        self.inner.opened.key()
     }
 
     /// Notifies `keeper` when the last handle of the key is dropped.
     pub(crate) fn when_key_is_dropped<K: ForgetKey + 'static>(&self, keeper: &Arc<K>) {
         let keeper = Arc::downgrade(keeper);
-        self.opened.tell(keeper);
+        self.inner.opened.tell(keeper);
     }
 
     #[cfg(test)]
     pub(crate) fn who_waits_for_the_key(&self) -> usize {
-        self.opened.told()
+        self.inner.opened.told()
     }
 
-    /// Signs with RSA-PSS and SHA-256. The salt is as long as the hash: `PS256` (RFC 7518, section 3.5).
-    pub(crate) fn sign_ps256(&self, message: &[u8]) -> Result<Vec<u8>, BindingCertificateError> {
-        self.sign_rsa(SignatureScheme::RSA_PSS_SHA256, message)
+    /// Refuses a certificate that has expired or is not valid yet.
+    pub(crate) fn valid_at(&self, now: UnixTime) -> Result<(), CertificateNotValid> {
+        let (not_before, not_after) = (self.chain().not_before(), self.chain().not_after());
+        if now < not_before || now >= not_after {
+            let file = self.inner.file.clone();
+            return Err(CertificateNotValid { not_before, not_after, now, file });
+        }
+        Ok(())
     }
 
-    /// Signs with RSA PKCS #1 v1.5 and SHA-256: `RS256` (RFC 7518, section 3.3).
-    pub(crate) fn sign_rs256(&self, message: &[u8]) -> Result<Vec<u8>, BindingCertificateError> {
-        self.sign_rsa(SignatureScheme::RSA_PKCS1_SHA256, message)
-    }
-
-    fn sign_rsa(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, BindingCertificateError> {
+    /// Signs with RSA and SHA-256. Returns `None` if the key does not support the padding: PSS (`PS256` of RFC 7518,
+    /// section 3.5) or PKCS #1 v1.5 (`RS256` of section 3.3).
+    pub(crate) fn sign_rsa(
+        &self,
+        pss: bool,
+        message: &[u8],
+    ) -> Result<Option<Vec<u8>>, BindingCertificateError> {
         if !self.is_rsa() {
             return Err(BindingCertificateError::NotRsa);
         }
-        self.key
-            .key
-            .choose_scheme(&[scheme])
-            .and_then(|signer| signer.sign(message).ok())
-            .ok_or(BindingCertificateError::KeyUnusable)
+        let scheme = if pss { TlsScheme::RSA_PSS_SHA256 } else { TlsScheme::RSA_PKCS1_SHA256 };
+        let Some(signer) = self.inner.key.key.choose_scheme(&[scheme]) else { return Ok(None) };
+        let signature = signer.sign(message).map_err(|error| match signer_error(&error) {
+            Some(error) => BindingCertificateError::SignerFailed { reason: Cause::new(error.clone()) },
+            None => BindingCertificateError::KeyUnusable,
+        });
+        signature.map(Some)
     }
 }
+
+/// Two certificates are equal if their leaf certificates are the same bytes.
+impl PartialEq for BindingCertificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.thumbprint() == other.thumbprint()
+    }
+}
+
+impl Eq for BindingCertificate {}
 
 impl fmt::Debug for BindingCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BindingCertificate")
-            .field("subject", &self.chain.subject())
+            .field("subject", &self.chain().subject())
             .field("x5t#S256", &self.thumbprint().x5t_s256())
+            .field("not_after", &self.chain().not_after())
             .finish_non_exhaustive()
     }
 }
 
 /// Returns whether the key belongs to the certificate. A key that cannot return its public key is refused, because
 /// nothing proves that it belongs.
-///
-/// The public keys are compared as bytes, because the check of the TLS library also refuses X.509 version 1.
 fn belongs(key: &dyn SigningKey, chain: &CertificateChain) -> bool {
     key.public_key().is_some_and(|public| public.as_ref() == chain.public_key_info())
-}
-
-fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, BindingCertificateError> {
-    let file = File::open(path).map_err(|error| unreadable(path, error))?;
-    read_all(path, file)
-}
-
-/// Reads a regular file only. A pipe with that name would block the reader.
-fn read_regular_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, BindingCertificateError> {
-    let mut options = File::options();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
-    }
-    let file = options.open(path).map_err(|error| unreadable(path, error))?;
-    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return Err(unreadable(path, "it is not a file"));
-    }
-    read_all(path, file)
-}
-
-fn read_all(path: &Path, file: File) -> Result<Zeroizing<Vec<u8>>, BindingCertificateError> {
-    // The buffer has its full size from the start. A growing buffer would leave copies of the key in memory that are
-    // not wiped.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES as usize + 1));
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, error))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(unreadable(path, format!("it is larger than {MAX_FILE_BYTES} bytes")));
-    }
-    Ok(bytes)
-}
-
-fn unreadable(path: &Path, reason: impl Into<Cause>) -> BindingCertificateError {
-    BindingCertificateError::Unreadable { path: path.display().to_string(), reason: reason.into() }
 }

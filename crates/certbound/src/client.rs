@@ -23,7 +23,7 @@ use crate::certificate::{Binding, Blame};
 use crate::credential::{
     AssertionRequest, Binds, BoundAssertion, ByCertificate, Credential, Leg1, NoCredential,
 };
-use crate::error::Error;
+use crate::error::{Error, Leg};
 use crate::token::{BearerToken, BoundToken};
 
 /// A confidential client: one application at one authority, with one kind of credential.
@@ -112,8 +112,8 @@ impl Leg1 for Client<ByCertificate> {
         Some(format!("{} at {}", self.core().client_id, self.core().authority.url()))
     }
 
-    async fn replace(&self, blamed: &Binding, _: Blame) -> bool {
-        self.credential.certificate.replace(blamed).await
+    async fn replace(&self, blamed: &Binding, blame: Blame) -> Result<bool, Error> {
+        self.credential.certificate.replace(blamed, blame, Some(Leg::One)).await
     }
 
     async fn binding(&self) -> Result<Binding, Error> {

@@ -52,7 +52,7 @@ impl Credential for BySecret {}
 impl Binds for ByCertificate {}
 impl Binds for ByAssertion {}
 
-pub(crate) use sealed::{Now, Proof, Proves};
+pub(crate) use sealed::{Proof, Proves};
 
 mod sealed {
     use std::pin::Pin;
@@ -68,24 +68,23 @@ mod sealed {
         Secret(std::sync::Arc<Secret>),
     }
 
-    /// The thumbprint of a credential's certificate, if it is known without waiting.
-    pub enum Now {
-        /// The credential never has a certificate.
-        Nobody,
-        Known(Thumbprint),
-        MustWait,
-    }
-
     pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-    /// The interface of a credential for acquisitions.
+    /// The interface of a credential for acquisitions. The defaults are those of a credential without a certificate.
     pub trait Proves: Send + Sync {
-        /// Returns the certificate's thumbprint, if it is known without waiting.
-        fn certificate_now(&self) -> Now;
+        /// Returns the certificate's thumbprint, or `Some(None)` without a certificate. `None` means that the
+        /// certificate is not known without waiting.
+        fn thumbprint_now(&self) -> Option<Option<Thumbprint>> {
+            Some(None)
+        }
         /// Returns the certificate of this acquisition. It is `None` for a credential without one.
-        fn certificate(&self) -> Boxed<'_, Option<Binding>>;
+        fn certificate(&self) -> Boxed<'_, Option<Binding>> {
+            Box::pin(async { Ok(None) })
+        }
         /// Returns whether a request for this kind of token presents the certificate in TLS.
-        fn presents(&self, kind: Kind) -> bool;
+        fn presents(&self, _kind: Kind) -> bool {
+            false
+        }
         /// Returns the proof for one request. In Leg 2 it runs Leg 1.
         fn proof<'a>(
             &'a self,
@@ -110,7 +109,9 @@ mod sealed {
         /// Called when the service refused a request with this credential's proof.
         fn refused(&self) {}
         /// Returns the leg of requests with this credential. It is `None` in the direct flow.
-        fn leg(&self) -> Option<Leg>;
+        fn leg(&self) -> Option<Leg> {
+            None
+        }
         /// Returns the kind of credential, which is part of cache keys.
         fn name(&self) -> &'static str;
         /// Returns the id that distinguishes credentials of the same kind and certificate, if it is known before their

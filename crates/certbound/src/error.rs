@@ -30,7 +30,7 @@ use certbound_core::tenant::TenantId;
 
 pub use self::assertion::AssertionError;
 pub use self::build::BuildError;
-pub use self::certificate::BindingCertificateError;
+pub use self::certificate::{BindingCertificateError, CertificateNotValid};
 pub use self::machine_key::KeyError;
 pub(crate) use self::machine_key::KeyStrength;
 pub use self::misuse::Misuse;

@@ -16,7 +16,6 @@ mod imds;
 mod in_use;
 mod issued_certificate;
 mod keys;
-mod known_cell;
 mod leg1;
 mod mint;
 mod platform;
@@ -25,6 +24,7 @@ mod retry;
 use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 pub use certbound_core::managed_identity::{IdentityId, IdentityIdError, MachineSource};
 use certbound_core::scope::ResourceScope;
 use tokio::sync::Semaphore;
@@ -32,14 +32,13 @@ use tokio::sync::Semaphore;
 use self::attestation::AnyAttestation;
 pub use self::attestation::{Attestation, AttestationRequest};
 pub use self::builder::{ManagedIdentityBuildError, ManagedIdentityBuilder};
-use self::capabilities::Discovered;
 pub use self::capabilities::{Capabilities, ImdsVersion};
+use self::certificate_cell::CertificateCell;
 pub use self::certificates::MachineCertificates;
 use self::endpoint::Endpoint;
 pub use self::environment::EnvironmentError;
 use self::keys::{AnyKeys, ProviderId};
-pub use self::keys::{KeyProvider, MachineKey, MachineSigner, SoftwareKeys};
-use self::known_cell::KnownCell;
+pub use self::keys::{KeyProvider, MachineKey, SoftwareKeys};
 pub use self::leg1::AcquireMachineLeg1;
 pub(crate) use self::platform::Platform;
 use crate::acquire::{Acquire, Context};
@@ -82,7 +81,7 @@ pub(crate) struct Machine {
     pub(crate) capabilities: Vec<String>,
     pub(crate) certificates: MachineCertificates,
     /// The cell of this identity's certificate in `certificates`, once it is known. Each hit reads it without a lock.
-    cell: KnownCell,
+    cell: ArcSwapOption<CertificateCell>,
     pub(crate) keys: Arc<dyn AnyKeys>,
     provider: ProviderId,
     /// The key strength that the provider returned when the identity was built.
@@ -91,7 +90,7 @@ pub(crate) struct Machine {
     pub(crate) min_strength: Option<KeyStrength>,
     /// Limits the number of parallel requests to IMDS.
     pub(crate) imds_calls: Arc<Semaphore>,
-    discoveries: SingleFlight<(), Result<Discovered, PlatformError>>,
+    discoveries: SingleFlight<(), Result<(ImdsVersion, Option<KeyStrength>), PlatformError>>,
 }
 
 impl ManagedIdentity {
@@ -121,6 +120,12 @@ impl ManagedIdentity {
     /// Returns the id of the identity.
     pub fn id(&self) -> &IdentityId {
         &self.machine().id
+    }
+
+    /// Returns whether a bound token of this identity can be used after this process ends. Without a persistent key the
+    /// token is useless from then on, because the key of its certificate is gone. [`SoftwareKeys::kept_in`] stores it.
+    pub fn has_persistent_key(&self) -> bool {
+        self.machine().keys.is_persistent()
     }
 
     /// Returns the source of the tokens, which the environment or the builder names. To learn whether the source can

@@ -56,7 +56,7 @@ impl Actors {
         let leg1 = by_certificate(&authority, APP, stage, &transport)?;
         Ok(Self {
             binding: leg1.binding().clone(),
-            other: Binding::new(stage.other.clone()),
+            other: stage.other.clone(),
             vault: ResourceScope::key_vault(Cloud::Public),
             transport,
             authority,

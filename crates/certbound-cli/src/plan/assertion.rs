@@ -49,7 +49,7 @@ pub(crate) fn stand_in(binding: &Binding, cloud: Cloud) -> Result<BoundAssertion
         "cnf": {"x5t#S256": binding.thumbprint().x5t_s256()},
     }));
     let jwt = jws::assemble(jws::signing_input(&header, &claims), b"never sent");
-    Ok(BoundAssertion::from_jwt(jwt, binding.certificate().clone())?)
+    Ok(BoundAssertion::from_jwt(jwt, binding.clone())?)
 }
 
 fn object(value: Value) -> Map<String, Value> {

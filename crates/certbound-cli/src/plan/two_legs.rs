@@ -1,6 +1,5 @@
 //! The two-leg flow: Leg 1 by a certificate or a managed identity, or an assertion from elsewhere.
 
-use certbound::certificate::Binding;
 use certbound::credential::{ByAssertion, ByCertificate, Leg1};
 use certbound::{
     AnyClient, Authority, BindingCertificate, Client, ManagedIdentity, Secret, TenantId, Transport,
@@ -99,7 +98,7 @@ pub(crate) fn in_the_dry<T: Transport + Clone>(
     let authority = authority(&flags.identity)?;
     let (certificate, _) = certificate_of_leg1(flags, leg1)?;
     let first = leg1_client(flags, &authority, leg1, certificate.clone(), reach)?;
-    let stand_in = stand_in(&Binding::new(certificate), authority.cloud())?;
+    let stand_in = stand_in(&certificate, authority.cloud())?;
     let second = leg2(flags, authority, stand_in, reach, &Prover::Passing)?;
     Ok(DryPlan { leg1: Some(DryLeg1::Certificate(first)), leg2: Some(second.into()) })
 }

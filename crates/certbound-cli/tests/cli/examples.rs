@@ -5,12 +5,13 @@ use std::path::Path;
 use crate::support::{certbound, stderr, stdout};
 
 /// Each example with a text that it prints only if it did its work.
-const EXAMPLES: [(&str, &str); 7] = [
+const EXAMPLES: [(&str, &str); 8] = [
     ("two_legs", "again from   Cache"),
     ("resource_call", "certificate_requested: true"),
     ("managed_identity", "bound to"),
     ("bearer_leg2", "client-assertion-type:jwt-pop"),
     ("assertion_from_elsewhere", "client_assertion=<redacted"),
+    ("certificate_from_vault", "the vault signed"),
     ("tenants", "2 tokens in the cache"),
     ("any_source", "AnyClient(\"ManagedIdentity\"): bound to"),
 ];

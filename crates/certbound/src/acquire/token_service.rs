@@ -13,9 +13,9 @@ use super::headers;
 use super::issuer::{FetchRequest, Fetched, Issuer};
 use super::token_request::{Exchange, wire_proof};
 use crate::cache::Kind;
-use crate::certificate::{Binding, Blame, is_blamed};
+use crate::certificate::{Binding, Blame};
 use crate::correlation::CorrelationId;
-use crate::credential::{Now, Proof, Proves};
+use crate::credential::{Proof, Proves};
 use crate::error::{Error, Leg, Misuse};
 
 /// A client's token service, authority and options, with the client's credential.
@@ -45,11 +45,7 @@ impl Issuer for TokenService {
     }
 
     fn thumbprint_now(&self, _: Kind) -> Option<Option<Thumbprint>> {
-        match self.credential.certificate_now() {
-            Now::Nobody => Some(None),
-            Now::Known(thumbprint) => Some(Some(thumbprint)),
-            Now::MustWait => None,
-        }
+        self.credential.thumbprint_now()
     }
 
     async fn thumbprint(&self, _: Kind) -> Result<Option<Thumbprint>, Error> {
@@ -61,7 +57,7 @@ impl Issuer for TokenService {
     }
 
     fn blames(error: &Error) -> bool {
-        is_blamed(error)
+        Blame::of(error).is_some()
     }
 
     async fn replace(

@@ -2,6 +2,7 @@
 
 use certbound_core::cause::Cause;
 use certbound_core::certificate::CertificateChain;
+use certbound_core::secret::Secret;
 use p12_keystore::Pkcs12Archive;
 use p12_keystore::error::Error as ParserError;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -14,9 +15,10 @@ use crate::error::BindingCertificateError;
 /// Returns the chain, which starts with the certificate of the key, and the key.
 pub(super) fn read(
     pfx: &[u8],
-    password: &str,
+    password: Option<&Secret>,
 ) -> Result<(Vec<Vec<u8>>, PrivateKeyDer<'static>), BindingCertificateError> {
-    let archive = Pkcs12Archive::from_pkcs12(pfx, password).map_err(explain)?;
+    let archive = Pkcs12Archive::from_pkcs12(pfx, password.map_or("", Secret::expose));
+    let archive = archive.map_err(|error| explain(error, password.is_some()))?;
     let count = archive.keys.len();
     let key = match archive.keys.as_slice() {
         [] => return Err(BindingCertificateError::NoPrivateKey),
@@ -77,12 +79,14 @@ fn pkcs8(der: &[u8]) -> PrivateKeyDer<'static> {
     PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.to_vec()))
 }
 
-fn explain(error: ParserError) -> BindingCertificateError {
+fn explain(error: ParserError, has_password: bool) -> BindingCertificateError {
     match error {
         // After a wrong password the MAC is wrong. If the file has no MAC, the padding does not fit.
-        ParserError::MacError(_) | ParserError::UnpadError | ParserError::Pkcs5Error(_) => {
-            BindingCertificateError::WrongPassword
-        }
+        ParserError::MacError(_) | ParserError::UnpadError | ParserError::Pkcs5Error(_) => match has_password
+        {
+            true => BindingCertificateError::WrongPassword,
+            false => BindingCertificateError::EncryptedKey,
+        },
         other => BindingCertificateError::BrokenPfx { reason: Cause::new(other) },
     }
 }

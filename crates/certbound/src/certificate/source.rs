@@ -1,105 +1,203 @@
-//! The source of a client's certificate: a fixed certificate, or watched files.
+//! The source of a client's certificate: a fixed certificate, watched files, or the application's own.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use certbound_core::certificate::Thumbprint;
+use tokio::sync::Mutex;
 
-use super::{BindingCertificate, WatchedCertificate};
-use crate::certificate::Binding;
-use crate::error::{Error, TransportError};
+use super::{BindingCertificate, Blame};
+use crate::error::{Error, Leg, ProviderError};
 
-/// A fixed certificate, or watched files. `into()` converts both to it.
-#[derive(Clone, Debug)]
-pub struct CertificateSource(Kind);
+/// A source of certificates, such as a vault or an agent. To share a source between clients, pass it in an `Arc`.
+///
+/// A [`BindingCertificate`] is a source that never changes. A [`WatchedCertificate`](super::WatchedCertificate) reads
+/// files that another program renews. In a [`RotatingCertificate`](super::RotatingCertificate) the application replaces
+/// the certificate itself.
+///
+/// ```no_run
+/// use certbound::certificate::{BindingCertificate, Blame, CertificateSource, RotatingCertificate, Thumbprint};
+/// use certbound::error::ProviderError;
+///
+/// /// Gets a new certificate when the token service refuses the current one.
+/// struct Vault(RotatingCertificate);
+///
+/// impl CertificateSource for Vault {
+///     fn current(&self) -> BindingCertificate {
+///         self.0.current()
+///     }
+///
+///     fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
+///         self.0.earlier_thumbprints()
+///     }
+///
+///     async fn replace(&self, _: &BindingCertificate, _: Blame) -> Result<(), ProviderError> {
+///         // Here a real source sends a request to its vault.
+///         let pem = std::fs::read("latest.pem").map_err(ProviderError::new)?;
+///         self.0.rotate(BindingCertificate::from_pem(&pem).map_err(ProviderError::new)?);
+///         Ok(())
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a source of certificates",
+    note = "use a `BindingCertificate`, a `WatchedCertificate`, or a type that implements `CertificateSource`"
+)]
+pub trait CertificateSource: Send + Sync + 'static {
+    /// Returns a clone of the certificate in use. Every acquisition calls it, so it must not wait for a network or for a
+    /// lock that is held for long.
+    fn current(&self) -> BindingCertificate;
 
-#[derive(Clone, Debug)]
-enum Kind {
-    Fixed(Binding),
-    Watched(WatchedCertificate),
-}
+    /// Returns the thumbprint of the certificate in use. Every cache hit calls it. Default: that of
+    /// [`CertificateSource::current`].
+    fn current_thumbprint(&self) -> Thumbprint {
+        self.current().thumbprint()
+    }
 
-impl From<BindingCertificate> for CertificateSource {
-    fn from(certificate: BindingCertificate) -> Self {
-        Self(Kind::Fixed(Binding::new(certificate)))
+    /// Returns the thumbprints of the earlier certificates, newest first. During an outage the cache returns their
+    /// valid tokens. Default: no thumbprints.
+    fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
+        Vec::new()
+    }
+
+    /// Looks for a replacement of the certificate `refused`. If it finds one, [`CertificateSource::current`] must
+    /// return it afterwards, and the acquisition is repeated once with it. It is called after the token service refused
+    /// the certificate, or perhaps refused it, as `blame` says. A client calls it only once at a time, and callers that
+    /// wait for it share the result. Default: looks for nothing.
+    ///
+    /// # Errors
+    /// [`ProviderError`], if the source is unavailable. The acquisition then fails with [`Error::Provider`], unless the
+    /// error is transient and the cache has a valid token of an earlier certificate.
+    fn replace(
+        &self,
+        refused: &BindingCertificate,
+        blame: Blame,
+    ) -> impl Future<Output = Result<(), ProviderError>> + Send {
+        let _ = (refused, blame);
+        std::future::ready(Ok(()))
     }
 }
 
-impl From<WatchedCertificate> for CertificateSource {
-    fn from(certificate: WatchedCertificate) -> Self {
-        Self(Kind::Watched(certificate))
+impl CertificateSource for BindingCertificate {
+    fn current(&self) -> BindingCertificate {
+        self.clone()
+    }
+
+    fn current_thumbprint(&self) -> Thumbprint {
+        self.thumbprint()
     }
 }
 
-impl CertificateSource {
-    /// Returns the certificate in use.
-    pub(crate) fn current(&self) -> Binding {
-        match &self.0 {
-            Kind::Fixed(binding) => binding.clone(),
-            Kind::Watched(watched) => watched.current(),
-        }
+impl<S: CertificateSource> CertificateSource for Arc<S> {
+    fn current(&self) -> BindingCertificate {
+        S::current(self)
     }
 
-    /// Returns the thumbprint of the certificate in use. Every cache hit needs it, so it does not clone the
-    /// certificate.
+    fn current_thumbprint(&self) -> Thumbprint {
+        S::current_thumbprint(self)
+    }
+
+    fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
+        S::earlier_thumbprints(self)
+    }
+
+    async fn replace(&self, refused: &BindingCertificate, blame: Blame) -> Result<(), ProviderError> {
+        S::replace(self, refused, blame).await
+    }
+}
+
+/// The certificate source of one client. Clones share it.
+#[derive(Clone)]
+pub(crate) struct ClientCertificate {
+    inner: Arc<Inner<dyn AnySource>>,
+}
+
+struct Inner<S: ?Sized> {
+    /// Locked while the source looks for a replacement.
+    looking: Mutex<()>,
+    /// The number of replacements that the source has looked for.
+    looked: AtomicUsize,
+    source: S,
+}
+
+impl ClientCertificate {
+    pub(crate) fn new(source: impl CertificateSource) -> Self {
+        Self { inner: Arc::new(Inner { looking: Mutex::default(), looked: AtomicUsize::new(0), source }) }
+    }
+
+    pub(crate) fn current(&self) -> BindingCertificate {
+        self.inner.source.current()
+    }
+
     pub(crate) fn thumbprint(&self) -> Thumbprint {
-        match &self.0 {
-            Kind::Fixed(binding) => binding.thumbprint(),
-            Kind::Watched(watched) => watched.thumbprint(),
-        }
+        self.inner.source.current_thumbprint()
     }
 
-    /// Returns the thumbprints of the earlier certificates, newest first.
     pub(crate) fn earlier(&self) -> Vec<Thumbprint> {
-        match &self.0 {
-            Kind::Fixed(_) => Vec::new(),
-            Kind::Watched(watched) => watched.earlier(),
-        }
+        self.inner.source.earlier_thumbprints()
     }
 
-    /// Looks once for a replacement, because the service refused `blamed`. Returns whether a different certificate is
-    /// in use.
-    pub(crate) async fn replace(&self, blamed: &Binding) -> bool {
-        match &self.0 {
-            Kind::Fixed(_) => false,
-            Kind::Watched(watched) => watched.replace(blamed).await,
+    /// Looks for a replacement of `refused`. Returns whether a different certificate, or the same one with different
+    /// issuers, is in use now.
+    pub(crate) async fn replace(
+        &self,
+        refused: &BindingCertificate,
+        blame: Blame,
+        leg: Option<Leg>,
+    ) -> Result<bool, Error> {
+        let Inner { looking, looked, source } = &*self.inner;
+        let is_replaced = || source.current().chain_hash() != refused.chain_hash();
+        let begun = looked.load(Ordering::Relaxed);
+        let _turn = looking.lock().await;
+        // A look that ended while this caller waited counts for this caller too.
+        if !is_replaced() && looked.load(Ordering::Relaxed) == begun {
+            let result = source.replace(refused, blame).await;
+            looked.fetch_add(1, Ordering::Relaxed);
+            result.map_err(|error| Error::provider(leg, error.of_certificate()))?;
         }
+        Ok(is_replaced())
     }
 }
 
-/// The AADSTS numbers that blame the certificate. In this order: it is not registered, its subject is not authorised,
-/// no certificate is registered, and it has expired.
-const BLAMED_BY: [u32; 4] = [700_027, 700_030, 392_189, 392_204];
-
-/// How certain it is that a certificate is the cause of a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Blame {
-    /// The token service or its TLS server refused the certificate.
-    Refused,
-    /// The connection ended after the certificate was sent. This can have other causes too.
-    Suspected,
-}
-
-impl Blame {
-    /// Returns whether an error blames the client's certificate. It is `None` if another certificate would not help.
-    pub(crate) fn of(error: &Error) -> Option<Self> {
-        let refused = error.aadsts().is_some_and(|number| BLAMED_BY.contains(&number));
-        refused.then_some(Self::Refused).or_else(|| Self::in_tls(error))
-    }
-
-    /// Returns whether a server blames the client's certificate in TLS, by an alert or by closing the connection after
-    /// the certificate was sent. Our refusal of a server's certificate does not count.
-    pub(crate) fn in_tls(error: &Error) -> Option<Self> {
-        let Error::Transport { cause, .. } = error else { return None };
-        match cause {
-            TransportError::Tls { .. } | TransportError::Interrupted { .. } => {
-                cause.alert()?.rejects_certificate().then_some(Self::Refused)
-            }
-            TransportError::EndedAfterCertificate { .. } => Some(Self::Suspected),
-            _ => None,
-        }
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.current().fmt(f)
     }
 }
 
-/// Returns whether the token service, or a server in TLS, blames the client's certificate.
-pub(crate) fn is_blamed(error: &Error) -> bool {
-    Blame::of(error).is_some()
+/// The object-safe form of [`CertificateSource`].
+trait AnySource: Send + Sync {
+    fn current(&self) -> BindingCertificate;
+    fn current_thumbprint(&self) -> Thumbprint;
+    fn earlier_thumbprints(&self) -> Vec<Thumbprint>;
+    fn replace<'a>(
+        &'a self,
+        refused: &'a BindingCertificate,
+        blame: Blame,
+    ) -> Pin<Box<dyn Future<Output = Result<(), ProviderError>> + Send + 'a>>;
+}
+
+impl<S: CertificateSource> AnySource for S {
+    fn current(&self) -> BindingCertificate {
+        CertificateSource::current(self)
+    }
+
+    fn current_thumbprint(&self) -> Thumbprint {
+        CertificateSource::current_thumbprint(self)
+    }
+
+    fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
+        CertificateSource::earlier_thumbprints(self)
+    }
+
+    fn replace<'a>(
+        &'a self,
+        refused: &'a BindingCertificate,
+        blame: Blame,
+    ) -> Pin<Box<dyn Future<Output = Result<(), ProviderError>> + Send + 'a>> {
+        Box::pin(CertificateSource::replace(self, refused, blame))
+    }
 }

@@ -7,19 +7,19 @@ mod thread;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use certbound_core::certificate::Thumbprint;
 use certbound_core::secret::Secret;
 
 pub use self::event::{CertificateEvent, WatchError};
 use self::place::{Paths, Place};
-use self::succession::{Files, OnEvent, Succession, in_time};
+use self::succession::{Files, OnEvent, Succession, lock};
 use self::thread::Watch;
-use crate::certificate::Binding;
+use super::{BindingCertificate, Blame, CertificateSource, RotatingCertificate};
 use crate::clock::{Clock, SystemClock};
+use crate::error::ProviderError;
 
 /// A certificate and its key in files, which are replaced while the program runs. Clones share the certificate and are
 /// cheap.
@@ -83,12 +83,8 @@ impl WatchedCertificate {
     }
 
     /// Returns the certificate in use.
-    pub fn current(&self) -> Binding {
-        Binding::clone(&self.inner.current.load())
-    }
-
-    pub(crate) fn thumbprint(&self) -> Thumbprint {
-        self.inner.current.load().thumbprint()
+    pub fn current(&self) -> BindingCertificate {
+        self.inner.current.current()
     }
 
     /// Reads the files now, in the same way as the thread after a change, and blocks until that is done. Returns
@@ -99,33 +95,35 @@ impl WatchedCertificate {
     pub fn reload(&self) -> Result<bool, WatchError> {
         self.inner.reload()
     }
+}
 
-    /// Returns the earlier certificates that have not expired, newest first.
-    pub(crate) fn earlier(&self) -> Vec<Thumbprint> {
-        self.inner.earlier()
+impl CertificateSource for WatchedCertificate {
+    fn current(&self) -> BindingCertificate {
+        self.inner.current.current()
     }
 
-    /// Reads the files once, because the service refused `blamed`. Returns whether a different certificate is in use
-    /// now.
-    pub(crate) async fn replace(&self, blamed: &Binding) -> bool {
-        if self.inner.is_another(blamed) {
-            return true;
+    fn current_thumbprint(&self) -> Thumbprint {
+        self.inner.current.current_thumbprint()
+    }
+
+    fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
+        self.inner.current.earlier_thumbprints()
+    }
+
+    /// Reads the files, once for each certificate.
+    async fn replace(&self, refused: &BindingCertificate, _: Blame) -> Result<(), ProviderError> {
+        let (this, refused) = (self.clone(), Some(refused.chain_hash()));
+        if *lock(&this.inner.read_for) == refused {
+            return Ok(());
         }
-        if self.inner.read_for.try_lock().is_ok_and(|read_for| *read_for == Some(blamed.chain_hash())) {
-            return self.inner.is_another(blamed);
-        }
-        let (this, refused) = (self.clone(), blamed.clone());
-        // One caller reads the files, and callers that are refused in the meantime wait for it. They wait on blocking
-        // threads, because `reload` blocks. Its result is ignored: the certificate in use decides.
         let read = tokio::task::spawn_blocking(move || {
-            let mut read_for = this.inner.read_for.lock().unwrap_or_else(PoisonError::into_inner);
-            if !this.inner.is_another(&refused) && *read_for != Some(refused.chain_hash()) {
-                let _ = this.reload();
-                *read_for = Some(refused.chain_hash());
-            }
+            // The error was reported by an event, and the certificate in use decides.
+            let _ = this.reload();
+            *lock(&this.inner.read_for) = refused;
         });
+        // It fails only if the runtime is shutting down.
         let _ = read.await;
-        self.inner.is_another(blamed)
+        Ok(())
     }
 }
 
@@ -181,17 +179,16 @@ impl CertificateWatch {
         // Watching starts before reading, so that no change in between is missed.
         let (watch, signal) = Watch::begin(&self.place.folder());
         let contents = self.place.read(None);
-        let first = Binding::new(self.place.parse(&contents)?);
-        in_time(&first, self.clock.now())?;
+        let first = self.place.parse(&contents)?;
+        first.valid_at(self.clock.now())?;
         let inner = Arc::new(Succession {
             place: self.place,
             on_event: self.on_event,
             clock: self.clock,
             other_subjects: self.other_subjects,
-            current: ArcSwap::from_pointee(first),
-            files: Mutex::new(Files { contents: contents.forgetting(), refused: None }),
-            earlier: Mutex::default(),
+            current: RotatingCertificate::new(first),
             read_for: Mutex::default(),
+            files: Mutex::new(Files { contents: contents.forgetting(), refused: None }),
             signal,
         });
         watch.follow(Arc::downgrade(&inner), self.poll)?;

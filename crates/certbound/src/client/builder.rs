@@ -15,7 +15,7 @@ use crate::acquire::{ClientCore, Context};
 use crate::background::Background;
 use crate::cache::key::{CallerId, ClientKey, FMI};
 use crate::cache::{Kind, Origins, TokenCache};
-use crate::certificate::CertificateSource;
+use crate::certificate::{CertificateSource, ClientCertificate};
 use crate::clock::{Clock, SystemClock};
 use crate::correlation::CorrelationId;
 use crate::credential::{
@@ -56,10 +56,10 @@ impl ClientBuilder<NoCredential> {
     }
 
     /// Authenticates by a certificate, for bound tokens or as Leg 1. It is a
-    /// [`BindingCertificate`](crate::BindingCertificate), or a [`WatchedCertificate`](crate::WatchedCertificate) that
-    /// is renewed while the client runs.
-    pub fn with_certificate(self, certificate: impl Into<CertificateSource>) -> ClientBuilder<ByCertificate> {
-        self.with(ByCertificate::new(certificate.into()))
+    /// [`BindingCertificate`](crate::BindingCertificate), a [`WatchedCertificate`](crate::WatchedCertificate) that is
+    /// renewed while the client runs, or your own source of certificates.
+    pub fn with_certificate(self, certificate: impl CertificateSource) -> ClientBuilder<ByCertificate> {
+        self.with(ByCertificate::new(ClientCertificate::new(certificate)))
     }
 
     /// Authenticates by assertions of `leg1`. The client is Leg 2.

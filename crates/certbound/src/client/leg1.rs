@@ -13,7 +13,7 @@ use crate::acquire::discovery::Asks;
 use crate::acquire::headers::{self, RefreshReason};
 use crate::acquire::token_request::{Exchange, wire_proof};
 use crate::cache::Kind;
-use crate::certificate::{Binding, is_blamed};
+use crate::certificate::{Binding, Blame};
 use crate::client::Client;
 use crate::correlation::CorrelationId;
 use crate::credential::{AssertionRequest, BoundAssertion, ByCertificate, Proof};
@@ -72,7 +72,7 @@ impl<'a> AcquireLeg1<'a> {
         let core = self.client.core();
         let context = &core.context;
         let blame = |misuse: Misuse| Error::misuse(Some(Leg::One), misuse);
-        binding.valid_at(context.clock.now()).map_err(blame)?;
+        binding.valid_at(context.clock.now()).map_err(|error| blame(error.into()))?;
         let kind = core.authority.kind();
         if !matches!(kind, AuthorityKind::Entra | AuthorityKind::Dsts) {
             return Err(blame(Misuse::NoTokenExchange { kind }));
@@ -127,11 +127,15 @@ impl<'a> IntoFuture for AcquireLeg1<'a> {
             let certificate = &self.client.credential.certificate;
             let binding = certificate.current();
             let again = self.clone();
-            match self.run(&binding).await {
-                Err(error) if is_blamed(&error) && certificate.replace(&binding).await => {
+            let error = match self.run(&binding).await {
+                Err(error) => error,
+                result => return result,
+            };
+            match Blame::of(&error) {
+                Some(blame) if certificate.replace(&binding, blame, Some(Leg::One)).await? => {
                     again.run(&certificate.current()).await
                 }
-                result => result,
+                _ => Err(error),
             }
         })
     }

@@ -56,19 +56,18 @@ impl BoundAssertion {
         let claims = jws.unverified_claims().map_err(AssertionError::NotJwt)?;
         check_audience(claims)?;
         let expires_at = claims.time("exp").ok().flatten().ok_or(AssertionError::NoExpiry)?;
-        let binding = Binding::new(certificate);
         match claims.confirmation() {
             Err(_) => return Err(AssertionError::BadConfirmation),
             Ok(None) => return Err(AssertionError::NotBound),
-            Ok(Some(found)) if !binding.thumbprint().matches_claim(found) => {
+            Ok(Some(found)) if !certificate.thumbprint().matches_claim(found) => {
                 return Err(AssertionError::BoundToAnother {
-                    expected: binding.thumbprint().x5t_s256(),
+                    expected: certificate.thumbprint().x5t_s256(),
                     found: found.to_owned(),
                 });
             }
             Ok(Some(_)) => {}
         }
-        Ok(Self::new(jwt, binding, expires_at, None))
+        Ok(Self::new(jwt, certificate, expires_at, None))
     }
 
     /// Wraps an assertion that Leg 1 received and whose answer was checked.

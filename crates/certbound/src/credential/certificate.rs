@@ -4,30 +4,30 @@
 use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 
-use super::sealed::{Boxed, Now, Proof, Proves};
+use super::sealed::{Boxed, Proof, Proves};
 use crate::cache::Kind;
-use crate::certificate::{Binding, Blame, CertificateSource};
+use crate::certificate::{Binding, Blame, ClientCertificate};
 use crate::credential::AssertionRequest;
 use crate::credential::signed_assertion::{self, Signing};
-use crate::error::{Error, Leg, Misuse};
+use crate::error::{Error, Misuse};
 
 /// A client that authenticates by its certificate: in TLS for a bound token, by a signed assertion for a Bearer token.
 #[derive(Clone, Debug)]
 pub struct ByCertificate {
-    pub(crate) certificate: CertificateSource,
+    pub(crate) certificate: ClientCertificate,
     pub(crate) bearer_over_mtls: bool,
     pub(crate) omits_x5c: bool,
 }
 
 impl ByCertificate {
-    pub(crate) fn new(certificate: CertificateSource) -> Self {
+    pub(crate) fn new(certificate: ClientCertificate) -> Self {
         Self { certificate, bearer_over_mtls: false, omits_x5c: false }
     }
 }
 
 impl Proves for ByCertificate {
-    fn certificate_now(&self) -> Now {
-        Now::Known(self.certificate.thumbprint())
+    fn thumbprint_now(&self) -> Option<Option<Thumbprint>> {
+        Some(Some(self.certificate.thumbprint()))
     }
 
     fn certificate(&self) -> Boxed<'_, Option<Binding>> {
@@ -54,7 +54,7 @@ impl Proves for ByCertificate {
             let binding = certificate.ok_or_else(|| blame(Misuse::CertificateNotProvided))?;
             // Over mutual TLS the assertion contains the certificate too, as in Microsoft's own clients.
             let x5c = self.bearer_over_mtls || !self.omits_x5c;
-            let signing = Signing::of(binding.certificate(), request, now, x5c).map_err(blame)?;
+            let signing = Signing::of(binding, request, now, x5c).map_err(blame)?;
             signed_assertion::sign(signing).await.map(Proof::Jwt).map_err(blame)
         })
     }
@@ -63,12 +63,8 @@ impl Proves for ByCertificate {
         self.certificate.earlier()
     }
 
-    fn replace<'a>(&'a self, blamed: &'a Binding, _: Blame) -> Boxed<'a, bool> {
-        Box::pin(async move { Ok(self.certificate.replace(blamed).await) })
-    }
-
-    fn leg(&self) -> Option<Leg> {
-        None
+    fn replace<'a>(&'a self, blamed: &'a Binding, blame: Blame) -> Boxed<'a, bool> {
+        Box::pin(self.certificate.replace(blamed, blame, None))
     }
 
     fn name(&self) -> &'static str {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 
-use super::sealed::{Boxed, Now, Proof, Proves};
+use super::sealed::{Boxed, Proof, Proves};
 use crate::cache::Kind;
 use crate::cache::key::CallerId;
 use crate::certificate::{Binding, Blame};
@@ -34,8 +34,8 @@ impl fmt::Debug for ByAssertion {
 const REUSE_MARGIN: Duration = Duration::from_secs(5 * 60);
 
 impl Proves for ByAssertion {
-    fn certificate_now(&self) -> Now {
-        self.leg1.current_thumbprint().map_or(Now::MustWait, Now::Known)
+    fn thumbprint_now(&self) -> Option<Option<Thumbprint>> {
+        self.leg1.current_thumbprint().map(Some)
     }
 
     fn certificate(&self) -> Boxed<'_, Option<Binding>> {
@@ -59,12 +59,12 @@ impl Proves for ByAssertion {
             let binding = certificate.ok_or_else(missing)?;
             // An earlier assertion was requested without these claims and this path.
             let reusable = request.claims.is_none() && request.fmi_path.is_none();
-            if let Some(assertion) = self.kept(binding, now).filter(|_| reusable) {
+            if let Some(assertion) = self.reusable(binding, now).filter(|_| reusable) {
                 return Ok(Proof::Bound(assertion));
             }
             let assertion = self.leg1.assertion_for(binding, request).await?;
-            if let Some(kept) = self.reused.as_ref().filter(|_| reusable) {
-                *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(assertion.again());
+            if reusable {
+                self.set_reused(Some(assertion.again()));
             }
             Ok(Proof::Bound(assertion))
         })
@@ -75,14 +75,12 @@ impl Proves for ByAssertion {
     }
 
     fn replace<'a>(&'a self, blamed: &'a Binding, blame: Blame) -> Boxed<'a, bool> {
-        Box::pin(async move { Ok(self.leg1.replace(blamed, blame).await) })
+        self.leg1.replace(blamed, blame)
     }
 
     /// Drops the assertion, whatever the reason of the refusal is, so that it is not reused.
     fn refused(&self) {
-        if let Some(kept) = &self.reused {
-            *kept.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        }
+        self.set_reused(None);
     }
 
     fn leg(&self) -> Option<Leg> {
@@ -100,10 +98,17 @@ impl Proves for ByAssertion {
 
 impl ByAssertion {
     /// Returns the earlier assertion, if reuse is on and more than [`REUSE_MARGIN`] is left.
-    fn kept(&self, binding: &Binding, now: UnixTime) -> Option<BoundAssertion> {
-        let kept = self.reused.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
-        let assertion = kept.as_ref()?;
+    fn reusable(&self, binding: &Binding, now: UnixTime) -> Option<BoundAssertion> {
+        let reused = self.reused.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let assertion = reused.as_ref()?;
         (assertion.binding() == binding && assertion.expires_at() > now.plus(REUSE_MARGIN))
             .then(|| assertion.again())
+    }
+
+    /// Replaces the earlier assertion, if reuse is on.
+    fn set_reused(&self, assertion: Option<BoundAssertion>) {
+        if let Some(reused) = &self.reused {
+            *reused.lock().unwrap_or_else(PoisonError::into_inner) = assertion;
+        }
     }
 }

@@ -11,7 +11,7 @@ use certbound_core::jws;
 use certbound_core::secret::Secret;
 use certbound_core::tenant::TenantId;
 
-use crate::certificate::{Binding, Blame, CertificateSource};
+use crate::certificate::{Binding, Blame, CertificateSource, ClientCertificate};
 use crate::correlation::CorrelationId;
 use crate::credential::BoundAssertion;
 use crate::error::{AssertionError, Error, Leg, Misuse, ProviderError};
@@ -45,9 +45,12 @@ pub trait Leg1: Send + Sync + 'static {
     /// called after the token service refused the certificate, or perhaps refused it, as `blame` says. A suspected
     /// certificate can still be valid. If several callers ask at the same time, it must look only once for each
     /// certificate. If it returns true, the exchange is repeated with the new certificate. Default: returns false.
-    fn replace(&self, blamed: &Binding, blame: Blame) -> impl Future<Output = bool> + Send {
+    ///
+    /// # Errors
+    /// Why it cannot be known whether there is a different certificate. The caller gets this error.
+    fn replace(&self, blamed: &Binding, blame: Blame) -> impl Future<Output = Result<bool, Error>> + Send {
         let _ = (blamed, blame);
-        std::future::ready(false)
+        std::future::ready(Ok(false))
     }
 
     /// Returns a name of the identity that the assertions are for, if a different Leg 1 with the same certificate could
@@ -123,17 +126,17 @@ impl fmt::Debug for AssertionRequest {
 /// # drop(leg1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn leg1_fn<F, Fut, E>(certificate: impl Into<CertificateSource>, provider: F) -> impl Leg1
+pub fn leg1_fn<F, Fut, E>(certificate: impl CertificateSource, provider: F) -> impl Leg1
 where
     F: Fn(&AssertionRequest) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Secret, E>> + Send + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    Provided { certificate: certificate.into(), provider }
+    Provided { certificate: ClientCertificate::new(certificate), provider }
 }
 
 struct Provided<F> {
-    certificate: CertificateSource,
+    certificate: ClientCertificate,
     provider: F,
 }
 
@@ -155,8 +158,8 @@ where
         self.certificate.earlier()
     }
 
-    async fn replace(&self, blamed: &Binding, _: Blame) -> bool {
-        self.certificate.replace(blamed).await
+    async fn replace(&self, blamed: &Binding, blame: Blame) -> Result<bool, Error> {
+        self.certificate.replace(blamed, blame, Some(Leg::One)).await
     }
 
     async fn binding(&self) -> Result<Binding, Error> {
@@ -171,14 +174,14 @@ where
         let asked = (self.provider)(request);
         let failed = |error| Error::provider(Some(Leg::One), ProviderError::new(error));
         let jwt = asked.await.map_err(failed)?;
-        let error = match BoundAssertion::from_jwt(jwt, binding.certificate().clone()) {
+        let error = match BoundAssertion::from_jwt(jwt, binding.clone()) {
             Ok(assertion) => return Ok(assertion),
             Err(error) => error,
         };
         // The function may see the next certificate of the files before this exchange does. The exchange is then
         // repeated.
         if let AssertionError::BoundToAnother { found, .. } = &error
-            && self.certificate.replace(binding).await
+            && self.certificate.replace(binding, Blame::Suspected, Some(Leg::One)).await?
             && self.certificate.thumbprint().matches_claim(found)
         {
             let (expected, found) = (binding.thumbprint(), self.certificate.thumbprint());
@@ -220,11 +223,7 @@ pub(crate) trait AnyLeg1: Send + Sync {
     fn identity(&self) -> Option<String>;
     fn current_thumbprint(&self) -> Option<Thumbprint>;
     fn earlier_thumbprints(&self) -> Vec<Thumbprint>;
-    fn replace<'a>(
-        &'a self,
-        blamed: &'a Binding,
-        blame: Blame,
-    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
+    fn replace<'a>(&'a self, blamed: &'a Binding, blame: Blame) -> Boxed<'a, bool>;
     fn binding(&self) -> Boxed<'_, Binding>;
     fn assertion_for<'a>(
         &'a self,
@@ -246,11 +245,7 @@ impl<L: Leg1> AnyLeg1 for L {
         Leg1::earlier_thumbprints(self)
     }
 
-    fn replace<'a>(
-        &'a self,
-        blamed: &'a Binding,
-        blame: Blame,
-    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+    fn replace<'a>(&'a self, blamed: &'a Binding, blame: Blame) -> Boxed<'a, bool> {
         Box::pin(Leg1::replace(self, blamed, blame))
     }
 

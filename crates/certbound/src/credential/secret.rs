@@ -5,12 +5,12 @@ use std::sync::Arc;
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
-use super::sealed::{Boxed, Now, Proof, Proves};
+use super::sealed::{Boxed, Proof, Proves};
 use crate::cache::Kind;
 use crate::cache::key::CallerId;
 use crate::certificate::Binding;
 use crate::credential::AssertionRequest;
-use crate::error::{BuildError, Leg};
+use crate::error::BuildError;
 use crate::rejected::TokenHash;
 
 /// A client that authenticates by a secret (RFC 6749, section 2.3.1). It gets only Bearer tokens.
@@ -20,18 +20,6 @@ pub struct BySecret {
 }
 
 impl Proves for BySecret {
-    fn certificate_now(&self) -> Now {
-        Now::Nobody
-    }
-
-    fn certificate(&self) -> Boxed<'_, Option<Binding>> {
-        Box::pin(async { Ok(None) })
-    }
-
-    fn presents(&self, _kind: Kind) -> bool {
-        false
-    }
-
     fn proof<'a>(
         &'a self,
         _certificate: Option<&'a Binding>,
@@ -44,10 +32,6 @@ impl Proves for BySecret {
 
     fn check(&self) -> Result<(), BuildError> {
         if self.secret.expose().trim().is_empty() { Err(BuildError::EmptySecret) } else { Ok(()) }
-    }
-
-    fn leg(&self) -> Option<Leg> {
-        None
     }
 
     fn name(&self) -> &'static str {

@@ -66,17 +66,13 @@ impl Signing {
     /// Signs by `PS256` first if the authority accepts it. Some key providers do not support it, so `RS256` is the
     /// fallback.
     fn sign(&self) -> Result<Secret, Misuse> {
-        if self.sha2 {
-            let (input, certificate) = (self.input(true)?, &self.certificate);
-            match certificate.sign_ps256(input.as_bytes()) {
-                Ok(signature) => return Ok(jws::assemble(input, &signature)),
-                Err(BindingCertificateError::KeyUnusable) => {}
-                Err(error) => return Err(error.into()),
+        for pss in [true, false].into_iter().filter(|pss| self.sha2 || !pss) {
+            let input = self.input(pss)?;
+            if let Some(signature) = self.certificate.sign_rsa(pss, input.as_bytes())? {
+                return Ok(jws::assemble(input, &signature));
             }
         }
-        let input = self.input(false)?;
-        let signature = self.certificate.sign_rs256(input.as_bytes())?;
-        Ok(jws::assemble(input, &signature))
+        Err(BindingCertificateError::KeyUnusable.into())
     }
 
     fn input(&self, pss: bool) -> Result<String, Misuse> {

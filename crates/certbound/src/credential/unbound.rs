@@ -9,12 +9,12 @@ use certbound_core::cause::Cause;
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
-use super::sealed::{Boxed, Now, Proof, Proves};
+use super::sealed::{Boxed, Proof, Proves};
 use crate::cache::Kind;
 use crate::cache::key::{CallerId, UNBOUND};
 use crate::certificate::Binding;
 use crate::credential::AssertionRequest;
-use crate::error::{AssertionError, Error, Leg, ProviderError};
+use crate::error::{AssertionError, Error, ProviderError};
 use crate::rejected::TokenHash;
 
 /// A source of unbound assertions (RFC 7523, section 2.2), such as a workload's federated token.
@@ -99,7 +99,7 @@ fn read(path: &Path) -> Result<Secret, Cause> {
     let mut text = zeroize::Zeroizing::new(String::with_capacity(MAX_FILE_BYTES as usize + 1));
     file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("it is larger than {MAX_FILE_BYTES} bytes, which no assertion is").into());
+        return Err(format!("it is larger than {MAX_FILE_BYTES} bytes, the maximum for an assertion").into());
     }
     Ok(Secret::new(text.trim()))
 }
@@ -175,18 +175,6 @@ impl fmt::Debug for ByUnboundAssertion {
 }
 
 impl Proves for ByUnboundAssertion {
-    fn certificate_now(&self) -> Now {
-        Now::Nobody
-    }
-
-    fn certificate(&self) -> Boxed<'_, Option<Binding>> {
-        Box::pin(async { Ok(None) })
-    }
-
-    fn presents(&self, _kind: Kind) -> bool {
-        false
-    }
-
     fn proof<'a>(
         &'a self,
         _certificate: Option<&'a Binding>,
@@ -202,10 +190,6 @@ impl Proves for ByUnboundAssertion {
                 trimmed => Ok(Proof::Jwt(Secret::new(trimmed))),
             }
         })
-    }
-
-    fn leg(&self) -> Option<Leg> {
-        None
     }
 
     fn name(&self) -> &'static str {

@@ -1,7 +1,11 @@
 //! The reasons why a binding certificate could not be loaded.
 
+use std::fmt;
+use std::path::PathBuf;
+
 use certbound_core::cause::Cause;
 use certbound_core::certificate::CertificateError;
+use certbound_core::time::{UnixTime, in_words};
 use strum::EnumProperty as _;
 
 /// The fault of a certificate, its key or its file. No variant holds any part of the key.
@@ -27,24 +31,27 @@ pub enum BindingCertificateError {
         reason: &'static str,
     },
     /// The text has no certificate.
-    #[error("there is no certificate in it (no `BEGIN CERTIFICATE`)")]
+    #[error("it contains no certificate (no `BEGIN CERTIFICATE`)")]
     #[strum(props(code = "certificate_missing"))]
     #[strum(props(fix = "put the leaf certificate, then its issuers, into the file"))]
     NoCertificate,
     /// The text has no private key.
-    #[error("there is no private key in it")]
+    #[error("it contains no private key")]
     #[strum(props(code = "cert_without_private_key"))]
-    #[strum(props(fix = "add the private key to the file, or name its file beside the certificate's"))]
+    #[strum(props(fix = "add the private key to the file, or give the file of the key too"))]
     NoPrivateKey,
     /// The text has more than one private key.
-    #[error("there are {count} private keys in it; exactly one is expected")]
-    #[strum(props(code = "certificate_several_keys", fix = "keep only the key of the first certificate"))]
+    #[error("it contains {count} private keys, and exactly one is expected")]
+    #[strum(props(
+        code = "certificate_several_keys",
+        fix = "remove all keys but that of the first certificate"
+    ))]
     SeveralPrivateKeys {
         /// The number of private keys.
         count: usize,
     },
-    /// The key is encrypted, and no password was given.
-    #[error("the private key is encrypted, and no password is given")]
+    /// The key or the PFX is encrypted, and no password was given.
+    #[error("the private key or the PFX is encrypted, and no password was given")]
     #[strum(props(code = "certificate_key_encrypted"))]
     #[strum(props(
         fix = "give its password; the command line reads it from AZURE_CLIENT_CERTIFICATE_PASSWORD"
@@ -52,19 +59,21 @@ pub enum BindingCertificateError {
     EncryptedKey,
     /// The key is encrypted in OpenSSL's way from before PKCS #8.
     #[error(
-        "the private key is encrypted in OpenSSL's traditional way, which is not read (`Proc-Type: 4,ENCRYPTED`)"
+        "the private key is encrypted in OpenSSL's traditional format (`Proc-Type: 4,ENCRYPTED`), which is not supported"
     )]
     #[strum(props(code = "certificate_key_encryption_unknown"))]
-    #[strum(props(fix = "encrypt it anew: `openssl pkcs8 -topk8 -in key.pem -out new.pem`"))]
+    #[strum(props(fix = "encrypt the key again: `openssl pkcs8 -topk8 -in key.pem -out new.pem`"))]
     EncryptedTraditionally,
     /// The key is encrypted by a scheme that is not known here.
-    #[error("the private key is encrypted by a scheme that is not read; PBES2 with AES or 3DES is")]
+    #[error(
+        "the private key is encrypted by a scheme that is not supported; PBES2 with AES or 3DES is supported"
+    )]
     #[strum(props(code = "certificate_key_encryption_unknown"))]
-    #[strum(props(fix = "encrypt it anew: `openssl pkcs8 -topk8 -in key.pem -out new.pem`"))]
+    #[strum(props(fix = "encrypt the key again: `openssl pkcs8 -topk8 -in key.pem -out new.pem`"))]
     UnknownEncryption,
     /// The key cannot be parsed, or is of a kind TLS does not take.
     #[error(
-        "the private key cannot be used: it is damaged, or not RSA (2048 bits or more) or EC (P-256, P-384, P-521)"
+        "the private key cannot be used: it is damaged, or it is neither RSA (2048 bits or more) nor EC (P-256, P-384, P-521)"
     )]
     #[strum(props(code = "cryptographic_error"))]
     #[strum(props(fix = "use an RSA key of 2048 bits or more, or an EC key on P-256, P-384 or P-521"))]
@@ -72,12 +81,36 @@ pub enum BindingCertificateError {
     /// The key does not belong to the certificate.
     #[error("the private key does not belong to the certificate")]
     #[strum(props(code = "certificate_key_mismatch"))]
-    #[strum(props(fix = "pair the certificate with the key it was issued for; the leaf comes first"))]
+    #[strum(props(
+        fix = "use the key that the certificate was issued for; in a chain the leaf must be the first certificate"
+    ))]
     KeyMismatch,
+    /// The leaf is an X.509 version 1 certificate, which has no extensions. TLS servers refuse it.
+    #[error("the certificate is X.509 version 1, which TLS servers refuse; version 3 is needed")]
+    #[strum(props(code = "certificate_version_1"))]
+    #[strum(props(
+        fix = "issue it again with an extension: `openssl x509 -req` writes version 1 unless it gets one, for example by `-extfile <(echo extendedKeyUsage=clientAuth)` or by `-copy_extensions copy`"
+    ))]
+    Version1,
+    /// The signer that has the private key returned an error.
+    #[error("the signer of the certificate's private key failed: {reason}")]
+    #[strum(props(code = "cryptographic_error", fix = "see the signer's own error"))]
+    SignerFailed {
+        /// The signer's error.
+        #[source]
+        reason: Cause,
+    },
+    /// The signature of the signer cannot be verified with the public key of the certificate.
+    #[error("the signer's signature does not fit the public key of the certificate")]
+    #[strum(props(code = "certificate_key_mismatch"))]
+    #[strum(props(
+        fix = "use the signer of the certificate's own key; it must sign the message itself, not its hash, by the given scheme, and write ECDSA signatures as DER"
+    ))]
+    SignerMismatch,
     /// An RSA signature is needed and the key is not RSA.
     #[error("an RSA key is needed to sign the client's assertion, and this key is not RSA")]
     #[strum(props(code = "certificate_not_rsa"))]
-    #[strum(props(fix = "ask for a bound token, which works with any key, or use an RSA certificate"))]
+    #[strum(props(fix = "request a bound token, which works with every key, or use an RSA certificate"))]
     NotRsa,
     /// A PFX where PEM is read. Every build says so; the cargo feature `pfx` adds the functions that read one.
     #[error("it is a PFX (PKCS#12), but a PEM file is expected")]
@@ -96,7 +129,7 @@ pub enum BindingCertificateError {
         reason: Cause,
     },
     /// The password does not open the PFX or the private key.
-    #[error("the password is not the one that the key was encrypted with")]
+    #[error("the password is wrong: it does not decrypt the private key or the PFX")]
     #[strum(props(code = "certificate_password_wrong"))]
     #[strum(props(
         fix = "give the password that the PFX or the key was encrypted with; the command line reads it from AZURE_CLIENT_CERTIFICATE_PASSWORD"
@@ -104,8 +137,8 @@ pub enum BindingCertificateError {
     WrongPassword,
     /// The certificate itself is unusable.
     #[error(transparent)]
-    #[strum(props(fix = "export the certificate again; the leaf comes first"))]
-    Certificate(CertificateError),
+    #[strum(props(fix = "export the certificate again; the leaf must be the first certificate"))]
+    Certificate(#[from] CertificateError),
 }
 
 impl BindingCertificateError {
@@ -122,3 +155,58 @@ impl BindingCertificateError {
         self.get_str("fix").unwrap_or_default()
     }
 }
+
+/// The error of a certificate that has expired or is not valid yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CertificateNotValid {
+    /// The start of the certificate's validity.
+    pub not_before: UnixTime,
+    /// The end of the certificate's validity.
+    pub not_after: UnixTime,
+    /// The time with which it was compared.
+    pub now: UnixTime,
+    /// The file that the certificate was loaded from.
+    pub file: Option<PathBuf>,
+}
+
+impl CertificateNotValid {
+    /// Whether the certificate has expired. If not, it is not valid yet.
+    pub fn is_expired(&self) -> bool {
+        self.now >= self.not_after
+    }
+
+    /// MSAL's name for this error, or certbound's own name if MSAL has none.
+    pub fn code(&self) -> &'static str {
+        "certificate_not_valid_now"
+    }
+
+    /// The advice for this error.
+    pub fn fix(&self) -> &'static str {
+        match self.is_expired() {
+            true => "renew the certificate; if it is not expired, correct this machine's clock",
+            false => {
+                "wait until the certificate is valid; if it is valid already, correct this machine's clock"
+            }
+        }
+    }
+}
+
+impl fmt::Display for CertificateNotValid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { not_before, not_after, now, file } = self;
+        f.write_str("the certificate ")?;
+        if let Some(file) = file {
+            write!(f, "of {} ", file.display())?;
+        }
+        if self.is_expired() {
+            let ago = in_words(now.since(*not_after));
+            write!(f, "was valid until {not_after} and expired {ago} ago; the clock shows {now}")
+        } else {
+            let ahead = in_words(not_before.since(*now));
+            write!(f, "is not valid until {not_before}, in {ahead}; the clock shows {now}")
+        }
+    }
+}
+
+impl std::error::Error for CertificateNotValid {}

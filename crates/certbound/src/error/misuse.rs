@@ -7,7 +7,7 @@ use certbound_core::instance::InstanceError;
 use certbound_core::time::UnixTime;
 use strum::EnumProperty as _;
 
-use crate::error::{AssertionError, BindingCertificateError};
+use crate::error::{AssertionError, BindingCertificateError, CertificateNotValid};
 
 /// A mistake of the caller.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
@@ -22,22 +22,11 @@ pub enum Misuse {
     /// The authority cannot take the request.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// The binding certificate is out of its validity period.
-    #[error(
-        "the binding certificate is not valid now: valid from {not_before} to {not_after}, and it is {now}"
-    )]
-    #[strum(props(code = "certificate_not_valid_now"))]
-    #[strum(props(fix = "use a certificate that is valid now, or correct the clock"))]
-    CertificateNotValidNow {
-        /// The start of the certificate's validity.
-        not_before: UnixTime,
-        /// The end of the certificate's validity.
-        not_after: UnixTime,
-        /// The current time in the comparison.
-        now: UnixTime,
-    },
+    /// The binding certificate has expired or is not valid yet.
+    #[error(transparent)]
+    CertificateNotValidNow(#[from] CertificateNotValid),
     /// The assertion has expired, or would before the service could read it.
-    #[error("the assertion expired: it ends at {expired}, and it is {now}")]
+    #[error("the assertion is too old: it expires at {expired}, and the clock shows {now}")]
     #[strum(props(code = "assertion_expired"))]
     #[strum(props(fix = "run Leg 1 again; an assertion is made for one exchange"))]
     AssertionExpired {
@@ -188,6 +177,7 @@ impl Misuse {
             Self::Certificate(error) => error.code(),
             Self::Assertion(error) => error.code(),
             Self::Endpoint(error) => error.code(),
+            Self::CertificateNotValidNow(error) => error.code(),
             Self::AuthorityHost { kind: AuthorityKind::B2c, .. } => "B2C_authority_host_mismatch",
             Self::InstanceMetadata(error) => error.code(),
             _ => self.get_str("code").unwrap_or_default(),
@@ -200,6 +190,7 @@ impl Misuse {
             Self::Certificate(error) => error.fix(),
             Self::Assertion(error) => error.fix(),
             Self::Endpoint(error) => error.fix(),
+            Self::CertificateNotValidNow(error) => error.fix(),
             Self::InstanceMetadata(error) => error.fix(),
             _ => self.get_str("fix").unwrap_or_default(),
         }

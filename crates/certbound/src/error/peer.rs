@@ -133,7 +133,7 @@ pub enum PeerMisbehaved {
         found: String,
     },
     /// The token had expired when it arrived.
-    #[error("the token had expired when it arrived: it expired at {expired}, and it is {now}")]
+    #[error("the token had expired when it arrived: it expired at {expired}, and the clock shows {now}")]
     #[strum(props(code = "token_over", fix = "correct the clock"))]
     TokenOver {
         /// The time at which the token expired.

@@ -22,6 +22,16 @@ pub enum ProviderError {
         /// Whether the provider may succeed later. If so, a token that is still valid is used meanwhile.
         is_transient: bool,
     },
+    /// A certificate source of the application was unavailable when a refused certificate had to be replaced.
+    #[error("the certificate source could not provide a certificate: {cause:.512}")]
+    #[strum(props(code = "certificate_provider_failed", fix = "see the provider's own error"))]
+    Certificate {
+        /// The provider's own error.
+        #[source]
+        cause: Cause,
+        /// Whether the provider may succeed later. If so, a token that is still valid is used meanwhile.
+        is_transient: bool,
+    },
     /// A callback panicked while a token was being acquired. All callers that waited for the token get this error.
     #[error("a callback (Leg 1, clock or observer) panicked while the token was being acquired")]
     #[strum(props(code = "provider_panicked"))]
@@ -52,6 +62,14 @@ impl ProviderError {
         Self::Assertion { cause: Cause::new(error), is_transient: false }
     }
 
+    /// Turns the failure of an unnamed provider into that of a certificate source.
+    pub(crate) fn of_certificate(self) -> Self {
+        match self {
+            Self::Assertion { cause, is_transient } => Self::Certificate { cause, is_transient },
+            other => other,
+        }
+    }
+
     /// The stable name of this error.
     pub fn code(&self) -> &'static str {
         self.get_str("code").unwrap_or_default()
@@ -64,6 +82,10 @@ impl ProviderError {
 
     /// Whether the same call may succeed later without a change.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Assertion { is_transient: true, .. } | Self::RuntimeEnded)
+        match self {
+            Self::Assertion { is_transient, .. } | Self::Certificate { is_transient, .. } => *is_transient,
+            Self::RuntimeEnded => true,
+            Self::Panicked => false,
+        }
     }
 }

@@ -75,6 +75,16 @@ pub enum TransportError {
         #[source]
         reason: Cause,
     },
+    /// The signer of the client certificate's private key failed in the TLS handshake.
+    #[error("{host}: the signer of the client certificate's private key failed: {reason}")]
+    #[strum(props(code = "cryptographic_error", fix = "see the signer's own error"))]
+    Signer {
+        /// The host that was addressed.
+        host: String,
+        /// The signer's error.
+        #[source]
+        reason: Cause,
+    },
     /// The server is not the one that was pinned, so nothing was sent to it.
     #[error(
         "{host}: the server's certificate has the SHA-1 thumbprint {presented}, and {pinned} is pinned, so nothing was sent to it"
@@ -178,6 +188,7 @@ impl TransportError {
             Self::TimedOut { .. }
                 | Self::Connect { .. }
                 | Self::Proxy { .. }
+                | Self::Signer { .. }
                 | Self::Interrupted { .. }
                 | Self::EndedAfterCertificate { .. }
         )

@@ -5,12 +5,10 @@ use std::path::Path;
 use certbound_core::managed_identity::{BearerAnswer, MachineSource};
 use certbound_core::own_secrets::OwnSecrets;
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
 
 use super::Machine;
 use super::arc;
 use super::endpoint::Asked;
-use super::imds::assemble;
 use crate::correlation::CorrelationId;
 use crate::error::PlatformError;
 use crate::rejected::TokenHash;
@@ -25,14 +23,12 @@ pub(super) async fn token(
     let asked =
         Asked { id: &machine.id, resource, capabilities: &machine.capabilities, replaces, correlation_id };
     let origin = machine.endpoint.origin();
-    let plain = || machine.endpoint.plain(asked).map_err(PlatformError::Identity);
-    let request = assemble(plain()?, None).ok_or(PlatformError::Url { origin })?;
+    let request = machine.endpoint.bearer_request(asked, None)?;
     let mut secrets = secrets_of(request.headers());
     let mut answer = machine.ask(request).await?;
     if origin == MachineSource::AzureArc && answer.status() == 401 {
         let header = arc::answer(&answer, Path::new(arc::TOKENS)).await?;
-        let request =
-            assemble(plain()?, Some((AUTHORIZATION, header))).ok_or(PlatformError::Url { origin })?;
+        let request = machine.endpoint.bearer_request(asked, Some(header))?;
         secrets = secrets_of(request.headers());
         answer = machine.ask(request).await?;
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use certbound_core::managed_identity::{IdentityId, MachineSource, SourceError};
 use tokio::sync::Semaphore;
 
@@ -10,7 +11,6 @@ use super::certificates::MachineCertificates;
 use super::endpoint::Endpoint;
 use super::environment::EnvironmentError;
 use super::keys::{AnyKeys, KeyProvider, ProviderId, SoftwareKeys};
-use super::known_cell::KnownCell;
 use super::platform::Platform;
 use super::{Machine, ManagedIdentity, imds};
 use crate::acquire::Context;
@@ -193,7 +193,7 @@ impl ManagedIdentityBuilder {
             endpoint,
             capabilities: self.capabilities,
             certificates,
-            cell: KnownCell::default(),
+            cell: ArcSwapOption::empty(),
             keys,
             provider,
             strength: key_strength,

@@ -45,7 +45,7 @@ impl TokenCall<'_> {
         let misuse = |misuse: Misuse| Error::misuse(self.leg, misuse);
         let (machine, certificate, binding) = (self.machine, self.certificate, &self.certificate.binding);
         let context = &machine.context;
-        binding.valid_at(context.clock.now()).map_err(misuse)?;
+        binding.valid_at(context.clock.now()).map_err(|error| misuse(error.into()))?;
         let claims = self.options.merged_claims(&machine.capabilities).map_err(misuse)?;
         let request = TokenRequest {
             client_id: &certificate.client_id,

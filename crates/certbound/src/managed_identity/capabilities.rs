@@ -47,16 +47,6 @@ impl fmt::Display for ImdsVersion {
     }
 }
 
-/// The result of the probes.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Discovered {
-    V2,
-    /// The flag is whether Microsoft's own clients have a key on this kind of machine, by its compute metadata.
-    V1 {
-        guards_keys: bool,
-    },
-}
-
 impl ManagedIdentity {
     /// Returns what the identity can do on this machine. It probes IMDS, each version once for all parallel callers. It
     /// sends no request if the environment or the builder names another platform. It creates no key.
@@ -77,23 +67,24 @@ impl ManagedIdentity {
         };
         let (found, _) = machine.discoveries.run((), discover).await;
         let found = found.map_err(|failure| Error::provider(None, failure.into()))?;
-        let (imds, strength) = match found.map_err(|what| Error::Platform { leg: None, what })? {
-            Discovered::V2 => (ImdsVersion::V2, Some(machine.strength)),
-            Discovered::V1 { guards_keys } => (ImdsVersion::V1, guards_keys.then_some(KeyStrength::Software)),
-        };
+        let (imds, strength) = found.map_err(|what| Error::Platform { leg: None, what })?;
         Ok(Capabilities { origin, imds: Some(imds), binds: imds == ImdsVersion::V2, strength })
     }
 }
 
 impl Machine {
-    /// Version 2 is probed first, because it answers the probe of version 1 too.
-    async fn discover(&self) -> Result<Discovered, PlatformError> {
+    /// Returns the version of IMDS and the key strength. Version 2 is probed first, because it answers the probe of
+    /// version 1 too.
+    async fn discover(&self) -> Result<(ImdsVersion, Option<KeyStrength>), PlatformError> {
         let id = CorrelationId::random();
         let v2 = ("/metadata/identity/getplatformmetadata", ("cred-api-version", "2.0"));
         let v1 = ("/metadata/identity/oauth2/token", ("api-version", "2018-02-01"));
-        let Err(v2) = self.probe(v2, id).await? else { return Ok(Discovered::V2) };
+        let Err(v2) = self.probe(v2, id).await? else { return Ok((ImdsVersion::V2, Some(self.strength))) };
         match self.probe(v1, id).await? {
-            Ok(()) => Ok(Discovered::V1 { guards_keys: self.guards_keys(id).await }),
+            Ok(()) => {
+                let guards_keys = self.guards_keys(id).await;
+                Ok((ImdsVersion::V1, guards_keys.then_some(KeyStrength::Software)))
+            }
             Err(v1) => Err(PlatformError::NoSource(Box::new(NoImds { v2, v1 }))),
         }
     }

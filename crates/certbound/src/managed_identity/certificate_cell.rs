@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::{ArcSwapOption, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 
@@ -33,6 +33,8 @@ pub(crate) struct CertificateCell {
     past: Mutex<Past>,
     /// When the next renewal may start, in seconds of Unix time.
     renewal: AtomicU64,
+    /// The lock for requesting a certificate.
+    turn: ArcSwap<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -54,17 +56,17 @@ impl CertificateCell {
     }
 
     /// Returns the certificate for new tokens, if it is fresh.
-    pub(super) fn in_use(&self, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
+    pub(super) fn fresh(&self, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
         self.current().as_ref().filter(|certificate| certificate.is_fresh(now)).cloned()
     }
 
     /// Returns the newest certificate until it expires, for use when no new one can be obtained.
-    pub(super) fn lasting(&self, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
+    pub(super) fn usable(&self, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
         self.current().as_ref().filter(|certificate| certificate.is_usable(now)).cloned()
     }
 
     /// Returns the certificate with this thumbprint until it expires.
-    pub(super) fn named(&self, thumbprint: Thumbprint, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
+    pub(super) fn find(&self, thumbprint: Thumbprint, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
         let it = |certificate: &&Arc<IssuedCertificate>| {
             certificate.binding.thumbprint() == thumbprint && certificate.is_usable(now)
         };
@@ -137,6 +139,17 @@ impl CertificateCell {
         };
         // If the clock was set back to a time before the replacement, there is no pause.
         past.replaced.is_some_and(|at| at <= now && now < at.plus(pause))
+    }
+
+    /// Returns the lock for requesting a certificate. After waiting for it, a caller must check again whether there is
+    /// one.
+    pub(super) fn turn(&self) -> Arc<tokio::sync::Mutex<()>> {
+        self.turn.load_full()
+    }
+
+    /// Replaces a lock whose owner does not release it.
+    pub(super) fn give_up_turn(&self, turn: &Arc<tokio::sync::Mutex<()>>) {
+        self.turn.compare_and_swap(turn, Arc::default());
     }
 
     /// Returns whether a renewal must start. Only one caller gets `true`, and the next `true` comes two minutes later

@@ -43,7 +43,7 @@ pub(super) struct StoredCertificate {
 
 impl Machine {
     /// Returns the file of an identity's certificate, if a folder is set. Waits while another process holds the lock.
-    pub(super) async fn kept(
+    pub(super) async fn stored_certificate(
         &self,
         name: &Name,
         metadata: &PlatformMetadata,
@@ -103,11 +103,11 @@ impl CertificateFile {
     fn parse(&self, content: &[u8]) -> Option<(IssuedCredential, UnixTime)> {
         let mut members: Value = serde_json::from_slice(content).ok()?;
         let members = members.as_object_mut()?;
-        let minted_at = members.remove("minted_at")?.as_u64()?;
+        let issued_at = members.remove("minted_at")?.as_u64()?;
         let credential = members.remove("credential")?;
         let ours = self.label.as_object() == Some(members);
         let credential = IssuedCredential::parse(credential.to_string().as_bytes()).ok()?;
-        ours.then_some((credential, UnixTime::from_secs(minted_at)))
+        ours.then_some((credential, UnixTime::from_secs(issued_at)))
     }
 }
 
@@ -143,11 +143,11 @@ impl StoredCertificate {
     pub(super) async fn write(
         &self,
         credential: &IssuedCredential,
-        minted_at: UnixTime,
+        issued_at: UnixTime,
     ) -> Result<(), PlatformError> {
         let Some(lock) = self.lock.clone() else { return Ok(()) };
         let mut content = self.at.label.clone();
-        content["minted_at"] = minted_at.as_secs().into();
+        content["minted_at"] = issued_at.as_secs().into();
         content["credential"] = json!({
             "client_id": credential.client_id, "tenant_id": credential.tenant_id,
             "certificate": STANDARD.encode(&credential.certificate), "identity_type": credential.identity_type,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest;
 use certbound_core::certificate::Thumbprint;
@@ -35,8 +35,6 @@ struct Inner {
     issued: Mutex<HashMap<Name, Arc<CertificateCell>>>,
     /// The same cells, by the identity as the application names it.
     names: Mutex<HashMap<Name, Arc<CertificateCell>>>,
-    /// The locks for requesting a certificate: one for each identity and key.
-    minting: Mutex<HashMap<Name, Weak<tokio::sync::Mutex<()>>>>,
     mints: Mints,
     attested: Attested,
 }
@@ -64,7 +62,7 @@ pub(super) struct Name {
 /// A key. Before it is known, its provider stands for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum KeyName {
-    Of(ProviderId),
+    Provider(ProviderId),
     Public([u8; 32]),
 }
 
@@ -122,32 +120,14 @@ impl MachineCertificates {
         let mut issued = lock(&self.inner.issued);
         // Unused cells with an expired certificate are removed. A key is dropped with its provider, and then its cell
         // is never used again.
-        issued.retain(|_, cell| Arc::strong_count(cell) > 1 || cell.lasting(now).is_some());
+        issued.retain(|_, cell| Arc::strong_count(cell) > 1 || cell.usable(now).is_some());
         let cell = Arc::clone(issued.entry(canonical.clone()).or_default());
         drop(issued);
         // A provider other than the process's belongs to one identity, which stores the cell itself.
-        if asked.key == KeyName::Of(ProviderId::PROCESS) {
+        if asked.key == KeyName::Provider(ProviderId::PROCESS) {
             lock(&self.inner.names).insert(asked.clone(), Arc::clone(&cell));
         }
         cell
-    }
-
-    /// Returns the lock for requesting a certificate. After waiting for it, a caller must check again whether there is
-    /// one.
-    pub(super) fn turn(&self, canonical: &Name) -> Arc<tokio::sync::Mutex<()>> {
-        let mut minting = lock(&self.inner.minting);
-        minting.retain(|_, turn| turn.strong_count() > 0);
-        let turn = minting.get(canonical).and_then(Weak::upgrade).unwrap_or_default();
-        minting.insert(canonical.clone(), Arc::downgrade(&turn));
-        turn
-    }
-
-    /// Removes a lock whose owner does not return it.
-    pub(super) fn give_up_turn(&self, canonical: &Name, turn: &Arc<tokio::sync::Mutex<()>>) {
-        let mut minting = lock(&self.inner.minting);
-        if minting.get(canonical).is_some_and(|known| known.as_ptr() == Arc::as_ptr(turn)) {
-            minting.remove(canonical);
-        }
     }
 
     pub(super) fn mints(&self) -> &Mints {

@@ -1,13 +1,16 @@
 //! The endpoint of a platform, and its requests for Bearer tokens.
 
+use bytes::Bytes;
 use certbound_core::managed_identity::{IdentityId, MachineSource, ServerThumbprint, SourceError};
 use certbound_core::secret::Secret;
-use http::{HeaderName, HeaderValue, Method};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use url::Url;
 
 use super::environment::{DEFAULT_IDENTITY, EnvironmentError};
 use crate::acquire::headers::PRODUCT;
 use crate::correlation::CorrelationId;
+use crate::error::PlatformError;
 use crate::rejected::TokenHash;
 use crate::transport::Via;
 
@@ -39,12 +42,54 @@ pub(crate) struct Asked<'a> {
     pub(crate) correlation_id: CorrelationId,
 }
 
-/// A request for a Bearer token.
-pub(crate) struct PlainRequest {
-    pub(crate) method: Method,
-    pub(crate) url: String,
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(crate) body: String,
+/// The facts that distinguish the endpoints of platforms.
+struct Api {
+    /// The variable with the URL of the endpoint.
+    variable: &'static str,
+    /// The URL if the variable is not set.
+    default: Option<&'static str>,
+    /// The variable with the platform's secret, and the header in which requests send it.
+    secret: Option<(&'static str, &'static str)>,
+    /// The value of `api-version`.
+    version: Option<&'static str>,
+    /// Whether requests have the header `Metadata: true`.
+    metadata: bool,
+}
+
+impl Api {
+    const BASE: Self =
+        Self { variable: "IDENTITY_ENDPOINT", default: None, secret: None, version: None, metadata: true };
+
+    fn of(origin: MachineSource) -> Self {
+        match origin {
+            MachineSource::AppService => Self {
+                secret: Some(("IDENTITY_HEADER", "x-identity-header")),
+                version: Some("2019-08-01"),
+                metadata: false,
+                ..Self::BASE
+            },
+            MachineSource::ServiceFabric => Self {
+                secret: Some(("IDENTITY_HEADER", "secret")),
+                version: Some("2020-05-01"),
+                metadata: false,
+                ..Self::BASE
+            },
+            MachineSource::MachineLearning => Self {
+                variable: "MSI_ENDPOINT",
+                secret: Some(("MSI_SECRET", "secret")),
+                version: Some("2017-09-01"),
+                ..Self::BASE
+            },
+            MachineSource::CloudShell => Self { variable: "MSI_ENDPOINT", ..Self::BASE },
+            MachineSource::AzureArc => Self { default: Some(ARC), version: Some("2020-06-01"), ..Self::BASE },
+            _ => Self {
+                variable: "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+                default: Some(IMDS),
+                version: Some("2018-02-01"),
+                ..Self::BASE
+            },
+        }
+    }
 }
 
 impl Endpoint {
@@ -66,34 +111,21 @@ impl Endpoint {
         let secret = |variable: &'static str| {
             let secret = Secret::new(needed(variable)?);
             match HeaderValue::from_str(secret.expose()) {
-                Ok(_) => Ok(Some(secret)),
+                Ok(_) => Ok(secret),
                 Err(_) => Err(EnvironmentError::NotAHeader { variable }),
             }
         };
-        let endpoint = match origin {
-            MachineSource::AppService | MachineSource::ServiceFabric => {
-                url("IDENTITY_ENDPOINT", needed("IDENTITY_ENDPOINT")?)?
-            }
-            MachineSource::MachineLearning | MachineSource::CloudShell => {
-                url("MSI_ENDPOINT", needed("MSI_ENDPOINT")?)?
-            }
-            MachineSource::AzureArc => {
-                url("IDENTITY_ENDPOINT", set("IDENTITY_ENDPOINT").unwrap_or_else(|| ARC.to_owned()))?
-            }
-            _ => {
-                let name = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
-                // The path is ignored, because each operation of IMDS has its own.
-                let mut base = url(name, set(name).unwrap_or_else(|| IMDS.to_owned()))?;
-                base.set_path("");
-                base.set_query(None);
-                base
-            }
+        let api = Api::of(origin);
+        let mut endpoint = match api.default {
+            Some(default) => url(api.variable, set(api.variable).unwrap_or_else(|| default.to_owned()))?,
+            None => url(api.variable, needed(api.variable)?)?,
         };
-        let header = match origin {
-            MachineSource::AppService | MachineSource::ServiceFabric => secret("IDENTITY_HEADER")?,
-            MachineSource::MachineLearning => secret("MSI_SECRET")?,
-            _ => None,
-        };
+        if origin == MachineSource::Imds {
+            // The path is ignored, because each operation of IMDS has its own.
+            endpoint.set_path("");
+            endpoint.set_query(None);
+        }
+        let header = api.secret.map(|(variable, _)| secret(variable)).transpose()?;
         let pin = match origin {
             MachineSource::ServiceFabric if endpoint.scheme() != "https" => {
                 return Err(EnvironmentError::NotHttps { variable: "IDENTITY_ENDPOINT" });
@@ -145,70 +177,65 @@ impl Endpoint {
         url.into()
     }
 
-    /// Returns the request for a Bearer token.
+    /// Returns the request for a Bearer token. `authorization` answers a challenge of the platform.
     ///
     /// # Errors
-    /// [`SourceError`], if the platform cannot select this identity.
-    pub(crate) fn plain(&self, asked: Asked<'_>) -> Result<PlainRequest, SourceError> {
+    /// [`PlatformError::Identity`], if the platform cannot select this identity, and [`PlatformError::Url`].
+    pub(crate) fn bearer_request(
+        &self,
+        asked: Asked<'_>,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Request<Bytes>, PlatformError> {
         let Asked { id, resource, correlation_id, .. } = asked;
         self.origin.check_identity(id)?;
         let (capabilities, replaces) = self.told(asked);
-        let mut query: Vec<(&str, &str)> = Vec::new();
-        let mut headers: Vec<(HeaderName, HeaderValue)> =
-            vec![(http::header::ACCEPT, HeaderValue::from_static("application/json"))];
-        let mut header = |name: &'static str, value: &str| {
-            // The platform's secret was checked when the identity was built.
-            if let Ok(mut value) = HeaderValue::from_str(value) {
-                value.set_sensitive(name == "secret" || name == "x-identity-header");
-                headers.push((HeaderName::from_static(name), value));
+        let api = Api::of(self.origin);
+        let query = api.version.map(|version| ("api-version", version)).into_iter();
+        let query = query
+            .chain([("resource", resource)])
+            .chain(self.selector(id)?)
+            .chain(capabilities.as_deref().map(|all| ("xms_cc", all)))
+            .chain(replaces.as_deref().map(|hash| ("token_sha256_to_refresh", hash)));
+
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if api.metadata {
+            headers.insert("metadata", HeaderValue::from_static("true"));
+        }
+        if let (Some((_, name)), Some(secret)) = (api.secret, &self.header) {
+            // The secret was checked when the identity was built.
+            if let Ok(mut value) = HeaderValue::from_str(secret.expose()) {
+                value.set_sensitive(true);
+                headers.insert(name, value);
             }
-        };
-        let secret = self.header.as_ref().map(Secret::expose).unwrap_or_default();
-        let version = match self.origin {
-            MachineSource::AppService => "2019-08-01",
-            MachineSource::ServiceFabric => "2020-05-01",
-            MachineSource::MachineLearning => "2017-09-01",
-            MachineSource::AzureArc => "2020-06-01",
-            MachineSource::CloudShell => "",
-            _ => "2018-02-01",
-        };
-        if !version.is_empty() {
-            query.push(("api-version", version));
         }
-        query.push(("resource", resource));
-        query.extend(self.selector(id)?);
-        query.extend(capabilities.as_deref().map(|all| ("xms_cc", all)));
-        query.extend(replaces.as_deref().map(|hash| ("token_sha256_to_refresh", hash)));
-        match self.origin {
-            MachineSource::AppService => header("x-identity-header", secret),
-            MachineSource::ServiceFabric => header("secret", secret),
-            MachineSource::MachineLearning => {
-                header("metadata", "true");
-                header("secret", secret);
-            }
-            _ => header("metadata", "true"),
-        }
-        if self.origin == MachineSource::Imds {
-            header("x-client-sku", PRODUCT);
-            header("x-client-ver", env!("CARGO_PKG_VERSION"));
-            header("x-ms-client-request-id", &correlation_id.to_string());
-        }
-        if self.origin == MachineSource::CloudShell {
-            header("content-type", "application/x-www-form-urlencoded");
-            let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
-            return Ok(PlainRequest {
-                method: Method::POST,
-                url: self.endpoint.as_str().to_owned(),
-                headers,
-                body,
-            });
-        }
+        headers.extend(authorization.map(|value| (AUTHORIZATION, value)));
         let mut url = self.endpoint.clone();
-        if self.origin == MachineSource::Imds {
-            url.set_path("/metadata/identity/oauth2/token");
+        let (mut method, mut body) = (Method::GET, String::new());
+        match self.origin {
+            MachineSource::CloudShell => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+                method = Method::POST;
+                body = url::form_urlencoded::Serializer::new(body).extend_pairs(query).finish();
+            }
+            MachineSource::Imds => {
+                headers.insert("x-client-sku", HeaderValue::from_static(PRODUCT));
+                headers.insert("x-client-ver", HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
+                headers.extend(
+                    HeaderValue::from_str(&correlation_id.to_string())
+                        .map(|id| (HeaderName::from_static("x-ms-client-request-id"), id)),
+                );
+                url.set_path("/metadata/identity/oauth2/token");
+                url.query_pairs_mut().extend_pairs(query);
+            }
+            _ => {
+                url.query_pairs_mut().extend_pairs(query);
+            }
         }
-        url.query_pairs_mut().extend_pairs(query);
-        Ok(PlainRequest { method: Method::GET, url: url.into(), headers, body: String::new() })
+        let request = Request::builder().method(method).uri(url.as_str()).body(Bytes::from(body));
+        let mut request = request.map_err(|_| PlatformError::Url { origin: self.origin })?;
+        *request.headers_mut() = headers;
+        Ok(request)
     }
 
     /// Returns the capabilities and the hash of the replaced token. Only Service Fabric has parameters for them.

@@ -12,7 +12,7 @@ use certbound_core::managed_identity::{
 use certbound_core::own_secrets::OwnSecrets;
 use certbound_core::secret::Secret;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, SERVER};
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{Request, Response};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -22,8 +22,7 @@ use super::Machine;
 use super::retry::{Outcome, Policy, asked_to_wait};
 use crate::cache::single_flight::this_runtime;
 use crate::correlation::CorrelationId;
-use crate::error::PlatformError;
-use crate::error::{Phase, TransportError};
+use crate::error::{Phase, PlatformError, TransportError};
 
 /// IMDS answers five requests for identities at the same time and refuses more.
 const CALLS: usize = 5;
@@ -200,15 +199,4 @@ impl IssueBody<'_> {
         serde_json::to_writer(&mut *body, self).unwrap_or_default();
         Bytes::from_owner(body)
     }
-}
-
-/// Creates the HTTP request for a Bearer token.
-pub(super) fn assemble(
-    plain: super::endpoint::PlainRequest,
-    more: Option<(HeaderName, HeaderValue)>,
-) -> Option<Request<Bytes>> {
-    let mut request =
-        Request::builder().method(plain.method).uri(plain.url).body(Bytes::from(plain.body)).ok()?;
-    request.headers_mut().extend(plain.headers.into_iter().chain(more));
-    Some(request)
 }

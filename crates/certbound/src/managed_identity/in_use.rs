@@ -16,21 +16,20 @@ use crate::background::Background;
 use crate::cache::single_flight::{Load, LoadFailure, this_runtime};
 use crate::certificate::Blame;
 use crate::correlation::CorrelationId;
-use crate::error::{Error, Leg};
-use crate::error::{KeyError, PlatformError};
+use crate::error::{Error, KeyError, Leg, PlatformError};
 
 impl Machine {
     /// Returns the thumbprint of the certificate for a cache lookup, if it is known without waiting. Starts a renewal
     /// if it is due. Every hit calls it. Once the cell is known it takes no lock.
-    pub(crate) fn at_hand(self: &Arc<Self>, now: UnixTime) -> Option<Thumbprint> {
+    pub(crate) fn current_thumbprint(self: &Arc<Self>, now: UnixTime) -> Option<Thumbprint> {
         self.check_binds().ok()?;
-        match self.cell.look(|cell| self.in_cell(cell, now)) {
-            Some(at_hand) => at_hand,
-            None => self.in_cell(&*self.find_cell()?, now),
+        match self.cell.load().as_deref() {
+            Some(cell) => self.thumbprint_in_cell(cell, now),
+            None => self.thumbprint_in_cell(&*self.find_cell()?, now),
         }
     }
 
-    fn in_cell(self: &Arc<Self>, cell: &CertificateCell, now: UnixTime) -> Option<Thumbprint> {
+    fn thumbprint_in_cell(self: &Arc<Self>, cell: &CertificateCell, now: UnixTime) -> Option<Thumbprint> {
         let current = cell.current();
         let certificate = current.as_ref().filter(|certificate| certificate.is_usable(now))?;
         if certificate.is_to_be_renewed(now) {
@@ -39,10 +38,10 @@ impl Machine {
         Some(certificate.binding.thumbprint())
     }
 
-    /// Returns the same certificate as [`Machine::at_hand`], for code other than a cache lookup.
-    pub(super) fn lasting(self: &Arc<Self>, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
-        self.at_hand(now)?;
-        self.known_cell()?.lasting(now)
+    /// Returns the certificate of [`Machine::current_thumbprint`].
+    pub(super) fn usable_certificate(self: &Arc<Self>, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
+        self.current_thumbprint(now)?;
+        self.known_cell()?.usable(now)
     }
 
     /// Returns the fresh certificate for new tokens, if there is one. Starts a renewal if it is due.
@@ -53,7 +52,7 @@ impl Machine {
         self.check_binds()?;
         let now = self.context.clock.now();
         let Some(cell) = self.known_cell() else { return Ok(None) };
-        let certificate = cell.in_use(now);
+        let certificate = cell.fresh(now);
         if let Some(certificate) =
             certificate.as_ref().filter(|certificate| certificate.is_to_be_renewed(now))
         {
@@ -63,8 +62,8 @@ impl Machine {
     }
 
     /// Returns the certificate with this thumbprint until it expires.
-    pub(super) fn issued_before(&self, thumbprint: Thumbprint) -> Option<Arc<IssuedCertificate>> {
-        self.known_cell()?.named(thumbprint, self.context.clock.now())
+    pub(super) fn find_certificate(&self, thumbprint: Thumbprint) -> Option<Arc<IssuedCertificate>> {
+        self.known_cell()?.find(thumbprint, self.context.clock.now())
     }
 
     /// Returns the earlier certificates, newest first. Their tokens can still be valid.
@@ -86,7 +85,7 @@ impl Machine {
             return Ok(certificate);
         }
         // A caller whose certificate is not fresh any more joins the renewal of it.
-        let present = self.known_cell().and_then(|cell| cell.lasting(self.context.clock.now()));
+        let present = self.known_cell().and_then(|cell| cell.usable(self.context.clock.now()));
         let old = not.or_else(|| Some(present.as_ref()?.binding.thumbprint()));
         match self.shared_mint(old, blame, correlation_id).await {
             Err(error) if error.is_transient() => present.filter(fits).ok_or(error),
@@ -104,7 +103,7 @@ impl Machine {
         let machine = Arc::clone(self);
         let load =
             move || -> Load<_> { Box::pin(async move { machine.mint(not, blame, correlation_id).await }) };
-        let key = (self.asked(), not, blame, this_runtime());
+        let key = (self.requested_name(), not, blame, this_runtime());
         let (issued, _) = self.certificates.mints().run(key, load).await;
         issued.unwrap_or_else(|failure| match failure {
             LoadFailure::Panicked => {
@@ -154,22 +153,22 @@ impl Machine {
     /// # Errors
     /// `error` itself, if it does not blame the certificate, or if a certificate was replaced for the same reason a
     /// short time ago. Otherwise the error of requesting a new certificate.
-    pub(super) async fn instead_of(
+    pub(super) async fn replacement_after(
         self: &Arc<Self>,
         certificate: &IssuedCertificate,
         error: Error,
         leg: Option<Leg>,
         correlation_id: CorrelationId,
     ) -> Result<Arc<IssuedCertificate>, Error> {
-        let Some(of_it) = blame_of(&error) else { return Err(error) };
+        let Some(why) = blame_of(&error) else { return Err(error) };
         // The future is boxed because this case is rare.
-        let another = Box::pin(self.another(certificate.binding.thumbprint(), of_it, correlation_id));
-        another.await.map_err(blame(leg))?.ok_or(error)
+        let replacement = Box::pin(self.replacement(certificate.binding.thumbprint(), why, correlation_id));
+        replacement.await.map_err(blame(leg))?.ok_or(error)
     }
 
     /// Returns a different certificate than the blamed one. It is one that another caller obtained in the meantime, or
     /// a new one. It requests no new one if a replacement a short time ago did not help.
-    pub(super) async fn another(
+    pub(super) async fn replacement(
         self: &Arc<Self>,
         blamed: Thumbprint,
         blame: Blame,
@@ -205,18 +204,18 @@ impl Machine {
 
     /// Returns the cell of this identity's certificate, if it is known.
     pub(super) fn known_cell(&self) -> Option<Arc<CertificateCell>> {
-        self.cell.get().or_else(|| self.find_cell())
+        self.cell.load_full().or_else(|| self.find_cell())
     }
 
     #[cold]
     fn find_cell(&self) -> Option<Arc<CertificateCell>> {
-        let cell = self.certificates.find(&self.asked())?;
-        self.cell.set(&cell);
+        let cell = self.certificates.find(&self.requested_name())?;
+        self.cell.store(Some(Arc::clone(&cell)));
         Some(cell)
     }
 
-    pub(super) fn asked(&self) -> Name {
-        self.name(self.id.to_string(), KeyName::Of(self.provider))
+    pub(super) fn requested_name(&self) -> Name {
+        self.name(self.id.to_string(), KeyName::Provider(self.provider))
     }
 
     pub(super) fn canonical(&self, client_id: &str, key: &MachineKey) -> Name {

@@ -39,26 +39,23 @@ impl IssuedCertificate {
         now: UnixTime,
     ) -> Result<Self, PlatformError> {
         if issued.client_id != metadata.client_id || issued.tenant_id != metadata.tenant_id {
-            return Err(PlatformError::unusable("it is for another identity than the one asked for"));
+            return Err(PlatformError::unusable(
+                "it was issued for a different identity than the requested one",
+            ));
         }
         let certificate = BindingCertificate::from_der_and_key(issued.certificate.clone(), key.in_tls());
         let certificate = certificate.map_err(|error| PlatformError::unusable(&error.to_string()))?;
         if !issued.names_its_identity() {
-            return Err(PlatformError::unusable("its subject is not the identity in its tenant"));
+            return Err(PlatformError::unusable("its subject does not name the identity and its tenant"));
         }
-        let (from, until) = (certificate.chain().not_before(), certificate.chain().not_after());
-        if now < from {
-            return Err(PlatformError::unusable(&format!("it is not valid before {from}, and it is {now}")));
-        }
-        if until <= now {
-            return Err(PlatformError::unusable(&format!("it is over since {until}, and it is {now}")));
-        }
+        certificate.valid_at(now).map_err(|error| PlatformError::unusable(&error.to_string()))?;
+        let until = certificate.chain().not_after();
         let life = until.since(issued_at);
         let used_until = until.minus(LAST_DAY.min(life / 2));
         // Half of the lifetime, or earlier for a lifetime of one or two days.
         let renewed_after = (life / 2).min(used_until.since(issued_at) * 3 / 4);
         Ok(Self {
-            binding: Binding::new(certificate),
+            binding: certificate,
             client_id: issued.client_id.clone(),
             endpoint: TokenEndpoint::of_machine(issued),
             used_until,

@@ -1,6 +1,5 @@
 //! The key for which a machine's certificate is issued, and its provider.
 
-mod signer;
 mod software;
 
 use std::any::Any;
@@ -10,61 +9,62 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use certbound_core::certificate::KeyAlgorithm;
+use rustls::SignatureAlgorithm;
 use rustls::sign::SigningKey;
 
-use self::signer::InTls;
-pub use self::signer::MachineSigner;
+use crate::certificate::{SignatureScheme, Signer, SignerKey};
 use crate::error::{KeyError, KeyStrength};
 use crate::state::StateDirectory;
 
 /// An RSA key of a machine. It signs and returns its public key. It is cheap to clone.
 #[derive(Clone)]
-pub struct MachineKey {
-    signer: Arc<dyn MachineSigner>,
-    public: Arc<[u8]>,
-    tls: Arc<dyn SigningKey>,
-}
+pub struct MachineKey(SignerKey);
 
 /// The minimum size of an RSA key, in bits. Shorter keys are insecure.
 const MIN_BITS: usize = 2048;
 
 impl MachineKey {
-    /// Wraps a key. The key may be in software or in hardware.
+    /// Joins a signer, in software or in hardware, with its public key: DER of a `SubjectPublicKeyInfo` with
+    /// `rsaEncryption`. The platform verifies that they belong together.
     ///
     /// # Errors
-    /// [`KeyError`], if its public key is not an RSA key of at least 2048 bits.
-    pub fn new(signer: impl MachineSigner) -> Result<Self, KeyError> {
-        let public: Arc<[u8]> = signer.public_key().into();
-        match KeyAlgorithm::of_public_key(&public) {
+    /// [`KeyError`], if the public key is not an RSA key of at least 2048 bits, or if the signer does not support
+    /// [`SignatureScheme::RsaPssSha256`].
+    pub fn new(public_key: &[u8], signer: impl Signer) -> Result<Self, KeyError> {
+        match KeyAlgorithm::of_public_key(public_key) {
             Some(KeyAlgorithm::Rsa { bits }) if bits >= MIN_BITS => {}
             Some(KeyAlgorithm::Rsa { bits }) => {
-                return Err(KeyError::new(format!("the key has {bits} bits, and {MIN_BITS} are wanted")));
+                return Err(KeyError::new(format!(
+                    "the key has {bits} bits, and at least {MIN_BITS} are needed"
+                )));
             }
-            _ => return Err(KeyError::new("the key does not tell the public half of an RSA key")),
+            _ => return Err(KeyError::new("the public key is not an RSA key")),
         }
-        let signer: Arc<dyn MachineSigner> = Arc::new(signer);
-        let tls = Arc::new(InTls { signer: Arc::clone(&signer), public: Arc::clone(&public) });
-        Ok(Self { signer, public, tls })
+        if !signer.schemes().contains(&SignatureScheme::RsaPssSha256) {
+            return Err(KeyError::new("the signer does not support RSA-PSS with SHA-256"));
+        }
+        let (signer, algorithm) = (Arc::new(signer), SignatureAlgorithm::RSA);
+        Ok(Self(SignerKey { signer, public: public_key.into(), algorithm }))
     }
 
     /// Returns the public key as DER of a `SubjectPublicKeyInfo`.
     pub fn public_key(&self) -> &[u8] {
-        &self.public
+        &self.0.public
     }
 
     /// Returns the signer of the provider, if its type is `S`. An attestation hook can get the provider's handle of the
     /// key from it.
-    pub fn signer<S: MachineSigner>(&self) -> Option<&S> {
-        let signer: &dyn Any = &*self.signer;
+    pub fn signer<S: Signer>(&self) -> Option<&S> {
+        let signer: &dyn Any = &*self.0.signer;
         signer.downcast_ref()
     }
 
-    pub(crate) fn in_tls(&self) -> &Arc<dyn SigningKey> {
-        &self.tls
+    pub(crate) fn in_tls(&self) -> Arc<dyn SigningKey> {
+        Arc::new(self.0.clone())
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.signer.sign_pss_sha256(message)
+        self.0.signer.sign(SignatureScheme::RsaPssSha256, message)
     }
 }
 
@@ -85,6 +85,11 @@ pub trait KeyProvider: Send + Sync + 'static {
 
     /// Returns the key.
     fn key(&self) -> impl Future<Output = Result<MachineKey, KeyError>> + Send;
+
+    /// Returns whether the key can be used after this process ends. Default: true.
+    fn is_persistent(&self) -> bool {
+        true
+    }
 }
 
 impl<K: KeyProvider> KeyProvider for Arc<K> {
@@ -95,12 +100,16 @@ impl<K: KeyProvider> KeyProvider for Arc<K> {
     async fn key(&self) -> Result<MachineKey, KeyError> {
         KeyProvider::key(&**self).await
     }
+
+    fn is_persistent(&self) -> bool {
+        KeyProvider::is_persistent(&**self)
+    }
 }
 
-/// A key provider with one RSA-2048 key in memory. It generates the key at first use, on a thread for blocking work,
-/// and has it until it is dropped.
+/// A key provider with one RSA-2048 key in memory. It generates the key at first use, on a thread for blocking work.
 ///
-/// It writes nothing, unless it is [`kept_in`](SoftwareKeys::kept_in) a folder.
+/// The key is dropped with the provider, unless it is [`kept_in`](SoftwareKeys::kept_in) a folder. A bound token that
+/// is used after its process ended needs such a folder: without the key the token is useless.
 #[derive(Default)]
 pub struct SoftwareKeys {
     /// Only threads for blocking work wait for this lock.
@@ -141,11 +150,15 @@ impl KeyProvider for SoftwareKeys {
             }
             let key = match state {
                 None => software::generate()?.0,
-                Some(state) => software::kept(&state)?,
+                Some(state) => software::load_or_generate(&state)?,
             };
             Ok(kept.insert(key).clone())
         });
         made.await.unwrap_or_else(|_| Err(KeyError::new("the runtime is shutting down")))
+    }
+
+    fn is_persistent(&self) -> bool {
+        self.state.is_some()
     }
 }
 
@@ -178,6 +191,7 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub(crate) trait AnyKeys: Send + Sync {
     fn strength(&self) -> KeyStrength;
     fn key(&self) -> Boxed<'_, Result<MachineKey, KeyError>>;
+    fn is_persistent(&self) -> bool;
 }
 
 impl<K: KeyProvider> AnyKeys for K {
@@ -187,5 +201,9 @@ impl<K: KeyProvider> AnyKeys for K {
 
     fn key(&self) -> Boxed<'_, Result<MachineKey, KeyError>> {
         Box::pin(KeyProvider::key(self))
+    }
+
+    fn is_persistent(&self) -> bool {
+        KeyProvider::is_persistent(self)
     }
 }

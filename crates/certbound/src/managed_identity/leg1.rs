@@ -37,7 +37,7 @@ impl ManagedIdentity {
 
     /// Returns the name of the identity for cache keys.
     fn name(&self) -> String {
-        let Name { machine, identity, .. } = self.machine().asked();
+        let Name { machine, identity, .. } = self.machine().requested_name();
         format!("{identity} at {machine}")
     }
 
@@ -51,7 +51,8 @@ impl ManagedIdentity {
     ) -> Result<BoundAssertion, Error> {
         match self.ask(&certificate, options, correlation_id).await {
             Err(error) => {
-                let certificate = self.machine().instead_of(&certificate, error, LEG, correlation_id).await?;
+                let certificate =
+                    self.machine().replacement_after(&certificate, error, LEG, correlation_id).await?;
                 self.ask(&certificate, options, correlation_id).await
             }
             assertion => assertion,
@@ -110,12 +111,12 @@ impl<'a> IntoFuture for AcquireMachineLeg1<'a> {
 
 impl Leg1 for ManagedIdentity {
     fn current_binding(&self) -> Option<Binding> {
-        let certificate = self.machine().lasting(self.machine().context.clock.now());
+        let certificate = self.machine().usable_certificate(self.machine().context.clock.now());
         certificate.map(|certificate| certificate.binding.clone())
     }
 
     fn current_thumbprint(&self) -> Option<Thumbprint> {
-        self.machine().at_hand(self.machine().context.clock.now())
+        self.machine().current_thumbprint(self.machine().context.clock.now())
     }
 
     fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
@@ -128,12 +129,14 @@ impl Leg1 for ManagedIdentity {
 
     /// Requests a new certificate, unless that was done a short time ago. A suspected certificate can still be used for
     /// its valid tokens.
-    async fn replace(&self, blamed: &Binding, blame: Blame) -> bool {
+    async fn replace(&self, blamed: &Binding, blame: Blame) -> Result<bool, Error> {
         let blamed = blamed.thumbprint();
         if blame == Blame::Refused {
             self.machine().refuse(blamed).await;
         }
-        matches!(self.machine().another(blamed, blame, CorrelationId::random()).await, Ok(Some(_)))
+        let found = self.machine().replacement(blamed, blame, CorrelationId::random()).await;
+        // If no certificate can be obtained, the caller gets the refusal.
+        Ok(matches!(found, Ok(Some(_))))
     }
 
     async fn binding(&self) -> Result<Binding, Error> {
@@ -156,7 +159,7 @@ impl Leg1 for ManagedIdentity {
             ..Options::default()
         };
         self.machine().check_binds().map_err(blame(LEG))?;
-        let certificate = match self.machine().issued_before(binding.thumbprint()) {
+        let certificate = match self.machine().find_certificate(binding.thumbprint()) {
             Some(certificate) => certificate,
             None => self.machine().certificate(None, request.correlation_id).await.map_err(blame(LEG))?,
         };

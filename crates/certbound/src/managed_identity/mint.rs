@@ -15,8 +15,7 @@ use super::issued_certificate::IssuedCertificate;
 use super::keys::MachineKey;
 use crate::certificate::Blame;
 use crate::correlation::CorrelationId;
-use crate::error::KeyError;
-use crate::error::PlatformError;
+use crate::error::{KeyError, PlatformError};
 
 /// The time limit of a key store for returning the key, and for each signature.
 const KEY_LIMIT: Duration = Duration::from_secs(60);
@@ -32,10 +31,10 @@ impl Machine {
         blame: Option<Blame>,
         correlation_id: CorrelationId,
     ) -> Result<Arc<IssuedCertificate>, PlatformError> {
-        let another = |known: &Arc<IssuedCertificate>| not != Some(known.binding.thumbprint());
+        let is_different = |known: &Arc<IssuedCertificate>| not != Some(known.binding.thumbprint());
         // Another load may have ended in the meantime.
-        let known = self.known_cell().and_then(|cell| cell.in_use(self.context.clock.now()));
-        if let Some(known) = known.filter(another) {
+        let known = self.known_cell().and_then(|cell| cell.fresh(self.context.clock.now()));
+        if let Some(known) = known.filter(is_different) {
             return Ok(known);
         }
         if let Some(state) = self.certificates.state().cloned() {
@@ -45,28 +44,28 @@ impl Machine {
         let (key, metadata) = join(self.key(), self.metadata(correlation_id)).await;
         let (metadata, key) = (metadata?, key?);
         let canonical = self.canonical(&metadata.client_id, &key);
-        let turn = self.certificates.turn(&canonical);
+        let cell = self.certificates.cell(&self.requested_name(), &canonical, self.context.clock.now());
+        // The name may mean a different identity now.
+        self.cell.store(Some(Arc::clone(&cell)));
+        let turn = cell.turn();
         let mine = tokio::time::timeout(TURN_LIMIT, turn.lock()).await;
         if mine.is_err() {
             // The owner's runtime stands still. Its lock must not stop later callers either.
-            self.certificates.give_up_turn(&canonical, &turn);
+            cell.give_up_turn(&turn);
         }
-        let cell = self.certificates.cell(&self.asked(), &canonical, self.context.clock.now());
-        // The name may mean a different identity now.
-        self.cell.set(&cell);
         let fits = |known: &Arc<IssuedCertificate>| {
-            another(known) && known.binding.chain().public_key_info() == key.public_key()
+            is_different(known) && known.binding.chain().public_key_info() == key.public_key()
         };
-        if let Some(known) = cell.in_use(self.context.clock.now()).filter(fits) {
+        if let Some(known) = cell.fresh(self.context.clock.now()).filter(fits) {
             return Ok(known);
         }
-        let kept = self.kept(&canonical, &metadata).await?;
-        if let Some(kept) = &kept
-            && let Some(found) = self.found(kept, &metadata, &key).await?
+        let stored = self.stored_certificate(&canonical, &metadata).await?;
+        if let Some(stored) = &stored
+            && let Some(found) = self.found(stored, &metadata, &key).await?
         {
             if cell.is_refused(found.binding.thumbprint()) {
-                kept.remove().await?;
-            } else if another(&found) {
+                stored.remove().await?;
+            } else if is_different(&found) {
                 cell.put(&found, blame, self.context.clock.now());
                 return Ok(found);
             }
@@ -76,22 +75,24 @@ impl Machine {
         let blame = blame.or_else(|| cell.lost_its_certificate().then_some(Blame::Refused));
         let issued = self.issue(&request, attestation.as_deref(), blame.is_some(), correlation_id).await?;
         let now = self.context.clock.now();
-        let minted = IssuedCertificate::new(&issued, &metadata, &key, now, now)?;
-        if cell.is_refused(minted.binding.thumbprint()) {
-            return Err(PlatformError::unusable("it is the one that the token service refused"));
+        let certificate = IssuedCertificate::new(&issued, &metadata, &key, now, now)?;
+        if cell.is_refused(certificate.binding.thumbprint()) {
+            return Err(PlatformError::unusable(
+                "the platform issued the certificate again that the token service refused",
+            ));
         }
-        let minted = Arc::new(minted.at(kept.as_ref().map(StoredCertificate::file)));
-        tracing::info!(client_id = %minted.client_id, not_after = %minted.binding.chain().not_after(), "certificate issued");
-        cell.put(&minted, blame, now);
-        if let Some(kept) = kept {
-            kept.write(&issued, now).await?;
+        let certificate = Arc::new(certificate.at(stored.as_ref().map(StoredCertificate::file)));
+        tracing::info!(client_id = %certificate.client_id, not_after = %certificate.binding.chain().not_after(), "certificate issued");
+        cell.put(&certificate, blame, now);
+        if let Some(stored) = stored {
+            stored.write(&issued, now).await?;
         }
-        Ok(minted)
+        Ok(certificate)
     }
 
     async fn key(&self) -> Result<MachineKey, PlatformError> {
         let key = tokio::time::timeout(KEY_LIMIT, self.keys.key()).await;
-        Ok(key.unwrap_or_else(|_| Err(too_slow("gave no key")))?)
+        Ok(key.unwrap_or_else(|_| Err(too_slow("returned no key")))?)
     }
 
     /// Returns the attestation token of the key, if there is a hook.
@@ -127,19 +128,19 @@ impl Machine {
     /// written it.
     async fn found(
         &self,
-        kept: &StoredCertificate,
+        stored: &StoredCertificate,
         metadata: &PlatformMetadata,
         key: &MachineKey,
     ) -> Result<Option<Arc<IssuedCertificate>>, PlatformError> {
-        let Some((credential, issued_at)) = kept.read().await? else { return Ok(None) };
+        let Some((credential, issued_at)) = stored.read().await? else { return Ok(None) };
         let now = self.context.clock.now();
         // If the clock was set back, the time of issue can be in the future. It then counts as now.
-        let minted = IssuedCertificate::new(&credential, metadata, key, issued_at.min(now), now);
-        Ok(match minted {
-            Ok(minted) if minted.is_fresh(now) => Some(Arc::new(minted.at(Some(kept.file())))),
+        let found = IssuedCertificate::new(&credential, metadata, key, issued_at.min(now), now);
+        Ok(match found {
+            Ok(found) if found.is_fresh(now) => Some(Arc::new(found.at(Some(stored.file())))),
             Ok(_) => None,
             Err(error) => {
-                kept.ignored(&error);
+                stored.ignored(&error);
                 None
             }
         })

@@ -54,7 +54,7 @@ impl Issuer for Platform {
     fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>> {
         match kind {
             Kind::Bearer => Some(None),
-            Kind::Bound => self.0.at_hand(self.0.context.clock.now()).map(Some),
+            Kind::Bound => self.0.current_thumbprint(self.0.context.clock.now()).map(Some),
         }
     }
 
@@ -85,7 +85,7 @@ impl Issuer for Platform {
         id: CorrelationId,
     ) -> Result<Option<Self::Certificate>, Error> {
         let Some(failed) = failed else { return Err(error) };
-        self.0.instead_of(failed, error, None, id).await.map(Some)
+        self.0.replacement_after(failed, error, None, id).await.map(Some)
     }
 
     /// Service Fabric returns its own cached token, unless the request names the token to replace by its hash.

@@ -65,10 +65,9 @@ impl Clients {
         purpose: Use,
         make: impl FnOnce() -> Result<Client, E>,
     ) -> Result<Client, E> {
-        let certificate = binding.certificate();
-        let peer = Peer::Bound(certificate.thumbprint(), certificate.key_id(), purpose);
+        let peer = Peer::Bound(binding.thumbprint(), binding.key_id(), purpose);
         self.get(peer, || {
-            certificate.when_key_is_dropped(self);
+            binding.when_key_is_dropped(self);
             make()
         })
     }
@@ -148,7 +147,7 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/certificates/");
         let file = |kind: &str| format!("{folder}{name}.{kind}");
         let certificate = BindingCertificate::from_pem_files(file("pem"), file("pkcs8.pem"));
-        Binding::new(certificate.unwrap())
+        certificate.unwrap()
     }
 
     fn client() -> Result<Client, rustls::Error> {
@@ -175,7 +174,7 @@ mod tests {
     fn the_clients_of_a_key_go_with_its_last_handle_and_no_others() {
         let clients = Clients::new(10);
         let rsa = binding("rsa");
-        let (clone, twin) = (rsa.clone(), Binding::new(rsa.certificate().clone()));
+        let (clone, twin) = (rsa.clone(), rsa.clone());
         let (opened_anew, p256) = (binding("rsa"), binding("p256"));
         assert!(is_new(&clients, &rsa, Use::Token) && is_new(&clients, &rsa, Use::Resource));
         assert!(!is_new(&clients, &twin, Use::Token), "one key, so one client");
@@ -211,7 +210,7 @@ mod tests {
             let dropped = Arc::downgrade(&clients);
             assert!(is_new(&clients, &binding, Use::Token) && is_new(&clients, &binding, Use::Resource));
             assert!(is_new(&clients, &binding, Use::Token), "there is room for one");
-            assert_eq!(binding.certificate().who_waits_for_the_key(), 1, "however often it was made");
+            assert_eq!(binding.who_waits_for_the_key(), 1, "however often it was made");
             drop(clients);
             assert!(dropped.upgrade().is_none(), "they end with their network, whatever the binding does");
         }

@@ -15,7 +15,7 @@ use super::clients::{Clients, Use};
 use super::pinned::NotPinned;
 use super::trust::ServerTrust;
 use super::{Answer, TlsFacts, Transport, Via};
-use crate::certificate::Binding;
+use crate::certificate::{Binding, signer_error};
 use crate::error::{NetworkError, TransportError};
 
 /// The transport that sends real HTTPS over TCP.
@@ -113,7 +113,11 @@ fn explain(host: String, error: https::Error) -> TransportError {
             if let Some(NotPinned { pinned, presented }) = NotPinned::beneath(&*cause) {
                 return TransportError::ServerNotPinned { host, pinned, presented };
             }
-            TransportError::Tls { host, reason: cause }
+            let signer = cause.downcast_ref().and_then(signer_error);
+            match signer {
+                Some(error) => TransportError::Signer { host, reason: Cause::new(error.clone()) },
+                None => TransportError::Tls { host, reason: cause },
+            }
         }
         https::Error::CertificateNotRequested => TransportError::CertificateNotRequested { host },
         https::Error::EndedAfterCertificate { reason } => {

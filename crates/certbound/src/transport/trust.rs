@@ -40,7 +40,7 @@ impl ServerTrust {
 
     /// Returns an identity that presents the certificate of `binding`.
     pub(super) fn presenting(&self, binding: &Binding) -> Result<Identity, rustls::Error> {
-        let key = Arc::clone(binding.certificate().certified_key());
+        let key = Arc::clone(binding.certified_key());
         Ok(Identity::presenting(self.config()?, key))
     }
 

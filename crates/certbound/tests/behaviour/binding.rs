@@ -158,7 +158,7 @@ async fn an_assertion_from_outside_is_read_when_it_is_wrapped() {
         ("api://AzureADTokenExchangeUSSec", Ok(())),
         ("api://AzureADTokenExchangeMars", Err("assertion_wrong_audience")),
     ] {
-        let thumbprint = Binding::new(pair.certificate()).thumbprint().x5t_s256();
+        let thumbprint = pair.certificate().thumbprint().x5t_s256();
         let claims =
             format!(r#"{{"aud":"{audience}","exp":1790000000,"cnf":{{"x5t#S256":"{thumbprint}"}}}}"#);
         let part = |text: &str| URL_SAFE_NO_PAD.encode(text);

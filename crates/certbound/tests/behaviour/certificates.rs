@@ -2,8 +2,14 @@
 
 use std::path::PathBuf;
 
+use std::time::Duration;
+
 use certbound::error::BindingCertificateError;
 use certbound::{BindingCertificate, Secret};
+use certbound_testkit::Pair;
+use certbound_testkit::emulator::world::builtin::APP;
+
+use crate::two_leg::vault;
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/certificates").join(name)
@@ -57,8 +63,6 @@ fn every_form_of_a_key_is_read() {
         assert_eq!(certificate.thumbprint().x5t_s256(), thumbprint("p256.x5t-s256"));
         assert!(!certificate.is_rsa());
     }
-    // A version 1 certificate, which has no extensions, is accepted too.
-    assert!(files("v1.pem", "rsa.pkcs8.pem").is_rsa());
     assert!(!files("p384.pem", "p384.pkcs8.pem").is_rsa());
 }
 
@@ -118,6 +122,14 @@ fn what_is_wrong_is_said_and_what_to_do() {
         (pfx("rsa.pfx", "wrong"), "certificate_password_wrong"),
         (pfx("rsa.legacy.pfx", "wrong"), "certificate_password_wrong"),
         (pfx("rsa.pfx", ""), "certificate_password_wrong"),
+        (BindingCertificate::from_pfx(&read("rsa.pfx"), None).unwrap_err(), "certificate_key_encrypted"),
+        (
+            BindingCertificate::from_pfx(&read("rsa.legacy.pfx"), None).unwrap_err(),
+            "certificate_key_encrypted",
+        ),
+        (of_file("rsa.encrypted-bundle.pem", None), "certificate_key_encrypted"),
+        // `openssl x509 -req` without extensions writes version 1.
+        (pair("v1.pem", "rsa.pkcs8.pem"), "certificate_version_1"),
         (pfx("no-key.pfx", "right"), "cert_without_private_key"),
         (pfx("no-certificate.pfx", "right"), "certificate_missing"),
         (pfx("rsa.pem", "right"), "certificate_pfx_invalid"),
@@ -177,4 +189,32 @@ fn a_file_larger_than_a_mebibyte_is_not_read() {
     let error = BindingCertificate::from_pem_file(&file).unwrap_err();
     assert!(matches!(error, BindingCertificateError::Unreadable { .. }), "{error:?}");
     assert!(error.to_string().contains("larger than 1048576 bytes"), "{error}");
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_told_with_its_file_and_dates() {
+    let pair = Pair::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("app.pem");
+    std::fs::write(&file, pair.emulator().client_identity().bundle_pem()).unwrap();
+    let certificate = BindingCertificate::from_pem_file(&file).unwrap();
+    let (not_before, not_after) = (certificate.chain().not_before(), certificate.chain().not_after());
+    assert!(format!("{certificate:?}").contains(&format!("not_after: UnixTime({not_after})")));
+    let client = pair.builder(APP).with_certificate(certificate).build().unwrap();
+    let text = async || {
+        let error = client.bound_token(&vault()).await.unwrap_err();
+        assert_eq!(error.code(), "certificate_not_valid_now");
+        format!("{error}; {}", error.fix())
+    };
+    pair.clock().set(not_after.plus(Duration::from_secs(329 * 24 * 3600)));
+    let text_after = text().await;
+    let expected = format!("of {} was valid until {not_after} and expired 329 days ago", file.display());
+    assert!(text_after.contains(&expected) && text_after.contains("renew"), "{text_after}");
+    pair.clock().set(not_before.minus(Duration::from_secs(20 * 60)));
+    let text_before = text().await;
+    assert!(
+        text_before.contains(&format!("is not valid until {not_before}, in 20 minutes")),
+        "{text_before}"
+    );
+    assert!(text_before.contains("clock"), "{text_before}");
 }

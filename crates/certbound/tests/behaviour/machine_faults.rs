@@ -29,8 +29,8 @@ fn rows() -> Vec<(PlatformEndpoint, FaultResult, &'static str, &'static str)> {
         (IssueCredential, F::ForeignKeyCertificate, unfit, "key"),
         (IssueCredential, F::ForeignIdentityCertificate, unfit, "identity"),
         (IssueCredential, F::ForeignTenantCertificate, unfit, "tenant"),
-        (IssueCredential, F::ExpiredCertificate, unfit, "over"),
-        (IssueCredential, F::NotYetValidCertificate, unfit, "not valid before"),
+        (IssueCredential, F::ExpiredCertificate, unfit, "expired"),
+        (IssueCredential, F::NotYetValidCertificate, unfit, "not valid until"),
         (Token, F::MalformedJson, unreadable, "JSON"),
         (Token, F::EmptyToken, "managed_identity_request_failed", "access_token"),
     ]

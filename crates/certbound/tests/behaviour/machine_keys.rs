@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use certbound::certificate::{SignatureScheme, Signer};
 use certbound::error::KeyError;
 use certbound::managed_identity::{
     Attestation, AttestationRequest, IdentityId, KeyProvider, KeyStrength, MachineCertificates, MachineKey,
-    MachineSigner, SoftwareKeys,
+    SoftwareKeys,
 };
+use certbound::state::StateDirectory;
 use certbound::{ManagedIdentity, Secret};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::{GatedTransport, Pair};
@@ -21,15 +23,15 @@ use crate::machine_certificates::{DAY, HOUR, until};
 use crate::managed_identity::refuse_once;
 use crate::two_leg::vault;
 
-/// A signer that has a public half and never signs.
-struct Public(Vec<u8>);
+/// A signer that supports these schemes and never signs.
+struct ForShow(&'static [SignatureScheme]);
 
-impl MachineSigner for Public {
-    fn public_key(&self) -> Vec<u8> {
-        self.0.clone()
+impl Signer for ForShow {
+    fn schemes(&self) -> &[SignatureScheme] {
+        self.0
     }
 
-    fn sign_pss_sha256(&self, _: &[u8]) -> Result<Vec<u8>, KeyError> {
+    fn sign(&self, _: SignatureScheme, _: &[u8]) -> Result<Vec<u8>, KeyError> {
         Err(KeyError::new("it is for show"))
     }
 }
@@ -54,10 +56,13 @@ async fn a_key_is_rsa_of_2048_bits_or_more() {
         let private = openssl(&["genrsa", bits], b"");
         openssl(&["rsa", "-pubout", "-outform", "DER"], &private)
     };
-    let taken = MachineKey::new(Public(rsa("3072"))).unwrap();
-    assert!(taken.signer::<Public>().is_some(), "a hook gets its own type back");
+    let pss = || ForShow(&[SignatureScheme::RsaPkcs1Sha256, SignatureScheme::RsaPssSha256]);
+    let taken = MachineKey::new(&rsa("3072"), pss()).unwrap();
+    assert!(taken.signer::<ForShow>().is_some(), "a hook gets its own type back");
     let software = SoftwareKeys::new().key().await.unwrap();
-    assert!(software.signer::<Public>().is_none());
+    assert!(software.signer::<ForShow>().is_none());
+    let without = MachineKey::new(software.public_key(), ForShow(&[SignatureScheme::RsaPkcs1Sha256]));
+    assert!(without.unwrap_err().to_string().contains("RSA-PSS"));
     let mut trailing = software.public_key().to_vec();
     trailing.push(0);
     let ec = rcgen::KeyPair::generate().unwrap();
@@ -67,9 +72,25 @@ async fn a_key_is_rsa_of_2048_bits_or_more() {
         (trailing, "RSA"),
         (Vec::new(), "RSA"),
     ] {
-        let error = MachineKey::new(Public(public)).unwrap_err();
+        let error = MachineKey::new(&public, pss()).unwrap_err();
         assert!(error.to_string().contains(word), "{error}");
     }
+}
+
+#[test]
+fn an_identity_tells_whether_its_key_outlives_the_process() {
+    let pair = Pair::new();
+    let folder = tempfile::tempdir().unwrap();
+    let state = StateDirectory::open(folder.path().join("state")).unwrap();
+    let persistent = |keys| {
+        let builder = pair.managed_identity(IdentityId::System).with_keys(keys);
+        builder.build().unwrap().has_persistent_key()
+    };
+    assert!(!persistent(SoftwareKeys::new()) && persistent(SoftwareKeys::kept_in(&state)));
+    assert!(!pair.managed_identity(IdentityId::System).build().unwrap().has_persistent_key());
+    let elsewhere = Counted { asked: Arc::default(), key: None };
+    let identity = pair.managed_identity(IdentityId::System).with_keys(elsewhere).build().unwrap();
+    assert!(identity.has_persistent_key(), "the default of a key store");
 }
 
 /// Counts the requests for the key. It returns the key, or never answers.

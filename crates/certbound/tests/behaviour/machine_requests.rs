@@ -100,7 +100,7 @@ fn what_the_environment_lacks_is_told_before_anything_is_asked() {
         ("IDENTITY_SERVER_THUMBPRINT", "A9993E364706816ABA3E25717850C26C9CD0D89D"),
     ];
     for (variables, code, variable, fix) in [
-        (UNNAMED, "invalid_managed_identity_id_type", "DEFAULT_IDENTITY_CLIENT_ID", "set it"),
+        (UNNAMED, "invalid_managed_identity_id_type", "DEFAULT_IDENTITY_CLIENT_ID", "set the variable"),
         (ODD_HEADER, "invalid_managed_identity_endpoint", "IDENTITY_HEADER", "one line"),
         (ODD_SECRET, "invalid_managed_identity_endpoint", "MSI_SECRET", "one line"),
         (ODD_FABRIC, "invalid_managed_identity_endpoint", "IDENTITY_HEADER", "one line"),

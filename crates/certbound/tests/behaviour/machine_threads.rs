@@ -3,12 +3,10 @@
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::ThreadId;
 
+use certbound::certificate::{SignatureScheme, Signer};
 use certbound::error::KeyError;
-use certbound::managed_identity::{
-    IdentityId, KeyProvider, KeyStrength, MachineKey, MachineSigner, SoftwareKeys,
-};
+use certbound::managed_identity::{IdentityId, KeyProvider, KeyStrength, MachineKey, SoftwareKeys};
 use certbound_testkit::Pair;
-use rustls::SignatureScheme;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::SigningKey;
 
@@ -64,18 +62,18 @@ impl KeyProvider for RecordingKey {
     }
 
     async fn key(&self) -> Result<MachineKey, KeyError> {
-        MachineKey::new(self.clone())
+        MachineKey::new(&self.key.public_key().unwrap(), self.clone())
     }
 }
 
-impl MachineSigner for RecordingKey {
-    fn public_key(&self) -> Vec<u8> {
-        self.key.public_key().unwrap().as_ref().to_vec()
+impl Signer for RecordingKey {
+    fn schemes(&self) -> &[SignatureScheme] {
+        &[SignatureScheme::RsaPssSha256]
     }
 
-    fn sign_pss_sha256(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+    fn sign(&self, _: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         self.signed.lock().unwrap().push(std::thread::current().id());
-        let signer = self.key.choose_scheme(&[SignatureScheme::RSA_PSS_SHA256]).unwrap();
+        let signer = self.key.choose_scheme(&[rustls::SignatureScheme::RSA_PSS_SHA256]).unwrap();
         signer.sign(message).map_err(|error| KeyError::new(error.to_string()))
     }
 }

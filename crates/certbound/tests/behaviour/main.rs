@@ -35,6 +35,7 @@ mod rotation;
 mod runtimes;
 mod sealed;
 mod service_fabric;
+mod sources;
 mod store;
 mod token_source;
 mod two_leg;

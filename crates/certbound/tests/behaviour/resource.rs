@@ -61,7 +61,7 @@ async fn the_wrong_scheme_the_wrong_certificate_and_none_are_refused_by_the_reso
     };
     let none = pair.transport().send(with("mtls_pop"), Via::Tls).await.unwrap().response;
     assert!(String::from_utf8_lossy(none.body()).contains("MtlsMissingClientCertificate"), "{none:?}");
-    let other = certbound::certificate::Binding::new(pair.other_certificate());
+    let other = pair.other_certificate();
     let other = pair.transport().send(with("mtls_pop"), Via::Resource(&other)).await.unwrap().response;
     assert!(
         String::from_utf8_lossy(other.body()).contains("MtlsCnfClaimRequestDataValidationFailed"),

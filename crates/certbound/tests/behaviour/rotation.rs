@@ -267,7 +267,7 @@ async fn a_certificate_whose_time_has_not_come_is_used_when_it_has() {
     let now = certbound::clock::Clock::now(pair.clock());
     let early = issued(&pair, &IssueOptions::new(CLIENT_COMMON_NAME).valid(now.plus(DAY), now.plus(2 * DAY)));
     files.write(early.bundle_pem());
-    assert!(matches!(watched.reload(), Err(WatchError::NotYetValid { .. })));
+    assert!(matches!(watched.reload(), Err(WatchError::NotValid(error)) if !error.is_expired()));
     pair.clock().advance(DAY);
     assert!(watched.reload().unwrap());
     assert_eq!(in_use(&watched), thumbprint(&early));
@@ -317,7 +317,7 @@ async fn a_clock_that_jumps_and_comes_back_costs_no_certificate() {
     files.write(next.bundle_pem());
     pair.clock().advance(2 * DAY);
     for _ in 0..2 {
-        assert!(matches!(watched.reload(), Err(WatchError::Expired { .. })));
+        assert!(matches!(watched.reload(), Err(WatchError::NotValid(error)) if error.is_expired()));
     }
     assert_eq!(events.lock().unwrap().len(), 1, "told once");
     pair.clock().set(now);
@@ -502,7 +502,9 @@ fn a_pfx_is_watched_with_its_password() {
     };
     let watched = watch().password(password()).start().unwrap();
     assert_eq!(watched.current().thumbprint(), valid.thumbprint());
-    assert_eq!(watch().start().unwrap_err().code(), "certificate_password_wrong");
+    assert_eq!(watch().start().unwrap_err().code(), "certificate_key_encrypted");
+    let wrong = watch().password(certbound::Secret::new("wrong"));
+    assert_eq!(wrong.start().unwrap_err().code(), "certificate_password_wrong");
     let as_pem = WatchedCertificate::file(&path).with_clock(clock.clone()).password(password());
     assert_eq!(as_pem.start().unwrap_err().code(), "certificate_pfx_unexpected");
 

@@ -5,19 +5,36 @@ use std::sync::Arc;
 use bytes::Bytes;
 use certbound::cache::Source;
 use certbound::resource::CallFacts;
-use certbound::{Authority, Client, Cloud, Network, Region, ResourceScope, TenantId};
+use certbound::{Authority, BindingCertificate, Client, Cloud, Network, Region, ResourceScope, TenantId};
 use certbound_testkit::certificate_of;
 use certbound_testkit::emulator::serve::Server;
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Emulator, World};
 
+use crate::signer::{Device, RSA};
+
 #[tokio::test]
 async fn both_legs_and_the_call_on_real_connections() {
     let emulator = Arc::new(Emulator::new(World::built_in()).unwrap());
-    let server = Server::start(Arc::clone(&emulator), "127.0.0.1:0".parse().unwrap()).await.unwrap();
+    whole_flow(&emulator, certificate_of(emulator.client_identity())).await;
+}
+
+#[tokio::test]
+async fn both_legs_and_the_call_with_a_key_that_stays_in_its_device() {
+    let emulator = Arc::new(Emulator::new(World::built_in()).unwrap());
+    let identity = emulator.client_identity();
+    let device = Device::new(identity.key_pem.as_bytes(), RSA);
+    let chain = identity.certificate_pem.as_bytes();
+    let certificate = BindingCertificate::from_signer(chain, device.clone()).unwrap();
+    whole_flow(&emulator, certificate).await;
+    // Once to prove the key. The legs share a TLS session if they share a host, the resource has its own connection.
+    assert!((3..=4).contains(&device.signed()), "{}", device.signed());
+}
+
+async fn whole_flow(emulator: &Arc<Emulator>, certificate: BindingCertificate) {
+    let server = Server::start(Arc::clone(emulator), "127.0.0.1:0".parse().unwrap()).await.unwrap();
     let network =
         Network::builder().proxy(server.proxy_url()).only_roots_pem(emulator.ca_pem()).build().unwrap();
-    let certificate = certificate_of(emulator.client_identity());
     let authority = Authority::public(TenantId::parse(builtin::TENANT).unwrap())
         .with_region(Region::parse("westus3").unwrap());
 

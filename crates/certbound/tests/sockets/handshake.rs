@@ -14,7 +14,7 @@ fn binding(name: &str) -> Binding {
         format!("{folder}{name}.pem"),
         format!("{folder}{name}.pkcs8.pem"),
     );
-    Binding::new(certificate.unwrap())
+    certificate.unwrap()
 }
 
 fn get(url: &str) -> http::Request<Bytes> {
@@ -63,7 +63,7 @@ async fn the_same_leaf_with_other_issuers_has_connections_of_its_own() {
     let server = TestServer::start(Asks::ForCertificate, ok("x")).await;
     let transport = server.network().build().unwrap().transport();
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/certificates/rsa.bundle.pem");
-    let (leaf, chain) = (binding("rsa"), Binding::new(BindingCertificate::from_pem_file(file).unwrap()));
+    let (leaf, chain) = (binding("rsa"), BindingCertificate::from_pem_file(file).unwrap());
     assert_eq!(leaf, chain);
     for binding in [&leaf, &chain, &leaf] {
         let via = Via::Resource(binding);

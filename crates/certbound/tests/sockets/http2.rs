@@ -93,7 +93,7 @@ impl Server {
 fn binding() -> Binding {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/certificates/");
     let file = |kind: &str| format!("{folder}p256.{kind}");
-    Binding::new(BindingCertificate::from_pem_files(file("pem"), file("pkcs8.pem")).unwrap())
+    BindingCertificate::from_pem_files(file("pem"), file("pkcs8.pem")).unwrap()
 }
 
 fn post(url: &str) -> http::Request<Bytes> {

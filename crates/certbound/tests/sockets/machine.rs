@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use certbound::certificate::{SignatureScheme, Signer};
 use certbound::error::{KeyError, TransportError};
 use certbound::managed_identity::{
-    IdentityId, KeyProvider, KeyStrength, MachineKey, MachineSigner, ManagedIdentityBuilder, SoftwareKeys,
+    IdentityId, KeyProvider, KeyStrength, MachineKey, ManagedIdentityBuilder, SoftwareKeys,
 };
 use certbound::transport::{Answer, HyperTransport, Via};
 use certbound::{Cloud, Network, ResourceScope, Transport};
@@ -91,18 +92,18 @@ impl PssOnly {
         let der = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap().serialize_der();
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let key = provider.key_provider.load_private_key(der.try_into().unwrap()).unwrap();
-        Self(MachineKey::new(Pss(key)).unwrap())
+        Self(MachineKey::new(&key.public_key().unwrap(), Pss(key.clone())).unwrap())
     }
 }
 
 struct Pss(Arc<dyn rustls::sign::SigningKey>);
 
-impl MachineSigner for Pss {
-    fn public_key(&self) -> Vec<u8> {
-        self.0.public_key().unwrap().as_ref().to_vec()
+impl Signer for Pss {
+    fn schemes(&self) -> &[SignatureScheme] {
+        &[SignatureScheme::RsaPssSha256]
     }
 
-    fn sign_pss_sha256(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+    fn sign(&self, _: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let signer = self.0.choose_scheme(&[rustls::SignatureScheme::RSA_PSS_SHA256]).unwrap();
         signer.sign(message).map_err(|error| KeyError::new(error.to_string()))
     }

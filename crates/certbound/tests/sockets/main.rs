@@ -11,3 +11,4 @@ mod machine;
 mod pinned;
 mod proxy;
 mod server;
+mod signer;

@@ -113,7 +113,7 @@ async fn it_binds_a_token_to_our_certificate_and_its_resource_accepts_it() {
         assert_eq!((answer.status().as_u16(), text), (200, format!("orders of {id}")));
 
         // A thief has no certificate or another one.
-        let other = Binding::new(certificate("other"));
+        let other = certificate("other");
         for via in [Via::Tls, Via::Resource(&other)] {
             let mut stolen = get();
             let header = format!("Bearer {}", token.secret().expose()).parse().unwrap();

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
+use certbound::certificate::{SignatureScheme, Signer};
 use certbound::error::KeyError;
-use certbound::managed_identity::{KeyProvider, KeyStrength, MachineKey, MachineSigner};
-use rustls::SignatureScheme;
+use certbound::managed_identity::{KeyProvider, KeyStrength, MachineKey};
+use rustls::SignatureScheme as TlsScheme;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::SigningKey;
 
@@ -51,7 +52,7 @@ impl Prepared {
 
     /// Signs in the same way as the client signs a certificate request.
     pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
-        self.key.choose_scheme(&[SignatureScheme::RSA_PSS_SHA256]).unwrap().sign(message).unwrap()
+        self.key.choose_scheme(&[TlsScheme::RSA_PSS_SHA256]).unwrap().sign(message).unwrap()
     }
 }
 
@@ -61,18 +62,18 @@ impl KeyProvider for Prepared {
     }
 
     async fn key(&self) -> Result<MachineKey, KeyError> {
-        MachineKey::new(self.clone())
+        MachineKey::new(&self.public(), self.clone())
     }
 }
 
-impl MachineSigner for Prepared {
-    fn public_key(&self) -> Vec<u8> {
-        self.public()
+impl Signer for Prepared {
+    fn schemes(&self) -> &[SignatureScheme] {
+        &[SignatureScheme::RsaPssSha256]
     }
 
-    fn sign_pss_sha256(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+    fn sign(&self, _: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let before = Cpu::THREAD.used();
-        let signature = self.sign(message);
+        let signature = Self::sign(self, message);
         let took = Cpu::THREAD.used() - before;
         self.signed.lock().unwrap().push(Signed { thread: std::thread::current().id(), took });
         Ok(signature)

@@ -1,13 +1,13 @@
 //! The events of watched files, for the application.
 
 use std::fmt;
-use strum::EnumProperty as _;
 
 use certbound_core::cause::Cause;
 use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
+use strum::EnumProperty as _;
 
-use crate::error::BindingCertificateError;
+use crate::error::{BindingCertificateError, CertificateNotValid};
 
 /// An event of watched files. It contains no key.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,30 +45,16 @@ pub enum WatchError {
     /// A file cannot be read, or there is no usable certificate with its key.
     #[error(transparent)]
     Certificate(#[from] BindingCertificateError),
-    /// The certificate has expired.
-    #[error("the certificate expired at {not_after}, and it is {now}")]
-    #[strum(props(code = "certificate_not_valid_now", fix = "put the renewed certificate there"))]
-    Expired {
-        /// When the certificate expired.
-        not_after: UnixTime,
-        /// The time with which it was compared.
-        now: UnixTime,
-    },
-    /// The certificate is not valid yet. It is checked again later.
-    #[error("the certificate is valid from {not_before}, and it is {now}")]
-    #[strum(props(code = "certificate_not_valid_now"))]
-    #[strum(props(fix = "wait until it is valid, or correct the clock"))]
-    NotYetValid {
-        /// When it becomes valid.
-        not_before: UnixTime,
-        /// The time with which it was compared.
-        now: UnixTime,
-    },
+    /// The certificate has expired, or is not valid yet. It is checked again later.
+    #[error(transparent)]
+    NotValid(#[from] CertificateNotValid),
     /// The certificate has a different subject.
-    #[error("the certificate's subject is `{found}`, and the one in use has `{expected}`")]
+    #[error(
+        "the subject of the certificate is `{found}`, but the certificate in use has the subject `{expected}`"
+    )]
     #[strum(props(code = "certificate_other_subject"))]
     #[strum(props(
-        fix = "put the application's own certificate there, or watch with `allow_other_subjects`"
+        fix = "replace the file by the application's own certificate, or watch with `allow_other_subjects`"
     ))]
     OtherSubject {
         /// The subject of the certificate in use.
@@ -78,7 +64,7 @@ pub enum WatchError {
     },
     /// The system cannot start a thread to watch the files.
     #[error("the files cannot be watched: {reason}")]
-    #[strum(props(code = "certificate_watch_failed", fix = "allow the process another thread"))]
+    #[strum(props(code = "certificate_watch_failed", fix = "allow the process to start another thread"))]
     Thread {
         /// The reason that the system gave.
         #[source]
@@ -91,6 +77,7 @@ impl WatchError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Certificate(error) => error.code(),
+            Self::NotValid(error) => error.code(),
             _ => self.get_str("code").unwrap_or_default(),
         }
     }
@@ -99,6 +86,7 @@ impl WatchError {
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Certificate(error) => error.fix(),
+            Self::NotValid(error) => error.fix(),
             _ => self.get_str("fix").unwrap_or_default(),
         }
     }

@@ -8,7 +8,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use certbound_core::secret::Secret;
 use zeroize::Zeroizing;
 
-use crate::certificate::{BindingCertificate, read_regular_file};
+use crate::certificate::BindingCertificate;
+use crate::certificate::file::read_regular_file;
 use crate::error::BindingCertificateError;
 
 /// The names of the files in a Kubernetes secret of type `kubernetes.io/tls`.
@@ -64,6 +65,16 @@ impl Place {
         }
     }
 
+    /// Returns the path of the chain, for errors.
+    fn chain_file(&self) -> PathBuf {
+        match &self.paths {
+            Paths::File(path) | Paths::Files(path, _) => path.clone(),
+            #[cfg(feature = "pfx")]
+            Paths::PemOrPfx(path) => path.clone(),
+            Paths::Directory(path) => path.join(CHAIN),
+        }
+    }
+
     /// Reads the files. If they differ from `known`, it reads them again until two results are equal. Otherwise it
     /// could return files of two generations in the middle of a change.
     pub(super) fn read(&self, known: Option<&Contents>) -> Contents {
@@ -98,13 +109,13 @@ impl Place {
             return Err(error.clone());
         }
         let chain = contents.chain.as_ref().map_or(&[][..], |chain| chain);
-        let password = self.password.as_deref();
+        let (password, file) = (self.password.as_deref(), self.chain_file());
         #[cfg(feature = "pfx")]
         if matches!(self.paths, Paths::PemOrPfx(_)) {
-            return BindingCertificate::from_pem_or_pfx(chain, password);
+            return BindingCertificate::read_pem_or_pfx(chain, password, Some(&file));
         }
         let key = contents.key.as_ref().map_or(chain, |key| key);
-        BindingCertificate::from_maybe_encrypted_pem(chain, key, password)
+        BindingCertificate::read_pem(chain, key, password, Some(&file))
     }
 }
 

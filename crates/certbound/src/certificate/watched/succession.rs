@@ -1,22 +1,14 @@
 //! The certificate in use, and its replacement by the one in the files.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
-use certbound_core::certificate::Thumbprint;
-use certbound_core::time::UnixTime;
-
 use super::place::{Contents, Place};
 use super::thread::Signal;
 use super::{CertificateEvent, WatchError};
-use crate::certificate::{Binding, ChainHash};
+use crate::certificate::{BindingCertificate, CertificateSource as _, ChainHash, RotatingCertificate};
 use crate::clock::Clock;
-
-/// The maximum number of earlier certificates whose thumbprints are remembered, for their tokens.
-const REMEMBERED: usize = 8;
 
 pub(super) type OnEvent = dyn Fn(&CertificateEvent) + Send + Sync;
 
@@ -25,11 +17,9 @@ pub(super) struct Succession {
     pub(super) on_event: Option<Box<OnEvent>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) other_subjects: bool,
-    pub(super) current: ArcSwap<Binding>,
+    pub(super) current: RotatingCertificate,
     /// Locked while the files are read and parsed, which can take long. Only other readers of the files wait for it.
     pub(super) files: Mutex<Files>,
-    /// The earlier certificates, newest first, each with its expiry. Locked only for a short time.
-    pub(super) earlier: Mutex<VecDeque<(Thumbprint, UnixTime)>>,
     /// The last certificate that the service refused and for which the files were then read.
     pub(super) read_for: Mutex<Option<ChainHash>>,
     pub(super) signal: Sender<Signal>,
@@ -42,33 +32,7 @@ pub(super) struct Files {
     pub(super) refused: Option<WatchError>,
 }
 
-/// # Errors
-/// [`WatchError`], if the certificate is not valid at `now`.
-pub(super) fn in_time(binding: &Binding, now: UnixTime) -> Result<(), WatchError> {
-    let (not_before, not_after) = (binding.chain().not_before(), binding.chain().not_after());
-    if now < not_before {
-        return Err(WatchError::NotYetValid { not_before, now });
-    }
-    if now >= not_after {
-        return Err(WatchError::Expired { not_after, now });
-    }
-    Ok(())
-}
-
 impl Succession {
-    /// Returns the earlier certificates that have not expired, newest first.
-    pub(super) fn earlier(&self) -> Vec<Thumbprint> {
-        let now = self.clock.now();
-        let mut earlier = lock(&self.earlier);
-        earlier.retain(|(_, not_after)| *not_after > now);
-        earlier.iter().map(|(thumbprint, _)| *thumbprint).collect()
-    }
-
-    /// Returns whether the certificate in use differs from `than`, or has different issuers.
-    pub(super) fn is_another(&self, than: &Binding) -> bool {
-        self.current.load().chain_hash() != than.chain_hash()
-    }
-
     pub(super) fn reload(&self) -> Result<bool, WatchError> {
         let mut files = lock(&self.files);
         let contents = self.place.read(Some(&files.contents));
@@ -77,7 +41,7 @@ impl Succession {
             match &known {
                 None => return Ok(false),
                 // These errors change with the time alone, and a clock can be set back.
-                Some(WatchError::NotYetValid { .. } | WatchError::Expired { .. }) => {}
+                Some(WatchError::NotValid(_)) => {}
                 Some(error) => {
                     let error = error.clone();
                     files.refused = known;
@@ -100,7 +64,7 @@ impl Succession {
                 drop(files);
                 // The event comes once for each content, even if it is read often.
                 if known.is_none() {
-                    let in_use = self.current.load().thumbprint();
+                    let in_use = self.current.current_thumbprint();
                     self.tell(&CertificateEvent::Refused { error: error.clone(), in_use });
                 }
                 Err(error)
@@ -108,31 +72,25 @@ impl Succession {
         }
     }
 
-    fn succeed(&self, next: Binding) -> CertificateEvent {
+    fn succeed(&self, next: BindingCertificate) -> CertificateEvent {
         let (to, not_after) = (next.thumbprint(), next.chain().not_after());
         let issuers = next.chain().ders().len() - 1;
-        // The lock is taken before the swap. A thread that sees the new certificate then also sees the previous one in
-        // `earlier`.
-        let mut earlier = lock(&self.earlier);
-        let previous = self.current.swap(Arc::new(next));
-        if previous.thumbprint() == to {
-            return CertificateEvent::IssuersChanged { certificate: to, issuers };
+        let from = self.current.rotate(next).thumbprint();
+        match from == to {
+            true => CertificateEvent::IssuersChanged { certificate: to, issuers },
+            false => CertificateEvent::Rotated { from, to, not_after },
         }
-        earlier.retain(|(thumbprint, _)| *thumbprint != to);
-        earlier.push_front((previous.thumbprint(), previous.chain().not_after()));
-        earlier.truncate(REMEMBERED);
-        CertificateEvent::Rotated { from: previous.thumbprint(), to, not_after }
     }
 
     /// Returns the certificate to use from now on, or `None` if it is the one in use.
-    fn consider(&self, contents: &Contents) -> Result<Option<Binding>, WatchError> {
-        let next = Binding::new(self.place.parse(contents)?);
-        let current = self.current.load();
+    fn consider(&self, contents: &Contents) -> Result<Option<BindingCertificate>, WatchError> {
+        let next = self.place.parse(contents)?;
+        let current = self.current.current();
         // A chain that is equal, or that lacks some issuers at the end, changes nothing: known issuers are kept.
         if current.chain().ders().starts_with(next.chain().ders()) {
             return Ok(None);
         }
-        in_time(&next, self.clock.now())?;
+        next.valid_at(self.clock.now())?;
         let (expected, found) = (current.chain().subject(), next.chain().subject());
         if !self.other_subjects && expected != found {
             return Err(WatchError::OtherSubject {
@@ -158,7 +116,7 @@ impl Succession {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every state of the data is usable, even after a panic.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

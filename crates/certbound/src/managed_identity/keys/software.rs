@@ -1,14 +1,17 @@
 //! RSA-2048 keys in memory, and the file that can store one of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der};
-use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::SigningKey;
 use zeroize::Zeroizing;
 
-use super::{MachineKey, MachineSigner, StateDirectory};
+use super::{MachineKey, StateDirectory};
+use crate::certificate::{SignatureScheme, Signer};
+use crate::crypto::provider;
 use crate::error::KeyError;
 
 const FILE: &str = "software-key.der";
@@ -17,55 +20,39 @@ const LOOK: Duration = Duration::from_millis(20);
 const LOOKS: u32 = 500;
 
 /// A key in memory.
-struct InMemory {
-    pair: KeyPair,
-    public: Vec<u8>,
-}
+struct InMemory(Arc<dyn SigningKey>);
 
-impl InMemory {
-    fn sign(&self, encoding: &'static dyn RsaEncoding, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let mut signature = vec![0; self.pair.public_modulus_len()];
-        let signed = self.pair.sign(encoding, &SystemRandom::new(), message, &mut signature);
-        signed.map(|()| signature).map_err(|_| KeyError::new("the key did not sign"))
-    }
-}
-
-impl MachineSigner for InMemory {
-    fn public_key(&self) -> Vec<u8> {
-        self.public.clone()
+impl Signer for InMemory {
+    fn schemes(&self) -> &[SignatureScheme] {
+        &[SignatureScheme::RsaPssSha256, SignatureScheme::RsaPkcs1Sha256]
     }
 
-    fn sign_pss_sha256(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.sign(&RSA_PSS_SHA256, message)
-    }
-
-    fn signs_pkcs1(&self) -> bool {
-        true
-    }
-
-    fn sign_pkcs1_sha256(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.sign(&RSA_PKCS1_SHA256, message)
+    fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let signer = self.0.choose_scheme(&[scheme.in_tls()]);
+        let signer = signer.ok_or_else(|| KeyError::new("the key does not support the signature scheme"))?;
+        signer.sign(message).map_err(KeyError::new)
     }
 }
 
 /// Generates a key. The second value is its private key in PKCS#8.
 pub(super) fn generate() -> Result<(MachineKey, Zeroizing<Vec<u8>>), KeyError> {
-    let failed = || KeyError::new("an RSA key could not be made");
-    let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| failed())?;
-    let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| failed())?;
+    let failed = |_| KeyError::new("an RSA key could not be generated");
+    let pair = KeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
+    let der: Pkcs8V1Der<'_> = pair.as_der().map_err(failed)?;
     let der = Zeroizing::new(der.as_ref().to_vec());
-    Ok((load(pair)?, der))
+    Ok((load(&der)?, der))
 }
 
-fn load(pair: KeyPair) -> Result<MachineKey, KeyError> {
-    let public: Result<PublicKeyX509Der<'_>, _> = pair.public_key().as_der();
-    let public = public.map_err(|_| KeyError::new("the key does not tell its public half"))?;
-    let public = public.as_ref().to_vec();
-    MachineKey::new(InMemory { pair, public })
+fn load(der: &[u8]) -> Result<MachineKey, KeyError> {
+    let refused = || KeyError::new("it is not an RSA key in PKCS#8");
+    let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.to_vec()));
+    let key = provider().key_provider.load_private_key(der).map_err(|_| refused())?;
+    let public = key.public_key().ok_or_else(refused)?.to_vec();
+    MachineKey::new(&public, InMemory(key))
 }
 
 /// Returns the key of the folder, and generates it if there is none. It blocks, so do not call it on an async thread.
-pub(super) fn kept(state: &StateDirectory) -> Result<MachineKey, KeyError> {
+pub(super) fn load_or_generate(state: &StateDirectory) -> Result<MachineKey, KeyError> {
     for _ in 0..LOOKS {
         state.check().map_err(KeyError::new)?;
         let Some(lock) = state.try_lock(FILE).map_err(KeyError::new)? else {
@@ -73,8 +60,7 @@ pub(super) fn kept(state: &StateDirectory) -> Result<MachineKey, KeyError> {
             continue;
         };
         if let Some(der) = state.read(FILE) {
-            let pair = KeyPair::from_pkcs8(&der).map_err(|_| KeyError::new("it is no RSA key in PKCS#8"));
-            match pair.and_then(load) {
+            match load(&der) {
                 Ok(key) => return Ok(key),
                 Err(error) => state.ignored(FILE, &error),
             }
@@ -83,6 +69,6 @@ pub(super) fn kept(state: &StateDirectory) -> Result<MachineKey, KeyError> {
         state.write(FILE, &der, &lock);
         return Ok(key);
     }
-    let path = state.path().join(FILE);
-    Err(KeyError::new(format!("another process holds the lock of {} and makes no key", path.display())))
+    let path = state.path().join(FILE).display().to_string();
+    Err(KeyError::new(format!("another process holds the lock of {path} and has generated no key in 10 s")))
 }

@@ -61,7 +61,7 @@ async fn a_replaced_certificate_and_its_key_are_gone_when_its_last_token_is() {
         .build()
         .unwrap();
     let vault = ResourceScope::key_vault(Cloud::Public);
-    let key = Arc::downgrade(watched.current().certificate().certified_key());
+    let key = Arc::downgrade(watched.current().certified_key());
 
     let token = client.bound_token(&vault).await.unwrap();
     transport.client_for(Via::Resource(token.binding())).unwrap();
@@ -84,8 +84,8 @@ async fn connections_keep_no_key() {
     let certificates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/certificates");
     let file = |name: &str| crate::BindingCertificate::from_pem_file(certificates.join(name)).unwrap();
     let (binding, transport) =
-        (Binding::new(file("rsa.bundle.pem")), Network::builder().no_proxy().build().unwrap().transport());
-    let key = Arc::downgrade(binding.certificate().certified_key());
+        (file("rsa.bundle.pem"), Network::builder().no_proxy().build().unwrap().transport());
+    let key = Arc::downgrade(binding.certified_key());
     for via in [Via::Bound(&binding), Via::Resource(&binding)] {
         transport.client_for(via).unwrap();
     }

@@ -61,7 +61,7 @@ struct Hand {
 
 impl InHand {
     pub(super) fn new(seed: u64, certificates: &[ClientIdentity], service: &Service) -> Self {
-        let certificates = certificates.iter().map(|it| Binding::new(certificate_of(it))).collect();
+        let certificates = certificates.iter().map(certificate_of).collect();
         let chance = Chance::new(seed ^ 0x1e61);
         let hand = Hand { chance, certificates, used: vec![0], panics: false, rotated: 0 };
         Self(Arc::new(Mutex::new(hand)), service.clone())
@@ -102,12 +102,12 @@ impl Leg1 for InHand {
     }
 
     /// Replaces the certificate; in most cases the new one differs.
-    async fn replace(&self, blamed: &Binding, _: Blame) -> bool {
+    async fn replace(&self, blamed: &Binding, _: Blame) -> Result<bool, Error> {
         turns(1).await;
         if self.current() == *blamed {
             self.rotate();
         }
-        self.current() != *blamed
+        Ok(self.current() != *blamed)
     }
 
     async fn binding(&self) -> Result<Binding, Error> {
@@ -132,7 +132,7 @@ impl Leg1 for InHand {
             r#"{{"aud":"api://AzureADTokenExchange","exp":{end},"began":{began},"cnf":{{"x5t#S256":"{bound_to}"}}}}"#
         );
         let jwt = format!("{}.{}.c2ln", part(r#"{"alg":"RS256"}"#), part(&claims));
-        Ok(BoundAssertion::from_jwt(Secret::new(jwt), binding.certificate().clone()).unwrap())
+        Ok(BoundAssertion::from_jwt(Secret::new(jwt), binding.clone()).unwrap())
     }
 }
 

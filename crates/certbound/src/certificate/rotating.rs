@@ -1,0 +1,72 @@
+//! A certificate that the application replaces while clients use it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use certbound_core::certificate::Thumbprint;
+
+use super::{BindingCertificate, CertificateSource};
+
+/// The maximum number of earlier certificates whose thumbprints are remembered, for their tokens.
+const REMEMBERED: usize = 8;
+
+/// A certificate that the application replaces, for example when its vault has a new one. Clones share the certificate.
+///
+/// Give a clone to the clients, and call [`RotatingCertificate::rotate`] for each new certificate. It checks nothing:
+/// the certificate that it gets is used from then on. A [`CertificateSource`] that looks for a certificate itself can
+/// contain one.
+#[derive(Clone)]
+pub struct RotatingCertificate {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    current: ArcSwap<BindingCertificate>,
+    /// The thumbprints of the earlier certificates, newest first. Locked only for a short time.
+    earlier: Mutex<VecDeque<Thumbprint>>,
+}
+
+impl RotatingCertificate {
+    /// Wraps the first certificate.
+    pub fn new(first: BindingCertificate) -> Self {
+        Self { inner: Arc::new(Inner { current: ArcSwap::from_pointee(first), earlier: Mutex::default() }) }
+    }
+
+    /// Uses `next` from now on, and returns the previous certificate. A token of the previous certificate stays valid.
+    pub fn rotate(&self, next: BindingCertificate) -> BindingCertificate {
+        let to = next.thumbprint();
+        // The lock is taken before the swap. A thread that sees the new certificate then also sees the previous one in
+        // `earlier`. Every state of the data is usable, even after a panic.
+        let mut earlier = self.inner.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        let previous = BindingCertificate::clone(&self.inner.current.swap(Arc::new(next)));
+        // The same certificate can have different issuers now.
+        if previous.thumbprint() != to {
+            earlier.retain(|thumbprint| *thumbprint != to);
+            earlier.push_front(previous.thumbprint());
+            earlier.truncate(REMEMBERED);
+        }
+        previous
+    }
+}
+
+impl CertificateSource for RotatingCertificate {
+    fn current(&self) -> BindingCertificate {
+        BindingCertificate::clone(&self.inner.current.load())
+    }
+
+    fn current_thumbprint(&self) -> Thumbprint {
+        self.inner.current.load().thumbprint()
+    }
+
+    fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
+        self.inner.earlier.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+}
+
+impl fmt::Debug for RotatingCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RotatingCertificate").field(&self.current()).finish()
+    }
+}
