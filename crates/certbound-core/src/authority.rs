@@ -14,7 +14,7 @@ use url::{Host, Url};
 pub use self::error::AuthorityUrlError;
 pub use self::place::AuthorityKind;
 use self::place::Place;
-use crate::environment::Cloud;
+use crate::environment::{Cloud, known_environment};
 use crate::instance::Environment;
 use crate::region::Region;
 use crate::server_metadata::ServerMetadata;
@@ -145,6 +145,20 @@ impl Authority {
     #[must_use]
     pub fn in_discovered_environment(self, environment: Arc<Environment>) -> Self {
         Self { discovered: Some(environment), ..self }
+    }
+
+    /// Returns the authority that stands for this one in a cache: without a region, and in Entra with the host under
+    /// which the environment's tokens are cached. Two authorities with equal results issue the same tokens.
+    #[must_use]
+    pub fn for_cache(&self) -> Self {
+        let environment = self.environment.as_deref().or(self.discovered.as_deref());
+        let preferred = match environment {
+            Some(environment) => Some(environment.preferred_cache()),
+            None => known_environment(&self.host).map(|known| known.preferred_cache),
+        };
+        let preferred = preferred.filter(|_| self.kind() == AuthorityKind::Entra);
+        Self { host: preferred.map_or_else(|| Arc::clone(&self.host), Arc::from), ..self.clone() }
+            .without_region()
     }
 
     /// Whether an environment was set, from custom metadata or from discovery.

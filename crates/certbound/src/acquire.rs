@@ -158,7 +158,7 @@ impl<I: Issuer> Acquisition<I> {
         };
         let fetched = self.issuer.fetch(certificate, &request).await?;
         let binding = certificate.map(I::binding);
-        let key = self.key(certificate).to_key_of(binding);
+        let key = self.key(certificate).to_key(binding);
         let binding = binding.filter(|_| self.kind == Kind::Bound);
         Ok(fetched.into_loaded(key, (seq, correlation_id), binding, self.context()))
     }
@@ -196,7 +196,7 @@ impl<I: Issuer> Acquisition<I> {
 
     fn load_key(&self, certificate: Option<&I::Certificate>, replaces: Option<TokenHash>) -> LoadKey {
         LoadKey {
-            token: self.key(certificate).to_key(),
+            token: self.key(certificate).to_key(certificate.map(I::binding)),
             claims: self.options.claims.clone(),
             forced: self.options.force_refresh,
             rejected: self.options.rejected,
@@ -207,7 +207,7 @@ impl<I: Issuer> Acquisition<I> {
     fn key<'a>(&'a self, certificate: Option<&I::Certificate>) -> KeyRef<'a> {
         KeyRef {
             head: KeyHead::new(&self.context().cache_key, self.kind, &self.scope),
-            thumbprint: certificate.map(|certificate| I::binding(certificate).thumbprint()),
+            thumbprint: self.issuer.key_thumbprint(self.kind, certificate.map(I::binding)),
             extras: self.options.extras(),
         }
     }

@@ -72,10 +72,15 @@ mod sealed {
 
     /// The interface of a credential for acquisitions. The defaults are those of a credential without a certificate.
     pub trait Proves: Send + Sync {
-        /// Returns the certificate's thumbprint, or `Some(None)` without a certificate. `None` means that the
-        /// certificate is not known without waiting.
+        /// Returns the certificate's thumbprint, or `Some(None)` for a credential without a certificate. `None` means
+        /// that the certificate is not known without waiting.
         fn thumbprint_now(&self) -> Option<Option<Thumbprint>> {
             Some(None)
+        }
+        /// Returns the thumbprint in the cache keys of tokens that remain usable after a rotation, if tokens of this kind
+        /// do. It stays the same as long as the client exists.
+        fn lasting_thumbprint(&self, _kind: Kind) -> Option<Thumbprint> {
+            None
         }
         /// Returns the certificate of this acquisition. It is `None` for a credential without one.
         fn certificate(&self) -> Boxed<'_, Option<Binding>> {

@@ -20,7 +20,7 @@ impl TokenService {
     ) -> Result<Authority, Error> {
         let core = &*self.client;
         let asks = Asks { transport: &*core.context.transport, leg: self.leg(), correlation_id };
-        let authority = match &options.extras.authority {
+        let authority = match &options.authority {
             None => core.authority.clone(),
             Some(other) => {
                 let other = overriding(core, other).map_err(|misuse| self.misuse(misuse))?;
@@ -46,13 +46,11 @@ impl TokenService {
         if configured.host_and_port() == other.host_and_port() {
             return Ok(());
         }
-        let (kind, ours, theirs) = (other.kind(), configured.host_and_port(), other.host_and_port());
-        let mismatch = Misuse::AuthorityHost { kind, configured: ours.clone(), asked: theirs.clone() };
+        let kind = other.kind();
+        let (ours, theirs) = (configured.host_and_port(), other.host_and_port());
+        let mismatch = Misuse::AuthorityHost { kind, configured: ours, asked: theirs };
         match kind {
             AuthorityKind::Ciam | AuthorityKind::Oidc => Ok(()),
-            AuthorityKind::Entra if configured.region().is_some() => {
-                Err(self.misuse(Misuse::AuthorityOverrideRegional { configured: ours, asked: theirs }))
-            }
             AuthorityKind::Entra if configured.port() == other.port() => {
                 if self.are_aliases(configured, other, asks).await? {
                     Ok(())
@@ -91,11 +89,15 @@ impl TokenService {
     }
 }
 
-/// Returns the requested authority with the client's region and the client's own instance metadata.
-fn overriding(core: &ClientCore, other: &Authority) -> Result<Authority, Misuse> {
+/// Returns the requested authority with the client's region and the client's own instance metadata. It sends no request.
+pub(super) fn overriding(core: &ClientCore, other: &Authority) -> Result<Authority, Misuse> {
     let (configured, asked) = (core.authority.kind(), other.kind());
     if configured != asked {
         return Err(Misuse::AuthorityType { configured, asked });
+    }
+    let (ours, theirs) = (core.authority.host_and_port(), other.host_and_port());
+    if asked == AuthorityKind::Entra && core.authority.region().is_some() && ours != theirs {
+        return Err(Misuse::AuthorityOverrideRegional { configured: ours, asked: theirs });
     }
     let other = match (other.region(), core.authority.region()) {
         (None, Some(region)) => other.clone().with_region(region.clone()),

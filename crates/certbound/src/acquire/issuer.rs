@@ -38,6 +38,11 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         id: CorrelationId,
     ) -> impl Future<Output = Result<Option<Self::Certificate>, Error>> + Send;
 
+    /// Returns the thumbprint for the cache key of a token that is requested with this certificate.
+    fn key_thumbprint(&self, _kind: Kind, certificate: Option<&Binding>) -> Option<Thumbprint> {
+        certificate.map(Binding::thumbprint)
+    }
+
     /// Returns the thumbprint for the cache key, or `Some(None)` without a certificate. `None` means that the
     /// certificate is not known without waiting.
     fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>>;

@@ -56,7 +56,11 @@ impl<'a, T> Acquire<'a, T> {
     /// When awaited: `authority_type_mismatch`, `authority_host_mismatch` and `B2C_authority_host_mismatch`. A client
     /// with a region gets `authority_override_regional` if the host differs from its own.
     pub fn authority(mut self, authority: Authority) -> Self {
-        self.option().extras.authority = Some(authority);
+        let own = self.issuer.context().cache_key.authority();
+        let for_cache = authority.for_cache();
+        let extra = Some(for_cache).filter(|it| own != Some(it));
+        let options = self.option();
+        (options.authority, options.extras.authority) = (Some(authority), extra);
         self
     }
 

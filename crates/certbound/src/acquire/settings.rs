@@ -20,6 +20,8 @@ use crate::rejected::TokenHash;
 #[derive(Clone, Default)]
 pub(crate) struct Options {
     pub(crate) extras: Extras,
+    /// The authority of the request. Its form for the cache is one of the extras.
+    pub(crate) authority: Option<Authority>,
     /// The user's token for On-Behalf-Of. Its hash is one of the extras.
     pub(crate) user: Option<Arc<Secret>>,
     pub(crate) claims: Option<String>,
@@ -94,7 +96,8 @@ impl Options {
 
     /// Whether the options allow a cache hit without further checks.
     pub(crate) fn plain(&self) -> bool {
-        let nothing_to_check = self.extras.query.is_empty()
+        let nothing_to_check = self.authority.is_none()
+            && self.extras.query.is_empty()
             && self.extras.body.is_empty()
             && self.extras.assertion_claims.is_none()
             && !self.unfit_attribute_token;

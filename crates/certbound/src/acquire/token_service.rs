@@ -7,10 +7,12 @@ use certbound_core::endpoint::Channel;
 use certbound_core::request::TokenRequest;
 use certbound_core::time::UnixTime;
 
+use super::authority::overriding;
 use super::client_core::ClientCore;
 use super::context::Context;
 use super::headers;
 use super::issuer::{FetchRequest, Fetched, Issuer};
+use super::settings::Options;
 use super::token_request::{Exchange, wire_proof};
 use crate::cache::Kind;
 use crate::certificate::{Binding, Blame};
@@ -44,12 +46,27 @@ impl Issuer for TokenService {
         self.credential.certificate().await
     }
 
-    fn thumbprint_now(&self, _: Kind) -> Option<Option<Thumbprint>> {
-        self.credential.thumbprint_now()
+    fn key_thumbprint(&self, kind: Kind, certificate: Option<&Binding>) -> Option<Thumbprint> {
+        self.credential.lasting_thumbprint(kind).or_else(|| certificate.map(Binding::thumbprint))
     }
 
-    async fn thumbprint(&self, _: Kind) -> Result<Option<Thumbprint>, Error> {
-        Ok(self.credential.certificate().await?.map(|certificate| certificate.thumbprint()))
+    fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>> {
+        match self.credential.lasting_thumbprint(kind) {
+            Some(thumbprint) => Some(Some(thumbprint)),
+            None => self.credential.thumbprint_now(),
+        }
+    }
+
+    async fn thumbprint(&self, kind: Kind) -> Result<Option<Thumbprint>, Error> {
+        match self.thumbprint_now(kind) {
+            Some(thumbprint) => Ok(thumbprint),
+            None => Ok(self.credential.certificate().await?.map(|certificate| certificate.thumbprint())),
+        }
+    }
+
+    /// Refuses an authority that this client can never use. The cache must not return a token for it.
+    fn check(&self, options: &Options) -> Result<(), Misuse> {
+        options.authority.as_ref().map_or(Ok(()), |other| overriding(&self.client, other).map(drop))
     }
 
     fn earlier(&self) -> Vec<Thumbprint> {
@@ -84,7 +101,7 @@ impl Issuer for TokenService {
         let (client, context, options) = (&*self.client, &self.client.context, asked.options);
         let bound = asked.kind == Kind::Bound;
         match certificate {
-            Some(binding) => self.check(binding.valid_at(context.clock.now()))?,
+            Some(binding) => self.checked(binding.valid_at(context.clock.now()))?,
             None if bound => return Err(self.misuse(Misuse::CertificateNotProvided)),
             None => {}
         }
@@ -92,9 +109,9 @@ impl Issuer for TokenService {
         let presents = certificate.filter(|_| self.credential.presents(asked.kind));
         let channel = if presents.is_some() { Channel::MutualTls } else { Channel::Plain };
         let flow = options.flow();
-        let endpoint = self.check(client.endpoints.of(&authority, flow, channel))?;
+        let endpoint = self.checked(client.endpoints.of(&authority, flow, channel))?;
         if bound {
-            self.check(authority.check_binding(self.leg().is_none()))?;
+            self.checked(authority.check_binding(self.leg().is_none()))?;
         }
 
         let before_proof = context.clock.monotonic();
@@ -104,7 +121,7 @@ impl Issuer for TokenService {
         let in_leg1 = context.clock.monotonic().saturating_sub(before_proof);
         self.accept_proof(&proof, certificate, context.clock.now())?;
 
-        let claims = self.check(options.merged_claims(&client.capabilities))?;
+        let claims = self.checked(options.merged_claims(&client.capabilities))?;
         let request = TokenRequest {
             client_id: &client.client_id,
             grant: options.grant(),
@@ -161,10 +178,10 @@ impl TokenService {
             let (expected, found) = (binding.thumbprint(), assertion.binding().thumbprint());
             return Err(self.misuse(Misuse::BindingChanged { expected, found }));
         }
-        self.check(assertion.alive_at(now))
+        self.checked(assertion.alive_at(now))
     }
 
-    fn check<T>(&self, result: Result<T, impl Into<Misuse>>) -> Result<T, Error> {
+    fn checked<T>(&self, result: Result<T, impl Into<Misuse>>) -> Result<T, Error> {
         result.map_err(|misuse| self.misuse(misuse))
     }
 

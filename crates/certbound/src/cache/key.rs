@@ -30,7 +30,8 @@ pub enum Kind {
 #[derive(Debug)]
 pub(crate) struct ClientKey {
     hash: u64,
-    /// `None` for a managed identity, which has no authority.
+    /// In the form of [`Authority::for_cache`]: without a region, and the same for all aliases of a host. `None` for a
+    /// managed identity, which has no authority.
     authority: Option<Authority>,
     client_id: Arc<str>,
     credential: &'static str,
@@ -90,7 +91,7 @@ impl ClientKey {
     ) -> Arc<Self> {
         let mut key = Self {
             hash: 0,
-            authority: authority.cloned(),
+            authority: authority.map(Authority::for_cache),
             client_id: Arc::clone(client_id),
             credential,
             prover,
@@ -99,6 +100,11 @@ impl ClientKey {
         };
         key.hash = hasher().hash_one((key.parts(), demands_observed));
         Arc::new(key)
+    }
+
+    /// Returns the authority in the form of [`Authority::for_cache`].
+    pub(crate) fn authority(&self) -> Option<&Authority> {
+        self.authority.as_ref()
     }
 
     /// Returns whether a bound token must be readable and name its certificate.
@@ -155,6 +161,7 @@ impl Eq for ClientKey {}
 /// The options of an acquisition that are part of the cache key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Extras {
+    /// An authority that is not the client's, in the form of [`Authority::for_cache`].
     pub(crate) authority: Option<Authority>,
     pub(crate) tenant: Option<TenantId>,
     pub(crate) fmi_path: Option<String>,
@@ -214,7 +221,8 @@ impl<'a> KeyHead<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyRef<'a> {
     pub(crate) head: KeyHead<'a>,
-    /// The certificate, even for a Bearer token: two certificates never share an entry.
+    /// The certificate. For a Bearer token that is not requested over mutual TLS it is the first certificate of the
+    /// client, so that the token remains usable after a rotation. Clients with different certificates share no entry.
     pub(crate) thumbprint: Option<Thumbprint>,
     pub(crate) extras: Option<&'a Extras>,
 }
@@ -231,18 +239,11 @@ pub(crate) struct CacheKey {
 }
 
 impl KeyRef<'_> {
-    pub(crate) fn to_key(self) -> CacheKey {
-        let thumbprint = self.thumbprint.map(Arc::new);
-        self.with(thumbprint)
-    }
-
-    /// Returns an owned key that shares the thumbprint with `certificate`, because many tokens have the same
-    /// certificate.
-    pub(crate) fn to_key_of(self, certificate: Option<&Binding>) -> CacheKey {
-        self.with(certificate.map(Binding::shared_thumbprint))
-    }
-
-    fn with(self, thumbprint: Option<Arc<Thumbprint>>) -> CacheKey {
+    /// Returns an owned key. It shares the thumbprint with `certificate` if that is the key's, because many tokens have
+    /// the same certificate.
+    pub(crate) fn to_key(self, certificate: Option<&Binding>) -> CacheKey {
+        let shared = certificate.map(Binding::shared_thumbprint).filter(|it| self.thumbprint == Some(**it));
+        let thumbprint = shared.or_else(|| self.thumbprint.map(Arc::new));
         CacheKey {
             client: Arc::clone(self.head.client),
             kind: self.head.kind,

@@ -15,19 +15,26 @@ use crate::error::{Error, Misuse};
 #[derive(Clone, Debug)]
 pub struct ByCertificate {
     pub(crate) certificate: ClientCertificate,
+    /// The certificate in use when the client was built.
+    first: Thumbprint,
     pub(crate) bearer_over_mtls: bool,
     pub(crate) omits_x5c: bool,
 }
 
 impl ByCertificate {
     pub(crate) fn new(certificate: ClientCertificate) -> Self {
-        Self { certificate, bearer_over_mtls: false, omits_x5c: false }
+        Self { first: certificate.thumbprint(), certificate, bearer_over_mtls: false, omits_x5c: false }
     }
 }
 
 impl Proves for ByCertificate {
     fn thumbprint_now(&self) -> Option<Option<Thumbprint>> {
         Some(Some(self.certificate.thumbprint()))
+    }
+
+    /// A Bearer token does not depend on the certificate that signed the assertion, unless TLS presented it too.
+    fn lasting_thumbprint(&self, kind: Kind) -> Option<Thumbprint> {
+        (!self.presents(kind)).then_some(self.first)
     }
 
     fn certificate(&self) -> Boxed<'_, Option<Binding>> {

@@ -12,7 +12,8 @@ use certbound::error::TransportError;
 use certbound::token::TokenHash;
 use certbound::transport::{Answer, Via};
 use certbound::{
-    BoundToken, Client, ClientBuilder, Cloud, Error, ResourceScope, Secret, TokenCache, Transport,
+    Authority, BoundToken, Client, ClientBuilder, Cloud, Error, Region, ResourceScope, Secret, TokenCache,
+    Transport,
 };
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Condition, Fault, FaultResult, LegKind};
@@ -53,6 +54,48 @@ async fn clients_of_one_id_share_no_token_where_their_secrets_differ() {
         client.bearer_token(&vault()).await.unwrap();
         assert_eq!(transport.seen().len(), asked, "{secret}");
     }
+}
+
+/// All hosts of one cloud issue the same tokens, and a region only chooses the host of the request.
+#[tokio::test]
+async fn aliases_and_regions_of_one_cloud_share_a_token() {
+    let (cache, transport) = (TokenCache::new(), AnsweringTransport::with_tokens());
+    let at = |url: &str| Authority::parse(url).unwrap();
+    let regional = |url: &str, region: &str| at(url).with_region(Region::parse(region).unwrap());
+    let public = "https://login.microsoftonline.com/a.example";
+    let client = |authority: Authority| {
+        let builder = Client::builder(authority, builtin::APP).with_transport(transport.clone());
+        let builder = builder.with_cache(cache.clone()).without_authority_validation();
+        builder.with_secret(Secret::new("s")).build().unwrap()
+    };
+    for (authority, asked) in [
+        (at(public), 1),
+        (at("https://login.windows.net/a.example"), 1),
+        (at("https://login.microsoft.com/a.example"), 1),
+        (at("https://sts.windows.net/a.example"), 1),
+        (regional(public, "westus3"), 1),
+        (regional("https://login.windows.net/a.example", "eastus"), 1),
+        // Another tenant, port or cloud, and a host that no known cloud has.
+        (at("https://login.windows.net/b.example"), 2),
+        (at("https://login.microsoftonline.com:8443/a.example"), 3),
+        (at("https://login.microsoftonline.us/a.example"), 4),
+        (regional("https://login.usgovcloudapi.net/a.example", "usgovvirginia"), 4),
+        (at("https://login.a.example/a.example"), 5),
+        (at("https://login.b.example/a.example"), 6),
+    ] {
+        let url = authority.url();
+        client(authority).bearer_token(&vault()).await.unwrap();
+        assert_eq!(transport.seen().len(), asked, "{url}");
+    }
+
+    // A request for an alias of the client's authority is a request for the same token.
+    let (global, west) = (client(at(public)), client(regional(public, "westus3")));
+    let alias = || at("https://login.windows.net/a.example");
+    let token = global.bearer_token(&vault()).authority(alias()).await.unwrap();
+    assert_eq!((token.details().source, transport.seen().len()), (Source::Cache, 6));
+    // A cached token changes nothing about what is refused.
+    let refused = west.bearer_token(&vault()).authority(alias()).await.unwrap_err();
+    assert_eq!(refused.code(), "authority_override_regional");
 }
 
 /// For an application with many identities, only the assertion names the identity.

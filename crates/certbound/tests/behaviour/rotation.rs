@@ -23,7 +23,7 @@ use certbound_testkit::emulator::serve::Server;
 pub(crate) use certbound_testkit::emulator::world::builtin::APP;
 use certbound_testkit::emulator::world::builtin::CLIENT_COMMON_NAME;
 use certbound_testkit::emulator::{
-    ClientIdentity, Condition, Emulator, Fault, FaultResult, IssueOptions, LegKind, World,
+    ClientIdentity, Condition, Emulator, Fault, FaultResult, IssueOptions, KeyKind, LegKind, World,
 };
 
 use crate::two_leg::vault;
@@ -184,6 +184,39 @@ async fn a_new_certificate_is_used_from_then_on_and_each_token_keeps_its_own() {
         let answer = token.resource().call(request.body(Bytes::new()).unwrap()).await.unwrap();
         assert_eq!(answer.status(), 200, "each goes with its own certificate");
     }
+}
+
+/// A Bearer token does not depend on the certificate that signed the assertion, unless TLS presented it too.
+#[tokio::test]
+async fn a_bearer_token_outlasts_a_rotation_and_belongs_to_the_client_all_the_same() {
+    let pair = Pair::new();
+    // Only RSA keys sign assertions.
+    let options = || IssueOptions::new(CLIENT_COMMON_NAME).with_key(KeyKind::Rsa2048);
+    let [first, second] = [issued(&pair, &options()), issued(&pair, &options())];
+    let files = Unseen::new(&first);
+    let (watched, _) = watched(WatchedCertificate::file(files.link()), &pair);
+    let cache = TokenCache::new();
+    let builder = || pair.builder(APP).with_cache(cache.clone());
+    let client = builder().with_certificate(watched.clone()).build().unwrap();
+    let over_mtls = builder().with_certificate(watched.clone()).bearer_over_mtls().build().unwrap();
+    let token = client.bearer_token(&vault()).await.unwrap();
+    assert_eq!(over_mtls.bearer_token(&vault()).await.unwrap().details().source, Source::Cache);
+    client.bound_token(&vault()).await.unwrap();
+
+    files.write(second.bundle_pem());
+    assert!(watched.reload().unwrap());
+    let again = client.bearer_token(&vault()).await.unwrap();
+    assert_eq!((&again, again.details().source), (&token, Source::Cache));
+    // These two depend on the certificate that TLS presents.
+    assert_eq!(client.bound_token(&vault()).await.unwrap().details().source, Source::Service);
+    assert_eq!(over_mtls.bearer_token(&vault()).await.unwrap().details().source, Source::Service);
+
+    // A client with another certificate could not have got the token, for all that the cache knows.
+    let other = builder().with_certificate(certbound_testkit::certificate_of(&second)).build().unwrap();
+    let of_other = other.bearer_token(&vault()).await.unwrap();
+    assert_ne!(of_other.secret().expose(), token.secret().expose());
+    assert!(client.bearer_token(&vault()).forget().await.unwrap());
+    assert_eq!(client.bearer_token(&vault()).await.unwrap().details().source, Source::Service);
 }
 
 /// The content that replaces the current certificate.

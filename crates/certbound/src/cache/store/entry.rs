@@ -146,7 +146,7 @@ pub(super) fn read(
         .then(|| Box::new(Rare { granted: read.granted, additional }));
     let body =
         TokenBody { secret: read.token.0, origin: payload.origins.shared(origin), correlation_id, rare };
-    let key = key.to_key_of(payload.certificate.as_ref());
+    let key = key.to_key(payload.certificate.as_ref());
     Ok(Some(Entry::new(key, expiry, body, binding)))
 }
 
