@@ -37,6 +37,12 @@ pub(crate) struct Failure {
     pub(crate) leg: Option<u8>,
     pub(crate) aadsts: Option<u32>,
     pub(crate) correlation_id: Option<String>,
+    /// The host of the request.
+    pub(crate) host: Option<String>,
+    /// Whether the same command may succeed later.
+    pub(crate) transient: bool,
+    /// The seconds that the service asks to wait.
+    pub(crate) retry_after: Option<u64>,
     pub(crate) exit: u8,
 }
 
@@ -51,6 +57,9 @@ impl Failure {
             leg: None,
             aadsts: None,
             correlation_id: None,
+            host: None,
+            transient: false,
+            retry_after: None,
             exit,
         }
     }
@@ -84,7 +93,11 @@ impl Failure {
         };
         let exit = match error {
             Error::Misuse { .. } | Error::Provider { .. } => USAGE,
-            Error::Transport { cause: TransportError::CertificateNotRequested { .. }, .. } => REFUSED,
+            Error::Transport {
+                cause:
+                    TransportError::CertificateNotRequested { .. } | TransportError::CertificateRefused { .. },
+                ..
+            } => REFUSED,
             Error::Platform {
                 what: PlatformError::Unreachable { cause: TransportError::ServerNotPinned { .. }, .. },
                 ..
@@ -111,6 +124,9 @@ impl Failure {
             leg: error.leg().map(number),
             aadsts: error.aadsts(),
             correlation_id: error.correlation_id().map(str::to_owned),
+            host: error.host().map(str::to_owned),
+            transient: error.is_transient(),
+            retry_after: error.retry_after().map(|wait| wait.as_secs()),
             ..Self::new(exit, error.code(), what, why, error.fix())
         }
     }
@@ -124,6 +140,7 @@ impl Failure {
             why: one(&self.why),
             fix: one(&self.fix),
             correlation_id: self.correlation_id.as_deref().map(one),
+            host: self.host.as_deref().map(one),
             ..*self
         }
     }
@@ -138,7 +155,8 @@ impl Failure {
     }
 
     fn json(&self) -> String {
-        let Self { code, what, why, fix, leg, aadsts, correlation_id, .. } = self.shown();
+        let Self { code, what, why, fix, leg, aadsts, correlation_id, host, transient, retry_after, .. } =
+            self.shown();
         let error = json!({
             "code": code,
             "message": format!("{what}: {why}"),
@@ -146,6 +164,9 @@ impl Failure {
             "leg": leg,
             "aadsts": aadsts,
             "correlation_id": correlation_id,
+            "host": host,
+            "transient": transient,
+            "retry_after": retry_after,
         });
         format!("{}\n", json!({ "error": error }))
     }
@@ -249,6 +270,12 @@ mod tests {
             |cause| Failure::of_client(&Error::Transport { leg: Some(Leg::Two), cause, target: None }).exit;
         let host = || "h".to_owned();
         assert_eq!(transport(TransportError::CertificateNotRequested { host: host() }), REFUSED);
+        let refused = TransportError::CertificateRefused {
+            host: host(),
+            alert: certbound::error::TlsAlert(44),
+            reason: "revoked".into(),
+        };
+        assert_eq!(transport(refused), REFUSED);
         assert_eq!(transport(TransportError::NotHttps), USAGE);
         assert_eq!(transport(TransportError::Connect { host: host(), reason: "no route".into() }), NETWORK);
         let misuse = Error::Misuse { leg: None, what: certbound::error::Misuse::AssertionSpent };

@@ -108,12 +108,20 @@ impl Settings {
                     tunnel = tunnel.with_auth(auth.clone());
                 }
                 let opened = tunnel.call(target.clone()).await;
-                opened.map_err(|error| Error::Proxy { reason: Cause::new(error) })?
+                opened.map_err(|error| Error::Proxy {
+                    proxy: address(proxy.uri()),
+                    reason: Cause::new(error),
+                })?
             }
             Some(_) => return Err(Error::ProxyKind),
         };
         Ok(stream.into_inner())
     }
+}
+
+/// Returns the host and port of a proxy. Its URL can also have a password.
+fn address(proxy: &Uri) -> String {
+    format!("{}:{}", proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(80))
 }
 
 fn connect(error: impl std::error::Error + Send + Sync + 'static) -> Error {

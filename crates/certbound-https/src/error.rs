@@ -51,8 +51,10 @@ pub enum Error {
     #[error("the proxy is not an http:// one")]
     ProxyKind,
     /// The proxy did not open the tunnel.
-    #[error("the proxy did not connect: {reason}")]
+    #[error("the proxy {proxy} opened no connection: {reason}")]
     Proxy {
+        /// The host and port of the proxy.
+        proxy: String,
         /// The error message of the tunnel.
         #[source]
         reason: Cause,

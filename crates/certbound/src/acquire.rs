@@ -67,7 +67,7 @@ impl<I: Issuer> Acquisition<I> {
     /// Returns a valid token from the cache, from the request of another caller, or from the issuer.
     pub(crate) async fn run(mut self) -> Result<(Entry, Obtained), Error> {
         let options = &self.options;
-        let checked = options.check().and_then(|()| self.issuer.check(options));
+        let checked = self.issuer.check(options).and_then(|()| options.check(self.kind));
         checked.map_err(|misuse| Error::misuse(self.issuer.leg(), misuse))?;
         let id = self.correlation_id();
         // The certificate is chosen once. The cache key, TLS and the token use the same one.

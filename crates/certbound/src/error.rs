@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use certbound_core::cause::Cause;
-use certbound_core::endpoint::TokenEndpoint;
+use certbound_core::certificate::Thumbprint;
 pub use certbound_core::managed_identity::MachineError;
 use certbound_core::own_secrets::OwnSecrets;
 pub use certbound_core::refusal::AuthorityError;
@@ -40,6 +40,7 @@ pub use self::platform::PlatformError;
 pub use self::probe::{NoImds, ProbeFailure};
 pub use self::provider::ProviderError;
 pub use self::state::StateError;
+use self::target::ClockError;
 pub use self::target::RequestTarget;
 pub use self::transport::{Phase, TlsAlert, TransportError};
 
@@ -63,7 +64,7 @@ impl fmt::Display for Leg {
 
 /// The reason why a call returned no token, or no answer of a resource. Nothing was cached.
 ///
-/// `code()` is MSAL's string where MSAL has one, `fix()` says what to do, and `is_transient()` whether the same call
+/// `Display` writes the cause, then the host, region and correlation id of the request. `code()` is MSAL's string where MSAL has one, `fix()` says what to do, and `is_transient()` whether the same call
 /// may succeed later. No variant holds a secret.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -134,14 +135,20 @@ impl Error {
 
     /// The advice for this error.
     pub fn fix(&self) -> &'static str {
+        if self.clock_error().is_some() {
+            return "correct this machine's clock, then send the request again";
+        }
         match self {
             Self::Misuse { what, .. } => what.fix(),
             Self::Provider { what, .. } => what.fix(),
             Self::PeerMisbehaved { what, .. } => what.fix(),
             Self::Platform { what, .. } => what.fix(),
-            Self::Refused { answer, .. } => answer.fix().unwrap_or(
-                "look the code up in the service's documentation; give its support the correlation id",
-            ),
+            Self::Refused { answer, .. } => answer.fix().unwrap_or(match answer.is_transient() {
+                true => {
+                    "send the request again, not before the time that the service asks for; if it goes on refusing, give its support the correlation id"
+                }
+                false => "look up the code in the service's documentation; give its support the correlation id",
+            }),
             Self::Transport { cause, .. } => cause.fix(),
         }
     }
@@ -168,6 +175,15 @@ impl Error {
         }
     }
 
+    /// The host of the request, if one was sent or should have been sent.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Transport { cause, .. }
+            | Self::Platform { what: PlatformError::Unreachable { cause, .. }, .. } => cause.host(),
+            _ => self.target().map(RequestTarget::host),
+        }
+    }
+
     /// The URL of the token endpoint.
     pub fn endpoint(&self) -> Option<&str> {
         self.target().map(|target| target.endpoint.as_str())
@@ -183,13 +199,13 @@ impl Error {
         self.target()?.region.as_ref()
     }
 
-    /// The same error with the endpoint of its request.
-    pub(crate) fn at(mut self, endpoint: &TokenEndpoint) -> Self {
+    /// The same error with the target of its request.
+    pub(crate) fn at(mut self, of_request: RequestTarget) -> Self {
         if let Self::PeerMisbehaved { target, .. }
         | Self::Refused { target, .. }
         | Self::Transport { target, .. } = &mut self
         {
-            *target = Some(Arc::new(endpoint.into()));
+            *target = Some(Arc::new(of_request));
         }
         self
     }
@@ -215,12 +231,38 @@ impl Error {
         matches!(self, Self::Refused { answer, .. } if answer.needs_user())
     }
 
-    /// The service's correlation id, where it gave one.
+    /// The correlation id that the service or the platform answered, or else the one that the request sent.
     pub fn correlation_id(&self) -> Option<&str> {
-        match self {
+        let answered = match self {
             Self::Refused { answer, .. } => answer.correlation_id.as_deref(),
+            Self::Platform { what, .. } => what.correlation_id(),
+            _ => None,
+        };
+        answered.or_else(|| self.target().map(|target| target.correlation_id.as_str()))
+    }
+
+    /// The time that the service asks to wait before the next request.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { answer, .. } => answer.retry_after,
             _ => None,
         }
+    }
+
+    /// The wrong clock of this machine, if the error is about times.
+    fn clock_error(&self) -> Option<ClockError> {
+        let is_about_times = match self {
+            Self::Refused { .. } => self.aadsts().is_some_and(|number| ABOUT_TIMES.contains(&number)),
+            Self::PeerMisbehaved { what, .. } => matches!(what, PeerMisbehaved::TokenOver { .. }),
+            _ => false,
+        };
+        self.target().filter(|_| is_about_times)?.clock_error()
+    }
+
+    /// The certificate by which the client authenticated, if the service refused it.
+    fn refused_certificate(&self) -> Option<Thumbprint> {
+        let number = self.aadsts()?;
+        self.target().filter(|_| ABOUT_CERTIFICATES.contains(&number))?.certificate
     }
 
     /// Whether the same call may succeed later without a change.
@@ -284,6 +326,24 @@ impl fmt::Display for Error {
             Self::Platform { what, .. } => write!(line, "{what}"),
             Self::Refused { answer, .. } => write!(line, "the token service refused: {answer}"),
             Self::Transport { cause, .. } => write!(line, "{cause}"),
+        }?;
+        if let Some(thumbprint) = self.refused_certificate() {
+            write!(line, "; the request was signed by the key of the certificate {thumbprint}")?;
+        }
+        if let Some(clock_error) = self.clock_error() {
+            write!(line, "; {clock_error}")?;
+        }
+        match (self, self.retry_after()) {
+            (_, Some(wait)) => write!(line, "; the service asks to wait {} s", wait.as_secs())?,
+            (Self::Refused { answer, .. }, None) if answer.is_transient() => {
+                line.write_str("; a later request may succeed")?;
+            }
+            _ => {}
+        }
+        match (self.target(), self.correlation_id()) {
+            (Some(target), _) => write!(line, " ({target})"),
+            (None, Some(id)) => write!(line, " (correlation id {id})"),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -302,6 +362,12 @@ impl std::error::Error for Error {
         }
     }
 }
+
+/// The AADSTS numbers of refusals because of times: of an assertion, of a certificate (two numbers), and of an attestation.
+const ABOUT_TIMES: [u32; 4] = [700_024, 392_204, 1_000_502, 1_000_610];
+
+/// The AADSTS numbers of refusals of a certificate or its signature.
+const ABOUT_CERTIFICATES: [u32; 5] = [700_027, 700_030, 392_189, 392_204, 1_000_502];
 
 /// Margin before an expiry within which an assertion is no longer sent.
 pub(crate) const ASSERTION_MARGIN: Duration = Duration::from_secs(30);
@@ -322,7 +388,10 @@ mod tests {
             peer(PeerMisbehaved::TokenTypeDowngraded { asked: "mtls_pop", found: hostile() }),
             peer(PeerMisbehaved::ScopeMismatch { asked: "a".to_owned(), found: hostile() }),
             Error::refused(None, answer),
-            Error::transport(None, TransportError::Proxy { host: "h".to_owned(), reason: hostile().into() }),
+            Error::transport(
+                None,
+                TransportError::Proxy { host: "h".to_owned(), proxy: hostile(), reason: hostile().into() },
+            ),
         ] {
             let shown = format!("{error}{}", error.code());
             assert!(shown.contains('z') && !shown.contains(certbound_core::shown::is_active), "{shown:?}");

@@ -5,6 +5,7 @@ mod hyper;
 mod network;
 mod pinned;
 mod trust;
+mod untrusted;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -87,7 +88,8 @@ pub struct TlsFacts {
     pub resumed: bool,
 }
 
-/// The object-safe form of [`Transport`], so that a client can store any transport.
+/// The object-safe form of [`Transport`], so that a client can store any transport. It reports a refused certificate in
+/// the same way for every transport.
 pub(crate) trait AnyTransport: Send + Sync {
     fn send<'a>(
         &'a self,
@@ -102,7 +104,9 @@ impl<T: Transport> AnyTransport for T {
         request: http::Request<Bytes>,
         via: Via<'a>,
     ) -> Pin<Box<dyn Future<Output = Result<Answer, TransportError>> + Send + 'a>> {
-        Box::pin(Transport::send(self, request, via))
+        Box::pin(async move {
+            Transport::send(self, request, via).await.map_err(TransportError::or_certificate_refused)
+        })
     }
 }
 

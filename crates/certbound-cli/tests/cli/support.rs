@@ -56,9 +56,10 @@ pub(crate) fn refusal(output: &Output) -> (i32, String) {
     for member in ["message", "fix"] {
         assert!(error[member].as_str().is_some_and(|text| text.len() > 5), "{member}: {text}");
     }
-    for member in ["leg", "aadsts", "correlation_id"] {
+    for member in ["leg", "aadsts", "correlation_id", "host", "retry_after"] {
         assert!(error.get(member).is_some(), "{member}: {text}");
     }
+    assert!(error["transient"].is_boolean(), "{text}");
     (output.status.code().unwrap(), error["code"].as_str().unwrap().to_owned())
 }
 

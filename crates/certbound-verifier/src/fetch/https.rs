@@ -71,7 +71,9 @@ fn explain(error: Error) -> FetchError {
         Error::NotHttps => FetchError::NotHttps,
         Error::TimedOut { limit, .. } => FetchError::Timeout { seconds: limit.as_secs() },
         Error::Connect { reason } => FetchError::Connect { reason: reason.to_string() },
-        Error::Proxy { reason } => FetchError::Connect { reason: format!("through the proxy: {reason}") },
+        Error::Proxy { proxy, reason } => {
+            FetchError::Connect { reason: format!("through the proxy {proxy}: {reason}") }
+        }
         Error::ProxyKind => {
             FetchError::Connect { reason: "the proxy of the environment is not an http:// one".to_owned() }
         }

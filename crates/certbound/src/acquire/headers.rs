@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use certbound_core::endpoint::{Flow, TokenEndpoint};
 use certbound_core::response::HeaderFacts;
+use certbound_core::time::UnixTime;
 use http::{HeaderName, HeaderValue};
 
 use crate::cache::Kind;
@@ -122,6 +123,13 @@ pub(crate) fn facts(headers: &http::HeaderMap) -> HeaderFacts {
         location: text(http::header::LOCATION),
         request_id: text(name::REQUEST_ID),
     }
+}
+
+/// Reads the time of the server, in the form that servers must use (RFC 9110, section 5.6.7).
+pub(crate) fn date(headers: &http::HeaderMap) -> Option<UnixTime> {
+    let date = httpdate::parse_http_date(headers.get(http::header::DATE)?.to_str().ok()?).ok()?;
+    let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(UnixTime::from_secs(since_epoch.as_secs()))
 }
 
 /// Turns a text into a header value. The text is a GUID, or consists of digits, commas, bars and letters of a region,

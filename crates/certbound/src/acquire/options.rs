@@ -91,12 +91,11 @@ impl<'a, T> Acquire<'a, T> {
     }
 
     /// Adds claims (a JSON object) to the assertion that a certificate client signs for a Bearer token. Tokens are
-    /// cached separately for each text. Bound tokens and other credentials need no signed assertion and ignore the
-    /// claims.
+    /// cached separately for each text. Other credentials sign no assertion and ignore the claims.
     ///
     /// # Errors
-    /// When awaited: `invalid_assertion_claims`, if the text is not a JSON object or has a claim that the library
-    /// writes.
+    /// When awaited: `assertion_claims_not_supported` for a bound token, which is requested without a signed assertion;
+    /// `invalid_assertion_claims`, if the text is not a JSON object or has a claim that the library writes.
     pub fn assertion_claims(mut self, claims: impl Into<String>) -> Self {
         self.option().extras.assertion_claims = Some(claims.into());
         self

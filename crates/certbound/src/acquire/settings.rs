@@ -9,6 +9,7 @@ use certbound_core::secret::Secret;
 
 use super::claims;
 use crate::acquire::client_core::ClientCore;
+use crate::cache::Kind;
 use crate::cache::key::Extras;
 use crate::correlation::CorrelationId;
 use crate::credential::{AssertionRequest, signed_assertion};
@@ -52,8 +53,8 @@ impl Options {
         }
     }
 
-    /// Refuses options that contradict each other or that cannot be sent.
-    pub(crate) fn check(&self) -> Result<(), Misuse> {
+    /// Refuses options that contradict each other, that cannot be sent, or that a token of this kind cannot have.
+    pub(crate) fn check(&self, kind: Kind) -> Result<(), Misuse> {
         if self.force_refresh && self.rejected.is_some() {
             return Err(Misuse::ForceAndRejected);
         }
@@ -69,6 +70,7 @@ impl Options {
         }
         self.check_body()?;
         match &self.extras.assertion_claims {
+            Some(_) if kind == Kind::Bound => Err(Misuse::AssertionClaimsOfBound),
             Some(claims) => signed_assertion::extra_claims(claims).map(drop),
             None => Ok(()),
         }
@@ -141,6 +143,7 @@ impl Options {
     ) -> AssertionRequest {
         AssertionRequest {
             client_id: Arc::clone(&client.client_id),
+            authority: authority.clone(),
             tenant: authority.tenant().cloned(),
             token_endpoint: endpoint.url().to_owned(),
             claims: self.claims.clone(),
@@ -148,7 +151,6 @@ impl Options {
             fmi_path: self.extras.assertion_fmi_path.clone(),
             correlation_id,
             observer: self.observer.clone(),
-            authority_kind: authority.kind(),
             assertion_claims: self.extras.assertion_claims.clone(),
         }
     }

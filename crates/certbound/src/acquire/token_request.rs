@@ -1,10 +1,14 @@
 //! One request to the token service, with the checks of its answer.
+//!
+//! Every leg of every source of tokens sends its request by [`Exchange::run`]. Repetition of a request, a span around it
+//! and the log of it belong there.
 
 use bytes::Bytes;
 use certbound_core::credential::{ClientProof, JWT_BEARER, JWT_POP};
 use certbound_core::endpoint::TokenEndpoint;
 use certbound_core::request::TokenRequest;
 use certbound_core::response::{AnswerError, HeaderFacts, TokenResponse};
+use certbound_core::time::UnixTime;
 
 use super::accept::{Accepted, Expected, accept};
 use super::headers::{self, RefreshReason, Telemetry};
@@ -14,7 +18,7 @@ use crate::certificate::Binding;
 use crate::clock::Clock;
 use crate::correlation::CorrelationId;
 use crate::credential::Proof;
-use crate::error::{Error, Leg, Misuse};
+use crate::error::{Error, Leg, Misuse, RequestTarget};
 use crate::observe::{LegReport, ObservedRequest, ObservedValue};
 use crate::transport::{AnyTransport, Via};
 
@@ -37,10 +41,10 @@ pub(crate) struct Exchange<'a> {
     pub(crate) kind: Kind,
     /// The number of the flow in the telemetry header.
     pub(crate) api: &'static str,
-    /// The certificate that TLS presents.
-    pub(crate) presents: Option<&'a Binding>,
-    /// The certificate that the token must name. It is `None` for a Bearer token.
-    pub(crate) binds_to: Option<&'a Binding>,
+    /// The certificate by which the client authenticates. A bound token must name it.
+    pub(crate) certificate: Option<&'a Binding>,
+    /// Whether TLS presents the certificate. Otherwise its key signed the assertion.
+    pub(crate) over_mtls: bool,
     /// Whether an unreadable bound token is refused.
     pub(crate) demands_observed: bool,
     /// Whether scopes that differ only in case are equal.
@@ -51,19 +55,26 @@ pub(crate) struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    /// Sends the request and checks the answer. An error names the endpoint.
+    /// Sends the request and checks the answer. An error has the facts of the request.
     pub(crate) async fn run(&self, request: &TokenRequest<'_>) -> Result<(Accepted, LegReport), Error> {
-        self.exchange(request).await.map_err(|error| error.at(self.endpoint))
+        let mut clock_ahead = None;
+        let result = self.exchange(request, &mut clock_ahead).await;
+        result.map_err(|error| error.at(self.target(clock_ahead)))
     }
 
-    async fn exchange(&self, request: &TokenRequest<'_>) -> Result<(Accepted, LegReport), Error> {
+    async fn exchange(
+        &self,
+        request: &TokenRequest<'_>,
+        clock_ahead: &mut Option<i64>,
+    ) -> Result<(Accepted, LegReport), Error> {
         // The lifetime of the token can begin at the time of the request.
         let (sent_at, before) = (self.clock.now(), self.clock.monotonic());
         let answer = self.send(request).await?;
         let took = self.clock.monotonic().saturating_sub(before);
+        *clock_ahead = headers::date(answer.headers()).map(|date| seconds(self.clock.now()) - seconds(date));
         let response = self.parse(&answer).map_err(|error| error.without(&request.secrets()))?;
         let expected = Expected {
-            binding: self.binds_to,
+            binding: self.certificate.filter(|_| self.kind == Kind::Bound),
             leg: self.leg,
             demands_observed: self.demands_observed,
             ignores_case: self.ignores_case,
@@ -79,9 +90,24 @@ impl Exchange<'_> {
         Ok((token, report))
     }
 
+    fn presents(&self) -> Option<&Binding> {
+        self.certificate.filter(|_| self.over_mtls)
+    }
+
+    fn target(&self, clock_ahead: Option<i64>) -> RequestTarget {
+        RequestTarget {
+            endpoint: self.endpoint.url().to_owned(),
+            tenant: self.endpoint.tenant().cloned(),
+            region: self.endpoint.region().cloned(),
+            correlation_id: self.correlation_id.to_string(),
+            certificate: self.certificate.map(Binding::thumbprint),
+            clock_ahead,
+        }
+    }
+
     async fn send(&self, request: &TokenRequest<'_>) -> Result<http::Response<Bytes>, Error> {
         let (http, observed) = self.http(request)?;
-        let via = self.presents.map_or(Via::Tls, Via::Bound);
+        let via = self.presents().map_or(Via::Tls, Via::Bound);
         if let (Some(observer), Some(observed)) = (&self.options.observer, &observed) {
             observer.before_request(observed);
         }
@@ -151,9 +177,14 @@ impl Exchange<'_> {
                 .into_iter()
                 .map(|(name, text)| (name.to_owned(), value(name, text)))
                 .collect(),
-            presents: self.presents.map(Binding::thumbprint),
+            presents: self.presents().map(Binding::thumbprint),
         }
     }
+}
+
+/// Returns the seconds since the epoch as a signed number. Times after the year 292 billion are cut off.
+fn seconds(time: UnixTime) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn assertion_type(proof: ClientProof<'_>) -> Option<&'static str> {

@@ -106,8 +106,8 @@ impl Issuer for TokenService {
             None => {}
         }
         let authority = self.authority(options, asked.correlation_id).await?;
-        let presents = certificate.filter(|_| self.credential.presents(asked.kind));
-        let channel = if presents.is_some() { Channel::MutualTls } else { Channel::Plain };
+        let over_mtls = certificate.is_some() && self.credential.presents(asked.kind);
+        let channel = if over_mtls { Channel::MutualTls } else { Channel::Plain };
         let flow = options.flow();
         let endpoint = self.checked(client.endpoints.of(&authority, flow, channel))?;
         if bound {
@@ -139,8 +139,8 @@ impl Issuer for TokenService {
             endpoint: &endpoint,
             kind: asked.kind,
             api: headers::api(flow),
-            presents,
-            binds_to: certificate.filter(|_| bound),
+            certificate,
+            over_mtls,
             demands_observed: context.cache_key.demands_observed(),
             ignores_case: authority.kind().ignores_case(),
             correlation_id: asked.correlation_id,

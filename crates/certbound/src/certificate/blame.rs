@@ -28,9 +28,7 @@ impl Blame {
     pub(crate) fn in_tls(error: &Error) -> Option<Self> {
         let Error::Transport { cause, .. } = error else { return None };
         match cause {
-            TransportError::Tls { .. } | TransportError::Interrupted { .. } => {
-                cause.alert()?.rejects_certificate().then_some(Self::Refused)
-            }
+            TransportError::CertificateRefused { .. } => Some(Self::Refused),
             TransportError::EndedAfterCertificate { .. } => Some(Self::Suspected),
             _ => None,
         }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use certbound_core::authority::AuthorityKind;
+use certbound_core::authority::Authority;
 use certbound_core::certificate::Thumbprint;
 use certbound_core::jws;
 use certbound_core::secret::Secret;
@@ -77,6 +77,8 @@ pub trait Leg1: Send + Sync + 'static {
 pub struct AssertionRequest {
     /// The application that will present the assertion.
     pub client_id: Arc<str>,
+    /// The authority of the exchange, with its region.
+    pub authority: Authority,
     /// The tenant of the exchange. Authorities other than Microsoft's have no tenant.
     pub tenant: Option<TenantId>,
     /// The token endpoint that the exchange will use.
@@ -90,7 +92,6 @@ pub struct AssertionRequest {
     /// The correlation id of the whole acquisition.
     pub correlation_id: CorrelationId,
     pub(crate) observer: Option<Arc<dyn Observer>>,
-    pub(crate) authority_kind: AuthorityKind,
     pub(crate) assertion_claims: Option<String>,
 }
 
@@ -98,7 +99,7 @@ impl fmt::Debug for AssertionRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AssertionRequest")
             .field("client_id", &self.client_id)
-            .field("tenant", &self.tenant)
+            .field("authority", &self.authority.url())
             .field("token_endpoint", &self.token_endpoint)
             .field("correlation_id", &self.correlation_id)
             .finish_non_exhaustive()

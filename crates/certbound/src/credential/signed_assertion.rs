@@ -51,7 +51,7 @@ impl Signing {
             ("exp", until.to_string()),
             ("jti", Uuid::new_v4().as_hyphenated().to_string()),
         ]);
-        let by_the_standard = request.authority_kind == AuthorityKind::Oidc;
+        let by_the_standard = request.authority.kind() == AuthorityKind::Oidc;
         if by_the_standard {
             claims.insert("nbf".to_owned(), from.into());
             claims.insert("exp".to_owned(), until.into());
@@ -59,7 +59,7 @@ impl Signing {
         if let Some(extra) = &request.assertion_claims {
             claims.extend(extra_claims(extra)?);
         }
-        let sha2 = request.authority_kind.takes_sha2_assertions();
+        let sha2 = request.authority.kind().takes_sha2_assertions();
         Ok(Self { certificate: certificate.clone(), sha2, by_the_standard, x5c, claims })
     }
 
@@ -128,6 +128,7 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
+    use certbound_core::authority::Authority;
     use certbound_core::jws::{Algorithm, PublicKey, UnverifiedJws};
     use rustls::sign::{Signer, SigningKey};
     use rustls::{SignatureAlgorithm, SignatureScheme};
@@ -159,6 +160,7 @@ mod tests {
     fn request() -> AssertionRequest {
         AssertionRequest {
             client_id: "app".into(),
+            authority: Authority::parse("https://login.example/t.example").unwrap(),
             tenant: None,
             token_endpoint: "https://login.example/t/oauth2/v2.0/token".to_owned(),
             claims: None,
@@ -166,7 +168,6 @@ mod tests {
             fmi_path: None,
             correlation_id: CorrelationId::random(),
             observer: None,
-            authority_kind: AuthorityKind::Entra,
             assertion_claims: None,
         }
     }

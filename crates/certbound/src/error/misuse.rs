@@ -28,7 +28,9 @@ pub enum Misuse {
     /// The assertion has expired, or would before the service could read it.
     #[error("the assertion is too old: it expires at {expired}, and the clock shows {now}")]
     #[strum(props(code = "assertion_expired"))]
-    #[strum(props(fix = "run Leg 1 again; an assertion is made for one exchange"))]
+    #[strum(props(
+        fix = "run Leg 1 again, because an assertion is made for one exchange; or correct this machine's clock"
+    ))]
     AssertionExpired {
         /// The end of the assertion's validity.
         expired: UnixTime,
@@ -96,6 +98,13 @@ pub enum Misuse {
         /// The fault of the claims.
         reason: String,
     },
+    /// `.assertion_claims(..)` for a bound token, which is requested without a signed assertion.
+    #[error(
+        "claims were given for the client's assertion, but a request for a bound token has no such assertion"
+    )]
+    #[strum(props(code = "assertion_claims_not_supported"))]
+    #[strum(props(fix = "leave the claims out, or request a Bearer token"))]
+    AssertionClaimsOfBound,
     /// The client's own assertion became too long.
     #[error("the client's assertion would be {length} characters long before its signature; 65536 are read")]
     #[strum(props(code = "encoded_token_too_long", fix = "add fewer or shorter claims"))]

@@ -147,6 +147,16 @@ impl PlatformError {
         }
     }
 
+    /// The correlation id that the platform answered.
+    pub fn correlation_id(&self) -> Option<&str> {
+        match self {
+            Self::Refused { answer, .. } | Self::AttestationRequired { answer, .. } => {
+                answer.correlation_id.as_deref()
+            }
+            _ => None,
+        }
+    }
+
     /// Removes our own secrets from the quoted parts of an answer.
     pub(crate) fn redact(&mut self, secrets: &OwnSecrets) {
         match self {

@@ -1,11 +1,13 @@
 //! The target of a failed request.
 
-use certbound_core::endpoint::TokenEndpoint;
+use std::fmt;
+
+use certbound_core::certificate::Thumbprint;
 use certbound_core::region::Region;
 use certbound_core::tenant::TenantId;
 
-/// The endpoint that was asked, and the tenant and region of the request. A client with several clouds, tenants or
-/// regions needs them to tell its errors apart.
+/// The facts of a failed token request. A client with several clouds, tenants or regions needs them to tell its errors
+/// apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestTarget {
@@ -15,14 +17,48 @@ pub struct RequestTarget {
     pub tenant: Option<TenantId>,
     /// The region. `None` for a global endpoint.
     pub region: Option<Region>,
+    /// The correlation id that the request sent.
+    pub correlation_id: String,
+    /// The certificate by which the client authenticated: TLS presented it, or its key signed the assertion.
+    pub certificate: Option<Thumbprint>,
+    /// The seconds by which this machine's clock is ahead of the server's. The number is negative if the clock is
+    /// behind. `None` if the answer had no date.
+    pub clock_ahead: Option<i64>,
 }
 
-impl From<&TokenEndpoint> for RequestTarget {
-    fn from(endpoint: &TokenEndpoint) -> Self {
-        Self {
-            endpoint: endpoint.url().to_owned(),
-            tenant: endpoint.tenant().cloned(),
-            region: endpoint.region().cloned(),
+impl RequestTarget {
+    /// The host of the endpoint.
+    pub fn host(&self) -> &str {
+        let rest = self.endpoint.split_once("://").map_or(&*self.endpoint, |(_, rest)| rest);
+        rest.split(['/', ':', '?']).next().unwrap_or_default()
+    }
+
+    /// The difference of the clocks, if it is a minute or more. Less can be the duration of the request.
+    pub(super) fn clock_error(&self) -> Option<ClockError> {
+        self.clock_ahead.filter(|seconds| seconds.unsigned_abs() >= 60).map(ClockError)
+    }
+}
+
+/// Writes the endpoint, the region and the correlation id.
+impl fmt::Display for RequestTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "request to {}", self.endpoint)?;
+        if let Some(region) = &self.region {
+            write!(f, ", region {region}")?;
+        }
+        write!(f, ", correlation id {}", self.correlation_id)
+    }
+}
+
+/// The seconds by which this machine's clock is ahead.
+pub(super) struct ClockError(i64);
+
+impl fmt::Display for ClockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (minutes, side) = (self.0.unsigned_abs() / 60, if self.0 > 0 { "ahead of" } else { "behind" });
+        match minutes {
+            0..120 => write!(f, "this machine's clock is {minutes} min {side} the server's"),
+            _ => write!(f, "this machine's clock is {} h {side} the server's", minutes / 60),
         }
     }
 }

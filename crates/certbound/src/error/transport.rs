@@ -1,5 +1,6 @@
 //! The failures of the network.
 
+use std::fmt;
 use std::time::Duration;
 
 use certbound_core::cause::Cause;
@@ -10,18 +11,41 @@ use strum::EnumProperty as _;
 /// An alert by which the other side ended TLS, by its number (RFC 8446, section 6.2).
 ///
 /// A transport that does not use rustls reports an alert as the cause of its error: `Cause::new(TlsAlert(42))`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("the server ended TLS with alert {0}")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TlsAlert(pub u8);
+
+/// The alerts that reject a certificate.
+const REJECTING: [(u8, &str); 8] = [
+    (42, "bad_certificate"),
+    (43, "unsupported_certificate"),
+    (44, "certificate_revoked"),
+    (45, "certificate_expired"),
+    (46, "certificate_unknown"),
+    (48, "unknown_ca"),
+    (49, "access_denied"),
+    (116, "certificate_required"),
+];
 
 impl TlsAlert {
     /// Whether the alert rejects the certificate of the side that receives it: `bad_certificate`,
     /// `unsupported_certificate`, `certificate_revoked`, `certificate_expired`, `certificate_unknown`, `unknown_ca`,
     /// `access_denied` or `certificate_required`.
     pub fn rejects_certificate(self) -> bool {
-        matches!(self.0, 42..=46 | 48 | 49 | 116)
+        REJECTING.iter().any(|(number, _)| *number == self.0)
     }
 }
+
+/// Writes the name of the alert if it rejects a certificate, otherwise its number.
+impl fmt::Display for TlsAlert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match REJECTING.iter().find(|(number, _)| *number == self.0) {
+            Some((_, name)) => write!(f, "TLS alert {name}"),
+            None => write!(f, "TLS alert {}", self.0),
+        }
+    }
+}
+
+impl std::error::Error for TlsAlert {}
 
 /// The reason why there is no answer. The error names hosts, but never the contents of requests or answers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
@@ -52,12 +76,16 @@ pub enum TransportError {
         reason: Cause,
     },
     /// The proxy did not open the tunnel.
-    #[error("{host}: the proxy did not connect: {reason}")]
+    #[error("{host}: the proxy {proxy} opened no connection: {reason}")]
     #[strum(props(code = "proxy_failed"))]
-    #[strum(props(fix = "check HTTPS_PROXY, its password, and that it allows CONNECT to this host"))]
+    #[strum(props(
+        fix = "check the proxy's address and password (HTTPS_PROXY), and that it allows CONNECT to this host"
+    ))]
     Proxy {
         /// The host that was addressed.
         host: String,
+        /// The host and port of the proxy.
+        proxy: String,
         /// The proxy error.
         #[source]
         reason: Cause,
@@ -82,6 +110,21 @@ pub enum TransportError {
         /// The host that was addressed.
         host: String,
         /// The signer's error.
+        #[source]
+        reason: Cause,
+    },
+    /// The server refused the client's certificate in TLS.
+    #[error("{host}: the server refused the client certificate ({alert})")]
+    #[strum(props(code = "certificate_refused"))]
+    #[strum(props(
+        fix = "use a certificate that the server accepts: it is valid now, not revoked, and the server trusts its issuer"
+    ))]
+    CertificateRefused {
+        /// The host that was addressed.
+        host: String,
+        /// The alert by which the server ended TLS.
+        alert: TlsAlert,
+        /// The TLS library's error.
         #[source]
         reason: Cause,
     },
@@ -170,6 +213,7 @@ impl TransportError {
     /// The alert by which the server ended TLS.
     pub fn alert(&self) -> Option<TlsAlert> {
         let (Self::Tls { reason, .. }
+        | Self::CertificateRefused { reason, .. }
         | Self::Interrupted { reason, .. }
         | Self::EndedAfterCertificate { reason, .. }) = self
         else {
@@ -178,6 +222,38 @@ impl TransportError {
         match reason.find() {
             Some(rustls::Error::AlertReceived(alert)) => Some(TlsAlert((*alert).into())),
             _ => reason.find().copied(),
+        }
+    }
+
+    /// The host that was addressed.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::TimedOut { host, .. }
+            | Self::Connect { host, .. }
+            | Self::Proxy { host, .. }
+            | Self::Tls { host, .. }
+            | Self::Signer { host, .. }
+            | Self::CertificateRefused { host, .. }
+            | Self::ServerNotPinned { host, .. }
+            | Self::CertificateNotRequested { host }
+            | Self::Interrupted { host, .. }
+            | Self::EndedAfterCertificate { host, .. }
+            | Self::TooLarge { host, .. } => Some(host),
+            Self::NotHttps => None,
+        }
+    }
+
+    /// The same error, or `CertificateRefused` if it holds an alert that rejects the certificate. In TLS 1.3 such an
+    /// alert arrives after the handshake, so a transport sees a broken connection.
+    pub(crate) fn or_certificate_refused(self) -> Self {
+        match (self.alert().filter(|alert| alert.rejects_certificate()), self) {
+            (
+                Some(alert),
+                Self::Tls { host, reason }
+                | Self::Interrupted { host, reason }
+                | Self::EndedAfterCertificate { host, reason },
+            ) => Self::CertificateRefused { host, alert, reason },
+            (_, other) => other,
         }
     }
 
@@ -220,12 +296,22 @@ mod tests {
             (AlertDescription::IllegalParameter, false),
             (AlertDescription::InternalError, false),
         ] {
-            let found = tls(alert(description)).alert();
-            assert_eq!(found.map(TlsAlert::rejects_certificate), Some(rejects), "{description:?}");
+            let error = tls(alert(description));
+            assert_eq!(error.alert().map(TlsAlert::rejects_certificate), Some(rejects), "{description:?}");
+            let error = error.or_certificate_refused();
+            assert_eq!(error.code() == "certificate_refused", rejects, "{description:?}");
+            assert!(!error.is_transient() && error.alert().is_some());
         }
         let of_another_library =
             TransportError::Interrupted { host: "h".to_owned(), reason: Cause::new(TlsAlert(42)) };
         assert_eq!(of_another_library.alert(), Some(TlsAlert(42)));
+        assert!(of_another_library.is_transient(), "a broken connection, until its alert is read");
+        let refused = of_another_library.or_certificate_refused();
+        assert!(!refused.is_transient());
+        assert_eq!(
+            refused.to_string(),
+            "h: the server refused the client certificate (TLS alert bad_certificate)"
+        );
         assert_eq!(tls("received fatal alert: BadCertificate".into()).alert(), None);
         assert_eq!(TransportError::NotHttps.alert(), None);
     }

@@ -1,5 +1,6 @@
 //! The default transport: real HTTPS, with an HTTP client of its own for each TLS identity.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +10,12 @@ use certbound_core::cause::Cause;
 use certbound_core::managed_identity::ServerThumbprint;
 use certbound_https as https;
 use certbound_https::{Client, Identity, Limits, Options, Proxy};
-use rustls::RootCertStore;
+use rustls::{CertificateError, OtherError, RootCertStore};
 
 use super::clients::{Clients, Use};
 use super::pinned::NotPinned;
 use super::trust::ServerTrust;
+use super::untrusted::Untrusted;
 use super::{Answer, TlsFacts, Transport, Via};
 use crate::certificate::{Binding, signer_error};
 use crate::error::{NetworkError, TransportError};
@@ -81,7 +83,7 @@ impl HyperTransport {
     /// Creates the client for a pinned server. It resumes no sessions, so that each connection shows the server's
     /// certificate.
     fn pinned_client(&self, pin: ServerThumbprint) -> Result<Client, rustls::Error> {
-        let identity = ServerTrust::Pinned(pin).anonymous()?.without_sessions();
+        let identity = ServerTrust::pinned(pin).anonymous()?.without_sessions();
         Ok(Client::new(identity, Options { limits: self.options.limits, ..Options::default() }))
     }
 }
@@ -107,17 +109,19 @@ fn explain(host: String, error: https::Error) -> TransportError {
         https::Error::TimedOut { phase, limit } => TransportError::TimedOut { host, phase, limit },
         https::Error::Connect { reason } => TransportError::Connect { host, reason },
         // The configuration refuses such a proxy, so this does not occur.
-        https::Error::ProxyKind => TransportError::Proxy { host, reason: Cause::new(error) },
-        https::Error::Proxy { reason } => TransportError::Proxy { host, reason },
+        https::Error::ProxyKind => {
+            TransportError::Proxy { host, proxy: "of another kind".to_owned(), reason: Cause::new(error) }
+        }
+        https::Error::Proxy { proxy, reason } => TransportError::Proxy { host, proxy, reason },
         https::Error::Tls { cause } => {
-            if let Some(NotPinned { pinned, presented }) = NotPinned::beneath(&*cause) {
-                return TransportError::ServerNotPinned { host, pinned, presented };
+            if let Some(NotPinned { pinned, presented }) = beneath::<NotPinned>(&*cause) {
+                return TransportError::ServerNotPinned { host, pinned: *pinned, presented: *presented };
             }
-            let signer = cause.downcast_ref().and_then(signer_error);
-            match signer {
-                Some(error) => TransportError::Signer { host, reason: Cause::new(error.clone()) },
-                None => TransportError::Tls { host, reason: cause },
+            if let Some(error) = cause.downcast_ref().and_then(signer_error) {
+                return TransportError::Signer { host, reason: Cause::new(error.clone()) };
             }
+            let untrusted = beneath::<Untrusted>(&*cause).map(|untrusted| Cause::new(untrusted.clone()));
+            TransportError::Tls { host, reason: untrusted.unwrap_or(cause) }
         }
         https::Error::CertificateNotRequested => TransportError::CertificateNotRequested { host },
         https::Error::EndedAfterCertificate { reason } => {
@@ -125,6 +129,14 @@ fn explain(host: String, error: https::Error) -> TransportError {
         }
         https::Error::Interrupted { reason } => TransportError::Interrupted { host, reason },
         https::Error::TooLarge { limit } => TransportError::TooLarge { host, limit },
+    }
+}
+
+/// Finds an error of one of our verifiers in an error of the TLS library.
+fn beneath<'a, E: Error + 'static>(error: &'a (dyn Error + Send + Sync + 'static)) -> Option<&'a E> {
+    match error.downcast_ref()? {
+        rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) => cause.downcast_ref(),
+        _ => None,
     }
 }
 

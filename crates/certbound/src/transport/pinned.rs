@@ -70,18 +70,6 @@ pub(super) struct NotPinned {
     pub(super) presented: ServerThumbprint,
 }
 
-impl NotPinned {
-    /// Finds this error in an error of the TLS library.
-    pub(super) fn beneath(error: &(dyn Error + Send + Sync + 'static)) -> Option<Self> {
-        match error.downcast_ref()? {
-            rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) => {
-                cause.downcast_ref().copied()
-            }
-            _ => None,
-        }
-    }
-}
-
 impl fmt::Display for NotPinned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the certificate {} was presented, and {} is pinned", self.presented, self.pinned)

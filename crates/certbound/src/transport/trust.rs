@@ -6,31 +6,44 @@ use std::sync::Arc;
 use certbound_core::cause::Cause;
 use certbound_core::managed_identity::ServerThumbprint;
 use certbound_https::Identity;
-use rustls::client::WantsClientCert;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 use super::pinned::OnlyPinned;
+use super::untrusted::Explaining;
 use crate::certificate::Binding;
 use crate::crypto::provider;
 use crate::error::NetworkError;
 
 /// The rule for trusting the certificate of a server.
 #[derive(Clone)]
-pub(super) enum ServerTrust {
-    Roots(Arc<RootCertStore>),
-    Platform(Arc<rustls_platform_verifier::Verifier>),
-    /// Only this certificate is trusted, whoever signed it.
-    Pinned(ServerThumbprint),
+pub(super) struct ServerTrust {
+    verifier: Arc<dyn ServerCertVerifier>,
+    name: &'static str,
 }
 
 impl ServerTrust {
+    /// Trusts servers by these roots, or by the roots of the system.
     pub(super) fn new(roots: Option<RootCertStore>) -> Result<Self, NetworkError> {
-        match roots {
-            Some(roots) => Ok(Self::Roots(Arc::new(roots))),
-            None => rustls_platform_verifier::Verifier::new(Arc::clone(provider()))
-                .map(|verifier| Self::Platform(Arc::new(verifier)))
-                .map_err(|error| NetworkError::TrustStore { reason: Cause::new(error) }),
-        }
+        let (verifier, name): (Arc<dyn ServerCertVerifier>, _) = match roots {
+            Some(roots) => {
+                let provider = Arc::clone(provider());
+                let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                (verifier.map_err(|_| NetworkError::Roots)?, "own roots")
+            }
+            None => {
+                let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(provider()));
+                let unusable = |error| NetworkError::TrustStore { reason: Cause::new(error) };
+                (Arc::new(verifier.map_err(unusable)?), "system")
+            }
+        };
+        Ok(Self { verifier: Arc::new(Explaining(verifier)), name })
+    }
+
+    /// Trusts only this certificate, whoever signed it.
+    pub(super) fn pinned(pin: ServerThumbprint) -> Self {
+        Self { verifier: Arc::new(OnlyPinned::new(pin)), name: "pin" }
     }
 
     /// Returns an identity that presents no certificate.
@@ -48,24 +61,12 @@ impl ServerTrust {
     fn config(&self) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
         let builder = ClientConfig::builder_with_provider(Arc::clone(provider()))
             .with_safe_default_protocol_versions()?;
-        Ok(match self {
-            Self::Roots(roots) => builder.with_root_certificates(Arc::clone(roots)),
-            Self::Platform(verifier) => {
-                builder.dangerous().with_custom_certificate_verifier(Arc::clone(verifier) as _)
-            }
-            Self::Pinned(pin) => {
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(OnlyPinned::new(*pin)))
-            }
-        })
+        Ok(builder.dangerous().with_custom_certificate_verifier(Arc::clone(&self.verifier)))
     }
 }
 
 impl fmt::Debug for ServerTrust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Roots(_) => "ServerTrust(own roots)",
-            Self::Platform(_) => "ServerTrust(system)",
-            Self::Pinned(_) => "ServerTrust(pin)",
-        })
+        write!(f, "ServerTrust({})", self.name)
     }
 }

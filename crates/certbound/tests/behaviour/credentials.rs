@@ -139,8 +139,9 @@ async fn claims_of_ones_own_stand_behind_the_librarys() {
     let error = client.bearer_token(&scope).assertion_claims(long).await.unwrap_err();
     assert_eq!(error.code(), "encoded_token_too_long");
     // A request for a bound token has no signed assertion.
-    client.bound_token(&scope).assertion_claims("{}").await.unwrap();
-    assert_eq!(transport.only().parameter("client_assertion"), "");
+    let error = client.bound_token(&scope).assertion_claims("{}").await.unwrap_err();
+    assert_eq!(error.code(), "assertion_claims_not_supported");
+    assert!(transport.seen().is_empty());
 }
 
 #[tokio::test]

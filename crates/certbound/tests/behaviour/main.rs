@@ -7,6 +7,7 @@ mod cache;
 mod certificates;
 mod credentials;
 mod discovery;
+mod error_facts;
 mod fail_closed;
 mod headers;
 mod hostile_answers;

@@ -62,6 +62,10 @@ async fn a_server_that_does_not_take_the_certificate_is_tried_with_another_one()
             let identity = machine(&pair, &server, &server.network().build().unwrap()).build().unwrap();
             let error = identity.bound_token(&vault).await.unwrap_err();
             assert_eq!(issued(&pair), 2, "{version:?} {refusal:?}: {error}");
+            let by_alert = refusal == Refusal::Revoked;
+            let code = if by_alert { "certificate_refused" } else { "connection_interrupted" };
+            assert_eq!((error.code(), error.is_transient()), (code, !by_alert), "{version:?}: {error}");
+            assert_eq!(error.to_string().contains("TLS alert certificate_revoked"), by_alert, "{error}");
             // After the pause the same rule holds for Leg 1 and Leg 2.
             pair.clock().advance(Duration::from_secs(180));
             let leg2 = pair.builder(builtin::TARGET_APP).with_assertions(identity).build().unwrap();

@@ -38,6 +38,7 @@ async fn a_proxy_is_told_host_and_port_and_given_the_password() {
     let error =
         network.transport().send(get("https://login.microsoftonline.com/x"), Via::Tls).await.unwrap_err();
     assert!(matches!(error, TransportError::Proxy { .. }), "{error:?}");
+    assert!(error.to_string().contains(&format!("the proxy {address} ")), "{error}");
     assert!(!error.to_string().contains("pass"), "{error}");
     let head = head.await.unwrap();
     assert!(head.starts_with("CONNECT login.microsoftonline.com:443 HTTP/1.1\r\n"), "{head}");
