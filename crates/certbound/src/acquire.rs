@@ -1,20 +1,27 @@
 //! Start here: how an acquisition gets a token, for every source of tokens.
 //!
 //! ```text
-//!  Acquisition::run      options ─► certificate ─► key ─► cache ─► token
-//!                                                           │
-//!  on a miss, once for all callers that wait                ▼
-//!  Acquisition::fetch                            Issuer::fetch ─► cache entry
-//!                                                   │
-//!  TokenService          authority ─► endpoint ─► proof ─► request ─► checked answer
-//!  (a client)                                       └─ in Leg 2 the proof is the assertion of Leg 1
-//!
-//!  Platform              issued certificate ─► request ─► checked answer      for a bound token
-//!  (a managed identity)  the platform's own answer                            for a Bearer token
+//!  acquire.rs             Acquisition::run      options ─► certificate ─► key ─► cache ─► token
+//!                                                                           │
+//!                         on a miss, once for all callers that wait         ▼
+//!                         Acquisition::fetch                     Issuer::fetch ─► cache entry
+//!                                                                   │
+//!  token_service.rs       TokenService          authority ─► endpoint ─► proof ─► request
+//!                         (a client)                                  └─ in Leg 2 the proof is the assertion of Leg 1
+//!  managed_identity/      Platform              issued certificate ─► request      for a bound token
+//!    platform.rs          (a managed identity)  the platform's own answer          for a Bearer token
+//!                                                                   │
+//!  token_request.rs       Exchange::run         send ─► read the answer ─► check it       once for each leg
 //! ```
 //!
-//! `issuer.rs` defines the trait `Issuer`. `token_service.rs` and `managed_identity/platform.rs` implement it.
-//! `token_request.rs` sends every request to a token endpoint, of each leg and of each source, and checks its answer.
+//! | Change | Place |
+//! |---|---|
+//! | repeat a token request after a 503; a span or a log line for each leg | `Exchange::run` in `token_request.rs` |
+//! | a header of a token request | `headers.rs` |
+//! | a check of a token answer | `accept.rs` |
+//! | an AADSTS number with its meaning and advice | `certbound-core/src/refusal/aadsts.rs` |
+//! | an option of an acquisition | `options.rs` for callers, `settings.rs` for its effect |
+//! | a source of tokens | implement the trait `Issuer` of `issuer.rs` |
 
 pub(crate) mod accept;
 mod any_issuer;
@@ -38,7 +45,7 @@ use certbound_core::scope::ResourceScope;
 
 pub(crate) use self::any_issuer::AnyIssuer;
 pub(crate) use self::client_core::ClientCore;
-pub(crate) use self::context::Context;
+pub(crate) use self::context::{Context, ContextSettings};
 use self::headers::RefreshReason;
 pub use self::hit::AcquireFuture;
 pub(crate) use self::hit::hit_of_prepared;
@@ -105,7 +112,7 @@ impl<I: Issuer> Acquisition<I> {
     /// Requests a new token in the background. No caller waits for it, so an error is only logged.
     #[cold]
     pub(crate) fn refresh_ahead(mut self) {
-        self.options = self.options.of_nobody();
+        self.options = self.options.for_background();
         self.ahead = true;
         let owner = self.context().background.clone();
         Background::spawn(&owner, async move {

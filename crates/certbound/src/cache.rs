@@ -19,7 +19,8 @@ use std::fmt;
 use std::sync::Arc;
 
 pub(crate) use self::entry::{
-    CachedToken, Connections, Entry, Loaded, LoadedFrom, Origin, Origins, Payload, Rare, Report, TokenBody,
+    CachedToken, Connections, Entry, Loaded, LoadedFrom, OptionalMembers, Origin, Origins, Payload, Report,
+    TokenBody,
 };
 pub(crate) use self::expiry::Expiry;
 pub(crate) use self::key::Kind;

@@ -14,7 +14,7 @@ use certbound_core::shown::{one_line, shown};
 use certbound_core::time::UnixTime;
 use serde_json::{Map, Value};
 
-use crate::cache::{Expiry, Origin, Rare, RequestSeq, TokenBody};
+use crate::cache::{Expiry, OptionalMembers, Origin, RequestSeq, TokenBody};
 use crate::certificate::{Binding, observe};
 use crate::correlation::CorrelationId;
 use crate::error::{AssertionError, Error, Leg, PeerMisbehaved};
@@ -72,7 +72,7 @@ impl Accepted {
     ) -> (Expiry, TokenBody) {
         let expiry = Expiry::new(self.at, self.expires_at, self.refresh_at, seq);
         let rare = (self.granted.is_some() || !self.additional.is_empty())
-            .then(|| Box::new(Rare { granted: self.granted, additional: self.additional }));
+            .then(|| Box::new(OptionalMembers { granted: self.granted, additional: self.additional }));
         let body = TokenBody { secret: self.secret, origin, correlation_id, rare };
         (expiry, body)
     }

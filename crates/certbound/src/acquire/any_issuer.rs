@@ -16,7 +16,7 @@ use crate::error::{Error, Leg};
 type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
 /// The inputs of an acquisition: the kind of token, its scope, and the caller's options.
-pub(crate) struct Asked<'a> {
+pub(crate) struct AcquireParameters<'a> {
     pub(crate) kind: Kind,
     pub(crate) scope: &'a ResourceScope,
     pub(crate) options: Options,
@@ -33,13 +33,13 @@ pub(crate) trait AnyIssuer: Send + Sync {
     fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>>;
 
     /// Runs the acquisition. The future owns its data.
-    fn run(&self, asked: Asked<'_>) -> Boxed<(Entry, Obtained)>;
+    fn run(&self, parameters: AcquireParameters<'_>) -> Boxed<(Entry, Obtained)>;
 
     /// Starts a refresh in the background.
-    fn refresh_ahead(&self, asked: Asked<'_>);
+    fn refresh_ahead(&self, parameters: AcquireParameters<'_>);
 
     /// Removes the token from the cache. Returns whether it was there.
-    fn forget(&self, asked: Asked<'_>) -> Boxed<bool>;
+    fn forget(&self, parameters: AcquireParameters<'_>) -> Boxed<bool>;
 }
 
 impl<I: Issuer> AnyIssuer for I {
@@ -55,20 +55,20 @@ impl<I: Issuer> AnyIssuer for I {
         Issuer::thumbprint_now(self, kind)
     }
 
-    fn run(&self, asked: Asked<'_>) -> Boxed<(Entry, Obtained)> {
-        Box::pin(acquisition(self, asked).run())
+    fn run(&self, parameters: AcquireParameters<'_>) -> Boxed<(Entry, Obtained)> {
+        Box::pin(acquisition(self, parameters).run())
     }
 
-    fn refresh_ahead(&self, asked: Asked<'_>) {
-        acquisition(self, asked).refresh_ahead();
+    fn refresh_ahead(&self, parameters: AcquireParameters<'_>) {
+        acquisition(self, parameters).refresh_ahead();
     }
 
-    fn forget(&self, asked: Asked<'_>) -> Boxed<bool> {
-        Box::pin(acquisition(self, asked).forget())
+    fn forget(&self, parameters: AcquireParameters<'_>) -> Boxed<bool> {
+        Box::pin(acquisition(self, parameters).forget())
     }
 }
 
-fn acquisition<I: Issuer>(issuer: &I, asked: Asked<'_>) -> Acquisition<I> {
-    let Asked { kind, scope, options } = asked;
+fn acquisition<I: Issuer>(issuer: &I, parameters: AcquireParameters<'_>) -> Acquisition<I> {
+    let AcquireParameters { kind, scope, options } = parameters;
     Acquisition { issuer: issuer.clone(), kind, scope: scope.clone(), options, ahead: false }
 }

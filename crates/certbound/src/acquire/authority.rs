@@ -6,7 +6,7 @@ use certbound_core::environment::same_environment;
 use super::client_core::ClientCore;
 use super::settings::Options;
 use super::token_service::TokenService;
-use crate::acquire::discovery::Asks;
+use crate::acquire::discovery::DiscoveryRequest;
 use crate::acquire::issuer::Issuer as _;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Misuse};
@@ -19,12 +19,13 @@ impl TokenService {
         correlation_id: CorrelationId,
     ) -> Result<Authority, Error> {
         let core = &*self.client;
-        let asks = Asks { transport: &*core.context.transport, leg: self.leg(), correlation_id };
+        let discovery =
+            DiscoveryRequest { transport: &*core.context.transport, leg: self.leg(), correlation_id };
         let authority = match &options.authority {
             None => core.authority.clone(),
             Some(other) => {
                 let other = overriding(core, other).map_err(|misuse| self.misuse(misuse))?;
-                self.check_host(&other, asks).await?;
+                self.check_host(&other, discovery).await?;
                 other
             }
         };
@@ -36,12 +37,12 @@ impl TokenService {
                 other.ok_or_else(|| self.misuse(Misuse::NoTenantToChoose { kind }))?
             }
         };
-        core.discovery.resolve(authority, core.validates_authority, asks).await
+        core.discovery.resolve(authority, core.validates_authority, discovery).await
     }
 
     /// Checks that another host than the configured one may be used. For Entra it must be an alias of the configured
     /// host. For CIAM and OpenID issuers every host is accepted, for other kinds only the configured one.
-    async fn check_host(&self, other: &Authority, asks: Asks<'_>) -> Result<(), Error> {
+    async fn check_host(&self, other: &Authority, discovery: DiscoveryRequest<'_>) -> Result<(), Error> {
         let configured = &self.client.authority;
         if configured.host_and_port() == other.host_and_port() {
             return Ok(());
@@ -52,7 +53,7 @@ impl TokenService {
         match kind {
             AuthorityKind::Ciam | AuthorityKind::Oidc => Ok(()),
             AuthorityKind::Entra if configured.port() == other.port() => {
-                if self.are_aliases(configured, other, asks).await? {
+                if self.are_aliases(configured, other, discovery).await? {
                     Ok(())
                 } else {
                     Err(self.misuse(mismatch))
@@ -66,7 +67,7 @@ impl TokenService {
         &self,
         configured: &Authority,
         other: &Authority,
-        asks: Asks<'_>,
+        discovery: DiscoveryRequest<'_>,
     ) -> Result<bool, Error> {
         let core = &*self.client;
         if let Some(metadata) = &core.instance_metadata {
@@ -83,7 +84,7 @@ impl TokenService {
         {
             return Ok(false);
         }
-        let environment = core.discovery.environment_of(configured, asks).await?;
+        let environment = core.discovery.environment_of(configured, discovery).await?;
         let host = other.host();
         Ok(environment.is_some_and(|it| it.aliases().iter().any(|alias| alias == host)))
     }

@@ -5,8 +5,9 @@ use std::sync::{Arc, Weak};
 use crate::background::Background;
 use crate::cache::key::ClientKey;
 use crate::cache::{Origins, TokenCache};
-use crate::clock::Clock;
-use crate::transport::AnyTransport;
+use crate::clock::{Clock, SystemClock};
+use crate::error::NetworkError;
+use crate::transport::{AnyTransport, Network};
 
 /// The parts of every source of tokens that do not depend on its credential.
 pub(crate) struct Context {
@@ -16,4 +17,34 @@ pub(crate) struct Context {
     pub(crate) background: Weak<Background>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) transport: Arc<dyn AnyTransport>,
+}
+
+/// The settings of a builder that become a [`Context`].
+#[derive(Default)]
+pub(crate) struct ContextSettings {
+    pub(crate) cache: Option<TokenCache>,
+    pub(crate) clock: Option<Arc<dyn Clock>>,
+    pub(crate) transport: Option<Arc<dyn AnyTransport>>,
+}
+
+impl ContextSettings {
+    /// Replaces absent settings by their defaults. The second value owns the background tasks.
+    ///
+    /// # Errors
+    /// [`NetworkError`], if the default network cannot be used.
+    pub(crate) fn build(self, cache_key: Arc<ClientKey>) -> Result<(Context, Arc<Background>), NetworkError> {
+        let background = Arc::new(Background::default());
+        let context = Context {
+            cache: self.cache.unwrap_or_default(),
+            cache_key,
+            origins: Origins::default(),
+            background: Arc::downgrade(&background),
+            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            transport: match self.transport {
+                Some(transport) => transport,
+                None => Network::from_env()?.transport(),
+            },
+        };
+        Ok((context, background))
+    }
 }

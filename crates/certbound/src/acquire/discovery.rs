@@ -34,7 +34,7 @@ pub(crate) struct Discovery {
 
 /// The transport and the identifiers for a request for a document.
 #[derive(Clone, Copy)]
-pub(crate) struct Asks<'a> {
+pub(crate) struct DiscoveryRequest<'a> {
     pub(crate) transport: &'a dyn AnyTransport,
     pub(crate) leg: Option<Leg>,
     pub(crate) correlation_id: CorrelationId,
@@ -53,11 +53,11 @@ impl Discovery {
         &self,
         authority: Authority,
         validates: bool,
-        asks: Asks<'_>,
+        request: DiscoveryRequest<'_>,
     ) -> Result<Authority, Error> {
         match authority.kind() {
             AuthorityKind::Oidc => {
-                let metadata = known(&self.issuers, authority.url(), || asks.metadata(&authority)).await?;
+                let metadata = known(&self.issuers, authority.url(), || request.metadata(&authority)).await?;
                 Ok(authority.with_metadata(metadata))
             }
             AuthorityKind::Entra
@@ -65,14 +65,14 @@ impl Discovery {
                     && !authority.has_environment()
                     && Cloud::of_host(authority.host()).is_none() =>
             {
-                Ok(match self.environment_of(&authority, asks).await? {
+                Ok(match self.environment_of(&authority, request).await? {
                     Some(environment) => authority.in_discovered_environment(environment),
                     None => authority,
                 })
             }
             AuthorityKind::Adfs if validates => {
                 let host = authority.host_and_port();
-                known(&self.federation_servers, host, || asks.federation_server(&authority)).await?;
+                known(&self.federation_servers, host, || request.federation_server(&authority)).await?;
                 Ok(authority)
             }
             _ => Ok(authority),
@@ -83,9 +83,9 @@ impl Discovery {
     pub(crate) async fn environment_of(
         &self,
         authority: &Authority,
-        asks: Asks<'_>,
+        request: DiscoveryRequest<'_>,
     ) -> Result<Option<Arc<Environment>>, Error> {
-        known(&self.environments, authority.host_and_port(), || asks.environment(authority)).await
+        known(&self.environments, authority.host_and_port(), || request.environment(authority)).await
     }
 }
 
@@ -110,7 +110,7 @@ fn remembered<V: Clone + Send + Sync + 'static>() -> moka::future::Cache<String,
     moka::future::Cache::builder().max_capacity(REMEMBERED).time_to_live(LIFETIME).build()
 }
 
-impl Asks<'_> {
+impl DiscoveryRequest<'_> {
     async fn metadata(self, authority: &Authority) -> Result<Arc<ServerMetadata>, Error> {
         let answer = self.get(&ServerMetadata::url_of(authority)).await?;
         let document = self.ok(&answer)?;

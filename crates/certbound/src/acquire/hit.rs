@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use certbound_core::scope::ResourceScope;
 
-use super::any_issuer::{AnyIssuer, Asked};
+use super::any_issuer::{AcquireParameters, AnyIssuer};
 use super::options::Acquire;
 use super::settings::Options;
 use crate::cache::Obtained;
@@ -38,7 +38,7 @@ fn begin<'a, T: Token + Send + 'a>(acquire: Acquire<'a, T>) -> AcquireFuture<'a,
         return AcquireFuture(State::Hit(Some(token)));
     }
     let leg = acquire.issuer.leg();
-    let walk = acquire.issuer.run(acquire.asked());
+    let walk = acquire.issuer.run(acquire.parameters());
     AcquireFuture(State::Miss(Box::pin(async move {
         let (entry, obtained) = walk.await?;
         // An acquisition of one kind returns a token of that kind. The types do not show this, hence the error.
@@ -91,7 +91,7 @@ fn cached_now<T: Token>(
 #[cold]
 fn refresh_ahead<T: Token>(issuer: &dyn AnyIssuer, scope: &ResourceScope, options: Option<&Options>) {
     let options = options.cloned().unwrap_or_default();
-    issuer.refresh_ahead(Asked { kind: T::KIND, scope, options });
+    issuer.refresh_ahead(AcquireParameters { kind: T::KIND, scope, options });
 }
 
 /// The future of an acquisition. On a hit it is ready at once; on a miss it is boxed.

@@ -8,7 +8,7 @@ use certbound_core::scope::ResourceScope;
 use certbound_core::secret::Secret;
 use certbound_core::tenant::TenantId;
 
-use super::any_issuer::{AnyIssuer, Asked};
+use super::any_issuer::{AcquireParameters, AnyIssuer};
 use super::settings::Options;
 use crate::correlation::CorrelationId;
 use crate::error::Error;
@@ -202,11 +202,11 @@ impl<'a, T: Token> Acquire<'a, T> {
     /// An error of the credential, if it cannot name its certificate.
     pub async fn forget(self) -> Result<bool, Error> {
         let issuer = self.issuer;
-        issuer.forget(self.asked()).await
+        issuer.forget(self.parameters()).await
     }
 
-    pub(super) fn asked(self) -> Asked<'a> {
+    pub(super) fn parameters(self) -> AcquireParameters<'a> {
         let options = self.options.map(|options| *options).unwrap_or_default();
-        Asked { kind: T::KIND, scope: self.scope, options }
+        AcquireParameters { kind: T::KIND, scope: self.scope, options }
     }
 }

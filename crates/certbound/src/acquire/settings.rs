@@ -108,7 +108,7 @@ impl Options {
 
     /// Returns the options for a refresh in the background: without observer, correlation id, claims, rejected token
     /// and forced refresh.
-    pub(crate) fn of_nobody(self) -> Self {
+    pub(crate) fn for_background(self) -> Self {
         Self {
             observer: None,
             correlation_id: None,

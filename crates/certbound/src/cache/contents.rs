@@ -96,7 +96,7 @@ impl TokenCache {
     /// Puts a token into memory. It replaces an older token for the same key if `succeeds` returns true for that one.
     fn put(&self, entry: Entry, succeeds: impl FnOnce(&Entry) -> bool, now: UnixTime) -> Put {
         let put = self.inner.memory.put(entry, succeeds, now);
-        if let Put::Kept { evicted } = put {
+        if let Put::Inserted { evicted } = put {
             self.count(Counted::Stored);
             (0..evicted).for_each(|_| self.count(Counted::Evicted));
         }

@@ -38,11 +38,11 @@ pub(crate) struct TokenBody {
     pub(crate) secret: Secret,
     pub(crate) origin: Arc<Origin>,
     pub(crate) correlation_id: CorrelationId,
-    pub(crate) rare: Option<Box<Rare>>,
+    pub(crate) rare: Option<Box<OptionalMembers>>,
 }
 
 /// Facts that most answers do not have.
-pub(crate) struct Rare {
+pub(crate) struct OptionalMembers {
     /// The granted scopes as the answer named them, separated by spaces.
     pub(crate) granted: Option<Box<str>>,
     /// The other members of the answer, as texts.
@@ -132,7 +132,7 @@ impl<B> CachedToken<B> {
     }
 
     fn bytes(&self) -> usize {
-        let rare = self.body.rare.as_deref().map_or(0, Rare::bytes);
+        let rare = self.body.rare.as_deref().map_or(0, OptionalMembers::bytes);
         // Most tokens of a client share one origin. It is not counted as memory of any of them.
         let origin = if self.key.is_elsewhere() { self.body.origin.bytes() } else { 0 };
         size_of::<Self>() + self.body.secret.len() + rare + origin + self.key.bytes()
@@ -151,7 +151,7 @@ impl Origin {
     }
 }
 
-impl Rare {
+impl OptionalMembers {
     pub(crate) fn bytes(&self) -> usize {
         let member = |(name, value): (&String, &String)| name.len() + value.len() + 2 * size_of::<String>();
         size_of::<Self>()

@@ -17,7 +17,7 @@ const JITTER: Duration = Duration::from_secs(5 * 60);
 const PAUSE: Duration = Duration::from_secs(30);
 /// If the service was unavailable, an older token is returned for this time before a caller waits for a new request. A
 /// refresh in the background comes first, and this time is enough for both of its legs.
-const REPRIEVE: Duration = Duration::from_secs(120);
+const OUTAGE_EXTENSION: Duration = Duration::from_secs(120);
 
 const NEVER: u32 = u32::MAX;
 
@@ -134,7 +134,7 @@ impl Expiry {
             return false;
         }
         let age = self.age(now).unwrap_or(self.expires_at);
-        let until = age.saturating_add(seconds(REPRIEVE)).min(self.expires_at);
+        let until = age.saturating_add(seconds(OUTAGE_EXTENSION)).min(self.expires_at);
         self.until.fetch_max(until, Ordering::Relaxed);
         self.is_stand_in.fetch_max(until, Ordering::Relaxed);
         self.refresh.store(age.saturating_add(seconds(PAUSE)), Ordering::Relaxed);

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 
 /// How long a caller waits for an issuer that does not answer, while an older token is still valid.
-const PATIENCE: Duration = Duration::from_secs(2);
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// The inputs of the cache for finding or loading a token.
 pub(crate) struct LoadRequest<E> {
@@ -72,7 +72,7 @@ impl TokenCache {
         let (loaded, joined) = if !has_older {
             attempt.await
         } else {
-            match select(Box::pin(attempt), clock.wait(PATIENCE)).await {
+            match select(Box::pin(attempt), clock.wait(MAX_WAIT)).await {
                 Either::Left((loaded, _)) => loaded,
                 Either::Right(((), attempt)) => match older_token(clock.now()) {
                     None => attempt.await,

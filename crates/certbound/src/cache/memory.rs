@@ -13,7 +13,7 @@ use crate::cache::Entry;
 /// The approximate memory that the map and the order need for each token, in bytes.
 const PER_ENTRY: usize = 80;
 /// How long an expired token stays in memory. If the clock jumps forward and back, the token is still there.
-const LINGERS: Duration = Duration::from_secs(60 * 60);
+const EXPIRED_RETENTION: Duration = Duration::from_secs(60 * 60);
 /// The maximum number of expired tokens that one `put` removes.
 const SWEPT_AT_ONCE: usize = 4;
 
@@ -27,7 +27,7 @@ pub(super) struct Memory {
 
 /// The result of putting a token into memory.
 pub(super) enum Put {
-    Kept {
+    Inserted {
         /// The number of other tokens that were evicted.
         evicted: usize,
     },
@@ -93,7 +93,7 @@ impl Memory {
             order.remove(previous);
         }
         let mut gone = false;
-        let swept = (0..SWEPT_AT_ONCE).map_while(|_| order.over_since(now.minus(LINGERS)));
+        let swept = (0..SWEPT_AT_ONCE).map_while(|_| order.over_since(now.minus(EXPIRED_RETENTION)));
         for held in swept {
             tokens.remove(&held);
             gone = true;
@@ -116,7 +116,7 @@ impl Memory {
         if gone || evicted > 0 {
             self.free();
         }
-        Put::Kept { evicted }
+        Put::Inserted { evicted }
     }
 
     /// Removes the token for `key`. Returns whether there was one.

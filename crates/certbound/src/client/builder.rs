@@ -11,28 +11,25 @@ use super::Client;
 use crate::acquire::discovery::Discovery;
 use crate::acquire::endpoints::Endpoints;
 use crate::acquire::token_service::TokenService;
-use crate::acquire::{ClientCore, Context};
-use crate::background::Background;
+use crate::acquire::{ClientCore, ContextSettings};
 use crate::cache::key::{CallerId, ClientKey, FMI};
-use crate::cache::{Kind, Origins, TokenCache};
+use crate::cache::{Kind, TokenCache};
 use crate::certificate::{CertificateSource, ClientCertificate};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::correlation::CorrelationId;
 use crate::credential::{
     AnyLeg1, ByAssertion, ByCertificate, BySecret, ByUnboundAssertion, Credential, Leg1, NoCredential,
     UnboundAssertions,
 };
 use crate::error::BuildError;
-use crate::transport::{AnyTransport, Network, Transport};
+use crate::transport::{Network, Transport};
 
 /// The settings of a client. The credential is part of the type, so certificate *and* assertion do not compile.
 pub struct ClientBuilder<C> {
     authority: Authority,
     client_id: String,
     capabilities: Vec<String>,
-    cache: Option<TokenCache>,
-    clock: Option<Arc<dyn Clock>>,
-    transport: Option<Arc<dyn AnyTransport>>,
+    context: ContextSettings,
     instance_metadata: Option<Arc<InstanceMetadata>>,
     validates_authority: bool,
     demands_observed: bool,
@@ -45,9 +42,7 @@ impl ClientBuilder<NoCredential> {
             authority,
             client_id,
             capabilities: Vec::new(),
-            cache: None,
-            clock: None,
-            transport: None,
+            context: ContextSettings::default(),
             instance_metadata: None,
             validates_authority: true,
             demands_observed: false,
@@ -87,9 +82,7 @@ impl ClientBuilder<NoCredential> {
             authority: self.authority,
             client_id: self.client_id,
             capabilities: self.capabilities,
-            cache: self.cache,
-            clock: self.clock,
-            transport: self.transport,
+            context: self.context,
             instance_metadata: self.instance_metadata,
             validates_authority: self.validates_authority,
             demands_observed: self.demands_observed,
@@ -125,7 +118,7 @@ impl ClientBuilder<ByAssertion> {
 impl<C> ClientBuilder<C> {
     /// Uses a shared cache. Default: a cache for this client alone.
     pub fn with_cache(mut self, cache: TokenCache) -> Self {
-        self.cache = Some(cache);
+        self.context.cache = Some(cache);
         self
     }
 
@@ -136,13 +129,13 @@ impl<C> ClientBuilder<C> {
 
     /// Sends requests by your own transport. Default: the transport of [`Network::from_env`].
     pub fn with_transport(mut self, transport: impl Transport) -> Self {
-        self.transport = Some(Arc::new(transport));
+        self.context.transport = Some(Arc::new(transport));
         self
     }
 
     /// Reads the time from your own clock. Default: the clock of the machine.
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Some(Arc::new(clock));
+        self.context.clock = Some(Arc::new(clock));
         self
     }
 
@@ -202,29 +195,18 @@ impl<C> ClientBuilder<C> {
         if self.credential.presents(Kind::Bearer) && authority.kind() != AuthorityKind::Oidc {
             authority.token_endpoint(Flow::ClientCredentials, Channel::MutualTls)?;
         }
-        let transport = match self.transport {
-            Some(transport) => transport,
-            None => Network::from_env()?.transport(),
-        };
-        let prover = self.credential.caller_id().or_else(|| ephemeral_caller(&client_id));
+        let caller = self.credential.caller_id().or_else(|| ephemeral_caller(&client_id));
         let cache_key = ClientKey::new(
             Some(&authority),
             &client_id,
             self.credential.name(),
-            prover,
+            caller,
             &self.capabilities,
             self.demands_observed,
         );
-        let background = Arc::new(Background::default());
+        let (context, background) = self.context.build(cache_key)?;
         let core = ClientCore {
-            context: Context {
-                cache: self.cache.unwrap_or_default(),
-                cache_key,
-                origins: Origins::default(),
-                background: Arc::downgrade(&background),
-                clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
-                transport,
-            },
+            context,
             authority,
             client_id,
             capabilities: self.capabilities,

@@ -9,7 +9,7 @@ use certbound_core::endpoint::{Channel, Flow};
 use certbound_core::request::{Grant, TokenRequest};
 
 use crate::acquire::Options;
-use crate::acquire::discovery::Asks;
+use crate::acquire::discovery::DiscoveryRequest;
 use crate::acquire::headers::{self, RefreshReason};
 use crate::acquire::token_request::{Exchange, wire_proof};
 use crate::cache::Kind;
@@ -78,9 +78,10 @@ impl<'a> AcquireLeg1<'a> {
             return Err(blame(Misuse::NoTokenExchange { kind }));
         }
         let correlation_id = self.options.correlation_id.unwrap_or_else(CorrelationId::random);
-        let asks = Asks { transport: &*context.transport, leg: Some(Leg::One), correlation_id };
+        let discovery =
+            DiscoveryRequest { transport: &*context.transport, leg: Some(Leg::One), correlation_id };
         let authority =
-            core.discovery.resolve(core.authority.clone(), core.validates_authority, asks).await?;
+            core.discovery.resolve(core.authority.clone(), core.validates_authority, discovery).await?;
         let endpoint = core.endpoints.of(&authority, Flow::ClientCredentials, Channel::MutualTls);
         let endpoint = endpoint.map_err(|error| blame(error.into()))?;
         let scope = self.client.exchange_scope();

@@ -13,14 +13,13 @@ use super::environment::EnvironmentError;
 use super::keys::{AnyKeys, KeyProvider, ProviderId, SoftwareKeys};
 use super::platform::Platform;
 use super::{Machine, ManagedIdentity, imds};
-use crate::acquire::Context;
-use crate::background::Background;
+use crate::acquire::ContextSettings;
+use crate::cache::TokenCache;
 use crate::cache::key::ClientKey;
 use crate::cache::single_flight::SingleFlight;
-use crate::cache::{Origins, TokenCache};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::error::{KeyStrength, NetworkError};
-use crate::transport::{AnyTransport, Network, Transport};
+use crate::transport::{Network, Transport};
 
 type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 
@@ -30,9 +29,7 @@ pub struct ManagedIdentityBuilder {
     origin: Option<MachineSource>,
     variable: Option<Box<Variables>>,
     capabilities: Vec<String>,
-    cache: Option<TokenCache>,
-    clock: Option<Arc<dyn Clock>>,
-    transport: Option<Arc<dyn AnyTransport>>,
+    context: ContextSettings,
     certificates: Option<MachineCertificates>,
     keys: Option<(ProviderId, Arc<dyn AnyKeys>)>,
     attestation: Option<Arc<dyn AnyAttestation>>,
@@ -48,9 +45,7 @@ impl ManagedIdentityBuilder {
             origin: None,
             variable: None,
             capabilities: Vec::new(),
-            cache: None,
-            clock: None,
-            transport: None,
+            context: ContextSettings::default(),
             certificates: None,
             keys: None,
             attestation: None,
@@ -85,7 +80,7 @@ impl ManagedIdentityBuilder {
 
     /// Uses a shared token cache. Default: a cache for this identity alone.
     pub fn with_cache(mut self, cache: TokenCache) -> Self {
-        self.cache = Some(cache);
+        self.context.cache = Some(cache);
         self
     }
 
@@ -97,14 +92,14 @@ impl ManagedIdentityBuilder {
     /// Sends requests by your own transport. The identity then has its own certificates, unless
     /// [`ManagedIdentityBuilder::with_certificates`] sets shared ones.
     pub fn with_transport(mut self, transport: impl Transport) -> Self {
-        self.transport = Some(Arc::new(transport));
+        self.context.transport = Some(Arc::new(transport));
         self.imds_calls = Some(imds::calls());
         self
     }
 
     /// Reads the time from your own clock. Default: the clock of the machine.
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Some(Arc::new(clock));
+        self.context.clock = Some(Arc::new(clock));
         self
     }
 
@@ -153,11 +148,7 @@ impl ManagedIdentityBuilder {
         let has_arc_agent = self.variable.is_none() && Endpoint::has_arc_agent();
         let endpoint = Endpoint::find(&self.id, self.origin, variable, has_arc_agent)?;
         endpoint.origin().check_identity(&self.id)?;
-        let own_transport = self.transport.is_some();
-        let transport = match self.transport {
-            Some(transport) => transport,
-            None => Arc::new(Network::from_env()?.transport()) as Arc<dyn AnyTransport>,
-        };
+        let own_transport = self.context.transport.is_some();
         let certificates = self.certificates.unwrap_or_else(|| match own_transport {
             true => MachineCertificates::new(),
             false => MachineCertificates::shared(),
@@ -179,16 +170,9 @@ impl ManagedIdentityBuilder {
         };
         let who = who.into();
         let cache_key = ClientKey::new(None, &who, strength, None, &self.capabilities, self.demands_observed);
-        let background = Arc::new(Background::default());
+        let (context, background) = self.context.build(cache_key)?;
         let machine = Machine {
-            context: Context {
-                cache: self.cache.unwrap_or_default(),
-                cache_key,
-                origins: Origins::default(),
-                background: Arc::downgrade(&background),
-                clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
-                transport,
-            },
+            context,
             id: self.id,
             endpoint,
             capabilities: self.capabilities,

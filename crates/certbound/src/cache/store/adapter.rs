@@ -40,10 +40,10 @@ impl StoreAdapter {
         if let Some(held) = self.writer.pending(&name).filter(|held| held.key().as_ref() == *key) {
             return Some(held);
         }
-        if self.writer.distrusts(&name, None) {
+        if self.writer.refuses(&name, None) {
             return None;
         }
-        let entry = match passed_by(async { self.store.load(&name).await }).await {
+        let entry = match call_store(async { self.store.load(&name).await }).await {
             Ok(entry) => entry?,
             Err(error) => {
                 self.writer.failed(&error);
@@ -51,7 +51,7 @@ impl StoreAdapter {
             }
         };
         match entry::read(&entry, &name, (key, payload), seq) {
-            Ok(held) => held.filter(|held| !self.writer.distrusts(&name, Some(held))),
+            Ok(held) => held.filter(|held| !self.writer.refuses(&name, Some(held))),
             Err(why) => {
                 tracing::warn!(why, "an entry of the token store is not used");
                 self.writer.remove(name);
@@ -85,12 +85,12 @@ impl StoreAdapter {
 
 impl Drop for StoreAdapter {
     fn drop(&mut self) {
-        self.writer.orphaned.store(true, Ordering::Relaxed);
+        self.writer.is_abandoned.store(true, Ordering::Relaxed);
     }
 }
 
 /// Returns the answer of a store. A panic and an expired time limit become errors.
-pub(super) async fn passed_by<T>(
+pub(super) async fn call_store<T>(
     answer: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
     match tokio::time::timeout(LIMIT, AssertUnwindSafe(answer).catch_unwind()).await {

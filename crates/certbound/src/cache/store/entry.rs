@@ -13,14 +13,14 @@ use zeroize::Zeroizing;
 
 use super::{StoreEntry, StoreKey};
 use crate::cache::key::KeyRef;
-use crate::cache::{Connections, Entry, Expiry, Origin, Payload, Rare, RequestSeq, TokenBody};
+use crate::cache::{Connections, Entry, Expiry, OptionalMembers, Origin, Payload, RequestSeq, TokenBody};
 use crate::certificate::{Binding, observe};
 use crate::correlation::CorrelationId;
 use crate::rejected::TokenHash;
 
 /// The version of the form. Entries of other versions are not read.
 const VERSION: u32 = 2;
-/// A size in bytes that is enough for most entries, without the token and the members of `Rare`.
+/// A size in bytes that is enough for most entries, without the token and the members of `OptionalMembers`.
 const BESIDE: usize = 4 * 1024;
 
 #[derive(Serialize)]
@@ -143,7 +143,7 @@ pub(super) fn read(
     };
     let additional = read.additional.unwrap_or_default();
     let rare = (read.granted.is_some() || !additional.is_empty())
-        .then(|| Box::new(Rare { granted: read.granted, additional }));
+        .then(|| Box::new(OptionalMembers { granted: read.granted, additional }));
     let body =
         TokenBody { secret: read.token.0, origin: payload.origins.shared(origin), correlation_id, rare };
     let key = key.to_key(payload.certificate.as_ref());

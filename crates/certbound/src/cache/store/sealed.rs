@@ -23,8 +23,8 @@ const FILE_BY_OTHER_KEY: &str = "tokens-by-other-key.sealed";
 const TOKENS: usize = 128;
 const BYTES: usize = 256 * 1024;
 /// How long a write waits for a lock that another process holds, and how often it tries to take it.
-const PATIENCE: Duration = Duration::from_secs(1);
-const LOOK: Duration = Duration::from_millis(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+const LOCK_POLL: Duration = Duration::from_millis(5);
 
 /// A [`TokenStore`] in one file of a private folder, encrypted with AES-256-GCM.
 ///
@@ -58,11 +58,11 @@ struct Inner {
 
 /// The content of the file, by the name in hexadecimal.
 #[derive(Default, Serialize, Deserialize)]
-struct Tokens(BTreeMap<String, Kept>);
+struct Tokens(BTreeMap<String, SealedEntry>);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kept {
+struct SealedEntry {
     expires_at: u64,
     /// The entry in base64.
     entry: Zeroizing<String>,
@@ -127,9 +127,9 @@ impl TokenStore for SealedStore {
         let name = key.within(&self.inner.namespace).to_string();
         self.blocking(move |inner| {
             let mut tokens = inner.read();
-            let Some(kept) = tokens.0.remove(&name) else { return Ok(None) };
-            let Ok(bytes) = STANDARD.decode(&*kept.entry) else { return Ok(None) };
-            Ok(Some(StoreEntry::new(bytes, UnixTime::from_secs(kept.expires_at))))
+            let Some(stored) = tokens.0.remove(&name) else { return Ok(None) };
+            let Ok(bytes) = STANDARD.decode(&*stored.entry) else { return Ok(None) };
+            Ok(Some(StoreEntry::new(bytes, UnixTime::from_secs(stored.expires_at))))
         })
         .await
     }
@@ -137,11 +137,11 @@ impl TokenStore for SealedStore {
     async fn save(&self, key: &StoreKey, entry: StoreEntry) -> Result<(), StoreError> {
         let name = key.within(&self.inner.namespace).to_string();
         self.changing(move |tokens| {
-            let kept = Kept {
+            let stored = SealedEntry {
                 expires_at: entry.expires_at().as_secs(),
                 entry: Zeroizing::new(STANDARD.encode(entry.expose())),
             };
-            tokens.0.insert(name, kept);
+            tokens.0.insert(name, stored);
             true
         })
         .await
@@ -186,7 +186,8 @@ impl Inner {
 impl Tokens {
     fn make_room(&mut self) {
         while self.0.len() > TOKENS || self.bytes() > BYTES {
-            let soonest = self.0.iter().min_by_key(|(_, kept)| kept.expires_at).map(|(name, _)| name.clone());
+            let soonest =
+                self.0.iter().min_by_key(|(_, stored)| stored.expires_at).map(|(name, _)| name.clone());
             let Some(name) = soonest else { break };
             self.0.remove(&name);
         }
@@ -194,7 +195,7 @@ impl Tokens {
 
     /// Returns the approximate size as JSON, in bytes.
     fn bytes(&self) -> usize {
-        self.0.iter().map(|(name, kept)| name.len() + kept.entry.len() + 64).sum()
+        self.0.iter().map(|(name, stored)| name.len() + stored.entry.len() + 64).sum()
     }
 }
 
@@ -206,12 +207,12 @@ fn lock(state: &StateDirectory, file: &str) -> Result<Lock, StoreError> {
         reason = "how long a thread waits for a file is nobody's time but its own"
     )]
     let now = Instant::now;
-    let until = now() + PATIENCE;
+    let until = now() + LOCK_TIMEOUT;
     loop {
         match state.try_lock(file).map_err(|error| StoreError::new(error.to_string()))? {
             Some(lock) => return Ok(lock),
             None if now() >= until => return Err(StoreError::new("another process holds its lock")),
-            None => std::thread::sleep(LOOK),
+            None => std::thread::sleep(LOCK_POLL),
         }
     }
 }

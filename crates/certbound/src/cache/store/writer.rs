@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use certbound_core::time::UnixTime;
 use tokio::runtime::Handle;
 
-use super::adapter::{AnyShared, passed_by};
+use super::adapter::{AnyShared, call_store};
 use super::{StoreError, StoreKey, entry};
 use crate::cache::Entry;
 
@@ -22,7 +22,7 @@ pub(super) struct Writer {
     /// One task writes at a time, so that the last job for a name is applied last.
     turn: tokio::sync::Mutex<()>,
     /// Whether the cache was dropped, so that no caller will ask for the waiting tokens.
-    pub(super) orphaned: AtomicBool,
+    pub(super) is_abandoned: AtomicBool,
     failures: AtomicU64,
 }
 
@@ -52,7 +52,7 @@ impl Writer {
             store,
             jobs: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
-            orphaned: AtomicBool::new(false),
+            is_abandoned: AtomicBool::new(false),
             failures: AtomicU64::new(0),
         })
     }
@@ -88,7 +88,7 @@ impl Writer {
     }
 
     /// Returns whether a stored token must not be used. If so, it is removed.
-    pub(super) fn distrusts(self: &Arc<Self>, name: &StoreKey, found: Option<&Entry>) -> bool {
+    pub(super) fn refuses(self: &Arc<Self>, name: &StoreKey, found: Option<&Entry>) -> bool {
         let jobs = self.jobs();
         let forgotten = jobs.forgotten.contains(name);
         let known = jobs.by_name.contains_key(name);
@@ -130,10 +130,10 @@ impl Writer {
             let mut at = At { writer: self, name, given_up: true };
             let written = match job {
                 Job::Save(held) => match entry::write(&held, &name) {
-                    Some(entry) => passed_by(async { self.store.save(&name, entry).await }).await,
+                    Some(entry) => call_store(async { self.store.save(&name, entry).await }).await,
                     None => Err(StoreError::new("it cannot be written down")),
                 },
-                Job::Remove => passed_by(async { self.store.remove(&name).await }).await,
+                Job::Remove => call_store(async { self.store.remove(&name).await }).await,
             };
             at.given_up = false;
             self.done(&name, number, written);
@@ -166,7 +166,7 @@ impl Writer {
         }
         if let Err(error) = written {
             // If the cache was dropped, no caller needs the remaining jobs, so a failure ends them.
-            if self.orphaned.load(Ordering::Relaxed) {
+            if self.is_abandoned.load(Ordering::Relaxed) {
                 (jobs.waiting, jobs.by_name) = Default::default();
             }
             drop(jobs);
