@@ -20,7 +20,7 @@
 //! | a header of a token request | `headers.rs` |
 //! | a check of a token answer | `accept.rs` |
 //! | an AADSTS number with its meaning and advice | `certbound-core/src/refusal/aadsts.rs` |
-//! | an option of an acquisition | `options.rs` for callers, `settings.rs` for its effect |
+//! | an option of an acquisition | `setters.rs` for callers, `options.rs` for its effect |
 //! | a source of tokens | implement the trait `Issuer` of `issuer.rs` |
 
 pub(crate) mod accept;
@@ -30,12 +30,11 @@ mod claims;
 mod client_core;
 mod context;
 pub(crate) mod discovery;
-pub(crate) mod endpoints;
 pub(crate) mod headers;
 mod hit;
 pub(crate) mod issuer;
 mod options;
-mod settings;
+mod setters;
 pub(crate) mod token_request;
 pub(crate) mod token_service;
 
@@ -50,11 +49,11 @@ use self::headers::RefreshReason;
 pub use self::hit::AcquireFuture;
 pub(crate) use self::hit::hit_of_prepared;
 use self::issuer::{FetchRequest, Issuer};
-pub use self::options::Acquire;
-pub(crate) use self::settings::Options;
+pub(crate) use self::options::Options;
+pub use self::setters::Acquire;
 use crate::background::Background;
 use crate::cache::key::{KeyHead, KeyRef};
-use crate::cache::{Entry, Kind, LoadKey, LoadRequest, Loaded, Obtained, Payload};
+use crate::cache::{Kind, LoadKey, LoadRequest, Loaded, Obtained, Payload};
 use crate::correlation::CorrelationId;
 use crate::error::Error;
 use crate::rejected::TokenHash;
@@ -72,7 +71,7 @@ pub(crate) struct Acquisition<I> {
 
 impl<I: Issuer> Acquisition<I> {
     /// Returns a valid token from the cache, from the request of another caller, or from the issuer.
-    pub(crate) async fn run(mut self) -> Result<(Entry, Obtained), Error> {
+    pub(crate) async fn run(mut self) -> Result<Loaded, Error> {
         let options = &self.options;
         let checked = self.issuer.check(options).and_then(|()| options.check(self.kind));
         checked.map_err(|misuse| Error::misuse(self.issuer.leg(), misuse))?;
@@ -91,7 +90,7 @@ impl<I: Issuer> Acquisition<I> {
             }
             return Ok((entry, Obtained::FROM_CACHE));
         }
-        cache.load(request, move || self.fetch(certificate, replaces)).await
+        cache.load(request, Box::pin(self.fetch(certificate, replaces))).await
     }
 
     /// Removes the token of this request from the cache. Returns whether it was there.
@@ -127,7 +126,7 @@ impl<I: Issuer> Acquisition<I> {
         let certificate = self.issuer.certificate(self.kind, id).await?;
         let request = self.load_request(certificate.as_ref(), None);
         let cache = self.context().cache.clone();
-        cache.refresh(request, move || self.fetch(certificate, None)).await
+        cache.refresh(request, Box::pin(self.fetch(certificate, None))).await
     }
 
     /// Requests a token on a miss. If the certificate is refused and has a successor, the request is repeated once with
@@ -172,7 +171,7 @@ impl<I: Issuer> Acquisition<I> {
 
     /// If no certificate can be obtained because of an outage, returns a token of an earlier certificate that has not
     /// expired.
-    fn without_certificate(&self, error: Error) -> Result<(Entry, Obtained), Error> {
+    fn without_certificate(&self, error: Error) -> Result<Loaded, Error> {
         if !error.is_transient() || self.load_key(None, None).wants_new() {
             return Err(error);
         }
@@ -181,15 +180,11 @@ impl<I: Issuer> Acquisition<I> {
         entry.map(|entry| (entry, Obtained::FROM_CACHE)).ok_or(error)
     }
 
-    fn load_request(
-        &self,
-        certificate: Option<&I::Certificate>,
-        replaces: Option<TokenHash>,
-    ) -> LoadRequest<impl Fn() -> Vec<certbound_core::certificate::Thumbprint> + Send + Sync + 'static> {
+    fn load_request(&self, certificate: Option<&I::Certificate>, replaces: Option<TokenHash>) -> LoadRequest {
         let (context, issuer) = (self.context(), self.issuer.clone());
         LoadRequest {
             key: self.load_key(certificate, replaces),
-            earlier: move || issuer.earlier(),
+            earlier: Box::new(move || issuer.earlier()),
             blames: I::blames,
             clock: Arc::clone(&context.clock),
             background: context.background.clone(),
@@ -227,7 +222,7 @@ impl<I: Issuer> Acquisition<I> {
         if !is_rejected || options.force_refresh || !self.issuer.names_replaced_token() {
             return None;
         }
-        let cached = TokenHash::of(&self.context().cache.any(&self.key(None))?.body().secret);
+        let cached = TokenHash::of(&self.context().cache.any(&self.key(None))?.secret);
         options.rejected.is_none_or(|rejected| rejected == cached).then_some(cached)
     }
 

@@ -1,6 +1,5 @@
 //! The cache of tokens: tokens in memory, running loads, and an optional store.
 
-mod by_expiry;
 mod contents;
 mod entry;
 mod expiry;
@@ -18,10 +17,7 @@ mod store;
 use std::fmt;
 use std::sync::Arc;
 
-pub(crate) use self::entry::{
-    CachedToken, Connections, Entry, Loaded, LoadedFrom, OptionalMembers, Origin, Origins, Payload, Report,
-    TokenBody,
-};
+pub(crate) use self::entry::{CachedToken, Connections, Entry, Origin, Origins, Payload, Report, TokenFacts};
 pub(crate) use self::expiry::Expiry;
 pub(crate) use self::key::Kind;
 pub(crate) use self::load::LoadRequest;
@@ -30,8 +26,8 @@ use self::memory::Memory;
 pub(crate) use self::request_seq::RequestSeq;
 use self::request_seq::Requests;
 use self::single_flight::SingleFlight;
-pub(crate) use self::source::Obtained;
 pub use self::source::Source;
+pub(crate) use self::source::{Loaded, Obtained};
 pub use self::statistics::CacheStatistics;
 pub(crate) use self::statistics::Counted;
 use self::statistics::Counters;
@@ -59,13 +55,23 @@ pub struct TokenCache {
 }
 
 struct Inner {
+    settings: Settings,
     memory: Memory,
     requests: Requests,
+    loads: SingleFlight<LoadKey, Result<Loaded, Error>>,
+    counters: Counters,
+}
+
+#[derive(Clone)]
+struct Settings {
+    /// The limits of the memory.
+    tokens: usize,
+    bytes: usize,
+    /// The seed of the times of refresh. By default it is random.
+    seed: Option<u64>,
     /// Whether new tokens are requested in the background while the old ones are fresh.
     ahead: bool,
     store: Option<Arc<StoreAdapter>>,
-    loads: SingleFlight<LoadKey, Result<Loaded, Error>>,
-    counters: Counters,
 }
 
 impl TokenCache {
@@ -87,29 +93,27 @@ impl TokenCache {
     /// Returns an empty cache for at most `tokens` tokens (at least one) and `bytes` bytes. A token that is larger than
     /// `bytes` is not cached.
     pub fn with_limits(tokens: usize, bytes: usize) -> Self {
-        Self::of(Memory::limited(tokens.max(1), bytes), Requests::random(), true, None)
+        Self::of(Settings { tokens: tokens.max(1), bytes, seed: None, ahead: true, store: None })
     }
 
     /// Returns a cache that stores no tokens. Each acquisition sends a request, but parallel acquisitions of the same
     /// token share one request.
     pub fn none() -> Self {
-        Self::of(Memory::limited(0, 0), Requests::random(), true, None)
+        Self::of(Settings { tokens: 0, bytes: 0, seed: None, ahead: true, store: None })
     }
 
     /// Returns an empty cache with the same limits and a store. On a miss the cache reads the store before it sends a
     /// request, and it saves each new token there. [`TokenCache::none`] with a store has no tokens in memory.
     #[must_use]
     pub fn with_store(self, store: impl TokenStore) -> Self {
-        let Inner { memory, requests, ahead, .. } = &*self.inner;
-        Self::of(memory.emptied(), requests.anew(), *ahead, Some(Arc::new(StoreAdapter::new(store))))
+        Self::of(Settings { store: Some(Arc::new(StoreAdapter::new(store))), ..self.settings() })
     }
 
     /// Returns an empty cache with the same limits and store that requests no token in the background. Use it in a
     /// program that ends before a refresh in the background would.
     #[must_use]
     pub fn without_refresh_ahead(self) -> Self {
-        let Inner { memory, requests, store, .. } = &*self.inner;
-        Self::of(memory.emptied(), requests.anew(), false, store.clone())
+        Self::of(Settings { ahead: false, ..self.settings() })
     }
 
     /// Returns an empty cache with the same limits and store, whose times of refresh depend only on `seed`. Use it for
@@ -117,13 +121,22 @@ impl TokenCache {
     /// send requests together.
     #[must_use]
     pub fn with_seed(self, seed: u64) -> Self {
-        let Inner { memory, ahead, store, .. } = &*self.inner;
-        Self::of(memory.emptied(), Requests::seeded(seed), *ahead, store.clone())
+        Self::of(Settings { seed: Some(seed), ..self.settings() })
     }
 
-    fn of(memory: Memory, requests: Requests, ahead: bool, store: Option<Arc<StoreAdapter>>) -> Self {
+    fn of(settings: Settings) -> Self {
+        let memory = Memory::limited(settings.tokens, settings.bytes);
+        let requests = Requests::new(settings.seed);
         let (loads, counters) = (SingleFlight::default(), Counters::default());
-        Self { inner: Arc::new(Inner { memory, requests, ahead, store, loads, counters }) }
+        Self { inner: Arc::new(Inner { settings, memory, requests, loads, counters }) }
+    }
+
+    fn settings(&self) -> Settings {
+        self.inner.settings.clone()
+    }
+
+    fn store(&self) -> Option<&StoreAdapter> {
+        self.inner.settings.store.as_deref()
     }
 
     /// Returns the number of tokens in memory. It includes expired tokens that were not removed yet.
@@ -143,7 +156,7 @@ impl TokenCache {
 
     /// Returns the counters of this cache since its creation.
     pub fn statistics(&self) -> CacheStatistics {
-        let store_failures = self.inner.store.as_ref().map_or(0, |store| store.failures());
+        let store_failures = self.store().map_or(0, StoreAdapter::failures);
         self.inner.counters.read(self.len(), self.bytes(), store_failures)
     }
 
@@ -154,7 +167,7 @@ impl TokenCache {
     /// that is not saved in time is saved later, even if the last handle is dropped, as long as the runtime runs and
     /// the store does not fail.
     pub async fn flush(&self) {
-        if let Some(store) = &self.inner.store {
+        if let Some(store) = self.store() {
             store.flush().await;
         }
     }
@@ -166,7 +179,7 @@ impl TokenCache {
 
     /// Returns whether the cache has neither memory nor a store.
     pub(crate) fn is_none(&self) -> bool {
-        self.inner.memory.capacity() == 0 && self.inner.store.is_none()
+        self.inner.settings.tokens == 0 && self.store().is_none()
     }
 
     pub(crate) fn count(&self, what: Counted) {
@@ -184,7 +197,7 @@ impl fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenCache")
             .field("len", &self.len())
-            .field("capacity", &self.inner.memory.capacity())
+            .field("capacity", &self.inner.settings.tokens)
             .field("bytes", &self.bytes())
             .finish()
     }

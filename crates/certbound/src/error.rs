@@ -289,6 +289,18 @@ impl Error {
         self
     }
 
+    /// The error of the variant.
+    fn inner(&self) -> &(dyn std::error::Error + 'static) {
+        match self {
+            Self::Misuse { what, .. } => what,
+            Self::Provider { what, .. } => what,
+            Self::PeerMisbehaved { what, .. } => what,
+            Self::Platform { what, .. } => what,
+            Self::Refused { answer, .. } => &**answer,
+            Self::Transport { cause, .. } => cause,
+        }
+    }
+
     pub(crate) fn misuse(leg: Option<Leg>, what: impl Into<Misuse>) -> Self {
         Self::Misuse { leg, what: what.into() }
     }
@@ -319,14 +331,10 @@ impl fmt::Display for Error {
             write!(f, "{leg}: ")?;
         }
         let mut line = OneLine(f);
-        match self {
-            Self::Misuse { what, .. } => write!(line, "{what}"),
-            Self::Provider { what, .. } => write!(line, "{what}"),
-            Self::PeerMisbehaved { what, .. } => write!(line, "{what}"),
-            Self::Platform { what, .. } => write!(line, "{what}"),
-            Self::Refused { answer, .. } => write!(line, "the token service refused: {answer}"),
-            Self::Transport { cause, .. } => write!(line, "{cause}"),
-        }?;
+        if let Self::Refused { .. } = self {
+            line.write_str("the token service refused: ")?;
+        }
+        write!(line, "{}", self.inner())?;
         if let Some(thumbprint) = self.refused_certificate() {
             write!(line, "; the request was signed by the key of the certificate {thumbprint}")?;
         }
@@ -352,14 +360,7 @@ impl fmt::Display for Error {
 /// already contains its text.
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Misuse { what, .. } => what.source(),
-            Self::Provider { what, .. } => what.source(),
-            Self::PeerMisbehaved { what, .. } => what.source(),
-            Self::Platform { what, .. } => what.source(),
-            Self::Refused { answer, .. } => answer.source(),
-            Self::Transport { cause, .. } => cause.source(),
-        }
+        self.inner().source()
     }
 }
 

@@ -9,7 +9,7 @@ use certbound_core::region::Region;
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
-use crate::cache::{CachedToken, Entry, Kind, Obtained, Source};
+use crate::cache::{CachedToken, Entry, Kind, Obtained, Source, TokenFacts};
 use crate::certificate::Binding;
 use crate::correlation::CorrelationId;
 use crate::observe::LegReport;
@@ -94,20 +94,20 @@ pub struct Details {
     pub in_leg1: Duration,
 }
 
-impl<B> CachedToken<B> {
+impl TokenFacts {
     fn details(&self, obtained: &Obtained) -> Details {
-        let (body, origin, report) = (&self.body, &self.body.origin, obtained.report.as_deref());
+        let (origin, report) = (&self.origin, obtained.report.as_deref());
         Details {
             source: obtained.source,
             endpoint: origin.endpoint.to_string(),
             region: origin.region.clone(),
             tenant: origin.tenant.to_string(),
             scopes: self.scopes().map(str::to_owned).collect(),
-            scopes_granted: body.granted().is_some(),
-            correlation_id: body.correlation_id,
+            scopes_granted: self.granted.is_some(),
+            correlation_id: self.correlation_id,
             binding_observed: origin.binding_observed,
             token_type: origin.token_type.to_string(),
-            additional: body.rare.as_deref().map(|rare| rare.additional.clone()).unwrap_or_default(),
+            additional: self.additional.clone(),
             refresh_at: self.expiry.refresh_at(),
             legs: report.map(|report| report.legs.clone()).unwrap_or_default(),
             in_http: report.map_or(Duration::ZERO, |report| report.http),
@@ -124,7 +124,7 @@ impl BoundToken {
     /// Returns the scheme of the `Authorization` header, unless the resource's profile has a different one. It is
     /// [`BoundToken::SCHEME`], or `Bearer` for a token of an OpenID issuer (RFC 8705, section 3).
     pub fn scheme(&self) -> Scheme {
-        match self.stored.body.origin.token_type.eq_ignore_ascii_case("Bearer") {
+        match self.stored.origin.token_type.eq_ignore_ascii_case("Bearer") {
             true => Scheme::Bearer,
             false => Scheme::MtlsPop,
         }
@@ -132,7 +132,7 @@ impl BoundToken {
 
     /// Returns the token itself.
     pub fn secret(&self) -> &Secret {
-        &self.stored.body.secret
+        &self.stored.secret
     }
 
     /// Returns the granted scopes if the answer named them, otherwise the requested ones.
@@ -142,7 +142,7 @@ impl BoundToken {
 
     /// Returns when the token becomes useless: when it or its certificate expires, whichever is earlier.
     pub fn expires_at(&self) -> UnixTime {
-        self.stored.expires_at()
+        self.stored.expiry.expires_at()
     }
 
     /// Returns the certificate that the token is bound to. It must be presented with the token.
@@ -157,7 +157,7 @@ impl BoundToken {
 
     /// Returns the transport of the client that acquired the token.
     pub(crate) fn connections(&self) -> &Arc<dyn AnyTransport> {
-        &self.stored.body.origin.connections.0
+        &self.stored.origin.connections.0
     }
 }
 
@@ -167,7 +167,7 @@ impl BearerToken {
 
     /// Returns the token itself.
     pub fn secret(&self) -> &Secret {
-        &self.stored.body.secret
+        &self.stored.secret
     }
 
     /// Returns the granted scopes if the answer named them, otherwise the requested ones.
@@ -177,7 +177,7 @@ impl BearerToken {
 
     /// Returns when the token expires.
     pub fn expires_at(&self) -> UnixTime {
-        self.stored.expires_at()
+        self.stored.expiry.expires_at()
     }
 
     /// Returns how the token was obtained.

@@ -111,6 +111,7 @@ impl MachineError {
             reason: shown(&reason.unwrap_or_default()),
             message: without_tokens(&message).chars().take(512).collect(),
             correlation_id: said(&members, "correlationId")
+                .or_else(|| nested.and_then(|nested| said(nested, "correlationId")))
                 .map(|id| one_line(&id).chars().take(256).collect())
                 .or(plain.correlation_id),
         }

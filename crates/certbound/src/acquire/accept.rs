@@ -1,7 +1,6 @@
 //! The checks of a token answer before its token is used.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use certbound_core::json;
@@ -14,23 +13,9 @@ use certbound_core::shown::{one_line, shown};
 use certbound_core::time::UnixTime;
 use serde_json::{Map, Value};
 
-use crate::cache::{Expiry, OptionalMembers, Origin, RequestSeq, TokenBody};
+use super::token_request::Exchange;
 use crate::certificate::{Binding, observe};
-use crate::correlation::CorrelationId;
 use crate::error::{AssertionError, Error, Leg, PeerMisbehaved};
-
-/// The facts, besides the request, with which the answer is compared.
-pub(crate) struct Expected<'a> {
-    /// The certificate that the token must name. It is `None` if a Bearer token was requested.
-    pub(crate) binding: Option<&'a Binding>,
-    pub(crate) leg: Option<Leg>,
-    /// Whether an unreadable token is refused although the answer says that it is bound.
-    pub(crate) demands_observed: bool,
-    /// Whether scopes that differ only in case are equal.
-    pub(crate) ignores_case: bool,
-    /// When the request was sent. The lifetime of the token can begin at that time.
-    pub(crate) sent_at: UnixTime,
-}
 
 /// A token that passed every check of the client: the checks of [`accept`], or those of the parser of a platform's
 /// answer.
@@ -62,32 +47,18 @@ impl Accepted {
             additional: BTreeMap::new(),
         }
     }
-
-    /// Splits the token into the parts of a cache entry.
-    pub(crate) fn into_parts(
-        self,
-        seq: RequestSeq,
-        origin: Arc<Origin>,
-        correlation_id: CorrelationId,
-    ) -> (Expiry, TokenBody) {
-        let expiry = Expiry::new(self.at, self.expires_at, self.refresh_at, seq);
-        let rare = (self.granted.is_some() || !self.additional.is_empty())
-            .then(|| Box::new(OptionalMembers { granted: self.granted, additional: self.additional }));
-        let body = TokenBody { secret: self.secret, origin, correlation_id, rare };
-        (expiry, body)
-    }
 }
 
 /// Checks an answer and returns its token. Neither the token's details nor the error repeat a secret of the request.
 pub(crate) fn accept(
     response: TokenResponse,
     request: &TokenRequest<'_>,
-    expected: Expected<'_>,
-    now: UnixTime,
+    exchange: &Exchange<'_>,
+    sent_at: UnixTime,
 ) -> Result<Accepted, Error> {
     let named = response.scope.as_ref().is_some_and(|scopes| *scopes != [request.scope]);
     let mut accepted =
-        judge(response, request, expected, now).map_err(|error| error.without(&request.secrets()))?;
+        judge(response, request, exchange, sent_at).map_err(|error| error.without(&request.secrets()))?;
     // Most answers have neither a scope of their own nor additional members, so the search for secrets is skipped.
     if named || !accepted.additional.is_empty() {
         let secrets = request.secrets().and(accepted.secret.expose());
@@ -104,31 +75,31 @@ pub(crate) fn accept(
 fn judge(
     response: TokenResponse,
     request: &TokenRequest<'_>,
-    expected: Expected<'_>,
-    now: UnixTime,
+    exchange: &Exchange<'_>,
+    sent_at: UnixTime,
 ) -> Result<Accepted, Error> {
-    let peer = |what| Error::peer(expected.leg, what);
+    let (binding, now) = (exchange.binds_to(), exchange.context.clock.now());
+    let peer = |what| Error::peer(exchange.leg, what);
     let asked = if request.bound { MTLS_POP } else { "Bearer" };
     if !response.token_type.eq_ignore_ascii_case(asked) {
         let found = shown(&response.token_type);
         return Err(peer(PeerMisbehaved::TokenTypeDowngraded { asked, found }));
     }
     if let Some(scopes) = response.scope.as_deref().filter(|scopes| !scopes.is_empty())
-        && !scope::covers(scopes, request.scope, expected.ignores_case)
+        && !scope::covers(scopes, request.scope, exchange.ignores_case)
     {
         let found = one_line(&scopes.join(" ")).chars().take(256).collect();
         return Err(peer(PeerMisbehaved::ScopeMismatch { asked: request.scope.to_owned(), found }));
     }
-    let binding_observed = match expected.binding {
-        Some(binding) => expected.observed(&response.access_token, binding, request.bound).map_err(peer)?,
+    let binding_observed = match binding {
+        Some(binding) => observed(&response.access_token, binding, request.bound, exchange).map_err(peer)?,
         None => false,
     };
     // The machine can sleep between the two readings, and its clock can be set. The earlier one is the safe choice.
-    let at = now.min(expected.sent_at);
+    let at = now.min(sent_at);
     let own_expiry = at.plus(response.expires_in);
     // A bound token is useless after its certificate has expired.
-    let expires_at =
-        expected.binding.map_or(own_expiry, |binding| own_expiry.min(binding.chain().not_after()));
+    let expires_at = binding.map_or(own_expiry, |binding| own_expiry.min(binding.chain().not_after()));
     if expires_at <= now {
         return Err(peer(PeerMisbehaved::TokenOver { expired: expires_at, now }));
     }
@@ -145,20 +116,22 @@ fn judge(
     })
 }
 
-impl Expected<'_> {
-    /// Returns whether the token was read and names our certificate. It is an error if a readable token does not name
-    /// it, or if an unreadable one is not allowed.
-    fn observed(&self, token: &Secret, binding: &Binding, by_type: bool) -> Result<bool, PeerMisbehaved> {
-        // The token of Leg 1 is an assertion. Leg 2's token service must read its binding, so the client must be able
-        // to read it too.
-        match (observe(token, binding, by_type), self.leg) {
-            (Err(PeerMisbehaved::ConfirmationMissing), Some(Leg::One)) => {
-                Err(PeerMisbehaved::AssertionNotBound)
-            }
-            (Ok(false), Some(Leg::One)) => Err(PeerMisbehaved::BadAssertion(AssertionError::Unreadable)),
-            (Ok(false), _) if self.demands_observed => Err(PeerMisbehaved::BindingNotObserved),
-            (seen, _) => seen,
-        }
+/// Returns whether the token was read and names our certificate. It is an error if a readable token does not name it, or
+/// if an unreadable one is not allowed.
+fn observed(
+    token: &Secret,
+    binding: &Binding,
+    by_type: bool,
+    exchange: &Exchange<'_>,
+) -> Result<bool, PeerMisbehaved> {
+    let demands_observed = exchange.context.cache_key.demands_observed();
+    // The token of Leg 1 is an assertion. Leg 2's token service must read its binding, so the client must be able to
+    // read it too.
+    match (observe(token, binding, by_type), exchange.leg) {
+        (Err(PeerMisbehaved::ConfirmationMissing), Some(Leg::One)) => Err(PeerMisbehaved::AssertionNotBound),
+        (Ok(false), Some(Leg::One)) => Err(PeerMisbehaved::BadAssertion(AssertionError::Unreadable)),
+        (Ok(false), _) if demands_observed => Err(PeerMisbehaved::BindingNotObserved),
+        (seen, _) => seen,
     }
 }
 

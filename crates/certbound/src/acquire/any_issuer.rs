@@ -9,8 +9,8 @@ use certbound_core::scope::ResourceScope;
 use super::Acquisition;
 use super::context::Context;
 use super::issuer::Issuer;
-use super::settings::Options;
-use crate::cache::{Entry, Kind, Obtained};
+use super::options::Options;
+use crate::cache::{Kind, Loaded};
 use crate::error::{Error, Leg};
 
 type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
@@ -33,7 +33,7 @@ pub(crate) trait AnyIssuer: Send + Sync {
     fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>>;
 
     /// Runs the acquisition. The future owns its data.
-    fn run(&self, parameters: AcquireParameters<'_>) -> Boxed<(Entry, Obtained)>;
+    fn run(&self, parameters: AcquireParameters<'_>) -> Boxed<Loaded>;
 
     /// Starts a refresh in the background.
     fn refresh_ahead(&self, parameters: AcquireParameters<'_>);
@@ -55,7 +55,7 @@ impl<I: Issuer> AnyIssuer for I {
         Issuer::thumbprint_now(self, kind)
     }
 
-    fn run(&self, parameters: AcquireParameters<'_>) -> Boxed<(Entry, Obtained)> {
+    fn run(&self, parameters: AcquireParameters<'_>) -> Boxed<Loaded> {
         Box::pin(acquisition(self, parameters).run())
     }
 

@@ -4,7 +4,7 @@ use certbound_core::authority::{Authority, AuthorityKind};
 use certbound_core::environment::same_environment;
 
 use super::client_core::ClientCore;
-use super::settings::Options;
+use super::options::Options;
 use super::token_service::TokenService;
 use crate::acquire::discovery::DiscoveryRequest;
 use crate::acquire::issuer::Issuer as _;

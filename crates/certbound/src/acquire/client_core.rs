@@ -7,7 +7,6 @@ use certbound_core::instance::InstanceMetadata;
 
 use super::context::Context;
 use super::discovery::Discovery;
-use super::endpoints::Endpoints;
 
 /// The parts of a client that do not depend on its credential.
 pub(crate) struct ClientCore {
@@ -16,7 +15,6 @@ pub(crate) struct ClientCore {
     pub(crate) client_id: Arc<str>,
     pub(crate) capabilities: Vec<String>,
     pub(crate) discovery: Discovery,
-    pub(crate) endpoints: Endpoints,
     pub(crate) validates_authority: bool,
     pub(crate) instance_metadata: Option<Arc<InstanceMetadata>>,
 }

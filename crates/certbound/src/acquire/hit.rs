@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use certbound_core::scope::ResourceScope;
 
 use super::any_issuer::{AcquireParameters, AnyIssuer};
-use super::options::Acquire;
-use super::settings::Options;
+use super::options::Options;
+use super::setters::Acquire;
 use crate::cache::Obtained;
 use crate::cache::key::{Extras, HeadHash, KeyHead, KeyRef};
 use crate::error::{Error, Misuse};

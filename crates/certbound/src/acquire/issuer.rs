@@ -12,7 +12,10 @@ use super::Options;
 use super::accept::Accepted;
 use super::context::Context;
 use super::headers::RefreshReason;
-use crate::cache::{Connections, Entry, Kind, Loaded, LoadedFrom, Origin, Report, RequestSeq};
+use crate::cache::key::CacheKey;
+use crate::cache::{
+    Connections, Entry, Expiry, Kind, Loaded, Obtained, Origin, Report, RequestSeq, TokenFacts,
+};
 use crate::certificate::Binding;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg, Misuse};
@@ -114,22 +117,40 @@ impl Fetched {
     /// Turns the token into a cache entry. The entry of a bound token contains the certificate.
     pub(super) fn into_loaded(
         self,
-        key: crate::cache::key::CacheKey,
+        key: CacheKey,
         (seq, id): (RequestSeq, CorrelationId),
         binding: Option<&Binding>,
         context: &Context,
     ) -> Loaded {
+        let Accepted {
+            secret,
+            token_type,
+            granted,
+            at,
+            expires_at,
+            refresh_at,
+            binding_observed,
+            additional,
+        } = self.token;
         let origin = Origin {
             endpoint: self.endpoint,
             tenant: self.tenant,
             region: self.region,
-            token_type: self.token.token_type.as_str().into(),
-            binding_observed: self.token.binding_observed,
+            token_type: token_type.into(),
+            binding_observed,
             by_resource: self.by_resource,
             connections: Connections(Arc::clone(&context.transport)),
         };
-        let (expiry, body) = self.token.into_parts(seq, context.origins.shared(origin), id);
+        let facts = TokenFacts {
+            key,
+            expiry: Expiry::new(at, expires_at, refresh_at, seq),
+            secret,
+            origin: context.origins.shared(origin),
+            correlation_id: id,
+            granted,
+            additional,
+        };
         let report = Report { legs: self.legs, http: self.in_http, leg1: self.in_leg1 };
-        Loaded { entry: Entry::new(key, expiry, body, binding), from: LoadedFrom::Service(Arc::new(report)) }
+        (Entry::new(facts, binding), Obtained::from_service(report))
     }
 }

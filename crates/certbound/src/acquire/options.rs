@@ -1,212 +1,166 @@
-//! The options of one acquisition, as a caller sets them.
+//! The options of one acquisition, and their effect on its request.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use certbound_core::authority::Authority;
-use certbound_core::scope::ResourceScope;
+use certbound_core::endpoint::{Flow, TokenEndpoint};
+use certbound_core::request::{Grant, TokenRequest};
 use certbound_core::secret::Secret;
-use certbound_core::tenant::TenantId;
 
-use super::any_issuer::{AcquireParameters, AnyIssuer};
-use super::settings::Options;
+use super::claims;
+use crate::acquire::client_core::ClientCore;
+use crate::cache::Kind;
+use crate::cache::key::Extras;
 use crate::correlation::CorrelationId;
-use crate::error::Error;
+use crate::credential::{AssertionRequest, signed_assertion};
+use crate::error::Misuse;
 use crate::observe::Observer;
 use crate::rejected::TokenHash;
-use crate::token::Token;
 
-/// An acquisition that has not started: add options, then await it.
-///
-/// The cache is read when the acquisition is awaited. A hit without options allocates nothing.
-///
-/// A managed identity supports only [`claims`](Acquire::claims), [`force_refresh`](Acquire::force_refresh),
-/// [`rejected`](Acquire::rejected), [`correlation_id`](Acquire::correlation_id) and [`observe`](Acquire::observe). A
-/// tenant, an authority, an FMI path, a parameter or claims of the application fail when awaited:
-/// `option_not_for_managed_identity`.
-#[must_use = "nothing happens until it is awaited"]
-pub struct Acquire<'a, T> {
-    pub(super) issuer: &'a dyn AnyIssuer,
-    pub(super) scope: &'a ResourceScope,
-    pub(super) options: Option<Box<Options>>,
-    token: PhantomData<fn() -> T>,
+/// The options of one acquisition.
+#[derive(Clone, Default)]
+pub(crate) struct Options {
+    pub(crate) extras: Extras,
+    /// The authority of the request. Its form for the cache is one of the extras.
+    pub(crate) authority: Option<Authority>,
+    /// The user's token for On-Behalf-Of. Its hash is one of the extras.
+    pub(crate) user: Option<Arc<Secret>>,
+    pub(crate) claims: Option<String>,
+    pub(crate) force_refresh: bool,
+    pub(crate) rejected: Option<TokenHash>,
+    pub(crate) correlation_id: Option<CorrelationId>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) unfit_attribute_token: bool,
+    /// Values for the telemetry header only, in the order of [`CALLER`].
+    pub(crate) caller: [String; 3],
 }
 
-impl<'a, T> Acquire<'a, T> {
-    pub(crate) fn new(issuer: &'a dyn AnyIssuer, scope: &'a ResourceScope) -> Self {
-        Self { issuer, scope, options: None, token: PhantomData }
-    }
+/// Query parameters that are sent in the telemetry header instead, and how many characters of them are sent.
+const CALLER: [(&str, usize); 3] = [("caller-sdk-id", 10), ("caller-sdk-ver", 20), ("ManagedCert", 1)];
 
-    fn option(&mut self) -> &mut Options {
-        self.options.get_or_insert_default()
-    }
+/// Body parameters that have an option of their own.
+const BY_OPTION: [&str; 2] = ["attributes", "attribute_tokens"];
 
-    /// Exchanges a user's token (On-Behalf-Of), instead of acting as the application itself.
-    pub(crate) fn on_behalf_of(mut self, user: &Secret) -> Self {
-        let options = self.option();
-        options.extras.user = Some(TokenHash::of(user));
-        options.user = Some(Arc::new(Secret::new(user.expose())));
-        self
-    }
-
-    /// Requests the token from another authority than the client's. It must have the same kind and environment. If
-    /// [`Acquire::tenant`] is also used, its tenant replaces this authority's tenant.
-    ///
-    /// # Errors
-    /// When awaited: `authority_type_mismatch`, `authority_host_mismatch` and `B2C_authority_host_mismatch`. A client
-    /// with a region gets `authority_override_regional` if the host differs from its own.
-    pub fn authority(mut self, authority: Authority) -> Self {
-        let own = self.issuer.context().cache_key.authority();
-        let for_cache = authority.for_cache();
-        let extra = Some(for_cache).filter(|it| own != Some(it));
-        let options = self.option();
-        (options.authority, options.extras.authority) = (Some(authority), extra);
-        self
-    }
-
-    /// Requests the token from another tenant than the client's, for a multi-tenant application.
-    ///
-    /// # Errors
-    /// When awaited: `tenant_override_not_supported`, if the client's kind of authority has no tenants.
-    pub fn tenant(mut self, tenant: TenantId) -> Self {
-        self.option().extras.tenant = Some(tenant);
-        self
-    }
-
-    /// Answers a claims challenge (JSON). The cache is not read. The new token replaces the cached one.
-    ///
-    /// A managed identity sends the claims only in requests for bound tokens. Service Fabric gets the hash of the
-    /// cached token to replace.
-    pub fn claims(mut self, claims: impl Into<String>) -> Self {
-        self.option().claims = Some(claims.into());
-        self
-    }
-
-    /// Adds the application's own claims (JSON) to the `claims` parameter. The cache is read: tokens are cached
-    /// separately for each text, so a difference in white space matters. A blank text is ignored.
-    pub fn client_claims(mut self, claims: impl Into<String>) -> Self {
-        let claims = claims.into();
-        self.option().extras.client_claims = Some(claims).filter(|claims| !claims.trim().is_empty());
-        self
-    }
-
-    /// Adds claims (a JSON object) to the assertion that a certificate client signs for a Bearer token. Tokens are
-    /// cached separately for each text. Other credentials sign no assertion and ignore the claims.
-    ///
-    /// # Errors
-    /// When awaited: `assertion_claims_not_supported` for a bound token, which is requested without a signed assertion;
-    /// `invalid_assertion_claims`, if the text is not a JSON object or has a claim that the library writes.
-    pub fn assertion_claims(mut self, claims: impl Into<String>) -> Self {
-        self.option().extras.assertion_claims = Some(claims.into());
-        self
-    }
-
-    /// Requests a new token even if a valid one is cached.
-    pub fn force_refresh(mut self) -> Self {
-        self.option().force_refresh = true;
-        self
-    }
-
-    /// Requests a new token if the cached one is the token that a resource rejected. It cannot be combined with
-    /// [`Acquire::force_refresh`].
-    pub fn rejected(mut self, token: TokenHash) -> Self {
-        self.option().rejected = Some(token);
-        self
-    }
-
-    /// Sends this correlation id in every request of both legs. Default: a random id for each acquisition.
-    pub fn correlation_id(mut self, id: CorrelationId) -> Self {
-        self.option().correlation_id = Some(id);
-        self
-    }
-
-    /// Sends `fmi_path`. Tokens are cached separately for each path.
-    pub fn fmi_path(mut self, path: impl Into<String>) -> Self {
-        self.option().extras.fmi_path = Some(path.into());
-        self
-    }
-
-    /// Requests the assertion of Leg 1 with this `fmi_path`. Tokens are cached separately for each path.
-    pub fn assertion_fmi_path(mut self, path: impl Into<String>) -> Self {
-        self.option().extras.assertion_fmi_path = Some(path.into());
-        self
-    }
-
-    /// Sends `attributes` (JSON). Tokens are cached separately for each text.
-    pub fn attributes(self, json: impl Into<String>) -> Self {
-        self.own_body("attributes", json.into())
-    }
-
-    /// Sends `attribute_tokens`, sorted and without duplicates. Tokens are cached separately for each set.
-    ///
-    /// # Errors
-    /// When awaited: `invalid_attribute_token`, if a token is empty or contains white space.
-    pub fn attribute_tokens<S: AsRef<str>>(self, tokens: impl IntoIterator<Item = S>) -> Self {
-        let tokens: std::collections::BTreeSet<String> =
-            tokens.into_iter().map(|token| token.as_ref().trim().to_owned()).collect();
-        let fit = tokens.iter().all(|token| !token.is_empty() && !token.contains(char::is_whitespace));
-        let mut this = self;
-        this.option().unfit_attribute_token |= !fit;
-        this.own_body("attribute_tokens", tokens.into_iter().collect::<Vec<_>>().join(" "))
-    }
-
-    fn own_body(mut self, name: &str, value: String) -> Self {
-        let body = &mut self.option().extras.body;
-        body.retain(|(known, _)| known != name);
-        if !value.trim().is_empty() {
-            body.push((name.to_owned(), value));
+impl Options {
+    pub(super) fn add_query(&mut self, name: String, value: String) {
+        let told = CALLER.iter().position(|(known, _)| known.eq_ignore_ascii_case(&name));
+        match told.and_then(|at| Some((self.caller.get_mut(at)?, CALLER.get(at)?))) {
+            Some((slot, (_, length))) => {
+                let safe = |c: &char| c.is_ascii_graphic() && !matches!(c, ',' | '|');
+                *slot = value.chars().filter(safe).take(*length).collect();
+            }
+            None => self.extras.query.push((name, value)),
         }
-        self
     }
 
-    /// Adds a parameter to the request's body. Tokens are cached separately for each value. Observers see only its
-    /// length.
-    ///
-    /// # Errors
-    /// When awaited: `invalid_body_parameter`, if the name is not printable, if the library writes this parameter
-    /// itself, if it is given twice, or if the value is blank.
-    pub fn body(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.option().extras.body.push((name.into(), value.into()));
-        self
+    /// Refuses options that contradict each other, that cannot be sent, or that a token of this kind cannot have.
+    pub(crate) fn check(&self, kind: Kind) -> Result<(), Misuse> {
+        if self.force_refresh && self.rejected.is_some() {
+            return Err(Misuse::ForceAndRejected);
+        }
+        if self.unfit_attribute_token {
+            return Err(Misuse::AttributeToken);
+        }
+        let printable =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        for (name, value) in &self.extras.query {
+            if !printable(name) || !printable(value) || name.contains(['&', '=']) || value.contains('&') {
+                return Err(Misuse::QueryParameter { name: shown(name) });
+            }
+        }
+        self.check_body()?;
+        match &self.extras.assertion_claims {
+            Some(_) if kind == Kind::Bound => Err(Misuse::AssertionClaimsOfBound),
+            Some(claims) => signed_assertion::extra_claims(claims).map(drop),
+            None => Ok(()),
+        }
     }
 
-    /// Adds a query parameter to the token endpoint. Tokens are cached separately for each value. The text is sent
-    /// unchanged, so it must already be percent-encoded.
-    ///
-    /// `caller-sdk-id`, `caller-sdk-ver` and `ManagedCert` are not sent as parameters. They become part of the
-    /// telemetry header.
-    ///
-    /// # Errors
-    /// When awaited: `invalid_query_parameter`, if a name or value cannot be part of a URL.
-    pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.option().add_query(name.into(), value.into());
-        self
+    fn check_body(&self) -> Result<(), Misuse> {
+        for (at, (name, value)) in self.extras.body.iter().enumerate() {
+            let refuse = |reason| Err(Misuse::BodyParameter { name: shown(name), reason });
+            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return refuse("its name is not of printable characters");
+            }
+            if TokenRequest::OWN_PARAMETERS.contains(&name.as_str()) {
+                return refuse("the library writes it itself");
+            }
+            if value.trim().is_empty() {
+                return refuse("it has no value");
+            }
+            if self.extras.body.iter().take(at).any(|(earlier, _)| earlier == name) {
+                let by_option = BY_OPTION.contains(&name.as_str());
+                return refuse(if by_option { "it has an option of its own" } else { "it is there twice" });
+            }
+        }
+        Ok(())
     }
 
-    /// Registers an observer, which sees each request to a token service before it is sent. It sees Leg 1 too if this
-    /// process sends that request. It does not see requests to the platform of a managed identity.
-    pub fn observe(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.option().observer = Some(observer);
-        self
+    /// Whether the options allow a cache hit without further checks.
+    pub(crate) fn plain(&self) -> bool {
+        let nothing_to_check = self.authority.is_none()
+            && self.extras.query.is_empty()
+            && self.extras.body.is_empty()
+            && self.extras.assertion_claims.is_none()
+            && !self.unfit_attribute_token;
+        !self.force_refresh && self.claims.is_none() && self.rejected.is_none() && nothing_to_check
+    }
+
+    /// Returns the options for a refresh in the background: without observer, correlation id, claims, rejected token
+    /// and forced refresh.
+    pub(crate) fn for_background(self) -> Self {
+        Self {
+            observer: None,
+            correlation_id: None,
+            claims: None,
+            rejected: None,
+            force_refresh: false,
+            ..self
+        }
+    }
+
+    pub(crate) fn extras(&self) -> Option<&Extras> {
+        (self.extras != Extras::default()).then_some(&self.extras)
+    }
+
+    pub(super) fn flow(&self) -> Flow {
+        if self.user.is_some() { Flow::User } else { Flow::ClientCredentials }
+    }
+
+    pub(super) fn grant(&self) -> Grant<'_> {
+        match &self.user {
+            Some(assertion) => Grant::OnBehalfOf { assertion },
+            None => Grant::ClientCredentials,
+        }
+    }
+
+    pub(super) fn assertion_request(
+        &self,
+        client: &ClientCore,
+        authority: &Authority,
+        endpoint: &TokenEndpoint,
+        correlation_id: CorrelationId,
+    ) -> AssertionRequest {
+        AssertionRequest {
+            client_id: Arc::clone(&client.client_id),
+            authority: authority.clone(),
+            tenant: authority.tenant().cloned(),
+            token_endpoint: endpoint.url().to_owned(),
+            claims: self.claims.clone(),
+            capabilities: client.capabilities.clone(),
+            fmi_path: self.extras.assertion_fmi_path.clone(),
+            correlation_id,
+            observer: self.observer.clone(),
+            assertion_claims: self.extras.assertion_claims.clone(),
+        }
+    }
+
+    /// Returns the value of the `claims` parameter.
+    pub(crate) fn merged_claims(&self, capabilities: &[String]) -> Result<Option<String>, Misuse> {
+        claims::merged(capabilities, self.claims.as_deref(), self.extras.client_claims.as_deref())
     }
 }
 
-#[expect(private_bounds, reason = "the two kinds of token are all there are")]
-impl<'a, T: Token> Acquire<'a, T> {
-    /// Removes the cached token of this request and returns whether there was one. No request is sent.
-    ///
-    /// Use it for a token that must not be used any more, for example after a change of the application's permissions.
-    /// A request that is already running still caches its token.
-    ///
-    /// # Errors
-    /// An error of the credential, if it cannot name its certificate.
-    pub async fn forget(self) -> Result<bool, Error> {
-        let issuer = self.issuer;
-        issuer.forget(self.parameters()).await
-    }
-
-    pub(super) fn parameters(self) -> AcquireParameters<'a> {
-        let options = self.options.map(|options| *options).unwrap_or_default();
-        AcquireParameters { kind: T::KIND, scope: self.scope, options }
-    }
+fn shown(name: &str) -> String {
+    name.chars().take(64).collect()
 }

@@ -10,17 +10,17 @@ use certbound_core::request::TokenRequest;
 use certbound_core::response::{AnswerError, HeaderFacts, TokenResponse};
 use certbound_core::time::UnixTime;
 
-use super::accept::{Accepted, Expected, accept};
+use super::accept::{Accepted, accept};
+use super::context::Context;
 use super::headers::{self, RefreshReason, Telemetry};
-use super::settings::Options;
+use super::options::Options;
 use crate::cache::Kind;
 use crate::certificate::Binding;
-use crate::clock::Clock;
 use crate::correlation::CorrelationId;
 use crate::credential::Proof;
 use crate::error::{Error, Leg, Misuse, RequestTarget};
 use crate::observe::{LegReport, ObservedRequest, ObservedValue};
-use crate::transport::{AnyTransport, Via};
+use crate::transport::Via;
 
 /// Converts the proof to its wire form. The assertion type follows from the kind of proof.
 pub(crate) fn wire_proof(proof: &Proof) -> ClientProof<'_> {
@@ -34,8 +34,7 @@ pub(crate) fn wire_proof(proof: &Proof) -> ClientProof<'_> {
 
 /// The inputs of one request to the token service, besides its body.
 pub(crate) struct Exchange<'a> {
-    pub(crate) transport: &'a dyn AnyTransport,
-    pub(crate) clock: &'a dyn Clock,
+    pub(crate) context: &'a Context,
     pub(crate) leg: Option<Leg>,
     pub(crate) endpoint: &'a TokenEndpoint,
     pub(crate) kind: Kind,
@@ -45,8 +44,6 @@ pub(crate) struct Exchange<'a> {
     pub(crate) certificate: Option<&'a Binding>,
     /// Whether TLS presents the certificate. Otherwise its key signed the assertion.
     pub(crate) over_mtls: bool,
-    /// Whether an unreadable bound token is refused.
-    pub(crate) demands_observed: bool,
     /// Whether scopes that differ only in case are equal.
     pub(crate) ignores_case: bool,
     pub(crate) correlation_id: CorrelationId,
@@ -68,19 +65,13 @@ impl Exchange<'_> {
         clock_ahead: &mut Option<i64>,
     ) -> Result<(Accepted, LegReport), Error> {
         // The lifetime of the token can begin at the time of the request.
-        let (sent_at, before) = (self.clock.now(), self.clock.monotonic());
+        let (sent_at, before) = (self.context.clock.now(), self.context.clock.monotonic());
         let answer = self.send(request).await?;
-        let took = self.clock.monotonic().saturating_sub(before);
-        *clock_ahead = headers::date(answer.headers()).map(|date| seconds(self.clock.now()) - seconds(date));
+        let took = self.context.clock.monotonic().saturating_sub(before);
+        *clock_ahead =
+            headers::date(answer.headers()).map(|date| seconds(self.context.clock.now()) - seconds(date));
         let response = self.parse(&answer).map_err(|error| error.without(&request.secrets()))?;
-        let expected = Expected {
-            binding: self.certificate.filter(|_| self.kind == Kind::Bound),
-            leg: self.leg,
-            demands_observed: self.demands_observed,
-            ignores_case: self.ignores_case,
-            sent_at,
-        };
-        let token = accept(response, request, expected, self.clock.now())?;
+        let token = accept(response, request, self, sent_at)?;
         let report = LegReport {
             endpoint: self.endpoint.url().to_owned(),
             token_type: token.token_type.clone(),
@@ -88,6 +79,11 @@ impl Exchange<'_> {
             took,
         };
         Ok((token, report))
+    }
+
+    /// Returns the certificate that the token must name. It is `None` for a Bearer token.
+    pub(super) fn binds_to(&self) -> Option<&Binding> {
+        self.certificate.filter(|_| self.kind == Kind::Bound)
     }
 
     fn presents(&self) -> Option<&Binding> {
@@ -112,7 +108,7 @@ impl Exchange<'_> {
             observer.before_request(observed);
         }
         tracing::debug!(host = self.endpoint.host(), leg = ?self.leg, correlation_id = %self.correlation_id, "token request");
-        let answer = self.transport.send(http, via).await;
+        let answer = self.context.transport.send(http, via).await;
         let answer = answer.map_err(|cause| Error::transport(self.leg, cause))?.response;
         let status = answer.status().as_u16();
         if let (Some(observer), Some(observed)) = (&self.options.observer, &observed) {

@@ -12,7 +12,7 @@ use super::client_core::ClientCore;
 use super::context::Context;
 use super::headers;
 use super::issuer::{FetchRequest, Fetched, Issuer};
-use super::settings::Options;
+use super::options::Options;
 use super::token_request::{Exchange, wire_proof};
 use crate::cache::Kind;
 use crate::certificate::{Binding, Blame};
@@ -109,7 +109,7 @@ impl Issuer for TokenService {
         let over_mtls = certificate.is_some() && self.credential.presents(asked.kind);
         let channel = if over_mtls { Channel::MutualTls } else { Channel::Plain };
         let flow = options.flow();
-        let endpoint = self.checked(client.endpoints.of(&authority, flow, channel))?;
+        let endpoint = self.checked(authority.token_endpoint(flow, channel))?;
         if bound {
             self.checked(authority.check_binding(self.leg().is_none()))?;
         }
@@ -133,15 +133,13 @@ impl Issuer for TokenService {
             extra: &options.extras.body,
         };
         let exchange = Exchange {
-            transport: &*context.transport,
-            clock: &*context.clock,
+            context,
             leg: self.leg(),
             endpoint: &endpoint,
             kind: asked.kind,
             api: headers::api(flow),
             certificate,
             over_mtls,
-            demands_observed: context.cache_key.demands_observed(),
             ignores_case: authority.kind().ignores_case(),
             correlation_id: asked.correlation_id,
             reason: asked.reason,

@@ -5,7 +5,7 @@ use certbound_core::time::UnixTime;
 use super::key::{ClientKey, KeyRef};
 use super::memory::Put;
 use super::store::StoreAdapter;
-use super::{Counted, Entry, LoadKey, Loaded, LoadedFrom, Payload, RequestSeq, TokenCache};
+use super::{Counted, Entry, LoadKey, Loaded, Obtained, Payload, RequestSeq, TokenCache};
 use crate::clock::Clock;
 
 impl TokenCache {
@@ -17,12 +17,12 @@ impl TokenCache {
     /// Returns the fresh token for `key`, and whether the caller must start a refresh.
     pub(crate) fn fresh(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<(Entry, bool)> {
         self.inner.memory.look(key, |entry| {
-            let expiry = entry.expiry();
+            let expiry = &entry.expiry;
             if !expiry.is_fresh(now) {
                 return None;
             }
             self.count(Counted::Hit);
-            Some((entry.clone(), self.inner.ahead && expiry.take_refresh(now)))
+            Some((entry.clone(), self.inner.settings.ahead && expiry.take_refresh(now)))
         })
     }
 
@@ -33,8 +33,8 @@ impl TokenCache {
 
     /// Returns the fresh token for `key`, if a load ended between the caller's lookup and the start of its own load.
     pub(super) fn loaded_meanwhile(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<Loaded> {
-        let entry = self.any(key).filter(|entry| entry.expiry().is_fresh(now))?;
-        Some(Loaded { entry, from: LoadedFrom::Cache })
+        let entry = self.any(key).filter(|entry| entry.expiry.is_fresh(now))?;
+        Some((entry, Obtained::FROM_CACHE))
     }
 
     /// Returns the fresh token from the store. A token that is usable but not fresh is only put into memory, for an
@@ -51,30 +51,30 @@ impl TokenCache {
         let entry = store.load(&key, payload, seq).await;
         // The time may have changed during the load.
         let now = clock.now();
-        let entry = entry.filter(|entry| entry.expiry().is_usable(now) && !wanted.rejects(entry))?;
+        let entry = entry.filter(|entry| entry.expiry.is_usable(now) && !wanted.rejects(entry))?;
         // A fresh token in memory is not replaced: if a clock was set, it is unknown which of the two tokens is older.
         // Otherwise another process may have stored a newer token than the one in memory.
         let succeeds = |previous: &Entry| {
-            let came = |entry: &Entry| entry.expiry().counts_from();
-            let is_fresh = previous.expiry().is_fresh(now) && !wanted.rejects(previous);
-            !is_fresh && (!previous.expiry().is_usable(now) || came(&entry) > came(previous))
+            let came = |entry: &Entry| entry.expiry.counts_from();
+            let is_fresh = previous.expiry.is_fresh(now) && !wanted.rejects(previous);
+            !is_fresh && (!previous.expiry.is_usable(now) || came(&entry) > came(previous))
         };
         if let Put::HasNewer = self.put(entry.clone(), succeeds, now) {
-            return self.loaded_meanwhile(&key, now).filter(|loaded| !wanted.rejects(&loaded.entry));
+            return self.loaded_meanwhile(&key, now).filter(|(entry, _)| !wanted.rejects(entry));
         }
-        entry.expiry().is_fresh(now).then(|| {
+        entry.expiry.is_fresh(now).then(|| {
             self.count(Counted::FromStore);
-            Loaded { entry, from: LoadedFrom::Store }
+            (entry, Obtained::FROM_STORE)
         })
     }
 
     /// Puts a new token into memory and saves it to the store in the background.
     pub(super) fn keep(&self, entry: &Entry, now: UnixTime) {
-        let succeeds = |previous: &Entry| entry.expiry().is_newer_than(previous.expiry());
+        let succeeds = |previous: &Entry| entry.expiry.is_newer_than(&previous.expiry);
         if let Put::HasNewer = self.put(entry.clone(), succeeds, now) {
             return;
         }
-        if let Some(store) = self.store_of(entry.key().client()) {
+        if let Some(store) = self.store_of(entry.key.client()) {
             store.save(entry);
         }
     }
@@ -90,7 +90,7 @@ impl TokenCache {
 
     /// Returns the store. It is `None` for a client whose tokens no later process can find.
     fn store_of(&self, client: &ClientKey) -> Option<&StoreAdapter> {
-        self.inner.store.as_deref().filter(|_| !client.is_ephemeral())
+        self.store().filter(|_| !client.is_ephemeral())
     }
 
     /// Puts a token into memory. It replaces an older token for the same key if `succeeds` returns true for that one.

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use certbound_core::region::Region;
 use certbound_core::secret::Secret;
-use certbound_core::time::UnixTime;
 use equivalent::Equivalent;
 
 use crate::cache::Expiry;
@@ -25,25 +25,20 @@ pub(crate) enum Entry {
     Bearer(Arc<CachedToken<()>>),
 }
 
+/// A cached token. `B` is the certificate of a bound token, and nothing for a Bearer token.
 pub(crate) struct CachedToken<B> {
-    pub(crate) key: CacheKey,
-    pub(crate) expiry: Expiry,
-    pub(crate) body: TokenBody,
-    /// The certificate of a bound token.
+    facts: TokenFacts,
     pub(crate) binding: B,
 }
 
-/// The token and the facts of the service's answer.
-pub(crate) struct TokenBody {
+/// The token, its key and times, and the facts of the service's answer.
+pub(crate) struct TokenFacts {
+    pub(crate) key: CacheKey,
+    pub(crate) expiry: Expiry,
     pub(crate) secret: Secret,
     pub(crate) origin: Arc<Origin>,
     pub(crate) correlation_id: CorrelationId,
-    pub(crate) rare: Option<Box<OptionalMembers>>,
-}
-
-/// Facts that most answers do not have.
-pub(crate) struct OptionalMembers {
-    /// The granted scopes as the answer named them, separated by spaces.
+    /// The granted scopes if the answer named them, separated by spaces.
     pub(crate) granted: Option<Box<str>>,
     /// The other members of the answer, as texts.
     pub(crate) additional: BTreeMap<String, String>,
@@ -100,48 +95,32 @@ pub(crate) struct Report {
     pub(crate) leg1: Duration,
 }
 
-/// The result of a load.
-#[derive(Clone)]
-pub(crate) struct Loaded {
-    pub(crate) entry: Entry,
-    pub(crate) from: LoadedFrom,
-}
-
-/// The place where a load found its token.
-#[derive(Clone)]
-pub(crate) enum LoadedFrom {
-    /// The cache: another load had ended in the meantime.
-    Cache,
-    Store,
-    Service(Arc<Report>),
-}
-
-impl<B> CachedToken<B> {
+impl TokenFacts {
     /// Returns the scopes one by one.
     pub(crate) fn scopes(&self) -> impl Iterator<Item = &str> {
-        let scopes = match self.body.granted() {
+        let scopes = match self.granted.as_deref() {
             Some(granted) => granted,
-            None if self.body.origin.by_resource => self.key.scope().resource(),
+            None if self.origin.by_resource => self.key.scope().resource(),
             None => self.key.scope().as_str(),
         };
         scopes.split(' ')
     }
 
-    pub(crate) fn expires_at(&self) -> UnixTime {
-        self.expiry.expires_at()
-    }
-
-    fn bytes(&self) -> usize {
-        let rare = self.body.rare.as_deref().map_or(0, OptionalMembers::bytes);
+    /// Returns the memory that the entry does not share with others, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
         // Most tokens of a client share one origin. It is not counted as memory of any of them.
-        let origin = if self.key.is_elsewhere() { self.body.origin.bytes() } else { 0 };
-        size_of::<Self>() + self.body.secret.len() + rare + origin + self.key.bytes()
+        let origin = if self.key.is_elsewhere() { self.origin.bytes() } else { 0 };
+        size_of::<CachedToken<Binding>>()
+            + self.secret.len()
+            + self.bytes_of_members()
+            + origin
+            + self.key.bytes()
     }
-}
 
-impl TokenBody {
-    pub(crate) fn granted(&self) -> Option<&str> {
-        self.rare.as_deref()?.granted.as_deref()
+    /// Returns the memory of the members of the answer that most answers do not have, in bytes.
+    pub(crate) fn bytes_of_members(&self) -> usize {
+        let member = |(name, value): (&String, &String)| name.len() + value.len() + 2 * size_of::<String>();
+        self.granted.as_deref().map_or(0, str::len) + self.additional.iter().map(member).sum::<usize>()
     }
 }
 
@@ -151,60 +130,31 @@ impl Origin {
     }
 }
 
-impl OptionalMembers {
-    pub(crate) fn bytes(&self) -> usize {
-        let member = |(name, value): (&String, &String)| name.len() + value.len() + 2 * size_of::<String>();
-        size_of::<Self>()
-            + self.granted.as_deref().map_or(0, str::len)
-            + self.additional.iter().map(member).sum::<usize>()
+impl<B> Deref for CachedToken<B> {
+    type Target = TokenFacts;
+
+    fn deref(&self) -> &TokenFacts {
+        &self.facts
+    }
+}
+
+impl Deref for Entry {
+    type Target = TokenFacts;
+
+    fn deref(&self) -> &TokenFacts {
+        match self {
+            Self::Bound(token) => token,
+            Self::Bearer(token) => token,
+        }
     }
 }
 
 impl Entry {
     /// Creates an entry: a bound token with its certificate, or a Bearer token without one.
-    pub(crate) fn new(key: CacheKey, expiry: Expiry, body: TokenBody, binding: Option<&Binding>) -> Self {
+    pub(crate) fn new(facts: TokenFacts, binding: Option<&Binding>) -> Self {
         match binding {
-            Some(binding) => {
-                Self::Bound(Arc::new(CachedToken { key, expiry, body, binding: binding.clone() }))
-            }
-            None => Self::Bearer(Arc::new(CachedToken { key, expiry, body, binding: () })),
-        }
-    }
-
-    pub(crate) fn key(&self) -> &CacheKey {
-        match self {
-            Self::Bound(stored) => &stored.key,
-            Self::Bearer(stored) => &stored.key,
-        }
-    }
-
-    pub(crate) fn expiry(&self) -> &Expiry {
-        match self {
-            Self::Bound(stored) => &stored.expiry,
-            Self::Bearer(stored) => &stored.expiry,
-        }
-    }
-
-    pub(crate) fn body(&self) -> &TokenBody {
-        match self {
-            Self::Bound(stored) => &stored.body,
-            Self::Bearer(stored) => &stored.body,
-        }
-    }
-
-    /// Returns the memory that the entry does not share with others, in bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Self::Bound(stored) => stored.bytes(),
-            Self::Bearer(stored) => stored.bytes(),
-        }
-    }
-
-    /// Returns the address in memory. It differs for different tokens.
-    pub(crate) fn address(&self) -> usize {
-        match self {
-            Self::Bound(stored) => Arc::as_ptr(stored).addr(),
-            Self::Bearer(stored) => Arc::as_ptr(stored).addr(),
+            Some(binding) => Self::Bound(Arc::new(CachedToken { facts, binding: binding.clone() })),
+            None => Self::Bearer(Arc::new(CachedToken { facts, binding: () })),
         }
     }
 }
@@ -212,7 +162,7 @@ impl Entry {
 /// Entries are equal if their cache keys are equal.
 impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
+        self.key == other.key
     }
 }
 
@@ -220,13 +170,13 @@ impl Eq for Entry {}
 
 impl Hash for Entry {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.key().hash(state);
+        self.key.hash(state);
     }
 }
 
 impl Equivalent<Entry> for KeyRef<'_> {
     fn equivalent(&self, held: &Entry) -> bool {
-        *self == held.key().as_ref()
+        *self == held.key.as_ref()
     }
 }
 

@@ -9,7 +9,6 @@ use certbound_core::certificate::Thumbprint;
 use certbound_core::scope::{ResourceScope, ScopeSet};
 use certbound_core::secret::Secret;
 use certbound_core::tenant::TenantId;
-use equivalent::Equivalent;
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 
@@ -338,12 +337,6 @@ impl PartialEq for CacheKey {
 }
 
 impl Eq for CacheKey {}
-
-impl Equivalent<CacheKey> for KeyRef<'_> {
-    fn equivalent(&self, key: &CacheKey) -> bool {
-        *self == key.as_ref()
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -18,10 +18,10 @@ use crate::error::Error;
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// The inputs of the cache for finding or loading a token.
-pub(crate) struct LoadRequest<E> {
+pub(crate) struct LoadRequest {
     pub(crate) key: LoadKey,
     /// Certificates before the current one, newest first. It is a function because the list can change during a load.
-    pub(crate) earlier: E,
+    pub(crate) earlier: Box<dyn Fn() -> Vec<Thumbprint> + Send + Sync>,
     /// Whether an error blames the certificate. If the service does not know a new certificate yet, tokens of earlier
     /// certificates remain usable.
     pub(crate) blames: fn(&Error) -> bool,
@@ -34,7 +34,7 @@ pub(crate) struct LoadRequest<E> {
 impl TokenCache {
     /// Returns the cached token, unless the request demands a new one. The second value tells whether the caller must
     /// start a refresh.
-    pub(crate) fn get<E: Fn() -> Vec<Thumbprint>>(&self, request: &LoadRequest<E>) -> Option<(Entry, bool)> {
+    pub(crate) fn get(&self, request: &LoadRequest) -> Option<(Entry, bool)> {
         let (key, token, now) = (&request.key, request.key.token.as_ref(), request.clock.now());
         if key.skips_cache() || self.any(&token).is_some_and(|entry| key.rejects(&entry)) {
             return None;
@@ -51,15 +51,11 @@ impl TokenCache {
     ///
     /// # Errors
     /// The error of the load.
-    pub(crate) async fn load<E, F>(
+    pub(crate) async fn load(
         &self,
-        request: LoadRequest<E>,
-        load: impl FnOnce() -> F + Send + 'static,
-    ) -> Result<(Entry, Obtained), Error>
-    where
-        E: Fn() -> Vec<Thumbprint>,
-        F: Future<Output = Result<Loaded, Error>> + Send + 'static,
-    {
+        request: LoadRequest,
+        load: Load<Result<Loaded, Error>>,
+    ) -> Result<Loaded, Error> {
         self.count(Counted::Miss);
         let LoadRequest { key, earlier, blames, clock, background, payload } = request;
         let (token, wants_new) = (key.token.clone(), key.wants_new());
@@ -93,7 +89,7 @@ impl TokenCache {
             self.count(Counted::Joined);
         }
         match loaded {
-            Ok(Loaded { entry, from }) => Ok((entry, Obtained::by_load(joined, from))),
+            Ok((entry, obtained)) => Ok((entry, if joined { obtained.joined() } else { obtained })),
             Err(error) if error.is_transient() => {
                 let entry = older_token(clock.now()).ok_or(error)?;
                 Ok((entry, Obtained::FROM_CACHE))
@@ -101,7 +97,7 @@ impl TokenCache {
             Err(error) if blames(&error) && !wants_new => {
                 let now = clock.now();
                 let entry = self.of_earlier(&token.as_ref(), &earlier(), now);
-                let Some(entry) = entry.filter(|entry| entry.expiry().extend(now)) else { return Err(error) };
+                let Some(entry) = entry.filter(|entry| entry.expiry.extend(now)) else { return Err(error) };
                 self.count(Counted::InOutage);
                 tracing::warn!(%error, "a token of an earlier certificate is served");
                 Ok((entry, Obtained::FROM_CACHE))
@@ -115,15 +111,11 @@ impl TokenCache {
     ///
     /// # Errors
     /// The error of the load.
-    pub(crate) async fn refresh<E, F>(
+    pub(crate) async fn refresh(
         &self,
-        request: LoadRequest<E>,
-        load: impl FnOnce() -> F + Send + 'static,
-    ) -> Result<(), Error>
-    where
-        E: Fn() -> Vec<Thumbprint>,
-        F: Future<Output = Result<Loaded, Error>> + Send + 'static,
-    {
+        request: LoadRequest,
+        load: Load<Result<Loaded, Error>>,
+    ) -> Result<(), Error> {
         let LoadRequest { key, earlier, blames, clock, .. } = request;
         let token = key.token.clone();
         // The old token is looked up before the request, because a token that arrives in the meantime has its own
@@ -150,16 +142,13 @@ impl TokenCache {
 
     /// Looks for the token again before it loads: another load may have ended in the meantime, or the store may have
     /// it.
-    async fn find_or_load<F>(
+    async fn find_or_load(
         self,
         key: LoadKey,
         payload: Payload,
         clock: Arc<dyn Clock>,
-        load: impl FnOnce() -> F + Send + 'static,
-    ) -> (Result<Loaded, Error>, bool)
-    where
-        F: Future<Output = Result<Loaded, Error>> + Send + 'static,
-    {
+        load: Load<Result<Loaded, Error>>,
+    ) -> (Result<Loaded, Error>, bool) {
         let (cache, found) = (self.clone(), key.clone());
         let load = move || -> Load<Result<Loaded, Error>> {
             Box::pin(async move {
@@ -177,22 +166,19 @@ impl TokenCache {
             return None;
         }
         let loaded = self.loaded_meanwhile(&key.token.as_ref(), clock.now());
-        match loaded.filter(|loaded| !key.rejects(&loaded.entry)) {
+        match loaded.filter(|(entry, _)| !key.rejects(entry)) {
             Some(loaded) => Some(loaded),
             None => self.load_from_store(key, payload, clock).await,
         }
     }
 
-    async fn load_and_keep<F>(
+    async fn load_and_keep(
         self,
         clock: Arc<dyn Clock>,
-        load: impl FnOnce() -> F + Send,
-    ) -> Result<Loaded, Error>
-    where
-        F: Future<Output = Result<Loaded, Error>> + Send,
-    {
-        let loaded = load().await?;
-        self.keep(&loaded.entry, clock.now());
+        load: Load<Result<Loaded, Error>>,
+    ) -> Result<Loaded, Error> {
+        let loaded = load.await?;
+        self.keep(&loaded.0, clock.now());
         Ok(loaded)
     }
 

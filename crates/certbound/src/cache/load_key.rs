@@ -29,6 +29,6 @@ impl LoadKey {
 
     /// Returns whether `entry` is the token that a resource rejected.
     pub(super) fn rejects(&self, entry: &Entry) -> bool {
-        self.rejected.is_some_and(|rejected| rejected == TokenHash::of(&entry.body().secret))
+        self.rejected.is_some_and(|rejected| rejected == TokenHash::of(&entry.secret))
     }
 }

@@ -1,14 +1,13 @@
 //! The tokens in memory. Lookups take no lock. The memory is limited, and expired tokens are removed after an hour.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use certbound_core::time::UnixTime;
 
-use super::by_expiry::ByExpiry;
 use super::key::KeyRef;
-use crate::cache::Entry;
+use crate::cache::{Entry, TokenFacts};
 
 /// The approximate memory that the map and the order need for each token, in bytes.
 const PER_ENTRY: usize = 80;
@@ -36,9 +35,17 @@ pub(super) enum Put {
     NoRoom,
 }
 
+/// The order of tokens: by their expiry, and then by the number of their request. These numbers repeat after 2^32
+/// requests, so the address in memory is compared last.
+type Rank = (UnixTime, u32, usize);
+
+fn rank(entry: &Entry) -> Rank {
+    (entry.expiry.expires_at(), entry.expiry.serial(), std::ptr::from_ref::<TokenFacts>(entry).addr())
+}
+
 #[derive(Default)]
 struct Order {
-    soonest_first: BTreeSet<ByExpiry>,
+    soonest_first: BTreeMap<Rank, Entry>,
     bytes: usize,
 }
 
@@ -46,15 +53,6 @@ impl Memory {
     pub(super) fn limited(tokens_at_most: usize, bytes_at_most: usize) -> Self {
         let tokens = papaya::HashMap::builder().hasher(foldhash::quality::RandomState::default()).build();
         Self { tokens, order: Mutex::default(), tokens_at_most, bytes_at_most }
-    }
-
-    /// Returns an empty memory with the same limits.
-    pub(super) fn emptied(&self) -> Self {
-        Self::limited(self.tokens_at_most, self.bytes_at_most)
-    }
-
-    pub(super) fn capacity(&self) -> usize {
-        self.tokens_at_most
     }
 
     pub(super) fn len(&self) -> usize {
@@ -92,11 +90,11 @@ impl Memory {
             }
             order.remove(previous);
         }
-        let mut gone = false;
-        let swept = (0..SWEPT_AT_ONCE).map_while(|_| order.over_since(now.minus(EXPIRED_RETENTION)));
+        let mut is_swept = false;
+        let swept = (0..SWEPT_AT_ONCE).map_while(|_| order.expired_since(now.minus(EXPIRED_RETENTION)));
         for held in swept {
             tokens.remove(&held);
-            gone = true;
+            is_swept = true;
         }
         // The other tokens are evicted before the new one is inserted. The new one may expire first, but a caller needs
         // it.
@@ -109,11 +107,11 @@ impl Memory {
         // `insert` replaces an equal key too. Otherwise a forced refresh would have no effect.
         tokens.insert(held.clone(), ());
         order.bytes += bytes;
-        order.soonest_first.insert(ByExpiry(held));
+        order.soonest_first.insert(rank(&held), held);
         drop((tokens, order));
         // A replaced token has the certificate of its successor, so its memory may be freed later. Freeing at once is
         // expensive: it interrupts every processor that runs this process.
-        if gone || evicted > 0 {
+        if is_swept || evicted > 0 {
             self.free();
         }
         Put::Inserted { evicted }
@@ -143,22 +141,22 @@ impl Memory {
 
 impl Order {
     fn remove(&mut self, held: &Entry) {
-        if self.soonest_first.remove(&ByExpiry(held.clone())) {
+        if self.soonest_first.remove(&rank(held)).is_some() {
             self.bytes -= held.bytes() + PER_ENTRY;
         }
     }
 
     /// Removes the token that expires first.
     fn first(&mut self) -> Option<Entry> {
-        let ByExpiry(held) = self.soonest_first.pop_first()?;
+        let (_, held) = self.soonest_first.pop_first()?;
         self.bytes -= held.bytes() + PER_ENTRY;
         Some(held)
     }
 
     /// Removes the token that expires first, if it had expired at `time`.
-    fn over_since(&mut self, time: UnixTime) -> Option<Entry> {
-        let over =
-            self.soonest_first.first().is_some_and(|ByExpiry(held)| held.expiry().expires_at() <= time);
-        if over { self.first() } else { None }
+    fn expired_since(&mut self, time: UnixTime) -> Option<Entry> {
+        let has_expired =
+            self.soonest_first.first_key_value().is_some_and(|((expiry, ..), _)| *expiry <= time);
+        if has_expired { self.first() } else { None }
     }
 }

@@ -18,10 +18,10 @@ impl TokenCache {
     ) -> Option<(Entry, bool)> {
         // A cache without refresh ahead starts no requests in the background, so its callers wait for a request
         // instead.
-        let is_stand_in = |entry: &Entry| self.inner.ahead && entry.expiry().is_stand_in(now);
+        let is_stand_in = |entry: &Entry| self.inner.settings.ahead && entry.expiry.is_stand_in(now);
         let entry = self.of_earlier(key, earlier, now).filter(is_stand_in)?;
         self.count(Counted::Hit);
-        let retries = entry.expiry().take_refresh(now);
+        let retries = entry.expiry.take_refresh(now);
         Some((entry, retries))
     }
 
@@ -29,8 +29,8 @@ impl TokenCache {
     /// `earlier` that has one. That token must be used with its own certificate.
     pub(crate) fn in_outage(&self, key: &KeyRef<'_>, earlier: &[Thumbprint], now: UnixTime) -> Option<Entry> {
         // A token that arrived in the meantime is returned as usual.
-        let new = self.any(key).filter(|entry| entry.expiry().is_fresh(now));
-        let older = || self.usable(key, earlier, now).filter(|entry| entry.expiry().extend(now));
+        let new = self.any(key).filter(|entry| entry.expiry.is_fresh(now));
+        let older = || self.usable(key, earlier, now).filter(|entry| entry.expiry.extend(now));
         let entry = new.or_else(older)?;
         self.count(Counted::InOutage);
         Some(entry)
@@ -38,7 +38,7 @@ impl TokenCache {
 
     /// Returns the token for `key`, or that of an earlier certificate, if it has not expired.
     pub(super) fn usable(&self, key: &KeyRef<'_>, earlier: &[Thumbprint], now: UnixTime) -> Option<Entry> {
-        let own = self.any(key).filter(|entry| entry.expiry().is_usable(now));
+        let own = self.any(key).filter(|entry| entry.expiry.is_usable(now));
         own.or_else(|| self.of_earlier(key, earlier, now))
     }
 
@@ -49,7 +49,7 @@ impl TokenCache {
         now: UnixTime,
     ) -> Option<Entry> {
         let of = |thumbprint: &Thumbprint| self.any(&KeyRef { thumbprint: Some(*thumbprint), ..*key });
-        earlier.iter().filter_map(of).find(|entry| entry.expiry().is_usable(now))
+        earlier.iter().filter_map(of).find(|entry| entry.expiry.is_usable(now))
     }
 }
 
@@ -63,8 +63,8 @@ impl Entry {
         blames: fn(&Error) -> bool,
         now: UnixTime,
     ) {
-        if error.is_transient() || (blames(error) && self.key() != token) {
-            self.expiry().extend(now);
+        if error.is_transient() || (blames(error) && self.key != *token) {
+            self.expiry.extend(now);
         }
     }
 }

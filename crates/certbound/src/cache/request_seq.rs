@@ -28,19 +28,10 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Returns a counter whose random numbers depend only on `seed`.
-    pub(super) fn seeded(seed: u64) -> Self {
+    /// Returns a counter whose random numbers depend only on `seed`. By default the seed is random.
+    pub(super) fn new(seed: Option<u64>) -> Self {
+        let seed = seed.unwrap_or_else(|| std::hash::RandomState::new().hash_one(0));
         Self { begun: AtomicU32::new(0), seed: foldhash::quality::FixedState::with_seed(seed) }
-    }
-
-    /// Returns a counter with the same seed that starts at zero.
-    pub(super) fn anew(&self) -> Self {
-        Self { begun: AtomicU32::new(0), seed: self.seed.clone() }
-    }
-
-    /// Returns a counter with a random seed.
-    pub(super) fn random() -> Self {
-        Self::seeded(std::hash::RandomState::new().hash_one(0))
     }
 
     /// Returns the number of the next request. The numbers repeat after 2^32 requests. The tokens of the first requests

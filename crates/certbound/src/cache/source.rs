@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{LoadedFrom, Report};
+use super::{Entry, Report};
 
 /// The place where an acquisition got its token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,16 +25,22 @@ pub(crate) struct Obtained {
     pub(crate) report: Option<Arc<Report>>,
 }
 
+/// The result of an acquisition or a load.
+pub(crate) type Loaded = (Entry, Obtained);
+
 impl Obtained {
     pub(crate) const FROM_CACHE: Self = Self { source: Source::Cache, report: None };
+    pub(crate) const FROM_STORE: Self = Self { source: Source::Store, report: None };
 
-    pub(crate) fn by_load(joined: bool, from: LoadedFrom) -> Self {
-        let (source, report) = match from {
-            LoadedFrom::Cache => (Source::Cache, None),
-            LoadedFrom::Store => (Source::Store, None),
-            LoadedFrom::Service(report) if joined => (Source::Joined, Some(report)),
-            LoadedFrom::Service(report) => (Source::Service, Some(report)),
-        };
-        Self { source, report }
+    pub(crate) fn from_service(report: Report) -> Self {
+        Self { source: Source::Service, report: Some(Arc::new(report)) }
+    }
+
+    /// Returns the source as a caller sees it that waited for the request of another call.
+    pub(super) fn joined(self) -> Self {
+        match self.source {
+            Source::Service => Self { source: Source::Joined, ..self },
+            _ => self,
+        }
     }
 }

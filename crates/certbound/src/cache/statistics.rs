@@ -33,9 +33,9 @@ pub struct CacheStatistics {
     pub in_outage: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// An event that is counted. The order is that of `Counters::others`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Counted {
-    Hit,
     Miss,
     Joined,
     Stored,
@@ -44,6 +44,7 @@ pub(crate) enum Counted {
     FailedRefresh,
     InOutage,
     FromStore,
+    Hit,
 }
 
 /// Threads count hits in different places, so that they do not contend for one.
@@ -62,18 +63,9 @@ struct Shard(AtomicU64);
 
 impl Counters {
     pub(super) fn count(&self, what: Counted) {
-        let other = match what {
-            Counted::Hit => return self.hit(),
-            Counted::Miss => 0,
-            Counted::Joined => 1,
-            Counted::Stored => 2,
-            Counted::Evicted => 3,
-            Counted::Refresh => 4,
-            Counted::FailedRefresh => 5,
-            Counted::InOutage => 6,
-            Counted::FromStore => 7,
-        };
-        if let Some(counter) = self.others.get(other) {
+        if what == Counted::Hit {
+            self.hit();
+        } else if let Some(counter) = self.others.get(what as usize) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -9,7 +9,6 @@ use certbound_core::secret::Secret;
 
 use super::Client;
 use crate::acquire::discovery::Discovery;
-use crate::acquire::endpoints::Endpoints;
 use crate::acquire::token_service::TokenService;
 use crate::acquire::{ClientCore, ContextSettings};
 use crate::cache::key::{CallerId, ClientKey, FMI};
@@ -211,7 +210,6 @@ impl<C> ClientBuilder<C> {
             client_id,
             capabilities: self.capabilities,
             discovery: Discovery::new(),
-            endpoints: Endpoints::default(),
             validates_authority: self.validates_authority && self.instance_metadata.is_none(),
             instance_metadata: self.instance_metadata,
         };

@@ -82,7 +82,7 @@ impl<'a> AcquireLeg1<'a> {
             DiscoveryRequest { transport: &*context.transport, leg: Some(Leg::One), correlation_id };
         let authority =
             core.discovery.resolve(core.authority.clone(), core.validates_authority, discovery).await?;
-        let endpoint = core.endpoints.of(&authority, Flow::ClientCredentials, Channel::MutualTls);
+        let endpoint = authority.token_endpoint(Flow::ClientCredentials, Channel::MutualTls);
         let endpoint = endpoint.map_err(|error| blame(error.into()))?;
         let scope = self.client.exchange_scope();
         let claims = self.options.merged_claims(&self.capabilities).map_err(blame)?;
@@ -97,15 +97,13 @@ impl<'a> AcquireLeg1<'a> {
             extra: &[],
         };
         let exchange = Exchange {
-            transport: &*context.transport,
-            clock: &*context.clock,
+            context,
             leg: Some(Leg::One),
             endpoint: &endpoint,
             kind: Kind::Bound,
             api: headers::api(Flow::ClientCredentials),
             certificate: Some(binding),
             over_mtls: true,
-            demands_observed: true,
             ignores_case: authority.kind().ignores_case(),
             correlation_id,
             reason: match self.options.claims {

@@ -11,22 +11,26 @@ pub enum AssertionError {
     /// The assertion is empty.
     #[error("the assertion is empty")]
     #[strum(props(code = "invalid_client_assertion"))]
-    #[strum(props(fix = "give Leg 1's access token, one line of three parts joined by dots"))]
+    #[strum(props(fix = "give the access token of Leg 1: one line with three parts that dots separate"))]
     Empty,
     /// The assertion is not a compact JWT.
     #[error("the assertion is not a JWT: {0}")]
     #[strum(props(code = "assertion_not_jwt"))]
-    #[strum(props(fix = "give Leg 1's access token, one line of three parts joined by dots"))]
+    #[strum(props(fix = "give the access token of Leg 1: one line with three parts that dots separate"))]
     NotJwt(JwsError),
     /// The assertion is opaque or encrypted.
-    #[error("the assertion is opaque or encrypted, so it cannot be seen to be bound to the certificate")]
+    #[error(
+        "the assertion is opaque or encrypted, so the client cannot check that it is bound to the certificate"
+    )]
     #[strum(props(code = "assertion_not_jwt"))]
     #[strum(props(fix = "have the token service issue its assertions as signed JWTs"))]
     Unreadable,
     /// The assertion's audience is not the token exchange.
     #[error("the assertion is for `{found}`, not for the token exchange")]
     #[strum(props(code = "assertion_wrong_audience"))]
-    #[strum(props(fix = "run Leg 1 (`certbound assertion`), which asks for the exchange scope by itself"))]
+    #[strum(props(
+        fix = "get the assertion by Leg 1 (`certbound assertion`), which requests the exchange scope"
+    ))]
     WrongAudience {
         /// The audience of the assertion, shortened.
         found: String,
@@ -39,7 +43,9 @@ pub enum AssertionError {
     /// The assertion has no `cnf`.
     #[error("the assertion is not bound to a certificate (no `cnf`)")]
     #[strum(props(code = "assertion_not_bound"))]
-    #[strum(props(fix = "run Leg 1 bound (`mtls_pop`); a plain token cannot be exchanged as jwt-pop"))]
+    #[strum(props(
+        fix = "request a bound token in Leg 1 (`mtls_pop`), because a Bearer token cannot be exchanged as jwt-pop"
+    ))]
     NotBound,
     /// The assertion's `cnf` is not a certificate binding.
     #[error("the assertion's confirmation claim (`cnf`) is not a certificate binding")]
@@ -47,7 +53,7 @@ pub enum AssertionError {
     BadConfirmation,
     /// The assertion is bound to another certificate than the one given with it.
     #[error("the assertion is bound to the certificate {found}; the one given with it is {expected}")]
-    #[strum(props(code = "bound_to_another", fix = "give the certificate that Leg 1 ran with"))]
+    #[strum(props(code = "bound_to_another", fix = "give the certificate that Leg 1 presented"))]
     BoundToAnother {
         /// The `x5t#S256` of the given certificate.
         expected: String,

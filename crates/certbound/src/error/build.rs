@@ -28,7 +28,7 @@ pub enum BuildError {
     /// Instance metadata was given together with a region. The metadata alone determines the target of requests.
     #[error("a region and own instance metadata cannot be used together")]
     #[strum(props(code = "region_discovery_with_custom_instance_metadata"))]
-    #[strum(props(fix = "leave the region out, or name the regional host in the metadata"))]
+    #[strum(props(fix = "remove the region, or name the regional host in the metadata"))]
     RegionWithInstanceMetadata,
     /// The authority cannot serve a certificate client.
     #[error(transparent)]

@@ -43,9 +43,11 @@ pub enum Misuse {
     #[strum(props(fix = "give the client a Leg 1 (`with_assertions(client)`) instead of one assertion"))]
     AssertionSpent,
     /// Leg 1 kept answering with another certificate than the one it named.
-    #[error("Leg 1 named the certificate {expected} and then delivered an assertion bound to {found}, twice")]
+    #[error(
+        "Leg 1 named the certificate {expected}, but its assertion was bound to {found}, also when the exchange was repeated"
+    )]
     #[strum(props(code = "binding_changed"))]
-    #[strum(props(fix = "name and deliver one certificate for the whole of an exchange"))]
+    #[strum(props(fix = "use one certificate for the whole exchange"))]
     BindingChanged {
         /// The certificate that was named.
         expected: Thumbprint,
@@ -59,7 +61,7 @@ pub enum Misuse {
     /// A claims challenge that has to be merged and is not a JSON object.
     #[error("the claims challenge is not a JSON object")]
     #[strum(props(code = "invalid_json_claims_format"))]
-    #[strum(props(fix = "pass the challenge on as the resource gave it, decoded from base64"))]
+    #[strum(props(fix = "pass the challenge of the resource unchanged, decoded from base64"))]
     ClaimsNotJson,
     /// `.query(..)` with a name the token endpoint reserves, or that cannot stand in a URL.
     #[error("the query parameter `{name}` cannot be added to the token endpoint")]
@@ -106,7 +108,9 @@ pub enum Misuse {
     #[strum(props(fix = "leave the claims out, or request a Bearer token"))]
     AssertionClaimsOfBound,
     /// The client's own assertion became too long.
-    #[error("the client's assertion would be {length} characters long before its signature; 65536 are read")]
+    #[error(
+        "the client's assertion would have {length} characters without its signature; the service reads at most 65536"
+    )]
     #[strum(props(code = "encoded_token_too_long", fix = "add fewer or shorter claims"))]
     AssertionTooLong {
         /// The length of the assertion without its signature, in characters.
@@ -131,7 +135,7 @@ pub enum Misuse {
         asked: AuthorityKind,
     },
     /// `.authority(..)` with a host that is not the client's environment.
-    #[error("the host `{asked}` of the request's authority is not one with the client's `{configured}`")]
+    #[error("the host `{asked}` of the request's authority is no alias of the client's host `{configured}`")]
     #[strum(props(code = "authority_host_mismatch"))]
     #[strum(props(fix = "build a client for each cloud, or use a host of the client's own"))]
     AuthorityHost {
@@ -143,7 +147,9 @@ pub enum Misuse {
         asked: String,
     },
     /// `.authority(..)` with another host, for a client with a region.
-    #[error("a client with a region cannot ask another host: it is `{configured}`, and `{asked}` was given")]
+    #[error(
+        "a client with a region cannot use another host: its host is `{configured}`, and the request names `{asked}`"
+    )]
     #[strum(props(code = "authority_override_regional"))]
     #[strum(props(fix = "build a client for the other host, or one without a region"))]
     AuthorityOverrideRegional {
@@ -164,10 +170,10 @@ pub enum Misuse {
     },
     /// An option of a client's acquisition, such as a tenant or a parameter, for a managed identity.
     #[error(
-        "a managed identity takes no tenant, authority, FMI path, parameter or client claims of a request"
+        "a request to a managed identity cannot have a tenant, an authority, an FMI path, parameters or client claims"
     )]
     #[strum(props(code = "option_not_for_managed_identity"))]
-    #[strum(props(fix = "leave the option out; the platform decides these"))]
+    #[strum(props(fix = "remove the option, because the platform decides these values"))]
     NotForManagedIdentity,
     /// A call to a resource that no token may be sent to.
     #[error("the request cannot be sent to a resource: {reason}")]

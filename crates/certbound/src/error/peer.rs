@@ -19,7 +19,7 @@ pub enum PeerMisbehaved {
     #[error(transparent)]
     Malformed(#[from] MalformedAnswer),
     /// The token's type is not the requested type. A request for a bound token never accepts a plain token.
-    #[error("asked for a token of type `{asked}` and got `{found}`")]
+    #[error("the client requested a token of the type `{asked}`, but the answer has the type `{found}`")]
     #[strum(props(code = "token_type_mismatch"))]
     #[strum(props(
         fix = "the service or region does not bind tokens for this application or resource: try without a region, and have the application and resource enabled"
@@ -31,10 +31,10 @@ pub enum PeerMisbehaved {
         found: String,
     },
     /// A bound token was requested, but neither the token nor anything else shows a binding.
-    #[error("the token cannot be seen to be bound to our certificate: {reason}")]
+    #[error("the client cannot check that the token is bound to its certificate: {reason}")]
     #[strum(props(code = "token_not_bound"))]
     #[strum(props(
-        fix = "have the issuer bind this client's tokens and issue them as JWTs, or ask for a Bearer token"
+        fix = "configure the issuer so that it binds this client's tokens and issues them as JWTs, or request a Bearer token"
     ))]
     NotBound {
         /// The reason why the binding cannot be seen.
@@ -46,7 +46,7 @@ pub enum PeerMisbehaved {
     )]
     #[strum(props(code = "confirmation_missing"))]
     #[strum(props(
-        fix = "have the service bind this application's tokens for the resource, or ask for a Bearer token"
+        fix = "have the service bind this application's tokens for the resource, or request a Bearer token"
     ))]
     ConfirmationMissing,
     /// The answer says that the token is bound, and the token is a JWT that resources could read in several ways.
@@ -57,10 +57,12 @@ pub enum PeerMisbehaved {
     ))]
     TokenUnreadable(JwsError),
     /// The token is opaque or encrypted, and the client demands to see the binding.
-    #[error("the token is opaque or encrypted, so it cannot be seen to be bound to our certificate")]
+    #[error(
+        "the token is opaque or encrypted, so the client cannot check that it is bound to its certificate"
+    )]
     #[strum(props(code = "binding_not_observed"))]
     #[strum(props(
-        fix = "have the resource's tokens issued as signed JWTs, or leave the demand to see the binding out"
+        fix = "have the resource's tokens issued as signed JWTs, or do not require an observed binding"
     ))]
     BindingNotObserved,
     /// An issuer's metadata is unusable.
@@ -84,7 +86,7 @@ pub enum PeerMisbehaved {
         host: String,
     },
     /// The URL of a document about the authority cannot be requested.
-    #[error("`{url}` is not a URL that can be asked for")]
+    #[error("`{url}` is not a valid URL for a request")]
     #[strum(props(code = "invalid_authority"))]
     #[strum(props(
         fix = "check the authority's host; build the client without_authority_validation() if you trust it"
@@ -94,7 +96,7 @@ pub enum PeerMisbehaved {
         url: String,
     },
     /// The token is bound to another certificate.
-    #[error("the token is bound to the certificate {found}, not to ours, {expected}")]
+    #[error("the token is bound to the certificate {found}, but the client uses {expected}")]
     #[strum(props(code = "bound_to_another"))]
     #[strum(props(
         fix = "do not use the token; something between here and the service presents another certificate"
@@ -115,13 +117,15 @@ pub enum PeerMisbehaved {
     /// The assertion from Leg 1 is not bound to a certificate.
     #[error("the assertion from Leg 1 is not bound to any certificate")]
     #[strum(props(code = "assertion_not_bound"))]
-    #[strum(props(fix = "Leg 1 must ask for a bound token; use a client with a certificate as Leg 1"))]
+    #[strum(props(
+        fix = "use a client with a certificate as Leg 1, because Leg 1 must request a bound token"
+    ))]
     AssertionNotBound,
     /// The assertion from Leg 1 is unusable.
     #[error("the assertion from Leg 1 is not usable: {0}")]
     BadAssertion(AssertionError),
     /// The answer names scopes, but not the requested one.
-    #[error("asked for the scope `{asked}`; the answer is for `{found}`")]
+    #[error("the client requested the scope `{asked}`, but the answer is for `{found}`")]
     #[strum(props(
         code = "scope_mismatch",
         fix = "check the scope; report it to the service if it is right"

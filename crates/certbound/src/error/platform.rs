@@ -13,7 +13,9 @@ pub enum PlatformError {
     /// The platform refused.
     #[error("{origin} refused: {answer}")]
     #[strum(props(code = "managed_identity_request_failed"))]
-    #[strum(props(fix = "try again later; look the platform's own words up"))]
+    #[strum(props(
+        fix = "send the request again later; if the refusal stays, look up the message in the platform's documentation"
+    ))]
     Refused {
         /// The source of the managed identity.
         origin: MachineSource,
@@ -32,7 +34,7 @@ pub enum PlatformError {
     #[error("{origin} refused, because the key is not attested: {answer}")]
     #[strum(props(code = "managed_identity_request_failed"))]
     #[strum(props(
-        fix = "this machine must attest its key; give an attestation hook, or ask for a Bearer token"
+        fix = "give an attestation hook, because this machine must attest its key; or request a Bearer token"
     ))]
     AttestationRequired {
         /// The source of the managed identity.
@@ -43,7 +45,7 @@ pub enum PlatformError {
     /// The platform could not be reached, or did not answer in time.
     #[error("{origin} cannot be reached: {cause}")]
     #[strum(props(code = "managed_identity_unreachable_network"))]
-    #[strum(props(fix = "see whether the platform's agent runs"))]
+    #[strum(props(fix = "check that the platform's agent runs on this machine"))]
     Unreachable {
         /// The source of the managed identity.
         origin: MachineSource,
@@ -54,7 +56,7 @@ pub enum PlatformError {
     /// A bound token was requested, but the source cannot bind tokens. Nothing was sent.
     #[error("tokens from {origin} cannot be bound to a certificate")]
     #[strum(props(code = "mtls_pop_not_supported_for_environment"))]
-    #[strum(props(fix = "ask for a Bearer token here, or bind by an application's certificate"))]
+    #[strum(props(fix = "request a Bearer token, or use an application that has a certificate"))]
     SourceCannotBind {
         /// The source of the managed identity.
         origin: MachineSource,
@@ -62,20 +64,23 @@ pub enum PlatformError {
     /// The metadata service issues no certificates.
     #[error("this machine's metadata service issues no certificates, so its tokens cannot be bound to one")]
     #[strum(props(code = "mtls_pop_token_not_supported_in_imds_v1"))]
-    #[strum(props(fix = "ask for a Bearer token, or use a newer image or region"))]
+    #[strum(props(fix = "request a Bearer token, or use a newer image or another region"))]
     NoCertificates,
     /// The source cannot name the identity.
     #[error(transparent)]
     Identity(#[from] SourceError),
     /// The issued certificate is not the requested one.
     #[error("the issued certificate is not usable: {reason}")]
-    #[strum(props(code = "invalid_certificate", fix = "try again; report it to the platform if it stays"))]
+    #[strum(props(
+        code = "invalid_certificate",
+        fix = "send the request again; if the error stays, report it to the platform"
+    ))]
     Certificate {
         /// The reason why the certificate is not usable.
         reason: String,
     },
     /// The machine's key cannot be used.
-    #[error("the machine's key: {0}")]
+    #[error("the machine's key cannot be used: {0}")]
     #[strum(props(code = "cryptographic_error", fix = "see the key store's own error"))]
     Key(#[from] KeyError),
     /// The folder for certificates cannot be used.
@@ -84,7 +89,7 @@ pub enum PlatformError {
     /// The protection of the key is weaker than required.
     #[error("the key is stored in {actual}, but {required} is required")]
     #[strum(props(code = "min_strength_not_met"))]
-    #[strum(props(fix = "use a key provider that keeps keys so well, or demand less"))]
+    #[strum(props(fix = "use a key provider with this protection, or require less"))]
     Strength {
         /// The actual protection of the key.
         actual: KeyStrength,
@@ -116,17 +121,17 @@ pub enum PlatformError {
     /// The request has no valid URL.
     #[error("the request to {origin} has no valid URL")]
     #[strum(props(code = "invalid_managed_identity_endpoint"))]
-    #[strum(props(fix = "check the endpoint in the environment, and that resource and identity are short"))]
+    #[strum(props(fix = "check the endpoint in the environment; use a shorter resource and identity"))]
     Url {
         /// The source of the managed identity.
         origin: MachineSource,
     },
     /// The runtime is shutting down.
     #[error("the runtime is shutting down")]
-    #[strum(props(code = "runtime_shut_down", fix = "let the runtime run until the token is there"))]
+    #[strum(props(code = "runtime_shut_down", fix = "keep the runtime running until the token has arrived"))]
     ShuttingDown,
     /// The agent did not confirm that the token is for the requested identity.
-    #[error("the agent gave a token without saying that it is for the identity asked for")]
+    #[error("the agent returned a token, but did not confirm that it is for the requested identity")]
     #[strum(props(code = "managed_identity_request_failed"))]
     #[strum(props(fix = "update the agent, or use the system-assigned identity"))]
     IdentityNotConfirmed,

@@ -50,7 +50,7 @@ impl fmt::Display for NoImds {
 impl fmt::Display for ProbeFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Answered { status } => write!(f, "status {status} in the place of 400"),
+            Self::Answered { status } => write!(f, "it answered with status {status} instead of 400"),
             Self::Unreachable(cause) => cause.fmt(f),
         }
     }

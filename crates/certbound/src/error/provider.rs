@@ -35,12 +35,14 @@ pub enum ProviderError {
     /// A callback panicked while a token was being acquired. All callers that waited for the token get this error.
     #[error("a callback (Leg 1, clock or observer) panicked while the token was being acquired")]
     #[strum(props(code = "provider_panicked"))]
-    #[strum(props(fix = "see the panic's own message on stderr, and return an error there instead"))]
+    #[strum(props(fix = "see the panic's message on stderr; return an error in the callback instead"))]
     Panicked,
     /// The async runtime in which the token was being acquired was shut down.
     #[error("the runtime in which this token was being acquired was shut down")]
     #[strum(props(code = "runtime_shut_down"))]
-    #[strum(props(fix = "use a client in one runtime only, and let that run until the token is there"))]
+    #[strum(props(
+        fix = "use a client in one runtime only, and keep it running until the token has arrived"
+    ))]
     RuntimeEnded,
 }
 

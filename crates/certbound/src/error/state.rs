@@ -11,7 +11,7 @@ use strum::EnumProperty as _;
 pub enum StateError {
     /// The system reported an error.
     #[error("the state directory {} cannot be used: {reason}", .path.display())]
-    #[strum(props(fix = "name a folder that this user can make, read and write"))]
+    #[strum(props(fix = "name a folder that this user can create, read and write"))]
     Unusable {
         /// The folder.
         path: PathBuf,
@@ -37,7 +37,7 @@ pub enum StateError {
     },
     /// The folder's permissions are not 0700.
     #[error("the state directory {} has mode {mode:04o}, and must have 0700", .path.display())]
-    #[strum(props(fix = "chmod 700 it, after a look at who could read the key in it"))]
+    #[strum(props(fix = "chmod 700 the folder, after you have checked who could read the key in it"))]
     Mode {
         /// The folder.
         path: PathBuf,
@@ -46,7 +46,7 @@ pub enum StateError {
     },
     /// The folder was replaced or removed after it was opened.
     #[error("the state directory {} was replaced or removed since it was opened", .path.display())]
-    #[strum(props(fix = "see who did it; start the program again to use the new one"))]
+    #[strum(props(fix = "find out who replaced it; restart the program to use the new folder"))]
     Swapped {
         /// The folder.
         path: PathBuf,

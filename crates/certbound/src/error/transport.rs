@@ -53,7 +53,7 @@ impl std::error::Error for TlsAlert {}
 pub enum TransportError {
     /// A limit on time was reached.
     #[error("{host}: {phase} took longer than {} s", .limit.as_secs_f32())]
-    #[strum(props(code = "request_timeout", fix = "try again, or raise the limit"))]
+    #[strum(props(code = "request_timeout", fix = "send the request again, or raise the limit"))]
     TimedOut {
         /// The host that was addressed.
         host: String,
@@ -156,7 +156,7 @@ pub enum TransportError {
     },
     /// The connection ended before the answer was complete.
     #[error("{host}: the connection broke: {reason}")]
-    #[strum(props(code = "connection_interrupted", fix = "try again"))]
+    #[strum(props(code = "connection_interrupted", fix = "send the request again"))]
     Interrupted {
         /// The host that was addressed.
         host: String,
@@ -168,7 +168,9 @@ pub enum TransportError {
     /// server may have rejected the certificate without an alert.
     #[error("{host}: the connection ended after the client certificate was sent: {reason}")]
     #[strum(props(code = "connection_interrupted"))]
-    #[strum(props(fix = "try again; if it stays, see whether the certificate is registered"))]
+    #[strum(props(
+        fix = "send the request again; if the error stays, check that the certificate is registered"
+    ))]
     EndedAfterCertificate {
         /// The host that was addressed.
         host: String,
@@ -178,7 +180,7 @@ pub enum TransportError {
     },
     /// The answer is larger than allowed.
     #[error("{host}: the answer is larger than {limit} bytes")]
-    #[strum(props(code = "answer_too_large", fix = "check that the host is what it should be"))]
+    #[strum(props(code = "answer_too_large", fix = "check that the URL has the intended host"))]
     TooLarge {
         /// The host that was addressed.
         host: String,

@@ -58,15 +58,13 @@ impl TokenCall<'_> {
             extra: &[],
         };
         let exchange = Exchange {
-            transport: &*context.transport,
-            clock: &*context.clock,
+            context,
             leg: self.leg,
             endpoint: &certificate.endpoint,
             kind: Kind::Bound,
             api: headers::api_of_identity(machine.id.is_system()),
             certificate: Some(binding),
             over_mtls: true,
-            demands_observed: context.cache_key.demands_observed(),
             ignores_case: true,
             correlation_id: self.correlation_id,
             reason,

@@ -9,22 +9,36 @@ use certbound_https::Client;
 use foldhash::quality::RandomState;
 use tokio::runtime::{Handle, Id};
 
+use super::Via;
 use crate::certificate::{Binding, ForgetKey, KeyId};
-
-/// The use of a binding's connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Use {
-    Token,
-    Resource,
-}
 
 /// The certificate that a client presents, or the servers that it speaks to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Peer {
+pub(super) enum Peer {
     Plain,
     Local,
-    Bound(Thumbprint, KeyId, Use),
     Pinned(ServerThumbprint),
+    TokenService(Thumbprint, KeyId),
+    Resource(Thumbprint, KeyId),
+}
+
+impl From<Via<'_>> for Peer {
+    fn from(via: Via<'_>) -> Self {
+        let of = |binding: &Binding| (binding.thumbprint(), binding.key_id());
+        match via {
+            Via::Tls => Self::Plain,
+            Via::Local => Self::Local,
+            Via::Pinned(pin) => Self::Pinned(*pin),
+            Via::Bound(binding) => {
+                let (thumbprint, key) = of(binding);
+                Self::TokenService(thumbprint, key)
+            }
+            Via::Resource(binding) => {
+                let (thumbprint, key) = of(binding);
+                Self::Resource(thumbprint, key)
+            }
+        }
+    }
 }
 
 /// The key of a client. Its connections are tasks of one runtime: a runtime that stands still must not hold up the
@@ -58,40 +72,13 @@ impl Clients {
         Arc::new(Self { known: Mutex::default(), at_most })
     }
 
-    /// The client of `binding` for one use, made by `make` if no client exists.
-    pub(super) fn of_binding<E>(
+    /// Returns the client for `via`, made by `make` if no client exists.
+    pub(super) fn get<E>(
         self: &Arc<Self>,
-        binding: &Binding,
-        purpose: Use,
+        via: Via<'_>,
         make: impl FnOnce() -> Result<Client, E>,
     ) -> Result<Client, E> {
-        let peer = Peer::Bound(binding.thumbprint(), binding.key_id(), purpose);
-        self.get(peer, || {
-            binding.when_key_is_dropped(self);
-            make()
-        })
-    }
-
-    /// The client for the one server that has this certificate, made by `make` if no client exists.
-    pub(super) fn of_pin<E>(
-        &self,
-        pin: ServerThumbprint,
-        make: impl FnOnce() -> Result<Client, E>,
-    ) -> Result<Client, E> {
-        self.get(Peer::Pinned(pin), make)
-    }
-
-    /// The client without a certificate, for servers of the network.
-    pub(super) fn plain<E>(&self, make: impl FnOnce() -> Result<Client, E>) -> Result<Client, E> {
-        self.get(Peer::Plain, make)
-    }
-
-    /// The client without a certificate, for the platform's own service.
-    pub(super) fn local<E>(&self, make: impl FnOnce() -> Result<Client, E>) -> Result<Client, E> {
-        self.get(Peer::Local, make)
-    }
-
-    fn get<E>(&self, peer: Peer, make: impl FnOnce() -> Result<Client, E>) -> Result<Client, E> {
+        let peer = Peer::from(via);
         let key = (peer, Handle::try_current().ok().map(|runtime| runtime.id()));
         let mut known = self.lock();
         known.turn += 1;
@@ -99,6 +86,9 @@ impl Clients {
         if let Some(entry) = known.clients.get_mut(&key) {
             entry.last_used = last_used;
             return Ok(entry.client.clone());
+        }
+        if let Some(binding) = via.binding() {
+            binding.when_key_is_dropped(self);
         }
         let client = make()?;
         let oldest = if known.clients.len() < self.at_most { None } else { known.take_oldest() };
@@ -125,8 +115,9 @@ impl Known {
 impl ForgetKey for Clients {
     fn forget(&self, thumbprint: Thumbprint, key: KeyId) {
         let mut known = self.lock();
-        let of_key =
-            |(peer, _): &ClientKey| matches!(peer, Peer::Bound(of, by, _) if (*of, *by) == (thumbprint, key));
+        let of_key = |(peer, _): &ClientKey| {
+            [Peer::TokenService(thumbprint, key), Peer::Resource(thumbprint, key)].contains(peer)
+        };
         let clients: Vec<_> = known.clients.extract_if(|client, _| of_key(client)).collect();
         drop(known);
         drop(clients);
@@ -156,13 +147,13 @@ mod tests {
     }
 
     /// Whether a client was made for this use.
-    fn is_new(clients: &Arc<Clients>, binding: &Binding, purpose: Use) -> bool {
+    fn is_new(clients: &Arc<Clients>, via: Via<'_>) -> bool {
         let made = Cell::new(false);
         let make = || {
             made.set(true);
             client()
         };
-        clients.of_binding(binding, purpose, make).unwrap();
+        clients.get(via, make).unwrap();
         made.get()
     }
 
@@ -176,10 +167,10 @@ mod tests {
         let rsa = binding("rsa");
         let (clone, twin) = (rsa.clone(), rsa.clone());
         let (opened_anew, p256) = (binding("rsa"), binding("p256"));
-        assert!(is_new(&clients, &rsa, Use::Token) && is_new(&clients, &rsa, Use::Resource));
-        assert!(!is_new(&clients, &twin, Use::Token), "one key, so one client");
-        assert!(is_new(&clients, &opened_anew, Use::Token), "its key is another handle");
-        assert!(is_new(&clients, &p256, Use::Token));
+        assert!(is_new(&clients, Via::Bound(&rsa)) && is_new(&clients, Via::Resource(&rsa)));
+        assert!(!is_new(&clients, Via::Bound(&twin)), "one key, so one client");
+        assert!(is_new(&clients, Via::Bound(&opened_anew)), "its key is another handle");
+        assert!(is_new(&clients, Via::Bound(&p256)));
         assert_eq!(count(&clients), 4);
         drop((rsa, clone));
         assert_eq!(count(&clients), 4, "the other binding has the key");
@@ -187,7 +178,7 @@ mod tests {
         assert_eq!(count(&clients), 2);
         drop((opened_anew, p256));
         assert_eq!(count(&clients), 0);
-        clients.of_pin(ServerThumbprint::of_der(b"server"), client).unwrap();
+        clients.get(Via::Pinned(&ServerThumbprint::of_der(b"server")), client).unwrap();
         assert_eq!(count(&clients), 1, "a server has no key of ours");
     }
 
@@ -195,7 +186,7 @@ mod tests {
     fn past_the_limit_the_one_that_was_not_used_for_the_longest_goes() {
         let clients = Clients::new(2);
         let bindings = ["rsa", "p256", "p384"].map(binding);
-        let made = |at: usize| is_new(&clients, &bindings[at], Use::Token);
+        let made = |at: usize| is_new(&clients, Via::Bound(&bindings[at]));
         assert_eq!([made(0), made(1), made(0), made(2)], [true, true, false, true]);
         assert_eq!([made(0), made(1)], [false, true], "the second one had gone, and the first one not");
         assert_eq!(count(&clients), 2);
@@ -208,8 +199,8 @@ mod tests {
         for _ in 0..3 {
             let clients = Clients::new(1);
             let dropped = Arc::downgrade(&clients);
-            assert!(is_new(&clients, &binding, Use::Token) && is_new(&clients, &binding, Use::Resource));
-            assert!(is_new(&clients, &binding, Use::Token), "there is room for one");
+            assert!(is_new(&clients, Via::Bound(&binding)) && is_new(&clients, Via::Resource(&binding)));
+            assert!(is_new(&clients, Via::Bound(&binding)), "there is room for one");
             assert_eq!(binding.who_waits_for_the_key(), 1, "however often it was made");
             drop(clients);
             assert!(dropped.upgrade().is_none(), "they end with their network, whatever the binding does");

@@ -12,7 +12,7 @@ use certbound_https as https;
 use certbound_https::{Client, Identity, Limits, Options, Proxy};
 use rustls::{CertificateError, OtherError, RootCertStore};
 
-use super::clients::{Clients, Use};
+use super::clients::Clients;
 use super::pinned::NotPinned;
 use super::trust::ServerTrust;
 use super::untrusted::Untrusted;
@@ -54,17 +54,15 @@ impl HyperTransport {
     }
 
     fn client_for(&self, via: Via<'_>) -> Result<Client, rustls::Error> {
-        match via {
-            Via::Tls => self.clients.plain(|| Ok(self.client_of(self.trust.anonymous()?))),
-            Via::Local => self.clients.local(|| self.local_client()),
-            Via::Bound(binding) => self
-                .clients
-                .of_binding(binding, Use::Token, || Ok(self.client_of(self.trust.presenting(binding)?))),
-            Via::Resource(binding) => self.clients.of_binding(binding, Use::Resource, || {
+        self.clients.get(via, || match via {
+            Via::Tls => Ok(self.client_of(self.trust.anonymous()?)),
+            Via::Bound(binding) => Ok(self.client_of(self.trust.presenting(binding)?)),
+            Via::Resource(binding) => {
                 Ok(self.client_of(self.trust.presenting(binding)?.without_sessions().with_http2()))
-            }),
-            Via::Pinned(pin) => self.clients.of_pin(*pin, || self.pinned_client(*pin)),
-        }
+            }
+            Via::Local => self.local_client(),
+            Via::Pinned(pin) => self.pinned_client(*pin),
+        })
     }
 
     fn client_of(&self, identity: Identity) -> Client {

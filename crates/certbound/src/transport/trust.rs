@@ -30,7 +30,7 @@ impl ServerTrust {
             Some(roots) => {
                 let provider = Arc::clone(provider());
                 let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-                (verifier.map_err(|_| NetworkError::Roots)?, "own roots")
+                (verifier.map_err(|_| NetworkError::Roots)? as _, "own roots")
             }
             None => {
                 let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(provider()));

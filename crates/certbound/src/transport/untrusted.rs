@@ -73,7 +73,7 @@ fn explain(error: &CertificateError, last: &CertificateDer<'_>) -> String {
             Err(_) => "its issuer is no trusted root".to_owned(),
         },
         CertificateError::Revoked => "it is revoked".to_owned(),
-        CertificateError::BadSignature => "its signature is wrong".to_owned(),
+        CertificateError::BadSignature => "its signature is not that of its issuer".to_owned(),
         CertificateError::BadEncoding => "it cannot be read".to_owned(),
         CertificateError::Other(OtherError(cause)) => match cause.to_string().as_str() {
             "CaUsedAsEndEntity" => "it is the certificate of a CA, and no server's".to_owned(),

@@ -128,10 +128,7 @@ async fn a_server_that_nobody_vouches_for_is_refused() {
     let error = transport.send(get(&server.url()), Via::Bound(&binding("p256"))).await.unwrap_err();
     assert!(matches!(error, TransportError::Tls { .. }), "{error:?}");
     let text = error.to_string();
-    assert!(
-        text.starts_with("127.0.0.1: ")
-            && text.contains("the server's certificate is not trusted: its issuer `"),
-        "{text}"
-    );
+    assert!(text.starts_with("127.0.0.1: "), "{text}");
+    assert!(text.contains("the server's certificate is not trusted: its "), "{text}");
     assert!(server.seen().is_empty());
 }

@@ -37,7 +37,7 @@ impl StoreAdapter {
     pub(crate) async fn load(&self, key: &KeyRef<'_>, payload: &Payload, seq: RequestSeq) -> Option<Entry> {
         let name = StoreKey::of(key);
         // The whole key is compared, because the name does not depend on the client's secret.
-        if let Some(held) = self.writer.pending(&name).filter(|held| held.key().as_ref() == *key) {
+        if let Some(held) = self.writer.pending(&name).filter(|held| held.key.as_ref() == *key) {
             return Some(held);
         }
         if self.writer.refuses(&name, None) {

@@ -13,14 +13,14 @@ use zeroize::Zeroizing;
 
 use super::{StoreEntry, StoreKey};
 use crate::cache::key::KeyRef;
-use crate::cache::{Connections, Entry, Expiry, OptionalMembers, Origin, Payload, RequestSeq, TokenBody};
+use crate::cache::{Connections, Entry, Expiry, Origin, Payload, RequestSeq, TokenFacts};
 use crate::certificate::{Binding, observe};
 use crate::correlation::CorrelationId;
 use crate::rejected::TokenHash;
 
 /// The version of the form. Entries of other versions are not read.
 const VERSION: u32 = 2;
-/// A size in bytes that is enough for most entries, without the token and the members of `OptionalMembers`.
+/// A size in bytes that is enough for most entries, without the token and the members that most answers do not have.
 const BESIDE: usize = 4 * 1024;
 
 #[derive(Serialize)]
@@ -76,27 +76,28 @@ impl<'de> Deserialize<'de> for SecretText {
 
 /// Returns the entry for a token. `None` means that it cannot be serialised.
 pub(super) fn write(held: &Entry, key: &StoreKey) -> Option<StoreEntry> {
-    let (life, body) = (held.expiry(), held.body());
+    let (life, origin) = (&held.expiry, &held.origin);
+    let has_members = held.granted.is_some() || !held.additional.is_empty();
     let written = Written {
         version: VERSION,
         key: key.to_string(),
-        secret: held.key().client().secret().map(TokenHash::hex),
-        token: body.secret.expose(),
+        secret: held.key.client().secret().map(TokenHash::hex),
+        token: held.secret.expose(),
         from: life.counts_from().as_secs(),
         expires_at: life.expires_at().as_secs(),
         refresh_at: life.refresh_at().map(UnixTime::as_secs),
-        correlation_id: body.correlation_id.to_string(),
-        endpoint: &body.origin.endpoint,
-        tenant: &body.origin.tenant,
-        region: body.origin.region.as_ref().map(Region::as_str),
-        token_type: &body.origin.token_type,
-        by_resource: body.origin.by_resource,
-        granted: body.granted(),
-        additional: body.rare.as_deref().map(|rare| &rare.additional),
+        correlation_id: held.correlation_id.to_string(),
+        endpoint: &origin.endpoint,
+        tenant: &origin.tenant,
+        region: origin.region.as_ref().map(Region::as_str),
+        token_type: &origin.token_type,
+        by_resource: origin.by_resource,
+        granted: held.granted.as_deref(),
+        additional: has_members.then_some(&held.additional),
     };
     // The buffer has its full size from the start. A growing buffer would leave copies of the secret in memory that are
     // not wiped.
-    let room = body.secret.len() + body.rare.as_deref().map_or(0, |rare| 2 * rare.bytes()) + BESIDE;
+    let room = held.secret.len() + 2 * held.bytes_of_members() + BESIDE;
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     serde_json::to_writer(&mut *bytes, &written).ok()?;
     Some(StoreEntry { bytes, expires_at: life.expires_at() })
@@ -141,13 +142,16 @@ pub(super) fn read(
         by_resource: read.by_resource,
         connections: Connections(Arc::clone(&payload.transport)),
     };
-    let additional = read.additional.unwrap_or_default();
-    let rare = (read.granted.is_some() || !additional.is_empty())
-        .then(|| Box::new(OptionalMembers { granted: read.granted, additional }));
-    let body =
-        TokenBody { secret: read.token.0, origin: payload.origins.shared(origin), correlation_id, rare };
-    let key = key.to_key(payload.certificate.as_ref());
-    Ok(Some(Entry::new(key, expiry, body, binding)))
+    let facts = TokenFacts {
+        key: key.to_key(payload.certificate.as_ref()),
+        expiry,
+        secret: read.token.0,
+        origin: payload.origins.shared(origin),
+        correlation_id,
+        granted: read.granted,
+        additional: read.additional.unwrap_or_default(),
+    };
+    Ok(Some(Entry::new(facts, binding)))
 }
 
 /// Returns whether the token was read and names the certificate.

@@ -31,13 +31,11 @@ struct Jobs {
     waiting: VecDeque<StoreKey>,
     by_name: HashMap<StoreKey, (u64, Job)>,
     last: u64,
-    /// Whether a task is writing.
-    is_writing: bool,
     /// Names that a caller wants to be forgotten, and that the store may still have.
     forgotten: HashSet<StoreKey>,
     /// Set when there were more than `FORGOTTEN` names. Stored tokens whose lifetime began at this time or earlier are
     /// not used.
-    distrusted: Option<UnixTime>,
+    ignored_until: Option<UnixTime>,
 }
 
 #[derive(Clone)]
@@ -58,7 +56,7 @@ impl Writer {
     }
 
     pub(super) fn save(self: &Arc<Self>, held: &Entry) {
-        self.add(StoreKey::of(&held.key().as_ref()), Job::Save(held.clone()));
+        self.add(StoreKey::of(&held.key.as_ref()), Job::Save(held.clone()));
     }
 
     /// Removes the entry that the store has under a name, if there is one.
@@ -73,7 +71,7 @@ impl Writer {
             jobs.forgotten.insert(name);
             if jobs.forgotten.len() > FORGOTTEN {
                 jobs.forgotten.clear();
-                jobs.distrusted = jobs.distrusted.max(Some(now));
+                jobs.ignored_until = jobs.ignored_until.max(Some(now));
             }
         }
         self.remove(name);
@@ -92,7 +90,7 @@ impl Writer {
         let jobs = self.jobs();
         let forgotten = jobs.forgotten.contains(name);
         let known = jobs.by_name.contains_key(name);
-        let old = found.is_some_and(|held| Some(held.expiry().counts_from()) <= jobs.distrusted);
+        let old = found.is_some_and(|held| Some(held.expiry.counts_from()) <= jobs.ignored_until);
         drop(jobs);
         if (forgotten || old) && !known {
             self.remove(*name);
@@ -109,20 +107,18 @@ impl Writer {
         }
         let given_up = if jobs.by_name.len() > QUEUE { jobs.waiting.pop_front() } else { None };
         let given_up = given_up.and_then(|name| jobs.by_name.remove(&name));
-        // Without a runtime, the task for a later job, or a flush, does this one too.
-        let runtime = Handle::try_current().ok().filter(|_| !jobs.is_writing);
-        jobs.is_writing |= runtime.is_some();
         drop(jobs);
         if given_up.is_some() {
             self.failed(&StoreError::new("the store is too slow: a token was not stored"));
         }
-        if let Some(runtime) = runtime {
-            let writes = Writes(Arc::clone(self));
-            runtime.spawn(async move { writes.0.write_all().await });
+        // Without a runtime, the task for a later job, or a flush, does this one too.
+        if let Ok(runtime) = Handle::try_current() {
+            let writer = Arc::clone(self);
+            runtime.spawn(async move { writer.write_all().await });
         }
     }
 
-    /// Runs jobs until there are no more. A second caller waits for the first one.
+    /// Runs jobs until there are no more. A second caller waits for the first one, and then finds no jobs.
     pub(super) async fn write_all(&self) {
         loop {
             let _turn = self.turn.lock().await;
@@ -148,7 +144,6 @@ impl Writer {
                 return Some((name, *number, job.clone()));
             }
         }
-        jobs.is_writing = false;
         None
     }
 
@@ -201,14 +196,5 @@ impl Drop for At<'_> {
         if self.given_up {
             self.writer.jobs().waiting.push_front(self.name);
         }
-    }
-}
-
-/// A task that runs jobs. If its runtime ends, the next job starts another task.
-struct Writes(Arc<Writer>);
-
-impl Drop for Writes {
-    fn drop(&mut self) {
-        self.0.jobs().is_writing = false;
     }
 }
