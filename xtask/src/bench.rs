@@ -1,56 +1,80 @@
-//! `cargo xtask bench`: measures every ratio that has a gate, and compares it with other libraries.
+//! `cargo xtask bench`: measures every ratio that has a gate, and compares certbound with other libraries.
 
 mod facts;
-mod table;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use self::facts::Facts;
 use crate::process::{cargo, locked, run as run_command, say};
 use crate::strangers::{self, go};
 
-/// The packages and their benchmarks, in the order of the table.
-const BENCHES: [(&str, &str); 3] =
-    [("certbound", "ratios"), ("certbound-verifier", "verify"), ("certbound-cli", "peers")];
-
-/// Sets up the strangers as the tests do, runs all benchmarks, and prints one table of their results.
-pub(crate) fn run(root: &Path) -> Result<()> {
+/// Sets up the strangers as the tests do, builds the benchmark, and runs it in the network of an isolated emulator.
+///
+/// The arguments select groups of rows by their names; `--quick` shortens all loops.
+///
+/// # Errors
+/// A gate that is missed, among others.
+pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     let strangers = strangers::set_up(root)?;
     let go = go::worker(root);
     if let Err(why) = &go {
         say(&format!("set-up: MSAL for Go is left out: {why:#}"));
     }
+    let [command, benchmark] = build(root)?;
     let folder = root.join("target").join("bench");
     fs::create_dir_all(&folder)?;
-    let (rows, result) = (folder.join("rows.jsonl"), folder.join("result.json"));
-    fs::write(&rows, "")?;
-    // If one benchmark fails, the others run all the same.
-    let mut failed = Vec::new();
-    for (package, bench) in BENCHES {
-        let mut command = cargo(root);
-        command
-            .args(["bench", "-p", package, "--bench", bench])
-            .args(locked(root))
-            .env("CERTBOUND_BENCH_ROWS", &rows)
-            .env("CERTBOUND_PYTHON", &strangers.python)
-            .env("CERTBOUND_NODE", &strangers.node.interpreter)
-            .env("CERTBOUND_NODE_PACKAGES", &strangers.node.packages);
-        if let Ok(go) = &go {
-            command.env("CERTBOUND_GO_WORKER", &go.worker);
-        }
-        failed.extend(run_command(&mut command).err());
-    }
-    let said = fs::read_to_string(&rows)?;
-    let lines: Vec<Value> = said.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let (rows, result) = (folder.join("rows.json"), folder.join("result.json"));
+    fs::write(&rows, "[]")?;
     let facts = Facts::gather(root, &strangers, &go)?;
-    print!("{}", table::markdown(&facts, &lines));
-    let all = json!({ "about": facts.json(), "measured": lines });
+    println!("\n{}\n", facts.text());
+    let mut emulated = Command::new(&command);
+    emulated
+        .args(["emulator", "run", "--isolated", "--world"])
+        .arg(root.join("benches/world.toml"))
+        .arg("--")
+        .arg(&benchmark)
+        .args(arguments)
+        .env("CERTBOUND_BENCH_ROWS", &rows)
+        .env("CERTBOUND_COMMAND", &command)
+        .env("CERTBOUND_PYTHON", &strangers.python)
+        .env("CERTBOUND_NODE", &strangers.node.interpreter)
+        .env("CERTBOUND_NODE_PACKAGES", &strangers.node.packages);
+    if let Ok(go) = &go {
+        emulated.env("CERTBOUND_GO_WORKER", &go.worker);
+    }
+    let outcome = run_command(&mut emulated);
+    let rows: Value = serde_json::from_str(&fs::read_to_string(&rows)?)?;
+    let all = json!({ "about": facts.json(), "measured": rows });
     fs::write(&result, format!("{all:#}\n"))
         .with_context(|| format!("could not write {}", result.display()))?;
     println!("\nas JSON: {}", result.display());
-    failed.into_iter().next().map_or(Ok(()), Err)
+    outcome.context("a gate was missed, or the benchmark failed")
+}
+
+/// Builds the command line and the benchmark, and returns their paths.
+fn build(root: &Path) -> Result<[PathBuf; 2]> {
+    let mut command = cargo(root);
+    command
+        .args(["build", "--release", "--package", "certbound-cli", "--package", "certbound-benches"])
+        .args(["--bin", "certbound", "--bench", "ratios", "--message-format", "json-render-diagnostics"])
+        .args(locked(root))
+        .stderr(Stdio::inherit());
+    say("bench: building certbound and the benchmark, optimised");
+    let output = command.output().context("could not start `cargo build`")?;
+    if !output.status.success() {
+        bail!("bench: `cargo build` failed ({})", output.status);
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let executable = |target: &str| {
+        let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut of_target = messages.filter(|message| message["target"]["name"] == target);
+        let path = of_target.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+        path.with_context(|| format!("bench: `cargo build` made no program `{target}`"))
+    };
+    Ok([executable("certbound")?, executable("ratios")?])
 }

@@ -11,17 +11,17 @@ use crate::process::{capture, cargo, on_path, run, say};
 const VERSION: &str = "0.20.2";
 
 /// The packages that no other project depends on as a library. They may depend on pre-releases.
-const NO_LIBRARIES: [&str; 3] = ["certbound-cli", "certbound-testkit", "xtask"];
+const NO_LIBRARIES: [&str; 4] = ["certbound-benches", "certbound-cli", "certbound-testkit", "xtask"];
 /// The packages that are never published.
-const UNPUBLISHED: [&str; 2] = ["certbound-testkit", "xtask"];
+const UNPUBLISHED: [&str; 3] = ["certbound-benches", "certbound-testkit", "xtask"];
 
 /// Checks bans (duplicates are one of them), licences, sources, pre-releases and yanked versions.
 ///
 /// It does NOT check security advisories: no registry that CI can reach has their database. See `deny.toml`.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
     let cargo_deny = find_or_install(root)?;
-    // Dependencies of tests and benchmarks are not shipped. They may be banned crates, but they must have an allowed
-    // licence.
+    // Dependencies of tests and of the benchmark are not shipped. They may be banned crates, but they must have an
+    // allowed licence.
     let check =
         |arguments: &[&str]| run(Command::new(&cargo_deny).current_dir(root).arg("--locked").args(arguments));
     check(&["--exclude-dev", "check", "bans"])?;

@@ -24,7 +24,7 @@ const TESTKIT: &str = "certbound-testkit";
 
 /// Our packages, and those of our packages that each may use outside its dev-dependencies. A package that is missing
 /// here is a violation.
-const MAY_IMPORT: [(&str, &[&str]); 9] = [
+const MAY_IMPORT: [(&str, &[&str]); 10] = [
     (CORE, &[]),
     (HTTPS, &[CORE]),
     (SERVE, &[]),
@@ -33,6 +33,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
     (EMULATOR, &[CORE, HTTPS, SERVE, VERIFIER]),
     (CLI, &[CORE, SERVE, CLIENT, VERIFIER, EMULATOR]),
     (TESTKIT, &[CORE, CLIENT, VERIFIER, EMULATOR]),
+    ("certbound-benches", &[]),
     ("xtask", &[]),
 ];
 

@@ -28,7 +28,10 @@ Usage: cargo xtask COMMAND
   fuzz [SECONDS]         every fuzz target for so long (600 before a release); by default 20 from the same seed
   oracle [SECONDS [SEED]]
                          the cache beside a model of it, at random, for so long (600 by default)
-  bench                  every ratio with its gate, and the libraries one would use instead, in one table
+  bench [--quick] [GROUP ...]
+                         every ratio with its gate, beside floors and other libraries; fails if a gate is missed.
+                         Groups of rows: hits, memory, requests, machine, decisions, starts (by default all of them).
+                         --quick shows only that the benchmark works
   deny                   licences, banned crates and sources of the dependencies (cargo-deny)
 ";
 
@@ -57,7 +60,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["oracle", seconds, seed] => {
             oracle::run_for(&workspace_root()?, number(seconds)?, Some(number(seed)?))
         }
-        ["bench"] => bench::run(&workspace_root()?),
+        ["bench", arguments @ ..] => bench::run(&workspace_root()?, arguments),
         ["deny"] => deny::run_all(&workspace_root()?),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

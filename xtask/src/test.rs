@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::process::{cargo, locked, run};
 use crate::strangers;
 
-/// Benchmarks are left out: `cargo bench` runs them, and `cargo xtask ci` compiles them.
+/// The benchmark is left out: `cargo xtask bench` runs it, and `cargo xtask ci` lints it.
 const TARGETS: [&str; 5] = ["--lib", "--bins", "--tests", "--example", "test_with_emulator"];
 
 /// Sets up the strangers, then runs unit, integration and documentation tests.

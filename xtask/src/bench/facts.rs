@@ -15,12 +15,12 @@ use crate::strangers::go::Go;
 const CRATES: [&str; 6] = ["azure_identity", "aws-lc-rs", "hyper", "papaya", "rustls", "tokio"];
 
 pub(super) struct Facts {
-    pub(super) date: String,
-    pub(super) machine: String,
-    pub(super) rustc: String,
-    pub(super) commit: String,
+    date: String,
+    machine: String,
+    rustc: String,
+    commit: String,
     /// The libraries, each with its version or the reason why it is missing.
-    pub(super) versions: Vec<(String, String)>,
+    versions: Vec<(String, String)>,
 }
 
 impl Facts {
@@ -53,6 +53,14 @@ impl Facts {
             commit: if changed { format!("{commit}, with changes") } else { commit },
             versions,
         })
+    }
+
+    /// Returns the facts as two lines.
+    pub(super) fn text(&self) -> String {
+        let Self { date, machine, rustc, commit, versions } = self;
+        let versions: Vec<String> =
+            versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+        format!("{date}, {machine}, {rustc}, commit {commit}.\n{}.", versions.join("; "))
     }
 
     pub(super) fn json(&self) -> Value {

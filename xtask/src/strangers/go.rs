@@ -45,7 +45,7 @@ pub(crate) fn worker(root: &Path) -> Result<Go> {
         Command::new(&go)
             .args(["build", "-o"])
             .arg(&worker)
-            .arg(root.join("crates/certbound-cli/benches/peers/msal_worker.go"))
+            .arg(root.join("benches/peers/msal_worker.go"))
             .env("GO111MODULE", "off")
             .env("GOPATH", &sources)
             .env("GOCACHE", folder.join("cache"))

@@ -1,0 +1,171 @@
+//! The table: each row is one of our values beside a floor or a peer, with a gate.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+/// The number of rounds in which all sides of a comparison alternate.
+const ROUNDS: usize = 5;
+/// The variable with the path of the file to which the rows are written as JSON.
+const ROWS: &str = "CERTBOUND_BENCH_ROWS";
+
+/// The limit of a ratio. The project sets these numbers; a run does not change them.
+#[derive(Clone, Copy)]
+pub(crate) enum Gate {
+    /// The greatest ratio of our value to the other, which is that of a floor.
+    AtMost(f64),
+    /// The least ratio of the other value, which is usually that of a peer, to ours.
+    AtLeast(f64),
+    /// The ratio of the other value to ours has no limit.
+    None,
+}
+
+/// What a value counts.
+#[derive(Clone, Copy, Debug)]
+enum Unit {
+    Nanoseconds,
+    Bytes,
+}
+
+/// One side of a comparison: its name, and what measures its value in one round.
+pub(crate) struct Side<'a> {
+    name: &'static str,
+    measure: Box<dyn FnMut() -> f64 + 'a>,
+}
+
+pub(crate) fn side<'a>(name: &'static str, measure: impl FnMut() -> f64 + 'a) -> Side<'a> {
+    Side { name, measure: Box::new(measure) }
+}
+
+/// Our side, its gate, and the floor or the peer.
+pub(crate) type Line = (&'static str, Gate, &'static str);
+
+/// The rows so far.
+pub(crate) struct Sheet {
+    rows: Vec<Value>,
+    pub(crate) is_any_gate_missed: bool,
+}
+
+impl Sheet {
+    /// Prints the head of the table.
+    pub(crate) fn begin() -> Self {
+        println!("| What | Ours | Floor or peer | Ratio (rounds) | Gate | |\n|---|---|---|---|---|---|");
+        Self { rows: Vec::new(), is_any_gate_missed: false }
+    }
+
+    /// Measures the times of all sides in alternating rounds, and prints a row for each line. Lines whose other side is not
+    /// installed are left out. Each side without a line gets one without a gate, beside the last of ours.
+    pub(crate) fn compare(&mut self, what: &str, sides: Vec<Side<'_>>, lines: &[Line]) {
+        self.compare_in(Unit::Nanoseconds, what, sides, lines);
+    }
+
+    /// Compares numbers of bytes instead of times.
+    pub(crate) fn compare_bytes(&mut self, what: &str, sides: Vec<Side<'_>>, lines: &[Line]) {
+        self.compare_in(Unit::Bytes, what, sides, lines);
+    }
+
+    fn compare_in(&mut self, unit: Unit, what: &str, mut sides: Vec<Side<'_>>, lines: &[Line]) {
+        let mut rounds = vec![Vec::new(); sides.len()];
+        for _ in 0..ROUNDS {
+            for (side, values) in sides.iter_mut().zip(&mut rounds) {
+                values.push((side.measure)());
+            }
+        }
+        let mut lines = lines.to_vec();
+        let ours = lines[lines.len() - 1].0;
+        for Side { name, .. } in &sides {
+            if !lines.iter().any(|(ours, _, other)| ours == name || other == name) {
+                lines.push((ours, Gate::None, *name));
+            }
+        }
+        let measured = |name: &'static str| {
+            sides.iter().position(|side| side.name == name).map(|at| (name, &*rounds[at]))
+        };
+        for (ours, gate, other) in lines {
+            if let Some((ours, other)) = measured(ours).zip(measured(other)) {
+                self.add(what, unit, gate, ours, other);
+            }
+        }
+    }
+
+    /// Prints the median of the ratios of the rounds. A load on the machine affects both values of a round.
+    fn add(&mut self, what: &str, unit: Unit, gate: Gate, ours: (&str, &[f64]), other: (&str, &[f64])) {
+        let mut ratios: Vec<f64> =
+            ours.1.iter().zip(other.1).map(|(ours, other)| gate.ratio(*ours, *other)).collect();
+        ratios.sort_by(f64::total_cmp);
+        let is_met = gate.is_met(median(&ratios));
+        self.is_any_gate_missed |= is_met == Some(false);
+        let shown = |(name, values): (&str, &[f64])| format!("{name}: {}", unit.shown(median(values)));
+        println!(
+            "| {what} | {} | {} | {} ({} to {}) | {gate} | {} |",
+            shown(ours),
+            shown(other),
+            times(median(&ratios)),
+            times(ratios[0]),
+            times(ratios[ratios.len() - 1]),
+            is_met.map_or("", |is_met| if is_met { "met" } else { "**missed**" }),
+        );
+        self.rows.push(json!({
+            "what": what, "unit": format!("{unit:?}"), "ratio": median(&ratios),
+            "ours": { "name": ours.0, "rounds": ours.1 }, "other": { "name": other.0, "rounds": other.1 },
+            "gate": gate.to_string(), "met": is_met,
+        }));
+    }
+
+    /// Writes the rows as JSON if the variable names a file.
+    pub(crate) fn save(&self) {
+        if let Some(path) = std::env::var_os(ROWS) {
+            std::fs::write(path, Value::from(self.rows.clone()).to_string()).unwrap();
+        }
+    }
+}
+
+impl Gate {
+    fn ratio(self, ours: f64, other: f64) -> f64 {
+        match self {
+            Self::AtMost(_) => ours / other,
+            Self::AtLeast(_) | Self::None => other / ours,
+        }
+    }
+
+    fn is_met(self, ratio: f64) -> Option<bool> {
+        match self {
+            Self::AtMost(limit) => Some(ratio <= limit),
+            Self::AtLeast(limit) => Some(ratio >= limit),
+            Self::None => None,
+        }
+    }
+}
+
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(limit) => write!(f, "ours / other at most {limit}"),
+            Self::AtLeast(limit) => write!(f, "other / ours at least {limit}"),
+            Self::None => f.write_str("other / ours, no gate"),
+        }
+    }
+}
+
+impl Unit {
+    fn shown(self, value: f64) -> String {
+        match self {
+            Self::Nanoseconds if value < 1e3 => format!("{value:.0} ns"),
+            Self::Nanoseconds if value < 1e6 => format!("{:.1} µs", value / 1e3),
+            Self::Nanoseconds => format!("{:.1} ms", value / 1e6),
+            Self::Bytes if value < 1e4 => format!("{value:.0} bytes"),
+            Self::Bytes => format!("{:.1} MiB", value / 1024.0 / 1024.0),
+        }
+    }
+}
+
+fn times(ratio: f64) -> String {
+    if ratio < 10.0 { format!("{ratio:.2}x") } else { format!("{ratio:.0}x") }
+}
+
+/// Returns the median; of two middle values the higher one.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
