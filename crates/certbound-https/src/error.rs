@@ -48,7 +48,7 @@ pub enum Error {
         reason: Cause,
     },
     /// The URL of the proxy does not begin with `http://`.
-    #[error("the proxy is not an http:// one")]
+    #[error("the URL of the proxy does not begin with http://")]
     ProxyKind,
     /// The proxy did not open the tunnel.
     #[error("the proxy {proxy} opened no connection: {reason}")]

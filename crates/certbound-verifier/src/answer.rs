@@ -1,5 +1,9 @@
 //! The HTTP response to a refusal: by RFC 6750, or in the form of Microsoft's own resources.
 
+mod microsoft;
+
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -58,7 +62,7 @@ pub struct Answer {
     status: u16,
     challenges: Vec<String>,
     code: &'static str,
-    message: String,
+    message: Cow<'static, str>,
     grpc: bool,
     nested: bool,
     /// The value of `Retry-After`, in seconds.
@@ -78,15 +82,12 @@ impl Answer {
             AnswerStyle::MtlsPop
             | AnswerStyle::Bearer
             | AnswerStyle::MtlsPopAndBearer
-            | AnswerStyle::Grpc => {
-                (refusal.error().unwrap_or("unauthorized"), refusal.description().to_owned())
-            }
-            AnswerStyle::Graph => graph(refusal),
-            AnswerStyle::Vault { .. } => vault(refusal),
+            | AnswerStyle::Grpc => (refusal.error().unwrap_or("unauthorized"), refusal.description().into()),
+            AnswerStyle::Graph => microsoft::graph(refusal),
+            AnswerStyle::Vault { .. } => microsoft::vault(refusal),
         };
         let close = *refusal == Refusal::AmbiguousLength;
-        // Graph and Key Vault use 401 and 403 only. An ambiguous length stays 400: the HTTP server in front of them
-        // refuses it.
+        // Graph and Key Vault use 401 and 403 only. The HTTP server in front of them refuses an ambiguous length by 400.
         let status = match (refusal.status(), style) {
             (400, AnswerStyle::Graph | AnswerStyle::Vault { .. }) if !close => 401,
             (status, _) => status,
@@ -212,64 +213,4 @@ fn by_rfc6750(scheme: Scheme, refusal: &Refusal) -> String {
         }
         None => scheme.to_string(),
     }
-}
-
-fn graph(refusal: &Refusal) -> (&'static str, String) {
-    let message = match refusal {
-        Refusal::CallerKind | Refusal::ClientNotAllowed { .. } | Refusal::NoPermission => {
-            let text = "Insufficient privileges to complete the operation.";
-            return ("Authorization_RequestDenied", text.to_owned());
-        }
-        Refusal::KeysUnavailable { .. } => {
-            return ("ServiceNotAvailable", "Tokens cannot be verified at the moment.".to_owned());
-        }
-        Refusal::NoCredentials | Refusal::UnknownScheme => "Access token is empty.".to_owned(),
-        Refusal::MalformedAuthorization => "CompactToken parsing failed.".to_owned(),
-        Refusal::BoundUnderBearer => "Cnf claim not supported over Bearer protocol.".to_owned(),
-        Refusal::UnboundUnderPop => {
-            "MtlsCnfClaimMissing: the token is not bound to a certificate.".to_owned()
-        }
-        Refusal::BindingRequired => "A certificate-bound token is required.".to_owned(),
-        Refusal::NoCertificate | Refusal::OptInMissing => {
-            "MtlsMissingClientCertificate: the request has no client certificate.".to_owned()
-        }
-        Refusal::CertificateMismatch { .. } | Refusal::CertificateDates { .. } => {
-            "MtlsCnfClaimRequestDataValidationFailed: the client certificate is not the token's.".to_owned()
-        }
-        other => format!("Access token validation failure: {}.", other.description()),
-    };
-    ("InvalidAuthenticationToken", message)
-}
-
-fn vault(refusal: &Refusal) -> (&'static str, String) {
-    let message = match refusal {
-        Refusal::CallerKind | Refusal::ClientNotAllowed { .. } | Refusal::NoPermission => {
-            return ("Forbidden", "AccessDenied: the caller has no permission.".to_owned());
-        }
-        Refusal::KeysUnavailable { .. } => {
-            return ("ServiceUnavailable", "Tokens cannot be verified at the moment.".to_owned());
-        }
-        Refusal::NoCredentials | Refusal::UnknownScheme | Refusal::MalformedAuthorization => {
-            "AKV10000: Request is missing a Bearer or PoP token.".to_owned()
-        }
-        Refusal::BoundUnderBearer => {
-            let text = "S2S17001: a token with a confirmation claim was sent as Bearer.";
-            return ("AggregatedAuthenticationFailure", text.to_owned());
-        }
-        Refusal::UnboundUnderPop => "AKV10023: the MTLS_POP token has no confirmation claim.".to_owned(),
-        Refusal::BindingRequired => {
-            let text = "This vault accepts certificate-bound tokens only.";
-            return ("BearerAuthenticationDisabledForKeyVault", text.to_owned());
-        }
-        Refusal::OptInMissing => {
-            "A client certificate is required for the MTLS_POP token: send 'x-ms-tokenboundauth: true'."
-                .to_owned()
-        }
-        Refusal::NoCertificate => "MissingClientCertificate: the request has no certificate.".to_owned(),
-        Refusal::CertificateMismatch { .. } | Refusal::CertificateDates { .. } => {
-            "The client certificate is not the one the MTLS_POP token is bound to.".to_owned()
-        }
-        other => format!("AKV10022: Invalid token: {}.", other.description()),
-    };
-    ("Unauthorized", message)
 }

@@ -2,29 +2,21 @@
 
 use std::fmt;
 
-use certbound_core::request::MTLS_POP;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use crate::refusal::Refusal;
 
 /// The scheme under which a token is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::EnumString)]
+#[strum(ascii_case_insensitive)]
 #[non_exhaustive]
 pub enum Scheme {
     /// `mtls_pop`, Microsoft's own scheme for certificate-bound tokens.
+    #[strum(serialize = "mtls_pop")]
     MtlsPop,
     /// `Bearer` (RFC 6750).
     Bearer,
-}
-
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::MtlsPop => MTLS_POP,
-            Self::Bearer => "Bearer",
-        })
-    }
 }
 
 /// A token and the scheme under which it was sent. The token is not parsed.
@@ -70,15 +62,10 @@ impl<'a> Authorization<'a> {
             return Err(malformed);
         }
         let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
-        let scheme = if scheme.eq_ignore_ascii_case(MTLS_POP) {
-            Scheme::MtlsPop
-        } else if scheme.eq_ignore_ascii_case("Bearer") {
-            Scheme::Bearer
-        } else if scheme.is_empty() {
+        if scheme.is_empty() {
             return Err(malformed);
-        } else {
-            return Err(Refusal::UnknownScheme);
-        };
+        }
+        let scheme = scheme.parse().map_err(|_| Refusal::UnknownScheme)?;
         // The characters of a b64token (RFC 6750, section 2.1). A comma would begin a second credential.
         let is_b64token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
         if token.is_empty() || !token.bytes().all(is_b64token) {

@@ -18,12 +18,12 @@ pub trait Fetch: Send + Sync + 'static {
     fn get(&self, url: &str) -> impl Future<Output = Result<Vec<u8>, FetchError>> + Send;
 }
 
-/// Why a document could not be fetched.
+/// The reason why a document could not be fetched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
     /// The URL is not an absolute `https` URL.
-    #[error("it is not an absolute https URL")]
+    #[error("the URL is not an absolute https URL")]
     NotHttps,
     /// The name could not be resolved, or the connection to the host or the proxy failed.
     #[error("cannot connect: {reason}")]
@@ -70,19 +70,15 @@ impl FetchError {
     }
 }
 
+type Fetched<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, FetchError>> + Send + 'a>>;
+
 /// The object-safe form of [`Fetch`].
 pub(crate) trait AnyFetch: Send + Sync {
-    fn get<'a>(
-        &'a self,
-        url: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, FetchError>> + Send + 'a>>;
+    fn get<'a>(&'a self, url: &'a str) -> Fetched<'a>;
 }
 
 impl<F: Fetch> AnyFetch for F {
-    fn get<'a>(
-        &'a self,
-        url: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, FetchError>> + Send + 'a>> {
+    fn get<'a>(&'a self, url: &'a str) -> Fetched<'a> {
         Box::pin(Fetch::get(self, url))
     }
 }

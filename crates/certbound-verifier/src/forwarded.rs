@@ -96,12 +96,13 @@ impl TrustedProxy {
         Self { format, name, sources: sources.into_iter().collect() }
     }
 
-    /// Returns the certificate of a request, or [`PeerCertificate::none`] if the header is absent or empty.
+    /// Returns the certificate of a request, or [`PeerCertificate::none`] if the header is absent or empty. `from` is the
+    /// address of the peer.
     ///
     /// # Errors
-    /// [`ForwardedError`]. Examples: the request does not come from an address of the proxy, or the header is there
+    /// [`ForwardedError`], for example if the request does not come from an address of the proxy, or if the header occurs
     /// twice. It is also an error if a second header's name differs only in `_` and `-`, because some servers treat the
-    /// two as one.
+    /// two names as one.
     pub fn certificate(&self, from: IpAddr, headers: &HeaderMap) -> Result<PeerCertificate, ForwardedError> {
         self.read(Some(from), headers)
     }
@@ -112,11 +113,7 @@ impl TrustedProxy {
         from: Option<IpAddr>,
         headers: &HeaderMap,
     ) -> Result<PeerCertificate, ForwardedError> {
-        let alike = |name: &&HeaderName| {
-            let bytes = name.as_str().bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
-            bytes.eq(self.name.as_str().bytes().map(|byte| if byte == b'_' { b'-' } else { byte }))
-        };
-        if headers.keys().filter(alike).any(|name| *name != self.name) {
+        if headers.keys().any(|name| *name != self.name && with_hyphens(name).eq(with_hyphens(&self.name))) {
             return Err(ForwardedError::Ambiguous);
         }
         let mut values = headers.get_all(&self.name).iter();
@@ -136,7 +133,7 @@ impl TrustedProxy {
             return Ok(PeerCertificate::none());
         }
         let der = match self.format {
-            // HAProxy's `:%[ssl_c_der,base64]:` gives this for a client without a certificate.
+            // HAProxy's `:%[ssl_c_der,base64]:` has this value for a client without a certificate.
             Format::StructuredBytes if value == b"::" => return Ok(PeerCertificate::none()),
             Format::StructuredBytes => structured_bytes(value)?,
             Format::Envoy => envoy::certificate(value)?,
@@ -145,6 +142,11 @@ impl TrustedProxy {
         };
         PeerCertificate::from_der(&der).map_err(ForwardedError::Certificate)
     }
+}
+
+/// Returns the bytes of a name with each `_` replaced by `-`.
+fn with_hyphens(name: &HeaderName) -> impl Iterator<Item = u8> {
+    name.as_str().bytes().map(|byte| if byte == b'_' { b'-' } else { byte })
 }
 
 /// Reads a byte sequence (RFC 9440, section 2.2). Parameters are refused, because the RFC defines no parameters.

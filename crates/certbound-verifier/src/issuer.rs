@@ -1,7 +1,6 @@
 //! The issuers that may sign a token: Entra in a cloud for certain tenants, or another OpenID issuer.
 
-use strum::EnumProperty as _;
-
+mod error;
 mod key_set;
 mod keys_host;
 
@@ -14,7 +13,7 @@ use certbound_core::jwt::Claims;
 use certbound_core::shown::shown;
 use certbound_core::tenant::TenantId;
 
-pub(crate) use self::key_set::Candidates;
+pub use self::error::IssuerError;
 pub use self::key_set::{KeySet, KeySetError};
 pub(crate) use self::keys_host::KeysHost;
 use crate::reading::Reading;
@@ -23,10 +22,7 @@ use crate::refusal::Refusal;
 /// A trusted issuer, and for Entra the tenants whose tokens are accepted.
 ///
 /// ```
-/// use certbound_core::environment::Cloud;
-/// use certbound_core::jws::Algorithm;
-/// use certbound_core::tenant::TenantId;
-/// use certbound_verifier::Issuer;
+/// use certbound_verifier::{Algorithm, Cloud, Issuer, TenantId};
 ///
 /// let tenant = TenantId::parse("bea21ebe-8b64-4d06-9f6d-6a889b120a7c")?;
 /// let ours = Issuer::entra(Cloud::Public, [tenant])?;
@@ -67,7 +63,8 @@ impl fmt::Debug for Tenants {
 }
 
 impl Issuer {
-    /// Entra in `cloud`, for tokens of these tenants, in both token versions. RS256 is the only accepted algorithm.
+    /// Returns Entra in `cloud` as the issuer of these tenants, in both token versions. RS256 is the only accepted
+    /// algorithm.
     ///
     /// # Errors
     /// [`IssuerError`] if there is no tenant, or if a tenant is given by name: tokens contain the id only.
@@ -87,7 +84,7 @@ impl Issuer {
         Ok(Self(Kind::Entra { cloud, tenants: Tenants::Listed(ids) }))
     }
 
-    /// Entra in `cloud`, for tokens of every tenant for whose id `rule` returns true.
+    /// Returns Entra in `cloud` as the issuer of every tenant for whose id `rule` returns true.
     ///
     /// `rule` is called before the signature is checked. It gets a GUID in lower case. A rule that is always true
     /// accepts applications of tenants that you do not know.
@@ -95,8 +92,8 @@ impl Issuer {
         Self(Kind::Entra { cloud, tenants: Tenants::Rule(Arc::new(rule)) })
     }
 
-    /// Another issuer of certificate-bound tokens (RFC 8705), by its `iss`. Its metadata is fetched from there:
-    /// OpenID's, or RFC 8414's if the response for OpenID's is 404 or 410.
+    /// Returns another issuer of certificate-bound tokens (RFC 8705), named by its `iss`. The verifier fetches its OpenID
+    /// metadata from this URL, or the metadata of RFC 8414 if the response for OpenID is 404 or 410.
     ///
     /// # Errors
     /// [`IssuerError`] if the issuer is not an `https` URL without query, fragment and user name, or if there is no
@@ -168,19 +165,12 @@ impl Issuer {
         }
     }
 
-    /// The name under which the keys are stored. All tenants of a cloud share its keys.
-    pub(crate) fn id(&self) -> IssuerId {
+    /// The name under which the keys are stored. All tenants of a cloud share its keys. Only the name of another issuer
+    /// is a URL.
+    pub(crate) fn id(&self) -> &str {
         match &self.0 {
-            Kind::Entra { cloud, .. } => IssuerId::Entra(*cloud),
-            Kind::Oidc { issuer, .. } => IssuerId::Oidc(issuer.clone()),
-        }
-    }
-
-    pub(crate) fn is(&self, id: &IssuerId) -> bool {
-        match (&self.0, id) {
-            (Kind::Entra { cloud, .. }, IssuerId::Entra(other)) => cloud == other,
-            (Kind::Oidc { issuer, .. }, IssuerId::Oidc(other)) => issuer == other,
-            _ => false,
+            Kind::Entra { cloud, .. } => cloud.login_host(),
+            Kind::Oidc { issuer, .. } => issuer,
         }
     }
 
@@ -253,78 +243,4 @@ fn is_v1(cloud: Cloud, issuer: &str, tenant: &str) -> bool {
     prefixes
         .iter()
         .any(|prefix| issuer.strip_prefix(prefix).and_then(|rest| rest.strip_suffix('/')) == Some(tenant))
-}
-
-/// The name under which keys are stored.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum IssuerId {
-    Entra(Cloud),
-    Oidc(String),
-}
-
-/// Why an issuer is not accepted as it is configured.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
-#[non_exhaustive]
-pub enum IssuerError {
-    /// A tenant is given by name.
-    #[error("the tenant `{found}` is a name; tokens contain the tenant's id")]
-    #[strum(props(code = "tenant_id_required"))]
-    #[strum(props(
-        fix = "give the tenant's id, a GUID; `az account show` and the portal's overview page have it"
-    ))]
-    TenantName {
-        /// The name of the tenant.
-        found: String,
-    },
-    /// There is no tenant.
-    #[error("no tenant is set")]
-    #[strum(props(code = "tenant_id_required"))]
-    #[strum(props(
-        fix = "give the tenant's id, a GUID; `az account show` and the portal's overview page have it"
-    ))]
-    NoTenant,
-    /// The text is not the URL of an issuer.
-    #[error("`{found}` is not an https URL without query, fragment and user name")]
-    #[strum(props(code = "invalid_issuer", fix = "write the issuer exactly as in `iss`"))]
-    Malformed {
-        /// The start of the text, escaped.
-        found: String,
-    },
-    /// There is no algorithm.
-    #[error("no signature algorithm is set for the issuer")]
-    #[strum(props(code = "algorithm_required"))]
-    #[strum(props(fix = "name the algorithms that the issuer signs with, such as ES256"))]
-    NoAlgorithm,
-    /// A claim that does not hold the client's id.
-    #[error("the claim `{found}` does not hold the client's id")]
-    #[strum(props(code = "invalid_client_claim"))]
-    #[strum(props(
-        fix = "name the claim that holds the client's id in tokens of users too; `sub` holds the user's id there"
-    ))]
-    ClientClaim {
-        /// The name of the claim.
-        found: String,
-    },
-    /// The text is not a host from which keys could be fetched.
-    #[error("`{found}` is not a host, nor a host and its port")]
-    #[strum(props(code = "invalid_keys_host"))]
-    #[strum(props(
-        fix = "give a host such as keys.example, or keys.example:8443, without https:// and path"
-    ))]
-    KeysHost {
-        /// The start of the text, escaped.
-        found: String,
-    },
-}
-
-impl IssuerError {
-    /// The stable code.
-    pub fn code(&self) -> &'static str {
-        self.get_str("code").unwrap_or_default()
-    }
-
-    /// Returns advice on how to fix the error.
-    pub fn fix(&self) -> &'static str {
-        self.get_str("fix").unwrap_or_default()
-    }
 }

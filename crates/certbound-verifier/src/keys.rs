@@ -58,10 +58,10 @@ impl Keys {
 
     /// Whether a decision that was made with the keys of `generation` is still valid. Refreshes the keys in the
     /// background as [`Keys::current`] does. It takes no lock while no fetch is due.
-    pub(crate) fn vouch(&self, generation: u64, now: UnixTime, may_fetch: bool) -> bool {
+    pub(crate) fn is_current(&self, generation: u64, now: UnixTime, may_fetch: bool) -> bool {
         match self {
             Self::Fixed(snapshot) => snapshot.generation == generation,
-            Self::Fetched(source) => source.vouch(generation, now, may_fetch),
+            Self::Fetched(source) => source.is_current(generation, now, may_fetch),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! A tower layer: the axum, tonic or plain hyper service behind it gets only requests whose token was accepted.
 
-mod body;
 mod request;
 mod service;
 
@@ -11,10 +10,9 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Extensions, HeaderMap, Response};
 
-pub use self::body::AnswerBody;
 pub use self::request::opted_in;
 pub(crate) use self::request::{has_token, has_two_lengths};
-pub use self::service::Verify;
+pub use self::service::{AnswerBody, Verify};
 use crate::answer::{Answer, AnswerStyle};
 use crate::authorization::{Authorization, Scheme};
 use crate::forwarded::TrustedProxy;

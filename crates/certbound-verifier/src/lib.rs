@@ -13,20 +13,20 @@
 //!
 //! # Floors
 //!
-//! A newcomer to the source begins in `verifier.rs`. A module imports from its own folder and from the floors below it, never
-//! from its own floor or from above; `cargo xtask layering` reads this drawing and checks it.
+//! Start reading in `verifier.rs`; `verifier/decision.rs` is the decision. A module imports only from its own folder and from
+//! the floors below it. `cargo xtask layering` reads this drawing and checks it.
 //!
 //! ```text
 //!  8  lib.rs                         the public names
-//!  7  forward_auth/                  answers proxies that ask
-//!  6  layer/                         stands before an axum, tonic or hyper service
-//!  5  verifier/  answer.rs           START HERE: the decision; how a refusal is told
-//!  4  policy/  keys/                 what a token must be; issuers' keys, renewed
-//!  3  verified.rs  fetch/            an accepted token; a key set from the network
+//!  7  forward_auth/                  answers the forward-auth requests of proxies
+//!  6  layer/                         verifies the requests to an axum, tonic or hyper service
+//!  5  verifier/  answer/             START HERE: the decision; the HTTP response to a refusal
+//!  4  policy/  keys/                 the rules for a token; the issuers' keys and their renewal
+//!  3  verified.rs  fetch/            an accepted token; documents from the network
 //!  2  authorization.rs  forwarded/  issuer/
-//!                                    the token, the certificate in a header, whose tokens are good
+//!                                    the token, the certificate in a header, the trusted issuers
 //!  1  clock.rs  peer.rs  reading.rs  refusal/  rustls_0_23.rs
-//!                                    the certificate of the connection; why a request is refused
+//!                                    the certificate of the connection; the reasons for a refusal
 //! ```
 #![forbid(unsafe_code)]
 

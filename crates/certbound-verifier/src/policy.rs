@@ -21,6 +21,7 @@ use crate::refusal::Refusal;
 /// A function that checks the claims of a verified token and may demand other claims.
 pub(crate) type Demand = Arc<dyn Fn(&Claims) -> Option<String> + Send + Sync>;
 
+/// The settings of [`VerifierBuilder`](crate::VerifierBuilder) that a decision uses.
 #[derive(Clone)]
 pub(crate) struct Policy {
     pub(crate) audiences: HashSet<String>,
@@ -35,6 +36,26 @@ pub(crate) struct Policy {
     pub(crate) longest_lifetime: Duration,
     pub(crate) certificate_dates: bool,
     pub(crate) demand: Option<Demand>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            audiences: HashSet::new(),
+            several_audiences: false,
+            binding: BindingPolicy::default(),
+            callers: Callers::default(),
+            clients: None,
+            roles: HashSet::new(),
+            scopes: HashSet::new(),
+            leeway: Duration::from_secs(60),
+            max_age: None,
+            // Entra's longest tokens are valid for 28 hours (continuous access evaluation).
+            longest_lifetime: Duration::from_secs(29 * 3600),
+            certificate_dates: true,
+            demand: None,
+        }
+    }
 }
 
 impl fmt::Debug for Policy {

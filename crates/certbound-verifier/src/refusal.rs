@@ -1,8 +1,7 @@
 //! All reasons for which a request is refused.
 
-use strum::EnumProperty as _;
-
 mod forwarded;
+mod http_error;
 
 use std::time::Duration;
 
@@ -10,11 +9,12 @@ use certbound_core::certificate::Thumbprint;
 use certbound_core::jws::JwsError;
 use certbound_core::jwt::CnfError;
 use certbound_core::time::UnixTime;
+use strum::EnumProperty as _;
 
 pub use self::forwarded::ForwardedError;
 pub(crate) use self::forwarded::MAX_CERTIFICATE_HEADER;
 
-/// Why a request is refused. If there are several reasons, the first one in the order of these variants is used.
+/// The reason why a request is refused. If there are several reasons, the first one in the order of these variants is used.
 ///
 /// `Display` is for the log of the resource. It may show claims of the token, shortened and escaped, and never the
 /// token. The caller gets [`Refusal::description`], which contains nothing of the request.
@@ -27,7 +27,7 @@ pub enum Refusal {
     #[strum(props(code = "ambiguous_length"))]
     #[strum(props(description = "the length of the request is ambiguous"))]
     #[strum(props(
-        fix = "the caller, or a proxy before it, sends one of Content-Length and Transfer-Encoding"
+        fix = "the caller, or the proxy in front of the resource, must send only one of Content-Length and Transfer-Encoding"
     ))]
     AmbiguousLength,
     /// The request has no `Authorization` header.
@@ -35,7 +35,7 @@ pub enum Refusal {
     #[strum(props(code = "no_credentials"))]
     #[strum(props(description = "a token is required"))]
     #[strum(props(
-        fix = "the caller sends `Authorization: mtls_pop TOKEN`, or `Bearer TOKEN` where the binding policy takes it"
+        fix = "the caller must send `Authorization: mtls_pop TOKEN`, or `Bearer TOKEN` if the binding policy accepts it"
     ))]
     NoCredentials,
     /// The scheme is neither `mtls_pop` nor `Bearer`.
@@ -43,28 +43,28 @@ pub enum Refusal {
     #[strum(props(code = "unknown_scheme"))]
     #[strum(props(description = "the scheme is not accepted"))]
     #[strum(props(
-        fix = "the caller sends `Authorization: mtls_pop TOKEN`, or `Bearer TOKEN` where the binding policy takes it"
+        fix = "the caller must send `Authorization: mtls_pop TOKEN`, or `Bearer TOKEN` if the binding policy accepts it"
     ))]
     UnknownScheme,
     /// There are several `Authorization` headers, or one that is not scheme, one space, token.
     #[error(
-        "there is more than one Authorization header, or one that is not of the form: scheme, space, token"
+        "the request has several Authorization headers, or its header is not a scheme, one space and a token"
     )]
     #[strum(props(code = "malformed_authorization"))]
     #[strum(props(description = "the Authorization header is malformed"))]
-    #[strum(props(fix = "the caller sends the token in one Authorization header and nowhere else"))]
+    #[strum(props(fix = "the caller must send the token in one Authorization header and nowhere else"))]
     MalformedAuthorization,
-    /// The URL has a token (RFC 6750, section 2.3, which the RFC itself discourages).
+    /// The URL has a token. RFC 6750, section 2.3, allows this form and discourages its use.
     #[error("the URL has an access_token parameter")]
     #[strum(props(code = "token_in_url"))]
     #[strum(props(description = "a token must not be in the URL"))]
-    #[strum(props(fix = "the caller sends the token in one Authorization header and nowhere else"))]
+    #[strum(props(fix = "the caller must send the token in one Authorization header and nowhere else"))]
     TokenInUrl,
     /// The header by which a vault's callers opt in is missing, or is not `true`.
-    #[error("the header x-ms-tokenboundauth must be there exactly once with the value true")]
+    #[error("the request must have the header x-ms-tokenboundauth exactly once, with the value true")]
     #[strum(props(code = "opt_in_missing"))]
     #[strum(props(description = "the header x-ms-tokenboundauth is required"))]
-    #[strum(props(fix = "the caller sends `x-ms-tokenboundauth: true`"))]
+    #[strum(props(fix = "the caller must send `x-ms-tokenboundauth: true`"))]
     OptInMissing,
     /// The proxy's certificate header is not accepted.
     #[error("the certificate header is refused: {0}")]
@@ -75,28 +75,28 @@ pub enum Refusal {
     #[error("the token is malformed: {0}")]
     #[strum(props(code = "malformed_token"))]
     #[strum(props(description = "the token is malformed"))]
-    #[strum(props(fix = "the caller sends the access token as it got it"))]
+    #[strum(props(fix = "the caller must send the access token unchanged"))]
     Malformed(JwsError),
     /// The token is a JWE (RFC 7516).
-    #[error("the token is encrypted, and only signed tokens are verified here")]
+    #[error("the token is encrypted, and the verifier accepts signed tokens only")]
     #[strum(props(code = "encrypted_token"))]
     #[strum(props(description = "the token is encrypted"))]
     #[strum(props(
-        fix = "configure the issuer to send this resource signed tokens instead of encrypted ones"
+        fix = "configure the issuer to issue signed tokens for this resource, not encrypted ones"
     ))]
     Encrypted,
     /// `cnf` is not exactly one canonical `x5t#S256`.
     #[error("the token's confirmation is not understood: {0}")]
     #[strum(props(code = "confirmation_not_understood"))]
     #[strum(props(description = "the token's confirmation is not understood"))]
-    #[strum(props(fix = "the issuer writes `cnf` with `x5t#S256` alone, base64url, 43 characters"))]
+    #[strum(props(fix = "the issuer must write `cnf` with `x5t#S256` only: 43 characters of base64url"))]
     Confirmation(#[from] CnfError),
     /// A bound token was sent under `Bearer`.
     #[error("a certificate-bound token was sent under Bearer")]
     #[strum(props(code = "bound_token_under_bearer"))]
     #[strum(props(description = "a certificate-bound token was sent under Bearer"))]
     #[strum(props(
-        fix = "the caller sends it under mtls_pop; for RFC 8705 clients use BindingPolicy::Rfc8705 (--binding rfc8705)"
+        fix = "the caller must send the token under mtls_pop; for clients of RFC 8705 use BindingPolicy::Rfc8705 (--binding rfc8705)"
     ))]
     BoundUnderBearer,
     /// A token without `cnf` was sent under `mtls_pop`.
@@ -104,28 +104,28 @@ pub enum Refusal {
     #[strum(props(code = "unbound_token_under_mtls_pop"))]
     #[strum(props(description = "the token is not bound to a certificate"))]
     #[strum(props(
-        fix = "the caller gets a bound token: of type mtls_pop from Entra, over mutual TLS from an RFC 8705 issuer"
+        fix = "the caller must request a bound token: of type mtls_pop from Entra, or over mutual TLS from an issuer of RFC 8705"
     ))]
     UnboundUnderPop,
     /// The token has no `cnf`, and a bound token is required.
-    #[error("the token has no cnf, and a bound one is required")]
+    #[error("the token has no cnf, and a bound token is required")]
     #[strum(props(code = "binding_required"))]
     #[strum(props(description = "the token is not bound to a certificate"))]
     #[strum(props(
-        fix = "the caller gets a bound token: of type mtls_pop from Entra, over mutual TLS from an RFC 8705 issuer"
+        fix = "the caller must request a bound token: of type mtls_pop from Entra, or over mutual TLS from an issuer of RFC 8705"
     ))]
     BindingRequired,
     /// `typ` is not that of a JWT.
-    #[error("the token's header says it is not a JWT")]
+    #[error("the token's header has a typ that is not that of a JWT")]
     #[strum(props(code = "not_a_jwt"))]
     #[strum(props(description = "the token is not an access token"))]
-    #[strum(props(fix = "the caller sends the access token as it got it"))]
+    #[strum(props(fix = "the caller must send the access token unchanged"))]
     NotAJwt,
     /// `iss` does not belong to a trusted issuer.
     #[error("the issuer is not trusted: {found}")]
     #[strum(props(code = "issuer_not_trusted"))]
     #[strum(props(description = "the token's issuer is not trusted"))]
-    #[strum(props(fix = "add the issuer or tenant to the verifier if its tokens are to be accepted"))]
+    #[strum(props(fix = "if the verifier must accept its tokens, add the issuer or tenant to the verifier"))]
     IssuerNotTrusted {
         /// The `iss` of the token, shortened and escaped.
         found: String,
@@ -134,7 +134,7 @@ pub enum Refusal {
     #[error("the tenant {found} is not accepted")]
     #[strum(props(code = "tenant_not_allowed"))]
     #[strum(props(description = "the token's tenant is not accepted"))]
-    #[strum(props(fix = "add the issuer or tenant to the verifier if its tokens are to be accepted"))]
+    #[strum(props(fix = "if the verifier must accept its tokens, add the issuer or tenant to the verifier"))]
     TenantNotAllowed {
         /// The `tid` of the token, shortened and escaped.
         found: String,
@@ -143,14 +143,14 @@ pub enum Refusal {
     #[error("the token's version does not fit its issuer or its claims")]
     #[strum(props(code = "version_mismatch"))]
     #[strum(props(description = "the token's version does not fit its claims"))]
-    #[strum(props(fix = "add the issuer or tenant to the verifier if its tokens are to be accepted"))]
+    #[strum(props(fix = "if the verifier must accept its tokens, add the issuer or tenant to the verifier"))]
     VersionMismatch,
     /// `aud` is not accepted for this resource.
     #[error("the token's audience is not accepted: {found}")]
     #[strum(props(code = "audience_mismatch"))]
     #[strum(props(description = "the token's audience is not accepted"))]
     #[strum(props(
-        fix = "the caller asks for a token of this resource alone, or each of the token's audiences is added to the verifier"
+        fix = "the caller must request a token for this resource only; or add each of the token's audiences to the verifier"
     ))]
     Audience {
         /// The `aud` of the token, shortened and escaped.
@@ -160,16 +160,18 @@ pub enum Refusal {
     #[error("the claim `{claim}` is missing or is not a time in seconds")]
     #[strum(props(code = "malformed_time"))]
     #[strum(props(description = "a time in the token is malformed"))]
-    #[strum(props(fix = "the caller sends the access token as it got it"))]
+    #[strum(props(fix = "the caller must send the access token unchanged"))]
     MalformedTime {
         /// The name of the claim.
         claim: &'static str,
     },
     /// `exp` is in the past.
-    #[error("the token expired at {expired}; it is {now}")]
+    #[error("the token expired at {expired}; it is now {now}")]
     #[strum(props(code = "token_expired"))]
     #[strum(props(description = "the token has expired"))]
-    #[strum(props(fix = "the caller gets a new token; compare the clocks"))]
+    #[strum(props(
+        fix = "the caller must request a new token; if the token is new, correct the clock of this machine"
+    ))]
     Expired {
         /// `exp`.
         expired: UnixTime,
@@ -177,10 +179,10 @@ pub enum Refusal {
         now: UnixTime,
     },
     /// `nbf` or `iat` is in the future.
-    #[error("the token is valid from {from}; it is {now}")]
+    #[error("the token is not valid before {from}; it is now {now}")]
     #[strum(props(code = "token_not_yet_valid"))]
     #[strum(props(description = "the token is not valid yet"))]
-    #[strum(props(fix = "compare the clocks"))]
+    #[strum(props(fix = "correct the clock of this machine; if it is right, the issuer's clock is wrong"))]
     NotYetValid {
         /// `nbf` or `iat`.
         from: UnixTime,
@@ -191,7 +193,9 @@ pub enum Refusal {
     #[error("the token's lifetime is not accepted: from {from} to {to}")]
     #[strum(props(code = "token_lifetime_refused"))]
     #[strum(props(description = "the token's lifetime is not accepted"))]
-    #[strum(props(fix = "raise the longest lifetime only if the issuer is known to exceed it"))]
+    #[strum(props(
+        fix = "if this issuer issues such tokens, raise the longest lifetime (VerifierBuilder::longest_lifetime)"
+    ))]
     Lifetime {
         /// `nbf` or `iat`. The time of the check, if the token has neither.
         from: UnixTime,
@@ -199,10 +203,12 @@ pub enum Refusal {
         to: UnixTime,
     },
     /// The token was issued longer ago than the policy accepts.
-    #[error("the token was issued at {issued}, which is too long ago; it is {now}")]
+    #[error("the token was issued too long ago, at {issued}; it is now {now}")]
     #[strum(props(code = "token_too_old"))]
     #[strum(props(description = "the token was issued too long ago"))]
-    #[strum(props(fix = "the caller gets a new token; compare the clocks"))]
+    #[strum(props(
+        fix = "the caller must request a new token; if the token is new, correct the clock of this machine"
+    ))]
     TooOld {
         /// `iat`.
         issued: UnixTime,
@@ -213,14 +219,16 @@ pub enum Refusal {
     #[error("the signature is refused: {0}")]
     #[strum(props(code = "algorithm_not_accepted"))]
     #[strum(props(description = "the token's algorithm is not accepted"))]
-    #[strum(props(fix = "Entra signs with RS256; for other issuers name their algorithms"))]
+    #[strum(props(
+        fix = "Entra signs with RS256; for another issuer, name its algorithms in the verifier's settings"
+    ))]
     Algorithm(JwsError),
     /// No key of the issuer has the token's `kid`.
     #[error("no key of the issuer has the token's key id")]
     #[strum(props(code = "unknown_key"))]
     #[strum(props(description = "the token's signing key is unknown"))]
     #[strum(props(
-        fix = "check that the token is from this issuer and unchanged; application-specific keys are not supported"
+        fix = "check that this issuer issued the token and that the token is unchanged; application-specific keys are not supported"
     ))]
     UnknownKey,
     /// The key belongs to another tenant.
@@ -228,7 +236,7 @@ pub enum Refusal {
     #[strum(props(code = "key_of_another_issuer"))]
     #[strum(props(description = "the token's signing key belongs to a different tenant or issuer"))]
     #[strum(props(
-        fix = "check that the token is from this issuer and unchanged; application-specific keys are not supported"
+        fix = "check that this issuer issued the token and that the token is unchanged; application-specific keys are not supported"
     ))]
     KeyOfAnotherIssuer,
     /// The signature is not valid.
@@ -236,7 +244,7 @@ pub enum Refusal {
     #[strum(props(code = "bad_signature"))]
     #[strum(props(description = "the token's signature is not valid"))]
     #[strum(props(
-        fix = "check that the token is from this issuer and unchanged; application-specific keys are not supported"
+        fix = "check that this issuer issued the token and that the token is unchanged; application-specific keys are not supported"
     ))]
     BadSignature,
     /// The connection has no client certificate.
@@ -244,15 +252,17 @@ pub enum Refusal {
     #[strum(props(code = "client_certificate_missing"))]
     #[strum(props(description = "the connection has no client certificate"))]
     #[strum(props(
-        fix = "let the listener ask for a client certificate in the handshake, or configure the proxy's header"
+        fix = "configure the listener to request a client certificate in the handshake, or configure the certificate header of the proxy"
     ))]
     NoCertificate,
     /// The connection has a client certificate, but not the one that the token is bound to.
-    #[error("the token is bound to {bound_to}, the connection has {found}")]
+    #[error(
+        "the token is bound to the certificate {bound_to}, but the connection has the certificate {found}"
+    )]
     #[strum(props(code = "client_certificate_mismatch"))]
     #[strum(props(description = "the client certificate is not the one the token is bound to"))]
     #[strum(props(
-        fix = "the caller uses the certificate that it got the token with, on this very connection"
+        fix = "the caller must send the token on a connection with the certificate that it requested the token with"
     ))]
     CertificateMismatch {
         /// The token's `x5t#S256`.
@@ -261,10 +271,10 @@ pub enum Refusal {
         found: Thumbprint,
     },
     /// The token is bound to the client certificate, which is outside its validity dates.
-    #[error("the client certificate is valid from {from} to {to}; it is {now}")]
+    #[error("the client certificate is valid from {from} to {to}; it is now {now}")]
     #[strum(props(code = "client_certificate_dates"))]
     #[strum(props(description = "the client certificate is outside its validity"))]
-    #[strum(props(fix = "the caller renews its certificate and gets a new token with it"))]
+    #[strum(props(fix = "the caller must renew its certificate and request a new token with it"))]
     CertificateDates {
         /// The start of its validity.
         from: UnixTime,
@@ -277,7 +287,7 @@ pub enum Refusal {
     #[error("the token does not satisfy the demanded claims")]
     #[strum(props(code = "insufficient_claims"))]
     #[strum(props(description = "the token does not satisfy the demanded claims"))]
-    #[strum(props(fix = "the caller gets a new token with the claims of the challenge"))]
+    #[strum(props(fix = "the caller must request a new token with the claims of the challenge"))]
     ClaimsDemanded {
         /// The demanded claims, as a JSON object.
         claims: String,
@@ -287,7 +297,7 @@ pub enum Refusal {
     #[strum(props(code = "client_claims_conflict"))]
     #[strum(props(description = "the token's claims name different clients"))]
     #[strum(props(
-        fix = "set the one claim that contains the client id (Issuer::with_client_claim, --client-claim)"
+        fix = "set the claim that contains the client id (Issuer::with_client_claim, --client-claim)"
     ))]
     ClientClaims,
     /// The kind of caller is not accepted, or the token does not state it clearly.
@@ -295,14 +305,16 @@ pub enum Refusal {
     #[strum(props(code = "caller_kind_not_accepted"))]
     #[strum(props(description = "this kind of caller is not accepted"))]
     #[strum(props(
-        fix = "say which kind of caller is accepted (VerifierBuilder::callers, --callers applications|users|any)"
+        fix = "if this kind must be accepted, set it (VerifierBuilder::callers, --callers applications|users|any)"
     ))]
     CallerKind,
     /// The client is not one of those that are accepted.
     #[error("the client {found} is not accepted")]
     #[strum(props(code = "client_not_allowed"))]
     #[strum(props(description = "the client is not accepted"))]
-    #[strum(props(fix = "assign the caller a role or scope of this resource, or add it to the verifier"))]
+    #[strum(props(
+        fix = "assign a required role or scope to the caller, or add the caller's client id to the verifier"
+    ))]
     ClientNotAllowed {
         /// The client id of the token, shortened and escaped.
         found: String,
@@ -311,14 +323,16 @@ pub enum Refusal {
     #[error("the token has none of the required roles or scopes")]
     #[strum(props(code = "no_permission"))]
     #[strum(props(description = "the caller has no role or scope that is required"))]
-    #[strum(props(fix = "assign the caller a role or scope of this resource, or add it to the verifier"))]
+    #[strum(props(
+        fix = "assign a required role or scope to the caller, or add the caller's client id to the verifier"
+    ))]
     NoPermission,
     /// The issuer's keys are not available. The caller did nothing wrong.
     #[error("the issuer's keys are not available: {reason}")]
     #[strum(props(code = "keys_unavailable"))]
     #[strum(props(description = "tokens cannot be verified at the moment"))]
     #[strum(props(
-        fix = "check that the issuer's metadata and keys are reachable, and that the keys are for accepted algorithms"
+        fix = "check that the issuer's metadata and keys can be reached, and that its keys are for accepted algorithms"
     ))]
     KeysUnavailable {
         /// The reason of the last failure.
@@ -334,32 +348,6 @@ impl Refusal {
         match error {
             JwsError::Encrypted => Self::Encrypted,
             error => Self::Malformed(error),
-        }
-    }
-
-    /// The HTTP status (RFC 6750, section 3.1).
-    pub fn status(&self) -> u16 {
-        match self {
-            Self::AmbiguousLength
-            | Self::MalformedAuthorization
-            | Self::TokenInUrl
-            | Self::CertificateHeader(_) => 400,
-            Self::CallerKind | Self::ClientNotAllowed { .. } | Self::NoPermission => 403,
-            Self::KeysUnavailable { .. } => 503,
-            _ => 401,
-        }
-    }
-
-    /// The error code of RFC 6750. `None` if the request had no credentials, or if the caller did nothing wrong.
-    pub fn error(&self) -> Option<&'static str> {
-        match self {
-            Self::NoCredentials | Self::UnknownScheme | Self::KeysUnavailable { .. } => None,
-            Self::ClaimsDemanded { .. } => Some("insufficient_claims"),
-            _ => Some(match self.status() {
-                400 => "invalid_request",
-                403 => "insufficient_scope",
-                _ => "invalid_token",
-            }),
         }
     }
 

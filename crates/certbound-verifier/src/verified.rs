@@ -11,28 +11,22 @@ use crate::authorization::Scheme;
 use crate::reading::Reading;
 
 /// The accepted token of a request: signature, issuer, audience, times, binding and permission were checked. Only a
-/// [`Verifier`](crate::Verifier) makes one. It is cheap to clone. `Debug` shows client, tenant, thumbprint and expiry
+/// [`Verifier`](crate::Verifier) creates it. It is cheap to clone. `Debug` shows client, tenant, thumbprint and expiry
 /// only.
 #[derive(Clone)]
-pub struct Verified(Arc<Inner>);
+pub struct Verified(Arc<Facts>);
 
-struct Inner {
-    claims: Claims,
-    reading: Reading,
-    scheme: Scheme,
-    thumbprint: Option<Thumbprint>,
-    expires_at: UnixTime,
+pub(crate) struct Facts {
+    pub(crate) claims: Claims,
+    pub(crate) reading: Reading,
+    pub(crate) scheme: Scheme,
+    pub(crate) thumbprint: Option<Thumbprint>,
+    pub(crate) expires_at: UnixTime,
 }
 
 impl Verified {
-    pub(crate) fn new(
-        claims: Claims,
-        reading: Reading,
-        scheme: Scheme,
-        thumbprint: Option<Thumbprint>,
-        expires_at: UnixTime,
-    ) -> Self {
-        Self(Arc::new(Inner { claims, reading, scheme, thumbprint, expires_at }))
+    pub(crate) fn new(facts: Facts) -> Self {
+        Self(Arc::new(facts))
     }
 
     /// The claims.

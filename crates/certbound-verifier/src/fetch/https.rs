@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use certbound_https::{Client, Error, Identity, Limits, Options, Proxy};
+use rustls::ClientConfig;
+use rustls_platform_verifier::BuilderVerifierExt as _;
 
 use super::{Fetch, FetchError};
 use crate::issuer::KeySet;
@@ -39,7 +41,8 @@ impl HttpsFetch {
                 bodies_of_ok_only: true,
                 ..Options::default()
             };
-            Ok(Client::new(identity()?, options))
+            let unusable = |error: rustls::Error| FetchError::Tls { reason: error.to_string() };
+            Ok(Client::new(identity().map_err(unusable)?, options))
         });
         made.clone()
     }
@@ -71,28 +74,19 @@ fn explain(error: Error) -> FetchError {
         Error::NotHttps => FetchError::NotHttps,
         Error::TimedOut { limit, .. } => FetchError::Timeout { seconds: limit.as_secs() },
         Error::Connect { reason } => FetchError::Connect { reason: reason.to_string() },
-        Error::Proxy { proxy, reason } => {
-            FetchError::Connect { reason: format!("through the proxy {proxy}: {reason}") }
-        }
-        Error::ProxyKind => {
-            FetchError::Connect { reason: "the proxy of the environment is not an http:// one".to_owned() }
-        }
+        Error::Proxy { .. } | Error::ProxyKind => FetchError::Connect { reason: error.to_string() },
         Error::Tls { cause } => FetchError::Tls { reason: cause.to_string() },
         Error::TooLarge { limit } => FetchError::TooLarge { limit },
         Error::Interrupted { reason } | Error::EndedAfterCertificate { reason } => {
             FetchError::Protocol { reason: reason.to_string() }
         }
-        // This client presents no certificate, so this does not occur.
+        // This client presents no certificate, so this error does not occur.
         Error::CertificateNotRequested => FetchError::Tls { reason: error.to_string() },
     }
 }
 
-fn identity() -> Result<Identity, FetchError> {
-    let failed = |error: rustls::Error| FetchError::Tls { reason: error.to_string() };
+fn identity() -> Result<Identity, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(&provider)).map_err(failed)?;
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(failed)?;
-    Ok(Identity::anonymous(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))))
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(Identity::anonymous(builder.with_platform_verifier()?))
 }

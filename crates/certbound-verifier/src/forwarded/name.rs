@@ -1,20 +1,22 @@
-//! The headers that cannot have the certificate.
+//! The headers that cannot contain the certificate.
 
 use http::HeaderName;
 use strum::EnumProperty as _;
 
-/// Why the certificate cannot be in a header of this name.
+/// The reason why a header of this name cannot contain the certificate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum HeaderNameError {
     /// Envoy writes one header only, and removes no other header from the requests of clients.
     #[error("Envoy writes the certificate only to the header x-forwarded-client-cert")]
-    #[strum(props(code = "certificate_header_name_fixed", fix = "leave the name out"))]
+    #[strum(props(code = "certificate_header_name_fixed", fix = "do not set a header name for Envoy"))]
     Fixed,
     /// The header has another meaning.
-    #[error("the header {name} has a meaning of its own")]
+    #[error("the header {name} has another meaning")]
     #[strum(props(code = "certificate_header_name_taken"))]
-    #[strum(props(fix = "let the proxy write a header of its own, such as x-client-cert"))]
+    #[strum(props(
+        fix = "configure the proxy to write the certificate to a header of its own, such as x-client-cert"
+    ))]
     Taken {
         /// The name of the header.
         name: HeaderName,

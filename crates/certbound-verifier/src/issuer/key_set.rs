@@ -4,13 +4,13 @@ use certbound_core::json::{self, JsonError};
 use certbound_core::jws::{Algorithm, PublicKey};
 use serde_json::Value;
 
-use super::{Issuer, IssuerId};
+use super::Issuer;
+use crate::refusal::Refusal;
 
 /// A set of keys. Each key belongs to the issuer that it was read for, and never verifies a token of another issuer.
 ///
 /// ```
-/// use certbound_core::jws::Algorithm;
-/// use certbound_verifier::{Issuer, KeySet};
+/// use certbound_verifier::{Algorithm, Issuer, KeySet};
 ///
 /// let issuer = Issuer::oidc("https://idp.example", [Algorithm::EdDsa])?;
 /// let jwks = br#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
@@ -23,7 +23,8 @@ pub struct KeySet(Vec<Key>);
 
 #[derive(Clone, Debug, PartialEq)]
 struct Key {
-    owner: IssuerId,
+    /// The [`Issuer::id`] of the key's issuer.
+    owner: String,
     kid: Option<String>,
     /// The `issuer` member of the JWK. Entra writes it.
     issuer: Option<String>,
@@ -31,12 +32,12 @@ struct Key {
     key: PublicKey,
 }
 
-/// Why a document is not a usable key set.
+/// The reason why a document is not a usable key set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeySetError {
     /// The document is larger than [`KeySet::MAX_BYTES`].
-    #[error("it is {length} bytes long; at most {} are read", KeySet::MAX_BYTES)]
+    #[error("the key set is {length} bytes long; at most {} are read", KeySet::MAX_BYTES)]
     TooLarge {
         /// The length of the document in bytes.
         length: usize,
@@ -45,22 +46,22 @@ pub enum KeySetError {
     #[error(transparent)]
     Json(#[from] JsonError),
     /// The document has no list `keys`.
-    #[error("it has no list `keys`")]
+    #[error("the key set has no list `keys`")]
     NoKeys,
     /// The document has more than [`KeySet::MAX_KEYS`] keys.
-    #[error("it has {count} keys; at most {} are read", KeySet::MAX_KEYS)]
+    #[error("the key set has {count} keys; at most {} are read", KeySet::MAX_KEYS)]
     TooMany {
         /// The number of keys.
         count: usize,
     },
     /// No key of the document can verify signatures.
-    #[error("it has {count} keys, and no key can verify signatures")]
+    #[error("the key set has {count} keys, and no key can verify signatures")]
     NoneUsable {
         /// The number of keys.
         count: usize,
     },
     /// The keys can verify signatures, but only of algorithms that are not accepted.
-    #[error("its keys are for {found}, but the accepted algorithms are {accepted}")]
+    #[error("the keys are for {found}, but the accepted algorithms are {accepted}")]
     NoneAccepted {
         /// The algorithms that the keys name. For a key that names no algorithm, the kind of the key.
         found: String,
@@ -77,7 +78,7 @@ impl KeySet {
     /// The largest number of keys with which a token is verified.
     const MAX_TRIED: usize = 8;
 
-    /// Makes an empty set.
+    /// Returns an empty set.
     pub fn new() -> Self {
         Self::default()
     }
@@ -121,7 +122,7 @@ impl KeySet {
 
     /// Adds one key with its `kid`.
     pub fn with_key(mut self, issuer: &Issuer, kid: impl Into<String>, key: PublicKey) -> Self {
-        let (kid, owner) = (Some(kid.into()), issuer.id());
+        let (kid, owner) = (Some(kid.into()), issuer.id().to_owned());
         self.0.push(Key { owner, kid, issuer: None, algorithm: None, key });
         self
     }
@@ -142,37 +143,41 @@ impl KeySet {
         self.0.is_empty()
     }
 
-    /// Whether the set has a key to try, of whichever tenant (see [`KeySet::candidates`]).
+    /// Whether the set has a key for the token, of any tenant (see [`KeySet::candidates`]).
     pub(crate) fn has(&self, issuer: &Issuer, kid: Option<&str>, algorithm: Algorithm) -> bool {
         self.to_try(issuer, kid, algorithm).next().is_some()
     }
 
-    /// Whether a key has exactly the `kid` of a token. A key without a `kid` may be tried too, but may be a different
-    /// one.
+    /// Whether a key has exactly the `kid` of a token. A key without a `kid` may be tried too, but it may not be the
+    /// token's key.
     pub(crate) fn names(&self, issuer: &Issuer, kid: Option<&str>) -> bool {
-        kid.is_some() && self.0.iter().any(|key| key.kid.as_deref() == kid && issuer.is(&key.owner))
+        kid.is_some() && self.0.iter().any(|key| key.kid.as_deref() == kid && key.owner == issuer.id())
     }
 
     /// Returns the keys with which a token is verified, at most [`KeySet::MAX_TRIED`].
     ///
     /// These are the keys of the token's algorithm that have its `kid`, then those without a `kid`. For a token without
     /// a `kid`, they are all keys of its algorithm.
+    ///
+    /// # Errors
+    /// [`Refusal::KeyOfAnotherIssuer`] if all these keys belong to other tenants; [`Refusal::UnknownKey`] if there are no
+    /// such keys.
     pub(crate) fn candidates<'s>(
         &'s self,
         issuer: &Issuer,
         kid: Option<&str>,
         tenant: Option<&str>,
         algorithm: Algorithm,
-    ) -> Candidates<'s> {
+    ) -> Result<Vec<&'s PublicKey>, Refusal> {
         let is_own = |key: &&Key| key.issuer.as_deref().is_none_or(|of| issuer.owns_key(of, tenant));
         let own = self.to_try(issuer, kid, algorithm).filter(is_own).map(|key| &key.key);
         let keys: Vec<_> = own.take(Self::MAX_TRIED).collect();
         if !keys.is_empty() {
-            Candidates::Keys(keys)
+            Ok(keys)
         } else if self.has(issuer, kid, algorithm) {
-            Candidates::OfAnother
+            Err(Refusal::KeyOfAnotherIssuer)
         } else {
-            Candidates::Unknown
+            Err(Refusal::UnknownKey)
         }
     }
 
@@ -182,21 +187,14 @@ impl KeySet {
         kid: Option<&str>,
         algorithm: Algorithm,
     ) -> impl Iterator<Item = &'s Key> {
-        let fitting = move |key: &&Key| issuer.is(&key.owner) && key.fits(algorithm);
+        let fitting = move |key: &&Key| key.owner == issuer.id() && key.fits(algorithm);
         let named = self.0.iter().filter(move |key| kid.is_none() || key.kid.as_deref() == kid);
         let nameless = self.0.iter().filter(move |key| kid.is_some() && key.kid.is_none());
         named.chain(nameless).filter(fitting)
     }
 }
 
-/// The result of [`KeySet::candidates`].
-pub(crate) enum Candidates<'s> {
-    Unknown,
-    OfAnother,
-    Keys(Vec<&'s PublicKey>),
-}
-
-/// Why a key of a document is skipped.
+/// The reason why a key of a document is skipped.
 enum Skipped {
     OfNoUse,
     /// The key is for an algorithm that is not accepted. The value is the algorithm, such as `RS256`, or the kind of
@@ -220,7 +218,8 @@ impl Key {
         if algorithm.is_some_and(|algorithm| !key.fits(algorithm)) {
             return Err(Skipped::OfNoUse);
         }
-        let key = Self { owner: issuer.id(), kid: text("kid")?, issuer: text("issuer")?, algorithm, key };
+        let owner = issuer.id().to_owned();
+        let key = Self { owner, kid: text("kid")?, issuer: text("issuer")?, algorithm, key };
         if issuer.algorithms().iter().any(|accepted| key.fits(*accepted)) {
             Ok(key)
         } else {

@@ -22,7 +22,7 @@ pub(super) struct Discovery {
     keys_host: Option<KeysHost>,
 }
 
-/// Why a fetch returned no keys.
+/// The reason why a fetch returned no keys.
 pub(super) enum NoKeys {
     /// The request failed, or the answer could not be read.
     Failed(String),
@@ -103,19 +103,23 @@ impl Discovery {
 
     fn keys_url(&self, document: &[u8]) -> Result<String, String> {
         if document.len() > KeySet::MAX_BYTES {
-            return Err(format!("it is larger than {} bytes", KeySet::MAX_BYTES));
+            return Err(format!("the metadata is larger than {} bytes", KeySet::MAX_BYTES));
         }
         let document = json::parse_object(document).map_err(|error| error.to_string())?;
         let text = |name: &str| document.get(name).and_then(|value| value.as_str());
         let issuer = text("issuer").unwrap_or_default();
         if issuer != self.expected_issuer {
-            return Err(format!("its issuer is `{}` instead of `{}`", shown(issuer), self.expected_issuer));
+            return Err(format!(
+                "the issuer in the metadata is `{}` instead of `{}`",
+                shown(issuer),
+                self.expected_issuer
+            ));
         }
-        let url = text("jwks_uri").ok_or("it has no jwks_uri")?;
+        let url = text("jwks_uri").ok_or("the metadata has no jwks_uri")?;
         let host = self.keys_host.as_ref();
         host.and_then(|host| host.allowed(url)).ok_or_else(|| {
             let host = host.map(KeysHost::to_string).unwrap_or_default();
-            format!("its jwks_uri `{}` is not an https URL at {host}", shown(url))
+            format!("the jwks_uri `{}` is not an https URL at {host}", shown(url))
         })
     }
 }
@@ -128,7 +132,7 @@ fn only(tenants: &Tenants) -> Option<&str> {
     }
 }
 
-/// Returns the URL of the metadata. The well-known path goes between host and path (RFC 8414, section 3.1).
+/// Returns the URL of the metadata. The well-known path is inserted between host and path (RFC 8414, section 3.1).
 fn oauth_url(issuer: &str) -> Option<String> {
     let url = url::Url::parse(issuer).ok()?;
     let path = url.path().trim_end_matches('/');

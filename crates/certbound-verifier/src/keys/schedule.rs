@@ -43,7 +43,7 @@ pub(super) struct Schedule {
 /// A fetch in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flight {
-    number: u64,
+    pub(super) number: u64,
     began: UnixTime,
 }
 
@@ -55,7 +55,7 @@ struct Failed {
     at: UnixTime,
 }
 
-/// How a fetch ended.
+/// The result of a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// It returned keys.
@@ -73,7 +73,7 @@ pub(super) enum Wanted {
     Unknown,
 }
 
-/// How to decide about a token.
+/// The way in which a token is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// With the present keys.
@@ -110,7 +110,7 @@ impl Schedule {
             Answer::Unavailable | Answer::Wait => true,
         };
         let begin = if due && self.flight.is_none() && self.paused_long_enough(now) {
-            let by_an_unknown_key = wanted == Wanted::Unknown && self.believed(now);
+            let by_an_unknown_key = wanted == Wanted::Unknown && self.has_usable_keys(now);
             Some(self.begin(now, by_an_unknown_key))
         } else {
             None
@@ -124,7 +124,7 @@ impl Schedule {
     /// Returns the answer for a token that starts no fetch and does not wait.
     pub(super) fn answer(&self, now: UnixTime, wanted: Wanted) -> Answer {
         match wanted {
-            _ if !self.believed(now) => Answer::Unavailable,
+            _ if !self.has_usable_keys(now) => Answer::Unavailable,
             Wanted::Known => Answer::Use,
             Wanted::Unknown if self.failed.is_some() => Answer::Unavailable,
             Wanted::Unknown => Answer::Unknown,
@@ -151,12 +151,13 @@ impl Schedule {
 
     /// The number of the fetch that is under way. Later fetches have higher numbers.
     pub(super) fn under_way(&self) -> Option<u64> {
-        self.flight.map(Flight::number)
+        self.flight.map(|flight| flight.number)
     }
 
-    /// How long a token waits for a fetch. `None` means until the fetch ends, as for the first keys.
-    pub(super) fn patience(&self, now: UnixTime, wanted: Wanted) -> Option<Duration> {
-        (wanted == Wanted::Unknown && self.believed(now)).then_some(PATIENCE)
+    /// Returns the longest time that a token waits for a fetch. `None` means that it waits until the fetch ends, as for the
+    /// first keys.
+    pub(super) fn longest_wait(&self, now: UnixTime, wanted: Wanted) -> Option<Duration> {
+        (wanted == Wanted::Unknown && self.has_usable_keys(now)).then_some(PATIENCE)
     }
 
     /// Returns the time span in which tokens of known keys start no fetch and do not wait.
@@ -173,7 +174,7 @@ impl Schedule {
         pause.filter(|left| !left.is_zero()).unwrap_or(FIRST_PAUSE)
     }
 
-    fn believed(&self, now: UnixTime) -> bool {
+    fn has_usable_keys(&self, now: UnixTime) -> bool {
         self.fetched.is_some() && self.age(now) < KEEP_FOR
     }
 
@@ -225,12 +226,6 @@ impl Schedule {
             self.flight = None;
             self.fail(now);
         }
-    }
-}
-
-impl Flight {
-    pub(super) fn number(self) -> u64 {
-        self.number
     }
 }
 

@@ -20,8 +20,8 @@ pub(crate) struct Source {
     fetch: Arc<dyn AnyFetch>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
-    /// The number of the last fetch that has ended or was given up. Requests wait for this number.
-    over: watch::Sender<u64>,
+    /// The number of the last fetch that ended or was given up. Requests wait for this number.
+    last_ended: watch::Sender<u64>,
     quiet: Quiet,
 }
 
@@ -47,7 +47,7 @@ impl Source {
             fetch,
             clock,
             state: Mutex::default(),
-            over: watch::Sender::default(),
+            last_ended: watch::Sender::default(),
             quiet: Quiet::default(),
         }
     }
@@ -62,14 +62,14 @@ impl Source {
             let wanted = state.wanted(&has);
             self.demand(state, wanted, may_fetch)
         };
-        let is_over = match wait {
+        let has_ended = match wait {
             Some(wait) => self.wait(wait).await,
             None => true,
         };
         let state = self.state();
         let now = self.clock.now();
         let answer = match answer {
-            Answer::Wait if is_over => state.schedule.answer(now, state.wanted(&has)),
+            Answer::Wait if has_ended => state.schedule.answer(now, state.wanted(&has)),
             answer => answer,
         };
         match (answer, &state.snapshot) {
@@ -78,7 +78,7 @@ impl Source {
         }
     }
 
-    pub(super) fn vouch(self: &Arc<Self>, generation: u64, now: UnixTime, may_fetch: bool) -> bool {
+    pub(super) fn is_current(self: &Arc<Self>, generation: u64, now: UnixTime, may_fetch: bool) -> bool {
         if self.quiet.holds(now) {
             return self.quiet.generation.load(Ordering::Relaxed) == generation;
         }
@@ -99,13 +99,13 @@ impl Source {
         let before = state.schedule.under_way();
         let Decision { answer, begin } = state.schedule.demand(now, wanted, may_fetch);
         let under_way = state.schedule.under_way();
-        let at_most = state.schedule.patience(now, wanted);
+        let at_most = state.schedule.longest_wait(now, wanted);
         self.quiet.publish(&state);
         // The lock must be released before: a runtime that shuts down drops the task at once, and the drop takes the
         // lock.
         drop(state);
         if let Some(given_up) = before.filter(|_| before != under_way) {
-            self.tell_over(given_up);
+            self.announce_end(given_up);
         }
         if let Some(flight) = begin {
             self.begin(flight);
@@ -114,21 +114,21 @@ impl Source {
         (answer, fetch.map(|fetch| Wait { fetch, at_most }))
     }
 
-    /// Waits for the fetch. Returns false if it was not over in time.
+    /// Waits for the fetch. Returns false if it did not end in time.
     async fn wait(&self, Wait { fetch, at_most }: Wait) -> bool {
-        let mut over = self.over.subscribe();
+        let mut last_ended = self.last_ended.subscribe();
         // `self` holds the sender, so the channel cannot close here.
-        let is_over = over.wait_for(|over| *over >= fetch);
+        let has_ended = last_ended.wait_for(|last| *last >= fetch);
         match at_most {
-            Some(at_most) => tokio::time::timeout(at_most, is_over).await.is_ok(),
-            None => is_over.await.is_ok(),
+            Some(at_most) => tokio::time::timeout(at_most, has_ended).await.is_ok(),
+            None => has_ended.await.is_ok(),
         }
     }
 
-    fn tell_over(&self, fetch: u64) {
-        self.over.send_if_modified(|over| {
-            let is_later = fetch > *over;
-            *over = fetch.max(*over);
+    fn announce_end(&self, fetch: u64) {
+        self.last_ended.send_if_modified(|last| {
+            let is_later = fetch > *last;
+            *last = fetch.max(*last);
             is_later
         });
     }
@@ -171,7 +171,7 @@ impl Source {
         }
         self.quiet.publish(&state);
         drop(state);
-        self.tell_over(flight.number());
+        self.announce_end(flight.number);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -193,7 +193,7 @@ impl State {
     }
 
     fn unavailable(&self, now: UnixTime) -> Refusal {
-        let reason = self.failure.clone().unwrap_or_else(|| "they have not been fetched yet".to_owned());
+        let reason = self.failure.clone().unwrap_or_else(|| "no fetch has ended yet".to_owned());
         Refusal::KeysUnavailable { reason, retry_after: self.schedule.retry_after(now) }
     }
 }

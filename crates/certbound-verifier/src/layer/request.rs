@@ -20,7 +20,7 @@ pub(crate) fn has_token(query: &[u8]) -> bool {
     names.any(|name| name.eq_ignore_ascii_case("access_token"))
 }
 
-/// Whether `x-ms-tokenboundauth` is there exactly once and is exactly `true`.
+/// Whether the request has `x-ms-tokenboundauth` exactly once, with exactly the value `true`.
 pub fn opted_in(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all("x-ms-tokenboundauth").iter();
     matches!((values.next(), values.next()), (Some(value), None) if value.as_bytes() == b"true")

@@ -4,11 +4,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::{Either, Full};
 use tower_service::Service;
 
 use super::VerifyLayer;
-use super::body::AnswerBody;
+
+/// The body of a response: the resource's own, or that of a refusal.
+pub type AnswerBody<R> = Either<R, Full<Bytes>>;
 
 /// A service behind a [`VerifyLayer`].
 #[derive(Clone)]
@@ -49,9 +53,9 @@ where
                 Ok(verified) => {
                     parts.extensions.insert(verified);
                     let answer = inner.call(Request::from_parts(parts, body)).await?;
-                    Ok(answer.map(AnswerBody::inner))
+                    Ok(answer.map(Either::Left))
                 }
-                Err(refusal) => Ok(layer.answer(&refusal).map(AnswerBody::refusal)),
+                Err(refusal) => Ok(layer.answer(&refusal).map(|body| Either::Right(Full::new(body)))),
             }
         })
     }

@@ -42,7 +42,7 @@ impl BindingPolicy {
 }
 
 impl Policy {
-    /// Checks the scheme. It is checked before the binding: under the wrong scheme, no certificate would help.
+    /// Checks the scheme. It is checked before the binding, because under the wrong scheme every certificate is refused.
     pub(crate) fn check_scheme(&self, scheme: Scheme, bound: bool) -> Result<(), Refusal> {
         match (scheme, bound) {
             (Scheme::MtlsPop, true) => Ok(()),

@@ -43,7 +43,7 @@ fn at_entra(reading: &Reading, claims: &Claims, client: Option<&str>) -> CallerK
 /// 2.2.1), and Okta's id of the user.
 const OF_A_SIGN_IN: [&str; 4] = ["sid", "session_state", "amr", "uid"];
 
-/// Claims about a person. `preferred_username` is another one, which Keycloak also writes for applications.
+/// Claims about a person. `preferred_username` is not in this list, because Keycloak also writes it for applications.
 const OF_A_PERSON: [&str; 5] = ["auth_time", "idp", "username", "name", "email"];
 
 /// Claims that only Keycloak's client credentials grant writes: the address of the client.
@@ -88,7 +88,7 @@ fn is_about_itself(reading: &Reading, claims: &Claims, client: &str) -> bool {
     }
 }
 
-/// Whether the token is Keycloak's for a client: `sub` is the id of a user that stands for the client. Keycloak's user names
+/// Whether the token is Keycloak's for a client: `sub` is the id of a user that represents the client. Keycloak's user names
 /// are in lower case.
 ///
 /// The name alone proves nothing, because users can choose `preferred_username` (OpenID Connect Core, section 5.1). The token

@@ -1,4 +1,4 @@
-//! Why a certificate header is not accepted.
+//! The reasons why a certificate header is not accepted.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use certbound_core::certificate::CertificateError;
 /// The largest header value that is read, in bytes.
 pub(crate) const MAX_CERTIFICATE_HEADER: usize = 16 * 1024;
 
-/// Why a certificate header is not accepted. It contains nothing of the header's value.
+/// The reason why a certificate header is not accepted. It contains nothing of the header's value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForwardedError {
@@ -20,7 +20,7 @@ pub enum ForwardedError {
     /// The address from which the request comes is not known.
     #[error("the address of the peer is not known")]
     UnknownSource,
-    /// The header, or a key in it, is there more than once.
+    /// The header, or a key in it, occurs more than once.
     #[error("it, or a key in it, occurs more than once")]
     Repeated,
     /// The name of a second header differs from it only in `_` and `-`.
@@ -48,7 +48,7 @@ pub enum ForwardedError {
     #[error("its element has no Cert")]
     NoCertificate,
     /// `Hash` of Envoy's header is not the hash of `Cert`.
-    #[error("its Hash is not that of its Cert")]
+    #[error("its Hash is not the hash of its Cert")]
     HashMismatch,
     /// The certificate is not usable.
     #[error("its certificate is not usable: {0}")]
@@ -60,16 +60,16 @@ impl ForwardedError {
     pub fn fix(&self) -> &'static str {
         match self {
             Self::UntrustedSource { .. } | Self::UnknownSource => {
-                "configure the proxy's address as trusted, and let clients reach the resource only through the proxy"
+                "configure the proxy's address as trusted; clients must reach the resource only through the proxy"
             }
             Self::SeveralElements | Self::UnexpectedKey | Self::NoCertificate | Self::HashMismatch => {
-                "let Envoy write one element with the certificate alone: SANITIZE_SET and set_current_client_cert_details: {cert: true}"
+                "configure Envoy to write one element with only the certificate: SANITIZE_SET and set_current_client_cert_details: {cert: true}"
             }
             Self::Malformed | Self::SeveralCertificates | Self::Certificate(_) | Self::TooLarge { .. } => {
-                "let the proxy write the client's certificate alone, in the form that is configured"
+                "configure the proxy to write only the client's certificate, in the configured form"
             }
             Self::Repeated | Self::Ambiguous => {
-                "let the proxy remove the header from what clients send and set it exactly once"
+                "configure the proxy to remove the header from the requests of clients and to set it exactly once"
             }
         }
     }

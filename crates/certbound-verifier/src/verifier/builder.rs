@@ -1,11 +1,10 @@
 //! The builder of a verifier.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use strum::EnumProperty as _;
 
 use certbound_core::jwt::Claims;
+use strum::EnumProperty as _;
 
 use super::remembered::Remembered;
 use super::{Inner, Verifier};
@@ -15,32 +14,16 @@ use crate::issuer::{Issuer, KeySet};
 use crate::keys::Keys;
 use crate::policy::{BindingPolicy, Callers, Clients, Policy};
 
-/// The default of [`VerifierBuilder::leeway`].
-const LEEWAY: Duration = Duration::from_secs(60);
 /// The longest leeway that can be set. A larger difference means that a clock is wrong.
 const MOST_LEEWAY: Duration = Duration::from_secs(600);
-/// The default of [`VerifierBuilder::longest_lifetime`]. Entra's longest tokens are valid for 28 hours (continuous
-/// access evaluation).
-const LONGEST_LIFETIME: Duration = Duration::from_secs(29 * 3600);
 
 /// Collects the settings of a [`Verifier`]. You must choose issuer, audience and allowed callers; they have no default.
 #[derive(Clone, Default)]
 pub struct VerifierBuilder {
     issuers: Vec<(Issuer, Option<KeySet>)>,
-    audiences: HashSet<String>,
-    several_audiences: bool,
-    binding: BindingPolicy,
-    callers: Callers,
-    clients: Option<Clients>,
-    roles: HashSet<String>,
-    scopes: HashSet<String>,
+    policy: Policy,
     any_caller: bool,
-    leeway: Option<Duration>,
-    max_age: Option<Duration>,
-    longest_lifetime: Option<Duration>,
-    any_certificate_dates: bool,
-    demand: Option<crate::policy::Demand>,
-    remember: Option<u64>,
+    remember: u64,
     clock: Option<Arc<dyn Clock>>,
     fetch: Option<Arc<dyn AnyFetch>>,
 }
@@ -61,47 +44,47 @@ impl VerifierBuilder {
     /// Accepts tokens whose `aud` is exactly this audience. Can be called several times: Entra's version 1 tokens have
     /// the resource's URI, and version 2 tokens its client id.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.audiences.insert(audience.into());
+        self.policy.audiences.insert(audience.into());
         self
     }
 
     /// Accepts a token that has other audiences besides this resource's. The other resources can then send it here.
     /// Default: a token is accepted only if each of its audiences was set by [`VerifierBuilder::audience`].
     pub fn accept_several_audiences(mut self) -> Self {
-        self.several_audiences = true;
+        self.policy.several_audiences = true;
         self
     }
 
     /// Sets the binding that a token must have. Default: [`BindingPolicy::Required`].
     pub fn binding(mut self, policy: BindingPolicy) -> Self {
-        self.binding = policy;
+        self.policy.binding = policy;
         self
     }
 
     /// Sets the kind of caller that is accepted. Default: [`Callers::Applications`].
     pub fn callers(mut self, callers: Callers) -> Self {
-        self.callers = callers;
+        self.policy.callers = callers;
         self
     }
 
     /// Accepts these clients only, by client id. The id must be exactly as in the token; only Entra's ids, which are
     /// GUIDs, may differ in case. Clients of two issuers may have the same id.
     pub fn only_clients<S: Into<String>>(mut self, clients: impl IntoIterator<Item = S>) -> Self {
-        let allowed = self.clients.get_or_insert_default();
+        let allowed = self.policy.clients.get_or_insert_default();
         clients.into_iter().for_each(|client| allowed.add(client.into()));
         self
     }
 
     /// Requires one of these application roles. If scopes are set too, one of the scopes is enough.
     pub fn any_role<S: Into<String>>(mut self, roles: impl IntoIterator<Item = S>) -> Self {
-        self.roles.extend(roles.into_iter().map(Into::into));
+        self.policy.roles.extend(roles.into_iter().map(Into::into));
         self
     }
 
     /// Requires one of these scopes. If roles are set too, one of the roles is enough. At Entra only users' tokens have
     /// scopes: see [`VerifierBuilder::callers`].
     pub fn any_scope<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
-        self.scopes.extend(scopes.into_iter().map(Into::into));
+        self.policy.scopes.extend(scopes.into_iter().map(Into::into));
         self
     }
 
@@ -114,27 +97,27 @@ impl VerifierBuilder {
 
     /// Sets how far clocks may differ, for `exp`, `nbf` and `iat`. Default: 60 s; at most 10 minutes.
     pub fn leeway(mut self, leeway: Duration) -> Self {
-        self.leeway = Some(leeway);
+        self.policy.leeway = leeway;
         self
     }
 
     /// Refuses tokens that were issued longer ago than `age`, according to `iat`, which is then required. Default: no
     /// limit. Entra sets `iat` five minutes before the time of issue.
     pub fn max_age(mut self, age: Duration) -> Self {
-        self.max_age = Some(age);
+        self.policy.max_age = Some(age);
         self
     }
 
     /// Sets the longest accepted time from `nbf` or `iat` to `exp`. For a token with neither, it is the time from now
     /// to `exp`. Default: 29 hours.
     pub fn longest_lifetime(mut self, lifetime: Duration) -> Self {
-        self.longest_lifetime = Some(lifetime);
+        self.policy.longest_lifetime = lifetime;
         self
     }
 
     /// Accepts a client certificate outside its validity dates, if the token is bound to it. Default: it is refused.
     pub fn accept_any_certificate_dates(mut self) -> Self {
-        self.any_certificate_dates = true;
+        self.policy.certificate_dates = false;
         self
     }
 
@@ -142,7 +125,7 @@ impl VerifierBuilder {
     /// caller is challenged with the text: a JSON object of the claims that a new token must satisfy (continuous access
     /// evaluation).
     pub fn demand(mut self, demand: impl Fn(&Claims) -> Option<String> + Send + Sync + 'static) -> Self {
-        self.demand = Some(Arc::new(demand));
+        self.policy.demand = Some(Arc::new(demand));
         self
     }
 
@@ -151,7 +134,7 @@ impl VerifierBuilder {
     /// [`Verifier::verify`] then skips form, signature and permission of a token that it accepted with the same
     /// certificate. A revocation is noticed when the token expires, or when the keys change.
     pub fn remember(mut self, capacity: u64) -> Self {
-        self.remember = Some(capacity);
+        self.remember = capacity;
         self
     }
 
@@ -174,28 +157,28 @@ impl VerifierBuilder {
     /// [`BuildError`] if the issuer, the audience or the allowed callers are missing, or if a setting is not
     /// acceptable.
     pub fn build(self) -> Result<Verifier, BuildError> {
-        let leeway = self.leeway.unwrap_or(LEEWAY);
-        let has_rule = self.clients.is_some() || !self.roles.is_empty() || !self.scopes.is_empty();
+        let policy = self.policy;
         if self.issuers.is_empty() {
             return Err(BuildError::NoIssuer);
         }
-        if self.audiences.is_empty() || self.audiences.contains("") {
+        if policy.audiences.is_empty() || policy.audiences.contains("") {
             return Err(BuildError::NoAudience);
         }
-        if self.clients.as_ref().is_some_and(Clients::has_an_empty_one) {
+        if policy.clients.as_ref().is_some_and(Clients::has_an_empty_one) {
             return Err(BuildError::EmptyClient);
         }
+        let has_rule = policy.clients.is_some() || !policy.roles.is_empty() || !policy.scopes.is_empty();
         if !has_rule && !self.any_caller {
             return Err(BuildError::NoRule);
         }
-        if leeway > MOST_LEEWAY {
-            return Err(BuildError::Leeway { found: leeway });
+        if policy.leeway > MOST_LEEWAY {
+            return Err(BuildError::Leeway { found: policy.leeway });
         }
         let mut fetch = self.fetch;
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let (mut issuers, mut keys) = (Vec::new(), Vec::new());
         for (issuer, fixed) in self.issuers {
-            if issuers.iter().any(|known: &Issuer| known.is(&issuer.id())) {
+            if issuers.iter().any(|known: &Issuer| known.id() == issuer.id()) {
                 return Err(BuildError::IssuerTwice);
             }
             keys.push(match fixed {
@@ -207,26 +190,12 @@ impl VerifierBuilder {
             });
             issuers.push(issuer);
         }
-        let policy = Policy {
-            audiences: self.audiences,
-            several_audiences: self.several_audiences,
-            binding: self.binding,
-            callers: self.callers,
-            clients: self.clients,
-            roles: self.roles,
-            scopes: self.scopes,
-            leeway,
-            max_age: self.max_age,
-            longest_lifetime: self.longest_lifetime.unwrap_or(LONGEST_LIFETIME),
-            certificate_dates: !self.any_certificate_dates,
-            demand: self.demand,
-        };
-        let remembered = self.remember.filter(|capacity| *capacity > 0).map(Remembered::new);
+        let remembered = (self.remember > 0).then(|| Remembered::new(self.remember));
         Ok(Verifier { inner: Arc::new(Inner { issuers, keys, policy, clock, remembered }) })
     }
 }
 
-/// Why a verifier cannot be built.
+/// The reason why a verifier cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -238,13 +207,13 @@ pub enum BuildError {
     #[error("an issuer is set twice")]
     #[strum(props(code = "issuer_twice", fix = "name all tenants of a cloud in one issuer"))]
     IssuerTwice,
-    /// No audience is set, or an empty one.
-    #[error("no audience is set, or an empty one")]
-    #[strum(props(code = "audience_required", fix = "set the audience that callers request tokens for"))]
+    /// No audience is set, or an empty audience is set.
+    #[error("no audience is set, or an empty audience is set")]
+    #[strum(props(code = "audience_required", fix = "set the audience for which callers request tokens"))]
     NoAudience,
     /// A client id is empty.
     #[error("a client id is empty")]
-    #[strum(props(code = "client_id_required", fix = "give each client by the id in its tokens"))]
+    #[strum(props(code = "client_id_required", fix = "name each client by the client id in its tokens"))]
     EmptyClient,
     /// No setting says which callers are allowed.
     #[error("no rule says which callers are allowed: set roles, scopes or clients")]
@@ -252,7 +221,7 @@ pub enum BuildError {
     NoRule,
     /// The leeway is longer than 600 s.
     #[error("a leeway of {} s is more than 600 s", .found.as_secs())]
-    #[strum(props(code = "leeway_too_large", fix = "correct the clocks instead"))]
+    #[strum(props(code = "leeway_too_large", fix = "set a shorter leeway and correct the clocks"))]
     Leeway {
         /// The leeway that was set.
         found: Duration,

@@ -43,16 +43,16 @@ impl Remembered {
         Key { token, scheme: authorization.scheme(), certificate: peer.thumbprint() }
     }
 
-    /// Returns the decision, if the token has not expired and `vouch` is true for its issuer and the generation of the
+    /// Returns the decision, if the token has not expired and `is_current` is true for its issuer and the generation of the
     /// keys.
     pub(crate) fn get(
         &self,
         key: &Key,
         now: UnixTime,
-        vouch: impl FnOnce(usize, u64) -> bool,
+        is_current: impl FnOnce(usize, u64) -> bool,
     ) -> Option<Verified> {
         let entry = self.0.get(key)?;
-        let live = now < entry.until && vouch(entry.issuer, entry.generation);
+        let live = now < entry.until && is_current(entry.issuer, entry.generation);
         live.then_some(entry.verified)
     }
 

@@ -1,12 +1,15 @@
 //! The steps of a decision, for callers that want to see each of them.
 
-use std::fmt;
+use strum::VariantArray as _;
 
 use crate::refusal::Refusal;
 use crate::verified::Verified;
 
 /// A step of a decision. The variants are in the order of the steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr, strum::VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 #[non_exhaustive]
 pub enum Step {
     /// The token's form: three parts, strict base64url and JSON.
@@ -35,41 +38,11 @@ pub enum Step {
 
 impl Step {
     /// All steps, in order.
-    pub const ALL: [Step; 11] = [
-        Self::Form,
-        Self::Scheme,
-        Self::Issuer,
-        Self::Audience,
-        Self::Times,
-        Self::Key,
-        Self::Signature,
-        Self::Binding,
-        Self::CertificateDates,
-        Self::Caller,
-        Self::Permission,
-    ];
+    pub const ALL: &'static [Step] = Self::VARIANTS;
 
     /// The stable name.
     pub fn id(self) -> &'static str {
-        match self {
-            Self::Form => "form",
-            Self::Scheme => "scheme",
-            Self::Issuer => "issuer",
-            Self::Audience => "audience",
-            Self::Times => "times",
-            Self::Key => "key",
-            Self::Signature => "signature",
-            Self::Binding => "binding",
-            Self::CertificateDates => "certificate_dates",
-            Self::Caller => "caller",
-            Self::Permission => "permission",
-        }
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.id())
+        self.into()
     }
 }
 
@@ -94,32 +67,26 @@ pub struct Explanation {
     pub decision: Result<Verified, Refusal>,
 }
 
-/// Records the steps that passed. [`NoTrail`] records nothing and has no cost.
-pub(crate) trait Trail {
-    fn passed(&mut self, step: Step, seen: impl FnOnce() -> String);
-}
-
-pub(crate) struct NoTrail;
-
-impl Trail for NoTrail {
-    fn passed(&mut self, _step: Step, _seen: impl FnOnce() -> String) {}
-}
-
+/// The steps that passed. The default records nothing.
 #[derive(Default)]
-pub(crate) struct Recorded(Vec<(Step, Outcome)>);
+pub(super) struct Trail(Option<Vec<(Step, Outcome)>>);
 
-impl Trail for Recorded {
-    fn passed(&mut self, step: Step, seen: impl FnOnce() -> String) {
-        self.0.push((step, Outcome::Passed(seen())));
+impl Trail {
+    pub(super) fn recorded() -> Self {
+        Self(Some(Vec::new()))
     }
-}
 
-impl Recorded {
-    pub(crate) fn explain(self, decision: Result<Verified, Refusal>) -> Explanation {
-        let mut steps = self.0;
+    pub(super) fn passed(&mut self, step: Step, seen: impl FnOnce() -> String) {
+        if let Some(steps) = &mut self.0 {
+            steps.push((step, Outcome::Passed(seen())));
+        }
+    }
+
+    pub(super) fn explain(self, decision: Result<Verified, Refusal>) -> Explanation {
+        let mut steps = self.0.unwrap_or_default();
         let mut refusal = decision.as_ref().err().cloned();
-        for step in Step::ALL.into_iter().skip(steps.len()) {
-            steps.push((step, refusal.take().map_or(Outcome::NotReached, Outcome::Refused)));
+        for step in Step::ALL.iter().skip(steps.len()) {
+            steps.push((*step, refusal.take().map_or(Outcome::NotReached, Outcome::Refused)));
         }
         Explanation { steps, decision }
     }

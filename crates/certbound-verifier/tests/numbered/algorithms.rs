@@ -137,7 +137,7 @@ fn keys_for_other_algorithms_are_called_that() {
     );
     assert_eq!(
         error.to_string(),
-        "its keys are for P-384, RSA, RS512, but the accepted algorithms are ES256, EdDSA"
+        "the keys are for P-384, RSA, RS512, but the accepted algorithms are ES256, EdDSA"
     );
     assert!(keys(&[Algorithm::Rs384], &[&ec, &rsa]).is_ok(), "one that can be used is enough");
 }
@@ -169,7 +169,7 @@ async fn a_wrong_algorithm_says_so() {
     let told = refusal("ES256").await;
     assert_eq!(told.code(), "keys_unavailable");
     let expected =
-        "https://idp.example/jwks: its keys are for RSA, but the accepted algorithms are ES256, ES384";
+        "https://idp.example/jwks: the keys are for RSA, but the accepted algorithms are ES256, ES384";
     assert!(told.to_string().ends_with(expected), "{told}");
     assert!(told.fix().contains("algorithms"), "{}", told.fix());
 }

@@ -313,7 +313,7 @@ fn a_decision_is_explained_step_by_step() {
     assert!(seen(Step::Binding).unwrap().contains(&client().thumbprint().unwrap().x5t_s256()));
     assert!(seen(Step::CertificateDates).unwrap().starts_with("ends in "));
     assert_eq!(seen(Step::Caller).unwrap(), crate::support::CLIENT);
-    assert_eq!(seen(Step::Permission).unwrap(), "a required role or scope is there");
+    assert_eq!(seen(Step::Permission).unwrap(), "the token has a required role or scope");
 
     let bad = explain(&token().sign(), &peer("p256.pem"));
     let refusal = bad.decision.unwrap_err();

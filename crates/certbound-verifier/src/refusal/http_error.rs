@@ -1,0 +1,31 @@
+//! The status and the error code of a refusal in HTTP.
+
+use super::Refusal;
+
+impl Refusal {
+    /// The HTTP status (RFC 6750, section 3.1).
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::AmbiguousLength
+            | Self::MalformedAuthorization
+            | Self::TokenInUrl
+            | Self::CertificateHeader(_) => 400,
+            Self::CallerKind | Self::ClientNotAllowed { .. } | Self::NoPermission => 403,
+            Self::KeysUnavailable { .. } => 503,
+            _ => 401,
+        }
+    }
+
+    /// The error code of RFC 6750. `None` if the request had no credentials, or if the caller did nothing wrong.
+    pub fn error(&self) -> Option<&'static str> {
+        match self {
+            Self::NoCredentials | Self::UnknownScheme | Self::KeysUnavailable { .. } => None,
+            Self::ClaimsDemanded { .. } => Some("insufficient_claims"),
+            _ => Some(match self.status() {
+                400 => "invalid_request",
+                403 => "insufficient_scope",
+                _ => "invalid_token",
+            }),
+        }
+    }
+}
