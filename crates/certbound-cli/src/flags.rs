@@ -111,13 +111,13 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Returns the filter of the log that the command writes without `RUST_LOG`. A server that accepts unbound tokens
-    /// names the clients that still send them. An emulator names the requests that it refuses.
+    /// Returns the filter of the log that the command writes without `RUST_LOG`. A server names the requests that it
+    /// refuses. If it accepts unbound tokens, it also names the clients that still send them.
     pub(crate) fn log(&self) -> Option<&'static str> {
         match self {
-            Self::Verify(flags) if flags.serve.is_some() && flags.binding.accepts_unbound() => {
-                Some("certbound_verifier=info")
-            }
+            Self::Verify(flags) if flags.serve.is_none() => None,
+            Self::Verify(flags) if flags.binding.accepts_unbound() => Some("certbound_verifier=info"),
+            Self::Verify(_) => Some("certbound_verifier=warn"),
             Self::Emulator(EmulatorCommand::Start(_)) => Some("certbound_emulator=warn"),
             _ => None,
         }

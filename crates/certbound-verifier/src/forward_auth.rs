@@ -3,7 +3,10 @@
 
 mod serve;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
+use certbound_core::shown::shown;
 use http::header::CACHE_CONTROL;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -30,10 +33,10 @@ const URLS: [&str; 6] = [
 /// every header that the client sent under these names. A refusal has no such header, because no proxy forwards a
 /// refused request.
 ///
-/// Method, path and body are the client's and are not checked. Only a token in the URL is looked for: in the request's
-/// own URL, and in the one that the proxy sends in `X-Original-URI`, `X-Forwarded-Uri` or a similar header. The
+/// Method, path and body are the client's and are not checked. Only a token in the URL is refused: in the request's own
+/// URL, and in the URL that the proxy sends in `X-Original-URI`, `X-Forwarded-Uri` or a similar header. The
 /// response to a malformed request of the client is 401 instead of 400, because nginx treats any status but 2xx, 401
-/// and 403 as its own failure. An ambiguous length is a failure of the proxy and stays 400.
+/// and 403 as its own failure. An ambiguous length is a failure of the proxy, so its response is 400.
 #[derive(Clone)]
 pub struct ForwardAuth {
     layer: VerifyLayer,
@@ -45,12 +48,16 @@ impl ForwardAuth {
         Self { layer }
     }
 
-    /// Returns the response to the proxy.
+    /// Returns the response to the proxy. Logs a warning for each refused request: the client that the token names, the
+    /// path, the code and the reason. The log contains neither the token nor the query.
     pub async fn answer(&self, request: &Parts) -> Response<Bytes> {
         match self.decide(request).await {
             Ok(verified) => accepted(&verified),
             Err(refusal) => {
-                let mut answer = self.layer.answer(&refusal);
+                let client = self.layer.claimed_client(request).unwrap_or_else(|| "(none)".to_owned());
+                let (path, code) = (shown(&path_of(request)), refusal.code());
+                tracing::warn!(client, path, code, reason = %refusal, "request refused");
+                let mut answer = self.layer.response(&refusal);
                 if answer.status() == StatusCode::BAD_REQUEST && refusal != Refusal::AmbiguousLength {
                     *answer.status_mut() = StatusCode::UNAUTHORIZED;
                 }
@@ -63,18 +70,28 @@ impl ForwardAuth {
         if has_two_lengths(&request.headers) {
             return Err(Refusal::AmbiguousLength);
         }
-        let urls = URLS.into_iter().flat_map(|name| request.headers.get_all(name));
-        let mut queries = urls.filter_map(|url| query_of(url.as_bytes()));
-        if queries.any(has_token) {
+        if client_urls(request).filter_map(|url| split(url).1).any(has_token) {
             return Err(Refusal::TokenInUrl);
         }
         self.layer.verify(request).await
     }
 }
 
-fn query_of(url: &[u8]) -> Option<&[u8]> {
-    let at = url.iter().position(|byte| *byte == b'?')?;
-    url.get(at + 1..)
+/// Returns the URLs that the proxy says the client requested.
+fn client_urls(request: &Parts) -> impl Iterator<Item = &[u8]> {
+    URLS.into_iter().flat_map(|name| request.headers.get_all(name)).map(HeaderValue::as_bytes)
+}
+
+/// Returns the path that the client requested, or that of the proxy's own request if the proxy does not send it.
+fn path_of(request: &Parts) -> Cow<'_, str> {
+    let path = client_urls(request).next().map_or(request.uri.path().as_bytes(), |url| split(url).0);
+    String::from_utf8_lossy(path)
+}
+
+/// Splits a URL at its query.
+fn split(url: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let mut parts = url.splitn(2, |byte| *byte == b'?');
+    (parts.next().unwrap_or_default(), parts.next())
 }
 
 fn accepted(verified: &Verified) -> Response<Bytes> {
@@ -107,15 +124,7 @@ fn one(claim: Option<&str>) -> HeaderValue {
 
 /// Joins several values with spaces. The result is empty if a value has a space, because it would read as two values.
 fn several<'a>(values: impl Iterator<Item = &'a str>) -> HeaderValue {
-    let mut joined = String::new();
-    for value in values {
-        if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return HeaderValue::from_static("");
-        }
-        if !joined.is_empty() {
-            joined.push(' ');
-        }
-        joined.push_str(value);
-    }
-    one(Some(&joined))
+    let values: Vec<_> = values.collect();
+    let is_word = |value: &&str| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
+    one(values.iter().all(is_word).then(|| values.join(" ")).as_deref())
 }

@@ -121,7 +121,17 @@ impl VerifyLayer {
     /// Logs a refusal and returns the response to the request.
     pub fn answer(&self, refusal: &Refusal) -> Response<Bytes> {
         tracing::info!(code = refusal.code(), reason = %refusal, "request refused");
+        self.response(refusal)
+    }
+
+    pub(crate) fn response(&self, refusal: &Refusal) -> Response<Bytes> {
         Answer::new(refusal, &self.settings.style).response()
+    }
+
+    /// Returns the client that a request names, for a log. The token may be forged.
+    pub(crate) fn claimed_client(&self, request: &Parts) -> Option<String> {
+        let authorization = Authorization::from_headers(&request.headers).ok()?;
+        self.settings.verifier.inner.claimed_client(authorization)
     }
 }
 

@@ -39,9 +39,14 @@ impl Decider {
 
     /// Asks about this token. Returns the status of the answer.
     fn ask(&self, token: &str) -> String {
+        self.get("/", &format!("Authorization: Bearer {token}\r\n"))
+    }
+
+    /// Requests a path with these headers. Returns the status of the answer.
+    fn get(&self, path: &str, headers: &str) -> String {
         let mut stream = self.connect();
-        let head = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
-        stream.write_all(format!("{head}Authorization: Bearer {token}\r\n\r\n").as_bytes()).unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n");
+        stream.write_all(format!("{head}{headers}\r\n").as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer.split(' ').nth(1).unwrap().to_owned()
@@ -68,20 +73,39 @@ impl Drop for Decider {
 fn each_unbound_token_that_it_accepts_is_a_line_without_being_asked() {
     let idp = Idp::new();
     let plain = idp.token(json!({}));
-    for (binding, log, status, is_told) in [
-        ("rfc8705-when-bound", None, "200", true),
-        ("when-bound", None, "200", true),
-        ("rfc8705", None, "401", false),
-        ("rfc8705-when-bound", Some("off"), "200", false),
+    for (binding, log, status, told) in [
+        ("rfc8705-when-bound", None, "200", Some("unbound token accepted")),
+        ("when-bound", None, "200", Some("unbound token accepted")),
+        ("rfc8705", None, "401", Some("request refused")),
+        ("rfc8705-when-bound", Some("off"), "200", None),
+        ("rfc8705", Some("off"), "401", None),
     ] {
         let decider = Decider::start(&idp, binding, log);
         assert_eq!(decider.ask(&plain), status, "{binding}");
         let (code, said) = decider.stop();
-        assert_eq!((code, said.is_empty()), (Some(0), !is_told), "{binding} {said}");
-        if is_told {
-            assert!(said.contains("unbound token accepted") && said.contains("Orders-Job"), "{said}");
-            assert!(!said.contains(&plain[..20]) && said.lines().count() == 1, "{said}");
+        assert_eq!((code, said.lines().count()), (Some(0), told.iter().count()), "{binding} {said}");
+        if let Some(told) = told {
+            assert!(said.contains(told) && said.contains("Orders-Job"), "{said}");
+            assert!(!said.contains(&plain[..20]), "{said}");
         }
+    }
+}
+
+/// A proxy may pass the client's path. A path that is answered without a token would be open to every client.
+#[test]
+fn no_path_is_answered_without_a_token_and_each_refusal_is_a_line() {
+    let decider = Decider::start(&Idp::new(), "rfc8705", None);
+    let original = "X-Original-URI: /orders/7?key=of-the-client\r\n";
+    assert_eq!(decider.get("/healthz", ""), "401");
+    assert_eq!(decider.get("/metrics?key=of-the-client", ""), "401");
+    assert_eq!(decider.get("/", original), "401");
+    let (_, said) = decider.stop();
+    assert_eq!(said.lines().count(), 3, "{said}");
+    for (line, path) in said.lines().zip(["/healthz", "/metrics", "/orders/7"]) {
+        let facts =
+            format!("request refused client=\"(none)\" path=\"{path}\" code=\"no_credentials\" reason=");
+        assert!(line.contains(&facts), "{line}");
+        assert!(!line.contains("of-the-client"), "{line}");
     }
 }
 
@@ -90,7 +114,8 @@ fn each_unbound_token_that_it_accepts_is_a_line_without_being_asked() {
 #[expect(clippy::disallowed_methods, reason = "the test measures how long a process takes to end")]
 fn no_client_keeps_it_from_ending() {
     let idp = Idp::new();
-    let decider = Decider::start(&idp, "rfc8705", None);
+    // The test does not read the log while clients send requests, so a log would fill the pipe.
+    let decider = Decider::start(&idp, "rfc8705", Some("off"));
     let mut silent = decider.connect();
     let mut half_a_head = decider.connect();
     half_a_head.write_all(b"GET / HTTP/1.1\r\nHost:").unwrap();

@@ -10,6 +10,7 @@ use super::steps::{Step, Trail};
 use crate::authorization::Authorization;
 use crate::issuer::{Issuer, KeySet, tenant_of};
 use crate::peer::PeerCertificate;
+use crate::reading::Reading;
 use crate::refusal::Refusal;
 use crate::verified::{Facts, Verified};
 
@@ -83,6 +84,15 @@ impl Inner {
         let mut issuers = self.issuers.iter().enumerate();
         let found = issuers.find(|(_, issuer)| issuer.claims(named, tenant));
         found.ok_or_else(|| Refusal::IssuerNotTrusted { found: shown(named) })
+    }
+
+    /// Returns the client that a token names, shortened and escaped. Nothing is verified.
+    pub(crate) fn claimed_client(&self, authorization: Authorization<'_>) -> Option<String> {
+        let jws = UnverifiedJws::parse(authorization.token()).ok()?;
+        let claims = jws.unverified_claims().ok()?;
+        let unknown_issuer = Reading::Standard { client_claim: None };
+        let reading = self.issuer_of(claims).map_or(unknown_issuer, |(_, issuer)| issuer.reading());
+        reading.client(claims).ok().flatten().map(shown)
     }
 
     /// Whether a key of the issuer may have signed the token.
