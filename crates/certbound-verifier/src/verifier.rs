@@ -160,7 +160,7 @@ impl Verifier {
         let read = inner.read(attempt, &mut Trail::default())?;
         let at = read.issuer;
         let (issuer, keys) = (&inner.issuers[at], &inner.keys[at]);
-        // With such a refusal there is no fetch, and it is the answer if there are no keys.
+        // A token that is refused without its key causes no fetch. If there are no keys, this refusal is the answer.
         let without_key = inner.refusal_without_key(&read);
         let found = keys.current(without_key.is_none(), |at_hand| inner.has_key(&at_hand.keys, &read)).await;
         let found = found.map_err(|unavailable| without_key.clone().unwrap_or(unavailable))?;

@@ -43,7 +43,7 @@ pub(super) struct Schedule {
 /// A fetch in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flight {
-    pub(super) number: u64,
+    number: u64,
     began: UnixTime,
 }
 
@@ -149,9 +149,8 @@ impl Schedule {
         true
     }
 
-    /// The number of the fetch that is under way. Later fetches have higher numbers.
-    pub(super) fn under_way(&self) -> Option<u64> {
-        self.flight.map(|flight| flight.number)
+    pub(super) fn is_fetching(&self) -> bool {
+        self.flight.is_some()
     }
 
     /// Returns the longest time that a token waits for a fetch. `None` means that it waits until the fetch ends, as for the

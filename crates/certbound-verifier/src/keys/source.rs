@@ -20,14 +20,12 @@ pub(crate) struct Source {
     fetch: Arc<dyn AnyFetch>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
-    /// The number of the last fetch that ended or was given up. Requests wait for this number.
-    last_ended: watch::Sender<u64>,
     quiet: Quiet,
 }
 
-/// The fetch that a request waits for, and the longest time.
+/// The end of the fetch that a request waits for, and the longest time.
 struct Wait {
-    fetch: u64,
+    ended: watch::Receiver<()>,
     at_most: Option<Duration>,
 }
 
@@ -38,6 +36,8 @@ struct State {
     /// The generation of the last snapshot. It is kept when the snapshot is removed, so that no later snapshot has the same.
     generation: u64,
     failure: Option<String>,
+    /// Belongs to the fetch in progress. Its drop wakes the requests that wait for the fetch.
+    ended: Option<watch::Sender<()>>,
 }
 
 impl Source {
@@ -47,7 +47,6 @@ impl Source {
             fetch,
             clock,
             state: Mutex::default(),
-            last_ended: watch::Sender::default(),
             quiet: Quiet::default(),
         }
     }
@@ -63,7 +62,7 @@ impl Source {
             self.demand(state, wanted, may_fetch)
         };
         let has_ended = match wait {
-            Some(wait) => self.wait(wait).await,
+            Some(wait) => wait.has_ended().await,
             None => true,
         };
         let state = self.state();
@@ -96,41 +95,23 @@ impl Source {
         may_fetch: bool,
     ) -> (Answer, Option<Wait>) {
         let now = self.clock.now();
-        let before = state.schedule.under_way();
         let Decision { answer, begin } = state.schedule.demand(now, wanted, may_fetch);
-        let under_way = state.schedule.under_way();
+        let given_up = match (begin, state.schedule.is_fetching()) {
+            (Some(_), _) => state.ended.replace(watch::Sender::default()),
+            (None, true) => None,
+            (None, false) => state.ended.take(),
+        };
+        let ended = state.ended.as_ref().filter(|_| answer == Answer::Wait).map(watch::Sender::subscribe);
         let at_most = state.schedule.longest_wait(now, wanted);
         self.quiet.publish(&state);
         // The lock must be released before: a runtime that shuts down drops the task at once, and the drop takes the
         // lock.
         drop(state);
-        if let Some(given_up) = before.filter(|_| before != under_way) {
-            self.announce_end(given_up);
-        }
+        drop(given_up);
         if let Some(flight) = begin {
             self.begin(flight);
         }
-        let fetch = under_way.filter(|_| answer == Answer::Wait);
-        (answer, fetch.map(|fetch| Wait { fetch, at_most }))
-    }
-
-    /// Waits for the fetch. Returns false if it did not end in time.
-    async fn wait(&self, Wait { fetch, at_most }: Wait) -> bool {
-        let mut last_ended = self.last_ended.subscribe();
-        // `self` holds the sender, so the channel cannot close here.
-        let has_ended = last_ended.wait_for(|last| *last >= fetch);
-        match at_most {
-            Some(at_most) => tokio::time::timeout(at_most, has_ended).await.is_ok(),
-            None => has_ended.await.is_ok(),
-        }
-    }
-
-    fn announce_end(&self, fetch: u64) {
-        self.last_ended.send_if_modified(|last| {
-            let is_later = fetch > *last;
-            *last = fetch.max(*last);
-            is_later
-        });
+        (answer, ended.map(|ended| Wait { ended, at_most }))
     }
 
     /// Fetches in a task of its own, so that a caller that gives up does not cancel the fetch of the others.
@@ -170,12 +151,25 @@ impl Source {
             }
         }
         self.quiet.publish(&state);
+        let ended = state.ended.take();
         drop(state);
-        self.announce_end(flight.number);
+        drop(ended);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wait {
+    /// Waits for the end of the fetch. Returns false if it did not end in time.
+    async fn has_ended(mut self) -> bool {
+        // Nothing is sent: the result is the error for a dropped sender.
+        let ended = self.ended.changed();
+        match self.at_most {
+            Some(at_most) => tokio::time::timeout(at_most, ended).await.is_ok(),
+            None => ended.await.is_err(),
+        }
     }
 }
 
