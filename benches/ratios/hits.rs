@@ -126,16 +126,13 @@ fn by_two_threads(sheet: &mut Sheet, filled: &Filled) {
     const ONE: &str = "by one thread";
     const TWO: &str = "by two threads";
     let scopes = &filled.scopes;
-    let any = |seed: &mut u64| hit(&filled.client, &scopes[random(seed, scopes.len())]);
-    let same = |_: &mut u64| hit(&filled.client, &scopes[0]);
-    let rows: [(&str, &(dyn Fn(&mut u64) + Sync), _); 2] = [
-        ("throughput of hits, any of 10,000 tokens", &any, AtLeast(1.7)),
-        ("throughput of hits, the same token", &same, AtLeast(1.0)),
-    ];
-    for (what, turn, gate) in rows {
+    let mut compare = |what, turn: &(dyn Fn(&mut u64) + Sync), gate| {
         let sides = vec![side(ONE, || time_of_turn(1, turn)), side(TWO, || time_of_turn(2, turn))];
         sheet.compare(what, sides, &[(TWO, gate, ONE)]);
-    }
+    };
+    let any = |seed: &mut u64| hit(&filled.client, &scopes[random(seed, scopes.len())]);
+    compare("throughput of hits, any of 10,000 tokens", &any, AtLeast(1.7));
+    compare("throughput of hits, the same token", &|_| hit(&filled.client, &scopes[0]), AtLeast(1.0));
 }
 
 /// Returns the time in which this many threads together do one turn.

@@ -23,8 +23,11 @@ use std::process::ExitCode;
 use crate::harness::QUICK;
 use crate::sheet::Sheet;
 
+/// A name, and what measures some rows of the table.
+type Group = (&'static str, fn(&mut Sheet));
+
 /// The groups of rows, in the order of the table. Arguments of the program select groups by their names.
-const GROUPS: [(&str, fn(&mut Sheet)); 6] = [
+const GROUPS: [Group; 6] = [
     ("hits", hits::measure),
     ("memory", memory::measure),
     ("requests", requests::measure),

@@ -26,10 +26,10 @@ pub(crate) fn measure(sheet: &mut Sheet) {
         command.push("once".into());
         (name, command)
     }));
-    let peak = programs.iter().map(|(name, command)| side(*name, move || run(command).1)).collect();
+    let peak = programs.iter().map(|(name, command)| side(name, move || run(command).1)).collect();
     let command = command_line();
     let mut time: Vec<_> =
-        programs.iter().map(|(name, command)| side(*name, move || run(command).0)).collect();
+        programs.iter().map(|(name, command)| side(name, move || run(command).0)).collect();
     time.push(side(COMMAND, || run(&command).0));
     let lines = [(OURS, AtMost(0.7), GO), (COMMAND, AtMost(0.7), GO)];
     sheet.compare("start to first token and end", time, &lines);
