@@ -1,14 +1,16 @@
 //! Strict JSON: an object with two members of one name is refused, at any depth.
 
 mod members;
-mod taken;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
-pub use self::members::Members;
-pub(crate) use self::taken::Taken;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
+use serde_json::{Map, Number, Value};
+
+pub(crate) use self::members::Members;
 use crate::shown::shown;
 
 /// The deepest nesting that is read, in levels.
@@ -23,7 +25,7 @@ const MAX_DEPTH: usize = 32;
 /// [`JsonError`] if the document is not one JSON object, has a duplicate name, or is nested deeper than 32 levels.
 pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict { depth: 0 }.deserialize(&mut deserializer).map_err(explain)?;
+    let value: Value = Strict::at(0).deserialize(&mut deserializer).map_err(explain)?;
     deserializer.end().map_err(explain)?;
     match value {
         Value::Object(map) => Ok(map),
@@ -52,7 +54,7 @@ pub enum JsonError {
         /// The name, shortened and escaped.
         name: String,
     },
-    /// The object has more than [`Members::MAX`] members.
+    /// The header or the claims of a token have more than 256 members.
     #[error("it has more than {} members", Members::MAX)]
     TooMany,
     /// Values are nested deeper than 32 levels.
@@ -66,7 +68,7 @@ const TOO_MANY: &str = "too many members";
 
 /// Reads the value of one member with the checks of [`parse_object`].
 pub(crate) fn strictly<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Strict::inside().deserialize(deserializer).map(Some)
+    Strict::at(1).deserialize(deserializer).map(Some)
 }
 
 pub(crate) fn explain(error: serde_json::Error) -> JsonError {
@@ -85,88 +87,90 @@ pub(crate) fn explain(error: serde_json::Error) -> JsonError {
     JsonError::NotJson { line: error.line(), column: error.column() }
 }
 
-#[derive(Clone, Copy)]
-struct Strict {
+fn duplicate<E: serde::de::Error>(name: &str) -> E {
+    E::custom(format_args!("{DUPLICATE}{name}"))
+}
+
+/// Reads one JSON value into a `T`. Values inside it are read into a [`Value`].
+struct Strict<T> {
+    /// The number of lists and objects around the value.
     depth: usize,
+    result: PhantomData<T>,
 }
 
-impl Strict {
-    /// Reads a value of an object that another reader began: the nesting is one level deep already.
-    fn inside() -> Self {
-        Self { depth: 1 }
+impl<T> Strict<T> {
+    fn at(depth: usize) -> Self {
+        Self { depth, result: PhantomData }
     }
 
-    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
-        if self.depth == MAX_DEPTH {
-            return Err(E::custom(TOO_DEEP));
-        }
-        Ok(Self { depth: self.depth + 1 })
+    /// Returns the depth of the values inside this one.
+    fn inside<E: serde::de::Error>(&self) -> Result<usize, E> {
+        if self.depth == MAX_DEPTH { Err(E::custom(TOO_DEEP)) } else { Ok(self.depth + 1) }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
-    type Value = Value;
+impl<'de, T: From<Value> + From<Cow<'de, str>>> DeserializeSeed<'de> for Strict<T> {
+    type Value = T;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
-    type Value = Value;
+impl<'de, T: From<Value> + From<Cow<'de, str>>> Visitor<'de> for Strict<T> {
+    type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<T, E> {
+        Ok(Value::Bool(value).into())
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
+    fn visit_i64<E>(self, value: i64) -> Result<T, E> {
+        Ok(Value::from(value).into())
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
+    fn visit_u64<E>(self, value: u64) -> Result<T, E> {
+        Ok(Value::from(value).into())
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    fn visit_f64<E>(self, value: f64) -> Result<T, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number).into())
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<T, E> {
+        Ok(Cow::Borrowed(text).into())
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
+    fn visit_str<E>(self, text: &str) -> Result<T, E> {
+        Ok(Cow::<str>::Owned(text.to_owned()).into())
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<T, E> {
+        Ok(Value::Null.into())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
-        let inner = self.deeper()?;
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<T, A::Error> {
+        let depth = self.inside()?;
         let mut values = Vec::new();
-        while let Some(value) = sequence.next_element_seed(inner)? {
+        while let Some(value) = sequence.next_element_seed(Strict::<Value>::at(depth))? {
             values.push(value);
         }
-        Ok(Value::Array(values))
+        Ok(Value::Array(values).into())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let inner = self.deeper()?;
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<T, A::Error> {
+        let depth = self.inside()?;
         let mut map = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            if map.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("{DUPLICATE}{name}")));
-            }
-            let value = members.next_value_seed(inner)?;
-            map.insert(name, value);
+            match map.entry(name) {
+                Entry::Occupied(member) => return Err(duplicate(member.key())),
+                Entry::Vacant(member) => member.insert(members.next_value_seed(Strict::<Value>::at(depth))?),
+            };
         }
-        Ok(Value::Object(map))
+        Ok(Value::Object(map).into())
     }
 }
 

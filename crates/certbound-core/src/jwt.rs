@@ -1,14 +1,14 @@
 //! The claims of a JWT (RFC 7519), read strictly.
 
-mod confirmation;
 mod numeric_date;
 
 use std::fmt;
 use std::sync::OnceLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-pub use self::confirmation::Confirmation;
 pub use self::numeric_date::NumericDate;
 use crate::json::{JsonError, Members};
 use crate::time::UnixTime;
@@ -24,7 +24,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Reads a payload with at most [`Members::MAX`] claims. A duplicate name at any depth is an error.
+    /// Reads a payload with at most 256 claims. A duplicate name at any depth is an error.
     ///
     /// # Errors
     /// [`JsonError`] if the payload is anything else.
@@ -49,12 +49,12 @@ impl Claims {
 
     /// Returns a claim that is a whole number and not negative. `None` if it is absent or has another type.
     pub fn number(&self, name: &str) -> Option<u64> {
-        self.members.number(name)
+        self.members.value(name)?.as_u64()
     }
 
     /// Returns a claim that is a list. `None` if it is absent or has another type.
     pub fn list(&self, name: &str) -> Option<&[Value]> {
-        self.members.other(name)?.as_array().map(Vec::as_slice)
+        self.members.value(name)?.as_array().map(Vec::as_slice)
     }
 
     /// Returns a claim that is a NumericDate (RFC 7519, section 2): a JSON number of seconds, not negative, which may
@@ -63,14 +63,10 @@ impl Claims {
     /// # Errors
     /// [`ClaimError`] if the claim is anything else. A string of digits is an error too.
     pub fn numeric_date(&self, name: &'static str) -> Result<Option<NumericDate>, ClaimError> {
-        if let Some(seconds) = self.number(name) {
-            return Ok(Some(NumericDate::whole(seconds)));
+        if !self.contains(name) {
+            return Ok(None);
         }
-        match self.members.other(name) {
-            Some(value) => NumericDate::of_number(value).map(Some).ok_or(ClaimError { name }),
-            None if self.contains(name) => Err(ClaimError { name }),
-            None => Ok(None),
-        }
+        self.members.value(name).and_then(NumericDate::of_number).map(Some).ok_or(ClaimError { name })
     }
 
     /// Returns a claim that is a time in whole seconds. `None` if the claim is absent.
@@ -110,8 +106,8 @@ impl Claims {
         if !self.contains("cnf") {
             return Ok(None);
         }
-        let cnf = self.members.other("cnf").ok_or(CnfError::NotAnObject)?;
-        confirmation::thumbprint_of(cnf).map(Some)
+        let cnf = self.members.value("cnf").ok_or(CnfError::NotAnObject)?;
+        thumbprint_of(cnf).map(Some)
     }
 }
 
@@ -125,6 +121,19 @@ impl fmt::Debug for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Claims").field(self.map()).finish()
     }
+}
+
+/// Returns the thumbprint in the claim `cnf`, which must be its only member (RFC 8705, section 3.1).
+pub(crate) fn thumbprint_of(cnf: &Value) -> Result<&str, CnfError> {
+    let members = cnf.as_object().ok_or(CnfError::NotAnObject)?;
+    let value = members.get("x5t#S256").ok_or(CnfError::NoThumbprint)?;
+    if members.len() != 1 {
+        return Err(CnfError::OtherMembers);
+    }
+    let text = value.as_str().ok_or(CnfError::NotCanonical)?;
+    // The engine refuses padding and spare bits, so each hash has one text.
+    let hash = URL_SAFE_NO_PAD.decode(text).map_err(|_| CnfError::NotCanonical)?;
+    if hash.len() == 32 { Ok(text) } else { Err(CnfError::NotCanonical) }
 }
 
 /// The error for a claim that is not a time.

@@ -13,7 +13,6 @@
 #![forbid(unsafe_code)]
 
 pub mod authority;
-mod bytes;
 pub mod cause;
 pub mod certificate;
 pub mod credential;

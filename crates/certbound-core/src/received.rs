@@ -1,26 +1,27 @@
-//! What a client reads of a token that it received: whether it is a JWT, and which certificate it names.
+//! Reads a token as a client does that received it: whether it is a JWT, and which certificate it names.
 //!
 //! A client does not check a token; its resource does. The client reads one thing: whether the token is bound to the
 //! client's own certificate (RFC 8705, section 3.1).
 
-use std::fmt;
+use std::collections::HashMap;
 
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::json;
-use crate::jws::JwsError;
-use crate::jwt::Confirmation;
+use crate::json::{self, JsonError};
+use crate::jws::{JwsError, decode};
+use crate::jwt::{CnfError, thumbprint_of};
 
-/// What a client can read of a token. No part of it is verified.
+/// The parts of a token that its client can read. No part is verified.
 #[derive(Clone, Debug)]
 pub enum Received {
-    /// A signed JWT: a JWS of three parts (RFC 7515). The value is its `cnf` claim.
-    Signed(Confirmation),
+    /// A signed JWT: a JWS of three parts (RFC 7515). The value is the result that
+    /// [`Claims::confirmation`](crate::jwt::Claims::confirmation) would have.
+    Signed(Result<Option<String>, CnfError>),
     /// An encrypted JWT: a JWE of five parts with `enc` (RFC 7516). Only its resource can read the claims.
     Encrypted,
     /// The token is no JWT: its first part is not a JSON object with `alg`.
@@ -43,7 +44,7 @@ impl Received {
         let Some(header) = forgiving_header(first) else { return Ok(Self::Opaque) };
         let (payload, signature) = (parts.next(), parts.next());
         let more = parts.count();
-        if more == 2 && header.enc {
+        if more == 2 && header.contains_key("enc") {
             return Ok(Self::Encrypted);
         }
         let (Some(payload), Some(signature), 0) = (payload, signature, more) else {
@@ -52,15 +53,15 @@ impl Received {
         if payload.is_empty() || signature.is_empty() {
             return Err(JwsError::EmptyPart);
         }
-        check_header(&strictly(first, "header")?)?;
-        let payload = strictly(payload, "payload")?;
-        let confirmation = Confirmation::parse(&payload);
+        check_header(&decode(first, "header")?)?;
+        let confirmation = confirmation_of(&decode(payload, "payload")?);
         confirmation.map(Self::Signed).map_err(|error| JwsError::Json { part: "payload", error })
     }
 }
 
-/// Returns which members the header of a token has. `None` if no reader would accept the token as a JWT.
-fn forgiving_header(first: &str) -> Option<Has> {
+/// Returns the header of a token without the values of its members, which may be there twice. `None` if no reader would
+/// accept the token as a JWT.
+fn forgiving_header(first: &str) -> Option<HashMap<String, IgnoredAny>> {
     let forgiving = GeneralPurposeConfig::new()
         .with_decode_allow_trailing_bits(true)
         .with_decode_padding_mode(DecodePaddingMode::Indifferent);
@@ -68,40 +69,10 @@ fn forgiving_header(first: &str) -> Option<Has> {
     // Some readers ignore a last character that does not complete a byte.
     let whole = first.len() - usize::from(first.len() % 4 == 1);
     let bytes = GeneralPurpose::new(&URL_SAFE, forgiving).decode(first.as_bytes().get(..whole)?).ok()?;
-    let header = Has::deserialize(&mut serde_json::Deserializer::from_slice(&bytes)).ok()?;
-    header.alg.then_some(header)
-}
-
-/// The members that a header has. Their values, and how often they are there, do not matter.
-#[derive(Default)]
-struct Has {
-    alg: bool,
-    enc: bool,
-}
-
-impl<'de> Deserialize<'de> for Has {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(HasVisitor)
-    }
-}
-
-struct HasVisitor;
-
-impl<'de> Visitor<'de> for HasVisitor {
-    type Value = Has;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Has, A::Error> {
-        let mut has = Has::default();
-        while let Some((name, IgnoredAny)) = members.next_entry::<String, IgnoredAny>()? {
-            has.alg |= name == "alg";
-            has.enc |= name == "enc";
-        }
-        Ok(has)
-    }
+    // Bytes after the object are ignored too.
+    let header: HashMap<_, _> =
+        Deserialize::deserialize(&mut serde_json::Deserializer::from_slice(&bytes)).ok()?;
+    header.contains_key("alg").then_some(header)
 }
 
 fn check_header(header: &[u8]) -> Result<(), JwsError> {
@@ -116,17 +87,33 @@ fn check_header(header: &[u8]) -> Result<(), JwsError> {
     }
 }
 
-fn strictly(part: &str, name: &'static str) -> Result<Vec<u8>, JwsError> {
-    // This engine refuses padding, characters of the standard alphabet and spare bits.
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsError::Base64 { part: name })
+/// The claim `cnf`. Other claims are not read, not even if they are there twice.
+#[derive(Deserialize)]
+struct Payload {
+    // `null` and an absent member are different: without `strictly`, serde would read both as `None`.
+    #[serde(default, deserialize_with = "json::strictly")]
+    cnf: Option<Value>,
+}
+
+fn confirmation_of(payload: &[u8]) -> Result<Result<Option<String>, CnfError>, JsonError> {
+    // The derived reader would also accept a list.
+    if payload.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(JsonError::NotAnObject);
+    }
+    let payload: Payload = serde_json::from_slice(payload).map_err(json::explain)?;
+    let thumbprint = payload.cnf.as_ref().map(thumbprint_of).transpose();
+    Ok(thumbprint.map(|found| found.map(str::to_owned)))
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::jwt::Claims;
 
+    const RIGHT: &str = "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0";
     const HEADER: &str = r#"{"alg":"RS256"}"#;
     const PAYLOAD: &str = r#"{"cnf":{"x5t#S256":"A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0"}}"#;
 
@@ -141,11 +128,44 @@ mod tests {
     #[test]
     fn a_signed_token_says_which_certificate_it_names() {
         let Ok(Received::Signed(found)) = Received::read(&jws(HEADER, PAYLOAD)) else { panic!("not read") };
-        assert_eq!(found.thumbprint(), Ok(Some("A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0")));
+        assert_eq!(found, Ok(Some(RIGHT.to_owned())));
         // Duplicates of other claims, and the size, are not checked by the client.
         let large = format!(r#"{{"a":1,"a":2,"roles":"{}"}}"#, "r".repeat(100_000));
         let Ok(Received::Signed(found)) = Received::read(&jws(HEADER, &large)) else { panic!("not read") };
-        assert_eq!(found.thumbprint(), Ok(None));
+        assert_eq!(found, Ok(None));
+    }
+
+    #[test]
+    fn the_confirmation_is_found_as_among_all_claims() {
+        let payloads = [
+            format!(r#"{{"iss":"x","cnf":{{"x5t#S256":"{RIGHT}"}},"exp":1}}"#),
+            format!(r#"{{"cnf":{{"x5t#S256":"{RIGHT}","kid":"x"}}}}"#),
+            r#"{"aud":["a"],"n":{"cnf":{"x5t#S256":"x"}}}"#.to_owned(),
+            r#"{"cnf":null}"#.to_owned(),
+            r#"{"cnf":7}"#.to_owned(),
+            r#"{"cnf":{}}"#.to_owned(),
+            r#"{"cnf":{"x5t#S256":"short"}}"#.to_owned(),
+            r#" {"\u0063nf":{"x5t#S256":[]}} "#.to_owned(),
+        ];
+        for payload in payloads {
+            let claims = Claims::parse(payload.clone().into_bytes()).unwrap();
+            let expected = claims.confirmation().map(|found| found.map(str::to_owned));
+            assert_eq!(confirmation_of(payload.as_bytes()), Ok(expected), "{payload}");
+        }
+    }
+
+    #[test]
+    fn a_payload_that_is_no_object_or_has_two_confirmations_is_refused() {
+        let twice = [
+            r#"{"cnf":{"x5t#S256":"a"},"cnf":{"x5t#S256":"b"}}"#,
+            r#"{"cnf":{"x5t#S256":"a","x5t#S256":"b"}}"#,
+            r#"{"cnf":{"x5t#S256":"a"},"\u0063nf":7}"#,
+        ];
+        for payload in twice.into_iter().chain(["", "{", "[{}]", "7", "{} x", "\"cnf\"", "{\"cnf\":nul}"]) {
+            assert!(confirmation_of(payload.as_bytes()).is_err(), "{payload}");
+        }
+        // Duplicates of claims other than `cnf` are not found here.
+        assert_eq!(confirmation_of(br#"{"a":1,"a":2}"#), Ok(Ok(None)));
     }
 
     #[test]

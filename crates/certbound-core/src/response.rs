@@ -6,8 +6,7 @@ use strum::EnumProperty as _;
 
 use serde_json::{Map, Value};
 
-use crate::bytes;
-use crate::json::{JsonError, Taken};
+use crate::json::{self, JsonError};
 use crate::own_secrets::OwnSecrets;
 pub use crate::refusal::AuthorityError;
 use crate::secret::Secret;
@@ -68,7 +67,7 @@ impl TokenResponse {
         if status != 200 {
             return Err(AnswerError::Refused(Box::new(AuthorityError::parse(status, headers, body))));
         }
-        let mut members = Taken::parse(body).map_err(|error| match error {
+        let mut members = json::parse_object(body).map_err(|error| match error {
             JsonError::Duplicate { name } => MalformedAnswer::DuplicateField(name),
             error => MalformedAnswer::NotJson(error),
         })?;
@@ -97,7 +96,7 @@ impl TokenResponse {
             scope: scope
                 .map(|scope| scope.split_ascii_whitespace().map(str::to_owned).collect())
                 .filter(|scopes: &Vec<String>| !scopes.is_empty()),
-            extra: members.into_map(),
+            extra: members,
         })
     }
 
@@ -123,12 +122,7 @@ impl TokenResponse {
 
 /// Whether every character is allowed in a Bearer token (RFC 6750, section 2.1).
 pub fn is_b64token(text: &[u8]) -> bool {
-    bytes::all(text, |byte| {
-        let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
-        // In ASCII, `-./` come directly before the digits.
-        let digit_or_mark = byte.wrapping_sub(b'-') <= b'9' - b'-';
-        letter | digit_or_mark | (byte == b'_') | (byte == b'~') | (byte == b'+') | (byte == b'=')
-    })
+    text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte))
 }
 
 impl fmt::Debug for TokenResponse {
@@ -145,8 +139,8 @@ impl fmt::Debug for TokenResponse {
     }
 }
 
-fn text(members: &mut Taken<'_>, field: &'static str) -> Result<Option<String>, MalformedAnswer> {
-    match members.take(field) {
+fn text(members: &mut Map<String, Value>, field: &'static str) -> Result<Option<String>, MalformedAnswer> {
+    match members.shift_remove(field) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(MalformedAnswer::WrongType { field, expected: "a text" }),
@@ -154,8 +148,11 @@ fn text(members: &mut Taken<'_>, field: &'static str) -> Result<Option<String>, 
 }
 
 /// Takes a time in whole seconds. Some services send a number, others a string of digits.
-fn seconds(members: &mut Taken<'_>, field: &'static str) -> Result<Option<Duration>, MalformedAnswer> {
-    let number = match members.take(field) {
+fn seconds(
+    members: &mut Map<String, Value>,
+    field: &'static str,
+) -> Result<Option<Duration>, MalformedAnswer> {
+    let number = match members.shift_remove(field) {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Number(number)) => number.as_u64(),
         Some(Value::String(text)) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {

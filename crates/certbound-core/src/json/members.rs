@@ -1,320 +1,165 @@
 //! The members of one JSON object without a tree of values. Few claims of a token are read, so their strings are not
 //! copied.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde::Deserialize;
+use serde::de::{Deserializer as _, Error as _, MapAccess, Visitor};
+use serde_json::{Map, Value};
 
-use super::{DUPLICATE, JsonError, Strict, TOO_MANY, explain, parse_object};
+use super::{JsonError, Strict, TOO_MANY, duplicate, explain, parse_object};
 
 /// The members of an object, read with the checks of [`parse_object`]. Strings without escapes are not copied.
 #[derive(Clone, Debug)]
-pub struct Members {
+pub(crate) struct Members {
     document: String,
-    list: Vec<Entry>,
-}
-
-#[derive(Clone, Debug)]
-struct Entry {
-    /// The [`tag`] of the name. For most names the tag alone decides a comparison.
-    tag: u64,
-    name: Text,
-    slot: Slot,
-}
-
-/// Returns the length and the first seven bytes of a name. Names of at most seven bytes are equal if their tags are.
-fn tag(name: &str) -> u64 {
-    let mut bytes = [0; 8];
-    for (place, byte) in bytes.iter_mut().zip(name.bytes().take(7)) {
-        *place = byte;
-    }
-    bytes[7] = u8::try_from(name.len()).unwrap_or(u8::MAX);
-    u64::from_le_bytes(bytes)
+    list: Vec<(Text, Member<Text>)>,
 }
 
 /// A string. Without escapes, it is a range of the document; otherwise it is a copy.
 #[derive(Clone, Debug)]
 enum Text {
-    Here(Range<u32>),
-    Apart(Box<str>),
+    Range(Range<usize>),
+    Copy(Box<str>),
 }
 
+/// The value of a member, whose strings are of the type `T`.
 #[derive(Clone, Debug)]
-enum Slot {
-    Text(Text),
-    Number(u64),
-    Other(Box<Value>),
+enum Member<T> {
+    Text(T),
+    Other(Value),
 }
 
 impl Members {
     /// The largest number of members that is read. Each name is compared with all earlier names.
-    pub const MAX: usize = 256;
+    pub(crate) const MAX: usize = 256;
 
     /// Reads one JSON object.
     ///
     /// # Errors
     /// The errors of [`parse_object`], and [`JsonError::TooMany`] for more than [`Members::MAX`] members.
-    pub fn parse(document: Vec<u8>) -> Result<Self, JsonError> {
-        let is_object = document.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-        let document = match String::from_utf8(document) {
-            Ok(document) if is_object => document,
-            // `parse_object` finds the error, so that both readers report the same one.
-            Ok(document) => {
-                return Err(parse_object(document.as_bytes()).err().unwrap_or(JsonError::NotAnObject));
-            }
-            Err(error) => return Err(parse_object(error.as_bytes()).err().unwrap_or(JsonError::NotAnObject)),
-        };
-        let list = read(&document).map_err(explain)?;
+    pub(crate) fn parse(document: Vec<u8>) -> Result<Self, JsonError> {
+        // `parse_object` finds the error of a text that is no object, so that both readers report the same one.
+        let error_of = |text: &[u8]| parse_object(text).err().unwrap_or(JsonError::NotAnObject);
+        let document = String::from_utf8(document).map_err(|error| error_of(error.as_bytes()))?;
+        if document.bytes().find(|byte| !byte.is_ascii_whitespace()) != Some(b'{') {
+            return Err(error_of(document.as_bytes()));
+        }
+        let mut deserializer = serde_json::Deserializer::from_str(&document);
+        let list = deserializer.deserialize_map(MembersVisitor).map_err(explain)?;
+        deserializer.end().map_err(explain)?;
+        let list = list.into_iter().map(|(name, member)| {
+            let member = match member {
+                Member::Text(text) => Member::Text(Text::of(&document, text)),
+                Member::Other(value) => Member::Other(value),
+            };
+            (Text::of(&document, name), member)
+        });
+        let list = list.collect();
         Ok(Self { document, list })
     }
 
     /// Returns a member that is a string. `None` if it is absent or has another type.
-    pub fn string(&self, name: &str) -> Option<&str> {
-        match self.slot(name)? {
-            Slot::Text(text) => Some(text.of(&self.document)),
-            _ => None,
+    pub(crate) fn string(&self, name: &str) -> Option<&str> {
+        match self.member(name)? {
+            Member::Text(text) => Some(text.in_document(&self.document)),
+            Member::Other(_) => None,
         }
     }
 
-    /// Returns a member that is a whole number from 0 to `u64::MAX`. `None` if it is absent or has another type.
-    pub fn number(&self, name: &str) -> Option<u64> {
-        match self.slot(name)? {
-            Slot::Number(number) => Some(*number),
-            _ => None,
-        }
-    }
-
-    /// Returns a member that is neither a string nor such a number: a list, an object, a fraction, a boolean or null.
-    pub fn other(&self, name: &str) -> Option<&Value> {
-        match self.slot(name)? {
-            Slot::Other(value) => Some(value),
-            _ => None,
+    /// Returns a member that is not a string. `None` if it is absent or a string.
+    pub(crate) fn value(&self, name: &str) -> Option<&Value> {
+        match self.member(name)? {
+            Member::Other(value) => Some(value),
+            Member::Text(_) => None,
         }
     }
 
     /// Whether the object has this member.
-    pub fn contains(&self, name: &str) -> bool {
-        self.slot(name).is_some()
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.member(name).is_some()
     }
 
     /// Returns all members as a tree, in the order of the document.
-    pub fn to_map(&self) -> Map<String, Value> {
-        let member = |entry: &Entry| {
-            let slot = entry.slot.clone();
-            (entry.name.of(&self.document).to_owned(), slot.into_value(&self.document))
-        };
-        self.list.iter().map(member).collect()
+    pub(crate) fn to_map(&self) -> Map<String, Value> {
+        let members = self.list.iter().map(|(name, member)| {
+            let value = match member {
+                Member::Text(text) => text.in_document(&self.document).into(),
+                Member::Other(value) => value.clone(),
+            };
+            (name.in_document(&self.document).to_owned(), value)
+        });
+        members.collect()
     }
 
-    fn slot(&self, name: &str) -> Option<&Slot> {
-        find(&self.list, &self.document, tag(name), name).map(|entry| &entry.slot)
+    fn member(&self, name: &str) -> Option<&Member<Text>> {
+        let found = self.list.iter().find(|(known, _)| known.in_document(&self.document) == name);
+        found.map(|(_, member)| member)
     }
-}
-
-fn read(document: &str) -> Result<Vec<Entry>, serde_json::Error> {
-    let mut deserializer = serde_json::Deserializer::from_str(document);
-    let list = Object { document }.deserialize(&mut deserializer)?;
-    deserializer.end()?;
-    Ok(list)
-}
-
-/// The members of a borrowed document. Each one can be taken out of it.
-pub(crate) struct Lent<'d> {
-    document: &'d str,
-    list: Vec<Entry>,
-}
-
-impl<'d> Lent<'d> {
-    /// Returns `None` if [`Members::parse`] refuses the document.
-    pub(super) fn read(document: &'d [u8]) -> Option<Self> {
-        let document = str::from_utf8(document).ok()?;
-        let list = read(document).ok()?;
-        Some(Self { document, list })
-    }
-
-    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
-        let at = place(&self.list, self.document, tag(name), name)?;
-        Some(self.list.remove(at).slot.into_value(self.document))
-    }
-
-    /// Returns the members that were not taken.
-    pub(super) fn into_map(self) -> Map<String, Value> {
-        let document = self.document;
-        let member = |entry: Entry| (entry.name.into_text(document), entry.slot.into_value(document));
-        self.list.into_iter().map(member).collect()
-    }
-}
-
-impl Slot {
-    fn into_value(self, document: &str) -> Value {
-        match self {
-            Self::Text(text) => Value::String(text.into_text(document)),
-            Self::Number(number) => Value::Number(Number::from(number)),
-            Self::Other(value) => *value,
-        }
-    }
-}
-
-fn place(list: &[Entry], document: &str, tag: u64, name: &str) -> Option<usize> {
-    list.iter().position(|entry| entry.tag == tag && (name.len() <= 7 || entry.name.of(document) == name))
-}
-
-fn find<'l>(list: &'l [Entry], document: &str, tag: u64, name: &str) -> Option<&'l Entry> {
-    place(list, document, tag, name).and_then(|at| list.get(at))
 }
 
 impl Text {
-    fn of<'t>(&'t self, document: &'t str) -> &'t str {
+    fn of(document: &str, text: Cow<'_, str>) -> Self {
+        match text {
+            Cow::Borrowed(part) => {
+                // The part is borrowed from the document, so the difference is its position there.
+                let start = (part.as_ptr() as usize).wrapping_sub(document.as_ptr() as usize);
+                Self::Range(start..start + part.len())
+            }
+            Cow::Owned(copy) => Self::Copy(copy.into()),
+        }
+    }
+
+    fn in_document<'t>(&'t self, document: &'t str) -> &'t str {
         match self {
-            // `here` made the range from this document, so it is always valid.
-            Self::Here(place) => document.get(place.start as usize..place.end as usize).unwrap_or_default(),
-            Self::Apart(text) => text,
-        }
-    }
-
-    fn into_text(self, document: &str) -> String {
-        match self {
-            Self::Apart(text) => text.into(),
-            here @ Self::Here(_) => here.of(document).to_owned(),
-        }
-    }
-
-    fn here(document: &str, part: &str) -> Self {
-        let start = (part.as_ptr() as usize).wrapping_sub(document.as_ptr() as usize);
-        match (u32::try_from(start), u32::try_from(start.wrapping_add(part.len()))) {
-            (Ok(start), Ok(end)) => Self::Here(start..end),
-            _ => Self::Apart(part.into()),
+            // `of` made the range from this document, so it is always valid.
+            Self::Range(range) => document.get(range.clone()).unwrap_or_default(),
+            Self::Copy(text) => text,
         }
     }
 }
 
-struct Object<'d> {
-    document: &'d str,
-}
-
-impl<'de> DeserializeSeed<'de> for Object<'_> {
-    type Value = Vec<Entry>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
+impl From<Value> for Member<Cow<'_, str>> {
+    fn from(value: Value) -> Self {
+        Self::Other(value)
     }
 }
 
-impl<'de> Visitor<'de> for Object<'_> {
-    type Value = Vec<Entry>;
+impl<'d> From<Cow<'d, str>> for Member<Cow<'d, str>> {
+    fn from(text: Cow<'d, str>) -> Self {
+        Self::Text(text)
+    }
+}
+
+/// The name of a member. `Cow` itself would always be copied.
+#[derive(Deserialize)]
+struct Name<'d>(#[serde(borrow)] Cow<'d, str>);
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Vec<(Cow<'de, str>, Member<Cow<'de, str>>)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        let document = self.document;
-        // A claim has about 40 characters, so this reserves enough entries for most tokens.
-        let mut list: Vec<Entry> = Vec::with_capacity((document.len() / 32 + 4).min(32));
-        while let Some(name) = members.next_key_seed(Name { document })? {
-            let text = name.of(document);
-            let tag = tag(text);
-            if find(&list, document, tag, text).is_some() {
-                return Err(A::Error::custom(format_args!("{DUPLICATE}{text}")));
+        // Most tokens have fewer claims.
+        let mut list: Self::Value = Vec::with_capacity(32);
+        while let Some(Name(name)) = members.next_key()? {
+            if list.iter().any(|(known, _)| *known == name) {
+                return Err(duplicate(&name));
             }
             if list.len() == Members::MAX {
                 return Err(A::Error::custom(TOO_MANY));
             }
-            let slot = members.next_value_seed(Member { document })?;
-            list.push(Entry { tag, name, slot });
+            let value = members.next_value_seed(Strict::at(1))?;
+            list.push((name, value));
         }
         Ok(list)
-    }
-}
-
-struct Name<'d> {
-    document: &'d str,
-}
-
-impl<'de> DeserializeSeed<'de> for Name<'_> {
-    type Value = Text;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Text, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Name<'_> {
-    type Value = Text;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text, E> {
-        Ok(Text::here(self.document, text))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Text, E> {
-        Ok(Text::Apart(text.into()))
-    }
-}
-
-fn other(value: Value) -> Slot {
-    Slot::Other(Box::new(value))
-}
-
-/// The value of a member of the object itself. `Strict` reads the values that are nested in it.
-struct Member<'d> {
-    document: &'d str,
-}
-
-impl<'de> DeserializeSeed<'de> for Member<'_> {
-    type Value = Slot;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Slot, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Member<'_> {
-    type Value = Slot;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Slot, E> {
-        Ok(Slot::Text(Text::here(self.document, text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Slot, E> {
-        Ok(Slot::Text(Text::Apart(text.into())))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Slot, E> {
-        Ok(Slot::Number(number))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Slot, E> {
-        Ok(other(number.into()))
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Slot, E> {
-        Strict::inside().visit_f64(number).map(other)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Slot, E> {
-        Ok(other(Value::Bool(value)))
-    }
-
-    fn visit_unit<E>(self) -> Result<Slot, E> {
-        Ok(other(Value::Null))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, sequence: A) -> Result<Slot, A::Error> {
-        Strict::inside().visit_seq(sequence).map(other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Slot, A::Error> {
-        Strict::inside().visit_map(members).map(other)
     }
 }
 
@@ -339,10 +184,9 @@ mod tests {
             (members.string("a"), members.string("b"), members.string("c")),
             (Some("x"), Some("y"), None)
         );
-        assert_eq!((members.number("c"), members.number("d"), members.number("a")), (Some(7), None, None));
-        assert_eq!(members.other("d"), Some(&json!(-7)));
-        assert_eq!(members.other("f"), Some(&json!([1])));
-        assert_eq!((members.other("a"), members.other("c"), members.other("z")), (None, None, None));
+        assert_eq!((members.value("c"), members.value("d")), (Some(&json!(7)), Some(&json!(-7))));
+        assert_eq!(members.value("f"), Some(&json!([1])));
+        assert_eq!((members.value("a"), members.value("z")), (None, None));
         assert!(members.contains("j") && !members.contains("h"));
         let map = members.to_map();
         assert_eq!(
@@ -358,7 +202,7 @@ mod tests {
             let members: Vec<String> = (0..count).map(|at| format!("\"m{at}\":{at}")).collect();
             format!("{{{}}}", members.join(","))
         };
-        assert_eq!(parse(&object(Members::MAX)).unwrap().number("m255"), Some(255));
+        assert_eq!(parse(&object(Members::MAX)).unwrap().value("m255"), Some(&json!(255)));
         assert_eq!(parse(&object(Members::MAX + 1)).unwrap_err(), JsonError::TooMany);
     }
 

@@ -12,14 +12,11 @@ pub struct NumericDate {
 }
 
 impl NumericDate {
-    /// A moment without a fraction.
-    pub(super) const fn whole(seconds: u64) -> Self {
-        Self { seconds, has_fraction: false }
-    }
-
-    /// Reads a JSON number that is no `u64`: one with a fraction or an exponent, or beyond the range. `None` for a
-    /// negative number (also `-0`) and for any other type.
+    /// Reads a JSON number. `None` for a negative number (also `-0`) and for any other type.
     pub(super) fn of_number(value: &Value) -> Option<Self> {
+        if let Some(seconds) = value.as_u64() {
+            return Some(Self { seconds, has_fraction: false });
+        }
         let number = value.as_f64().filter(|number| number.is_finite() && number.is_sign_positive())?;
         let floor = number.floor();
         #[expect(

@@ -20,14 +20,14 @@ pub(crate) fn observe(token: &Secret, binding: &Binding, by_type: bool) -> Resul
         }
     } else {
         // Only the token says that it is bound, so all its claims must be well-formed.
-        let is_strict = jws::unverified_claims(token.expose()).is_ok();
-        let confirmation = jws::unverified_confirmation(token.expose()).ok().filter(|_| is_strict);
-        confirmation.ok_or(PeerMisbehaved::NotBound { reason: "it cannot be read" })?
+        let claims = jws::unverified_claims(token.expose());
+        let claims = claims.map_err(|_| PeerMisbehaved::NotBound { reason: "it cannot be read" })?;
+        claims.confirmation().map(|found| found.map(str::to_owned))
     };
-    match confirmation.thumbprint() {
+    match confirmation {
         Err(error) => Err(PeerMisbehaved::BadConfirmation(error.to_string())),
-        Ok(Some(found)) if !binding.thumbprint().matches_claim(found) => {
-            Err(PeerMisbehaved::BoundToAnother { expected: binding.thumbprint(), found: found.to_owned() })
+        Ok(Some(found)) if !binding.thumbprint().matches_claim(&found) => {
+            Err(PeerMisbehaved::BoundToAnother { expected: binding.thumbprint(), found })
         }
         Ok(Some(_)) => Ok(true),
         Ok(None) if by_type => Err(PeerMisbehaved::ConfirmationMissing),

@@ -1,0 +1,65 @@
+//! The errors of reading and verifying a token.
+
+use super::UnverifiedJws;
+use crate::json::JsonError;
+
+/// Why a text is not an acceptable token. It contains no claims.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JwsError {
+    /// The token is larger than [`UnverifiedJws::MAX_BYTES`].
+    #[error("it is {length} bytes long; at most {} are accepted", UnverifiedJws::MAX_BYTES)]
+    TooLarge {
+        /// The length of the token in bytes.
+        length: usize,
+    },
+    /// The token does not have three parts joined by dots.
+    #[error("it has {count} parts joined by dots instead of three")]
+    NotThreeParts {
+        /// The number of its parts.
+        count: usize,
+    },
+    /// The token is a JWE (RFC 7516): only the recipient's key can decrypt its claims.
+    #[error("it is encrypted (a JWE), and only a signed token (a JWS) can be read")]
+    Encrypted,
+    /// One of the parts is empty.
+    #[error("one of its parts is empty")]
+    EmptyPart,
+    /// A part is not unpadded base64url, or has spare bits set.
+    #[error("its {part} is not unpadded base64url")]
+    Base64 {
+        /// The name of the part.
+        part: &'static str,
+    },
+    /// A part is not strict JSON.
+    #[error("its {part} is not acceptable: {error}")]
+    Json {
+        /// The name of the part.
+        part: &'static str,
+        /// The error in the JSON.
+        error: JsonError,
+    },
+    /// A member of the header has the wrong type.
+    #[error("its header member `{member}` has the wrong type")]
+    HeaderType {
+        /// The name of the member.
+        member: &'static str,
+    },
+    /// The header has no `alg`.
+    #[error("its header has no `alg`")]
+    NoAlgorithm,
+    /// The header has `crit` or `b64`.
+    #[error("its header demands an extension that is not understood")]
+    CriticalExtension,
+    /// The algorithm is not one of the accepted ones.
+    #[error("its algorithm `{found}` is not accepted; accepted: {accepted}")]
+    AlgorithmNotAccepted {
+        /// The header's `alg`, shortened and escaped.
+        found: String,
+        /// The names of the accepted algorithms.
+        accepted: String,
+    },
+    /// The signature is not valid.
+    #[error("its signature is not valid")]
+    BadSignature,
+}
