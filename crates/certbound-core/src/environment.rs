@@ -1,12 +1,13 @@
 //! The clouds, and the login hosts that are known without instance discovery.
 
-use std::fmt;
+use strum::VariantArray as _;
 
 /// A Microsoft Entra cloud.
 ///
 /// It does not say whether the cloud is in service. [`Cloud::GermanyLegacy`] was closed in 2021; it is kept because its
-/// login host still names an environment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// login host still names an environment. `Display` writes the stable lower-case name, such as `us_government`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 #[non_exhaustive]
 pub enum Cloud {
     /// The worldwide cloud.
@@ -27,19 +28,9 @@ pub enum Cloud {
 
 impl Cloud {
     /// Every cloud, the public one first.
-    pub const ALL: &'static [Cloud] = &[
-        Cloud::Public,
-        Cloud::China,
-        Cloud::UsGovernment,
-        Cloud::GermanyLegacy,
-        Cloud::France,
-        Cloud::Germany,
-        Cloud::Singapore,
-    ];
+    pub const ALL: &'static [Cloud] = Self::VARIANTS;
 
-    /// The login host from which a mutual-TLS host can be derived.
-    ///
-    /// For China this is not `login.chinacloudapi.cn`: that host answers, but has no mutual-TLS host.
+    /// The login host that requests go to.
     pub const fn login_host(self) -> &'static str {
         match self {
             Cloud::Public => "login.microsoftonline.com",
@@ -119,21 +110,6 @@ pub fn exchange_uris() -> impl Iterator<Item = &'static str> {
     Cloud::ALL.iter().map(|cloud| cloud.exchange_uri()).chain(CLOSED_EXCHANGE_URIS)
 }
 
-/// Writes the stable lower-case name, such as `us_government`.
-impl fmt::Display for Cloud {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Cloud::Public => "public",
-            Cloud::China => "china",
-            Cloud::UsGovernment => "us_government",
-            Cloud::GermanyLegacy => "germany_legacy",
-            Cloud::France => "france",
-            Cloud::Germany => "germany",
-            Cloud::Singapore => "singapore",
-        })
-    }
-}
-
 /// A set of login hosts that are one environment, and its two preferred hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -164,49 +140,30 @@ pub fn same_environment(one: &str, other: &str) -> bool {
 
 static KNOWN: [KnownEnvironment; 9] = [
     KnownEnvironment {
-        aliases: &[
-            "login.microsoftonline.com",
-            "login.windows.net",
-            "login.microsoft.com",
-            "sts.windows.net",
-        ],
-        preferred_network: "login.microsoftonline.com",
         preferred_cache: "login.windows.net",
         is_public: true,
-        cloud: Cloud::Public,
+        ..of_its_own(
+            &["login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net"],
+            Cloud::Public,
+        )
     },
-    of_its_own(
-        &["login.partner.microsoftonline.cn", "login.chinacloudapi.cn"],
-        "login.partner.microsoftonline.cn",
-        Cloud::China,
-    ),
-    of_its_own(&["login.microsoftonline.de"], "login.microsoftonline.de", Cloud::GermanyLegacy),
-    of_its_own(
-        &["login.microsoftonline.us", "login.usgovcloudapi.net"],
-        "login.microsoftonline.us",
-        Cloud::UsGovernment,
-    ),
-    of_its_own(&["login-us.microsoftonline.com"], "login-us.microsoftonline.com", Cloud::UsGovernment),
+    of_its_own(&["login.partner.microsoftonline.cn", "login.chinacloudapi.cn"], Cloud::China),
+    of_its_own(&["login.microsoftonline.de"], Cloud::GermanyLegacy),
+    of_its_own(&["login.microsoftonline.us", "login.usgovcloudapi.net"], Cloud::UsGovernment),
+    of_its_own(&["login-us.microsoftonline.com"], Cloud::UsGovernment),
     // Microsoft's pre-production ring of the public cloud.
-    of_its_own(
-        &["login.windows-ppe.net", "sts.windows-ppe.net", "login.microsoft-ppe.com"],
-        "login.windows-ppe.net",
-        Cloud::Public,
-    ),
-    of_its_own(&["login.sovcloud-identity.fr"], "login.sovcloud-identity.fr", Cloud::France),
-    of_its_own(&["login.sovcloud-identity.de"], "login.sovcloud-identity.de", Cloud::Germany),
-    of_its_own(&["login.sovcloud-identity.sg"], "login.sovcloud-identity.sg", Cloud::Singapore),
+    of_its_own(&["login.windows-ppe.net", "sts.windows-ppe.net", "login.microsoft-ppe.com"], Cloud::Public),
+    of_its_own(&["login.sovcloud-identity.fr"], Cloud::France),
+    of_its_own(&["login.sovcloud-identity.de"], Cloud::Germany),
+    of_its_own(&["login.sovcloud-identity.sg"], Cloud::Singapore),
 ];
 
-const fn of_its_own(
-    aliases: &'static [&'static str],
-    preferred: &'static str,
-    cloud: Cloud,
-) -> KnownEnvironment {
+/// Makes an environment whose first host is the preferred one.
+const fn of_its_own(aliases: &'static [&'static str], cloud: Cloud) -> KnownEnvironment {
     KnownEnvironment {
         aliases,
-        preferred_network: preferred,
-        preferred_cache: preferred,
+        preferred_network: aliases[0],
+        preferred_cache: aliases[0],
         is_public: false,
         cloud,
     }

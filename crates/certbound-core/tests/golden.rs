@@ -106,7 +106,7 @@ fn a_chain_tells_its_facts_and_refuses_what_is_no_certificate() {
     assert_eq!(CertificateChain::from_der(vec![der; 17]), Err(CertificateError::TooLong { length: 17 }));
 }
 
-const ALL: &[Algorithm] = &Algorithm::ALL;
+const ALL: &[Algorithm] = Algorithm::ALL;
 
 #[test]
 fn signatures_of_openssl_hold_and_a_changed_byte_does_not() {

@@ -1,14 +1,15 @@
 //! The kinds of authority, and the path of each kind.
 
-use std::fmt;
 use std::sync::Arc;
 
 use super::AuthorityUrlError;
 use crate::shown::shown;
 use crate::tenant::TenantId;
 
-/// The kind of a token service. The URL decides it, except for [`AuthorityKind::Oidc`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The kind of a token service. The URL decides it, except for [`AuthorityKind::Oidc`]. `Display` writes the stable
+/// lower-case name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 #[non_exhaustive]
 pub enum AuthorityKind {
     /// Microsoft Entra, the usual kind: `https://host/tenant`.
@@ -42,20 +43,6 @@ impl AuthorityKind {
     /// over mutual TLS (RFC 8705, section 3), and calls them Bearer.
     pub const fn speaks_mtls_pop(self) -> bool {
         !matches!(self, Self::Oidc)
-    }
-}
-
-/// Writes the stable lower-case name.
-impl fmt::Display for AuthorityKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Entra => "entra",
-            Self::Ciam => "ciam",
-            Self::Adfs => "adfs",
-            Self::Dsts => "dsts",
-            Self::B2c => "b2c",
-            Self::Oidc => "oidc",
-        })
     }
 }
 

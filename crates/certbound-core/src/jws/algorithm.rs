@@ -1,9 +1,10 @@
 //! The signature algorithms and their names.
 
-use std::fmt;
+use strum::VariantArray as _;
 
 /// A signature algorithm (RFC 7518, section 3.1). `none` and the algorithms with a shared secret are not supported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "UPPERCASE")]
 #[non_exhaustive]
 pub enum Algorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256. Entra signs its tokens with it.
@@ -25,57 +26,29 @@ pub enum Algorithm {
     /// ECDSA on P-521 with SHA-512.
     Es512,
     /// EdDSA (RFC 8037). Ed25519 is the only supported curve.
+    #[strum(serialize = "EdDSA")]
     EdDsa,
     /// EdDSA on Ed25519 under its own name (RFC 9864). The signatures are those of [`Algorithm::EdDsa`].
+    #[strum(serialize = "Ed25519")]
     Ed25519,
 }
 
 impl Algorithm {
     /// All supported algorithms.
-    pub const ALL: [Algorithm; 11] = [
-        Self::Rs256,
-        Self::Rs384,
-        Self::Rs512,
-        Self::Ps256,
-        Self::Ps384,
-        Self::Ps512,
-        Self::Es256,
-        Self::Es384,
-        Self::Es512,
-        Self::EdDsa,
-        Self::Ed25519,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The name of the algorithm in a header's `alg`.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Rs256 => "RS256",
-            Self::Rs384 => "RS384",
-            Self::Rs512 => "RS512",
-            Self::Ps256 => "PS256",
-            Self::Ps384 => "PS384",
-            Self::Ps512 => "PS512",
-            Self::Es256 => "ES256",
-            Self::Es384 => "ES384",
-            Self::Es512 => "ES512",
-            Self::EdDsa => "EdDSA",
-            Self::Ed25519 => "Ed25519",
-        }
+        self.into()
     }
 
     /// Returns the algorithm of this name. Names are case-sensitive (RFC 7515, section 4.1.1).
     pub fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+        Self::ALL.iter().copied().find(|algorithm| algorithm.name() == name)
     }
 
     /// Returns the names of the algorithms, joined by a comma and a space.
     pub fn names(algorithms: &[Self]) -> String {
         algorithms.iter().map(|algorithm| algorithm.name()).collect::<Vec<_>>().join(", ")
-    }
-}
-
-impl fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }

@@ -14,7 +14,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::public_key::PublicKey as SubjectKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use self::curve::Curve;
+use self::curve::{Curve, P256};
 use super::Algorithm;
 
 /// A public key that verifies signatures. It is parsed once, and cheap to clone.
@@ -24,7 +24,7 @@ pub struct PublicKey(Key);
 #[derive(Clone)]
 enum Key {
     Rsa(Arc<Rsa>),
-    Ec(Curve, ParsedPublicKey),
+    Ec(&'static Curve, ParsedPublicKey),
     Ed25519(ParsedPublicKey),
 }
 
@@ -39,7 +39,7 @@ impl Key {
     fn kind(&self) -> &'static str {
         match self {
             Self::Rsa(_) => "RSA",
-            Self::Ec(curve, _) => curve.name(),
+            Self::Ec(curve, _) => curve.name,
             Self::Ed25519(_) => "Ed25519",
         }
     }
@@ -106,8 +106,8 @@ impl PublicKey {
     }
 
     /// Makes a key from a curve and an uncompressed point.
-    fn ec(curve: Curve, point: &[u8]) -> Result<Self, KeyError> {
-        let parsed = ParsedPublicKey::new(curve.verification(), point);
+    fn ec(curve: &'static Curve, point: &[u8]) -> Result<Self, KeyError> {
+        let parsed = ParsedPublicKey::new(curve.verification, point);
         parsed.map(|key| Self(Key::Ec(curve, key))).map_err(|_| KeyError::NotAKey)
     }
 
@@ -124,9 +124,9 @@ impl PublicKey {
         match info.parsed() {
             Ok(SubjectKey::RSA(key)) => Self::rsa(key.modulus, key.exponent),
             Ok(SubjectKey::EC(point))
-                if is_on_p256(info) && point.data().len() == 1 + 2 * Curve::P256.coordinate_bytes() =>
+                if is_on_p256(info) && point.data().len() == 1 + 2 * P256.coordinate_bytes =>
             {
-                Self::ec(Curve::P256, point.data())
+                Self::ec(&P256, point.data())
             }
             _ => Err(KeyError::Unsupported),
         }
@@ -157,7 +157,7 @@ impl PublicKey {
             (Some("EC"), Some(name)) => {
                 let curve = Curve::by_name(name).ok_or(KeyError::Unsupported)?;
                 let (x, y) = (bytes("x")?, bytes("y")?);
-                if [&x, &y].iter().any(|coordinate| coordinate.len() != curve.coordinate_bytes()) {
+                if [&x, &y].iter().any(|coordinate| coordinate.len() != curve.coordinate_bytes) {
                     return Err(KeyError::BadJwk);
                 }
                 Self::ec(curve, &[&[0x04], x.as_slice(), y.as_slice()].concat())
@@ -197,7 +197,7 @@ impl PublicKey {
             (Key::Rsa(rsa), _) => {
                 rsa.parsed.iter().find(|(served, _)| *served == algorithm).map(|(_, key)| key)
             }
-            (Key::Ec(curve, key), _) => (curve.algorithm() == algorithm).then_some(key),
+            (Key::Ec(curve, key), _) => (curve.algorithm == algorithm).then_some(key),
             (Key::Ed25519(key), Algorithm::EdDsa | Algorithm::Ed25519) => Some(key),
             (Key::Ed25519(_), _) => None,
         }
@@ -224,13 +224,15 @@ fn without_leading_zeros(bytes: &[u8]) -> &[u8] {
 #[non_exhaustive]
 pub enum KeyError {
     /// The RSA key has fewer than 2048 or more than 8192 bits.
-    #[error("an RSA key of {bits} bits is not accepted")]
+    #[error("an RSA key of {bits} bits is not accepted; it must have 2048 to 8192 bits")]
     RsaSize {
         /// The size of the key in bits.
         bits: usize,
     },
     /// The RSA exponent is even, 1, or longer than 32 bits.
-    #[error("the RSA key's exponent is not accepted")]
+    #[error(
+        "the RSA key's exponent is not accepted; it must be odd, greater than 1, and at most 32 bits long"
+    )]
     RsaExponent,
     /// The bytes are not an X.509 certificate.
     #[error("it is not a certificate")]

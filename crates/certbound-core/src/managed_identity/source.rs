@@ -1,22 +1,26 @@
 //! The platform that offers managed identities on this machine, chosen without a request.
 
-use std::fmt;
+use strum::VariantArray as _;
 
 use super::IdentityId;
 
-/// A platform's source of managed-identity tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A platform's source of managed-identity tokens, in the order in which they are looked for. `Display` writes the stable
+/// name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 #[non_exhaustive]
 pub enum MachineSource {
-    /// App Service, Functions, Container Apps.
-    AppService,
     /// Service Fabric.
     ServiceFabric,
+    /// App Service, Functions, Container Apps.
+    AppService,
     /// Azure Machine Learning.
+    #[strum(serialize = "ml")]
     MachineLearning,
     /// Cloud Shell.
     CloudShell,
     /// Azure Arc: a server outside Azure with the Connected Machine agent.
+    #[strum(serialize = "arc")]
     AzureArc,
     /// The instance metadata service of virtual machines and scale sets.
     Imds,
@@ -24,14 +28,7 @@ pub enum MachineSource {
 
 impl MachineSource {
     /// All sources, in the order in which they are looked for.
-    pub const ALL: [MachineSource; 6] = [
-        Self::ServiceFabric,
-        Self::AppService,
-        Self::MachineLearning,
-        Self::CloudShell,
-        Self::AzureArc,
-        Self::Imds,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Returns the source of this machine. It makes no request: `variable` reads an environment variable, and
     /// `has_arc_agent` says whether the agent's program is installed. An empty variable counts as absent.
@@ -71,19 +68,6 @@ impl MachineSource {
             _ => false,
         };
         if fits { Ok(()) } else { Err(SourceError { origin: self, id: id.clone() }) }
-    }
-}
-
-impl fmt::Display for MachineSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::AppService => "app-service",
-            Self::ServiceFabric => "service-fabric",
-            Self::MachineLearning => "ml",
-            Self::CloudShell => "cloud-shell",
-            Self::AzureArc => "arc",
-            Self::Imds => "imds",
-        })
     }
 }
 
