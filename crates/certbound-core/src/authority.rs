@@ -1,23 +1,24 @@
 //! The authority, which issues the tokens: a login host, usually a tenant, and at most one region.
 
 mod error;
+pub mod instance;
 mod place;
+pub mod server_metadata;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use url::{Host, Url};
+use url::Url;
 
 pub use self::error::AuthorityUrlError;
+use self::instance::Environment;
 pub use self::place::AuthorityKind;
 use self::place::Place;
+use self::server_metadata::ServerMetadata;
 use crate::environment::{Cloud, known_environment};
-use crate::instance::Environment;
 use crate::region::Region;
-use crate::server_metadata::ServerMetadata;
 use crate::shown::shown;
 use crate::tenant::{TenantId, is_host_name};
 
@@ -50,22 +51,10 @@ impl Authority {
     /// [`AuthorityUrlError`] if the text is not an `https` URL with a host and a tenant, if it has any other part, or
     /// if a URL parser would have to repair it.
     pub fn parse(url: &str) -> Result<Self, AuthorityUrlError> {
-        let malformed = || AuthorityUrlError::Malformed { shown: shown_url(url) };
-        if url.len() > MAX_URL_BYTES || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(malformed());
-        }
         let lower = url.to_ascii_lowercase();
-        let parsed = Url::parse(&lower).map_err(|_| malformed())?;
-        if parsed.scheme() != "https" {
-            return Err(AuthorityUrlError::NotHttps { scheme: shown(parsed.scheme()) });
-        }
-        refuse_extra_parts(&parsed)?;
-        let host = written_host(&parsed, &lower).ok_or_else(malformed)?;
-        if parsed.port() == Some(0) {
-            return Err(malformed());
-        }
-        let place = Place::read(host, parsed.path())?;
-        Ok(Self::at(host, parsed.port(), place))
+        let parsed = plain_url(&lower, url)?;
+        let host = parsed.host_str().unwrap_or_default();
+        Ok(Self::at(host, parsed.port(), Place::read(host, parsed.path())?))
     }
 
     /// Makes the authority of an OpenID Connect issuer that is of no known kind, such as `https://idp.example/realm`.
@@ -76,19 +65,8 @@ impl Authority {
     /// # Errors
     /// The errors of [`Authority::parse`]; the path has no requirements.
     pub fn oidc(issuer: &str) -> Result<Self, AuthorityUrlError> {
-        let malformed = || AuthorityUrlError::Malformed { shown: shown_url(issuer) };
-        if issuer.len() > MAX_URL_BYTES || !issuer.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(malformed());
-        }
-        let parsed = Url::parse(issuer).map_err(|_| malformed())?;
-        if parsed.scheme() != "https" {
-            return Err(AuthorityUrlError::NotHttps { scheme: shown(parsed.scheme()) });
-        }
-        refuse_extra_parts(&parsed)?;
-        let host = written_host(&parsed, issuer).ok_or_else(malformed)?;
-        if parsed.port() == Some(0) {
-            return Err(malformed());
-        }
+        let parsed = plain_url(issuer, issuer)?;
+        let host = parsed.host_str().unwrap_or_default();
         Ok(Self::at(host, parsed.port(), Place::Oidc { path: parsed.path().into() }))
     }
 
@@ -109,7 +87,7 @@ impl Authority {
         Self::in_cloud(Cloud::Public, tenant)
     }
 
-    /// Returns a cloud's authority for a tenant, on the login host from which a mutual-TLS host can be derived.
+    /// Returns a cloud's authority for a tenant.
     pub fn in_cloud(cloud: Cloud, tenant: TenantId) -> Self {
         Self::at(cloud.login_host(), None, Place::Entra(tenant))
     }
@@ -244,44 +222,42 @@ impl fmt::Display for Authority {
     }
 }
 
-impl FromStr for Authority {
-    type Err = AuthorityUrlError;
-
-    fn from_str(url: &str) -> Result<Self, AuthorityUrlError> {
-        Self::parse(url)
-    }
-}
-
 const MAX_URL_BYTES: usize = 2048;
 
-fn refuse_extra_parts(url: &Url) -> Result<(), AuthorityUrlError> {
-    let part = if !url.username().is_empty() || url.password().is_some() {
-        "a user name or password"
-    } else if url.query().is_some() {
-        "a query"
-    } else if url.fragment().is_some() {
-        "a fragment"
-    } else {
-        return Ok(());
-    };
-    Err(AuthorityUrlError::ExtraPart { part })
-}
-
-/// Returns the host, if it is a plain name and the text is literally `https://host[:port][/path]`.
+/// Parses an `https` URL of host, port and path, whose text is literally `https://host[:port][/path]`.
 ///
 /// A URL parser decodes percent signs, rewrites numbers into IPv4 addresses, changes backslashes and removes dot
-/// segments. Other readers of the configuration may not do so, so a text that needs any of it is refused.
-fn written_host<'a>(url: &'a Url, text: &str) -> Option<&'a str> {
-    let host = match url.host()? {
-        Host::Domain(_) | Host::Ipv4(_) => url.host_str().filter(|host| is_host_name(host))?,
-        Host::Ipv6(_) => return None,
+/// segments. Other readers of the configuration may not do so, so a text that needs any of it is refused. Errors show
+/// `given`, which is the text before its letters were changed.
+fn plain_url(text: &str, given: &str) -> Result<Url, AuthorityUrlError> {
+    let malformed = || AuthorityUrlError::Malformed { shown: shown_url(given) };
+    if text.len() > MAX_URL_BYTES || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(malformed());
+    }
+    let url = Url::parse(text).map_err(|_| malformed())?;
+    if url.scheme() != "https" {
+        return Err(AuthorityUrlError::NotHttps { scheme: shown(url.scheme()) });
+    }
+    let extra = |part| Err(AuthorityUrlError::ExtraPart { part });
+    if !url.username().is_empty() || url.password().is_some() {
+        return extra("a user name or password");
+    }
+    if url.query().is_some() {
+        return extra("a query");
+    }
+    if url.fragment().is_some() {
+        return extra("a fragment");
+    }
+    let is_literal = || {
+        let host = url.host_str().filter(|host| is_host_name(host))?;
+        let rest = text.strip_prefix("https://")?.strip_prefix(host)?;
+        let path = match rest.strip_prefix(':') {
+            Some(rest) => rest.trim_start_matches(|c: char| c.is_ascii_digit()),
+            None => rest,
+        };
+        Some(path == url.path() || (path.is_empty() && url.path() == "/"))
     };
-    let rest = text.strip_prefix("https://")?.strip_prefix(host)?;
-    let path = match rest.strip_prefix(':') {
-        Some(rest) => rest.trim_start_matches(|c: char| c.is_ascii_digit()),
-        None => rest,
-    };
-    (path == url.path() || (path.is_empty() && url.path() == "/")).then_some(host)
+    if is_literal() != Some(true) || url.port() == Some(0) { Err(malformed()) } else { Ok(url) }
 }
 
 /// Returns a URL for an error message, without query and fragment. If it may have user information, nothing of it is

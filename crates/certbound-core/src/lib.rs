@@ -10,6 +10,23 @@
 //!                                   │
 //!  Leg 2   assertion client  ◄──────┘ ─► token for the resource, bound to the same certificate
 //! ```
+//!
+//! # Floors
+//!
+//! A module imports only from its own folder and from the floors below it, never from its own floor or from floors
+//! above. `cargo xtask layering` reads this drawing and checks it.
+//!
+//! ```text
+//!  7  lib.rs
+//!  6  endpoint/                                       the endpoint of a request, by authority, region and channel
+//!  5  managed_identity/  received.rs                  the messages of platforms; a token in its client's hands
+//!  4  jws/  response.rs                               signed tokens; the answer with a token
+//!  3  authority/  jwt/  refusal/  request.rs          who issues tokens, claims, refusals, token requests
+//!  2  cause.rs  certificate.rs  credential.rs  json/  own_secrets.rs  region.rs  scope.rs  tenant.rs
+//!                                                     the parts of messages
+//!  1  environment.rs  local.rs  secret.rs  shown.rs  time.rs
+//!                                                     clouds, hosts, and types that every floor uses
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod authority;
@@ -18,7 +35,6 @@ pub mod certificate;
 pub mod credential;
 pub mod endpoint;
 pub mod environment;
-pub mod instance;
 pub mod json;
 pub mod jws;
 pub mod jwt;
@@ -32,7 +48,6 @@ pub mod request;
 pub mod response;
 pub mod scope;
 pub mod secret;
-pub mod server_metadata;
 pub mod shown;
 pub mod tenant;
 pub mod time;

@@ -57,7 +57,7 @@ impl OwnSecrets {
         let (mut shown, mut end) = (String::with_capacity(text.len()), 0);
         for range in found {
             // A piece may begin or end inside a character.
-            let (start, stop) = (floor(text, range.start), ceil(text, range.end));
+            let (start, stop) = (text.floor_char_boundary(range.start), text.ceil_char_boundary(range.end));
             if start >= end {
                 shown.push_str(text.get(end..start).unwrap_or_default());
                 shown.push_str(Self::MARK);
@@ -112,20 +112,6 @@ fn find(text: &[u8], secret: &[u8], found: &mut Vec<Range<usize>>) {
     }
 }
 
-fn floor(text: &str, mut at: usize) -> usize {
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
-}
-
-fn ceil(text: &str, mut at: usize) -> usize {
-    while !text.is_char_boundary(at) {
-        at += 1;
-    }
-    at
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -160,7 +146,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_long_part_of_a_secret_is_left(secret in "[a-cü]{4,60}", text in "[a-cü ]{0,80}", at in 0..80_usize) {
-            let at = floor(&text, at.min(text.len()));
+            let at = text.floor_char_boundary(at);
             let text = format!("{}{secret}{}", &text[..at], &text[at..]);
             let shown = OwnSecrets::new().and(&secret).redacted(&text).into_owned();
             prop_assert!(!shown.contains(&secret), "{shown}");

@@ -10,8 +10,20 @@ use serde_json::{Map, Value};
 pub use self::aadsts::{Aadsts, aadsts};
 use crate::json;
 use crate::own_secrets::OwnSecrets;
-use crate::response::HeaderFacts;
 use crate::shown::{is_active, one_line};
+
+/// The headers of a response that a client reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderFacts {
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// `Retry-After`, if it is a number of seconds.
+    pub retry_after: Option<Duration>,
+    /// `Location`.
+    pub location: Option<String>,
+    /// `x-ms-request-id`.
+    pub request_id: Option<String>,
+}
 
 /// An error response (RFC 6749, section 5.2), with the members that the token service adds.
 ///
@@ -23,7 +35,7 @@ pub struct AuthorityError {
     /// The HTTP status.
     pub status: u16,
     /// `error`. If it is absent, one of `not_found`, `http_status_not_200`, `non_parsable_oauth_error`,
-    /// `request_throttled`, `service_not_available`, `unknown_error`.
+    /// `request_throttled`, `service_not_available`.
     pub code: String,
     /// `error_description`.
     pub description: String,
@@ -52,18 +64,19 @@ const MAX_KEPT_BODY: usize = 64 * 1024;
 impl AuthorityError {
     /// Parses an error response. It never fails: an error response may have any body.
     pub fn parse(status: u16, headers: &HeaderFacts, body: &[u8]) -> Self {
-        let empty = body.iter().all(u8::is_ascii_whitespace);
-        let members = json::parse_object(body).unwrap_or_default();
+        let parsed = json::parse_object(body);
+        // An empty body and an object without `error` have the same names.
+        let has_form = parsed.is_ok() || body.iter().all(u8::is_ascii_whitespace);
+        let members = parsed.unwrap_or_default();
         let text = |name: &str| members.get(name).and_then(Value::as_str).map(without_tokens);
         let line = |name: &str| text(name).map(|text| short_line(&text));
         let code = line("error").filter(|error| !error.is_empty()).unwrap_or_else(|| {
             match status {
-                404 if empty => "not_found",
+                404 if has_form => "not_found",
                 429 => "request_throttled",
                 500..=599 => "service_not_available",
-                _ if empty => "http_status_not_200",
-                _ if members.is_empty() => "non_parsable_oauth_error",
-                _ => "unknown_error",
+                _ if has_form => "http_status_not_200",
+                _ => "non_parsable_oauth_error",
             }
             .to_owned()
         });
@@ -265,7 +278,11 @@ mod tests {
             (404, "<html>", "non_parsable_oauth_error", false),
             (400, "", "http_status_not_200", false),
             (400, "Bad", "non_parsable_oauth_error", false),
-            (400, "{\"message\":\"x\"}", "unknown_error", false),
+            (400, "{\"message\":\"x\"}", "http_status_not_200", false),
+            (403, "{}", "http_status_not_200", false),
+            (404, "{}", "not_found", false),
+            (404, " {\"error\":\"\"} ", "not_found", false),
+            (400, "[]", "non_parsable_oauth_error", false),
             (429, "Too Many Requests", "request_throttled", true),
             (503, "", "service_not_available", true),
             (500, "{\"error\":\"server_error\"}", "server_error", true),

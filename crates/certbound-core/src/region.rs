@@ -1,7 +1,6 @@
 //! The region. It becomes the first label of a host name, so it is checked.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::shown::shown;
@@ -12,12 +11,19 @@ use crate::shown::shown;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Region(Arc<str>);
 
+/// The values with which programs that use MSAL or an Azure SDK switch region detection on or off. As a region, each
+/// would become part of a host name.
+const DETECTION: [&str; 3] = ["TryAutoDetect", "AutoDiscoverRegion", "DisableMsalForceRegion"];
+
 impl Region {
     /// Parses a region. Nothing is trimmed, and the case is kept.
     ///
     /// # Errors
     /// [`RegionError`] for every other string. A dot or a slash in it would send the credentials to another host.
     pub fn parse(region: &str) -> Result<Self, RegionError> {
+        if DETECTION.iter().any(|name| region.eq_ignore_ascii_case(name)) {
+            return Err(RegionError::Detection { name: region.to_owned() });
+        }
         if (1..=63).contains(&region.len()) && region.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Ok(Self(region.into()));
         }
@@ -40,14 +46,6 @@ impl fmt::Display for Region {
     }
 }
 
-impl FromStr for Region {
-    type Err = RegionError;
-
-    fn from_str(region: &str) -> Result<Self, RegionError> {
-        Self::parse(region)
-    }
-}
-
 /// Why a string is not a region.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -55,6 +53,14 @@ pub enum RegionError {
     /// The string is empty.
     #[error("the region is empty")]
     Empty,
+    /// The string is one of MSAL's names for switching region detection on or off.
+    #[error(
+        "`{name}` is not a region: it switches region detection in MSAL, and this library detects no region"
+    )]
+    Detection {
+        /// The string.
+        name: String,
+    },
     /// The string is too long, or has a character that is not an ASCII letter or digit.
     #[error(
         "`{shown}` is not a region: a region is 1 to 63 ASCII letters and digits, and becomes part of a host name"
@@ -73,8 +79,8 @@ impl RegionError {
 
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
-        "Give the region's short name (such as westus3, not \"West US 3\"), or leave the region out to use the global \
-         endpoint."
+        "give the region's short name (such as westus3, not \"West US 3\"), or leave the region out to use the global \
+         endpoint"
     }
 }
 
@@ -120,6 +126,15 @@ mod tests {
             "a".repeat(64).as_str(),
         ] {
             assert_eq!(Region::parse(region).unwrap_err().code(), "invalid_region", "{region:?}");
+        }
+    }
+
+    #[test]
+    fn the_switches_of_region_detection_are_no_regions() {
+        for name in ["TryAutoDetect", "tryautodetect", "AutoDiscoverRegion", "DISABLEMSALFORCEREGION"] {
+            let error = Region::parse(name).unwrap_err();
+            assert_eq!(error, RegionError::Detection { name: name.to_owned() });
+            assert!(error.fix().contains("leave the region out"));
         }
     }
 

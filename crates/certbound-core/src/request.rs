@@ -242,7 +242,7 @@ pub enum FormError {
     #[error("a value is not UTF-8")]
     NotUtf8,
     /// The form has more than [`ReceivedForm::MAX_PARAMETERS`] parameters.
-    #[error("more than {} parameters", ReceivedForm::MAX_PARAMETERS)]
+    #[error("the form has more than {} parameters", ReceivedForm::MAX_PARAMETERS)]
     TooMany,
 }
 

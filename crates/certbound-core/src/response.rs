@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::json::{self, JsonError};
 use crate::own_secrets::OwnSecrets;
-pub use crate::refusal::AuthorityError;
+use crate::refusal::{AuthorityError, HeaderFacts};
 use crate::secret::Secret;
 
 /// The largest response that is parsed, in bytes.
@@ -36,19 +36,6 @@ pub struct TokenResponse {
     pub extra: Map<String, Value>,
 }
 
-/// The headers of a response that a client reads.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HeaderFacts {
-    /// `Content-Type`.
-    pub content_type: Option<String>,
-    /// `Retry-After`, if it is a number of seconds.
-    pub retry_after: Option<Duration>,
-    /// `Location`.
-    pub location: Option<String>,
-    /// `x-ms-request-id`.
-    pub request_id: Option<String>,
-}
-
 impl TokenResponse {
     /// Parses a response. Only status 200 is a success.
     ///
@@ -58,7 +45,8 @@ impl TokenResponse {
     /// the wrong type, or an `access_token` that is empty or has invalid characters.
     pub fn parse(status: u16, headers: &HeaderFacts, body: &[u8]) -> Result<Self, AnswerError> {
         if (300..400).contains(&status) {
-            let to = headers.location.as_deref().and_then(host_of).unwrap_or_else(|| "nowhere".to_owned());
+            let to =
+                headers.location.as_deref().and_then(host_of).unwrap_or_else(|| "an unnamed host".to_owned());
             return Err(MalformedAnswer::Redirect { status, to }.into());
         }
         if body.len() > MAX_BYTES {
@@ -204,11 +192,11 @@ pub enum MalformedAnswer {
     Redirect {
         /// The status of the response.
         status: u16,
-        /// The host of `Location`, or `nowhere`.
+        /// The host of `Location`, or `an unnamed host`.
         to: String,
     },
     /// The response is larger than [`MAX_BYTES`].
-    #[error("the answer is {length} bytes long; at most {MAX_BYTES} are accepted")]
+    #[error("the token service's response is {length} bytes long; at most {MAX_BYTES} are accepted")]
     #[strum(props(code = "answer_too_large"))]
     TooLarge {
         /// The length of the response in bytes.

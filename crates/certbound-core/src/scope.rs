@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use strum::EnumProperty as _;
 
@@ -165,14 +164,6 @@ impl fmt::Display for ResourceScope {
     }
 }
 
-impl FromStr for ResourceScope {
-    type Err = ScopeError;
-
-    fn from_str(text: &str) -> Result<Self, ScopeError> {
-        Self::parse(text)
-    }
-}
-
 /// The scope of Leg 1: the token-exchange audience of a cloud. It is derived from the cloud and never parsed.
 ///
 /// ```
@@ -181,32 +172,17 @@ impl FromStr for ResourceScope {
 /// assert_eq!(ExchangeScope::of(Cloud::Public).as_str(), "api://AzureADTokenExchange/.default");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ExchangeScope {
-    audience: &'static str,
-    scope: Arc<str>,
-}
+pub struct ExchangeScope(Arc<str>);
 
 impl ExchangeScope {
     /// Returns the exchange scope of `cloud`.
     pub fn of(cloud: Cloud) -> Self {
-        let audience = cloud.exchange_uri();
-        Self { audience, scope: [audience, DEFAULT_SUFFIX].concat().into() }
+        Self([cloud.exchange_uri(), DEFAULT_SUFFIX].concat().into())
     }
 
     /// The whole scope, as sent.
     pub fn as_str(&self) -> &str {
-        &self.scope
-    }
-
-    /// The audience of a federated credential: a URI, although the `aud` of the token is a GUID.
-    pub fn audience_uri(&self) -> &'static str {
-        self.audience
-    }
-}
-
-impl fmt::Display for ExchangeScope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.scope)
+        &self.0
     }
 }
 
@@ -254,7 +230,7 @@ pub enum ScopeError {
     Empty,
     /// The text has more than one scope.
     #[error("more than one scope was given; the client-credentials flow takes exactly one")]
-    #[strum(props(fix = "acquire one token per resource"))]
+    #[strum(props(fix = "request one token for each resource"))]
     Several,
     /// The text is longer than 1024 bytes.
     #[error("the scope is {length} bytes long; at most {MAX_LENGTH} are accepted")]
@@ -275,9 +251,11 @@ pub enum ScopeError {
         scope: String,
     },
     /// The scope is the audience of the token exchange.
-    #[error("the token-exchange audience is not a resource")]
+    #[error("the scope is the audience of the token exchange, which is not a resource")]
     #[strum(props(code = "exchange_scope_not_a_resource"))]
-    #[strum(props(fix = "Leg 1 asks for it by itself (`assertion`); name the resource that Leg 2 is for"))]
+    #[strum(props(
+        fix = "give the resource of Leg 2; Leg 1 requests the token-exchange audience by itself (`assertion`)"
+    ))]
     ExchangeAudience,
 }
 

@@ -1,7 +1,6 @@
 //! The tenant of an authority: exactly one directory.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use strum::EnumProperty as _;
 
@@ -44,6 +43,15 @@ impl TenantId {
         &self.0
     }
 
+    /// Whether it is not the directory of one organization: `common`, `organizations`, or the tenant of personal
+    /// accounts by its name or its id.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(
+            self.as_str(),
+            "common" | "organizations" | "consumers" | "9188040d-6c67-4c5b-b112-36a304b66dad"
+        )
+    }
+
     /// Whether it is the tenant's id rather than one of its names. Tokens have the id only.
     pub fn is_id(&self) -> bool {
         is_guid(&self.0)
@@ -53,14 +61,6 @@ impl TenantId {
 impl fmt::Display for TenantId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-impl FromStr for TenantId {
-    type Err = TenantError;
-
-    fn from_str(tenant: &str) -> Result<Self, TenantError> {
-        Self::parse(tenant)
     }
 }
 
@@ -92,8 +92,8 @@ impl TenantError {
 
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
-        "Give the tenant's id (a GUID such as 00000000-0000-0000-0000-000000000000) or one of its domain names \
-         (such as contoso.onmicrosoft.com)."
+        "give the tenant's id (a GUID such as 00000000-0000-0000-0000-000000000000) or one of its domain names \
+         (such as contoso.onmicrosoft.com)"
     }
 }
 

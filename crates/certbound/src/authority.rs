@@ -1,7 +1,7 @@
 //! Authorities: the cloud, the tenant and the region from which tokens are requested.
 
+pub use certbound_core::authority::instance::{InstanceError, InstanceMetadata};
 pub use certbound_core::authority::{Authority, AuthorityKind, AuthorityUrlError};
 pub use certbound_core::environment::Cloud;
-pub use certbound_core::instance::{InstanceError, InstanceMetadata};
 pub use certbound_core::region::{Region, RegionError};
 pub use certbound_core::tenant::{TenantError, TenantId};

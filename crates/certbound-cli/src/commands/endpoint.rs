@@ -17,6 +17,9 @@ pub(super) fn run(flags: &EndpointFlags, terminal: Terminal) -> Result<(), Failu
         None => authority,
     };
     let channel = if flags.mtls { Channel::MutualTls } else { Channel::Plain };
+    if flags.mtls {
+        authority.check_tenant()?;
+    }
     let endpoint = authority.token_endpoint(Flow::ClientCredentials, channel)?;
     let (url, rule) = (endpoint.url(), endpoint.rule());
     match terminal.format() {

@@ -84,7 +84,9 @@ fn a_refused_authority_or_region_is_exit_2_with_its_code() {
         ("https://contoso.b2clogin.com/tfp/contoso.com", &[], "authority_path_required"),
         ("https://login.microsoftonline.com/contoso.com", &["--region", "West US 3"], "invalid_region"),
         ("https://login.microsoftonline.com/contoso.com", &["--region", "TryAutoDetect"], "invalid_region"),
-        ("https://login.chinacloudapi.cn/contoso.com", &["--mtls"], "mtls_pop_not_supported_for_environment"),
+        ("https://sts.windows.net/contoso.com", &["--mtls"], "mtls_pop_not_supported_for_environment"),
+        ("https://login.microsoftonline.com/consumers", &["--mtls"], "missing_tenanted_authority"),
+        ("https://host.example/dstsv2/common", &["--mtls"], "missing_tenanted_authority"),
         ("", &[], "authority_invalid"),
     ] {
         let args = [&["endpoint", "-o", "json", "--authority", authority], flags].concat();

@@ -9,10 +9,12 @@ use strum::EnumProperty as _;
 #[non_exhaustive]
 pub enum AuthorityUrlError {
     /// The text is not an absolute URL with a plain host name, or a URL parser would change it.
-    #[error("`{shown}` is not the URL of an authority")]
+    #[error(
+        "`{shown}` is not the URL of an authority: it has no plain host name, or a URL parser would change it"
+    )]
     #[strum(props(code = "authority_invalid"))]
     #[strum(props(
-        fix = "Write the authority as https://host/tenant, for example https://login.microsoftonline.com/contoso.com."
+        fix = "write the authority as https://host/tenant, for example https://login.microsoftonline.com/contoso.com"
     ))]
     Malformed {
         /// The start of the text, escaped, without user information, query and fragment.
@@ -20,7 +22,7 @@ pub enum AuthorityUrlError {
     },
     /// The scheme is not `https`.
     #[error("the authority's scheme is `{scheme}`, and credentials are sent over `https` only")]
-    #[strum(props(code = "authority_not_https", fix = "Begin the authority with https://."))]
+    #[strum(props(code = "authority_not_https", fix = "begin the authority with https://"))]
     NotHttps {
         /// The scheme, escaped.
         scheme: String,
@@ -29,7 +31,7 @@ pub enum AuthorityUrlError {
     #[error("the authority URL has {part}, which an authority never has")]
     #[strum(props(code = "authority_invalid"))]
     #[strum(props(
-        fix = "Write the authority as https://host/tenant, for example https://login.microsoftonline.com/contoso.com."
+        fix = "write the authority as https://host/tenant, for example https://login.microsoftonline.com/contoso.com"
     ))]
     ExtraPart {
         /// The name of the part.
@@ -40,7 +42,7 @@ pub enum AuthorityUrlError {
         "the authority on `{host}` is of the kind {kind}, and its path is too short: a tenant or policy is missing"
     )]
     #[strum(props(code = "authority_path_required"))]
-    #[strum(props(fix = "Add the tenant to the authority: https://host/tenant."))]
+    #[strum(props(fix = "add the tenant to the authority: https://host/tenant"))]
     PathRequired {
         /// The host, escaped.
         host: String,
@@ -50,7 +52,7 @@ pub enum AuthorityUrlError {
     /// The last path segment is not a B2C policy.
     #[error("`{shown}` is not the name of a B2C policy")]
     #[strum(props(code = "authority_policy_invalid"))]
-    #[strum(props(fix = "Write https://host/tfp/tenant/policy, the policy being such as b2c_1_signin."))]
+    #[strum(props(fix = "write https://host/tfp/tenant/policy, with a policy such as b2c_1_signin"))]
     Policy {
         /// The start of the segment, escaped.
         shown: String,
@@ -72,8 +74,8 @@ impl AuthorityUrlError {
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         match self {
-            Self::PathRequired { kind: AuthorityKind::Dsts, .. } => "Write https://host/dstsv2/tenant.",
-            Self::PathRequired { kind: AuthorityKind::B2c, .. } => "Write https://host/tfp/tenant/policy.",
+            Self::PathRequired { kind: AuthorityKind::Dsts, .. } => "write https://host/dstsv2/tenant",
+            Self::PathRequired { kind: AuthorityKind::B2c, .. } => "write https://host/tfp/tenant/policy",
             Self::Tenant(error) => error.fix(),
             _ => self.get_str("fix").unwrap_or_default(),
         }

@@ -5,7 +5,7 @@ use strum::EnumProperty as _;
 
 use serde_json::Value;
 
-use crate::authority::Authority;
+use super::Authority;
 use crate::environment::known_environment;
 use crate::json::{self, JsonError};
 use crate::shown::shown;
@@ -88,7 +88,7 @@ fn environment(entry: &Value) -> Result<Arc<Environment>, InstanceError> {
 /// public cloud is asked.
 ///
 /// ```
-/// use certbound_core::{authority::Authority, instance::discovery_url};
+/// use certbound_core::authority::{Authority, instance::discovery_url};
 ///
 /// let authority = Authority::parse("https://login.example/contoso.com")?;
 /// assert_eq!(

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use strum::EnumProperty as _;
 use url::Url;
 
-use crate::authority::Authority;
+use super::Authority;
 use crate::environment::known_environment;
 use crate::json::{self, JsonError};
 use crate::shown::shown;
@@ -172,7 +172,7 @@ pub enum MetadataError {
     #[error("the issuer's metadata has no `{0}`")]
     Missing(&'static str),
     /// A member has the wrong type.
-    #[error("`{0}` in the issuer's metadata is of the wrong type")]
+    #[error("`{0}` in the issuer's metadata has the wrong type")]
     WrongType(&'static str),
     /// An endpoint is not a URL to which credentials may be sent.
     #[error("`{name}` in the issuer's metadata is not an https URL: `{found}`")]

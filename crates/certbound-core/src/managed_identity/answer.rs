@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use super::expiry;
 use crate::json::{self, JsonError};
 use crate::own_secrets::OwnSecrets;
-use crate::refusal::{AuthorityError, without_tokens};
-use crate::response::{HeaderFacts, is_b64token};
+use crate::refusal::{AuthorityError, HeaderFacts, without_tokens};
+use crate::response::is_b64token;
 use crate::secret::Secret;
 use crate::shown::{one_line, shown};
 use crate::time::UnixTime;
@@ -177,8 +177,11 @@ pub enum MalformedMachineAnswer {
         shown: String,
     },
     /// The token has expired.
-    #[error("the platform's token has already expired: it expired at {expired}, and the time is {now}")]
-    #[strum(props(code = "invalid_token_provider_response_value", fix = "correct the clock"))]
+    #[error("the platform's token expired at {expired}, and the time is {now}")]
+    #[strum(props(
+        code = "invalid_token_provider_response_value",
+        fix = "correct the clock of this machine"
+    ))]
     Over {
         /// The time at which the token expired.
         expired: UnixTime,

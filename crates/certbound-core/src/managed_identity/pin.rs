@@ -81,7 +81,9 @@ pub enum ServerThumbprintError {
         shown: String,
     },
     /// The text has too few or too many digits.
-    #[error("it has {found} hexadecimal digits, and the SHA-1 thumbprint of a certificate has 40")]
+    #[error(
+        "the thumbprint has {found} hexadecimal digits, and the SHA-1 thumbprint of a certificate has 40"
+    )]
     Length {
         /// The number of digits.
         found: usize,

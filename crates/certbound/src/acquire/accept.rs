@@ -138,23 +138,22 @@ fn observed(
 /// Members that the library reads itself, or that can contain secrets.
 const KNOWN: [&str; 6] = ["refresh_token", "id_token", "client_info", "foci", "spa_code", "authority"];
 
-/// Returns the text form of every other member, and of the members in `client_info` except the user's two ids.
+/// Returns the text form of every other member, and of the members in `client_info` except the user's two ids. A member
+/// that is null counts as absent.
 fn additional(extra: &Map<String, Value>) -> BTreeMap<String, String> {
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+    let text = |(name, value): (&String, &Value)| match value {
+        Value::Null => None,
+        Value::String(text) => Some((name.clone(), text.clone())),
+        other => Some((name.clone(), other.to_string())),
     };
-    let mut additional: BTreeMap<String, String> = extra
-        .iter()
-        .filter(|(name, _)| !KNOWN.contains(&name.as_str()))
-        .map(|(name, value)| (name.clone(), text(value)))
-        .collect();
+    let mut additional: BTreeMap<String, String> =
+        extra.iter().filter(|(name, _)| !KNOWN.contains(&name.as_str())).filter_map(text).collect();
     let info = extra.get("client_info").and_then(Value::as_str);
     let info = info.and_then(|info| base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(info).ok());
     if let Some(Ok(info)) = info.map(|info| json::parse_object(&info)) {
         let beside_ids = info.iter().filter(|(name, _)| !matches!(name.as_str(), "uid" | "utid"));
-        for (name, value) in beside_ids {
-            additional.entry(name.clone()).or_insert_with(|| text(value));
+        for (name, value) in beside_ids.filter_map(text) {
+            additional.entry(name).or_insert(value);
         }
     }
     additional

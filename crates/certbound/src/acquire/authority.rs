@@ -1,6 +1,7 @@
 //! The authority of one acquisition: the client's own, or a compatible one that the options name.
 
 use certbound_core::authority::{Authority, AuthorityKind};
+use certbound_core::endpoint::EndpointError;
 use certbound_core::environment::same_environment;
 
 use super::client_core::ClientCore;
@@ -13,21 +14,20 @@ use crate::error::{Error, Misuse};
 
 impl TokenService {
     /// Returns the authority with the facts of discovery. No token request was sent to it yet.
+    ///
+    /// `check` refuses an authority before any request is sent.
     pub(super) async fn authority(
         &self,
         options: &Options,
         correlation_id: CorrelationId,
+        check: impl Fn(&Authority) -> Result<(), EndpointError> + Send,
     ) -> Result<Authority, Error> {
         let core = &*self.client;
         let discovery =
             DiscoveryRequest { transport: &*core.context.transport, leg: self.leg(), correlation_id };
         let authority = match &options.authority {
             None => core.authority.clone(),
-            Some(other) => {
-                let other = overriding(core, other).map_err(|misuse| self.misuse(misuse))?;
-                self.check_host(&other, discovery).await?;
-                other
-            }
+            Some(other) => overriding(core, other).map_err(|misuse| self.misuse(misuse))?,
         };
         let authority = match &options.extras.tenant {
             None => authority,
@@ -37,6 +37,8 @@ impl TokenService {
                 other.ok_or_else(|| self.misuse(Misuse::NoTenantToChoose { kind }))?
             }
         };
+        check(&authority).map_err(|error| self.misuse(error))?;
+        self.check_host(&authority, discovery).await?;
         core.discovery.resolve(authority, core.validates_authority, discovery).await
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use certbound_core::authority::Authority;
-use certbound_core::instance::InstanceMetadata;
+use certbound_core::authority::instance::InstanceMetadata;
 
 use super::context::Context;
 use super::discovery::Discovery;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use certbound_core::authority::instance::{self, Environment, InstanceMetadata};
+use certbound_core::authority::server_metadata::ServerMetadata;
 use certbound_core::authority::{Authority, AuthorityKind};
 use certbound_core::environment::Cloud;
-use certbound_core::instance::{self, Environment, InstanceMetadata};
 use certbound_core::json;
 use certbound_core::response::MalformedAnswer;
-use certbound_core::server_metadata::ServerMetadata;
 use http::Response;
 
 use crate::acquire::headers;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use certbound_core::endpoint::{Flow, TokenEndpoint};
-use certbound_core::response::HeaderFacts;
+use certbound_core::refusal::HeaderFacts;
 use certbound_core::time::UnixTime;
 use http::{HeaderName, HeaderValue};
 

@@ -6,8 +6,9 @@
 use bytes::Bytes;
 use certbound_core::credential::{ClientProof, JWT_BEARER, JWT_POP};
 use certbound_core::endpoint::TokenEndpoint;
+use certbound_core::refusal::HeaderFacts;
 use certbound_core::request::TokenRequest;
-use certbound_core::response::{AnswerError, HeaderFacts, TokenResponse};
+use certbound_core::response::{AnswerError, TokenResponse};
 use certbound_core::time::UnixTime;
 
 use super::accept::{Accepted, accept};

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use certbound_core::authority::{Authority, AuthorityKind};
 use certbound_core::certificate::Thumbprint;
-use certbound_core::endpoint::Channel;
+use certbound_core::endpoint::{Channel, Flow};
 use certbound_core::request::TokenRequest;
+use certbound_core::scope::ResourceScope;
 use certbound_core::time::UnixTime;
 
 use super::authority::overriding;
@@ -105,10 +107,19 @@ impl Issuer for TokenService {
             None if bound => return Err(self.misuse(Misuse::CertificateNotProvided)),
             None => {}
         }
-        let authority = self.authority(options, asked.correlation_id).await?;
+        let flow = options.flow();
+        if client.authority.kind() == AuthorityKind::Entra && flow == Flow::ClientCredentials {
+            self.checked(ResourceScope::parse(asked.scope.as_str()))?;
+        }
         let over_mtls = certificate.is_some() && self.credential.presents(asked.kind);
         let channel = if over_mtls { Channel::MutualTls } else { Channel::Plain };
-        let flow = options.flow();
+        let usable = |authority: &Authority| {
+            if over_mtls {
+                authority.check_mutual_tls()?;
+            }
+            if bound { authority.check_tenant() } else { Ok(()) }
+        };
+        let authority = self.authority(options, asked.correlation_id, usable).await?;
         let endpoint = self.checked(authority.token_endpoint(flow, channel))?;
         if bound {
             self.checked(authority.check_binding(self.leg().is_none()))?;

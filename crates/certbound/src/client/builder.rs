@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
+use certbound_core::authority::instance::InstanceMetadata;
 use certbound_core::authority::{Authority, AuthorityKind};
 use certbound_core::endpoint::{Channel, Flow};
-use certbound_core::instance::InstanceMetadata;
 use certbound_core::secret::Secret;
 
 use super::Client;

@@ -77,6 +77,8 @@ impl<'a> AcquireLeg1<'a> {
         if !matches!(kind, AuthorityKind::Entra | AuthorityKind::Dsts) {
             return Err(blame(Misuse::NoTokenExchange { kind }));
         }
+        let usable = core.authority.check_mutual_tls().and_then(|()| core.authority.check_tenant());
+        usable.map_err(|error| blame(error.into()))?;
         let correlation_id = self.options.correlation_id.unwrap_or_else(CorrelationId::random);
         let discovery =
             DiscoveryRequest { transport: &*context.transport, leg: Some(Leg::One), correlation_id };

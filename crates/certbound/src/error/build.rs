@@ -1,7 +1,7 @@
 //! The reason why a client cannot be built.
 
+use certbound_core::authority::instance::InstanceError;
 use certbound_core::endpoint::EndpointError;
-use certbound_core::instance::InstanceError;
 use strum::EnumProperty as _;
 
 use crate::error::NetworkError;

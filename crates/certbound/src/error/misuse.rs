@@ -1,9 +1,10 @@
 //! Mistakes of the caller.
 
 use certbound_core::authority::AuthorityKind;
+use certbound_core::authority::instance::InstanceError;
 use certbound_core::certificate::Thumbprint;
 use certbound_core::endpoint::EndpointError;
-use certbound_core::instance::InstanceError;
+use certbound_core::scope::ScopeError;
 use certbound_core::time::UnixTime;
 use strum::EnumProperty as _;
 
@@ -22,6 +23,11 @@ pub enum Misuse {
     /// The authority cannot take the request.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    /// The scope cannot be requested from Entra. [`ResourceScope::of_other_authority`] makes such scopes.
+    ///
+    /// [`ResourceScope::of_other_authority`]: certbound_core::scope::ResourceScope::of_other_authority
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
     /// The binding certificate has expired or is not valid yet.
     #[error(transparent)]
     CertificateNotValidNow(#[from] CertificateNotValid),
@@ -193,6 +199,7 @@ impl Misuse {
             Self::Assertion(error) => error.code(),
             Self::Endpoint(error) => error.code(),
             Self::CertificateNotValidNow(error) => error.code(),
+            Self::Scope(error) => error.code(),
             Self::AuthorityHost { kind: AuthorityKind::B2c, .. } => "B2C_authority_host_mismatch",
             Self::InstanceMetadata(error) => error.code(),
             _ => self.get_str("code").unwrap_or_default(),
@@ -206,6 +213,7 @@ impl Misuse {
             Self::Assertion(error) => error.fix(),
             Self::Endpoint(error) => error.fix(),
             Self::CertificateNotValidNow(error) => error.fix(),
+            Self::Scope(error) => error.fix(),
             Self::InstanceMetadata(error) => error.fix(),
             _ => self.get_str("fix").unwrap_or_default(),
         }

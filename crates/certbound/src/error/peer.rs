@@ -1,11 +1,11 @@
 //! Answers that broke the protocol.
 
+use certbound_core::authority::instance::InstanceError;
+use certbound_core::authority::server_metadata::MetadataError;
 use certbound_core::certificate::Thumbprint;
-use certbound_core::instance::InstanceError;
 use certbound_core::jws::JwsError;
 use certbound_core::own_secrets::OwnSecrets;
 use certbound_core::response::MalformedAnswer;
-use certbound_core::server_metadata::MetadataError;
 use certbound_core::time::UnixTime;
 use strum::EnumProperty as _;
 

@@ -92,7 +92,7 @@ async fn what_an_issuer_must_not_say_sends_nothing_to_it() {
         (404, String::new(), "not_found"),
         (400, String::new(), "http_status_not_200"),
         (302, String::new(), "redirect_refused"),
-        (201, metadata(ISSUER), "unknown_error"),
+        (201, metadata(ISSUER), "http_status_not_200"),
         (200, String::new(), "oidc_failure"),
         (200, "[]".to_owned(), "oidc_failure"),
         (200, long, "oidc_failure"),
@@ -280,5 +280,52 @@ async fn an_issuers_scopes_are_exactly_their_characters() {
     let of_issuer = client(Authority::oidc(ISSUER).unwrap(), &transport);
     assert_eq!(of_issuer.bearer_token(&scope()).await.unwrap_err().code(), "scope_mismatch");
     let entra = Authority::parse("https://login.microsoftonline.com/contoso.com").unwrap();
-    client(entra, &transport).bearer_token(&scope()).await.unwrap();
+    let token =
+        r#"{"token_type":"Bearer","access_token":"T","expires_in":3600,"scope":"HTTPS://VAULT.AZURE.NET"}"#;
+    let transport = AnsweringTransport::new(move |_| (200, token.to_owned()));
+    client(entra, &transport).bearer_token(&vault()).await.unwrap();
+}
+
+/// AUTH-04, AUTH-11, IDP-03: these are refused before a request is sent, also before discovery.
+#[tokio::test]
+async fn an_authority_that_issues_no_bound_tokens_is_sent_nothing() {
+    let pair = certbound_testkit::Pair::new();
+    for (authority, code) in [
+        ("https://sts.new.example/contoso.com", "mtls_pop_not_supported_for_environment"),
+        ("https://login.microsoftonline.com/consumers", "missing_tenanted_authority"),
+        ("https://host.example/dstsv2/common", "missing_tenanted_authority"),
+        ("https://host.example/dstsv2/organizations", "missing_tenanted_authority"),
+    ] {
+        let transport = AnsweringTransport::with_tokens();
+        let builder = builder(Authority::parse(authority).unwrap(), &transport);
+        let client = builder.with_certificate(pair.certificate()).with_clock(pair.clock().clone());
+        let client = client.build().unwrap();
+        assert_eq!(client.bound_token(&vault()).await.unwrap_err().code(), code, "{authority}");
+        assert_eq!(client.assertion().await.map(drop).unwrap_err().code(), code, "{authority}");
+        assert!(transport.seen().is_empty(), "{authority}");
+    }
+    for tenant in ["consumers", "9188040d-6c67-4c5b-b112-36a304b66dad"] {
+        let transport = AnsweringTransport::with_tokens();
+        let authority = Authority::parse("https://login.microsoftonline.com/contoso.com").unwrap();
+        let client = builder(authority, &transport).with_certificate(pair.certificate());
+        let client = client.with_clock(pair.clock().clone()).build().unwrap();
+        let scope = vault();
+        let token = client.bound_token(&scope).tenant(certbound::TenantId::parse(tenant).unwrap());
+        assert_eq!(token.await.unwrap_err().code(), "missing_tenanted_authority");
+        assert!(transport.seen().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn entra_is_sent_no_scopes_of_another_authority() {
+    let transport = AnsweringTransport::with_tokens();
+    let entra = Authority::parse("https://login.microsoftonline.com/contoso.com").unwrap();
+    let client = client(entra, &transport);
+    for scopes in ["read", "https://a.example/.default https://b.example/.default"] {
+        let scopes = ResourceScope::of_other_authority(scopes).unwrap();
+        let error = client.bearer_token(&scopes).await.unwrap_err();
+        assert!(matches!(error, Error::Misuse { .. }), "{error}");
+        assert_eq!((error.code(), transport.seen().len()), ("invalid_scope", 0));
+        assert!(error.fix().contains("/.default") || error.fix().contains("one token"), "{}", error.fix());
+    }
 }

@@ -155,8 +155,11 @@ async fn on_behalf_of_sends_the_users_token_and_keeps_users_apart() {
     assert!(transport.seen().is_empty());
     assert_ne!(client.on_behalf_of(&bob, &scopes).await.unwrap(), token);
     assert_eq!(transport.only().parameter("assertion"), "bob.token.x");
-    // The application's own token for the same scopes is a third token.
-    assert_ne!(client.bearer_token(&scopes).await.unwrap(), token);
+    // The application's own token for the same scope is another token.
+    let vault = vault();
+    let of_alice = client.on_behalf_of(&alice, &vault).await.unwrap();
+    assert_eq!(transport.only().parameter("assertion"), "alice.token.x");
+    assert_ne!(client.bearer_token(&vault).await.unwrap(), of_alice);
     assert_eq!(transport.only().parameter("assertion"), "");
 }
 
@@ -202,10 +205,11 @@ async fn observers_see_nothing_that_may_be_a_secret() {
 #[tokio::test]
 async fn other_members_of_the_answer_come_along_and_tokens_among_them_do_not() {
     let transport = AnsweringTransport::new(|_| {
-        let info = "eyJ1aWQiOiJ1IiwidXRpZCI6InQiLCJ4bXNfciI6IjEifQ"; // {"uid":"u","utid":"t","xms_r":"1"}
+        // {"uid":"u","utid":"t","xms_r":"1","none":null}
+        let info = "eyJ1aWQiOiJ1IiwidXRpZCI6InQiLCJ4bXNfciI6IjEiLCJub25lIjpudWxsfQ";
         let body = format!(
             r#"{{"token_type":"Bearer","access_token":"T","expires_in":3600,"refresh_token":"R","id_token":"I",
-                "client_info":"{info}","foci":"1","region":"westus","n":7}}"#
+                "client_info":"{info}","foci":"1","region":"westus","n":7,"nothing":null}}"#
         );
         (200, body)
     });

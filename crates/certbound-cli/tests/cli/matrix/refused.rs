@@ -34,7 +34,7 @@ pub(super) fn code(row: u8) -> (i32, String) {
         25 => {
             vec!["token", "--certificate", &whole, "--authority", "https://login.microsoftonline.com/common"]
         }
-        26 => vec!["token", "--certificate", &whole, "--authority", "https://login.chinacloudapi.cn"],
+        26 => vec!["token", "--certificate", &whole, "--authority", "https://sts.windows.net"],
         other => panic!("no command for row {other}"),
     };
     let mut command = certbound();

@@ -1,0 +1,72 @@
+//! Why an authority has no token endpoint.
+
+use strum::EnumProperty as _;
+
+/// Why an authority has no endpoint for a request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
+#[non_exhaustive]
+pub enum EndpointError {
+    /// The host does not begin with `login.`, so no mutual-TLS host can be derived from it.
+    #[error(
+        "no mutual-TLS endpoint can be derived from the authority's host `{host}`: it does not start with `login.`"
+    )]
+    #[strum(props(
+        fix = "use the cloud's ordinary host, which starts with `login.` (login.microsoftonline.com for the public cloud), and set the region by itself; the mutual-TLS host is derived from the two"
+    ))]
+    NotALoginHost {
+        /// The configured host, escaped.
+        host: String,
+    },
+    /// The tenant stands for many directories or for personal accounts. Neither issues a bound token.
+    #[error(
+        "the tenant `{tenant}` issues no certificate-bound tokens: it is not the directory of one organization"
+    )]
+    #[strum(props(code = "missing_tenanted_authority"))]
+    #[strum(props(
+        fix = "use the authority of the application's own tenant, such as https://host/contoso.com"
+    ))]
+    Tenantless {
+        /// `consumers`; in dSTS also `common` or `organizations`.
+        tenant: String,
+    },
+    /// The issuer's metadata was not fetched. The token endpoint is known from there only.
+    #[error("the token endpoint of {authority} is not known before its metadata is fetched")]
+    #[strum(props(code = "authority_not_discovered"))]
+    #[strum(props(fix = "acquire a token; the client then fetches the metadata"))]
+    NotDiscovered {
+        /// The authority.
+        authority: String,
+    },
+    /// The issuer's metadata does not say that it binds tokens (RFC 8705, section 3.3).
+    #[error(
+        "{issuer} does not issue certificate-bound tokens: its metadata lacks `tls_client_certificate_bound_access_tokens`"
+    )]
+    #[strum(props(fix = "request a Bearer token, or enable RFC 8705 at the issuer"))]
+    DoesNotBind {
+        /// The issuer, escaped.
+        issuer: String,
+    },
+    /// The issuer's metadata lists no method to authenticate by a certificate.
+    #[error(
+        "{issuer} does not authenticate clients by certificate: it lists neither `tls_client_auth` nor `self_signed_tls_client_auth`"
+    )]
+    #[strum(props(
+        fix = "use a credential other than a certificate, or enable tls_client_auth at the issuer"
+    ))]
+    TakesNoCertificate {
+        /// The issuer, escaped.
+        issuer: String,
+    },
+}
+
+impl EndpointError {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        self.get_str("code").unwrap_or("mtls_pop_not_supported_for_environment")
+    }
+
+    /// Returns advice on how to fix the error.
+    pub fn fix(&self) -> &'static str {
+        self.get_str("fix").unwrap_or_default()
+    }
+}
