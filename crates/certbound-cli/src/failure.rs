@@ -16,6 +16,7 @@ use certbound_core::endpoint::EndpointError;
 use certbound_core::refusal::without_tokens;
 pub(crate) use certbound_core::shown::one_line as one;
 use certbound_core::shown::{lines, one_line};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::usage::Usage;
@@ -34,32 +35,35 @@ pub(crate) struct Failure {
     pub(crate) what: String,
     pub(crate) why: String,
     pub(crate) fix: String,
-    pub(crate) leg: Option<u8>,
-    pub(crate) aadsts: Option<u32>,
-    pub(crate) correlation_id: Option<String>,
-    /// The host of the request.
-    pub(crate) host: Option<String>,
-    /// Whether the same command may succeed later.
-    pub(crate) transient: bool,
-    /// The seconds that the service asks to wait.
-    pub(crate) retry_after: Option<u64>,
+    pub(crate) details: Details,
     pub(crate) exit: u8,
 }
 
+/// Facts for scripts. `None` means unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Details {
+    pub(crate) leg: Option<u8>,
+    pub(crate) aadsts: Option<u32>,
+    pub(crate) correlation_id: Option<String>,
+    /// Whether the same command may succeed later.
+    pub(crate) transient: bool,
+    /// The time that the service asks to wait, in seconds.
+    pub(crate) retry_after: Option<u64>,
+    pub(crate) host: Option<String>,
+    pub(crate) endpoint: Option<String>,
+    pub(crate) region: Option<String>,
+    pub(crate) tenant: Option<String>,
+}
+
 impl Failure {
-    /// Creates a failure without a leg, with this exit code.
+    /// Creates a failure without details, with this exit code. A failure of the network is transient.
     pub(crate) fn new(exit: u8, code: &str, what: &str, why: impl Display, fix: impl Into<String>) -> Self {
         Self {
             code: code.to_owned(),
             what: what.to_owned(),
             why: why.to_string(),
             fix: fix.into(),
-            leg: None,
-            aadsts: None,
-            correlation_id: None,
-            host: None,
-            transient: false,
-            retry_after: None,
+            details: Details { transient: exit == NETWORK, ..Details::default() },
             exit,
         }
     }
@@ -86,10 +90,10 @@ impl Failure {
             (Some(Leg::One), Error::Misuse { .. } | Error::Provider { .. }) => "Leg 1 could not begin",
             (Some(Leg::Two), Error::Misuse { .. } | Error::Provider { .. }) => "Leg 2 could not begin",
             (None, Error::Misuse { .. } | Error::Provider { .. }) => "the request could not begin",
-            (Some(Leg::One), _) => "Leg 1 brought no assertion",
-            (Some(Leg::Two), _) => "Leg 2 brought no token",
+            (Some(Leg::One), _) => "Leg 1 returned no assertion",
+            (Some(Leg::Two), _) => "Leg 2 returned no token",
             (None, Error::Transport { .. }) => "the exchange with the host failed",
-            (None, _) => "there is no token",
+            (None, _) => "no token was issued",
         };
         let exit = match error {
             Error::Misuse { .. } | Error::Provider { .. } => USAGE,
@@ -120,15 +124,7 @@ impl Failure {
         // The first line already names the leg.
         let text = error.to_string();
         let why = text.strip_prefix("Leg 1: ").or(text.strip_prefix("Leg 2: ")).unwrap_or(&text);
-        Self {
-            leg: error.leg().map(number),
-            aadsts: error.aadsts(),
-            correlation_id: error.correlation_id().map(str::to_owned),
-            host: error.host().map(str::to_owned),
-            transient: error.is_transient(),
-            retry_after: error.retry_after().map(|wait| wait.as_secs()),
-            ..Self::new(exit, error.code(), what, why, error.fix())
-        }
+        Self { details: Details::of_client(error), ..Self::new(exit, error.code(), what, why, error.fix()) }
     }
 
     /// Returns the same failure without control characters, because parts of it may come from a server.
@@ -139,36 +135,53 @@ impl Failure {
             what: one(&self.what),
             why: one(&self.why),
             fix: one(&self.fix),
-            correlation_id: self.correlation_id.as_deref().map(one),
-            host: self.host.as_deref().map(one),
-            ..*self
+            details: Details {
+                correlation_id: self.details.correlation_id.as_deref().map(one),
+                host: self.details.host.as_deref().map(one),
+                ..self.details.clone()
+            },
+            exit: self.exit,
         }
     }
 
     fn lines(&self) -> String {
-        let Self { code, what, why, fix, correlation_id, .. } = self.shown();
+        let Self { code, what, why, fix, details, .. } = self.shown();
         let mut text = format!("error: {what} [{code}]\n  why: {why}\n  fix: {fix}\n");
-        if let Some(id) = correlation_id.filter(|id| !why.contains(id)) {
+        if let Some(id) = details.correlation_id.filter(|id| !why.contains(id)) {
             text.push_str(&format!("  correlation id: {id}\n"));
         }
         text
     }
 
     fn json(&self) -> String {
-        let Self { code, what, why, fix, leg, aadsts, correlation_id, host, transient, retry_after, .. } =
-            self.shown();
-        let error = json!({
-            "code": code,
-            "message": format!("{what}: {why}"),
-            "fix": fix,
-            "leg": leg,
-            "aadsts": aadsts,
-            "correlation_id": correlation_id,
-            "host": host,
-            "transient": transient,
-            "retry_after": retry_after,
-        });
+        #[derive(Serialize)]
+        struct Shown {
+            code: String,
+            message: String,
+            fix: String,
+            #[serde(flatten)]
+            details: Details,
+        }
+
+        let Self { code, what, why, fix, details, .. } = self.shown();
+        let error = Shown { code, message: format!("{what}: {why}"), fix, details };
         format!("{}\n", json!({ "error": error }))
+    }
+}
+
+impl Details {
+    fn of_client(error: &Error) -> Self {
+        Self {
+            leg: error.leg().map(number),
+            aadsts: error.aadsts(),
+            correlation_id: error.correlation_id().map(str::to_owned),
+            transient: error.is_transient(),
+            retry_after: error.retry_after().map(|wait| wait.as_secs()),
+            host: error.host().map(str::to_owned),
+            endpoint: error.endpoint().map(str::to_owned),
+            region: error.region().map(|region| region.as_str().to_owned()),
+            tenant: error.tenant().map(ToString::to_string),
+        }
     }
 }
 
@@ -255,7 +268,8 @@ mod tests {
             "line one\r\nline two",
             "do\u{2028}that",
         );
-        let failure = Failure { correlation_id: Some("\u{1b}c\n".to_owned()), ..failure };
+        let details = Details { correlation_id: Some("\u{1b}c\n".to_owned()), ..Details::default() };
+        let failure = Failure { details, ..failure };
         assert_eq!(
             failure.lines(),
             "error: it [2J failed [x ]0; ]\n  why: line one  line two\n  fix: do that\n  correlation id:  c \n"
@@ -285,6 +299,9 @@ mod tests {
             what: certbound::error::PeerMisbehaved::AssertionNotBound,
             target: None,
         };
-        assert_eq!((Failure::of_client(&peer).exit, Failure::of_client(&peer).leg), (REFUSED, Some(1)));
+        assert_eq!(
+            (Failure::of_client(&peer).exit, Failure::of_client(&peer).details.leg),
+            (REFUSED, Some(1))
+        );
     }
 }

@@ -39,7 +39,7 @@ pub(crate) enum Usage {
     #[error("tokens cannot be stored for the next command: {reason}")]
     #[strum(props(code = "cache_unusable"))]
     #[strum(props(
-        fix = "look who can write the folder of --cache-dir; unlock the keychain or give --cache-key file; or --no-cache"
+        fix = "check who can write to the folder of --cache-dir, unlock the keychain, or give --cache-key file or --no-cache"
     ))]
     CacheKey { reason: String },
     #[error(
@@ -69,12 +69,12 @@ pub(crate) enum Usage {
     NoLeg1,
     #[error("--assertion-file needs the certificate that the assertion is bound to")]
     #[strum(props(code = "mtls_certificate_not_provided"))]
-    #[strum(props(fix = "give --certificate with the file that Leg 1 ran with"))]
+    #[strum(props(fix = "give --certificate with the file that Leg 1 used"))]
     AssertionWithoutCertificate,
     #[error("{flag} is for Leg 1, and this command runs no Leg 1")]
     #[strum(props(code = "leg1_flag_unused"))]
     #[strum(props(
-        fix = "leave it out; it goes with --leg1-certificate, and neither with --leg1-managed-identity nor with an assertion made elsewhere"
+        fix = "leave it out; it needs --leg1-certificate, and neither --leg1-managed-identity nor an existing assertion uses it"
     ))]
     Leg1Unused { flag: &'static str },
     #[error("the environment variable {0} is not set; --certificate-password-env names it")]
@@ -89,7 +89,7 @@ pub(crate) enum Usage {
     NoScope { host: String },
     #[error("`{0}` is not an absolute https:// URL")]
     #[strum(props(code = "url_not_https"))]
-    #[strum(props(fix = "give a URL that begins with https:// and holds no user name or fragment"))]
+    #[strum(props(fix = "give a URL that begins with https:// and contains no user name or fragment"))]
     Url(String),
     #[error("`{0}` is not an HTTP method")]
     #[strum(props(code = "invalid_method", fix = "give a method such as GET or POST"))]
@@ -109,14 +109,14 @@ pub(crate) enum Usage {
     #[strum(props(fix = "give the token as an argument, or - to read it from stdin"))]
     NoToken,
     #[error("the token is not a JWT: {0}")]
-    #[strum(props(code = "malformed_token", fix = "give the token alone, as the token service answered it"))]
+    #[strum(props(code = "malformed_token", fix = "give only the token, as the token service returned it"))]
     NotAJwt(certbound_core::jws::JwsError),
-    #[error("{path} holds no certificate: {reason}")]
+    #[error("{path} contains no certificate: {reason}")]
     #[strum(props(code = "certificate_missing"))]
     #[strum(props(fix = "give a PEM file with BEGIN CERTIFICATE, or a DER file"))]
     NotACertificate { path: String, reason: String },
     #[error("{path} is not a usable key set: {reason}")]
-    #[strum(props(code = "invalid_key_set", fix = "give the document that the issuer's jwks_uri leads to"))]
+    #[strum(props(code = "invalid_key_set", fix = "give the document at the issuer's jwks_uri"))]
     NotAKeySet { path: String, reason: String },
     #[error("`{0}` is not the login host of a Microsoft cloud")]
     #[strum(props(code = "authority_host_unknown"))]
@@ -128,10 +128,10 @@ pub(crate) enum Usage {
     #[error("--require-scope is given without --callers, and applications' tokens of Entra have no scopes")]
     #[strum(props(code = "callers_required"))]
     #[strum(props(
-        fix = "add --callers users, or --callers any to accept applications too; of applications require a role"
+        fix = "add --callers users, or --callers any to accept applications too; require a role of applications"
     ))]
     NoCallers,
-    #[error("`{0}` is not an algorithm that signatures are verified by")]
+    #[error("`{0}` is not a supported signature algorithm")]
     #[strum(props(code = "invalid_algorithm"))]
     #[strum(props(
         fix = "give one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519"
@@ -145,7 +145,7 @@ pub(crate) enum Usage {
     #[error("--serve needs --certificate-header and --trust-proxy")]
     #[strum(props(code = "trusted_proxy_required"))]
     #[strum(props(
-        fix = "say which header the proxy puts the certificate into, and which addresses it has (127.0.0.1/32)"
+        fix = "name the header in which the proxy sends the certificate, and the addresses of the proxy (127.0.0.1/32)"
     ))]
     NoProxy,
     #[error("this command does not support -o {format}")]
@@ -165,7 +165,7 @@ pub(crate) enum Usage {
     #[strum(props(code = "listen_address_not_loopback", fix = "listen on 127.0.0.1 or [::1]"))]
     ImdsNotLoopback(SocketAddr),
     #[error("cannot listen on {address}: {reason}")]
-    #[strum(props(code = "listen_failed", fix = "choose another address or port; port 0 takes a free one"))]
+    #[strum(props(code = "listen_failed", fix = "choose another address or port; port 0 takes a free port"))]
     Listen { address: SocketAddr, reason: String },
     #[error("--isolated needs the namespaces of Linux")]
     #[strum(props(code = "namespaces_unavailable", fix = "run without --isolated, or in a Linux container"))]
@@ -179,7 +179,7 @@ pub(crate) enum Usage {
     #[error("this machine does not allow users to create namespaces: {reason}")]
     #[strum(props(code = "namespaces_forbidden"))]
     #[strum(props(
-        fix = "allow them (`sysctl -w` whichever of these there is: user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0; in a container `--security-opt seccomp=unconfined --cap-add SYS_ADMIN`), or run without --isolated"
+        fix = "allow them (set those of these that exist with `sysctl -w`: user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0; in a container `--security-opt seccomp=unconfined --cap-add SYS_ADMIN`), or run without --isolated"
     ))]
     NoNamespaces { reason: String },
     #[error("CERTBOUND_EMULATOR_INSIDE is set, but this process has no namespaces of its own: {reason}")]

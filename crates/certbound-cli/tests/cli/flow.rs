@@ -214,6 +214,28 @@ fn who_says_no_decides_the_exit_code() {
     assert_eq!(refusal(&distrusted.output().unwrap()), (3, "tls_failed".to_owned()));
 }
 
+#[test]
+fn an_unavailable_service_is_told_with_host_region_tenant_and_wait() {
+    let emulator = Emulator::start();
+    let body = r#"{"error":"temporarily_unavailable","error_description":"AADSTS90033: busy"}"#;
+    let result = serde_json::json!({ "status": { "status": 503, "body": body, "retry_after": 7 } });
+    emulator.plant(&serde_json::json!({ "condition": { "leg": "leg2" }, "result": result }));
+    let output = emulator.run(&exchange(&emulator, &["-o", "json"]));
+    assert_eq!(refusal(&output).0, 1);
+    let error: serde_json::Value = serde_json::from_str(stderr(&output).lines().last().unwrap()).unwrap();
+    let host = "westus3.mtlsauth.microsoft.com";
+    for (member, expected) in [
+        ("transient", serde_json::json!(true)),
+        ("retry_after", serde_json::json!(7)),
+        ("host", host.into()),
+        ("endpoint", format!("https://{host}/{TENANT}/oauth2/v2.0/token").into()),
+        ("region", "westus3".into()),
+        ("tenant", TENANT.into()),
+    ] {
+        assert_eq!(error["error"][member], expected, "{member}: {error}");
+    }
+}
+
 /// Returns the leg and the AADSTS number of the JSON error.
 fn error(output: &Output) -> (Option<u64>, Option<u64>) {
     let error: serde_json::Value = serde_json::from_str(stderr(output).lines().last().unwrap()).unwrap();

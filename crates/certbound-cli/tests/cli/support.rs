@@ -56,7 +56,17 @@ pub(crate) fn refusal(output: &Output) -> (i32, String) {
     for member in ["message", "fix"] {
         assert!(error[member].as_str().is_some_and(|text| text.len() > 5), "{member}: {text}");
     }
-    for member in ["leg", "aadsts", "correlation_id", "host", "retry_after"] {
+    for member in [
+        "leg",
+        "aadsts",
+        "correlation_id",
+        "transient",
+        "retry_after",
+        "host",
+        "endpoint",
+        "region",
+        "tenant",
+    ] {
         assert!(error.get(member).is_some(), "{member}: {text}");
     }
     assert!(error["transient"].is_boolean(), "{text}");
