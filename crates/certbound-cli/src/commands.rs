@@ -1,4 +1,5 @@
-//! The commands, one file for each.
+//! The commands: the name and the help of each, and the file that runs it. To add a command, add a variant to [`Command`],
+//! a file here, and its flags to `flags/`.
 
 mod assertion;
 mod call;
@@ -12,27 +13,152 @@ mod inspect;
 mod token;
 mod verify;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
 use crate::failure::Failure;
-use crate::flags::Command;
+use crate::flags::{
+    self, AssertionFlags, CallFlags, CommonFlags, DemoFlags, EmulatorCommand, EndpointFlags, ExchangeFlags,
+    InspectFlags, MachineFlags, TokenFlags, VerifyFlags,
+};
 use crate::output::Terminal;
 
-pub(crate) async fn run(command: Command, terminal: Terminal) -> Result<ExitCode, Failure> {
-    match command {
-        Command::Demo => demo::run(terminal).await,
-        Command::Token(flags) => done(token::run(flags, terminal).await),
-        Command::Assertion(flags) => done(assertion::run(flags, terminal).await),
-        Command::Exchange(flags) => done(exchange::run(flags, terminal).await),
-        Command::Call(flags) => done(call::run(flags, terminal).await),
-        Command::Endpoint(flags) => done(endpoint::run(&flags, terminal)),
-        Command::Capabilities(flags) => done(capabilities::run(&flags, terminal).await),
-        Command::Inspect(flags) => done(inspect::run(&flags, terminal)),
-        Command::Verify(flags) => done(verify::run(&flags, terminal).await),
-        Command::Emulator(command) => emulator::run(command).await,
+/// Certificate-bound (mTLS Proof-of-Possession) tokens for Microsoft Entra.
+///
+/// Exit codes: 0 done; 1 the service, the resource or a check refused; 2 the command, the configuration or the input is
+/// wrong; 3 the network failed.
+#[derive(Debug, Parser)]
+#[command(name = "certbound", version, propagate_version = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: CommonFlags,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the two legs, a call and a thief on one screen, against an embedded emulator.
+    ///
+    /// The demo needs no tenant and no other network. On real TLS connections it runs Leg 1, Leg 2 for bound and Bearer
+    /// tokens, calls of a vault, of Graph and of a custom API, exchanges across tenants, and requests that must be refused.
+    /// A checklist judges the requests and answers that were observed. Exit 0 if every line of it holds.
+    Demo(DemoFlags),
+    /// Get a token in one step, by the direct flow.
+    ///
+    /// A certificate gives a bound token. Every credential gives a Bearer token. The credential is that of a flag, or of one
+    /// of certbound's own variables (CERTBOUND_...), or of AZURE_CLIENT_CERTIFICATE_PATH, AZURE_CLIENT_SECRET or
+    /// AZURE_FEDERATED_TOKEN_FILE, in this order.
+    #[command(after_long_help = TOKEN_EXAMPLES)]
+    Token(TokenFlags),
+    /// Run Leg 1 alone and print its assertion.
+    ///
+    /// --certificate or --managed-identity authenticates Leg 1. The assertion is bound to the certificate, and `exchange
+    /// --assertion-file` accepts it. The cloud determines the scope, so there is no flag for it.
+    Assertion(AssertionFlags),
+    /// Get a token by the two-leg flow: Leg 2 exchanges the assertion of Leg 1 (`jwt-pop`).
+    ///
+    /// With --leg1-certificate or --leg1-managed-identity the command runs both legs. With --assertion-file and
+    /// --certificate it runs Leg 2 alone, with an existing assertion and the certificate that it is bound to. Some platforms
+    /// cannot bind the tokens of a managed identity. There --bearer exchanges its Bearer token.
+    #[command(after_long_help = EXCHANGE_EXAMPLES, mut_arg("managed_identity", |flag| flag.hide(true)))]
+    Exchange(ExchangeFlags),
+    /// Get a token as `exchange` or `token` does, and call a resource with it and its certificate.
+    ///
+    /// The result is the body of the answer. In a pipe it is unchanged. On a terminal the token and control characters are
+    /// removed from it. An answer outside 2xx is exit 1.
+    #[command(after_long_help = CALL_EXAMPLES)]
+    Call(CallFlags),
+    /// Print the token endpoint of an authority, and the rule that determines it. Uses no network.
+    Endpoint(EndpointFlags),
+    /// Print what the managed identity of this machine can do.
+    ///
+    /// The variables of a platform are trusted. Without them the metadata service is probed, and its absence is an error.
+    Capabilities(MachineFlags),
+    /// Print the content of a token without verifying it.
+    ///
+    /// Anybody can write such a token. With --certificate the command also says whether the token is bound to this
+    /// certificate; exit 1 if it is not. The signature is never printed.
+    Inspect(InspectFlags),
+    /// Verify a token as a resource does, and print the result of each step.
+    ///
+    /// The issuer's keys are fetched, or read from --keys. Exit 0 if the token is accepted, 1 if it is refused. With --serve
+    /// the command answers the requests of a proxy instead: nginx `auth_request`, Caddy `forward_auth`, Envoy `ext_authz`
+    /// over HTTP.
+    Verify(VerifyFlags),
+    /// Run a local token service with resources that enforce the binding.
+    #[command(subcommand)]
+    Emulator(EmulatorCommand),
+}
+
+const TOKEN_EXAMPLES: &str = "\
+Examples:
+  certbound token --certificate app.pem --client-id ID --tenant TENANT \\
+    --scope https://vault.azure.net/.default
+  certbound token --managed-identity system --scope https://vault.azure.net/.default
+  curl -H \"$(certbound token --bearer -o header ...)\" https://api.example/";
+
+const EXCHANGE_EXAMPLES: &str = "\
+Examples:
+  Both legs with one certificate:
+    certbound exchange --leg1-certificate app.pem --client-id ID --tenant TENANT \\
+      --region westus3 --scope https://vault.azure.net/.default
+  Leg 1 by the managed identity of this machine:
+    certbound exchange --leg1-managed-identity system --client-id ID --tenant TENANT \\
+      --scope https://vault.azure.net/.default
+  Each leg in its own command:
+    certbound assertion --certificate app.pem --client-id ID --tenant TENANT \\
+      | jq -r .assertion > assertion.jwt
+    certbound exchange --assertion-file assertion.jwt --certificate app.pem \\
+      --client-id ID --tenant TENANT --scope https://vault.azure.net/.default";
+
+const CALL_EXAMPLES: &str = "\
+Examples:
+  certbound call --leg1-certificate app.pem --client-id ID --tenant TENANT \\
+    https://myvault.vault.azure.net/secrets/mysecret?api-version=7.4
+  certbound call --managed-identity system -X POST -d @order.json \\
+    --scope api://orders/.default https://orders.example/orders";
+
+/// Parses a command line.
+///
+/// # Errors
+/// clap's own error, which is also how help and version are returned.
+pub(crate) fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
+    let command = flags::settle(Cli::command(), args);
+    Cli::from_arg_matches(&command.try_get_matches_from(args)?)
+}
+
+impl Command {
+    pub(crate) async fn run(self, terminal: Terminal) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Demo(flags) => return demo::run(&flags, terminal).await,
+            Self::Token(flags) => token::run(flags, terminal).await,
+            Self::Assertion(flags) => assertion::run(flags, terminal).await,
+            Self::Exchange(flags) => exchange::run(flags, terminal).await,
+            Self::Call(flags) => call::run(flags, terminal).await,
+            Self::Endpoint(flags) => endpoint::run(&flags, terminal),
+            Self::Capabilities(flags) => capabilities::run(&flags, terminal).await,
+            Self::Inspect(flags) => inspect::run(&flags, terminal),
+            Self::Verify(flags) => verify::run(&flags, terminal).await,
+            Self::Emulator(command) => return emulator::run(command).await,
+        }?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Returns the filter of the log that the command writes without `RUST_LOG`. A server names the requests that it
+    /// refuses. If it accepts unbound tokens, it also names the clients that still send them.
+    pub(crate) fn log(&self) -> Option<&'static str> {
+        match self {
+            Self::Verify(flags) if flags.serve.is_none() => None,
+            Self::Verify(flags) if flags.binding.accepts_unbound() => Some("certbound_verifier=info"),
+            Self::Verify(_) => Some("certbound_verifier=warn"),
+            Self::Emulator(EmulatorCommand::Start(_)) => Some("certbound_emulator=warn"),
+            _ => None,
+        }
     }
 }
 
-fn done(result: Result<(), Failure>) -> Result<ExitCode, Failure> {
-    result.map(|()| ExitCode::SUCCESS)
-}
+#[cfg(test)]
+mod tests;

@@ -1,27 +1,28 @@
-//! `certbound demo`: runs the two-leg flow on real TLS connections, and a checklist that judges the result.
+//! `certbound demo`: runs the two-leg flow on real TLS connections, and judges by a checklist what happened.
 //!
 //! ```text
-//!  stage (emulator, certificates) ─► run (what was done) ─► Evidence ─► checklist (what it shows) ─► Report
+//!  stage (emulator, certificates) ─► run (the scenes) ─► Facts ─► checklist.txt (conditions) ─► Report
+//!                                                              └─► picture
 //! ```
-//! Each line of the checklist examines one of these: the emulator's journal, an answer, a type together with its
-//! request, or the documentation.
 
 mod checklist;
 mod commands;
-mod documents;
-mod evidence;
+mod facts;
+mod picture;
 mod run;
 mod stage;
 mod tamper;
-mod watched;
 
 use std::path::Path;
 
 use certbound::clock::{Clock as _, SystemClock};
-use certbound_emulator::Fault;
+use certbound_emulator::{Emulator, Fault};
 use serde::Serialize;
 
-use self::evidence::Evidence;
+pub(crate) use self::facts::Facts;
+use self::facts::{Fallible, Named, reason};
+pub(crate) use self::picture::{draw, painted, wrapped};
+use self::stage::Stage;
 pub use self::tamper::Tamper;
 
 /// The checklist with its marks.
@@ -50,13 +51,14 @@ pub struct CheckedLine {
     pub ok: bool,
     /// The kind of evidence.
     pub how: How,
-    /// The observed value, or the reason why it is missing.
+    /// The observed facts, or the reason why the statement does not hold.
     pub detail: String,
 }
 
 /// The kind of evidence that a line uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::Display, strum::EnumString)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum How {
     /// The emulator's journal, TLS facts and answers.
     Wire,
@@ -75,18 +77,48 @@ pub async fn run(program: &Path, faults: &[Fault]) -> Report {
 /// As [`run`], but changes the client's requests or arguments on their way. Tests use it to prove that the checklist
 /// notices.
 pub async fn run_tampered(program: &Path, faults: &[Fault], tamper: Tamper) -> Report {
+    run_shown(program, faults, tamper, &mut |_| ()).await
+}
+
+/// As [`run_tampered`]. `show` is called with the facts at the beginning and after each scene.
+pub(crate) async fn run_shown(
+    program: &Path,
+    faults: &[Fault],
+    tamper: Tamper,
+    show: &mut dyn FnMut(&Facts),
+) -> Report {
     let clock = SystemClock::new();
     let begin = clock.monotonic();
-    let evidence = match stage::Stage::set(faults).await {
+    let mut facts = Facts::default();
+    show(&facts);
+    let result = match Stage::set(faults, tamper).await {
         Ok(stage) => {
-            let evidence = run::run(&stage, program, tamper).await;
-            stage.strike().await;
-            evidence
+            let mut recorder = Recorder { emulator: &stage.emulator, facts: &mut facts, show };
+            let result = run::run(&stage, program, &mut recorder).await;
+            stage.server.shutdown().await;
+            result
         }
-        Err(reason) => Evidence::none(&format!("the emulator did not start: {reason}")),
+        Err(error) => Err(error),
     };
-    let checks = checklist::judge(&evidence);
+    let missing = result.map_or_else(|error| reason(&*error), |()| "no scene shows this".to_owned());
+    let checks: Vec<CheckedLine> = checklist::lines().map(|line| line.checked(&facts, &missing)).collect();
     let passed = checks.iter().filter(|check| check.ok).count();
     let milliseconds = u64::try_from(clock.monotonic().saturating_sub(begin).as_millis()).unwrap_or(u64::MAX);
     Report { failed: checks.len() - passed, passed, checks, milliseconds }
+}
+
+/// Records the scenes.
+struct Recorder<'a> {
+    emulator: &'a Emulator,
+    facts: &'a mut Facts,
+    show: &'a mut dyn FnMut(&Facts),
+}
+
+impl Recorder<'_> {
+    /// Records a scene that has just ended, with the requests since the last one.
+    fn add(&mut self, scene: &'static str, outcome: Fallible<Named>) {
+        self.facts.add(scene, outcome, &self.emulator.journal());
+        self.emulator.clear_journal();
+        (self.show)(self.facts);
+    }
 }

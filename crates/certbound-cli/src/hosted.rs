@@ -36,8 +36,8 @@ impl What {
 
 /// A running emulator. Dropping it removes its private directory.
 pub(crate) struct Hosted {
-    server: Server,
-    emulator: Arc<Emulator>,
+    pub(crate) server: Server,
+    pub(crate) emulator: Arc<Emulator>,
     files: Files,
 }
 
@@ -59,43 +59,6 @@ impl Hosted {
             .await
             .map_err(|error| Usage::Listen { address: listen, reason: error.to_string() })?;
         Ok(Self { server, emulator, files })
-    }
-
-    pub(crate) fn emulator(&self) -> &Arc<Emulator> {
-        &self.emulator
-    }
-
-    /// Listens at the addresses of the real hosts, inside a network namespace.
-    pub(crate) async fn listen_as_the_real_hosts(&mut self, listen: SocketAddr) -> std::io::Result<()> {
-        self.server.listen_as_the_real_hosts(listen).await.map(drop)
-    }
-
-    /// Listens at the real address of the metadata service too, if this network has that address.
-    pub(crate) async fn listen_as_the_real_metadata_service(&mut self) -> std::io::Result<()> {
-        self.server.listen_as_the_real_metadata_service().await
-    }
-
-    /// Listens at the real address of Cloud Shell too.
-    pub(crate) async fn listen_as_the_real_cloud_shell(&mut self) -> std::io::Result<()> {
-        self.server.listen_as_the_real_cloud_shell().await
-    }
-
-    /// Returns the URL of the machine's metadata service.
-    pub(crate) fn imds(&self) -> String {
-        self.server.metadata_url()
-    }
-
-    /// Returns the URL of Service Fabric's token service on this machine.
-    pub(crate) fn service_fabric(&self) -> String {
-        self.server.service_fabric_url()
-    }
-
-    pub(crate) fn proxy(&self) -> String {
-        self.server.proxy_url()
-    }
-
-    pub(crate) fn admin(&self) -> String {
-        self.server.admin_url()
     }
 
     /// Returns the file of the certificate authority to trust.

@@ -96,11 +96,15 @@ pub(crate) async fn inhabit(hosted: &mut Hosted, caller: Caller) -> Result<Isola
         move |error: std::io::Error| Failure::from(Usage::Isolation { what, reason: error.to_string() })
     };
     network::bring_up().await.map_err(unusable("the network inside"))?;
-    let names = names::Names::answer(hosted.emulator()).await.map_err(unusable("the names inside"))?;
+    let names = names::Names::answer(&hosted.emulator).await.map_err(unusable("the names inside"))?;
     let https = SocketAddr::from((Ipv4Addr::LOCALHOST, 443));
-    hosted.listen_as_the_real_hosts(https).await.map_err(unusable("port 443 inside"))?;
-    hosted.listen_as_the_real_metadata_service().await.map_err(unusable("the metadata service inside"))?;
-    hosted.listen_as_the_real_cloud_shell().await.map_err(unusable("port 50342 inside"))?;
+    hosted.server.listen_as_the_real_hosts(https).await.map_err(unusable("port 443 inside"))?;
+    hosted
+        .server
+        .listen_as_the_real_metadata_service()
+        .await
+        .map_err(unusable("the metadata service inside"))?;
+    hosted.server.listen_as_the_real_cloud_shell().await.map_err(unusable("port 50342 inside"))?;
     Ok(Isolation { caller, _names: names })
 }
 
@@ -111,7 +115,7 @@ pub(crate) fn install_arc_agent(hosted: &Hosted) -> Result<(), Failure> {
         what: "the folder of Azure Arc's agent inside",
         reason: error.to_string(),
     };
-    Ok(arc::install(hosted.emulator()).map_err(unusable)?)
+    Ok(arc::install(&hosted.emulator).map_err(unusable)?)
 }
 
 /// No process is inside on this system.

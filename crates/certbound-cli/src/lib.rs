@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!  7  lib.rs                         START HERE: from the arguments to an exit code
-//!  6  commands/                      one file for each command
+//!  6  commands/                      each command, with its help
 //!  5  plan/                          from flags to clients
 //!  4  observers/  isolated/          reports of requests; a network for one program
 //!  3  output.rs  keychain/  hosted/  demo/
@@ -36,15 +36,15 @@ mod usage;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use crate::commands::Cli;
 use crate::failure::Failure;
-use crate::flags::Cli;
 use crate::output::Terminal;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     let json = flags::wants_json(&args);
-    let cli = match flags::parse(&args) {
+    let cli = match commands::parse(&args) {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => {
             // The result is help or the version. A reader that closed the pipe is not an error.
@@ -53,7 +53,7 @@ pub fn main() -> ExitCode {
         }
         Err(error) => {
             // clap's error repeats typed text, which may contain tokens and control characters.
-            let error = flags::parse(&flags::shown(&args)).err().unwrap_or(error);
+            let error = commands::parse(&flags::shown(&args)).err().unwrap_or(error);
             return match json {
                 true => failure::report(&Failure::of_command_line(&error), true),
                 false => failure::report_command_line(&error),
@@ -74,7 +74,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     drop(certbound::TokenCache::none());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::of_system("the program could not start", &error))?;
-    let code = runtime.block_on(commands::run(cli.command, terminal));
+    let code = runtime.block_on(cli.command.run(terminal));
     // A pending read of stdin must not delay the end of the process.
     runtime.shutdown_background();
     code

@@ -7,11 +7,13 @@ use certbound::certificate::Binding;
 use certbound::observe::JwtPopReport;
 use certbound::{BearerToken, BoundToken, Secret, UnixTime};
 use certbound_core::shown::{self, lines};
+use clap::ColorChoice;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, number, one};
 use crate::flags::{CommonFlags, Format};
+use crate::usage::Usage;
 
 /// The streams of this process, and the format of its results.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +32,28 @@ impl Terminal {
     /// Returns the format of the result.
     pub(crate) fn format(self) -> Format {
         self.asked.unwrap_or(if self.stdout { Format::Table } else { Format::Json })
+    }
+
+    /// Returns the format of the result of a command that supports only these formats.
+    pub(crate) fn format_of(self, supported: &[Format]) -> Result<Format, Usage> {
+        let format = self.format();
+        if supported.contains(&format) { Ok(format) } else { Err(Usage::Format { format: format.into() }) }
+    }
+
+    /// Returns the columns and rows of the terminal on stdout.
+    pub(crate) fn size(self) -> Option<(usize, usize)> {
+        let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok().filter(|_| self.stdout)?;
+        (size.ws_col > 0).then_some((size.ws_col.into(), size.ws_row.into()))
+    }
+
+    /// Returns whether the result is coloured. `auto` means a terminal that supports it, unless `NO_COLOR` is set.
+    pub(crate) fn is_coloured(self, choice: ColorChoice) -> bool {
+        let variable = |name: &str| std::env::var(name).unwrap_or_default();
+        match choice {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => self.stdout && variable("NO_COLOR").is_empty() && variable("TERM") != "dumb",
+        }
     }
 
     /// Returns whether the result is printed on a terminal.

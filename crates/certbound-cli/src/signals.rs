@@ -1,42 +1,39 @@
 //! The signals that ask a program to end.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use rustix::process::Signal;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
-/// SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGUSR1 and SIGUSR2, received from the creation of this value on.
-pub(crate) struct Signals {
-    interrupt: Stream,
-    terminate: Stream,
-    hangup: Stream,
-    quit: Stream,
-    alarm: Stream,
-    user1: Stream,
-    user2: Stream,
-}
+/// Signals that are received from the creation of this value on.
+pub(crate) struct Signals(Vec<(Signal, Stream)>);
 
 impl Signals {
     pub(crate) fn watch() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-            quit: signal(SignalKind::quit())?,
-            alarm: signal(SignalKind::alarm())?,
-            user1: signal(SignalKind::user_defined1())?,
-            user2: signal(SignalKind::user_defined2())?,
-        })
+        let watched = [
+            (Signal::INT, SignalKind::interrupt()),
+            (Signal::TERM, SignalKind::terminate()),
+            (Signal::HUP, SignalKind::hangup()),
+            (Signal::QUIT, SignalKind::quit()),
+            (Signal::ALARM, SignalKind::alarm()),
+            (Signal::USR1, SignalKind::user_defined1()),
+            (Signal::USR2, SignalKind::user_defined2()),
+        ];
+        let streams = watched.into_iter().map(|(number, kind)| Ok((number, signal(kind)?)));
+        streams.collect::<std::io::Result<_>>().map(Self)
     }
 
     /// Waits for the next signal.
     pub(crate) async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => Signal::INT,
-            _ = self.terminate.recv() => Signal::TERM,
-            _ = self.hangup.recv() => Signal::HUP,
-            _ = self.quit.recv() => Signal::QUIT,
-            _ = self.alarm.recv() => Signal::ALARM,
-            _ = self.user1.recv() => Signal::USR1,
-            _ = self.user2.recv() => Signal::USR2,
-        }
+        poll_fn(|context| {
+            let mut streams = self.0.iter_mut();
+            match streams.find_map(|(number, stream)| stream.poll_recv(context).is_ready().then_some(*number))
+            {
+                Some(number) => Poll::Ready(number),
+                None => Poll::Pending,
+            }
+        })
+        .await
     }
 }

@@ -6,12 +6,12 @@ use certbound::BoundAssertion;
 use serde::Serialize;
 
 use super::dry_run::{DryRun, NeverTransport, stopped};
+use super::token::tell_ending_key;
 use crate::failure::Failure;
 use crate::flags::{AssertionFlags, Format};
 use crate::observers::{Observers, Trace};
 use crate::output::{self, CertificateResult, Terminal, filled, json, rfc3339};
 use crate::plan::{self, Reach};
-use crate::usage::Usage;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -26,9 +26,7 @@ struct AssertionResult<'a> {
 }
 
 pub(super) async fn run(flags: AssertionFlags, terminal: Terminal) -> Result<(), Failure> {
-    if terminal.format() == Format::Header {
-        return Err(Usage::Format { format: "header" }.into());
-    }
+    terminal.format_of(&[Format::Json, Format::Table, Format::Env])?;
     if let Some(identity) = &flags.client.machine.managed_identity {
         if flags.client.run.dry_run {
             let mut dry = DryRun::default();
@@ -43,6 +41,7 @@ pub(super) async fn run(flags: AssertionFlags, terminal: Terminal) -> Result<(),
         let (identity, source) = plan::machine_assertion(&flags.client, identity, &reach)?;
         let observer = Observers::default().and_if(flags.client.run.trace, Trace);
         let assertion = identity.assertion().observe(Arc::new(observer)).await?;
+        tell_ending_key(&flags.client);
         return print(&assertion, &source, flags.reveal, terminal);
     }
     if flags.client.run.dry_run {

@@ -9,14 +9,14 @@ use certbound::transport::Via;
 use certbound::{AnyClient, BoundToken, Network, ResourceScope, TokenSource as _, Transport};
 use certbound_core::own_secrets::OwnSecrets;
 use certbound_core::shown::lines;
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use zeroize::Zeroizing;
 
 use super::dry_run::{DryRun, is_plain};
 use super::exchange::{dry_exchange, tell_kept, tell_leg_2};
 use super::token::dry_direct;
-use crate::failure::{Failure, REFUSED, one};
+use crate::failure::{Details, Failure, REFUSED, one};
 use crate::flags::{CallFlags, CredentialFlags};
 use crate::observers::{Observers, Stations, Trace};
 use crate::output::{self, Terminal, Token, tell, tell_unseen};
@@ -71,6 +71,7 @@ async fn acquire_and_call<T: Transport + Clone>(
         ));
     }
     let of_caller = secrets_of_caller(&request);
+    let host = request.uri().host().unwrap_or_default().to_owned();
     let answer = match &token {
         // The token is in the client's cache now. The client also answers a claims challenge.
         Token::Bound(_) => client.resource(&scope).call(request).await?,
@@ -83,7 +84,7 @@ async fn acquire_and_call<T: Transport + Clone>(
     if answer.status().is_success() {
         return Ok(());
     }
-    Err(refused(&answer, &with_tokens(of_caller, &answer, &token)))
+    Err(refused(&answer, &host, &with_tokens(of_caller, &answer, &token)))
 }
 
 /// Returns the client, and whether it runs both legs.
@@ -106,7 +107,7 @@ fn direct(flags: &CallFlags, kind: Kind) -> Result<Option<CredentialFlags>, Usag
         if leg1.is_given() || leg1.assertion_file.is_some() {
             return Err(Usage::MachineIsNotLeg2);
         }
-        return Ok(Some(secret.with_assertion(None)));
+        return Ok(Some(CredentialFlags { secret: secret.clone(), assertion_file: None }));
     }
     let leg1_runs = match (&leg1.leg1_certificate, &leg1.leg1_managed_identity) {
         (Some(_), _) => Some("--leg1-certificate"),
@@ -126,7 +127,8 @@ fn direct(flags: &CallFlags, kind: Kind) -> Result<Option<CredentialFlags>, Usag
         Some(_) => !has_certificate && kind == Kind::Bearer,
         None => true,
     };
-    Ok(is_direct.then(|| secret.with_assertion(leg1.assertion_file.clone())))
+    let assertion_file = leg1.assertion_file.clone();
+    Ok(is_direct.then(|| CredentialFlags { secret: secret.clone(), assertion_file }))
 }
 
 fn scope(flags: &CallFlags, request: &Request<Bytes>) -> Result<ResourceScope, Failure> {
@@ -223,7 +225,7 @@ fn body(body: &Bytes, secrets: &OwnSecrets, is_seen: bool) -> Bytes {
 
 /// Returns the failure for an answer outside 2xx, whose body was printed. The reason is the resource's challenge if it
 /// has one.
-fn refused(answer: &Response<Bytes>, secrets: &OwnSecrets) -> Failure {
+fn refused(answer: &Response<Bytes>, host: &str, secrets: &OwnSecrets) -> Failure {
     let status = answer.status();
     let challenge = answer.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
     let challenge = challenge.map(|challenge| secrets.redacted(challenge));
@@ -234,7 +236,7 @@ fn refused(answer: &Response<Bytes>, secrets: &OwnSecrets) -> Failure {
     };
     let fix = match status.as_u16() {
         300..=399 => {
-            "call the place it names; redirects are not followed, so that the token goes nowhere else"
+            "call the URL of its header Location; redirects are not followed, so that no other host gets the token"
         }
         401 => "check the scope, and that this host takes bound tokens (or try --bearer)",
         403 => "give the application the permission that the resource asks for",
@@ -243,7 +245,11 @@ fn refused(answer: &Response<Bytes>, secrets: &OwnSecrets) -> Failure {
         _ => "check the request",
     };
     let why: String = why.chars().take(1000).collect();
-    Failure::new(REFUSED, "resource_refused", "the resource refused the request", why, fix)
+    let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let transient = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+    let details = Details { transient, retry_after, host: Some(host.to_owned()), ..Details::default() };
+    let failure = Failure::new(REFUSED, "resource_refused", "the resource refused the request", why, fix);
+    Failure { details, ..failure }
 }
 
 #[cfg(test)]

@@ -7,13 +7,9 @@ use crate::failure::Failure;
 use crate::flags::{Format, MachineFlags};
 use crate::output::{self, Terminal};
 use crate::plan;
-use crate::usage::Usage;
 
 pub(super) async fn run(flags: &MachineFlags, terminal: Terminal) -> Result<(), Failure> {
-    let format = terminal.format();
-    if matches!(format, Format::Header) {
-        return Err(Usage::Format { format: "header" }.into());
-    }
+    let format = terminal.format_of(&[Format::Json, Format::Table, Format::Env])?;
     let id = flags.managed_identity.as_deref().unwrap_or("system");
     let identity = plan::machine_at(flags, id)?.build()?;
     let can = identity.capabilities().await?;

@@ -1,30 +1,81 @@
-//! `demo`: prints the checklist, for people or for scripts.
+//! `demo`: prints the drawing, or the checklist for people or for scripts.
 
 use std::process::ExitCode;
 
-use crate::demo::{self, How, Report};
+use crate::demo::{self, Facts, Report, Tamper, painted, wrapped};
 use crate::failure::{Failure, REFUSED};
-use crate::flags::Format;
+use crate::flags::{DemoFlags, Format};
 use crate::output::{self, Terminal, mark};
-use crate::usage::Usage;
 
-pub(super) async fn run(terminal: Terminal) -> Result<ExitCode, Failure> {
-    let format = terminal.format();
-    match format {
-        Format::Json | Format::Table => {}
-        Format::Header => return Err(Usage::Format { format: "header" }.into()),
-        Format::Env => return Err(Usage::Format { format: "env" }.into()),
-    }
+/// The most lines that the drawing and the text below it have.
+const SCREEN: usize = 24;
+
+pub(super) async fn run(flags: &DemoFlags, terminal: Terminal) -> Result<ExitCode, Failure> {
+    let format = terminal.format_of(&[Format::Json, Format::Table])?;
     let program = std::env::current_exe();
     let program =
         program.map_err(|error| Failure::of_system("the path of this program is unknown", &error))?;
-    let report = demo::run(&program, &[]).await;
+    let (width, rows) = terminal.size().unwrap_or((80, 0));
+    let coloured = terminal.is_coloured(flags.color);
+    let drawn = format == Format::Table && !flags.all;
+    let live = drawn && rows >= SCREEN;
+    let mut drawing = Vec::new();
+    let mut show = |facts: &Facts| {
+        let next = demo::draw(facts, width, coloured);
+        if live && next != drawing {
+            // If this fails, the text below the drawing fails too and is reported.
+            let _ = output::print(redrawn(drawing.len(), &next).as_bytes());
+        }
+        drawing = next;
+    };
+    let report = demo::run_shown(&program, &[], Tamper::Nothing, &mut show).await;
     match format {
         Format::Json => output::print(&output::json(&report, 0)?)?,
-        _ => output::print_text(&table(&report))?,
+        _ if flags.all => output::print_text(&table(&report))?,
+        _ => {
+            let above = if live { String::new() } else { redrawn(0, &drawing) };
+            output::print(format!("{above}{}", summary(&report, width, coloured)).as_bytes())?;
+        }
     }
     // The report contains every failed line already; an error line would only repeat it.
     Ok(if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
+}
+
+/// Returns the lines, and before them the control sequence that moves the cursor up to replace earlier lines.
+fn redrawn(earlier: usize, lines: &[String]) -> String {
+    let (up, end) =
+        if earlier > 0 { (format!("\x1b[{earlier}A"), "\x1b[K\n") } else { (String::new(), "\n") };
+    lines.iter().fold(up, |text, line| text + line + end)
+}
+
+/// Returns the result, and the command to try next.
+fn summary(report: &Report, width: usize, coloured: bool) -> String {
+    let Report { passed, failed, checks, .. } = report;
+    let program = program();
+    let all = format!("`{program} demo --all` lists them with their evidence.");
+    let mut lines = match failed {
+        0 => wrapped(&format!("✓ {passed} checks hold. {all}"), width),
+        _ => wrapped(&format!("✗ {failed} of {} checks do not hold. {all}", checks.len()), width),
+    };
+    let colour = if *failed == 0 { "32" } else { "31" };
+    if let Some(first) = lines.first_mut() {
+        *first = painted(colour, first, coloured);
+    }
+    for check in checks.iter().filter(|check| !check.ok).take(3) {
+        lines.extend(wrapped(&format!("  {} {}: {}", mark(false), check.text, check.id), width));
+    }
+    if *failed == 0 {
+        lines.extend(wrapped("Next, call the emulated vault with a managed identity:", width));
+        lines.push(format!("  {program} emulator run -- \\"));
+        lines.push(format!("    {program} call --managed-identity system \\"));
+        lines.push("    https://demo.vault.azure.net/secrets/demo".to_owned());
+    }
+    format!("\n{}\n", lines.join("\n"))
+}
+
+/// Returns the name under which this program was started, if it is short.
+fn program() -> String {
+    std::env::args().next().filter(|name| name.len() <= 24).unwrap_or_else(|| "certbound".to_owned())
 }
 
 fn table(report: &Report) -> String {
@@ -38,16 +89,10 @@ fn table(report: &Report) -> String {
             heading = next;
         }
         text.push_str(&format!("  {} {}\n", mark(check.ok), check.text));
-        let how = match check.how {
-            How::Wire => "wire",
-            How::Type => "type",
-            How::Text => "text",
-        };
-        text.push_str(&format!("      {how}: {}\n", check.detail));
+        text.push_str(&format!("      {}: {}\n", check.how, check.detail));
     }
     let Report { passed, failed, milliseconds, .. } = report;
-    text.push_str(&format!("\n{passed} hold, {failed} do not; {milliseconds} ms\n"));
-    text
+    text + &format!("\n{passed} hold, {failed} do not; {milliseconds} ms\n")
 }
 
 fn title(id: &str) -> &'static str {
@@ -56,7 +101,7 @@ fn title(id: &str) -> &'static str {
         "leg2" => "Leg 2",
         "jwt-pop" => "jwt-pop",
         "token" => "The token",
-        "refused" => "What must be refused",
+        "refused" => "Refusals",
         "docs" => "Documentation",
         _ => "Calls and other exchanges",
     }

@@ -8,9 +8,9 @@ use crate::failure::Failure;
 use crate::flags::{EndpointFlags, Format};
 use crate::output::{self, Terminal};
 use crate::plan;
-use crate::usage::Usage;
 
 pub(super) fn run(flags: &EndpointFlags, terminal: Terminal) -> Result<(), Failure> {
+    let format = terminal.format_of(&[Format::Json, Format::Table, Format::Env])?;
     let authority = Authority::parse(&flags.authority)?;
     let authority = match plan::region(flags.region.as_deref())? {
         Some(region) => authority.with_region(region),
@@ -22,13 +22,12 @@ pub(super) fn run(flags: &EndpointFlags, terminal: Terminal) -> Result<(), Failu
     }
     let endpoint = authority.token_endpoint(Flow::ClientCredentials, channel)?;
     let (url, rule) = (endpoint.url(), endpoint.rule());
-    match terminal.format() {
+    match format {
         Format::Json => output::print(&output::json(&json!({"endpoint": url, "rule": rule.to_string()}), 0)?),
         Format::Table => {
             let text = format!("endpoint  {url}\nrule      {rule}\n          {}\n", rule.explain());
             output::print_text(&text)
         }
-        Format::Env => output::print(format!("CERTBOUND_ENDPOINT={url}\nCERTBOUND_RULE={rule}\n").as_bytes()),
-        Format::Header => Err(Usage::Format { format: "header" }.into()),
+        _ => output::print(format!("CERTBOUND_ENDPOINT={url}\nCERTBOUND_RULE={rule}\n").as_bytes()),
     }
 }

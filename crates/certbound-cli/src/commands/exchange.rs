@@ -7,6 +7,7 @@ use certbound::cache::Source;
 use certbound::observe::JwtPopReport;
 
 use super::dry_run::{DryRun, NeverTransport, stopped};
+use super::token::tell_ending_key;
 use crate::failure::Failure;
 use crate::flags::{ClientFlags, ExchangeFlags, Leg1Flags};
 use crate::observers::{Observers, Stations, Trace};
@@ -40,6 +41,9 @@ pub(super) async fn run(flags: ExchangeFlags, terminal: Terminal) -> Result<(), 
         tell_leg_2(&token);
     } else if flags.client.run.trace {
         tell_kept(&token);
+    }
+    if flags.leg1.leg1_managed_identity.is_some() && kind == Kind::Bound {
+        tell_ending_key(&flags.client);
     }
     let report = flags.report.then_some(&*report);
     let extras = Extras { certificate_source: &plan.source, with_legs: true, report, reveal: flags.reveal };

@@ -9,13 +9,13 @@ use super::exchange::tell_kept;
 use crate::failure::Failure;
 use crate::flags::{ClientFlags, CredentialFlags, TokenFlags};
 use crate::observers::{Observers, Trace};
-use crate::output::{self, Extras, Terminal};
+use crate::output::{self, Extras, Terminal, tell};
 use crate::plan::{self, Kind, Reach};
 
 pub(super) async fn run(flags: TokenFlags, terminal: Terminal) -> Result<(), Failure> {
     let scope = plan::scope(&flags.client.identity, &flags.scope)?;
     let kind = Kind::from(flags.kind);
-    let credential = flags.secret.with_assertion(flags.assertion_file);
+    let credential = CredentialFlags { secret: flags.secret, assertion_file: flags.assertion_file };
     if flags.client.run.dry_run {
         let mut dry = DryRun::default();
         dry_direct(&mut dry, &flags.client, &credential, &scope, kind).await?;
@@ -31,11 +31,22 @@ pub(super) async fn run(flags: TokenFlags, terminal: Terminal) -> Result<(), Fai
     if flags.client.run.trace || terminal.tells_stations() {
         tell_kept(&token);
     }
+    if flags.client.machine.managed_identity.is_some() && kind == Kind::Bound {
+        tell_ending_key(&flags.client);
+    }
     let extras =
         Extras { certificate_source: &plan.source, with_legs: false, report: None, reveal: flags.reveal };
     let printed = output::print_token(&token, &extras, terminal);
     reach.saved().await;
     printed
+}
+
+/// Warns that the result is bound to a machine's key that is not stored.
+pub(super) fn tell_ending_key(client: &ClientFlags) {
+    if client.machine_state.machine_state.is_none() {
+        tell("warning: no program can use this result, because its private key ends with this command");
+        tell("fix: store the key with --machine-state DIR, or call the resource with `certbound call`");
+    }
 }
 
 /// Dry-runs the direct flow. For a bound token of a machine this is the first request to the metadata service.

@@ -21,12 +21,7 @@ pub(super) async fn run(flags: &VerifyFlags, terminal: Terminal) -> Result<(), F
     if let Some(address) = flags.serve {
         return serve(flags, verifier, address).await;
     }
-    let format = terminal.format();
-    match format {
-        Format::Json | Format::Table => {}
-        Format::Header => return Err(Usage::Format { format: "header" }.into()),
-        Format::Env => return Err(Usage::Format { format: "env" }.into()),
-    }
+    let format = terminal.format_of(&[Format::Json, Format::Table])?;
     let token = inspect::token(flags.token.as_deref())?;
     let peer = match &flags.certificate {
         Some(path) => inspect::certificate(path)?,

@@ -1,4 +1,4 @@
-//! Refusals of the command line itself, which runs here as scripts run it.
+//! The command line as evidence: its help beside the README, and its refusals.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -6,42 +6,57 @@ use std::process::Stdio;
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::evidence::{Outcome, Refusal};
+use super::facts::{Fallible, Named};
 use super::stage::Stage;
 use super::tamper::Tamper;
 
 /// Commands that make a managed identity Leg 2: an exchange, and a call that also has a Leg 1.
-const MACHINE_AS_LEG_2: [&[&str]; 2] = [
-    &["exchange", "--managed-identity", "system", "--scope", "https://vault.azure.net/.default"],
-    &["call", "--managed-identity", "system", "--leg1-client-id", "any", "https://demo.vault.azure.net/"],
+const MACHINE_AS_LEG_2: [(&str, &[&str]); 2] = [
+    ("exchange", &["--scope", "https://vault.azure.net/.default"]),
+    ("call", &["--leg1-client-id", "any", "https://demo.vault.azure.net/"]),
 ];
 
-/// Runs each command and returns its result.
-pub(super) async fn machine_as_leg2(program: &Path, stage: &Stage, tamper: Tamper) -> Outcome<Vec<Refusal>> {
-    let mut refusals = Vec::new();
-    for command in MACHINE_AS_LEG_2 {
-        let command: Vec<&str> = command
-            .iter()
-            .map(|word| match *word {
-                "--managed-identity" if tamper == Tamper::MachineInLeg1 => "--leg1-managed-identity",
-                word => word,
-            })
-            .collect();
-        refusals.push(refused(program, stage, &command).await?);
+/// Runs each command. Returns its exit code with the code of its error.
+pub(super) async fn machine_as_leg2(program: &Path, stage: &Stage) -> Fallible<Named> {
+    let spoiled = stage.transport.with == Tamper::MachineInLeg1;
+    let flag = if spoiled { "--leg1-managed-identity" } else { "--managed-identity" };
+    let mut results = Named::new();
+    for (name, arguments) in MACHINE_AS_LEG_2 {
+        let mut command = command(program);
+        command.args([name, "-o", "json", flag, "system"]).args(arguments).env("CERTBOUND_NO_CACHE", "true");
+        // These variables lead all requests of the command to the emulator.
+        command.env("HTTPS_PROXY", stage.server.proxy_url());
+        command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", stage.server.metadata_url());
+        let output = command.output().await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let error: Value = serde_json::from_str(said.lines().last().unwrap_or_default()).unwrap_or_default();
+        let (exit, code) = (output.status.code().unwrap_or(-1), error["error"]["code"].as_str());
+        results.push((name, format!("exit {exit}, {}", code.unwrap_or("no code"))));
     }
-    Ok(refusals)
+    Ok(results)
 }
 
-/// Runs one command. Its environment leads all its requests to the emulator.
-async fn refused(program: &Path, stage: &Stage, arguments: &[&str]) -> Outcome<Refusal> {
+const README: &str = include_str!("../../../../README.md");
+const COMMANDS: [&str; 7] = ["demo", "token", "assertion", "exchange", "call", "endpoint", "emulator"];
+
+/// Returns the texts: the README, the help of each command and of all, and the passages on the direct flow.
+pub(super) async fn documents(program: &Path) -> Fallible<Named> {
+    let mut facts = Named::new();
+    for name in COMMANDS {
+        let output = command(program).args([name, "--help"]).output().await?;
+        let help = String::from_utf8_lossy(&output.stdout);
+        facts.push((name, help.split_whitespace().collect::<Vec<_>>().join(" ")));
+    }
+    let help: Vec<&str> = facts.iter().map(|(_, help)| help.as_str()).collect();
+    let token = facts.iter().filter(|(name, _)| *name == "token").map(|(_, help)| help.as_str());
+    let direct: Vec<&str> = README.lines().filter(|line| line.contains("direct flow")).chain(token).collect();
+    let (help, direct) = (help.join(" "), direct.join(" "));
+    facts.extend([("readme", README.to_owned()), ("direct", direct), ("help", help)]);
+    Ok(facts)
+}
+
+fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
-    command.args(arguments).args(["-o", "json"]).stdin(Stdio::null()).kill_on_drop(true).env_clear();
-    command.env("HTTPS_PROXY", stage.proxy()).env("CERTBOUND_NO_CACHE", "true");
-    command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", stage.metadata_service());
-    let name = arguments.iter().take(2).copied().collect::<Vec<_>>().join(" ");
-    let output = command.output().await.map_err(|error| format!("`{name}` could not be run: {error}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let error: Option<Value> = said.lines().last().and_then(|line| serde_json::from_str(line).ok());
-    let code = error.and_then(|error| error["error"]["code"].as_str().map(str::to_owned)).unwrap_or_default();
-    Ok(Refusal { command: name, exit: output.status.code(), code })
+    command.stdin(Stdio::null()).kill_on_drop(true).env_clear();
+    command
 }

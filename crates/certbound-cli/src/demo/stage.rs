@@ -1,67 +1,52 @@
-//! The stage of the demo: an emulator on real sockets, a network that reaches it, and two certificates.
+//! The stage of the demo: an emulator on real sockets, and the parts that the scenes share.
 
-use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use certbound::{BindingCertificate, Network};
+use certbound::credential::ByCertificate;
+use certbound::{Authority, BindingCertificate, Client, Network, Region, TenantId};
 use certbound_emulator::serve::Server;
+use certbound_emulator::world::builtin::{APP, TENANT};
 use certbound_emulator::{Emulator, Fault, IssueOptions, World};
 
-use super::evidence::{Outcome, Scene};
+use super::facts::Fallible;
+use super::tamper::{Tamper, Tampered};
+
+/// The region of the demo, in Azure's spelling.
+const REGION: &str = "westus3";
 
 pub(super) struct Stage {
-    emulator: Arc<Emulator>,
-    server: Server,
-    /// The network: it reaches the emulator through its proxy and trusts only its authority.
-    pub(super) network: Network,
+    pub(super) emulator: Arc<Emulator>,
+    pub(super) server: Server,
+    /// The transport reaches the emulator through its proxy and trusts only its authority.
+    pub(super) transport: Tampered,
+    pub(super) authority: Authority,
+    /// Leg 1 of the application, by C.
+    pub(super) leg1: Client<ByCertificate>,
     /// C, the binding certificate.
-    pub(super) certificate: BindingCertificate,
-    /// Another certificate, which the service trusts too.
-    pub(super) other: BindingCertificate,
+    pub(super) c: BindingCertificate,
 }
 
 impl Stage {
-    pub(super) async fn set(faults: &[Fault]) -> Result<Self, String> {
-        let emulator = Arc::new(Emulator::new(World::built_in()).map_err(|error| error.to_string())?);
+    pub(super) async fn set(faults: &[Fault], tamper: Tamper) -> Fallible<Self> {
+        let emulator = Arc::new(Emulator::new(World::built_in())?);
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server = Server::start(Arc::clone(&emulator), listen).await.map_err(|error| error.to_string())?;
+        let server = Server::start(Arc::clone(&emulator), listen).await?;
         let network = Network::builder().proxy(server.proxy_url()).only_roots_pem(emulator.ca_pem());
-        let network = network.build().map_err(|error| error.to_string())?;
-        let certificate = load(&emulator.client_identity().bundle_pem())?;
-        let other = emulator.issue_client_certificate(&IssueOptions::new("certbound-demo-other"));
-        let other = load(&other.map_err(|error| error.to_string())?.bundle_pem())?;
+        let other = emulator.issue_client_certificate(&IssueOptions::new("certbound-demo-other"))?;
+        let other = BindingCertificate::from_pem(other.bundle_pem().as_bytes())?;
+        let inner = network.build()?.transport();
+        let transport = Tampered { inner, with: tamper, other };
+        let c = BindingCertificate::from_pem(emulator.client_identity().bundle_pem().as_bytes())?;
+        let authority = Authority::public(TenantId::parse(TENANT)?).with_region(Region::parse(REGION)?);
+        let leg1 = Client::builder(authority.clone(), APP).with_certificate(c);
+        let leg1 = leg1.with_transport(transport.clone()).build()?;
         for fault in faults {
             if !emulator.add_fault(fault.clone()) {
-                return Err("there are too many faults".to_owned());
+                return Err("there are too many faults".into());
             }
         }
-        Ok(Self { emulator, server, network, certificate, other })
+        let c = leg1.binding().clone();
+        Ok(Self { emulator, server, transport, authority, leg1, c })
     }
-
-    /// Runs one scene and takes its journal.
-    pub(super) async fn scene<T>(&self, scene: impl Future<Output = Outcome<T>>) -> Scene<T> {
-        self.emulator.clear_journal();
-        let outcome = scene.await;
-        Scene { outcome, journal: self.emulator.journal() }
-    }
-
-    /// Returns the URL of the emulated machine's metadata service.
-    pub(super) fn metadata_service(&self) -> String {
-        self.server.metadata_url()
-    }
-
-    /// Returns the URL of the emulator's proxy, which leads to all other hosts.
-    pub(super) fn proxy(&self) -> String {
-        self.server.proxy_url()
-    }
-
-    /// Stops the emulator.
-    pub(super) async fn strike(self) {
-        self.server.shutdown().await;
-    }
-}
-
-fn load(pem: &str) -> Result<BindingCertificate, String> {
-    BindingCertificate::from_pem(pem.as_bytes()).map_err(|error| error.to_string())
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use certbound::Transport;
 use certbound::error::TransportError;
 use certbound::transport::{Answer, HyperTransport, Via};
-use http::Uri;
+use certbound::{BindingCertificate, Transport};
+use http::Request;
 
 /// The change of the client's token requests, or of the arguments of a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Tamper {
     GlobalHost,
     /// Leg 2 does not request a bound token: `token_type` is left out.
     NotBoundInLeg2,
+    /// Leg 2 presents another certificate.
+    OtherCertificate,
     /// Commands that make a managed identity Leg 2 make it Leg 1 instead.
     MachineInLeg1,
 }
@@ -31,37 +33,33 @@ pub enum Tamper {
 pub(super) struct Tampered {
     pub(super) inner: Arc<HyperTransport>,
     pub(super) with: Tamper,
+    /// Another certificate, which the service trusts too.
+    pub(super) other: BindingCertificate,
 }
 
 impl Transport for Tampered {
-    async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
-        if !request.uri().path().ends_with("/oauth2/v2.0/token") {
-            return self.inner.send(request, via).await;
-        }
-        match self.with {
-            Tamper::Nothing | Tamper::MachineInLeg1 => self.inner.send(request, via).await,
-            Tamper::NoCertificate => self.inner.send(request, Via::Tls).await,
-            Tamper::JwtBearer => self.inner.send(replaced(request, "%3Ajwt-pop", "%3Ajwt-bearer"), via).await,
-            Tamper::NotBoundInLeg2 if has_assertion(&request) => {
-                self.inner.send(replaced(request, "&token_type=mtls_pop", ""), via).await
-            }
-            Tamper::NotBoundInLeg2 => self.inner.send(request, via).await,
-            Tamper::GlobalHost => self.inner.send(at_global_host(request), via).await,
-        }
+    async fn send(&self, request: Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
+        let is_token_request = request.uri().path().ends_with("/oauth2/v2.0/token");
+        let is_leg_2 = String::from_utf8_lossy(request.body()).contains("&client_assertion=");
+        let (request, via) = match self.with {
+            _ if !is_token_request => (request, via),
+            Tamper::NoCertificate => (request, Via::Tls),
+            Tamper::JwtBearer => (replaced(request, "%3Ajwt-pop", "%3Ajwt-bearer"), via),
+            Tamper::NotBoundInLeg2 if is_leg_2 => (replaced(request, "&token_type=mtls_pop", ""), via),
+            Tamper::OtherCertificate if is_leg_2 => (request, Via::Bound(&self.other)),
+            Tamper::GlobalHost => (at_global_host(request), via),
+            _ => (request, via),
+        };
+        self.inner.send(request, via).await
     }
 }
 
-fn has_assertion(request: &http::Request<Bytes>) -> bool {
-    String::from_utf8_lossy(request.body()).contains("&client_assertion=")
-}
-
-fn replaced(request: http::Request<Bytes>, from: &str, to: &str) -> http::Request<Bytes> {
+fn replaced(request: Request<Bytes>, from: &str, to: &str) -> Request<Bytes> {
     request.map(|body| Bytes::from(String::from_utf8_lossy(&body).replace(from, to)))
 }
 
-fn at_global_host(mut request: http::Request<Bytes>) -> http::Request<Bytes> {
-    let url = request.uri().to_string().replacen("://westus3.", "://", 1);
-    if let Ok(url) = url.parse::<Uri>() {
+fn at_global_host(mut request: Request<Bytes>) -> Request<Bytes> {
+    if let Ok(url) = request.uri().to_string().replacen("://westus3.", "://", 1).parse() {
         *request.uri_mut() = url;
     }
     request

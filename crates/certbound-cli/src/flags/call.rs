@@ -6,21 +6,29 @@ use super::{CacheFlags, ClientFlags, KindFlags, Leg1Flags, SecretFlags, switch};
 
 #[derive(Args, Debug)]
 pub(crate) struct CallFlags {
-    /// What to call, an absolute https:// URL.
+    /// The resource, an absolute https:// URL.
     pub(crate) url: String,
     /// The HTTP method. Default: GET, or POST with a body.
     #[arg(short = 'X', long, env = "CERTBOUND_METHOD")]
     pub(crate) method: Option<String>,
-    /// The body: text, @FILE, or @- for stdin. Sent as application/json unless a header says otherwise.
+    /// The body: text, @FILE, or @- for stdin.
+    ///
+    /// The content type is application/json unless a header has another one.
     #[arg(short, long, value_name = "BODY", env = "CERTBOUND_DATA")]
     pub(crate) data: Option<String>,
-    /// A header, `Name: value`. May be repeated; the environment variable holds one.
+    /// A header, `Name: value`. May be repeated.
+    ///
+    /// The environment variable contains one header.
     #[arg(short = 'H', long, value_name = "HEADER", env = "CERTBOUND_HEADER")]
     pub(crate) header: Vec<String>,
-    /// Print status and headers of the answer before its body. A token that the resource repeats there is left out.
+    /// Print status and headers before the body.
+    ///
+    /// A token that the resource repeats there is removed.
     #[arg(short, long, env = "CERTBOUND_INCLUDE", value_parser = switch())]
     pub(crate) include: bool,
-    /// The resource's scope, {resource}/.default. Derived for the hosts of Graph and Key Vault.
+    /// The scope of the resource, {resource}/.default.
+    ///
+    /// It is not needed for the hosts of Graph and Key Vault.
     #[arg(long, env = "CERTBOUND_SCOPE")]
     pub(crate) scope: Option<String>,
     #[command(flatten)]

@@ -2,75 +2,107 @@
 
 use std::path::PathBuf;
 
-use certbound::managed_identity::MachineSource;
 use clap::{Args, ValueEnum};
 
-use super::switch;
+use super::{PlatformFlag, first_given, switch};
 use crate::usage::Usage;
 
-/// Who asks, and where.
+/// The application and its authority.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Application")]
 pub(crate) struct IdentityFlags {
-    /// The application (client) id, at Entra a GUID. Needed unless --managed-identity is given.
+    /// The application (client) id.
+    ///
+    /// Entra requires a GUID. It is needed unless --managed-identity is given.
     #[arg(long, value_name = "ID", env = "AZURE_CLIENT_ID", required_unless_present = "managed_identity")]
     pub(crate) client_id: Option<String>,
-    /// The tenant: its id or one of its domains. Not needed when the authority names it.
+    /// The tenant: its id or one of its domains.
+    ///
+    /// It is not needed if the authority contains it.
     #[arg(long, env = "AZURE_TENANT_ID")]
     pub(crate) tenant: Option<String>,
-    /// The Azure region, such as westus3. Without one the global endpoint is used. MSAL_FORCE_REGION and
-    /// MSAL_DISABLE_REGION apply.
+    /// The Azure region, such as westus3.
+    ///
+    /// Without a region the global endpoint is used. MSAL_FORCE_REGION and MSAL_DISABLE_REGION apply.
     #[arg(long, env = "AZURE_REGIONAL_AUTHORITY_NAME")]
     pub(crate) region: Option<String>,
-    /// The login host (https://login.microsoftonline.us), or a whole authority with its tenant. Default: the public
-    /// cloud.
+    /// The login host, or a URL with its tenant.
+    ///
+    /// An example is https://login.microsoftonline.us. Default: the public cloud.
     #[arg(long, value_name = "URL", env = "AZURE_AUTHORITY_HOST")]
     pub(crate) authority: Option<String>,
-    /// An OpenID issuer other than Microsoft's, instead of tenant, region and authority; scopes are its own.
-    #[arg(long, value_name = "URL", env = "CERTBOUND_ISSUER", conflicts_with_all = ["tenant", "region", "authority"])]
+    /// An OpenID issuer other than Microsoft's.
+    ///
+    /// It replaces tenant, region and authority. It determines the form of its scopes.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "CERTBOUND_ISSUER",
+        conflicts_with_all = ["tenant", "region", "authority"],
+        hide_short_help = true
+    )]
     pub(crate) issuer: Option<String>,
-    /// Trust the authority's host as it is. By default a host of no known cloud is looked up in Microsoft's directory
-    /// first.
-    #[arg(long, env = "CERTBOUND_NO_AUTHORITY_VALIDATION", value_parser = switch())]
+    /// Trust the authority's host without a check.
+    ///
+    /// By default a host of an unknown cloud is first looked up in Microsoft's directory.
+    #[arg(long, env = "CERTBOUND_NO_AUTHORITY_VALIDATION", value_parser = switch(), hide_short_help = true)]
     pub(crate) no_authority_validation: bool,
 }
 
-/// The certificate with its key. Passwords come from the environment only: arguments are visible to everyone.
+/// The certificate with its key. Passwords are read only from the environment, because other users see the arguments.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Certificate")]
 pub(crate) struct CertificateFlags {
-    /// The certificate: a PEM file with chain and key, or a PFX file.
+    /// A PEM file with chain and key, or a PFX file.
     #[arg(long, value_name = "FILE", env = "AZURE_CLIENT_CERTIFICATE_PATH")]
     pub(crate) certificate: Option<PathBuf>,
-    /// The certificate's private key (PEM), when it is in a file of its own.
-    #[arg(long, value_name = "FILE", env = "CERTBOUND_CERTIFICATE_KEY", requires = "certificate")]
+    /// The private key (PEM) of the certificate.
+    ///
+    /// It is needed if the certificate's file does not contain the key.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "CERTBOUND_CERTIFICATE_KEY",
+        requires = "certificate",
+        hide_short_help = true
+    )]
     pub(crate) certificate_key: Option<PathBuf>,
-    /// The environment variable that holds the password of the PFX or of the encrypted key. Default:
+    /// The variable with the key's password.
+    ///
+    /// This environment variable contains the password of the PFX file or of the encrypted key. Default:
     /// AZURE_CLIENT_CERTIFICATE_PASSWORD.
-    #[arg(long, value_name = "NAME", env = "CERTBOUND_CERTIFICATE_PASSWORD_ENV")]
+    #[arg(long, value_name = "NAME", env = "CERTBOUND_CERTIFICATE_PASSWORD_ENV", hide_short_help = true)]
     pub(crate) certificate_password_env: Option<String>,
 }
 
-/// What the direct flow knows beside the certificate.
-#[derive(Args, Clone, Debug)]
+/// The credential flags of the direct flow that no other flow has.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Other credentials")]
 pub(crate) struct SecretFlags {
-    /// The environment variable that holds a client secret, for a Bearer token. Without a credential's flag
+    /// The variable with a client secret.
+    ///
+    /// This environment variable contains a client secret, which gives Bearer tokens only. Without a flag for a credential
     /// AZURE_CLIENT_SECRET and then AZURE_FEDERATED_TOKEN_FILE are read.
     #[arg(long, value_name = "NAME", env = "CERTBOUND_CLIENT_SECRET_ENV", conflicts_with = "certificate")]
     pub(crate) client_secret_env: Option<String>,
-    /// Present the certificate in TLS for a Bearer token too, beside the signed assertion.
-    #[arg(long, env = "CERTBOUND_BEARER_OVER_MTLS", value_parser = switch())]
+    /// Present the certificate for a Bearer token.
+    ///
+    /// TLS presents the certificate, and the request contains the signed assertion too.
+    #[arg(long, env = "CERTBOUND_BEARER_OVER_MTLS", value_parser = switch(), hide_short_help = true)]
     pub(crate) bearer_over_mtls: bool,
-    /// Leave the certificate (x5c) out of the signed assertion; only a certificate registered by itself works then.
-    #[arg(long, env = "CERTBOUND_NO_X5C", value_parser = switch())]
+    /// Leave x5c out of the signed assertion.
+    ///
+    /// Without the certificate in the assertion, the certificate itself must be registered with the application.
+    #[arg(long, env = "CERTBOUND_NO_X5C", value_parser = switch(), hide_short_help = true)]
     pub(crate) no_x5c: bool,
 }
 
 /// The credential flags of the direct flow, without the certificate.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CredentialFlags {
-    pub(crate) client_secret_env: Option<String>,
+    pub(crate) secret: SecretFlags,
+    /// An assertion from elsewhere.
     pub(crate) assertion_file: Option<PathBuf>,
-    pub(crate) bearer_over_mtls: bool,
-    pub(crate) no_x5c: bool,
 }
 
 impl IdentityFlags {
@@ -83,29 +115,21 @@ impl IdentityFlags {
 impl SecretFlags {
     /// Returns the name of the first flag that is given.
     pub(crate) fn given(&self) -> Option<&'static str> {
-        let all = [
+        first_given(&[
             ("--client-secret-env", self.client_secret_env.is_some()),
             ("--bearer-over-mtls", self.bearer_over_mtls),
             ("--no-x5c", self.no_x5c),
-        ];
-        all.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
-    }
-
-    /// Returns the credential flags with an assertion from elsewhere.
-    pub(crate) fn with_assertion(&self, assertion_file: Option<PathBuf>) -> CredentialFlags {
-        CredentialFlags {
-            client_secret_env: self.client_secret_env.clone(),
-            assertion_file,
-            bearer_over_mtls: self.bearer_over_mtls,
-            no_x5c: self.no_x5c,
-        }
+        ])
     }
 }
 
-/// Where the assertion comes from.
+/// The source of the assertion.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Leg 1")]
 pub(crate) struct Leg1Flags {
-    /// Run Leg 1 with this certificate: a PEM file with chain and key, or a PFX file. Leg 2 presents the same.
+    /// The certificate of both legs (PEM or PFX).
+    ///
+    /// It authenticates Leg 1, and Leg 2 presents it. The file is a PEM file with chain and key, or a PFX file.
     #[arg(
         long,
         value_name = "FILE",
@@ -113,25 +137,31 @@ pub(crate) struct Leg1Flags {
         conflicts_with_all = ["assertion_file", "certificate"]
     )]
     pub(crate) leg1_certificate: Option<PathBuf>,
-    /// Run Leg 1 as a managed identity of this machine: `system`, `client-id:GUID`, `object-id:GUID` or `resource-id:ID`.
-    /// Leg 2 presents the certificate that the machine is issued.
+    /// A managed identity of this machine.
+    ///
+    /// `system`, `client-id:GUID`, `object-id:GUID` or `resource-id:ID`. Leg 2 presents the certificate that the machine
+    /// was issued.
     #[arg(
         long,
-        value_name = "IDENTITY",
+        value_name = "ID",
         env = "CERTBOUND_LEG1_MANAGED_IDENTITY",
         conflicts_with_all = ["leg1_certificate", "assertion_file", "certificate"]
     )]
     pub(crate) leg1_managed_identity: Option<String>,
-    /// The private key (PEM) of Leg 1's certificate, when it is in a file of its own.
-    #[arg(long, value_name = "FILE", env = "CERTBOUND_LEG1_CERTIFICATE_KEY")]
+    /// The private key (PEM) of --leg1-certificate.
+    ///
+    /// It is needed if the certificate's file does not contain the key.
+    #[arg(long, value_name = "FILE", env = "CERTBOUND_LEG1_CERTIFICATE_KEY", hide_short_help = true)]
     pub(crate) leg1_certificate_key: Option<PathBuf>,
-    /// The application (client) id of Leg 1. Default: that of Leg 2.
-    #[arg(long, value_name = "GUID", env = "CERTBOUND_LEG1_CLIENT_ID")]
+    /// The client id of Leg 1. Default: Leg 2's.
+    #[arg(long, value_name = "ID", env = "CERTBOUND_LEG1_CLIENT_ID")]
     pub(crate) leg1_client_id: Option<String>,
-    /// The tenant of Leg 1. Default: that of Leg 2.
+    /// The tenant of Leg 1. Default: Leg 2's.
     #[arg(long, value_name = "TENANT", env = "CERTBOUND_LEG1_TENANT")]
     pub(crate) leg1_tenant: Option<String>,
-    /// An assertion made elsewhere (`-` reads stdin), bound to the certificate given with --certificate.
+    /// An existing assertion, instead of Leg 1.
+    ///
+    /// `-` reads stdin. The assertion must be bound to the certificate of --certificate.
     #[arg(long, value_name = "FILE", env = "CERTBOUND_ASSERTION_FILE")]
     pub(crate) assertion_file: Option<PathBuf>,
 }
@@ -139,48 +169,82 @@ pub(crate) struct Leg1Flags {
 impl Leg1Flags {
     /// Returns whether a flag of Leg 1 is given.
     pub(crate) fn is_given(&self) -> bool {
-        self.leg1_certificate.is_some()
-            || self.leg1_managed_identity.is_some()
-            || self.leg1_certificate_key.is_some()
-            || self.leg1_client_id.is_some()
-            || self.leg1_tenant.is_some()
+        self.leg1_certificate.is_some() || self.leg1_managed_identity.is_some() || self.detail().is_some()
+    }
+
+    /// Returns the first flag that is given of those that only make sense with a certificate of Leg 1.
+    pub(crate) fn detail(&self) -> Option<&'static str> {
+        first_given(&[
+            ("--leg1-certificate-key", self.leg1_certificate_key.is_some()),
+            ("--leg1-client-id", self.leg1_client_id.is_some()),
+            ("--leg1-tenant", self.leg1_tenant.is_some()),
+        ])
     }
 }
 
 /// Bound or Bearer.
 #[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Kind of token")]
 pub(crate) struct KindFlags {
-    /// Ask for a token that is bound to the certificate. The default.
+    /// Request a bound token. This is the default.
     #[arg(long, env = "CERTBOUND_BOUND", conflicts_with = "bearer", value_parser = switch())]
     pub(crate) bound: bool,
-    /// Ask for a Bearer token, which works for whoever holds it.
+    /// Request a Bearer token.
+    ///
+    /// Everybody who has a Bearer token can use it.
     #[arg(long, env = "CERTBOUND_BEARER", value_parser = switch())]
     pub(crate) bearer: bool,
-    /// Refuse a bound token that cannot be seen to name the certificate, because it is opaque or encrypted. Without this
-    /// flag such a token is taken, and the result says `bindingObserved: false`.
+    /// Refuse a token whose binding is not visible.
+    ///
+    /// certbound cannot read an opaque or encrypted token. Without this flag such a token is accepted as a bound one, and
+    /// the result contains `bindingObserved: false`.
     #[arg(
         long,
         env = "CERTBOUND_REQUIRE_OBSERVED_BINDING",
         conflicts_with = "bearer",
-        value_parser = switch()
+        value_parser = switch(),
+        hide_short_help = true
     )]
     pub(crate) require_observed_binding: bool,
 }
 
 /// How the command runs.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Requests")]
 pub(crate) struct RunFlags {
-    /// Stop before the first byte is sent and print the request, with its secrets redacted.
+    /// Print the requests instead of sending them.
+    ///
+    /// The command stops before the first byte is sent. Secrets are redacted.
     #[arg(long, env = "CERTBOUND_DRY_RUN", value_parser = switch())]
     pub(crate) dry_run: bool,
-    /// Print each request and the status of its answer on stderr, with secrets redacted.
+    /// Print each request and status on stderr.
+    ///
+    /// Secrets are redacted.
     #[arg(long, env = "CERTBOUND_TRACE", value_parser = switch())]
     pub(crate) trace: bool,
-    /// How long a connection (TCP, tunnel and TLS together) may take.
-    #[arg(long, value_name = "SECONDS", env = "CERTBOUND_CONNECT_TIMEOUT", default_value = "5", value_parser = seconds())]
+    /// The time limit of a connection.
+    ///
+    /// It is the limit of TCP, tunnel and TLS together.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "CERTBOUND_CONNECT_TIMEOUT",
+        default_value = "5",
+        value_parser = seconds(),
+        hide_short_help = true
+    )]
     pub(crate) connect_timeout: u64,
-    /// How long a whole exchange may take, connection included.
-    #[arg(long, value_name = "SECONDS", env = "CERTBOUND_TIMEOUT", default_value = "30", value_parser = seconds())]
+    /// The time limit of a request.
+    ///
+    /// It is the limit of connection, request and answer together.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "CERTBOUND_TIMEOUT",
+        default_value = "30",
+        value_parser = seconds(),
+        hide_short_help = true
+    )]
     pub(crate) timeout: u64,
 }
 
@@ -190,82 +254,79 @@ fn seconds() -> clap::builder::RangedU64ValueParser {
 
 /// The platform's identity instead of an application's.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Managed identity")]
 pub(crate) struct MachineFlags {
-    /// Ask as a managed identity of this machine: `system`, `client-id:GUID`, `object-id:GUID` or `resource-id:ID`.
-    /// Instead of every flag that says who asks, where, or by what. `exchange` has another for it.
-    #[arg(long, value_name = "IDENTITY", env = "CERTBOUND_MANAGED_IDENTITY")]
+    /// A managed identity of this machine.
+    ///
+    /// `system`, `client-id:GUID`, `object-id:GUID` or `resource-id:ID`. It replaces all flags about application,
+    /// authority and credential. `exchange` has another flag for it.
+    #[arg(long, value_name = "ID", env = "CERTBOUND_MANAGED_IDENTITY")]
     pub(crate) managed_identity: Option<String>,
-    /// Take the managed identity's tokens from this platform, and look for no other. Default: told by the environment.
-    #[arg(long, value_enum, value_name = "SOURCE", env = "CERTBOUND_MANAGED_IDENTITY_SOURCE")]
-    pub(crate) managed_identity_source: Option<SourceFlag>,
+    /// The platform of the managed identity.
+    ///
+    /// By default the environment determines it.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "SOURCE",
+        env = "CERTBOUND_MANAGED_IDENTITY_SOURCE",
+        hide_short_help = true
+    )]
+    pub(crate) managed_identity_source: Option<PlatformFlag>,
 }
 
-/// A platform's source of managed-identity tokens, by the library's own names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SourceFlag {
-    /// A virtual machine: the instance metadata service.
-    Imds,
-    /// App Service, Functions, Container Apps.
-    AppService,
-    /// A node of Service Fabric.
-    ServiceFabric,
-    /// A server elsewhere with the agent of Azure Arc.
-    Arc,
-    /// Azure Machine Learning.
-    Ml,
-    /// Cloud Shell.
-    CloudShell,
-}
-
-impl From<SourceFlag> for MachineSource {
-    fn from(flag: SourceFlag) -> Self {
-        match flag {
-            SourceFlag::Imds => Self::Imds,
-            SourceFlag::AppService => Self::AppService,
-            SourceFlag::ServiceFabric => Self::ServiceFabric,
-            SourceFlag::Arc => Self::AzureArc,
-            SourceFlag::Ml => Self::MachineLearning,
-            SourceFlag::CloudShell => Self::CloudShell,
-        }
-    }
-}
-
-/// What outlives the command.
+/// The storage of a machine's key and certificates.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Managed identity")]
 pub(crate) struct MachineStateFlags {
-    /// Keep the machine's key and certificates in this folder (mode 0700), so that the next command issues none. The
-    /// private key is written, not encrypted. With a managed identity. Default: both end with the command.
-    #[arg(long, value_name = "DIR", env = "CERTBOUND_MACHINE_STATE")]
+    /// The folder of the machine's key.
+    ///
+    /// The key and the certificates of a managed identity are stored in this folder (mode 0700), so that the next command
+    /// does not request a new certificate. The private key is stored without encryption. By default both end with the
+    /// command.
+    #[arg(long, value_name = "DIR", env = "CERTBOUND_MACHINE_STATE", hide_short_help = true)]
     pub(crate) machine_state: Option<PathBuf>,
 }
 
 /// Tokens that outlive the command.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Stored tokens")]
 pub(crate) struct CacheFlags {
-    /// Neither use a token that an earlier command got, nor leave one to the next.
-    #[arg(long, env = "CERTBOUND_NO_CACHE", value_parser = switch())]
+    /// Neither use nor store tokens of other commands.
+    #[arg(long, env = "CERTBOUND_NO_CACHE", value_parser = switch(), hide_short_help = true)]
     pub(crate) no_cache: bool,
-    /// Where tokens are kept for the next command, in one sealed file (mode 0600) of a folder (mode 0700). Default:
-    /// `certbound` in XDG_CACHE_HOME, else in ~/.cache.
-    #[arg(long, value_name = "DIR", env = "CERTBOUND_CACHE_DIR")]
+    /// The folder of stored tokens.
+    ///
+    /// Tokens are stored for the next command in one sealed file (mode 0600) of this folder (mode 0700). Default:
+    /// `certbound` in XDG_CACHE_HOME, or in ~/.cache.
+    #[arg(long, value_name = "DIR", env = "CERTBOUND_CACHE_DIR", hide_short_help = true)]
     pub(crate) cache_dir: Option<PathBuf>,
-    /// Where the key is that seals them. Nobody is asked to unlock a keychain.
-    #[arg(long, value_enum, value_name = "PLACE", env = "CERTBOUND_CACHE_KEY", default_value_t = CacheKeyFlag::Auto)]
+    /// The place of the key that seals stored tokens.
+    ///
+    /// A locked keychain is not used, and nobody is asked to unlock it.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "PLACE",
+        env = "CERTBOUND_CACHE_KEY",
+        default_value_t = CacheKeyFlag::Auto,
+        hide_short_help = true
+    )]
     pub(crate) cache_key: CacheKeyFlag,
 }
 
-/// Where the key of kept tokens is.
+/// The place of the key that seals stored tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CacheKeyFlag {
-    /// In the session's keychain if one answers at once and is not locked, else in a file.
+    /// The session's keychain if it answers at once and is unlocked, or else a file.
     Auto,
-    /// In the session's keychain (on Linux, by the Secret Service), or the command fails.
+    /// The session's keychain (on Linux the Secret Service). If it is unavailable, the command fails.
     Keychain,
-    /// In a file beside them (mode 0600): whoever can read the folder can use the tokens.
+    /// A file beside the tokens (mode 0600). Everybody who can read the folder can use the tokens.
     File,
 }
 
-/// Who asks, and how.
+/// The flags of every command that requests tokens.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ClientFlags {
     #[command(flatten)]
@@ -282,20 +343,24 @@ pub(crate) struct ClientFlags {
 
 #[derive(Args, Debug)]
 pub(crate) struct TokenFlags {
-    /// The resource's scope, {resource}/.default; with --issuer whatever the issuer knows.
+    /// The scope of the resource, {resource}/.default.
+    ///
+    /// With --issuer it is any scope of that issuer.
     #[arg(long, env = "CERTBOUND_SCOPE")]
     pub(crate) scope: String,
     #[command(flatten)]
     pub(crate) client: ClientFlags,
     #[command(flatten)]
     pub(crate) secret: SecretFlags,
-    /// An assertion made elsewhere (`-` reads stdin) that is bound to no certificate, for a Bearer token. Read when it
-    /// is needed.
+    /// An existing assertion, for a Bearer token.
+    ///
+    /// `-` reads stdin. The assertion is not bound to a certificate. The file is read when it is needed.
     #[arg(
         long,
         value_name = "FILE",
         env = "CERTBOUND_ASSERTION_FILE",
-        conflicts_with_all = ["client_secret_env", "certificate"]
+        conflicts_with_all = ["client_secret_env", "certificate"],
+        help_heading = "Other credentials"
     )]
     pub(crate) assertion_file: Option<PathBuf>,
     #[command(flatten)]
@@ -318,7 +383,9 @@ pub(crate) struct AssertionFlags {
 
 #[derive(Args, Debug)]
 pub(crate) struct ExchangeFlags {
-    /// The resource's scope, {resource}/.default; with --issuer whatever the issuer knows.
+    /// The scope of the resource, {resource}/.default.
+    ///
+    /// With --issuer it is any scope of that issuer.
     #[arg(long, env = "CERTBOUND_SCOPE")]
     pub(crate) scope: String,
     #[command(flatten)]
@@ -329,7 +396,9 @@ pub(crate) struct ExchangeFlags {
     pub(crate) kind: KindFlags,
     #[command(flatten)]
     pub(crate) cache: CacheFlags,
-    /// Add the report on the jwt-pop request of Leg 2, one mark a line.
+    /// Add the report on the jwt-pop request.
+    ///
+    /// It has one line for each check of Leg 2's request.
     #[arg(long, env = "CERTBOUND_REPORT", value_parser = switch())]
     pub(crate) report: bool,
     /// Show the token in a table too.

@@ -4,32 +4,40 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use certbound::managed_identity::MachineSource;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::switch;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EmulatorCommand {
-    /// Run until stopped. The first line on stdout is one JSON object: `ready`, `proxy`, `imds`, `service_fabric`
-    /// (`endpoint` and `thumbprint`), `admin`, `ca` and `client_certificate`.
-    Start(EmulatorStartFlags),
-    /// Run COMMAND with the environment that points it at an emulator of its own.
+    /// Run an emulator until a signal stops it.
     ///
-    /// Signals are forwarded. Exits with COMMAND's code, 128+n if a signal ended it, 125 if the emulator failed, 126 if
-    /// COMMAND cannot be run and 127 if it cannot be found. CERTBOUND_EMULATOR_CERTIFICATE names the PEM file (chain
-    /// and key) with the subject CN=certbound-demo-app, CERTBOUND_EMULATOR_ADMIN the URL of the admin interface.
+    /// The first line on stdout is one JSON object with `ready`, `proxy`, `imds`, `service_fabric` (`endpoint` and
+    /// `thumbprint`), `admin`, `ca` and `client_certificate`.
+    Start(EmulatorStartFlags),
+    /// Run COMMAND with an emulator of its own.
+    ///
+    /// Environment variables lead COMMAND to the emulator, and signals are forwarded to it. The exit code is COMMAND's, or
+    /// 128+n if signal n ended it, 125 if the emulator failed, 126 if COMMAND cannot be run, and 127 if it was not found.
+    /// CERTBOUND_EMULATOR_CERTIFICATE is the PEM file (chain and key) with the subject CN=certbound-demo-app.
+    /// CERTBOUND_EMULATOR_ADMIN is the URL of the admin interface.
     Run(EmulatorRunFlags),
-    /// Print the built-in world as TOML, to be edited and given back with --world.
+    /// Print the built-in world as TOML, for --world.
     World,
 }
 
-/// What is emulated.
+/// The emulated world.
 #[derive(Args, Debug)]
 pub(crate) struct WhatFlags {
-    /// The world to emulate, TOML. Default: the built-in one, which `certbound emulator world` prints.
+    /// The file of the world (TOML).
+    ///
+    /// Default: the built-in world, which `certbound emulator world` prints.
     #[arg(long, value_name = "FILE", env = "CERTBOUND_EMULATOR_WORLD")]
     pub(crate) world: Option<PathBuf>,
-    /// Make all keys from this text: the same text, the same keys. For tests; whoever knows the text has the keys.
+    /// Derive all keys from this text.
+    ///
+    /// The same text gives the same keys. This is for tests, because everybody who knows the text has the keys.
     #[arg(long, value_name = "TEXT", env = "CERTBOUND_EMULATOR_SEED")]
     pub(crate) seed: Option<String>,
 }
@@ -38,10 +46,10 @@ pub(crate) struct WhatFlags {
 pub(crate) struct EmulatorStartFlags {
     #[command(flatten)]
     pub(crate) what: WhatFlags,
-    /// Where to listen. Port 0 takes a free one.
+    /// The address of the proxy. Port 0 takes a free port.
     #[arg(long, value_name = "ADDR:PORT", env = "CERTBOUND_EMULATOR_LISTEN", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
-    /// Where the machine's metadata service listens, on loopback. Port 0 takes a free one.
+    /// The loopback address of the metadata service. Port 0 takes a free port.
     #[arg(
         long,
         value_name = "ADDR:PORT",
@@ -49,7 +57,10 @@ pub(crate) struct EmulatorStartFlags {
         default_value = "127.0.0.1:0"
     )]
     pub(crate) imds_listen: SocketAddr,
-    /// Where to write the CA certificate to trust and the client certificate with its key: a directory that nobody else can enter, and not a link to one. Default: a private directory, removed at exit.
+    /// The folder for the certificates.
+    ///
+    /// The CA certificate to trust and the client certificate with its key are written there. It must be a directory that
+    /// no other user can enter, and not a link. Default: a private directory, which is removed at exit.
     #[arg(long, value_name = "DIR", env = "CERTBOUND_EMULATOR_STATE")]
     pub(crate) state: Option<PathBuf>,
     /// Allow --listen on an address that others can reach. They can then have any token minted, and use the proxy.
@@ -61,16 +72,16 @@ pub(crate) struct EmulatorStartFlags {
     pub(crate) listen_on_the_network_anyone_can_mint_tokens: bool,
 }
 
-/// A platform with managed identities.
+/// A platform with managed identities. The names are those of the library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PlatformFlag {
     /// A virtual machine: the instance metadata service.
     Imds,
     /// App Service, Functions, Container Apps.
     AppService,
-    /// A node of Service Fabric. Its server is known by a thumbprint; Node trusts its certificate by NODE_EXTRA_CA_CERTS.
+    /// A node of Service Fabric.
     ServiceFabric,
-    /// A server elsewhere with the agent of Azure Arc; needs --isolated.
+    /// A server outside Azure with the agent of Azure Arc.
     Arc,
     /// Azure Machine Learning.
     Ml,
@@ -78,18 +89,36 @@ pub(crate) enum PlatformFlag {
     CloudShell,
 }
 
+impl From<PlatformFlag> for MachineSource {
+    fn from(flag: PlatformFlag) -> Self {
+        match flag {
+            PlatformFlag::Imds => Self::Imds,
+            PlatformFlag::AppService => Self::AppService,
+            PlatformFlag::ServiceFabric => Self::ServiceFabric,
+            PlatformFlag::Arc => Self::AzureArc,
+            PlatformFlag::Ml => Self::MachineLearning,
+            PlatformFlag::CloudShell => Self::CloudShell,
+        }
+    }
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct EmulatorRunFlags {
     #[command(flatten)]
     pub(crate) what: WhatFlags,
-    /// The platform that COMMAND believes to run on, by its environment variables: its managed identities are had there.
+    /// The platform that COMMAND detects by its environment variables.
+    ///
+    /// COMMAND gets tokens of managed identities from it. `arc` needs --isolated. For `service-fabric`, Node trusts the
+    /// server by NODE_EXTRA_CA_CERTS, and other programs by its thumbprint.
     #[arg(long, value_enum, env = "CERTBOUND_EMULATOR_PLATFORM", default_value_t = PlatformFlag::Imds)]
     pub(crate) platform: PlatformFlag,
-    /// Give COMMAND a network of its own, in which the real names and addresses are the emulator's: for clients that
-    /// take no proxy. There is no other network inside. Linux only, by user namespaces (`unshare` of util-linux).
+    /// Run COMMAND in a network of its own.
+    ///
+    /// The real names and addresses lead to the emulator there, and no other host is reachable. This is for clients that
+    /// support no proxy. It needs Linux with user namespaces and `unshare` of util-linux.
     #[arg(long, env = "CERTBOUND_EMULATOR_ISOLATED", value_parser = switch())]
     pub(crate) isolated: bool,
-    /// What to run, with its arguments.
+    /// The program, with its arguments.
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
 }

@@ -71,10 +71,19 @@ const RIVALS_IN_THE_DIRECT_FLOW: Rivals = &[("assertion-file", &["certificate", 
 const GO_WITH_THE_SDKS: [&str; 2] = ["CERTBOUND_CERTIFICATE_KEY", "CERTBOUND_CERTIFICATE_PASSWORD_ENV"];
 
 /// Removes the variables that must not be read, and hides the values of variables from the help. Some of them hold file
-/// names that should stay private.
-pub(super) fn settle(command: Command, args: &[OsString]) -> Command {
+/// names that should stay private. The short help has neither variables nor possible values.
+pub(crate) fn settle(command: Command, args: &[OsString]) -> Command {
     let ring = Ring::of(&command, args);
-    command.mut_args(|arg| ring.settle(arg)).mut_subcommands(|next| settle(next, args))
+    let short = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "-h");
+    let settled = command.mut_args(|arg| {
+        let arg = ring.settle(arg);
+        match (short, arg.get_action().takes_values()) {
+            (true, true) => arg.hide_env(true).hide_possible_values(true).hide_default_value(true),
+            (true, false) => arg.hide_env(true),
+            (false, _) => arg,
+        }
+    });
+    settled.mut_subcommands(|next| settle(next, args))
 }
 
 /// The flags of one command, and the variables that are set.

@@ -10,16 +10,18 @@ use super::switch;
 
 #[derive(Args, Debug)]
 pub(crate) struct InspectFlags {
-    /// The token; `-` reads stdin. Arguments are visible to other users of the machine.
+    /// The token; `-` reads stdin. Other users of the machine see arguments.
     pub(crate) token: Option<String>,
-    /// Say whether the token is bound to this certificate (PEM or DER; a key in the file is not read).
+    /// The certificate (PEM or DER) to compare the token's binding with.
+    ///
+    /// A key in the file is not read.
     #[arg(long, value_name = "FILE", env = "AZURE_CLIENT_CERTIFICATE_PATH")]
     pub(crate) certificate: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct VerifyFlags {
-    /// The token; `-` reads stdin. Arguments are visible to other users of the machine.
+    /// The token; `-` reads stdin. Other users of the machine see arguments.
     pub(crate) token: Option<String>,
     /// Accept tokens of this Entra tenant, by its id. May be repeated.
     #[arg(long, value_name = "TENANT", env = "AZURE_TENANT_ID")]
@@ -27,40 +29,49 @@ pub(crate) struct VerifyFlags {
     /// The cloud of the tenants, by its login host. Default: the public cloud.
     #[arg(long, value_name = "URL", env = "AZURE_AUTHORITY_HOST")]
     pub(crate) authority: Option<String>,
-    /// Accept tokens of this OpenID issuer, exactly as it stands in `iss`.
+    /// Accept tokens of this OpenID issuer, the exact value of `iss`.
     #[arg(long, value_name = "URL", env = "CERTBOUND_ISSUER", requires = "algorithm")]
     pub(crate) issuer: Option<String>,
-    /// An algorithm that --issuer signs with: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA or
-    /// Ed25519. May be repeated.
+    /// A signature algorithm of --issuer. May be repeated.
+    ///
+    /// RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA or Ed25519.
     #[arg(long, env = "CERTBOUND_ALGORITHM")]
     pub(crate) algorithm: Vec<String>,
-    /// The host that --issuer publishes its keys at, if it is not its own. Without a port, every port of it.
+    /// The host of --issuer's keys, if it is another host than the issuer's.
+    ///
+    /// A host without a port means every port of it.
     #[arg(long, value_name = "HOST", env = "CERTBOUND_KEYS_HOST")]
     pub(crate) keys_host: Option<String>,
-    /// Read the issuer's keys from this file (a JSON Web Key Set) instead of fetching them.
+    /// Read the issuer's keys from this JSON Web Key Set instead of fetching them.
     #[arg(long, value_name = "FILE", env = "CERTBOUND_KEYS")]
     pub(crate) keys: Option<PathBuf>,
-    /// Accept tokens for this audience, exactly as it stands in `aud`. May be repeated; of a token for several each must be
-    /// named.
+    /// Accept tokens for this audience, the exact value of `aud`. May be repeated.
+    ///
+    /// If a token has several audiences, each of them must be given.
     #[arg(long, required = true, env = "CERTBOUND_AUDIENCE")]
     pub(crate) audience: Vec<String>,
-    /// Accept a token that is for other resources too, which can send it here.
+    /// Accept tokens that are also for other resources. Those resources can use them here.
     #[arg(long, env = "CERTBOUND_ACCEPT_SEVERAL_AUDIENCES", value_parser = switch())]
     pub(crate) accept_several_audiences: bool,
-    /// Which kind of caller is accepted. Default: applications.
+    /// The kind of caller to accept. Default: applications.
     #[arg(long, value_enum, env = "CERTBOUND_CALLERS")]
     pub(crate) callers: Option<CallersFlag>,
-    /// Require this application role; one of several is enough.
+    /// Require this application role. If it is repeated, one of the roles is enough.
     #[arg(long, value_name = "ROLE", env = "CERTBOUND_REQUIRE_ROLE")]
     pub(crate) require_role: Vec<String>,
-    /// Require this scope; one of several is enough. At Entra only users' tokens have scopes, so --callers is needed.
+    /// Require this scope. If it is repeated, one of the scopes is enough.
+    ///
+    /// At Entra only tokens of users have scopes, so --callers is needed.
     #[arg(long, value_name = "SCOPE", env = "CERTBOUND_REQUIRE_SCOPE")]
     pub(crate) require_scope: Vec<String>,
-    /// Accept this client only, by its id, exactly as it stands in the token (at Entra, whose ids are GUIDs, in any case).
-    /// May be repeated.
+    /// Accept only the client with this id. May be repeated.
+    ///
+    /// The id must be exactly that in the token. At Entra the case of letters does not matter, because ids are GUIDs.
     #[arg(long, value_name = "CLIENT_ID", env = "CERTBOUND_ALLOW_CLIENT")]
     pub(crate) allow_client: Vec<String>,
-    /// The claim that holds the client's id in tokens of --issuer. Default: client_id, azp or cid, which must not disagree.
+    /// The claim with the client's id in tokens of --issuer.
+    ///
+    /// Default: client_id, azp or cid, which must be equal if there are several.
     #[arg(
         long,
         value_name = "NAME",
@@ -69,28 +80,32 @@ pub(crate) struct VerifyFlags {
         value_parser = clap::builder::NonEmptyStringValueParser::new()
     )]
     pub(crate) client_claim: Option<String>,
-    /// Accept every application that gets a token for the audience: in Entra that is every one of the tenant.
+    /// Accept every application that gets a token for the audience.
+    ///
+    /// In Entra every application of the tenant gets one.
     #[arg(long, env = "CERTBOUND_DANGEROUS_ANY_CALLER", value_parser = switch())]
     pub(crate) dangerous_any_caller: bool,
     /// What binding a token must have.
     #[arg(long, value_enum, env = "CERTBOUND_BINDING", default_value = "required")]
     pub(crate) binding: BindingFlag,
-    /// How far clocks may differ.
+    /// The accepted difference between clocks.
     #[arg(long, value_name = "SECONDS", env = "CERTBOUND_LEEWAY", default_value = "60")]
     pub(crate) leeway: u64,
-    /// Refuse tokens issued longer ago.
+    /// Refuse tokens that were issued longer ago.
     #[arg(long, value_name = "SECONDS", env = "CERTBOUND_MAX_AGE")]
     pub(crate) max_age: Option<u64>,
-    /// The client certificate of the connection (PEM or DER; a key in the file is not read). Default: none.
+    /// The client certificate of the connection (PEM or DER). Default: none.
+    ///
+    /// A key in the file is not read.
     #[arg(long, value_name = "FILE", env = "AZURE_CLIENT_CERTIFICATE_PATH")]
     pub(crate) certificate: Option<PathBuf>,
-    /// The scheme that the token is sent under.
+    /// The scheme of the request.
     #[arg(long, value_enum, env = "CERTBOUND_SCHEME", default_value = "mtls_pop")]
     pub(crate) scheme: SchemeFlag,
-    /// Answer a proxy's questions on this address until stopped. Port 0 takes a free one.
+    /// Answer requests of a proxy on this address. Port 0 takes a free port.
     #[arg(long, value_name = "ADDR:PORT", env = "CERTBOUND_VERIFY_SERVE", conflicts_with = "token")]
     pub(crate) serve: Option<SocketAddr>,
-    /// The form of the header in which the proxy sends the client certificate.
+    /// The form of the header with which the proxy sends the client certificate.
     #[arg(
         long,
         value_enum,
@@ -99,7 +114,7 @@ pub(crate) struct VerifyFlags {
         conflicts_with = "token"
     )]
     pub(crate) certificate_header: Option<ProxyFlag>,
-    /// The name of that header, where the proxy writes another than the form's own. Not for envoy.
+    /// The name of that header, if the proxy uses another name than its form has. Not for envoy.
     #[arg(
         long,
         value_name = "NAME",
@@ -107,7 +122,9 @@ pub(crate) struct VerifyFlags {
         requires = "certificate_header"
     )]
     pub(crate) certificate_header_name: Option<String>,
-    /// Addresses that the header is believed from, such as 127.0.0.1/32. May be repeated.
+    /// The addresses of the proxy, such as 127.0.0.1/32. May be repeated.
+    ///
+    /// The header is ignored in requests from other addresses.
     #[arg(
         long,
         value_name = "CIDR",
@@ -116,7 +133,7 @@ pub(crate) struct VerifyFlags {
         conflicts_with = "token"
     )]
     pub(crate) trust_proxy: Vec<IpNet>,
-    /// Remember up to this many accepted tokens, each with its certificate (with --serve).
+    /// Remember this number of accepted tokens with their certificates (with --serve).
     #[arg(long, value_name = "COUNT", env = "CERTBOUND_REMEMBER", default_value = "0")]
     pub(crate) remember: u64,
 }
@@ -135,7 +152,7 @@ pub(crate) enum BindingFlag {
 }
 
 impl BindingFlag {
-    pub(super) fn accepts_unbound(self) -> bool {
+    pub(crate) fn accepts_unbound(self) -> bool {
         matches!(self, Self::WhenBound | Self::Rfc8705WhenBound)
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn direct<T: Transport + Clone>(
     }
     let chosen = choose(flags, credential)?;
     // The flags alone determine whether the combination is allowed, so this check comes first.
-    chosen.suits(kind, credential.bearer_over_mtls)?;
+    chosen.suits(kind, credential.secret.bearer_over_mtls)?;
     let authority = authority(&flags.identity)?;
     let app = flags.identity.client_id()?;
     let by =
@@ -49,10 +49,10 @@ pub(crate) fn direct<T: Transport + Clone>(
         Chosen::Certificate => {
             let found = certificate::binding(&flags.certificate)?.ok_or(Usage::NoCredential)?;
             let mut builder = by(&Prover::Certificate).with_certificate(found.0);
-            if credential.bearer_over_mtls {
+            if credential.secret.bearer_over_mtls {
                 builder = builder.bearer_over_mtls();
             }
-            if credential.no_x5c {
+            if credential.secret.no_x5c {
                 builder = builder.without_x5c();
             }
             Plan { client: builder.build()?.into(), source: found.1 }
@@ -91,7 +91,7 @@ enum Chosen {
 /// gives bound tokens.
 fn choose(flags: &ClientFlags, credential: &CredentialFlags) -> Result<Chosen, Usage> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(name) = &credential.client_secret_env {
+    if let Some(name) = &credential.secret.client_secret_env {
         return Ok(Chosen::Secret(name.clone()));
     }
     if let Some(path) = &credential.assertion_file {

@@ -6,7 +6,7 @@ use certbound::{ManagedIdentity, TokenCache, Transport};
 
 use super::{Kind, Prover, Reach};
 use crate::failure::Failure;
-use crate::flags::{ClientFlags, CredentialFlags, MachineFlags};
+use crate::flags::{ClientFlags, CredentialFlags, MachineFlags, first_given};
 use crate::usage::Usage;
 
 /// Returns the identity that requests its own token, and the name of its certificate's source.
@@ -80,23 +80,20 @@ fn build<T: Transport + Clone>(
 /// Refuses flags that conflict with a managed identity, which determines client, endpoint and certificate.
 fn refuse_beside(flags: &ClientFlags, credential: &CredentialFlags) -> Result<(), Usage> {
     let (identity, certificate) = (&flags.identity, &flags.certificate);
-    let others = [
+    let other = first_given(&[
         ("--certificate", certificate.certificate.is_some()),
         ("--certificate-key", certificate.certificate_key.is_some()),
         ("--certificate-password-env", certificate.certificate_password_env.is_some()),
-        ("--client-secret-env", credential.client_secret_env.is_some()),
+        ("--client-secret-env", credential.secret.client_secret_env.is_some()),
         ("--assertion-file", credential.assertion_file.is_some()),
-        ("--bearer-over-mtls", credential.bearer_over_mtls),
-        ("--no-x5c", credential.no_x5c),
+        ("--bearer-over-mtls", credential.secret.bearer_over_mtls),
+        ("--no-x5c", credential.secret.no_x5c),
         ("--issuer", identity.issuer.is_some()),
         ("--client-id", identity.client_id.is_some()),
         ("--tenant", identity.tenant.is_some()),
         ("--region", identity.region.is_some()),
         ("--authority", identity.authority.is_some()),
         ("--no-authority-validation", identity.no_authority_validation),
-    ];
-    match others.into_iter().find(|(_, given)| *given) {
-        Some((other, _)) => Err(Usage::Conflict { one: "--managed-identity", other }),
-        None => Ok(()),
-    }
+    ]);
+    other.map_or(Ok(()), |other| Err(Usage::Conflict { one: "--managed-identity", other }))
 }

@@ -164,13 +164,5 @@ fn leg2<T: Transport + Clone>(
 }
 
 fn refuse_leg1_flags(flags: &Leg1Flags) -> Result<(), Usage> {
-    let unused = [
-        ("--leg1-certificate-key", flags.leg1_certificate_key.is_some()),
-        ("--leg1-client-id", flags.leg1_client_id.is_some()),
-        ("--leg1-tenant", flags.leg1_tenant.is_some()),
-    ];
-    match unused.into_iter().find(|(_, given)| *given) {
-        Some((flag, _)) => Err(Usage::Leg1Unused { flag }),
-        None => Ok(()),
-    }
+    flags.detail().map_or(Ok(()), |flag| Err(Usage::Leg1Unused { flag }))
 }

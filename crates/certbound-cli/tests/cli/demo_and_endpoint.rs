@@ -22,7 +22,28 @@ fn the_demo_holds_in_every_line() {
         }
         assert_eq!(stderr(&output), "");
     }
-    assert!(stdout(&offline(&["demo", "-o", "table"])).contains(" hold, 0 do not;"));
+    let all = stdout(&offline(&["demo", "--all", "-o", "table"]));
+    assert!(
+        all.contains("42 hold, 0 do not;")
+            && all.contains("leg1.scope is api://AzureADTokenExchange/.default")
+    );
+}
+
+#[test]
+fn the_demo_is_one_screen() {
+    let plain = stdout(&offline(&["demo", "-o", "table"]));
+    assert!(plain.contains("✓ 42 checks hold.") && !plain.contains('\x1b'), "{plain}");
+    assert!(plain.lines().count() <= 24 && plain.lines().all(|line| line.chars().count() <= 80), "{plain}");
+    let certificates: Vec<&str> = plain.split(' ').filter(|word| word.contains('…')).collect();
+    let [first, second, third, other, last] = certificates[..] else { panic!("{plain}") };
+    assert!(first == second && first == third && first == last && first != other, "{plain}");
+    assert_eq!(plain.matches("✗ 401 ").count(), 3, "{plain}");
+
+    let coloured = stdout(&offline(&["demo", "-o", "table", "--color", "always"]));
+    let arrows = coloured.matches("\x1b[1;35m━━ certificate ").count();
+    assert_eq!((arrows, coloured.matches("\x1b[31m✗ 401 ").count()), (3, 3), "{coloured:?}");
+    let never = stdout(&offline(&["demo", "-o", "table", "--color", "never"]));
+    assert!(!never.contains('\x1b'), "{never:?}");
 }
 
 #[test]

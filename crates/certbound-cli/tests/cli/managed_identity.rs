@@ -56,6 +56,21 @@ fn the_four_combinations_and_one_step() {
 }
 
 #[test]
+fn a_token_whose_key_ends_with_the_command_has_a_warning() {
+    let emulator = Emulator::start();
+    let state = tempfile::tempdir().unwrap();
+    let state = state.path().join("state");
+    let token = ["token", "--managed-identity", "system", "--scope", VAULT];
+    for (more, is_warned) in
+        [(&[][..], true), (&["--bearer"], false), (&["--machine-state", state.to_str().unwrap()], false)]
+    {
+        let output = on_machine(&emulator, &[&token[..], more].concat());
+        assert!(json(&output)["accessToken"].is_string());
+        assert_eq!(stderr(&output).contains("its private key ends"), is_warned, "{more:?}: {output:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_is_refused_by_its_name() {
     let emulator = Emulator::start();
     let system = ["--managed-identity", "system", "--scope", VAULT];

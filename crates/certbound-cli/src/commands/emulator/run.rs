@@ -81,10 +81,10 @@ fn spawn(
         child.env_remove(name);
     }
     for (name, value) in [
-        ("HTTPS_PROXY", hosted.proxy()),
-        ("https_proxy", hosted.proxy()),
+        ("HTTPS_PROXY", hosted.server.proxy_url()),
+        ("https_proxy", hosted.server.proxy_url()),
         ("NODE_USE_ENV_PROXY", "1".to_owned()),
-        ("AZURE_POD_IDENTITY_AUTHORITY_HOST", hosted.imds()),
+        ("AZURE_POD_IDENTITY_AUTHORITY_HOST", hosted.server.metadata_url()),
     ] {
         // Inside the namespace the real names and addresses already lead to the emulator. The caller's values lead
         // nowhere.
@@ -104,7 +104,7 @@ fn spawn(
         child.env_remove(name);
     }
     child.envs(platform);
-    child.env("CERTBOUND_EMULATOR_ADMIN", hosted.admin());
+    child.env("CERTBOUND_EMULATOR_ADMIN", hosted.server.admin_url());
     child.env("CERTBOUND_EMULATOR_CERTIFICATE", hosted.client_certificate());
     // These variables would bypass the emulator or add other trusted roots.
     for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "SSL_CERT_DIR"] {
@@ -131,7 +131,7 @@ fn platform_variables(
     hosted: &Hosted,
     isolated: bool,
 ) -> Result<Vec<(&'static str, OsString)>, Failure> {
-    let imds = hosted.imds();
+    let imds = hosted.server.metadata_url();
     let at = |path: &str| OsString::from(format!("{imds}{path}"));
     let secret = || OsString::from(PLATFORM_SECRET);
     Ok(match platform {
@@ -140,9 +140,9 @@ fn platform_variables(
             vec![("IDENTITY_ENDPOINT", at(APP_SERVICE)), ("IDENTITY_HEADER", secret())]
         }
         PlatformFlag::ServiceFabric => vec![
-            ("IDENTITY_ENDPOINT", hosted.service_fabric().into()),
+            ("IDENTITY_ENDPOINT", hosted.server.service_fabric_url().into()),
             ("IDENTITY_HEADER", secret()),
-            ("IDENTITY_SERVER_THUMBPRINT", hosted.emulator().service_fabric_thumbprint().to_string().into()),
+            ("IDENTITY_SERVER_THUMBPRINT", hosted.emulator.service_fabric_thumbprint().to_string().into()),
             // MSAL for Node does not support thumbprints, so it needs a trusted certificate.
             ("NODE_EXTRA_CA_CERTS", hosted.ca_with_service_fabric()?.into()),
         ],

@@ -26,13 +26,13 @@ pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {
     let hosted = Hosted::start(what, flags.listen, flags.imds_listen, flags.state.as_deref()).await?;
     let ready = json!({
         "ready": true,
-        "proxy": hosted.proxy(),
-        "imds": hosted.imds(),
+        "proxy": hosted.server.proxy_url(),
+        "imds": hosted.server.metadata_url(),
         "service_fabric": {
-            "endpoint": hosted.service_fabric(),
-            "thumbprint": hosted.emulator().service_fabric_thumbprint().to_string(),
+            "endpoint": hosted.server.service_fabric_url(),
+            "thumbprint": hosted.emulator.service_fabric_thumbprint().to_string(),
         },
-        "admin": hosted.admin(),
+        "admin": hosted.server.admin_url(),
         "ca": hosted.ca(),
         "client_certificate": hosted.client_certificate(),
     });

@@ -1,0 +1,76 @@
+//! The names of flags and their help.
+
+use std::ffi::OsString;
+
+use super::*;
+
+/// Returns every argument that begins with a dash, with its command.
+fn flags() -> Vec<(String, clap::Arg)> {
+    fn walk(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Arg)>) {
+        let path = format!("{path} {}", command.get_name());
+        let own = command.get_arguments().filter(|arg| !arg.is_positional());
+        found.extend(own.map(|arg| (path.clone(), arg.clone())));
+        command.get_subcommands().for_each(|next| walk(next, &path, found));
+    }
+    let mut found = Vec::new();
+    walk(&Cli::command(), "", &mut found);
+    found
+}
+
+#[test]
+fn the_table_of_flags_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn each_flag_is_explained_and_has_an_environment_variable() {
+    let flags = flags();
+    assert!(flags.len() > 40, "{}", flags.len());
+    for (command, flag) in flags {
+        let name = flag.get_id().as_str();
+        assert!(flag.get_long().is_some(), "{command} {name} has no long form");
+        assert!(flag.get_help().is_some_and(|help| !help.to_string().is_empty()), "{command} --{name}");
+        let env = flag.get_env().and_then(|env| env.to_str());
+        assert!(
+            env.is_some_and(|env| env.starts_with("CERTBOUND_") || env.starts_with("AZURE_")),
+            "{command} --{name}"
+        );
+    }
+}
+
+#[test]
+fn a_flag_means_the_same_variable_in_every_command() {
+    let mut known: Vec<(String, Option<OsString>)> = Vec::new();
+    for (command, flag) in flags() {
+        let name = flag.get_id().to_string();
+        let env = flag.get_env().map(OsString::from);
+        // `endpoint --authority` also contains a tenant; `AZURE_AUTHORITY_HOST` does not.
+        if name == "authority" {
+            continue;
+        }
+        match known.iter().find(|(other, _)| *other == name) {
+            Some((_, expected)) => assert_eq!(&env, expected, "{command} --{name}"),
+            None => known.push((name, env)),
+        }
+    }
+}
+
+/// `-h` has the usual flags. Someone at a terminal of 80 columns sees all of it.
+#[test]
+fn the_short_help_of_an_exchange_is_one_screen_and_the_long_one_has_examples() {
+    let help = |flag: &str| {
+        let command = flags::settle(
+            Cli::command().term_width(80),
+            &["certbound", "exchange", flag].map(OsString::from),
+        );
+        command.try_get_matches_from(["certbound", "exchange", flag]).unwrap_err().to_string()
+    };
+    let (short, long) = (help("-h"), help("--help"));
+    assert!(short.lines().count() <= 40, "{} lines: {short}", short.lines().count());
+    assert!(short.lines().all(|line| line.chars().count() <= 80), "{short}");
+    for heading in ["Application:", "Certificate:", "Leg 1:", "Kind of token:"] {
+        assert!(short.contains(heading) && long.contains(heading), "{heading}");
+    }
+    assert!(!short.contains("[env:") && long.contains("[env: AZURE_CLIENT_ID]"), "{short}");
+    assert!(long.trim_end().ends_with("--scope https://vault.azure.net/.default"), "{long}");
+}

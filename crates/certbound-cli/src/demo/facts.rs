@@ -1,0 +1,120 @@
+//! The facts that the scenes leave behind. A *scene* is one step of the demo. Its facts are its result, and the last
+//! request that reached the emulator during it.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use bytes::Bytes;
+use certbound::resource::CallFacts;
+use certbound::token::Details;
+use certbound::{BearerToken, BoundAssertion, BoundToken, Secret, Thumbprint};
+use certbound_core::jws;
+use certbound_emulator::JournalEntry;
+use http::Response;
+
+/// The result of a check, or the reason why it does not hold.
+pub(super) type Outcome<T> = Result<T, String>;
+
+/// The result of code that runs in a scene.
+pub(super) type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Facts with their names.
+pub(super) type Named = Vec<(&'static str, String)>;
+
+/// The facts of every scene that has run.
+#[derive(Default)]
+pub(crate) struct Facts(BTreeMap<&'static str, BTreeMap<String, String>>);
+
+/// The name under which a scene's failure is stored.
+const FAILURE: &str = "failure";
+
+impl Facts {
+    /// Adds a scene.
+    pub(super) fn add(&mut self, scene: &'static str, outcome: Fallible<Named>, journal: &[JournalEntry]) {
+        let result = outcome.unwrap_or_else(|error| vec![(FAILURE, reason(&*error))]);
+        let paths: Vec<&str> = journal.iter().map(|request| request.path.as_str()).collect();
+        let count = [("requests", journal.len().to_string()), ("paths", paths.join(" "))];
+        let last = journal.last();
+        let named = result.into_iter().chain(count).chain(last.into_iter().flat_map(of_request));
+        let facts = named.map(|(name, value)| (name.to_owned(), value));
+        self.0
+            .insert(scene, facts.chain(last.into_iter().flat_map(|last| last.parameters.clone())).collect());
+    }
+
+    /// Returns a fact by scene and name, or the reason why it is unknown. `None` if the scene has not run.
+    pub(super) fn find(&self, path: &str) -> Option<Outcome<&str>> {
+        let (scene, name) = path.split_once('.')?;
+        let scene = self.0.get(scene)?;
+        Some(scene.get(name).map(String::as_str).ok_or_else(|| match scene.get(FAILURE) {
+            Some(reason) => format!("{path} is unknown: {reason}"),
+            None => format!("{path} is absent"),
+        }))
+    }
+}
+
+/// Formats an error in one line, an error of the client with its code.
+pub(super) fn reason(error: &(dyn Error + Send + Sync + 'static)) -> String {
+    match error.downcast_ref::<certbound::Error>() {
+        Some(error) => format!("{error} [{}]", error.code()),
+        None => error.to_string(),
+    }
+}
+
+fn of_request(request: &JournalEntry) -> Named {
+    let JournalEntry { host, path, status, server_name, .. } = request;
+    let facts = [
+        ("host", Some(host.clone())),
+        ("sni", Some(server_name.clone())),
+        ("url", Some(format!("https://{host}{path}"))),
+        ("answered", Some(status.to_string())),
+        ("aadsts", request.aadsts.map(|number| number.to_string())),
+        ("certificate", request.client_certificate.clone()),
+        ("scheme", request.authorization_scheme.clone()),
+        ("authorization", request.authorization_token.clone()),
+    ];
+    facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+pub(super) fn of_assertion(assertion: &BoundAssertion) -> Named {
+    jwt(assertion.secret())
+}
+
+pub(super) fn of_bound(token: &BoundToken) -> Named {
+    let binding = ("binding", token.binding().thumbprint().x5t_s256());
+    [jwt(token.secret()), details(&token.details()), vec![binding]].concat()
+}
+
+pub(super) fn of_bearer(token: &BearerToken) -> Named {
+    [jwt(token.secret()), details(&token.details())].concat()
+}
+
+/// Returns the facts of a resource's answer to this token.
+pub(super) fn of_answer(answer: &Response<Bytes>, token: &Secret) -> Named {
+    let body = String::from_utf8_lossy(answer.body()).chars().take(2000).collect();
+    let presented = answer.extensions().get::<CallFacts>().and_then(|facts| facts.0.presented);
+    let mut facts =
+        vec![("status", answer.status().as_u16().to_string()), ("body", body), ("sent", digest(token))];
+    facts.extend(presented.map(|presented| ("presented", presented.x5t_s256())));
+    facts
+}
+
+fn details(details: &Details) -> Named {
+    let granted = if details.scopes_granted { details.scopes.join(" ") } else { String::new() };
+    let source = format!("{:?}", details.source).to_lowercase();
+    let (kind, tenant) = (details.token_type.clone(), details.tenant.clone());
+    vec![("type", kind), ("granted", granted), ("tenant", tenant), ("source", source)]
+}
+
+/// Returns the facts of a token or an assertion, without its text.
+fn jwt(secret: &Secret) -> Named {
+    let claims = jws::unverified_claims(secret.expose()).ok();
+    let confirmation = claims.and_then(|claims| Some(("cnf", claims.confirmation().ok()??.to_owned())));
+    let mut facts = vec![("digest", digest(secret)), ("length", secret.len().to_string())];
+    facts.extend(confirmation);
+    facts
+}
+
+/// Returns the hash that the journal writes instead of a secret: SHA-256, which is also the hash of a thumbprint.
+fn digest(secret: &Secret) -> String {
+    format!("sha256:{}", Thumbprint::of_der(secret.expose().as_bytes()).hex())
+}
