@@ -24,7 +24,7 @@
 //!  3  authority/  jwt/  refusal/  request.rs          who issues tokens, claims, refusals, token requests
 //!  2  cause.rs  certificate.rs  credential.rs  json/  own_secrets.rs  region.rs  scope.rs  tenant.rs
 //!                                                     the parts of messages
-//!  1  environment.rs  local.rs  secret.rs  shown.rs  time.rs
+//!  1  environment.rs  local.rs  phase.rs  secret.rs  shown.rs  time.rs
 //!                                                     clouds, hosts, and types that every floor uses
 //! ```
 #![forbid(unsafe_code)]
@@ -41,6 +41,7 @@ pub mod jwt;
 pub mod local;
 pub mod managed_identity;
 pub mod own_secrets;
+pub mod phase;
 pub mod received;
 pub mod refusal;
 pub mod region;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use certbound_core::cause::Cause;
+use certbound_core::phase::Phase;
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -14,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::body::whole;
 use crate::connector::{Connector, Settings};
-use crate::error::{Error, Phase};
+use crate::error::Error;
 use crate::identity::Identity;
 use crate::options::{Limits, Options};
 use crate::stream::{Shown, TlsFacts};

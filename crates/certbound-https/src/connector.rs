@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use certbound_core::cause::Cause;
+use certbound_core::phase::Phase;
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
@@ -18,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
-use crate::error::{Error, Phase};
+use crate::error::Error;
 use crate::identity::{Handshakes, watching};
 use crate::options::Options;
 use crate::stream::{Stream, TlsFacts, is_sudden};

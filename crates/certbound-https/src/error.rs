@@ -1,29 +1,10 @@
 //! The errors of a request.
 
-use std::fmt;
 use std::io;
 use std::time::Duration;
 
 use certbound_core::cause::Cause;
-
-/// The part of an exchange that took too long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Phase {
-    /// TCP, proxy tunnel and TLS.
-    Connect,
-    /// The whole exchange, from the start of the connection to the end of the answer.
-    Exchange,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Connect => "connecting",
-            Self::Exchange => "the exchange",
-        })
-    }
-}
+use certbound_core::phase::Phase;
 
 /// The reason why a request has no answer. It contains neither the host nor a part of the request, because the caller
 /// knows both.

@@ -26,7 +26,7 @@ mod proxy;
 mod stream;
 
 pub use self::client::{Answer, Client};
-pub use self::error::{Error, Phase};
+pub use self::error::Error;
 pub use self::identity::Identity;
 pub use self::options::{Limits, Options};
 pub use self::proxy::Proxy;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use certbound_core::cause::Cause;
 use certbound_core::managed_identity::ServerThumbprint;
-pub use certbound_https::Phase;
+pub use certbound_core::phase::Phase;
 use strum::EnumProperty as _;
 
 /// An alert by which the other side ended TLS, by its number (RFC 8446, section 6.2).

@@ -1,0 +1,22 @@
+//! The phases of an exchange, which have time limits of their own.
+
+use std::fmt;
+
+/// The part of an exchange that took too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// TCP, proxy tunnel and TLS.
+    Connect,
+    /// The whole exchange, from the start of the connection to the end of the answer.
+    Exchange,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connecting",
+            Self::Exchange => "the exchange",
+        })
+    }
+}
