@@ -7,8 +7,8 @@ use anyhow::Result;
 use crate::process::{cargo, locked, run};
 use crate::{deny, fuzz, layering};
 
-/// Runs formatting, layering, clippy (with all features and with none), documentation, the dependency rules, and then
-/// each fuzz target for 20 seconds. It stops at the first failure.
+/// Runs formatting, layering, clippy, builds with few features, documentation, the dependency rules, and then each fuzz
+/// target for 20 seconds. It stops at the first failure.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
     run(cargo(root).args(["fmt", "--all", "--check"]))?;
     run(cargo(root).args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))?;
@@ -17,15 +17,30 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
         .args(["clippy", "--workspace", "--all-targets"])
         .args(locked(root))
         .args(["--", "-D", "warnings"]))?;
-    // The command line is left out, because it turns features on for all packages.
-    run(cargo(root)
-        .args(["clippy", "--package", "certbound", "--package", "certbound-verifier", "--lib"])
-        .args(locked(root))
-        .args(["--", "-D", "warnings"]))?;
+    features(root)?;
     run(cargo(root)
         .args(["doc", "--workspace", "--no-deps"])
         .args(locked(root))
         .env("RUSTDOCFLAGS", "-D warnings"))?;
     deny::run_all(root)?;
     fuzz::smoke(root)
+}
+
+/// Lints the verifier without features, and the client without features and with each default feature alone. Then it
+/// builds the example of a client without features. The command line is left out, because it turns features on for all
+/// packages.
+fn features(root: &Path) -> Result<()> {
+    let lint = |package: &str, features: &str| {
+        run(cargo(root)
+            .args(["clippy", "--package", package, "--lib", "--no-default-features", "--features", features])
+            .args(locked(root))
+            .args(["--", "-D", "warnings"]))
+    };
+    lint("certbound-verifier", "")?;
+    for feature in ["", "hyper-rustls", "managed-identity", "sealed-store", "watch"] {
+        lint("certbound", feature)?;
+    }
+    run(cargo(root)
+        .args(["check", "--package", "certbound", "--no-default-features", "--example", "own_transport"])
+        .args(locked(root)))
 }

@@ -3,10 +3,9 @@
 use std::sync::{Arc, LazyLock};
 
 use certbound::credential::{ByAssertion, ByCertificate, NoCredential};
-use certbound::managed_identity::{IdentityId, ManagedIdentityBuilder};
-use certbound::{
-    Authority, BindingCertificate, Client, ClientBuilder, ManagedIdentity, Region, TenantId, UnixTime,
-};
+#[cfg(feature = "all")]
+use certbound::managed_identity::{IdentityId, ManagedIdentity, ManagedIdentityBuilder};
+use certbound::{Authority, BindingCertificate, Client, ClientBuilder, Region, TenantId, UnixTime};
 use certbound_emulator::world::builtin;
 use certbound_emulator::{ClientIdentity, Emulator, EmulatorKeys, IssueOptions, World};
 
@@ -86,6 +85,7 @@ impl Pair {
 
     /// Returns a builder for a managed identity of the emulator's machine, with its own certificates and the key of the
     /// test process.
+    #[cfg(feature = "all")]
     pub fn managed_identity(&self, id: IdentityId) -> ManagedIdentityBuilder {
         ManagedIdentity::builder(id)
             .with_environment(|_| None)

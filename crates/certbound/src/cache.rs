@@ -32,7 +32,9 @@ pub use self::statistics::CacheStatistics;
 pub(crate) use self::statistics::Counted;
 use self::statistics::Counters;
 use self::store::StoreAdapter;
-pub use self::store::{SealedStore, SealingKey, StoreEntry, StoreError, StoreKey, TokenStore};
+#[cfg(feature = "sealed-store")]
+pub use self::store::{SealedStore, SealingKey};
+pub use self::store::{StoreEntry, StoreError, StoreKey, TokenStore};
 use crate::error::Error;
 
 /// A cache of tokens in memory. Clones share their tokens. To share a cache among clients, give each of them a clone.

@@ -11,6 +11,7 @@ mod pfx;
 mod rotating;
 mod signer;
 mod source;
+#[cfg(feature = "watch")]
 mod watched;
 
 use std::fmt;
@@ -35,6 +36,7 @@ pub use self::signer::{SignatureScheme, Signer};
 pub(crate) use self::signer::{SignerKey, signer_error};
 pub use self::source::CertificateSource;
 pub(crate) use self::source::ClientCertificate;
+#[cfg(feature = "watch")]
 pub use self::watched::{CertificateEvent, CertificateWatch, WatchError, WatchedCertificate};
 use crate::crypto::provider;
 use crate::error::{BindingCertificateError, CertificateNotValid};

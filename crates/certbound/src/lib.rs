@@ -31,6 +31,19 @@
 //!
 //! The root has the names that most programs need. Each module below has all names of its topic.
 //!
+//! # Cargo features
+//!
+//! Default: all but `pfx`. A build without features has the types, the acquisition of tokens and the cache. A client
+//! then needs your own [`Transport`].
+//!
+//! | Feature | Adds |
+//! |---|---|
+//! | `hyper-rustls` | [`Network`] and [`transport::HyperTransport`], the default transport |
+//! | `managed-identity` | [`ManagedIdentity`] and the module [`managed_identity`] |
+//! | `watch` | [`WatchedCertificate`], a certificate in files that another program renews |
+//! | `sealed-store` | [`cache::SealedStore`], an encrypted file of tokens |
+//! | `pfx` | functions that read PFX (PKCS#12) files |
+//!
 //! # Floors
 //!
 //! Start reading the source in `acquire.rs`. A module imports only from its own folder and from the floors below it,
@@ -51,6 +64,10 @@
 //!                                    authorities, errors, and code that every floor uses
 //! ```
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(all(feature = "hyper-rustls", feature = "managed-identity")),
+    expect(dead_code, reason = "the features that are off would call this code")
+)]
 
 mod acquire;
 pub mod authority;
@@ -63,10 +80,12 @@ mod correlation;
 pub mod credential;
 mod crypto;
 pub mod error;
+#[cfg(feature = "managed-identity")]
 pub mod managed_identity;
 pub mod observe;
 mod rejected;
 pub mod resource;
+#[cfg(any(feature = "managed-identity", feature = "sealed-store"))]
 pub mod state;
 pub mod token;
 mod token_source;
@@ -74,16 +93,21 @@ pub mod transport;
 
 pub use crate::authority::{Authority, Cloud, Region, TenantId};
 pub use crate::cache::TokenCache;
-pub use crate::certificate::{BindingCertificate, Thumbprint, WatchedCertificate};
+#[cfg(feature = "watch")]
+pub use crate::certificate::WatchedCertificate;
+pub use crate::certificate::{BindingCertificate, Thumbprint};
 pub use crate::client::{Acquire, Client, ClientBuilder, WorkloadIdentity};
 pub use crate::clock::UnixTime;
 pub use crate::credential::{BoundAssertion, Secret};
 pub use crate::error::Error;
+#[cfg(feature = "managed-identity")]
 pub use crate::managed_identity::ManagedIdentity;
 pub use crate::resource::{Resource, ResourceScope};
 pub use crate::token::{BearerToken, BoundToken};
 pub use crate::token_source::{AnyClient, TokenSource};
-pub use crate::transport::{Network, Transport};
+#[cfg(feature = "hyper-rustls")]
+pub use crate::transport::Network;
+pub use crate::transport::Transport;
 
 /// Compiles the examples of the page on managed identities as documentation tests.
 #[cfg(doctest)]

@@ -1,5 +1,8 @@
 //! A source of tokens that is chosen at run time.
 
+#[cfg(feature = "managed-identity")]
+mod managed_identity;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,11 +12,11 @@ use crate::acquire::{Acquire, AnyIssuer};
 use crate::background::Background;
 use crate::client::Client;
 use crate::credential::Credential;
-use crate::managed_identity::ManagedIdentity;
 use crate::resource::Resource;
 use crate::token::{BearerToken, BoundToken};
 
-/// A source of tokens: every [`Client`], a [`ManagedIdentity`], or an [`AnyClient`].
+/// A source of tokens: every [`Client`], a [`ManagedIdentity`](crate::ManagedIdentity), or an
+/// [`AnyClient`].
 ///
 /// Use it in code that accepts any of them, as `&dyn TokenSource`. If the type of the credential is known, use the
 /// client itself. The compiler then refuses a bound token by a credential without a certificate. Here it is an error of
@@ -72,13 +75,6 @@ impl<C: Credential> From<Client<C>> for AnyClient {
     }
 }
 
-impl From<ManagedIdentity> for AnyClient {
-    fn from(identity: ManagedIdentity) -> Self {
-        let ManagedIdentity { platform, background } = identity;
-        Self { issuer: Arc::new(platform), background, name: "ManagedIdentity" }
-    }
-}
-
 impl TokenSource for AnyClient {
     fn bound_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BoundToken> {
         Acquire::new(&*self.issuer, scope)
@@ -107,20 +103,6 @@ impl<C: Credential> TokenSource for Client<C> {
     }
 }
 
-impl TokenSource for ManagedIdentity {
-    fn bound_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BoundToken> {
-        Acquire::new(&self.platform, scope)
-    }
-
-    fn bearer_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BearerToken> {
-        Acquire::new(&self.platform, scope)
-    }
-
-    fn resource(&self, scope: &ResourceScope) -> Resource {
-        Resource::new(Arc::new(self.platform.clone()), Arc::clone(&self.background), scope.clone())
-    }
-}
-
 impl fmt::Debug for AnyClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("AnyClient").field(&self.name).finish()
@@ -132,5 +114,4 @@ mod sealed {
 
     impl Sealed for super::AnyClient {}
     impl<C: super::Credential> Sealed for super::Client<C> {}
-    impl Sealed for super::ManagedIdentity {}
 }

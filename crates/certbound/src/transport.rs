@@ -1,11 +1,12 @@
 //! The interface to the network: one request, one answer, and the TLS facts of the connection.
 
-mod clients;
+#[cfg(feature = "hyper-rustls")]
 mod hyper;
+#[cfg(feature = "hyper-rustls")]
 mod network;
-mod pinned;
-mod trust;
-mod untrusted;
+#[cfg(not(feature = "hyper-rustls"))]
+#[path = "transport/no_network.rs"]
+mod network;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +16,10 @@ use bytes::Bytes;
 use certbound_core::certificate::Thumbprint;
 pub use certbound_core::managed_identity::{ServerThumbprint, ServerThumbprintError};
 
+#[cfg(feature = "hyper-rustls")]
 pub use self::hyper::HyperTransport;
+pub(crate) use self::network::default_transport;
+#[cfg(feature = "hyper-rustls")]
 pub use self::network::{Network, NetworkBuilder};
 use crate::certificate::Binding;
 use crate::error::TransportError;

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::support::{certbound, stderr, stdout};
 
 /// Each example with a text that it prints only if it did its work.
-const EXAMPLES: [(&str, &str); 8] = [
+const EXAMPLES: [(&str, &str); 9] = [
     ("two_legs", "again from   Cache"),
     ("resource_call", "certificate_requested: true"),
     ("managed_identity", "bound to"),
@@ -13,6 +13,7 @@ const EXAMPLES: [(&str, &str); 8] = [
     ("assertion_from_elsewhere", "client_assertion=<redacted"),
     ("certificate_from_vault", "the vault signed"),
     ("tenants", "2 tokens in the cache"),
+    ("own_transport", "from-memory is bound to"),
     ("any_source", "AnyClient(\"ManagedIdentity\"): bound to"),
 ];
 

@@ -7,7 +7,7 @@ use crate::cache::key::ClientKey;
 use crate::cache::{Origins, TokenCache};
 use crate::clock::{Clock, SystemClock};
 use crate::error::NetworkError;
-use crate::transport::{AnyTransport, Network};
+use crate::transport::{AnyTransport, default_transport};
 
 /// The parts of every source of tokens that do not depend on its credential.
 pub(crate) struct Context {
@@ -42,7 +42,7 @@ impl ContextSettings {
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             transport: match self.transport {
                 Some(transport) => transport,
-                None => Network::from_env()?.transport(),
+                None => default_transport()?,
             },
         };
         Ok((context, background))

@@ -3,7 +3,9 @@
 mod adapter;
 mod entry;
 mod key;
+#[cfg(feature = "sealed-store")]
 mod sealed;
+#[cfg(feature = "sealed-store")]
 mod sealing_key;
 mod writer;
 
@@ -17,7 +19,9 @@ use zeroize::Zeroizing;
 
 pub(crate) use self::adapter::StoreAdapter;
 pub use self::key::StoreKey;
+#[cfg(feature = "sealed-store")]
 pub use self::sealed::SealedStore;
+#[cfg(feature = "sealed-store")]
 pub use self::sealing_key::SealingKey;
 
 /// A store of tokens outside of the process, for example a file or a shared cache.

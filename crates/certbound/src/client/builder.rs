@@ -21,7 +21,7 @@ use crate::credential::{
     UnboundAssertions,
 };
 use crate::error::BuildError;
-use crate::transport::{Network, Transport};
+use crate::transport::Transport;
 
 /// The settings of a client. The credential is part of the type, so certificate *and* assertion do not compile.
 pub struct ClientBuilder<C> {
@@ -121,12 +121,15 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// Uses a network configuration. Default: [`Network::from_env`].
-    pub fn with_network(self, network: &Network) -> Self {
+    /// Uses a network configuration. Default: [`Network::from_env`](crate::Network::from_env). The cargo feature
+    /// `hyper-rustls` adds this function.
+    #[cfg(feature = "hyper-rustls")]
+    pub fn with_network(self, network: &crate::transport::Network) -> Self {
         self.with_transport(network.transport())
     }
 
-    /// Sends requests by your own transport. Default: the transport of [`Network::from_env`].
+    /// Sends requests by your own transport. Default: the transport of
+    /// [`Network::from_env`](crate::Network::from_env). Without the cargo feature `hyper-rustls` there is no default.
     pub fn with_transport(mut self, transport: impl Transport) -> Self {
         self.context.transport = Some(Arc::new(transport));
         self

@@ -32,6 +32,13 @@ pub enum NetworkError {
         #[source]
         reason: Cause,
     },
+    /// A client was built without a transport of the application, and the crate without the feature `hyper-rustls`.
+    #[error("no transport was given, and this build of certbound has no transport of its own")]
+    #[strum(props(code = "no_transport"))]
+    #[strum(props(
+        fix = "call with_transport on the builder, or turn on the feature hyper-rustls of the crate"
+    ))]
+    NoTransport,
 }
 
 impl NetworkError {

@@ -19,7 +19,7 @@ use crate::cache::key::ClientKey;
 use crate::cache::single_flight::SingleFlight;
 use crate::clock::Clock;
 use crate::error::{KeyStrength, NetworkError};
-use crate::transport::{Network, Transport};
+use crate::transport::Transport;
 
 type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 
@@ -84,8 +84,10 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Uses a network configuration. Default: [`Network::from_env`]. Requests to the platform never use a proxy.
-    pub fn with_network(self, network: &Network) -> Self {
+    /// Uses a network configuration. Default: [`Network::from_env`](crate::Network::from_env). Requests to the platform
+    /// never use a proxy. The cargo feature `hyper-rustls` adds this function.
+    #[cfg(feature = "hyper-rustls")]
+    pub fn with_network(self, network: &crate::transport::Network) -> Self {
         Self { imds_calls: Some(imds::shared_calls()), ..self.with_transport(network.transport()) }
     }
 

@@ -1,4 +1,4 @@
-//! Functions that create a [`Resource`]: from a client, a managed identity or a token.
+//! Functions that create a [`Resource`]: from a client or a token.
 
 use std::sync::Arc;
 
@@ -7,9 +7,7 @@ use certbound_core::scope::ResourceScope;
 use super::Resource;
 use crate::client::Client;
 use crate::credential::{Binds, Credential};
-use crate::managed_identity::ManagedIdentity;
 use crate::token::BoundToken;
-use crate::transport::Network;
 
 impl<C: Credential> Client<C> {
     /// Returns a resource for repeated calls. Each call uses a valid bound token for `scope` from the cache.
@@ -21,21 +19,16 @@ impl<C: Credential> Client<C> {
     }
 }
 
-impl ManagedIdentity {
-    /// Returns a resource for repeated calls with bound tokens for `scope`.
-    pub fn resource(&self, scope: &ResourceScope) -> Resource {
-        Resource::new(Arc::new(self.platform.clone()), Arc::clone(&self.background), scope.clone())
-    }
-}
-
 impl BoundToken {
     /// Returns a resource that is called with exactly this token, on connections of the client that acquired it.
     pub fn resource(&self) -> Resource {
         Resource::of_token(self.clone(), Arc::clone(self.connections()))
     }
 
-    /// Does the same as [`BoundToken::resource`] with a different network configuration.
-    pub fn resource_on(&self, network: &Network) -> Resource {
+    /// Does the same as [`BoundToken::resource`] with a different network configuration. The cargo feature
+    /// `hyper-rustls` adds this function.
+    #[cfg(feature = "hyper-rustls")]
+    pub fn resource_on(&self, network: &crate::transport::Network) -> Resource {
         Resource::of_token(self.clone(), Arc::new(network.transport()))
     }
 }

@@ -1,5 +1,10 @@
 //! The default transport: real HTTPS, with an HTTP client of its own for each TLS identity.
 
+mod clients;
+mod pinned;
+mod trust;
+mod untrusted;
+
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -12,10 +17,10 @@ use certbound_https as https;
 use certbound_https::{Client, Identity, Limits, Options, Proxy};
 use rustls::{CertificateError, OtherError, RootCertStore};
 
-use super::clients::Clients;
-use super::pinned::NotPinned;
-use super::trust::ServerTrust;
-use super::untrusted::Untrusted;
+use self::clients::Clients;
+use self::pinned::NotPinned;
+use self::trust::ServerTrust;
+use self::untrusted::Untrusted;
 use super::{Answer, TlsFacts, Transport, Via};
 use crate::certificate::{Binding, signer_error};
 use crate::error::{NetworkError, TransportError};

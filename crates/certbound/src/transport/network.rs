@@ -9,6 +9,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use super::AnyTransport;
 use crate::error::NetworkError;
 use crate::transport::HyperTransport;
 
@@ -49,6 +50,11 @@ impl Network {
     pub fn transport(&self) -> Arc<HyperTransport> {
         Arc::clone(&self.transport)
     }
+}
+
+/// Returns the transport of a client for which no transport was chosen.
+pub(crate) fn default_transport() -> Result<Arc<dyn AnyTransport>, NetworkError> {
+    Ok(Network::from_env()?.transport())
 }
 
 /// Collects a [`Network`]'s settings.

@@ -132,7 +132,7 @@ mod tests {
 
     use super::*;
     use crate::certificate::BindingCertificate;
-    use crate::transport::trust::ServerTrust;
+    use crate::transport::hyper::trust::ServerTrust;
 
     fn binding(name: &str) -> Binding {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/certificates/");
