@@ -95,7 +95,7 @@ pub(crate) async fn inhabit(hosted: &mut Hosted, caller: Caller) -> Result<Isola
     let unusable = |what: &'static str| {
         move |error: std::io::Error| Failure::from(Usage::Isolation { what, reason: error.to_string() })
     };
-    network::bring_up().await.map_err(unusable("the network inside"))?;
+    network::bring_up().map_err(unusable("the network inside"))?;
     let names = names::Names::answer(&hosted.emulator).await.map_err(unusable("the names inside"))?;
     let https = SocketAddr::from((Ipv4Addr::LOCALHOST, 443));
     hosted.server.listen_as_the_real_hosts(https).await.map_err(unusable("port 443 inside"))?;
