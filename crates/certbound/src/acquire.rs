@@ -16,7 +16,7 @@
 //!
 //! | Change | Place |
 //! |---|---|
-//! | repeat a token request after a 503; a span or a log line for each leg | `Exchange::run` in `token_request.rs` |
+//! | repeat a token request after a 503; a span or a log line for each of them | `Exchange::run` in `token_request.rs` |
 //! | a header of a token request | `headers.rs` |
 //! | a check of a token answer | `accept.rs` |
 //! | an AADSTS number with its meaning and advice | `certbound-core/src/refusal/aadsts.rs` |

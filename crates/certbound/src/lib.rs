@@ -55,7 +55,7 @@
 //!  8  resource/                      call a resource with a token
 //!  7  client/  managed_identity/     the sources of tokens
 //!  6  acquire/                       START HERE: one acquisition, from its options to a token
-//!  5  credential/  token.rs          Leg 1, assertions, secrets; the tokens of callers
+//!  5  credential/  token.rs          Leg 1, bound and unbound assertions, secrets; tokens
 //!  4  cache/                         memory, store, single flight, refresh ahead
 //!  3  transport/                     one HTTP request, its answer, the facts of TLS
 //!  2  certificate/  observe.rs  state/

@@ -1,7 +1,7 @@
 //! One request to the token service, with the checks of its answer.
 //!
-//! Every leg of every source of tokens sends its request by [`Exchange::run`]. Repetition of a request, a span around it
-//! and the log of it belong there.
+//! [`Exchange::run`] sends every request to the token service, in both legs. Repetition of a request, a span around it
+//! and the log of it belong there. `managed_identity/bearer.rs` requests the Bearer tokens of a platform.
 
 use bytes::Bytes;
 use certbound_core::credential::{ClientProof, JWT_BEARER, JWT_POP};
