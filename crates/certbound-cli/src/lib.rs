@@ -36,6 +36,9 @@ mod usage;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::EnvFilter;
+
 use crate::commands::Cli;
 use crate::failure::Failure;
 use crate::output::Terminal;
@@ -60,7 +63,8 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    log_to_stderr(&cli);
+    // The log is written by a thread of its own until this value is dropped.
+    let _log = log_to_stderr(&cli);
     match run(cli) {
         Ok(code) => code,
         Err(failure) => failure::report(&failure, json),
@@ -80,16 +84,19 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     code
 }
 
-/// Writes logs to stderr if `RUST_LOG` asks for them. Without that variable only some servers write a log.
-fn log_to_stderr(cli: &Cli) {
-    use tracing_subscriber::EnvFilter;
+/// The number of lines that wait for stderr. A server drops further lines, so that it does not stop while nobody reads
+/// its stderr.
+const WAITING_LINES: usize = 4096;
 
+/// Writes logs to stderr if `RUST_LOG` asks for them. Without that variable only some servers write a log.
+fn log_to_stderr(cli: &Cli) -> Option<WorkerGuard> {
     let filter = match std::env::var_os(EnvFilter::DEFAULT_ENV) {
         Some(_) => EnvFilter::try_from_default_env().ok(),
         None => cli.command.log().map(EnvFilter::new),
-    };
-    if let Some(filter) = filter {
-        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
-        let _ = subscriber.with_writer(std::io::stderr).try_init();
-    }
+    }?;
+    let lines = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true);
+    let (writer, guard) = lines.finish(std::io::stderr());
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
+    let _ = subscriber.with_writer(writer).try_init();
+    Some(guard)
 }
