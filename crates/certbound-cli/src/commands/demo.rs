@@ -7,6 +7,8 @@ use crate::failure::{Failure, REFUSED};
 use crate::flags::{DemoFlags, Format};
 use crate::output::{self, Terminal, mark};
 
+const VAULT: &str = "https://demo.vault.azure.net/secrets/demo";
+
 /// The most lines that the drawing and the text below it have.
 const SCREEN: usize = 24;
 
@@ -66,9 +68,8 @@ fn summary(report: &Report, width: usize, coloured: bool) -> String {
     }
     if *failed == 0 {
         lines.extend(wrapped("Next, call the emulated vault with a managed identity:", width));
-        lines.push(format!("  {program} emulator run -- \\"));
-        lines.push(format!("    {program} call --managed-identity system \\"));
-        lines.push("    https://demo.vault.azure.net/secrets/demo".to_owned());
+        let command = format!("{program} emulator run -- {program} call --managed-identity system {VAULT}");
+        lines.push(format!("  {}", wrapped(&command, width.min(80).saturating_sub(4)).join(" \\\n  ")));
     }
     format!("\n{}\n", lines.join("\n"))
 }

@@ -68,6 +68,8 @@ fn the_short_help_of_an_exchange_is_one_screen_and_the_long_one_has_examples() {
     let (short, long) = (help("-h"), help("--help"));
     assert!(short.lines().count() <= 40, "{} lines: {short}", short.lines().count());
     assert!(short.lines().all(|line| line.chars().count() <= 80), "{short}");
+    let options = short.split("Application:").next().unwrap();
+    assert!(options.contains("--report") && options.contains("--reveal"), "{short}");
     for heading in ["Application:", "Certificate:", "Leg 1:", "Kind of token:"] {
         assert!(short.contains(heading) && long.contains(heading), "{heading}");
     }

@@ -348,6 +348,9 @@ pub(crate) struct TokenFlags {
     /// With --issuer it is any scope of that issuer.
     #[arg(long, env = "CERTBOUND_SCOPE")]
     pub(crate) scope: String,
+    /// Show the token in a table too.
+    #[arg(long, env = "CERTBOUND_REVEAL", value_parser = switch())]
+    pub(crate) reveal: bool,
     #[command(flatten)]
     pub(crate) client: ClientFlags,
     #[command(flatten)]
@@ -367,18 +370,15 @@ pub(crate) struct TokenFlags {
     pub(crate) kind: KindFlags,
     #[command(flatten)]
     pub(crate) cache: CacheFlags,
-    /// Show the token in a table too.
-    #[arg(long, env = "CERTBOUND_REVEAL", value_parser = switch())]
-    pub(crate) reveal: bool,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct AssertionFlags {
-    #[command(flatten)]
-    pub(crate) client: ClientFlags,
     /// Show the assertion in a table too.
     #[arg(long, env = "CERTBOUND_REVEAL", value_parser = switch())]
     pub(crate) reveal: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientFlags,
 }
 
 #[derive(Args, Debug)]
@@ -388,14 +388,6 @@ pub(crate) struct ExchangeFlags {
     /// With --issuer it is any scope of that issuer.
     #[arg(long, env = "CERTBOUND_SCOPE")]
     pub(crate) scope: String,
-    #[command(flatten)]
-    pub(crate) client: ClientFlags,
-    #[command(flatten)]
-    pub(crate) leg1: Leg1Flags,
-    #[command(flatten)]
-    pub(crate) kind: KindFlags,
-    #[command(flatten)]
-    pub(crate) cache: CacheFlags,
     /// Add the report on the jwt-pop request.
     ///
     /// It has one line for each check of Leg 2's request.
@@ -404,4 +396,12 @@ pub(crate) struct ExchangeFlags {
     /// Show the token in a table too.
     #[arg(long, env = "CERTBOUND_REVEAL", value_parser = switch())]
     pub(crate) reveal: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientFlags,
+    #[command(flatten)]
+    pub(crate) leg1: Leg1Flags,
+    #[command(flatten)]
+    pub(crate) kind: KindFlags,
+    #[command(flatten)]
+    pub(crate) cache: CacheFlags,
 }
