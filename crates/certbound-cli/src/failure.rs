@@ -35,7 +35,8 @@ pub(crate) struct Failure {
     pub(crate) what: String,
     pub(crate) why: String,
     pub(crate) fix: String,
-    pub(crate) details: Details,
+    /// In a box, because every result of this program has room for a failure.
+    pub(crate) details: Box<Details>,
     pub(crate) exit: u8,
 }
 
@@ -63,7 +64,7 @@ impl Failure {
             what: what.to_owned(),
             why: why.to_string(),
             fix: fix.into(),
-            details: Details { transient: exit == NETWORK, ..Details::default() },
+            details: Box::new(Details { transient: exit == NETWORK, ..Details::default() }),
             exit,
         }
     }
@@ -124,7 +125,10 @@ impl Failure {
         // The first line already names the leg.
         let text = error.to_string();
         let why = text.strip_prefix("Leg 1: ").or(text.strip_prefix("Leg 2: ")).unwrap_or(&text);
-        Self { details: Details::of_client(error), ..Self::new(exit, error.code(), what, why, error.fix()) }
+        Self {
+            details: Box::new(Details::of_client(error)),
+            ..Self::new(exit, error.code(), what, why, error.fix())
+        }
     }
 
     /// Returns the same failure without control characters, because parts of it may come from a server.
@@ -135,11 +139,11 @@ impl Failure {
             what: one(&self.what),
             why: one(&self.why),
             fix: one(&self.fix),
-            details: Details {
+            details: Box::new(Details {
                 correlation_id: self.details.correlation_id.as_deref().map(one),
                 host: self.details.host.as_deref().map(one),
-                ..self.details.clone()
-            },
+                ..Details::clone(&self.details)
+            }),
             exit: self.exit,
         }
     }
@@ -160,7 +164,7 @@ impl Failure {
             message: String,
             fix: String,
             #[serde(flatten)]
-            details: Details,
+            details: Box<Details>,
         }
 
         let Self { code, what, why, fix, details, .. } = self.shown();
@@ -269,7 +273,7 @@ mod tests {
             "do\u{2028}that",
         );
         let details = Details { correlation_id: Some("\u{1b}c\n".to_owned()), ..Details::default() };
-        let failure = Failure { details, ..failure };
+        let failure = Failure { details: Box::new(details), ..failure };
         assert_eq!(
             failure.lines(),
             "error: it [2J failed [x ]0; ]\n  why: line one  line two\n  fix: do that\n  correlation id:  c \n"

@@ -249,7 +249,7 @@ fn refused(answer: &Response<Bytes>, host: &str, secrets: &OwnSecrets) -> Failur
     let transient = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
     let details = Details { transient, retry_after, host: Some(host.to_owned()), ..Details::default() };
     let failure = Failure::new(REFUSED, "resource_refused", "the resource refused the request", why, fix);
-    Failure { details, ..failure }
+    Failure { details: Box::new(details), ..failure }
 }
 
 #[cfg(test)]
