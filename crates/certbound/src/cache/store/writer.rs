@@ -31,6 +31,8 @@ struct Jobs {
     waiting: VecDeque<StoreKey>,
     by_name: HashMap<StoreKey, (u64, Job)>,
     last: u64,
+    /// Whether a task is writing.
+    is_writing: bool,
     /// Names that a caller wants to be forgotten, and that the store may still have.
     forgotten: HashSet<StoreKey>,
     /// Set when there were more than `FORGOTTEN` names. Stored tokens whose lifetime began at this time or earlier are
@@ -107,14 +109,16 @@ impl Writer {
         }
         let given_up = if jobs.by_name.len() > QUEUE { jobs.waiting.pop_front() } else { None };
         let given_up = given_up.and_then(|name| jobs.by_name.remove(&name));
+        // Without a runtime, the task for a later job, or a flush, does this one too.
+        let runtime = Handle::try_current().ok().filter(|_| !jobs.is_writing);
+        jobs.is_writing |= runtime.is_some();
         drop(jobs);
         if given_up.is_some() {
             self.failed(&StoreError::new("the store is too slow: a token was not stored"));
         }
-        // Without a runtime, the task for a later job, or a flush, does this one too.
-        if let Ok(runtime) = Handle::try_current() {
-            let writer = Arc::clone(self);
-            runtime.spawn(async move { writer.write_all().await });
+        if let Some(runtime) = runtime {
+            let writes = Writes(Arc::clone(self));
+            runtime.spawn(async move { writes.0.write_all().await });
         }
     }
 
@@ -144,6 +148,7 @@ impl Writer {
                 return Some((name, *number, job.clone()));
             }
         }
+        jobs.is_writing = false;
         None
     }
 
@@ -196,5 +201,14 @@ impl Drop for At<'_> {
         if self.given_up {
             self.writer.jobs().waiting.push_front(self.name);
         }
+    }
+}
+
+/// The one task that writes. If its runtime ends, the next job starts another task.
+struct Writes(Arc<Writer>);
+
+impl Drop for Writes {
+    fn drop(&mut self) {
+        self.0.jobs().is_writing = false;
     }
 }
