@@ -32,6 +32,14 @@ pub enum ProviderError {
         /// Whether the provider may succeed later. If so, a token that is still valid is used meanwhile.
         is_transient: bool,
     },
+    /// The signer of the binding certificate could not sign an assertion for a Bearer token.
+    #[error("the signer of the certificate could not sign the assertion: {cause:.512}")]
+    #[strum(props(code = "cryptographic_error", fix = "see the signer's own error"))]
+    Signer {
+        /// The signer's own error.
+        #[source]
+        cause: Cause,
+    },
     /// A callback panicked while a token was being acquired. All callers that waited for the token get this error.
     #[error("a callback (Leg 1, clock or observer) panicked while the token was being acquired")]
     #[strum(props(code = "provider_panicked"))]
@@ -86,7 +94,7 @@ impl ProviderError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Assertion { is_transient, .. } | Self::Certificate { is_transient, .. } => *is_transient,
-            Self::RuntimeEnded => true,
+            Self::Signer { .. } | Self::RuntimeEnded => true,
             Self::Panicked => false,
         }
     }

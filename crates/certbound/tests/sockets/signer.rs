@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use certbound::certificate::{SignatureScheme, Signer};
-use certbound::error::{BindingCertificateError, KeyError, TransportError};
+use certbound::error::{BindingCertificateError, KeyError, ProviderError, TransportError};
 use certbound::transport::Via;
-use certbound::{BindingCertificate, Transport as _};
+use certbound::{
+    Authority, BindingCertificate, Client, Cloud, Error, ResourceScope, TenantId, Transport as _,
+};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::sign::SigningKey;
@@ -112,6 +114,20 @@ async fn a_signer_that_fails_in_the_handshake_is_the_error() {
     assert!(error.source().is_some_and(|source| source.is::<KeyError>()), "{error:?}");
     device.is_unplugged.store(false, Ordering::SeqCst);
     transport.send(get(&server), Via::Bound(&certificate)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_signer_that_cannot_sign_an_assertion_is_a_failure_that_may_pass() {
+    let device = device("rsa", RSA);
+    let certificate = BindingCertificate::from_signer(&read("rsa.pem"), device.clone()).unwrap();
+    device.is_unplugged.store(true, Ordering::SeqCst);
+    let authority = Authority::public(TenantId::parse("bea21ebe-8b64-4d06-9f6d-6a889b120a7c").unwrap());
+    let builder = Client::builder(authority, "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e");
+    let client = builder.with_certificate(certificate).build().unwrap();
+    let error = client.bearer_token(&ResourceScope::graph(Cloud::Public)).await.unwrap_err();
+    assert!(matches!(error, Error::Provider { what: ProviderError::Signer { .. }, .. }), "{error:?}");
+    assert_eq!((error.code(), error.is_transient()), ("cryptographic_error", true));
+    assert!(error.to_string().contains("the device is unplugged"), "{error}");
 }
 
 /// A signer that answers every request with these bytes.
