@@ -109,7 +109,12 @@ impl<T: Transport> AnyTransport for T {
         via: Via<'a>,
     ) -> Pin<Box<dyn Future<Output = Result<Answer, TransportError>> + Send + 'a>> {
         Box::pin(async move {
-            Transport::send(self, request, via).await.map_err(TransportError::or_certificate_refused)
+            let sent = Transport::send(self, request, via).await;
+            match via.binding() {
+                Some(_) => sent.map_err(TransportError::or_certificate_refused),
+                // Without a certificate an alert cannot refuse one.
+                None => sent,
+            }
         })
     }
 }
