@@ -86,9 +86,9 @@ pub trait KeyProvider: Send + Sync + 'static {
     /// Returns the key.
     fn key(&self) -> impl Future<Output = Result<MachineKey, KeyError>> + Send;
 
-    /// Returns whether the key can be used after this process ends. Default: true.
+    /// Returns whether the key can be used after this process ends. Default: true for keys in hardware only.
     fn is_persistent(&self) -> bool {
-        true
+        self.strength() != KeyStrength::Software
     }
 }
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::SigningKey;
 use zeroize::Zeroizing;
 
 use super::{MachineKey, StateDirectory};
 use crate::certificate::{SignatureScheme, Signer};
-use crate::crypto::provider;
 use crate::error::KeyError;
 
 const FILE: &str = "software-key.der";
@@ -45,8 +45,9 @@ pub(super) fn generate() -> Result<(MachineKey, Zeroizing<Vec<u8>>), KeyError> {
 
 fn load(der: &[u8]) -> Result<MachineKey, KeyError> {
     let refused = || KeyError::new("it is not an RSA key in PKCS#8");
-    let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.to_vec()));
-    let key = provider().key_provider.load_private_key(der).map_err(|_| refused())?;
+    // `load_private_key` of the provider takes a copy of the key that nobody wipes.
+    let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der));
+    let key = any_supported_type(&der).map_err(|_| refused())?;
     let public = key.public_key().ok_or_else(refused)?.to_vec();
     MachineKey::new(&public, InMemory(key))
 }
