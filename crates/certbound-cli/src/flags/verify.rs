@@ -124,7 +124,7 @@ pub(crate) struct VerifyFlags {
     pub(crate) certificate_header_name: Option<String>,
     /// The addresses of the proxy, such as 127.0.0.1/32. May be repeated.
     ///
-    /// The header is ignored in requests from other addresses.
+    /// A request from another address is refused if it has the header.
     #[arg(
         long,
         value_name = "CIDR",

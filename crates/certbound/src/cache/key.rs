@@ -221,7 +221,8 @@ impl<'a> KeyHead<'a> {
 pub(crate) struct KeyRef<'a> {
     pub(crate) head: KeyHead<'a>,
     /// The certificate. For a Bearer token that is not requested over mutual TLS it is the first certificate of the
-    /// client, so that the token remains usable after a rotation. Clients with different certificates share no entry.
+    /// client, so that the token remains usable after a rotation. Clients that began with different certificates share no
+    /// entry.
     pub(crate) thumbprint: Option<Thumbprint>,
     pub(crate) extras: Option<&'a Extras>,
 }
