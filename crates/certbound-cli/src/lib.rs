@@ -13,7 +13,7 @@
 //!  3  output.rs  keychain/  hosted/  demo/
 //!                                    results, the sealing key, an emulator of this process
 //!  2  flags/  failure.rs             the arguments; an error and its exit code
-//!  1  usage.rs  signals.rs  open_files.rs
+//!  1  usage.rs  signals.rs  open_files.rs  log.rs
 //!                                    mistakes in the command line, and the system's part
 //! ```
 #![forbid(unsafe_code)]
@@ -26,6 +26,7 @@ mod flags;
 mod hosted;
 mod isolated;
 mod keychain;
+mod log;
 mod observers;
 mod open_files;
 mod output;
@@ -35,9 +36,6 @@ mod usage;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
 
 use crate::commands::Cli;
 use crate::failure::Failure;
@@ -63,8 +61,7 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    // The log is written by a thread of its own until this value is dropped.
-    let _log = log_to_stderr(&cli);
+    let _log = log::start(cli.command.log());
     match run(cli) {
         Ok(code) => code,
         Err(failure) => failure::report(&failure, json),
@@ -82,21 +79,4 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     // A pending read of stdin must not delay the end of the process.
     runtime.shutdown_background();
     code
-}
-
-/// The number of lines that wait for stderr. A server drops further lines, so that it does not stop while nobody reads
-/// its stderr.
-const WAITING_LINES: usize = 4096;
-
-/// Writes logs to stderr if `RUST_LOG` asks for them. Without that variable only some servers write a log.
-fn log_to_stderr(cli: &Cli) -> Option<WorkerGuard> {
-    let filter = match std::env::var_os(EnvFilter::DEFAULT_ENV) {
-        Some(_) => EnvFilter::try_from_default_env().ok(),
-        None => cli.command.log().map(EnvFilter::new),
-    }?;
-    let lines = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true);
-    let (writer, guard) = lines.finish(std::io::stderr());
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
-    let _ = subscriber.with_writer(writer).try_init();
-    Some(guard)
 }

@@ -56,9 +56,11 @@ impl Decider {
     /// Stops the process by SIGTERM. Returns its exit code and its stderr.
     fn stop(mut self) -> (Option<i32>, String) {
         signal(&self.child, Signal::TERM);
+        // The process ends before anybody reads its stderr.
+        let code = self.child.wait().unwrap().code();
         let mut said = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        (self.child.wait().unwrap().code(), said)
+        (code, said)
     }
 }
 
