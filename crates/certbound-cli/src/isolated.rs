@@ -26,7 +26,8 @@ use crate::usage::Usage;
 
 const UNSHARE: [&str; 1] = ["-Urnm"];
 
-/// Set for the process inside the namespaces. It is no proof; it only prevents another attempt to enter.
+/// This variable is set for the process inside the namespaces. It proves nothing, but it prevents a second attempt to
+/// enter them.
 const VARIABLE: &str = "CERTBOUND_EMULATOR_INSIDE";
 
 /// This build has no isolated runs, so no process is inside one.
@@ -54,7 +55,8 @@ pub(crate) fn enter() -> Failure {
     if !cfg!(target_os = "linux") {
         return Usage::NotLinux.into();
     }
-    // A first `unshare` shows its error. After the second one the exit code is that of COMMAND.
+    // This trial run reports why `unshare` fails. The real run replaces this process, so its exit code is that of
+    // COMMAND.
     let probe = Command::new("unshare").args(UNSHARE).arg("true").stdin(Stdio::null()).output();
     let reason = match probe {
         Ok(output) if output.status.success() => None,
@@ -118,13 +120,13 @@ pub(crate) fn install_arc_agent(hosted: &Hosted) -> Result<(), Failure> {
     Ok(arc::install(&hosted.emulator).map_err(unusable)?)
 }
 
-/// No process is inside on this system.
+/// This system has no namespaces, so this function returns an error.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn install_arc_agent(_: &Hosted) -> Result<(), Failure> {
     Err(Usage::NotLinux.into())
 }
 
-/// No process is inside on this system.
+/// This system has no namespaces, so this function is never called.
 #[cfg(not(target_os = "linux"))]
 pub(crate) async fn inhabit(_: &mut Hosted, caller: Caller) -> Result<Isolation, Failure> {
     match caller {}
@@ -146,7 +148,7 @@ impl Isolation {
         all
     }
 
-    /// No process is inside on this system.
+    /// This system has no namespaces, so this function is never called.
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn as_caller(&self, _: &[OsString]) -> Vec<OsString> {
         match self.caller {}

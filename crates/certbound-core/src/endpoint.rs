@@ -38,8 +38,9 @@ pub enum Channel {
 impl Authority {
     /// Returns the endpoint from which this authority's tokens are requested.
     ///
-    /// It makes no request. An unknown host is used unchanged, or a host is derived from it by the rule of the known
-    /// ones. Kinds other than Entra have one host for every request, and no regions.
+    /// It makes no request. Without a region and without mutual TLS, an unknown host is used unchanged, unless the
+    /// metadata of its cloud was discovered. In the other cases the rule for known hosts is applied to it. Kinds other
+    /// than Entra have one host for every request, and no regions.
     ///
     /// # Errors
     /// The error of [`Authority::check_mutual_tls`] over mutual TLS. [`EndpointError::NotDiscovered`] for an OpenID

@@ -41,7 +41,8 @@ impl Keys {
     /// Returns the keys to decide about a token with, and fetches them if necessary. `has` says whether a set has the
     /// token's key.
     ///
-    /// `may_fetch` is false for a token that is refused whatever its key is: it starts no fetch and waits for none.
+    /// `may_fetch` is false for a token that is refused for a reason that does not depend on its key. Such a token
+    /// starts no fetch and waits for none.
     ///
     /// # Errors
     /// [`Refusal::KeysUnavailable`] if there are no keys that may be used.

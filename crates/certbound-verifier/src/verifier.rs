@@ -91,9 +91,9 @@ impl Verifier {
 
     /// Decides with the issuer's keys, and fetches them if they are missing or old.
     ///
-    /// A token that is refused whatever its key is starts no fetch and waits for none. Unknown keys cause at most one
-    /// fetch in 30 s for each issuer. A failed fetch is repeated after 10 s, then after 20 s, and so on up to 300 s.
-    /// Meanwhile the last keys are used until 24 hours after they were fetched.
+    /// A token that is refused for a reason that does not depend on its key starts no fetch and waits for none. Unknown
+    /// keys cause at most one fetch in 30 s for each issuer. A failed fetch is repeated after 10 s, then after 20 s,
+    /// and so on up to 300 s. Meanwhile the last keys are used until 24 hours after they were fetched.
     ///
     /// A token with an unknown key waits at most two seconds for a fetch. While there are no keys at all, a token waits
     /// until the fetch ends. The Tokio runtime must have its timer enabled (`enable_time`).

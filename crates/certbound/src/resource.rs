@@ -26,8 +26,8 @@ use crate::transport::{AnyTransport, TlsFacts, Via};
 /// A resource that is called with bound tokens. It is cheap to clone.
 ///
 /// Every call uses TLS with the token's own certificate. The token is sent only if the resource requested the
-/// certificate in the handshake. It does not follow redirects: an answer with any status is returned as an answer. It
-/// does not stream: bodies are complete in memory, and the network configuration limits the size of answers.
+/// certificate in the handshake. A `Resource` does not follow redirects: an answer with any status is returned as an
+/// answer. It does not stream: bodies are complete in memory, and the network configuration limits the size of answers.
 ///
 /// ```no_run
 /// # use certbound::credential::ByAssertion;
@@ -160,7 +160,8 @@ impl Resource {
     }
 }
 
-/// Headers that follow from token, URL and body. A server on the way could believe a contradicting header.
+/// Headers that follow from token, URL and body. A proxy between client and resource could use a header that
+/// contradicts them.
 const OURS: [HeaderName; 7] =
     [AUTHORIZATION, HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, TE, UPGRADE];
 

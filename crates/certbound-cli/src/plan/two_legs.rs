@@ -125,7 +125,7 @@ fn certificate_of_leg1(
             let password_env = flags.certificate.certificate_password_env.as_deref();
             certificate::load(path, leg1.leg1_certificate_key.as_deref(), password_env)
         }
-        // The certificate of the Azure SDKs' variable belongs to the application, so it is Leg 1's.
+        // `AZURE_CLIENT_CERTIFICATE_PATH` names the certificate of the application, so Leg 1 uses it.
         None => Ok(certificate::binding(&flags.certificate)?.ok_or(Usage::NoLeg1)?),
     }
 }

@@ -1,4 +1,4 @@
-//! The metadata service's responses about the identity, and with the issued certificate.
+//! Two responses of the metadata service: the platform metadata and the issued certificate.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,5 @@
-//! The admin port: JSON over HTTP. The path begins with a token that only the ready line contains.
+//! The admin port: JSON over HTTP. The path begins with a token that only the first output line of `emulator start`
+//! (the *ready line*) contains.
 
 use std::convert::Infallible;
 use std::sync::Arc;

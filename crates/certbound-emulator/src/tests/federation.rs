@@ -91,7 +91,7 @@ fn s68_the_issuer_is_matched_byte_for_byte() {
             "{near}"
         );
     }
-    // In the other direction: the token has a different spelling.
+    // Now the token, not the credential, has the different spelling.
     let emulator = with_external_issuer();
     for near in [format!("{EXTERNAL}/"), EXTERNAL.to_uppercase(), format!("{EXTERNAL} ")] {
         let body = changed(external_body(), "iss", json!(near));
@@ -213,7 +213,8 @@ fn s71_a_forged_or_unsuitable_entra_token_is_refused() {
     let v1 = json!(format!("https://sts.windows.net/{TENANT}/"));
     assert_eq!(forged(&|body| changed(body, "iss", v1.clone())), 700_227);
 
-    // Signed by the emulator's own key. The refused tokens are right except that they are not an application's.
+    // These tokens are signed by the emulator's own key. The refused ones have only one error: their subject is not an
+    // application.
     let key = emulator.current_key().unwrap();
     let resigned = |body: Value| {
         let token = key.sign(&map(json!({ "alg": "RS256", "kid": key.kid() })), &map(body)).unwrap();
@@ -287,7 +288,7 @@ fn s74_the_algorithm_and_the_key_are_the_issuers() {
     ] {
         assert_eq!(external(header.clone(), external_body()).code(&emulator), expected, "{header}");
     }
-    // Signed by the other issuer's key with Entra's name.
+    // This token names Entra as issuer but is signed by the external issuer's key.
     let entra = changed(external_body(), "iss", json!(right().issuer));
     let entra = changed(entra, "sub", json!(APP_PRINCIPAL));
     let ask = Ask { client_id: TARGET_APP, ..external(external_header(), entra) };

@@ -23,7 +23,7 @@ pub(crate) struct Source {
     quiet: Quiet,
 }
 
-/// The end of the fetch that a request waits for, and the longest time.
+/// A request waits until `ended` reports that the fetch has ended, and at most for `at_most`.
 struct Wait {
     ended: watch::Receiver<()>,
     at_most: Option<Duration>,
@@ -33,10 +33,11 @@ struct Wait {
 struct State {
     schedule: Schedule,
     snapshot: Option<Snapshot>,
-    /// The generation of the last snapshot. It is kept when the snapshot is removed, so that no later snapshot has the same.
+    /// The generation of the last snapshot. The number is kept after the snapshot is removed, so that no later snapshot
+    /// gets the same number.
     generation: u64,
     failure: Option<String>,
-    /// Belongs to the fetch in progress. Its drop wakes the requests that wait for the fetch.
+    /// The sender of the fetch in progress. When it is dropped, the requests that wait for the fetch wake up.
     ended: Option<watch::Sender<()>>,
 }
 
@@ -86,8 +87,8 @@ impl Source {
         stands && self.demand(state, Wanted::Known, may_fetch).0 == Answer::Use
     }
 
-    /// Decides under the same lock under which the keys were read, and begins the fetch that was decided. The second value is
-    /// present with [`Answer::Wait`].
+    /// Asks the schedule what to do, and starts a fetch if the schedule wants one. The lock is the one under which the
+    /// keys were read. The second value is `Some` if the answer is [`Answer::Wait`] and a fetch is in progress.
     fn demand(
         self: &Arc<Self>,
         mut state: MutexGuard<'_, State>,
@@ -104,8 +105,8 @@ impl Source {
         let ended = state.ended.as_ref().filter(|_| answer == Answer::Wait).map(watch::Sender::subscribe);
         let at_most = state.schedule.longest_wait(now, wanted);
         self.quiet.publish(&state);
-        // The lock must be released before: a runtime that shuts down drops the task at once, and the drop takes the
-        // lock.
+        // The lock must be released before `tokio::spawn`. A runtime that shuts down drops the new task immediately,
+        // and the drop of `Fetching` takes the lock.
         drop(state);
         drop(given_up);
         if let Some(flight) = begin {
@@ -206,7 +207,7 @@ impl Drop for Fetching {
 }
 
 /// A copy of the state for remembered decisions, readable without the lock: the generation of the keys, and the time
-/// span in which nothing but the generation matters.
+/// span in which no fetch is due. In this span a decision is valid if its generation is the current one.
 #[derive(Default)]
 struct Quiet {
     generation: AtomicU64,

@@ -26,8 +26,8 @@ use crate::error::ProviderError;
 ///
 /// A thread watches the files. It needs no async runtime. It also polls them, because not every file system reports
 /// changes. A new certificate is used if it can be parsed, its key belongs to it, it is valid now, and its subject is
-/// that of the current one. Until then the current certificate stays in use. It sends nothing over the network and does
-/// not renew certificates.
+/// that of the current one. Until then the current certificate stays in use. A `WatchedCertificate` sends nothing over
+/// the network and does not renew certificates.
 ///
 /// Watching ends when the last clone is dropped. Clients contain clones.
 ///
@@ -117,7 +117,8 @@ impl CertificateSource for WatchedCertificate {
             return Ok(());
         }
         let read = tokio::task::spawn_blocking(move || {
-            // The error was reported by an event, and the certificate in use decides.
+            // `reload` reports its error by an event. The caller compares the certificate in use afterwards, so the
+            // result is not needed.
             let _ = this.reload();
             *lock(&this.inner.read_for) = refused;
         });

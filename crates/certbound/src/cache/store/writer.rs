@@ -35,8 +35,8 @@ struct Jobs {
     is_writing: bool,
     /// Names that a caller wants to be forgotten, and that the store may still have.
     forgotten: HashSet<StoreKey>,
-    /// Set when there were more than `FORGOTTEN` names. Stored tokens whose lifetime began at this time or earlier are
-    /// not used.
+    /// If there were more than `FORGOTTEN` names, this is the time of the overflow. A stored token whose lifetime began
+    /// at this time or earlier is not used.
     ignored_until: Option<UnixTime>,
 }
 

@@ -41,15 +41,16 @@ impl From<Via<'_>> for Peer {
     }
 }
 
-/// The key of a client. Its connections are tasks of one runtime: a runtime that stands still must not hold up the
-/// requests of another one, since all clients of a process share the default network.
+/// The key of a client. The connections of a client are tasks of one runtime, and all clients of a process share the
+/// default network. A blocked runtime must not delay the requests of a different runtime, so the key contains the
+/// runtime.
 type ClientKey = (Peer, Option<Id>);
 
 /// A bounded number of clients. If there is no room for one more, the least recently used client is removed.
 ///
 /// A client of a binding holds the private key. So the client and its idle connections are dropped with the last handle
-/// on the key; a connection in use ends with its request. The map is not a `moka` cache, because that drops its values
-/// some time later and would keep the key.
+/// on the key; a connection in use ends with its request. A `moka` cache is not used, because it drops removed values
+/// later and would keep the private key in memory.
 pub(super) struct Clients {
     known: Mutex<Known>,
     at_most: usize,
@@ -192,7 +193,7 @@ mod tests {
         assert_eq!(count(&clients), 2);
     }
 
-    /// Otherwise each dropped network would leave an entry with the key.
+    /// A dropped network must not leave an entry with the private key.
     #[test]
     fn a_key_keeps_nothing_of_networks_that_are_gone() {
         let binding = binding("p256");
