@@ -61,7 +61,7 @@ pub(crate) enum Usage {
     #[error("the environment variable {0} is not set; --client-secret-env names it")]
     #[strum(props(code = "client_secret_unset", fix = "set it to the secret's value"))]
     NoSecret(String),
-    #[error("neither a certificate nor a managed identity for Leg 1, nor an assertion, is given")]
+    #[error("Leg 1 has no credential, and no assertion is given")]
     #[strum(props(code = "leg1_required"))]
     #[strum(props(
         fix = "give --leg1-certificate or --leg1-managed-identity, or --assertion-file with --certificate"
@@ -84,7 +84,7 @@ pub(crate) enum Usage {
     #[error("cannot read {path}: {reason}")]
     #[strum(props(code = "file_unreadable", fix = "check the path and that this user may read it"))]
     Unreadable { path: String, reason: String },
-    #[error("no scope is given, and none can be derived for the host {host}")]
+    #[error("no scope is given, and certbound knows no default scope for the host {host}")]
     #[strum(props(code = "scopes_required_client_credentials", fix = "give --scope {resource}/.default"))]
     NoScope { host: String },
     #[error("`{0}` is not an absolute https:// URL")]
@@ -128,7 +128,7 @@ pub(crate) enum Usage {
     #[error("--require-scope is given without --callers, and applications' tokens of Entra have no scopes")]
     #[strum(props(code = "callers_required"))]
     #[strum(props(
-        fix = "add --callers users, or --callers any to accept applications too; require a role of applications"
+        fix = "add --callers users, or --callers any to accept applications too; for applications use --require-role instead of --require-scope"
     ))]
     NoCallers,
     #[error("`{0}` is not a supported signature algorithm")]
@@ -140,7 +140,7 @@ pub(crate) enum Usage {
     #[error("`{0}` is not the name of a header")]
     #[strum(props(code = "invalid_header", fix = "give a name such as x-ssl-client-cert"))]
     HeaderName(String),
-    #[error("the certificate cannot be read from that header: {0}")]
+    #[error("--certificate-header-name cannot be used: {0}")]
     CertificateHeaderName(certbound_verifier::HeaderNameError),
     #[error("--serve needs --certificate-header and --trust-proxy")]
     #[strum(props(code = "trusted_proxy_required"))]
@@ -179,7 +179,7 @@ pub(crate) enum Usage {
     #[error("this machine does not allow users to create namespaces: {reason}")]
     #[strum(props(code = "namespaces_forbidden"))]
     #[strum(props(
-        fix = "allow them (set those of these that exist with `sysctl -w`: user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0; in a container `--security-opt seccomp=unconfined --cap-add SYS_ADMIN`), or run without --isolated"
+        fix = "allow user namespaces with `sysctl -w` (user.max_user_namespaces=15000; on Debian also kernel.unprivileged_userns_clone=1; on Ubuntu also kernel.apparmor_restrict_unprivileged_userns=0); in a container add `--security-opt seccomp=unconfined --cap-add SYS_ADMIN`; or run without --isolated"
     ))]
     NoNamespaces { reason: String },
     #[error("CERTBOUND_EMULATOR_INSIDE is set, but this process has no namespaces of its own: {reason}")]

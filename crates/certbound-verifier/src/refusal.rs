@@ -116,7 +116,7 @@ pub enum Refusal {
     ))]
     BindingRequired,
     /// `typ` is not that of a JWT.
-    #[error("the token's header has a typ that is not that of a JWT")]
+    #[error("the typ in the token's header is neither JWT nor at+jwt")]
     #[strum(props(code = "not_a_jwt"))]
     #[strum(props(description = "the token is not an access token"))]
     #[strum(props(fix = "the caller must send the access token unchanged"))]

@@ -46,7 +46,7 @@ pub struct SystemClock {
 
 impl SystemClock {
     /// Returns a clock whose monotonic time starts at zero now.
-    #[expect(clippy::disallowed_methods, reason = "this is the one seam through which time comes in")]
+    #[expect(clippy::disallowed_methods, reason = "only this type may read the system clock")]
     pub fn new() -> Self {
         Self { started: Instant::now() }
     }
@@ -59,7 +59,7 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one seam through which time comes in")]
+    #[expect(clippy::disallowed_methods, reason = "only this type may read the system clock")]
     fn now(&self) -> UnixTime {
         // A clock that is set before 1970 reads as 1970. At that time no certificate is valid, so requests fail.
         UnixTime::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))

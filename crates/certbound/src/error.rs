@@ -145,7 +145,7 @@ impl Error {
             Self::Platform { what, .. } => what.fix(),
             Self::Refused { answer, .. } => answer.fix().unwrap_or(match answer.is_transient() {
                 true => {
-                    "send the request again, not before the time that the service asks for; if it goes on refusing, give its support the correlation id"
+                    "wait as long as the service asks, then send the request again; if the service still refuses it, give its support the correlation id"
                 }
                 false => "look up the code in the service's documentation; give its support the correlation id",
             }),

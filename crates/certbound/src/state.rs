@@ -86,7 +86,7 @@ impl StateDirectory {
     pub(crate) fn write(&self, name: &str, content: &[u8], lock: &Lock) {
         if let Err(error) = self.try_write(name, content, lock) {
             let file = self.inner.path.join(name);
-            tracing::warn!(file = %file.display(), %error, "not written; the next process will not find it");
+            tracing::warn!(file = %file.display(), %error, "a state file was not written; the next process will not find it");
         }
     }
 
@@ -99,7 +99,7 @@ impl StateDirectory {
     pub(crate) fn remove(&self, name: &str, lock: &Lock) {
         if let Err(error) = self.inner.folder.remove(name, lock) {
             let file = self.inner.path.join(name);
-            tracing::warn!(file = %file.display(), %error, "not removed");
+            tracing::warn!(file = %file.display(), %error, "a state file could not be removed");
         }
     }
 
@@ -110,7 +110,7 @@ impl StateDirectory {
 
     /// Logs that a file is ignored.
     pub(crate) fn ignored(&self, name: &str, why: &dyn fmt::Display) {
-        tracing::warn!(file = %self.inner.path.join(name).display(), %why, "ignored");
+        tracing::warn!(file = %self.inner.path.join(name).display(), %why, "a state file is ignored");
     }
 }
 

@@ -14,7 +14,7 @@ use crate::observers::{Recorder, Seen, Witness};
 use crate::output::{self, Terminal};
 
 /// The text that is printed instead of the assertion, because Leg 1 did not run.
-const UNKNOWN: &str = "<not yet known: Leg 1 brings it>";
+const UNKNOWN: &str = "<not yet known: Leg 1 returns it>";
 
 /// A transport that sends nothing. The observer has recorded the request before.
 #[derive(Clone, Copy, Debug, Default)]
@@ -115,7 +115,7 @@ impl DryRun {
             }
         }
         if self.incomplete {
-            text.push_str("\nWhat follows depends on the answer.\n");
+            text.push_str("\nThe next requests depend on the answer.\n");
         }
         if let Some(request) = &self.call {
             text.push_str(&format!("\n{} {} (resource)\n", request.method(), request.uri()));

@@ -56,7 +56,7 @@ pub(super) fn run(flags: &InspectFlags, terminal: Terminal) -> Result<(), Failur
                     None => "it is not bound at all".to_owned(),
                 },
             ),
-            "use the certificate that the token was got with",
+            "use the certificate with which the token was requested",
         )),
         _ => Ok(()),
     }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::Keychain;
 
-const LABEL: &str = "certbound: the key of kept tokens";
+const LABEL: &str = "certbound: the key that encrypts cached tokens";
 const CONTENT_TYPE: &str = "application/octet-stream";
 
 /// The session's default collection. If it is locked, it is not used, because a person would have to unlock it.

@@ -11,7 +11,7 @@ pub enum EndpointError {
         "no mutual-TLS endpoint can be derived from the authority's host `{host}`: it does not start with `login.`"
     )]
     #[strum(props(
-        fix = "use the cloud's ordinary host, which starts with `login.` (login.microsoftonline.com for the public cloud), and set the region by itself; the mutual-TLS host is derived from the two"
+        fix = "use the cloud's ordinary host, which starts with `login.` (login.microsoftonline.com for the public cloud), and set the region with its own option; certbound derives the mutual-TLS host from host and region"
     ))]
     NotALoginHost {
         /// The configured host, escaped.

@@ -241,7 +241,9 @@ pub enum KeyError {
     #[error("a member of the JWK is missing, is not base64url, or has the wrong length")]
     BadJwk,
     /// The kind of key is not supported, or the key is not for verifying signatures.
-    #[error("the key is neither RSA, P-256, P-384, P-521 nor Ed25519, or not for verifying signatures")]
+    #[error(
+        "the key is not supported: it must be RSA, P-256, P-384, P-521 or Ed25519, and its use must be to verify signatures"
+    )]
     Unsupported,
     /// The members do not make a key; for example, the point is not on the curve.
     #[error("its members do not form a valid key")]

@@ -84,7 +84,7 @@ fn info(metadata: &PlatformMetadata, spki: &[u8]) -> x509_cert::der::Result<Cert
 
 /// The error for a certificate request that cannot be encoded. The usual cause is a wrong public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no certificate request can be made of this public key")]
+#[error("this public key cannot be used in a certificate request")]
 pub struct CertificationRequestError;
 
 #[cfg(test)]

@@ -71,9 +71,9 @@ impl MachineSource {
     }
 }
 
-/// The error of a source that cannot be asked for the identity.
+/// The error of a source that cannot select the identity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the source {origin} cannot be asked for the identity {id}")]
+#[error("the source {origin} cannot select the identity {id}")]
 pub struct SourceError {
     /// The source.
     pub origin: MachineSource,

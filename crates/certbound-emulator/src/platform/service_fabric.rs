@@ -87,7 +87,9 @@ fn check_version(query: &ReceivedForm) -> Result<(), Rejection> {
 /// Returns the application's own identity, or the one with the given object id.
 fn identity<'e>(platform: &Platform<'e>, query: &ReceivedForm) -> Result<&'e ManagedIdentity, Rejection> {
     if let Some(name) = unknown_selector(query, &["principalId"]) {
-        let text = format!("An identity is selected by 'principalId' here; '{name}' is not known.");
+        let text = format!(
+            "Service Fabric selects an identity by 'principalId'; the parameter '{name}' is not supported."
+        );
         return Err(reject(400, "InvalidParameter", text));
     }
     platform.identity(query, &["principalId"]).map_err(|_| not_found())

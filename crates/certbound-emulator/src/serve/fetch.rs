@@ -74,7 +74,10 @@ async fn keys(issuer: &ExternalIssuer) -> Result<Vec<Map<String, Value>>, FetchE
         let discovery = fetch.document(&url).await?;
         let named = discovery.get("issuer").and_then(Value::as_str);
         if named != Some(issuer.issuer.as_str()) {
-            return Err(FetchError::Document(url, "a document of this issuer, byte for byte"));
+            return Err(FetchError::Document(
+                url,
+                "a document of this issuer, because its `issuer` is different",
+            ));
         }
         let jwks = discovery.get("jwks_uri").and_then(Value::as_str).unwrap_or_default();
         let set = fetch.document(jwks).await?;

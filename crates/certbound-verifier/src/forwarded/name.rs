@@ -11,8 +11,8 @@ pub enum HeaderNameError {
     #[error("Envoy writes the certificate only to the header x-forwarded-client-cert")]
     #[strum(props(code = "certificate_header_name_fixed", fix = "do not set a header name for Envoy"))]
     Fixed,
-    /// The header has another meaning.
-    #[error("the header {name} has another meaning")]
+    /// The header is reserved for a different purpose.
+    #[error("the header {name} is reserved for a different purpose, so it cannot contain the certificate")]
     #[strum(props(code = "certificate_header_name_taken"))]
     #[strum(props(
         fix = "configure the proxy to write the certificate to a header of its own, such as x-client-cert"

@@ -80,7 +80,7 @@ impl Options {
         for (at, (name, value)) in self.extras.body.iter().enumerate() {
             let refuse = |reason| Err(Misuse::BodyParameter { name: shown(name), reason });
             if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-                return refuse("its name is not of printable characters");
+                return refuse("its name is empty or has a character that is not printable");
             }
             if TokenRequest::OWN_PARAMETERS.contains(&name.as_str()) {
                 return refuse("the library writes it itself");
@@ -90,7 +90,11 @@ impl Options {
             }
             if self.extras.body.iter().take(at).any(|(earlier, _)| earlier == name) {
                 let by_option = BY_OPTION.contains(&name.as_str());
-                return refuse(if by_option { "it has an option of its own" } else { "it is there twice" });
+                return refuse(if by_option {
+                    "the library has an option for it"
+                } else {
+                    "it is given twice"
+                });
             }
         }
         Ok(())

@@ -191,7 +191,7 @@ impl<'a, T> Acquire<'a, T> {
     }
 }
 
-#[expect(private_bounds, reason = "the two kinds of token are all there are")]
+#[expect(private_bounds, reason = "there are only two kinds of token")]
 impl<'a, T: Token> Acquire<'a, T> {
     /// Removes the cached token of this request and returns whether there was one. No request is sent.
     ///

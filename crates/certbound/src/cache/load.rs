@@ -76,7 +76,7 @@ impl TokenCache {
                         let served = entry.clone();
                         Background::spawn(&background, async move {
                             if let (Err(error), _) = attempt.await {
-                                tracing::warn!(%error, "a token could not be fetched in its last minutes yet");
+                                tracing::warn!(%error, "a token that expires soon could not be replaced yet");
                                 served.extend_after(&error, &token, blames, clock.now());
                             }
                         });

@@ -87,7 +87,9 @@ pub enum Misuse {
     /// `.body(..)` with a parameter that the library writes itself, that is given twice, or that is empty.
     #[error("the parameter `{name}` cannot be added to the request: {reason}")]
     #[strum(props(code = "invalid_body_parameter"))]
-    #[strum(props(fix = "use the option that the library has for it, or another name, once, with a value"))]
+    #[strum(props(
+        fix = "use the library's own option if it has one; otherwise give a different name, once, with a value"
+    ))]
     BodyParameter {
         /// The parameter's name.
         name: String,
@@ -96,7 +98,10 @@ pub enum Misuse {
     },
     /// `.attribute_tokens(..)` with a token that is empty or has a space in it.
     #[error("an attribute token is empty or has white space in it")]
-    #[strum(props(code = "invalid_attribute_token", fix = "give each attribute token by itself"))]
+    #[strum(props(
+        code = "invalid_attribute_token",
+        fix = "give one attribute token per item, without white space"
+    ))]
     AttributeToken,
     /// `.assertion_claims(..)` with claims that cannot be added to an assertion.
     #[error("the extra claims cannot be added to the client's assertion: {reason}")]
@@ -143,7 +148,7 @@ pub enum Misuse {
     /// `.authority(..)` with a host that is not the client's environment.
     #[error("the host `{asked}` of the request's authority is no alias of the client's host `{configured}`")]
     #[strum(props(code = "authority_host_mismatch"))]
-    #[strum(props(fix = "build a client for each cloud, or use a host of the client's own"))]
+    #[strum(props(fix = "build one client for each cloud, or use a host of the client's cloud"))]
     AuthorityHost {
         /// The kind of both authorities.
         kind: AuthorityKind,

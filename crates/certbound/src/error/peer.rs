@@ -22,7 +22,7 @@ pub enum PeerMisbehaved {
     #[error("the client requested a token of the type `{asked}`, but the answer has the type `{found}`")]
     #[strum(props(code = "token_type_mismatch"))]
     #[strum(props(
-        fix = "the service or region does not bind tokens for this application or resource: try without a region, and have the application and resource enabled"
+        fix = "the service or region does not bind tokens for this application or resource: remove the region, or ask Microsoft to enable the application and the resource"
     ))]
     TokenTypeDowngraded {
         /// The requested type.
@@ -53,7 +53,7 @@ pub enum PeerMisbehaved {
     #[error("the answer says `mtls_pop`, but its token is an ambiguous JWT: {0}")]
     #[strum(props(code = "token_unreadable"))]
     #[strum(props(
-        fix = "report it to the service; something between here and the service may have changed the token"
+        fix = "report it to the service; a proxy between this program and the service may have changed the token"
     ))]
     TokenUnreadable(JwsError),
     /// The token is opaque or encrypted, and the client demands to see the binding.
@@ -62,7 +62,7 @@ pub enum PeerMisbehaved {
     )]
     #[strum(props(code = "binding_not_observed"))]
     #[strum(props(
-        fix = "have the resource's tokens issued as signed JWTs, or do not require an observed binding"
+        fix = "configure the resource so that the service issues its tokens as signed JWTs, or do not require an observed binding"
     ))]
     BindingNotObserved,
     /// An issuer's metadata is unusable.
@@ -99,7 +99,7 @@ pub enum PeerMisbehaved {
     #[error("the token is bound to the certificate {found}, but the client uses {expected}")]
     #[strum(props(code = "bound_to_another"))]
     #[strum(props(
-        fix = "do not use the token; something between here and the service presents another certificate"
+        fix = "do not use the token; a proxy between this program and the service presents a different certificate"
     ))]
     BoundToAnother {
         /// Our certificate.
@@ -111,7 +111,7 @@ pub enum PeerMisbehaved {
     #[error("the token's confirmation claim is not a certificate binding: {0}")]
     #[strum(props(code = "confirmation_invalid"))]
     #[strum(props(
-        fix = "do not use the token; something between here and the service presents another certificate"
+        fix = "do not use the token; a proxy between this program and the service presents a different certificate"
     ))]
     BadConfirmation(String),
     /// The assertion from Leg 1 is not bound to a certificate.

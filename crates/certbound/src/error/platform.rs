@@ -89,7 +89,7 @@ pub enum PlatformError {
     /// The protection of the key is weaker than required.
     #[error("the key is stored in {actual}, but {required} is required")]
     #[strum(props(code = "min_strength_not_met"))]
-    #[strum(props(fix = "use a key provider with this protection, or require less"))]
+    #[strum(props(fix = "use a key provider with at least this protection, or lower the required one"))]
     Strength {
         /// The actual protection of the key.
         actual: KeyStrength,

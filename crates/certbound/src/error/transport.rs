@@ -66,7 +66,7 @@ pub enum TransportError {
     #[error("{host}: cannot connect: {reason}")]
     #[strum(props(code = "connect_failed"))]
     #[strum(props(
-        fix = "check the name, the network and the firewall; set HTTPS_PROXY where one is needed"
+        fix = "check the name, the network and the firewall; if the network requires a proxy, set HTTPS_PROXY"
     ))]
     Connect {
         /// The host that was addressed.
@@ -94,7 +94,7 @@ pub enum TransportError {
     #[error("{host}: the TLS handshake failed: {reason}")]
     #[strum(props(code = "tls_failed"))]
     #[strum(props(
-        fix = "check the trusted roots (SSL_CERT_FILE) and that nothing between here and the host ends TLS"
+        fix = "check the trusted roots (SSL_CERT_FILE), and that no proxy between this program and the host ends TLS"
     ))]
     Tls {
         /// The host that was addressed.
@@ -134,7 +134,7 @@ pub enum TransportError {
     )]
     #[strum(props(code = "server_not_pinned"))]
     #[strum(props(
-        fix = "restart this program where the platform sets the thumbprint, which changes with its certificate; if it stays, another server answers there"
+        fix = "restart this program on the platform: if its certificate changed, only a new process gets the new IDENTITY_SERVER_THUMBPRINT; if the error stays, a different server answers at this address"
     ))]
     ServerNotPinned {
         /// The host that was addressed.

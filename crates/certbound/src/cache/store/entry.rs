@@ -117,7 +117,7 @@ pub(super) fn read(
         return Err("it is of another version");
     }
     if read.key != name.to_string() {
-        return Err("it is another token's");
+        return Err("it belongs to a different token");
     }
     if read.secret != key.head.client.secret().map(TokenHash::hex) {
         return Ok(None);
@@ -131,8 +131,14 @@ pub(super) fn read(
         expires_at = expires_at.min(binding.chain().not_after());
     }
     let expiry = Expiry::new(at(read.from), expires_at, read.refresh_at.map(at), seq);
-    let correlation_id: CorrelationId = read.correlation_id.parse().map_err(|_| "its id is no GUID")?;
-    let region = read.region.as_deref().map(Region::parse).transpose().map_err(|_| "its region is none")?;
+    let correlation_id: CorrelationId =
+        read.correlation_id.parse().map_err(|_| "its correlation id is not a GUID")?;
+    let region = read
+        .region
+        .as_deref()
+        .map(Region::parse)
+        .transpose()
+        .map_err(|_| "its region is not a region name")?;
     let origin = Origin {
         endpoint: read.endpoint,
         tenant: read.tenant,
@@ -161,14 +167,14 @@ fn check_kind(read: &Read, binding: Option<&Binding>, demands_observed: bool) ->
     }
     // The token goes unchanged into a header, a shell or a terminal.
     if !is_b64token(read.token.0.expose().as_bytes()) {
-        return Err("its token has a character that no token has");
+        return Err("its token has a character that is not allowed in a token");
     }
     let is = |kind: &str| read.token_type.eq_ignore_ascii_case(kind);
     match binding {
         Some(binding) if is(MTLS_POP) || is("Bearer") => {
             match observe(&read.token.0, binding, is(MTLS_POP)) {
                 Ok(false) if demands_observed => {
-                    Err("its token cannot be seen to be bound to this certificate")
+                    Err("the client cannot read whether its token is bound to this certificate")
                 }
                 Ok(seen) => Ok(seen),
                 Err(_) => Err("its token is not bound to this certificate"),

@@ -204,7 +204,7 @@ impl Tokens {
 fn lock(state: &StateDirectory, file: &str) -> Result<Lock, StoreError> {
     #[expect(
         clippy::disallowed_methods,
-        reason = "how long a thread waits for a file is nobody's time but its own"
+        reason = "a blocking wait for a file lock does not use the injected clock"
     )]
     let now = Instant::now;
     let until = now() + LOCK_TIMEOUT;

@@ -49,7 +49,7 @@ impl SealingKey {
             let content = folder.read(FILE)?;
             let bytes: Option<[u8; 32]> = content.as_slice().try_into().ok();
             if bytes.is_none() {
-                folder.ignored(FILE, &"it is no key");
+                folder.ignored(FILE, &"it does not contain a key");
             }
             bytes.map(|bytes| Self::from_bytes(Zeroizing::new(bytes)))
         };

@@ -176,7 +176,7 @@ impl Writer {
 
     pub(super) fn failed(&self, error: &StoreError) {
         self.failures.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(%error, "the token service is asked instead, and tokens are kept in memory only");
+        tracing::warn!(%error, "the token store failed; tokens are cached in memory only");
     }
 
     pub(super) fn failures(&self) -> u64 {

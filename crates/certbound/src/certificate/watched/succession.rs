@@ -104,9 +104,11 @@ impl Succession {
     fn tell(&self, event: &CertificateEvent) {
         match event {
             CertificateEvent::Rotated { .. } | CertificateEvent::IssuersChanged { .. } => {
-                tracing::info!(%event, "binding certificate");
+                tracing::info!(%event, "the binding certificate or its chain changed");
             }
-            CertificateEvent::Refused { .. } => tracing::warn!(%event, "binding certificate"),
+            CertificateEvent::Refused { .. } => {
+                tracing::warn!(%event, "a new binding certificate was refused");
+            }
         }
         if let Some(on_event) = &self.on_event
             && catch_unwind(AssertUnwindSafe(|| on_event(event))).is_err()

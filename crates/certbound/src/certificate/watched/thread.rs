@@ -31,8 +31,9 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn begin(folders: &[PathBuf]) -> (Self, Sender<Signal>) {
         let (signal, signals) = channel();
-        let watcher = watcher(folders, signal.clone())
-            .inspect_err(|error| tracing::warn!(%error, "the certificate's files are only polled"));
+        let watcher = watcher(folders, signal.clone()).inspect_err(
+            |error| tracing::warn!(%error, "the certificate's files cannot be watched, so they are polled"),
+        );
         (Self { signals, watcher: watcher.ok() }, signal)
     }
 
@@ -46,7 +47,7 @@ impl Watch {
                 let Some(inner) = inner.upgrade() else { return };
                 // `reload` reports errors by an event. After a panic the thread goes on with the next change.
                 if catch_unwind(AssertUnwindSafe(|| inner.reload())).is_err() {
-                    tracing::error!("looking at the certificate's files panicked");
+                    tracing::error!("the check of the certificate's files panicked");
                 }
             }
         };

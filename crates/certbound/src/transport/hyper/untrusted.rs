@@ -73,11 +73,11 @@ fn explain(error: &CertificateError, last: &CertificateDer<'_>) -> String {
             Err(_) => "its issuer is no trusted root".to_owned(),
         },
         CertificateError::Revoked => "it is revoked".to_owned(),
-        CertificateError::BadSignature => "its signature is not that of its issuer".to_owned(),
+        CertificateError::BadSignature => "the key of its issuer does not verify its signature".to_owned(),
         CertificateError::BadEncoding => "it cannot be read".to_owned(),
         CertificateError::Other(OtherError(cause)) => match cause.to_string().as_str() {
             "CaUsedAsEndEntity" => "it is the certificate of a CA, and no server's".to_owned(),
-            "EndEntityUsedAsCa" => "a certificate of a server or client issued it, and no CA's".to_owned(),
+            "EndEntityUsedAsCa" => "its issuer is not a CA".to_owned(),
             "UnsupportedCertVersion" => "it is not an X.509 certificate of version 3".to_owned(),
             other => words(other),
         },
