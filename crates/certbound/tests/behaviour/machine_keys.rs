@@ -88,20 +88,23 @@ fn an_identity_tells_whether_its_key_outlives_the_process() {
     };
     assert!(!persistent(SoftwareKeys::new()) && persistent(SoftwareKeys::kept_in(&state)));
     assert!(!pair.managed_identity(IdentityId::System).build().unwrap().has_persistent_key());
-    let elsewhere = Counted { asked: Arc::default(), key: None };
-    let identity = pair.managed_identity(IdentityId::System).with_keys(elsewhere).build().unwrap();
-    assert!(identity.has_persistent_key(), "the default of a key store");
+    for (strength, persists) in [(KeyStrength::Software, false), (KeyStrength::Hardware, true)] {
+        let elsewhere = Counted { strength, asked: Arc::default(), key: None };
+        let identity = pair.managed_identity(IdentityId::System).with_keys(elsewhere).build().unwrap();
+        assert_eq!(identity.has_persistent_key(), persists, "the default of a key store: {strength}");
+    }
 }
 
 /// Counts the requests for the key. It returns the key, or never answers.
 struct Counted {
+    strength: KeyStrength,
     asked: Arc<AtomicUsize>,
     key: Option<MachineKey>,
 }
 
 impl KeyProvider for Counted {
     fn strength(&self) -> KeyStrength {
-        KeyStrength::Software
+        self.strength
     }
 
     async fn key(&self) -> Result<MachineKey, KeyError> {
@@ -118,7 +121,11 @@ async fn the_key_is_made_while_the_platform_is_asked() {
     let pair = Pair::new();
     let gate = GatedTransport::new(pair.transport());
     let asked = Arc::new(AtomicUsize::new(0));
-    let keys = Counted { asked: Arc::clone(&asked), key: SoftwareKeys::new().key().await.ok() };
+    let keys = Counted {
+        strength: KeyStrength::Software,
+        asked: Arc::clone(&asked),
+        key: SoftwareKeys::new().key().await.ok(),
+    };
     let builder = pair.managed_identity(IdentityId::System).with_transport(gate.clone()).with_keys(keys);
     let identity = builder.build().unwrap();
     gate.close("getplatformmetadata");
@@ -133,7 +140,7 @@ async fn the_key_is_made_while_the_platform_is_asked() {
 #[tokio::test(start_paused = true)]
 async fn a_key_store_that_hangs_is_given_up() {
     let pair = Pair::new();
-    let keys = Counted { asked: Arc::default(), key: None };
+    let keys = Counted { strength: KeyStrength::Software, asked: Arc::default(), key: None };
     let identity = pair.managed_identity(IdentityId::System).with_keys(keys).build().unwrap();
     let error = identity.bound_token(&vault()).await.unwrap_err();
     assert_eq!(error.code(), "cryptographic_error");
