@@ -20,7 +20,7 @@ pub(crate) enum Gate {
     None,
 }
 
-/// What a value counts.
+/// The unit of a value.
 #[derive(Clone, Copy, Debug)]
 enum Unit {
     Nanoseconds,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
-use certbound::certificate::Binding;
+use certbound::BindingCertificate;
 use certbound::observe::JwtPopReport;
 use certbound::{BearerToken, BoundToken, Secret, UnixTime};
 use certbound_core::shown::{self, lines};
@@ -202,7 +202,7 @@ impl Token {
         }
     }
 
-    fn binding(&self) -> Option<&Binding> {
+    fn binding(&self) -> Option<&BindingCertificate> {
         match self {
             Self::Bound(token) => Some(token.binding()),
             Self::Bearer(_) => None,
@@ -321,7 +321,7 @@ pub(crate) fn row(name: &str, value: &str) -> String {
 }
 
 impl CertificateResult {
-    pub(crate) fn new(binding: &Binding, source: &str) -> Self {
+    pub(crate) fn new(binding: &BindingCertificate, source: &str) -> Self {
         Self {
             x5t_s256: binding.thumbprint().x5t_s256(),
             not_after: rfc3339(binding.chain().not_after()),

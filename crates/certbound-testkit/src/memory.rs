@@ -79,7 +79,7 @@ impl Transport for MemoryTransport {
                 Err(TransportError::TimedOut { host, phase: Phase::Exchange, limit: *limit })
             }
             None => {
-                let presented = via.binding().map(certbound::certificate::Binding::thumbprint);
+                let presented = via.binding().map(certbound::certificate::BindingCertificate::thumbprint);
                 Ok(Answer {
                     response,
                     tls: TlsFacts { certificate_requested: asks, presented, resumed: false },

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use certbound::certificate::Binding;
 use certbound::credential::{AssertionRequest, ByCertificate, Leg1};
 use certbound::observe::{JwtPopReport, ObservedRequest};
 use certbound::{
@@ -16,13 +15,13 @@ use certbound::{
 struct Agent(Client<ByCertificate>);
 
 impl Leg1 for Agent {
-    async fn binding(&self) -> Result<Binding, Error> {
+    async fn binding(&self) -> Result<BindingCertificate, Error> {
         Ok(self.0.binding())
     }
 
     async fn assertion_for(
         &self,
-        binding: &Binding,
+        binding: &BindingCertificate,
         request: &AssertionRequest,
     ) -> Result<BoundAssertion, Error> {
         println!("asked for an assertion for {}", request.token_endpoint);

@@ -41,9 +41,6 @@ pub use self::watched::{CertificateEvent, CertificateWatch, WatchError, WatchedC
 use crate::crypto::provider;
 use crate::error::{BindingCertificateError, CertificateNotValid};
 
-/// The former name of [`BindingCertificate`] in this crate.
-pub type Binding = BindingCertificate;
-
 /// The hash of the chain that TLS presents: the leaf and its issuers. The same leaf can have other issuers later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ChainHash(Thumbprint);

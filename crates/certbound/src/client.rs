@@ -19,7 +19,7 @@ use crate::acquire::ClientCore;
 use crate::acquire::token_service::TokenService;
 pub use crate::acquire::{Acquire, AcquireFuture};
 use crate::background::Background;
-use crate::certificate::{Binding, Blame};
+use crate::certificate::{BindingCertificate, Blame};
 use crate::credential::{
     AssertionRequest, Binds, BoundAssertion, ByCertificate, Credential, Leg1, NoCredential,
 };
@@ -90,13 +90,13 @@ impl Client<ByCertificate> {
     }
 
     /// Returns the certificate of the client. For watched files it is the one in use now.
-    pub fn binding(&self) -> Binding {
+    pub fn binding(&self) -> BindingCertificate {
         self.credential.certificate.current()
     }
 }
 
 impl Leg1 for Client<ByCertificate> {
-    fn current_binding(&self) -> Option<Binding> {
+    fn current_binding(&self) -> Option<BindingCertificate> {
         Some(self.credential.certificate.current())
     }
 
@@ -112,17 +112,17 @@ impl Leg1 for Client<ByCertificate> {
         Some(format!("{} at {}", self.core().client_id, self.core().authority.url()))
     }
 
-    async fn replace(&self, blamed: &Binding, blame: Blame) -> Result<bool, Error> {
+    async fn replace(&self, blamed: &BindingCertificate, blame: Blame) -> Result<bool, Error> {
         self.credential.certificate.replace(blamed, blame, Some(Leg::One)).await
     }
 
-    async fn binding(&self) -> Result<Binding, Error> {
+    async fn binding(&self) -> Result<BindingCertificate, Error> {
         Ok(self.credential.certificate.current())
     }
 
     async fn assertion_for(
         &self,
-        binding: &Binding,
+        binding: &BindingCertificate,
         request: &AssertionRequest,
     ) -> Result<BoundAssertion, Error> {
         AcquireLeg1::new(self).for_exchange(request).run(binding).await

@@ -21,7 +21,7 @@ pub use self::secret::BySecret;
 pub use self::unbound::{AssertionFile, ByUnboundAssertion, UnboundAssertions, unbound_fn};
 use crate::cache::Kind;
 use crate::cache::key::CallerId;
-use crate::certificate::{Binding, Blame};
+use crate::certificate::{BindingCertificate, Blame};
 use crate::error::{BuildError, Error, Leg};
 
 /// No credential yet. Only a builder with this type has the functions that set a credential, so a client cannot have
@@ -83,7 +83,7 @@ mod sealed {
             None
         }
         /// Returns the certificate of this acquisition. It is `None` for a credential without one.
-        fn certificate(&self) -> Boxed<'_, Option<Binding>> {
+        fn certificate(&self) -> Boxed<'_, Option<BindingCertificate>> {
             Box::pin(async { Ok(None) })
         }
         /// Returns whether a request for this kind of token presents the certificate in TLS.
@@ -93,7 +93,7 @@ mod sealed {
         /// Returns the proof for one request. In Leg 2 it runs Leg 1.
         fn proof<'a>(
             &'a self,
-            certificate: Option<&'a Binding>,
+            certificate: Option<&'a BindingCertificate>,
             kind: Kind,
             request: &'a AssertionRequest,
             now: UnixTime,
@@ -108,7 +108,7 @@ mod sealed {
         }
         /// Looks for a replacement, because the service blames the certificate. Returns whether there is a different
         /// one now.
-        fn replace<'a>(&'a self, _blamed: &'a Binding, _blame: Blame) -> Boxed<'a, bool> {
+        fn replace<'a>(&'a self, _blamed: &'a BindingCertificate, _blame: Blame) -> Boxed<'a, bool> {
             Box::pin(async { Ok(false) })
         }
         /// Called when the service refused a request with this credential's proof.

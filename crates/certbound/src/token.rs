@@ -10,7 +10,7 @@ use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
 use crate::cache::{CachedToken, Entry, Kind, Obtained, Source, TokenFacts};
-use crate::certificate::Binding;
+use crate::certificate::BindingCertificate;
 use crate::correlation::CorrelationId;
 use crate::observe::LegReport;
 pub use crate::rejected::TokenHash;
@@ -22,7 +22,7 @@ use crate::transport::AnyTransport;
 /// itself: acquire it again before each use, which is a cache hit while it is fresh.
 #[derive(Clone)]
 pub struct BoundToken {
-    stored: Arc<CachedToken<Binding>>,
+    stored: Arc<CachedToken<BindingCertificate>>,
     obtained: Obtained,
 }
 
@@ -146,7 +146,7 @@ impl BoundToken {
     }
 
     /// Returns the certificate that the token is bound to. It must be presented with the token.
-    pub fn binding(&self) -> &Binding {
+    pub fn binding(&self) -> &BindingCertificate {
         &self.stored.binding
     }
 

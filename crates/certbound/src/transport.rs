@@ -21,7 +21,7 @@ pub use self::hyper::HyperTransport;
 pub(crate) use self::network::default_transport;
 #[cfg(feature = "hyper-rustls")]
 pub use self::network::{Network, NetworkBuilder};
-use crate::certificate::Binding;
+use crate::certificate::BindingCertificate;
 use crate::error::TransportError;
 
 /// Sends one HTTPS request and returns its answer.
@@ -55,15 +55,15 @@ pub enum Via<'a> {
     /// thumbprint, whatever it is called and whoever signed it. Never through a proxy; connections are kept, per pin.
     Pinned(&'a ServerThumbprint),
     /// The binding certificate, to a token service: connections and sessions are kept, per binding.
-    Bound(&'a Binding),
+    Bound(&'a BindingCertificate),
     /// The binding certificate, to a resource: connections are kept per binding, sessions are not, so that every
     /// connection shows anew that the resource asked for the certificate. HTTP/2 is used where the resource offers it.
-    Resource(&'a Binding),
+    Resource(&'a BindingCertificate),
 }
 
 impl<'a> Via<'a> {
     /// The certificate that is presented, if any.
-    pub fn binding(self) -> Option<&'a Binding> {
+    pub fn binding(self) -> Option<&'a BindingCertificate> {
         match self {
             Self::Tls | Self::Local | Self::Pinned(_) => None,
             Self::Bound(binding) | Self::Resource(binding) => Some(binding),
@@ -122,5 +122,40 @@ impl<T: Transport> AnyTransport for T {
 impl<T: Transport> Transport for Arc<T> {
     async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
         Transport::send(&**self, request, via).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use certbound_core::cause::Cause;
+
+    use super::*;
+    use crate::error::TlsAlert;
+
+    /// Its server closes each connection with the alert `bad_certificate`.
+    struct Refusing;
+
+    impl Transport for Refusing {
+        async fn send(&self, _: http::Request<Bytes>, _: Via<'_>) -> Result<Answer, TransportError> {
+            Err(TransportError::Interrupted { host: "h".to_owned(), reason: Cause::new(TlsAlert(42)) })
+        }
+    }
+
+    #[tokio::test]
+    async fn an_alert_refuses_a_certificate_only_if_one_was_presented() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/certificates/");
+        let file = |name: &str| format!("{folder}{name}");
+        let certificate = BindingCertificate::from_pem_files(file("p256.pem"), file("p256.pkcs8.pem"));
+        let certificate = certificate.unwrap();
+        for (via, code) in [
+            (Via::Bound(&certificate), "certificate_refused"),
+            (Via::Resource(&certificate), "certificate_refused"),
+            (Via::Tls, "connection_interrupted"),
+            (Via::Local, "connection_interrupted"),
+        ] {
+            let request = http::Request::get("https://h/").body(Bytes::new()).unwrap();
+            let error = AnyTransport::send(&Refusing, request, via).await.unwrap_err();
+            assert_eq!(error.code(), code, "{via:?}");
+        }
     }
 }

@@ -3,7 +3,6 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use certbound::certificate::Binding;
 use certbound::clock::{Clock as _, SystemClock};
 use certbound::{BindingCertificate, BoundAssertion, Cloud, Secret};
 use certbound_core::jws;
@@ -40,7 +39,7 @@ pub(super) fn read_text(path: &Path) -> Result<Zeroizing<String>, Usage> {
 }
 
 /// Returns an unsigned placeholder for the assertion of Leg 1. No service accepts it, and it is never sent.
-pub(crate) fn stand_in(binding: &Binding, cloud: Cloud) -> Result<BoundAssertion, Failure> {
+pub(crate) fn stand_in(binding: &BindingCertificate, cloud: Cloud) -> Result<BoundAssertion, Failure> {
     let expiry = SystemClock::new().now().as_secs().saturating_add(3600);
     let header = object(json!({"alg": "RS256", "typ": "JWT"}));
     let claims = object(json!({

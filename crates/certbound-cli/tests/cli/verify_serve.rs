@@ -117,7 +117,7 @@ fn no_path_is_answered_without_a_token_and_each_refusal_is_a_line() {
 #[expect(clippy::disallowed_methods, reason = "the test measures how long a process takes to end")]
 fn no_client_keeps_it_from_ending() {
     let idp = Idp::new();
-    // Nobody reads the log while clients send requests, so its lines fill the pipe. The server drops further lines.
+    // The test does not read the log while clients send requests, so its lines fill the pipe and the server's queue.
     let decider = Decider::start(&idp, "rfc8705", None);
     let mut silent = decider.connect();
     let mut half_a_head = decider.connect();

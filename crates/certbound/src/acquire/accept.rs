@@ -14,7 +14,7 @@ use certbound_core::time::UnixTime;
 use serde_json::{Map, Value};
 
 use super::token_request::Exchange;
-use crate::certificate::{Binding, observe};
+use crate::certificate::{BindingCertificate, observe};
 use crate::error::{AssertionError, Error, Leg, PeerMisbehaved};
 
 /// A token that passed every check of the client: the checks of [`accept`], or those of the parser of a platform's
@@ -120,7 +120,7 @@ fn judge(
 /// if an unreadable one is not allowed.
 fn observed(
     token: &Secret,
-    binding: &Binding,
+    binding: &BindingCertificate,
     by_type: bool,
     exchange: &Exchange<'_>,
 ) -> Result<bool, PeerMisbehaved> {

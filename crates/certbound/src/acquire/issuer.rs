@@ -16,7 +16,7 @@ use crate::cache::key::CacheKey;
 use crate::cache::{
     Connections, Entry, Expiry, Kind, Loaded, Obtained, Origin, Report, RequestSeq, TokenFacts,
 };
-use crate::certificate::Binding;
+use crate::certificate::BindingCertificate;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg, Misuse};
 use crate::observe::LegReport;
@@ -32,7 +32,7 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
     /// The leg of the issuer's requests. It is `None` if one request is enough for the token.
     fn leg(&self) -> Option<Leg>;
 
-    fn binding(certificate: &Self::Certificate) -> &Binding;
+    fn binding(certificate: &Self::Certificate) -> &BindingCertificate;
 
     /// Returns the certificate for this acquisition. It is `None` for a credential without a certificate.
     fn certificate(
@@ -42,8 +42,8 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Self::Certificate>, Error>> + Send;
 
     /// Returns the thumbprint for the cache key of a token that is requested with this certificate.
-    fn key_thumbprint(&self, _kind: Kind, certificate: Option<&Binding>) -> Option<Thumbprint> {
-        certificate.map(Binding::thumbprint)
+    fn key_thumbprint(&self, _kind: Kind, certificate: Option<&BindingCertificate>) -> Option<Thumbprint> {
+        certificate.map(BindingCertificate::thumbprint)
     }
 
     /// Returns the thumbprint for the cache key, or `Some(None)` without a certificate. `None` means that the
@@ -119,7 +119,7 @@ impl Fetched {
         self,
         key: CacheKey,
         (seq, id): (RequestSeq, CorrelationId),
-        binding: Option<&Binding>,
+        binding: Option<&BindingCertificate>,
         context: &Context,
     ) -> Loaded {
         let Accepted {

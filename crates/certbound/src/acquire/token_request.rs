@@ -16,7 +16,7 @@ use super::context::Context;
 use super::headers::{self, RefreshReason, Telemetry};
 use super::options::Options;
 use crate::cache::Kind;
-use crate::certificate::Binding;
+use crate::certificate::BindingCertificate;
 use crate::correlation::CorrelationId;
 use crate::credential::Proof;
 use crate::error::{Error, Leg, Misuse, RequestTarget};
@@ -42,7 +42,7 @@ pub(crate) struct Exchange<'a> {
     /// The number of the flow in the telemetry header.
     pub(crate) api: &'static str,
     /// The certificate by which the client authenticates. A bound token must name it.
-    pub(crate) certificate: Option<&'a Binding>,
+    pub(crate) certificate: Option<&'a BindingCertificate>,
     /// Whether TLS presents the certificate. Otherwise its key signed the assertion.
     pub(crate) over_mtls: bool,
     /// Whether scopes that differ only in case are equal.
@@ -83,11 +83,11 @@ impl Exchange<'_> {
     }
 
     /// Returns the certificate that the token must name. It is `None` for a Bearer token.
-    pub(super) fn binds_to(&self) -> Option<&Binding> {
+    pub(super) fn binds_to(&self) -> Option<&BindingCertificate> {
         self.certificate.filter(|_| self.kind == Kind::Bound)
     }
 
-    fn presents(&self) -> Option<&Binding> {
+    fn presents(&self) -> Option<&BindingCertificate> {
         self.certificate.filter(|_| self.over_mtls)
     }
 
@@ -97,7 +97,7 @@ impl Exchange<'_> {
             tenant: self.endpoint.tenant().cloned(),
             region: self.endpoint.region().cloned(),
             correlation_id: self.correlation_id.to_string(),
-            certificate: self.certificate.map(Binding::thumbprint),
+            certificate: self.certificate.map(BindingCertificate::thumbprint),
             clock_ahead,
         }
     }
@@ -174,7 +174,7 @@ impl Exchange<'_> {
                 .into_iter()
                 .map(|(name, text)| (name.to_owned(), value(name, text)))
                 .collect(),
-            presents: self.presents().map(Binding::thumbprint),
+            presents: self.presents().map(BindingCertificate::thumbprint),
         }
     }
 }

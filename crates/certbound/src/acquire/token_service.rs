@@ -17,7 +17,7 @@ use super::issuer::{FetchRequest, Fetched, Issuer};
 use super::options::Options;
 use super::token_request::{Exchange, wire_proof};
 use crate::cache::Kind;
-use crate::certificate::{Binding, Blame};
+use crate::certificate::{BindingCertificate, Blame};
 use crate::correlation::CorrelationId;
 use crate::credential::{Proof, Proves};
 use crate::error::{Error, Leg, Misuse};
@@ -30,7 +30,7 @@ pub(crate) struct TokenService {
 }
 
 impl Issuer for TokenService {
-    type Certificate = Binding;
+    type Certificate = BindingCertificate;
 
     fn context(&self) -> &Context {
         &self.client.context
@@ -40,16 +40,16 @@ impl Issuer for TokenService {
         self.credential.leg()
     }
 
-    fn binding(certificate: &Binding) -> &Binding {
+    fn binding(certificate: &BindingCertificate) -> &BindingCertificate {
         certificate
     }
 
-    async fn certificate(&self, _: Kind, _: CorrelationId) -> Result<Option<Binding>, Error> {
+    async fn certificate(&self, _: Kind, _: CorrelationId) -> Result<Option<BindingCertificate>, Error> {
         self.credential.certificate().await
     }
 
-    fn key_thumbprint(&self, kind: Kind, certificate: Option<&Binding>) -> Option<Thumbprint> {
-        self.credential.lasting_thumbprint(kind).or_else(|| certificate.map(Binding::thumbprint))
+    fn key_thumbprint(&self, kind: Kind, certificate: Option<&BindingCertificate>) -> Option<Thumbprint> {
+        self.credential.lasting_thumbprint(kind).or_else(|| certificate.map(BindingCertificate::thumbprint))
     }
 
     fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>> {
@@ -81,10 +81,10 @@ impl Issuer for TokenService {
 
     async fn replace(
         &self,
-        failed: Option<&Binding>,
+        failed: Option<&BindingCertificate>,
         error: Error,
         _: CorrelationId,
-    ) -> Result<Option<Binding>, Error> {
+    ) -> Result<Option<BindingCertificate>, Error> {
         let changed = matches!(error, Error::Misuse { what: Misuse::BindingChanged { .. }, .. });
         let replaced = changed
             || match (failed, Blame::of(&error)) {
@@ -99,7 +99,11 @@ impl Issuer for TokenService {
         if replaced { self.credential.certificate().await } else { Err(error) }
     }
 
-    async fn fetch(&self, certificate: Option<&Binding>, asked: &FetchRequest<'_>) -> Result<Fetched, Error> {
+    async fn fetch(
+        &self,
+        certificate: Option<&BindingCertificate>,
+        asked: &FetchRequest<'_>,
+    ) -> Result<Fetched, Error> {
         let (client, context, options) = (&*self.client, &self.client.context, asked.options);
         let bound = asked.kind == Kind::Bound;
         match certificate {
@@ -180,7 +184,12 @@ impl Issuer for TokenService {
 
 impl TokenService {
     /// Checks that the assertion is bound to the certificate of this acquisition and does not expire soon.
-    fn accept_proof(&self, proof: &Proof, certificate: Option<&Binding>, now: UnixTime) -> Result<(), Error> {
+    fn accept_proof(
+        &self,
+        proof: &Proof,
+        certificate: Option<&BindingCertificate>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
         let Proof::Bound(assertion) = proof else { return Ok(()) };
         let Some(binding) = certificate else { return Err(self.misuse(Misuse::CertificateNotProvided)) };
         if assertion.binding() != binding {

@@ -13,7 +13,7 @@ use equivalent::Equivalent;
 
 use crate::cache::Expiry;
 use crate::cache::key::{CacheKey, KeyRef, Kind};
-use crate::certificate::Binding;
+use crate::certificate::BindingCertificate;
 use crate::correlation::CorrelationId;
 use crate::observe::LegReport;
 use crate::transport::AnyTransport;
@@ -21,7 +21,7 @@ use crate::transport::AnyTransport;
 /// A cached token of either kind.
 #[derive(Clone)]
 pub(crate) enum Entry {
-    Bound(Arc<CachedToken<Binding>>),
+    Bound(Arc<CachedToken<BindingCertificate>>),
     Bearer(Arc<CachedToken<()>>),
 }
 
@@ -75,14 +75,14 @@ impl fmt::Debug for Connections {
 
 /// Values that an entry carries for code outside the cache. The cache itself does not use them.
 pub(crate) struct Payload {
-    pub(crate) certificate: Option<Binding>,
+    pub(crate) certificate: Option<BindingCertificate>,
     pub(crate) transport: Arc<dyn AnyTransport>,
     pub(crate) origins: Origins,
 }
 
 impl Payload {
     /// Returns the certificate that a token of this kind is bound to.
-    pub(super) fn binding(&self, kind: Kind) -> Option<&Binding> {
+    pub(super) fn binding(&self, kind: Kind) -> Option<&BindingCertificate> {
         self.certificate.as_ref().filter(|_| kind == Kind::Bound)
     }
 }
@@ -110,7 +110,7 @@ impl TokenFacts {
     pub(crate) fn bytes(&self) -> usize {
         // Most tokens of a client share one origin. It is not counted as memory of any of them.
         let origin = if self.key.is_elsewhere() { self.origin.bytes() } else { 0 };
-        size_of::<CachedToken<Binding>>()
+        size_of::<CachedToken<BindingCertificate>>()
             + self.secret.len()
             + self.bytes_of_members()
             + origin
@@ -151,7 +151,7 @@ impl Deref for Entry {
 
 impl Entry {
     /// Creates an entry: a bound token with its certificate, or a Bearer token without one.
-    pub(crate) fn new(facts: TokenFacts, binding: Option<&Binding>) -> Self {
+    pub(crate) fn new(facts: TokenFacts, binding: Option<&BindingCertificate>) -> Self {
         match binding {
             Some(binding) => Self::Bound(Arc::new(CachedToken { facts, binding: binding.clone() })),
             None => Self::Bearer(Arc::new(CachedToken { facts, binding: () })),

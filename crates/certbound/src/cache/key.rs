@@ -12,7 +12,7 @@ use certbound_core::tenant::TenantId;
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 
-use crate::certificate::Binding;
+use crate::certificate::BindingCertificate;
 use crate::correlation::CorrelationId;
 use crate::rejected::TokenHash;
 
@@ -241,8 +241,9 @@ pub(crate) struct CacheKey {
 impl KeyRef<'_> {
     /// Returns an owned key. It shares the thumbprint with `certificate` if that is the key's, because many tokens have
     /// the same certificate.
-    pub(crate) fn to_key(self, certificate: Option<&Binding>) -> CacheKey {
-        let shared = certificate.map(Binding::shared_thumbprint).filter(|it| self.thumbprint == Some(**it));
+    pub(crate) fn to_key(self, certificate: Option<&BindingCertificate>) -> CacheKey {
+        let shared =
+            certificate.map(BindingCertificate::shared_thumbprint).filter(|it| self.thumbprint == Some(**it));
         let thumbprint = shared.or_else(|| self.thumbprint.map(Arc::new));
         CacheKey {
             client: Arc::clone(self.head.client),

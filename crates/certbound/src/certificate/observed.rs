@@ -4,7 +4,7 @@ use certbound_core::jws;
 use certbound_core::received::Received;
 use certbound_core::secret::Secret;
 
-use super::Binding;
+use super::BindingCertificate;
 use crate::error::PeerMisbehaved;
 
 /// Returns whether the token was read and names our certificate. It returns false for an unreadable token if `by_type`
@@ -12,7 +12,11 @@ use crate::error::PeerMisbehaved;
 ///
 /// `by_type`: the answer's token type says that the token is bound, so an opaque or encrypted token is accepted. With
 /// the type Bearer (RFC 8705 without `mtls_pop`) only the claims of the token can say it.
-pub(crate) fn observe(token: &Secret, binding: &Binding, by_type: bool) -> Result<bool, PeerMisbehaved> {
+pub(crate) fn observe(
+    token: &Secret,
+    binding: &BindingCertificate,
+    by_type: bool,
+) -> Result<bool, PeerMisbehaved> {
     let confirmation = if by_type {
         match Received::read(token.expose()).map_err(PeerMisbehaved::TokenUnreadable)? {
             Received::Signed(confirmation) => confirmation,

@@ -13,7 +13,7 @@ use crate::acquire::discovery::DiscoveryRequest;
 use crate::acquire::headers::{self, RefreshReason};
 use crate::acquire::token_request::{Exchange, wire_proof};
 use crate::cache::Kind;
-use crate::certificate::{Binding, Blame};
+use crate::certificate::{BindingCertificate, Blame};
 use crate::client::Client;
 use crate::correlation::CorrelationId;
 use crate::credential::{AssertionRequest, BoundAssertion, ByCertificate, Proof};
@@ -68,7 +68,7 @@ impl<'a> AcquireLeg1<'a> {
         self
     }
 
-    pub(crate) async fn run(self, binding: &Binding) -> Result<BoundAssertion, Error> {
+    pub(crate) async fn run(self, binding: &BindingCertificate) -> Result<BoundAssertion, Error> {
         let core = self.client.core();
         let context = &core.context;
         let blame = |misuse: Misuse| Error::misuse(Some(Leg::One), misuse);

@@ -11,7 +11,7 @@ use certbound_core::secret::Secret;
 use certbound_core::shown::one_line;
 use certbound_core::time::UnixTime;
 
-use crate::certificate::{Binding, BindingCertificate};
+use crate::certificate::BindingCertificate;
 use crate::error::{ASSERTION_MARGIN, AssertionError, Misuse};
 use crate::observe::LegReport;
 
@@ -26,7 +26,7 @@ pub struct BoundAssertion {
 
 struct Inner {
     jwt: Secret,
-    binding: Binding,
+    binding: BindingCertificate,
     expires_at: UnixTime,
     leg: Option<LegReport>,
 }
@@ -71,7 +71,12 @@ impl BoundAssertion {
     }
 
     /// Wraps an assertion that Leg 1 received and whose answer was checked.
-    pub(crate) fn new(jwt: Secret, binding: Binding, expires_at: UnixTime, leg: Option<LegReport>) -> Self {
+    pub(crate) fn new(
+        jwt: Secret,
+        binding: BindingCertificate,
+        expires_at: UnixTime,
+        leg: Option<LegReport>,
+    ) -> Self {
         Self { inner: Arc::new(Inner { jwt, binding, expires_at, leg }), spent: AtomicBool::new(false) }
     }
 
@@ -81,7 +86,7 @@ impl BoundAssertion {
     }
 
     /// Returns the certificate that the assertion is bound to.
-    pub fn binding(&self) -> &Binding {
+    pub fn binding(&self) -> &BindingCertificate {
         &self.inner.binding
     }
 

@@ -6,7 +6,7 @@ use certbound_core::time::UnixTime;
 
 use super::sealed::{Boxed, Proof, Proves};
 use crate::cache::Kind;
-use crate::certificate::{Binding, Blame, ClientCertificate};
+use crate::certificate::{BindingCertificate, Blame, ClientCertificate};
 use crate::credential::AssertionRequest;
 use crate::credential::signed_assertion::{self, Signing};
 use crate::error::{BindingCertificateError, Error, Misuse, ProviderError};
@@ -37,7 +37,7 @@ impl Proves for ByCertificate {
         (!self.presents(kind)).then_some(self.first)
     }
 
-    fn certificate(&self) -> Boxed<'_, Option<Binding>> {
+    fn certificate(&self) -> Boxed<'_, Option<BindingCertificate>> {
         Box::pin(async { Ok(Some(self.certificate.current())) })
     }
 
@@ -47,7 +47,7 @@ impl Proves for ByCertificate {
 
     fn proof<'a>(
         &'a self,
-        certificate: Option<&'a Binding>,
+        certificate: Option<&'a BindingCertificate>,
         kind: Kind,
         request: &'a AssertionRequest,
         now: UnixTime,
@@ -76,7 +76,7 @@ impl Proves for ByCertificate {
         self.certificate.earlier()
     }
 
-    fn replace<'a>(&'a self, blamed: &'a Binding, blame: Blame) -> Boxed<'a, bool> {
+    fn replace<'a>(&'a self, blamed: &'a BindingCertificate, blame: Blame) -> Boxed<'a, bool> {
         Box::pin(self.certificate.replace(blamed, blame, None))
     }
 

@@ -10,7 +10,7 @@ use certbound_core::time::UnixTime;
 use super::sealed::{Boxed, Proof, Proves};
 use crate::cache::Kind;
 use crate::cache::key::CallerId;
-use crate::certificate::{Binding, Blame};
+use crate::certificate::{BindingCertificate, Blame};
 use crate::credential::{AnyLeg1, AssertionRequest, BoundAssertion};
 use crate::error::{Error, Leg, Misuse};
 
@@ -38,7 +38,7 @@ impl Proves for ByAssertion {
         self.leg1.current_thumbprint().map(Some)
     }
 
-    fn certificate(&self) -> Boxed<'_, Option<Binding>> {
+    fn certificate(&self) -> Boxed<'_, Option<BindingCertificate>> {
         Box::pin(async { self.leg1.binding().await.map(Some) })
     }
 
@@ -48,7 +48,7 @@ impl Proves for ByAssertion {
 
     fn proof<'a>(
         &'a self,
-        certificate: Option<&'a Binding>,
+        certificate: Option<&'a BindingCertificate>,
         _kind: Kind,
         request: &'a AssertionRequest,
         now: UnixTime,
@@ -74,7 +74,7 @@ impl Proves for ByAssertion {
         self.leg1.earlier_thumbprints()
     }
 
-    fn replace<'a>(&'a self, blamed: &'a Binding, blame: Blame) -> Boxed<'a, bool> {
+    fn replace<'a>(&'a self, blamed: &'a BindingCertificate, blame: Blame) -> Boxed<'a, bool> {
         self.leg1.replace(blamed, blame)
     }
 
@@ -98,7 +98,7 @@ impl Proves for ByAssertion {
 
 impl ByAssertion {
     /// Returns the earlier assertion, if reuse is on and more than [`REUSE_MARGIN`] is left.
-    fn reusable(&self, binding: &Binding, now: UnixTime) -> Option<BoundAssertion> {
+    fn reusable(&self, binding: &BindingCertificate, now: UnixTime) -> Option<BoundAssertion> {
         let reused = self.reused.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         let assertion = reused.as_ref()?;
         (assertion.binding() == binding && assertion.expires_at() > now.plus(REUSE_MARGIN))

@@ -11,7 +11,7 @@ use certbound_core::jws;
 use certbound_core::secret::Secret;
 use certbound_core::tenant::TenantId;
 
-use crate::certificate::{Binding, Blame, CertificateSource, ClientCertificate};
+use crate::certificate::{BindingCertificate, Blame, CertificateSource, ClientCertificate};
 use crate::correlation::CorrelationId;
 use crate::credential::BoundAssertion;
 use crate::error::{AssertionError, Error, Leg, Misuse, ProviderError};
@@ -25,7 +25,7 @@ use crate::observe::Observer;
 /// exchange is repeated once and then fails with `binding_changed`.
 pub trait Leg1: Send + Sync + 'static {
     /// Returns the certificate in use, if it is known without waiting. Then a cached token is found without a future.
-    fn current_binding(&self) -> Option<Binding> {
+    fn current_binding(&self) -> Option<BindingCertificate> {
         None
     }
 
@@ -48,7 +48,11 @@ pub trait Leg1: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why it cannot be known whether there is a different certificate. The caller gets this error.
-    fn replace(&self, blamed: &Binding, blame: Blame) -> impl Future<Output = Result<bool, Error>> + Send {
+    fn replace(
+        &self,
+        blamed: &BindingCertificate,
+        blame: Blame,
+    ) -> impl Future<Output = Result<bool, Error>> + Send {
         let _ = (blamed, blame);
         std::future::ready(Ok(false))
     }
@@ -61,12 +65,12 @@ pub trait Leg1: Send + Sync + 'static {
     }
 
     /// Returns the certificate in use.
-    fn binding(&self) -> impl Future<Output = Result<Binding, Error>> + Send;
+    fn binding(&self) -> impl Future<Output = Result<BindingCertificate, Error>> + Send;
 
     /// Returns a new assertion that is bound to `binding`.
     fn assertion_for(
         &self,
-        binding: &Binding,
+        binding: &BindingCertificate,
         request: &AssertionRequest,
     ) -> impl Future<Output = Result<BoundAssertion, Error>> + Send;
 }
@@ -147,7 +151,7 @@ where
     Fut: Future<Output = Result<Secret, E>> + Send + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    fn current_binding(&self) -> Option<Binding> {
+    fn current_binding(&self) -> Option<BindingCertificate> {
         Some(self.certificate.current())
     }
 
@@ -159,17 +163,17 @@ where
         self.certificate.earlier()
     }
 
-    async fn replace(&self, blamed: &Binding, blame: Blame) -> Result<bool, Error> {
+    async fn replace(&self, blamed: &BindingCertificate, blame: Blame) -> Result<bool, Error> {
         self.certificate.replace(blamed, blame, Some(Leg::One)).await
     }
 
-    async fn binding(&self) -> Result<Binding, Error> {
+    async fn binding(&self) -> Result<BindingCertificate, Error> {
         Ok(self.certificate.current())
     }
 
     async fn assertion_for(
         &self,
-        binding: &Binding,
+        binding: &BindingCertificate,
         request: &AssertionRequest,
     ) -> Result<BoundAssertion, Error> {
         let asked = (self.provider)(request);
@@ -194,7 +198,7 @@ where
 
 /// A single assertion is a Leg 1 for exactly one exchange.
 impl Leg1 for BoundAssertion {
-    fn current_binding(&self) -> Option<Binding> {
+    fn current_binding(&self) -> Option<BindingCertificate> {
         Some(BoundAssertion::binding(self).clone())
     }
 
@@ -204,13 +208,13 @@ impl Leg1 for BoundAssertion {
         Some(format!("{} of {}", claims.string("sub")?, claims.string("iss")?))
     }
 
-    async fn binding(&self) -> Result<Binding, Error> {
+    async fn binding(&self) -> Result<BindingCertificate, Error> {
         Ok(BoundAssertion::binding(self).clone())
     }
 
     async fn assertion_for(
         &self,
-        _binding: &Binding,
+        _binding: &BindingCertificate,
         _request: &AssertionRequest,
     ) -> Result<BoundAssertion, Error> {
         self.spend().ok_or_else(|| Error::misuse(Some(Leg::Two), Misuse::AssertionSpent))
@@ -224,11 +228,11 @@ pub(crate) trait AnyLeg1: Send + Sync {
     fn identity(&self) -> Option<String>;
     fn current_thumbprint(&self) -> Option<Thumbprint>;
     fn earlier_thumbprints(&self) -> Vec<Thumbprint>;
-    fn replace<'a>(&'a self, blamed: &'a Binding, blame: Blame) -> Boxed<'a, bool>;
-    fn binding(&self) -> Boxed<'_, Binding>;
+    fn replace<'a>(&'a self, blamed: &'a BindingCertificate, blame: Blame) -> Boxed<'a, bool>;
+    fn binding(&self) -> Boxed<'_, BindingCertificate>;
     fn assertion_for<'a>(
         &'a self,
-        binding: &'a Binding,
+        binding: &'a BindingCertificate,
         request: &'a AssertionRequest,
     ) -> Boxed<'a, BoundAssertion>;
 }
@@ -246,17 +250,17 @@ impl<L: Leg1> AnyLeg1 for L {
         Leg1::earlier_thumbprints(self)
     }
 
-    fn replace<'a>(&'a self, blamed: &'a Binding, blame: Blame) -> Boxed<'a, bool> {
+    fn replace<'a>(&'a self, blamed: &'a BindingCertificate, blame: Blame) -> Boxed<'a, bool> {
         Box::pin(Leg1::replace(self, blamed, blame))
     }
 
-    fn binding(&self) -> Boxed<'_, Binding> {
+    fn binding(&self) -> Boxed<'_, BindingCertificate> {
         Box::pin(Leg1::binding(self))
     }
 
     fn assertion_for<'a>(
         &'a self,
-        binding: &'a Binding,
+        binding: &'a BindingCertificate,
         request: &'a AssertionRequest,
     ) -> Boxed<'a, BoundAssertion> {
         Box::pin(Leg1::assertion_for(self, binding, request))

@@ -8,7 +8,7 @@ use certbound_core::time::UnixTime;
 use super::sealed::{Boxed, Proof, Proves};
 use crate::cache::Kind;
 use crate::cache::key::CallerId;
-use crate::certificate::Binding;
+use crate::certificate::BindingCertificate;
 use crate::credential::AssertionRequest;
 use crate::error::BuildError;
 use crate::rejected::TokenHash;
@@ -22,7 +22,7 @@ pub struct BySecret {
 impl Proves for BySecret {
     fn proof<'a>(
         &'a self,
-        _certificate: Option<&'a Binding>,
+        _certificate: Option<&'a BindingCertificate>,
         _kind: Kind,
         _request: &'a AssertionRequest,
         _now: UnixTime,

@@ -12,7 +12,7 @@ use certbound_core::time::UnixTime;
 use super::sealed::{Boxed, Proof, Proves};
 use crate::cache::Kind;
 use crate::cache::key::{CallerId, UNBOUND};
-use crate::certificate::Binding;
+use crate::certificate::BindingCertificate;
 use crate::credential::AssertionRequest;
 use crate::error::{AssertionError, Error, ProviderError};
 use crate::rejected::TokenHash;
@@ -177,7 +177,7 @@ impl fmt::Debug for ByUnboundAssertion {
 impl Proves for ByUnboundAssertion {
     fn proof<'a>(
         &'a self,
-        _certificate: Option<&'a Binding>,
+        _certificate: Option<&'a BindingCertificate>,
         _kind: Kind,
         request: &'a AssertionRequest,
         _now: UnixTime,

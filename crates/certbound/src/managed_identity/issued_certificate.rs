@@ -9,7 +9,7 @@ use certbound_core::time::UnixTime;
 
 use super::certificate_file::CertificateFile;
 use super::keys::MachineKey;
-use crate::certificate::{Binding, BindingCertificate};
+use crate::certificate::BindingCertificate;
 use crate::error::PlatformError;
 
 /// If less than this is left of its lifetime, a certificate is not used for new tokens, because a token must not be
@@ -18,7 +18,7 @@ const LAST_DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// An issued certificate, with the values that its requests need.
 pub(crate) struct IssuedCertificate {
-    pub(crate) binding: Binding,
+    pub(crate) binding: BindingCertificate,
     pub(crate) client_id: String,
     pub(crate) endpoint: TokenEndpoint,
     /// Until this time it is used for new tokens.

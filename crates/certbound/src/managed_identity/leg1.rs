@@ -15,7 +15,7 @@ use super::issued_certificate::IssuedCertificate;
 use super::{ManagedIdentity, bearer};
 use crate::acquire::Options;
 use crate::acquire::headers::RefreshReason;
-use crate::certificate::{Binding, Blame};
+use crate::certificate::{BindingCertificate, Blame};
 use crate::correlation::CorrelationId;
 use crate::credential::{AssertionRequest, BoundAssertion, Leg1, UnboundAssertions};
 use crate::error::{Error, Leg};
@@ -110,7 +110,7 @@ impl<'a> IntoFuture for AcquireMachineLeg1<'a> {
 }
 
 impl Leg1 for ManagedIdentity {
-    fn current_binding(&self) -> Option<Binding> {
+    fn current_binding(&self) -> Option<BindingCertificate> {
         let certificate = self.machine().usable_certificate(self.machine().context.clock.now());
         certificate.map(|certificate| certificate.binding.clone())
     }
@@ -129,7 +129,7 @@ impl Leg1 for ManagedIdentity {
 
     /// Requests a new certificate, unless that was done a short time ago. A suspected certificate can still be used for
     /// its valid tokens.
-    async fn replace(&self, blamed: &Binding, blame: Blame) -> Result<bool, Error> {
+    async fn replace(&self, blamed: &BindingCertificate, blame: Blame) -> Result<bool, Error> {
         let blamed = blamed.thumbprint();
         if blame == Blame::Refused {
             self.machine().refuse(blamed).await;
@@ -139,7 +139,7 @@ impl Leg1 for ManagedIdentity {
         Ok(matches!(found, Ok(Some(_))))
     }
 
-    async fn binding(&self) -> Result<Binding, Error> {
+    async fn binding(&self) -> Result<BindingCertificate, Error> {
         let certificate =
             self.machine().certificate(None, CorrelationId::random()).await.map_err(blame(LEG))?;
         Ok(certificate.binding.clone())
@@ -149,7 +149,7 @@ impl Leg1 for ManagedIdentity {
     /// to a different one, and the exchange is repeated once with that one.
     async fn assertion_for(
         &self,
-        binding: &Binding,
+        binding: &BindingCertificate,
         request: &AssertionRequest,
     ) -> Result<BoundAssertion, Error> {
         let options = Options {

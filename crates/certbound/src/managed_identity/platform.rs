@@ -14,7 +14,7 @@ use crate::acquire::accept::Accepted;
 use crate::acquire::issuer::{FetchRequest, Fetched, Issuer};
 use crate::acquire::{Context, Options};
 use crate::cache::Kind;
-use crate::certificate::Binding;
+use crate::certificate::BindingCertificate;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg, Misuse};
 
@@ -33,7 +33,7 @@ impl Issuer for Platform {
         None
     }
 
-    fn binding(certificate: &Self::Certificate) -> &Binding {
+    fn binding(certificate: &Self::Certificate) -> &BindingCertificate {
         &certificate.binding
     }
 

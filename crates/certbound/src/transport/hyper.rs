@@ -22,7 +22,7 @@ use self::pinned::NotPinned;
 use self::trust::ServerTrust;
 use self::untrusted::Untrusted;
 use super::{Answer, TlsFacts, Transport, Via};
-use crate::certificate::{Binding, signer_error};
+use crate::certificate::{BindingCertificate, signer_error};
 use crate::error::{NetworkError, TransportError};
 
 /// The transport that sends real HTTPS over TCP.
@@ -100,7 +100,7 @@ impl Transport for HyperTransport {
         };
         let https::Answer { response, tls } =
             client.send(request).await.map_err(|error| explain(host, error))?;
-        let presented = via.binding().filter(|_| tls.presented).map(Binding::thumbprint);
+        let presented = via.binding().filter(|_| tls.presented).map(BindingCertificate::thumbprint);
         let tls = TlsFacts { certificate_requested: tls.presented, presented, resumed: tls.resumed };
         Ok(Answer { response, tls })
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use certbound::certificate::Binding;
 use certbound::credential::{AssertionRequest, ByCertificate, Leg1, leg1_fn};
 use certbound::error::Misuse;
 use certbound::{BindingCertificate, BoundAssertion, Client, Error, Secret, TokenCache};
@@ -32,11 +31,15 @@ impl Fickle {
 }
 
 impl Leg1 for Fickle {
-    async fn binding(&self) -> Result<Binding, Error> {
+    async fn binding(&self) -> Result<BindingCertificate, Error> {
         Ok(self.now().binding().clone())
     }
 
-    async fn assertion_for(&self, _: &Binding, request: &AssertionRequest) -> Result<BoundAssertion, Error> {
+    async fn assertion_for(
+        &self,
+        _: &BindingCertificate,
+        request: &AssertionRequest,
+    ) -> Result<BoundAssertion, Error> {
         self.turns.fetch_add(1, Ordering::SeqCst);
         let leg1 = self.now();
         Leg1::assertion_for(leg1, &leg1.binding(), request).await

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use certbound::BindingCertificate;
 use certbound::cache::Source;
-use certbound::certificate::Binding;
 use certbound::credential::{AssertionRequest, Leg1};
 use certbound::error::KeyError;
 use certbound::managed_identity::{
@@ -170,13 +170,13 @@ where
         self.0.current_thumbprint()
     }
 
-    async fn binding(&self) -> Result<Binding, Error> {
+    async fn binding(&self) -> Result<BindingCertificate, Error> {
         self.0.binding().await
     }
 
     async fn assertion_for(
         &self,
-        binding: &Binding,
+        binding: &BindingCertificate,
         request: &AssertionRequest,
     ) -> Result<BoundAssertion, Error> {
         (self.1)(self.0.clone()).await;

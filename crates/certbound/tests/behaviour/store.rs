@@ -270,6 +270,20 @@ async fn a_store_that_fails_hangs_or_panics_is_passed_by() {
     }
 }
 
+/// However many tokens wait for a slow store, one task writes them.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_collects_no_tasks() {
+    let (clock, service, store) = hour();
+    let (client, _cache) = process(&clock, &service, &store);
+    *store.mood.lock().unwrap() = Mood::Hangs;
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = alive();
+    for path in 0..50 {
+        client.bearer_token(&vault()).fmi_path(path.to_string()).force_refresh().await.unwrap();
+    }
+    assert!(alive() < before + 5, "{} tasks, and {before} before", alive());
+}
+
 /// A caller that waits for a token does not wait for a disk.
 #[tokio::test(start_paused = true)]
 async fn a_token_is_served_before_it_is_saved_and_saved_in_order() {

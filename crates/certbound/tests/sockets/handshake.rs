@@ -1,14 +1,13 @@
 //! The certificate of a connection, and that nothing is sent to a server that did not request one.
 
 use bytes::Bytes;
-use certbound::certificate::Binding;
 use certbound::error::TransportError;
 use certbound::transport::Via;
 use certbound::{BindingCertificate, Transport as _};
 
 use crate::server::{Asks, TestServer, ok, stays_open};
 
-fn binding(name: &str) -> Binding {
+fn binding(name: &str) -> BindingCertificate {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/certificates/");
     let certificate = BindingCertificate::from_pem_files(
         format!("{folder}{name}.pem"),

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use certbound::certificate::Binding;
 use certbound::error::TransportError;
 use certbound::transport::Via;
 use certbound::{BindingCertificate, Network, Transport as _};
@@ -90,7 +89,7 @@ impl Server {
     }
 }
 
-fn binding() -> Binding {
+fn binding() -> BindingCertificate {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/certificates/");
     let file = |kind: &str| format!("{folder}p256.{kind}");
     BindingCertificate::from_pem_files(file("pem"), file("pkcs8.pem")).unwrap()

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
-use certbound::certificate::Binding;
 use certbound::credential::NoCredential;
 use certbound::transport::Via;
 use certbound::{
@@ -134,7 +133,8 @@ async fn it_binds_a_token_to_our_certificate_and_its_resource_accepts_it() {
             .unwrap();
         let header = format!("Bearer {}", token.secret().expose());
         let authorization = Authorization::parse(header.as_bytes()).unwrap();
-        let peer = |binding: &Binding| PeerCertificate::from_der(binding.chain().leaf_der()).unwrap();
+        let peer =
+            |binding: &BindingCertificate| PeerCertificate::from_der(binding.chain().leaf_der()).unwrap();
         verifier.verify(&authorization, &peer(token.binding())).await.unwrap();
         let refused = verifier.verify(&authorization, &peer(&other)).await.unwrap_err();
         assert_eq!(refused.code(), "client_certificate_mismatch");

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::{StoreEntry, StoreKey};
 use crate::cache::key::KeyRef;
 use crate::cache::{Connections, Entry, Expiry, Origin, Payload, RequestSeq, TokenFacts};
-use crate::certificate::{Binding, observe};
+use crate::certificate::{BindingCertificate, observe};
 use crate::correlation::CorrelationId;
 use crate::rejected::TokenHash;
 
@@ -161,7 +161,11 @@ pub(super) fn read(
 }
 
 /// Returns whether the token was read and names the certificate.
-fn check_kind(read: &Read, binding: Option<&Binding>, demands_observed: bool) -> Result<bool, &'static str> {
+fn check_kind(
+    read: &Read,
+    binding: Option<&BindingCertificate>,
+    demands_observed: bool,
+) -> Result<bool, &'static str> {
     if read.token.0.expose().is_empty() {
         return Err("its token is empty");
     }

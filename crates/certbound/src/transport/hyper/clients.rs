@@ -10,7 +10,7 @@ use foldhash::quality::RandomState;
 use tokio::runtime::{Handle, Id};
 
 use super::Via;
-use crate::certificate::{Binding, ForgetKey, KeyId};
+use crate::certificate::{BindingCertificate, ForgetKey, KeyId};
 
 /// The certificate that a client presents, or the servers that it speaks to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,7 +24,7 @@ pub(super) enum Peer {
 
 impl From<Via<'_>> for Peer {
     fn from(via: Via<'_>) -> Self {
-        let of = |binding: &Binding| (binding.thumbprint(), binding.key_id());
+        let of = |binding: &BindingCertificate| (binding.thumbprint(), binding.key_id());
         match via {
             Via::Tls => Self::Plain,
             Via::Local => Self::Local,
@@ -135,7 +135,7 @@ mod tests {
     use crate::certificate::BindingCertificate;
     use crate::transport::hyper::trust::ServerTrust;
 
-    fn binding(name: &str) -> Binding {
+    fn binding(name: &str) -> BindingCertificate {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/certificates/");
         let file = |kind: &str| format!("{folder}{name}.{kind}");
         let certificate = BindingCertificate::from_pem_files(file("pem"), file("pkcs8.pem"));

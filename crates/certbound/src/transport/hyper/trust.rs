@@ -12,7 +12,7 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 use super::pinned::OnlyPinned;
 use super::untrusted::Explaining;
-use crate::certificate::Binding;
+use crate::certificate::BindingCertificate;
 use crate::crypto::provider;
 use crate::error::NetworkError;
 
@@ -52,7 +52,7 @@ impl ServerTrust {
     }
 
     /// Returns an identity that presents the certificate of `binding`.
-    pub(super) fn presenting(&self, binding: &Binding) -> Result<Identity, rustls::Error> {
+    pub(super) fn presenting(&self, binding: &BindingCertificate) -> Result<Identity, rustls::Error> {
         let key = Arc::clone(binding.certified_key());
         Ok(Identity::presenting(self.config()?, key))
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use certbound::cache::{StoreEntry, StoreError, StoreKey, TokenStore};
-use certbound::certificate::{Binding, Blame};
+use certbound::certificate::{BindingCertificate, Blame};
 use certbound::clock::Clock;
 use certbound::credential::{AssertionRequest, Leg1};
 use certbound::{BoundAssertion, Error, Secret, Thumbprint, UnixTime};
@@ -52,7 +52,7 @@ pub(super) struct InHand(Arc<Mutex<Hand>>, Service);
 
 struct Hand {
     chance: Chance,
-    certificates: Vec<Binding>,
+    certificates: Vec<BindingCertificate>,
     /// The newest certificate comes first.
     used: Vec<usize>,
     panics: bool,
@@ -67,7 +67,7 @@ impl InHand {
         Self(Arc::new(Mutex::new(hand)), service.clone())
     }
 
-    pub(super) fn current(&self) -> Binding {
+    pub(super) fn current(&self) -> BindingCertificate {
         let hand = self.0.lock().unwrap();
         hand.certificates[hand.used[0]].clone()
     }
@@ -92,7 +92,7 @@ impl InHand {
 }
 
 impl Leg1 for InHand {
-    fn current_binding(&self) -> Option<Binding> {
+    fn current_binding(&self) -> Option<BindingCertificate> {
         Some(self.current())
     }
 
@@ -102,7 +102,7 @@ impl Leg1 for InHand {
     }
 
     /// Replaces the certificate; in most cases the new one differs.
-    async fn replace(&self, blamed: &Binding, _: Blame) -> Result<bool, Error> {
+    async fn replace(&self, blamed: &BindingCertificate, _: Blame) -> Result<bool, Error> {
         turns(1).await;
         if self.current() == *blamed {
             self.rotate();
@@ -110,11 +110,15 @@ impl Leg1 for InHand {
         Ok(self.current() != *blamed)
     }
 
-    async fn binding(&self) -> Result<Binding, Error> {
+    async fn binding(&self) -> Result<BindingCertificate, Error> {
         Ok(self.current())
     }
 
-    async fn assertion_for(&self, binding: &Binding, _: &AssertionRequest) -> Result<BoundAssertion, Error> {
+    async fn assertion_for(
+        &self,
+        binding: &BindingCertificate,
+        _: &AssertionRequest,
+    ) -> Result<BoundAssertion, Error> {
         // Leg 2's request starts here. The assertion carries its number to the service.
         let began = self.1.begins();
         let (count, panics) = {

@@ -213,7 +213,7 @@ impl Service {
 
 impl Transport for Service {
     async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
-        let certificate = via.binding().map(certbound::certificate::Binding::thumbprint);
+        let certificate = via.binding().map(certbound::certificate::BindingCertificate::thumbprint);
         let sent_at = self.1.now();
         let form: HashMap<String, String> =
             url::form_urlencoded::parse(request.body()).into_owned().collect();
