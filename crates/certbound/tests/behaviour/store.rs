@@ -1,8 +1,11 @@
 //! A store behind the cache: it is asked first, its entries are checked, and its failures do not affect callers.
 
 use std::collections::HashMap;
+use std::future::Future as _;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -282,6 +285,33 @@ async fn a_store_that_hangs_collects_no_tasks() {
         client.bearer_token(&vault()).fmi_path(path.to_string()).force_refresh().await.unwrap();
     }
     assert!(alive() < before + 5, "{} tasks, and {before} before", alive());
+}
+
+/// A runtime that stands still with its task does not keep another one from writing.
+#[test]
+fn a_store_is_written_by_each_runtime_that_runs() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (still, running) = (runtime(), runtime());
+    let (clock, service, store) = hour();
+    let (client, cache) = process(&clock, &service, &store);
+    running.block_on(async { client.bearer_token(&vault()).await.unwrap() });
+    running.block_on(cache.flush());
+    {
+        // The task that removes the token belongs to a runtime that never runs.
+        let _entered = still.enter();
+        let scope = vault();
+        let mut forget = pin!(client.bearer_token(&scope).forget());
+        assert!(forget.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    }
+    assert_eq!(store.entries.lock().unwrap().len(), 1);
+    running.block_on(async {
+        client.bearer_token(&vault()).fmi_path("other").await.unwrap();
+        client.bearer_token(&vault()).fmi_path("one more").await.unwrap();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(store.entries.lock().unwrap().len(), 2, "the removal was done, and both others are saved");
 }
 
 /// A caller that waits for a token does not wait for a disk.

@@ -46,7 +46,7 @@ impl StoreAdapter {
         let entry = match call_store(async { self.store.load(&name).await }).await {
             Ok(entry) => entry?,
             Err(error) => {
-                self.writer.failed(&error);
+                self.writer.failed(&error, "the token service is asked instead");
                 return None;
             }
         };
@@ -72,7 +72,7 @@ impl StoreAdapter {
 
     /// Waits until every job is done or was dropped, for at most five seconds.
     pub(crate) async fn flush(&self) {
-        if tokio::time::timeout(FLUSH, self.writer.write_all()).await.is_err() {
+        if tokio::time::timeout(FLUSH, self.writer.write_all(None)).await.is_err() {
             tracing::warn!("the token store did not finish within 5 s");
         }
     }

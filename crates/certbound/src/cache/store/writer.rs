@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use certbound_core::time::UnixTime;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 
 use super::adapter::{AnyShared, call_store};
 use super::{StoreError, StoreKey, entry};
@@ -31,8 +31,8 @@ struct Jobs {
     waiting: VecDeque<StoreKey>,
     by_name: HashMap<StoreKey, (u64, Job)>,
     last: u64,
-    /// Whether a task is writing.
-    is_writing: bool,
+    /// The runtimes in which a task writes. A runtime that stands still does not keep another one from writing.
+    writing: HashSet<Id>,
     /// Names that a caller wants to be forgotten, and that the store may still have.
     forgotten: HashSet<StoreKey>,
     /// If there were more than `FORGOTTEN` names, this is the time of the overflow. A stored token whose lifetime began
@@ -110,23 +110,24 @@ impl Writer {
         let given_up = if jobs.by_name.len() > QUEUE { jobs.waiting.pop_front() } else { None };
         let given_up = given_up.and_then(|name| jobs.by_name.remove(&name));
         // Without a runtime, the task for a later job, or a flush, does this one too.
-        let runtime = Handle::try_current().ok().filter(|_| !jobs.is_writing);
-        jobs.is_writing |= runtime.is_some();
+        let runtime = Handle::try_current().ok().filter(|runtime| jobs.writing.insert(runtime.id()));
         drop(jobs);
         if given_up.is_some() {
-            self.failed(&StoreError::new("the store is too slow: a token was not stored"));
+            let error = StoreError::new("the store is too slow: its queue of jobs is full");
+            self.failed(&error, "a token is cached in memory only, or was not removed from the store");
         }
         if let Some(runtime) = runtime {
-            let writes = Writes(Arc::clone(self));
-            runtime.spawn(async move { writes.0.write_all().await });
+            let writes = Writes { writer: Arc::clone(self), runtime: runtime.id() };
+            runtime.spawn(async move { writes.writer.write_all(Some(writes.runtime)).await });
         }
     }
 
-    /// Runs jobs until there are no more. A second caller waits for the first one, and then finds no jobs.
-    pub(super) async fn write_all(&self) {
+    /// Runs jobs until there are no more. A second caller waits for the first one, and then finds no jobs. `runtime` is
+    /// that of a task in the background.
+    pub(super) async fn write_all(&self, runtime: Option<Id>) {
         loop {
             let _turn = self.turn.lock().await;
-            let Some((name, number, job)) = self.next() else { return };
+            let Some((name, number, job)) = self.next(runtime) else { return };
             let mut at = At { writer: self, name, given_up: true };
             let written = match job {
                 Job::Save(held) => match entry::write(&held, &name) {
@@ -140,7 +141,7 @@ impl Writer {
         }
     }
 
-    fn next(&self) -> Option<(StoreKey, u64, Job)> {
+    fn next(&self, runtime: Option<Id>) -> Option<(StoreKey, u64, Job)> {
         let mut jobs = self.jobs();
         while let Some(name) = jobs.waiting.pop_front() {
             // A name without a job belongs to a dropped job.
@@ -148,7 +149,10 @@ impl Writer {
                 return Some((name, *number, job.clone()));
             }
         }
-        jobs.is_writing = false;
+        // The same lock finds the queue empty and ends the task, so a job that is added now starts another task.
+        if let Some(runtime) = runtime {
+            jobs.writing.remove(&runtime);
+        }
         None
     }
 
@@ -170,13 +174,14 @@ impl Writer {
                 (jobs.waiting, jobs.by_name) = Default::default();
             }
             drop(jobs);
-            self.failed(&error);
+            self.failed(&error, "the token is cached in memory only, or was not removed from the store");
         }
     }
 
-    pub(super) fn failed(&self, error: &StoreError) {
+    /// Counts and logs a failure. `consequence` says what happens without the store.
+    pub(super) fn failed(&self, error: &StoreError, consequence: &'static str) {
         self.failures.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(%error, "the token store failed; tokens are cached in memory only");
+        tracing::warn!(%error, "{consequence}");
     }
 
     pub(super) fn failures(&self) -> u64 {
@@ -204,11 +209,14 @@ impl Drop for At<'_> {
     }
 }
 
-/// The one task that writes. If its runtime ends, the next job starts another task.
-struct Writes(Arc<Writer>);
+/// The one task that writes in its runtime. If the runtime ends, the next job starts another task.
+struct Writes {
+    writer: Arc<Writer>,
+    runtime: Id,
+}
 
 impl Drop for Writes {
     fn drop(&mut self) {
-        self.0.jobs().is_writing = false;
+        self.writer.jobs().writing.remove(&self.runtime);
     }
 }
