@@ -147,6 +147,15 @@ impl Command {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// Whether the command serves requests while it runs, so that it must not wait for a reader of its log.
+    pub(crate) fn serves(&self) -> bool {
+        match self {
+            Self::Verify(flags) => flags.serve.is_some(),
+            Self::Emulator(_) | Self::Demo(_) => true,
+            _ => false,
+        }
+    }
+
     /// Returns the filter of the log that the command writes without `RUST_LOG`. A server names the requests that it
     /// refuses. If it accepts unbound tokens, it also names the clients that still send them.
     pub(crate) fn log(&self) -> Option<&'static str> {

@@ -61,7 +61,7 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    let _log = log::start(cli.command.log());
+    let _log = log::start(cli.command.log(), cli.command.serves());
     match run(cli) {
         Ok(code) => code,
         Err(failure) => failure::report(&failure, json),

@@ -2,65 +2,94 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
 /// The maximum number of lines that wait for stderr. A server drops further lines.
 const WAITING_LINES: usize = 4096;
-/// How long the end of the process waits until the last lines are written.
+/// How long the end of a server waits until the last lines are written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Writes logs to stderr if `RUST_LOG` asks for them. `of_server` is the filter of a server's log without that variable.
-/// The result must live until the process ends.
-pub(crate) fn start(of_server: Option<&'static str>) -> Option<Log> {
+/// Writes logs to stderr if `RUST_LOG` asks for them. Without that variable `default` is the filter. The result must live
+/// until the process ends. It has a value if the command `serves` requests.
+pub(crate) fn start(default: Option<&'static str>, serves: bool) -> Option<Log> {
     let filter = match std::env::var_os(EnvFilter::DEFAULT_ENV) {
         Some(_) => EnvFilter::try_from_default_env().ok(),
-        None => of_server.map(EnvFilter::new),
+        None => default.map(EnvFilter::new),
     }?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
-    if of_server.is_none() {
+    if !serves {
         let _ = subscriber.with_writer(io::stderr).try_init();
         return None;
     }
-    let (sender, receiver) = sync_channel(WAITING_LINES);
-    let lines = Lines { sender, dropped: Arc::default() };
-    let dropped = Arc::clone(&lines.dropped);
-    std::thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&receiver, &dropped)).ok()?;
-    let log = Log(lines.sender.clone());
+    let (lines, items) = Lines::new(WAITING_LINES);
+    std::thread::Builder::new().name("log".to_owned()).spawn(move || items.write_all(io::stderr())).ok()?;
+    let log = Log(lines.clone());
     let _ = subscriber.with_writer(move || lines.clone()).try_init();
     Some(log)
 }
 
-/// The log of a server. Its drop waits for a second until the last lines are written.
-pub(crate) struct Log(SyncSender<Item>);
+/// The log of a server. Its drop waits at most one second until the last lines are written. Lines that wait longer are
+/// lost.
+pub(crate) struct Log(Lines);
 
 impl Drop for Log {
     fn drop(&mut self) {
-        let (written, all_written) = sync_channel(1);
-        if self.0.try_send(Item::End(written)).is_ok() {
-            let _ = all_written.recv_timeout(LAST_LINES);
-        }
+        self.0.end(LAST_LINES);
     }
 }
 
 enum Item {
     Line(Vec<u8>),
-    End(SyncSender<()>),
+    /// So many lines were dropped at this place.
+    Dropped(usize),
+    End(Sender<()>),
 }
 
-/// The writer of one event. The subscriber writes each event at once.
+/// The end of the queue at which lines are added. The subscriber writes each event at once.
 #[derive(Clone)]
 struct Lines {
-    sender: SyncSender<Item>,
-    dropped: Arc<AtomicU64>,
+    items: Sender<Item>,
+    waiting: Arc<AtomicUsize>,
+    dropped: Arc<AtomicUsize>,
+    limit: usize,
+}
+
+impl Lines {
+    fn new(limit: usize) -> (Self, Items) {
+        let (items, receiver) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let items = Self { items, waiting: Arc::clone(&waiting), dropped: Arc::default(), limit };
+        (items, Items { receiver, waiting })
+    }
+
+    /// Adds an item, and before it the number of lines that were dropped since the last one.
+    fn add(&self, item: Item) {
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        // The receiver ends with the process only, so an item without a receiver has no reader.
+        if dropped > 0 {
+            let _ = self.items.send(Item::Dropped(dropped));
+        }
+        let _ = self.items.send(item);
+    }
+
+    /// Waits until all lines are written, but no longer than `limit`.
+    fn end(&self, limit: Duration) {
+        let (written, all_written) = channel();
+        self.add(Item::End(written));
+        let _ = all_written.recv_timeout(limit);
+    }
 }
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.sender.try_send(Item::Line(line.to_vec())).is_err() {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) < self.limit {
+            self.add(Item::Line(line.to_vec()));
+        } else {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
@@ -71,24 +100,80 @@ impl Write for Lines {
     }
 }
 
-/// Writes the lines to stderr until the end. A stderr that is closed is not an error.
-fn write_all(items: &Receiver<Item>, dropped: &AtomicU64) {
-    for item in items {
-        let count = dropped.swap(0, Ordering::Relaxed);
-        let mut stderr = io::stderr().lock();
-        if count > 0 {
-            let _ = writeln!(
-                stderr,
-                "{count} lines of the log were dropped, because stderr was not read in time"
-            );
-        }
-        match item {
-            Item::Line(line) => {
-                let _ = stderr.write_all(&line);
+/// The end of the queue at which a thread takes the lines.
+struct Items {
+    receiver: Receiver<Item>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Items {
+    /// Writes the lines. An output that is closed is not an error, because a server goes on without a reader of its log.
+    fn write_all(self, mut output: impl Write) {
+        for item in self.receiver {
+            match item {
+                Item::Line(line) => {
+                    let _ = output.write_all(&line);
+                    self.waiting.fetch_sub(1, Ordering::Relaxed);
+                }
+                Item::Dropped(count) => {
+                    let _ = writeln!(
+                        output,
+                        "{count} lines of the log were dropped: stderr was not read in time"
+                    );
+                }
+                Item::End(written) => {
+                    let _ = written.send(());
+                }
             }
-            Item::End(written) => {
-                let _ = written.try_send(());
-            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::{SyncSender, sync_channel};
+
+    use super::*;
+
+    /// An output that nobody reads until the test sends a message.
+    struct Unread {
+        read: Mutex<Option<Receiver<()>>>,
+        text: SyncSender<Vec<u8>>,
+    }
+
+    impl Write for Unread {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if let Some(read) = self.read.lock().unwrap().take() {
+                read.recv().unwrap();
+            }
+            self.text.send(bytes.to_vec()).unwrap();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_queue_drops_lines_and_counts_them_at_their_place() {
+        let (mut lines, items) = Lines::new(2);
+        let (read, unread) = channel();
+        let (text, written) = sync_channel(100);
+        let output = Unread { read: Mutex::new(Some(unread)), text };
+        std::thread::spawn(move || items.write_all(output));
+        for number in 1..=5 {
+            lines.write_all(format!("{number}\n").as_bytes()).unwrap();
+        }
+        // The end does not wait for an output that nobody reads.
+        lines.end(Duration::ZERO);
+        read.send(()).unwrap();
+        lines.end(Duration::from_secs(60));
+        lines.write_all(b"6\n").unwrap();
+        lines.end(Duration::from_secs(60));
+        let written: Vec<u8> = written.try_iter().flatten().collect();
+        let expected = "1\n2\n3 lines of the log were dropped: stderr was not read in time\n6\n";
+        assert_eq!(String::from_utf8(written).unwrap(), expected);
     }
 }
