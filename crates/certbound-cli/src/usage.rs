@@ -179,7 +179,7 @@ pub(crate) enum Usage {
     #[error("this machine does not allow users to create namespaces: {reason}")]
     #[strum(props(code = "namespaces_forbidden"))]
     #[strum(props(
-        fix = "allow user namespaces with `sysctl -w` (user.max_user_namespaces=15000; on Debian also kernel.unprivileged_userns_clone=1; on Ubuntu also kernel.apparmor_restrict_unprivileged_userns=0); in a container add `--security-opt seccomp=unconfined --cap-add SYS_ADMIN`; or run without --isolated"
+        fix = "allow user namespaces with `sysctl -w` (set each of these that exists: user.max_user_namespaces=15000, kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0); in a container add `--security-opt seccomp=unconfined --cap-add SYS_ADMIN`; or run without --isolated"
     ))]
     NoNamespaces { reason: String },
     #[error("CERTBOUND_EMULATOR_INSIDE is set, but this process has no namespaces of its own: {reason}")]

@@ -38,9 +38,10 @@ pub enum Channel {
 impl Authority {
     /// Returns the endpoint from which this authority's tokens are requested.
     ///
-    /// It makes no request. Without a region and without mutual TLS, an unknown host is used unchanged, unless the
-    /// metadata of its cloud was discovered. In the other cases the rule for known hosts is applied to it. Kinds other
-    /// than Entra have one host for every request, and no regions.
+    /// It makes no request. If the authority has the metadata of its cloud, the preferred network host of the metadata is
+    /// used. Otherwise a region or mutual TLS changes the host by the rule for known hosts, and without them an unknown
+    /// host is used unchanged. A user's flow without mutual TLS ignores the region. Kinds other than Entra have one host
+    /// for every request, and no regions.
     ///
     /// # Errors
     /// The error of [`Authority::check_mutual_tls`] over mutual TLS. [`EndpointError::NotDiscovered`] for an OpenID

@@ -115,8 +115,8 @@ pub enum Refusal {
         fix = "the caller must request a bound token: of type mtls_pop from Entra, or over mutual TLS from an issuer of RFC 8705"
     ))]
     BindingRequired,
-    /// `typ` is not that of a JWT.
-    #[error("the typ in the token's header is neither JWT nor at+jwt")]
+    /// `typ` is not `JWT`, `at+jwt` or `application/at+jwt`.
+    #[error("the typ in the token's header is not JWT, at+jwt or application/at+jwt")]
     #[strum(props(code = "not_a_jwt"))]
     #[strum(props(description = "the token is not an access token"))]
     #[strum(props(fix = "the caller must send the access token unchanged"))]
