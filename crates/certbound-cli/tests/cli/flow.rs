@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::{Output, Stdio};
 
-use crate::support::{APP, Emulator, NOWHERE, TENANT, VAULT, json, refusal, stderr, stdout};
+use crate::support::{APP, Emulator, NOWHERE, TENANT, VAULT, has_token, json, refusal, stderr, stdout};
 
 fn exchange<'a>(emulator: &'a Emulator, more: &[&'a str]) -> Vec<&'a str> {
     [&["exchange", "--scope", VAULT, "--leg1-certificate", emulator.certificate()], more].concat()
@@ -41,7 +41,7 @@ fn both_legs_in_one_command() {
         assert!(told.contains(station), "{station} in {told}");
     }
     assert!(told.contains("client_assertion=<redacted, ") && told.contains("< Leg 2: status 200"), "{told}");
-    assert!(!told.contains("eyJ") && !told.contains(token), "a token was told");
+    assert!(!has_token(&told) && !told.contains(token), "a token was told");
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn the_logs_at_their_loudest_hold_no_secret() {
     let (token, logs) = (json(&output)["accessToken"].as_str().unwrap().to_owned(), stderr(&output));
     assert!(logs.contains("token request"), "nothing was logged, so nothing is shown: {logs}");
     let signature = token.rsplit('.').next().unwrap();
-    assert!(!logs.contains("eyJ") && !logs.contains(signature) && !logs.contains("PRIVATE KEY"), "{logs}");
+    assert!(!has_token(&logs) && !logs.contains(signature) && !logs.contains("PRIVATE KEY"), "{logs}");
 }
 
 #[test]
@@ -105,8 +105,8 @@ fn the_direct_flow_in_every_format() {
     assert!(stdout(&token(&["-o", "header", "--bearer"])).starts_with("Authorization: Bearer eyJ"));
     assert!(stdout(&token(&["-o", "env"])).contains("\nCERTBOUND_ACCESS_TOKEN=eyJ"));
     let table = stdout(&token(&["-o", "table"]));
-    assert!(table.contains("shown with --reveal") && !table.contains("eyJ"), "{table}");
-    assert!(stdout(&token(&["-o", "table", "--reveal"])).contains("eyJ"));
+    assert!(table.contains("shown with --reveal") && !has_token(&table), "{table}");
+    assert!(has_token(&stdout(&token(&["-o", "table", "--reveal"]))));
 }
 
 #[test]
