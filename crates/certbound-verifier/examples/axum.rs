@@ -15,7 +15,7 @@ use certbound_verifier::{
     Cloud, Issuer, PeerCertificate, TenantId, Verified, Verifier, VerifyLayer, rustls_0_23,
 };
 
-/// Every route behind the layer gets verified requests only.
+/// Returns the router. Its layer passes only verified requests to the route.
 pub fn orders(verifier: Verifier) -> Router {
     let layer = VerifyLayer::new(verifier).certificate_from(|connection| {
         let info = connection.get::<Arc<TlsInfo>>();

@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 
-/// Makes the layer. It reads the certificate where tonic puts it, and refuses requests in the form of gRPC.
+/// Makes the layer. It reads the certificate from tonic's connection information, and its refusals have the form of gRPC.
 pub fn layer(verifier: Verifier) -> VerifyLayer {
     VerifyLayer::new(verifier).style(AnswerStyle::Grpc).certificate_from(|connection| {
         let info = connection.get::<TlsConnectInfo<TcpConnectInfo>>();
@@ -37,7 +37,7 @@ pub async fn serve(
     Ok(server.serve_with_incoming(connections(listener, tls)).await?)
 }
 
-/// Accepts connections. Each handshake is a task of its own, so that a slow one does not delay the others.
+/// Accepts connections. Each handshake is its own task, so that a slow handshake does not delay the others.
 fn connections(
     listener: TcpListener,
     tls: TlsAcceptor,
@@ -47,7 +47,7 @@ fn connections(
         while let Ok((stream, _)) = listener.accept().await {
             let (tls, sender) = (tls.clone(), sender.clone());
             tokio::spawn(async move {
-                // A handshake that fails concerns its client only.
+                // A failed handshake affects only its own client.
                 if let Ok(stream) = tls.accept(stream).await {
                     let _ = sender.send(Ok(stream)).await;
                 }

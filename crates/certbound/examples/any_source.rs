@@ -1,6 +1,6 @@
 //! A source of tokens that is chosen at run time.
 //!
-//! With a certificate the program is an application. Without one it uses the identity of the machine.
+//! If you pass a certificate, the program authenticates as an application. Otherwise it uses the identity of the machine.
 
 use certbound::{
     AnyClient, Authority, BindingCertificate, Client, Cloud, Error, ManagedIdentity, ResourceScope, TenantId,
@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Takes any source of tokens.
+/// Requests a bound token from any source, and prints the thumbprint of its certificate.
 async fn show(source: &dyn TokenSource) -> Result<(), Error> {
     let token = source.bound_token(&ResourceScope::key_vault(Cloud::Public)).await?;
     println!("{source:?}: bound to {}", token.binding().thumbprint());

@@ -1,7 +1,7 @@
 //! A Leg 1 of your own, and an observer that sees each request before it is sent.
 //!
-//! Here another client provides the assertions. In a service it can be an agent or a vault. The assertion must be bound to the
-//! certificate that it is requested for.
+//! Here a second client provides the assertions. In a service an agent or a vault can provide them. The assertion must be bound
+//! to the certificate that it is requested for.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let agent = Agent(Client::builder(authority.clone(), app).with_certificate(certificate).build()?);
     let leg2 = Client::builder(authority, app).with_assertions(agent).build()?;
 
-    // A function is an observer. Secrets are shown to it by their length only.
+    // A function implements `Observer`. It sees only the length of each secret.
     let print = |request: &ObservedRequest| {
         println!("POST {}", request.url);
         for (name, value) in &request.body {
@@ -48,14 +48,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let vault = ResourceScope::key_vault(Cloud::Public);
     leg2.bound_token(&vault).observe(Arc::new(print)).await?;
 
-    // The report on jwt-pop checks the request of Leg 2 against the protocol.
+    // This observer compares the request of Leg 2 with the protocol of jwt-pop.
     let report = Arc::new(JwtPopReport::default());
     leg2.bound_token(&vault).force_refresh().observe(Arc::clone(&report) as _).await?;
     println!("{:#?}", report.facts());
     Ok(())
 }
 
-/// The first argument, or the certificate of the emulator.
+/// Returns the first argument, or the path of the emulator's certificate.
 fn certificate_path() -> String {
     let emulator = || std::env::var("CERTBOUND_EMULATOR_CERTIFICATE").ok();
     std::env::args().nth(1).or_else(emulator).unwrap_or_else(|| "app.pem".to_owned())

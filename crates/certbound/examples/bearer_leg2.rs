@@ -1,6 +1,6 @@
-//! An unbound token by Leg 2, for an API that does not take bound tokens yet.
+//! An unbound token by Leg 2, for an API that does not accept bound tokens yet.
 //!
-//! Leg 1 is the same as for a bound token: its assertion is bound to the certificate. Only the last token is not.
+//! Leg 1 is the same as for a bound token: its assertion is bound to the certificate. Only the last token is not bound.
 
 use certbound::{Authority, BindingCertificate, Client, Region, ResourceScope, TenantId};
 
@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The first argument, or the certificate of the emulator.
+/// Returns the first argument, or the path of the emulator's certificate.
 fn certificate_path() -> String {
     let emulator = || std::env::var("CERTBOUND_EMULATOR_CERTIFICATE").ok();
     std::env::args().nth(1).or_else(emulator).unwrap_or_else(|| "app.pem".to_owned())

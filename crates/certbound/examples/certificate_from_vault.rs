@@ -1,6 +1,6 @@
-//! A certificate from a vault: its private key never leaves the vault, and the program replaces it while clients use it.
+//! A certificate from a vault. Its private key never leaves the vault. The program replaces the certificate while clients use it.
 //!
-//! Here the vault is a struct that reads a PEM file. In a service it is a request to a key vault, a PKCS#11 session or a TPM.
+//! Here the vault is a struct that reads a PEM file. A service uses a key vault, a PKCS#11 session or a TPM instead.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -64,7 +64,7 @@ impl CertificateSource for FromVault {
         self.certificate.earlier_thumbprints()
     }
 
-    /// The token service refused the certificate: the vault may have a newer one.
+    /// Gets the newest certificate from the vault after the token service refused the current certificate.
     async fn replace(&self, _: &BindingCertificate, _: Blame) -> Result<(), ProviderError> {
         self.certificate.rotate(self.vault.newest().map_err(ProviderError::new)?);
         Ok(())
@@ -96,7 +96,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     Ok(())
 }
 
-/// The first argument, or the certificate of the emulator.
+/// Returns the first argument, or the path of the emulator's certificate.
 fn certificate_path() -> String {
     let emulator = || std::env::var("CERTBOUND_EMULATOR_CERTIFICATE").ok();
     std::env::args().nth(1).or_else(emulator).unwrap_or_else(|| "app.pem".to_owned())

@@ -1,7 +1,7 @@
 //! Tokens of the identity of the machine on which this program runs.
 //!
-//! The metadata service issues a certificate to the machine, and the token is bound to it. Platforms without such a
-//! certificate give Bearer tokens only, which `capabilities` tells.
+//! The metadata service issues a certificate to the machine, and the token is bound to it. Other platforms issue
+//! only Bearer tokens; `capabilities` reports whether tokens can be bound.
 
 use certbound::{Cloud, ManagedIdentity, ResourceScope};
 

@@ -1,7 +1,7 @@
 //! A client over a transport of your own.
 //!
-//! This example builds without the features of the crate, so without its HTTP client. The transport here answers from memory.
-//! A real transport sends the request, and presents the certificate of `via` in TLS.
+//! This example builds without the features of the crate, so it does not contain the crate's HTTP client. Its transport answers
+//! from memory. A real transport sends the request, and presents the certificate of `via` in the TLS handshake.
 
 use bytes::Bytes;
 use certbound::error::TransportError;
@@ -18,7 +18,7 @@ impl Transport for InMemory {
         let token = r#"{"token_type":"mtls_pop","access_token":"from-memory","expires_in":3600}"#;
         Ok(Answer {
             response: http::Response::new(Bytes::from_static(token.as_bytes())),
-            // A real transport fails with `CertificateNotRequested`, before it sends anything, if the server asks for no
+            // A real transport fails with `CertificateNotRequested`, before it sends anything, if the server requests no
             // certificate.
             tls: TlsFacts { certificate_requested: presented.is_some(), presented, resumed: false },
         })
@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The first argument, or the certificate of the emulator.
+/// Returns the first argument, or the path of the emulator's certificate.
 fn certificate_path() -> String {
     let emulator = || std::env::var("CERTBOUND_EMULATOR_CERTIFICATE").ok();
     std::env::args().nth(1).or_else(emulator).unwrap_or_else(|| "app.pem".to_owned())

@@ -1,7 +1,7 @@
 //! A call to a resource with a bound token.
 //!
-//! The resource takes the token and the TLS certificate from one value, so they always belong together. It answers a claims
-//! challenge once, with a new token.
+//! `Resource` takes the token and the TLS certificate from one value, so they always belong together. After a claims challenge
+//! it repeats the call once, with a new token.
 
 use bytes::Bytes;
 use certbound::resource::CallFacts;
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The first argument, or the certificate of the emulator.
+/// Returns the first argument, or the path of the emulator's certificate.
 fn certificate_path() -> String {
     let emulator = || std::env::var("CERTBOUND_EMULATOR_CERTIFICATE").ok();
     std::env::args().nth(1).or_else(emulator).unwrap_or_else(|| "app.pem".to_owned())

@@ -1,7 +1,7 @@
 //! One application in several tenants at the same time, with one cache.
 //!
-//! A multi-tenant application asks each tenant for a token of its own. The clients share connections and a cache, and tokens
-//! of different tenants never meet.
+//! A multi-tenant application asks each tenant for a token of its own. The requests share connections and a cache. A token
+//! of one tenant is never returned for a different tenant.
 
 use certbound::{Authority, BindingCertificate, Client, Cloud, Network, ResourceScope, TenantId, TokenCache};
 use futures_util::future::join_all;
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (tenant, token) in tenants.iter().zip(tokens) {
         match token {
             Ok(token) => println!("{tenant}   expires at {}", token.expires_at()),
-            // One tenant's refusal does not concern the others.
+            // If one tenant refuses, the other tenants still return tokens.
             Err(error) => println!("{tenant}   {}: {error}\n   {}", error.code(), error.fix()),
         }
     }
@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The first argument, or the certificate of the emulator.
+/// Returns the first argument, or the path of the emulator's certificate.
 fn certificate_path() -> String {
     let emulator = || std::env::var("CERTBOUND_EMULATOR_CERTIFICATE").ok();
     std::env::args().nth(1).or_else(emulator).unwrap_or_else(|| "app.pem".to_owned())

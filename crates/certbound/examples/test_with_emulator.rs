@@ -1,12 +1,12 @@
-//! A test of your own code against the emulator in the same process: no port, no sleeping, and a clock that the test moves.
+//! A test of your own code against the emulator in the same process. It opens no port, does not sleep, and controls the clock.
 //!
-//! In your own crate, `certbound-emulator` and `certbound-testkit` are dev-dependencies, and the test stands in `tests/`.
+//! In your own crate, `certbound-emulator` and `certbound-testkit` are dev-dependencies, and the test is in `tests/`.
 
 use certbound::credential::Credential;
 use certbound::{Client, Cloud, Error, ResourceScope};
 use certbound_testkit::Pair;
 
-/// The code under test: it reports whether the cached token is still returned.
+/// The code under test. It returns the expiry of the token.
 async fn expiry<C: Credential>(client: &Client<C>) -> Result<u64, Error> {
     let token = client.bearer_token(&ResourceScope::key_vault(Cloud::Public)).await?;
     Ok(token.expires_at().as_secs())

@@ -1,7 +1,7 @@
 //! Both legs with one certificate.
 //!
-//! Leg 1 gets an assertion that is bound to the certificate. Leg 2 exchanges it for a token for Key Vault, which is bound to
-//! the same certificate. The client runs Leg 1 itself when Leg 2 needs it.
+//! Leg 1 gets an assertion that is bound to the certificate. Leg 2 exchanges the assertion for a token for Key Vault.
+//! This token is bound to the same certificate. The client runs Leg 1 itself when Leg 2 needs it.
 
 use certbound::{Authority, BindingCertificate, Client, Cloud, Region, ResourceScope, TenantId};
 
@@ -24,13 +24,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{:<12} {} ({} ms)", leg.token_type, leg.endpoint, leg.took.as_millis());
     }
 
-    // The second call finds the token in the cache and sends nothing.
+    // The second call finds the token in the cache and sends no request.
     let again = leg2.bound_token(&vault).await?;
     println!("again from   {:?}", again.details().source);
     Ok(())
 }
 
-/// The first argument, or the certificate of the emulator.
+/// Returns the first argument, or the path of the emulator's certificate.
 fn certificate_path() -> String {
     let emulator = || std::env::var("CERTBOUND_EMULATOR_CERTIFICATE").ok();
     std::env::args().nth(1).or_else(emulator).unwrap_or_else(|| "app.pem".to_owned())
