@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use certbound_core::certificate::Thumbprint;
 use tokio::sync::Mutex;
@@ -66,7 +67,8 @@ pub trait CertificateSource: Send + Sync + 'static {
     /// Looks for a replacement of the certificate `refused`. If it finds one, [`CertificateSource::current`] must
     /// return it afterwards, and the acquisition is repeated once with it. It is called after the token service refused
     /// the certificate, or perhaps refused it, as `blame` says. A client calls it only once at a time, and callers that
-    /// wait for it share the result. Default: looks for nothing.
+    /// wait for it use the certificate that it found. A call that takes longer than 60 seconds is cancelled and counts as
+    /// a transient error. Default: looks for nothing.
     ///
     /// # Errors
     /// [`ProviderError`], if the source is unavailable. The acquisition then fails with [`Error::Provider`], unless the
@@ -108,6 +110,9 @@ impl<S: CertificateSource> CertificateSource for Arc<S> {
         S::replace(self, refused, blame).await
     }
 }
+
+/// The time limit of one look for a replacement. All callers whose certificate was refused wait for it.
+const LOOK_LIMIT: Duration = Duration::from_secs(60);
 
 /// The certificate source of one client. Clones share it.
 #[derive(Clone)]
@@ -154,7 +159,9 @@ impl ClientCertificate {
         let _turn = looking.lock().await;
         // A look that ended while this caller waited counts for this caller too.
         if !is_replaced() && looked.load(Ordering::Relaxed) == begun {
-            let result = source.replace(refused, blame).await;
+            let result = tokio::time::timeout(LOOK_LIMIT, source.replace(refused, blame)).await;
+            let result =
+                result.unwrap_or_else(|_| Err(ProviderError::new("it did not answer within 60 seconds")));
             looked.fetch_add(1, Ordering::Relaxed);
             result.map_err(|error| Error::provider(leg, error.of_certificate()))?;
         }

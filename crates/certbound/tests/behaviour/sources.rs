@@ -167,3 +167,29 @@ async fn callers_that_are_refused_together_share_one_look() {
     }
     assert_eq!(source.looks(), 2);
 }
+
+/// A source whose vault never answers.
+struct Hanging(BindingCertificate);
+
+impl CertificateSource for Hanging {
+    fn current(&self) -> BindingCertificate {
+        self.0.clone()
+    }
+
+    async fn replace(&self, _: &BindingCertificate, _: Blame) -> Result<(), ProviderError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_hangs_is_a_transient_error_after_a_minute() {
+    let pair = Pair::new();
+    let source = Hanging(pair.certificate());
+    let client = pair.builder(APP).with_cache(TokenCache::new()).with_certificate(source).build().unwrap();
+    pair.emulator().add_fault(Fault::always(Condition::any(), refusal()));
+    let begun = tokio::time::Instant::now();
+    let error = client.bound_token(&vault()).await.unwrap_err();
+    assert_eq!((error.code(), error.is_transient()), ("certificate_provider_failed", true), "{error}");
+    assert!(error.to_string().contains("within 60 seconds"), "{error}");
+    assert_eq!(begun.elapsed().as_secs(), 60);
+}
