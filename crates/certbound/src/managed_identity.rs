@@ -123,7 +123,8 @@ impl ManagedIdentity {
     }
 
     /// Returns whether a bound token of this identity can be used after this process ends. Without a persistent key the
-    /// token is useless from then on, because the key of its certificate is gone. [`SoftwareKeys::kept_in`] stores it.
+    /// token is useless from then on, because the key of its certificate is gone. [`SoftwareKeys::kept_in`] stores the key,
+    /// and [`MachineCertificates::kept_in`] the certificate.
     pub fn has_persistent_key(&self) -> bool {
         self.machine().keys.is_persistent()
     }

@@ -225,3 +225,30 @@ proptest! {
         }
     }
 }
+
+/// Each row has two authorities, and whether they share cached tokens.
+#[test]
+fn aliases_and_regions_share_cached_tokens_and_clouds_and_tenants_do_not() {
+    let public = format!("https://login.microsoftonline.com/{TENANT}");
+    let rows = [
+        (format!("https://login.windows.net/{TENANT}"), true),
+        (format!("https://sts.windows.net/{TENANT}"), true),
+        (format!("https://LOGIN.MICROSOFT.COM/{TENANT}"), true),
+        (format!("https://login.microsoftonline.us/{TENANT}"), false),
+        (format!("https://login.partner.microsoftonline.cn/{TENANT}"), false),
+        (format!("https://login.windows-ppe.net/{TENANT}"), false),
+        (format!("https://login.example/{TENANT}"), false),
+        (format!("https://login.microsoftonline.com:8443/{TENANT}"), false),
+        ("https://login.microsoftonline.com/contoso.com".to_owned(), false),
+        ("https://login.microsoftonline.com/common".to_owned(), false),
+    ];
+    let for_cache = |url: &str| Authority::parse(url).unwrap().for_cache();
+    for (other, is_shared) in rows {
+        assert_eq!(for_cache(&public) == for_cache(&other), is_shared, "{other}");
+    }
+    let regional = Authority::parse(&public).unwrap().with_region(Region::parse("westus3").unwrap());
+    assert_eq!(regional.for_cache(), for_cache(&public));
+    // B2C policies are different authorities, and their hosts have no known aliases.
+    let policy = |name: &str| for_cache(&format!("https://contoso.b2clogin.com/tfp/contoso.com/{name}"));
+    assert_ne!(policy("one"), policy("two"));
+}
