@@ -50,8 +50,12 @@ pub(crate) enum Format {
     Table,
     /// The `Authorization` header, with the scheme that the token itself has.
     Header,
-    /// Assignments for a shell.
+    /// One `NAME=value` line for each value, as `docker --env-file` reads them.
     Env,
+    /// The token or the assertion alone.
+    Raw,
+    /// `export NAME='value'` lines, which a shell reads by `eval`.
+    Shell,
 }
 
 #[derive(Args, Debug)]

@@ -230,14 +230,20 @@ pub(crate) fn print_token(token: &Token, extras: &Extras<'_>, terminal: Terminal
             tell_unseen(token);
             print(&filled(length, &format!("Authorization: {} ", result.scheme), result.access_token, "\n"))
         }
-        Format::Env => {
+        Format::Env | Format::Shell => {
             tell_report(&result);
             tell_unseen(token);
-            let before = format!(
-                "CERTBOUND_TOKEN_TYPE={}\nCERTBOUND_EXPIRES_ON={}\nCERTBOUND_ACCESS_TOKEN=",
-                result.token_type, result.expires_on_seconds
-            );
-            print(&filled(length, &before, result.access_token, "\n"))
+            let values = [
+                ("CERTBOUND_TOKEN_TYPE", result.token_type),
+                ("CERTBOUND_EXPIRES_ON", &result.expires_on_seconds.to_string()),
+                ("CERTBOUND_ACCESS_TOKEN", result.access_token),
+            ];
+            print(&assignments(terminal.format(), &values))
+        }
+        Format::Raw => {
+            tell_report(&result);
+            tell_unseen(token);
+            print(&filled(length, "", result.access_token, "\n"))
         }
     }
 }
@@ -379,6 +385,28 @@ pub(crate) fn filled(length: usize, before: &str, secret: &str, after: &str) -> 
     text
 }
 
+/// Formats one line for each name and value. [`Format::Shell`] quotes and exports the values. The buffer is wiped.
+pub(crate) fn assignments(format: Format, values: &[(&str, &str)]) -> Zeroizing<Vec<u8>> {
+    let (export, quote) = if format == Format::Shell { ("export ", "'") } else { ("", "") };
+    // A quoted quote takes four bytes. The buffer has its full size from the start, because a growing one leaves copies.
+    let length = |(name, value): &(&str, &str)| name.len() + 4 * value.len() + 16;
+    let mut text = Zeroizing::new(Vec::with_capacity(values.iter().map(length).sum()));
+    for (name, value) in values {
+        for part in [export, name, "=", quote] {
+            text.extend_from_slice(part.as_bytes());
+        }
+        for byte in value.bytes() {
+            match (format, byte) {
+                (Format::Shell, b'\'') => text.extend_from_slice(br"'\''"),
+                _ => text.push(byte),
+            }
+        }
+        text.extend_from_slice(quote.as_bytes());
+        text.push(b'\n');
+    }
+    text
+}
+
 pub(crate) fn leg_name(leg: Option<certbound::error::Leg>) -> String {
     leg.map_or_else(|| "token request".to_owned(), |leg| format!("Leg {}", number(leg)))
 }
@@ -386,4 +414,26 @@ pub(crate) fn leg_name(leg: Option<certbound::error::Leg>) -> String {
 pub(crate) fn rfc3339(time: UnixTime) -> String {
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_every_value_as_it_is() {
+        let values = [("A", "mtls_pop"), ("B", "it's $HOME `id`")];
+        assert_eq!(*assignments(Format::Env, &values), b"A=mtls_pop\nB=it's $HOME `id`\n");
+        let shell = assignments(Format::Shell, &values);
+        assert_eq!(
+            *shell,
+            br"export A='mtls_pop'
+export B='it'\''s $HOME `id`'
+"
+        );
+        let script = [&**shell, br#"printf '%s|%s' "$A" "$B""#].concat();
+        let output =
+            std::process::Command::new("sh").arg("-c").arg(str::from_utf8(&script).unwrap()).output();
+        assert_eq!(output.unwrap().stdout, b"mtls_pop|it's $HOME `id`");
+    }
 }

@@ -109,7 +109,10 @@ pub(crate) enum Usage {
     #[strum(props(fix = "give the token as an argument, or - to read it from stdin"))]
     NoToken,
     #[error("the token is not a JWT: {0}")]
-    #[strum(props(code = "malformed_token", fix = "give only the token, as the token service returned it"))]
+    #[strum(props(
+        code = "malformed_token",
+        fix = "give only the token, as `certbound token -o raw` prints it"
+    ))]
     NotAJwt(certbound_core::jws::JwsError),
     #[error("{path} contains no certificate: {reason}")]
     #[strum(props(code = "certificate_missing"))]

@@ -10,7 +10,7 @@ use super::token::tell_ending_key;
 use crate::failure::Failure;
 use crate::flags::{AssertionFlags, Format};
 use crate::observers::{Observers, Trace};
-use crate::output::{self, CertificateResult, Terminal, filled, json, rfc3339};
+use crate::output::{self, CertificateResult, Terminal, assignments, filled, json, rfc3339};
 use crate::plan::{self, Reach};
 
 #[derive(Serialize)]
@@ -26,7 +26,7 @@ struct AssertionResult<'a> {
 }
 
 pub(super) async fn run(flags: AssertionFlags, terminal: Terminal) -> Result<(), Failure> {
-    terminal.format_of(&[Format::Json, Format::Table, Format::Env])?;
+    terminal.format_of(&[Format::Json, Format::Table, Format::Env, Format::Raw, Format::Shell])?;
     if let Some(identity) = &flags.client.machine.managed_identity {
         if flags.client.run.dry_run {
             let mut dry = DryRun::default();
@@ -70,7 +70,10 @@ fn print(assertion: &BoundAssertion, source: &str, reveal: bool, terminal: Termi
     };
     match terminal.format() {
         Format::Json => output::print(&json(&result, secret.len())?),
-        Format::Env => output::print(&filled(secret.len(), "CERTBOUND_ASSERTION=", secret.expose(), "\n")),
+        Format::Raw => output::print(&filled(secret.len(), "", secret.expose(), "\n")),
+        format @ (Format::Env | Format::Shell) => {
+            output::print(&assignments(format, &[("CERTBOUND_ASSERTION", secret.expose())]))
+        }
         _ => {
             let AssertionResult { token_type, expires_on, endpoint, .. } = &result;
             let bound_to = format!("{} ({source})", assertion.binding().thumbprint());

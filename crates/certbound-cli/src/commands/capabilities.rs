@@ -2,6 +2,7 @@
 
 use certbound::managed_identity::Capabilities;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::flags::{Format, MachineFlags};
@@ -9,14 +10,14 @@ use crate::output::{self, Terminal};
 use crate::plan;
 
 pub(super) async fn run(flags: &MachineFlags, terminal: Terminal) -> Result<(), Failure> {
-    let format = terminal.format_of(&[Format::Json, Format::Table, Format::Env])?;
+    let format = terminal.format_of(&[Format::Json, Format::Table, Format::Env, Format::Shell])?;
     let id = flags.managed_identity.as_deref().unwrap_or("system");
     let identity = plan::machine_at(flags, id)?.build()?;
     let can = identity.capabilities().await?;
     let id = identity.id().to_string();
     match format {
         Format::Json => output::print(&output::json(&as_json(&id, &can), 0)?),
-        Format::Env => output::print_text(&as_env(&can)),
+        Format::Env | Format::Shell => output::print(&assignments(format, &can)),
         _ => output::print_text(&as_table(&id, &can)),
     }
 }
@@ -32,12 +33,13 @@ fn as_json(id: &str, can: &Capabilities) -> serde_json::Value {
     })
 }
 
-fn as_env(can: &Capabilities) -> String {
-    let mut text = format!("CERTBOUND_SOURCE={}\nCERTBOUND_BOUND={}\n", can.origin, u8::from(can.binds));
-    if let Some(strength) = can.strength {
-        text.push_str(&format!("CERTBOUND_KEY_STRENGTH={strength}\n"));
-    }
-    text
+fn assignments(format: Format, can: &Capabilities) -> Zeroizing<Vec<u8>> {
+    let origin = can.origin.to_string();
+    let strength = can.strength.map(|strength| strength.to_string());
+    let bound = if can.binds { "1" } else { "0" };
+    let mut values = vec![("CERTBOUND_SOURCE", origin.as_str()), ("CERTBOUND_BOUND", bound)];
+    values.extend(strength.as_deref().map(|strength| ("CERTBOUND_KEY_STRENGTH", strength)));
+    output::assignments(format, &values)
 }
 
 fn as_table(id: &str, can: &Capabilities) -> String {

@@ -10,7 +10,8 @@ use crate::output::{self, Terminal};
 use crate::plan;
 
 pub(super) fn run(flags: &EndpointFlags, terminal: Terminal) -> Result<(), Failure> {
-    let format = terminal.format_of(&[Format::Json, Format::Table, Format::Env])?;
+    let format =
+        terminal.format_of(&[Format::Json, Format::Table, Format::Env, Format::Raw, Format::Shell])?;
     let authority = Authority::parse(&flags.authority)?;
     let authority = match plan::region(flags.region.as_deref())? {
         Some(region) => authority.with_region(region),
@@ -28,6 +29,10 @@ pub(super) fn run(flags: &EndpointFlags, terminal: Terminal) -> Result<(), Failu
             let text = format!("endpoint  {url}\nrule      {rule}\n          {}\n", rule.explain());
             output::print_text(&text)
         }
-        _ => output::print(format!("CERTBOUND_ENDPOINT={url}\nCERTBOUND_RULE={rule}\n").as_bytes()),
+        Format::Raw => output::print(format!("{url}\n").as_bytes()),
+        _ => {
+            let values = [("CERTBOUND_ENDPOINT", url), ("CERTBOUND_RULE", &rule.to_string())];
+            output::print(&output::assignments(format, &values))
+        }
     }
 }

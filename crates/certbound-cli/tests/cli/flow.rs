@@ -104,6 +104,12 @@ fn the_direct_flow_in_every_format() {
     assert!(stdout(&token(&["-o", "header"])).starts_with("Authorization: mtls_pop eyJ"));
     assert!(stdout(&token(&["-o", "header", "--bearer"])).starts_with("Authorization: Bearer eyJ"));
     assert!(stdout(&token(&["-o", "env"])).contains("\nCERTBOUND_ACCESS_TOKEN=eyJ"));
+    let raw = stdout(&token(&["-o", "raw"]));
+    assert!(
+        raw.starts_with("eyJ") && raw.matches('.').count() == 2 && raw.ends_with('\n'),
+        "not a token alone"
+    );
+    assert!(stdout(&token(&["-o", "shell"])).contains("\nexport CERTBOUND_ACCESS_TOKEN='eyJ"));
     let table = stdout(&token(&["-o", "table"]));
     assert!(table.contains("shown with --reveal") && !has_token(&table), "{table}");
     assert!(has_token(&stdout(&token(&["-o", "table", "--reveal"]))));
