@@ -4,12 +4,14 @@
 mod assertion;
 mod call;
 mod capabilities;
+mod completions;
 mod demo;
 mod dry_run;
 mod emulator;
 mod endpoint;
 mod exchange;
 mod inspect;
+mod man;
 mod token;
 mod verify;
 
@@ -20,8 +22,8 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::failure::Failure;
 use crate::flags::{
-    self, AssertionFlags, CallFlags, CommonFlags, DemoFlags, EmulatorCommand, EndpointFlags, ExchangeFlags,
-    InspectFlags, MachineFlags, TokenFlags, VerifyFlags,
+    self, AssertionFlags, CallFlags, CommonFlags, CompletionsFlags, DemoFlags, EmulatorCommand,
+    EndpointFlags, ExchangeFlags, InspectFlags, MachineFlags, ManFlags, TokenFlags, VerifyFlags,
 };
 use crate::output::Terminal;
 
@@ -91,6 +93,11 @@ pub(crate) enum Command {
     /// Run a local token service with resources that enforce the binding.
     #[command(subcommand)]
     Emulator(EmulatorCommand),
+    /// Print the script that completes commands and flags in a shell.
+    #[command(after_long_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsFlags),
+    /// Print the manual page of certbound, or write the pages of all commands into a directory.
+    Man(ManFlags),
 }
 
 const TOKEN_EXAMPLES: &str = "\
@@ -121,6 +128,12 @@ Examples:
   certbound call --managed-identity system -X POST -d @order.json \\
     --scope api://orders/.default https://orders.example/orders";
 
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  certbound completions bash > ~/.local/share/bash-completion/completions/certbound
+  certbound completions zsh > \"${fpath[1]}/_certbound\"
+  certbound completions fish > ~/.config/fish/completions/certbound.fish";
+
 /// Parses a command line.
 ///
 /// # Errors
@@ -143,6 +156,8 @@ impl Command {
             Self::Inspect(flags) => inspect::run(&flags, terminal),
             Self::Verify(flags) => verify::run(&flags, terminal).await,
             Self::Emulator(command) => return emulator::run(command).await,
+            Self::Completions(flags) => completions::run(&flags),
+            Self::Man(flags) => man::run(&flags),
         }?;
         Ok(ExitCode::SUCCESS)
     }

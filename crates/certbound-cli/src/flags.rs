@@ -9,6 +9,7 @@ mod rivals;
 mod verify;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use certbound_core::refusal::without_tokens;
 use certbound_core::shown::one_line;
@@ -68,6 +69,19 @@ pub(crate) struct DemoFlags {
     /// `auto` means on a terminal, unless NO_COLOR is set.
     #[arg(long, value_enum, value_name = "WHEN", env = "CERTBOUND_COLOR", default_value_t = ColorChoice::Auto)]
     pub(crate) color: ColorChoice,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsFlags {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ManFlags {
+    /// Write one page for each command into this directory. It is created if it does not exist.
+    pub(crate) directory: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

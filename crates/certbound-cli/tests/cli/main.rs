@@ -22,4 +22,5 @@ mod machine_state;
 mod managed_identity;
 mod matrix;
 mod observed_binding;
+mod pages;
 mod strangers;
