@@ -231,11 +231,14 @@ fn key_algorithm(key: &SubjectPublicKeyInfo<'_>) -> KeyAlgorithm {
 #[non_exhaustive]
 pub enum CertificateError {
     /// There is no certificate.
-    #[error("there is no certificate")]
+    #[error("the chain contains no certificate")]
     #[strum(props(code = "certificate_missing"))]
     Empty,
     /// The chain has more than [`CertificateChain::MAX_LENGTH`] certificates.
-    #[error("the chain has {length} certificates; at most {} are accepted", CertificateChain::MAX_LENGTH)]
+    #[error(
+        "the chain has {length} certificates; at most {} certificates are accepted",
+        CertificateChain::MAX_LENGTH
+    )]
     TooLong {
         /// The number of certificates.
         length: usize,

@@ -58,7 +58,7 @@ pub enum JsonError {
     #[error("it has more than {} members", Members::MAX)]
     TooMany,
     /// Values are nested deeper than 32 levels.
-    #[error("it is nested deeper than {MAX_DEPTH} levels")]
+    #[error("its values are nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
 }
 

@@ -128,7 +128,7 @@ pub enum IdentityIdError {
         shown: String,
     },
     /// The id is not a resource id.
-    #[error("`{shown}` is not the resource id of an identity, which begins with /subscriptions/")]
+    #[error("`{shown}` is not the resource id of an identity: a resource id begins with /subscriptions/")]
     ResourceId {
         /// The start of the id, escaped.
         shown: String,

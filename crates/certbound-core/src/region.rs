@@ -55,7 +55,7 @@ pub enum RegionError {
     Empty,
     /// The string is one of MSAL's names for switching region detection on or off.
     #[error(
-        "`{name}` is not a region: it switches region detection in MSAL, and this library detects no region"
+        "`{name}` is not a region: it controls region detection in MSAL, and certbound does not detect regions"
     )]
     Detection {
         /// The string.

@@ -239,7 +239,7 @@ pub enum FormError {
     #[error("a percent sign is not followed by two hexadecimal digits")]
     BadPercent,
     /// A decoded name or value is not UTF-8.
-    #[error("a value is not UTF-8")]
+    #[error("a parameter's name or value is not UTF-8")]
     NotUtf8,
     /// The form has more than [`ReceivedForm::MAX_PARAMETERS`] parameters.
     #[error("the form has more than {} parameters", ReceivedForm::MAX_PARAMETERS)]

@@ -131,7 +131,7 @@ fn text(members: &mut Map<String, Value>, field: &'static str) -> Result<Option<
     match members.shift_remove(field) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(MalformedAnswer::WrongType { field, expected: "a text" }),
+        Some(_) => Err(MalformedAnswer::WrongType { field, expected: "a string" }),
     }
 }
 
@@ -166,7 +166,7 @@ fn host_of(location: &str) -> Option<String> {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum AnswerError {
     /// The token service refused the request.
-    #[error("the token service refused: {0}")]
+    #[error("the token service refused the request: {0}")]
     Refused(Box<AuthorityError>),
     /// The response breaks the protocol.
     #[error(transparent)]
@@ -184,10 +184,12 @@ impl From<MalformedAnswer> for AnswerError {
 #[non_exhaustive]
 pub enum MalformedAnswer {
     /// The response is a redirect. It is never followed: an assertion must not be sent to a host that a redirect names.
-    #[error("the token service redirected (status {status}) to {to}; redirects are not followed")]
+    #[error(
+        "the token service answered with a redirect to {to} (status {status}); redirects are not followed"
+    )]
     #[strum(props(code = "redirect_refused"))]
     #[strum(props(
-        fix = "retry; if the redirect remains, use the named host as the authority, or remove the region"
+        fix = "send the request again; if the answer is still a redirect, use the named host as the authority, or remove the region"
     ))]
     Redirect {
         /// The status of the response.
@@ -196,7 +198,7 @@ pub enum MalformedAnswer {
         to: String,
     },
     /// The response is larger than [`MAX_BYTES`].
-    #[error("the token service's response is {length} bytes long; at most {MAX_BYTES} are accepted")]
+    #[error("the token service's response is {length} bytes long; at most {MAX_BYTES} bytes are accepted")]
     #[strum(props(code = "answer_too_large"))]
     TooLarge {
         /// The length of the response in bytes.

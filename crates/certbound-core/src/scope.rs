@@ -233,13 +233,13 @@ pub enum ScopeError {
     #[strum(props(fix = "request one token for each resource"))]
     Several,
     /// The text is longer than 1024 bytes.
-    #[error("the scope is {length} bytes long; at most {MAX_LENGTH} are accepted")]
+    #[error("the scope is {length} bytes long; at most {MAX_LENGTH} bytes are accepted")]
     TooLong {
         /// The length of the text in bytes.
         length: usize,
     },
     /// The text has a space, a control character, a quote, a backslash or a character outside ASCII.
-    #[error("the scope `{scope}` has a character that no scope may have")]
+    #[error("the scope `{scope}` has a character that is not allowed in a scope")]
     Malformed {
         /// The start of the text, escaped.
         scope: String,
@@ -254,7 +254,7 @@ pub enum ScopeError {
     #[error("the scope is the audience of the token exchange, which is not a resource")]
     #[strum(props(code = "exchange_scope_not_a_resource"))]
     #[strum(props(
-        fix = "give the resource of Leg 2; Leg 1 requests the token-exchange audience by itself (`assertion`)"
+        fix = "give the scope of the resource for Leg 2; Leg 1 (`certbound assertion`) requests the token-exchange audience itself"
     ))]
     ExchangeAudience,
 }

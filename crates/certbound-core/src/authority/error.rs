@@ -28,7 +28,7 @@ pub enum AuthorityUrlError {
         scheme: String,
     },
     /// The URL has a part that an authority must not have. The part is not shown, because it may be secret.
-    #[error("the authority URL has {part}, which an authority never has")]
+    #[error("the authority URL has {part}, which is not allowed in an authority")]
     #[strum(props(code = "authority_invalid"))]
     #[strum(props(
         fix = "write the authority as https://host/tenant, for example https://login.microsoftonline.com/contoso.com"

@@ -113,7 +113,10 @@ pub fn discovery_url(authority: &Authority) -> String {
 #[non_exhaustive]
 pub enum InstanceError {
     /// The document is larger than [`InstanceMetadata::MAX_BYTES`].
-    #[error("the instance metadata is {length} bytes long; at most {} are read", InstanceMetadata::MAX_BYTES)]
+    #[error(
+        "the instance metadata is {length} bytes long; at most {} bytes are accepted",
+        InstanceMetadata::MAX_BYTES
+    )]
     TooLarge {
         /// The length of the document in bytes.
         length: usize,
@@ -134,8 +137,10 @@ pub enum InstanceError {
         shown: String,
     },
     /// No environment in the document has the authority's host.
-    #[error("the instance metadata does not mention the authority's host `{host}`")]
-    #[strum(props(fix = "add the authority's host to the aliases of its environment"))]
+    #[error("the instance metadata has no entry for the authority's host `{host}`")]
+    #[strum(props(
+        fix = "add the authority's host to the `aliases` of the environment that the host belongs to"
+    ))]
     HostMissing {
         /// The host, escaped.
         host: String,
@@ -151,7 +156,7 @@ impl InstanceError {
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         self.get_str("fix")
-            .unwrap_or("give the document that the discovery endpoint answers, `{\"metadata\":[{...}]}`")
+            .unwrap_or("give the document that the discovery endpoint returns, `{\"metadata\":[{...}]}`")
     }
 }
 

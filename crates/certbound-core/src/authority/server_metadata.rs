@@ -160,7 +160,10 @@ fn is_acceptable(authority: &Authority, issuer: &str) -> bool {
 #[non_exhaustive]
 pub enum MetadataError {
     /// The document is larger than [`ServerMetadata::MAX_BYTES`].
-    #[error("the issuer's metadata is {length} bytes long; at most {} are read", ServerMetadata::MAX_BYTES)]
+    #[error(
+        "the issuer's metadata is {length} bytes long; at most {} bytes are accepted",
+        ServerMetadata::MAX_BYTES
+    )]
     TooLarge {
         /// The length of the document in bytes.
         length: usize,
@@ -186,7 +189,7 @@ pub enum MetadataError {
     #[error("the metadata of {authority} has an issuer that is not accepted: `{found}`")]
     #[strum(props(code = "authority_validation_failed"))]
     #[strum(props(
-        fix = "if the issuer in the metadata is the one that you want, configure it as the authority"
+        fix = "if the issuer in the metadata is the intended issuer, configure that issuer as the authority"
     ))]
     Issuer {
         /// The authority whose metadata was fetched.

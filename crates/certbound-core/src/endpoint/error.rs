@@ -30,7 +30,7 @@ pub enum EndpointError {
         tenant: String,
     },
     /// The issuer's metadata was not fetched. The token endpoint is known from there only.
-    #[error("the token endpoint of {authority} is not known before its metadata is fetched")]
+    #[error("the token endpoint of {authority} is unknown until the client fetches the issuer's metadata")]
     #[strum(props(code = "authority_not_discovered"))]
     #[strum(props(fix = "acquire a token; the client then fetches the metadata"))]
     NotDiscovered {

@@ -15,19 +15,19 @@ use crate::region::Region;
 pub enum HostRule {
     /// The environment's mutual-TLS host.
     #[strum(
-        message = "The connection carries a client certificate and no region is set, so the host is the environment's global mutual-TLS host."
+        message = "The client presents a certificate and no region is set, so the host is the environment's global mutual-TLS host."
     )]
     GlobalMtls,
     /// The environment's mutual-TLS host in the region.
     #[strum(
-        message = "The connection carries a client certificate and a region is set, so the host is the region's mutual-TLS host."
+        message = "The client presents a certificate and a region is set, so the host is the region's mutual-TLS host."
     )]
     RegionalMtls,
     /// The environment's host in the region.
     #[strum(message = "A region is set, so the host is the environment's host in that region.")]
     Regional,
     /// The configured host, which is already the region's host.
-    #[strum(message = "The authority's host already begins with the region, so it is used as it is.")]
+    #[strum(message = "The authority's host already begins with the region, so the host is used unchanged.")]
     AlreadyRegional,
     /// The preferred host of a known environment.
     #[strum(
@@ -35,20 +35,20 @@ pub enum HostRule {
     )]
     PreferredNetwork,
     /// The configured host, which belongs to no known environment.
-    #[strum(message = "The authority's host belongs to no known environment, so it is used as it is.")]
+    #[strum(message = "The authority's host belongs to no known environment, so the host is used unchanged.")]
     AsConfigured,
     /// The host of an authority that is not Entra.
     #[strum(
-        message = "The authority is not Microsoft Entra, so its host is used as it is, without a region."
+        message = "The authority is not Microsoft Entra, so its host is used unchanged, without a region."
     )]
     OnlyHost,
     /// The preferred host of custom metadata.
     #[strum(
-        message = "Instance metadata was supplied, so the host it prefers is used, whatever the region and the channel."
+        message = "Instance metadata was supplied, so its preferred host is used, even if a region is set or a certificate is presented."
     )]
     CustomMetadata,
     /// The endpoint in the issuer's metadata.
-    #[strum(message = "The authority is an OpenID issuer, so the endpoint is the one its metadata names.")]
+    #[strum(message = "The authority is an OpenID issuer, so its metadata names the endpoint.")]
     Discovered,
 }
 

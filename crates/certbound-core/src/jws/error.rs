@@ -8,7 +8,7 @@ use crate::json::JsonError;
 #[non_exhaustive]
 pub enum JwsError {
     /// The token is larger than [`UnverifiedJws::MAX_BYTES`].
-    #[error("it is {length} bytes long; at most {} are accepted", UnverifiedJws::MAX_BYTES)]
+    #[error("it is {length} bytes long; at most {} bytes are accepted", UnverifiedJws::MAX_BYTES)]
     TooLarge {
         /// The length of the token in bytes.
         length: usize,
@@ -20,7 +20,7 @@ pub enum JwsError {
         count: usize,
     },
     /// The token is a JWE (RFC 7516): only the recipient's key can decrypt its claims.
-    #[error("it is encrypted (a JWE), and only a signed token (a JWS) can be read")]
+    #[error("it is encrypted (a JWE), but only a signed token (a JWS) can be read")]
     Encrypted,
     /// One of the parts is empty.
     #[error("one of its parts is empty")]
@@ -49,10 +49,10 @@ pub enum JwsError {
     #[error("its header has no `alg`")]
     NoAlgorithm,
     /// The header has `crit` or `b64`.
-    #[error("its header demands an extension that is not understood")]
+    #[error("its header requires an extension that is not supported")]
     CriticalExtension,
     /// The algorithm is not one of the accepted ones.
-    #[error("its algorithm `{found}` is not accepted; accepted: {accepted}")]
+    #[error("its algorithm `{found}` is not accepted; the accepted algorithms are {accepted}")]
     AlgorithmNotAccepted {
         /// The header's `alg`, shortened and escaped.
         found: String,

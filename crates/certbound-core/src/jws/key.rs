@@ -242,7 +242,7 @@ pub enum KeyError {
     BadJwk,
     /// The kind of key is not supported, or the key is not for verifying signatures.
     #[error(
-        "the key is not supported: it must be RSA, P-256, P-384, P-521 or Ed25519, and its use must be to verify signatures"
+        "the key is not supported: it must be RSA, P-256, P-384, P-521 or Ed25519, and it must be intended to verify signatures"
     )]
     Unsupported,
     /// The members do not make a key; for example, the point is not on the curve.

@@ -177,7 +177,7 @@ pub enum MalformedMachineAnswer {
         shown: String,
     },
     /// The token has expired.
-    #[error("the platform's token expired at {expired}, and the time is {now}")]
+    #[error("the platform's token expired at {expired}, and the clock shows {now}")]
     #[strum(props(
         code = "invalid_token_provider_response_value",
         fix = "correct the clock of this machine"

@@ -75,14 +75,14 @@ impl FromStr for ServerThumbprint {
 #[non_exhaustive]
 pub enum ServerThumbprintError {
     /// The text has a character that is not a hexadecimal digit.
-    #[error("`{shown}` is not written in hexadecimal digits")]
+    #[error("`{shown}` contains a character that is not a hexadecimal digit")]
     NotHexadecimal {
         /// The start of the text, escaped.
         shown: String,
     },
     /// The text has too few or too many digits.
     #[error(
-        "the thumbprint has {found} hexadecimal digits, and the SHA-1 thumbprint of a certificate has 40"
+        "the thumbprint has {found} hexadecimal digits, but the SHA-1 thumbprint of a certificate has 40"
     )]
     Length {
         /// The number of digits.

@@ -95,10 +95,10 @@ impl SourceError {
     pub fn fix(&self) -> &'static str {
         match self.origin {
             MachineSource::ServiceFabric => {
-                "use the system-assigned identity, or select the user-assigned one by its object id"
+                "use the system-assigned identity, or select the user-assigned identity by its object id"
             }
             MachineSource::MachineLearning => {
-                "use the system-assigned identity, or select the user-assigned one by its client id"
+                "use the system-assigned identity, or select the user-assigned identity by its client id"
             }
             _ => "use the system-assigned identity",
         }

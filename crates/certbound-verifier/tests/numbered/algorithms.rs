@@ -165,7 +165,10 @@ async fn a_wrong_algorithm_says_so() {
     };
     let told = refusal("RS256").await;
     assert_eq!(told.code(), "algorithm_not_accepted");
-    assert!(told.to_string().contains("`RS256` is not accepted; accepted: ES256, ES384"), "{told}");
+    assert!(
+        told.to_string().contains("`RS256` is not accepted; the accepted algorithms are ES256, ES384"),
+        "{told}"
+    );
     let told = refusal("ES256").await;
     assert_eq!(told.code(), "keys_unavailable");
     let expected =
