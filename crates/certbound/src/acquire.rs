@@ -116,7 +116,7 @@ impl<I: Issuer> Acquisition<I> {
         let owner = self.context().background.clone();
         Background::spawn(&owner, async move {
             if let Err(error) = self.refresh().await {
-                tracing::warn!(%error, "a background refresh of a token failed; a later call repeats it");
+                tracing::warn!(%error, "a background refresh of a token failed; a later call starts a new refresh");
             }
         });
     }

@@ -145,9 +145,9 @@ impl Error {
             Self::Platform { what, .. } => what.fix(),
             Self::Refused { answer, .. } => answer.fix().unwrap_or(match answer.is_transient() {
                 true => {
-                    "wait as long as the service asks, then send the request again; if the service still refuses it, give its support the correlation id"
+                    "wait as long as the service asks, then send the request again; if the service refuses the request again, contact the service's support with the correlation id"
                 }
-                false => "look up the code in the service's documentation; give its support the correlation id",
+                false => "look up the code in the service's documentation, or contact the service's support with the correlation id",
             }),
             Self::Transport { cause, .. } => cause.fix(),
         }
@@ -332,17 +332,17 @@ impl fmt::Display for Error {
         }
         let mut line = OneLine(f);
         if let Self::Refused { .. } = self {
-            line.write_str("the token service refused: ")?;
+            line.write_str("the token service refused the request: ")?;
         }
         write!(line, "{}", self.inner())?;
         if let Some(thumbprint) = self.refused_certificate() {
-            write!(line, "; the request was signed by the key of the certificate {thumbprint}")?;
+            write!(line, "; the client authenticated by the certificate {thumbprint}")?;
         }
         if let Some(clock_error) = self.clock_error() {
             write!(line, "; {clock_error}")?;
         }
         match (self, self.retry_after()) {
-            (_, Some(wait)) => write!(line, "; the service asks to wait {} s", wait.as_secs())?,
+            (_, Some(wait)) => write!(line, "; the service asks the client to wait {} s", wait.as_secs())?,
             (Self::Refused { answer, .. }, None) if answer.is_transient() => {
                 line.write_str("; a later request may succeed")?;
             }

@@ -173,14 +173,14 @@ fn check(request: &http::Request<Bytes>) -> Result<&str, Error> {
         return refuse("its URL does not begin with https://");
     }
     if request.uri().authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return refuse("its URL holds a user name");
+        return refuse("its URL contains a user name");
     }
     if request.method() == Method::CONNECT {
-        return refuse("its method is CONNECT, which asks for a tunnel");
+        return refuse("its method is CONNECT, which requests a tunnel");
     }
     if let Some(name) = OURS.iter().find(|name| request.headers().contains_key(*name)) {
         return refuse(&format!(
-            "it already has the header {name}, which follows from the token, URL and body"
+            "it already has the header {name}, which the library derives from the token, the URL and the body"
         ));
     }
     match request.uri().host() {
@@ -192,7 +192,7 @@ fn check(request: &http::Request<Bytes>) -> Result<&str, Error> {
 fn authorization(token: &BoundToken, profile: &ResourceProfile) -> Result<HeaderValue, Error> {
     let text = Zeroizing::new(format!("{} {}", profile.scheme(), token.secret().expose()));
     let mut value = HeaderValue::from_str(&text).map_err(|_| {
-        let reason = "the token has a character that no header may have".to_owned();
+        let reason = "the token has a character that is not allowed in a header".to_owned();
         Error::misuse(None, Misuse::ResourceRequest { reason })
     })?;
     value.set_sensitive(true);

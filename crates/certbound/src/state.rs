@@ -86,7 +86,7 @@ impl StateDirectory {
     pub(crate) fn write(&self, name: &str, content: &[u8], lock: &Lock) {
         if let Err(error) = self.try_write(name, content, lock) {
             let file = self.inner.path.join(name);
-            tracing::warn!(file = %file.display(), %error, "a state file was not written; the next process will not find it");
+            tracing::warn!(file = %file.display(), %error, "a state file was not written; the next process will not find its content");
         }
     }
 

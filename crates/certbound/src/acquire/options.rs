@@ -83,7 +83,7 @@ impl Options {
                 return refuse("its name is empty or has a character that is not printable");
             }
             if TokenRequest::OWN_PARAMETERS.contains(&name.as_str()) {
-                return refuse("the library writes it itself");
+                return refuse("the library writes this parameter itself");
             }
             if value.trim().is_empty() {
                 return refuse("it has no value");
@@ -91,7 +91,7 @@ impl Options {
             if self.extras.body.iter().take(at).any(|(earlier, _)| earlier == name) {
                 let by_option = BY_OPTION.contains(&name.as_str());
                 return refuse(if by_option {
-                    "the library has an option for it"
+                    "the library has an option for this parameter"
                 } else {
                     "it is given twice"
                 });

@@ -144,7 +144,10 @@ impl Exchange<'_> {
         let observed = self.options.observer.is_some().then(|| self.observed(&url, &headers, request));
         let http = http::Request::post(url).body(Bytes::from_owner(request.encode()));
         let mut http = http.map_err(|_| {
-            Error::misuse(self.leg, Misuse::QueryParameter { name: "(one of them)".to_owned() })
+            Error::misuse(
+                self.leg,
+                Misuse::QueryParameter { name: "(one of the query parameters)".to_owned() },
+            )
         })?;
         http.headers_mut().reserve(headers.len() + 1);
         http.headers_mut().extend(headers);

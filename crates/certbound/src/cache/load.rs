@@ -99,7 +99,7 @@ impl TokenCache {
                 let entry = self.of_earlier(&token.as_ref(), &earlier(), now);
                 let Some(entry) = entry.filter(|entry| entry.expiry.extend(now)) else { return Err(error) };
                 self.count(Counted::InOutage);
-                tracing::warn!(%error, "a token of an earlier certificate is served");
+                tracing::warn!(%error, "a token of an earlier certificate is returned");
                 Ok((entry, Obtained::FROM_CACHE))
             }
             Err(error) => Err(error),

@@ -29,7 +29,7 @@ pub(super) fn read_regular_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Bindi
     }
     let file = options.open(path).map_err(|error| unreadable(path, error))?;
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return Err(unreadable(path, "it is not a file"));
+        return Err(unreadable(path, "it is not a regular file"));
     }
     read_all(path, file)
 }

@@ -25,7 +25,7 @@ pub(crate) fn observe(
     } else {
         // Only the token says that it is bound, so all its claims must be well-formed.
         let claims = jws::unverified_claims(token.expose());
-        let claims = claims.map_err(|_| PeerMisbehaved::NotBound { reason: "it cannot be read" })?;
+        let claims = claims.map_err(|_| PeerMisbehaved::NotBound { reason: "the token cannot be read" })?;
         claims.confirmation().map(|found| found.map(str::to_owned))
     };
     match confirmation {
@@ -35,6 +35,6 @@ pub(crate) fn observe(
         }
         Ok(Some(_)) => Ok(true),
         Ok(None) if by_type => Err(PeerMisbehaved::ConfirmationMissing),
-        Ok(None) => Err(PeerMisbehaved::NotBound { reason: "it has no confirmation claim (`cnf`)" }),
+        Ok(None) => Err(PeerMisbehaved::NotBound { reason: "the token has no confirmation claim (`cnf`)" }),
     }
 }

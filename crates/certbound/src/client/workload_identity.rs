@@ -99,7 +99,7 @@ pub enum WorkloadIdentityError {
     #[error("the environment variable {variable} is not set")]
     #[strum(props(code = "workload_identity_not_configured"))]
     #[strum(props(
-        fix = "label the pod azure.workload.identity/use: \"true\", and annotate its service account with the client id, so that the cluster's webhook sets the variable; or set it"
+        fix = "label the pod azure.workload.identity/use: \"true\", and annotate its service account with the client id, so that the cluster's webhook sets the variable; or set the variable yourself"
     ))]
     NotSet {
         /// The name of the variable.

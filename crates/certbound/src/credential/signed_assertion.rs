@@ -114,7 +114,7 @@ pub(crate) fn extra_claims(text: &str) -> Result<Map<String, Value>, Misuse> {
     let refused = |reason: String| Misuse::AssertionClaims { reason };
     let claims = json::parse_object(text.as_bytes()).map_err(|error| refused(error.to_string()))?;
     match OURS.iter().find(|name| claims.contains_key(**name)) {
-        Some(name) => Err(refused(format!("`{name}` is written by the library"))),
+        Some(name) => Err(refused(format!("the library writes the claim `{name}` itself"))),
         None => Ok(claims),
     }
 }

@@ -11,22 +11,26 @@ pub enum AssertionError {
     /// The assertion is empty.
     #[error("the assertion is empty")]
     #[strum(props(code = "invalid_client_assertion"))]
-    #[strum(props(fix = "give the access token of Leg 1: one line with three parts that dots separate"))]
+    #[strum(props(
+        fix = "give the access token of Leg 1: one line of three parts that are separated by dots"
+    ))]
     Empty,
     /// The assertion is not a compact JWT.
     #[error("the assertion is not a JWT: {0}")]
     #[strum(props(code = "assertion_not_jwt"))]
-    #[strum(props(fix = "give the access token of Leg 1: one line with three parts that dots separate"))]
+    #[strum(props(
+        fix = "give the access token of Leg 1: one line of three parts that are separated by dots"
+    ))]
     NotJwt(JwsError),
     /// The assertion is opaque or encrypted.
     #[error(
         "the assertion is opaque or encrypted, so the client cannot check that it is bound to the certificate"
     )]
     #[strum(props(code = "assertion_not_jwt"))]
-    #[strum(props(fix = "have the token service issue its assertions as signed JWTs"))]
+    #[strum(props(fix = "configure the token service to issue assertions as signed JWTs"))]
     Unreadable,
     /// The assertion's audience is not the token exchange.
-    #[error("the assertion is for `{found}`, not for the token exchange")]
+    #[error("the assertion's audience is `{found}` instead of the token exchange")]
     #[strum(props(code = "assertion_wrong_audience"))]
     #[strum(props(
         fix = "get the assertion by Leg 1 (`certbound assertion`), which requests the exchange scope"
@@ -52,7 +56,9 @@ pub enum AssertionError {
     #[strum(props(code = "confirmation_invalid", fix = "obtain the assertion from the token service again"))]
     BadConfirmation,
     /// The assertion is bound to another certificate than the one given with it.
-    #[error("the assertion is bound to the certificate {found}; the one given with it is {expected}")]
+    #[error(
+        "the assertion is bound to the certificate {found}; the certificate given with the assertion is {expected}"
+    )]
     #[strum(props(code = "bound_to_another", fix = "give the certificate that Leg 1 presented"))]
     BoundToAnother {
         /// The `x5t#S256` of the given certificate.

@@ -26,7 +26,7 @@ pub enum BuildError {
     #[error(transparent)]
     InstanceMetadata(#[from] InstanceError),
     /// Instance metadata was given together with a region. The metadata alone determines the target of requests.
-    #[error("a region and own instance metadata cannot be used together")]
+    #[error("a region and custom instance metadata cannot be used together")]
     #[strum(props(code = "region_discovery_with_custom_instance_metadata"))]
     #[strum(props(fix = "remove the region, or name the regional host in the metadata"))]
     RegionWithInstanceMetadata,

@@ -41,10 +41,10 @@ pub enum BindingCertificateError {
     #[strum(props(fix = "add the private key to the file, or give the file of the key too"))]
     NoPrivateKey,
     /// The text has more than one private key.
-    #[error("it contains {count} private keys, and exactly one is expected")]
+    #[error("it contains {count} private keys, but exactly one private key is expected")]
     #[strum(props(
         code = "certificate_several_keys",
-        fix = "remove all keys but that of the first certificate"
+        fix = "remove all private keys except the key of the first certificate"
     ))]
     SeveralPrivateKeys {
         /// The number of private keys.
@@ -54,7 +54,7 @@ pub enum BindingCertificateError {
     #[error("the private key or the PFX is encrypted, and no password was given")]
     #[strum(props(code = "certificate_key_encrypted"))]
     #[strum(props(
-        fix = "give its password; the command line reads it from AZURE_CLIENT_CERTIFICATE_PASSWORD"
+        fix = "give the password; the command line reads it from AZURE_CLIENT_CERTIFICATE_PASSWORD"
     ))]
     EncryptedKey,
     /// The key is encrypted in OpenSSL's way from before PKCS #8.
@@ -101,14 +101,14 @@ pub enum BindingCertificateError {
         reason: Cause,
     },
     /// The signature of the signer cannot be verified with the public key of the certificate.
-    #[error("the signer's signature does not fit the public key of the certificate")]
+    #[error("the signer's signature does not match the public key of the certificate")]
     #[strum(props(code = "certificate_key_mismatch"))]
     #[strum(props(
-        fix = "use the signer of the certificate's own key; it must sign the message itself, not its hash, by the given scheme, and write ECDSA signatures as DER"
+        fix = "use a signer that has the certificate's private key; it must sign the message itself (not the hash) by the requested scheme, and return ECDSA signatures in DER"
     ))]
     SignerMismatch,
     /// An RSA signature is needed and the key is not RSA.
-    #[error("an RSA key is needed to sign the client's assertion, and this key is not RSA")]
+    #[error("an RSA key is needed to sign the client's assertion, but this key is not RSA")]
     #[strum(props(code = "certificate_not_rsa"))]
     #[strum(props(fix = "request a bound token, which works with every key, or use an RSA certificate"))]
     NotRsa,
@@ -184,9 +184,9 @@ impl CertificateNotValid {
     /// The advice for this error.
     pub fn fix(&self) -> &'static str {
         match self.is_expired() {
-            true => "renew the certificate; if it is not expired, correct this machine's clock",
+            true => "renew the certificate; if the certificate has not expired, correct this machine's clock",
             false => {
-                "wait until the certificate is valid; if it is valid already, correct this machine's clock"
+                "wait until the certificate is valid; if the certificate is already valid, correct this machine's clock"
             }
         }
     }
@@ -204,7 +204,7 @@ impl fmt::Display for CertificateNotValid {
             write!(f, "was valid until {not_after} and expired {ago} ago; the clock shows {now}")
         } else {
             let ahead = in_words(not_before.since(*now));
-            write!(f, "is not valid until {not_before}, in {ahead}; the clock shows {now}")
+            write!(f, "is not valid yet: it becomes valid at {not_before}, in {ahead}; the clock shows {now}")
         }
     }
 }

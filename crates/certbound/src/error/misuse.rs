@@ -50,7 +50,7 @@ pub enum Misuse {
     AssertionSpent,
     /// Leg 1 kept answering with another certificate than the one it named.
     #[error(
-        "Leg 1 named the certificate {expected}, but its assertion was bound to {found}, also when the exchange was repeated"
+        "Leg 1 named the certificate {expected}, but its assertion was bound to {found}, even after the exchange was repeated"
     )]
     #[strum(props(code = "binding_changed"))]
     #[strum(props(fix = "use one certificate for the whole exchange"))]
@@ -62,7 +62,10 @@ pub enum Misuse {
     },
     /// `.force_refresh()` and `.rejected(..)` on one call.
     #[error("a forced refresh and a rejected token's hash were given together")]
-    #[strum(props(code = "force_refresh_and_token_hash_not_compatible", fix = "use one of the two"))]
+    #[strum(props(
+        code = "force_refresh_and_token_hash_not_compatible",
+        fix = "use only one of these two options"
+    ))]
     ForceAndRejected,
     /// A claims challenge that has to be merged and is not a JSON object.
     #[error("the claims challenge is not a JSON object")]
@@ -78,7 +81,7 @@ pub enum Misuse {
         name: String,
     },
     /// A bound token was requested, but there is no certificate to bind it to.
-    #[error("a bound token needs a certificate, and this credential has none")]
+    #[error("a bound token needs a certificate, but this credential has no certificate")]
     #[strum(props(code = "mtls_certificate_not_provided"))]
     #[strum(props(
         fix = "give the client a certificate, or a Leg 1; a secret or an unbound assertion gets Bearer tokens only"
@@ -88,7 +91,7 @@ pub enum Misuse {
     #[error("the parameter `{name}` cannot be added to the request: {reason}")]
     #[strum(props(code = "invalid_body_parameter"))]
     #[strum(props(
-        fix = "use the library's own option if it has one; otherwise give a different name, once, with a value"
+        fix = "if the library has an option for the parameter, use the option; otherwise give a different name, once, with a value"
     ))]
     BodyParameter {
         /// The parameter's name.
@@ -97,10 +100,10 @@ pub enum Misuse {
         reason: &'static str,
     },
     /// `.attribute_tokens(..)` with a token that is empty or has a space in it.
-    #[error("an attribute token is empty or has white space in it")]
+    #[error("an attribute token is empty or contains white space")]
     #[strum(props(
         code = "invalid_attribute_token",
-        fix = "give one attribute token per item, without white space"
+        fix = "give each attribute token as an item of its own, without white space"
     ))]
     AttributeToken,
     /// `.assertion_claims(..)` with claims that cannot be added to an assertion.
@@ -113,14 +116,14 @@ pub enum Misuse {
     },
     /// `.assertion_claims(..)` for a bound token, which is requested without a signed assertion.
     #[error(
-        "claims were given for the client's assertion, but a request for a bound token has no such assertion"
+        "claims were given for the client's assertion, but a request for a bound token has no client assertion"
     )]
     #[strum(props(code = "assertion_claims_not_supported"))]
     #[strum(props(fix = "leave the claims out, or request a Bearer token"))]
     AssertionClaimsOfBound,
     /// The client's own assertion became too long.
     #[error(
-        "the client's assertion would have {length} characters without its signature; the service reads at most 65536"
+        "the client's assertion would have {length} characters without its signature; the service accepts at most 65536 characters"
     )]
     #[strum(props(code = "encoded_token_too_long", fix = "add fewer or shorter claims"))]
     AssertionTooLong {
@@ -136,7 +139,7 @@ pub enum Misuse {
     },
     /// `.authority(..)` with an authority of another kind than the client's.
     #[error(
-        "the client's authority is of the kind {configured}; the one of the request is of the kind {asked}"
+        "the client's authority is of the kind {configured}; the request's authority is of the kind {asked}"
     )]
     #[strum(props(code = "authority_type_mismatch", fix = "build a client for each kind of authority"))]
     AuthorityType {
@@ -146,7 +149,9 @@ pub enum Misuse {
         asked: AuthorityKind,
     },
     /// `.authority(..)` with a host that is not the client's environment.
-    #[error("the host `{asked}` of the request's authority is no alias of the client's host `{configured}`")]
+    #[error(
+        "the host `{asked}` of the request's authority is not an alias of the client's host `{configured}`"
+    )]
     #[strum(props(code = "authority_host_mismatch"))]
     #[strum(props(fix = "build one client for each cloud, or use a host of the client's cloud"))]
     AuthorityHost {
@@ -162,7 +167,7 @@ pub enum Misuse {
         "a client with a region cannot use another host: its host is `{configured}`, and the request names `{asked}`"
     )]
     #[strum(props(code = "authority_override_regional"))]
-    #[strum(props(fix = "build a client for the other host, or one without a region"))]
+    #[strum(props(fix = "build a client for the other host, or a client without a region"))]
     AuthorityOverrideRegional {
         /// The client's host.
         configured: String,

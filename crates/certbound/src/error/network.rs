@@ -11,7 +11,7 @@ pub enum NetworkError {
     #[error("the proxy in {from} is not of the form http://[user:password@]host:port")]
     #[strum(props(code = "invalid_proxy"))]
     #[strum(props(
-        fix = "give the URL of an HTTP proxy that speaks CONNECT, with special characters of the password in %XX"
+        fix = "give the URL of an HTTP proxy that supports CONNECT; percent-encode the special characters of the password (%XX)"
     ))]
     Proxy {
         /// The origin of the URL: the environment variable's name, or the configuration.
@@ -33,7 +33,7 @@ pub enum NetworkError {
         reason: Cause,
     },
     /// A client was built without a transport of the application, and the crate without the feature `hyper-rustls`.
-    #[error("no transport was given, and this build of certbound has no transport of its own")]
+    #[error("no transport was given, and this build of certbound has no built-in transport")]
     #[strum(props(code = "no_transport"))]
     #[strum(props(
         fix = "call with_transport on the builder, or turn on the feature hyper-rustls of the crate"

@@ -42,18 +42,18 @@ pub enum PeerMisbehaved {
     },
     /// The answer says that the token is bound, and the token names no certificate.
     #[error(
-        "the answer says `mtls_pop`, but its token has no confirmation claim (`cnf`): every holder can use it"
+        "the answer says `mtls_pop`, but its token has no confirmation claim (`cnf`): every holder can use the token"
     )]
     #[strum(props(code = "confirmation_missing"))]
     #[strum(props(
-        fix = "have the service bind this application's tokens for the resource, or request a Bearer token"
+        fix = "configure the service to bind this application's tokens for the resource, or request a Bearer token"
     ))]
     ConfirmationMissing,
     /// The answer says that the token is bound, and the token is a JWT that resources could read in several ways.
     #[error("the answer says `mtls_pop`, but its token is an ambiguous JWT: {0}")]
     #[strum(props(code = "token_unreadable"))]
     #[strum(props(
-        fix = "report it to the service; a proxy between this program and the service may have changed the token"
+        fix = "report the error to the service; a proxy between this program and the service may have changed the token"
     ))]
     TokenUnreadable(JwsError),
     /// The token is opaque or encrypted, and the client demands to see the binding.
@@ -69,17 +69,17 @@ pub enum PeerMisbehaved {
     #[error(transparent)]
     Metadata(MetadataError),
     /// The answer of instance discovery is unusable.
-    #[error("instance discovery: {0}")]
+    #[error("instance discovery failed: {0}")]
     #[strum(props(code = "invalid_instance_metadata"))]
     #[strum(props(
-        fix = "check the authority's host; build the client without_authority_validation() if you trust it"
+        fix = "check the authority's host; if you trust the host, build the client with without_authority_validation()"
     ))]
     InstanceMetadata(InstanceError),
     /// The host does not identify itself as an AD FS server.
     #[error("{host} does not identify itself as an AD FS server")]
     #[strum(props(code = "invalid_authority"))]
     #[strum(props(
-        fix = "check the authority's host; build the client without_authority_validation() if you trust it"
+        fix = "check the authority's host; if you trust the host, build the client with without_authority_validation()"
     ))]
     NotAFederationServer {
         /// The host.
@@ -89,7 +89,7 @@ pub enum PeerMisbehaved {
     #[error("`{url}` is not a valid URL for a request")]
     #[strum(props(code = "invalid_authority"))]
     #[strum(props(
-        fix = "check the authority's host; build the client without_authority_validation() if you trust it"
+        fix = "check the authority's host; if you trust the host, build the client with without_authority_validation()"
     ))]
     DiscoveryUrl {
         /// The start of the URL.
@@ -128,7 +128,7 @@ pub enum PeerMisbehaved {
     #[error("the client requested the scope `{asked}`, but the answer is for `{found}`")]
     #[strum(props(
         code = "scope_mismatch",
-        fix = "check the scope; report it to the service if it is right"
+        fix = "check the scope; if the scope is correct, report the error to the service"
     ))]
     ScopeMismatch {
         /// The requested scope.
@@ -138,7 +138,7 @@ pub enum PeerMisbehaved {
     },
     /// The token had expired when it arrived.
     #[error("the token had expired when it arrived: it expired at {expired}, and the clock shows {now}")]
-    #[strum(props(code = "token_over", fix = "correct the clock"))]
+    #[strum(props(code = "token_over", fix = "correct the clock of this machine"))]
     TokenOver {
         /// The time at which the token expired.
         expired: UnixTime,

@@ -11,10 +11,10 @@ use crate::error::{KeyError, KeyStrength, NoImds, Phase, StateError, TransportEr
 #[non_exhaustive]
 pub enum PlatformError {
     /// The platform refused.
-    #[error("{origin} refused: {answer}")]
+    #[error("{origin} refused the request: {answer}")]
     #[strum(props(code = "managed_identity_request_failed"))]
     #[strum(props(
-        fix = "send the request again later; if the refusal stays, look up the message in the platform's documentation"
+        fix = "send the request again later; if the platform refuses the request again, look up the message in the platform's documentation"
     ))]
     Refused {
         /// The source of the managed identity.
@@ -31,7 +31,7 @@ pub enum PlatformError {
         answer: MalformedMachineAnswer,
     },
     /// The platform issues certificates for attested keys only, and there was no attestation.
-    #[error("{origin} refused, because the key is not attested: {answer}")]
+    #[error("{origin} refused the request, because the key is not attested: {answer}")]
     #[strum(props(code = "managed_identity_request_failed"))]
     #[strum(props(
         fix = "give an attestation hook, because this machine must attest its key; or request a Bearer token"
@@ -62,7 +62,9 @@ pub enum PlatformError {
         origin: MachineSource,
     },
     /// The metadata service issues no certificates.
-    #[error("this machine's metadata service issues no certificates, so its tokens cannot be bound to one")]
+    #[error(
+        "this machine's metadata service issues no certificates, so its tokens cannot be bound to a certificate"
+    )]
     #[strum(props(code = "mtls_pop_token_not_supported_in_imds_v1"))]
     #[strum(props(fix = "request a Bearer token, or use a newer image or another region"))]
     NoCertificates,
@@ -73,7 +75,7 @@ pub enum PlatformError {
     #[error("the issued certificate is not usable: {reason}")]
     #[strum(props(
         code = "invalid_certificate",
-        fix = "send the request again; if the error stays, report it to the platform"
+        fix = "send the request again; if the error remains, report it to the platform"
     ))]
     Certificate {
         /// The reason why the certificate is not usable.
@@ -87,9 +89,9 @@ pub enum PlatformError {
     #[error(transparent)]
     State(#[from] StateError),
     /// The protection of the key is weaker than required.
-    #[error("the key is stored in {actual}, but {required} is required")]
+    #[error("the key is stored in {actual}, but storage in {required} is required")]
     #[strum(props(code = "min_strength_not_met"))]
-    #[strum(props(fix = "use a key provider with at least this protection, or lower the required one"))]
+    #[strum(props(fix = "use a key provider with at least this protection, or require less protection"))]
     Strength {
         /// The actual protection of the key.
         actual: KeyStrength,
@@ -106,7 +108,7 @@ pub enum PlatformError {
     /// The challenge of an Arc agent cannot be answered.
     #[error("the agent's challenge cannot be answered: {reason}")]
     #[strum(props(code = "managed_identity_request_failed"))]
-    #[strum(props(fix = "run as a user that may read the agent's tokens (group himds)"))]
+    #[strum(props(fix = "run the program as a user that may read the agent's tokens (group himds)"))]
     Challenge {
         /// The reason why the challenge cannot be answered.
         reason: String,
@@ -115,7 +117,7 @@ pub enum PlatformError {
     #[error("no managed identity was found: {0}")]
     #[strum(props(code = "managed_identity_all_sources_unavailable"))]
     #[strum(props(
-        fix = "run on a machine that has managed identities, or set the platform's variables; 169.254.169.254 must be reached without a proxy"
+        fix = "run on a machine that has managed identities, or set the platform's variables; the program must reach 169.254.169.254 without a proxy"
     ))]
     NoSource(Box<NoImds>),
     /// The request has no valid URL.
@@ -203,7 +205,7 @@ impl PlatformError {
             }
             Self::Malformed { answer, .. } => answer.fix(),
             Self::Unreachable { origin: MachineSource::Imds, .. } => {
-                "run on a machine that has managed identities; 169.254.169.254 must be reached without a proxy"
+                "run on a machine that has managed identities; the program must reach 169.254.169.254 without a proxy"
             }
             Self::Unreachable { cause: cause @ TransportError::ServerNotPinned { .. }, .. } => cause.fix(),
             Self::Identity(error) => error.fix(),

@@ -36,8 +36,8 @@ pub enum StateError {
         owner: u32,
     },
     /// The folder's permissions are not 0700.
-    #[error("the state directory {} has mode {mode:04o}, and must have 0700", .path.display())]
-    #[strum(props(fix = "chmod 700 the folder, after you have checked who could read the key in it"))]
+    #[error("the state directory {} has the mode {mode:04o}, but it must have the mode 0700", .path.display())]
+    #[strum(props(fix = "check who could read the key in the folder, then run `chmod 700` on the folder"))]
     Mode {
         /// The folder.
         path: PathBuf,

@@ -76,7 +76,7 @@ pub enum TransportError {
         reason: Cause,
     },
     /// The proxy did not open the tunnel.
-    #[error("{host}: the proxy {proxy} opened no connection: {reason}")]
+    #[error("{host}: the proxy {proxy} did not open a connection: {reason}")]
     #[strum(props(code = "proxy_failed"))]
     #[strum(props(
         fix = "check the proxy's address and password (HTTPS_PROXY), and that it allows CONNECT to this host"
@@ -94,7 +94,7 @@ pub enum TransportError {
     #[error("{host}: the TLS handshake failed: {reason}")]
     #[strum(props(code = "tls_failed"))]
     #[strum(props(
-        fix = "check the trusted roots (SSL_CERT_FILE), and that no proxy between this program and the host ends TLS"
+        fix = "check the trusted roots (SSL_CERT_FILE), and that no proxy between this program and the host terminates TLS"
     ))]
     Tls {
         /// The host that was addressed.
@@ -117,7 +117,7 @@ pub enum TransportError {
     #[error("{host}: the server refused the client certificate ({alert})")]
     #[strum(props(code = "certificate_refused"))]
     #[strum(props(
-        fix = "use a certificate that the server accepts: it is valid now, not revoked, and the server trusts its issuer"
+        fix = "use a certificate that is valid now, is not revoked, and was issued by an issuer that the server trusts"
     ))]
     CertificateRefused {
         /// The host that was addressed.
@@ -130,11 +130,11 @@ pub enum TransportError {
     },
     /// The server is not the one that was pinned, so nothing was sent to it.
     #[error(
-        "{host}: the server's certificate has the SHA-1 thumbprint {presented}, and {pinned} is pinned, so nothing was sent to it"
+        "{host}: the server's certificate has the SHA-1 thumbprint {presented}, but the pinned thumbprint is {pinned}, so nothing was sent to the server"
     )]
     #[strum(props(code = "server_not_pinned"))]
     #[strum(props(
-        fix = "restart this program on the platform: if its certificate changed, only a new process gets the new IDENTITY_SERVER_THUMBPRINT; if the error stays, a different server answers at this address"
+        fix = "restart this program on the platform: if its certificate changed, only a new process gets the new IDENTITY_SERVER_THUMBPRINT; if the error remains, a different server answers at this address"
     ))]
     ServerNotPinned {
         /// The host that was addressed.
@@ -145,10 +145,10 @@ pub enum TransportError {
         presented: ServerThumbprint,
     },
     /// The server did not ask for the client's certificate, so nothing was sent to it.
-    #[error("{host} did not ask for the client certificate, so nothing was sent to it")]
+    #[error("{host} did not request the client certificate, so nothing was sent to this host")]
     #[strum(props(code = "certificate_not_requested"))]
     #[strum(props(
-        fix = "use the host that takes client certificates (a resource's mTLS host, a cloud's mtlsauth host), or a Bearer token"
+        fix = "use the host that accepts client certificates (a resource's mTLS host, a cloud's mtlsauth host), or a Bearer token"
     ))]
     CertificateNotRequested {
         /// The host that was addressed.
@@ -169,7 +169,7 @@ pub enum TransportError {
     #[error("{host}: the connection ended after the client certificate was sent: {reason}")]
     #[strum(props(code = "connection_interrupted"))]
     #[strum(props(
-        fix = "send the request again; if the error stays, check that the certificate is registered"
+        fix = "send the request again; if the error remains, check that the certificate is registered"
     ))]
     EndedAfterCertificate {
         /// The host that was addressed.
@@ -203,10 +203,10 @@ impl TransportError {
     pub fn fix(&self) -> &'static str {
         match self {
             Self::CertificateNotRequested { host } if host.ends_with("graph.microsoft.com") => {
-                "use https://mtlstb.graph.microsoft.com, which asks for the certificate"
+                "use https://mtlstb.graph.microsoft.com, which requests the certificate"
             }
             Self::CertificateNotRequested { host } if host.contains(".vault.") => {
-                "today's Key Vault asks after the handshake, which this TLS stack does not do; use a Bearer token there"
+                "Key Vault currently requests the certificate after the handshake, which this TLS stack does not support; use a Bearer token for this host"
             }
             _ => self.get_str("fix").unwrap_or_default(),
         }

@@ -22,7 +22,7 @@ fn challenge(reason: &str) -> PlatformError {
 pub(super) async fn answer<B>(challenge: &Response<B>, folder: &Path) -> Result<HeaderValue, PlatformError> {
     let key = challenged(challenge, folder).await?;
     let mut header = HeaderValue::from_str(&Zeroizing::new(format!("Basic {}", key.expose())))
-        .map_err(|_| self::challenge("its file contains characters that a header cannot have"))?;
+        .map_err(|_| self::challenge("its file contains characters that are not allowed in a header"))?;
     header.set_sensitive(true);
     Ok(header)
 }
@@ -69,7 +69,7 @@ fn open(name: &std::ffi::OsStr, folder: &Path) -> Result<std::fs::File, Platform
 
     let failed = |error: std::io::Error| challenge(&format!("its file: {error}"));
     if std::fs::canonicalize(folder).map_err(failed)? != folder {
-        return Err(challenge("the agent's folder is reached by a symbolic link"));
+        return Err(challenge("the path of the agent's folder contains a symbolic link"));
     }
     // The program need not have the right to list the folder.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -66,7 +66,7 @@ impl Machine {
             self.context.clock.wait(LOOK).await;
         }
         // If the other process hangs, this one must go on. A certificate that is now issued stays in memory.
-        at.ignored(&"another process has held its lock for a minute");
+        at.ignored(&"another process has held the lock of the file for a minute");
         Ok(Some(StoredCertificate { at, lock: None }))
     }
 }
@@ -122,7 +122,7 @@ impl StoredCertificate {
         let Some(content) = blocking(move || at.state.read(&at.file)).await? else { return Ok(None) };
         let read = self.at.parse(&content);
         if read.is_none() {
-            self.ignored(&"it is damaged, or of another version or machine");
+            self.ignored(&"it is damaged, has a different version, or belongs to a different machine");
         }
         Ok(read)
     }

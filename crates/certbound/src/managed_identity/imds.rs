@@ -69,7 +69,7 @@ impl Machine {
             let Some(delay) = policy.delay(attempt, first, outcome, after) else {
                 return sent.map_err(|cause| PlatformError::Unreachable { origin, cause });
             };
-            tracing::debug!(%origin, ?outcome, attempt, "the platform is asked again");
+            tracing::debug!(%origin, ?outcome, attempt, "the request to the platform is sent again");
             self.context.clock.wait(delay).await;
         }
     }

@@ -39,9 +39,7 @@ impl IssuedCertificate {
         now: UnixTime,
     ) -> Result<Self, PlatformError> {
         if issued.client_id != metadata.client_id || issued.tenant_id != metadata.tenant_id {
-            return Err(PlatformError::unusable(
-                "it was issued for a different identity than the requested one",
-            ));
+            return Err(PlatformError::unusable("it was issued for a different identity than requested"));
         }
         let certificate = BindingCertificate::from_der_and_key(issued.certificate.clone(), key.in_tls());
         let certificate = certificate.map_err(|error| PlatformError::unusable(&error.to_string()))?;

@@ -35,7 +35,7 @@ impl MachineKey {
             Some(KeyAlgorithm::Rsa { bits }) if bits >= MIN_BITS => {}
             Some(KeyAlgorithm::Rsa { bits }) => {
                 return Err(KeyError::new(format!(
-                    "the key has {bits} bits, and at least {MIN_BITS} are needed"
+                    "the key has {bits} bits, but at least {MIN_BITS} bits are needed"
                 )));
             }
             _ => return Err(KeyError::new("the public key is not an RSA key")),

@@ -78,7 +78,7 @@ impl Machine {
         let certificate = IssuedCertificate::new(&issued, &metadata, &key, now, now)?;
         if cell.is_refused(certificate.binding.thumbprint()) {
             return Err(PlatformError::unusable(
-                "the platform issued the certificate again that the token service refused",
+                "the platform issued the same certificate that the token service had refused",
             ));
         }
         let certificate = Arc::new(certificate.at(stored.as_ref().map(StoredCertificate::file)));

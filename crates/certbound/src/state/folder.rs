@@ -63,13 +63,13 @@ impl Folder {
         let file = File::from(file);
         let refuse = |what| Err(io::Error::other(what));
         if !file.metadata()?.is_file() {
-            return refuse("it is not a file");
+            return refuse("it is not a regular file");
         }
         if facts.st_uid != rustix::process::geteuid().as_raw() {
-            return refuse("it belongs to another user");
+            return refuse("it belongs to a different user");
         }
         if facts.st_mode & 0o077 != 0 {
-            return refuse("others may read or write it");
+            return refuse("other users may read or write it");
         }
         let room = u64::try_from(facts.st_size).unwrap_or(0).min(MAX_FILE_BYTES) as usize + 1;
         // The buffer has its full size from the start. A growing buffer would leave copies of a key in memory that are

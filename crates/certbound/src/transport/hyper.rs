@@ -112,9 +112,11 @@ fn explain(host: String, error: https::Error) -> TransportError {
         https::Error::TimedOut { phase, limit } => TransportError::TimedOut { host, phase, limit },
         https::Error::Connect { reason } => TransportError::Connect { host, reason },
         // The configuration refuses such a proxy, so this does not occur.
-        https::Error::ProxyKind => {
-            TransportError::Proxy { host, proxy: "of another kind".to_owned(), reason: Cause::new(error) }
-        }
+        https::Error::ProxyKind => TransportError::Proxy {
+            host,
+            proxy: "of an unsupported kind".to_owned(),
+            reason: Cause::new(error),
+        },
         https::Error::Proxy { proxy, reason } => TransportError::Proxy { host, proxy, reason },
         https::Error::Tls { cause } => {
             if let Some(NotPinned { pinned, presented }) = beneath::<NotPinned>(&*cause) {

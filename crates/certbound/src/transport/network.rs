@@ -184,7 +184,7 @@ fn check_trust_file(path: Option<std::ffi::OsString>) -> Result<(), NetworkError
     };
     match std::fs::metadata(&path) {
         Err(error) => refuse(&format!("which cannot be read: {error}")),
-        Ok(facts) if !facts.is_file() => refuse("which is not a file"),
+        Ok(facts) if !facts.is_file() => refuse("which is not a regular file"),
         Ok(facts) if facts.len() > MAX_TRUST_FILE => refuse("which is larger than 16 MiB"),
         Ok(_) => Ok(()),
     }

@@ -213,7 +213,7 @@ async fn an_expired_certificate_is_told_with_its_file_and_dates() {
     pair.clock().set(not_before.minus(Duration::from_secs(20 * 60)));
     let text_before = text().await;
     assert!(
-        text_before.contains(&format!("is not valid until {not_before}, in 20 minutes")),
+        text_before.contains(&format!("is not valid yet: it becomes valid at {not_before}, in 20 minutes")),
         "{text_before}"
     );
     assert!(text_before.contains("clock"), "{text_before}");

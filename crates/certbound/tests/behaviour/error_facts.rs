@@ -46,7 +46,9 @@ async fn a_service_that_is_busy_says_where_when_and_by_which_id() {
         // The service gave no id, so it is the one of the request.
         assert_eq!(error.correlation_id(), Some(sent.header("client-request-id")));
         let text = error.to_string();
-        for fact in [&*sent.url, "region westus3", sent.header("client-request-id"), "asks to wait 30 s"] {
+        for fact in
+            [&*sent.url, "region westus3", sent.header("client-request-id"), "asks the client to wait 30 s"]
+        {
             assert!(text.contains(fact), "{fact}: {text}");
         }
         assert!(error.fix().contains("send the request again"), "{}", error.fix());

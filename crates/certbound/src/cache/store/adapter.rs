@@ -46,14 +46,14 @@ impl StoreAdapter {
         let entry = match call_store(async { self.store.load(&name).await }).await {
             Ok(entry) => entry?,
             Err(error) => {
-                self.writer.failed(&error, "the token service is asked instead");
+                self.writer.failed(&error, "the client requests the token from the token service instead");
                 return None;
             }
         };
         match entry::read(&entry, &name, (key, payload), seq) {
             Ok(held) => held.filter(|held| !self.writer.refuses(&name, Some(held))),
             Err(why) => {
-                tracing::warn!(why, "an entry of the token store is not used");
+                tracing::warn!(why, "an entry of the token store is ignored");
                 self.writer.remove(name);
                 None
             }
@@ -73,7 +73,7 @@ impl StoreAdapter {
     /// Waits until every job is done or was dropped, for at most five seconds.
     pub(crate) async fn flush(&self) {
         if tokio::time::timeout(FLUSH, self.writer.write_all(None)).await.is_err() {
-            tracing::warn!("the token store did not finish within 5 s");
+            tracing::warn!("the token store did not finish its jobs within 5 s");
         }
     }
 
@@ -95,7 +95,7 @@ pub(super) async fn call_store<T>(
 ) -> Result<T, StoreError> {
     match tokio::time::timeout(LIMIT, AssertUnwindSafe(answer).catch_unwind()).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(_)) => Err(StoreError::new("it panicked")),
-        Err(_) => Err(StoreError::new(format!("no answer within {} s", LIMIT.as_secs()))),
+        Ok(Err(_)) => Err(StoreError::new("the store panicked")),
+        Err(_) => Err(StoreError::new(format!("the store did not answer within {} s", LIMIT.as_secs()))),
     }
 }

@@ -112,9 +112,9 @@ pub(super) fn read(
     seq: RequestSeq,
 ) -> Result<Option<Entry>, &'static str> {
     let read: Read =
-        serde_json::from_slice(&entry.bytes).map_err(|_| "it is damaged, or of another version")?;
+        serde_json::from_slice(&entry.bytes).map_err(|_| "it is damaged, or has a different version")?;
     if read.version != VERSION {
-        return Err("it is of another version");
+        return Err("it has a different version");
     }
     if read.key != name.to_string() {
         return Err("it belongs to a different token");
@@ -185,6 +185,6 @@ fn check_kind(
             }
         }
         None if is("Bearer") => Ok(false),
-        _ => Err("its token is of another kind"),
+        _ => Err("its token is of a different kind"),
     }
 }

@@ -159,7 +159,10 @@ impl Inner {
         let Some(mut content) = self.state.read(self.file) else { return Tokens::default() };
         let tokens = self.key.open(&mut content).and_then(|text| serde_json::from_slice(text).ok());
         tokens.unwrap_or_else(|| {
-            self.state.ignored(self.file, &"it is damaged, sealed by another key, or of another version");
+            self.state.ignored(
+                self.file,
+                &"it is damaged, is sealed by a different key, or has a different version",
+            );
             Tokens::default()
         })
     }
@@ -211,7 +214,9 @@ fn lock(state: &StateDirectory, file: &str) -> Result<Lock, StoreError> {
     loop {
         match state.try_lock(file).map_err(|error| StoreError::new(error.to_string()))? {
             Some(lock) => return Ok(lock),
-            None if now() >= until => return Err(StoreError::new("another process holds its lock")),
+            None if now() >= until => {
+                return Err(StoreError::new("another process holds the lock of the file"));
+            }
             None => std::thread::sleep(LOCK_POLL),
         }
     }

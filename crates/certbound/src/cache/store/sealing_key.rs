@@ -31,7 +31,8 @@ impl SealingKey {
     /// [`StoreError`], if the system has no random bytes.
     pub fn random() -> Result<Self, StoreError> {
         let mut bytes = Zeroizing::new([0; 32]);
-        aws_lc_rs::rand::fill(&mut *bytes).map_err(|_| StoreError::new("no random bytes"))?;
+        aws_lc_rs::rand::fill(&mut *bytes)
+            .map_err(|_| StoreError::new("the system returned no random bytes"))?;
         Ok(Self::from_bytes(bytes))
     }
 
@@ -62,12 +63,12 @@ impl SealingKey {
         }
         let key = Self::random()?;
         folder.write(FILE, key.expose(), &lock);
-        read().ok_or_else(|| StoreError::new("its key could not be written"))
+        read().ok_or_else(|| StoreError::new("the key of the store could not be written"))
     }
 
     /// Encrypts the content. The result is the form, the nonce, and the encrypted content with its tag.
     pub(super) fn seal(&self, mut content: Zeroizing<Vec<u8>>) -> Result<Vec<u8>, StoreError> {
-        let failed = |_| StoreError::new("sealing failed");
+        let failed = |_| StoreError::new("the encryption failed");
         let nonce = self.cipher().map_err(failed)?.seal_in_place_append_tag(Aad::from(FORM), &mut *content);
         let nonce = nonce.map_err(failed)?;
         Ok([FORM, nonce.as_ref(), &content].concat())

@@ -132,7 +132,7 @@ impl Writer {
             let written = match job {
                 Job::Save(held) => match entry::write(&held, &name) {
                     Some(entry) => call_store(async { self.store.save(&name, entry).await }).await,
-                    None => Err(StoreError::new("it cannot be written down")),
+                    None => Err(StoreError::new("the token cannot be written as JSON")),
                 },
                 Job::Remove => call_store(async { self.store.remove(&name).await }).await,
             };

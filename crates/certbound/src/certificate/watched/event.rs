@@ -64,7 +64,7 @@ pub enum WatchError {
     },
     /// The system cannot start a thread to watch the files.
     #[error("the files cannot be watched: {reason}")]
-    #[strum(props(code = "certificate_watch_failed", fix = "allow the process to start another thread"))]
+    #[strum(props(code = "certificate_watch_failed", fix = "allow the process to start one more thread"))]
     Thread {
         /// The reason that the system gave.
         #[source]
@@ -96,13 +96,18 @@ impl fmt::Display for CertificateEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rotated { from, to, not_after } => {
-                write!(f, "{} is used instead of {}, until {not_after}", to.x5t_s256(), from.x5t_s256())
+                write!(
+                    f,
+                    "the certificate {} is used instead of {}; it expires at {not_after}",
+                    to.x5t_s256(),
+                    from.x5t_s256()
+                )
             }
             Self::IssuersChanged { certificate, issuers } => {
-                write!(f, "{} is presented with {issuers} issuers", certificate.x5t_s256())
+                write!(f, "the certificate {} is presented with {issuers} issuers", certificate.x5t_s256())
             }
             Self::Refused { error, in_use } => {
-                write!(f, "{error}; {} stays in use; {}", in_use.x5t_s256(), error.fix())
+                write!(f, "{error}; the certificate {} is still used; {}", in_use.x5t_s256(), error.fix())
             }
         }
     }

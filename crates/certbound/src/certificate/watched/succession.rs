@@ -113,7 +113,7 @@ impl Succession {
         if let Some(on_event) = &self.on_event
             && catch_unwind(AssertUnwindSafe(|| on_event(event))).is_err()
         {
-            tracing::error!("the listener to a certificate's events panicked");
+            tracing::error!("the listener for a certificate's events panicked");
         }
     }
 }

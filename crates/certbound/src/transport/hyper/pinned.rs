@@ -72,7 +72,11 @@ pub(super) struct NotPinned {
 
 impl fmt::Display for NotPinned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the certificate {} was presented, and {} is pinned", self.presented, self.pinned)
+        write!(
+            f,
+            "the server presented the certificate {}, but the pinned thumbprint is {}",
+            self.presented, self.pinned
+        )
     }
 }
 

@@ -67,16 +67,19 @@ fn explain(error: &CertificateError, last: &CertificateDer<'_>) -> String {
     match error {
         CertificateError::UnknownIssuer => match X509Certificate::from_der(last) {
             Ok((_, last)) if last.issuer() == last.subject() => {
-                format!("it is issued by itself, `{}`, and that is no trusted root", last.subject())
+                format!(
+                    "its chain ends with the self-signed certificate `{}`, which is not a trusted root",
+                    last.subject()
+                )
             }
-            Ok((_, last)) => format!("its issuer `{}` is no trusted root", last.issuer()),
-            Err(_) => "its issuer is no trusted root".to_owned(),
+            Ok((_, last)) => format!("its issuer `{}` is not a trusted root", last.issuer()),
+            Err(_) => "its issuer is not a trusted root".to_owned(),
         },
         CertificateError::Revoked => "it is revoked".to_owned(),
         CertificateError::BadSignature => "the key of its issuer does not verify its signature".to_owned(),
         CertificateError::BadEncoding => "it cannot be read".to_owned(),
         CertificateError::Other(OtherError(cause)) => match cause.to_string().as_str() {
-            "CaUsedAsEndEntity" => "it is the certificate of a CA, and no server's".to_owned(),
+            "CaUsedAsEndEntity" => "it is the certificate of a CA, not of a server".to_owned(),
             "EndEntityUsedAsCa" => "its issuer is not a CA".to_owned(),
             "UnsupportedCertVersion" => "it is not an X.509 certificate of version 3".to_owned(),
             other => words(other),
@@ -123,20 +126,20 @@ mod tests {
             (
                 CertificateError::UnknownIssuer,
                 leaf.der(),
-                "its issuer `CN=rcgen self signed cert` is no trusted root",
+                "its issuer `CN=rcgen self signed cert` is not a trusted root",
             ),
             (
                 CertificateError::UnknownIssuer,
                 itself.der(),
-                "it is issued by itself, `CN=rcgen self signed cert`, and that is no trusted root",
+                "its chain ends with the self-signed certificate `CN=rcgen self signed cert`, which is not a trusted root",
             ),
-            (other("CaUsedAsEndEntity"), leaf.der(), "it is the certificate of a CA, and no server's"),
+            (other("CaUsedAsEndEntity"), leaf.der(), "it is the certificate of a CA, not of a server"),
             (other("PathLenConstraintViolated"), leaf.der(), "path len constraint violated"),
             (other("the platform says no"), leaf.der(), "the platform says no"),
             (
                 CertificateError::UnknownIssuer,
                 &CertificateDer::from(vec![1]),
-                "its issuer is no trusted root",
+                "its issuer is not a trusted root",
             ),
         ] {
             assert_eq!(explain(&error, last), text, "{error:?}");
