@@ -42,38 +42,39 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show the two legs, a call and a thief on one screen, against an embedded emulator.
+    /// Show the two legs, a call and a thief on one screen, with an embedded emulator.
     ///
     /// The demo needs no tenant and no other network. On real TLS connections it runs Leg 1, Leg 2 for bound and Bearer
-    /// tokens, calls of a vault, of Graph and of a custom API, exchanges across tenants, and requests that must be refused.
-    /// A checklist judges the requests and answers that were observed. Exit 0 if every line of it holds.
+    /// tokens, calls to a vault, to Graph and to a custom API, exchanges across tenants, and requests that must be refused.
+    /// A checklist checks the observed requests and answers. The exit code is 0 if every check passes.
     Demo(DemoFlags),
     /// Get a token in one step, by the direct flow.
     ///
-    /// A certificate gives a bound token. Every credential gives a Bearer token. The credential is that of a flag, or of one
-    /// of certbound's own variables (CERTBOUND_...), or of AZURE_CLIENT_CERTIFICATE_PATH, AZURE_CLIENT_SECRET or
-    /// AZURE_FEDERATED_TOKEN_FILE, in this order.
+    /// A certificate gives a bound token. Every credential gives a Bearer token. The credential comes from a flag,
+    /// from one of certbound's own variables (CERTBOUND_...), or from AZURE_CLIENT_CERTIFICATE_PATH, AZURE_CLIENT_SECRET
+    /// or AZURE_FEDERATED_TOKEN_FILE, in this order.
     #[command(after_long_help = TOKEN_EXAMPLES)]
     Token(TokenFlags),
     /// Run Leg 1 alone and print its assertion.
     ///
     /// --certificate or --managed-identity authenticates Leg 1. The assertion is bound to the certificate, and `exchange
-    /// --assertion-file` accepts it. The cloud determines the scope, so there is no flag for it.
+    /// --assertion-file` accepts it. The cloud determines the scope, so no flag sets it.
     Assertion(AssertionFlags),
     /// Get a token by the two-leg flow: Leg 2 exchanges the assertion of Leg 1 (`jwt-pop`).
     ///
     /// With --leg1-certificate or --leg1-managed-identity the command runs both legs. With --assertion-file and
     /// --certificate it runs Leg 2 alone, with an existing assertion and the certificate that it is bound to. Some platforms
-    /// cannot bind the tokens of a managed identity. There --bearer exchanges its Bearer token.
+    /// cannot bind the tokens of a managed identity. On these platforms use --bearer, which exchanges a Bearer token of the
+    /// managed identity.
     #[command(after_long_help = EXCHANGE_EXAMPLES, mut_arg("managed_identity", |flag| flag.hide(true)))]
     Exchange(ExchangeFlags),
     /// Get a token as `exchange` or `token` does, and call a resource with it and its certificate.
     ///
     /// The result is the body of the answer. In a pipe it is unchanged. On a terminal the token and control characters are
-    /// removed from it. An answer outside 2xx is exit 1.
+    /// removed from it. If the status is not 2xx, the exit code is 1.
     #[command(after_long_help = CALL_EXAMPLES)]
     Call(CallFlags),
-    /// Print the token endpoint of an authority, and the rule that determines it. Uses no network.
+    /// Print the token endpoint of an authority, and the rule that determines it. This command uses no network.
     Endpoint(EndpointFlags),
     /// Print what the managed identity of this machine can do.
     ///
@@ -82,13 +83,13 @@ pub(crate) enum Command {
     /// Print the content of a token without verifying it.
     ///
     /// Anybody can write such a token. With --certificate the command also says whether the token is bound to this
-    /// certificate; exit 1 if it is not. The signature is never printed.
+    /// certificate; if it is not, the exit code is 1. The signature is never printed.
     Inspect(InspectFlags),
     /// Verify a token as a resource does, and print the result of each step.
     ///
-    /// The issuer's keys are fetched, or read from --keys. Exit 0 if the token is accepted, 1 if it is refused. With --serve
-    /// the command answers the requests of a proxy instead: nginx `auth_request`, Caddy `forward_auth`, Envoy `ext_authz`
-    /// over HTTP.
+    /// The issuer's keys are fetched, or read from --keys. The exit code is 0 if the token is accepted, and 1 if
+    /// it is refused. With --serve the command answers the requests of a proxy instead: nginx `auth_request`, Caddy
+    /// `forward_auth`, Envoy `ext_authz` over HTTP.
     Verify(VerifyFlags),
     /// Run a local token service with resources that enforce the binding.
     #[command(subcommand)]

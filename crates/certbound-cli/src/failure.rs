@@ -93,7 +93,7 @@ impl Failure {
             (None, Error::Misuse { .. } | Error::Provider { .. }) => "the request could not begin",
             (Some(Leg::One), _) => "Leg 1 returned no assertion",
             (Some(Leg::Two), _) => "Leg 2 returned no token",
-            (None, Error::Transport { .. }) => "the exchange with the host failed",
+            (None, Error::Transport { .. }) => "the request to the host failed",
             (None, _) => "no token was issued",
         };
         let exit = match error {

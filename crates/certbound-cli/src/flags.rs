@@ -41,7 +41,7 @@ pub(crate) struct CommonFlags {
     pub(crate) verbose: bool,
 }
 
-/// How results are written.
+/// The format of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub(crate) enum Format {
@@ -49,7 +49,7 @@ pub(crate) enum Format {
     Json,
     /// Lines for people.
     Table,
-    /// The `Authorization` header, with the scheme that the token itself has.
+    /// The `Authorization` header, with the scheme of the token.
     Header,
     /// One `NAME=value` line for each value, as `docker --env-file` reads them.
     Env,
@@ -64,9 +64,9 @@ pub(crate) struct DemoFlags {
     /// Print each line of the checklist with its evidence.
     #[arg(long, env = "CERTBOUND_ALL", value_parser = switch())]
     pub(crate) all: bool,
-    /// When the drawing has colours.
+    /// The use of colours in the drawing.
     ///
-    /// `auto` means on a terminal, unless NO_COLOR is set.
+    /// `auto` uses colours on a terminal, unless NO_COLOR is set.
     #[arg(long, value_enum, value_name = "WHEN", env = "CERTBOUND_COLOR", default_value_t = ColorChoice::Auto)]
     pub(crate) color: ColorChoice,
 }

@@ -49,7 +49,13 @@ impl Hosted {
         state: Option<&Path>,
     ) -> Result<Self, Failure> {
         let emulator = what.emulator().map_err(|error| {
-            Failure::new(USAGE, "emulator_failed", "the emulator could not start", error, "report this")
+            Failure::new(
+                USAGE,
+                "emulator_failed",
+                "the emulator could not start",
+                error,
+                "report this error as a bug of certbound",
+            )
         })?;
         let files = Files::write(&emulator, state)?;
         // The emulator itself does not restrict the address: the command that got the address has checked it.

@@ -97,16 +97,22 @@ pub(crate) async fn inhabit(hosted: &mut Hosted, caller: Caller) -> Result<Isola
     let unusable = |what: &'static str| {
         move |error: std::io::Error| Failure::from(Usage::Isolation { what, reason: error.to_string() })
     };
-    network::bring_up().map_err(unusable("the network inside"))?;
-    let names = names::Names::answer(&hosted.emulator).await.map_err(unusable("the names inside"))?;
+    network::bring_up().map_err(unusable("the network of the isolated run"))?;
+    let names = names::Names::answer(&hosted.emulator)
+        .await
+        .map_err(unusable("the name resolution of the isolated run"))?;
     let https = SocketAddr::from((Ipv4Addr::LOCALHOST, 443));
-    hosted.server.listen_as_the_real_hosts(https).await.map_err(unusable("port 443 inside"))?;
+    hosted.server.listen_as_the_real_hosts(https).await.map_err(unusable("port 443 of the isolated run"))?;
     hosted
         .server
         .listen_as_the_real_metadata_service()
         .await
-        .map_err(unusable("the metadata service inside"))?;
-    hosted.server.listen_as_the_real_cloud_shell().await.map_err(unusable("port 50342 inside"))?;
+        .map_err(unusable("the metadata service of the isolated run"))?;
+    hosted
+        .server
+        .listen_as_the_real_cloud_shell()
+        .await
+        .map_err(unusable("port 50342 of the isolated run"))?;
     Ok(Isolation { caller, _names: names })
 }
 
@@ -114,7 +120,7 @@ pub(crate) async fn inhabit(hosted: &mut Hosted, caller: Caller) -> Result<Isola
 #[cfg(target_os = "linux")]
 pub(crate) fn install_arc_agent(hosted: &Hosted) -> Result<(), Failure> {
     let unusable = |error: std::io::Error| Usage::Isolation {
-        what: "the folder of Azure Arc's agent inside",
+        what: "the folder of Azure Arc's agent in the isolated run",
         reason: error.to_string(),
     };
     Ok(arc::install(&hosted.emulator).map_err(unusable)?)

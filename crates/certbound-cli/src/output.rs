@@ -363,7 +363,7 @@ fn tell_report(result: &TokenResult<'_>) {
 }
 
 /// The text for a bound token that is opaque or encrypted.
-const UNSEEN: &str = "not observed: the token cannot be read, and the answer says that it is bound";
+const UNSEEN: &str = "not observed: the token cannot be read, but the answer says that the token is bound";
 
 /// Reports on stderr that the binding of a token was not observed, if the format of the result has no place for it.
 pub(crate) fn tell_unseen(token: &Token) {

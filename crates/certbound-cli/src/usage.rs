@@ -7,7 +7,7 @@ use strum::EnumProperty as _;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub(crate) enum Usage {
-    #[error("no tenant is given, by --tenant or in the authority")]
+    #[error("no tenant is given, neither by --tenant nor in the authority")]
     #[strum(props(code = "tenant_required", fix = "give --tenant or set AZURE_TENANT_ID"))]
     NoTenant,
     #[error("--tenant {flag} differs from the authority's tenant {authority}")]
@@ -74,7 +74,7 @@ pub(crate) enum Usage {
     #[error("{flag} is for Leg 1, and this command runs no Leg 1")]
     #[strum(props(code = "leg1_flag_unused"))]
     #[strum(props(
-        fix = "leave it out; it needs --leg1-certificate, and neither --leg1-managed-identity nor an existing assertion uses it"
+        fix = "remove the flag; only --leg1-certificate uses it, and neither --leg1-managed-identity nor an existing assertion does"
     ))]
     Leg1Unused { flag: &'static str },
     #[error("the environment variable {0} is not set; --certificate-password-env names it")]
@@ -97,9 +97,9 @@ pub(crate) enum Usage {
     #[error("a header is not of the form `Name: value`")]
     #[strum(props(code = "invalid_header", fix = "write it as `Name: value`, in printable characters"))]
     Header,
-    #[error("the header {0} is set by this command")]
+    #[error("this command sets the header {0} itself")]
     #[strum(props(code = "invalid_resource_request"))]
-    #[strum(props(fix = "leave it out; it follows from the token, the URL and the body"))]
+    #[strum(props(fix = "remove the header; certbound derives it from the token, the URL and the body"))]
     HeaderOurs(http::HeaderName),
     #[error("--data @- and --assertion-file - cannot both read stdin")]
     #[strum(props(code = "stdin_twice", fix = "put one of the two into a file"))]
@@ -128,7 +128,9 @@ pub(crate) enum Usage {
     #[error("neither a tenant nor an issuer is given")]
     #[strum(props(code = "issuer_required", fix = "give --tenant, or --issuer with --algorithm"))]
     NoIssuer,
-    #[error("--require-scope is given without --callers, and applications' tokens of Entra have no scopes")]
+    #[error(
+        "--require-scope is given without --callers, but Entra writes no scopes into the tokens of applications"
+    )]
     #[strum(props(code = "callers_required"))]
     #[strum(props(
         fix = "add --callers users, or --callers any to accept applications too; for applications use --require-role instead of --require-scope"
@@ -190,11 +192,16 @@ pub(crate) enum Usage {
     #[strum(props(fix = "unset CERTBOUND_EMULATOR_INSIDE, which the command sets for itself"))]
     NotInside { reason: String },
     #[error("{what} cannot be set up: {reason}")]
-    #[strum(props(code = "isolation_failed", fix = "run without --isolated, and report this"))]
+    #[strum(props(
+        code = "isolation_failed",
+        fix = "run without --isolated, and report this error as a bug of certbound"
+    ))]
     Isolation { what: &'static str, reason: String },
     #[error("the state directory {path} cannot be used: {reason}")]
     #[strum(props(code = "state_directory_unusable"))]
-    #[strum(props(fix = "name a directory, not a link, that this user owns and nobody else can enter"))]
+    #[strum(props(
+        fix = "name a directory, not a link, that this user owns and that no other user can enter"
+    ))]
     State { path: String, reason: String },
     #[error("{path} is not a usable world: {reason}")]
     #[strum(props(code = "world_unusable"))]

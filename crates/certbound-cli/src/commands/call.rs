@@ -232,14 +232,14 @@ fn refused(answer: &Response<Bytes>, host: &str, secrets: &OwnSecrets) -> Failur
     let why = match challenge {
         Some(challenge) => format!("it answered {status}; {challenge}"),
         None if answer.body().is_empty() => format!("it answered {status}"),
-        None => format!("it answered {status}; its body says more"),
+        None => format!("it answered {status}; the body of the answer has the details"),
     };
     let fix = match status.as_u16() {
         300..=399 => {
-            "call the URL of its header Location; redirects are not followed, so that no other host gets the token"
+            "call the URL in the answer's header Location; certbound does not follow redirects, so that no other host gets the token"
         }
-        401 => "check the scope, and that this host takes bound tokens (or try --bearer)",
-        403 => "give the application the permission that the resource asks for",
+        401 => "check the scope, and check that this host accepts bound tokens (or try --bearer)",
+        403 => "give the application the permission that the resource requires",
         404 => "check the URL",
         429 | 500..=599 => "try again later",
         _ => "check the request",

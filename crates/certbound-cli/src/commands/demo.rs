@@ -56,8 +56,8 @@ fn summary(report: &Report, width: usize, coloured: bool) -> String {
     let program = program();
     let all = format!("`{program} demo --all` lists them with their evidence.");
     let mut lines = match failed {
-        0 => wrapped(&format!("✓ {passed} checks hold. {all}"), width),
-        _ => wrapped(&format!("✗ {failed} of {} checks do not hold. {all}", checks.len()), width),
+        0 => wrapped(&format!("✓ {passed} checks passed. {all}"), width),
+        _ => wrapped(&format!("✗ {failed} of {} checks failed. {all}", checks.len()), width),
     };
     let colour = if *failed == 0 { "32" } else { "31" };
     if let Some(first) = lines.first_mut() {
@@ -80,8 +80,7 @@ fn program() -> String {
 }
 
 fn table(report: &Report) -> String {
-    let mut text =
-        String::from("The two-leg flow on real TLS connections, against an emulator of its own.\n");
+    let mut text = String::from("The two-leg flow on real TLS connections, with an embedded emulator.\n");
     let mut heading = "";
     for check in &report.checks {
         let next = title(check.id);
@@ -93,7 +92,7 @@ fn table(report: &Report) -> String {
         text.push_str(&format!("      {}: {}\n", check.how, check.detail));
     }
     let Report { passed, failed, milliseconds, .. } = report;
-    text + &format!("\n{passed} hold, {failed} do not; {milliseconds} ms\n")
+    text + &format!("\n{passed} passed, {failed} failed; {milliseconds} ms\n")
 }
 
 fn title(id: &str) -> &'static str {

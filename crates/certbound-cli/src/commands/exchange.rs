@@ -94,7 +94,7 @@ pub(super) fn tell_kept(token: &Token) {
     if details.source == Source::Store {
         let scopes = details.scopes.join(" ");
         tell(&format!(
-            "Kept by an earlier command, nothing was asked: token type {scheme}, scope {scopes}, expires {expires}"
+            "The token was stored by an earlier command, and no request was sent: token type {scheme}, scope {scopes}, expires {expires}"
         ));
     }
 }

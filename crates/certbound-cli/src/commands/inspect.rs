@@ -70,7 +70,7 @@ fn table(
     matches: Option<bool>,
 ) -> String {
     let now = SystemClock.now();
-    let mut text = "not verified: anyone may have written this\n".to_owned();
+    let mut text = "not verified: anybody can write such a token\n".to_owned();
     let mut row = |name: &str, value: &str| text.push_str(&output::row(name, value));
     for (name, value) in header {
         row(name, &plain(value));
@@ -78,8 +78,8 @@ fn table(
     for (name, value) in claims.map() {
         let value = match name.as_str() {
             "exp" | "nbf" | "iat" => match value.as_u64().map(certbound::UnixTime::from_secs) {
-                Some(time) if name == "exp" && time <= now => format!("{} (over)", rfc3339(time)),
-                Some(time) if name != "exp" && time > now => format!("{} (ahead)", rfc3339(time)),
+                Some(time) if name == "exp" && time <= now => format!("{} (expired)", rfc3339(time)),
+                Some(time) if name != "exp" && time > now => format!("{} (in the future)", rfc3339(time)),
                 Some(time) => rfc3339(time),
                 None => plain(value),
             },
@@ -89,7 +89,7 @@ fn table(
     }
     match bound_to {
         Ok(Some(claim)) => row("bound to", claim),
-        Ok(None) => row("bound to", "nothing: it works for whoever holds it"),
+        Ok(None) => row("bound to", "nothing: everybody who has the token can use it"),
         Err(error) => row("bound to", &format!("not understood: {error}")),
     }
     if let (Some(given), Some(matches)) = (given, matches) {

@@ -56,18 +56,18 @@ fn examine(condition: &str, facts: &Facts) -> Option<Outcome<String>> {
         None => Ok(value),
     };
     Some(match (operator, found, expected) {
-        ("absent", Err(_), _) => Ok(format!("no {fact}")),
+        ("absent", Err(_), _) => Ok(format!("{fact} is absent")),
         ("absent", Ok(found), _) => Err(format!("{fact} is {found}")),
         (_, Err(reason), _) | (_, _, Err(reason)) => Err(reason),
         ("known", Ok(found), _) => Ok(format!("{fact} is {found}")),
         ("=", Ok(found), Ok(expected)) if found == expected => Ok(format!("{fact} is {found}")),
         ("=", Ok(found), Ok(expected)) => Err(format!("{fact} is {found} instead of {expected}")),
-        ("says", Ok(found), _) if says(found, value) => Ok(format!("{fact} says {value}")),
+        ("says", Ok(found), _) if says(found, value) => Ok(format!("{fact} contains {value}")),
         ("says", Ok(found), _) => {
-            Err(format!("{fact} does not say {value}: {}", found.chars().take(300).collect::<String>()))
+            Err(format!("{fact} does not contain {value}: {}", found.chars().take(300).collect::<String>()))
         }
-        ("lacks", Ok(found), _) if says(found, value) => Err(format!("{fact} says {value}")),
-        ("lacks", Ok(_), _) => Ok(format!("{fact} does not say {value}")),
+        ("lacks", Ok(found), _) if says(found, value) => Err(format!("{fact} contains {value}")),
+        ("lacks", Ok(_), _) => Ok(format!("{fact} does not contain {value}")),
         _ => Err(format!("`{condition}` is not a condition")),
     })
 }

@@ -40,7 +40,7 @@ const STEPS: [Step; 6] = [
     ('⑥', "A thief", "Bearer, with {c}", "✗ 401 a bound token as Bearer", &["refused.bearer-scheme"]),
 ];
 const BY_C: &str = "certificate {c}";
-const FAILED: &str = "! this check does not hold";
+const FAILED: &str = "! this check failed";
 
 /// Colours of SGR that are readable on dark and on light backgrounds.
 const MAGENTA: &str = "1;35";

@@ -95,7 +95,7 @@ async fn other_exchanges(stage: &Stage, recorder: &mut Recorder<'_>) -> Fallible
     let home = Client::builder(stage.authority.clone(), MULTI_TENANT_APP);
     let home = home.with_certificate(stage.c.clone()).with_transport(stage.transport.clone());
     let abroad = stage.authority.for_tenant(TenantId::parse(OTHER_TENANT)?);
-    let abroad = abroad.ok_or("the authority has no tenant to choose")?;
+    let abroad = abroad.ok_or("the tenant of the authority cannot be changed")?;
     let client = leg2_at(&abroad, MULTI_TENANT_APP, home.build()?, &stage.transport)?;
     recorder.add("abroad", facts(&client.bound_token(&graph).await, of_bound));
     let client = leg2(stage, TARGET_APP, stage.leg1.clone())?;

@@ -13,7 +13,7 @@ pub(crate) struct CallFlags {
     pub(crate) method: Option<String>,
     /// The body: text, @FILE, or @- for stdin.
     ///
-    /// The content type is application/json unless a header has another one.
+    /// The content type is application/json unless a header has a different content type.
     #[arg(short, long, value_name = "BODY", env = "CERTBOUND_DATA")]
     pub(crate) data: Option<String>,
     /// A header, `Name: value`. May be repeated.
@@ -23,7 +23,7 @@ pub(crate) struct CallFlags {
     pub(crate) header: Vec<String>,
     /// Print status and headers before the body.
     ///
-    /// A token that the resource repeats there is removed.
+    /// If the resource repeats the token in them, certbound removes it.
     #[arg(short, long, env = "CERTBOUND_INCLUDE", value_parser = switch())]
     pub(crate) include: bool,
     /// The scope of the resource, {resource}/.default.

@@ -33,7 +33,7 @@ pub(crate) struct IdentityFlags {
     pub(crate) authority: Option<String>,
     /// An OpenID issuer other than Microsoft's.
     ///
-    /// It replaces tenant, region and authority. It determines the form of its scopes.
+    /// It replaces tenant, region and authority. The issuer determines the form of its scopes.
     #[arg(
         long,
         value_name = "URL",
@@ -81,13 +81,13 @@ pub(crate) struct CertificateFlags {
 pub(crate) struct SecretFlags {
     /// The variable with a client secret.
     ///
-    /// This environment variable contains a client secret, which gives Bearer tokens only. Without a flag for a credential
-    /// AZURE_CLIENT_SECRET and then AZURE_FEDERATED_TOKEN_FILE are read.
+    /// This environment variable contains a client secret, which gives Bearer tokens only. Without a flag for a credential,
+    /// certbound reads AZURE_CLIENT_SECRET and then AZURE_FEDERATED_TOKEN_FILE.
     #[arg(long, value_name = "NAME", env = "CERTBOUND_CLIENT_SECRET_ENV", conflicts_with = "certificate")]
     pub(crate) client_secret_env: Option<String>,
     /// Present the certificate for a Bearer token.
     ///
-    /// TLS presents the certificate, and the request contains the signed assertion too.
+    /// The client presents the certificate in TLS, and the request contains the signed assertion too.
     #[arg(long, env = "CERTBOUND_BEARER_OVER_MTLS", value_parser = switch(), hide_short_help = true)]
     pub(crate) bearer_over_mtls: bool,
     /// Leave x5c out of the signed assertion.
@@ -139,8 +139,8 @@ pub(crate) struct Leg1Flags {
     pub(crate) leg1_certificate: Option<PathBuf>,
     /// A managed identity of this machine.
     ///
-    /// `system`, `client-id:GUID`, `object-id:GUID` or `resource-id:ID`. Leg 2 presents the certificate that the machine
-    /// was issued.
+    /// `system`, `client-id:GUID`, `object-id:GUID` or `resource-id:ID`. Leg 2 presents the certificate that the
+    /// platform issued to the machine.
     #[arg(
         long,
         value_name = "ID",
@@ -196,8 +196,8 @@ pub(crate) struct KindFlags {
     pub(crate) bearer: bool,
     /// Refuse a token whose binding is not visible.
     ///
-    /// certbound cannot read an opaque or encrypted token. Without this flag such a token is accepted as a bound one, and
-    /// the result contains `bindingObserved: false`.
+    /// certbound cannot read an opaque or encrypted token. Without this flag certbound accepts such a token as a
+    /// bound token, and the result contains `bindingObserved: false`.
     #[arg(
         long,
         env = "CERTBOUND_REQUIRE_OBSERVED_BINDING",
@@ -259,7 +259,7 @@ pub(crate) struct MachineFlags {
     /// A managed identity of this machine.
     ///
     /// `system`, `client-id:GUID`, `object-id:GUID` or `resource-id:ID`. It replaces all flags about application,
-    /// authority and credential. `exchange` has another flag for it.
+    /// authority and credential. `exchange` has --leg1-managed-identity instead.
     #[arg(long, value_name = "ID", env = "CERTBOUND_MANAGED_IDENTITY")]
     pub(crate) managed_identity: Option<String>,
     /// The platform of the managed identity.
@@ -282,8 +282,8 @@ pub(crate) struct MachineStateFlags {
     /// The folder of the machine's key.
     ///
     /// The key and the certificates of a managed identity are stored in this folder (mode 0700), so that the next command
-    /// does not request a new certificate. The private key is stored without encryption. By default both end with the
-    /// command.
+    /// does not request a new certificate. The private key is stored without encryption. By default the key and
+    /// the certificates are not stored.
     #[arg(long, value_name = "DIR", env = "CERTBOUND_MACHINE_STATE", hide_short_help = true)]
     pub(crate) machine_state: Option<PathBuf>,
 }
@@ -292,7 +292,7 @@ pub(crate) struct MachineStateFlags {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Stored tokens")]
 pub(crate) struct CacheFlags {
-    /// Neither use nor store tokens of other commands.
+    /// Do not read or write stored tokens.
     #[arg(long, env = "CERTBOUND_NO_CACHE", value_parser = switch(), hide_short_help = true)]
     pub(crate) no_cache: bool,
     /// The folder of stored tokens.
@@ -303,7 +303,7 @@ pub(crate) struct CacheFlags {
     pub(crate) cache_dir: Option<PathBuf>,
     /// The place of the key that seals stored tokens.
     ///
-    /// A locked keychain is not used, and nobody is asked to unlock it.
+    /// certbound does not use a locked keychain, and does not ask the user to unlock it.
     #[arg(
         long,
         value_enum,

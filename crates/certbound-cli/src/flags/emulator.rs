@@ -18,8 +18,9 @@ pub(crate) enum EmulatorCommand {
     Start(EmulatorStartFlags),
     /// Run COMMAND with an emulator of its own.
     ///
-    /// Environment variables lead COMMAND to the emulator, and signals are forwarded to it. The exit code is COMMAND's, or
-    /// 128+n if signal n ended it, 125 if the emulator failed, 126 if COMMAND cannot be run, and 127 if it was not found.
+    /// Environment variables direct COMMAND to the emulator, and signals are forwarded to COMMAND. The exit code is
+    /// COMMAND's, or 128+n if signal n ended COMMAND, 125 if the emulator failed, 126 if COMMAND cannot be run, and 127 if
+    /// COMMAND was not found.
     /// CERTBOUND_EMULATOR_CERTIFICATE is the PEM file (chain and key) with the subject CN=certbound-demo-app.
     /// CERTBOUND_EMULATOR_ADMIN is the URL of the admin interface.
     Run(EmulatorRunFlags),
@@ -59,11 +60,11 @@ pub(crate) struct EmulatorStartFlags {
     pub(crate) imds_listen: SocketAddr,
     /// The folder for the certificates.
     ///
-    /// The CA certificate to trust and the client certificate with its key are written there. It must be a directory that
-    /// no other user can enter, and not a link. Default: a private directory, which is removed at exit.
+    /// The emulator writes the CA certificate to trust and the client certificate with its key into this folder. It must
+    /// be a directory that no other user can enter, and not a link. Default: a private directory, which is removed at exit.
     #[arg(long, value_name = "DIR", env = "CERTBOUND_EMULATOR_STATE")]
     pub(crate) state: Option<PathBuf>,
-    /// Allow --listen on an address that others can reach. They can then have any token minted, and use the proxy.
+    /// Allow --listen on an address that other machines can reach. They can request every token and use the proxy.
     #[arg(
         long,
         env = "CERTBOUND_LISTEN_ON_THE_NETWORK_ANYONE_CAN_MINT_TOKENS",
@@ -114,7 +115,7 @@ pub(crate) struct EmulatorRunFlags {
     pub(crate) platform: PlatformFlag,
     /// Run COMMAND in a network of its own.
     ///
-    /// The real names and addresses lead to the emulator there, and no other host is reachable. This is for clients that
+    /// The real names and addresses lead to the emulator there, and no other host is reachable. Use it for clients that
     /// support no proxy. It needs Linux with user namespaces and `unshare` of util-linux.
     #[arg(long, env = "CERTBOUND_EMULATOR_ISOLATED", value_parser = switch())]
     pub(crate) isolated: bool,

@@ -10,7 +10,7 @@ use super::switch;
 
 #[derive(Args, Debug)]
 pub(crate) struct InspectFlags {
-    /// The token; `-` reads stdin. Other users of the machine see arguments.
+    /// The token; `-` reads stdin. Other users of the machine can see arguments.
     pub(crate) token: Option<String>,
     /// The certificate (PEM or DER) to compare the token's binding with.
     ///
@@ -21,7 +21,7 @@ pub(crate) struct InspectFlags {
 
 #[derive(Args, Debug)]
 pub(crate) struct VerifyFlags {
-    /// The token; `-` reads stdin. Other users of the machine see arguments.
+    /// The token; `-` reads stdin. Other users of the machine can see arguments.
     pub(crate) token: Option<String>,
     /// Accept tokens of this Entra tenant, by its id. May be repeated.
     #[arg(long, value_name = "TENANT", env = "AZURE_TENANT_ID")]
@@ -37,9 +37,9 @@ pub(crate) struct VerifyFlags {
     /// RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA or Ed25519.
     #[arg(long, env = "CERTBOUND_ALGORITHM")]
     pub(crate) algorithm: Vec<String>,
-    /// The host of --issuer's keys, if it is another host than the issuer's.
+    /// The host of --issuer's keys, if it differs from the issuer's host.
     ///
-    /// A host without a port means every port of it.
+    /// A host without a port means every port of the host.
     #[arg(long, value_name = "HOST", env = "CERTBOUND_KEYS_HOST")]
     pub(crate) keys_host: Option<String>,
     /// Read the issuer's keys from this JSON Web Key Set instead of fetching them.
@@ -50,7 +50,7 @@ pub(crate) struct VerifyFlags {
     /// If a token has several audiences, each of them must be given.
     #[arg(long, required = true, env = "CERTBOUND_AUDIENCE")]
     pub(crate) audience: Vec<String>,
-    /// Accept tokens that are also for other resources. Those resources can use them here.
+    /// Accept tokens that also have other audiences. The resources of those audiences can use these tokens here.
     #[arg(long, env = "CERTBOUND_ACCEPT_SEVERAL_AUDIENCES", value_parser = switch())]
     pub(crate) accept_several_audiences: bool,
     /// The kind of caller to accept. Default: applications.
@@ -66,12 +66,12 @@ pub(crate) struct VerifyFlags {
     pub(crate) require_scope: Vec<String>,
     /// Accept only the client with this id. May be repeated.
     ///
-    /// The id must be exactly that in the token. At Entra the case of letters does not matter, because ids are GUIDs.
+    /// The id must be equal to the id in the token. At Entra the case of letters does not matter, because ids are GUIDs.
     #[arg(long, value_name = "CLIENT_ID", env = "CERTBOUND_ALLOW_CLIENT")]
     pub(crate) allow_client: Vec<String>,
     /// The claim with the client's id in tokens of --issuer.
     ///
-    /// Default: client_id, azp or cid, which must be equal if there are several.
+    /// Default: client_id, azp or cid. If a token has several of these claims, they must be equal.
     #[arg(
         long,
         value_name = "NAME",
@@ -82,16 +82,16 @@ pub(crate) struct VerifyFlags {
     pub(crate) client_claim: Option<String>,
     /// Accept every application that gets a token for the audience.
     ///
-    /// In Entra every application of the tenant gets one.
+    /// In Entra every application of the tenant can get such a token.
     #[arg(long, env = "CERTBOUND_DANGEROUS_ANY_CALLER", value_parser = switch())]
     pub(crate) dangerous_any_caller: bool,
-    /// What binding a token must have.
+    /// The binding that a token must have.
     #[arg(long, value_enum, env = "CERTBOUND_BINDING", default_value = "required")]
     pub(crate) binding: BindingFlag,
     /// The accepted difference between clocks.
     #[arg(long, value_name = "SECONDS", env = "CERTBOUND_LEEWAY", default_value = "60")]
     pub(crate) leeway: u64,
-    /// Refuse tokens that were issued longer ago.
+    /// Refuse tokens that were issued longer ago than this time.
     #[arg(long, value_name = "SECONDS", env = "CERTBOUND_MAX_AGE")]
     pub(crate) max_age: Option<u64>,
     /// The client certificate of the connection (PEM or DER). Default: none.
@@ -114,7 +114,7 @@ pub(crate) struct VerifyFlags {
         conflicts_with = "token"
     )]
     pub(crate) certificate_header: Option<ProxyFlag>,
-    /// The name of that header, if the proxy uses another name than its form has. Not for envoy.
+    /// The name of the certificate header, if it differs from the usual name of the form. Not allowed with envoy.
     #[arg(
         long,
         value_name = "NAME",
@@ -124,7 +124,7 @@ pub(crate) struct VerifyFlags {
     pub(crate) certificate_header_name: Option<String>,
     /// The addresses of the proxy, such as 127.0.0.1/32. May be repeated.
     ///
-    /// A request from another address is refused if it has the header.
+    /// A request from a different address is refused if it has the certificate header.
     #[arg(
         long,
         value_name = "CIDR",
@@ -138,16 +138,16 @@ pub(crate) struct VerifyFlags {
     pub(crate) remember: u64,
 }
 
-/// What binding a token must have.
+/// The binding that a token must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BindingFlag {
-    /// Every token is bound and comes under mtls_pop.
+    /// A token must be bound and must be sent under mtls_pop.
     Required,
-    /// Plain tokens are accepted under Bearer.
+    /// Unbound tokens are accepted too, under Bearer.
     WhenBound,
-    /// Every token is bound and may come under Bearer.
+    /// A token must be bound and may be sent under Bearer.
     Rfc8705,
-    /// Plain tokens are accepted under Bearer, and bound ones under Bearer too.
+    /// Unbound tokens are accepted under Bearer, and bound tokens may be sent under Bearer.
     Rfc8705WhenBound,
 }
 
@@ -157,18 +157,18 @@ impl BindingFlag {
     }
 }
 
-/// Who may call.
+/// The kinds of caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CallersFlag {
     /// Applications that act for themselves.
     Applications,
     /// Applications that act for a user.
     Users,
-    /// Both, and tokens that do not say which.
+    /// Both kinds, and tokens that do not show the kind of their caller.
     Any,
 }
 
-/// How a token is sent.
+/// The scheme of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SchemeFlag {
     /// Microsoft's scheme for bound tokens.
@@ -178,12 +178,12 @@ pub(crate) enum SchemeFlag {
     Bearer,
 }
 
-/// In which form the proxy writes the client certificate.
+/// The form in which the proxy writes the client certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProxyFlag {
     /// Client-Cert: a structured byte sequence (RFC 9440; HAProxy).
     Rfc9440,
-    /// X-Forwarded-Client-Cert: one element with Cert, and nothing but By and Hash beside it.
+    /// X-Forwarded-Client-Cert: one element with the key Cert; the only other keys are By and Hash.
     Envoy,
     /// X-SSL-Client-Cert: the PEM, URL-encoded (nginx, Apache).
     Nginx,

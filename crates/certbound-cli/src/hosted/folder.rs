@@ -37,7 +37,7 @@ impl Folder {
             return Err(io::Error::other("another user owns it"));
         }
         if facts.st_mode & 0o077 != 0 {
-            return Err(io::Error::other("others can enter it (chmod 700 it)"));
+            return Err(io::Error::other("other users can enter it (run `chmod 700` on it)"));
         }
         Ok(Self { path, handle })
     }

@@ -23,20 +23,20 @@ impl Caller {
     pub(super) fn of_inner_process() -> Result<Self, String> {
         let only = |map: &str| {
             let text = fs::read_to_string(map).map_err(|error| unreadable(map, &error))?;
-            only_id(&text).ok_or_else(|| format!("{map} does not name root as the only id"))
+            only_id(&text).ok_or_else(|| format!("{map} does not map root as the only id"))
         };
         let caller = Self { uid: only("/proc/self/uid_map")?, gid: only("/proc/self/gid_map")? };
         for (kind, what) in [("mnt", "mounts"), ("net", "network")] {
             if let Some(other) =
                 sharer(Path::new("/proc"), kind).map_err(|error| unreadable("/proc", &error))?
             {
-                return Err(format!("process {other} has the same {what}"));
+                return Err(format!("process {other} uses the same {what}"));
             }
         }
         // Loopback is down in a new network, so even this machine has no address in it. The check sends nothing.
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0));
         if socket.is_ok_and(|socket| socket.connect((Ipv4Addr::LOCALHOST, 9)).is_ok()) {
-            return Err("the network is in use".to_owned());
+            return Err("the network is already in use".to_owned());
         }
         Ok(caller)
     }

@@ -19,7 +19,7 @@ impl Keychain for SecretServiceKeychain {
         found_or_made().await.map_err(|error| match error {
             Error::Locked => "the keychain is locked".to_owned(),
             Error::NoResult => "the keychain has no default collection".to_owned(),
-            Error::Unavailable => "there is no keychain in this session".to_owned(),
+            Error::Unavailable => "this session has no keychain".to_owned(),
             error => format!("the keychain failed: {error}"),
         })
     }
@@ -46,7 +46,7 @@ async fn found_or_made() -> Result<SealingKey, Error> {
     if let Some(key) = found().await? {
         return Ok(key);
     }
-    let key = SealingKey::random().map_err(|_| Error::Crypto("no random bytes"))?;
+    let key = SealingKey::random().map_err(|_| Error::Crypto("the system returned no random bytes"))?;
     collection.create_item(LABEL, attributes(), key.expose(), true, CONTENT_TYPE).await?;
     // Another process may have stored its own key in between. All processes use the key that is stored now.
     found().await?.ok_or(Error::NoResult)

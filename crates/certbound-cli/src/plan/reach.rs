@@ -75,7 +75,7 @@ impl<T> Reach<T> {
                 Err(failure) if flags.cache_key == CacheKeyFlag::Keychain => return Err(failure),
                 Err(failure) => {
                     tell(&format!("warning: tokens are not stored for the next command: {}", failure.why));
-                    tell(&format!("fix: {}; or --no-cache", failure.fix));
+                    tell(&format!("fix: {}; or use --no-cache", failure.fix));
                     return Ok(Self::fresh(transport));
                 }
             },

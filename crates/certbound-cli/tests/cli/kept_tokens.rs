@@ -45,7 +45,7 @@ fn two_calls_cost_one_pair_of_legs() {
     // certificate.
     let first = json(&exchange(&emulator, &cache).output().unwrap());
     let again = exchange(&emulator, &cache).arg("-v").output().unwrap();
-    assert!(stderr(&again).contains("Kept by an earlier command"), "{}", stderr(&again));
+    assert!(stderr(&again).contains("stored by an earlier command"), "{}", stderr(&again));
     assert!(!stderr(&again).contains("Leg 2 done"));
     let again = json(&again);
     assert_eq!((&first["fromCache"], &again["fromCache"]), (&false.into(), &true.into()));

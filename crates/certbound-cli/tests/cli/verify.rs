@@ -132,7 +132,7 @@ fn inspecting_trusts_nothing_and_never_shows_the_signature() {
     assert_eq!(json(&other)["certificate"]["matches"], false);
     let plain = self::token(&emulator, &["--bearer"]);
     let output = offline(&["inspect", &plain, "-o", "table"]);
-    assert!(stdout(&output).contains("works for whoever holds it"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("everybody who has the token can use it"), "{}", stdout(&output));
     assert_eq!(output.status.code(), Some(0));
 }
 

@@ -30,7 +30,7 @@ fn rows() -> Vec<(PlatformEndpoint, FaultResult, &'static str, &'static str)> {
         (IssueCredential, F::ForeignIdentityCertificate, unfit, "identity"),
         (IssueCredential, F::ForeignTenantCertificate, unfit, "tenant"),
         (IssueCredential, F::ExpiredCertificate, unfit, "expired"),
-        (IssueCredential, F::NotYetValidCertificate, unfit, "not valid until"),
+        (IssueCredential, F::NotYetValidCertificate, unfit, "not valid yet"),
         (Token, F::MalformedJson, unreadable, "JSON"),
         (Token, F::EmptyToken, "managed_identity_request_failed", "access_token"),
     ]

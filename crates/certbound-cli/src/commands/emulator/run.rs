@@ -169,7 +169,7 @@ async fn wait(child: &mut Child, signals: &mut Signals) -> Result<ExitCode, Fail
     loop {
         tokio::select! {
             status = child.wait() => {
-                let status = status.map_err(|error| Failure::of_system("COMMAND cannot be waited for", &error))?;
+                let status = status.map_err(|error| Failure::of_system("certbound cannot wait for COMMAND", &error))?;
                 return Ok(code(status));
             }
             signal = signals.next() => forward(pid, signal),

@@ -12,7 +12,13 @@ use crate::usage::Usage;
 
 pub(super) fn print() -> Result<(), Failure> {
     let text = World::built_in().to_toml().map_err(|error| {
-        Failure::new(REFUSED, "emulator_failed", "the world could not be written", error, "report this")
+        Failure::new(
+            REFUSED,
+            "emulator_failed",
+            "the world could not be written",
+            error,
+            "report this error as a bug of certbound",
+        )
     })?;
     output::print(text.as_bytes())
 }
