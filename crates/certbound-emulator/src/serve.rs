@@ -126,7 +126,7 @@ impl Server {
     pub async fn listen_as_the_real_hosts(&mut self, listen: SocketAddr) -> io::Result<SocketAddr> {
         only_loopback(
             listen,
-            "the real names are answered on loopback only: choose an address such as 127.0.0.1:443",
+            "the emulator answers for the real names on loopback only: choose an address such as 127.0.0.1:443",
         )?;
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;

@@ -32,7 +32,7 @@ pub enum Error {
     #[error("the URL of the proxy does not begin with http://")]
     ProxyKind,
     /// The proxy did not open the tunnel.
-    #[error("the proxy {proxy} opened no connection: {reason}")]
+    #[error("the proxy {proxy} did not open a connection: {reason}")]
     Proxy {
         /// The host and port of the proxy.
         proxy: String,
@@ -48,7 +48,7 @@ pub enum Error {
         cause: Cause,
     },
     /// The server did not ask for our certificate, so nothing was sent to it.
-    #[error("the server did not ask for the client certificate")]
+    #[error("the server did not request the client certificate")]
     CertificateNotRequested,
     /// The server ended the connection after our certificate was sent and before it sent an answer.
     #[error("the connection ended after the client certificate was sent: {reason}")]

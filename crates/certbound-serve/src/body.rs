@@ -33,7 +33,7 @@ pub enum BodyError {
     #[error("reading the body of the request took too long")]
     Slow,
     /// The connection ended inside the body, or the body is malformed (RFC 9112, section 6).
-    #[error("the body of the request broke off: {0}")]
+    #[error("the body of the request ended early: {0}")]
     Broken(#[source] Box<dyn Error + Send + Sync>),
 }
 

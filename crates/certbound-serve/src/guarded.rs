@@ -92,7 +92,7 @@ impl<T> Guarded<T> {
         match self.write.is_over(first + self.handle.places().limits.write, context) {
             true => Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                "the client did not read what was written",
+                "the client did not read the response in time",
             ))),
             false => Poll::Pending,
         }

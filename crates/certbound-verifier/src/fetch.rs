@@ -44,7 +44,7 @@ pub enum FetchError {
         reason: String,
     },
     /// The fetch took too long.
-    #[error("no answer within {seconds} s")]
+    #[error("the server did not answer within {seconds} s")]
     Timeout {
         /// The limit in seconds.
         seconds: u64,

@@ -82,7 +82,7 @@ pub enum Refusal {
     #[strum(props(code = "encrypted_token"))]
     #[strum(props(description = "the token is encrypted"))]
     #[strum(props(
-        fix = "configure the issuer to issue signed tokens for this resource, not encrypted ones"
+        fix = "configure the issuer to issue signed tokens for this resource instead of encrypted tokens"
     ))]
     Encrypted,
     /// `cnf` is not exactly one canonical `x5t#S256`.
@@ -125,7 +125,9 @@ pub enum Refusal {
     #[error("the issuer is not trusted: {found}")]
     #[strum(props(code = "issuer_not_trusted"))]
     #[strum(props(description = "the token's issuer is not trusted"))]
-    #[strum(props(fix = "if the verifier must accept its tokens, add the issuer or tenant to the verifier"))]
+    #[strum(props(
+        fix = "if the verifier must accept tokens of this issuer or tenant, add the issuer or tenant to the verifier"
+    ))]
     IssuerNotTrusted {
         /// The `iss` of the token, shortened and escaped.
         found: String,
@@ -134,16 +136,20 @@ pub enum Refusal {
     #[error("the tenant {found} is not accepted")]
     #[strum(props(code = "tenant_not_allowed"))]
     #[strum(props(description = "the token's tenant is not accepted"))]
-    #[strum(props(fix = "if the verifier must accept its tokens, add the issuer or tenant to the verifier"))]
+    #[strum(props(
+        fix = "if the verifier must accept tokens of this issuer or tenant, add the issuer or tenant to the verifier"
+    ))]
     TenantNotAllowed {
         /// The `tid` of the token, shortened and escaped.
         found: String,
     },
     /// `ver` does not fit `iss`, or the claim that names the client is that of the other version.
-    #[error("the token's version does not fit its issuer or its claims")]
+    #[error("the token's version does not match its issuer or its claims")]
     #[strum(props(code = "version_mismatch"))]
-    #[strum(props(description = "the token's version does not fit its claims"))]
-    #[strum(props(fix = "if the verifier must accept its tokens, add the issuer or tenant to the verifier"))]
+    #[strum(props(description = "the token's version does not match its claims"))]
+    #[strum(props(
+        fix = "if the verifier must accept tokens of this issuer or tenant, add the issuer or tenant to the verifier"
+    ))]
     VersionMismatch,
     /// `aud` is not accepted for this resource.
     #[error("the token's audience is not accepted: {found}")]
@@ -182,7 +188,9 @@ pub enum Refusal {
     #[error("the token is not valid before {from}; it is now {now}")]
     #[strum(props(code = "token_not_yet_valid"))]
     #[strum(props(description = "the token is not valid yet"))]
-    #[strum(props(fix = "correct the clock of this machine; if it is right, the issuer's clock is wrong"))]
+    #[strum(props(
+        fix = "correct the clock of this machine; if this clock is correct, the issuer's clock is wrong"
+    ))]
     NotYetValid {
         /// `nbf` or `iat`.
         from: UnixTime,
@@ -273,7 +281,7 @@ pub enum Refusal {
     /// The token is bound to the client certificate, which is outside its validity dates.
     #[error("the client certificate is valid from {from} to {to}; it is now {now}")]
     #[strum(props(code = "client_certificate_dates"))]
-    #[strum(props(description = "the client certificate is outside its validity"))]
+    #[strum(props(description = "the client certificate is outside its validity period"))]
     #[strum(props(fix = "the caller must renew its certificate and request a new token with it"))]
     CertificateDates {
         /// The start of its validity.
@@ -284,9 +292,9 @@ pub enum Refusal {
         now: UnixTime,
     },
     /// The token does not satisfy the claims that the application demands (continuous access evaluation).
-    #[error("the token does not satisfy the demanded claims")]
+    #[error("the token does not satisfy the required claims")]
     #[strum(props(code = "insufficient_claims"))]
-    #[strum(props(description = "the token does not satisfy the demanded claims"))]
+    #[strum(props(description = "the token does not satisfy the required claims"))]
     #[strum(props(fix = "the caller must request a new token with the claims of the challenge"))]
     ClaimsDemanded {
         /// The demanded claims, as a JSON object.
@@ -305,7 +313,7 @@ pub enum Refusal {
     #[strum(props(code = "caller_kind_not_accepted"))]
     #[strum(props(description = "this kind of caller is not accepted"))]
     #[strum(props(
-        fix = "if this kind must be accepted, set it (VerifierBuilder::callers, --callers applications|users|any)"
+        fix = "if the resource must accept this kind of caller, set the kind (VerifierBuilder::callers, --callers applications|users|any)"
     ))]
     CallerKind,
     /// The client is not one of those that are accepted.

@@ -82,7 +82,7 @@ fn token(platform: &Platform<'_>, request: &Request<Bytes>) -> Result<Option<Val
 
 /// Returns the challenge, which names `file` if there is one.
 fn challenge(file: Option<&str>) -> Response<Bytes> {
-    let text = "The file that WWW-Authenticate names must be read.";
+    let text = "Read the file that WWW-Authenticate names, and send its content in the Authorization header.";
     let mut response = nested_error_response(401, "unauthorized", text);
     if let Some(Ok(header)) = file.map(|file| HeaderValue::try_from(format!("Basic realm={file}"))) {
         response.headers_mut().insert(WWW_AUTHENTICATE, header);

@@ -43,7 +43,10 @@ pub(super) async fn connection(stream: TcpStream, connection: Connection, surfac
                 // Making a key takes time, and the proxy must answer meanwhile.
                 Ok(request) => {
                     tokio::task::spawn_blocking(move || surface.answer(&request)).await.unwrap_or_else(|_| {
-                        error(StatusCode::INTERNAL_SERVER_ERROR, "the emulator failed: report this")
+                        error(
+                            StatusCode::INTERNAL_SERVER_ERROR,
+                            "the emulator failed: report this error as a bug of certbound",
+                        )
                     })
                 }
                 Err(response) => response,

@@ -120,7 +120,7 @@ impl Body for ResponseBody {
                 context.waker().wake_by_ref();
                 Poll::Pending
             }
-            Break::Now => Poll::Ready(Some(Err(io::Error::other("a fault cuts this body short")))),
+            Break::Now => Poll::Ready(Some(Err(io::Error::other("a fault truncates this body")))),
         }
     }
 

@@ -39,7 +39,7 @@ pub(super) async fn connection(
     let Some((host, upgrade)) = connect(stream, &connection, &emulator).await else { return };
     let tunnel = match upgrade.await {
         Ok(tunnel) => tunnel,
-        Err(error) => return tracing::debug!(%error, "a tunnel did not open"),
+        Err(error) => return tracing::debug!(%error, "a tunnel could not be opened"),
     };
     if let Err(error) = serve(TokioIo::new(tunnel), &connection, Some(&host), emulator, &tls, reset).await {
         tracing::debug!(%error, host, "a tunnel ended early");

@@ -93,7 +93,7 @@ impl FetchedKeys {
     pub(crate) fn of(&self, issuer: &str) -> Result<Vec<Jwk>, String> {
         match self.known().get(issuer) {
             Some(known) => known.keys.clone(),
-            None => Err("its keys were not fetched yet".to_owned()),
+            None => Err("its keys have not been fetched yet".to_owned()),
         }
     }
 

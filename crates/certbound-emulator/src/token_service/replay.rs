@@ -25,7 +25,10 @@ impl UsedAssertions {
         let alive = used.split_off(&(now.minus(LEEWAY), Vec::new()));
         *used = alive;
         if used.insert((expiry, hash), ()).is_some() {
-            return Err(refusal(700_024, "The client assertion was used before, and works once only."));
+            return Err(refusal(
+                700_024,
+                "The client assertion was already used. Send a new assertion with each request.",
+            ));
         }
         if used.len() > MAX {
             used.pop_first();

@@ -7,7 +7,7 @@ use strum::EnumProperty as _;
 #[non_exhaustive]
 pub enum IssuerError {
     /// A tenant is given by name.
-    #[error("the tenant `{found}` is a name; tokens contain the tenant's id")]
+    #[error("the tenant `{found}` is a name, but tokens contain the tenant's id")]
     #[strum(props(code = "tenant_id_required"))]
     #[strum(props(
         fix = "give the tenant's id, a GUID; `az account show` and the portal's overview page show it"
@@ -42,7 +42,7 @@ pub enum IssuerError {
     #[error("the claim `{found}` does not contain the client's id")]
     #[strum(props(code = "invalid_client_claim"))]
     #[strum(props(
-        fix = "name the claim that contains the client's id in tokens of users too; `sub` contains the user's id there"
+        fix = "name a claim that contains the client's id in every token; in tokens of users `sub` contains the user's id"
     ))]
     ClientClaim {
         /// The name of the claim.

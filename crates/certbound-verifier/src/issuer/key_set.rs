@@ -37,7 +37,7 @@ struct Key {
 #[non_exhaustive]
 pub enum KeySetError {
     /// The document is larger than [`KeySet::MAX_BYTES`].
-    #[error("the key set is {length} bytes long; at most {} are read", KeySet::MAX_BYTES)]
+    #[error("the key set is {length} bytes long; at most {} bytes are accepted", KeySet::MAX_BYTES)]
     TooLarge {
         /// The length of the document in bytes.
         length: usize,
@@ -46,16 +46,16 @@ pub enum KeySetError {
     #[error(transparent)]
     Json(#[from] JsonError),
     /// The document has no list `keys`.
-    #[error("the key set has no list `keys`")]
+    #[error("the key set has no array `keys`")]
     NoKeys,
     /// The document has more than [`KeySet::MAX_KEYS`] keys.
-    #[error("the key set has {count} keys; at most {} are read", KeySet::MAX_KEYS)]
+    #[error("the key set has {count} keys; at most {} keys are accepted", KeySet::MAX_KEYS)]
     TooMany {
         /// The number of keys.
         count: usize,
     },
     /// No key of the document can verify signatures.
-    #[error("the key set has {count} keys, and no key can verify signatures")]
+    #[error("the key set has {count} keys, but no key can verify signatures")]
     NoneUsable {
         /// The number of keys.
         count: usize,

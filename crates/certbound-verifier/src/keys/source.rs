@@ -188,7 +188,7 @@ impl State {
     }
 
     fn unavailable(&self, now: UnixTime) -> Refusal {
-        let reason = self.failure.clone().unwrap_or_else(|| "no fetch has ended yet".to_owned());
+        let reason = self.failure.clone().unwrap_or_else(|| "no fetch has finished yet".to_owned());
         Refusal::KeysUnavailable { reason, retry_after: self.schedule.retry_after(now) }
     }
 }

@@ -24,16 +24,16 @@ pub enum ForwardedError {
     #[error("it, or a key in it, occurs more than once")]
     Repeated,
     /// The name of a second header differs from it only in `_` and `-`.
-    #[error("the name of a second header differs from it only in `_` and `-`")]
+    #[error("the name of a second header differs from the configured name only in `_` and `-`")]
     Ambiguous,
     /// The header is larger than the limit.
-    #[error("it is {length} bytes long; at most {MAX_CERTIFICATE_HEADER} are read")]
+    #[error("it is {length} bytes long; at most {MAX_CERTIFICATE_HEADER} bytes are accepted")]
     TooLarge {
         /// The length of the header in bytes.
         length: usize,
     },
     /// The header does not have the configured form.
-    #[error("it is not of the configured form")]
+    #[error("it does not have the configured form")]
     Malformed,
     /// The header has more than one certificate.
     #[error("it has more than one certificate")]

@@ -72,7 +72,7 @@ impl Inner {
         policy.check_audience(claims)?;
         trail.passed(Step::Audience, || shown(&claims.audiences().join(" ")));
         let expires_at = policy.check_times(claims, now)?;
-        trail.passed(Step::Times, || format!("ends in {} s", expires_at.since(now).as_secs()));
+        trail.passed(Step::Times, || format!("expires in {} s", expires_at.since(now).as_secs()));
         let algorithm = jws.algorithm(issuer.algorithms()).map_err(Refusal::Algorithm)?;
         Ok(Read { attempt, jws, issuer: at, algorithm, expires_at })
     }
@@ -160,7 +160,7 @@ impl Inner {
             policy.check_certificate_dates(peer, now)?;
         }
         trail.passed(Step::CertificateDates, || match (confirmation, peer.validity()) {
-            (Some(_), Some((_, to))) => format!("ends in {} s", to.since(now).as_secs()),
+            (Some(_), Some((_, to))) => format!("expires in {} s", to.since(now).as_secs()),
             _ => "not checked".to_owned(),
         });
 

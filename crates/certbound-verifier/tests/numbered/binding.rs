@@ -311,7 +311,7 @@ fn a_decision_is_explained_step_by_step() {
         })
     };
     assert!(seen(Step::Binding).unwrap().contains(&client().thumbprint().unwrap().x5t_s256()));
-    assert!(seen(Step::CertificateDates).unwrap().starts_with("ends in "));
+    assert!(seen(Step::CertificateDates).unwrap().starts_with("expires in "));
     assert_eq!(seen(Step::Caller).unwrap(), crate::support::CLIENT);
     assert_eq!(seen(Step::Permission).unwrap(), "the token has a required role or scope");
 
