@@ -92,7 +92,11 @@ fn a_folder_that_cannot_be_used_is_an_error_if_it_was_named_and_a_warning_else()
     let output = usual.output().unwrap();
     assert_eq!(json(&output)["fromCache"], false);
     assert!(stderr(&output).contains("warning: tokens are not stored"), "{}", stderr(&output));
-    assert!(stderr(&output).contains("fix: chmod 700"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("fix: check who could read the key in the folder, then run `chmod 700`"),
+        "{}",
+        stderr(&output)
+    );
     // With the right mode the folder is used. Without a home folder nothing is stored, and there is no warning.
     fs::set_permissions(&open, fs::Permissions::from_mode(0o700)).unwrap();
     let output = usual.output().unwrap();
