@@ -78,11 +78,12 @@ pub(crate) enum Command {
     Endpoint(EndpointFlags),
     /// Print what the managed identity of this machine can do.
     ///
-    /// The variables of a platform are trusted. Without them the metadata service is probed, and its absence is an error.
+    /// The command trusts the environment variables of a platform. Without these variables it probes the metadata service.
+    /// If no metadata service answers, the result is an error.
     Capabilities(MachineFlags),
     /// Print the content of a token without verifying it.
     ///
-    /// Anybody can write such a token. With --certificate the command also says whether the token is bound to this
+    /// Anybody can write a token with this content. With --certificate the command also says whether the token is bound to this
     /// certificate; if it is not, the exit code is 1. The signature is never printed.
     Inspect(InspectFlags),
     /// Verify a token as a resource does, and print the result of each step.

@@ -25,7 +25,9 @@ pub(crate) enum Usage {
     NoClientId,
     #[error("a managed identity cannot be Leg 2: it has no assertion to present")]
     #[strum(props(code = "managed_identity_cannot_be_leg2"))]
-    #[strum(props(fix = "make it Leg 1 with --leg1-managed-identity, or run `token --managed-identity`"))]
+    #[strum(props(
+        fix = "use the managed identity as Leg 1 with --leg1-managed-identity, or run `token --managed-identity`"
+    ))]
     MachineIsNotLeg2,
     #[error("{one} and {other} cannot be used together")]
     #[strum(props(code = "usage", fix = "leave one of the two out, or unset its environment variable"))]
@@ -59,7 +61,7 @@ pub(crate) enum Usage {
     #[strum(props(fix = "leave --bearer-over-mtls out, or give --certificate"))]
     NotOverMtls { what: &'static str },
     #[error("the environment variable {0} is not set; --client-secret-env names it")]
-    #[strum(props(code = "client_secret_unset", fix = "set it to the secret's value"))]
+    #[strum(props(code = "client_secret_unset", fix = "set the variable to the value of the client secret"))]
     NoSecret(String),
     #[error("Leg 1 has no credential, and no assertion is given")]
     #[strum(props(code = "leg1_required"))]
@@ -79,7 +81,7 @@ pub(crate) enum Usage {
     Leg1Unused { flag: &'static str },
     #[error("the environment variable {0} is not set; --certificate-password-env names it")]
     #[strum(props(code = "certificate_password_unset"))]
-    #[strum(props(fix = "set it, or leave --certificate-password-env out"))]
+    #[strum(props(fix = "set the variable, or leave --certificate-password-env out"))]
     NoPassword(String),
     #[error("cannot read {path}: {reason}")]
     #[strum(props(code = "file_unreadable", fix = "check the path and that this user may read it"))]
@@ -189,7 +191,7 @@ pub(crate) enum Usage {
     NoNamespaces { reason: String },
     #[error("CERTBOUND_EMULATOR_INSIDE is set, but this process has no namespaces of its own: {reason}")]
     #[strum(props(code = "not_isolated"))]
-    #[strum(props(fix = "unset CERTBOUND_EMULATOR_INSIDE, which the command sets for itself"))]
+    #[strum(props(fix = "unset CERTBOUND_EMULATOR_INSIDE, because the command sets this variable itself"))]
     NotInside { reason: String },
     #[error("{what} cannot be set up: {reason}")]
     #[strum(props(

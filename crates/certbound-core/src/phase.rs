@@ -16,7 +16,7 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "connecting",
-            Self::Exchange => "the exchange",
+            Self::Exchange => "the request",
         })
     }
 }

@@ -47,7 +47,7 @@ fn as_table(id: &str, can: &Capabilities) -> String {
     let bound = match (can.binds, can.imds) {
         (true, _) => {
             let strength =
-                can.strength.map_or_else(String::new, |strength| format!("; key stored in {strength}"));
+                can.strength.map_or_else(String::new, |strength| format!("; key strength: {strength}"));
             format!("yes{strength}")
         }
         (false, Some(_)) => "no: this metadata service issues no certificates".to_owned(),

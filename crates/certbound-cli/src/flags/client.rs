@@ -348,7 +348,7 @@ pub(crate) struct TokenFlags {
     /// With --issuer it is any scope of that issuer.
     #[arg(long, env = "CERTBOUND_SCOPE")]
     pub(crate) scope: String,
-    /// Show the token in a table too.
+    /// Show the token also in a table.
     #[arg(long, env = "CERTBOUND_REVEAL", value_parser = switch())]
     pub(crate) reveal: bool,
     #[command(flatten)]
@@ -374,7 +374,7 @@ pub(crate) struct TokenFlags {
 
 #[derive(Args, Debug)]
 pub(crate) struct AssertionFlags {
-    /// Show the assertion in a table too.
+    /// Show the assertion also in a table.
     #[arg(long, env = "CERTBOUND_REVEAL", value_parser = switch())]
     pub(crate) reveal: bool,
     #[command(flatten)]
@@ -393,7 +393,7 @@ pub(crate) struct ExchangeFlags {
     /// It has one line for each check of Leg 2's request.
     #[arg(long, env = "CERTBOUND_REPORT", value_parser = switch())]
     pub(crate) report: bool,
-    /// Show the token in a table too.
+    /// Show the token also in a table.
     #[arg(long, env = "CERTBOUND_REVEAL", value_parser = switch())]
     pub(crate) reveal: bool,
     #[command(flatten)]

@@ -16,7 +16,7 @@ pub(crate) enum EmulatorCommand {
     /// The first line on stdout is one JSON object with `ready`, `proxy`, `imds`, `service_fabric` (`endpoint` and
     /// `thumbprint`), `admin`, `ca` and `client_certificate`.
     Start(EmulatorStartFlags),
-    /// Run COMMAND with an emulator of its own.
+    /// Run COMMAND with its own emulator.
     ///
     /// Environment variables direct COMMAND to the emulator, and signals are forwarded to COMMAND. The exit code is
     /// COMMAND's, or 128+n if signal n ended COMMAND, 125 if the emulator failed, 126 if COMMAND cannot be run, and 127 if
@@ -38,7 +38,7 @@ pub(crate) struct WhatFlags {
     pub(crate) world: Option<PathBuf>,
     /// Derive all keys from this text.
     ///
-    /// The same text gives the same keys. This is for tests, because everybody who knows the text has the keys.
+    /// The same text gives the same keys. Use it for tests only, because everybody who knows the text has the keys.
     #[arg(long, value_name = "TEXT", env = "CERTBOUND_EMULATOR_SEED")]
     pub(crate) seed: Option<String>,
 }
@@ -113,7 +113,7 @@ pub(crate) struct EmulatorRunFlags {
     /// server by NODE_EXTRA_CA_CERTS, and other programs by its thumbprint.
     #[arg(long, value_enum, env = "CERTBOUND_EMULATOR_PLATFORM", default_value_t = PlatformFlag::Imds)]
     pub(crate) platform: PlatformFlag,
-    /// Run COMMAND in a network of its own.
+    /// Run COMMAND in its own network.
     ///
     /// The real names and addresses lead to the emulator there, and no other host is reachable. Use it for clients that
     /// support no proxy. It needs Linux with user namespaces and `unshare` of util-linux.

@@ -215,7 +215,7 @@ fn what_a_machine_can_do_is_found_out() {
     assert_eq!(machine, expected);
     let table = stdout(&capabilities(imds, &[], &["-o", "table"]));
     let expected =
-        "identity  system\nsource    imds, version 2\nBearer    yes\nbound     yes; key stored in software\n";
+        "identity  system\nsource    imds, version 2\nBearer    yes\nbound     yes; key strength: software\n";
     assert_eq!(table, expected);
     let env = stdout(&capabilities(imds, &[], &["-o", "env"]));
     assert_eq!(env, "CERTBOUND_SOURCE=imds\nCERTBOUND_BOUND=1\nCERTBOUND_KEY_STRENGTH=software\n");

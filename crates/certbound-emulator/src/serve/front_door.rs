@@ -89,7 +89,8 @@ async fn connect(
 
 fn destination(request: &Request<Body>, emulator: &Emulator) -> Result<String, (StatusCode, String)> {
     if request.method() != Method::CONNECT {
-        let text = "This is the emulator's proxy. It accepts the method CONNECT only. Use it as HTTPS proxy.";
+        let text =
+            "This is the emulator's proxy. It accepts the method CONNECT only. Use it as an HTTPS proxy.";
         return Err((StatusCode::METHOD_NOT_ALLOWED, text.to_owned()));
     }
     let (host, port) = request.uri().authority().map_or(("", None), |to| (to.host(), to.port_u16()));

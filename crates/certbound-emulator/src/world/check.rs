@@ -138,13 +138,13 @@ fn identities(world: &World, found: &mut Mistakes) {
         match application {
             None => found.add(&at, format!("there is no application with the id '{}'", identity.client_id)),
             Some(application) if !application.principals.contains_key(&application.home_tenant) => {
-                found.add(&at, "its application has no principal in its home tenant: add one");
+                found.add(&at, "its application has no principal in its home tenant: add the principal");
             }
             Some(_) => {}
         }
     }
     if world.machine.vm_id.is_empty() && world.machine.vmss_id.is_empty() {
-        found.add("machine", "has neither a vm_id nor a vmss_id: write at least one");
+        found.add("machine", "has neither a vm_id nor a vmss_id: write at least one of them");
     }
 }
 

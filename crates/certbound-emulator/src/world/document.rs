@@ -17,8 +17,8 @@ const TENANTS: &str = "\
 ";
 const APPLICATIONS: &str = "\
 # ---- Applications. `principals` is the object id of the service principal in each tenant that knows it. Credentials:
-#   secrets                  client secrets; only the secret of the built-in world is ever written out
-#   expired_secrets          client secrets that are refused by 7000222; they are never written out
+#   secrets                  client secrets; only the secret of the built-in world is printed
+#   expired_secrets          client secrets that are refused with 7000222; they are never printed
 #   trusted_subjects         certificates by subject name and issuer (SN/I), for mutual TLS and for assertions
 #   registered_certificates  single certificates, PEM, for assertions
 #   federated_credentials    tokens of a different issuer, at most 20

@@ -114,7 +114,7 @@ pub enum WorkloadIdentityError {
         variable: &'static str,
     },
     /// The value is not a tenant.
-    #[error("the environment variable {variable}: {cause}")]
+    #[error("the environment variable {variable} is not valid: {cause}")]
     Tenant {
         /// The name of the variable.
         variable: &'static str,
@@ -122,7 +122,7 @@ pub enum WorkloadIdentityError {
         cause: TenantError,
     },
     /// The value is not the URL of an authority.
-    #[error("the environment variable {variable}: {cause}")]
+    #[error("the environment variable {variable} is not valid: {cause}")]
     Authority {
         /// The name of the variable.
         variable: &'static str,

@@ -89,9 +89,11 @@ pub enum PlatformError {
     #[error(transparent)]
     State(#[from] StateError),
     /// The protection of the key is weaker than required.
-    #[error("the key is stored in {actual}, but storage in {required} is required")]
+    #[error("the key strength is {actual}, but the key strength {required} is required")]
     #[strum(props(code = "min_strength_not_met"))]
-    #[strum(props(fix = "use a key provider with at least this protection, or require less protection"))]
+    #[strum(props(
+        fix = "use a key provider with at least this key strength, or require a lower key strength"
+    ))]
     Strength {
         /// The actual protection of the key.
         actual: KeyStrength,

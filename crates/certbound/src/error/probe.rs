@@ -43,14 +43,20 @@ impl NoImds {
 
 impl fmt::Display for NoImds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the metadata service in version 2: {}; in version 1: {}", self.v2, self.v1)
+        write!(
+            f,
+            "the probe of IMDS version 2 failed: {}; the probe of IMDS version 1 failed: {}",
+            self.v2, self.v1
+        )
     }
 }
 
 impl fmt::Display for ProbeFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Answered { status } => write!(f, "it answered with status {status} instead of 400"),
+            Self::Answered { status } => {
+                write!(f, "the service answered with status {status} instead of 400")
+            }
             Self::Unreachable(cause) => cause.fmt(f),
         }
     }

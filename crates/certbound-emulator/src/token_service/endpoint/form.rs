@@ -64,7 +64,7 @@ pub(super) fn grant_type(form: &ReceivedForm) -> Result<(), Refusal> {
         Some("client_credentials") => Ok(()),
         _ => Err(refusal(
             70_003,
-            "The app requested an unsupported grant type. This emulator knows 'client_credentials' only.",
+            "The app requested an unsupported grant type. This emulator supports 'client_credentials' only.",
         )),
     }
 }

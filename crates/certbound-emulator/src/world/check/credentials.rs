@@ -58,7 +58,10 @@ fn certificates(pem: &str, expected: Option<usize>, at: &str, found: &mut Mistak
         Err(error) => return found.add(at, format!("is not PEM: {error}")),
     };
     if expected.is_some_and(|expected| expected != all.len()) {
-        found.add(at, format!("contains {} certificates: give each its own entry", all.len()));
+        found.add(
+            at,
+            format!("contains {} certificates: write each certificate into an entry of its own", all.len()),
+        );
     }
     for certificate in all {
         if let Err(error) = CertificateChain::from_der(vec![certificate.to_vec()]) {
@@ -145,7 +148,7 @@ pub(super) fn issuers(world: &World, found: &mut Mistakes) {
         for (index, key) in external.keys.iter().enumerate() {
             let at = format!("{at}.keys[{index}]");
             if key.get("kid").and_then(|kid| kid.as_str()).is_none() {
-                found.add(&at, "has no `kid`, but assertions name their key by it: add one");
+                found.add(&at, "has no `kid`, but assertions identify their key by the `kid`: add a `kid`");
             }
             if let Err(error) = PublicKey::from_jwk(key) {
                 found.add(&at, format!("is not a public key: {error}"));
