@@ -11,7 +11,7 @@ pub(crate) enum Usage {
     #[strum(props(code = "tenant_required", fix = "give --tenant or set AZURE_TENANT_ID"))]
     NoTenant,
     #[error("--tenant {flag} differs from the authority's tenant {authority}")]
-    #[strum(props(code = "tenant_conflict", fix = "name the tenant in one of the two places"))]
+    #[strum(props(code = "tenant_conflict", fix = "give the tenant either by --tenant or in the authority"))]
     TwoTenants { authority: String, flag: String },
     #[error("an authority of the kind {kind} has no tenants")]
     #[strum(props(code = "tenant_override_not_supported", fix = "leave --tenant and --leg1-tenant out"))]
@@ -54,7 +54,7 @@ pub(crate) enum Usage {
     NoCredential,
     #[error("{what} has no certificate to bind a token to")]
     #[strum(props(code = "mtls_certificate_not_provided"))]
-    #[strum(props(fix = "give --certificate, or ask for a Bearer token with --bearer"))]
+    #[strum(props(fix = "give --certificate, or request a Bearer token with --bearer"))]
     NotBound { what: &'static str },
     #[error("{what} cannot be used over mutual TLS: it has no certificate to present")]
     #[strum(props(code = "invalid_credential_material"))]
@@ -86,7 +86,7 @@ pub(crate) enum Usage {
     #[error("cannot read {path}: {reason}")]
     #[strum(props(code = "file_unreadable", fix = "check the path and that this user may read it"))]
     Unreadable { path: String, reason: String },
-    #[error("no scope is given, and certbound knows no default scope for the host {host}")]
+    #[error("no scope is given, and certbound has no default scope for the host {host}")]
     #[strum(props(code = "scopes_required_client_credentials", fix = "give --scope {resource}/.default"))]
     NoScope { host: String },
     #[error("`{0}` is not an absolute https:// URL")]
@@ -104,7 +104,7 @@ pub(crate) enum Usage {
     #[strum(props(fix = "remove the header; certbound derives it from the token, the URL and the body"))]
     HeaderOurs(http::HeaderName),
     #[error("--data @- and --assertion-file - cannot both read stdin")]
-    #[strum(props(code = "stdin_twice", fix = "put one of the two into a file"))]
+    #[strum(props(code = "stdin_twice", fix = "read the body or the assertion from a file instead"))]
     StdinTwice,
     #[error("no token is given")]
     #[strum(props(code = "token_required"))]

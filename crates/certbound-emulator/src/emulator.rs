@@ -124,7 +124,7 @@ impl Emulator {
                 None,
             ),
             Some(_) if request.body().len() > MAX_BODY => {
-                (sentence(413, "The body is larger than 1 MiB. Send a smaller one."), None)
+                (sentence(413, "The body is larger than 1 MiB. Send a smaller body."), None)
             }
             Some(host) => self.answer(now, tls, &name, &host, &request),
         };

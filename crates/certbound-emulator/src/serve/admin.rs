@@ -120,7 +120,7 @@ impl Surface {
             },
             ("GET", "faults") => ok(&json!({ "faults": emulator.faults() })),
             ("POST", "faults") if body.len() > MAX_FAULT => {
-                error(StatusCode::PAYLOAD_TOO_LARGE, "a fault may have at most 16 KiB: send a smaller one")
+                error(StatusCode::PAYLOAD_TOO_LARGE, "a fault may have at most 16 KiB: send a smaller fault")
             }
             ("POST", "faults") => match serde_json::from_slice::<Fault>(body) {
                 Ok(fault) => match emulator.add_fault(fault) {

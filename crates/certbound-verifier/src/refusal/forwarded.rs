@@ -39,7 +39,9 @@ pub enum ForwardedError {
     #[error("it has more than one certificate")]
     SeveralCertificates,
     /// Envoy's header has more than one element.
-    #[error("it has more than one element: a second proxy added one, or a name in a certificate has a comma")]
+    #[error(
+        "it has more than one element: a second proxy added an element, or a name in a certificate contains a comma"
+    )]
     SeveralElements,
     /// Envoy's header has an unknown key, or a key whose value the client's certificate chooses.
     #[error("it has a key other than By, Hash and Cert")]

@@ -89,7 +89,7 @@ pub enum BindingCertificateError {
     #[error("the certificate is X.509 version 1, which TLS servers refuse; version 3 is needed")]
     #[strum(props(code = "certificate_version_1"))]
     #[strum(props(
-        fix = "issue it again with an extension: `openssl x509 -req` writes version 1 unless it gets one, for example by `-extfile <(echo extendedKeyUsage=clientAuth)` or by `-copy_extensions copy`"
+        fix = "issue the certificate again with an extension, because `openssl x509 -req` writes version 1 without extensions; add, for example, `-extfile <(echo extendedKeyUsage=clientAuth)` or `-copy_extensions copy`"
     ))]
     Version1,
     /// The signer that has the private key returned an error.
@@ -116,13 +116,13 @@ pub enum BindingCertificateError {
     #[error("it is a PFX (PKCS#12), but a PEM file is expected")]
     #[strum(props(code = "certificate_pfx_unexpected"))]
     #[strum(props(
-        fix = "convert it: `openssl pkcs12 -in app.pfx -out app.pem`; or turn on the cargo feature `pfx` of certbound and read it by one of the functions with `pfx` in their names; the command line reads it as one file, without --certificate-key"
+        fix = "convert the file: `openssl pkcs12 -in app.pfx -out app.pem`; or turn on the cargo feature `pfx` of certbound and read the file by a function with `pfx` in its name; the command line reads a PFX as one file, without --certificate-key"
     ))]
     PfxInsteadOfPem,
     /// The file is not a usable PKCS#12 file.
     #[error("the PFX cannot be read: {reason}")]
     #[strum(props(code = "certificate_pfx_invalid"))]
-    #[strum(props(fix = "export it again with one certificate and its private key"))]
+    #[strum(props(fix = "export the PFX again with one certificate and its private key"))]
     BrokenPfx {
         /// The fault of the file.
         #[source]

@@ -25,7 +25,7 @@ pub enum NetworkError {
     #[error("the system's trust store cannot be used: {reason}")]
     #[strum(props(code = "trust_store_unusable"))]
     #[strum(props(
-        fix = "install the system's CA certificates (Debian: ca-certificates), or let SSL_CERT_FILE name a PEM file of them"
+        fix = "install the system's CA certificates (Debian: ca-certificates), or set SSL_CERT_FILE to a PEM file of CA certificates"
     ))]
     TrustStore {
         /// The TLS library's error.

@@ -49,7 +49,7 @@ pub enum ProviderError {
     #[error("the runtime in which this token was being acquired was shut down")]
     #[strum(props(code = "runtime_shut_down"))]
     #[strum(props(
-        fix = "use a client in one runtime only, and keep it running until the token has arrived"
+        fix = "use a client in one runtime only, and keep the runtime running until the token has arrived"
     ))]
     RuntimeEnded,
 }
