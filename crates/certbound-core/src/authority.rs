@@ -22,11 +22,12 @@ use crate::region::Region;
 use crate::shown::shown;
 use crate::tenant::{TenantId, is_host_name};
 
-/// An authority, which issues the tokens, and the region to use there. By default it is Microsoft Entra,
+/// The address of a token service, and the region to use. The usual kind is Microsoft Entra,
 /// `https://host[:port]/tenant/`. The URL decides the kind ([`AuthorityKind`]).
 ///
-/// It does not check that the host exists or belongs to Microsoft: an unknown host is an environment of its own.
-/// Regions and mutual-TLS hosts exist for Entra only; other kinds are reached at the configured host.
+/// The type does not check that the host exists or belongs to Microsoft: an unknown host is an environment of its own.
+/// Regions and mutual-TLS hosts exist for Entra only. An OpenID issuer's metadata names its endpoints; requests to the
+/// other kinds are sent to the configured host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Authority {
     host: Arc<str>,
@@ -35,7 +36,7 @@ pub struct Authority {
     region: Option<Region>,
     /// The environment from custom metadata. No host rule changes its hosts.
     environment: Option<Arc<Environment>>,
-    /// The environment from instance discovery, for a host that is not a known one.
+    /// The environment from instance discovery, for a host of no known environment.
     discovered: Option<Arc<Environment>>,
     /// The metadata that an OpenID issuer publishes.
     metadata: Option<Arc<ServerMetadata>>,
@@ -48,8 +49,8 @@ impl Authority {
     /// result has no region.
     ///
     /// # Errors
-    /// [`AuthorityUrlError`] if the text is not an `https` URL with a host and a tenant, if it has any other part, or
-    /// if a URL parser would have to repair it.
+    /// [`AuthorityUrlError`] if the text is not an `https` URL with a host and a tenant, if it has user information, a
+    /// query or a fragment, or if a URL parser would change it.
     pub fn parse(url: &str) -> Result<Self, AuthorityUrlError> {
         let lower = url.to_ascii_lowercase();
         let parsed = plain_url(&lower, url)?;
@@ -104,29 +105,29 @@ impl Authority {
         Self { region: None, ..self }
     }
 
-    /// Returns the same authority for another tenant. `None` if a request cannot choose the tenant (AD FS, B2C, OpenID
-    /// issuers).
+    /// Returns the same authority for a different tenant. `None` if a request cannot choose the tenant (AD FS, B2C,
+    /// OpenID issuers).
     pub fn for_tenant(&self, tenant: TenantId) -> Option<Self> {
         let place = self.place.for_tenant(tenant)?;
         Some(Self { place, ..self.clone() })
     }
 
-    /// Returns the same authority in an environment from custom metadata. Its hosts are used unchanged, whatever the
-    /// region, and for mutual TLS too.
+    /// Returns the same authority in an environment from custom metadata. Every request uses the environment's hosts
+    /// unchanged, even with a region or mutual TLS.
     #[must_use]
     pub fn in_environment(self, environment: Arc<Environment>) -> Self {
         Self { environment: Some(environment), ..self }
     }
 
-    /// Returns the same authority in an environment from instance discovery. Its preferred host is used unless a region
-    /// or mutual TLS chooses a host.
+    /// Returns the same authority in an environment from instance discovery. The environment's preferred host is used
+    /// unless a region or mutual TLS determines the host.
     #[must_use]
     pub fn in_discovered_environment(self, environment: Arc<Environment>) -> Self {
         Self { discovered: Some(environment), ..self }
     }
 
-    /// Returns the authority that stands for this one in a cache: without a region, and in Entra with the host under
-    /// which the environment's tokens are cached. Two authorities with equal results issue the same tokens.
+    /// Returns the authority as part of a cache key: without a region, and in Entra with the host under which the
+    /// environment's tokens are cached. Two authorities with equal results issue the same tokens.
     #[must_use]
     pub fn for_cache(&self) -> Self {
         let environment = self.environment.as_deref().or(self.discovered.as_deref());
@@ -176,7 +177,7 @@ impl Authority {
         self.metadata.as_deref()
     }
 
-    /// The login host as configured, in lower case. Requests may go to another host.
+    /// The login host as configured, in lower case. Requests may be sent to a different host.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -186,7 +187,7 @@ impl Authority {
         self.port
     }
 
-    /// The region as configured. A request may not use it.
+    /// The region as configured. Some requests do not use it.
     pub fn region(&self) -> Option<&Region> {
         self.region.as_ref()
     }
@@ -227,8 +228,8 @@ const MAX_URL_BYTES: usize = 2048;
 /// Parses an `https` URL of host, port and path, whose text is literally `https://host[:port][/path]`.
 ///
 /// A URL parser decodes percent signs, rewrites numbers into IPv4 addresses, changes backslashes and removes dot
-/// segments. Other readers of the configuration may not do so, so a text that needs any of it is refused. Errors show
-/// `given`, which is the text before its letters were changed.
+/// segments. Other programs that read the same configuration may not do so. Therefore a text that a URL parser would
+/// change is refused. Errors show `given`, which is the text before its conversion to lower case.
 fn plain_url(text: &str, given: &str) -> Result<Url, AuthorityUrlError> {
     let malformed = || AuthorityUrlError::Malformed { shown: shown_url(given) };
     if text.len() > MAX_URL_BYTES || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -260,8 +261,8 @@ fn plain_url(text: &str, given: &str) -> Result<Url, AuthorityUrlError> {
     if is_literal() != Some(true) || url.port() == Some(0) { Err(malformed()) } else { Ok(url) }
 }
 
-/// Returns a URL for an error message, without query and fragment. If it may have user information, nothing of it is
-/// shown: that may be secret.
+/// Returns a URL for an error message, without query and fragment. A URL that may have user information is replaced
+/// completely, because that information may be secret.
 fn shown_url(url: &str) -> String {
     match url.contains('@') {
         true => "***".to_owned(),

@@ -1,4 +1,4 @@
-//! The original error beneath one of ours: an error of another library, of the system, or of the application.
+//! The original cause of one of certbound's errors: an error of another library, of the system, or of the application.
 
 use std::error::Error;
 use std::fmt;
@@ -8,23 +8,23 @@ use std::sync::Arc;
 
 use crate::shown::one_line;
 
-/// The original error beneath one of ours. Clones share it.
+/// The original cause of one of certbound's errors. Clones share the error.
 ///
 /// `Display` and `Debug` write the error's text and the texts of its sources in one line. Two causes are equal if their
 /// texts are equal, because errors of other libraries cannot be compared. A cause dereferences to its error, so that
-/// `source()` of our errors returns the original.
+/// `source()` of certbound's errors returns the original error.
 #[derive(Clone)]
 pub struct Cause(Arc<dyn Error + Send + Sync>);
 
 impl Cause {
-    /// Keeps `error`, which can also be a text. Of an I/O error that contains another error, the inner one is kept: an
-    /// I/O error does not return it as its source.
+    /// Stores `error`, which can also be a text. If it is an I/O error that contains an inner error, only the inner
+    /// error is stored, because `source()` of an I/O error does not return it.
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let mut error = error.into();
         while error.downcast_ref::<io::Error>().is_some_and(|error| error.get_ref().is_some()) {
             error = match error.downcast::<io::Error>().map(|error| error.into_inner()) {
                 Ok(Some(inner)) => inner,
-                // The condition of the loop excludes this.
+                // Impossible: the loop's condition checked that there is an inner error.
                 Ok(None) => "an I/O error".into(),
                 Err(error) => error,
             };
@@ -116,7 +116,7 @@ mod tests {
     #[error("cannot\nwrite")]
     struct Outer(#[source] Inner);
 
-    /// The form in which our errors keep a cause.
+    /// An error that stores a cause as certbound's errors do.
     #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
     #[error("it failed: {cause:.20}")]
     struct Ours {

@@ -31,7 +31,7 @@ impl Thumbprint {
         &self.0
     }
 
-    /// The thumbprint as it is in a token: base64url without padding, 43 characters.
+    /// The thumbprint in the form of a token's claim: base64url without padding, 43 characters.
     pub fn x5t_s256(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
@@ -46,7 +46,7 @@ impl Thumbprint {
     /// The texts are compared without decoding: a non-canonical base64url of the same bytes does not match.
     pub fn matches_claim(&self, claim: &str) -> bool {
         let mut own = [0; 43];
-        // 32 bytes always take 43 characters.
+        // The base64url of 32 bytes always has 43 characters.
         let written = URL_SAFE_NO_PAD.encode_slice(self.0, &mut own);
         written.is_ok() && bool::from(own.ct_eq(claim.as_bytes()))
     }
@@ -80,8 +80,8 @@ pub enum KeyAlgorithm {
 }
 
 impl KeyAlgorithm {
-    /// Returns the kind of a public key in DER of a `SubjectPublicKeyInfo`. `None` if it is not a public key, or if
-    /// bytes follow it.
+    /// Returns the kind of a public key in DER of a `SubjectPublicKeyInfo`. `None` if the bytes are not exactly one
+    /// public key.
     pub fn of_public_key(der: &[u8]) -> Option<Self> {
         match SubjectPublicKeyInfo::from_der(der) {
             Ok(([], key)) => Some(key_algorithm(&key)),
@@ -92,7 +92,7 @@ impl KeyAlgorithm {
 
 /// A certificate with its issuers, leaf first, each in DER.
 ///
-/// Every certificate was parsed. Nothing was verified: neither signatures nor dates nor purpose.
+/// Every certificate was parsed. The signatures, the dates and the purpose were not verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateChain {
     ders: Vec<Vec<u8>>,
@@ -132,7 +132,7 @@ impl CertificateChain {
             issuer: leaf.issuer().to_string(),
             key_algorithm: key_algorithm(leaf.public_key()),
             public_key_info: leaf.public_key().raw.to_vec(),
-            // The encoding counts from 0.
+            // The encoded number of version 1 is 0.
             version: leaf.version().0.saturating_add(1),
             ders: Vec::new(),
         };
@@ -155,8 +155,8 @@ impl CertificateChain {
         self.thumbprint
     }
 
-    /// SHA-1 of the leaf: `x5t` (RFC 7515, section 4.1.7). Older servers find the certificate by it. It protects
-    /// nothing, and no decision depends on it.
+    /// SHA-1 of the leaf: `x5t` (RFC 7515, section 4.1.7). Older servers look up the certificate by this hash. No
+    /// security decision depends on it.
     pub fn sha1(&self) -> [u8; 20] {
         let mut sha1 = [0; 20];
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, self.leaf_der());
@@ -213,7 +213,7 @@ fn parse(at: usize, der: &[u8]) -> Result<X509Certificate<'_>, CertificateError>
     }
 }
 
-/// Converts a time. Times before 1970 become 1970; the comparison with today's time stays the same.
+/// Converts a time. Times before 1970 become 1970; this does not change a comparison with the current time.
 fn moment(time: ASN1Time) -> UnixTime {
     UnixTime::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
 }
@@ -226,7 +226,7 @@ fn key_algorithm(key: &SubjectPublicKeyInfo<'_>) -> KeyAlgorithm {
     }
 }
 
-/// Why bytes are not a certificate chain.
+/// The reason why bytes are not a certificate chain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum CertificateError {

@@ -1,4 +1,4 @@
-//! The client's proof to the token service.
+//! The parameters by which a client authenticates at the token service.
 
 use crate::secret::Secret;
 
@@ -11,7 +11,7 @@ pub const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 
 /// The client's proof in the body of a token request. On the mTLS host, the TLS certificate is required as well.
 ///
-/// The assertion type cannot be chosen: a bound assertion always has `jwt-pop`, for a bound and for a Bearer token.
+/// The assertion type cannot be chosen: a bound assertion always has `jwt-pop`, even if a Bearer token is requested.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum ClientProof<'a> {

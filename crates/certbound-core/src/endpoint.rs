@@ -38,10 +38,10 @@ pub enum Channel {
 impl Authority {
     /// Returns the endpoint from which this authority's tokens are requested.
     ///
-    /// It makes no request. If the authority has the metadata of its cloud, the preferred network host of the metadata is
-    /// used. Otherwise a region or mutual TLS changes the host by the rule for known hosts, and without them an unknown
-    /// host is used unchanged. A user's flow without mutual TLS ignores the region. Kinds other than Entra have one host
-    /// for every request, and no regions.
+    /// The function makes no request. If the authority has custom instance metadata, the metadata's preferred network
+    /// host is used. Otherwise the host of an Entra authority depends on the region and on mutual TLS; [`HostRule`]
+    /// lists the rules. A user's flow without mutual TLS ignores the region. Kinds other than Entra have no regions.
+    /// The metadata of an OpenID issuer names its endpoints.
     ///
     /// # Errors
     /// The error of [`Authority::check_mutual_tls`] over mutual TLS. [`EndpointError::NotDiscovered`] for an OpenID
@@ -73,10 +73,12 @@ impl Authority {
         Ok(TokenEndpoint::new(&url, rule, used.cloned(), self.tenant().cloned()))
     }
 
-    /// Checks that tokens can be requested from this authority over mutual TLS. It needs no metadata of the authority.
+    /// Checks that tokens can be requested from this authority over mutual TLS. The check needs no metadata of the
+    /// authority.
     ///
     /// # Errors
-    /// [`EndpointError::NotALoginHost`] if no mutual-TLS host can be derived from an Entra host, whatever the region.
+    /// [`EndpointError::NotALoginHost`] if no mutual-TLS host can be derived from an Entra host. The region does not
+    /// matter.
     pub fn check_mutual_tls(&self) -> Result<(), EndpointError> {
         let derives = self.kind() == AuthorityKind::Entra && self.environment().is_none();
         if derives && !self.host().starts_with("login.") {
@@ -85,7 +87,7 @@ impl Authority {
         Ok(())
     }
 
-    /// Checks that the tenant can issue a bound token. It needs no metadata of the authority.
+    /// Checks that the tenant can issue a bound token. The check needs no metadata of the authority.
     ///
     /// # Errors
     /// [`EndpointError::Tenantless`] for `consumers`, and for `common` and `organizations` of dSTS.
@@ -100,7 +102,7 @@ impl Authority {
 
     /// Checks that a bound token can be requested from this authority, according to the metadata of an OpenID issuer.
     ///
-    /// `by_certificate` says that the client authenticates by its certificate alone.
+    /// `by_certificate` is true if the client authenticates by its certificate alone.
     ///
     /// # Errors
     /// [`EndpointError::DoesNotBind`] or [`EndpointError::TakesNoCertificate`].
@@ -161,7 +163,7 @@ impl TokenEndpoint {
         self.rule
     }
 
-    /// The region of this endpoint. `None` if the authority has no region, or if its region was not used.
+    /// The region of this endpoint. `None` if the authority has no region, or if the endpoint does not use it.
     pub fn region(&self) -> Option<&Region> {
         self.region.as_ref()
     }

@@ -4,8 +4,8 @@ use strum::VariantArray as _;
 
 /// A Microsoft Entra cloud.
 ///
-/// It does not say whether the cloud is in service. [`Cloud::GermanyLegacy`] was closed in 2021; it is kept because its
-/// login host still names an environment. `Display` writes the stable lower-case name, such as `us_government`.
+/// A listed cloud may be out of service. [`Cloud::GermanyLegacy`] was closed in 2021; it is listed because its login
+/// host still names an environment. `Display` writes the stable lower-case name, such as `us_government`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 #[non_exhaustive]
@@ -30,7 +30,7 @@ impl Cloud {
     /// Every cloud, the public one first.
     pub const ALL: &'static [Cloud] = Self::VARIANTS;
 
-    /// The login host that requests go to.
+    /// The login host to which requests are sent.
     pub const fn login_host(self) -> &'static str {
         match self {
             Cloud::Public => "login.microsoftonline.com",
@@ -45,7 +45,7 @@ impl Cloud {
 
     /// The audience of a token exchange: the `aud` of an assertion, and the resource of Leg 1.
     ///
-    /// Clouds without an audience of their own use the public one.
+    /// Clouds without an audience of their own use the public cloud's audience.
     pub const fn exchange_uri(self) -> &'static str {
         match self {
             Cloud::UsGovernment => "api://AzureADTokenExchangeUSGov",
@@ -58,7 +58,8 @@ impl Cloud {
 
     /// The Microsoft Graph resource, without a trailing slash.
     ///
-    /// A token is requested for this resource. The host that accepts a certificate-bound token may have another name.
+    /// A token is requested for this resource. The host that accepts a certificate-bound token may have a different
+    /// name.
     pub const fn graph_uri(self) -> &'static str {
         match self {
             Cloud::Public => "https://graph.microsoft.com",
@@ -87,7 +88,7 @@ impl Cloud {
     /// Returns the cloud of a login host. The host may be in its ordinary, regional or mutual-TLS form, and in any
     /// case.
     ///
-    /// `None` if the host belongs to no known environment. It does not check that the host accepts requests.
+    /// `None` if the host belongs to no known environment. The function does not check that the host accepts requests.
     pub fn of_host(host: &str) -> Option<Cloud> {
         let host = host.to_ascii_lowercase();
         let login_form = |name: &str| match name.strip_prefix("mtlsauth.") {
@@ -100,7 +101,7 @@ impl Cloud {
     }
 }
 
-/// The exchange audiences of two clouds whose hosts are not public. They have no [`Cloud`] for this reason.
+/// The exchange audiences of two clouds whose hosts are not public. For this reason they have no [`Cloud`].
 const CLOSED_EXCHANGE_URIS: [&str; 2] =
     ["api://AzureADTokenExchangeUSNat", "api://AzureADTokenExchangeUSSec"];
 
@@ -114,21 +115,21 @@ pub fn exchange_uris() -> impl Iterator<Item = &'static str> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KnownEnvironment {
-    /// Every login host of the environment, lower case.
+    /// Every login host of the environment, in lower case.
     pub aliases: &'static [&'static str],
-    /// The host that requests go to.
+    /// The host to which requests are sent.
     pub preferred_network: &'static str,
     /// The host under which tokens are cached.
     pub preferred_cache: &'static str,
-    /// Whether the regional and mutual-TLS hosts are the shared ones under `microsoft.com`.
+    /// Whether the regional and mutual-TLS hosts are the shared hosts under `microsoft.com`.
     pub is_public: bool,
-    /// The cloud the environment belongs to.
+    /// The cloud to which the environment belongs.
     pub cloud: Cloud,
 }
 
 /// Returns the environment that has `host` among its aliases, in any case.
 ///
-/// It knows login hosts only: a regional or a mutual-TLS host is not an alias.
+/// Only login hosts are found: a regional or a mutual-TLS host is not an alias.
 pub fn known_environment(host: &str) -> Option<&'static KnownEnvironment> {
     KNOWN.iter().find(|environment| environment.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(host)))
 }
@@ -158,7 +159,7 @@ static KNOWN: [KnownEnvironment; 9] = [
     of_its_own(&["login.sovcloud-identity.sg"], Cloud::Singapore),
 ];
 
-/// Makes an environment whose first host is the preferred one.
+/// Makes an environment whose first host is the preferred host.
 const fn of_its_own(aliases: &'static [&'static str], cloud: Cloud) -> KnownEnvironment {
     KnownEnvironment {
         aliases,

@@ -13,7 +13,7 @@ use serde_json::{Map, Number, Value};
 pub(crate) use self::members::Members;
 use crate::shown::shown;
 
-/// The deepest nesting that is read, in levels.
+/// The largest number of nested levels that is read.
 const MAX_DEPTH: usize = 32;
 
 /// Parses a JSON object (RFC 8259). Two members of one name, at any depth, are an error.
@@ -33,7 +33,7 @@ pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonError> {
     }
 }
 
-/// Why a text is not an acceptable JSON object. It contains no member's value.
+/// The reason why a text is not an acceptable JSON object. The error contains no values of members.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {
@@ -103,7 +103,7 @@ impl<T> Strict<T> {
         Self { depth, result: PhantomData }
     }
 
-    /// Returns the depth of the values inside this one.
+    /// Returns the depth of the values inside this value.
     fn inside<E: serde::de::Error>(&self) -> Result<usize, E> {
         if self.depth == MAX_DEPTH { Err(E::custom(TOO_DEEP)) } else { Ok(self.depth + 1) }
     }

@@ -1,4 +1,5 @@
-//! Compact JWS (RFC 7515): parses it strictly, verifies it into a type of its own, and assembles it.
+//! Parses, verifies and assembles a compact JWS (RFC 7515). Parsing is strict, and a verified JWS has a type of its
+//! own.
 
 mod algorithm;
 mod compact;
@@ -22,7 +23,7 @@ use crate::json;
 use crate::jwt::Claims;
 use crate::shown::shown;
 
-/// A compact JWS whose parts were read and whose signature was not verified.
+/// A compact JWS whose form was checked and whose signature was not verified.
 ///
 /// `Debug` prints the header only. With the other parts, a log would contain the token.
 pub struct UnverifiedJws<'a> {
@@ -40,7 +41,7 @@ impl<'a> UnverifiedJws<'a> {
     /// Splits and decodes a token. The size is checked before anything is allocated.
     ///
     /// # Errors
-    /// [`JwsError`] if the token is too large, has not three parts, or if header or signature are not unpadded
+    /// [`JwsError`] if the token is too large or does not have three parts, or if header or signature are not unpadded
     /// base64url without spare bits. The header must be a JSON object without duplicate names, with `alg`, and without
     /// `crit` and `b64`.
     pub fn parse(token: &'a str) -> Result<Self, JwsError> {
@@ -55,7 +56,8 @@ impl<'a> UnverifiedJws<'a> {
         &self.header
     }
 
-    /// Returns the claims, which anyone may have written. The payload is parsed on the first call only.
+    /// Returns the claims without verification: anyone may have written them. The payload is parsed on the first call
+    /// only.
     ///
     /// # Errors
     /// [`JwsError`] if the payload is not base64url of a JSON object without duplicate names.
@@ -66,7 +68,7 @@ impl<'a> UnverifiedJws<'a> {
     /// Returns the algorithm of the header, if it is one of `accepted`.
     ///
     /// # Errors
-    /// [`JwsError::AlgorithmNotAccepted`] if it is not.
+    /// [`JwsError::AlgorithmNotAccepted`] if it is not accepted.
     pub fn algorithm(&self, accepted: &[Algorithm]) -> Result<Algorithm, JwsError> {
         let found = accepted.iter().find(|algorithm| algorithm.name() == self.header.alg());
         found.copied().ok_or_else(|| JwsError::AlgorithmNotAccepted {
@@ -75,7 +77,7 @@ impl<'a> UnverifiedJws<'a> {
         })
     }
 
-    /// Checks that the signature is valid under one of `keys`. The token stays an [`UnverifiedJws`].
+    /// Checks that the signature is valid under one of `keys`. The token remains an [`UnverifiedJws`].
     ///
     /// # Errors
     /// [`JwsError::AlgorithmNotAccepted`], or [`JwsError::BadSignature`] if no key verifies the signature.
@@ -92,7 +94,7 @@ impl<'a> UnverifiedJws<'a> {
 
     /// Verifies the signature with `key`, if the header's algorithm is one of `accepted`.
     ///
-    /// It checks no claims: neither times nor audience nor issuer.
+    /// The function checks no claims: neither times nor audience nor issuer.
     ///
     /// # Errors
     /// [`JwsError`] if the algorithm is not accepted or does not fit the key, if the signature is not valid, or if the
@@ -101,7 +103,7 @@ impl<'a> UnverifiedJws<'a> {
         self.verify_with_any([key], accepted)
     }
 
-    /// Verifies the signature with `keys`. It is enough that one of them verifies it.
+    /// Verifies the signature with `keys`. The signature must be valid under at least one of the keys.
     ///
     /// # Errors
     /// The errors of [`UnverifiedJws::verify`]; [`JwsError::BadSignature`] if no key verifies the signature.
@@ -151,16 +153,16 @@ impl VerifiedJws {
 /// Anyone may have written them. Neither header nor signature is decoded. Use [`UnverifiedJws`] to verify.
 ///
 /// # Errors
-/// [`JwsError`] if the token has not three parts, or if the payload is not unpadded base64url of a JSON object without
-/// duplicate names.
+/// [`JwsError`] if the token does not have three parts, or if the payload is not unpadded base64url of a JSON object
+/// without duplicate names.
 pub fn unverified_claims(token: &str) -> Result<Claims, JwsError> {
     claims_of(split(token)?.payload)
 }
 
-/// Returns the header of a token as it is written, to show it to people. The token is not verified.
+/// Returns all members of a token's header, for display. The token is not verified.
 ///
 /// # Errors
-/// [`JwsError`] if the token has not three parts, or if the header is not a JSON object without duplicate names.
+/// [`JwsError`] if the token does not have three parts, or if the header is not a JSON object without duplicate names.
 pub fn unverified_header(token: &str) -> Result<Map<String, Value>, JwsError> {
     let header = decode(split(token)?.header, "header")?;
     json::parse_object(&header).map_err(|error| JwsError::Json { part: "header", error })
@@ -221,7 +223,7 @@ mod tests {
         for json in [r#"{"alg":"RS256","crit":[]}"#, r#"{"alg":"RS256","b64":false}"#] {
             assert_eq!(header(json), Err(JwsError::CriticalExtension), "{json}");
         }
-        // One byte takes two characters, and the second one has four spare bits.
+        // The base64url of one byte is two characters, and the second character has four spare bits.
         let token = compact(br#"{"alg":"RS256"}"#, b"{}", b"s");
         let spare = format!("{}{}", &token[..token.len() - 1], "x");
         assert_eq!(UnverifiedJws::parse(&spare).unwrap_err(), JwsError::Base64 { part: "signature" });
@@ -250,7 +252,7 @@ mod tests {
         assert_eq!(jws.unverified_claims().unwrap().audiences(), ["x"]);
     }
 
-    /// Each value has one text: a text that can be decoded is the encoding of its value.
+    /// Each value has exactly one encoding: if a text can be decoded, the encoding of the result is the same text.
     #[test]
     fn a_value_has_one_text() {
         let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/=. \n";

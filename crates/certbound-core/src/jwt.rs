@@ -13,8 +13,8 @@ pub use self::numeric_date::NumericDate;
 use crate::json::{JsonError, Members};
 use crate::time::UnixTime;
 
-/// The claims of a token. This type does not say whether they were verified. Those of a
-/// [`VerifiedJws`](crate::jws::VerifiedJws) were; those of
+/// The claims of a token. This type does not record whether they were verified. The claims of a
+/// [`VerifiedJws`](crate::jws::VerifiedJws) were verified; the claims of
 /// [`unverified_claims`](crate::jws::UnverifiedJws::unverified_claims) were not.
 #[derive(Clone)]
 pub struct Claims {
@@ -42,17 +42,17 @@ impl Claims {
         self.members.contains(name)
     }
 
-    /// Returns a claim that is a string. `None` if it is absent or has another type.
+    /// Returns a claim that is a string. `None` if it is absent or has a different type.
     pub fn string(&self, name: &str) -> Option<&str> {
         self.members.string(name)
     }
 
-    /// Returns a claim that is a whole number and not negative. `None` if it is absent or has another type.
+    /// Returns a claim that is a whole number and not negative. `None` if it is absent or has a different type.
     pub fn number(&self, name: &str) -> Option<u64> {
         self.members.value(name)?.as_u64()
     }
 
-    /// Returns a claim that is a list. `None` if it is absent or has another type.
+    /// Returns a claim that is a list. `None` if it is absent or has a different type.
     pub fn list(&self, name: &str) -> Option<&[Value]> {
         self.members.value(name)?.as_array().map(Vec::as_slice)
     }
@@ -85,7 +85,8 @@ impl Claims {
         }
     }
 
-    /// Returns the audiences: `aud` is a string or a list of strings. Empty if `aud` is absent or anything else.
+    /// Returns the audiences: `aud` is a string or a list of strings. The result is empty if `aud` is absent or has a
+    /// different type.
     pub fn audiences(&self) -> Vec<&str> {
         match (self.string("aud"), self.list("aud")) {
             (Some(audience), _) => vec![audience],
@@ -97,7 +98,7 @@ impl Claims {
     /// Returns the thumbprint of the certificate that the token is bound to: `x5t#S256`, the only member of `cnf` (RFC
     /// 8705, section 3.1).
     ///
-    /// `None` if there is no `cnf`. The thumbprint is not compared with a certificate here: see
+    /// `None` if there is no `cnf`. The thumbprint is not compared with a certificate. To compare it, use
     /// [`Thumbprint::matches_claim`](crate::certificate::Thumbprint::matches_claim).
     ///
     /// # Errors
@@ -123,7 +124,7 @@ impl fmt::Debug for Claims {
     }
 }
 
-/// Returns the thumbprint in the claim `cnf`, which must be its only member (RFC 8705, section 3.1).
+/// Returns the thumbprint in the claim `cnf`. The thumbprint must be its only member (RFC 8705, section 3.1).
 pub(crate) fn thumbprint_of(cnf: &Value) -> Result<&str, CnfError> {
     let members = cnf.as_object().ok_or(CnfError::NotAnObject)?;
     let value = members.get("x5t#S256").ok_or(CnfError::NoThumbprint)?;
@@ -131,7 +132,7 @@ pub(crate) fn thumbprint_of(cnf: &Value) -> Result<&str, CnfError> {
         return Err(CnfError::OtherMembers);
     }
     let text = value.as_str().ok_or(CnfError::NotCanonical)?;
-    // The engine refuses padding and spare bits, so each hash has one text.
+    // The engine refuses padding and spare bits, so each hash has exactly one encoding.
     let hash = URL_SAFE_NO_PAD.decode(text).map_err(|_| CnfError::NotCanonical)?;
     if hash.len() == 32 { Ok(text) } else { Err(CnfError::NotCanonical) }
 }
@@ -144,7 +145,7 @@ pub struct ClaimError {
     pub name: &'static str,
 }
 
-/// Why a `cnf` is not a certificate binding.
+/// The reason why a `cnf` is not a certificate binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CnfError {

@@ -19,9 +19,9 @@
 //! ```text
 //!  7  lib.rs
 //!  6  endpoint/                                       the endpoint of a request, by authority, region and channel
-//!  5  managed_identity/  received.rs                  the messages of platforms; a token in its client's hands
-//!  4  jws/  response.rs                               signed tokens; the answer with a token
-//!  3  authority/  jwt/  refusal/  request.rs          who issues tokens, claims, refusals, token requests
+//!  5  managed_identity/  received.rs                  the messages of platforms; a token as its client reads it
+//!  4  jws/  response.rs                               signed tokens; the response with a token
+//!  3  authority/  jwt/  refusal/  request.rs          authorities, claims, refusals, token requests
 //!  2  cause.rs  certificate.rs  credential.rs  json/  own_secrets.rs  region.rs  scope.rs  tenant.rs
 //!                                                     the parts of messages
 //!  1  environment.rs  local.rs  phase.rs  secret.rs  shown.rs  time.rs

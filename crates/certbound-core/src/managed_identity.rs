@@ -20,7 +20,7 @@ pub use self::platform::{CuId, IssuedCredential, PlatformMetadata};
 pub use self::source::{MachineSource, SourceError};
 use crate::shown::shown;
 
-/// A managed identity: the machine's own, or one that was assigned to it, named by one of three ids.
+/// A managed identity: the machine's own identity, or a user-assigned identity that is named by one of three ids.
 ///
 /// The text form is that of the command line: `system`, `client-id:GUID`, `object-id:GUID`, `resource-id:/subscriptions/…`.
 ///
@@ -117,7 +117,7 @@ impl FromStr for IdentityId {
     }
 }
 
-/// Why a text does not name a managed identity.
+/// The reason why a text does not name a managed identity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityIdError {

@@ -9,14 +9,14 @@ use crate::secret::Secret;
 
 /// The secrets that were sent to a service and must not appear in a text that shows its response.
 ///
-/// A secret is found as a whole or in part: any 15 of its bytes in a row, or its first eight. It is found as it is,
+/// A secret is found as a whole or in part: any 15 consecutive bytes, or its first eight bytes. It is found unencoded,
 /// percent-encoded, and escaped as JSON. It is not found in any other encoding, such as base64.
 #[derive(Default)]
 pub struct OwnSecrets(Vec<Secret>);
 
 /// The length of the pieces of a secret that are looked for, in bytes.
 const RUN: usize = 8;
-/// The length of the shortest secret that is looked for, in bytes. Shorter texts are part of too many words.
+/// The length of the shortest secret that is looked for, in bytes. Shorter texts occur in too many other words.
 const SHORTEST: usize = 4;
 
 impl OwnSecrets {

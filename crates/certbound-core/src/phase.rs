@@ -1,14 +1,14 @@
-//! The phases of an exchange, which have time limits of their own.
+//! The phases of an HTTP exchange. Each phase has its own time limit.
 
 use std::fmt;
 
-/// The part of an exchange that took too long.
+/// The part of an HTTP exchange that exceeded its time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Phase {
     /// TCP, proxy tunnel and TLS.
     Connect,
-    /// The whole exchange, from the start of the connection to the end of the answer.
+    /// The whole exchange, from the start of the connection to the end of the response.
     Exchange,
 }
 

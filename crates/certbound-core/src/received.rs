@@ -1,7 +1,7 @@
-//! Reads a token as a client does that received it: whether it is a JWT, and which certificate it names.
+//! Reads a token that a client received: whether it is a JWT, and which certificate it names.
 //!
-//! A client does not check a token; its resource does. The client reads one thing: whether the token is bound to the
-//! client's own certificate (RFC 8705, section 3.1).
+//! A client does not check a token; its resource does. The client only reads whether the token is bound to the client's
+//! own certificate (RFC 8705, section 3.1).
 
 use std::collections::HashMap;
 
@@ -24,20 +24,21 @@ pub enum Received {
     Signed(Result<Option<String>, CnfError>),
     /// An encrypted JWT: a JWE of five parts with `enc` (RFC 7516). Only its resource can read the claims.
     Encrypted,
-    /// The token is no JWT: its first part is not a JSON object with `alg`.
+    /// The token is not a JWT: its first part is not a JSON object with `alg`.
     Opaque,
 }
 
 impl Received {
     /// Reads a token of any size. The caller must limit the size of the response.
     ///
-    /// Whether a token is a JWT is decided leniently, as some resources do it: padding, the standard alphabet and spare
-    /// bits do not make it opaque. A JWT is then parsed strictly. A token that two resources could read differently is
-    /// refused.
+    /// The function recognizes a JWT leniently, as some resources do: padding, the standard alphabet and spare bits do
+    /// not make the token opaque. It then parses the JWT strictly. It refuses a token that two resources could read
+    /// differently.
     ///
     /// # Errors
-    /// [`JwsError`] for a JWT with the wrong number of parts, and for a signed one whose header or payload is not
-    /// unpadded base64url of a JSON object. Neither a member of the header nor `cnf` may be there twice.
+    /// [`JwsError`] for a JWT with the wrong number of parts, and for a signed JWT whose header or payload is not
+    /// unpadded base64url of a JSON object. Neither a member of the header nor `cnf` may occur twice. The header must
+    /// not have `crit` or `b64`.
     pub fn read(token: &str) -> Result<Self, JwsError> {
         let mut parts = token.split('.');
         let first = parts.next().unwrap_or_default();
@@ -59,7 +60,7 @@ impl Received {
     }
 }
 
-/// Returns the header of a token without the values of its members, which may be there twice. `None` if no reader would
+/// Returns the header of a token without the values of its members. A member may occur twice. `None` if no reader would
 /// accept the token as a JWT.
 fn forgiving_header(first: &str) -> Option<HashMap<String, IgnoredAny>> {
     let forgiving = GeneralPurposeConfig::new()
@@ -87,7 +88,7 @@ fn check_header(header: &[u8]) -> Result<(), JwsError> {
     }
 }
 
-/// The claim `cnf`. Other claims are not read, not even if they are there twice.
+/// The claim `cnf`. Other claims are not read, even if they occur twice.
 #[derive(Deserialize)]
 struct Payload {
     // `null` and an absent member are different: without `strictly`, serde would read both as `None`.
@@ -96,7 +97,7 @@ struct Payload {
 }
 
 fn confirmation_of(payload: &[u8]) -> Result<Result<Option<String>, CnfError>, JsonError> {
-    // The derived reader would also accept a list.
+    // The reader that serde derives would also accept a list.
     if payload.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return Err(JsonError::NotAnObject);
     }
@@ -129,7 +130,7 @@ mod tests {
     fn a_signed_token_says_which_certificate_it_names() {
         let Ok(Received::Signed(found)) = Received::read(&jws(HEADER, PAYLOAD)) else { panic!("not read") };
         assert_eq!(found, Ok(Some(RIGHT.to_owned())));
-        // Duplicates of other claims, and the size, are not checked by the client.
+        // The client checks neither the size of the token nor duplicates of other claims.
         let large = format!(r#"{{"a":1,"a":2,"roles":"{}"}}"#, "r".repeat(100_000));
         let Ok(Received::Signed(found)) = Received::read(&jws(HEADER, &large)) else { panic!("not read") };
         assert_eq!(found, Ok(None));

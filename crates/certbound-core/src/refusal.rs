@@ -28,8 +28,8 @@ pub struct HeaderFacts {
 /// An error response (RFC 6749, section 5.2), with the members that the token service adds.
 ///
 /// `Display` writes one line without trace ids. `description` has the service's own text, and `body` the whole
-/// response. These two and `claims` may have characters that control a terminal: see [`shown`](crate::shown). Each of
-/// the other texts is one line of at most 256 characters without control characters.
+/// response. `description`, `body` and `claims` may have characters that control a terminal: see
+/// [`shown`](crate::shown). Each of the other texts is one line of at most 256 characters without control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorityError {
     /// The HTTP status.
@@ -55,7 +55,7 @@ pub struct AuthorityError {
     pub claims: Option<String>,
     /// `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// The body as text, at most 64 KiB. Empty if the body may have a token in it, whatever the status.
+    /// The body as text, at most 64 KiB. Empty if the body may contain a token, even if the status is an error.
     pub body: String,
 }
 
@@ -65,7 +65,7 @@ impl AuthorityError {
     /// Parses an error response. It never fails: an error response may have any body.
     pub fn parse(status: u16, headers: &HeaderFacts, body: &[u8]) -> Self {
         let parsed = json::parse_object(body);
-        // An empty body and an object without `error` have the same names.
+        // An empty body and an object without `error` get the same codes.
         let has_form = parsed.is_ok() || body.iter().all(u8::is_ascii_whitespace);
         let members = parsed.unwrap_or_default();
         let text = |name: &str| members.get(name).and_then(Value::as_str).map(without_tokens);
@@ -90,7 +90,7 @@ impl AuthorityError {
             trace_id: line("trace_id").or_else(|| headers.request_id.as_deref().map(short_line)),
             timestamp: line("timestamp"),
             error_uri: line("error_uri"),
-            // Unchanged, because the next request sends it to the service.
+            // The claims are not changed, because the next request sends them to the service.
             claims: members.get("claims").and_then(Value::as_str).map(str::to_owned),
             retry_after: headers.retry_after,
             body: if may_hold_a_token(status, &members) { String::new() } else { kept(body) },
@@ -117,8 +117,8 @@ impl AuthorityError {
         self.status >= 500 || matches!(self.status, 408 | 429) || self.code == "temporarily_unavailable"
     }
 
-    /// Whether only the user can help, by signing in or consenting again. True for `interaction_required`, and for
-    /// `invalid_grant` unless its suberror names a policy for the device or the application.
+    /// Whether the user must sign in or consent again. True for `interaction_required`, and for `invalid_grant` unless
+    /// its suberror names a policy for the device or the application.
     pub fn needs_user(&self) -> bool {
         let of_policy =
             matches!(self.suberror.as_deref(), Some("client_mismatch" | "protection_policy_required"));
@@ -162,7 +162,8 @@ impl AuthorityError {
         members
     }
 
-    /// The service's message without the ids and the time that it appends. They follow after CRLF or a space.
+    /// The service's message without the ids and the time that it appends. The service writes them after a line break
+    /// or a space.
     fn summary(&self) -> &str {
         let text = self.description.as_str();
         let end = ["\r\n", "\n", " Trace ID:", " Correlation ID:", " Timestamp:"]
@@ -174,7 +175,8 @@ impl AuthorityError {
     }
 }
 
-/// Whether the body may have a token in it, which must never be shown. Any body with a success status may.
+/// Whether the body may contain a token, which must never be shown. Every body with a success status may contain a
+/// token.
 fn may_hold_a_token(status: u16, members: &Map<String, Value>) -> bool {
     (200..300).contains(&status)
         || ["access_token", "refresh_token", "id_token"].iter().any(|name| members.contains_key(*name))

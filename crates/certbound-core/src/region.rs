@@ -7,7 +7,7 @@ use crate::shown::shown;
 
 /// An Azure region name such as `westus3`: one to 63 ASCII letters and digits, kept as written.
 ///
-/// It does not check that the region exists, or that the token service has an endpoint there.
+/// The type does not check that the region exists, or that the token service has an endpoint in the region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Region(Arc<str>);
 
@@ -19,7 +19,8 @@ impl Region {
     /// Parses a region. Nothing is trimmed, and the case is kept.
     ///
     /// # Errors
-    /// [`RegionError`] for every other string. A dot or a slash in it would send the credentials to another host.
+    /// [`RegionError`] for every other string. A dot or a slash in a region would send the credentials to a different
+    /// host.
     pub fn parse(region: &str) -> Result<Self, RegionError> {
         if DETECTION.iter().any(|name| region.eq_ignore_ascii_case(name)) {
             return Err(RegionError::Detection { name: region.to_owned() });
@@ -46,7 +47,7 @@ impl fmt::Display for Region {
     }
 }
 
-/// Why a string is not a region.
+/// The reason why a string is not a region.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegionError {

@@ -43,7 +43,7 @@ impl<'a> Grant<'a> {
 /// A token request, as it is POSTed to the token endpoint.
 ///
 /// It does not contain the TLS certificate, the endpoint or headers. `req_cnf` belongs to a different scheme and is
-/// never sent. Parameters with an empty value are left out.
+/// never sent. Parameters with an empty value are omitted.
 ///
 /// ```
 /// use certbound_core::{credential::ClientProof, request::{Grant, TokenRequest}};
@@ -85,8 +85,8 @@ pub struct TokenRequest<'a> {
 }
 
 impl<'a> TokenRequest<'a> {
-    /// The names that [`TokenRequest::extra`] must not have: those that this type writes, `code`, and `req_cnf`, which
-    /// belongs to a different scheme.
+    /// The names that [`TokenRequest::extra`] must not have: the names that this type writes, `code`, and `req_cnf`,
+    /// which belongs to a different scheme.
     pub const OWN_PARAMETERS: [&'static str; 14] = [
         "client_id",
         "client_secret",
@@ -104,15 +104,15 @@ impl<'a> TokenRequest<'a> {
         "code",
     ];
 
-    /// Whether a parameter's value must not be shown: assertions, secrets, and every parameter in
+    /// Whether a parameter's value must not be shown. This is true for assertions, secrets, and every parameter in
     /// [`TokenRequest::extra`].
     pub fn is_secret(name: &str) -> bool {
         matches!(name, "client_assertion" | "client_secret" | "assertion")
             || !Self::OWN_PARAMETERS.contains(&name)
     }
 
-    /// Returns the values that must not appear in a shown response. Values in [`TokenRequest::extra`] count if they
-    /// have eight bytes or more.
+    /// Returns the values that must not appear in a shown response. Values in [`TokenRequest::extra`] are included if
+    /// they have eight bytes or more.
     pub fn secrets(&self) -> OwnSecrets {
         let own = |name: &str| Self::OWN_PARAMETERS.contains(&name);
         let parameters = self.parameters().into_iter();
@@ -123,7 +123,7 @@ impl<'a> TokenRequest<'a> {
 
     /// The parameters of the body in wire order. They include secrets: redact them before they are shown.
     pub fn parameters(&self) -> Vec<(&'a str, &'a str)> {
-        // There are at most 12 parameters and those of the caller.
+        // There are at most 12 parameters, plus those of the caller.
         let mut parameters = Vec::with_capacity(12 + self.extra.len());
         parameters.push(("client_id", self.client_id));
         parameters.extend(self.proof.parameters());
@@ -159,7 +159,7 @@ impl<'a> TokenRequest<'a> {
 
 /// A form as a token service receives it: each name occurs once, and each value is well encoded.
 ///
-/// It does not check which parameters a grant needs.
+/// Decoding does not check which parameters a grant needs.
 #[derive(Debug)]
 pub struct ReceivedForm {
     fields: Vec<(String, Zeroizing<String>)>,
@@ -202,7 +202,7 @@ impl ReceivedForm {
             .filter(|value| !value.is_empty())
     }
 
-    /// Whether the form has a parameter `name`, even an empty one.
+    /// Whether the form has a parameter `name`, even with an empty value.
     pub fn has(&self, name: &str) -> bool {
         self.fields.iter().any(|(known, _)| known == name)
     }
@@ -225,14 +225,14 @@ fn decode(text: &[u8]) -> Result<String, FormError> {
     String::from_utf8(decoded).map_err(|_| FormError::NotUtf8)
 }
 
-/// Why a body is not a form.
+/// The reason why a body is not a form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormError {
     /// A parameter occurs twice.
     #[error("the parameter `{name}` occurs twice")]
     Duplicate {
-        /// The start of its name.
+        /// The start of the parameter's name.
         name: String,
     },
     /// A `%` is not followed by two hexadecimal digits.

@@ -14,14 +14,14 @@ use crate::secret::Secret;
 /// The largest response that is parsed, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
 
-/// A successful token response (RFC 6749, section 5.1). It is not compared with the request: the client must check that
-/// type, scope and binding are those it asked for.
+/// A successful token response (RFC 6749, section 5.1). Parsing does not compare it with the request: the client must
+/// check that type, scope and binding are as requested.
 ///
 /// `Debug` prints only the names of the other members, because a `refresh_token` may be among them.
 pub struct TokenResponse {
     /// `token_type`, in the service's spelling.
     pub token_type: String,
-    /// `access_token`; never empty.
+    /// `access_token`. It is never empty.
     pub access_token: Secret,
     /// `expires_in`.
     pub expires_in: Duration,
@@ -30,7 +30,7 @@ pub struct TokenResponse {
     /// `refresh_in`: the time after which a new token should be fetched. `None` if it is absent or not a number of
     /// seconds.
     pub refresh_in: Option<Duration>,
-    /// `scope`, split at white space. `None` if the response has no scope or an empty one.
+    /// `scope`, split at white space. `None` if the response has no scope or an empty scope.
     pub scope: Option<Vec<String>>,
     /// All other members.
     pub extra: Map<String, Value>,
@@ -66,7 +66,7 @@ impl TokenResponse {
         if access_token.trim().is_empty() {
             return Err(MalformedAnswer::EmptyToken.into());
         }
-        // Any other character could act in a header, a shell or a terminal.
+        // Any other character could have an effect in a header, a shell or a terminal.
         if !is_b64token(access_token.as_bytes()) {
             return Err(MalformedAnswer::TokenCharacters.into());
         }
@@ -135,7 +135,7 @@ fn text(members: &mut Map<String, Value>, field: &'static str) -> Result<Option<
     }
 }
 
-/// Takes a time in whole seconds. Some services send a number, others a string of digits.
+/// Removes and returns a duration in whole seconds. Some services send a number, others a string of digits.
 fn seconds(
     members: &mut Map<String, Value>,
     field: &'static str,
@@ -154,7 +154,7 @@ fn seconds(
         .ok_or(MalformedAnswer::WrongType { field, expected: "a number of seconds, at most ten years" })
 }
 
-/// The longest time that is accepted: ten years, in seconds. A longer one is a mistake of the service.
+/// The longest accepted duration: ten years, in seconds. A longer duration is an error of the service.
 const MAX_SECONDS: u64 = 3650 * 24 * 60 * 60;
 
 fn host_of(location: &str) -> Option<String> {
@@ -162,7 +162,7 @@ fn host_of(location: &str) -> Option<String> {
     url.host_str().map(|host| host.chars().take(253).collect())
 }
 
-/// Why a response has no token.
+/// The reason why a response has no token.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum AnswerError {
     /// The token service refused the request.
@@ -179,7 +179,7 @@ impl From<MalformedAnswer> for AnswerError {
     }
 }
 
-/// How a response breaks the protocol. It contains no part of a token.
+/// A violation of the protocol in a response. The error contains no part of a token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum MalformedAnswer {
@@ -216,7 +216,7 @@ pub enum MalformedAnswer {
     #[error("the token service's response has no `token_type`")]
     #[strum(props(code = "token_type_missing"))]
     MissingTokenType,
-    /// The response has no member of this name, and it is required.
+    /// The response lacks a required member. The value is its name.
     #[error("the token service's response has no `{0}`")]
     #[strum(props(code = "answer_missing_field"))]
     MissingField(&'static str),
@@ -250,7 +250,7 @@ impl MalformedAnswer {
         }
     }
 
-    /// Returns MSAL's code for the error if it has one, otherwise our own.
+    /// Returns MSAL's code for the error, or certbound's own code if MSAL has none.
     pub fn code(&self) -> &'static str {
         self.get_str("code").unwrap_or_default()
     }

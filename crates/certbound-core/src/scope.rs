@@ -12,8 +12,8 @@ const MAX_LENGTH: usize = 1024;
 
 /// The scope of a resource in the client-credentials flow: `{resource}/.default`.
 ///
-/// It does not say whether the resource exists or accepts bound tokens; only the token service knows. It is never the
-/// exchange audience: Leg 1 derives that from the cloud ([`ExchangeScope`]).
+/// The type does not check whether the resource exists or accepts bound tokens; the token service checks this. The
+/// scope is never the token-exchange audience: Leg 1 derives that scope from the cloud ([`ExchangeScope`]).
 ///
 /// ```
 /// use certbound_core::scope::ResourceScope;
@@ -63,8 +63,9 @@ impl ResourceScope {
     /// Parses `{resource}/.default`.
     ///
     /// # Errors
-    /// [`ScopeError`] if the text is empty, longer than 1024 bytes, or has a character that no scope may have. It must
-    /// have exactly one scope, which ends in `/.default` and is not the audience of the token exchange in any cloud.
+    /// [`ScopeError`] if the text is empty, longer than 1024 bytes, or has a character that no scope may have. The text
+    /// must have exactly one scope, which ends in `/.default` and is not the audience of the token exchange in any
+    /// cloud.
     pub fn parse(text: &str) -> Result<Self, ScopeError> {
         if text.is_empty() {
             return Err(ScopeError::Empty);
@@ -115,7 +116,7 @@ impl ResourceScope {
         Ok(Self::of(joined.into()))
     }
 
-    /// Parses the scopes of a user's token. Adds the scopes that every user flow requests, and sorts all
+    /// Parses the scopes of a user's token. Adds the scopes that every user flow requests, and sorts all scopes
     /// alphabetically. Scopes that differ only in case are all kept (RFC 6749, section 3.3).
     ///
     /// # Errors
@@ -147,7 +148,7 @@ impl ResourceScope {
         &self.text
     }
 
-    /// The scopes as a set. It does not depend on their order, or on how often one is given.
+    /// The scopes as a set. The set does not depend on the order of the scopes or on repetitions.
     pub fn as_set(&self) -> &ScopeSet {
         &self.set
     }
@@ -186,12 +187,12 @@ impl ExchangeScope {
     }
 }
 
-/// Whether `granted` (the scopes of a response) covers `asked`. A scope with and without `/.default` is the same, because the
-/// response of a managed identity has the bare resource. Scopes that differ only in case are the same if the authority
-/// [ignores it](crate::authority::AuthorityKind::ignores_case).
+/// Whether `granted` (the scopes of a response) covers `asked`. A scope with and without `/.default` is the same,
+/// because the response of a managed identity has the bare resource. Scopes that differ only in case are the same if
+/// the authority [ignores case](crate::authority::AuthorityKind::ignores_case).
 ///
-/// In a user flow, two kinds of scopes need not be granted: those that every user flow requests, and those that end in
-/// `/.default`. The response names the permissions that `/.default` stands for.
+/// In a user flow, two kinds of scopes need not be granted: the scopes that every user flow requests, and the scopes
+/// that end in `/.default`. The response names the permissions that `/.default` represents.
 pub fn covers(granted: &[String], asked: &str, ignores_case: bool) -> bool {
     let bare = |scope| str::strip_suffix(scope, DEFAULT_SUFFIX).unwrap_or(scope);
     let is_same = |one: &str, other: &str| match ignores_case {
@@ -220,7 +221,7 @@ fn is_exchange_audience(resource: &str) -> bool {
     exchange_uris().any(|uri| uri.eq_ignore_ascii_case(resource))
 }
 
-/// Why a text is not the scope of a resource.
+/// The reason why a text is not the scope of a resource.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum ScopeError {
@@ -260,7 +261,7 @@ pub enum ScopeError {
 }
 
 impl ScopeError {
-    /// Returns MSAL's code for the error if it has one, otherwise our own.
+    /// Returns MSAL's code for the error, or certbound's own code if MSAL has none.
     pub fn code(&self) -> &'static str {
         self.get_str("code").unwrap_or("invalid_scope")
     }
@@ -336,7 +337,7 @@ mod tests {
         }
     }
 
-    /// RFC 6749, section 3.3.
+    /// Scopes are case-sensitive (RFC 6749, section 3.3).
     #[test]
     fn scopes_that_differ_in_case_are_the_same_only_where_the_authority_ignores_it() {
         for (granted, asked, exactly) in [

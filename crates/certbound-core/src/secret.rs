@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 
 /// A secret text. It is wiped from memory when it is dropped, and never printed.
 ///
-/// It does not protect against swapping or core dumps. A caller that copies the text of [`Secret::expose`] must wipe
-/// the copy. The type is neither `Clone` nor `Display`, so that each copy or print is explicit in the code.
+/// The type does not protect against swapping or core dumps. A caller that copies the text of [`Secret::expose`] must
+/// wipe the copy. The type is neither `Clone` nor `Display`, so that each copy or print is explicit in the code.
 ///
 /// ```
 /// use certbound_core::secret::Secret;
@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes the text. A `String` is not copied.
+    /// Makes a secret from a text. A `String` is not copied.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Zeroizing::new(text.into()))
     }
@@ -61,7 +61,7 @@ impl SecretBytes {
     }
 }
 
-/// Takes the bytes without a copy.
+/// Converts the bytes without a copy.
 impl From<Vec<u8>> for SecretBytes {
     fn from(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))

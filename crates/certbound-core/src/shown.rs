@@ -1,6 +1,6 @@
 //! Shows texts from other parties in messages, logs and headers without the effects of their control characters.
 //!
-//! Every text from outside must go through one of these functions before it is written to a terminal, a log or a
+//! Every text from outside must be converted by one of these functions before it is written to a terminal, a log or a
 //! header.
 
 use std::borrow::Cow;
@@ -22,20 +22,20 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     without(text, is_active)
 }
 
-/// Returns a text for several lines: as [`one_line`], but line feeds and tabs are kept.
+/// Returns a text for several lines: like [`one_line`], but line feeds and tabs are kept.
 pub fn lines(text: &str) -> Cow<'_, str> {
     without(text, |c| is_active(c) && !matches!(c, '\n' | '\t'))
 }
 
-/// Returns JSON without [active](is_active) characters. Inside strings, each one is escaped as `\u....`, which means
-/// the same. Line feeds are kept: JSON has them between its tokens only.
+/// Returns JSON without [active](is_active) characters. Inside strings, each of these characters is escaped as
+/// `\u....`, which has the same value. Line feeds are kept: JSON has them between its tokens only.
 pub fn json(text: &str) -> Cow<'_, str> {
     let acts = |c: char| is_active(c) && c != '\n';
     if !text.contains(acts) {
         return Cow::Borrowed(text);
     }
-    // The capacity is the largest possible length. The text may have secrets, and a text that grows leaves copies in
-    // memory.
+    // The capacity is the largest possible length. The text may contain secrets, and a `String` that grows leaves
+    // copies in memory.
     let more = 12 * text.chars().filter(|c| acts(*c)).count();
     let mut escaped = String::with_capacity(text.len() + more);
     for c in text.chars() {
@@ -51,8 +51,8 @@ pub fn json(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Whether a character has another effect than to be displayed: it moves the cursor, begins a terminal command, ends a
-/// line, changes the direction of text, or is invisible.
+/// Whether a character has an effect besides its display: it moves the cursor, begins a terminal command, ends a line,
+/// changes the direction of text, or is invisible.
 ///
 /// The invisible characters are those of Unicode's `Default_Ignorable_Code_Point`. The joiners U+200C and U+200D are
 /// not active: some languages need them in words.
@@ -82,7 +82,7 @@ pub fn is_active(c: char) -> bool {
         )
 }
 
-/// A space replaces each character that is left out: the halves of a secret must not be joined.
+/// A space replaces each removed character, because the two parts of a separated secret must not be joined.
 fn without(text: &str, acts: impl Fn(char) -> bool) -> Cow<'_, str> {
     match text.contains(&acts) {
         true => Cow::Owned(text.chars().map(|c| if acts(c) { ' ' } else { c }).collect()),
@@ -119,7 +119,8 @@ mod tests {
         assert_eq!(line, "x  7");
     }
 
-    /// DerivedCoreProperties.txt of Unicode 16, `Default_Ignorable_Code_Point`, without the joiners.
+    /// The characters are those of `Default_Ignorable_Code_Point` in DerivedCoreProperties.txt of Unicode 16, without
+    /// the joiners.
     #[test]
     fn nothing_that_is_not_seen_is_left_in_a_line() {
         let ranges = [

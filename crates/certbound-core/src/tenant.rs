@@ -8,8 +8,8 @@ use crate::shown::shown;
 
 /// A tenant in lower case: a GUID, a DNS domain name, or `consumers`.
 ///
-/// It does not check that the tenant exists. `common` and `organizations` name no single tenant and are refused: a
-/// bound token is issued by one directory.
+/// The type does not check that the tenant exists. `common` and `organizations` name no single tenant and are refused:
+/// a bound token is issued by one directory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TenantId(Arc<str>);
 
@@ -43,8 +43,8 @@ impl TenantId {
         &self.0
     }
 
-    /// Whether it is not the directory of one organization: `common`, `organizations`, or the tenant of personal
-    /// accounts by its name or its id.
+    /// Whether the tenant is not the directory of one organization: `common`, `organizations`, or the tenant of
+    /// personal accounts by its name or its id.
     pub(crate) fn is_shared(&self) -> bool {
         matches!(
             self.as_str(),
@@ -52,7 +52,7 @@ impl TenantId {
         )
     }
 
-    /// Whether it is the tenant's id rather than one of its names. Tokens have the id only.
+    /// Whether the value is the tenant's id and not one of its names. Tokens contain only the id.
     pub fn is_id(&self) -> bool {
         is_guid(&self.0)
     }
@@ -64,11 +64,11 @@ impl fmt::Display for TenantId {
     }
 }
 
-/// Why a string is not a tenant.
+/// The reason why a string is not a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum TenantError {
-    /// The string stands for many tenants.
+    /// The string names many tenants.
     #[error("`{tenant}` stands for many tenants, but exactly one tenant issues a certificate-bound token")]
     #[strum(props(code = "missing_tenanted_authority"))]
     Tenantless {

@@ -30,23 +30,24 @@ impl UnixTime {
         self.0
     }
 
-    /// This moment moved forward by whole seconds of `duration`; stops at the end of the range.
+    /// This moment plus the whole seconds of `duration`, or the largest moment if the sum is larger.
     pub const fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration.as_secs()))
     }
 
-    /// This moment moved back by whole seconds of `duration`; stops at the epoch.
+    /// This moment minus the whole seconds of `duration`, or the epoch if the difference is negative.
     pub const fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(duration.as_secs()))
     }
 
-    /// Returns how long after `earlier` this moment is; zero if it is not after `earlier`.
+    /// Returns the time from `earlier` to this moment. It is zero if this moment is not after `earlier`.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_secs(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// Writes the moment as RFC 3339 does: `2026-07-25T17:20:00Z`. A moment after the year 9999 is written as its end.
+/// Writes the moment as RFC 3339 does: `2026-07-25T17:20:00Z`. A moment after jiff's largest timestamp, which is in
+/// December 9999, is written as that timestamp.
 impl fmt::Display for UnixTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = i64::try_from(self.0).unwrap_or(i64::MAX);
@@ -61,7 +62,7 @@ impl fmt::Debug for UnixTime {
     }
 }
 
-/// Writes a duration in its largest unit for people: `329 days`, `1 hour`, `20 minutes`. It is rounded down.
+/// Writes a duration in its largest unit, for display: `329 days`, `1 hour`, `20 minutes`. The number is rounded down.
 pub fn in_words(duration: Duration) -> String {
     const UNITS: [(u64, &str); 4] = [(24 * 3600, "day"), (3600, "hour"), (60, "minute"), (1, "second")];
     let seconds = duration.as_secs();

@@ -4,7 +4,7 @@ use super::AuthorityKind;
 use crate::tenant::TenantError;
 use strum::EnumProperty as _;
 
-/// Why a string is not an authority URL.
+/// The reason why a string is not an authority URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum AuthorityUrlError {

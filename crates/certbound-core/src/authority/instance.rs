@@ -1,4 +1,4 @@
-//! Instance discovery: a document that says which login hosts are one environment.
+//! Instance discovery: a document that lists the login hosts of each environment.
 
 use std::sync::Arc;
 use strum::EnumProperty as _;
@@ -11,7 +11,7 @@ use crate::json::{self, JsonError};
 use crate::shown::shown;
 use crate::tenant::is_host_name;
 
-/// A set of login hosts that are one environment according to a document.
+/// An environment of a document: a set of login hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Environment {
     preferred_network: String,
@@ -20,17 +20,17 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The host that requests go to, lower case.
+    /// The host to which requests are sent, in lower case.
     pub fn preferred_network(&self) -> &str {
         &self.preferred_network
     }
 
-    /// The host under which tokens are cached, lower case.
+    /// The host under which tokens are cached, in lower case.
     pub fn preferred_cache(&self) -> &str {
         &self.preferred_cache
     }
 
-    /// Every login host of the environment, lower case.
+    /// Every login host of the environment, in lower case.
     pub fn aliases(&self) -> &[String] {
         &self.aliases
     }
@@ -51,8 +51,8 @@ impl InstanceMetadata {
     /// Other members are ignored. Hosts are converted to lower case.
     ///
     /// # Errors
-    /// [`InstanceError`] if the document is too large, is not JSON, has no environments or too many, or has a malformed
-    /// one.
+    /// [`InstanceError`] if the document is too large, is not JSON, has no environments or too many, or contains a
+    /// malformed environment.
     pub fn parse(document: &[u8]) -> Result<Self, InstanceError> {
         if document.len() > Self::MAX_BYTES {
             return Err(InstanceError::TooLarge { length: document.len() });
@@ -84,8 +84,8 @@ fn environment(entry: &Value) -> Result<Arc<Environment>, InstanceError> {
     }))
 }
 
-/// Returns the URL of instance discovery for an authority's host. A known host is asked itself; for any other host, the
-/// public cloud is asked.
+/// Returns the URL of instance discovery for an authority's host. The URL is on the authority's host if that host is
+/// known, otherwise on the public cloud's host.
 ///
 /// ```
 /// use certbound_core::authority::{Authority, instance::discovery_url};
@@ -108,7 +108,7 @@ pub fn discovery_url(authority: &Authority) -> String {
     format!("https://{at}/common/discovery/instance?api-version=1.1&authorization_endpoint={endpoint}")
 }
 
-/// Why a document is not instance metadata.
+/// The reason why a document is not instance metadata.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum InstanceError {

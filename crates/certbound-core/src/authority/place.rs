@@ -22,25 +22,24 @@ pub enum AuthorityKind {
     Dsts,
     /// Azure AD B2C, `https://host/tfp/tenant/policy`.
     B2c,
-    /// Any OpenID Connect issuer, known by its metadata. Only `Authority::oidc` makes it.
+    /// Any OpenID Connect issuer, known by its metadata. Only `Authority::oidc` makes this kind.
     Oidc,
 }
 
 impl AuthorityKind {
-    /// Whether certificate-signed assertions are PS256 with a SHA-256 thumbprint. The other kinds accept RS256 with
-    /// SHA-1.
+    /// Whether a signed assertion uses PS256 and a SHA-256 thumbprint. For the other kinds it uses RS256 and SHA-1.
     pub const fn takes_sha2_assertions(self) -> bool {
         matches!(self, Self::Entra | Self::Ciam | Self::B2c)
     }
 
-    /// Whether two client ids or scopes that differ only in case are the same, as in Microsoft's directories. In other
-    /// authorities they differ (RFC 6749, sections 1.9 and 3.3).
+    /// Whether two client ids or scopes that differ only in case are the same, as in Microsoft's directories. At other
+    /// authorities they are different (RFC 6749, sections 1.9 and 3.3).
     pub const fn ignores_case(self) -> bool {
         matches!(self, Self::Entra | Self::Ciam | Self::B2c)
     }
 
     /// Whether a bound token is requested with `token_type=mtls_pop`. Any other server binds the tokens that it issues
-    /// over mutual TLS (RFC 8705, section 3), and calls them Bearer.
+    /// over mutual TLS (RFC 8705, section 3), and returns them with the token type `Bearer`.
     pub const fn speaks_mtls_pop(self) -> bool {
         !matches!(self, Self::Oidc)
     }
@@ -104,7 +103,7 @@ impl Place {
         }
     }
 
-    /// Returns the same path for another tenant. `None` if a request cannot choose the tenant.
+    /// Returns the same path for a different tenant. `None` if a request cannot choose the tenant.
     pub(super) fn for_tenant(&self, tenant: TenantId) -> Option<Self> {
         match self {
             Self::Entra(_) => Some(Self::Entra(tenant)),

@@ -34,9 +34,9 @@ impl ServerMetadata {
 
     /// Parses a document that was fetched from [`ServerMetadata::url_of`].
     ///
-    /// The issuer in the document must have one of these forms: an `https` URL with the authority's host and port, a
-    /// known login host or a name one label below it, or the CIAM issuer of the authority's first path segment. In the
-    /// first two forms, its path is not compared.
+    /// The issuer in the document must have one of these forms: an `https` URL with the authority's host and port; an
+    /// `https` URL with a known login host or a host one label below it; or the CIAM issuer of the authority's first
+    /// path segment. In the first two forms, the path is not compared.
     ///
     /// # Errors
     /// [`MetadataError`] if the document is too large, is not JSON or is malformed, or if its issuer is not accepted.
@@ -82,12 +82,13 @@ impl ServerMetadata {
         &self.token_endpoint
     }
 
-    /// The token endpoint for a connection with a client certificate: the alias if there is one, otherwise the same.
+    /// The token endpoint for a connection with a client certificate: the issuer's mutual-TLS alias, or the ordinary
+    /// endpoint if the issuer has no alias.
     pub fn mtls_token_endpoint(&self) -> &str {
         self.mtls_token_endpoint.as_deref().unwrap_or(&self.token_endpoint)
     }
 
-    /// Whether the issuer says that it binds tokens to the client's certificate.
+    /// Whether the metadata declares that the issuer binds tokens to the client's certificate.
     pub fn binds_tokens(&self) -> bool {
         self.binds_tokens
     }
@@ -155,7 +156,7 @@ fn is_acceptable(authority: &Authority, issuer: &str) -> bool {
     })
 }
 
-/// Why a document is not an issuer's metadata.
+/// The reason why a document is not an issuer's metadata.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum MetadataError {
@@ -171,10 +172,10 @@ pub enum MetadataError {
     /// The document is not a JSON object.
     #[error("the issuer's metadata cannot be read: {0}")]
     Json(#[from] JsonError),
-    /// The document has no member of this name, and it is required.
+    /// The document lacks a required member. The value is its name.
     #[error("the issuer's metadata has no `{0}`")]
     Missing(&'static str),
-    /// A member has the wrong type.
+    /// A member has the wrong type. The value is its name.
     #[error("`{0}` in the issuer's metadata has the wrong type")]
     WrongType(&'static str),
     /// An endpoint is not a URL to which credentials may be sent.

@@ -1,8 +1,8 @@
-//! Why an authority has no token endpoint.
+//! The errors of an authority that has no token endpoint for a request.
 
 use strum::EnumProperty as _;
 
-/// Why an authority has no endpoint for a request.
+/// The reason why an authority has no endpoint for a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum EndpointError {
@@ -17,7 +17,7 @@ pub enum EndpointError {
         /// The configured host, escaped.
         host: String,
     },
-    /// The tenant stands for many directories or for personal accounts. Neither issues a bound token.
+    /// The tenant names many directories, or personal accounts. It issues no bound tokens.
     #[error(
         "the tenant `{tenant}` issues no certificate-bound tokens: it is not the directory of one organization"
     )]
@@ -29,7 +29,7 @@ pub enum EndpointError {
         /// `consumers`; in dSTS also `common` or `organizations`.
         tenant: String,
     },
-    /// The issuer's metadata was not fetched. The token endpoint is known from there only.
+    /// The issuer's metadata was not fetched. Only the metadata contains the token endpoint.
     #[error("the token endpoint of {authority} is unknown until the client fetches the issuer's metadata")]
     #[strum(props(code = "authority_not_discovered"))]
     #[strum(props(fix = "acquire a token; the client then fetches the metadata"))]
@@ -37,7 +37,7 @@ pub enum EndpointError {
         /// The authority.
         authority: String,
     },
-    /// The issuer's metadata does not say that it binds tokens (RFC 8705, section 3.3).
+    /// The issuer's metadata does not declare that the issuer binds tokens (RFC 8705, section 3.3).
     #[error(
         "{issuer} does not issue certificate-bound tokens: its metadata lacks `tls_client_certificate_bound_access_tokens`"
     )]

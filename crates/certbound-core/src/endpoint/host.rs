@@ -47,7 +47,7 @@ pub enum HostRule {
         message = "Instance metadata was supplied, so its preferred host is used, even if a region is set or a certificate is presented."
     )]
     CustomMetadata,
-    /// The endpoint in the issuer's metadata.
+    /// The endpoint that a document names: an OpenID issuer's metadata, or the metadata service's response.
     #[strum(message = "The authority is an OpenID issuer, so its metadata names the endpoint.")]
     Discovered,
 }
@@ -68,8 +68,8 @@ pub(super) fn of_entra(
     let host = authority.host();
     match (region, channel) {
         (Some(region), Channel::Plain) => regional(host, region),
-        // There is no `AlreadyRegional` case: the host begins with `login.`, and a region named `login` would send the
-        // certificate to a host that does not request it.
+        // There is no `AlreadyRegional` case here. The host begins with `login.`, so with that case a region named
+        // `login` would select a host that does not request the client's certificate.
         (Some(region), Channel::MutualTls) => {
             (format!("{region}.{}", mtls_host(host)), HostRule::RegionalMtls)
         }

@@ -59,7 +59,7 @@ fn a_regional_host_is_recognised_in_any_case() {
     );
 }
 
-/// .NET refused these two hosts before 4.88.
+/// MSAL.NET refused these two hosts before version 4.88.
 #[test]
 fn a_legacy_host_has_the_mutual_tls_host_of_its_cloud() {
     for (host, cloud) in

@@ -1,5 +1,5 @@
-//! The members of one JSON object without a tree of values. Few claims of a token are read, so their strings are not
-//! copied.
+//! The members of one JSON object without a tree of values. A program reads few claims of a token, so their strings are
+//! not copied.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -41,7 +41,7 @@ impl Members {
     /// # Errors
     /// The errors of [`parse_object`], and [`JsonError::TooMany`] for more than [`Members::MAX`] members.
     pub(crate) fn parse(document: Vec<u8>) -> Result<Self, JsonError> {
-        // `parse_object` finds the error of a text that is no object, so that both readers report the same one.
+        // `parse_object` finds the error of a text that is not an object, so that both readers report the same error.
         let error_of = |text: &[u8]| parse_object(text).err().unwrap_or(JsonError::NotAnObject);
         let document = String::from_utf8(document).map_err(|error| error_of(error.as_bytes()))?;
         if document.bytes().find(|byte| !byte.is_ascii_whitespace()) != Some(b'{') {
@@ -61,7 +61,7 @@ impl Members {
         Ok(Self { document, list })
     }
 
-    /// Returns a member that is a string. `None` if it is absent or has another type.
+    /// Returns a member that is a string. `None` if it is absent or has a different type.
     pub(crate) fn string(&self, name: &str) -> Option<&str> {
         match self.member(name)? {
             Member::Text(text) => Some(text.in_document(&self.document)),
@@ -104,7 +104,8 @@ impl Text {
     fn of(document: &str, text: Cow<'_, str>) -> Self {
         match text {
             Cow::Borrowed(part) => {
-                // The part is borrowed from the document, so the difference is its position there.
+                // The part is borrowed from the document, so the difference of the addresses is its position in the
+                // document.
                 let start = (part.as_ptr() as usize).wrapping_sub(document.as_ptr() as usize);
                 Self::Range(start..start + part.len())
             }
@@ -133,7 +134,7 @@ impl<'d> From<Cow<'d, str>> for Member<Cow<'d, str>> {
     }
 }
 
-/// The name of a member. `Cow` itself would always be copied.
+/// The name of a member. Without this struct, serde would always copy the text of a `Cow`.
 #[derive(Deserialize)]
 struct Name<'d>(#[serde(borrow)] Cow<'d, str>);
 
@@ -147,7 +148,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        // Most tokens have fewer claims.
+        // Most tokens have at most 32 claims.
         let mut list: Self::Value = Vec::with_capacity(32);
         while let Some(Name(name)) = members.next_key()? {
             if list.iter().any(|(known, _)| *known == name) {

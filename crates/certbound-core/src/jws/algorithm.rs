@@ -7,7 +7,7 @@ use strum::VariantArray as _;
 #[strum(serialize_all = "UPPERCASE")]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// RSASSA-PKCS1-v1_5 with SHA-256. Entra signs its tokens with it.
+    /// RSASSA-PKCS1-v1_5 with SHA-256. Entra signs its tokens with this algorithm.
     Rs256,
     /// RSASSA-PKCS1-v1_5 with SHA-384.
     Rs384,

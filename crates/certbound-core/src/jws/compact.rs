@@ -47,8 +47,8 @@ fn is_encrypted(token: &str, count: usize) -> bool {
 
 /// Decodes a part of a token.
 pub(crate) fn decode(part: &str, name: &'static str) -> Result<Vec<u8>, JwsError> {
-    // This engine is scalar and without unsafe code. It refuses padding, characters of the standard alphabet, white
-    // space and spare bits.
+    // This engine has no vector instructions and no unsafe code. It refuses padding, characters of the standard
+    // alphabet, white space and spare bits.
     URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsError::Base64 { part: name })
 }
 
@@ -59,7 +59,7 @@ pub fn signing_input(header: &Map<String, Value>, claims: &Map<String, Value>) -
     format!("{}.{}", part(header), part(claims))
 }
 
-/// Joins the signed text and its signature to a compact JWS.
+/// Joins the signed text and its signature into a compact JWS.
 pub fn assemble(signing_input: String, signature: &[u8]) -> Secret {
     let signing_input = zeroize::Zeroizing::new(signing_input);
     Secret::new(format!("{}.{}", *signing_input, URL_SAFE_NO_PAD.encode(signature)))

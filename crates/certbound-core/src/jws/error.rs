@@ -3,7 +3,7 @@
 use super::UnverifiedJws;
 use crate::json::JsonError;
 
-/// Why a text is not an acceptable token. It contains no claims.
+/// The reason why a text is not an acceptable token. The error contains no values of claims.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JwsError {
@@ -31,7 +31,7 @@ pub enum JwsError {
         /// The name of the part.
         part: &'static str,
     },
-    /// A part is not strict JSON.
+    /// A part is not an acceptable JSON object.
     #[error("its {part} is not acceptable: {error}")]
     Json {
         /// The name of the part.
@@ -51,7 +51,7 @@ pub enum JwsError {
     /// The header has `crit` or `b64`.
     #[error("its header requires an extension that is not supported")]
     CriticalExtension,
-    /// The algorithm is not one of the accepted ones.
+    /// The algorithm is not one of the accepted algorithms.
     #[error("its algorithm `{found}` is not accepted; the accepted algorithms are {accepted}")]
     AlgorithmNotAccepted {
         /// The header's `alg`, shortened and escaped.

@@ -17,7 +17,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 use self::curve::{Curve, P256};
 use super::Algorithm;
 
-/// A public key that verifies signatures. It is parsed once, and cheap to clone.
+/// A public key that verifies signatures. It is parsed once and is cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey(Key);
 
@@ -70,7 +70,7 @@ impl fmt::Debug for PublicKey {
 const MIN_RSA_BITS: usize = 2048;
 const MAX_RSA_BITS: usize = 8192;
 
-/// The algorithms of RSA keys. Entra's algorithm is the first one, because the list is searched in order.
+/// The algorithms of RSA keys. The list is searched in order, so Entra's algorithm is the first.
 const RSA: [(Algorithm, &RsaParameters); 6] = [
     (Algorithm::Rs256, &signature::RSA_PKCS1_2048_8192_SHA256),
     (Algorithm::Rs384, &signature::RSA_PKCS1_2048_8192_SHA384),
@@ -208,7 +208,7 @@ impl PublicKey {
     }
 }
 
-/// Whether the key is on P-256. The curve's name is compared, because other curves have points of the same length.
+/// Whether the key is on P-256. The curve's OID is compared, because other curves have points of the same length.
 fn is_on_p256(info: &SubjectPublicKeyInfo<'_>) -> bool {
     let curve = info.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
     curve.is_some_and(|curve| curve == OID_EC_P256)
@@ -219,7 +219,7 @@ fn without_leading_zeros(bytes: &[u8]) -> &[u8] {
     &bytes[zeros..]
 }
 
-/// Why a key is not accepted.
+/// The reason why a key is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -245,7 +245,7 @@ pub enum KeyError {
         "the key is not supported: it must be RSA, P-256, P-384, P-521 or Ed25519, and it must be intended to verify signatures"
     )]
     Unsupported,
-    /// The members do not make a key; for example, the point is not on the curve.
+    /// The members do not form a valid key; for example, the point is not on the curve.
     #[error("its members do not form a valid key")]
     NotAKey,
 }

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use crate::time::UnixTime;
 
-/// A number of seconds since the epoch, with or without a fraction. The reader rounds it down or up.
+/// A number of seconds since the epoch, with or without a fraction. [`NumericDate::floor`] rounds it down, and
+/// [`NumericDate::ceil`] rounds it up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NumericDate {
     seconds: u64,
@@ -28,14 +29,14 @@ impl NumericDate {
         Some(Self { seconds, has_fraction: floor < number })
     }
 
-    /// Returns the last whole second that is not after it. Use this for `exp`: a token must not be valid for longer
-    /// than it says.
+    /// Returns the last whole second that is not after this date. Use it for `exp`: a token must not be accepted after
+    /// its `exp`.
     pub const fn floor(self) -> UnixTime {
         UnixTime::from_secs(self.seconds)
     }
 
-    /// Returns the first whole second that is not before it. Use this for `nbf` and `iat`: a token must not be valid
-    /// earlier than it says.
+    /// Returns the first whole second that is not before this date. Use it for `nbf` and `iat`: a token must not be
+    /// accepted before either time.
     pub const fn ceil(self) -> UnixTime {
         UnixTime::from_secs(self.seconds.saturating_add(self.has_fraction as u64))
     }

@@ -18,11 +18,12 @@ use crate::time::UnixTime;
 /// A Bearer token from a platform.
 #[derive(Debug)]
 pub struct BearerAnswer {
-    /// `access_token`; never empty.
+    /// `access_token`. It is never empty.
     pub access_token: Secret,
     /// The time at which the token expires.
     pub expires_at: UnixTime,
-    /// The time after which a new token should be requested: half of the lifetime, if that is longer than two hours.
+    /// The time after which a new token should be requested: half of the lifetime. `None` if the lifetime is at most
+    /// two hours.
     pub refresh_at: Option<UnixTime>,
     /// `client_id`, `object_id`, and `mi_res_id` or `msi_res_id`: the identity that the token is for. Each is `None` if
     /// the response does not have it.
@@ -36,7 +37,7 @@ impl BearerAnswer {
     /// Each may be a number or a string, and may be a time, a duration, or a date with its offset.
     ///
     /// # Errors
-    /// [`MalformedMachineAnswer`], also for a token that has expired.
+    /// [`MalformedMachineAnswer`] if the body is malformed, or if the token has expired.
     pub fn parse(body: &[u8], now: UnixTime) -> Result<Self, MalformedMachineAnswer> {
         let mut members = json::parse_object(body)?;
         let token = secret(&mut members, "access_token");
@@ -58,7 +59,7 @@ impl BearerAnswer {
     }
 }
 
-/// Takes a member out of the response, so that no copy of it is left there.
+/// Removes a member from the response, so that the response contains no copy of it.
 fn secret(members: &mut Map<String, Value>, name: &str) -> Option<Secret> {
     match members.remove(name) {
         Some(Value::String(text)) => Some(Secret::new(text)).filter(|text| !text.expose().trim().is_empty()),
@@ -75,7 +76,7 @@ fn text(members: &Map<String, Value>, name: &str) -> Option<String> {
 pub struct MachineError {
     /// The HTTP status.
     pub status: u16,
-    /// The platform's own code, such as `invalid_request`. Empty if there is none.
+    /// The platform's own code, such as `invalid_request`. Empty if the response has no code.
     pub reason: String,
     /// The platform's own message.
     pub message: String,
@@ -141,7 +142,7 @@ impl fmt::Display for MachineError {
 
 impl std::error::Error for MachineError {}
 
-/// Why a platform's response cannot be used.
+/// The reason why a platform's response cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum MalformedMachineAnswer {
@@ -149,7 +150,7 @@ pub enum MalformedMachineAnswer {
     #[error("the platform's response cannot be read: {0}")]
     #[strum(props(code = "managed_identity_response_parse_failure"))]
     Json(#[from] JsonError),
-    /// The response has no member of this name, and it is required.
+    /// The response lacks a required member. The value is its name.
     #[error("the platform's response has no `{0}`")]
     Missing(&'static str),
     /// The member of this name is not a GUID.
@@ -185,7 +186,7 @@ pub enum MalformedMachineAnswer {
     Over {
         /// The time at which the token expired.
         expired: UnixTime,
-        /// The current time that it was compared with.
+        /// The current time with which the expiry was compared.
         now: UnixTime,
     },
 }
@@ -282,7 +283,7 @@ mod tests {
             ("", "", "the response has no reason"),
             ("<html>", "", "<html>"),
             (r#"{"error":7}"#, "", r#"{"error":7}"#),
-            // Some platforms repeat the token that they were sent.
+            // Some platforms repeat the token that they received.
             (
                 r#"{"error":{"code":"eyJa.b.c","message":"not eyJhbGci.eyJpc3Mi.c2ln"}}"#,
                 "eyJ...",

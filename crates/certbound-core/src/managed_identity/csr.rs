@@ -15,7 +15,8 @@ const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 /// Microsoft's attribute for the compute unit.
 const COMPUTE_UNIT: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.90.2.10");
 
-/// RSASSA-PSS with SHA-256, MGF1 of SHA-256 and a salt of 32 bytes (RFC 4055, section 3.1), hash parameters absent.
+/// RSASSA-PSS with SHA-256, MGF1 of SHA-256 and a salt of 32 bytes (RFC 4055, section 3.1). The parameters of the hash
+/// are absent.
 const PSS: &[u8] = &[
     0x30, 0x3d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a, 0x30, 0x30, 0xa0, 0x0d,
     0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0xa1, 0x1a, 0x30, 0x18,

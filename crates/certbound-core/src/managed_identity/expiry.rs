@@ -10,7 +10,8 @@ use super::MalformedMachineAnswer;
 use crate::shown::shown;
 use crate::time::UnixTime;
 
-/// A smaller number is a duration in seconds; any other is a time in seconds since the epoch. It is 2001-01-01.
+/// The limit is 2001-01-01. A smaller number is a duration in seconds; any other number is a time in seconds since the
+/// epoch.
 const FIRST_MOMENT: u64 = 978_307_200;
 
 /// The date forms of older platforms: Machine Learning, and App Service with api-version 2017-09-01.
@@ -36,7 +37,7 @@ pub(super) fn of_answer(
     }
 }
 
-/// Reads a time. A number is a time or a duration, whichever member has it. A string may also be a date.
+/// Reads a time. A number can be a time or a duration in either member. A string can also be a date.
 fn moment(value: &Value, now: UnixTime) -> Option<UnixTime> {
     let text = value.as_str().map(str::trim);
     match value.as_u64().or_else(|| text?.parse().ok()) {
@@ -46,7 +47,7 @@ fn moment(value: &Value, now: UnixTime) -> Option<UnixTime> {
     }
 }
 
-/// Reads a date with time and offset. Without an offset, the moment is unknown.
+/// Reads a date with time and offset. A date without an offset is not read, because its moment is unknown.
 fn dated(text: &str) -> Option<UnixTime> {
     let older = || {
         let read = |form: &str| strtime::parse(form, text).ok()?.to_timestamp().ok();

@@ -7,10 +7,11 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
 use crate::shown::shown;
 
-/// The SHA-1 hash of a server certificate's whole DER. Service Fabric sets it in `IDENTITY_SERVER_THUMBPRINT`.
+/// The SHA-1 hash of a server certificate's whole DER. Service Fabric sets the environment variable
+/// `IDENTITY_SERVER_THUMBPRINT` to this hash.
 ///
-/// SHA-1 is the platform's choice. An attacker would need a second certificate with a given hash; a collision is not
-/// enough.
+/// The platform requires SHA-1. An attacker would need a second certificate with this hash (a second preimage); a
+/// collision is not enough.
 ///
 /// ```
 /// use certbound_core::managed_identity::ServerThumbprint;
@@ -70,7 +71,7 @@ impl FromStr for ServerThumbprint {
     }
 }
 
-/// Why a text is not the thumbprint of a server.
+/// The reason why a text is not the thumbprint of a server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerThumbprintError {

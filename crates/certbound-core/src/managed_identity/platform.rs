@@ -9,7 +9,7 @@ use crate::tenant::{is_guid, is_host_name};
 /// The response of `getplatformmetadata`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlatformMetadata {
-    /// The identity's client id, whichever id the identity was requested by.
+    /// The identity's client id, even if the identity was requested by a different id.
     pub client_id: String,
     /// The identity's tenant id.
     pub tenant_id: String,
@@ -29,8 +29,8 @@ pub struct CuId {
 }
 
 impl CuId {
-    /// Returns compact JSON with `vmId` and `vmssId`, in this order. An absent id is left out, and so is every other
-    /// member of the response.
+    /// Returns compact JSON with `vmId` and `vmssId`, in this order. Absent ids and all other members of the response
+    /// are omitted.
     pub fn to_json(&self) -> String {
         let mut members = Map::new();
         for (name, value) in [("vmId", &self.vm_id), ("vmssId", &self.vmss_id)] {
@@ -44,7 +44,7 @@ impl CuId {
 
 impl PlatformMetadata {
     /// Parses the body of a response with status 200. `server` is its `Server` header, which must contain `imds` in any
-    /// case: no other server may be sent a certificate request.
+    /// case, because a certificate request must not be sent to any other server.
     ///
     /// # Errors
     /// [`MalformedMachineAnswer`] if the server is not IMDS, or if a member is missing or malformed.
@@ -91,8 +91,8 @@ impl IssuedCredential {
     /// Parses the body of a response with status 200.
     ///
     /// # Errors
-    /// [`MalformedMachineAnswer`], also if the endpoint is not an `https` URL of a host name: the client proves its key
-    /// there.
+    /// [`MalformedMachineAnswer`] if a member is missing or malformed. The endpoint must be an `https` URL with a host
+    /// name, because the client proves possession of its key at this endpoint.
     pub fn parse(body: &[u8]) -> Result<Self, MalformedMachineAnswer> {
         use base64::Engine as _;
 

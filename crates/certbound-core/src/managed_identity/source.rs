@@ -4,8 +4,8 @@ use strum::VariantArray as _;
 
 use super::IdentityId;
 
-/// A platform's source of managed-identity tokens, in the order in which they are looked for. `Display` writes the stable
-/// name.
+/// A platform's source of managed-identity tokens. The variants are in the order of detection. `Display` writes the
+/// stable name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 #[non_exhaustive]
@@ -27,11 +27,11 @@ pub enum MachineSource {
 }
 
 impl MachineSource {
-    /// All sources, in the order in which they are looked for.
+    /// All sources, in the order of detection.
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Returns the source of this machine. It makes no request: `variable` reads an environment variable, and
-    /// `has_arc_agent` says whether the agent's program is installed. An empty variable counts as absent.
+    /// `has_arc_agent` is true if the agent's program is installed. An empty variable counts as absent.
     pub fn detect(variable: impl Fn(&str) -> Option<String>, has_arc_agent: bool) -> Self {
         let set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
         if set("IDENTITY_ENDPOINT") && set("IDENTITY_HEADER") {
@@ -54,7 +54,7 @@ impl MachineSource {
         matches!(self, Self::Imds)
     }
 
-    /// Checks that this source can be asked for the identity.
+    /// Checks that this source can select the identity.
     ///
     /// # Errors
     /// [`SourceError`] if it cannot.

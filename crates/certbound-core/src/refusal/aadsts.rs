@@ -1,4 +1,4 @@
-//! The AADSTS numbers that these flows can meet, with the meaning of each and advice.
+//! The AADSTS numbers that a token service can return in these flows, each with its meaning and advice.
 
 /// One AADSTS number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct Aadsts {
     pub oauth_error: &'static str,
     /// The HTTP status of a response with this number.
     pub status: u16,
-    /// The meaning of the number, in our words.
+    /// The meaning of the number, in certbound's words.
     pub meaning: &'static str,
     /// Advice on how to fix the error.
     pub fix: &'static str,

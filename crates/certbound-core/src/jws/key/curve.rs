@@ -4,7 +4,7 @@ use aws_lc_rs::signature::{self, EcdsaVerificationAlgorithm};
 
 use crate::jws::Algorithm;
 
-/// A curve of ECDSA. Each has one algorithm (RFC 7518, section 3.4).
+/// A curve of ECDSA. Each curve has one algorithm (RFC 7518, section 3.4).
 pub(super) struct Curve {
     /// The name of the curve: `crv` of a JWK (RFC 7518, section 6.2.1.1).
     pub(super) name: &'static str,
