@@ -1,4 +1,4 @@
-//! Start here: how an acquisition gets a token, for every source of tokens.
+//! Acquires a token from any source of tokens. Start reading here.
 //!
 //! ```text
 //!  acquire.rs             Acquisition::run      options ─► certificate ─► key ─► cache ─► token
@@ -16,9 +16,9 @@
 //!
 //! | Change | Place |
 //! |---|---|
-//! | repeat a token request after a 503; a span or a log line for each of them | `Exchange::run` in `token_request.rs` |
+//! | repeat a token request after a 503; trace or log it | `Exchange::run` in `token_request.rs` |
 //! | a header of a token request | `headers.rs` |
-//! | a check of a token answer | `accept.rs` |
+//! | a check of a token response | `accept.rs` |
 //! | an AADSTS number with its meaning and advice | `certbound-core/src/refusal/aadsts.rs` |
 //! | an option of an acquisition | `setters.rs` for callers, `options.rs` for its effect |
 //! | a source of tokens | implement the trait `Issuer` of `issuer.rs` |
@@ -76,7 +76,7 @@ impl<I: Issuer> Acquisition<I> {
         let checked = self.issuer.check(options).and_then(|()| options.check(self.kind));
         checked.map_err(|misuse| Error::misuse(self.issuer.leg(), misuse))?;
         let id = self.correlation_id();
-        // The certificate is chosen once. The cache key, TLS and the token use the same one.
+        // The certificate is chosen once. The cache key, TLS and the token use the same certificate.
         let certificate = match self.issuer.certificate(self.kind, id).await {
             Ok(certificate) => certificate,
             Err(error) => return self.without_certificate(error),
@@ -93,7 +93,7 @@ impl<I: Issuer> Acquisition<I> {
         cache.load(request, Box::pin(self.fetch(certificate, replaces))).await
     }
 
-    /// Removes the token of this request from the cache. Returns whether it was there.
+    /// Removes the token of this request from the cache. Returns whether the cache contained it.
     pub(crate) async fn forget(self) -> Result<bool, Error> {
         let context = self.context();
         let key = KeyRef { thumbprint: self.issuer.thumbprint(self.kind).await?, ..self.key(None) };
@@ -130,7 +130,7 @@ impl<I: Issuer> Acquisition<I> {
     }
 
     /// Requests a token on a miss. If the certificate is refused and has a successor, the request is repeated once with
-    /// that one.
+    /// the successor.
     async fn fetch(
         self,
         certificate: Option<I::Certificate>,
@@ -139,7 +139,7 @@ impl<I: Issuer> Acquisition<I> {
         let id = self.options.correlation_id.unwrap_or_else(CorrelationId::random);
         match self.attempt(certificate.as_ref(), replaces, id).await {
             Err(error) => {
-                // The future is boxed because a replacement is rare: the future of a usual acquisition stays small.
+                // A replacement is rare, so its future is boxed. This keeps the future of a usual acquisition small.
                 let other = Box::pin(self.issuer.replace(certificate.as_ref(), error, id)).await?;
                 self.attempt(other.as_ref(), replaces, id).await
             }
@@ -169,8 +169,7 @@ impl<I: Issuer> Acquisition<I> {
         Ok(fetched.into_loaded(key, (seq, correlation_id), binding, self.context()))
     }
 
-    /// If no certificate can be obtained because of an outage, returns a token of an earlier certificate that has not
-    /// expired.
+    /// Returns an unexpired token of an earlier certificate, if no certificate can be obtained because of an outage.
     fn without_certificate(&self, error: Error) -> Result<Loaded, Error> {
         if !error.is_transient() || self.load_key(None, None).wants_new() {
             return Err(error);
@@ -214,8 +213,8 @@ impl<I: Issuer> Acquisition<I> {
         }
     }
 
-    /// Returns the token that the platform is told to replace: the cached token, if a resource rejected or challenged
-    /// it.
+    /// Returns the token that the request asks the platform to replace: the cached token, if a resource rejected or
+    /// challenged it.
     fn replaced_token(&self) -> Option<TokenHash> {
         let options = &self.options;
         let is_rejected = options.claims.is_some() || options.rejected.is_some();
@@ -226,7 +225,7 @@ impl<I: Issuer> Acquisition<I> {
         options.rejected.is_none_or(|rejected| rejected == cached).then_some(cached)
     }
 
-    /// Returns why a request is sent although there is a cache, for the telemetry header.
+    /// Returns the reason for the request, for the telemetry header.
     fn reason(&self, certificate: Option<&I::Certificate>) -> RefreshReason {
         let (options, cache) = (&self.options, &self.context().cache);
         if options.force_refresh || options.claims.is_some() || options.rejected.is_some() {

@@ -71,7 +71,7 @@ struct Settings {
     bytes: usize,
     /// The seed of the times of refresh. By default it is random.
     seed: Option<u64>,
-    /// Whether new tokens are requested in the background while the old ones are fresh.
+    /// Whether new tokens are requested in the background while the old tokens are fresh.
     ahead: bool,
     store: Option<Arc<StoreAdapter>>,
 }
@@ -105,14 +105,14 @@ impl TokenCache {
     }
 
     /// Returns an empty cache with the same limits and a store. On a miss the cache reads the store before it sends a
-    /// request, and it saves each new token there. [`TokenCache::none`] with a store has no tokens in memory.
+    /// request, and it saves each new token in the store. [`TokenCache::none`] with a store has no tokens in memory.
     #[must_use]
     pub fn with_store(self, store: impl TokenStore) -> Self {
         Self::of(Settings { store: Some(Arc::new(StoreAdapter::new(store))), ..self.settings() })
     }
 
     /// Returns an empty cache with the same limits and store that requests no token in the background. Use it in a
-    /// program that ends before a refresh in the background would.
+    /// program that ends before a background refresh could finish.
     #[must_use]
     pub fn without_refresh_ahead(self) -> Self {
         Self::of(Settings { ahead: false, ..self.settings() })

@@ -41,15 +41,15 @@ pub use self::watched::{CertificateEvent, CertificateWatch, WatchError, WatchedC
 use crate::crypto::provider;
 use crate::error::{BindingCertificateError, CertificateNotValid};
 
-/// The hash of the chain that TLS presents: the leaf and its issuers. The same leaf can have other issuers later.
+/// The hash of the chain that TLS presents: the leaf and its issuers. The same leaf can have different issuers later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ChainHash(Thumbprint);
 
 /// A certificate chain with the private key of its leaf. A token is bound to it, and TLS presents it.
 ///
-/// It is cheap to clone and never changes: a rotation creates a new one. Loading checks that the key belongs to the
-/// certificate. It does not check dates: each acquisition checks them. No function returns the key. RSA and EC keys
-/// (P-256, P-384, P-521) can be used for bound tokens. A Bearer token by certificate needs an RSA key.
+/// It is cheap to clone and never changes: a rotation creates a new certificate. Loading checks that the key belongs to
+/// the certificate. It does not check dates: each acquisition checks them. No function returns the key. RSA and EC keys
+/// (P-256, P-384, P-521) can be used for bound tokens. A Bearer token needs an RSA key, which signs the assertion.
 ///
 /// Its connections are closed when the last handle of the certificate is dropped. A certificate that is loaded again
 /// has its own connections.
@@ -68,11 +68,11 @@ pub struct BindingCertificate {
 
 struct Inner {
     chain: CertificateChain,
-    /// The keys of cached tokens share it.
+    /// The cache keys of tokens share this thumbprint.
     thumbprint: Arc<Thumbprint>,
     chain_hash: ChainHash,
     key: Arc<CertifiedKey>,
-    /// The file that it was loaded from, for errors.
+    /// The file from which the certificate was loaded, for errors.
     file: Option<PathBuf>,
     opened: Opened,
 }
@@ -90,7 +90,7 @@ impl BindingCertificate {
         Self::from_pem_pair(pem, pem)
     }
 
-    /// Reads the chain from one PEM text and the key from another.
+    /// Reads the chain from one PEM text and the key from another PEM text.
     ///
     /// # Errors
     /// The errors of [`BindingCertificate::from_pem`].
@@ -101,8 +101,8 @@ impl BindingCertificate {
     /// Reads a chain, and a key that is encrypted as PKCS#8 (`BEGIN ENCRYPTED PRIVATE KEY`). Both may be in one PEM
     /// text.
     ///
-    /// It supports PBES2 with PBKDF2 or scrypt, and AES or 3DES, which is what `openssl pkcs8 -topk8` writes. It also
-    /// accepts a key that is not encrypted. Deriving the key from the password is slow on purpose.
+    /// It supports PBES2 with PBKDF2 or scrypt, and AES or 3DES. `openssl pkcs8 -topk8` writes such keys. The function
+    /// also accepts a key that is not encrypted. Deriving the key from the password is slow on purpose.
     ///
     /// # Errors
     /// The errors of [`BindingCertificate::from_pem`]. A wrong password is
@@ -120,17 +120,17 @@ impl BindingCertificate {
     ///
     /// # Errors
     /// The errors of [`BindingCertificate::from_pem`]. A wrong password is
-    /// [`WrongPassword`](BindingCertificateError::WrongPassword), and a missing one is
+    /// [`WrongPassword`](BindingCertificateError::WrongPassword), and a missing password is
     /// [`EncryptedKey`](BindingCertificateError::EncryptedKey).
     #[cfg(feature = "pfx")]
     pub fn from_pfx(pfx: &[u8], password: Option<&Secret>) -> Result<Self, BindingCertificateError> {
         Self::read_pfx(pfx, password, None)
     }
 
-    /// Reads a chain from PEM text. `signer` has the private key of the leaf, which stays in its vault or device.
+    /// Reads a chain from PEM text. `signer` has the private key of the leaf, which remains in its vault or device.
     ///
-    /// It asks `signer` for one signature and verifies it with the public key of the leaf. [`Signer`] describes how a
-    /// signer must behave.
+    /// The function requests one signature from `signer` and verifies it with the public key of the leaf. [`Signer`]
+    /// describes how a signer must behave.
     ///
     /// # Errors
     /// [`BindingCertificateError`], if there is no certificate, or if the signer fails
@@ -402,7 +402,7 @@ impl fmt::Debug for BindingCertificate {
 }
 
 /// Returns whether the key belongs to the certificate. A key that cannot return its public key is refused, because
-/// nothing proves that it belongs.
+/// nothing proves that it belongs to the certificate.
 fn belongs(key: &dyn SigningKey, chain: &CertificateChain) -> bool {
     key.public_key().is_some_and(|public| public.as_ref() == chain.public_key_info())
 }

@@ -34,7 +34,7 @@ use crate::token::{BearerToken, BoundToken};
 #[derive(Clone)]
 pub struct Client<C> {
     pub(crate) issuer: TokenService,
-    /// Owns the background tasks. They are aborted when the last clone and the last resource of this client are
+    /// The owner of the background tasks. They are aborted when the last clone and the last resource of this client are
     /// dropped.
     pub(crate) background: Arc<Background>,
     pub(crate) credential: C,
@@ -65,8 +65,8 @@ impl<C: Credential> Client<C> {
     /// access token for this application. Set options, then await it.
     ///
     /// Tokens are cached separately for each `user`, by its hash. The protocol has no bound tokens for users. A client
-    /// of `with_assertions`, or with `bearer_over_mtls`, still presents its certificate. A refresh token in the answer
-    /// is ignored. Create `scopes` with [`ResourceScope::for_user`].
+    /// of `with_assertions`, or with `bearer_over_mtls`, still presents its certificate. A refresh token in the
+    /// response is ignored. Create `scopes` with [`ResourceScope::for_user`].
     pub fn on_behalf_of<'a>(&'a self, user: &Secret, scopes: &'a ResourceScope) -> Acquire<'a, BearerToken> {
         Acquire::new(&self.issuer, scopes).on_behalf_of(user)
     }
@@ -83,13 +83,13 @@ impl<C: Credential> Client<C> {
 }
 
 impl Client<ByCertificate> {
-    /// Requests only Leg 1: an assertion for the token exchange that is bound to the client's certificate. It is never
-    /// cached.
+    /// Requests only Leg 1: an assertion for the token exchange that is bound to the client's certificate. The
+    /// assertion is never cached.
     pub fn assertion(&self) -> AcquireLeg1<'_> {
         AcquireLeg1::new(self)
     }
 
-    /// Returns the certificate of the client. For watched files it is the one in use now.
+    /// Returns the certificate of the client. For watched files, it is the certificate that is in use now.
     pub fn binding(&self) -> BindingCertificate {
         self.credential.certificate.current()
     }

@@ -10,12 +10,13 @@ pub trait Clock: Send + Sync + 'static {
     /// Returns the current time of day in whole seconds. Each cache hit calls it once.
     fn now(&self) -> UnixTime;
 
-    /// Returns the time since an arbitrary fixed moment. It never decreases, and is used only for durations in details.
+    /// Returns the time since an arbitrary fixed moment. It never decreases, and is used only for the durations in a
+    /// token's details.
     fn monotonic(&self) -> Duration;
 
     /// Returns a future that completes after `time`. It is used before a retry, and to limit the wait for a service
-    /// while an older token is still valid. Default: the timer of the tokio runtime, which must be enabled. Outside of
-    /// a runtime it uses a thread.
+    /// while an older token is still valid. The default is the timer of the tokio runtime, which must be enabled.
+    /// Outside of a runtime it uses a thread.
     fn wait(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         match tokio::runtime::Handle::try_current() {
             Ok(_) => Box::pin(tokio::time::sleep(time)),

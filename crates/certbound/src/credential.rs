@@ -25,7 +25,7 @@ use crate::certificate::{BindingCertificate, Blame};
 use crate::error::{BuildError, Error, Leg};
 
 /// No credential yet. Only a builder with this type has the functions that set a credential, so a client cannot have
-/// two.
+/// two credentials.
 #[derive(Clone, Copy, Debug)]
 pub struct NoCredential {
     pub(crate) _private: (),
@@ -63,26 +63,27 @@ mod sealed {
     pub enum Proof {
         CertificateOnly,
         Bound(BoundAssertion),
-        /// A JWT that the client signed, or one that another issuer signed for it.
+        /// A JWT that the client signed, or that another issuer signed for the client.
         Jwt(Secret),
         Secret(std::sync::Arc<Secret>),
     }
 
     pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-    /// The interface of a credential for acquisitions. The defaults are those of a credential without a certificate.
+    /// The interface of a credential for acquisitions. The default functions are for a credential without a
+    /// certificate.
     pub trait Proves: Send + Sync {
         /// Returns the certificate's thumbprint, or `Some(None)` for a credential without a certificate. `None` means
         /// that the certificate is not known without waiting.
         fn thumbprint_now(&self) -> Option<Option<Thumbprint>> {
             Some(None)
         }
-        /// Returns the thumbprint in the cache keys of tokens that remain usable after a rotation, if tokens of this kind
-        /// do. It stays the same as long as the client exists.
+        /// Returns the thumbprint for the cache keys of tokens that remain usable after a rotation. It is `None` if
+        /// tokens of this kind do not remain usable. It does not change while the client exists.
         fn lasting_thumbprint(&self, _kind: Kind) -> Option<Thumbprint> {
             None
         }
-        /// Returns the certificate of this acquisition. It is `None` for a credential without one.
+        /// Returns the certificate of this acquisition. It is `None` for a credential without a certificate.
         fn certificate(&self) -> Boxed<'_, Option<BindingCertificate>> {
             Box::pin(async { Ok(None) })
         }
@@ -102,16 +103,16 @@ mod sealed {
         fn check(&self) -> Result<(), BuildError> {
             Ok(())
         }
-        /// Returns the earlier certificates, newest first. Their tokens can still be valid.
+        /// Returns the thumbprints of the earlier certificates, newest first. Their tokens can still be valid.
         fn earlier(&self) -> Vec<Thumbprint> {
             Vec::new()
         }
-        /// Looks for a replacement, because the service blames the certificate. Returns whether there is a different
-        /// one now.
+        /// Looks for a replacement, because the service blames the certificate. Returns whether a different certificate
+        /// is in use now.
         fn replace<'a>(&'a self, _blamed: &'a BindingCertificate, _blame: Blame) -> Boxed<'a, bool> {
             Box::pin(async { Ok(false) })
         }
-        /// Called when the service refused a request with this credential's proof.
+        /// Reacts to the service's refusal of a request with this credential's proof.
         fn refused(&self) {}
         /// Returns the leg of requests with this credential. It is `None` in the direct flow.
         fn leg(&self) -> Option<Leg> {

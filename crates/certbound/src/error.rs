@@ -44,7 +44,7 @@ use self::target::ClockError;
 pub use self::target::RequestTarget;
 pub use self::transport::{Phase, TlsAlert, TransportError};
 
-/// The half of the two-leg flow that an error belongs to. The direct flow has no legs.
+/// The leg of the two-leg flow to which an error belongs. The direct flow has no legs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Leg {
     /// The request for the assertion.
@@ -62,14 +62,15 @@ impl fmt::Display for Leg {
     }
 }
 
-/// The reason why a call returned no token, or no answer of a resource. Nothing was cached.
+/// The reason why a call returned no token, or no response of a resource. Nothing was cached.
 ///
-/// `Display` writes the cause, then the host, region and correlation id of the request. `code()` is MSAL's string where MSAL has one, `fix()` says what to do, and `is_transient()` whether the same call
-/// may succeed later. No variant holds a secret.
+/// `Display` writes the cause, then the host, region and correlation id of the request. `code()` returns MSAL's string
+/// if MSAL has one. `fix()` returns advice. `is_transient()` returns whether the same call may succeed later. No
+/// variant contains a secret.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
-    /// The caller can see the mistake by reading the calling code or its configuration.
+    /// The calling code or its configuration is wrong.
     Misuse {
         /// The leg of the error.
         leg: Option<Leg>,
@@ -77,45 +78,45 @@ pub enum Error {
         what: Misuse,
     },
     /// A part that the application provides failed: a Leg 1, an assertion's file or function, a runtime. The original
-    /// error is among the sources of this one.
+    /// error is among the sources of this error.
     Provider {
         /// The leg of the error.
         leg: Option<Leg>,
         /// The failure.
         what: ProviderError,
     },
-    /// The token service or the resource broke the protocol; its answer was not used.
+    /// The token service or the resource broke the protocol. Its response was not used.
     PeerMisbehaved {
         /// The leg of the error.
         leg: Option<Leg>,
         /// The misbehaviour.
         what: PeerMisbehaved,
-        /// The target of the request, if it went to a token service.
+        /// The target of the request, if it was sent to a token service.
         target: Option<Arc<RequestTarget>>,
     },
-    /// The token service refused. Its whole answer is kept.
+    /// The token service refused the request. The error contains the whole response.
     Refused {
         /// The leg that was refused.
         leg: Option<Leg>,
-        /// The answer of the token service.
+        /// The response of the token service.
         answer: Arc<AuthorityError>,
         /// The target of the request.
         target: Option<Arc<RequestTarget>>,
     },
-    /// The platform that this program runs on gave no token of a managed identity.
+    /// The platform on which this program runs returned no token of a managed identity.
     Platform {
         /// The leg of the error.
         leg: Option<Leg>,
         /// The failure.
         what: PlatformError,
     },
-    /// The network, TLS or a limit ended the exchange before an answer was there.
+    /// The network, TLS or a limit ended the request before the response was complete.
     Transport {
         /// The leg of the error.
         leg: Option<Leg>,
         /// The failure.
         cause: TransportError,
-        /// The target of the request, if it went to a token service.
+        /// The target of the request, if it was sent to a token service.
         target: Option<Arc<RequestTarget>>,
     },
 }
@@ -165,7 +166,7 @@ impl Error {
         }
     }
 
-    /// The target of the request, if it went to a token service.
+    /// The target of the request, if it was sent to a token service.
     pub fn target(&self) -> Option<&RequestTarget> {
         match self {
             Self::PeerMisbehaved { target, .. }
@@ -226,12 +227,12 @@ impl Error {
         }
     }
 
-    /// Whether only the user can help, by signing in or consenting again: for tokens on behalf of one.
+    /// Whether the user must sign in or consent again. This concerns tokens on behalf of a user.
     pub fn needs_user(&self) -> bool {
         matches!(self, Self::Refused { answer, .. } if answer.needs_user())
     }
 
-    /// The correlation id that the service or the platform answered, or else the one that the request sent.
+    /// The correlation id in the response of the service or the platform, or else the id that the request sent.
     pub fn correlation_id(&self) -> Option<&str> {
         let answered = match self {
             Self::Refused { answer, .. } => answer.correlation_id.as_deref(),
@@ -277,13 +278,14 @@ impl Error {
         }
     }
 
-    /// The same error without our own secrets, which some services repeat: an error is shown, and logged.
+    /// The same error without the client's own secrets. Some services repeat them in responses, and errors are shown
+    /// and logged.
     pub(crate) fn without(mut self, secrets: &OwnSecrets) -> Self {
         match &mut self {
             Self::Refused { answer, .. } => Arc::make_mut(answer).redact(secrets),
             Self::PeerMisbehaved { what, .. } => what.redact(secrets),
             Self::Platform { what, .. } => what.redact(secrets),
-            // These errors hold no part of an answer.
+            // These errors contain no part of a response.
             Self::Misuse { .. } | Self::Provider { .. } | Self::Transport { .. } => {}
         }
         self
@@ -322,7 +324,7 @@ impl Error {
     }
 }
 
-/// One line in which no character acts on a terminal or a log, whatever a service or a caller's code wrote.
+/// Writes one line without control characters, even if a text of a service or of the caller's code contains them.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use std::fmt::Write as _;
@@ -356,7 +358,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// The source is the original error where there is one: of the system, of a library, or of the application. `Display`
+/// The source is the original error of the system, of a library or of the application, if there is one. `Display`
 /// already contains its text.
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
@@ -370,14 +372,14 @@ const ABOUT_TIMES: [u32; 4] = [700_024, 392_204, 1_000_502, 1_000_610];
 /// The AADSTS numbers of refusals of a certificate or its signature.
 const ABOUT_CERTIFICATES: [u32; 5] = [700_027, 700_030, 392_189, 392_204, 1_000_502];
 
-/// Margin before an expiry within which an assertion is no longer sent.
+/// An assertion is not sent if only this time, or less, is left of its lifetime.
 pub(crate) const ASSERTION_MARGIN: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Each error holds the unchanged text of a service or of a caller's code.
+    /// Each error contains the unchanged text of a service or of a caller's code.
     #[test]
     fn an_error_is_one_line_whatever_was_written_into_it() {
         let hostile = || "x\u{1b}[2J\u{9b}y\u{202e}\r\nz".to_owned();

@@ -33,8 +33,8 @@
 //!
 //! # Cargo features
 //!
-//! Default: all but `pfx`. A build without features has the types, the acquisition of tokens and the cache. A client
-//! then needs your own [`Transport`].
+//! All features except `pfx` are on by default. A build without features has the types, the acquisition of tokens and
+//! the cache. A client then needs your own [`Transport`].
 //!
 //! | Feature | Adds |
 //! |---|---|
@@ -57,7 +57,7 @@
 //!  6  acquire/                       START HERE: one acquisition, from its options to a token
 //!  5  credential/  token.rs          Leg 1, bound and unbound assertions, secrets; tokens
 //!  4  cache/                         memory, store, single flight, refresh ahead
-//!  3  transport/                     one HTTP request, its answer, the facts of TLS
+//!  3  transport/                     one HTTP request, its response, the facts of TLS
 //!  2  certificate/  observe.rs  state/
 //!                                    binding certificates, observers, files
 //!  1  authority.rs  background.rs  clock.rs  correlation.rs  crypto.rs  error/  rejected.rs

@@ -68,8 +68,8 @@ use crate::token::{BearerToken, BoundToken};
 #[derive(Clone)]
 pub struct ManagedIdentity {
     pub(crate) platform: Platform,
-    /// Owns the background tasks. They are aborted when the last clone and the last resource of this identity are
-    /// dropped.
+    /// The owner of the background tasks. They are aborted when the last clone and the last resource of this identity
+    /// are dropped.
     pub(crate) background: Arc<Background>,
 }
 
@@ -80,7 +80,8 @@ pub(crate) struct Machine {
     pub(crate) endpoint: Endpoint,
     pub(crate) capabilities: Vec<String>,
     pub(crate) certificates: MachineCertificates,
-    /// The cell of this identity's certificate in `certificates`, once it is known. Each hit reads it without a lock.
+    /// The cell of this identity's certificate in `certificates`, once it is known. Each cache hit reads it without a
+    /// lock.
     cell: ArcSwapOption<CertificateCell>,
     pub(crate) keys: Arc<dyn AnyKeys>,
     provider: ProviderId,
@@ -88,7 +89,7 @@ pub(crate) struct Machine {
     strength: KeyStrength,
     pub(crate) attestation: Option<Arc<dyn AnyAttestation>>,
     pub(crate) min_strength: Option<KeyStrength>,
-    /// Limits the number of parallel requests to IMDS.
+    /// The limit of parallel requests to IMDS.
     pub(crate) imds_calls: Arc<Semaphore>,
     discoveries: SingleFlight<(), Result<(ImdsVersion, Option<KeyStrength>), PlatformError>>,
 }
@@ -123,8 +124,8 @@ impl ManagedIdentity {
     }
 
     /// Returns whether a bound token of this identity can be used after this process ends. Without a persistent key the
-    /// token is useless from then on, because the key of its certificate is gone. [`SoftwareKeys::kept_in`] stores the key,
-    /// and [`MachineCertificates::kept_in`] the certificate.
+    /// token is then useless, because the key of its certificate no longer exists. [`SoftwareKeys::kept_in`] stores the
+    /// key, and [`MachineCertificates::kept_in`] stores the certificate.
     pub fn has_persistent_key(&self) -> bool {
         self.machine().keys.is_persistent()
     }

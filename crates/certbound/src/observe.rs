@@ -1,5 +1,5 @@
-//! Observers, which see requests before they are sent, and the report on `jwt-pop`, which is one of them. Also the id by
-//! which a call can be found in the service's logs.
+//! Observers, which see requests before they are sent; the report on `jwt-pop`, which is an observer; and the
+//! correlation id.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -15,10 +15,10 @@ use crate::error::Leg;
 ///
 /// It is called on the task of the acquisition, so it must not block. Closures `Fn(&ObservedRequest)` are observers.
 pub trait Observer: Send + Sync + 'static {
-    /// Called just before a request is sent.
+    /// Observes a request just before it is sent.
     fn before_request(&self, request: &ObservedRequest);
 
-    /// Called with the HTTP status when the answer has arrived. Default: does nothing.
+    /// Observes the HTTP status of a response. By default, it does nothing.
     fn after_answer(&self, _request: &ObservedRequest, _status: u16) {}
 }
 
@@ -74,7 +74,7 @@ impl ObservedRequest {
 /// An observer that reports how a Leg 2 request used `jwt-pop`.
 ///
 /// Create a report, pass a clone of its `Arc` to `.observe(..)`, and read it after the call. It reports the last
-/// request of Leg 2. On a cache hit no request is sent, so the report stays empty.
+/// request of Leg 2. On a cache hit no request is sent, so the report is empty.
 #[derive(Debug, Default)]
 pub struct JwtPopReport {
     seen: Mutex<Option<JwtPop>>,
@@ -84,7 +84,7 @@ pub struct JwtPopReport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JwtPop {
-    /// The token endpoint that was named to Leg 1.
+    /// The token endpoint of the request, without a query.
     pub token_endpoint: String,
     /// The URL of the request.
     pub request_uri: String,
@@ -174,16 +174,16 @@ fn is_mtls_host(host: &str) -> bool {
         || host.split_once('.').is_some_and(|(_, rest)| rest.starts_with("mtlsauth."))
 }
 
-/// The facts of the request of one leg, for details.
+/// The facts of the request of one leg, for a token's details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LegReport {
     /// The token endpoint.
     pub endpoint: String,
-    /// The `token_type` of the answer.
+    /// The `token_type` of the response.
     pub token_type: String,
-    /// `client_assertion_type` of the request, if it carried an assertion.
+    /// `client_assertion_type` of the request, if the request had an assertion.
     pub client_assertion_type: Option<&'static str>,
-    /// How long the request took.
+    /// The duration of the request.
     pub took: Duration,
 }

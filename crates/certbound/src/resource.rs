@@ -1,4 +1,4 @@
-//! Calls of a resource. The header and the TLS certificate both come from the token, so they always belong together.
+//! Calls of a resource. The token determines both the header and the TLS certificate, so they always belong together.
 
 mod challenge;
 mod prepare;
@@ -26,8 +26,8 @@ use crate::transport::{AnyTransport, TlsFacts, Via};
 /// A resource that is called with bound tokens. It is cheap to clone.
 ///
 /// Every call uses TLS with the token's own certificate. The token is sent only if the resource requested the
-/// certificate in the handshake. A `Resource` does not follow redirects: an answer with any status is returned as an
-/// answer. It does not stream: bodies are complete in memory, and the network configuration limits the size of answers.
+/// certificate in the handshake. A `Resource` does not follow redirects: it returns a response with any status. It does
+/// not stream: bodies are complete in memory, and the network configuration limits the size of responses.
 ///
 /// ```no_run
 /// # use certbound::credential::ByAssertion;
@@ -64,7 +64,7 @@ enum Tokens {
     },
 }
 
-/// What TLS showed about the connection of a call. The extensions of the answer contain it.
+/// The TLS facts of the connection of a call. The extensions of the response contain them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallFacts(pub TlsFacts);
 
@@ -78,7 +78,7 @@ impl Resource {
         Self { tokens: Tokens::Fixed { token, transport }, profile: None }
     }
 
-    /// Sets the profile. Default: the profile for the host of each request ([`ResourceProfile::for_host`]), and
+    /// Sets the profile. The default is the profile for the host of each request ([`ResourceProfile::for_host`]), and
     /// [`ResourceProfile::rfc8705`] for a token of an OpenID issuer.
     pub fn with_profile(mut self, profile: ResourceProfile) -> Self {
         self.profile = Some(profile);
@@ -102,12 +102,12 @@ impl Resource {
 
     /// Sends a request to the resource with a bound token.
     ///
-    /// If the answer is a 401 with a claims challenge (continuous access evaluation), the request is repeated once with
-    /// a new token. The URL must be absolute and `https`. The headers `Authorization`, `Host`, `Content-Length`,
+    /// If the response is a 401 with a claims challenge (continuous access evaluation), the request is repeated once
+    /// with a new token. The URL must be absolute and `https`. The headers `Authorization`, `Host`, `Content-Length`,
     /// `Transfer-Encoding`, `Connection`, `TE` and `Upgrade` are refused, and so is the method `CONNECT`.
     ///
-    /// The answer is not changed, and it may repeat the token. Its extensions contain [`CallFacts`] and the
-    /// [`BoundToken`] that was sent, so that a program can remove the token before it shows or logs the answer.
+    /// The response is not changed, and it may contain the token. Its extensions contain [`CallFacts`] and the
+    /// [`BoundToken`] that was sent, so that a program can remove the token before it shows or logs the response.
     ///
     /// # Errors
     /// The errors of an acquisition, and [`Error::Transport`].
@@ -160,7 +160,7 @@ impl Resource {
     }
 }
 
-/// Headers that follow from token, URL and body. A proxy between client and resource could use a header that
+/// The headers that token, URL and body determine. A proxy between client and resource could use a header that
 /// contradicts them.
 const OURS: [HeaderName; 7] =
     [AUTHORIZATION, HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, TE, UPGRADE];

@@ -1,4 +1,4 @@
-//! A private folder in which keys, certificates and tokens stay after the process ends.
+//! A private folder in which keys, certificates and tokens remain after the process ends.
 
 #[cfg(unix)]
 mod folder;
@@ -23,7 +23,7 @@ use crate::error::StateError;
 /// [`MachineCertificates::kept_in`](crate::managed_identity::MachineCertificates::kept_in) and
 /// [`SoftwareKeys::kept_in`](crate::managed_identity::SoftwareKeys::kept_in). Several processes may share it: each file
 /// is replaced as a whole, under a lock. A file that is damaged, or that belongs to another user, is ignored with a
-/// warning and replaced. It exists on Unix only.
+/// warning and replaced. On systems other than Unix it cannot be opened.
 ///
 /// ```no_run
 /// use certbound::ManagedIdentity;
@@ -52,7 +52,7 @@ impl StateDirectory {
     ///
     /// # Errors
     /// [`StateError`], if the folder cannot be opened or created, is not a folder, belongs to another user, or gives
-    /// access to others.
+    /// access to other users.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StateError> {
         // The path must not end with a slash, because the system would then follow a link.
         let path: PathBuf = path.into().components().collect();

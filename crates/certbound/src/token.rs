@@ -1,4 +1,4 @@
-//! The tokens that callers hold, and the details of how they were obtained.
+//! The tokens that callers get, and the details of how they were obtained.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,8 +18,8 @@ use crate::transport::AnyTransport;
 
 /// An access token that is usable only on a TLS connection with its certificate (`token_type=mtls_pop`; RFC 8705).
 ///
-/// It is cheap to clone. It contains its certificate, so it cannot be used with a different one. It does not renew
-/// itself: acquire it again before each use, which is a cache hit while it is fresh.
+/// It is cheap to clone. It contains its certificate, so it cannot be used with a different certificate. It does not
+/// renew itself: acquire it again before each use, which is a cache hit while it is fresh.
 #[derive(Clone)]
 pub struct BoundToken {
     stored: Arc<CachedToken<BindingCertificate>>,
@@ -59,7 +59,7 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// How a token was obtained. The facts of a request are those of the request that returned the token.
+/// The details of how a token was obtained. The facts of a request are about the request that returned the token.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Details {
@@ -71,19 +71,20 @@ pub struct Details {
     pub region: Option<Region>,
     /// The tenant of the request. It is empty if the authority has no tenant.
     pub tenant: String,
-    /// The granted scopes if the answer named them, otherwise the requested ones.
+    /// The granted scopes if the response named them, otherwise the requested scopes.
     pub scopes: Vec<String>,
-    /// Whether the answer named the scopes.
+    /// Whether the response named the scopes.
     pub scopes_granted: bool,
     /// The correlation id of the request that returned the token.
     pub correlation_id: CorrelationId,
-    /// Whether the token was read and names our certificate. It is false for an unreadable token and for Bearer tokens.
+    /// Whether the token is readable and names the client's certificate. It is false for an unreadable token and for
+    /// Bearer tokens.
     pub binding_observed: bool,
     /// The token type as the service spelled it.
     pub token_type: String,
-    /// The other members of the service's answer, as texts. They contain no token.
+    /// The other members of the service's response, as texts. They contain no token.
     pub additional: BTreeMap<String, String>,
-    /// When the service suggests a new token, if it suggests a time.
+    /// The time at which the service suggests a new token, if it suggests a time.
     pub refresh_at: Option<UnixTime>,
     /// The requests of the acquisition: one, or Leg 1 (if this process sent it) and Leg 2. It is empty for a token from
     /// the cache.
@@ -118,10 +119,10 @@ impl TokenFacts {
 
 impl BoundToken {
     /// The scheme of the `Authorization` header for a token of Entra, unless the resource's profile has a different
-    /// one.
+    /// scheme.
     pub const SCHEME: &'static str = "mtls_pop";
 
-    /// Returns the scheme of the `Authorization` header, unless the resource's profile has a different one. It is
+    /// Returns the scheme of the `Authorization` header, unless the resource's profile has a different scheme. It is
     /// [`BoundToken::SCHEME`], or `Bearer` for a token of an OpenID issuer (RFC 8705, section 3).
     pub fn scheme(&self) -> Scheme {
         match self.stored.origin.token_type.eq_ignore_ascii_case("Bearer") {
@@ -135,12 +136,12 @@ impl BoundToken {
         &self.stored.secret
     }
 
-    /// Returns the granted scopes if the answer named them, otherwise the requested ones.
+    /// Returns the granted scopes if the response named them, otherwise the requested scopes.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.stored.scopes()
     }
 
-    /// Returns when the token becomes useless: when it or its certificate expires, whichever is earlier.
+    /// Returns the time at which the token or its certificate expires, whichever is earlier.
     pub fn expires_at(&self) -> UnixTime {
         self.stored.expiry.expires_at()
     }
@@ -150,7 +151,7 @@ impl BoundToken {
         &self.stored.binding
     }
 
-    /// Returns how the token was obtained.
+    /// Returns the details of how the token was obtained.
     pub fn details(&self) -> Details {
         self.stored.details(&self.obtained)
     }
@@ -170,17 +171,17 @@ impl BearerToken {
         &self.stored.secret
     }
 
-    /// Returns the granted scopes if the answer named them, otherwise the requested ones.
+    /// Returns the granted scopes if the response named them, otherwise the requested scopes.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.stored.scopes()
     }
 
-    /// Returns when the token expires.
+    /// Returns the time at which the token expires.
     pub fn expires_at(&self) -> UnixTime {
         self.stored.expiry.expires_at()
     }
 
-    /// Returns how the token was obtained.
+    /// Returns the details of how the token was obtained.
     pub fn details(&self) -> Details {
         self.stored.details(&self.obtained)
     }
@@ -222,8 +223,8 @@ impl PartialEq for BearerToken {
     }
 }
 
-/// The two kinds of tokens. The kind is part of the cache key, so the entry of a key has the kind of the key. If it had
-/// not, `from_entry` would return `None`.
+/// The two kinds of tokens. The kind is part of the cache key, so the entry of a key has the kind of the key. For an
+/// entry of the other kind, `from_entry` returns `None`.
 pub(crate) trait Token: Sized {
     const KIND: Kind;
     fn from_entry(entry: Entry, obtained: Obtained) -> Option<Self>;

@@ -18,9 +18,9 @@ use crate::token::{BearerToken, BoundToken};
 /// A source of tokens: every [`Client`], a [`ManagedIdentity`](crate::ManagedIdentity), or an
 /// [`AnyClient`].
 ///
-/// Use it in code that accepts any of them, as `&dyn TokenSource`. If the type of the credential is known, use the
-/// client itself. The compiler then refuses a bound token by a credential without a certificate. Here it is an error of
-/// the acquisition.
+/// Use it in code that accepts any source, as `&dyn TokenSource`. If the type of the credential is known, use the
+/// client itself. The compiler then refuses a bound token by a credential without a certificate. With this trait, such
+/// a request is an error of the acquisition.
 ///
 /// ```no_run
 /// use certbound::{Error, ResourceScope, TokenSource};

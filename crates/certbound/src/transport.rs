@@ -1,4 +1,4 @@
-//! The interface to the network: one request, one answer, and the TLS facts of the connection.
+//! The interface to the network: one request, one response, and the TLS facts of the connection.
 
 #[cfg(feature = "hyper-rustls")]
 mod hyper;
@@ -24,17 +24,19 @@ pub use self::network::{Network, NetworkBuilder};
 use crate::certificate::BindingCertificate;
 use crate::error::TransportError;
 
-/// Sends one HTTPS request and returns its answer.
+/// Sends one HTTPS request and returns its response.
 ///
-/// Implement it to put another HTTP stack, or a test double, beneath the client. It does not retry, follow redirects,
-/// or look into bodies.
+/// Implement it to use a different HTTP library or a test double. A transport does not retry, follow redirects or
+/// interpret bodies.
 pub trait Transport: Send + Sync + 'static {
     /// Sends `request` with the certificate that `via` names, if any.
     ///
     /// # Errors
-    /// [`TransportError`], with nothing of the answer kept. For [`Via::Bound`] and [`Via::Resource`] that includes
-    /// [`CertificateNotRequested`](TransportError::CertificateNotRequested), before the first byte of HTTP; for
-    /// [`Via::Pinned`] it includes [`ServerNotPinned`](TransportError::ServerNotPinned), in the handshake.
+    /// [`TransportError`]. With [`Via::Bound`] and [`Via::Resource`], it must be
+    /// [`CertificateNotRequested`](TransportError::CertificateNotRequested), before any HTTP is sent, if the server did
+    /// not request the certificate. With [`Via::Pinned`], it must be
+    /// [`ServerNotPinned`](TransportError::ServerNotPinned), in the handshake, if the server has a different
+    /// certificate.
     fn send(
         &self,
         request: http::Request<Bytes>,
@@ -48,16 +50,19 @@ pub trait Transport: Send + Sync + 'static {
 pub enum Via<'a> {
     /// No client certificate.
     Tls,
-    /// No client certificate, to the platform's own service on this machine or at its link-local address: plain HTTP, or
-    /// HTTPS verified as anywhere else, as the URL has it. Never through a proxy.
+    /// No client certificate, for the platform's own service on this machine or at its link-local address. The URL
+    /// selects plain HTTP, or HTTPS with the usual verification. The request never uses a proxy.
     Local,
-    /// No client certificate, to the platform's own service under TLS: the server is the one whose certificate has this
-    /// thumbprint, whatever it is called and whoever signed it. Never through a proxy; connections are kept, per pin.
+    /// No client certificate, for the platform's own service over TLS. The server's certificate must have this
+    /// thumbprint; its name and issuer are not checked. The request never uses a proxy. Connections are reused for
+    /// requests with the same pin.
     Pinned(&'a ServerThumbprint),
-    /// The binding certificate, to a token service: connections and sessions are kept, per binding.
+    /// The binding certificate, for a token service. Connections and TLS sessions are reused for requests with the same
+    /// certificate.
     Bound(&'a BindingCertificate),
-    /// The binding certificate, to a resource: connections are kept per binding, sessions are not, so that every
-    /// connection shows anew that the resource asked for the certificate. HTTP/2 is used where the resource offers it.
+    /// The binding certificate, for a resource. Connections are reused for requests with the same certificate. TLS
+    /// sessions are not resumed, so that every connection shows that the resource requested the certificate. HTTP/2 is
+    /// used if the resource offers it.
     Resource(&'a BindingCertificate),
 }
 
@@ -71,19 +76,19 @@ impl<'a> Via<'a> {
     }
 }
 
-/// An answer, with the TLS facts of its connection.
+/// A response, with the TLS facts of its connection.
 #[derive(Debug)]
 pub struct Answer {
     /// Status, headers and the whole body.
     pub response: http::Response<Bytes>,
-    /// The TLS facts of the answer's connection.
+    /// The TLS facts of the response's connection.
     pub tls: TlsFacts,
 }
 
 /// The facts from the handshake of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
-    /// Whether the server asked for a client certificate in the handshake of this connection or of the session that it
+    /// Whether the server requested a client certificate in the handshake of this connection or of the session that it
     /// resumed.
     pub certificate_requested: bool,
     /// The certificate that was sent.
@@ -112,7 +117,7 @@ impl<T: Transport> AnyTransport for T {
             let sent = Transport::send(self, request, via).await;
             match via.binding() {
                 Some(_) => sent.map_err(TransportError::or_certificate_refused),
-                // Without a certificate an alert cannot refuse one.
+                // Without a client certificate, an alert cannot refuse it.
                 None => sent,
             }
         })
@@ -132,7 +137,7 @@ mod tests {
     use super::*;
     use crate::error::TlsAlert;
 
-    /// Its server closes each connection with the alert `bad_certificate`.
+    /// A transport whose server closes each connection with the alert `bad_certificate`.
     struct Refusing;
 
     impl Transport for Refusing {

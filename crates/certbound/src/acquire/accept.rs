@@ -1,4 +1,4 @@
-//! The checks of a token answer before its token is used.
+//! The checks of a token response before its token is used.
 
 use std::collections::BTreeMap;
 
@@ -17,24 +17,23 @@ use super::token_request::Exchange;
 use crate::certificate::{BindingCertificate, observe};
 use crate::error::{AssertionError, Error, Leg, PeerMisbehaved};
 
-/// A token that passed every check of the client: the checks of [`accept`], or those of the parser of a platform's
-/// answer.
+/// A token that passed every check of the client: the checks of [`accept`], or the checks of the parser for platforms.
 pub(crate) struct Accepted {
     pub(crate) secret: Secret,
     pub(crate) token_type: String,
-    /// The granted scopes as the answer named them, separated by spaces.
+    /// The granted scopes as the response named them, separated by spaces.
     pub(crate) granted: Option<Box<str>>,
     /// The start of the lifetime, by the client's clock.
     pub(crate) at: UnixTime,
     pub(crate) expires_at: UnixTime,
     pub(crate) refresh_at: Option<UnixTime>,
     pub(crate) binding_observed: bool,
-    /// The other members of the answer, as texts.
+    /// The other members of the response, as texts.
     pub(crate) additional: BTreeMap<String, String>,
 }
 
 impl Accepted {
-    /// Wraps the Bearer token of a platform. The parser of the platform's answer has checked it.
+    /// Wraps the Bearer token of a platform. The parser of the platform's response has checked it.
     pub(crate) fn from_platform(answer: BearerAnswer, now: UnixTime) -> Self {
         Self {
             secret: answer.access_token,
@@ -49,7 +48,7 @@ impl Accepted {
     }
 }
 
-/// Checks an answer and returns its token. Neither the token's details nor the error repeat a secret of the request.
+/// Checks a response and returns its token. Neither the token's details nor the error repeat a secret of the request.
 pub(crate) fn accept(
     response: TokenResponse,
     request: &TokenRequest<'_>,
@@ -59,7 +58,8 @@ pub(crate) fn accept(
     let named = response.scope.as_ref().is_some_and(|scopes| *scopes != [request.scope]);
     let mut accepted =
         judge(response, request, exchange, sent_at).map_err(|error| error.without(&request.secrets()))?;
-    // Most answers have neither a scope of their own nor additional members, so the search for secrets is skipped.
+    // Most responses have no scope that differs from the request and no additional members. For them the search for
+    // secrets is skipped.
     if named || !accepted.additional.is_empty() {
         let secrets = request.secrets().and(accepted.secret.expose());
         accepted.granted = accepted.granted.map(|scopes| secrets.redacted(&scopes).into());
@@ -70,7 +70,7 @@ pub(crate) fn accept(
     Ok(accepted)
 }
 
-/// Accepts a token only if its type and scope are the requested ones, it names our certificate, and it is not expired.
+/// Accepts a token only if its type and scope are as requested, its binding is acceptable, and it has not expired.
 /// Every other case is an error.
 fn judge(
     response: TokenResponse,
@@ -95,7 +95,8 @@ fn judge(
         Some(binding) => observed(&response.access_token, binding, request.bound, exchange).map_err(peer)?,
         None => false,
     };
-    // The machine can sleep between the two readings, and its clock can be set. The earlier one is the safe choice.
+    // Between the two readings of the clock, the machine can sleep and its clock can be set. The earlier reading is
+    // safe, because it results in the earlier expiry.
     let at = now.min(sent_at);
     let own_expiry = at.plus(response.expires_in);
     // A bound token is useless after its certificate has expired.
@@ -116,8 +117,8 @@ fn judge(
     })
 }
 
-/// Returns whether the token was read and names our certificate. It is an error if a readable token does not name it, or
-/// if an unreadable one is not allowed.
+/// Returns whether the token is readable and names the client's certificate. A readable token that does not name this
+/// certificate is an error. An unreadable token is an error where it is not allowed.
 fn observed(
     token: &Secret,
     binding: &BindingCertificate,
@@ -138,8 +139,8 @@ fn observed(
 /// Members that the library reads itself, or that can contain secrets.
 const KNOWN: [&str; 6] = ["refresh_token", "id_token", "client_info", "foci", "spa_code", "authority"];
 
-/// Returns the text form of every other member, and of the members in `client_info` except the user's two ids. A member
-/// that is null counts as absent.
+/// Returns the text form of every member that is not in [`KNOWN`], and of the members in `client_info` except the
+/// user's two ids. Members that are `null` are omitted.
 fn additional(extra: &Map<String, Value>) -> BTreeMap<String, String> {
     let text = |(name, value): (&String, &Value)| match value {
         Value::Null => None,

@@ -1,4 +1,4 @@
-//! The object-safe form of `Issuer`, for code that does not know the type of its source of tokens.
+//! The object-safe form of `Issuer`, for code that does not depend on the type of its source of tokens.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -38,7 +38,7 @@ pub(crate) trait AnyIssuer: Send + Sync {
     /// Starts a refresh in the background.
     fn refresh_ahead(&self, parameters: AcquireParameters<'_>);
 
-    /// Removes the token from the cache. Returns whether it was there.
+    /// Removes the token from the cache. Returns whether the cache contained it.
     fn forget(&self, parameters: AcquireParameters<'_>) -> Boxed<bool>;
 }
 

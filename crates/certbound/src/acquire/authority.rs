@@ -1,4 +1,4 @@
-//! The authority of one acquisition: the client's own, or a compatible one that the options name.
+//! The authority of one acquisition: the client's own authority, or a compatible authority in the options.
 
 use certbound_core::authority::{Authority, AuthorityKind};
 use certbound_core::endpoint::EndpointError;
@@ -13,7 +13,7 @@ use crate::correlation::CorrelationId;
 use crate::error::{Error, Misuse};
 
 impl TokenService {
-    /// Returns the authority with the facts of discovery. No token request was sent to it yet.
+    /// Returns the authority with the results of discovery. It sends no token request.
     ///
     /// `check` refuses an authority before any request is sent.
     pub(super) async fn authority(
@@ -42,8 +42,9 @@ impl TokenService {
         core.discovery.resolve(authority, core.validates_authority, discovery).await
     }
 
-    /// Checks that another host than the configured one may be used. For Entra it must be an alias of the configured
-    /// host. For CIAM and OpenID issuers every host is accepted, for other kinds only the configured one.
+    /// Checks that the host of `other` may be used instead of the configured host. For Entra it must be an alias of the
+    /// configured host. For CIAM and OpenID issuers every host is accepted; for the other kinds only the configured
+    /// host is accepted.
     async fn check_host(&self, other: &Authority, discovery: DiscoveryRequest<'_>) -> Result<(), Error> {
         let configured = &self.client.authority;
         if configured.host_and_port() == other.host_and_port() {

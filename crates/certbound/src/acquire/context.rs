@@ -28,7 +28,7 @@ pub(crate) struct ContextSettings {
 }
 
 impl ContextSettings {
-    /// Replaces absent settings by their defaults. The second value owns the background tasks.
+    /// Replaces absent settings by their defaults. The second returned value owns the background tasks.
     ///
     /// # Errors
     /// [`NetworkError`], if the default network cannot be used.

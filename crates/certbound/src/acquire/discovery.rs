@@ -24,8 +24,8 @@ const REMEMBERED: u64 = 256;
 /// The time after which a document is requested again.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A cache of documents about authorities. Parallel callers share one request. It presents no client certificate and is
-/// not retried. A failure is not cached: the next call sends a new request.
+/// A cache of documents about authorities. Parallel callers share one request. The request presents no client
+/// certificate and is not retried. A failure is not cached: the next call sends a new request.
 pub(crate) struct Discovery {
     issuers: moka::future::Cache<String, Arc<ServerMetadata>>,
     environments: moka::future::Cache<String, Option<Arc<Environment>>>,
@@ -47,8 +47,8 @@ impl Discovery {
 
     /// Adds the facts of the documents to the authority. For the hosts of the known clouds no request is sent.
     ///
-    /// `validates`: a host that the library does not know must be confirmed. For Entra, instance discovery must know
-    /// it. For AD FS, the server must confirm its own name.
+    /// If `validates` is true, a host that the library does not know must be confirmed. For Entra, instance discovery
+    /// must succeed. For AD FS, the server must confirm its own name.
     pub(crate) async fn resolve(
         &self,
         authority: Authority,
@@ -89,8 +89,9 @@ impl Discovery {
     }
 }
 
-/// Returns the remembered value, or fetches it once for all parallel callers. Failures are not remembered. The caller that
-/// fetches it may not be polled: the others wait no longer than a fetch may take, and fetch it themselves.
+/// Returns the remembered value, or fetches it once for all parallel callers. Failures are not remembered. If the
+/// future of the caller that fetches the value is not polled, the other callers wait for at most 20 seconds and then
+/// fetch the value themselves.
 async fn known<V: Clone + Send + Sync + 'static, F: Future<Output = Result<V, Error>>>(
     remembered: &moka::future::Cache<String, V>,
     key: String,
@@ -124,14 +125,14 @@ impl DiscoveryRequest<'_> {
         let document = self.ok(&answer)?;
         let metadata = match InstanceMetadata::parse(document) {
             Ok(metadata) => metadata,
-            // An answer without a list says only that the host exists.
+            // A response without a list confirms only that the host exists.
             Err(_) if has_no_list(document) => return Ok(None),
             Err(error) => return Err(Error::peer(self.leg, PeerMisbehaved::InstanceMetadata(error))),
         };
         Ok(metadata.of_host(authority.host()).map(Arc::clone))
     }
 
-    /// Sends a Webfinger request (RFC 7033). The server must answer that it is the trusted realm of its own name.
+    /// Sends a Webfinger request (RFC 7033). The response must name the server's own URL as the trusted realm.
     async fn federation_server(self, authority: &Authority) -> Result<(), Error> {
         const REALM: &str = "http://schemas.microsoft.com/rel/trusted-realm";
         let host = authority.host_and_port();
@@ -168,8 +169,8 @@ impl DiscoveryRequest<'_> {
         }
     }
 
-    /// Returns the body of an answer with status 200. Any other status gives the error that a token endpoint's answer
-    /// would give.
+    /// Returns the body of a response with status 200. For any other status, the error is the same as for a token
+    /// endpoint's response.
     fn ok(self, answer: &Response<Bytes>) -> Result<&[u8], Error> {
         use certbound_core::response::{AnswerError, TokenResponse};
 
@@ -181,7 +182,7 @@ impl DiscoveryRequest<'_> {
         match TokenResponse::parse(status, &facts, answer.body()) {
             Err(AnswerError::Refused(refusal)) => Err(Error::refused(self.leg, refusal)),
             Err(AnswerError::Malformed(malformed)) => Err(Error::peer(self.leg, malformed.into())),
-            // The parser accepts only status 200 as a token answer, so this arm is never reached.
+            // The parser accepts only status 200 as a token response, so this arm is never reached.
             Ok(_) => Err(Error::peer(self.leg, MalformedAnswer::MissingTokenType.into())),
         }
     }

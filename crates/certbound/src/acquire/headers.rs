@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue};
 use crate::cache::Kind;
 use crate::correlation::CorrelationId;
 
-/// The name of this library that the service sees. It is not MSAL's, because the service keeps statistics by name.
+/// The name of this library in its requests. It differs from MSAL's name, because the service keeps statistics by name.
 pub(crate) const PRODUCT: &str = "certbound";
 
 const API_CLIENT_CREDENTIALS: &str = "1004";
@@ -32,7 +32,7 @@ pub(crate) fn api_of_identity(is_system: bool) -> &'static str {
 }
 const REGION_GIVEN_BY_USER: &str = "6";
 
-/// Why a request is sent although there is a cache. The telemetry header has these numbers.
+/// The reason for a request to the token service. The telemetry header contains its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RefreshReason {
     ForcedOrClaims,
@@ -60,12 +60,12 @@ pub(crate) struct Telemetry<'a> {
     pub(crate) api: &'static str,
     pub(crate) kind: Kind,
     pub(crate) reason: RefreshReason,
-    /// The name of a library that uses this one, its version, and the flag `ManagedCert`. A text is empty if it is not
-    /// set.
+    /// The name and the version of a library that uses certbound, and the flag `ManagedCert`. A text is empty if it is
+    /// not set.
     pub(crate) caller: [&'a str; 3],
 }
 
-/// Names of headers outside the HTTP standard. They are constants because parsing a name takes longer than sending it.
+/// Names of headers outside the HTTP standard. They are constants, so that the names are not parsed for each request.
 mod name {
     use http::HeaderName;
 
@@ -112,7 +112,7 @@ pub(crate) fn discovery(correlation_id: CorrelationId) -> [(HeaderName, HeaderVa
     ]
 }
 
-/// Reads the headers of an answer that the library uses.
+/// Reads those headers of a response that the library uses.
 pub(crate) fn facts(headers: &http::HeaderMap) -> HeaderFacts {
     let text =
         |name: http::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -132,15 +132,15 @@ pub(crate) fn date(headers: &http::HeaderMap) -> Option<UnixTime> {
     Some(UnixTime::from_secs(since_epoch.as_secs()))
 }
 
-/// Turns a text into a header value. The text is a GUID, or consists of digits, commas, bars and letters of a region,
-/// so it is always a valid value.
+/// Turns a text into a header value. The text is a GUID or the telemetry header. Both contain only visible ASCII, so
+/// the text is always a valid value.
 fn ascii(text: String) -> HeaderValue {
     HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 impl Telemetry<'_> {
     /// Formats the header: `5|api,reason,region,source,outcome|serialized,legacy,token type,caller,its version,managed
-    /// certificate`. The source of the region stays empty.
+    /// certificate`. The source of the region is empty.
     fn text(self, endpoint: &TokenEndpoint) -> String {
         let region = endpoint.region().map_or("", |region| region.as_str());
         let outcome = endpoint.region().map_or("", |_| REGION_GIVEN_BY_USER);
@@ -150,7 +150,7 @@ impl Telemetry<'_> {
         };
         let [caller, version, managed] = self.caller;
         let (api, reason) = (self.api, self.reason.number());
-        // `concat` takes a third of the time of `format!`, and every request pays it.
+        // `concat` takes a third of the time of `format!`, and this code runs for every request.
         [
             "5|", api, ",", reason, ",", region, ",,", outcome, "|0,1,", token_type, ",", caller, ",",
             version, ",", managed,

@@ -41,7 +41,8 @@ fn begin<'a, T: Token + Send + 'a>(acquire: Acquire<'a, T>) -> AcquireFuture<'a,
     let walk = acquire.issuer.run(acquire.parameters());
     AcquireFuture(State::Miss(Box::pin(async move {
         let (entry, obtained) = walk.await?;
-        // An acquisition of one kind returns a token of that kind. The types do not show this, hence the error.
+        // An acquisition of one kind returns a token of that kind. The types do not express this, so the code needs an
+        // error.
         T::from_entry(entry, obtained).ok_or_else(|| Error::misuse(leg, Misuse::CertificateNotProvided))
     })))
 }
@@ -61,7 +62,7 @@ fn hit<T: Token>(acquire: &Acquire<'_, T>) -> Option<T> {
     Some(token)
 }
 
-/// The same as [`hit`], for a repeated request without options, of which the hash of the cache key is known.
+/// The same as [`hit`], for a repeated request without options. The hash of its cache key is known.
 pub(crate) fn hit_of_prepared(
     issuer: &dyn AnyIssuer,
     scope: &ResourceScope,

@@ -50,7 +50,8 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
     /// certificate is not known without waiting.
     fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>>;
 
-    /// Returns the thumbprint of the certificate that cached tokens can have. It requests no certificate.
+    /// Returns the thumbprint of the certificate that cached tokens can have. It does not request a new certificate
+    /// from the platform.
     fn thumbprint(&self, kind: Kind) -> impl Future<Output = Result<Option<Thumbprint>, Error>> + Send;
 
     /// Refuses options that the issuer does not support.
@@ -58,7 +59,7 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Returns the certificates before the current one, newest first. Their tokens can still be valid.
+    /// Returns the thumbprints of the earlier certificates, newest first. Their tokens can still be valid.
     fn earlier(&self) -> Vec<Thumbprint>;
 
     /// Returns whether `error` blames the certificate.
@@ -75,12 +76,12 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         id: CorrelationId,
     ) -> impl Future<Output = Result<Option<Self::Certificate>, Error>> + Send;
 
-    /// Whether the platform must be told which token the new one replaces.
+    /// Whether a request to the platform must name the token that the new token replaces.
     fn names_replaced_token(&self) -> bool {
         false
     }
 
-    /// Requests one token and makes every check of the answer.
+    /// Requests one token and makes every check of the response.
     fn fetch(
         &self,
         certificate: Option<&Self::Certificate>,
@@ -95,7 +96,7 @@ pub(crate) struct FetchRequest<'a> {
     pub(crate) options: &'a Options,
     pub(crate) correlation_id: CorrelationId,
     pub(crate) reason: RefreshReason,
-    /// The token that the platform is told to replace.
+    /// The token that the request asks the platform to replace.
     pub(crate) replaces: Option<TokenHash>,
 }
 

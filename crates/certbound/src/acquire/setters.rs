@@ -21,8 +21,8 @@ use crate::token::Token;
 /// The cache is read when the acquisition is awaited. A hit without options allocates nothing.
 ///
 /// A managed identity supports only [`claims`](Acquire::claims), [`force_refresh`](Acquire::force_refresh),
-/// [`rejected`](Acquire::rejected), [`correlation_id`](Acquire::correlation_id) and [`observe`](Acquire::observe). A
-/// tenant, an authority, an FMI path, a parameter or claims of the application fail when awaited:
+/// [`rejected`](Acquire::rejected), [`correlation_id`](Acquire::correlation_id) and [`observe`](Acquire::observe). With
+/// a tenant, an authority, an FMI path, a parameter or claims of the application, the acquisition fails when awaited:
 /// `option_not_for_managed_identity`.
 #[must_use = "nothing happens until it is awaited"]
 pub struct Acquire<'a, T> {
@@ -49,8 +49,8 @@ impl<'a, T> Acquire<'a, T> {
         self
     }
 
-    /// Requests the token from another authority than the client's. It must have the same kind and environment. If
-    /// [`Acquire::tenant`] is also used, its tenant replaces this authority's tenant.
+    /// Requests the token from an authority other than the client's. Both authorities must have the same kind and
+    /// environment. If [`Acquire::tenant`] is also used, its tenant replaces this authority's tenant.
     ///
     /// # Errors
     /// When awaited: `authority_type_mismatch`, `authority_host_mismatch` and `B2C_authority_host_mismatch`. A client
@@ -64,7 +64,7 @@ impl<'a, T> Acquire<'a, T> {
         self
     }
 
-    /// Requests the token from another tenant than the client's, for a multi-tenant application.
+    /// Requests the token from a tenant other than the client's, for a multi-tenant application.
     ///
     /// # Errors
     /// When awaited: `tenant_override_not_supported`, if the client's kind of authority has no tenants.
@@ -73,10 +73,11 @@ impl<'a, T> Acquire<'a, T> {
         self
     }
 
-    /// Answers a claims challenge (JSON). The cache is not read. The new token replaces the cached one.
+    /// Answers a claims challenge (JSON). The cache is not read, unless [`rejected`](Acquire::rejected) is also set.
+    /// The new token replaces the cached token.
     ///
-    /// A managed identity sends the claims only in requests for bound tokens. Service Fabric gets the hash of the
-    /// cached token to replace.
+    /// A managed identity sends the claims only in requests for bound tokens. A request to Service Fabric contains the
+    /// hash of the cached token that the new token replaces.
     pub fn claims(mut self, claims: impl Into<String>) -> Self {
         self.option().claims = Some(claims.into());
         self
@@ -107,20 +108,20 @@ impl<'a, T> Acquire<'a, T> {
         self
     }
 
-    /// Requests a new token if the cached one is the token that a resource rejected. It cannot be combined with
+    /// Requests a new token if the cached token is the token that a resource rejected. It cannot be combined with
     /// [`Acquire::force_refresh`].
     pub fn rejected(mut self, token: TokenHash) -> Self {
         self.option().rejected = Some(token);
         self
     }
 
-    /// Sends this correlation id in every request of both legs. Default: a random id for each acquisition.
+    /// Sends this correlation id in every request of both legs. By default, each acquisition has a random id.
     pub fn correlation_id(mut self, id: CorrelationId) -> Self {
         self.option().correlation_id = Some(id);
         self
     }
 
-    /// Sends `fmi_path`. Tokens are cached separately for each path.
+    /// Sends the parameter `fmi_path`. Tokens are cached separately for each path.
     pub fn fmi_path(mut self, path: impl Into<String>) -> Self {
         self.option().extras.fmi_path = Some(path.into());
         self
@@ -132,12 +133,13 @@ impl<'a, T> Acquire<'a, T> {
         self
     }
 
-    /// Sends `attributes` (JSON). Tokens are cached separately for each text.
+    /// Sends the parameter `attributes` (JSON). Tokens are cached separately for each text.
     pub fn attributes(self, json: impl Into<String>) -> Self {
         self.own_body("attributes", json.into())
     }
 
-    /// Sends `attribute_tokens`, sorted and without duplicates. Tokens are cached separately for each set.
+    /// Sends the parameter `attribute_tokens`, sorted and without duplicates. Tokens are cached separately for each
+    /// set.
     ///
     /// # Errors
     /// When awaited: `invalid_attribute_token`, if a token is empty or contains white space.
@@ -183,8 +185,8 @@ impl<'a, T> Acquire<'a, T> {
         self
     }
 
-    /// Registers an observer, which sees each request to a token service before it is sent. It sees Leg 1 too if this
-    /// process sends that request. It does not see requests to the platform of a managed identity.
+    /// Registers an observer, which sees each request to a token service before it is sent. The observer also sees Leg
+    /// 1 if this process sends that request. It does not see requests to the platform of a managed identity.
     pub fn observe(mut self, observer: Arc<dyn Observer>) -> Self {
         self.option().observer = Some(observer);
         self
@@ -193,10 +195,10 @@ impl<'a, T> Acquire<'a, T> {
 
 #[expect(private_bounds, reason = "there are only two kinds of token")]
 impl<'a, T: Token> Acquire<'a, T> {
-    /// Removes the cached token of this request and returns whether there was one. No request is sent.
+    /// Removes the cached token of this request, and returns whether the cache contained it. No request is sent.
     ///
-    /// Use it for a token that must not be used any more, for example after a change of the application's permissions.
-    /// A request that is already running still caches its token.
+    /// Use this method for a token that must not be used any more, for example after a change of the application's
+    /// permissions. A request that is already running still caches its token.
     ///
     /// # Errors
     /// An error of the credential, if it cannot name its certificate.

@@ -1,7 +1,7 @@
-//! One request to the token service, with the checks of its answer.
+//! One request to the token service, with the checks of its response.
 //!
-//! [`Exchange::run`] sends every request to the token service, in both legs. Repetition of a request, a span around it
-//! and the log of it belong there. `managed_identity/bearer.rs` requests the Bearer tokens of a platform.
+//! [`Exchange::run`] sends every request to the token service, in both legs. Code that repeats, traces or logs a
+//! request belongs in this function. `managed_identity/bearer.rs` requests the Bearer tokens of a platform.
 
 use bytes::Bytes;
 use certbound_core::credential::{ClientProof, JWT_BEARER, JWT_POP};
@@ -53,7 +53,7 @@ pub(crate) struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    /// Sends the request and checks the answer. An error has the facts of the request.
+    /// Sends the request and checks the response. An error contains the facts of the request.
     pub(crate) async fn run(&self, request: &TokenRequest<'_>) -> Result<(Accepted, LegReport), Error> {
         let mut clock_ahead = None;
         let result = self.exchange(request, &mut clock_ahead).await;
@@ -65,7 +65,7 @@ impl Exchange<'_> {
         request: &TokenRequest<'_>,
         clock_ahead: &mut Option<i64>,
     ) -> Result<(Accepted, LegReport), Error> {
-        // The lifetime of the token can begin at the time of the request.
+        // The lifetime of the token can begin as early as the request is sent.
         let (sent_at, before) = (self.context.clock.now(), self.context.clock.monotonic());
         let answer = self.send(request).await?;
         let took = self.context.clock.monotonic().saturating_sub(before);
@@ -121,7 +121,7 @@ impl Exchange<'_> {
 
     fn parse(&self, answer: &http::Response<Bytes>) -> Result<TokenResponse, Error> {
         let status = answer.status().as_u16();
-        // The headers of a successful answer are not used.
+        // The headers of a successful response are not used.
         let facts = if status == 200 { HeaderFacts::default() } else { headers::facts(answer.headers()) };
         TokenResponse::parse(status, &facts, answer.body()).map_err(|error| match error {
             AnswerError::Refused(answer) => Error::refused(self.leg, answer),

@@ -22,7 +22,7 @@ use crate::correlation::CorrelationId;
 use crate::credential::{Proof, Proves};
 use crate::error::{Error, Leg, Misuse};
 
-/// A client's token service, authority and options, with the client's credential.
+/// The settings of a client that are independent of its credential, and the credential.
 #[derive(Clone)]
 pub(crate) struct TokenService {
     pub(crate) client: Arc<ClientCore>,
@@ -89,8 +89,8 @@ impl Issuer for TokenService {
         let replaced = changed
             || match (failed, Blame::of(&error)) {
                 (Some(binding), Some(blame)) => {
-                    // An error of Leg 1 can be about the certificate that Leg 1 uses. The credential decides whether
-                    // that is this one.
+                    // An error of Leg 1 can be about the certificate that Leg 1 uses. The credential decides whether it
+                    // is the same certificate.
                     let blame = if error.leg() == self.leg() { blame } else { Blame::Suspected };
                     self.credential.replace(binding, blame).await?
                 }

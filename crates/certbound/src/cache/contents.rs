@@ -9,7 +9,7 @@ use super::{Counted, Entry, LoadKey, Loaded, Obtained, Payload, RequestSeq, Toke
 use crate::clock::Clock;
 
 impl TokenCache {
-    /// Returns the number for a request to the issuer, which is to be sent next.
+    /// Returns the number for the next request to the issuer.
     pub(crate) fn begin_request(&self) -> RequestSeq {
         self.inner.requests.begin()
     }
@@ -53,7 +53,7 @@ impl TokenCache {
         let now = clock.now();
         let entry = entry.filter(|entry| entry.expiry.is_usable(now) && !wanted.rejects(entry))?;
         // A fresh token in memory is not replaced: if a clock was set, it is unknown which of the two tokens is older.
-        // Otherwise another process may have stored a newer token than the one in memory.
+        // Otherwise another process may have stored a newer token than the token in memory.
         let succeeds = |previous: &Entry| {
             let came = |entry: &Entry| entry.expiry.counts_from();
             let is_fresh = previous.expiry.is_fresh(now) && !wanted.rejects(previous);
@@ -93,7 +93,8 @@ impl TokenCache {
         self.store().filter(|_| !client.is_ephemeral())
     }
 
-    /// Puts a token into memory. It replaces an older token for the same key if `succeeds` returns true for that one.
+    /// Puts a token into memory. It replaces an older token for the same key if `succeeds` returns true for the older
+    /// token.
     fn put(&self, entry: Entry, succeeds: impl FnOnce(&Entry) -> bool, now: UnixTime) -> Put {
         let put = self.inner.memory.put(entry, succeeds, now);
         if let Put::Inserted { evicted } = put {

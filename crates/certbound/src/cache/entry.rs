@@ -25,22 +25,22 @@ pub(crate) enum Entry {
     Bearer(Arc<CachedToken<()>>),
 }
 
-/// A cached token. `B` is the certificate of a bound token, and nothing for a Bearer token.
+/// A cached token. `B` is the certificate of a bound token, and `()` for a Bearer token.
 pub(crate) struct CachedToken<B> {
     facts: TokenFacts,
     pub(crate) binding: B,
 }
 
-/// The token, its key and times, and the facts of the service's answer.
+/// The token, its key and times, and the facts of the service's response.
 pub(crate) struct TokenFacts {
     pub(crate) key: CacheKey,
     pub(crate) expiry: Expiry,
     pub(crate) secret: Secret,
     pub(crate) origin: Arc<Origin>,
     pub(crate) correlation_id: CorrelationId,
-    /// The granted scopes if the answer named them, separated by spaces.
+    /// The granted scopes if the response named them, separated by spaces.
     pub(crate) granted: Option<Box<str>>,
-    /// The other members of the answer, as texts.
+    /// The other members of the response, as texts.
     pub(crate) additional: BTreeMap<String, String>,
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct Origin {
     pub(crate) connections: Connections,
 }
 
-/// The transport of the client that acquired a token. Two are equal only if they are the same object.
+/// The transport of the client that acquired a token. Two values are equal only if they refer to the same transport.
 #[derive(Clone)]
 pub(crate) struct Connections(pub(crate) Arc<dyn AnyTransport>);
 
@@ -73,7 +73,7 @@ impl fmt::Debug for Connections {
     }
 }
 
-/// Values that an entry carries for code outside the cache. The cache itself does not use them.
+/// Values that a stored entry needs for code outside the cache. The cache itself does not use them.
 pub(crate) struct Payload {
     pub(crate) certificate: Option<BindingCertificate>,
     pub(crate) transport: Arc<dyn AnyTransport>,
@@ -87,7 +87,7 @@ impl Payload {
     }
 }
 
-/// How a token was requested. The callers that waited for the request get it. It is not cached.
+/// A report on the requests for a token. Only the callers that waited for the token get the report. It is not cached.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) legs: Vec<LegReport>,
@@ -106,9 +106,9 @@ impl TokenFacts {
         scopes.split(' ')
     }
 
-    /// Returns the memory that the entry does not share with others, in bytes.
+    /// Returns the memory that the entry does not share with other entries, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        // Most tokens of a client share one origin. It is not counted as memory of any of them.
+        // Most tokens of a client share one origin. The shared origin is not counted as memory of any token.
         let origin = if self.key.is_elsewhere() { self.origin.bytes() } else { 0 };
         size_of::<CachedToken<BindingCertificate>>()
             + self.secret.len()
@@ -117,7 +117,7 @@ impl TokenFacts {
             + self.key.bytes()
     }
 
-    /// Returns the memory of the members of the answer that most answers do not have, in bytes.
+    /// Returns the memory of the members of the response that most responses do not have, in bytes.
     pub(crate) fn bytes_of_members(&self) -> usize {
         let member = |(name, value): (&String, &String)| name.len() + value.len() + 2 * size_of::<String>();
         self.granted.as_deref().map_or(0, str::len) + self.additional.iter().map(member).sum::<usize>()
@@ -150,7 +150,7 @@ impl Deref for Entry {
 }
 
 impl Entry {
-    /// Creates an entry: a bound token with its certificate, or a Bearer token without one.
+    /// Creates an entry: a bound token with its certificate, or a Bearer token without a certificate.
     pub(crate) fn new(facts: TokenFacts, binding: Option<&BindingCertificate>) -> Self {
         match binding {
             Some(binding) => Self::Bound(Arc::new(CachedToken { facts, binding: binding.clone() })),
@@ -180,7 +180,7 @@ impl Equivalent<Entry> for KeyRef<'_> {
     }
 }
 
-/// The last four origins of a client. Tokens with equal origins share one.
+/// The last four origins of a client. Tokens with equal origins share one `Origin`.
 #[derive(Clone, Default)]
 pub(crate) struct Origins(Arc<Mutex<VecDeque<Arc<Origin>>>>);
 
@@ -212,7 +212,8 @@ mod tests {
         }
     }
 
-    /// Without this, each token of a client that alternates between both kinds would have an origin of its own.
+    /// If only one origin were remembered, each token of a client that alternates between both kinds would have an
+    /// origin of its own.
     #[test]
     fn tokens_of_two_kinds_share_two_origins() {
         let (origins, connections) = (Origins::default(), Connections(Arc::new(Nowhere)));
@@ -229,7 +230,7 @@ mod tests {
         for (kind, first) in ["mtls_pop", "Bearer"].into_iter().zip(&first) {
             assert!(Arc::ptr_eq(&origins.shared(origin(kind)), first), "{kind}");
         }
-        // Four newer origins have displaced this one.
+        // Four newer origins have evicted this origin.
         (0..4).for_each(|other| drop(origins.shared(origin(&other.to_string()))));
         assert!(!Arc::ptr_eq(&origins.shared(origin("Bearer")), &first[1]));
     }

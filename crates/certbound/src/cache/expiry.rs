@@ -7,21 +7,22 @@ use certbound_core::time::UnixTime;
 
 use crate::cache::RequestSeq;
 
-/// A token is fresh while more than this is left of its lifetime. For a lifetime under twice this, it is fresh for half
-/// of the lifetime.
+/// A token is fresh while more than this time is left of its lifetime. A token whose lifetime is under twice this time
+/// is fresh for half of the lifetime.
 pub(crate) const MARGIN: Duration = Duration::from_secs(5 * 60);
 /// The start of a refresh ahead is moved randomly by up to this time, earlier or later, so that clients that started
 /// together do not send requests together.
 const JITTER: Duration = Duration::from_secs(5 * 60);
-/// The time between a failed refresh ahead and the next one.
+/// The time between a failed refresh ahead and the next refresh ahead.
 const PAUSE: Duration = Duration::from_secs(30);
-/// If the service was unavailable, an older token is returned for this time before a caller waits for a new request. A
-/// refresh in the background comes first, and this time is enough for both of its legs.
+/// After the service was unavailable, the cache returns an older token for this time without a request. A background
+/// refresh starts earlier, and this time is enough for both of its legs.
 const OUTAGE_EXTENSION: Duration = Duration::from_secs(120);
 
 const NEVER: u32 = u32::MAX;
 
-/// The times of one token by the client's clock, in seconds after `from`. Times after 136 years are cut off.
+/// The times of one token by the client's clock, in seconds after `from`. Times after 136 years are limited to 136
+/// years.
 #[derive(Debug)]
 pub(crate) struct Expiry {
     /// Five minutes before the lifetime began. If the clock shows an earlier time, it was set back, so the age of the
@@ -32,16 +33,16 @@ pub(crate) struct Expiry {
     /// Before this time the token replaces the token of a newer certificate that could not be obtained.
     is_stand_in: AtomicU32,
     expires_at: u32,
-    /// When the next refresh ahead may start.
+    /// The time at which the next refresh ahead may start.
     refresh: AtomicU32,
-    /// The time that the service suggested.
+    /// The time of refresh that the service suggested.
     refresh_at: u32,
     /// The number of the request that returned the token.
     serial: u32,
 }
 
 impl Expiry {
-    /// Returns the times of a token whose lifetime begins at `now`, by the request `begun`. A `refresh_at` that is not
+    /// Returns the times of a token whose lifetime begins at `now`, for the request `begun`. A `refresh_at` that is not
     /// between `now` and `expires_at` starts no refresh ahead.
     pub(crate) fn new(
         now: UnixTime,
@@ -77,7 +78,7 @@ impl Expiry {
         }
     }
 
-    /// Returns whether the request for this token started after that for `other`.
+    /// Returns whether the request for this token started after the request for `other`.
     pub(crate) fn is_newer_than(&self, other: &Self) -> bool {
         // The numbers wrap around after 2^32 requests.
         self.serial != other.serial && self.serial.wrapping_sub(other.serial) <= u32::MAX / 2
@@ -87,7 +88,7 @@ impl Expiry {
         self.serial
     }
 
-    /// Returns when the lifetime began.
+    /// Returns the start of the lifetime.
     pub(crate) fn counts_from(&self) -> UnixTime {
         self.from.plus(MARGIN)
     }
@@ -115,8 +116,8 @@ impl Expiry {
         self.age(now).is_some_and(|age| age < self.expires_at)
     }
 
-    /// Returns whether a refresh must start. Only one caller gets `true`, and the next `true` comes 30 seconds later at
-    /// the earliest.
+    /// Returns whether a refresh must start. Only one caller gets `true`. After that, all callers get `false` for 30
+    /// seconds.
     pub(crate) fn take_refresh(&self, now: UnixTime) -> bool {
         let Some(age) = self.age(now) else { return false };
         let due = self.refresh.load(Ordering::Relaxed);
@@ -127,8 +128,8 @@ impl Expiry {
         self.refresh.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Makes an unexpired token fresh for two more minutes, because the service is unavailable. Returns whether it is
-    /// unexpired.
+    /// Makes an unexpired token fresh for two more minutes, because the service is unavailable. Returns whether the
+    /// token is unexpired.
     pub(crate) fn extend(&self, now: UnixTime) -> bool {
         if !self.is_usable(now) {
             return false;
@@ -152,7 +153,7 @@ impl Expiry {
     }
 }
 
-/// Converts one of the durations above, all of which are minutes.
+/// Converts one of the durations above to seconds. All of them fit into 32 bits.
 fn seconds(of: Duration) -> u32 {
     u32::try_from(of.as_secs()).unwrap_or(NEVER)
 }
@@ -195,7 +196,7 @@ mod tests {
             assert!(of(newer).is_newer_than(&of(older)) && !of(older).is_newer_than(&of(newer)), "{older}");
         }
         assert!(!of(7).is_newer_than(&of(7)));
-        // A token from a store is older than the token of any request, whether it is running now or starts later.
+        // A token from a store is older than the token of any request, even of a request that starts later.
         for (loaded, begun) in
             [(7, 2), (7, 7), (7, 9), (2, u32::MAX), (u32::MAX, 2), (1 << 30, 100), (1 << 31, 1 << 31)]
         {
@@ -223,7 +224,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_back_ends_it_and_one_that_comes_back_does_not() {
         let life = life(HOUR, None, 0);
-        // The margin allows the clock to go back by five minutes. If it goes back further, the age is unknown.
+        // The margin allows the clock to be set back by five minutes. If it is set back further, the age is unknown.
         assert!(life.is_fresh(at(NOW - 300)));
         assert!(!life.is_fresh(at(NOW - 301)) && !life.is_usable(at(NOW - 301)));
         assert!(!life.is_fresh(at(NOW + 24 * HOUR)));
@@ -255,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_refresh_is_due_while_nobody_has_to_wait_for_it() {
-        // This must hold for every suggested time and every random number.
+        // This must be true for every suggested time and every random number.
         for refresh_in in [3_000, 3_200, 3_299, 3_300, 3_599] {
             for random in [0, 1, 299, 600, 601, u64::MAX] {
                 let life = life(HOUR, Some(refresh_in), random);

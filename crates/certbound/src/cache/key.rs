@@ -41,17 +41,16 @@ pub(crate) struct ClientKey {
     demands_observed: bool,
 }
 
-/// The client id of the platform's application for federated managed identities. Only the assertion says which identity
-/// it is.
+/// The client id of the platform's application for federated managed identities. Only the assertion names the identity.
 pub(crate) const FMI: &str = "urn:microsoft:identity:fmi";
 
 /// The name of the credential with an unbound assertion, which has no certificate.
 pub(crate) const UNBOUND: &str = "unbound assertion";
 
-/// The caller behind a client, by a hash, if no certificate identifies it.
+/// The identity of a client that no certificate identifies.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallerId {
-    /// The hash of the secret. A client with another secret cannot use the token, because that secret may be wrong.
+    /// The hash of the secret. A client with a different secret cannot use the token, because that secret may be wrong.
     Secret(TokenHash),
     /// The hash of the name of the identity that the assertions are for.
     Identity(TokenHash),
@@ -131,10 +130,10 @@ impl ClientKey {
         }
     }
 
-    /// Returns whether no other client can ever look for the tokens of this client.
+    /// Returns whether no other client can ever use the tokens of this client.
     pub(super) fn is_ephemeral(&self) -> bool {
-        // The source of the assertion, for example a file, can have the same name on another machine and belong to
-        // another identity there.
+        // The source of the assertion, for example a file, can have the same name on a different machine, and belong to
+        // a different identity on that machine.
         let by_place = &*self.client_id == FMI && self.credential == UNBOUND;
         by_place || matches!(self.prover, Some(CallerId::Unknown(_)))
     }
@@ -239,8 +238,8 @@ pub(crate) struct CacheKey {
 }
 
 impl KeyRef<'_> {
-    /// Returns an owned key. It shares the thumbprint with `certificate` if that is the key's, because many tokens have
-    /// the same certificate.
+    /// Returns an owned key. If `certificate` has the thumbprint of the key, both share its memory, because many tokens
+    /// have the same certificate.
     pub(crate) fn to_key(self, certificate: Option<&BindingCertificate>) -> CacheKey {
         let shared =
             certificate.map(BindingCertificate::shared_thumbprint).filter(|it| self.thumbprint == Some(**it));
@@ -278,7 +277,7 @@ impl CacheKey {
         self.scope.as_str().len() + extras
     }
 
-    /// Returns whether the token is for another tenant or authority than the client's.
+    /// Returns whether the token is for a tenant or authority other than the client's.
     pub(crate) fn is_elsewhere(&self) -> bool {
         self.extras.as_deref().is_some_and(|extras| extras.tenant.is_some() || extras.authority.is_some())
     }

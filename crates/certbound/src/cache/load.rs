@@ -14,13 +14,14 @@ use crate::background::Background;
 use crate::clock::Clock;
 use crate::error::Error;
 
-/// How long a caller waits for an issuer that does not answer, while an older token is still valid.
+/// The time for which a caller waits for an issuer that does not answer, while an older token is still valid.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// The inputs of the cache for finding or loading a token.
 pub(crate) struct LoadRequest {
     pub(crate) key: LoadKey,
-    /// Certificates before the current one, newest first. It is a function because the list can change during a load.
+    /// Returns the thumbprints of the earlier certificates, newest first. It is a function because the list can change
+    /// during a load.
     pub(crate) earlier: Box<dyn Fn() -> Vec<Thumbprint> + Send + Sync>,
     /// Whether an error blames the certificate. If the service does not know a new certificate yet, tokens of earlier
     /// certificates remain usable.
@@ -32,7 +33,7 @@ pub(crate) struct LoadRequest {
 }
 
 impl TokenCache {
-    /// Returns the cached token, unless the request demands a new one. The second value tells whether the caller must
+    /// Returns the cached token, unless the request demands a new token. The second value is true if the caller must
     /// start a refresh.
     pub(crate) fn get(&self, request: &LoadRequest) -> Option<(Entry, bool)> {
         let (key, token, now) = (&request.key, request.key.token.as_ref(), request.clock.now());
@@ -46,8 +47,8 @@ impl TokenCache {
         }
     }
 
-    /// Waits for the token, which `load` requests if no request is running. If the issuer is unavailable, does not
-    /// answer for two seconds, or refuses a new certificate, returns an older token that has not expired.
+    /// Waits for the token, which `load` requests if no request is running. Returns an older token that has not
+    /// expired, if the issuer is unavailable, does not answer for two seconds, or refuses a new certificate.
     ///
     /// # Errors
     /// The error of the load.
@@ -106,8 +107,8 @@ impl TokenCache {
         }
     }
 
-    /// Requests a new token while the cache returns the old one. If the request fails, [`Entry::extend_after`] decides
-    /// whether the old token is used for longer.
+    /// Requests a new token while the cache returns the old token. If the request fails, [`Entry::extend_after`]
+    /// decides whether the old token is used for longer.
     ///
     /// # Errors
     /// The error of the load.
@@ -118,7 +119,7 @@ impl TokenCache {
     ) -> Result<(), Error> {
         let LoadRequest { key, earlier, blames, clock, .. } = request;
         let token = key.token.clone();
-        // The old token is looked up before the request, because a token that arrives in the meantime has its own
+        // The old token is looked up before the request, because a token that is cached in the meantime has its own
         // times.
         let served = self.usable(&token.as_ref(), &earlier(), clock.now());
         let cache = self.clone();
@@ -140,8 +141,8 @@ impl TokenCache {
         Ok(())
     }
 
-    /// Looks for the token again before it loads: another load may have ended in the meantime, or the store may have
-    /// it.
+    /// Looks for the token again before it loads: another load may have ended in the meantime, or the store may contain
+    /// the token.
     async fn find_or_load(
         self,
         key: LoadKey,
@@ -182,8 +183,8 @@ impl TokenCache {
         Ok(loaded)
     }
 
-    /// Runs one load for all callers that wait for the same token. The second value tells whether another caller
-    /// started it.
+    /// Runs one load for all callers that wait for the same token. The second value is true if another caller started
+    /// the load.
     async fn share(
         &self,
         key: LoadKey,

@@ -12,7 +12,8 @@ pub(crate) struct LoadKey {
     pub(crate) forced: bool,
     /// The rejected token. Callers that reject different tokens cannot share a request.
     pub(crate) rejected: Option<TokenHash>,
-    /// The token that the platform is told to replace. A platform that is told nothing may answer with the old token.
+    /// The token that the request asks the platform to replace. Without this value, a platform may return the old
+    /// token.
     pub(crate) replaces: Option<TokenHash>,
 }
 

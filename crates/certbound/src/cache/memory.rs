@@ -11,7 +11,8 @@ use crate::cache::{Entry, TokenFacts};
 
 /// The approximate memory that the map and the order need for each token, in bytes.
 const PER_ENTRY: usize = 80;
-/// How long an expired token stays in memory. If the clock jumps forward and back, the token is still there.
+/// The time for which an expired token remains in memory. If the clock jumps forward and back, the token is still
+/// cached.
 const EXPIRED_RETENTION: Duration = Duration::from_secs(60 * 60);
 /// The maximum number of expired tokens that one `put` removes.
 const SWEPT_AT_ONCE: usize = 4;
@@ -75,8 +76,8 @@ impl Memory {
         self.tokens.pin().get_key_value(key).and_then(|(held, ())| look(held))
     }
 
-    /// Puts a token into memory. It replaces an older token for the same key if `succeeds` returns true for that one.
-    /// If the memory is full, evicts the tokens that expire first.
+    /// Puts a token into memory. It replaces an older token for the same key if `succeeds` returns true for the older
+    /// token. If the memory is full, the tokens that expire first are evicted.
     pub(super) fn put(&self, held: Entry, succeeds: impl FnOnce(&Entry) -> bool, now: UnixTime) -> Put {
         let bytes = held.bytes() + PER_ENTRY;
         if self.tokens_at_most == 0 || bytes > self.bytes_at_most {
@@ -96,8 +97,8 @@ impl Memory {
             tokens.remove(&held);
             is_swept = true;
         }
-        // The other tokens are evicted before the new one is inserted. The new one may expire first, but a caller needs
-        // it.
+        // The other tokens are evicted before the new token is inserted. The new token may expire first, but a caller
+        // needs it.
         let mut evicted = 0;
         while order.soonest_first.len() >= self.tokens_at_most || order.bytes + bytes > self.bytes_at_most {
             let Some(other) = order.first() else { break };
@@ -117,7 +118,7 @@ impl Memory {
         Put::Inserted { evicted }
     }
 
-    /// Removes the token for `key`. Returns whether there was one.
+    /// Removes the token for `key`. Returns whether the memory contained it.
     pub(super) fn remove(&self, key: &KeyRef<'_>) -> bool {
         let mut order = self.order();
         let tokens = self.tokens.pin();
@@ -128,7 +129,7 @@ impl Memory {
     }
 
     /// Frees the removed tokens now. The map would free them later in a batch, but tokens and keys of certificates must
-    /// not stay in memory.
+    /// not remain in memory.
     fn free(&self) {
         papaya::Guard::flush(&self.tokens.guard());
     }

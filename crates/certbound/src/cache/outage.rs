@@ -9,7 +9,7 @@ use crate::error::Error;
 
 impl TokenCache {
     /// Returns a token of an earlier certificate without a request, after a request with the current certificate failed
-    /// or did not end in time. The second value tells whether the caller must start another request.
+    /// or did not end in time. The second value is true if the caller must start another request.
     pub(super) fn stand_in(
         &self,
         key: &KeyRef<'_>,
@@ -25,10 +25,10 @@ impl TokenCache {
         Some((entry, retries))
     }
 
-    /// Returns the token for `key` until it expires. Without one, returns the token of the newest certificate in
-    /// `earlier` that has one. That token must be used with its own certificate.
+    /// Returns the token for `key` until it expires. If it has expired or is missing, the result is the first valid
+    /// token of the certificates in `earlier`. That token must be used with its own certificate.
     pub(crate) fn in_outage(&self, key: &KeyRef<'_>, earlier: &[Thumbprint], now: UnixTime) -> Option<Entry> {
-        // A token that arrived in the meantime is returned as usual.
+        // A token that was cached in the meantime is returned as usual.
         let new = self.any(key).filter(|entry| entry.expiry.is_fresh(now));
         let older = || self.usable(key, earlier, now).filter(|entry| entry.expiry.extend(now));
         let entry = new.or_else(older)?;
@@ -36,7 +36,7 @@ impl TokenCache {
         Some(entry)
     }
 
-    /// Returns the token for `key`, or that of an earlier certificate, if it has not expired.
+    /// Returns the token for `key`, or the token of an earlier certificate, if it has not expired.
     pub(super) fn usable(&self, key: &KeyRef<'_>, earlier: &[Thumbprint], now: UnixTime) -> Option<Entry> {
         let own = self.any(key).filter(|entry| entry.expiry.is_usable(now));
         own.or_else(|| self.of_earlier(key, earlier, now))
@@ -55,7 +55,7 @@ impl TokenCache {
 
 impl Entry {
     /// Makes this entry fresh for two more minutes after a request for `token` failed. It does so if the failure is
-    /// transient, or if it blames a newer certificate than the one of this entry.
+    /// transient, or if the failure blames a certificate other than this entry's.
     pub(super) fn extend_after(
         &self,
         error: &Error,

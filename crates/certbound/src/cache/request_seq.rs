@@ -3,8 +3,8 @@
 use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The number of a request. Of two tokens, the token of the later request is newer, whatever the clock says and in
-/// whatever order the answers arrive.
+/// The number of a request. Of two tokens, the token of the later request is newer. The clock and the order of the
+/// responses do not matter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestSeq {
     pub(crate) serial: u32,
@@ -13,8 +13,8 @@ pub(crate) struct RequestSeq {
 }
 
 impl RequestSeq {
-    /// Returns a number for a token from a store. The token of every own request is newer, even of a request that
-    /// started before the store was read.
+    /// Returns a number for a token from a store. The token of every request of this process is newer, even if the
+    /// request started before the store was read.
     pub(crate) fn of_store(self) -> Self {
         // 2^30 is far away from the numbers of running requests, and from 2^31, at which the comparison wraps around.
         Self { serial: self.serial.wrapping_sub(1 << 30), ..self }

@@ -20,7 +20,7 @@ use crate::error::ProviderError;
 /// The future that callers share.
 pub(crate) type Load<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Why a load ended without a result.
+/// The reason why a load ended without a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LoadFailure {
     /// A callback that the load called panicked.
@@ -64,8 +64,8 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     T: Clone + Send + Sync + 'static,
 {
-    /// Waits for the load of `key`, which `load` starts if no load of this key is running. The second value tells
-    /// whether another caller started it.
+    /// Waits for the load of `key`, which `load` starts if no load of this key is running. The second value is true if
+    /// another caller started the load.
     pub(crate) async fn run(&self, key: K, load: impl FnOnce() -> Load<T>) -> (Outcome<T>, bool) {
         let (load, joined) = self.join(key, load);
         (load.await, joined)
@@ -150,7 +150,7 @@ impl<K: Eq + Hash, T> Drop for ListEntry<K, T> {
 }
 
 fn lock<K, T>(list: &Mutex<UnderWay<K, T>>) -> MutexGuard<'_, UnderWay<K, T>> {
-    // Each change of the list is one step, so a panic leaves it usable.
+    // Each change of the list is one step, so the list is usable even after a panic.
     list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -164,7 +164,7 @@ mod tests {
 
     type Flights = Arc<SingleFlight<&'static str, usize>>;
 
-    /// A load that ends when the test opens the gate. It counts how often it was started.
+    /// A load that ends when the test opens the gate. It counts its starts.
     #[derive(Clone)]
     struct Gate {
         open: Arc<Semaphore>,
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(flights.len(), 1);
         drop(caller);
         assert_eq!(flights.len(), 0);
-        // The list does not grow either.
+        // The list does not keep the load either.
         until(|| lock(&flights.0).loads.is_empty()).await;
         until(|| Arc::strong_count(&gate.open) == 1).await;
         gate.open.add_permits(1);

@@ -1,4 +1,4 @@
-//! The source of a token, as its caller sees it.
+//! The source of a token, for its caller.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ impl Obtained {
         Self { source: Source::Service, report: Some(Arc::new(report)) }
     }
 
-    /// Returns the source as a caller sees it that waited for the request of another call.
+    /// Returns the source for a caller that waited for the request of another call.
     pub(super) fn joined(self) -> Self {
         match self.source {
             Source::Service => Self { source: Source::Joined, ..self },

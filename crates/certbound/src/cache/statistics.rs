@@ -1,4 +1,4 @@
-//! The counters of a cache. They do not slow down its hits.
+//! The counters of a cache. They do not slow down cache hits.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -28,12 +28,12 @@ pub struct CacheStatistics {
     pub from_store: u64,
     /// Failures of the store.
     pub store_failures: u64,
-    /// Acquisitions that waited for the unavailable token service and then got an older token: one in its last five
-    /// minutes, or one of an earlier certificate.
+    /// Acquisitions that waited for the unavailable token service and then got an older token: a token in its last five
+    /// minutes, or a token of an earlier certificate.
     pub in_outage: u64,
 }
 
-/// An event that is counted. The order is that of `Counters::others`.
+/// An event that is counted. The variants are in the order of `Counters::others`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Counted {
     Miss,
@@ -47,7 +47,7 @@ pub(crate) enum Counted {
     Hit,
 }
 
-/// Threads count hits in different places, so that they do not contend for one.
+/// The number of counters for hits. Threads use different counters, so that they do not contend for one counter.
 const SHARDS: usize = 16;
 
 #[derive(Default)]

@@ -29,9 +29,9 @@ pub use self::sealing_key::SealingKey;
 /// On a miss the cache reads the store once for all waiting callers, before it sends a request to the token service. It
 /// saves each new token in the background, one after another, after the waiting callers have got it.
 /// [`TokenCache::flush`](crate::TokenCache::flush) waits for this. A store need not check entries. The cache checks
-/// them like an answer of the service (for this request, not expired, bound to the certificate), and ignores an entry
-/// that fails a check. It also ignores a store that fails, panics or takes longer than two seconds, and logs a warning.
-/// An entry contains a secret. Every reader can use a token that is not bound, so encrypt the entries where others can
+/// that an entry is for this request, has not expired and is bound to the certificate, and ignores an entry that fails
+/// a check. It also ignores a store that fails, panics or takes longer than two seconds, and logs a warning. An entry
+/// contains a secret. Every reader of an entry can use a token that is not bound, so encrypt the entries if others can
 /// read them.
 ///
 /// ```
@@ -60,23 +60,23 @@ pub use self::sealing_key::SealingKey;
 /// let cache = TokenCache::new().with_store(InAMap::default());
 /// ```
 pub trait TokenStore: Send + Sync + 'static {
-    /// Returns the entry for `key`, or `None` if there is none.
+    /// Returns the entry for `key`, or `None` if the store has no such entry.
     ///
     /// # Errors
-    /// [`StoreError`], if the store cannot tell. The cache then sends a request to the token service.
+    /// [`StoreError`], if the store cannot be read. The cache then sends a request to the token service.
     fn load(&self, key: &StoreKey) -> impl Future<Output = Result<Option<StoreEntry>, StoreError>> + Send;
 
-    /// Stores `entry` and replaces an older one for `key`. The store may drop it at any time. After
-    /// [`StoreEntry::expires_at`] it is useless.
+    /// Stores `entry` and replaces an older entry for `key`. The store may drop the entry at any time. After
+    /// [`StoreEntry::expires_at`] the entry is useless.
     ///
     /// # Errors
-    /// [`StoreError`], if the entry is not stored. Callers get the token all the same.
+    /// [`StoreError`], if the entry is not stored. Callers get the token nevertheless.
     fn save(&self, key: &StoreKey, entry: StoreEntry) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Removes the entry for `key`, if there is one, because it must not be used any more.
+    /// Removes the entry for `key`, if the store has one. The entry must not be used any more.
     ///
     /// # Errors
-    /// [`StoreError`], if the entry may still be there.
+    /// [`StoreError`], if the store may still contain the entry.
     fn remove(&self, key: &StoreKey) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
@@ -89,7 +89,7 @@ pub struct StoreEntry {
 }
 
 impl StoreEntry {
-    /// Creates an entry from the bytes and the expiry that a store has kept.
+    /// Creates an entry from the bytes and the expiry in a store.
     pub fn new(bytes: Vec<u8>, expires_at: UnixTime) -> Self {
         Self { bytes: Zeroizing::new(bytes), expires_at }
     }
@@ -99,7 +99,7 @@ impl StoreEntry {
         &self.bytes
     }
 
-    /// Returns when the token expires.
+    /// Returns the time at which the token expires.
     pub fn expires_at(&self) -> UnixTime {
         self.expires_at
     }
@@ -114,7 +114,7 @@ impl fmt::Debug for StoreEntry {
     }
 }
 
-/// Why a store could not save, load or remove a token.
+/// The reason why a store could not save, load or remove a token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the token store failed: {0}")]
 pub struct StoreError(String);

@@ -2,11 +2,11 @@
 
 use crate::error::{Error, TransportError};
 
-/// The AADSTS numbers that blame the certificate. In this order: it is not registered, its subject is not authorised,
-/// no certificate is registered, and it has expired.
+/// The AADSTS numbers that blame the certificate. In this order: the certificate is not registered; its subject is not
+/// authorised; it is not trusted by subject name and issuer; it has expired.
 const BLAMED_BY: [u32; 4] = [700_027, 700_030, 392_189, 392_204];
 
-/// How certain it is that a certificate is the cause of a failure.
+/// The certainty that a certificate is the cause of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Blame {
@@ -17,14 +17,15 @@ pub enum Blame {
 }
 
 impl Blame {
-    /// Returns whether an error blames the client's certificate. It is `None` if another certificate would not help.
+    /// Returns whether an error blames the client's certificate. It is `None` if a different certificate would not
+    /// help.
     pub(crate) fn of(error: &Error) -> Option<Self> {
         let refused = error.aadsts().is_some_and(|number| BLAMED_BY.contains(&number));
         refused.then_some(Self::Refused).or_else(|| Self::in_tls(error))
     }
 
     /// Returns whether a server blames the client's certificate in TLS, by an alert or by closing the connection after
-    /// the certificate was sent. Our refusal of a server's certificate does not count.
+    /// the certificate was sent. An error because the client refused the server's certificate returns `None`.
     pub(crate) fn in_tls(error: &Error) -> Option<Self> {
         let Error::Transport { cause, .. } = error else { return None };
         match cause {

@@ -1,5 +1,4 @@
-//! Encrypted private keys: PKCS #8 `EncryptedPrivateKeyInfo` (RFC 5958, section 3). No other module uses the parser of
-//! them.
+//! Encrypted private keys: PKCS #8 `EncryptedPrivateKeyInfo` (RFC 5958, section 3). No other module uses their parser.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -35,7 +34,7 @@ pub(super) fn open(
     let encrypted =
         EncryptedPrivateKeyInfoRef::try_from(der).map_err(|_| BindingCertificateError::KeyUnusable)?;
     let key = encrypted.decrypt(password.expose()).map_err(|error| match error {
-        // After a wrong password the padding does not fit, or the result is not a key.
+        // After a wrong password the padding is wrong, or the result is not a key.
         pkcs8::Error::EncryptedPrivateKey(
             pkcs8::pkcs5::Error::DecryptFailed | pkcs8::pkcs5::Error::EncryptFailed,
         )

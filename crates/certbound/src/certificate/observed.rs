@@ -7,11 +7,11 @@ use certbound_core::secret::Secret;
 use super::BindingCertificate;
 use crate::error::PeerMisbehaved;
 
-/// Returns whether the token was read and names our certificate. It returns false for an unreadable token if `by_type`
-/// allows that.
+/// Returns true if the token is readable and names the certificate `binding`. Returns false for an unreadable token if
+/// `by_type` is true.
 ///
-/// `by_type`: the answer's token type says that the token is bound, so an opaque or encrypted token is accepted. With
-/// the type Bearer (RFC 8705 without `mtls_pop`) only the claims of the token can say it.
+/// `by_type` is true if the response's token type states that the token is bound. An opaque or encrypted token is then
+/// accepted. With the type Bearer (RFC 8705 without `mtls_pop`) only the claims of the token can state this.
 pub(crate) fn observe(
     token: &Secret,
     binding: &BindingCertificate,
@@ -23,7 +23,7 @@ pub(crate) fn observe(
             _ => return Ok(false),
         }
     } else {
-        // Only the token says that it is bound, so all its claims must be well-formed.
+        // Only the token itself states that it is bound, so all its claims must be well-formed.
         let claims = jws::unverified_claims(token.expose());
         let claims = claims.map_err(|_| PeerMisbehaved::NotBound { reason: "the token cannot be read" })?;
         claims.confirmation().map(|found| found.map(str::to_owned))

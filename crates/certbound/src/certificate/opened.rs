@@ -15,7 +15,7 @@ pub(crate) trait ForgetKey: Send + Sync {
     fn forget(&self, thumbprint: Thumbprint, key: KeyId);
 }
 
-/// A certificate with an opened key. All handles on them share it.
+/// A certificate with an opened key. All handles of the certificate share it.
 pub(super) struct Opened {
     thumbprint: Thumbprint,
     key: KeyId,

@@ -12,11 +12,12 @@ use crate::error::BindingCertificateError;
 #[cfg(feature = "pfx")]
 pub(super) fn looks_like_pem(bytes: &[u8]) -> bool {
     const MARK: &[u8] = b"-----BEGIN ";
-    // A PFX begins with a DER SEQUENCE. All other bytes are read as PEM, because the errors of that reader say more.
+    // A PFX begins with a DER SEQUENCE. All other bytes are read as PEM, because the errors of the PEM reader are more
+    // precise.
     bytes.first() != Some(&0x30) || bytes.windows(MARK.len()).any(|window| window == MARK)
 }
 
-/// Returns every certificate of the text, in its order.
+/// Returns every certificate of the text, in the order of the text.
 pub(super) fn chain(pem: &[u8]) -> Result<Vec<Vec<u8>>, BindingCertificateError> {
     let mut chain = Vec::new();
     for section in sections(pem) {
@@ -53,7 +54,7 @@ pub(super) fn key(
     }
 }
 
-/// Returns why the text has no certificate or key: it may be a PFX.
+/// Returns the error of a text without a certificate or a key. The text may be a PFX.
 fn without(pem: &[u8], error: BindingCertificateError) -> BindingCertificateError {
     if begins_as_pfx(pem) { BindingCertificateError::PfxInsteadOfPem } else { error }
 }
@@ -77,7 +78,8 @@ const TRADITIONAL: &[u8] = b"Proc-Type: 4,ENCRYPTED";
 fn sections(
     pem: &[u8],
 ) -> impl Iterator<Item = Result<(SectionKind, Zeroizing<Vec<u8>>), BindingCertificateError>> + '_ {
-    // Editors on Windows write a byte order mark before the first line. With it the reader would not find the leaf.
+    // Editors on Windows write a byte order mark before the first line. With this mark the reader would not find the
+    // leaf.
     let pem = pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pem);
     let sections: pem::SliceIter<'_, (SectionKind, Vec<u8>)> = pem::SliceIter::new(pem);
     sections.map(|section| match section {

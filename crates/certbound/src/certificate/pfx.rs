@@ -1,4 +1,4 @@
-//! Reads a chain and its key from PKCS#12 (RFC 7292). No other module uses the parser of it.
+//! Reads a chain and its key from PKCS#12 (RFC 7292). No other module uses its parser.
 
 use certbound_core::cause::Cause;
 use certbound_core::certificate::CertificateChain;
@@ -81,7 +81,7 @@ fn pkcs8(der: &[u8]) -> PrivateKeyDer<'static> {
 
 fn explain(error: ParserError, has_password: bool) -> BindingCertificateError {
     match error {
-        // After a wrong password the MAC is wrong. If the file has no MAC, the padding does not fit.
+        // After a wrong password the MAC is wrong. If the file has no MAC, the padding is wrong.
         ParserError::MacError(_) | ParserError::UnpadError | ParserError::Pkcs5Error(_) => match has_password
         {
             true => BindingCertificateError::WrongPassword,

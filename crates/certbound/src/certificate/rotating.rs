@@ -12,11 +12,12 @@ use super::{BindingCertificate, CertificateSource};
 /// The maximum number of earlier certificates whose thumbprints are remembered, for their tokens.
 const REMEMBERED: usize = 8;
 
-/// A certificate that the application replaces, for example when its vault has a new one. Clones share the certificate.
+/// A certificate that the application replaces, for example when its vault has a new certificate. Clones share the
+/// certificate.
 ///
-/// Give a clone to the clients, and call [`RotatingCertificate::rotate`] for each new certificate. It checks nothing:
-/// the certificate that it gets is used from then on. A [`CertificateSource`] that looks for a certificate itself can
-/// contain one.
+/// Give a clone to the clients, and call [`RotatingCertificate::rotate`] for each new certificate. The function checks
+/// nothing: clients use the new certificate from then on. A [`CertificateSource`] that looks for a certificate itself
+/// can contain a `RotatingCertificate`.
 #[derive(Clone)]
 pub struct RotatingCertificate {
     inner: Arc<Inner>,
@@ -24,7 +25,7 @@ pub struct RotatingCertificate {
 
 struct Inner {
     current: ArcSwap<BindingCertificate>,
-    /// The thumbprints of the earlier certificates, newest first. Locked only for a short time.
+    /// The thumbprints of the earlier certificates, newest first. The lock is held only for a short time.
     earlier: Mutex<VecDeque<Thumbprint>>,
 }
 
@@ -34,11 +35,12 @@ impl RotatingCertificate {
         Self { inner: Arc::new(Inner { current: ArcSwap::from_pointee(first), earlier: Mutex::default() }) }
     }
 
-    /// Uses `next` from now on, and returns the previous certificate. A token of the previous certificate stays valid.
+    /// Uses `next` from now on, and returns the previous certificate. A token of the previous certificate remains
+    /// valid.
     pub fn rotate(&self, next: BindingCertificate) -> BindingCertificate {
         let to = next.thumbprint();
-        // The lock is taken before the swap. A thread that sees the new certificate then also sees the previous one in
-        // `earlier`. Every state of the data is usable, even after a panic.
+        // The lock is taken before the swap. A thread that sees the new certificate then also sees the previous
+        // certificate in `earlier`. Every state of the data is usable, even after a panic.
         let mut earlier = self.inner.earlier.lock().unwrap_or_else(PoisonError::into_inner);
         let previous = BindingCertificate::clone(&self.inner.current.swap(Arc::new(next)));
         // The same certificate can have different issuers now.

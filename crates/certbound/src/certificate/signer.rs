@@ -15,8 +15,8 @@ use crate::error::{BindingCertificateError, KeyError};
 
 /// A private key that signs for its owner and never leaves its place: a vault, an agent, a smart card or a TPM.
 ///
-/// [`BindingCertificate::from_signer`](super::BindingCertificate::from_signer) joins it with a certificate.
-/// [`MachineKey::new`](crate::managed_identity::MachineKey::new) makes it the key of a managed identity.
+/// [`BindingCertificate::from_signer`](super::BindingCertificate::from_signer) joins a signer with a certificate.
+/// [`MachineKey::new`](crate::managed_identity::MachineKey::new) makes a signer the key of a managed identity.
 ///
 /// `sign` blocks until the signature is complete. A TLS handshake calls it on a thread of the async runtime, so a
 /// signature that takes more than a few milliseconds needs a runtime with several threads. Signed assertions and
@@ -27,7 +27,7 @@ pub trait Signer: Any + Send + Sync {
     /// Returns the schemes that the key supports, in the order of preference. All of them must be for the same key.
     fn schemes(&self) -> &[SignatureScheme];
 
-    /// Signs `message` by one of these schemes. The message is not hashed yet.
+    /// Signs `message` with one of these schemes. The message is not hashed yet.
     ///
     /// # Errors
     /// [`KeyError`], if the key cannot be used now.
@@ -38,7 +38,7 @@ pub trait Signer: Any + Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SignatureScheme {
-    /// RSA-PSS with SHA-256, MGF1 with SHA-256 and a salt of 32 bytes. TLS 1.3 accepts no other scheme of RSA.
+    /// RSA-PSS with SHA-256, MGF1 with SHA-256 and a salt of 32 bytes. TLS 1.3 accepts only RSA-PSS from RSA keys.
     RsaPssSha256,
     /// RSA PKCS #1 v1.5 with SHA-256. Some servers with TLS 1.2 need it.
     RsaPkcs1Sha256,
@@ -100,7 +100,7 @@ impl SignerKey {
         let failed = |reason| BindingCertificateError::SignerFailed { reason };
         let scheme = *key.signer.schemes().first().ok_or_else(|| failed("it supports no scheme".into()))?;
         let signature = key.signer.sign(scheme, PROOF).map_err(|error| failed(Cause::new(error)))?;
-        // The algorithm refuses a key of another kind, of another curve, or of fewer than 2048 bits.
+        // The algorithm refuses a key of a different kind, of a different curve, or of fewer than 2048 bits.
         let public = UnparsedPublicKey::new(scheme.verification(), &key.public);
         public.verify(PROOF, &signature).map_err(|_| BindingCertificateError::SignerMismatch)?;
         Ok(key)

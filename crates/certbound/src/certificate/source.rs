@@ -1,4 +1,4 @@
-//! The source of a client's certificate: a fixed certificate, watched files, or the application's own.
+//! The source of a client's certificate: a fixed certificate, watched files, or the application's own source.
 
 use std::fmt;
 use std::future::Future;
@@ -23,7 +23,7 @@ use crate::error::{Error, Leg, ProviderError};
 /// use certbound::certificate::{BindingCertificate, Blame, CertificateSource, RotatingCertificate, Thumbprint};
 /// use certbound::error::ProviderError;
 ///
-/// /// Gets a new certificate when the token service refuses the current one.
+/// /// Gets a new certificate when the token service refuses the current certificate.
 /// struct Vault(RotatingCertificate);
 ///
 /// impl CertificateSource for Vault {
@@ -52,23 +52,24 @@ pub trait CertificateSource: Send + Sync + 'static {
     /// lock that is held for long.
     fn current(&self) -> BindingCertificate;
 
-    /// Returns the thumbprint of the certificate in use. Every cache hit calls it. Default: that of
+    /// Returns the thumbprint of the certificate in use. Every cache hit calls it. The default is the thumbprint of
     /// [`CertificateSource::current`].
     fn current_thumbprint(&self) -> Thumbprint {
         self.current().thumbprint()
     }
 
     /// Returns the thumbprints of the earlier certificates, newest first. During an outage the cache returns their
-    /// valid tokens. Default: no thumbprints.
+    /// valid tokens. By default, the list is empty.
     fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
         Vec::new()
     }
 
-    /// Looks for a replacement of the certificate `refused`. If it finds one, [`CertificateSource::current`] must
-    /// return it afterwards, and the acquisition is repeated once with it. It is called after the token service refused
-    /// the certificate, or perhaps refused it, as `blame` says. A client calls it only once at a time, and callers that
-    /// wait for it use the certificate that it found. A call that takes longer than 60 seconds is cancelled and counts as
-    /// a transient error. Default: looks for nothing.
+    /// Looks for a replacement of the certificate `refused`. If the source finds a replacement,
+    /// [`CertificateSource::current`] must return it afterwards, and the acquisition is repeated once with the
+    /// replacement. A client calls this function after the token service refused the certificate, or may have refused
+    /// it; `blame` distinguishes these two cases. A client makes only one call at a time, and callers that wait for the
+    /// call use the certificate that it found. After 60 seconds the client cancels the call, which is then a transient
+    /// error. By default, the function does nothing.
     ///
     /// # Errors
     /// [`ProviderError`], if the source is unavailable. The acquisition then fails with [`Error::Provider`], unless the
@@ -121,7 +122,7 @@ pub(crate) struct ClientCertificate {
 }
 
 struct Inner<S: ?Sized> {
-    /// Locked while the source looks for a replacement.
+    /// The lock is held while the source looks for a replacement.
     looking: Mutex<()>,
     /// The number of replacements that the source has looked for.
     looked: AtomicUsize,
@@ -145,8 +146,8 @@ impl ClientCertificate {
         self.inner.source.earlier_thumbprints()
     }
 
-    /// Looks for a replacement of `refused`. Returns whether a different certificate, or the same one with different
-    /// issuers, is in use now.
+    /// Looks for a replacement of `refused`. Returns whether a different certificate, or the same certificate with
+    /// different issuers, is in use now.
     pub(crate) async fn replace(
         &self,
         refused: &BindingCertificate,
@@ -157,7 +158,7 @@ impl ClientCertificate {
         let is_replaced = || source.current().chain_hash() != refused.chain_hash();
         let begun = looked.load(Ordering::Relaxed);
         let _turn = looking.lock().await;
-        // A look that ended while this caller waited counts for this caller too.
+        // A search that ended while this caller waited is valid for this caller too.
         if !is_replaced() && looked.load(Ordering::Relaxed) == begun {
             let result = tokio::time::timeout(LOOK_LIMIT, source.replace(refused, blame)).await;
             let result =

@@ -25,9 +25,9 @@ use crate::error::ProviderError;
 /// cheap.
 ///
 /// A thread watches the files. It needs no async runtime. It also polls them, because not every file system reports
-/// changes. A new certificate is used if it can be parsed, its key belongs to it, it is valid now, and its subject is
-/// that of the current one. Until then the current certificate stays in use. A `WatchedCertificate` sends nothing over
-/// the network and does not renew certificates.
+/// changes. A new certificate is used if it can be parsed, its key belongs to it, it is valid now, and it has the
+/// subject of the current certificate. Until then the current certificate stays in use. A `WatchedCertificate` sends
+/// nothing over the network and does not renew certificates.
 ///
 /// Watching ends when the last clone is dropped. Clients contain clones.
 ///
@@ -70,8 +70,8 @@ impl WatchedCertificate {
         CertificateWatch::new(Paths::PemOrPfx(path.into()))
     }
 
-    /// Watches a PEM file with the chain and a PEM file with the key. While only one of them is replaced, they do not
-    /// belong together, and the current certificate stays in use.
+    /// Watches a PEM file with the chain and a PEM file with the key. While only one of the files is replaced, key and
+    /// chain do not belong together, and the current certificate stays in use.
     pub fn files(chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> CertificateWatch {
         CertificateWatch::new(Paths::Files(chain.into(), key.into()))
     }
@@ -88,10 +88,10 @@ impl WatchedCertificate {
     }
 
     /// Reads the files now, in the same way as the thread after a change, and blocks until that is done. Returns
-    /// whether a different certificate is in use afterwards, or the same one with different issuers.
+    /// whether a different certificate is in use afterwards, or the same certificate with different issuers.
     ///
     /// # Errors
-    /// Why the content of the files is not used. The current certificate stays in use.
+    /// [`WatchError`], if the content of the files cannot be used. The current certificate then stays in use.
     pub fn reload(&self) -> Result<bool, WatchError> {
         self.inner.reload()
     }
@@ -110,7 +110,7 @@ impl CertificateSource for WatchedCertificate {
         self.inner.current.earlier_thumbprints()
     }
 
-    /// Reads the files, once for each certificate.
+    /// Reads the files, once for each refused certificate.
     async fn replace(&self, refused: &BindingCertificate, _: Blame) -> Result<(), ProviderError> {
         let (this, refused) = (self.clone(), Some(refused.chain_hash()));
         if *lock(&this.inner.read_for) == refused {
@@ -145,7 +145,8 @@ impl CertificateWatch {
         self
     }
 
-    /// Sets how often the files are read if no change is reported. Default: one minute. Minimum: one second.
+    /// Sets the interval at which the files are read if no change is reported. The default is one minute, and the
+    /// minimum is one second.
     pub fn poll_every(mut self, interval: Duration) -> Self {
         self.poll = interval.max(Duration::from_secs(1));
         self
@@ -159,7 +160,7 @@ impl CertificateWatch {
         self
     }
 
-    /// Sets the clock. Default: the clock of the machine.
+    /// Sets the clock. The default is the clock of the machine.
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self

@@ -23,7 +23,8 @@ use crate::credential::{
 use crate::error::BuildError;
 use crate::transport::Transport;
 
-/// The settings of a client. The credential is part of the type, so certificate *and* assertion do not compile.
+/// The settings of a client. The credential is part of the type, so a client with both a certificate and an assertion
+/// does not compile.
 pub struct ClientBuilder<C> {
     authority: Authority,
     client_id: String,
@@ -49,7 +50,7 @@ impl ClientBuilder<NoCredential> {
         }
     }
 
-    /// Authenticates by a certificate, for bound tokens or as Leg 1. It is a
+    /// Authenticates by a certificate, for bound tokens or as Leg 1. The certificate is a
     /// [`BindingCertificate`](crate::BindingCertificate), a [`WatchedCertificate`](crate::WatchedCertificate) that is
     /// renewed while the client runs, or your own source of certificates.
     pub fn with_certificate(self, certificate: impl CertificateSource) -> ClientBuilder<ByCertificate> {
@@ -91,7 +92,7 @@ impl ClientBuilder<NoCredential> {
 }
 
 impl ClientBuilder<ByCertificate> {
-    /// Presents the certificate in TLS for Bearer tokens too, in addition to the signed assertion. Default: off.
+    /// Presents the certificate in TLS for Bearer tokens too, in addition to the signed assertion. The default is off.
     pub fn bearer_over_mtls(mut self) -> Self {
         self.credential.bearer_over_mtls = true;
         self
@@ -106,8 +107,8 @@ impl ClientBuilder<ByCertificate> {
 }
 
 impl ClientBuilder<ByAssertion> {
-    /// Uses one assertion for several exchanges, as long as more than five minutes of its lifetime are left. Default:
-    /// off, so each exchange gets a new assertion. Use it for requests to many tenants.
+    /// Uses one assertion for several exchanges, as long as more than five minutes of its lifetime are left. The
+    /// default is off, so each exchange gets a new assertion. Use this setting for requests to many tenants.
     pub fn reuse_assertions(mut self) -> Self {
         self.credential.reused = Some(Arc::new(Mutex::new(None)));
         self
@@ -115,33 +116,34 @@ impl ClientBuilder<ByAssertion> {
 }
 
 impl<C> ClientBuilder<C> {
-    /// Uses a shared cache. Default: a cache for this client alone.
+    /// Uses a shared cache. The default is a cache for this client alone.
     pub fn with_cache(mut self, cache: TokenCache) -> Self {
         self.context.cache = Some(cache);
         self
     }
 
-    /// Uses a network configuration. Default: [`Network::from_env`](crate::Network::from_env). The cargo feature
+    /// Uses a network configuration. The default is [`Network::from_env`](crate::Network::from_env). The cargo feature
     /// `hyper-rustls` adds this function.
     #[cfg(feature = "hyper-rustls")]
     pub fn with_network(self, network: &crate::transport::Network) -> Self {
         self.with_transport(network.transport())
     }
 
-    /// Sends requests by your own transport. Default: the transport of
+    /// Sends requests with your own transport. The default is the transport of
     /// [`Network::from_env`](crate::Network::from_env). Without the cargo feature `hyper-rustls` there is no default.
     pub fn with_transport(mut self, transport: impl Transport) -> Self {
         self.context.transport = Some(Arc::new(transport));
         self
     }
 
-    /// Reads the time from your own clock. Default: the clock of the machine.
+    /// Reads the time from your own clock. The default is the clock of the machine.
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.context.clock = Some(Arc::new(clock));
         self
     }
 
-    /// Declares the capabilities of the application, such as `cp1` for claims challenges. Default: none.
+    /// Declares the capabilities of the application, such as `cp1` for claims challenges. By default, it has no
+    /// capabilities.
     pub fn with_capabilities<S: Into<String>>(mut self, capabilities: impl IntoIterator<Item = S>) -> Self {
         self.capabilities = capabilities.into_iter().map(Into::into).collect();
         self
@@ -161,11 +163,11 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// Refuses a bound token that is opaque or encrypted, so that its binding cannot be read (`binding_not_observed`).
-    /// By default it is accepted because the answer says that it is bound, and
+    /// Refuses a bound token that is opaque or encrypted, because its binding cannot be read (`binding_not_observed`).
+    /// By default such a token is accepted because the response states that it is bound, and
     /// [`Details::binding_observed`](crate::token::Details::binding_observed) is false. A readable token is always
-    /// compared with the certificate. In a shared cache or store, a client with this setting gets only tokens of clients
-    /// with this setting.
+    /// compared with the certificate. In a shared cache or store, a client with this setting gets only tokens of
+    /// clients with this setting.
     pub fn require_observed_binding(mut self) -> Self {
         self.demands_observed = true;
         self
@@ -174,9 +176,10 @@ impl<C> ClientBuilder<C> {
     /// Builds the client.
     ///
     /// # Errors
-    /// [`BuildError`], in these cases: the application id must be a GUID at this authority and is not; the secret is
-    /// empty; the instance metadata does not fit; the credential needs an mTLS host and the authority has none; or the
-    /// default network cannot be used.
+    /// [`BuildError`], in these cases: the authority requires a GUID as the application id, and the id is not a GUID;
+    /// the secret is empty; the instance metadata does not contain the authority's host, or the authority has a region
+    /// too; the credential needs an mTLS host, and the authority has no such host; or the default network cannot be
+    /// used.
     pub fn build(self) -> Result<Client<C>, BuildError>
     where
         C: Credential,

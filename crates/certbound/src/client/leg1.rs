@@ -35,8 +35,7 @@ impl<'a> AcquireLeg1<'a> {
         Self { client, options: Options::default(), capabilities: client.core().capabilities.clone() }
     }
 
-    /// Takes over the values of Leg 2 that belong to the whole exchange. Leg 1 keeps its own tenant, region and
-    /// endpoint.
+    /// Copies the values of Leg 2 that apply to the whole exchange. Leg 1 keeps its own tenant, region and endpoint.
     pub(crate) fn for_exchange(mut self, request: &AssertionRequest) -> Self {
         self.options.claims.clone_from(&request.claims);
         self.options.extras.fmi_path.clone_from(&request.fmi_path);
@@ -50,13 +49,13 @@ impl<'a> AcquireLeg1<'a> {
         self
     }
 
-    /// Sends `fmi_path`.
+    /// Sends the parameter `fmi_path`.
     pub fn fmi_path(mut self, path: impl Into<String>) -> Self {
         self.options.extras.fmi_path = Some(path.into());
         self
     }
 
-    /// Sends this correlation id. Default: a random id.
+    /// Sends this correlation id. The default is a random id.
     pub fn correlation_id(mut self, id: CorrelationId) -> Self {
         self.options.correlation_id = Some(id);
         self

@@ -45,7 +45,7 @@ impl WorkloadIdentity {
         Self::from_environment(|name| std::env::var(name).ok())
     }
 
-    /// Reads the settings from an environment that a function returns.
+    /// Reads the settings from the environment variables that `variable` returns.
     ///
     /// # Errors
     /// The errors of [`WorkloadIdentity::from_env`].
@@ -91,7 +91,7 @@ fn url_of(host: &str, tenant: &TenantId) -> String {
     format!("{scheme}{}/{}", host.trim_end_matches('/'), tenant.as_str())
 }
 
-/// Why the environment describes no workload identity.
+/// The reason why the environment describes no workload identity.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum WorkloadIdentityError {
@@ -118,7 +118,7 @@ pub enum WorkloadIdentityError {
     Tenant {
         /// The name of the variable.
         variable: &'static str,
-        /// Why it is not a tenant.
+        /// The reason why the value is not a tenant.
         cause: TenantError,
     },
     /// The value is not the URL of an authority.
@@ -126,13 +126,13 @@ pub enum WorkloadIdentityError {
     Authority {
         /// The name of the variable.
         variable: &'static str,
-        /// Why it is not the URL of an authority.
+        /// The reason why the value is not the URL of an authority.
         cause: AuthorityUrlError,
     },
 }
 
 impl WorkloadIdentityError {
-    /// Returns MSAL's name of the error if it has one, otherwise our own.
+    /// Returns MSAL's name of the error, or certbound's own name if MSAL has none.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Tenant { cause, .. } => cause.code(),
@@ -141,7 +141,7 @@ impl WorkloadIdentityError {
         }
     }
 
-    /// Returns what to do about the error.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Tenant { cause, .. } => cause.fix(),

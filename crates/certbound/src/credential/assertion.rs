@@ -46,8 +46,8 @@ impl BoundAssertion {
     ///
     /// # Errors
     /// [`AssertionError`], in these cases: the text is empty or not a JWT; its audience is not the token-exchange
-    /// audience of any cloud and not a GUID (Entra writes GUIDs); it has no `exp`; it is not bound; or it is bound to
-    /// another certificate.
+    /// audience of any cloud and not a GUID (Entra writes GUIDs); it has no `exp`; it is not bound; or it is bound to a
+    /// different certificate.
     pub fn from_jwt(jwt: Secret, certificate: BindingCertificate) -> Result<Self, AssertionError> {
         if jwt.is_empty() {
             return Err(AssertionError::Empty);
@@ -70,7 +70,7 @@ impl BoundAssertion {
         Ok(Self::new(jwt, certificate, expires_at, None))
     }
 
-    /// Wraps an assertion that Leg 1 received and whose answer was checked.
+    /// Wraps the assertion of a response to Leg 1. The response was checked before.
     pub(crate) fn new(
         jwt: Secret,
         binding: BindingCertificate,
@@ -90,7 +90,7 @@ impl BoundAssertion {
         &self.inner.binding
     }
 
-    /// Returns when the assertion expires.
+    /// Returns the time at which the assertion expires.
     pub fn expires_at(&self) -> UnixTime {
         self.inner.expires_at
     }
@@ -114,7 +114,7 @@ impl BoundAssertion {
         (!is_spent).then(|| self.again())
     }
 
-    /// Returns a second handle of the same assertion. It is used only if the client reuses assertions.
+    /// Returns a second handle of the same assertion. The new handle can be exchanged once.
     pub(crate) fn again(&self) -> Self {
         Self { inner: Arc::clone(&self.inner), spent: AtomicBool::new(false) }
     }

@@ -1,5 +1,5 @@
 //! The credential by certificate. For a bound token the TLS handshake is the proof, for a Bearer token a signed
-//! assertion.
+//! assertion is the proof.
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
@@ -57,7 +57,7 @@ impl Proves for ByCertificate {
                 return Ok(Proof::CertificateOnly);
             }
             let blame = |error: Misuse| Error::misuse(None, error);
-            // `certificate` above always returns one.
+            // `certificate` above always returns a certificate.
             let binding = certificate.ok_or_else(|| blame(Misuse::CertificateNotProvided))?;
             // Over mutual TLS the assertion contains the certificate too, as in Microsoft's own clients.
             let x5c = self.bearer_over_mtls || !self.omits_x5c;

@@ -1,4 +1,4 @@
-//! The credential by assertions of a Leg 1. Each one is bound to the certificate with which it is presented.
+//! The credential by assertions of a Leg 1. Each assertion is bound to the certificate with which it is presented.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +30,7 @@ impl fmt::Debug for ByAssertion {
     }
 }
 
-/// An assertion is reused only while more than this is left of its lifetime.
+/// An assertion is reused only while more than this time is left of its lifetime.
 const REUSE_MARGIN: Duration = Duration::from_secs(5 * 60);
 
 impl Proves for ByAssertion {
@@ -54,7 +54,7 @@ impl Proves for ByAssertion {
         now: UnixTime,
     ) -> Boxed<'a, Proof> {
         Box::pin(async move {
-            // `certificate` above always returns one.
+            // `certificate` above always returns a certificate.
             let missing = || Error::misuse(Some(Leg::Two), Misuse::CertificateNotProvided);
             let binding = certificate.ok_or_else(missing)?;
             // An earlier assertion was requested without these claims and this path.
@@ -78,7 +78,7 @@ impl Proves for ByAssertion {
         self.leg1.replace(blamed, blame)
     }
 
-    /// Drops the assertion, whatever the reason of the refusal is, so that it is not reused.
+    /// Drops the assertion after any refusal, so that it is not reused.
     fn refused(&self) {
         self.set_reused(None);
     }
@@ -97,7 +97,7 @@ impl Proves for ByAssertion {
 }
 
 impl ByAssertion {
-    /// Returns the earlier assertion, if reuse is on and more than [`REUSE_MARGIN`] is left.
+    /// Returns the earlier assertion, if reuse is on and more than [`REUSE_MARGIN`] of its lifetime is left.
     fn reusable(&self, binding: &BindingCertificate, now: UnixTime) -> Option<BoundAssertion> {
         let reused = self.reused.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         let assertion = reused.as_ref()?;

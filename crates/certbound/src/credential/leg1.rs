@@ -19,10 +19,10 @@ use crate::observe::Observer;
 
 /// A source of assertions for Leg 2.
 ///
-/// A client with a certificate, a single [`BoundAssertion`] (for one exchange) and [`leg1_fn`] implement it, and your
-/// own types can. `binding()` is called in every acquisition and must be cheap. `assertion_for()` is called only when a
-/// token must be requested. It must return an assertion that is bound to exactly the given certificate. Otherwise the
-/// exchange is repeated once and then fails with `binding_changed`.
+/// A client with a certificate, a single [`BoundAssertion`] (for one exchange) and [`leg1_fn`] implement this trait,
+/// and your own types can implement it too. `binding()` is called in every acquisition and must be cheap.
+/// `assertion_for()` is called only when a token must be requested. It must return an assertion that is bound to
+/// exactly the given certificate. Otherwise the exchange is repeated once and then fails with `binding_changed`.
 pub trait Leg1: Send + Sync + 'static {
     /// Returns the certificate in use, if it is known without waiting. Then a cached token is found without a future.
     fn current_binding(&self) -> Option<BindingCertificate> {
@@ -30,24 +30,25 @@ pub trait Leg1: Send + Sync + 'static {
     }
 
     /// Returns the thumbprint of the certificate in use, if it is known without waiting. Every cache hit calls it, so
-    /// it should not clone the certificate. Default: the thumbprint of [`Leg1::current_binding`].
+    /// it should not clone the certificate. The default is the thumbprint of [`Leg1::current_binding`].
     fn current_thumbprint(&self) -> Option<Thumbprint> {
         self.current_binding().map(|binding| binding.thumbprint())
     }
 
     /// Returns the thumbprints of the earlier certificates, newest first. During an outage the cache returns their
-    /// valid tokens. Default: no thumbprints.
+    /// valid tokens. By default, the list is empty.
     fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
         Vec::new()
     }
 
-    /// Looks for a replacement of the certificate `blamed`, and returns whether there is a different one now. It is
-    /// called after the token service refused the certificate, or perhaps refused it, as `blame` says. A suspected
-    /// certificate can still be valid. If several callers ask at the same time, it must look only once for each
-    /// certificate. If it returns true, the exchange is repeated with the new certificate. Default: returns false.
+    /// Looks for a replacement of the certificate `blamed`, and returns whether a different certificate is in use now.
+    /// It is called after the token service refused the certificate, or may have refused it; `blame` distinguishes
+    /// these two cases. A suspected certificate can still be valid. If several callers call it at the same time, it
+    /// must look only once for each certificate. If it returns true, the exchange is repeated with the new certificate.
+    /// By default, it returns false.
     ///
     /// # Errors
-    /// Why it cannot be known whether there is a different certificate. The caller gets this error.
+    /// An error, if it cannot be determined whether a different certificate is in use. The caller gets this error.
     fn replace(
         &self,
         blamed: &BindingCertificate,
@@ -58,8 +59,8 @@ pub trait Leg1: Send + Sync + 'static {
     }
 
     /// Returns a name of the identity that the assertions are for, if a different Leg 1 with the same certificate could
-    /// have another identity. Clients with different names share no cached tokens. It is called once, when a client is
-    /// built. Default: `None`.
+    /// have a different identity. Clients with different names share no cached tokens. It is called once, when a client
+    /// is built. The default is `None`.
     fn identity(&self) -> Option<String> {
         None
     }
@@ -83,7 +84,7 @@ pub struct AssertionRequest {
     pub client_id: Arc<str>,
     /// The authority of the exchange, with its region.
     pub authority: Authority,
-    /// The tenant of the exchange. Authorities other than Microsoft's have no tenant.
+    /// The tenant of the exchange. `None` for AD FS and OpenID issuers.
     pub tenant: Option<TenantId>,
     /// The token endpoint that the exchange will use.
     pub token_endpoint: String,
@@ -114,10 +115,10 @@ impl fmt::Debug for AssertionRequest {
 ///
 /// The function is called once for each exchange and never on a cache hit. Its result is checked in the same way as in
 /// [`BoundAssertion::from_jwt`]. If the certificate is replaced in the meantime, and the assertion is bound to the new
-/// one, the exchange is repeated once and the function is called again.
+/// certificate, the exchange is repeated once and the function is called again.
 ///
 /// An error of the function is kept as the source of [`Error::Provider`]. It is transient unless the function returns
-/// [`ProviderError::permanent`]: while a token is still valid, a transient error is not seen.
+/// [`ProviderError::permanent`]: the cache hides a transient error while a token is still valid.
 ///
 /// ```no_run
 /// use certbound::credential::leg1_fn;

@@ -38,8 +38,8 @@ impl Proves for BySecret {
         "secret"
     }
 
-    /// Returns the hash of the secret. A client with a wrong secret must not get a cached token, because that would
-    /// hide the mistake.
+    /// Returns the hash of the secret. A client with a wrong secret must not get a cached token, because the cached
+    /// token would hide the mistake.
     fn caller_id(&self) -> Option<CallerId> {
         Some(CallerId::Secret(TokenHash::of(&self.secret)))
     }

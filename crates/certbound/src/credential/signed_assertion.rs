@@ -19,14 +19,15 @@ use crate::error::{BindingCertificateError, Misuse};
 /// The lifetime of a signed assertion.
 const LIFETIME: Duration = Duration::from_secs(600);
 
-/// The maximum length of the encoded header and claims together. The service refuses longer ones.
+/// The maximum length of the encoded header and claims together. The service refuses longer assertions.
 const MAX_CHARACTERS: usize = 65_536;
 
 /// An assertion without its signature.
 ///
-/// Its algorithm is `PS256` with `x5t#S256` if the authority accepts that, otherwise `RS256` with `x5t`. `x5c` contains
-/// the leaf. The audience is the token endpoint of this request. For Microsoft's servers the times and the certificate
-/// are strings, as in Microsoft's own clients. For an OpenID issuer they have the forms of RFC 7519 and RFC 7515.
+/// Its algorithm is `PS256` with `x5t#S256` if the authority accepts these, otherwise `RS256` with `x5t`. `x5c`
+/// contains the leaf. The audience is the token endpoint of this request. For Microsoft's servers the times and the
+/// certificate are strings, as in Microsoft's own clients. For an OpenID issuer they have the forms of RFC 7519 and RFC
+/// 7515.
 pub(crate) struct Signing {
     certificate: BindingCertificate,
     sha2: bool,
@@ -63,8 +64,7 @@ impl Signing {
         Ok(Self { certificate: certificate.clone(), sha2, by_the_standard, x5c, claims })
     }
 
-    /// Signs by `PS256` first if the authority accepts it. Some key providers do not support it, so `RS256` is the
-    /// fallback.
+    /// Signs with `PS256` if the authority accepts it and the key provider supports it, otherwise with `RS256`.
     fn sign(&self) -> Result<Secret, Misuse> {
         for pss in [true, false].into_iter().filter(|pss| self.sha2 || !pss) {
             let input = self.input(pss)?;

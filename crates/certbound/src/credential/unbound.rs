@@ -19,9 +19,9 @@ use crate::rejected::TokenHash;
 
 /// A source of unbound assertions (RFC 7523, section 2.2), such as a workload's federated token.
 ///
-/// It is called once for each token request and never on a cache hit. Its result is sent unchanged except for white
-/// space at the ends. The token service verifies it. A [`Secret`] (always the same text), [`AssertionFile`] and
-/// [`unbound_fn`] implement it.
+/// The source is called once for each token request and never on a cache hit. Its assertion is sent unchanged except
+/// for white space at the ends. The token service verifies the assertion. A [`Secret`] (always the same text),
+/// [`AssertionFile`] and [`unbound_fn`] implement this trait.
 pub trait UnboundAssertions: Send + Sync + 'static {
     /// Returns the assertion for one request.
     fn assertion(
@@ -29,8 +29,8 @@ pub trait UnboundAssertions: Send + Sync + 'static {
         request: &AssertionRequest,
     ) -> impl Future<Output = Result<Arc<Secret>, Error>> + Send;
 
-    /// Returns a name of the identity that the assertions are for, as in [`Leg1::identity`](super::Leg1::identity).
-    /// Default: `None`.
+    /// Returns a name of the identity that the assertions are for, as in [`Leg1::identity`](super::Leg1::identity). The
+    /// default is `None`.
     fn identity(&self) -> Option<String> {
         None
     }
@@ -82,7 +82,7 @@ impl UnboundAssertions for AssertionFile {
     }
 }
 
-/// Why the file cannot be used. Its text continues with that of its source.
+/// The reason why the file cannot be used. The text of the source follows the text of this error.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {path}")]
 struct Unreadable {
@@ -95,7 +95,8 @@ fn read(path: &Path) -> Result<Secret, Cause> {
     use std::io::Read as _;
 
     let file = std::fs::File::open(path)?;
-    // The buffer has its full size from the start, so that no copy stays in memory that is not wiped.
+    // The buffer has its full size from the start, because a growing buffer would leave copies in memory that are not
+    // wiped.
     let mut text = zeroize::Zeroizing::new(String::with_capacity(MAX_FILE_BYTES as usize + 1));
     file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE_BYTES {
@@ -117,7 +118,7 @@ impl UnboundAssertions for Secret {
 /// Returns a source of unbound assertions from a function, which is called once for each token request.
 ///
 /// An error of the function is kept as the source of [`Error::Provider`]. It is transient unless the function returns
-/// [`ProviderError::permanent`]: while a token is still valid, a transient error is not seen.
+/// [`ProviderError::permanent`]: the cache hides a transient error while a token is still valid.
 ///
 /// ```
 /// use certbound::credential::unbound_fn;

@@ -3,8 +3,8 @@
 use certbound_core::jws::JwsError;
 use strum::EnumProperty as _;
 
-/// The reason why a text is not an assertion that Leg 2 can exchange. Of the assertion, the error holds only the claims
-/// that it names.
+/// The reason why a text is not an assertion that Leg 2 can exchange. The error contains no part of the assertion
+/// except the claims that it names.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum AssertionError {
@@ -55,7 +55,7 @@ pub enum AssertionError {
     #[error("the assertion's confirmation claim (`cnf`) is not a certificate binding")]
     #[strum(props(code = "confirmation_invalid", fix = "obtain the assertion from the token service again"))]
     BadConfirmation,
-    /// The assertion is bound to another certificate than the one given with it.
+    /// The assertion is bound to a certificate other than the given certificate.
     #[error(
         "the assertion is bound to the certificate {found}; the certificate given with the assertion is {expected}"
     )]

@@ -22,7 +22,7 @@ pub enum BuildError {
     #[error("the client secret is empty")]
     #[strum(props(code = "client_secret_empty", fix = "give the secret's value, not its id"))]
     EmptySecret,
-    /// The instance metadata does not know the authority.
+    /// The instance metadata does not contain the authority's host.
     #[error(transparent)]
     InstanceMetadata(#[from] InstanceError),
     /// Instance metadata was given together with a region. The metadata alone determines the target of requests.
@@ -30,7 +30,7 @@ pub enum BuildError {
     #[strum(props(code = "region_discovery_with_custom_instance_metadata"))]
     #[strum(props(fix = "remove the region, or name the regional host in the metadata"))]
     RegionWithInstanceMetadata,
-    /// The authority cannot serve a certificate client.
+    /// The authority has no endpoint for a client with a certificate.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
     /// The default network configuration cannot be used.

@@ -8,7 +8,7 @@ use certbound_core::certificate::CertificateError;
 use certbound_core::time::{UnixTime, in_words};
 use strum::EnumProperty as _;
 
-/// The fault of a certificate, its key or its file. No variant holds any part of the key.
+/// The fault of a certificate, its key or its file. No variant contains any part of the key.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum BindingCertificateError {
@@ -57,21 +57,21 @@ pub enum BindingCertificateError {
         fix = "give the password; the command line reads it from AZURE_CLIENT_CERTIFICATE_PASSWORD"
     ))]
     EncryptedKey,
-    /// The key is encrypted in OpenSSL's way from before PKCS #8.
+    /// The key is encrypted in OpenSSL's traditional format, which is older than PKCS #8.
     #[error(
         "the private key is encrypted in OpenSSL's traditional format (`Proc-Type: 4,ENCRYPTED`), which is not supported"
     )]
     #[strum(props(code = "certificate_key_encryption_unknown"))]
     #[strum(props(fix = "encrypt the key again: `openssl pkcs8 -topk8 -in key.pem -out new.pem`"))]
     EncryptedTraditionally,
-    /// The key is encrypted by a scheme that is not known here.
+    /// The key is encrypted by a scheme that is not supported.
     #[error(
         "the private key is encrypted by a scheme that is not supported; PBES2 with AES or 3DES is supported"
     )]
     #[strum(props(code = "certificate_key_encryption_unknown"))]
     #[strum(props(fix = "encrypt the key again: `openssl pkcs8 -topk8 -in key.pem -out new.pem`"))]
     UnknownEncryption,
-    /// The key cannot be parsed, or is of a kind TLS does not take.
+    /// The key cannot be parsed, or its kind is not supported.
     #[error(
         "the private key cannot be used: it is damaged, or it is neither RSA (2048 bits or more) nor EC (P-256, P-384, P-521)"
     )]
@@ -112,7 +112,8 @@ pub enum BindingCertificateError {
     #[strum(props(code = "certificate_not_rsa"))]
     #[strum(props(fix = "request a bound token, which works with every key, or use an RSA certificate"))]
     NotRsa,
-    /// A PFX where PEM is read. Every build says so; the cargo feature `pfx` adds the functions that read one.
+    /// The file is a PFX, but PEM is expected. Every build returns this error. The cargo feature `pfx` adds the
+    /// functions that read a PFX.
     #[error("it is a PFX (PKCS#12), but a PEM file is expected")]
     #[strum(props(code = "certificate_pfx_unexpected"))]
     #[strum(props(
@@ -164,7 +165,7 @@ pub struct CertificateNotValid {
     pub not_before: UnixTime,
     /// The end of the certificate's validity.
     pub not_after: UnixTime,
-    /// The time with which it was compared.
+    /// The time with which the validity was compared.
     pub now: UnixTime,
     /// The file that the certificate was loaded from.
     pub file: Option<PathBuf>,

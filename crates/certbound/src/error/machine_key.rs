@@ -35,8 +35,8 @@ pub struct KeyError {
 }
 
 impl KeyError {
-    /// Creates the error from a text or from the key store's own error, which becomes the source. It must not hold any
-    /// part of the key.
+    /// Creates the error from a text or from the key store's own error, which becomes the source. The error must not
+    /// contain any part of the key.
     pub fn new(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { reason: Cause::new(reason) }
     }

@@ -20,10 +20,11 @@ pub enum Misuse {
     /// An assertion that was given to the client is unusable.
     #[error(transparent)]
     Assertion(#[from] AssertionError),
-    /// The authority cannot take the request.
+    /// The authority has no endpoint for the request.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// The scope cannot be requested from Entra. [`ResourceScope::of_other_authority`] makes such scopes.
+    /// The scope cannot be requested from Entra. [`ResourceScope::of_other_authority`] creates such scopes for other
+    /// authorities.
     ///
     /// [`ResourceScope::of_other_authority`]: certbound_core::scope::ResourceScope::of_other_authority
     #[error(transparent)]
@@ -31,7 +32,7 @@ pub enum Misuse {
     /// The binding certificate has expired or is not valid yet.
     #[error(transparent)]
     CertificateNotValidNow(#[from] CertificateNotValid),
-    /// The assertion has expired, or would before the service could read it.
+    /// The assertion has expired, or may expire before the service reads it.
     #[error("the assertion is too old: it expires at {expired}, and the clock shows {now}")]
     #[strum(props(code = "assertion_expired"))]
     #[strum(props(
@@ -43,12 +44,13 @@ pub enum Misuse {
         /// The current time in the comparison.
         now: UnixTime,
     },
-    /// A one-shot assertion was asked for a second time.
+    /// An assertion for a single exchange was used a second time.
     #[error("this assertion was already exchanged once")]
     #[strum(props(code = "assertion_spent"))]
     #[strum(props(fix = "give the client a Leg 1 (`with_assertions(client)`) instead of one assertion"))]
     AssertionSpent,
-    /// Leg 1 kept answering with another certificate than the one it named.
+    /// Leg 1 named one certificate, but its assertion was bound to a different certificate, also when the exchange was
+    /// repeated.
     #[error(
         "Leg 1 named the certificate {expected}, but its assertion was bound to {found}, even after the exchange was repeated"
     )]
@@ -60,19 +62,19 @@ pub enum Misuse {
         /// The certificate of the assertion.
         found: Thumbprint,
     },
-    /// `.force_refresh()` and `.rejected(..)` on one call.
+    /// One call used both `.force_refresh()` and `.rejected(..)`.
     #[error("a forced refresh and a rejected token's hash were given together")]
     #[strum(props(
         code = "force_refresh_and_token_hash_not_compatible",
         fix = "use only one of these two options"
     ))]
     ForceAndRejected,
-    /// A claims challenge that has to be merged and is not a JSON object.
+    /// Claims that must be merged are not a JSON object.
     #[error("the claims challenge is not a JSON object")]
     #[strum(props(code = "invalid_json_claims_format"))]
     #[strum(props(fix = "pass the challenge of the resource unchanged, decoded from base64"))]
     ClaimsNotJson,
-    /// `.query(..)` with a name the token endpoint reserves, or that cannot stand in a URL.
+    /// `.query(..)` got a name or a value that cannot be part of a URL.
     #[error("the query parameter `{name}` cannot be added to the token endpoint")]
     #[strum(props(code = "invalid_query_parameter"))]
     #[strum(props(fix = "use a name and a value of printable characters without spaces"))]
@@ -87,7 +89,7 @@ pub enum Misuse {
         fix = "give the client a certificate, or a Leg 1; a secret or an unbound assertion gets Bearer tokens only"
     ))]
     CertificateNotProvided,
-    /// `.body(..)` with a parameter that the library writes itself, that is given twice, or that is empty.
+    /// `.body(..)` got a parameter that the library writes itself, that is given twice, or that is empty.
     #[error("the parameter `{name}` cannot be added to the request: {reason}")]
     #[strum(props(code = "invalid_body_parameter"))]
     #[strum(props(
@@ -99,14 +101,14 @@ pub enum Misuse {
         /// The reason why the parameter cannot be added.
         reason: &'static str,
     },
-    /// `.attribute_tokens(..)` with a token that is empty or has a space in it.
+    /// `.attribute_tokens(..)` got a token that is empty or has a space in it.
     #[error("an attribute token is empty or contains white space")]
     #[strum(props(
         code = "invalid_attribute_token",
         fix = "give each attribute token as an item of its own, without white space"
     ))]
     AttributeToken,
-    /// `.assertion_claims(..)` with claims that cannot be added to an assertion.
+    /// `.assertion_claims(..)` got claims that cannot be added to an assertion.
     #[error("the extra claims cannot be added to the client's assertion: {reason}")]
     #[strum(props(code = "invalid_assertion_claims"))]
     #[strum(props(fix = "give a JSON object of claims that the library does not write itself"))]
@@ -114,14 +116,14 @@ pub enum Misuse {
         /// The fault of the claims.
         reason: String,
     },
-    /// `.assertion_claims(..)` for a bound token, which is requested without a signed assertion.
+    /// `.assertion_claims(..)` was used for a bound token, which is requested without a signed assertion.
     #[error(
         "claims were given for the client's assertion, but a request for a bound token has no client assertion"
     )]
     #[strum(props(code = "assertion_claims_not_supported"))]
     #[strum(props(fix = "leave the claims out, or request a Bearer token"))]
     AssertionClaimsOfBound,
-    /// The client's own assertion became too long.
+    /// The client's own assertion is too long.
     #[error(
         "the client's assertion would have {length} characters without its signature; the service accepts at most 65536 characters"
     )]
@@ -130,14 +132,14 @@ pub enum Misuse {
         /// The length of the assertion without its signature, in characters.
         length: usize,
     },
-    /// `.tenant(..)` where there is no tenant to choose.
+    /// `.tenant(..)` was used with an authority whose tenant cannot be chosen.
     #[error("an authority of the kind {kind} has no tenants")]
     #[strum(props(code = "tenant_override_not_supported", fix = "leave the tenant out"))]
     NoTenantToChoose {
         /// The kind of the client's authority.
         kind: AuthorityKind,
     },
-    /// `.authority(..)` with an authority of another kind than the client's.
+    /// `.authority(..)` got an authority whose kind differs from the client's.
     #[error(
         "the client's authority is of the kind {configured}; the request's authority is of the kind {asked}"
     )]
@@ -148,7 +150,7 @@ pub enum Misuse {
         /// The kind of the request's authority.
         asked: AuthorityKind,
     },
-    /// `.authority(..)` with a host that is not the client's environment.
+    /// `.authority(..)` got a host that does not belong to the client's environment.
     #[error(
         "the host `{asked}` of the request's authority is not an alias of the client's host `{configured}`"
     )]
@@ -162,7 +164,7 @@ pub enum Misuse {
         /// The request's host.
         asked: String,
     },
-    /// `.authority(..)` with another host, for a client with a region.
+    /// `.authority(..)` got a different host, but the client has a region.
     #[error(
         "a client with a region cannot use another host: its host is `{configured}`, and the request names `{asked}`"
     )]
@@ -174,24 +176,24 @@ pub enum Misuse {
         /// The request's host.
         asked: String,
     },
-    /// The instance metadata given to the client does not know the authority.
+    /// The instance metadata given to the client does not contain the authority's host.
     #[error(transparent)]
     InstanceMetadata(#[from] InstanceError),
-    /// Leg 1 at an authority that has no token exchange.
+    /// Leg 1 was requested at an authority that has no token exchange.
     #[error("an authority of the kind {kind} has no token exchange, so it issues no assertion")]
     #[strum(props(code = "token_exchange_not_supported", fix = "use an Entra authority for Leg 1"))]
     NoTokenExchange {
         /// The kind of the authority.
         kind: AuthorityKind,
     },
-    /// An option of a client's acquisition, such as a tenant or a parameter, for a managed identity.
+    /// An acquisition of a managed identity used an option that only clients support, such as a tenant or a parameter.
     #[error(
         "a request to a managed identity cannot have a tenant, an authority, an FMI path, parameters or client claims"
     )]
     #[strum(props(code = "option_not_for_managed_identity"))]
     #[strum(props(fix = "remove the option, because the platform decides these values"))]
     NotForManagedIdentity,
-    /// A call to a resource that no token may be sent to.
+    /// A token must not be sent with this request to a resource.
     #[error("the request cannot be sent to a resource: {reason}")]
     #[strum(props(code = "invalid_resource_request"))]
     #[strum(props(fix = "send an absolute https:// URL without an Authorization header"))]

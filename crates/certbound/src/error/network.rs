@@ -7,7 +7,8 @@ use strum::EnumProperty as _;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum NetworkError {
-    /// The proxy's URL is not the URL of an HTTP proxy. The error does not show the URL, because it may hold a password.
+    /// The proxy's URL is not the URL of an HTTP proxy. The error does not show the URL, because it may contain a
+    /// password.
     #[error("the proxy in {from} is not of the form http://[user:password@]host:port")]
     #[strum(props(code = "invalid_proxy"))]
     #[strum(props(
@@ -32,7 +33,8 @@ pub enum NetworkError {
         #[source]
         reason: Cause,
     },
-    /// A client was built without a transport of the application, and the crate without the feature `hyper-rustls`.
+    /// A client was built without a transport of the application, and the crate was built without the feature
+    /// `hyper-rustls`.
     #[error("no transport was given, and this build of certbound has no built-in transport")]
     #[strum(props(code = "no_transport"))]
     #[strum(props(

@@ -11,14 +11,14 @@ use strum::EnumProperty as _;
 
 use crate::error::AssertionError;
 
-/// An answer that broke the protocol. It was refused whole: nothing of it was cached or handed on.
+/// A response that broke the protocol. No part of it was cached or returned.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum PeerMisbehaved {
-    /// The answer is not an OAuth answer.
+    /// The response is not a valid OAuth response.
     #[error(transparent)]
     Malformed(#[from] MalformedAnswer),
-    /// The token's type is not the requested type. A request for a bound token never accepts a plain token.
+    /// The token's type is not the requested type. A request for a bound token never accepts an unbound token.
     #[error("the client requested a token of the type `{asked}`, but the answer has the type `{found}`")]
     #[strum(props(code = "token_type_mismatch"))]
     #[strum(props(
@@ -30,17 +30,17 @@ pub enum PeerMisbehaved {
         /// The type of the token.
         found: String,
     },
-    /// A bound token was requested, but neither the token nor anything else shows a binding.
+    /// A bound token was requested, but neither the token type nor the token shows a binding.
     #[error("the client cannot check that the token is bound to its certificate: {reason}")]
     #[strum(props(code = "token_not_bound"))]
     #[strum(props(
         fix = "configure the issuer so that it binds this client's tokens and issues them as JWTs, or request a Bearer token"
     ))]
     NotBound {
-        /// The reason why the binding cannot be seen.
+        /// The reason why the binding cannot be determined.
         reason: &'static str,
     },
-    /// The answer says that the token is bound, and the token names no certificate.
+    /// The response states that the token is bound, but the token names no certificate.
     #[error(
         "the answer says `mtls_pop`, but its token has no confirmation claim (`cnf`): every holder can use the token"
     )]
@@ -49,14 +49,14 @@ pub enum PeerMisbehaved {
         fix = "configure the service to bind this application's tokens for the resource, or request a Bearer token"
     ))]
     ConfirmationMissing,
-    /// The answer says that the token is bound, and the token is a JWT that resources could read in several ways.
+    /// The response states that the token is bound, but the token is a JWT that resources could read in several ways.
     #[error("the answer says `mtls_pop`, but its token is an ambiguous JWT: {0}")]
     #[strum(props(code = "token_unreadable"))]
     #[strum(props(
         fix = "report the error to the service; a proxy between this program and the service may have changed the token"
     ))]
     TokenUnreadable(JwsError),
-    /// The token is opaque or encrypted, and the client demands to see the binding.
+    /// The token is opaque or encrypted, and the client requires a readable binding.
     #[error(
         "the token is opaque or encrypted, so the client cannot check that it is bound to its certificate"
     )]
@@ -68,7 +68,7 @@ pub enum PeerMisbehaved {
     /// An issuer's metadata is unusable.
     #[error(transparent)]
     Metadata(MetadataError),
-    /// The answer of instance discovery is unusable.
+    /// The response of instance discovery is unusable.
     #[error("instance discovery failed: {0}")]
     #[strum(props(code = "invalid_instance_metadata"))]
     #[strum(props(
@@ -95,14 +95,14 @@ pub enum PeerMisbehaved {
         /// The start of the URL.
         url: String,
     },
-    /// The token is bound to another certificate.
+    /// The token is bound to a different certificate.
     #[error("the token is bound to the certificate {found}, but the client uses {expected}")]
     #[strum(props(code = "bound_to_another"))]
     #[strum(props(
         fix = "do not use the token; a proxy between this program and the service presents a different certificate"
     ))]
     BoundToAnother {
-        /// Our certificate.
+        /// The client's certificate.
         expected: Thumbprint,
         /// The certificate that the token's `cnf` names.
         found: String,
@@ -124,7 +124,7 @@ pub enum PeerMisbehaved {
     /// The assertion from Leg 1 is unusable.
     #[error("the assertion from Leg 1 is not usable: {0}")]
     BadAssertion(AssertionError),
-    /// The answer names scopes, but not the requested one.
+    /// The response names scopes, but not the requested scope.
     #[error("the client requested the scope `{asked}`, but the answer is for `{found}`")]
     #[strum(props(
         code = "scope_mismatch",
@@ -133,7 +133,7 @@ pub enum PeerMisbehaved {
     ScopeMismatch {
         /// The requested scope.
         asked: String,
-        /// The scopes that the answer names.
+        /// The scopes that the response names.
         found: String,
     },
     /// The token had expired when it arrived.
@@ -168,7 +168,7 @@ impl PeerMisbehaved {
         }
     }
 
-    /// Removes our own secrets from the quoted parts of the answer.
+    /// Removes the client's own secrets from the quoted parts of the response.
     pub(crate) fn redact(&mut self, secrets: &OwnSecrets) {
         match self {
             Self::Malformed(malformed) => malformed.redact(secrets),
@@ -180,7 +180,7 @@ impl PeerMisbehaved {
     }
 
     pub(crate) fn is_transient(&self) -> bool {
-        // A cold global endpoint has been seen answering 307; a later request may not meet it.
+        // A global endpoint that was idle has been observed to return 307; a later request may succeed.
         matches!(self, Self::Malformed(MalformedAnswer::Redirect { .. }))
     }
 }

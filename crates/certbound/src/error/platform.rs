@@ -6,11 +6,11 @@ use strum::EnumProperty as _;
 
 use crate::error::{KeyError, KeyStrength, NoImds, Phase, StateError, TransportError};
 
-/// The reason why the platform gave no token.
+/// The reason why the platform returned no token.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum PlatformError {
-    /// The platform refused.
+    /// The platform refused the request.
     #[error("{origin} refused the request: {answer}")]
     #[strum(props(code = "managed_identity_request_failed"))]
     #[strum(props(
@@ -19,18 +19,18 @@ pub enum PlatformError {
     Refused {
         /// The source of the managed identity.
         origin: MachineSource,
-        /// The platform's answer.
+        /// The platform's response.
         answer: MachineError,
     },
-    /// The platform's answer cannot be used.
+    /// The platform's response cannot be used.
     #[error("{origin}: {answer}")]
     Malformed {
         /// The source of the managed identity.
         origin: MachineSource,
-        /// The fault of the answer.
+        /// The fault of the response.
         answer: MalformedMachineAnswer,
     },
-    /// The platform issues certificates for attested keys only, and there was no attestation.
+    /// The platform issues certificates for attested keys only, and the key was not attested.
     #[error("{origin} refused the request, because the key is not attested: {answer}")]
     #[strum(props(code = "managed_identity_request_failed"))]
     #[strum(props(
@@ -39,7 +39,7 @@ pub enum PlatformError {
     AttestationRequired {
         /// The source of the managed identity.
         origin: MachineSource,
-        /// The platform's answer.
+        /// The platform's response.
         answer: MachineError,
     },
     /// The platform could not be reached, or did not answer in time.
@@ -68,10 +68,10 @@ pub enum PlatformError {
     #[strum(props(code = "mtls_pop_token_not_supported_in_imds_v1"))]
     #[strum(props(fix = "request a Bearer token, or use a newer image or another region"))]
     NoCertificates,
-    /// The source cannot name the identity.
+    /// The source cannot select the identity.
     #[error(transparent)]
     Identity(#[from] SourceError),
-    /// The issued certificate is not the requested one.
+    /// The issued certificate is not the requested certificate.
     #[error("the issued certificate is not usable: {reason}")]
     #[strum(props(
         code = "invalid_certificate",
@@ -115,7 +115,7 @@ pub enum PlatformError {
         /// The reason why the challenge cannot be answered.
         reason: String,
     },
-    /// There is no metadata service of either version, and no other source either.
+    /// Neither version of the metadata service was found, and no other source was found.
     #[error("no managed identity was found: {0}")]
     #[strum(props(code = "managed_identity_all_sources_unavailable"))]
     #[strum(props(
@@ -143,7 +143,7 @@ pub enum PlatformError {
 
 impl PlatformError {
     /// Turns a refusal into `AttestationRequired` if its message names a missing attestation token. The platform has no
-    /// code for that.
+    /// code for this case.
     pub(crate) fn or_attestation_required(self) -> Self {
         match self {
             Self::Refused { origin, answer }
@@ -156,7 +156,7 @@ impl PlatformError {
         }
     }
 
-    /// The correlation id that the platform answered.
+    /// The correlation id in the platform's response.
     pub fn correlation_id(&self) -> Option<&str> {
         match self {
             Self::Refused { answer, .. } | Self::AttestationRequired { answer, .. } => {
@@ -166,7 +166,7 @@ impl PlatformError {
         }
     }
 
-    /// Removes our own secrets from the quoted parts of an answer.
+    /// Removes the client's own secrets from the quoted parts of a response.
     pub(crate) fn redact(&mut self, secrets: &OwnSecrets) {
         match self {
             Self::Refused { answer, .. } | Self::AttestationRequired { answer, .. } => answer.redact(secrets),
@@ -175,7 +175,7 @@ impl PlatformError {
         }
     }
 
-    /// The same error without our own secrets.
+    /// The same error without the client's own secrets.
     pub(crate) fn without(mut self, secrets: &OwnSecrets) -> Self {
         self.redact(secrets);
         self

@@ -18,17 +18,17 @@ pub struct NoImds {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ProbeFailure {
-    /// Another status than 400 was answered. The metadata service refuses a probe with 400.
+    /// The response had a status other than 400. The metadata service refuses a probe with 400.
     Answered {
         /// The HTTP status.
         status: u16,
     },
-    /// Nothing answered.
+    /// No response arrived.
     Unreachable(TransportError),
 }
 
 impl NoImds {
-    /// Whether nothing answered at all.
+    /// Whether neither probe got a response.
     pub fn is_unreachable(&self) -> bool {
         [&self.v2, &self.v1].iter().all(|failure| matches!(failure, ProbeFailure::Unreachable(_)))
     }

@@ -1,4 +1,4 @@
-//! Failures of what the application provides: a Leg 1, an assertion's file or function, a runtime.
+//! Failures of parts that the application provides: a Leg 1, an assertion's file or function, a runtime.
 
 use std::error::Error as StdError;
 
@@ -7,8 +7,8 @@ use strum::EnumProperty as _;
 
 use super::Error;
 
-/// The failure of a part that the application provides. The calling code can be right all the same: a vault that is not
-/// available for a moment is one reason.
+/// The failure of a part that the application provides. The calling code can be correct nevertheless: for example, a
+/// vault can be unavailable for a moment.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum ProviderError {
@@ -19,7 +19,7 @@ pub enum ProviderError {
         /// The provider's own error.
         #[source]
         cause: Cause,
-        /// Whether the provider may succeed later. If so, a token that is still valid is used meanwhile.
+        /// Whether the provider may succeed later. If so, a token that is still valid is used in the meantime.
         is_transient: bool,
     },
     /// A certificate source of the application was unavailable when a refused certificate had to be replaced.
@@ -29,7 +29,7 @@ pub enum ProviderError {
         /// The provider's own error.
         #[source]
         cause: Cause,
-        /// Whether the provider may succeed later. If so, a token that is still valid is used meanwhile.
+        /// Whether the provider may succeed later. If so, a token that is still valid is used in the meantime.
         is_transient: bool,
     },
     /// The signer of the binding certificate could not sign an assertion for a Bearer token.
@@ -72,7 +72,7 @@ impl ProviderError {
         Self::Assertion { cause: Cause::new(error), is_transient: false }
     }
 
-    /// Turns the failure of an unnamed provider into that of a certificate source.
+    /// Turns the failure of an unnamed provider into the failure of a certificate source.
     pub(crate) fn of_certificate(self) -> Self {
         match self {
             Self::Assertion { cause, is_transient } => Self::Certificate { cause, is_transient },

@@ -6,8 +6,8 @@ use certbound_core::certificate::Thumbprint;
 use certbound_core::region::Region;
 use certbound_core::tenant::TenantId;
 
-/// The facts of a failed token request. A client with several clouds, tenants or regions needs them to tell its errors
-/// apart.
+/// The facts of a failed token request. A program with several clouds, tenants or regions needs them to distinguish its
+/// errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestTarget {
@@ -22,7 +22,7 @@ pub struct RequestTarget {
     /// The certificate by which the client authenticated: TLS presented it, or its key signed the assertion.
     pub certificate: Option<Thumbprint>,
     /// The seconds by which this machine's clock is ahead of the server's. The number is negative if the clock is
-    /// behind. `None` if the answer had no date.
+    /// behind. `None` if the response had no date.
     pub clock_ahead: Option<i64>,
 }
 
@@ -33,7 +33,8 @@ impl RequestTarget {
         rest.split(['/', ':', '?']).next().unwrap_or_default()
     }
 
-    /// The difference of the clocks, if it is a minute or more. Less can be the duration of the request.
+    /// The difference of the clocks, if it is a minute or more. A smaller difference can be the duration of the
+    /// request.
     pub(super) fn clock_error(&self) -> Option<ClockError> {
         self.clock_ahead.filter(|seconds| seconds.unsigned_abs() >= 60).map(ClockError)
     }

@@ -8,7 +8,7 @@ use certbound_core::managed_identity::ServerThumbprint;
 pub use certbound_core::phase::Phase;
 use strum::EnumProperty as _;
 
-/// An alert by which the other side ended TLS, by its number (RFC 8446, section 6.2).
+/// The number of an alert by which the other side ended TLS (RFC 8446, section 6.2).
 ///
 /// A transport that does not use rustls reports an alert as the cause of its error: `Cause::new(TlsAlert(42))`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,17 +47,17 @@ impl fmt::Display for TlsAlert {
 
 impl std::error::Error for TlsAlert {}
 
-/// The reason why there is no answer. The error names hosts, but never the contents of requests or answers.
+/// The reason why no response was received. The error names hosts, but contains no part of a request or response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum TransportError {
-    /// A limit on time was reached.
+    /// A time limit was exceeded.
     #[error("{host}: {phase} took longer than {} s", .limit.as_secs_f32())]
     #[strum(props(code = "request_timeout", fix = "send the request again, or raise the limit"))]
     TimedOut {
-        /// The host that was addressed.
+        /// The host of the request.
         host: String,
-        /// The phase that took too long.
+        /// The phase that exceeded its limit.
         phase: Phase,
         /// The limit.
         limit: Duration,
@@ -69,7 +69,7 @@ pub enum TransportError {
         fix = "check the name, the network and the firewall; if the network requires a proxy, set HTTPS_PROXY"
     ))]
     Connect {
-        /// The host that was addressed.
+        /// The host of the request.
         host: String,
         /// The system's error.
         #[source]
@@ -82,7 +82,7 @@ pub enum TransportError {
         fix = "check the proxy's address and password (HTTPS_PROXY), and that it allows CONNECT to this host"
     ))]
     Proxy {
-        /// The host that was addressed.
+        /// The host of the request.
         host: String,
         /// The host and port of the proxy.
         proxy: String,
@@ -97,7 +97,7 @@ pub enum TransportError {
         fix = "check the trusted roots (SSL_CERT_FILE), and that no proxy between this program and the host terminates TLS"
     ))]
     Tls {
-        /// The host that was addressed.
+        /// The host of the request.
         host: String,
         /// The TLS library's error.
         #[source]
@@ -107,7 +107,7 @@ pub enum TransportError {
     #[error("{host}: the signer of the client certificate's private key failed: {reason}")]
     #[strum(props(code = "cryptographic_error", fix = "see the signer's own error"))]
     Signer {
-        /// The host that was addressed.
+        /// The host of the request.
         host: String,
         /// The signer's error.
         #[source]
@@ -120,7 +120,7 @@ pub enum TransportError {
         fix = "use a certificate that is valid now, is not revoked, and was issued by an issuer that the server trusts"
     ))]
     CertificateRefused {
-        /// The host that was addressed.
+        /// The host of the request.
         host: String,
         /// The alert by which the server ended TLS.
         alert: TlsAlert,
@@ -128,7 +128,7 @@ pub enum TransportError {
         #[source]
         reason: Cause,
     },
-    /// The server is not the one that was pinned, so nothing was sent to it.
+    /// The server is not the pinned server, so nothing was sent to it.
     #[error(
         "{host}: the server's certificate has the SHA-1 thumbprint {presented}, but the pinned thumbprint is {pinned}, so nothing was sent to the server"
     )]
@@ -137,52 +137,52 @@ pub enum TransportError {
         fix = "restart this program on the platform: if its certificate changed, only a new process gets the new IDENTITY_SERVER_THUMBPRINT; if the error remains, a different server answers at this address"
     ))]
     ServerNotPinned {
-        /// The host that was addressed.
+        /// The host of the request.
         host: String,
         /// The pinned thumbprint.
         pinned: ServerThumbprint,
         /// The thumbprint of the certificate that the server presented.
         presented: ServerThumbprint,
     },
-    /// The server did not ask for the client's certificate, so nothing was sent to it.
+    /// The server did not request the client's certificate, so nothing was sent to it.
     #[error("{host} did not request the client certificate, so nothing was sent to this host")]
     #[strum(props(code = "certificate_not_requested"))]
     #[strum(props(
         fix = "use the host that accepts client certificates (a resource's mTLS host, a cloud's mtlsauth host), or a Bearer token"
     ))]
     CertificateNotRequested {
-        /// The host that was addressed.
+        /// The host of the request.
         host: String,
     },
-    /// The connection ended before the answer was complete.
+    /// The connection ended before the response was complete.
     #[error("{host}: the connection broke: {reason}")]
     #[strum(props(code = "connection_interrupted", fix = "send the request again"))]
     Interrupted {
-        /// The host that was addressed.
+        /// The host of the request.
         host: String,
         /// The HTTP library's error.
         #[source]
         reason: Cause,
     },
-    /// The server ended the connection after the client's certificate was sent, and before it answered anything. The
-    /// server may have rejected the certificate without an alert.
+    /// The server ended the connection after the client's certificate was sent, and before it sent any part of a
+    /// response. The server may have rejected the certificate without an alert.
     #[error("{host}: the connection ended after the client certificate was sent: {reason}")]
     #[strum(props(code = "connection_interrupted"))]
     #[strum(props(
         fix = "send the request again; if the error remains, check that the certificate is registered"
     ))]
     EndedAfterCertificate {
-        /// The host that was addressed.
+        /// The host of the request.
         host: String,
         /// The error of the system or of the TLS library.
         #[source]
         reason: Cause,
     },
-    /// The answer is larger than allowed.
+    /// The response is larger than allowed.
     #[error("{host}: the answer is larger than {limit} bytes")]
     #[strum(props(code = "answer_too_large", fix = "check that the URL has the intended host"))]
     TooLarge {
-        /// The host that was addressed.
+        /// The host of the request.
         host: String,
         /// The limit in bytes.
         limit: usize,
@@ -227,7 +227,7 @@ impl TransportError {
         }
     }
 
-    /// The host that was addressed.
+    /// The host of the request.
     pub fn host(&self) -> Option<&str> {
         match self {
             Self::TimedOut { host, .. }
@@ -245,7 +245,7 @@ impl TransportError {
         }
     }
 
-    /// The same error, or `CertificateRefused` if it holds an alert that rejects the certificate. In TLS 1.3 such an
+    /// The same error, or `CertificateRefused` if it contains an alert that rejects the certificate. In TLS 1.3 such an
     /// alert arrives after the handshake, so a transport sees a broken connection.
     pub(crate) fn or_certificate_refused(self) -> Self {
         match (self.alert().filter(|alert| alert.rejects_certificate()), self) {

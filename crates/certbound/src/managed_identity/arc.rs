@@ -27,7 +27,7 @@ pub(super) async fn answer<B>(challenge: &Response<B>, folder: &Path) -> Result<
     Ok(header)
 }
 
-/// Reads the file that a challenge names. Reading it proves that the program may have a token.
+/// Reads the file that a challenge names. Reading the file proves that the program may have a token.
 async fn challenged<B>(answer: &Response<B>, folder: &Path) -> Result<Secret, PlatformError> {
     let header = answer.headers().get(WWW_AUTHENTICATE).and_then(|header| header.to_str().ok());
     let header = header.ok_or_else(|| challenge("the answer has no WWW-Authenticate header"))?;
@@ -51,7 +51,8 @@ fn read_key(path: &Path, folder: &Path) -> Result<Secret, PlatformError> {
     let name = name.filter(|name| folder.join(name).as_os_str() == path.as_os_str());
     let name = name.ok_or_else(|| challenge("its file is not a .key file in the agent's folder"))?;
     let file = open(name, folder)?;
-    // The buffer has its full size from the start, so that no copy stays in memory that is not wiped.
+    // The buffer has its full size from the start, because a growing buffer would leave copies in memory that are not
+    // wiped.
     let mut text = Zeroizing::new(String::with_capacity(MAX_KEY_BYTES as usize + 1));
     let read = file.take(MAX_KEY_BYTES + 1).read_to_string(&mut text);
     read.map_err(|error| challenge(&format!("its file: {error}")))?;
@@ -91,8 +92,8 @@ fn open(_: &std::ffi::OsStr, _: &Path) -> Result<std::fs::File, PlatformError> {
     Err(challenge("the folder of the agent is known on Linux only"))
 }
 
-/// Checks that the answer names the requested identity. An old agent ignores the selector and returns the machine's own
-/// token without a name. A new agent names the identity.
+/// Checks that the response names the requested identity. An old agent ignores the selector and returns the machine's
+/// own token without a name. A new agent names the identity.
 pub(super) fn confirm(id: &IdentityId, answer: &BearerAnswer) -> Result<(), PlatformError> {
     let [client, object, resource] = &answer.identity;
     let (asked, found) = match id {

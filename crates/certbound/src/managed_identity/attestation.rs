@@ -1,4 +1,4 @@
-//! Attestation: the proof of the hardware for a key, if the application has a hook for it.
+//! The attestation of a key, if the application has a hook for it.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -27,10 +27,10 @@ pub struct AttestationRequest {
 
 /// A hook that gets an attestation token for a key. The library has no implementation for any hardware.
 ///
-/// It is called when a certificate is requested and no token for this key is valid for five more minutes. Identities
-/// that share their [certificates](super::MachineCertificates) share the tokens of a key too, even if their hooks
-/// differ. The library does not verify the token. If the token is blank, the hook fails or it takes longer than one
-/// minute, the acquisition fails: no certificate is requested without the attestation.
+/// The hook is called when a certificate is requested and no token for this key is valid for five more minutes.
+/// Identities that share their [certificates](super::MachineCertificates) share the tokens of a key too, even if their
+/// hooks differ. The library does not verify the token. If the token is blank, the hook fails or it takes longer than
+/// one minute, the acquisition fails: no certificate is requested without the attestation.
 pub trait Attestation: Send + Sync + 'static {
     /// Returns the token, which is a JWT, or the reason why there is no token.
     fn attest(&self, request: &AttestationRequest) -> impl Future<Output = Result<Secret, String>> + Send;
@@ -53,7 +53,7 @@ impl<A: Attestation> AnyAttestation for A {
     }
 }
 
-/// If less than this is left of its lifetime, a token is not reused.
+/// A token is not reused if this time or less is left of its lifetime.
 const MARGIN: Duration = Duration::from_secs(300);
 /// The time limit of a hook.
 const LIMIT: Duration = Duration::from_secs(60);

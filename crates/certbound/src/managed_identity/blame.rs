@@ -3,8 +3,8 @@
 use crate::certificate::Blame;
 use crate::error::Error;
 
-/// Returns whether an error blames the machine's certificate. It is `None` if another certificate would not help. The
-/// certificate is the only proof of the identity, so `invalid_client` always blames it.
+/// Returns whether an error blames the machine's certificate. It is `None` if a different certificate would not help.
+/// The certificate is the only proof of the identity, so `invalid_client` always blames it.
 pub(super) fn blame_of(error: &Error) -> Option<Blame> {
     match error {
         Error::Refused { answer, .. } => {
@@ -14,7 +14,8 @@ pub(super) fn blame_of(error: &Error) -> Option<Blame> {
     }
 }
 
-/// Returns whether the token service refused the attestation of a certificate. It has five AADSTS numbers for this.
+/// Returns whether the token service refused the attestation of a certificate. The service has five AADSTS numbers for
+/// this.
 pub(super) fn blames_attestation(error: &Error) -> bool {
     matches!(error.aadsts(), Some(1_000_610..=1_000_614))
 }

@@ -55,14 +55,14 @@ impl ManagedIdentityBuilder {
         }
     }
 
-    /// Sets the source of the tokens. Default: the source that the environment names.
+    /// Sets the source of the tokens. The default is the source that the environment names.
     pub fn at(mut self, origin: MachineSource) -> Self {
         self.origin = Some(origin);
         self
     }
 
-    /// Reads environment variables with this function. Default: the variables of the process. They are read once, by
-    /// [`ManagedIdentityBuilder::build`].
+    /// Reads environment variables with this function. The default is the variables of the process. They are read once,
+    /// by [`ManagedIdentityBuilder::build`].
     pub fn with_environment(
         mut self,
         variable: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
@@ -72,65 +72,68 @@ impl ManagedIdentityBuilder {
     }
 
     /// Declares the capabilities of the application, such as `cp1` for claims challenges. They are sent in requests for
-    /// bound tokens, and to Service Fabric. The other platforms do not accept them. Default: none.
+    /// bound tokens, and to Service Fabric. The other platforms do not accept them. By default, no capabilities are
+    /// declared.
     pub fn with_capabilities<S: Into<String>>(mut self, capabilities: impl IntoIterator<Item = S>) -> Self {
         self.capabilities = capabilities.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Uses a shared token cache. Default: a cache for this identity alone.
+    /// Uses a shared token cache. The default is a cache for this identity alone.
     pub fn with_cache(mut self, cache: TokenCache) -> Self {
         self.context.cache = Some(cache);
         self
     }
 
-    /// Uses a network configuration. Default: [`Network::from_env`](crate::Network::from_env). Requests to the platform
-    /// never use a proxy. The cargo feature `hyper-rustls` adds this function.
+    /// Uses a network configuration. The default is [`Network::from_env`](crate::Network::from_env). Requests to the
+    /// platform never use a proxy. The cargo feature `hyper-rustls` adds this function.
     #[cfg(feature = "hyper-rustls")]
     pub fn with_network(self, network: &crate::transport::Network) -> Self {
         Self { imds_calls: Some(imds::shared_calls()), ..self.with_transport(network.transport()) }
     }
 
-    /// Sends requests by your own transport. The identity then has its own certificates, unless
-    /// [`ManagedIdentityBuilder::with_certificates`] sets shared ones.
+    /// Sends requests with your own transport. The identity then has its own certificates, unless
+    /// [`ManagedIdentityBuilder::with_certificates`] sets shared certificates.
     pub fn with_transport(mut self, transport: impl Transport) -> Self {
         self.context.transport = Some(Arc::new(transport));
         self.imds_calls = Some(imds::calls());
         self
     }
 
-    /// Reads the time from your own clock. Default: the clock of the machine.
+    /// Reads the time from your own clock. The default is the clock of the machine.
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.context.clock = Some(Arc::new(clock));
         self
     }
 
-    /// Shares certificates with other identities. Default: all identities of the process share them.
+    /// Shares certificates with other identities. By default, all identities of the process share them.
     pub fn with_certificates(mut self, certificates: MachineCertificates) -> Self {
         self.certificates = Some(certificates);
         self
     }
 
-    /// Gets the key from `keys`. Default: [`SoftwareKeys`] with one key for the process.
+    /// Gets the key from `keys`. The default is [`SoftwareKeys`] with one key for the process.
     pub fn with_keys(mut self, keys: impl KeyProvider) -> Self {
         self.keys = Some((ProviderId::next(), Arc::new(keys)));
         self
     }
 
-    /// Attests the key before a certificate is requested. Default: no attestation.
+    /// Attests the key before a certificate is requested. By default, keys are not attested.
     pub fn with_attestation(mut self, hook: impl Attestation) -> Self {
         self.attestation = Some(Arc::new(hook));
         self
     }
 
-    /// Refuses bound tokens, before any request, if the key strength is lower than this. Default: no minimum.
+    /// Refuses bound tokens, before any request, if the key strength is lower than this. By default, there is no
+    /// minimum.
     pub fn min_strength(mut self, strength: KeyStrength) -> Self {
         self.min_strength = Some(strength);
         self
     }
 
-    /// Refuses a bound token that is opaque or encrypted, so that its binding cannot be read. By default it is accepted
-    /// because the answer says that it is bound. A readable token is always compared with the certificate.
+    /// Refuses a bound token that is opaque or encrypted, because its binding cannot be read. By default such a token
+    /// is accepted, because the response states that it is bound. A readable token is always compared with the
+    /// certificate.
     pub fn require_observed_binding(mut self) -> Self {
         self.demands_observed = true;
         self
@@ -199,7 +202,7 @@ fn shared_keys() -> (ProviderId, Arc<dyn AnyKeys>) {
     (ProviderId::PROCESS, Arc::clone(keys) as Arc<dyn AnyKeys>)
 }
 
-/// Why a managed identity cannot be built.
+/// The reason why a managed identity cannot be built.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManagedIdentityBuildError {
@@ -215,7 +218,7 @@ pub enum ManagedIdentityBuildError {
 }
 
 impl ManagedIdentityBuildError {
-    /// Returns MSAL's name of the error if it has one, otherwise our own.
+    /// Returns MSAL's name of the error, or certbound's own name if MSAL has none.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Environment(error) => error.code(),
@@ -224,7 +227,7 @@ impl ManagedIdentityBuildError {
         }
     }
 
-    /// Returns what to do about the error.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Environment(error) => error.fix(),

@@ -1,4 +1,4 @@
-//! The capabilities of a machine. Probes find out whether IMDS exists, and in which version.
+//! The capabilities of a machine. Probes determine whether IMDS exists, and in which version.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ pub struct Capabilities {
     pub imds: Option<ImdsVersion>,
     /// Whether the source can bind tokens to a certificate.
     pub binds: bool,
-    /// The key strength. With version 2 of IMDS it is that of the key provider. With version 1, which cannot bind
-    /// tokens, it is `Software` if Microsoft's own clients would have a key on this kind of machine. Otherwise it is
-    /// `None`.
+    /// The key strength. With version 2 of IMDS it is the strength of the key provider. With version 1, which cannot
+    /// bind tokens, it is `Software` if Microsoft's own clients would have a key on this kind of machine. Otherwise it
+    /// is `None`.
     pub strength: Option<KeyStrength>,
 }
 
@@ -48,8 +48,8 @@ impl fmt::Display for ImdsVersion {
 }
 
 impl ManagedIdentity {
-    /// Returns what the identity can do on this machine. It probes IMDS, each version once for all parallel callers. It
-    /// sends no request if the environment or the builder names another platform. It creates no key.
+    /// Returns the capabilities of this machine for the identity. It probes IMDS, each version once for all parallel
+    /// callers. It sends no request if the environment or the builder names a different platform. It creates no key.
     ///
     /// The result is not remembered, and requests for tokens do not need it.
     ///
@@ -89,8 +89,8 @@ impl Machine {
         }
     }
 
-    /// Sends a request without the header that IMDS requires. IMDS refuses it with status 400; other answers mean that
-    /// it does not exist.
+    /// Sends a request without the header that IMDS requires. IMDS refuses it with status 400; any other status means
+    /// that IMDS does not exist.
     async fn probe(
         &self,
         (path, version): (&str, (&str, &str)),
@@ -112,7 +112,7 @@ impl Machine {
         })
     }
 
-    /// Returns the flag of the machine's compute metadata. It is false if the metadata cannot be read.
+    /// Returns [`ComputeMetadata::guards_keys`] of this machine. It is false if the metadata cannot be read.
     async fn guards_keys(&self, id: CorrelationId) -> bool {
         let url = self.endpoint.imds("/metadata/instance/compute", &[("api-version", "2021-02-01")]);
         let Ok(request) = self.request(Request::get(url), id, Bytes::new()) else { return false };

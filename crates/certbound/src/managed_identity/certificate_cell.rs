@@ -1,4 +1,5 @@
-//! The certificate of one identity: the newest one, the earlier ones, and the time of the next renewal.
+//! The certificates of one identity: the newest certificate and the earlier certificates, with the time of the next
+//! renewal.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,22 +17,22 @@ use crate::certificate::Blame;
 const REMEMBERED: usize = 8;
 /// While a renewal is running, no other renewal starts for this time.
 const UNDER_WAY: Duration = Duration::from_secs(120);
-/// After a renewal failed, the next one starts after this time and a random part of `SPREAD`, so that machines that
+/// After a renewal failed, the next renewal starts after this time and a random part of `SPREAD`, so that machines that
 /// failed together do not send requests together. After a refused certificate was replaced, its successor is not
 /// replaced for this time either. Each further replacement of a suspected certificate makes the time four times as
-/// long, because the valid tokens of the certificates before it live for up to a day.
+/// long, because the tokens of the earlier certificates are valid for up to a day.
 const PAUSE: Duration = Duration::from_secs(180);
 const SPREAD: Duration = Duration::from_secs(120);
-/// The maximum of these pauses. After this time without a suspicion, the count of suspicions starts again.
+/// The maximum of these pauses. After this time without a suspicion, the number of suspicions starts again at one.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// The cell of an identity's certificate.
 #[derive(Default)]
 pub(crate) struct CertificateCell {
-    /// Each hit reads it without a lock.
+    /// Each cache hit reads it without a lock.
     current: ArcSwapOption<IssuedCertificate>,
     past: Mutex<Past>,
-    /// When the next renewal may start, in seconds of Unix time.
+    /// The time at which the next renewal may start, in seconds of Unix time.
     renewal: AtomicU64,
     /// The lock for requesting a certificate.
     turn: ArcSwap<tokio::sync::Mutex<()>>,
@@ -43,7 +44,7 @@ struct Past {
     earlier: VecDeque<Arc<IssuedCertificate>>,
     /// The certificates that the token service refused. They are never presented again.
     refused: VecDeque<Thumbprint>,
-    /// When the last replacement of a blamed certificate was stored.
+    /// The time at which the last replacement of a blamed certificate was stored.
     replaced: Option<UnixTime>,
     /// The number of replacements in a row whose predecessor was only suspected.
     suspected: u32,
@@ -60,7 +61,7 @@ impl CertificateCell {
         self.current().as_ref().filter(|certificate| certificate.is_fresh(now)).cloned()
     }
 
-    /// Returns the newest certificate until it expires, for use when no new one can be obtained.
+    /// Returns the newest certificate until it expires, for use when no new certificate can be obtained.
     pub(super) fn usable(&self, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
         self.current().as_ref().filter(|certificate| certificate.is_usable(now)).cloned()
     }
@@ -74,7 +75,7 @@ impl CertificateCell {
         current.or_else(|| self.past().earlier.iter().find(it).cloned())
     }
 
-    /// Returns the earlier certificates that have not expired, newest first.
+    /// Returns the thumbprints of the earlier certificates that have not expired, newest first.
     pub(super) fn earlier(&self, now: UnixTime) -> Vec<Thumbprint> {
         let past = self.past();
         let lasting = past.earlier.iter().filter(|certificate| certificate.is_usable(now));
@@ -102,7 +103,7 @@ impl CertificateCell {
         self.renewal.store(0, Ordering::Relaxed);
     }
 
-    /// Removes a refused certificate for good and returns it.
+    /// Removes a refused certificate permanently and returns it.
     pub(super) fn refuse(&self, thumbprint: Thumbprint) -> Option<Arc<IssuedCertificate>> {
         let mut past = self.past();
         if !past.refused.contains(&thumbprint) {
@@ -141,8 +142,8 @@ impl CertificateCell {
         past.replaced.is_some_and(|at| at <= now && now < at.plus(pause))
     }
 
-    /// Returns the lock for requesting a certificate. After waiting for it, a caller must check again whether there is
-    /// one.
+    /// Returns the lock for requesting a certificate. After waiting for it, a caller must check again whether a
+    /// certificate exists.
     pub(super) fn turn(&self) -> Arc<tokio::sync::Mutex<()>> {
         self.turn.load_full()
     }
@@ -152,8 +153,8 @@ impl CertificateCell {
         self.turn.compare_and_swap(turn, Arc::default());
     }
 
-    /// Returns whether a renewal must start. Only one caller gets `true`, and the next `true` comes two minutes later
-    /// at the earliest while no certificate is stored.
+    /// Returns whether a renewal must start. Only one caller gets `true`. After that, all callers get `false` for two
+    /// minutes, unless a certificate is stored.
     pub(super) fn take_renewal(&self, now: UnixTime) -> bool {
         let due = self.renewal.load(Ordering::Relaxed);
         // If the clock was set back, the renewal waits no longer than the longest pause.
@@ -162,7 +163,7 @@ impl CertificateCell {
         !waits && self.renewal.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Sets the time of the next renewal after one failed. `random` selects a part of `SPREAD`.
+    /// Sets the time of the next renewal after a renewal failed. `random` selects a part of `SPREAD`.
     pub(super) fn renewal_failed(&self, now: UnixTime, random: u64) {
         let pause = PAUSE + Duration::from_secs(random % (SPREAD.as_secs() + 1));
         self.renewal.store(now.plus(pause).as_secs(), Ordering::Relaxed);

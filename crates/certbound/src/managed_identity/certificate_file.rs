@@ -19,12 +19,13 @@ use crate::state::{Lock, StateDirectory};
 
 /// The version of the form. Files of other versions are not used.
 const VERSION: u64 = 1;
-/// How often, and how many times, the lock is tried while another process requests a certificate: for one minute.
+/// The interval and the number of attempts to take the lock while another process requests a certificate. All attempts
+/// take one minute.
 const LOOK: Duration = Duration::from_millis(50);
 const LOOKS: u32 = 1200;
 
-/// How many times the lock is tried to forget a certificate: for one second. A process that holds it for longer writes
-/// a new certificate.
+/// The number of attempts to take the lock to forget a certificate. All attempts take one second. A process that holds
+/// the lock for longer writes a new certificate.
 const LOOKS_TO_FORGET: u32 = 20;
 
 /// The file of one identity's certificate.
@@ -65,7 +66,8 @@ impl Machine {
             }
             self.context.clock.wait(LOOK).await;
         }
-        // If the other process hangs, this one must go on. A certificate that is now issued stays in memory.
+        // If the other process hangs, this process must continue. A certificate that it requests now is not written to
+        // the file.
         at.ignored(&"another process has held the lock of the file for a minute");
         Ok(Some(StoredCertificate { at, lock: None }))
     }
@@ -116,7 +118,7 @@ impl StoredCertificate {
         Arc::clone(&self.at)
     }
 
-    /// Returns the certificate of the file, and when it was issued.
+    /// Returns the certificate of the file, and the time at which it was issued.
     pub(super) async fn read(&self) -> Result<Option<(IssuedCredential, UnixTime)>, PlatformError> {
         let at = self.file();
         let Some(content) = blocking(move || at.state.read(&at.file)).await? else { return Ok(None) };

@@ -19,9 +19,10 @@ use crate::state::StateDirectory;
 
 /// The certificates of a machine's identities. Clones share them. By default all identities of the process share them.
 ///
-/// There is one certificate for each identity and key, whatever name the identity has and however many callers need it.
-/// It is renewed in the background after half of its lifetime. A token stays with the certificate that it was issued
-/// for. The certificates are only in memory, unless they are [`kept_in`](MachineCertificates::kept_in) a folder.
+/// There is one certificate for each identity and key, even if the identity has several names and several callers need
+/// the certificate. It is renewed in the background after half of its lifetime. A token remains bound to the
+/// certificate for which it was issued. The certificates are only in memory, unless they are
+/// [`kept_in`](MachineCertificates::kept_in) a folder.
 #[derive(Clone, Default)]
 pub struct MachineCertificates {
     inner: Arc<Inner>,
@@ -29,7 +30,7 @@ pub struct MachineCertificates {
 
 #[derive(Default)]
 struct Inner {
-    /// The folder in which they stay after the process ends.
+    /// The folder in which the certificates are stored after the process ends.
     state: Option<StateDirectory>,
     /// The cells, by the identity as the platform names it and the public key.
     issued: Mutex<HashMap<Name, Arc<CertificateCell>>>,
@@ -43,8 +44,8 @@ struct Inner {
 /// reason.
 pub(super) type Mints = SingleFlight<MintKey, Result<Arc<IssuedCertificate>, PlatformError>>;
 
-/// The runtime is part of the key: the default certificates are shared by all identities of the process, and a runtime that
-/// stands still must not hold up the identities of another one.
+/// The runtime is part of the key: the default certificates are shared by all identities of the process, and a runtime
+/// whose tasks are not polled must not delay the identities of a different runtime.
 type MintKey = (Name, Option<Thumbprint>, Option<Blame>, Option<tokio::runtime::Id>);
 
 /// The facts that distinguish the certificate of an identity from others.
@@ -59,7 +60,7 @@ pub(super) struct Name {
     pub(super) key: KeyName,
 }
 
-/// A key. Before it is known, its provider stands for it.
+/// A key, or the provider of the key before the key is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum KeyName {
     Provider(ProviderId),
@@ -80,7 +81,7 @@ impl MachineCertificates {
         Self::default()
     }
 
-    /// Returns a store whose certificates stay in a folder for the next process.
+    /// Returns a store that writes its certificates to a folder for the next process.
     ///
     /// A certificate is usable only with its key. So store the key too, in hardware or by
     /// [`SoftwareKeys::kept_in`](super::SoftwareKeys::kept_in). Processes that share the folder request one certificate

@@ -26,7 +26,7 @@ pub(crate) struct Endpoint {
     header: Option<Secret>,
     /// The client id of the default identity, for a platform on which a request must name an identity.
     default_identity: Option<String>,
-    /// The certificate of the only allowed server, if the platform names it.
+    /// The thumbprint of the only accepted server certificate, if the platform names it.
     pin: Option<ServerThumbprint>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Asked<'a> {
     /// The name of the resource without `/.default`.
     pub(crate) resource: &'a str,
     pub(crate) capabilities: &'a [String],
-    /// The token that the new one replaces.
+    /// The token that the new token replaces.
     pub(crate) replaces: Option<TokenHash>,
     pub(crate) correlation_id: CorrelationId,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Asked<'a> {
 struct Api {
     /// The variable with the URL of the endpoint.
     variable: &'static str,
-    /// The URL if the variable is not set.
+    /// The URL that is used if the variable is not set.
     default: Option<&'static str>,
     /// The variable with the platform's secret, and the header in which requests send it.
     secret: Option<(&'static str, &'static str)>,
@@ -93,7 +93,8 @@ impl Api {
 }
 
 impl Endpoint {
-    /// Finds the endpoint of an identity in the environment. `named` selects a source without looking for others.
+    /// Finds the endpoint of an identity in the environment. If `named` is set, it is the source, and no source is
+    /// detected.
     pub(super) fn find(
         id: &IdentityId,
         named: Option<MachineSource>,
@@ -121,7 +122,7 @@ impl Endpoint {
             None => url(api.variable, needed(api.variable)?)?,
         };
         if origin == MachineSource::Imds {
-            // The path is ignored, because each operation of IMDS has its own.
+            // The path is ignored, because each operation of IMDS has its own path.
             endpoint.set_path("");
             endpoint.set_query(None);
         }
@@ -163,8 +164,8 @@ impl Endpoint {
         self.pin.as_ref()
     }
 
-    /// Returns how the platform is reached: without a proxy, and with a check of its certificate if the platform names
-    /// it.
+    /// Returns the connection to the platform. It uses no proxy, and it checks the server's certificate if the platform
+    /// names its thumbprint.
     pub(crate) fn via(&self) -> Via<'_> {
         self.pin.as_ref().map_or(Via::Local, Via::Pinned)
     }

@@ -6,7 +6,7 @@ use strum::EnumProperty as _;
 /// The variable with the client id of the workspace's identity on Machine Learning.
 pub(super) const DEFAULT_IDENTITY: &str = "DEFAULT_IDENTITY_CLIENT_ID";
 
-/// Why the environment names no usable endpoint for tokens.
+/// The reason why the environment names no usable endpoint for tokens.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum EnvironmentError {
@@ -43,13 +43,13 @@ pub enum EnvironmentError {
     Thumbprint {
         /// The name of the variable.
         variable: &'static str,
-        /// Why it is not a thumbprint.
+        /// The reason why the value is not a thumbprint.
         cause: ServerThumbprintError,
     },
 }
 
 impl EnvironmentError {
-    /// Returns MSAL's name of the error if it has one, otherwise our own.
+    /// Returns MSAL's name of the error, or certbound's own name if MSAL has none.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Thumbprint { cause, .. } => cause.code(),
@@ -58,7 +58,7 @@ impl EnvironmentError {
         }
     }
 
-    /// Returns what to do about the error.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Thumbprint { cause, .. } => cause.fix(),

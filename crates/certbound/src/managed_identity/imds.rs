@@ -26,7 +26,7 @@ use crate::error::{Phase, PlatformError, TransportError};
 
 /// IMDS answers five requests for identities at the same time and refuses more.
 const CALLS: usize = 5;
-/// The longest wait for one of those calls: the caller before may be in a runtime that stands still.
+/// The longest wait for one of these requests. The tasks of an earlier caller's runtime may not be polled.
 const CALLS_LIMIT: Duration = Duration::from_secs(60);
 
 /// Returns the limit of parallel requests for an identity with its own transport.
@@ -41,7 +41,7 @@ pub(super) fn shared_calls() -> Arc<Semaphore> {
 }
 
 impl Machine {
-    /// Sends a request with the platform's retries and returns the last answer.
+    /// Sends a request with the platform's retries and returns the last response.
     pub(super) async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, PlatformError> {
         let policy = match self.endpoint.origin() {
             MachineSource::Imds => Policy::Imds,
@@ -74,11 +74,12 @@ impl Machine {
         }
     }
 
-    /// Sends a request once. The number of parallel requests to IMDS is limited. A request that waits for its retry
-    /// does not count.
+    /// Sends a request once. The number of parallel requests to IMDS is limited. A request that waits for its retry is
+    /// not counted.
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         let _turn = match self.endpoint.origin() {
-            // The semaphore is never closed. Without a runtime there is no timer, and no other runtime that stands still.
+            // The semaphore is never closed. Without a runtime there is no timer, and no runtime whose tasks are not
+            // polled.
             MachineSource::Imds if this_runtime().is_none() => self.imds_calls.acquire().await.ok(),
             MachineSource::Imds => {
                 timeout(CALLS_LIMIT, self.imds_calls.acquire()).await.ok().and_then(Result::ok)
@@ -100,7 +101,7 @@ impl Machine {
         }
     }
 
-    /// Requests the platform metadata, with the identity as the platform names it.
+    /// Requests the platform metadata, which contains the platform's own name of the identity.
     pub(super) async fn metadata(
         &self,
         correlation_id: CorrelationId,
@@ -118,7 +119,7 @@ impl Machine {
     }
 
     /// Requests a certificate for a signed certificate request (DER). `anew` asks IMDS for a certificate that is not
-    /// from its cache, because the cached one was refused.
+    /// from its cache, because the cached certificate was refused.
     pub(super) async fn issue(
         &self,
         request: &[u8],

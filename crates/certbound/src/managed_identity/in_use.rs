@@ -20,7 +20,7 @@ use crate::error::{Error, KeyError, Leg, PlatformError};
 
 impl Machine {
     /// Returns the thumbprint of the certificate for a cache lookup, if it is known without waiting. Starts a renewal
-    /// if it is due. Every hit calls it. Once the cell is known it takes no lock.
+    /// if it is due. Every cache hit calls it. Once the cell is known, it takes no lock.
     pub(crate) fn current_thumbprint(self: &Arc<Self>, now: UnixTime) -> Option<Thumbprint> {
         self.check_binds().ok()?;
         match self.cell.load().as_deref() {
@@ -44,7 +44,7 @@ impl Machine {
         self.known_cell()?.usable(now)
     }
 
-    /// Returns the fresh certificate for new tokens, if there is one. Starts a renewal if it is due.
+    /// Returns the certificate for new tokens, if it is fresh. Starts a renewal if it is due.
     ///
     /// # Errors
     /// The errors of [`Machine::check_binds`].
@@ -66,14 +66,14 @@ impl Machine {
         self.known_cell()?.find(thumbprint, self.context.clock.now())
     }
 
-    /// Returns the earlier certificates, newest first. Their tokens can still be valid.
+    /// Returns the thumbprints of the earlier certificates, newest first. Their tokens can still be valid.
     pub(super) fn earlier(&self) -> Vec<Thumbprint> {
         self.known_cell().map(|cell| cell.earlier(self.context.clock.now())).unwrap_or_default()
     }
 
-    /// Returns the certificate for new tokens, and requests one if there is none. `not` is a refused certificate, which
-    /// is not returned. If no certificate can be obtained because of an outage, returns the current one until it
-    /// expires.
+    /// Returns the fresh certificate for new tokens, or requests a new certificate. `not` is a refused certificate,
+    /// which is not returned. If no certificate can be obtained because of an outage, the result is the current
+    /// certificate until it expires.
     pub(super) async fn certificate(
         self: &Arc<Self>,
         not: Option<(Thumbprint, Blame)>,
@@ -84,7 +84,7 @@ impl Machine {
         if let Some(certificate) = self.ready()?.filter(fits) {
             return Ok(certificate);
         }
-        // A caller whose certificate is not fresh any more joins the renewal of it.
+        // A caller whose certificate is not fresh any more joins its renewal.
         let present = self.known_cell().and_then(|cell| cell.usable(self.context.clock.now()));
         let old = not.or_else(|| Some(present.as_ref()?.binding.thumbprint()));
         match self.shared_mint(old, blame, correlation_id).await {
@@ -148,7 +148,7 @@ impl Machine {
         });
     }
 
-    /// Returns a different certificate than `certificate`, if `error` blames that one.
+    /// Returns a certificate other than `certificate`, if `error` blames `certificate`.
     ///
     /// # Errors
     /// `error` itself, if it does not blame the certificate, or if a certificate was replaced for the same reason a
@@ -166,8 +166,8 @@ impl Machine {
         replacement.await.map_err(blame(leg))?.ok_or(error)
     }
 
-    /// Returns a different certificate than the blamed one. It is one that another caller obtained in the meantime, or
-    /// a new one. It requests no new one if a replacement a short time ago did not help.
+    /// Returns a certificate other than the blamed certificate. It is a certificate that another caller obtained in the
+    /// meantime, or a new certificate. No new certificate is requested if a replacement a short time ago did not help.
     pub(super) async fn replacement(
         self: &Arc<Self>,
         blamed: Thumbprint,
@@ -184,7 +184,8 @@ impl Machine {
         self.certificate(Some((blamed, blame)), correlation_id).await.map(Some)
     }
 
-    /// Handles the blame of an error. A refused certificate is not presented again, even if there is no other one.
+    /// Handles the blame of an error. A refused certificate is not presented again, even if there is no other
+    /// certificate.
     pub(super) async fn blamed(&self, certificate: &IssuedCertificate, error: &Error) {
         if blames_attestation(error) {
             self.certificates.attested().forget(certificate.binding.chain().public_key_info());

@@ -12,8 +12,8 @@ use super::keys::MachineKey;
 use crate::certificate::BindingCertificate;
 use crate::error::PlatformError;
 
-/// If less than this is left of its lifetime, a certificate is not used for new tokens, because a token must not be
-/// valid for longer than its certificate. For a lifetime under twice this, the limit is half of the lifetime.
+/// A certificate is not used for new tokens if this time or less is left of its lifetime, because a token must not be
+/// valid for longer than its certificate. For a lifetime under twice this time, the limit is half of the lifetime.
 const LAST_DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// An issued certificate, with the values that its requests need.
@@ -21,11 +21,11 @@ pub(crate) struct IssuedCertificate {
     pub(crate) binding: BindingCertificate,
     pub(crate) client_id: String,
     pub(crate) endpoint: TokenEndpoint,
-    /// Until this time it is used for new tokens.
+    /// The certificate is used for new tokens until this time.
     used_until: UnixTime,
-    /// From this time on it is renewed in the background.
+    /// The certificate is renewed in the background from this time on.
     renewed_from: UnixTime,
-    /// The file from which the next process reads it.
+    /// The file from which the next process reads the certificate.
     pub(super) file: Option<Arc<CertificateFile>>,
 }
 
@@ -62,22 +62,22 @@ impl IssuedCertificate {
         })
     }
 
-    /// Adds the file from which it was read, or to which it is written.
+    /// Adds the file from which the certificate was read, or to which it is written.
     pub(super) fn at(self, file: Option<Arc<CertificateFile>>) -> Self {
         Self { file, ..self }
     }
 
-    /// Returns whether it is used for new tokens.
+    /// Returns whether the certificate is used for new tokens.
     pub(super) fn is_fresh(&self, now: UnixTime) -> bool {
         now < self.used_until
     }
 
-    /// Returns whether it has not expired.
+    /// Returns whether the certificate has not expired.
     pub(super) fn is_usable(&self, now: UnixTime) -> bool {
         now < self.binding.chain().not_after()
     }
 
-    /// Returns whether it must be renewed.
+    /// Returns whether the certificate must be renewed.
     pub(super) fn is_to_be_renewed(&self, now: UnixTime) -> bool {
         now >= self.renewed_from
     }

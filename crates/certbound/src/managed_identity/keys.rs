@@ -53,7 +53,7 @@ impl MachineKey {
     }
 
     /// Returns the signer of the provider, if its type is `S`. An attestation hook can get the provider's handle of the
-    /// key from it.
+    /// key from the signer.
     pub fn signer<S: Signer>(&self) -> Option<&S> {
         let signer: &dyn Any = &*self.0.signer;
         signer.downcast_ref()
@@ -76,9 +76,9 @@ impl fmt::Debug for MachineKey {
 
 /// A key provider: it gives a managed identity its key. Implement it for a key store in hardware.
 ///
-/// It must return the same key each time, because certificates are renewed for it. `key()` is awaited only when a
-/// certificate may be requested, at the same time as the platform metadata. It may take one minute at most. To share a
-/// provider, pass it in an `Arc`.
+/// It must return the same key each time, because certificates are renewed for the same key. `key()` is awaited only
+/// when a certificate may be requested, at the same time as the platform metadata. It may take one minute at most. To
+/// share a provider, pass it in an `Arc`.
 pub trait KeyProvider: Send + Sync + 'static {
     /// Returns the strength of its keys. It is called once, when an identity is built.
     fn strength(&self) -> KeyStrength;
@@ -86,7 +86,8 @@ pub trait KeyProvider: Send + Sync + 'static {
     /// Returns the key.
     fn key(&self) -> impl Future<Output = Result<MachineKey, KeyError>> + Send;
 
-    /// Returns whether the key can be used after this process ends. Default: true for keys in hardware only.
+    /// Returns whether the key can be used after this process ends. By default, it returns true for keys in hardware
+    /// only.
     fn is_persistent(&self) -> bool {
         self.strength() != KeyStrength::Software
     }
@@ -123,7 +124,7 @@ impl SoftwareKeys {
         Self::default()
     }
 
-    /// Returns a provider whose key stays in a folder for the next process. The private key is written without
+    /// Returns a provider that stores its key in a folder for the next process. The private key is written without
     /// encryption (PKCS#8 DER, mode 0600). A program that can read the file can use every certificate that was issued
     /// for the key.
     pub fn kept_in(state: &StateDirectory) -> Self {
@@ -143,7 +144,7 @@ impl KeyProvider for SoftwareKeys {
         }
         let (kept, state) = (Arc::clone(&self.key), self.state.clone());
         let made = tokio::task::spawn_blocking(move || {
-            // A panic leaves no key behind.
+            // A panic under this lock cannot leave an incomplete key.
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(key) = &*kept {
                 return Ok(key.clone());
@@ -171,7 +172,7 @@ impl fmt::Debug for SoftwareKeys {
 }
 
 /// The id of a key provider. Each provider that is passed to a builder has a new id. The provider of the process has a
-/// fixed one.
+/// fixed id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ProviderId(u64);
 

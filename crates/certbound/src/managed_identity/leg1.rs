@@ -1,4 +1,4 @@
-//! A managed identity as Leg 1: bound assertions, and unbound ones for platforms that issue no certificates.
+//! A managed identity as Leg 1: bound assertions, and unbound assertions for platforms that issue no certificates.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -24,8 +24,8 @@ use crate::observe::Observer;
 const LEG: Option<Leg> = Some(Leg::One);
 
 impl ManagedIdentity {
-    /// Requests only Leg 1: an assertion for the token exchange that is bound to the machine's certificate. It is never
-    /// cached.
+    /// Requests only Leg 1: an assertion for the token exchange that is bound to the machine's certificate. The
+    /// assertion is never cached.
     ///
     /// Its audience is the token-exchange audience of the cloud in which the certificate is used.
     ///
@@ -41,8 +41,8 @@ impl ManagedIdentity {
         format!("{identity} at {machine}")
     }
 
-    /// Requests an assertion with this certificate. If the service blames the certificate, repeats the request once
-    /// with a different one.
+    /// Requests an assertion with this certificate. If the service blames the certificate, the request is repeated once
+    /// with a different certificate.
     async fn exchange(
         &self,
         certificate: Arc<IssuedCertificate>,
@@ -81,7 +81,7 @@ pub struct AcquireMachineLeg1<'a> {
 }
 
 impl AcquireMachineLeg1<'_> {
-    /// Sends this correlation id to the platform and to the token service. Default: a random id.
+    /// Sends this correlation id to the platform and to the token service. The default is a random id.
     pub fn correlation_id(mut self, id: CorrelationId) -> Self {
         self.options.correlation_id = Some(id);
         self
@@ -127,8 +127,8 @@ impl Leg1 for ManagedIdentity {
         Some(self.name())
     }
 
-    /// Requests a new certificate, unless that was done a short time ago. A suspected certificate can still be used for
-    /// its valid tokens.
+    /// Requests a new certificate, unless a certificate was replaced a short time ago. A suspected certificate can
+    /// still be used for its valid tokens.
     async fn replace(&self, blamed: &BindingCertificate, blame: Blame) -> Result<bool, Error> {
         let blamed = blamed.thumbprint();
         if blame == Blame::Refused {
@@ -146,7 +146,7 @@ impl Leg1 for ManagedIdentity {
     }
 
     /// Uses exactly the given certificate until it expires. If it was refused in the meantime, the assertion is bound
-    /// to a different one, and the exchange is repeated once with that one.
+    /// to a different certificate, and the exchange is repeated once with that certificate.
     async fn assertion_for(
         &self,
         binding: &BindingCertificate,

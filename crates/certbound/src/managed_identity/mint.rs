@@ -19,12 +19,12 @@ use crate::error::{KeyError, PlatformError};
 
 /// The time limit of a key store for returning the key, and for each signature.
 const KEY_LIMIT: Duration = Duration::from_secs(60);
-/// The time limit for the right to request a certificate for one identity.
+/// The time limit for the lock for requesting a certificate for one identity.
 const TURN_LIMIT: Duration = Duration::from_secs(180);
 
 impl Machine {
-    /// Requests a certificate from the platform. The platform may know the identity by another name, for which there is
-    /// a certificate already. `not` is a certificate to replace, because of `blame` or its age.
+    /// Requests a certificate from the platform. The platform may have a different name for the identity, and a
+    /// certificate may exist for that name. `not` is a certificate to replace, because of `blame` or its age.
     pub(super) async fn mint(
         &self,
         not: Option<Thumbprint>,
@@ -45,12 +45,12 @@ impl Machine {
         let (metadata, key) = (metadata?, key?);
         let canonical = self.canonical(&metadata.client_id, &key);
         let cell = self.certificates.cell(&self.requested_name(), &canonical, self.context.clock.now());
-        // The name may mean a different identity now.
+        // The name may refer to a different identity now.
         self.cell.store(Some(Arc::clone(&cell)));
         let turn = cell.turn();
         let mine = tokio::time::timeout(TURN_LIMIT, turn.lock()).await;
         if mine.is_err() {
-            // The owner's runtime stands still. Its lock must not stop later callers either.
+            // The tasks of the owner's runtime are not polled. The owner's lock must not block later callers.
             cell.give_up_turn(&turn);
         }
         let fits = |known: &Arc<IssuedCertificate>| {
@@ -134,7 +134,7 @@ impl Machine {
     ) -> Result<Option<Arc<IssuedCertificate>>, PlatformError> {
         let Some((credential, issued_at)) = stored.read().await? else { return Ok(None) };
         let now = self.context.clock.now();
-        // If the clock was set back, the time of issue can be in the future. It then counts as now.
+        // If the clock was set back, the time of issue can be in the future. The current time is then used instead.
         let found = IssuedCertificate::new(&credential, metadata, key, issued_at.min(now), now);
         Ok(match found {
             Ok(found) if found.is_fresh(now) => Some(Arc::new(found.at(Some(stored.file())))),

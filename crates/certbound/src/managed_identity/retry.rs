@@ -1,4 +1,4 @@
-//! The retries of requests to a platform. Each kind of platform has a table by the status of its answers.
+//! The retries of requests to a platform. Each kind of platform has its own table by HTTP status.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -23,17 +23,17 @@ pub(super) enum Policy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Status(u16),
-    /// The connection was established, and the answer did not arrive in time.
+    /// The connection was established, and the response did not arrive in time.
     TimedOut,
 }
 
-/// The maximum time of `Retry-After`.
+/// The longest time that is used from `Retry-After`.
 const LONGEST: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Policy {
-    /// Returns how long to wait after `outcome` before retry number `attempt` (the first retry is 1), or `None` if
-    /// there is no retry. The first outcome decides how many retries there are.
+    /// Returns the time to wait after `outcome` before retry number `attempt` (the first retry is 1), or `None` if
+    /// there is no retry. The first outcome determines the maximum number of retries.
     pub(super) fn delay(
         self,
         attempt: u32,
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(delays(Policy::Platform, Status(429), Some(5)), [5, 5, 5]);
         assert_eq!(delays(Policy::Platform, Status(429), Some(0)), [1, 1, 1]);
         assert_eq!(delays(Policy::Platform, Status(429), Some(3_600)), [60, 60, 60]);
-        // If the first outcome is 410 and a later one is 500, there are seven retries with the delays for 500.
+        // If the first outcome is 410 and a later outcome is 500, there are seven retries with the delays for 500.
         assert_eq!(Policy::Imds.delay(5, Status(410), Status(500), None), Some(4 * SECOND));
         assert_eq!(Policy::Imds.delay(4, Status(500), Status(410), None), None);
     }

@@ -5,7 +5,8 @@ use http::{HeaderName, HeaderValue};
 
 use crate::token::Scheme;
 
-/// The scheme and the extra headers of a kind of resource. It does not choose the certificate: the token does.
+/// The scheme and the extra headers of a kind of resource. The profile does not determine the certificate; the token
+/// determines it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceProfile {
     scheme: Scheme,
@@ -30,7 +31,8 @@ impl ResourceProfile {
         Self { scheme: Scheme::Bearer, headers: Vec::new() }
     }
 
-    /// Returns the profile for a host: that of Key Vault in every cloud, and the standard profile for other hosts.
+    /// Returns the profile for a host: the profile of Key Vault in every cloud, and the standard profile for other
+    /// hosts.
     pub fn for_host(host: &str) -> Self {
         let host = host.to_ascii_lowercase();
         let is_vault = Cloud::ALL.iter().any(|cloud| {

@@ -27,12 +27,12 @@ use crate::error::{NetworkError, TransportError};
 
 /// The transport that sends real HTTPS over TCP.
 ///
-/// Every binding certificate has TLS configurations and connections of its own, made once and never changed: a
-/// certificate swapped under a live connection would go on being the old one. They are found by the certificate and the
-/// handle on its key, are kept for the [`HyperTransport::MAX_BINDINGS`] bindings that were used last, and end with the
-/// last handle on the certificate.
+/// Every binding certificate has its own TLS configurations and connections. They are created once and never changed,
+/// because a live connection would still use the old certificate. The transport finds them by the certificate and its
+/// opened key. It keeps them for the [`HyperTransport::MAX_BINDINGS`] certificates that were used last. They end with
+/// the last handle of the certificate.
 ///
-/// Connections belong to the runtime in which they were opened. A runtime that ended takes its connections with it.
+/// Connections belong to the runtime in which they were opened. They end with that runtime.
 pub struct HyperTransport {
     trust: ServerTrust,
     options: Options,
@@ -74,8 +74,8 @@ impl HyperTransport {
         Client::new(identity, self.options.clone())
     }
 
-    /// Creates the client for the platform's own service. It uses no proxy, because none is between a program and its
-    /// platform.
+    /// Creates the client for the platform's own service. It uses no proxy, because there is no proxy between a program
+    /// and its platform.
     fn local_client(&self) -> Result<Client, rustls::Error> {
         let limits = self.options.limits;
         let tcp_limit = Some(limits.connect.min(LOCAL_CONNECT));
@@ -137,7 +137,7 @@ fn explain(host: String, error: https::Error) -> TransportError {
     }
 }
 
-/// Finds an error of one of our verifiers in an error of the TLS library.
+/// Finds an error of one of certbound's verifiers in an error of the TLS library.
 fn beneath<'a, E: Error + 'static>(error: &'a (dyn Error + Send + Sync + 'static)) -> Option<&'a E> {
     match error.downcast_ref()? {
         rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) => cause.downcast_ref(),

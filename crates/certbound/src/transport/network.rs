@@ -13,25 +13,26 @@ use super::AnyTransport;
 use crate::error::NetworkError;
 use crate::transport::HyperTransport;
 
-/// A network configuration. Clients built with clones of one value share its connections, per certificate.
+/// A network configuration. Clients that are built with clones of one value share connections, unless they present
+/// different certificates.
 ///
-/// Use it in one runtime: connections belong to the runtime in which they were opened.
+/// Connections belong to the runtime in which they were opened. Clients in different runtimes do not share connections.
 ///
-/// Redirects are never followed. Loopback and link-local addresses never go through a proxy.
+/// Redirects are never followed. Requests to loopback and link-local addresses never use a proxy.
 ///
-/// Defaults: proxy by `HTTPS_PROXY` (else `ALL_PROXY`) and `NO_PROXY`; the system's trust store (on Linux
-/// `SSL_CERT_FILE` is honoured); connect 5 s; a whole exchange 30 s; answers of at most 1 MiB with headers of at most
-/// 64 KiB.
+/// By default, `HTTPS_PROXY` (else `ALL_PROXY`) and `NO_PROXY` select the proxy. The default trust store is the
+/// system's; on Linux, `SSL_CERT_FILE` can name a different file. The default time limits are 5 s for connecting and 30
+/// s for a whole HTTP exchange. The default limit of a response is 1 MiB, with headers of at most 64 KiB.
 #[derive(Clone, Debug)]
 pub struct Network {
     transport: Arc<HyperTransport>,
 }
 
 impl Network {
-    /// The process's default configuration, made at first use and shared from then on.
+    /// Returns the default configuration of the process. It is created at first use and then shared.
     ///
     /// # Errors
-    /// [`NetworkError`] when the environment's proxy or the system's trust store cannot be used.
+    /// [`NetworkError`] if the environment's proxy or the system's trust store cannot be used.
     pub fn from_env() -> Result<Self, NetworkError> {
         static SHARED: OnceLock<Network> = OnceLock::new();
         if let Some(network) = SHARED.get() {
@@ -57,7 +58,7 @@ pub(crate) fn default_transport() -> Result<Arc<dyn AnyTransport>, NetworkError>
     Ok(Network::from_env()?.transport())
 }
 
-/// Collects a [`Network`]'s settings.
+/// The settings of a [`Network`].
 #[derive(Clone, Debug)]
 pub struct NetworkBuilder {
     proxy: ProxySource,
@@ -77,45 +78,45 @@ impl fmt::Debug for ProxySource {
         f.write_str(match self {
             Self::Environment => "Environment",
             Self::None => "None",
-            // The URL may hold a password.
+            // The URL may contain a password.
             Self::Url(_) => "Url(..)",
         })
     }
 }
 
 impl NetworkBuilder {
-    /// Sends everything but loopback and link-local through the HTTP proxy at `url`
-    /// (`http://[user:password@]host:port`), whatever the environment says.
+    /// Sends all requests through the HTTP proxy at `url` (`http://[user:password@]host:port`), except requests to
+    /// loopback and link-local addresses. The proxy variables of the environment are ignored.
     pub fn proxy(mut self, url: impl Into<String>) -> Self {
         self.proxy = ProxySource::Url(url.into());
         self
     }
 
-    /// Uses no proxy, whatever the environment says.
+    /// Uses no proxy. The proxy variables of the environment are ignored.
     pub fn no_proxy(mut self) -> Self {
         self.proxy = ProxySource::None;
         self
     }
 
-    /// Trusts exactly the certificates of this PEM text, and not the system's.
+    /// Trusts exactly the certificates of this PEM text, and not the system's trust store.
     pub fn only_roots_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.roots = Some(pem.into());
         self
     }
 
-    /// Sets the time limit for a connection (TCP, tunnel and TLS together). Default 5 s.
+    /// Sets the time limit for a connection (TCP, tunnel and TLS together). The default is 5 s.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.limits.connect = limit;
         self
     }
 
-    /// Sets the time limit for a whole exchange, connection included. Default 30 s.
+    /// Sets the time limit for a whole HTTP exchange, including the connection. The default is 30 s.
     pub fn exchange_timeout(mut self, limit: Duration) -> Self {
         self.limits.exchange = limit;
         self
     }
 
-    /// Sets the size of the largest answer body that is read. Default 1 MiB.
+    /// Sets the size of the largest response body that is read. The default is 1 MiB.
     pub fn max_body_bytes(mut self, limit: usize) -> Self {
         self.limits.body = limit;
         self
@@ -124,7 +125,7 @@ impl NetworkBuilder {
     /// Builds the configuration.
     ///
     /// # Errors
-    /// [`NetworkError`] for a proxy that is not an `http://` URL, roots that are no certificates, or a system without
+    /// [`NetworkError`] for a proxy that is not an `http://` URL, roots that are not certificates, or a system without
     /// a usable trust store.
     pub fn build(self) -> Result<Network, NetworkError> {
         let proxy = match &self.proxy {
@@ -147,8 +148,8 @@ impl NetworkBuilder {
     }
 }
 
-/// The names of the proxy variables. In each pair the first one that is set counts, as in curl. An empty value means no
-/// proxy.
+/// The names of the proxy variables. In each pair the first variable that is set is used, as in curl. An empty value
+/// means no proxy.
 const PROXY_VARIABLES: [[&str; 2]; 2] = [["HTTPS_PROXY", "https_proxy"], ["ALL_PROXY", "all_proxy"]];
 
 /// Refuses an unreadable proxy in the environment. The proxy matcher would ignore it and connect directly.
@@ -156,7 +157,7 @@ fn check_environment(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> R
     let set = PROXY_VARIABLES
         .iter()
         .filter_map(|pair| pair.iter().find_map(|name| variable(name).map(|value| (*name, value))));
-    // The second pair counts only if the first pair has no value.
+    // The second pair is used only if the first pair has no value.
     let Some((from, url)) = set.into_iter().find(|(_, value)| !value.is_empty()) else { return Ok(()) };
     let url = url.to_str().ok_or(NetworkError::Proxy { from })?;
     let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
@@ -171,7 +172,7 @@ fn check_proxy(url: &str) -> Result<(), ()> {
     if usable { Ok(()) } else { Err(()) }
 }
 
-/// The largest file of trusted roots; a system's own has a quarter of a megabyte.
+/// The largest accepted file of trusted roots, in bytes. A system's own file has a quarter of a megabyte.
 const MAX_TRUST_FILE: u64 = 16 * 1024 * 1024;
 
 /// Refuses an unusable file of trusted roots. The trust store would read any file to its end, even a device, and its

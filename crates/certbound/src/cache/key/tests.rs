@@ -1,4 +1,4 @@
-//! Tests that two keys are equal exactly if all facts are equal that make two tokens different.
+//! Tests that two keys are equal if and only if all facts that distinguish their tokens are equal.
 
 use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
@@ -18,9 +18,9 @@ struct Ingredients {
     of_machine: bool,
     cloud: usize,
     tenant: String,
-    /// It makes no difference, and neither does the next field.
+    /// This field and the next field do not change the key.
     region: Option<String>,
-    /// Which of the host names of the public cloud is used.
+    /// The index of the host name of the public cloud.
     alias: usize,
     client_id: String,
     credential: usize,
@@ -86,7 +86,7 @@ fn ingredients() -> impl Strategy<Value = Ingredients> {
     );
     (who, what, extras, more).prop_map(|(who, what, extras, more)| Ingredients {
         of_machine: extras.4,
-        // Keys without an authority cannot differ in it.
+        // Keys without an authority cannot differ in their authority.
         cloud: if extras.4 { 0 } else { who.0 },
         tenant: if extras.4 { "a.example".to_owned() } else { who.1 },
         region: who.2.filter(|_| !extras.4),

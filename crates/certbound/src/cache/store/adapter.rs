@@ -77,7 +77,7 @@ impl StoreAdapter {
         }
     }
 
-    /// Returns how often the store failed.
+    /// Returns the number of failures of the store.
     pub(crate) fn failures(&self) -> u64 {
         self.writer.failures()
     }
@@ -89,7 +89,7 @@ impl Drop for StoreAdapter {
     }
 }
 
-/// Returns the answer of a store. A panic and an expired time limit become errors.
+/// Returns the result of a call to the store. A panic and an expired time limit become errors.
 pub(super) async fn call_store<T>(
     answer: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {

@@ -20,7 +20,7 @@ use crate::rejected::TokenHash;
 
 /// The version of the form. Entries of other versions are not read.
 const VERSION: u32 = 2;
-/// A size in bytes that is enough for most entries, without the token and the members that most answers do not have.
+/// A size in bytes that is enough for most entries, without the token and the members that most responses do not have.
 const BESIDE: usize = 4 * 1024;
 
 #[derive(Serialize)]
@@ -31,7 +31,7 @@ struct Written<'a> {
     /// The hash of the client's secret with which the token was requested.
     secret: Option<String>,
     token: &'a str,
-    /// When the lifetime of the token began.
+    /// The start of the token's lifetime.
     from: u64,
     expires_at: u64,
     refresh_at: Option<u64>,
@@ -103,8 +103,8 @@ pub(super) fn write(held: &Entry, key: &StoreKey) -> Option<StoreEntry> {
     Some(StoreEntry { bytes, expires_at: life.expires_at() })
 }
 
-/// Returns the token of an entry, if it is for this key and passes the same checks as an answer of the service.
-/// `Ok(None)` means that it was requested with a different client secret, for which it may still be valid.
+/// Returns the token of an entry, if the entry is for this key and its token passes the checks. `Ok(None)` means that
+/// the token was requested with a different client secret, with which it may still be valid.
 pub(super) fn read(
     entry: &StoreEntry,
     name: &StoreKey,
@@ -160,7 +160,7 @@ pub(super) fn read(
     Ok(Some(Entry::new(facts, binding)))
 }
 
-/// Returns whether the token was read and names the certificate.
+/// Returns whether the token is readable and names the certificate.
 fn check_kind(
     read: &Read,
     binding: Option<&BindingCertificate>,
@@ -169,7 +169,7 @@ fn check_kind(
     if read.token.0.expose().is_empty() {
         return Err("its token is empty");
     }
-    // The token goes unchanged into a header, a shell or a terminal.
+    // The token is written unchanged to a header, a shell or a terminal.
     if !is_b64token(read.token.0.expose().as_bytes()) {
         return Err("its token has a character that is not allowed in a token");
     }

@@ -7,19 +7,19 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::cache::key::KeyRef;
 
-/// Must change when the parts of a key change. Entries of older versions are then not found.
+/// The version must change when the parts of a key change. Entries of older versions are then not found.
 const VERSION: u32 = 2;
 
 /// The name under which a store keeps one token. It is the SHA-256 of the facts that distinguish this token from
 /// others, so it does not reveal tenant, client or scope.
 ///
-/// The name is the same in every process that uses the same version of this library. Entries of another version may not
-/// be found.
+/// The name is the same in every process that uses the same version of this library. Other versions may not find the
+/// entries.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreKey([u8; 32]);
 
 impl StoreKey {
-    /// Creates the name from the bytes that a store has kept.
+    /// Creates the name from the bytes in a store.
     pub fn from_bytes(hash: [u8; 32]) -> Self {
         Self(hash)
     }

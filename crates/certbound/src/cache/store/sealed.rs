@@ -16,22 +16,22 @@ use super::{StoreEntry, StoreError, StoreKey, TokenStore};
 use crate::state::{Lock, StateDirectory};
 
 const FILE: &str = "tokens.sealed";
-/// The file if the key is not stored beside it.
+/// The name of the file if its key is not stored in the same folder.
 const FILE_BY_OTHER_KEY: &str = "tokens-by-other-key.sealed";
 /// The limits of the file. If it is full, the tokens that expire first are removed. Expired tokens are not removed
 /// earlier, because a clock can be wrong for a while.
 const TOKENS: usize = 128;
 const BYTES: usize = 256 * 1024;
-/// How long a write waits for a lock that another process holds, and how often it tries to take it.
+/// The time for which a write waits for a lock that another process holds, and the time between two attempts.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 const LOCK_POLL: Duration = Duration::from_millis(5);
 
 /// A [`TokenStore`] in one file of a private folder, encrypted with AES-256-GCM.
 ///
 /// Several processes may share the file. It is replaced as a whole, under a lock. A file is ignored with a warning, and
-/// later replaced, if it is damaged, encrypted with a different key or of another version. It has at most 128 tokens in
-/// 256 KiB. If the key is in a file beside it, the encryption protects no better than the permissions of the folder:
-/// every user that can read the folder can read the tokens.
+/// later replaced, if it is damaged, encrypted with a different key or of a different version. It has at most 128
+/// tokens in 256 KiB. If the key is in a file of the same folder, the encryption protects no better than the
+/// permissions of the folder: every user that can read the folder can read the tokens.
 ///
 /// ```no_run
 /// use certbound::TokenCache;
@@ -69,8 +69,8 @@ struct SealedEntry {
 }
 
 impl SealedStore {
-    /// Opens a store whose key is in a file in the same folder (mode 0600). If there is no key, creates one. Reads the
-    /// disk.
+    /// Opens a store whose key is in a file in the same folder (mode 0600). If the folder has no key, the function
+    /// creates a key. It reads the disk.
     ///
     /// # Errors
     /// [`StoreError`], if the key can neither be read nor written.
@@ -79,7 +79,7 @@ impl SealedStore {
         Ok(Self::new(folder, key, FILE))
     }
 
-    /// Opens a store whose key is kept elsewhere, for example in the system's keychain.
+    /// Opens a store whose key is stored elsewhere, for example in the system's keychain.
     pub fn with_key(folder: &StateDirectory, key: SealingKey) -> Self {
         Self::new(folder, key, FILE_BY_OTHER_KEY)
     }
@@ -107,8 +107,8 @@ impl SealedStore {
         tokio::task::spawn_blocking(move || work(&inner)).await.map_err(stopped)?
     }
 
-    /// Changes the file, one change at a time. A change continues if its caller is dropped, and must not come after a
-    /// change that was decided later.
+    /// Changes the file, one change at a time. A change continues if its caller is dropped. It must not be applied
+    /// after a later change.
     async fn changing(
         &self,
         change: impl FnOnce(&mut Tokens) -> bool + Send + 'static,
@@ -202,8 +202,8 @@ impl Tokens {
     }
 }
 
-/// Takes the lock for writing a file. Other processes hold it only for a short time, so it waits for one second at
-/// most.
+/// Takes the lock for writing a file. Other processes hold it only for a short time, so this function waits for at most
+/// one second.
 fn lock(state: &StateDirectory, file: &str) -> Result<Lock, StoreError> {
     #[expect(
         clippy::disallowed_methods,

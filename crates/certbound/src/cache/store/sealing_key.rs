@@ -28,7 +28,7 @@ impl SealingKey {
     /// Creates a random key.
     ///
     /// # Errors
-    /// [`StoreError`], if the system has no random bytes.
+    /// [`StoreError`], if the system cannot provide random bytes.
     pub fn random() -> Result<Self, StoreError> {
         let mut bytes = Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(&mut *bytes)
@@ -36,12 +36,13 @@ impl SealingKey {
         Ok(Self::from_bytes(bytes))
     }
 
-    /// Returns the bytes of the key, so that they can be kept elsewhere.
+    /// Returns the bytes of the key, so that they can be stored elsewhere.
     pub fn expose(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// Returns the key in a file of the folder. If there is none, one of the processes that need it creates it.
+    /// Returns the key in a file of the folder. If the file does not exist, one of the processes that need the key
+    /// creates it.
     pub(super) fn beside(
         folder: &StateDirectory,
         lock: impl FnOnce(&StateDirectory, &str) -> Result<Lock, StoreError>,

@@ -11,7 +11,7 @@ use super::adapter::{AnyShared, call_store};
 use super::{StoreError, StoreKey, entry};
 use crate::cache::Entry;
 
-/// The maximum number of jobs that wait for a slow store. If there are more, the oldest is dropped.
+/// The maximum number of jobs that wait for a slow store. If more jobs wait, the oldest job is dropped.
 const QUEUE: usize = 1_000;
 /// The maximum number of names of forgotten tokens that are remembered until the store has removed them.
 const FORGOTTEN: usize = 10_000;
@@ -21,7 +21,7 @@ pub(super) struct Writer {
     jobs: Mutex<Jobs>,
     /// One task writes at a time, so that the last job for a name is applied last.
     turn: tokio::sync::Mutex<()>,
-    /// Whether the cache was dropped, so that no caller will ask for the waiting tokens.
+    /// Whether the cache was dropped, so that no caller will request the waiting tokens.
     pub(super) is_abandoned: AtomicBool,
     failures: AtomicU64,
 }
@@ -31,9 +31,10 @@ struct Jobs {
     waiting: VecDeque<StoreKey>,
     by_name: HashMap<StoreKey, (u64, Job)>,
     last: u64,
-    /// The runtimes in which a task writes. A runtime that stands still does not keep another one from writing.
+    /// The runtimes in which a task writes. A runtime whose tasks are not polled does not prevent another runtime from
+    /// writing.
     writing: HashSet<Id>,
-    /// Names that a caller wants to be forgotten, and that the store may still have.
+    /// The names of tokens that a caller removed and that the store may still contain.
     forgotten: HashSet<StoreKey>,
     /// If there were more than `FORGOTTEN` names, this is the time of the overflow. A stored token whose lifetime began
     /// at this time or earlier is not used.
@@ -61,7 +62,7 @@ impl Writer {
         self.add(StoreKey::of(&held.key.as_ref()), Job::Save(held.clone()));
     }
 
-    /// Removes the entry that the store has under a name, if there is one.
+    /// Removes the store's entry with this name, if it exists.
     pub(super) fn remove(self: &Arc<Self>, name: StoreKey) {
         self.add(name, Job::Remove);
     }
@@ -109,7 +110,7 @@ impl Writer {
         }
         let given_up = if jobs.by_name.len() > QUEUE { jobs.waiting.pop_front() } else { None };
         let given_up = given_up.and_then(|name| jobs.by_name.remove(&name));
-        // Without a runtime, the task for a later job, or a flush, does this one too.
+        // Without a runtime, the task for a later job, or a flush, runs this job too.
         let runtime = Handle::try_current().ok().filter(|runtime| jobs.writing.insert(runtime.id()));
         drop(jobs);
         if given_up.is_some() {
@@ -122,8 +123,8 @@ impl Writer {
         }
     }
 
-    /// Runs jobs until there are no more. A second caller waits for the first one, and then finds no jobs. `runtime` is
-    /// that of a task in the background.
+    /// Runs jobs until no job waits. A second caller waits for the first caller, and then finds no jobs. `runtime` is
+    /// the runtime of a background task, and `None` for a flush.
     pub(super) async fn write_all(&self, runtime: Option<Id>) {
         loop {
             let _turn = self.turn.lock().await;
@@ -149,7 +150,8 @@ impl Writer {
                 return Some((name, *number, job.clone()));
             }
         }
-        // The same lock finds the queue empty and ends the task, so a job that is added now starts another task.
+        // The queue is found empty and the task is unregistered under one lock, so a job that is added later starts
+        // another task.
         if let Some(runtime) = runtime {
             jobs.writing.remove(&runtime);
         }
@@ -178,7 +180,7 @@ impl Writer {
         }
     }
 
-    /// Counts and logs a failure. `consequence` says what happens without the store.
+    /// Counts and logs a failure. `consequence` describes the effect of the failure.
     pub(super) fn failed(&self, error: &StoreError, consequence: &'static str) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(%error, "{consequence}");

@@ -19,26 +19,27 @@ pub enum CertificateEvent {
         from: Thumbprint,
         /// The certificate in use.
         to: Thumbprint,
-        /// When the certificate in use expires.
+        /// The time at which the certificate in use expires.
         not_after: UnixTime,
     },
-    /// The same certificate now has different issuers, and TLS presents these. Its tokens stay valid.
+    /// The same certificate now has different issuers, and TLS presents the new issuers. The certificate's tokens
+    /// remain valid.
     IssuersChanged {
         /// The certificate.
         certificate: Thumbprint,
         /// The number of issuers in the chain.
         issuers: usize,
     },
-    /// The current content of the files is not used. This event comes once for each content.
+    /// The current content of the files is not used. This event occurs once for each content.
     Refused {
-        /// Why it is not used.
+        /// The reason why the content is not used.
         error: WatchError,
-        /// The certificate that stays in use.
+        /// The certificate that remains in use.
         in_use: Thumbprint,
     },
 }
 
-/// Why the content of watched files is not used.
+/// The reason why the content of watched files is not used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum WatchError {
@@ -73,7 +74,7 @@ pub enum WatchError {
 }
 
 impl WatchError {
-    /// Returns MSAL's name of the error if it has one, otherwise our own.
+    /// Returns MSAL's name of the error, or certbound's own name if MSAL has none.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Certificate(error) => error.code(),
@@ -82,7 +83,7 @@ impl WatchError {
         }
     }
 
-    /// Returns what to do about the error.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Certificate(error) => error.fix(),

@@ -1,4 +1,4 @@
-//! The paths of the certificate and its key, and how both are read from one generation.
+//! The paths of the certificate and its key. Both are read from one generation of the files.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -119,7 +119,7 @@ impl Place {
     }
 }
 
-/// The maximum number of reads while the files go on changing. The last result is then used.
+/// The maximum number of reads while the files keep changing. After that, the last result is used.
 const LOOKS: usize = 5;
 
 fn settled(known: Option<&Contents>, mut look: impl FnMut() -> Contents) -> Contents {

@@ -1,4 +1,4 @@
-//! The certificate in use, and its replacement by the one in the files.
+//! The certificate in use, and its replacement by the certificate in the files.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::Sender;
@@ -18,7 +18,8 @@ pub(super) struct Succession {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) other_subjects: bool,
     pub(super) current: RotatingCertificate,
-    /// Locked while the files are read and parsed, which can take long. Only other readers of the files wait for it.
+    /// The lock is held while the files are read and parsed, which can take long. Only other readers of the files wait
+    /// for it.
     pub(super) files: Mutex<Files>,
     /// The last certificate that the service refused and for which the files were then read.
     pub(super) read_for: Mutex<Option<ChainHash>>,
@@ -28,7 +29,7 @@ pub(super) struct Succession {
 /// The last result of reading the files.
 pub(super) struct Files {
     pub(super) contents: Contents,
-    /// Why the content is not used. It is `None` if it is used.
+    /// The reason why the content is not used. It is `None` if the content is used.
     pub(super) refused: Option<WatchError>,
 }
 
@@ -40,7 +41,7 @@ impl Succession {
         if contents == files.contents {
             match &known {
                 None => return Ok(false),
-                // These errors change with the time alone, and a clock can be set back.
+                // This error can end without a change of the files: time passes, and a clock can be set back.
                 Some(WatchError::NotValid(_)) => {}
                 Some(error) => {
                     let error = error.clone();
@@ -62,7 +63,7 @@ impl Succession {
             Err(error) => {
                 files.refused = Some(error.clone());
                 drop(files);
-                // The event comes once for each content, even if it is read often.
+                // The event occurs once for each content, even if the content is read often.
                 if known.is_none() {
                     let in_use = self.current.current_thumbprint();
                     self.tell(&CertificateEvent::Refused { error: error.clone(), in_use });
@@ -82,7 +83,7 @@ impl Succession {
         }
     }
 
-    /// Returns the certificate to use from now on, or `None` if it is the one in use.
+    /// Returns the certificate to use from now on, or `None` if the current certificate stays in use.
     fn consider(&self, contents: &Contents) -> Result<Option<BindingCertificate>, WatchError> {
         let next = self.place.parse(contents)?;
         let current = self.current.current();

@@ -11,7 +11,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use super::WatchError;
 use super::succession::Succession;
 
-/// Writing files causes several reports. The files are read after no report came for this time.
+/// Writing files causes several reports. The files are read when no report has arrived for this time.
 const QUIET: Duration = Duration::from_millis(50);
 /// The maximum number of reports to wait for, so that a program that writes all the time does not prevent reading.
 const AT_MOST: usize = 40;
@@ -24,7 +24,7 @@ pub(super) enum Signal {
 /// A running observation of the folders.
 pub(super) struct Watch {
     signals: Receiver<Signal>,
-    /// Without a watcher the thread only polls.
+    /// `None` if the thread only polls.
     watcher: Option<RecommendedWatcher>,
 }
 
@@ -37,15 +37,15 @@ impl Watch {
         (Self { signals, watcher: watcher.ok() }, signal)
     }
 
-    /// Starts the thread. It ends when `inner` is dropped.
+    /// Starts the thread. The thread ends when `inner` is dropped.
     pub(super) fn follow(self, inner: Weak<Succession>, poll: Duration) -> Result<(), WatchError> {
         let Self { signals, watcher } = self;
         let run = move || {
-            // The watcher ends with the thread.
+            // The watcher is dropped at the end of the thread.
             let _watcher = watcher;
             while next(&signals, poll) {
                 let Some(inner) = inner.upgrade() else { return };
-                // `reload` reports errors by an event. After a panic the thread goes on with the next change.
+                // `reload` reports errors by an event. After a panic the thread continues with the next change.
                 if catch_unwind(AssertUnwindSafe(|| inner.reload())).is_err() {
                     tracing::error!("the check of the certificate's files panicked");
                 }
@@ -76,7 +76,7 @@ fn next(signals: &Receiver<Signal>, poll: Duration) -> bool {
 
 fn watcher(folders: &[PathBuf], signal: Sender<Signal>) -> notify::Result<RecommendedWatcher> {
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // An access is no change. Reading the files would otherwise cause the next report.
+        // An access is not a change. Otherwise, reading the files would cause the next report.
         if event.is_ok_and(|event| !event.kind.is_access()) {
             let _ = signal.send(Signal::Changed);
         }

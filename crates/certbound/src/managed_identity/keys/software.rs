@@ -15,7 +15,8 @@ use crate::certificate::{SignatureScheme, Signer};
 use crate::error::KeyError;
 
 const FILE: &str = "software-key.der";
-/// How often, and how many times, the lock is tried while another process generates the key: for ten seconds.
+/// The interval and the number of attempts to take the lock while another process generates the key. All attempts take
+/// ten seconds.
 const LOOK: Duration = Duration::from_millis(20);
 const LOOKS: u32 = 500;
 
@@ -45,14 +46,15 @@ pub(super) fn generate() -> Result<(MachineKey, Zeroizing<Vec<u8>>), KeyError> {
 
 fn load(der: &[u8]) -> Result<MachineKey, KeyError> {
     let refused = || KeyError::new("it is not an RSA key in PKCS#8");
-    // `load_private_key` of the provider takes a copy of the key that nobody wipes.
+    // `load_private_key` of the provider makes a copy of the key that is never wiped.
     let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der));
     let key = any_supported_type(&der).map_err(|_| refused())?;
     let public = key.public_key().ok_or_else(refused)?.to_vec();
     MachineKey::new(&public, InMemory(key))
 }
 
-/// Returns the key of the folder, and generates it if there is none. It blocks, so do not call it on an async thread.
+/// Returns the key of the folder, and generates the key if the folder has none. The function blocks, so it must not be
+/// called on an async thread.
 pub(super) fn load_or_generate(state: &StateDirectory) -> Result<MachineKey, KeyError> {
     for _ in 0..LOOKS {
         state.check().map_err(KeyError::new)?;

@@ -12,7 +12,7 @@ use tokio::runtime::{Handle, Id};
 use super::Via;
 use crate::certificate::{BindingCertificate, ForgetKey, KeyId};
 
-/// The certificate that a client presents, or the servers that it speaks to.
+/// The certificate that a client presents, or the servers to which it connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Peer {
     Plain,
@@ -46,11 +46,11 @@ impl From<Via<'_>> for Peer {
 /// runtime.
 type ClientKey = (Peer, Option<Id>);
 
-/// A bounded number of clients. If there is no room for one more, the least recently used client is removed.
+/// A bounded number of clients. If the maximum is reached, the least recently used client is removed.
 ///
-/// A client of a binding holds the private key. So the client and its idle connections are dropped with the last handle
-/// on the key; a connection in use ends with its request. A `moka` cache is not used, because it drops removed values
-/// later and would keep the private key in memory.
+/// A client of a binding contains the private key. So the client and its idle connections are dropped with the last
+/// handle of the key; a connection in use ends with its request. A `moka` cache is not used, because it drops removed
+/// values later and would keep the private key in memory.
 pub(super) struct Clients {
     known: Mutex<Known>,
     at_most: usize,
@@ -59,7 +59,7 @@ pub(super) struct Clients {
 #[derive(Default)]
 struct Known {
     clients: HashMap<ClientKey, Entry, RandomState>,
-    /// Counts uses.
+    /// The number of uses so far.
     turn: u64,
 }
 
@@ -101,7 +101,7 @@ impl Clients {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        // A panic under the lock leaves a usable map.
+        // The map is usable even after a panic under the lock.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -63,7 +63,7 @@ impl ServerCertVerifier for OnlyPinned {
     }
 }
 
-/// The error of a server with another certificate than the pinned one. The TLS library's error carries it.
+/// The error of a server with a certificate other than the pinned certificate. The TLS library's error contains it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NotPinned {
     pub(super) pinned: ServerThumbprint,

@@ -1,4 +1,4 @@
-//! That a certificate which was replaced is gone, with its key, when its last token is.
+//! Tests that a replaced certificate and its key are dropped together with the last token of the certificate.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,7 +31,7 @@ impl Clock for SetClock {
     }
 }
 
-/// Makes every client that the real transport would, and answers by itself.
+/// Creates the same clients as the real transport, but returns responses without a network.
 struct Answers(Arc<HyperTransport>);
 
 impl Transport for Answers {

@@ -41,7 +41,7 @@ impl ServerTrust {
         Ok(Self { verifier: Arc::new(Explaining(verifier)), name })
     }
 
-    /// Trusts only this certificate, whoever signed it.
+    /// Trusts only this certificate. Its issuer is not checked.
     pub(super) fn pinned(pin: ServerThumbprint) -> Self {
         Self { verifier: Arc::new(OnlyPinned::new(pin)), name: "pin" }
     }
@@ -57,7 +57,7 @@ impl ServerTrust {
         Ok(Identity::presenting(self.config()?, key))
     }
 
-    /// The one place where the TLS client is configured.
+    /// Returns the TLS configuration. No other function configures the TLS client.
     fn config(&self) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
         let builder = ClientConfig::builder_with_provider(Arc::clone(provider()))
             .with_safe_default_protocol_versions()?;

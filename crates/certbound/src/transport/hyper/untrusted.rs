@@ -7,15 +7,15 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureScheme};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// The reason why a server's certificate is not trusted. The TLS library's error carries it.
+/// The reason why a server's certificate is not trusted. The TLS library's error contains it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the server's certificate is not trusted: {reason}")]
 pub(super) struct Untrusted {
     reason: String,
 }
 
-/// Checks with another verifier, and explains its refusals. The TLS library shows most of them as the names of its own
-/// code, and no issuer.
+/// Checks with the inner verifier, and explains its refusals. The TLS library shows most refusals as names of its own
+/// code, without the issuer.
 #[derive(Debug)]
 pub(super) struct Explaining(pub(super) Arc<dyn ServerCertVerifier>);
 
@@ -89,7 +89,7 @@ fn explain(error: &CertificateError, last: &CertificateDer<'_>) -> String {
     }
 }
 
-/// Splits a name of the library's code, such as `PathLenConstraintViolated`, into words. A sentence stays as it is.
+/// Splits a name of the library's code, such as `PathLenConstraintViolated`, into words. A sentence is not changed.
 fn words(text: &str) -> String {
     if text.contains(' ') {
         return text.to_owned();
