@@ -20,7 +20,7 @@ pub(crate) struct Refusal {
 
 /// Returns the refusal with an AADSTS number. The number determines the `error` and the status.
 pub(crate) fn refusal(code: u32, text: impl Into<String>) -> Refusal {
-    // The text repeats parts of the request. So control characters are removed and the length is limited.
+    // The text repeats parts of the request, so this function removes control characters and limits the length.
     let text: String = text.into().chars().filter(|c| !c.is_control()).take(1_000).collect();
     Refusal { code, text }
 }
@@ -37,7 +37,7 @@ pub(crate) struct AnswerContext<'a> {
 impl<'a> AnswerContext<'a> {
     pub(crate) fn new(now: UnixTime, login_host: &'a str, request: &HeaderMap) -> Self {
         let text = |name: &str| request.get(name).and_then(|value| value.to_str().ok());
-        // A text that is not a GUID is ignored, because it could inject text into headers and logs.
+        // A value that is not a GUID is ignored, because it could inject text into headers and logs.
         let given = text("client-request-id").filter(|id| is_guid(id)).map(str::to_owned);
         Self {
             now,
@@ -63,8 +63,8 @@ impl<'a> AnswerContext<'a> {
         }
     }
 
-    /// Returns the answer to a refusal. `error` and `status` replace those of the number, and `more` adds members to
-    /// the body.
+    /// Returns the answer to a refusal. `error` and `status` replace the values that the number determines. `more` adds
+    /// members to the body.
     pub(crate) fn refuse_with(
         &self,
         refusal: &Refusal,
@@ -136,12 +136,12 @@ pub(crate) fn json_response(status: u16, body: &Value) -> Response<Bytes> {
     response
 }
 
-/// Returns a refusal as RFC 6749 writes it (section 5.2).
+/// Returns a refusal in the form of RFC 6749, section 5.2.
 pub(crate) fn error_response(status: u16, error: &str, description: &str) -> Response<Bytes> {
     json_response(status, &json!({ "error": error, "error_description": description }))
 }
 
-/// Returns a refusal as most services of Azure write it.
+/// Returns a refusal in the form of most Azure services.
 pub(crate) fn nested_error_response(status: u16, code: &str, message: &str) -> Response<Bytes> {
     json_response(status, &json!({ "error": { "code": code, "message": message } }))
 }

@@ -1,4 +1,4 @@
-//! The only code that reads the time. Tests replace the clock, and the admin interface moves it.
+//! The emulator's clock, the only code that reads the time. Tests replace the clock, and the admin interface moves it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -40,7 +40,7 @@ impl OffsetClock {
     }
 }
 
-/// 100 years in seconds. X.509 can write all times within this limit, because their years have four digits.
+/// 100 years in seconds. X.509 can express all times within this limit, because their years have four digits.
 const MAX_OFFSET: i64 = 100 * 366 * 24 * 60 * 60;
 
 #[cfg(test)]

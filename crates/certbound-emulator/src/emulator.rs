@@ -29,7 +29,7 @@ use crate::token_service::{FetchedKeys, TokenService, TrustedAuthorities, UsedAs
 use crate::world::World;
 use crate::world::hosts::Host;
 
-/// The largest request body that is accepted, in bytes.
+/// The largest request body that the emulator accepts, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
 
 /// A token service, its resources and a machine.
@@ -43,7 +43,7 @@ pub struct Emulator {
     clock: OffsetClock,
     journal: Arc<Journal>,
     faults: Faults,
-    /// The time of the start or of the last reset. The delay of federated credentials counts from it.
+    /// The time of the start or of the last reset. The delay of federated credentials begins at this time.
     since: RwLock<UnixTime>,
     issuers: IssuerKeys,
     fetched: FetchedKeys,
@@ -70,13 +70,13 @@ impl Emulator {
     /// Creates an emulator with a different clock and with new keys.
     ///
     /// # Errors
-    /// As [`Emulator::new`].
+    /// The errors of [`Emulator::new`].
     pub fn with_clock(world: World, clock: Arc<dyn Clock>) -> Result<Self, EmulatorError> {
         let keys = EmulatorKeys::generate(&world, clock.now())?;
         Self::with_keys(world, keys, clock)
     }
 
-    /// Creates an emulator with `keys`. The keys of external issuers that the emulator serves are made here.
+    /// Creates an emulator with `keys`. Generates the keys of the external issuers that the emulator serves.
     ///
     /// # Errors
     /// [`EmulatorError`] if the world contains an invalid certificate, or if a key cannot be made.
@@ -103,8 +103,8 @@ impl Emulator {
 
     /// Answers one request at the time `now`.
     ///
-    /// Some faults have to be carried out by the transport. The response then has a [`FaultEffect`](crate::FaultEffect)
-    /// among its extensions.
+    /// The transport has to carry out some faults. The response of such a fault has a
+    /// [`FaultEffect`](crate::FaultEffect) in its extensions.
     pub fn handle(&self, now: UnixTime, tls: &TlsFacts, request: Request<Bytes>) -> Response<Bytes> {
         let name = tls.server_name.to_ascii_lowercase();
         let entry = JournalEntry::begin(now, tls, &name, &request);
@@ -132,20 +132,20 @@ impl Emulator {
         response
     }
 
-    /// Gives the machine an agent of Azure Arc, whose challenge names the file of `key`. The caller has to write the
-    /// file. A second call has no effect.
+    /// Installs an agent of Azure Arc on the machine. The agent's challenge names the file of `key`, which the caller
+    /// has to write. A second call has no effect.
     pub fn install_arc_agent(&self, key: ArcKey) {
         let _ = self.arc.set(key);
     }
 
-    /// Answers one request to the machine by plain HTTP, at the time `now`. The request came to the link-local address
-    /// or to `own_host`, the listener's own `host:port`.
+    /// Answers one request to the machine by plain HTTP, at the time `now`. The request was sent to the link-local
+    /// address or to `own_host`, the listener's own `host:port`.
     pub fn handle_machine(&self, now: UnixTime, own_host: &str, request: Request<Bytes>) -> Response<Bytes> {
         self.on_machine(now, &TlsFacts::default(), own_host, &request, |platform| platform.answer(&request))
     }
 
-    /// Answers one request to Service Fabric's token service, at the time `now`. The request came by TLS to `own_host`,
-    /// the listener's own `host:port`.
+    /// Answers one request to Service Fabric's token service, at the time `now`. The request was sent over TLS to
+    /// `own_host`, the listener's own `host:port`.
     pub fn handle_service_fabric(
         &self,
         now: UnixTime,
@@ -189,7 +189,7 @@ impl Emulator {
         response
     }
 
-    /// Records a request and its answer in the journal. A refusal is also a line in the log.
+    /// Records a request and its answer in the journal. If the answer is a refusal, also writes a line to the log.
     fn record(&self, entry: JournalEntry, response: &Response<Bytes>, fault: Option<&'static str>) {
         let entry = entry.end(response, fault);
         if entry.status >= 400 {
@@ -239,8 +239,8 @@ impl Emulator {
         })
     }
 
-    /// Answers a request by `answer`. If a rule fits the request, its fault replaces or changes the answer. Returns the
-    /// name of the fault too.
+    /// Answers a request by `answer`. If a rule matches the request, the rule's fault replaces or changes the answer.
+    /// Also returns the name of the fault.
     fn with_fault(
         &self,
         asked: &RequestFacts<'_>,

@@ -12,7 +12,7 @@ pub enum EmulatorError {
         /// The error message of the library.
         reason: String,
     },
-    /// The world contains something invalid.
+    /// The world is invalid.
     #[error("the world is not usable: {reason}")]
     World {
         /// A description of the problem.

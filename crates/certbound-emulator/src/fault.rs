@@ -17,11 +17,11 @@ pub use crate::issue::TokenForm;
 /// The maximum number of rules.
 const MAX_RULES: usize = 1_000;
 
-/// A rule. Only the first rule that fits a request is applied.
+/// A rule. The emulator applies only the first rule that matches a request.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// The requests that the rule fits. Default: all requests.
+    /// The requests that the rule matches. Default: all requests.
     #[serde(default)]
     pub condition: Condition,
     /// The effect on these requests.
@@ -32,7 +32,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Returns a rule that applies once, to the next request that fits.
+    /// Returns a rule that applies once, to the next request that matches.
     pub fn once(condition: Condition, result: FaultResult) -> Self {
         Self { condition, result, count: once() }
     }
@@ -70,13 +70,13 @@ impl Faults {
         self.rules().clear();
     }
 
-    /// Returns the result of the first rule that fits the request, and reduces the count of the rule. Rules of the
+    /// Returns the result of the first rule that matches the request, and reduces the count of the rule. Rules of the
     /// handshake are skipped.
     pub(crate) fn take(&self, asked: &RequestFacts<'_>) -> Option<FaultResult> {
         self.first(asked, |result| !result.is_of_handshake())
     }
 
-    /// Returns whether a rule with the result `wanted` fits the handshake, and reduces the count of the rule.
+    /// Returns whether a rule with the result `wanted` matches the handshake, and reduces the count of the rule.
     pub(crate) fn take_of_handshake(&self, asked: &RequestFacts<'_>, wanted: &FaultResult) -> bool {
         self.first(asked, |result| result == wanted).is_some()
     }

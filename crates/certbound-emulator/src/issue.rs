@@ -20,9 +20,9 @@ use crate::world::{Application, ManagedIdentity, Resource, Tenant, TokenVersion,
 pub(crate) const LIFETIME: u64 = 3_600;
 /// The lifetime of a managed identity's own token, in seconds.
 pub(crate) const MACHINE_LIFETIME: u64 = 86_400;
-/// The answer has `refresh_in` if the token's lifetime is at least this, in seconds.
+/// The answer has `refresh_in` if the token's lifetime is at least this number of seconds.
 const LONG: u64 = 2 * 3_600;
-/// How far `iat` and `nbf` are set back, in seconds, as in the real service.
+/// The number of seconds by which `iat` and `nbf` precede the time of issue, as in the real service.
 pub(crate) const BACKDATED: u64 = 300;
 
 /// The decision to issue a token, with everything that the token contains.
@@ -36,9 +36,9 @@ pub(crate) struct Grant<'w> {
     /// The resource as the request spelled it.
     pub(crate) audience: String,
     pub(crate) proof: Proof,
-    /// The claims of a managed identity, if the token is its own.
+    /// The claims about the managed identity, if the client is one.
     pub(crate) machine: Option<MachineClaims>,
-    /// The certificate to bind to; `None` for a Bearer token.
+    /// The certificate that the token is bound to; `None` for a Bearer token.
     pub(crate) bound_to: Option<Thumbprint>,
     /// The client's capabilities, such as `cp1`.
     pub(crate) capabilities: Vec<String>,
@@ -74,7 +74,7 @@ impl MachineClaims {
     }
 }
 
-/// Returns the resource id with the segment `resourcegroups` in lower case, as tokens have it.
+/// Returns the resource id with the segment `resourcegroups` in lower case, as in real tokens.
 fn lower_case_group(resource_id: &str) -> String {
     let lower = |segment: &str| match segment.eq_ignore_ascii_case("resourcegroups") {
         true => "resourcegroups".to_owned(),
@@ -89,7 +89,7 @@ impl Grant<'_> {
     }
 }
 
-/// Returns the body of the answer, or `None` if signing failed. `alteration` makes one thing in it wrong.
+/// Returns the body of the answer, or `None` if signing failed. `alteration` makes one part of the answer wrong.
 pub(crate) fn answer(
     grant: &Grant<'_>,
     key: &TokenKey,
@@ -174,7 +174,7 @@ fn claims(grant: &Grant<'_>, now: UnixTime) -> Map<String, Value> {
         set("xms_cc", json!(grant.capabilities));
     }
     if grant.proof == Proof::Federated {
-        // Only the presence of this claim matters: the token service refuses a token with it as an assertion.
+        // The value has no meaning: the token service refuses every assertion that has this claim.
         set("xms_ficinfo", json!("CAAQABgAIAAoAjAA"));
     }
     if let Some(machine) = &grant.machine {

@@ -63,14 +63,15 @@ pub struct JournalEntry {
     pub path: String,
     /// The status of the answer.
     pub status: u16,
-    /// Query and form parameters in the order received, at most 32. A value that may be secret is recorded as `sha256:`
-    /// and its hash in hexadecimal.
+    /// Query and form parameters in the order in which they were received, at most 32. A value that may be secret is
+    /// recorded as `sha256:` and its hash in hexadecimal.
     pub parameters: Vec<(String, String)>,
     /// The `Authorization` scheme as sent.
     pub authorization_scheme: Option<String>,
     /// The hash of the token in `Authorization`, as in `parameters`.
     pub authorization_token: Option<String>,
-    /// The header `client-request-id`. If it is absent: the header `x-ms-client-request-id`, which machines send.
+    /// The header `client-request-id`. If it is absent, this is the header `x-ms-client-request-id`, which programs
+    /// send to a machine's endpoints.
     pub client_request_id: Option<String>,
     /// The `x5t#S256` of the client certificate on this connection.
     pub client_certificate: Option<String>,
@@ -82,7 +83,7 @@ pub struct JournalEntry {
     pub protocol: Option<String>,
     /// The AADSTS number, if the answer is a refusal.
     pub aadsts: Option<u32>,
-    /// The name of the fault that was applied, if a rule fitted the request.
+    /// The name of the fault that was applied, if a rule matched the request.
     pub fault: Option<&'static str>,
 }
 
@@ -119,7 +120,7 @@ impl JournalEntry {
         }
     }
 
-    /// Writes a line to the log about a request that was refused by `response`.
+    /// Writes a line to the log about a request that `response` refuses.
     pub(crate) fn log(&self, response: &Response<Bytes>) {
         tracing::warn!(
             method = self.method,
@@ -152,7 +153,8 @@ impl JournalEntry {
 
 fn parameters(request: &Request<Bytes>) -> Vec<(String, String)> {
     let query = request.uri().query().unwrap_or_default();
-    // JSON without an equals sign would be read as the name of a parameter, and names are recorded in clear text.
+    // The form decoder would read JSON without an equals sign as the name of a parameter, and the journal records names
+    // in clear text.
     let body: &[u8] = if request.body().trim_ascii_start().starts_with(b"{") { b"" } else { request.body() };
     let forms = [ReceivedForm::decode(query.as_bytes()), ReceivedForm::decode(body)];
     let mut parameters = Vec::new();
@@ -202,7 +204,7 @@ impl JournalEntry {
     }
 }
 
-/// The last entries: at most [`MAX_ENTRIES`], in at most [`MAX_BYTES`].
+/// The last entries: at most [`MAX_ENTRIES`] of them, in at most [`MAX_BYTES`] of memory.
 #[derive(Debug, Default)]
 pub(crate) struct Journal(Mutex<Recorded>);
 

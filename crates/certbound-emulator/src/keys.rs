@@ -30,8 +30,8 @@ pub(crate) type ServerCertificate = (Vec<CertificateDer<'static>>, PrivateKeyDer
 /// The key material of an emulator: its certificate authorities, the first token key, the client certificate, and the
 /// certificate of Service Fabric's server.
 ///
-/// A clone is cheap. Generating new keys takes the time of two RSA keys. Emulators whose worlds have the same host
-/// names may share them.
+/// A clone is cheap. Generating new keys takes about as long as generating two RSA keys. Emulators whose worlds have
+/// the same host names may share keys.
 #[derive(Clone)]
 pub struct EmulatorKeys {
     pub(crate) authority: Arc<CertificateAuthority>,
@@ -53,12 +53,12 @@ impl EmulatorKeys {
         Self::from(world, now, KeySource::Chance)
     }
 
-    /// Generates the same keys for the same `seed`, so that a test can name them. The certificates have the dates of
-    /// `now`. Service Fabric's server has a new key each time. A person who knows the seed has the keys, so a seed is
-    /// for tests only.
+    /// Generates the same keys for the same `seed`, so that a test can rely on them. `now` determines the dates of the
+    /// certificates. Service Fabric's server has a new key each time. Everybody who knows the seed has the keys, so use
+    /// a seed only in tests.
     ///
     /// # Errors
-    /// As [`EmulatorKeys::generate`].
+    /// The errors of [`EmulatorKeys::generate`].
     pub fn from_seed(world: &World, now: UnixTime, seed: &str) -> Result<Self, EmulatorError> {
         Self::from(world, now, KeySource::of_seed(seed))
     }

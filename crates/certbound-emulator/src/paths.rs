@@ -4,7 +4,7 @@
 pub const IMDS_HOST: &str = "169.254.169.254";
 /// The path of the list of versions. A request for it names no version.
 pub(crate) const VERSIONS_PATH: &str = "/metadata/versions";
-/// The path of the machine's description. Each path below it is a part of the description.
+/// The path of the machine's description. Each path below this path names a part of the description.
 pub(crate) const COMPUTE_PATH: &str = "/metadata/instance/compute";
 
 /// The attestation service that the machine trusts.

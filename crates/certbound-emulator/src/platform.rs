@@ -40,10 +40,10 @@ pub(crate) struct Platform<'e> {
     pub(crate) machines: &'e MachineAuthority,
     pub(crate) memory: &'e Memory,
     pub(crate) arc: Option<&'e arc::ArcKey>,
-    /// The fault that changes the answer, if a rule fits the request.
+    /// The fault that changes the answer, if a rule matches the request.
     pub(crate) fault: Option<&'e FaultResult>,
     pub(crate) now: UnixTime,
-    /// The listener's own `host:port`. It is accepted like the link-local address.
+    /// The listener's own `host:port`. A request may name it instead of the link-local address.
     pub(crate) own_host: &'e str,
 }
 
@@ -106,7 +106,7 @@ impl Platform<'_> {
             Some(PlatformKind::AppService) => hosted::app_service(self, request),
             Some(PlatformKind::MachineLearning) => hosted::machine_learning(self, request),
             Some(PlatformKind::Imds) => self.metadata_service(path, request),
-            // Service Fabric's endpoint is at a listener of its own, which uses TLS.
+            // Service Fabric's endpoint has its own listener, which uses TLS.
             Some(PlatformKind::ServiceFabric) | None => {
                 self.check_caller(request).and_then(|()| Err(nothing_here()))
             }
@@ -123,8 +123,8 @@ impl Platform<'_> {
         use PlatformEndpoint::{InstanceMetadata, IssueCredential, PlatformMetadata, Token};
 
         self.check_caller(request)?;
-        // This check comes before that of the header `Metadata`: a probe does not send the header, and it recognizes
-        // the version by this answer.
+        // This check precedes the check of the header `Metadata`, because a probe does not send that header. The probe
+        // recognizes the version by this answer.
         let operation = PlatformEndpoint::at(path).ok_or_else(nothing_here)?;
         let of_version_2 = matches!(operation, PlatformMetadata | IssueCredential);
         if of_version_2 && !self.world.machine.issues_certificates {

@@ -32,7 +32,7 @@ pub(crate) struct ResourceServer<'e> {
 /// The caller of an accepted request.
 pub(crate) struct Caller {
     pub(crate) application: String,
-    /// The `x5t#S256` that the token is bound to. It is that of the connection's certificate.
+    /// The `x5t#S256` that the token is bound to. It is the thumbprint of the connection's certificate.
     pub(crate) bound_to: Option<String>,
 }
 
@@ -67,7 +67,7 @@ impl ResourceServer<'_> {
         let answer = Answer::new(refusal, &style);
         let mut response = answer.response();
         if style == AnswerStyle::Graph {
-            // The text is the verifier's; the other members are those of every error of Graph.
+            // The verifier determines the text. The other members are the same in every error of Graph.
             let body = graph::error(self, answer.status(), answer.code(), answer.message());
             *response.body_mut() = body.into_body();
         }
@@ -97,7 +97,7 @@ impl ResourceServer<'_> {
     }
 
     /// Returns a verifier that accepts tokens of this world's tenants in every cloud, for this resource under each of
-    /// its names.
+    /// the resource's names.
     fn verifier(&self) -> Option<(Verifier, KeySet)> {
         let tenants = self.world.tenants.iter().filter_map(|tenant| TenantId::parse(&tenant.id).ok());
         let tenants: Vec<TenantId> = tenants.collect();
@@ -119,7 +119,7 @@ impl ResourceServer<'_> {
             BoundTokens::Required => BindingPolicy::Required,
             BoundTokens::Refused | BoundTokens::Allowed => BindingPolicy::WhenBound,
         };
-        // Every caller with a role is accepted. The check of the roles comes after the verifier.
+        // The verifier accepts every caller. The code that uses the verifier then requires a role.
         builder.binding(policy).dangerous_any_caller().build().ok().map(|verifier| (verifier, keys))
     }
 }

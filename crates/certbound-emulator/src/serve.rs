@@ -1,5 +1,5 @@
-//! The sockets around [`Emulator::handle`]: a proxy port whose tunnels end here, an admin port, and the ports of the
-//! machine.
+//! The sockets around [`Emulator::handle`]: a proxy port whose tunnels end in the emulator, an admin port, and the
+//! ports of the machine.
 
 mod address;
 mod admin;
@@ -46,8 +46,8 @@ pub struct ServerOptions {
     pub listen: SocketAddr,
     /// The address of the machine's metadata service. Default: any free port on loopback.
     pub machine: SocketAddr,
-    /// The limits of each port. Default: that of [`Limits`], but with [`Limits::stop`] zero: an emulator that stops does
-    /// not finish its answers.
+    /// The limits of each port. Default: the defaults of [`Limits`], except that [`Limits::stop`] is zero: an emulator
+    /// that stops does not finish its answers.
     pub limits: Limits,
 }
 
@@ -65,8 +65,8 @@ impl Server {
     /// ports of the machine listen at other loopback ports.
     ///
     /// # Errors
-    /// If a port is not available, or if the address is not loopback. The emulator answers under the names of other
-    /// services, and everybody who reaches it can get any token.
+    /// An I/O error if a port is not available, or if the address is not loopback. The emulator answers under the names
+    /// of other services, and everybody who reaches it can get any token.
     pub async fn start(emulator: Arc<Emulator>, listen: SocketAddr) -> io::Result<Server> {
         only_loopback(
             listen,
@@ -76,12 +76,12 @@ impl Server {
             .await
     }
 
-    /// Like [`Server::start`], with options. If other machines reach the address of the proxy, they can get any token
-    /// and use the proxy. The admin interface stays on loopback.
+    /// Starts the emulator as [`Server::start`] does, with options. If other machines reach the address of the proxy,
+    /// they can get any token and use the proxy. The admin interface always listens on loopback.
     ///
     /// # Errors
-    /// If a port is not available, or if the address of the machine is not loopback: the metadata service gives tokens
-    /// to every client that reaches it.
+    /// An I/O error if a port is not available, or if the address of the machine is not loopback: the metadata service
+    /// gives tokens to every client that reaches it.
     pub async fn start_anyone_can_mint_tokens(
         emulator: Arc<Emulator>,
         options: ServerOptions,
@@ -118,11 +118,11 @@ impl Server {
         Ok(server)
     }
 
-    /// Also answers at `listen` as the real hosts do: with TLS at once, for the server name that the client asks for.
-    /// This is for a separate network in which those names lead to this address.
+    /// Also accepts TLS connections at `listen`, without a proxy. The server name in the handshake selects the emulated
+    /// host. Use this method in a separate network in which the real names resolve to this address.
     ///
     /// # Errors
-    /// If the port is not available, or if the address is not loopback.
+    /// An I/O error if the port is not available, or if the address is not loopback.
     pub async fn listen_as_the_real_hosts(&mut self, listen: SocketAddr) -> io::Result<SocketAddr> {
         only_loopback(
             listen,
@@ -137,19 +137,19 @@ impl Server {
         Ok(address)
     }
 
-    /// Also answers at the link-local address of the real metadata service. This is for a separate network that has
-    /// this address.
+    /// Also answers at the link-local address of the real metadata service. Use this method in a separate network that
+    /// has this address.
     ///
     /// # Errors
-    /// If the port is not available.
+    /// An I/O error if the port is not available.
     pub async fn listen_as_the_real_metadata_service(&mut self) -> io::Result<()> {
         self.listen_as_a_machine(([169, 254, 169, 254], 80).into()).await
     }
 
-    /// Also answers at the address of the real Cloud Shell, `localhost:50342`. This is for a separate network.
+    /// Also answers at the address of the real Cloud Shell, `localhost:50342`. Use this method in a separate network.
     ///
     /// # Errors
-    /// If the port is not available.
+    /// An I/O error if the port is not available.
     pub async fn listen_as_the_real_cloud_shell(&mut self) -> io::Result<()> {
         self.listen_as_a_machine((Ipv4Addr::LOCALHOST, 50342).into()).await
     }
@@ -210,7 +210,7 @@ impl Server {
     }
 
     /// Returns the URL of Service Fabric's token service, for `IDENTITY_ENDPOINT`: `https://127.0.0.1:port` and a path.
-    /// Clients know its certificate by [`Emulator::service_fabric_thumbprint`].
+    /// Clients recognize the server's certificate by [`Emulator::service_fabric_thumbprint`].
     pub fn service_fabric_url(&self) -> String {
         format!("https://{}{SERVICE_FABRIC}", self.node)
     }

@@ -1,5 +1,5 @@
-//! Tests of the emulator through `handle`: a time, a connection and a request lead to an answer. They use no sockets
-//! and do not wait.
+//! Tests of the emulator through `handle`: a time, a connection and a request determine an answer. The tests use no
+//! sockets and do not wait.
 
 mod assertions;
 mod certificates;
@@ -46,7 +46,7 @@ pub(crate) const EXCHANGE: &str = "api://AzureADTokenExchange/.default";
 pub(crate) const VAULT_SCOPE: &str = "https://vault.azure.net/.default";
 pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_785_000_000);
 
-/// An application without credentials. Tests add to it what they need.
+/// An application without credentials. Tests add the credentials that they need.
 pub(crate) const BARE_APP: &str = "11111111-aaaa-4aaa-8aaa-111111111111";
 pub(crate) const BARE_PRINCIPAL: &str = "22222222-aaaa-4aaa-8aaa-222222222222";
 
@@ -65,7 +65,7 @@ pub(crate) fn emulator() -> Emulator {
     emulator_with(|_| {})
 }
 
-/// Creates an emulator of the built-in world with the bare application added and with a change.
+/// Creates an emulator of the built-in world with the bare application. `change` is applied to this world first.
 pub(crate) fn emulator_with(change: impl FnOnce(&mut World)) -> Emulator {
     let mut world = World::built_in();
     world.applications.push(Application::new(BARE_APP, TENANT, BARE_PRINCIPAL));

@@ -7,7 +7,7 @@ use certbound_core::certificate::Thumbprint;
 /// These facts do not say that the certificate is trusted. The handshake proved only that the client has the key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
-    /// The server name that the client asked for (RFC 6066, section 3).
+    /// The server name that the client sent (RFC 6066, section 3).
     pub server_name: String,
     /// The certificates that the client sent, DER, leaf first; `None` if it sent no certificate.
     pub client_chain: Option<Vec<Vec<u8>>>,

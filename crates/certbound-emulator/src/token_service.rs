@@ -42,7 +42,7 @@ pub(crate) struct TokenService<'e> {
     /// The host of the request, in lower case.
     pub(crate) host: &'e str,
     pub(crate) cloud: Cloud,
-    /// Whether the request came to a mutual-TLS host.
+    /// Whether the request was sent to a mutual-TLS host.
     pub(crate) mutual_tls: bool,
     /// The time of the start or of the last reset.
     pub(crate) since: UnixTime,
@@ -55,7 +55,7 @@ pub(crate) struct TokenService<'e> {
 }
 
 impl TokenService<'_> {
-    /// Returns the answer, or `None` if nothing is at the path.
+    /// Returns the answer, or `None` if the path is unknown.
     pub(crate) fn answer(
         &self,
         context: &AnswerContext<'_>,
@@ -73,7 +73,7 @@ impl TokenService<'_> {
     }
 }
 
-/// The refusal of a request whose certificate is not that of its assertion.
+/// The refusal of a request whose certificate differs from the assertion's certificate.
 fn other_certificate() -> Refusal {
     refusal(500_181, "The TLS certificate provided does not match the certificate in the assertion.")
 }

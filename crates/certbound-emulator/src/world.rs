@@ -38,13 +38,13 @@ pub struct World {
     /// The time after the start or a reset in which federated credentials are still unknown (70021), in seconds.
     /// Default: 0.
     pub propagation_seconds: u64,
-    /// Whether an assertion works only once (then 700024). Default: it works until it expires.
+    /// Whether an assertion is accepted only once (then 700024). Default: it is accepted until it expires.
     pub one_time_assertions: bool,
-    /// The managed identities of the machine. Each is also an application with the same client id.
+    /// The managed identities of the machine. Each identity is also an application with the same client id.
     pub managed_identities: Vec<ManagedIdentity>,
     /// The machine on which programs with a managed identity run.
     pub machine: Machine,
-    /// Whether TLS sessions may be resumed. Default: no, so that every connection proves the client's key.
+    /// Whether TLS sessions may be resumed. Default: no, so that the client proves its key on every connection.
     pub session_resumption: bool,
 }
 
@@ -69,7 +69,8 @@ pub struct Application {
     pub id: String,
     /// The tenant in which it is registered.
     pub home_tenant: String,
-    /// The object id of its service principal, by tenant id. A tenant that is not listed does not know the application.
+    /// The object id of its service principal, by tenant id. In a tenant that is not listed, the application does not
+    /// exist.
     pub principals: BTreeMap<String, String>,
     /// Whether it can get tokens. Default: true.
     #[serde(default = "yes")]
@@ -109,7 +110,7 @@ pub struct FederatedCredential {
     pub subject: String,
     /// The expression of a flexible credential, instead of a subject: `claims['sub'] matches 'repo:contoso/*'`. The
     /// operators are `eq` and `matches` (`?` is one character, `*` is any number). `and` joins several conditions. Only
-    /// GitHub, GitLab and Terraform Cloud have it.
+    /// the issuers GitHub, GitLab and Terraform Cloud support expressions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claims_matching_expression: Option<String>,
     /// The audience, a URI such as `api://AzureADTokenExchange`.
@@ -143,7 +144,7 @@ pub struct ExternalIssuer {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ManagedIdentity {
-    /// Its client id. An application with the same id has its principal and its roles.
+    /// Its client id. The application with the same id has the identity's principal and roles.
     pub client_id: String,
     /// Its Azure resource id. If it is absent, this is the machine's own (system-assigned) identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -206,7 +207,7 @@ impl Default for Machine {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Resource {
-    /// Its identifier URIs. The first one is the usual one.
+    /// Its identifier URIs. The first URI is the usual one.
     pub uris: Vec<String>,
     /// Its application id, a GUID. It is the `aud` of version 2 tokens.
     pub app_id: String,
@@ -232,9 +233,9 @@ pub struct Resource {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ResourceHost {
-    /// The host name in lower case; `*.` at the front stands for exactly one label.
+    /// The host name in lower case; `*.` at the front matches exactly one label.
     pub name: String,
-    /// Whether its TLS handshake asks for a client certificate. Default: true.
+    /// Whether its TLS handshake requests a client certificate. Default: true.
     #[serde(default = "yes")]
     pub asks_for_certificate: bool,
 }
@@ -307,15 +308,15 @@ impl World {
         self.managed_identities.iter().find(|identity| identity.client_id.eq_ignore_ascii_case(client_id))
     }
 
-    /// Returns the resource that a scope names. `name` is the scope without `/.default`: a URI, with or without one
-    /// more slash, or the application id.
+    /// Returns the resource that a scope names. `name` is the scope without `/.default`: the application id, or a URI
+    /// with or without an additional slash at its end.
     pub fn resource(&self, name: &str) -> Option<&Resource> {
         self.resources.iter().find(|resource| resource.answers_to(name))
     }
 }
 
 impl Application {
-    /// Returns an application without a credential. Its home tenant knows it.
+    /// Returns an application without a credential. It exists only in its home tenant.
     pub fn new(id: &str, home_tenant: &str, principal: &str) -> Self {
         Self {
             id: id.to_owned(),
@@ -354,8 +355,8 @@ impl ExternalIssuer {
         self.issuer.trim_end_matches('/')
     }
 
-    /// Returns the host at which the emulator serves it, if it does. The name must be `https://` and a host, then
-    /// nothing or a path.
+    /// Returns the host at which the emulator serves this issuer, or `None` if the emulator does not serve it. The
+    /// issuer's name must be `https://` and a host; a path may follow.
     pub(crate) fn served_host(&self) -> Option<&str> {
         let rest = self.issuer.strip_prefix("https://").filter(|_| self.served)?;
         rest.split('/').next()

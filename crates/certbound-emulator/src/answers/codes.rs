@@ -2,7 +2,7 @@
 
 use certbound_core::refusal::aadsts;
 
-/// Returns `error` and status of a number. A number that is not known has `invalid_request` and 400.
+/// Returns `error` and status of a number. For an unknown number they are `invalid_request` and 400.
 pub(super) fn error_and_status(code: u32) -> (&'static str, u16) {
     match code {
         90_033 => ("temporarily_unavailable", 503),

@@ -34,7 +34,7 @@ impl Emulator {
         self.clock.advance(seconds);
     }
 
-    /// Returns how far the clock was moved, in seconds.
+    /// Returns the offset of the clock, in seconds.
     pub fn clock_offset(&self) -> i64 {
         self.clock.offset_seconds()
     }
@@ -60,7 +60,7 @@ impl Emulator {
         self.faults.add(fault)
     }
 
-    /// Returns the active rules, with the counts that are left.
+    /// Returns the active rules, with their remaining counts.
     pub fn faults(&self) -> Vec<Fault> {
         self.faults.list()
     }
@@ -95,19 +95,19 @@ impl Emulator {
         *self.since.write().unwrap_or_else(PoisonError::into_inner) = self.now();
     }
 
-    /// Returns the external issuer whose keys must be fetched before this request can be decided. The caller gives the
-    /// keys to [`Emulator::learn_issuer`]. Most requests need no fetch. [`Server`](crate::serve::Server) does both
-    /// steps by itself.
+    /// Returns the external issuer whose keys must be fetched before this request can be decided. The caller fetches
+    /// the keys and passes them to [`Emulator::learn_issuer`]. Most requests need no fetch.
+    /// [`Server`](crate::serve::Server) does both steps by itself.
     pub fn issuer_to_ask(&self, now: UnixTime, request: &Request<Bytes>) -> Option<&ExternalIssuer> {
         self.fetched.wanted(&self.world, now, request)
     }
 
-    /// Returns the lock that is held while this issuer is asked.
+    /// Returns the lock that a task holds while it fetches the keys of this issuer.
     pub(crate) fn turn_to_ask(&self, issuer: &ExternalIssuer) -> Arc<tokio::sync::Mutex<()>> {
         self.fetched.turn(&issuer.issuer)
     }
 
-    /// Records the result of asking an issuer: its keys, or the reason why they could not be fetched.
+    /// Records the result of a fetch from an issuer: the issuer's keys, or the reason why they could not be fetched.
     pub fn learn_issuer(
         &self,
         issuer: &str,
@@ -118,8 +118,8 @@ impl Emulator {
     }
 
     /// Returns an attestation token for a key (the DER of the public key), valid for one day, as an attestation service
-    /// would issue it. `fault` makes one thing in it wrong: `expired`, `issuer`, `key`, `jku` or `signature`. A
-    /// different word changes nothing.
+    /// would issue it. `fault` makes one part of the token wrong: `expired`, `issuer`, `key`, `jku` or `signature`. Any
+    /// other value changes nothing.
     pub fn attest_for_tests(&self, public_key: &[u8], now: UnixTime, fault: &str) -> String {
         use aws_lc_rs::digest::{SHA256, digest};
         use base64::Engine as _;
@@ -160,7 +160,7 @@ impl Emulator {
         hosts::domains(&self.world).into_iter().filter(|name| self.is_emulated(name)).collect()
     }
 
-    /// Returns whether the TLS handshake of this host asks for a client certificate.
+    /// Returns whether the TLS handshake of this host requests a client certificate.
     pub fn asks_for_certificate(&self, host: &str) -> bool {
         Host::of(&self.world, host).is_some_and(|host| host.asks_for_certificate())
     }
@@ -193,7 +193,7 @@ impl Emulator {
     /// Makes a self-signed client certificate, which no authority issued.
     ///
     /// # Errors
-    /// As [`Emulator::issue_client_certificate`].
+    /// The errors of [`Emulator::issue_client_certificate`].
     pub fn self_signed_client_certificate(
         &self,
         options: &IssueOptions,
@@ -212,8 +212,8 @@ impl Emulator {
         self.keys.fabric.cert.pem()
     }
 
-    /// Returns certificate and key of Service Fabric's server. If `foreign` is true, it makes a new certificate, which
-    /// no client knows.
+    /// Returns certificate and key of Service Fabric's server. If `foreign` is true, the certificate is new, and no
+    /// client knows it.
     pub(crate) fn service_fabric_certificate(
         &self,
         foreign: bool,

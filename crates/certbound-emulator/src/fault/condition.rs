@@ -1,4 +1,4 @@
-//! The condition of a rule: the requests that it fits.
+//! The condition of a rule: the requests that the rule matches.
 
 use certbound_core::credential::JWT_POP;
 use certbound_core::environment::Cloud;
@@ -9,7 +9,7 @@ use super::platform::{PlatformEndpoint, PlatformKind};
 use crate::scope;
 use crate::world::hosts::{Host, TOKEN_PATH};
 
-/// The requests that a rule fits. A field that is absent fits every request.
+/// The requests that a rule matches. A field that is absent matches every request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Condition {
@@ -41,22 +41,22 @@ pub(crate) struct RequestFacts<'r> {
 }
 
 impl Condition {
-    /// Returns the condition that fits every request.
+    /// Returns the condition that matches every request.
     pub fn any() -> Self {
         Self::default()
     }
 
-    /// Returns the condition that fits the requests of one step.
+    /// Returns the condition that matches the requests of one step.
     pub fn leg(leg: LegKind) -> Self {
         Self { leg: Some(leg), ..Self::default() }
     }
 
-    /// Returns the condition that fits every request to one platform's endpoints.
+    /// Returns the condition that matches every request to one platform's endpoints.
     pub fn platform(platform: PlatformKind) -> Self {
         Self { platform: Some(platform), ..Self::default() }
     }
 
-    /// Returns the condition that fits one operation on every platform.
+    /// Returns the condition that matches one operation on every platform.
     pub fn endpoint(endpoint: PlatformEndpoint) -> Self {
         Self { endpoint: Some(endpoint), ..Self::default() }
     }

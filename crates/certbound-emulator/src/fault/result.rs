@@ -28,7 +28,7 @@ pub enum FaultResult {
         /// The delay, at most ten minutes.
         milliseconds: u64,
     },
-    /// A fixed answer. The emulator does not look at the request.
+    /// A fixed answer. The emulator does not examine the request.
     Status {
         /// The status.
         status: u16,
@@ -42,8 +42,8 @@ pub enum FaultResult {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "headers")]
         headers: BTreeMap<String, String>,
     },
-    /// A refusal of the token service with this number. The emulator does not look at the request. So tests can see
-    /// refusals for which the emulator has no reason of its own.
+    /// A refusal of the token service with this number. The emulator does not examine the request. So tests can use
+    /// refusals that the emulator itself never returns.
     Refusal {
         /// The AADSTS number.
         aadsts: u32,
@@ -64,16 +64,16 @@ pub enum FaultResult {
     BearerForMtlsPop,
     /// A token that is bound to a certificate that does not exist.
     ForeignCnf,
-    /// A token without `cnf`, although `token_type` says `mtls_pop`.
+    /// A token without `cnf`, although `token_type` is `mtls_pop`.
     NoCnf,
-    /// The right token in a different form, although `token_type` says `mtls_pop`. Clients, or strict clients, cannot
-    /// read it.
+    /// The right token in a different form, although `token_type` is `mtls_pop`. Strict clients, or all clients, cannot
+    /// read the token.
     TokenForm(TokenForm),
     /// The connection is reset, and the client gets no answer.
     ConnectionReset,
     /// The right answer, but the connection closes after the first half of the body.
     TruncatedBody,
-    /// A redirect to `location` with the same method. The emulator does not look at the request.
+    /// A redirect to `location` with the same method. The emulator does not examine the request.
     Redirect307 {
         /// The `Location`.
         location: String,
@@ -91,7 +91,7 @@ pub enum FaultResult {
     },
     /// The right answer, but the header `Server` does not name the metadata service.
     WrongServer,
-    /// The metadata service issues a certificate for a key that is not the request's.
+    /// The metadata service issues a certificate for a key other than the request's key.
     ForeignKeyCertificate,
     /// The metadata service issues a certificate to a different identity. The rest of the answer is right.
     ForeignIdentityCertificate,
@@ -103,7 +103,7 @@ pub enum FaultResult {
     ForeignTenantCertificate,
     /// The metadata service issues a certificate with this lifetime instead of the usual seven days.
     CertificateLifetime {
-        /// The lifetime from now on.
+        /// The lifetime, counted from the time of issue.
         seconds: u64,
     },
     /// The challenge of Azure Arc's agent names a different file. The emulator does not know the content of that file.
@@ -115,8 +115,8 @@ pub enum FaultResult {
     /// applies when a connection begins, and never to a request.
     ForeignServerCertificate,
     /// A host refuses the client's certificate in the handshake, by the TLS alert `certificate_revoked`. This is a
-    /// fault of the handshake too. A condition with `leg` or `path_contains` does not fit it, because the handshake
-    /// knows neither.
+    /// fault of the handshake too. A condition with `leg` or `path_contains` never matches, because a handshake has
+    /// neither a leg nor a path.
     ClientCertificateRefused,
 }
 
@@ -144,7 +144,7 @@ impl FaultResult {
         matches!(self, Self::ForeignServerCertificate | Self::ClientCertificateRefused)
     }
 
-    /// Returns the alteration of the token or of its answer, if this fault has one.
+    /// Returns the alteration of the token or of its answer. `None` if this fault alters neither.
     pub(crate) fn alteration(&self) -> Option<Alteration> {
         match self {
             Self::BearerForMtlsPop => Some(Alteration::Bearer),
@@ -157,7 +157,7 @@ impl FaultResult {
         }
     }
 
-    /// Returns the answer that replaces the right one, if this fault has one.
+    /// Returns the answer that replaces the right answer. `None` if this fault does not replace the answer.
     pub(crate) fn instead(&self, context: &AnswerContext<'_>) -> Option<Response<Bytes>> {
         let mut response = Response::new(Bytes::new());
         match self {

@@ -13,11 +13,11 @@ use crate::keys::TokenKey;
 /// The difference between a wrong token, or its answer, and the right one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Alteration {
-    /// The token is not bound, and `token_type` says so.
+    /// The token is not bound, and `token_type` is `Bearer`.
     Bearer,
     /// The token is bound to a certificate that does not exist.
     ForeignCnf,
-    /// The token has no `cnf`, although `token_type` says that it is bound.
+    /// The token has no `cnf`, although `token_type` is `mtls_pop`.
     NoCnf,
     /// The token has a different form.
     Form(TokenForm),
@@ -27,24 +27,24 @@ pub(crate) enum Alteration {
     EmptyToken,
 }
 
-/// An unusual form of a token: no JWT, or a JWT that readers do not all read in the same way.
+/// An unusual form of a token: a text that is not a JWT, or a JWT that some parsers reject or read differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TokenForm {
     /// A text that is not a JWT.
     Opaque,
-    /// The form of an encrypted JWT that no key decrypts.
+    /// A text in the form of an encrypted JWT. No key can decrypt it.
     Encrypted,
     /// A signed JWT whose payload has `cnf` twice: first with the right certificate, then with a different one.
     CnfTwice,
     /// A signed JWT whose payload ends with base64 padding.
     PaddedPayload,
-    /// A signed JWT with a fourth part behind its signature.
+    /// A signed JWT with a fourth part after its signature.
     FourthPart,
 }
 
-/// Returns the token in the form that a fault asks for. If the form is signed, its signature is right.
+/// Returns the token in the form that a fault requires. If the form is signed, its signature is valid.
 pub(super) fn in_form(
     form: TokenForm,
     header: &Map<String, Value>,

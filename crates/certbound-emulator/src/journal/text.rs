@@ -10,10 +10,11 @@ use serde_json::ser::Formatter;
 
 use super::Journal;
 
-/// A piece ends with the entry that makes it this large or larger, in bytes.
+/// The size of a piece, in bytes. A piece ends with the entry that reaches this size.
 const PIECE: usize = 16 * 1024;
 
-/// Returns `{"entries":[..],"dropped":n}` in pieces. Entries that are dropped while the text is read are not in it.
+/// Returns `{"entries":[..],"dropped":n}` in pieces. The text omits the entries that the journal drops before the
+/// reader reaches them.
 pub(crate) fn text(journal: Arc<Journal>) -> impl Iterator<Item = Bytes> {
     let (mut next, end) = journal.range();
     let (mut opening, mut separator) = (b"{\"entries\":[".to_vec(), "");
@@ -36,7 +37,7 @@ pub(crate) fn text(journal: Arc<Journal>) -> impl Iterator<Item = Bytes> {
     entries.chain(iter::once_with(move || Bytes::from(format!("],\"dropped\":{}}}", journal.dropped()))))
 }
 
-/// JSON in printable ASCII only. The journal contains texts of clients and is read in terminals, and some control
+/// JSON in printable ASCII only. The journal contains texts of clients, and people read it in terminals. Some control
 /// characters are above U+007F.
 struct Ascii;
 

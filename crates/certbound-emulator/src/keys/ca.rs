@@ -19,9 +19,9 @@ use crate::error::EmulatorError;
 
 /// The lifetime of the authority, and the default lifetime of the certificates that it issues.
 pub const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// How far the start of a validity is set back, for peers whose clock is behind.
+/// The time by which the start of a validity is set back, because a peer's clock may be behind.
 pub(crate) const BACKDATED: Duration = Duration::from_secs(60 * 60);
-/// The last second of the year 9999, the latest time that X.509 can write.
+/// The last second of the year 9999, the latest time that X.509 can express.
 const LAST_SECOND: u64 = 253_402_300_799;
 
 /// The properties of a new client certificate.
@@ -63,8 +63,8 @@ pub enum KeyKind {
     Rsa2048,
     /// A new elliptic-curve key on P-256.
     P256,
-    /// This key, PKCS#8 PEM. A renewed certificate with the same key is a different certificate, and so a different
-    /// binding.
+    /// This key, PKCS#8 PEM. A renewed certificate with the same key is a different certificate, so tokens are bound to
+    /// it separately.
     Existing(String),
 }
 

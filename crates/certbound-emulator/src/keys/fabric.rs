@@ -1,4 +1,4 @@
-//! The certificate of Service Fabric's endpoint. It is self-signed, and clients know it by its thumbprint.
+//! The certificate of Service Fabric's endpoint. It is self-signed, and clients recognize it by its thumbprint.
 
 use std::net::Ipv4Addr;
 

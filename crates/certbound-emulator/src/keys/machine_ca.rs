@@ -1,4 +1,4 @@
-//! The authority that issues the certificates of a machine, and its records of them.
+//! The authority that issues the certificates of a machine, and its records of these certificates.
 
 use std::time::Duration;
 
@@ -22,13 +22,13 @@ use crate::error::EmulatorError;
 pub(crate) const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 const AUTHORITY_LIFETIME: Duration = Duration::from_secs(3650 * 24 * 3600);
 const NAME: &str = "managedidentitysnissuer.login.microsoft.com";
-/// The maximum number of certificates that are remembered.
+/// The maximum number of certificates that the authority remembers.
 const MAX_ISSUED: u64 = 10_000;
 /// `DC` (RFC 4519, section 2.4).
 const DOMAIN_COMPONENT: &[u64] = &[0, 9, 2342, 19_200_300, 100, 1, 25];
 
-/// Issues certificates and remembers the last [`MAX_ISSUED`] of them. A certificate that was forgotten counts as
-/// unknown.
+/// Issues certificates and remembers at most [`MAX_ISSUED`] of them. The least recently used record is evicted first,
+/// and the authority does not recognize a certificate without a record.
 pub(crate) struct MachineAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     issued: Cache<Thumbprint, Issued>,

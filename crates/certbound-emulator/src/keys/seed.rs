@@ -1,4 +1,4 @@
-//! The source of keys: a random generator, or a seed. With a seed, a test has the same keys each time.
+//! The source of keys: a random generator, or a seed. With a seed, a test gets the same keys each time.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use chacha20::ChaCha20Rng;
@@ -13,7 +13,7 @@ use crate::error::EmulatorError;
 pub(crate) enum KeySource {
     /// New keys each time.
     Chance,
-    /// The same keys for the same seed, in the same order. A person who knows the seed has the keys.
+    /// The same keys for the same seed, in the same order. Everybody who knows the seed has the keys.
     Seed(Box<ChaCha20Rng>),
 }
 

@@ -60,7 +60,7 @@ impl TokenKey {
         Some(jws::assemble(input, &signature))
     }
 
-    /// Returns the published form. It has no `alg`, as in the real service.
+    /// Returns the published form of the key. It has no `alg`, as in the real service.
     fn jwk(&self, issuer: &str) -> Value {
         // The key is RSA, so it has a modulus and an exponent.
         let (modulus, exponent) = self.public.rsa_components().unwrap_or_default();

@@ -40,7 +40,7 @@ impl ArcKey {
     }
 }
 
-/// Answers at the agent's path, if the machine has an agent.
+/// Answers a request to the agent. If the machine has no agent, the answer is 404.
 pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Response<Bytes> {
     match token(platform, request) {
         Ok(Some(body)) => json_response(200, &body),
@@ -70,8 +70,8 @@ fn token(platform: &Platform<'_>, request: &Request<Bytes>) -> Result<Option<Val
     let identity = platform.identity(&query, &["client_id", "object_id", "msi_res_id"])?;
     let mut body = answered(platform, identity, query.value("resource"))?;
     body["expires_in"] = json!((MACHINE_LIFETIME - 1).to_string());
-    // The answer repeats the selected identity, so that the client sees that it was used. An old agent does not repeat
-    // it.
+    // The answer repeats the selected identity, so that the client can check the selection. An old agent does not
+    // repeat the identity.
     for name in ["object_id", "msi_res_id"] {
         if let Some(value) = query.value(name) {
             body[name] = json!(value);
@@ -80,7 +80,7 @@ fn token(platform: &Platform<'_>, request: &Request<Bytes>) -> Result<Option<Val
     Ok(Some(body))
 }
 
-/// Returns the challenge, which names `file` if there is one.
+/// Returns the challenge, which names `file` if it is not `None`.
 fn challenge(file: Option<&str>) -> Response<Bytes> {
     let text = "Read the file that WWW-Authenticate names, and send its content in the Authorization header.";
     let mut response = nested_error_response(401, "unauthorized", text);

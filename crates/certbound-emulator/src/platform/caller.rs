@@ -1,4 +1,4 @@
-//! The checks of a request's sender: it must run on this machine and mean this service.
+//! The checks of a request's sender: the sender must run on this machine and must address this service.
 
 use bytes::Bytes;
 use http::Request;
@@ -21,11 +21,12 @@ impl Platform<'_> {
         Ok(())
     }
 
-    /// Checks the host name. A web page can send requests under a name that its author controls, but not under this
-    /// name.
+    /// Checks the host name. By DNS rebinding, a web page can send requests to this service, but only with a host name
+    /// that the page's author controls.
     fn check_host(&self, request: &Request<Bytes>) -> Result<(), Rejection> {
         let known = |host: &str| match without_slash(request.uri().path()) {
-            // Clients know this address from Cloud Shell's environment, and use it with its host name.
+            // Cloud Shell's environment contains this address with its host name, and clients use the address
+            // unchanged.
             REAL_CLOUD_SHELL => host == REAL_CLOUD_SHELL_HOST,
             _ => [IMDS_HOST, self.own_host].contains(&host.strip_suffix(":80").unwrap_or(host)),
         };

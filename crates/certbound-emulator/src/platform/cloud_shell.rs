@@ -10,7 +10,7 @@ use super::{Platform, Rejection, check_method, decode, query, reject};
 use crate::answers::{is_form, json_response, nested_error_response};
 use crate::issue::MACHINE_LIFETIME;
 
-/// Answers a request. Cloud Shell's refusals have an error object inside of `error`.
+/// Answers a request. Cloud Shell's refusals have an object in the member `error`.
 pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Response<Bytes> {
     token(platform, request).map_or_else(
         |Rejection { status, error, description, .. }| nested_error_response(status, error, &description),

@@ -67,7 +67,7 @@ pub(super) fn issue(platform: &Platform<'_>, query: &ReceivedForm, body: &[u8]) 
             let issued = Issued { client_id: identity.client_id.clone(), attestation_fault };
             let certificate = certificate(platform, tenant, public_key, issued)?;
             if platform.fault.is_none() {
-                // Clients renew a certificate at half of its lifetime, and must then get a new one.
+                // Clients renew a certificate at half of its lifetime, and must then get a new certificate.
                 let until = platform.now.plus(LIFETIME / 2);
                 platform.memory.certificates.put(names, platform.now, until, certificate.clone());
             }
@@ -84,7 +84,7 @@ pub(super) fn issue(platform: &Platform<'_>, query: &ReceivedForm, body: &[u8]) 
     }))
 }
 
-/// Issues a new certificate (DER). A fault can make it wrong.
+/// Issues a new certificate (DER). A fault can make the certificate wrong.
 fn certificate(
     platform: &Platform<'_>,
     mut tenant: &str,

@@ -61,7 +61,7 @@ pub(super) fn check(der: &[u8], client_id: &str, tenant: &str, world: &World) ->
 }
 
 /// Returns whether the subject consists of two names, each alone in its set: the tenant as DC, then the client id as
-/// CN. The parsed subject is compared, because in a text one name can look like two.
+/// CN. The parsed subject is compared, because in its text form one name can look like two names.
 fn names(subject: &X509Name<'_>, tenant: &str, client_id: &str) -> bool {
     let mut names = subject.iter_rdn().map(|rdn| {
         let mut parts = rdn.iter();
@@ -87,8 +87,8 @@ fn is_pss_of_sha_256(algorithm: &AlgorithmIdentifier<'_>) -> bool {
         && pss.trailer_field() == 1
 }
 
-/// Returns the value of the compute unit, the only attribute that a request may have. The parser above skips the values
-/// of attributes that it does not know.
+/// Returns the value of the compute unit, the only attribute that a request may have. [`X509CertificationRequest`]
+/// skips the values of attributes that it does not know.
 fn compute_unit(der: &[u8]) -> Result<Option<Value>, String> {
     let request = CertReq::from_der(der).map_err(|_| "The certificate request is not DER.".to_owned())?;
     let [attribute] = request.info.attributes.as_slice() else {
@@ -106,8 +106,8 @@ fn compute_unit(der: &[u8]) -> Result<Option<Value>, String> {
     Ok(certbound_core::json::parse_object(text.as_str().as_bytes()).ok().map(Value::Object))
 }
 
-/// Returns the number by which the token service will refuse a certificate that was issued with this attestation.
-/// Returns `None` for a right attestation.
+/// Returns the AADSTS number with which the token service will refuse a certificate that was issued with this
+/// attestation. Returns `None` for a right attestation.
 ///
 /// A right attestation is a JWT that the emulator's own key signed. It names the request's public key by its SHA-256 in
 /// the claim `key`.

@@ -11,8 +11,8 @@ use crate::answers::json_response;
 use crate::issue::MACHINE_LIFETIME;
 use crate::world::ManagedIdentity;
 
-/// The value of `IDENTITY_HEADER` and `MSI_SECRET` on these platforms. On a real platform it is secret; here it is
-/// public.
+/// The value of `IDENTITY_HEADER` and `MSI_SECRET` on these platforms. On a real platform it is secret; in the emulator
+/// it is public.
 pub const PLATFORM_SECRET: &str = "certbound-emulator-platform";
 
 pub(super) fn app_service(

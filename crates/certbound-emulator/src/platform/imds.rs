@@ -14,7 +14,7 @@ use crate::issue::{BACKDATED, MACHINE_LIFETIME};
 use crate::world::ManagedIdentity;
 
 const VERSIONS: [&str; 4] = ["2018-02-01", "2019-08-01", "2021-01-01", "2021-12-13"];
-/// A token is not returned again if less than this is left of its lifetime, in seconds.
+/// A cached token is not returned if its remaining lifetime is less than this, in seconds.
 const NEAR_THE_END: u64 = 300;
 
 /// `/metadata/identity/oauth2/token`
@@ -33,7 +33,7 @@ pub(super) fn token(platform: &Platform<'_>, query: &ReceivedForm) -> Result<Val
     let (token, issued) = cached_or_new(platform, identity, resource)?;
     let until = issued.as_secs() + MACHINE_LIFETIME;
     let left = until - platform.now.as_secs() - 1;
-    // All values are texts.
+    // All values are JSON strings.
     Ok(json!({
         "access_token": token.expose(),
         "client_id": identity.client_id,

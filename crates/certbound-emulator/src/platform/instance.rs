@@ -1,4 +1,4 @@
-//! The description of the machine, which gave the metadata service its name.
+//! The description of the machine: the instance metadata.
 
 use bytes::Bytes;
 use certbound_core::environment::Cloud;
@@ -58,7 +58,7 @@ pub(super) fn answer(
     }
 }
 
-/// Returns the description. All of its single values are texts.
+/// Returns the description. All of its single values are strings.
 fn compute(platform: &Platform<'_>) -> Value {
     let machine = &platform.world.machine;
     let mut compute = json!({

@@ -29,7 +29,7 @@ impl Memory {
     }
 }
 
-/// Values by two names, each with the time in which it is valid.
+/// Values that are stored under two names. Each value has a period of validity.
 pub(crate) struct Cache<V>(Mutex<HashMap<(String, String), Entry<V>>>);
 
 struct Entry<V> {
@@ -53,8 +53,8 @@ impl<V: Clone> Cache<V> {
         Some(entry.value.clone())
     }
 
-    /// Stores `value`. If there is no room, the expired entries are removed. If that is not enough, all entries are
-    /// removed.
+    /// Stores `value`. A full cache first removes the expired entries. If the cache is still full, it removes all
+    /// entries.
     pub(super) fn put(&self, names: (&str, &str), from: UnixTime, until: UnixTime, value: V) {
         let mut entries = self.entries();
         if entries.len() >= MAX_ENTRIES {

@@ -1,4 +1,4 @@
-//! The identity that a request selects: the machine's own, or a named one.
+//! The identity that a request selects: the machine's own identity or a named identity.
 
 use certbound_core::request::ReceivedForm;
 
@@ -17,8 +17,9 @@ pub(super) fn unknown_selector(query: &ReceivedForm, known: &[&str]) -> Option<&
 impl<'e> Platform<'e> {
     /// Returns the identity that a parameter in `known` selects. Without a parameter it is the machine's own identity.
     ///
-    /// An empty parameter selects no identity, and a parameter of a different platform is refused. If it were ignored,
-    /// a client would get the machine's own token although it asked for a different identity.
+    /// An empty parameter selects no identity, and a parameter of a different platform is refused. If the platform
+    /// ignored such a parameter, a client would get the machine's own token instead of the token of the identity that
+    /// it selected.
     pub(super) fn identity(
         &self,
         query: &ReceivedForm,

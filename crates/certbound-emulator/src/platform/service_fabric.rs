@@ -1,5 +1,5 @@
-//! The token service of a Service Fabric node. It uses TLS with a self-signed certificate, whose thumbprint programs
-//! get from their environment.
+//! The token service of a Service Fabric node. It uses TLS with a self-signed certificate. Programs get the thumbprint
+//! of this certificate from their environment.
 
 use bytes::Bytes;
 use certbound_core::request::ReceivedForm;
@@ -18,7 +18,7 @@ use crate::world::ManagedIdentity;
 /// The version that certbound uses, and the older version that other libraries use.
 const VERSIONS: [&str; 2] = ["2020-05-01", "2019-07-01-preview"];
 
-/// Answers at the endpoint's listener, which has no other path.
+/// Answers a request to the endpoint's listener, which has no other path.
 pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Response<Bytes> {
     match token(platform, request) {
         Ok(body) => json_response(200, &body),
@@ -84,7 +84,7 @@ fn check_version(query: &ReceivedForm) -> Result<(), Rejection> {
     Err(reject(400, "InvalidApiVersion", text))
 }
 
-/// Returns the application's own identity, or the one with the given object id.
+/// Returns the application's own identity, or the identity with the given object id.
 fn identity<'e>(platform: &Platform<'e>, query: &ReceivedForm) -> Result<&'e ManagedIdentity, Rejection> {
     if let Some(name) = unknown_selector(query, &["principalId"]) {
         let text = format!(

@@ -1,4 +1,4 @@
-//! Answers as RFC 6750 says, with the scheme `mtls_pop`. The content is the orders of a small company.
+//! Answers in the form of RFC 6750, with the scheme `mtls_pop`. The content is the orders of a small company.
 
 use bytes::Bytes;
 use http::{Method, Request, Response};

@@ -1,4 +1,4 @@
-//! Answers like Microsoft Graph's.
+//! Answers in the form of Microsoft Graph.
 
 use bytes::Bytes;
 use http::{Method, Request, Response};

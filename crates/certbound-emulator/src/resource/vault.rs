@@ -1,4 +1,5 @@
-//! Answers like Azure Key Vault's. The certificate is taken from the first handshake, not by renegotiation.
+//! Answers in the form of Azure Key Vault. The client presents its certificate in the first handshake, because the
+//! emulator does not renegotiate.
 
 use bytes::Bytes;
 use http::{Method, Request, Response};

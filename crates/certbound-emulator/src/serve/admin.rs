@@ -40,7 +40,7 @@ pub(super) async fn connection(stream: TcpStream, connection: Connection, surfac
         let surface = Arc::clone(&surface);
         async move {
             Ok::<_, Infallible>(match whole(request).await {
-                // Making a key takes time, and the proxy must answer meanwhile.
+                // Generating a key takes time, and the proxy must answer in the meantime.
                 Ok(request) => {
                     tokio::task::spawn_blocking(move || surface.answer(&request)).await.unwrap_or_else(|_| {
                         error(
@@ -82,9 +82,9 @@ impl Surface {
         }
     }
 
-    /// Returns whether the request names this port. A web page can send requests under a name that its author controls,
-    /// but it cannot send this `Host`. An authority in the request line has priority over `Host` (RFC 9112, section
-    /// 3.2.2), so it is checked too.
+    /// Returns whether the request names this port. By DNS rebinding, a web page can send requests to this port, but
+    /// only with a `Host` that the page's author controls. An authority in the request line has priority over `Host`
+    /// (RFC 9112, section 3.2.2), so it is checked too.
     fn is_named(&self, request: &Request<Bytes>) -> bool {
         let ours = |host: &str| self.hosts.iter().any(|ours| ours == host);
         let mut hosts = request.headers().get_all(HOST).iter();

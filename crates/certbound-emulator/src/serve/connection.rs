@@ -65,7 +65,7 @@ pub(super) async fn carry_out(
     Ok(response.map(ResponseBody::whole))
 }
 
-/// A body that is sent whole, in pieces, or only in part.
+/// A body that the server sends whole, in pieces, or in part.
 pub(super) struct ResponseBody {
     bytes: Option<Bytes>,
     more: Option<Box<dyn Iterator<Item = Bytes> + Send>>,

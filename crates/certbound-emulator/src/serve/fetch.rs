@@ -1,4 +1,4 @@
-//! The fetch of an external issuer's keys: by discovery, over HTTPS, from the public internet, within limits.
+//! Fetches an external issuer's keys by discovery over HTTPS, from the public internet and within limits.
 
 use std::io;
 use std::net::SocketAddr;
@@ -125,12 +125,13 @@ impl Fetch {
         json::parse_object(answer.body()).map_err(|_| FetchError::Document(shown(), "a JSON object"))
     }
 
-    /// Looks up the host once and returns the address to connect to. So the checked address is the one that is used.
+    /// Looks up the host once and returns the address to connect to. So the connection uses the address that was
+    /// checked.
     async fn address(&self, host: &str, port: u16) -> Result<SocketAddr, FetchError> {
         let unreachable = |error: io::Error| FetchError::Unreachable(host.to_owned(), error);
         let found: Vec<SocketAddr> =
             tokio::net::lookup_host((host, port)).await.map_err(unreachable)?.collect();
-        // A single private address among public ones is refused too.
+        // A host that has both public and private addresses is refused too.
         if let Some(private) = found.iter().find(|found| !self.private && !is_public(found.ip())) {
             return Err(FetchError::Address(host.to_owned(), private.ip()));
         }

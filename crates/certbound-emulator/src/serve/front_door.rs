@@ -140,8 +140,8 @@ async fn serve(
     connection.http1(stream, service).await
 }
 
-/// Ends a connection whose handshake failed. The data that the client sent meanwhile is read and ignored. Unread data
-/// would end the connection by a reset, which can arrive before the alert.
+/// Ends a connection whose handshake failed. The data that the client sent in the meantime is read and ignored. Unread
+/// data would end the connection by a reset, which can arrive before the alert.
 async fn leave(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let rest = async {
         stream.shutdown().await?;

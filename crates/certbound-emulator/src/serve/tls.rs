@@ -1,5 +1,5 @@
-//! TLS as the real hosts use it. A host may ask for a client certificate, but it accepts a connection without one and
-//! does not check it here.
+//! TLS as the real hosts use it. A host may request a client certificate. The handshake also succeeds without a client
+//! certificate, and it does not check the certificate's issuer.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::keys::ServerCertificate;
 /// limit.
 const MAX_HOSTS: u64 = 256;
 
-/// The TLS configurations of the hosts. Each is made when it is needed for the first time.
+/// The TLS configurations of the hosts. Each configuration is made when it is needed, and cached.
 pub(super) struct Configurations {
     emulator: Arc<Emulator>,
     provider: Arc<CryptoProvider>,
@@ -60,14 +60,15 @@ impl Configurations {
         Arc::clone(&self.refusing)
     }
 
-    /// Like [`Configurations::of`], but it refuses every client certificate by an alert. The result is not cached.
+    /// Returns a configuration for `host` that refuses every client certificate with an alert. The result is not
+    /// cached.
     pub(super) fn blaming(&self, host: &str) -> Result<Arc<ServerConfig>, EmulatorError> {
         let any = AnyClientCertificate::new(Arc::clone(&self.provider));
         let blaming = Arc::new(RevokedClientCertificate(any));
         self.make(self.emulator.host_certificate(host)?, blaming).map(Arc::new)
     }
 
-    /// Returns the configuration of Service Fabric's server, with its own or a foreign certificate. It does not ask for
+    /// Returns the configuration of Service Fabric's server, with its own or a foreign certificate. It does not request
     /// a client certificate.
     pub(super) fn of_service_fabric(&self, foreign: bool) -> Result<Arc<ServerConfig>, EmulatorError> {
         let certificate = self.emulator.service_fabric_certificate(foreign)?;
@@ -94,7 +95,7 @@ fn builder(
         .map_err(EmulatorError::key_material)
 }
 
-/// Asks for a client certificate as every token host does, and refuses every certificate.
+/// Requests a client certificate, and refuses every certificate as revoked.
 #[derive(Debug)]
 struct RevokedClientCertificate(AnyClientCertificate);
 

@@ -213,7 +213,8 @@ fn s71_a_forged_or_unsuitable_entra_token_is_refused() {
     let v1 = json!(format!("https://sts.windows.net/{TENANT}/"));
     assert_eq!(forged(&|body| changed(body, "iss", v1.clone())), 700_227);
 
-    // These tokens are signed by the emulator's own key. The refused ones have only one error: their `idtyp` is not `app`.
+    // These tokens are signed by the emulator's own key. The refused ones have only one error: their `idtyp` is not
+    // `app`.
     let key = emulator.current_key().unwrap();
     let resigned = |body: Value| {
         let token = key.sign(&map(json!({ "alg": "RS256", "kid": key.kid() })), &map(body)).unwrap();

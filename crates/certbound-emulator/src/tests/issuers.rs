@@ -80,18 +80,18 @@ fn an_issuer_is_asked_when_its_key_is_needed_and_not_again_for_a_while() {
     emulator.learn_issuer(EXTERNAL, Ok(keys), later(10));
     assert_eq!(ask().code(&emulator), 0);
     assert_eq!((wanted(&ask(), 309), wanted(&ask(), 310)), (None, asked.clone()));
-    // A key that the issuer did not have at the first fetch.
+    // This token names a key that the issuer did not publish at the first fetch.
     let other = external(json!({"alg": "RS256", "kid": "k2"}), external_body());
     assert_eq!((wanted(&other, 19), wanted(&other, 20)), (None, asked.clone()));
     assert_eq!(other.code(&emulator), 700_027);
-    // After a failure the earlier keys stay, but they expire at the same time as before.
+    // After a failure the earlier keys stay valid, and their expiry does not change.
     emulator.learn_issuer(EXTERNAL, Err("it is away".to_owned()), later(20));
     assert_eq!(ask().code(&emulator), 0);
     assert_eq!((wanted(&other, 29), wanted(&other, 30)), (None, asked.clone()));
     assert_eq!((wanted(&ask(), 309), wanted(&ask(), 310)), (None, asked.clone()));
     emulator.learn_issuer(EXTERNAL, Err("it is away".to_owned()), later(310));
     assert_eq!(ask().code(&emulator), 90_061);
-    // The emulator does not ask an issuer that the application does not trust.
+    // The emulator fetches no keys from an issuer that the application does not trust.
     for stranger in [
         Ask { client_id: APP, ..ask() },
         external(external_header(), changed(external_body(), "iss", json!("https://evil.example"))),

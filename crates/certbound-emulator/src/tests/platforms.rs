@@ -76,7 +76,7 @@ fn app_service_wants_its_header_and_its_version() {
             header.to_vec(),
             400,
         ),
-        // Names that other platforms have for the parameter, and an empty one.
+        // The parameter's names on other platforms, and an empty value.
         (format!("{query}&msi_res_id={USER_IDENTITY_RESOURCE}"), header.to_vec(), 400),
         (format!("{query}&clientid={USER_IDENTITY}"), header.to_vec(), 400),
         (format!("{query}&client_id="), header.to_vec(), 400),
@@ -104,8 +104,8 @@ fn machine_learning_wants_its_secret_and_names_identities_by_client_id() {
         (query.clone(), vec![secret[0], secret[0]], 401),
         (query.clone(), vec![secret[0], ("x-forwarded-for", "10.0.0.1")], 400),
         (format!("{query}&clientid=x"), secret.to_vec(), 400),
-        // If the endpoint ignored these, a client that selects a different identity would get the workspace's own
-        // token.
+        // If the endpoint ignored these parameters, a client that selects a different identity would get the
+        // workspace's own token.
         (format!("{query}&clientid="), secret.to_vec(), 400),
         (format!("{query}&client_id={USER_IDENTITY}"), secret.to_vec(), 400),
         (format!("{query}&object_id={USER_IDENTITY_PRINCIPAL}"), secret.to_vec(), 400),
@@ -179,7 +179,7 @@ fn cloud_shell_wants_a_form_and_words_its_refusals_within_one_another() {
     assert_eq!(status(&emulator, &in_the_query), 400);
 }
 
-/// Some clients know only the real address of Cloud Shell.
+/// Some clients use only the real address of Cloud Shell.
 #[test]
 fn cloud_shell_is_also_where_the_real_one_is() {
     let emulator = emulator();
@@ -208,7 +208,7 @@ fn the_agent_of_arc_wants_its_file_read() {
     let emulator = emulator();
     let query = format!("api-version=2020-06-01&{RESOURCE}");
     let metadata = ("metadata", "true");
-    // A machine without the agent.
+    // This machine has no agent.
     assert_eq!(status(&emulator, &asked(AZURE_ARC, &query, &[metadata])), 404);
 
     let key = ArcKey::new(KEY_FILE);

@@ -106,7 +106,7 @@ fn what_is_wrong_is_told_in_its_own_words() {
     assert_eq!(send(&emulator, "POST", &format!("{SERVICE_FABRIC}?{ASKED}"), &SECRET).0, 405);
 }
 
-/// Its listener has no other endpoint, and no other listener has its endpoint.
+/// The listener of Service Fabric has only this endpoint, and no other listener has this endpoint.
 #[test]
 fn it_is_apart_from_the_other_platforms() {
     let emulator = emulator();

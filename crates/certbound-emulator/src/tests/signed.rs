@@ -55,7 +55,7 @@ pub(crate) fn with_external_issuer() -> Emulator {
     with_external_issuer_and(|_| {})
 }
 
-/// Like [`with_external_issuer`], with a change of the world.
+/// Creates the same emulator as [`with_external_issuer`], after a change of its world.
 pub(crate) fn with_external_issuer_and(change: impl FnOnce(&mut crate::world::World)) -> Emulator {
     let der = unused_rsa().leaf_der().to_vec();
     let key = jws::PublicKey::from_certificate(&der).unwrap();
@@ -79,7 +79,7 @@ pub(crate) fn with_external_issuer_and(change: impl FnOnce(&mut crate::world::Wo
     })
 }
 
-/// Returns the claims of that issuer's token.
+/// Returns the claims of the external issuer's token.
 pub(crate) fn external_body() -> Value {
     json!({
         "iss": EXTERNAL, "sub": EXTERNAL_SUBJECT, "aud": "api://AzureADTokenExchange",
@@ -87,7 +87,7 @@ pub(crate) fn external_body() -> Value {
     })
 }
 
-/// Returns a request of the bare application with that issuer's token.
+/// Returns a request of the bare application with the external issuer's token.
 pub(crate) fn external<'a>(header: Value, body: Value) -> Ask<'a> {
     Ask { client_id: BARE_APP, ..classic(signed_by(&unused_rsa(), header, body)) }
 }

@@ -110,7 +110,7 @@ impl Assertion<'_> {
     }
 }
 
-/// Returns a time claim without its fraction. RFC 7519, section 2, allows a fraction, and MSAL for Python sends it.
+/// Returns a time claim without its fraction. RFC 7519, section 2, allows a fraction, and MSAL for Python sends one.
 fn time(claims: &Claims, name: &'static str) -> Result<Option<UnixTime>, Refusal> {
     let fraction =
         claims.map().get(name).and_then(Value::as_f64).filter(|seconds| (0.0..1e15).contains(seconds));

@@ -34,7 +34,7 @@ impl TokenService<'_> {
         Ok(Some(chain))
     }
 
-    /// Authenticates the client by its TLS certificate: one of a machine, or one that SN/I trusts.
+    /// Authenticates the client by its TLS certificate: a machine's certificate, or a certificate that SN/I trusts.
     pub(super) fn by_certificate(
         &self,
         application: &Application,

@@ -1,4 +1,4 @@
-//! The documents that clients and verifiers read first: OpenID metadata, keys, and the aliases of login hosts.
+//! The documents that clients and verifiers fetch first: OpenID metadata, keys, and the aliases of login hosts.
 
 use bytes::Bytes;
 use certbound_core::environment::{Cloud, known_environment};
@@ -12,8 +12,8 @@ use crate::issue::{issuer_v1, issuer_v2};
 use crate::world::hosts;
 
 impl TokenService<'_> {
-    /// Returns the answer of the part that needs no authentication, or `None` if the path does not belong to it. Only
-    /// login hosts have this part.
+    /// Returns the answer with a published document, or `None` if the path names no such document. Only login hosts
+    /// publish documents.
     pub(super) fn discovery(
         &self,
         context: &AnswerContext<'_>,

@@ -93,8 +93,8 @@ fn issuer_is_allowed(
             "Entra ID tokens issued by another tenant may not be used for federated identity credential flows: the \
              assertion must come from the application's home tenant.",
         )),
-        // Every organization of Azure DevOps can issue tokens there. So only a single-tenant application may trust this
-        // issuer.
+        // Every organization of Azure DevOps has its own issuer at this host. Only a single-tenant application may
+        // trust such an issuer.
         Issuer::External if is_azure_devops(assertion) && application.principals.len() > 1 => Err(refusal(
             70_052,
             "The identity must be a managed identity, a single-tenant application or a service account: this issuer \
@@ -186,7 +186,7 @@ fn matching(
 fn of_subject(credential: &FederatedCredential, assertion: &Assertion<'_>) -> bool {
     match &credential.claims_matching_expression {
         None => credential.subject == assertion.subject,
-        // A world from a file does not start if an expression cannot be read.
+        // `World::check` refuses an expression that cannot be read, so a world from a file contains no such expression.
         Some(text) => Expression::parse(text).is_ok_and(|expression| expression.holds(&assertion.claims)),
     }
 }
@@ -220,7 +220,7 @@ fn signature(
     assertion.jws.check_signature(&keys, &[Algorithm::Rs256]).map_err(|_| failed())
 }
 
-/// Checks a token of Entra: it must be an application's token, and not one that was issued by a federated credential.
+/// Checks a token of Entra: it must be an application's token, and must not have been issued by a federated credential.
 fn kind_of_token(assertion: &Assertion<'_>, issuer: &Issuer<'_>) -> Result<(), Refusal> {
     if matches!(issuer, Issuer::External) {
         return Ok(());
@@ -259,7 +259,7 @@ fn binding(caller: &Caller<'_>, assertion: &Assertion<'_>, presented: Presented)
         (None, _) => Err(unbound()),
         (Some(claim), Some(thumbprint)) if thumbprint.matches_claim(claim) => Ok(()),
         (Some(_), Some(_)) => Err(other_certificate()),
-        // Without its certificate, a bound assertion is treated as stolen.
+        // A bound assertion without its certificate may be stolen, so it is refused.
         (Some(_), None) => Err(only_by_mutual_tls()),
     }
 }

@@ -15,7 +15,7 @@ use crate::world::{ExternalIssuer, World};
 
 /// Keys are fetched again after this time.
 const LIFETIME: Duration = Duration::from_secs(300);
-/// After an unknown key or a failure, the issuer is asked again after this time at the earliest.
+/// After an unknown key or a failure, the keys are fetched again after this time at the earliest.
 const PAUSE: Duration = Duration::from_secs(10);
 
 type Jwk = Map<String, Value>;
@@ -24,8 +24,8 @@ type Jwk = Map<String, Value>;
 #[derive(Default)]
 pub(crate) struct FetchedKeys {
     known: Mutex<HashMap<String, Known>>,
-    /// One lock for each issuer. A task holds it while it asks the issuer, so that requests at the same time cause one
-    /// fetch.
+    /// One lock for each issuer. A task holds the lock while it fetches the keys, so that requests at the same time
+    /// cause one fetch.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -33,7 +33,7 @@ struct Known {
     keys: Result<Vec<Jwk>, String>,
     /// The time when the keys were fetched.
     fetched: UnixTime,
-    /// The time when the issuer was last asked.
+    /// The time of the last fetch, even if it failed.
     asked: UnixTime,
 }
 
@@ -54,7 +54,7 @@ impl FetchedKeys {
         let jws = UnverifiedJws::parse(form.value("client_assertion")?).ok()?;
         let name = jws.unverified_claims().ok()?.string("iss")?;
         let issuer = world.external_issuers.iter().find(|it| it.is_fetched() && it.issuer == name)?;
-        // The emulator asks only issuers that the application trusts.
+        // The emulator fetches keys only from issuers that the application trusts.
         let application = world.application(form.value("client_id")?)?;
         if !application.federated_credentials.iter().any(|credential| credential.issuer == name) {
             return None;
@@ -68,7 +68,7 @@ impl FetchedKeys {
         (!fresh).then_some(issuer)
     }
 
-    /// Records the result of a fetch. After a failure, the keys of an earlier fetch stay until they expire.
+    /// Records the result of a fetch. After a failure, the keys of an earlier fetch stay valid until they expire.
     pub(crate) fn learn(&self, issuer: &str, keys: Result<Vec<Jwk>, String>, now: UnixTime) {
         let mut known = self.known();
         match known.get_mut(issuer) {
@@ -79,8 +79,8 @@ impl FetchedKeys {
         }
     }
 
-    /// Returns the lock of an issuer. A task has to hold it while it asks the issuer, and has to call `wanted` again
-    /// first.
+    /// Returns the lock of an issuer. A task has to hold the lock while it fetches the keys. When the task has the
+    /// lock, it has to call `wanted` again first.
     pub(crate) fn turn(&self, issuer: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(turns.entry(issuer.to_owned()).or_default())

@@ -31,7 +31,7 @@ pub(crate) struct TrustedAuthorities {
 }
 
 impl TrustedAuthorities {
-    /// Returns the emulator's own authority together with those that the world names, PEM.
+    /// Returns the emulator's own authority together with the authorities that the world names, PEM.
     pub(crate) fn new(own: &CertificateAuthority, others: &[String]) -> Result<Self, EmulatorError> {
         let mut roots = RootCertStore::empty();
         roots.add(own.der().clone()).map_err(EmulatorError::key_material)?;

@@ -12,7 +12,7 @@ use super::{
 
 /// The tenant in which all applications are registered. Its domain is `contoso.example`.
 pub const TENANT: &str = "bea21ebe-8b64-4d06-9f6d-6a889b120a7c";
-/// A second tenant, which knows only [`MULTI_TENANT_APP`]. Its domain is `fabrikam.example`.
+/// A second tenant, in which only [`MULTI_TENANT_APP`] exists. Its domain is `fabrikam.example`.
 pub const OTHER_TENANT: &str = "5f1c2a7e-3d94-4b58-9c06-8e2b7a14d3f0";
 
 /// The application of both legs. It trusts [`CLIENT_SUBJECT`] and has federated credentials for its own principal.
@@ -24,8 +24,8 @@ pub const APP_PRINCIPAL: &str = "0b4d7f52-6e18-4c3a-8f95-21c7d0a9e6b3";
 pub const TARGET_APP: &str = "c2e9a640-7b15-4d8f-a3c1-5f60e8d2b794";
 /// The object id of [`TARGET_APP`]'s service principal in [`TENANT`].
 pub const TARGET_PRINCIPAL: &str = "84a1c6d3-05f7-4e29-b8d4-9e37f162c05a";
-/// An application that is registered in [`TENANT`] and also known in [`OTHER_TENANT`]. It trusts [`CLIENT_SUBJECT`] and
-/// has federated credentials for its own principal.
+/// An application that is registered in [`TENANT`] and also exists in [`OTHER_TENANT`]. It trusts [`CLIENT_SUBJECT`]
+/// and has federated credentials for its own principal.
 pub const MULTI_TENANT_APP: &str = "7d30b8f1-2c46-4a9e-95e7-b14f8c06d2a8";
 /// The object id of [`MULTI_TENANT_APP`]'s service principal in [`TENANT`].
 pub const MULTI_TENANT_PRINCIPAL: &str = "e65f2b09-93d8-4710-a6cb-48d1f07e3c92";
@@ -63,7 +63,7 @@ pub const VAULT_HOST: &str = "demo.vault.azure.net";
 pub const GRAPH: &str = "https://graph.microsoft.com";
 /// Graph's host for bound tokens.
 pub const GRAPH_BOUND_HOST: &str = "mtlstb.graph.microsoft.com";
-/// Graph's ordinary host, which never asks for a certificate.
+/// Graph's ordinary host, which never requests a certificate.
 pub const GRAPH_HOST: &str = "graph.microsoft.com";
 /// The custom API, as a resource. It refuses Bearer tokens.
 pub const ORDERS: &str = "api://orders";

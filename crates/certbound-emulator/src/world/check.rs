@@ -1,5 +1,5 @@
-//! The checks of a world beyond its syntax: ids have the right form, references lead to something that exists, and no
-//! entry occurs twice.
+//! The checks of a world beyond its syntax: ids have the right form, references name existing entries, and no entry
+//! occurs twice.
 
 mod credentials;
 mod resources;
@@ -13,7 +13,7 @@ use super::{Application, Tenant, World, WorldError, WorldMistake};
 const MAX_TEXT: usize = 600;
 
 impl World {
-    /// Checks that the world is well-formed and that all its references lead to something that exists.
+    /// Checks that the world is well-formed and that all its references name existing entries.
     ///
     /// A world that passes the check can still be useless: without tenants it refuses every request. [`Emulator::new`]
     /// also accepts worlds that were not checked, for tests of unusual worlds.

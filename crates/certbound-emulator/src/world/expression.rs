@@ -8,7 +8,7 @@ use winnow::error::ContextError;
 use winnow::prelude::*;
 use winnow::token::take_till;
 
-/// Conditions that must all hold.
+/// Conditions that must all be true.
 pub(crate) struct Expression(Vec<Condition>);
 
 struct Condition {
@@ -25,7 +25,7 @@ impl Expression {
     /// Reads an expression.
     ///
     /// # Errors
-    /// A sentence that says what is expected instead.
+    /// A sentence that describes the expected syntax.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let all = separated(1.., condition, (multispace1, "and", multispace1));
         let mut all = delimited(multispace0, all, multispace0);
@@ -43,7 +43,7 @@ impl Expression {
         self.0.iter().map(|condition| condition.claim.as_str())
     }
 
-    /// Returns whether all conditions hold. A condition on a claim that is not a text does not hold.
+    /// Returns whether all conditions are true. A condition on a claim that is not a string is false.
     pub(crate) fn holds(&self, claims: &Claims) -> bool {
         self.0.iter().all(|condition| {
             claims.string(&condition.claim).is_some_and(|value| match &condition.pattern {

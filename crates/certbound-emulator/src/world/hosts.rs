@@ -11,7 +11,7 @@ pub(crate) const TOKEN_PATH: &str = "/oauth2/v2.0/token";
 /// The kind of an emulated host.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Host<'w> {
-    /// An ordinary login host, global or regional. It never asks for a certificate.
+    /// An ordinary login host, global or regional. It never requests a certificate.
     Login(Cloud),
     /// A mutual-TLS host of the token service, global or regional.
     MutualTls(Cloud),
@@ -36,7 +36,7 @@ impl Host<'_> {
         }
     }
 
-    /// Returns whether the TLS handshake asks for a client certificate.
+    /// Returns whether the TLS handshake requests a client certificate.
     pub(crate) fn asks_for_certificate(&self) -> bool {
         match self {
             Host::Login(_) | Host::Issuers => false,
@@ -79,8 +79,8 @@ fn token_service(name: &str) -> Option<Host<'static>> {
     })
 }
 
-/// Returns whether the host also exists with a region in front. That is true for `login.microsoft.com` in the public
-/// cloud, for the usual login host of the other clouds, and for the mutual-TLS hosts.
+/// Returns whether the host name also exists with a region as its first label. This is true for `login.microsoft.com`
+/// in the public cloud, for the usual login host of the other clouds, and for the mutual-TLS hosts.
 fn has_regions(name: &str) -> bool {
     match known_environment(name) {
         None => true,

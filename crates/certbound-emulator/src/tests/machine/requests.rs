@@ -99,7 +99,7 @@ fn attributes(all: Vec<Attribute>) -> Vec<u8> {
     changed(|info| info.attributes = SetOfVec::try_from(all).unwrap())
 }
 
-/// Returns an attribute that asks for basicConstraints CA:TRUE.
+/// Returns an attribute that requests basicConstraints CA:TRUE.
 fn wants_to_be_an_authority() -> Attribute {
     let extensions = [
         0x30, 0x11, 0x30, 0x0f, 0x06, 0x03, 0x55, 0x1d, 0x13, 0x01, 0x01, 0xff, 0x04, 0x05, 0x30, 0x03, 0x01,
@@ -122,7 +122,7 @@ fn pss(hash: u8, mask: u8, salt: u8) -> AlgorithmIdentifierOwned {
     AlgorithmIdentifierOwned::from_der(&der).unwrap()
 }
 
-/// Returns status and body of the answer to a request. `csr` is the base64 of the request, or a text that is not.
+/// Returns status and body of the answer to a request. `csr` is the base64 of the request, or an invalid text.
 fn ask(emulator: &Emulator, more: &str, csr: &str) -> (u16, Value) {
     let request =
         bare(&Method::POST, &format!("{ISSUE}{more}")).header("host", HOST).header("metadata", "true");

@@ -91,7 +91,7 @@ fn a_machine_in_another_cloud_has_that_clouds_hosts_tokens_and_resources() {
     assert_eq!(answer["mtls_authentication_endpoint"], format!("https://{host}"));
     let body = json_of(&bound(&emulator, host, Cloud::UsGovernment.vault_uri()));
     assert_eq!(body["token_type"], "mtls_pop", "{body}");
-    // The other clouds do not know the certificate.
+    // The other clouds do not recognize the certificate.
     assert_eq!(code(&bound(&emulator, "mtlsauth.microsoft.com", VAULT)), 392_189);
 
     let plain = |resource: &str| {

@@ -18,7 +18,7 @@ pub(super) enum Credential<'f> {
 }
 
 impl<'f> Credential<'f> {
-    /// Returns the credential of a form. A form with two credentials, or with a part of one, is refused.
+    /// Returns the credential of a form. A form with two credentials, or with an incomplete credential, is refused.
     pub(super) fn of(form: &'f ReceivedForm) -> Result<Self, Refusal> {
         let secret = form.value("client_secret");
         match (form.value("client_assertion"), form.value("client_assertion_type"), secret) {
@@ -82,7 +82,7 @@ pub(super) fn refuse_what_is_not_emulated(form: &ReceivedForm) -> Result<(), Ref
     }
 }
 
-/// Returns whether the form asks for a bound token. A `token_type` with a different value is refused: a Bearer token
+/// Returns whether the form requests a bound token. Any other value of `token_type` is refused, because a Bearer token
 /// would be a silent downgrade.
 pub(super) fn asks_for_a_bound_token(form: &ReceivedForm) -> Result<bool, Refusal> {
     match (form.has("token_type"), form.value("token_type")) {

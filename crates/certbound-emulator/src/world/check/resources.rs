@@ -1,4 +1,5 @@
-//! The checks of resources: each id, URI and host belongs to one resource only, and no host to the token service.
+//! The checks of resources: each id, URI and host belongs to one resource only, and no host belongs to the token
+//! service.
 
 use super::{Mistakes, Seen, is_host_name};
 use crate::world::World;
