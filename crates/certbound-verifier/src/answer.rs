@@ -18,7 +18,7 @@ use crate::refusal::Refusal;
 /// The form of the responses to refusals. Each kind of refusal has one fixed form, which repeats nothing of the
 /// request.
 ///
-/// A [`VerifyLayer`](crate::VerifyLayer) without a style of its own uses the style of its verifier's binding policy:
+/// A [`VerifyLayer`](crate::VerifyLayer) without its own style uses the style of its verifier's binding policy:
 /// [`AnswerStyle::for_binding`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -28,11 +28,11 @@ pub enum AnswerStyle {
     MtlsPop,
     /// RFC 6750 with the scheme `Bearer`, for clients of RFC 8705.
     Bearer,
-    /// RFC 6750 with a challenge for each of the two schemes. Each challenge has a header field of its own.
+    /// RFC 6750 with a challenge for each of the two schemes. Each challenge has its own header field.
     MtlsPopAndBearer,
     /// The form of Microsoft Graph: `{"error":{"code","message"}}`.
     Graph,
-    /// The form of Azure Key Vault. Clients refuse its challenge unless `resource` fits the vault's host.
+    /// The form of Azure Key Vault. Clients refuse its challenge unless `resource` matches the vault's host.
     Vault {
         /// The tenant's id.
         tenant: String,
@@ -45,8 +45,8 @@ pub enum AnswerStyle {
 
 impl AnswerStyle {
     /// Returns the style whose challenges name the schemes that `policy` accepts: `mtls_pop` if every token must be
-    /// sent under it, `Bearer` if the policy follows RFC 8705, and both if unbound tokens are sent under `Bearer` and
-    /// bound ones under `mtls_pop`.
+    /// sent under `mtls_pop`, or `Bearer` if the policy follows RFC 8705. If the policy accepts unbound tokens under
+    /// `Bearer` and bound tokens under `mtls_pop`, the challenges name both.
     pub fn for_binding(policy: BindingPolicy) -> Self {
         match policy {
             BindingPolicy::Required => Self::MtlsPop,
@@ -87,7 +87,8 @@ impl Answer {
             AnswerStyle::Vault { .. } => microsoft::vault(refusal),
         };
         let close = *refusal == Refusal::AmbiguousLength;
-        // Graph and Key Vault use 401 and 403 only. The HTTP server in front of them refuses an ambiguous length by 400.
+        // Graph and Key Vault use 401 instead of 400. Only the HTTP server in front of them uses 400, for an ambiguous
+        // length.
         let status = match (refusal.status(), style) {
             (400, AnswerStyle::Graph | AnswerStyle::Vault { .. }) if !close => 401,
             (status, _) => status,
@@ -151,7 +152,7 @@ impl Answer {
         for challenge in self.challenges().filter_map(|text| HeaderValue::from_str(text).ok()) {
             headers.append(WWW_AUTHENTICATE, challenge);
         }
-        // The end of this request is not certain, so the start of the next one is not certain either.
+        // The end of this request is not certain, so the start of the next request is not certain either.
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }

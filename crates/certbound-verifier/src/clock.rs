@@ -2,7 +2,7 @@
 
 use certbound_core::time::UnixTime;
 
-/// A clock. A verifier uses [`SystemClock`] unless the builder sets another one.
+/// A clock. A verifier uses [`SystemClock`] unless the builder sets another clock.
 pub trait Clock: Send + Sync + 'static {
     /// The current time, in seconds since the epoch.
     fn now(&self) -> UnixTime;

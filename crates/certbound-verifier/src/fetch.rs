@@ -7,7 +7,7 @@ use std::pin::Pin;
 
 pub use self::https::HttpsFetch;
 
-/// Fetches documents. Implement it to fetch metadata and keys with your own client.
+/// Fetches documents. Implement this trait to fetch metadata and keys with your own client.
 ///
 /// An implementation must not follow redirects, must limit time and size, and must accept `https` URLs only.
 pub trait Fetch: Send + Sync + 'static {
@@ -37,7 +37,7 @@ pub enum FetchError {
         /// The reason.
         reason: String,
     },
-    /// The response is not HTTP, or it was cut off.
+    /// The response is not HTTP, or it is incomplete.
     #[error("the answer is not usable: {reason}")]
     Protocol {
         /// The reason.
@@ -64,7 +64,7 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// Whether the server said that the document does not exist.
+    /// Whether the server reported that the document does not exist.
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::Status { status: 404 | 410 })
     }

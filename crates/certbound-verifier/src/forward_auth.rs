@@ -1,5 +1,5 @@
-//! Decisions for a proxy that asks before it forwards: nginx `auth_request`, Caddy `forward_auth`, Envoy `ext_authz` over
-//! HTTP.
+//! Decisions for a proxy that forwards only accepted requests: nginx `auth_request`, Caddy `forward_auth`, Envoy
+//! `ext_authz` over HTTP.
 
 mod serve;
 
@@ -16,7 +16,8 @@ use crate::refusal::Refusal;
 use crate::verified::Verified;
 
 /// The headers in which proxies put the URL that the client requested: nginx by convention, its ingress controller,
-/// Caddy and Traefik, Envoy, IIS. A client that sends such a header itself can only make its own request refused.
+/// Caddy and Traefik, Envoy, IIS. A client that sends such a header itself can only cause the refusal of its own
+/// request.
 const URLS: [&str; 6] = [
     "x-original-uri",
     "x-original-url",
@@ -33,17 +34,18 @@ const URLS: [&str; 6] = [
 /// every header that the client sent under these names. A refusal has no such header, because no proxy forwards a
 /// refused request.
 ///
-/// Method, path and body are the client's and are not checked. Only a token in the URL is refused: in the request's own
-/// URL, and in the URL that the proxy sends in `X-Original-URI`, `X-Forwarded-Uri` or a similar header. The
-/// response to a malformed request of the client is 401 instead of 400, because nginx treats any status but 2xx, 401
-/// and 403 as its own failure. An ambiguous length is a failure of the proxy, so its response is 400.
+/// `ForwardAuth` checks neither method nor path nor body, which belong to the client's request. It only refuses a token
+/// in a URL: in the request's own URL, and in the URL that the proxy sends in `X-Original-URI`, `X-Forwarded-Uri` or a
+/// similar header. The response to a malformed request of the client is 401 instead of 400, because nginx treats any
+/// status but 2xx, 401 and 403 as its own failure. An ambiguous length is a failure of the proxy, so its response is
+/// 400.
 #[derive(Clone)]
 pub struct ForwardAuth {
     layer: VerifyLayer,
 }
 
 impl ForwardAuth {
-    /// Decides as `layer` does. Set the proxy with [`VerifyLayer::behind`].
+    /// Makes a value that decides as `layer` does. Set the proxy with [`VerifyLayer::behind`].
     pub fn new(layer: VerifyLayer) -> Self {
         Self { layer }
     }
@@ -77,12 +79,13 @@ impl ForwardAuth {
     }
 }
 
-/// Returns the URLs that the proxy says the client requested.
+/// Returns the client's URLs as the proxy's headers contain them.
 fn client_urls(request: &Parts) -> impl Iterator<Item = &[u8]> {
     URLS.into_iter().flat_map(|name| request.headers.get_all(name)).map(HeaderValue::as_bytes)
 }
 
-/// Returns the path that the client requested, or that of the proxy's own request if the proxy does not send it.
+/// Returns the path that the client requested. If the proxy does not send this path, returns the path of the proxy's
+/// own request.
 fn path_of(request: &Parts) -> Cow<'_, str> {
     let path = client_urls(request).next().map_or(request.uri.path().as_bytes(), |url| split(url).0);
     String::from_utf8_lossy(path)
@@ -114,7 +117,7 @@ fn accepted(verified: &Verified) -> Response<Bytes> {
 }
 
 /// Returns a claim as a header value. The value is empty if the claim has any character that is not printable ASCII, or
-/// white space at an end: other readers could see a different value.
+/// white space at an end: other parsers could read a different value.
 fn one(claim: Option<&str>) -> HeaderValue {
     let claim = claim.filter(|claim| {
         claim.trim() == *claim && claim.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
@@ -122,7 +125,8 @@ fn one(claim: Option<&str>) -> HeaderValue {
     claim.and_then(|claim| HeaderValue::from_str(claim).ok()).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// Joins several values with spaces. The result is empty if a value has a space, because it would read as two values.
+/// Joins several values with spaces. The result is empty if a value has a space, because parsers would read it as two
+/// values.
 fn several<'a>(values: impl Iterator<Item = &'a str>) -> HeaderValue {
     let values: Vec<_> = values.collect();
     let is_word = |value: &&str| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());

@@ -49,13 +49,13 @@ enum Format {
 }
 
 impl TrustedProxy {
-    /// `Client-Cert` with the DER as a structured byte sequence (RFC 9440).
+    /// Returns a proxy that writes `Client-Cert`: the DER as a structured byte sequence (RFC 9440).
     pub fn rfc9440(sources: impl IntoIterator<Item = IpNet>) -> Self {
         Self::new(Format::StructuredBytes, HeaderName::from_static("client-cert"), sources)
     }
 
-    /// Envoy's `X-Forwarded-Client-Cert`: one element with `Cert`. `Hash` and `By` are the only other keys that are
-    /// allowed.
+    /// Returns a proxy that writes Envoy's `X-Forwarded-Client-Cert`: one element with `Cert`. `Hash` and `By` are the
+    /// only other keys that are allowed.
     ///
     /// A second element and every other key are refused. Envoy does not escape the names in the client's certificate
     /// (`Subject`, `URI`, `DNS`), so a certificate could add elements. If several Envoys are in a row, the first one
@@ -64,20 +64,20 @@ impl TrustedProxy {
         Self::new(Format::Envoy, HeaderName::from_static("x-forwarded-client-cert"), sources)
     }
 
-    /// `X-SSL-Client-Cert` with the PEM: URL-encoded as by nginx (`$ssl_client_escaped_cert`), or with spaces instead
-    /// of line ends as by Apache (`%{SSL_CLIENT_CERT}s`).
+    /// Returns a proxy that writes `X-SSL-Client-Cert`: the PEM, URL-encoded as by nginx (`$ssl_client_escaped_cert`),
+    /// or with spaces instead of line ends as by Apache (`%{SSL_CLIENT_CERT}s`).
     pub fn nginx(sources: impl IntoIterator<Item = IpNet>) -> Self {
         Self::new(Format::PemOnOneLine, HeaderName::from_static("x-ssl-client-cert"), sources)
     }
 
-    /// `X-ARR-ClientCert` with the DER in base64, as Azure App Service sends it. YARP, Caddy and HAProxy can send the
-    /// same under other names.
+    /// Returns a proxy that writes `X-ARR-ClientCert`: the DER in base64, as Azure App Service sends it. YARP, Caddy
+    /// and HAProxy can send the same value in headers of other names.
     pub fn app_service(sources: impl IntoIterator<Item = IpNet>) -> Self {
         Self::new(Format::Base64, HeaderName::from_static("x-arr-clientcert"), sources)
     }
 
-    /// Reads the certificate from another header. The proxy must write it there, and must remove that header from the
-    /// requests of clients.
+    /// Sets another header for the certificate. The proxy must write the certificate to this header, and must remove
+    /// the header from the requests of clients.
     ///
     /// # Errors
     /// [`HeaderNameError`] for Envoy, which writes one header only, and for headers that have another meaning.
@@ -96,13 +96,13 @@ impl TrustedProxy {
         Self { format, name, sources: sources.into_iter().collect() }
     }
 
-    /// Returns the certificate of a request, or [`PeerCertificate::none`] if the header is absent or empty. `from` is the
-    /// address of the peer.
+    /// Returns the certificate of a request, or [`PeerCertificate::none`] if the header is absent or empty. `from` is
+    /// the address of the peer.
     ///
     /// # Errors
-    /// [`ForwardedError`], for example if the request does not come from an address of the proxy, or if the header occurs
-    /// twice. It is also an error if a second header's name differs only in `_` and `-`, because some servers treat the
-    /// two names as one.
+    /// [`ForwardedError`], for example if the request was not sent from an address of the proxy, or if the header
+    /// occurs twice. It is also an error if a second header's name differs only in `_` and `-`, because some servers
+    /// treat the two names as one.
     pub fn certificate(&self, from: IpAddr, headers: &HeaderMap) -> Result<PeerCertificate, ForwardedError> {
         self.read(Some(from), headers)
     }

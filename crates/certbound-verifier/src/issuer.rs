@@ -92,8 +92,9 @@ impl Issuer {
         Self(Kind::Entra { cloud, tenants: Tenants::Rule(Arc::new(rule)) })
     }
 
-    /// Returns another issuer of certificate-bound tokens (RFC 8705), named by its `iss`. The verifier fetches its OpenID
-    /// metadata from this URL, or the metadata of RFC 8414 if the response for OpenID is 404 or 410.
+    /// Returns an issuer other than Entra that issues certificate-bound tokens (RFC 8705). `issuer` is the `iss` of its
+    /// tokens. The verifier fetches its OpenID metadata from this URL, or the metadata of RFC 8414 if the response for
+    /// OpenID is 404 or 410.
     ///
     /// # Errors
     /// [`IssuerError`] if the issuer is not an `https` URL without query, fragment and user name, or if there is no
@@ -118,10 +119,11 @@ impl Issuer {
         Ok(Self(Kind::Oidc { issuer, algorithms, keys_host: None, client_claim: None }))
     }
 
-    /// Sets another host from which the keys of an OpenID issuer are accepted, instead of its own. It has no effect on
-    /// Entra.
+    /// Sets the host from which the keys of an OpenID issuer are accepted, instead of the issuer's own host. This
+    /// setting has no effect on Entra.
     ///
-    /// Keys are accepted from every port of a host without a port, and otherwise from its port only.
+    /// If `host` has no port, keys are accepted from every port of the host. Otherwise they are accepted only from this
+    /// port.
     ///
     /// # Errors
     /// [`IssuerError::KeysHost`] if `host` is neither a host nor a host and its port.
@@ -133,13 +135,14 @@ impl Issuer {
         Ok(self)
     }
 
-    /// Sets the only claim from which the client id of an OpenID issuer's token is read. It has no effect on Entra.
+    /// Sets the only claim from which the client id of an OpenID issuer's token is read. This setting has no effect on
+    /// Entra.
     ///
     /// Default: `client_id`, `azp` and `cid`. If a token has several of them, they must have the same value.
     ///
     /// # Errors
-    /// [`IssuerError::ClientClaim`] for an empty name and for `sub`. In a token of a user `sub` is the user, so every user
-    /// would count as a client.
+    /// [`IssuerError::ClientClaim`] for an empty name and for `sub`. In a token of a user `sub` names the user, so
+    /// every user would count as a client.
     pub fn with_client_claim(mut self, name: impl Into<Arc<str>>) -> Result<Self, IssuerError> {
         let name = name.into();
         if matches!(&*name, "" | "sub") {
@@ -165,8 +168,8 @@ impl Issuer {
         }
     }
 
-    /// The name under which the keys are stored. All tenants of a cloud share its keys. Only the name of another issuer
-    /// is a URL.
+    /// The name under which the keys are stored. For Entra it is the login host, because all tenants of a cloud share
+    /// its keys. For other issuers it is a URL.
     pub(crate) fn id(&self) -> &str {
         match &self.0 {
             Kind::Entra { cloud, .. } => cloud.login_host(),
@@ -174,7 +177,8 @@ impl Issuer {
         }
     }
 
-    /// Whether `iss` belongs to this issuer. For Entra, it must be the value that is built from the token's own `tid`.
+    /// Whether `iss` belongs to this issuer. For Entra, `iss` must be the value that is built from the token's own
+    /// `tid`.
     pub(crate) fn claims(&self, issuer: &str, tenant: Option<&str>) -> bool {
         match (&self.0, tenant) {
             (Kind::Entra { cloud, .. }, Some(tenant)) => {
@@ -206,7 +210,7 @@ impl Issuer {
         if right { Ok(()) } else { Err(Refusal::VersionMismatch) }
     }
 
-    /// Whether a key with this `issuer` member may sign a token of `tenant`. `{tenantid}` stands for every tenant.
+    /// Whether a key with this `issuer` member may sign a token of `tenant`. `{tenantid}` matches every tenant.
     pub(crate) fn owns_key(&self, key_issuer: &str, tenant: Option<&str>) -> bool {
         match (&self.0, tenant) {
             (Kind::Entra { .. }, Some(tenant)) => {
@@ -218,7 +222,7 @@ impl Issuer {
     }
 }
 
-/// Returns a token's `tid` if it is a GUID in lower case. Only then it is used to build an issuer.
+/// Returns a token's `tid` if it is a GUID in lower case. Only such a `tid` may be used to build an issuer.
 pub(crate) fn tenant_of(claims: &Claims) -> Option<&str> {
     let id = claims.string("tid")?;
     let is_lower_guid = id.len() == 36
@@ -234,7 +238,8 @@ fn is_v2(cloud: Cloud, issuer: &str, tenant: &str) -> bool {
     rest.and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.strip_suffix("/v2.0")) == Some(tenant)
 }
 
-/// Whether `issuer` is that of version 1: `sts.windows.net` in every cloud, and in China also its own host.
+/// Whether `issuer` is the issuer of version 1 tokens: `sts.windows.net` in every cloud, and in China also China's own
+/// host.
 fn is_v1(cloud: Cloud, issuer: &str, tenant: &str) -> bool {
     let prefixes: &[&str] = match cloud {
         Cloud::China => &["https://sts.windows.net/", "https://sts.chinacloudapi.cn/"],

@@ -1,5 +1,5 @@
-//! The keys of one issuer over time. They are fetched and refreshed in the background. If a refresh fails, they are used
-//! up to an age of 24 hours.
+//! The keys of one issuer over time. They are refreshed in the background. If a refresh fails, they are used up to an
+//! age of 24 hours.
 
 mod discovery;
 mod schedule;
@@ -38,11 +38,11 @@ impl Keys {
         Self::Fetched(Arc::new(Source::new(issuer, fetch, clock)))
     }
 
-    /// Returns the keys to decide about a token with, and fetches them if necessary. `has` says whether a set has the
-    /// token's key.
+    /// Returns the keys for the decision about a token, and fetches them if necessary. `has` returns whether a set has
+    /// the token's key.
     ///
     /// `may_fetch` is false for a token that is refused for a reason that does not depend on its key. Such a token
-    /// starts no fetch and waits for none.
+    /// starts no fetch and waits for no fetch.
     ///
     /// # Errors
     /// [`Refusal::KeysUnavailable`] if there are no keys that may be used.
@@ -58,7 +58,7 @@ impl Keys {
     }
 
     /// Whether a decision that was made with the keys of `generation` is still valid. Refreshes the keys in the
-    /// background as [`Keys::current`] does. It takes no lock while no fetch is due.
+    /// background as [`Keys::current`] does. This check takes no lock while no fetch is due.
     pub(crate) fn is_current(&self, generation: u64, now: UnixTime, may_fetch: bool) -> bool {
         match self {
             Self::Fixed(snapshot) => snapshot.generation == generation,

@@ -1,4 +1,4 @@
-//! A tower layer: the axum, tonic or plain hyper service behind it gets only requests whose token was accepted.
+//! A tower layer: the axum, tonic or plain hyper service behind the layer gets only requests whose token was accepted.
 
 mod request;
 mod service;
@@ -24,19 +24,19 @@ use crate::verifier::Verifier;
 type CertificateOf = Arc<dyn Fn(&Extensions) -> PeerCertificate + Send + Sync>;
 type AddressOf = Arc<dyn Fn(&Extensions) -> Option<IpAddr> + Send + Sync>;
 
-/// Lets a request through if a [`Verifier`] accepts its token, with a [`Verified`] in its extensions. It answers all
-/// other requests itself.
+/// Passes a request to the service if a [`Verifier`] accepts its token, and adds a [`Verified`] to the request's
+/// extensions. The layer answers all other requests itself.
 ///
-/// The certificate is that of the connection: a [`PeerCertificate`] in the request's extensions. The code that accepts
-/// connections must put it there; without it, the request has no certificate. Headers are not trusted, unless
-/// [`VerifyLayer::behind`] sets a proxy.
+/// The certificate is the certificate of the connection: a [`PeerCertificate`] in the request's extensions. The code
+/// that accepts connections must insert this value. Without it, the request has no certificate. Headers are not
+/// trusted, unless [`VerifyLayer::behind`] sets a proxy.
 ///
 /// A request with both `Content-Length` and `Transfer-Encoding` is refused, and the response closes its HTTP/1
-/// connection. A server may have removed `Content-Length` before, as hyper does since 1.11. The chunked body is used
-/// then.
+/// connection. A server may have removed `Content-Length` before, as hyper does since 1.11. In this case the layer does
+/// not refuse the request, and the server uses the chunked body.
 ///
 /// The body of a refused request is not read. A token in a form body is never read, so the token in the header decides
-/// even if the body has another one.
+/// even if the body has another token.
 #[derive(Clone)]
 pub struct VerifyLayer {
     settings: Arc<Settings>,
@@ -82,7 +82,7 @@ impl VerifyLayer {
         self.with(|settings| settings.source = Source::Proxy(proxy, of))
     }
 
-    /// Takes the peer's address from another extension, such as axum's `ConnectInfo`. Call it after
+    /// Takes the peer's address from another extension, such as axum's `ConnectInfo`. Call this method after
     /// [`VerifyLayer::behind`]; without a proxy it has no effect.
     pub fn address_from(self, of: impl Fn(&Extensions) -> Option<IpAddr> + Send + Sync + 'static) -> Self {
         self.with(|settings| {
@@ -107,7 +107,8 @@ impl VerifyLayer {
         self
     }
 
-    /// Decides about a request without its body, as the layer does. It is for servers that are not tower services.
+    /// Decides about a request without its body, as the layer does. This method is for servers that are not tower
+    /// services.
     ///
     /// # Errors
     /// [`Refusal`] if the request is not accepted.

@@ -9,8 +9,8 @@ use rustls_pki_types::pem::PemObject as _;
 
 /// The certificate whose key the client proved, or the fact that there is no certificate.
 ///
-/// Make it once for each connection and keep it with the connection: a certificate is slow to parse, and the value is
-/// cheap to clone. It does not say who issued the certificate, because a binding does not depend on the issuer.
+/// Make this value once for each connection and keep it with the connection: a certificate is slow to parse, and the
+/// value is cheap to clone. The value does not name the issuer, because a binding does not depend on the issuer.
 ///
 /// ```
 /// use certbound_verifier::PeerCertificate;
@@ -39,7 +39,7 @@ impl PeerCertificate {
     /// Reads a leaf certificate in DER.
     ///
     /// # Errors
-    /// [`CertificateError`] if it is not a certificate, or has bytes after its end.
+    /// [`CertificateError`] if `leaf` is not a certificate, or has bytes after its end.
     pub fn from_der(leaf: &[u8]) -> Result<Self, CertificateError> {
         let chain = CertificateChain::from_der(vec![leaf.to_vec()])?;
         Ok(Self(Some(Arc::new(Facts {
@@ -58,8 +58,8 @@ impl PeerCertificate {
         Self::from_der(&der)
     }
 
-    /// Reads the certificates that a TLS library reports for a connection, leaf first. Only the first one is used: the
-    /// client proved its key.
+    /// Reads the certificates that a TLS library reports for a connection, leaf first. Only the first certificate is
+    /// used, because the client proved only this certificate's key.
     ///
     /// An empty list means that there is no certificate.
     ///
@@ -72,12 +72,12 @@ impl PeerCertificate {
         }
     }
 
-    /// `x5t#S256` of the certificate, if there is one.
+    /// The `x5t#S256` of the certificate, if there is a certificate.
     pub fn thumbprint(&self) -> Option<Thumbprint> {
         self.0.as_ref().map(|facts| facts.thumbprint)
     }
 
-    /// The start and the end of its validity.
+    /// The start and the end of the certificate's validity.
     pub(crate) fn validity(&self) -> Option<(UnixTime, UnixTime)> {
         self.0.as_ref().map(|facts| (facts.not_before, facts.not_after))
     }

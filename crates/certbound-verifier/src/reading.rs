@@ -21,7 +21,7 @@ pub(crate) enum Reading {
 /// section 2, which Keycloak and Auth0 follow; Okta. `appid` is not among them, because only Entra uses it.
 const CLIENT_CLAIMS: [&str; 3] = ["client_id", "azp", "cid"];
 
-/// The error for claims that name different clients, or for a claim that is not a text.
+/// The error for claims that name different clients, or for a claim that is not a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Contradiction;
 
@@ -38,7 +38,8 @@ impl Reading {
     }
 
     /// Whether the client is named by the claim that is defined for this purpose: `client_id` (RFC 9068, section 2.2),
-    /// or the configured one. `azp` names the party that a token was issued to, also in a token about another subject.
+    /// or the configured claim. `azp` names the party that a token was issued to, also in a token about another
+    /// subject.
     pub(crate) fn names_client_outright(&self, claims: &Claims) -> bool {
         match self {
             Self::Entra => true,
@@ -47,7 +48,7 @@ impl Reading {
     }
 
     /// Returns the scopes: `scp` at Entra; elsewhere `scope` (RFC 9068, section 2.2.3), or `scp` if there is no
-    /// `scope`. The claim is a text with spaces between the scopes, or a list.
+    /// `scope`. The claim is a string with spaces between the scopes, or a list.
     pub(crate) fn scopes<'c>(&self, claims: &'c Claims) -> impl Iterator<Item = &'c str> + use<'c> {
         let name = match self {
             Self::Standard { .. } if claims.contains("scope") => "scope",
@@ -64,7 +65,7 @@ impl Reading {
     }
 }
 
-/// Returns the text of these claims. Claims that are present must have the same text.
+/// Returns the value of these claims. The claims that are present must be equal strings.
 fn one<'c>(claims: &'c Claims, names: &[&str]) -> Result<Option<&'c str>, Contradiction> {
     let mut found = None;
     for name in names.iter().filter(|name| claims.contains(name)) {

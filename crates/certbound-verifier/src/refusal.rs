@@ -14,9 +14,10 @@ use strum::EnumProperty as _;
 pub use self::forwarded::ForwardedError;
 pub(crate) use self::forwarded::MAX_CERTIFICATE_HEADER;
 
-/// The reason why a request is refused. If there are several reasons, the first one in the order of these variants is used.
+/// The reason why a request is refused. If there are several reasons, the first one in the order of these variants is
+/// used.
 ///
-/// `Display` is for the log of the resource. It may show claims of the token, shortened and escaped, and never the
+/// `Display` is for the log of the resource. It may show claims of the token, shortened and escaped, but never the
 /// token. The caller gets [`Refusal::description`], which contains nothing of the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
@@ -46,7 +47,7 @@ pub enum Refusal {
         fix = "the caller must send `Authorization: mtls_pop TOKEN`, or `Bearer TOKEN` if the binding policy accepts it"
     ))]
     UnknownScheme,
-    /// There are several `Authorization` headers, or one that is not scheme, one space, token.
+    /// There are several `Authorization` headers, or the header is not a scheme, one space and a token.
     #[error(
         "the request has several Authorization headers, or its header is not a scheme, one space and a token"
     )]
@@ -60,7 +61,7 @@ pub enum Refusal {
     #[strum(props(description = "a token must not be in the URL"))]
     #[strum(props(fix = "the caller must send the token in one Authorization header and nowhere else"))]
     TokenInUrl,
-    /// The header by which a vault's callers opt in is missing, or is not `true`.
+    /// The header by which a vault's callers opt in is missing, occurs more than once, or is not `true`.
     #[error("the request must have the header x-ms-tokenboundauth exactly once, with the value true")]
     #[strum(props(code = "opt_in_missing"))]
     #[strum(props(description = "the header x-ms-tokenboundauth is required"))]
@@ -143,7 +144,7 @@ pub enum Refusal {
         /// The `tid` of the token, shortened and escaped.
         found: String,
     },
-    /// `ver` does not fit `iss`, or the claim that names the client is that of the other version.
+    /// `ver` does not match `iss`, or the claim that names the client belongs to the other version.
     #[error("the token's version does not match its issuer or its claims")]
     #[strum(props(code = "version_mismatch"))]
     #[strum(props(description = "the token's version does not match its claims"))]
@@ -162,7 +163,7 @@ pub enum Refusal {
         /// The `aud` of the token, shortened and escaped.
         found: String,
     },
-    /// A required time is missing, or a time is not a number of seconds from 0 on.
+    /// A required time is missing, or a time is not a number that is at least 0.
     #[error("the claim `{claim}` is missing or is not a time in seconds")]
     #[strum(props(code = "malformed_time"))]
     #[strum(props(description = "a time in the token is malformed"))]
@@ -197,7 +198,7 @@ pub enum Refusal {
         /// The time of the check.
         now: UnixTime,
     },
-    /// The token expires before it begins, or its lifetime is longer than the policy accepts.
+    /// The token expires before it becomes valid, or its lifetime is longer than the policy accepts.
     #[error("the token's lifetime is not accepted: from {from} to {to}")]
     #[strum(props(code = "token_lifetime_refused"))]
     #[strum(props(description = "the token's lifetime is not accepted"))]
@@ -205,7 +206,7 @@ pub enum Refusal {
         fix = "if this issuer issues such tokens, raise the longest lifetime (VerifierBuilder::longest_lifetime)"
     ))]
     Lifetime {
-        /// `nbf` or `iat`. The time of the check, if the token has neither.
+        /// `nbf` or `iat`. If the token has neither claim, it is the time of the check.
         from: UnixTime,
         /// `exp`.
         to: UnixTime,
@@ -239,7 +240,7 @@ pub enum Refusal {
         fix = "check that this issuer issued the token and that the token is unchanged; application-specific keys are not supported"
     ))]
     UnknownKey,
-    /// The key belongs to another tenant.
+    /// The key belongs to a different tenant or issuer.
     #[error("the signing key belongs to a different tenant or issuer")]
     #[strum(props(code = "key_of_another_issuer"))]
     #[strum(props(description = "the token's signing key belongs to a different tenant or issuer"))]
@@ -263,7 +264,7 @@ pub enum Refusal {
         fix = "configure the listener to request a client certificate in the handshake, or configure the certificate header of the proxy"
     ))]
     NoCertificate,
-    /// The connection has a client certificate, but not the one that the token is bound to.
+    /// The connection has a client certificate, but the token is bound to a different certificate.
     #[error(
         "the token is bound to the certificate {bound_to}, but the connection has the certificate {found}"
     )]
@@ -284,9 +285,9 @@ pub enum Refusal {
     #[strum(props(description = "the client certificate is outside its validity period"))]
     #[strum(props(fix = "the caller must renew its certificate and request a new token with it"))]
     CertificateDates {
-        /// The start of its validity.
+        /// The start of the certificate's validity.
         from: UnixTime,
-        /// The end of its validity.
+        /// The end of the certificate's validity.
         to: UnixTime,
         /// The time of the check.
         now: UnixTime,
@@ -300,7 +301,7 @@ pub enum Refusal {
         /// The demanded claims, as a JSON object.
         claims: String,
     },
-    /// The claims name two clients, or a claim that names the client is not a text.
+    /// The claims name two clients, or a claim that names the client is not a string.
     #[error("the token's claims name different clients")]
     #[strum(props(code = "client_claims_conflict"))]
     #[strum(props(description = "the token's claims name different clients"))]
@@ -316,7 +317,7 @@ pub enum Refusal {
         fix = "if the resource must accept this kind of caller, set the kind (VerifierBuilder::callers, --callers applications|users|any)"
     ))]
     CallerKind,
-    /// The client is not one of those that are accepted.
+    /// The client is not one of the accepted clients.
     #[error("the client {found} is not accepted")]
     #[strum(props(code = "client_not_allowed"))]
     #[strum(props(description = "the client is not accepted"))]
@@ -359,12 +360,12 @@ impl Refusal {
         }
     }
 
-    /// The stable code for logs, metrics and scripts.
+    /// Returns the stable code for logs, metrics and scripts.
     pub fn code(&self) -> &'static str {
         self.get_str("code").unwrap_or_default()
     }
 
-    /// The text for the caller. Each reason has one fixed text, which repeats nothing of the request.
+    /// Returns the text for the caller. Each reason has one fixed text, which repeats nothing of the request.
     pub fn description(&self) -> &'static str {
         self.get_str("description").unwrap_or_default()
     }

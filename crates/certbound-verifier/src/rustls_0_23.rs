@@ -1,7 +1,7 @@
-//! A TLS configuration for rustls 0.23 that requests a client certificate and accepts any.
+//! A TLS configuration for rustls 0.23 that requests a client certificate and accepts every certificate.
 //!
-//! No issuer of client certificates has to be trusted: the token names the certificate, and the handshake proves its
-//! key.
+//! No issuer of client certificates has to be trusted: the token names the certificate, and the handshake proves that
+//! the client has the certificate's key.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 /// Makes a TLS configuration for resources, with HTTP/2 and HTTP/1.1, from a chain and a key in PEM.
 ///
-/// A client certificate is requested in the first handshake, without naming issuers. It is not required: a request
-/// without one gets a response that says so. Sessions are never resumed and early data is never read, because neither
-/// repeats the proof of the key.
+/// A client certificate is requested in the first handshake, without naming issuers. It is not required, so that the
+/// resource can refuse a request without a certificate by an HTTP response. Sessions are never resumed and early data
+/// is never read, because neither repeats the proof of the key.
 ///
 /// # Errors
 /// [`rustls::Error`] if chain or key cannot be read, or if they do not belong together.
@@ -43,7 +43,8 @@ pub fn never_resume(config: &mut ServerConfig) {
     config.max_early_data_size = 0;
 }
 
-/// Accepts any client certificate, or none. The handshake still proves possession of its key.
+/// Accepts every client certificate, and connections without a certificate. The handshake still proves possession of
+/// the certificate's key.
 #[derive(Debug)]
 pub struct AnyClientCertificate(Arc<CryptoProvider>);
 
@@ -59,7 +60,7 @@ impl ClientCertVerifier for AnyClientCertificate {
         false
     }
 
-    /// Returns no names: some clients send no certificate if none of theirs chains to one of the names.
+    /// Returns no names: some clients send no certificate unless their certificate chains to one of the names.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }

@@ -11,8 +11,8 @@ use crate::authorization::Scheme;
 use crate::reading::Reading;
 
 /// The accepted token of a request: signature, issuer, audience, times, binding and permission were checked. Only a
-/// [`Verifier`](crate::Verifier) creates it. It is cheap to clone. `Debug` shows client, tenant, thumbprint and expiry
-/// only.
+/// [`Verifier`](crate::Verifier) creates this value. The value is cheap to clone. `Debug` shows client, tenant,
+/// thumbprint and expiry only.
 #[derive(Clone)]
 pub struct Verified(Arc<Facts>);
 
@@ -36,7 +36,7 @@ impl Verified {
 
     /// The client id of the calling application.
     pub fn client_id(&self) -> Option<&str> {
-        // Claims that contradict each other were refused before, so there is no error here.
+        // The verifier has refused claims that contradict each other, so no error can occur here.
         self.0.reading.client(&self.0.claims).unwrap_or_default()
     }
 
@@ -60,7 +60,7 @@ impl Verified {
         self.0.reading.roles(&self.0.claims)
     }
 
-    /// The scopes. At Entra only a user's token has them; at other issuers every token may have them.
+    /// The scopes. At Entra only a user's token has scopes; at other issuers every token may have scopes.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.0.reading.scopes(&self.0.claims)
     }
@@ -70,8 +70,8 @@ impl Verified {
         self.0.scheme
     }
 
-    /// The thumbprint of the certificate that the token is bound to, which is the connection's. `None` for an unbound
-    /// token.
+    /// The thumbprint of the certificate that the token is bound to. It is the certificate of the connection. `None`
+    /// for an unbound token.
     pub fn thumbprint(&self) -> Option<Thumbprint> {
         self.0.thumbprint
     }

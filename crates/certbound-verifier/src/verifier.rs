@@ -23,12 +23,12 @@ use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::verified::Verified;
 
-/// Decides whether a request's token is acceptable on the connection of the request. It is cheap to clone.
+/// Decides whether a request's token is acceptable on the connection of the request. A clone is cheap.
 ///
 /// It checks form, scheme, issuer, tenant, version, audience, times, algorithm, key, signature, binding, the
 /// certificate's dates, the kind of caller, the client, and roles or scopes. It does **not** check who issued the
 /// client certificate or whether it was revoked, because a binding needs neither. It does not check whether the token
-/// was used before, or what its caller may do beyond roles and scopes.
+/// was used before, or the caller's permissions beyond roles and scopes.
 ///
 /// ```
 /// use certbound_verifier::{Cloud, Issuer, TenantId, Verifier};
@@ -61,7 +61,7 @@ impl Verifier {
         VerifierBuilder::default()
     }
 
-    /// Decides with the given keys at the given time. It does no I/O, reads no clock and remembers nothing.
+    /// Decides with the given keys at the given time. This method does no I/O, reads no clock and remembers nothing.
     ///
     /// # Errors
     /// [`Refusal`]: the first reason in the order of its variants.
@@ -91,15 +91,15 @@ impl Verifier {
 
     /// Decides with the issuer's keys, and fetches them if they are missing or old.
     ///
-    /// A token that is refused for a reason that does not depend on its key starts no fetch and waits for none. Unknown
-    /// keys cause at most one fetch in 30 s for each issuer. A failed fetch is repeated after 10 s, then after 20 s,
-    /// and so on up to 300 s. Meanwhile the last keys are used until 24 hours after they were fetched.
+    /// A token that is refused for a reason that does not depend on its key starts no fetch and waits for no fetch.
+    /// Unknown keys cause at most one fetch in 30 s for each issuer. A failed fetch is repeated after 10 s, then after
+    /// 20 s, 40 s and so on up to 300 s. Meanwhile the last keys are used until 24 hours after they were fetched.
     ///
     /// A token with an unknown key waits at most two seconds for a fetch. While there are no keys at all, a token waits
     /// until the fetch ends. The Tokio runtime must have its timer enabled (`enable_time`).
     ///
-    /// It logs a line for each token without `cnf` that it accepts, with client and issuer. When there are no more of
-    /// these lines, the binding policy can require bound tokens.
+    /// The method logs a line for each token without `cnf` that it accepts, with client and issuer. When the log has no
+    /// more of these lines, the binding policy can require bound tokens.
     ///
     /// # Errors
     /// [`Refusal`]. It is [`Refusal::KeysUnavailable`] if there are no keys, or if the token's key is unknown and the
@@ -136,15 +136,15 @@ impl Verifier {
         Ok(verified)
     }
 
-    /// Returns the keys with which [`Verifier::verify`] would decide, and fetches them if necessary. They are for
+    /// Returns the keys with which [`Verifier::verify`] would decide, and fetches them if necessary. Use them with
     /// [`Verifier::explain`].
     ///
-    /// It does not check the connection's certificate, so some tokens cause a fetch here and none in
+    /// This method does not check the connection's certificate, so some tokens cause a fetch here but not in
     /// [`Verifier::verify`]. Use it for your own tokens only.
     ///
     /// # Errors
-    /// [`Refusal::KeysUnavailable`]. If the token is refused before its key is looked for, the set is empty and there
-    /// is no error.
+    /// [`Refusal::KeysUnavailable`]. If the token is refused before its key is needed, the set is empty and there is no
+    /// error.
     pub async fn keys_of(&self, authorization: &Authorization<'_>) -> Result<Arc<KeySet>, Refusal> {
         let (inner, peer) = (&self.inner, PeerCertificate::none());
         let attempt = Attempt { authorization: *authorization, peer: &peer, now: inner.clock.now() };
@@ -154,7 +154,7 @@ impl Verifier {
         found.map(|found| found.keys)
     }
 
-    /// Decides. Returns the issuer and the generation of its keys too.
+    /// Decides about a token. Also returns the index of the issuer and the generation of the issuer's keys.
     async fn decide_with_fetched(&self, attempt: Attempt<'_>) -> Result<(Verified, usize, u64), Refusal> {
         let inner = &self.inner;
         let read = inner.read(attempt, &mut Trail::default())?;
@@ -194,7 +194,7 @@ impl std::fmt::Debug for Verifier {
 fn log_unbound(verified: &Verified) {
     if verified.thumbprint().is_none() {
         let client = shown_or_none(verified.client_id());
-        // It equals the `iss` of a trusted issuer, so it is written unchanged.
+        // The value equals the `iss` of a trusted issuer, so it is written unchanged.
         let issuer = verified.claims().string("iss").unwrap_or_default();
         tracing::info!(client, issuer, "unbound token accepted");
     }

@@ -1,4 +1,4 @@
-//! Documents over HTTPS. Each document has a connection of its own, since about two are fetched in an hour.
+//! Documents over HTTPS. Each document has its own connection, because only about two documents are fetched in an hour.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Fetches over HTTPS with the system's trust store and with the proxy of `HTTPS_PROXY` and `NO_PROXY`. On Linux,
 /// `SSL_CERT_FILE` can name the trust store.
 ///
-/// It follows no redirects and uses HTTP/1.1. A document may take 10 s and have 512 KiB.
+/// It follows no redirects and uses HTTP/1.1. A fetch may take at most 10 s, and a document may have at most 512 KiB.
 #[derive(Clone, Debug)]
 pub struct HttpsFetch {
     proxy: Proxy,

@@ -13,10 +13,10 @@ use tokio::net::TcpListener;
 use super::ForwardAuth;
 
 impl ForwardAuth {
-    /// Answers on `listener` until `stop` is ready. Then it sends the responses in progress, and ends within 10 seconds
-    /// whatever the clients do. The other limits are the defaults of [`Limits`].
+    /// Answers on `listener` until `stop` is ready. Then this method sends the responses in progress. It ends within 10
+    /// seconds even if clients do not read their responses. The other limits are the defaults of [`Limits`].
     ///
-    /// It serves plain HTTP/1.1, so run it on the proxy's own host or network. Bodies are not read.
+    /// The method serves plain HTTP/1.1, so run it on the proxy's own host or network. Bodies are not read.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) {
         self.serve_within(Limits::default(), listener, stop).await;
     }

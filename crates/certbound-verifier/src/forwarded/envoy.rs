@@ -1,5 +1,5 @@
-//! `X-Forwarded-Client-Cert`: elements joined by commas. An element is pairs joined by semicolons; values may be
-//! quoted.
+//! `X-Forwarded-Client-Cert`: elements joined by commas. An element consists of pairs joined by semicolons; values may
+//! be quoted.
 //!
 //! Envoy does not escape `Subject`, `URI` and `DNS`, which the client chooses: a certificate for the name `x,Cert=...`
 //! would add an element. So the header may have only parts that no client chooses: one element, with `By` (the proxy's
@@ -13,7 +13,7 @@ use crate::refusal::ForwardedError;
 /// Returns the DER of the certificate.
 pub(super) fn certificate(value: &[u8]) -> Result<Vec<u8>, ForwardedError> {
     let text = std::str::from_utf8(value).map_err(|_| ForwardedError::Malformed)?;
-    // The three values never have a backslash, and readers differ in the meaning of one.
+    // The three values never contain a backslash, and parsers interpret a backslash differently.
     if text.contains('\\') {
         return Err(ForwardedError::Malformed);
     }

@@ -38,7 +38,7 @@ pub enum IssuerError {
     #[strum(props(code = "algorithm_required"))]
     #[strum(props(fix = "name the algorithms that the issuer signs with, such as ES256"))]
     NoAlgorithm,
-    /// A claim that does not contain the client's id.
+    /// The claim does not contain the client's id.
     #[error("the claim `{found}` does not contain the client's id")]
     #[strum(props(code = "invalid_client_claim"))]
     #[strum(props(

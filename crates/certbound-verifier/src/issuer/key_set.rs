@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::Issuer;
 use crate::refusal::Refusal;
 
-/// A set of keys. Each key belongs to the issuer that it was read for, and never verifies a token of another issuer.
+/// A set of keys. Each key belongs to the issuer that it was read for, and the set never uses it for a token of another
+/// issuer.
 ///
 /// ```
 /// use certbound_verifier::{Algorithm, Issuer, KeySet};
@@ -86,7 +87,7 @@ impl KeySet {
     /// Parses a JSON Web Key Set for `issuer`.
     ///
     /// Keys that cannot be used are skipped, as RFC 7517, section 5, recommends: keys for encryption, of unknown kinds,
-    /// RSA keys under 2048 bits or with an even exponent, and keys that fit no accepted algorithm of the issuer.
+    /// RSA keys under 2048 bits or with an even exponent, and keys that match no accepted algorithm of the issuer.
     ///
     /// # Errors
     /// [`KeySetError`], also if no key can be used.
@@ -148,7 +149,7 @@ impl KeySet {
         self.to_try(issuer, kid, algorithm).next().is_some()
     }
 
-    /// Whether a key has exactly the `kid` of a token. A key without a `kid` may be tried too, but it may not be the
+    /// Whether a key has exactly the `kid` of a token. A key without a `kid` is tried too, but it is possibly not the
     /// token's key.
     pub(crate) fn names(&self, issuer: &Issuer, kid: Option<&str>) -> bool {
         kid.is_some() && self.0.iter().any(|key| key.kid.as_deref() == kid && key.owner == issuer.id())
@@ -156,12 +157,12 @@ impl KeySet {
 
     /// Returns the keys with which a token is verified, at most [`KeySet::MAX_TRIED`].
     ///
-    /// These are the keys of the token's algorithm that have its `kid`, then those without a `kid`. For a token without
-    /// a `kid`, they are all keys of its algorithm.
+    /// These are the keys of the token's algorithm that have its `kid`, then the keys without a `kid`. For a token
+    /// without a `kid`, they are all keys of its algorithm.
     ///
     /// # Errors
-    /// [`Refusal::KeyOfAnotherIssuer`] if all these keys belong to other tenants; [`Refusal::UnknownKey`] if there are no
-    /// such keys.
+    /// [`Refusal::KeyOfAnotherIssuer`] if all these keys belong to other tenants; [`Refusal::UnknownKey`] if there are
+    /// no such keys.
     pub(crate) fn candidates<'s>(
         &'s self,
         issuer: &Issuer,
@@ -227,13 +228,14 @@ impl Key {
         }
     }
 
-    /// Whether the key verifies tokens of this algorithm. A key that names an algorithm is used for that one only.
+    /// Whether the key verifies tokens of this algorithm. A key that names an algorithm is used for that algorithm
+    /// only.
     fn fits(&self, algorithm: Algorithm) -> bool {
         self.key.fits(algorithm) && self.algorithm.is_none_or(|named| is_same(named, algorithm))
     }
 }
 
-/// Whether two names are the same algorithm: `EdDSA` with a key on Ed25519 is `Ed25519` (RFC 9864, section 2.2).
+/// Whether two names mean the same algorithm: `EdDSA` with a key on Ed25519 is `Ed25519` (RFC 9864, section 2.2).
 fn is_same(named: Algorithm, algorithm: Algorithm) -> bool {
     let fully = |algorithm| if algorithm == Algorithm::EdDsa { Algorithm::Ed25519 } else { algorithm };
     fully(named) == fully(algorithm)

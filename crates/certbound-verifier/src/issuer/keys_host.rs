@@ -21,8 +21,8 @@ impl KeysHost {
         Some(Self { host, port: Some(port) })
     }
 
-    /// Parses a host that was configured in addition to the issuer: with its port if it has one, and with every port
-    /// otherwise. Any other text gives `None`.
+    /// Parses the configured host of an issuer's keys. If the text has no port, every port is allowed. A text that is
+    /// not a host gives `None`.
     pub(crate) fn named(written: &str) -> Option<Self> {
         let authority = written.parse::<http::uri::Authority>().ok()?;
         let (host, port) = (authority.host(), authority.port_u16());

@@ -1,4 +1,4 @@
-//! Finds the keys of an issuer: reads its metadata, then the key set that the metadata names.
+//! Finds the keys of an issuer: fetches its metadata, then the key set that the metadata names.
 
 use certbound_core::json;
 use certbound_core::shown::shown;
@@ -17,8 +17,8 @@ pub(super) struct Discovery {
     oauth_url: Option<String>,
     /// The `issuer` that the metadata must have. For several tenants, it literally contains `{tenantid}`.
     expected_issuer: String,
-    /// The only host from which keys are fetched: the metadata of one issuer must not lead to the keys of another. If
-    /// the issuer's URL had no host, no host would be allowed.
+    /// The only host from which keys are fetched: the metadata of one issuer must not refer to the keys of another
+    /// issuer. `None` allows no host.
     keys_host: Option<KeysHost>,
 }
 
@@ -68,7 +68,7 @@ impl Discovery {
         &self.expected_issuer
     }
 
-    /// Fetches the keys. Returns the reason if that fails.
+    /// Fetches the keys. Returns the reason if the fetch fails.
     pub(super) async fn fetch(&self, fetch: &dyn AnyFetch) -> Result<KeySet, NoKeys> {
         let (url, document) = self.metadata(fetch).await?;
         let jwks_uri = self.keys_url(&document).map_err(|reason| format!("{url}: {reason}"))?;
@@ -84,8 +84,8 @@ impl Discovery {
         })
     }
 
-    /// Fetches OpenID's metadata. If the issuer says that it does not exist, fetches the metadata of RFC 8414. Any
-    /// other failure is returned.
+    /// Fetches OpenID's metadata. If this document does not exist, fetches the metadata of RFC 8414 instead. Any other
+    /// failure is returned.
     async fn metadata(&self, fetch: &dyn AnyFetch) -> Result<(&str, Vec<u8>), String> {
         let url = &self.metadata_url;
         let error = match fetch.get(url).await {
@@ -124,7 +124,7 @@ impl Discovery {
     }
 }
 
-/// Returns the tenant if there is exactly one. The tenant's own document is read in this case.
+/// Returns the tenant if there is exactly one tenant. In this case the tenant's own document is read.
 fn only(tenants: &Tenants) -> Option<&str> {
     match tenants {
         Tenants::Listed(ids) if ids.len() == 1 => ids.first().map(String::as_str),

@@ -1,7 +1,8 @@
 //! Decides when the keys of an issuer are fetched: a state machine without I/O, lock or clock.
 //!
-//! A *demand* says that a token needs a key now. The answer says how to decide about the token, and whether a fetch
-//! begins. At most one fetch is in progress. The caller reports its end with [`Schedule::ended`].
+//! A *demand* reports that a token needs a key now. The answer determines the way in which the token is decided, and
+//! whether a fetch begins. At most one fetch is in progress. The caller reports the end of a fetch with
+//! [`Schedule::ended`].
 
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use certbound_core::time::UnixTime;
 
 /// Keys of this age are fetched again in the background.
 pub(super) const REFRESH_AFTER: Duration = Duration::from_secs(3600);
-/// Keys of this age are fetched again before they are used. Keys get so old if no token needed them for 10 minutes.
+/// Keys of this age are fetched again before they are used, unless the last fetch failed. Keys reach this age only if
+/// no token needed them for 10 minutes.
 pub(super) const WAIT_AFTER: Duration = Duration::from_secs(3600 + 600);
 /// Keys that cannot be refreshed are used up to this age.
 pub(super) const KEEP_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -24,13 +26,13 @@ pub(super) const LOST_AFTER: Duration = Duration::from_secs(60);
 /// A token with an unknown key waits at most this long for a fetch. An attacker can make such tokens without a valid
 /// signature, and each request that waits occupies a connection of the server.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-/// Clocks may differ by this much. A time that is further in the future means that the clock was set back.
+/// A stored time may be at most this far in the future. A later time means that the clock was set back.
 const SET_BACK: Duration = Duration::from_secs(300);
 
 /// The state of the fetches of one issuer's keys.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Schedule {
-    /// When the fetch of the present keys began.
+    /// The time at which the fetch of the present keys began.
     fetched: Option<UnixTime>,
     flight: Option<Flight>,
     /// The number of fetches that have begun.
@@ -58,9 +60,9 @@ struct Failed {
 /// The result of a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// It returned keys.
+    /// The fetch returned keys.
     Keys,
-    /// The issuer published a set without a usable key: the keys before it are withdrawn.
+    /// The issuer published a set without a usable key, so the earlier keys are withdrawn.
     Withdrawn,
     /// The verifier does not know which keys the issuer has: the request failed, or the answer could not be read.
     Failed,
@@ -78,16 +80,16 @@ pub(super) enum Wanted {
 pub(super) enum Answer {
     /// With the present keys.
     Use,
-    /// With the present keys, which do not have the token's key. They are recent enough to refuse the token.
+    /// With the present keys, which do not have the token's key. These keys are recent enough to refuse the token.
     Unknown,
-    /// A decision is not possible: there are no keys that may be used, or the token's key may be one that could not be
-    /// fetched.
+    /// A decision is not possible: there are no keys that may be used, or a failed fetch may have missed the token's
+    /// key.
     Unavailable,
     /// The token waits for the fetch in progress, then uses the result of [`Schedule::answer`].
     Wait,
 }
 
-/// The answer to a demand, and the fetch that it begins, if any.
+/// The answer to a demand, and the fetch that begins because of the demand, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Decision {
     pub(super) answer: Answer,
@@ -95,8 +97,8 @@ pub(super) struct Decision {
 }
 
 impl Schedule {
-    /// Answers the demand of a token that needs a key. `may_fetch` is false for a token that is refused whatever its
-    /// key is: it starts no fetch and does not wait.
+    /// Answers the demand of a token that needs a key. `may_fetch` is false for a token that would be refused with
+    /// every key. Such a token starts no fetch and does not wait.
     pub(super) fn demand(&mut self, now: UnixTime, wanted: Wanted, may_fetch: bool) -> Decision {
         self.notice_a_clock_set_back(now);
         self.give_up_a_lost_flight(now);
@@ -115,7 +117,7 @@ impl Schedule {
         } else {
             None
         };
-        // After a failure, tokens of known keys must not wait: they are decided with the last good keys at once.
+        // After a failure, tokens with known keys must not wait: they are decided with the last good keys at once.
         let waits = answer != Answer::Use || (self.failed.is_none() && self.age(now) >= WAIT_AFTER);
         let answer = if waits && self.flight.is_some() { Answer::Wait } else { answer };
         Decision { answer, begin }
@@ -153,13 +155,13 @@ impl Schedule {
         self.flight.is_some()
     }
 
-    /// Returns the longest time that a token waits for a fetch. `None` means that it waits until the fetch ends, as for the
-    /// first keys.
+    /// Returns the longest time that a token waits for a fetch. `None` means that it waits until the fetch ends, as for
+    /// the first keys.
     pub(super) fn longest_wait(&self, now: UnixTime, wanted: Wanted) -> Option<Duration> {
         (wanted == Wanted::Unknown && self.has_usable_keys(now)).then_some(PATIENCE)
     }
 
-    /// Returns the time span in which tokens of known keys start no fetch and do not wait.
+    /// Returns the time span in which tokens with known keys start no fetch and do not wait.
     pub(super) fn quiet(&self) -> Option<(UnixTime, UnixTime)> {
         let fetched = self.fetched?;
         let refresh = fetched.plus(REFRESH_AFTER);
@@ -167,7 +169,7 @@ impl Schedule {
         Some((fetched, refresh.max(retry).min(fetched.plus(KEEP_FOR))))
     }
 
-    /// Returns how long a caller should wait before its next request.
+    /// Returns the time that a caller should wait before its next request.
     pub(super) fn retry_after(&self, now: UnixTime) -> Duration {
         let pause = self.failed.map(|failed| failed.at.plus(failed.pause()).since(now));
         pause.filter(|left| !left.is_zero()).unwrap_or(FIRST_PAUSE)
@@ -220,7 +222,7 @@ impl Schedule {
         if let Some(failed) = self.failed.as_mut().filter(|failed| set_back(failed.at)) {
             failed.at = now;
         }
-        // `ended` compares the whole `Flight`, so it is given up instead of changed.
+        // `ended` compares the whole `Flight`, so the fetch is given up instead of changed.
         if self.flight.is_some_and(|flight| set_back(flight.began)) {
             self.flight = None;
             self.fail(now);

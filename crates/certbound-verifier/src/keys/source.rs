@@ -1,4 +1,4 @@
-//! The source of fetched keys. It does what the schedule decides.
+//! The source of fetched keys. It carries out the decisions of the schedule.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -87,8 +87,8 @@ impl Source {
         stands && self.demand(state, Wanted::Known, may_fetch).0 == Answer::Use
     }
 
-    /// Asks the schedule what to do, and starts a fetch if the schedule wants one. The lock is the one under which the
-    /// keys were read. The second value is `Some` if the answer is [`Answer::Wait`] and a fetch is in progress.
+    /// Passes a demand to the schedule, and starts a fetch if the schedule requires it. `state` is the lock under which
+    /// the keys were read. The second value is `Some` if the answer is [`Answer::Wait`] and a fetch is in progress.
     fn demand(
         self: &Arc<Self>,
         mut state: MutexGuard<'_, State>,
@@ -115,7 +115,7 @@ impl Source {
         (answer, ended.map(|ended| Wait { ended, at_most }))
     }
 
-    /// Fetches in a task of its own, so that a caller that gives up does not cancel the fetch of the others.
+    /// Fetches in a separate task, so that a caller that gives up does not cancel the fetch for the other callers.
     fn begin(self: &Arc<Self>, flight: Flight) {
         let fetching = Fetching { source: Arc::clone(self), flight };
         tokio::spawn(async move {
@@ -163,9 +163,9 @@ impl Source {
 }
 
 impl Wait {
-    /// Waits for the end of the fetch. Returns false if it did not end in time.
+    /// Waits for the end of the fetch. Returns false if the fetch did not end in time.
     async fn has_ended(mut self) -> bool {
-        // Nothing is sent: the result is the error for a dropped sender.
+        // No value is ever sent, so the result is the error for a dropped sender.
         let ended = self.ended.changed();
         match self.at_most {
             Some(at_most) => tokio::time::timeout(at_most, ended).await.is_ok(),
@@ -206,8 +206,8 @@ impl Drop for Fetching {
     }
 }
 
-/// A copy of the state for remembered decisions, readable without the lock: the generation of the keys, and the time
-/// span in which no fetch is due. In this span a decision is valid if its generation is the current one.
+/// A copy of the state that remembered decisions read without the lock: the generation of the keys, and the time span
+/// in which no fetch is due. In this span a decision is valid if its generation is the current one.
 #[derive(Default)]
 struct Quiet {
     generation: AtomicU64,

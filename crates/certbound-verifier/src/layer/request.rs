@@ -4,16 +4,16 @@ use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use url::form_urlencoded;
 
-/// Whether a request has both lengths (RFC 9112, section 6.1). Such a request can smuggle a second request past a
-/// server that uses the other length.
+/// Whether a request has both lengths (RFC 9112, section 6.1). An attacker can use such a request to smuggle a second
+/// request past a server that uses the other length.
 pub(crate) fn has_two_lengths(headers: &HeaderMap) -> bool {
     headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING)
 }
 
-/// Whether a query has a token (RFC 6750, section 2.3). A token in the URL would be written to logs.
+/// Whether a query has a token (RFC 6750, section 2.3). Servers would write a token in the URL to their logs.
 ///
-/// The query is bytes, because a URL in a header may not be UTF-8. Some servers separate parameters by `;`, and some
-/// ignore the case of names.
+/// The query is a byte slice, because a URL in a header is possibly not UTF-8. Some servers separate parameters by `;`,
+/// and some ignore the case of names.
 pub(crate) fn has_token(query: &[u8]) -> bool {
     let pieces = query.split(|byte| *byte == b';');
     let mut names = pieces.flat_map(form_urlencoded::parse).map(|(name, _)| name);

@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use super::VerifyLayer;
 
-/// The body of a response: the resource's own, or that of a refusal.
+/// The body of a response: the body of the resource's response, or the body of a refusal.
 pub type AnswerBody<R> = Either<R, Full<Bytes>>;
 
 /// A service behind a [`VerifyLayer`].
@@ -43,7 +43,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // `poll_ready` was called on this service, so this one is used now, and the clone is for the next request.
+        // `poll_ready` was called on this service, so this service handles the request, and the clone is for the next
+        // request.
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
         let layer = self.layer.clone();

@@ -19,7 +19,7 @@ pub enum BindingPolicy {
     ///
     /// Use this for a transition only: a thief can use a stolen unbound token.
     WhenBound,
-    /// Every token must be bound. It may be sent under `Bearer`, as in RFC 8705, or under `mtls_pop`.
+    /// Every token must be bound. A token may be sent under `Bearer`, as in RFC 8705, or under `mtls_pop`.
     Rfc8705,
     /// Tokens without `cnf` are accepted under `Bearer`. A token with `cnf` may be sent under `Bearer` or `mtls_pop`,
     /// on a connection with its certificate.
@@ -42,7 +42,8 @@ impl BindingPolicy {
 }
 
 impl Policy {
-    /// Checks the scheme. It is checked before the binding, because under the wrong scheme every certificate is refused.
+    /// Checks the scheme. This check precedes the check of the binding, because a token under the wrong scheme is
+    /// refused with every certificate.
     pub(crate) fn check_scheme(&self, scheme: Scheme, bound: bool) -> Result<(), Refusal> {
         match (scheme, bound) {
             (Scheme::MtlsPop, true) => Ok(()),
@@ -54,8 +55,8 @@ impl Policy {
         }
     }
 
-    /// Checks that the token is bound to the certificate of *this* connection (RFC 8705, section 3). Texts are
-    /// compared, never decoded.
+    /// Checks that the token is bound to the certificate of *this* connection (RFC 8705, section 3). The encoded
+    /// thumbprints are compared and never decoded.
     pub(crate) fn check_binding(&self, claim: &str, peer: &PeerCertificate) -> Result<(), Refusal> {
         let found = peer.thumbprint().ok_or(Refusal::NoCertificate)?;
         if found.matches_claim(claim) {

@@ -14,11 +14,11 @@ use crate::refusal::Refusal;
 ///
 /// Entra states the kind in `idtyp`. At other issuers, an application's token is recognised by the forms that RFC 9068,
 /// Keycloak, Auth0, Okta, Duende and OpenIddict use (`docs/verifier.md` lists them), and a user's token by a `sub` of
-/// no such form. A token that is neither, or both, is accepted under [`Callers::Any`] only.
+/// no such form. A token that matches neither form, or both forms, is accepted under [`Callers::Any`] only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Callers {
-    /// Applications that act for themselves. This is the default, because bound tokens are issued to them.
+    /// Applications that act for themselves. This is the default, because bound tokens are issued to applications.
     #[default]
     Applications,
     /// Applications that act for a user.

@@ -11,7 +11,7 @@ pub(super) enum CallerKind {
     Application,
     /// An application that acts for a user.
     User,
-    /// The claims state neither, or both.
+    /// The claims state neither kind, or both kinds.
     Unclear,
 }
 
@@ -25,7 +25,8 @@ impl CallerKind {
     }
 }
 
-/// Decides for Entra by `idtyp`. A user's token may lack it, but has scopes, which an application's token never has.
+/// Decides for Entra by `idtyp`. A user's token may lack `idtyp`, but has scopes, which an application's token never
+/// has.
 fn at_entra(reading: &Reading, claims: &Claims, client: Option<&str>) -> CallerKind {
     let kind = claims.string("idtyp");
     if kind == Some("app") && client.is_some() {
@@ -76,7 +77,7 @@ fn is_about_itself(reading: &Reading, claims: &Claims, client: &str) -> bool {
     match claims.string("sub") {
         // The form of RFC 9068, section 2.2, and of OpenIddict, Okta and oidc-provider.
         Some(subject) if subject == client => true,
-        // The form of Auth0. In Auth0's own profile, the token has the grant type too.
+        // The form of Auth0. In Auth0's own profile, the token contains the grant type too.
         Some(subject) => subject.strip_suffix(OF_AUTH0) == Some(client) && grant_fits(claims),
         // The form of Duende, and of OpenIddict in ABP.
         None => {
@@ -88,11 +89,11 @@ fn is_about_itself(reading: &Reading, claims: &Claims, client: &str) -> bool {
     }
 }
 
-/// Whether the token is Keycloak's for a client: `sub` is the id of a user that represents the client. Keycloak's user names
-/// are in lower case.
+/// Whether Keycloak issued the token for a client: `sub` is the id of a user that represents the client. Keycloak's
+/// user names are in lower case.
 ///
-/// The name alone proves nothing, because users can choose `preferred_username` (OpenID Connect Core, section 5.1). The token
-/// must also have the address of the client, which users cannot choose.
+/// The name alone proves nothing, because users can choose `preferred_username` (OpenID Connect Core, section 5.1). The
+/// token must also have the address of the client, which users cannot choose.
 fn is_keycloaks_service_account(claims: &Claims, client: &str) -> bool {
     let account = claims.string("preferred_username").and_then(|name| name.strip_prefix(SERVICE_ACCOUNT));
     account.is_some_and(|account| account.eq_ignore_ascii_case(client))
@@ -100,8 +101,8 @@ fn is_keycloaks_service_account(claims: &Claims, client: &str) -> bool {
         && !has_any(claims, &OF_A_PERSON)
 }
 
-/// Whether `sub` is a user (RFC 9068, section 2.2). A token that looks like the application token of another client is
-/// not accepted as a user's.
+/// Whether `sub` names a user (RFC 9068, section 2.2). A token that looks like the application token of another client
+/// is not accepted as a user's.
 fn is_about_a_user(reading: &Reading, claims: &Claims) -> bool {
     let account = claims.string("preferred_username").is_some_and(|name| name.starts_with(SERVICE_ACCOUNT));
     let subject = claims.string("sub").unwrap_or_default();

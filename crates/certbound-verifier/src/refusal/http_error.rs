@@ -3,7 +3,7 @@
 use super::Refusal;
 
 impl Refusal {
-    /// The HTTP status (RFC 6750, section 3.1).
+    /// Returns the HTTP status (RFC 6750, section 3.1).
     pub fn status(&self) -> u16 {
         match self {
             Self::AmbiguousLength
@@ -16,7 +16,8 @@ impl Refusal {
         }
     }
 
-    /// The error code of RFC 6750. `None` if the request had no credentials, or if the caller did nothing wrong.
+    /// Returns the error code of RFC 6750. `None` if the request had no credentials, or if the caller did nothing
+    /// wrong.
     pub fn error(&self) -> Option<&'static str> {
         match self {
             Self::NoCredentials | Self::UnknownScheme | Self::KeysUnavailable { .. } => None,

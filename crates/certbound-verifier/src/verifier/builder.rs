@@ -29,7 +29,8 @@ pub struct VerifierBuilder {
 }
 
 impl VerifierBuilder {
-    /// Trusts an issuer, and fetches its keys from the URL that it publishes. Can be called several times.
+    /// Trusts an issuer, and fetches its keys from the URL that the issuer publishes. This method can be called several
+    /// times.
     pub fn issuer(mut self, issuer: Issuer) -> Self {
         self.issuers.push((issuer, None));
         self
@@ -41,15 +42,16 @@ impl VerifierBuilder {
         self
     }
 
-    /// Accepts tokens whose `aud` is exactly this audience. Can be called several times: Entra's version 1 tokens have
-    /// the resource's URI, and version 2 tokens its client id.
+    /// Accepts tokens whose `aud` is exactly this audience. This method can be called several times: Entra's version 1
+    /// tokens have the resource's URI, and version 2 tokens its client id.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.policy.audiences.insert(audience.into());
         self
     }
 
-    /// Accepts a token that has other audiences besides this resource's. The other resources can then send it here.
-    /// Default: a token is accepted only if each of its audiences was set by [`VerifierBuilder::audience`].
+    /// Accepts a token that has other audiences besides this resource's. The other resources can then send the token to
+    /// this resource. Default: a token is accepted only if each of its audiences was set by
+    /// [`VerifierBuilder::audience`].
     pub fn accept_several_audiences(mut self) -> Self {
         self.policy.several_audiences = true;
         self
@@ -95,7 +97,7 @@ impl VerifierBuilder {
         self
     }
 
-    /// Sets how far clocks may differ, for `exp`, `nbf` and `iat`. Default: 60 s; at most 10 minutes.
+    /// Sets the accepted difference between clocks, for `exp`, `nbf` and `iat`. Default: 60 s; at most 10 minutes.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.policy.leeway = leeway;
         self
@@ -108,8 +110,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// Sets the longest accepted time from `nbf` or `iat` to `exp`. For a token with neither, it is the time from now
-    /// to `exp`. Default: 29 hours.
+    /// Sets the longest accepted time from `nbf` or `iat` to `exp`. For a token with neither claim, it is the time from
+    /// now to `exp`. Default: 29 hours.
     pub fn longest_lifetime(mut self, lifetime: Duration) -> Self {
         self.policy.longest_lifetime = lifetime;
         self
@@ -132,7 +134,7 @@ impl VerifierBuilder {
     /// Remembers up to `capacity` accepted tokens, each with its certificate, until they expire. Default: no tokens.
     ///
     /// [`Verifier::verify`] then skips form, signature and permission of a token that it accepted with the same
-    /// certificate. A revocation is noticed when the token expires, or when the keys change.
+    /// certificate. The method verifies the token again when the issuer's keys change.
     pub fn remember(mut self, capacity: u64) -> Self {
         self.remember = capacity;
         self

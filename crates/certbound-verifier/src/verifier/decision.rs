@@ -66,7 +66,7 @@ impl Inner {
         check_type(jws.header().typ())?;
         let (at, issuer) = self.issuer_of(claims)?;
         issuer.check_family(claims)?;
-        // It equals the `iss` of a trusted issuer, so it is shown unchanged.
+        // The value equals the `iss` of a trusted issuer, so it is shown unchanged.
         trail.passed(Step::Issuer, || claims.string("iss").unwrap_or_default().to_owned());
 
         policy.check_audience(claims)?;
@@ -137,8 +137,8 @@ impl Inner {
         Ok(Verified::new(Facts { claims, reading, scheme, thumbprint, expires_at }))
     }
 
-    /// Does the checks after the signature. It is also called with unverified claims, to decide whether to fetch, so it
-    /// must have no effect. `demand` is the application's function, which gets verified claims only.
+    /// Does the checks after the signature. This method is also called with unverified claims, to decide whether to
+    /// fetch, so it must have no side effect. `demand` is the application's function, which gets verified claims only.
     fn admit(
         &self,
         issuer: usize,

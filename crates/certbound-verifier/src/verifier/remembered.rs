@@ -1,4 +1,4 @@
-//! Remembered decisions. They hold for the same token on a connection with the same certificate.
+//! Remembered decisions. They apply to the same token on a connection with the same certificate.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use certbound_core::certificate::Thumbprint;
@@ -8,9 +8,9 @@ use crate::authorization::{Authorization, Scheme};
 use crate::peer::PeerCertificate;
 use crate::verified::Verified;
 
-/// Accepted tokens by hash, scheme **and certificate**: a decision never holds for a connection with another
-/// certificate. Refusals are not remembered, and the number is bounded. A token is decided again if it has expired, or
-/// if the keys of its issuer have changed or may no longer be used.
+/// Accepted tokens by hash, scheme **and certificate**: a decision never applies to a connection with another
+/// certificate. Refusals are not remembered, and the number of entries is limited. A token is decided again if it has
+/// expired, or if the keys of its issuer have changed or may no longer be used.
 #[derive(Debug)]
 pub(crate) struct Remembered(moka::sync::Cache<Key, Entry, foldhash::quality::RandomState>);
 
@@ -43,8 +43,8 @@ impl Remembered {
         Key { token, scheme: authorization.scheme(), certificate: peer.thumbprint() }
     }
 
-    /// Returns the decision, if the token has not expired and `is_current` is true for its issuer and the generation of the
-    /// keys.
+    /// Returns the decision, if the token has not expired and `is_current` is true for its issuer and the generation of
+    /// the keys.
     pub(crate) fn get(
         &self,
         key: &Key,

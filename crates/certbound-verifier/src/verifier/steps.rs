@@ -14,7 +14,7 @@ use crate::verified::Verified;
 pub enum Step {
     /// The token's form: three parts, strict base64url and JSON.
     Form,
-    /// `cnf`, and whether the scheme fits it.
+    /// `cnf`, and whether the scheme matches it.
     Scheme,
     /// `iss`, `tid`, `ver`.
     Issuer,

@@ -1,4 +1,4 @@
-//! Tests single rules, and the rules that hold in every sequence of demands, fetches and pauses.
+//! Tests single rules, and the rules that apply in every sequence of demands, fetches and pauses.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::*;
 
 const START: u64 = 1_800_000_000;
 
-/// A schedule whose clock and issuer the test controls, and a record of what it did.
+/// A schedule whose clock and issuer the test controls, and a record of the schedule's actions.
 #[derive(Clone)]
 struct World {
     schedule: Schedule,
@@ -14,9 +14,9 @@ struct World {
     flight: Option<Flight>,
     /// The fetches that began: the time of each one, and whether an unknown key caused it.
     begun: Vec<(u64, bool)>,
-    /// When the fetch of the present keys began.
+    /// The time at which the fetch of the present keys began.
     fetched: Option<u64>,
-    /// The number of failed fetches since the last success, and when the last one ended.
+    /// The number of failed fetches since the last success, and the time at which the last of them ended.
     failures: (u32, u64),
 }
 
@@ -51,7 +51,7 @@ impl World {
         self.demand_by(wanted, true)
     }
 
-    /// Makes a demand, and checks the rules that hold for every demand.
+    /// Makes a demand, and checks the rules that apply to every demand.
     fn demand_by(&mut self, wanted: Wanted, may_fetch: bool) -> Answer {
         let believed = self.age() < 24 * 3600;
         let lost = self.flight.filter(|flight| self.now.since(flight.began) >= LOST_AFTER);
@@ -246,7 +246,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (0_u64..12).prop_map(Event::Pass),
         1 => (0_u64..400).prop_map(Event::Pass),
         1 => (3000_u64..100_000).prop_map(Event::Pass),
-        // Three of four tokens could be accepted, and so may fetch.
+        // Three of four tokens may start a fetch.
         6 => (wanted, 0..4).prop_map(|(wanted, hopeless)| Event::Demand(wanted, hopeless != 0)),
         3 => prop_oneof![6 => Just(End::Keys), 1 => Just(End::Withdrawn), 5 => Just(End::Failed)].prop_map(Event::End),
     ]
@@ -332,7 +332,7 @@ proptest! {
         prop_assert_eq!(world.schedule.answer(world.now, Wanted::Unknown), Answer::Unknown);
     }
 
-    /// Tokens of known keys, one a minute, are decided with keys that are never much older than an hour.
+    /// Tokens with known keys, one a minute, are decided with keys that are never much older than an hour.
     #[test]
     fn steady_traffic_keeps_the_keys_young(events in prop::collection::vec(event(), 0..40), flood: bool) {
         let mut world = after(&events);
