@@ -1,5 +1,5 @@
-//! The commands: the name and the help of each, and the file that runs it. To add a command, add a variant to [`Command`],
-//! a file here, and its flags to `flags/`.
+//! The commands: the name and the help of each command, and the file that runs it. To add a command, add a variant to
+//! [`Command`], a file here, and its flags to `flags/`.
 
 mod assertion;
 mod call;
@@ -139,7 +139,7 @@ Examples:
 /// Parses a command line.
 ///
 /// # Errors
-/// clap's own error, which is also how help and version are returned.
+/// clap's own error. Help and version are returned as such an error too.
 pub(crate) fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
     let command = flags::settle(Cli::command(), args);
     Cli::from_arg_matches(&command.try_get_matches_from(args)?)
@@ -173,8 +173,9 @@ impl Command {
         }
     }
 
-    /// Returns the filter of the log that the command writes without `RUST_LOG`. A server names the requests that it
-    /// refuses. If it accepts unbound tokens, it also names the clients that still send them.
+    /// Returns the filter of the log that the command writes without `RUST_LOG`. The log of a server contains the
+    /// requests that the server refuses. If the server accepts unbound tokens, the log also contains the clients that
+    /// still send them.
     pub(crate) fn log(&self) -> Option<&'static str> {
         match self {
             Self::Verify(flags) if flags.serve.is_none() => None,

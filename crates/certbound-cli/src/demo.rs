@@ -1,4 +1,4 @@
-//! `certbound demo`: runs the two-leg flow on real TLS connections, and judges by a checklist what happened.
+//! `certbound demo`: runs the two-leg flow on real TLS connections, and judges the result by a checklist.
 //!
 //! ```text
 //!  stage (emulator, certificates) ─► run (the scenes) ─► Facts ─► checklist.txt (conditions) ─► Report
@@ -30,9 +30,9 @@ pub use self::tamper::Tamper;
 pub struct Report {
     /// The lines of the checklist.
     pub checks: Vec<CheckedLine>,
-    /// The number of lines that hold.
+    /// The number of lines whose statement is true.
     pub passed: usize,
-    /// The number of lines that do not hold.
+    /// The number of lines whose statement is not true.
     pub failed: usize,
     /// The duration of the run.
     pub milliseconds: u64,
@@ -45,13 +45,13 @@ pub struct CheckedLine {
     pub id: &'static str,
     /// The leg that the line is about, if there is one.
     pub leg: Option<u8>,
-    /// The statement that must hold.
+    /// The statement that must be true.
     pub text: &'static str,
-    /// Whether the statement holds.
+    /// Whether the statement is true.
     pub ok: bool,
     /// The kind of evidence.
     pub how: How,
-    /// The observed facts, or the reason why the statement does not hold.
+    /// The observed facts, or the reason why the statement is not true.
     pub detail: String,
 }
 
@@ -62,25 +62,25 @@ pub struct CheckedLine {
 pub enum How {
     /// The emulator's journal, TLS facts and answers.
     Wire,
-    /// A restriction of the types, and the request that resulted.
+    /// A restriction of the types, and the resulting request.
     Type,
     /// The documentation.
     Text,
 }
 
-/// Runs the flow with these faults in the emulator, and judges it. It never fails: a step that could not be done is a
-/// line that does not hold. `program` is the command `certbound`, for the lines about its refusals.
+/// Runs the flow with these faults in the emulator, and judges it. The function never fails: if a step fails, the
+/// statements about it are not true. `program` is the command `certbound`, for the lines about its refusals.
 pub async fn run(program: &Path, faults: &[Fault]) -> Report {
     run_tampered(program, faults, Tamper::Nothing).await
 }
 
-/// As [`run`], but changes the client's requests or arguments on their way. Tests use it to prove that the checklist
-/// notices.
+/// Runs the flow as [`run`] does, but changes the client's requests or arguments before they are sent. Tests use it to
+/// prove that the checklist detects each change.
 pub async fn run_tampered(program: &Path, faults: &[Fault], tamper: Tamper) -> Report {
     run_shown(program, faults, tamper, &mut |_| ()).await
 }
 
-/// As [`run_tampered`]. `show` is called with the facts at the beginning and after each scene.
+/// Runs the flow as [`run_tampered`] does, and calls `show` with the facts at the beginning and after each scene.
 pub(crate) async fn run_shown(
     program: &Path,
     faults: &[Fault],
@@ -115,7 +115,7 @@ struct Recorder<'a> {
 }
 
 impl Recorder<'_> {
-    /// Records a scene that has just ended, with the requests since the last one.
+    /// Records a scene that has just ended, with the requests since the last scene.
     fn add(&mut self, scene: &'static str, outcome: Fallible<Named>) {
         self.facts.add(scene, outcome, &self.emulator.journal());
         self.emulator.clear_journal();

@@ -1,4 +1,4 @@
-//! From an error to three lines or one JSON object, and to an exit code.
+//! Converts an error to three lines or one JSON object, and to an exit code.
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -28,14 +28,14 @@ pub(crate) const USAGE: u8 = 2;
 /// Exit code: the network failed.
 pub(crate) const NETWORK: u8 = 3;
 
-/// Why a command failed. It never contains a token.
+/// The failure of a command. It never contains a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) code: String,
     pub(crate) what: String,
     pub(crate) why: String,
     pub(crate) fix: String,
-    /// In a box, because every result of this program has room for a failure.
+    /// The details are boxed, because their size would increase the size of every `Result`.
     pub(crate) details: Box<Details>,
     pub(crate) exit: u8,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Details {
     pub(crate) correlation_id: Option<String>,
     /// Whether the same command may succeed later.
     pub(crate) transient: bool,
-    /// The time that the service asks to wait, in seconds.
+    /// The waiting time that the service requests, in seconds.
     pub(crate) retry_after: Option<u64>,
     pub(crate) host: Option<String>,
     pub(crate) endpoint: Option<String>,
@@ -189,7 +189,7 @@ impl Details {
     }
 }
 
-/// Formats the error that clap reports. It may repeat a token that was typed in the wrong place.
+/// Formats the error that clap reports. The error may repeat a token that was typed in the wrong place.
 fn typed(error: &clap::Error) -> String {
     without_tokens(&lines(&error.render().to_string()))
 }

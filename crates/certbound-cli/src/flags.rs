@@ -99,8 +99,8 @@ pub(crate) struct EndpointFlags {
     pub(crate) mtls: bool,
 }
 
-/// Parses the environment variable of a switch: the usual words for yes and no; an empty text is no. Every other text
-/// is an error, because a mistyped `CERTBOUND_BEARER` must not give up the binding.
+/// Parses the environment variable of a switch: the usual words for yes and no. An empty text means no. Every other
+/// text is an error, because a mistyped `CERTBOUND_BEARER` must not remove the binding.
 pub(crate) fn switch() -> impl clap::builder::TypedValueParser<Value = bool> {
     use clap::builder::TypedValueParser as _;
 
@@ -116,7 +116,7 @@ pub(crate) fn shown(args: &[OsString]) -> Vec<OsString> {
     args.iter().map(|arg| without_tokens(&one_line(&arg.to_string_lossy())).into()).collect()
 }
 
-/// Returns whether errors must be JSON. It looks at the raw arguments, because parsing them may have failed.
+/// Returns whether errors must be JSON. The function reads the raw arguments, because their parsing may have failed.
 pub(crate) fn wants_json(args: &[OsString]) -> bool {
     let typed: Vec<&str> =
         args.iter().filter_map(|arg| arg.to_str()).take_while(|arg| *arg != "--").collect();

@@ -81,8 +81,8 @@ impl Hosted {
         written.map_err(|error| unusable(folder.path(), &error))
     }
 
-    /// Returns the file with chain and key of a client certificate. Its subject is trusted by the built-in
-    /// applications.
+    /// Returns the file with chain and key of a client certificate. The built-in applications trust the certificate's
+    /// subject.
     pub(crate) fn client_certificate(&self) -> &Path {
         &self.files.client
     }

@@ -27,14 +27,14 @@ use crate::usage::Usage;
 const UNSHARE: [&str; 1] = ["-Urnm"];
 
 /// This variable is set for the process inside the namespaces. It proves nothing, but it prevents a second attempt to
-/// enter them.
+/// enter the namespaces.
 const VARIABLE: &str = "CERTBOUND_EMULATOR_INSIDE";
 
-/// This build has no isolated runs, so no process is inside one.
+/// This build has no isolated runs, so no process is inside an isolated run.
 #[cfg(not(target_os = "linux"))]
 pub(crate) enum Caller {}
 
-/// Returns the caller of an isolated run if this process is inside one.
+/// Returns the caller of the isolated run, if this process is inside an isolated run.
 #[cfg(target_os = "linux")]
 pub(crate) fn caller() -> Result<Option<Caller>, Failure> {
     if std::env::var_os(VARIABLE).is_none() {
@@ -44,19 +44,19 @@ pub(crate) fn caller() -> Result<Option<Caller>, Failure> {
     Ok(Some(caller))
 }
 
-/// This system has no namespaces, so no process is inside one.
+/// This system has no namespaces, so no process is inside an isolated run.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn caller() -> Result<Option<Caller>, Failure> {
     Ok(None)
 }
 
-/// Starts this program again inside new namespaces. Returns only if that fails.
+/// Starts this program again inside new namespaces. Returns only if the start fails.
 pub(crate) fn enter() -> Failure {
     if !cfg!(target_os = "linux") {
         return Usage::NotLinux.into();
     }
-    // This trial run reports why `unshare` fails. The real run replaces this process, so its exit code is that of
-    // COMMAND.
+    // This trial run reports the reason if `unshare` fails. The real run replaces this process, so its exit code is the
+    // exit code of COMMAND.
     let probe = Command::new("unshare").args(UNSHARE).arg("true").stdin(Stdio::null()).output();
     let reason = match probe {
         Ok(output) if output.status.success() => None,
@@ -82,7 +82,7 @@ fn start_anew() -> std::io::Error {
     command.env(VARIABLE, "true").exec()
 }
 
-/// The parts that must live as long as COMMAND runs.
+/// The parts that must exist as long as COMMAND runs.
 pub(crate) struct Isolation {
     caller: Caller,
     #[cfg(target_os = "linux")]
@@ -139,8 +139,8 @@ pub(crate) async fn inhabit(_: &mut Hosted, caller: Caller) -> Result<Isolation,
 }
 
 impl Isolation {
-    /// Returns COMMAND under its caller's user and group. Inside, the caller is root, and some programs behave
-    /// differently for root.
+    /// Returns the command line that runs COMMAND under its caller's user and group. Inside, the caller is root, and
+    /// some programs behave differently for root.
     #[cfg(target_os = "linux")]
     pub(crate) fn as_caller(&self, command: &[OsString]) -> Vec<OsString> {
         let Caller { uid, gid } = self.caller;

@@ -1,4 +1,4 @@
-//! The place of the key that seals stored tokens: the session's keychain, or a file beside the tokens.
+//! The place of the key that seals stored tokens: the session's keychain, or a file in the folder of the tokens.
 
 #[cfg(target_os = "linux")]
 mod secret_service;
@@ -20,10 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The time limit for a keychain that the user requested.
 const LONG_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Keeps a key from one command to the next. It never asks a person anything: a locked keychain counts as without a
-/// key.
+/// Keeps a key from one command to the next. It never prompts the user: a locked keychain is an error.
 pub(crate) trait Keychain {
-    /// Returns the key; creates it if there is none.
+    /// Returns the key. If the keychain has no key, creates one.
     ///
     /// # Errors
     /// The reason, as a sentence.
@@ -41,8 +40,8 @@ impl Keychain for SystemKeychain {
     }
 }
 
-/// Returns the store in this folder. Each kind of key has its own token file. If a keychain is unavailable for some
-/// time, the only cost is a request to the token service.
+/// Returns the store in this folder. Each kind of key has its own token file. While a keychain is unavailable, the
+/// tokens that it seals stay in their file, and a new request to the token service is the only cost.
 ///
 /// # Errors
 /// [`StoreError`] if the key is unavailable. An unavailable keychain is an error only if the user requested it.
@@ -83,7 +82,7 @@ mod tests {
         }
     }
 
-    /// Never answers, like a keychain that waits for a person.
+    /// A keychain that never answers, as if it waited for the user.
     struct Silent;
 
     impl Keychain for Silent {

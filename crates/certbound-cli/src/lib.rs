@@ -70,8 +70,8 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let terminal = Terminal::of_process(&cli.common);
-    // The first cache registers something with the kernel. This is immediate with one thread and takes 15 ms with
-    // several.
+    // The first cache registers this process with the kernel for memory barriers (`membarrier(2)`). The call returns at
+    // once in a process with one thread and takes 15 ms in a process with several.
     drop(certbound::TokenCache::none());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::of_system("the program could not start", &error))?;

@@ -10,11 +10,11 @@ use tracing_subscriber::EnvFilter;
 
 /// The maximum number of lines that wait for stderr. A server drops further lines.
 const WAITING_LINES: usize = 4096;
-/// How long the end of a server waits until the last lines are written.
+/// The longest time for which the end of a server waits until the last lines are written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Writes logs to stderr if `RUST_LOG` asks for them. Without that variable `default` is the filter. The result must live
-/// until the process ends. It has a value if the command `serves` requests.
+/// Writes logs to stderr with the filter of `RUST_LOG`. Without this variable, `default` is the filter. If the command
+/// `serves` requests and writes logs, the result is a [`Log`] that must exist until the process ends.
 pub(crate) fn start(default: Option<&'static str>, serves: bool) -> Option<Log> {
     let filter = match std::env::var_os(EnvFilter::DEFAULT_ENV) {
         Some(_) => EnvFilter::try_from_default_env().ok(),
@@ -32,8 +32,8 @@ pub(crate) fn start(default: Option<&'static str>, serves: bool) -> Option<Log> 
     Some(log)
 }
 
-/// The log of a server. Its drop waits at most one second until the last lines are written. Lines that wait longer are
-/// lost.
+/// The log of a server. Its drop waits at most one second until the last lines are written. Lines that are not written
+/// in this time are lost.
 pub(crate) struct Log(Lines);
 
 impl Drop for Log {
@@ -44,7 +44,7 @@ impl Drop for Log {
 
 enum Item {
     Line(Vec<u8>),
-    /// So many lines were dropped at this place.
+    /// The number of lines that were dropped at this place.
     Dropped(usize),
     End(Sender<()>),
 }
@@ -66,10 +66,11 @@ impl Lines {
         (items, Items { receiver, waiting })
     }
 
-    /// Adds an item, and before it the number of lines that were dropped since the last one.
+    /// Adds an item, and before it the number of lines that were dropped since the last item.
     fn add(&self, item: Item) {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
-        // The receiver ends with the process only, so an item without a receiver has no reader.
+        // The receiver exists until the process ends. If it is missing, nobody can read the item, so errors are
+        // ignored.
         if dropped > 0 {
             let _ = self.items.send(Item::Dropped(dropped));
         }
@@ -107,7 +108,8 @@ struct Items {
 }
 
 impl Items {
-    /// Writes the lines. An output that is closed is not an error, because a server goes on without a reader of its log.
+    /// Writes the lines. An output that is closed is not an error, because a server continues without a reader of its
+    /// log.
     fn write_all(self, mut output: impl Write) {
         for item in self.receiver {
             match item {
@@ -136,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    /// An output that nobody reads until the test sends a message.
+    /// An output that is not read until the test sends a message.
     struct Unread {
         read: Mutex<Option<Receiver<()>>>,
         text: SyncSender<Vec<u8>>,
@@ -166,7 +168,7 @@ mod tests {
         for number in 1..=5 {
             lines.write_all(format!("{number}\n").as_bytes()).unwrap();
         }
-        // The end does not wait for an output that nobody reads.
+        // With a limit of zero, the end does not wait for an output that is not read.
         lines.end(Duration::ZERO);
         read.send(()).unwrap();
         lines.end(Duration::from_secs(60));

@@ -46,7 +46,7 @@ impl Terminal {
         (size.ws_col > 0).then_some((size.ws_col.into(), size.ws_row.into()))
     }
 
-    /// Returns whether the result is coloured. `auto` means a terminal that supports it, unless `NO_COLOR` is set.
+    /// Returns whether the result is coloured. `auto` means a terminal that supports colours, unless `NO_COLOR` is set.
     pub(crate) fn is_coloured(self, choice: ColorChoice) -> bool {
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
         match choice {
@@ -355,7 +355,7 @@ impl ReportResult {
     }
 }
 
-/// Prints the report on stderr if the format of the result has no place for it.
+/// Prints the report on stderr, for formats of the result that cannot contain it.
 fn tell_report(result: &TokenResult<'_>) {
     for line in result.report.iter().flat_map(ReportResult::marks) {
         tell(line.trim_end());
@@ -365,7 +365,8 @@ fn tell_report(result: &TokenResult<'_>) {
 /// The text for a bound token that is opaque or encrypted.
 const UNSEEN: &str = "not observed: the token cannot be read, but the answer says that the token is bound";
 
-/// Reports on stderr that the binding of a token was not observed, if the format of the result has no place for it.
+/// Reports on stderr that the binding of a token was not observed, for formats of the result that cannot contain this
+/// fact.
 pub(crate) fn tell_unseen(token: &Token) {
     if matches!(token, Token::Bound(_)) && !token.details().binding_observed {
         tell(&format!("warning: binding {UNSEEN}"));

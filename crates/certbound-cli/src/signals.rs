@@ -1,4 +1,4 @@
-//! The signals that ask a program to end.
+//! The signals that request the end of a program.
 
 use std::future::poll_fn;
 use std::task::Poll;

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use strum::EnumProperty as _;
 
-/// A mistake in the flags or in the files that they name. It contains nothing of a file but its name.
+/// A mistake in the flags or in the files that they name. It contains only the name of a file, never a part of its
+/// content.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub(crate) enum Usage {

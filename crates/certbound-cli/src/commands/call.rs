@@ -73,7 +73,7 @@ async fn acquire_and_call<T: Transport + Clone>(
     let of_caller = secrets_of_caller(&request);
     let host = request.uri().host().unwrap_or_default().to_owned();
     let answer = match &token {
-        // The token is in the client's cache now. The client also answers a claims challenge.
+        // The client takes the token from its cache. It also handles a claims challenge.
         Token::Bound(_) => client.resource(&scope).call(request).await?,
         Token::Bearer(token) => call_with_bearer(network, token, request).await?,
     };
@@ -171,7 +171,8 @@ async fn call_with_bearer(
     Ok(answer.response)
 }
 
-/// Adds the acquired token, and the token that was sent with the answered request. After a claims challenge they differ.
+/// Adds the acquired token, and the token that was sent with the answered request. After a claims challenge they
+/// differ.
 fn with_tokens(secrets: OwnSecrets, answer: &Response<Bytes>, token: &Token) -> OwnSecrets {
     let sent = answer.extensions().get::<BoundToken>();
     let sent = sent.map(|token| token.secret().expose()).unwrap_or_default();
@@ -210,8 +211,8 @@ fn head(answer: &Response<Bytes>, secrets: &OwnSecrets) -> String {
 }
 
 /// Returns the body as it is printed. In a pipe it is unchanged, because it is the result. On a terminal it is text
-/// without the token and without control characters, and ends with a line break, so that a later prompt or error starts on a
-/// new line.
+/// without the token and without control characters, and ends with a line break, so that a later prompt or error starts
+/// on a new line.
 fn body(body: &Bytes, secrets: &OwnSecrets, is_seen: bool) -> Bytes {
     if !is_seen || body.is_empty() {
         return body.clone();
@@ -223,8 +224,8 @@ fn body(body: &Bytes, secrets: &OwnSecrets, is_seen: bool) -> Bytes {
     Bytes::from(text)
 }
 
-/// Returns the failure for an answer outside 2xx, whose body was printed. The reason is the resource's challenge if it
-/// has one.
+/// Returns the failure for an answer outside 2xx, whose body was printed. The reason is the resource's challenge if the
+/// answer has a challenge.
 fn refused(answer: &Response<Bytes>, host: &str, secrets: &OwnSecrets) -> Failure {
     let status = answer.status();
     let challenge = answer.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());

@@ -1,4 +1,4 @@
-//! `capabilities`: prints what this machine's managed identity can do.
+//! `capabilities`: prints the capabilities of this machine.
 
 use certbound::managed_identity::Capabilities;
 use serde_json::json;

@@ -9,7 +9,7 @@ use crate::output::{self, Terminal, mark};
 
 const VAULT: &str = "https://demo.vault.azure.net/secrets/demo";
 
-/// The most lines that the drawing and the text below it have.
+/// The maximum number of lines of the drawing and of the text below it.
 const SCREEN: usize = 24;
 
 pub(super) async fn run(flags: &DemoFlags, terminal: Terminal) -> Result<ExitCode, Failure> {
@@ -25,7 +25,7 @@ pub(super) async fn run(flags: &DemoFlags, terminal: Terminal) -> Result<ExitCod
     let mut show = |facts: &Facts| {
         let next = demo::draw(facts, width, coloured);
         if live && next != drawing {
-            // If this fails, the text below the drawing fails too and is reported.
+            // If this write fails, the write of the text below the drawing fails too, and that failure is reported.
             let _ = output::print(redrawn(drawing.len(), &next).as_bytes());
         }
         drawing = next;
@@ -39,7 +39,7 @@ pub(super) async fn run(flags: &DemoFlags, terminal: Terminal) -> Result<ExitCod
             output::print(format!("{above}{}", summary(&report, width, coloured)).as_bytes())?;
         }
     }
-    // The report contains every failed line already; an error line would only repeat it.
+    // The report already contains every failed line, so an error line would only repeat the report.
     Ok(if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
 }
 

@@ -33,7 +33,7 @@ const STOPPED: &str = "stopped before the first byte";
 pub(super) struct DryRun {
     recorder: Arc<Recorder>,
     assertion_unknown: bool,
-    /// Further requests would follow, but they depend on the answer to the last one.
+    /// Whether further requests would follow that depend on the answer to the last request.
     incomplete: bool,
     call: Option<http::Request<Bytes>>,
 }
@@ -48,7 +48,7 @@ impl DryRun {
         Some(Arc::clone(&self.recorder) as _)
     }
 
-    /// Records that the next request depends on the answer to the last one.
+    /// Records that the next request depends on the answer to the last request.
     pub(super) fn stops_there(&mut self) {
         self.incomplete = true;
     }
@@ -142,7 +142,8 @@ fn call_request(request: &http::Request<Bytes>) -> Value {
     })
 }
 
-/// Formats a header. A header of the caller may hold a secret, so cookies and keys are not printed.
+/// Formats a header. A header of the caller may contain a secret, such as a cookie or a key, so only the values of
+/// plain headers are printed.
 fn shown(name: &http::HeaderName, value: &http::HeaderValue) -> String {
     match is_plain(name) {
         true => String::from_utf8_lossy(value.as_bytes()).into_owned(),
@@ -150,12 +151,12 @@ fn shown(name: &http::HeaderName, value: &http::HeaderValue) -> String {
     }
 }
 
-/// Returns whether a header of this name holds no secret of the caller.
+/// Returns whether a header of this name contains no secret of the caller.
 pub(super) fn is_plain(name: &http::HeaderName) -> bool {
     matches!(name.as_str(), "accept" | "content-type" | "user-agent")
 }
 
-/// Accepts the error of the dry-run transport: it means that the first request was ready.
+/// Accepts the error of the dry-run transport, because this error means that the first request was ready.
 pub(super) fn stopped<T>(result: Result<T, Error>) -> Result<(), Failure> {
     match result {
         Err(

@@ -52,7 +52,7 @@ pub(super) async fn run(flags: ExchangeFlags, terminal: Terminal) -> Result<(), 
     printed
 }
 
-/// Dry-runs Leg 1's request, and then Leg 2's with a placeholder for the assertion.
+/// Dry-runs Leg 1's request, and then Leg 2's request with a placeholder for the assertion.
 pub(super) async fn dry_exchange(
     dry: &mut DryRun,
     client: &ClientFlags,
@@ -88,7 +88,7 @@ pub(super) fn tell_leg_2(token: &Token) {
     tell(&format!("Leg 2 done: token type {scheme}, scope {}, expires {expires}", details.scopes.join(" ")));
 }
 
-/// Reports on stderr if the token comes from an earlier command.
+/// Reports on stderr if an earlier command stored the token.
 pub(super) fn tell_kept(token: &Token) {
     let (details, scheme, expires) = (token.details(), token.scheme(), rfc3339(token.expires_at()));
     if details.source == Source::Store {

@@ -121,7 +121,7 @@ pub(super) fn token(argument: Option<&str>) -> Result<Secret, Failure> {
     }
 }
 
-/// Returns the public half of the first certificate in a PEM or DER file.
+/// Returns the first certificate in a PEM or DER file. Private keys in the file are ignored.
 pub(super) fn certificate(path: &Path) -> Result<PeerCertificate, Failure> {
     let shown = path.display().to_string();
     let bytes = bounded(path)?;

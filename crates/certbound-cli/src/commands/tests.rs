@@ -55,7 +55,7 @@ fn a_flag_means_the_same_variable_in_every_command() {
     }
 }
 
-/// `-h` has the usual flags. Someone at a terminal of 80 columns sees all of it.
+/// `-h` has the usual flags. Its text fits on one screen of 80 columns.
 #[test]
 fn the_short_help_of_an_exchange_is_one_screen_and_the_long_one_has_examples() {
     let help = |flag: &str| {

@@ -1,11 +1,11 @@
 //! The checklist is data. `checklist.txt` has two lines for each statement: its id, leg, kind of evidence and text, and
-//! the conditions under which it holds. A condition is about a fact of a scene (`leg1.scope = ...`). `$` refers to
+//! the conditions under which it is true. A condition is about a fact of a scene (`leg1.scope = ...`). `$` refers to
 //! another fact.
 
 use super::facts::{Facts, Outcome};
 use super::{CheckedLine, How};
 
-/// A statement that must hold.
+/// A statement that must be true.
 pub(super) struct Line {
     pub(super) id: &'static str,
     leg: Option<u8>,
@@ -30,7 +30,7 @@ pub(super) fn lines() -> impl Iterator<Item = Line> {
 }
 
 impl Line {
-    /// Returns whether the statement holds, with the evidence or the reason. `None` if a scene has not run yet.
+    /// Returns whether the statement is true, with the evidence or the reason. `None` if a scene has not run yet.
     pub(super) fn judge(&self, facts: &Facts) -> Option<Outcome<String>> {
         let seen: Option<Outcome<Vec<String>>> =
             self.conditions.split("; ").map(|condition| examine(condition, facts)).collect();

@@ -1,5 +1,5 @@
-//! The facts that the scenes leave behind. A *scene* is one step of the demo. Its facts are its result, and the last
-//! request that reached the emulator during it.
+//! The facts of the scenes. A *scene* is one step of the demo. Its facts are its result, and the last request that
+//! reached the emulator during it.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -12,7 +12,7 @@ use certbound_core::jws;
 use certbound_emulator::JournalEntry;
 use http::Response;
 
-/// The result of a check, or the reason why it does not hold.
+/// The result of a check, or the reason why the check failed.
 pub(super) type Outcome<T> = Result<T, String>;
 
 /// The result of code that runs in a scene.
@@ -52,7 +52,7 @@ impl Facts {
     }
 }
 
-/// Formats an error in one line, an error of the client with its code.
+/// Formats an error in one line. An error of the client is followed by its code.
 pub(super) fn reason(error: &(dyn Error + Send + Sync + 'static)) -> String {
     match error.downcast_ref::<certbound::Error>() {
         Some(error) => format!("{error} [{}]", error.code()),

@@ -1,11 +1,12 @@
-//! The drawing of the flow. It shows only what the checklist has found to hold so far.
+//! The drawing of the flow. It shows only facts that the checklist has confirmed so far.
 
 use super::checklist;
 use super::facts::Facts;
 
 const HEADING: &str = "One certificate from Leg 1 to the resource (real TLS, emulated hosts):";
 
-/// The drawing at 78 columns or more. Each of the numbers in circles stands for the arrow and the answer of a step.
+/// The drawing at 78 columns or more. Each of the numbers in circles is a placeholder for the arrow and the answer of a
+/// step.
 const PICTURE: &str = " ┌─────────┐                                ┌────────────────────────────────┐
  │         │ Leg 1                          │ westus3.mtlsauth.microsoft.com │
  │         │①
@@ -27,8 +28,8 @@ const WIDTH: usize = 78;
 const ARROW: usize = 32;
 const ANSWER: usize = 30;
 
-/// A step: its number in the drawing, its name in the list, the text on its arrow (`{c}` and `{other}` are certificates),
-/// the answer, and the lines of the checklist that must hold for this.
+/// A step: its number in the drawing, its name in the list, the text on its arrow (`{c}` and `{other}` are
+/// certificates), the answer, and the lines of the checklist that must be true for this answer.
 type Step = (char, &'static str, &'static str, &'static str, &'static [&'static str]);
 
 const STEPS: [Step; 6] = [
@@ -82,7 +83,7 @@ fn drawn(row: &str, facts: &Facts, coloured: bool) -> String {
     format!("{before}{arrow}│ {} │", painted(colour, &format!("{answer:<ANSWER$}"), coloured))
 }
 
-/// Returns whether all these lines of the checklist hold. `None` if a scene has not run yet.
+/// Returns whether all these lines of the checklist are true. `None` if a scene has not run yet.
 fn holds(ids: &[&str], facts: &Facts) -> Option<bool> {
     let lines = checklist::lines().filter(|line| ids.contains(&line.id));
     let judged: Option<Vec<bool>> = lines.map(|line| Some(line.judge(facts)?.is_ok())).collect();

@@ -26,7 +26,7 @@ use super::{Recorder, commands};
 /// Runs every scene, also after one has failed.
 ///
 /// # Errors
-/// A client that could not be built. The remaining scenes do not run.
+/// An error if a client could not be built. The remaining scenes then do not run.
 pub(super) async fn run(stage: &Stage, program: &Path, recorder: &mut Recorder<'_>) -> Fallible<()> {
     let certificates = [("c", &stage.c), ("other", &stage.transport.other)];
     let certificates = certificates.map(|(name, binding)| (name, binding.thumbprint().x5t_s256()));

@@ -21,7 +21,7 @@ pub(super) struct Stage {
     /// The transport reaches the emulator through its proxy and trusts only its authority.
     pub(super) transport: Tampered,
     pub(super) authority: Authority,
-    /// Leg 1 of the application, by C.
+    /// Leg 1 of the application, with the certificate C.
     pub(super) leg1: Client<ByCertificate>,
     /// C, the binding certificate.
     pub(super) c: BindingCertificate,

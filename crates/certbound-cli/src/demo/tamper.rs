@@ -1,4 +1,4 @@
-//! Changes of the client's requests on their way, which prove that the checklist detects each change.
+//! Changes of the client's requests. With them, tests prove that the checklist detects each change.
 
 use std::sync::Arc;
 

@@ -101,7 +101,7 @@ pub(crate) struct SecretFlags {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CredentialFlags {
     pub(crate) secret: SecretFlags,
-    /// An assertion from elsewhere.
+    /// The file of an existing assertion.
     pub(crate) assertion_file: Option<PathBuf>,
 }
 
@@ -172,7 +172,7 @@ impl Leg1Flags {
         self.leg1_certificate.is_some() || self.leg1_managed_identity.is_some() || self.detail().is_some()
     }
 
-    /// Returns the first flag that is given of those that only make sense with a certificate of Leg 1.
+    /// Returns the first given flag that has a meaning only with a certificate of Leg 1.
     pub(crate) fn detail(&self) -> Option<&'static str> {
         first_given(&[
             ("--leg1-certificate-key", self.leg1_certificate_key.is_some()),
@@ -182,7 +182,7 @@ impl Leg1Flags {
     }
 }
 
-/// Bound or Bearer.
+/// The kind of token: bound or Bearer.
 #[derive(Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Kind of token")]
 pub(crate) struct KindFlags {
@@ -208,7 +208,7 @@ pub(crate) struct KindFlags {
     pub(crate) require_observed_binding: bool,
 }
 
-/// How the command runs.
+/// The flags for the requests of a command.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Requests")]
 pub(crate) struct RunFlags {
@@ -288,7 +288,7 @@ pub(crate) struct MachineStateFlags {
     pub(crate) machine_state: Option<PathBuf>,
 }
 
-/// Tokens that outlive the command.
+/// The flags for tokens that are stored for later commands.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Stored tokens")]
 pub(crate) struct CacheFlags {

@@ -1,5 +1,6 @@
-//! Flags that exclude each other. A flag on the command line overrides the environment. Of two variables, ours
-//! overrides one that every Azure SDK reads. Two of the same rank are a mistake, which clap or `plan` reports.
+//! Flags that exclude each other. A flag on the command line overrides the environment. A variable of certbound
+//! overrides a variable that every Azure SDK reads. Two flags, or two variables of the same kind, are a mistake, which
+//! clap or `plan` reports.
 
 use std::ffi::{OsStr, OsString};
 
@@ -67,11 +68,12 @@ const RIVALS: Rivals = &[
 /// In `token` an assertion has no certificate, so the two flags conflict. In the other commands they belong together.
 const RIVALS_IN_THE_DIRECT_FLOW: Rivals = &[("assertion-file", &["certificate", "certificate-key"])];
 
-/// Variables of ours that add a fact to the Azure SDKs' certificate variable. They have its rank.
+/// Variables of certbound that add a fact to the Azure SDKs' certificate variable. They have the same rank as that
+/// variable.
 const GO_WITH_THE_SDKS: [&str; 2] = ["CERTBOUND_CERTIFICATE_KEY", "CERTBOUND_CERTIFICATE_PASSWORD_ENV"];
 
-/// Removes the variables that must not be read, and hides the values of variables from the help. Some of them hold file
-/// names that should stay private. The short help has neither variables nor possible values.
+/// Removes the variables that must not be read, and hides the values of variables from the help, because some values
+/// are private file names. The short help has neither variables nor possible values.
 pub(crate) fn settle(command: Command, args: &[OsString]) -> Command {
     let ring = Ring::of(&command, args);
     let short = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "-h");

@@ -157,7 +157,7 @@ impl BindingFlag {
     }
 }
 
-/// The kinds of caller.
+/// The accepted kinds of callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CallersFlag {
     /// Applications that act for themselves.
@@ -168,7 +168,7 @@ pub(crate) enum CallersFlag {
     Any,
 }
 
-/// The scheme of a request.
+/// The scheme under which a token is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SchemeFlag {
     /// Microsoft's scheme for bound tokens.

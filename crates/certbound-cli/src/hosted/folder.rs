@@ -1,5 +1,5 @@
-//! The folder of an emulator's files, used by its handle. A symbolic link in its place is not followed, and a path that
-//! is replaced meanwhile has no effect.
+//! The folder of an emulator's files, accessed by its handle. A symbolic link in its place is not followed, and a later
+//! replacement of the path has no effect.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write as _};
@@ -47,7 +47,7 @@ impl Folder {
         &self.path
     }
 
-    /// Writes a file completely or not at all. The new file replaces whatever has this name.
+    /// Writes a file completely or not at all. The new file replaces an existing file of this name.
     pub(super) fn write(&self, name: &str, content: &[u8]) -> io::Result<PathBuf> {
         let (handle, new) = (&self.handle, format!("{name}.{}", std::process::id()));
         // An earlier process with the same number may have been killed and may have left this file.

@@ -1,4 +1,4 @@
-//! The folder in which clients of Azure Arc expect the files of its agent's challenges.
+//! The folder in which clients of Azure Arc expect the files that the agent's challenges name.
 
 use std::fs;
 use std::io;
@@ -13,7 +13,7 @@ use rustix::mount::{MountFlags, mount};
 const COVERED: &str = "/var/opt";
 const TOKENS: &str = "/var/opt/azcmagent/tokens";
 
-/// Mounts a folder in memory over it, for the processes inside only, and writes the key into it.
+/// Mounts a folder in memory over [`COVERED`], for the processes inside only, and writes the key into this folder.
 pub(super) fn install(emulator: &Arc<Emulator>) -> io::Result<()> {
     mount("tmpfs", COVERED, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, None)?;
     fs::create_dir_all(TOKENS)?;

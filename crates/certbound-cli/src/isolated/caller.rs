@@ -1,5 +1,5 @@
-//! Finds out whether this process is inside an isolated run, and who called it. The kernel's facts on this process
-//! decide; its environment does not.
+//! Determines whether this process is inside an isolated run, and the user who called it. The kernel's facts on this
+//! process decide; its environment does not.
 
 use std::fs;
 use std::io;
@@ -14,12 +14,12 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Returns the caller if this process is the one inside. If another process were mistaken for it, that process
-    /// would hide files and change addresses of the machine. Therefore three conditions must hold: the user namespace
-    /// has one user, no other process has these mounts or this network, and the network is new.
+    /// Returns the caller if this process is the process inside an isolated run. A process outside that passed this
+    /// check by mistake would hide files and change addresses of the machine. Therefore three conditions must be true:
+    /// the user namespace has one user, no other process has these mounts or this network, and the network is new.
     ///
     /// # Errors
-    /// The condition that does not hold, as a sentence.
+    /// The condition that is not true, as a sentence.
     pub(super) fn of_inner_process() -> Result<Self, String> {
         let only = |map: &str| {
             let text = fs::read_to_string(map).map_err(|error| unreadable(map, &error))?;
@@ -94,7 +94,7 @@ mod tests {
         // The shell or the test runner that started the tests still runs and has the same mounts.
         assert!(sharer(Path::new("/proc"), "mnt").unwrap().is_some());
         assert!(Caller::of_inner_process().is_err());
-        // A machine with one process in these mounts.
+        // This folder imitates `/proc` of a machine with one process in these mounts.
         let folder = tempfile::tempdir().unwrap();
         let process = |name: &str, mounts: &str| {
             let namespaces = folder.path().join(name).join("ns");

@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-/// Answers questions until it is dropped.
+/// Answers DNS queries until it is dropped.
 pub(super) struct Names {
     server: JoinHandle<()>,
     _files: Vec<NamedTempFile>,
@@ -26,8 +26,9 @@ impl Drop for Names {
 }
 
 impl Names {
-    /// Mounts files of its own over the machine's, for the processes inside only, and answers the questions to the name
-    /// server of `/etc/resolv.conf`. A list of all regions and vaults would be too long.
+    /// Mounts its own files over the machine's files, for the processes inside only, and answers the queries to the
+    /// name server of `/etc/resolv.conf`. The name server is necessary because a list of all regions and vaults would
+    /// be too long.
     pub(super) async fn answer(emulator: &Arc<Emulator>) -> io::Result<Self> {
         let mut hosts = "127.0.0.1 localhost\n".to_owned();
         let machine = rustix::system::uname();
@@ -48,7 +49,7 @@ impl Names {
 }
 
 /// Mounts another file over a file, until the last process inside ends. Returns `None` if the file does not exist:
-/// programs then ask the name server of their own machine, which is ours.
+/// programs then query the name server of their own machine, and this name server is [`Names`].
 fn replace(path: &str, content: &str) -> io::Result<Option<NamedTempFile>> {
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -64,7 +65,7 @@ fn replace(path: &str, content: &str) -> io::Result<Option<NamedTempFile>> {
     Ok(Some(file))
 }
 
-/// Keeps all look-ups of the machine except those of hosts. Modules such as `resolve` ask a service of the machine
+/// Keeps all look-ups of the machine except those of hosts. Modules such as `resolve` query a service of the machine
 /// through a socket, which a network namespace does not hide.
 fn by_files_and_dns(switch: &str) -> String {
     let others = switch.lines().filter(|line| !line.trim_start().starts_with("hosts:"));
@@ -77,13 +78,13 @@ async fn serve(socket: UdpSocket, emulator: Arc<Emulator>) {
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
         let answer = buffer.get(..length).and_then(|question| reply(question, &emulator));
         if let Some(answer) = answer {
-            // A program that no longer waits for the answer asks again.
+            // A failure is ignored, because a program without an answer repeats its query.
             let _ = socket.send_to(&answer, from).await;
         }
     }
 }
 
-/// Returns the answer to one question, or `None` for a packet that is not a question.
+/// Returns the answer to one query, or `None` for a packet that is not a query.
 fn reply(question: &[u8], emulator: &Emulator) -> Option<Vec<u8>> {
     let question = Packet::parse(question).ok()?;
     let mut answer = Packet::new_reply(question.id());

@@ -48,6 +48,6 @@ async fn found_or_made() -> Result<SealingKey, Error> {
     }
     let key = SealingKey::random().map_err(|_| Error::Crypto("the system returned no random bytes"))?;
     collection.create_item(LABEL, attributes(), key.expose(), true, CONTENT_TYPE).await?;
-    // Another process may have stored its own key in between. All processes use the key that is stored now.
+    // Another process may have stored its own key in the meantime. All processes use the key that is stored now.
     found().await?.ok_or(Error::NoResult)
 }

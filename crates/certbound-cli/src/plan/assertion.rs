@@ -1,4 +1,4 @@
-//! Assertions from outside, and the placeholder of a dry run.
+//! Existing assertions, and the placeholder of a dry run.
 
 use std::io::Read as _;
 use std::path::Path;

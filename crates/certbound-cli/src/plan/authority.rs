@@ -20,7 +20,7 @@ pub(super) fn builder<T: Transport + Clone>(
     if flags.no_authority_validation { builder.without_authority_validation() } else { builder }
 }
 
-/// Parses the scope as the kind of authority requires it: `{resource}/.default`, or any text of an issuer.
+/// Parses the scope as the kind of authority requires it: `{resource}/.default`, or any scope of an issuer.
 pub(crate) fn scope(flags: &IdentityFlags, text: &str) -> Result<ResourceScope, Failure> {
     Ok(match flags.issuer {
         Some(_) => ResourceScope::of_other_authority(text)?,

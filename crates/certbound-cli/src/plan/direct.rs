@@ -38,7 +38,7 @@ pub(crate) fn direct<T: Transport + Clone>(
         return Ok(Plan { client: identity.into(), source });
     }
     let chosen = choose(flags, credential)?;
-    // The flags alone determine whether the combination is allowed, so this check comes first.
+    // The flags alone determine whether the combination is allowed, so this check is made first.
     chosen.suits(kind, credential.secret.bearer_over_mtls)?;
     let authority = authority(&flags.identity)?;
     let app = flags.identity.client_id()?;
@@ -70,7 +70,7 @@ pub(crate) fn direct<T: Transport + Clone>(
             without_source(builder.with_unbound_assertions(assertion).build()?.into())
         }
         Chosen::Assertion(path) => {
-            // An unreadable file is reported when the assertion is needed.
+            // If the file is unreadable, the error is reported when the assertion is needed.
             let prover = assertion::read_text(&path)
                 .map_or(Prover::Passing, |text| Prover::secret(&Secret::new(text.trim())));
             let file = AssertionFile::new(path);
@@ -87,8 +87,8 @@ enum Chosen {
     Assertion(PathBuf),
 }
 
-/// Returns the credential. A flag overrides the SDKs' variables. Of these the certificate comes first, because only it
-/// gives bound tokens.
+/// Returns the credential. A flag overrides the SDKs' variables. Of these variables the certificate's variable has
+/// priority, because only a certificate gives bound tokens.
 fn choose(flags: &ClientFlags, credential: &CredentialFlags) -> Result<Chosen, Usage> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     if let Some(name) = &credential.secret.client_secret_env {

@@ -34,7 +34,7 @@ pub(crate) fn leg1<T: Transport + Clone>(
     build(flags, identity, reach, TokenCache::none())
 }
 
-/// Returns the identity as Leg 1 alone, for a command without other flags for it.
+/// Returns the identity as Leg 1 alone. Flags that conflict with a managed identity are refused.
 pub(crate) fn assertion<T: Transport + Clone>(
     flags: &ClientFlags,
     identity: &str,

@@ -9,7 +9,7 @@ use certbound::{Secret, Thumbprint};
 pub(crate) enum Prover {
     /// A certificate: each cache key already contains its hash.
     Certificate,
-    /// Another proof, by its hash. Otherwise a wrong secret would get the token of the right one.
+    /// Any other proof, by its hash. Otherwise a command with a wrong secret would get the token of the right secret.
     Other(String),
     /// A proof that no later command has. Its tokens are not stored.
     Passing,
@@ -24,8 +24,8 @@ impl Prover {
         Self::Other(hash(&[secret.expose().as_bytes()]))
     }
 
-    /// Returns the proof by a managed identity of this machine. Another machine with the same folder, or with a copy of
-    /// the disk, has another proof.
+    /// Returns the proof by a managed identity of this machine. A different machine with the same folder, or with a
+    /// copy of the disk, has a different proof.
     pub(super) fn machine(identity: &str) -> Self {
         let secrets = PLATFORM_SECRETS.map(|name| env::var_os(name).unwrap_or_default());
         Self::machine_since(
@@ -84,7 +84,7 @@ mod tests {
             assert_ne!(one, other);
         }
         assert_ne!(machine("a", "b", "c"), machine("a", "bc", ""));
-        // If machines cannot be told apart, nothing is stored.
+        // If machines cannot be distinguished, no token is stored.
         assert_eq!(Prover::machine_since(None, "system", &[]), Prover::Passing);
         assert_eq!(Prover::Passing.name(), None);
         assert!(Prover::Certificate.name().is_some());

@@ -41,7 +41,7 @@ impl<T> Reach<T> {
         self
     }
 
-    /// Refuses, if `wanted`, a bound token if certbound cannot see that the token names its certificate.
+    /// If `wanted`, refuses a bound token unless certbound can see that the token names its certificate.
     #[must_use]
     pub(crate) fn seeing_bindings(mut self, wanted: bool) -> Self {
         self.sees_bindings = wanted;
@@ -62,8 +62,8 @@ impl<T> Reach<T> {
         }
     }
 
-    /// Opens the tokens of earlier commands, unless the flags forbid it. An unusable folder or keychain is an error if
-    /// the user named it. Otherwise it is a warning, because the command works without it.
+    /// Opens the store with the tokens of earlier commands, unless the flags forbid it. An unusable folder or keychain
+    /// is an error if the user named it. Otherwise it is a warning, because the command works without a store.
     pub(crate) async fn kept(transport: T, flags: &CacheFlags) -> Result<Self, Failure> {
         if flags.no_cache {
             return Ok(Self::fresh(transport));
@@ -137,9 +137,9 @@ const SURROUNDINGS: [&str; 14] = [
     "AZUREPS_HOST_ENVIRONMENT",
 ];
 
-/// Returns a namespace for stored tokens. Tokens of one trust store or proxy are not found with another: an emulator's
-/// token must not be sent to the real service, and a real token not to an emulator. Tokens of different proofs are
-/// separate too.
+/// Returns a namespace for stored tokens. Tokens of one trust store or proxy are not found with a different trust store
+/// or proxy: an emulator's token must not be sent to the real service, and a real token not to an emulator. Tokens of
+/// different proofs are separate too.
 fn surroundings(prover: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     let mut add = |bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! The two-leg flow: Leg 1 by a certificate or a managed identity, or an assertion from elsewhere.
+//! The two-leg flow: Leg 1 by a certificate or a managed identity, or an existing assertion.
 
 use certbound::credential::{ByAssertion, ByCertificate, Leg1};
 use certbound::{
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::flags::{ClientFlags, Leg1Flags};
 use crate::usage::Usage;
 
-/// Returns a client with both legs, or Leg 2 with an assertion from elsewhere.
+/// Returns a client with both legs, or Leg 2 with an existing assertion.
 pub(crate) fn two_legs<T: Transport + Clone>(
     flags: &ClientFlags,
     leg1: &Leg1Flags,
@@ -50,12 +50,13 @@ pub(crate) fn two_legs<T: Transport + Clone>(
     Ok(Plan { client: client.into(), source })
 }
 
-/// Whether Leg 1 is a Bearer token of the identity, because its platform cannot bind.
+/// Whether Leg 1 is a Bearer token of the identity, because its platform cannot bind tokens.
 fn is_unbound(kind: Kind, identity: &ManagedIdentity) -> bool {
     kind == Kind::Bearer && !identity.origin().binds()
 }
 
-/// Returns a client for a Bearer token with a platform that cannot bind: Leg 1 is a Bearer token of the identity.
+/// Returns a client for a Bearer token with a platform that cannot bind tokens: Leg 1 is a Bearer token of the
+/// identity.
 fn unbound<T: Transport + Clone>(
     flags: &ClientFlags,
     authority: Authority,

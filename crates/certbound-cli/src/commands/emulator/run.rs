@@ -1,4 +1,4 @@
-//! `emulator run`: runs a program with an emulator of its own.
+//! `emulator run`: runs a program with its own emulator.
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, IsTerminal as _};
@@ -86,8 +86,8 @@ fn spawn(
         ("NODE_USE_ENV_PROXY", "1".to_owned()),
         ("AZURE_POD_IDENTITY_AUTHORITY_HOST", hosted.server.metadata_url()),
     ] {
-        // Inside the namespace the real names and addresses already lead to the emulator. The caller's values lead
-        // nowhere.
+        // Inside the namespace the real names and addresses already lead to the emulator. The caller's values would
+        // refer to addresses that do not exist there.
         if isolated {
             child.env_remove(name)
         } else {
@@ -113,7 +113,7 @@ fn spawn(
     child.spawn()
 }
 
-/// The variables by which a platform tells programs where their identity is. A real value would bypass the emulator.
+/// The variables by which programs find the managed identity of their platform. A real value would bypass the emulator.
 const PLATFORM_VARIABLES: [&str; 8] = [
     "IDENTITY_ENDPOINT",
     "IDENTITY_HEADER",
@@ -178,11 +178,11 @@ async fn wait(child: &mut Child, signals: &mut Signals) -> Result<ExitCode, Fail
 }
 
 fn forward(pid: Option<Pid>, signal: Signal) {
-    // The terminal sends Ctrl-C to COMMAND too. A second signal could have another effect than one.
+    // The terminal sends Ctrl-C to COMMAND too. A second signal could have a different effect than the first one.
     let from_keyboard = signal == Signal::INT || signal == Signal::QUIT;
     let by_terminal = from_keyboard && std::io::stdin().is_terminal();
     if let Some(pid) = pid.filter(|_| !by_terminal) {
-        // COMMAND may have ended in between.
+        // COMMAND may have ended in the meantime.
         let _ = kill_process(pid, signal);
     }
 }

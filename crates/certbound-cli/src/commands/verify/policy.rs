@@ -90,7 +90,7 @@ fn issuers(flags: &VerifyFlags) -> Result<Vec<Issuer>, Failure> {
     if issuers.is_empty() { Err(Usage::NoIssuer.into()) } else { Ok(issuers) }
 }
 
-/// Returns the cloud of the login host; a tenant behind the host is ignored.
+/// Returns the cloud of the login host; a tenant after the host is ignored.
 fn cloud(authority: Option<&str>) -> Result<Cloud, Usage> {
     let Some(url) = authority else { return Ok(Cloud::Public) };
     let host = url.strip_prefix("https://").and_then(|rest| rest.split('/').next());
