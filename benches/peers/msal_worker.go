@@ -1,4 +1,4 @@
-// MSAL for Go as a worker: does the tasks from stdin, or gets one token and ends.
+// MSAL for Go as a worker. It does the tasks that it reads from stdin, or gets one token and ends.
 package main
 
 import (
@@ -40,12 +40,12 @@ func client(id string, credential confidential.Credential, options ...confidenti
 	return must(confidential.New(authority, id, credential, options...))
 }
 
-// Always uses the network: the library reads its cache only on request.
+// Gets a token from the network. This function of the library never reads the cache.
 func cold(application confidential.Client, scopes []string) string {
 	return must(application.AcquireTokenByCredential(ctx, scopes)).AccessToken
 }
 
-// Always uses the cache: the library cannot answer this call in another way.
+// Gets a token from the cache. The library cannot answer this call over the network.
 func hit(application confidential.Client, scopes []string) {
 	must(application.AcquireTokenSilent(ctx, scopes))
 }
@@ -61,7 +61,7 @@ func legs() func() {
 	return func() { cold(leg2, scope) }
 }
 
-// Answers every request with the same answer, in this process.
+// A client that answers every request with the same answer, in this process.
 type inProcess struct{}
 
 func (inProcess) CloseIdleConnections() {}
@@ -80,7 +80,7 @@ func (inProcess) Do(request *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// Requests 10000 tokens one by one: the library has no other way to fill its cache.
+// Requests 10000 tokens one by one, because the library has no other way to fill its cache.
 func many() func() {
 	credential := must(confidential.NewCredFromSecret(secret))
 	application := client(secretApp, credential, confidential.WithHTTPClient(inProcess{}), confidential.WithInstanceDiscovery(false))

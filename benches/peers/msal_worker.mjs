@@ -1,4 +1,5 @@
-// MSAL for Node as a worker: does the tasks from stdin, or gets one token and ends. Argument: the folder with `node_modules`.
+// MSAL for Node as a worker. It does the tasks that it reads from stdin, or gets one token and ends. The argument is the
+// folder with `node_modules`.
 import { X509Certificate, createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -33,7 +34,7 @@ const legs = () => {
   const leg2 = client(APP, { clientAssertion: () => token(leg1, EXCHANGE, true) });
   return () => token(leg2, SCOPE, true);
 };
-// Loads 10000 tokens into the cache as a serialized cache. Each hit is checked to be one.
+// Loads 10000 tokens as a serialized cache. The result of each call is checked: it must be a hit.
 const many = () => {
   const scopes = Array.from({ length: 10_000 }, (_, number) => `api://00000000-0000-4000-8000-${String(number).padStart(12, '0')}/.default`);
   const now = Math.floor(Date.now() / 1000);

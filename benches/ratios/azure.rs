@@ -16,7 +16,7 @@ use crate::ours::{SECRET, SECRET_APP, TENANT};
 
 pub(crate) const AZURE: &str = "azure_identity (Rust)";
 
-/// Returns the library's own transport, which keeps connections.
+/// Returns the library's own transport, which reuses connections.
 pub(crate) fn network() -> Transport {
     Transport::new(new_http_client(None))
 }

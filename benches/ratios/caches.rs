@@ -1,4 +1,4 @@
-//! Caches with many tokens, whose service is in this process, and maps as their floor.
+//! Caches with many tokens from a service in this process, and maps as the floor of these caches.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -34,12 +34,13 @@ pub(crate) struct InProcess {
 }
 
 impl InProcess {
-    /// Answers with Bearer tokens of this many characters.
+    /// Creates a service that answers with Bearer tokens of `length` characters.
     pub(crate) fn bearer(length: usize) -> Self {
         Self::answering("Bearer", &"t".repeat(length))
     }
 
-    /// Answers with tokens of 1,500 characters whose `cnf` names the certificate, as in real tokens.
+    /// Creates a service that answers with tokens of 1,500 characters whose `cnf` names the certificate, as in real
+    /// tokens.
     pub(crate) fn bound_to(certificate: &BindingCertificate) -> Self {
         let cnf = serde_json::json!({ "x5t#S256": certificate.thumbprint().x5t_s256() });
         let claims = serde_json::json!({ "cnf": cnf, "padding": "p".repeat(773) }).to_string();
@@ -56,7 +57,7 @@ impl InProcess {
         Self { body: body.into(), is_slow: Arc::default() }
     }
 
-    /// From now on each answer takes 200 ms.
+    /// Makes each later answer take 200 ms.
     pub(crate) fn set_slow(&self) {
         self.is_slow.store(true, Ordering::Relaxed);
     }
@@ -75,7 +76,7 @@ impl Transport for InProcess {
     }
 }
 
-/// Returns the text of the scope with this number, which is as long as that of a real scope.
+/// Returns the text of the scope with this number, which is as long as the text of a real scope.
 pub(crate) fn scope_text(number: usize) -> String {
     format!("api://00000000-0000-4000-8000-{number:012}/.default")
 }
@@ -89,7 +90,7 @@ pub(crate) fn client(service: &InProcess, cache: &TokenCache) -> Client<BySecret
     builder.with_cache(cache.clone()).with_secret(Secret::new(SECRET)).build().unwrap()
 }
 
-/// A client whose cache has many tokens, and their scopes. There is room for more tokens.
+/// A client whose cache has many tokens, and their scopes. The cache has room for more tokens.
 pub(crate) struct Filled {
     pub(crate) client: Client<BySecret>,
     pub(crate) cache: TokenCache,
@@ -117,13 +118,13 @@ pub(crate) fn fetch(client: &Client<BySecret>, scope: &ResourceScope) {
     assert_eq!(at_once(client.bearer_token(scope)).details().source, Source::Service);
 }
 
-/// Gets a token whose service, if it is asked at all, answers at once.
+/// Gets a token that is cached, or that the service returns at once.
 pub(crate) fn at_once<T, E: std::fmt::Debug>(token: impl IntoFuture<Output = Result<T, E>>) -> T {
     token.into_future().now_or_never().unwrap().unwrap()
 }
 
-/// An ordinary map: its keys are as long as those that name tenant, client, certificate and scope in text, and its
-/// values are shared tokens.
+/// An ordinary map: its keys are as long as a text with tenant, client, certificate and scope, and its values are
+/// shared tokens.
 pub(crate) struct Map {
     tokens: HashMap<String, Arc<str>, RandomState>,
     keys: Vec<String>,

@@ -1,7 +1,7 @@
 //! Loops that measure the time of one turn.
 //!
-//! The unit is CPU time, which excludes other processes. It is that of the whole process, because a machine's client
-//! signs and generates keys in other threads than the one that drives the rest.
+//! The unit is CPU time, which excludes other processes. The CPU time of the whole process is measured, because a
+//! machine's client signs and generates keys in separate threads.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::sheet::{Side, side};
 
-/// The argument that shortens each loop. Its figures show only that the benchmark works.
+/// The argument that shortens each loop. The figures of such a run show only that the benchmark works.
 pub(crate) const QUICK: &str = "--quick";
 
 /// The runtime of the benchmark. It has one thread.
@@ -27,8 +27,8 @@ pub(crate) fn each<'a>(name: &'static str, turns: usize, mut work: impl AsyncFnM
     side(name, move || time_of_each(turns, &mut work))
 }
 
-/// Returns the CPU time of one turn of `work`, in nanoseconds. A tenth of the turns is added in front for warming up
-/// and is not measured.
+/// Returns the CPU time of one turn of `work`, in nanoseconds. Before the measurement, one tenth of the turns runs
+/// additionally, to warm up.
 pub(crate) fn time_of_each(turns: usize, mut work: impl AsyncFnMut()) -> f64 {
     let turns = scaled(turns);
     RUNTIME.block_on(async {

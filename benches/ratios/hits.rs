@@ -1,4 +1,4 @@
-//! Cached tokens, and what adds one to a cache.
+//! Cached tokens, and requests that add a token to a cache.
 
 use std::cell::Cell;
 use std::sync::Barrier;
@@ -15,10 +15,10 @@ use crate::sheet::{Line, Sheet, Side, side};
 const MAP: &str = "map look-up, Arc clone, clock";
 const BEARER: &str = "bearer_token";
 const TURNS: usize = 1_000_000;
-/// A map that holds a million and a few thousand tokens has just doubled its table. Each caller then helps to move the
-/// entries, so the number is larger.
+/// A map with a million and a few thousand tokens has just doubled its table. Each caller then helps to move the
+/// entries, so this number is larger.
 const MILLION: usize = 1_100_000;
-/// The misses in a round. Each adds a token, so the empty cache holds this many tokens at the end.
+/// The misses in a round. Each miss adds a token, so the empty cache contains this many tokens at the end.
 const MISSES: usize = 10_000;
 
 pub(crate) fn measure(sheet: &mut Sheet) {
@@ -102,8 +102,8 @@ fn one_among_a_million(sheet: &mut Sheet, million: &Filled) {
     sheet.compare("one cached token among a million", sides, &[(BEARER, AtMost(1.25), ALONE)]);
 }
 
-/// Measures requests for scopes that are not in the cache: each token is requested and cached. The empty cache is
-/// emptied before each round.
+/// Measures requests for scopes that are not in the cache: each token is requested and cached. The cache that starts
+/// empty is cleared before each round.
 fn misses(sheet: &mut Sheet, million: &Filled) {
     const AMONG: &str = "among a million tokens";
     const ALONE: &str = "among no tokens";

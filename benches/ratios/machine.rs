@@ -1,5 +1,5 @@
-//! Managed identities: a cached token, compared with that of an application, and the first bound token of a machine,
-//! compared with its parts.
+//! Managed identities: a cached token, compared with an application's cached token, and the first bound token of a
+//! machine, compared with its parts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +24,7 @@ use crate::sheet::Gate::AtMost;
 use crate::sheet::{Sheet, side};
 
 const MACHINE: &str = "a managed identity";
-/// The host of tokens in the machine's region.
+/// The host of the token service in the machine's region.
 const REGIONAL: &str = "westus3.mtlsauth.microsoft.com";
 const METADATA: &str = "169.254.169.254";
 
@@ -102,9 +102,9 @@ fn sign(key: &Arc<dyn SigningKey>, message: &[u8]) -> Vec<u8> {
 
 /// Measures the longest time for which the first bound token of a machine, with its key, blocks an async worker.
 ///
-/// One worker drives everything that is not sent to a blocking thread. Between two sleeps it runs one or several polls.
-/// The longest of these stretches, in CPU time of the worker's thread, is an upper bound of the longest poll. The TLS
-/// library signs the handshake on the worker, so the time of a signature is subtracted.
+/// One worker drives everything that is not sent to a blocking thread. Between two sleeps the worker runs one or
+/// several polls. The longest time between two sleeps, in CPU time of the worker's thread, is an upper bound of the
+/// longest poll. The TLS library signs the handshake on the worker, so the time of a signature is subtracted.
 fn blocked_worker(sheet: &mut Sheet) {
     const LIMIT: &str = "1 ms and the handshake's signature";
     let key = bare::certified("rsa").key;

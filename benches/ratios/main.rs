@@ -1,7 +1,7 @@
 //! Speed and memory as ratios to floors and to other libraries: `cargo xtask bench`.
 //!
-//! The program runs in the network of an isolated emulator, in which the real names lead to it. So no library needs a
-//! proxy, and the CPU time of this process is that of the clients alone.
+//! The program runs in the network of an isolated emulator, in which the real names lead to that emulator. So no
+//! library needs a proxy, and the CPU time of this process is the CPU time of the clients alone.
 #![expect(clippy::unwrap_used, reason = "a benchmark")]
 
 mod azure;
@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use crate::harness::QUICK;
 use crate::sheet::Sheet;
 
-/// A name, and what measures some rows of the table.
+/// The name of a group, and the function that measures its rows.
 type Group = (&'static str, fn(&mut Sheet));
 
 /// The groups of rows, in the order of the table. Arguments of the program select groups by their names.
@@ -39,7 +39,7 @@ const GROUPS: [Group; 6] = [
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        // The benchmark starts itself in this way.
+        // The benchmark starts itself with these arguments.
         [memory::HOLD, what, ..] => memory::hold(what),
         [starts::ONCE, library, ..] => starts::get_one_token(library),
         _ => return measure(&arguments),

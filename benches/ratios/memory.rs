@@ -1,4 +1,4 @@
-//! The memory that a cached token needs, by the pages of a process.
+//! The memory that a cached token needs, measured by the resident memory of a process.
 
 use std::process::Command;
 
@@ -32,7 +32,7 @@ fn in_a_process(what: &str) -> f64 {
     String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
 }
 
-/// In a new process: caches tokens and prints how many bytes each of them needs.
+/// In a new process: caches tokens and prints the number of bytes that each of them needs.
 pub(crate) fn hold(what: &str) {
     let cache = TokenCache::with_limits(2 * COUNT, usize::MAX);
     if what == BEARER {
@@ -55,7 +55,7 @@ fn print_size(mut cache_one: impl FnMut(usize)) {
     println!("{}", (resident() - before) as f64 / count as f64);
 }
 
-/// Returns the size of this process's pages, in bytes.
+/// Returns the resident memory of this process, in bytes.
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();

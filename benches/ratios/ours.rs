@@ -1,4 +1,4 @@
-//! certbound's clients of the emulated service, and its names.
+//! certbound's clients of the emulated service, and the names that this service uses.
 
 use certbound::credential::{ByAssertion, ByCertificate, BySecret};
 use certbound::{Authority, BindingCertificate, Client, Network, ResourceScope, Secret, TenantId};
@@ -35,7 +35,7 @@ pub(crate) fn bundle(name: &str) -> Vec<u8> {
     std::fs::read(format!("{folder}/{name}.bundle.pem")).unwrap()
 }
 
-/// Returns a certificate of the test data. Its connections are its own.
+/// Returns a certificate of the test data. Each returned certificate has its own connections.
 pub(crate) fn certificate(name: &str) -> BindingCertificate {
     BindingCertificate::from_pem(&bundle(name)).unwrap()
 }

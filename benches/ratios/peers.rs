@@ -1,4 +1,4 @@
-//! MSAL for other languages: each is a process that does the tasks that it reads from its input.
+//! MSAL for other languages. Each library runs in a process that reads its tasks from its input.
 
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -10,7 +10,7 @@ use crate::sheet::{Side, side};
 pub(crate) const NODE: &str = "MSAL for Node";
 pub(crate) const GO: &str = "MSAL for Go";
 
-/// A library: its name, the command of its process, and how often it does each task in a round.
+/// A library: its name, the command of its process, and the number of times that it does each task in a round.
 pub(crate) type Library = (&'static str, Vec<OsString>, [(&'static str, usize); 4]);
 
 /// Returns the libraries that `cargo xtask bench` found.
@@ -46,7 +46,7 @@ impl Peers {
         Self(installed().into_iter().map(Peer::start).collect())
     }
 
-    /// Returns the sides of a comparison. Each process does the task before, for warming up.
+    /// Returns the sides of a comparison. Each process first does the task without measurement, to warm up.
     pub(crate) fn sides(&mut self, task: &'static str) -> impl Iterator<Item = Side<'_>> {
         self.0.iter_mut().map(move |peer| {
             let turns = peer.turns.iter().find(|(name, _)| *name == task).map_or(1, |(_, turns)| *turns);

@@ -52,7 +52,7 @@ fn by_certificate(sheet: &mut Sheet, peers: &mut Peers) {
     sheet.compare("two legs, pooled connection (MSAL: Bearer tokens)", sides, &[POOLED]);
 }
 
-/// Sends the forms over one connection, again and again.
+/// Sends the forms repeatedly over one connection.
 fn pooled(mut connection: Connection, forms: &[Bytes]) -> Side<'_> {
     each(FLOOR, TURNS, async move || send(&mut connection, forms).await)
 }

@@ -1,4 +1,4 @@
-//! The table: each row is one of our values beside a floor or a peer, with a gate.
+//! The table: each row is one of our values next to the value of a floor or a peer, with a gate.
 
 use std::fmt;
 
@@ -12,9 +12,9 @@ const ROWS: &str = "CERTBOUND_BENCH_ROWS";
 /// The limit of a ratio. The project sets these numbers; a run does not change them.
 #[derive(Clone, Copy)]
 pub(crate) enum Gate {
-    /// The greatest ratio of our value to the other, which is that of a floor.
+    /// The greatest accepted ratio of our value to the value of a floor.
     AtMost(f64),
-    /// The least ratio of the other value, which is usually that of a peer, to ours.
+    /// The least accepted ratio of the other value to our value. The other value is usually that of a peer.
     AtLeast(f64),
     /// The ratio of the other value to ours has no limit.
     None,
@@ -27,7 +27,7 @@ enum Unit {
     Bytes,
 }
 
-/// One side of a comparison: its name, and what measures its value in one round.
+/// One side of a comparison: its name, and the function that measures its value in one round.
 pub(crate) struct Side<'a> {
     name: &'static str,
     measure: Box<dyn FnMut() -> f64 + 'a>,
@@ -53,8 +53,9 @@ impl Sheet {
         Self { rows: Vec::new(), is_any_gate_missed: false }
     }
 
-    /// Measures the times of all sides in alternating rounds, and prints a row for each line. Lines whose other side is not
-    /// installed are left out. Each side without a line gets one without a gate, beside the last of ours.
+    /// Measures the times of all sides in alternating rounds, and prints a row for each line. Lines whose other side is
+    /// not installed are left out. A side that no line names gets a line without a gate, beside our side of the last
+    /// line.
     pub(crate) fn compare(&mut self, what: &str, sides: Vec<Side<'_>>, lines: &[Line]) {
         self.compare_in(Unit::Nanoseconds, what, sides, lines);
     }

@@ -11,7 +11,7 @@ use crate::peers::{self, GO};
 use crate::sheet::Gate::AtMost;
 use crate::sheet::{Sheet, side};
 
-/// The first argument of a process that gets one token; the second one names the library.
+/// The first argument of a process that gets one token; the second argument names the library.
 pub(crate) const ONCE: &str = "--once";
 const OURS: &str = "certbound";
 const COMMAND: &str = "`certbound token`";
@@ -36,7 +36,8 @@ pub(crate) fn measure(sheet: &mut Sheet) {
     sheet.compare_bytes("memory at its peak until then", peak, &[(OURS, AtMost(0.8), GO)]);
 }
 
-/// Runs a program, and returns the elapsed time from its start to its end and the peak of its memory, if it prints it.
+/// Runs a program, and returns the elapsed time from its start to its end and the peak of its memory, if the program
+/// prints the peak.
 #[expect(clippy::disallowed_methods, reason = "a process is measured from outside of it")]
 fn run(command: &[OsString]) -> (f64, f64) {
     let mut process = Command::new(&command[0]);

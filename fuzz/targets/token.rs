@@ -1,4 +1,4 @@
-//! Checks arbitrary tokens. The verifier must not panic and must refuse each one, because no input can have a valid
+//! Checks arbitrary tokens. The verifier must not panic and must refuse each token, because no input can have a valid
 //! signature.
 #![no_main]
 

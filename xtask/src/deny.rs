@@ -15,9 +15,10 @@ const NO_LIBRARIES: [&str; 4] = ["certbound-benches", "certbound-cli", "certboun
 /// The packages that are never published.
 const UNPUBLISHED: [&str; 3] = ["certbound-benches", "certbound-testkit", "xtask"];
 
-/// Checks bans (duplicates are one of them), licences, sources, pre-releases and yanked versions.
+/// Checks bans (including duplicates), licences, sources, pre-releases and yanked versions.
 ///
-/// It does NOT check security advisories: no registry that CI can reach has their database. See `deny.toml`.
+/// It does NOT check security advisories: no registry that CI can reach contains the database of advisories. See
+/// `deny.toml`.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
     let cargo_deny = find_or_install(root)?;
     // Dependencies of tests and of the benchmark are not shipped. They may be banned crates, but they must have an
@@ -66,7 +67,7 @@ fn is_pre_release(line: &str) -> bool {
     version.split('+').next().is_some_and(|version| version.contains('-'))
 }
 
-/// Packing asks the registry for each version in the lock file and warns of yanked ones.
+/// `cargo package` looks up each version of the lock file in the registry and warns about yanked versions.
 fn no_yanked_versions(root: &Path) -> Result<()> {
     let mut command = cargo(root);
     command.args(["package", "--locked", "--workspace", "--no-verify", "--allow-dirty"]);
@@ -107,7 +108,7 @@ fn find_or_install(root: &Path) -> Result<PathBuf> {
     run(cargo(root)
         .args(["install", "--quiet", "--locked", &format!("cargo-deny@{VERSION}"), "--root"])
         .arg(&tools)
-        // cargo-deny runs for one second, so a quick build is better than a quick program.
+        // cargo-deny runs for one second, so a short build matters more than a fast program.
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"))

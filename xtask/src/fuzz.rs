@@ -13,7 +13,7 @@ use crate::strangers::apt_install;
 const TARGETS: [&str; 8] =
     ["token", "cnf", "jwks", "platform", "proxy_rfc9440", "proxy_envoy", "proxy_nginx", "proxy_app_service"];
 
-/// The time for each target in CI, in seconds. It shows that the target runs and that its seeds pass.
+/// The time for each target in CI, in seconds. It is long enough to show that the target runs and that its seeds pass.
 const SMOKE: u64 = 20;
 
 /// The flags that `cargo fuzz` sets.

@@ -1,4 +1,5 @@
-//! `cargo xtask layering`: checks which packages import which, and what `certbound-core` uses.
+//! `cargo xtask layering`: checks the imports between packages, and the packages and parts of `std` that
+//! `certbound-core` uses.
 //!
 //! `floors` checks the order of the modules in a crate.
 
@@ -22,7 +23,7 @@ const EMULATOR: &str = "certbound-emulator";
 const CLI: &str = "certbound-cli";
 const TESTKIT: &str = "certbound-testkit";
 
-/// Our packages, and those of our packages that each may use outside its dev-dependencies. A package that is missing
+/// Our packages, each with the packages of ours that it may use outside its dev-dependencies. A package that is missing
 /// here is a violation.
 const MAY_IMPORT: [(&str, &[&str]); 10] = [
     (CORE, &[]),
@@ -37,8 +38,8 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("xtask", &[]),
 ];
 
-/// Packages that would give the core a runtime, a socket or a TLS stack. They are forbidden as indirect dependencies
-/// too.
+/// Packages that would give the core a runtime, a socket or a TLS stack. These packages are forbidden as indirect
+/// dependencies too.
 const NOT_IN_CORE: [&str; 22] = [
     "async-std",
     "axum",
@@ -99,7 +100,7 @@ fn imports(graph: &Graph) -> Vec<String> {
             }
         }
         if name == CORE {
-            // The declared dependencies include optional ones and those of other platforms.
+            // The declared dependencies include optional dependencies and the dependencies of other platforms.
             for import in package.imports.iter().filter(|import| NOT_IN_CORE.contains(&import.as_str())) {
                 violations
                     .push(format!("{CORE} depends on {import}; the core has no runtime, socket or TLS"));
@@ -109,7 +110,7 @@ fn imports(graph: &Graph) -> Vec<String> {
     violations
 }
 
-/// Returns the forbidden packages that the core reaches through other packages. `imports` reports direct ones.
+/// Returns the forbidden packages that the core reaches through other packages. `imports` reports direct dependencies.
 fn reached_by_core(graph: &Graph) -> Result<Vec<String>> {
     let core = graph.core()?;
     let mut came_from: HashMap<&str, &str> = HashMap::new();
@@ -168,11 +169,12 @@ pub(crate) fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The result of `cargo metadata` without dev-dependencies, because those are not shipped and may be any package.
+/// The result of `cargo metadata` without dev-dependencies, because dev-dependencies are not shipped and may be any
+/// package.
 struct Graph {
     ours: Vec<Package>,
     names: HashMap<String, String>,
-    /// From a package id to the ids that it is built with on this platform.
+    /// For each package id, the ids of its dependencies on this platform.
     edges: HashMap<String, HashSet<String>>,
 }
 

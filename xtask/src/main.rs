@@ -74,8 +74,8 @@ fn number(text: &str) -> Result<u64> {
     text.parse().with_context(|| format!("not a number: `{text}`"))
 }
 
-/// Returns the workspace's folder. The variable at run time is tried first, because the built xtask stays when a
-/// checkout is moved.
+/// Returns the workspace's folder. The environment variable has priority, because a built xtask contains the old path
+/// after a checkout is moved.
 fn workspace_root() -> Result<PathBuf> {
     let package = env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);

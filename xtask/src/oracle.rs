@@ -6,17 +6,17 @@ use anyhow::Result;
 
 use crate::process::{cargo, run};
 
-/// The time before a release, in seconds.
+/// The duration of the run before a release, in seconds.
 pub(crate) const LONG: u64 = 600;
 
-/// Runs the oracle for some seconds, from `seed` or from a seed of its own choice. A failure prints the seed that
-/// repeats it.
+/// Runs the oracle for some seconds, from `seed` or from a seed that this function chooses. A failure prints the seed
+/// that repeats it.
 pub(crate) fn run_for(root: &Path, seconds: u64, seed: Option<u64>) -> Result<()> {
     let mut command = cargo(root);
     command.args(["test", "--release", "--locked", "--package", "certbound", "--test", "behaviour", "--"]);
     command.args(["oracle::what_is_served", "--nocapture"]);
     command.env("CERTBOUND_ORACLE_SECONDS", seconds.to_string());
-    // The default seeds differ from those of the tests, and from run to run.
+    // The default seeds differ from the tests' seeds, and from run to run.
     let seed = seed.unwrap_or_else(|| 1_000_000 + u64::from(std::process::id()) * 10_000);
     command.env("CERTBOUND_ORACLE_SEED", seed.to_string());
     run(&mut command)

@@ -6,7 +6,7 @@ use anyhow::Result;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, ItemExternCrate, ItemMod, ItemUse, Macro, UseTree};
 
-/// A path with at least two parts, or one that a `use` makes available under another name.
+/// A path with at least two parts, or a path that a `use` makes available under another name.
 pub(crate) struct Found {
     /// The modules inside the file that contain the path.
     pub(crate) inside: Vec<String>,
@@ -14,7 +14,7 @@ pub(crate) struct Found {
     pub(crate) parts: Vec<String>,
 }
 
-/// Returns all paths of a file. Without `with_tests` it leaves out those of code that is built only for tests.
+/// Returns all paths of a file. Without `with_tests` it leaves out the paths in code that is built only for tests.
 pub(crate) fn of_source(text: &str, with_tests: bool) -> Result<Vec<Found>> {
     let file = syn::parse_file(text)?;
     let mut paths = Paths { with_tests, inside: Vec::new(), found: Vec::new() };

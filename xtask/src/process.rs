@@ -20,7 +20,7 @@ pub(crate) fn cargo(root: &Path) -> Command {
     command
 }
 
-/// Returns `--locked` if there is a lock file, so that an outdated one is an error and is not updated silently.
+/// Returns `--locked` if there is a lock file, so that an outdated lock file is an error and is not updated silently.
 pub(crate) fn locked(root: &Path) -> &'static [&'static str] {
     if root.join("Cargo.lock").exists() { &["--locked"] } else { &[] }
 }
@@ -50,7 +50,7 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
 /// Returns the path of `program`, if it is on PATH or in /usr/sbin.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    // Debian installs servers here, and some users do not have it on PATH.
+    // Debian installs servers in this folder, and some users do not have it on PATH.
     let more = [PathBuf::from("/usr/sbin")];
     let folders = env::split_paths(&path).chain(more);
     folders.map(|folder| folder.join(program)).find(|file| is_executable(file))

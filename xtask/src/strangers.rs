@@ -1,8 +1,8 @@
 //! Sets up the strangers, the other programs of the tests: openssl, curl, nginx, HAProxy, Apache, Caddy, unshare, a
 //! keychain, and packages of Python and Node.
 //!
-//! Each one is found or installed, and a line of output says which. If one cannot be installed, the command fails with
-//! its name: no test is skipped.
+//! The command finds or installs each program, and prints a line about it. If a program cannot be installed, the
+//! command fails with the program's name: no test is skipped.
 
 pub(crate) mod go;
 mod node;
@@ -47,7 +47,7 @@ pub(crate) struct Strangers {
     pub(crate) node: Node,
 }
 
-/// Finds or installs the strangers. If all of them are there, it installs nothing.
+/// Finds or installs the strangers. If all of them are found, it installs nothing.
 pub(crate) fn set_up(root: &Path) -> Result<Strangers> {
     programs()?;
     let folder = root.join("target").join("strangers");

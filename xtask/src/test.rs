@@ -1,4 +1,4 @@
-//! `cargo xtask test`: sets up what the tests need, then runs all tests.
+//! `cargo xtask test`: sets up the programs that the tests need, then runs all tests.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ const TARGETS: [&str; 5] = ["--lib", "--bins", "--tests", "--example", "test_wit
 /// `CERTBOUND_NODE_PACKAGES`.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
     let strangers = strangers::set_up(root)?;
-    // A test runs them as programs.
+    // A test runs the examples as programs.
     run(cargo(root).args(["build", "--workspace", "--examples"]).args(locked(root)))?;
     for what in [TARGETS.as_slice(), &["--doc"]] {
         run(cargo(root)

@@ -13,7 +13,7 @@ use crate::error::Error;
 /// The largest buffer that is allocated before the body is read.
 const ROOM: usize = 64 * 1024;
 
-/// Reads `body` to its end. The buffers are wiped when they are dropped, since an answer may be a token.
+/// Reads `body` to its end. The buffers are wiped when they are dropped, because an answer may contain a token.
 pub(crate) async fn whole(body: Incoming, limit: usize) -> Result<Bytes, Error> {
     // A server may announce a longer body than it sends.
     let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());

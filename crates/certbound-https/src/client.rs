@@ -54,7 +54,7 @@ impl Client {
             .pool_max_idle_per_host(if settings.options.without_pool { 0 } else { MAX_IDLE })
             .http1_max_buf_size(settings.options.limits.head)
             .http2_max_header_list_size(u32::try_from(settings.options.limits.head).unwrap_or(u32::MAX))
-            // Many requests share an HTTP/2 connection. The pings detect that its server is gone.
+            // Many requests share an HTTP/2 connection. The pings detect a server that no longer answers.
             .http2_keep_alive_interval(PING)
             .http2_keep_alive_timeout(PING)
             .build(Connector(Arc::clone(&settings)));
@@ -88,8 +88,8 @@ impl Client {
     /// Reads the whole answer.
     async fn read(&self, response: Response<Incoming>) -> Result<Response<Bytes>, Error> {
         let (head, body) = response.into_parts();
-        // The HTTP library limits only its buffer, which may hold a little more than the limit. So the limit is checked
-        // here.
+        // The HTTP library limits only its buffer, which may contain a little more than the limit. So this method
+        // checks the limit.
         if bytes_of(&head.headers) > self.limits().head {
             return Err(Error::TooLarge { limit: self.limits().head });
         }
@@ -131,7 +131,7 @@ fn bytes_of(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
-/// The HTTP client's error, whose own text says less than that of its source and is left out.
+/// The HTTP client's error. The text of its source is more exact than its own text, which is left out.
 #[derive(Debug)]
 struct NoAnswer(legacy::Error);
 

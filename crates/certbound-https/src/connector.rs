@@ -1,5 +1,5 @@
-//! Opens a connection to the host of a URL: TCP or a proxy tunnel, then TLS. Checks that the server asked for the
-//! certificate.
+//! Opens a connection to the host of a URL: TCP or a proxy tunnel, then TLS. The connector also checks that the server
+//! requested the certificate.
 
 use std::future::Future;
 use std::io;
@@ -70,7 +70,7 @@ impl Settings {
     }
 
     /// Performs the TLS handshake and returns whether our certificate was presented. If the identity has a certificate
-    /// and the server does not ask for it, the result is an error.
+    /// and the server does not request it, the result is an error.
     async fn handshake(&self, tcp: TcpStream, host: &str) -> Result<(TlsStream<TcpStream>, bool), Error> {
         let Handshakes { config, presents, .. } = &self.handshakes;
         let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::NotHttps)?;
@@ -80,7 +80,7 @@ impl Settings {
             return stream.map(|stream| (stream, false)).map_err(tls);
         }
         let kind = stream.as_ref().ok().and_then(|stream| stream.get_ref().1.handshake_kind());
-        // A failed handshake is recorded too if the server asked for the certificate: it may leave a session that is
+        // A failed handshake is recorded too if the server requested the certificate, because its session may be
         // resumed later.
         let was_asked = (stream.is_ok() || asked) && self.handshakes.was_asked(host, asked, kind);
         match stream {
@@ -120,7 +120,7 @@ impl Settings {
     }
 }
 
-/// Returns the host and port of a proxy. Its URL can also have a password.
+/// Returns the host and port of a proxy. The URL can also contain a password, which is left out.
 fn address(proxy: &Uri) -> String {
     format!("{}:{}", proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(80))
 }

@@ -47,7 +47,7 @@ pub enum Error {
         #[source]
         cause: Cause,
     },
-    /// The server did not ask for our certificate, so nothing was sent to it.
+    /// The server did not request our certificate, so no HTTP request was sent to it.
     #[error("the server did not request the client certificate")]
     CertificateNotRequested,
     /// The server ended the connection after our certificate was sent and before it sent an answer.

@@ -1,4 +1,4 @@
-//! The TLS identity of a client, and the proof that a server asked for its certificate.
+//! The TLS identity of a client, and the proof that a server requested its certificate.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,9 +11,9 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ConfigBuilder, HandshakeKind, SignatureScheme};
 
 tokio::task_local! {
-    /// The resolver sets this flag when the handshake of this task asks for the client's certificate. All connections
-    /// of an identity share the resolver, so the resolver cannot know which connection asked. The task identifies the
-    /// connection.
+    /// The resolver sets this flag when the server requests the client's certificate in the handshake of this task. All
+    /// connections of an identity share the resolver, so the resolver cannot determine the connection. The task
+    /// identifies the connection.
     static ASKED: Arc<AtomicBool>;
 }
 
@@ -31,7 +31,7 @@ impl Identity {
     }
 
     /// Returns an identity that presents the certificate of `key` to every server. A connection to a server that does
-    /// not ask for the certificate fails.
+    /// not request the certificate fails.
     pub fn presenting(builder: ConfigBuilder<ClientConfig, WantsClientCert>, key: Arc<CertifiedKey>) -> Self {
         Self::new(builder.with_client_cert_resolver(Arc::new(Presents(key))), true)
     }
@@ -41,13 +41,14 @@ impl Identity {
         Self { config, presents }
     }
 
-    /// Disables session resumption. On each connection the server then presents its certificate and asks for ours.
+    /// Disables session resumption. On each connection the server then presents its certificate and requests our
+    /// certificate.
     pub fn without_sessions(mut self) -> Self {
         self.config.resumption = Resumption::disabled();
         self
     }
 
-    /// Offers HTTP/2 beside HTTP/1.1. The server chooses.
+    /// Offers HTTP/2 in addition to HTTP/1.1. The server chooses.
     pub fn with_http2(mut self) -> Self {
         self.config.alpn_protocols.insert(0, b"h2".to_vec());
         self
@@ -68,8 +69,8 @@ impl fmt::Debug for Identity {
 pub(crate) struct Handshakes {
     pub(crate) config: Arc<ClientConfig>,
     pub(crate) presents: bool,
-    /// Hosts whose last full handshake asked for the certificate. The most recent host is last. A resumed session
-    /// counts as asking only for these hosts.
+    /// Hosts that requested the certificate in their last full handshake. The most recent host is last. A resumed
+    /// session counts as a request for the certificate only if its host is in this list.
     asking_hosts: Mutex<VecDeque<Box<str>>>,
 }
 
@@ -77,8 +78,8 @@ pub(crate) struct Handshakes {
 const MAX_HOSTS: usize = 256;
 
 impl Handshakes {
-    /// Returns whether the server asked for our certificate. `asked` is the resolver's flag for this handshake. A
-    /// resumed handshake does not ask again, so the full handshake before it decides.
+    /// Returns whether the server requested our certificate. `asked` is the resolver's flag for this handshake. In a
+    /// resumed handshake the server does not request it again, so the earlier full handshake decides.
     pub(crate) fn was_asked(&self, host: &str, asked: bool, kind: Option<HandshakeKind>) -> bool {
         let mut hosts = self.asking_hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if kind == Some(HandshakeKind::Resumed) {
@@ -95,7 +96,7 @@ impl Handshakes {
     }
 }
 
-/// Runs a handshake. Returns its result, and whether the server asked for a certificate.
+/// Runs a handshake. Returns its result, and whether the server requested a certificate.
 pub(crate) async fn watching<T>(handshake: impl Future<Output = T>) -> (T, bool) {
     let asked = Arc::new(AtomicBool::new(false));
     let result = ASKED.scope(Arc::clone(&asked), handshake).await;
@@ -108,8 +109,8 @@ struct Presents(Arc<CertifiedKey>);
 
 impl ResolvesClientCert for Presents {
     fn resolve(&self, _issuers: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        // If the key supports no signature scheme of the server, rustls sends no certificate. So the certificate does
-        // not count as asked for.
+        // If the key supports no signature scheme of the server, rustls sends no certificate. In this case the resolver
+        // does not record that the server requested the certificate.
         self.0.key.choose_scheme(schemes)?;
         let _ = ASKED.try_with(|asked| asked.store(true, Ordering::Release));
         Some(Arc::clone(&self.0))

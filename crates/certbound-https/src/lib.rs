@@ -2,7 +2,7 @@
 //! handshake.
 //!
 //! The caller chooses the trusted servers, the certificate, the proxy, and the limits of a request. If the client has a
-//! certificate and a server does not ask for it, the connection fails before a byte of HTTP is sent. The client follows
+//! certificate and a server does not request it, the connection fails before a byte of HTTP is sent. The client follows
 //! no redirect. It sends a request a second time only if a pooled connection was closed before any byte of the request
 //! was written.
 //!
@@ -11,8 +11,8 @@
 //! ```text
 //!  4  client.rs                           one request, one answer, over pooled connections
 //!  3  connector.rs                        from a URL to a connection: TCP or tunnel, then TLS
-//!  2  stream.rs  body.rs  options.rs      connections that remember how they ended; bodies; settings
-//!  1  identity.rs  proxy.rs  error.rs     the TLS client; which proxy; what can go wrong
+//!  2  stream.rs  body.rs  options.rs      connections that record their handshake and their end; bodies; settings
+//!  1  identity.rs  proxy.rs  error.rs     the TLS client; the choice of a proxy; the errors
 //! ```
 #![forbid(unsafe_code)]
 

@@ -24,7 +24,7 @@ impl Proxy {
         Self(Arc::new(Matcher::builder().https(url.to_owned()).build()))
     }
 
-    /// Returns the proxy for `target`, or `None` if it is reached directly. `host` is its host, without brackets.
+    /// Returns the proxy for `target`, or `None` if no proxy is used. `host` is the host of `target`, without brackets.
     pub(crate) fn intercept(&self, target: &Uri, host: &str) -> Option<Intercept> {
         self.0.intercept(target).filter(|_| !is_local(host))
     }

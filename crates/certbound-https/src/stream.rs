@@ -16,7 +16,7 @@ use crate::error::Error;
 /// The facts of a connection's handshake. Without TLS every field is false.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
-    /// Whether our certificate was presented, because the server asked for it.
+    /// Whether our certificate was presented, because the server requested it.
     pub presented: bool,
     /// Whether the handshake resumed an earlier session.
     pub resumed: bool,
@@ -69,7 +69,7 @@ impl Stream {
                     true => Error::EndedAfterCertificate { reason },
                     false => Error::Interrupted { reason },
                 };
-                // Later errors follow from the first one, so each of them reports the first one.
+                // The first error causes all later errors, so each of them reports the first error.
                 let ended = self.shown.ended.get_or_init(|| ended);
                 Poll::Ready(Err(io::Error::new(kind, ended.clone())))
             }

@@ -1,4 +1,4 @@
-//! The accept loop. Each connection takes a place and runs as a task; all of them are closed when the server ends.
+//! The accept loop. Each connection takes a place and runs as a task; all connections are closed when the server ends.
 
 use std::future::Future;
 use std::io;
@@ -15,7 +15,7 @@ use crate::places::Places;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     Running,
-    /// The server was told to stop. It accepts no more connections, and still sends the responses it has begun.
+    /// The server was told to stop. It accepts no more connections, but still sends the responses that are in progress.
     Stopping,
     /// Every connection is closed.
     Ended,
@@ -24,7 +24,7 @@ pub(crate) enum Stage {
 /// Serves the connections of `listener` until `stop` is ready. Then it stops accepting, waits at most [`Limits::stop`]
 /// for the responses that are in progress, and closes every connection.
 ///
-/// `handle` returns the future that serves one connection; each one runs as a task of its own. Dropping the future of
+/// `handle` returns the future that serves one connection. Each future runs as a separate task. Dropping the future of
 /// this function closes every connection at once.
 pub async fn serve<L, F>(
     mut listener: L,
@@ -54,7 +54,7 @@ pub async fn serve<L, F>(
             tokio::select! {
                 biased;
                 () = place.closed() => {}
-                // `wait_for` fails if the server was dropped. The connection is closed then too.
+                // `wait_for` fails if the server was dropped. The connection is closed in this case too.
                 _ = ended.wait_for(|stage| *stage == Stage::Ended) => {}
                 () = serving => {}
             }
@@ -91,7 +91,7 @@ async fn accept<L: Listener>(listener: &mut L, places: &Places) -> (L::Stream, L
     }
 }
 
-/// Whether the error concerns one connection only: the client went away before it was accepted.
+/// Whether the error concerns one connection only: the client closed the connection before the server accepted it.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
 

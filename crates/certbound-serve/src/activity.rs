@@ -1,4 +1,4 @@
-//! What a connection is doing, and since when. The connection changes this state; [`Places`] reads it.
+//! The phase of a connection, and the start of the phase. The connection changes this state; [`Places`] reads it.
 //!
 //! [`Places`]: crate::places::Places
 
@@ -30,7 +30,7 @@ pub(crate) enum Phase {
 const PHASES: [Phase; 7] =
     [Phase::New, Phase::Head, Phase::Answering, Phase::Body, Phase::Answered, Phase::Idle, Phase::Closed];
 
-/// A phase and when it began.
+/// A phase and its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment {
     pub(crate) phase: Phase,
@@ -52,12 +52,13 @@ impl Moment {
     }
 }
 
-/// When a connection may be closed to make room for a waiting one. The smallest value is closed first.
+/// The time from which a connection may be closed to make room for a waiting connection. The smallest value is closed
+/// first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Closable {
-    /// It may be closed at once. The value is the time since which it is idle.
+    /// The connection may be closed at once. The value is the time since which it is idle.
     Idle(Millis),
-    /// It waits for its client, and may be closed from this time on.
+    /// The connection waits for its client, and may be closed from this time on.
     Waiting(Millis),
 }
 
@@ -90,7 +91,7 @@ impl Activity {
             .is_ok()
     }
 
-    /// Closes the connection if its moment is still `seen`. Returns whether it did.
+    /// Closes the connection if its moment is still `seen`. Returns whether the connection was closed by this call.
     pub(crate) fn close(&self, seen: Moment) -> bool {
         let closed = Moment { phase: Phase::Closed, ..seen };
         self.moment.compare_exchange(seen.pack(), closed.pack(), SeqCst, SeqCst).is_ok()
@@ -106,8 +107,8 @@ impl Activity {
         self.stalled.store(0, SeqCst);
     }
 
-    /// Returns when this connection may be closed, and the moment from which this was computed. Returns `None` if it is
-    /// closed already, or while it waits for the service and not for the client.
+    /// Returns the time from which this connection may be closed, and the moment from which the time was computed.
+    /// Returns `None` if the connection is closed already, or while it waits for the service and not for the client.
     pub(crate) fn closable(&self, patience: Duration) -> Option<(Closable, Moment)> {
         let moment = self.moment();
         let stalled = self.stalled.load(SeqCst).checked_sub(1);
@@ -123,7 +124,7 @@ impl Activity {
     }
 }
 
-/// Converts to milliseconds. Longer durations are cut to the largest 60-bit number.
+/// Converts to milliseconds. Longer durations are limited to the largest 60-bit number.
 pub(crate) fn millis(duration: Duration) -> Millis {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(u64::MAX >> (Moment::BITS + 1))
 }

@@ -13,9 +13,9 @@ use crate::activity::Phase;
 use crate::guarded::Alarm;
 use crate::places::Handle;
 
-/// The body of a request. Reading it fails once reading has taken longer than [`Limits::body`].
+/// The body of a request. A read fails once [`Limits::body`] has passed since the first read.
 ///
-/// It has no size limit: the service must set one.
+/// The body has no size limit: the service must set a limit.
 ///
 /// [`Limits::body`]: crate::Limits::body
 pub struct Body {
@@ -25,7 +25,7 @@ pub struct Body {
     due: Option<Instant>,
 }
 
-/// Why the body of a request could not be read.
+/// The reason why the body of a request could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyError {
@@ -53,7 +53,8 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let limit = self.handle.places().limits.body;
         let due = *self.due.get_or_insert_with(|| Instant::now() + limit);
-        // The time is checked before the next frame is read, so that a body that arrives in small pieces exceeds it too.
+        // The time is checked before the next frame is read, so that a body that arrives in small pieces exceeds it
+        // too.
         if self.alarm.is_over(due, context) {
             return Poll::Ready(Some(Err(BodyError::Slow)));
         }
@@ -90,7 +91,7 @@ pub(crate) struct Answer<B> {
     _end: AnswerEnd,
 }
 
-/// It is dropped once hyper has read the whole body of a response, or has given it up.
+/// A value that is dropped once hyper has read the whole body of a response, or has given the body up.
 pub(crate) struct AnswerEnd(pub(crate) Handle);
 
 impl<B> Answer<B> {

@@ -20,13 +20,13 @@ use crate::guarded::{Guarded, closed};
 use crate::limits::Limits;
 use crate::places::Handle;
 
-/// The smallest buffer that hyper accepts; it panics at a smaller one.
+/// The smallest buffer that hyper accepts; hyper panics at a smaller buffer.
 const LEAST_HEAD_BYTES: usize = 8 * 1024;
 
 /// The place and the limits of one connection.
 ///
-/// A handler gets it together with the stream and serves HTTP with it: on the stream itself, or on the stream that a
-/// TLS handshake or an HTTP upgrade returned. It can do so several times, one after the other.
+/// A handler gets this value together with the stream and uses it to serve HTTP: on the stream itself, or on the stream
+/// that a TLS handshake or an HTTP upgrade returned. A handler can serve HTTP several times, one after the other.
 pub struct Connection {
     handle: Handle,
     stage: watch::Receiver<Stage>,
@@ -42,23 +42,24 @@ impl Connection {
         &self.handle.places().limits
     }
 
-    /// Runs a step that must come before HTTP, such as a TLS handshake, for at most [`Limits::head`].
+    /// Runs a step that precedes HTTP, such as a TLS handshake, for at most [`Limits::head`].
     ///
     /// # Errors
-    /// [`io::ErrorKind::TimedOut`] if it took longer; [`io::ErrorKind::ConnectionAborted`] if the connection was closed
-    /// to make room for another connection.
+    /// [`io::ErrorKind::TimedOut`] if the step took longer; [`io::ErrorKind::ConnectionAborted`] if the connection was
+    /// closed to make room for another connection.
     pub async fn handshake<F: Future>(&self, handshake: F) -> io::Result<F::Output> {
         self.enter(Phase::Head)?;
         let timed = tokio::time::timeout(self.limits().head, handshake).await;
         timed.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long"))
     }
 
-    /// Serves HTTP/1.1 on `stream`. Ends when one side closes, when a limit is exceeded, or when the server was told to
-    /// stop and the request in progress is answered. It also ends when a request is upgraded (`hyper::upgrade`).
+    /// Serves HTTP/1.1 on `stream`. The future ends when one side closes the connection, when a limit is exceeded, or
+    /// when the server was told to stop and the request in progress is answered. It also ends when a request is
+    /// upgraded (`hyper::upgrade`).
     ///
     /// # Errors
     /// Returns an error if the connection broke, a limit was exceeded, the service failed, or the connection was closed
-    /// to make room for another connection. The stream is closed then; the caller can only log the error.
+    /// to make room for another connection. The stream is then closed, and the caller can only log the error.
     pub async fn http1<T, S, F, B, E>(&self, stream: T, service: S) -> io::Result<()>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -88,7 +89,7 @@ impl Connection {
         let mut stage = self.stage.clone();
         tokio::select! {
             ended = http.as_mut() => return ended.map_err(io::Error::other),
-            // `wait_for` fails if the server was dropped. `serve` then ends the task that runs this.
+            // `wait_for` fails if the server was dropped. `serve` then ends the task that runs this code.
             _ = stage.wait_for(|stage| *stage != Stage::Running) => {}
         }
         http.as_mut().graceful_shutdown();

@@ -15,7 +15,7 @@ use crate::places::Handle;
 pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
 
 impl Alarm {
-    /// Whether `due` is past. If it is not, the task is woken at `due`.
+    /// Whether `due` is past. Otherwise the task is woken at `due`.
     pub(crate) fn is_over(&mut self, due: Instant, context: &mut Context<'_>) -> bool {
         let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         if sleep.deadline() != due {
@@ -25,7 +25,7 @@ impl Alarm {
     }
 }
 
-/// The stream on which HTTP is served: a plain one, or the decrypted side of TLS.
+/// The stream on which HTTP is served: a plain stream, or the decrypted side of TLS.
 ///
 /// Reading fails once the head of a request is late or the connection was idle for too long. Writing fails once one
 /// write or flush has waited too long. `body` limits the time of a request's body.
@@ -34,8 +34,8 @@ pub(crate) struct Guarded<T> {
     handle: Handle,
     read: Alarm,
     write: Alarm,
-    /// The times since which a write and a flush wait for the client. They are counted separately, because TLS accepts
-    /// writes into its own buffer while nothing is sent.
+    /// The times since which a write and a flush wait for the client. They are recorded separately, because TLS accepts
+    /// writes into its own buffer while no byte is sent.
     writing: Option<Instant>,
     flushing: Option<Instant>,
 }
@@ -58,8 +58,8 @@ impl<T> Guarded<T> {
         if open { Ok(()) } else { Err(closed()) }
     }
 
-    /// Returns an error if the client has taken too long to send a head, or to begin one. If it has not, the task is
-    /// woken when that time limit ends.
+    /// Returns an error if the client has taken too long to send a head, or to begin a head. Otherwise the task is
+    /// woken when this time limit ends.
     fn is_late(&mut self, context: &mut Context<'_>) -> Option<io::Error> {
         let (places, moment) = (self.handle.places(), self.handle.activity().moment());
         let (limit, what) = match moment.phase {
@@ -105,8 +105,8 @@ impl<T> Guarded<T> {
         }
         self.handle.change_phase(Phase::Answered, Phase::Idle);
         self.handle.waits_for_client();
-        // hyper may have polled for the next request before this, when no timer was set. It does not poll again by
-        // itself.
+        // hyper may have polled for the next request before this call, when no timer was set. hyper does not poll again
+        // by itself.
         let _: Option<io::Error> = self.is_late(context);
     }
 }

@@ -1,8 +1,8 @@
 //! The accept loop of certbound's servers, and the limits of each connection.
 //!
-//! A client can occupy a server by sending slowly, by reading slowly, or by doing nothing. Each of these has a time
-//! limit here, and the number of connections is limited. After it was told to stop, [`serve`] ends within
-//! [`Limits::stop`], whatever the clients do.
+//! A client can occupy a server by sending slowly, by reading slowly, or by doing nothing. The crate limits the time of
+//! each case, and the number of connections. After [`serve`] was told to stop, it ends within [`Limits::stop`],
+//! whatever the clients do.
 //!
 //! ```text
 //!  listener ─► accept ─► places ─► connection ─► guarded ─► body
@@ -10,7 +10,7 @@
 //!              and stop  so many   each          limits     of a request's body
 //! ```
 //!
-//! It serves HTTP/1.1. It does not authenticate clients, read configuration or choose an address.
+//! The crate serves HTTP/1.1. It does not authenticate clients, read configuration or choose an address.
 #![forbid(unsafe_code)]
 
 mod limits;

@@ -8,26 +8,28 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// How long the head of a request may take, counted from its first byte. For the first request it is counted from
-    /// the start of the connection. A TLS handshake has this time too. Default: 10 s.
+    /// The time limit of a request's head, counted from its first byte. For the first request it is counted from the
+    /// start of the connection. A TLS handshake has the same limit. Default: 10 s.
     pub head: Duration,
-    /// How long the body of a request may take, counted from the service's first read of it. Default: 30 s.
+    /// The time limit of a request's body, counted from the service's first read of the body. Default: 30 s.
     pub body: Duration,
-    /// How long one write may wait for the client to read. Default: 30 s.
+    /// The time that one write may wait until the client reads. Default: 30 s.
     pub write: Duration,
-    /// How long a connection may be idle after a response. Default: 60 s.
+    /// The time that a connection may be idle after a response. Default: 60 s.
     pub idle: Duration,
-    /// How long the responses in progress may take after the server was told to stop. Then every connection is closed.
-    /// Default: 9 s. Some supervisors kill a process 10 s after they told it to stop.
+    /// The time limit of the responses in progress after the server was told to stop. After this time every connection
+    /// is closed. Default: 9 s. Some supervisors kill a process 10 s after they told it to stop.
     pub stop: Duration,
-    /// The largest size of a request's head, in bytes. The response to a larger head is 431. Default: 64 KiB, since a
+    /// The largest size of a request's head, in bytes. The response to a larger head is 431. Default: 64 KiB, because a
     /// head can contain a token and a certificate. Less than 8 KiB counts as 8 KiB.
     pub head_bytes: usize,
-    /// How many connections are served at once. Further connections wait. Default: 1,024; 0 counts as 1.
+    /// The maximum number of connections that are served at once. Further connections wait. Default: 1,024; 0 counts as
+    /// 1.
     pub connections: usize,
-    /// How long a connection may wait for its client while another connection waits for a place. Idle connections are
-    /// closed first, without this delay; the longest idle one is the first. If no connection is idle, the server closes
-    /// the connection that has waited longest for its client, once it has waited for this long. Default: 1 s.
+    /// The time that a connection may wait for its client while another connection waits for a place. Idle connections
+    /// are closed first, without this delay, beginning with the connection that has been idle longest. If no connection
+    /// is idle, the server closes the connection that has waited longest for its client, once it has waited for this
+    /// time. Default: 1 s.
     pub patience: Duration,
 }
 

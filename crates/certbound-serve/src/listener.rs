@@ -6,17 +6,18 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpStream};
 
-/// A source of connections. It is implemented for TCP. A Unix socket or an in-memory channel needs this one method.
+/// A source of connections. This crate implements it for TCP. For a Unix socket or an in-memory channel, implement only
+/// `accept`.
 pub trait Listener: Send {
     /// The stream of one connection.
     type Stream: Send + 'static;
-    /// The client's address, or what else identifies it.
+    /// The client's address or another identification of the client.
     type Peer: Send + 'static;
 
     /// Returns the next connection. No connection is lost if the future is dropped before it is ready.
     ///
     /// # Errors
-    /// Returns an error if no connection could be accepted. The server pauses and calls this again.
+    /// Returns an error if no connection could be accepted. The server pauses and calls `accept` again.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, Self::Peer)>> + Send;
 }
 

@@ -1,4 +1,5 @@
-//! The places of a server: how many connections it serves at once, and which one is closed to make room for another.
+//! The places of a server. Their number limits the connections that the server serves at once. If no place is free, the
+//! server may close a connection to make room for another connection.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use crate::activity::{Activity, Closable, Millis, Moment, Phase, millis};
 use crate::limits::Limits;
 
-/// All places of one server. Each connection that is served has one; there are [`Limits::connections`] of them.
+/// All places of one server. Each connection that is served has one place; there are [`Limits::connections`] places.
 pub(crate) struct Places {
     pub(crate) limits: Limits,
     started: Instant,
@@ -35,7 +36,7 @@ struct ConnectionState {
     closed: Notify,
 }
 
-/// One place. The task that serves the connection holds it; dropping it frees the place.
+/// One place. The task that serves the connection holds this value; dropping it frees the place.
 pub(crate) struct Place {
     pub(crate) handle: Handle,
     number: u64,
@@ -62,7 +63,8 @@ impl Places {
         self.started + Duration::from_millis(time)
     }
 
-    /// Waits for a place. While no place is free, it closes a connection if one may be closed. One caller at a time.
+    /// Waits for a place. While no place is free, it closes a connection if one may be closed. Only one caller at a
+    /// time may wait.
     pub(crate) async fn take(self: &Arc<Self>) -> Place {
         loop {
             if let Some(place) = self.try_take() {
@@ -95,7 +97,7 @@ impl Places {
         Some(Place { handle: Handle { places: Arc::clone(self), state }, number })
     }
 
-    /// Closes the connection that may be closed first, unless an already chosen one still has its place.
+    /// Closes the connection that may be closed first, unless a connection that was chosen before still has its place.
     ///
     /// Returns the time from which a connection may be closed, if none may be closed yet. Otherwise returns `None`.
     pub(crate) fn make_room(&self) -> Option<Millis> {
@@ -114,7 +116,7 @@ impl Places {
             {
                 return Some(from);
             }
-            // The connection may have changed its phase since it was read. Then the loop chooses again.
+            // If the connection has changed its phase in the meantime, the loop chooses again.
             if state.activity.close(seen) {
                 state.closed.notify_one();
                 return None;
@@ -170,7 +172,8 @@ impl Handle {
         self.activity().change(next);
     }
 
-    /// Wakes the caller that waits for a place, if there is one: this connection now waits for its client.
+    /// Wakes the caller that waits for a place, if there is such a caller, because this connection now waits for its
+    /// client.
     pub(crate) fn waits_for_client(&self) {
         if self.places.wanted.load(SeqCst) {
             self.places.changed.notify_one();

@@ -53,7 +53,8 @@ impl AnsweringTransport {
         Self { answer: Arc::new(answer), seen: Arc::default(), header: None }
     }
 
-    /// Creates a transport that answers every request with an opaque token of the requested type. It expires in an hour.
+    /// Creates a transport that answers every request with an opaque token of the requested type. The token expires in
+    /// one hour.
     pub fn with_tokens() -> Self {
         Self::new(|seen| {
             let kind = if seen.parameter("token_type") == "mtls_pop" { "mtls_pop" } else { "Bearer" };
@@ -71,7 +72,7 @@ impl AnsweringTransport {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the only request since the last call of this function. Panics if there was not exactly one.
+    /// Returns the only request since the last call of this function. Panics if there was not exactly one request.
     pub fn only(&self) -> Seen {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         assert_eq!(seen.len(), 1, "{seen:?}");

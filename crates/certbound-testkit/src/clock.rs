@@ -1,4 +1,4 @@
-//! A clock that stands still until a test moves it.
+//! A clock that moves only when a test moves it or when the code under test waits.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,10 +8,10 @@ use std::time::Duration;
 use certbound::UnixTime;
 use certbound::clock::Clock;
 
-/// The number of turns that other tasks get before `wait` moves the time.
+/// The number of times that `wait` yields to other tasks before it moves the time.
 const TURNS: usize = 100;
 
-/// A clock that stands still until a test moves it. Clones are one clock.
+/// A clock that moves only when a test moves it or when the code under test waits. All clones are the same clock.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<Time>);
 
@@ -32,7 +32,7 @@ impl ManualClock {
         self.0.now.fetch_add(by.as_secs(), Ordering::SeqCst);
     }
 
-    /// Returns the length of each wait. The clock moved forward instead of waiting.
+    /// Returns the length of each wait. The clock did not wait, but moved forward by this length.
     pub fn waited(&self) -> Vec<Duration> {
         self.0.waited.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,4 +1,4 @@
-//! A transport that holds back requests, so that a test can see what happens meanwhile.
+//! A transport that holds back requests, so that a test can examine the client while a request waits.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use crate::memory::MemoryTransport;
 
-/// Hands requests to the emulator, and holds back those that match a closed part. Clones share their state.
+/// Passes requests to the emulator, and holds back each request that contains a closed part. Clones share their state.
 #[derive(Clone)]
 pub struct GatedTransport {
     beyond: MemoryTransport,

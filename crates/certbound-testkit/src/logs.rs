@@ -10,8 +10,8 @@ use tracing_subscriber::fmt::MakeWriter;
 pub struct CapturedLogs(Arc<Mutex<Vec<u8>>>);
 
 impl CapturedLogs {
-    /// Starts to capture, once per process. A test that captures needs a test binary of its own: the filters of one
-    /// thread depend on what the other threads log.
+    /// Starts to capture, once per process. A test that captures logs needs its own test binary: the filters of one
+    /// thread depend on the records of the other threads.
     pub fn begin() -> Self {
         let logs = Self::default();
         let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);

@@ -13,7 +13,7 @@ use http::header::HOST;
 use crate::clock::ManualClock;
 use certbound::clock::Clock as _;
 
-/// Hands requests to an emulator in memory, in the form in which its sockets receive them.
+/// Passes requests to an emulator in memory, in the form in which the emulator's sockets receive them.
 #[derive(Clone)]
 pub struct MemoryTransport {
     emulator: Arc<Emulator>,

@@ -23,12 +23,13 @@ static KEYS: LazyLock<EmulatorKeys> =
     LazyLock::new(|| EmulatorKeys::generate(&World::built_in(), START).expect("keys can be generated"));
 
 impl Pair {
-    /// Creates an emulator with the built-in world. The clock shows a time at which its certificates are valid.
+    /// Creates an emulator with the built-in world. The clock shows a time at which the emulator's certificates are
+    /// valid.
     pub fn new() -> Self {
         Self::with_world(World::built_in())
     }
 
-    /// Creates an emulator with a world of the test.
+    /// Creates an emulator with the test's own world.
     pub fn with_world(world: World) -> Self {
         let clock = ManualClock::at(START);
         let emulator = Emulator::with_keys(world, KEYS.clone(), Arc::new(EmulatorClock(clock.clone())));

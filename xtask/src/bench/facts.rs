@@ -1,4 +1,4 @@
-//! The facts without which a figure says nothing: date, machine and versions.
+//! The facts that are necessary to interpret a figure: date, machine and versions.
 
 use std::fs;
 use std::path::Path;

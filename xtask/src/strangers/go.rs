@@ -1,5 +1,5 @@
-//! Go with MSAL for Go, if this machine has both. They are not installed: no registry that we use has the library, and
-//! Debian has it only since release 13.
+//! Go with MSAL for Go, if this machine has both. This command installs neither of them: no registry that we use has
+//! the library, and Debian has it only since release 13.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,10 +21,10 @@ pub(crate) struct Go {
     pub(crate) version: String,
 }
 
-/// Builds the program from Debian's sources, or from those that `CERTBOUND_GOPATH` names.
+/// Builds the program from Debian's sources, or from the sources that `CERTBOUND_GOPATH` names.
 ///
 /// # Errors
-/// The reason, if Go or the library is missing.
+/// An error with the reason if Go or the library is missing.
 pub(crate) fn worker(root: &Path) -> Result<Go> {
     let Some(go) = on_path("go") else {
         bail!("there is no go on PATH (Debian: golang-go)");
