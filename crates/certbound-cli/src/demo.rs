@@ -25,7 +25,7 @@ pub(crate) use self::picture::{draw, painted, wrapped};
 use self::stage::Stage;
 pub use self::tamper::Tamper;
 
-/// The checklist with its marks.
+/// The checklist with the result of each line.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// The lines of the checklist.

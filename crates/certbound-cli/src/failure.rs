@@ -88,9 +88,9 @@ impl Failure {
     /// Converts an error of the client library.
     pub(crate) fn of_client(error: &Error) -> Self {
         let what = match (error.leg(), error) {
-            (Some(Leg::One), Error::Misuse { .. } | Error::Provider { .. }) => "Leg 1 could not begin",
-            (Some(Leg::Two), Error::Misuse { .. } | Error::Provider { .. }) => "Leg 2 could not begin",
-            (None, Error::Misuse { .. } | Error::Provider { .. }) => "the request could not begin",
+            (Some(Leg::One), Error::Misuse { .. } | Error::Provider { .. }) => "Leg 1 failed",
+            (Some(Leg::Two), Error::Misuse { .. } | Error::Provider { .. }) => "Leg 2 failed",
+            (None, Error::Misuse { .. } | Error::Provider { .. }) => "the request failed",
             (Some(Leg::One), _) => "Leg 1 returned no assertion",
             (Some(Leg::Two), _) => "Leg 2 returned no token",
             (None, Error::Transport { .. }) => "the request to the host failed",
@@ -194,7 +194,7 @@ fn typed(error: &clap::Error) -> String {
     without_tokens(&lines(&error.render().to_string()))
 }
 
-/// Writes clap's error to stderr: unchanged and with colours, or without typed text that must not be shown.
+/// Writes clap's error to stderr. If a token or a control character must be removed from it, it has no colours.
 pub(crate) fn report_command_line(error: &clap::Error) -> ExitCode {
     let text = typed(error);
     // A failed write to stderr cannot be reported anywhere.

@@ -49,7 +49,7 @@ enum Item {
     End(Sender<()>),
 }
 
-/// The end of the queue at which lines are added. The subscriber writes each event at once.
+/// The end of the queue at which lines are added. The subscriber writes each event with one call of `write`.
 #[derive(Clone)]
 struct Lines {
     items: Sender<Item>,

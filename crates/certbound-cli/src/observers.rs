@@ -1,4 +1,4 @@
-//! Reports on requests while they run. They contain no secret.
+//! The reports on requests while the requests run. The reports contain no secret.
 
 mod seen;
 mod witness;

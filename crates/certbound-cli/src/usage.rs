@@ -74,11 +74,9 @@ pub(crate) enum Usage {
     #[strum(props(code = "mtls_certificate_not_provided"))]
     #[strum(props(fix = "give --certificate with the file that Leg 1 used"))]
     AssertionWithoutCertificate,
-    #[error("{flag} is for Leg 1, and this command runs no Leg 1")]
+    #[error("{flag} can be used only if Leg 1 authenticates by a certificate")]
     #[strum(props(code = "leg1_flag_unused"))]
-    #[strum(props(
-        fix = "remove the flag; only --leg1-certificate uses it, and neither --leg1-managed-identity nor an existing assertion does"
-    ))]
+    #[strum(props(fix = "remove the flag; --leg1-managed-identity and an existing assertion do not use it"))]
     Leg1Unused { flag: &'static str },
     #[error("the environment variable {0} is not set; --certificate-password-env names it")]
     #[strum(props(code = "certificate_password_unset"))]
@@ -100,9 +98,11 @@ pub(crate) enum Usage {
     #[error("a header is not of the form `Name: value`")]
     #[strum(props(code = "invalid_header", fix = "write it as `Name: value`, in printable characters"))]
     Header,
-    #[error("this command sets the header {0} itself")]
+    #[error("--header cannot set {0}, because certbound controls this header")]
     #[strum(props(code = "invalid_resource_request"))]
-    #[strum(props(fix = "remove the header; certbound derives it from the token, the URL and the body"))]
+    #[strum(props(
+        fix = "remove the header; certbound controls the token, the host, the connection and the length"
+    ))]
     HeaderOurs(http::HeaderName),
     #[error("--data @- and --assertion-file - cannot both read stdin")]
     #[strum(props(code = "stdin_twice", fix = "read the body or the assertion from a file instead"))]

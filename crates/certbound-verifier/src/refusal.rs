@@ -148,9 +148,7 @@ pub enum Refusal {
     #[error("the token's version does not match its issuer or its claims")]
     #[strum(props(code = "version_mismatch"))]
     #[strum(props(description = "the token's version does not match its claims"))]
-    #[strum(props(
-        fix = "if the verifier must accept tokens of this issuer or tenant, add the issuer or tenant to the verifier"
-    ))]
+    #[strum(props(fix = "check that Entra issued the token, and that the caller sends the token unchanged"))]
     VersionMismatch,
     /// `aud` is not accepted for this resource.
     #[error("the token's audience is not accepted: {found}")]
@@ -203,7 +201,7 @@ pub enum Refusal {
     #[strum(props(code = "token_lifetime_refused"))]
     #[strum(props(description = "the token's lifetime is not accepted"))]
     #[strum(props(
-        fix = "if this issuer issues such tokens, raise the longest lifetime (VerifierBuilder::longest_lifetime)"
+        fix = "if this issuer issues tokens with this lifetime, raise the longest lifetime (VerifierBuilder::longest_lifetime)"
     ))]
     Lifetime {
         /// `nbf` or `iat`. If the token has neither claim, it is the time of the check.
@@ -322,7 +320,7 @@ pub enum Refusal {
     #[strum(props(code = "client_not_allowed"))]
     #[strum(props(description = "the client is not accepted"))]
     #[strum(props(
-        fix = "assign a required role or scope to the caller, or add the caller's client id to the verifier"
+        fix = "if the resource must accept this client, add its id to the verifier (only_clients, --allow-client)"
     ))]
     ClientNotAllowed {
         /// The client id of the token, shortened and escaped.
@@ -333,7 +331,7 @@ pub enum Refusal {
     #[strum(props(code = "no_permission"))]
     #[strum(props(description = "the caller has no role or scope that is required"))]
     #[strum(props(
-        fix = "assign a required role or scope to the caller, or add the caller's client id to the verifier"
+        fix = "assign one of the required roles or scopes to the caller, which must then request a new token"
     ))]
     NoPermission,
     /// The issuer's keys are not available. The caller did nothing wrong.

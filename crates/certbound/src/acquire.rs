@@ -11,17 +11,19 @@
 //!  managed_identity/      Platform              issued certificate ─► request      for a bound token
 //!    platform.rs          (a managed identity)  the platform's own answer          for a Bearer token
 //!                                                                   │
-//!  token_request.rs       Exchange::run         send ─► read the answer ─► check it       once for each leg
+//!  token_request.rs       Exchange::run         send ─► read the answer ─► check it       once for each request
 //! ```
 //!
 //! | Change | Place |
 //! |---|---|
 //! | repeat a token request after a 503; trace or log it | `Exchange::run` in `token_request.rs` |
+//! | a span for a whole leg | `TokenService::fetch` in `token_service.rs`, around `proof` and `run` |
 //! | a header of a token request | `headers.rs` |
 //! | a check of a token response | `accept.rs` |
 //! | an AADSTS number with its meaning and advice | `certbound-core/src/refusal/aadsts.rs` |
 //! | an option of an acquisition | `setters.rs` for callers, `options.rs` for its effect |
 //! | a source of tokens | implement the trait `Issuer` of `issuer.rs` |
+//! | a source of Leg 1 | implement the trait `Leg1` of `credential/leg1.rs` |
 
 pub(crate) mod accept;
 mod any_issuer;

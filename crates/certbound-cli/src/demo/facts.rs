@@ -41,7 +41,7 @@ impl Facts {
             .insert(scene, facts.chain(last.into_iter().flat_map(|last| last.parameters.clone())).collect());
     }
 
-    /// Returns a fact by scene and name, or the reason why it is unknown. `None` if the scene has not run.
+    /// Returns a fact by scene and name, or the reason why it is unknown. Returns `None` if the scene has not run.
     pub(super) fn find(&self, path: &str) -> Option<Outcome<&str>> {
         let (scene, name) = path.split_once('.')?;
         let scene = self.0.get(scene)?;

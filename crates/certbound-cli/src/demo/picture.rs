@@ -83,7 +83,7 @@ fn drawn(row: &str, facts: &Facts, coloured: bool) -> String {
     format!("{before}{arrow}│ {} │", painted(colour, &format!("{answer:<ANSWER$}"), coloured))
 }
 
-/// Returns whether all these lines of the checklist are true. `None` if a scene has not run yet.
+/// Returns whether all these lines of the checklist are true, or `None` if a scene has not run yet.
 fn holds(ids: &[&str], facts: &Facts) -> Option<bool> {
     let lines = checklist::lines().filter(|line| ids.contains(&line.id));
     let judged: Option<Vec<bool>> = lines.map(|line| Some(line.judge(facts)?.is_ok())).collect();

@@ -134,7 +134,7 @@ fn facts<T>(result: &Result<T, Error>, of: impl Fn(&T) -> Named) -> Fallible<Nam
     Ok(result.as_ref().map(of).map_err(Clone::clone)?)
 }
 
-/// Calls a resource with the token, as the library does it.
+/// Calls a resource with the token, through the library.
 async fn call(token: &Result<BoundToken, Error>, url: &str) -> Fallible<Named> {
     let token = token.as_ref().map_err(Clone::clone)?;
     let answer = token.resource().call(Request::get(url).body(Bytes::new())?).await?;

@@ -24,7 +24,7 @@ pub enum Tamper {
     NotBoundInLeg2,
     /// Leg 2 presents another certificate.
     OtherCertificate,
-    /// Commands that make a managed identity Leg 2 make it Leg 1 instead.
+    /// The commands of the demo use the managed identity as Leg 1 instead of Leg 2.
     MachineInLeg1,
 }
 

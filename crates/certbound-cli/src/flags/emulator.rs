@@ -36,7 +36,7 @@ pub(crate) struct WhatFlags {
     /// Default: the built-in world, which `certbound emulator world` prints.
     #[arg(long, value_name = "FILE", env = "CERTBOUND_EMULATOR_WORLD")]
     pub(crate) world: Option<PathBuf>,
-    /// Derive all keys from this text.
+    /// Derive the keys from this text, except the key of the Service Fabric server.
     ///
     /// The same text gives the same keys. Use it for tests only, because everybody who knows the text has the keys.
     #[arg(long, value_name = "TEXT", env = "CERTBOUND_EMULATOR_SEED")]

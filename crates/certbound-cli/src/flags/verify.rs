@@ -56,10 +56,10 @@ pub(crate) struct VerifyFlags {
     /// The kind of caller to accept. Default: applications.
     #[arg(long, value_enum, env = "CERTBOUND_CALLERS")]
     pub(crate) callers: Option<CallersFlag>,
-    /// Require this application role. If it is repeated, one of the roles is enough.
+    /// Require this application role. If the flag is repeated, one of the roles is enough.
     #[arg(long, value_name = "ROLE", env = "CERTBOUND_REQUIRE_ROLE")]
     pub(crate) require_role: Vec<String>,
-    /// Require this scope. If it is repeated, one of the scopes is enough.
+    /// Require this scope. If the flag is repeated, one of the scopes is enough.
     ///
     /// At Entra only tokens of users have scopes, so --callers is needed.
     #[arg(long, value_name = "SCOPE", env = "CERTBOUND_REQUIRE_SCOPE")]

@@ -1,4 +1,4 @@
-//! Name resolution inside: emulated hosts are on this machine, and no other name exists.
+//! Name resolution inside the namespace: emulated hosts are on this machine, and no other name exists.
 
 use std::io::{self, Write as _};
 use std::net::Ipv4Addr;
@@ -48,8 +48,9 @@ impl Names {
     }
 }
 
-/// Mounts another file over a file, until the last process inside ends. Returns `None` if the file does not exist:
-/// programs then query the name server of their own machine, and this name server is [`Names`].
+/// Mounts a file with `content` over the file `path`, until the last process in the namespace ends. Returns `None` if
+/// the file does not exist: programs then query the name server of their own machine, and this name server is
+/// [`Names`].
 fn replace(path: &str, content: &str) -> io::Result<Option<NamedTempFile>> {
     use std::os::unix::fs::PermissionsExt as _;
 

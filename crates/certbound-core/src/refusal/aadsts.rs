@@ -213,7 +213,7 @@ const TABLE: &[Aadsts] = &[
         "no federated credential of the application has the assertion's subject",
         "compare the assertion's subject with the federated credential, character by character"),
     row(7_002_138, "invalid_client", 401,
-        "no federated credential of the application has the assertion's subject; a credential may differ only in upper and lower case",
+        "no federated credential of the application has the assertion's subject; perhaps only upper and lower case differ",
         "write the federated credential's subject exactly as in the assertion, in the same case"),
     row(700_214, "invalid_request", 400,
         "the federated credential's audience must be a URI",

@@ -24,7 +24,7 @@ pub enum IssuerError {
     ))]
     NoTenant,
     /// The text is not the URL of an issuer.
-    #[error("`{found}` is not an https URL without query, fragment and user name")]
+    #[error("`{found}` is not an issuer: an issuer is an https URL without query, fragment and user name")]
     #[strum(props(
         code = "invalid_issuer",
         fix = "give the issuer exactly as in the claim `iss` of its tokens"

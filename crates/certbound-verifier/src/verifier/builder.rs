@@ -207,7 +207,10 @@ pub enum BuildError {
     NoIssuer,
     /// The same issuer is set twice.
     #[error("an issuer is set twice")]
-    #[strum(props(code = "issuer_twice", fix = "name all tenants of a cloud in one issuer"))]
+    #[strum(props(
+        code = "issuer_twice",
+        fix = "set each issuer once; name all tenants of a cloud in one issuer"
+    ))]
     IssuerTwice,
     /// No audience is set, or an empty audience is set.
     #[error("no audience is set, or an empty audience is set")]

@@ -30,10 +30,10 @@ pub enum AssertionError {
     #[strum(props(fix = "configure the token service to issue assertions as signed JWTs"))]
     Unreadable,
     /// The assertion's audience is not the token exchange.
-    #[error("the assertion's audience is `{found}` instead of the token exchange")]
+    #[error("the assertion's audience is `{found}` instead of the token-exchange audience")]
     #[strum(props(code = "assertion_wrong_audience"))]
     #[strum(props(
-        fix = "get the assertion by Leg 1 (`certbound assertion`), which requests the exchange scope"
+        fix = "get the assertion by Leg 1 (`certbound assertion`), which requests the token-exchange audience"
     ))]
     WrongAudience {
         /// The audience of the assertion, shortened.

@@ -31,17 +31,17 @@ pub enum BindingCertificateError {
         reason: &'static str,
     },
     /// The text has no certificate.
-    #[error("it contains no certificate (no `BEGIN CERTIFICATE`)")]
+    #[error("the input contains no certificate (no `BEGIN CERTIFICATE`)")]
     #[strum(props(code = "certificate_missing"))]
     #[strum(props(fix = "put the leaf certificate, then its issuers, into the file"))]
     NoCertificate,
     /// The text has no private key.
-    #[error("it contains no private key")]
+    #[error("the input contains no private key")]
     #[strum(props(code = "cert_without_private_key"))]
     #[strum(props(fix = "add the private key to the file, or give the file of the key too"))]
     NoPrivateKey,
     /// The text has more than one private key.
-    #[error("it contains {count} private keys, but exactly one private key is expected")]
+    #[error("the input contains {count} private keys, but exactly one private key is expected")]
     #[strum(props(
         code = "certificate_several_keys",
         fix = "remove all private keys except the key of the first certificate"
@@ -89,7 +89,7 @@ pub enum BindingCertificateError {
     #[error("the certificate is X.509 version 1, which TLS servers refuse; version 3 is needed")]
     #[strum(props(code = "certificate_version_1"))]
     #[strum(props(
-        fix = "issue the certificate again with an extension, because `openssl x509 -req` writes version 1 without extensions; add, for example, `-extfile <(echo extendedKeyUsage=clientAuth)` or `-copy_extensions copy`"
+        fix = "issue the certificate again with an extension: without an extension, `openssl x509 -req` writes version 1; add, for example, `-extfile <(echo extendedKeyUsage=clientAuth)` or `-copy_extensions copy`"
     ))]
     Version1,
     /// The signer that has the private key returned an error.
@@ -114,7 +114,7 @@ pub enum BindingCertificateError {
     NotRsa,
     /// The file is a PFX, but PEM is expected. Every build returns this error. The cargo feature `pfx` adds the
     /// functions that read a PFX.
-    #[error("it is a PFX (PKCS#12), but a PEM file is expected")]
+    #[error("the input is a PFX (PKCS#12), but a PEM file is expected")]
     #[strum(props(code = "certificate_pfx_unexpected"))]
     #[strum(props(
         fix = "convert the file: `openssl pkcs12 -in app.pfx -out app.pem`; or turn on the cargo feature `pfx` of certbound and read the file by a function with `pfx` in its name; the command line reads a PFX as one file, without --certificate-key"

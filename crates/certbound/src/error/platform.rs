@@ -119,13 +119,13 @@ pub enum PlatformError {
     #[error("no managed identity was found: {0}")]
     #[strum(props(code = "managed_identity_all_sources_unavailable"))]
     #[strum(props(
-        fix = "run on a machine that has managed identities, or set the platform's variables; the program must reach 169.254.169.254 without a proxy"
+        fix = "run the program on a machine that has managed identities, or set the platform's variables; the program must reach 169.254.169.254 without a proxy"
     ))]
     NoSource(Box<NoImds>),
     /// The request has no valid URL.
     #[error("the request to {origin} has no valid URL")]
     #[strum(props(code = "invalid_managed_identity_endpoint"))]
-    #[strum(props(fix = "check the endpoint in the environment; use a shorter resource and identity"))]
+    #[strum(props(fix = "check the endpoint in the environment; shorten the scope and the identity's id"))]
     Url {
         /// The source of the managed identity.
         origin: MachineSource,
@@ -135,7 +135,7 @@ pub enum PlatformError {
     #[strum(props(code = "runtime_shut_down", fix = "keep the runtime running until the token has arrived"))]
     ShuttingDown,
     /// The agent did not confirm that the token is for the requested identity.
-    #[error("the agent returned a token, but did not confirm that it is for the requested identity")]
+    #[error("the agent returned a token, but did not confirm that the token is for the requested identity")]
     #[strum(props(code = "managed_identity_request_failed"))]
     #[strum(props(fix = "update the agent, or use the system-assigned identity"))]
     IdentityNotConfirmed,
@@ -207,7 +207,7 @@ impl PlatformError {
             }
             Self::Malformed { answer, .. } => answer.fix(),
             Self::Unreachable { origin: MachineSource::Imds, .. } => {
-                "run on a machine that has managed identities; the program must reach 169.254.169.254 without a proxy"
+                "run the program on a machine with managed identities; it must reach 169.254.169.254 without a proxy"
             }
             Self::Unreachable { cause: cause @ TransportError::ServerNotPinned { .. }, .. } => cause.fix(),
             Self::Identity(error) => error.fix(),

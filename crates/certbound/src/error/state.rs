@@ -46,7 +46,7 @@ pub enum StateError {
     },
     /// The folder was replaced or removed after it was opened.
     #[error("the state directory {} was replaced or removed since it was opened", .path.display())]
-    #[strum(props(fix = "find out who replaced it; restart the program to use the new folder"))]
+    #[strum(props(fix = "find out who replaced or removed the folder; then restart the program"))]
     Swapped {
         /// The folder.
         path: PathBuf,

@@ -134,7 +134,7 @@ pub enum TransportError {
     )]
     #[strum(props(code = "server_not_pinned"))]
     #[strum(props(
-        fix = "restart this program on the platform: if its certificate changed, only a new process gets the new IDENTITY_SERVER_THUMBPRINT; if the error remains, a different server answers at this address"
+        fix = "restart this program on the platform: if the server's certificate changed, only a new process gets the new IDENTITY_SERVER_THUMBPRINT; if the error remains, a different server answers at this address"
     ))]
     ServerNotPinned {
         /// The host of the request.

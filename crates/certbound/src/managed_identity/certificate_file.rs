@@ -24,8 +24,8 @@ const VERSION: u64 = 1;
 const LOOK: Duration = Duration::from_millis(50);
 const LOOKS: u32 = 1200;
 
-/// The number of attempts to take the lock to forget a certificate. All attempts take one second. A process that holds
-/// the lock for longer writes a new certificate.
+/// The number of attempts to take the lock when a refused certificate must be removed from the file. All attempts take
+/// one second. A process that holds the lock for longer writes a new certificate.
 const LOOKS_TO_FORGET: u32 = 20;
 
 /// The file of one identity's certificate.
@@ -43,7 +43,8 @@ pub(super) struct StoredCertificate {
 }
 
 impl Machine {
-    /// Returns the file of an identity's certificate, if a folder is set. Waits while another process holds the lock.
+    /// Returns the file of an identity's certificate, if a folder is set. Waits at most one minute
+    /// while another process holds the lock.
     pub(super) async fn stored_certificate(
         &self,
         name: &Name,
@@ -87,7 +88,8 @@ impl CertificateFile {
         }
     }
 
-    /// Removes the file now. Returns false if another process holds the lock.
+    /// Removes the file if it contains the refused certificate. Returns false if another process holds the
+    /// lock.
     fn forget_now(&self, refused: Thumbprint) -> Result<bool, StateError> {
         self.state.check()?;
         let Some(lock) = self.state.try_lock(&self.file)? else { return Ok(false) };

@@ -14,7 +14,8 @@ use crate::usage::Usage;
 /// The largest request body, in bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Headers that the command sets itself: they determine the host, the token and the end of the request.
+/// The headers that `--header` cannot set, because they determine the host, the token, the connection or the length of
+/// the body.
 const OURS: [HeaderName; 7] =
     [AUTHORIZATION, HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, TE, UPGRADE];
 
