@@ -108,7 +108,7 @@ impl TokenFacts {
             correlation_id: self.correlation_id,
             binding_observed: origin.binding_observed,
             token_type: origin.token_type.to_string(),
-            additional: self.additional.clone(),
+            additional: self.additional.as_deref().cloned().unwrap_or_default(),
             refresh_at: self.expiry.refresh_at(),
             legs: report.map(|report| report.legs.clone()).unwrap_or_default(),
             in_http: report.map_or(Duration::ZERO, |report| report.http),

@@ -149,7 +149,7 @@ impl Fetched {
             origin: context.origins.shared(origin),
             correlation_id: id,
             granted,
-            additional,
+            additional: (!additional.is_empty()).then(|| Box::new(additional)),
         };
         let report = Report { legs: self.legs, http: self.in_http, leg1: self.in_leg1 };
         (Entry::new(facts, binding), Obtained::from_service(report))

@@ -1,6 +1,7 @@
 //! The tokens in memory. Lookups take no lock. The memory is limited, and expired tokens are removed after an hour.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,17 +37,40 @@ pub(super) enum Put {
     NoRoom,
 }
 
-/// The order of tokens: by their expiry, and then by the number of their request. These numbers repeat after 2^32
-/// requests, so the address in memory is compared last.
-type Rank = (UnixTime, u32, usize);
+/// An entry in the order of expiry, and then of the number of its request. These numbers repeat after 2^32 requests, so
+/// the address in memory is compared last. The rank is not stored, because it would take 24 bytes for each token.
+struct ByExpiry(Entry);
 
-fn rank(entry: &Entry) -> Rank {
-    (entry.expiry.expires_at(), entry.expiry.serial(), std::ptr::from_ref::<TokenFacts>(entry).addr())
+impl ByExpiry {
+    fn rank(&self) -> (UnixTime, u32, usize) {
+        let facts: &TokenFacts = &self.0;
+        (facts.expiry.expires_at(), facts.expiry.serial(), std::ptr::from_ref(facts).addr())
+    }
 }
+
+impl Ord for ByExpiry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+impl PartialOrd for ByExpiry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ByExpiry {
+    fn eq(&self, other: &Self) -> bool {
+        self.rank() == other.rank()
+    }
+}
+
+impl Eq for ByExpiry {}
 
 #[derive(Default)]
 struct Order {
-    soonest_first: BTreeMap<Rank, Entry>,
+    soonest_first: BTreeSet<ByExpiry>,
     bytes: usize,
 }
 
@@ -108,7 +132,7 @@ impl Memory {
         // `insert` replaces an equal key too. Otherwise a forced refresh would have no effect.
         tokens.insert(held.clone(), ());
         order.bytes += bytes;
-        order.soonest_first.insert(rank(&held), held);
+        order.soonest_first.insert(ByExpiry(held));
         drop((tokens, order));
         // A replaced token has the certificate of its successor, so its memory may be freed later. Freeing at once is
         // expensive: it interrupts every processor that runs this process.
@@ -142,22 +166,22 @@ impl Memory {
 
 impl Order {
     fn remove(&mut self, held: &Entry) {
-        if self.soonest_first.remove(&rank(held)).is_some() {
+        if self.soonest_first.remove(&ByExpiry(held.clone())) {
             self.bytes -= held.bytes() + PER_ENTRY;
         }
     }
 
     /// Removes the token that expires first.
     fn first(&mut self) -> Option<Entry> {
-        let (_, held) = self.soonest_first.pop_first()?;
+        let ByExpiry(held) = self.soonest_first.pop_first()?;
         self.bytes -= held.bytes() + PER_ENTRY;
         Some(held)
     }
 
     /// Removes the token that expires first, if it had expired at `time`.
     fn expired_since(&mut self, time: UnixTime) -> Option<Entry> {
-        let has_expired =
-            self.soonest_first.first_key_value().is_some_and(|((expiry, ..), _)| *expiry <= time);
+        let first = self.soonest_first.first();
+        let has_expired = first.is_some_and(|ByExpiry(held)| held.expiry.expires_at() <= time);
         if has_expired { self.first() } else { None }
     }
 }

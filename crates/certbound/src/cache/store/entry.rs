@@ -77,7 +77,8 @@ impl<'de> Deserialize<'de> for SecretText {
 /// Returns the entry for a token. `None` means that it cannot be serialised.
 pub(super) fn write(held: &Entry, key: &StoreKey) -> Option<StoreEntry> {
     let (life, origin) = (&held.expiry, &held.origin);
-    let has_members = held.granted.is_some() || !held.additional.is_empty();
+    let has_members = held.granted.is_some() || held.additional.is_some();
+    let no_members = BTreeMap::new();
     let written = Written {
         version: VERSION,
         key: key.to_string(),
@@ -93,7 +94,7 @@ pub(super) fn write(held: &Entry, key: &StoreKey) -> Option<StoreEntry> {
         token_type: &origin.token_type,
         by_resource: origin.by_resource,
         granted: held.granted.as_deref(),
-        additional: has_members.then_some(&held.additional),
+        additional: has_members.then(|| held.additional.as_deref().unwrap_or(&no_members)),
     };
     // The buffer has its full size from the start. A growing buffer would leave copies of the secret in memory that are
     // not wiped.
@@ -155,7 +156,7 @@ pub(super) fn read(
         origin: payload.origins.shared(origin),
         correlation_id,
         granted: read.granted,
-        additional: read.additional.unwrap_or_default(),
+        additional: read.additional.filter(|members| !members.is_empty()).map(Box::new),
     };
     Ok(Some(Entry::new(facts, binding)))
 }
