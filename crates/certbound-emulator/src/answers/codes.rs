@@ -5,6 +5,7 @@ use certbound_core::refusal::aadsts;
 /// Returns `error` and status of a number. For an unknown number they are `invalid_request` and 400.
 pub(super) fn error_and_status(code: u32) -> (&'static str, u16) {
     match code {
+        53_003 => ("interaction_required", 400),
         90_033 => ("temporarily_unavailable", 503),
         _ => aadsts(code).map_or(("invalid_request", 400), |known| (known.oauth_error, known.status)),
     }
@@ -45,7 +46,7 @@ mod tests {
             (1_002_012, "invalid_scope", 400),
             (500_011, "invalid_resource", 400),
             (50_049, "invalid_instance", 400),
-            (53_003, "access_denied", 400),
+            (53_003, "interaction_required", 400),
         ] {
             assert_eq!(error_and_status(code), (error, status), "{code}");
         }
