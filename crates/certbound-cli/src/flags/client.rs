@@ -259,7 +259,7 @@ pub(crate) struct MachineFlags {
     /// A managed identity of this machine.
     ///
     /// `system`, `client-id:GUID`, `object-id:GUID` or `resource-id:ID`. It replaces all flags about application,
-    /// authority and credential. `exchange` has --leg1-managed-identity instead.
+    /// authority and credential. `exchange` has its own flag for a managed identity.
     #[arg(long, value_name = "ID", env = "CERTBOUND_MANAGED_IDENTITY")]
     pub(crate) managed_identity: Option<String>,
     /// The platform of the managed identity.

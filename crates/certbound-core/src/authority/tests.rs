@@ -240,7 +240,6 @@ fn aliases_and_regions_share_cached_tokens_and_clouds_and_tenants_do_not() {
         (format!("https://login.example/{TENANT}"), false),
         (format!("https://login.microsoftonline.com:8443/{TENANT}"), false),
         ("https://login.microsoftonline.com/contoso.com".to_owned(), false),
-        ("https://login.microsoftonline.com/common".to_owned(), false),
     ];
     let for_cache = |url: &str| Authority::parse(url).unwrap().for_cache();
     for (other, is_shared) in rows {
