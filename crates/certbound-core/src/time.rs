@@ -1,7 +1,7 @@
 //! Time as a value. No function of this crate reads a clock.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use jiff::Timestamp;
 
@@ -23,6 +23,12 @@ impl UnixTime {
     /// The moment `seconds` after the epoch.
     pub const fn from_secs(seconds: u64) -> Self {
         Self(seconds)
+    }
+
+    /// Parses a date of an HTTP header, in any form that RFC 9110 (section 5.6.7) accepts. `None` before 1970.
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        let since_epoch = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(Self(since_epoch.as_secs()))
     }
 
     /// Whole seconds since the epoch.

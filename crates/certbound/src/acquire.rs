@@ -16,7 +16,8 @@
 //!
 //! | Change | Place |
 //! |---|---|
-//! | repeat a token request after a 503; a span or a log line for each of them | `Exchange::run` in `token_request.rs` |
+//! | when and how often a request is repeated | `retry/table.rs` |
+//! | a span or a log line for each token request | `Exchange::run` in `token_request.rs` |
 //! | a header of a token request | `headers.rs` |
 //! | a check of a token answer | `accept.rs` |
 //! | an AADSTS number with its meaning and advice | `certbound-core/src/refusal/aadsts.rs` |

@@ -21,6 +21,7 @@ use crate::credential::{
     UnboundAssertions,
 };
 use crate::error::BuildError;
+use crate::retry::RetryPolicy;
 use crate::transport::Transport;
 
 /// The settings of a client. The credential is part of the type, so certificate *and* assertion do not compile.
@@ -138,6 +139,12 @@ impl<C> ClientBuilder<C> {
     /// Reads the time from your own clock. Default: the clock of the machine.
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.context.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Sets how token requests are repeated after a failure. Default: [`RetryPolicy::default`], which repeats them once.
+    pub fn with_retry_policy(mut self, policy: RetryPolicy) -> Self {
+        self.context.retry_policy = policy;
         self
     }
 
