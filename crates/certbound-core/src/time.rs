@@ -1,7 +1,7 @@
 //! Time as a value. No function of this crate reads a clock.
 
 use std::fmt;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -27,7 +27,9 @@ impl UnixTime {
 
     /// Parses a date of an HTTP header, in any form that RFC 9110 (section 5.6.7) accepts. `None` before 1970.
     pub fn from_http_date(text: &str) -> Option<Self> {
-        let since_epoch = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+        // This crate does not name the system's clock, so it parses the epoch too.
+        let epoch = httpdate::parse_http_date("Thu, 01 Jan 1970 00:00:00 GMT").ok()?;
+        let since_epoch = httpdate::parse_http_date(text).ok()?.duration_since(epoch).ok()?;
         Some(Self(since_epoch.as_secs()))
     }
 
