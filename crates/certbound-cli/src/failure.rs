@@ -14,6 +14,7 @@ use certbound::managed_identity::{IdentityIdError, ManagedIdentityBuildError};
 use certbound::resource::ScopeError;
 use certbound_core::endpoint::EndpointError;
 use certbound_core::refusal::without_tokens;
+use certbound_core::retry_after::whole_seconds;
 pub(crate) use certbound_core::shown::one_line as one;
 use certbound_core::shown::{lines, one_line};
 use serde::Serialize;
@@ -180,7 +181,7 @@ impl Details {
             aadsts: error.aadsts(),
             correlation_id: error.correlation_id().map(str::to_owned),
             transient: error.is_transient(),
-            retry_after: error.retry_after().map(|wait| wait.as_secs()),
+            retry_after: error.retry_after().map(whole_seconds),
             host: error.host().map(str::to_owned),
             endpoint: error.endpoint().map(str::to_owned),
             region: error.region().map(|region| region.as_str().to_owned()),

@@ -145,6 +145,7 @@ struct LegResult {
     client_assertion_type: Option<&'static str>,
     token_type: String,
     milliseconds: u64,
+    attempts: u32,
 }
 
 /// The report on a `jwt-pop` request, with the names of `JwtPopReport`.
@@ -257,6 +258,7 @@ impl<'a> TokenResult<'a> {
             client_assertion_type: leg.client_assertion_type,
             token_type: leg.token_type.clone(),
             milliseconds: u64::try_from(leg.took.as_millis()).unwrap_or(u64::MAX),
+            attempts: leg.attempts,
         });
         Self {
             access_token: token.secret().expose(),
@@ -303,9 +305,10 @@ impl<'a> TokenResult<'a> {
         }
         for leg in self.legs.iter().flatten() {
             let proof = leg.client_assertion_type.unwrap_or("the TLS certificate");
+            let again = if leg.attempts > 1 { format!(", {} attempts", leg.attempts) } else { String::new() };
             row(
                 &format!("Leg {}", leg.leg),
-                &format!("{} in {} ms, by {proof}", leg.token_type, leg.milliseconds),
+                &format!("{} in {} ms, by {proof}{again}", leg.token_type, leg.milliseconds),
             );
         }
         row("correlation", &self.correlation_id);

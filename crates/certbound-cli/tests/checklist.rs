@@ -165,7 +165,7 @@ fn cases() -> Vec<Case> {
         case("Leg 2 redirected", Fault::once(leg2(), redirect()), &[TOKEN]),
         case("Leg 2 reset", Fault::once(leg2(), FaultResult::ConnectionReset), &[TOKEN]),
         case("Leg 2 truncated", Fault::once(leg2(), FaultResult::TruncatedBody), &[TOKEN]),
-        case("Leg 2 unavailable", Fault::once(leg2(), status(503)), &[TOKEN]),
+        case("Leg 2 throttled", Fault::once(leg2(), status(429)), &[TOKEN]),
         case("the resource fails once", Fault::once(resource(), status(500)), &[&["token.calls-resource"]]),
         case(
             "a resource that takes anything",

@@ -22,7 +22,7 @@
 //!  5  managed_identity/  received.rs                  the messages of platforms; a token as its client reads it
 //!  4  jws/  response.rs                               signed tokens; the response with a token
 //!  3  authority/  jwt/  refusal/  request.rs          authorities, claims, refusals, token requests
-//!  2  cause.rs  certificate.rs  credential.rs  json/  own_secrets.rs  region.rs  scope.rs  tenant.rs
+//!  2  cause.rs  certificate.rs  credential.rs  json/  own_secrets.rs  region.rs  retry_after.rs  scope.rs  tenant.rs
 //!                                                     the parts of messages
 //!  1  environment.rs  local.rs  phase.rs  secret.rs  shown.rs  time.rs
 //!                                                     clouds, hosts, and types that every floor uses
@@ -47,6 +47,7 @@ pub mod refusal;
 pub mod region;
 pub mod request;
 pub mod response;
+pub mod retry_after;
 pub mod scope;
 pub mod secret;
 pub mod shown;

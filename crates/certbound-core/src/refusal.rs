@@ -17,7 +17,7 @@ use crate::shown::{is_active, one_line};
 pub struct HeaderFacts {
     /// `Content-Type`.
     pub content_type: Option<String>,
-    /// `Retry-After`, if it is a number of seconds.
+    /// `Retry-After`, if it is valid: see [`retry_after`](crate::retry_after).
     pub retry_after: Option<Duration>,
     /// `Location`.
     pub location: Option<String>,

@@ -111,17 +111,26 @@ impl Transport for NeverTransport {
     }
 }
 
-/// A transport that returns the given answers in order, whatever the request is.
+/// A transport that returns the given answers in order, whatever the request is, and records every request.
 #[derive(Clone, Default)]
-pub struct ScriptedTransport(Arc<Mutex<VecDeque<Scripted>>>);
+pub struct ScriptedTransport {
+    answers: Arc<Mutex<VecDeque<Scripted>>>,
+    requests: Arc<Mutex<Vec<http::Request<Bytes>>>>,
+}
 
 type Scripted = Result<http::Response<Bytes>, TransportError>;
 
 impl ScriptedTransport {
     /// Adds an answer.
     pub fn then(self, status: u16, body: impl Into<Bytes>) -> Self {
-        let mut response = http::Response::new(body.into());
-        *response.status_mut() = http::StatusCode::from_u16(status).expect("a status from 100 to 999");
+        self.also(Ok(response(status, body)))
+    }
+
+    /// Adds an answer with a header.
+    pub fn then_with(self, status: u16, body: impl Into<Bytes>, (name, value): (&'static str, &str)) -> Self {
+        let mut response = response(status, body);
+        let value = http::HeaderValue::from_str(value).expect("a header value");
+        response.headers_mut().insert(name, value);
         self.also(Ok(response))
     }
 
@@ -132,18 +141,30 @@ impl ScriptedTransport {
 
     /// Returns the number of answers that no request has received yet.
     pub fn left(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Returns all requests so far.
+    pub fn requests(&self) -> Vec<http::Request<Bytes>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn also(self, scripted: Scripted) -> Self {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(scripted);
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push_back(scripted);
         self
     }
 }
 
+fn response(status: u16, body: impl Into<Bytes>) -> http::Response<Bytes> {
+    let mut response = http::Response::new(body.into());
+    *response.status_mut() = http::StatusCode::from_u16(status).expect("a status from 100 to 999");
+    response
+}
+
 impl Transport for ScriptedTransport {
     async fn send(&self, request: http::Request<Bytes>, _: Via<'_>) -> Result<Answer, TransportError> {
-        let scripted = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
+        let scripted = self.answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let response = scripted.unwrap_or_else(|| panic!("no answer left for {}", request.uri()))?;
         Ok(Answer { response, tls: TlsFacts::default() })
     }

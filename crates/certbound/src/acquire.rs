@@ -16,7 +16,8 @@
 //!
 //! | Change | Place |
 //! |---|---|
-//! | repeat a token request after a 503; trace or log it | `Exchange::run` in `token_request.rs` |
+//! | when and how often a request is repeated | `retry/table.rs` |
+//! | a span or a log line for each token request | `Exchange::run` in `token_request.rs` |
 //! | a span for a whole leg | `TokenService::fetch` in `token_service.rs`, around `proof` and `run` |
 //! | a header of a token request | `headers.rs` |
 //! | a check of a token response | `accept.rs` |

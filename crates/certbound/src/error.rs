@@ -25,6 +25,7 @@ use certbound_core::own_secrets::OwnSecrets;
 pub use certbound_core::refusal::AuthorityError;
 use certbound_core::region::Region;
 pub use certbound_core::response::MalformedAnswer;
+use certbound_core::retry_after::whole_seconds;
 use certbound_core::shown::OneLine;
 use certbound_core::tenant::TenantId;
 
@@ -344,7 +345,9 @@ impl fmt::Display for Error {
             write!(line, "; {clock_error}")?;
         }
         match (self, self.retry_after()) {
-            (_, Some(wait)) => write!(line, "; the service asks the client to wait {} s", wait.as_secs())?,
+            (_, Some(wait)) => {
+                write!(line, "; the service asks the client to wait {} s", whole_seconds(wait))?
+            }
             (Self::Refused { answer, .. }, None) if answer.is_transient() => {
                 line.write_str("; a later request may succeed")?;
             }

@@ -58,8 +58,8 @@
 //!  5  credential/  token.rs          Leg 1, bound and unbound assertions, secrets; tokens
 //!  4  cache/                         memory, store, single flight, refresh ahead
 //!  3  transport/                     one HTTP request, its response, the facts of TLS
-//!  2  certificate/  observe.rs  state/
-//!                                    binding certificates, observers, files
+//!  2  certificate/  observe.rs  retry/  state/
+//!                                    binding certificates, observers, retries, files
 //!  1  authority.rs  background.rs  clock.rs  correlation.rs  crypto.rs  error/  rejected.rs
 //!                                    authorities, errors, and code that every floor uses
 //! ```
@@ -85,6 +85,7 @@ pub mod managed_identity;
 pub mod observe;
 mod rejected;
 pub mod resource;
+pub mod retry;
 #[cfg(any(feature = "managed-identity", feature = "sealed-store"))]
 pub mod state;
 pub mod token;

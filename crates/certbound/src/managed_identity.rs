@@ -19,7 +19,6 @@ mod keys;
 mod leg1;
 mod mint;
 mod platform;
-mod retry;
 
 use std::fmt;
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use crate::error::Leg;
 ///
 /// It is called on the task of the acquisition, so it must not block. Closures `Fn(&ObservedRequest)` are observers.
 pub trait Observer: Send + Sync + 'static {
-    /// Observes a request just before it is sent.
+    /// Observes a request just before it is sent, for each attempt.
     fn before_request(&self, request: &ObservedRequest);
 
     /// Observes the HTTP status of a response. By default, it does nothing.
@@ -44,6 +44,8 @@ pub struct ObservedRequest {
     pub body: Vec<(String, ObservedValue)>,
     /// The certificate that TLS presents, if any.
     pub presents: Option<Thumbprint>,
+    /// The number of this attempt: 1, or more if the request is sent again after a failure.
+    pub attempt: u32,
 }
 
 /// The value of a body parameter.
@@ -184,6 +186,8 @@ pub struct LegReport {
     pub token_type: String,
     /// `client_assertion_type` of the request, if the request had an assertion.
     pub client_assertion_type: Option<&'static str>,
-    /// The duration of the request.
+    /// The duration of the last attempt of the request.
     pub took: Duration,
+    /// How often the request was sent: 1, or more if it was sent again after a failure.
+    pub attempts: u32,
 }

@@ -5,9 +5,11 @@ mod request;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use certbound::clock::{Clock as _, SystemClock};
 use certbound::transport::Via;
 use certbound::{AnyClient, BoundToken, Network, ResourceScope, TokenSource as _, Transport};
 use certbound_core::own_secrets::OwnSecrets;
+use certbound_core::retry_after;
 use certbound_core::shown::lines;
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -246,8 +248,10 @@ fn refused(answer: &Response<Bytes>, host: &str, secrets: &OwnSecrets) -> Failur
         _ => "check the request",
     };
     let why: String = why.chars().take(1000).collect();
-    let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let retry_after = retry_after.and_then(|value| retry_after::parse(value, SystemClock::new().now()));
     let transient = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+    let retry_after = retry_after.map(retry_after::whole_seconds);
     let details = Details { transient, retry_after, host: Some(host.to_owned()), ..Details::default() };
     let failure = Failure::new(REFUSED, "resource_refused", "the resource refused the request", why, fix);
     Failure { details: Box::new(details), ..failure }

@@ -65,7 +65,7 @@ fn a_token_services_answer_does_not_act_on_the_terminal() {
     let emulator = Emulator::start();
     let mut answers = vec![
         (400, refusal(ACTS)),
-        (503, ACTS.to_owned()),
+        (429, ACTS.to_owned()),
         (200, refusal(ACTS)),
         (200, format!("{{{0}:1,{0}:2}}", json!(ACTS))),
     ];

@@ -23,8 +23,7 @@ impl TokenService {
         check: impl Fn(&Authority) -> Result<(), EndpointError> + Send,
     ) -> Result<Authority, Error> {
         let core = &*self.client;
-        let discovery =
-            DiscoveryRequest { transport: &*core.context.transport, leg: self.leg(), correlation_id };
+        let discovery = DiscoveryRequest { context: &core.context, leg: self.leg(), correlation_id };
         let authority = match &options.authority {
             None => core.authority.clone(),
             Some(other) => overriding(core, other).map_err(|misuse| self.misuse(misuse))?,

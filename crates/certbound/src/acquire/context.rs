@@ -7,6 +7,7 @@ use crate::cache::key::ClientKey;
 use crate::cache::{Origins, TokenCache};
 use crate::clock::{Clock, SystemClock};
 use crate::error::NetworkError;
+use crate::retry::RetryPolicy;
 use crate::transport::{AnyTransport, default_transport};
 
 /// The parts of every source of tokens that do not depend on its credential.
@@ -17,6 +18,7 @@ pub(crate) struct Context {
     pub(crate) background: Weak<Background>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) transport: Arc<dyn AnyTransport>,
+    pub(crate) retry_policy: RetryPolicy,
 }
 
 /// The settings of a builder that become a [`Context`].
@@ -25,6 +27,7 @@ pub(crate) struct ContextSettings {
     pub(crate) cache: Option<TokenCache>,
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) transport: Option<Arc<dyn AnyTransport>>,
+    pub(crate) retry_policy: RetryPolicy,
 }
 
 impl ContextSettings {
@@ -44,6 +47,7 @@ impl ContextSettings {
                 Some(transport) => transport,
                 None => default_transport()?,
             },
+            retry_policy: self.retry_policy,
         };
         Ok((context, background))
     }

@@ -12,10 +12,11 @@ use certbound_core::json;
 use certbound_core::response::MalformedAnswer;
 use http::Response;
 
+use crate::acquire::context::Context;
 use crate::acquire::headers;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg, PeerMisbehaved, Phase, TransportError};
-use crate::transport::{AnyTransport, Via};
+use crate::transport::Via;
 
 /// The time limit for one document.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -32,10 +33,10 @@ pub(crate) struct Discovery {
     federation_servers: moka::future::Cache<String, ()>,
 }
 
-/// The transport and the identifiers for a request for a document.
+/// The parts of the client and the identifiers for a request for a document.
 #[derive(Clone, Copy)]
 pub(crate) struct DiscoveryRequest<'a> {
-    pub(crate) transport: &'a dyn AnyTransport,
+    pub(crate) context: &'a Context,
     pub(crate) leg: Option<Leg>,
     pub(crate) correlation_id: CorrelationId,
 }
@@ -163,7 +164,7 @@ impl DiscoveryRequest<'_> {
         request.headers_mut().extend(headers::discovery(self.correlation_id));
         let host = request.uri().host().unwrap_or_default().to_owned();
         tracing::debug!(host, correlation_id = %self.correlation_id, "discovery");
-        match tokio::time::timeout(LIMIT, self.transport.send(request, Via::Tls)).await {
+        match tokio::time::timeout(LIMIT, self.context.transport.send(request, Via::Tls)).await {
             Ok(answer) => Ok(answer.map_err(lost)?.response),
             Err(_) => Err(lost(TransportError::TimedOut { host, phase: Phase::Exchange, limit: LIMIT })),
         }
@@ -178,7 +179,7 @@ impl DiscoveryRequest<'_> {
         if status == 200 {
             return Ok(answer.body());
         }
-        let facts = headers::facts(answer.headers());
+        let facts = headers::facts(answer.headers(), self.context.clock.now());
         match TokenResponse::parse(status, &facts, answer.body()) {
             Err(AnswerError::Refused(refusal)) => Err(Error::refused(self.leg, refusal)),
             Err(AnswerError::Malformed(malformed)) => Err(Error::peer(self.leg, malformed.into())),

@@ -1,7 +1,5 @@
 //! The headers of a token request.
 
-use std::time::Duration;
-
 use certbound_core::endpoint::{Flow, TokenEndpoint};
 use certbound_core::refusal::HeaderFacts;
 use certbound_core::time::UnixTime;
@@ -9,6 +7,7 @@ use http::{HeaderName, HeaderValue};
 
 use crate::cache::Kind;
 use crate::correlation::CorrelationId;
+use crate::retry::retry_after;
 
 /// The name of this library in its requests. It differs from MSAL's name, because the service keeps statistics by name.
 pub(crate) const PRODUCT: &str = "certbound";
@@ -113,13 +112,12 @@ pub(crate) fn discovery(correlation_id: CorrelationId) -> [(HeaderName, HeaderVa
 }
 
 /// Reads those headers of a response that the library uses.
-pub(crate) fn facts(headers: &http::HeaderMap) -> HeaderFacts {
+pub(crate) fn facts(headers: &http::HeaderMap, now: UnixTime) -> HeaderFacts {
     let text =
         |name: http::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let retry_after = text(http::header::RETRY_AFTER).and_then(|value| value.trim().parse().ok());
     HeaderFacts {
         content_type: text(http::header::CONTENT_TYPE),
-        retry_after: retry_after.map(Duration::from_secs),
+        retry_after: retry_after(headers, now),
         location: text(http::header::LOCATION),
         request_id: text(name::REQUEST_ID),
     }
@@ -127,9 +125,7 @@ pub(crate) fn facts(headers: &http::HeaderMap) -> HeaderFacts {
 
 /// Reads the time of the server, in the form that servers must use (RFC 9110, section 5.6.7).
 pub(crate) fn date(headers: &http::HeaderMap) -> Option<UnixTime> {
-    let date = httpdate::parse_http_date(headers.get(http::header::DATE)?.to_str().ok()?).ok()?;
-    let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some(UnixTime::from_secs(since_epoch.as_secs()))
+    UnixTime::from_http_date(headers.get(http::header::DATE)?.to_str().ok()?)
 }
 
 /// Turns a text into a header value. The text is a GUID or the telemetry header. Both contain only visible ASCII, so

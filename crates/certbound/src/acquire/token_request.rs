@@ -1,7 +1,10 @@
 //! One request to the token service, with the checks of its response.
 //!
-//! [`Exchange::run`] sends every request to the token service, in both legs. Code that repeats, traces or logs a
-//! request belongs in this function. `managed_identity/bearer.rs` requests the Bearer tokens of a platform.
+//! [`Exchange::run`] sends every request to the token service, in both legs, and repeats it after a failure. A span
+//! around a request and the log of it belong there. `managed_identity/bearer.rs` requests the Bearer tokens of a
+//! platform.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use certbound_core::credential::{ClientProof, JWT_BEARER, JWT_POP};
@@ -19,8 +22,9 @@ use crate::cache::Kind;
 use crate::certificate::BindingCertificate;
 use crate::correlation::CorrelationId;
 use crate::credential::Proof;
-use crate::error::{Error, Leg, Misuse, RequestTarget};
+use crate::error::{ASSERTION_MARGIN, Error, Leg, Misuse, RequestTarget, TransportError};
 use crate::observe::{LegReport, ObservedRequest, ObservedValue};
+use crate::retry::{Attempts, TOKEN_SERVICE};
 use crate::transport::Via;
 
 /// Converts the proof to its wire form. The assertion type follows from the kind of proof.
@@ -45,6 +49,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) certificate: Option<&'a BindingCertificate>,
     /// Whether TLS presents the certificate. Otherwise its key signed the assertion.
     pub(crate) over_mtls: bool,
+    /// When the assertion of the request expires, if it has one whose expiry is known.
+    pub(crate) assertion_expires_at: Option<UnixTime>,
     /// Whether scopes that differ only in case are equal.
     pub(crate) ignores_case: bool,
     pub(crate) correlation_id: CorrelationId,
@@ -53,33 +59,47 @@ pub(crate) struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    /// Sends the request and checks the response. An error contains the facts of the request.
+    /// Sends the request, again after a failure if the table of retries says so, and checks the response. An error contains the
+    /// facts of the last attempt.
     pub(crate) async fn run(&self, request: &TokenRequest<'_>) -> Result<(Accepted, LegReport), Error> {
-        let mut clock_ahead = None;
-        let result = self.exchange(request, &mut clock_ahead).await;
-        result.map_err(|error| error.at(self.target(clock_ahead)))
-    }
-
-    async fn exchange(
-        &self,
-        request: &TokenRequest<'_>,
-        clock_ahead: &mut Option<i64>,
-    ) -> Result<(Accepted, LegReport), Error> {
-        // The lifetime of the token can begin as early as the request is sent.
-        let (sent_at, before) = (self.context.clock.now(), self.context.clock.monotonic());
-        let answer = self.send(request).await?;
-        let took = self.context.clock.monotonic().saturating_sub(before);
-        *clock_ahead =
-            headers::date(answer.headers()).map(|date| seconds(self.context.clock.now()) - seconds(date));
-        let response = self.parse(&answer).map_err(|error| error.without(&request.secrets()))?;
-        let token = accept(response, request, self, sent_at)?;
+        let clock = &self.context.clock;
+        let mut attempts = Attempts::new(self.context.retry_policy, &TOKEN_SERVICE);
+        let (sent_at, took, sent) = loop {
+            // The lifetime of the token can begin at the time of the request.
+            let (sent_at, before) = (clock.now(), clock.monotonic());
+            let sent = self.send(request, attempts.made() + 1).await?;
+            let took = clock.monotonic().saturating_sub(before);
+            match attempts.wait_after(&sent, clock.now()).filter(|wait| self.can_wait(*wait)) {
+                None => break (sent_at, took, sent),
+                Some(wait) => {
+                    tracing::info!(host = self.endpoint.host(), ?wait, correlation_id = %self.correlation_id, "the token request is repeated");
+                    clock.wait(wait).await;
+                }
+            }
+        };
+        let date = sent.as_ref().ok().and_then(|answer| headers::date(answer.headers()));
+        let clock_ahead = date.map(|date| seconds(clock.now()) - seconds(date));
+        let answer = sent.map_err(|cause| Error::transport(self.leg, cause));
+        let accepted = answer.and_then(|answer| {
+            let response = self.parse(&answer).map_err(|error| error.without(&request.secrets()))?;
+            accept(response, request, self, sent_at)
+        });
+        let token = accepted.map_err(|error| error.at(self.target(clock_ahead, attempts.made())))?;
         let report = LegReport {
             endpoint: self.endpoint.url().to_owned(),
             token_type: token.token_type.clone(),
             client_assertion_type: assertion_type(request.proof),
             took,
+            attempts: attempts.made(),
         };
         Ok((token, report))
+    }
+
+    /// Returns whether the assertion can still be sent after `wait`. If it had expired, the service's refusal of it would
+    /// hide the failure for which the request is repeated.
+    fn can_wait(&self, wait: Duration) -> bool {
+        let sent_at = self.context.clock.now().plus(wait + Duration::from_secs(1));
+        self.assertion_expires_at.is_none_or(|expires_at| sent_at.plus(ASSERTION_MARGIN) < expires_at)
     }
 
     /// Returns the certificate that the token must name. It is `None` for a Bearer token.
@@ -91,7 +111,7 @@ impl Exchange<'_> {
         self.certificate.filter(|_| self.over_mtls)
     }
 
-    fn target(&self, clock_ahead: Option<i64>) -> RequestTarget {
+    fn target(&self, clock_ahead: Option<i64>, attempts: u32) -> RequestTarget {
         RequestTarget {
             endpoint: self.endpoint.url().to_owned(),
             tenant: self.endpoint.tenant().cloned(),
@@ -99,30 +119,45 @@ impl Exchange<'_> {
             correlation_id: self.correlation_id.to_string(),
             certificate: self.certificate.map(BindingCertificate::thumbprint),
             clock_ahead,
+            attempts,
         }
     }
 
-    async fn send(&self, request: &TokenRequest<'_>) -> Result<http::Response<Bytes>, Error> {
-        let (http, observed) = self.http(request)?;
+    /// Sends the request once.
+    ///
+    /// # Errors
+    /// Only if the request cannot be built. A failure of the network is the inner result.
+    async fn send(
+        &self,
+        request: &TokenRequest<'_>,
+        attempt: u32,
+    ) -> Result<Result<http::Response<Bytes>, TransportError>, Error> {
+        let (http, observed) = self.http(request, attempt)?;
         let via = self.presents().map_or(Via::Tls, Via::Bound);
         if let (Some(observer), Some(observed)) = (&self.options.observer, &observed) {
             observer.before_request(observed);
         }
         tracing::debug!(host = self.endpoint.host(), leg = ?self.leg, correlation_id = %self.correlation_id, "token request");
-        let answer = self.context.transport.send(http, via).await;
-        let answer = answer.map_err(|cause| Error::transport(self.leg, cause))?.response;
+        let answer = match self.context.transport.send(http, via).await {
+            Ok(answer) => answer.response,
+            Err(cause) => return Ok(Err(cause)),
+        };
         let status = answer.status().as_u16();
         if let (Some(observer), Some(observed)) = (&self.options.observer, &observed) {
             observer.after_answer(observed, status);
         }
         tracing::debug!(host = self.endpoint.host(), status, correlation_id = %self.correlation_id, "token answer");
-        Ok(answer)
+        Ok(Ok(answer))
     }
 
     fn parse(&self, answer: &http::Response<Bytes>) -> Result<TokenResponse, Error> {
         let status = answer.status().as_u16();
         // The headers of a successful response are not used.
-        let facts = if status == 200 { HeaderFacts::default() } else { headers::facts(answer.headers()) };
+        let facts = if status == 200 {
+            HeaderFacts::default()
+        } else {
+            headers::facts(answer.headers(), self.context.clock.now())
+        };
         TokenResponse::parse(status, &facts, answer.body()).map_err(|error| match error {
             AnswerError::Refused(answer) => Error::refused(self.leg, answer),
             AnswerError::Malformed(malformed) => Error::peer(self.leg, malformed.into()),
@@ -132,6 +167,7 @@ impl Exchange<'_> {
     fn http(
         &self,
         request: &TokenRequest<'_>,
+        attempt: u32,
     ) -> Result<(http::Request<Bytes>, Option<ObservedRequest>), Error> {
         let url = with_query(self.endpoint.url(), &self.options.extras.query);
         let telemetry = Telemetry {
@@ -141,7 +177,8 @@ impl Exchange<'_> {
             caller: self.options.caller.each_ref().map(String::as_str),
         };
         let headers = headers::token_request(self.endpoint, telemetry, self.correlation_id);
-        let observed = self.options.observer.is_some().then(|| self.observed(&url, &headers, request));
+        let observed =
+            self.options.observer.is_some().then(|| self.observed(&url, &headers, request, attempt));
         let http = http::Request::post(url).body(Bytes::from_owner(request.encode()));
         let mut http = http.map_err(|_| {
             Error::misuse(
@@ -159,6 +196,7 @@ impl Exchange<'_> {
         url: &str,
         headers: &[(http::HeaderName, http::HeaderValue)],
         request: &TokenRequest<'_>,
+        attempt: u32,
     ) -> ObservedRequest {
         let value = |name: &str, value: &str| match TokenRequest::is_secret(name) {
             true => ObservedValue::Redacted(value.len()),
@@ -178,6 +216,7 @@ impl Exchange<'_> {
                 .map(|(name, text)| (name.to_owned(), value(name, text)))
                 .collect(),
             presents: self.presents().map(BindingCertificate::thumbprint),
+            attempt,
         }
     }
 }

@@ -155,6 +155,10 @@ impl Issuer for TokenService {
             api: headers::api(flow),
             certificate,
             over_mtls,
+            assertion_expires_at: match &proof {
+                Proof::Bound(assertion) => Some(assertion.expires_at()),
+                _ => None,
+            },
             ignores_case: authority.kind().ignores_case(),
             correlation_id: asked.correlation_id,
             reason: asked.reason,

@@ -21,6 +21,7 @@ use crate::credential::{
     UnboundAssertions,
 };
 use crate::error::BuildError;
+use crate::retry::RetryPolicy;
 use crate::transport::Transport;
 
 /// The settings of a client. The credential is part of the type, so a client with both a certificate and an assertion
@@ -139,6 +140,13 @@ impl<C> ClientBuilder<C> {
     /// Reads the time from your own clock. The default is the clock of the machine.
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.context.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Sets how token requests are repeated after a failure. By default,
+    /// [`RetryPolicy::default`] repeats them once.
+    pub fn with_retry_policy(mut self, policy: RetryPolicy) -> Self {
+        self.context.retry_policy = policy;
         self
     }
 

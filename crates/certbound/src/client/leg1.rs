@@ -79,8 +79,7 @@ impl<'a> AcquireLeg1<'a> {
         let usable = core.authority.check_mutual_tls().and_then(|()| core.authority.check_tenant());
         usable.map_err(|error| blame(error.into()))?;
         let correlation_id = self.options.correlation_id.unwrap_or_else(CorrelationId::random);
-        let discovery =
-            DiscoveryRequest { transport: &*context.transport, leg: Some(Leg::One), correlation_id };
+        let discovery = DiscoveryRequest { context, leg: Some(Leg::One), correlation_id };
         let authority =
             core.discovery.resolve(core.authority.clone(), core.validates_authority, discovery).await?;
         let endpoint = authority.token_endpoint(Flow::ClientCredentials, Channel::MutualTls);
@@ -105,6 +104,7 @@ impl<'a> AcquireLeg1<'a> {
             api: headers::api(Flow::ClientCredentials),
             certificate: Some(binding),
             over_mtls: true,
+            assertion_expires_at: None,
             ignores_case: authority.kind().ignores_case(),
             correlation_id,
             reason: match self.options.claims {

@@ -24,6 +24,8 @@ pub struct RequestTarget {
     /// The seconds by which this machine's clock is ahead of the server's. The number is negative if the clock is
     /// behind. `None` if the response had no date.
     pub clock_ahead: Option<i64>,
+    /// How often the request was sent, failed connections included. More than 1 after a retry.
+    pub attempts: u32,
 }
 
 impl RequestTarget {
@@ -40,14 +42,18 @@ impl RequestTarget {
     }
 }
 
-/// Writes the endpoint, the region and the correlation id.
+/// Writes the endpoint, the region and the correlation id, and the number of attempts after a retry.
 impl fmt::Display for RequestTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "request to {}", self.endpoint)?;
         if let Some(region) = &self.region {
             write!(f, ", region {region}")?;
         }
-        write!(f, ", correlation id {}", self.correlation_id)
+        write!(f, ", correlation id {}", self.correlation_id)?;
+        match self.attempts {
+            0 | 1 => Ok(()),
+            attempts => write!(f, ", {attempts} attempts"),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The failures of the network.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use certbound_core::cause::Cause;
@@ -259,6 +260,18 @@ impl TransportError {
         }
     }
 
+    /// Whether the connection was not opened, for a reason that can be gone at the next attempt. No byte of the request
+    /// was sent.
+    pub(crate) fn failed_to_connect(&self) -> bool {
+        match self {
+            Self::TimedOut { phase, .. } => *phase == Phase::Connect,
+            Self::Connect { .. } => true,
+            // Without an I/O error the other side refused, or this side does not trust it.
+            Self::Proxy { reason, .. } | Self::Tls { reason, .. } => reason.find::<io::Error>().is_some(),
+            _ => false,
+        }
+    }
+
     /// Whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         matches!(
@@ -275,8 +288,6 @@ impl TransportError {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use rustls::AlertDescription;
 
     use super::*;

@@ -19,6 +19,7 @@ use crate::cache::key::ClientKey;
 use crate::cache::single_flight::SingleFlight;
 use crate::clock::Clock;
 use crate::error::{KeyStrength, NetworkError};
+use crate::retry::RetryPolicy;
 use crate::transport::Transport;
 
 type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -103,6 +104,13 @@ impl ManagedIdentityBuilder {
     /// Reads the time from your own clock. The default is the clock of the machine.
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.context.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Sets how requests to the platform and to the token service are repeated after a failure. The default is
+    /// [`RetryPolicy::default`].
+    pub fn with_retry_policy(mut self, policy: RetryPolicy) -> Self {
+        self.context.retry_policy = policy;
         self
     }
 

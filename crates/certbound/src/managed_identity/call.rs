@@ -65,6 +65,7 @@ impl TokenCall<'_> {
             api: headers::api_of_identity(machine.id.is_system()),
             certificate: Some(binding),
             over_mtls: true,
+            assertion_expires_at: None,
             ignores_case: true,
             correlation_id: self.correlation_id,
             reason,

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use certbound_core::managed_identity::{ComputeMetadata, MachineSource};
 use http::Request;
 
-use super::retry::Policy;
 use super::{Machine, ManagedIdentity};
 use crate::correlation::CorrelationId;
 use crate::error::{Error, KeyStrength, NoImds, PlatformError, ProbeFailure};
+use crate::retry;
 
 /// The capabilities of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl Machine {
         let request = Request::get(self.imds_url(path, version, &[]));
         let request = request.header("x-ms-client-request-id", id.to_string()).body(Bytes::new());
         let request = request.map_err(|_| PlatformError::Url { origin: self.endpoint.origin() })?;
-        let answer = match self.ask_by(Policy::Probe, request).await {
+        let answer = match self.ask_by(&retry::PROBE, request).await {
             Ok(answer) => answer,
             Err(PlatformError::Unreachable { cause, .. }) => {
                 return Ok(Err(ProbeFailure::Unreachable(cause)));

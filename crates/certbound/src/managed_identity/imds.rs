@@ -11,7 +11,7 @@ use certbound_core::managed_identity::{
 };
 use certbound_core::own_secrets::OwnSecrets;
 use certbound_core::secret::Secret;
-use http::header::{CONTENT_TYPE, RETRY_AFTER, SERVER};
+use http::header::{CONTENT_TYPE, SERVER};
 use http::{Request, Response};
 use serde::Serialize;
 use tokio::sync::Semaphore;
@@ -19,10 +19,10 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::Machine;
-use super::retry::{Outcome, Policy, asked_to_wait};
 use crate::cache::single_flight::this_runtime;
 use crate::correlation::CorrelationId;
-use crate::error::{Phase, PlatformError, TransportError};
+use crate::error::{PlatformError, TransportError};
+use crate::retry::{self, Attempts, Table};
 
 /// IMDS answers five requests for identities at the same time and refuses more.
 const CALLS: usize = 5;
@@ -43,34 +43,28 @@ pub(super) fn shared_calls() -> Arc<Semaphore> {
 impl Machine {
     /// Sends a request with the platform's retries and returns the last response.
     pub(super) async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, PlatformError> {
-        let policy = match self.endpoint.origin() {
-            MachineSource::Imds => Policy::Imds,
-            _ => Policy::Platform,
+        let table = match self.endpoint.origin() {
+            MachineSource::Imds => &retry::IMDS,
+            _ => &retry::PLATFORM,
         };
-        self.ask_by(policy, request).await
+        self.ask_by(table, request).await
     }
 
     pub(super) async fn ask_by(
         &self,
-        policy: Policy,
+        table: &'static Table,
         request: Request<Bytes>,
     ) -> Result<Response<Bytes>, PlatformError> {
         let origin = self.endpoint.origin();
-        let (mut attempt, mut first) = (0, None);
+        let mut attempts = Attempts::new(self.context.retry_policy, table);
         loop {
             let sent = self.send(request.clone()).await;
-            let (outcome, after) = match &sent {
-                Ok(answer) => (Outcome::Status(answer.status().as_u16()), self.asked_to_wait(answer)),
-                Err(TransportError::TimedOut { phase: Phase::Exchange, .. }) => (Outcome::TimedOut, None),
-                Err(cause) => return Err(PlatformError::Unreachable { origin, cause: cause.clone() }),
-            };
-            attempt += 1;
-            let first = *first.get_or_insert(outcome);
-            let Some(delay) = policy.delay(attempt, first, outcome, after) else {
+            let Some(wait) = attempts.wait_after(&sent, self.context.clock.now()) else {
                 return sent.map_err(|cause| PlatformError::Unreachable { origin, cause });
             };
-            tracing::debug!(%origin, ?outcome, attempt, "the request to the platform is sent again");
-            self.context.clock.wait(delay).await;
+            let status = sent.as_ref().ok().map(|answer| answer.status().as_u16());
+            tracing::debug!(%origin, status, attempts = attempts.made(), "a request to the platform is repeated");
+            self.context.clock.wait(wait).await;
         }
     }
 
@@ -87,10 +81,6 @@ impl Machine {
             _ => None,
         };
         Ok(self.context.transport.send(request, self.endpoint.via()).await?.response)
-    }
-
-    fn asked_to_wait(&self, answer: &Response<Bytes>) -> Option<Duration> {
-        asked_to_wait(answer.headers().get(RETRY_AFTER)?.to_str().ok()?, self.context.clock.now())
     }
 
     pub(super) fn refused(&self, answer: &Response<Bytes>) -> PlatformError {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use certbound::clock::Clock;
 use certbound::error::{Phase, TransportError};
 use certbound::managed_identity::ManagedIdentityBuilder;
+use certbound::retry::RetryPolicy;
 use certbound::transport::{Answer, TlsFacts, Via};
 use certbound::{ManagedIdentity, ResourceScope, Transport, UnixTime};
 use certbound_testkit::{AnsweringTransport, ManualClock, ScriptedTransport};
@@ -98,7 +99,7 @@ async fn who_does_not_answer_in_time_is_asked_again_and_who_cannot_be_reached_is
 
 /// A clock whose waits do not end until the test releases them.
 #[derive(Clone)]
-struct Stuck(ManualClock, Arc<AtomicBool>);
+pub(crate) struct Stuck(pub(crate) ManualClock, pub(crate) Arc<AtomicBool>);
 
 impl Clock for Stuck {
     fn now(&self) -> UnixTime {
@@ -114,6 +115,18 @@ impl Clock for Stuck {
             true => Box::pin(std::future::pending()),
             false => self.0.wait(time),
         }
+    }
+}
+
+#[tokio::test]
+async fn without_retries_the_platform_is_asked_once() {
+    for (hosted, status) in [(false, 410), (false, 503), (true, 429)] {
+        let clock = ManualClock::at(NOW);
+        let transport = AnsweringTransport::new(move |_| (status, String::new()));
+        let builder = builder(hosted, transport.clone()).with_clock(clock.clone());
+        let identity = builder.with_retry_policy(RetryPolicy::none()).build().unwrap();
+        identity.bearer_token(&vault()).await.unwrap_err();
+        assert_eq!((transport.seen().len(), clock.waited()), (1, Vec::new()), "{hosted} {status}");
     }
 }
 

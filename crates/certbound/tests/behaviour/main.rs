@@ -32,6 +32,7 @@ mod providers;
 mod refresh;
 mod requests;
 mod resource;
+mod retries;
 mod rotation;
 mod runtimes;
 mod sealed;

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use certbound::clock::Clock as _;
 use certbound::credential::{ByAssertion, ByCertificate, BySecret};
+use certbound::retry::RetryPolicy;
 use certbound::token::{Details, TokenHash};
 use certbound::{
     BearerToken, BoundToken, Client, Error, ResourceScope, Secret, TenantId, Thumbprint, TokenCache,
@@ -135,6 +136,7 @@ impl<'a> Epoch<'a> {
                 .with_cache(cache.clone())
                 .with_clock(Turns(clock.clone()))
                 .with_transport(service.clone())
+                .with_retry_policy(RetryPolicy::none())
         };
         let secrets = [builtin::APP, OTHER_APP]
             .map(|app| builder(app).with_secret(Secret::new("s")).build().unwrap())

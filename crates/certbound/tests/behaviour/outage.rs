@@ -5,6 +5,7 @@ use std::future::IntoFuture as _;
 use certbound::cache::Source;
 use certbound::clock::Clock as _;
 use certbound::credential::{ByCertificate, BySecret};
+use certbound::retry::RetryPolicy;
 use certbound::{BearerToken, BoundToken, Client, TokenCache};
 use certbound_testkit::{ManualClock, Pair};
 use futures_util::FutureExt as _;
@@ -123,6 +124,7 @@ async fn after_a_rotation_the_token_before_is_served_at_once_while_the_service_i
     let client = Client::builder(pair.authority(), crate::rotation::APP)
         .with_clock(clock.clone())
         .with_transport(service.clone())
+        .with_retry_policy(RetryPolicy::none())
         .with_certificate(certificate.clone())
         .build()
         .unwrap();

@@ -8,6 +8,7 @@ use certbound::cache::Source;
 use certbound::clock::Clock;
 use certbound::credential::BySecret;
 use certbound::error::TransportError;
+use certbound::retry::RetryPolicy;
 use certbound::token::TokenHash;
 use certbound::transport::{Answer, Via};
 use certbound::{Authority, Client, ClientBuilder, Secret, TenantId, TokenCache, Transport, UnixTime};
@@ -68,7 +69,12 @@ impl Service {
     }
 }
 
+/// Returns a builder without retries, so that each acquisition sends one request.
 pub(crate) fn builder(clock: &ManualClock, transport: impl Transport) -> ClientBuilder<BySecret> {
+    retrying(clock, transport).with_retry_policy(RetryPolicy::none())
+}
+
+pub(crate) fn retrying(clock: &ManualClock, transport: impl Transport) -> ClientBuilder<BySecret> {
     let authority = Authority::public(TenantId::parse("contoso.example").unwrap());
     Client::builder(authority, APP)
         .with_clock(clock.clone())

@@ -14,6 +14,7 @@ use certbound::cache::Source;
 use certbound::certificate::{CertificateEvent, CertificateWatch, WatchError};
 use certbound::credential::{ByAssertion, ByCertificate, leg1_fn};
 use certbound::resource::CallFacts;
+use certbound::retry::RetryPolicy;
 use certbound::{
     Client, Cloud, Network, ResourceScope, Thumbprint, TokenCache, UnixTime, WatchedCertificate,
 };
@@ -497,7 +498,7 @@ fn files_that_take_long_to_read_hold_up_no_acquisition() {
     // One caller requests a token, and one looks for a token of an earlier certificate.
     let away =
         FaultResult::Status { status: 503, body: String::new(), retry_after: None, headers: [].into() };
-    pair.emulator().add_fault(Fault::once(Condition::any(), away));
+    pair.emulator().add_fault(Fault { condition: Condition::any(), result: away, count: Some(2) });
     let error = at_once("the error is told", {
         let direct = direct.clone();
         move || block_on(async { direct.bound_token(&vault()).await }).unwrap_err()
@@ -933,7 +934,10 @@ async fn rotating_under_load_loses_no_request_and_mixes_no_binding() {
         .on_event(move |event| tell.send(event.clone()).unwrap())
         .start()
         .unwrap();
-    let builder = || Client::builder(Pair::new().authority(), APP).with_network(&network);
+    let builder = || {
+        let builder = Client::builder(Pair::new().authority(), APP).with_network(&network);
+        builder.with_retry_policy(RetryPolicy::none())
+    };
     let leg1 = builder().with_certificate(certificate.clone()).build().unwrap();
     let leg2 = builder().with_assertions(leg1).build().unwrap();
     let mut load = Load::of(&leg2);

@@ -10,5 +10,6 @@ mod local;
 mod machine;
 mod pinned;
 mod proxy;
+mod retries;
 mod server;
 mod signer;

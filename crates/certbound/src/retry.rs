@@ -1,0 +1,121 @@
+//! Requests that are sent again after a failure. [`RetryPolicy`] is a client's setting; the tables are in `table.rs`.
+
+mod table;
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Duration;
+
+use bytes::Bytes;
+use certbound_core::time::UnixTime;
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, Response};
+
+use self::table::Outcome;
+pub(crate) use self::table::{IMDS, PLATFORM, PROBE, TOKEN_SERVICE, Table};
+use crate::error::TransportError;
+
+/// How a client or a managed identity repeats requests that failed.
+///
+/// By default a token request is sent once more, with the same assertion, after 1 to 1.5 seconds:
+///
+/// * after a status of 500 to 599 without `Retry-After`;
+/// * if the answer does not arrive in time;
+/// * if the connection cannot be opened, so that no byte of the request was sent.
+///
+/// It is not sent again after any other status, 408 and 429 included, nor if a connection breaks while it is used, nor
+/// if its assertion would have expired. Requests to the platform of a managed identity have more retries.
+///
+/// A retry ends when its caller drops the call. [`LegReport::attempts`](crate::observe::LegReport::attempts) and
+/// [`RequestTarget::attempts`](crate::error::RequestTarget::attempts) tell how often a request was sent.
+///
+/// ```
+/// use certbound::retry::RetryPolicy;
+/// use certbound::{Authority, Client, Secret, TenantId};
+///
+/// let authority = Authority::public(TenantId::parse("contoso.com")?);
+/// let client = Client::builder(authority, "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e")
+///     .with_secret(Secret::new("secret"))
+///     .with_retry_policy(RetryPolicy::none())
+///     .build()?;
+/// # drop(client);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    retries: bool,
+}
+
+impl RetryPolicy {
+    /// Sends each request once, requests to the platform of a managed identity included.
+    pub const fn none() -> Self {
+        Self { retries: false }
+    }
+}
+
+/// The policy with retries.
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { retries: true }
+    }
+}
+
+/// The attempts to send one request.
+pub(crate) struct Attempts {
+    /// `None` if the policy allows no retries.
+    table: Option<&'static Table>,
+    made: u32,
+    first: Option<Outcome>,
+}
+
+impl Attempts {
+    pub(crate) fn new(policy: RetryPolicy, table: &'static Table) -> Self {
+        Self { table: policy.retries.then_some(table), made: 0, first: None }
+    }
+
+    /// Returns the number of attempts that have ended.
+    pub(crate) fn made(&self) -> u32 {
+        self.made
+    }
+
+    /// Records the end of an attempt. Returns the time to wait before the next one, or `None` if there is none.
+    pub(crate) fn wait_after(
+        &mut self,
+        sent: &Result<Response<Bytes>, TransportError>,
+        now: UnixTime,
+    ) -> Option<Duration> {
+        self.made += 1;
+        let table = self.table?;
+        let outcome = Outcome::of(sent);
+        let first = *self.first.get_or_insert(outcome);
+        let asked = sent.as_ref().ok().and_then(|answer| retry_after(answer.headers(), now));
+        let wait = table.wait(self.made, first, outcome, asked)?;
+        Some(if table.jitter { jittered(wait) } else { wait })
+    }
+}
+
+/// Reads `Retry-After`. `None` if it is absent or invalid.
+pub(crate) fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
+    certbound_core::retry_after::parse(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
+}
+
+/// Returns a random time between `wait` and one and a half of it, so that clients whose requests failed together do not
+/// repeat them together.
+fn jittered(wait: Duration) -> Duration {
+    let random = u32::try_from(RandomState::new().hash_one(0) % 501).unwrap_or(0);
+    wait + wait * random / 1_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_grows_by_half_at_most() {
+        let second = Duration::from_secs(1);
+        let waits: Vec<_> = (0..1_000).map(|_| jittered(second)).collect();
+        assert!(waits.iter().all(|wait| (second..=second * 3 / 2).contains(wait)), "{waits:?}");
+        assert!(waits.iter().any(|wait| *wait < second * 11 / 10), "{waits:?}");
+        assert!(waits.iter().any(|wait| *wait > second * 14 / 10), "{waits:?}");
+        assert_eq!(jittered(Duration::ZERO), Duration::ZERO);
+    }
+}

@@ -1,0 +1,99 @@
+//! Token requests over real connections that break before the request is sent, or after it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use certbound::credential::BySecret;
+use certbound::{Authority, Client, Network, ResourceScope, Secret, UnixTime};
+use certbound_testkit::ManualClock;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::server::{Asks, TestServer, ok};
+
+const TOKEN: &str = r#"{"token_type":"Bearer","access_token":"T","expires_in":3600}"#;
+
+fn client(network: &Network, port: u16, clock: &ManualClock) -> Client<BySecret> {
+    let authority = format!("https://127.0.0.1:{port}/bea21ebe-8b64-4d06-9f6d-6a889b120a7c");
+    Client::builder(Authority::parse(&authority).unwrap(), "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e")
+        .with_network(network)
+        .with_clock(clock.clone())
+        .without_authority_validation()
+        .with_secret(Secret::new("s"))
+        .build()
+        .unwrap()
+}
+
+fn clock() -> ManualClock {
+    ManualClock::at(UnixTime::from_secs(1_785_000_000))
+}
+
+fn scope() -> ResourceScope {
+    ResourceScope::parse("https://vault.azure.net/.default").unwrap()
+}
+
+/// Resets the first connection after the client's first bytes of TLS, and forwards each later one to `server`. Returns
+/// its port and the number of connections so far.
+async fn resetting(server: &TestServer) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (port, target) = (listener.local_addr().unwrap().port(), server.address);
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            if counted.fetch_add(1, Ordering::SeqCst) == 0 {
+                tcp.read_u8().await.unwrap();
+                // From here on, dropping the connection resets it.
+                tcp.set_zero_linger().unwrap();
+                continue;
+            }
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(target).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut tcp, &mut server).await;
+            });
+        }
+    });
+    (port, count)
+}
+
+#[tokio::test]
+async fn a_connection_that_is_reset_in_the_handshake_is_opened_again() {
+    let server = TestServer::start(Asks::ForNothing, ok(TOKEN)).await;
+    let (port, connections) = resetting(&server).await;
+    let (network, clock) = (server.network().build().unwrap(), clock());
+    let token = client(&network, port, &clock).bearer_token(&scope()).await.unwrap();
+    assert_eq!((token.details().legs[0].attempts, connections.load(Ordering::SeqCst)), (2, 2));
+    assert_eq!((clock.waited().len(), server.seen().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_port_that_nobody_listens_at_is_tried_twice() {
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let clock = clock();
+    let network = Network::builder().no_proxy().build().unwrap();
+    let error = client(&network, port, &clock).bearer_token(&scope()).await.unwrap_err();
+    assert_eq!((error.code(), error.target().unwrap().attempts), ("connect_failed", 2));
+    assert_eq!(clock.waited().len(), 1);
+}
+
+/// The server has read the request, so it may have been processed.
+#[tokio::test]
+async fn a_request_whose_answer_breaks_off_is_sent_once() {
+    for answer in ["", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"] {
+        let server = TestServer::start(Asks::ForNothing, answer).await;
+        let (network, clock) = (server.network().build().unwrap(), clock());
+        let error = client(&network, server.address.port(), &clock).bearer_token(&scope()).await.unwrap_err();
+        assert_eq!((error.code(), error.target().unwrap().attempts), ("connection_interrupted", 1));
+        assert_eq!((server.seen().len(), clock.waited().len()), (1, 0), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_5xx_is_asked_again_on_a_real_connection_too() {
+    let busy = "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let server = TestServer::start(Asks::ForNothing, busy).await;
+    let (network, clock) = (server.network().build().unwrap(), clock());
+    let error = client(&network, server.address.port(), &clock).bearer_token(&scope()).await.unwrap_err();
+    assert_eq!((error.code(), error.target().unwrap().attempts), ("service_not_available", 2));
+    assert_eq!((server.seen().len(), clock.waited().len()), (2, 1));
+}
