@@ -17,7 +17,9 @@ mod store;
 use std::fmt;
 use std::sync::Arc;
 
-pub(crate) use self::entry::{CachedToken, Connections, Entry, Origin, Origins, Payload, Report, TokenFacts};
+pub(crate) use self::entry::{
+    CachedToken, Connections, Entry, Members, Origin, Origins, Payload, Report, TokenFacts,
+};
 pub(crate) use self::expiry::Expiry;
 pub(crate) use self::key::Kind;
 pub(crate) use self::load::LoadRequest;

@@ -14,7 +14,7 @@ use super::context::Context;
 use super::headers::RefreshReason;
 use crate::cache::key::CacheKey;
 use crate::cache::{
-    Connections, Entry, Expiry, Kind, Loaded, Obtained, Origin, Report, RequestSeq, TokenFacts,
+    Connections, Entry, Expiry, Kind, Loaded, Members, Obtained, Origin, Report, RequestSeq, TokenFacts,
 };
 use crate::certificate::BindingCertificate;
 use crate::correlation::CorrelationId;
@@ -148,8 +148,7 @@ impl Fetched {
             secret,
             origin: context.origins.shared(origin),
             correlation_id: id,
-            granted,
-            additional: (!additional.is_empty()).then(|| Box::new(additional)),
+            members: Members::new(granted, additional),
         };
         let report = Report { legs: self.legs, http: self.in_http, leg1: self.in_leg1 };
         (Entry::new(facts, binding), Obtained::from_service(report))

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{StoreEntry, StoreKey};
 use crate::cache::key::KeyRef;
-use crate::cache::{Connections, Entry, Expiry, Origin, Payload, RequestSeq, TokenFacts};
+use crate::cache::{Connections, Entry, Expiry, Members, Origin, Payload, RequestSeq, TokenFacts};
 use crate::certificate::{BindingCertificate, observe};
 use crate::correlation::CorrelationId;
 use crate::rejected::TokenHash;
@@ -77,8 +77,6 @@ impl<'de> Deserialize<'de> for SecretText {
 /// Returns the entry for a token. `None` means that it cannot be serialised.
 pub(super) fn write(held: &Entry, key: &StoreKey) -> Option<StoreEntry> {
     let (life, origin) = (&held.expiry, &held.origin);
-    let has_members = held.granted.is_some() || held.additional.is_some();
-    let no_members = BTreeMap::new();
     let written = Written {
         version: VERSION,
         key: key.to_string(),
@@ -93,8 +91,8 @@ pub(super) fn write(held: &Entry, key: &StoreKey) -> Option<StoreEntry> {
         region: origin.region.as_ref().map(Region::as_str),
         token_type: &origin.token_type,
         by_resource: origin.by_resource,
-        granted: held.granted.as_deref(),
-        additional: has_members.then(|| held.additional.as_deref().unwrap_or(&no_members)),
+        granted: held.granted(),
+        additional: held.members.as_ref().map(|members| &members.additional),
     };
     // The buffer has its full size from the start. A growing buffer would leave copies of the secret in memory that are
     // not wiped.
@@ -155,8 +153,7 @@ pub(super) fn read(
         secret: read.token.0,
         origin: payload.origins.shared(origin),
         correlation_id,
-        granted: read.granted,
-        additional: read.additional.filter(|members| !members.is_empty()).map(Box::new),
+        members: Members::new(read.granted, read.additional.unwrap_or_default()),
     };
     Ok(Some(Entry::new(facts, binding)))
 }
