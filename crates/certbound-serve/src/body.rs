@@ -1,4 +1,4 @@
-//! The body of a request, which has a time limit, and the body of a response, whose end changes the phase.
+//! The body of a request, which has a time limit, and the body of a response. Both record when they wait for the client.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -23,6 +23,7 @@ pub struct Body {
     handle: Handle,
     alarm: Alarm,
     due: Option<Instant>,
+    waits: bool,
 }
 
 /// The reason why the body of a request could not be read.
@@ -32,15 +33,27 @@ pub enum BodyError {
     /// Reading took longer than [`Limits::body`](crate::Limits::body). The usual response is 408.
     #[error("reading the body of the request took too long")]
     Slow,
-    /// The connection ended inside the body, or the body is malformed (RFC 9112, section 6).
+    /// The connection ended inside the body, or the body is malformed (RFC 9112, section 6; RFC 9113, section 8.1.1).
     #[error("the body of the request ended early: {0}")]
     Broken(#[source] Box<dyn Error + Send + Sync>),
 }
 
 impl Body {
     pub(crate) fn new(incoming: Incoming, handle: Handle) -> Self {
-        Self { incoming, handle, alarm: Alarm::default(), due: None }
+        Self { incoming, handle, alarm: Alarm::default(), due: None, waits: false }
     }
+
+    fn set_waits(&mut self, waits: bool) {
+        if std::mem::replace(&mut self.waits, waits) != waits {
+            self.handle.change_open(|open| count(&mut open.receiving, waits));
+        }
+    }
+}
+
+/// Adds one to a number of requests, or removes one.
+fn count(number: &mut u32, more: bool) {
+    // A service may drop the body of a request after the response. That request is not counted then.
+    *number = if more { *number + 1 } else { number.saturating_sub(1) };
 }
 
 impl http_body::Body for Body {
@@ -59,12 +72,7 @@ impl http_body::Body for Body {
             return Poll::Ready(Some(Err(BodyError::Slow)));
         }
         let frame = Pin::new(&mut self.incoming).poll_frame(context);
-        if frame.is_pending() {
-            self.handle.change_phase(Phase::Answering, Phase::Body);
-            self.handle.waits_for_client();
-        } else {
-            self.handle.change_phase(Phase::Body, Phase::Answering);
-        }
+        self.set_waits(frame.is_pending());
         let frame = ready!(frame);
         Poll::Ready(frame.map(|frame| frame.map_err(|error| BodyError::Broken(error.into()))))
     }
@@ -81,22 +89,35 @@ impl http_body::Body for Body {
 impl Drop for Body {
     fn drop(&mut self) {
         // The service does not wait for the rest of the body any more.
-        self.handle.change_phase(Phase::Body, Phase::Answering);
+        self.set_waits(false);
     }
 }
 
 /// The body of a response.
 pub(crate) struct Answer<B> {
     body: B,
-    _end: AnswerEnd,
+    request: OpenRequest,
 }
 
-/// A value that is dropped once hyper has read the whole body of a response, or has given the body up.
-pub(crate) struct AnswerEnd(pub(crate) Handle);
+/// One open request. The value is dropped once hyper has read the whole body of the response, or has given the body
+/// up.
+pub(crate) struct OpenRequest {
+    handle: Handle,
+    protocol: Protocol,
+    /// Whether the client has to take data of the response before hyper reads more of it.
+    waits: bool,
+}
+
+/// The version of HTTP on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+}
 
 impl<B> Answer<B> {
-    pub(crate) fn new(body: B, end: AnswerEnd) -> Self {
-        Self { body, _end: end }
+    pub(crate) fn new(body: B, request: OpenRequest) -> Self {
+        Self { body, request }
     }
 }
 
@@ -108,7 +129,10 @@ impl<B: http_body::Body + Unpin> http_body::Body for Answer<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        self.request.set_waits(false);
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        self.request.set_waits(matches!(frame, Poll::Ready(Some(Ok(_)))));
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -120,8 +144,29 @@ impl<B: http_body::Body + Unpin> http_body::Body for Answer<B> {
     }
 }
 
-impl Drop for AnswerEnd {
+impl OpenRequest {
+    /// Begins a request. Returns `None` if the connection was chosen to be closed.
+    pub(crate) fn begin(handle: Handle, protocol: Protocol) -> Option<Self> {
+        let begun = handle.activity().begin(handle.places().now());
+        begun.then(|| Self { handle, protocol, waits: false })
+    }
+
+    fn set_waits(&mut self, waits: bool) {
+        // With HTTP/1.1, hyper waits for the client by a write, which has its own limit.
+        if self.protocol == Protocol::Http2 && std::mem::replace(&mut self.waits, waits) != waits {
+            self.handle.change_open(|open| count(&mut open.sending, waits));
+        }
+    }
+}
+
+impl Drop for OpenRequest {
     fn drop(&mut self) {
-        self.0.enter(Phase::Answered);
+        self.set_waits(false);
+        match self.protocol {
+            Protocol::Http1 => {
+                self.handle.enter(Phase::Answered);
+            }
+            Protocol::Http2 => self.handle.change_open(|open| count(&mut open.all, false)),
+        }
     }
 }

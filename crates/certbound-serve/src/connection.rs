@@ -1,4 +1,4 @@
-//! One connection: its limits, and HTTP/1.1 on its stream.
+//! One connection: its limits, and HTTP/1.1 on its stream. The module `http2` adds HTTP/2.
 
 use std::error::Error;
 use std::fmt;
@@ -15,21 +15,22 @@ use tokio::sync::watch;
 
 use crate::accept::Stage;
 use crate::activity::Phase;
-use crate::body::{Answer, AnswerEnd, Body};
+use crate::body::{Answer, Body, OpenRequest, Protocol};
 use crate::guarded::{Guarded, closed};
 use crate::limits::Limits;
 use crate::places::Handle;
 
 /// The smallest buffer that hyper accepts; hyper panics at a smaller buffer.
-const LEAST_HEAD_BYTES: usize = 8 * 1024;
+pub(crate) const LEAST_HEAD_BYTES: usize = 8 * 1024;
 
 /// The place and the limits of one connection.
 ///
 /// A handler gets this value together with the stream and uses it to serve HTTP: on the stream itself, or on the stream
-/// that a TLS handshake or an HTTP upgrade returned. A handler can serve HTTP several times, one after the other.
+/// that a TLS handshake or an HTTP upgrade returned. A handler can serve HTTP several times, one after the other. Nothing
+/// follows HTTP/2: its requests cannot be upgraded, and RFC 9113, section 9.2.1, forbids a second handshake.
 pub struct Connection {
-    handle: Handle,
-    stage: watch::Receiver<Stage>,
+    pub(crate) handle: Handle,
+    pub(crate) stage: watch::Receiver<Stage>,
 }
 
 impl Connection {
@@ -70,17 +71,7 @@ impl Connection {
         E: Error + Send + Sync + 'static,
     {
         self.enter(Phase::New)?;
-        let service = service_fn(|request: Request<Incoming>| {
-            // A connection that was chosen to be closed must not begin a response.
-            let answering = self.enter(Phase::Answering).map(|()| AnswerEnd(self.handle.clone()));
-            let answer = answering
-                .map(|end| (end, service(request.map(|incoming| Body::new(incoming, self.handle.clone())))));
-            async move {
-                let (end, answer) = answer?;
-                let answer = answer.await.map_err(io::Error::other)?;
-                Ok::<_, io::Error>(answer.map(|body| Answer::new(body, end)))
-            }
-        });
+        let service = service_fn(|request| answered(self.begin(Protocol::Http1, &service, request)));
         let stream = TokioIo::new(Guarded::new(stream, self.handle.clone()));
         // hyper's own timer is switched off: it would count idle time as part of the next head.
         let mut http = http1::Builder::new();
@@ -96,9 +87,31 @@ impl Connection {
         http.await.map_err(io::Error::other)
     }
 
-    fn enter(&self, phase: Phase) -> io::Result<()> {
+    pub(crate) fn enter(&self, phase: Phase) -> io::Result<()> {
         if self.handle.enter(phase) { Ok(()) } else { Err(closed()) }
     }
+
+    /// Gives a request to the service. A connection that was chosen to be closed must not begin a response.
+    pub(crate) fn begin<F>(
+        &self,
+        protocol: Protocol,
+        service: impl Fn(Request<Body>) -> F,
+        request: Request<Incoming>,
+    ) -> io::Result<(OpenRequest, F)> {
+        let open = OpenRequest::begin(self.handle.clone(), protocol).ok_or_else(closed)?;
+        Ok((open, service(request.map(|incoming| Body::new(incoming, self.handle.clone())))))
+    }
+}
+
+/// Awaits the response to a request that was begun.
+pub(crate) async fn answered<F, B, E>(begun: io::Result<(OpenRequest, F)>) -> io::Result<Response<Answer<B>>>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    E: Error + Send + Sync + 'static,
+{
+    let (open, answer) = begun?;
+    let answer = answer.await.map_err(io::Error::other)?;
+    Ok(answer.map(|body| Answer::new(body, open)))
 }
 
 impl fmt::Debug for Connection {

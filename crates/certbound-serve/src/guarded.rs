@@ -28,7 +28,8 @@ impl Alarm {
 /// The stream on which HTTP is served: a plain stream, or the decrypted side of TLS.
 ///
 /// Reading fails once the head of a request is late or the connection was idle for too long. Writing fails once one
-/// write or flush has waited too long. `body` limits the time of a request's body.
+/// write or flush has waited too long. `body` limits the time of a request's body. `http2` limits the time in which an
+/// HTTP/2 connection is not used.
 pub(crate) struct Guarded<T> {
     stream: T,
     handle: Handle,
@@ -103,7 +104,8 @@ impl<T> Guarded<T> {
         if self.handle.activity().moment().phase != Phase::Answered {
             return;
         }
-        self.handle.change_phase(Phase::Answered, Phase::Idle);
+        // No other task leaves this phase: one task serves the connection.
+        self.handle.enter(Phase::Idle);
         self.handle.waits_for_client();
         // hyper may have polled for the next request before this call, when no timer was set. hyper does not poll again
         // by itself.

@@ -10,7 +10,8 @@
 //!              and stop  so many   each          limits     of a request's body
 //! ```
 //!
-//! The crate serves HTTP/1.1. It does not authenticate clients, read configuration or choose an address.
+//! The crate serves HTTP/1.1 and HTTP/2. It does not authenticate clients, read configuration, choose an address or negotiate
+//! the version of HTTP.
 #![forbid(unsafe_code)]
 
 mod limits;
@@ -21,6 +22,7 @@ mod activity;
 mod body;
 mod connection;
 mod guarded;
+mod http2;
 mod places;
 
 pub use accept::serve;

@@ -15,21 +15,31 @@ pub struct Limits {
     pub body: Duration,
     /// The time that one write may wait until the client reads. Default: 30 s.
     pub write: Duration,
-    /// The time that a connection may be idle after a response. Default: 60 s.
+    /// The time that a connection may be idle after a response. Default: 60 s. An HTTP/2 connection is also idle while
+    /// its client takes no data of any response. After this time the server tells an HTTP/2 client to end the
+    /// connection, and the client has the time [`Limits::write`] to do so.
     pub idle: Duration,
     /// The time limit of the responses in progress after the server was told to stop. After this time every connection
     /// is closed. Default: 9 s. Some supervisors kill a process 10 s after they told it to stop.
     pub stop: Duration,
     /// The largest size of a request's head, in bytes. The response to a larger head is 431. Default: 64 KiB, because a
-    /// head can contain a token and a certificate. Less than 8 KiB counts as 8 KiB.
+    /// head can contain a token and a certificate. Less than 8 KiB counts as 8 KiB. With HTTP/2 each header counts 32
+    /// bytes more (RFC 9113, section 6.5.2).
     pub head_bytes: usize,
+    /// The maximum number of requests that are open at once on one HTTP/2 connection. Further requests are refused.
+    /// Default: 100; 0 counts as 1.
+    pub streams: u32,
+    /// The time without data from an HTTP/2 client after which the server sends a ping, and the time in which the client
+    /// must answer the ping. Default: 20 s.
+    pub ping: Duration,
     /// The maximum number of connections that are served at once. Further connections wait. Default: 1,024; 0 counts as
     /// 1.
     pub connections: usize,
     /// The time that a connection may wait for its client while another connection waits for a place. Idle connections
     /// are closed first, without this delay, beginning with the connection that has been idle longest. If no connection
     /// is idle, the server closes the connection that has waited longest for its client, once it has waited for this
-    /// time. Default: 1 s.
+    /// time. Default: 1 s. An HTTP/2 connection without an open request counts as waiting for its client, because a part
+    /// of its last response may not be sent yet.
     pub patience: Duration,
 }
 
@@ -42,6 +52,8 @@ impl Default for Limits {
             idle: Duration::from_secs(60),
             stop: Duration::from_secs(9),
             head_bytes: 64 * 1024,
+            streams: 100,
+            ping: Duration::from_secs(20),
             connections: 1_024,
             patience: Duration::from_secs(1),
         }

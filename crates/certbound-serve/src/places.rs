@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::activity::{Activity, Closable, Millis, Moment, Phase, millis};
+use crate::activity::{Activity, Closable, Millis, Moment, OpenRequests, Phase, millis};
 use crate::limits::Limits;
 
 /// All places of one server. Each connection that is served has one place; there are [`Limits::connections`] places.
@@ -165,15 +165,34 @@ impl Handle {
         self.activity().change(|_| Moment { phase, since })
     }
 
-    /// Enters `to` now if the phase is `from`.
-    pub(crate) fn change_phase(&self, from: Phase, to: Phase) {
-        let since = self.places.now();
-        let next = |moment: Moment| if moment.phase == from { Moment { phase: to, since } } else { moment };
-        self.activity().change(next);
+    /// Changes the numbers of open requests now.
+    pub(crate) fn change_open(&self, change: impl FnOnce(&mut OpenRequests)) {
+        self.activity().change_open(self.places.now(), change);
+        self.waits_for_client();
     }
 
-    /// Wakes the caller that waits for a place, if there is such a caller, because this connection now waits for its
-    /// client.
+    /// Waits until the connection has waited for its client, and for no body of a request, for `limit`. The time before
+    /// this call does not count. It concerns HTTP/2 connections, from their first request on.
+    pub(crate) async fn unused(&self, limit: Duration) {
+        // A limit of zero would make this loop busy, so it counts as one millisecond.
+        let limit = millis(limit).max(1);
+        let mut since = self.places.now();
+        loop {
+            tokio::time::sleep_until(self.places.at(since.saturating_add(limit))).await;
+            let (moment, now) = (self.activity().moment(), self.places.now());
+            since = match moment.phase {
+                Phase::Serving(open) if open.wait_unlimited() => moment.since.max(since),
+                // A connection that is in use now cannot reach the limit before `limit` has passed again.
+                _ => now,
+            };
+            if since.saturating_add(limit) <= now {
+                return;
+            }
+        }
+    }
+
+    /// Wakes the caller that waits for a place, if there is such a caller, because this connection may wait for its
+    /// client now.
     pub(crate) fn waits_for_client(&self) {
         if self.places.wanted.load(SeqCst) {
             self.places.changed.notify_one();

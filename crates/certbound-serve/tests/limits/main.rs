@@ -1,6 +1,7 @@
 //! Each limit, tested to the exact time: streams are in memory, and the clock advances only when every task waits.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod http2;
 mod listening;
 mod places;
 mod reading;
