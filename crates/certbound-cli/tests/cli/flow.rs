@@ -149,7 +149,7 @@ fn resources_are_called_with_the_certificate() {
     let graph = call(&["https://mtlstb.graph.microsoft.com/v1.0/applications?$top=1"]);
     assert_eq!(json(&graph)["value"][0]["appId"], APP);
     let vault = call(&["-i", "https://demo.vault.azure.net/secrets/demo?api-version=7.4"]);
-    assert!(stdout(&vault).starts_with("HTTP/1.1 200 OK\r\n"), "{}", stdout(&vault));
+    assert!(stdout(&vault).starts_with("HTTP/2.0 200 OK\r\n"), "{}", stdout(&vault));
     let orders = call(&["--scope", "api://orders/.default", "https://orders.contoso.example/orders"]);
     assert_eq!(json(&orders)["certificate"].as_str().unwrap().len(), 43);
     let direct = emulator.run(&[

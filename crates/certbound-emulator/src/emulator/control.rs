@@ -165,6 +165,11 @@ impl Emulator {
         Host::of(&self.world, host).is_some_and(|host| host.asks_for_certificate())
     }
 
+    /// Returns whether the TLS handshake of this host offers HTTP/2.
+    pub(crate) fn offers_http2(&self, host: &str) -> bool {
+        Host::of(&self.world, host).is_some_and(|host| host.offers_http2())
+    }
+
     /// Returns the certificate authority that clients have to trust, PEM. Its name constraints allow only the emulated
     /// hosts.
     pub fn ca_pem(&self) -> &str {

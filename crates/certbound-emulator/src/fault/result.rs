@@ -69,9 +69,11 @@ pub enum FaultResult {
     /// The right token in a different form, although `token_type` is `mtls_pop`. Strict clients, or all clients, cannot
     /// read the token.
     TokenForm(TokenForm),
-    /// The connection is reset, and the client gets no answer.
+    /// The connection is reset, and the client gets no answer. With HTTP/2 no other request on the connection gets an
+    /// answer either.
     ConnectionReset,
-    /// The right answer, but the connection closes after the first half of the body.
+    /// The right answer, but the connection closes after the first half of the body. With HTTP/2 only the stream of this
+    /// request ends, by `INTERNAL_ERROR`.
     TruncatedBody,
     /// A redirect to `location` with the same method. The emulator does not examine the request.
     Redirect307 {
@@ -127,7 +129,8 @@ pub enum FaultResult {
 pub enum FaultEffect {
     /// Resets the connection and sends nothing.
     Reset,
-    /// Announces the whole body, sends this many bytes of it, and closes the connection.
+    /// Announces the whole body, sends this many bytes of it, and closes the connection. With HTTP/2 only the stream of
+    /// this request is reset.
     TruncateBody(usize),
     /// Sends the response after this time.
     Delay(Duration),

@@ -39,7 +39,8 @@ pub(super) async fn whole(
     Err(last(status))
 }
 
-/// Returns an empty answer. The connection closes after it, because the rest of the request was not read.
+/// Returns an empty answer. An HTTP/1.1 connection closes after it, because the rest of the request was not read. With
+/// HTTP/2 the rest of the request is ignored.
 fn last(status: StatusCode) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::whole(Bytes::new()));
     *response.status_mut() = status;
@@ -115,7 +116,8 @@ impl Body for ResponseBody {
         match self.broken {
             Break::Never => Poll::Ready(None),
             Break::AfterFlush => {
-                // Returns `Pending` once, so that hyper writes the data that it has so far.
+                // Returns `Pending` once, so that hyper writes the data that it has so far. With HTTP/2 too, one task polls
+                // the connection and its requests in turn.
                 self.broken = Break::Now;
                 context.waker().wake_by_ref();
                 Poll::Pending

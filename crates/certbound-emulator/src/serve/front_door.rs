@@ -1,5 +1,5 @@
 //! The proxy port: it accepts CONNECT to an emulated host, then TLS with that host's certificate, then HTTP requests
-//! for the emulator.
+//! for the emulator. Hosts of resources offer HTTP/2 too.
 
 use std::convert::Infallible;
 use std::io;
@@ -21,7 +21,7 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use super::connection::{Resettable, ResponseBody, carry_out, whole};
 use super::fetch;
-use super::tls::Configurations;
+use super::tls::{Configurations, HTTP_2};
 use crate::emulator::Emulator;
 use crate::tls_facts::TlsFacts;
 
@@ -133,11 +133,15 @@ async fn serve(
         }
     };
     let (stream, name) = connection.handshake(handshake).await??;
+    let by_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
     let facts = Arc::new(facts(stream.get_ref().1, &name));
     let service = move |request: Request<Body>| {
         respond(request, Arc::clone(&emulator), Arc::clone(&facts), Arc::clone(&reset))
     };
-    connection.http1(stream, service).await
+    match by_http2 {
+        true => connection.http2(stream, service).await,
+        false => connection.http1(stream, service).await,
+    }
 }
 
 /// Ends a connection whose handshake failed. The data that the client sent in the meantime is read and ignored. Unread

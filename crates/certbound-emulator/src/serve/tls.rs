@@ -24,6 +24,9 @@ use crate::keys::ServerCertificate;
 /// limit.
 const MAX_HOSTS: u64 = 256;
 
+/// The name of HTTP/2 in ALPN (RFC 9113, section 3.1).
+pub(super) const HTTP_2: &[u8] = b"h2";
+
 /// The TLS configurations of the hosts. Each configuration is made when it is needed, and cached.
 pub(super) struct Configurations {
     emulator: Arc<Emulator>,
@@ -46,7 +49,7 @@ impl Configurations {
                 true => Arc::new(AnyClientCertificate::new(Arc::clone(&self.provider))),
                 false => Arc::new(NoClientAuth),
             };
-            let mut config = self.make(self.emulator.host_certificate(host)?, clients)?;
+            let mut config = self.of_host(host, clients)?;
             if !self.emulator.world().session_resumption {
                 // A resumed session does not repeat the client's authentication.
                 never_resume(&mut config);
@@ -64,8 +67,7 @@ impl Configurations {
     /// cached.
     pub(super) fn blaming(&self, host: &str) -> Result<Arc<ServerConfig>, EmulatorError> {
         let any = AnyClientCertificate::new(Arc::clone(&self.provider));
-        let blaming = Arc::new(RevokedClientCertificate(any));
-        self.make(self.emulator.host_certificate(host)?, blaming).map(Arc::new)
+        self.of_host(host, Arc::new(RevokedClientCertificate(any))).map(Arc::new)
     }
 
     /// Returns the configuration of Service Fabric's server, with its own or a foreign certificate. It does not request
@@ -75,6 +77,19 @@ impl Configurations {
         self.make(certificate, Arc::new(NoClientAuth)).map(Arc::new)
     }
 
+    fn of_host(
+        &self,
+        host: &str,
+        clients: Arc<dyn ClientCertVerifier>,
+    ) -> Result<ServerConfig, EmulatorError> {
+        let mut config = self.make(self.emulator.host_certificate(host)?, clients)?;
+        if self.emulator.offers_http2(host) {
+            config.alpn_protocols.insert(0, HTTP_2.to_vec());
+        }
+        Ok(config)
+    }
+
+    /// Makes a configuration for HTTP/1.1.
     fn make(
         &self,
         (chain, key): ServerCertificate,

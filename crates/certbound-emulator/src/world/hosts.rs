@@ -44,6 +44,11 @@ impl Host<'_> {
             Host::Resource(_, host) => host.asks_for_certificate,
         }
     }
+
+    /// Returns whether the TLS handshake offers HTTP/2. Only resources do.
+    pub(crate) fn offers_http2(&self) -> bool {
+        matches!(self, Host::Resource(..))
+    }
 }
 
 /// Returns the domains that this world's certificate authority must allow: these names and their subdomains.

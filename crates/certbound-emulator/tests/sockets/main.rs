@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod framing;
+mod http2;
 mod issuers;
 mod limits;
 mod machine;

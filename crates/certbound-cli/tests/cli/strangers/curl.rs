@@ -61,6 +61,30 @@ impl<'a> Curl<'a> {
         answer(command.arg(url))
     }
 
+    /// Calls a resource several times at once in one run of curl, with this option for the version of HTTP. Returns for
+    /// each call the status, the version, and the number of connections that it opened.
+    pub(super) fn get_at_once(
+        &self,
+        version: &str,
+        urls: &[&str],
+        header: &str,
+    ) -> Vec<(u16, String, usize)> {
+        let mut command = self.command();
+        command.args([version, "--parallel", "--header", header]);
+        command.args(["--write-out", "%{http_code} %{http_version} %{num_connects}\\n"]);
+        for url in urls {
+            command.args(["--output", "/dev/null", url]);
+        }
+        let output = command.output().expect("curl is needed: run the tests by `cargo xtask test`");
+        assert!(output.status.success(), "{}", stderr(&output));
+        let text = stdout(&output);
+        let lines = text.lines().map(|line| {
+            let parts: Vec<_> = line.split(' ').collect();
+            (parts[0].parse().unwrap(), parts[1].to_owned(), parts[2].parse().unwrap())
+        });
+        lines.collect()
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new("curl");
         // With -q curl ignores the configuration file of the user who runs the tests.

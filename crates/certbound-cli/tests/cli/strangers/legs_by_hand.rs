@@ -59,6 +59,34 @@ fn curl_performs_both_legs_and_the_call() {
 }
 
 #[test]
+fn curl_calls_a_bound_resource_several_times_on_one_http2_connection() {
+    let emulator = Emulator::start();
+    let curl = Curl::with_certificate(&emulator, emulator.certificate());
+    let token = leg2(&curl, leg1(&curl).token(), "api://orders/.default");
+    let bound = authorization("mtls_pop", token.token());
+    let unknown = "https://orders.contoso.example/orders/none";
+    emulator.journal();
+    let calls = curl.get_at_once("--http2", &[ORDERS, ORDERS, unknown, ORDERS], &bound);
+    let mut statuses: Vec<_> = calls.iter().map(|(status, ..)| *status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 200, 404]);
+    assert!(calls.iter().all(|(_, version, _)| version == "2"), "{calls:?}");
+    assert_eq!(calls.iter().map(|(.., connections)| connections).sum::<usize>(), 1, "{calls:?}");
+    let journal = emulator.journal();
+    assert_eq!(journal.len(), 4);
+    let first = &journal[0]["client_certificate"];
+    assert!(first.is_string() && journal.iter().all(|entry| entry["client_certificate"] == *first));
+
+    // The verifier refuses the same token in each request of a connection with another certificate.
+    let directory = tempfile::tempdir().unwrap();
+    let other = Curl::with_certificate(&emulator, openssl::certificate(&directory, "other", "CN=other"));
+    let calls = other.get_at_once("--http2", &[ORDERS; 3], &bound);
+    assert!(calls.iter().all(|(status, version, _)| *status == 401 && version == "2"), "{calls:?}");
+    let calls = curl.get_at_once("--http1.1", &[ORDERS; 3], &bound);
+    assert!(calls.iter().all(|(status, version, _)| *status == 200 && version == "1.1"), "{calls:?}");
+}
+
+#[test]
 fn each_leg_refuses_for_its_own_reason() {
     let emulator = Emulator::start();
     let directory = tempfile::tempdir().unwrap();
