@@ -144,7 +144,10 @@ async fn without_retries_a_request_is_sent_once() {
 
 /// Records the attempts, and the statuses of their answers.
 #[derive(Default)]
-struct Recorder(Mutex<Vec<(Option<certbound::error::Leg>, u32, Option<u16>)>>);
+struct Recorder(Mutex<Vec<Seen>>);
+
+/// The leg and the number of an attempt, and the status of its answer.
+type Seen = (Option<certbound::error::Leg>, u32, Option<u16>);
 
 impl Observer for Recorder {
     fn before_request(&self, request: &ObservedRequest) {
