@@ -83,7 +83,7 @@ async fn retry_after_in_each_of_its_forms_ends_the_attempts() {
     }
     let (token, ..) = ask(&script().then_with(503, "", ("retry-after", "1.5"))).await;
     let error = token.unwrap_err().to_string();
-    assert!(error.contains("asks to wait 2 s"), "{error}");
+    assert!(error.contains("asks the client to wait 2 s"), "{error}");
 }
 
 #[tokio::test]
