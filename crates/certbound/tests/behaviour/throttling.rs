@@ -166,6 +166,18 @@ async fn another_certificate_and_another_kind_of_token_do_not_wait() {
     assert!(direct.bound_token(&vault()).await.unwrap_err().is_throttled());
 }
 
+/// Both requests go to the same endpoint with the same certificate.
+#[tokio::test]
+async fn a_bearer_token_over_mtls_does_not_wait_for_a_bound_token() {
+    let pair = Pair::new();
+    let transport = asks_to_wait(429, "60").then(200, TOKEN);
+    let builder = pair.builder(builtin::APP).with_transport(transport).with_certificate(pair.certificate());
+    let client = builder.bearer_over_mtls().build().unwrap();
+    client.bound_token(&vault()).await.unwrap_err();
+    assert!(client.bound_token(&vault()).await.unwrap_err().is_throttled());
+    client.bearer_token(&vault()).await.unwrap();
+}
+
 #[tokio::test]
 async fn after_a_rotation_the_new_certificate_does_not_wait() {
     use crate::rotation::{Unseen, issue, watched};
