@@ -5,6 +5,7 @@
 use certbound_core::managed_identity::{
     BearerAnswer, ComputeMetadata, IssuedCredential, MachineError, PlatformMetadata,
 };
+use certbound_core::refusal::HeaderFacts;
 use certbound_core::time::UnixTime;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
@@ -16,7 +17,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         assert!(!answer.access_token.is_empty());
     }
     for status in [400, 404, 500] {
-        let shown = MachineError::parse(status, data).to_string();
+        let shown = MachineError::parse(status, &HeaderFacts::default(), data).to_string();
         assert!(!shown.contains(|c: char| c.is_control()), "{shown:?}");
         let jwt = |text: &str| text.starts_with(|c: char| c.is_ascii_alphanumeric());
         assert!(!shown.split("eyJ").skip(1).any(jwt), "{shown}");

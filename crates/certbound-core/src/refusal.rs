@@ -112,9 +112,12 @@ impl AuthorityError {
         self.aadsts().and_then(aadsts).map(|known| known.fix)
     }
 
-    /// Whether the same request may succeed later.
+    /// Whether the same request may succeed later. True after `Retry-After` too, whatever the status.
     pub fn is_transient(&self) -> bool {
-        self.status >= 500 || matches!(self.status, 408 | 429) || self.code == "temporarily_unavailable"
+        self.retry_after.is_some()
+            || self.status >= 500
+            || matches!(self.status, 408 | 429)
+            || self.code == "temporarily_unavailable"
     }
 
     /// Whether the user must sign in or consent again. True for `interaction_required`, and for `invalid_grant` unless

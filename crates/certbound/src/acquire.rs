@@ -17,6 +17,7 @@
 //! | Change | Place |
 //! |---|---|
 //! | when and how often a request is repeated | `retry/table.rs` |
+//! | which requests are equal, so that the wait of one holds for the other | `request_key.rs` |
 //! | a span or a log line for each token request | `Exchange::run` in `token_request.rs` |
 //! | a span for a whole leg | `TokenService::fetch` in `token_service.rs`, around `proof` and `run` |
 //! | a header of a token request | `headers.rs` |
@@ -37,6 +38,7 @@ pub(crate) mod headers;
 mod hit;
 pub(crate) mod issuer;
 mod options;
+mod request_key;
 mod setters;
 pub(crate) mod token_request;
 pub(crate) mod token_service;

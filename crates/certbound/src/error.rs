@@ -120,6 +120,15 @@ pub enum Error {
         /// The target of the request, if it was sent to a token service.
         target: Option<Arc<RequestTarget>>,
     },
+    /// The request was not sent, because the token service asked the client to wait in its response to an equal
+    /// request (`Retry-After`). All facts of this error are those of that response, except the remaining time. A managed
+    /// identity has [`PlatformError::Throttled`] for its platform.
+    Throttled {
+        /// The error of that response.
+        first: Arc<Error>,
+        /// The time until the next request is sent.
+        left: Duration,
+    },
 }
 
 impl Error {
@@ -132,6 +141,7 @@ impl Error {
             Self::Refused { answer, .. } => &answer.code,
             Self::Platform { what, .. } => what.code(),
             Self::Transport { cause, .. } => cause.code(),
+            Self::Throttled { first, .. } => first.code(),
         }
     }
 
@@ -152,6 +162,7 @@ impl Error {
                 false => "look up the code in the service's documentation, or contact the service's support with the correlation id",
             }),
             Self::Transport { cause, .. } => cause.fix(),
+            Self::Throttled { .. } => WAIT,
         }
     }
 
@@ -164,6 +175,7 @@ impl Error {
             | Self::Refused { leg, .. }
             | Self::Platform { leg, .. }
             | Self::Transport { leg, .. } => *leg,
+            Self::Throttled { first, .. } => first.leg(),
         }
     }
 
@@ -173,6 +185,7 @@ impl Error {
             Self::PeerMisbehaved { target, .. }
             | Self::Refused { target, .. }
             | Self::Transport { target, .. } => target.as_deref(),
+            Self::Throttled { first, .. } => first.target(),
             Self::Misuse { .. } | Self::Provider { .. } | Self::Platform { .. } => None,
         }
     }
@@ -216,6 +229,7 @@ impl Error {
     pub fn aadsts(&self) -> Option<u32> {
         match self {
             Self::Refused { answer, .. } => answer.aadsts(),
+            Self::Throttled { first, .. } => first.aadsts(),
             _ => None,
         }
     }
@@ -224,13 +238,18 @@ impl Error {
     pub fn claims(&self) -> Option<&str> {
         match self {
             Self::Refused { answer, .. } => answer.claims.as_deref(),
+            Self::Throttled { first, .. } => first.claims(),
             _ => None,
         }
     }
 
     /// Whether the user must sign in or consent again. This concerns tokens on behalf of a user.
     pub fn needs_user(&self) -> bool {
-        matches!(self, Self::Refused { answer, .. } if answer.needs_user())
+        match self {
+            Self::Refused { answer, .. } => answer.needs_user(),
+            Self::Throttled { first, .. } => first.needs_user(),
+            _ => false,
+        }
     }
 
     /// The correlation id in the response of the service or the platform, or else the id that the request sent.
@@ -238,17 +257,27 @@ impl Error {
         let answered = match self {
             Self::Refused { answer, .. } => answer.correlation_id.as_deref(),
             Self::Platform { what, .. } => what.correlation_id(),
+            Self::Throttled { first, .. } => first.correlation_id(),
             _ => None,
         };
         answered.or_else(|| self.target().map(|target| target.correlation_id.as_str()))
     }
 
-    /// The time that the service asks to wait before the next request.
+    /// The time that the service or the platform asks to wait before the next request. After
+    /// [`is_throttled`](Error::is_throttled): the time that is left of it.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { answer, .. } => answer.retry_after,
+            Self::Platform { what, .. } => what.retry_after(),
+            Self::Throttled { left, .. } => Some(*left),
             _ => None,
         }
+    }
+
+    /// Whether the request was not sent, because the response to an equal request asked the client to wait:
+    /// see [`RetryPolicy`](crate::retry::RetryPolicy).
+    pub fn is_throttled(&self) -> bool {
+        matches!(self, Self::Throttled { .. } | Self::Platform { what: PlatformError::Throttled { .. }, .. })
     }
 
     /// The wrong clock of this machine, if the error is about times.
@@ -276,6 +305,7 @@ impl Error {
             Self::Platform { what, .. } => what.is_transient(),
             Self::Refused { answer, .. } => answer.is_transient(),
             Self::Transport { cause, .. } => cause.is_transient(),
+            Self::Throttled { .. } => true,
         }
     }
 
@@ -286,8 +316,9 @@ impl Error {
             Self::Refused { answer, .. } => Arc::make_mut(answer).redact(secrets),
             Self::PeerMisbehaved { what, .. } => what.redact(secrets),
             Self::Platform { what, .. } => what.redact(secrets),
-            // These errors contain no part of a response.
-            Self::Misuse { .. } | Self::Provider { .. } | Self::Transport { .. } => {}
+            // The other errors contain no part of a response. The first error of `Throttled` was redacted when it was created.
+            Self::Misuse { .. } | Self::Provider { .. } | Self::Transport { .. } | Self::Throttled { .. } => {
+            }
         }
         self
     }
@@ -301,6 +332,15 @@ impl Error {
             Self::Platform { what, .. } => what,
             Self::Refused { answer, .. } => &**answer,
             Self::Transport { cause, .. } => cause,
+            Self::Throttled { first, .. } => first.inner(),
+        }
+    }
+
+    /// Returns the first error of `Throttled`. For other errors returns the error itself.
+    fn answered(&self) -> &Self {
+        match self {
+            Self::Throttled { first, .. } => first,
+            other => other,
         }
     }
 
@@ -334,7 +374,7 @@ impl fmt::Display for Error {
             write!(f, "{leg}: ")?;
         }
         let mut line = OneLine(f);
-        if let Self::Refused { .. } = self {
+        if let Self::Refused { .. } = self.answered() {
             line.write_str("the token service refused the request: ")?;
         }
         write!(line, "{}", self.inner())?;
@@ -345,6 +385,12 @@ impl fmt::Display for Error {
             write!(line, "; {clock_error}")?;
         }
         match (self, self.retry_after()) {
+            (Self::Throttled { .. }, Some(left)) => write!(
+                line,
+                "; the service asked the client to wait, so this request was not sent; {} s are left",
+                whole_seconds(left)
+            )?,
+            (Self::Platform { what: PlatformError::Throttled { .. }, .. }, _) => {}
             (_, Some(wait)) => {
                 write!(line, "; the service asks the client to wait {} s", whole_seconds(wait))?
             }
@@ -368,6 +414,9 @@ impl std::error::Error for Error {
         self.inner().source()
     }
 }
+
+/// The advice while a service asks to wait.
+pub(crate) const WAIT: &str = "wait as long as the error says, then send the request again";
 
 /// The AADSTS numbers of refusals because of times: of an assertion, of a certificate (two numbers), and of an attestation.
 const ABOUT_TIMES: [u32; 4] = [700_024, 392_204, 1_000_502, 1_000_610];

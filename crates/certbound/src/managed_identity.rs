@@ -45,6 +45,7 @@ use crate::background::Background;
 use crate::cache::single_flight::SingleFlight;
 use crate::error::PlatformError;
 pub use crate::error::machine_key::KeyStrength;
+use crate::retry::Throttle;
 use crate::token::{BearerToken, BoundToken};
 
 /// A managed identity of the machine or platform on which this program runs. It is cheap to clone.
@@ -90,6 +91,8 @@ pub(crate) struct Machine {
     pub(crate) min_strength: Option<KeyStrength>,
     /// The limit of parallel requests to IMDS.
     pub(crate) imds_calls: Arc<Semaphore>,
+    /// The responses of the platform with `Retry-After`, by URL and body.
+    throttle: Throttle<(http::Uri, bytes::Bytes), http::Response<bytes::Bytes>>,
     discoveries: SingleFlight<(), Result<(ImdsVersion, Option<KeyStrength>), PlatformError>>,
 }
 

@@ -1,25 +1,28 @@
-//! Requests that are sent again after a failure. [`RetryPolicy`] is a client's setting; the tables are in `table.rs`.
+//! Requests that are sent again after a failure, and requests that are not sent because a service asked to wait.
+//! [`RetryPolicy`] is a client's setting; the tables of retries are in `table.rs`.
 
 mod table;
+mod throttle;
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use bytes::Bytes;
 use certbound_core::time::UnixTime;
-use http::header::RETRY_AFTER;
+use http::header::{DATE, RETRY_AFTER};
 use http::{HeaderMap, Response};
 
 use self::table::Outcome;
 pub(crate) use self::table::{IMDS, PLATFORM, PROBE, TOKEN_SERVICE, Table};
+pub(crate) use self::throttle::Throttle;
 use crate::error::TransportError;
 
-/// How a client or a managed identity repeats requests that failed.
+/// How a client or a managed identity repeats requests that failed, and how long it sends none.
 ///
 /// By default a token request is sent once more, with the same assertion, after 1 to 1.5 seconds:
 ///
 /// * after a status of 500 to 599 without `Retry-After`;
-/// * if the answer does not arrive in time;
+/// * if the response does not arrive in time;
 /// * if the connection cannot be opened, so that no byte of the request was sent.
 ///
 /// It is not sent again after any other status, 408 and 429 included, nor if a connection breaks while it is used, nor
@@ -27,6 +30,15 @@ use crate::error::TransportError;
 ///
 /// A retry ends when its caller drops the call. [`LegReport::attempts`](crate::observe::LegReport::attempts) and
 /// [`RequestTarget::attempts`](crate::error::RequestTarget::attempts) tell how often a request was sent.
+///
+/// # Throttling
+///
+/// After a response with `Retry-After`, whatever its status, the client does not send an equal request before that time,
+/// which is an hour at most. The acquisition then fails at once: [`Error::is_throttled`](crate::Error::is_throttled) is
+/// true, [`Error::code`](crate::Error::code) is that of the response, and
+/// [`Error::retry_after`](crate::Error::retry_after) is the time that is left. While an older token is valid, the caller
+/// gets that one instead. Two requests are equal if client, endpoint, kind of token, scope, claims, certificate and
+/// parameters are equal. Each client has its own memory of the last 256 responses.
 ///
 /// ```
 /// use certbound::retry::RetryPolicy;
@@ -43,19 +55,32 @@ use crate::error::TransportError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
     retries: bool,
+    throttles: bool,
 }
 
 impl RetryPolicy {
-    /// Sends each request once, requests to the platform of a managed identity included.
+    /// Sends each request once, requests to the platform of a managed identity included, and never waits for a service.
     pub const fn none() -> Self {
-        Self { retries: false }
+        Self { retries: false, throttles: false }
+    }
+
+    /// Sends requests even while the service asks to wait.
+    #[must_use]
+    pub const fn without_throttling(self) -> Self {
+        Self { throttles: false, ..self }
+    }
+
+    /// Sends each request once, but waits for a service that asks to wait.
+    #[must_use]
+    pub const fn without_retries(self) -> Self {
+        Self { retries: false, ..self }
     }
 }
 
-/// The policy with retries.
+/// The policy with retries and throttling.
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { retries: true }
+        Self { retries: true, throttles: true }
     }
 }
 
@@ -93,8 +118,11 @@ impl Attempts {
     }
 }
 
-/// Reads `Retry-After`. `None` if it is absent or invalid.
+/// Reads `Retry-After`. `None` if it is absent or invalid. A date is compared with the server's own clock, if the response
+/// shows it.
 pub(crate) fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
+    let date = headers.get(DATE).and_then(|date| UnixTime::from_http_date(date.to_str().ok()?));
+    let now = date.unwrap_or(now);
     certbound_core::retry_after::parse(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
 }
 
@@ -108,6 +136,18 @@ fn jittered(wait: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_date_is_compared_with_the_clock_of_the_server() {
+        let mut headers = HeaderMap::new();
+        let mut put = |name, value| drop(headers.insert(name, http::HeaderValue::from_static(value)));
+        put(RETRY_AFTER, "Sun, 06 Nov 1994 08:49:50 GMT");
+        put(DATE, "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(retry_after(&headers, UnixTime::from_secs(0)), Some(Duration::from_secs(13)));
+        headers.remove(DATE);
+        let now = UnixTime::from_secs(784_111_777 + 10);
+        assert_eq!(retry_after(&headers, now), Some(Duration::from_secs(3)));
+    }
 
     #[test]
     fn a_wait_grows_by_half_at_most() {

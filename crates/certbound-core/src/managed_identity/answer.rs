@@ -82,13 +82,15 @@ pub struct MachineError {
     pub message: String,
     /// The platform's correlation id.
     pub correlation_id: Option<String>,
+    /// `Retry-After`.
+    pub retry_after: Option<Duration>,
 }
 
 impl MachineError {
     /// Parses a response whose status is not 200. It never fails: an error response may have any body.
-    pub fn parse(status: u16, body: &[u8]) -> Self {
+    pub fn parse(status: u16, headers: &HeaderFacts, body: &[u8]) -> Self {
         // `AuthorityError::parse` removes tokens from the texts it returns.
-        let plain = AuthorityError::parse(status, &HeaderFacts::default(), body);
+        let plain = AuthorityError::parse(status, headers, body);
         let members = json::parse_object(body).unwrap_or_default();
         let said =
             |members: &Map<String, Value>, name: &str| text(members, name).map(|text| without_tokens(&text));
@@ -115,6 +117,7 @@ impl MachineError {
                 .or_else(|| nested.and_then(|nested| said(nested, "correlationId")))
                 .map(|id| one_line(&id).chars().take(256).collect())
                 .or(plain.correlation_id),
+            retry_after: headers.retry_after,
         }
     }
 
@@ -124,9 +127,9 @@ impl MachineError {
         texts.into_iter().chain(&mut self.correlation_id).for_each(|text| secrets.redact(text));
     }
 
-    /// Whether the same request may succeed later.
+    /// Whether the same request may succeed later. True after `Retry-After` too, whatever the status.
     pub fn is_transient(&self) -> bool {
-        matches!(self.status, 404 | 408 | 410 | 429 | 500..=599)
+        self.retry_after.is_some() || matches!(self.status, 404 | 408 | 410 | 429 | 500..=599)
     }
 }
 
@@ -291,11 +294,15 @@ mod tests {
             ),
             (r#"{"error":"eyJa.b.c","message":"eyJhbGci.eyJpc3Mi.c2ln"}"#, "eyJ...", "eyJ..."),
         ] {
-            let error = MachineError::parse(400, body.as_bytes());
+            let error = MachineError::parse(400, &HeaderFacts::default(), body.as_bytes());
             assert_eq!((error.reason.as_str(), error.message.as_str()), (reason, message), "{body}");
         }
+        let is_transient = |status, retry_after| {
+            let facts = HeaderFacts { retry_after, ..HeaderFacts::default() };
+            MachineError::parse(status, &facts, b"").is_transient()
+        };
         assert!(
-            MachineError::parse(410, b"").is_transient() && !MachineError::parse(403, b"").is_transient()
+            is_transient(410, None) && !is_transient(403, None) && is_transient(403, Some(Duration::ZERO))
         );
     }
 }

@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, Weak};
 
+use super::request_key::RequestKey;
 use crate::background::Background;
 use crate::cache::key::ClientKey;
 use crate::cache::{Origins, TokenCache};
 use crate::clock::{Clock, SystemClock};
-use crate::error::NetworkError;
-use crate::retry::RetryPolicy;
+use crate::error::{Error, NetworkError};
+use crate::retry::{RetryPolicy, Throttle};
 use crate::transport::{AnyTransport, default_transport};
 
 /// The parts of every source of tokens that do not depend on its credential.
@@ -19,6 +20,8 @@ pub(crate) struct Context {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) transport: Arc<dyn AnyTransport>,
     pub(crate) retry_policy: RetryPolicy,
+    /// The errors of the token service that asked to wait.
+    pub(crate) throttle: Throttle<RequestKey, Arc<Error>>,
 }
 
 /// The settings of a builder that become a [`Context`].
@@ -48,6 +51,7 @@ impl ContextSettings {
                 None => default_transport()?,
             },
             retry_policy: self.retry_policy,
+            throttle: Throttle::new(self.retry_policy),
         };
         Ok((context, background))
     }

@@ -4,6 +4,7 @@
 //! around a request and the log of it belong there. `managed_identity/bearer.rs` requests the Bearer tokens of a
 //! platform.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,18 +14,20 @@ use certbound_core::refusal::HeaderFacts;
 use certbound_core::request::TokenRequest;
 use certbound_core::response::{AnswerError, TokenResponse};
 use certbound_core::time::UnixTime;
+use http::StatusCode;
 
 use super::accept::{Accepted, accept};
 use super::context::Context;
 use super::headers::{self, RefreshReason, Telemetry};
 use super::options::Options;
+use super::request_key::RequestKey;
 use crate::cache::Kind;
 use crate::certificate::BindingCertificate;
 use crate::correlation::CorrelationId;
 use crate::credential::Proof;
 use crate::error::{ASSERTION_MARGIN, Error, Leg, Misuse, RequestTarget, TransportError};
 use crate::observe::{LegReport, ObservedRequest, ObservedValue};
-use crate::retry::{Attempts, TOKEN_SERVICE};
+use crate::retry::{Attempts, TOKEN_SERVICE, retry_after};
 use crate::transport::Via;
 
 /// Converts the proof to its wire form. The assertion type follows from the kind of proof.
@@ -62,6 +65,7 @@ impl Exchange<'_> {
     /// Sends the request, again after a failure if the table of retries says so, and checks the response. An error contains the
     /// facts of the last attempt.
     pub(crate) async fn run(&self, request: &TokenRequest<'_>) -> Result<(Accepted, LegReport), Error> {
+        self.check_throttle(request.scope, request.claims)?;
         let clock = &self.context.clock;
         let mut attempts = Attempts::new(self.context.retry_policy, &TOKEN_SERVICE);
         let (sent_at, took, sent) = loop {
@@ -79,12 +83,21 @@ impl Exchange<'_> {
         };
         let date = sent.as_ref().ok().and_then(|answer| headers::date(answer.headers()));
         let clock_ahead = date.map(|date| seconds(clock.now()) - seconds(date));
+        let refused = sent.as_ref().ok().filter(|answer| answer.status() != StatusCode::OK);
+        let asked = refused.and_then(|answer| retry_after(answer.headers(), clock.now()));
         let answer = sent.map_err(|cause| Error::transport(self.leg, cause));
         let accepted = answer.and_then(|answer| {
             let response = self.parse(&answer).map_err(|error| error.without(&request.secrets()))?;
             accept(response, request, self, sent_at)
         });
-        let token = accepted.map_err(|error| error.at(self.target(clock_ahead, attempts.made())))?;
+        let token = accepted.map_err(|error| {
+            let error = error.at(self.target(clock_ahead, attempts.made()));
+            if let Some(wait) = asked {
+                let key = self.key(request.scope, request.claims);
+                self.context.throttle.keep(key, Arc::new(error.clone()), wait, clock.now());
+            }
+            error
+        })?;
         let report = LegReport {
             endpoint: self.endpoint.url().to_owned(),
             token_type: token.token_type.clone(),
@@ -93,6 +106,29 @@ impl Exchange<'_> {
             attempts: attempts.made(),
         };
         Ok((token, report))
+    }
+
+    /// Refuses to send the request if the response to an equal request asked for a wait that has not ended.
+    pub(crate) fn check_throttle(&self, scope: &str, claims: Option<&str>) -> Result<(), Error> {
+        let (throttle, now) = (&self.context.throttle, self.context.clock.now());
+        match throttle.find(|| self.key(scope, claims), now) {
+            None => Ok(()),
+            Some((first, left)) => {
+                tracing::debug!(host = self.endpoint.host(), ?left, correlation_id = %self.correlation_id, "the token request is not sent, because the service asked to wait");
+                Err(Error::Throttled { first, left })
+            }
+        }
+    }
+
+    fn key(&self, scope: &str, claims: Option<&str>) -> RequestKey {
+        RequestKey {
+            endpoint: self.endpoint.url().into(),
+            kind: self.kind,
+            scope: scope.into(),
+            claims: claims.map(Into::into),
+            certificate: self.certificate.map(BindingCertificate::thumbprint),
+            extras: self.options.extras.clone(),
+        }
     }
 
     /// Returns whether the assertion can still be sent after `wait`. If it had expired, the service's refusal of it would

@@ -129,14 +129,34 @@ impl Issuer for TokenService {
             self.checked(authority.check_binding(self.leg().is_none()))?;
         }
 
+        let claims = self.checked(options.merged_claims(&client.capabilities))?;
+        let mut exchange = Exchange {
+            context,
+            leg: self.leg(),
+            endpoint: &endpoint,
+            kind: asked.kind,
+            api: headers::api(flow),
+            certificate,
+            over_mtls,
+            assertion_expires_at: None,
+            ignores_case: authority.kind().ignores_case(),
+            correlation_id: asked.correlation_id,
+            reason: asked.reason,
+            options,
+        };
+        // Leg 1 is not run for a request that would not be sent.
+        exchange.check_throttle(asked.scope.as_str(), claims.as_deref())?;
+
         let before_proof = context.clock.monotonic();
         let assertion = options.assertion_request(client, &authority, &endpoint, asked.correlation_id);
         let now = context.clock.now();
         let proof = self.credential.proof(certificate, asked.kind, &assertion, now).await?; // in Leg 2 this runs Leg 1
         let in_leg1 = context.clock.monotonic().saturating_sub(before_proof);
         self.accept_proof(&proof, certificate, context.clock.now())?;
+        if let Proof::Bound(assertion) = &proof {
+            exchange.assertion_expires_at = Some(assertion.expires_at());
+        }
 
-        let claims = self.checked(options.merged_claims(&client.capabilities))?;
         let request = TokenRequest {
             client_id: &client.client_id,
             grant: options.grant(),
@@ -146,23 +166,6 @@ impl Issuer for TokenService {
             claims: claims.as_deref(),
             fmi_path: options.extras.fmi_path.as_deref(),
             extra: &options.extras.body,
-        };
-        let exchange = Exchange {
-            context,
-            leg: self.leg(),
-            endpoint: &endpoint,
-            kind: asked.kind,
-            api: headers::api(flow),
-            certificate,
-            over_mtls,
-            assertion_expires_at: match &proof {
-                Proof::Bound(assertion) => Some(assertion.expires_at()),
-                _ => None,
-            },
-            ignores_case: authority.kind().ignores_case(),
-            correlation_id: asked.correlation_id,
-            reason: asked.reason,
-            options,
         };
         let answer = exchange.run(&request).await;
         if let Err(Error::Refused { .. }) = &answer {

@@ -20,6 +20,10 @@ impl Blame {
     /// Returns whether an error blames the client's certificate. It is `None` if a different certificate would not
     /// help.
     pub(crate) fn of(error: &Error) -> Option<Self> {
+        // Nothing was sent, so nothing new is known about the certificate.
+        if error.is_throttled() {
+            return None;
+        }
         let refused = error.aadsts().is_some_and(|number| BLAMED_BY.contains(&number));
         refused.then_some(Self::Refused).or_else(|| Self::in_tls(error))
     }
@@ -33,5 +37,24 @@ impl Blame {
             TransportError::EndedAfterCertificate { .. } => Some(Self::Suspected),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use certbound_core::refusal::AuthorityError;
+
+    use super::*;
+
+    #[test]
+    fn a_request_that_was_not_sent_blames_nothing() {
+        let body = br#"{"error":"invalid_client","error_codes":[700027]}"#;
+        let first = Error::refused(None, AuthorityError::parse(401, &Default::default(), body));
+        assert_eq!(Blame::of(&first), Some(Blame::Refused));
+        let error = Error::Throttled { first: Arc::new(first), left: Duration::from_secs(1) };
+        assert_eq!((Blame::of(&error), error.aadsts()), (None, Some(700_027)));
     }
 }

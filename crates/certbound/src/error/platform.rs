@@ -1,9 +1,12 @@
 //! The refusals and failures of a platform.
 
+use std::time::Duration;
+
 use certbound_core::managed_identity::{MachineError, MachineSource, MalformedMachineAnswer, SourceError};
 use certbound_core::own_secrets::OwnSecrets;
 use strum::EnumProperty as _;
 
+use super::WAIT;
 use crate::error::{KeyError, KeyStrength, NoImds, Phase, StateError, TransportError};
 
 /// The reason why the platform returned no token.
@@ -139,6 +142,15 @@ pub enum PlatformError {
     #[strum(props(code = "managed_identity_request_failed"))]
     #[strum(props(fix = "update the agent, or use the system-assigned identity"))]
     IdentityNotConfirmed,
+    /// The request was not sent, because the platform asked the client to wait in its response to an equal
+    /// request (`Retry-After`).
+    #[error("{first}; the platform asked the client to wait, so this request was not sent; {} s are left", .left.as_secs())]
+    Throttled {
+        /// The error of that response.
+        first: Box<PlatformError>,
+        /// The time until the next request is sent.
+        left: Duration,
+    },
 }
 
 impl PlatformError {
@@ -152,6 +164,9 @@ impl PlatformError {
             {
                 Self::AttestationRequired { origin, answer }
             }
+            Self::Throttled { first, left } => {
+                Self::Throttled { first: Box::new(first.or_attestation_required()), left }
+            }
             other => other,
         }
     }
@@ -162,6 +177,16 @@ impl PlatformError {
             Self::Refused { answer, .. } | Self::AttestationRequired { answer, .. } => {
                 answer.correlation_id.as_deref()
             }
+            Self::Throttled { first, .. } => first.correlation_id(),
+            _ => None,
+        }
+    }
+
+    /// The time that the platform asks to wait before the next request, or that is left of it.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { answer, .. } | Self::AttestationRequired { answer, .. } => answer.retry_after,
+            Self::Throttled { left, .. } => Some(*left),
             _ => None,
         }
     }
@@ -171,6 +196,7 @@ impl PlatformError {
         match self {
             Self::Refused { answer, .. } | Self::AttestationRequired { answer, .. } => answer.redact(secrets),
             Self::Malformed { answer, .. } => answer.redact(secrets),
+            Self::Throttled { first, .. } => first.redact(secrets),
             _ => {}
         }
     }
@@ -195,6 +221,7 @@ impl PlatformError {
             } => cause.code(),
             Self::Identity(error) => error.code(),
             Self::State(error) => error.code(),
+            Self::Throttled { first, .. } => first.code(),
             _ => self.get_str("code").unwrap_or_default(),
         }
     }
@@ -212,6 +239,7 @@ impl PlatformError {
             Self::Unreachable { cause: cause @ TransportError::ServerNotPinned { .. }, .. } => cause.fix(),
             Self::Identity(error) => error.fix(),
             Self::State(error) => error.fix(),
+            Self::Throttled { .. } => WAIT,
             _ => self.get_str("fix").unwrap_or_default(),
         }
     }
@@ -222,7 +250,7 @@ impl PlatformError {
             Self::Refused { answer, .. } => answer.is_transient(),
             Self::Unreachable { cause, .. } => cause.is_transient(),
             Self::NoSource(found) => found.is_transient(),
-            Self::ShuttingDown => true,
+            Self::ShuttingDown | Self::Throttled { .. } => true,
             _ => false,
         }
     }

@@ -19,7 +19,7 @@ use crate::cache::key::ClientKey;
 use crate::cache::single_flight::SingleFlight;
 use crate::clock::Clock;
 use crate::error::{KeyStrength, NetworkError};
-use crate::retry::RetryPolicy;
+use crate::retry::{RetryPolicy, Throttle};
 use crate::transport::Transport;
 
 type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -183,6 +183,7 @@ impl ManagedIdentityBuilder {
         };
         let who = who.into();
         let cache_key = ClientKey::new(None, &who, strength, None, &self.capabilities, self.demands_observed);
+        let throttle = Throttle::new(self.context.retry_policy);
         let (context, background) = self.context.build(cache_key)?;
         let machine = Machine {
             context,
@@ -197,6 +198,7 @@ impl ManagedIdentityBuilder {
             attestation: self.attestation,
             min_strength: self.min_strength,
             imds_calls: self.imds_calls.unwrap_or_else(imds::shared_calls),
+            throttle,
             discoveries: SingleFlight::default(),
         };
         Ok(ManagedIdentity { platform: Platform(Arc::new(machine)), background })

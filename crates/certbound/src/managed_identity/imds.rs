@@ -12,17 +12,18 @@ use certbound_core::managed_identity::{
 use certbound_core::own_secrets::OwnSecrets;
 use certbound_core::secret::Secret;
 use http::header::{CONTENT_TYPE, SERVER};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::Machine;
+use crate::acquire::headers;
 use crate::cache::single_flight::this_runtime;
 use crate::correlation::CorrelationId;
 use crate::error::{PlatformError, TransportError};
-use crate::retry::{self, Attempts, Table};
+use crate::retry::{self, Attempts, Table, retry_after};
 
 /// IMDS answers five requests for identities at the same time and refuses more.
 const CALLS: usize = 5;
@@ -41,8 +42,40 @@ pub(super) fn shared_calls() -> Arc<Semaphore> {
 }
 
 impl Machine {
-    /// Sends a request with the platform's retries and returns the last response.
+    /// Sends a request with the platform's retries and returns the last response. If the response to an equal request
+    /// asked for a wait that has not ended, returns that response again.
     pub(super) async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, PlatformError> {
+        let body = request.body().clone();
+        self.ask_unless_throttled(request, body).await
+    }
+
+    /// Does the same as [`Machine::ask`]. Requests are equal if their URL and `body` are equal.
+    async fn ask_unless_throttled(
+        &self,
+        request: Request<Bytes>,
+        body: Bytes,
+    ) -> Result<Response<Bytes>, PlatformError> {
+        let key = (request.uri().clone(), body);
+        if let Some((mut answer, left)) = self.throttle.find(|| key.clone(), self.context.clock.now()) {
+            tracing::debug!(origin = %self.endpoint.origin(), ?left, "the request is not sent, because the platform asked to wait");
+            answer.extensions_mut().insert(NotSent { left });
+            return Ok(answer);
+        }
+        let answer = self.ask_with_retries(request).await?;
+        let now = self.context.clock.now();
+        // Status 401 of Azure Arc is the challenge, which the next request answers.
+        let is_challenge =
+            self.endpoint.origin() == MachineSource::AzureArc && answer.status() == StatusCode::UNAUTHORIZED;
+        if answer.status() != StatusCode::OK
+            && !is_challenge
+            && let Some(wait) = retry_after(answer.headers(), now)
+        {
+            self.throttle.keep(key, answer.clone(), wait, now);
+        }
+        Ok(answer)
+    }
+
+    async fn ask_with_retries(&self, request: Request<Bytes>) -> Result<Response<Bytes>, PlatformError> {
         let table = match self.endpoint.origin() {
             MachineSource::Imds => &retry::IMDS,
             _ => &retry::PLATFORM,
@@ -85,9 +118,14 @@ impl Machine {
 
     pub(super) fn refused(&self, answer: &Response<Bytes>) -> PlatformError {
         let origin = self.endpoint.origin();
-        PlatformError::Refused {
+        let facts = headers::facts(answer.headers(), self.context.clock.now());
+        let refused = PlatformError::Refused {
             origin,
-            answer: MachineError::parse(answer.status().as_u16(), answer.body()),
+            answer: MachineError::parse(answer.status().as_u16(), &facts, answer.body()),
+        };
+        match answer.extensions().get() {
+            Some(NotSent { left }) => PlatformError::Throttled { first: Box::new(refused), left: *left },
+            None => refused,
         }
     }
 
@@ -123,7 +161,8 @@ impl Machine {
         let url = self.credential_url("/metadata/identity/issuecredential", more);
         let builder = Request::post(url).header(CONTENT_TYPE, "application/json; charset=utf-8");
         let request = self.request(builder, correlation_id, body.bytes())?;
-        let answer = self.ask(request).await?;
+        // The body has a new signature each time, so it is no part of the comparison.
+        let answer = self.ask_unless_throttled(request, Bytes::new()).await?;
         let secrets = OwnSecrets::new().and(attestation.map(Secret::expose).unwrap_or_default());
         if answer.status() != 200 {
             let refused = self.refused(&answer).without(&secrets);
@@ -169,6 +208,13 @@ impl Machine {
             .header("x-ms-client-request-id", correlation_id.to_string());
         builder.body(body).map_err(|_| PlatformError::Url { origin: self.endpoint.origin() })
     }
+}
+
+/// An extension of a response to an earlier request: the current request was not sent.
+#[derive(Clone, Copy)]
+struct NotSent {
+    /// The remaining time of the wait.
+    left: Duration,
 }
 
 /// The body of a request for a certificate.

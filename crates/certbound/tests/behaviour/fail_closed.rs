@@ -22,7 +22,8 @@ async fn with_fault(leg: LegKind, result: FaultResult) -> Error {
         pair.builder(builtin::APP).with_cache(cache.clone()).with_assertions(pair.leg1()).build().unwrap();
     let error = leg2.bound_token(&vault()).await.unwrap_err();
     assert!(cache.is_empty(), "{result:?} left something in the cache");
-    // The fault applies once. The next call succeeds, because the failure was not cached.
+    // The fault applies once. The next call succeeds, because the failure was not cached. The service may ask to wait.
+    pair.clock().advance(error.retry_after().unwrap_or_default());
     leg2.bound_token(&vault()).await.unwrap();
     let expected = if leg == LegKind::Leg1 { Leg::One } else { Leg::Two };
     assert_eq!(error.leg(), Some(expected), "{error}");

@@ -39,6 +39,7 @@ mod sealed;
 mod service_fabric;
 mod sources;
 mod store;
+mod throttling;
 mod token_source;
 mod two_leg;
 mod workload_identity;

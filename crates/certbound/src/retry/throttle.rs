@@ -1,0 +1,143 @@
+//! Requests that are not sent, because the response to an equal request asked to wait.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use certbound_core::retry_after::whole_seconds;
+use certbound_core::time::UnixTime;
+
+use super::RetryPolicy;
+
+/// The maximum number of responses that are kept. A response has at most 64 KiB of text.
+const CAPACITY: usize = 256;
+
+/// The responses of one client that asked to wait, by the facts in which requests must be equal.
+pub(crate) struct Throttle<K, A> {
+    is_on: bool,
+    /// The lock is held only on cache misses, for a look-up.
+    answers: Mutex<HashMap<K, Waiting<A>>>,
+}
+
+struct Waiting<A> {
+    answer: A,
+    from: UnixTime,
+    until: UnixTime,
+}
+
+impl<K: Clone + Eq + Hash, A: Clone> Throttle<K, A> {
+    pub(crate) fn new(policy: RetryPolicy) -> Self {
+        Self { is_on: policy.throttles, answers: Mutex::default() }
+    }
+
+    /// Returns the response to an equal request and the time that is left, if it asked to wait until after `now`.
+    pub(crate) fn find(&self, key: impl FnOnce() -> K, now: UnixTime) -> Option<(A, Duration)> {
+        let mut answers = self.lock();
+        // The usual case: no key is composed.
+        if answers.is_empty() {
+            return None;
+        }
+        let key = key();
+        let waiting = answers.get(&key)?;
+        // If the clock was set back, the time that is left is unknown. The next response states it again.
+        if waiting.from <= now && now < waiting.until {
+            return Some((waiting.answer.clone(), waiting.until.since(now)));
+        }
+        answers.remove(&key);
+        None
+    }
+
+    /// Keeps a response that asks to wait. If there are too many, forgets the one whose wait ends first.
+    pub(crate) fn keep(&self, key: K, answer: A, wait: Duration, now: UnixTime) {
+        let until = now.plus(Duration::from_secs(whole_seconds(wait)));
+        if !self.is_on || until == now {
+            return;
+        }
+        let mut answers = self.lock();
+        if answers.len() >= CAPACITY && !answers.contains_key(&key) {
+            answers.retain(|_, waiting| waiting.from <= now && now < waiting.until);
+            let first = answers.iter().min_by_key(|(_, waiting)| waiting.until).map(|(key, _)| key.clone());
+            if let Some(first) = first.filter(|_| answers.len() >= CAPACITY) {
+                answers.remove(&first);
+            }
+        }
+        answers.insert(key, Waiting { answer, from: now, until });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Waiting<A>>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime::from_secs(1_000_000);
+
+    fn throttle() -> Throttle<u64, &'static str> {
+        Throttle::new(RetryPolicy::default())
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn an_answer_holds_until_its_time_is_over() {
+        let throttle = throttle();
+        assert_eq!(throttle.find(|| unreachable!("there is no answer"), NOW), None);
+        throttle.keep(1, "busy", seconds(30), NOW);
+        assert_eq!(throttle.find(|| 2, NOW), None);
+        for (after, left) in [(0, 30), (1, 29), (29, 1)] {
+            assert_eq!(throttle.find(|| 1, NOW.plus(seconds(after))), Some(("busy", seconds(left))));
+        }
+        assert_eq!(throttle.find(|| 1, NOW.plus(seconds(30))), None);
+        assert!(throttle.lock().is_empty());
+        throttle.keep(1, "busy", Duration::from_millis(1), NOW);
+        assert_eq!(throttle.find(|| 1, NOW), Some(("busy", seconds(1))));
+        throttle.keep(2, "at once", Duration::ZERO, NOW);
+        assert_eq!(throttle.find(|| 2, NOW), None);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_ends_the_wait() {
+        let throttle = throttle();
+        throttle.keep(1, "busy", seconds(30), NOW);
+        assert_eq!(throttle.find(|| 1, NOW.minus(seconds(1))), None);
+        assert_eq!(throttle.find(|| 1, NOW), None);
+    }
+
+    #[test]
+    fn a_policy_without_throttling_keeps_nothing() {
+        for policy in [RetryPolicy::none(), RetryPolicy::default().without_throttling()] {
+            let throttle = Throttle::new(policy);
+            throttle.keep(1, "busy", seconds(30), NOW);
+            assert_eq!(throttle.find(|| 1, NOW), None);
+        }
+    }
+
+    #[test]
+    fn it_is_bounded_and_keeps_the_longest_waits() {
+        let throttle = throttle();
+        for key in 0..10_000 {
+            throttle.keep(key, "busy", seconds(10 + key), NOW);
+            assert!(throttle.lock().len() <= CAPACITY);
+        }
+        assert!(throttle.find(|| 9_999, NOW).is_some() && throttle.find(|| 9_900, NOW).is_some());
+        assert!(throttle.find(|| 0, NOW).is_none());
+        // Answers with equal waits, and those that are over, are forgotten too.
+        let throttle = self::throttle();
+        for key in 0..10_000 {
+            throttle.keep(key, "busy", seconds(10), NOW);
+            assert!(throttle.lock().len() <= CAPACITY);
+        }
+        throttle.keep(10_000, "busy", seconds(3_600), NOW.plus(seconds(10)));
+        for key in 0..300 {
+            throttle.keep(key, "busy", seconds(10), NOW.plus(seconds(100)));
+            assert!(throttle.lock().len() <= CAPACITY);
+        }
+        assert!(throttle.find(|| 10_000, NOW.plus(seconds(100))).is_some());
+    }
+}
