@@ -43,7 +43,7 @@ pub use self::provider::ProviderError;
 pub use self::state::StateError;
 use self::target::ClockError;
 pub use self::target::RequestTarget;
-pub use self::transport::{Phase, TlsAlert, TransportError};
+pub use self::transport::{Phase, TlsAlert, TransportError, Untrusted};
 
 /// The leg of the two-leg flow to which an error belongs. The direct flow has no legs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
