@@ -84,9 +84,9 @@ impl Machine {
     }
 
     pub(super) fn refused(&self, answer: &Response<Bytes>) -> PlatformError {
-        let origin = self.endpoint.origin();
         PlatformError::Refused {
-            origin,
+            origin: self.endpoint.origin(),
+            host: self.endpoint.host().to_owned(),
             answer: MachineError::parse(answer.status().as_u16(), answer.body()),
         }
     }
@@ -136,7 +136,8 @@ impl Machine {
         &self,
         answer: certbound_core::managed_identity::MalformedMachineAnswer,
     ) -> PlatformError {
-        PlatformError::Malformed { origin: self.endpoint.origin(), answer }
+        let (origin, host) = (self.endpoint.origin(), self.endpoint.host().to_owned());
+        PlatformError::Malformed { origin, host, answer }
     }
 
     fn credential_url(&self, path: &str, more: &[(&str, &str)]) -> String {
