@@ -136,6 +136,11 @@ Examples:
   certbound completions zsh > \"${fpath[1]}/_certbound\"
   certbound completions fish > ~/.config/fish/completions/certbound.fish";
 
+/// Returns the description of the command line.
+pub(crate) fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Parses a command line.
 ///
 /// # Errors

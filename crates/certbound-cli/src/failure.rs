@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use certbound::Error;
 use certbound::authority::{AuthorityUrlError, RegionError, TenantError};
 use certbound::error::{
-    AssertionError, BindingCertificateError, BuildError, Leg, NetworkError, PlatformError, StateError,
-    TransportError,
+    AssertionError, BindingCertificateError, BuildError, Leg, Misuse, NetworkError, PlatformError,
+    StateError, TransportError,
 };
 use certbound::managed_identity::{IdentityIdError, ManagedIdentityBuildError};
 use certbound::region::RegionOutcome;
@@ -18,6 +18,7 @@ use certbound_core::refusal::without_tokens;
 use certbound_core::retry_after::whole_seconds;
 pub(crate) use certbound_core::shown::one_line as one;
 use certbound_core::shown::{lines, one_line};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use serde::Serialize;
 use serde_json::json;
 
@@ -83,19 +84,35 @@ impl Failure {
     }
 
     /// Converts clap's error into a failure, for `-o json`.
-    pub(crate) fn of_command_line(error: &clap::Error) -> Self {
+    pub(crate) fn of_command_line(error: &clap::Error, command: &clap::Command) -> Self {
         let text = typed(error);
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
         let more: Vec<&str> =
             lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("tip:")).collect();
         let why = if more.is_empty() { first } else { format!("{first} {}", more.join(" ")) };
-        Self::new(USAGE, "usage", "the command line is wrong", why, "see --help")
+        let missing = missing(error);
+        let (why, fix) = match missing.as_slice() {
+            [] => (
+                why,
+                suggestion(error).map_or_else(|| "see --help".to_owned(), |it| format!("{it} See --help")),
+            ),
+            [one] => (format!("{one} is missing"), give(one, command)),
+            all => {
+                let fixes: Vec<_> = all.iter().map(|one| give(one, command)).collect();
+                (format!("{} are missing", all.join(", ")), fixes.join("; "))
+            }
+        };
+        Self::new(USAGE, "usage", "the command line is wrong", why, fix)
     }
 
     /// Converts an error of the client library.
     pub(crate) fn of_client(error: &Error) -> Self {
         let what = match (error.leg(), error) {
+            // Both legs use this certificate. The leg that finds the fault need not be the leg with the flag.
+            (_, Error::Misuse { what: Misuse::CertificateNotValidNow(_), .. }) => {
+                "the certificate cannot be used"
+            }
             (Some(Leg::One), Error::Misuse { .. } | Error::Provider { .. }) => "Leg 1 failed",
             (Some(Leg::Two), Error::Misuse { .. } | Error::Provider { .. }) => "Leg 2 failed",
             (None, Error::Misuse { .. } | Error::Provider { .. }) => "the request failed",
@@ -161,7 +178,12 @@ impl Failure {
         let Self { code, what, why, fix, details, .. } = self.shown();
         let mut text = format!("error: {what} [{code}]\n  why: {why}\n  fix: {fix}\n");
         if let Some(id) = details.correlation_id.filter(|id| !why.contains(id)) {
-            text.push_str(&format!("  correlation id: {id}\n"));
+            // The reason can already name the id that the request sent.
+            let label = match why.contains("correlation id") {
+                true => "the service's correlation id",
+                false => "correlation id",
+            };
+            text.push_str(&format!("  {label}: {id}\n"));
         }
         text
     }
@@ -199,6 +221,43 @@ impl Details {
             tenant: error.tenant().map(ToString::to_string),
         }
     }
+}
+
+/// Returns the names of the arguments that are required and were not given, such as `--client-id`.
+fn missing(error: &clap::Error) -> Vec<String> {
+    let arguments = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::MissingRequiredArgument, Some(ContextValue::Strings(arguments))) => arguments.as_slice(),
+        _ => &[],
+    };
+    arguments.iter().map(|text| text.split(' ').next().unwrap_or(text).to_owned()).collect()
+}
+
+/// Returns the advice for a missing argument, with its environment variable if it has one.
+fn give(argument: &str, command: &clap::Command) -> String {
+    match variable_of(argument, command) {
+        Some(variable) => format!("give {argument} or set {variable}"),
+        None => format!("give {argument}"),
+    }
+}
+
+/// Returns the environment variable of a flag of the command or of its subcommands. A flag has the same variable in all
+/// of them.
+fn variable_of(argument: &str, command: &clap::Command) -> Option<String> {
+    let name = argument.strip_prefix("--")?;
+    let own = command.get_arguments().find(|known| known.get_long() == Some(name));
+    let variable = own.and_then(|known| Some(known.get_env()?.to_string_lossy().into_owned()));
+    variable.or_else(|| command.get_subcommands().find_map(|command| variable_of(argument, command)))
+}
+
+/// Returns clap's guess at the intended name or value.
+fn suggestion(error: &clap::Error) -> Option<String> {
+    let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
+    let guess = kinds.into_iter().find_map(|kind| match error.get(kind)? {
+        ContextValue::String(text) => Some(text.clone()),
+        ContextValue::Strings(texts) => texts.first().cloned(),
+        _ => None,
+    })?;
+    Some(format!("did you mean `{guess}`?"))
 }
 
 /// Formats the error that clap reports. The error may repeat a token that was typed in the wrong place.
@@ -292,6 +351,43 @@ mod tests {
         );
         let json = failure.json();
         assert!(json.ends_with('\n') && !json.trim_end().contains(is_active), "{json:?}");
+    }
+
+    #[test]
+    fn a_mistyped_command_line_has_its_own_advice() {
+        let command = || {
+            let id = clap::Arg::new("id").long("client-id").env("AZURE_CLIENT_ID").required(true);
+            let file = clap::Arg::new("file").long("certificate");
+            let token = clap::Command::new("token").arg(id).arg(file);
+            clap::Command::new("certbound").subcommand(token).subcommand_required(true)
+        };
+        let failure = |args: &[&str]| {
+            let args = ["certbound"].iter().chain(args);
+            let error = command().try_get_matches_from(args).unwrap_err();
+            Failure::of_command_line(&error, &command())
+        };
+        let missing = failure(&["token"]);
+        assert_eq!(missing.why, "--client-id is missing");
+        assert_eq!(missing.fix, "give --client-id or set AZURE_CLIENT_ID");
+        let mistyped = failure(&["token", "--client-id", "x", "--certificat", "y"]);
+        assert_eq!(mistyped.fix, "did you mean `--certificate`? See --help");
+        assert_eq!(failure(&["tokn"]).fix, "did you mean `token`? See --help");
+        assert_eq!(failure(&["token", "--client-id", "x", "--zzz"]).fix, "see --help");
+    }
+
+    #[test]
+    fn the_id_of_the_service_is_not_taken_for_the_id_of_the_request() {
+        let failure = |why: &str| {
+            let details = Details { correlation_id: Some("of-service".to_owned()), ..Details::default() };
+            let failure = Failure::new(REFUSED, "c", "no token was issued", why, "wait");
+            Failure { details: Box::new(details), ..failure }.lines()
+        };
+        assert!(
+            failure("No (correlation id of-request)")
+                .ends_with("  the service's correlation id: of-service\n")
+        );
+        assert!(failure("No").ends_with("\n  correlation id: of-service\n"));
+        assert!(!failure("No (correlation id of-service)").contains("service's"));
     }
 
     #[test]

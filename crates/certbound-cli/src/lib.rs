@@ -56,7 +56,7 @@ pub fn main() -> ExitCode {
             // clap's error repeats typed text, which may contain tokens and control characters.
             let error = commands::parse(&flags::shown(&args)).err().unwrap_or(error);
             return match json {
-                true => failure::report(&Failure::of_command_line(&error), true),
+                true => failure::report(&Failure::of_command_line(&error, &commands::command()), true),
                 false => failure::report_command_line(&error),
             };
         }

@@ -22,8 +22,8 @@
 //!  5  managed_identity/  received.rs                  the messages of platforms; a token as its client reads it
 //!  4  jws/  response.rs                               signed tokens; the response with a token
 //!  3  authority/  jwt/  refusal/  request.rs          authorities, claims, refusals, token requests
-//!  2  cause.rs  certificate.rs  credential.rs  json/  own_secrets.rs  region.rs  retry_after.rs  scope.rs  tenant.rs
-//!                                                     the parts of messages
+//!  2  cause.rs  certificate.rs  credential.rs  json/  own_secrets.rs  region.rs  retry_after.rs  scope.rs  tenant.rs  untrusted.rs
+//!                                                     the parts of messages; why a server is not trusted
 //!  1  environment.rs  local.rs  phase.rs  secret.rs  shown.rs  time.rs
 //!                                                     clouds, hosts, and types that every floor uses
 //! ```
@@ -53,3 +53,4 @@ pub mod secret;
 pub mod shown;
 pub mod tenant;
 pub mod time;
+pub mod untrusted;

@@ -160,9 +160,17 @@ fn timestamp(time: UnixTime) -> String {
 
 /// Formats a time by RFC 3339: `yyyy-MM-ddTHH:mm:ssZ`.
 pub(crate) fn date(time: UnixTime) -> String {
+    moment(time).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Formats a time as the header `Date` does (RFC 9110, section 5.6.7).
+pub(crate) fn http_date(time: UnixTime) -> String {
+    moment(time).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
+fn moment(time: UnixTime) -> jiff::Timestamp {
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    let moment = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
-    moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX)
 }
 
 fn is_guid(text: &str) -> bool {

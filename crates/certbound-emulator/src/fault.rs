@@ -43,6 +43,25 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// Refuses a rule that matches nothing. Before a request, neither a path nor a leg is known, and only the token hosts
+    /// and resources, which have no platform, request a client's certificate.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let Condition { path_contains, leg, platform, endpoint, .. } = &self.condition;
+        let of_request = path_contains.is_some() || leg.is_some();
+        let of_machine = platform.is_some() || endpoint.is_some();
+        match &self.result {
+            result if result.is_of_handshake() && of_request => Err(
+                "this result applies before any request, when no path and no leg is known: leave `path_contains` and `leg` out of the condition",
+            ),
+            FaultResult::ClientCertificateRefused | FaultResult::Unreachable if of_machine => Err(
+                "this result does not apply to platforms: leave `platform` and `endpoint` out of the condition",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
 const fn once() -> Option<u32> {
     Some(1)
 }
@@ -118,6 +137,29 @@ mod tests {
         let hyphens = spelt(r#"{"platform":"app-service","endpoint":"issue-credential"}"#);
         assert_eq!(spelt(r#"{"platform":"app_service","endpoint":"issue_credential"}"#), hyphens);
         assert_eq!(spelt(r#"{"platform":"ml"}"#), Condition::platform(PlatformKind::MachineLearning));
+    }
+
+    #[test]
+    fn a_rule_of_the_handshake_that_matches_nothing_is_refused() {
+        let check = |condition: &str, result: &str| {
+            let rule = format!(r#"{{"condition":{{{condition}}},"result":"{result}"}}"#);
+            serde_json::from_str::<Fault>(&rule).unwrap().check()
+        };
+        for (condition, result, is_right) in [
+            (r#""leg":"leg1""#, "client_certificate_refused", false),
+            (r#""path_contains":"/token""#, "client_certificate_refused", false),
+            (r#""platform":"imds""#, "client_certificate_refused", false),
+            (r#""host_suffix":".com""#, "client_certificate_refused", true),
+            ("", "client_certificate_refused", true),
+            (r#""leg":"leg1""#, "foreign_server_certificate", false),
+            (r#""leg":"leg1""#, "unreachable", false),
+            (r#""endpoint":"token""#, "unreachable", false),
+            (r#""host_suffix":".com""#, "unreachable", true),
+            (r#""platform":"service_fabric""#, "foreign_server_certificate", true),
+            (r#""leg":"leg1""#, "no_cnf", true),
+        ] {
+            assert_eq!(check(condition, result).is_ok(), is_right, "{condition} {result}");
+        }
     }
 
     /// Users plan their tests with this page, so it must be complete.

@@ -126,5 +126,6 @@ impl ResourceServer<'_> {
 
 fn misconfigured() -> Refusal {
     let reason = "the world has no tenant with an id".to_owned();
-    Refusal::KeysUnavailable { reason, retry_after: std::time::Duration::from_secs(30) }
+    let retry_after = std::time::Duration::from_secs(30);
+    Refusal::KeysUnavailable { reason, host: None, is_transient: false, retry_after }
 }

@@ -2,16 +2,13 @@
 //! requested the certificate.
 
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use certbound_core::cause::Cause;
 use certbound_core::phase::Phase;
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::proxy::Tunnel;
 use rustls::HandshakeKind;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -20,9 +17,11 @@ use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
 use crate::error::Error;
+use crate::failure::{not_connected, tls};
 use crate::identity::{Handshakes, watching};
 use crate::options::Options;
 use crate::stream::{Stream, TlsFacts, is_sudden};
+use crate::tunnel;
 
 /// Connects with one identity. The HTTP library clones the connector for each request, so a clone is cheap.
 #[derive(Clone)]
@@ -95,40 +94,35 @@ impl Settings {
 
     async fn reach(&self, target: &Uri, host: &str) -> Result<TcpStream, Error> {
         if let Some(address) = self.options.address {
-            return TcpStream::connect(address).await.map_err(connect);
+            let connected = TcpStream::connect(address).await;
+            return connected.map_err(|error| Error::Connect { reason: error.into() });
         }
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(self.options.tcp_limit);
         let stream = match self.options.proxy.intercept(target, host) {
-            None => tcp.call(target.clone()).await.map_err(connect)?,
+            None => {
+                let port = target.port_u16().unwrap_or(default_port(target));
+                let connected = tcp.call(target.clone()).await;
+                connected.map_err(|error| Error::Connect { reason: not_connected(error, port) })?.into_inner()
+            }
             Some(proxy) if proxy.uri().scheme_str() == Some("http") => {
-                let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
-                if let Some(auth) = proxy.basic_auth() {
-                    tunnel = tunnel.with_auth(auth.clone());
-                }
-                let opened = tunnel.call(target.clone()).await;
-                opened.map_err(|error| Error::Proxy {
-                    proxy: address(proxy.uri()),
-                    reason: Cause::new(error),
-                })?
+                let port = proxy.uri().port_u16().unwrap_or(80);
+                // The URL of a proxy can also have a password.
+                let address = format!("{}:{port}", proxy.uri().host().unwrap_or_default());
+                let connected = tcp.call(proxy.uri().clone()).await.map_err(|error| Error::Proxy {
+                    proxy: address.clone(),
+                    reason: not_connected(error, port),
+                })?;
+                tunnel::open(connected.into_inner(), target, proxy.basic_auth(), &address).await?
             }
             Some(_) => return Err(Error::ProxyKind),
         };
-        Ok(stream.into_inner())
+        Ok(stream)
     }
 }
 
-/// Returns the host and port of a proxy. The URL can also contain a password, which is left out.
-fn address(proxy: &Uri) -> String {
-    format!("{}:{}", proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(80))
-}
-
-fn connect(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::Connect { reason: Cause::new(error) }
-}
-
-fn tls(error: io::Error) -> Error {
-    Error::Tls { cause: error.into() }
+fn default_port(target: &Uri) -> u16 {
+    if target.scheme_str() == Some("http") { 80 } else { 443 }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use certbound_core::cause::Cause;
 use certbound_core::phase::Phase;
+use http::StatusCode;
 
 /// The reason why a request has no answer. It contains neither the host nor a part of the request, because the caller
 /// knows both.
@@ -31,14 +32,22 @@ pub enum Error {
     /// The URL of the proxy does not begin with `http://`.
     #[error("the URL of the proxy does not begin with http://")]
     ProxyKind,
-    /// The proxy did not open the tunnel.
-    #[error("the proxy {proxy} did not open a connection: {reason}")]
+    /// The connection to the proxy could not be opened, or broke before the proxy answered.
+    #[error("the connection to the proxy {proxy} failed: {reason}")]
     Proxy {
         /// The host and port of the proxy.
         proxy: String,
-        /// The error message of the tunnel.
+        /// The error message of the connection.
         #[source]
         reason: Cause,
+    },
+    /// The proxy refused to open a tunnel.
+    #[error("the proxy {proxy} refused to open a connection: it answered {status}")]
+    ProxyRefused {
+        /// The host and port of the proxy.
+        proxy: String,
+        /// The status of its answer.
+        status: StatusCode,
     },
     /// The TLS handshake failed.
     #[error("the TLS handshake failed: {cause}")]

@@ -9,10 +9,13 @@
 //! A [`Client`] belongs to the runtime in which it is used, because its connections are tasks of that runtime.
 //!
 //! ```text
-//!  4  client.rs                           one request, one answer, over pooled connections
-//!  3  connector.rs                        from a URL to a connection: TCP or tunnel, then TLS
-//!  2  stream.rs  body.rs  options.rs      connections that record their handshake and their end; bodies; settings
-//!  1  identity.rs  proxy.rs  error.rs     the TLS client; the choice of a proxy; the errors
+//!  5  client.rs                           one request, one answer, over pooled connections
+//!  4  connector.rs                        from a URL to a connection: TCP or tunnel, then TLS
+//!  3  stream.rs  body.rs  options.rs  tunnel.rs
+//!                                         connections that record their handshake and their end; bodies; settings; CONNECT
+//!  2  failure.rs                          failures of the system and of TLS in words
+//!  1  identity.rs  proxy.rs  error.rs  untrusted.rs
+//!                                         the TLS client; the choice of a proxy; the errors
 //! ```
 #![forbid(unsafe_code)]
 
@@ -20,10 +23,13 @@ mod body;
 mod client;
 mod connector;
 mod error;
+mod failure;
 mod identity;
 mod options;
 mod proxy;
 mod stream;
+mod tunnel;
+mod untrusted;
 
 pub use self::client::{Answer, Client};
 pub use self::error::Error;
@@ -31,3 +37,4 @@ pub use self::identity::Identity;
 pub use self::options::{Limits, Options};
 pub use self::proxy::Proxy;
 pub use self::stream::TlsFacts;
+pub use self::untrusted::Explaining;

@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::error::Error;
+use crate::failure::interrupted;
 
 /// The facts of a connection's handshake. Without TLS every field is false.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl Stream {
     }
 
     fn note<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        match result {
+        match result.map_err(interrupted) {
             Poll::Ready(Err(error)) if self.fresh => {
                 let (kind, is_sudden) = (error.kind(), is_sudden(&error));
                 let reason = error.into();
@@ -143,5 +144,45 @@ impl Write for Stream {
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
         self.note(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, ReadBuf};
+
+    use super::*;
+
+    /// A connection whose server leaves without the end that TLS requires.
+    struct Abrupt;
+
+    impl AsyncRead for Abrupt {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "peer closed: https://docs.rs")))
+        }
+    }
+
+    impl AsyncWrite for Abrupt {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_abrupt_end_is_a_sentence() {
+        for presented in [false, true] {
+            let mut stream = TokioIo::new(Stream::new(Abrupt, TlsFacts { presented, ..TlsFacts::default() }));
+            let read = stream.read(&mut [0; 8]).await;
+            let text = read.unwrap_err().to_string();
+            assert!(text.ends_with("the connection ended before the answer was complete"), "{text}");
+        }
     }
 }

@@ -32,7 +32,7 @@ pub enum FetchError {
         reason: String,
     },
     /// The TLS handshake failed, or the trust store could not be read.
-    #[error("TLS failed: {reason}")]
+    #[error("the TLS handshake failed: {reason}")]
     Tls {
         /// The reason.
         reason: String,
@@ -64,6 +64,15 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    /// Whether the same request may succeed later without a change.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Protocol { .. } | Self::Timeout { .. } => true,
+            Self::Status { status } => matches!(status, 408 | 429 | 500..),
+            Self::NotHttps | Self::Tls { .. } | Self::TooLarge { .. } => false,
+        }
+    }
+
     /// Whether the server reported that the document does not exist.
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::Status { status: 404 | 410 })

@@ -339,11 +339,15 @@ pub enum Refusal {
     #[strum(props(code = "keys_unavailable"))]
     #[strum(props(description = "tokens cannot be verified at the moment"))]
     #[strum(props(
-        fix = "check that the issuer's metadata and keys can be reached, and that its keys are for accepted algorithms"
+        fix = "check that the issuer's metadata and keys can be reached, that the certificate of their host is trusted (SSL_CERT_FILE), and that the keys are for accepted algorithms"
     ))]
     KeysUnavailable {
         /// The reason of the last failure.
         reason: String,
+        /// The host whose document could not be used, if a request was sent or should have been sent.
+        host: Option<String>,
+        /// Whether the next fetch may succeed without a change. It is false for a certificate that is not trusted.
+        is_transient: bool,
         /// The time after which the next fetch can begin.
         retry_after: Duration,
     },

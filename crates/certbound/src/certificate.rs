@@ -27,7 +27,7 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme as TlsScheme};
 
 pub use self::blame::Blame;
-use self::file::read_file;
+use self::file::{Files, read_file};
 pub(crate) use self::observed::observe;
 use self::opened::Opened;
 pub(crate) use self::opened::{ForgetKey, KeyId};
@@ -95,7 +95,7 @@ impl BindingCertificate {
     /// # Errors
     /// The errors of [`BindingCertificate::from_pem`].
     pub fn from_pem_pair(chain: &[u8], key: &[u8]) -> Result<Self, BindingCertificateError> {
-        Self::read_pem(chain, key, None, None)
+        Self::read_pem(chain, key, None, Files::default())
     }
 
     /// Reads a chain, and a key that is encrypted as PKCS#8 (`BEGIN ENCRYPTED PRIVATE KEY`). Both may be in one PEM
@@ -112,7 +112,7 @@ impl BindingCertificate {
         key: &[u8],
         password: &Secret,
     ) -> Result<Self, BindingCertificateError> {
-        Self::read_pem(chain, key, Some(password), None)
+        Self::read_pem(chain, key, Some(password), Files::default())
     }
 
     /// Reads a PFX (PKCS#12) with its password. `None` opens a PFX with an empty password. The cargo feature `pfx` adds
@@ -124,7 +124,7 @@ impl BindingCertificate {
     /// [`EncryptedKey`](BindingCertificateError::EncryptedKey).
     #[cfg(feature = "pfx")]
     pub fn from_pfx(pfx: &[u8], password: Option<&Secret>) -> Result<Self, BindingCertificateError> {
-        Self::read_pfx(pfx, password, None)
+        Self::read_pfx(pfx, password, Files::default())
     }
 
     /// Reads a chain from PEM text. `signer` has the private key of the leaf, which remains in its vault or device.
@@ -139,7 +139,7 @@ impl BindingCertificate {
     pub fn from_signer(chain: &[u8], signer: impl Signer) -> Result<Self, BindingCertificateError> {
         let chain = CertificateChain::from_der(pem::chain(chain)?)?;
         let key = SignerKey::of_chain(Arc::new(signer), &chain)?;
-        Self::new(chain, Arc::new(key), None)
+        Self::new(chain, Arc::new(key), Files::default())
     }
 
     /// Does the same as [`BindingCertificate::from_pem`] with a file.
@@ -158,8 +158,9 @@ impl BindingCertificate {
         chain: impl AsRef<Path>,
         key: impl AsRef<Path>,
     ) -> Result<Self, BindingCertificateError> {
-        let (path, key) = (chain.as_ref(), read_file(key.as_ref())?);
-        Self::read_pem(&read_file(path)?, &key, None, Some(path))
+        let files = Files::two(chain.as_ref(), key.as_ref());
+        let key = read_file(key.as_ref())?;
+        Self::read_pem(&read_file(chain.as_ref())?, &key, None, files)
     }
 
     /// Does the same as [`BindingCertificate::from_encrypted_pem`] with two files, which may be the same file.
@@ -171,8 +172,9 @@ impl BindingCertificate {
         key: impl AsRef<Path>,
         password: &Secret,
     ) -> Result<Self, BindingCertificateError> {
-        let (path, key) = (chain.as_ref(), read_file(key.as_ref())?);
-        Self::read_pem(&read_file(path)?, &key, Some(password), Some(path))
+        let files = Files::two(chain.as_ref(), key.as_ref());
+        let key = read_file(key.as_ref())?;
+        Self::read_pem(&read_file(chain.as_ref())?, &key, Some(password), files)
     }
 
     /// Does the same as [`BindingCertificate::from_pfx`] with a file. The cargo feature `pfx` adds this function.
@@ -185,7 +187,7 @@ impl BindingCertificate {
         password: Option<&Secret>,
     ) -> Result<Self, BindingCertificateError> {
         let path = path.as_ref();
-        Self::read_pfx(&read_file(path)?, password, Some(path))
+        Self::read_pfx(&read_file(path)?, password, Files::one(path))
     }
 
     /// Reads a chain and its key from one PEM file. The password is for an encrypted key.
@@ -201,7 +203,7 @@ impl BindingCertificate {
     ) -> Result<Self, BindingCertificateError> {
         let path = path.as_ref();
         let bytes = read_file(path)?;
-        Self::read_pem(&bytes, &bytes, password, Some(path))
+        Self::read_pem(&bytes, &bytes, password, Files::one(path))
     }
 
     /// Reads a PEM file or a PFX file, depending on the content. The password is for the PFX, or for an encrypted key
@@ -215,18 +217,18 @@ impl BindingCertificate {
         password: Option<&Secret>,
     ) -> Result<Self, BindingCertificateError> {
         let path = path.as_ref();
-        Self::read_pem_or_pfx(&read_file(path)?, password, Some(path))
+        Self::read_pem_or_pfx(&read_file(path)?, password, Files::one(path))
     }
 
     #[cfg(feature = "pfx")]
     fn read_pem_or_pfx(
         bytes: &[u8],
         password: Option<&Secret>,
-        file: Option<&Path>,
+        files: Files<'_>,
     ) -> Result<Self, BindingCertificateError> {
         match pem::looks_like_pem(bytes) {
-            true => Self::read_pem(bytes, bytes, password, file),
-            false => Self::read_pfx(bytes, password, file),
+            true => Self::read_pem(bytes, bytes, password, files),
+            false => Self::read_pfx(bytes, password, files),
         }
     }
 
@@ -234,34 +236,36 @@ impl BindingCertificate {
     fn read_pfx(
         pfx: &[u8],
         password: Option<&Secret>,
-        file: Option<&Path>,
+        files: Files<'_>,
     ) -> Result<Self, BindingCertificateError> {
-        let (chain, key) = pfx::read(pfx, password)?;
-        Self::load(chain, key, file)
+        let (chain, key) = pfx::read(pfx, password).map_err(|error| error.in_file(files.key))?;
+        Self::load(chain, key, files)
     }
 
     fn read_pem(
         chain: &[u8],
         key: &[u8],
         password: Option<&Secret>,
-        file: Option<&Path>,
+        files: Files<'_>,
     ) -> Result<Self, BindingCertificateError> {
-        Self::load(pem::chain(chain)?, pem::key(key, password)?, file)
+        let chain = pem::chain(chain).map_err(|error| error.in_file(files.chain))?;
+        let key = pem::key(key, password).map_err(|error| error.in_file(files.key))?;
+        Self::load(chain, key, files)
     }
 
     fn load(
         ders: Vec<Vec<u8>>,
         key: PrivateKeyDer<'static>,
-        file: Option<&Path>,
+        files: Files<'_>,
     ) -> Result<Self, BindingCertificateError> {
-        let chain = CertificateChain::from_der(ders)?;
-        let key = provider().key_provider.load_private_key(key);
-        let key = key.map_err(|_| BindingCertificateError::KeyUnusable)?;
+        let chain = CertificateChain::from_der(ders)
+            .map_err(|error| BindingCertificateError::from(error).in_file(files.chain))?;
+        let key = provider().key_provider.load_private_key(key).ok();
         // The token service accepts only these two kinds of keys.
-        if !matches!(key.algorithm(), SignatureAlgorithm::RSA | SignatureAlgorithm::ECDSA) {
-            return Err(BindingCertificateError::KeyUnusable);
-        }
-        Self::new(chain, key, file)
+        let key =
+            key.filter(|key| matches!(key.algorithm(), SignatureAlgorithm::RSA | SignatureAlgorithm::ECDSA));
+        let key = key.ok_or_else(|| BindingCertificateError::KeyUnusable.in_file(files.key))?;
+        Self::new(chain, key, files)
     }
 
     /// Creates a certificate without issuers from its DER and the key that it was issued for.
@@ -269,21 +273,21 @@ impl BindingCertificate {
         der: Vec<u8>,
         key: Arc<dyn SigningKey>,
     ) -> Result<Self, BindingCertificateError> {
-        Self::new(CertificateChain::from_der(vec![der])?, key, None)
+        Self::new(CertificateChain::from_der(vec![der])?, key, Files::default())
     }
 
     fn new(
         chain: CertificateChain,
         key: Arc<dyn SigningKey>,
-        file: Option<&Path>,
+        files: Files<'_>,
     ) -> Result<Self, BindingCertificateError> {
         if !belongs(&*key, &chain) {
-            return Err(BindingCertificateError::KeyMismatch);
+            return Err(BindingCertificateError::KeyMismatch.in_file(files.key));
         }
         if chain.version() == 1 {
-            return Err(BindingCertificateError::Version1);
+            return Err(BindingCertificateError::Version1.in_file(files.chain));
         }
-        Ok(Self::join(chain, key, file))
+        Ok(Self::join(chain, key, files.chain))
     }
 
     fn join(chain: CertificateChain, key: Arc<dyn SigningKey>, file: Option<&Path>) -> Self {

@@ -43,7 +43,7 @@ pub use self::provider::ProviderError;
 pub use self::state::StateError;
 use self::target::ClockError;
 pub use self::target::RequestTarget;
-pub use self::transport::{Phase, TlsAlert, TransportError};
+pub use self::transport::{Phase, TlsAlert, TransportError, Untrusted};
 
 /// The leg of the two-leg flow to which an error belongs. The direct flow has no legs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -155,12 +155,10 @@ impl Error {
             Self::Provider { what, .. } => what.fix(),
             Self::PeerMisbehaved { what, .. } => what.fix(),
             Self::Platform { what, .. } => what.fix(),
-            Self::Refused { answer, .. } => answer.fix().unwrap_or(match answer.is_transient() {
-                true => {
-                    "wait as long as the service asks, then send the request again; if the service refuses the request again, contact the service's support with the correlation id"
-                }
-                false => "look up the code in the service's documentation, or contact the service's support with the correlation id",
-            }),
+            Self::Refused { answer, .. } => answer.fix().unwrap_or_else(|| fix_of_unknown(answer)),
+            Self::Transport { cause: TransportError::Connect { .. }, .. } if self.region().is_some() => {
+                "check the region, which is a part of the host's name; then check the network and the firewall"
+            }
             Self::Transport { cause, .. } => cause.fix(),
             Self::Throttled { .. } => WAIT,
         }
@@ -193,8 +191,8 @@ impl Error {
     /// The host of the request, if one was sent or should have been sent.
     pub fn host(&self) -> Option<&str> {
         match self {
-            Self::Transport { cause, .. }
-            | Self::Platform { what: PlatformError::Unreachable { cause, .. }, .. } => cause.host(),
+            Self::Transport { cause, .. } => cause.host(),
+            Self::Platform { what, .. } => what.host(),
             _ => self.target().map(RequestTarget::host),
         }
     }
@@ -295,10 +293,20 @@ impl Error {
         self.target().filter(|_| is_about_times)?.clock_error()
     }
 
-    /// The certificate by which the client authenticated, if the service refused it.
-    fn refused_certificate(&self) -> Option<Thumbprint> {
-        let number = self.aadsts()?;
-        self.target().filter(|_| ABOUT_CERTIFICATES.contains(&number))?.certificate
+    /// The thumbprint and subject of the certificate by which the client authenticated, if the service refused it.
+    fn refused_certificate(&self) -> Option<(Thumbprint, &str)> {
+        let is_refused = match self {
+            Self::Transport { cause, .. } => matches!(cause, TransportError::CertificateRefused { .. }),
+            _ => self.aadsts().is_some_and(|number| ABOUT_CERTIFICATES.contains(&number)),
+        };
+        let target = self.target().filter(|_| is_refused)?;
+        Some((target.certificate?, target.certificate_subject.as_deref()?))
+    }
+
+    /// The authority's host, if the directory does not know it.
+    fn unknown_authority(&self) -> Option<&str> {
+        let is_unknown = self.aadsts() == Some(UNKNOWN_INSTANCE);
+        self.target().filter(|_| is_unknown)?.authority.as_deref()
     }
 
     /// Whether the same call may succeed later without a change.
@@ -379,12 +387,15 @@ impl fmt::Display for Error {
             write!(f, "{leg}: ")?;
         }
         let mut line = OneLine(f);
-        if let Self::Refused { .. } = self.answered() {
+        if let Some(host) = self.unknown_authority() {
+            write!(line, "`{host}` is not a login host that Microsoft's directory knows: ")?;
+        } else if let Self::Refused { .. } = self.answered() {
             line.write_str("the token service refused the request: ")?;
         }
-        write!(line, "{}", self.inner())?;
-        if let Some(thumbprint) = self.refused_certificate() {
-            write!(line, "; the client authenticated by the certificate {thumbprint}")?;
+        // The sentence of a service ends with a full stop, but this one goes on.
+        write!(line, "{}", self.inner().to_string().trim_end_matches('.'))?;
+        if let Some((thumbprint, subject)) = self.refused_certificate() {
+            write!(line, "; the certificate of the client is `{subject}` (x5t#S256 {thumbprint})")?;
         }
         if let Some(clock_error) = self.clock_error() {
             write!(line, "; {clock_error}")?;
@@ -412,6 +423,24 @@ impl fmt::Display for Error {
     }
 }
 
+/// Returns the advice for a refusal whose AADSTS number is absent or unknown.
+fn fix_of_unknown(answer: &AuthorityError) -> &'static str {
+    match answer.code.as_str() {
+        _ if answer.is_transient() && answer.retry_after.is_some() => {
+            "wait as long as the service asks, then send the request again; if the service refuses the request again, contact the service's support with the correlation id"
+        }
+        _ if answer.is_transient() => {
+            "send the request again in some seconds; if the service refuses the request again, contact the service's support with the correlation id"
+        }
+        "not_found" | "non_parsable_oauth_error" | "http_status_not_200" => {
+            "check the authority and the region, and that no proxy answers instead of the token service"
+        }
+        _ => {
+            "look up the code in the service's documentation, or contact the service's support with the correlation id"
+        }
+    }
+}
+
 /// The source is the original error of the system, of a library or of the application, if there is one. `Display`
 /// already contains its text.
 impl std::error::Error for Error {
@@ -425,6 +454,9 @@ pub(crate) const WAIT: &str = "wait as long as the error says, then send the req
 
 /// The AADSTS numbers of refusals because of times: of an assertion, of a certificate (two numbers), and of an attestation.
 const ABOUT_TIMES: [u32; 4] = [700_024, 392_204, 1_000_502, 1_000_610];
+
+/// The AADSTS number of the refusal of an authority's host by instance discovery.
+const UNKNOWN_INSTANCE: u32 = 50_049;
 
 /// The AADSTS numbers of refusals of a certificate or its signature.
 const ABOUT_CERTIFICATES: [u32; 5] = [700_027, 700_030, 392_189, 392_204, 1_000_502];

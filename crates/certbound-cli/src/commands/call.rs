@@ -87,7 +87,8 @@ async fn acquire_and_call<T: Transport + Clone>(
     if answer.status().is_success() {
         return Ok(());
     }
-    Err(refused(&answer, &host, &with_tokens(of_caller, &answer, &token)))
+    let called = Called { host: &host, scope: &scope, is_bound: matches!(token, Token::Bound(_)) };
+    Err(refused(&answer, &called, &with_tokens(of_caller, &answer, &token)))
 }
 
 /// Returns the client, and whether it runs both legs.
@@ -227,33 +228,52 @@ fn body(body: &Bytes, secrets: &OwnSecrets, is_seen: bool) -> Bytes {
     Bytes::from(text)
 }
 
+/// The call that was answered.
+struct Called<'a> {
+    host: &'a str,
+    scope: &'a ResourceScope,
+    is_bound: bool,
+}
+
 /// Returns the failure for an answer outside 2xx, whose body was printed. The reason is the resource's challenge if the
 /// answer has a challenge.
-fn refused(answer: &Response<Bytes>, host: &str, secrets: &OwnSecrets) -> Failure {
+fn refused(answer: &Response<Bytes>, called: &Called<'_>, secrets: &OwnSecrets) -> Failure {
+    let Called { host, scope, is_bound } = called;
     let status = answer.status();
+    let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let retry_after = retry_after.and_then(|value| retry_after::parse(value, SystemClock::new().now()));
+    let retry_after = retry_after.map(retry_after::whole_seconds);
+    let mut answered = format!("{host} answered {status}");
+    if let Some(seconds) = retry_after {
+        answered.push_str(&format!(" and asks to wait {seconds} s"));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        answered = format!("the token is for {}; {answered}", scope.as_str());
+    }
     let challenge = answer.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
     let challenge = challenge.map(|challenge| secrets.redacted(challenge));
     let why = match challenge {
-        Some(challenge) => format!("it answered {status}; {challenge}"),
-        None if answer.body().is_empty() => format!("it answered {status}"),
-        None => format!("it answered {status}; the body of the answer has the details"),
+        Some(challenge) => format!("{answered}; {challenge}"),
+        None if answer.body().is_empty() => answered,
+        None => format!("{answered}; the body of the answer has the details"),
     };
     let fix = match status.as_u16() {
         300..=399 => {
             "call the URL in the answer's header Location; certbound does not follow redirects, so that no other host gets the token"
         }
-        401 => "check the scope, and check that this host accepts bound tokens (or try --bearer)",
+        401 if *is_bound => {
+            "check the scope, and check that this host accepts bound tokens (or try --bearer)"
+        }
+        401 => "check the scope; if this host accepts only bound tokens, leave --bearer out",
         403 => "give the application the permission that the resource requires",
         404 => "check the URL",
-        429 | 500..=599 => "try again later",
+        429 | 500..=599 if retry_after.is_some() => "wait as long as the host asks, then call again",
+        429 | 500..=599 => "call again in some seconds",
         _ => "check the request",
     };
     let why: String = why.chars().take(1000).collect();
-    let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let retry_after = retry_after.and_then(|value| retry_after::parse(value, SystemClock::new().now()));
     let transient = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
-    let retry_after = retry_after.map(retry_after::whole_seconds);
-    let details = Details { transient, retry_after, host: Some(host.to_owned()), ..Details::default() };
+    let details = Details { transient, retry_after, host: Some((*host).to_owned()), ..Details::default() };
     let failure = Failure::new(REFUSED, "resource_refused", "the resource refused the request", why, fix);
     Failure { details: Box::new(details), ..failure }
 }
@@ -269,6 +289,38 @@ mod tests {
         assert_eq!(body(&bytes, &secrets, false), bytes);
         assert_eq!(body(&bytes, &secrets, true), "a\tb [2J \u{fffd} \n<redacted> c\n");
         assert_eq!(body(&Bytes::new(), &secrets, true), Bytes::new());
+    }
+
+    #[test]
+    fn a_refusal_names_the_host_the_scope_and_the_wait() {
+        let scope = ResourceScope::parse("https://vault.azure.net/.default").unwrap();
+        let failure = |status, wait: Option<&'static str>, is_bound| {
+            let mut answer = Response::new(Bytes::new());
+            *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+            answer.headers_mut().extend(wait.map(|wait| (RETRY_AFTER, HeaderValue::from_static(wait))));
+            refused(&answer, &Called { host: "v.example", scope: &scope, is_bound }, &OwnSecrets::new())
+        };
+        for (failure, why, fix) in [
+            (
+                failure(503, Some("9"), true),
+                "v.example answered 503 Service Unavailable and asks to wait 9 s",
+                "wait as long",
+            ),
+            (failure(503, None, true), "v.example answered 503 Service Unavailable", "in some seconds"),
+            (
+                failure(401, None, true),
+                "the token is for https://vault.azure.net/.default; v.example answered 401 Unauthorized",
+                "try --bearer",
+            ),
+            (
+                failure(401, None, false),
+                "the token is for https://vault.azure.net/.default; v.example answered 401 Unauthorized",
+                "leave --bearer out",
+            ),
+        ] {
+            assert_eq!(failure.why, why);
+            assert!(failure.fix.contains(fix), "{}", failure.fix);
+        }
     }
 
     #[test]

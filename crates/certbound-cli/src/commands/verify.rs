@@ -71,7 +71,16 @@ fn failure(refusal: &Refusal) -> Failure {
         Refusal::KeysUnavailable { .. } => (NETWORK, "the token could not be verified"),
         _ => (REFUSED, "a resource would refuse this token"),
     };
-    Failure::new(exit, refusal.code(), what, refusal, refusal.fix())
+    let fix = match refusal {
+        Refusal::NoCertificate => "give the caller's certificate with --certificate",
+        _ => refusal.fix(),
+    };
+    let mut failure = Failure::new(exit, refusal.code(), what, refusal, fix);
+    if let Refusal::KeysUnavailable { host, is_transient, .. } = refusal {
+        failure.details.host.clone_from(host);
+        failure.details.transient = *is_transient;
+    }
+    failure
 }
 
 fn as_json(explanation: &Explanation) -> serde_json::Value {

@@ -57,6 +57,7 @@ fn each_bad_certificate_file_has_its_own_code() {
         let path = file(&directory, name, content);
         let output = offline(&token(text(&path)));
         assert_eq!(refusal(&output), (2, code.to_owned()), "{name}");
+        assert!(stderr(&output).contains(text(&path)), "{}", stderr(&output));
         assert!(!stderr(&output).contains("PRIVATE KEY"), "{name}");
     }
     // Two separate files have the same result as one.
@@ -80,6 +81,17 @@ fn token(certificate: &str) -> Vec<&str> {
         "--certificate",
         certificate,
     ]
+}
+
+#[test]
+fn a_missing_flag_is_named_with_its_variable() {
+    let output = offline(&["exchange", "-o", "json", "--scope", VAULT]);
+    assert_eq!(refusal(&output), (2, "usage".to_owned()));
+    let said = stderr(&output);
+    assert!(said.contains("--client-id is missing"), "{said}");
+    assert!(said.contains("give --client-id or set AZURE_CLIENT_ID"), "{said}");
+    let output = offline(&["exchange", "-o", "json", "--scop", VAULT]);
+    assert!(stderr(&output).contains("did you mean `--scope`?"), "{}", stderr(&output));
 }
 
 #[test]
@@ -236,7 +248,9 @@ fn one_stdin_is_read_once() {
 #[test]
 fn a_trust_file_that_is_none_is_named() {
     let emulator = Emulator::start();
-    for path in ["/no/such/file", "/dev/zero", "/tmp"] {
+    let directory = tempfile::tempdir().unwrap();
+    let without = file(&directory, "roots.pem", "no certificate");
+    for path in ["/no/such/file", "/dev/zero", "/tmp", text(&without)] {
         let output =
             certbound().env("SSL_CERT_FILE", path).args(token(emulator.certificate())).output().unwrap();
         assert_eq!(refusal(&output), (2, "trust_store_unusable".to_owned()), "{path}");

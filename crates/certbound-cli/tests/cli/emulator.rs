@@ -7,7 +7,9 @@ use std::process::{Output, Stdio};
 
 use rustix::process::Signal;
 
-use crate::support::{APP, Emulator, TENANT, certbound, offline, refusal, signal, stderr, stdout, text};
+use crate::support::{
+    APP, Emulator, TENANT, VAULT, certbound, offline, refusal, signal, stderr, stdout, text,
+};
 
 fn run(command: &[&str]) -> Output {
     certbound().args(["emulator", "run", "--"]).args(command).output().unwrap()
@@ -26,6 +28,18 @@ fn the_first_line_says_where_everything_is() {
     assert_eq!((ca.matches("BEGIN CERTIFICATE").count(), ca.contains("PRIVATE KEY")), (1, false));
     let client = std::fs::read_to_string(emulator.certificate()).unwrap();
     assert!(client.contains("BEGIN CERTIFICATE") && client.contains("PRIVATE KEY"));
+}
+
+#[test]
+fn a_clock_that_differs_from_the_emulators_is_named() {
+    let emulator = Emulator::start();
+    emulator.advance(20 * 60 + 30);
+    let bearer =
+        ["token", "-o", "json", "--bearer", "--scope", VAULT, "--certificate", emulator.certificate()];
+    let output = emulator.run(&bearer);
+    assert_eq!(refusal(&output), (1, "invalid_client".to_owned()));
+    let said = stderr(&output);
+    assert!(said.contains("AADSTS700024") && said.contains("clock is 20 min behind the server's"), "{said}");
 }
 
 /// Without this log, a developer sees only the client's side of a refusal.

@@ -146,6 +146,11 @@ impl Emulator {
         self.admin_with("POST", "faults", &fault.to_string());
     }
 
+    /// Moves the emulator's clock.
+    pub(crate) fn advance(&self, seconds: i64) {
+        self.admin_with("PUT", "clock", &format!(r#"{{"advance_seconds":{seconds}}}"#));
+    }
+
     fn admin_with(&self, method: &str, path: &str, body: &str) -> String {
         let (address, token) = self.text("admin").strip_prefix("http://").unwrap().split_once('/').unwrap();
         let mut stream = TcpStream::connect(address).unwrap();

@@ -63,12 +63,33 @@ fn a_decision_with_each_of_its_steps() {
         let at: Vec<_> = steps(&decision).into_iter().filter(|(_, outcome)| *outcome == "refused").collect();
         assert_eq!(at, [(refused_at, "refused")]);
         assert!(stderr(&output).contains(code) && !stderr(&output).contains(&token[..40]));
+        let is_missing = code == "client_certificate_missing";
+        assert_eq!(stderr(&output).contains("give the caller's certificate with --certificate"), is_missing);
     }
     let bearer = ["--certificate", emulator.certificate(), "--scheme", "bearer", "--binding", "rfc8705"];
     assert_eq!(emulator.run(&verify(&token, &bearer)).status.code(), Some(0));
     let plain = self::token(&emulator, &["--bearer"]);
     let when_bound = ["--scheme", "bearer", "--binding", "when-bound"];
     assert_eq!(emulator.run(&verify(&plain, &when_bound)).status.code(), Some(0));
+}
+
+#[test]
+fn keys_from_a_server_that_is_not_trusted_name_its_host_and_issuer() {
+    let emulator = Emulator::start();
+    let token = token(&emulator, &[]);
+    let mut command = certbound();
+    command.env("HTTPS_PROXY", emulator.text("proxy")).args(verify(&token, &[]));
+    // Another emulator has another root.
+    let other = Emulator::start();
+    let output = command.env("SSL_CERT_FILE", other.text("ca")).output().unwrap();
+    assert_eq!(refusal(&output), (3, "keys_unavailable".to_owned()));
+    let error: Value = serde_json::from_str(stderr(&output).lines().last().unwrap()).unwrap();
+    let error = &error["error"];
+    assert_eq!((&error["host"], &error["transient"]), (&"login.microsoftonline.com".into(), &false.into()));
+    let message = error["message"].as_str().unwrap();
+    // Both roots have one name, so the signature decides.
+    assert!(message.contains("the server's certificate is not trusted: the key of its issuer"), "{message}");
+    assert!(error["fix"].as_str().unwrap().contains("SSL_CERT_FILE"), "{error}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub enum JwsError {
         length: usize,
     },
     /// The token does not have three parts joined by dots.
-    #[error("it has {count} parts joined by dots instead of three")]
+    #[error("it has {count} {} joined by dots instead of three", if *.count == 1 { "part" } else { "parts" })]
     NotThreeParts {
         /// The number of its parts.
         count: usize,

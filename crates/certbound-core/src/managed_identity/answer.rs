@@ -104,7 +104,9 @@ impl MachineError {
                     .or_else(|| said(&members, "message")),
             ),
         };
-        let message = message.unwrap_or_else(|| match body.is_empty() {
+        // `{}` has no reason either.
+        let says_nothing = body.is_empty() || (members.is_empty() && json::parse_object(body).is_ok());
+        let message = message.unwrap_or_else(|| match says_nothing {
             true => "the response has no reason".to_owned(),
             false => plain.body.clone(),
         });
@@ -284,6 +286,7 @@ mod tests {
             (r#"{"error":{"code":"AudienceNotSupported","message":"no"}}"#, "AudienceNotSupported", "no"),
             (r#"{"message":"busy","correlationId":"c"}"#, "", "busy"),
             ("", "", "the response has no reason"),
+            ("{}", "", "the response has no reason"),
             ("<html>", "", "<html>"),
             (r#"{"error":7}"#, "", r#"{"error":7}"#),
             // Some platforms repeat the token that they received.

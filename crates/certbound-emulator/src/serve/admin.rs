@@ -123,9 +123,10 @@ impl Surface {
                 error(StatusCode::PAYLOAD_TOO_LARGE, "a fault may have at most 16 KiB: send a smaller fault")
             }
             ("POST", "faults") => match serde_json::from_slice::<Fault>(body) {
-                Ok(fault) => match emulator.add_fault(fault) {
-                    true => ok(&json!({ "faults": emulator.faults().len() })),
-                    false => error(StatusCode::CONFLICT, "there are already 1000 faults: DELETE them first"),
+                Ok(fault) => match fault.check() {
+                    Err(why) => error(StatusCode::BAD_REQUEST, why),
+                    Ok(()) if emulator.add_fault(fault) => ok(&json!({ "faults": emulator.faults().len() })),
+                    Ok(()) => error(StatusCode::CONFLICT, "there are already 1000 faults: DELETE them first"),
                 },
                 Err(why) => error(
                     StatusCode::BAD_REQUEST,

@@ -10,7 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use certbound_core::shown::shown;
 use certbound_serve::{Body, Connection};
-use http::{Method, Request, Response, StatusCode};
+use http::header::DATE;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use rustls::server::Acceptor;
@@ -22,6 +23,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use super::connection::{Resettable, ResponseBody, carry_out, whole};
 use super::fetch;
 use super::tls::{Configurations, HTTP_2};
+use crate::answers::http_date;
 use crate::emulator::Emulator;
 use crate::tls_facts::TlsFacts;
 
@@ -181,5 +183,11 @@ async fn respond(
         Err(response) => return Ok(response),
     };
     fetch::learn(&emulator, &request).await;
-    carry_out(emulator.handle(emulator.now(), &facts, request), &reset).await
+    let now = emulator.now();
+    let mut response = emulator.handle(now, &facts, request);
+    if let Ok(date) = HeaderValue::from_str(&http_date(now)) {
+        // Without this header the server would send the real time. A fault can set the header too.
+        response.headers_mut().entry(DATE).or_insert(date);
+    }
+    carry_out(response, &reset).await
 }

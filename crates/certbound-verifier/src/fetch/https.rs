@@ -4,9 +4,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use certbound_https::{Client, Error, Identity, Limits, Options, Proxy};
+use certbound_https::{Client, Error, Explaining, Identity, Limits, Options, Proxy};
 use rustls::ClientConfig;
-use rustls_platform_verifier::BuilderVerifierExt as _;
 
 use super::{Fetch, FetchError};
 use crate::issuer::KeySet;
@@ -74,7 +73,9 @@ fn explain(error: Error) -> FetchError {
         Error::NotHttps => FetchError::NotHttps,
         Error::TimedOut { limit, .. } => FetchError::Timeout { seconds: limit.as_secs() },
         Error::Connect { reason } => FetchError::Connect { reason: reason.to_string() },
-        Error::Proxy { .. } | Error::ProxyKind => FetchError::Connect { reason: error.to_string() },
+        Error::Proxy { .. } | Error::ProxyRefused { .. } | Error::ProxyKind => {
+            FetchError::Connect { reason: error.to_string() }
+        }
         Error::Tls { cause } => FetchError::Tls { reason: cause.to_string() },
         Error::TooLarge { limit } => FetchError::TooLarge { limit },
         Error::Interrupted { reason } | Error::EndedAfterCertificate { reason } => {
@@ -87,6 +88,8 @@ fn explain(error: Error) -> FetchError {
 
 fn identity() -> Result<Identity, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(&provider))?;
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(Identity::anonymous(builder.with_platform_verifier()?))
+    let explaining = Arc::new(Explaining(Arc::new(verifier)));
+    Ok(Identity::anonymous(builder.dangerous().with_custom_certificate_verifier(explaining)))
 }

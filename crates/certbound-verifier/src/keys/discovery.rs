@@ -1,9 +1,11 @@
 //! Finds the keys of an issuer: fetches its metadata, then the key set that the metadata names.
 
+use std::fmt::Display;
+
 use certbound_core::json;
 use certbound_core::shown::shown;
 
-use crate::fetch::AnyFetch;
+use crate::fetch::{AnyFetch, FetchError};
 use crate::issuer::{Issuer, KeySet, KeySetError, KeysHost, Kind, Tenants};
 
 const OPENID: &str = "/.well-known/openid-configuration";
@@ -25,14 +27,35 @@ pub(super) struct Discovery {
 /// The reason why a fetch returned no keys.
 pub(super) enum NoKeys {
     /// The request failed, or the answer could not be read.
-    Failed(String),
+    Failed(Failure),
     /// The issuer published a set in which no key can be used.
-    Withdrawn(String),
+    Withdrawn(Failure),
 }
 
-impl From<String> for NoKeys {
-    fn from(reason: String) -> Self {
-        Self::Failed(reason)
+impl From<Failure> for NoKeys {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// The failure of a document.
+#[derive(Clone)]
+pub(super) struct Failure {
+    pub(super) reason: String,
+    pub(super) host: Option<String>,
+    /// Whether the next fetch may succeed without a change.
+    pub(super) is_transient: bool,
+}
+
+impl Failure {
+    /// Returns the failure of the document at `url`.
+    fn of(url: &str, error: impl Display, is_transient: bool) -> Self {
+        let host = url::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+        Self { reason: format!("{url}: {error}"), host, is_transient }
+    }
+
+    fn of_fetch(url: &str, error: &FetchError) -> Self {
+        Self::of(url, error, error.is_transient())
     }
 }
 
@@ -71,22 +94,22 @@ impl Discovery {
     /// Fetches the keys. Returns the reason if the fetch fails.
     pub(super) async fn fetch(&self, fetch: &dyn AnyFetch) -> Result<KeySet, NoKeys> {
         let (url, document) = self.metadata(fetch).await?;
-        let jwks_uri = self.keys_url(&document).map_err(|reason| format!("{url}: {reason}"))?;
-        let keys = fetch.get(&jwks_uri).await.map_err(|error| format!("{jwks_uri}: {error}"))?;
+        let jwks_uri = self.keys_url(&document).map_err(|reason| Failure::of(url, reason, false))?;
+        let keys = fetch.get(&jwks_uri).await.map_err(|error| Failure::of_fetch(&jwks_uri, &error))?;
         KeySet::of_jwks(&self.issuer, &keys).map_err(|error| {
-            let reason = format!("{jwks_uri}: {error}");
+            let failure = Failure::of(&jwks_uri, &error, false);
             match error {
                 KeySetError::NoneUsable { .. } | KeySetError::NoneAccepted { .. } => {
-                    NoKeys::Withdrawn(reason)
+                    NoKeys::Withdrawn(failure)
                 }
-                _ => NoKeys::Failed(reason),
+                _ => NoKeys::Failed(failure),
             }
         })
     }
 
     /// Fetches OpenID's metadata. If this document does not exist, fetches the metadata of RFC 8414 instead. Any other
     /// failure is returned.
-    async fn metadata(&self, fetch: &dyn AnyFetch) -> Result<(&str, Vec<u8>), String> {
+    async fn metadata(&self, fetch: &dyn AnyFetch) -> Result<(&str, Vec<u8>), Failure> {
         let url = &self.metadata_url;
         let error = match fetch.get(url).await {
             Ok(document) => return Ok((url, document)),
@@ -95,9 +118,13 @@ impl Discovery {
         match &self.oauth_url {
             Some(other) if error.is_absence() => match fetch.get(other).await {
                 Ok(document) => Ok((other, document)),
-                Err(second) => Err(format!("{url}: {error}; {other}: {second}")),
+                Err(second) => Err(Failure::of(
+                    url,
+                    format!("{error}; {other}: {second}"),
+                    error.is_transient() || second.is_transient(),
+                )),
             },
-            _ => Err(format!("{url}: {error}")),
+            _ => Err(Failure::of_fetch(url, &error)),
         }
     }
 

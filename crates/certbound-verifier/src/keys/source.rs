@@ -8,7 +8,7 @@ use certbound_core::time::UnixTime;
 use tokio::sync::watch;
 
 use super::Snapshot;
-use super::discovery::{Discovery, NoKeys};
+use super::discovery::{Discovery, Failure, NoKeys};
 use super::schedule::{Answer, Decision, End, Flight, Schedule, Wanted};
 use crate::clock::Clock;
 use crate::fetch::AnyFetch;
@@ -36,7 +36,7 @@ struct State {
     /// The generation of the last snapshot. The number is kept after the snapshot is removed, so that no later snapshot
     /// gets the same number.
     generation: u64,
-    failure: Option<String>,
+    failure: Option<Failure>,
     /// The sender of the fetch in progress. When it is dropped, the requests that wait for the fetch wake up.
     ended: Option<watch::Sender<()>>,
 }
@@ -141,14 +141,18 @@ impl Source {
                 state.failure = None;
                 state.store(keys);
             }
-            Err(NoKeys::Withdrawn(reason)) => {
-                tracing::warn!(issuer, %reason, "the issuer has no usable key, so no token is accepted");
-                state.failure = Some(reason);
+            Err(NoKeys::Withdrawn(failure)) => {
+                tracing::warn!(
+                    issuer,
+                    reason = failure.reason,
+                    "the issuer has no usable key, so no token is accepted"
+                );
+                state.failure = Some(failure);
                 state.snapshot = None;
             }
-            Err(NoKeys::Failed(reason)) => {
-                tracing::warn!(issuer, %reason, "keys could not be fetched");
-                state.failure = Some(reason);
+            Err(NoKeys::Failed(failure)) => {
+                tracing::warn!(issuer, reason = failure.reason, "keys could not be fetched");
+                state.failure = Some(failure);
             }
         }
         self.quiet.publish(&state);
@@ -188,8 +192,10 @@ impl State {
     }
 
     fn unavailable(&self, now: UnixTime) -> Refusal {
-        let reason = self.failure.clone().unwrap_or_else(|| "no fetch has finished yet".to_owned());
-        Refusal::KeysUnavailable { reason, retry_after: self.schedule.retry_after(now) }
+        let without = |reason: &str| Failure { reason: reason.to_owned(), host: None, is_transient: true };
+        let failure = self.failure.clone().unwrap_or_else(|| without("no fetch has finished yet"));
+        let Failure { reason, host, is_transient } = failure;
+        Refusal::KeysUnavailable { reason, host, is_transient, retry_after: self.schedule.retry_after(now) }
     }
 }
 
@@ -201,8 +207,9 @@ struct Fetching {
 
 impl Drop for Fetching {
     fn drop(&mut self) {
-        let broken_off = NoKeys::Failed("the fetch was cancelled".to_owned());
-        self.source.end(self.flight, Err(broken_off));
+        let reason = "the fetch was cancelled".to_owned();
+        let failure = Failure { reason, host: None, is_transient: true };
+        self.source.end(self.flight, Err(NoKeys::Failed(failure)));
     }
 }
 

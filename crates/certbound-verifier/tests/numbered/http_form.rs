@@ -8,7 +8,12 @@ use http::{HeaderMap, HeaderValue, Request};
 use crate::support::{builder, code, token, verifier};
 
 fn unavailable() -> Refusal {
-    Refusal::KeysUnavailable { reason: String::new(), retry_after: Duration::from_secs(20) }
+    Refusal::KeysUnavailable {
+        reason: String::new(),
+        host: None,
+        is_transient: true,
+        retry_after: Duration::from_secs(20),
+    }
 }
 
 fn parse(values: &[&[u8]]) -> Result<Scheme, &'static str> {
@@ -162,7 +167,12 @@ fn hostile() -> Vec<Refusal> {
         Refusal::CallerKind,
         Refusal::ClientNotAllowed { found: text() },
         Refusal::NoPermission,
-        Refusal::KeysUnavailable { reason: text(), retry_after: Duration::from_secs(10) },
+        Refusal::KeysUnavailable {
+            reason: text(),
+            host: Some(text()),
+            is_transient: false,
+            retry_after: Duration::from_secs(10),
+        },
     ]
 }
 

@@ -9,13 +9,14 @@ use certbound_core::authority::server_metadata::ServerMetadata;
 use certbound_core::authority::{Authority, AuthorityKind};
 use certbound_core::environment::Cloud;
 use certbound_core::json;
+use certbound_core::region::RegionOutcome;
 use certbound_core::response::MalformedAnswer;
 use http::Response;
 
 use crate::acquire::context::Context;
 use crate::acquire::headers;
 use crate::correlation::CorrelationId;
-use crate::error::{Error, Leg, PeerMisbehaved, Phase, TransportError};
+use crate::error::{Error, Leg, PeerMisbehaved, Phase, RequestTarget, TransportError};
 use crate::transport::Via;
 
 /// The time limit for one document.
@@ -114,45 +115,72 @@ fn remembered<V: Clone + Send + Sync + 'static>() -> moka::future::Cache<String,
 
 impl DiscoveryRequest<'_> {
     async fn metadata(self, authority: &Authority) -> Result<Arc<ServerMetadata>, Error> {
-        let answer = self.get(&ServerMetadata::url_of(authority)).await?;
-        let document = self.ok(&answer)?;
-        ServerMetadata::parse(authority, document)
-            .map(Arc::new)
-            .map_err(|error| Error::peer(self.leg, PeerMisbehaved::Metadata(error)))
+        let read = |answer: &Response<Bytes>| {
+            ServerMetadata::parse(authority, self.ok(answer)?)
+                .map(Arc::new)
+                .map_err(|error| Error::peer(self.leg, PeerMisbehaved::Metadata(error)))
+        };
+        self.read(authority, &ServerMetadata::url_of(authority), read).await
     }
 
     async fn environment(self, authority: &Authority) -> Result<Option<Arc<Environment>>, Error> {
-        let answer = self.get(&instance::discovery_url(authority)).await?;
-        let document = self.ok(&answer)?;
-        let metadata = match InstanceMetadata::parse(document) {
-            Ok(metadata) => metadata,
-            // A response without a list confirms only that the host exists.
-            Err(_) if has_no_list(document) => return Ok(None),
-            Err(error) => return Err(Error::peer(self.leg, PeerMisbehaved::InstanceMetadata(error))),
+        let read = |answer: &Response<Bytes>| {
+            let document = self.ok(answer)?;
+            match InstanceMetadata::parse(document) {
+                Ok(metadata) => Ok(metadata.of_host(authority.host()).map(Arc::clone)),
+                // A response without a list confirms only that the host exists.
+                Err(_) if has_no_list(document) => Ok(None),
+                Err(error) => Err(Error::peer(self.leg, PeerMisbehaved::InstanceMetadata(error))),
+            }
         };
-        Ok(metadata.of_host(authority.host()).map(Arc::clone))
+        self.read(authority, &instance::discovery_url(authority), read).await
     }
 
     /// Sends a Webfinger request (RFC 7033). The response must name the server's own URL as the trusted realm.
     async fn federation_server(self, authority: &Authority) -> Result<(), Error> {
         const REALM: &str = "http://schemas.microsoft.com/rel/trusted-realm";
         let host = authority.host_and_port();
-        let answer = self
-            .get(&format!("https://{host}/.well-known/webfinger?rel={REALM}&resource=https://{host}"))
-            .await?;
-        let refuse = || Error::peer(self.leg, PeerMisbehaved::NotAFederationServer { host: host.clone() });
-        if answer.status() != 200 {
-            return Err(refuse());
-        }
-        let document = json::parse_object(answer.body()).map_err(|_| refuse())?;
-        let links =
-            document.get("links").and_then(|links| links.as_array()).map(Vec::as_slice).unwrap_or_default();
+        let url = format!("https://{host}/.well-known/webfinger?rel={REALM}&resource=https://{host}");
         let is_it = |link: &serde_json::Value| {
             let member = |name| link.get(name).and_then(serde_json::Value::as_str);
             member("rel") == Some(REALM)
                 && member("href").is_some_and(|href| href.eq_ignore_ascii_case(&format!("https://{host}")))
         };
-        if links.iter().any(is_it) { Ok(()) } else { Err(refuse()) }
+        let read = |answer: &Response<Bytes>| {
+            let document = json::parse_object(answer.body()).ok().filter(|_| answer.status() == 200);
+            let links = document.as_ref().and_then(|document| document.get("links")?.as_array());
+            match links.is_some_and(|links| links.iter().any(is_it)) {
+                true => Ok(()),
+                false => {
+                    Err(Error::peer(self.leg, PeerMisbehaved::NotAFederationServer { host: host.clone() }))
+                }
+            }
+        };
+        self.read(authority, &url, read).await
+    }
+
+    /// Sends a request about the authority and reads the response. An error contains the target of the request.
+    async fn read<T>(
+        self,
+        authority: &Authority,
+        url: &str,
+        read: impl FnOnce(&Response<Bytes>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let result = self.get(url).await.and_then(|answer| read(&answer));
+        result.map_err(|error| {
+            error.at(RequestTarget {
+                endpoint: url.split('?').next().unwrap_or_default().to_owned(),
+                tenant: None,
+                region: None,
+                region_outcome: RegionOutcome::default(),
+                correlation_id: self.correlation_id.to_string(),
+                authority: Some(authority.host_and_port()),
+                certificate: None,
+                certificate_subject: None,
+                clock_ahead: None,
+                attempts: 1,
+            })
+        })
     }
 
     async fn get(self, url: &str) -> Result<Response<Bytes>, Error> {

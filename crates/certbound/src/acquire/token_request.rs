@@ -156,7 +156,9 @@ impl Exchange<'_> {
             region: self.endpoint.region().cloned(),
             region_outcome: self.endpoint.region_outcome().clone(),
             correlation_id: self.correlation_id.to_string(),
+            authority: None,
             certificate: self.certificate.map(BindingCertificate::thumbprint),
+            certificate_subject: self.certificate.map(|certificate| certificate.chain().subject().to_owned()),
             clock_ahead,
             attempts,
         }

@@ -12,6 +12,23 @@ use crate::error::BindingCertificateError;
 /// The maximum size of a certificate or key file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
+/// The files of a certificate and of its key, for errors. Both can be the same file.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Files<'a> {
+    pub(super) chain: Option<&'a Path>,
+    pub(super) key: Option<&'a Path>,
+}
+
+impl<'a> Files<'a> {
+    pub(super) fn one(path: &'a Path) -> Self {
+        Self::two(path, path)
+    }
+
+    pub(super) fn two(chain: &'a Path, key: &'a Path) -> Self {
+        Self { chain: Some(chain), key: Some(key) }
+    }
+}
+
 /// Reads a file or a pipe.
 pub(super) fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, BindingCertificateError> {
     let file = File::open(path).map_err(|error| unreadable(path, error))?;

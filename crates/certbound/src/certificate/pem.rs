@@ -1,5 +1,6 @@
 //! Reads a chain and its key from PEM text (RFC 7468).
 
+use certbound_core::certificate::CertificateChain;
 use certbound_core::secret::Secret;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::{self, PemObject as _, SectionKind};
@@ -20,7 +21,7 @@ pub(super) fn looks_like_pem(bytes: &[u8]) -> bool {
 /// Returns every certificate of the text, in the order of the text.
 pub(super) fn chain(pem: &[u8]) -> Result<Vec<Vec<u8>>, BindingCertificateError> {
     let mut chain = Vec::new();
-    for section in sections(pem) {
+    for section in sections(pem)? {
         let (kind, der) = section?;
         if kind == SectionKind::Certificate {
             chain.push(der.to_vec());
@@ -34,15 +35,13 @@ pub(super) fn key(
     pem: &[u8],
     password: Option<&Secret>,
 ) -> Result<PrivateKeyDer<'static>, BindingCertificateError> {
-    if pem.windows(TRADITIONAL.len()).any(|window| window == TRADITIONAL) {
-        return Err(BindingCertificateError::EncryptedTraditionally);
-    }
+    let sections = sections(pem)?;
     let mut keys = Vec::new();
     // The PEM reader skips encrypted keys, so they are read here.
     for encrypted in encrypted::sections(pem)? {
         keys.push(encrypted::open(&encrypted, password)?);
     }
-    for section in sections(pem) {
+    for section in sections {
         let (kind, der) = section?;
         keys.extend(PrivateKeyDer::from_pem(kind, der.to_vec()));
     }
@@ -54,9 +53,18 @@ pub(super) fn key(
     }
 }
 
-/// Returns the error of a text without a certificate or a key. The text may be a PFX.
+/// Returns the error of a text without a certificate or a key. The text may be a PFX, or a certificate in DER.
 fn without(pem: &[u8], error: BindingCertificateError) -> BindingCertificateError {
-    if begins_as_pfx(pem) { BindingCertificateError::PfxInsteadOfPem } else { error }
+    match pem {
+        pfx if begins_as_pfx(pfx) => BindingCertificateError::PfxInsteadOfPem,
+        der if is_der_certificate(der) => BindingCertificateError::DerInsteadOfPem,
+        _ => error,
+    }
+}
+
+/// Returns whether the bytes are one certificate in DER.
+pub(super) fn is_der_certificate(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&0x30) && CertificateChain::from_der(vec![bytes.to_vec()]).is_ok()
 }
 
 /// Returns whether the bytes begin with `PFX ::= SEQUENCE { version INTEGER {v3(3)}, .. }` (RFC 7292, section 4), in
@@ -75,17 +83,23 @@ fn begins_as_pfx(bytes: &[u8]) -> bool {
 /// The mark of OpenSSL's own encryption, which is older than PKCS #8. Its key is a single MD5 of the password.
 const TRADITIONAL: &[u8] = b"Proc-Type: 4,ENCRYPTED";
 
+type Section = (SectionKind, Zeroizing<Vec<u8>>);
+
+/// Returns the sections. The reader would call the headers of OpenSSL's own encryption bad base64.
 fn sections(
     pem: &[u8],
-) -> impl Iterator<Item = Result<(SectionKind, Zeroizing<Vec<u8>>), BindingCertificateError>> + '_ {
+) -> Result<impl Iterator<Item = Result<Section, BindingCertificateError>> + '_, BindingCertificateError> {
+    if pem.windows(TRADITIONAL.len()).any(|window| window == TRADITIONAL) {
+        return Err(BindingCertificateError::EncryptedTraditionally);
+    }
     // Editors on Windows write a byte order mark before the first line. With this mark the reader would not find the
     // leaf.
     let pem = pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pem);
     let sections: pem::SliceIter<'_, (SectionKind, Vec<u8>)> = pem::SliceIter::new(pem);
-    sections.map(|section| match section {
+    Ok(sections.map(|section| match section {
         Ok((kind, der)) => Ok((kind, Zeroizing::new(der))),
         Err(error) => Err(BindingCertificateError::BrokenPem { reason: reason(&error) }),
-    })
+    }))
 }
 
 fn reason(error: &pem::Error) -> &'static str {

@@ -9,6 +9,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
 use super::belongs;
+use super::pem::is_der_certificate;
 use crate::crypto::provider;
 use crate::error::BindingCertificateError;
 
@@ -18,7 +19,10 @@ pub(super) fn read(
     password: Option<&Secret>,
 ) -> Result<(Vec<Vec<u8>>, PrivateKeyDer<'static>), BindingCertificateError> {
     let archive = Pkcs12Archive::from_pkcs12(pfx, password.map_or("", Secret::expose));
-    let archive = archive.map_err(|error| explain(error, password.is_some()))?;
+    let archive = archive.map_err(|error| match is_der_certificate(pfx) {
+        true => BindingCertificateError::DerInsteadOfPem,
+        false => explain(error, password.is_some()),
+    })?;
     let count = archive.keys.len();
     let key = match archive.keys.as_slice() {
         [] => return Err(BindingCertificateError::NoPrivateKey),

@@ -1,7 +1,7 @@
 //! The reasons why a binding certificate could not be loaded.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use certbound_core::cause::Cause;
 use certbound_core::certificate::CertificateError;
@@ -12,6 +12,15 @@ use strum::EnumProperty as _;
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum BindingCertificateError {
+    /// The fault of a file that was read.
+    #[error("{}: {error}", .path.display())]
+    InFile {
+        /// The file of the certificate, or the file of the key if the fault is the key's.
+        path: PathBuf,
+        /// The fault.
+        #[source]
+        error: Box<Self>,
+    },
     /// The file could not be read.
     #[error("cannot read {path}: {reason}")]
     #[strum(props(code = "certificate_file_unreadable"))]
@@ -120,6 +129,15 @@ pub enum BindingCertificateError {
         fix = "convert the file: `openssl pkcs12 -in app.pfx -out app.pem`; or turn on the cargo feature `pfx` of certbound and read the file by a function with `pfx` in its name; the command line reads a PFX as one file, without --certificate-key"
     ))]
     PfxInsteadOfPem,
+    /// A single certificate in DER, which has no private key, where PEM or PFX is read.
+    #[error(
+        "the input is a certificate in DER, without a private key; a PEM file or a PFX file with both is expected"
+    )]
+    #[strum(props(code = "certificate_der_unexpected"))]
+    #[strum(props(
+        fix = "convert the file: `openssl x509 -inform DER -in FILE -out cert.pem`, and give the file of the private key too (on the command line --certificate-key)"
+    ))]
+    DerInsteadOfPem,
     /// The file is not a usable PKCS#12 file.
     #[error("the PFX cannot be read: {reason}")]
     #[strum(props(code = "certificate_pfx_invalid"))]
@@ -146,6 +164,7 @@ impl BindingCertificateError {
     /// MSAL's name for this error, or certbound's own name if MSAL has none.
     pub fn code(&self) -> &'static str {
         match self {
+            Self::InFile { error, .. } => error.code(),
             Self::Certificate(error) => error.code(),
             _ => self.get_str("code").unwrap_or_default(),
         }
@@ -153,7 +172,26 @@ impl BindingCertificateError {
 
     /// The advice for this error.
     pub fn fix(&self) -> &'static str {
-        self.get_str("fix").unwrap_or_default()
+        match self {
+            Self::InFile { error, .. } => error.fix(),
+            _ => self.get_str("fix").unwrap_or_default(),
+        }
+    }
+
+    /// The fault itself, without the file that has it.
+    pub fn without_file(&self) -> &Self {
+        match self {
+            Self::InFile { error, .. } => error.without_file(),
+            other => other,
+        }
+    }
+
+    /// The same error with the file that has the fault.
+    pub(crate) fn in_file(self, file: Option<&Path>) -> Self {
+        match (file, self) {
+            (Some(path), error) => Self::InFile { path: path.to_owned(), error: Box::new(error) },
+            (None, error) => error,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::error::{KeyError, KeyStrength, NoImds, Phase, StateError, TransportEr
 #[non_exhaustive]
 pub enum PlatformError {
     /// The platform refused the request.
-    #[error("{origin} refused the request: {answer}")]
+    #[error("{} refused the request: {answer}", name_of(*.origin))]
     #[strum(props(code = "managed_identity_request_failed"))]
     #[strum(props(
         fix = "send the request again later; if the platform refuses the request again, look up the message in the platform's documentation"
@@ -22,19 +22,23 @@ pub enum PlatformError {
     Refused {
         /// The source of the managed identity.
         origin: MachineSource,
+        /// The host of the endpoint.
+        host: String,
         /// The platform's response.
         answer: MachineError,
     },
     /// The platform's response cannot be used.
-    #[error("{origin}: {answer}")]
+    #[error("{}: {answer}", name_of(*.origin))]
     Malformed {
         /// The source of the managed identity.
         origin: MachineSource,
+        /// The host of the endpoint.
+        host: String,
         /// The fault of the response.
         answer: MalformedMachineAnswer,
     },
     /// The platform issues certificates for attested keys only, and the key was not attested.
-    #[error("{origin} refused the request, because the key is not attested: {answer}")]
+    #[error("{} refused the request, because the key is not attested: {answer}", name_of(*.origin))]
     #[strum(props(code = "managed_identity_request_failed"))]
     #[strum(props(
         fix = "give an attestation hook, because this machine must attest its key; or request a Bearer token"
@@ -42,11 +46,13 @@ pub enum PlatformError {
     AttestationRequired {
         /// The source of the managed identity.
         origin: MachineSource,
+        /// The host of the endpoint.
+        host: String,
         /// The platform's response.
         answer: MachineError,
     },
     /// The platform could not be reached, or did not answer in time.
-    #[error("{origin} cannot be reached: {cause}")]
+    #[error("{} cannot be reached: {cause}", name_of(*.origin))]
     #[strum(props(code = "managed_identity_unreachable_network"))]
     #[strum(props(fix = "check that the platform's agent runs on this machine"))]
     Unreachable {
@@ -153,21 +159,43 @@ pub enum PlatformError {
     },
 }
 
+/// The address of the metadata service on a virtual machine.
+const IMDS_ADDRESS: &str = "169.254.169.254";
+
+/// Returns the name of a source's endpoint in a sentence.
+fn name_of(origin: MachineSource) -> String {
+    match origin {
+        MachineSource::Imds => format!("the metadata service ({origin})"),
+        _ => format!("the managed identity endpoint ({origin})"),
+    }
+}
+
 impl PlatformError {
     /// Turns a refusal into `AttestationRequired` if its message names a missing attestation token. The platform has no
     /// code for this case.
     pub(crate) fn or_attestation_required(self) -> Self {
         match self {
-            Self::Refused { origin, answer }
+            Self::Refused { origin, host, answer }
                 if answer.status == 400
                     && answer.message.to_ascii_lowercase().contains("attestation token") =>
             {
-                Self::AttestationRequired { origin, answer }
+                Self::AttestationRequired { origin, host, answer }
             }
             Self::Throttled { first, left } => {
                 Self::Throttled { first: Box::new(first.or_attestation_required()), left }
             }
             other => other,
+        }
+    }
+
+    /// The host of the endpoint, if a request was sent or should have been sent.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Refused { host, .. }
+            | Self::Malformed { host, .. }
+            | Self::AttestationRequired { host, .. } => Some(host),
+            Self::Unreachable { cause, .. } => cause.host(),
+            _ => None,
         }
     }
 
@@ -233,6 +261,11 @@ impl PlatformError {
                 "assign the identity to this machine, and check its id and the resource"
             }
             Self::Malformed { answer, .. } => answer.fix(),
+            Self::Unreachable { origin: MachineSource::Imds, cause }
+                if cause.host() != Some(IMDS_ADDRESS) =>
+            {
+                "check AZURE_POD_IDENTITY_AUTHORITY_HOST, which names the address of the metadata service; without this variable it is 169.254.169.254"
+            }
             Self::Unreachable { origin: MachineSource::Imds, .. } => {
                 "run the program on a machine with managed identities; it must reach 169.254.169.254 without a proxy"
             }

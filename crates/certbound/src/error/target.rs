@@ -21,8 +21,12 @@ pub struct RequestTarget {
     pub region_outcome: RegionOutcome,
     /// The correlation id that the request sent.
     pub correlation_id: String,
+    /// The host of the authority, if the request was about the authority itself (discovery).
+    pub authority: Option<String>,
     /// The certificate by which the client authenticated: TLS presented it, or its key signed the assertion.
     pub certificate: Option<Thumbprint>,
+    /// The subject of that certificate.
+    pub certificate_subject: Option<String>,
     /// The seconds by which this machine's clock is ahead of the server's. The number is negative if the clock is
     /// behind. `None` if the response had no date.
     pub clock_ahead: Option<i64>,

@@ -7,6 +7,8 @@ use std::time::Duration;
 use certbound_core::cause::Cause;
 use certbound_core::managed_identity::ServerThumbprint;
 pub use certbound_core::phase::Phase;
+pub use certbound_core::untrusted::Untrusted;
+use http::StatusCode;
 use strum::EnumProperty as _;
 
 /// The number of an alert by which the other side ended TLS (RFC 8446, section 6.2).
@@ -54,7 +56,10 @@ impl std::error::Error for TlsAlert {}
 pub enum TransportError {
     /// A time limit was exceeded.
     #[error("{host}: {phase} took longer than {} s", .limit.as_secs_f32())]
-    #[strum(props(code = "request_timeout", fix = "send the request again, or raise the limit"))]
+    #[strum(props(code = "request_timeout"))]
+    #[strum(props(
+        fix = "send the request again, or raise the limit (NetworkBuilder::exchange_timeout, --timeout)"
+    ))]
     TimedOut {
         /// The host of the request.
         host: String,
@@ -76,27 +81,38 @@ pub enum TransportError {
         #[source]
         reason: Cause,
     },
-    /// The proxy did not open the tunnel.
-    #[error("{host}: the proxy {proxy} did not open a connection: {reason}")]
+    /// The connection to the proxy could not be opened, or broke before the proxy answered.
+    #[error("{host}: the connection to the proxy {proxy} failed: {reason}")]
     #[strum(props(code = "proxy_failed"))]
     #[strum(props(
-        fix = "check the proxy's address and password (HTTPS_PROXY), and that it allows CONNECT to this host"
+        fix = "check the proxy's address (HTTPS_PROXY); if this host needs no proxy, add it to NO_PROXY"
     ))]
     Proxy {
         /// The host of the request.
         host: String,
         /// The host and port of the proxy.
         proxy: String,
-        /// The proxy error.
+        /// The error of the connection.
         #[source]
         reason: Cause,
+    },
+    /// The proxy refused to open a tunnel to the host.
+    #[error("{host}: the proxy {proxy} {}", refusal_of_proxy(*.status))]
+    #[strum(props(code = "proxy_failed"))]
+    #[strum(props(
+        fix = "ask the operator of the proxy to allow CONNECT to this host; if this host needs no proxy, add it to NO_PROXY"
+    ))]
+    ProxyRefused {
+        /// The host that was addressed.
+        host: String,
+        /// The host and port of the proxy.
+        proxy: String,
+        /// The status of the proxy's answer.
+        status: u16,
     },
     /// The TLS handshake failed.
     #[error("{host}: the TLS handshake failed: {reason}")]
     #[strum(props(code = "tls_failed"))]
-    #[strum(props(
-        fix = "check the trusted roots (SSL_CERT_FILE), and that no proxy between this program and the host terminates TLS"
-    ))]
     Tls {
         /// The host of the request.
         host: String,
@@ -203,6 +219,16 @@ impl TransportError {
     /// The advice for this error.
     pub fn fix(&self) -> &'static str {
         match self {
+            Self::TimedOut { phase: Phase::Connect, .. } => {
+                "check the network, the firewall and the proxy, or raise the limit (NetworkBuilder::connect_timeout, --connect-timeout)"
+            }
+            Self::ProxyRefused { status: 407, .. } => {
+                "give the user name and password of the proxy: HTTPS_PROXY=http://user:password@host:port"
+            }
+            Self::ProxyRefused { status: 500.., .. } => {
+                "check the name of the host, and ask the operator of the proxy why the proxy cannot reach this host"
+            }
+            Self::Tls { reason, .. } => fix_of_tls(reason),
             Self::CertificateNotRequested { host } if host.ends_with("graph.microsoft.com") => {
                 "use https://mtlstb.graph.microsoft.com, which requests the certificate"
             }
@@ -234,6 +260,7 @@ impl TransportError {
             Self::TimedOut { host, .. }
             | Self::Connect { host, .. }
             | Self::Proxy { host, .. }
+            | Self::ProxyRefused { host, .. }
             | Self::Tls { host, .. }
             | Self::Signer { host, .. }
             | Self::CertificateRefused { host, .. }
@@ -277,7 +304,10 @@ impl TransportError {
     pub(crate) fn is_unreachable(&self) -> bool {
         matches!(
             self,
-            Self::Connect { .. } | Self::Proxy { .. } | Self::TimedOut { phase: Phase::Connect, .. }
+            Self::Connect { .. }
+                | Self::Proxy { .. }
+                | Self::ProxyRefused { .. }
+                | Self::TimedOut { phase: Phase::Connect, .. }
         )
     }
 
@@ -288,10 +318,38 @@ impl TransportError {
             Self::TimedOut { .. }
                 | Self::Connect { .. }
                 | Self::Proxy { .. }
+                | Self::ProxyRefused { status: 408 | 429 | 500.., .. }
                 | Self::Signer { .. }
                 | Self::Interrupted { .. }
                 | Self::EndedAfterCertificate { .. }
         )
+    }
+}
+
+fn refusal_of_proxy(status: u16) -> String {
+    match StatusCode::from_u16(status) {
+        Ok(StatusCode::PROXY_AUTHENTICATION_REQUIRED) => {
+            "requires a user name and a password (status 407)".to_owned()
+        }
+        Ok(status) => format!("refused to open a connection: it answered {status}"),
+        Err(_) => format!("refused to open a connection: it answered {status}"),
+    }
+}
+
+/// Returns the advice for a failed handshake.
+fn fix_of_tls(reason: &Cause) -> &'static str {
+    if let Some(untrusted) = reason.find::<Untrusted>() {
+        return untrusted.fix();
+    }
+    match reason.find::<rustls::Error>() {
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+            "check the port in the URL, and that no proxy answers instead of the server"
+        }
+        Some(
+            rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion)
+            | rustls::Error::PeerIncompatible(_),
+        ) => "the server's operator must enable TLS 1.2 or TLS 1.3 with a usual cipher suite",
+        _ => "check the port, and that no proxy between this program and the host terminates TLS",
     }
 }
 
@@ -336,5 +394,43 @@ mod tests {
         );
         assert_eq!(tls("received fatal alert: BadCertificate".into()).alert(), None);
         assert_eq!(TransportError::NotHttps.alert(), None);
+    }
+
+    #[test]
+    fn each_failure_has_its_own_advice() {
+        let host = || "h".to_owned();
+        let tls = |reason: Cause| TransportError::Tls { host: host(), reason };
+        let proxy = |status| TransportError::ProxyRefused { host: host(), proxy: "p:1".to_owned(), status };
+        let late = |phase| TransportError::TimedOut { host: host(), phase, limit: Duration::from_secs(5) };
+        let of_rustls = |error: rustls::Error| tls(Cause::new(error));
+        let unknown = Untrusted::UnknownRoot { issuer: None, is_self_signed: false };
+        for (error, fix, transient) in [
+            (late(Phase::Connect), "--connect-timeout", true),
+            (late(Phase::Exchange), "--timeout", true),
+            (proxy(407), "user:password@", false),
+            (proxy(403), "allow CONNECT", false),
+            (proxy(502), "why the proxy cannot reach", true),
+            (proxy(429), "allow CONNECT", true),
+            (tls(Cause::new(unknown)), "SSL_CERT_FILE", false),
+            (of_rustls(rustls::InvalidMessage::InvalidContentType.into()), "the port in the URL", false),
+            (
+                of_rustls(rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)),
+                "enable TLS 1.2",
+                false,
+            ),
+            (tls("closed".into()), "terminates TLS", false),
+        ] {
+            assert!(error.fix().contains(fix), "{error}: {}", error.fix());
+            assert_eq!(error.is_transient(), transient, "{error}");
+            assert_eq!(error.host(), Some("h"));
+        }
+        assert_eq!(
+            proxy(407).to_string(),
+            "h: the proxy p:1 requires a user name and a password (status 407)"
+        );
+        assert_eq!(
+            proxy(403).to_string(),
+            "h: the proxy p:1 refused to open a connection: it answered 403 Forbidden"
+        );
     }
 }

@@ -154,6 +154,11 @@ impl Endpoint {
         self.origin
     }
 
+    /// Returns the host of the endpoint, without brackets.
+    pub(super) fn host(&self) -> &str {
+        self.endpoint.host_str().unwrap_or_default().trim_matches(['[', ']'])
+    }
+
     /// Returns the base URL of the endpoint. It distinguishes machines in tests.
     pub(crate) fn base(&self) -> &str {
         self.endpoint.as_str().trim_end_matches('/')

@@ -121,6 +121,7 @@ impl Machine {
         let facts = headers::facts(answer.headers(), self.context.clock.now());
         let refused = PlatformError::Refused {
             origin,
+            host: self.endpoint.host().to_owned(),
             answer: MachineError::parse(answer.status().as_u16(), &facts, answer.body()),
         };
         match answer.extensions().get() {
@@ -175,7 +176,8 @@ impl Machine {
         &self,
         answer: certbound_core::managed_identity::MalformedMachineAnswer,
     ) -> PlatformError {
-        PlatformError::Malformed { origin: self.endpoint.origin(), answer }
+        let (origin, host) = (self.endpoint.origin(), self.endpoint.host().to_owned());
+        PlatformError::Malformed { origin, host, answer }
     }
 
     fn credential_url(&self, path: &str, more: &[(&str, &str)]) -> String {

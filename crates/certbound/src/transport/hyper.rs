@@ -3,7 +3,6 @@
 mod clients;
 mod pinned;
 mod trust;
-mod untrusted;
 
 use std::error::Error;
 use std::fmt;
@@ -20,7 +19,6 @@ use rustls::{CertificateError, OtherError, RootCertStore};
 use self::clients::Clients;
 use self::pinned::NotPinned;
 use self::trust::ServerTrust;
-use self::untrusted::Untrusted;
 use super::{Answer, TlsFacts, Transport, Via};
 use crate::certificate::{BindingCertificate, signer_error};
 use crate::error::{NetworkError, TransportError};
@@ -118,15 +116,17 @@ fn explain(host: String, error: https::Error) -> TransportError {
             reason: Cause::new(error),
         },
         https::Error::Proxy { proxy, reason } => TransportError::Proxy { host, proxy, reason },
+        https::Error::ProxyRefused { proxy, status } => {
+            TransportError::ProxyRefused { host, proxy, status: status.as_u16() }
+        }
         https::Error::Tls { cause } => {
-            if let Some(NotPinned { pinned, presented }) = beneath::<NotPinned>(&*cause) {
+            if let Some(NotPinned { pinned, presented }) = not_pinned(&*cause) {
                 return TransportError::ServerNotPinned { host, pinned: *pinned, presented: *presented };
             }
             if let Some(error) = cause.downcast_ref().and_then(signer_error) {
                 return TransportError::Signer { host, reason: Cause::new(error.clone()) };
             }
-            let untrusted = beneath::<Untrusted>(&*cause).map(|untrusted| Cause::new(untrusted.clone()));
-            TransportError::Tls { host, reason: untrusted.unwrap_or(cause) }
+            TransportError::Tls { host, reason: cause }
         }
         https::Error::CertificateNotRequested => TransportError::CertificateNotRequested { host },
         https::Error::EndedAfterCertificate { reason } => {
@@ -137,8 +137,8 @@ fn explain(host: String, error: https::Error) -> TransportError {
     }
 }
 
-/// Finds an error of one of certbound's verifiers in an error of the TLS library.
-fn beneath<'a, E: Error + 'static>(error: &'a (dyn Error + Send + Sync + 'static)) -> Option<&'a E> {
+/// Finds the error of the check of a pinned certificate in an error of the TLS library.
+fn not_pinned<'a>(error: &'a (dyn Error + Send + Sync + 'static)) -> Option<&'a NotPinned> {
     match error.downcast_ref()? {
         rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) => cause.downcast_ref(),
         _ => None,

@@ -143,7 +143,7 @@ impl NetworkBuilder {
         if roots.is_none() && cfg!(target_os = "linux") {
             check_trust_file(std::env::var_os("SSL_CERT_FILE"))?;
         }
-        let transport = HyperTransport::new(proxy, roots, self.limits)?;
+        let transport = HyperTransport::new(proxy, roots, self.limits).map_err(naming_trust_file)?;
         Ok(Network { transport: Arc::new(transport) })
     }
 }
@@ -188,6 +188,18 @@ fn check_trust_file(path: Option<std::ffi::OsString>) -> Result<(), NetworkError
         Ok(facts) if !facts.is_file() => refuse("which is not a regular file"),
         Ok(facts) if facts.len() > MAX_TRUST_FILE => refuse("which is larger than 16 MiB"),
         Ok(_) => Ok(()),
+    }
+}
+
+/// Returns the error with the name of the file, if `SSL_CERT_FILE` names a file without certificates.
+fn naming_trust_file(error: NetworkError) -> NetworkError {
+    match (std::env::var_os("SSL_CERT_FILE"), error) {
+        (Some(path), NetworkError::TrustStore { .. }) if cfg!(target_os = "linux") => {
+            let shown = path.to_string_lossy();
+            let reason = format!("SSL_CERT_FILE names {shown}, which contains no usable CA certificate");
+            NetworkError::TrustStore { reason: reason.into() }
+        }
+        (_, error) => error,
     }
 }
 

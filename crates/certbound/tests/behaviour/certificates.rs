@@ -160,6 +160,51 @@ fn what_is_wrong_is_said_and_what_to_do() {
 }
 
 #[test]
+fn an_error_names_the_file_that_has_the_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, content: &[u8]| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, content).unwrap();
+        file
+    };
+    let whole = read("rsa.bundle.pem");
+    let chain = put("chain.pem", &read("rsa.pem"));
+    let other_key = put("other.pem", &read("other.pkcs8.pem"));
+    let der = put("leaf.der", BindingCertificate::from_pem(&whole).unwrap().chain().leaf_der());
+    let traditional = [read("rsa.pem"), read("rsa.encrypted-traditional.pem")].concat();
+    let traditional = put("old.pem", &traditional);
+    let of_one = |file: &PathBuf| BindingCertificate::from_file(file, None).unwrap_err();
+    let of_two = |chain: &PathBuf, key: &PathBuf| BindingCertificate::from_pem_files(chain, key).unwrap_err();
+    for (error, file, code) in [
+        (of_one(&chain), &chain, "cert_without_private_key"),
+        (
+            BindingCertificate::from_pem_or_pfx_file(&chain, None).unwrap_err(),
+            &chain,
+            "cert_without_private_key",
+        ),
+        (of_two(&chain, &other_key), &other_key, "certificate_key_mismatch"),
+        (of_two(&other_key, &chain), &other_key, "certificate_missing"),
+        (of_two(&chain, &chain), &chain, "cert_without_private_key"),
+        (of_one(&traditional), &traditional, "certificate_key_encryption_unknown"),
+        (of_one(&der), &der, "certificate_der_unexpected"),
+        (
+            BindingCertificate::from_pem_or_pfx_file(&der, None).unwrap_err(),
+            &der,
+            "certificate_der_unexpected",
+        ),
+        (BindingCertificate::from_pfx_file(&der, None).unwrap_err(), &der, "certificate_der_unexpected"),
+    ] {
+        assert_eq!(error.code(), code, "{error}");
+        assert_eq!(error.to_string(), format!("{}: {}", file.display(), error.without_file()));
+        assert_eq!(error.fix(), error.without_file().fix());
+        assert!(matches!(&error, BindingCertificateError::InFile { path, .. } if path == file), "{error:?}");
+    }
+    // An error of reading already has the path.
+    let error = of_one(&folder.path().join("nothing.pem")).to_string();
+    assert_eq!(error.matches("nothing.pem").count(), 1, "{error}");
+}
+
+#[test]
 fn damaged_files_are_errors_and_never_panics() {
     let password = Secret::new("right");
     for name in ["rsa.pfx", "rsa.legacy.pfx", "p256.bundle.pem", "rsa.encrypted-bundle.pem"] {

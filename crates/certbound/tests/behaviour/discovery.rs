@@ -173,6 +173,18 @@ async fn a_host_nobody_knows_is_looked_up_before_a_credential_goes_there() {
     let scope = vault();
     let refused = client(authority.clone(), &transport).bearer_token(&scope).await.unwrap_err();
     assert_eq!((refused.code(), refused.aadsts()), ("invalid_instance", Some(50_049)));
+    assert_eq!(refused.host(), Some("login.microsoftonline.com"));
+    assert_eq!(refused.target().unwrap().authority.as_deref(), Some("login.mistyped.example"));
+    let endpoint = "https://login.microsoftonline.com/common/discovery/instance";
+    assert_eq!(
+        refused.to_string(),
+        format!(
+            "`login.mistyped.example` is not a login host that Microsoft's directory knows: invalid_instance: \
+             AADSTS50049: Unknown or invalid instance (request to {endpoint}, correlation id {})",
+            refused.correlation_id().unwrap()
+        )
+    );
+    assert!(refused.fix().contains("--no-authority-validation"), "{}", refused.fix());
     assert_eq!(
         transport.only().url,
         "https://login.microsoftonline.com/common/discovery/instance?api-version=1.1&authorization_endpoint=\
@@ -234,6 +246,7 @@ async fn an_answer_that_cannot_be_read_is_no_permission() {
         let authority = Authority::parse("https://login.new.example/contoso.com").unwrap();
         let error = client(authority, &transport).bearer_token(&vault()).await.unwrap_err();
         assert_eq!(error.code(), code, "{body}");
+        assert!(error.host().is_some() && error.correlation_id().is_some(), "{error}");
         assert_eq!(transport.only().method, "GET");
     }
 }

@@ -53,6 +53,15 @@ async fn a_service_that_is_busy_says_where_when_and_by_which_id() {
         }
         assert!(error.fix().contains("send the request again"), "{}", error.fix());
     }
+    for (status, body, fix) in [
+        (503, "", "in some seconds"),
+        (404, "", "check the authority and the region"),
+        (403, "<html>", "check the authority and the region"),
+        (400, r#"{"error":"strange"}"#, "look up the code"),
+    ] {
+        let error = refused(&AnsweringTransport::new(move |_| (status, body.to_owned()))).await;
+        assert!(error.fix().contains(fix), "{status}: {}", error.fix());
+    }
     let error = refused(&AnsweringTransport::new(|_| (502, String::new()))).await;
     assert!(error.to_string().contains("a later request may succeed"), "{error}");
     let error = refused(&AnsweringTransport::new(|_| (400, String::new()))).await;
@@ -85,7 +94,7 @@ async fn a_wrong_clock_is_named_where_times_are_refused() {
         assert_eq!(text.contains("clock is"), told.is_some(), "{number} {date}: {text}");
         assert!(text.contains(told.unwrap_or_default()), "{number} {date}: {text}");
         assert_eq!(
-            error.fix().starts_with("correct this machine's clock"),
+            error.fix() == "correct this machine's clock, then send the request again",
             told.is_some(),
             "{number} {date}"
         );
@@ -104,8 +113,13 @@ async fn the_certificate_that_signed_is_named_where_it_is_refused() {
         let errors =
             [client.bearer_token(&scope).await.unwrap_err(), client.bound_token(&scope).await.unwrap_err()];
         for error in errors {
-            let thumbprint = certificate().thumbprint().to_string();
-            assert_eq!(error.to_string().contains(&thumbprint), is_told, "{error}");
+            let (thumbprint, chain) = (certificate().thumbprint(), certificate().chain().clone());
+            let told = format!(
+                ": No; the certificate of the client is `{}` (x5t#S256 {thumbprint})",
+                chain.subject()
+            );
+            assert_eq!(error.to_string().contains(&told), is_told, "{error}");
+            assert_eq!(error.to_string().contains(&thumbprint.to_string()), is_told, "{error}");
             assert_eq!(error.target().unwrap().certificate, Some(certificate().thumbprint()));
         }
     }

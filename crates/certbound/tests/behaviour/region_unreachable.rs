@@ -121,6 +121,7 @@ async fn only_a_connection_that_could_not_be_opened_leads_to_the_global_host() {
     for (error, leads) in [
         (TransportError::Connect { host: host(), reason: reason() }, true),
         (TransportError::Proxy { host: host(), proxy: "p:1".to_owned(), reason: reason() }, true),
+        (TransportError::ProxyRefused { host: host(), proxy: "p:1".to_owned(), status: 502 }, true),
         (timed_out(Phase::Connect), true),
         (timed_out(Phase::Exchange), false),
         (TransportError::Interrupted { host: host(), reason: reason() }, false),

@@ -261,6 +261,7 @@ async fn its_refusals_are_told_and_only_its_own_table_repeats() {
             "{status}"
         );
         assert!(error.to_string().contains("ManagedIdentityNotFound"), "{error}");
+        assert!(error.host().is_some_and(|host| ENDPOINT.contains(host)), "{:?}", error.host());
         assert_eq!(error.correlation_id(), Some("7f30f4d3-0f3a-41e0-a417-527f21b3848f"));
         assert!(error.to_string().contains("correlation id 7f30f4d3"), "{error}");
     }

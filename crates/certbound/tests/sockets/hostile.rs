@@ -6,6 +6,7 @@ use bytes::Bytes;
 use certbound::error::{Phase, TransportError};
 use certbound::transport::Via;
 use certbound::{Network, Transport as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::server::{Asks, TestServer, ok};
@@ -46,6 +47,25 @@ async fn broken_answers_are_interruptions() {
     }
 }
 
+#[tokio::test]
+async fn a_server_without_tls_is_named_as_such() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://127.0.0.1:{}/", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        for answer in ["HTTP/1.1 400 Bad Request\r\n\r\n", ""] {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            let _ = tcp.read(&mut [0; 4096]).await;
+            let _ = tcp.write_all(answer.as_bytes()).await;
+        }
+    });
+    let transport = Network::builder().no_proxy().build().unwrap().transport();
+    let error = transport.send(get(&url), Via::Tls).await.unwrap_err();
+    assert!(error.to_string().contains("the server does not speak TLS at this port"), "{error}");
+    assert!(error.fix().contains("the port in the URL"), "{}", error.fix());
+    let error = transport.send(get(&url), Via::Tls).await.unwrap_err();
+    assert!(error.to_string().contains("the server closed the connection in the TLS handshake"), "{error}");
+}
+
 /// Time is paused: it jumps to the limit as soon as no task can run.
 #[tokio::test(start_paused = true)]
 async fn silence_ends_at_the_limit() {
@@ -76,6 +96,11 @@ async fn a_closed_port_is_a_connection_error_and_plain_http_is_none_at_all() {
     let transport = Network::builder().no_proxy().build().unwrap().transport();
     let error = transport.send(get(&format!("https://127.0.0.1:{port}/")), Via::Tls).await.unwrap_err();
     assert!(matches!(error, TransportError::Connect { .. }), "{error:?}");
+    let expected = format!("127.0.0.1: cannot connect: nothing listens at port {port}: ");
+    assert!(error.to_string().starts_with(&expected), "{error}");
+    let nowhere = transport.send(get("https://nowhere.invalid/"), Via::Tls).await.unwrap_err();
+    let expected = "nowhere.invalid: cannot connect: the name cannot be resolved: ";
+    assert!(nowhere.to_string().starts_with(expected), "{nowhere}");
     for url in ["http://127.0.0.1/", "/path"] {
         assert_eq!(transport.send(get(url), Via::Tls).await.unwrap_err(), TransportError::NotHttps);
     }

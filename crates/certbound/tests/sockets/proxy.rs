@@ -37,14 +37,83 @@ async fn a_proxy_is_told_host_and_port_and_given_the_password() {
     let network = Network::builder().proxy(format!("http://user:pass%20word@{address}")).build().unwrap();
     let error =
         network.transport().send(get("https://login.microsoftonline.com/x"), Via::Tls).await.unwrap_err();
-    assert!(matches!(error, TransportError::Proxy { .. }), "{error:?}");
-    assert!(error.to_string().contains(&format!("the proxy {address} ")), "{error}");
-    assert!(!error.to_string().contains("pass"), "{error}");
+    assert!(matches!(error, TransportError::ProxyRefused { status: 407, .. }), "{error:?}");
+    assert!(error.to_string().contains(&format!("the proxy {address} requires a user name")), "{error}");
+    assert!(error.fix().contains("HTTPS_PROXY=http://user:password@host:port"), "{}", error.fix());
+    assert!(!error.to_string().contains("pass word") && !error.to_string().contains("pass%20"), "{error}");
     let head = head.await.unwrap();
     assert!(head.starts_with("CONNECT login.microsoftonline.com:443 HTTP/1.1\r\n"), "{head}");
     // `user:pass word` in base64.
     assert!(head.to_ascii_lowercase().contains("proxy-authorization: basic "), "{head}");
     assert!(head.contains("dXNlcjpwYXNzIHdvcmQ="), "{head}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_or_breaks_is_named_with_its_answer() {
+    for (answer, status, transient) in [
+        ("HTTP/1.1 403 Forbidden\r\nContent-Length: 4\r\n\r\nNo.\n", Some("403 Forbidden"), false),
+        ("HTTP/1.0 502 x\r\n\r\n", Some("502 Bad Gateway"), true),
+        ("HTTP/1.1 200 OK\r\n\r\nHELLO", None, true),
+        ("HTTP/1.1 20", None, true),
+        ("SSH-2.0-x\r\n\r\n", None, true),
+        ("", None, true),
+    ] {
+        let (address, _) = proxy(answer).await;
+        let network = Network::builder().proxy(format!("http://{address}")).build().unwrap();
+        let error = network.transport().send(get("https://a.example/"), Via::Tls).await.unwrap_err();
+        let text = error.to_string();
+        match status {
+            Some(status) => assert_eq!(
+                text,
+                format!("a.example: the proxy {address} refused to open a connection: it answered {status}")
+            ),
+            None => assert!(
+                text.starts_with(&format!("a.example: the connection to the proxy {address} failed: ")),
+                "{text}"
+            ),
+        }
+        assert_eq!((error.code(), error.is_transient()), ("proxy_failed", transient), "{text}");
+    }
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let network = Network::builder().proxy(format!("http://{closed}")).build().unwrap();
+    let error = network.transport().send(get("https://a.example/"), Via::Tls).await.unwrap_err();
+    let expected = format!(
+        "a.example: the connection to the proxy {closed} failed: nothing listens at port {}: ",
+        closed.port()
+    );
+    assert!(error.to_string().starts_with(&expected), "{error}");
+}
+
+/// The tunnel is the connection: TLS goes through it, also after an answer of HTTP/1.0.
+#[tokio::test]
+async fn a_tunnel_reaches_the_server() {
+    let server = TestServer::start(Asks::ForNothing, ok("through")).await;
+    for answer in [
+        "HTTP/1.0 200 Connection established\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = listener.local_addr().unwrap();
+        let to = server.address;
+        tokio::spawn(async move {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(client.read_u8().await.unwrap());
+            }
+            client.write_all(answer.as_bytes()).await.unwrap();
+            let mut server = tokio::net::TcpStream::connect(to).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+        });
+        // The proxy's rules do not count this address as loopback.
+        let url = format!("https://[::ffff:127.0.0.1]:{}/", server.address.port());
+        let network = server.network().proxy(format!("http://{proxy}")).build().unwrap();
+        let error = network.transport().send(get(&url), Via::Tls).await;
+        // The certificate is for another spelling of the address, so the handshake came as far as the name.
+        let error = error.unwrap_err();
+        assert_eq!(error.code(), "tls_failed", "{error}");
+        assert!(error.to_string().contains("it is for 127.0.0.1, localhost, not for "), "{error}");
+    }
 }
 
 #[tokio::test]

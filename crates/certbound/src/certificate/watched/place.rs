@@ -9,7 +9,7 @@ use certbound_core::secret::Secret;
 use zeroize::Zeroizing;
 
 use crate::certificate::BindingCertificate;
-use crate::certificate::file::read_regular_file;
+use crate::certificate::file::{Files, read_regular_file};
 use crate::error::BindingCertificateError;
 
 /// The names of the files in a Kubernetes secret of type `kubernetes.io/tls`.
@@ -65,13 +65,14 @@ impl Place {
         }
     }
 
-    /// Returns the path of the chain, for errors.
-    fn chain_file(&self) -> PathBuf {
+    /// Returns the paths of the chain and of the key, for errors.
+    fn files(&self) -> (PathBuf, PathBuf) {
         match &self.paths {
-            Paths::File(path) | Paths::Files(path, _) => path.clone(),
+            Paths::File(path) => (path.clone(), path.clone()),
             #[cfg(feature = "pfx")]
-            Paths::PemOrPfx(path) => path.clone(),
-            Paths::Directory(path) => path.join(CHAIN),
+            Paths::PemOrPfx(path) => (path.clone(), path.clone()),
+            Paths::Files(chain, key) => (chain.clone(), key.clone()),
+            Paths::Directory(path) => (path.join(CHAIN), path.join(KEY)),
         }
     }
 
@@ -109,13 +110,14 @@ impl Place {
             return Err(error.clone());
         }
         let chain = contents.chain.as_ref().map_or(&[][..], |chain| chain);
-        let (password, file) = (self.password.as_deref(), self.chain_file());
+        let (password, (chain_file, key_file)) = (self.password.as_deref(), self.files());
+        let files = Files::two(&chain_file, &key_file);
         #[cfg(feature = "pfx")]
         if matches!(self.paths, Paths::PemOrPfx(_)) {
-            return BindingCertificate::read_pem_or_pfx(chain, password, Some(&file));
+            return BindingCertificate::read_pem_or_pfx(chain, password, files);
         }
         let key = contents.key.as_ref().map_or(chain, |key| key);
-        BindingCertificate::read_pem(chain, key, password, Some(&file))
+        BindingCertificate::read_pem(chain, key, password, files)
     }
 }
 

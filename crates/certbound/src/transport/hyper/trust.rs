@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use certbound_core::cause::Cause;
 use certbound_core::managed_identity::ServerThumbprint;
-use certbound_https::Identity;
+use certbound_https::{Explaining, Identity};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 use super::pinned::OnlyPinned;
-use super::untrusted::Explaining;
 use crate::certificate::BindingCertificate;
 use crate::crypto::provider;
 use crate::error::NetworkError;
