@@ -169,6 +169,12 @@ impl Emulator {
             && self.faults.take_of_handshake(&asked, &FaultResult::ClientCertificateRefused)
     }
 
+    /// Returns whether a fault makes the host unreachable for this connection. The fault's count is reduced.
+    pub fn is_unreachable(&self, host: &str) -> bool {
+        let asked = RequestFacts { host, ..RequestFacts::default() };
+        self.faults.take_of_handshake(&asked, &FaultResult::Unreachable)
+    }
+
     fn on_machine(
         &self,
         now: UnixTime,

@@ -57,6 +57,9 @@ impl Transport for MemoryTransport {
         if !self.emulator.is_emulated(&host) {
             return Err(TransportError::Connect { host, reason: "no such host in this world".into() });
         }
+        if self.emulator.is_unreachable(&host) {
+            return Err(TransportError::Connect { host, reason: "a fault".into() });
+        }
         let asks = self.emulator.asks_for_certificate(&host);
         if via.binding().is_some() && !asks {
             return Err(TransportError::CertificateNotRequested { host });

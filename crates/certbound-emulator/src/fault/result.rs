@@ -118,6 +118,9 @@ pub enum FaultResult {
     /// fault of the handshake too. A condition with `leg` or `path_contains` never matches, because a handshake has
     /// neither a leg nor a path.
     ClientCertificateRefused,
+    /// The proxy opens no connection to the host, and answers CONNECT with status 502. This is a fault of the connection:
+    /// it applies before any handshake, so its condition can name the host only.
+    Unreachable,
 }
 
 /// The part of a fault that the transport has to carry out. It is an extension of the response.
@@ -139,9 +142,9 @@ impl FaultResult {
         self.into()
     }
 
-    /// Returns whether the fault happens in the TLS handshake, before any request.
+    /// Returns whether the fault happens before any request: when a connection is opened, or in the TLS handshake.
     pub(super) fn is_of_handshake(&self) -> bool {
-        matches!(self, Self::ForeignServerCertificate | Self::ClientCertificateRefused)
+        matches!(self, Self::ForeignServerCertificate | Self::ClientCertificateRefused | Self::Unreachable)
     }
 
     /// Returns the alteration of the token or of its answer. `None` if this fault alters neither.

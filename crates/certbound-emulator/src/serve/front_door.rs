@@ -99,7 +99,12 @@ fn destination(request: &Request<Body>, emulator: &Emulator) -> Result<String, (
         let text = "This host is not emulated, and the emulator does not forward requests. Use an emulated host at port 443.";
         return Err((StatusCode::FORBIDDEN, text.to_owned()));
     }
-    Ok(host.to_ascii_lowercase())
+    let host = host.to_ascii_lowercase();
+    if emulator.is_unreachable(&host) {
+        let text = "A rule of this emulator makes the host unreachable.";
+        return Err((StatusCode::BAD_GATEWAY, text.to_owned()));
+    }
+    Ok(host)
 }
 
 /// Performs the TLS handshake and serves the requests. `host` is the destination of the tunnel. Without a tunnel the

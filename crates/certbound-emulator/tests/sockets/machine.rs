@@ -184,6 +184,18 @@ async fn service_fabrics_server_has_another_certificate_for_once() {
 }
 
 #[tokio::test]
+async fn a_host_that_is_unreachable_gets_no_tunnel() {
+    let fixture = start().await;
+    let condition = Condition { host_suffix: Some(MTLS.to_owned()), ..Condition::any() };
+    fixture.emulator.add_fault(Fault::once(condition, FaultResult::Unreachable));
+    let config = tls_of(&[&rustls::version::TLS13], &fixture.emulator, fixture.identity());
+    let refused = connect(fixture.server.proxy_address(), &format!("{MTLS}:443")).await.unwrap_err();
+    assert!(refused.starts_with("HTTP/1.1 502 "), "{refused}");
+    assert!(fixture.emulator.journal().is_empty());
+    assert_eq!(fixture.send(MTLS, config, post(MTLS, LEG_1)).await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_token_host_blames_the_certificate_by_an_alert() {
     let fixture = start().await;
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {

@@ -124,13 +124,14 @@ fn the_agent_of_arc_names_another_file_or_none() {
 #[test]
 fn a_fault_of_the_handshake_is_met_by_no_request() {
     let emulator = emulator();
-    for result in ["foreign_server_certificate", "client_certificate_refused"] {
+    for result in ["foreign_server_certificate", "client_certificate_refused", "unreachable"] {
         emulator.add_fault(serde_json::from_str(&format!(r#"{{"result":"{result}"}}"#)).unwrap());
     }
     assert_eq!(Ask::leg1(&emulator).code(&emulator), 0);
     assert_eq!(status(&emulator, get(TOKEN)), 200);
-    assert_eq!(emulator.faults().iter().map(|fault| fault.count).collect::<Vec<_>>(), [Some(1), Some(1)]);
+    assert_eq!(emulator.faults().iter().map(|fault| fault.count).collect::<Vec<_>>(), [Some(1); 3]);
     assert!(!emulator.refuses_certificates(LOGIN), "it asks for none");
     assert!(emulator.refuses_certificates(MTLS) && !emulator.refuses_certificates(MTLS), "once");
     assert!(emulator.node_is_foreign() && !emulator.node_is_foreign(), "once");
+    assert!(emulator.is_unreachable(MTLS) && !emulator.is_unreachable(MTLS), "once");
 }
