@@ -18,7 +18,7 @@ pub use self::place::AuthorityKind;
 use self::place::Place;
 use self::server_metadata::ServerMetadata;
 use crate::environment::{Cloud, known_environment};
-use crate::region::Region;
+use crate::region::{Region, RegionChoice, RegionOutcome};
 use crate::shown::shown;
 use crate::tenant::{TenantId, is_host_name};
 
@@ -33,7 +33,9 @@ pub struct Authority {
     host: Arc<str>,
     port: Option<u16>,
     place: Place,
-    region: Option<Region>,
+    region: RegionChoice,
+    /// How the region was determined, for the requests that use it.
+    region_outcome: RegionOutcome,
     /// The environment from custom metadata. No host rule changes its hosts.
     environment: Option<Arc<Environment>>,
     /// The environment from instance discovery, for a host of no known environment.
@@ -76,7 +78,8 @@ impl Authority {
             host: host.into(),
             port,
             place,
-            region: None,
+            region: RegionChoice::Global,
+            region_outcome: RegionOutcome::NotUsed,
             environment: None,
             discovered: None,
             metadata: None,
@@ -93,16 +96,29 @@ impl Authority {
         Self::at(cloud.login_host(), None, Place::Entra(tenant))
     }
 
-    /// Returns the same authority with this region.
+    /// Returns the same authority with this region, or with this [choice](RegionChoice) of a region.
     #[must_use]
-    pub fn with_region(self, region: Region) -> Self {
-        Self { region: Some(region), ..self }
+    pub fn with_region(self, region: impl Into<RegionChoice>) -> Self {
+        let region = region.into();
+        let region_outcome = match region {
+            RegionChoice::Fixed(_) => RegionOutcome::Named,
+            RegionChoice::Global | RegionChoice::Detect => RegionOutcome::NotUsed,
+        };
+        Self { region, region_outcome, ..self }
     }
 
     /// Returns the same authority without a region.
     #[must_use]
     pub fn without_region(self) -> Self {
-        Self { region: None, ..self }
+        self.with_region(RegionChoice::Global)
+    }
+
+    /// Returns the same authority with the region that was determined when the program ran; `None` is the global
+    /// endpoint. Token endpoints report the outcome.
+    #[must_use]
+    pub fn with_region_outcome(self, region: Option<Region>, outcome: RegionOutcome) -> Self {
+        let region = region.map_or(RegionChoice::Global, RegionChoice::Fixed);
+        Self { region, region_outcome: outcome, ..self }
     }
 
     /// Returns the same authority for a different tenant. `None` if a request cannot choose the tenant (AD FS, B2C,
@@ -187,9 +203,22 @@ impl Authority {
         self.port
     }
 
-    /// The region as configured. Some requests do not use it.
+    /// The region as configured or detected. A request may not use it. `None` also for a region that is not detected
+    /// yet.
     pub fn region(&self) -> Option<&Region> {
-        self.region.as_ref()
+        match &self.region {
+            RegionChoice::Fixed(region) => Some(region),
+            RegionChoice::Global | RegionChoice::Detect => None,
+        }
+    }
+
+    /// The choice of the region.
+    pub fn region_choice(&self) -> &RegionChoice {
+        &self.region
+    }
+
+    pub(crate) fn region_outcome(&self) -> &RegionOutcome {
+        &self.region_outcome
     }
 
     /// The cloud of the login host. [`Cloud::Public`] if the host is unknown.

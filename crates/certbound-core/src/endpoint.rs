@@ -13,7 +13,7 @@ pub use self::host::HostRule;
 use crate::authority::{Authority, AuthorityKind};
 use crate::environment::Cloud;
 use crate::managed_identity::IssuedCredential;
-use crate::region::Region;
+use crate::region::{Region, RegionChoice, RegionOutcome};
 use crate::shown::shown;
 use crate::tenant::TenantId;
 
@@ -45,7 +45,8 @@ impl Authority {
     ///
     /// # Errors
     /// The error of [`Authority::check_mutual_tls`] over mutual TLS. [`EndpointError::NotDiscovered`] for an OpenID
-    /// issuer whose metadata is not known yet.
+    /// issuer whose metadata is not known yet. [`EndpointError::RegionNotDetected`] if
+    /// [`Authority::awaits_region`].
     pub fn token_endpoint(&self, flow: Flow, channel: Channel) -> Result<TokenEndpoint, EndpointError> {
         let Some(path) = self.token_path() else {
             let metadata =
@@ -56,7 +57,7 @@ impl Authority {
             };
             return Ok(TokenEndpoint::new(url, HostRule::Discovered, None, None));
         };
-        let mut used = None;
+        let (mut used, mut outcome) = (None, RegionOutcome::NotUsed);
         let (host, rule) = if let Some(environment) = self.environment() {
             (environment.preferred_network().to_owned(), HostRule::CustomMetadata)
         } else if self.kind() != AuthorityKind::Entra {
@@ -65,12 +66,30 @@ impl Authority {
             if channel == Channel::MutualTls {
                 self.check_mutual_tls()?;
             }
-            used = self.region().filter(|_| (flow, channel) != (Flow::User, Channel::Plain));
+            if self.awaits_region(flow, channel) {
+                return Err(EndpointError::RegionNotDetected);
+            }
+            if self.uses_region(flow, channel) {
+                (used, outcome) = (self.region(), self.region_outcome().clone());
+            }
             host::of_entra(self, used, channel)
         };
         let port = self.port().map(|port| format!(":{port}")).unwrap_or_default();
         let url = format!("{SCHEME}{host}{port}{path}");
-        Ok(TokenEndpoint::new(&url, rule, used.cloned(), self.tenant().cloned()))
+        let endpoint = TokenEndpoint::new(&url, rule, used.cloned(), self.tenant().cloned());
+        Ok(TokenEndpoint { region_outcome: outcome, ..endpoint })
+    }
+
+    /// Whether requests of this flow on this channel use the authority's region.
+    fn uses_region(&self, flow: Flow, channel: Channel) -> bool {
+        let has_regions = self.kind() == AuthorityKind::Entra && self.environment().is_none();
+        has_regions && (flow, channel) != (Flow::User, Channel::Plain)
+    }
+
+    /// Whether the region must be detected before a request of this flow on this channel. The result of the detection
+    /// is set by [`Authority::with_region_outcome`].
+    pub fn awaits_region(&self, flow: Flow, channel: Channel) -> bool {
+        *self.region_choice() == RegionChoice::Detect && self.uses_region(flow, channel)
     }
 
     /// Checks that tokens can be requested from this authority over mutual TLS. The check needs no metadata of the
@@ -127,6 +146,7 @@ pub struct TokenEndpoint {
     host_end: usize,
     rule: HostRule,
     region: Option<Region>,
+    region_outcome: RegionOutcome,
     tenant: Option<TenantId>,
 }
 
@@ -135,7 +155,7 @@ impl TokenEndpoint {
     fn new(url: &str, rule: HostRule, region: Option<Region>, tenant: Option<TenantId>) -> Self {
         let host = url.strip_prefix(SCHEME).and_then(|rest| rest.split([':', '/', '?']).next());
         let host_end = SCHEME.len() + host.unwrap_or_default().len();
-        Self { url: url.into(), host_end, rule, region, tenant }
+        Self { url: url.into(), host_end, rule, region, region_outcome: RegionOutcome::NotUsed, tenant }
     }
 
     /// Returns the endpoint for a certificate that the machine's metadata service issued. The region is read from the
@@ -145,6 +165,9 @@ impl TokenEndpoint {
         let mut endpoint = Self::new(&issued.token_endpoint(), HostRule::Discovered, None, tenant);
         let (first, rest) = endpoint.host().split_once('.').unwrap_or_default();
         endpoint.region = Cloud::of_host(rest).and_then(|_| Region::parse(first).ok());
+        if endpoint.region.is_some() {
+            endpoint.region_outcome = RegionOutcome::Named;
+        }
         endpoint
     }
 
@@ -166,6 +189,11 @@ impl TokenEndpoint {
     /// The region of this endpoint. `None` if the authority has no region, or if the endpoint does not use it.
     pub fn region(&self) -> Option<&Region> {
         self.region.as_ref()
+    }
+
+    /// How the region was determined.
+    pub fn region_outcome(&self) -> &RegionOutcome {
+        &self.region_outcome
     }
 
     /// The tenant. `None` for AD FS and OpenID issuers.

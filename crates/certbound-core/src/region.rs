@@ -1,8 +1,13 @@
 //! The region. It becomes the first label of a host name, so it is checked.
 
+mod choice;
+mod detection;
+
 use std::fmt;
 use std::sync::Arc;
 
+pub use self::choice::RegionChoice;
+pub use self::detection::{DetectedRegion, DetectionFailure, RegionOutcome, RegionSource};
 use crate::shown::shown;
 
 /// An Azure region name such as `westus3`: one to 63 ASCII letters and digits, kept as written.
@@ -11,10 +16,6 @@ use crate::shown::shown;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Region(Arc<str>);
 
-/// The values with which programs that use MSAL or an Azure SDK switch region detection on or off. As a region, each
-/// would become part of a host name.
-const DETECTION: [&str; 3] = ["TryAutoDetect", "AutoDiscoverRegion", "DisableMsalForceRegion"];
-
 impl Region {
     /// Parses a region. Nothing is trimmed, and the case is kept.
     ///
@@ -22,7 +23,8 @@ impl Region {
     /// [`RegionError`] for every other string. A dot or a slash in a region would send the credentials to a different
     /// host.
     pub fn parse(region: &str) -> Result<Self, RegionError> {
-        if DETECTION.iter().any(|name| region.eq_ignore_ascii_case(name)) {
+        // As a region, such a word would become part of a host name.
+        if RegionChoice::of_word(region).is_some() {
             return Err(RegionError::Detection { name: region.to_owned() });
         }
         if (1..=63).contains(&region.len()) && region.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
@@ -33,6 +35,13 @@ impl Region {
         } else {
             RegionError::Malformed { shown: shown(region) }
         })
+    }
+
+    /// Returns the choice of the region in which the program runs. The client detects it before a token request: from
+    /// the environment variables `REGION_NAME` and `COSMIC_LOCATION`, otherwise by a request to the machine's metadata
+    /// service.
+    pub fn detect() -> RegionChoice {
+        RegionChoice::Detect
     }
 
     /// The region as written.
@@ -54,10 +63,8 @@ pub enum RegionError {
     /// The string is empty.
     #[error("the region is empty")]
     Empty,
-    /// The string is one of MSAL's names for switching region detection on or off.
-    #[error(
-        "`{name}` is not a region: it controls region detection in MSAL, and certbound does not detect regions"
-    )]
+    /// The string is one of the words by which MSAL and the Azure SDKs switch region detection on or off.
+    #[error("`{name}` is not a region: it switches region detection on or off")]
     Detection {
         /// The string.
         name: String,
@@ -80,8 +87,13 @@ impl RegionError {
 
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
-        "give the region's short name (such as westus3, not \"West US 3\"), or leave the region out to use the global \
-         endpoint"
+        match self {
+            Self::Detection { .. } => "use RegionChoice::parse, which reads this word, or Region::detect()",
+            Self::Empty | Self::Malformed { .. } => {
+                "give the region's short name (such as westus3, not \"West US 3\"), or leave the region out to use the \
+                 global endpoint"
+            }
+        }
     }
 }
 
@@ -135,7 +147,7 @@ mod tests {
         for name in ["TryAutoDetect", "tryautodetect", "AutoDiscoverRegion", "DISABLEMSALFORCEREGION"] {
             let error = Region::parse(name).unwrap_err();
             assert_eq!(error, RegionError::Detection { name: name.to_owned() });
-            assert!(error.fix().contains("leave the region out"));
+            assert!(error.fix().contains("RegionChoice::parse"));
         }
     }
 

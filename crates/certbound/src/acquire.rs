@@ -6,8 +6,8 @@
 //!                         on a miss, once for all callers that wait         ▼
 //!                         Acquisition::fetch                     Issuer::fetch ─► cache entry
 //!                                                                   │
-//!  token_service.rs       TokenService          authority ─► endpoint ─► proof ─► request
-//!                         (a client)                                  └─ in Leg 2 the proof is the assertion of Leg 1
+//!  token_service.rs       TokenService          authority ─► region ─► endpoint ─► proof ─► request
+//!                         (a client)                                             └─ in Leg 2 the proof is the assertion of Leg 1
 //!  managed_identity/      Platform              issued certificate ─► request      for a bound token
 //!    platform.rs          (a managed identity)  the platform's own answer          for a Bearer token
 //!                                                                   │
@@ -23,6 +23,7 @@
 //! | a check of a token response | `accept.rs` |
 //! | an AADSTS number with its meaning and advice | `certbound-core/src/refusal/aadsts.rs` |
 //! | an option of an acquisition | `setters.rs` for callers, `options.rs` for its effect |
+//! | the region of a request | `region.rs`; the detection itself is in `crate::region` |
 //! | a source of tokens | implement the trait `Issuer` of `issuer.rs` |
 //! | a source of Leg 1 | implement the trait `Leg1` of `credential/leg1.rs` |
 
@@ -37,6 +38,7 @@ pub(crate) mod headers;
 mod hit;
 pub(crate) mod issuer;
 mod options;
+mod region;
 mod setters;
 pub(crate) mod token_request;
 pub(crate) mod token_service;

@@ -3,5 +3,5 @@
 pub use certbound_core::authority::instance::{InstanceError, InstanceMetadata};
 pub use certbound_core::authority::{Authority, AuthorityKind, AuthorityUrlError};
 pub use certbound_core::environment::Cloud;
-pub use certbound_core::region::{Region, RegionError};
+pub use certbound_core::region::{Region, RegionChoice, RegionError};
 pub use certbound_core::tenant::{TenantError, TenantId};

@@ -23,7 +23,7 @@ use certbound_core::certificate::Thumbprint;
 pub use certbound_core::managed_identity::MachineError;
 use certbound_core::own_secrets::OwnSecrets;
 pub use certbound_core::refusal::AuthorityError;
-use certbound_core::region::Region;
+use certbound_core::region::{Region, RegionOutcome};
 pub use certbound_core::response::MalformedAnswer;
 use certbound_core::retry_after::whole_seconds;
 use certbound_core::shown::OneLine;
@@ -199,6 +199,11 @@ impl Error {
     /// The region of the request. `None` for a global endpoint.
     pub fn region(&self) -> Option<&Region> {
         self.target()?.region.as_ref()
+    }
+
+    /// How the region of the request was determined. `None` if no request to a token service was sent.
+    pub fn region_outcome(&self) -> Option<&RegionOutcome> {
+        self.target().map(|target| &target.region_outcome)
     }
 
     /// The same error with the target of its request.

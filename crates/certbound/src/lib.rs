@@ -55,7 +55,8 @@
 //!  8  resource/                      call a resource with a token
 //!  7  client/  managed_identity/     the sources of tokens
 //!  6  acquire/                       START HERE: one acquisition, from its options to a token
-//!  5  credential/  token.rs          Leg 1, bound and unbound assertions, secrets; tokens
+//!  5  credential/  region/  token.rs
+//!                                    Leg 1, bound and unbound assertions, secrets; the region of the machine; tokens
 //!  4  cache/                         memory, store, single flight, refresh ahead
 //!  3  transport/                     one HTTP request, its response, the facts of TLS
 //!  2  certificate/  observe.rs  retry/  state/
@@ -83,6 +84,7 @@ pub mod error;
 #[cfg(feature = "managed-identity")]
 pub mod managed_identity;
 pub mod observe;
+pub mod region;
 mod rejected;
 pub mod resource;
 pub mod retry;
@@ -114,6 +116,11 @@ pub use crate::transport::Transport;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/managed-identity.md")]
 struct ManagedIdentities;
+
+/// Compiles the examples of the page on regions as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/regions.md")]
+struct Regions;
 
 /// Compiles the example of the page on rotation as a documentation test.
 #[cfg(doctest)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::credential::JWT_POP;
+use certbound_core::region::{Region, RegionOutcome};
 
 pub use crate::correlation::{CorrelationId, NotACorrelationId};
 use crate::error::Leg;
@@ -182,6 +183,10 @@ fn is_mtls_host(host: &str) -> bool {
 pub struct LegReport {
     /// The token endpoint.
     pub endpoint: String,
+    /// The region of the token endpoint, if it has one.
+    pub region: Option<Region>,
+    /// How the region was determined.
+    pub region_outcome: RegionOutcome,
     /// The `token_type` of the response.
     pub token_type: String,
     /// `client_assertion_type` of the request, if the request had an assertion.

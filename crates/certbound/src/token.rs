@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use certbound_core::region::Region;
+use certbound_core::region::{Region, RegionOutcome};
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
@@ -69,6 +69,9 @@ pub struct Details {
     pub endpoint: String,
     /// The region of the token endpoint, if it has one.
     pub region: Option<Region>,
+    /// How the region was determined: named, detected, or why the global endpoint was used. `None` for a token that a
+    /// platform issued, and for a token from a store, which does not contain this fact.
+    pub region_outcome: Option<RegionOutcome>,
     /// The tenant of the request. It is empty if the authority has no tenant.
     pub tenant: String,
     /// The granted scopes if the response named them, otherwise the requested scopes.
@@ -102,6 +105,7 @@ impl TokenFacts {
             source: obtained.source,
             endpoint: origin.endpoint.to_string(),
             region: origin.region.clone(),
+            region_outcome: origin.region_outcome.clone(),
             tenant: origin.tenant.to_string(),
             scopes: self.scopes().map(str::to_owned).collect(),
             scopes_granted: self.granted().is_some(),

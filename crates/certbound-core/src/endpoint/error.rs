@@ -37,6 +37,13 @@ pub enum EndpointError {
         /// The authority.
         authority: String,
     },
+    /// The region is to be detected, and was not detected yet.
+    #[error("the token endpoint is not known before the region is detected")]
+    #[strum(props(code = "region_discovery_failed"))]
+    #[strum(props(
+        fix = "acquire a token; the client then detects the region; or name the region, or set REGION_NAME"
+    ))]
+    RegionNotDetected,
     /// The issuer's metadata does not declare that the issuer binds tokens (RFC 8705, section 3.3).
     #[error(
         "{issuer} does not issue certificate-bound tokens: its metadata lacks `tls_client_certificate_bound_access_tokens`"

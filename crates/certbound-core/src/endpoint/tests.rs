@@ -4,6 +4,7 @@ use strum::VariantArray as _;
 
 use super::*;
 use crate::environment::known_environment;
+use crate::region::{DetectionFailure, RegionSource};
 
 const FLOWS: [Flow; 2] = [Flow::ClientCredentials, Flow::User];
 const CHANNELS: [Channel; 2] = [Channel::Plain, Channel::MutualTls];
@@ -36,6 +37,37 @@ fn the_region_is_reported_only_where_it_is_used() {
             assert_eq!(endpoint.region().is_some(), endpoint.host().starts_with("westus3."));
         }
     }
+}
+
+#[test]
+fn a_region_that_is_detected_is_awaited_only_where_it_is_used() {
+    let authority = Authority::parse("https://login.microsoftonline.com/contoso.com").unwrap();
+    let failure = DetectionFailure::Status { status: 404 };
+    let (source, remembered) = (RegionSource::MetadataService, false);
+    let detected = RegionOutcome::Detected { source, remembered };
+    for (region, outcome) in [(Some("eastus"), detected), (None, RegionOutcome::NotDetected { failure })] {
+        let region = region.map(|name| Region::parse(name).unwrap());
+        for (flow, channel) in FLOWS.into_iter().flat_map(|flow| CHANNELS.map(|channel| (flow, channel))) {
+            let uses_region = (flow, channel) != (Flow::User, Channel::Plain);
+            let awaiting = authority.clone().with_region(Region::detect());
+            assert_eq!(awaiting.awaits_region(flow, channel), uses_region);
+            let error = awaiting.token_endpoint(flow, channel).err();
+            assert_eq!(error, uses_region.then_some(EndpointError::RegionNotDetected));
+            let located = awaiting.with_region_outcome(region.clone(), outcome.clone());
+            assert!(!located.awaits_region(flow, channel));
+            let endpoint = located.token_endpoint(flow, channel).unwrap();
+            let expected = if uses_region { &outcome } else { &RegionOutcome::NotUsed };
+            assert_eq!(endpoint.region_outcome(), expected);
+            assert_eq!(endpoint.region(), region.as_ref().filter(|_| uses_region));
+        }
+    }
+    // Other kinds of authority have no regions, so nothing is detected.
+    let other =
+        Authority::parse("https://host.example/dstsv2/contoso.com").unwrap().with_region(Region::detect());
+    assert!(!other.awaits_region(Flow::ClientCredentials, Channel::MutualTls));
+    assert!(other.token_endpoint(Flow::ClientCredentials, Channel::MutualTls).is_ok());
+    // An authority in a cache has no region.
+    assert_eq!(authority.clone().with_region(Region::detect()).for_cache(), authority.for_cache());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use certbound_core::authority::{Authority, AuthorityKind};
 use certbound_core::endpoint::EndpointError;
 use certbound_core::environment::same_environment;
+use certbound_core::region::RegionChoice;
 
 use super::client_core::ClientCore;
 use super::options::Options;
@@ -99,12 +100,15 @@ pub(super) fn overriding(core: &ClientCore, other: &Authority) -> Result<Authori
         return Err(Misuse::AuthorityType { configured, asked });
     }
     let (ours, theirs) = (core.authority.host_and_port(), other.host_and_port());
-    if asked == AuthorityKind::Entra && core.authority.region().is_some() && ours != theirs {
+    if asked == AuthorityKind::Entra
+        && *core.authority.region_choice() != RegionChoice::Global
+        && ours != theirs
+    {
         return Err(Misuse::AuthorityOverrideRegional { configured: ours, asked: theirs });
     }
-    let other = match (other.region(), core.authority.region()) {
-        (None, Some(region)) => other.clone().with_region(region.clone()),
-        _ => other.clone(),
+    let other = match other.region_choice() {
+        RegionChoice::Global => other.clone().with_region(core.authority.region_choice().clone()),
+        RegionChoice::Fixed(_) | RegionChoice::Detect => other.clone(),
     };
     match &core.instance_metadata {
         Some(metadata) if asked == AuthorityKind::Entra => Ok(other.with_instance_metadata(metadata)?),

@@ -7,6 +7,7 @@ use certbound_core::authority::instance::InstanceMetadata;
 
 use super::context::Context;
 use super::discovery::Discovery;
+use crate::region::RegionDetector;
 
 /// The parts of a client that do not depend on its credential.
 pub(crate) struct ClientCore {
@@ -17,4 +18,7 @@ pub(crate) struct ClientCore {
     pub(crate) discovery: Discovery,
     pub(crate) validates_authority: bool,
     pub(crate) instance_metadata: Option<Arc<InstanceMetadata>>,
+    pub(crate) regions: RegionDetector,
+    /// Whether the global endpoint may be used if the host of the region cannot be reached.
+    pub(crate) falls_back_to_global: bool,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certbound_core::certificate::Thumbprint;
-use certbound_core::region::Region;
+use certbound_core::region::{Region, RegionOutcome};
 use certbound_core::scope::ResourceScope;
 
 use super::Options;
@@ -107,6 +107,8 @@ pub(crate) struct Fetched {
     /// Empty if the issuer has no tenant.
     pub(crate) tenant: Box<str>,
     pub(crate) region: Option<Region>,
+    /// `None` for a token of a platform, which has no region of its own.
+    pub(crate) region_outcome: Option<RegionOutcome>,
     /// Whether the request named the bare resource instead of a scope, as managed identities do.
     pub(crate) by_resource: bool,
     pub(crate) legs: Vec<LegReport>,
@@ -137,6 +139,7 @@ impl Fetched {
             endpoint: self.endpoint,
             tenant: self.tenant,
             region: self.region,
+            region_outcome: self.region_outcome,
             token_type: token_type.into(),
             binding_observed,
             by_resource: self.by_resource,

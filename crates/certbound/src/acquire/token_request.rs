@@ -87,6 +87,8 @@ impl Exchange<'_> {
         let token = accepted.map_err(|error| error.at(self.target(clock_ahead, attempts.made())))?;
         let report = LegReport {
             endpoint: self.endpoint.url().to_owned(),
+            region: self.endpoint.region().cloned(),
+            region_outcome: self.endpoint.region_outcome().clone(),
             token_type: token.token_type.clone(),
             client_assertion_type: assertion_type(request.proof),
             took,
@@ -116,6 +118,7 @@ impl Exchange<'_> {
             endpoint: self.endpoint.url().to_owned(),
             tenant: self.endpoint.tenant().cloned(),
             region: self.endpoint.region().cloned(),
+            region_outcome: self.endpoint.region_outcome().clone(),
             correlation_id: self.correlation_id.to_string(),
             certificate: self.certificate.map(BindingCertificate::thumbprint),
             clock_ahead,

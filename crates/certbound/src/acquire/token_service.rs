@@ -124,13 +124,35 @@ impl Issuer for TokenService {
             if bound { authority.check_tenant() } else { Ok(()) }
         };
         let authority = self.authority(options, asked.correlation_id, usable).await?;
+        let mut authority = client.in_region(authority, flow, channel).await;
+        loop {
+            let error = match self.fetch_at(&authority, certificate, asked, channel).await {
+                Err(error) => error,
+                fetched => return fetched,
+            };
+            authority = client.without_unreachable_region(authority, self.leg(), error)?;
+        }
+    }
+}
+
+impl TokenService {
+    /// Requests the token from this authority, whose region is known.
+    async fn fetch_at(
+        &self,
+        authority: &Authority,
+        certificate: Option<&BindingCertificate>,
+        asked: &FetchRequest<'_>,
+        channel: Channel,
+    ) -> Result<Fetched, Error> {
+        let (client, context, options) = (&*self.client, &self.client.context, asked.options);
+        let (bound, flow) = (asked.kind == Kind::Bound, options.flow());
         let endpoint = self.checked(authority.token_endpoint(flow, channel))?;
         if bound {
             self.checked(authority.check_binding(self.leg().is_none()))?;
         }
 
         let before_proof = context.clock.monotonic();
-        let assertion = options.assertion_request(client, &authority, &endpoint, asked.correlation_id);
+        let assertion = options.assertion_request(client, authority, &endpoint, asked.correlation_id);
         let now = context.clock.now();
         let proof = self.credential.proof(certificate, asked.kind, &assertion, now).await?; // in Leg 2 this runs Leg 1
         let in_leg1 = context.clock.monotonic().saturating_sub(before_proof);
@@ -154,7 +176,7 @@ impl Issuer for TokenService {
             kind: asked.kind,
             api: headers::api(flow),
             certificate,
-            over_mtls,
+            over_mtls: channel == Channel::MutualTls,
             assertion_expires_at: match &proof {
                 Proof::Bound(assertion) => Some(assertion.expires_at()),
                 _ => None,
@@ -178,15 +200,14 @@ impl Issuer for TokenService {
             tenant: authority.tenant().map_or_else(Box::default, |tenant| tenant.as_str().into()),
             endpoint: endpoint.url().into(),
             region: endpoint.region().cloned(),
+            region_outcome: Some(endpoint.region_outcome().clone()),
             by_resource: false,
             in_http: report.took,
             legs: leg1.into_iter().chain([report]).collect(),
             in_leg1,
         })
     }
-}
 
-impl TokenService {
     /// Checks that the assertion is bound to the certificate of this acquisition and does not expire soon.
     fn accept_proof(
         &self,

@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use certbound_core::region::Region;
+use certbound_core::region::{Region, RegionOutcome};
 use certbound_core::secret::Secret;
 use equivalent::Equivalent;
 
@@ -64,6 +64,7 @@ pub(crate) struct Origin {
     pub(crate) endpoint: Box<str>,
     pub(crate) tenant: Box<str>,
     pub(crate) region: Option<Region>,
+    pub(crate) region_outcome: Option<RegionOutcome>,
     pub(crate) token_type: Box<str>,
     pub(crate) binding_observed: bool,
     /// Whether the request named the bare resource instead of a scope, as managed identities do.
@@ -243,6 +244,7 @@ mod tests {
             endpoint: "https://login.example/token".into(),
             tenant: "contoso.example".into(),
             region: None,
+            region_outcome: None,
             token_type: token_type.into(),
             binding_observed: false,
             by_resource: false,

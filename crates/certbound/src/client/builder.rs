@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use certbound_core::authority::instance::InstanceMetadata;
 use certbound_core::authority::{Authority, AuthorityKind};
-use certbound_core::endpoint::{Channel, Flow};
+use certbound_core::region::RegionChoice;
 use certbound_core::secret::Secret;
 
 use super::Client;
@@ -21,6 +21,7 @@ use crate::credential::{
     UnboundAssertions,
 };
 use crate::error::BuildError;
+use crate::region::RegionDetector;
 use crate::retry::RetryPolicy;
 use crate::transport::Transport;
 
@@ -34,6 +35,9 @@ pub struct ClientBuilder<C> {
     instance_metadata: Option<Arc<InstanceMetadata>>,
     validates_authority: bool,
     demands_observed: bool,
+    regions: Option<RegionDetector>,
+    has_own_transport: bool,
+    falls_back_to_global: bool,
     credential: C,
 }
 
@@ -47,6 +51,9 @@ impl ClientBuilder<NoCredential> {
             instance_metadata: None,
             validates_authority: true,
             demands_observed: false,
+            regions: None,
+            has_own_transport: false,
+            falls_back_to_global: false,
             credential: NoCredential { _private: () },
         }
     }
@@ -87,6 +94,9 @@ impl ClientBuilder<NoCredential> {
             instance_metadata: self.instance_metadata,
             validates_authority: self.validates_authority,
             demands_observed: self.demands_observed,
+            regions: self.regions,
+            has_own_transport: self.has_own_transport,
+            falls_back_to_global: self.falls_back_to_global,
             credential,
         }
     }
@@ -127,13 +137,14 @@ impl<C> ClientBuilder<C> {
     /// `hyper-rustls` adds this function.
     #[cfg(feature = "hyper-rustls")]
     pub fn with_network(self, network: &crate::transport::Network) -> Self {
-        self.with_transport(network.transport())
+        Self { has_own_transport: false, ..self.with_transport(network.transport()) }
     }
 
     /// Sends requests with your own transport. The default is the transport of
     /// [`Network::from_env`](crate::Network::from_env). Without the cargo feature `hyper-rustls` there is no default.
     pub fn with_transport(mut self, transport: impl Transport) -> Self {
         self.context.transport = Some(Arc::new(transport));
+        self.has_own_transport = true;
         self
     }
 
@@ -161,6 +172,22 @@ impl<C> ClientBuilder<C> {
     /// unchanged, for mutual TLS too. It is for Entra authorities only, and cannot be combined with a region.
     pub fn with_instance_metadata(mut self, metadata: InstanceMetadata) -> Self {
         self.instance_metadata = Some(Arc::new(metadata));
+        self
+    }
+
+    /// Shares the detection of the machine's region with other clients. It is used only if the authority's region is
+    /// [`Region::detect`](crate::Region::detect). Default: all clients of the process share one detection, but a client
+    /// with its own transport has its own.
+    pub fn with_region_detector(mut self, detector: RegionDetector) -> Self {
+        self.regions = Some(detector);
+        self
+    }
+
+    /// Sends a request to the global endpoint if no connection to the region's host can be opened.
+    /// [`Details::region_outcome`](crate::token::Details::region_outcome) then says so. Default: off, so the request
+    /// fails. An answer of the region, a broken connection or a failed TLS handshake never leads to the global endpoint.
+    pub fn global_if_region_unreachable(mut self) -> Self {
+        self.falls_back_to_global = true;
         self
     }
 
@@ -196,17 +223,16 @@ impl<C> ClientBuilder<C> {
         self.credential.check()?;
         let authority = match &self.instance_metadata {
             Some(metadata) if self.authority.kind() == AuthorityKind::Entra => {
-                if self.authority.region().is_some() {
+                if *self.authority.region_choice() != RegionChoice::Global {
                     return Err(BuildError::RegionWithInstanceMetadata);
                 }
                 self.authority.with_instance_metadata(metadata)?
             }
             _ => self.authority,
         };
-        // The endpoint of an OpenID issuer is not known yet. For other authorities a missing endpoint is an error now,
-        // not at the first request.
-        if self.credential.presents(Kind::Bearer) && authority.kind() != AuthorityKind::Oidc {
-            authority.token_endpoint(Flow::ClientCredentials, Channel::MutualTls)?;
+        // A missing mutual-TLS host is an error now, not at the first request.
+        if self.credential.presents(Kind::Bearer) {
+            authority.check_mutual_tls()?;
         }
         let caller = self.credential.caller_id().or_else(|| ephemeral_caller(&client_id));
         let cache_key = ClientKey::new(
@@ -226,6 +252,11 @@ impl<C> ClientBuilder<C> {
             discovery: Discovery::new(),
             validates_authority: self.validates_authority && self.instance_metadata.is_none(),
             instance_metadata: self.instance_metadata,
+            regions: self.regions.unwrap_or_else(|| match self.has_own_transport {
+                true => RegionDetector::new(),
+                false => RegionDetector::of_process(),
+            }),
+            falls_back_to_global: self.falls_back_to_global,
         };
         let credential = Arc::new(self.credential.clone());
         let issuer = TokenService { client: Arc::new(core), credential };

@@ -4,7 +4,7 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use certbound_core::authority::AuthorityKind;
+use certbound_core::authority::{Authority, AuthorityKind};
 use certbound_core::endpoint::{Channel, Flow};
 use certbound_core::request::{Grant, TokenRequest};
 
@@ -82,6 +82,25 @@ impl<'a> AcquireLeg1<'a> {
         let discovery = DiscoveryRequest { context, leg: Some(Leg::One), correlation_id };
         let authority =
             core.discovery.resolve(core.authority.clone(), core.validates_authority, discovery).await?;
+        let mut authority = core.in_region(authority, Flow::ClientCredentials, Channel::MutualTls).await;
+        loop {
+            let error = match self.request(&authority, binding, correlation_id).await {
+                Err(error) => error,
+                assertion => return assertion,
+            };
+            authority = core.without_unreachable_region(authority, Some(Leg::One), error)?;
+        }
+    }
+
+    /// Sends the request to this authority, whose region is known.
+    async fn request(
+        &self,
+        authority: &Authority,
+        binding: &BindingCertificate,
+        correlation_id: CorrelationId,
+    ) -> Result<BoundAssertion, Error> {
+        let core = self.client.core();
+        let blame = |misuse: Misuse| Error::misuse(Some(Leg::One), misuse);
         let endpoint = authority.token_endpoint(Flow::ClientCredentials, Channel::MutualTls);
         let endpoint = endpoint.map_err(|error| blame(error.into()))?;
         let scope = self.client.exchange_scope();
@@ -97,7 +116,7 @@ impl<'a> AcquireLeg1<'a> {
             extra: &[],
         };
         let exchange = Exchange {
-            context,
+            context: &core.context,
             leg: Some(Leg::One),
             endpoint: &endpoint,
             kind: Kind::Bound,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use certbound_core::certificate::Thumbprint;
-use certbound_core::region::Region;
+use certbound_core::region::{Region, RegionOutcome};
 use certbound_core::tenant::TenantId;
 
 /// The facts of a failed token request. A program with several clouds, tenants or regions needs them to distinguish its
@@ -17,6 +17,8 @@ pub struct RequestTarget {
     pub tenant: Option<TenantId>,
     /// The region. `None` for a global endpoint.
     pub region: Option<Region>,
+    /// How the region was determined.
+    pub region_outcome: RegionOutcome,
     /// The correlation id that the request sent.
     pub correlation_id: String,
     /// The certificate by which the client authenticated: TLS presented it, or its key signed the assertion.
@@ -42,12 +44,18 @@ impl RequestTarget {
     }
 }
 
-/// Writes the endpoint, the region and the correlation id, and the number of attempts after a retry.
+/// Writes the endpoint, the region with its outcome and the correlation id, and the number of attempts after a retry.
 impl fmt::Display for RequestTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "request to {}", self.endpoint)?;
         if let Some(region) = &self.region {
             write!(f, ", region {region}")?;
+        }
+        match &self.region_outcome {
+            RegionOutcome::Detected { .. } => write!(f, " ({})", self.region_outcome)?,
+            RegionOutcome::NotDetected { .. } => write!(f, ", region {}", self.region_outcome)?,
+            RegionOutcome::Unreachable { .. } => write!(f, ", because {}", self.region_outcome)?,
+            _ => {}
         }
         write!(f, ", correlation id {}", self.correlation_id)?;
         match self.attempts {

@@ -272,6 +272,15 @@ impl TransportError {
         }
     }
 
+    /// Whether the host could not be reached, by any attempt. A proxy that refuses to open the tunnel counts, and a failed
+    /// TLS handshake does not, because the host was reached.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect { .. } | Self::Proxy { .. } | Self::TimedOut { phase: Phase::Connect, .. }
+        )
+    }
+
     /// Whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         matches!(

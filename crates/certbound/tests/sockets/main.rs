@@ -10,6 +10,7 @@ mod local;
 mod machine;
 mod pinned;
 mod proxy;
+mod region;
 mod retries;
 mod server;
 mod signer;

@@ -142,6 +142,7 @@ pub(super) fn read(
         endpoint: read.endpoint,
         tenant: read.tenant,
         region,
+        region_outcome: None,
         token_type: read.token_type,
         binding_observed,
         by_resource: read.by_resource,

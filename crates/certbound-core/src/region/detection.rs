@@ -1,0 +1,219 @@
+//! The detection of a region: its sources, its failures, and the outcome that a request reports.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::Region;
+
+/// The place from which the region of the machine was read. `Display` writes its stable name: the name of the variable, or
+/// `metadata_service`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
+#[non_exhaustive]
+pub enum RegionSource {
+    /// The environment variable `REGION_NAME`.
+    #[strum(serialize = "REGION_NAME")]
+    RegionName,
+    /// The environment variable `COSMIC_LOCATION`.
+    #[strum(serialize = "COSMIC_LOCATION")]
+    CosmicLocation,
+    /// The metadata service of the machine.
+    #[strum(serialize = "metadata_service")]
+    MetadataService,
+}
+
+/// The region of the machine, and its source.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DetectedRegion {
+    /// The region.
+    pub region: Region,
+    /// The place from which it was read.
+    pub source: RegionSource,
+}
+
+impl DetectedRegion {
+    /// Reads the region from `REGION_NAME`, otherwise from `COSMIC_LOCATION`. Spaces are removed and letters become
+    /// lower case, so `West US 3` is `westus3`. A value that is still not a region is ignored. `variable` reads an
+    /// environment variable.
+    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        [RegionSource::RegionName, RegionSource::CosmicLocation].into_iter().find_map(|source| {
+            let text = variable(source.into())?.replace(' ', "").to_ascii_lowercase();
+            Region::parse(&text).ok().map(|region| Self { region, source })
+        })
+    }
+}
+
+/// Why the region of the machine could not be detected. The global endpoint is used then.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum DetectionFailure {
+    /// The address of the metadata service in the environment is not a URL.
+    #[error("the environment variable {variable} is not a URL")]
+    NotAUrl {
+        /// The name of the variable.
+        variable: &'static str,
+    },
+    /// The metadata service cannot be reached.
+    #[error("the metadata service cannot be reached: {reason}")]
+    Unreachable {
+        /// The error of the network.
+        reason: String,
+    },
+    /// The metadata service did not answer in time.
+    #[error("the metadata service did not answer within {} s", .limit.as_secs())]
+    TimedOut {
+        /// The time limit of the detection.
+        limit: Duration,
+    },
+    /// The metadata service refused.
+    #[error("the metadata service answered with status {status}")]
+    Status {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The metadata service does not know the version of the request, and its answer names no other version.
+    #[error(
+        "the metadata service does not know the version of the request, and names no version that it knows"
+    )]
+    NoVersion,
+    /// The answer of the metadata service is not a region.
+    #[error("the metadata service answered `{shown}`, which is not a region")]
+    NotARegion {
+        /// The start of the answer, escaped.
+        shown: String,
+    },
+    /// The detection ended without a result: the code that it called panicked, or its runtime was shut down.
+    #[error("the detection was interrupted")]
+    Interrupted,
+}
+
+impl DetectionFailure {
+    /// The stable code, which is MSAL's.
+    pub fn code(&self) -> &'static str {
+        "region_discovery_failed"
+    }
+
+    /// Returns advice on how to fix the error.
+    pub fn fix(&self) -> &'static str {
+        "set REGION_NAME to the region's short name (such as westus3), or name the region instead of detecting it"
+    }
+}
+
+/// How the region of a token request was determined.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+#[non_exhaustive]
+pub enum RegionOutcome {
+    /// No region was chosen, or requests of this kind use no region.
+    #[default]
+    NotUsed,
+    /// The application's configuration named the region. For a certificate of a machine, the platform named it.
+    Named,
+    /// The region of the machine was detected.
+    Detected {
+        /// The place from which it was read.
+        source: RegionSource,
+        /// Whether the result of an earlier detection was used.
+        remembered: bool,
+    },
+    /// The region of the machine could not be detected, so the global endpoint was used.
+    NotDetected {
+        /// Why.
+        failure: DetectionFailure,
+    },
+    /// The host of the region could not be reached. The application allowed the global endpoint, so that was used.
+    Unreachable {
+        /// The region.
+        region: Region,
+        /// The error of the network.
+        reason: String,
+    },
+}
+
+impl RegionOutcome {
+    /// The stable name: `not_used`, `named`, `detected`, `not_detected` or `unreachable`.
+    pub fn name(&self) -> &'static str {
+        self.into()
+    }
+
+    /// The place from which a detected region was read.
+    pub fn source(&self) -> Option<RegionSource> {
+        match self {
+            Self::Detected { source, .. } => Some(*source),
+            _ => None,
+        }
+    }
+
+    /// Why the global endpoint was used although a region was chosen.
+    pub fn reason(&self) -> Option<String> {
+        match self {
+            Self::NotDetected { failure } => Some(failure.to_string()),
+            Self::Unreachable { region, reason } => {
+                Some(format!("the host of the region {region} cannot be reached: {reason}"))
+            }
+            Self::NotUsed | Self::Named | Self::Detected { .. } => None,
+        }
+    }
+}
+
+/// Writes the outcome for people.
+impl fmt::Display for RegionOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self, self.source(), self.reason()) {
+            (_, Some(RegionSource::MetadataService), _) => f.write_str("detected by the metadata service"),
+            (_, Some(variable), _) => write!(f, "detected by {variable}"),
+            (Self::NotDetected { .. }, _, Some(reason)) => write!(f, "not detected: {reason}"),
+            (_, _, Some(reason)) => f.write_str(&reason),
+            (Self::Named, _, _) => f.write_str("named"),
+            _ => f.write_str("not used"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detect(name: Option<&str>, location: Option<&str>) -> Option<(String, RegionSource)> {
+        let found = DetectedRegion::from_environment(|variable| match variable {
+            "REGION_NAME" => name.map(str::to_owned),
+            "COSMIC_LOCATION" => location.map(str::to_owned),
+            other => panic!("{other} is read"),
+        });
+        found.map(|found| (found.region.as_str().to_owned(), found.source))
+    }
+
+    #[test]
+    fn the_first_valid_variable_is_the_region() {
+        use RegionSource::{CosmicLocation, RegionName};
+
+        let some = |region: &str, source| Some((region.to_owned(), source));
+        assert_eq!(detect(None, None), None);
+        assert_eq!(detect(Some("westus3"), Some("eastus")), some("westus3", RegionName));
+        assert_eq!(detect(Some("West US 3"), None), some("westus3", RegionName));
+        assert_eq!(detect(None, Some("East US")), some("eastus", CosmicLocation));
+        let long = "a".repeat(64);
+        for bad in
+            ["", " ", "west-us", "evil.example/", "westus3\n", "west\tus", "wеstus3", &long, "TryAutoDetect"]
+        {
+            assert_eq!(detect(Some(bad), Some("EastUS")), some("eastus", CosmicLocation), "{bad:?}");
+            assert_eq!(detect(Some(bad), Some(bad)), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_outcome_says_how_and_why_not() {
+        let region = Region::parse("eastus").unwrap();
+        let detected = RegionOutcome::Detected { source: RegionSource::RegionName, remembered: true };
+        let failed = RegionOutcome::NotDetected { failure: DetectionFailure::Status { status: 404 } };
+        let unreachable = RegionOutcome::Unreachable { region, reason: "refused".to_owned() };
+        for (outcome, name, text) in [
+            (RegionOutcome::NotUsed, "not_used", "not used"),
+            (RegionOutcome::Named, "named", "named"),
+            (detected, "detected", "detected by REGION_NAME"),
+            (failed, "not_detected", "not detected: the metadata service answered with status 404"),
+            (unreachable, "unreachable", "the host of the region eastus cannot be reached: refused"),
+        ] {
+            assert_eq!((outcome.name(), outcome.to_string().as_str()), (name, text));
+        }
+    }
+}

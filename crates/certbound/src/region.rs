@@ -1,0 +1,153 @@
+//! The region of the machine on which the program runs, and how a request's region was determined.
+
+mod metadata_service;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use certbound_core::time::UnixTime;
+
+use self::metadata_service::MetadataService;
+use crate::cache::single_flight::{Load, SingleFlight, this_runtime};
+use crate::clock::Clock;
+use crate::transport::AnyTransport;
+
+pub use certbound_core::region::{DetectedRegion, DetectionFailure, RegionOutcome, RegionSource};
+
+/// The time for which a failed detection is not repeated.
+const PAUSE: Duration = Duration::from_secs(300);
+
+type Detected = Result<DetectedRegion, DetectionFailure>;
+type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// The detection of the region in which the program runs. Clones share its result.
+///
+/// A client uses it before a token request, if the region of its authority is
+/// [`Region::detect`](crate::Region::detect). The first of these that names a region counts:
+///
+/// 1. the environment variable `REGION_NAME`,
+/// 2. the environment variable `COSMIC_LOCATION`,
+/// 3. the metadata service of the machine.
+///
+/// The metadata service has two seconds for its answer, and is never reached through a proxy. Its address is
+/// `http://169.254.169.254`, unless `AZURE_POD_IDENTITY_AUTHORITY_HOST` names a different one.
+///
+/// Parallel callers share one detection. A detected region is used from then on. After a failure, requests use the
+/// global endpoint, and five minutes later the next request detects again. If all callers are dropped, the detection
+/// ends, and nothing is remembered.
+#[derive(Clone)]
+pub struct RegionDetector(Arc<Inner>);
+
+struct Inner {
+    variable: Box<Variables>,
+    known: Mutex<Option<Known>>,
+    under_way: SingleFlight<Option<tokio::runtime::Id>, Detected>,
+}
+
+/// The result of the last detection, and when it ended.
+struct Known {
+    detected: Detected,
+    at: UnixTime,
+}
+
+impl RegionDetector {
+    /// Returns a detection that reads the environment variables of the process.
+    pub fn new() -> Self {
+        Self::with_environment(|name| std::env::var(name).ok())
+    }
+
+    /// Returns a detection that reads environment variables with this function.
+    pub fn with_environment(variable: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Inner {
+            variable: Box::new(variable),
+            known: Mutex::default(),
+            under_way: SingleFlight::default(),
+        }))
+    }
+
+    /// Returns the detection that the clients of the process share.
+    pub fn of_process() -> Self {
+        static SHARED: OnceLock<RegionDetector> = OnceLock::new();
+        SHARED.get_or_init(Self::new).clone()
+    }
+
+    /// Returns the region, and whether it is the result of an earlier detection.
+    pub(crate) async fn detect(
+        &self,
+        transport: &Arc<dyn AnyTransport>,
+        clock: &Arc<dyn Clock>,
+    ) -> (Detected, bool) {
+        if let Some(known) = self.0.known(clock.now()) {
+            return (known, true);
+        }
+        let (inner, transport, clock) = (Arc::clone(&self.0), Arc::clone(transport), Arc::clone(clock));
+        let load = move || -> Load<Detected> {
+            Box::pin(async move {
+                // Another detection may have ended in the meantime.
+                match inner.known(clock.now()) {
+                    Some(known) => known,
+                    None => {
+                        let detected = inner.find(&*transport, &*clock).await;
+                        inner.remember(detected, clock.now())
+                    }
+                }
+            })
+        };
+        let (detected, _) = self.0.under_way.run(this_runtime(), load).await;
+        (detected.unwrap_or(Err(DetectionFailure::Interrupted)), false)
+    }
+}
+
+impl Inner {
+    /// Returns the result of the last detection. A failure is forgotten after a while, or if the clock was set back.
+    fn known(&self, now: UnixTime) -> Option<Detected> {
+        let known = self.lock();
+        let known = known.as_ref()?;
+        let stands = known.detected.is_ok() || (known.at..known.at.plus(PAUSE)).contains(&now);
+        stands.then(|| known.detected.clone())
+    }
+
+    async fn find(&self, transport: &dyn AnyTransport, clock: &dyn Clock) -> Detected {
+        if let Some(found) = DetectedRegion::from_environment(&self.variable) {
+            return Ok(found);
+        }
+        let service = MetadataService::find(&self.variable, transport, clock)?;
+        Ok(DetectedRegion { region: service.location().await?, source: RegionSource::MetadataService })
+    }
+
+    /// Keeps the result and returns it. A region that a detection in another runtime found is kept and returned instead
+    /// of a failure.
+    fn remember(&self, detected: Detected, at: UnixTime) -> Detected {
+        match &detected {
+            Ok(found) => {
+                tracing::info!(region = %found.region, source = %found.source, "the region was detected")
+            }
+            Err(failure) => {
+                tracing::warn!(%failure, "the region was not detected; the global endpoint is used")
+            }
+        }
+        let mut known = self.lock();
+        match &*known {
+            Some(Known { detected: Ok(found), .. }) => Ok(found.clone()),
+            _ => known.insert(Known { detected, at }).detected.clone(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Known>> {
+        // No code panics while the lock is held.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for RegionDetector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for RegionDetector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegionDetector").finish_non_exhaustive()
+    }
+}

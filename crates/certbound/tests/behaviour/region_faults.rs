@@ -1,0 +1,151 @@
+//! Each answer of the metadata service to a request for the region, and its effect.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use certbound::error::TransportError;
+use certbound::region::{DetectionFailure, RegionOutcome};
+use certbound::token::Details;
+use certbound::transport::{Answer, Via};
+use certbound::{Region, Transport};
+use certbound_testkit::emulator::world::builtin;
+use certbound_testkit::{AnsweringTransport, Pair};
+
+use crate::regions::{detecting, detector, is_metadata, last, machine};
+use crate::two_leg::vault;
+
+/// The first version of a request.
+const FIRST: &str = "2021-02-01";
+const NEWEST: &str = r#"{"error":"Bad request.","newest-versions":["2022-01-01","2021-12-13"]}"#;
+const LONG: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+/// The answers of the metadata service in order, the region or a part of the reason, the versions of the requests, and
+/// the number of waits of one second.
+type Row =
+    (&'static [(u16, &'static str)], Result<&'static str, &'static str>, &'static [&'static str], usize);
+
+const ROWS: [Row; 28] = [
+    (&[(200, "eastus")], Ok("eastus"), &[FIRST], 0),
+    (&[(200, "EastUS2")], Ok("EastUS2"), &[FIRST], 0),
+    (&[(200, "")], Err("answered ``"), &[FIRST], 0),
+    (&[(200, "East US")], Err("answered `East US`"), &[FIRST], 0),
+    (&[(200, " eastus")], Err("answered ` eastus`"), &[FIRST], 0),
+    (&[(200, "eastus\n")], Err(r"answered `eastus\n`"), &[FIRST], 0),
+    (&[(200, LONG)], Err("not a region"), &[FIRST], 0),
+    (&[(200, "evil.example/x")], Err("answered `evil.example/x`"), &[FIRST], 0),
+    (&[(200, r#"{"location":"eastus"}"#)], Err("not a region"), &[FIRST], 0),
+    (&[(200, "TryAutoDetect")], Err("answered `TryAutoDetect`"), &[FIRST], 0),
+    (&[(204, "eastus")], Err("status 204"), &[FIRST], 0),
+    (&[(307, "eastus")], Err("status 307"), &[FIRST], 0),
+    (&[(403, "")], Err("status 403"), &[FIRST], 0),
+    (&[(404, "")], Err("status 404"), &[FIRST], 0),
+    (&[(408, "")], Err("status 408"), &[FIRST], 0),
+    (&[(410, ""), (200, "eastus")], Ok("eastus"), &[FIRST, FIRST], 1),
+    (&[(429, ""), (200, "eastus")], Ok("eastus"), &[FIRST, FIRST], 1),
+    (&[(503, ""), (200, "eastus")], Ok("eastus"), &[FIRST, FIRST], 1),
+    (&[(500, ""), (599, "")], Err("status 599"), &[FIRST, FIRST], 1),
+    (&[(500, ""), (404, "")], Err("status 404"), &[FIRST, FIRST], 1),
+    (&[(400, NEWEST), (200, "eastus")], Ok("eastus"), &[FIRST, "2022-01-01"], 0),
+    (&[(400, ""), (400, NEWEST), (200, "eastus")], Ok("eastus"), &[FIRST, "", "2022-01-01"], 0),
+    (&[(400, "x"), (400, "{}")], Err("names no version"), &[FIRST, ""], 0),
+    (&[(400, ""), (200, NEWEST)], Err("names no version"), &[FIRST, ""], 0),
+    (&[(400, r#"{"newest-versions":["../x"]}"#), (404, "")], Err("names no version"), &[FIRST, ""], 0),
+    (&[(400, NEWEST), (400, NEWEST)], Err("status 400"), &[FIRST, "2022-01-01"], 0),
+    (&[(400, NEWEST), (500, ""), (200, "eastus")], Ok("eastus"), &[FIRST, "2022-01-01", "2022-01-01"], 1),
+    // The time limit leaves no time for a second wait.
+    (&[(500, ""), (400, NEWEST), (500, "")], Err("status 500"), &[FIRST, FIRST, "2022-01-01"], 1),
+];
+
+#[tokio::test]
+async fn each_answer_has_its_effect() {
+    for (answers, expected, versions, waits) in ROWS {
+        let pair = Pair::new();
+        let next = AtomicUsize::new(0);
+        let transport = machine(move |_| {
+            let (status, body) = answers[next.fetch_add(1, Ordering::SeqCst)];
+            (status, body.to_owned())
+        });
+        let details = details(&pair, transport.clone()).await;
+        let asked: Vec<_> =
+            transport.seen().iter().filter(|it| is_metadata(it)).map(|it| version(&it.url)).collect();
+        assert_eq!(asked, versions, "{answers:?}");
+        assert_eq!(pair.clock().waited(), vec![Duration::from_secs(1); waits], "{answers:?}");
+        let outcome = details.region_outcome.unwrap();
+        assert_eq!(
+            details.region.as_ref().map(Region::as_str).ok_or(""),
+            expected.map_err(|_| ""),
+            "{answers:?}"
+        );
+        let (host, telemetry) = last(&transport);
+        match expected {
+            Ok(region) => {
+                assert_eq!(host, format!("{region}.mtlsauth.microsoft.com"));
+                assert_eq!(telemetry, format!("5|1004,2,{region},4,4|0,1,6,,,"));
+            }
+            Err(reason) => {
+                assert!(outcome.reason().unwrap().contains(reason), "{answers:?}: {outcome}");
+                assert_eq!(host, "mtlsauth.microsoft.com");
+                assert_eq!(telemetry, "5|1004,2,,1,5|0,1,6,,,");
+            }
+        }
+    }
+}
+
+async fn details(pair: &Pair, transport: impl Transport) -> Details {
+    let client = pair
+        .builder_at(detecting(), builtin::APP)
+        .with_transport(transport)
+        .with_region_detector(detector(&[]))
+        .with_certificate(pair.certificate())
+        .build()
+        .unwrap();
+    client.bound_token(&vault()).await.unwrap().details()
+}
+
+fn version(url: &str) -> String {
+    let (_, query) = url.split_once('?').unwrap();
+    let pairs: Vec<_> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+    let value = |name| pairs.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| *value);
+    assert_eq!(value("format"), "text");
+    value("api-version").to_owned()
+}
+
+/// A metadata service that does not answer, or cannot be reached.
+struct Silent {
+    error: Option<TransportError>,
+    others: AnsweringTransport,
+}
+
+impl Transport for Silent {
+    async fn send(&self, request: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
+        if !request.uri().path().starts_with("/metadata/") {
+            return self.others.send(request, via).await;
+        }
+        assert!(matches!(via, Via::Local), "it is never reached through a proxy");
+        match &self.error {
+            Some(error) => Err(error.clone()),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_metadata_service_that_hangs_holds_a_request_for_two_seconds() {
+    let pair = Pair::new();
+    let transport = Silent { error: None, others: AnsweringTransport::with_tokens() };
+    let failure = DetectionFailure::TimedOut { limit: Duration::from_secs(2) };
+    let outcome = details(&pair, transport).await.region_outcome;
+    assert_eq!(outcome, Some(RegionOutcome::NotDetected { failure }));
+    assert_eq!(pair.clock().waited(), [Duration::from_secs(2)]);
+}
+
+#[tokio::test]
+async fn a_metadata_service_that_is_absent_is_asked_once() {
+    let pair = Pair::new();
+    let error = TransportError::Connect { host: "169.254.169.254".to_owned(), reason: "no route".into() };
+    let transport = Silent { error: Some(error), others: AnsweringTransport::with_tokens() };
+    let outcome = details(&pair, transport).await.region_outcome.unwrap();
+    assert!(outcome.to_string().contains("cannot connect: no route"), "{outcome}");
+    assert!(pair.clock().waited().is_empty());
+}
