@@ -11,6 +11,7 @@ use certbound::error::{
     TransportError,
 };
 use certbound::managed_identity::{IdentityIdError, ManagedIdentityBuildError};
+use certbound::region::RegionOutcome;
 use certbound::resource::ScopeError;
 use certbound_core::endpoint::EndpointError;
 use certbound_core::refusal::without_tokens;
@@ -54,6 +55,12 @@ pub(crate) struct Details {
     pub(crate) host: Option<String>,
     pub(crate) endpoint: Option<String>,
     pub(crate) region: Option<String>,
+    /// How the region was determined.
+    pub(crate) region_outcome: Option<&'static str>,
+    /// The place from which a detected region was read.
+    pub(crate) region_source: Option<&'static str>,
+    /// Why the global endpoint was used although a region was chosen.
+    pub(crate) region_reason: Option<String>,
     pub(crate) tenant: Option<String>,
 }
 
@@ -143,6 +150,7 @@ impl Failure {
             details: Box::new(Details {
                 correlation_id: self.details.correlation_id.as_deref().map(one),
                 host: self.details.host.as_deref().map(one),
+                region_reason: self.details.region_reason.as_deref().map(one),
                 ..Details::clone(&self.details)
             }),
             exit: self.exit,
@@ -185,6 +193,9 @@ impl Details {
             host: error.host().map(str::to_owned),
             endpoint: error.endpoint().map(str::to_owned),
             region: error.region().map(|region| region.as_str().to_owned()),
+            region_outcome: error.region_outcome().map(RegionOutcome::name),
+            region_source: error.region_outcome().and_then(|it| it.source().map(Into::into)),
+            region_reason: error.region_outcome().and_then(RegionOutcome::reason),
             tenant: error.tenant().map(ToString::to_string),
         }
     }

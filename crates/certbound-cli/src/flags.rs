@@ -89,8 +89,9 @@ pub(crate) struct EndpointFlags {
     /// The authority, https://HOST/TENANT.
     #[arg(long, value_name = "URL", env = "CERTBOUND_AUTHORITY")]
     pub(crate) authority: String,
-    /// The Azure region, such as westus3.
+    /// The Azure region, such as westus3, or TryAutoDetect.
     ///
+    /// With TryAutoDetect the region is read from REGION_NAME or COSMIC_LOCATION, because this command sends no request.
     /// MSAL_FORCE_REGION and MSAL_DISABLE_REGION apply.
     #[arg(long, env = "AZURE_REGIONAL_AUTHORITY_NAME")]
     pub(crate) region: Option<String>,

@@ -5,7 +5,8 @@ use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
 use certbound::BindingCertificate;
 use certbound::observe::JwtPopReport;
-use certbound::{BearerToken, BoundToken, Secret, UnixTime};
+use certbound::region::RegionOutcome;
+use certbound::{BearerToken, BoundToken, Region, Secret, UnixTime};
 use certbound_core::shown::{self, lines};
 use clap::ColorChoice;
 use serde::Serialize;
@@ -117,6 +118,9 @@ pub(crate) struct TokenResult<'a> {
     scopes: Vec<String>,
     endpoint: String,
     region: Option<String>,
+    region_outcome: Option<&'static str>,
+    region_source: Option<&'static str>,
+    region_reason: Option<String>,
     from_cache: bool,
     correlation_id: String,
     binding_observed: bool,
@@ -203,6 +207,14 @@ impl Token {
         }
     }
 
+    /// Reports on the region of the token's request.
+    pub(crate) fn tell_region(&self, terminal: Terminal) {
+        let details = self.details();
+        if let Some(outcome) = &details.region_outcome {
+            tell_region(details.region.as_ref(), outcome, terminal);
+        }
+    }
+
     fn binding(&self) -> Option<&BindingCertificate> {
         match self {
             Self::Bound(token) => Some(token.binding()),
@@ -270,6 +282,9 @@ impl<'a> TokenResult<'a> {
             scopes: details.scopes.clone(),
             endpoint: details.endpoint.clone(),
             region: details.region.as_ref().map(|region| region.as_str().to_owned()),
+            region_outcome: details.region_outcome.as_ref().map(RegionOutcome::name),
+            region_source: details.region_outcome.as_ref().and_then(|it| it.source().map(Into::into)),
+            region_reason: details.region_outcome.as_ref().and_then(RegionOutcome::reason),
             from_cache: matches!(
                 details.source,
                 certbound::cache::Source::Cache | certbound::cache::Source::Store
@@ -297,7 +312,9 @@ impl<'a> TokenResult<'a> {
         }
         row("endpoint", &self.endpoint);
         if told || self.region.is_some() {
-            row("region", self.region.as_deref().unwrap_or("none (global endpoint)"));
+            let source = self.region_source.map(|source| format!(" (detected by {source})"));
+            let region = self.region.as_deref().unwrap_or("none (global endpoint)");
+            row("region", &format!("{region}{}", source.unwrap_or_default()));
         }
         if let Some(certificate) = &self.binding_certificate {
             row("bound to", &format!("{} ({})", certificate.x5t_s256, certificate.source));
@@ -373,6 +390,20 @@ const UNSEEN: &str = "not observed: the token cannot be read, but the answer say
 pub(crate) fn tell_unseen(token: &Token) {
     if matches!(token, Token::Bound(_)) && !token.details().binding_observed {
         tell(&format!("warning: binding {UNSEEN}"));
+    }
+}
+
+/// Reports on stderr how the region was detected, if the stations of the flow are reported. It always warns if the
+/// global endpoint was used although a region was chosen.
+pub(crate) fn tell_region(region: Option<&Region>, outcome: &RegionOutcome, terminal: Terminal) {
+    if let Some(reason) = outcome.reason() {
+        tell(&format!("warning: the global endpoint was used: {reason}"));
+    }
+    match region {
+        Some(region) if outcome.source().is_some() && terminal.tells_stations() => {
+            tell(&format!("Region {region}: {outcome}"));
+        }
+        _ => {}
     }
 }
 

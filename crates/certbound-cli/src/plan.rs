@@ -23,7 +23,7 @@ pub(crate) use self::direct::{by_certificate, direct};
 pub(crate) use self::machine::{assertion as machine_assertion, at as machine_at};
 use self::prover::Prover;
 pub(crate) use self::reach::Reach;
-pub(crate) use self::region::region;
+pub(crate) use self::region::{in_region_of_environment, region};
 pub(crate) use self::scope::scope_for_host;
 pub(crate) use self::two_legs::{DryLeg1, in_the_dry as two_legs_in_the_dry, two_legs};
 use crate::failure::Failure;

@@ -17,10 +17,6 @@ pub(crate) enum Usage {
     #[error("an authority of the kind {kind} has no tenants")]
     #[strum(props(code = "tenant_override_not_supported", fix = "leave --tenant and --leg1-tenant out"))]
     NoTenantToChoose { kind: certbound::authority::AuthorityKind },
-    #[error("`{0}` requests region detection, which certbound does not support")]
-    #[strum(props(code = "invalid_region"))]
-    #[strum(props(fix = "name the region, such as westus3, or leave it out to use the global endpoint"))]
-    RegionDetection(String),
     #[error("no client id is given")]
     #[strum(props(code = "client_id_required", fix = "give --client-id or set AZURE_CLIENT_ID"))]
     NoClientId,

@@ -46,14 +46,19 @@ pub(super) async fn run(flags: AssertionFlags, terminal: Terminal) -> Result<(),
     }
     if flags.client.run.dry_run {
         let dry = DryRun::default();
-        let client = plan::by_certificate(&flags.client, &Reach::fresh(NeverTransport))?.client;
+        let reach = Reach::fresh(NeverTransport).told_to(dry.witness());
+        let client = plan::by_certificate(&flags.client, &reach)?.client;
         stopped(client.assertion().observe(dry.observer()).await)?;
         return dry.print(terminal);
     }
     let network = plan::network(&flags.client.run)?;
-    let plan = plan::by_certificate(&flags.client, &Reach::fresh(network.transport()))?;
+    let reach = Reach::fresh(network.transport()).told_to(Trace::of_platform(flags.client.run.trace));
+    let plan = plan::by_certificate(&flags.client, &reach)?;
     let observer = Observers::default().and_if(flags.client.run.trace, Trace);
     let assertion = plan.client.assertion().observe(Arc::new(observer)).await?;
+    if let Some(report) = assertion.report() {
+        output::tell_region(report.region.as_ref(), &report.region_outcome, terminal);
+    }
     print(&assertion, &plan.source, flags.reveal, terminal)
 }
 

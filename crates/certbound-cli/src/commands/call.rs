@@ -63,6 +63,7 @@ async fn acquire_and_call<T: Transport + Clone>(
     } else if flags.client.run.trace || terminal.tells_stations() {
         tell_kept(&token);
     }
+    token.tell_region(terminal);
     let trace = flags.client.run.trace;
     if trace {
         tell(&format!(

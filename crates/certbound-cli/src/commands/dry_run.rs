@@ -65,16 +65,20 @@ impl DryRun {
 
     /// Prints the requests.
     pub(super) fn print(&self, terminal: Terminal) -> Result<(), Failure> {
-        let requests = self.recorder.requests();
+        let mut requests = self.recorder.requests();
+        // The other requests were recorded without the region, because the metadata service did not answer.
+        let detection = requests.iter().position(Seen::detects_region);
+        requests.truncate(detection.map_or(requests.len(), |at| at + 1));
+        let complete = !self.incomplete && detection.is_none();
         match terminal.format() {
             Format::Json => {
                 let token = requests.iter().map(|request| self.token_request(request));
                 let call = self.call.iter().map(call_request);
                 let all: Vec<Value> = token.chain(call).collect();
-                let result = json!({"dryRun": true, "complete": !self.incomplete, "requests": all});
+                let result = json!({"dryRun": true, "complete": complete, "requests": all});
                 output::print(&output::json(&result, 0)?)
             }
-            _ => output::print_text(&self.text(&requests)),
+            _ => output::print_text(&self.text(&requests, complete)),
         }
     }
 
@@ -100,7 +104,7 @@ impl DryRun {
         if unknown { UNKNOWN.to_owned() } else { value.to_owned() }
     }
 
-    fn text(&self, requests: &[Seen]) -> String {
+    fn text(&self, requests: &[Seen], complete: bool) -> String {
         let mut text = String::from("Nothing was sent. These requests would be:\n");
         for request in requests {
             text.push('\n');
@@ -114,7 +118,7 @@ impl DryRun {
                 text.push_str(&format!("{}\n", one(&line)));
             }
         }
-        if self.incomplete {
+        if !complete {
             text.push_str("\nThe next requests depend on the answer.\n");
         }
         if let Some(request) = &self.call {

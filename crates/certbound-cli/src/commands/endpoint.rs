@@ -13,10 +13,8 @@ pub(super) fn run(flags: &EndpointFlags, terminal: Terminal) -> Result<(), Failu
     let format =
         terminal.format_of(&[Format::Json, Format::Table, Format::Env, Format::Raw, Format::Shell])?;
     let authority = Authority::parse(&flags.authority)?;
-    let authority = match plan::region(flags.region.as_deref())? {
-        Some(region) => authority.with_region(region),
-        None => authority,
-    };
+    let authority = authority.with_region(plan::region(flags.region.as_deref())?);
+    let authority = plan::in_region_of_environment(authority);
     let channel = if flags.mtls { Channel::MutualTls } else { Channel::Plain };
     if flags.mtls {
         authority.check_tenant()?;

@@ -42,6 +42,7 @@ pub(super) async fn run(flags: ExchangeFlags, terminal: Terminal) -> Result<(), 
     } else if flags.client.run.trace {
         tell_kept(&token);
     }
+    token.tell_region(terminal);
     if flags.leg1.leg1_managed_identity.is_some() && kind == Kind::Bound {
         tell_ending_key(&flags.client);
     }

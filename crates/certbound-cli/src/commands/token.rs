@@ -31,6 +31,7 @@ pub(super) async fn run(flags: TokenFlags, terminal: Terminal) -> Result<(), Fai
     if flags.client.run.trace || terminal.tells_stations() {
         tell_kept(&token);
     }
+    token.tell_region(terminal);
     if flags.client.machine.managed_identity.is_some() && kind == Kind::Bound {
         tell_ending_key(&flags.client);
     }

@@ -21,11 +21,22 @@ pub(crate) struct IdentityFlags {
     /// It is not needed if the authority contains it.
     #[arg(long, env = "AZURE_TENANT_ID")]
     pub(crate) tenant: Option<String>,
-    /// The Azure region, such as westus3.
+    /// The Azure region, such as westus3, or TryAutoDetect.
     ///
-    /// Without a region the global endpoint is used. MSAL_FORCE_REGION and MSAL_DISABLE_REGION apply.
+    /// TryAutoDetect reads the region from REGION_NAME or COSMIC_LOCATION, or asks the machine's metadata service. If
+    /// all fail, or without a region, the global endpoint is used. MSAL_FORCE_REGION and MSAL_DISABLE_REGION apply.
     #[arg(long, env = "AZURE_REGIONAL_AUTHORITY_NAME")]
     pub(crate) region: Option<String>,
+    /// Use the global endpoint if the region's host cannot be reached.
+    ///
+    /// A warning says so. By default the command fails then.
+    #[arg(
+        long,
+        env = "CERTBOUND_GLOBAL_IF_REGION_UNREACHABLE",
+        value_parser = switch(),
+        hide_short_help = true
+    )]
+    pub(crate) global_if_region_unreachable: bool,
     /// The login host, or a URL with its tenant.
     ///
     /// An example is https://login.microsoftonline.us. Default: the public cloud.

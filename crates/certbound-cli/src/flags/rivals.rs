@@ -18,6 +18,7 @@ const RIVALS: Rivals = &[
             "client-id",
             "tenant",
             "region",
+            "global-if-region-unreachable",
             "authority",
             "issuer",
             "no-authority-validation",

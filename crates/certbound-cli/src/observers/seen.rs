@@ -4,6 +4,7 @@ use bytes::Bytes;
 use certbound::Thumbprint;
 use certbound::error::Leg;
 use certbound::observe::ObservedRequest;
+use certbound_core::managed_identity::LOCATION_PATH;
 
 use crate::output::leg_name;
 
@@ -55,6 +56,11 @@ impl Seen {
             headers: headers.collect(),
             body: members(request.body()),
         }
+    }
+
+    /// Whether this request asks the metadata service for the region.
+    pub(crate) fn detects_region(&self) -> bool {
+        self.url.contains(LOCATION_PATH)
     }
 
     /// Returns the lines of the report: the request line with its purpose, TLS, headers, body.

@@ -1,6 +1,7 @@
 //! The authority: a host and a tenant, in one flag or in two.
 
 use certbound::credential::NoCredential;
+use certbound::region::RegionDetector;
 use certbound::{Authority, Client, ClientBuilder, ResourceScope, TenantId, Transport};
 
 use super::{Reach, region};
@@ -15,7 +16,13 @@ pub(super) fn builder<T: Transport + Clone>(
     app: &str,
     reach: &Reach<T>,
 ) -> ClientBuilder<NoCredential> {
-    let builder = Client::builder(authority, app).with_transport(reach.transport.clone());
+    let builder = Client::builder(authority, app)
+        .with_transport(reach.transport())
+        .with_region_detector(RegionDetector::of_process());
+    let builder = match flags.global_if_region_unreachable {
+        true => builder.global_if_region_unreachable(),
+        false => builder,
+    };
     let builder = if reach.sees_bindings { builder.require_observed_binding() } else { builder };
     if flags.no_authority_validation { builder.without_authority_validation() } else { builder }
 }
@@ -39,10 +46,7 @@ pub(super) fn authority(flags: &IdentityFlags) -> Result<Authority, Failure> {
         (None, Some(tenant)) => Authority::public(tenant),
         (Some(url), tenant) => at_host(url, tenant)?,
     };
-    Ok(match region(flags.region.as_deref())? {
-        Some(region) => authority.with_region(region),
-        None => authority,
-    })
+    Ok(authority.with_region(region(flags.region.as_deref())?))
 }
 
 /// Returns the authority at `url`, which is a host, a URL without a tenant, or a whole authority.

@@ -61,7 +61,7 @@ fn build<T: Transport + Clone>(
     cache: TokenCache,
 ) -> Result<(ManagedIdentity, String), Failure> {
     let builder = at(&flags.machine, identity)?;
-    let mut builder = builder.with_transport(reach.platform()).with_cache(cache);
+    let mut builder = builder.with_transport(reach.transport()).with_cache(cache);
     if reach.sees_bindings {
         builder = builder.require_observed_binding();
     }
@@ -92,6 +92,7 @@ fn refuse_beside(flags: &ClientFlags, credential: &CredentialFlags) -> Result<()
         ("--client-id", identity.client_id.is_some()),
         ("--tenant", identity.tenant.is_some()),
         ("--region", identity.region.is_some()),
+        ("--global-if-region-unreachable", identity.global_if_region_unreachable),
         ("--authority", identity.authority.is_some()),
         ("--no-authority-validation", identity.no_authority_validation),
     ]);

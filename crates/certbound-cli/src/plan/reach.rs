@@ -19,7 +19,7 @@ use crate::usage::Usage;
 
 /// A transport, and the store of tokens.
 pub(crate) struct Reach<T> {
-    pub(super) transport: T,
+    transport: T,
     store: Option<SealedStore>,
     witness: Option<Arc<dyn Witness>>,
     /// Whether certbound must see that a bound token names its certificate.
@@ -86,8 +86,8 @@ impl<T> Reach<T> {
 }
 
 impl<T: Clone> Reach<T> {
-    /// Returns the transport of a managed identity.
-    pub(super) fn platform(&self) -> Witnessed<T> {
+    /// Returns the transport. The witness sees its requests to the machine's platform.
+    pub(super) fn transport(&self) -> Witnessed<T> {
         Witnessed::new(self.transport.clone(), self.witness.clone())
     }
 

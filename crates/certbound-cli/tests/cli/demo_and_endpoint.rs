@@ -92,6 +92,11 @@ fn msals_variables_choose_the_region() {
     assert_eq!(endpoint(&[force, azure], &[]), "eastus.mtlsauth.microsoft.com");
     assert_eq!(endpoint(&[disable, azure], &["--region", "westus3"]), "mtlsauth.microsoft.com");
     assert_eq!(endpoint(&[("AZURE_REGIONAL_AUTHORITY_NAME", "")], &[]), "mtlsauth.microsoft.com");
+    let (name, detect) = (("REGION_NAME", "East US"), ("MSAL_FORCE_REGION", "TryAutoDetect"));
+    assert_eq!(endpoint(&[name], &["--region", "AutoDiscoverRegion"]), "eastus.mtlsauth.microsoft.com");
+    assert_eq!(endpoint(&[name, detect], &[]), "eastus.mtlsauth.microsoft.com");
+    assert_eq!(endpoint(&[name], &[]), "mtlsauth.microsoft.com");
+    assert_eq!(endpoint(&[name, force], &["--region", "DisableMsalForceRegion"]), "mtlsauth.microsoft.com");
 }
 
 #[test]
@@ -104,7 +109,11 @@ fn a_refused_authority_or_region_is_exit_2_with_its_code() {
         ("https://login.microsoftonline.com/a..b", &[], "invalid_tenant"),
         ("https://contoso.b2clogin.com/tfp/contoso.com", &[], "authority_path_required"),
         ("https://login.microsoftonline.com/contoso.com", &["--region", "West US 3"], "invalid_region"),
-        ("https://login.microsoftonline.com/contoso.com", &["--region", "TryAutoDetect"], "invalid_region"),
+        (
+            "https://login.microsoftonline.com/contoso.com",
+            &["--region", "TryAutoDetect"],
+            "region_discovery_failed",
+        ),
         ("https://sts.windows.net/contoso.com", &["--mtls"], "mtls_pop_not_supported_for_environment"),
         ("https://login.microsoftonline.com/consumers", &["--mtls"], "missing_tenanted_authority"),
         ("https://host.example/dstsv2/common", &["--mtls"], "missing_tenanted_authority"),

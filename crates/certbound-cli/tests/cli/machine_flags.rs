@@ -55,13 +55,14 @@ fn a_call_as_a_managed_identity_has_no_leg_1() {
 fn what_is_typed_beside_a_managed_identity_is_not_passed_by() {
     let emulator = Emulator::start();
     let certificate = emulator.certificate();
-    let anywhere: [&[&str]; 8] = [
+    let anywhere: [&[&str]; 9] = [
         &["--certificate", certificate],
         &["--certificate-password-env", "THE_SECRET"],
         &["--issuer", "https://issuer.example"],
         &["--client-id", APP],
         &["--tenant", TENANT],
         &["--region", "westus3"],
+        &["--global-if-region-unreachable"],
         &["--authority", "https://login.microsoftonline.us"],
         &["--no-authority-validation"],
     ];

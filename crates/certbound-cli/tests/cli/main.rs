@@ -23,4 +23,5 @@ mod managed_identity;
 mod matrix;
 mod observed_binding;
 mod pages;
+mod regions;
 mod strangers;

@@ -71,6 +71,9 @@ pub(crate) fn refusal(output: &Output) -> (i32, String) {
         "host",
         "endpoint",
         "region",
+        "region_outcome",
+        "region_source",
+        "region_reason",
         "tenant",
     ] {
         assert!(error.get(member).is_some(), "{member}: {text}");
