@@ -13,7 +13,9 @@ use http::header::{DATE, RETRY_AFTER};
 use http::{HeaderMap, Response};
 
 use self::table::Outcome;
-pub(crate) use self::table::{IMDS, PLATFORM, PROBE, TOKEN_SERVICE, Table};
+#[cfg(feature = "managed-identity")]
+pub(crate) use self::table::{IMDS, PLATFORM, PROBE};
+pub(crate) use self::table::{TOKEN_SERVICE, Table};
 pub(crate) use self::throttle::Throttle;
 use crate::error::TransportError;
 

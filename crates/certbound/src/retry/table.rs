@@ -48,6 +48,7 @@ pub(crate) static TOKEN_SERVICE: Table = Table {
 };
 
 /// IMDS.
+#[cfg(any(feature = "managed-identity", test))]
 pub(crate) static IMDS: Table = Table {
     statuses: &[404..=404, 408..=408, 410..=410, 429..=429, 500..=599],
     after_timeout: true,
@@ -59,6 +60,7 @@ pub(crate) static IMDS: Table = Table {
 };
 
 /// Probes of IMDS. After 404 and a timeout they are not repeated, because these mean that IMDS does not exist.
+#[cfg(any(feature = "managed-identity", test))]
 pub(crate) static PROBE: Table = Table {
     statuses: &[408..=408, 410..=410, 429..=429, 500..=599],
     after_timeout: false,
@@ -70,6 +72,7 @@ pub(crate) static PROBE: Table = Table {
 };
 
 /// Every other platform.
+#[cfg(any(feature = "managed-identity", test))]
 pub(crate) static PLATFORM: Table = Table {
     statuses: &[404..=404, 408..=408, 429..=429, 500..=500, 503..=504],
     after_timeout: true,
