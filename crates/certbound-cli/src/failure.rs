@@ -240,13 +240,18 @@ fn give(argument: &str, command: &clap::Command) -> String {
     }
 }
 
-/// Returns the environment variable of a flag of the command or of its subcommands. A flag has the same variable in all
-/// of them.
+/// Returns the environment variable of a flag, if the flag has the same variable in the command and in all subcommands.
 fn variable_of(argument: &str, command: &clap::Command) -> Option<String> {
-    let name = argument.strip_prefix("--")?;
-    let own = command.get_arguments().find(|known| known.get_long() == Some(name));
-    let variable = own.and_then(|known| Some(known.get_env()?.to_string_lossy().into_owned()));
-    variable.or_else(|| command.get_subcommands().find_map(|command| variable_of(argument, command)))
+    let mut variables = Vec::new();
+    add_variables(argument.strip_prefix("--")?, command, &mut variables);
+    variables.dedup();
+    if variables.len() == 1 { variables.pop() } else { None }
+}
+
+fn add_variables(flag: &str, command: &clap::Command, variables: &mut Vec<String>) {
+    let own = command.get_arguments().filter(|known| known.get_long() == Some(flag));
+    variables.extend(own.filter_map(|known| Some(known.get_env()?.to_string_lossy().into_owned())));
+    command.get_subcommands().for_each(|command| add_variables(flag, command, variables));
 }
 
 /// Returns clap's guess at the intended name or value.

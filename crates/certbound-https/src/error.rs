@@ -52,7 +52,8 @@ pub enum Error {
     /// The TLS handshake failed.
     #[error("the TLS handshake failed: {cause}")]
     Tls {
-        /// The error of TLS itself, a [`rustls::Error`], or the I/O error that ended the handshake.
+        /// An [`Untrusted`](certbound_core::untrusted::Untrusted), if the server's certificate is not trusted. Otherwise
+        /// the error of TLS (a [`rustls::Error`], perhaps as a source), or the reason why the handshake ended.
         #[source]
         cause: Cause,
     },

@@ -15,9 +15,10 @@ pub struct Limits {
     pub body: Duration,
     /// The time that one write may wait until the client reads. Default: 30 s.
     pub write: Duration,
-    /// The time that a connection may be idle after a response. Default: 60 s. An HTTP/2 connection is also idle while
-    /// its client takes no data of any response. After this time the server tells an HTTP/2 client to end the
-    /// connection, and the client has the time [`Limits::write`] to do so.
+    /// The time that a connection may be idle after a response. Default: 60 s. An HTTP/2 connection is also idle from
+    /// the time at which the HTTP library has the rest of each response, even while the client still reads it. After this
+    /// time the server tells an HTTP/2 client to end the connection, and the client has the time [`Limits::write`] to do
+    /// so. A client must therefore read a response within both times together.
     pub idle: Duration,
     /// The time limit of the responses in progress after the server was told to stop. After this time every connection
     /// is closed. Default: 9 s. Some supervisors kill a process 10 s after they told it to stop.

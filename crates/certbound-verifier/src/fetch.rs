@@ -32,7 +32,7 @@ pub enum FetchError {
         reason: String,
     },
     /// The TLS handshake failed, or the trust store could not be read.
-    #[error("the TLS handshake failed: {reason}")]
+    #[error("TLS failed: {reason}")]
     Tls {
         /// The reason.
         reason: String,

@@ -119,6 +119,10 @@ impl Inner {
     /// Keeps the result and returns it. A region that a detection in another runtime found is kept and returned instead
     /// of a failure.
     fn remember(&self, detected: Detected, at: UnixTime) -> Detected {
+        let mut known = self.lock();
+        if let Some(Known { detected: Ok(found), .. }) = &*known {
+            return Ok(found.clone());
+        }
         match &detected {
             Ok(found) => {
                 tracing::info!(region = %found.region, source = %found.source, "the region was detected")
@@ -127,11 +131,7 @@ impl Inner {
                 tracing::warn!(%failure, "the region was not detected; the global endpoint is used")
             }
         }
-        let mut known = self.lock();
-        match &*known {
-            Some(Known { detected: Ok(found), .. }) => Ok(found.clone()),
-            _ => known.insert(Known { detected, at }).detected.clone(),
-        }
+        known.insert(Known { detected, at }).detected.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Known>> {

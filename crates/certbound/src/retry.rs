@@ -28,14 +28,14 @@ use crate::error::TransportError;
 /// * if the connection cannot be opened, so that no byte of the request was sent.
 ///
 /// It is not sent again after any other status, 408 and 429 included, nor if a connection breaks while it is used, nor
-/// if its assertion would have expired. Requests to the platform of a managed identity have more retries.
+/// if its bound assertion would have expired. Requests to the platform of a managed identity have more retries.
 ///
 /// A retry ends when its caller drops the call. [`LegReport::attempts`](crate::observe::LegReport::attempts) and
 /// [`RequestTarget::attempts`](crate::error::RequestTarget::attempts) tell how often a request was sent.
 ///
 /// # Throttling
 ///
-/// After a response with `Retry-After`, whatever its status, the client does not send an equal request before that time,
+/// After a response of the token endpoint with `Retry-After`, whatever its status, the client does not send an equal request before that time,
 /// which is an hour at most. The acquisition then fails at once: [`Error::is_throttled`](crate::Error::is_throttled) is
 /// true, [`Error::code`](crate::Error::code) is that of the response, and
 /// [`Error::retry_after`](crate::Error::retry_after) is the time that is left. While an older token is valid, the caller

@@ -19,7 +19,7 @@ use super::token_request::{Exchange, wire_proof};
 use crate::cache::Kind;
 use crate::certificate::{BindingCertificate, Blame};
 use crate::correlation::CorrelationId;
-use crate::credential::{Proof, Proves};
+use crate::credential::{BoundAssertion, Proof, Proves};
 use crate::error::{Error, Leg, Misuse};
 
 /// The settings of a client that are independent of its credential, and the credential.
@@ -125,8 +125,9 @@ impl Issuer for TokenService {
         };
         let authority = self.authority(options, asked.correlation_id, usable).await?;
         let mut authority = client.in_region(authority, flow, channel).await;
+        let mut of_leg1 = None;
         loop {
-            let error = match self.fetch_at(&authority, certificate, asked, channel).await {
+            let error = match self.fetch_at(&authority, certificate, asked, channel, &mut of_leg1).await {
                 Err(error) => error,
                 fetched => return fetched,
             };
@@ -136,13 +137,15 @@ impl Issuer for TokenService {
 }
 
 impl TokenService {
-    /// Requests the token from this authority, whose region is known.
+    /// Requests the token from this authority, whose region is known. `of_leg1` is the assertion of Leg 1, if Leg 1 has
+    /// been run for this acquisition.
     async fn fetch_at(
         &self,
         authority: &Authority,
         certificate: Option<&BindingCertificate>,
         asked: &FetchRequest<'_>,
         channel: Channel,
+        of_leg1: &mut Option<BoundAssertion>,
     ) -> Result<Fetched, Error> {
         let (client, context, options) = (&*self.client, &self.client.context, asked.options);
         let (bound, flow) = (asked.kind == Kind::Bound, options.flow());
@@ -172,11 +175,16 @@ impl TokenService {
         let before_proof = context.clock.monotonic();
         let assertion = options.assertion_request(client, authority, &endpoint, asked.correlation_id);
         let now = context.clock.now();
-        let proof = self.credential.proof(certificate, asked.kind, &assertion, now).await?; // in Leg 2 this runs Leg 1
+        let proof = match of_leg1.take() {
+            // It does not depend on the region of Leg 2.
+            Some(earlier) => Proof::Bound(earlier),
+            None => self.credential.proof(certificate, asked.kind, &assertion, now).await?, // in Leg 2 this runs Leg 1
+        };
         let in_leg1 = context.clock.monotonic().saturating_sub(before_proof);
         self.accept_proof(&proof, certificate, context.clock.now())?;
         if let Proof::Bound(assertion) = &proof {
             exchange.assertion_expires_at = Some(assertion.expires_at());
+            *of_leg1 = Some(assertion.again());
         }
 
         let request = TokenRequest {

@@ -195,6 +195,7 @@ impl PlatformError {
             | Self::Malformed { host, .. }
             | Self::AttestationRequired { host, .. } => Some(host),
             Self::Unreachable { cause, .. } => cause.host(),
+            Self::Throttled { first, .. } => first.host(),
             _ => None,
         }
     }

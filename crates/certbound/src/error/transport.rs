@@ -116,7 +116,7 @@ pub enum TransportError {
     Tls {
         /// The host of the request.
         host: String,
-        /// The TLS library's error.
+        /// The TLS library's error, or an [`Untrusted`](crate::error::Untrusted).
         #[source]
         reason: Cause,
     },
@@ -299,8 +299,9 @@ impl TransportError {
         }
     }
 
-    /// Whether the host could not be reached, by any attempt. A proxy that refuses to open the tunnel counts, and a failed
-    /// TLS handshake does not, because the host was reached.
+    /// Whether the host could not be reached, by any attempt. A proxy that refuses to open the tunnel counts. A failed TLS
+    /// handshake does not, because the host was reached. A handshake that exceeds the time limit of the connection counts,
+    /// because `Phase::Connect` does not distinguish it.
     pub(crate) fn is_unreachable(&self) -> bool {
         matches!(
             self,

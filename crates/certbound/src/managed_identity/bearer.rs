@@ -44,7 +44,7 @@ pub(super) async fn token(
 }
 
 /// Returns the platform's secret and the key that answers a challenge. Some platforms repeat them in their responses.
-fn secrets_of(headers: &HeaderMap) -> OwnSecrets {
+pub(super) fn secrets_of(headers: &HeaderMap) -> OwnSecrets {
     let sensitive = headers.values().filter(|value| value.is_sensitive());
     let texts = sensitive.filter_map(|value| str::from_utf8(value.as_bytes()).ok());
     texts.fold(OwnSecrets::new(), |secrets, text| secrets.and(text.strip_prefix("Basic ").unwrap_or(text)))

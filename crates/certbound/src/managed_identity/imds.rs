@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::Machine;
+use super::bearer::secrets_of;
 use crate::acquire::headers;
 use crate::cache::single_flight::this_runtime;
 use crate::correlation::CorrelationId;
@@ -41,19 +42,24 @@ pub(super) fn shared_calls() -> Arc<Semaphore> {
     Arc::clone(SHARED.get_or_init(calls))
 }
 
+/// The maximum length of a response that is kept, in bytes.
+const KEPT_TEXT: usize = 64 * 1024;
+
 impl Machine {
     /// Sends a request with the platform's retries and returns the last response. If the response to an equal request
     /// asked for a wait that has not ended, returns that response again.
     pub(super) async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, PlatformError> {
-        let body = request.body().clone();
-        self.ask_unless_throttled(request, body).await
+        let (body, secrets) = (request.body().clone(), secrets_of(request.headers()));
+        self.ask_unless_throttled(request, body, &secrets).await
     }
 
-    /// Does the same as [`Machine::ask`]. Requests are equal if their URL and `body` are equal.
+    /// Does the same as [`Machine::ask`]. Requests are equal if their URL and `body` are equal. The platform may repeat
+    /// `secrets` in its response.
     async fn ask_unless_throttled(
         &self,
         request: Request<Bytes>,
         body: Bytes,
+        secrets: &OwnSecrets,
     ) -> Result<Response<Bytes>, PlatformError> {
         let key = (request.uri().clone(), body);
         if let Some((mut answer, left)) = self.throttle.find(|| key.clone(), self.context.clock.now()) {
@@ -70,7 +76,7 @@ impl Machine {
             && !is_challenge
             && let Some(wait) = retry_after(answer.headers(), now)
         {
-            self.throttle.keep(key, answer.clone(), wait, now);
+            self.throttle.keep(key, to_keep(&answer, secrets), wait, now);
         }
         Ok(answer)
     }
@@ -124,10 +130,7 @@ impl Machine {
             host: self.endpoint.host().to_owned(),
             answer: MachineError::parse(answer.status().as_u16(), &facts, answer.body()),
         };
-        match answer.extensions().get() {
-            Some(NotSent { left }) => PlatformError::Throttled { first: Box::new(refused), left: *left },
-            None => refused,
-        }
+        unless_sent(answer, refused)
     }
 
     /// Requests the platform metadata, which contains the platform's own name of the identity.
@@ -142,7 +145,7 @@ impl Machine {
                 let server = answer.headers().get(SERVER).and_then(|server| server.to_str().ok());
                 PlatformMetadata::parse(server, answer.body()).map_err(|answer| self.malformed(answer))
             }
-            404 => Err(PlatformError::NoCertificates),
+            404 => Err(unless_sent(&answer, PlatformError::NoCertificates)),
             _ => Err(self.refused(&answer)),
         }
     }
@@ -163,8 +166,8 @@ impl Machine {
         let builder = Request::post(url).header(CONTENT_TYPE, "application/json; charset=utf-8");
         let request = self.request(builder, correlation_id, body.bytes())?;
         // The body has a new signature each time, so it is no part of the comparison.
-        let answer = self.ask_unless_throttled(request, Bytes::new()).await?;
         let secrets = OwnSecrets::new().and(attestation.map(Secret::expose).unwrap_or_default());
+        let answer = self.ask_unless_throttled(request, Bytes::new(), &secrets).await?;
         if answer.status() != 200 {
             let refused = self.refused(&answer).without(&secrets);
             return Err(if attestation.is_none() { refused.or_attestation_required() } else { refused });
@@ -219,6 +222,23 @@ struct NotSent {
     left: Duration,
 }
 
+/// Returns `error`, or a throttled error that contains it if the request for this response was not sent.
+fn unless_sent(answer: &Response<Bytes>, error: PlatformError) -> PlatformError {
+    match answer.extensions().get() {
+        Some(NotSent { left }) => PlatformError::Throttled { first: Box::new(error), left: *left },
+        None => error,
+    }
+}
+
+/// Returns a response in the form in which it is kept for later requests: with at most 64 KiB of text, and without the
+/// secrets of its own request, because a later request does not know them.
+fn to_keep(answer: &Response<Bytes>, secrets: &OwnSecrets) -> Response<Bytes> {
+    let text = String::from_utf8_lossy(answer.body());
+    let mut text = secrets.redacted(&text).into_owned();
+    text.truncate(text.floor_char_boundary(KEPT_TEXT));
+    answer.clone().map(|_| Bytes::from(text))
+}
+
 /// The body of a request for a certificate.
 #[derive(Serialize)]
 struct IssueBody<'a> {
@@ -237,5 +257,24 @@ impl IssueBody<'_> {
         // Writing to memory cannot fail.
         serde_json::to_writer(&mut *body, self).unwrap_or_default();
         Bytes::from_owner(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_response_has_no_secret_and_a_limited_text() {
+        let text = format!("{{\"error\":\"the key k3y-0123456789 is wrong\"}}{}", "x".repeat(KEPT_TEXT));
+        let answer =
+            Response::builder().status(403).header("retry-after", "30").body(Bytes::from(text)).unwrap();
+        let kept = to_keep(&answer, &OwnSecrets::new().and("k3y-0123456789"));
+        assert_eq!(
+            (kept.status(), kept.headers(), kept.body().len()),
+            (answer.status(), answer.headers(), KEPT_TEXT)
+        );
+        let text = str::from_utf8(kept.body()).unwrap();
+        assert!(text.starts_with("{\"error\":\"the key ") && !text.contains("k3y"), "{}", &text[..60]);
     }
 }

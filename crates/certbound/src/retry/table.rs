@@ -231,8 +231,8 @@ mod tests {
             (timed_out(Phase::Exchange), TimedOut),
             (TransportError::Connect { host: host(), reason: "no route".into() }, Unsent),
             (proxy(reset()), Unsent),
-            // The proxy refused the tunnel, for example with status 407.
-            (proxy("unsuccessful".into()), Failed),
+            (TransportError::ProxyRefused { host: host(), proxy: "p".to_owned(), status: 407 }, Failed),
+            (TransportError::ProxyRefused { host: host(), proxy: "p".to_owned(), status: 502 }, Failed),
             (TransportError::Tls { host: host(), reason: reset() }, Unsent),
             (TransportError::Tls { host: host(), reason: Error::other(alert).into() }, Failed),
             (TransportError::Tls { host: host(), reason: "the server is not trusted".into() }, Failed),

@@ -187,7 +187,10 @@ fn check_trust_file(path: Option<std::ffi::OsString>) -> Result<(), NetworkError
         Err(error) => refuse(&format!("which cannot be read: {error}")),
         Ok(facts) if !facts.is_file() => refuse("which is not a regular file"),
         Ok(facts) if facts.len() > MAX_TRUST_FILE => refuse("which is larger than 16 MiB"),
-        Ok(_) => Ok(()),
+        Ok(_) => match std::fs::File::open(&path) {
+            Err(error) => refuse(&format!("which cannot be read: {error}")),
+            Ok(_) => Ok(()),
+        },
     }
 }
 

@@ -159,3 +159,21 @@ async fn an_answer_of_the_region_is_its_answer() {
         assert!(hosts(&pair).iter().all(|host| host == REGIONAL), "{status}: {:?}", hosts(&pair));
     }
 }
+
+#[tokio::test]
+async fn the_way_to_the_global_host_exchanges_the_assertion_of_leg_1_once_more() {
+    let pair = Pair::new();
+    // A single assertion can be exchanged once only, and the request to the region was not sent.
+    let (leg1, _) = legs(&pair, &westus3(), [false, false]);
+    let assertion = leg1.assertion().await.unwrap();
+    take_down(&pair);
+    let builder = pair.builder_at(westus3(), builtin::APP).with_region_detector(detector(&[]));
+    let leg2 = builder.global_if_region_unreachable().with_assertions(assertion).build().unwrap();
+    let token = leg2.bound_token(&vault()).await.unwrap();
+    assert!(matches!(token.details().region_outcome, Some(RegionOutcome::Unreachable { .. })), "{token:?}");
+    // Each leg sends one request.
+    let before = hosts(&pair).len();
+    let (_, leg2) = legs(&pair, &westus3(), [true, true]);
+    leg2.bound_token(&vault()).await.unwrap();
+    assert_eq!(hosts(&pair).split_off(before), [GLOBAL, GLOBAL]);
+}

@@ -98,7 +98,8 @@ async fn a_failure_of_the_network_is_repeated_if_nothing_was_sent_or_the_answer_
         (TransportError::Connect { host: host(), reason: "no route".into() }, true),
         (proxy(reset()), true),
         (TransportError::Tls { host: host(), reason: reset() }, true),
-        (proxy("407".into()), false),
+        (TransportError::ProxyRefused { host: host(), proxy: "p".to_owned(), status: 407 }, false),
+        (TransportError::ProxyRefused { host: host(), proxy: "p".to_owned(), status: 502 }, false),
         (TransportError::Tls { host: host(), reason: "not trusted".into() }, false),
         // These broke after the request was sent, perhaps after its body.
         (TransportError::Interrupted { host: host(), reason: reset() }, false),

@@ -304,6 +304,7 @@ async fn a_platform_that_asks_to_wait_is_left_alone_too() {
             let error = identity.bearer_token(&vault()).await.unwrap_err();
             assert_eq!((error.code(), error.retry_after()), (first.code(), Some(seconds(20))));
             assert!(error.is_throttled() && error.is_transient() && error.fix().starts_with("wait"));
+            assert!(error.host().is_some() && error.host() == first.host(), "{error:?}");
             assert!(
                 matches!(error, Error::Platform { what: PlatformError::Throttled { .. }, .. }),
                 "{error:?}"
