@@ -35,7 +35,13 @@ pub fn parse(value: &str, now: UnixTime) -> Option<Duration> {
     Some(wait.min(LONGEST))
 }
 
-/// Returns the number of seconds, rounded up: after it, the wait is over.
+/// Does the same as [`parse`] for the headers of a response. A date is compared with the response's own `Date`, if it is
+/// valid, because the clock of this machine can be wrong. Otherwise it is compared with `now`.
+pub fn parse_with_date(value: &str, date: Option<&str>, now: UnixTime) -> Option<Duration> {
+    parse(value, date.and_then(UnixTime::from_http_date).unwrap_or(now))
+}
+
+/// Returns the number of whole seconds after which the wait has ended. A part of a second counts as a second.
 pub fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
@@ -43,6 +49,14 @@ pub fn whole_seconds(wait: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_date_is_compared_with_the_clock_of_the_server() {
+        let (value, now) = ("Sun, 06 Nov 1994 08:49:50 GMT", UnixTime::from_secs(784_111_777 + 10));
+        let seconds = |date| parse_with_date(value, date, now).map(|wait| wait.as_secs());
+        assert_eq!(seconds(Some("Sun, 06 Nov 1994 08:49:37 GMT")), Some(13));
+        assert_eq!((seconds(None), seconds(Some("now"))), (Some(3), Some(3)));
+    }
 
     #[test]
     fn a_part_of_a_second_is_a_second() {

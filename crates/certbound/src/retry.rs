@@ -123,9 +123,8 @@ impl Attempts {
 /// Reads `Retry-After`. `None` if it is absent or invalid. A date is compared with the server's own clock, if the response
 /// shows it.
 pub(crate) fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
-    let date = headers.get(DATE).and_then(|date| UnixTime::from_http_date(date.to_str().ok()?));
-    let now = date.unwrap_or(now);
-    certbound_core::retry_after::parse(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    certbound_core::retry_after::parse_with_date(text(RETRY_AFTER)?, text(DATE), now)
 }
 
 /// Returns a random time between `wait` and one and a half of it, so that clients whose requests failed together do not

@@ -11,7 +11,7 @@ use certbound::{AnyClient, BoundToken, Network, ResourceScope, TokenSource as _,
 use certbound_core::own_secrets::OwnSecrets;
 use certbound_core::retry_after;
 use certbound_core::shown::lines;
-use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, DATE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use zeroize::Zeroizing;
 
@@ -240,8 +240,9 @@ struct Called<'a> {
 fn refused(answer: &Response<Bytes>, called: &Called<'_>, secrets: &OwnSecrets) -> Failure {
     let Called { host, scope, is_bound } = called;
     let status = answer.status();
-    let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let retry_after = retry_after.and_then(|value| retry_after::parse(value, SystemClock::new().now()));
+    let text = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
+    let retry_after = text(RETRY_AFTER)
+        .and_then(|value| retry_after::parse_with_date(value, text(DATE), SystemClock::new().now()));
     let retry_after = retry_after.map(retry_after::whole_seconds);
     let mut answered = format!("{host} answered {status}");
     if let Some(seconds) = retry_after {
