@@ -31,6 +31,14 @@ pub enum FetchError {
         /// The reason.
         reason: String,
     },
+    /// The proxy refused to open a connection, or its URL cannot be used.
+    #[error("{reason}")]
+    Proxy {
+        /// The reason, with the proxy.
+        reason: String,
+        /// Whether the same request may succeed later without a change.
+        is_transient: bool,
+    },
     /// The TLS handshake failed, or the trust store could not be read.
     #[error("TLS failed: {reason}")]
     Tls {
@@ -68,7 +76,8 @@ impl FetchError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Protocol { .. } | Self::Timeout { .. } => true,
-            Self::Status { status } => matches!(status, 408 | 429 | 500..),
+            Self::Status { status } => is_transient(*status),
+            Self::Proxy { is_transient, .. } => *is_transient,
             Self::NotHttps | Self::Tls { .. } | Self::TooLarge { .. } => false,
         }
     }
@@ -77,6 +86,11 @@ impl FetchError {
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::Status { status: 404 | 410 })
     }
+}
+
+/// Whether a server or proxy that answers with this status may give a different answer later.
+pub(crate) fn is_transient(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500..)
 }
 
 type Fetched<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, FetchError>> + Send + 'a>>;

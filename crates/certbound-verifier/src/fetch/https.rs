@@ -7,7 +7,7 @@ use bytes::Bytes;
 use certbound_https::{Client, Error, Explaining, Identity, Limits, Options, Proxy};
 use rustls::ClientConfig;
 
-use super::{Fetch, FetchError};
+use super::{Fetch, FetchError, is_transient};
 use crate::issuer::KeySet;
 
 /// The time limit of a document, including the connection.
@@ -73,9 +73,11 @@ fn explain(error: Error) -> FetchError {
         Error::NotHttps => FetchError::NotHttps,
         Error::TimedOut { limit, .. } => FetchError::Timeout { seconds: limit.as_secs() },
         Error::Connect { reason } => FetchError::Connect { reason: reason.to_string() },
-        Error::Proxy { .. } | Error::ProxyRefused { .. } | Error::ProxyKind => {
-            FetchError::Connect { reason: error.to_string() }
+        Error::Proxy { .. } => FetchError::Connect { reason: error.to_string() },
+        Error::ProxyRefused { status, .. } => {
+            FetchError::Proxy { reason: error.to_string(), is_transient: is_transient(status.as_u16()) }
         }
+        Error::ProxyKind => FetchError::Proxy { reason: error.to_string(), is_transient: false },
         Error::Tls { cause } => FetchError::Tls { reason: cause.to_string() },
         Error::TooLarge { limit } => FetchError::TooLarge { limit },
         Error::Interrupted { reason } | Error::EndedAfterCertificate { reason } => {
@@ -92,4 +94,22 @@ fn identity() -> Result<Identity, rustls::Error> {
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let explaining = Arc::new(Explaining(Arc::new(verifier)));
     Ok(Identity::anonymous(builder.dangerous().with_custom_certificate_verifier(explaining)))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_a_proxy_is_transient_only_if_its_status_is() {
+        for (status, transient) in [(403, false), (407, false), (429, true), (502, true)] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let error = explain(Error::ProxyRefused { proxy: "proxy.example:3128".to_owned(), status });
+            assert_eq!(error.is_transient(), transient, "{error}");
+            assert!(error.to_string().contains("proxy.example:3128"), "{error}");
+        }
+        assert!(!explain(Error::ProxyKind).is_transient());
+    }
 }
