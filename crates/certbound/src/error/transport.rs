@@ -314,16 +314,17 @@ impl TransportError {
 
     /// Whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::TimedOut { .. }
-                | Self::Connect { .. }
-                | Self::Proxy { .. }
-                | Self::ProxyRefused { status: 408 | 429 | 500.., .. }
-                | Self::Signer { .. }
-                | Self::Interrupted { .. }
-                | Self::EndedAfterCertificate { .. }
-        )
+        self.failed_to_connect()
+            || matches!(
+                self,
+                Self::TimedOut { .. }
+                    | Self::Connect { .. }
+                    | Self::Proxy { .. }
+                    | Self::ProxyRefused { status: 408 | 429 | 500.., .. }
+                    | Self::Signer { .. }
+                    | Self::Interrupted { .. }
+                    | Self::EndedAfterCertificate { .. }
+            )
     }
 }
 
@@ -420,6 +421,7 @@ mod tests {
                 false,
             ),
             (tls("closed".into()), "terminates TLS", false),
+            (tls(io::Error::from(io::ErrorKind::ConnectionReset).into()), "terminates TLS", true),
         ] {
             assert!(error.fix().contains(fix), "{error}: {}", error.fix());
             assert_eq!(error.is_transient(), transient, "{error}");
