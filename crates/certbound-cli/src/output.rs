@@ -213,6 +213,11 @@ impl Token {
         if let Some(outcome) = &details.region_outcome {
             tell_region(details.region.as_ref(), outcome, terminal);
         }
+        // Leg 1 can use the global endpoint although Leg 2 used the region.
+        let told = details.region_outcome.as_ref().and_then(RegionOutcome::reason);
+        for leg in details.legs.iter().filter(|leg| leg.region_outcome.reason() != told) {
+            tell_region(leg.region.as_ref(), &leg.region_outcome, terminal);
+        }
     }
 
     fn binding(&self) -> Option<&BindingCertificate> {
