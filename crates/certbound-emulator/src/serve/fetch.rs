@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use certbound_core::json;
-use certbound_https::{Client, Error, Identity, Limits, Options};
+use certbound_https::{Client, Error, Explaining, Identity, Limits, Options};
 use http::{Request, StatusCode, Uri};
 use rustls::ClientConfig;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
-use rustls_platform_verifier::BuilderVerifierExt as _;
+use rustls_platform_verifier::Verifier;
 use serde_json::{Map, Value};
 
 use super::address::is_public;
@@ -141,16 +143,20 @@ impl Fetch {
 
 fn identity(issuer: &ExternalIssuer) -> Result<Identity, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(Identity::anonymous(match &issuer.trusted_roots {
-        None => builder.with_platform_verifier()?,
+    let verifier: Arc<dyn ServerCertVerifier> = match &issuer.trusted_roots {
+        None => Arc::new(Verifier::new(Arc::clone(&provider))?),
         Some(pem) => {
             let mut roots = rustls::RootCertStore::empty();
             // The check of the world has read these certificates.
             roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem.as_bytes()).flatten());
-            builder.with_root_certificates(roots)
+            let verifier =
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+            verifier.build().map_err(|error| rustls::Error::General(error.to_string()))?
         }
-    }))
+    };
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let verifier = Arc::new(Explaining(verifier));
+    Ok(Identity::anonymous(builder.dangerous().with_custom_certificate_verifier(verifier)))
 }
 
 #[cfg(test)]
