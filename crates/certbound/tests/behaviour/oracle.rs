@@ -136,7 +136,7 @@ impl<'a> Epoch<'a> {
                 .with_cache(cache.clone())
                 .with_clock(Turns(clock.clone()))
                 .with_transport(service.clone())
-                .with_retry_policy(RetryPolicy::none())
+                .with_retry_policy(RetryPolicy::default().without_retries())
         };
         let secrets = [builtin::APP, OTHER_APP]
             .map(|app| builder(app).with_secret(Secret::new("s")).build().unwrap())

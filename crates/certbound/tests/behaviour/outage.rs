@@ -124,7 +124,7 @@ async fn after_a_rotation_the_token_before_is_served_at_once_while_the_service_i
     let client = Client::builder(pair.authority(), crate::rotation::APP)
         .with_clock(clock.clone())
         .with_transport(service.clone())
-        .with_retry_policy(RetryPolicy::none())
+        .with_retry_policy(RetryPolicy::default().without_retries())
         .with_certificate(certificate.clone())
         .build()
         .unwrap();

@@ -71,7 +71,7 @@ impl Service {
 
 /// Returns a builder without retries, so that each acquisition sends one request.
 pub(crate) fn builder(clock: &ManualClock, transport: impl Transport) -> ClientBuilder<BySecret> {
-    retrying(clock, transport).with_retry_policy(RetryPolicy::none())
+    retrying(clock, transport).with_retry_policy(RetryPolicy::default().without_retries())
 }
 
 pub(crate) fn retrying(clock: &ManualClock, transport: impl Transport) -> ClientBuilder<BySecret> {

@@ -936,7 +936,7 @@ async fn rotating_under_load_loses_no_request_and_mixes_no_binding() {
         .unwrap();
     let builder = || {
         let builder = Client::builder(Pair::new().authority(), APP).with_network(&network);
-        builder.with_retry_policy(RetryPolicy::none())
+        builder.with_retry_policy(RetryPolicy::default().without_retries())
     };
     let leg1 = builder().with_certificate(certificate.clone()).build().unwrap();
     let leg2 = builder().with_assertions(leg1).build().unwrap();
