@@ -21,18 +21,20 @@ const CLIENT: &str = "certbound";
 const VERIFIER: &str = "certbound-verifier";
 const EMULATOR: &str = "certbound-emulator";
 const CLI: &str = "certbound-cli";
+const OTEL: &str = "certbound-otel";
 const TESTKIT: &str = "certbound-testkit";
 
 /// Our packages, each with the packages of ours that it may use outside its dev-dependencies. A package that is missing
 /// here is a violation.
-const MAY_IMPORT: [(&str, &[&str]); 10] = [
+const MAY_IMPORT: [(&str, &[&str]); 11] = [
     (CORE, &[]),
     (HTTPS, &[CORE]),
     (SERVE, &[]),
     (CLIENT, &[CORE, HTTPS]),
     (VERIFIER, &[CORE, HTTPS, SERVE]),
     (EMULATOR, &[CORE, HTTPS, SERVE, VERIFIER]),
-    (CLI, &[CORE, SERVE, CLIENT, VERIFIER, EMULATOR]),
+    (OTEL, &[CORE, CLIENT, VERIFIER]),
+    (CLI, &[CORE, SERVE, CLIENT, VERIFIER, EMULATOR, OTEL]),
     (TESTKIT, &[CORE, CLIENT, VERIFIER, EMULATOR]),
     ("certbound-benches", &[]),
     ("xtask", &[]),

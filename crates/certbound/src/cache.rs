@@ -7,6 +7,7 @@ pub(crate) mod key;
 mod load;
 mod load_key;
 mod memory;
+mod monitor;
 mod outage;
 mod request_seq;
 pub(crate) mod single_flight;
@@ -25,6 +26,7 @@ pub(crate) use self::key::Kind;
 pub(crate) use self::load::LoadRequest;
 pub(crate) use self::load_key::LoadKey;
 use self::memory::Memory;
+pub use self::monitor::CacheMonitor;
 pub(crate) use self::request_seq::RequestSeq;
 use self::request_seq::Requests;
 use self::single_flight::SingleFlight;
@@ -162,6 +164,11 @@ impl TokenCache {
     pub fn statistics(&self) -> CacheStatistics {
         let store_failures = self.store().map_or(0, StoreAdapter::failures);
         self.inner.counters.read(self.len(), self.bytes(), store_failures)
+    }
+
+    /// Returns a reader of these counters that does not keep the cache in memory.
+    pub fn monitor(&self) -> CacheMonitor {
+        CacheMonitor::new(&self.inner)
     }
 
     /// Waits until the store has saved every token so far or failed to save it, for at most five seconds. Without a

@@ -1,0 +1,40 @@
+//! OpenTelemetry metrics of certbound's client and verifier.
+//!
+//! The crate uses only OpenTelemetry's API. The program chooses the SDK, the exporter and the readers, and gives this
+//! crate a [`Meter`](opentelemetry::metrics::Meter). `docs/observability.md` in the repository lists every metric with
+//! its attributes.
+//!
+//! ```
+//! use certbound::TokenCache;
+//! use certbound_otel::ClientMetrics;
+//!
+//! let cache = TokenCache::new();
+//! let metrics = ClientMetrics::new(&opentelemetry::global::meter("certbound"));
+//! metrics.watch_cache("tokens", &cache);
+//! ```
+//!
+//! # Cargo features
+//!
+//! | Feature | Adds |
+//! |---|---|
+//! | `client`, default | the metrics of the client library |
+//! | `verifier`, default | the metrics of the verifier |
+//!
+//! # Floors
+//!
+//! A module imports only from its own folder and from the floors below it. `cargo xtask layering` reads this drawing
+//! and checks it.
+//!
+//! ```text
+//! 3  lib.rs
+//! 2  client.rs        the instruments of the client library
+//! 1  names.rs         the name, unit and description of every metric, and the names of attributes
+//! ```
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "client")]
+mod client;
+pub mod names;
+
+#[cfg(feature = "client")]
+pub use crate::client::ClientMetrics;
