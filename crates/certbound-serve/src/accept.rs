@@ -1,7 +1,8 @@
 //! The accept loop. Each connection takes a place and runs as a task; all connections are closed when the server ends.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -9,7 +10,8 @@ use tokio::sync::watch;
 use crate::connection::Connection;
 use crate::limits::Limits;
 use crate::listener::Listener;
-use crate::places::Places;
+use crate::load::Load;
+use crate::places::{Place, Places};
 
 /// The stages of a server, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,30 +26,38 @@ pub(crate) enum Stage {
 /// Serves the connections of `listener` until `stop` is ready. Then it stops accepting, waits at most [`Limits::stop`]
 /// for the responses that are in progress, and closes every connection.
 ///
+/// A connection that is idle is closed at once. A new connection has 250 ms for its first request. A connection that waits
+/// in the listener's queue while a place is free counts as new.
+///
 /// `handle` returns the future that serves one connection. Each future runs as a separate task. Dropping the future of
 /// this function closes every connection at once.
 pub async fn serve<L, F>(
+    listener: L,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+    handle: impl FnMut(L::Stream, L::Peer, Connection) -> F,
+) where
+    L: Listener,
+    F: Future<Output = ()> + Send + 'static,
+{
+    serve_with_load(listener, limits, Load::default(), stop, handle).await;
+}
+
+/// Does the same as [`serve`], and counts the connections and requests in `load`.
+pub async fn serve_with_load<L, F>(
     mut listener: L,
     limits: Limits,
+    load: Load,
     stop: impl Future<Output = ()>,
     mut handle: impl FnMut(L::Stream, L::Peer, Connection) -> F,
 ) where
     L: Listener,
     F: Future<Output = ()> + Send + 'static,
 {
-    let places = Places::new(limits);
+    let places = Places::new(limits, load);
     let (stage, _) = watch::channel(Stage::Running);
     let mut stop = std::pin::pin!(stop);
-    loop {
-        let next = async {
-            let (stream, peer) = accept(&mut listener, &places).await;
-            (stream, peer, places.take().await)
-        };
-        let (stream, peer, place) = tokio::select! {
-            biased;
-            () = &mut stop => break,
-            next = next => next,
-        };
+    let mut begin = |stream, peer, place: Place| {
         let mut ended = stage.subscribe();
         let serving = handle(stream, peer, Connection::new(place.handle.clone(), stage.subscribe()));
         tokio::spawn(async move {
@@ -59,6 +69,23 @@ pub async fn serve<L, F>(
                 () = serving => {}
             }
         });
+    };
+    loop {
+        let next = async {
+            let (stream, peer) = accept(&mut listener, &places).await;
+            (stream, peer, places.take().await)
+        };
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            (stream, peer, place) = next => begin(stream, peer, place),
+        }
+    }
+    // The clients of these connections have connected before the server was told to stop, and may have sent a request.
+    while let Some(place) = places.try_take()
+        && let Some(Ok((stream, peer))) = ready_now(listener.accept()).await
+    {
+        begin(stream, peer, place);
     }
     drop(listener);
     stage.send_replace(Stage::Stopping);
@@ -67,6 +94,16 @@ pub async fn serve<L, F>(
     }
     stage.send_replace(Stage::Ended);
     places.empty().await;
+}
+
+/// Polls a future once. Returns its output if it is ready.
+async fn ready_now<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// The pause after the first accept that failed. Each following pause is twice as long, up to [`LONGEST_PAUSE`].

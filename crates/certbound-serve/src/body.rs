@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::activity::Phase;
 use crate::guarded::Alarm;
+use crate::load::Counted;
 use crate::places::Handle;
 
 /// The body of a request. A read fails once [`Limits::body`] has passed since the first read.
@@ -106,6 +107,7 @@ pub(crate) struct OpenRequest {
     protocol: Protocol,
     /// Whether the client has to take data of the response before hyper reads more of it.
     waits: bool,
+    _counted: Counted,
 }
 
 /// The version of HTTP on a connection.
@@ -148,7 +150,8 @@ impl OpenRequest {
     /// Begins a request. Returns `None` if the connection was chosen to be closed.
     pub(crate) fn begin(handle: Handle, protocol: Protocol) -> Option<Self> {
         let begun = handle.activity().begin(handle.places().now());
-        begun.then(|| Self { handle, protocol, waits: false })
+        let counted = handle.places().load.request();
+        begun.then_some(Self { handle, protocol, waits: false, _counted: counted })
     }
 
     fn set_waits(&mut self, waits: bool) {

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -22,6 +23,10 @@ use crate::places::Handle;
 
 /// The smallest buffer that hyper accepts; hyper panics at a smaller buffer.
 pub(crate) const LEAST_HEAD_BYTES: usize = 8 * 1024;
+
+/// The time in which the first request of a new connection may still arrive after the server was told to stop. A client
+/// sends its request right after it has connected, so the request may be on its way.
+pub(crate) const FIRST_REQUEST: Duration = Duration::from_millis(250);
 
 /// The place and the limits of one connection.
 ///
@@ -79,9 +84,18 @@ impl Connection {
         let mut http = std::pin::pin!(http.serve_connection(stream, service).with_upgrades());
         let mut stage = self.stage.clone();
         tokio::select! {
+            // The connection is polled first, so that a request that has arrived is read before the shutdown.
+            biased;
             ended = http.as_mut() => return ended.map_err(io::Error::other),
             // `wait_for` fails if the server was dropped. `serve` then ends the task that runs this code.
             _ = stage.wait_for(|stage| *stage != Stage::Running) => {}
+        }
+        if self.handle.activity().moment().phase == Phase::New {
+            tokio::select! {
+                biased;
+                ended = http.as_mut() => return ended.map_err(io::Error::other),
+                () = tokio::time::sleep(FIRST_REQUEST) => {}
+            }
         }
         http.as_mut().graceful_shutdown();
         http.await.map_err(io::Error::other)

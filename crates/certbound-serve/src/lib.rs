@@ -16,6 +16,7 @@
 
 mod limits;
 mod listener;
+mod load;
 
 mod accept;
 mod activity;
@@ -25,8 +26,9 @@ mod guarded;
 mod http2;
 mod places;
 
-pub use accept::serve;
+pub use accept::{serve, serve_with_load};
 pub use body::{Body, BodyError};
 pub use connection::Connection;
 pub use limits::Limits;
 pub use listener::Listener;
+pub use load::Load;

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpStream};
 
-/// A source of connections. This crate implements it for TCP. For a Unix socket or an in-memory channel, implement only
-/// `accept`.
+/// A source of connections. This crate implements it for TCP and for Unix sockets. For another source, such as an
+/// in-memory channel, implement only `accept`.
 pub trait Listener: Send {
     /// The stream of one connection.
     type Stream: Send + 'static;
@@ -31,5 +31,15 @@ impl Listener for TcpListener {
         // too.
         let _ = stream.set_nodelay(true);
         Ok((stream, peer))
+    }
+}
+
+#[cfg(unix)]
+impl Listener for tokio::net::UnixListener {
+    type Stream = tokio::net::UnixStream;
+    type Peer = tokio::net::unix::SocketAddr;
+
+    async fn accept(&mut self) -> io::Result<(Self::Stream, Self::Peer)> {
+        tokio::net::UnixListener::accept(self).await
     }
 }

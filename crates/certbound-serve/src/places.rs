@@ -12,10 +12,12 @@ use tokio::time::Instant;
 
 use crate::activity::{Activity, Closable, Millis, Moment, OpenRequests, Phase, millis};
 use crate::limits::Limits;
+use crate::load::{Counted, Load};
 
 /// All places of one server. Each connection that is served has one place; there are [`Limits::connections`] places.
 pub(crate) struct Places {
     pub(crate) limits: Limits,
+    pub(crate) load: Load,
     started: Instant,
     taken: Mutex<Taken>,
     /// Notified when a place becomes free, or when a connection begins to wait for its client while `wanted` is true.
@@ -40,6 +42,7 @@ struct ConnectionState {
 pub(crate) struct Place {
     pub(crate) handle: Handle,
     number: u64,
+    _counted: Counted,
 }
 
 /// A handle to the state of one connection and to its server. It may outlive the place.
@@ -50,9 +53,9 @@ pub(crate) struct Handle {
 }
 
 impl Places {
-    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(limits: Limits, load: Load) -> Arc<Self> {
         let (taken, changed, wanted) = (Mutex::default(), Notify::new(), AtomicBool::new(false));
-        Arc::new(Self { limits, started: Instant::now(), taken, changed, wanted })
+        Arc::new(Self { limits, load, started: Instant::now(), taken, changed, wanted })
     }
 
     pub(crate) fn now(&self) -> Millis {
@@ -84,7 +87,8 @@ impl Places {
         }
     }
 
-    fn try_take(self: &Arc<Self>) -> Option<Place> {
+    /// Returns a place if one is free.
+    pub(crate) fn try_take(self: &Arc<Self>) -> Option<Place> {
         let mut taken = self.taken();
         // A limit of zero would stop the server from ever serving, so it counts as one.
         if taken.by.len() >= self.limits.connections.max(1) {
@@ -94,7 +98,8 @@ impl Places {
         taken.next += 1;
         let state = Arc::new(ConnectionState { activity: Activity::new(self.now()), closed: Notify::new() });
         taken.by.insert(number, Arc::clone(&state));
-        Some(Place { handle: Handle { places: Arc::clone(self), state }, number })
+        let handle = Handle { places: Arc::clone(self), state };
+        Some(Place { handle, number, _counted: self.load.connection() })
     }
 
     /// Closes the connection that may be closed first, unless a connection that was chosen before still has its place.

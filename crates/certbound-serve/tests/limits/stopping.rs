@@ -3,16 +3,30 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn connections_without_a_request_are_closed_at_once() {
+async fn idle_connections_are_closed_at_once_and_new_ones_after_a_moment() {
     let mut server = Server::start(limits());
     let (mut idle, mut silent) = (server.connect(), server.connect());
     ask(&mut idle).await.unwrap();
     let began = Instant::now();
     server.stop();
-    server.task.await.unwrap();
-    assert_eq!(began.elapsed(), Duration::ZERO);
     assert_eq!(closes(&mut idle).await, (Duration::ZERO, String::new()));
-    assert_eq!(closes(&mut silent).await, (Duration::ZERO, String::new()));
+    assert_eq!(closes(&mut silent).await, (SECOND / 4, String::new()));
+    server.task.await.unwrap();
+    assert_eq!(began.elapsed(), SECOND / 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_on_its_way_is_answered() {
+    let mut server = Server::start(limits());
+    let mut accepted = server.connect();
+    pass(Duration::from_millis(1)).await;
+    // The server has not accepted this connection before it is told to stop.
+    let mut queued = server.connect();
+    server.stop();
+    pass(Duration::from_millis(100)).await;
+    assert_eq!(ask(&mut accepted).await.unwrap(), "/");
+    assert_eq!(ask(&mut queued).await.unwrap(), "/");
+    server.task.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
