@@ -27,7 +27,7 @@ use crate::resource::ResourceServer;
 use crate::tls_facts::TlsFacts;
 use crate::token_service::{FetchedKeys, TokenService, TrustedAuthorities, UsedAssertions};
 use crate::world::World;
-use crate::world::hosts::Host;
+use crate::world::hosts::{Host, TOKEN_PATH};
 
 /// The largest request body that the emulator accepts, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -50,6 +50,20 @@ pub struct Emulator {
     used: UsedAssertions,
     machine: Memory,
     arc: OnceLock<ArcKey>,
+    observer: OnceLock<Box<dyn Fn(&ObservedRequest) + Send + Sync>>,
+}
+
+/// A request that the emulator has answered, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ObservedRequest {
+    /// The kind of the endpoint: `token`, `discovery`, `resource`, `issuer`, `platform`, or `unknown` for a host or a path
+    /// that is not emulated.
+    pub endpoint: &'static str,
+    /// The status of the answer.
+    pub status: u16,
+    /// The name of the fault that was applied, if a rule matched the request.
+    pub fault: Option<&'static str>,
 }
 
 impl Emulator {
@@ -98,6 +112,7 @@ impl Emulator {
             used: UsedAssertions::default(),
             machine: Memory::default(),
             arc: OnceLock::new(),
+            observer: OnceLock::new(),
         })
     }
 
@@ -108,6 +123,7 @@ impl Emulator {
     pub fn handle(&self, now: UnixTime, tls: &TlsFacts, request: Request<Bytes>) -> Response<Bytes> {
         let name = tls.server_name.to_ascii_lowercase();
         let entry = JournalEntry::begin(now, tls, &name, &request);
+        let path = self.observer.get().map(|_| request.uri().path().to_owned());
         let (response, fault) = match Host::of(&self.world, &name) {
             None => (
                 sentence(
@@ -128,8 +144,24 @@ impl Emulator {
             }
             Some(host) => self.answer(now, tls, &name, &host, &request),
         };
-        self.record(entry, &response, fault);
+        self.record(entry, self.endpoint(&name, path.as_deref()), &response, fault);
         response
+    }
+
+    /// Calls `observer` for each answered request. The observer must not block. A second call has no effect.
+    pub fn observe_requests(&self, observer: impl Fn(&ObservedRequest) + Send + Sync + 'static) {
+        let _ = self.observer.set(Box::new(observer));
+    }
+
+    /// Returns the kind of the endpoint of a request. The path is known only if an observer needs it.
+    fn endpoint(&self, host: &str, path: Option<&str>) -> &'static str {
+        match (Host::of(&self.world, host), path) {
+            (_, None) | (None, _) => "unknown",
+            (Some(Host::Login(_) | Host::MutualTls(_)), Some(path)) if path.ends_with(TOKEN_PATH) => "token",
+            (Some(Host::Login(_) | Host::MutualTls(_)), _) => "discovery",
+            (Some(Host::Resource(..)), _) => "resource",
+            (Some(Host::Issuers), _) => "issuer",
+        }
     }
 
     /// Installs an agent of Azure Arc on the machine. The agent's challenge names the file of `key`, which the caller
@@ -191,13 +223,23 @@ impl Emulator {
             let (memory, arc) = (&self.machine, self.arc.get());
             answer(&Platform { world, keys, machines, memory, arc, fault, now, own_host })
         });
-        self.record(entry, &response, fault);
+        self.record(entry, "platform", &response, fault);
         response
     }
 
-    /// Records a request and its answer in the journal. If the answer is a refusal, also writes a line to the log.
-    fn record(&self, entry: JournalEntry, response: &Response<Bytes>, fault: Option<&'static str>) {
+    /// Records a request and its answer in the journal, and reports it to the observer. If the answer is a refusal, also
+    /// writes a line to the log.
+    fn record(
+        &self,
+        entry: JournalEntry,
+        endpoint: &'static str,
+        response: &Response<Bytes>,
+        fault: Option<&'static str>,
+    ) {
         let entry = entry.end(response, fault);
+        if let Some(observer) = self.observer.get() {
+            observer(&ObservedRequest { endpoint, status: entry.status, fault });
+        }
         if entry.status >= 400 {
             entry.log(response);
         }

@@ -48,7 +48,7 @@ mod resource;
 mod scope;
 mod token_service;
 
-pub use emulator::{Emulator, EmulatorError, EmulatorKeys};
+pub use emulator::{Emulator, EmulatorError, EmulatorKeys, ObservedRequest};
 pub use fault::{
     Condition, Fault, FaultEffect, FaultResult, LegKind, PlatformEndpoint, PlatformKind, TokenForm,
 };

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certbound_serve::Connection;
-pub use certbound_serve::Limits;
+pub use certbound_serve::{Limits, Load};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -33,6 +33,7 @@ pub struct Server {
     node: SocketAddr,
     admin_token: String,
     limits: Limits,
+    load: Load,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     emulator: Arc<Emulator>,
@@ -49,6 +50,8 @@ pub struct ServerOptions {
     /// The limits of each port. Default: the defaults of [`Limits`], except that [`Limits::stop`] is zero: an emulator
     /// that stops does not finish its answers.
     pub limits: Limits,
+    /// Counts the connections and requests of all ports.
+    pub load: Load,
 }
 
 impl Default for ServerOptions {
@@ -56,7 +59,7 @@ impl Default for ServerOptions {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut limits = Limits::default();
         limits.stop = Duration::ZERO;
-        Self { listen: any, machine: any, limits }
+        Self { listen: any, machine: any, limits, load: Load::default() }
     }
 }
 
@@ -86,7 +89,7 @@ impl Server {
         emulator: Arc<Emulator>,
         options: ServerOptions,
     ) -> io::Result<Server> {
-        let ServerOptions { listen, machine, limits } = options;
+        let ServerOptions { listen, machine, limits, load } = options;
         only_loopback(
             machine,
             "the metadata service listens on loopback only: choose an address such as 127.0.0.1:0",
@@ -104,6 +107,7 @@ impl Server {
             node: node.local_addr()?,
             admin_token,
             limits,
+            load,
             stop: watch::channel(false).0,
             tasks: Vec::new(),
             emulator: Arc::clone(&emulator),
@@ -193,11 +197,12 @@ impl Server {
         listener: TcpListener,
         serve: impl Fn(TcpStream, Connection) -> F + Send + 'static,
     ) {
-        let (limits, mut stop) = (self.limits.clone(), self.stop.subscribe());
+        let (limits, load, mut stop) = (self.limits.clone(), self.load.clone(), self.stop.subscribe());
         let stop = async move { drop(stop.changed().await) };
-        self.tasks.push(tokio::spawn(certbound_serve::serve(
+        self.tasks.push(tokio::spawn(certbound_serve::serve_with_load(
             listener,
             limits,
+            load,
             stop,
             move |stream, _, connection| serve(stream, connection),
         )));

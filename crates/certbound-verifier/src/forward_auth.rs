@@ -4,12 +4,15 @@
 mod serve;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use certbound_core::shown::shown;
 use http::header::CACHE_CONTROL;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
+use tokio::time::Instant;
 
 use crate::layer::{VerifyLayer, has_token, has_two_lengths};
 use crate::refusal::Refusal;
@@ -27,6 +30,9 @@ const URLS: [&str; 6] = [
     "x-rewrite-url",
 ];
 
+/// The headers in which proxies put the method of the client's request: nginx by convention, Caddy and Traefik.
+const METHODS: [&str; 2] = ["x-original-method", "x-forwarded-method"];
+
 /// Answers the forward-auth request of a proxy: with 200 and the caller's identity, or with the refusal.
 ///
 /// An acceptance always has these seven headers: `X-Certbound-Client-Id`, `-Tenant-Id`, `-Object-Id`, `-Subject`,
@@ -39,27 +45,52 @@ const URLS: [&str; 6] = [
 /// similar header. The response to a malformed request of the client is 401 instead of 400, because nginx treats any
 /// status but 2xx, 401 and 403 as its own failure. An ambiguous length is a failure of the proxy, so its response is
 /// 400.
+///
+/// Clones decide with the same layer, also after [`ForwardAuth::replace`].
 #[derive(Clone)]
 pub struct ForwardAuth {
-    layer: VerifyLayer,
+    layer: Arc<ArcSwap<VerifyLayer>>,
 }
 
 impl ForwardAuth {
     /// Makes a value that decides as `layer` does. Set the proxy with [`VerifyLayer::behind`].
     pub fn new(layer: VerifyLayer) -> Self {
-        Self { layer }
+        Self { layer: Arc::new(ArcSwap::from_pointee(layer)) }
+    }
+
+    /// Decides about each later request by `layer`, without a pause and on every connection. A decision that has begun
+    /// ends with the earlier layer.
+    pub fn replace(&self, layer: VerifyLayer) {
+        self.layer.store(Arc::new(layer));
+    }
+
+    /// The layer that decides about the next request.
+    pub fn layer(&self) -> Arc<VerifyLayer> {
+        self.layer.load_full()
     }
 
     /// Returns the response to the proxy. Logs a warning for each refused request: the client that the token names, the
-    /// path, the code and the reason. The log contains neither the token nor the query.
+    /// method, the path, the code, the duration in microseconds and the reason. Logs the same facts about each accepted
+    /// request with the level debug. The log contains neither the token nor the query.
     pub async fn answer(&self, request: &Parts) -> Response<Bytes> {
-        match self.decide(request).await {
-            Ok(verified) => accepted(&verified),
+        let (began, layer) = (Instant::now(), self.layer());
+        let decision = decide(&layer, request).await;
+        let duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        match decision {
+            Ok(verified) => {
+                if tracing::enabled!(tracing::Level::DEBUG) {
+                    let client = verified.client_id().map_or_else(|| "(none)".to_owned(), shown);
+                    let (method, path) = (method_of(request), shown(&path_of(request)));
+                    tracing::debug!(client, method, path, duration_us, "request accepted");
+                }
+                accepted(&verified)
+            }
             Err(refusal) => {
-                let client = self.layer.claimed_client(request).unwrap_or_else(|| "(none)".to_owned());
-                let (path, code) = (shown(&path_of(request)), refusal.code());
-                tracing::warn!(client, path, code, reason = %refusal, "request refused");
-                let mut answer = self.layer.response(&refusal);
+                let client = layer.claimed_client(request).unwrap_or_else(|| "(none)".to_owned());
+                let (method, path) = (method_of(request), shown(&path_of(request)));
+                let code = refusal.code();
+                tracing::warn!(client, method, path, code, duration_us, reason = %refusal, "request refused");
+                let mut answer = layer.response(&refusal);
                 if answer.status() == StatusCode::BAD_REQUEST && refusal != Refusal::AmbiguousLength {
                     *answer.status_mut() = StatusCode::UNAUTHORIZED;
                 }
@@ -67,16 +98,23 @@ impl ForwardAuth {
             }
         }
     }
+}
 
-    async fn decide(&self, request: &Parts) -> Result<Verified, Refusal> {
-        if has_two_lengths(&request.headers) {
-            return Err(Refusal::AmbiguousLength);
-        }
-        if client_urls(request).filter_map(|url| split(url).1).any(has_token) {
-            return Err(Refusal::TokenInUrl);
-        }
-        self.layer.verify(request).await
+async fn decide(layer: &VerifyLayer, request: &Parts) -> Result<Verified, Refusal> {
+    if has_two_lengths(&request.headers) {
+        return Err(layer.refuse(Refusal::AmbiguousLength));
     }
+    if client_urls(request).filter_map(|url| split(url).1).any(has_token) {
+        return Err(layer.refuse(Refusal::TokenInUrl));
+    }
+    layer.verify(request).await
+}
+
+/// Returns the method of the client's request, as the proxy sends it. Otherwise returns the method of the proxy's own
+/// request.
+fn method_of(request: &Parts) -> String {
+    let sent = METHODS.into_iter().find_map(|name| request.headers.get(name));
+    shown(&String::from_utf8_lossy(sent.map_or(request.method.as_str().as_bytes(), HeaderValue::as_bytes)))
 }
 
 /// Returns the client's URLs as the proxy's headers contain them.

@@ -7,7 +7,7 @@ mod envoy;
 mod name;
 mod pem;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -38,6 +38,30 @@ pub struct TrustedProxy {
     format: Format,
     name: HeaderName,
     sources: Vec<IpNet>,
+    unix_sockets: bool,
+}
+
+/// The peer of a connection on which requests of a proxy arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerAddress {
+    /// The peer connected to an IP address.
+    Ip(IpAddr),
+    /// The peer connected to a Unix socket. The permissions of the socket file determine who can connect.
+    UnixSocket,
+}
+
+impl From<SocketAddr> for PeerAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self::Ip(address.ip())
+    }
+}
+
+#[cfg(unix)]
+impl From<tokio::net::unix::SocketAddr> for PeerAddress {
+    fn from(_: tokio::net::unix::SocketAddr) -> Self {
+        Self::UnixSocket
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,8 +116,14 @@ impl TrustedProxy {
         Ok(Self { name, ..self })
     }
 
+    /// Also accepts the header from each peer of a Unix socket ([`PeerAddress::UnixSocket`]). Only the proxy may have
+    /// the permission to connect to this socket. Default: the header is accepted from IP addresses only.
+    pub fn or_unix_sockets(self) -> Self {
+        Self { unix_sockets: true, ..self }
+    }
+
     fn new(format: Format, name: HeaderName, sources: impl IntoIterator<Item = IpNet>) -> Self {
-        Self { format, name, sources: sources.into_iter().collect() }
+        Self { format, name, sources: sources.into_iter().collect(), unix_sockets: false }
     }
 
     /// Returns the certificate of a request, or [`PeerCertificate::none`] if the header is absent or empty. `from` is
@@ -104,13 +134,13 @@ impl TrustedProxy {
     /// occurs twice. It is also an error if a second header's name differs only in `_` and `-`, because some servers
     /// treat the two names as one.
     pub fn certificate(&self, from: IpAddr, headers: &HeaderMap) -> Result<PeerCertificate, ForwardedError> {
-        self.read(Some(from), headers)
+        self.read(Some(PeerAddress::Ip(from)), headers)
     }
 
     /// Reads the header. Without the address of the peer, a header is not accepted.
     pub(crate) fn read(
         &self,
-        from: Option<IpAddr>,
+        from: Option<PeerAddress>,
         headers: &HeaderMap,
     ) -> Result<PeerCertificate, ForwardedError> {
         if headers.keys().any(|name| *name != self.name && with_hyphens(name).eq(with_hyphens(&self.name))) {
@@ -118,10 +148,7 @@ impl TrustedProxy {
         }
         let mut values = headers.get_all(&self.name).iter();
         let Some(value) = values.next() else { return Ok(PeerCertificate::none()) };
-        let from = from.ok_or(ForwardedError::UnknownSource)?.to_canonical();
-        if !self.sources.iter().any(|source| source.contains(&from)) {
-            return Err(ForwardedError::UntrustedSource { from });
-        }
+        self.check_source(from.ok_or(ForwardedError::UnknownSource)?)?;
         if values.next().is_some() {
             return Err(ForwardedError::Repeated);
         }
@@ -141,6 +168,18 @@ impl TrustedProxy {
             Format::Base64 => STANDARD.decode(value).map_err(|_| ForwardedError::Malformed)?,
         };
         PeerCertificate::from_der(&der).map_err(ForwardedError::Certificate)
+    }
+
+    fn check_source(&self, from: PeerAddress) -> Result<(), ForwardedError> {
+        match from {
+            PeerAddress::UnixSocket if self.unix_sockets => Ok(()),
+            PeerAddress::UnixSocket => Err(ForwardedError::UnknownSource),
+            PeerAddress::Ip(from) => {
+                let from = from.to_canonical();
+                let trusted = self.sources.iter().any(|source| source.contains(&from));
+                trusted.then_some(()).ok_or(ForwardedError::UntrustedSource { from })
+            }
+        }
     }
 }
 

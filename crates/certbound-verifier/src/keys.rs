@@ -4,15 +4,18 @@
 mod discovery;
 mod schedule;
 mod source;
+mod status;
 
 use std::sync::Arc;
 
 use certbound_core::time::UnixTime;
 
 use self::source::Source;
+pub use self::status::{KeyState, KeyStatus};
 use crate::clock::Clock;
 use crate::fetch::AnyFetch;
 use crate::issuer::{Issuer, KeySet};
+use crate::observe::Observer;
 use crate::refusal::Refusal;
 
 /// The source of an issuer's keys.
@@ -34,8 +37,35 @@ impl Keys {
         Self::Fixed(Snapshot { keys: Arc::new(keys), generation: 0 })
     }
 
-    pub(crate) fn fetched(issuer: &Issuer, fetch: Arc<dyn AnyFetch>, clock: Arc<dyn Clock>) -> Self {
-        Self::Fetched(Arc::new(Source::new(issuer, fetch, clock)))
+    pub(crate) fn fetched(
+        issuer: &Issuer,
+        fetch: Arc<dyn AnyFetch>,
+        clock: Arc<dyn Clock>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Self {
+        Self::Fetched(Arc::new(Source::new(issuer, fetch, clock, observer)))
+    }
+
+    /// Takes over the keys of another verifier, if both are keys of the same issuer and were fetched from the same
+    /// documents.
+    pub(crate) fn adopt(&self, other: &Self) {
+        if let (Self::Fetched(own), Self::Fetched(other)) = (self, other) {
+            own.adopt(other);
+        }
+    }
+
+    /// Starts a fetch if the keys are missing or due for a refresh.
+    pub(crate) fn refresh(&self) {
+        if let Self::Fetched(source) = self {
+            source.refresh();
+        }
+    }
+
+    pub(crate) fn status(&self, issuer: &Issuer) -> KeyStatus {
+        match self {
+            Self::Fixed(_) => KeyStatus { issuer: issuer.id().to_owned(), state: KeyState::Fixed },
+            Self::Fetched(source) => source.status(),
+        }
     }
 
     /// Returns the keys for the decision about a token, and fetches them if necessary. `has` returns whether a set has

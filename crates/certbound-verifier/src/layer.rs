@@ -15,14 +15,14 @@ pub(crate) use self::request::{has_token, has_two_lengths};
 pub use self::service::{AnswerBody, Verify};
 use crate::answer::{Answer, AnswerStyle};
 use crate::authorization::{Authorization, Scheme};
-use crate::forwarded::TrustedProxy;
+use crate::forwarded::{PeerAddress, TrustedProxy};
 use crate::peer::PeerCertificate;
 use crate::refusal::Refusal;
 use crate::verified::Verified;
 use crate::verifier::Verifier;
 
 type CertificateOf = Arc<dyn Fn(&Extensions) -> PeerCertificate + Send + Sync>;
-type AddressOf = Arc<dyn Fn(&Extensions) -> Option<IpAddr> + Send + Sync>;
+type AddressOf = Arc<dyn Fn(&Extensions) -> Option<PeerAddress> + Send + Sync>;
 
 /// Passes a request to the service if a [`Verifier`] accepts its token, and adds a [`Verified`] to the request's
 /// extensions. The layer answers all other requests itself.
@@ -76,9 +76,12 @@ impl VerifyLayer {
     }
 
     /// Takes the certificate from a proxy's header, and never from the connection. The peer's address must be a
-    /// `SocketAddr` in the extensions.
+    /// [`PeerAddress`] or a `SocketAddr` in the extensions.
     pub fn behind(self, proxy: TrustedProxy) -> Self {
-        let of: AddressOf = Arc::new(|extensions| extensions.get::<SocketAddr>().map(SocketAddr::ip));
+        let of: AddressOf = Arc::new(|extensions| {
+            let of_tcp = || extensions.get::<SocketAddr>().map(|address| PeerAddress::from(*address));
+            extensions.get::<PeerAddress>().copied().or_else(of_tcp)
+        });
         self.with(|settings| settings.source = Source::Proxy(proxy, of))
     }
 
@@ -87,7 +90,7 @@ impl VerifyLayer {
     pub fn address_from(self, of: impl Fn(&Extensions) -> Option<IpAddr> + Send + Sync + 'static) -> Self {
         self.with(|settings| {
             if let Source::Proxy(_, address) = &mut settings.source {
-                *address = Arc::new(of);
+                *address = Arc::new(move |extensions| of(extensions).map(PeerAddress::Ip));
             }
         })
     }
@@ -114,9 +117,25 @@ impl VerifyLayer {
     /// [`Refusal`] if the request is not accepted.
     pub async fn verify(&self, request: &Parts) -> Result<Verified, Refusal> {
         let settings = &*self.settings;
-        let authorization = settings.request(request.uri.query(), &request.headers)?;
-        let peer = settings.certificate(&request.headers, &request.extensions)?;
+        let began = settings.verifier.inner.began();
+        let read = settings.read(request);
+        if let Err(refusal) = &read {
+            settings.verifier.inner.decided(began, Some(refusal));
+        }
+        let (authorization, peer) = read?;
         settings.verifier.verify(&authorization, &peer).await
+    }
+
+    /// Refuses a request before its token is read, and reports this decision to the observer.
+    pub(crate) fn refuse(&self, refusal: Refusal) -> Refusal {
+        let inner = &self.settings.verifier.inner;
+        inner.decided(inner.began(), Some(&refusal));
+        refusal
+    }
+
+    /// The verifier.
+    pub fn verifier(&self) -> &Verifier {
+        &self.settings.verifier
     }
 
     /// Logs a refusal and returns the response to the request.
@@ -137,6 +156,12 @@ impl VerifyLayer {
 }
 
 impl Settings {
+    /// Returns the token and the certificate of a request.
+    fn read<'r>(&self, request: &'r Parts) -> Result<(Authorization<'r>, PeerCertificate), Refusal> {
+        let authorization = self.request(request.uri.query(), &request.headers)?;
+        Ok((authorization, self.certificate(&request.headers, &request.extensions)?))
+    }
+
     /// Checks the head of a request and returns its token, which is not parsed here.
     fn request<'r>(&self, query: Option<&str>, headers: &'r HeaderMap) -> Result<Authorization<'r>, Refusal> {
         if has_two_lengths(headers) {

@@ -25,6 +25,7 @@
 //!  3  verified.rs  fetch/            an accepted token; documents from the network
 //!  2  authorization.rs  forwarded/  issuer/
 //!                                    the token, the certificate in a header, the trusted issuers
+//!  2  observe.rs                     the observer, for metrics
 //!  1  clock.rs  peer.rs  reading.rs  refusal/  rustls_0_23.rs
 //!                                    the certificate of the connection; the reasons for a refusal
 //! ```
@@ -39,6 +40,7 @@ mod forwarded;
 mod issuer;
 mod keys;
 mod layer;
+mod observe;
 mod peer;
 mod policy;
 mod reading;
@@ -54,7 +56,7 @@ pub use certbound_core::jws::{Algorithm, JwsError, PublicKey};
 pub use certbound_core::jwt::{Claims, CnfError};
 pub use certbound_core::tenant::TenantId;
 pub use certbound_core::time::UnixTime;
-pub use certbound_serve::{Limits, Listener};
+pub use certbound_serve::{Limits, Listener, Load};
 pub use ipnet::IpNet;
 
 pub use self::answer::{Answer, AnswerStyle};
@@ -62,9 +64,11 @@ pub use self::authorization::{Authorization, Scheme};
 pub use self::clock::{Clock, SystemClock};
 pub use self::fetch::{Fetch, FetchError, HttpsFetch};
 pub use self::forward_auth::ForwardAuth;
-pub use self::forwarded::{HeaderNameError, TrustedProxy};
+pub use self::forwarded::{HeaderNameError, PeerAddress, TrustedProxy};
 pub use self::issuer::{Issuer, IssuerError, KeySet, KeySetError};
+pub use self::keys::{KeyState, KeyStatus};
 pub use self::layer::{AnswerBody, Verify, VerifyLayer, opted_in};
+pub use self::observe::{Decision, FetchOutcome, KeyFetch, Observer};
 pub use self::peer::PeerCertificate;
 pub use self::policy::{BindingPolicy, Callers};
 pub use self::refusal::{ForwardedError, Refusal};

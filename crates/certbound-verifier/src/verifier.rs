@@ -8,6 +8,7 @@ mod steps;
 use std::sync::Arc;
 
 use certbound_core::time::UnixTime;
+use tokio::time::Instant;
 
 pub use self::builder::{BuildError, VerifierBuilder};
 use self::decision::{Attempt, shown_or_none};
@@ -17,7 +18,8 @@ pub use self::steps::{Explanation, Outcome, Step};
 use crate::authorization::Authorization;
 use crate::clock::Clock;
 use crate::issuer::{Issuer, KeySet};
-use crate::keys::Keys;
+use crate::keys::{KeyStatus, Keys};
+use crate::observe::{Decision, Observer};
 use crate::peer::PeerCertificate;
 use crate::policy::Policy;
 use crate::refusal::Refusal;
@@ -53,6 +55,7 @@ pub(crate) struct Inner {
     pub(crate) policy: Policy,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) remembered: Option<Remembered>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
 }
 
 impl Verifier {
@@ -110,6 +113,17 @@ impl Verifier {
         authorization: &Authorization<'_>,
         peer: &PeerCertificate,
     ) -> Result<Verified, Refusal> {
+        let began = self.inner.began();
+        let decision = self.decide(authorization, peer).await;
+        self.inner.decided(began, decision.as_ref().err());
+        decision
+    }
+
+    async fn decide(
+        &self,
+        authorization: &Authorization<'_>,
+        peer: &PeerCertificate,
+    ) -> Result<Verified, Refusal> {
         let now = self.inner.clock.now();
         let attempt = Attempt { authorization: *authorization, peer, now };
         let remembered = self.inner.remembered.as_ref();
@@ -134,6 +148,23 @@ impl Verifier {
         }
         log_unbound(&verified);
         Ok(verified)
+    }
+
+    /// Starts a fetch for each issuer whose keys are missing or older than one hour, and returns at once. A failed fetch
+    /// is repeated as [`Verifier::verify`] describes. Call this method at the start of a server, and then regularly, so
+    /// that no request waits for keys.
+    ///
+    /// # Panics
+    /// It panics outside of a Tokio runtime, if a fetch must start.
+    pub fn refresh_keys(&self) {
+        self.inner.keys.iter().for_each(Keys::refresh);
+    }
+
+    /// Returns the state of the keys of each issuer, in the order in which the issuers were added. This method fetches
+    /// nothing.
+    pub fn key_status(&self) -> Vec<KeyStatus> {
+        let both = self.inner.issuers.iter().zip(&self.inner.keys);
+        both.map(|(issuer, keys)| keys.status(issuer)).collect()
     }
 
     /// Returns the keys with which [`Verifier::verify`] would decide, and fetches them if necessary. Use them with
@@ -177,6 +208,20 @@ impl Verifier {
         }
         let verified = inner.decide(&newer.keys, attempt, &mut Trail::default())?;
         Ok((verified, at, newer.generation))
+    }
+}
+
+impl Inner {
+    /// Returns the start of a decision. Without an observer the clock is not read.
+    pub(crate) fn began(&self) -> Option<Instant> {
+        self.observer.as_ref().map(|_| Instant::now())
+    }
+
+    /// Reports a decision to the observer.
+    pub(crate) fn decided(&self, began: Option<Instant>, refusal: Option<&Refusal>) {
+        if let (Some(observer), Some(began)) = (&self.observer, began) {
+            observer.decided(&Decision { refusal, duration: began.elapsed() });
+        }
     }
 }
 

@@ -29,6 +29,15 @@ impl HttpsFetch {
         Self { proxy: Proxy::from_env(), client: Arc::default() }
     }
 
+    /// Reads the trust store now, so that an error is found before the first document is needed. Later documents use
+    /// this trust store.
+    ///
+    /// # Errors
+    /// [`FetchError::Tls`] if the trust store cannot be read or contains no certificate.
+    pub fn load(&self) -> Result<(), FetchError> {
+        self.client().map(drop)
+    }
+
     fn client(&self) -> Result<Client, FetchError> {
         let made = self.client.get_or_init(|| {
             let limits =

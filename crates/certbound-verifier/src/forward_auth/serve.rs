@@ -2,15 +2,15 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
 
-use certbound_serve::{Body, Limits, Listener};
+use certbound_serve::{Body, Limits, Listener, Load};
 use http::Request;
 use http_body_util::Full;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 
 use super::ForwardAuth;
+use crate::forwarded::PeerAddress;
 
 impl ForwardAuth {
     /// Answers on `listener` until `stop` is ready. Then this method sends the responses in progress. It ends within 10
@@ -22,13 +22,31 @@ impl ForwardAuth {
     }
 
     /// Does the same as [`ForwardAuth::serve`], with your own limits or on another kind of listener.
+    ///
+    /// The peer of a Unix socket is [`PeerAddress::UnixSocket`], for [`TrustedProxy::or_unix_sockets`].
+    ///
+    /// [`TrustedProxy::or_unix_sockets`]: crate::TrustedProxy::or_unix_sockets
     pub async fn serve_within<L>(self, limits: Limits, listener: L, stop: impl Future<Output = ()>)
     where
-        L: Listener<Peer = SocketAddr>,
+        L: Listener<Peer: Into<PeerAddress>>,
         L::Stream: AsyncRead + AsyncWrite + Unpin,
     {
-        certbound_serve::serve(listener, limits, stop, |stream, from, connection| {
-            let auth = self.clone();
+        self.serve_with_load(limits, Load::default(), listener, stop).await;
+    }
+
+    /// Does the same as [`ForwardAuth::serve_within`], and counts the connections and requests in `load`.
+    pub async fn serve_with_load<L>(
+        self,
+        limits: Limits,
+        load: Load,
+        listener: L,
+        stop: impl Future<Output = ()>,
+    ) where
+        L: Listener<Peer: Into<PeerAddress>>,
+        L::Stream: AsyncRead + AsyncWrite + Unpin,
+    {
+        certbound_serve::serve_with_load(listener, limits, load, stop, |stream, from, connection| {
+            let (auth, from): (_, PeerAddress) = (self.clone(), from.into());
             async move {
                 let answer = |request: Request<Body>| {
                     let auth = auth.clone();

@@ -86,6 +86,14 @@ impl Discovery {
         }
     }
 
+    /// Whether the other discovery reads the same documents and accepts the same keys.
+    pub(super) fn has_same_keys(&self, other: &Self) -> bool {
+        self.metadata_url == other.metadata_url
+            && self.expected_issuer == other.expected_issuer
+            && self.keys_host == other.keys_host
+            && self.issuer.algorithms() == other.issuer.algorithms()
+    }
+
     /// The name of the issuer in the log.
     pub(super) fn name(&self) -> &str {
         &self.expected_issuer

@@ -97,6 +97,16 @@ pub(super) struct Decision {
 }
 
 impl Schedule {
+    /// Returns a schedule with keys whose fetch began at this time. Nothing has failed so far.
+    pub(super) fn with_keys_of(fetched: Option<UnixTime>) -> Self {
+        Self { fetched, ..Self::default() }
+    }
+
+    /// Returns the time at which the fetch of the keys began, if the keys may be used.
+    pub(super) fn usable_since(&self, now: UnixTime) -> Option<UnixTime> {
+        self.fetched.filter(|_| self.has_usable_keys(now))
+    }
+
     /// Answers the demand of a token that needs a key. `may_fetch` is false for a token that would be refused with
     /// every key. Such a token starts no fetch and does not wait.
     pub(super) fn demand(&mut self, now: UnixTime, wanted: Wanted, may_fetch: bool) -> Decision {

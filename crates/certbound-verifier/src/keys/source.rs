@@ -6,19 +6,23 @@ use std::time::Duration;
 
 use certbound_core::time::UnixTime;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Snapshot;
 use super::discovery::{Discovery, Failure, NoKeys};
 use super::schedule::{Answer, Decision, End, Flight, Schedule, Wanted};
+use super::status::{KeyState, KeyStatus};
 use crate::clock::Clock;
 use crate::fetch::AnyFetch;
 use crate::issuer::{Issuer, KeySet};
+use crate::observe::{FetchOutcome, KeyFetch, Observer};
 use crate::refusal::Refusal;
 
 pub(crate) struct Source {
     discovery: Discovery,
     fetch: Arc<dyn AnyFetch>,
     clock: Arc<dyn Clock>,
+    observer: Option<Arc<dyn Observer>>,
     state: Mutex<State>,
     quiet: Quiet,
 }
@@ -42,13 +46,56 @@ struct State {
 }
 
 impl Source {
-    pub(super) fn new(issuer: &Issuer, fetch: Arc<dyn AnyFetch>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        issuer: &Issuer,
+        fetch: Arc<dyn AnyFetch>,
+        clock: Arc<dyn Clock>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Self {
         Self {
             discovery: Discovery::of(issuer),
             fetch,
             clock,
+            observer,
             state: Mutex::default(),
             quiet: Quiet::default(),
+        }
+    }
+
+    /// Takes over the keys of another source, if both sources fetch the same documents.
+    pub(super) fn adopt(&self, other: &Self) {
+        if !self.discovery.has_same_keys(&other.discovery) {
+            return;
+        }
+        let now = self.clock.now();
+        let (fetched, snapshot) = {
+            let other = other.state();
+            (other.schedule.usable_since(now), other.snapshot.clone())
+        };
+        let mut state = self.state();
+        state.schedule = Schedule::with_keys_of(fetched);
+        state.generation = snapshot.as_ref().map_or(0, |snapshot| snapshot.generation);
+        state.snapshot = snapshot.filter(|_| fetched.is_some());
+        self.quiet.publish(&state);
+    }
+
+    /// Starts a fetch if the keys are missing or due for a refresh.
+    pub(super) fn refresh(self: &Arc<Self>) {
+        let state = self.state();
+        self.demand(state, Wanted::Known, true);
+    }
+
+    pub(super) fn status(&self) -> KeyStatus {
+        let (now, state) = (self.clock.now(), self.state());
+        let failure = state.failure.as_ref().map(|failure| failure.reason.clone());
+        KeyStatus {
+            issuer: self.discovery.name().to_owned(),
+            state: match (state.schedule.usable_since(now), failure) {
+                (Some(at), failure) => KeyState::Fetched { at, failure },
+                (None, reason) => KeyState::Unavailable {
+                    reason: reason.unwrap_or_else(|| "the keys have not been fetched yet".to_owned()),
+                },
+            },
         }
     }
 
@@ -120,7 +167,12 @@ impl Source {
         let fetching = Fetching { source: Arc::clone(self), flight };
         tokio::spawn(async move {
             let source = &fetching.source;
+            let began = source.observer.as_ref().map(|observer| (observer, Instant::now()));
             let fetched = source.discovery.fetch(&*source.fetch).await;
+            if let Some((observer, began)) = began {
+                let (issuer, outcome) = (source.discovery.name(), outcome(&fetched));
+                observer.fetched(&KeyFetch { issuer, outcome, duration: began.elapsed() });
+            }
             source.end(flight, fetched);
         });
     }
@@ -163,6 +215,14 @@ impl Source {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn outcome(fetched: &Result<KeySet, NoKeys>) -> FetchOutcome {
+    match fetched {
+        Ok(_) => FetchOutcome::Fetched,
+        Err(NoKeys::Withdrawn(_)) => FetchOutcome::Withdrawn,
+        Err(NoKeys::Failed(_)) => FetchOutcome::Failed,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::fetch::{AnyFetch, Fetch, HttpsFetch};
 use crate::issuer::{Issuer, KeySet};
 use crate::keys::Keys;
+use crate::observe::Observer;
 use crate::policy::{BindingPolicy, Callers, Clients, Policy};
 
 /// The longest leeway that can be set. A larger difference means that a clock is wrong.
@@ -26,6 +27,8 @@ pub struct VerifierBuilder {
     remember: u64,
     clock: Option<Arc<dyn Clock>>,
     fetch: Option<Arc<dyn AnyFetch>>,
+    observer: Option<Arc<dyn Observer>>,
+    earlier: Option<Verifier>,
 }
 
 impl VerifierBuilder {
@@ -153,6 +156,21 @@ impl VerifierBuilder {
         self
     }
 
+    /// Sets the observer, which replaces an earlier observer. Default: no observer, and nothing is measured.
+    pub fn observe(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Begins with the keys that an earlier verifier has fetched, for a change of the settings without a pause. The keys
+    /// keep their age. Keys of an issuer whose settings have changed are fetched again.
+    ///
+    /// Remembered decisions are not taken over, because the new settings may refuse those tokens.
+    pub fn with_keys_of(mut self, earlier: &Verifier) -> Self {
+        self.earlier = Some(earlier.clone());
+        self
+    }
+
     /// Makes the verifier. It fetches nothing.
     ///
     /// # Errors
@@ -187,13 +205,18 @@ impl VerifierBuilder {
                 Some(fixed) => Keys::fixed(fixed),
                 None => {
                     let fetch = fetch.get_or_insert_with(|| Arc::new(HttpsFetch::new()));
-                    Keys::fetched(&issuer, Arc::clone(fetch), Arc::clone(&clock))
+                    Keys::fetched(&issuer, Arc::clone(fetch), Arc::clone(&clock), self.observer.clone())
                 }
             });
+            let earlier = self.earlier.as_ref().map(|earlier| &*earlier.inner);
+            if let (Some(keys), Some(earlier)) = (keys.last(), earlier) {
+                earlier.keys.iter().for_each(|earlier| keys.adopt(earlier));
+            }
             issuers.push(issuer);
         }
         let remembered = (self.remember > 0).then(|| Remembered::new(self.remember));
-        Ok(Verifier { inner: Arc::new(Inner { issuers, keys, policy, clock, remembered }) })
+        let observer = self.observer;
+        Ok(Verifier { inner: Arc::new(Inner { issuers, keys, policy, clock, remembered, observer }) })
     }
 }
 
