@@ -184,9 +184,11 @@ impl Command {
     pub(crate) fn log(&self) -> Option<&'static str> {
         match self {
             Self::Verify(flags) if flags.serve.is_none() => None,
-            Self::Verify(flags) if flags.binding.accepts_unbound() => Some("certbound_verifier=info"),
-            Self::Verify(_) => Some("certbound_verifier=warn"),
-            Self::Emulator(EmulatorCommand::Start(_)) => Some("certbound_emulator=warn"),
+            Self::Verify(flags) if flags.binding.accepts_unbound() => {
+                Some("certbound_verifier=info,certbound_cli=info")
+            }
+            Self::Verify(_) => Some("certbound_verifier=warn,certbound_cli=info"),
+            Self::Emulator(EmulatorCommand::Start(_)) => Some("certbound_emulator=warn,certbound_cli=info"),
             _ => None,
         }
     }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use certbound_emulator::clock::{Clock as _, SystemClock};
 use certbound_emulator::serve::{Server, ServerOptions};
@@ -42,11 +43,13 @@ pub(crate) struct Hosted {
 }
 
 impl Hosted {
+    /// Starts the emulator. `stop` is the time for the responses in progress when the emulator is stopped.
     pub(crate) async fn start(
         what: What,
         listen: SocketAddr,
         machine: SocketAddr,
         state: Option<&Path>,
+        stop: Duration,
     ) -> Result<Self, Failure> {
         let emulator = what.emulator().map_err(|error| {
             Failure::new(
@@ -60,10 +63,11 @@ impl Hosted {
         let files = Files::write(&emulator, state)?;
         // The emulator itself does not restrict the address: the command that got the address has checked it.
         let emulator = Arc::new(emulator);
-        let options = ServerOptions { listen, machine, ..ServerOptions::default() };
+        let mut options = ServerOptions { listen, machine, ..ServerOptions::default() };
+        options.limits.stop = stop;
         let server = Server::start_anyone_can_mint_tokens(Arc::clone(&emulator), options)
             .await
-            .map_err(|error| Usage::Listen { address: listen, reason: error.to_string() })?;
+            .map_err(|error| Usage::Listen { address: listen.to_string(), reason: error.to_string() })?;
         Ok(Self { server, emulator, files })
     }
 

@@ -10,8 +10,8 @@
 //!  6  commands/                      each command, with its help
 //!  5  plan/                          from flags to clients
 //!  4  observers/  isolated/          reports of requests; a network for one program
-//!  3  output.rs  keychain/  hosted/  demo/
-//!                                    results, the sealing key, an emulator of this process
+//!  3  output.rs  keychain/  hosted/  demo/  server/
+//!                                    results, the sealing key, an emulator of this process, sockets and life of a server
 //!  2  flags/  failure.rs             the arguments; an error and its exit code
 //!  1  usage.rs  signals.rs  open_files.rs  log.rs
 //!                                    mistakes in the command line, and the system's part
@@ -31,6 +31,7 @@ mod observers;
 mod open_files;
 mod output;
 mod plan;
+mod server;
 mod signals;
 mod usage;
 

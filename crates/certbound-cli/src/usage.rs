@@ -149,7 +149,7 @@ pub(crate) enum Usage {
     #[error("--serve needs --certificate-header and --trust-proxy")]
     #[strum(props(code = "trusted_proxy_required"))]
     #[strum(props(
-        fix = "name the header in which the proxy sends the certificate, and the addresses of the proxy (127.0.0.1/32)"
+        fix = "name the header in which the proxy sends the certificate, and the addresses of the proxy (127.0.0.1/32); a Unix socket needs no addresses"
     ))]
     NoProxy,
     #[error("this command does not support -o {format}")]
@@ -170,7 +170,13 @@ pub(crate) enum Usage {
     ImdsNotLoopback(SocketAddr),
     #[error("cannot listen on {address}: {reason}")]
     #[strum(props(code = "listen_failed", fix = "choose another address or port; port 0 takes a free port"))]
-    Listen { address: SocketAddr, reason: String },
+    Listen { address: String, reason: String },
+    #[error("cannot listen on unix:{path}: {reason}")]
+    #[strum(props(code = "listen_failed"))]
+    #[strum(props(
+        fix = "choose a path of at most 100 bytes in a directory that this user can write to, and stop the server that already uses the path"
+    ))]
+    ListenUnix { path: String, reason: String },
     #[error("--isolated needs the namespaces of Linux")]
     #[strum(props(code = "namespaces_unavailable", fix = "run without --isolated, or in a Linux container"))]
     NotLinux,

@@ -1,25 +1,22 @@
 //! `verify`: prints the decision of a resource on a token, with its steps, or serves decisions to a proxy.
 
 mod policy;
+mod serve;
 
 use certbound_verifier::{
-    Authorization, Clock as _, Explanation, ForwardAuth, Outcome, PeerCertificate, Refusal, Scheme,
-    SystemClock, Verifier, VerifyLayer,
+    Authorization, Clock as _, Explanation, Outcome, PeerCertificate, Refusal, Scheme, SystemClock,
 };
 use serde_json::json;
 
 use super::inspect;
 use crate::failure::{Failure, NETWORK, REFUSED, one};
 use crate::flags::{Format, SchemeFlag, VerifyFlags};
-use crate::open_files;
 use crate::output::{self, Terminal, mark, rfc3339};
-use crate::signals::Signals;
-use crate::usage::Usage;
 
 pub(super) async fn run(flags: &VerifyFlags, terminal: Terminal) -> Result<(), Failure> {
     let (verifier, fixed) = policy::verifier(flags)?;
-    if let Some(address) = flags.serve {
-        return serve(flags, verifier, address).await;
+    if let Some(listen) = &flags.serve {
+        return serve::serve(flags, verifier, listen).await;
     }
     let format = terminal.format_of(&[Format::Json, Format::Table])?;
     let token = inspect::token(flags.token.as_deref())?;
@@ -42,28 +39,6 @@ pub(super) async fn run(flags: &VerifyFlags, terminal: Terminal) -> Result<(), F
         _ => output::print_text(&as_table(&explanation))?,
     }
     explanation.decision.map(drop).map_err(|refusal| failure(&refusal))
-}
-
-async fn serve(
-    flags: &VerifyFlags,
-    verifier: Verifier,
-    address: std::net::SocketAddr,
-) -> Result<(), Failure> {
-    let layer = VerifyLayer::new(verifier).behind(policy::proxy(flags)?);
-    open_files::allow_all();
-    let signals = Signals::watch();
-    let mut signals = signals.map_err(|error| Failure::of_system("signals cannot be received", &error))?;
-    let refused = |error: std::io::Error| Usage::Listen { address, reason: error.to_string() };
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(refused)?;
-    let listen = listener.local_addr().map_err(refused)?;
-    let ready = json!({ "ready": true, "listen": format!("http://{listen}") });
-    output::print(format!("{ready}\n").as_bytes())?;
-    ForwardAuth::new(layer)
-        .serve(listener, async {
-            signals.next().await;
-        })
-        .await;
-    Ok(())
 }
 
 fn failure(refusal: &Refusal) -> Failure {

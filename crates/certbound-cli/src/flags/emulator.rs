@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use certbound::managed_identity::MachineSource;
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::listen::ServerFlags;
 use super::switch;
 
 #[derive(Debug, Subcommand)]
@@ -71,6 +72,8 @@ pub(crate) struct EmulatorStartFlags {
         value_parser = switch()
     )]
     pub(crate) listen_on_the_network_anyone_can_mint_tokens: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
 }
 
 /// A platform with managed identities. The names are those of the library.

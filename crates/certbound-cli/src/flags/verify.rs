@@ -1,11 +1,11 @@
 //! Flags of `inspect` and `verify`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use certbound_verifier::IpNet;
 use clap::{Args, ValueEnum};
 
+use super::listen::{ListenFlag, ServerFlags};
 use super::switch;
 
 #[derive(Args, Debug)]
@@ -102,9 +102,14 @@ pub(crate) struct VerifyFlags {
     /// The scheme of the request.
     #[arg(long, value_enum, env = "CERTBOUND_SCHEME", default_value = "mtls_pop")]
     pub(crate) scheme: SchemeFlag,
-    /// Answer requests of a proxy on this address. Port 0 takes a free port.
-    #[arg(long, value_name = "ADDR:PORT", env = "CERTBOUND_VERIFY_SERVE", conflicts_with = "token")]
-    pub(crate) serve: Option<SocketAddr>,
+    /// Answer requests of a proxy on this address, or on a Unix socket at unix:PATH. Port 0 takes a free port.
+    #[arg(
+        long,
+        value_name = "ADDR:PORT|unix:PATH",
+        env = "CERTBOUND_VERIFY_SERVE",
+        conflicts_with = "token"
+    )]
+    pub(crate) serve: Option<ListenFlag>,
     /// The form of the header with which the proxy sends the client certificate.
     #[arg(
         long,
@@ -124,7 +129,8 @@ pub(crate) struct VerifyFlags {
     pub(crate) certificate_header_name: Option<String>,
     /// The addresses of the proxy, such as 127.0.0.1/32. May be repeated.
     ///
-    /// A request from a different address is refused if it has the certificate header.
+    /// A request from a different address is refused if it has the certificate header. A Unix socket needs no address:
+    /// every process that may connect to it counts as the proxy.
     #[arg(
         long,
         value_name = "CIDR",
@@ -136,6 +142,8 @@ pub(crate) struct VerifyFlags {
     /// Remember this number of accepted tokens with their certificates (with --serve).
     #[arg(long, value_name = "COUNT", env = "CERTBOUND_REMEMBER", default_value = "0")]
     pub(crate) remember: u64,
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
 }
 
 /// The binding that a token must have.

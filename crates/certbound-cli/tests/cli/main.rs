@@ -1,6 +1,9 @@
 //! The command as scripts use it: the real binary, separate processes, real sockets.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
+mod decider;
+mod server_stop;
+mod server_unix;
 mod support;
 mod verify;
 mod verify_callers;

@@ -1,74 +1,20 @@
 //! The process `verify --serve`: its log and its end.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{certbound, signal};
+use crate::decider::Decider;
 use crate::verify_callers::Idp;
 
-/// A running `verify --serve` that accepts tokens of an issuer. The process ends with the test.
-struct Decider {
-    child: Child,
-    address: String,
-}
-
-impl Decider {
-    fn start(idp: &Idp, binding: &str, log: Option<&str>) -> Self {
-        let mut command = certbound();
-        command.args(["verify", "--serve", "127.0.0.1:0", "--binding", binding, "--dangerous-any-caller"]);
-        command.args(["--trust-proxy", "127.0.0.1/32", "--certificate-header", "rfc9440"]).args(idp.flags());
-        if let Some(log) = log {
-            command.env("RUST_LOG", log);
-        }
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        let address = ready["listen"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
-        Self { child, address }
+/// Starts a server with this binding policy, and with this `RUST_LOG`.
+fn start(idp: &Idp, binding: &str, log: Option<&str>) -> Decider {
+    let mut command = Decider::command("127.0.0.1:0", &idp.flags(), &["--binding", binding]);
+    if let Some(log) = log {
+        command.env("RUST_LOG", log);
     }
-
-    fn connect(&self) -> TcpStream {
-        TcpStream::connect(&self.address).unwrap()
-    }
-
-    /// Asks about this token. Returns the status of the answer.
-    fn ask(&self, token: &str) -> String {
-        self.get("/", &format!("Authorization: Bearer {token}\r\n"))
-    }
-
-    /// Requests a path with these headers. Returns the status of the answer.
-    fn get(&self, path: &str, headers: &str) -> String {
-        let mut stream = self.connect();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n");
-        stream.write_all(format!("{head}{headers}\r\n").as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer.split(' ').nth(1).unwrap().to_owned()
-    }
-
-    /// Stops the process by SIGTERM. Returns its exit code and its stderr.
-    fn stop(mut self) -> (Option<i32>, String) {
-        signal(&self.child, Signal::TERM);
-        // The process ends before anybody reads its stderr.
-        let code = self.child.wait().unwrap().code();
-        let mut said = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        (code, said)
-    }
-}
-
-impl Drop for Decider {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    Decider::spawn(command)
 }
 
 /// The log shows which clients still send unbound tokens.
@@ -83,7 +29,7 @@ fn each_unbound_token_that_it_accepts_is_a_line_without_being_asked() {
         ("rfc8705-when-bound", Some("off"), "200", None),
         ("rfc8705", Some("off"), "401", None),
     ] {
-        let decider = Decider::start(&idp, binding, log);
+        let decider = start(&idp, binding, log);
         assert_eq!(decider.ask(&plain), status, "{binding}");
         let (code, said) = decider.stop();
         assert_eq!((code, said.lines().count()), (Some(0), told.iter().count()), "{binding} {said}");
@@ -97,7 +43,7 @@ fn each_unbound_token_that_it_accepts_is_a_line_without_being_asked() {
 /// A proxy may pass the client's path. A path that is answered without a token would be open to every client.
 #[test]
 fn no_path_is_answered_without_a_token_and_each_refusal_is_a_line() {
-    let decider = Decider::start(&Idp::new(), "rfc8705", None);
+    let decider = start(&Idp::new(), "rfc8705", None);
     let original = "X-Original-URI: /orders/7?key=of-the-client\r\n";
     assert_eq!(decider.get("/healthz", ""), "401");
     assert_eq!(decider.get("/metrics?key=of-the-client", ""), "401");
@@ -105,9 +51,10 @@ fn no_path_is_answered_without_a_token_and_each_refusal_is_a_line() {
     let (_, said) = decider.stop();
     assert_eq!(said.lines().count(), 3, "{said}");
     for (line, path) in said.lines().zip(["/healthz", "/metrics", "/orders/7"]) {
-        let facts =
-            format!("request refused client=\"(none)\" path=\"{path}\" code=\"no_credentials\" reason=");
-        assert!(line.contains(&facts), "{line}");
+        let facts = format!(
+            "request refused client=\"(none)\" method=\"GET\" path=\"{path}\" code=\"no_credentials\""
+        );
+        assert!(line.contains(&facts) && line.contains(" duration_us="), "{line}");
         assert!(!line.contains("of-the-client"), "{line}");
     }
 }
@@ -118,7 +65,7 @@ fn no_path_is_answered_without_a_token_and_each_refusal_is_a_line() {
 fn no_client_keeps_it_from_ending() {
     let idp = Idp::new();
     // The test does not read the log while clients send requests, so its lines fill the pipe and the server's queue.
-    let decider = Decider::start(&idp, "rfc8705", None);
+    let decider = start(&idp, "rfc8705", None);
     let mut silent = decider.connect();
     let mut half_a_head = decider.connect();
     half_a_head.write_all(b"GET / HTTP/1.1\r\nHost:").unwrap();

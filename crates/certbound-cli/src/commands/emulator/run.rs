@@ -5,6 +5,7 @@ use std::io::{ErrorKind, IsTerminal as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
 
 use certbound_emulator::world::builtin::SYSTEM_IDENTITY;
 use certbound_emulator::{APP_SERVICE, AZURE_ARC, CLOUD_SHELL, MACHINE_LEARNING, PLATFORM_SECRET};
@@ -43,7 +44,7 @@ async fn hosted_run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
     let mut signals =
         Signals::watch().map_err(|error| Failure::of_system("signals cannot be received", &error))?;
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let mut hosted = Hosted::start(what, anywhere, anywhere, None).await?;
+    let mut hosted = Hosted::start(what, anywhere, anywhere, None, Duration::ZERO).await?;
     let isolation = match inside {
         Some(caller) => Some(isolated::inhabit(&mut hosted, caller).await?),
         None => None,

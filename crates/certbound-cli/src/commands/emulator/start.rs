@@ -1,12 +1,14 @@
 //! `emulator start`: runs an emulator until a signal stops it.
 
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use crate::failure::Failure;
 use crate::flags::EmulatorStartFlags;
 use crate::hosted::Hosted;
 use crate::open_files;
 use crate::output;
+use crate::server::{self, Event, Next};
 use crate::signals::Signals;
 use crate::usage::Usage;
 
@@ -23,7 +25,14 @@ pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {
     // the private directory must be removed too.
     let signals = Signals::watch();
     let mut signals = signals.map_err(|error| Failure::of_system("signals cannot be received", &error))?;
-    let hosted = Hosted::start(what, flags.listen, flags.imds_listen, flags.state.as_deref()).await?;
+    let hosted = Hosted::start(
+        what,
+        flags.listen,
+        flags.imds_listen,
+        flags.state.as_deref(),
+        flags.server.stop_timeout,
+    )
+    .await?;
     let ready = json!({
         "ready": true,
         "proxy": hosted.server.proxy_url(),
@@ -37,7 +46,13 @@ pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {
         "client_certificate": hosted.client_certificate(),
     });
     output::print(format!("{ready}\n").as_bytes())?;
-    signals.next().await;
-    hosted.stop().await;
+    let serve = |stopped: oneshot::Receiver<()>| async move {
+        let _ = stopped.await;
+        hosted.stop().await;
+    };
+    server::run(&mut signals, serve, async |event| match event {
+        Event::Hangup | Event::Stop => Next::Stop,
+    })
+    .await;
     Ok(())
 }

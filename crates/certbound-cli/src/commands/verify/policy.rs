@@ -101,15 +101,18 @@ fn algorithm(name: &str) -> Result<Algorithm, Usage> {
     Algorithm::by_name(name).ok_or_else(|| Usage::Algorithm(name.escape_debug().take(32).collect()))
 }
 
-pub(super) fn proxy(flags: &VerifyFlags) -> Result<TrustedProxy, Usage> {
+/// Returns the proxy whose certificate header is trusted. Every peer of a Unix socket counts as the proxy.
+pub(super) fn proxy(flags: &VerifyFlags, on_unix_socket: bool) -> Result<TrustedProxy, Usage> {
     let sources = flags.trust_proxy.iter().copied();
-    let form = flags.certificate_header.filter(|_| !flags.trust_proxy.is_empty()).ok_or(Usage::NoProxy)?;
+    let has_sources = on_unix_socket || !flags.trust_proxy.is_empty();
+    let form = flags.certificate_header.filter(|_| has_sources).ok_or(Usage::NoProxy)?;
     let proxy = match form {
         ProxyFlag::Rfc9440 => TrustedProxy::rfc9440(sources),
         ProxyFlag::Envoy => TrustedProxy::envoy(sources),
         ProxyFlag::Nginx => TrustedProxy::nginx(sources),
         ProxyFlag::AppService => TrustedProxy::app_service(sources),
     };
+    let proxy = if on_unix_socket { proxy.or_unix_sockets() } else { proxy };
     let Some(name) = &flags.certificate_header_name else { return Ok(proxy) };
     let parsed = HeaderName::from_bytes(name.as_bytes());
     let name = parsed.map_err(|_| Usage::HeaderName(name.escape_debug().take(64).collect()))?;

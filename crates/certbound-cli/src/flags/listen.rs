@@ -1,0 +1,115 @@
+//! The sockets of the servers, and the flags that all servers have.
+
+use std::fmt;
+use std::fs::Permissions;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+
+/// The flags of every server.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ServerFlags {
+    /// The permissions of the file of a Unix socket, in octal.
+    ///
+    /// Every process that may write to the file can connect. The default allows the owner and the group.
+    #[arg(
+        long,
+        value_name = "MODE",
+        env = "CERTBOUND_SOCKET_MODE",
+        default_value = "660",
+        value_parser = permissions,
+        hide_short_help = true
+    )]
+    pub(crate) socket_mode: Permissions,
+    /// The time for the responses in progress after SIGTERM or SIGINT.
+    ///
+    /// The server then closes the remaining connections. A second signal ends the server at once.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "CERTBOUND_STOP_TIMEOUT",
+        default_value = "9",
+        value_parser = seconds,
+        hide_short_help = true
+    )]
+    pub(crate) stop_timeout: Duration,
+}
+
+/// The socket of a server, as written on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ListenFlag {
+    Tcp(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl FromStr for ListenFlag {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix("unix:") {
+            Some("") => Err("the path after unix: is missing"),
+            Some(path) if path.starts_with('@') => {
+                Err("abstract sockets have no permissions; write the path of a file after unix:")
+            }
+            Some(path) => Ok(Self::Unix(path.into())),
+            None => text
+                .parse()
+                .map(Self::Tcp)
+                .map_err(|_| "write ADDRESS:PORT, such as 127.0.0.1:9000, or unix:PATH"),
+        }
+    }
+}
+
+impl fmt::Display for ListenFlag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Parses the permissions of a file. Only the bits for reading, writing and executing are allowed.
+fn permissions(text: &str) -> Result<Permissions, &'static str> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(Permissions::from_mode(mode)),
+        _ => Err("write three octal digits, such as 660"),
+    }
+}
+
+/// Parses a number of seconds, at most one hour.
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    match text.parse() {
+        Ok(seconds) if seconds <= 3600 => Ok(Duration::from_secs(seconds)),
+        _ => Err("write a number of seconds from 0 to 3600"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_an_address_or_the_path_of_a_file() {
+        let parse = |text: &str| text.parse::<ListenFlag>();
+        assert_eq!(parse("127.0.0.1:9000"), Ok(ListenFlag::Tcp(([127, 0, 0, 1], 9000).into())));
+        assert_eq!(parse("unix:/run/c.sock"), Ok(ListenFlag::Unix("/run/c.sock".into())));
+        assert_eq!(parse("unix:c.sock").unwrap().to_string(), "unix:c.sock");
+        for wrong in ["", "9000", "localhost:9000", "unix:", "unix:@name", "/run/c.sock", "127.0.0.1"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_mode_is_octal_and_has_no_special_bits() {
+        assert_eq!(permissions("0600").unwrap().mode(), 0o600);
+        for wrong in ["", "9", "1777", "rw", "-1", "0x1"] {
+            assert!(permissions(wrong).is_err(), "{wrong}");
+        }
+    }
+}
