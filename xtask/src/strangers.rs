@@ -1,5 +1,5 @@
-//! Sets up the strangers, the other programs of the tests: openssl, curl, nginx, HAProxy, Apache, Caddy, unshare, a
-//! keychain, and packages of Python and Node.
+//! Sets up the strangers, the other programs of the tests: openssl, curl, nginx, HAProxy, Apache, Caddy, unshare,
+//! systemd-socket-activate, a keychain, and packages of Python and Node.
 //!
 //! The command finds or installs each program, and prints a line about it. If a program cannot be installed, the
 //! command fails with the program's name: no test is skipped.
@@ -19,7 +19,7 @@ pub(crate) use self::node::Node;
 use crate::process::{capture, on_path, run, say};
 
 /// The programs, the Debian package of each, and the argument that prints its version.
-const PROGRAMS: [(&str, &str, &str); 10] = [
+const PROGRAMS: [(&str, &str, &str); 11] = [
     ("openssl", "openssl", "version"),
     ("curl", "curl", "--version"),
     ("python3", "python3", "--version"),
@@ -29,6 +29,7 @@ const PROGRAMS: [(&str, &str, &str); 10] = [
     ("apache2", "apache2-bin", "-v"),
     ("caddy", "caddy", "version"),
     ("unshare", "util-linux", "--version"),
+    ("systemd-socket-activate", "systemd", "--version"),
     ("dbus-run-session", "dbus", "--version"),
     ("gnome-keyring-daemon", "gnome-keyring", "--version"),
 ];
@@ -154,7 +155,7 @@ fn apt_get() -> Result<Command> {
         command
     } else {
         bail!(
-            "set-up: packages are missing, and installing them needs root or sudo; run as root: apt-get install openssl curl nginx haproxy apache2-bin caddy util-linux dbus gnome-keyring python3 python3-venv nodejs npm"
+            "set-up: packages are missing, and installing them needs root or sudo; run as root: apt-get install openssl curl nginx haproxy apache2-bin caddy util-linux systemd dbus gnome-keyring python3 python3-venv nodejs npm"
         );
     };
     command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);

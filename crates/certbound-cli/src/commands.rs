@@ -10,6 +10,7 @@ mod dry_run;
 mod emulator;
 mod endpoint;
 mod exchange;
+mod health;
 mod inspect;
 mod man;
 mod token;
@@ -23,7 +24,8 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use crate::failure::Failure;
 use crate::flags::{
     self, AssertionFlags, CallFlags, CommonFlags, CompletionsFlags, DemoFlags, EmulatorCommand,
-    EndpointFlags, ExchangeFlags, InspectFlags, MachineFlags, ManFlags, TokenFlags, VerifyFlags,
+    EndpointFlags, ExchangeFlags, HealthFlags, InspectFlags, LogFormat, MachineFlags, ManFlags, TokenFlags,
+    VerifyFlags,
 };
 use crate::output::Terminal;
 
@@ -92,6 +94,11 @@ pub(crate) enum Command {
     /// it is refused. With --serve the command answers the requests of a proxy instead: nginx `auth_request`, Caddy
     /// `forward_auth`, Envoy `ext_authz` over HTTP.
     Verify(VerifyFlags),
+    /// Ask a server of certbound whether it is ready, on its admin listener.
+    ///
+    /// Use it as the health check of a container. The exit code is 0 if the server is ready, 1 if it is not ready, and 3 if it
+    /// does not answer. The address is that of --admin-listen.
+    Health(HealthFlags),
     /// Run a local token service with resources that enforce the binding.
     #[command(subcommand)]
     Emulator(EmulatorCommand),
@@ -162,6 +169,7 @@ impl Command {
             Self::Capabilities(flags) => capabilities::run(&flags, terminal).await,
             Self::Inspect(flags) => inspect::run(&flags, terminal),
             Self::Verify(flags) => verify::run(&flags, terminal).await,
+            Self::Health(flags) => health::run(&flags, terminal).await,
             Self::Emulator(command) => return emulator::run(command).await,
             Self::Completions(flags) => completions::run(&flags),
             Self::Man(flags) => man::run(&flags),
@@ -180,16 +188,28 @@ impl Command {
 
     /// Returns the filter of the log that the command writes without `RUST_LOG`. The log of a server contains the
     /// requests that the server refuses. If the server accepts unbound tokens, the log also contains the clients that
-    /// still send them.
-    pub(crate) fn log(&self) -> Option<&'static str> {
+    /// still send them. With `verbose` the log of a server contains every request.
+    pub(crate) fn log(&self, verbose: bool) -> Option<&'static str> {
         match self {
             Self::Verify(flags) if flags.serve.is_none() => None,
+            Self::Verify(_) | Self::Emulator(EmulatorCommand::Start(_)) if verbose => Some(
+                "certbound_verifier=debug,certbound_emulator=debug,certbound_serve=debug,certbound_cli=debug",
+            ),
             Self::Verify(flags) if flags.binding.accepts_unbound() => {
                 Some("certbound_verifier=info,certbound_cli=info")
             }
             Self::Verify(_) => Some("certbound_verifier=warn,certbound_cli=info"),
             Self::Emulator(EmulatorCommand::Start(_)) => Some("certbound_emulator=warn,certbound_cli=info"),
             _ => None,
+        }
+    }
+
+    /// Returns the form of the log.
+    pub(crate) fn log_format(&self) -> LogFormat {
+        match self {
+            Self::Verify(flags) => flags.server.log_format,
+            Self::Emulator(EmulatorCommand::Start(flags)) => flags.server.log_format,
+            _ => LogFormat::Text,
         }
     }
 }

@@ -5,6 +5,7 @@
 mod call;
 mod client;
 mod emulator;
+mod health;
 mod listen;
 mod rivals;
 mod verify;
@@ -24,7 +25,8 @@ pub(crate) use self::client::{
 pub(crate) use self::emulator::{
     EmulatorCommand, EmulatorRunFlags, EmulatorStartFlags, PlatformFlag, WhatFlags,
 };
-pub(crate) use self::listen::{ListenFlag, ServerFlags};
+pub(crate) use self::health::{HealthFlags, HealthTarget};
+pub(crate) use self::listen::{ListenFlag, LogFormat, ServerFlags};
 pub(crate) use self::rivals::settle;
 pub(crate) use self::verify::{BindingFlag, CallersFlag, InspectFlags, ProxyFlag, SchemeFlag, VerifyFlags};
 

@@ -3,14 +3,14 @@
 mod folder;
 
 use std::fs::Permissions;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use certbound_emulator::clock::{Clock as _, SystemClock};
-use certbound_emulator::serve::{Server, ServerOptions};
+use certbound_emulator::serve::{Load, Server, ServerOptions};
 use certbound_emulator::{Emulator, EmulatorError, EmulatorKeys, World};
 use tempfile::TempDir;
 
@@ -35,6 +35,23 @@ impl What {
     }
 }
 
+/// The addresses of an emulator, and its end.
+pub(crate) struct Listening {
+    pub(crate) proxy: SocketAddr,
+    pub(crate) machine: SocketAddr,
+    /// The time for the responses in progress when the emulator is stopped.
+    pub(crate) stop: Duration,
+    pub(crate) load: Load,
+}
+
+impl Default for Listening {
+    /// Any free ports of loopback. Responses in progress are not finished.
+    fn default() -> Self {
+        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self { proxy: anywhere, machine: anywhere, stop: Duration::ZERO, load: Load::default() }
+    }
+}
+
 /// A running emulator. Dropping it removes its private directory.
 pub(crate) struct Hosted {
     pub(crate) server: Server,
@@ -43,13 +60,11 @@ pub(crate) struct Hosted {
 }
 
 impl Hosted {
-    /// Starts the emulator. `stop` is the time for the responses in progress when the emulator is stopped.
+    /// Starts the emulator.
     pub(crate) async fn start(
         what: What,
-        listen: SocketAddr,
-        machine: SocketAddr,
+        listening: Listening,
         state: Option<&Path>,
-        stop: Duration,
     ) -> Result<Self, Failure> {
         let emulator = what.emulator().map_err(|error| {
             Failure::new(
@@ -63,7 +78,8 @@ impl Hosted {
         let files = Files::write(&emulator, state)?;
         // The emulator itself does not restrict the address: the command that got the address has checked it.
         let emulator = Arc::new(emulator);
-        let mut options = ServerOptions { listen, machine, ..ServerOptions::default() };
+        let Listening { proxy: listen, machine, stop, load } = listening;
+        let mut options = ServerOptions { listen, machine, load, ..ServerOptions::default() };
         options.limits.stop = stop;
         let server = Server::start_anyone_can_mint_tokens(Arc::clone(&emulator), options)
             .await

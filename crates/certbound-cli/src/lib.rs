@@ -40,6 +40,7 @@ use std::process::ExitCode;
 
 use crate::commands::Cli;
 use crate::failure::Failure;
+use crate::flags::LogFormat;
 use crate::output::Terminal;
 
 /// Runs the command line of this process.
@@ -62,7 +63,9 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    let _log = log::start(cli.command.log(), cli.command.serves());
+    let filter = cli.command.log(cli.common.verbose);
+    let as_json = cli.command.log_format() == LogFormat::Json;
+    let _log = log::start(filter, cli.command.serves(), as_json);
     match run(cli) {
         Ok(code) => code,
         Err(failure) => failure::report(&failure, json),

@@ -1,12 +1,18 @@
 //! The log of this process on stderr. A server does not wait for a reader of its stderr.
 
+mod json;
+
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use serde_json::Map;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use self::json::Json;
 
 /// The maximum number of lines that wait for stderr. A server drops further lines.
 const WAITING_LINES: usize = 4096;
@@ -15,21 +21,29 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Writes logs to stderr with the filter of `RUST_LOG`. Without this variable, `default` is the filter. If the command
 /// `serves` requests and writes logs, the result is a [`Log`] that must exist until the process ends.
-pub(crate) fn start(default: Option<&'static str>, serves: bool) -> Option<Log> {
+pub(crate) fn start(default: Option<&'static str>, serves: bool, as_json: bool) -> Option<Log> {
     let filter = match std::env::var_os(EnvFilter::DEFAULT_ENV) {
         Some(_) => EnvFilter::try_from_default_env().ok(),
         None => default.map(EnvFilter::new),
     }?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
     if !serves {
-        let _ = subscriber.with_writer(io::stderr).try_init();
+        subscribe(filter, as_json, io::stderr);
         return None;
     }
     let (lines, items) = Lines::new(WAITING_LINES);
-    std::thread::Builder::new().name("log".to_owned()).spawn(move || items.write_all(io::stderr())).ok()?;
+    std::thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || items.write_all(io::stderr(), as_json))
+        .ok()?;
     let log = Log(lines.clone());
-    let _ = subscriber.with_writer(move || lines.clone()).try_init();
+    subscribe(filter, as_json, move || lines.clone());
     Some(log)
+}
+
+fn subscribe<W: for<'a> MakeWriter<'a> + Send + Sync + 'static>(filter: EnvFilter, as_json: bool, writer: W) {
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(writer);
+    // Only a second call in one process fails.
+    let _ = if as_json { subscriber.event_format(Json).try_init() } else { subscriber.try_init() };
 }
 
 /// The log of a server. Its drop waits at most one second until the last lines are written. Lines that are not written
@@ -110,7 +124,7 @@ struct Items {
 impl Items {
     /// Writes the lines. An output that is closed is not an error, because a server continues without a reader of its
     /// log.
-    fn write_all(self, mut output: impl Write) {
+    fn write_all(self, mut output: impl Write, as_json: bool) {
         for item in self.receiver {
             match item {
                 Item::Line(line) => {
@@ -118,10 +132,14 @@ impl Items {
                     self.waiting.fetch_sub(1, Ordering::Relaxed);
                 }
                 Item::Dropped(count) => {
-                    let _ = writeln!(
-                        output,
-                        "{count} lines of the log were dropped: stderr was not read in time"
-                    );
+                    let message =
+                        format!("{count} lines of the log were dropped: stderr was not read in time");
+                    let line = if as_json {
+                        json::line("WARN", module_path!(), message, Map::new())
+                    } else {
+                        message
+                    };
+                    let _ = writeln!(output, "{line}");
                 }
                 Item::End(written) => {
                     let _ = written.send(());
@@ -164,7 +182,7 @@ mod tests {
         let (read, unread) = channel();
         let (text, written) = sync_channel(100);
         let output = Unread { read: Mutex::new(Some(unread)), text };
-        std::thread::spawn(move || items.write_all(output));
+        std::thread::spawn(move || items.write_all(output, false));
         for number in 1..=5 {
             lines.write_all(format!("{number}\n").as_bytes()).unwrap();
         }

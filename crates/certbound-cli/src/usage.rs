@@ -177,6 +177,24 @@ pub(crate) enum Usage {
         fix = "choose a path of at most 100 bytes in a directory that this user can write to, and stop the server that already uses the path"
     ))]
     ListenUnix { path: String, reason: String },
+    #[error("systemd passed {wanted} to this process; it passed: {passed}")]
+    #[strum(props(code = "socket_not_passed"))]
+    #[strum(props(
+        fix = "start the server by a .socket unit with ListenStream= (and FileDescriptorName= for systemd:NAME), or by systemd-socket-activate; otherwise give an address instead of systemd"
+    ))]
+    NotPassed { wanted: String, passed: String },
+    #[error("a socket that systemd passed cannot be used: {reason}")]
+    #[strum(props(code = "socket_unusable"))]
+    #[strum(props(
+        fix = "correct the .socket unit: ListenStream= with a TCP address or a path, and Accept=no"
+    ))]
+    Passed { reason: String },
+    #[error("the certificates of trusted authorities cannot be read: {reason}")]
+    #[strum(props(code = "trust_store_unusable"))]
+    #[strum(props(
+        fix = "correct SSL_CERT_FILE, or install the certificates of the system (ca-certificates)"
+    ))]
+    TrustStore { reason: String },
     #[error("--isolated needs the namespaces of Linux")]
     #[strum(props(code = "namespaces_unavailable", fix = "run without --isolated, or in a Linux container"))]
     NotLinux,
@@ -215,6 +233,13 @@ pub(crate) enum Usage {
 }
 
 impl Usage {
+    /// Returns the mistake that no socket with the wanted name was passed. `passed` names the sockets that are left.
+    pub(crate) fn not_passed(wanted: Option<&str>, passed: &str) -> Self {
+        let wanted =
+            wanted.map_or_else(|| "no socket".to_owned(), |name| format!("no socket named `{name}`"));
+        Self::NotPassed { wanted, passed: if passed.is_empty() { "nothing" } else { passed }.to_owned() }
+    }
+
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::CertificateHeaderName(error) => error.code(),

@@ -27,7 +27,8 @@
 //!
 //! ```text
 //! 3  lib.rs
-//! 2  client.rs        the instruments of the client library
+//! 2  client.rs  verifier.rs
+//!                     the instruments of the client library and of the verifier
 //! 1  names.rs         the name, unit and description of every metric, and the names of attributes
 //! ```
 #![forbid(unsafe_code)]
@@ -35,6 +36,10 @@
 #[cfg(feature = "client")]
 mod client;
 pub mod names;
+#[cfg(feature = "verifier")]
+mod verifier;
 
 #[cfg(feature = "client")]
 pub use crate::client::ClientMetrics;
+#[cfg(feature = "verifier")]
+pub use crate::verifier::VerifierMetrics;

@@ -1,6 +1,10 @@
 //! The name, unit and description of every metric, and the names of attributes. `docs/observability.md` has the same
 //! list, and a test compares the two.
 
+mod verifier;
+
+pub use self::verifier::*;
+
 /// A metric as it is exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metric {
@@ -22,6 +26,12 @@ impl Metric {
 pub mod attribute {
     /// The name that the program gave to a cache.
     pub const CACHE_NAME: &str = "certbound.cache.name";
+    /// The issuer whose keys are fetched.
+    pub const ISSUER: &str = "certbound.issuer";
+    /// The outcome of a decision (`accepted` or `refused`) or of a fetch of keys (`fetched`, `withdrawn` or `failed`).
+    pub const OUTCOME: &str = "certbound.outcome";
+    /// The code of a refusal.
+    pub const REFUSAL_CODE: &str = "certbound.refusal.code";
 }
 
 /// The tokens in memory now.

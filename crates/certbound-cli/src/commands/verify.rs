@@ -14,10 +14,11 @@ use crate::flags::{Format, SchemeFlag, VerifyFlags};
 use crate::output::{self, Terminal, mark, rfc3339};
 
 pub(super) async fn run(flags: &VerifyFlags, terminal: Terminal) -> Result<(), Failure> {
-    let (verifier, fixed) = policy::verifier(flags)?;
     if let Some(listen) = &flags.serve {
-        return serve::serve(flags, verifier, listen).await;
+        return serve::serve(flags, listen).await;
     }
+    let (builder, fixed) = policy::builder(flags)?;
+    let verifier = builder.build()?;
     let format = terminal.format_of(&[Format::Json, Format::Table])?;
     let token = inspect::token(flags.token.as_deref())?;
     let peer = match &flags.certificate {

@@ -8,11 +8,20 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 /// The flags of every server.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServerFlags {
+    /// Answer /healthz, /readyz and /metrics on this address, or on a Unix socket at unix:PATH.
+    ///
+    /// Port 0 takes a free port. systemd or systemd:NAME takes a socket that systemd passed. These paths are never answered
+    /// on the address that the server serves.
+    #[arg(long, value_name = "ADDR:PORT|unix:PATH|systemd", env = "CERTBOUND_ADMIN_LISTEN")]
+    pub(crate) admin_listen: Option<ListenFlag>,
+    /// The form of the log on stderr.
+    #[arg(long, value_enum, value_name = "FORMAT", env = "CERTBOUND_LOG_FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
     /// The permissions of the file of a Unix socket, in octal.
     ///
     /// Every process that may write to the file can connect. The default allows the owner and the group.
@@ -39,28 +48,45 @@ pub(crate) struct ServerFlags {
     pub(crate) stop_timeout: Duration,
 }
 
+/// The form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One line of text for each event.
+    #[default]
+    Text,
+    /// One JSON object in one line for each event.
+    Json,
+}
+
 /// The socket of a server, as written on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ListenFlag {
     Tcp(SocketAddr),
     /// The path of a Unix socket.
     Unix(PathBuf),
+    /// A socket that systemd passed: the socket with this name, or the first one.
+    Systemd(Option<String>),
 }
 
 impl FromStr for ListenFlag {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix("systemd") {
+            Some("") => return Ok(Self::Systemd(None)),
+            Some(":") => return Err("the name after systemd: is missing"),
+            Some(rest) if rest.starts_with(':') => return Ok(Self::Systemd(Some(rest[1..].to_owned()))),
+            _ => {}
+        }
         match text.strip_prefix("unix:") {
             Some("") => Err("the path after unix: is missing"),
             Some(path) if path.starts_with('@') => {
                 Err("abstract sockets have no permissions; write the path of a file after unix:")
             }
             Some(path) => Ok(Self::Unix(path.into())),
-            None => text
-                .parse()
-                .map(Self::Tcp)
-                .map_err(|_| "write ADDRESS:PORT, such as 127.0.0.1:9000, or unix:PATH"),
+            None => text.parse().map(Self::Tcp).map_err(
+                |_| "write ADDRESS:PORT, such as 127.0.0.1:9000, unix:PATH, systemd or systemd:NAME",
+            ),
         }
     }
 }
@@ -70,6 +96,8 @@ impl fmt::Display for ListenFlag {
         match self {
             Self::Tcp(address) => write!(f, "{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Systemd(None) => f.write_str("systemd"),
+            Self::Systemd(Some(name)) => write!(f, "systemd:{name}"),
         }
     }
 }
@@ -100,7 +128,19 @@ mod tests {
         assert_eq!(parse("127.0.0.1:9000"), Ok(ListenFlag::Tcp(([127, 0, 0, 1], 9000).into())));
         assert_eq!(parse("unix:/run/c.sock"), Ok(ListenFlag::Unix("/run/c.sock".into())));
         assert_eq!(parse("unix:c.sock").unwrap().to_string(), "unix:c.sock");
-        for wrong in ["", "9000", "localhost:9000", "unix:", "unix:@name", "/run/c.sock", "127.0.0.1"] {
+        assert_eq!(parse("systemd"), Ok(ListenFlag::Systemd(None)));
+        assert_eq!(parse("systemd:web"), Ok(ListenFlag::Systemd(Some("web".to_owned()))));
+        for wrong in [
+            "systemd:",
+            "systemdx",
+            "",
+            "9000",
+            "localhost:9000",
+            "unix:",
+            "unix:@name",
+            "/run/c.sock",
+            "127.0.0.1",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

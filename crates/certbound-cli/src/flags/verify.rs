@@ -103,9 +103,12 @@ pub(crate) struct VerifyFlags {
     #[arg(long, value_enum, env = "CERTBOUND_SCHEME", default_value = "mtls_pop")]
     pub(crate) scheme: SchemeFlag,
     /// Answer requests of a proxy on this address, or on a Unix socket at unix:PATH. Port 0 takes a free port.
+    ///
+    /// systemd takes the first socket that systemd passed, and systemd:NAME the socket with this FileDescriptorName=.
+    /// SIGHUP reads the files again that the flags name. SIGTERM and SIGINT stop the server after the responses in progress.
     #[arg(
         long,
-        value_name = "ADDR:PORT|unix:PATH",
+        value_name = "ADDR:PORT|unix:PATH|systemd",
         env = "CERTBOUND_VERIFY_SERVE",
         conflicts_with = "token"
     )]

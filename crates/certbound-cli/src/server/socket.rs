@@ -1,4 +1,4 @@
-//! The socket on which a server listens: TCP or Unix.
+//! The socket on which a server listens: TCP, Unix, or passed by systemd.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,11 +9,19 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::socket_file::SocketFile;
+use super::systemd::{Passed, PassedSocket};
 use crate::failure::Failure;
 use crate::flags::{ListenFlag, ServerFlags};
 use crate::usage::Usage;
 
-/// A socket that accepts connections. Dropping it removes the file of a Unix socket.
+/// Opens the sockets of one server.
+pub(crate) struct Sockets<'a> {
+    flags: &'a ServerFlags,
+    /// The sockets of systemd, if a flag needs them.
+    passed: Option<Passed>,
+}
+
+/// A socket that accepts connections. Dropping it removes the file of a Unix socket, unless systemd has created it.
 pub(crate) struct Socket {
     kind: Kind,
     shown: String,
@@ -21,31 +29,77 @@ pub(crate) struct Socket {
 
 enum Kind {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, _file: SocketFile },
+    Unix { listener: UnixListener, _file: Option<SocketFile> },
 }
 
-impl Socket {
+impl<'a> Sockets<'a> {
+    /// Prepares to open these sockets. A socket of systemd that one flag names is never the first socket of another
+    /// flag.
+    pub(crate) fn new(flags: &'a ServerFlags, wanted: &[Option<&ListenFlag>]) -> Result<Self, Failure> {
+        let of_systemd = wanted.iter().flatten().filter_map(|flag| match flag {
+            ListenFlag::Systemd(name) => Some(name.clone()),
+            _ => None,
+        });
+        let of_systemd: Vec<Option<String>> = of_systemd.collect();
+        let passed = match of_systemd.is_empty() {
+            true => None,
+            false => Some(Passed::of_process(of_systemd.into_iter().flatten().collect())?),
+        };
+        Ok(Self { flags, passed })
+    }
+
     /// Listens on the socket of a flag.
-    pub(crate) async fn bind(flag: &ListenFlag, flags: &ServerFlags) -> Result<Self, Failure> {
-        match flag {
-            ListenFlag::Tcp(address) => Self::bind_tcp(*address).await,
-            ListenFlag::Unix(path) => Self::bind_unix(path, flags).await,
+    pub(crate) async fn bind(&mut self, flag: &ListenFlag) -> Result<Socket, Failure> {
+        match (flag, &mut self.passed) {
+            (ListenFlag::Tcp(address), _) => bind_tcp(*address).await,
+            (ListenFlag::Unix(path), _) => self.bind_unix(path).await,
+            (ListenFlag::Systemd(name), Some(passed)) => Ok(passed.take(name.as_deref())?.try_into()?),
+            (ListenFlag::Systemd(_), None) => Err(Usage::not_passed(None, "").into()),
         }
     }
 
-    async fn bind_tcp(address: SocketAddr) -> Result<Self, Failure> {
-        let refused =
-            |error: io::Error| Usage::Listen { address: address.to_string(), reason: error.to_string() };
-        let listener = TcpListener::bind(address).await.map_err(refused)?;
-        let shown = format!("http://{}", listener.local_addr().map_err(refused)?);
-        Ok(Self { kind: Kind::Tcp(listener), shown })
-    }
-
-    async fn bind_unix(path: &Path, flags: &ServerFlags) -> Result<Self, Failure> {
+    async fn bind_unix(&self, path: &Path) -> Result<Socket, Failure> {
         let shown = path.display().to_string();
         let refused = |error: io::Error| Usage::ListenUnix { path: shown.clone(), reason: error.to_string() };
-        let (listener, file) = SocketFile::bind(path, &flags.socket_mode).await.map_err(refused)?;
-        Ok(Self { kind: Kind::Unix { listener, _file: file }, shown: format!("unix:{shown}") })
+        let (listener, file) = SocketFile::bind(path, &self.flags.socket_mode).await.map_err(refused)?;
+        Ok(Socket { kind: Kind::Unix { listener, _file: Some(file) }, shown: format!("unix:{shown}") })
+    }
+}
+
+async fn bind_tcp(address: SocketAddr) -> Result<Socket, Failure> {
+    let refused =
+        |error: io::Error| Usage::Listen { address: address.to_string(), reason: error.to_string() };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    Ok(Socket::of_tcp(listener).map_err(refused)?)
+}
+
+impl TryFrom<PassedSocket> for Socket {
+    type Error = Usage;
+
+    fn try_from(passed: PassedSocket) -> Result<Self, Usage> {
+        let socket = match passed {
+            PassedSocket::Tcp(listener) => listener
+                .set_nonblocking(true)
+                .and_then(|()| TcpListener::from_std(listener))
+                .and_then(Socket::of_tcp),
+            PassedSocket::Unix(listener) => listener
+                .set_nonblocking(true)
+                .and_then(|()| UnixListener::from_std(listener))
+                .and_then(|listener| {
+                    let address = listener.local_addr()?;
+                    let path = address.as_pathname().map(|path| path.display().to_string());
+                    let shown = format!("unix:{}", path.as_deref().unwrap_or("(without a path)"));
+                    Ok(Self { kind: Kind::Unix { listener, _file: None }, shown })
+                }),
+        };
+        socket.map_err(|error| Usage::Passed { reason: error.to_string() })
+    }
+}
+
+impl Socket {
+    fn of_tcp(listener: TcpListener) -> io::Result<Self> {
+        let shown = format!("http://{}", listener.local_addr()?);
+        Ok(Self { kind: Kind::Tcp(listener), shown })
     }
 
     /// Whether the permissions of a file determine who can connect.

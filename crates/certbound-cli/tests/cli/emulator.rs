@@ -66,7 +66,7 @@ fn each_refused_request_is_a_line_of_its_log_without_being_asked() {
 
 #[test]
 fn its_files_are_private_and_go_with_it_whatever_ends_it() {
-    for with in [Signal::INT, Signal::TERM, Signal::HUP] {
+    for with in [Signal::INT, Signal::TERM, Signal::QUIT] {
         let emulator = Emulator::start();
         let client = Path::new(emulator.certificate()).to_owned();
         let directory = client.parent().unwrap().to_owned();

@@ -2,7 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod decider;
+mod server_admin;
+mod server_log;
+mod server_reload;
 mod server_stop;
+mod server_systemd;
 mod server_unix;
 mod support;
 mod verify;

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::{offline, stderr, stdout};
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "demo",
     "token",
     "assertion",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 12] = [
     "capabilities",
     "inspect",
     "verify",
+    "health",
     "emulator",
     "completions",
     "man",

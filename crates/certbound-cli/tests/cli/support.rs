@@ -84,7 +84,7 @@ pub(crate) fn refusal(output: &Output) -> (i32, String) {
 
 /// A running `emulator start`.
 pub(crate) struct Emulator {
-    child: Child,
+    pub(crate) child: Child,
     pub(crate) ready: Value,
 }
 

@@ -1,5 +1,6 @@
 //! `verify` for an issuer other than Entra: the flags decide which clients are accepted.
 
+use std::path::PathBuf;
 use std::process::Output;
 
 use base64::Engine as _;
@@ -50,9 +51,14 @@ impl Idp {
         format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
+    /// The file with the issuer's keys.
+    pub(crate) fn keys_file(&self) -> PathBuf {
+        self.folder.path().join("keys.json")
+    }
+
     /// Returns the flags of `verify` that name the issuer.
     pub(crate) fn flags(&self) -> Vec<String> {
-        let keys = self.folder.path().join("keys.json");
+        let keys = self.keys_file();
         let flags =
             ["--issuer", ISSUER, "--algorithm", "EdDSA", "--keys", text(&keys), "--audience", "orders"];
         flags.map(str::to_owned).into()

@@ -11,6 +11,7 @@ mod jwt;
 mod jwt_claims;
 mod keys;
 mod layer;
+mod observe;
 mod proxy;
 mod serve;
 mod standard_issuers;

@@ -2,10 +2,8 @@
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, IsTerminal as _};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitCode, ExitStatus};
-use std::time::Duration;
 
 use certbound_emulator::world::builtin::SYSTEM_IDENTITY;
 use certbound_emulator::{APP_SERVICE, AZURE_ARC, CLOUD_SHELL, MACHINE_LEARNING, PLATFORM_SECRET};
@@ -14,7 +12,7 @@ use tokio::process::{Child, Command};
 
 use crate::failure::Failure;
 use crate::flags::{EmulatorRunFlags, PlatformFlag};
-use crate::hosted::Hosted;
+use crate::hosted::{Hosted, Listening};
 use crate::isolated;
 use crate::output::tell;
 use crate::signals::Signals;
@@ -43,8 +41,7 @@ async fn hosted_run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
     let (what, command) = (super::world::load(&flags.what)?, &flags.command);
     let mut signals =
         Signals::watch().map_err(|error| Failure::of_system("signals cannot be received", &error))?;
-    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let mut hosted = Hosted::start(what, anywhere, anywhere, None, Duration::ZERO).await?;
+    let mut hosted = Hosted::start(what, Listening::default(), None).await?;
     let isolation = match inside {
         Some(caller) => Some(isolated::inhabit(&mut hosted, caller).await?),
         None => None,
@@ -78,7 +75,7 @@ fn spawn(
     let (program, arguments) = command.split_first().ok_or(ErrorKind::NotFound)?;
     let mut child = Command::new(program);
     child.args(arguments).kill_on_drop(true);
-    for name in isolated::INTERNAL_VARIABLES {
+    for name in isolated::INTERNAL_VARIABLES.iter().chain(&OF_SERVICE_MANAGER) {
         child.env_remove(name);
     }
     for (name, value) in [
@@ -113,6 +110,10 @@ fn spawn(
     }
     child.spawn()
 }
+
+/// The variables of a service manager. They are for this process only.
+const OF_SERVICE_MANAGER: [&str; 6] =
+    ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 
 /// The variables by which programs find the managed identity of their platform. A real value would bypass the emulator.
 const PLATFORM_VARIABLES: [&str; 8] = [

@@ -1,14 +1,18 @@
 //! `emulator start`: runs an emulator until a signal stops it.
 
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+
+use certbound_emulator::serve::Load;
 use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::failure::Failure;
 use crate::flags::EmulatorStartFlags;
-use crate::hosted::Hosted;
+use crate::hosted::{Hosted, Listening};
 use crate::open_files;
 use crate::output;
-use crate::server::{self, Event, Next};
+use crate::server::{self, Admin, Event, Metrics, Next, Sockets, Status, Supervisor};
 use crate::signals::Signals;
 use crate::usage::Usage;
 
@@ -21,19 +25,26 @@ pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {
     }
     let what = super::world::load(&flags.what)?;
     open_files::allow_all();
+    // If the program was started on a terminal, SIGHUP means that the terminal was closed.
+    let on_terminal = std::io::stdin().is_terminal();
     // Signals are watched before the ready line is printed. The reader of that line may send a signal at once, and then
     // the private directory must be removed too.
     let signals = Signals::watch();
     let mut signals = signals.map_err(|error| Failure::of_system("signals cannot be received", &error))?;
-    let hosted = Hosted::start(
-        what,
-        flags.listen,
-        flags.imds_listen,
-        flags.state.as_deref(),
-        flags.server.stop_timeout,
-    )
-    .await?;
-    let ready = json!({
+    let listening = Listening {
+        proxy: flags.listen,
+        machine: flags.imds_listen,
+        stop: flags.server.stop_timeout,
+        load: Load::default(),
+    };
+    let metrics = Metrics::new(listening.load.clone());
+    let hosted = Hosted::start(what, listening, flags.state.as_deref()).await?;
+    metrics.watch_emulator(&hosted.emulator);
+    metrics.watch_certificate("emulator_ca", hosted.emulator.ca_der());
+    let status = Arc::new(Status::new(metrics, || Ok(())));
+    let mut sockets = Sockets::new(&flags.server, &[flags.server.admin_listen.as_ref()])?;
+    let admin = Admin::start(&mut sockets, &flags.server, Arc::clone(&status)).await?;
+    let mut ready = json!({
         "ready": true,
         "proxy": hosted.server.proxy_url(),
         "imds": hosted.server.metadata_url(),
@@ -45,14 +56,28 @@ pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {
         "ca": hosted.ca(),
         "client_certificate": hosted.client_certificate(),
     });
+    if let Some(address) = admin.address() {
+        // The member `admin` is the interface by which tests control the emulator.
+        ready["health"] = json!(address);
+    }
     output::print(format!("{ready}\n").as_bytes())?;
+    let supervisor = Supervisor::ready(&format!("listening on {}", hosted.server.proxy_url()));
     let serve = |stopped: oneshot::Receiver<()>| async move {
         let _ = stopped.await;
         hosted.stop().await;
     };
     server::run(&mut signals, serve, async |event| match event {
-        Event::Hangup | Event::Stop => Next::Stop,
+        Event::Hangup if !on_terminal => {
+            tracing::info!("SIGHUP is ignored: restart the emulator to read its world again");
+            Next::Continue
+        }
+        Event::Hangup | Event::Stop => {
+            status.stop();
+            supervisor.stopping();
+            Next::Stop
+        }
     })
     .await;
+    admin.stop().await;
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use certbound_verifier::{
     Algorithm, BindingPolicy, Callers, Cloud, Issuer, KeySet, TenantId, TrustedProxy, Verifier,
+    VerifierBuilder,
 };
 use http::HeaderName;
 
@@ -12,8 +13,8 @@ use crate::failure::Failure;
 use crate::flags::{BindingFlag, CallersFlag, ProxyFlag, VerifyFlags};
 use crate::usage::Usage;
 
-/// Returns the verifier, and the keys if a file contains them.
-pub(super) fn verifier(flags: &VerifyFlags) -> Result<(Verifier, Option<KeySet>), Failure> {
+/// Returns the settings of the verifier, and the keys if a file contains them.
+pub(super) fn builder(flags: &VerifyFlags) -> Result<(VerifierBuilder, Option<KeySet>), Failure> {
     let issuers = issuers(flags)?;
     let mut builder = Verifier::builder();
     let mut fixed = None;
@@ -54,7 +55,7 @@ pub(super) fn verifier(flags: &VerifyFlags) -> Result<(Verifier, Option<KeySet>)
         BindingFlag::Rfc8705WhenBound => BindingPolicy::Rfc8705WhenBound,
     };
     let builder = builder.binding(binding).leeway(Duration::from_secs(flags.leeway)).remember(flags.remember);
-    Ok((builder.build()?, fixed))
+    Ok((builder, fixed))
 }
 
 /// Returns the accepted kinds of callers. The default is applications. In Entra only tokens of users have scopes, so

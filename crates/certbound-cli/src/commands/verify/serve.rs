@@ -1,37 +1,158 @@
-//! `verify --serve`: answers the requests of a proxy until a signal stops it.
+//! `verify --serve`: answers the requests of a proxy until a signal stops it. SIGHUP reads the configuration again.
 
-use certbound_verifier::{ForwardAuth, Limits, Verifier, VerifyLayer};
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use certbound_otel::VerifierMetrics;
+use certbound_verifier::{
+    FetchError, ForwardAuth, HttpsFetch, KeyState, Limits, Load, Observer, Verifier, VerifyLayer,
+};
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::policy;
+use crate::commands::{Command, parse};
 use crate::failure::Failure;
 use crate::flags::{ListenFlag, VerifyFlags};
 use crate::open_files;
 use crate::output;
-use crate::server::{self, Event, Next, Socket};
+use crate::server::{self, Admin, Event, Metrics, Next, Sockets, Status, Supervisor};
 use crate::signals::Signals;
+use crate::usage::Usage;
 
-pub(super) async fn serve(
-    flags: &VerifyFlags,
-    verifier: Verifier,
-    listen: &ListenFlag,
-) -> Result<(), Failure> {
+/// The pause between two checks whether the keys of the issuers are due for a fetch.
+const REFRESH_EVERY: Duration = Duration::from_secs(10);
+
+pub(super) async fn serve(flags: &VerifyFlags, listen: &ListenFlag) -> Result<(), Failure> {
+    let load = Load::default();
+    let metrics = Metrics::new(load.clone());
+    let observer = Arc::new(VerifierMetrics::new(metrics.meter()));
+    let verifier = verifier(flags, None, observer.clone())?;
     open_files::allow_all();
     let signals = Signals::watch();
     let mut signals = signals.map_err(|error| Failure::of_system("signals cannot be received", &error))?;
-    let socket = Socket::bind(listen, &flags.server).await?;
-    let layer = VerifyLayer::new(verifier).behind(policy::proxy(flags, socket.is_unix())?);
-    let ready = json!({ "ready": true, "listen": socket.shown() });
+    let mut sockets = Sockets::new(&flags.server, &[Some(listen), flags.server.admin_listen.as_ref()])?;
+    let socket = sockets.bind(listen).await?;
+    let on_unix_socket = socket.is_unix();
+    let layer = VerifyLayer::new(verifier).behind(policy::proxy(flags, on_unix_socket)?);
+    let auth = ForwardAuth::new(layer);
+    let of_metrics = auth.clone();
+    observer.watch_keys(move || of_metrics.layer().verifier().key_status());
+    let of_status = auth.clone();
+    let status = Arc::new(Status::new(metrics, move || readiness(of_status.layer().verifier())));
+    let admin = Admin::start(&mut sockets, &flags.server, Arc::clone(&status)).await?;
+    let mut ready = json!({ "ready": true, "listen": socket.shown() });
+    if let Some(address) = admin.address() {
+        ready["admin"] = json!(address);
+    }
     output::print(format!("{ready}\n").as_bytes())?;
+
+    let mut refreshing = JoinSet::new();
+    refreshing.spawn(refresh_keys(auth.clone()));
+    let serving = format!("listening on {}", socket.shown());
+    let supervisor = Supervisor::ready(&serving);
     let mut limits = Limits::default();
     limits.stop = flags.server.stop_timeout;
-    let auth = ForwardAuth::new(layer);
+    let served = auth.clone();
     let serve = |stopped| async move {
-        auth.serve_within(limits, socket, async { drop(stopped.await) }).await;
+        served.serve_with_load(limits, load, socket, async { drop(stopped.await) }).await;
     };
     server::run(&mut signals, serve, async |event| match event {
-        Event::Hangup | Event::Stop => Next::Stop,
+        Event::Stop => {
+            status.stop();
+            supervisor.stopping();
+            Next::Stop
+        }
+        Event::Hangup => {
+            supervisor.reloading();
+            let reloaded = reload(&auth, &observer, on_unix_socket).await;
+            status.metrics.reloaded(reloaded.is_ok());
+            match reloaded {
+                Ok(()) => {
+                    tracing::info!("the configuration was read again");
+                    supervisor.reloaded(&serving);
+                }
+                Err(failure) => {
+                    let Failure { code, what, why, fix, .. } = failure;
+                    tracing::error!(
+                        code,
+                        what,
+                        why,
+                        fix,
+                        "the reload failed; the earlier configuration stays in use"
+                    );
+                    supervisor.reloaded(&format!("{serving}; the last reload failed: {why}"));
+                }
+            }
+            Next::Continue
+        }
     })
     .await;
+    admin.stop().await;
     Ok(())
+}
+
+/// Builds the verifier of the flags. Reads every file that they name.
+fn verifier(
+    flags: &VerifyFlags,
+    earlier: Option<&Verifier>,
+    observer: Arc<dyn Observer>,
+) -> Result<Verifier, Failure> {
+    let (mut builder, fixed) = policy::builder(flags)?;
+    if fixed.is_none() {
+        let fetch = HttpsFetch::new();
+        let unusable = |error: FetchError| Usage::TrustStore { reason: error.to_string() };
+        fetch.load().map_err(unusable)?;
+        builder = builder.with_fetch(fetch);
+    }
+    if let Some(earlier) = earlier {
+        builder = builder.with_keys_of(earlier);
+    }
+    Ok(builder.observe(observer).build()?)
+}
+
+/// Replaces the verifier by one of the same command line, whose files are read again. The sockets stay the same.
+async fn reload(
+    auth: &ForwardAuth,
+    observer: &Arc<VerifierMetrics>,
+    on_unix_socket: bool,
+) -> Result<(), Failure> {
+    let (auth, observer) = (auth.clone(), Arc::clone(observer));
+    let read = move || -> Result<(), Failure> {
+        let args: Vec<OsString> = std::env::args_os().collect();
+        let cli =
+            parse(&args).map_err(|error| Failure::of_command_line(&error, &crate::commands::command()))?;
+        let Command::Verify(flags) = cli.command else { return Ok(()) };
+        let verifier = verifier(&flags, Some(auth.layer().verifier()), observer)?;
+        auth.replace(VerifyLayer::new(verifier).behind(policy::proxy(&flags, on_unix_socket)?));
+        auth.layer().verifier().refresh_keys();
+        Ok(())
+    };
+    // The runtime still serves requests while files are read.
+    match tokio::task::spawn_blocking(read).await {
+        Ok(reloaded) => reloaded,
+        Err(panic) => Err(Failure::of_system("the reload failed", &std::io::Error::other(panic))),
+    }
+}
+
+/// Fetches the keys before the first request needs them, and keeps them fresh.
+async fn refresh_keys(auth: ForwardAuth) {
+    let mut ticks = tokio::time::interval(REFRESH_EVERY);
+    loop {
+        ticks.tick().await;
+        auth.layer().verifier().refresh_keys();
+    }
+}
+
+/// Returns the reason why tokens of an issuer cannot be accepted.
+fn readiness(verifier: &Verifier) -> Result<(), String> {
+    let status = verifier.key_status();
+    let unusable = status.iter().find_map(|keys| match &keys.state {
+        KeyState::Unavailable { reason } => {
+            Some(format!("the keys of {} are not available: {reason}", keys.issuer))
+        }
+        _ => None,
+    });
+    unusable.map_or(Ok(()), Err)
 }

@@ -1,0 +1,167 @@
+//! SIGHUP: `verify --serve` reads its files again without losing a request; an emulator ignores it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{ChildStderr, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::decider::{Decider, request};
+use crate::support::{Emulator, certbound};
+use crate::verify_callers::Idp;
+
+const FLAGS: [&str; 4] = ["--binding", "rfc8705-when-bound", "--admin-listen", "127.0.0.1:0"];
+
+/// Waits for a line of the log. Returns it.
+fn line(log: &mut BufReader<ChildStderr>, text: &str) -> String {
+    let mut line = String::new();
+    while !line.contains(text) {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "the log has no line `{text}`");
+    }
+    line
+}
+
+fn metrics(decider: &Decider) -> String {
+    request(decider.ready["admin"].as_str().unwrap().strip_prefix("http://").unwrap(), "GET", "/metrics", "")
+}
+
+fn reloads(outcome: &str, count: usize) -> String {
+    format!("certbound_server_reloads_total{{certbound_outcome=\"{outcome}\"}} {count}\n")
+}
+
+#[test]
+fn new_keys_are_used_and_a_reload_that_fails_changes_nothing() {
+    let (idp, other) = (Idp::new(), Idp::new());
+    let (old, new) = (idp.token(json!({})), other.token(json!({})));
+    let mut decider = Decider::start(&idp.flags(), &FLAGS);
+    let mut log = BufReader::new(decider.child.stderr.take().unwrap());
+    // This connection is open during the reloads.
+    let mut stream = decider.connect();
+    let mut ask = |token: &str| {
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        stream.read_exact(&mut vec![0; length.parse().unwrap()]).unwrap();
+        head.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!((ask(&old).as_str(), ask(&new).as_str()), ("200", "401"));
+
+    for content in ["{", "", "{\"keys\":[]}"] {
+        std::fs::write(idp.keys_file(), content).unwrap();
+        decider.signal(Signal::HUP);
+        let line = line(&mut log, "the reload failed");
+        assert!(line.contains("ERROR") && line.contains("invalid_key_set"), "{line}");
+        assert!(line.contains("keys.json"), "{line}");
+        assert_eq!((ask(&old).as_str(), ask(&new).as_str()), ("200", "401"));
+    }
+    std::fs::remove_file(idp.keys_file()).unwrap();
+    decider.signal(Signal::HUP);
+    line(&mut log, "the reload failed");
+    assert!(metrics(&decider).contains(&reloads("failed", 4)), "{}", metrics(&decider));
+
+    std::fs::copy(other.keys_file(), idp.keys_file()).unwrap();
+    decider.signal(Signal::HUP);
+    line(&mut log, "the configuration was read again");
+    assert_eq!((ask(&old).as_str(), ask(&new).as_str()), ("401", "200"));
+    assert!(metrics(&decider).contains(&reloads("succeeded", 1)), "{}", metrics(&decider));
+    decider.signal(Signal::TERM);
+    assert_eq!(decider.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_trust_store_is_read_again() {
+    let emulator = Emulator::start();
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("ca.pem");
+    std::fs::copy(emulator.text("ca"), &store).unwrap();
+    let tenant = ["--tenant", crate::support::TENANT, "--audience", "orders"].map(str::to_owned);
+    let mut command = Decider::command("127.0.0.1:0", &tenant, &FLAGS);
+    command.env("HTTPS_PROXY", emulator.text("proxy")).env("SSL_CERT_FILE", &store);
+    let mut decider = Decider::spawn(command);
+    let mut log = BufReader::new(decider.child.stderr.take().unwrap());
+    let admin = decider.ready["admin"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
+    let is_ready = || request(&admin, "GET", "/readyz", "").ends_with("ready\n");
+    while !is_ready() {}
+    let fetches = |decider: &Decider| {
+        let page = metrics(decider);
+        let line = page.lines().find(|line| line.starts_with("certbound_verifier_key_fetches_total"));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).unwrap_or(0)
+    };
+    assert_eq!(fetches(&decider), 1);
+
+    std::fs::write(&store, "no certificate").unwrap();
+    decider.signal(Signal::HUP);
+    let said = line(&mut log, "the reload failed");
+    assert!(said.contains("trust_store_unusable"), "{said}");
+    assert!(is_ready());
+    std::fs::copy(emulator.text("ca"), &store).unwrap();
+    decider.signal(Signal::HUP);
+    line(&mut log, "the configuration was read again");
+    // The new verifier has the keys of the earlier one, so there is no moment without keys.
+    assert!(is_ready());
+    assert_eq!(fetches(&decider), 1);
+}
+
+/// The log has one line for each request, and no client gets an error.
+#[test]
+fn under_load_no_request_is_lost() {
+    let idp = Idp::new();
+    let decider = Decider::start(&idp.flags(), &FLAGS);
+    let (address, token) = (decider.address().to_owned(), idp.token(json!({})));
+    let head = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer";
+    let question = format!("{head} {token}\r\n\r\n");
+    let (answered, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::SeqCst) {
+                    let mut stream = TcpStream::connect(&address).unwrap();
+                    stream.write_all(question.as_bytes()).unwrap();
+                    let mut answer = String::new();
+                    stream.read_to_string(&mut answer).unwrap();
+                    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+                    answered.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        for reload in 1..=20 {
+            let before = answered.load(Ordering::SeqCst);
+            decider.signal(Signal::HUP);
+            while answered.load(Ordering::SeqCst) < before + 50 {
+                thread::yield_now();
+            }
+            // Signals that arrive during a reload are merged, so the test waits for its end.
+            while !metrics(&decider).contains(&reloads("succeeded", reload)) {}
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+    let accepted = r#"certbound_verifier_decisions_total{certbound_outcome="accepted"} "#;
+    let page = metrics(&decider);
+    let counted = page.lines().find_map(|line| line.strip_prefix(accepted)).unwrap();
+    assert_eq!(counted, answered.into_inner().to_string());
+    assert_eq!(decider.stop().0, Some(0));
+}
+
+#[test]
+fn an_emulator_ignores_it() {
+    let mut command = certbound();
+    command.args(["emulator", "start"]).stderr(Stdio::piped());
+    let mut emulator = Emulator::spawn(command);
+    let mut log = BufReader::new(emulator.child.stderr.take().unwrap());
+    crate::support::signal(&emulator.child, Signal::HUP);
+    line(&mut log, "SIGHUP is ignored");
+    // It still answers.
+    emulator.admin("GET", "journal");
+    assert_eq!(emulator.stop(Signal::TERM), Some(0));
+}

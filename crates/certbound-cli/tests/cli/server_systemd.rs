@@ -1,0 +1,281 @@
+//! The servers as services of systemd: passed sockets, and messages to the service manager.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::decider::{Decider, request};
+use crate::support::{Emulator, certbound, refusal, signal, text};
+use crate::verify_callers::Idp;
+
+/// A socket at which the test is the service manager.
+struct Manager {
+    socket: UnixDatagram,
+    folder: tempfile::TempDir,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Self { socket, folder }
+    }
+
+    fn watch(&self, command: &mut Command) {
+        command.env("NOTIFY_SOCKET", self.folder.path().join("notify"));
+    }
+
+    /// Returns the next message that is not of the watchdog, as lines.
+    fn next(&self) -> Vec<String> {
+        loop {
+            let message = self.any();
+            if message != ["WATCHDOG=1"] {
+                return message;
+            }
+        }
+    }
+
+    fn any(&self) -> Vec<String> {
+        let mut message = [0; 4096];
+        let length = self.socket.recv(&mut message).unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap().lines().map(str::to_owned).collect()
+    }
+}
+
+fn status(text: &str) -> String {
+    format!("STATUS={text}")
+}
+
+#[test]
+fn the_service_manager_is_told_each_change() {
+    let (manager, idp) = (Manager::new(), Idp::new());
+    let mut command = Decider::command("127.0.0.1:0", &idp.flags(), &[]);
+    manager.watch(&mut command);
+    let decider = Decider::spawn(command);
+    let listening = format!("listening on {}", decider.ready["listen"].as_str().unwrap());
+    assert_eq!(manager.next(), ["READY=1".to_owned(), status(&listening)]);
+
+    decider.signal(Signal::HUP);
+    let reloading = manager.next();
+    assert_eq!((reloading.len(), reloading[0].as_str()), (3, "RELOADING=1"), "{reloading:?}");
+    let since = reloading[1].strip_prefix("MONOTONIC_USEC=").unwrap();
+    assert!(since.parse::<u64>().unwrap() > 0);
+    assert_eq!(manager.next(), ["READY=1".to_owned(), status(&listening)]);
+
+    std::fs::write(idp.keys_file(), "{").unwrap();
+    decider.signal(Signal::HUP);
+    assert_eq!(manager.next()[0], "RELOADING=1");
+    let failed = manager.next();
+    assert_eq!(failed[0], "READY=1");
+    assert!(
+        failed[1].starts_with(&format!("{}; the last reload failed: ", status(&listening))),
+        "{failed:?}"
+    );
+
+    decider.signal(Signal::TERM);
+    assert_eq!(manager.next()[0], "STOPPING=1");
+    assert_eq!(decider.end().0, Some(0));
+}
+
+#[test]
+fn the_watchdog_is_told_that_the_server_works() {
+    let (manager, idp) = (Manager::new(), Idp::new());
+    let mut command = Decider::command("127.0.0.1:0", &idp.flags(), &[]);
+    manager.watch(&mut command);
+    command.env("WATCHDOG_USEC", "20000");
+    let decider = Decider::spawn(command);
+    assert_eq!(manager.any()[0], "READY=1");
+    for _ in 0..3 {
+        assert_eq!(manager.any(), ["WATCHDOG=1"]);
+    }
+    assert_eq!(decider.stop().0, Some(0));
+}
+
+#[test]
+fn an_emulator_tells_it_too_and_its_program_does_not() {
+    let manager = Manager::new();
+    let mut command = certbound();
+    command.args(["emulator", "start"]);
+    manager.watch(&mut command);
+    let emulator = Emulator::spawn(command);
+    let expected = status(&format!("listening on {}", emulator.text("proxy")));
+    assert_eq!(manager.next(), ["READY=1".to_owned(), expected]);
+    assert_eq!(emulator.stop(Signal::TERM), Some(0));
+    assert_eq!(manager.next()[0], "STOPPING=1");
+
+    let mut command = certbound();
+    command.args([
+        "emulator",
+        "run",
+        "--",
+        "sh",
+        "-c",
+        "env | grep -c -e ^NOTIFY_ -e ^WATCHDOG_ -e ^LISTEN_",
+    ]);
+    manager.watch(&mut command);
+    command
+        .env("WATCHDOG_USEC", "1")
+        .env("LISTEN_FDNAMES", "a")
+        .env("LISTEN_FDS", "1")
+        .env("LISTEN_PID", "1");
+    assert_eq!(crate::support::stdout(&command.output().unwrap()), "0\n");
+}
+
+/// A server that systemd-socket-activate starts at the first connection.
+struct Activated {
+    child: Child,
+}
+
+impl Activated {
+    /// Starts the real program. `sockets` are its options, and the server gets `flags`.
+    fn spawn(sockets: &[&str], serve: &str, idp: &Idp, flags: &[&str]) -> Self {
+        let server = Decider::command(serve, &idp.flags(), flags);
+        let mut command = Command::new("systemd-socket-activate");
+        command.args(sockets).arg(server.get_program()).args(server.get_args());
+        // This program gives the server a clean environment.
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { child: command.spawn().unwrap() }
+    }
+
+    /// Waits until the program listens.
+    fn listens(&mut self, sockets: usize) -> BufReader<std::process::ChildStderr> {
+        let mut said = BufReader::new(self.child.stderr.take().unwrap());
+        for _ in 0..sockets {
+            let mut line = String::new();
+            assert!(said.read_line(&mut line).unwrap() > 0, "systemd-socket-activate has ended");
+            assert!(line.contains("Listening on "), "{line}");
+        }
+        said
+    }
+
+    fn ready(&mut self) -> Value {
+        let mut line = String::new();
+        BufReader::new(self.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+}
+
+impl Drop for Activated {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Returns the status of the answer on a Unix socket.
+fn ask(path: &std::path::Path, target: &str) -> String {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--unix-socket"]);
+    let url = format!("http://a{target}");
+    String::from_utf8(curl.arg(path).arg(url).output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn it_serves_on_the_sockets_of_systemd() {
+    let (folder, idp) = (tempfile::tempdir().unwrap(), Idp::new());
+    let path = |name: &str| folder.path().join(name);
+    let (web, admin) = (path("web.sock"), path("admin.sock"));
+    // The socket of the admin listener is the first one. It has a name, so it is not the first socket of --serve.
+    let sockets = ["-l", text(&admin), "-l", text(&web), "--fdname=admin:web"];
+    for serve in ["systemd", "systemd:web"] {
+        let mut activated = Activated::spawn(&sockets, serve, &idp, &["--admin-listen", "systemd:admin"]);
+        let mut said = activated.listens(2);
+        assert_eq!(ask(&web, "/healthz"), "401", "{serve}");
+        assert_eq!(ask(&admin, "/healthz"), "200", "{serve}");
+        let ready = activated.ready();
+        assert_eq!(ready["listen"], format!("unix:{}", text(&web)));
+        assert_eq!(ready["admin"], format!("unix:{}", text(&admin)));
+        signal(&activated.child, Signal::TERM);
+        assert_eq!(activated.child.wait().unwrap().code(), Some(0));
+        let mut rest = String::new();
+        said.read_to_string(&mut rest).unwrap();
+        // These files belong to systemd.
+        assert!(web.exists() && admin.exists(), "{rest}");
+        std::fs::remove_file(&web).unwrap();
+        std::fs::remove_file(&admin).unwrap();
+    }
+}
+
+/// The socket belongs to the test, so its port is free and known.
+#[test]
+fn a_tcp_socket_needs_the_addresses_of_the_proxy_as_usual() {
+    let idp = Idp::new();
+    let mut activated = Activated::spawn(&["-l", "127.0.0.1:0"], "systemd", &idp, &[]);
+    let mut said = activated.child.stderr.take().map(BufReader::new).unwrap();
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    // The program prints the address that it was given, so the port is read from the kernel.
+    let inode = listening_port(activated.child.id());
+    let answer = request(&format!("127.0.0.1:{inode}"), "GET", "/", "");
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer} {line}");
+    assert_eq!(activated.ready()["listen"], format!("http://127.0.0.1:{inode}"));
+    signal(&activated.child, Signal::TERM);
+    assert_eq!(activated.child.wait().unwrap().code(), Some(0));
+}
+
+/// Returns the port on which a process listens, from `/proc`.
+fn listening_port(process: u32) -> u16 {
+    let files = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+    let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    let inodes: Vec<String> = links
+        .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let table = std::fs::read_to_string(format!("/proc/{process}/net/tcp")).unwrap();
+    let port = table.lines().skip(1).find_map(|line| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let listens = columns[3] == "0A" && inodes.iter().any(|inode| inode == columns[9]);
+        listens.then(|| u16::from_str_radix(columns[1].split_once(':')?.1, 16).ok()).flatten()
+    });
+    port.expect("the process listens on a TCP port")
+}
+
+#[test]
+fn without_a_socket_of_systemd_the_error_says_what_to_do() {
+    let idp = Idp::new();
+    for serve in ["systemd", "systemd:web"] {
+        for variables in [&[][..], &[("LISTEN_FDS", "1"), ("LISTEN_PID", "1")]] {
+            let mut command = Decider::command(serve, &idp.flags(), &["-o", "json"]);
+            let output = command.envs(variables.iter().copied()).output().unwrap();
+            assert_eq!(refusal(&output), (2, "socket_not_passed".to_owned()), "{serve} {variables:?}");
+        }
+    }
+    let mut command = Decider::command("127.0.0.1:0", &idp.flags(), &["-o", "json"]);
+    let output = command.args(["--admin-listen", "systemd"]).output().unwrap();
+    assert_eq!(refusal(&output), (2, "socket_not_passed".to_owned()));
+
+    // This socket has another name.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.sock");
+    let sockets = ["-l", text(&path), "--fdname=other"];
+    let mut activated = Activated::spawn(&sockets, "systemd:web", &idp, &["-o", "json"]);
+    let mut said = activated.listens(1);
+    let client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    assert_eq!(activated.child.wait().unwrap().code(), Some(2));
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("no socket named `web`") && rest.contains("it passed: other"), "{rest}");
+    drop(client);
+
+    // With --accept the server would get a connection instead of a listening socket.
+    let mut command = Command::new("systemd-socket-activate");
+    let server = Decider::command("systemd", &idp.flags(), &["-o", "json"]);
+    let path = folder.path().join("b.sock");
+    command.args(["--accept", "-l", text(&path)]).arg(server.get_program()).args(server.get_args());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut activated = Activated { child: command.spawn().unwrap() };
+    let mut said = activated.listens(1);
+    let client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    let mut line = String::new();
+    while !line.contains("socket_unusable") {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0, "the server has no error");
+    }
+    assert!(line.contains("Accept=no"), "{line}");
+    drop(client);
+}
