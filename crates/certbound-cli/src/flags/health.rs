@@ -12,7 +12,7 @@ pub(crate) struct HealthFlags {
     #[arg(value_name = "ADDR:PORT|unix:PATH", env = "CERTBOUND_ADMIN_LISTEN")]
     pub(crate) address: HealthTarget,
     /// The time limit of the answer.
-    #[arg(long, value_name = "SECONDS", env = "CERTBOUND_HEALTH_TIMEOUT", default_value = "5")]
+    #[arg(long, value_name = "SECONDS", env = "CERTBOUND_TIMEOUT", default_value = "5")]
     pub(crate) timeout: u64,
 }
 

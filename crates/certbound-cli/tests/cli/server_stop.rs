@@ -164,7 +164,7 @@ fn an_emulator_answers_the_requests_in_progress() {
     command.args(["token", "-o", "json", "--scope", VAULT, "--certificate", emulator.certificate()]);
     let token = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // The request is in the journal before its delayed answer is sent.
-    while emulator.journal().is_empty() {}
+    while !emulator.admin("GET", "journal").contains("/oauth2/v2.0/token") {}
     assert_eq!(emulator.stop(Signal::TERM), Some(0));
     let output = token.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", crate::support::stderr(&output));

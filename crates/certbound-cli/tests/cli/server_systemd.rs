@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::decider::{Decider, request};
+use crate::decider::Decider;
 use crate::support::{Emulator, certbound, refusal, signal, text};
 use crate::verify_callers::Idp;
 
@@ -202,37 +202,32 @@ fn it_serves_on_the_sockets_of_systemd() {
     }
 }
 
-/// The socket belongs to the test, so its port is free and known.
-#[test]
-fn a_tcp_socket_needs_the_addresses_of_the_proxy_as_usual() {
-    let idp = Idp::new();
-    let mut activated = Activated::spawn(&["-l", "127.0.0.1:0"], "systemd", &idp, &[]);
-    let mut said = activated.child.stderr.take().map(BufReader::new).unwrap();
-    let mut line = String::new();
-    said.read_line(&mut line).unwrap();
-    // The program prints the address that it was given, so the port is read from the kernel.
-    let inode = listening_port(activated.child.id());
-    let answer = request(&format!("127.0.0.1:{inode}"), "GET", "/", "");
-    assert!(answer.starts_with("HTTP/1.1 401"), "{answer} {line}");
-    assert_eq!(activated.ready()["listen"], format!("http://127.0.0.1:{inode}"));
-    signal(&activated.child, Signal::TERM);
-    assert_eq!(activated.child.wait().unwrap().code(), Some(0));
-}
+/// Opens a socket on a free port and starts the server as systemd does. systemd-socket-activate refuses port 0.
+const PASS_A_SOCKET: &str = "
+import os, socket, sys
+listener = socket.create_server(('127.0.0.1', 0))
+os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')
+os.execv(sys.argv[1], sys.argv[1:])
+";
 
-/// Returns the port on which a process listens, from `/proc`.
-fn listening_port(process: u32) -> u16 {
-    let files = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap();
-    let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
-    let inodes: Vec<String> = links
-        .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
-        .collect();
-    let table = std::fs::read_to_string(format!("/proc/{process}/net/tcp")).unwrap();
-    let port = table.lines().skip(1).find_map(|line| {
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        let listens = columns[3] == "0A" && inodes.iter().any(|inode| inode == columns[9]);
-        listens.then(|| u16::from_str_radix(columns[1].split_once(':')?.1, 16).ok()).flatten()
-    });
-    port.expect("the process listens on a TCP port")
+#[test]
+fn a_tcp_socket_of_systemd_needs_the_addresses_of_the_proxy() {
+    let idp = Idp::new();
+    let server = Decider::command("systemd", &idp.flags(), &["--admin-listen", "127.0.0.1:0"]);
+    let mut command = Command::new("python3");
+    command.args(["-c", PASS_A_SOCKET]).arg(server.get_program()).args(server.get_args());
+    let decider = Decider::spawn(command);
+    assert_eq!(decider.get("/healthz", ""), "401");
+    assert_eq!(decider.stop().0, Some(0));
+
+    let mut command = Command::new("python3");
+    command.args(["-c", PASS_A_SOCKET]).arg(server.get_program()).args(["verify", "--serve", "systemd"]);
+    command
+        .args(["--dangerous-any-caller", "--certificate-header", "rfc9440", "-o", "json"])
+        .args(idp.flags());
+    assert_eq!(refusal(&command.output().unwrap()), (2, "trusted_proxy_required".to_owned()));
 }
 
 #[test]
