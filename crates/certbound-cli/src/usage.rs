@@ -186,7 +186,7 @@ pub(crate) enum Usage {
     #[error("a socket that systemd passed cannot be used: {reason}")]
     #[strum(props(code = "socket_unusable"))]
     #[strum(props(
-        fix = "correct the .socket unit: ListenStream= with a TCP address or a path, and Accept=no"
+        fix = "correct the .socket unit: ListenStream= with a TCP address or a path, SocketMode=0660 and Accept=no"
     ))]
     Passed { reason: String },
     #[error("the certificates of trusted authorities cannot be read: {reason}")]

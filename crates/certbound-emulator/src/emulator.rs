@@ -57,8 +57,8 @@ pub struct Emulator {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ObservedRequest {
-    /// The kind of the endpoint: `token`, `discovery`, `resource`, `issuer`, `platform`, or `unknown` for a host or a path
-    /// that is not emulated.
+    /// The kind of the endpoint: `token`, `discovery`, `resource`, `issuer`, `platform`, or `unknown` for a host that is
+    /// not emulated. A path that is not emulated counts as `discovery` at a login host, and otherwise as the kind of its host.
     pub endpoint: &'static str,
     /// The status of the answer.
     pub status: u16,
@@ -227,8 +227,8 @@ impl Emulator {
         response
     }
 
-    /// Records a request and its answer in the journal, and reports it to the observer. If the answer is a refusal, also
-    /// writes a line to the log.
+    /// Records a request and its answer in the journal, and reports it to the observer, and writes a line
+    /// to the log.
     fn record(
         &self,
         entry: JournalEntry,
@@ -240,9 +240,7 @@ impl Emulator {
         if let Some(observer) = self.observer.get() {
             observer(&ObservedRequest { endpoint, status: entry.status, fault });
         }
-        if entry.status >= 400 {
-            entry.log(response);
-        }
+        entry.log(response);
         self.journal.record(entry);
     }
 

@@ -120,19 +120,19 @@ impl JournalEntry {
         }
     }
 
-    /// Writes a line to the log about a request that `response` refuses.
+    /// Writes a line to the log about a request and its answer: a warning if the answer is a refusal, otherwise a line of
+    /// the level debug.
     pub(crate) fn log(&self, response: &Response<Bytes>) {
-        tracing::warn!(
-            method = self.method,
-            host = %one_line(&self.host),
-            path = %one_line(&self.path),
-            status = self.status,
-            code = %one_line(&self.code(response)),
-            client_id = self.parameter("client_id").map(shown),
-            certificate = self.client_certificate,
-            fault = self.fault,
-            "a request was refused"
-        );
+        let (method, host, path) = (&self.method, one_line(&self.host), one_line(&self.path));
+        let client_id = self.parameter("client_id").map(shown);
+        let (certificate, fault, status) = (&self.client_certificate, self.fault, self.status);
+        if status >= 400 {
+            let code = self.code(response);
+            let code = one_line(&code);
+            tracing::warn!(method, %host, %path, status, %code, client_id, certificate, fault, "a request was refused");
+        } else {
+            tracing::debug!(method, %host, %path, status, client_id, certificate, fault, "a request was answered");
+        }
     }
 
     /// Returns the code of a refusal: its AADSTS number, or the error in the JSON of its body.

@@ -27,7 +27,7 @@ pub(crate) enum Stage {
 /// for the responses that are in progress, and closes every connection.
 ///
 /// A connection that is idle is closed at once. A new connection has 250 ms for its first request. A connection that waits
-/// in the listener's queue while a place is free counts as new.
+/// in the listener's queue while a place is free counts as new. A connection that waits for a place is closed.
 ///
 /// `handle` returns the future that serves one connection. Each future runs as a separate task. Dropping the future of
 /// this function closes every connection at once.
@@ -82,10 +82,12 @@ pub async fn serve_with_load<L, F>(
         }
     }
     // The clients of these connections have connected before the server was told to stop, and may have sent a request.
-    while let Some(place) = places.try_take()
-        && let Some(Ok((stream, peer))) = ready_now(listener.accept()).await
-    {
-        begin(stream, peer, place);
+    while let Some(place) = places.try_take() {
+        match ready_now(tokio::task::coop::unconstrained(listener.accept())).await {
+            Some(Ok((stream, peer))) => begin(stream, peer, place),
+            Some(Err(error)) if is_of_one_connection(&error) => {}
+            _ => break,
+        }
     }
     drop(listener);
     stage.send_replace(Stage::Stopping);

@@ -35,6 +35,7 @@ impl FromStr for HealthTarget {
             Some((host, port)) if !host.is_empty() && host != "unix" && port.parse::<u16>().is_ok() => {
                 Ok(Self::Tcp(address.to_owned()))
             }
+            _ if text.starts_with("systemd") => Err("give the address of the .socket unit"),
             _ => Err("write ADDRESS:PORT, such as 127.0.0.1:9090, or unix:PATH"),
         }
     }

@@ -24,7 +24,8 @@ pub(crate) struct ServerFlags {
     pub(crate) log_format: LogFormat,
     /// The permissions of the file of a Unix socket, in octal.
     ///
-    /// Every process that may write to the file can connect. The default allows the owner and the group.
+    /// Every process that may write to the file can connect. The default allows the owner and the group. It has no effect on
+    /// a socket of systemd.
     #[arg(
         long,
         value_name = "MODE",

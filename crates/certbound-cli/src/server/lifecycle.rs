@@ -4,9 +4,7 @@ use std::future::Future;
 
 use rustix::process::Signal;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
-
-use crate::signals::Signals;
+use tokio::task::{JoinError, JoinSet};
 
 /// The request of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,34 +24,106 @@ pub(crate) enum Next {
 
 /// Runs the future that `serve` returns. That future must end soon after its receiver is ready.
 ///
-/// `on` is called for each event before the server stops. Its result decides whether the server stops. A signal that is
-/// received while the server stops ends the server at once, with the requests in progress.
+/// `on` is called for each event before the server stops. Its result decides whether the server stops. If a signal to stop
+/// is received while `on` handles SIGHUP, its future is dropped. A signal that is received while the server stops ends the
+/// server at once, with the requests in progress.
+///
+/// # Panics
+/// It panics if the future of `serve` panics.
 pub(crate) async fn run<S: Future<Output = ()> + Send + 'static>(
-    signals: &mut Signals,
+    mut signals: impl AsyncFnMut() -> Signal,
     serve: impl FnOnce(oneshot::Receiver<()>) -> S,
     mut on: impl AsyncFnMut(Event) -> Next,
 ) {
     let (stop, stopped) = oneshot::channel();
     let (mut stop, mut server) = (Some(stop), JoinSet::new());
     server.spawn(serve(stopped));
+    // A signal that was received while another signal was handled.
+    let mut waiting = None;
     loop {
-        let signal = tokio::select! {
-            biased;
-            _ = server.join_next() => return,
-            signal = signals.next() => signal,
+        let signal = match waiting.take() {
+            Some(signal) => signal,
+            None => tokio::select! {
+                biased;
+                ended = server.join_next() => return resume_panic(ended),
+                signal = signals() => signal,
+            },
         };
-        let event = if signal == Signal::HUP { Event::Hangup } else { Event::Stop };
+        let is_hangup = signal == Signal::HUP;
         if stop.is_none() {
-            if event == Event::Stop {
+            if !is_hangup {
                 tracing::warn!("a second signal ends the server; requests in progress are not answered");
                 server.shutdown().await;
                 return;
             }
-        } else if on(event).await == Next::Stop
+            continue;
+        }
+        let next = if is_hangup {
+            let mut handling = std::pin::pin!(on(Event::Hangup));
+            loop {
+                tokio::select! {
+                    biased;
+                    next = &mut handling => break next,
+                    signal = signals() => {
+                        waiting = Some(signal);
+                        if signal != Signal::HUP {
+                            break Next::Continue;
+                        }
+                    }
+                }
+            }
+        } else {
+            on(Event::Stop).await
+        };
+        if next == Next::Stop
             && let Some(stop) = stop.take()
         {
             // If the server has ended, the loop ends too.
             let _ = stop.send(());
         }
+    }
+}
+
+fn resume_panic(ended: Option<Result<(), JoinError>>) {
+    if let Some(Err(error)) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn no_signal() -> Signal {
+        std::future::pending().await
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "a bug")]
+    async fn a_server_that_panics_is_no_success() {
+        run(no_signal, |_| async { panic!("a bug") }, async |_| Next::Stop).await;
+    }
+
+    /// A file on a mount that hangs must not keep a server from stopping.
+    #[tokio::test]
+    async fn a_reload_that_hangs_is_given_up_for_the_end() {
+        let mut signals = [Signal::HUP, Signal::HUP, Signal::TERM].into_iter();
+        let signals = async move || match signals.next() {
+            Some(signal) => signal,
+            None => std::future::pending().await,
+        };
+        let mut events = Vec::new();
+        let serve = |stopped: oneshot::Receiver<()>| async move { drop(stopped.await) };
+        let on = async |event: Event| {
+            events.push(event);
+            if event == Event::Hangup {
+                std::future::pending::<()>().await;
+            }
+            Next::Stop
+        };
+        run(signals, serve, on).await;
+        assert_eq!(events, [Event::Hangup, Event::Stop]);
     }
 }

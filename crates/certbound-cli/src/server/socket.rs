@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use certbound_verifier::{Listener, PeerAddress};
@@ -29,7 +30,12 @@ pub(crate) struct Socket {
 
 enum Kind {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, _file: Option<SocketFile> },
+    Unix {
+        listener: UnixListener,
+        _file: Option<SocketFile>,
+        /// Whether systemd has created the file and every user may connect.
+        open_to_all: bool,
+    },
 }
 
 impl<'a> Sockets<'a> {
@@ -62,7 +68,10 @@ impl<'a> Sockets<'a> {
         let shown = path.display().to_string();
         let refused = |error: io::Error| Usage::ListenUnix { path: shown.clone(), reason: error.to_string() };
         let (listener, file) = SocketFile::bind(path, &self.flags.socket_mode).await.map_err(refused)?;
-        Ok(Socket { kind: Kind::Unix { listener, _file: Some(file) }, shown: format!("unix:{shown}") })
+        Ok(Socket {
+            kind: Kind::Unix { listener, _file: Some(file), open_to_all: false },
+            shown: format!("unix:{shown}"),
+        })
     }
 }
 
@@ -85,12 +94,7 @@ impl TryFrom<PassedSocket> for Socket {
             PassedSocket::Unix(listener) => listener
                 .set_nonblocking(true)
                 .and_then(|()| UnixListener::from_std(listener))
-                .and_then(|listener| {
-                    let address = listener.local_addr()?;
-                    let path = address.as_pathname().map(|path| path.display().to_string());
-                    let shown = format!("unix:{}", path.as_deref().unwrap_or("(without a path)"));
-                    Ok(Self { kind: Kind::Unix { listener, _file: None }, shown })
-                }),
+                .and_then(Socket::of_passed_unix),
         };
         socket.map_err(|error| Usage::Passed { reason: error.to_string() })
     }
@@ -102,9 +106,31 @@ impl Socket {
         Ok(Self { kind: Kind::Tcp(listener), shown })
     }
 
-    /// Whether the permissions of a file determine who can connect.
-    pub(crate) fn is_unix(&self) -> bool {
-        matches!(self.kind, Kind::Unix { .. })
+    /// A socket that systemd has created. Its file has the permissions of the unit.
+    fn of_passed_unix(listener: UnixListener) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let abstract_socket = "it is an abstract socket, which has no permissions; the unit needs a path";
+        let path = address.as_pathname().ok_or_else(|| io::Error::other(abstract_socket))?;
+        let shown = format!("unix:{}", path.display());
+        let open_to_all = std::fs::metadata(path)?.mode() & 0o002 != 0;
+        Ok(Self { kind: Kind::Unix { listener, _file: None, open_to_all }, shown })
+    }
+
+    /// Whether the permissions of a file determine who can connect, so that each peer counts as the proxy.
+    ///
+    /// # Errors
+    /// [`Usage::Passed`] if systemd lets every user connect, which is its default.
+    pub(crate) fn trusts_peers(&self) -> Result<bool, Usage> {
+        match self.kind {
+            Kind::Tcp(_) => Ok(false),
+            Kind::Unix { open_to_all: false, .. } => Ok(true),
+            Kind::Unix { open_to_all: true, .. } => Err(Usage::Passed {
+                reason: format!(
+                    "every user may connect to {}; add SocketMode=0660 and SocketGroup= with the group of the proxy",
+                    self.shown
+                ),
+            }),
+        }
     }
 
     /// Returns the address for clients: `http://ADDRESS:PORT` or `unix:PATH`.

@@ -80,6 +80,29 @@ fn its_files_are_private_and_go_with_it_whatever_ends_it() {
     }
 }
 
+/// The terminal of `script` is closed when that program is killed.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test must end if the emulator never does")]
+fn it_ends_with_the_terminal_on_which_it_was_started() {
+    let mut command = certbound();
+    let start = format!("{} emulator start", command.get_program().to_str().unwrap());
+    let path = std::env::var_os("PATH").unwrap();
+    command = std::process::Command::new("script");
+    command.args(["--quiet", "--command", &start, "/dev/null"]).env_clear().env("PATH", path);
+    let mut terminal = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(terminal.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let directory = Path::new(ready["ca"].as_str().unwrap()).parent().unwrap().to_owned();
+    assert!(directory.exists());
+    terminal.kill().unwrap();
+    terminal.wait().unwrap();
+    let began = std::time::Instant::now();
+    while directory.exists() {
+        assert!(began.elapsed() < std::time::Duration::from_secs(20), "the emulator still runs");
+    }
+}
+
 #[test]
 fn a_state_directory_stays_and_must_be_ones_own() {
     let home = tempfile::tempdir().unwrap();

@@ -99,6 +99,10 @@ fn a_trust_store_is_read_again() {
         line.and_then(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).unwrap_or(0)
     };
     assert_eq!(fetches(&decider), 1);
+    for (name, kind) in [("key_fetch_duration_seconds", "histogram"), ("keys_fetch_time_seconds", "gauge")] {
+        let line = format!("# TYPE certbound_verifier_{name} {kind}\n");
+        assert!(metrics(&decider).contains(&line), "{line}");
+    }
 
     std::fs::write(&store, "no certificate").unwrap();
     decider.signal(Signal::HUP);
@@ -111,6 +115,19 @@ fn a_trust_store_is_read_again() {
     // The new verifier has the keys of the earlier one, so there is no moment without keys.
     assert!(is_ready());
     assert_eq!(fetches(&decider), 1);
+}
+
+/// A file on a mount that hangs blocks the thread that opens it, as a FIFO does.
+#[test]
+fn a_file_that_cannot_be_read_does_not_keep_the_server_from_stopping() {
+    let idp = Idp::new();
+    let decider = Decider::start(&idp.flags(), &FLAGS);
+    std::fs::remove_file(idp.keys_file()).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(idp.keys_file()).status().unwrap().success());
+    decider.signal(Signal::HUP);
+    assert_eq!(decider.ask(&idp.token(json!({}))), "200");
+    let (code, said) = decider.stop();
+    assert_eq!(code, Some(0), "{said}");
 }
 
 /// The log has one line for each request, and no client gets an error.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::decider::Decider;
+use crate::decider::{Decider, request};
 use crate::support::{Emulator, VAULT};
 use crate::verify_callers::Idp;
 
@@ -31,7 +31,8 @@ impl Waiting {
         let mut issuer = idp.flags();
         let at = issuer.iter().position(|flag| flag == "--keys").unwrap();
         issuer.drain(at..at + 2);
-        let mut command = Decider::command("127.0.0.1:0", &issuer, &["--binding", "rfc8705-when-bound"]);
+        let more = ["--binding", "rfc8705-when-bound", "--admin-listen", "127.0.0.1:0"];
+        let mut command = Decider::command("127.0.0.1:0", &issuer, &more);
         command.env("HTTPS_PROXY", format!("http://{}", proxy.local_addr().unwrap()));
         let decider = Decider::spawn(command);
         let head = "GET / HTTP/1.1\r\nHost: a\r\n";
@@ -45,8 +46,16 @@ impl Waiting {
         let clients = clients.collect();
         let mut fetch = proxy.accept().unwrap().0;
         assert!(fetch.read(&mut [0; 4096]).unwrap() > 0, "the fetch has begun");
+        until_active(&decider, CLIENTS);
         Self { decider, clients, fetch }
     }
+}
+
+/// Waits until this number of requests is in progress.
+fn until_active(decider: &Decider, requests: usize) {
+    let admin = decider.ready["admin"].as_str().unwrap().strip_prefix("http://").unwrap();
+    let expected = format!("certbound_server_requests_active {requests}\n");
+    while !request(admin, "GET", "/metrics", "").contains(&expected) {}
 }
 
 /// Connects until the server accepts no more connections.
@@ -97,7 +106,7 @@ fn the_time_for_requests_in_progress_is_limited() {
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
     let idp = Idp::new();
     let mut command = Decider::command("127.0.0.1:0", &idp.flags()[..4], &["--audience", "orders"]);
-    command.args(["--binding", "rfc8705-when-bound", "--stop-timeout", "0"]);
+    command.args(["--binding", "rfc8705-when-bound", "--stop-timeout", "0", "--admin-listen", "127.0.0.1:0"]);
     command.env("HTTPS_PROXY", format!("http://{}", proxy.local_addr().unwrap()));
     let decider = Decider::spawn(command);
     let mut client = decider.connect();
@@ -106,6 +115,7 @@ fn the_time_for_requests_in_progress_is_limited() {
         .write_all(format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n").as_bytes())
         .unwrap();
     let _fetch = proxy.accept().unwrap();
+    until_active(&decider, 1);
     let began = Instant::now();
     assert_eq!(decider.stop().0, Some(0));
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
@@ -113,6 +123,10 @@ fn the_time_for_requests_in_progress_is_limited() {
 
 /// The log has one line for each request that the server accepted, and the clients count their answers.
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the server waits a limited time for the request of a new connection"
+)]
 fn under_load_each_accepted_request_is_answered() {
     let mut decider = Decider::start(&Idp::new().flags(), &[]);
     let address = decider.address().to_owned();
@@ -127,10 +141,13 @@ fn under_load_each_accepted_request_is_answered() {
         for _ in 0..CLIENTS {
             scope.spawn(|| {
                 while let Ok(mut stream) = TcpStream::connect(&address) {
+                    let connected = Instant::now();
                     let mut answer = String::new();
                     let sent = stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+                    let was_late = connected.elapsed() > Duration::from_millis(200);
                     match sent.and_then(|()| stream.read_to_string(&mut answer)) {
-                        Ok(0) => {}
+                        // The server has accepted this connection and has not answered.
+                        Ok(0) => assert!(was_late, "a request was lost"),
                         Ok(_) => {
                             assert!(answer.starts_with("HTTP/1.1 401") && answer.ends_with('}'), "{answer}");
                             answered.fetch_add(1, Ordering::SeqCst);

@@ -104,6 +104,10 @@ fn an_emulator_tells_it_too_and_its_program_does_not() {
     manager.watch(&mut command);
     let emulator = Emulator::spawn(command);
     let expected = status(&format!("listening on {}", emulator.text("proxy")));
+    assert_eq!(manager.next(), ["READY=1".to_owned(), expected.clone()]);
+    // It does not reload, but the service manager waits for an answer.
+    signal(&emulator.child, Signal::HUP);
+    assert_eq!(manager.next()[0], "RELOADING=1");
     assert_eq!(manager.next(), ["READY=1".to_owned(), expected]);
     assert_eq!(emulator.stop(Signal::TERM), Some(0));
     assert_eq!(manager.next()[0], "STOPPING=1");
@@ -202,6 +206,23 @@ fn it_serves_on_the_sockets_of_systemd() {
     }
 }
 
+/// systemd lets every user connect by default. Then a client could send the certificate of another client.
+#[test]
+fn a_socket_that_every_user_can_open_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let (folder, idp) = (tempfile::tempdir().unwrap(), Idp::new());
+    let path = folder.path().join("open.sock");
+    let mut activated = Activated::spawn(&["-l", text(&path)], "systemd", &idp, &["-o", "json"]);
+    let mut said = activated.listens(1);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    ask(&path, "/");
+    assert_eq!(activated.child.wait().unwrap().code(), Some(2));
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("socket_unusable") && rest.contains("SocketMode=0660"), "{rest}");
+}
+
 /// Opens a socket on a free port and starts the server as systemd does. systemd-socket-activate refuses port 0.
 const PASS_A_SOCKET: &str = "
 import os, socket, sys
@@ -256,6 +277,18 @@ fn without_a_socket_of_systemd_the_error_says_what_to_do() {
     said.read_to_string(&mut rest).unwrap();
     assert!(rest.contains("no socket named `web`") && rest.contains("it passed: other"), "{rest}");
     drop(client);
+
+    // An abstract socket has no permissions, so every local process could send any certificate.
+    let name = format!("@certbound-test-{}", std::process::id());
+    let mut activated = Activated::spawn(&["-l", &name], "systemd", &idp, &["-o", "json"]);
+    let mut said = activated.listens(1);
+    let curl =
+        Command::new("curl").args(["--silent", "--abstract-unix-socket", &name[1..], "http://a/"]).output();
+    assert!(!curl.unwrap().status.success());
+    assert_eq!(activated.child.wait().unwrap().code(), Some(2));
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("socket_unusable") && rest.contains("abstract"), "{rest}");
 
     // With --accept the server would get a connection instead of a listening socket.
     let mut command = Command::new("systemd-socket-activate");

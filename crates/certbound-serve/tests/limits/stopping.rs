@@ -29,6 +29,21 @@ async fn a_request_on_its_way_is_answered() {
     server.task.await.unwrap();
 }
 
+/// More connections than a task may accept at once without a pause (Tokio's budget).
+#[tokio::test(start_paused = true)]
+async fn a_long_queue_is_answered() {
+    let mut server = Server::start(limits());
+    let mut clients: Vec<_> = (0..300).map(|_| server.connect()).collect();
+    // An aborted connection does not hide those behind it.
+    server.clients.send(Err(io::ErrorKind::ConnectionAborted.into())).unwrap();
+    clients.extend((0..10).map(|_| server.connect()));
+    server.stop();
+    for client in &mut clients {
+        assert_eq!(ask(client).await.unwrap(), "/");
+    }
+    server.task.await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn answers_under_way_are_sent_and_are_the_last_ones() {
     let mut server = Server::start_with(limits(), |stream, connection| async move {

@@ -61,22 +61,30 @@ pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {
         ready["health"] = json!(address);
     }
     output::print(format!("{ready}\n").as_bytes())?;
-    let supervisor = Supervisor::ready(&format!("listening on {}", hosted.server.proxy_url()));
+    let listening = format!("listening on {}", hosted.server.proxy_url());
+    let supervisor = Supervisor::ready(&listening);
     let serve = |stopped: oneshot::Receiver<()>| async move {
         let _ = stopped.await;
         hosted.stop().await;
     };
-    server::run(&mut signals, serve, async |event| match event {
-        Event::Hangup if !on_terminal => {
-            tracing::info!("SIGHUP is ignored: restart the emulator to read its world again");
-            Next::Continue
-        }
-        Event::Hangup | Event::Stop => {
-            status.stop();
-            supervisor.stopping();
-            Next::Stop
-        }
-    })
+    server::run(
+        async || signals.next().await,
+        serve,
+        async |event| match event {
+            Event::Hangup if !on_terminal => {
+                // A service manager that asks for a reload waits for these messages.
+                supervisor.reloading();
+                tracing::info!("SIGHUP is ignored: restart the emulator to read its world again");
+                supervisor.reloaded(&listening);
+                Next::Continue
+            }
+            Event::Hangup | Event::Stop => {
+                status.stop();
+                supervisor.stopping();
+                Next::Stop
+            }
+        },
+    )
     .await;
     admin.stop().await;
     Ok(())

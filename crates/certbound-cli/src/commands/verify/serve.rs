@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::policy;
 use crate::commands::{Command, parse};
-use crate::failure::Failure;
+use crate::failure::{Failure, one};
 use crate::flags::{ListenFlag, VerifyFlags};
 use crate::open_files;
 use crate::output;
@@ -21,6 +21,8 @@ use crate::server::{self, Admin, Event, Metrics, Next, Sockets, Status, Supervis
 use crate::signals::Signals;
 use crate::usage::Usage;
 
+/// The time limit of a reload.
+const RELOAD_WITHIN: Duration = Duration::from_secs(10);
 /// The pause between two checks whether the keys of the issuers are due for a fetch.
 const REFRESH_EVERY: Duration = Duration::from_secs(10);
 
@@ -34,8 +36,8 @@ pub(super) async fn serve(flags: &VerifyFlags, listen: &ListenFlag) -> Result<()
     let mut signals = signals.map_err(|error| Failure::of_system("signals cannot be received", &error))?;
     let mut sockets = Sockets::new(&flags.server, &[Some(listen), flags.server.admin_listen.as_ref()])?;
     let socket = sockets.bind(listen).await?;
-    let on_unix_socket = socket.is_unix();
-    let layer = VerifyLayer::new(verifier).behind(policy::proxy(flags, on_unix_socket)?);
+    let trusts_peers = socket.trusts_peers()?;
+    let layer = VerifyLayer::new(verifier).behind(policy::proxy(flags, trusts_peers)?);
     let auth = ForwardAuth::new(layer);
     let of_metrics = auth.clone();
     observer.watch_keys(move || of_metrics.layer().verifier().key_status());
@@ -58,36 +60,40 @@ pub(super) async fn serve(flags: &VerifyFlags, listen: &ListenFlag) -> Result<()
     let serve = |stopped| async move {
         served.serve_with_load(limits, load, socket, async { drop(stopped.await) }).await;
     };
-    server::run(&mut signals, serve, async |event| match event {
-        Event::Stop => {
-            status.stop();
-            supervisor.stopping();
-            Next::Stop
-        }
-        Event::Hangup => {
-            supervisor.reloading();
-            let reloaded = reload(&auth, &observer, on_unix_socket).await;
-            status.metrics.reloaded(reloaded.is_ok());
-            match reloaded {
-                Ok(()) => {
-                    tracing::info!("the configuration was read again");
-                    supervisor.reloaded(&serving);
-                }
-                Err(failure) => {
-                    let Failure { code, what, why, fix, .. } = failure;
-                    tracing::error!(
-                        code,
-                        what,
-                        why,
-                        fix,
-                        "the reload failed; the earlier configuration stays in use"
-                    );
-                    supervisor.reloaded(&format!("{serving}; the last reload failed: {why}"));
-                }
+    server::run(
+        async || signals.next().await,
+        serve,
+        async |event| match event {
+            Event::Stop => {
+                status.stop();
+                supervisor.stopping();
+                Next::Stop
             }
-            Next::Continue
-        }
-    })
+            Event::Hangup => {
+                supervisor.reloading();
+                let reloaded = reload(&auth, &observer, trusts_peers).await;
+                status.metrics.reloaded(reloaded.is_ok());
+                match reloaded {
+                    Ok(()) => {
+                        tracing::info!("the configuration was read again");
+                        supervisor.reloaded(&serving);
+                    }
+                    Err(failure) => {
+                        let Failure { code, what, why, fix, .. } = failure;
+                        tracing::error!(
+                            code,
+                            what,
+                            why,
+                            fix,
+                            "the reload failed; the earlier configuration stays in use"
+                        );
+                        supervisor.reloaded(&format!("{serving}; the last reload failed: {}", one(&why)));
+                    }
+                }
+                Next::Continue
+            }
+        },
+    )
     .await;
     admin.stop().await;
     Ok(())
@@ -113,27 +119,35 @@ fn verifier(
 }
 
 /// Replaces the verifier by one of the same command line, whose files are read again. The sockets stay the same.
+///
+/// A file on a mount that hangs can block forever. The thread that reads it changes nothing.
 async fn reload(
     auth: &ForwardAuth,
     observer: &Arc<VerifierMetrics>,
-    on_unix_socket: bool,
+    trusts_peers: bool,
 ) -> Result<(), Failure> {
-    let (auth, observer) = (auth.clone(), Arc::clone(observer));
-    let read = move || -> Result<(), Failure> {
+    let (earlier, observer) = (auth.layer(), Arc::clone(observer));
+    let read = move || -> Result<Option<VerifyLayer>, Failure> {
         let args: Vec<OsString> = std::env::args_os().collect();
         let cli =
             parse(&args).map_err(|error| Failure::of_command_line(&error, &crate::commands::command()))?;
-        let Command::Verify(flags) = cli.command else { return Ok(()) };
-        let verifier = verifier(&flags, Some(auth.layer().verifier()), observer)?;
-        auth.replace(VerifyLayer::new(verifier).behind(policy::proxy(&flags, on_unix_socket)?));
-        auth.layer().verifier().refresh_keys();
-        Ok(())
+        let Command::Verify(flags) = cli.command else { return Ok(None) };
+        let verifier = verifier(&flags, Some(earlier.verifier()), observer)?;
+        Ok(Some(VerifyLayer::new(verifier).behind(policy::proxy(&flags, trusts_peers)?)))
     };
     // The runtime still serves requests while files are read.
-    match tokio::task::spawn_blocking(read).await {
-        Ok(reloaded) => reloaded,
-        Err(panic) => Err(Failure::of_system("the reload failed", &std::io::Error::other(panic))),
+    let read = tokio::time::timeout(RELOAD_WITHIN, tokio::task::spawn_blocking(read)).await;
+    let failed = |error: std::io::Error| Failure::of_system("the files could not be read", &error);
+    let layer = match read {
+        Ok(Ok(layer)) => layer?,
+        Ok(Err(panic)) => return Err(failed(std::io::Error::other(panic))),
+        Err(_) => return Err(failed(std::io::ErrorKind::TimedOut.into())),
+    };
+    if let Some(layer) = layer {
+        auth.replace(layer);
+        auth.layer().verifier().refresh_keys();
     }
+    Ok(())
 }
 
 /// Fetches the keys before the first request needs them, and keeps them fresh.
