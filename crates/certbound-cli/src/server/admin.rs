@@ -12,6 +12,7 @@ use http_body_util::Full;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use super::lifecycle::Ended;
 use super::socket::{Socket, Sockets};
 use super::status::Status;
 use crate::failure::Failure;
@@ -56,7 +57,10 @@ impl Admin {
     }
 
     /// Stops the listener. Call it after the server has ended, so that readiness can be read until then.
-    pub(crate) async fn stop(mut self) {
+    pub(crate) async fn stop(mut self, ended: Ended) {
+        if ended == Ended::AtOnce {
+            return self.tasks.shutdown().await;
+        }
         drop(self.stop.take());
         while self.tasks.join_next().await.is_some() {}
     }

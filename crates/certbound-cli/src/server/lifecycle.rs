@@ -22,6 +22,15 @@ pub(crate) enum Next {
     Stop,
 }
 
+/// The way in which a server has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The requests in progress were answered, or their time limit was reached.
+    Gracefully,
+    /// A second signal has ended the server.
+    AtOnce,
+}
+
 /// Runs the future that `serve` returns. That future must end soon after its receiver is ready.
 ///
 /// `on` is called for each event before the server stops. Its result decides whether the server stops. If a signal to stop
@@ -34,7 +43,7 @@ pub(crate) async fn run<S: Future<Output = ()> + Send + 'static>(
     mut signals: impl AsyncFnMut() -> Signal,
     serve: impl FnOnce(oneshot::Receiver<()>) -> S,
     mut on: impl AsyncFnMut(Event) -> Next,
-) {
+) -> Ended {
     let (stop, stopped) = oneshot::channel();
     let (mut stop, mut server) = (Some(stop), JoinSet::new());
     server.spawn(serve(stopped));
@@ -45,7 +54,10 @@ pub(crate) async fn run<S: Future<Output = ()> + Send + 'static>(
             Some(signal) => signal,
             None => tokio::select! {
                 biased;
-                ended = server.join_next() => return resume_panic(ended),
+                ended = server.join_next() => {
+                    resume_panic(ended);
+                    return Ended::Gracefully;
+                }
                 signal = signals() => signal,
             },
         };
@@ -54,7 +66,7 @@ pub(crate) async fn run<S: Future<Output = ()> + Send + 'static>(
             if !is_hangup {
                 tracing::warn!("a second signal ends the server; requests in progress are not answered");
                 server.shutdown().await;
-                return;
+                return Ended::AtOnce;
             }
             continue;
         }
@@ -123,7 +135,7 @@ mod tests {
             }
             Next::Stop
         };
-        run(signals, serve, on).await;
+        assert_eq!(run(signals, serve, on).await, Ended::Gracefully);
         assert_eq!(events, [Event::Hangup, Event::Stop]);
     }
 }

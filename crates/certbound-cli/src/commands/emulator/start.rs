@@ -86,6 +86,6 @@ pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {
         },
     )
     .await;
-    admin.stop().await;
+    admin.stop(ended).await;
     Ok(())
 }

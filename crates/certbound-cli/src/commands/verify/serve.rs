@@ -95,7 +95,7 @@ pub(super) async fn serve(flags: &VerifyFlags, listen: &ListenFlag) -> Result<()
         },
     )
     .await;
-    admin.stop().await;
+    admin.stop(ended).await;
     Ok(())
 }
 
