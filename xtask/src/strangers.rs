@@ -6,9 +6,9 @@
 
 pub(crate) mod go;
 mod node;
+pub(crate) mod python;
 
 use std::env;
-use std::fs;
 use std::io::{IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,6 +16,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 pub(crate) use self::node::Node;
+use self::python::Environment;
 use crate::process::{capture, on_path, run, say};
 
 /// The programs, the Debian package of each, and the argument that prints its version.
@@ -52,7 +53,12 @@ pub(crate) struct Strangers {
 pub(crate) fn set_up(root: &Path) -> Result<Strangers> {
     programs()?;
     let folder = root.join("target").join("strangers");
-    let python = virtual_environment(&folder.join("venv"))?;
+    let python = Environment {
+        what: "MSAL for Python and cryptography",
+        packages: PYTHON_PACKAGES,
+        check: IMPORT_CHECK,
+    }
+    .set_up(&folder.join("venv"))?;
     let node = node::set_up(&folder.join("node"))?;
     Ok(Strangers { python, node })
 }
@@ -79,51 +85,6 @@ fn version(command: &mut Command) -> Result<String> {
     let printed = [output.stdout, output.stderr].concat();
     let printed = String::from_utf8_lossy(&printed);
     Ok(printed.lines().next().unwrap_or_default().to_owned())
-}
-
-fn virtual_environment(folder: &Path) -> Result<PathBuf> {
-    let python = folder.join("bin").join("python");
-    // This file is written last, so an interrupted set-up starts again.
-    let complete = folder.join("complete.txt");
-    let is_ours = fs::read_to_string(&complete).is_ok_and(|packages| packages == PYTHON_PACKAGES);
-    if is_ours && let Ok(versions) = capture(&mut import_check(&python)) {
-        say(&format!("set-up: MSAL for Python and cryptography: {}, found", versions.trim()));
-        return Ok(python);
-    }
-    say("set-up: making a Python virtual environment with MSAL in target/strangers/venv");
-    create(folder)?;
-    fs::write(folder.join("packages.txt"), PYTHON_PACKAGES)?;
-    run(Command::new(&python)
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", "packages.txt"]))
-    .context("set-up: could not have MSAL for Python (`msal`) and `cryptography` from PyPI; is the network reachable?")?;
-    let versions = capture(&mut import_check(&python)).context("set-up: MSAL for Python does not load")?;
-    fs::write(complete, PYTHON_PACKAGES)?;
-    say(&format!("set-up: MSAL for Python and cryptography: {}, installed", versions.trim()));
-    Ok(python)
-}
-
-fn create(folder: &Path) -> Result<()> {
-    // Debian's python3 does not contain the modules for a virtual environment.
-    if capture(Command::new("python3").args(["-c", "import ensurepip, venv"])).is_err() {
-        apt_install(&["python3-venv"])?;
-    }
-    make_venv(folder).context("set-up: could not make a Python virtual environment")
-}
-
-fn make_venv(folder: &Path) -> Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).with_context(|| format!("could not remove {}", folder.display()))?;
-    }
-    capture(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
-    Ok(())
-}
-
-fn import_check(python: &Path) -> Command {
-    let mut command = Command::new(python);
-    command.args(["-c", IMPORT_CHECK]);
-    command
 }
 
 pub(crate) fn apt_install(packages: &[&str]) -> Result<()> {
