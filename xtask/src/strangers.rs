@@ -30,7 +30,7 @@ const PROGRAMS: [(&str, &str, &str); 11] = [
     ("apache2", "apache2-bin", "-v"),
     ("caddy", "caddy", "version"),
     ("unshare", "util-linux", "--version"),
-    ("systemd-socket-activate", "systemd", "--version"),
+    ("systemd-analyze", "systemd", "--version"),
     ("dbus-run-session", "dbus", "--version"),
     ("gnome-keyring-daemon", "gnome-keyring", "--version"),
 ];
@@ -39,7 +39,8 @@ const PROGRAMS: [(&str, &str, &str); 11] = [
 const PYTHON_PACKAGES: &str = include_str!("../python-packages.txt");
 
 /// Checks that the packages can be imported, not only that their files exist.
-const IMPORT_CHECK: &str = "import cryptography, msal; print(msal.__version__, cryptography.__version__)";
+const IMPORT_CHECK: &str =
+    "import cryptography, kubernetes_validate, msal; print(msal.__version__, cryptography.__version__)";
 
 /// The paths of the strangers that are not on PATH.
 pub(crate) struct Strangers {
@@ -54,7 +55,7 @@ pub(crate) fn set_up(root: &Path) -> Result<Strangers> {
     programs()?;
     let folder = root.join("target").join("strangers");
     let python = Environment {
-        what: "MSAL for Python and cryptography",
+        what: "MSAL for Python, cryptography and kubernetes-validate",
         packages: PYTHON_PACKAGES,
         check: IMPORT_CHECK,
     }
