@@ -8,6 +8,8 @@ mod floors;
 mod fuzz;
 mod layering;
 mod oracle;
+#[cfg(target_os = "linux")]
+mod package;
 mod paths;
 mod process;
 mod strangers;
@@ -33,6 +35,11 @@ Usage: cargo xtask COMMAND
                          Groups of rows: hits, memory, requests, machine, decisions, starts (by default all of them).
                          --quick shows only that the benchmark works
   deny                   licences, banned crates and sources of the dependencies (cargo-deny)
+  package [--out DIR] [--profile NAME | --program FILE] [archive] [deb] [image]
+                         the files of a release for x86-64 Linux in DIR (target/package): the archive, the Debian package and
+                         the OCI image (by default all three), and their checksums. --program packs a program that is built
+  package check [--out DIR] [archive] [deb] [image]
+                         installs each of these files in a fresh root and runs the demo there. Needs root and Debian
 ";
 
 fn main() -> ExitCode {
@@ -61,6 +68,8 @@ fn run(arguments: &[&str]) -> Result<()> {
             oracle::run_for(&workspace_root()?, number(seconds)?, Some(number(seed)?))
         }
         ["bench", arguments @ ..] => bench::run(&workspace_root()?, arguments),
+        #[cfg(target_os = "linux")]
+        ["package", arguments @ ..] => package::run(&workspace_root()?, arguments),
         ["deny"] => deny::run_all(&workspace_root()?),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
