@@ -16,11 +16,11 @@ pub use self::alteration::TokenForm;
 use crate::keys::TokenKey;
 use crate::world::{Application, ManagedIdentity, Resource, Tenant, TokenVersion, World};
 
-/// The lifetime of a token, in seconds.
-pub(crate) const LIFETIME: u64 = 3_600;
-/// The lifetime of a managed identity's own token, in seconds.
-pub(crate) const MACHINE_LIFETIME: u64 = 86_400;
-/// The answer has `refresh_in` if the token's lifetime is at least this number of seconds.
+/// The usual lifetime of a token, in seconds.
+const LIFETIME: u64 = 3_600;
+/// The usual lifetime of a managed identity's own token, in seconds.
+const MACHINE_LIFETIME: u64 = 86_400;
+/// The answer usually has `refresh_in` if the token's lifetime is at least this number of seconds.
 const LONG: u64 = 2 * 3_600;
 /// The number of seconds by which `iat` and `nbf` precede the time of issue, as in the real service.
 pub(crate) const BACKDATED: u64 = 300;
@@ -43,6 +43,10 @@ pub(crate) struct Grant<'w> {
     /// The client's capabilities, such as `cp1`.
     pub(crate) capabilities: Vec<String>,
     pub(crate) cloud: Cloud,
+    /// The token's lifetime, in seconds.
+    pub(crate) lifetime: u64,
+    /// Whether the answer suggests a new token after half of the lifetime.
+    pub(crate) suggests_refresh: bool,
 }
 
 /// The way in which the client was authenticated.
@@ -83,9 +87,16 @@ fn lower_case_group(resource_id: &str) -> String {
     resource_id.split('/').map(lower).collect::<Vec<_>>().join("/")
 }
 
-impl Grant<'_> {
-    fn lifetime(&self) -> u64 {
-        if self.machine.is_some() { MACHINE_LIFETIME } else { LIFETIME }
+impl World {
+    /// Returns the lifetime of a token, in seconds.
+    pub(crate) fn lifetime(&self, of_machine: bool) -> u64 {
+        let usual = if of_machine { MACHINE_LIFETIME } else { LIFETIME };
+        self.token_lifetime_seconds.unwrap_or(usual)
+    }
+
+    /// Returns whether the answer with a token of this lifetime suggests when to request a new token.
+    pub(crate) fn suggests_refresh(&self, lifetime: u64) -> bool {
+        lifetime >= LONG || self.token_lifetime_seconds.is_some()
     }
 }
 
@@ -118,7 +129,7 @@ pub(crate) fn answer(
         _ => key.sign(&header, &claims)?,
     };
     let token = if alteration == Some(Alteration::EmptyToken) { "" } else { token.expose() };
-    let lifetime = grant.lifetime();
+    let lifetime = grant.lifetime;
     let mut body = json!({
         "token_type": token_type,
         "scope": scope,
@@ -126,7 +137,7 @@ pub(crate) fn answer(
         "ext_expires_in": lifetime - 1,
         "access_token": token,
     });
-    if lifetime >= LONG {
+    if grant.suggests_refresh {
         body["refresh_in"] = json!(lifetime / 2);
     }
     Some(body)
@@ -152,7 +163,7 @@ fn claims(grant: &Grant<'_>, now: UnixTime) -> Map<String, Value> {
     set("iss", json!(if v1 { issuer_v1(tenant) } else { issuer_v2(grant.cloud, tenant) }));
     set("iat", json!(now.saturating_sub(BACKDATED)));
     set("nbf", json!(now.saturating_sub(BACKDATED)));
-    set("exp", json!(now.saturating_add(grant.lifetime())));
+    set("exp", json!(now.saturating_add(grant.lifetime)));
     set("aio", json!(opaque()));
     set(if v1 { "appid" } else { "azp" }, json!(grant.application.id));
     set(if v1 { "appidacr" } else { "azpacr" }, json!(if grant.proof == Proof::Secret { "1" } else { "2" }));

@@ -261,6 +261,15 @@ impl Journal {
         self.recorded().dropped
     }
 
+    /// Returns all entries and removes them.
+    pub(crate) fn take(&self) -> Vec<JournalEntry> {
+        let mut recorded = self.recorded();
+        let end = recorded.end();
+        let taken = std::mem::replace(&mut *recorded, Recorded { first: end, ..Recorded::default() });
+        drop(recorded);
+        taken.entries.into_iter().map(Arc::unwrap_or_clone).collect()
+    }
+
     pub(crate) fn clear(&self) {
         let mut recorded = self.recorded();
         *recorded = Recorded { first: recorded.end(), ..Recorded::default() };
@@ -298,6 +307,19 @@ mod tests {
             Some("sha256:f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7")
         );
         assert_eq!(entry.authorization_scheme.as_deref(), Some("Bearer"));
+    }
+
+    #[test]
+    fn each_entry_is_taken_once() {
+        let journal = Journal::default();
+        journal.record(entry("a=1"));
+        journal.record(entry("a=2"));
+        assert_eq!(journal.take().len(), 2);
+        assert!(journal.take().is_empty() && journal.list().is_empty());
+        journal.record(entry("a=3"));
+        assert_eq!(journal.take().len(), 1);
+        assert_eq!(journal.range(), (3, 3));
+        assert_eq!(journal.recorded().bytes, 0);
     }
 
     #[test]

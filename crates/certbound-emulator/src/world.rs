@@ -38,6 +38,10 @@ pub struct World {
     /// The time after the start or a reset in which federated credentials are still unknown (70021), in seconds.
     /// Default: 0.
     pub propagation_seconds: u64,
+    /// The lifetime of every token, in seconds: at least 2, and at most a day. The answers then suggest a new token after
+    /// half of it (`refresh_in`). Default: an hour, and a day for a managed identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_lifetime_seconds: Option<u64>,
     /// Whether an assertion is accepted only once (then 700024). Default: it is accepted until it expires.
     pub one_time_assertions: bool,
     /// The managed identities of the machine. Each identity is also an application with the same client id.

@@ -13,7 +13,6 @@ use super::hosted::answered;
 use super::{Platform, Rejection, check_method, nothing_here, query, reject};
 use crate::answers::{json_response, nested_error_response};
 use crate::fault::FaultResult;
-use crate::issue::MACHINE_LIFETIME;
 
 /// The API versions that use a challenge.
 const VERSIONS: [&str; 3] = ["2019-11-01", "2020-06-01", "2021-02-01"];
@@ -69,7 +68,7 @@ fn token(platform: &Platform<'_>, request: &Request<Bytes>) -> Result<Option<Val
     }
     let identity = platform.identity(&query, &["client_id", "object_id", "msi_res_id"])?;
     let mut body = answered(platform, identity, query.value("resource"))?;
-    body["expires_in"] = json!((MACHINE_LIFETIME - 1).to_string());
+    body["expires_in"] = json!((platform.world.lifetime(true) - 1).to_string());
     // The answer repeats the selected identity, so that the client can check the selection. An old agent does not
     // repeat the identity.
     for name in ["object_id", "msi_res_id"] {

@@ -8,7 +8,6 @@ use super::caller::has_once;
 use super::hosted::answered;
 use super::{Platform, Rejection, check_method, decode, query, reject};
 use crate::answers::{is_form, json_response, nested_error_response};
-use crate::issue::MACHINE_LIFETIME;
 
 /// Answers a request. Cloud Shell's refusals have an object in the member `error`.
 pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Response<Bytes> {
@@ -40,6 +39,6 @@ fn token(platform: &Platform<'_>, request: &Request<Bytes>) -> Result<Value, Rej
         _ => found,
     });
     let mut body = body?;
-    body["expires_in"] = json!((MACHINE_LIFETIME - 1).to_string());
+    body["expires_in"] = json!((platform.world.lifetime(true) - 1).to_string());
     Ok(body)
 }

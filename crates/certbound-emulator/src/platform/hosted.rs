@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use super::caller::has_once;
 use super::{Platform, Rejection, check_method, query, reject};
 use crate::answers::json_response;
-use crate::issue::MACHINE_LIFETIME;
 use crate::world::ManagedIdentity;
 
 /// The value of `IDENTITY_HEADER` and `MSI_SECRET` on these platforms. On a real platform it is secret; in the emulator
@@ -69,7 +68,7 @@ pub(super) fn answered(
     Ok(json!({
         "access_token": token["access_token"],
         "client_id": identity.client_id,
-        "expires_on": (platform.now.as_secs() + MACHINE_LIFETIME).to_string(),
+        "expires_on": (platform.now.as_secs() + platform.world.lifetime(true)).to_string(),
         "resource": resource,
         "token_type": "Bearer",
     }))

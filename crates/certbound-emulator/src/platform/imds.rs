@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Platform, Rejection, check_version, reject};
 use crate::fault::FaultResult;
-use crate::issue::{BACKDATED, MACHINE_LIFETIME};
+use crate::issue::BACKDATED;
 use crate::world::ManagedIdentity;
 
 const VERSIONS: [&str; 4] = ["2018-02-01", "2019-08-01", "2021-01-01", "2021-12-13"];
@@ -31,7 +31,7 @@ pub(super) fn token(platform: &Platform<'_>, query: &ReceivedForm) -> Result<Val
     };
     let identity = platform.identity(query, names)?;
     let (token, issued) = cached_or_new(platform, identity, resource)?;
-    let until = issued.as_secs() + MACHINE_LIFETIME;
+    let until = issued.as_secs() + platform.world.lifetime(true);
     let left = until - platform.now.as_secs() - 1;
     // All values are JSON strings.
     Ok(json!({
@@ -62,7 +62,7 @@ fn cached_or_new(
     let answer = platform.plain_token(identity, resource, Vec::new())?;
     let token = (Arc::new(Secret::new(answer["access_token"].as_str().unwrap_or_default())), now);
     if !spoilt {
-        let until = now.plus(Duration::from_secs(MACHINE_LIFETIME - NEAR_THE_END));
+        let until = now.plus(Duration::from_secs(platform.world.lifetime(true).saturating_sub(NEAR_THE_END)));
         tokens.put(names, now, until, token.clone());
     }
     Ok(token)

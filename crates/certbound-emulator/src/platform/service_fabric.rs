@@ -11,7 +11,6 @@ use super::hosted::PLATFORM_SECRET;
 use super::selector::unknown_selector;
 use super::{Platform, Rejection, check_method, nothing_here, query, reject};
 use crate::answers::json_response;
-use crate::issue::MACHINE_LIFETIME;
 use crate::paths::{SERVICE_FABRIC, without_slash};
 use crate::world::ManagedIdentity;
 
@@ -60,7 +59,7 @@ fn token(platform: &Platform<'_>, request: &Request<Bytes>) -> Result<Value, Rej
     Ok(json!({
         "token_type": "Bearer",
         "access_token": token["access_token"],
-        "expires_on": platform.now.as_secs() + MACHINE_LIFETIME,
+        "expires_on": platform.now.as_secs() + platform.world.lifetime(true),
         "resource": resource,
     }))
 }

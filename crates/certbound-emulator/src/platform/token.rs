@@ -28,6 +28,7 @@ impl Platform<'_> {
                 format!("AADSTS500011: The resource principal named {resource} was not found in the tenant.");
             reject(400, "invalid_resource", text)
         })?;
+        let lifetime = self.world.lifetime(true);
         let grant = Grant {
             tenant,
             application,
@@ -39,6 +40,8 @@ impl Platform<'_> {
             bound_to: None,
             capabilities,
             cloud,
+            lifetime,
+            suggests_refresh: self.world.suggests_refresh(lifetime),
         };
         let key = self.keys.current();
         let alteration = self.fault.and_then(FaultResult::alteration);

@@ -43,6 +43,7 @@ impl<'e> TokenService<'e> {
             Proof::Machine => self.world.managed_identity(&application.id),
             _ => None,
         };
+        let lifetime = self.world.lifetime(machine.is_some());
         Ok(Grant {
             tenant,
             application,
@@ -54,6 +55,8 @@ impl<'e> TokenService<'e> {
             bound_to: certificate.filter(|_| bound).map(|certificate| certificate.thumbprint()),
             capabilities,
             cloud: self.cloud,
+            lifetime,
+            suggests_refresh: self.world.suggests_refresh(lifetime),
         })
     }
 

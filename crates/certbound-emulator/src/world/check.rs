@@ -30,6 +30,7 @@ impl World {
         credentials::authorities(&self.trusted_authorities, &mut found);
         credentials::issuers(self, &mut found);
         identities(self, &mut found);
+        lifetime(self, &mut found);
         WorldError::of(found.0)
     }
 }
@@ -145,6 +146,13 @@ fn identities(world: &World, found: &mut Mistakes) {
     }
     if world.machine.vm_id.is_empty() && world.machine.vmss_id.is_empty() {
         found.add("machine", "has neither a vm_id nor a vmss_id: write at least one of them");
+    }
+}
+
+fn lifetime(world: &World, found: &mut Mistakes) {
+    let shortest_to_longest = 2..=86_400;
+    if world.token_lifetime_seconds.is_some_and(|seconds| !shortest_to_longest.contains(&seconds)) {
+        found.add("token_lifetime_seconds", "must be at least 2 and at most 86400");
     }
 }
 

@@ -47,6 +47,8 @@ const MACHINE: &str = "\
 struct Settings<'w> {
     session_resumption: bool,
     propagation_seconds: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_lifetime_seconds: Option<u64>,
     one_time_assertions: bool,
     trusted_authorities: &'w [String],
 }
@@ -90,6 +92,7 @@ impl World {
             external_issuers,
             session_resumption,
             propagation_seconds,
+            token_lifetime_seconds,
             one_time_assertions,
             managed_identities,
             machine,
@@ -97,6 +100,7 @@ impl World {
         let settings = Settings {
             session_resumption: *session_resumption,
             propagation_seconds: *propagation_seconds,
+            token_lifetime_seconds: *token_lifetime_seconds,
             one_time_assertions: *one_time_assertions,
             trusted_authorities,
         };

@@ -81,6 +81,23 @@ fn a_bound_token_of_a_machine_lives_as_long_and_says_when_to_ask_again() {
 }
 
 #[test]
+fn the_world_sets_the_lifetime_of_every_token_and_each_suggests_a_new_one() {
+    let emulator = emulator_with(|world| world.token_lifetime_seconds = Some(240));
+    let requests = [
+        json_of(&bound(&emulator, "westus3.mtlsauth.microsoft.com", VAULT)),
+        json_of(&Ask::leg1(&emulator).send(&emulator)),
+    ];
+    for body in requests {
+        assert_eq!((&body["expires_in"], &body["refresh_in"]), (&json!(239), &json!(120)), "{body}");
+        let found = claims(body["access_token"].as_str().unwrap());
+        assert_eq!(found.number("exp"), Some(NOW.as_secs() + 240));
+    }
+    // The metadata service has no `refresh_in`.
+    let body = json_of(&send(&emulator, get(TOKEN), ""));
+    assert_eq!((&body["expires_in"], body.get("refresh_in")), (&json!("239"), None), "{body}");
+}
+
+#[test]
 fn a_machine_in_another_cloud_has_that_clouds_hosts_tokens_and_resources() {
     let emulator = emulator_with(|world| {
         world.machine.cloud = Cloud::UsGovernment;

@@ -40,6 +40,8 @@ fn each_mistake_is_named_by_its_place() {
     let no_key = key("{\"kty\":\"RSA\"}");
     let unnamed = no_key.clone();
     for (expected, change) in [
+        case("token_lifetime_seconds: must be at least 2", |it| it.token_lifetime_seconds = Some(1)),
+        case("token_lifetime_seconds: must be at least 2", |it| it.token_lifetime_seconds = Some(86_401)),
         case("tenants[0].id: 'x' is not a GUID", |it| it.tenants[0].id = "x".to_owned()),
         case("tenants[1].id: 'BEA", |it| it.tenants[1].id = TENANT.to_uppercase()),
         case("tenants[1].id: is the same as tenants[0].id", |it| it.tenants[1].id = TENANT.to_owned()),
