@@ -78,6 +78,8 @@ impl Exchange<'_> {
                 Some(wait) => {
                     tracing::info!(host = self.endpoint.host(), ?wait, correlation_id = %self.correlation_id, "the token request is repeated");
                     clock.wait(wait).await;
+                    // The response to an equal request may have asked to wait in the meantime.
+                    self.check_throttle(request.scope, request.claims)?;
                 }
             }
         };

@@ -1,5 +1,6 @@
 //! Requests that are not sent, because the answer to an equal request asked to wait.
 
+use std::future::IntoFuture as _;
 use std::time::Duration;
 
 use certbound::cache::Source;
@@ -102,6 +103,22 @@ async fn the_error_has_the_facts_of_the_answer_and_says_that_nothing_was_sent() 
         assert!(text.contains(fact), "{fact}: {text}");
     }
     assert!(error.fix().starts_with("wait"), "{}", error.fix());
+}
+
+#[tokio::test]
+async fn a_retry_waits_too_if_an_equal_request_was_throttled_before_it() {
+    let clock = ManualClock::at(NOW);
+    let transport = ScriptedTransport::default().then(503, BUSY);
+    let transport = transport.then_with(429, BUSY, ("retry-after", "60")).then(200, TOKEN);
+    let client = retrying(&clock, transport.clone()).build().unwrap();
+    let scope = vault();
+    let plain = client.bearer_token(&scope).into_future();
+    let forced = client.bearer_token(&scope).force_refresh().into_future();
+    let (plain, forced) = tokio::join!(plain, forced);
+    let (plain, forced) = (plain.unwrap_err(), forced.unwrap_err());
+    assert!(!forced.is_throttled(), "{forced}");
+    let Error::Throttled { first, .. } = &plain else { panic!("{plain:?}") };
+    assert_eq!((&**first, transport.left()), (&forced, 1));
 }
 
 /// Each of these requests differs from the one that was refused, or its client does.
