@@ -15,6 +15,7 @@ mod memory;
 mod ours;
 mod peers;
 mod requests;
+mod retries;
 mod sheet;
 mod starts;
 
@@ -27,10 +28,11 @@ use crate::sheet::Sheet;
 type Group = (&'static str, fn(&mut Sheet));
 
 /// The groups of rows, in the order of the table. Arguments of the program select groups by their names.
-const GROUPS: [Group; 6] = [
+const GROUPS: [Group; 7] = [
     ("hits", hits::measure),
     ("memory", memory::measure),
     ("requests", requests::measure),
+    ("retries", retries::measure),
     ("machine", machine::measure),
     ("decisions", decisions::measure),
     ("starts", starts::measure),
