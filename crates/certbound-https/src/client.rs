@@ -67,8 +67,12 @@ impl Client {
     /// [`Error`] if there is no complete answer.
     pub async fn send(&self, request: Request<Bytes>) -> Result<Answer, Error> {
         let limit = self.limits().exchange;
+        let target = request.uri().clone();
         let exchange = tokio::time::timeout(limit, self.exchange(request)).await;
-        exchange.unwrap_or(Err(Error::TimedOut { phase: Phase::Exchange, limit }))
+        exchange.unwrap_or_else(|_| {
+            let proxy = self.settings.proxy_of(&target);
+            Err(Error::TimedOut { phase: Phase::Exchange, limit, proxy })
+        })
     }
 
     async fn exchange(&self, request: Request<Bytes>) -> Result<Answer, Error> {

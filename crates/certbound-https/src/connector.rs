@@ -46,12 +46,21 @@ impl Service<Uri> for Connector {
         Box::pin(async move {
             let limit = settings.options.limits.connect;
             let connected = tokio::time::timeout(limit, settings.connect(&target)).await;
-            connected.unwrap_or(Err(Error::TimedOut { phase: Phase::Connect, limit }))
+            connected.unwrap_or_else(|_| {
+                Err(Error::TimedOut { phase: Phase::Connect, limit, proxy: settings.proxy_of(&target) })
+            })
         })
     }
 }
 
 impl Settings {
+    /// Returns the host and port of the proxy that requests to `target` use.
+    pub(crate) fn proxy_of(&self, target: &Uri) -> Option<String> {
+        let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
+        let proxied = self.options.address.is_none().then(|| self.options.proxy.intercept(target, host))?;
+        proxied.map(|proxy| address(proxy.uri()))
+    }
+
     async fn connect(&self, target: &Uri) -> Result<Stream, Error> {
         let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
         let tcp = self.reach(target, host).await?;
@@ -109,8 +118,7 @@ impl Settings {
             }
             Some(proxy) if proxy.uri().scheme_str() == Some("http") => {
                 let port = proxy.uri().port_u16().unwrap_or(80);
-                // The URL of a proxy can also have a password.
-                let address = format!("{}:{port}", proxy.uri().host().unwrap_or_default());
+                let address = address(proxy.uri());
                 let connected = tcp.call(proxy.uri().clone()).await.map_err(|error| Error::Proxy {
                     proxy: address.clone(),
                     reason: not_connected(error, port),
@@ -121,6 +129,11 @@ impl Settings {
         };
         Ok(stream)
     }
+}
+
+/// Returns host and port of a proxy. The URL of a proxy can also have a password.
+fn address(proxy: &Uri) -> String {
+    format!("{}:{}", proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(80))
 }
 
 fn default_port(target: &Uri) -> u16 {

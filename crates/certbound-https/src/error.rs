@@ -21,6 +21,8 @@ pub enum Error {
         phase: Phase,
         /// The limit.
         limit: Duration,
+        /// The host and port of the proxy, if the request used a proxy.
+        proxy: Option<String>,
     },
     /// The name was not found, or the server could not be reached.
     #[error("cannot connect: {reason}")]

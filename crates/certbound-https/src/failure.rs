@@ -43,6 +43,20 @@ pub(crate) fn not_connected(error: impl StdError + Send + Sync + 'static, port: 
     Cause::new(NotConnected { words, error })
 }
 
+/// A connection that the other side closed, in words. The source is the error of the system.
+#[derive(Debug, thiserror::Error)]
+#[error("{words}")]
+struct Closed {
+    words: &'static str,
+    #[source]
+    error: io::Error,
+}
+
+/// Returns the error of a connection that the other side closed too early, as a cause.
+pub(crate) fn closed(words: &'static str) -> Cause {
+    Cause::new(Closed { words, error: io::ErrorKind::UnexpectedEof.into() })
+}
+
 /// An error of TLS with words before its text.
 #[derive(Debug, thiserror::Error)]
 #[error("{words}")]
@@ -55,7 +69,7 @@ struct TlsFailed {
 /// Returns the error of a failed handshake.
 pub(crate) fn tls(error: io::Error) -> Error {
     if error.kind() == io::ErrorKind::UnexpectedEof && !has_tls_error(&error) {
-        return Error::Tls { cause: Cause::new("the server closed the connection in the TLS handshake") };
+        return Error::Tls { cause: closed("the server closed the connection in the TLS handshake") };
     }
     let Some(known) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
         return Error::Tls { cause: error.into() };
@@ -123,7 +137,9 @@ mod tests {
         let other = text_of(rustls::Error::AlertReceived(AlertDescription::HandshakeFailure));
         assert_eq!(other, "the TLS handshake failed: received fatal alert: HandshakeFailure");
         let ended = io::Error::new(io::ErrorKind::UnexpectedEof, "tls handshake eof");
-        assert!(tls(ended).to_string().ends_with("the server closed the connection in the TLS handshake"));
+        let Error::Tls { cause } = tls(ended) else { panic!("it is an error of TLS") };
+        assert!(cause.to_string().starts_with("the server closed the connection in the TLS handshake: "));
+        assert!(cause.find::<io::Error>().is_some(), "a connection that ended is an error of the system")
     }
 
     #[test]

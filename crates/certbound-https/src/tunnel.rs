@@ -2,6 +2,7 @@
 //! status.
 
 use std::io;
+use std::pin::pin;
 
 use bytes::Bytes;
 use certbound_core::cause::Cause;
@@ -13,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::error::Error;
+use crate::failure::closed;
 
 /// Opens a tunnel to the host and port of `target` on a connection to a proxy. `proxy` is its address, for errors.
 pub(crate) async fn open(
@@ -22,7 +24,10 @@ pub(crate) async fn open(
     proxy: &str,
 ) -> Result<TcpStream, Error> {
     let failed = |reason| Error::Proxy { proxy: proxy.to_owned(), reason };
-    let broken = |error| failed(Cause::new(error));
+    let broken = |error: hyper::Error| match error.is_incomplete_message() {
+        true => failed(closed("the proxy closed the connection before it answered")),
+        false => failed(Cause::new(error)),
+    };
     let host = format!("{}:{}", target.host().unwrap_or_default(), target.port_u16().unwrap_or(443));
     let mut request = Request::connect(&host).header(HOST, &host);
     if let Some(password) = password {
@@ -40,7 +45,18 @@ pub(crate) async fn open(
         }
     };
     let tunnel = async { connection.without_shutdown().await.map_err(broken) };
-    let ((), parts) = tokio::try_join!(ask, tunnel)?;
+    let (mut ask, mut tunnel) = (pin!(ask), pin!(tunnel));
+    let (answer, ended) = tokio::select! {
+        answer = &mut ask => (answer, None),
+        ended = &mut tunnel => (ask.await, Some(ended)),
+    };
+    let parts = match (answer, ended) {
+        // A proxy can refuse and then break the connection. Its answer says more than the error of the connection.
+        (Err(refused @ Error::ProxyRefused { .. }), _) => return Err(refused),
+        (_, Some(Err(error))) | (Err(error), _) => return Err(error),
+        (Ok(()), Some(Ok(parts))) => parts,
+        (Ok(()), None) => tunnel.await?,
+    };
     match parts.read_buf.is_empty() {
         true => Ok(parts.io.into_inner()),
         // In TLS the client speaks first.

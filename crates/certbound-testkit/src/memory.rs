@@ -48,7 +48,7 @@ impl Transport for MemoryTransport {
             };
             return match response.extensions().get::<FaultEffect>() {
                 Some(FaultEffect::Delay(limit)) => {
-                    Err(TransportError::TimedOut { host, phase: Phase::Exchange, limit: *limit })
+                    Err(TransportError::TimedOut { host, phase: Phase::Exchange, limit: *limit, proxy: None })
                 }
                 Some(_) => Err(TransportError::Interrupted { host, reason: "a fault".into() }),
                 None => Ok(Answer { response, tls: TlsFacts::default() }),
@@ -79,7 +79,7 @@ impl Transport for MemoryTransport {
                 Err(TransportError::Interrupted { host, reason: "the body ended early".into() })
             }
             Some(FaultEffect::Delay(limit)) => {
-                Err(TransportError::TimedOut { host, phase: Phase::Exchange, limit: *limit })
+                Err(TransportError::TimedOut { host, phase: Phase::Exchange, limit: *limit, proxy: None })
             }
             None => {
                 let presented = via.binding().map(certbound::certificate::BindingCertificate::thumbprint);

@@ -194,7 +194,12 @@ impl DiscoveryRequest<'_> {
         tracing::debug!(host, correlation_id = %self.correlation_id, "discovery");
         match tokio::time::timeout(LIMIT, self.context.transport.send(request, Via::Tls)).await {
             Ok(answer) => Ok(answer.map_err(lost)?.response),
-            Err(_) => Err(lost(TransportError::TimedOut { host, phase: Phase::Exchange, limit: LIMIT })),
+            Err(_) => Err(lost(TransportError::TimedOut {
+                host,
+                phase: Phase::Exchange,
+                limit: LIMIT,
+                proxy: None,
+            })),
         }
     }
 

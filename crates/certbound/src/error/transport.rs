@@ -55,7 +55,7 @@ impl std::error::Error for TlsAlert {}
 #[non_exhaustive]
 pub enum TransportError {
     /// A time limit was exceeded.
-    #[error("{host}: {phase} took longer than {} s", .limit.as_secs_f32())]
+    #[error("{host}: {phase}{} took longer than {} s", through(.proxy.as_deref()), .limit.as_secs_f32())]
     #[strum(props(code = "request_timeout"))]
     #[strum(props(
         fix = "send the request again, or raise the limit (NetworkBuilder::exchange_timeout, --timeout)"
@@ -67,6 +67,8 @@ pub enum TransportError {
         phase: Phase,
         /// The limit.
         limit: Duration,
+        /// The host and port of the proxy, if the request used a proxy.
+        proxy: Option<String>,
     },
     /// The connection could not be opened. The name, the route or the port may be the cause.
     #[error("{host}: cannot connect: {reason}")]
@@ -328,6 +330,10 @@ impl TransportError {
     }
 }
 
+fn through(proxy: Option<&str>) -> String {
+    proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default()
+}
+
 fn refusal_of_proxy(status: u16) -> String {
     match StatusCode::from_u16(status) {
         Ok(StatusCode::PROXY_AUTHENTICATION_REQUIRED) => {
@@ -403,7 +409,12 @@ mod tests {
         let host = || "h".to_owned();
         let tls = |reason: Cause| TransportError::Tls { host: host(), reason };
         let proxy = |status| TransportError::ProxyRefused { host: host(), proxy: "p:1".to_owned(), status };
-        let late = |phase| TransportError::TimedOut { host: host(), phase, limit: Duration::from_secs(5) };
+        let late = |phase| TransportError::TimedOut {
+            host: host(),
+            phase,
+            limit: Duration::from_secs(5),
+            proxy: None,
+        };
         let of_rustls = |error: rustls::Error| tls(Cause::new(error));
         let unknown = Untrusted::UnknownRoot { issuer: None, is_self_signed: false };
         for (error, fix, transient) in [

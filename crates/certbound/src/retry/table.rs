@@ -223,7 +223,8 @@ mod tests {
 
         let host = || "h".to_owned();
         let reset = || Cause::from(Error::from(ErrorKind::ConnectionReset));
-        let timed_out = |phase| TransportError::TimedOut { host: host(), phase, limit: Duration::ZERO };
+        let timed_out =
+            |phase| TransportError::TimedOut { host: host(), phase, limit: Duration::ZERO, proxy: None };
         let proxy = |reason| TransportError::Proxy { host: host(), proxy: "p".to_owned(), reason };
         let alert = rustls::Error::AlertReceived(AlertDescription::HandshakeFailure);
         for (error, outcome) in [

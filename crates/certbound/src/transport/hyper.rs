@@ -107,7 +107,9 @@ impl Transport for HyperTransport {
 fn explain(host: String, error: https::Error) -> TransportError {
     match error {
         https::Error::NotHttps => TransportError::NotHttps,
-        https::Error::TimedOut { phase, limit } => TransportError::TimedOut { host, phase, limit },
+        https::Error::TimedOut { phase, limit, proxy } => {
+            TransportError::TimedOut { host, phase, limit, proxy }
+        }
         https::Error::Connect { reason } => TransportError::Connect { host, reason },
         // The configuration refuses such a proxy, so this does not occur.
         https::Error::ProxyKind => TransportError::Proxy {

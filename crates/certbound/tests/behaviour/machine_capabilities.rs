@@ -136,6 +136,7 @@ async fn both_reasons_are_told_and_the_next_call_asks_anew() {
         host: "h".to_owned(),
         phase: Phase::Exchange,
         limit: Duration::from_secs(9),
+        proxy: None,
     };
     let transport = ScriptedTransport::default().then_fails(unreachable()).then(403, "").then(400, "");
     // A service that does not answer in time counts as absent, and the probe is not retried.

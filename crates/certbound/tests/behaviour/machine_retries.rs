@@ -62,7 +62,7 @@ async fn the_waits_are_those_of_the_table() {
 }
 
 fn late(phase: Phase) -> TransportError {
-    TransportError::TimedOut { host: "h".to_owned(), phase, limit: Duration::from_secs(30) }
+    TransportError::TimedOut { host: "h".to_owned(), phase, limit: Duration::from_secs(30), proxy: None }
 }
 
 #[tokio::test]

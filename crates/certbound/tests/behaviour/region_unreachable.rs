@@ -7,6 +7,7 @@ use bytes::Bytes;
 use certbound::credential::{ByAssertion, ByCertificate};
 use certbound::error::{Leg, Phase, TransportError};
 use certbound::region::RegionOutcome;
+use certbound::retry::RetryPolicy;
 use certbound::transport::{Answer, Via};
 use certbound::{Authority, Client, Region, Transport};
 use certbound_testkit::emulator::world::builtin;
@@ -116,7 +117,8 @@ impl Transport for Failing {
 #[tokio::test]
 async fn only_a_connection_that_could_not_be_opened_leads_to_the_global_host() {
     let host = || REGIONAL.to_owned();
-    let timed_out = |phase| TransportError::TimedOut { host: host(), phase, limit: Duration::from_secs(5) };
+    let timed_out =
+        |phase| TransportError::TimedOut { host: host(), phase, limit: Duration::from_secs(5), proxy: None };
     let reason = || "a fault".into();
     for (error, leads) in [
         (TransportError::Connect { host: host(), reason: reason() }, true),
@@ -144,6 +146,23 @@ async fn only_a_connection_that_could_not_be_opened_leads_to_the_global_host() {
         assert_eq!(asked.iter().any(|host| host == GLOBAL), leads, "{error}: {asked:?}");
         assert_eq!(result.is_ok(), leads, "{error}");
     }
+}
+
+/// Leg 1 fails within Leg 2, and both have the same region. Leg 2 does not take this for a failure of its own request.
+#[tokio::test]
+async fn an_unreachable_region_of_leg_1_does_not_repeat_leg_2() {
+    let pair = Pair::new();
+    let error = TransportError::Connect { host: REGIONAL.to_owned(), reason: "a fault".into() };
+    let transport = Failing { others: pair.transport(), error, hosts: Arc::default() };
+    let builder = || {
+        let builder = pair.builder_at(westus3(), builtin::APP).with_transport(transport.clone());
+        builder.with_retry_policy(RetryPolicy::none())
+    };
+    let leg1 = builder().with_certificate(pair.certificate()).build().unwrap();
+    let leg2 = builder().global_if_region_unreachable().with_assertions(leg1).build().unwrap();
+    let error = leg2.bound_token(&vault()).await.unwrap_err();
+    assert_eq!((error.code(), error.leg()), ("connect_failed", Some(Leg::One)));
+    assert_eq!(*transport.hosts.lock().unwrap(), [REGIONAL], "one request of Leg 1, and no second one");
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ async fn retry_after_in_each_of_its_forms_ends_the_attempts() {
 async fn a_failure_of_the_network_is_repeated_if_nothing_was_sent_or_the_answer_is_late() {
     let host = || "h".to_owned();
     let reset = || Cause::from(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
-    let late = |phase| TransportError::TimedOut { host: host(), phase, limit: seconds(30) };
+    let late = |phase| TransportError::TimedOut { host: host(), phase, limit: seconds(30), proxy: None };
     let proxy = |reason| TransportError::Proxy { host: host(), proxy: "p".to_owned(), reason };
     for (failure, repeats) in [
         (late(Phase::Connect), true),
@@ -115,7 +115,12 @@ async fn a_failure_of_the_network_is_repeated_if_nothing_was_sent_or_the_answer_
 
 #[tokio::test]
 async fn two_failures_are_the_error_whatever_they_are() {
-    let late = TransportError::TimedOut { host: "h".to_owned(), phase: Phase::Exchange, limit: seconds(30) };
+    let late = TransportError::TimedOut {
+        host: "h".to_owned(),
+        phase: Phase::Exchange,
+        limit: seconds(30),
+        proxy: None,
+    };
     for (transport, code) in [
         (script().then(503, BUSY).then(500, ""), "service_not_available"),
         (script().then(503, BUSY).then_fails(late.clone()), "request_timeout"),

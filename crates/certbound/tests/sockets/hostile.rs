@@ -9,7 +9,7 @@ use certbound::{Network, Transport as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::server::{Asks, TestServer, ok};
+use crate::server::{Asks, TestServer, closed_port, ok};
 
 fn get(url: &str) -> http::Request<Bytes> {
     http::Request::get(url).body(Bytes::new()).unwrap()
@@ -76,7 +76,7 @@ async fn silence_ends_at_the_limit() {
     let error = patient.send(get(&url), Via::Tls).await.unwrap_err();
     assert_eq!(
         error,
-        TransportError::TimedOut { host: "127.0.0.1".to_owned(), phase: Phase::Connect, limit }
+        TransportError::TimedOut { host: "127.0.0.1".to_owned(), phase: Phase::Connect, limit, proxy: None }
     );
 
     let limit = Duration::from_secs(2);
@@ -84,23 +84,24 @@ async fn silence_ends_at_the_limit() {
     let error = brisk.send(get(&url), Via::Tls).await.unwrap_err();
     assert_eq!(
         error,
-        TransportError::TimedOut { host: "127.0.0.1".to_owned(), phase: Phase::Exchange, limit }
+        TransportError::TimedOut { host: "127.0.0.1".to_owned(), phase: Phase::Exchange, limit, proxy: None }
     );
 }
 
 #[tokio::test]
 async fn a_closed_port_is_a_connection_error_and_plain_http_is_none_at_all() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
+    let (_socket, address) = closed_port();
+    let port = address.port();
     let transport = Network::builder().no_proxy().build().unwrap().transport();
     let error = transport.send(get(&format!("https://127.0.0.1:{port}/")), Via::Tls).await.unwrap_err();
     assert!(matches!(error, TransportError::Connect { .. }), "{error:?}");
     let expected = format!("127.0.0.1: cannot connect: nothing listens at port {port}: ");
     assert!(error.to_string().starts_with(&expected), "{error}");
-    let nowhere = transport.send(get("https://nowhere.invalid/"), Via::Tls).await.unwrap_err();
-    let expected = "nowhere.invalid: cannot connect: the name cannot be resolved: ";
-    assert!(nowhere.to_string().starts_with(expected), "{nowhere}");
+    // A label of a name has at most 63 bytes (RFC 1035, section 2.3.4), so the resolver asks no server for this name.
+    let name = format!("{}.example", "a".repeat(64));
+    let nowhere = transport.send(get(&format!("https://{name}/")), Via::Tls).await.unwrap_err();
+    let expected = format!("{name}: cannot connect: the name cannot be resolved: ");
+    assert!(nowhere.to_string().starts_with(&expected), "{nowhere}");
     for url in ["http://127.0.0.1/", "/path"] {
         assert_eq!(transport.send(get(url), Via::Tls).await.unwrap_err(), TransportError::NotHttps);
     }

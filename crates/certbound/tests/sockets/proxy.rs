@@ -1,5 +1,7 @@
 //! Proxies: the requests that they receive, their refusals, and the addresses that are reached directly.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use certbound::error::{NetworkError, TransportError};
 use certbound::transport::Via;
@@ -7,7 +9,7 @@ use certbound::{Network, Transport as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::server::{Asks, TestServer, ok};
+use crate::server::{Asks, TestServer, closed_port, ok};
 
 /// A proxy that records the head of the first request and answers with `answer`.
 async fn proxy(answer: &'static str) -> (String, tokio::task::JoinHandle<String>) {
@@ -74,7 +76,7 @@ async fn a_proxy_that_refuses_or_breaks_is_named_with_its_answer() {
         }
         assert_eq!((error.code(), error.is_transient()), ("proxy_failed", transient), "{text}");
     }
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_socket, closed) = closed_port();
     let network = Network::builder().proxy(format!("http://{closed}")).build().unwrap();
     let error = network.transport().send(get("https://a.example/"), Via::Tls).await.unwrap_err();
     let expected = format!(
@@ -82,6 +84,45 @@ async fn a_proxy_that_refuses_or_breaks_is_named_with_its_answer() {
         closed.port()
     );
     assert!(error.to_string().starts_with(&expected), "{error}");
+}
+
+/// The reset follows the answer at once, so the client may see both together.
+#[tokio::test]
+async fn a_proxy_that_answers_and_then_resets_is_named_with_its_answer() {
+    for _ in 0..20 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(tcp.read_u8().await.unwrap());
+            }
+            tcp.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\n").await.unwrap();
+            tcp.set_zero_linger().unwrap();
+        });
+        let network = Network::builder().proxy(format!("http://{address}")).build().unwrap();
+        let error = network.transport().send(get("https://a.example/"), Via::Tls).await.unwrap_err();
+        assert!(matches!(error, TransportError::ProxyRefused { status: 403, .. }), "{error:?}");
+    }
+}
+
+/// Time is paused: it jumps to the limit as soon as no task can run.
+#[tokio::test(start_paused = true)]
+async fn a_time_out_names_the_proxy() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let limit = Duration::from_secs(5);
+    let builder = || Network::builder().proxy(format!("http://{address}"));
+    for (network, what) in [
+        (builder().connect_timeout(limit), "connecting"),
+        (builder().exchange_timeout(limit).connect_timeout(2 * limit), "the request"),
+    ] {
+        let transport = network.build().unwrap().transport();
+        let error = transport.send(get("https://a.example/"), Via::Tls).await.unwrap_err();
+        let expected = format!("a.example: {what} through the proxy {address} took longer than 5 s");
+        assert_eq!((error.to_string(), error.is_transient()), (expected, true));
+    }
 }
 
 /// The tunnel is the connection: TLS goes through it, also after an answer of HTTP/1.0.

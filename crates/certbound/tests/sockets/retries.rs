@@ -9,7 +9,7 @@ use certbound_testkit::ManualClock;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::server::{Asks, TestServer, ok};
+use crate::server::{Asks, TestServer, closed_port, ok};
 
 const TOKEN: &str = r#"{"token_type":"Bearer","access_token":"T","expires_in":3600}"#;
 
@@ -32,9 +32,16 @@ fn scope() -> ResourceScope {
     ResourceScope::parse("https://vault.azure.net/.default").unwrap()
 }
 
-/// Resets the first connection after the client's first bytes of TLS, and forwards each later one to `server`. Returns
+/// How a connection ends in the TLS handshake.
+#[derive(Clone, Copy, Debug)]
+enum Ends {
+    ByReset,
+    ByClose,
+}
+
+/// Ends the first connection after the client's first bytes of TLS, and forwards each later one to `server`. Returns
 /// its port and the number of connections so far.
-async fn resetting(server: &TestServer) -> (u16, Arc<AtomicUsize>) {
+async fn ending(server: &TestServer, ends: Ends) -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (port, target) = (listener.local_addr().unwrap().port(), server.address);
     let count = Arc::new(AtomicUsize::new(0));
@@ -42,9 +49,11 @@ async fn resetting(server: &TestServer) -> (u16, Arc<AtomicUsize>) {
     tokio::spawn(async move {
         while let Ok((mut tcp, _)) = listener.accept().await {
             if counted.fetch_add(1, Ordering::SeqCst) == 0 {
-                tcp.read_u8().await.unwrap();
-                // From here on, dropping the connection resets it.
-                tcp.set_zero_linger().unwrap();
+                // A connection with unread bytes is reset when it is dropped.
+                while tcp.read(&mut [0; 64 * 1024]).await.unwrap() == 0 {}
+                if let Ends::ByReset = ends {
+                    tcp.set_zero_linger().unwrap();
+                }
                 continue;
             }
             tokio::spawn(async move {
@@ -57,21 +66,56 @@ async fn resetting(server: &TestServer) -> (u16, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_reset_in_the_handshake_is_opened_again() {
-    let server = TestServer::start(Asks::ForNothing, ok(TOKEN)).await;
-    let (port, connections) = resetting(&server).await;
-    let (network, clock) = (server.network().build().unwrap(), clock());
-    let token = client(&network, port, &clock).bearer_token(&scope()).await.unwrap();
-    assert_eq!((token.details().legs[0].attempts, connections.load(Ordering::SeqCst)), (2, 2));
-    assert_eq!((clock.waited().len(), server.seen().len()), (1, 1));
+async fn a_connection_that_ends_in_the_handshake_is_opened_again() {
+    for ends in [Ends::ByReset, Ends::ByClose] {
+        let server = TestServer::start(Asks::ForNothing, ok(TOKEN)).await;
+        let (port, connections) = ending(&server, ends).await;
+        let (network, clock) = (server.network().build().unwrap(), clock());
+        let token = client(&network, port, &clock).bearer_token(&scope()).await.unwrap();
+        let attempts = token.details().legs[0].attempts;
+        assert_eq!((attempts, connections.load(Ordering::SeqCst)), (2, 2), "{ends:?}");
+        assert_eq!((clock.waited().len(), server.seen().len()), (1, 1), "{ends:?}");
+    }
+}
+
+/// The proxy reads the request for a tunnel and closes the connection without an answer.
+#[tokio::test]
+async fn a_tunnel_that_ends_without_an_answer_is_opened_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(tcp.read_u8().await.unwrap());
+            }
+        }
+    });
+    let clock = clock();
+    let network = Network::builder().proxy(proxy).build().unwrap();
+    let authority = "https://login.microsoftonline.com/bea21ebe-8b64-4d06-9f6d-6a889b120a7c";
+    let client =
+        Client::builder(Authority::parse(authority).unwrap(), "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e")
+            .with_network(&network)
+            .with_clock(clock.clone())
+            .with_secret(Secret::new("s"))
+            .build()
+            .unwrap();
+    let error = client.bearer_token(&scope()).await.unwrap_err();
+    assert_eq!((error.code(), error.target().unwrap().attempts), ("proxy_failed", 2));
+    assert!(error.to_string().contains("the proxy closed the connection before it answered"), "{error}");
+    assert_eq!((count.load(Ordering::SeqCst), clock.waited().len()), (2, 1));
 }
 
 #[tokio::test]
 async fn a_port_that_nobody_listens_at_is_tried_twice() {
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let (_socket, address) = closed_port();
     let clock = clock();
     let network = Network::builder().no_proxy().build().unwrap();
-    let error = client(&network, port, &clock).bearer_token(&scope()).await.unwrap_err();
+    let error = client(&network, address.port(), &clock).bearer_token(&scope()).await.unwrap_err();
     assert_eq!((error.code(), error.target().unwrap().attempts), ("connect_failed", 2));
     assert_eq!(clock.waited().len(), 1);
 }

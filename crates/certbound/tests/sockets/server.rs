@@ -12,7 +12,7 @@ use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 /// The server's view of one connection.
@@ -31,6 +31,14 @@ pub(crate) struct TestServer {
     pin: ServerThumbprint,
     seen: Arc<Mutex<Vec<Seen>>>,
     open: watch::Sender<usize>,
+}
+
+/// Returns a port at which nothing listens. Nothing can listen there while the socket exists.
+pub(crate) fn closed_port() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 /// An open connection; it is counted until it is dropped.
