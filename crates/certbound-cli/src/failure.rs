@@ -147,13 +147,15 @@ impl Failure {
             } => USAGE,
             _ => REFUSED,
         };
+        // The certificate is at fault and not a leg, so a script must not read the number of the leg that found it.
+        let mut details = Details::of_client(error);
+        if let Error::Misuse { what: Misuse::CertificateNotValidNow(_), .. } = error {
+            details.leg = None;
+        }
         // The first line already names the leg.
         let text = error.to_string();
         let why = text.strip_prefix("Leg 1: ").or(text.strip_prefix("Leg 2: ")).unwrap_or(&text);
-        Self {
-            details: Box::new(Details::of_client(error)),
-            ..Self::new(exit, error.code(), what, why, error.fix())
-        }
+        Self { details: Box::new(details), ..Self::new(exit, error.code(), what, why, error.fix()) }
     }
 
     /// Returns the same failure without control characters, because parts of it may come from a server.

@@ -8,6 +8,8 @@ use crate::failure::Failure;
 use crate::flags::CertificateFlags;
 use crate::usage::Usage;
 
+/// The variable in which `emulator run` passes the file of the built-in application's certificate.
+const EMULATOR: &str = "CERTBOUND_EMULATOR_CERTIFICATE";
 /// The default variable of the password, which the Azure SDKs define.
 const PASSWORD: &str = "AZURE_CLIENT_CERTIFICATE_PASSWORD";
 
@@ -24,11 +26,26 @@ pub(super) fn load(
 ) -> Result<(BindingCertificate, String), Failure> {
     let password = password(password_env)?;
     let certificate = match (key, &password) {
-        (Some(key), Some(password)) => BindingCertificate::from_encrypted_pem_files(path, key, password)?,
-        (Some(key), None) => BindingCertificate::from_pem_files(path, key)?,
-        (None, _) => BindingCertificate::from_pem_or_pfx_file(path, password.as_ref())?,
+        (Some(key), Some(password)) => BindingCertificate::from_encrypted_pem_files(path, key, password),
+        (Some(key), None) => BindingCertificate::from_pem_files(path, key),
+        (None, _) => BindingCertificate::from_pem_or_pfx_file(path, password.as_ref()),
     };
+    let certificate = certificate.map_err(|error| with_emulator(error.into()))?;
     Ok((certificate, format!("file:{}", path.display())))
+}
+
+/// Adds the emulator's certificate to the advice for an unreadable file, if the command runs in `emulator run`.
+fn with_emulator(failure: Failure) -> Failure {
+    if failure.code != "certificate_file_unreadable" || std::env::var_os(EMULATOR).is_none() {
+        return failure;
+    }
+    let fix = format!("{}; the certificate of the emulator is the file \"${EMULATOR}\"", failure.fix);
+    Failure { fix, ..failure }
+}
+
+/// Reads a certificate with its key, as the commands that use it do.
+pub(crate) fn check(path: &Path, key: Option<&Path>, password_env: Option<&str>) -> Result<(), Failure> {
+    load(path, key, password_env).map(drop)
 }
 
 fn password(named: Option<&str>) -> Result<Option<Secret>, Usage> {

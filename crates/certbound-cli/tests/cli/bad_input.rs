@@ -67,6 +67,42 @@ fn each_bad_certificate_file_has_its_own_code() {
     assert_eq!(offline(&[&token(text(&whole))[..], &["--dry-run"]].concat()).status.code(), Some(0));
 }
 
+/// Both legs use the certificate of Leg 1, so the error blames the certificate and no leg.
+#[test]
+fn an_expired_certificate_of_leg_1_is_not_an_error_of_leg_2() {
+    let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    (parameters.not_before, parameters.not_after) =
+        (rcgen::date_time_ymd(2001, 1, 1), rcgen::date_time_ymd(2002, 1, 1));
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let certificate = parameters.self_signed(&key).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(&directory, "old.pem", format!("{}{}", certificate.pem(), key.serialize_pem()));
+    let flags = ["--scope", VAULT, "--tenant", TENANT, "--client-id", APP, "--leg1-certificate", text(&path)];
+    let output = offline(&[&["exchange", "-o", "json"], &flags[..]].concat());
+    assert_eq!(refusal(&output).0, 2, "{}", stderr(&output));
+    let error: serde_json::Value = serde_json::from_str(stderr(&output).lines().last().unwrap()).unwrap();
+    assert_eq!(error["error"]["leg"], serde_json::Value::Null, "{error}");
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("the certificate cannot be used: ") && !message.contains("Leg 2"),
+        "{message}"
+    );
+}
+
+/// A program of `emulator run` gets the name of the emulator's certificate in a variable.
+#[test]
+fn an_unreadable_certificate_in_the_emulator_names_the_emulators() {
+    let fix = |inside: bool| {
+        let mut command = certbound();
+        if inside {
+            command.env("CERTBOUND_EMULATOR_CERTIFICATE", "/any/client.pem");
+        }
+        stderr(&command.args(token("app.pem")).output().unwrap())
+    };
+    assert!(fix(true).contains("CERTBOUND_EMULATOR_CERTIFICATE"), "{}", fix(true));
+    assert!(!fix(false).contains("CERTBOUND_EMULATOR_CERTIFICATE"), "{}", fix(false));
+}
+
 fn token(certificate: &str) -> Vec<&str> {
     vec![
         "token",

@@ -197,7 +197,14 @@ fn it_exits_as_the_command_does() {
         (&[text(&not_executable)], 126),
         (&["/"], 126),
     ] {
-        assert_eq!(run(command).status.code(), Some(code), "{command:?}");
+        let output = run(command);
+        assert_eq!(output.status.code(), Some(code), "{command:?}");
+        let fix = match code {
+            127 => "  fix: check the name, or give the path of the program\n",
+            126 => "  fix: give a program that this user may execute\n",
+            _ => "",
+        };
+        assert!(stderr(&output).ends_with(fix), "{command:?}: {}", stderr(&output));
     }
 }
 

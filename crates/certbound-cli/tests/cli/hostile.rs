@@ -50,7 +50,7 @@ fn bound(more: Value) -> String {
 
 /// Runs a command in each format, with all its output enabled.
 fn loud(mut command: impl FnMut() -> Command, mut plant: impl FnMut()) -> Vec<Output> {
-    let formats = ["json", "table", "header", "env"].into_iter();
+    let formats = ["json", "table", "header", "env", "raw", "shell"].into_iter();
     formats
         .map(|format| {
             plant();

@@ -58,8 +58,13 @@ async fn hosted_run(flags: &EmulatorRunFlags) -> Result<ExitCode, Failure> {
         Ok(mut child) => wait(&mut child, &mut signals).await,
         Err(error) => {
             let name = command.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let (code, fix) = match error.kind() {
+                ErrorKind::NotFound => (NOT_FOUND, "check the name, or give the path of the program"),
+                _ => (NOT_RUN, "give a program that this user may execute"),
+            };
             tell(&format!("certbound emulator run: {name}: {error}"));
-            Ok(ExitCode::from(if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_RUN }))
+            tell(&format!("  fix: {fix}"));
+            Ok(ExitCode::from(code))
         }
     };
     hosted.stop().await;
