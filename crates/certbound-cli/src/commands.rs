@@ -5,6 +5,7 @@ mod assertion;
 mod call;
 mod capabilities;
 mod completions;
+mod config;
 mod demo;
 mod dry_run;
 mod emulator;
@@ -23,7 +24,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::failure::Failure;
 use crate::flags::{
-    self, AssertionFlags, CallFlags, CommonFlags, CompletionsFlags, DemoFlags, EmulatorCommand,
+    self, AssertionFlags, CallFlags, CommonFlags, CompletionsFlags, ConfigCommand, DemoFlags, EmulatorCommand,
     EndpointFlags, ExchangeFlags, HealthFlags, InspectFlags, LogFormat, MachineFlags, ManFlags, TokenFlags,
     VerifyFlags,
 };
@@ -102,6 +103,9 @@ pub(crate) enum Command {
     /// Run a local token service with resources that enforce the binding.
     #[command(subcommand)]
     Emulator(EmulatorCommand),
+    /// Show or check the configuration of commands.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Print the script that completes commands and flags in a shell.
     #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions(CompletionsFlags),
@@ -158,7 +162,7 @@ pub(crate) fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
 }
 
 impl Command {
-    pub(crate) async fn run(self, terminal: Terminal) -> Result<ExitCode, Failure> {
+    pub(crate) async fn run(self, common: &CommonFlags, terminal: Terminal) -> Result<ExitCode, Failure> {
         match self {
             Self::Demo(flags) => return demo::run(&flags, terminal).await,
             Self::Token(flags) => token::run(flags, terminal).await,
@@ -171,6 +175,7 @@ impl Command {
             Self::Verify(flags) => verify::run(&flags, terminal).await,
             Self::Health(flags) => health::run(&flags, terminal).await,
             Self::Emulator(command) => return emulator::run(command).await,
+            Self::Config(command) => config::run(&command, common, terminal),
             Self::Completions(flags) => completions::run(&flags),
             Self::Man(flags) => man::run(&flags),
         }?;

@@ -256,15 +256,19 @@ fn add_variables(flag: &str, command: &clap::Command, variables: &mut Vec<String
     command.get_subcommands().for_each(|command| add_variables(flag, command, variables));
 }
 
-/// Returns clap's guess at the intended name or value.
+/// Returns the question whether clap's guess is the intended name or value.
 fn suggestion(error: &clap::Error) -> Option<String> {
+    guess(error).map(|guess| format!("did you mean `{guess}`?"))
+}
+
+/// Returns clap's guess at the intended name or value.
+pub(crate) fn guess(error: &clap::Error) -> Option<String> {
     let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
-    let guess = kinds.into_iter().find_map(|kind| match error.get(kind)? {
+    kinds.into_iter().find_map(|kind| match error.get(kind)? {
         ContextValue::String(text) => Some(text.clone()),
         ContextValue::Strings(texts) => texts.first().cloned(),
         _ => None,
-    })?;
-    Some(format!("did you mean `{guess}`?"))
+    })
 }
 
 /// Formats the error that clap reports. The error may repeat a token that was typed in the wrong place.

@@ -4,6 +4,7 @@
 
 mod call;
 mod client;
+mod config;
 mod emulator;
 mod health;
 mod listen;
@@ -22,12 +23,13 @@ pub(crate) use self::client::{
     AssertionFlags, CacheFlags, CacheKeyFlag, CertificateFlags, ClientFlags, CredentialFlags, ExchangeFlags,
     IdentityFlags, KindFlags, Leg1Flags, MachineFlags, RunFlags, SecretFlags, TokenFlags,
 };
+pub(crate) use self::config::{ConfigCheckFlags, ConfigCommand, ConfigShowFlags};
 pub(crate) use self::emulator::{
     EmulatorCommand, EmulatorRunFlags, EmulatorStartFlags, PlatformFlag, WhatFlags,
 };
 pub(crate) use self::health::{HealthFlags, HealthTarget};
 pub(crate) use self::listen::{ListenFlag, LogFormat, ServerFlags};
-pub(crate) use self::rivals::settle;
+pub(crate) use self::rivals::{Rank, Ring, is_typed, settle, variable};
 pub(crate) use self::verify::{BindingFlag, CallersFlag, InspectFlags, ProxyFlag, SchemeFlag, VerifyFlags};
 
 /// Flags of every command.
@@ -43,6 +45,17 @@ pub(crate) struct CommonFlags {
     /// The report contains lengths, never content. It is always on if stderr is a terminal.
     #[arg(short, long, global = true, env = "CERTBOUND_VERBOSE", value_parser = switch())]
     pub(crate) verbose: bool,
+    /// Read values of flags from this file (TOML).
+    ///
+    /// The keys are the long names of the flags. A flag and an environment variable override the file. Relative paths in
+    /// the file are relative to its folder.
+    #[arg(long, global = true, value_name = "FILE", env = "CERTBOUND_CONFIG", hide_short_help = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// The profile of the configuration file.
+    ///
+    /// The keys of the table [profile.NAME] override the keys before the first table. Default: no profile.
+    #[arg(long, global = true, value_name = "NAME", env = "CERTBOUND_PROFILE", hide_short_help = true)]
+    pub(crate) profile: Option<String>,
 }
 
 /// The format of a result.
@@ -109,11 +122,16 @@ pub(crate) struct EndpointFlags {
 pub(crate) fn switch() -> impl clap::builder::TypedValueParser<Value = bool> {
     use clap::builder::TypedValueParser as _;
 
-    clap::builder::StringValueParser::new().try_map(|text| match text.to_ascii_lowercase().as_str() {
-        "" | "0" | "false" | "no" | "n" | "off" | "f" => Ok(false),
-        "1" | "true" | "yes" | "y" | "on" | "t" => Ok(true),
-        _ => Err("write true or false"),
-    })
+    clap::builder::StringValueParser::new().try_map(|text| is_on(&text).ok_or("write true or false"))
+}
+
+/// Parses the words for yes and no. An empty text means no.
+fn is_on(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "" | "0" | "false" | "no" | "n" | "off" | "f" => Some(false),
+        "1" | "true" | "yes" | "y" | "on" | "t" => Some(true),
+        _ => None,
+    }
 }
 
 /// Returns a command line that may be printed to its user: without control characters and tokens.

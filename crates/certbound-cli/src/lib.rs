@@ -10,8 +10,9 @@
 //!  6  commands/                      each command, with its help
 //!  5  plan/                          from flags to clients
 //!  4  observers/  isolated/          reports of requests; a network for one program
-//!  3  output.rs  keychain/  hosted/  demo/  server/
-//!                                    results, the sealing key, an emulator of this process, sockets and life of a server
+//!  3  output.rs  config/  keychain/  hosted/  demo/  server/
+//!                                    results, configuration files, the sealing key, an emulator of this process,
+//!                                    sockets and life of a server
 //!  2  flags/  failure.rs             the arguments; an error and its exit code
 //!  1  usage.rs  signals.rs  open_files.rs  log.rs
 //!                                    mistakes in the command line, and the system's part
@@ -21,6 +22,7 @@
 pub mod demo;
 
 mod commands;
+mod config;
 mod failure;
 mod flags;
 mod hosted;
@@ -36,9 +38,11 @@ mod signals;
 mod usage;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::commands::Cli;
+use crate::config::Configured;
 use crate::failure::Failure;
 use crate::flags::LogFormat;
 use crate::output::Terminal;
@@ -46,6 +50,10 @@ use crate::output::Terminal;
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
+    let Configured { args, file } = match config::configured(commands::command(), args.clone()) {
+        Ok(configured) => configured,
+        Err(error) => return failure::report(&error.into(), flags::wants_json(&args)),
+    };
     let json = flags::wants_json(&args);
     let cli = match commands::parse(&args) {
         Ok(cli) => cli,
@@ -57,10 +65,15 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // clap's error repeats typed text, which may contain tokens and control characters.
             let error = commands::parse(&flags::shown(&args)).err().unwrap_or(error);
-            return match json {
-                true => failure::report(&Failure::of_command_line(&error, &commands::command()), true),
-                false => failure::report_command_line(&error),
-            };
+            if json {
+                let failure = Failure::of_command_line(&error, &commands::command());
+                return failure::report(&with_file(failure, file.as_deref()), true);
+            }
+            let code = failure::report_command_line(&error);
+            if let Some(file) = file {
+                output::tell(&format!("tip: {}", advice(&file)));
+            }
+            return code;
         }
     };
     let filter = cli.command.log(cli.common.verbose);
@@ -68,8 +81,21 @@ pub fn main() -> ExitCode {
     let _log = log::start(filter, cli.command.serves(), as_json);
     match run(cli) {
         Ok(code) => code,
-        Err(failure) => failure::report(&failure, json),
+        Err(failure) => failure::report(&with_file(failure, file.as_deref()), json),
     }
+}
+
+/// Adds the configuration file to the advice for wrong input, because the file may contain this input.
+fn with_file(failure: Failure, file: Option<&Path>) -> Failure {
+    match file.filter(|_| failure.exit == failure::USAGE) {
+        Some(file) => Failure { fix: format!("{}; {}", failure.fix, advice(file)), ..failure },
+        None => failure,
+    }
+}
+
+fn advice(file: &Path) -> String {
+    let file = file.display();
+    format!("`certbound config check {file}` checks the values that come from this file")
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
@@ -79,7 +105,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     drop(certbound::TokenCache::none());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::of_system("the program could not start", &error))?;
-    let code = runtime.block_on(cli.command.run(terminal));
+    let code = runtime.block_on(cli.command.run(&cli.common, terminal));
     // A pending read of stdin must not delay the end of the process.
     runtime.shutdown_background();
     code

@@ -10,6 +10,7 @@ mod reach;
 mod region;
 mod scope;
 mod two_legs;
+mod value;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use certbound::{Error, Network, ResourceScope, TokenSource};
 
 pub(crate) use self::assertion::stand_in;
 pub(crate) use self::authority::scope;
+pub(crate) use self::certificate::check as check_certificate;
 pub(crate) use self::direct::{by_certificate, direct};
 pub(crate) use self::machine::{assertion as machine_assertion, at as machine_at};
 use self::prover::Prover;
@@ -26,6 +28,7 @@ pub(crate) use self::reach::Reach;
 pub(crate) use self::region::{in_region_of_environment, region};
 pub(crate) use self::scope::scope_for_host;
 pub(crate) use self::two_legs::{DryLeg1, in_the_dry as two_legs_in_the_dry, two_legs};
+pub(crate) use self::value::{check_application, check_value};
 use crate::failure::Failure;
 use crate::flags::{KindFlags, RunFlags};
 use crate::output::Token;

@@ -1,6 +1,6 @@
 //! Flags that exclude each other. A flag on the command line overrides the environment. A variable of certbound
-//! overrides a variable that every Azure SDK reads. Two flags, or two variables of the same kind, are a mistake, which
-//! clap or `plan` reports.
+//! overrides a configuration file, which overrides a variable that every Azure SDK reads. Two flags, or two variables of
+//! the same kind, are a mistake, which clap or `plan` reports.
 
 use std::ffi::{OsStr, OsString};
 
@@ -76,10 +76,10 @@ const GO_WITH_THE_SDKS: [&str; 2] = ["CERTBOUND_CERTIFICATE_KEY", "CERTBOUND_CER
 /// Removes the variables that must not be read, and hides the values of variables from the help, because some values
 /// are private file names. The short help has neither variables nor possible values.
 pub(crate) fn settle(command: Command, args: &[OsString]) -> Command {
-    let ring = Ring::of(&command, args);
+    let ring = Ring::of(&command, |long| is_typed(long, args), &[]);
     let short = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "-h");
     let settled = command.mut_args(|arg| {
-        let arg = ring.settle(arg);
+        let arg = with_variable(&ring, arg);
         match (short, arg.get_action().takes_values()) {
             (true, true) => arg.hide_env(true).hide_possible_values(true).hide_default_value(true),
             (true, false) => arg.hide_env(true),
@@ -89,77 +89,116 @@ pub(crate) fn settle(command: Command, args: &[OsString]) -> Command {
     settled.mut_subcommands(|next| settle(next, args))
 }
 
-/// The flags of one command, and the variables that are set.
-struct Ring<'a> {
-    /// Each long flag name whose variable is set, and the variable.
-    set: Vec<(String, OsString)>,
-    typed: &'a [OsString],
-    rivals: Vec<(&'static str, &'static str)>,
+/// Removes the variable from a flag if the flag must not read it.
+fn with_variable(ring: &Ring, arg: Arg) -> Arg {
+    let Some(name) = arg.get_env().map(OsStr::to_owned) else { return arg };
+    let silenced = is_empty(&name) || arg.get_long().is_some_and(|long| ring.silencer(long).is_some());
+    let arg = arg.hide_env_values(true);
+    if silenced { arg.env(None::<&'static str>) } else { arg }
 }
 
-impl<'a> Ring<'a> {
-    fn of(command: &Command, typed: &'a [OsString]) -> Self {
-        let set = command.get_arguments().filter_map(|arg| {
-            let (long, name) = (arg.get_long()?, arg.get_env()?);
-            is_set(name).then(|| (long.to_owned(), name.to_owned()))
+/// The place from which a flag has its value. Of two flags that exclude each other, the flag with the higher rank is
+/// used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    /// A variable that every Azure SDK reads. It can be set for other programs.
+    Sdk,
+    /// The configuration file, for all profiles.
+    File,
+    /// The chosen profile of the configuration file.
+    Profile,
+    /// A variable of certbound.
+    Variable,
+    /// The command line.
+    Typed,
+}
+
+/// The flags of one command that have a value, and the flags that exclude each other.
+pub(crate) struct Ring {
+    given: Vec<(String, Rank)>,
+    rivals: Vec<(&'static str, &'static str)>,
+    is_client: bool,
+}
+
+impl Ring {
+    /// `file` contains the keys of the configuration file that have an effect, with their ranks. A variable overrides
+    /// the same key of the file.
+    pub(crate) fn of(command: &Command, typed: impl Fn(&str) -> bool, file: &[(String, Rank)]) -> Self {
+        let given = command.get_arguments().filter_map(|arg| {
+            let long = arg.get_long()?;
+            let rank = match variable(arg) {
+                _ if typed(long) => Some(Rank::Typed),
+                // A switch that is off excludes no other flag.
+                Some((_, value)) if !arg.get_action().takes_values() && is_off(&value) => None,
+                Some((name, _)) => Some(if is_ours(&name) { Rank::Variable } else { Rank::Sdk }),
+                None => file.iter().filter(|(key, _)| key == long).map(|(_, rank)| *rank).max(),
+            };
+            Some((long.to_owned(), rank?))
         });
-        let two_legs = command.get_arguments().any(|arg| arg.get_long() == Some("leg1-certificate"));
-        let more = if two_legs { &[] } else { RIVALS_IN_THE_DIRECT_FLOW };
+        Self::new(command, given.collect())
+    }
+
+    /// Creates the ring of a file alone, without the command line and the environment.
+    pub(crate) fn of_file(command: &Command, file: &[(String, Rank)]) -> Self {
+        Self::new(command, file.to_vec())
+    }
+
+    fn new(command: &Command, given: Vec<(String, Rank)>) -> Self {
+        let has = |long: &str| command.get_arguments().any(|arg| arg.get_long() == Some(long));
+        let more = if has("leg1-certificate") { &[] } else { RIVALS_IN_THE_DIRECT_FLOW };
         let pairs = RIVALS
             .iter()
             .chain(more)
             .flat_map(|(one, others)| others.iter().flat_map(move |other| [(*one, *other), (*other, *one)]));
-        Self { set: set.collect(), typed, rivals: pairs.collect() }
+        Self { given, rivals: pairs.collect(), is_client: has("client-id") }
     }
 
-    fn settle(&self, arg: Arg) -> Arg {
-        let Some(name) = arg.get_env().map(OsStr::to_owned) else { return arg };
-        let silenced = is_empty(&name) || arg.get_long().is_some_and(|long| self.is_silenced(long));
-        let arg = arg.hide_env_values(true);
-        if silenced { arg.env(None::<&'static str>) } else { arg }
+    /// Returns the flag that excludes this flag, because it has a higher rank.
+    pub(crate) fn silencer(&self, long: &str) -> Option<&'static str> {
+        let own = self.rank(long);
+        let is_higher = |rival: &&'static str| self.rank(rival) > own && self.silencer(rival).is_none();
+        self.rivals_of(long).find(is_higher)
     }
 
-    fn is_silenced(&self, long: &str) -> bool {
-        self.is_beaten(long)
-            || self.is_of_the_sdks(long)
-                && self
-                    .rivals_of(long)
-                    .any(|rival| self.variable(rival).is_some_and(is_ours) && !self.is_beaten(rival))
+    /// Returns a flag of the same rank that excludes this flag, if neither is excluded by a third flag. `verify` accepts
+    /// tokens of several issuers, so its flags do not exclude each other.
+    pub(crate) fn conflict(&self, long: &str) -> Option<&'static str> {
+        let own = self.rank(long)?;
+        let is_equal = |rival: &&'static str| self.rank(rival) == Some(own) && self.silencer(rival).is_none();
+        let of_client = self.is_client && self.silencer(long).is_none();
+        self.rivals_of(long).find(|rival| of_client && is_equal(rival))
     }
 
-    /// Returns whether a flag on the command line overrides this one.
-    fn is_beaten(&self, long: &str) -> bool {
-        self.rivals_of(long).any(|rival| is_typed(rival, self.typed))
+    fn rank(&self, long: &str) -> Option<Rank> {
+        self.given.iter().find(|(known, _)| known == long).map(|(_, rank)| *rank)
     }
 
     fn rivals_of(&self, long: &str) -> impl Iterator<Item = &'static str> {
         let of = move |(one, other): &(&'static str, &'static str)| (*other == long).then_some(*one);
         self.rivals.iter().filter_map(of)
     }
+}
 
-    fn is_of_the_sdks(&self, long: &str) -> bool {
-        self.variable(long).is_some_and(|name| !is_ours(name))
-    }
-
-    /// Returns the variable of a flag, if it is set.
-    fn variable(&self, long: &str) -> Option<&OsStr> {
-        self.set.iter().find(|(known, _)| known == long).map(|(_, name)| name.as_os_str())
-    }
+/// Returns the variable of a flag with its value, if the variable is set. An empty variable counts as not set.
+pub(crate) fn variable(arg: &Arg) -> Option<(OsString, OsString)> {
+    let name = arg.get_env()?;
+    let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
+    Some((name.to_owned(), value))
 }
 
 fn is_ours(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| name.starts_with("CERTBOUND_") && !GO_WITH_THE_SDKS.contains(&name))
 }
 
-fn is_typed(long: &str, args: &[OsString]) -> bool {
+fn is_off(value: &OsStr) -> bool {
+    value.to_str().and_then(super::is_on) == Some(false)
+}
+
+pub(crate) fn is_typed(long: &str, args: &[OsString]) -> bool {
     let typed = args.iter().filter_map(|arg| arg.to_str()).take_while(|arg| *arg != "--");
     typed
         .filter_map(|arg| arg.strip_prefix("--"))
         .any(|arg| arg == long || arg.strip_prefix(long).is_some_and(|rest| rest.starts_with('=')))
-}
-
-fn is_set(name: &OsStr) -> bool {
-    std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
 /// Returns whether a variable is empty; an empty variable counts as not set.

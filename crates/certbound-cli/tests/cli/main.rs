@@ -14,6 +14,7 @@ mod verify_callers;
 mod verify_serve;
 
 mod bad_input;
+mod config;
 mod demo_and_endpoint;
 mod dry_run;
 mod emulator;

@@ -16,6 +16,7 @@ const COMMANDS: [&str; 13] = [
     "verify",
     "health",
     "emulator",
+    "config",
     "completions",
     "man",
 ];

@@ -1,0 +1,117 @@
+//! Configuration files: values of flags for many commands.
+//!
+//! A value of the file becomes an argument of the command line, unless a flag or a variable overrides it. So clap checks
+//! and parses it, and a new flag is a key of the file without further code.
+
+mod effective;
+mod error;
+mod file;
+mod keys;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{ArgMatches, Command};
+
+pub(crate) use self::effective::{Chosen, Effective, Origin, effective};
+pub(crate) use self::error::{ConfigError, Mistake, Place};
+pub(crate) use self::file::{ConfigFile, Entry, Value};
+pub(crate) use self::keys::{all as all_keys, check as check_entry, holds_secret, is_input_file, is_secret};
+use self::keys::{commands, of_command};
+#[cfg(test)]
+pub(crate) use self::keys::{is_path, kind};
+use crate::flags::{Rank, Ring, is_typed};
+
+/// Commands that do not use the values of a file. `config check` reads the file itself.
+const WITHOUT_FILE: [&str; 3] = ["completions", "man", "check"];
+
+/// A command line with the values of the configuration file.
+#[derive(Clone, Debug)]
+pub(crate) struct Configured {
+    pub(crate) args: Vec<OsString>,
+    /// The file, if the command line has values of it.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Adds the values of the configuration file to a command line. The function reads the file each time.
+///
+/// # Errors
+/// The file, or a value that the command uses, cannot be used.
+pub(crate) fn configured(root: Command, args: Vec<OsString>) -> Result<Configured, ConfigError> {
+    let unchanged = |args| Configured { args, file: None };
+    if !is_configured(&args) {
+        return Ok(unchanged(args));
+    }
+    let Some((command, typed)) = target(root.clone(), &args) else { return Ok(unchanged(args)) };
+    if WITHOUT_FILE.contains(&command.get_name()) {
+        return Ok(unchanged(args));
+    }
+    let Some(chosen) = chosen(&root, &typed)? else { return Ok(unchanged(args)) };
+    let added = chosen.arguments(&command, &typed)?;
+    let file = (!added.is_empty()).then(|| chosen.file.path.clone());
+    // Arguments after two dashes belong to another program.
+    let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
+    let args = args[..end].iter().cloned().chain(added).chain(args[end..].iter().cloned()).collect();
+    Ok(Configured { args, file })
+}
+
+/// Returns the file and the profile that the flags or the environment name.
+///
+/// # Errors
+/// The file cannot be used, or a profile is chosen without a file.
+pub(crate) fn chosen(root: &Command, typed: &ArgMatches) -> Result<Option<Chosen>, ConfigError> {
+    let path = typed.get_one::<PathBuf>("config").filter(|path| !path.as_os_str().is_empty());
+    let profile = typed.get_one::<String>("profile").map(String::as_str).filter(|name| !name.is_empty());
+    match (path, profile) {
+        (Some(path), profile) => Chosen::read(root, path, profile).map(Some),
+        (None, Some(profile)) => {
+            let what = Mistake::NoFile(profile.chars().take(64).collect());
+            Err(Place { file: "--profile".to_owned(), at: None }.error(what))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+/// Returns the command that the arguments name, with the arguments that clap could parse. The result is `None` for help
+/// and for a command line without a command.
+pub(crate) fn target(root: Command, args: &[OsString]) -> Option<(Command, ArgMatches)> {
+    let mut command = root.ignore_errors(true);
+    let mut typed = command.try_get_matches_from_mut(args).ok()?;
+    while let Some((name, next)) = typed.remove_subcommand() {
+        command = command.find_subcommand(&name)?.clone();
+        typed = next;
+    }
+    (!command.has_subcommands()).then_some((command, typed))
+}
+
+/// Returns a mistake for each pair of keys that no command accepts together.
+pub(crate) fn conflicts(root: &Command, entries: &[Entry], rank: Rank) -> Vec<ConfigError> {
+    let keys: Vec<_> = entries.iter().filter(|entry| entry.value != Value::Bool(false)).collect();
+    let ranks: Vec<_> = keys.iter().map(|entry| (entry.key.clone(), rank)).collect();
+    let has = |command: &Command, key: &str| of_command(command).any(|arg| arg.get_long() == Some(key));
+    let excludes = |command: &&Command, one: &Entry, other: &Entry| {
+        let pair: Vec<_> =
+            ranks.iter().filter(|(key, _)| *key == one.key || *key == other.key).cloned().collect();
+        Ring::of_file(command, &pair).conflict(&other.key).is_some()
+    };
+    let mut found = Vec::new();
+    for (at, one) in keys.iter().enumerate() {
+        for other in &keys[at + 1..] {
+            let both = commands(root).into_iter().filter(|it| has(it, &one.key) && has(it, &other.key));
+            let both: Vec<&Command> = both.collect();
+            if !both.is_empty() && both.iter().all(|command| excludes(command, one, other)) {
+                let line = one.place.at.map_or(0, |(line, _)| line);
+                let (key, earlier) = (other.key.clone(), one.key.clone());
+                found.push(other.place.error(Mistake::Conflict { one: key, other: earlier, line }));
+            }
+        }
+    }
+    found
+}
+
+/// Returns whether a file or a profile is chosen.
+fn is_configured(args: &[OsString]) -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    ["config", "profile"].into_iter().any(|flag| is_typed(flag, args))
+        || ["CERTBOUND_CONFIG", "CERTBOUND_PROFILE"].into_iter().any(is_set)
+}

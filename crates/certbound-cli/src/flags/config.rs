@@ -1,0 +1,41 @@
+//! Flags of `config`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::switch;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the values that commands use.
+    ///
+    /// The values come from the command line, from environment variables, from the configuration file, or are defaults.
+    /// With a COMMAND after `--` these are the values of this command with these flags. Secrets are redacted.
+    Show(ConfigShowFlags),
+    /// Check a configuration file with all its profiles.
+    ///
+    /// The command checks keys, types and values, keys that cannot be used together, and the files that the configuration
+    /// names. It sends no request. The exit code is 2 if there is an error.
+    Check(ConfigCheckFlags),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ConfigShowFlags {
+    /// Print the origin of each value.
+    ///
+    /// The origin is the flag, the name of the variable, the line of the file, or the default. JSON always contains it.
+    #[arg(long, env = "CERTBOUND_ORIGIN", value_parser = switch())]
+    pub(crate) origin: bool,
+    /// A command with its flags, such as `exchange --region westus3`.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ConfigCheckFlags {
+    /// The file. Default: the file of --config.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}

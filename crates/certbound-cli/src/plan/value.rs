@@ -1,0 +1,39 @@
+//! The check of single values, without the command that uses them.
+
+use certbound::authority::RegionChoice;
+use certbound::managed_identity::IdentityId;
+use certbound::{Authority, Client, ResourceScope, Secret, TenantId, Transport};
+
+use super::authority::authority;
+use crate::failure::Failure;
+use crate::flags::IdentityFlags;
+
+/// Checks a value as the commands that use the flag `key` would. A flag whose value has no form of its own is accepted.
+pub(crate) fn check_value(key: &str, value: &str, with_issuer: bool) -> Result<(), Failure> {
+    match key {
+        "tenant" | "leg1-tenant" => TenantId::parse(value).map(drop)?,
+        "region" => RegionChoice::parse(value).map(drop)?,
+        "issuer" => Authority::oidc(value).map(drop)?,
+        "managed-identity" | "leg1-managed-identity" => value.parse::<IdentityId>().map(drop)?,
+        "scope" if with_issuer => ResourceScope::of_other_authority(value).map(drop)?,
+        "scope" => ResourceScope::parse(value).map(drop)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Checks the authority, and the application's id in this authority. A missing tenant is not an error, because the
+/// command line can give the tenant.
+pub(crate) fn check_application(flags: &IdentityFlags, transport: impl Transport) -> Result<(), Failure> {
+    let any = || Some("00000000-0000-4000-8000-000000000000".to_owned());
+    let with_tenant = |tenant| IdentityFlags { tenant, ..flags.clone() };
+    let found = match authority(flags) {
+        Err(failure) if failure.code == "tenant_required" => authority(&with_tenant(any())),
+        other => other,
+    }?;
+    if let Some(id) = &flags.client_id {
+        let builder = Client::builder(found, id.as_str()).with_transport(transport);
+        builder.with_secret(Secret::new("never sent")).build()?;
+    }
+    Ok(())
+}
