@@ -75,7 +75,7 @@ pub(crate) enum Command {
     ///
     /// The result is the body of the answer. In a pipe it is unchanged. On a terminal the token and control characters are
     /// removed from it. If the status is not 2xx, the exit code is 1.
-    #[command(after_long_help = CALL_EXAMPLES)]
+    #[command(after_long_help = CALL_EXAMPLES, mut_arg("client_secret_env", |flag| flag.hide_short_help(true)))]
     Call(CallFlags),
     /// Print the token endpoint of an authority, and the rule that determines it. This command uses no network.
     Endpoint(EndpointFlags),

@@ -57,6 +57,11 @@ impl Terminal {
         }
     }
 
+    /// Returns whether the result is JSON because it is printed in a pipe, and not because the flags say so.
+    pub(crate) fn is_json_by_default(self) -> bool {
+        self.asked.is_none() && !self.stdout
+    }
+
     /// Returns whether the result is printed on a terminal.
     pub(crate) fn is_seen(self) -> bool {
         self.stdout

@@ -32,7 +32,12 @@ pub(super) async fn run(flags: &DemoFlags, terminal: Terminal) -> Result<ExitCod
     };
     let report = demo::run_shown(&program, &[], Tamper::Nothing, &mut show).await;
     match format {
-        Format::Json => output::print(&output::json(&report, 0)?)?,
+        Format::Json => {
+            output::print(&output::json(&report, 0)?)?;
+            if terminal.is_json_by_default() && terminal.tells_stations() {
+                output::tell("tip: `-o table` prints the drawing, `--all -o table` the checklist");
+            }
+        }
         _ if flags.all => output::print_text(&table(&report))?,
         _ => {
             let above = if live { String::new() } else { redrawn(0, &drawing) };

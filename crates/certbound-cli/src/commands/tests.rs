@@ -55,17 +55,35 @@ fn a_flag_means_the_same_variable_in_every_command() {
     }
 }
 
-/// `-h` has the usual flags. Its text fits on one screen of 80 columns.
+/// Returns the help of a command on a terminal of 80 columns.
+fn help(command: &str, flag: &str) -> String {
+    let args = ["certbound"].into_iter().chain(command.split(' ')).chain([flag]).map(OsString::from);
+    let args: Vec<OsString> = args.collect();
+    let command = flags::settle(Cli::command().term_width(80), &args);
+    command.try_get_matches_from(args).unwrap_err().to_string()
+}
+
+/// `-h` has the usual flags in their groups. Its text fits on one screen of 80 columns.
 #[test]
-fn the_short_help_of_an_exchange_is_one_screen_and_the_long_one_has_examples() {
-    let help = |flag: &str| {
-        let command = flags::settle(
-            Cli::command().term_width(80),
-            &["certbound", "exchange", flag].map(OsString::from),
-        );
-        command.try_get_matches_from(["certbound", "exchange", flag]).unwrap_err().to_string()
-    };
-    let (short, long) = (help("-h"), help("--help"));
+fn each_short_help_is_one_screen() {
+    let commands =
+        ["token", "assertion", "exchange", "call", "verify", "emulator start", "emulator run", "config show"];
+    for command in commands {
+        let short = help(command, "-h");
+        let lines = short.lines().count();
+        assert!(lines <= 44, "{command}: {lines} lines: {short}");
+        assert!(short.lines().all(|line| line.chars().count() <= 80), "{short}");
+        assert!(short.contains("`--help` explains these flags"), "{short}");
+        assert!(help(command, "--help").lines().count() > lines, "{command}");
+    }
+    for group in ["Issuer:", "Audience and caller:", "Request:", "Server:"] {
+        assert!(help("verify", "-h").contains(group) && help("verify", "--help").contains(group), "{group}");
+    }
+}
+
+#[test]
+fn the_short_help_of_an_exchange_has_groups_and_the_long_one_examples() {
+    let (short, long) = (help("exchange", "-h"), help("exchange", "--help"));
     assert!(short.lines().count() <= 40, "{} lines: {short}", short.lines().count());
     assert!(short.lines().all(|line| line.chars().count() <= 80), "{short}");
     let options = short.split("Application:").next().unwrap();

@@ -51,7 +51,7 @@ pub(crate) enum Mistake {
     #[error("the key `{key}` is unknown")]
     #[strum(props(code = "config_unknown_key"))]
     #[strum(props(
-        fix = "write the long name of a flag; `certbound config show` lists the keys that are set"
+        fix = "write the long name of a flag, without its dashes; `certbound COMMAND --help` lists the flags"
     ))]
     UnknownKey { key: String, guess: Option<String> },
     #[error("a secret cannot be written into the file: the key `{key}` does not exist")]

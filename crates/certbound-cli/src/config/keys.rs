@@ -11,8 +11,8 @@ use super::error::{ConfigError, Mistake};
 use super::file::{ConfigFile, Entry, PROFILES, Value};
 use crate::failure::{Failure, guess};
 
-/// Flags that choose the file itself, or that clap adds.
-const NO_KEYS: [&str; 4] = ["config", "profile", "help", "version"];
+/// Flags that choose or show the file itself, or that clap adds.
+const NO_KEYS: [&str; 5] = ["config", "profile", "origin", "help", "version"];
 /// Keys whose values can contain secrets: headers and bodies of calls, and the text from which the emulator's keys are
 /// derived.
 const SECRETS: [&str; 3] = ["header", "data", "seed"];

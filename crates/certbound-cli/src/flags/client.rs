@@ -40,7 +40,7 @@ pub(crate) struct IdentityFlags {
     /// The login host, or a URL with its tenant.
     ///
     /// An example is https://login.microsoftonline.us. Default: the public cloud.
-    #[arg(long, value_name = "URL", env = "AZURE_AUTHORITY_HOST")]
+    #[arg(long, value_name = "URL", env = "AZURE_AUTHORITY_HOST", hide_short_help = true)]
     pub(crate) authority: Option<String>,
     /// An OpenID issuer other than Microsoft's.
     ///
@@ -165,10 +165,10 @@ pub(crate) struct Leg1Flags {
     #[arg(long, value_name = "FILE", env = "CERTBOUND_LEG1_CERTIFICATE_KEY", hide_short_help = true)]
     pub(crate) leg1_certificate_key: Option<PathBuf>,
     /// The client id of Leg 1. Default: Leg 2's.
-    #[arg(long, value_name = "ID", env = "CERTBOUND_LEG1_CLIENT_ID")]
+    #[arg(long, value_name = "ID", env = "CERTBOUND_LEG1_CLIENT_ID", hide_short_help = true)]
     pub(crate) leg1_client_id: Option<String>,
     /// The tenant of Leg 1. Default: Leg 2's.
-    #[arg(long, value_name = "TENANT", env = "CERTBOUND_LEG1_TENANT")]
+    #[arg(long, value_name = "TENANT", env = "CERTBOUND_LEG1_TENANT", hide_short_help = true)]
     pub(crate) leg1_tenant: Option<String>,
     /// An existing assertion, instead of Leg 1.
     ///

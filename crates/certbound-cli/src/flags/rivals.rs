@@ -86,8 +86,12 @@ pub(crate) fn settle(command: Command, args: &[OsString]) -> Command {
             (false, _) => arg,
         }
     });
+    let settled = if short { settled.after_help(MORE_HELP) } else { settled };
     settled.mut_subcommands(|next| settle(next, args))
 }
+
+/// The end of the short help, which has only the usual flags.
+const MORE_HELP: &str = "`--help` explains these flags and lists all flags with their variables.";
 
 /// Removes the variable from a flag if the flag must not read it.
 fn with_variable(ring: &Ring, arg: Arg) -> Arg {

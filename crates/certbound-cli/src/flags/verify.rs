@@ -23,51 +23,92 @@ pub(crate) struct InspectFlags {
 pub(crate) struct VerifyFlags {
     /// The token; `-` reads stdin. Other users of the machine can see arguments.
     pub(crate) token: Option<String>,
-    /// Accept tokens of this Entra tenant, by its id. May be repeated.
-    #[arg(long, value_name = "TENANT", env = "AZURE_TENANT_ID")]
+    /// Accept tokens of this Entra tenant.
+    ///
+    /// The tenant is given by its id. May be repeated.
+    #[arg(long, value_name = "TENANT", env = "AZURE_TENANT_ID", help_heading = "Issuer")]
     pub(crate) tenant: Vec<String>,
     /// The cloud of the tenants, by its login host. Default: the public cloud.
-    #[arg(long, value_name = "URL", env = "AZURE_AUTHORITY_HOST")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "AZURE_AUTHORITY_HOST",
+        help_heading = "Issuer",
+        hide_short_help = true
+    )]
     pub(crate) authority: Option<String>,
-    /// Accept tokens of this OpenID issuer, the exact value of `iss`.
-    #[arg(long, value_name = "URL", env = "CERTBOUND_ISSUER", requires = "algorithm")]
-    pub(crate) issuer: Option<String>,
-    /// A signature algorithm of --issuer. May be repeated.
+    /// Accept tokens of this OpenID issuer.
     ///
-    /// RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA or Ed25519.
-    #[arg(long, env = "CERTBOUND_ALGORITHM")]
+    /// It is the exact value of `iss`.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "CERTBOUND_ISSUER",
+        requires = "algorithm",
+        help_heading = "Issuer"
+    )]
+    pub(crate) issuer: Option<String>,
+    /// A signature algorithm of --issuer.
+    ///
+    /// May be repeated. RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA or Ed25519.
+    #[arg(long, env = "CERTBOUND_ALGORITHM", help_heading = "Issuer")]
     pub(crate) algorithm: Vec<String>,
     /// The host of --issuer's keys, if it differs from the issuer's host.
     ///
     /// A host without a port means every port of the host.
-    #[arg(long, value_name = "HOST", env = "CERTBOUND_KEYS_HOST")]
+    #[arg(
+        long,
+        value_name = "HOST",
+        env = "CERTBOUND_KEYS_HOST",
+        help_heading = "Issuer",
+        hide_short_help = true
+    )]
     pub(crate) keys_host: Option<String>,
     /// Read the issuer's keys from this JSON Web Key Set instead of fetching them.
-    #[arg(long, value_name = "FILE", env = "CERTBOUND_KEYS")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "CERTBOUND_KEYS",
+        help_heading = "Issuer",
+        hide_short_help = true
+    )]
     pub(crate) keys: Option<PathBuf>,
-    /// Accept tokens for this audience, the exact value of `aud`. May be repeated.
+    /// Accept tokens for this audience.
     ///
-    /// If a token has several audiences, each of them must be given.
-    #[arg(long, required = true, env = "CERTBOUND_AUDIENCE")]
+    /// It is the exact value of `aud`. May be repeated. If a token has several audiences, each of them must be given.
+    #[arg(long, required = true, env = "CERTBOUND_AUDIENCE", help_heading = "Audience and caller")]
     pub(crate) audience: Vec<String>,
     /// Accept tokens that also have other audiences. The resources of those audiences can use these tokens here.
-    #[arg(long, env = "CERTBOUND_ACCEPT_SEVERAL_AUDIENCES", value_parser = switch())]
+    #[arg(long, env = "CERTBOUND_ACCEPT_SEVERAL_AUDIENCES", value_parser = switch(), help_heading = "Audience and caller", hide_short_help = true)]
     pub(crate) accept_several_audiences: bool,
     /// The kind of caller to accept. Default: applications.
-    #[arg(long, value_enum, env = "CERTBOUND_CALLERS")]
+    #[arg(
+        long,
+        value_enum,
+        env = "CERTBOUND_CALLERS",
+        help_heading = "Audience and caller",
+        hide_short_help = true
+    )]
     pub(crate) callers: Option<CallersFlag>,
-    /// Require this application role. If the flag is repeated, one of the roles is enough.
-    #[arg(long, value_name = "ROLE", env = "CERTBOUND_REQUIRE_ROLE")]
+    /// Require this application role.
+    ///
+    /// If the flag is repeated, one of the roles is enough.
+    #[arg(long, value_name = "ROLE", env = "CERTBOUND_REQUIRE_ROLE", help_heading = "Audience and caller")]
     pub(crate) require_role: Vec<String>,
-    /// Require this scope. If the flag is repeated, one of the scopes is enough.
+    /// Require this scope.
     ///
-    /// At Entra only tokens of users have scopes, so --callers is needed.
-    #[arg(long, value_name = "SCOPE", env = "CERTBOUND_REQUIRE_SCOPE")]
+    /// If the flag is repeated, one of the scopes is enough. At Entra only tokens of users have scopes, so --callers is needed.
+    #[arg(long, value_name = "SCOPE", env = "CERTBOUND_REQUIRE_SCOPE", help_heading = "Audience and caller")]
     pub(crate) require_scope: Vec<String>,
-    /// Accept only the client with this id. May be repeated.
+    /// Accept only the client with this id.
     ///
-    /// The id must be equal to the id in the token. At Entra the case of letters does not matter, because ids are GUIDs.
-    #[arg(long, value_name = "CLIENT_ID", env = "CERTBOUND_ALLOW_CLIENT")]
+    /// May be repeated. The id must be equal to the id in the token. At Entra the case of letters does not matter, because ids are GUIDs.
+    #[arg(
+        long,
+        value_name = "CLIENT_ID",
+        env = "CERTBOUND_ALLOW_CLIENT",
+        help_heading = "Audience and caller"
+    )]
     pub(crate) allow_client: Vec<String>,
     /// The claim with the client's id in tokens of --issuer.
     ///
@@ -77,30 +118,49 @@ pub(crate) struct VerifyFlags {
         value_name = "NAME",
         env = "CERTBOUND_CLIENT_CLAIM",
         requires = "issuer",
-        value_parser = clap::builder::NonEmptyStringValueParser::new()
-    )]
+        value_parser = clap::builder::NonEmptyStringValueParser::new(), help_heading = "Issuer", hide_short_help = true)]
     pub(crate) client_claim: Option<String>,
     /// Accept every application that gets a token for the audience.
     ///
     /// In Entra every application of the tenant can get such a token.
-    #[arg(long, env = "CERTBOUND_DANGEROUS_ANY_CALLER", value_parser = switch())]
+    #[arg(long, env = "CERTBOUND_DANGEROUS_ANY_CALLER", value_parser = switch(), help_heading = "Audience and caller", hide_short_help = true)]
     pub(crate) dangerous_any_caller: bool,
     /// The binding that a token must have.
-    #[arg(long, value_enum, env = "CERTBOUND_BINDING", default_value = "required")]
+    #[arg(long, value_enum, env = "CERTBOUND_BINDING", default_value = "required", help_heading = "Request")]
     pub(crate) binding: BindingFlag,
     /// The accepted difference between clocks.
-    #[arg(long, value_name = "SECONDS", env = "CERTBOUND_LEEWAY", default_value = "60")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "CERTBOUND_LEEWAY",
+        default_value = "60",
+        help_heading = "Request",
+        hide_short_help = true
+    )]
     pub(crate) leeway: u64,
     /// Refuse tokens that were issued longer ago than this time.
-    #[arg(long, value_name = "SECONDS", env = "CERTBOUND_MAX_AGE")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "CERTBOUND_MAX_AGE",
+        help_heading = "Request",
+        hide_short_help = true
+    )]
     pub(crate) max_age: Option<u64>,
-    /// The client certificate of the connection (PEM or DER). Default: none.
+    /// The client certificate (PEM or DER).
     ///
-    /// A key in the file is not read.
-    #[arg(long, value_name = "FILE", env = "AZURE_CLIENT_CERTIFICATE_PATH")]
+    /// It is the certificate of the connection on which the token was sent. Default: none. A key in the file is not read.
+    #[arg(long, value_name = "FILE", env = "AZURE_CLIENT_CERTIFICATE_PATH", help_heading = "Request")]
     pub(crate) certificate: Option<PathBuf>,
     /// The scheme of the request.
-    #[arg(long, value_enum, env = "CERTBOUND_SCHEME", default_value = "mtls_pop")]
+    #[arg(
+        long,
+        value_enum,
+        env = "CERTBOUND_SCHEME",
+        default_value = "mtls_pop",
+        help_heading = "Request",
+        hide_short_help = true
+    )]
     pub(crate) scheme: SchemeFlag,
     /// Answer requests of a proxy on this address, or on a Unix socket at unix:PATH. Port 0 takes a free port.
     ///
@@ -110,16 +170,20 @@ pub(crate) struct VerifyFlags {
         long,
         value_name = "ADDR:PORT|unix:PATH|systemd",
         env = "CERTBOUND_VERIFY_SERVE",
-        conflicts_with = "token"
+        conflicts_with = "token",
+        help_heading = "Server"
     )]
     pub(crate) serve: Option<ListenFlag>,
-    /// The form of the header with which the proxy sends the client certificate.
+    /// The form of the header with the certificate.
+    ///
+    /// The proxy sends the client certificate in this header.
     #[arg(
         long,
         value_enum,
         env = "CERTBOUND_CERTIFICATE_HEADER",
         requires = "serve",
-        conflicts_with = "token"
+        conflicts_with = "token",
+        help_heading = "Server"
     )]
     pub(crate) certificate_header: Option<ProxyFlag>,
     /// The name of the certificate header, if it differs from the usual name of the form. Not allowed with envoy.
@@ -127,23 +191,33 @@ pub(crate) struct VerifyFlags {
         long,
         value_name = "NAME",
         env = "CERTBOUND_CERTIFICATE_HEADER_NAME",
-        requires = "certificate_header"
+        requires = "certificate_header",
+        help_heading = "Server",
+        hide_short_help = true
     )]
     pub(crate) certificate_header_name: Option<String>,
-    /// The addresses of the proxy, such as 127.0.0.1/32. May be repeated.
+    /// The addresses of the proxy.
     ///
-    /// A request from a different address is refused if it has the certificate header. A Unix socket needs no address:
-    /// every process that may connect to it counts as the proxy.
+    /// An example is 127.0.0.1/32. May be repeated. A request from a different address is refused if it has the
+    /// certificate header. A Unix socket needs no address: every process that may connect to it counts as the proxy.
     #[arg(
         long,
         value_name = "CIDR",
         env = "CERTBOUND_TRUST_PROXY",
         requires = "serve",
-        conflicts_with = "token"
+        conflicts_with = "token",
+        help_heading = "Server"
     )]
     pub(crate) trust_proxy: Vec<IpNet>,
     /// Remember this number of accepted tokens with their certificates (with --serve).
-    #[arg(long, value_name = "COUNT", env = "CERTBOUND_REMEMBER", default_value = "0")]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "CERTBOUND_REMEMBER",
+        default_value = "0",
+        help_heading = "Server",
+        hide_short_help = true
+    )]
     pub(crate) remember: u64,
     #[command(flatten)]
     pub(crate) server: ServerFlags,

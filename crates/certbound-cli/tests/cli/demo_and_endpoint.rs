@@ -22,6 +22,8 @@ fn the_demo_holds_in_every_line() {
         }
         assert_eq!(stderr(&output), "");
     }
+    let told = stderr(&offline(&["demo", "--verbose"]));
+    assert_eq!(told, "tip: `-o table` prints the drawing, `--all -o table` the checklist\n");
     let all = stdout(&offline(&["demo", "--all", "-o", "table"]));
     assert!(
         all.contains("42 passed, 0 failed;")
