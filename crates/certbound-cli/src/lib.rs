@@ -13,7 +13,7 @@
 //!  3  output.rs  config/  keychain/  hosted/  demo/  server/
 //!                                    results, configuration files, the sealing key, an emulator of this process,
 //!                                    sockets and life of a server
-//!  2  flags/  failure.rs             the arguments; an error and its exit code
+//!  2  flags/  failure.rs  input.rs   the arguments; an error and its exit code; files and stdin
 //!  1  usage.rs  signals.rs  open_files.rs  log.rs
 //!                                    mistakes in the command line, and the system's part
 //! ```
@@ -26,6 +26,7 @@ mod config;
 mod failure;
 mod flags;
 mod hosted;
+mod input;
 mod isolated;
 mod keychain;
 mod log;

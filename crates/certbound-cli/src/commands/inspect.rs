@@ -1,6 +1,5 @@
 //! `inspect`: prints the content of a token without verifying it.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use certbound::Secret;
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::failure::{Failure, REFUSED};
 use crate::flags::{Format, InspectFlags};
+use crate::input;
 use crate::output::{self, Terminal, mark, rfc3339};
 use crate::usage::Usage;
 
@@ -106,13 +106,7 @@ fn plain(value: &Value) -> String {
 pub(super) fn token(argument: Option<&str>) -> Result<Secret, Failure> {
     let text = match argument {
         None => return Err(Usage::NoToken.into()),
-        Some("-") => {
-            // The buffer has its full size from the start, because a growing buffer leaves copies that are not wiped.
-            let mut text = zeroize::Zeroizing::new(String::with_capacity(64 * 1024));
-            let read = std::io::stdin().lock().take(MAX_BYTES).read_to_string(&mut text);
-            read.map_err(|error| Usage::Unreadable { path: "-".to_owned(), reason: error.to_string() })?;
-            text
-        }
+        Some("-") => input::text(Path::new("-"), &input::stdin(MAX_BYTES)?)?,
         Some(text) => zeroize::Zeroizing::new(text.to_owned()),
     };
     match text.trim() {
@@ -136,12 +130,5 @@ pub(super) fn certificate(path: &Path) -> Result<PeerCertificate, Failure> {
 
 /// Reads a file of at most 1 MiB.
 pub(super) fn bounded(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, Failure> {
-    let refuse = |reason: String| Usage::Unreadable { path: path.display().to_string(), reason };
-    let file = std::fs::File::open(path).map_err(|error| refuse(error.to_string()))?;
-    let mut bytes = zeroize::Zeroizing::new(Vec::new());
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| refuse(error.to_string()))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(refuse(format!("it is larger than {MAX_BYTES} bytes")).into());
-    }
-    Ok(bytes)
+    Ok(input::file(path, MAX_BYTES)?)
 }

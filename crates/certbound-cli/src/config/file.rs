@@ -7,7 +7,6 @@
 //! certificate = "app.pem"       # relative to this file
 //! ```
 
-use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -83,12 +82,8 @@ impl ConfigFile {
             return Err(unreadable("it is a directory".to_owned()));
         }
         let mode = metadata.permissions().mode() & 0o777;
-        let mut bytes = Vec::new();
-        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unreadable(error.to_string()))?;
-        if bytes.len() as u64 > MAX_BYTES {
-            return Err(unreadable(format!("it is larger than {MAX_BYTES} bytes")));
-        }
-        let text = String::from_utf8(bytes).map_err(|error| {
+        let bytes = crate::input::opened(file, MAX_BYTES).map_err(unreadable)?;
+        let text = String::from_utf8(bytes.to_vec()).map_err(|error| {
             let line =
                 error.as_bytes()[..error.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
             let place = Place { at: Some((line, 1)), ..whole.clone() };

@@ -1,6 +1,5 @@
 //! Existing assertions, and the placeholder of a dry run.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use certbound::clock::{Clock as _, SystemClock};
@@ -10,6 +9,7 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
+use crate::input;
 use crate::usage::Usage;
 
 /// The largest assertion file, in bytes.
@@ -22,20 +22,7 @@ pub(super) fn read(path: &Path, certificate: BindingCertificate) -> Result<Bound
 }
 
 pub(super) fn read_text(path: &Path) -> Result<Zeroizing<String>, Usage> {
-    let shown = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
-    let unreadable = |reason: String| Usage::Unreadable { path: shown.clone(), reason };
-    // The buffer has its full size from the start, because a growing buffer leaves copies.
-    let mut text = Zeroizing::new(String::with_capacity(MAX_BYTES as usize + 1));
-    let length = if path == Path::new("-") {
-        std::io::stdin().lock().take(MAX_BYTES + 1).read_to_string(&mut text)
-    } else {
-        std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
-    };
-    let length = length.map_err(|error| unreadable(error.to_string()))?;
-    if length as u64 > MAX_BYTES {
-        return Err(unreadable(format!("it is larger than {MAX_BYTES} bytes")));
-    }
-    Ok(text)
+    input::text(path, &input::file_or_stdin(path, MAX_BYTES)?)
 }
 
 /// Returns an unsigned placeholder for the assertion of Leg 1. No service accepts it, and it is never sent.

@@ -1,6 +1,6 @@
 //! Builds the request to the resource from the flags.
 
-use std::io::Read as _;
+use std::path::Path;
 
 use bytes::Bytes;
 use http::header::{
@@ -9,6 +9,7 @@ use http::header::{
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 
 use crate::flags::CallFlags;
+use crate::input;
 use crate::usage::Usage;
 
 /// The largest request body, in bytes.
@@ -69,18 +70,8 @@ fn header(line: &str) -> Result<(HeaderName, HeaderValue), Usage> {
 
 fn body(text: &str) -> Result<Bytes, Usage> {
     let Some(path) = text.strip_prefix('@') else { return Ok(Bytes::from(text.to_owned())) };
-    let unreadable = |reason: String| Usage::Unreadable { path: path.to_owned(), reason };
-    let mut bytes = Vec::new();
-    let read = if path == "-" {
-        std::io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut bytes)
-    } else {
-        std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
-    };
-    read.map_err(|error| unreadable(error.to_string()))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(unreadable(format!("it is larger than {MAX_BYTES} bytes")));
-    }
-    Ok(Bytes::from(bytes))
+    let mut bytes = input::file_or_stdin(Path::new(path), MAX_BYTES)?;
+    Ok(Bytes::from(std::mem::take(&mut *bytes)))
 }
 
 #[cfg(test)]

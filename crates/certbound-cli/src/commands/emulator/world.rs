@@ -7,8 +7,12 @@ use certbound_emulator::World;
 use crate::failure::{Failure, REFUSED};
 use crate::flags::WhatFlags;
 use crate::hosted::What;
+use crate::input;
 use crate::output;
 use crate::usage::Usage;
+
+/// The largest world file, in bytes.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 pub(super) fn print() -> Result<(), Failure> {
     let text = World::built_in().to_toml().map_err(|error| {
@@ -32,8 +36,7 @@ pub(super) fn load(flags: &WhatFlags) -> Result<What, Failure> {
 fn world(file: Option<&Path>) -> Result<World, Failure> {
     let Some(file) = file else { return Ok(World::built_in()) };
     let path = || file.display().to_string();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Usage::Unreadable { path: path(), reason: error.to_string() })?;
+    let text = input::text(file, &input::file(file, MAX_BYTES)?)?;
     let world =
         World::from_toml(&text).map_err(|error| Usage::World { path: path(), reason: error.to_string() })?;
     Ok(world)
