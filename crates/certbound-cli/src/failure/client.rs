@@ -1,0 +1,164 @@
+//! Errors of the libraries: their exit codes, and the facts of an error of the client.
+
+use certbound::Error;
+use certbound::authority::{AuthorityUrlError, RegionError, TenantError};
+use certbound::error::{
+    AssertionError, BindingCertificateError, BuildError, Leg, Misuse, NetworkError, PlatformError,
+    StateError, TransportError,
+};
+use certbound::managed_identity::{IdentityIdError, ManagedIdentityBuildError};
+use certbound::region::RegionOutcome;
+use certbound::resource::ScopeError;
+use certbound_core::endpoint::EndpointError;
+use certbound_core::retry_after::whole_seconds;
+
+use super::{Details, Failure, NETWORK, REFUSED, USAGE};
+use crate::usage::Usage;
+
+impl Failure {
+    /// Converts an error of the client library.
+    pub(crate) fn of_client(error: &Error) -> Self {
+        let what = match (error.leg(), error) {
+            // Both legs use this certificate. The leg that finds the fault need not be the leg with the flag.
+            (_, Error::Misuse { what: Misuse::CertificateNotValidNow(_), .. }) => {
+                "the certificate cannot be used"
+            }
+            (Some(Leg::One), Error::Misuse { .. } | Error::Provider { .. }) => "Leg 1 failed",
+            (Some(Leg::Two), Error::Misuse { .. } | Error::Provider { .. }) => "Leg 2 failed",
+            (None, Error::Misuse { .. } | Error::Provider { .. }) => "the request failed",
+            (Some(Leg::One), _) => "Leg 1 returned no assertion",
+            (Some(Leg::Two), _) => "Leg 2 returned no token",
+            (None, Error::Transport { .. }) => "the request to the host failed",
+            (None, _) => "no token was issued",
+        };
+        let exit = match error {
+            Error::Misuse { .. } | Error::Provider { .. } => USAGE,
+            Error::Transport {
+                cause:
+                    TransportError::CertificateNotRequested { .. } | TransportError::CertificateRefused { .. },
+                ..
+            } => REFUSED,
+            Error::Platform {
+                what: PlatformError::Unreachable { cause: TransportError::ServerNotPinned { .. }, .. },
+                ..
+            } => REFUSED,
+            Error::Transport { cause: TransportError::NotHttps, .. } => USAGE,
+            Error::Transport { .. } => NETWORK,
+            Error::Platform { what: PlatformError::Unreachable { .. }, .. } => NETWORK,
+            Error::Platform { what: PlatformError::NoSource(found), .. } if found.is_unreachable() => NETWORK,
+            Error::Platform {
+                what:
+                    PlatformError::SourceCannotBind { .. }
+                    | PlatformError::Identity(_)
+                    | PlatformError::Url { .. }
+                    | PlatformError::State(_)
+                    | PlatformError::Strength { .. },
+                ..
+            } => USAGE,
+            _ => REFUSED,
+        };
+        // The certificate is at fault and not a leg, so a script must not read the number of the leg that found it.
+        let mut details = Details::of_client(error);
+        if let Error::Misuse { what: Misuse::CertificateNotValidNow(_), .. } = error {
+            details.leg = None;
+        }
+        // The first line already names the leg.
+        let text = error.to_string();
+        let why = text.strip_prefix("Leg 1: ").or(text.strip_prefix("Leg 2: ")).unwrap_or(&text);
+        Self { details: Box::new(details), ..Self::new(exit, error.code(), what, why, error.fix()) }
+    }
+}
+
+impl Details {
+    fn of_client(error: &Error) -> Self {
+        Self {
+            leg: error.leg().map(number),
+            aadsts: error.aadsts(),
+            correlation_id: error.correlation_id().map(str::to_owned),
+            transient: error.is_transient(),
+            retry_after: error.retry_after().map(whole_seconds),
+            host: error.host().map(str::to_owned),
+            endpoint: error.endpoint().map(str::to_owned),
+            region: error.region().map(|region| region.as_str().to_owned()),
+            region_outcome: error.region_outcome().map(RegionOutcome::name),
+            region_source: error.region_outcome().and_then(|it| it.source().map(Into::into)),
+            region_reason: error.region_outcome().and_then(RegionOutcome::reason),
+            tenant: error.tenant().map(ToString::to_string),
+        }
+    }
+}
+
+pub(crate) fn number(leg: Leg) -> u8 {
+    match leg {
+        Leg::One => 1,
+        Leg::Two => 2,
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::of_client(&error)
+    }
+}
+
+/// Input that a parser of the library refused: the macro takes code, text and fix from the parser's error.
+macro_rules! input {
+    ($($error:ty => $what:literal),+ $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                let fix: String = error.fix().into();
+                Self::new(USAGE, error.code(), $what, &error, fix)
+            }
+        })+
+    };
+}
+
+input! {
+    Usage => "the input cannot be used",
+    IdentityIdError => "the managed identity cannot be used",
+    ManagedIdentityBuildError => "the managed identity cannot be used",
+    StateError => "the folder cannot be used",
+    TenantError => "the tenant cannot be used",
+    RegionError => "the region cannot be used",
+    AuthorityUrlError => "the authority cannot be used",
+    EndpointError => "the authority cannot be used",
+    ScopeError => "the scope cannot be used",
+    BindingCertificateError => "the certificate cannot be used",
+    AssertionError => "the assertion cannot be used",
+    NetworkError => "the network configuration cannot be used",
+    BuildError => "the client cannot be set up",
+    certbound_verifier::BuildError => "the verifier cannot be set up",
+    certbound_verifier::IssuerError => "the issuer cannot be used",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blame_decides_the_exit_code() {
+        let transport =
+            |cause| Failure::of_client(&Error::Transport { leg: Some(Leg::Two), cause, target: None }).exit;
+        let host = || "h".to_owned();
+        assert_eq!(transport(TransportError::CertificateNotRequested { host: host() }), REFUSED);
+        let refused = TransportError::CertificateRefused {
+            host: host(),
+            alert: certbound::error::TlsAlert(44),
+            reason: "revoked".into(),
+        };
+        assert_eq!(transport(refused), REFUSED);
+        assert_eq!(transport(TransportError::NotHttps), USAGE);
+        assert_eq!(transport(TransportError::Connect { host: host(), reason: "no route".into() }), NETWORK);
+        let misuse = Error::Misuse { leg: None, what: certbound::error::Misuse::AssertionSpent };
+        assert_eq!(Failure::of_client(&misuse).exit, USAGE);
+        let peer = Error::PeerMisbehaved {
+            leg: Some(Leg::One),
+            what: certbound::error::PeerMisbehaved::AssertionNotBound,
+            target: None,
+        };
+        assert_eq!(
+            (Failure::of_client(&peer).exit, Failure::of_client(&peer).details.leg),
+            (REFUSED, Some(1))
+        );
+    }
+}

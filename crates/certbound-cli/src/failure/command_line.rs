@@ -1,0 +1,124 @@
+//! clap's errors: mistakes in the command line.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use certbound_core::refusal::without_tokens;
+use certbound_core::shown::lines;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::{Failure, USAGE};
+
+impl Failure {
+    /// Converts clap's error into a failure, for `-o json`.
+    pub(crate) fn of_command_line(error: &clap::Error, command: &clap::Command) -> Self {
+        let text = typed(error);
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let more: Vec<&str> =
+            lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("tip:")).collect();
+        let why = if more.is_empty() { first } else { format!("{first} {}", more.join(" ")) };
+        let missing = missing(error);
+        let (why, fix) = match missing.as_slice() {
+            [] => (
+                why,
+                suggestion(error).map_or_else(|| "see --help".to_owned(), |it| format!("{it} See --help")),
+            ),
+            [one] => (format!("{one} is missing"), give(one, command)),
+            all => {
+                let fixes: Vec<_> = all.iter().map(|one| give(one, command)).collect();
+                (format!("{} are missing", all.join(", ")), fixes.join("; "))
+            }
+        };
+        Self::new(USAGE, "usage", "the command line is wrong", why, fix)
+    }
+}
+
+/// Returns the names of the arguments that are required and were not given, such as `--client-id`.
+fn missing(error: &clap::Error) -> Vec<String> {
+    let arguments = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::MissingRequiredArgument, Some(ContextValue::Strings(arguments))) => arguments.as_slice(),
+        _ => &[],
+    };
+    arguments.iter().map(|text| text.split(' ').next().unwrap_or(text).to_owned()).collect()
+}
+
+/// Returns the advice for a missing argument, with its environment variable if it has one.
+fn give(argument: &str, command: &clap::Command) -> String {
+    match variable_of(argument, command) {
+        Some(variable) => format!("give {argument} or set {variable}"),
+        None => format!("give {argument}"),
+    }
+}
+
+/// Returns the environment variable of a flag, if the flag has the same variable in the command and in all subcommands.
+fn variable_of(argument: &str, command: &clap::Command) -> Option<String> {
+    let mut variables = Vec::new();
+    add_variables(argument.strip_prefix("--")?, command, &mut variables);
+    variables.dedup();
+    if variables.len() == 1 { variables.pop() } else { None }
+}
+
+fn add_variables(flag: &str, command: &clap::Command, variables: &mut Vec<String>) {
+    let own = command.get_arguments().filter(|known| known.get_long() == Some(flag));
+    variables.extend(own.filter_map(|known| Some(known.get_env()?.to_string_lossy().into_owned())));
+    command.get_subcommands().for_each(|command| add_variables(flag, command, variables));
+}
+
+/// Returns the question whether clap's guess is the intended name or value.
+fn suggestion(error: &clap::Error) -> Option<String> {
+    guess(error).map(|guess| format!("did you mean `{guess}`?"))
+}
+
+/// Returns clap's guess at the intended name or value.
+pub(crate) fn guess(error: &clap::Error) -> Option<String> {
+    let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
+    kinds.into_iter().find_map(|kind| match error.get(kind)? {
+        ContextValue::String(text) => Some(text.clone()),
+        ContextValue::Strings(texts) => texts.first().cloned(),
+        _ => None,
+    })
+}
+
+/// Formats the error that clap reports. The error may repeat a token that was typed in the wrong place.
+fn typed(error: &clap::Error) -> String {
+    without_tokens(&lines(&error.render().to_string()))
+}
+
+/// Writes clap's error to stderr. If a token or a control character must be removed from it, it has no colours.
+pub(crate) fn report_command_line(error: &clap::Error) -> ExitCode {
+    let text = typed(error);
+    // A failed write to stderr cannot be reported anywhere.
+    let _ = match text == error.render().to_string() {
+        true => error.print(),
+        false => std::io::stderr().write_all(text.as_bytes()),
+    };
+    ExitCode::from(USAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_command_line_has_its_own_advice() {
+        let command = || {
+            let id = clap::Arg::new("id").long("client-id").env("AZURE_CLIENT_ID").required(true);
+            let file = clap::Arg::new("file").long("certificate");
+            let token = clap::Command::new("token").arg(id).arg(file);
+            clap::Command::new("certbound").subcommand(token).subcommand_required(true)
+        };
+        let failure = |args: &[&str]| {
+            let args = ["certbound"].iter().chain(args);
+            let error = command().try_get_matches_from(args).unwrap_err();
+            Failure::of_command_line(&error, &command())
+        };
+        let missing = failure(&["token"]);
+        assert_eq!(missing.why, "--client-id is missing");
+        assert_eq!(missing.fix, "give --client-id or set AZURE_CLIENT_ID");
+        let mistyped = failure(&["token", "--client-id", "x", "--certificat", "y"]);
+        assert_eq!(mistyped.fix, "did you mean `--certificate`? See --help");
+        assert_eq!(failure(&["tokn"]).fix, "did you mean `token`? See --help");
+        assert_eq!(failure(&["token", "--client-id", "x", "--zzz"]).fix, "see --help");
+    }
+}
