@@ -3,6 +3,7 @@
 
 use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
+use std::time::Duration;
 
 use clap::builder::{Resettable, ValueHint};
 use clap::{Arg, ArgAction, Command};
@@ -10,6 +11,7 @@ use clap::{Arg, ArgAction, Command};
 use super::error::{ConfigError, Mistake};
 use super::file::{ConfigFile, Entry, PROFILES, Value};
 use crate::failure::{Failure, guess};
+use crate::flags::ListenFlag;
 
 /// Flags that choose or show the file itself, or that clap adds.
 const NO_KEYS: [&str; 5] = ["config", "profile", "origin", "help", "version"];
@@ -148,6 +150,12 @@ fn resolved(arg: &Arg, file: &ConfigFile, text: &str) -> OsString {
     let body_file = text.strip_prefix('@').filter(|path| arg.get_long() == Some("data") && *path != "-");
     match body_file {
         Some(path) => joined("@", file.resolve(path).as_os_str()),
+        None if arg.get_value_parser().type_id() == TypeId::of::<ListenFlag>() => {
+            match text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+                Some(path) => joined("unix:", file.resolve(path).as_os_str()),
+                None => text.into(),
+            }
+        }
         None if is_path(arg) => file.resolve(text).into(),
         None => text.into(),
     }
@@ -177,6 +185,7 @@ const TEXTS: &str = "a text or a list of texts";
 pub(crate) fn kind(arg: &Arg) -> &'static str {
     let found = arg.get_value_parser().type_id();
     let numbers = [
+        TypeId::of::<Duration>(),
         TypeId::of::<u16>(),
         TypeId::of::<u32>(),
         TypeId::of::<u64>(),

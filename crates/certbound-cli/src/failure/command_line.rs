@@ -9,6 +9,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::{Failure, USAGE};
 
+/// The beginnings of lines that follow the reason in clap's errors.
+const AFTER_THE_REASON: [&str; 3] = ["Usage:", "tip:", "For more information"];
+
 impl Failure {
     /// Converts clap's error into a failure, for `-o json`.
     pub(crate) fn of_command_line(error: &clap::Error, command: &clap::Command) -> Self {
@@ -16,7 +19,7 @@ impl Failure {
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
         let more: Vec<&str> =
-            lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("tip:")).collect();
+            lines.take_while(|line| !AFTER_THE_REASON.iter().any(|start| line.starts_with(start))).collect();
         let why = if more.is_empty() { first } else { format!("{first} {}", more.join(" ")) };
         let missing = missing(error);
         let (why, fix) = match missing.as_slice() {
