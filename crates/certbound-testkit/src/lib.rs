@@ -10,6 +10,7 @@ mod gate;
 mod logs;
 mod memory;
 mod pair;
+mod spans;
 
 pub use answering::{AnsweringTransport, Seen};
 pub use certbound_emulator as emulator;
@@ -18,3 +19,5 @@ pub use gate::GatedTransport;
 pub use logs::CapturedLogs;
 pub use memory::{MemoryTransport, NeverTransport, ScriptedTransport};
 pub use pair::{Pair, certificate_of};
+pub use spans::{RecordedSpan, RecordedSpans};
+pub use tracing_subscriber::filter::LevelFilter;

@@ -4,8 +4,9 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::FmtSpan;
 
-/// Captures every `tracing` and `log` record of the process, at trace level.
+/// Captures every `tracing` and `log` record of the process, at trace level, and every span with all its fields.
 #[derive(Clone, Default)]
 pub struct CapturedLogs(Arc<Mutex<Vec<u8>>>);
 
@@ -15,7 +16,8 @@ impl CapturedLogs {
     pub fn begin() -> Self {
         let logs = Self::default();
         let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
-        subscriber.with_writer(logs.clone()).init();
+        // The record of the end of a span has the fields that were set after its start.
+        subscriber.with_span_events(FmtSpan::NEW | FmtSpan::CLOSE).with_writer(logs.clone()).init();
         logs
     }
 

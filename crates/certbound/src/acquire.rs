@@ -18,8 +18,7 @@
 //! |---|---|
 //! | when and how often a request is repeated | `retry/table.rs` |
 //! | which requests are equal, so that the wait of one holds for the other | `request_key.rs` |
-//! | a span or a log line for each token request | `Exchange::run` in `token_request.rs` |
-//! | a span for a whole leg | `TokenService::fetch` in `token_service.rs`, around `proof` and `run` |
+//! | a span, or a field of a span | `span.rs`; the span of an acquisition opens and ends in `observation.rs` |
 //! | a header of a token request | `headers.rs` |
 //! | a check of a token response | `accept.rs` |
 //! | an AADSTS number with its meaning and advice | `certbound-core/src/refusal/aadsts.rs` |
@@ -38,6 +37,7 @@ pub(crate) mod discovery;
 pub(crate) mod headers;
 mod hit;
 pub(crate) mod issuer;
+mod observation;
 mod options;
 mod region;
 mod request_key;
@@ -48,6 +48,7 @@ pub(crate) mod token_service;
 use std::sync::Arc;
 
 use certbound_core::scope::ResourceScope;
+use tracing::{Instrument as _, Span};
 
 pub(crate) use self::any_issuer::AnyIssuer;
 pub(crate) use self::client_core::ClientCore;
@@ -56,6 +57,7 @@ use self::headers::RefreshReason;
 pub use self::hit::AcquireFuture;
 pub(crate) use self::hit::hit_of_prepared;
 use self::issuer::{FetchRequest, Issuer};
+use self::observation::Observation;
 pub(crate) use self::options::Options;
 pub use self::setters::Acquire;
 use crate::background::Background;
@@ -83,10 +85,15 @@ impl<I: Issuer> Acquisition<I> {
         let checked = self.issuer.check(options).and_then(|()| options.check(self.kind));
         checked.map_err(|misuse| Error::misuse(self.issuer.leg(), misuse))?;
         let id = self.correlation_id();
+        let mut observation = Observation::new(self.kind, id);
+        if !self.issuer.has_certificate(self.kind) {
+            observation.open(self.scope.as_str());
+        }
         // The certificate is chosen once. The cache key, TLS and the token use the same certificate.
-        let certificate = match self.issuer.certificate(self.kind, id).await {
+        let certificate = self.issuer.certificate(self.kind, id).instrument(observation.span()).await;
+        let certificate = match certificate {
             Ok(certificate) => certificate,
-            Err(error) => return self.without_certificate(error),
+            Err(error) => return observation.end(self.without_certificate(error)),
         };
         let replaces = self.replaced_token();
         let request = self.load_request(certificate.as_ref(), replaces);
@@ -95,9 +102,12 @@ impl<I: Issuer> Acquisition<I> {
             if is_due {
                 self.refresh_ahead();
             }
-            return Ok((entry, Obtained::FROM_CACHE));
+            return observation.end(Ok((entry, Obtained::FROM_CACHE)));
         }
-        cache.load(request, Box::pin(self.fetch(certificate, replaces))).await
+        observation.open(self.scope.as_str());
+        let load = Box::pin(self.fetch(certificate, replaces));
+        let loaded = cache.load(request, load).instrument(observation.span()).await;
+        observation.end(loaded)
     }
 
     /// Removes the token of this request from the cache. Returns whether the cache contained it.
@@ -120,20 +130,28 @@ impl<I: Issuer> Acquisition<I> {
     pub(crate) fn refresh_ahead(mut self) {
         self.options = self.options.for_background();
         self.ahead = true;
-        let owner = self.context().background.clone();
+        let (owner, cause) = (self.context().background.clone(), Span::current());
         Background::spawn(&owner, async move {
-            if let Err(error) = self.refresh().await {
+            if let Err(error) = self.refresh(cause).await {
                 tracing::warn!(%error, "a background refresh of a token failed; a later call starts a new refresh");
             }
         });
     }
 
-    async fn refresh(mut self) -> Result<(), Error> {
+    /// `cause` is the span of the caller whose hit started the refresh. The refresh is a trace of its own, because the
+    /// caller does not wait for it.
+    async fn refresh(mut self, cause: Span) -> Result<(), Error> {
         let id = self.correlation_id();
-        let certificate = self.issuer.certificate(self.kind, id).await?;
-        let request = self.load_request(certificate.as_ref(), None);
-        let cache = self.context().cache.clone();
-        cache.refresh(request, Box::pin(self.fetch(certificate, None))).await
+        let mut observation = Observation::new(self.kind, id);
+        observation.open_ahead(self.scope.as_str(), cause);
+        let refreshed = async move {
+            let certificate = self.issuer.certificate(self.kind, id).await?;
+            let request = self.load_request(certificate.as_ref(), None);
+            let cache = self.context().cache.clone();
+            cache.refresh(request, Box::pin(self.fetch(certificate, None))).await
+        };
+        let refreshed = refreshed.instrument(observation.span()).await;
+        observation.end_refresh(refreshed)
     }
 
     /// Requests a token on a miss. If the certificate is refused and has a successor, the request is repeated once with

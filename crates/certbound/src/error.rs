@@ -52,6 +52,16 @@ pub enum Leg {
     Two,
 }
 
+impl Leg {
+    /// Returns the number of the leg, `1` or `2`, as spans and metrics name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::One => "1",
+            Self::Two => "2",
+        }
+    }
+}
+
 impl fmt::Display for Leg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

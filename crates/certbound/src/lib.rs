@@ -59,8 +59,8 @@
 //!                                    Leg 1, bound and unbound assertions, secrets; the region of the machine; tokens
 //!  4  cache/                         memory, store, single flight, refresh ahead
 //!  3  transport/                     one HTTP request, its response, the facts of TLS
-//!  2  certificate/  observe.rs  retry/  state/
-//!                                    binding certificates, observers, retries, files
+//!  2  certificate/  observe.rs  retry/  span.rs  state/
+//!                                    binding certificates, observers, retries, spans, files
 //!  1  authority.rs  background.rs  clock.rs  correlation.rs  crypto.rs  error/  rejected.rs
 //!                                    authorities, errors, and code that every floor uses
 //! ```
@@ -88,6 +88,7 @@ pub mod region;
 mod rejected;
 pub mod resource;
 pub mod retry;
+mod span;
 #[cfg(any(feature = "managed-identity", feature = "sealed-store"))]
 pub mod state;
 pub mod token;

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use certbound_core::time::UnixTime;
+use tracing::Instrument as _;
 
 use self::metadata_service::MetadataService;
 use crate::cache::single_flight::{Load, SingleFlight, this_runtime};
 use crate::clock::Clock;
+use crate::span;
 use crate::transport::AnyTransport;
 
 pub use certbound_core::region::{DetectedRegion, DetectionFailure, RegionOutcome, RegionSource};
@@ -113,7 +115,15 @@ impl Inner {
             return Ok(found);
         }
         let service = MetadataService::find(&self.variable, transport, clock)?;
-        Ok(DetectedRegion { region: service.location().await?, source: RegionSource::MetadataService })
+        let span = span::region_detection();
+        let found = service.location().instrument(span.clone()).await;
+        match &found {
+            Ok(region) => {
+                span.record("certbound.region", region.as_str());
+            }
+            Err(_) => span::failed(&span, "region_not_detected"),
+        }
+        Ok(DetectedRegion { region: found?, source: RegionSource::MetadataService })
     }
 
     /// Keeps the result and returns it. A region that a detection in another runtime found is kept and returned instead

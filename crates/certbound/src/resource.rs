@@ -20,8 +20,9 @@ use crate::cache::Kind;
 use crate::cache::key::{HeadHash, KeyHead};
 use crate::error::{Error, Misuse};
 use crate::rejected::TokenHash;
+use crate::span::{self, Target};
 use crate::token::{BoundToken, Scheme};
-use crate::transport::{AnyTransport, TlsFacts, Via};
+use crate::transport::{AnyTransport, TlsFacts, Via, traced};
 
 /// A resource that is called with bound tokens. It is cheap to clone.
 ///
@@ -122,7 +123,7 @@ impl Resource {
             None => ResourceProfile::for_host(&host),
         };
         let again = request.clone();
-        let answer = self.send(request, &token, &profile).await?;
+        let answer = self.send(request, &token, &profile, 1).await?;
         let challenge = challenge::claims_of(&answer).filter(|_| answer.status() == StatusCode::UNAUTHORIZED);
         let Some(claims) = challenge else { return Ok(answer) };
         let rejected = TokenHash::of(token.secret());
@@ -134,7 +135,7 @@ impl Resource {
             // The caller chose exactly this token, so it is not replaced.
             Tokens::Fixed { .. } => return Ok(answer),
         };
-        self.send(again, &renewed, &profile).await
+        self.send(again, &renewed, &profile, 2).await
     }
 
     async fn send(
@@ -142,6 +143,7 @@ impl Resource {
         mut request: http::Request<Bytes>,
         token: &BoundToken,
         profile: &ResourceProfile,
+        attempt: u32,
     ) -> Result<http::Response<Bytes>, Error> {
         for (name, value) in profile.headers() {
             request.headers_mut().entry(name.clone()).or_insert_with(|| value.clone());
@@ -151,7 +153,8 @@ impl Resource {
             Tokens::Of { issuer, .. } => &issuer.context().transport,
             Tokens::Fixed { transport, .. } => transport,
         };
-        let answer = transport.send(request, Via::Resource(token.binding())).await;
+        let span = span::request(Target::Resource, &request, attempt);
+        let answer = traced(span, transport.send(request, Via::Resource(token.binding()))).await;
         let answer = answer.map_err(|cause| Error::transport(None, cause))?;
         let mut response = answer.response;
         response.extensions_mut().insert(CallFacts(answer.tls));

@@ -7,6 +7,7 @@ mod network;
 #[cfg(not(feature = "hyper-rustls"))]
 #[path = "transport/no_network.rs"]
 mod network;
+mod traced;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,6 +22,7 @@ pub use self::hyper::HyperTransport;
 pub(crate) use self::network::default_transport;
 #[cfg(feature = "hyper-rustls")]
 pub use self::network::{Network, NetworkBuilder};
+pub(crate) use self::traced::traced;
 use crate::certificate::BindingCertificate;
 use crate::error::TransportError;
 

@@ -5,14 +5,19 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use certbound::cache::{StoreEntry, StoreError, StoreKey, TokenStore};
 use certbound::clock::Clock as _;
 use certbound::managed_identity::{
     Attestation, AttestationRequest, IdentityId, MachineCertificates, SoftwareKeys,
 };
+use certbound::region::RegionDetector;
 use certbound::state::StateDirectory;
-use certbound::{Cloud, ManagedIdentity, ResourceScope, Secret, UnixTime};
+use certbound::{
+    Authority, Client, Cloud, ManagedIdentity, Region, ResourceScope, Secret, TenantId, TokenCache, UnixTime,
+};
+use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Emulator, PLATFORM_SECRET, World};
-use certbound_testkit::{CapturedLogs, Pair};
+use certbound_testkit::{AnsweringTransport, CapturedLogs, Pair};
 
 fn vault() -> ResourceScope {
     ResourceScope::key_vault(Cloud::Public)
@@ -46,19 +51,35 @@ async fn the_whole_flow_logs_no_secret() {
     let (machine, of_machine, attestation, key) = attested_machine().await;
     tracing::trace!("{machine:?} {of_machine:?}");
 
+    let of_secret = with_other_spans(&pair).await;
+
     let text = logs.text();
     assert!(text.contains("certificate issued"), "nothing of the machine was captured:\n{text}");
     assert_holds_no_key(&text, &key);
     assert!(!text.contains(PLATFORM_SECRET), "the platform's secret was logged");
     assert!(text.contains("token request"), "nothing was captured:\n{text}");
     let tokens = [assertion.secret(), bound.secret(), bearer.secret(), of_node.secret()];
-    for secret in tokens.into_iter().chain([of_machine.secret(), &attestation]) {
+    for secret in tokens.into_iter().chain([of_machine.secret(), of_secret.secret(), &attestation]) {
         let secret = secret.expose();
         assert!(!text.contains(secret), "a whole token was logged");
         // The signature makes the token usable, so not even that part may be logged.
         assert!(!text.contains(&secret[secret.len() - 40..]), "a token's signature was logged");
     }
     assert!(!text.contains("PRIVATE KEY"));
+    // Each span was open, so the search included all its fields.
+    for span in SPANS {
+        for event in ["new", "close"] {
+            let line = text.lines().find(|line| line.contains(&format!("{span}{{")) && line.contains(event));
+            assert!(line.is_some(), "the span {span} was not captured: {event}");
+        }
+    }
+    for (name, secret) in
+        [("client secret", builtin::SECRET), ("query", QUERY), ("path", PATH), ("body", BODY)]
+    {
+        // The emulator of the tests logs the paths of its requests.
+        let line = text.lines().find(|line| line.contains(secret) && !line.contains("certbound_emulator::"));
+        assert_eq!(line, None, "a {name} was logged");
+    }
 
     // The positive controls: a key in every encoding, and a secret in the log.
     for spelt in [STANDARD.encode(&key), format!("{key:?}"), hex(&key), format!("{:x?}", key)] {
@@ -70,6 +91,73 @@ async fn the_whole_flow_logs_no_secret() {
     assert!(logs.text().contains("planted-secret-value"));
     log::trace!("{} by log", planted.expose());
     assert!(logs.text().contains("planted-secret-value by log"));
+    // A field of a span, when it is opened and when it is set later.
+    let span = tracing::info_span!("token_request", a = "planted at the start", b = tracing::field::Empty);
+    span.record("b", "planted later");
+    drop(span);
+    let text = logs.text();
+    assert!(text.contains("planted at the start") && text.contains("planted later"));
+}
+
+/// Every span of the library, by its name in the source.
+const SPANS: [&str; 10] = [
+    "acquire_token",
+    "cache_load",
+    "detect_region",
+    "discovery_request",
+    "issue_certificate",
+    "leg",
+    "platform_request",
+    "resource_request",
+    "store",
+    "token_request",
+];
+
+/// Texts of requests that can be secret.
+const QUERY: &str = "planted-in-a-query";
+const PATH: &str = "planted-in-a-path";
+const BODY: &str = "planted-in-a-body";
+
+/// Opens the spans that the flow above does not open: those of a store, of discovery, and of the detection of the region.
+/// The requests contain secrets in each part that a caller chooses.
+async fn with_other_spans(pair: &Pair) -> certbound::BearerToken {
+    let cache = TokenCache::new().with_store(EmptyStore);
+    let region = Authority::public(TenantId::parse(builtin::TENANT).unwrap()).with_region(Region::detect());
+    let detector = RegionDetector::with_environment(|_| None);
+    let client = pair.builder_at(region, builtin::SECRET_APP).with_region_detector(detector);
+    let client = client.with_cache(cache.clone()).with_secret(Secret::new(builtin::SECRET)).build().unwrap();
+    let (graph, vault) = (ResourceScope::graph(Cloud::Public), vault());
+    let token = client.bearer_token(&graph).query("code", QUERY).body("more", BODY).await.unwrap();
+    cache.flush().await;
+    let asked = http::Request::get(format!("https://demo.vault.azure.net/{PATH}?code={QUERY}"));
+    pair.leg2().resource(&vault).call(asked.body(bytes::Bytes::new()).unwrap()).await.unwrap();
+
+    let issuer = AnsweringTransport::new(|seen| match seen.method.as_str() {
+        "GET" => (503, String::new()),
+        _ => unreachable!("the request after discovery"),
+    });
+    let oidc = Client::builder(Authority::oidc("https://idp.example/realm").unwrap(), builtin::SECRET_APP);
+    let oidc = oidc.with_transport(issuer).with_secret(Secret::new(builtin::SECRET)).build().unwrap();
+    oidc.bearer_token(&ResourceScope::of_other_authority("read").unwrap()).await.unwrap_err();
+    token
+}
+
+/// A store that loads nothing and ignores what is saved.
+#[derive(Default)]
+struct EmptyStore;
+
+impl TokenStore for EmptyStore {
+    async fn load(&self, _: &StoreKey) -> Result<Option<StoreEntry>, StoreError> {
+        Ok(None)
+    }
+
+    async fn save(&self, _: &StoreKey, _: StoreEntry) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn remove(&self, _: &StoreKey) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// An attestation hook that uses the emulator and records its token.

@@ -17,7 +17,8 @@ use crate::acquire::context::Context;
 use crate::acquire::headers;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg, PeerMisbehaved, Phase, RequestTarget, TransportError};
-use crate::transport::Via;
+use crate::span::{self, Target};
+use crate::transport::{Via, traced};
 
 /// The time limit for one document.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -192,15 +193,14 @@ impl DiscoveryRequest<'_> {
         request.headers_mut().extend(headers::discovery(self.correlation_id));
         let host = request.uri().host().unwrap_or_default().to_owned();
         tracing::debug!(host, correlation_id = %self.correlation_id, "discovery");
-        match tokio::time::timeout(LIMIT, self.context.transport.send(request, Via::Tls)).await {
-            Ok(answer) => Ok(answer.map_err(lost)?.response),
-            Err(_) => Err(lost(TransportError::TimedOut {
-                host,
-                phase: Phase::Exchange,
-                limit: LIMIT,
-                proxy: None,
-            })),
-        }
+        let span = span::request(Target::Discovery { leg: self.leg }, &request, 1);
+        let sent = async {
+            let sent = tokio::time::timeout(LIMIT, self.context.transport.send(request, Via::Tls)).await;
+            sent.unwrap_or_else(|_| {
+                Err(TransportError::TimedOut { host, phase: Phase::Exchange, limit: LIMIT, proxy: None })
+            })
+        };
+        Ok(traced(span, sent).await.map_err(lost)?.response)
     }
 
     /// Returns the body of a response with status 200. For any other status, the error is the same as for a token

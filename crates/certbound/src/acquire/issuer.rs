@@ -34,6 +34,11 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
 
     fn binding(certificate: &Self::Certificate) -> &BindingCertificate;
 
+    /// Whether [`Issuer::certificate`] needs no request and does not wait.
+    fn has_certificate(&self, kind: Kind) -> bool {
+        self.thumbprint_now(kind).is_some()
+    }
+
     /// Returns the certificate for this acquisition. It is `None` for a credential without a certificate.
     fn certificate(
         &self,

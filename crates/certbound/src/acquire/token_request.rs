@@ -11,6 +11,7 @@ use bytes::Bytes;
 use certbound_core::credential::{ClientProof, JWT_BEARER, JWT_POP};
 use certbound_core::endpoint::TokenEndpoint;
 use certbound_core::refusal::HeaderFacts;
+use certbound_core::region::Region;
 use certbound_core::request::TokenRequest;
 use certbound_core::response::{AnswerError, TokenResponse};
 use certbound_core::time::UnixTime;
@@ -28,7 +29,8 @@ use crate::credential::Proof;
 use crate::error::{ASSERTION_MARGIN, Error, Leg, Misuse, RequestTarget, TransportError};
 use crate::observe::{LegReport, ObservedRequest, ObservedValue};
 use crate::retry::{Attempts, TOKEN_SERVICE, retry_after};
-use crate::transport::Via;
+use crate::span::{self, Target};
+use crate::transport::{Via, traced};
 
 /// Converts the proof to its wire form. The assertion type follows from the kind of proof.
 pub(crate) fn wire_proof(proof: &Proof) -> ClientProof<'_> {
@@ -181,7 +183,10 @@ impl Exchange<'_> {
             observer.before_request(observed);
         }
         tracing::debug!(host = self.endpoint.host(), leg = ?self.leg, correlation_id = %self.correlation_id, "token request");
-        let answer = match self.context.transport.send(http, via).await {
+        let region = self.endpoint.region().map(Region::as_str);
+        let target = Target::TokenService { leg: self.leg, region, id: self.correlation_id };
+        let span = span::request(target, &http, attempt);
+        let answer = match traced(span, self.context.transport.send(http, via)).await {
             Ok(answer) => answer.response,
             Err(cause) => return Ok(Err(cause)),
         };

@@ -8,6 +8,7 @@ use certbound_core::endpoint::{Channel, Flow};
 use certbound_core::request::TokenRequest;
 use certbound_core::scope::ResourceScope;
 use certbound_core::time::UnixTime;
+use tracing::{Instrument as _, Span};
 
 use super::authority::overriding;
 use super::client_core::ClientCore;
@@ -21,6 +22,7 @@ use crate::certificate::{BindingCertificate, Blame};
 use crate::correlation::CorrelationId;
 use crate::credential::{BoundAssertion, Proof, Proves};
 use crate::error::{Error, Leg, Misuse};
+use crate::span;
 
 /// The settings of a client that are independent of its credential, and the credential.
 #[derive(Clone)]
@@ -197,10 +199,15 @@ impl TokenService {
             fmi_path: options.extras.fmi_path.as_deref(),
             extra: &options.extras.body,
         };
-        let answer = exchange.run(&request).await;
-        if let Err(Error::Refused { .. }) = &answer {
-            self.credential.refused();
+        let span = self.leg().map_or_else(Span::none, span::leg);
+        let answer = exchange.run(&request).instrument(span.clone()).await;
+        if let Err(error) = &answer {
+            span::record_error(&span, error);
+            if let Error::Refused { .. } = error {
+                self.credential.refused();
+            }
         }
+        drop(span);
         let (token, report) = answer?;
         let leg1 = match &proof {
             Proof::Bound(assertion) => assertion.report().cloned(),

@@ -25,6 +25,16 @@ pub enum Kind {
     Bearer,
 }
 
+impl Kind {
+    /// Returns the name of the kind, as spans and metrics name it.
+    pub(crate) const fn token_type(self) -> &'static str {
+        match self {
+            Self::Bound => "mtls_pop",
+            Self::Bearer => "bearer",
+        }
+    }
+}
+
 /// The part of a cache key that is the same for all requests of a client. It is hashed once.
 #[derive(Debug)]
 pub(crate) struct ClientKey {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use certbound_core::certificate::Thumbprint;
 use futures_util::future::{Either, select};
+use tracing::Instrument as _;
 
 use super::load_key::LoadKey;
 use super::single_flight::Load;
@@ -13,6 +14,7 @@ use super::{Counted, Entry, Loaded, Obtained, Payload, TokenCache};
 use crate::background::Background;
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::span;
 
 /// The time for which a caller waits for an issuer that does not answer, while an older token is still valid.
 const MAX_WAIT: Duration = Duration::from_secs(2);
@@ -65,7 +67,9 @@ impl TokenCache {
             false => self.in_outage(&token.as_ref(), &earlier(), now),
         };
         let has_older = !wants_new && self.usable(&token.as_ref(), &earlier(), clock.now()).is_some();
-        let attempt = self.clone().find_or_load(key, payload, Arc::clone(&clock), load);
+        let span = span::cache_load();
+        let attempt =
+            self.clone().find_or_load(key, payload, Arc::clone(&clock), load).instrument(span.clone());
         let (loaded, joined) = if !has_older {
             attempt.await
         } else {
@@ -86,6 +90,7 @@ impl TokenCache {
                 },
             }
         };
+        span.record("certbound.joined", joined);
         if joined {
             self.count(Counted::Joined);
         }

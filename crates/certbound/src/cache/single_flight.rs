@@ -13,7 +13,7 @@ use futures_util::future::{Shared, WeakShared};
 use futures_util::{FutureExt as _, poll};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use crate::error::ProviderError;
 
@@ -52,6 +52,8 @@ struct UnderWay<K, T> {
 struct Listed<T> {
     number: u64,
     load: WeakShared<Load<Outcome<T>>>,
+    /// The span in which the load runs: that of the caller that started it.
+    span: Span,
 }
 
 /// The runtime of the caller: part of the key of a load that unrelated callers in several runtimes share.
@@ -65,7 +67,8 @@ where
     T: Clone + Send + Sync + 'static,
 {
     /// Waits for the load of `key`, which `load` starts if no load of this key is running. The second value is true if
-    /// another caller started the load.
+    /// another caller started the load. The load runs in the span of the caller that started it, and the spans of the
+    /// other callers follow from that span.
     pub(crate) async fn run(&self, key: K, load: impl FnOnce() -> Load<T>) -> (Outcome<T>, bool) {
         let (load, joined) = self.join(key, load);
         (load.await, joined)
@@ -73,16 +76,20 @@ where
 
     fn join(&self, key: K, load: impl FnOnce() -> Load<T>) -> (Shared<Load<Outcome<T>>>, bool) {
         let mut under_way = lock(&self.0);
-        if let Some(load) = under_way.loads.get(&key).and_then(|listed| listed.load.upgrade()) {
+        let running = under_way.loads.get(&key);
+        if let Some((load, span)) = running.and_then(|it| Some((it.load.upgrade()?, it.span.clone()))) {
+            drop(under_way);
+            Span::current().follows_from(&span);
             return (load, true);
         }
         under_way.begun += 1;
         let number = under_way.begun;
         let entry = ListEntry { list: Arc::downgrade(&self.0), key: key.clone(), number };
-        let load = drive(load(), entry).boxed().shared();
+        let span = Span::current();
+        let load = drive(load().instrument(span.clone()), entry).boxed().shared();
         // A load that was never polled is not complete, so it always has a weak handle.
         if let Some(weak) = load.downgrade() {
-            under_way.loads.insert(key, Listed { number, load: weak });
+            under_way.loads.insert(key, Listed { number, load: weak, span });
         }
         (load, false)
     }
@@ -102,7 +109,10 @@ impl<K, T> Default for SingleFlight<K, T> {
 
 /// Runs a load as a task, so that it makes progress while no caller is polled. The task is aborted when the last caller
 /// is dropped. Without a runtime the callers poll the load themselves.
-async fn drive<K: Eq + Hash, T: Send + 'static>(load: Load<T>, entry: ListEntry<K, T>) -> Outcome<T>
+async fn drive<K: Eq + Hash, T: Send + 'static>(
+    load: impl Future<Output = T> + Send + 'static,
+    entry: ListEntry<K, T>,
+) -> Outcome<T>
 where
     ListEntry<K, T>: Send + 'static,
 {
@@ -120,7 +130,7 @@ where
         Err(_) => load.await,
         Ok(runtime) => {
             let mut task = JoinSet::new();
-            task.spawn_on(load.in_current_span(), &runtime);
+            task.spawn_on(load, &runtime);
             match task.join_next().await {
                 Some(Ok(ended)) => ended,
                 // Panics are caught above. A task without a result was cancelled with its runtime.

@@ -19,6 +19,7 @@ use crate::correlation::CorrelationId;
 use crate::credential::{AssertionRequest, BoundAssertion, ByCertificate, Proof};
 use crate::error::{Error, Leg, Misuse};
 use crate::observe::Observer;
+use crate::span;
 
 /// A Leg 1 that has not started: add options, then await it.
 #[must_use = "nothing happens until it is awaited"]
@@ -142,7 +143,7 @@ impl<'a> IntoFuture for AcquireLeg1<'a> {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
+        Box::pin(span::in_leg1(async move {
             let certificate = &self.client.credential.certificate;
             let binding = certificate.current();
             let again = self.clone();
@@ -156,6 +157,6 @@ impl<'a> IntoFuture for AcquireLeg1<'a> {
                 }
                 _ => Err(error),
             }
-        })
+        }))
     }
 }

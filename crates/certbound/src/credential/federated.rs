@@ -13,6 +13,7 @@ use crate::cache::key::CallerId;
 use crate::certificate::{BindingCertificate, Blame};
 use crate::credential::{AnyLeg1, AssertionRequest, BoundAssertion};
 use crate::error::{Error, Leg, Misuse};
+use crate::span;
 
 /// A client that authenticates by assertions of a Leg 1. It presents them as `jwt-pop`, over TLS with their
 /// certificate.
@@ -62,7 +63,7 @@ impl Proves for ByAssertion {
             if let Some(assertion) = self.reusable(binding, now).filter(|_| reusable) {
                 return Ok(Proof::Bound(assertion));
             }
-            let assertion = self.leg1.assertion_for(binding, request).await?;
+            let assertion = span::in_leg1(self.leg1.assertion_for(binding, request)).await?;
             if reusable {
                 self.set_reused(Some(assertion.again()));
             }

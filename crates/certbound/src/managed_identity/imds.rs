@@ -25,6 +25,8 @@ use crate::cache::single_flight::this_runtime;
 use crate::correlation::CorrelationId;
 use crate::error::{PlatformError, TransportError};
 use crate::retry::{self, Attempts, Table, retry_after};
+use crate::span::{self, Target};
+use crate::transport::traced;
 
 /// IMDS answers five requests for identities at the same time and refuses more.
 const CALLS: usize = 5;
@@ -97,7 +99,7 @@ impl Machine {
         let origin = self.endpoint.origin();
         let mut attempts = Attempts::new(self.context.retry_policy, table);
         loop {
-            let sent = self.send(request.clone()).await;
+            let sent = self.send(request.clone(), attempts.made() + 1).await;
             let Some(wait) = attempts.wait_after(&sent, self.context.clock.now()) else {
                 return sent.map_err(|cause| PlatformError::Unreachable { origin, cause });
             };
@@ -109,7 +111,7 @@ impl Machine {
 
     /// Sends a request once. The number of parallel requests to IMDS is limited. A request that waits for its retry is
     /// not counted.
-    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+    async fn send(&self, request: Request<Bytes>, attempt: u32) -> Result<Response<Bytes>, TransportError> {
         let _turn = match self.endpoint.origin() {
             // The semaphore is never closed. Without a runtime there is no timer, and no runtime whose tasks are not
             // polled.
@@ -119,7 +121,8 @@ impl Machine {
             }
             _ => None,
         };
-        Ok(self.context.transport.send(request, self.endpoint.via()).await?.response)
+        let span = span::request(Target::Platform, &request, attempt);
+        Ok(traced(span, self.context.transport.send(request, self.endpoint.via())).await?.response)
     }
 
     pub(super) fn refused(&self, answer: &Response<Bytes>) -> PlatformError {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
+use tracing::Instrument as _;
 
 use super::Machine;
 use super::blame::{blame_of, blames_attestation};
@@ -17,6 +18,7 @@ use crate::cache::single_flight::{Load, LoadFailure, this_runtime};
 use crate::certificate::Blame;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, KeyError, Leg, PlatformError};
+use crate::span;
 
 impl Machine {
     /// Returns the thumbprint of the certificate for a cache lookup, if it is known without waiting. Starts a renewal
@@ -101,8 +103,16 @@ impl Machine {
         correlation_id: CorrelationId,
     ) -> Result<Arc<IssuedCertificate>, PlatformError> {
         let machine = Arc::clone(self);
-        let load =
-            move || -> Load<_> { Box::pin(async move { machine.mint(not, blame, correlation_id).await }) };
+        let load = move || -> Load<_> {
+            Box::pin(async move {
+                let span = span::certificate(correlation_id);
+                let issued = machine.mint(not, blame, correlation_id).instrument(span.clone()).await;
+                if let Err(error) = &issued {
+                    span::failed(&span, error.code());
+                }
+                issued
+            })
+        };
         let key = (self.requested_name(), not, blame, this_runtime());
         let (issued, _) = self.certificates.mints().run(key, load).await;
         issued.unwrap_or_else(|failure| match failure {

@@ -20,6 +20,7 @@ use crate::correlation::CorrelationId;
 use crate::credential::{AssertionRequest, BoundAssertion, Leg1, UnboundAssertions};
 use crate::error::{Error, Leg};
 use crate::observe::Observer;
+use crate::span;
 
 const LEG: Option<Leg> = Some(Leg::One);
 
@@ -101,11 +102,11 @@ impl<'a> IntoFuture for AcquireMachineLeg1<'a> {
 
     fn into_future(self) -> Self::IntoFuture {
         let Self { identity, mut options } = self;
-        Box::pin(async move {
+        Box::pin(span::in_leg1(async move {
             let id = *options.correlation_id.get_or_insert_with(CorrelationId::random);
             let certificate = identity.machine().certificate(None, id).await.map_err(blame(LEG))?;
             identity.exchange(certificate, &options, id).await
-        })
+        }))
     }
 }
 

@@ -37,6 +37,10 @@ impl Issuer for Platform {
         &certificate.binding
     }
 
+    fn has_certificate(&self, kind: Kind) -> bool {
+        kind == Kind::Bearer || matches!(self.0.ready(), Ok(Some(_)))
+    }
+
     async fn certificate(&self, kind: Kind, id: CorrelationId) -> Result<Option<Self::Certificate>, Error> {
         match kind {
             Kind::Bearer => Ok(None),

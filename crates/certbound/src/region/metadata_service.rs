@@ -9,7 +9,8 @@ use futures_util::future::{Either, select};
 use http::{Request, Response, Uri};
 
 use crate::clock::Clock;
-use crate::transport::{AnyTransport, Via};
+use crate::span::{self, Target};
+use crate::transport::{AnyTransport, Via, traced};
 
 /// The time limit for all requests of one detection together.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -82,9 +83,14 @@ impl<'a> MetadataService<'a> {
         let url = format!("{}{}", self.base, location_target(version));
         let request = Request::get(url).header("metadata", "true").body(Bytes::new());
         let request = request.map_err(|error| unreachable(error.to_string()))?;
-        match select(self.transport.send(request, Via::Local), self.clock.wait(self.left())).await {
+        let span = span::request(Target::Platform, &request, 1);
+        let sent = traced(span.clone(), self.transport.send(request, Via::Local));
+        match select(Box::pin(sent), self.clock.wait(self.left())).await {
             Either::Left((answer, _)) => Ok(answer.map_err(|error| unreachable(error.to_string()))?.response),
-            Either::Right(_) => Err(DetectionFailure::TimedOut { limit: LIMIT }),
+            Either::Right(_) => {
+                span::failed(&span, "timeout");
+                Err(DetectionFailure::TimedOut { limit: LIMIT })
+            }
         }
     }
 

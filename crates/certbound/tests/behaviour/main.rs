@@ -41,6 +41,7 @@ mod runtimes;
 mod sealed;
 mod service_fabric;
 mod sources;
+mod spans;
 mod store;
 mod throttling;
 mod token_source;

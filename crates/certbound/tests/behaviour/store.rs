@@ -21,7 +21,7 @@ use crate::refresh::{NOW, Service, builder, seconds, token};
 use crate::two_leg::vault;
 
 #[derive(Default)]
-struct Shared {
+pub(crate) struct Shared {
     entries: Mutex<HashMap<StoreKey, StoreEntry>>,
     mood: Mutex<Mood>,
     /// Whether each write takes a second.

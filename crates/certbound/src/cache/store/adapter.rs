@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use certbound_core::time::UnixTime;
 use futures_util::FutureExt as _;
+use tracing::Instrument as _;
 
 use super::entry;
 use super::writer::Writer;
 use super::{AnyStore, StoreError, StoreKey, TokenStore};
 use crate::cache::key::KeyRef;
 use crate::cache::{Entry, Payload, RequestSeq};
+use crate::span;
 
 /// The time limit for one operation of a store. A new request to the token service is better than waiting longer.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -43,9 +45,14 @@ impl StoreAdapter {
         if self.writer.refuses(&name, None) {
             return None;
         }
-        let entry = match call_store(async { self.store.load(&name).await }).await {
-            Ok(entry) => entry?,
+        let span = span::store("load");
+        let entry = match call_store(async { self.store.load(&name).await }).instrument(span.clone()).await {
+            Ok(entry) => {
+                span.record("certbound.found", entry.is_some());
+                entry?
+            }
             Err(error) => {
+                span::failed(&span, "store_failed");
                 self.writer.failed(&error, "the client requests the token from the token service instead");
                 return None;
             }

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use certbound_core::time::UnixTime;
 use tokio::runtime::{Handle, Id};
+use tracing::{Instrument as _, Span};
 
 use super::adapter::{AnyShared, call_store};
 use super::{StoreError, StoreKey, entry};
 use crate::cache::Entry;
+use crate::span;
 
 /// The maximum number of jobs that wait for a slow store. If more jobs wait, the oldest job is dropped.
 const QUEUE: usize = 1_000;
@@ -45,6 +47,20 @@ struct Jobs {
 enum Job {
     Save(Entry),
     Remove,
+}
+
+impl Job {
+    /// Returns the span of the job. The correlation id of a saved token is that of the request that returned the token.
+    fn span(&self) -> Span {
+        match self {
+            Self::Save(held) => {
+                let span = span::store("save");
+                span.record("certbound.correlation_id", tracing::field::display(held.correlation_id));
+                span
+            }
+            Self::Remove => span::store("remove"),
+        }
+    }
 }
 
 impl Writer {
@@ -130,15 +146,24 @@ impl Writer {
             let _turn = self.turn.lock().await;
             let Some((name, number, job)) = self.next(runtime) else { return };
             let mut at = At { writer: self, name, given_up: true };
-            let written = match job {
-                Job::Save(held) => match entry::write(&held, &name) {
-                    Some(entry) => call_store(async { self.store.save(&name, entry).await }).await,
-                    None => Err(StoreError::new("the token cannot be written as JSON")),
-                },
-                Job::Remove => call_store(async { self.store.remove(&name).await }).await,
-            };
+            let span = job.span();
+            let written = self.write(&name, job).instrument(span.clone()).await;
+            if written.is_err() {
+                span::failed(&span, "store_failed");
+            }
+            drop(span);
             at.given_up = false;
             self.done(&name, number, written);
+        }
+    }
+
+    async fn write(&self, name: &StoreKey, job: Job) -> Result<(), StoreError> {
+        match job {
+            Job::Save(held) => match entry::write(&held, name) {
+                Some(entry) => call_store(async { self.store.save(name, entry).await }).await,
+                None => Err(StoreError::new("the token cannot be written as JSON")),
+            },
+            Job::Remove => call_store(async { self.store.remove(name).await }).await,
         }
     }
 
