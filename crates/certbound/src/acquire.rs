@@ -81,11 +81,12 @@ pub(crate) struct Acquisition<I> {
 impl<I: Issuer> Acquisition<I> {
     /// Returns a valid token from the cache, from the request of another caller, or from the issuer.
     pub(crate) async fn run(mut self) -> Result<Loaded, Error> {
-        let options = &self.options;
-        let checked = self.issuer.check(options).and_then(|()| options.check(self.kind));
-        checked.map_err(|misuse| Error::misuse(self.issuer.leg(), misuse))?;
         let id = self.correlation_id();
-        let mut observation = Observation::new(self.kind, id);
+        let mut observation = Observation::of(&self, id);
+        let options = &self.options;
+        if let Err(misuse) = self.issuer.check(options).and_then(|()| options.check(self.kind)) {
+            return observation.end(Err(Error::misuse(self.issuer.leg(), misuse)));
+        }
         if !self.issuer.has_certificate(self.kind) {
             observation.open(self.scope.as_str());
         }
@@ -102,7 +103,8 @@ impl<I: Issuer> Acquisition<I> {
             if is_due {
                 self.refresh_ahead();
             }
-            return observation.end(Ok((entry, Obtained::FROM_CACHE)));
+            observation.end_hit();
+            return Ok((entry, Obtained::FROM_CACHE));
         }
         observation.open(self.scope.as_str());
         let load = Box::pin(self.fetch(certificate, replaces));
@@ -142,7 +144,7 @@ impl<I: Issuer> Acquisition<I> {
     /// caller does not wait for it.
     async fn refresh(mut self, cause: Span) -> Result<(), Error> {
         let id = self.correlation_id();
-        let mut observation = Observation::new(self.kind, id);
+        let mut observation = Observation::of(&self, id);
         observation.open_ahead(self.scope.as_str(), cause);
         let refreshed = async move {
             let certificate = self.issuer.certificate(self.kind, id).await?;

@@ -1,26 +1,69 @@
-//! Observers, which see requests before they are sent; the report on `jwt-pop`, which is an observer; and the
-//! correlation id.
+//! Observers, which see requests and acquisitions; the report on `jwt-pop`, which is an observer; and the correlation
+//! id.
+
+mod completed;
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::credential::JWT_POP;
 use certbound_core::region::{Region, RegionOutcome};
 
+pub use self::completed::{
+    CompletedAcquisition, CompletedRequest, Parts, RequestTo, ThrottledRequest, TokenOrigin,
+};
 pub use crate::correlation::{CorrelationId, NotACorrelationId};
 use crate::error::Leg;
 
-/// An observer of token requests. It cannot change a request.
+/// An observer of token requests and acquisitions. It cannot change them.
 ///
-/// It is called on the task of the acquisition, so it must not block. Closures `Fn(&ObservedRequest)` are observers.
+/// An acquisition can have an observer ([`Acquire::observe`](crate::Acquire::observe)), and so can a client or a managed
+/// identity (`with_observer` of its builder). It is called on the task of the acquisition, so it must not block. Closures
+/// `Fn(&ObservedRequest)` are observers. By default, all functions except `before_request` do nothing.
 pub trait Observer: Send + Sync + 'static {
-    /// Observes a request just before it is sent, for each attempt.
+    /// Observes a request to a token endpoint just before it is sent, for each attempt.
     fn before_request(&self, request: &ObservedRequest);
 
-    /// Observes the HTTP status of a response. By default, it does nothing.
+    /// Observes the HTTP status of the response of a token endpoint.
     fn after_answer(&self, _request: &ObservedRequest, _status: u16) {}
+
+    /// Observes the end of a request, for each attempt. Requests to platforms and for discovery are included. Requests for
+    /// the detection of the region and requests to resources are not included.
+    fn after_request(&self, _request: &CompletedRequest<'_>) {}
+
+    /// Observes that a request is not sent, because the response to an equal request asked to wait.
+    fn throttled(&self, _request: &ThrottledRequest<'_>) {}
+
+    /// Observes the end of an acquisition. It is not called for a cache hit, which [`CacheStatistics`] counts, nor for a
+    /// refresh in the background, nor for an assertion that is requested alone.
+    ///
+    /// [`CacheStatistics`]: crate::cache::CacheStatistics
+    fn after_acquisition(&self, _acquisition: &CompletedAcquisition<'_>) {}
+}
+
+/// The observers of one acquisition: that of the call, and that of the client.
+#[derive(Clone, Copy)]
+pub(crate) struct Observers<'a>([Option<&'a Arc<dyn Observer>>; 2]);
+
+impl<'a> Observers<'a> {
+    pub(crate) const NONE: Self = Self([None; 2]);
+
+    pub(crate) fn new(
+        of_call: Option<&'a Arc<dyn Observer>>,
+        of_client: Option<&'a Arc<dyn Observer>>,
+    ) -> Self {
+        Self([of_call, of_client])
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+
+    pub(crate) fn each(self, observe: impl Fn(&dyn Observer)) {
+        self.0.into_iter().flatten().for_each(|observer| observe(&**observer));
+    }
 }
 
 impl<F: Fn(&ObservedRequest) + Send + Sync + 'static> Observer for F {

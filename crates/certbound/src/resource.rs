@@ -11,6 +11,7 @@ use bytes::Bytes;
 pub use certbound_core::scope::{ResourceScope, ScopeError};
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
+use tracing::Instrument as _;
 use zeroize::Zeroizing;
 
 pub use self::profile::ResourceProfile;
@@ -22,7 +23,7 @@ use crate::error::{Error, Misuse};
 use crate::rejected::TokenHash;
 use crate::span::{self, Target};
 use crate::token::{BoundToken, Scheme};
-use crate::transport::{AnyTransport, TlsFacts, Via, traced};
+use crate::transport::{AnyTransport, TlsFacts, Via};
 
 /// A resource that is called with bound tokens. It is cheap to clone.
 ///
@@ -154,7 +155,11 @@ impl Resource {
             Tokens::Fixed { transport, .. } => transport,
         };
         let span = span::request(Target::Resource, &request, attempt);
-        let answer = traced(span, transport.send(request, Via::Resource(token.binding()))).await;
+        let answer = transport.send(request, Via::Resource(token.binding())).instrument(span.clone()).await;
+        match &answer {
+            Ok(answer) => span::answered(&span, answer.response.status().as_u16()),
+            Err(error) => span::failed(&span, error.code()),
+        }
         let answer = answer.map_err(|cause| Error::transport(None, cause))?;
         let mut response = answer.response;
         response.extensions_mut().insert(CallFacts(answer.tls));

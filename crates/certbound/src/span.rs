@@ -2,6 +2,7 @@
 //!
 //! No field contains a token, an assertion, a secret or a query, because a query can contain any of them.
 
+use certbound_core::region::Region;
 use http::{Request, Uri};
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
@@ -117,7 +118,7 @@ macro_rules! http_span {
 #[derive(Clone, Copy)]
 pub(crate) enum Target<'a> {
     /// The token endpoint.
-    TokenService { leg: Option<Leg>, region: Option<&'a str>, id: CorrelationId },
+    TokenService { leg: Option<Leg>, region: Option<&'a Region>, id: CorrelationId },
     /// The platform of a managed identity, or the metadata service.
     Platform,
     /// A document about an authority.
@@ -126,13 +127,29 @@ pub(crate) enum Target<'a> {
     Resource,
 }
 
+impl<'a> Target<'a> {
+    pub(crate) fn leg(self) -> Option<Leg> {
+        match self {
+            Self::TokenService { leg, .. } | Self::Discovery { leg } => leg,
+            Self::Platform | Self::Resource => None,
+        }
+    }
+
+    pub(crate) fn region(self) -> Option<&'a Region> {
+        match self {
+            Self::TokenService { region, .. } => region,
+            _ => None,
+        }
+    }
+}
+
 /// Returns the span of one HTTP request. The first attempt has the number 1.
 pub(crate) fn request<B>(target: Target<'_>, request: &Request<B>, attempt: u32) -> Span {
     match target {
         Target::TokenService { leg, region, id } => http_span!("token_request", request, attempt, {
             url.full = without_query(request.uri()),
             certbound.leg = leg.map(Leg::as_str),
-            certbound.region = region,
+            certbound.region = region.map(Region::as_str),
             certbound.correlation_id = %id,
         }),
         Target::Platform => {

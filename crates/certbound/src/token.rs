@@ -96,6 +96,8 @@ pub struct Details {
     pub in_http: Duration,
     /// The duration of Leg 1. It is zero for a token from the cache and in the direct flow.
     pub in_leg1: Duration,
+    /// The duration of the look-up in the cache and its store, before the request. It is zero for a token from memory.
+    pub in_cache: Duration,
 }
 
 impl TokenFacts {
@@ -117,6 +119,7 @@ impl TokenFacts {
             legs: report.map(|report| report.legs.clone()).unwrap_or_default(),
             in_http: report.map_or(Duration::ZERO, |report| report.http),
             in_leg1: report.map_or(Duration::ZERO, |report| report.leg1),
+            in_cache: report.map_or(Duration::ZERO, |report| report.cache),
         }
     }
 }

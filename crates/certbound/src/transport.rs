@@ -7,6 +7,7 @@ mod network;
 #[cfg(not(feature = "hyper-rustls"))]
 #[path = "transport/no_network.rs"]
 mod network;
+mod trace_context;
 mod traced;
 
 use std::future::Future;
@@ -22,7 +23,9 @@ pub use self::hyper::HyperTransport;
 pub(crate) use self::network::default_transport;
 #[cfg(feature = "hyper-rustls")]
 pub use self::network::{Network, NetworkBuilder};
-pub(crate) use self::traced::traced;
+pub(crate) use self::trace_context::Propagating;
+pub use self::trace_context::{TraceContext, TraceHeaders, TraceHeadersError, TracePropagation};
+pub(crate) use self::traced::Sending;
 use crate::certificate::BindingCertificate;
 use crate::error::TransportError;
 

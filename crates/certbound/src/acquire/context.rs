@@ -8,8 +8,9 @@ use crate::cache::key::ClientKey;
 use crate::cache::{Origins, TokenCache};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, NetworkError};
+use crate::observe::{Observer, Observers};
 use crate::retry::{RetryPolicy, Throttle};
-use crate::transport::{AnyTransport, default_transport};
+use crate::transport::{AnyTransport, Propagating, TracePropagation, default_transport};
 
 /// The parts of every source of tokens that do not depend on its credential.
 pub(crate) struct Context {
@@ -19,6 +20,7 @@ pub(crate) struct Context {
     pub(crate) background: Weak<Background>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) transport: Arc<dyn AnyTransport>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) retry_policy: RetryPolicy,
     /// The errors of the token service that asked to wait.
     pub(crate) throttle: Throttle<RequestKey, Arc<Error>>,
@@ -30,7 +32,16 @@ pub(crate) struct ContextSettings {
     pub(crate) cache: Option<TokenCache>,
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) transport: Option<Arc<dyn AnyTransport>>,
+    pub(crate) trace_context: Option<TracePropagation>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) retry_policy: RetryPolicy,
+}
+
+impl Context {
+    /// Returns the observers of an acquisition: `of_call` and the observer of the client.
+    pub(crate) fn observers<'a>(&'a self, of_call: Option<&'a Arc<dyn Observer>>) -> Observers<'a> {
+        Observers::new(of_call, self.observer.as_ref())
+    }
 }
 
 impl ContextSettings {
@@ -40,16 +51,21 @@ impl ContextSettings {
     /// [`NetworkError`], if the default network cannot be used.
     pub(crate) fn build(self, cache_key: Arc<ClientKey>) -> Result<(Context, Arc<Background>), NetworkError> {
         let background = Arc::new(Background::default());
+        let transport = match self.transport {
+            Some(transport) => transport,
+            None => default_transport()?,
+        };
         let context = Context {
             cache: self.cache.unwrap_or_default(),
             cache_key,
             origins: Origins::default(),
             background: Arc::downgrade(&background),
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
-            transport: match self.transport {
-                Some(transport) => transport,
-                None => default_transport()?,
+            transport: match self.trace_context {
+                Some(propagation) => Arc::new(Propagating { transport, propagation }),
+                None => transport,
             },
+            observer: self.observer,
             retry_policy: self.retry_policy,
             throttle: Throttle::new(self.retry_policy),
         };

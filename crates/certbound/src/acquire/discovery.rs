@@ -17,8 +17,8 @@ use crate::acquire::context::Context;
 use crate::acquire::headers;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg, PeerMisbehaved, Phase, RequestTarget, TransportError};
-use crate::span::{self, Target};
-use crate::transport::{Via, traced};
+use crate::span::Target;
+use crate::transport::{Sending, Via};
 
 /// The time limit for one document.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -193,14 +193,15 @@ impl DiscoveryRequest<'_> {
         request.headers_mut().extend(headers::discovery(self.correlation_id));
         let host = request.uri().host().unwrap_or_default().to_owned();
         tracing::debug!(host, correlation_id = %self.correlation_id, "discovery");
-        let span = span::request(Target::Discovery { leg: self.leg }, &request, 1);
+        let (target, context) = (Target::Discovery { leg: self.leg }, self.context);
+        let sending = Sending::open(target, (&request, 1), context.observers(None), &*context.clock);
         let sent = async {
             let sent = tokio::time::timeout(LIMIT, self.context.transport.send(request, Via::Tls)).await;
             sent.unwrap_or_else(|_| {
                 Err(TransportError::TimedOut { host, phase: Phase::Exchange, limit: LIMIT, proxy: None })
             })
         };
-        Ok(traced(span, sent).await.map_err(lost)?.response)
+        Ok(sending.run(sent).await.map_err(lost)?.response)
     }
 
     /// Returns the body of a response with status 200. For any other status, the error is the same as for a token

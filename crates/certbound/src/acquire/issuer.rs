@@ -158,7 +158,8 @@ impl Fetched {
             correlation_id: id,
             members: Members::new(granted, additional),
         };
-        let report = Report { legs: self.legs, http: self.in_http, leg1: self.in_leg1 };
+        let report =
+            Report { legs: self.legs, http: self.in_http, leg1: self.in_leg1, cache: Duration::ZERO };
         (Entry::new(facts, binding), Obtained::from_service(report))
     }
 }

@@ -1,23 +1,51 @@
-//! The span of an acquisition.
+//! The span of an acquisition, and its observers.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use certbound_core::region::Region;
+use certbound_core::time::UnixTime;
 use tracing::Span;
 
-use crate::cache::{Kind, Loaded, Source};
+use super::Acquisition;
+use super::issuer::Issuer;
+use crate::cache::key::ClientKey;
+use crate::cache::{Entry, Kind, Loaded, Obtained, Source};
+use crate::clock::Clock;
 use crate::correlation::CorrelationId;
-use crate::error::Error;
+use crate::error::{Error, Leg};
+use crate::observe::{CompletedAcquisition, Observer, Observers, Parts, TokenOrigin};
 use crate::span::{self, FAILURE, SUCCESS};
 
-/// Observes one acquisition from its start to its result.
+/// Observes one acquisition from its start to its result. It owns its data, because the acquisition becomes a load.
 pub(super) struct Observation {
     kind: Kind,
+    leg: Option<Leg>,
     id: CorrelationId,
     /// It is disabled until [`Observation::open`], because a cache hit has no span.
     span: Span,
+    observers: [Option<Arc<dyn Observer>>; 2],
+    client: Arc<ClientKey>,
+    clock: Arc<dyn Clock>,
+    /// The monotonic time of the start. It is zero if there is no observer.
+    started: Duration,
 }
 
 impl Observation {
-    pub(super) fn new(kind: Kind, id: CorrelationId) -> Self {
-        Self { kind, id, span: Span::none() }
+    pub(super) fn of<I: Issuer>(acquisition: &Acquisition<I>, id: CorrelationId) -> Self {
+        let context = acquisition.issuer.context();
+        let observers = [acquisition.options.observer.clone(), context.observer.clone()];
+        let is_observed = observers.iter().any(Option::is_some);
+        Self {
+            kind: acquisition.kind,
+            leg: acquisition.issuer.leg(),
+            id,
+            span: Span::none(),
+            observers,
+            client: Arc::clone(&context.cache_key),
+            clock: Arc::clone(&context.clock),
+            started: if is_observed { context.clock.monotonic() } else { Duration::ZERO },
+        }
     }
 
     /// Opens the span, unless it is open.
@@ -42,21 +70,33 @@ impl Observation {
     pub(super) fn end(self, result: Result<Loaded, Error>) -> Result<Loaded, Error> {
         match &result {
             Ok((entry, obtained)) => {
+                let origin = origin_of(entry, obtained);
                 self.span.record("certbound.outcome", SUCCESS);
-                self.span.record("certbound.source", source_of(obtained.source, entry.origin.by_resource));
-                if let Some(region) = entry.origin.region.as_ref() {
-                    self.span.record("certbound.region", region.as_str());
-                }
+                self.span.record("certbound.source", origin.as_str());
+                self.record_region(entry.origin.region.as_ref());
+                self.observed(Ok((entry, obtained, origin)));
             }
-            Err(error) => self.failed(error),
+            Err(error) => {
+                self.failed(error);
+                self.observed(Err(error));
+            }
         }
         result
+    }
+
+    /// Records a hit in the span, which is open only if the certificate had to be requested first. The cache has counted
+    /// the hit, so it is not observed.
+    pub(super) fn end_hit(self) {
+        self.span.record("certbound.outcome", SUCCESS);
+        self.span.record("certbound.source", TokenOrigin::Cache.as_str());
     }
 
     /// Records the result of a refresh ahead, for which no caller waits.
     pub(super) fn end_refresh(self, result: Result<(), Error>) -> Result<(), Error> {
         match &result {
-            Ok(()) => drop(self.span.record("certbound.outcome", SUCCESS)),
+            Ok(()) => {
+                self.span.record("certbound.outcome", SUCCESS);
+            }
             Err(error) => self.failed(error),
         }
         result
@@ -65,20 +105,54 @@ impl Observation {
     fn failed(&self, error: &Error) {
         self.span.record("certbound.outcome", FAILURE);
         span::record_error(&self.span, error);
-        if let Some(region) = error.region() {
+        self.record_region(error.region());
+    }
+
+    fn record_region(&self, region: Option<&Region>) {
+        if let Some(region) = region {
             self.span.record("certbound.region", region.as_str());
         }
     }
+
+    fn observed(&self, result: Result<(&Entry, &Obtained, TokenOrigin), &Error>) {
+        let [of_call, of_client] = self.observers.each_ref().map(Option::as_ref);
+        let observers = Observers::new(of_call, of_client);
+        if observers.is_empty() {
+            return;
+        }
+        let ok = result.ok();
+        let report = ok.and_then(|(_, obtained, _)| obtained.report.as_deref());
+        let acquisition = CompletedAcquisition {
+            client_id: self.client.client_id(),
+            token_type: self.kind.token_type(),
+            leg: self.leg,
+            result: result.map(|(_, _, origin)| origin),
+            region: match result {
+                Ok((entry, ..)) => entry.origin.region.as_ref(),
+                Err(error) => error.region(),
+            },
+            certificate_expires_at: ok.and_then(|(entry, ..)| certificate_expiry(entry)),
+            took: self.clock.monotonic().saturating_sub(self.started),
+            parts: report.map(|report| Parts { http: report.http, leg1: report.leg1, cache: report.cache }),
+        };
+        observers.each(|observer| observer.after_acquisition(&acquisition));
+    }
 }
 
-/// Returns the name of a source, as spans and metrics name it. `by_platform` tells the platform of a managed identity from
-/// the token service.
-fn source_of(source: Source, by_platform: bool) -> &'static str {
-    match source {
-        Source::Cache => "cache",
-        Source::Store => "store",
-        Source::Joined => "joined",
-        Source::Service if by_platform => "platform",
-        Source::Service => "token_service",
+fn origin_of(entry: &Entry, obtained: &Obtained) -> TokenOrigin {
+    match obtained.source {
+        Source::Cache => TokenOrigin::Cache,
+        Source::Store => TokenOrigin::Store,
+        Source::Joined => TokenOrigin::Joined,
+        // Only a platform is asked for a bare resource instead of a scope.
+        Source::Service if entry.origin.by_resource => TokenOrigin::Platform,
+        Source::Service => TokenOrigin::TokenService,
+    }
+}
+
+fn certificate_expiry(entry: &Entry) -> Option<UnixTime> {
+    match entry {
+        Entry::Bound(token) => Some(token.binding.chain().not_after()),
+        Entry::Bearer(_) => None,
     }
 }

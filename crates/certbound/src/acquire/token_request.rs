@@ -11,7 +11,6 @@ use bytes::Bytes;
 use certbound_core::credential::{ClientProof, JWT_BEARER, JWT_POP};
 use certbound_core::endpoint::TokenEndpoint;
 use certbound_core::refusal::HeaderFacts;
-use certbound_core::region::Region;
 use certbound_core::request::TokenRequest;
 use certbound_core::response::{AnswerError, TokenResponse};
 use certbound_core::time::UnixTime;
@@ -27,10 +26,10 @@ use crate::certificate::BindingCertificate;
 use crate::correlation::CorrelationId;
 use crate::credential::Proof;
 use crate::error::{ASSERTION_MARGIN, Error, Leg, Misuse, RequestTarget, TransportError};
-use crate::observe::{LegReport, ObservedRequest, ObservedValue};
+use crate::observe::{LegReport, ObservedRequest, ObservedValue, Observers, RequestTo, ThrottledRequest};
 use crate::retry::{Attempts, TOKEN_SERVICE, retry_after};
-use crate::span::{self, Target};
-use crate::transport::{Via, traced};
+use crate::span::Target;
+use crate::transport::{Sending, Via};
 
 /// Converts the proof to its wire form. The assertion type follows from the kind of proof.
 pub(crate) fn wire_proof(proof: &Proof) -> ClientProof<'_> {
@@ -121,6 +120,9 @@ impl Exchange<'_> {
             None => Ok(()),
             Some((first, left)) => {
                 tracing::debug!(host = self.endpoint.host(), ?left, correlation_id = %self.correlation_id, "the token request is not sent, because the service asked to wait");
+                let region = self.endpoint.region();
+                let request = ThrottledRequest { to: RequestTo::TokenService, leg: self.leg, region, left };
+                self.observers().each(|observer| observer.throttled(&request));
                 Err(Error::Throttled { first, left })
             }
         }
@@ -179,23 +181,31 @@ impl Exchange<'_> {
     ) -> Result<Result<http::Response<Bytes>, TransportError>, Error> {
         let (http, observed) = self.http(request, attempt)?;
         let via = self.presents().map_or(Via::Tls, Via::Bound);
-        if let (Some(observer), Some(observed)) = (&self.options.observer, &observed) {
-            observer.before_request(observed);
+        if let Some(observed) = &observed {
+            self.observers().each(|observer| observer.before_request(observed));
         }
         tracing::debug!(host = self.endpoint.host(), leg = ?self.leg, correlation_id = %self.correlation_id, "token request");
-        let region = self.endpoint.region().map(Region::as_str);
-        let target = Target::TokenService { leg: self.leg, region, id: self.correlation_id };
-        let span = span::request(target, &http, attempt);
-        let answer = match traced(span, self.context.transport.send(http, via)).await {
+        let sending = self.sending(&http, attempt);
+        let answer = match sending.run(self.context.transport.send(http, via)).await {
             Ok(answer) => answer.response,
             Err(cause) => return Ok(Err(cause)),
         };
         let status = answer.status().as_u16();
-        if let (Some(observer), Some(observed)) = (&self.options.observer, &observed) {
-            observer.after_answer(observed, status);
+        if let Some(observed) = &observed {
+            self.observers().each(|observer| observer.after_answer(observed, status));
         }
         tracing::debug!(host = self.endpoint.host(), status, correlation_id = %self.correlation_id, "token answer");
         Ok(Ok(answer))
+    }
+
+    fn sending<'s>(&'s self, request: &http::Request<Bytes>, attempt: u32) -> Sending<'s> {
+        let (leg, region, id) = (self.leg, self.endpoint.region(), self.correlation_id);
+        let target = Target::TokenService { leg, region, id };
+        Sending::open(target, (request, attempt), self.observers(), &*self.context.clock)
+    }
+
+    fn observers(&self) -> Observers<'_> {
+        self.context.observers(self.options.observer.as_ref())
     }
 
     fn parse(&self, answer: &http::Response<Bytes>) -> Result<TokenResponse, Error> {
@@ -225,8 +235,8 @@ impl Exchange<'_> {
             caller: self.options.caller.each_ref().map(String::as_str),
         };
         let headers = headers::token_request(self.endpoint, telemetry, self.correlation_id);
-        let observed =
-            self.options.observer.is_some().then(|| self.observed(&url, &headers, request, attempt));
+        let is_observed = !self.observers().is_empty();
+        let observed = is_observed.then(|| self.observed(&url, &headers, request, attempt));
         let http = http::Request::post(url).body(Bytes::from_owner(request.encode()));
         let mut http = http.map_err(|_| {
             Error::misuse(

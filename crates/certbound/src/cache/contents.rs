@@ -47,7 +47,7 @@ impl TokenCache {
     ) -> Option<Loaded> {
         let key = wanted.token.as_ref();
         let store = self.store_of(key.head.client)?;
-        let seq = self.begin_request().of_store();
+        let (before, seq) = (clock.monotonic(), self.begin_request().of_store());
         let entry = store.load(&key, payload, seq).await;
         // The time may have changed during the load.
         let now = clock.now();
@@ -64,7 +64,7 @@ impl TokenCache {
         }
         entry.expiry.is_fresh(now).then(|| {
             self.count(Counted::FromStore);
-            (entry, Obtained::FROM_STORE)
+            (entry, Obtained::from_store(clock.monotonic().saturating_sub(before)))
         })
     }
 

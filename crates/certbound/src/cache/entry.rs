@@ -103,11 +103,13 @@ impl Payload {
 }
 
 /// A report on the requests for a token. Only the callers that waited for the token get the report. It is not cached.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) legs: Vec<LegReport>,
     pub(crate) http: Duration,
     pub(crate) leg1: Duration,
+    /// The time of the look-up in the cache and its store, before the request.
+    pub(crate) cache: Duration,
 }
 
 impl TokenFacts {

@@ -158,10 +158,13 @@ impl TokenCache {
         let (cache, found) = (self.clone(), key.clone());
         let load = move || -> Load<Result<Loaded, Error>> {
             Box::pin(async move {
-                match cache.find(&found, &payload, &*clock).await {
-                    Some(loaded) => Ok(loaded),
-                    None => cache.load_and_keep(clock, load).await,
+                let before = clock.monotonic();
+                if let Some(loaded) = cache.find(&found, &payload, &*clock).await {
+                    return Ok(loaded);
                 }
+                let in_cache = clock.monotonic().saturating_sub(before);
+                let (entry, obtained) = cache.load_and_keep(clock, load).await?;
+                Ok((entry, obtained.after_lookup(in_cache)))
             })
         };
         self.share(key, load).await

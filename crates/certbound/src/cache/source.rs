@@ -1,6 +1,7 @@
 //! The source of a token, for its caller.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Entry, Report};
 
@@ -30,10 +31,22 @@ pub(crate) type Loaded = (Entry, Obtained);
 
 impl Obtained {
     pub(crate) const FROM_CACHE: Self = Self { source: Source::Cache, report: None };
-    pub(crate) const FROM_STORE: Self = Self { source: Source::Store, report: None };
+
+    /// Returns the source of a token from the store, in which the cache looked for this time.
+    pub(crate) fn from_store(cache: Duration) -> Self {
+        Self { source: Source::Store, report: Some(Arc::new(Report { cache, ..Report::default() })) }
+    }
 
     pub(crate) fn from_service(report: Report) -> Self {
         Self { source: Source::Service, report: Some(Arc::new(report)) }
+    }
+
+    /// Sets the time of the look-up before the request. The report is not shared yet.
+    pub(super) fn after_lookup(mut self, cache: Duration) -> Self {
+        if let Some(report) = self.report.as_mut().and_then(Arc::get_mut) {
+            report.cache = cache;
+        }
+        self
     }
 
     /// Returns the source for a caller that waited for the request of another call.

@@ -21,9 +21,10 @@ use crate::credential::{
     UnboundAssertions,
 };
 use crate::error::BuildError;
+use crate::observe::Observer;
 use crate::region::RegionDetector;
 use crate::retry::RetryPolicy;
-use crate::transport::Transport;
+use crate::transport::{TracePropagation, Transport};
 
 /// The settings of a client. The credential is part of the type, so a client with both a certificate and an assertion
 /// does not compile.
@@ -158,6 +159,19 @@ impl<C> ClientBuilder<C> {
     /// [`RetryPolicy::default`] repeats them once.
     pub fn with_retry_policy(mut self, policy: RetryPolicy) -> Self {
         self.context.retry_policy = policy;
+        self
+    }
+
+    /// Registers an observer of all acquisitions and requests of this client, for example for metrics. It also sees
+    /// refreshes in the background. By default, there is no observer.
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.context.observer = Some(observer);
+        self
+    }
+
+    /// Adds the headers of a W3C trace context to requests. By default, no request has these headers.
+    pub fn with_trace_context(mut self, propagation: TracePropagation) -> Self {
+        self.context.trace_context = Some(propagation);
         self
     }
 

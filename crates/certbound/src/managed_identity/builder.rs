@@ -19,8 +19,9 @@ use crate::cache::key::ClientKey;
 use crate::cache::single_flight::SingleFlight;
 use crate::clock::Clock;
 use crate::error::{KeyStrength, NetworkError};
+use crate::observe::Observer;
 use crate::retry::{RetryPolicy, Throttle};
-use crate::transport::Transport;
+use crate::transport::{TracePropagation, Transport};
 
 type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 
@@ -111,6 +112,19 @@ impl ManagedIdentityBuilder {
     /// [`RetryPolicy::default`].
     pub fn with_retry_policy(mut self, policy: RetryPolicy) -> Self {
         self.context.retry_policy = policy;
+        self
+    }
+
+    /// Registers an observer of all acquisitions and requests of this identity, for example for metrics. It also sees
+    /// refreshes in the background. By default, there is no observer.
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.context.observer = Some(observer);
+        self
+    }
+
+    /// Adds the headers of a W3C trace context to requests. By default, no request has these headers.
+    pub fn with_trace_context(mut self, propagation: TracePropagation) -> Self {
+        self.context.trace_context = Some(propagation);
         self
     }
 

@@ -24,9 +24,10 @@ use crate::acquire::headers;
 use crate::cache::single_flight::this_runtime;
 use crate::correlation::CorrelationId;
 use crate::error::{PlatformError, TransportError};
+use crate::observe::{RequestTo, ThrottledRequest};
 use crate::retry::{self, Attempts, Table, retry_after};
-use crate::span::{self, Target};
-use crate::transport::traced;
+use crate::span::Target;
+use crate::transport::Sending;
 
 /// IMDS answers five requests for identities at the same time and refuses more.
 const CALLS: usize = 5;
@@ -66,6 +67,8 @@ impl Machine {
         let key = (request.uri().clone(), body);
         if let Some((mut answer, left)) = self.throttle.find(|| key.clone(), self.context.clock.now()) {
             tracing::debug!(origin = %self.endpoint.origin(), ?left, "the request is not sent, because the platform asked to wait");
+            let request = ThrottledRequest { to: RequestTo::Platform, leg: None, region: None, left };
+            self.context.observers(None).each(|observer| observer.throttled(&request));
             answer.extensions_mut().insert(NotSent { left });
             return Ok(answer);
         }
@@ -121,8 +124,10 @@ impl Machine {
             }
             _ => None,
         };
-        let span = span::request(Target::Platform, &request, attempt);
-        Ok(traced(span, self.context.transport.send(request, self.endpoint.via())).await?.response)
+        let (context, request_number) = (&self.context, (&request, attempt));
+        let sending =
+            Sending::open(Target::Platform, request_number, context.observers(None), &*context.clock);
+        Ok(sending.run(context.transport.send(request, self.endpoint.via())).await?.response)
     }
 
     pub(super) fn refused(&self, answer: &Response<Bytes>) -> PlatformError {

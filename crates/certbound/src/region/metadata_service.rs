@@ -9,8 +9,9 @@ use futures_util::future::{Either, select};
 use http::{Request, Response, Uri};
 
 use crate::clock::Clock;
+use crate::observe::Observers;
 use crate::span::{self, Target};
-use crate::transport::{AnyTransport, Via, traced};
+use crate::transport::{AnyTransport, Sending, Via};
 
 /// The time limit for all requests of one detection together.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -83,8 +84,9 @@ impl<'a> MetadataService<'a> {
         let url = format!("{}{}", self.base, location_target(version));
         let request = Request::get(url).header("metadata", "true").body(Bytes::new());
         let request = request.map_err(|error| unreachable(error.to_string()))?;
-        let span = span::request(Target::Platform, &request, 1);
-        let sent = traced(span.clone(), self.transport.send(request, Via::Local));
+        let sending = Sending::open(Target::Platform, (&request, 1), Observers::NONE, self.clock);
+        let span = sending.span();
+        let sent = sending.run(self.transport.send(request, Via::Local));
         match select(Box::pin(sent), self.clock.wait(self.left())).await {
             Either::Left((answer, _)) => Ok(answer.map_err(|error| unreachable(error.to_string()))?.response),
             Either::Right(_) => {

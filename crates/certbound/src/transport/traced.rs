@@ -1,20 +1,82 @@
-//! A request within its span.
+//! A request within its span, with its observers.
 
+use std::time::Duration;
+
+use http::Request;
 use tracing::{Instrument as _, Span};
 
 use super::Answer;
+use crate::clock::Clock;
 use crate::error::TransportError;
-use crate::span;
+use crate::observe::{CompletedRequest, Observers, RequestTo};
+use crate::span::{self, Target};
 
-/// Runs `send` within the span of its request, and records the result there.
-pub(crate) async fn traced(
+/// One attempt of a request that is sent. Its span is open.
+pub(crate) struct Sending<'a> {
+    target: Target<'a>,
+    attempt: u32,
     span: Span,
-    send: impl Future<Output = Result<Answer, TransportError>>,
-) -> Result<Answer, TransportError> {
-    let sent = send.instrument(span.clone()).await;
-    match &sent {
-        Ok(answer) => span::answered(&span, answer.response.status().as_u16()),
-        Err(error) => span::failed(&span, error.code()),
+    observers: Observers<'a>,
+    clock: &'a dyn Clock,
+}
+
+impl<'a> Sending<'a> {
+    /// Opens the span of `request`. The first attempt has the number 1.
+    pub(crate) fn open<B>(
+        target: Target<'a>,
+        (request, attempt): (&Request<B>, u32),
+        observers: Observers<'a>,
+        clock: &'a dyn Clock,
+    ) -> Self {
+        Self { target, attempt, span: span::request(target, request, attempt), observers, clock }
     }
-    sent
+
+    /// Returns the span, for a failure that ends the request before `run` has a result.
+    pub(crate) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// Runs `send` within the span of the request. The span and the observers get the result.
+    pub(crate) async fn run(
+        self,
+        send: impl Future<Output = Result<Answer, TransportError>>,
+    ) -> Result<Answer, TransportError> {
+        let before = (!self.observers.is_empty()).then(|| self.clock.monotonic());
+        let sent = send.instrument(self.span.clone()).await;
+        let result = match &sent {
+            Ok(answer) => Ok(answer.response.status().as_u16()),
+            Err(error) => Err(error.code()),
+        };
+        match result {
+            Ok(status) => span::answered(&self.span, status),
+            Err(code) => span::failed(&self.span, code),
+        }
+        if let Some(before) = before {
+            self.completed(result, self.clock.monotonic().saturating_sub(before));
+        }
+        sent
+    }
+
+    fn completed(&self, result: Result<u16, &str>, took: Duration) {
+        let Some(to) = observed(self.target) else { return };
+        let request = CompletedRequest {
+            to,
+            leg: self.target.leg(),
+            region: self.target.region(),
+            attempt: self.attempt,
+            result,
+            took,
+        };
+        self.observers.each(|observer| observer.after_request(&request));
+    }
+}
+
+/// Returns the kind of server for observers. They do not see requests to resources.
+fn observed(target: Target<'_>) -> Option<RequestTo> {
+    match target {
+        Target::TokenService { .. } => Some(RequestTo::TokenService),
+        Target::Platform => Some(RequestTo::Platform),
+        Target::Discovery { .. } => Some(RequestTo::Discovery),
+        Target::Resource => None,
+    }
 }

@@ -1,0 +1,126 @@
+//! The events that observers see after a request or an acquisition has ended.
+
+use std::time::Duration;
+
+use certbound_core::region::Region;
+use certbound_core::time::UnixTime;
+
+use crate::error::{Error, Leg};
+
+/// The kind of server that a request is sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RequestTo {
+    /// A token endpoint.
+    TokenService,
+    /// The platform of a managed identity.
+    Platform,
+    /// A document about an authority.
+    Discovery,
+}
+
+impl RequestTo {
+    /// Returns the name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TokenService => "token_service",
+            Self::Platform => "platform",
+            Self::Discovery => "discovery",
+        }
+    }
+}
+
+/// An HTTP request that has ended. Each attempt is a request.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct CompletedRequest<'a> {
+    /// The kind of server.
+    pub to: RequestTo,
+    /// The leg of the request. It is `None` in the direct flow and for a platform.
+    pub leg: Option<Leg>,
+    /// The region of the token endpoint.
+    pub region: Option<&'a Region>,
+    /// The number of the attempt, from 1.
+    pub attempt: u32,
+    /// The HTTP status of the response, or the code of the failure of the network or TLS.
+    pub result: Result<u16, &'a str>,
+    /// The time from the start of the request to the complete response.
+    pub took: Duration,
+}
+
+/// A request that was not sent, because the response to an equal request asked to wait (`Retry-After`).
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ThrottledRequest<'a> {
+    /// The kind of server.
+    pub to: RequestTo,
+    /// The leg of the request. It is `None` in the direct flow and for a platform.
+    pub leg: Option<Leg>,
+    /// The region of the token endpoint.
+    pub region: Option<&'a Region>,
+    /// The time until an equal request is sent.
+    pub left: Duration,
+}
+
+/// The place where an acquisition got its token, as spans and metrics name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TokenOrigin {
+    /// The memory of the cache, in an outage or after the load of another caller had ended.
+    Cache,
+    /// The store of the cache.
+    Store,
+    /// The request of another acquisition.
+    Joined,
+    /// A token service.
+    TokenService,
+    /// The platform of a managed identity.
+    Platform,
+}
+
+impl TokenOrigin {
+    /// Returns the name in spans and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cache => "cache",
+            Self::Store => "store",
+            Self::Joined => "joined",
+            Self::TokenService => "token_service",
+            Self::Platform => "platform",
+        }
+    }
+}
+
+/// An acquisition that has ended, with a token or an error. A cache hit is not reported: the cache counts it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct CompletedAcquisition<'a> {
+    /// The application's id, or the name of the managed identity.
+    pub client_id: &'a str,
+    /// `mtls_pop` for a bound token, otherwise `bearer`.
+    pub token_type: &'static str,
+    /// The leg of the acquisition: Leg 2 for a client with assertions, otherwise `None`.
+    pub leg: Option<Leg>,
+    /// The origin of the token, or the error.
+    pub result: Result<TokenOrigin, &'a Error>,
+    /// The region of the token endpoint.
+    pub region: Option<&'a Region>,
+    /// The time at which the certificate of a bound token expires.
+    pub certificate_expires_at: Option<UnixTime>,
+    /// The duration of the acquisition.
+    pub took: Duration,
+    /// The durations of its parts. `None` if it sent no request and read no store.
+    pub parts: Option<Parts>,
+}
+
+/// The durations of the parts of an acquisition. Of an acquisition that joined another one, they are those of the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Parts {
+    /// The last HTTP request for the token.
+    pub http: Duration,
+    /// Leg 1. It is zero in the direct flow.
+    pub leg1: Duration,
+    /// The look-up in the cache and its store, before the request.
+    pub cache: Duration,
+}
