@@ -1,8 +1,8 @@
-//! OpenTelemetry metrics of certbound's client and verifier.
+//! OpenTelemetry metrics and W3C trace context of certbound's client and verifier.
 //!
 //! The crate uses only OpenTelemetry's API. The program chooses the SDK, the exporter and the readers, and gives this
 //! crate a [`Meter`](opentelemetry::metrics::Meter). `docs/observability.md` in the repository lists every metric with
-//! its attributes.
+//! its attributes, and every span of the client library.
 //!
 //! ```
 //! use certbound::TokenCache;
@@ -17,7 +17,7 @@
 //!
 //! | Feature | Adds |
 //! |---|---|
-//! | `client`, default | the metrics of the client library |
+//! | `client`, default | the metrics and the trace context of the client library |
 //! | `verifier`, default | the metrics of the verifier |
 //!
 //! # Floors
@@ -27,12 +27,15 @@
 //!
 //! ```text
 //! 3  lib.rs
-//! 2  client.rs  verifier.rs
-//!                     the instruments of the client library and of the verifier
-//! 1  names.rs         the name, unit and description of every metric, and the names of attributes
+//! 2  client/  verifier.rs
+//!                     the instruments and the trace context of the client library, the instruments of the verifier
+//! 1  bounded.rs  names.rs
+//!                     a limit for attributes; the name, unit and description of every metric
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "client")]
+mod bounded;
 #[cfg(feature = "client")]
 mod client;
 pub mod names;
@@ -40,6 +43,11 @@ pub mod names;
 mod verifier;
 
 #[cfg(feature = "client")]
-pub use crate::client::ClientMetrics;
+pub use crate::client::{ClientMetrics, OtelTraceContext};
 #[cfg(feature = "verifier")]
 pub use crate::verifier::VerifierMetrics;
+
+/// Compiles the examples of the page on traces and metrics as documentation tests.
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../../../docs/observability.md")]
+struct Observability;

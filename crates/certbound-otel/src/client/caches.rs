@@ -8,9 +8,23 @@ use opentelemetry::metrics::Meter;
 
 use crate::names::{self, Metric, attribute};
 
-/// The caches that are reported, with their attributes.
+/// The caches that are reported.
 #[derive(Default)]
-pub(super) struct Caches(Mutex<Vec<([KeyValue; 1], CacheMonitor)>>);
+pub(super) struct Caches(Mutex<List>);
+
+#[derive(Default)]
+struct List {
+    watched: Vec<Watched>,
+    /// The hits of the caches that were dropped, so that the sum of all hits never decreases.
+    hits_of_dropped: u64,
+}
+
+struct Watched {
+    attributes: [KeyValue; 1],
+    cache: CacheMonitor,
+    /// The hits when the cache was read last.
+    hits: u64,
+}
 
 /// Reads one number of a cache.
 type Read = fn(&CacheStatistics) -> u64;
@@ -36,21 +50,34 @@ const SIZES: [(Metric, Read); 2] =
 impl Caches {
     pub(super) fn add(&self, name: &str, cache: CacheMonitor) {
         let attributes = [KeyValue::new(attribute::CACHE_NAME, name.to_owned())];
-        self.list().push((attributes, cache));
+        self.list().watched.push(Watched { attributes, cache, hits: 0 });
     }
 
-    /// Calls `report` with the statistics of each cache. It forgets caches that were dropped.
-    fn for_each(&self, report: impl Fn(&CacheStatistics, &[KeyValue])) {
-        self.list().retain(|(attributes, cache)| {
-            let statistics = cache.statistics();
-            if let Some(statistics) = &statistics {
-                report(statistics, attributes);
+    /// Returns the hits of all caches together.
+    pub(super) fn hits(&self) -> u64 {
+        let mut hits = 0;
+        self.for_each(|statistics, _| hits += statistics.hits);
+        hits + self.list().hits_of_dropped
+    }
+
+    /// Calls `report` with the statistics of each cache. It forgets caches that were dropped, except their hits.
+    fn for_each(&self, mut report: impl FnMut(&CacheStatistics, &[KeyValue])) {
+        let mut list = self.list();
+        let List { watched, hits_of_dropped } = &mut *list;
+        watched.retain_mut(|watched| match watched.cache.statistics() {
+            Some(statistics) => {
+                watched.hits = statistics.hits;
+                report(&statistics, &watched.attributes);
+                true
             }
-            statistics.is_some()
+            None => {
+                *hits_of_dropped += watched.hits;
+                false
+            }
         });
     }
 
-    fn list(&self) -> MutexGuard<'_, Vec<([KeyValue; 1], CacheMonitor)>> {
+    fn list(&self) -> MutexGuard<'_, List> {
         // Each change of the list is one step, so the list is usable even after a panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -60,20 +87,10 @@ impl Caches {
 pub(super) fn register(meter: &Meter, caches: &Arc<Caches>) {
     for (metric, read) in COUNTERS {
         let caches = Arc::clone(caches);
-        meter
-            .u64_observable_counter(metric.name)
-            .with_unit(metric.unit)
-            .with_description(metric.description)
-            .with_callback(move |observer| caches.for_each(|it, of| observer.observe(read(it), of)))
-            .build();
+        metric.counter(meter, move |observer| caches.for_each(|it, of| observer.observe(read(it), of)));
     }
     for (metric, read) in SIZES {
         let caches = Arc::clone(caches);
-        meter
-            .u64_observable_gauge(metric.name)
-            .with_unit(metric.unit)
-            .with_description(metric.description)
-            .with_callback(move |observer| caches.for_each(|it, of| observer.observe(read(it), of)))
-            .build();
+        metric.gauge(meter, move |observer| caches.for_each(|it, of| observer.observe(read(it), of)));
     }
 }

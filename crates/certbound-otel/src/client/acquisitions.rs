@@ -1,0 +1,111 @@
+//! The acquisitions: their number, and the durations of their parts.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use certbound::error::Leg;
+use certbound::observe::{CompletedAcquisition, TokenOrigin};
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Histogram, Meter};
+
+use super::caches::Caches;
+use crate::bounded::Bounded;
+use crate::names::{self, attribute};
+
+/// The maximum number of different combinations of attributes. Later combinations are counted together.
+const SERIES: usize = 1_000;
+
+/// The counts of acquisitions that were no cache hits, and the durations.
+pub(super) struct Acquisitions {
+    counts: Arc<Mutex<HashMap<Series, u64>>>,
+    regions: Arc<Bounded>,
+    errors: Bounded,
+    total: Histogram<f64>,
+    leg1: Histogram<f64>,
+    cache: Histogram<f64>,
+}
+
+/// The attributes of one count.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+struct Series {
+    outcome: &'static str,
+    origin: Option<&'static str>,
+    token_type: Option<&'static str>,
+    leg: Option<&'static str>,
+    region: Option<Arc<str>>,
+    error: Option<Arc<str>>,
+    aadsts: Option<u32>,
+    is_overflow: bool,
+}
+
+impl Series {
+    fn attributes(&self) -> Vec<KeyValue> {
+        if self.is_overflow {
+            return vec![KeyValue::new("otel.metric.overflow", true)];
+        }
+        let text = |name, value: Option<&str>| Some(KeyValue::new(name, value?.to_owned()));
+        let attributes = [
+            text(attribute::OUTCOME, Some(self.outcome)),
+            text(attribute::SOURCE, self.origin),
+            text(attribute::TOKEN_TYPE, self.token_type),
+            text(attribute::LEG, self.leg),
+            text(attribute::REGION, self.region.as_deref()),
+            text(attribute::ERROR_TYPE, self.error.as_deref()),
+            self.aadsts.map(|number| KeyValue::new(attribute::AADSTS, i64::from(number))),
+        ];
+        attributes.into_iter().flatten().collect()
+    }
+}
+
+impl Acquisitions {
+    /// Registers the instruments. The cache hits of `caches` are counted as acquisitions.
+    pub(super) fn register(meter: &Meter, regions: &Arc<Bounded>, caches: &Arc<Caches>) -> Self {
+        let counts = Arc::<Mutex<HashMap<Series, u64>>>::default();
+        let (counted, caches) = (Arc::clone(&counts), Arc::clone(caches));
+        let hits = Series { outcome: attribute::SUCCESS, origin: Some("cache"), ..Series::default() };
+        names::ACQUISITIONS.counter(meter, move |observer| {
+            for (series, count) in counted.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                observer.observe(*count, &series.attributes());
+            }
+            observer.observe(caches.hits(), &hits.attributes());
+        });
+        Self {
+            counts,
+            regions: Arc::clone(regions),
+            errors: Bounded::default(),
+            total: names::ACQUISITION_DURATION.seconds(meter),
+            leg1: names::LEG1_DURATION.seconds(meter),
+            cache: names::CACHE_DURATION.seconds(meter),
+        }
+    }
+
+    pub(super) fn record(&self, acquisition: &CompletedAcquisition<'_>) {
+        let error = acquisition.result.err();
+        let series = Series {
+            outcome: if error.is_none() { attribute::SUCCESS } else { attribute::FAILURE },
+            origin: acquisition.result.ok().map(TokenOrigin::as_str),
+            token_type: Some(acquisition.token_type),
+            leg: acquisition.leg.map(Leg::as_str),
+            region: acquisition.region.map(|region| self.regions.value(region.as_str())),
+            error: error.map(|error| self.errors.value(error.code())),
+            aadsts: error.and_then(|error| error.aadsts()),
+            is_overflow: false,
+        };
+        let attributes = series.attributes();
+        self.count(series);
+        self.total.record(acquisition.took.as_secs_f64(), &attributes);
+        let Some(parts) = acquisition.parts else { return };
+        self.cache.record(parts.cache.as_secs_f64(), &attributes);
+        // An acquisition that joined another one did not run Leg 1 itself.
+        if acquisition.leg == Some(Leg::Two) && acquisition.result.ok() == Some(TokenOrigin::TokenService) {
+            self.leg1.record(parts.leg1.as_secs_f64(), &attributes);
+        }
+    }
+
+    fn count(&self, series: Series) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_room = counts.len() < SERIES || counts.contains_key(&series);
+        let series = if has_room { series } else { Series { is_overflow: true, ..Series::default() } };
+        *counts.entry(series).or_default() += 1;
+    }
+}
