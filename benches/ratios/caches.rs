@@ -12,8 +12,9 @@ use bytes::Bytes;
 use certbound::cache::Source;
 use certbound::credential::BySecret;
 use certbound::error::TransportError;
+use certbound::observe::Observer;
 use certbound::transport::{Answer, TlsFacts, Via};
-use certbound::{BindingCertificate, Client, ResourceScope, Secret, TokenCache, Transport};
+use certbound::{BindingCertificate, Client, ClientBuilder, ResourceScope, Secret, TokenCache, Transport};
 use foldhash::quality::RandomState;
 use futures_util::FutureExt as _;
 
@@ -86,8 +87,12 @@ pub(crate) fn scope(number: usize) -> ResourceScope {
 }
 
 pub(crate) fn client(service: &InProcess, cache: &TokenCache) -> Client<BySecret> {
+    builder(service, cache).build().unwrap()
+}
+
+fn builder(service: &InProcess, cache: &TokenCache) -> ClientBuilder<BySecret> {
     let builder = Client::builder(authority(), SECRET_APP).with_transport(service.clone());
-    builder.with_cache(cache.clone()).with_secret(Secret::new(SECRET)).build().unwrap()
+    builder.with_cache(cache.clone()).with_secret(Secret::new(SECRET))
 }
 
 /// A client whose cache has many tokens, and their scopes. The cache has room for more tokens.
@@ -99,8 +104,17 @@ pub(crate) struct Filled {
 
 impl Filled {
     pub(crate) fn with(count: usize, service: &InProcess) -> Self {
+        Self::of(count, |cache| client(service, cache))
+    }
+
+    /// Returns the same with an observer of the client.
+    pub(crate) fn observed(count: usize, service: &InProcess, observer: Arc<dyn Observer>) -> Self {
+        Self::of(count, |cache| builder(service, cache).with_observer(observer).build().unwrap())
+    }
+
+    fn of(count: usize, client: impl FnOnce(&TokenCache) -> Client<BySecret>) -> Self {
         let cache = TokenCache::with_limits(count + 1_000_000, usize::MAX);
-        let client = client(service, &cache);
+        let client = client(&cache);
         let scopes: Vec<_> = (0..count).map(scope).collect();
         scopes.iter().for_each(|scope| fetch(&client, scope));
         assert_eq!(cache.len(), count);

@@ -18,6 +18,7 @@ mod requests;
 mod retries;
 mod sheet;
 mod starts;
+mod traces;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,7 @@ type Group = (&'static str, fn(&mut Sheet));
 /// The groups of rows, in the order of the table. Arguments of the program select groups by their names.
 const GROUPS: [Group; 7] = [
     ("hits", hits::measure),
+    ("traces", traces::measure),
     ("memory", memory::measure),
     ("requests", requests::measure),
     ("retries", retries::measure),
