@@ -29,7 +29,7 @@ use crate::sheet::Sheet;
 type Group = (&'static str, fn(&mut Sheet));
 
 /// The groups of rows, in the order of the table. Arguments of the program select groups by their names.
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 8] = [
     ("hits", hits::measure),
     ("traces", traces::measure),
     ("memory", memory::measure),

@@ -188,7 +188,12 @@ async fn a_refusal_is_recorded_in_each_span_that_it_ends() {
 #[tokio::test]
 async fn each_attempt_is_a_request_with_its_number() {
     let (spans, _guard) = RecordedSpans::begin(LevelFilter::INFO);
-    let lost = TransportError::TimedOut { host: "h".to_owned(), phase: Phase::Exchange, limit: seconds(1) };
+    let lost = TransportError::TimedOut {
+        host: "h".to_owned(),
+        phase: Phase::Exchange,
+        limit: seconds(1),
+        proxy: None,
+    };
     let token = r#"{"token_type":"Bearer","access_token":"T","expires_in":3600}"#;
     let transport = ScriptedTransport::default().then_fails(lost.clone()).then(200, token);
     let client = retrying(&ManualClock::at(NOW), transport).build().unwrap();
