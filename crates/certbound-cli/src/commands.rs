@@ -24,9 +24,9 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::failure::Failure;
 use crate::flags::{
-    self, AssertionFlags, CallFlags, CommonFlags, CompletionsFlags, ConfigCommand, DemoFlags, EmulatorCommand,
-    EndpointFlags, ExchangeFlags, HealthFlags, InspectFlags, LogFormat, MachineFlags, ManFlags, TokenFlags,
-    VerifyFlags,
+    self, AssertionFlags, CallFlags, CommonFlags, CompletionsFlags, ConfigCommand, DemoFlags,
+    EmulatorCommand, EndpointFlags, ExchangeFlags, HealthFlags, InspectFlags, LogFormat, MachineFlags,
+    ManFlags, TokenFlags, VerifyFlags,
 };
 use crate::output::Terminal;
 
