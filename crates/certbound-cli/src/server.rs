@@ -11,7 +11,7 @@ mod status;
 mod systemd;
 
 pub(crate) use self::admin::Admin;
-pub(crate) use self::lifecycle::{Ended, Event, Next, run};
+pub(crate) use self::lifecycle::{Event, Next, run};
 pub(crate) use self::metrics::Metrics;
 pub(crate) use self::notify::Supervisor;
 pub(crate) use self::socket::Sockets;

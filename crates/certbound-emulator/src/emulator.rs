@@ -50,8 +50,10 @@ pub struct Emulator {
     used: UsedAssertions,
     machine: Memory,
     arc: OnceLock<ArcKey>,
-    observer: OnceLock<Box<dyn Fn(&ObservedRequest) + Send + Sync>>,
+    observer: OnceLock<Box<RequestObserver>>,
 }
+
+type RequestObserver = dyn Fn(&ObservedRequest) + Send + Sync;
 
 /// A request that the emulator has answered, for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::{offline, stderr, stdout};
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "demo",
     "token",
     "assertion",

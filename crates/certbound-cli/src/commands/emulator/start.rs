@@ -67,7 +67,7 @@ pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {
         let _ = stopped.await;
         hosted.stop().await;
     };
-    server::run(
+    let ended = server::run(
         async || signals.next().await,
         serve,
         async |event| match event {

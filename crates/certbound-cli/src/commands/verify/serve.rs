@@ -60,7 +60,7 @@ pub(super) async fn serve(flags: &VerifyFlags, listen: &ListenFlag) -> Result<()
     let serve = |stopped| async move {
         served.serve_with_load(limits, load, socket, async { drop(stopped.await) }).await;
     };
-    server::run(
+    let ended = server::run(
         async || signals.next().await,
         serve,
         async |event| match event {
