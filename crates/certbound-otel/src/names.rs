@@ -1,5 +1,5 @@
-//! The name, unit and description of every metric, and the names of attributes. `docs/observability.md` has the same
-//! list, and a test compares the two.
+//! The name, unit and description of every metric, and the names of attributes. `docs/observability.md` has the list of the
+//! client's metrics, and `docs/servers.md` that of the verifier's under their names in Prometheus. Tests compare the lists.
 
 #[cfg(feature = "client")]
 use opentelemetry::metrics::{AsyncInstrument, Counter, Histogram, Meter};

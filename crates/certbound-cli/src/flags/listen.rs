@@ -17,10 +17,22 @@ pub(crate) struct ServerFlags {
     ///
     /// Port 0 takes a free port. systemd or systemd:NAME takes a socket that systemd passed. These paths are never answered
     /// on the address that the server serves.
-    #[arg(long, value_name = "ADDR:PORT|unix:PATH|systemd", env = "CERTBOUND_ADMIN_LISTEN")]
+    #[arg(
+        long,
+        value_name = "ADDR:PORT|unix:PATH|systemd",
+        env = "CERTBOUND_ADMIN_LISTEN",
+        help_heading = "Server"
+    )]
     pub(crate) admin_listen: Option<ListenFlag>,
     /// The form of the log on stderr.
-    #[arg(long, value_enum, value_name = "FORMAT", env = "CERTBOUND_LOG_FORMAT", default_value = "text")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        env = "CERTBOUND_LOG_FORMAT",
+        default_value = "text",
+        help_heading = "Server"
+    )]
     pub(crate) log_format: LogFormat,
     /// The permissions of the file of a Unix socket, in octal.
     ///
@@ -32,6 +44,7 @@ pub(crate) struct ServerFlags {
         env = "CERTBOUND_SOCKET_MODE",
         default_value = "660",
         value_parser = permissions,
+        help_heading = "Server",
         hide_short_help = true
     )]
     pub(crate) socket_mode: Permissions,
@@ -44,6 +57,7 @@ pub(crate) struct ServerFlags {
         env = "CERTBOUND_STOP_TIMEOUT",
         default_value = "9",
         value_parser = seconds,
+        help_heading = "Server",
         hide_short_help = true
     )]
     pub(crate) stop_timeout: Duration,

@@ -12,7 +12,8 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::policy;
-use crate::commands::{Command, parse};
+use crate::commands::{Command, command, parse};
+use crate::config;
 use crate::failure::{Failure, one};
 use crate::flags::{ListenFlag, VerifyFlags};
 use crate::open_files;
@@ -118,7 +119,8 @@ fn verifier(
     Ok(builder.observe(observer).build()?)
 }
 
-/// Replaces the verifier by one of the same command line, whose files are read again. The sockets stay the same.
+/// Replaces the verifier by one of the same command line, whose files are read again, the configuration file too. The
+/// sockets stay the same.
 ///
 /// A file on a mount that hangs can block forever. The thread that reads it changes nothing.
 async fn reload(
@@ -129,8 +131,8 @@ async fn reload(
     let (earlier, observer) = (auth.layer(), Arc::clone(observer));
     let read = move || -> Result<Option<VerifyLayer>, Failure> {
         let args: Vec<OsString> = std::env::args_os().collect();
-        let cli =
-            parse(&args).map_err(|error| Failure::of_command_line(&error, &crate::commands::command()))?;
+        let args = config::configured(command(), args)?.args;
+        let cli = parse(&args).map_err(|error| Failure::of_command_line(&error, &command()))?;
         let Command::Verify(flags) = cli.command else { return Ok(None) };
         let verifier = verifier(&flags, Some(earlier.verifier()), observer)?;
         Ok(Some(VerifyLayer::new(verifier).behind(policy::proxy(&flags, trusts_peers)?)))
