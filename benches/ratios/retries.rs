@@ -20,7 +20,7 @@ use crate::sheet::{Sheet, side};
 
 /// The misses of one client before it is the turn of the other client. A load on the machine affects both.
 const BATCH: usize = 50;
-const BATCHES: usize = 400;
+const BATCHES: usize = 200;
 /// The scope whose requests the service refuses with `Retry-After`.
 const THROTTLED: usize = 0;
 

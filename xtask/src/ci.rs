@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::process::{cargo, locked, run};
-use crate::{deny, fuzz, layering};
+use crate::{deny, fuzz, layering, soak};
 
-/// Runs formatting, layering, clippy, builds with few features, documentation, the dependency rules, and then each fuzz
-/// target for 20 seconds. It stops at the first failure.
+/// Runs formatting, layering, clippy, builds with few features, documentation, the dependency rules, the soak for
+/// 60 seconds, and then each fuzz target for 20 seconds. It stops at the first failure.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
     run(cargo(root).args(["fmt", "--all", "--check"]))?;
     run(cargo(root).args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))?;
@@ -23,6 +23,8 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
         .args(locked(root))
         .env("RUSTDOCFLAGS", "-D warnings"))?;
     deny::run_all(root)?;
+    let (seconds, seed) = soak::IN_CI;
+    soak::run_for(root, seconds, Some(seed))?;
     fuzz::smoke(root)
 }
 

@@ -11,9 +11,10 @@ use crate::process::{capture, cargo, on_path, run, say};
 const VERSION: &str = "0.20.2";
 
 /// The packages that no other project depends on as a library. They may depend on pre-releases.
-const NO_LIBRARIES: [&str; 4] = ["certbound-benches", "certbound-cli", "certbound-testkit", "xtask"];
+const NO_LIBRARIES: [&str; 5] =
+    ["certbound-benches", "certbound-cli", "certbound-soak", "certbound-testkit", "xtask"];
 /// The packages that are never published.
-const UNPUBLISHED: [&str; 3] = ["certbound-benches", "certbound-testkit", "xtask"];
+const UNPUBLISHED: [&str; 4] = ["certbound-benches", "certbound-soak", "certbound-testkit", "xtask"];
 
 /// Checks bans (including duplicates), licences, sources, pre-releases and yanked versions.
 ///

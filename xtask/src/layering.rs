@@ -37,6 +37,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     (CLI, &[CORE, SERVE, CLIENT, VERIFIER, EMULATOR, OTEL]),
     (TESTKIT, &[CORE, CLIENT, VERIFIER, EMULATOR]),
     ("certbound-benches", &[]),
+    ("certbound-soak", &[]),
     ("xtask", &[]),
 ];
 

@@ -12,6 +12,7 @@ mod oracle;
 mod package;
 mod paths;
 mod process;
+mod soak;
 mod strangers;
 mod test;
 
@@ -30,9 +31,10 @@ Usage: cargo xtask COMMAND
   fuzz [SECONDS]         every fuzz target for so long (600 before a release); by default 20 from the same seed
   oracle [SECONDS [SEED]]
                          the cache beside a model of it, at random, for so long (600 by default)
+  soak [SECONDS [SEED]]  200 tasks, rotation and random faults over TLS, each result judged (600 by default; 60 in CI)
   bench [--quick] [GROUP ...]
                          every ratio with its gate, beside floors and other libraries; fails if a gate is missed.
-                         Groups of rows: hits, memory, requests, machine, decisions, starts (by default all of them).
+                         Groups of rows: hits, memory, requests, retries, machine, decisions, starts (by default all of them).
                          --quick shows only that the benchmark works
   deny                   licences, banned crates and sources of the dependencies (cargo-deny)
   package [--out DIR] [--profile NAME | --program FILE] [archive] [deb] [image]
@@ -67,6 +69,9 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["oracle", seconds, seed] => {
             oracle::run_for(&workspace_root()?, number(seconds)?, Some(number(seed)?))
         }
+        ["soak"] => soak::run_for(&workspace_root()?, soak::LONG, None),
+        ["soak", seconds] => soak::run_for(&workspace_root()?, number(seconds)?, None),
+        ["soak", seconds, seed] => soak::run_for(&workspace_root()?, number(seconds)?, Some(number(seed)?)),
         ["bench", arguments @ ..] => bench::run(&workspace_root()?, arguments),
         #[cfg(target_os = "linux")]
         ["package", arguments @ ..] => package::run(&workspace_root()?, arguments),

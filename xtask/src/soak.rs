@@ -1,0 +1,43 @@
+//! `cargo xtask soak`: many tasks and random faults, with a judge of each token, error and request.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::process::{cargo, locked, run, say};
+
+/// The duration of the run before a release, in seconds.
+pub(crate) const LONG: u64 = 600;
+/// The duration and the seed in CI. The seed is always the same, so that only the change under test can cause a failure.
+pub(crate) const IN_CI: (u64, u64) = (60, 1);
+
+/// Builds the soak with the features of the tests, so that nothing else is built again, and runs it for some seconds. Without a
+/// seed each run has another one. The soak prints its seed.
+pub(crate) fn run_for(root: &Path, seconds: u64, seed: Option<u64>) -> Result<()> {
+    let program = build(root)?;
+    let seed = seed.unwrap_or_else(|| 1_000_000 + u64::from(std::process::id()));
+    let mut command = Command::new(program);
+    // By default glibc keeps the freed memory of each thread for that thread. This would hide a leak.
+    command.env("MALLOC_ARENA_MAX", "1").stdin(Stdio::null());
+    run(command.args([seconds.to_string(), seed.to_string()]))
+}
+
+fn build(root: &Path) -> Result<PathBuf> {
+    let mut command = cargo(root);
+    command
+        .args(["build", "--workspace", "--bench", "soak", "--message-format", "json-render-diagnostics"])
+        .args(locked(root))
+        .stderr(Stdio::inherit());
+    say("soak: building");
+    let output = command.output().context("could not start `cargo build`")?;
+    if !output.status.success() {
+        bail!("soak: `cargo build` failed ({})", output.status);
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut of_soak = messages.filter(|message| message["target"]["name"] == "soak");
+    let path = of_soak.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    path.context("soak: `cargo build` made no program")
+}
