@@ -31,6 +31,8 @@ pub(crate) struct Configured {
     pub(crate) args: Vec<OsString>,
     /// The file, if the command line has values of it.
     pub(crate) file: Option<PathBuf>,
+    /// A danger of the file that does not concern this command.
+    pub(crate) warning: Option<String>,
 }
 
 /// Adds the values of the configuration file to a command line. The function reads the file each time.
@@ -38,7 +40,7 @@ pub(crate) struct Configured {
 /// # Errors
 /// The file, or a value that the command uses, cannot be used.
 pub(crate) fn configured(root: Command, args: Vec<OsString>) -> Result<Configured, ConfigError> {
-    let unchanged = |args| Configured { args, file: None };
+    let unchanged = |args| Configured { args, file: None, warning: None };
     if !is_configured(&args) {
         return Ok(unchanged(args));
     }
@@ -52,7 +54,7 @@ pub(crate) fn configured(root: Command, args: Vec<OsString>) -> Result<Configure
     // Arguments after two dashes belong to another program.
     let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
     let args = args[..end].iter().cloned().chain(added).chain(args[end..].iter().cloned()).collect();
-    Ok(Configured { args, file })
+    Ok(Configured { args, file, warning: chosen.unused_secret() })
 }
 
 /// Returns the file and the profile that the flags or the environment name.

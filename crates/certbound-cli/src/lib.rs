@@ -51,10 +51,13 @@ use crate::output::Terminal;
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
-    let Configured { args, file } = match config::configured(commands::command(), args.clone()) {
+    let Configured { args, file, warning } = match config::configured(commands::command(), args.clone()) {
         Ok(configured) => configured,
         Err(error) => return failure::report(&error.into(), flags::wants_json(&args)),
     };
+    if let Some(warning) = warning {
+        output::tell(&format!("warning: {warning}"));
+    }
     let json = flags::wants_json(&args);
     let cli = match commands::parse(&args) {
         Ok(cli) => cli,

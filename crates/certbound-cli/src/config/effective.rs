@@ -111,6 +111,15 @@ impl Chosen {
         Ok(arguments)
     }
 
+    /// Returns a warning if the file has a secret that other users can read. A command that uses the secret fails.
+    pub(super) fn unused_secret(&self) -> Option<String> {
+        let mode = self.file.readable_by_others?;
+        let (entry, _) = self.entries().find(|(entry, _)| keys::holds_secret(entry))?;
+        let (key, path) = (&entry.key, self.file.path.display());
+        let what = format!("`{key}` is a secret, but other users can read the file (mode {mode:03o})");
+        Some(format!("{}: {what}; run `chmod 600 {path}`", entry.place))
+    }
+
     fn refuse_conflict(&self, ring: &Ring, entry: &Entry) -> Result<(), ConfigError> {
         let Some(other) = ring.conflict(&entry.key) else { return Ok(()) };
         // Another place of the same rank does not exist, so the other key is in this file too.
@@ -143,9 +152,10 @@ pub(crate) fn effective(
                     }
                     _ => Origin::File(place),
                 };
-                // The types were checked for some command. If this command needs a different type, it reports the mistake.
-                let values = config.and_then(|config| keys::values(arg, &config.file, entry).ok());
-                (values.unwrap_or_default(), origin)
+                // A value that this command does not accept is shown as it is. Its run reports the mistake.
+                let values = config.map(|config| keys::values(arg, &config.file, entry));
+                let values = values.and_then(Result::ok).unwrap_or_else(|| vec![entry.value.text().into()]);
+                (values, origin)
             } else {
                 let defaults = arg.get_default_values().iter().map(|value| value.to_os_string());
                 (defaults.collect(), Origin::Default)

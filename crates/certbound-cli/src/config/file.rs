@@ -66,6 +66,17 @@ impl Value {
             Self::Other(name) => name,
         }
     }
+
+    /// Returns the value as text.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Bool(on) => on.to_string(),
+            Self::Text(text) => text.clone(),
+            Self::Integer(number) => number.to_string(),
+            Self::List(values) => values.iter().map(Self::text).collect::<Vec<_>>().join(", "),
+            Self::Other(name) => (*name).to_owned(),
+        }
+    }
 }
 
 impl ConfigFile {

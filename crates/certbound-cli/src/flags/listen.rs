@@ -12,17 +12,13 @@ use clap::{Args, ValueEnum};
 
 /// The flags of every server.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Server")]
 pub(crate) struct ServerFlags {
-    /// Answer /healthz, /readyz and /metrics on this address, or on a Unix socket at unix:PATH.
+    /// Answer /healthz, /readyz and /metrics here.
     ///
-    /// Port 0 takes a free port. systemd or systemd:NAME takes a socket that systemd passed. These paths are never answered
-    /// on the address that the server serves.
-    #[arg(
-        long,
-        value_name = "ADDR:PORT|unix:PATH|systemd",
-        env = "CERTBOUND_ADMIN_LISTEN",
-        help_heading = "Server"
-    )]
+    /// The value is an address, or unix:PATH for a Unix socket. Port 0 takes a free port. systemd or systemd:NAME takes a
+    /// socket that systemd passed. These paths are never answered on the address that the server serves.
+    #[arg(long, value_name = "ADDR:PORT|unix:PATH|systemd", env = "CERTBOUND_ADMIN_LISTEN")]
     pub(crate) admin_listen: Option<ListenFlag>,
     /// The form of the log on stderr.
     #[arg(
@@ -31,7 +27,7 @@ pub(crate) struct ServerFlags {
         value_name = "FORMAT",
         env = "CERTBOUND_LOG_FORMAT",
         default_value = "text",
-        help_heading = "Server"
+        hide_short_help = true
     )]
     pub(crate) log_format: LogFormat,
     /// The permissions of the file of a Unix socket, in octal.
@@ -44,7 +40,6 @@ pub(crate) struct ServerFlags {
         env = "CERTBOUND_SOCKET_MODE",
         default_value = "660",
         value_parser = permissions,
-        help_heading = "Server",
         hide_short_help = true
     )]
     pub(crate) socket_mode: Permissions,
@@ -57,7 +52,6 @@ pub(crate) struct ServerFlags {
         env = "CERTBOUND_STOP_TIMEOUT",
         default_value = "9",
         value_parser = seconds,
-        help_heading = "Server",
         hide_short_help = true
     )]
     pub(crate) stop_timeout: Duration,

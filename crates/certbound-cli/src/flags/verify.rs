@@ -79,7 +79,13 @@ pub(crate) struct VerifyFlags {
     #[arg(long, required = true, env = "CERTBOUND_AUDIENCE", help_heading = "Audience and caller")]
     pub(crate) audience: Vec<String>,
     /// Accept tokens that also have other audiences. The resources of those audiences can use these tokens here.
-    #[arg(long, env = "CERTBOUND_ACCEPT_SEVERAL_AUDIENCES", value_parser = switch(), help_heading = "Audience and caller", hide_short_help = true)]
+    #[arg(
+        long,
+        env = "CERTBOUND_ACCEPT_SEVERAL_AUDIENCES",
+        value_parser = switch(),
+        help_heading = "Audience and caller",
+        hide_short_help = true
+    )]
     pub(crate) accept_several_audiences: bool,
     /// The kind of caller to accept. Default: applications.
     #[arg(
@@ -97,12 +103,14 @@ pub(crate) struct VerifyFlags {
     pub(crate) require_role: Vec<String>,
     /// Require this scope.
     ///
-    /// If the flag is repeated, one of the scopes is enough. At Entra only tokens of users have scopes, so --callers is needed.
+    /// If the flag is repeated, one of the scopes is enough. At Entra only tokens of users have scopes, so --callers is
+    /// needed.
     #[arg(long, value_name = "SCOPE", env = "CERTBOUND_REQUIRE_SCOPE", help_heading = "Audience and caller")]
     pub(crate) require_scope: Vec<String>,
     /// Accept only the client with this id.
     ///
-    /// May be repeated. The id must be equal to the id in the token. At Entra the case of letters does not matter, because ids are GUIDs.
+    /// May be repeated. The id must be equal to the id in the token. At Entra the case of letters does not matter, because
+    /// ids are GUIDs.
     #[arg(
         long,
         value_name = "CLIENT_ID",
@@ -118,12 +126,21 @@ pub(crate) struct VerifyFlags {
         value_name = "NAME",
         env = "CERTBOUND_CLIENT_CLAIM",
         requires = "issuer",
-        value_parser = clap::builder::NonEmptyStringValueParser::new(), help_heading = "Issuer", hide_short_help = true)]
+        value_parser = clap::builder::NonEmptyStringValueParser::new(),
+        help_heading = "Issuer",
+        hide_short_help = true
+    )]
     pub(crate) client_claim: Option<String>,
     /// Accept every application that gets a token for the audience.
     ///
     /// In Entra every application of the tenant can get such a token.
-    #[arg(long, env = "CERTBOUND_DANGEROUS_ANY_CALLER", value_parser = switch(), help_heading = "Audience and caller", hide_short_help = true)]
+    #[arg(
+        long,
+        env = "CERTBOUND_DANGEROUS_ANY_CALLER",
+        value_parser = switch(),
+        help_heading = "Audience and caller",
+        hide_short_help = true
+    )]
     pub(crate) dangerous_any_caller: bool,
     /// The binding that a token must have.
     #[arg(long, value_enum, env = "CERTBOUND_BINDING", default_value = "required", help_heading = "Request")]
@@ -162,7 +179,9 @@ pub(crate) struct VerifyFlags {
         hide_short_help = true
     )]
     pub(crate) scheme: SchemeFlag,
-    /// Answer requests of a proxy on this address, or on a Unix socket at unix:PATH. Port 0 takes a free port.
+    /// Answer requests of a proxy here.
+    ///
+    /// The value is an address, or unix:PATH for a Unix socket. Port 0 takes a free port.
     ///
     /// systemd takes the first socket that systemd passed, and systemd:NAME the socket with this FileDescriptorName=.
     /// SIGHUP reads the files again that the flags name. SIGTERM and SIGINT stop the server after the responses in progress.

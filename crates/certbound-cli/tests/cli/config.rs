@@ -194,7 +194,7 @@ fn each_mistake_in_a_file_has_its_code_its_place_and_its_fix() {
         ("timeout = 1.5", "config_wrong_type", ":1:1: ", "a number with a fraction"),
         ("region = ['a', 'b']", "config_wrong_type", ":1:1: ", "is a list"),
         ("[profile.p.region]\na = 1", "config_wrong_type", ":1:", "is a table"),
-        ("timeout = 0", "config_invalid_value", ":1:1: ", "0 is not in 1..=3600"),
+        ("connect-timeout = 0", "config_invalid_value", ":1:1: ", "0 is not in 1..=3600"),
         ("cache-key = 'fil'", "config_invalid_value", ":1:1: ", "`file`"),
         ("bound = true\nbearer = true", "config_conflict", ":1:1: ", "(line 2) cannot be used together"),
         ("\u{0}", "config_syntax", ":1:", "quotes"),
@@ -216,6 +216,16 @@ fn each_mistake_in_a_file_has_its_code_its_place_and_its_fix() {
         let found = format!("{}{}", stdout(&checked), stderr(&checked));
         assert!(found.contains(code), "{content}: {found}");
     }
+    // Values that only other commands accept: `health` accepts a time limit of zero, `verify` a list of tenants.
+    let path = config(&folder, "timeout = 0\n");
+    let output = run(&path, &[], &["exchange", "--scope", VAULT, "--client-id", APP, "--tenant", TENANT]);
+    assert_eq!(refusal(&output), (2, "config_invalid_value".to_owned()));
+    let path = config(&folder, &format!("tenant = ['{TENANT}']\n"));
+    let output = run(&path, &[], &["exchange", "--scope", VAULT, "--client-id", APP]);
+    assert_eq!(refusal(&output), (2, "config_wrong_type".to_owned()));
+    assert!(stderr(&output).contains("must be a text, but the value is a list"), "{}", stderr(&output));
+    let checked = certbound().args(["config", "check"]).arg(&path).output().unwrap();
+    assert!(checked.status.success(), "{}", stdout(&checked));
     // A key of a profile that is not chosen does not matter to a command.
     let path = config(&folder, "[profile.broken]\nregon = 'x'\n");
     let output = run(&path, &[], &["endpoint", "--authority", "https://login.microsoftonline.com/a.b"]);
@@ -278,6 +288,8 @@ fn a_secret_in_a_file_that_others_can_read_is_refused() {
         // A flag overrides the secret, and other commands do not use it.
         let typed = run(&path, &[], &[&call[..], &["-H", "x-api-key: other"]].concat());
         assert_eq!(typed.status.code(), Some(0), "{}", stderr(&typed));
+        let warning = format!("warning: {}:1:1: `header` is a secret, but other users can read", text(&path));
+        assert!(stderr(&typed).starts_with(&warning), "{}", stderr(&typed));
         let endpoint = ["endpoint", "--authority", "https://login.microsoftonline.com/a.b"];
         assert_eq!(run(&path, &[], &endpoint).status.code(), Some(0));
     }

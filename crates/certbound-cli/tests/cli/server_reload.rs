@@ -6,6 +6,7 @@ use std::process::{ChildStderr, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use certbound_verifier::{Clock as _, SystemClock};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -151,6 +152,38 @@ fn a_file_that_cannot_be_read_does_not_keep_the_server_from_stopping() {
     assert_eq!(decider.ask(&idp.token(json!({}))), "200");
     let (code, said) = decider.stop();
     assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn a_configuration_file_is_read_again() {
+    let (idp, folder) = (Idp::new(), tempfile::tempdir().unwrap());
+    let path = folder.path().join("certbound.toml");
+    let write = |more: &str| {
+        std::fs::write(&path, format!("binding = 'rfc8705-when-bound'\n[profile.gateway]\n{more}\n"))
+            .unwrap();
+    };
+    write("");
+    let mut command = Decider::command("127.0.0.1:0", &idp.flags(), &[]);
+    command.env("CERTBOUND_CONFIG", &path).env("CERTBOUND_PROFILE", "gateway");
+    let mut decider = Decider::spawn(command);
+    let mut log = BufReader::new(decider.child.stderr.take().unwrap());
+    let token = idp.token(json!({ "iat": SystemClock.now().as_secs() - 200 }));
+    assert_eq!(decider.ask(&token), "200");
+    write("max-age = 100");
+    decider.signal(Signal::HUP);
+    line(&mut log, "the configuration was read again");
+    assert_eq!(decider.ask(&token), "401");
+    for (wrong, code) in [("max-age = '100'", "config_wrong_type"), ("max_age = 100", "config_unknown_key")] {
+        write(wrong);
+        decider.signal(Signal::HUP);
+        let said = line(&mut log, "the reload failed");
+        assert!(said.contains(code) && said.contains("certbound.toml:3:1"), "{said}");
+        assert_eq!(decider.ask(&token), "401");
+    }
+    write("");
+    decider.signal(Signal::HUP);
+    line(&mut log, "the configuration was read again");
+    assert_eq!(decider.ask(&token), "200");
 }
 
 /// The log has one line for each request, and no client gets an error.
