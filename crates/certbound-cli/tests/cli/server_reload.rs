@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::decider::{Decider, request};
-use crate::support::{Emulator, certbound, file, text};
+use crate::support::{Emulator, certbound};
 use crate::verify_callers::Idp;
 
 const FLAGS: [&str; 4] = ["--binding", "rfc8705-when-bound", "--admin-listen", "127.0.0.1:0"];
@@ -116,29 +116,6 @@ fn a_trust_store_is_read_again() {
     // The new verifier has the keys of the earlier one, so there is no moment without keys.
     assert!(is_ready());
     assert_eq!(fetches(&decider), 1);
-}
-
-#[test]
-fn the_configuration_file_is_read_again() {
-    let (idp, folder) = (Idp::new(), tempfile::tempdir().unwrap());
-    let path = file(&folder, "certbound.toml", "audience = ['other']\n");
-    // The flags of the issuer without the audience.
-    let more = ["--binding", "rfc8705-when-bound", "--config", text(&path)];
-    let mut decider = Decider::start(&idp.flags()[..6], &more);
-    let mut log = BufReader::new(decider.child.stderr.take().unwrap());
-    let token = idp.token(json!({}));
-    assert_eq!(decider.ask(&token), "401");
-    std::fs::write(&path, "audience = ['orders']\n").unwrap();
-    decider.signal(Signal::HUP);
-    line(&mut log, "the configuration was read again");
-    assert_eq!(decider.ask(&token), "200");
-    for wrong in ["audience = ['other'\n", "audienec = ['other']\n", "audience = ['other']\nbinding = 'x'\n"]
-    {
-        std::fs::write(&path, wrong).unwrap();
-        decider.signal(Signal::HUP);
-        line(&mut log, "the reload failed");
-        assert_eq!(decider.ask(&token), "200", "{wrong}");
-    }
 }
 
 /// A file on a mount that hangs blocks the thread that opens it, as a FIFO does.
