@@ -14,9 +14,10 @@ use super::super::tree::Tree;
 use super::{DEMO, demo, named};
 use crate::process::{capture, say};
 
-/// Prepares the root in a mount namespace, and starts the process in it. `$1` is the root and `$2` the user.
-const START: &str = r#"
+/// Prepares the root in a mount namespace, and defines how a process is started in it. `$1` is the root and `$2` the user.
+const PREPARE: &str = r#"
 set -e
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 root=$1 user=$2
 shift 2
 mount --bind "$root" "$root"
@@ -28,8 +29,27 @@ for device in null zero full random urandom; do
 done
 mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs "$root/tmp"
 mount -o remount,bind,ro "$root"
-ip link set lo up 2>/dev/null || true
-exec setpriv --no-new-privs chroot --userspec="$user" --groups="${user#*:}" "$root" "$@"
+ip link set lo up
+container() {
+    setpriv --no-new-privs chroot --userspec="$user" --groups="${user#*:}" "$root" "$@"
+}
+"#;
+/// Runs one command.
+const RUN: &str = "container \"$@\"";
+/// Starts a server with the entry point `$1`, and repeats the health check until it succeeds.
+const HEALTH: &str = r#"
+entry=$1
+shift
+if container "$@" >/dev/null 2>&1; then
+    echo "the health check succeeds without a server" >&2
+    exit 1
+fi
+container "$entry" emulator start >/dev/null &
+for attempt in $(seq 100); do
+    if container "$@" 2>/dev/null; then exit 0; fi
+    sleep 0.1
+done
+container "$@"
 "#;
 
 pub(super) fn check(out: &Path) -> Result<()> {
@@ -50,7 +70,10 @@ pub(super) fn check(out: &Path) -> Result<()> {
     }
     let container = Container { root: &root.root, config: &config };
     say(&format!("package check: {}", capture(&mut container.command(&["--version"])?)?.trim()));
-    demo(&mut container.command(&DEMO)?)
+    demo(&mut container.command(&DEMO)?)?;
+    capture(&mut container.health()?)?;
+    say("package check: the health check fails before a server is started, and succeeds after it");
+    Ok(())
 }
 
 struct Container<'a> {
@@ -61,19 +84,39 @@ struct Container<'a> {
 impl Container<'_> {
     /// Returns a command that runs the entry point with arguments.
     fn command(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = self.namespaces(RUN)?;
+        command.args(self.entry()?).args(arguments);
+        Ok(command)
+    }
+
+    /// Returns a command that runs the health check, without a server and with a server.
+    fn health(&self) -> Result<Command> {
+        let test = texts(&self.config["Healthcheck"]["Test"]);
+        let Some((&"CMD", test)) = test.split_first() else {
+            bail!("package check: the image has no health check")
+        };
+        let mut command = self.namespaces(HEALTH)?;
+        command.args(self.entry()?).args(test);
+        Ok(command)
+    }
+
+    fn entry(&self) -> Result<Vec<&str>> {
         let entry = texts(&self.config["Entrypoint"]);
-        if entry.is_empty() {
-            bail!("package check: the image has no entry point");
+        if entry.len() != 1 {
+            bail!("package check: the entry point is not one program: {entry:?}");
         }
+        Ok(entry)
+    }
+
+    /// Returns a command that runs a script in new namespaces, with the variables and the user of the configuration.
+    fn namespaces(&self, script: &str) -> Result<Command> {
         let user = self.config["User"].as_str().context("package check: the image has no user")?;
         let mut unshare = Command::new("unshare");
         unshare.env_clear();
         unshare.envs(texts(&self.config["Env"]).iter().filter_map(|variable| variable.split_once('=')));
-        // The programs of this machine that prepare the root.
-        let path = "export PATH=/usr/sbin:/usr/bin:/sbin:/bin\n";
         unshare.args(["--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child", "--"]);
-        unshare.args(["/bin/sh", "-c", &format!("{path}{START}"), "sh"]).arg(self.root).arg(user);
-        unshare.args(entry).args(arguments).stdin(Stdio::null());
+        unshare.args(["/bin/sh", "-c", &format!("{PREPARE}{script}"), "sh"]).arg(self.root).arg(user);
+        unshare.stdin(Stdio::null());
         Ok(unshare)
     }
 }
