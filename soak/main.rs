@@ -71,8 +71,11 @@ async fn soak(seconds: u64, seed: u64, clients: &Runtime, services: &Runtime, re
     let clock = FastClock::start();
     let emulator = Arc::new(Emulator::with_clock(world::world(), Arc::new(clock)).unwrap());
     let mut options = ServerOptions::default();
-    // As in real services, the clients close idle connections first.
+    // Only faults end connections. A request that is sent while the server ends its connection fails, and this would look like
+    // an error without a fault.
     options.limits.idle = Duration::from_secs(180);
+    // A client may open a connection and then send its request on another one.
+    options.limits.head = Duration::from_secs(180);
     let start = Server::start_anyone_can_mint_tokens(Arc::clone(&emulator), options);
     let server = services.spawn(start).await.unwrap().unwrap();
     let before = Sample::now(clients.handle());

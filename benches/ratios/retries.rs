@@ -27,7 +27,7 @@ const THROTTLED: usize = 0;
 pub(crate) fn measure(sheet: &mut Sheet) {
     const NEITHER: &str = "without retries and throttling";
     const BOTH: &str = "with retries and throttling";
-    let mut compare = |what, is_throttled| {
+    let mut compare = |what, is_throttled, most| {
         let (neither, both) =
             (client(RetryPolicy::none(), false), client(RetryPolicy::default(), is_throttled));
         let of_both = Cell::new(0.0);
@@ -38,10 +38,11 @@ pub(crate) fn measure(sheet: &mut Sheet) {
         };
         // The first side measures both, in turn.
         let sides = vec![side(NEITHER, measure), side(BOTH, || of_both.get())];
-        sheet.compare(what, sides, &[(BOTH, AtMost(1.02), NEITHER)]);
+        sheet.compare(what, sides, &[(BOTH, AtMost(most), NEITHER)]);
     };
-    compare("a token fetched, without the network", false);
-    compare("the same, while the service throttles another token", true);
+    compare("a token fetched, without the network", false, 1.02);
+    // While any request must wait, each request is compared with it.
+    compare("the same, while the service throttles another token", true, 1.05);
 }
 
 /// A client without a cache, whose service answers at once.
