@@ -46,6 +46,11 @@ impl Report {
         }
     }
 
+    /// Returns whether there is a violation.
+    pub(crate) fn is_violated(&self) -> bool {
+        self.violations.lock().unwrap_or_else(PoisonError::into_inner).0 > 0
+    }
+
     /// Prints all counts and the first violations. Returns the number of violations.
     pub(crate) fn print(&self) -> usize {
         for (group, rows) in &*self.groups() {

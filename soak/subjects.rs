@@ -61,7 +61,7 @@ impl Subject {
 /// Two legs, each sent twice with a wait in between, and all of that once more with a new certificate.
 const OF_CLIENT: Duration = Duration::from_secs(48);
 /// The same, and three requests to the platform, each with three retries.
-const OF_MACHINE: Duration = Duration::from_secs(150);
+const OF_MACHINE: Duration = Duration::from_secs(75);
 const BOTH: &[Kind] = &[Kind::Bound, Kind::Bearer];
 
 /// Builds all clients. Each has its own connections and its own cache.

@@ -18,9 +18,9 @@ pub(super) const OWN_CHECK: &str = "own-check";
 const WAIT: Moment = fast(Duration::from_secs(1));
 /// The time between the decision to send a request and its arrival.
 pub(super) const UNDER_WAY: Moment = fast(Duration::from_secs(1));
-/// The time after the start of its lifetime in which no token is requested again. A refresh ahead starts at the earliest six
+/// The time after the start of its lifetime in which no token is requested again. A refresh ahead starts at the earliest two
 /// seconds later.
-const FRESH: Moment = 60;
+const FRESH: Moment = 36;
 /// The same for a managed identity, whose tokens may expire with its certificate.
 const FRESH_OF_MACHINE: Moment = 20;
 /// The delay by the machine from which on it explains that a request takes too long.
