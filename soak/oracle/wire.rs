@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use certbound::Thumbprint;
 use certbound_emulator::world::builtin::USER_IDENTITY;
 use certbound_emulator::{IMDS_HOST, JournalEntry};
 
@@ -160,8 +161,8 @@ pub(super) fn judge(entry: &JournalEntry, state: &mut State, subjects: &[Subject
     if is_of_platform {
         return;
     }
-    throttled(entry, &equal, state);
     let subject = subjects.iter().position(|subject| subject.client_id == equal.client);
+    throttled(entry, &equal, state, subject);
     if let (true, Some(subject)) = (leg != "Leg 1" && is_first, subject) {
         let fresh = if subjects[subject].is_of_machine() { FRESH_OF_MACHINE } else { FRESH };
         needed(entry, &id, &equal, state, subject, fresh);
@@ -221,10 +222,16 @@ fn attempt(
 }
 
 /// Checks that the request was not sent while the answer to an equal request asked to wait.
-fn throttled(entry: &JournalEntry, equal: &Equal, state: &mut State) {
+fn throttled(entry: &JournalEntry, equal: &Equal, state: &mut State, subject: Option<usize>) {
     let Some(Wait { since, until, id }) = state.wire.waits.get(equal).cloned() else { return };
     // If no caller waited for that answer any more, the client has not seen it.
     if state.was_dropped(&id) {
+        return;
+    }
+    // Requests with assertions of different certificates are different, but the journal shows no certificate of an assertion.
+    let is_rotated =
+        |(of, at, _): &(usize, Moment, Thumbprint)| Some(*of) == subject && *at + UNDER_WAY >= since;
+    if equal.certificate.is_none() && state.rotations.iter().any(is_rotated) {
         return;
     }
     let leeway = UNDER_WAY + state.delay(since);
