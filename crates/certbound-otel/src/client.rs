@@ -54,7 +54,7 @@ impl ClientMetrics {
     }
 
     /// Reports the counters of `cache`, which are read only when the metrics are collected. `name` becomes the
-    /// attribute `certbound.cache.name`; give each cache its own name.
+    /// attribute `certbound.cache.name`; give each cache its own name, and register it once.
     ///
     /// The metrics do not keep the cache in memory. After the last clone of the cache was dropped, it is not reported.
     pub fn watch_cache(&self, name: &str, cache: &TokenCache) {

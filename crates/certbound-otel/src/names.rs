@@ -88,7 +88,7 @@ pub mod attribute {
     pub const ISSUER: &str = "certbound.issuer";
     /// The leg, `1` or `2`. The direct flow and platforms have no legs.
     pub const LEG: &str = "certbound.leg";
-    /// The outcome of an acquisition (`success` or `failure`), of a decision (`accepted` or `refused`), or of a fetch of
+    /// The outcome of an acquisition (`success`, `failure` or `cancelled`), of a decision (`accepted` or `refused`), or of a fetch of
     /// keys (`fetched`, `withdrawn` or `failed`).
     pub const OUTCOME: &str = "certbound.outcome";
     /// The code of a refusal.
@@ -108,6 +108,8 @@ pub mod attribute {
     pub const SUCCESS: &str = "success";
     /// The outcome of an acquisition that returned an error.
     pub const FAILURE: &str = "failure";
+    /// The outcome of an acquisition whose future was dropped.
+    pub const CANCELLED: &str = "cancelled";
 }
 
 /// The acquisitions.
@@ -144,7 +146,7 @@ pub const REQUESTS_THROTTLED: Metric = Metric::new(
 pub const CERTIFICATE_EXPIRY: Metric = Metric::new(
     "certbound.certificate.expiry",
     "s",
-    "The time until the certificate that a client used last expires. It is negative afterwards.",
+    "The time until the certificate of a client expires. It is negative afterwards.",
 );
 /// The tokens in memory now.
 pub const CACHE_TOKENS: Metric =

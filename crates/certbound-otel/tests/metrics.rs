@@ -215,6 +215,57 @@ async fn the_number_of_series_is_limited() {
     assert_eq!(other.1, &50);
 }
 
+/// The numbers of refusals are limited too, in the counter and in the histograms.
+#[tokio::test]
+async fn the_number_of_series_with_numbers_is_limited() {
+    let (collected, pair) = (Collected::begin(), Pair::new());
+    let script = (0..1_100).fold(ScriptedTransport::default(), |script, n| {
+        let number = 700_000 + n;
+        script.then(400, format!(r#"{{"error":"e","error_description":"-","error_codes":[{number}]}}"#))
+    });
+    let client = pair.builder(builtin::SECRET_APP).with_transport(script).with_observer(collected.observer());
+    let client = client.with_secret(Secret::new(builtin::SECRET)).build().unwrap();
+    for _ in 0..1_100 {
+        client.bearer_token(&vault()).await.unwrap_err();
+    }
+    // 1 000 numbers and the others together; the counter has the hits in addition.
+    assert_eq!(collected.series(names::ACQUISITION_DURATION).len(), 1_001);
+    let counts = collected.series(names::ACQUISITIONS);
+    assert_eq!((counts.len(), counts["otel.metric.overflow=true"]), (1_002, 100));
+}
+
+/// The certificate of a client expires, whichever tokens the client requests.
+#[tokio::test]
+async fn a_client_with_bearer_tokens_or_errors_only_reports_its_certificate_too() {
+    let (collected, pair) = (Collected::begin(), Pair::new());
+    let client = pair.builder(builtin::APP).with_certificate(pair.certificate());
+    let client = client.with_observer(collected.observer()).build().unwrap();
+    client.bearer_token(&vault()).await.unwrap();
+    let untrusted = pair.builder(builtin::TARGET_APP).with_certificate(pair.other_certificate());
+    let untrusted = untrusted.with_transport(ScriptedTransport::default().then(400, "{}"));
+    let untrusted = untrusted.with_observer(collected.observer()).build().unwrap();
+    untrusted.bound_token(&vault()).await.unwrap_err();
+    let series = collected.series(names::CERTIFICATE_EXPIRY);
+    let clients: Vec<&str> = series.keys().map(String::as_str).collect();
+    let expected = [builtin::APP, builtin::TARGET_APP].map(|id| format!("client_id={id}"));
+    assert_eq!(clients, expected);
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_is_a_cancelled_acquisition() {
+    let (collected, pair) = (Collected::begin(), Pair::new());
+    let transport = certbound_testkit::GatedTransport::new(pair.transport());
+    transport.close("login");
+    let client =
+        pair.builder(builtin::SECRET_APP).with_transport(transport).with_observer(collected.observer());
+    let client = client.with_secret(Secret::new(builtin::SECRET)).build().unwrap();
+    let vault = vault();
+    let mut call = Box::pin(std::future::IntoFuture::into_future(client.bearer_token(&vault)));
+    assert!(futures_util::poll!(&mut call).is_pending());
+    drop(call);
+    assert_eq!(collected.series(names::ACQUISITIONS)["outcome=cancelled token_type=bearer"], 1);
+}
+
 #[tokio::test]
 async fn without_a_collection_nothing_is_lost_and_joined_calls_are_acquisitions_too() {
     let (collected, pair) = (Collected::begin(), Pair::new());
@@ -241,14 +292,21 @@ async fn the_document_lists_every_metric() {
     let (_, table) = page.split_once("## Metrics of the client").unwrap();
     let (table, _) = table.split_once("\n## ").unwrap();
     let rows = table.lines().filter_map(|line| line.strip_prefix("| `certbound."));
-    let cells = |row: &str| -> [String; 3] {
+    let cells = |row: &str| -> [String; 4] {
         let mut cells = row.split('|').map(|cell| cell.trim().trim_matches('`').to_owned());
-        [(); 3].map(|()| cells.next().unwrap())
+        [(); 4].map(|()| cells.next().unwrap())
     };
+    let mut attributes: BTreeMap<String, String> = BTreeMap::new();
+    let mut above = String::new();
     let documented: BTreeMap<String, (String, String)> = rows
         .map(|row| {
-            let [name, kind, unit] = cells(row);
-            (format!("certbound.{name}"), (kind, unit))
+            let [name, kind, unit, named] = cells(row);
+            let name = format!("certbound.{name}");
+            if named != "as above" {
+                above = named.replace("certbound.", "");
+            }
+            attributes.insert(name.clone(), format!("{above}`"));
+            (name, (kind, unit))
         })
         .collect();
     let known: BTreeMap<_, _> = names::CLIENT.map(|metric| (metric.name, metric.unit)).into();
@@ -270,7 +328,18 @@ async fn the_document_lists_every_metric() {
     let leg2 = pair.builder(builtin::APP).with_assertions(pair.leg1()).with_cache(cache.clone());
     let leg2 = leg2.with_observer(collected.observer()).build().unwrap();
     leg2.bound_token(&vault()).await.unwrap();
+    let all = collected.all();
+    for (name, (_, _, series)) in &all {
+        for key in series.keys().flat_map(|series| series.split(' ')).filter_map(|it| it.split_once('=')) {
+            let named = &attributes[name];
+            assert!(
+                named.contains(&format!("{}`", key.0)),
+                "the attribute {} of {name} is not in {named}",
+                key.0
+            );
+        }
+    }
     let exported: BTreeMap<String, (String, String)> =
-        collected.all().into_iter().map(|(name, (unit, kind, _))| (name, (kind.to_owned(), unit))).collect();
+        all.into_iter().map(|(name, (unit, kind, _))| (name, (kind.to_owned(), unit))).collect();
     assert_eq!(exported, documented);
 }

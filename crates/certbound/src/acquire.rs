@@ -96,6 +96,7 @@ impl<I: Issuer> Acquisition<I> {
             Ok(certificate) => certificate,
             Err(error) => return observation.end(self.without_certificate(error)),
         };
+        observation.set_certificate(certificate.as_ref().map(I::binding));
         let replaces = self.replaced_token();
         let request = self.load_request(certificate.as_ref(), replaces);
         let cache = self.context().cache.clone();

@@ -12,7 +12,8 @@ use certbound_core::credential::JWT_POP;
 use certbound_core::region::{Region, RegionOutcome};
 
 pub use self::completed::{
-    CompletedAcquisition, CompletedRequest, Parts, RequestTo, ThrottledRequest, TokenOrigin,
+    AcquisitionResult, CompletedAcquisition, CompletedRequest, Parts, RequestTo, ThrottledRequest,
+    TokenOrigin,
 };
 pub use crate::correlation::{CorrelationId, NotACorrelationId};
 use crate::error::Leg;
@@ -29,11 +30,12 @@ pub trait Observer: Send + Sync + 'static {
     /// Observes the HTTP status of the response of a token endpoint.
     fn after_answer(&self, _request: &ObservedRequest, _status: u16) {}
 
-    /// Observes the end of a request, for each attempt. Requests to platforms and for discovery are included. Requests for
-    /// the detection of the region and requests to resources are not included.
+    /// Observes the end of a request, for each attempt. The observer of a client or a managed identity also sees requests
+    /// to platforms and for discovery. No observer sees the detection of the region or requests to resources.
     fn after_request(&self, _request: &CompletedRequest<'_>) {}
 
-    /// Observes that a request is not sent, because the response to an equal request asked to wait.
+    /// Observes that a request is not sent, because the response to an equal request asked to wait. Only the observer of a
+    /// managed identity sees this for its platform.
     fn throttled(&self, _request: &ThrottledRequest<'_>) {}
 
     /// Observes the end of an acquisition. It is not called for a cache hit, which [`CacheStatistics`] counts, nor for a

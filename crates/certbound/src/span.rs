@@ -1,4 +1,5 @@
-//! The spans of `tracing`: their names, levels and fields. `docs/observability.md` lists them, and a test compares the two.
+//! The spans of `tracing`: their names, levels and fields. `docs/observability.md` lists them, and `tests/logs.rs` compares
+//! the two.
 //!
 //! No field contains a token, an assertion, a secret or a query, because a query can contain any of them.
 
@@ -13,8 +14,9 @@ use crate::error::{Error, Leg};
 /// The value of `certbound.outcome` and of the metric's attribute with the same name.
 pub(crate) const SUCCESS: &str = "success";
 pub(crate) const FAILURE: &str = "failure";
+pub(crate) const CANCELLED: &str = "cancelled";
 
-/// Returns the span of one acquisition. A cache hit has no span.
+/// Returns the span of one acquisition. A cache hit has no span if its certificate is known without waiting.
 pub(crate) fn acquisition(token_type: &'static str, scope: &str, id: CorrelationId) -> Span {
     tracing::info_span!(
         "acquire_token",

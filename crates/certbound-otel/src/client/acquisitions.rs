@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use certbound::error::Leg;
-use certbound::observe::{CompletedAcquisition, TokenOrigin};
+use certbound::observe::{AcquisitionResult, CompletedAcquisition, TokenOrigin};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
 
@@ -80,32 +80,37 @@ impl Acquisitions {
     }
 
     pub(super) fn record(&self, acquisition: &CompletedAcquisition<'_>) {
-        let error = acquisition.result.err();
-        let series = Series {
-            outcome: if error.is_none() { attribute::SUCCESS } else { attribute::FAILURE },
-            origin: acquisition.result.ok().map(TokenOrigin::as_str),
+        let (outcome, origin, error) = match acquisition.result {
+            AcquisitionResult::Token(origin) => (attribute::SUCCESS, Some(origin), None),
+            AcquisitionResult::Error(error) => (attribute::FAILURE, None, Some(error)),
+            _ => (attribute::CANCELLED, None, None),
+        };
+        let series = self.count(Series {
+            outcome,
+            origin: origin.map(TokenOrigin::as_str),
             token_type: Some(acquisition.token_type),
             leg: acquisition.leg.map(Leg::as_str),
             region: acquisition.region.map(|region| self.regions.value(region.as_str())),
             error: error.map(|error| self.errors.value(error.code())),
             aadsts: error.and_then(|error| error.aadsts()),
             is_overflow: false,
-        };
+        });
         let attributes = series.attributes();
-        self.count(series);
         self.total.record(acquisition.took.as_secs_f64(), &attributes);
         let Some(parts) = acquisition.parts else { return };
         self.cache.record(parts.cache.as_secs_f64(), &attributes);
         // An acquisition that joined another one did not run Leg 1 itself.
-        if acquisition.leg == Some(Leg::Two) && acquisition.result.ok() == Some(TokenOrigin::TokenService) {
+        if acquisition.leg == Some(Leg::Two) && origin == Some(TokenOrigin::TokenService) {
             self.leg1.record(parts.leg1.as_secs_f64(), &attributes);
         }
     }
 
-    fn count(&self, series: Series) {
+    /// Counts an acquisition. Returns the series in which it is counted.
+    fn count(&self, series: Series) -> Series {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let has_room = counts.len() < SERIES || counts.contains_key(&series);
         let series = if has_room { series } else { Series { is_overflow: true, ..Series::default() } };
-        *counts.entry(series).or_default() += 1;
+        *counts.entry(series.clone()).or_default() += 1;
+        series
     }
 }

@@ -55,15 +55,26 @@ impl Caches {
 
     /// Returns the hits of all caches together.
     pub(super) fn hits(&self) -> u64 {
-        let mut hits = 0;
-        self.for_each(|statistics, _| hits += statistics.hits);
-        hits + self.list().hits_of_dropped
+        let mut list = self.list();
+        list.read(|_, _| {});
+        list.hits_of_dropped + list.watched.iter().map(|watched| watched.hits).sum::<u64>()
     }
 
+    /// Calls `report` with the statistics of each cache.
+    fn for_each(&self, report: impl FnMut(&CacheStatistics, &[KeyValue])) {
+        self.list().read(report);
+    }
+
+    fn list(&self) -> MutexGuard<'_, List> {
+        // Each change of the list is one step, so the list is usable even after a panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl List {
     /// Calls `report` with the statistics of each cache. It forgets caches that were dropped, except their hits.
-    fn for_each(&self, mut report: impl FnMut(&CacheStatistics, &[KeyValue])) {
-        let mut list = self.list();
-        let List { watched, hits_of_dropped } = &mut *list;
+    fn read(&mut self, mut report: impl FnMut(&CacheStatistics, &[KeyValue])) {
+        let Self { watched, hits_of_dropped } = self;
         watched.retain_mut(|watched| match watched.cache.statistics() {
             Some(statistics) => {
                 watched.hits = statistics.hits;
@@ -75,11 +86,6 @@ impl Caches {
                 false
             }
         });
-    }
-
-    fn list(&self) -> MutexGuard<'_, List> {
-        // Each change of the list is one step, so the list is usable even after a panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -10,14 +10,16 @@ use tracing::Span;
 use super::Acquisition;
 use super::issuer::Issuer;
 use crate::cache::key::ClientKey;
-use crate::cache::{Entry, Kind, Loaded, Obtained, Source};
+use crate::cache::{Entry, Kind, Loaded, Obtained, Report, Source};
+use crate::certificate::BindingCertificate;
 use crate::clock::Clock;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg};
-use crate::observe::{CompletedAcquisition, Observer, Observers, Parts, TokenOrigin};
-use crate::span::{self, FAILURE, SUCCESS};
+use crate::observe::{AcquisitionResult, CompletedAcquisition, Observer, Observers, Parts, TokenOrigin};
+use crate::span::{self, CANCELLED, FAILURE, SUCCESS};
 
-/// Observes one acquisition from its start to its result. It owns its data, because the acquisition becomes a load.
+/// Observes one acquisition from its start to its result, or until its future is dropped. It owns its data, because the
+/// acquisition becomes a load.
 pub(super) struct Observation {
     kind: Kind,
     leg: Option<Leg>,
@@ -26,9 +28,13 @@ pub(super) struct Observation {
     span: Span,
     observers: [Option<Arc<dyn Observer>>; 2],
     client: Arc<ClientKey>,
+    certificate_expires_at: Option<UnixTime>,
     clock: Arc<dyn Clock>,
     /// The monotonic time of the start. It is zero if there is no observer.
     started: Duration,
+    /// Whether this is a refresh ahead. Observers do not see it, because no caller waits for it.
+    is_ahead: bool,
+    has_ended: bool,
 }
 
 impl Observation {
@@ -43,8 +49,11 @@ impl Observation {
             span: Span::none(),
             observers,
             client: Arc::clone(&context.cache_key),
+            certificate_expires_at: None,
             clock: Arc::clone(&context.clock),
             started: if is_observed { context.clock.monotonic() } else { Duration::ZERO },
+            is_ahead: acquisition.ahead,
+            has_ended: false,
         }
     }
 
@@ -62,23 +71,29 @@ impl Observation {
         self.span.follows_from(&cause);
     }
 
+    /// Sets the certificate that the acquisition chose.
+    pub(super) fn set_certificate(&mut self, certificate: Option<&BindingCertificate>) {
+        self.certificate_expires_at = certificate.map(|certificate| certificate.chain().not_after());
+    }
+
     pub(super) fn span(&self) -> Span {
         self.span.clone()
     }
 
     /// Records the result and returns it.
-    pub(super) fn end(self, result: Result<Loaded, Error>) -> Result<Loaded, Error> {
+    pub(super) fn end(mut self, result: Result<Loaded, Error>) -> Result<Loaded, Error> {
+        self.has_ended = true;
         match &result {
             Ok((entry, obtained)) => {
-                let origin = origin_of(entry, obtained);
+                let (origin, region) = (origin_of(entry, obtained), entry.origin.region.as_ref());
                 self.span.record("certbound.outcome", SUCCESS);
                 self.span.record("certbound.source", origin.as_str());
-                self.record_region(entry.origin.region.as_ref());
-                self.observed(Ok((entry, obtained, origin)));
+                self.record_region(region);
+                self.observed(AcquisitionResult::Token(origin), region, obtained.report.as_deref());
             }
             Err(error) => {
                 self.failed(error);
-                self.observed(Err(error));
+                self.observed(AcquisitionResult::Error(error), error.region(), None);
             }
         }
         result
@@ -86,13 +101,15 @@ impl Observation {
 
     /// Records a hit in the span, which is open only if the certificate had to be requested first. The cache has counted
     /// the hit, so it is not observed.
-    pub(super) fn end_hit(self) {
+    pub(super) fn end_hit(mut self) {
+        self.has_ended = true;
         self.span.record("certbound.outcome", SUCCESS);
         self.span.record("certbound.source", TokenOrigin::Cache.as_str());
     }
 
     /// Records the result of a refresh ahead, for which no caller waits.
-    pub(super) fn end_refresh(self, result: Result<(), Error>) -> Result<(), Error> {
+    pub(super) fn end_refresh(mut self, result: Result<(), Error>) -> Result<(), Error> {
+        self.has_ended = true;
         match &result {
             Ok(()) => {
                 self.span.record("certbound.outcome", SUCCESS);
@@ -114,28 +131,36 @@ impl Observation {
         }
     }
 
-    fn observed(&self, result: Result<(&Entry, &Obtained, TokenOrigin), &Error>) {
+    fn observed(&self, result: AcquisitionResult<'_>, region: Option<&Region>, report: Option<&Report>) {
         let [of_call, of_client] = self.observers.each_ref().map(Option::as_ref);
         let observers = Observers::new(of_call, of_client);
         if observers.is_empty() {
             return;
         }
-        let ok = result.ok();
-        let report = ok.and_then(|(_, obtained, _)| obtained.report.as_deref());
         let acquisition = CompletedAcquisition {
             client_id: self.client.client_id(),
             token_type: self.kind.token_type(),
             leg: self.leg,
-            result: result.map(|(_, _, origin)| origin),
-            region: match result {
-                Ok((entry, ..)) => entry.origin.region.as_ref(),
-                Err(error) => error.region(),
-            },
-            certificate_expires_at: ok.and_then(|(entry, ..)| certificate_expiry(entry)),
+            result,
+            region,
+            certificate_expires_at: self.certificate_expires_at,
             took: self.clock.monotonic().saturating_sub(self.started),
             parts: report.map(|report| Parts { http: report.http, leg1: report.leg1, cache: report.cache }),
         };
         observers.each(|observer| observer.after_acquisition(&acquisition));
+    }
+}
+
+/// The caller has dropped the future of the acquisition, for example because of its own time limit.
+impl Drop for Observation {
+    fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
+        self.span.record("certbound.outcome", CANCELLED);
+        if !self.is_ahead {
+            self.observed(AcquisitionResult::Cancelled, None, None);
+        }
     }
 }
 
@@ -147,12 +172,5 @@ fn origin_of(entry: &Entry, obtained: &Obtained) -> TokenOrigin {
         // Only a platform is asked for a bare resource instead of a scope.
         Source::Service if entry.origin.by_resource => TokenOrigin::Platform,
         Source::Service => TokenOrigin::TokenService,
-    }
-}
-
-fn certificate_expiry(entry: &Entry) -> Option<UnixTime> {
-    match entry {
-        Entry::Bound(token) => Some(token.binding.chain().not_after()),
-        Entry::Bearer(_) => None,
     }
 }

@@ -75,22 +75,24 @@ where
     }
 
     fn join(&self, key: K, load: impl FnOnce() -> Load<T>) -> (Shared<Load<Outcome<T>>>, bool) {
+        let span = Span::current();
         let mut under_way = lock(&self.0);
         let running = under_way.loads.get(&key);
-        if let Some((load, span)) = running.and_then(|it| Some((it.load.upgrade()?, it.span.clone()))) {
+        if let Some((load, leader)) = running.and_then(|it| Some((it.load.upgrade()?, it.span.clone()))) {
             drop(under_way);
-            Span::current().follows_from(&span);
+            span.follows_from(&leader);
             return (load, true);
         }
         under_way.begun += 1;
         let number = under_way.begun;
         let entry = ListEntry { list: Arc::downgrade(&self.0), key: key.clone(), number };
-        let span = Span::current();
         let load = drive(load().instrument(span.clone()), entry).boxed().shared();
         // A load that was never polled is not complete, so it always has a weak handle.
-        if let Some(weak) = load.downgrade() {
-            under_way.loads.insert(key, Listed { number, load: weak, span });
-        }
+        let listed = load.downgrade().map(|load| Listed { number, load, span });
+        let ended = listed.and_then(|listed| under_way.loads.insert(key, listed));
+        // If `ended` has the last handle of its span, the span closes now. A subscriber may block then.
+        drop(under_way);
+        drop(ended);
         (load, false)
     }
 
@@ -153,9 +155,11 @@ impl<K: Eq + Hash, T> Drop for ListEntry<K, T> {
         let Some(list) = self.list.upgrade() else { return };
         let mut under_way = lock(&list);
         // A later load may already use the key.
-        if under_way.loads.get(&self.key).is_some_and(|listed| listed.number == self.number) {
-            under_way.loads.remove(&self.key);
-        }
+        let is_mine = under_way.loads.get(&self.key).is_some_and(|listed| listed.number == self.number);
+        let ended = if is_mine { under_way.loads.remove(&self.key) } else { None };
+        // The span closes without the lock, because a subscriber may block then.
+        drop(under_way);
+        drop(ended);
     }
 }
 

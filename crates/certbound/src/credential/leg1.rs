@@ -24,7 +24,8 @@ use crate::observe::Observer;
 /// `assertion_for()` is called only when a token must be requested. It must return an assertion that is bound to
 /// exactly the given certificate. Otherwise the exchange is repeated once and then fails with `binding_changed`.
 pub trait Leg1: Send + Sync + 'static {
-    /// Returns the certificate in use, if it is known without waiting. Then a cached token is found without a future.
+    /// Returns the certificate in use, if it is known without waiting. Then a cached token is found without a future, and
+    /// a cache hit opens no span.
     fn current_binding(&self) -> Option<BindingCertificate> {
         None
     }

@@ -42,7 +42,8 @@ pub struct CompletedRequest<'a> {
     pub region: Option<&'a Region>,
     /// The number of the attempt, from 1.
     pub attempt: u32,
-    /// The HTTP status of the response, or the code of the failure of the network or TLS.
+    /// The HTTP status of the response, or the code of the failure of the network or TLS. The code is `cancelled` if the
+    /// request was given up.
     pub result: Result<u16, &'a str>,
     /// The time from the start of the request to the complete response.
     pub took: Duration,
@@ -91,7 +92,20 @@ impl TokenOrigin {
     }
 }
 
-/// An acquisition that has ended, with a token or an error. A cache hit is not reported: the cache counts it.
+/// The result of an acquisition.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum AcquisitionResult<'a> {
+    /// A token of this origin.
+    Token(TokenOrigin),
+    /// An error.
+    Error(&'a Error),
+    /// The caller dropped the future of the acquisition, for example because of its own time limit. If other callers
+    /// wait for the same token, its request continues.
+    Cancelled,
+}
+
+/// An acquisition that has ended. A cache hit is not reported: the cache counts it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct CompletedAcquisition<'a> {
@@ -102,10 +116,10 @@ pub struct CompletedAcquisition<'a> {
     /// The leg of the acquisition: Leg 2 for a client with assertions, otherwise `None`.
     pub leg: Option<Leg>,
     /// The origin of the token, or the error.
-    pub result: Result<TokenOrigin, &'a Error>,
+    pub result: AcquisitionResult<'a>,
     /// The region of the token endpoint.
     pub region: Option<&'a Region>,
-    /// The time at which the certificate of a bound token expires.
+    /// The time at which the certificate expires that the client uses for new tokens. `None` without a certificate.
     pub certificate_expires_at: Option<UnixTime>,
     /// The duration of the acquisition.
     pub took: Duration,

@@ -89,7 +89,8 @@ impl<'a> MetadataService<'a> {
         let sent = sending.run(self.transport.send(request, Via::Local));
         match select(Box::pin(sent), self.clock.wait(self.left())).await {
             Either::Left((answer, _)) => Ok(answer.map_err(|error| unreachable(error.to_string()))?.response),
-            Either::Right(_) => {
+            Either::Right((_, sending)) => {
+                drop(sending);
                 span::failed(&span, "timeout");
                 Err(DetectionFailure::TimedOut { limit: LIMIT })
             }

@@ -9,7 +9,7 @@ use super::Answer;
 use crate::clock::Clock;
 use crate::error::TransportError;
 use crate::observe::{CompletedRequest, Observers, RequestTo};
-use crate::span::{self, Target};
+use crate::span::{self, CANCELLED, Target};
 
 /// One attempt of a request that is sent. Its span is open.
 pub(crate) struct Sending<'a> {
@@ -18,6 +18,9 @@ pub(crate) struct Sending<'a> {
     span: Span,
     observers: Observers<'a>,
     clock: &'a dyn Clock,
+    /// The monotonic time of the start. It is zero if there is no observer.
+    started: Duration,
+    has_ended: bool,
 }
 
 impl<'a> Sending<'a> {
@@ -28,7 +31,9 @@ impl<'a> Sending<'a> {
         observers: Observers<'a>,
         clock: &'a dyn Clock,
     ) -> Self {
-        Self { target, attempt, span: span::request(target, request, attempt), observers, clock }
+        let span = span::request(target, request, attempt);
+        let started = if observers.is_empty() { Duration::ZERO } else { clock.monotonic() };
+        Self { target, attempt, span, observers, clock, started, has_ended: false }
     }
 
     /// Returns the span, for a failure that ends the request before `run` has a result.
@@ -38,11 +43,11 @@ impl<'a> Sending<'a> {
 
     /// Runs `send` within the span of the request. The span and the observers get the result.
     pub(crate) async fn run(
-        self,
+        mut self,
         send: impl Future<Output = Result<Answer, TransportError>>,
     ) -> Result<Answer, TransportError> {
-        let before = (!self.observers.is_empty()).then(|| self.clock.monotonic());
         let sent = send.instrument(self.span.clone()).await;
+        self.has_ended = true;
         let result = match &sent {
             Ok(answer) => Ok(answer.response.status().as_u16()),
             Err(error) => Err(error.code()),
@@ -51,23 +56,31 @@ impl<'a> Sending<'a> {
             Ok(status) => span::answered(&self.span, status),
             Err(code) => span::failed(&self.span, code),
         }
-        if let Some(before) = before {
-            self.completed(result, self.clock.monotonic().saturating_sub(before));
-        }
+        self.completed(result);
         sent
     }
 
-    fn completed(&self, result: Result<u16, &str>, took: Duration) {
-        let Some(to) = observed(self.target) else { return };
+    fn completed(&self, result: Result<u16, &str>) {
+        let Some(to) = observed(self.target).filter(|_| !self.observers.is_empty()) else { return };
         let request = CompletedRequest {
             to,
             leg: self.target.leg(),
             region: self.target.region(),
             attempt: self.attempt,
             result,
-            took,
+            took: self.clock.monotonic().saturating_sub(self.started),
         };
         self.observers.each(|observer| observer.after_request(&request));
+    }
+}
+
+/// The future of the request was dropped before it had a result.
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            span::failed(&self.span, CANCELLED);
+            self.completed(Err(CANCELLED));
+        }
     }
 }
 

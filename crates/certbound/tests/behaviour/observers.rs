@@ -1,15 +1,17 @@
 //! The observer of a client: what it sees of acquisitions and requests, and when it is not called.
 
+use std::future::IntoFuture as _;
 use std::sync::{Arc, Mutex};
 
 use certbound::TokenCache;
 use certbound::error::{Leg, TransportError};
 use certbound::managed_identity::IdentityId;
 use certbound::observe::{
-    CompletedAcquisition, CompletedRequest, ObservedRequest, Observer, RequestTo, ThrottledRequest,
+    AcquisitionResult, CompletedAcquisition, CompletedRequest, ObservedRequest, Observer, RequestTo,
+    ThrottledRequest,
 };
 use certbound_testkit::emulator::world::builtin;
-use certbound_testkit::{ManualClock, Pair, ScriptedTransport};
+use certbound_testkit::{GatedTransport, LevelFilter, ManualClock, Pair, RecordedSpans, ScriptedTransport};
 use futures_util::future::join_all;
 
 use crate::refresh::{NOW, Service, builder, retrying, seconds};
@@ -49,7 +51,12 @@ impl Observer for Lines {
     }
 
     fn after_acquisition(&self, acquisition: &CompletedAcquisition<'_>) {
-        let result = acquisition.result.map_or_else(|error| error.code(), |origin| origin.as_str());
+        let result = match acquisition.result {
+            AcquisitionResult::Token(origin) => origin.as_str(),
+            AcquisitionResult::Error(error) => error.code(),
+            AcquisitionResult::Cancelled => "cancelled",
+            other => panic!("{other:?}"),
+        };
         let region = acquisition.region.map_or("none", |region| region.as_str());
         self.add(format!("{}{} in {region}: {result}", acquisition.token_type, leg(acquisition.leg)));
     }
@@ -112,6 +119,35 @@ async fn a_failure_a_retry_and_a_throttled_request_are_observed() {
         "bearer in none: temporarily_unavailable".to_owned(),
     ];
     assert_eq!(lines.take(), expected);
+}
+
+/// A time limit of the application drops the future. Spans and observers see this, and not only silence.
+#[tokio::test]
+async fn an_acquisition_that_is_dropped_is_cancelled() {
+    let (spans, _guard) = RecordedSpans::begin(LevelFilter::INFO);
+    let (pair, lines) = (Pair::new(), Arc::new(Lines::default()));
+    let transport = GatedTransport::new(pair.transport());
+    transport.close("mtlsauth");
+    let client = pair.builder(builtin::APP).with_transport(transport.clone()).with_observer(lines.clone());
+    let client = client.with_certificate(pair.certificate()).build().unwrap();
+    let vault = vault();
+    let mut call = Box::pin(client.bound_token(&vault).into_future());
+    assert!(futures_util::poll!(&mut call).is_pending());
+    while transport.waiting() == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(call);
+    while transport.waiting() == 1 {
+        tokio::task::yield_now().await;
+    }
+    let mut seen = lines.take();
+    seen.sort();
+    assert_eq!(seen, ["before", "mtls_pop in none: cancelled", "token_service #1: cancelled"]);
+    let all = spans.all();
+    let [acquisition, request] = &all[..] else { panic!("{:?}", spans.tree()) };
+    assert_eq!(acquisition.field("certbound.outcome"), "cancelled");
+    assert_eq!((request.field("error.type"), request.field("otel.status_code")), ("cancelled", "ERROR"));
+    assert!(acquisition.is_closed && request.is_closed);
 }
 
 #[tokio::test]
