@@ -39,6 +39,7 @@ sys.exit(f'{sys.argv[1]}: {error}' if error else 0)
 ";
 
 /// Checks the files that `cargo xtask package` made in `out`.
+#[expect(clippy::disallowed_methods, reason = "the duration is only printed")]
 pub(super) fn run(workspace: &Path, out: &Path, kinds: &[Kind]) -> Result<()> {
     if capture(Command::new("id").arg("--user"))?.trim() != "0" {
         bail!(
