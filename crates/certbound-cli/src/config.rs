@@ -16,14 +16,16 @@ use clap::{ArgMatches, Command};
 pub(crate) use self::effective::{Chosen, Effective, Origin, effective};
 pub(crate) use self::error::{ConfigError, Mistake, Place};
 pub(crate) use self::file::{ConfigFile, Entry, Value};
-pub(crate) use self::keys::{all as all_keys, check as check_entry, holds_secret, is_input_file, is_secret};
+pub(crate) use self::keys::{
+    all as all_keys, check as check_entry, holds_secret, is_input_file, is_secret, is_variable_name,
+};
 use self::keys::{commands, of_command};
 #[cfg(test)]
 pub(crate) use self::keys::{is_path, kind};
 use crate::flags::{Rank, Ring, is_typed};
 
-/// Commands that do not use the values of a file. `config check` reads the file itself.
-const WITHOUT_FILE: [&str; 3] = ["completions", "man", "check"];
+/// Commands that do not use the values of a file. `config check` and `config show` read the file themselves.
+const WITHOUT_FILE: [&str; 4] = ["completions", "man", "check", "show"];
 
 /// A command line with the values of the configuration file.
 #[derive(Clone, Debug)]
@@ -62,10 +64,15 @@ pub(crate) fn configured(root: Command, args: Vec<OsString>) -> Result<Configure
 /// # Errors
 /// The file cannot be used, or a profile is chosen without a file.
 pub(crate) fn chosen(root: &Command, typed: &ArgMatches) -> Result<Option<Chosen>, ConfigError> {
-    let path = typed.get_one::<PathBuf>("config").filter(|path| !path.as_os_str().is_empty());
-    let profile = typed.get_one::<String>("profile").map(String::as_str).filter(|name| !name.is_empty());
-    match (path, profile) {
-        (Some(path), profile) => Chosen::read(root, path, profile).map(Some),
+    // clap stops at the first variable with an unusable value, such as an empty one, and then misses later variables.
+    let of_env = |name: &str| std::env::var_os(name);
+    let path = typed.get_one::<PathBuf>("config").cloned();
+    let path = path.or_else(|| of_env("CERTBOUND_CONFIG").map(PathBuf::from));
+    let path = path.filter(|path| !path.as_os_str().is_empty());
+    let profile = typed.get_one::<String>("profile").cloned();
+    let profile = profile.or_else(|| Some(of_env("CERTBOUND_PROFILE")?.to_string_lossy().into_owned()));
+    match (path, profile.filter(|name| !name.is_empty())) {
+        (Some(path), profile) => Chosen::read(root, &path, profile.as_deref()).map(Some),
         (None, Some(profile)) => {
             let what = Mistake::NoFile(profile.chars().take(64).collect());
             Err(Place { file: "--profile".to_owned(), at: None }.error(what))

@@ -20,7 +20,8 @@ pub(crate) fn file(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Usage>
 
 /// Reads an open file of at most `limit` bytes. The error is its reason in words.
 pub(crate) fn opened(file: File, limit: u64) -> Result<Zeroizing<Vec<u8>>, String> {
-    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    // The length of a pipe is unknown, and then it is zero.
+    let length = file.metadata().map_or(0, |metadata| metadata.len()).max(USUAL_BYTES);
     read(file, length, limit)
 }
 

@@ -10,6 +10,14 @@ use super::file::{ConfigFile, Entry, Profile, Value};
 use super::keys;
 use crate::flags::{Rank, Ring, variable};
 
+/// Keys of `verify` that have a meaning only with another flag.
+const NEEDS: [(&str, &str); 4] = [
+    ("certificate-header", "serve"),
+    ("trust-proxy", "serve"),
+    ("certificate-header-name", "certificate-header"),
+    ("client-claim", "issuer"),
+];
+
 /// A configuration file, and its chosen profile.
 #[derive(Clone, Debug)]
 pub(crate) struct Chosen {
@@ -88,7 +96,7 @@ impl Chosen {
         typed: &ArgMatches,
     ) -> Result<Vec<OsString>, ConfigError> {
         let ring = Ring::of(command, |long| is_typed(command, typed, long), &self.ranks(command));
-        let mut arguments = Vec::new();
+        let (mut arguments, mut unused) = (Vec::new(), Vec::new());
         for effective in effective(command, Some(typed), Some(self)) {
             let (Origin::Profile { .. } | Origin::File(_), None) = (&effective.origin, effective.excluded_by)
             else {
@@ -103,10 +111,20 @@ impl Chosen {
                 let what = Mistake::ReadableByOthers { key: entry.key.clone(), mode, file };
                 return Err(entry.place.error(what));
             }
-            let arg = keys::of_command(command).find(|arg| arg.get_long() == Some(&entry.key));
-            if let Some(arg) = arg {
-                arguments.extend(keys::arguments(arg, &self.file, entry)?);
+            let Some(arg) = keys::of_command(command).find(|arg| arg.get_long() == Some(&entry.key)) else {
+                continue;
+            };
+            let partner = NEEDS.iter().find(|(key, _)| *key == entry.key).map(|(_, partner)| *partner);
+            let is_alone = partner
+                .is_some_and(|partner| unused.iter().any(|key| key == partner) || !ring.is_used(partner));
+            let by_hand =
+                |arg: &Arg| typed.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
+            // clap has the arguments, such as a token to verify, that cannot be used together with this flag.
+            if is_alone || command.get_arg_conflicts_with(arg).into_iter().any(by_hand) {
+                unused.push(entry.key.clone());
+                continue;
             }
+            arguments.extend(keys::arguments(arg, &self.file, entry)?);
         }
         Ok(arguments)
     }

@@ -49,6 +49,12 @@ pub(crate) fn is_secret(key: &str) -> bool {
     SECRETS.contains(&key)
 }
 
+/// Whether a text can be the name of a variable. Otherwise it may be the secret itself, and is not printed.
+pub(crate) fn is_variable_name(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !text.is_empty() && text.chars().all(is_part) && !text.starts_with(|c: char| c.is_ascii_digit())
+}
+
 /// Whether the value of this entry is a secret. A body that is read from a file is not.
 pub(crate) fn holds_secret(entry: &Entry) -> bool {
     let is_path = entry.key == "data" && matches!(&entry.value, Value::Text(text) if text.starts_with('@'));

@@ -69,6 +69,12 @@ const RIVALS: Rivals = &[
 /// In `token` an assertion has no certificate, so the two flags conflict. In the other commands they belong together.
 const RIVALS_IN_THE_DIRECT_FLOW: Rivals = &[("assertion-file", &["certificate", "certificate-key"])];
 
+/// Flags that belong to a certificate. In a configuration file they do not apply to a certificate of another source.
+const COMPANIONS: Rivals = &[
+    ("certificate", &["certificate-key", "certificate-password-env"]),
+    ("leg1-certificate", &["leg1-certificate-key"]),
+];
+
 /// Variables of certbound that add a fact to the Azure SDKs' certificate variable. They have the same rank as that
 /// variable.
 const GO_WITH_THE_SDKS: [&str; 2] = ["CERTBOUND_CERTIFICATE_KEY", "CERTBOUND_CERTIFICATE_PASSWORD_ENV"];
@@ -160,6 +166,20 @@ impl Ring {
     /// Returns the flag that excludes this flag, because it has a higher rank.
     pub(crate) fn silencer(&self, long: &str) -> Option<&'static str> {
         let own = self.rank(long);
+        let of_file = matches!(own, Some(Rank::File | Rank::Profile));
+        // `verify` accepts tokens of several issuers. Only variables exclude each other there.
+        if of_file && !self.is_client {
+            return None;
+        }
+        if let Some((certificate, _)) =
+            COMPANIONS.iter().find(|(_, more)| of_file && more.iter().any(|it| *it == long))
+        {
+            let rank = self.rank(certificate);
+            let is_elsewhere = rank.is_some_and(|rank| !matches!(rank, Rank::File | Rank::Profile));
+            if is_elsewhere || rank == Some(Rank::Profile) && own == Some(Rank::File) {
+                return Some(certificate);
+            }
+        }
         let is_higher = |rival: &&'static str| self.rank(rival) > own && self.silencer(rival).is_none();
         self.rivals_of(long).find(is_higher)
     }
@@ -171,6 +191,11 @@ impl Ring {
         let is_equal = |rival: &&'static str| self.rank(rival) == Some(own) && self.silencer(rival).is_none();
         let of_client = self.is_client && self.silencer(long).is_none();
         self.rivals_of(long).find(|rival| of_client && is_equal(rival))
+    }
+
+    /// Returns whether a flag has a value that no other flag excludes.
+    pub(crate) fn is_used(&self, long: &str) -> bool {
+        self.rank(long).is_some() && self.silencer(long).is_none()
     }
 
     fn rank(&self, long: &str) -> Option<Rank> {

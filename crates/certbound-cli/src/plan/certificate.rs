@@ -4,6 +4,7 @@ use std::path::Path;
 
 use certbound::{BindingCertificate, Secret};
 
+use crate::config::is_variable_name;
 use crate::failure::Failure;
 use crate::flags::CertificateFlags;
 use crate::usage::Usage;
@@ -51,7 +52,15 @@ pub(crate) fn check(path: &Path, key: Option<&Path>, password_env: Option<&str>)
 fn password(named: Option<&str>) -> Result<Option<Secret>, Usage> {
     let value = std::env::var(named.unwrap_or(PASSWORD)).ok();
     match (named, value) {
-        (Some(name), None) => Err(Usage::NoPassword(name.chars().take(64).collect())),
+        (Some(name), None) => Err(Usage::NoPassword(shown_name(name))),
         (_, value) => Ok(value.map(Secret::new)),
+    }
+}
+
+/// Returns the name of a variable for an error. A text that is not a name may be the secret itself.
+pub(super) fn shown_name(name: &str) -> String {
+    match is_variable_name(name) {
+        true => name.chars().take(64).collect(),
+        false => format!("<not the name of a variable, {} bytes>", name.len()),
     }
 }

@@ -58,8 +58,7 @@ pub(crate) fn direct<T: Transport + Clone>(
             Plan { client: builder.build()?.into(), source: found.1 }
         }
         Chosen::Secret(name) => {
-            let secret =
-                std::env::var(&name).map_err(|_| Usage::NoSecret(name.chars().take(64).collect()))?;
+            let secret = std::env::var(&name).map_err(|_| Usage::NoSecret(certificate::shown_name(&name)))?;
             let secret = Secret::new(secret);
             let builder = by(&Prover::secret(&secret));
             without_source(builder.with_secret(secret).build()?.into())

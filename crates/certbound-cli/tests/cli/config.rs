@@ -169,6 +169,28 @@ fn of_two_flags_that_exclude_each_other_the_source_decides() {
         };
         assert_eq!(found, expected, "{content} {variables:?} {more:?}: {shown}");
     }
+    // `verify` accepts several issuers, and a token by hand excludes the keys of a server.
+    let path = config(
+        &folder,
+        &format!(
+            "issuer = 'https://issuer.example'\nalgorithm = 'RS256'\nkeys = 'k.json'\naudience = 'a'\n\
+             [profile.p]\ntenant = '{TENANT}'\nserve = '127.0.0.1:0'\ntrust-proxy = '127.0.0.1/32'\n\
+             certificate-header = 'rfc9440'\n"
+        ),
+    );
+    let shown = json(&run(&path, &[], &["--profile", "p", "config", "show", "--", "verify"]));
+    let used = shown["values"].as_array().unwrap().iter().filter(|it| it["excludedBy"].is_null());
+    let used: Vec<_> = used.filter_map(|it| it["key"].as_str()).collect();
+    assert!(used.contains(&"issuer") && used.contains(&"tenant"), "{shown:#}");
+    let output = run(&path, &[], &["verify", "x", "--profile", "p"]);
+    assert_eq!(refusal(&output), (2, "file_unreadable".to_owned()), "the keys of the server are not used");
+    // A key belongs to the certificate of its own source.
+    let path = config(&folder, "certificate = 'a.crt'\ncertificate-key = 'a.key'\n");
+    let args = ["token", "--scope", VAULT, "--client-id", APP, "--tenant", TENANT, "--dry-run"];
+    for (variables, more) in [(&[sdk][..], &[][..]), (&[], &["--certificate", certificate])] {
+        let output = run(&path, variables, &[&args[..], more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    }
     // In the last row of the table the key of the file is still used.
     let path = config(&folder, "require-observed-binding = true\n");
     let args = ["config", "show", "--", "exchange", "--scope", VAULT];
@@ -362,6 +384,20 @@ fn a_check_covers_all_profiles_and_the_files_that_they_name() {
         assert!(problem["fix"].as_str().is_some_and(|fix| fix.len() > 5), "{report:#}");
         assert!(stderr(&output).contains("config_invalid"), "{}", stderr(&output));
     }
+    // A text that is not the name of a variable may be the secret itself, so no output contains it.
+    let checked = check("certificate = 'app.pem'\ncertificate-password-env = 'Sword-fish!'\n");
+    let shown = run(&path, &[], &["config", "show"]);
+    let token = run(&path, &[], &["token", "--scope", VAULT, "--client-id", APP, "--tenant", TENANT]);
+    for output in [&checked, &shown, &token] {
+        let said = format!("{}{}", stdout(output), stderr(output));
+        assert!(said.len() > 20 && !said.contains("Sword"), "{said}");
+    }
+    let missing = check("[profile.p]\ndata = '@none.json'\n");
+    assert_eq!(missing.status.code(), Some(2), "{}", stdout(&missing));
+    let scope = check("scope = 'api.read'\n[profile.p]\nissuer = 'https://issuer.example'\n");
+    assert_eq!(scope.status.code(), Some(0), "{}", stdout(&scope));
+    let id = json(&check("client-id = 'my-app'\n[profile.p]\ntenant = 'contoso.com'\n"));
+    assert_eq!((id["problems"].as_array().unwrap().len(), &id["problems"][0]["line"]), (1, &1.into()));
     let warned = json(&check("client-secret-env = 'NO_SUCH_VARIABLE'\n"));
     assert_eq!((&warned["ok"], &warned["problems"][0]["severity"]), (&true.into(), &"warning".into()));
     // The table has one line for each mistake, and one with its fix.
@@ -404,6 +440,23 @@ fn the_values_are_shown_with_their_origin() {
         let found: Vec<&str> = line(key).split("  ").map(str::trim).filter(|part| !part.is_empty()).collect();
         assert_eq!(found, [key, value, origin], "{origins}");
     }
+    // The flags of `config show` and of the line choose the file and the profile.
+    let run = |args: &[&str]| certbound().args(args).output().unwrap();
+    let target = ["endpoint", "--authority", "https://login.microsoftonline.com/a.b"];
+    for (own, line) in [
+        (&["--config", text(&path), "--profile", "p"][..], &[][..]),
+        (&["--config", text(&path)], &["--profile", "p"]),
+        (&[], &["--config", text(&path), "--profile", "p"]),
+    ] {
+        let args = [&["config", "show", "-o", "json"], own, &["--"], &target[..], line].concat();
+        assert_eq!(json(&run(&args))["profile"], "p", "{args:?}");
+    }
+    let args = [&["config", "show", "-o", "json", "--"], &target[..], &["--config", "/no/such"]].concat();
+    assert_eq!(refusal(&run(&args)), (2, "config_unreadable".to_owned()));
+    // An empty variable counts as not set, and does not hide the file.
+    let mut command = certbound();
+    command.env("CERTBOUND_CONFIG", &path).env("CERTBOUND_OUTPUT", "").args(target);
+    assert_eq!(json(&command.output().unwrap())["rule"], "regional");
     // The values of a command line: its flags exclude keys of the file.
     let of_command = show(&["--origin", "--", "token", "--bound", "--scope", VAULT, "-v"]);
     assert!(of_command.contains("(not used, because bound is set)"), "{of_command}");

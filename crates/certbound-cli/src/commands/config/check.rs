@@ -92,12 +92,14 @@ impl Layer<'_> {
             let file = self.chosen.file.path.display().to_string();
             found.push((true, Mistake::ReadableByOthers { key: key.clone(), mode, file }));
         }
-        let with_issuer = self.chosen.entry("issuer").is_some();
+        let with_issuer = self.has_issuer();
         for text in texts(&entry.value) {
             if let Err(failure) = plan::check_value(key, text, with_issuer) {
                 found.push((true, invalid(key, failure)));
             }
-            if key.ends_with("-env") {
+            if let Some(path) = text.strip_prefix('@').filter(|_| key == "data") {
+                found.extend(self.input_file(key, path));
+            } else if key.ends_with("-env") {
                 found.extend(variable(key, text));
             } else if config::is_input_file(&command(), key) {
                 found.extend(self.input_file(key, text));
@@ -135,6 +137,10 @@ impl Layer<'_> {
     fn certificate(&self, key: &str, path: &Path) -> Option<(bool, Mistake)> {
         let private_key = self.text(&format!("{key}-key")).map(|text| self.chosen.file.resolve(text));
         let password = self.text("certificate-password-env");
+        if password.is_some_and(|name| !config::is_variable_name(name)) {
+            // The other key has this error already.
+            return None;
+        }
         let failure = plan::check_certificate(path, private_key.as_deref(), password).err()?;
         // `inspect` and `verify` read a certificate without its key.
         let is_public = key == "certificate" && private_key.is_none() && inspect::certificate(path).is_ok();
@@ -163,7 +169,19 @@ impl Layer<'_> {
             no_authority_validation: false,
         };
         let failure = plan::check_application(&flags, NeverTransport).err()?;
+        let entry = match failure.code.as_str() {
+            // If the id is a key for all profiles, the error is reported there.
+            "invalid_client_id" => self.own.iter().find(|entry| entry.key == "client-id")?,
+            _ => entry,
+        };
         Some((entry.place.clone(), invalid(&entry.key, failure)))
+    }
+
+    /// Whether an OpenID issuer can determine the form of a scope. A scope for all profiles can be that of one profile.
+    fn has_issuer(&self) -> bool {
+        let names = |entries: &[Entry]| entries.iter().any(|entry| entry.key == "issuer");
+        let in_a_profile = || self.chosen.file.profiles.iter().any(|profile| names(&profile.entries));
+        self.chosen.entry("issuer").is_some() || self.name.is_none() && in_a_profile()
     }
 
     /// Returns the text of a key, of the profile or for all profiles.
@@ -189,10 +207,7 @@ fn invalid(key: &str, failure: Failure) -> Mistake {
 
 /// Checks the name of a variable with a secret. A text that is no name may be the secret itself, so it is not printed.
 fn variable(key: &str, name: &str) -> Option<(bool, Mistake)> {
-    let is_name = !name.is_empty()
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        && !name.starts_with(|c: char| c.is_ascii_digit());
-    let (is_error, reason, fix) = match is_name {
+    let (is_error, reason, fix) = match config::is_variable_name(name) {
         false => (
             true,
             "it is not the name of an environment variable".to_owned(),

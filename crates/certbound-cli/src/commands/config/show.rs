@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use certbound_core::refusal::without_tokens;
 use clap::Command;
+use clap::parser::ValueSource;
 use serde_json::{Value, json};
 
 use crate::commands::command;
@@ -41,13 +42,19 @@ fn of_all_commands() -> Result<Values, Failure> {
 fn of_command(line: &[OsString]) -> Result<Values, Failure> {
     let own: Vec<OsString> = std::env::args_os().take_while(|arg| arg != "--").collect();
     let (_, own) = config::target(command(), &own).ok_or_else(no_command)?;
-    let line: Vec<OsString> = std::iter::once("certbound".into()).chain(line.iter().cloned()).collect();
-    let (target, typed) = config::target(command(), &line).ok_or_else(no_command)?;
-    let root = command();
-    let chosen = match config::chosen(&root, &typed) {
-        Ok(Some(chosen)) => Some(chosen),
-        _ => config::chosen(&root, &own)?,
+    let typed_here = |flag: &'static str| {
+        let is_typed = own.value_source(flag) == Some(ValueSource::CommandLine);
+        let value = own.get_raw(flag).filter(|_| is_typed)?.next()?;
+        let mut argument = OsString::from(format!("--{flag}="));
+        argument.push(value);
+        Some(argument)
     };
+    // The flags of the line itself stand at the command, so they override these.
+    let of_show = ["config", "profile"].into_iter().filter_map(typed_here);
+    let whole = std::iter::once("certbound".into()).chain(of_show).chain(line.iter().cloned());
+    let whole: Vec<OsString> = whole.collect();
+    let (target, typed) = config::target(command(), &whole).ok_or_else(no_command)?;
+    let chosen = config::chosen(&command(), &typed)?;
     if let Some(chosen) = &chosen {
         // Mistakes that the command itself would report are reported here too.
         chosen.arguments(&target, &typed)?;
@@ -73,6 +80,9 @@ impl Shown {
     fn new(value: &Effective) -> Self {
         let texts = value.values.iter().map(|text| match config::is_secret(&value.key) {
             true => format!("<redacted, {} bytes>", text.len()),
+            false if value.key.ends_with("-env") && !text.to_str().is_some_and(config::is_variable_name) => {
+                format!("<not the name of a variable, {} bytes>", text.len())
+            }
             false => without_tokens(&one(&text.to_string_lossy())),
         });
         let texts: Vec<String> = texts.collect();
