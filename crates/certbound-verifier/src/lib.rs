@@ -23,9 +23,8 @@
 //!  5  verifier/  answer/             START HERE: the decision; the HTTP response to a refusal
 //!  4  policy/  keys/                 the rules for a token; the issuers' keys and their renewal
 //!  3  verified.rs  fetch/            an accepted token; documents from the network
-//!  2  authorization.rs  forwarded/  issuer/
-//!                                    the token, the certificate in a header, the trusted issuers
-//!  2  observe.rs                     the observer, for metrics
+//!  2  authorization.rs  forwarded/  issuer/  observe.rs
+//!                                    the token, the certificate in a header, the trusted issuers, the observer
 //!  1  clock.rs  peer.rs  reading.rs  refusal/  rustls_0_23.rs
 //!                                    the certificate of the connection; the reasons for a refusal
 //! ```
