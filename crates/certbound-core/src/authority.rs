@@ -1,4 +1,4 @@
-//! The authority, which issues the tokens: a login host, usually a tenant, and at most one region.
+//! The authority: the login host of a token service, usually a tenant, and at most one region.
 
 mod error;
 pub mod instance;
@@ -23,22 +23,23 @@ use crate::shown::shown;
 use crate::tenant::{TenantId, is_host_name};
 
 /// The address of a token service, and the region to use. The usual kind is Microsoft Entra,
-/// `https://host[:port]/tenant/`. The URL decides the kind ([`AuthorityKind`]).
+/// `https://host[:port]/tenant/`. [`Authority::parse`] determines the kind from the URL ([`AuthorityKind`]).
 ///
-/// The type does not check that the host exists or belongs to Microsoft: an unknown host is an environment of its own.
-/// Regions and mutual-TLS hosts exist for Entra only. An OpenID issuer's metadata names its endpoints; requests to the
-/// other kinds are sent to the configured host.
+/// The type does not check that the host exists or belongs to Microsoft: an unknown host counts as a separate
+/// environment. Regions and mutual-TLS hosts exist for Entra only. The metadata of an OpenID issuer names the issuer's
+/// endpoints. Requests to an authority of any other kind are sent to the configured host, or to the host of custom
+/// metadata.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Authority {
     host: Arc<str>,
     port: Option<u16>,
     place: Place,
     region: RegionChoice,
-    /// How the region was determined, for the requests that use it.
+    /// The region outcome of the requests that use the region.
     region_outcome: RegionOutcome,
-    /// The environment from custom metadata. No host rule changes its hosts.
+    /// The environment from custom metadata. Requests use its hosts unchanged.
     environment: Option<Arc<Environment>>,
-    /// The environment from instance discovery, for a host of no known environment.
+    /// The environment from instance discovery, for a host that belongs to no known environment.
     discovered: Option<Arc<Environment>>,
     /// The metadata that an OpenID issuer publishes.
     metadata: Option<Arc<ServerMetadata>>,
@@ -47,12 +48,13 @@ pub struct Authority {
 impl Authority {
     /// Parses an authority URL such as `https://login.microsoftonline.com/contoso.com`.
     ///
-    /// The URL is converted to lower case. Path segments after the tenant and an explicit `:443` are dropped. The
-    /// result has no region.
+    /// The URL is converted to lower case. An explicit `:443` is dropped, and so are path segments that the kind of
+    /// authority does not use. The result has no region.
     ///
     /// # Errors
-    /// [`AuthorityUrlError`] if the text is not an `https` URL with a host and a tenant, if it has user information, a
-    /// query or a fragment, or if a URL parser would change it.
+    /// [`AuthorityUrlError`] if the text is not an `https` URL with a host, if it has user information, a query or a
+    /// fragment, or if a URL parser would change it. It is also an error if the kind of authority requires a tenant or
+    /// a policy that is missing or malformed.
     pub fn parse(url: &str) -> Result<Self, AuthorityUrlError> {
         let lower = url.to_ascii_lowercase();
         let parsed = plain_url(&lower, url)?;
@@ -66,7 +68,7 @@ impl Authority {
     /// [`Authority::with_metadata`] sets the metadata.
     ///
     /// # Errors
-    /// The errors of [`Authority::parse`]; the path has no requirements.
+    /// The errors of [`Authority::parse`], except the errors of the tenant and the policy.
     pub fn oidc(issuer: &str) -> Result<Self, AuthorityUrlError> {
         let parsed = plain_url(issuer, issuer)?;
         let host = parsed.host_str().unwrap_or_default();
@@ -113,15 +115,15 @@ impl Authority {
         self.with_region(RegionChoice::Global)
     }
 
-    /// Returns the same authority with the region that was determined when the program ran; `None` is the global
-    /// endpoint. Token endpoints report the outcome.
+    /// Returns the same authority with the region that the client determined at run time. `None` means the global
+    /// endpoint. Token endpoints that use the region report this `outcome`.
     #[must_use]
     pub fn with_region_outcome(self, region: Option<Region>, outcome: RegionOutcome) -> Self {
         let region = region.map_or(RegionChoice::Global, RegionChoice::Fixed);
         Self { region, region_outcome: outcome, ..self }
     }
 
-    /// Returns the same authority for a different tenant. `None` if a request cannot choose the tenant (AD FS, B2C,
+    /// Returns the same authority for a different tenant. `None` for kinds whose tenant cannot be replaced (AD FS, B2C,
     /// OpenID issuers).
     pub fn for_tenant(&self, tenant: TenantId) -> Option<Self> {
         let place = self.place.for_tenant(tenant)?;
@@ -142,7 +144,7 @@ impl Authority {
         Self { discovered: Some(environment), ..self }
     }
 
-    /// Returns the authority as part of a cache key: without a region, and in Entra with the host under which the
+    /// Returns the authority as part of a cache key: without a region, and for Entra with the host under which the
     /// environment's tokens are cached. Two authorities with equal results issue the same tokens.
     #[must_use]
     pub fn for_cache(&self) -> Self {
@@ -203,8 +205,8 @@ impl Authority {
         self.port
     }
 
-    /// The region as configured or detected. A request may not use it. `None` also for a region that is not detected
-    /// yet.
+    /// The configured or detected region. Some requests do not use it. `None` if there is no region, or if the region
+    /// was not detected yet.
     pub fn region(&self) -> Option<&Region> {
         match &self.region {
             RegionChoice::Fixed(region) => Some(region),
@@ -257,8 +259,8 @@ const MAX_URL_BYTES: usize = 2048;
 /// Parses an `https` URL of host, port and path, whose text is literally `https://host[:port][/path]`.
 ///
 /// A URL parser decodes percent signs, rewrites numbers into IPv4 addresses, changes backslashes and removes dot
-/// segments. Other programs that read the same configuration may not do so. Therefore a text that a URL parser would
-/// change is refused. Errors show `given`, which is the text before its conversion to lower case.
+/// segments. Other programs that read the same configuration possibly do not make these changes. Therefore a text that
+/// a URL parser would change is refused. Errors show `given`, which is the text before its conversion to lower case.
 fn plain_url(text: &str, given: &str) -> Result<Url, AuthorityUrlError> {
     let malformed = || AuthorityUrlError::Malformed { shown: shown_url(given) };
     if text.len() > MAX_URL_BYTES || !text.bytes().all(|byte| byte.is_ascii_graphic()) {

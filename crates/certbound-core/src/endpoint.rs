@@ -45,8 +45,8 @@ impl Authority {
     ///
     /// # Errors
     /// The error of [`Authority::check_mutual_tls`] over mutual TLS. [`EndpointError::NotDiscovered`] for an OpenID
-    /// issuer whose metadata is not known yet. [`EndpointError::RegionNotDetected`] if
-    /// [`Authority::awaits_region`].
+    /// issuer whose metadata is not known yet. [`EndpointError::RegionNotDetected`] if [`Authority::awaits_region`]
+    /// returns true.
     pub fn token_endpoint(&self, flow: Flow, channel: Channel) -> Result<TokenEndpoint, EndpointError> {
         let Some(path) = self.token_path() else {
             let metadata =
@@ -86,8 +86,8 @@ impl Authority {
         has_regions && (flow, channel) != (Flow::User, Channel::Plain)
     }
 
-    /// Whether the region must be detected before a request of this flow on this channel. The result of the detection
-    /// is set by [`Authority::with_region_outcome`].
+    /// Whether the region must be detected before a request of this flow on this channel.
+    /// [`Authority::with_region_outcome`] sets the result of the detection.
     pub fn awaits_region(&self, flow: Flow, channel: Channel) -> bool {
         *self.region_choice() == RegionChoice::Detect && self.uses_region(flow, channel)
     }
@@ -109,7 +109,7 @@ impl Authority {
     /// Checks that the tenant can issue a bound token. The check needs no metadata of the authority.
     ///
     /// # Errors
-    /// [`EndpointError::Tenantless`] for `consumers`, and for `common` and `organizations` of dSTS.
+    /// [`EndpointError::Tenantless`] for `consumers` (also by its id), and for `common` and `organizations` of dSTS.
     pub fn check_tenant(&self) -> Result<(), EndpointError> {
         match self.tenant() {
             Some(tenant) if tenant.is_shared() => {
@@ -124,7 +124,8 @@ impl Authority {
     /// `by_certificate` is true if the client authenticates by its certificate alone.
     ///
     /// # Errors
-    /// [`EndpointError::DoesNotBind`] or [`EndpointError::TakesNoCertificate`].
+    /// [`EndpointError::DoesNotBind`] if the issuer does not bind tokens. [`EndpointError::TakesNoCertificate`] if
+    /// `by_certificate` is true and the issuer does not authenticate clients by certificate.
     pub fn check_binding(&self, by_certificate: bool) -> Result<(), EndpointError> {
         let Some(metadata) = self.metadata() else { return Ok(()) };
         if !metadata.binds_tokens() {
@@ -191,7 +192,7 @@ impl TokenEndpoint {
         self.region.as_ref()
     }
 
-    /// How the region was determined.
+    /// The way in which the region was determined.
     pub fn region_outcome(&self) -> &RegionOutcome {
         &self.region_outcome
     }

@@ -85,8 +85,8 @@ impl Cloud {
         }
     }
 
-    /// Returns the cloud of a login host. The host may be in its ordinary, regional or mutual-TLS form, and in any
-    /// case.
+    /// Returns the cloud of a login host. The host may be in its ordinary, regional or mutual-TLS form, and in upper or
+    /// lower case.
     ///
     /// `None` if the host belongs to no known environment. The function does not check that the host accepts requests.
     pub fn of_host(host: &str) -> Option<Cloud> {
@@ -101,7 +101,8 @@ impl Cloud {
     }
 }
 
-/// The exchange audiences of two clouds whose hosts are not public. For this reason they have no [`Cloud`].
+/// The exchange audiences of two clouds whose hosts are not public. For this reason [`Cloud`] has no variants for these
+/// clouds.
 const CLOSED_EXCHANGE_URIS: [&str; 2] =
     ["api://AzureADTokenExchangeUSNat", "api://AzureADTokenExchangeUSSec"];
 
@@ -111,7 +112,7 @@ pub fn exchange_uris() -> impl Iterator<Item = &'static str> {
     Cloud::ALL.iter().map(|cloud| cloud.exchange_uri()).chain(CLOSED_EXCHANGE_URIS)
 }
 
-/// A set of login hosts that are one environment, and its two preferred hosts.
+/// A set of login hosts that belong to one environment, and the two preferred hosts of the environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KnownEnvironment {
@@ -127,14 +128,14 @@ pub struct KnownEnvironment {
     pub cloud: Cloud,
 }
 
-/// Returns the environment that has `host` among its aliases, in any case.
+/// Returns the environment that has `host` among its aliases. Upper and lower case are equal.
 ///
 /// Only login hosts are found: a regional or a mutual-TLS host is not an alias.
 pub fn known_environment(host: &str) -> Option<&'static KnownEnvironment> {
     KNOWN.iter().find(|environment| environment.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(host)))
 }
 
-/// Whether two login hosts, in any case, are known aliases of one environment.
+/// Whether two login hosts, in upper or lower case, are known aliases of one environment.
 pub fn same_environment(one: &str, other: &str) -> bool {
     matches!((known_environment(one), known_environment(other)), (Some(one), Some(other)) if std::ptr::eq(one, other))
 }

@@ -1,4 +1,4 @@
-//! Loopback and link-local hosts: this machine, or the host it runs on.
+//! Loopback and link-local hosts: this machine, or the host on which it runs.
 
 use core::net::IpAddr;
 

@@ -21,7 +21,7 @@ pub enum AuthorityUrlError {
         shown: String,
     },
     /// The scheme is not `https`.
-    #[error("the authority's scheme is `{scheme}`, and credentials are sent over `https` only")]
+    #[error("the authority's scheme is `{scheme}`, but credentials are sent over `https` only")]
     #[strum(props(code = "authority_not_https", fix = "begin the authority with https://"))]
     NotHttps {
         /// The scheme, escaped.
@@ -49,7 +49,7 @@ pub enum AuthorityUrlError {
         /// The kind of the authority.
         kind: AuthorityKind,
     },
-    /// The last path segment is not a B2C policy.
+    /// The path segment of the policy is not the name of a B2C policy.
     #[error("`{shown}` is not the name of a B2C policy")]
     #[strum(props(code = "authority_policy_invalid"))]
     #[strum(props(fix = "write https://host/tfp/tenant/policy, with a policy such as b2c_1_signin"))]

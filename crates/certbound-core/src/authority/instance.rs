@@ -11,7 +11,7 @@ use crate::json::{self, JsonError};
 use crate::shown::shown;
 use crate::tenant::is_host_name;
 
-/// An environment of a document: a set of login hosts.
+/// An environment in instance metadata: a set of login hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Environment {
     preferred_network: String,
@@ -36,7 +36,7 @@ impl Environment {
     }
 }
 
-/// The response of instance discovery, or a document of the same form from the caller.
+/// The response of instance discovery, or a document of the same form that the caller supplies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceMetadata(Vec<Arc<Environment>>);
 
@@ -65,7 +65,7 @@ impl InstanceMetadata {
         listed.iter().map(environment).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Returns the environment that has `host` among its aliases, in any case.
+    /// Returns the environment that has `host` among its aliases. Upper and lower case are equal.
     pub fn of_host(&self, host: &str) -> Option<&Arc<Environment>> {
         self.0.iter().find(|it| it.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(host)))
     }
@@ -127,7 +127,7 @@ pub enum InstanceError {
     /// The document has no list of environments, or the list is empty or too long, or an entry lacks one of its three
     /// members.
     #[error(
-        "the instance metadata has no `metadata` array of objects with `preferred_network`, `preferred_cache` and `aliases`"
+        "the instance metadata has no `metadata` array of 1 to 256 objects with `preferred_network`, `preferred_cache` and `aliases`"
     )]
     NoMetadata,
     /// A name in the document is not a host name.
@@ -136,7 +136,7 @@ pub enum InstanceError {
         /// The start of the name, escaped.
         shown: String,
     },
-    /// No environment in the document has the authority's host.
+    /// No environment in the document has the authority's host among its aliases.
     #[error("the instance metadata has no entry for the authority's host `{host}`")]
     #[strum(props(
         fix = "add the authority's host to the `aliases` of the environment that the host belongs to"
@@ -161,7 +161,7 @@ impl InstanceError {
 }
 
 impl Authority {
-    /// Returns the same authority in the environment that `metadata` has for its host.
+    /// Returns the same authority in the environment that `metadata` has for the authority's host.
     ///
     /// # Errors
     /// [`InstanceError::HostMissing`] if `metadata` has no environment for the host.

@@ -6,8 +6,8 @@ use super::AuthorityUrlError;
 use crate::shown::shown;
 use crate::tenant::TenantId;
 
-/// The kind of a token service. The URL decides it, except for [`AuthorityKind::Oidc`]. `Display` writes the stable
-/// lower-case name.
+/// The kind of a token service. `Authority::parse` determines it from the URL, except for [`AuthorityKind::Oidc`].
+/// `Display` writes the stable lower-case name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display)]
 #[strum(serialize_all = "lowercase")]
 #[non_exhaustive]
@@ -22,7 +22,7 @@ pub enum AuthorityKind {
     Dsts,
     /// Azure AD B2C, `https://host/tfp/tenant/policy`.
     B2c,
-    /// Any OpenID Connect issuer, known by its metadata. Only `Authority::oidc` makes this kind.
+    /// Any OpenID Connect issuer. Its metadata names its endpoints. Only `Authority::oidc` makes this kind.
     Oidc,
 }
 
@@ -57,7 +57,7 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// Parses the path of a lower-case URL. Segments after those of the kind are dropped.
+    /// Parses the path of a lower-case URL. Segments that the kind does not use are dropped.
     pub(super) fn read(host: &str, path: &str) -> Result<Self, AuthorityUrlError> {
         let mut segments = path.split('/').skip(1);
         let first = segments.next().unwrap_or_default();
@@ -103,7 +103,7 @@ impl Place {
         }
     }
 
-    /// Returns the same path for a different tenant. `None` if a request cannot choose the tenant.
+    /// Returns the same path for a different tenant. `None` for kinds whose tenant cannot be replaced.
     pub(super) fn for_tenant(&self, tenant: TenantId) -> Option<Self> {
         match self {
             Self::Entra(_) => Some(Self::Entra(tenant)),
@@ -113,7 +113,7 @@ impl Place {
         }
     }
 
-    /// The canonical path, with `/` at both ends. The path of an OpenID issuer is as written.
+    /// The canonical path, with `/` at both ends. The path of an OpenID issuer is kept as written.
     pub(super) fn path(&self) -> String {
         match self {
             Self::Entra(tenant) | Self::Ciam(tenant) => format!("/{tenant}/"),
@@ -124,7 +124,7 @@ impl Place {
         }
     }
 
-    /// The path of the token endpoint. `None` if the metadata decides it.
+    /// The path of the token endpoint. `None` for an OpenID issuer, whose metadata names the endpoint.
     pub(super) fn token_path(&self) -> Option<String> {
         match self {
             Self::Oidc { .. } => None,

@@ -9,7 +9,7 @@ use crate::environment::known_environment;
 use crate::json::{self, JsonError};
 use crate::shown::shown;
 
-/// The parts of an issuer's metadata that a token request needs, checked.
+/// The checked parts of an issuer's metadata that a token request needs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerMetadata {
     issuer: String,
@@ -93,7 +93,8 @@ impl ServerMetadata {
         self.binds_tokens
     }
 
-    /// Whether a client may authenticate by its certificate alone. True if the issuer lists no methods.
+    /// Whether a client may authenticate by its certificate alone. The result is also true if the issuer lists no
+    /// methods.
     pub fn takes_certificates(&self) -> bool {
         let by_certificate = |method: &String| BY_CERTIFICATE.contains(&method.as_str());
         self.authentication_methods.as_ref().is_none_or(|methods| methods.iter().any(by_certificate))

@@ -26,7 +26,7 @@ pub enum EndpointError {
         fix = "use the authority of the application's own tenant, such as https://host/contoso.com"
     ))]
     Tenantless {
-        /// `consumers`; in dSTS also `common` or `organizations`.
+        /// `consumers` or its id; in dSTS also `common` or `organizations`.
         tenant: String,
     },
     /// The issuer's metadata was not fetched. Only the metadata contains the token endpoint.
@@ -37,11 +37,11 @@ pub enum EndpointError {
         /// The authority.
         authority: String,
     },
-    /// The region is to be detected, and was not detected yet.
+    /// The region must be detected, and was not detected yet.
     #[error("the token endpoint is not known before the region is detected")]
     #[strum(props(code = "region_discovery_failed"))]
     #[strum(props(
-        fix = "acquire a token; the client then detects the region; or name the region, or set REGION_NAME"
+        fix = "acquire a token, so that the client detects the region; or name the region, or set REGION_NAME"
     ))]
     RegionNotDetected,
     /// The issuer's metadata does not declare that the issuer binds tokens (RFC 8705, section 3.3).

@@ -48,7 +48,9 @@ pub enum HostRule {
     )]
     CustomMetadata,
     /// The endpoint that a document names: an OpenID issuer's metadata, or the metadata service's response.
-    #[strum(message = "The authority is an OpenID issuer, so its metadata names the endpoint.")]
+    #[strum(
+        message = "A document names the endpoint: the metadata of an OpenID issuer, or the metadata service's response."
+    )]
     Discovered,
 }
 
