@@ -1,4 +1,5 @@
-//! Managed identities: their names, the platforms that offer them, and the messages of those platforms. No I/O.
+//! Managed identities: their names, the platforms that offer them, and the messages of these platforms. The module does
+//! no I/O.
 
 mod answer;
 mod compute;
@@ -47,7 +48,7 @@ pub enum IdentityId {
     ResourceId(String),
 }
 
-/// The start of every resource id, in any case.
+/// The start of every resource id, in upper or lower case.
 const RESOURCE_ID_PREFIX: &str = "/subscriptions/";
 
 impl IdentityId {
@@ -81,7 +82,7 @@ impl IdentityId {
         Err(IdentityIdError::ResourceId { shown: shown(id) })
     }
 
-    /// Whether it is the machine's own identity.
+    /// Whether this is the machine's own identity.
     pub fn is_system(&self) -> bool {
         matches!(self, Self::System)
     }

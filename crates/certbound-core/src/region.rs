@@ -23,7 +23,7 @@ impl Region {
     /// [`RegionError`] for every other string. A dot or a slash in a region would send the credentials to a different
     /// host.
     pub fn parse(region: &str) -> Result<Self, RegionError> {
-        // As a region, such a word would become part of a host name.
+        // If this word were accepted as a region, it would become part of a host name.
         if RegionChoice::of_word(region).is_some() {
             return Err(RegionError::Detection { name: region.to_owned() });
         }
@@ -37,9 +37,9 @@ impl Region {
         })
     }
 
-    /// Returns the choice of the region in which the program runs. The client detects it before a token request: from
-    /// the environment variables `REGION_NAME` and `COSMIC_LOCATION`, otherwise by a request to the machine's metadata
-    /// service.
+    /// Returns the choice of the region in which the program runs. The client detects this region before a token
+    /// request: from the environment variables `REGION_NAME` and `COSMIC_LOCATION`, otherwise by a request to the
+    /// machine's metadata service.
     pub fn detect() -> RegionChoice {
         RegionChoice::Detect
     }

@@ -1,4 +1,4 @@
-//! Responses of the platforms' token endpoints. Their form differs from a token service's.
+//! Responses of the platforms' token endpoints. Their form differs from the form of a token service's responses.
 
 use std::fmt;
 use std::time::Duration;
@@ -25,8 +25,8 @@ pub struct BearerAnswer {
     /// The time after which a new token should be requested: half of the lifetime. `None` if the lifetime is at most
     /// two hours.
     pub refresh_at: Option<UnixTime>,
-    /// `client_id`, `object_id`, and `mi_res_id` or `msi_res_id`: the identity that the token is for. Each is `None` if
-    /// the response does not have it.
+    /// `client_id`, `object_id`, and `mi_res_id` or `msi_res_id`: the identity that the token is for. Each value is
+    /// `None` if the response does not have the member.
     pub identity: [Option<String>; 3],
 }
 
@@ -34,7 +34,8 @@ const HALVED_ABOVE: Duration = Duration::from_secs(7200);
 
 impl BearerAnswer {
     /// Parses the body of a response with status 200. `expires_on` is used if it can be read, otherwise `expires_in`.
-    /// Each may be a number or a string, and may be a time, a duration, or a date with its offset.
+    /// Each of the two members may be a number or a string. The value may be a time, a duration, or a date with an
+    /// offset.
     ///
     /// # Errors
     /// [`MalformedMachineAnswer`] if the body is malformed, or if the token has expired.
@@ -59,7 +60,7 @@ impl BearerAnswer {
     }
 }
 
-/// Removes a member from the response, so that the response contains no copy of it.
+/// Removes a member from the response and returns its text. The response then contains no copy of the text.
 fn secret(members: &mut Map<String, Value>, name: &str) -> Option<Secret> {
     match members.remove(name) {
         Some(Value::String(text)) => Some(Secret::new(text)).filter(|text| !text.expose().trim().is_empty()),
@@ -129,7 +130,7 @@ impl MachineError {
         texts.into_iter().chain(&mut self.correlation_id).for_each(|text| secrets.redact(text));
     }
 
-    /// Whether the same request may succeed later. True after `Retry-After` too, whatever the status.
+    /// Whether the same request may succeed later. The result is also true for every response with `Retry-After`.
     pub fn is_transient(&self) -> bool {
         self.retry_after.is_some() || matches!(self.status, 404 | 408 | 410 | 429 | 500..=599)
     }
@@ -248,7 +249,7 @@ mod tests {
             (r#""expires_on":"07/25/2026 06:20:00 PM +00:00""#, Ok((now + 3600, None))),
             (r#""expires_on":"7/25/2026 6:20:00 PM +00:00""#, Ok((now + 3600, None))),
             (r#""expires_on":"07/25/2026 18:20:00 +00:00""#, Ok((now + 3600, None))),
-            // Without an offset, the moment is unknown.
+            // A date without an offset does not determine a moment.
             (r#""expires_on":"2026-07-25T18:20:00""#, Err("invalid_timestamp_format")),
             (r#""expires_on":"2026-07-25T17:20:00Z""#, Err("invalid_token_provider_response_value")),
             (r#""expires_on":"1960-01-01T00:00:00Z""#, Err("invalid_token_provider_response_value")),

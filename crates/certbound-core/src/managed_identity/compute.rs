@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::MalformedMachineAnswer;
 use crate::json;
 
-/// The response of `/metadata/instance/compute`. Only the members that determine how keys are protected are read.
+/// The response of `/metadata/instance/compute`. Only the members about the protection of keys are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ComputeMetadata {
     /// `osType`. Empty if the response does not have it.

@@ -85,7 +85,7 @@ fn info(metadata: &PlatformMetadata, spki: &[u8]) -> x509_cert::der::Result<Cert
 
 /// The error for a certificate request that cannot be encoded. The usual cause is a wrong public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this public key cannot be used in a certificate request")]
+#[error("the certificate request cannot be encoded; the usual cause is a wrong public key")]
 pub struct CertificationRequestError;
 
 #[cfg(test)]

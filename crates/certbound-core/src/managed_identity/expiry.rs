@@ -17,10 +17,10 @@ const FIRST_MOMENT: u64 = 978_307_200;
 /// The date forms of older platforms: Machine Learning, and App Service with api-version 2017-09-01.
 const OLDER: [&str; 2] = ["%m/%d/%Y %I:%M:%S %p %:z", "%m/%d/%Y %H:%M:%S %:z"];
 
-/// Reads `expires_on`, or `expires_in` if the former is absent or cannot be read.
+/// Reads `expires_on`. If this member is absent or cannot be read, the function reads `expires_in`.
 ///
 /// # Errors
-/// [`MalformedMachineAnswer`] if neither can be read, or if the token has expired.
+/// [`MalformedMachineAnswer`] if neither member can be read, or if the token has expired.
 pub(super) fn of_answer(
     members: &Map<String, Value>,
     now: UnixTime,
@@ -37,7 +37,7 @@ pub(super) fn of_answer(
     }
 }
 
-/// Reads a time. A number can be a time or a duration in either member. A string can also be a date.
+/// Reads a time. In both members, a number can be a time or a duration. A string can also be a date.
 fn moment(value: &Value, now: UnixTime) -> Option<UnixTime> {
     let text = value.as_str().map(str::trim);
     match value.as_u64().or_else(|| text?.parse().ok()) {
@@ -47,7 +47,7 @@ fn moment(value: &Value, now: UnixTime) -> Option<UnixTime> {
     }
 }
 
-/// Reads a date with time and offset. A date without an offset is not read, because its moment is unknown.
+/// Reads a date with time and offset. A date without an offset is not read, because it does not determine a moment.
 fn dated(text: &str) -> Option<UnixTime> {
     let older = || {
         let read = |form: &str| strtime::parse(form, text).ok()?.to_timestamp().ok();

@@ -4,14 +4,14 @@ use crate::json;
 use crate::region::{DetectionFailure, Region};
 use crate::shown::shown;
 
-/// The path of the region, as text.
+/// The path at which the metadata service returns the region as text.
 pub const LOCATION_PATH: &str = "/metadata/instance/compute/location";
 
 /// The API version that is requested first.
 pub const LOCATION_VERSION: &str = "2021-02-01";
 
-/// Returns path and query of a request for the region. Without a version the metadata service answers with the versions
-/// that it knows.
+/// Returns path and query of a request for the region. If the request has no version, the metadata service answers with
+/// the versions that it supports.
 pub fn location_target(version: Option<&str>) -> String {
     match version {
         Some(version) => format!("{LOCATION_PATH}?api-version={version}&format=text"),
@@ -22,14 +22,14 @@ pub fn location_target(version: Option<&str>) -> String {
 /// Reads the region from an answer with status 200. Nothing is trimmed, and the case is kept.
 ///
 /// # Errors
-/// [`DetectionFailure::NotARegion`], if the text is not a region.
+/// [`DetectionFailure::NotARegion`] if the text is not a region.
 pub fn location(body: &[u8]) -> Result<Region, DetectionFailure> {
     let text = String::from_utf8_lossy(body);
     Region::parse(&text).map_err(|_| DetectionFailure::NotARegion { shown: shown(&text) })
 }
 
-/// Reads the newest version from an answer with status 400: the first of `newest-versions`. `None` if there is none, or
-/// if it is not of the form of a version, which is digits and hyphens.
+/// Reads the newest version from an answer with status 400: the first of `newest-versions`. `None` if the list has no
+/// entry, or if its first entry is not a version. A version has digits and hyphens only.
 pub fn newest_version(body: &[u8]) -> Option<String> {
     let members = json::parse_object(body).ok()?;
     let version = members.get("newest-versions")?.as_array()?.first()?.as_str()?;

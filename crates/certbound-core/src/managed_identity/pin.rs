@@ -99,7 +99,7 @@ impl ServerThumbprintError {
 
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
-        "give the SHA-1 thumbprint of the server's certificate, 40 hexadecimal digits, as Service Fabric sets it"
+        "give the SHA-1 thumbprint of the server's certificate as 40 hexadecimal digits; Service Fabric sets it in IDENTITY_SERVER_THUMBPRINT"
     }
 }
 

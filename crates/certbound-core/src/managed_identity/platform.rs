@@ -9,7 +9,7 @@ use crate::tenant::{is_guid, is_host_name};
 /// The response of `getplatformmetadata`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlatformMetadata {
-    /// The identity's client id, even if the identity was requested by a different id.
+    /// The identity's client id, even if the request named the identity by a different id.
     pub client_id: String,
     /// The identity's tenant id.
     pub tenant_id: String,
@@ -43,8 +43,8 @@ impl CuId {
 }
 
 impl PlatformMetadata {
-    /// Parses the body of a response with status 200. `server` is its `Server` header, which must contain `imds` in any
-    /// case, because a certificate request must not be sent to any other server.
+    /// Parses the body of a response with status 200. `server` is the `Server` header of the response. It must contain
+    /// `imds`, in upper or lower case, because a certificate request must not be sent to any other server.
     ///
     /// # Errors
     /// [`MalformedMachineAnswer`] if the server is not IMDS, or if a member is missing or malformed.
@@ -75,7 +75,7 @@ impl PlatformMetadata {
 /// The response of `issuecredential`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuedCredential {
-    /// The identity's client id. The token is requested with it.
+    /// The identity's client id. The token request contains this id.
     pub client_id: String,
     /// The identity's tenant id.
     pub tenant_id: String,
@@ -127,7 +127,7 @@ fn endpoint(text: &str) -> Result<String, MalformedMachineAnswer> {
         && url.query().is_none()
         && url.fragment().is_none()
         && matches!(url.host(), Some(url::Host::Domain(name)) if is_host_name(name))
-        // `url` accepts more characters in a path than the client's requests can have.
+        // `url` accepts more characters in a path than the client's requests can contain.
         && url.path().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte));
     if plain { Ok(url.as_str().trim_end_matches('/').to_owned()) } else { Err(refused()) }
 }

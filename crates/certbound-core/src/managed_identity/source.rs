@@ -30,7 +30,7 @@ impl MachineSource {
     /// All sources, in the order of detection.
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
-    /// Returns the source of this machine. It makes no request: `variable` reads an environment variable, and
+    /// Returns the source of this machine. The function makes no request: `variable` reads an environment variable, and
     /// `has_arc_agent` is true if the agent's program is installed. An empty variable counts as absent.
     pub fn detect(variable: impl Fn(&str) -> Option<String>, has_arc_agent: bool) -> Self {
         let set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
@@ -57,13 +57,14 @@ impl MachineSource {
     /// Checks that this source can select the identity.
     ///
     /// # Errors
-    /// [`SourceError`] if it cannot.
+    /// [`SourceError`] if the source cannot select the identity.
     pub fn check_identity(self, id: &IdentityId) -> Result<(), SourceError> {
         let fits = match (self, id) {
             (Self::AppService | Self::Imds, _) | (_, IdentityId::System) => true,
             (Self::ServiceFabric, IdentityId::ObjectId(_)) => true,
             (Self::MachineLearning, IdentityId::ClientId(_)) => true,
-            // Newer agents accept all three ids. An older agent ignores the id, and its response shows that.
+            // Newer agents accept all three ids. An older agent ignores the id, but its response does not name the
+            // identity, so the client detects this case.
             (Self::AzureArc, _) => true,
             _ => false,
         };

@@ -1,11 +1,11 @@
-//! The choice of a region: none, a fixed one, or the region of the machine.
+//! The choice of a region: no region, a fixed region, or the region of the machine.
 
 use super::{Region, RegionError};
 
-/// How the region of an authority is chosen.
+/// The way in which the region of an authority is chosen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RegionChoice {
-    /// No region: requests go to the global endpoint.
+    /// No region: requests are sent to the global endpoint.
     #[default]
     Global,
     /// This region.
@@ -14,7 +14,7 @@ pub enum RegionChoice {
     Detect,
 }
 
-/// The values by which programs that use MSAL or an Azure SDK choose something other than a region, with their meaning.
+/// The words that MSAL and the Azure SDKs accept instead of a region, each with its meaning.
 const WORDS: [(&str, RegionChoice); 3] = [
     ("TryAutoDetect", RegionChoice::Detect),
     ("AutoDiscoverRegion", RegionChoice::Detect),
@@ -23,7 +23,7 @@ const WORDS: [(&str, RegionChoice); 3] = [
 
 impl RegionChoice {
     /// Parses a region or one of the words `TryAutoDetect` (MSAL), `AutoDiscoverRegion` (Azure SDKs) and
-    /// `DisableMsalForceRegion` (MSAL), in any case. The last word means no region.
+    /// `DisableMsalForceRegion` (MSAL), in upper or lower case. The last word means no region.
     ///
     /// # Errors
     /// The error of [`Region::parse`] for every other text that is not a region.
@@ -41,8 +41,9 @@ impl RegionChoice {
     /// Returns the choice that MSAL and the Azure SDKs would make. `given` is the text of the application's own
     /// configuration, and `variable` reads an environment variable. An empty variable counts as not set.
     ///
-    /// If `MSAL_DISABLE_REGION` is set, there is no region. Otherwise the first of these is parsed: `given`,
-    /// `AZURE_REGIONAL_AUTHORITY_NAME`, `MSAL_FORCE_REGION`. If all are missing, there is no region.
+    /// If `MSAL_DISABLE_REGION` is set, there is no region. Otherwise the first of these texts that is present is
+    /// parsed: `given`, `AZURE_REGIONAL_AUTHORITY_NAME`, `MSAL_FORCE_REGION`. If all three texts are absent, there is
+    /// no region.
     ///
     /// ```
     /// use certbound_core::region::RegionChoice;

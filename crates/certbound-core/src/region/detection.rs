@@ -42,7 +42,7 @@ impl DetectedRegion {
     }
 }
 
-/// Why the region of the machine could not be detected. The global endpoint is used then.
+/// The reason why the region of the machine could not be detected. In this case the global endpoint is used.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum DetectionFailure {
@@ -55,7 +55,7 @@ pub enum DetectionFailure {
     /// The metadata service cannot be reached.
     #[error("the metadata service cannot be reached: {reason}")]
     Unreachable {
-        /// The error of the network.
+        /// The network error.
         reason: String,
     },
     /// The metadata service did not answer in time.
@@ -64,15 +64,15 @@ pub enum DetectionFailure {
         /// The time limit of the detection.
         limit: Duration,
     },
-    /// The metadata service refused.
+    /// The metadata service answered with a status other than 200.
     #[error("the metadata service answered with status {status}")]
     Status {
         /// The HTTP status.
         status: u16,
     },
-    /// The metadata service does not know the version of the request, and its answer names no other version.
+    /// The metadata service does not support the version of the request, and its answer names no supported version.
     #[error(
-        "the metadata service does not know the version of the request, and names no version that it knows"
+        "the metadata service does not support the version of the request, and names no version that it supports"
     )]
     NoVersion,
     /// The answer of the metadata service is not a region.
@@ -87,7 +87,7 @@ pub enum DetectionFailure {
 }
 
 impl DetectionFailure {
-    /// The stable code, which is MSAL's.
+    /// The stable code. MSAL uses the same code.
     pub fn code(&self) -> &'static str {
         "region_discovery_failed"
     }
@@ -98,7 +98,7 @@ impl DetectionFailure {
     }
 }
 
-/// How the region of a token request was determined.
+/// The way in which the region of a token request was determined.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 #[non_exhaustive]
@@ -117,14 +117,15 @@ pub enum RegionOutcome {
     },
     /// The region of the machine could not be detected, so the global endpoint was used.
     NotDetected {
-        /// Why.
+        /// The reason why the region was not detected.
         failure: DetectionFailure,
     },
-    /// The host of the region could not be reached. The application allowed the global endpoint, so that was used.
+    /// The host of the region could not be reached. The application allowed the global endpoint, so the request used
+    /// this endpoint.
     Unreachable {
         /// The region.
         region: Region,
-        /// The error of the network.
+        /// The network error.
         reason: String,
     },
 }
@@ -143,7 +144,7 @@ impl RegionOutcome {
         }
     }
 
-    /// Why the global endpoint was used although a region was chosen.
+    /// The reason why the global endpoint was used although a region was chosen.
     pub fn reason(&self) -> Option<String> {
         match self {
             Self::NotDetected { failure } => Some(failure.to_string()),
