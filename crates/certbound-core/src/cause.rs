@@ -17,8 +17,8 @@ use crate::shown::one_line;
 pub struct Cause(Arc<dyn Error + Send + Sync>);
 
 impl Cause {
-    /// Stores `error`, which can also be a text. If it is an I/O error that contains an inner error, only the inner
-    /// error is stored, because `source()` of an I/O error does not return it.
+    /// Stores `error`, which can also be a text. An I/O error that contains an inner error is replaced by its inner
+    /// error, because `source()` of an I/O error does not return the inner error.
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let mut error = error.into();
         while error.downcast_ref::<io::Error>().is_some_and(|error| error.get_ref().is_some()) {

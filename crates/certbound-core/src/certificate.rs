@@ -13,7 +13,8 @@ use crate::time::UnixTime;
 
 /// `x5t#S256`: the SHA-256 of a certificate's whole DER (RFC 8705, section 3.1).
 ///
-/// It changes if any byte of the certificate changes: a renewed certificate with the same key is a different binding.
+/// The thumbprint changes if any byte of the certificate changes: a renewed certificate with the same key is a
+/// different binding.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Thumbprint([u8; 32]);
 
@@ -80,8 +81,8 @@ pub enum KeyAlgorithm {
 }
 
 impl KeyAlgorithm {
-    /// Returns the kind of a public key in DER of a `SubjectPublicKeyInfo`. `None` if the bytes are not exactly one
-    /// public key.
+    /// Returns the kind of a public key. `der` is a `SubjectPublicKeyInfo` in DER. `None` if the bytes are not exactly
+    /// one public key.
     pub fn of_public_key(der: &[u8]) -> Option<Self> {
         match SubjectPublicKeyInfo::from_der(der) {
             Ok(([], key)) => Some(key_algorithm(&key)),
@@ -213,7 +214,7 @@ fn parse(at: usize, der: &[u8]) -> Result<X509Certificate<'_>, CertificateError>
     }
 }
 
-/// Converts a time. Times before 1970 become 1970; this does not change a comparison with the current time.
+/// Converts a time. Times before 1970 become 1970, which does not change a comparison with the current time.
 fn moment(time: ASN1Time) -> UnixTime {
     UnixTime::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
 }
@@ -230,7 +231,7 @@ fn key_algorithm(key: &SubjectPublicKeyInfo<'_>) -> KeyAlgorithm {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum CertificateError {
-    /// There is no certificate.
+    /// The chain contains no certificate.
     #[error("the chain contains no certificate")]
     #[strum(props(code = "certificate_missing"))]
     Empty,

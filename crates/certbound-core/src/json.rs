@@ -1,4 +1,4 @@
-//! Strict JSON: an object with two members of one name is refused, at any depth.
+//! Strict JSON: an object with two members of the same name is refused, at any depth.
 
 mod members;
 
@@ -13,13 +13,13 @@ use serde_json::{Map, Number, Value};
 pub(crate) use self::members::Members;
 use crate::shown::shown;
 
-/// The largest number of nested levels that is read.
+/// The maximum number of nested levels.
 const MAX_DEPTH: usize = 32;
 
-/// Parses a JSON object (RFC 8259). Two members of one name, at any depth, are an error.
+/// Parses a JSON object (RFC 8259). Two members of the same name, at any depth, are an error.
 ///
-/// Readers differ in which of two duplicate members they use, so the document would be ambiguous. The function does not
-/// limit the size of the document; the caller must.
+/// Some readers use the first of two duplicate members and others use the last, so the document would be ambiguous. The
+/// function does not limit the size of the document; the caller must limit it.
 ///
 /// # Errors
 /// [`JsonError`] if the document is not one JSON object, has a duplicate name, or is nested deeper than 32 levels.
@@ -48,7 +48,7 @@ pub enum JsonError {
     /// The text is JSON, but not an object.
     #[error("it is not a JSON object")]
     NotAnObject,
-    /// An object has two members of one name.
+    /// An object has two members of the same name.
     #[error("the member `{name}` occurs twice")]
     Duplicate {
         /// The name, shortened and escaped.
@@ -91,7 +91,7 @@ fn duplicate<E: serde::de::Error>(name: &str) -> E {
     E::custom(format_args!("{DUPLICATE}{name}"))
 }
 
-/// Reads one JSON value into a `T`. Values inside it are read into a [`Value`].
+/// Reads one JSON value into a `T`. The values inside this value are read into a [`Value`].
 struct Strict<T> {
     /// The number of lists and objects around the value.
     depth: usize,

@@ -41,9 +41,9 @@ impl<'a> UnverifiedJws<'a> {
     /// Splits and decodes a token. The size is checked before anything is allocated.
     ///
     /// # Errors
-    /// [`JwsError`] if the token is too large or does not have three parts, or if header or signature are not unpadded
-    /// base64url without spare bits. The header must be a JSON object without duplicate names, with `alg`, and without
-    /// `crit` and `b64`.
+    /// [`JwsError`] if the token is too large or does not have three parts, or if the header or the signature is not
+    /// canonical base64url without padding (RFC 4648, section 3.5). The header must be a JSON object without duplicate
+    /// names, with `alg`, and without `crit` and `b64`.
     pub fn parse(token: &'a str) -> Result<Self, JwsError> {
         let Parts { signing_input, header, payload, signature } = split(token)?;
         let header = JwsHeader::parse(decode(header, "header")?)?;
@@ -68,7 +68,7 @@ impl<'a> UnverifiedJws<'a> {
     /// Returns the algorithm of the header, if it is one of `accepted`.
     ///
     /// # Errors
-    /// [`JwsError::AlgorithmNotAccepted`] if it is not accepted.
+    /// [`JwsError::AlgorithmNotAccepted`] if the algorithm is not one of `accepted`.
     pub fn algorithm(&self, accepted: &[Algorithm]) -> Result<Algorithm, JwsError> {
         let found = accepted.iter().find(|algorithm| algorithm.name() == self.header.alg());
         found.copied().ok_or_else(|| JwsError::AlgorithmNotAccepted {
@@ -150,7 +150,7 @@ impl VerifiedJws {
 
 /// Returns the claims of a token without verifying it.
 ///
-/// Anyone may have written them. Neither header nor signature is decoded. Use [`UnverifiedJws`] to verify.
+/// Anyone may have written them. Neither header nor signature is decoded. Use [`UnverifiedJws`] to verify the token.
 ///
 /// # Errors
 /// [`JwsError`] if the token does not have three parts, or if the payload is not unpadded base64url of a JSON object
@@ -223,7 +223,7 @@ mod tests {
         for json in [r#"{"alg":"RS256","crit":[]}"#, r#"{"alg":"RS256","b64":false}"#] {
             assert_eq!(header(json), Err(JwsError::CriticalExtension), "{json}");
         }
-        // The base64url of one byte is two characters, and the second character has four spare bits.
+        // The base64url of one byte is two characters, and the second character has four pad bits.
         let token = compact(br#"{"alg":"RS256"}"#, b"{}", b"s");
         let spare = format!("{}{}", &token[..token.len() - 1], "x");
         assert_eq!(UnverifiedJws::parse(&spare).unwrap_err(), JwsError::Base64 { part: "signature" });

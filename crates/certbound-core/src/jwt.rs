@@ -27,7 +27,7 @@ impl Claims {
     /// Reads a payload with at most 256 claims. A duplicate name at any depth is an error.
     ///
     /// # Errors
-    /// [`JsonError`] if the payload is anything else.
+    /// [`JsonError`] if the payload is not one JSON object, has a duplicate name, or has more than 256 claims.
     pub fn parse(payload: Vec<u8>) -> Result<Self, JsonError> {
         Members::parse(payload).map(|members| Self { members, map: OnceLock::new() })
     }
@@ -47,7 +47,7 @@ impl Claims {
         self.members.string(name)
     }
 
-    /// Returns a claim that is a whole number and not negative. `None` if it is absent or has a different type.
+    /// Returns a claim that is a whole number of at least 0. `None` if it is absent or has a different type.
     pub fn number(&self, name: &str) -> Option<u64> {
         self.members.value(name)?.as_u64()
     }
@@ -57,8 +57,8 @@ impl Claims {
         self.members.value(name)?.as_array().map(Vec::as_slice)
     }
 
-    /// Returns a claim that is a NumericDate (RFC 7519, section 2): a JSON number of seconds, not negative, which may
-    /// have a fraction. `None` if the claim is absent.
+    /// Returns a claim that is a NumericDate (RFC 7519, section 2): a JSON number of seconds that is at least 0, with
+    /// or without a fraction. `None` if the claim is absent.
     ///
     /// # Errors
     /// [`ClaimError`] if the claim is anything else. A string of digits is an error too.
@@ -132,7 +132,7 @@ pub(crate) fn thumbprint_of(cnf: &Value) -> Result<&str, CnfError> {
         return Err(CnfError::OtherMembers);
     }
     let text = value.as_str().ok_or(CnfError::NotCanonical)?;
-    // The engine refuses padding and spare bits, so each hash has exactly one encoding.
+    // The engine refuses padding, and pad bits that are not zero, so each hash has exactly one encoding.
     let hash = URL_SAFE_NO_PAD.decode(text).map_err(|_| CnfError::NotCanonical)?;
     if hash.len() == 32 { Ok(text) } else { Err(CnfError::NotCanonical) }
 }
@@ -173,7 +173,8 @@ mod tests {
 
     #[test]
     fn only_an_understood_cnf_is_a_binding() {
-        // `right` is from RFC 8705, appendix A. `spare` is from its section 3.1; the last character has spare bits set.
+        // `right` is from RFC 8705, appendix A. `spare` is from section 3.1 of this RFC; the pad bits of its last
+        // character are not zero.
         let right = "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0";
         let spare = "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2";
         let cnf = |value: &str| {

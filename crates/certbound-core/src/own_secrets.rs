@@ -16,7 +16,7 @@ pub struct OwnSecrets(Vec<Secret>);
 
 /// The length of the pieces of a secret that are looked for, in bytes.
 const RUN: usize = 8;
-/// The length of the shortest secret that is looked for, in bytes. Shorter texts occur in too many other words.
+/// The length of the shortest secret that is looked for, in bytes. Shorter texts occur in too many other texts.
 const SHORTEST: usize = 4;
 
 impl OwnSecrets {

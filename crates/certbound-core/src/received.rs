@@ -1,7 +1,7 @@
 //! Reads a token that a client received: whether it is a JWT, and which certificate it names.
 //!
-//! A client does not check a token; its resource does. The client only reads whether the token is bound to the client's
-//! own certificate (RFC 8705, section 3.1).
+//! Only the resource checks a token. The client only reads whether the token is bound to the client's own certificate
+//! (RFC 8705, section 3.1).
 
 use std::collections::HashMap;
 
@@ -20,9 +20,9 @@ use crate::jwt::{CnfError, thumbprint_of};
 #[derive(Clone, Debug)]
 pub enum Received {
     /// A signed JWT: a JWS of three parts (RFC 7515). The value is the result that
-    /// [`Claims::confirmation`](crate::jwt::Claims::confirmation) would have.
+    /// [`Claims::confirmation`](crate::jwt::Claims::confirmation) would return.
     Signed(Result<Option<String>, CnfError>),
-    /// An encrypted JWT: a JWE of five parts with `enc` (RFC 7516). Only its resource can read the claims.
+    /// An encrypted JWT: a JWE of five parts with `enc` (RFC 7516). Only the resource can decrypt the claims.
     Encrypted,
     /// The token is not a JWT: its first part is not a JSON object with `alg`.
     Opaque,
@@ -31,9 +31,9 @@ pub enum Received {
 impl Received {
     /// Reads a token of any size. The caller must limit the size of the response.
     ///
-    /// The function recognizes a JWT leniently, as some resources do: padding, the standard alphabet and spare bits do
-    /// not make the token opaque. It then parses the JWT strictly. It refuses a token that two resources could read
-    /// differently.
+    /// The function recognizes a JWT leniently, as some resources do: padding, the standard alphabet, and pad bits that
+    /// are not zero do not make the token opaque. The function then parses the JWT strictly, and refuses a token that
+    /// two resources could read differently.
     ///
     /// # Errors
     /// [`JwsError`] for a JWT with the wrong number of parts, and for a signed JWT whose header or payload is not
@@ -78,7 +78,8 @@ fn forgiving_header(first: &str) -> Option<HashMap<String, IgnoredAny>> {
 
 fn check_header(header: &[u8]) -> Result<(), JwsError> {
     let header = json::parse_object(header).map_err(|error| JwsError::Json { part: "header", error })?;
-    // An extension may change what the payload means. With `b64`, for example, it is not base64url (RFC 7797).
+    // An extension may change the meaning of the payload. With `b64`, for example, the payload is not base64url (RFC
+    // 7797).
     if header.contains_key("crit") || header.contains_key("b64") {
         return Err(JwsError::CriticalExtension);
     }

@@ -27,7 +27,7 @@ pub struct HeaderFacts {
 
 /// An error response (RFC 6749, section 5.2), with the members that the token service adds.
 ///
-/// `Display` writes one line without trace ids. `description` has the service's own text, and `body` the whole
+/// `Display` writes one line without trace ids. `description` has the service's own text, and `body` has the whole
 /// response. `description`, `body` and `claims` may have characters that control a terminal: see
 /// [`shown`](crate::shown). Each of the other texts is one line of at most 256 characters without control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub struct AuthorityError {
     pub timestamp: Option<String>,
     /// `error_uri`.
     pub error_uri: Option<String>,
-    /// `claims`, unchanged. The next request must send it.
+    /// `claims`, unchanged. The next request must send this text.
     pub claims: Option<String>,
     /// `Retry-After`.
     pub retry_after: Option<Duration>,
@@ -112,7 +112,7 @@ impl AuthorityError {
         self.aadsts().and_then(aadsts).map(|known| known.fix)
     }
 
-    /// Whether the same request may succeed later. True after `Retry-After` too, whatever the status.
+    /// Whether the same request may succeed later. The result is also true for every response with `Retry-After`.
     pub fn is_transient(&self) -> bool {
         self.retry_after.is_some()
             || self.status >= 500
@@ -120,8 +120,8 @@ impl AuthorityError {
             || self.code == "temporarily_unavailable"
     }
 
-    /// Whether the user must sign in or consent again. True for `interaction_required`, and for `invalid_grant` unless
-    /// its suberror names a policy for the device or the application.
+    /// Whether the user must sign in or consent again. The result is true for `interaction_required`. It is also true
+    /// for `invalid_grant`, unless the suberror names a policy for the device or the application.
     pub fn needs_user(&self) -> bool {
         let of_policy =
             matches!(self.suberror.as_deref(), Some("client_mismatch" | "protection_policy_required"));
@@ -165,7 +165,7 @@ impl AuthorityError {
         members
     }
 
-    /// The service's message without the ids and the time that it appends. The service writes them after a line break
+    /// The service's message without the ids and the time. The service appends the ids and the time after a line break
     /// or a space.
     fn summary(&self) -> &str {
         let text = self.description.as_str();
@@ -190,8 +190,8 @@ fn kept(body: &[u8]) -> String {
     without_tokens(&String::from_utf8_lossy(start))
 }
 
-/// Replaces every JWT (a text that begins with `eyJ`) by `eyJ...`. Some services repeat the request in their errors,
-/// and with it the client assertion.
+/// Replaces every JWT (a text that begins with `eyJ`) by `eyJ...`. Some services repeat the request and its client
+/// assertion in their errors.
 pub fn without_tokens(text: &str) -> String {
     const BEGIN: &str = "eyJ";
     let mut shown = String::with_capacity(text.len());

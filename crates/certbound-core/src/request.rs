@@ -17,8 +17,8 @@ pub enum Grant<'a> {
     ClientCredentials,
     /// A managed identity requests a token for itself, with the certificate that was issued to its machine.
     ManagedIdentity,
-    /// The application exchanges a user's access token for a token of the same user (RFC 7523, section 2.1, as Entra
-    /// profiles it).
+    /// The application exchanges a user's access token for a token of the same user (RFC 7523, section 2.1, with
+    /// Entra's own parameters).
     OnBehalfOf {
         /// The user's token, which must be for this application.
         assertion: &'a Secret,
@@ -123,7 +123,7 @@ impl<'a> TokenRequest<'a> {
 
     /// The parameters of the body in wire order. They include secrets: redact them before they are shown.
     pub fn parameters(&self) -> Vec<(&'a str, &'a str)> {
-        // There are at most 12 parameters, plus those of the caller.
+        // There are at most 12 parameters, plus the parameters in `extra`.
         let mut parameters = Vec::with_capacity(12 + self.extra.len());
         parameters.push(("client_id", self.client_id));
         parameters.extend(self.proof.parameters());

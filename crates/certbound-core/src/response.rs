@@ -88,7 +88,7 @@ impl TokenResponse {
         })
     }
 
-    /// Returns the response as a service writes it. Times are numbers of seconds.
+    /// Returns the response as a service writes it. Durations are numbers of seconds.
     pub fn to_json(&self) -> Map<String, Value> {
         let mut members = Map::new();
         members.insert("token_type".to_owned(), self.token_type.clone().into());

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use crate::time::UnixTime;
 
-/// The longest time that a client waits. A server that asks for more is asked again after this time.
+/// The longest time that a client waits. If a server requires a longer wait, the client sends the next request after
+/// this time.
 pub const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Parses `Retry-After`: a number of seconds, which may have decimals, or an HTTP date. The result is at most
-/// [`LONGEST`]. A date in the past is zero. `None` means that the value has another form, so it is ignored.
+/// [`LONGEST`]. A date in the past is zero. `None` means that the value has another form; the caller must ignore this
+/// value.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,13 +37,13 @@ pub fn parse(value: &str, now: UnixTime) -> Option<Duration> {
     Some(wait.min(LONGEST))
 }
 
-/// Does the same as [`parse`] for the headers of a response. A date is compared with the response's own `Date`, if it is
-/// valid, because the clock of this machine can be wrong. Otherwise it is compared with `now`.
+/// Parses `Retry-After` as [`parse`] does. A date is compared with the response's own `Date`, because the clock of this
+/// machine can be wrong. If the response has no valid `Date`, the date is compared with `now`.
 pub fn parse_with_date(value: &str, date: Option<&str>, now: UnixTime) -> Option<Duration> {
     parse(value, date.and_then(UnixTime::from_http_date).unwrap_or(now))
 }
 
-/// Returns the number of whole seconds after which the wait has ended. A part of a second counts as a second.
+/// Returns the number of whole seconds after which the wait has ended. A part of a second counts as a whole second.
 pub fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

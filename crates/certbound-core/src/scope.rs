@@ -1,4 +1,5 @@
-//! The scope of a token: a resource's scope, which a user gives, or the exchange scope, which is derived.
+//! The scope of a token: a resource's scope, which the caller gives, or the exchange scope, which is derived from the
+//! cloud.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -29,8 +30,7 @@ pub struct ResourceScope {
     set: ScopeSet,
 }
 
-/// A set of scopes: each scope once, in the order of their bytes, joined by spaces. Requests for the same scopes have
-/// equal sets.
+/// A set of scopes: each scope once, in byte order, joined by spaces. Requests for the same scopes have equal sets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ScopeSet(Arc<str>);
 
@@ -116,8 +116,8 @@ impl ResourceScope {
         Ok(Self::of(joined.into()))
     }
 
-    /// Parses the scopes of a user's token. Adds the scopes that every user flow requests, and sorts all scopes
-    /// alphabetically. Scopes that differ only in case are all kept (RFC 6749, section 3.3).
+    /// Parses the scopes of a user's token. The function adds the scopes that every user flow requests, and sorts all
+    /// scopes alphabetically. Scopes that differ only in case are all kept (RFC 6749, section 3.3).
     ///
     /// # Errors
     /// The errors of [`ResourceScope::of_other_authority`].
@@ -187,9 +187,9 @@ impl ExchangeScope {
     }
 }
 
-/// Whether `granted` (the scopes of a response) covers `asked`. A scope with and without `/.default` is the same,
-/// because the response of a managed identity has the bare resource. Scopes that differ only in case are the same if
-/// the authority [ignores case](crate::authority::AuthorityKind::ignores_case).
+/// Whether `granted` (the scopes of a response) covers `asked`. Scopes with and without `/.default` are the same,
+/// because the response of a managed identity has the resource without `/.default`. Scopes that differ only in case are
+/// the same if the authority [ignores case](crate::authority::AuthorityKind::ignores_case).
 ///
 /// In a user flow, two kinds of scopes need not be granted: the scopes that every user flow requests, and the scopes
 /// that end in `/.default`. The response names the permissions that `/.default` represents.
@@ -230,7 +230,7 @@ pub enum ScopeError {
     #[strum(props(code = "scopes_required_client_credentials"))]
     Empty,
     /// The text has more than one scope.
-    #[error("more than one scope was given; the client-credentials flow takes exactly one")]
+    #[error("more than one scope was given; the client-credentials flow accepts exactly one scope")]
     #[strum(props(fix = "request one token for each resource"))]
     Several,
     /// The text is longer than 1024 bytes.

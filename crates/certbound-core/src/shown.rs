@@ -1,13 +1,13 @@
 //! Shows texts from other parties in messages, logs and headers without the effects of their control characters.
 //!
-//! Every text from outside must be converted by one of these functions before it is written to a terminal, a log or a
-//! header.
+//! Every text from another party must be converted by one of these functions before it is written to a terminal, a log
+//! or a header.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// Returns the first 64 characters of an input for an error message. Control characters and non-ASCII are escaped, so
-/// that neither a terminal command nor a look-alike letter can mislead.
+/// Returns the first 64 characters of an input for an error message. Control characters and non-ASCII characters are
+/// escaped, so that neither a terminal command nor a look-alike letter can mislead the reader.
 pub fn shown(input: &str) -> String {
     const MOST: usize = 64;
     let mut text: String = input.chars().take(MOST).flat_map(char::escape_default).collect();
@@ -28,7 +28,7 @@ pub fn lines(text: &str) -> Cow<'_, str> {
 }
 
 /// Returns JSON without [active](is_active) characters. Inside strings, each of these characters is escaped as
-/// `\u....`, which has the same value. Line feeds are kept: JSON has them between its tokens only.
+/// `\u....`, which represents the same character. Line feeds are kept: JSON has them between its tokens only.
 pub fn json(text: &str) -> Cow<'_, str> {
     let acts = |c: char| is_active(c) && c != '\n';
     if !text.contains(acts) {
@@ -82,7 +82,8 @@ pub fn is_active(c: char) -> bool {
         )
 }
 
-/// A space replaces each removed character, because the two parts of a separated secret must not be joined.
+/// Replaces each character for which `acts` is true by a space. Without the space, two parts of a secret could be
+/// joined.
 fn without(text: &str, acts: impl Fn(char) -> bool) -> Cow<'_, str> {
     match text.contains(&acts) {
         true => Cow::Owned(text.chars().map(|c| if acts(c) { ' ' } else { c }).collect()),

@@ -17,7 +17,7 @@ pub enum Untrusted {
         fix = "the server's operator must renew the certificate; if it has not expired, correct this machine's clock"
     ))]
     Expired {
-        /// The end of its validity.
+        /// The end of the certificate's validity.
         not_after: UnixTime,
         /// The time of the check.
         now: UnixTime,
@@ -31,7 +31,7 @@ pub enum Untrusted {
         fix = "correct this machine's clock; if the clock is right, the server's operator must install a certificate that is valid now"
     ))]
     NotYetValid {
-        /// The start of its validity.
+        /// The start of the certificate's validity.
         not_before: UnixTime,
         /// The time of the check.
         now: UnixTime,
@@ -45,7 +45,7 @@ pub enum Untrusted {
         fix = "check the host name in the URL; if the name is right, a different server or a proxy answers at this address"
     ))]
     OtherName {
-        /// The name that was addressed.
+        /// The host name of the request.
         expected: String,
         /// The names in the certificate.
         presented: Vec<String>,

@@ -1,5 +1,5 @@
-//! The members of one JSON object without a tree of values. A program reads few claims of a token, so their strings are
-//! not copied.
+//! The members of one JSON object without a tree of values. Strings without escapes are not copied, because a program
+//! reads only a few claims of a token.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,7 +18,7 @@ pub(crate) struct Members {
     list: Vec<(Text, Member<Text>)>,
 }
 
-/// A string. Without escapes, it is a range of the document; otherwise it is a copy.
+/// A string. A string without escapes is a range of the document; any other string is a copy.
 #[derive(Clone, Debug)]
 enum Text {
     Range(Range<usize>),
@@ -33,7 +33,7 @@ enum Member<T> {
 }
 
 impl Members {
-    /// The largest number of members that is read. Each name is compared with all earlier names.
+    /// The maximum number of members. Each name is compared with all earlier names, so the limit bounds the work.
     pub(crate) const MAX: usize = 256;
 
     /// Reads one JSON object.

@@ -28,7 +28,7 @@ pub enum Algorithm {
     /// EdDSA (RFC 8037). Ed25519 is the only supported curve.
     #[strum(serialize = "EdDSA")]
     EdDsa,
-    /// EdDSA on Ed25519 under its own name (RFC 9864). The signatures are those of [`Algorithm::EdDsa`].
+    /// EdDSA on Ed25519 under the name `Ed25519` (RFC 9864). The signatures are the same as with [`Algorithm::EdDsa`].
     #[strum(serialize = "Ed25519")]
     Ed25519,
 }

@@ -25,7 +25,7 @@ pub enum JwsError {
     /// One of the parts is empty.
     #[error("one of its parts is empty")]
     EmptyPart,
-    /// A part is not unpadded base64url, or has spare bits set.
+    /// A part is not unpadded base64url, or has pad bits that are not zero.
     #[error("its {part} is not unpadded base64url")]
     Base64 {
         /// The name of the part.

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::JwsError;
 use crate::json::Members;
 
-/// The JOSE header. `jwk`, `jku` and `x5u` are not read: a token must not choose the key it is verified with.
+/// The JOSE header. `jwk`, `jku` and `x5u` are not read: a token must not choose the key with which it is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwsHeader {
     alg: String,
@@ -68,7 +68,8 @@ impl JwsHeader {
     }
 }
 
-/// Reads `x5c`. It is a list (RFC 7515, section 4.1.6), but some clients of the token service send one string.
+/// Reads `x5c`. The standard form is a list (RFC 7515, section 4.1.6), but some clients of the token service send one
+/// string.
 fn first_certificate(header: &Members) -> Result<Option<Vec<u8>>, JwsError> {
     if !header.contains("x5c") {
         return Ok(None);

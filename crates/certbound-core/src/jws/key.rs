@@ -115,7 +115,7 @@ impl PublicKey {
     ///
     /// # Errors
     /// [`KeyError`] if the certificate does not parse or has bytes after its end, or if its key is neither RSA nor
-    /// P-256. An RSA key has the limits of [`PublicKey::rsa`].
+    /// P-256. An RSA key must be within the limits of [`PublicKey::rsa`].
     pub fn from_certificate(der: &[u8]) -> Result<Self, KeyError> {
         let Ok(([], certificate)) = X509Certificate::from_der(der) else {
             return Err(KeyError::NotACertificate);
@@ -134,7 +134,8 @@ impl PublicKey {
 
     /// Reads a key from a JWK (RFC 7517): RSA, EC on P-256, P-384 or P-521, or OKP on Ed25519.
     ///
-    /// `kid` and `alg` are not checked; the caller does that. Members that are not needed, such as `x5c`, are ignored.
+    /// `kid` and `alg` are not checked; the caller must check them. Members that are not needed, such as `x5c`, are
+    /// ignored.
     ///
     /// # Errors
     /// [`KeyError`] for any other `kty` or curve, a `use` other than `sig`, `key_ops` without `verify`, and members
@@ -240,13 +241,13 @@ pub enum KeyError {
     /// A member of the JWK is missing, is not base64url, or has the wrong length.
     #[error("a member of the JWK is missing, is not base64url, or has the wrong length")]
     BadJwk,
-    /// The kind of key is not supported, or the key is not for verifying signatures.
+    /// The kind of key is not supported, or the key is not intended to verify signatures.
     #[error(
         "the key is not supported: it must be RSA, P-256, P-384, P-521 or Ed25519, and it must be intended to verify signatures"
     )]
     Unsupported,
-    /// The members do not form a valid key; for example, the point is not on the curve.
-    #[error("its members do not form a valid key")]
+    /// The values do not form a valid key; for example, the point is not on the curve.
+    #[error("its values do not form a valid key")]
     NotAKey,
 }
 

@@ -23,7 +23,7 @@ impl NumericDate {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "it is whole, and saturates"
+            reason = "the number is whole, and the cast saturates"
         )]
         let seconds = floor as u64;
         Some(Self { seconds, has_fraction: floor < number })
