@@ -61,7 +61,7 @@ impl Claims {
     /// or without a fraction. `None` if the claim is absent.
     ///
     /// # Errors
-    /// [`ClaimError`] if the claim is anything else. A string of digits is an error too.
+    /// [`ClaimError`] if the claim has any other form. A string of digits is also an error.
     pub fn numeric_date(&self, name: &'static str) -> Result<Option<NumericDate>, ClaimError> {
         if !self.contains(name) {
             return Ok(None);
@@ -74,7 +74,7 @@ impl Claims {
     /// It may be a number, or (from older libraries) a string of digits.
     ///
     /// # Errors
-    /// [`ClaimError`] if the claim is anything else.
+    /// [`ClaimError`] if the claim has any other form.
     pub fn time(&self, name: &'static str) -> Result<Option<UnixTime>, ClaimError> {
         let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
         let text = || self.string(name).filter(digits).and_then(|text| text.parse().ok());

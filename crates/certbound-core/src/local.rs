@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-/// Whether a host is loopback or link-local. Requests to such a host must not use a proxy.
+/// Whether a host is loopback or link-local. Requests to these hosts must not use a proxy.
 ///
 /// Names are not resolved; `localhost` is the only name that is local.
 ///

@@ -93,7 +93,7 @@ fn lower_case_digits(percent: &str) -> String {
     })
 }
 
-/// Finds the secret, or parts of it, in the text. It reads the text once and looks for pieces of the secret.
+/// Finds the secret, or parts of it, in the text. The function reads the text once and looks for pieces of the secret.
 fn find(text: &[u8], secret: &[u8], found: &mut Vec<Range<usize>>) {
     let run = secret.len().min(RUN);
     let pieces: HashMap<&[u8], usize> =

@@ -62,7 +62,7 @@ pub struct AuthorityError {
 const MAX_KEPT_BODY: usize = 64 * 1024;
 
 impl AuthorityError {
-    /// Parses an error response. It never fails: an error response may have any body.
+    /// Parses an error response. The function never fails: an error response may have any body.
     pub fn parse(status: u16, headers: &HeaderFacts, body: &[u8]) -> Self {
         let parsed = json::parse_object(body);
         // An empty body and an object without `error` get the same codes.

@@ -121,7 +121,8 @@ impl<'a> TokenRequest<'a> {
         secret.fold(OwnSecrets::new(), |secrets, (_, value)| secrets.and(value))
     }
 
-    /// The parameters of the body in wire order. They include secrets: redact them before they are shown.
+    /// The parameters of the body in wire order. The parameters include secrets: redact the parameters before they are
+    /// shown.
     pub fn parameters(&self) -> Vec<(&'a str, &'a str)> {
         // There are at most 12 parameters, plus the parameters in `extra`.
         let mut parameters = Vec::with_capacity(12 + self.extra.len());

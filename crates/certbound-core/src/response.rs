@@ -183,7 +183,8 @@ impl From<MalformedAnswer> for AnswerError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum MalformedAnswer {
-    /// The response is a redirect. It is never followed: an assertion must not be sent to a host that a redirect names.
+    /// The response is a redirect. A redirect is never followed: an assertion must not be sent to a host that a
+    /// redirect names.
     #[error(
         "the token service answered with a redirect to {to} (status {status}); redirects are not followed"
     )]
@@ -250,7 +251,7 @@ impl MalformedAnswer {
         }
     }
 
-    /// Returns MSAL's code for the error, or certbound's own code if MSAL has none.
+    /// Returns MSAL's code for the error, or certbound's own code if MSAL has no code for it.
     pub fn code(&self) -> &'static str {
         self.get_str("code").unwrap_or_default()
     }

@@ -261,7 +261,7 @@ pub enum ScopeError {
 }
 
 impl ScopeError {
-    /// Returns MSAL's code for the error, or certbound's own code if MSAL has none.
+    /// Returns MSAL's code for the error, or certbound's own code if MSAL has no code for it.
     pub fn code(&self) -> &'static str {
         self.get_str("code").unwrap_or("invalid_scope")
     }

@@ -69,7 +69,7 @@ impl fmt::Display for TenantId {
 #[non_exhaustive]
 pub enum TenantError {
     /// The string names many tenants.
-    #[error("`{tenant}` stands for many tenants, but exactly one tenant issues a certificate-bound token")]
+    #[error("`{tenant}` names many tenants, but exactly one tenant issues a certificate-bound token")]
     #[strum(props(code = "missing_tenanted_authority"))]
     Tenantless {
         /// `common` or `organizations`.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 /// A moment in whole seconds since 1970-01-01T00:00:00Z, the unit of `exp`, `nbf` and `iat` (RFC 7519, section 2).
 ///
-/// It has no leap seconds, fractions or time zones, and it never reads a clock. Arithmetic saturates.
+/// The type has no leap seconds, fractions or time zones, and never reads a clock. Arithmetic saturates.
 ///
 /// ```
 /// use certbound_core::time::UnixTime;

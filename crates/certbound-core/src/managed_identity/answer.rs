@@ -88,7 +88,7 @@ pub struct MachineError {
 }
 
 impl MachineError {
-    /// Parses a response whose status is not 200. It never fails: an error response may have any body.
+    /// Parses a response whose status is not 200. The function never fails: an error response may have any body.
     pub fn parse(status: u16, headers: &HeaderFacts, body: &[u8]) -> Self {
         // `AuthorityError::parse` removes tokens from the texts it returns.
         let plain = AuthorityError::parse(status, headers, body);
