@@ -1,4 +1,4 @@
-//! The HTTP response to a refusal: by RFC 6750, or in the form of Microsoft's own resources.
+//! The HTTP response to a refusal, in the form of RFC 6750 or of Microsoft's own resources.
 
 mod microsoft;
 
@@ -15,7 +15,7 @@ use crate::authorization::Scheme;
 use crate::policy::BindingPolicy;
 use crate::refusal::Refusal;
 
-/// The form of the responses to refusals. Each kind of refusal has one fixed form, which repeats nothing of the
+/// The form of the responses to refusals. Each kind of refusal has one fixed text, which contains nothing of the
 /// request.
 ///
 /// A [`VerifyLayer`](crate::VerifyLayer) without its own style uses the style of its verifier's binding policy:
@@ -23,7 +23,8 @@ use crate::refusal::Refusal;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AnswerStyle {
-    /// RFC 6750 with the scheme `mtls_pop`: `error` and `error_description` in the challenge and as JSON. The default.
+    /// RFC 6750 with the scheme `mtls_pop`: `error` and `error_description` in the challenge and as JSON. This style is
+    /// the default.
     #[default]
     MtlsPop,
     /// RFC 6750 with the scheme `Bearer`, for clients of RFC 8705.
@@ -39,14 +40,14 @@ pub enum AnswerStyle {
         /// The vault's resource, such as `https://vault.azure.net`.
         resource: String,
     },
-    /// For gRPC: status 16, 7 or 14 in the headers of a response without a body.
+    /// The form of gRPC: status 16, 7 or 14 in the headers of a response without a body.
     Grpc,
 }
 
 impl AnswerStyle {
-    /// Returns the style whose challenges name the schemes that `policy` accepts: `mtls_pop` if every token must be
-    /// sent under `mtls_pop`, or `Bearer` if the policy follows RFC 8705. If the policy accepts unbound tokens under
-    /// `Bearer` and bound tokens under `mtls_pop`, the challenges name both.
+    /// Returns the style for a binding policy. Its challenges name `mtls_pop` if every token must be sent under
+    /// `mtls_pop`, or `Bearer` if the policy follows RFC 8705. If the policy accepts unbound tokens under `Bearer` and
+    /// bound tokens under `mtls_pop`, the challenges name both schemes.
     pub fn for_binding(policy: BindingPolicy) -> Self {
         match policy {
             BindingPolicy::Required => Self::MtlsPop,
@@ -113,7 +114,7 @@ impl Answer {
         self.status
     }
 
-    /// The first `WWW-Authenticate`, if the response has one.
+    /// The value of the first `WWW-Authenticate` header, if the response has this header.
     pub fn challenge(&self) -> Option<&str> {
         self.challenges().next()
     }
@@ -173,7 +174,7 @@ impl Answer {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert("grpc-status", HeaderValue::from_static(status));
-        // The message is our own text: ASCII without `%`, so it needs no encoding.
+        // The message is a fixed text in ASCII without `%`, so it needs no encoding.
         if let Ok(message) = HeaderValue::from_str(&self.message) {
             headers.insert("grpc-message", message);
         }
@@ -207,7 +208,7 @@ fn challenges(refusal: &Refusal, style: &AnswerStyle, status: u16) -> Vec<String
 }
 
 fn by_rfc6750(scheme: Scheme, refusal: &Refusal) -> String {
-    // RFC 6750, section 3: no error code if the request had no credentials.
+    // If the request had no credentials, the challenge has no error code (RFC 6750, section 3).
     match refusal.error() {
         Some(error) => {
             format!("{scheme} error=\"{error}\", error_description=\"{}\"", refusal.description())

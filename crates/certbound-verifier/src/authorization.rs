@@ -29,15 +29,16 @@ pub struct Authorization<'a> {
 }
 
 impl<'a> Authorization<'a> {
-    /// Makes a value for a token that was sent under `scheme` by other means than a header.
+    /// Makes a value for a token that was sent under `scheme`, but not in a header.
     pub fn new(scheme: Scheme, token: &'a str) -> Self {
         Self { scheme, token }
     }
 
     /// Reads the only `Authorization` header.
     ///
-    /// The scheme may be in any case (RFC 9110, section 11.1), and exactly one space follows. The grammar allows more
-    /// spaces, but no client sends them. A strict form prevents that two servers read one header differently.
+    /// The scheme may be in upper or lower case (RFC 9110, section 11.1), and exactly one space must follow. The
+    /// grammar allows more spaces, but no client sends them. A strict form prevents that two servers read one header
+    /// differently.
     ///
     /// # Errors
     /// [`Refusal::NoCredentials`] without the header, [`Refusal::UnknownScheme`] for any other scheme, and

@@ -34,7 +34,7 @@ pub enum FetchError {
     /// The proxy refused to open a connection, or its URL cannot be used.
     #[error("{reason}")]
     Proxy {
-        /// The reason, with the proxy.
+        /// The reason.
         reason: String,
         /// Whether the same request may succeed later without a change.
         is_transient: bool,

@@ -19,7 +19,7 @@ use crate::refusal::Refusal;
 use crate::verified::Verified;
 
 /// The headers in which proxies put the URL that the client requested: nginx by convention, its ingress controller,
-/// Caddy and Traefik, Envoy, IIS. A client that sends such a header itself can only cause the refusal of its own
+/// Caddy and Traefik, Envoy, IIS. A client that sends one of these headers itself can only cause the refusal of its own
 /// request.
 const URLS: [&str; 6] = [
     "x-original-uri",
@@ -36,9 +36,9 @@ const METHODS: [&str; 2] = ["x-original-method", "x-forwarded-method"];
 /// Answers the forward-auth request of a proxy: with 200 and the caller's identity, or with the refusal.
 ///
 /// An acceptance always has these seven headers: `X-Certbound-Client-Id`, `-Tenant-Id`, `-Object-Id`, `-Subject`,
-/// `-Roles`, `-Scopes` and `-Certificate`. A header without a value is empty, so a proxy that copies them replaces
-/// every header that the client sent under these names. A refusal has no such header, because no proxy forwards a
-/// refused request.
+/// `-Roles`, `-Scopes` and `-Certificate`. A header without a value is empty, so a proxy that copies the seven headers
+/// replaces every header that the client sent under these names. A refusal does not have these headers, because no
+/// proxy forwards a refused request.
 ///
 /// `ForwardAuth` checks neither method nor path nor body, which belong to the client's request. It only refuses a token
 /// in a URL: in the request's own URL, and in the URL that the proxy sends in `X-Original-URI`, `X-Forwarded-Uri` or a
@@ -122,8 +122,8 @@ fn client_urls(request: &Parts) -> impl Iterator<Item = &[u8]> {
     URLS.into_iter().flat_map(|name| request.headers.get_all(name)).map(HeaderValue::as_bytes)
 }
 
-/// Returns the path that the client requested. If the proxy does not send this path, returns the path of the proxy's
-/// own request.
+/// Returns the path that the client requested. If the proxy does not send this path, the result is the path of the
+/// proxy's own request.
 fn path_of(request: &Parts) -> Cow<'_, str> {
     let path = client_urls(request).next().map_or(request.uri.path().as_bytes(), |url| split(url).0);
     String::from_utf8_lossy(path)

@@ -82,8 +82,8 @@ impl TrustedProxy {
     /// only other keys that are allowed.
     ///
     /// A second element and every other key are refused. Envoy does not escape the names in the client's certificate
-    /// (`Subject`, `URI`, `DNS`), so a certificate could add elements. If several Envoys are in a row, the first one
-    /// must write the header, and the others must forward it.
+    /// (`Subject`, `URI`, `DNS`), so a certificate could add elements. If a request passes several Envoy proxies, the
+    /// first proxy must write the header, and the others must forward it.
     pub fn envoy(sources: impl IntoIterator<Item = IpNet>) -> Self {
         Self::new(Format::Envoy, HeaderName::from_static("x-forwarded-client-cert"), sources)
     }
@@ -100,11 +100,12 @@ impl TrustedProxy {
         Self::new(Format::Base64, HeaderName::from_static("x-arr-clientcert"), sources)
     }
 
-    /// Sets another header for the certificate. The proxy must write the certificate to this header, and must remove
-    /// the header from the requests of clients.
+    /// Sets a different header for the certificate. The proxy must write the certificate to this header, and must
+    /// remove the header from the requests of clients.
     ///
     /// # Errors
-    /// [`HeaderNameError`] for Envoy, which writes one header only, and for headers that have another meaning.
+    /// [`HeaderNameError`] for Envoy, which writes one header only, and for headers that are reserved for a different
+    /// purpose.
     pub fn with_header_name(self, name: HeaderName) -> Result<Self, HeaderNameError> {
         if name == self.name {
             return Ok(self);

@@ -222,7 +222,7 @@ impl Issuer {
     }
 }
 
-/// Returns a token's `tid` if it is a GUID in lower case. Only such a `tid` may be used to build an issuer.
+/// Returns a token's `tid` if it is a GUID in lower case. Only a `tid` of this form may be used to build an issuer.
 pub(crate) fn tenant_of(claims: &Claims) -> Option<&str> {
     let id = claims.string("tid")?;
     let is_lower_guid = id.len() == 36

@@ -71,8 +71,8 @@ impl Keys {
     /// Returns the keys for the decision about a token, and fetches them if necessary. `has` returns whether a set has
     /// the token's key.
     ///
-    /// `may_fetch` is false for a token that is refused for a reason that does not depend on its key. Such a token
-    /// starts no fetch and waits for no fetch.
+    /// `may_fetch` is false for a token that would be refused with every key. This token starts no fetch and waits for
+    /// no fetch.
     ///
     /// # Errors
     /// [`Refusal::KeysUnavailable`] if there are no keys that may be used.
@@ -87,8 +87,8 @@ impl Keys {
         }
     }
 
-    /// Whether a decision that was made with the keys of `generation` is still valid. Refreshes the keys in the
-    /// background as [`Keys::current`] does. This check takes no lock while no fetch is due.
+    /// Whether a decision that was made with the keys of `generation` is still valid. The method refreshes the keys in
+    /// the background as [`Keys::current`] does. This check takes no lock while no fetch is due.
     pub(crate) fn is_current(&self, generation: u64, now: UnixTime, may_fetch: bool) -> bool {
         match self {
             Self::Fixed(snapshot) => snapshot.generation == generation,

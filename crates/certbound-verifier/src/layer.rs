@@ -35,8 +35,8 @@ type AddressOf = Arc<dyn Fn(&Extensions) -> Option<PeerAddress> + Send + Sync>;
 /// connection. A server may have removed `Content-Length` before, as hyper does since 1.11. In this case the layer does
 /// not refuse the request, and the server uses the chunked body.
 ///
-/// The body of a refused request is not read. A token in a form body is never read, so the token in the header decides
-/// even if the body has another token.
+/// The body of a refused request is not read. A token in a form body is never read, so the layer verifies the token in
+/// the header even if the body has a second token.
 #[derive(Clone)]
 pub struct VerifyLayer {
     settings: Arc<Settings>,
@@ -57,8 +57,8 @@ enum Source {
 }
 
 impl VerifyLayer {
-    /// Makes a layer with the connection's certificate and responses by RFC 6750, under the schemes of the verifier's
-    /// binding policy.
+    /// Makes a layer that uses the connection's certificate. Its responses have the form of RFC 6750 and name the
+    /// schemes of the verifier's binding policy.
     pub fn new(verifier: Verifier) -> Self {
         let of_extension: CertificateOf =
             Arc::new(|extensions| extensions.get().cloned().unwrap_or(PeerCertificate::none()));

@@ -1,9 +1,9 @@
 //! Checks certificate-bound (mTLS Proof-of-Possession) tokens for a resource.
 //!
-//! A bound token is valid only on a connection whose client proved the key of one certificate: the token's `cnf`
-//! contains the SHA-256 of that certificate. The binding protects a resource only if the resource checks it.
-//! [`Verifier`] checks signature, issuer, audience, times, scheme, binding and caller. [`VerifyLayer`] puts a verifier
-//! in front of an axum, tonic or hyper service; [`ForwardAuth`] answers the forward-auth requests of proxies.
+//! A bound token is valid only on a connection whose client proved possession of one certificate's private key. The
+//! token's `cnf` contains the SHA-256 of this certificate. The binding protects a resource only if the resource checks
+//! it. [`Verifier`] checks signature, issuer, audience, times, scheme, binding and caller. [`VerifyLayer`] puts a
+//! verifier in front of an axum, tonic or hyper service; [`ForwardAuth`] answers the forward-auth requests of proxies.
 //!
 //! ```text
 //!  Authorization header ─► Authorization ─┐

@@ -7,7 +7,7 @@ use certbound_core::time::UnixTime;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
-/// The certificate whose key the client proved, or the fact that there is no certificate.
+/// The certificate for which the client proved possession of the private key, or the absence of a certificate.
 ///
 /// Make this value once for each connection and keep it with the connection: a certificate is slow to parse, and the
 /// value is cheap to clone. The value does not name the issuer, because a binding does not depend on the issuer.
@@ -15,7 +15,7 @@ use rustls_pki_types::pem::PemObject as _;
 /// ```
 /// use certbound_verifier::PeerCertificate;
 ///
-/// // rustls has them after the handshake: `connection.peer_certificates()`.
+/// // After the handshake, `connection.peer_certificates()` of rustls returns the certificates.
 /// let peer_certificates: Option<&[Vec<u8>]> = None;
 /// let peer = PeerCertificate::of_connection(peer_certificates).unwrap();
 /// assert!(peer.thumbprint().is_none());
@@ -59,7 +59,7 @@ impl PeerCertificate {
     }
 
     /// Reads the certificates that a TLS library reports for a connection, leaf first. Only the first certificate is
-    /// used, because the client proved only this certificate's key.
+    /// used, because the client proved possession of this certificate's key only.
     ///
     /// An empty list means that there is no certificate.
     ///

@@ -37,9 +37,8 @@ impl Reading {
         }
     }
 
-    /// Whether the client is named by the claim that is defined for this purpose: `client_id` (RFC 9068, section 2.2),
-    /// or the configured claim. `azp` names the party that a token was issued to, also in a token about another
-    /// subject.
+    /// Whether the token names the client in the claim for this purpose: `client_id` (RFC 9068, section 2.2), or the
+    /// configured claim. `azp` names the party that a token was issued to, also in a token about another subject.
     pub(crate) fn names_client_outright(&self, claims: &Claims) -> bool {
         match self {
             Self::Entra => true,
@@ -47,7 +46,7 @@ impl Reading {
         }
     }
 
-    /// Returns the scopes: `scp` at Entra; elsewhere `scope` (RFC 9068, section 2.2.3), or `scp` if there is no
+    /// Returns the scopes: `scp` at Entra; at other issuers `scope` (RFC 9068, section 2.2.3), or `scp` if there is no
     /// `scope`. The claim is a string with spaces between the scopes, or a list.
     pub(crate) fn scopes<'c>(&self, claims: &'c Claims) -> impl Iterator<Item = &'c str> + use<'c> {
         let name = match self {

@@ -14,8 +14,8 @@ use strum::EnumProperty as _;
 pub use self::forwarded::ForwardedError;
 pub(crate) use self::forwarded::MAX_CERTIFICATE_HEADER;
 
-/// The reason why a request is refused. If there are several reasons, the first one in the order of these variants is
-/// used.
+/// The reason why a request is refused. If there are several reasons, the first reason in the order of these variants
+/// is used.
 ///
 /// `Display` is for the log of the resource. It may show claims of the token, shortened and escaped, but never the
 /// token. The caller gets [`Refusal::description`], which contains nothing of the request.
@@ -86,7 +86,7 @@ pub enum Refusal {
         fix = "configure the issuer to issue signed tokens for this resource instead of encrypted tokens"
     ))]
     Encrypted,
-    /// `cnf` is not exactly one canonical `x5t#S256`.
+    /// `cnf` does not consist of exactly one canonical `x5t#S256`.
     #[error("the token's confirmation is not understood: {0}")]
     #[strum(props(code = "confirmation_not_understood"))]
     #[strum(props(description = "the token's confirmation is not understood"))]
@@ -269,7 +269,7 @@ pub enum Refusal {
     #[strum(props(code = "client_certificate_mismatch"))]
     #[strum(props(description = "the client certificate is not the one the token is bound to"))]
     #[strum(props(
-        fix = "the caller must send the token on a connection with the certificate that it requested the token with"
+        fix = "the caller must send the token on a connection with the certificate with which it requested the token"
     ))]
     CertificateMismatch {
         /// The token's `x5t#S256`.
@@ -307,7 +307,7 @@ pub enum Refusal {
         fix = "set the claim that contains the client id (Issuer::with_client_claim, --client-claim)"
     ))]
     ClientClaims,
-    /// The kind of caller is not accepted, or the token does not state it clearly.
+    /// The kind of caller is not accepted, or the token does not state the kind clearly.
     #[error("this kind of caller is not accepted")]
     #[strum(props(code = "caller_kind_not_accepted"))]
     #[strum(props(description = "this kind of caller is not accepted"))]
@@ -367,7 +367,7 @@ impl Refusal {
         self.get_str("code").unwrap_or_default()
     }
 
-    /// Returns the text for the caller. Each reason has one fixed text, which repeats nothing of the request.
+    /// Returns the text for the caller. Each reason has one fixed text, which contains nothing of the request.
     pub fn description(&self) -> &'static str {
         self.get_str("description").unwrap_or_default()
     }

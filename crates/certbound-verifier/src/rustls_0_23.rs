@@ -17,7 +17,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 ///
 /// A client certificate is requested in the first handshake, without naming issuers. It is not required, so that the
 /// resource can refuse a request without a certificate by an HTTP response. Sessions are never resumed and early data
-/// is never read, because neither repeats the proof of the key.
+/// is never read, because neither repeats the proof of possession.
 ///
 /// # Errors
 /// [`rustls::Error`] if chain or key cannot be read, or if they do not belong together.
@@ -101,8 +101,9 @@ impl ClientCertVerifier for AnyClientCertificate {
 mod tests {
     use super::*;
 
-    /// Cases 18 to 21 of the security test list. 0-RTT and renegotiation cannot occur: rustls reads early data only if
-    /// its size is set, and it does not implement renegotiation. So the test checks the configuration.
+    /// This test covers cases 18 to 21 of the security test list. 0-RTT and renegotiation cannot occur: rustls reads
+    /// early data only if its size is set, and it does not implement renegotiation. So the test checks the
+    /// configuration.
     #[test]
     fn v18_to_v21_nothing_of_an_earlier_handshake_is_taken_over() {
         let rcgen::CertifiedKey { cert, signing_key } =

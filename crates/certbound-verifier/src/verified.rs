@@ -70,8 +70,8 @@ impl Verified {
         self.0.scheme
     }
 
-    /// The thumbprint of the certificate that the token is bound to. It is the certificate of the connection. `None`
-    /// for an unbound token.
+    /// The thumbprint of the certificate that the token is bound to. The connection has this certificate. `None` for an
+    /// unbound token.
     pub fn thumbprint(&self) -> Option<Thumbprint> {
         self.0.thumbprint
     }
@@ -81,7 +81,7 @@ impl Verified {
         self.0.expires_at
     }
 
-    /// Returns a claim of an Entra token. At another issuer, the claim of this name may have another meaning.
+    /// Returns a claim of an Entra token. At other issuers, the claim of this name may have a different meaning.
     fn of_entra(&self, claim: &str) -> Option<&str> {
         matches!(self.0.reading, Reading::Entra).then(|| self.0.claims.string(claim)).flatten()
     }

@@ -27,10 +27,10 @@ use crate::verified::Verified;
 
 /// Decides whether a request's token is acceptable on the connection of the request. A clone is cheap.
 ///
-/// It checks form, scheme, issuer, tenant, version, audience, times, algorithm, key, signature, binding, the
-/// certificate's dates, the kind of caller, the client, and roles or scopes. It does **not** check who issued the
-/// client certificate or whether it was revoked, because a binding needs neither. It does not check whether the token
-/// was used before, or the caller's permissions beyond roles and scopes.
+/// The verifier checks form, scheme, issuer, tenant, version, audience, times, algorithm, key, signature, binding, the
+/// certificate's dates, the kind of caller, the client, and roles or scopes. It does **not** check the issuer of the
+/// client certificate or its revocation, because a binding needs neither check. It does not check whether the token was
+/// used before, or the caller's permissions beyond roles and scopes.
 ///
 /// ```
 /// use certbound_verifier::{Cloud, Issuer, TenantId, Verifier};
@@ -94,9 +94,9 @@ impl Verifier {
 
     /// Decides with the issuer's keys, and fetches them if they are missing or old.
     ///
-    /// A token that is refused for a reason that does not depend on its key starts no fetch and waits for no fetch.
-    /// Unknown keys cause at most one fetch in 30 s for each issuer. A failed fetch is repeated after 10 s, then after
-    /// 20 s, 40 s and so on up to 300 s. Meanwhile the last keys are used until 24 hours after they were fetched.
+    /// A token that would be refused with every key starts no fetch and waits for no fetch. Unknown keys cause at most
+    /// one fetch in 30 s for each issuer. A failed fetch is repeated after 10 s, then after 20 s, 40 s and so on up to
+    /// 300 s. Meanwhile the last keys are used until 24 hours after they were fetched.
     ///
     /// A token with an unknown key waits at most two seconds for a fetch. While there are no keys at all, a token waits
     /// until the fetch ends. The Tokio runtime must have its timer enabled (`enable_time`).
@@ -174,8 +174,8 @@ impl Verifier {
     /// [`Verifier::verify`]. Use it for your own tokens only.
     ///
     /// # Errors
-    /// [`Refusal::KeysUnavailable`]. If the token is refused before its key is needed, the set is empty and there is no
-    /// error.
+    /// [`Refusal::KeysUnavailable`] if there are no keys that may be used. If the token is refused before its key is
+    /// needed, the set is empty and there is no error.
     pub async fn keys_of(&self, authorization: &Authorization<'_>) -> Result<Arc<KeySet>, Refusal> {
         let (inner, peer) = (&self.inner, PeerCertificate::none());
         let attempt = Attempt { authorization: *authorization, peer: &peer, now: inner.clock.now() };
@@ -191,7 +191,8 @@ impl Verifier {
         let read = inner.read(attempt, &mut Trail::default())?;
         let at = read.issuer;
         let (issuer, keys) = (&inner.issuers[at], &inner.keys[at]);
-        // A token that is refused without its key causes no fetch. If there are no keys, this refusal is the answer.
+        // A token that would be refused with every key causes no fetch. If there are no keys, the result is this
+        // refusal.
         let without_key = inner.refusal_without_key(&read);
         let found = keys.current(without_key.is_none(), |at_hand| inner.has_key(&at_hand.keys, &read)).await;
         let found = found.map_err(|unavailable| without_key.clone().unwrap_or(unavailable))?;

@@ -10,11 +10,11 @@ use rustls::ClientConfig;
 use super::{Fetch, FetchError, is_transient};
 use crate::issuer::KeySet;
 
-/// The time limit of a document, including the connection.
+/// The time limit for the fetch of one document, including the connection.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Fetches over HTTPS with the system's trust store and with the proxy of `HTTPS_PROXY` and `NO_PROXY`. On Linux,
-/// `SSL_CERT_FILE` can name the trust store.
+/// Fetches over HTTPS with the system's trust store and with the proxy of `HTTPS_PROXY` or `ALL_PROXY`, except for the
+/// hosts of `NO_PROXY`. On Linux, `SSL_CERT_FILE` can name the trust store.
 ///
 /// It follows no redirects and uses HTTP/1.1. A fetch may take at most 10 s, and a document may have at most 512 KiB.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct HttpsFetch {
 }
 
 impl HttpsFetch {
-    /// Reads the proxy from the environment. The trust store is read with the first document.
+    /// Reads the proxy from the environment. The trust store is read when the first document is fetched.
     pub fn new() -> Self {
         Self { proxy: Proxy::from_env(), client: Arc::default() }
     }

@@ -2,8 +2,8 @@
 //! be quoted.
 //!
 //! Envoy does not escape `Subject`, `URI` and `DNS`, which the client chooses: a certificate for the name `x,Cert=...`
-//! would add an element. So the header may have only parts that no client chooses: one element, with `By` (the proxy's
-//! own certificate), `Hash` (hexadecimal) and `Cert` (URL-encoded).
+//! would add an element. So the header may have only parts in which no client can write a comma, a semicolon or a
+//! quote: one element, with `By` (the proxy's own certificate), `Hash` (hexadecimal) and `Cert` (URL-encoded).
 
 use certbound_core::certificate::Thumbprint;
 

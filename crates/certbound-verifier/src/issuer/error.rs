@@ -16,7 +16,7 @@ pub enum IssuerError {
         /// The name of the tenant.
         found: String,
     },
-    /// There is no tenant.
+    /// No tenant is set.
     #[error("no tenant is set")]
     #[strum(props(code = "tenant_id_required"))]
     #[strum(props(
@@ -33,7 +33,7 @@ pub enum IssuerError {
         /// The start of the text, escaped.
         found: String,
     },
-    /// There is no algorithm.
+    /// No algorithm is set.
     #[error("no signature algorithm is set for the issuer")]
     #[strum(props(code = "algorithm_required"))]
     #[strum(props(fix = "name the algorithms that the issuer signs with, such as ES256"))]

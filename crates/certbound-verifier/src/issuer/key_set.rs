@@ -7,8 +7,7 @@ use serde_json::Value;
 use super::Issuer;
 use crate::refusal::Refusal;
 
-/// A set of keys. Each key belongs to the issuer that it was read for, and the set never uses it for a token of another
-/// issuer.
+/// A set of keys. Each key belongs to one issuer, and the set never uses the key for a token of another issuer.
 ///
 /// ```
 /// use certbound_verifier::{Algorithm, Issuer, KeySet};
@@ -27,7 +26,7 @@ struct Key {
     /// The [`Issuer::id`] of the key's issuer.
     owner: String,
     kid: Option<String>,
-    /// The `issuer` member of the JWK. Entra writes it.
+    /// The `issuer` member of the JWK. Entra writes this member.
     issuer: Option<String>,
     algorithm: Option<Algorithm>,
     key: PublicKey,
@@ -144,7 +143,7 @@ impl KeySet {
         self.0.is_empty()
     }
 
-    /// Whether the set has a key for the token, of any tenant (see [`KeySet::candidates`]).
+    /// Whether the set has a key for the token (see [`KeySet::candidates`]). The key may belong to any tenant.
     pub(crate) fn has(&self, issuer: &Issuer, kid: Option<&str>, algorithm: Algorithm) -> bool {
         self.to_try(issuer, kid, algorithm).next().is_some()
     }
@@ -161,8 +160,8 @@ impl KeySet {
     /// without a `kid`, they are all keys of its algorithm.
     ///
     /// # Errors
-    /// [`Refusal::KeyOfAnotherIssuer`] if all these keys belong to other tenants; [`Refusal::UnknownKey`] if there are
-    /// no such keys.
+    /// [`Refusal::KeyOfAnotherIssuer`] if all these keys belong to other tenants; [`Refusal::UnknownKey`] if the set
+    /// has no key for the token.
     pub(crate) fn candidates<'s>(
         &'s self,
         issuer: &Issuer,

@@ -7,7 +7,7 @@ use url::Url;
 /// The longest `jwks_uri` that is accepted, in bytes.
 const MAX_URL_BYTES: usize = 2048;
 
-/// The host of a `jwks_uri`, and its port. `None` allows every port.
+/// The host of a `jwks_uri`, and its port. If the port is `None`, every port is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeysHost {
     host: String,
@@ -21,8 +21,8 @@ impl KeysHost {
         Some(Self { host, port: Some(port) })
     }
 
-    /// Parses the configured host of an issuer's keys. If the text has no port, every port is allowed. A text that is
-    /// not a host gives `None`.
+    /// Parses the configured host of an issuer's keys. If the text has no port, every port is allowed. The result is
+    /// `None` for a text that is not a host.
     pub(crate) fn named(written: &str) -> Option<Self> {
         let authority = written.parse::<http::uri::Authority>().ok()?;
         let (host, port) = (authority.host(), authority.port_u16());

@@ -38,7 +38,7 @@ impl From<Failure> for NoKeys {
     }
 }
 
-/// The failure of a document.
+/// The failure to fetch or to read a document.
 #[derive(Clone)]
 pub(super) struct Failure {
     pub(super) reason: String,
@@ -48,7 +48,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// Returns the failure of the document at `url`.
+    /// Returns the failure for the document at `url`.
     fn of(url: &str, error: impl Display, is_transient: bool) -> Self {
         let host = url::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
         Self { reason: format!("{url}: {error}"), host, is_transient }

@@ -1,8 +1,8 @@
 //! Decides when the keys of an issuer are fetched: a state machine without I/O, lock or clock.
 //!
-//! A *demand* reports that a token needs a key now. The answer determines the way in which the token is decided, and
-//! whether a fetch begins. At most one fetch is in progress. The caller reports the end of a fetch with
-//! [`Schedule::ended`].
+//! A *demand* reports that a token needs a key now. The answer determines whether the token is verified with the
+//! present keys, waits or is refused. A demand can start a fetch. At most one fetch is in progress. The caller reports
+//! the end of a fetch with [`Schedule::ended`].
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ pub(super) const WAIT_AFTER: Duration = Duration::from_secs(3600 + 600);
 pub(super) const KEEP_FOR: Duration = Duration::from_secs(24 * 3600);
 /// The shortest time between two fetches that unknown keys cause.
 pub(super) const UNKNOWN_EVERY: Duration = Duration::from_secs(30);
-/// The pause after the first failed fetch. It doubles with each further failure.
+/// The pause after the first failed fetch. The pause doubles with each further failure.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(10);
 /// The longest pause after a failed fetch.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// A fetch that has not ended after this time counts as failed. Its runtime may have been shut down.
 pub(super) const LOST_AFTER: Duration = Duration::from_secs(60);
-/// A token with an unknown key waits at most this long for a fetch. An attacker can make such tokens without a valid
-/// signature, and each request that waits occupies a connection of the server.
+/// A token with an unknown key waits at most this long for a fetch. An attacker can make tokens with unknown keys, and
+/// each request that waits occupies a connection of the server.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// A stored time may be at most this far in the future. A later time means that the clock was set back.
 const SET_BACK: Duration = Duration::from_secs(300);
@@ -53,7 +53,7 @@ pub(super) struct Flight {
 #[derive(Clone, Copy, Debug)]
 struct Failed {
     times: u32,
-    /// The end of the last failure.
+    /// The time at which the last failed fetch ended.
     at: UnixTime,
 }
 
@@ -64,7 +64,7 @@ pub(super) enum End {
     Keys,
     /// The issuer published a set without a usable key, so the earlier keys are withdrawn.
     Withdrawn,
-    /// The verifier does not know which keys the issuer has: the request failed, or the answer could not be read.
+    /// The present keys of the issuer are unknown: the request failed, or the answer could not be read.
     Failed,
 }
 
@@ -75,12 +75,12 @@ pub(super) enum Wanted {
     Unknown,
 }
 
-/// The way in which a token is decided.
+/// The way in which the verifier handles a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// With the present keys.
+    /// The token is verified with the present keys.
     Use,
-    /// With the present keys, which do not have the token's key. These keys are recent enough to refuse the token.
+    /// The present keys do not have the token's key. These keys are recent enough to refuse the token.
     Unknown,
     /// A decision is not possible: there are no keys that may be used, or a failed fetch may have missed the token's
     /// key.
@@ -108,7 +108,7 @@ impl Schedule {
     }
 
     /// Answers the demand of a token that needs a key. `may_fetch` is false for a token that would be refused with
-    /// every key. Such a token starts no fetch and does not wait.
+    /// every key. This token starts no fetch and does not wait.
     pub(super) fn demand(&mut self, now: UnixTime, wanted: Wanted, may_fetch: bool) -> Decision {
         self.notice_a_clock_set_back(now);
         self.give_up_a_lost_flight(now);
@@ -127,7 +127,7 @@ impl Schedule {
         } else {
             None
         };
-        // After a failure, tokens with known keys must not wait: they are decided with the last good keys at once.
+        // After a failure, tokens with known keys must not wait: they are verified with the last fetched keys at once.
         let waits = answer != Answer::Use || (self.failed.is_none() && self.age(now) >= WAIT_AFTER);
         let answer = if waits && self.flight.is_some() { Answer::Wait } else { answer };
         Decision { answer, begin }
@@ -143,7 +143,8 @@ impl Schedule {
         }
     }
 
-    /// Records the end of a fetch. Returns false if the fetch was given up before; its result must be ignored then.
+    /// Records the end of a fetch. Returns false if the fetch was given up before. In this case the result of the fetch
+    /// must be ignored.
     pub(super) fn ended(&mut self, flight: Flight, now: UnixTime, end: End) -> bool {
         if self.flight != Some(flight) {
             return false;
@@ -165,8 +166,8 @@ impl Schedule {
         self.flight.is_some()
     }
 
-    /// Returns the longest time that a token waits for a fetch. `None` means that it waits until the fetch ends, as for
-    /// the first keys.
+    /// Returns the longest time that a token waits for a fetch. `None` means that the token waits until the fetch ends.
+    /// This is the case for the first keys.
     pub(super) fn longest_wait(&self, now: UnixTime, wanted: Wanted) -> Option<Duration> {
         (wanted == Wanted::Unknown && self.has_usable_keys(now)).then_some(PATIENCE)
     }

@@ -1,4 +1,4 @@
-//! The source of fetched keys. It carries out the decisions of the schedule.
+//! The source of fetched keys. The source executes the decisions of the schedule.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -273,8 +273,9 @@ impl Drop for Fetching {
     }
 }
 
-/// A copy of the state that remembered decisions read without the lock: the generation of the keys, and the time span
-/// in which no fetch is due. In this span a decision is valid if its generation is the current one.
+/// A copy of a part of the state, which the check of remembered decisions reads without the lock: the generation of the
+/// keys, and the time span in which no fetch is due. In this span a decision is valid if its generation is the current
+/// generation.
 #[derive(Default)]
 struct Quiet {
     generation: AtomicU64,

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use url::form_urlencoded;
 
-/// Whether a request has both lengths (RFC 9112, section 6.1). An attacker can use such a request to smuggle a second
+/// Whether a request has both lengths (RFC 9112, section 6.1). With both lengths, an attacker can smuggle a second
 /// request past a server that uses the other length.
 pub(crate) fn has_two_lengths(headers: &HeaderMap) -> bool {
     headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING)

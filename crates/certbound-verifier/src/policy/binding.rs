@@ -11,21 +11,21 @@ use crate::refusal::Refusal;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BindingPolicy {
-    /// Every token must be bound and must be sent under `mtls_pop`. The default.
+    /// Every token must be bound and must be sent under `mtls_pop`. This policy is the default.
     #[default]
     Required,
     /// Tokens without `cnf` are accepted under `Bearer`. A token with `cnf` must be sent under `mtls_pop`, on a
     /// connection with its certificate.
     ///
-    /// Use this for a transition only: a thief can use a stolen unbound token.
+    /// Use this policy for a transition only: a thief can use a stolen unbound token.
     WhenBound,
     /// Every token must be bound. A token may be sent under `Bearer`, as in RFC 8705, or under `mtls_pop`.
     Rfc8705,
     /// Tokens without `cnf` are accepted under `Bearer`. A token with `cnf` may be sent under `Bearer` or `mtls_pop`,
     /// on a connection with its certificate.
     ///
-    /// Use this only while the clients of an RFC 8705 issuer move to bound tokens one by one: a thief can use a stolen
-    /// unbound token.
+    /// Use this policy only while the clients of an RFC 8705 issuer move to bound tokens one by one: a thief can use a
+    /// stolen unbound token.
     Rfc8705WhenBound,
 }
 

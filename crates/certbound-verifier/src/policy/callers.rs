@@ -12,9 +12,10 @@ use crate::refusal::Refusal;
 
 /// The kind of caller that is accepted.
 ///
-/// Entra states the kind in `idtyp`. At other issuers, an application's token is recognised by the forms that RFC 9068,
-/// Keycloak, Auth0, Okta, Duende and OpenIddict use (`docs/verifier.md` lists them), and a user's token by a `sub` of
-/// no such form. A token that matches neither form, or both forms, is accepted under [`Callers::Any`] only.
+/// Entra states the kind in `idtyp`. At other issuers, the verifier recognises an application's token by the forms that
+/// RFC 9068, Keycloak, Auth0, Okta, Duende and OpenIddict use (`docs/verifier.md` lists these forms). The verifier
+/// recognises a user's token by a `sub` that has none of these forms. A token that matches neither form, or both forms,
+/// is accepted under [`Callers::Any`] only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Callers {
@@ -44,8 +45,8 @@ impl Clients {
         self.exact.contains("")
     }
 
-    /// Whether a client id is accepted. Entra's ids are GUIDs and may be written in either case. At other issuers, ids
-    /// that differ in case are different clients (RFC 6749, section 1.9).
+    /// Whether a client id is accepted. Entra's ids are GUIDs and may be written in upper or lower case. At other
+    /// issuers, ids that differ in case are different clients (RFC 6749, section 1.9).
     fn allow(&self, reading: &Reading, id: &str) -> bool {
         match reading {
             Reading::Entra => self.lower.contains(&id.to_ascii_lowercase()),
@@ -75,7 +76,7 @@ impl Policy {
         }
     }
 
-    /// Checks that the token has one of the required roles or scopes, if any are required.
+    /// Checks that the token has one of the required roles or scopes, if the policy requires any.
     pub(crate) fn check_permission(&self, reading: &Reading, claims: &Claims) -> Result<(), Refusal> {
         if self.roles.is_empty() && self.scopes.is_empty() {
             return Ok(());

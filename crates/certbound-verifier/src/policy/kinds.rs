@@ -1,4 +1,5 @@
-//! Whether an application acts for itself or for a user. There is one rule for Entra, and one for all other issuers.
+//! Whether an application acts for itself or for a user. There is one rule for Entra, and one rule for all other
+//! issuers.
 
 use certbound_core::jwt::Claims;
 
@@ -25,8 +26,8 @@ impl CallerKind {
     }
 }
 
-/// Decides for Entra by `idtyp`. A user's token may lack `idtyp`, but has scopes, which an application's token never
-/// has.
+/// Determines the kind for Entra from `idtyp`. A user's token may lack `idtyp`, but it has scopes. An application's
+/// token never has scopes.
 fn at_entra(reading: &Reading, claims: &Claims, client: Option<&str>) -> CallerKind {
     let kind = claims.string("idtyp");
     if kind == Some("app") && client.is_some() {
@@ -39,9 +40,8 @@ fn at_entra(reading: &Reading, claims: &Claims, client: Option<&str>) -> CallerK
     }
 }
 
-/// Claims that a token has after the sign-in of a user, and that the client credentials grant does not issue: the
-/// session (`sid`, and `session_state` of older versions of Keycloak), the methods of authentication (RFC 9068, section
-/// 2.2.1), and Okta's id of the user.
+/// Claims that a token has only after the sign-in of a user: the session (`sid`, and `session_state` of older versions
+/// of Keycloak), the methods of authentication (RFC 9068, section 2.2.1), and Okta's id of the user.
 const OF_A_SIGN_IN: [&str; 4] = ["sid", "session_state", "amr", "uid"];
 
 /// Claims about a person. `preferred_username` is not in this list, because Keycloak also writes it for applications.
@@ -102,7 +102,7 @@ fn is_keycloaks_service_account(claims: &Claims, client: &str) -> bool {
 }
 
 /// Whether `sub` names a user (RFC 9068, section 2.2). A token that looks like the application token of another client
-/// is not accepted as a user's.
+/// is not accepted as a user's token.
 fn is_about_a_user(reading: &Reading, claims: &Claims) -> bool {
     let account = claims.string("preferred_username").is_some_and(|name| name.starts_with(SERVICE_ACCOUNT));
     let subject = claims.string("sub").unwrap_or_default();

@@ -8,8 +8,8 @@ use crate::refusal::Refusal;
 use crate::verified::Verified;
 
 impl Policy {
-    /// Checks the times (RFC 7519, sections 4.1.4 to 4.1.6). `exp` is required. A fraction of a second counts against
-    /// the caller: `exp` is rounded down, and the start of the validity is rounded up. The age is measured from `iat`,
+    /// Checks the times (RFC 7519, sections 4.1.4 to 4.1.6). `exp` is required. A fraction of a second shortens the
+    /// validity: `exp` is rounded down, and the start of the validity is rounded up. The age is measured from `iat`,
     /// rounded down.
     pub(crate) fn check_times(&self, claims: &Claims, now: UnixTime) -> Result<UnixTime, Refusal> {
         let (not_before, issued) = (date(claims, "nbf")?, date(claims, "iat")?);
@@ -27,7 +27,8 @@ impl Policy {
                 return Err(Refusal::Lifetime { from, to: expires });
             }
         }
-        // Without a start, the remaining lifetime must not be longer than the longest lifetime.
+        // A token without `nbf` and `iat` has no start, so its remaining lifetime is compared with the longest
+        // lifetime.
         if end.ceil().since(now.plus(self.leeway)) > self.longest_lifetime {
             return Err(Refusal::Lifetime { from: now, to: expires });
         }

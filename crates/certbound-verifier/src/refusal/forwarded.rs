@@ -7,23 +7,23 @@ use certbound_core::certificate::CertificateError;
 /// The largest header value that is read, in bytes.
 pub(crate) const MAX_CERTIFICATE_HEADER: usize = 16 * 1024;
 
-/// The reason why a certificate header is not accepted. It contains nothing of the header's value.
+/// The reason why a certificate header is not accepted. The error contains nothing of the header's value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForwardedError {
-    /// The header comes from an address that is not the proxy's.
-    #[error("it comes from {from}, which is not a trusted proxy")]
+    /// The request was sent from an address that does not belong to the proxy.
+    #[error("the request was sent from {from}, which is not a trusted proxy")]
     UntrustedSource {
         /// The address.
         from: IpAddr,
     },
-    /// The address from which the request comes is not known.
+    /// The address from which the request was sent is not known.
     #[error("the address of the peer is not known")]
     UnknownSource,
-    /// The header, or a key in it, occurs more than once.
-    #[error("it, or a key in it, occurs more than once")]
+    /// The header, or a key in the header, occurs more than once.
+    #[error("the header, or a key in the header, occurs more than once")]
     Repeated,
-    /// The name of a second header differs from it only in `_` and `-`.
+    /// The name of a second header differs from the configured name only in `_` and `-`.
     #[error("the name of a second header differs from the configured name only in `_` and `-`")]
     Ambiguous,
     /// The header is larger than the limit.

@@ -46,14 +46,14 @@ impl VerifierBuilder {
     }
 
     /// Accepts tokens whose `aud` is exactly this audience. This method can be called several times: Entra's version 1
-    /// tokens have the resource's URI, and version 2 tokens its client id.
+    /// tokens have the resource's URI as `aud`, and version 2 tokens have the resource's client id.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.policy.audiences.insert(audience.into());
         self
     }
 
-    /// Accepts a token that has other audiences besides this resource's. The other resources can then send the token to
-    /// this resource. Default: a token is accepted only if each of its audiences was set by
+    /// Accepts a token that has other audiences besides an audience of this resource. The other resources can then send
+    /// the token to this resource. Default: a token is accepted only if each of its audiences was set by
     /// [`VerifierBuilder::audience`].
     pub fn accept_several_audiences(mut self) -> Self {
         self.policy.several_audiences = true;
@@ -120,7 +120,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// Accepts a client certificate outside its validity dates, if the token is bound to it. Default: it is refused.
+    /// Accepts a client certificate outside its validity dates, if the token is bound to it. Default: the request is
+    /// refused.
     pub fn accept_any_certificate_dates(mut self) -> Self {
         self.policy.certificate_dates = false;
         self
@@ -136,8 +137,9 @@ impl VerifierBuilder {
 
     /// Remembers up to `capacity` accepted tokens, each with its certificate, until they expire. Default: no tokens.
     ///
-    /// [`Verifier::verify`] then skips form, signature and permission of a token that it accepted with the same
-    /// certificate. The method verifies the token again when the issuer's keys change.
+    /// If [`Verifier::verify`] gets a remembered token under the same scheme and with the same certificate, the method
+    /// checks only the certificate's dates and the demanded claims. The method verifies the token again when the
+    /// issuer's keys change.
     pub fn remember(mut self, capacity: u64) -> Self {
         self.remember = capacity;
         self
@@ -243,12 +245,12 @@ pub enum BuildError {
     #[error("a client id is empty")]
     #[strum(props(code = "client_id_required", fix = "name each client by the client id in its tokens"))]
     EmptyClient,
-    /// No setting says which callers are allowed.
-    #[error("no rule says which callers are allowed: set roles, scopes or clients")]
+    /// No setting determines which callers are allowed.
+    #[error("no rule determines which callers are allowed: set roles, scopes or clients")]
     #[strum(props(code = "rule_required", fix = "require a role or a scope, or list the clients"))]
     NoRule,
     /// The leeway is longer than 600 s.
-    #[error("a leeway of {} s is more than 600 s", .found.as_secs())]
+    #[error("the leeway is {} s, but at most 600 s are accepted", .found.as_secs())]
     #[strum(props(code = "leeway_too_large", fix = "set a shorter leeway and correct the clocks"))]
     Leeway {
         /// The leeway that was set.

@@ -9,7 +9,7 @@ use crate::peer::PeerCertificate;
 use crate::verified::Verified;
 
 /// Accepted tokens by hash, scheme **and certificate**: a decision never applies to a connection with another
-/// certificate. Refusals are not remembered, and the number of entries is limited. A token is decided again if it has
+/// certificate. Refusals are not remembered, and the number of entries is limited. A token is verified again if it has
 /// expired, or if the keys of its issuer have changed or may no longer be used.
 #[derive(Debug)]
 pub(crate) struct Remembered(moka::sync::Cache<Key, Entry, foldhash::quality::RandomState>);
@@ -24,9 +24,9 @@ pub(crate) struct Key {
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) verified: Verified,
-    /// The time from which the token must be decided again.
+    /// The time from which the token must be verified again.
     pub(crate) until: UnixTime,
-    /// The generation of the issuer's keys with which the token was decided.
+    /// The generation of the issuer's keys with which the token was verified.
     pub(crate) generation: u64,
     pub(crate) issuer: usize,
 }

@@ -1,4 +1,4 @@
-//! The steps of a decision, for callers that want to see each of them.
+//! The steps of a decision, for programs that show each step.
 
 use strum::VariantArray as _;
 
@@ -67,7 +67,7 @@ pub struct Explanation {
     pub decision: Result<Verified, Refusal>,
 }
 
-/// The steps that passed. The default records nothing.
+/// The steps that passed. The default value records nothing.
 #[derive(Default)]
 pub(super) struct Trail(Option<Vec<(Step, Outcome)>>);
 

@@ -12,11 +12,11 @@ struct World {
     schedule: Schedule,
     now: UnixTime,
     flight: Option<Flight>,
-    /// The fetches that began: the time of each one, and whether an unknown key caused it.
+    /// The fetches that began: the time of each fetch, and whether an unknown key caused the fetch.
     begun: Vec<(u64, bool)>,
     /// The time at which the fetch of the present keys began.
     fetched: Option<u64>,
-    /// The number of failed fetches since the last success, and the time at which the last of them ended.
+    /// The number of failed fetches since the last success, and the time at which the last failed fetch ended.
     failures: (u32, u64),
 }
 
@@ -286,7 +286,7 @@ proptest! {
         prop_assert!(most_within(&world.begun, 30) <= 4, "{:?}", world.begun);
     }
 
-    /// Several demands each second, in any mixture, while all fetches succeed or all fail.
+    /// Makes several demands in each second, in any mixture. Either all fetches succeed, or all fetches fail.
     #[test]
     fn a_flood_is_answered_by_few_fetches(
         flood in prop::collection::vec((prop::collection::vec((any::<bool>(), 0..4), 1..8), 0..4_u64), 300),
@@ -311,7 +311,7 @@ proptest! {
         prop_assert!(world.begun.len() as u64 <= most, "{} in {seconds} s", world.begun.len());
     }
 
-    /// Once the issuer answers again, the first demand after the pause gets its keys.
+    /// Once the issuer answers again, the first demand after the pause gets the issuer's keys.
     #[test]
     fn recovery_comes_within_the_pause(events in prop::collection::vec(event(), 0..60)) {
         let mut world = after(&events);
@@ -332,7 +332,7 @@ proptest! {
         prop_assert_eq!(world.schedule.answer(world.now, Wanted::Unknown), Answer::Unknown);
     }
 
-    /// Tokens with known keys, one a minute, are decided with keys that are never much older than an hour.
+    /// If one token with a known key is verified in each minute, the keys are never older than an hour and a minute.
     #[test]
     fn steady_traffic_keeps_the_keys_young(events in prop::collection::vec(event(), 0..40), flood: bool) {
         let mut world = after(&events);
