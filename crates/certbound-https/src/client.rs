@@ -82,7 +82,7 @@ impl Client {
         if !fits || request.uri().host().is_none_or(str::is_empty) {
             return Err(Error::NotHttps);
         }
-        // The connection decides whether HTTP/1.1 or HTTP/2 is used.
+        // The TLS handshake of the connection determines whether HTTP/1.1 or HTTP/2 is used.
         *request.version_mut() = Version::HTTP_11;
         let mut response = self.http.request(request).await.map_err(|error| self.explain(error))?;
         let shown = response.extensions_mut().remove::<Shown>().unwrap_or_default();

@@ -7,8 +7,8 @@ use certbound_core::cause::Cause;
 use certbound_core::phase::Phase;
 use http::StatusCode;
 
-/// The reason why a request has no answer. It contains neither the host nor a part of the request, because the caller
-/// knows both.
+/// The reason why a request has no answer. The error contains neither the host nor a part of the request, because the
+/// caller already has both.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The URL is not an absolute `https` URL with a host.
@@ -48,7 +48,7 @@ pub enum Error {
     ProxyRefused {
         /// The host and port of the proxy.
         proxy: String,
-        /// The status of its answer.
+        /// The status of the proxy's answer.
         status: StatusCode,
     },
     /// The TLS handshake failed.
@@ -89,7 +89,7 @@ impl Error {
     pub(crate) fn within<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
         let mut cause = Some(error);
         while let Some(error) = cause {
-            // An I/O error does not name its inner error as its source.
+            // `source()` of an I/O error does not return the inner error.
             let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
             if let Some(ours) = error.downcast_ref().or_else(|| inner?.downcast_ref()) {
                 return Some(ours);

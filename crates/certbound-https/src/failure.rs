@@ -1,4 +1,4 @@
-//! Failures of the system and of TLS in words. The original error is the source of each.
+//! Explains errors of the system and of TLS in sentences. Most explanations have the original error as their source.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,7 +10,7 @@ use rustls::{AlertDescription, InvalidMessage, PeerIncompatible};
 use crate::error::Error;
 use crate::untrusted::untrusted;
 
-/// An error of the HTTP library, whose own text says only `dns error` or `tcp connect error`. Its source is the error of
+/// An error of the HTTP library, whose own text is only `dns error` or `tcp connect error`. Its source is the error of
 /// the system.
 #[derive(Debug)]
 struct NotConnected<E> {
@@ -37,7 +37,7 @@ pub(crate) fn not_connected(error: impl StdError + Send + Sync + 'static, port: 
     // The library has no type for a name that was not found.
     let words = match error.to_string().as_str() {
         "dns error" => "the name cannot be resolved".to_owned(),
-        _ if is_refused => format!("nothing listens at port {port}"),
+        _ if is_refused => format!("no server listens at port {port}"),
         _ => return Cause::new(error),
     };
     Cause::new(NotConnected { words, error })
@@ -57,7 +57,7 @@ pub(crate) fn closed(words: &'static str) -> Cause {
     Cause::new(Closed { words, error: io::ErrorKind::UnexpectedEof.into() })
 }
 
-/// An error of TLS with words before its text.
+/// An error of TLS with an explanation before its own text.
 #[derive(Debug, thiserror::Error)]
 #[error("{words}")]
 struct TlsFailed {
@@ -79,7 +79,7 @@ pub(crate) fn tls(error: io::Error) -> Error {
     }
     let words = match known {
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            "the server does not speak TLS at this port"
+            "the server does not use TLS at this port"
         }
         rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
         | rustls::Error::PeerIncompatible(
@@ -91,8 +91,8 @@ pub(crate) fn tls(error: io::Error) -> Error {
     Error::Tls { cause: Cause::new(TlsFailed { words, error: known.clone() }) }
 }
 
-/// Returns the error of a connection that is open. The TLS library's text about a missing end is a link to its
-/// documentation.
+/// Returns the error of an open connection. The TLS library's text for a missing closure alert is a link to the
+/// library's documentation, so this function replaces the text.
 pub(crate) fn interrupted(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof if !has_tls_error(&error) => io::Error::new(
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn failures_of_tls_are_sentences_and_keep_their_type() {
         for (error, words) in [
-            (InvalidMessage::InvalidContentType.into(), "the server does not speak TLS at this port"),
+            (InvalidMessage::InvalidContentType.into(), "the server does not use TLS at this port"),
             (
                 rustls::Error::AlertReceived(AlertDescription::ProtocolVersion),
                 "the server supports neither TLS 1.2 nor TLS 1.3",

@@ -79,7 +79,8 @@ const MAX_HOSTS: usize = 256;
 
 impl Handshakes {
     /// Returns whether the server requested our certificate. `asked` is the resolver's flag for this handshake. In a
-    /// resumed handshake the server does not request it again, so the earlier full handshake decides.
+    /// resumed handshake the server does not request the certificate again, so the result of the earlier full handshake
+    /// is returned.
     pub(crate) fn was_asked(&self, host: &str, asked: bool, kind: Option<HandshakeKind>) -> bool {
         let mut hosts = self.asking_hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if kind == Some(HandshakeKind::Resumed) {

@@ -41,10 +41,10 @@ pub struct Options {
     /// The address of every connection, instead of the URL's host and of a proxy. TLS still verifies the host name of
     /// the URL.
     pub address: Option<SocketAddr>,
-    /// Opens a connection for each request and closes it after the answer.
+    /// Whether the client opens a new connection for each request and closes the connection after the answer.
     pub without_pool: bool,
-    /// Accepts `http` URLs too. Their requests are not encrypted.
+    /// Whether the client accepts `http` URLs too. Requests to these URLs are not encrypted.
     pub plain_http: bool,
-    /// Does not read the body of an answer whose status is not 200.
+    /// Whether the client reads the body of an answer with status 200 only.
     pub bodies_of_ok_only: bool,
 }

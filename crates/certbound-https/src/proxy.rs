@@ -19,7 +19,7 @@ impl Proxy {
         Self(Arc::new(Matcher::from_env()))
     }
 
-    /// Returns the proxy at `url` (`http://[user:password@]host:port`). The caller has checked the URL.
+    /// Returns the proxy at `url` (`http://[user:password@]host:port`). The caller must have checked the URL.
     pub fn at(url: &str) -> Self {
         Self(Arc::new(Matcher::builder().https(url.to_owned()).build()))
     }

@@ -1,5 +1,5 @@
-//! A connection that records the facts of its handshake. If it ends before the server sent anything, it records the
-//! error too.
+//! A connection that records the facts of its handshake. If the client presented its certificate and the connection
+//! ends before the server sent anything, the connection records the error too.
 
 use std::io;
 use std::pin::Pin;
@@ -153,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    /// A connection whose server leaves without the end that TLS requires.
+    /// A connection whose server closes it without the closure alert of TLS.
     struct Abrupt;
 
     impl AsyncRead for Abrupt {

@@ -1,5 +1,5 @@
-//! The tunnel through an HTTP proxy: one `CONNECT` (RFC 9110, section 9.3.6). A proxy that refuses is named with its
-//! status.
+//! The tunnel through an HTTP proxy: one `CONNECT` (RFC 9110, section 9.3.6). The error for a refusal contains the
+//! address and the status of the proxy.
 
 use std::io;
 use std::pin::pin;
@@ -16,7 +16,8 @@ use tokio::net::TcpStream;
 use crate::error::Error;
 use crate::failure::closed;
 
-/// Opens a tunnel to the host and port of `target` on a connection to a proxy. `proxy` is its address, for errors.
+/// Opens a tunnel to the host and port of `target` on a connection to a proxy. `proxy` is the address of the proxy, for
+/// errors.
 pub(crate) async fn open(
     tcp: TcpStream,
     target: &Uri,
@@ -37,7 +38,7 @@ pub(crate) async fn open(
     }
     let request = request.body(Empty::<Bytes>::new()).map_err(|_| Error::NotHttps)?;
     let (mut sender, connection) = handshake(TokioIo::new(tcp)).await.map_err(broken)?;
-    // The sender is dropped after the answer, and with it the connection ends, if it is no tunnel.
+    // The sender is dropped after the answer. If the proxy refused the tunnel, the drop ends the connection.
     let ask = async move {
         match sender.send_request(request).await.map_err(broken)?.status() {
             status if status.is_success() => Ok(()),
@@ -59,7 +60,7 @@ pub(crate) async fn open(
     };
     match parts.read_buf.is_empty() {
         true => Ok(parts.io.into_inner()),
-        // In TLS the client speaks first.
+        // In TLS the client sends the first message.
         false => Err(failed(Cause::new(io::Error::other("the proxy sent data before TLS began")))),
     }
 }

@@ -10,8 +10,9 @@ use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureSchem
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// Checks with another verifier, and explains its refusals: the error of the handshake is then an [`Untrusted`]. The TLS
-/// library shows most refusals as the names of its own code, and no issuer.
+/// Checks certificates with an inner verifier, and explains the refusals of the inner verifier: the error of the
+/// handshake is then an [`Untrusted`]. The TLS library shows most refusals as identifiers of its source code, and does
+/// not show the issuer.
 #[derive(Debug)]
 pub struct Explaining(pub Arc<dyn ServerCertVerifier>);
 
@@ -66,7 +67,7 @@ pub(crate) fn untrusted(error: &rustls::Error) -> Option<&Untrusted> {
     }
 }
 
-/// Returns the reason. `last` is the certificate of the chain that should be issued by a trusted root.
+/// Returns the reason. `last` is the last certificate of the chain, which a trusted root should have issued.
 fn explain(
     error: &CertificateError,
     leaf: &CertificateDer<'_>,
@@ -130,7 +131,8 @@ fn address(bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// Splits a name of the library's code, such as `PathLenConstraintViolated`, into words. A sentence stays as it is.
+/// Splits a name of the library's code, such as `PathLenConstraintViolated`, into words. A sentence is returned
+/// unchanged.
 fn words(text: &str) -> String {
     if text.contains(' ') {
         return text.to_owned();

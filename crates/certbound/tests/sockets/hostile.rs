@@ -60,7 +60,7 @@ async fn a_server_without_tls_is_named_as_such() {
     });
     let transport = Network::builder().no_proxy().build().unwrap().transport();
     let error = transport.send(get(&url), Via::Tls).await.unwrap_err();
-    assert!(error.to_string().contains("the server does not speak TLS at this port"), "{error}");
+    assert!(error.to_string().contains("the server does not use TLS at this port"), "{error}");
     assert!(error.fix().contains("the port in the URL"), "{}", error.fix());
     let error = transport.send(get(&url), Via::Tls).await.unwrap_err();
     assert!(error.to_string().contains("the server closed the connection in the TLS handshake"), "{error}");
@@ -95,7 +95,7 @@ async fn a_closed_port_is_a_connection_error_and_plain_http_is_none_at_all() {
     let transport = Network::builder().no_proxy().build().unwrap().transport();
     let error = transport.send(get(&format!("https://127.0.0.1:{port}/")), Via::Tls).await.unwrap_err();
     assert!(matches!(error, TransportError::Connect { .. }), "{error:?}");
-    let expected = format!("127.0.0.1: cannot connect: nothing listens at port {port}: ");
+    let expected = format!("127.0.0.1: cannot connect: no server listens at port {port}: ");
     assert!(error.to_string().starts_with(&expected), "{error}");
     // A label of a name has at most 63 bytes (RFC 1035, section 2.3.4), so the resolver asks no server for this name.
     let name = format!("{}.example", "a".repeat(64));

@@ -80,7 +80,7 @@ async fn a_proxy_that_refuses_or_breaks_is_named_with_its_answer() {
     let network = Network::builder().proxy(format!("http://{closed}")).build().unwrap();
     let error = network.transport().send(get("https://a.example/"), Via::Tls).await.unwrap_err();
     let expected = format!(
-        "a.example: the connection to the proxy {closed} failed: nothing listens at port {}: ",
+        "a.example: the connection to the proxy {closed} failed: no server listens at port {}: ",
         closed.port()
     );
     assert!(error.to_string().starts_with(&expected), "{error}");
