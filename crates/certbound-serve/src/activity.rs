@@ -10,8 +10,8 @@ pub(crate) type Millis = u64;
 
 /// The phases of a connection, in the order of one request.
 ///
-/// An HTTP/2 connection is `Serving` from its first request to its end, also while no request is open: its bytes do not
-/// show where the next request begins, or whether a response is written whole.
+/// An HTTP/2 connection is `Serving` from its first request until it ends, also while no request is open: its bytes
+/// show neither the start of the next request nor the end of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// No byte of a first request has been read.
@@ -35,21 +35,21 @@ pub(crate) struct OpenRequests {
     pub(crate) all: u32,
     /// The requests whose body the service waits for.
     pub(crate) receiving: u32,
-    /// The requests whose response waits until the client takes more of it. This is counted with HTTP/2 only, where the
-    /// client limits each response. With HTTP/1.1 the write waits (see [`Activity::stall`]).
+    /// The requests whose response waits until the client reads more of the response. These requests are counted with
+    /// HTTP/2 only, where the client limits each response. With HTTP/1.1 the write waits (see [`Activity::stall`]).
     pub(crate) sending: u32,
 }
 
 impl OpenRequests {
     /// Whether the connection waits only for its client. If no request is open, it waits for the next request.
     ///
-    /// A request for which both sides wait counts twice. The services of this workspace read the body before they
-    /// respond.
+    /// A request whose body and response both wait for the client counts twice. This does not occur in the services of
+    /// this workspace, because they read the body before they respond.
     fn wait_for_client(self) -> bool {
         self.receiving + self.sending >= self.all
     }
 
-    /// Whether the connection waits for its client without a time limit of a body.
+    /// Whether the connection waits for its client, and the time limit of a body does not apply.
     pub(crate) fn wait_unlimited(self) -> bool {
         self.sending >= self.all
     }
@@ -62,8 +62,8 @@ pub(crate) struct Moment {
     pub(crate) since: Millis,
 }
 
-/// The time from which a connection may be closed to make room for a waiting connection. The smallest value is closed
-/// first.
+/// The time from which a connection may be closed to make room for a waiting connection. The connection with the
+/// smallest value is closed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Closable {
     /// The connection may be closed at once. The value is the time since which it is idle.
@@ -205,7 +205,8 @@ mod tests {
             (serving(1, 1, 0), waiting),
             (Phase::Answered, None),
             (Phase::Idle, Some(Closable::Idle(10))),
-            // Several requests of HTTP/2: one of them is enough to keep the connection.
+            // With several HTTP/2 requests, one request that does not wait for the client is enough to keep the
+            // connection.
             (serving(3, 2, 0), None),
             (serving(3, 1, 1), None),
             (serving(3, 1, 2), waiting),

@@ -1,4 +1,5 @@
-//! The body of a request, which has a time limit, and the body of a response. Both record when they wait for the client.
+//! The body of a request, which has a time limit, and the body of a response. Both bodies record the times in which
+//! they wait for the client.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -35,7 +36,7 @@ pub enum BodyError {
     #[error("reading the body of the request took too long")]
     Slow,
     /// The connection ended inside the body, or the body is malformed (RFC 9112, section 6; RFC 9113, section 8.1.1).
-    #[error("the body of the request ended early: {0}")]
+    #[error("the body of the request is incomplete or malformed: {0}")]
     Broken(#[source] Box<dyn Error + Send + Sync>),
 }
 
@@ -51,9 +52,9 @@ impl Body {
     }
 }
 
-/// Adds one to a number of requests, or removes one.
+/// Adds one to a number of requests, or subtracts one.
 fn count(number: &mut u32, more: bool) {
-    // A service may drop the body of a request after the response. That request is not counted then.
+    // A service may drop the body of a request after the response. In this case the request is no longer counted.
     *number = if more { *number + 1 } else { number.saturating_sub(1) };
 }
 
@@ -67,8 +68,8 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let limit = self.handle.places().limits.body;
         let due = *self.due.get_or_insert_with(|| Instant::now() + limit);
-        // The time is checked before the next frame is read, so that a body that arrives in small pieces exceeds it
-        // too.
+        // The time is checked before the next frame is read, so that the limit also applies to a body in many small
+        // pieces.
         if self.alarm.is_over(due, context) {
             return Poll::Ready(Some(Err(BodyError::Slow)));
         }
@@ -105,7 +106,7 @@ pub(crate) struct Answer<B> {
 pub(crate) struct OpenRequest {
     handle: Handle,
     protocol: Protocol,
-    /// Whether the client has to take data of the response before hyper reads more of it.
+    /// Whether the client must read data of the response before hyper reads more of the body.
     waits: bool,
     _counted: Counted,
 }
@@ -155,7 +156,7 @@ impl OpenRequest {
     }
 
     fn set_waits(&mut self, waits: bool) {
-        // With HTTP/1.1, hyper waits for the client by a write, which has its own limit.
+        // With HTTP/1.1, hyper waits for the client in a write, which has its own limit.
         if self.protocol == Protocol::Http2 && std::mem::replace(&mut self.waits, waits) != waits {
             self.handle.change_open(|open| count(&mut open.sending, waits));
         }

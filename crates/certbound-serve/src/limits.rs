@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The limits of one server. The defaults suit every server; tests set shorter ones.
+/// The limits of one server. The defaults suit every server; tests set shorter limits.
 ///
 /// The time in which a service makes its response has no limit: the client does not cause that delay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,12 +16,12 @@ pub struct Limits {
     /// The time that one write may wait until the client reads. Default: 30 s.
     pub write: Duration,
     /// The time that a connection may be idle after a response. Default: 60 s. An HTTP/2 connection is also idle from
-    /// the time at which the HTTP library has the rest of each response, even while the client still reads it. After this
-    /// time the server tells an HTTP/2 client to end the connection, and the client has the time [`Limits::write`] to do
-    /// so. A client must therefore read a response within both times together.
+    /// the time at which the HTTP library has the rest of each response, even while the client still reads it. After
+    /// this time the server sends GOAWAY to an HTTP/2 client (RFC 9113, section 6.8), and the client has the time
+    /// [`Limits::write`] to end the connection. A client must therefore read a response within both times together.
     pub idle: Duration,
-    /// The time limit of the responses in progress after the server was told to stop. After this time every connection
-    /// is closed. Default: 9 s. Some supervisors kill a process 10 s after they told it to stop.
+    /// The time limit of the responses in progress after the request to stop the server. After this time every
+    /// connection is closed. Default: 9 s. Some supervisors kill a process 10 s after the request to stop the process.
     pub stop: Duration,
     /// The largest size of a request's head, in bytes. The response to a larger head is 431. Default: 64 KiB, because a
     /// head can contain a token and a certificate. Less than 8 KiB counts as 8 KiB. With HTTP/2 each header counts 32

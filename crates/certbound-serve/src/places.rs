@@ -31,7 +31,7 @@ struct Taken {
     by: HashMap<u64, Arc<ConnectionState>>,
 }
 
-/// The connection that has a place.
+/// The state of a connection that has a place.
 struct ConnectionState {
     activity: Activity,
     /// Notified once the connection was chosen to be closed.
@@ -66,8 +66,8 @@ impl Places {
         self.started + Duration::from_millis(time)
     }
 
-    /// Waits for a place. While no place is free, it closes a connection if one may be closed. Only one caller at a
-    /// time may wait.
+    /// Waits for a place. While no place is free, the method closes a connection that may be closed. Only one caller at
+    /// a time may wait.
     pub(crate) async fn take(self: &Arc<Self>) -> Place {
         loop {
             if let Some(place) = self.try_take() {
@@ -102,9 +102,11 @@ impl Places {
         Some(Place { handle, number, _counted: self.load.connection() })
     }
 
-    /// Closes the connection that may be closed first, unless a connection that was chosen before still has its place.
+    /// Closes the connection that may be closed first. The method does nothing while a connection that it closed before
+    /// still has a place.
     ///
-    /// Returns the time from which a connection may be closed, if none may be closed yet. Otherwise returns `None`.
+    /// Returns the time from which a connection may be closed, if no connection may be closed yet. Otherwise returns
+    /// `None`.
     pub(crate) fn make_room(&self) -> Option<Millis> {
         let taken = self.taken();
         loop {
@@ -177,7 +179,7 @@ impl Handle {
     }
 
     /// Waits until the connection has waited for its client, and for no body of a request, for `limit`. The time before
-    /// this call does not count. It concerns HTTP/2 connections, from their first request on.
+    /// this call does not count. The method is for HTTP/2 connections, from their first request on.
     pub(crate) async fn unused(&self, limit: Duration) {
         // A limit of zero would make this loop busy, so it counts as one millisecond.
         let limit = millis(limit).max(1);
@@ -196,8 +198,8 @@ impl Handle {
         }
     }
 
-    /// Wakes the caller that waits for a place, if there is such a caller, because this connection may wait for its
-    /// client now.
+    /// Wakes the caller that waits for a place, if a caller waits. This connection may wait for its client now, so it
+    /// may be closed.
     pub(crate) fn waits_for_client(&self) {
         if self.places.wanted.load(SeqCst) {
             self.places.changed.notify_one();
