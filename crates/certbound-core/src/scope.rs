@@ -13,7 +13,7 @@ const MAX_LENGTH: usize = 1024;
 
 /// The scope of a resource in the client-credentials flow: `{resource}/.default`.
 ///
-/// The type does not check whether the resource exists or accepts bound tokens; the token service checks this. The
+/// The type does not check whether the resource exists or accepts bound tokens; the token service checks both. The
 /// scope is never the token-exchange audience: Leg 1 derives that scope from the cloud ([`ExchangeScope`]).
 ///
 /// ```

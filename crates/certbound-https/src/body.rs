@@ -32,8 +32,8 @@ pub(crate) async fn whole(body: Incoming, limit: usize) -> Result<Bytes, Error> 
     Ok(Bytes::from_owner(collected))
 }
 
-/// Makes room for `more` bytes: copies the buffer into a new one and wipes the old one. A `Vec` that grows would leave
-/// the old bytes in memory.
+/// Makes room for `more` bytes: copies the buffer into a new buffer and wipes the old buffer. A `Vec` that grows would
+/// leave the old bytes in memory.
 fn grow(buffer: &mut SecretBytes, more: usize) {
     let needed = buffer.len() + more;
     if needed > buffer.capacity() {

@@ -90,7 +90,7 @@ impl Places {
     /// Returns a place if one is free.
     pub(crate) fn try_take(self: &Arc<Self>) -> Option<Place> {
         let mut taken = self.taken();
-        // A limit of zero would stop the server from ever serving, so it counts as one.
+        // A limit of zero would stop the server from ever serving, so it counts as 1.
         if taken.by.len() >= self.limits.connections.max(1) {
             return None;
         }

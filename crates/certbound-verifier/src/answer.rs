@@ -88,8 +88,8 @@ impl Answer {
             AnswerStyle::Vault { .. } => microsoft::vault(refusal),
         };
         let close = *refusal == Refusal::AmbiguousLength;
-        // Graph and Key Vault use 401 instead of 400. Only the HTTP server in front of them uses 400, for an ambiguous
-        // length.
+        // Graph and Key Vault use 401 instead of 400. Only the HTTP server in front of these services uses 400, for an
+        // ambiguous length.
         let status = match (refusal.status(), style) {
             (400, AnswerStyle::Graph | AnswerStyle::Vault { .. }) if !close => 401,
             (status, _) => status,

@@ -1,4 +1,4 @@
-//! The `Authorization` header: exactly one, with a scheme, a space and a token.
+//! The `Authorization` header: exactly one header, with a scheme, a space and a token.
 
 use std::fmt;
 

@@ -133,7 +133,7 @@ impl TrustedProxy {
     /// # Errors
     /// [`ForwardedError`], for example if the request was not sent from an address of the proxy, or if the header
     /// occurs twice. It is also an error if a second header's name differs only in `_` and `-`, because some servers
-    /// treat the two names as one.
+    /// treat the two names as the same name.
     pub fn certificate(&self, from: IpAddr, headers: &HeaderMap) -> Result<PeerCertificate, ForwardedError> {
         self.read(Some(PeerAddress::Ip(from)), headers)
     }

@@ -138,7 +138,8 @@ impl Issuer {
     /// Sets the only claim from which the client id of an OpenID issuer's token is read. This setting has no effect on
     /// Entra.
     ///
-    /// Default: `client_id`, `azp` and `cid`. If a token has several of them, they must have the same value.
+    /// Default: `client_id`, `azp` and `cid`. If a token has several of these claims, the claims must have the same
+    /// value.
     ///
     /// # Errors
     /// [`IssuerError::ClientClaim`] for an empty name and for `sub`. In a token of a user `sub` names the user, so

@@ -18,7 +18,7 @@ pub(crate) enum Reading {
 }
 
 /// The claims that may name the client at an issuer other than Entra: RFC 9068, section 2.2; OpenID Connect Core,
-/// section 2, which Keycloak and Auth0 follow; Okta. `appid` is not among them, because only Entra uses it.
+/// section 2, which Keycloak and Auth0 follow; Okta. `appid` is not in this list, because only Entra uses it.
 const CLIENT_CLAIMS: [&str; 3] = ["client_id", "azp", "cid"];
 
 /// The error for claims that name different clients, or for a claim that is not a string.

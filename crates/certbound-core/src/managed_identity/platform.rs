@@ -206,7 +206,7 @@ mod tests {
             "https://x.example?y",
             "https://127.0.0.1",
             "ftp://x",
-            // Some parsers accept these as URLs, and others refuse them.
+            // Some parsers accept these texts as URLs, and other parsers refuse them.
             "h`x.mtlsauth.microsoft.com",
             "x_y)).mtlsauth.microsoft.com",
             "x.example/a|b",

@@ -35,8 +35,8 @@ impl HeaderNameError {
     }
 }
 
-/// Headers that HTTP, the token or a forward-auth request uses. None of them can be the certificate header: every
-/// request would be refused, or a client could send the header through the proxy.
+/// Headers that HTTP, the token or a forward-auth request uses. No header of this list can be the certificate header:
+/// every request would be refused, or a client could send the header through the proxy.
 const TAKEN: [&str; 34] = [
     "accept",
     "authorization",
